@@ -1,0 +1,170 @@
+//! Admin: which caches are administered, by whom, and the router that does it.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, State},
+    middleware,
+    routing::{get, post},
+};
+use http::{HeaderValue, Method, StatusCode, Uri, header::InvalidHeaderValue};
+use larder::Cache;
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    events,
+    guard::{Allowed, guard},
+    managed::Managed,
+    problem::Problem,
+    purge,
+};
+
+/// The most event streams open at once; one more is answered 503.
+const MAX_STREAMS: usize = 32;
+const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// What to administer, and who may.
+#[derive(Default)]
+pub struct Admin {
+    caches: Vec<Arc<dyn Managed>>,
+    allowed: Allowed,
+    stop: CancellationToken,
+}
+
+impl Admin {
+    /// No caches, no pages; requests must name this machine as their host.
+    pub fn new() -> Self {
+        Admin::default()
+    }
+
+    /// Administers `cache` (a clone of it; clones share one cache).
+    pub fn cache<V: Clone + Send + Sync + 'static>(mut self, cache: &Cache<V>) -> Self {
+        self.caches.push(Arc::new(cache.clone()));
+        self
+    }
+
+    /// Lets pages of `origin` (`http://localhost:3000`) use the API from a browser.
+    ///
+    /// # Errors
+    ///
+    /// If `origin` cannot be a header's value.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, InvalidHeaderValue> {
+        self.allowed.origins.push(HeaderValue::from_str(origin)?);
+        Ok(self)
+    }
+
+    /// Accepts requests that call this machine `host` (a name without port). The names of the
+    /// loopback addresses are always accepted.
+    pub fn allow_host(mut self, host: impl Into<String>) -> Self {
+        self.allowed.hosts.push(host.into());
+        self
+    }
+
+    /// Ends the event streams, which otherwise last as long as their readers, once `stop` is
+    /// cancelled.
+    pub fn stop_with(mut self, stop: CancellationToken) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// The router, to be mounted at the root of a listener or nested under a path.
+    pub fn router(self) -> Router {
+        let cors = self.allowed.cors();
+        let allowed = Arc::new(self.allowed);
+        let console = Arc::new(Console {
+            caches: self.caches,
+            started: Instant::now(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            stop: self.stop,
+        });
+        Router::new()
+            .route("/livez", get("ok"))
+            .route("/v1/stats", get(stats))
+            .route("/v1/events", get(events::events))
+            .route("/v1/purge", post(purge::purge))
+            .fallback(not_found)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(middleware::from_fn_with_state(allowed, guard))
+            .layer(cors)
+            .with_state(console)
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let caches: Vec<_> = self.caches.iter().map(|cache| cache.name()).collect();
+        f.debug_struct("Admin")
+            .field("caches", &caches)
+            .field("allowed", &self.allowed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the handlers share.
+pub(crate) struct Console {
+    pub(crate) caches: Vec<Arc<dyn Managed>>,
+    pub(crate) streams: Arc<Semaphore>,
+    pub(crate) stop: CancellationToken,
+    started: Instant,
+}
+
+/// What `/v1/stats` and each event say.
+#[derive(Serialize)]
+pub(crate) struct Sample {
+    uptime_seconds: f64,
+    caches: Vec<CacheSample>,
+}
+
+#[derive(Serialize)]
+struct CacheSample {
+    name: String,
+    hits: u64,
+    misses: u64,
+    loads: u64,
+    load_failures: u64,
+    collapsed: u64,
+    evictions: u64,
+    too_large: u64,
+    entries: u64,
+    bytes: u64,
+    max_bytes: u64,
+}
+
+impl Console {
+    pub(crate) fn sample(&self) -> Sample {
+        let caches = self.caches.iter().map(|cache| {
+            let stats = cache.stats();
+            CacheSample {
+                name: cache.name().to_owned(),
+                hits: stats.hits,
+                misses: stats.misses,
+                loads: stats.loads,
+                load_failures: stats.load_failures,
+                collapsed: stats.collapsed,
+                evictions: stats.evictions,
+                too_large: stats.too_large,
+                entries: stats.entries,
+                bytes: stats.bytes,
+                max_bytes: stats.max_bytes,
+            }
+        });
+        Sample { uptime_seconds: self.started.elapsed().as_secs_f64(), caches: caches.collect() }
+    }
+}
+
+async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {
+    Json(console.sample())
+}
+
+async fn not_found(uri: Uri) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "Not found", format!("there is nothing at {}", uri.path()))
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{} does not answer {method}", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail)
+}

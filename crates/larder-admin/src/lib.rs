@@ -1,0 +1,32 @@
+//! The admin API of Larder's caches, as one axum router any application can mount.
+//!
+//! ```
+//! use larder::Cache;
+//! use larder_admin::Admin;
+//!
+//! let posts = Cache::<String>::builder().name("posts").build();
+//! let router: axum::Router = Admin::new().cache(&posts).router();
+//! ```
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `GET /livez` | 200 `ok` while the process answers |
+//! | `GET /v1/stats` | the counters of every cache |
+//! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
+//! | `POST /v1/purge` | `{"all":true}` or `{"keys":["…"]}`; answers `{"purged":2}`, the number of entries removed |
+//!
+//! Errors are `application/problem+json` (RFC 9457).
+//!
+//! **Serve it on a loopback address only**: there is no log-in. A page in a browser on the same
+//! machine is kept out unless its origin was allowed, and so is one that points a foreign name at
+//! this address ([`Admin::allow_origin`], [`Admin::allow_host`]). No cookie is read or set.
+
+mod admin;
+mod events;
+mod guard;
+mod managed;
+mod problem;
+mod purge;
+
+pub use admin::Admin;
+pub use problem::Problem;

@@ -1,0 +1,235 @@
+//! The admin API, request by request.
+
+use std::time::Duration;
+
+use axum::{Router, body::Body};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use larder::Cache;
+use larder_admin::Admin;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+const PAGE: &str = "http://localhost:3000";
+
+struct Console {
+    cache: Cache<String>,
+    router: Router,
+    stop: CancellationToken,
+}
+
+fn console() -> Console {
+    let cache = Cache::<String>::builder().name("posts").max_bytes(1 << 20).build();
+    cache.insert("/posts/1", "one".to_owned());
+    cache.insert("/posts/2", "two".to_owned());
+    let stop = CancellationToken::new();
+    let admin = Admin::new().cache(&cache).allow_origin(PAGE).unwrap().stop_with(stop.clone());
+    Console { cache, router: admin.router(), stop }
+}
+
+fn request(method: Method, path: &str) -> http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::HOST, "127.0.0.1:9191")
+}
+
+fn purge(body: &str) -> Request<Body> {
+    request(Method::POST, "/v1/purge")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_owned()))
+        .unwrap()
+}
+
+impl Console {
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> Response<Body> {
+        self.send(request(Method::GET, path).body(Body::empty()).unwrap()).await
+    }
+}
+
+async fn json_of(response: Response<Body>) -> Value {
+    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+}
+
+async fn assert_problem(response: Response<Body>, status: StatusCode, title: &str) {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+    let problem = json_of(response).await;
+    assert_eq!(problem["title"], title);
+    assert_eq!(problem["status"], status.as_u16());
+    assert!(!problem["detail"].as_str().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn livez_answers_ok() {
+    let response = console().get("/livez").await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn stats_tell_every_counter_of_every_cache() {
+    let console = console();
+    console.cache.get("/posts/1");
+    console.cache.get("/posts/9");
+    let stats = json_of(console.get("/v1/stats").await).await;
+    let posts = &stats["caches"][0];
+    assert_eq!(posts["name"], "posts");
+    assert_eq!((&posts["hits"], &posts["misses"]), (&json!(1), &json!(1)));
+    assert_eq!((&posts["entries"], &posts["max_bytes"]), (&json!(2), &json!(1 << 20)));
+    assert!(posts["bytes"].as_u64().unwrap() > 0);
+    assert!(stats["uptime_seconds"].is_f64());
+}
+
+#[tokio::test]
+async fn purging_keys_removes_these_and_no_others() {
+    let console = console();
+    let response = console.send(purge(r#"{"keys":["/posts/1","/posts/9"]}"#)).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(json_of(response).await, json!({"purged": 1}));
+    assert_eq!(console.cache.get("/posts/1"), None);
+    assert!(console.cache.get("/posts/2").is_some());
+}
+
+#[tokio::test]
+async fn purging_all_leaves_nothing() {
+    let console = console();
+    let response = console.send(purge(r#"{"all":true}"#)).await;
+    assert_eq!(json_of(response).await, json!({"purged": 2}));
+    assert_eq!(console.cache.stats().entries, 0);
+}
+
+#[tokio::test]
+async fn a_purge_that_is_not_understood_purges_nothing_and_says_why() {
+    let console = console();
+    let too_many = json!({"keys": vec!["k"; 1001]}).to_string();
+    let refused = [
+        ("{}", 422),
+        (r#"{"all":false}"#, 422),
+        (r#"{"all":true,"keys":["/posts/1"]}"#, 422),
+        (r#"{"keys":[]}"#, 422),
+        (r#"{"keys":"/posts/1"}"#, 422),
+        (r#"{"tags":["posts"]}"#, 422),
+        (too_many.as_str(), 422),
+        ("{", 400),
+    ];
+    for (body, status) in refused {
+        let response = console.send(purge(body)).await;
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_problem(response, status, "Purge not understood").await;
+    }
+    let oversized = format!(r#"{{"keys":["{}"]}}"#, "k".repeat(65 << 10));
+    let response = console.send(purge(&oversized)).await;
+    assert_problem(response, StatusCode::PAYLOAD_TOO_LARGE, "Purge not understood").await;
+    assert_eq!(console.cache.stats().entries, 2);
+}
+
+#[tokio::test]
+async fn a_purge_must_say_that_it_is_json() {
+    let console = console();
+    for kind in [None, Some("text/plain"), Some("application/x-www-form-urlencoded")] {
+        let mut request = purge(r#"{"all":true}"#);
+        request.headers_mut().remove(header::CONTENT_TYPE);
+        if let Some(kind) = kind {
+            request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
+        }
+        let response = console.send(request).await;
+        assert_problem(response, StatusCode::UNSUPPORTED_MEDIA_TYPE, "Purge not understood").await;
+    }
+    assert_eq!(console.cache.stats().entries, 2);
+}
+
+#[tokio::test]
+async fn only_the_allowed_page_may_purge_from_a_browser() {
+    let console = console();
+    let foreign =
+        ["http://localhost:3001", "https://localhost:3000", "http://evil.example", "null"];
+    for origin in foreign {
+        let mut request = purge(r#"{"all":true}"#);
+        request.headers_mut().insert(header::ORIGIN, origin.parse().unwrap());
+        let response = console.send(request).await;
+        assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
+        assert_problem(response, StatusCode::FORBIDDEN, "Origin not allowed").await;
+    }
+    assert_eq!(console.cache.stats().entries, 2);
+
+    let mut request = purge(r#"{"all":true}"#);
+    request.headers_mut().insert(header::ORIGIN, PAGE.parse().unwrap());
+    let response = console.send(request).await;
+    assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], PAGE);
+    assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
+    assert_eq!(console.cache.stats().entries, 0);
+}
+
+#[tokio::test]
+async fn the_browsers_question_before_a_purge_is_answered_for_the_allowed_page_only() {
+    for (origin, allowed) in [(PAGE, true), ("http://evil.example", false)] {
+        let preflight = request(Method::OPTIONS, "/v1/purge")
+            .header(header::ORIGIN, origin)
+            .header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST")
+            .header(header::ACCESS_CONTROL_REQUEST_HEADERS, "content-type")
+            .body(Body::empty())
+            .unwrap();
+        let response = console().send(preflight).await;
+        let answer = response.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        assert_eq!(answer.is_some(), allowed, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_name_for_this_machine_is_refused() {
+    let mut request = request(Method::GET, "/v1/stats").body(Body::empty()).unwrap();
+    request.headers_mut().insert(header::HOST, "evil.example:9191".parse().unwrap());
+    let response = console().send(request).await;
+    assert_problem(response, StatusCode::FORBIDDEN, "Host not allowed").await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_a_problem_too() {
+    assert_problem(console().get("/v2/stats").await, StatusCode::NOT_FOUND, "Not found").await;
+    let response = console().get("/v1/purge").await;
+    assert_eq!(response.headers()[header::ALLOW], "POST");
+    assert_problem(response, StatusCode::METHOD_NOT_ALLOWED, "Method not allowed").await;
+}
+
+async fn next_event(body: &mut Body) -> Option<String> {
+    let frame = body.frame().await?.unwrap();
+    Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_bring_a_sample_at_once_and_then_one_a_second_until_the_stop() {
+    let console = console();
+    let response = console.get("/v1/events").await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut body = response.into_body();
+    let begun = tokio::time::Instant::now();
+    let first = next_event(&mut body).await.unwrap();
+    assert!(first.starts_with("event: stats\ndata: {"), "{first}");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    next_event(&mut body).await.unwrap();
+    let second = begun.elapsed();
+    assert!(
+        (Duration::from_millis(999)..Duration::from_millis(1002)).contains(&second),
+        "{second:?}"
+    );
+    console.stop.cancel();
+    assert_eq!(next_event(&mut body).await, None);
+}
+
+#[tokio::test]
+async fn the_number_of_event_streams_is_bounded_and_a_closed_one_makes_room() {
+    let console = console();
+    let mut streams = Vec::new();
+    for _ in 0..32 {
+        let response = console.get("/v1/events").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        streams.push(response);
+    }
+    let refused = console.get("/v1/events").await;
+    assert_eq!(refused.headers()[header::RETRY_AFTER], "5");
+    assert_problem(refused, StatusCode::SERVICE_UNAVAILABLE, "Too many event streams").await;
+    streams.pop();
+    assert_eq!(console.get("/v1/events").await.status(), StatusCode::OK);
+}

@@ -1,0 +1,195 @@
+//! The `Cache-Status` response field: what the cache did with this request (RFC 9211).
+
+use std::time::Duration;
+
+use sfv::{KeyRef, ListSerializer, StringRef, TokenRef};
+
+use crate::reason::Reason;
+
+/// The name this cache signs with.
+pub const CACHE_NAME: &str = "Larder";
+
+/// One member of a `Cache-Status` list.
+///
+/// ```
+/// use larder_policy::{cache_status::CacheStatus, reason::Reason};
+/// use std::time::Duration;
+///
+/// let status = CacheStatus::hit(Duration::from_secs(297)).key("/posts/1").detail(Reason::Hit);
+/// assert_eq!(status.to_field(), r#"Larder;hit;ttl=297;key="/posts/1";detail=hit"#);
+/// ```
+#[derive(Clone, Debug)]
+pub struct CacheStatus<'a> {
+    handling: Handling,
+    ttl_secs: Option<u32>,
+    key: Option<&'a str>,
+    detail: Option<Reason>,
+}
+
+#[derive(Clone, Debug)]
+enum Handling {
+    Hit,
+    Forwarded { why: Forward, status: Option<u16>, stored: bool, collapsed: bool },
+}
+
+/// Why a request went forward to the origin (RFC 9211 §2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The cache was told to stay out of it.
+    Bypass,
+    /// Nothing was stored for this URI.
+    UriMiss,
+    /// What was stored was no longer fresh.
+    Stale,
+}
+
+impl Forward {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Forward::Bypass => "bypass",
+            Forward::UriMiss => "uri-miss",
+            Forward::Stale => "stale",
+        }
+    }
+}
+
+impl<'a> CacheStatus<'a> {
+    /// The answer came from the cache and stays fresh for `left` (printed in whole seconds, rounded
+    /// down: a reader must never believe an entry to live longer than it does).
+    pub fn hit(left: Duration) -> Self {
+        Self::new(Handling::Hit).ttl(left)
+    }
+
+    /// The request went forward; `status` is what the origin answered, if it did.
+    pub fn forwarded(why: Forward, status: Option<u16>) -> Self {
+        Self::new(Handling::Forwarded { why, status, stored: false, collapsed: false })
+    }
+
+    fn new(handling: Handling) -> Self {
+        CacheStatus { handling, ttl_secs: None, key: None, detail: None }
+    }
+
+    /// The forwarded answer was stored and is fresh for `left`. Says nothing on a hit.
+    pub fn stored_for(mut self, left: Duration) -> Self {
+        if let Handling::Forwarded { stored, .. } = &mut self.handling {
+            *stored = true;
+            return self.ttl(left);
+        }
+        self
+    }
+
+    /// This request shared another's forwarding instead of causing its own (RFC 9211 §2.6). Says
+    /// nothing on a hit.
+    pub fn collapsed(mut self) -> Self {
+        if let Handling::Forwarded { collapsed, .. } = &mut self.handling {
+            *collapsed = true;
+        }
+        self
+    }
+
+    /// The key that was looked up. A key that is not printable ASCII is left out of the field:
+    /// a structured-field string cannot carry it (RFC 9651 §3.3.3).
+    pub fn key(mut self, key: &'a str) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Why, in Larder's own words.
+    pub fn detail(mut self, reason: Reason) -> Self {
+        self.detail = Some(reason);
+        self
+    }
+
+    fn ttl(mut self, left: Duration) -> Self {
+        self.ttl_secs = Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
+        self
+    }
+
+    /// The field's value.
+    pub fn to_field(&self) -> String {
+        let mut list = ListSerializer::new();
+        let member = list.bare_item(token(CACHE_NAME));
+        let member = match self.handling {
+            Handling::Hit => member.parameter(name("hit"), true),
+            Handling::Forwarded { why, status, stored, collapsed } => {
+                let mut member = member.parameter(name("fwd"), token(why.as_str()));
+                if let Some(status) = status {
+                    member = member.parameter(name("fwd-status"), i64_of(status.into()));
+                }
+                if stored {
+                    member = member.parameter(name("stored"), true);
+                }
+                if collapsed {
+                    member = member.parameter(name("collapsed"), true);
+                }
+                member
+            }
+        };
+        let member = match self.ttl_secs {
+            Some(secs) => member.parameter(name("ttl"), i64_of(secs)),
+            None => member,
+        };
+        let member = match self.key.map(StringRef::from_str) {
+            Some(Ok(key)) => member.parameter(name("key"), key),
+            Some(Err(_)) | None => member,
+        };
+        if let Some(reason) = self.detail {
+            member.parameter(name("detail"), token(reason.as_str()));
+        }
+        list.finish().expect("a list with one member is not empty")
+    }
+}
+
+fn token(word: &'static str) -> &'static TokenRef {
+    TokenRef::from_str(word).expect("our own words are tokens")
+}
+
+fn name(word: &'static str) -> &'static KeyRef {
+    KeyRef::from_str(word).expect("our own parameter names are keys")
+}
+
+fn i64_of(number: u32) -> sfv::Integer {
+    sfv::Integer::from(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_miss_says_why_what_the_origin_answered_and_that_it_was_stored() {
+        let status = CacheStatus::forwarded(Forward::UriMiss, Some(200))
+            .stored_for(Duration::from_millis(299_999))
+            .key("/posts/1")
+            .detail(Reason::UriMiss);
+        assert_eq!(
+            status.to_field(),
+            r#"Larder;fwd=uri-miss;fwd-status=200;stored;ttl=299;key="/posts/1";detail=uri-miss"#
+        );
+    }
+
+    #[test]
+    fn a_follower_says_that_it_was_collapsed() {
+        let status =
+            CacheStatus::forwarded(Forward::Stale, None).collapsed().detail(Reason::Collapsed);
+        assert_eq!(status.to_field(), "Larder;fwd=stale;collapsed;detail=collapsed");
+    }
+
+    #[test]
+    fn a_key_with_quotes_is_escaped_and_one_beyond_ascii_left_out() {
+        let hit = || CacheStatus::hit(Duration::ZERO);
+        assert_eq!(hit().key(r#"a"b\"#).to_field(), r#"Larder;hit;ttl=0;key="a\"b\\""#);
+        assert_eq!(hit().key("/größe").to_field(), "Larder;hit;ttl=0");
+    }
+
+    #[test]
+    fn a_ttl_beyond_what_the_field_can_say_saturates() {
+        assert_eq!(CacheStatus::hit(Duration::MAX).to_field(), "Larder;hit;ttl=4294967295");
+    }
+
+    #[test]
+    fn what_only_a_forwarded_request_can_be_says_nothing_on_a_hit() {
+        let status = CacheStatus::hit(Duration::from_secs(1)).collapsed().stored_for(Duration::MAX);
+        assert_eq!(status.to_field(), "Larder;hit;ttl=1");
+    }
+}

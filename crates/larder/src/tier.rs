@@ -1,0 +1,3 @@
+//! Tiers: the places entries live in. Memory is the only one so far.
+
+pub(crate) mod memory;
