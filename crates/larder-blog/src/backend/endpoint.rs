@@ -1,0 +1,24 @@
+//! Endpoint: what the backend can ask the posts service for.
+
+use crate::post_id::PostId;
+
+#[derive(Clone, Debug)]
+pub(crate) enum Endpoint {
+    Posts,
+    Post(PostId),
+}
+
+impl Endpoint {
+    /// The path at the posts service, which is the cache key as well.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Endpoint::Posts => "/posts".to_owned(),
+            Endpoint::Post(id) => format!("/posts/{id}"),
+        }
+    }
+}
+
+/// Whether the backend has this path.
+pub(crate) fn is_path(path: &str) -> bool {
+    path == "/api/posts" || path.strip_prefix("/api/posts/").is_some_and(|id| !id.contains('/'))
+}

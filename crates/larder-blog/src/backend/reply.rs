@@ -1,0 +1,183 @@
+//! Reply: an answer of the posts service in the form it is passed on, and kept.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use larder::Weigh;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use crate::{backend::origin::OriginError, http_client::HttpReply};
+
+/// Digested once, when it arrives: a hit parses nothing.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    body: Bytes,
+    etag: HeaderValue,
+    subject: Option<Subject>,
+    took: Duration,
+}
+
+/// What the log says was retrieved.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Post { title: String },
+    Posts { count: usize },
+}
+
+impl Reply {
+    /// 200 passes unchanged if it is JSON; redirects and errors pass as `{"detail":…}`.
+    pub(crate) fn from_origin(reply: HttpReply) -> Result<Reply, OriginError> {
+        let HttpReply { status, body, took, .. } = reply;
+        let (body, subject) = match status.as_u16() {
+            200 => {
+                serde_json::from_slice::<IgnoredAny>(&body).map_err(OriginError::NoJson)?;
+                let subject = subject(&body);
+                (body, subject)
+            }
+            // 304 answers a condition, and none was sent.
+            300..=303 | 305..=599 => (detail(&body), None),
+            _ => return Err(OriginError::Status(status)),
+        };
+        let etag = etag(&body);
+        Ok(Reply { status, body, etag, subject, took })
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(crate) fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// A strong validator: the same bytes have the same one, whoever sends them.
+    pub(crate) fn etag(&self) -> &HeaderValue {
+        &self.etag
+    }
+
+    pub(crate) fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
+    /// How long the posts service took.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
+    }
+}
+
+impl Weigh for Reply {
+    fn heap_bytes(&self) -> usize {
+        let title = match &self.subject {
+            Some(Subject::Post { title }) => title.capacity(),
+            Some(Subject::Posts { .. }) | None => 0,
+        };
+        self.body.len() + self.etag.len() + title
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Shape {
+    Post { title: String },
+    Posts(Vec<IgnoredAny>),
+}
+
+fn subject(body: &[u8]) -> Option<Subject> {
+    // JSON of another shape is passed on like any; there is only less to log.
+    Some(match serde_json::from_slice(body).ok()? {
+        Shape::Post { title } => Subject::Post { title },
+        Shape::Posts(posts) => Subject::Posts { count: posts.len() },
+    })
+}
+
+#[derive(Deserialize, Serialize)]
+struct Detail<'a> {
+    #[serde(borrow)]
+    detail: &'a RawValue,
+}
+
+/// The origin's own `detail` as it stands, or else its whole body as text.
+fn detail(body: &[u8]) -> Bytes {
+    let passed =
+        serde_json::from_slice::<Detail<'_>>(body).and_then(|own| serde_json::to_vec(&own));
+    passed
+        .or_else(|_| {
+            let text = String::from_utf8_lossy(body);
+            serde_json::to_vec(&serde_json::json!({ "detail": text }))
+        })
+        .expect("text is always JSON")
+        .into()
+}
+
+fn etag(body: &[u8]) -> HeaderValue {
+    let hash = blake3::hash(body).to_hex();
+    let etag = format!("\"{}\"", &hash[..16]);
+    HeaderValue::from_str(&etag).expect("hexadecimal digits and quotes")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    fn reply(status: u16, body: &'static str) -> Result<Reply, OriginError> {
+        let status = StatusCode::from_u16(status).unwrap();
+        let (headers, body) = (HeaderMap::new(), Bytes::from_static(body.as_bytes()));
+        Reply::from_origin(HttpReply { status, headers, body, took: Duration::ZERO })
+    }
+
+    fn body_of(status: u16, body: &'static str) -> String {
+        String::from_utf8(reply(status, body).unwrap().body().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_good_body_passes_byte_for_byte() {
+        let body = " {\"title\": \"T\\u00e9\",\r\n\"id\":1.0e0 } ";
+        assert_eq!(body_of(200, body), body);
+        let title = "Té".to_owned();
+        assert_eq!(reply(200, body).unwrap().subject(), Some(&Subject::Post { title }));
+        let list = reply(200, r#"[{"id":1},{"id":2}]"#).unwrap();
+        assert_eq!(list.subject(), Some(&Subject::Posts { count: 2 }));
+        assert_eq!(reply(200, "null").unwrap().subject(), None);
+    }
+
+    #[test]
+    fn a_200_that_is_no_json_is_an_error() {
+        for body in ["", "<html>", "{", "{} {}", "\u{feff}{}"] {
+            assert!(matches!(reply(200, body), Err(OriginError::NoJson(_))), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn the_origins_own_detail_passes_whatever_it_is() {
+        assert_eq!(body_of(404, r#"{ "detail" : "gone" }"#), r#"{"detail":"gone"}"#);
+        assert_eq!(body_of(422, r#"{"detail":[{"a":1.50}],"x":2}"#), r#"{"detail":[{"a":1.50}]}"#);
+        assert_eq!(body_of(500, r#"{"detail":null}"#), r#"{"detail":null}"#);
+    }
+
+    #[test]
+    fn any_other_error_body_becomes_the_detail_as_text() {
+        assert_eq!(body_of(500, "Internal \"Error\""), r#"{"detail":"Internal \"Error\""}"#);
+        assert_eq!(body_of(404, r#"{"error":1}"#), r#"{"detail":"{\"error\":1}"}"#);
+        assert_eq!(body_of(302, ""), r#"{"detail":""}"#);
+        assert_eq!(body_of(400, "[1]"), r#"{"detail":"[1]"}"#);
+    }
+
+    #[test]
+    fn a_status_that_means_nothing_here_is_an_error() {
+        for status in [201, 204, 206, 304, 600, 999] {
+            assert!(matches!(reply(status, "{}"), Err(OriginError::Status(_))), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_etag_tells_bodies_apart() {
+        let etag = |body| reply(200, body).unwrap().etag().clone();
+        assert_eq!(etag("[1]"), etag("[1]"));
+        assert_ne!(etag("[1]"), etag("[2]"));
+    }
+}

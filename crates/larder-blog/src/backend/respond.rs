@@ -1,0 +1,174 @@
+//! Respond: what came of a request, as log lines and as a response with the cache's own fields.
+
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use larder::{
+    Answer, AnswerSource, Storage,
+    cache_status::{CacheStatus, Forward},
+    reason::Reason,
+};
+
+use crate::{
+    backend::reply::{Reply, Subject},
+    replies::detail,
+};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What came of one request.
+pub(crate) enum Delivery {
+    FromCache(Answer<Arc<Reply>>),
+    PastTheCache(Reply),
+    /// The posts service gave nothing that can be passed on; this is what the page is told.
+    Failed(&'static str),
+}
+
+impl Delivery {
+    pub(crate) fn from_cache(answer: Answer<Arc<Reply>>) -> Self {
+        Delivery::FromCache(answer)
+    }
+
+    pub(crate) fn past_the_cache(reply: Reply) -> Self {
+        Delivery::PastTheCache(reply)
+    }
+
+    pub(crate) fn failed(answer: &'static str) -> Self {
+        Delivery::Failed(answer)
+    }
+
+    /// The contract's log lines. A miss has logged its own when it began.
+    pub(crate) fn log(&self, key: &str, took: Duration) {
+        if let Delivery::FromCache(answer) = self {
+            match answer.source {
+                AnswerSource::Hit => tracing::info!("Cache HIT for {key}"),
+                AnswerSource::Collapsed(_) => {
+                    tracing::info!("Cache MISS for {key} (shared a call under way)");
+                }
+                AnswerSource::Fetched(_) => {}
+            }
+        }
+        let seconds = took.as_secs_f64();
+        match self.reply().and_then(Reply::subject) {
+            Some(Subject::Post { title }) => {
+                tracing::info!("Retrieved post '{title}' in {seconds:.2} seconds");
+            }
+            Some(Subject::Posts { count }) => {
+                tracing::info!("Retrieved {count} posts in {seconds:.2} seconds");
+            }
+            None => {}
+        }
+    }
+
+    /// The response, with `Cache-Status` (RFC 9211), `Age` on reuse (RFC 9111 §5.1) and
+    /// `Server-Timing`.
+    pub(crate) fn respond(self, key: &str, request: &HeaderMap, took: Duration) -> Response {
+        let mut response = match (&self, self.reply()) {
+            (_, Some(reply)) => passed_on(reply, request),
+            (Delivery::Failed(text), _) => detail(StatusCode::SERVICE_UNAVAILABLE, text),
+            (_, None) => unreachable!("only a failed delivery has no reply"),
+        };
+        let headers = response.headers_mut();
+        headers.insert(CACHE_STATUS, value(self.cache_status(key).to_field()));
+        headers.insert(SERVER_TIMING, value(self.server_timing(took)));
+        if let Delivery::FromCache(Answer { source: AnswerSource::Hit, age, .. }) = self {
+            headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+        }
+        response
+    }
+
+    fn reply(&self) -> Option<&Reply> {
+        match self {
+            Delivery::FromCache(answer) => Some(&answer.value),
+            Delivery::PastTheCache(reply) => Some(reply),
+            Delivery::Failed(_) => None,
+        }
+    }
+
+    fn cache_status<'a>(&self, key: &'a str) -> CacheStatus<'a> {
+        let status = match self {
+            Delivery::FromCache(answer) => of_answer(answer),
+            Delivery::PastTheCache(reply) => {
+                let status = Some(reply.status().as_u16());
+                CacheStatus::forwarded(Forward::Bypass, status).detail(Reason::BypassRule)
+            }
+            Delivery::Failed(_) => {
+                CacheStatus::forwarded(Forward::UriMiss, None).detail(Reason::OriginError)
+            }
+        };
+        status.key(key)
+    }
+
+    fn server_timing(&self, took: Duration) -> String {
+        let (description, origin) = match self {
+            Delivery::FromCache(answer) => match answer.source {
+                AnswerSource::Hit => ("HIT", None),
+                AnswerSource::Fetched(_) => ("MISS", Some(answer.value.took())),
+                AnswerSource::Collapsed(_) => ("COLLAPSED", Some(answer.value.took())),
+            },
+            Delivery::PastTheCache(reply) => ("BYPASS", Some(reply.took())),
+            Delivery::Failed(_) => ("MISS", None),
+        };
+        let mut field = format!("cache;desc=\"{description}\"");
+        if let Some(origin) = origin {
+            write!(field, ", origin;dur={:.3}", millis(origin)).expect("a string takes all");
+        }
+        write!(field, ", total;dur={:.3}", millis(took)).expect("a string takes all");
+        field
+    }
+}
+
+fn of_answer(answer: &Answer<Arc<Reply>>) -> CacheStatus<'static> {
+    let forwarded = |reason| {
+        let why = if reason == Reason::Expired { Forward::Stale } else { Forward::UriMiss };
+        CacheStatus::forwarded(why, Some(answer.value.status().as_u16()))
+    };
+    let status = match (answer.source, answer.storage) {
+        (AnswerSource::Hit, Storage::FreshFor(left)) => CacheStatus::hit(left),
+        (AnswerSource::Hit, Storage::Not(_)) => CacheStatus::hit(Duration::ZERO),
+        (AnswerSource::Fetched(why), Storage::FreshFor(left)) => forwarded(why).stored_for(left),
+        (AnswerSource::Fetched(why), Storage::Not(_)) => forwarded(why),
+        (AnswerSource::Collapsed(why), _) => forwarded(why).collapsed(),
+    };
+    status.detail(answer.reason())
+}
+
+/// The stored bytes, or 304 if the reader has them (RFC 9110 §13.1.2).
+fn passed_on(reply: &Reply, request: &HeaderMap) -> Response {
+    let is_ok = reply.status() == StatusCode::OK;
+    let mut response = if is_ok && has_it(request, reply.etag()) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        let json = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        (reply.status(), json, Body::from(reply.body().clone())).into_response()
+    };
+    if is_ok {
+        response.headers_mut().insert(header::ETAG, reply.etag().clone());
+        // Other caches ask each time: a purge here reaches what this process holds, and no further.
+        let ask = HeaderValue::from_static("no-cache");
+        response.headers_mut().insert(header::CACHE_CONTROL, ask);
+    }
+    response
+}
+
+fn has_it(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let fields = request.get_all(header::IF_NONE_MATCH).iter();
+    // No tag of ours has a comma in it, so a list can be cut at commas.
+    fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(',')).any(|tag| {
+        let tag = tag.trim();
+        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes()
+    })
+}
+
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("made of printable ASCII")
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}

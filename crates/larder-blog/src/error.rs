@@ -1,0 +1,70 @@
+//! Why `blog` could not start or go on, and the exit code each reason has.
+
+use std::{error::Error, io, net::SocketAddr, path::PathBuf};
+
+use crate::settings::SettingsError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BlogError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("RUST_LOG: {text:?} names no log levels (try \"info\")")]
+    LogLevels { text: String, source: tracing_subscriber::filter::ParseError },
+    #[error(
+        "port {port} ({variable}) is in use: stop what listens there, or choose another, \
+         for example {variable}={other}",
+        port = address.port(),
+        other = address.port().wrapping_add(10)
+    )]
+    PortInUse { variable: &'static str, address: SocketAddr },
+    #[error("cannot listen on {address} ({variable})")]
+    Listen { variable: &'static str, address: SocketAddr, source: io::Error },
+    #[error("cannot make the data directory {path:?} (BLOG_DATA_DIR)")]
+    DataDirectory { path: PathBuf, source: io::Error },
+    #[error("cannot open the database {database} ({variable})")]
+    Database { database: String, variable: &'static str, source: sqlx::Error },
+    #[error("cannot bring the tables of {database} up to date")]
+    Migrate { database: String, source: sqlx::migrate::MigrateError },
+    #[error("cannot write the ten posts into {database}")]
+    Seed { database: String, source: sqlx::Error },
+    #[error("{url} is not well: {answer}")]
+    Unhealthy { url: http::Uri, answer: String },
+    #[error("cannot listen for Ctrl-C")]
+    Signals(#[source] io::Error),
+}
+
+impl BlogError {
+    /// 2: wrong usage or configuration. 1: a failure at run time.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            BlogError::Settings(_)
+            | BlogError::LogLevels { .. }
+            | BlogError::PortInUse { .. }
+            | BlogError::Listen { .. } => 2,
+            BlogError::DataDirectory { .. }
+            | BlogError::Database { .. }
+            | BlogError::Migrate { .. }
+            | BlogError::Seed { .. }
+            | BlogError::Unhealthy { .. }
+            | BlogError::Signals(_) => 1,
+        }
+    }
+
+    /// The error and, each after a colon, what caused it.
+    pub(crate) fn with_causes(&self) -> String {
+        with_causes(self)
+    }
+}
+
+/// The text of `error` and, each after a colon, of what caused it.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let texts: Vec<_> = causes(error).map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
+/// `error`, then what caused it, and so on.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
+}

@@ -1,0 +1,150 @@
+//! Store: the posts in their database, SQLite or PostgreSQL.
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use sqlx::{
+    ConnectOptions, PgPool, SqlitePool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+};
+
+use super::seed;
+use crate::{error::BlogError, settings::Database};
+
+/// How long a query waits for a connection before the database counts as unavailable. Well below
+/// the backend's patience, so that the reader learns what is wrong.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+const MAX_CONNECTIONS: u32 = 8;
+
+const LIST: &str =
+    "SELECT id, title, content, department, author, created_at FROM posts ORDER BY id";
+const FIND: &str =
+    "SELECT id, title, content, department, author, created_at FROM posts WHERE id = $1";
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// A post, its fields in the order of the contract.
+#[derive(Debug, Serialize, sqlx::FromRow)]
+pub(crate) struct Post {
+    id: i64,
+    title: String,
+    content: String,
+    department: String,
+    author: String,
+    #[serde(serialize_with = "iso8601")]
+    created_at: DateTime<Utc>,
+}
+
+/// `2026-11-22T10:22:23.396898+00:00`
+fn iso8601<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, false))
+}
+
+/// The open database. Clones share one pool.
+#[derive(Clone, Debug)]
+pub(crate) enum Store {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Store {
+    /// Opens the database, brings its tables up to date, and writes the ten posts if there are none.
+    pub(crate) async fn open(database: &Database) -> Result<Store, BlogError> {
+        let name = database.to_string();
+        let opened = match database {
+            Database::Sqlite { file } => {
+                make_folder_of(file)?;
+                open_sqlite(file).await.map(Store::Sqlite)
+            }
+            Database::Postgres { url } => open_postgres(url).await.map(Store::Postgres),
+        };
+        let variable = database.variable();
+        let store = opened.map_err(|source| BlogError::Database {
+            database: name.clone(),
+            variable,
+            source,
+        })?;
+        let migrated = match &store {
+            Store::Sqlite(pool) => SQLITE.run(pool).await,
+            Store::Postgres(pool) => POSTGRES.run(pool).await,
+        };
+        migrated.map_err(|source| BlogError::Migrate { database: name.clone(), source })?;
+        let seeded = match &store {
+            Store::Sqlite(pool) => seed::sqlite(pool).await,
+            Store::Postgres(pool) => seed::postgres(pool).await,
+        };
+        seeded.map_err(|source| BlogError::Seed { database: name, source })?;
+        Ok(store)
+    }
+
+    /// All posts, by id.
+    pub(crate) async fn list(&self) -> sqlx::Result<Vec<Post>> {
+        match self {
+            Store::Sqlite(pool) => sqlx::query_as(LIST).fetch_all(pool).await,
+            Store::Postgres(pool) => sqlx::query_as(LIST).fetch_all(pool).await,
+        }
+    }
+
+    pub(crate) async fn find(&self, id: i64) -> sqlx::Result<Option<Post>> {
+        match self {
+            Store::Sqlite(pool) => sqlx::query_as(FIND).bind(id).fetch_optional(pool).await,
+            Store::Postgres(pool) => sqlx::query_as(FIND).bind(id).fetch_optional(pool).await,
+        }
+    }
+
+    /// Closes the pool after the queries under way.
+    pub(crate) async fn close(&self) {
+        match self {
+            Store::Sqlite(pool) => pool.close().await,
+            Store::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+fn make_folder_of(file: &Path) -> Result<(), BlogError> {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder)
+        .map_err(|source| BlogError::DataDirectory { path: folder.to_owned(), source })
+}
+
+async fn open_sqlite(file: &Path) -> sqlx::Result<SqlitePool> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .disable_statement_logging();
+    let pool = SqlitePoolOptions::new()
+        // Each connection of SQLite is a thread; two serve ten posts.
+        .max_connections(2)
+        .acquire_timeout(ACQUIRE_TIMEOUT);
+    pool.connect_with(options).await
+}
+
+async fn open_postgres(url: &str) -> sqlx::Result<PgPool> {
+    let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
+    let pool =
+        PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+    pool.connect_with(options).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_printed_with_microseconds_and_offset() {
+        let created_at = "2026-11-22T12:22:23+02:00".parse().unwrap();
+        let text = |text: &str| text.to_owned();
+        let (title, content) = (text("t"), text("c"));
+        let (department, author) = (text("d"), text("a"));
+        let post = Post { id: 1, title, content, department, author, created_at };
+        assert_eq!(
+            serde_json::to_string(&post).unwrap(),
+            r#"{"id":1,"title":"t","content":"c","department":"d","author":"a","created_at":"2026-11-22T10:22:23.000000+00:00"}"#
+        );
+    }
+}

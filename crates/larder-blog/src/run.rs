@@ -1,0 +1,160 @@
+//! Run: brings the parts up in order, says where they are, and takes them down in order.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backend::{Backend, BackendSettings},
+    error::BlogError,
+    page::{self, PageSettings},
+    posts::{self, Store},
+    server::{Listener, Server},
+    settings::{BaseUrl, CONSOLE_ADDRESS, Settings},
+};
+
+/// Four servers stop within a second, the last one's database included.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Which parts this process is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub(crate) posts: bool,
+    pub(crate) backend: bool,
+    pub(crate) page: bool,
+}
+
+impl Parts {
+    pub(crate) const ALL: Parts = Parts { posts: true, backend: true, page: true };
+    pub(crate) const NONE: Parts = Parts { posts: false, backend: false, page: false };
+}
+
+/// The ports of this process, all taken before anything starts.
+struct Listeners {
+    posts: Option<Listener>,
+    backend: Option<(Listener, Listener)>,
+    page: Option<Listener>,
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogError> {
+    if settings.is_redis_url_set {
+        tracing::warn!("REDIS_URL is set, but there is no shared tier yet: caching in memory only");
+    }
+    let listeners = Listeners::bind(&settings, parts).await?;
+    let store = match listeners.posts {
+        Some(_) => Some(Store::open(&settings.database).await?),
+        None => None,
+    };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(BlogError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(BlogError::Signals)?;
+    let servers = start(settings, listeners, store.clone());
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    // Readers first: nobody is left asking when the part they ask goes.
+    for server in servers.into_iter().rev() {
+        server.stop(DRAIN).await;
+    }
+    if let Some(store) = store
+        && tokio::time::timeout(DRAIN, store.close()).await.is_err()
+    {
+        tracing::info!("the database had queries under way");
+    }
+    Ok(())
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings, parts: Parts) -> Result<Listeners, BlogError> {
+        let ip = settings.bind_address;
+        let mut listeners = Listeners { posts: None, backend: None, page: None };
+        if parts.posts {
+            let port = settings.posts_service_port;
+            listeners.posts = Some(Listener::bind(ip, port, "POSTS_SERVICE_PORT").await?);
+        }
+        if parts.backend {
+            let backend = Listener::bind(ip, settings.backend_port, "BACKEND_PORT").await?;
+            let port = settings.console_port;
+            let console = Listener::bind(CONSOLE_ADDRESS, port, "CONSOLE_PORT").await?;
+            listeners.backend = Some((backend, console));
+        }
+        if parts.page {
+            let port = settings.frontend_port;
+            listeners.page = Some(Listener::bind(ip, port, "FRONTEND_PORT").await?);
+        }
+        Ok(listeners)
+    }
+}
+
+/// Starts what has a listener, origin first, and prints one line for each.
+fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<Server> {
+    let port = |bound: Option<&Listener>, set: u16| bound.map_or(set, Listener::port);
+    let posts_port = port(listeners.posts.as_ref(), settings.posts_service_port);
+    let (backend, console) = listeners.backend.unzip();
+    let backend_port = port(backend.as_ref(), settings.backend_port);
+    let console_port = port(console.as_ref(), settings.console_port);
+    let page_port = port(listeners.page.as_ref(), settings.frontend_port);
+    let page_origins = page_origins(page_port, &settings.frontend_origins);
+
+    let mut servers = Vec::new();
+    let mut serve = |name, listener: Listener, router, stop, talks_to: String| {
+        println!("{name:<9} {:<23} {talks_to}", listener.url());
+        servers.push(Server::start(name, listener, router, stop));
+    };
+    if let Some((listener, store)) = listeners.posts.zip(store) {
+        let talks_to = format!(
+            "reads {}, takes {} ms for each query",
+            settings.database,
+            settings.posts_delay.as_millis()
+        );
+        let router = posts::router(store, settings.posts_delay);
+        serve("posts", listener, router, CancellationToken::new(), talks_to);
+    }
+    if let Some((listener, console)) = backend.zip(console) {
+        let origin = settings.posts_service_url.unwrap_or_else(|| BaseUrl::of_port(posts_port));
+        let talks_to = if settings.cache_enabled {
+            let ttl = settings.cache_ttl.as_secs();
+            format!("asks {}, remembers answers for {ttl} s", origin.as_str())
+        } else {
+            format!("asks {} every time: the cache is off", origin.as_str())
+        };
+        let backend = Backend::new(BackendSettings {
+            origin,
+            cache_enabled: settings.cache_enabled,
+            cache_ttl: settings.cache_ttl,
+            cache_negative_ttl: settings.cache_negative_ttl,
+            cache_max_bytes: settings.cache_max_bytes,
+        });
+        let stop = CancellationToken::new();
+        let admin = backend.admin(&page_origins, stop.clone());
+        let router = backend.router(&page_origins);
+        serve("backend", listener, router, CancellationToken::new(), talks_to);
+        serve("console", console, admin, stop, "shows and purges the backend's cache".to_owned());
+    }
+    if let Some(listener) = listeners.page {
+        let backend = settings.backend_url.unwrap_or_else(|| BaseUrl::of_port(backend_port));
+        let talks_to = format!("shows the posts of {}", backend.as_str());
+        let router = page::router(PageSettings {
+            backend,
+            backend_port,
+            console_port,
+            posts_delay: settings.posts_delay,
+            cache_enabled: settings.cache_enabled,
+            origins: page_origins,
+        });
+        serve("page", listener, router, CancellationToken::new(), talks_to);
+        println!("open http://localhost:{page_port}");
+    }
+    servers
+}
+
+/// What a browser may call the page.
+fn page_origins(port: u16, further: &[String]) -> Vec<String> {
+    let local = ["localhost", "127.0.0.1"].map(|host| match port {
+        80 => format!("http://{host}"),
+        port => format!("http://{host}:{port}"),
+    });
+    local.into_iter().chain(further.iter().cloned()).collect()
+}

@@ -1,0 +1,89 @@
+//! Server: one listener with its router, and an orderly end.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use axum::{Router, serve::ListenerExt};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::BlogError;
+
+/// A port that is taken but not yet served, so that a port in use is found before anything starts.
+pub(crate) struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// `variable` is the setting to name if the port cannot be had.
+    pub(crate) async fn bind(
+        ip: IpAddr,
+        port: u16,
+        variable: &'static str,
+    ) -> Result<Listener, BlogError> {
+        let address = SocketAddr::new(ip, port);
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok(Listener { listener, address })
+        };
+        bound.await.map_err(|source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => BlogError::PortInUse { variable, address },
+            _ => BlogError::Listen { variable, address, source },
+        })
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// `http://127.0.0.1:8000`
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+/// A running server. Dropping it leaves it running until the process ends; call [`Server::stop`].
+pub(crate) struct Server {
+    name: &'static str,
+    stop: CancellationToken,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    /// Serves until `stop` is cancelled.
+    pub(crate) fn start(
+        name: &'static str,
+        listener: Listener,
+        router: Router,
+        stop: CancellationToken,
+    ) -> Server {
+        let listener = listener.listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                // Answers still arrive, only up to 40 ms later.
+                tracing::debug!("cannot set TCP_NODELAY: {error}");
+            }
+        });
+        let until = stop.clone().cancelled_owned();
+        let serving = axum::serve(listener, router).with_graceful_shutdown(until);
+        Server { name, stop, task: tokio::spawn(serving.into_future()) }
+    }
+
+    /// Accepts nobody any more, lets requests under way end `within` that time, and ends.
+    pub(crate) async fn stop(mut self, within: Duration) {
+        self.stop.cancel();
+        match tokio::time::timeout(within, &mut self.task).await {
+            Ok(Ok(Ok(()))) => tracing::debug!("{} stopped", self.name),
+            Ok(Ok(Err(error))) => tracing::warn!("{} stopped: {error}", self.name),
+            Ok(Err(error)) => tracing::error!("{} broke: {error}", self.name),
+            Err(_) => {
+                self.task.abort();
+                tracing::info!("{} stopped with requests under way", self.name);
+            }
+        }
+    }
+}
