@@ -1,5 +1,7 @@
 //! The admin API, request by request.
 
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
 use std::time::Duration;
 
 use axum::{Router, body::Body};

@@ -301,7 +301,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     async fn fill<T, E, F, Fut>(
         &self,
         key: &Arc<str>,
-        leader: Leader<'_, V>,
+        mut leader: Leader<'_, V>,
         reason: Reason,
         fetch: F,
     ) -> Result<Answer<V>, FetchError<E>>
@@ -313,7 +313,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     {
         let load = Load::begin(&self.counters);
         let began = self.clock.now();
-        match fetch().await {
+        match leader.run(async { fetch().await }).await {
             Ok(fetched) => {
                 load.succeed();
                 let entry = self.entry(fetched.into(), began);

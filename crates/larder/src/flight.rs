@@ -13,6 +13,8 @@
 use std::{
     any::Any,
     collections::HashMap,
+    future::poll_fn,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -78,7 +80,13 @@ impl<V> Flights<V> {
         let (sender, landing) = watch::channel(None);
         let flight = Arc::new(Flight { landing, revoked: AtomicBool::new(false) });
         under_way.insert(Arc::clone(key), Arc::clone(&flight));
-        Join::Lead(Leader { flights: self, key: Arc::clone(key), flight, sender })
+        Join::Lead(Leader {
+            flights: self,
+            key: Arc::clone(key),
+            flight,
+            sender,
+            is_fetching: false,
+        })
     }
 
     /// A purge of `key` begins: who asks from now on starts a new flight, and the one under way may
@@ -111,15 +119,30 @@ impl<V> Flights<V> {
 }
 
 /// The right, and the duty, to fetch one key. Dropping it without landing hands over to a follower;
-/// dropping it in a panic tells them all.
+/// one that goes down with its panicking fetch tells them all.
 pub(crate) struct Leader<'a, V> {
     flights: &'a Flights<V>,
     key: Arc<str>,
     flight: Arc<Flight<V>>,
     sender: watch::Sender<Option<Landing<V>>>,
+    /// True only inside a poll of the fetch, so that a panic there is told from a leader that is
+    /// dropped because something else in its task panicked.
+    is_fetching: bool,
 }
 
 impl<V> Leader<'_, V> {
+    /// Runs the fetch. Dropping the returned future drops the fetch.
+    pub(crate) async fn run<F: Future>(&mut self, fetch: F) -> F::Output {
+        let mut fetch = pin!(fetch);
+        poll_fn(|context| {
+            self.is_fetching = true;
+            let poll = fetch.as_mut().poll(context);
+            self.is_fetching = false;
+            poll
+        })
+        .await
+    }
+
     /// Whether a purge came in between; asked under the tier's lock.
     pub(crate) fn is_revoked(&self) -> bool {
         self.flight.revoked.load(Ordering::Acquire)
@@ -135,7 +158,7 @@ impl<V> Leader<'_, V> {
 impl<V> Drop for Leader<'_, V> {
     fn drop(&mut self) {
         self.flights.close(&self.key, &self.flight);
-        if std::thread::panicking() && self.sender.borrow().is_none() {
+        if self.is_fetching {
             self.sender.send_replace(Some(Landing::Panicked));
         }
     }

@@ -193,6 +193,24 @@ fn a_panicking_fetch_wakes_its_followers_with_an_error_and_poisons_nothing() {
     assert_eq!(cache.stats().load_failures, 1);
 }
 
+#[test]
+fn a_leader_that_goes_down_with_somebody_elses_panic_hands_over() {
+    let (cache, calls) = (cache(), Cell::new(0));
+    let (_gone, first) = scripted(&calls);
+    let (reply, second) = scripted(&calls);
+    let (mut leader, mut follower) = (reader(&cache, first), reader(&cache, second));
+    assert!(poll(&mut leader).is_pending());
+    assert!(poll(&mut follower).is_pending());
+    catch_unwind(AssertUnwindSafe(|| {
+        let _goes_down = leader;
+        panic!("something else in the leader's task breaks");
+    }))
+    .unwrap_err();
+    assert!(poll(&mut follower).is_pending());
+    reply.send(Ok("value".to_owned())).unwrap();
+    assert_eq!(finish(follower).unwrap().value, "value");
+}
+
 type Purge = fn(&Cache<String>);
 
 /// Every way to say that what is known about a key so far no longer counts.

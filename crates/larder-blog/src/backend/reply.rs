@@ -35,7 +35,9 @@ impl Reply {
             200 => {
                 serde_json::from_slice::<IgnoredAny>(&body).map_err(OriginError::NoJson)?;
                 let subject = subject(&body);
-                (body, subject)
+                // A copy of its own: the bytes that arrived may be a small part of a connection's
+                // large buffer, and would keep the whole of it for as long as they are cached.
+                (Bytes::copy_from_slice(&body), subject)
             }
             // 304 answers a condition, and none was sent.
             300..=303 | 305..=599 => (detail(&body), None),
@@ -79,18 +81,19 @@ impl Weigh for Reply {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Shape {
-    Post { title: String },
-    Posts(Vec<IgnoredAny>),
+struct Titled {
+    title: String,
 }
 
 fn subject(body: &[u8]) -> Option<Subject> {
     // JSON of another shape is passed on like any; there is only less to log.
-    Some(match serde_json::from_slice(body).ok()? {
-        Shape::Post { title } => Subject::Post { title },
-        Shape::Posts(posts) => Subject::Posts { count: posts.len() },
-    })
+    match object(body) {
+        Some(Titled { title }) => Some(Subject::Post { title }),
+        None => {
+            let posts: Vec<IgnoredAny> = serde_json::from_slice(body).ok()?;
+            Some(Subject::Posts { count: posts.len() })
+        }
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -101,15 +104,20 @@ struct Detail<'a> {
 
 /// The origin's own `detail` as it stands, or else its whole body as text.
 fn detail(body: &[u8]) -> Bytes {
-    let passed =
-        serde_json::from_slice::<Detail<'_>>(body).and_then(|own| serde_json::to_vec(&own));
-    passed
-        .or_else(|_| {
+    let detail = match object::<Detail<'_>>(body) {
+        Some(own) => serde_json::to_vec(&own),
+        None => {
             let text = String::from_utf8_lossy(body);
             serde_json::to_vec(&serde_json::json!({ "detail": text }))
-        })
-        .expect("text is always JSON")
-        .into()
+        }
+    };
+    detail.expect("JSON and text can be printed as JSON").into()
+}
+
+/// Reads an object; an array would pass for one with its fields in order.
+fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    if is_object { serde_json::from_slice(body).ok() } else { None }
 }
 
 fn etag(body: &[u8]) -> HeaderValue {
@@ -142,6 +150,8 @@ mod tests {
         assert_eq!(reply(200, body).unwrap().subject(), Some(&Subject::Post { title }));
         let list = reply(200, r#"[{"id":1},{"id":2}]"#).unwrap();
         assert_eq!(list.subject(), Some(&Subject::Posts { count: 2 }));
+        let count = 1;
+        assert_eq!(reply(200, r#"["t"]"#).unwrap().subject(), Some(&Subject::Posts { count }));
         assert_eq!(reply(200, "null").unwrap().subject(), None);
     }
 

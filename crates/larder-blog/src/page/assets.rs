@@ -1,6 +1,9 @@
 //! Assets: the built page, embedded into the binary.
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
@@ -12,13 +15,35 @@ struct Assets;
 const NOT_BUILT: &str = "The page is not part of this binary.\n\
     Build it and then the binary:  make build\n";
 
-/// Only this page's own scripts run, and it talks to this machine only.
-const POLICY: &str = "default-src 'self'; \
-    connect-src 'self' http://localhost:* http://127.0.0.1:*; \
-    img-src 'self' data:; style-src 'self' 'unsafe-inline'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What the page may do in a browser (`Content-Security-Policy`): run its own scripts, and talk to
+/// the ports of the hosts it is reached under.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy(HeaderValue);
 
-pub(crate) async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Response {
+impl Policy {
+    /// `origins` are what a browser may call the page.
+    pub(crate) fn new(origins: &[String]) -> Policy {
+        let hosts = origins.iter().map(|origin| {
+            let (scheme, host) = origin.split_once("://").unwrap_or(("http", origin));
+            let end = host.rfind(':').filter(|colon| !host[*colon..].contains(']'));
+            format!(" {scheme}://{}:*", &host[..end.unwrap_or(host.len())])
+        });
+        let hosts: String = hosts.collect();
+        let policy = format!(
+            "default-src 'self'; connect-src 'self'{hosts}; img-src 'self' data:; \
+             style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
+        );
+        Policy(policy.try_into().expect("origins are checked when the settings are read"))
+    }
+}
+
+pub(crate) async fn serve(
+    State(policy): State<Policy>,
+    method: Method,
+    uri: Uri,
+    request: HeaderMap,
+) -> Response {
     if method != Method::GET && method != Method::HEAD {
         let allow = [(header::ALLOW, "GET, HEAD")];
         return (StatusCode::METHOD_NOT_ALLOWED, allow).into_response();
@@ -28,7 +53,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Respo
         path => path,
     };
     match Assets::get(path) {
-        Some(file) => found(path, &file, &request),
+        Some(file) => found(path, &file, &request, policy),
         None if path == "index.html" => {
             (StatusCode::SERVICE_UNAVAILABLE, NOT_BUILT).into_response()
         }
@@ -36,7 +61,7 @@ pub(crate) async fn serve(method: Method, uri: Uri, request: HeaderMap) -> Respo
     }
 }
 
-fn found(path: &str, file: &EmbeddedFile, request: &HeaderMap) -> Response {
+fn found(path: &str, file: &EmbeddedFile, request: &HeaderMap, policy: Policy) -> Response {
     let hash = file.metadata.sha256_hash();
     let tag: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let etag = HeaderValue::try_from(format!("\"{tag}\"")).expect("hexadecimal digits and quotes");
@@ -57,7 +82,7 @@ fn found(path: &str, file: &EmbeddedFile, request: &HeaderMap) -> Response {
         "no-cache"
     };
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy.0);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
@@ -72,5 +97,18 @@ fn content_type(path: &str) -> &'static str {
         "svg" => "image/svg+xml",
         "json" | "map" => "application/json",
         _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_may_talk_to_every_host_it_is_reached_under() {
+        let origins = ["http://localhost:3000", "https://blog.example", "http://[::1]:3000"];
+        let Policy(policy) = Policy::new(&origins.map(str::to_owned));
+        let hosts = "connect-src 'self' http://localhost:* https://blog.example:* http://[::1]:*;";
+        assert!(policy.to_str().unwrap().contains(hosts), "{policy:?}");
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn router(settings: PageSettings) -> Router {
         posts_delay_ms: u64::try_from(settings.posts_delay.as_millis()).unwrap_or(u64::MAX),
         cache_enabled: settings.cache_enabled,
     };
+    let policy = assets::Policy::new(&settings.origins);
     let crowds = Arc::new(Crowds::new(settings.backend, settings.origins));
     Router::new()
         .route("/config.json", get(async |State(config): State<Config>| Json(config)))
@@ -55,4 +56,5 @@ pub(crate) fn router(settings: PageSettings) -> Router {
             get(async || Json(serde_json::json!({"status": "healthy", "service": "page"}))),
         )
         .fallback(assets::serve)
+        .with_state(policy)
 }

@@ -147,11 +147,11 @@ struct Slot<V> {
 }
 
 impl<V> Slot<V> {
-    /// What an entry costs beside its key's bytes and its value's heap: the slot and its number in
-    /// the slab's free list, the index (a number and a control byte at no less than 7/16 load), and
-    /// the two allocations.
-    const OVERHEAD_BYTES: usize = size_of::<Option<Slot<V>>>()
-        + size_of::<u32>()
+    /// What an entry costs at the most beside its key's bytes and its value's heap: the slot and its
+    /// number in the free list, twice because vectors grow by doubling, the index (a number and a
+    /// control byte at no less than 7/16 load), and the two allocations.
+    const OVERHEAD_BYTES: usize = 2 * size_of::<Option<Slot<V>>>()
+        + 2 * size_of::<u32>()
         + (size_of::<u32>() + 1) * 16 / 7
         + size_of::<Entry<V>>()
         + 2 * ARC_HEADER_BYTES;

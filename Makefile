@@ -1,0 +1,76 @@
+# Larder. `make help` lists what can be made.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+RUST := crates Cargo.toml Cargo.lock
+
+.PHONY: help run build page dev test test-deps test-crates test-page test-browser check bench \
+        up down logs clean tools
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## Build everything and run the blog: open http://localhost:3000
+	@exec target/release/blog run
+
+build: page ## Build the page and the release binary
+	cargo build --release --locked -p larder-blog
+
+page: tools web/node_modules/.installed ## Build the page
+	npm --prefix web run --silent build
+
+dev: tools web/node_modules/.installed ## The page with hot reload at http://localhost:5173 before a running backend
+	cargo build --locked -p larder-blog
+	@trap 'kill 0' EXIT; \
+	  FRONTEND_ORIGIN=http://localhost:5173,http://127.0.0.1:5173 target/debug/blog run & \
+	  npm --prefix web run --silent dev
+
+test: test-deps test-crates test-page test-browser ## Run every test on real parts (installs Debian packages when root)
+
+test-deps: tools
+	@tools/install-test-deps
+
+test-crates: page
+	cargo test --locked --workspace
+
+test-page: web/node_modules/.installed
+	npm --prefix web run --silent test
+
+test-browser: page
+	cargo build --locked -p larder-blog
+	BLOG_BIN=$(CURDIR)/target/debug/blog npm --prefix web run --silent e2e
+
+check: tools web/node_modules/.installed page ## All that a change must pass: format, lints, crate tests, docs, licences, the page's checks
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo test --locked --workspace --exclude larder-blog
+	cargo test --locked -p larder-blog --bins
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	@tools/deny
+	npm --prefix web run --silent check
+	npm --prefix web run --silent lint
+	npm --prefix web run --silent test
+
+bench: build ## Measure the blog with and without its cache (about a minute): the README's table
+	cargo build --release --locked -p larder-bench
+	target/release/larder-bench blog
+
+up: ## Start everything in containers, with PostgreSQL and Valkey
+	docker compose -f deploy/compose.yaml up --build --wait
+
+down: ## Stop the containers (their volumes stay)
+	docker compose -f deploy/compose.yaml down
+
+logs: ## Follow the containers' logs
+	docker compose -f deploy/compose.yaml logs --follow
+
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf web/dist web/node_modules
+
+tools:
+	@tools/require-tools
+
+web/node_modules/.installed: web/package.json web/package-lock.json
+	npm --prefix web ci --no-audit --no-fund --loglevel=error
+	@touch $@
