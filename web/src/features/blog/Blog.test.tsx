@@ -1,0 +1,324 @@
+// The page as its reader walks through it, before servers that remember.
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { act, render, screen, waitFor, within } from '@testing-library/react';
+import { userEvent } from '@testing-library/user-event';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { DELIBERATE } from '../../wire/deliberate';
+import { Blog } from './Blog';
+import { FakeEventSource, FakeServers } from './testing/fakeServers';
+
+let servers: FakeServers;
+
+beforeEach(() => {
+  servers = new FakeServers();
+  FakeEventSource.opened = [];
+  vi.stubGlobal('fetch', servers.fetch);
+  vi.stubGlobal('EventSource', FakeEventSource);
+});
+
+function openPage(search = '') {
+  history.replaceState(null, '', `/${search}`);
+  render(
+    <QueryClientProvider client={new QueryClient(DELIBERATE)}>
+      <Blog />
+    </QueryClientProvider>,
+  );
+  return userEvent.setup();
+}
+
+const picker = () => screen.getByRole<HTMLSelectElement>('combobox', { name: 'Post' });
+const gauge = () => within(screen.getByRole('region', { name: 'Load time' }));
+const crowd = () => within(screen.getByRole('region', { name: 'A crowd' }));
+const inventory = () => within(screen.getByRole('region', { name: 'In the larder' }));
+const button = (name: RegExp | string) => screen.getByRole('button', { name });
+const isResting = (element: HTMLElement) => element.getAttribute('aria-disabled') === 'true';
+const postsAsked = () => servers.asked.filter((line) => /\/api\/posts\/\d/.test(line));
+
+async function listed() {
+  await screen.findByRole('option', { name: 'Title 3 (Department 3)' });
+}
+
+async function readPost(id: number) {
+  await screen.findByRole('heading', { name: `Title ${id}` });
+  await screen.findByText(`Second paragraph of ${id}.`);
+}
+
+describe('reading', () => {
+  test('a first load runs a clock and is a miss, a second one is a hit', async () => {
+    const user = openPage();
+    await listed();
+    servers.slow = true;
+    await user.selectOptions(picker(), '3');
+
+    expect(await gauge().findByRole('timer')).toBeTruthy();
+    expect(isResting(button('Loading…'))).toBe(true);
+    expect(screen.getByRole('heading', { name: 'Title 3' })).toBeTruthy();
+
+    servers.release();
+    await readPost(3);
+    expect(gauge().getByText('MISS')).toBeTruthy();
+    expect(gauge().queryByRole('timer')).toBeNull();
+    expect(screen.getByText('23 November 2026').getAttribute('datetime')).toBe('2026-11-23T10:22:23.396Z');
+    expect(screen.getByRole('status').textContent).toMatch(/^Post loaded in [\d.]+\sms, cache miss\.$/);
+
+    await user.click(button('Load this post again'));
+    await gauge().findByText('HIT');
+    expect(gauge().getByText(/^3\ss old$/)).toBeTruthy();
+    expect(screen.getByRole('status').textContent).toMatch(/cache hit, 3\ss old\.$/);
+    expect(postsAsked()).toHaveLength(2);
+  });
+
+  test('each load of the visit is counted once, and listed as a table', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    await user.selectOptions(picker(), '2');
+    await readPost(2);
+    await user.selectOptions(picker(), '1');
+    await gauge().findByText('HIT');
+
+    const rows = screen.getAllByRole('row').slice(1);
+    expect(
+      rows.map((row) =>
+        within(row)
+          .getAllByRole('cell')
+          .slice(2, 4)
+          .map((cell) => cell.textContent),
+      ),
+    ).toEqual([
+      ['1', 'HIT, 3\u00a0s old'],
+      ['2', 'MISS'],
+      ['1', 'MISS'],
+    ]);
+    expect(screen.getByRole('img').getAttribute('aria-label')).toMatch(/^Chart of 3 load times, from .* to .*/);
+  });
+
+  test('the choice lives in the address: contents, back and forward', async () => {
+    const user = openPage();
+    await user.click(await screen.findByRole('link', { name: 'Title 2' }));
+    await readPost(2);
+    expect(location.search).toBe('?post=2');
+    expect(picker().value).toBe('2');
+    expect(document.activeElement).toBe(screen.getByRole('main'));
+
+    act(() => history.back());
+    await screen.findByRole('heading', { name: 'Choose a post' });
+    expect(picker().value).toBe('');
+
+    act(() => history.forward());
+    await readPost(2);
+    expect(document.title).toBe('Title 2 · Larder');
+  });
+});
+
+describe('trouble', () => {
+  test('an unknown post is said to be unknown, and the contents lead on', async () => {
+    openPage('?post=99');
+    expect(await screen.findByRole('heading', { name: 'There is no post 99' })).toBeTruthy();
+    expect(picker().selectedOptions[0]?.textContent).toBe('Post 99');
+    expect(await screen.findByRole('link', { name: 'Title 1' })).toBeTruthy();
+    expect(gauge().getByText('FAILED')).toBeTruthy();
+  });
+
+  test('what cannot be a post is refused without asking', async () => {
+    openPage('?post=abc');
+    expect(await screen.findByRole('heading', { name: '“abc” is not the number of a post' })).toBeTruthy();
+    await listed();
+    expect(postsAsked()).toEqual([]);
+  });
+
+  test('a stopped posts service spares what is kept; trying again recovers', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    servers.postsServiceUp = false;
+
+    await user.selectOptions(picker(), '2');
+    expect((await screen.findByRole('alert')).textContent).toContain('The posts service is down');
+    await user.selectOptions(picker(), '1');
+    await gauge().findByText('HIT');
+    await user.selectOptions(picker(), '2');
+    await screen.findByRole('alert');
+
+    servers.postsServiceUp = true;
+    await user.click(button('Try again'));
+    await readPost(2);
+    expect(screen.queryByRole('alert')).toBeNull();
+    expect(document.activeElement).toBe(screen.getByRole('main'));
+  });
+
+  test('a post that is being read stays when loading it again fails', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    servers.backendUp = false;
+    await user.click(button('Load this post again'));
+    await screen.findByRole('heading', { name: 'The backend does not answer' });
+    expect(screen.getByText('Second paragraph of 1.')).toBeTruthy();
+  });
+
+  test('a list that failed can be fetched again', async () => {
+    servers.postsServiceUp = false;
+    const user = openPage();
+    await screen.findByRole('heading', { name: 'No list of posts: the posts service is down' });
+    expect(picker().disabled).toBe(true);
+
+    servers.postsServiceUp = true;
+    await user.click(button('Fetch the list again'));
+    await listed();
+    expect(picker().disabled).toBe(false);
+  });
+
+  test('one retry brings back both the post and the list', async () => {
+    servers.backendUp = false;
+    const user = openPage('?post=2');
+    await screen.findByRole('heading', { name: 'The backend does not answer' });
+    servers.backendUp = true;
+    await user.click(button('Try again'));
+    await readPost(2);
+    await listed();
+  });
+
+  test('no posts is a state of its own', async () => {
+    servers.posts = [];
+    openPage();
+    expect(await screen.findByRole('heading', { name: 'No posts yet' })).toBeTruthy();
+  });
+
+  test('a page without configuration says so and can try again', async () => {
+    servers.pageServerUp = false;
+    const user = openPage();
+    await screen.findByRole('heading', { name: 'The page could not find its backend' });
+    servers.pageServerUp = true;
+    await user.click(button('Try again'));
+    await listed();
+  });
+
+  test('nothing is asked again unasked', async () => {
+    servers.postsServiceUp = false;
+    openPage('?post=2');
+    await screen.findByRole('alert');
+    act(() => {
+      window.dispatchEvent(new Event('focus'));
+      window.dispatchEvent(new Event('online'));
+      document.dispatchEvent(new Event('visibilitychange'));
+    });
+    await screen.findByText('No list of posts: the posts service is down.');
+    expect(postsAsked()).toHaveLength(1);
+    expect(servers.asked.filter((line) => line === 'GET /api/posts')).toHaveLength(1);
+  });
+});
+
+describe('the cache off', () => {
+  test('is called the before picture', async () => {
+    servers.cacheEnabled = false;
+    openPage('?post=1');
+    await readPost(1);
+    expect(screen.getByText('The cache is off: this is the before picture.')).toBeTruthy();
+    expect(gauge().getByText('BYPASS')).toBeTruthy();
+    expect(crowd().getByText(/no cache stands in between/)).toBeTruthy();
+  });
+});
+
+describe('a crowd', () => {
+  test('needs a post', async () => {
+    const user = openPage();
+    await listed();
+    const send = crowd().getByRole('button');
+    expect(isResting(send)).toBe(true);
+    await user.click(send);
+    expect(servers.asked.some((line) => line.includes('/crowd'))).toBe(false);
+  });
+
+  test('comes after the post was made cold, and costs one call', async () => {
+    const user = openPage('?post=3');
+    await readPost(3);
+    await user.click(button('Let 100 users ask at once'));
+
+    expect(await crowd().findByText(/origin call for/)).toBeTruthy();
+    expect(crowd().getByText('1')).toBeTruthy();
+    expect(crowd().getByText('Answered').nextSibling?.textContent).toBe('100');
+    expect(crowd().getByText('Slowest').nextSibling?.textContent).toBe('2012\u00a0ms');
+    expect(servers.asked.slice(-2)).toEqual([
+      'POST /v1/purge {"keys":["/posts/3"]}',
+      'POST /crowd {"post_id":3,"users":100}',
+    ]);
+    expect(screen.getByRole('status').textContent).toBe('100 users asked: 100 answered, 0 failed, 1 origin call.');
+  });
+
+  test('comes to a warm post when the console is out of reach, and says so', async () => {
+    servers.consoleUp = false;
+    const user = openPage('?post=3');
+    await readPost(3);
+    await user.click(button('Let 100 users ask at once'));
+    expect(await crowd().findByText(/could not be cleared first/)).toBeTruthy();
+    expect(crowd().getByText('0', { selector: 'strong' })).toBeTruthy();
+  });
+
+  test('that cannot be sent says so', async () => {
+    const user = openPage('?post=3');
+    await readPost(3);
+    servers.pageServerUp = false;
+    await user.click(button('Let 100 users ask at once'));
+    expect(await crowd().findByText(/The crowd could not be sent/)).toBeTruthy();
+  });
+});
+
+describe('the larder', () => {
+  const STATS = {
+    name: 'posts',
+    hits: 3,
+    misses: 2,
+    loads: 2,
+    collapsed: 99,
+    entries: 2,
+    bytes: 5123,
+    max_bytes: 67_108_864,
+  };
+  const source = () => {
+    const last = FakeEventSource.opened.at(-1);
+    if (last === undefined) throw new Error('no event stream was opened');
+    return last;
+  };
+  const countLive = () => act(() => source().send({ uptime_seconds: 1, caches: [STATS] }));
+
+  test('is counted live', async () => {
+    openPage();
+    await listed();
+    expect(source().url).toBe('http://localhost:9191/v1/events');
+    expect(isResting(inventory().getByRole('button'))).toBe(true);
+    countLive();
+    expect(inventory().getByText('live')).toBeTruthy();
+    expect(inventory().getByText('Collapsed').nextSibling?.textContent).toBe('99');
+    expect(inventory().getByText('Held').nextSibling?.textContent).toBe('5.0\u00a0KiB of 64\u00a0MiB');
+  });
+
+  test('says how much was cleared, and the next load is a miss', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    countLive();
+    await user.click(button('Clear the cache'));
+    expect(await inventory().findByText(/Cleared 2 entries/)).toBeTruthy();
+    await user.click(button('Load this post again'));
+    await waitFor(() => expect(gauge().getByText('MISS')).toBeTruthy());
+  });
+
+  test('keeps its last numbers when the console is lost, and reading goes on', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    countLive();
+    act(() => source().break(0));
+    expect(inventory().getByText('connection lost, trying again')).toBeTruthy();
+    expect(inventory().getByText('Hits').nextSibling?.textContent).toBe('3');
+    expect(isResting(button('Clear the cache'))).toBe(true);
+    await user.click(button('Load this post again'));
+    await gauge().findByText('HIT');
+  });
+
+  test('is connected again by hand when the browser has given up', async () => {
+    const user = openPage();
+    await listed();
+    act(() => source().break(2));
+    await user.click(button('Connect again'));
+    expect(FakeEventSource.opened).toHaveLength(2);
+    countLive();
+    expect(inventory().getByText('live')).toBeTruthy();
+  });
+});

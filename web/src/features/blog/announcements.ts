@@ -1,0 +1,30 @@
+// What a screen reader hears when something has ended. Numbered, for a region that repeats itself stays silent.
+import type { CrowdView } from './crowd/crowdView';
+import { millis, plural } from './format';
+import type { FinishedLoad } from './post/usePost';
+import type { ClearView } from './inventory/useClear';
+import { spokenVerdict } from './verdict/verdictWords';
+
+export function loadSaid(load: FinishedLoad): string {
+  const ending = load.ending === 'loaded' ? 'Post loaded' : 'Loading failed';
+  const verdict = load.verdict.kind === 'unsaid' ? '' : `, ${spokenVerdict(load.verdict)}`;
+  return `${ending} in ${millis(load.ms)}${verdict}.`;
+}
+
+export function crowdSaid(view: CrowdView): string {
+  if (view.kind === 'failed') return view.problem.title;
+  if (view.kind !== 'done') return '';
+  const { users, answered, failed, origin_calls: calls } = view.result;
+  return `${users} users asked: ${answered} answered, ${failed} failed, ${plural(calls, 'origin call', 'origin calls')}.`;
+}
+
+export function clearSaid(view: ClearView): string {
+  if (view.kind === 'failed') return view.problem.title;
+  return view.kind === 'done' ? clearedSentence(view.purged) : '';
+}
+
+export function clearedSentence(purged: number): string {
+  return purged === 0
+    ? 'There was nothing to clear.'
+    : `Cleared ${plural(purged, 'entry', 'entries')}. Every post is slow again, once.`;
+}

@@ -1,0 +1,101 @@
+// The three servers this page talks to, and the exact shape of what each of them answers.
+import { ask, json } from '../../wire/ask';
+import type { Answer } from '../../wire/ask';
+import { amount, count, flag, instant, integer, list, shape, text } from '../../wire/decode';
+import type { Decoded } from '../../wire/decode';
+
+const postShape = shape({
+  id: integer,
+  title: text,
+  content: text,
+  department: text,
+  author: text,
+  created_at: instant,
+});
+export type Post = Decoded<typeof postShape>;
+
+const configShape = shape({
+  backend_port: count,
+  console_port: count,
+  posts_delay_ms: amount,
+  cache_enabled: flag,
+});
+
+const crowdShape = shape({
+  users: count,
+  answered: count,
+  failed: count,
+  origin_calls: count,
+  collapsed: count,
+  hits: count,
+  fastest_ms: amount,
+  median_ms: amount,
+  slowest_ms: amount,
+});
+export type CrowdResult = Decoded<typeof crowdShape>;
+
+const purgeShape = shape({ purged: count });
+
+const cacheStatsShape = shape({
+  name: text,
+  hits: count,
+  misses: count,
+  loads: count,
+  collapsed: count,
+  entries: count,
+  bytes: count,
+  max_bytes: count,
+});
+export type CacheStats = Decoded<typeof cacheStatsShape>;
+
+export const statsShape = shape({ caches: list(cacheStatsShape) });
+export type Stats = Decoded<typeof statsShape>;
+
+/** Where everything is, and what the page may promise about it. */
+export interface Config {
+  readonly backendUrl: string;
+  readonly consoleUrl: string;
+  readonly postsDelayMs: number;
+  readonly cacheEnabled: boolean;
+}
+
+export async function fetchConfig(hostname: string, signal: AbortSignal): Promise<Config> {
+  const { value } = await ask('/config.json', configShape, { signal });
+  return {
+    backendUrl: `http://${hostname}:${value.backend_port}`,
+    consoleUrl: `http://${hostname}:${value.console_port}`,
+    postsDelayMs: value.posts_delay_ms,
+    cacheEnabled: value.cache_enabled,
+  };
+}
+
+export function listPosts(config: Config, signal: AbortSignal): Promise<Answer<readonly Post[]>> {
+  return ask(`${config.backendUrl}/api/posts`, list(postShape), { signal });
+}
+
+export function getPost(config: Config, id: number, signal: AbortSignal): Promise<Answer<Post>> {
+  return ask(`${config.backendUrl}/api/posts/${id}`, postShape, { signal });
+}
+
+export type PurgeWhat = { readonly all: true } | { readonly keys: readonly string[] };
+
+/** How many entries are gone. */
+export async function purge(config: Config, what: PurgeWhat): Promise<number> {
+  const { value } = await ask(`${config.consoleUrl}/v1/purge`, purgeShape, json(what));
+  return value.purged;
+}
+
+/** The name under which the backend keeps a post. */
+export function cacheKey(postId: number): string {
+  return `/posts/${postId}`;
+}
+
+/** The page's server opens the connections: a browser would open six and queue the rest. */
+export async function sendCrowd(postId: number, users: number): Promise<CrowdResult> {
+  const { value } = await ask('/crowd', crowdShape, json({ post_id: postId, users }));
+  return value;
+}
+
+export function eventsUrl(config: Config): string {
+  return `${config.consoleUrl}/v1/events`;
+}

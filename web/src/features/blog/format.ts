@@ -1,0 +1,62 @@
+// Numbers, times and sizes as the page prints them. A no-break space keeps each with its unit.
+
+/** Milliseconds without the unit: `3.2`, `47`, `2004`. Below ten, the tenth is what differs. */
+export function millisDigits(ms: number): string {
+  return ms < 9.95 ? ms.toFixed(1) : String(Math.round(ms));
+}
+
+export function millis(ms: number): string {
+  return `${millisDigits(ms)}\u00a0ms`;
+}
+
+/** An age or a time to live: `3 s`, `4 min`, `2 h`. */
+export function seconds(value: number): string {
+  if (value < 120) return `${value}\u00a0s`;
+  if (value < 7200) return `${Math.round(value / 60)}\u00a0min`;
+  return `${Math.round(value / 3600)}\u00a0h`;
+}
+
+/** A delay in a sentence: `two seconds`, `0.3 seconds`. */
+export function inWords(ms: number): string {
+  const whole = WORDS[ms / 1000];
+  if (whole !== undefined) return `${whole} ${ms === 1000 ? 'second' : 'seconds'}`;
+  return `${Number((ms / 1000).toFixed(2))} seconds`;
+}
+const WORDS = ['no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten'];
+
+export function bytes(value: number): string {
+  if (value < 1024) return `${value}\u00a0B`;
+  const exponent = Math.min(Math.floor(Math.log2(value) / 10), UNITS.length);
+  const scaled = value / 1024 ** exponent;
+  const digits = scaled < 10 && !Number.isInteger(scaled) ? scaled.toFixed(1) : String(Math.round(scaled));
+  return `${digits}\u00a0${UNITS[exponent - 1] ?? ''}`;
+}
+const UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];
+
+export function wholeNumber(value: number): string {
+  return GROUPED.format(value);
+}
+const GROUPED = new Intl.NumberFormat('en');
+
+/** In UTC, so that a post has one date wherever it is read. */
+export function day(date: Date): string {
+  return DAY.format(date);
+}
+const DAY = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' });
+
+export function clockTime(date: Date): string {
+  return CLOCK.format(date);
+}
+const CLOCK = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
+
+export function plural(count: number, one: string, many: string): string {
+  return `${wholeNumber(count)} ${count === 1 ? one : many}`;
+}
+
+/** Paragraphs are separated by blank lines; single line breaks within one are the typist's. */
+export function paragraphs(content: string): readonly string[] {
+  return content
+    .split(/\r?\n[ \t]*(?:\r?\n[ \t]*)+/)
+    .map((paragraph) => paragraph.trim())
+    .filter((paragraph) => paragraph !== '');
+}

@@ -1,0 +1,55 @@
+// How far a load went: to Larder only, or all the way to the posts service. Drawn by RouteMap.
+import type { Measure } from '../../../wire/ask';
+import type { BrokeAt, PostView } from '../post/postView';
+import { verdictSentence } from '../verdict/verdictWords';
+
+/** One leg of the way: not gone, being gone, gone, gone later behind the reader's back, or it broke there. */
+export type Leg = 'quiet' | 'moving' | 'gone' | 'later' | 'broken';
+
+export interface Route {
+  readonly toLarder: Leg;
+  readonly toOrigin: Leg;
+  /** The request went by the cache without stopping. */
+  readonly pastLarder: boolean;
+  readonly originMs: number | null;
+  readonly sentence: string;
+}
+
+export function routeOf(view: PostView): Route {
+  switch (view.kind) {
+    case 'none':
+      return { ...UNTRAVELLED, sentence: 'Choose a post, and see how far it has to come.' };
+    case 'loading':
+      return { ...UNTRAVELLED, toLarder: 'moving', toOrigin: 'moving', sentence: 'Asking…' };
+    case 'live':
+      return travelled(view.measure);
+    case 'failed':
+      return { ...failedRoute(view.brokeAt, view.measure), sentence: `${view.problem.title}.` };
+  }
+}
+
+const UNTRAVELLED: Route = {
+  toLarder: 'quiet',
+  toOrigin: 'quiet',
+  pastLarder: false,
+  originMs: null,
+  sentence: '',
+};
+
+function failedRoute(brokeAt: BrokeAt, measure: Measure | null): Route {
+  if (measure === null || brokeAt === 'this-page') return UNTRAVELLED;
+  if (brokeAt === 'backend') return { ...UNTRAVELLED, toLarder: 'broken' };
+  const route = travelled(measure);
+  return brokeAt === 'posts-service' ? { ...route, toOrigin: 'broken', originMs: null } : route;
+}
+
+function travelled({ verdict, serverTiming }: Measure): Route {
+  const toOrigin = { hit: 'quiet', stale: 'later', miss: 'gone', bypass: 'gone', unsaid: 'gone' } as const;
+  return {
+    toLarder: 'gone',
+    toOrigin: toOrigin[verdict.kind],
+    pastLarder: verdict.kind === 'bypass',
+    originMs: serverTiming.get('origin') ?? null,
+    sentence: verdictSentence(verdict),
+  };
+}

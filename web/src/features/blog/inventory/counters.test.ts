@@ -1,0 +1,36 @@
+// The states of the event stream.
+import { describe, expect, test } from 'vitest';
+import { nextCounters } from './counters';
+
+const POSTS = { name: 'posts', hits: 3, misses: 2, loads: 2, collapsed: 9, entries: 1, bytes: 5, max_bytes: 6 };
+const heard = (data: unknown) => ({ kind: 'heard', data: JSON.stringify(data) }) as const;
+const CONNECTING = { kind: 'connecting' } as const;
+const LIVE = { kind: 'live', stats: POSTS } as const;
+
+describe('the counters', () => {
+  test('show the posts cache among all that are counted', () => {
+    const others = { ...POSTS, name: 'others', hits: 0 };
+    expect(nextCounters(CONNECTING, heard({ uptime_seconds: 1, caches: [others, POSTS] }))).toEqual(LIVE);
+  });
+
+  test('keep their last numbers when the connection is lost, and are live again with the next', () => {
+    const lost = nextCounters(LIVE, { kind: 'dropped' });
+    expect(lost).toEqual({ kind: 'lost', last: POSTS });
+    expect(nextCounters(lost, { kind: 'dropped' })).toEqual(lost);
+    expect(nextCounters(lost, heard({ caches: [POSTS] }))).toEqual(LIVE);
+  });
+
+  test('wait for a hand when the browser has given up', () => {
+    const closed = nextCounters(LIVE, { kind: 'gave-up' });
+    expect(closed).toEqual({ kind: 'closed', last: POSTS });
+    expect(nextCounters(closed, { kind: 'opening' })).toEqual(CONNECTING);
+  });
+
+  test('say so when there is nothing to count', () => {
+    expect(nextCounters(CONNECTING, heard({ caches: [] }))).toEqual({ kind: 'nothing-counted' });
+  });
+
+  test.each(['', 'nonsense', '{"caches":[{"name":"posts"}]}', undefined])('survive the message %j', (data) => {
+    expect(nextCounters(LIVE, { kind: 'heard', data })).toEqual({ kind: 'lost', last: POSTS });
+  });
+});

@@ -1,0 +1,20 @@
+// The one sign for how a load ended: the same word, shape and colour in badge, chart and table.
+import type { Verdict } from '../../../wire/cacheStatus';
+
+export const MARKS = ['hit', 'stale', 'miss', 'bypass', 'unsaid', 'failed'] as const;
+export type Mark = (typeof MARKS)[number];
+
+export const MARK_NAMES: Readonly<Record<Mark, string>> = {
+  hit: 'HIT',
+  stale: 'STALE',
+  miss: 'MISS',
+  bypass: 'BYPASS',
+  unsaid: 'NO WORD',
+  failed: 'FAILED',
+};
+
+export type Ending = 'loaded' | 'failed';
+
+export function markOf(ending: Ending, verdict: Verdict): Mark {
+  return ending === 'failed' ? 'failed' : verdict.kind;
+}

@@ -1,0 +1,27 @@
+// A button that can be out of action without vanishing from the keyboard: focus stays where it was.
+import type { ReactNode } from 'react';
+import './ActionButton.css';
+
+interface Props {
+  readonly onPress: () => void;
+  /** Pressing it does nothing, for now. */
+  readonly resting?: boolean;
+  /** Id of the text that says what it does, or why it rests. */
+  readonly describedBy?: string | undefined;
+  readonly rank?: 'main' | 'side';
+  readonly children: ReactNode;
+}
+
+export function ActionButton({ onPress, resting = false, describedBy, rank = 'side', children }: Props) {
+  return (
+    <button
+      type="button"
+      className={`action action-${rank}`}
+      aria-disabled={resting}
+      aria-describedby={describedBy}
+      onClick={resting ? undefined : onPress}
+    >
+      {children}
+    </button>
+  );
+}

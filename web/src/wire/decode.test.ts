@@ -1,0 +1,38 @@
+// Bad answers are refused, with the place where they are bad.
+import { describe, expect, test } from 'vitest';
+import { amount, count, flag, instant, integer, list, shape, text } from './decode';
+
+const post = shape({ id: integer, title: text, tags: list(text) });
+
+describe('decoding', () => {
+  test('gives back what it was told to expect, and leaves the rest', () => {
+    expect(post({ id: 1, title: 'A', tags: ['x'], more: true }, '')).toEqual({ id: 1, title: 'A', tags: ['x'] });
+  });
+
+  test.each([
+    ['a text where a number belongs', { id: '1', title: 'A', tags: [] }, 'id is not a whole number'],
+    ['a fraction where a whole number belongs', { id: 1.5, title: 'A', tags: [] }, 'id is not a whole number'],
+    ['a missing field', { id: 1, tags: [] }, 'title is not a text'],
+    ['a bad element deep inside', { id: 1, title: 'A', tags: ['x', 2] }, 'tags[1] is not a text'],
+    ['a list where an object belongs', [], 'the answer is not an object'],
+    ['nothing', null, 'the answer is not an object'],
+  ])('says where there is %s', (_, value, message) => {
+    expect(() => post(value, '')).toThrow(message);
+  });
+
+  test('says which element of a list of objects is wrong', () => {
+    expect(() => list(shape({ id: integer }))([{ id: 1 }, {}], '')).toThrow('[1].id is not a whole number');
+  });
+
+  test('reads a point in time to the millisecond', () => {
+    expect(instant('2026-11-22T10:22:23.396898+00:00', '').toISOString()).toBe('2026-11-22T10:22:23.396Z');
+    expect(() => instant('yesterday', 'created_at')).toThrow('created_at is not a point in time');
+  });
+
+  test('refuses quantities that cannot be', () => {
+    expect(() => amount(-0.1, 'dur')).toThrow('dur is not a number of zero or more');
+    expect(() => amount(Number.NaN, 'dur')).toThrow();
+    expect(() => count(-1, 'hits')).toThrow('hits is not zero or more');
+    expect(() => flag('true', 'on')).toThrow('on is not true or false');
+  });
+});

@@ -1,0 +1,77 @@
+// From `unknown` to our types: the only place where a type is claimed, right after it was proved.
+
+/** Gives the value back typed, or throws `Undecodable`. `path` says where in the answer it stands. */
+export type Decoder<T> = (value: unknown, path: string) => T;
+export type Decoded<D> = D extends Decoder<infer T> ? T : never;
+
+export class Undecodable extends Error {
+  override readonly name = 'Undecodable';
+
+  constructor(path: string, wanted: string) {
+    super(`${path || 'the answer'} is not ${wanted}`);
+  }
+}
+
+export const text: Decoder<string> = (value, path) => {
+  if (typeof value !== 'string') throw new Undecodable(path, 'a text');
+  return value;
+};
+
+export const flag: Decoder<boolean> = (value, path) => {
+  if (typeof value !== 'boolean') throw new Undecodable(path, 'true or false');
+  return value;
+};
+
+/** A measured quantity: finite and never below zero. */
+export const amount: Decoder<number> = (value, path) => {
+  if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
+    throw new Undecodable(path, 'a number of zero or more');
+  }
+  return value;
+};
+
+export const integer: Decoder<number> = (value, path) => {
+  if (typeof value !== 'number' || !Number.isSafeInteger(value)) {
+    throw new Undecodable(path, 'a whole number');
+  }
+  return value;
+};
+
+/** A whole number of zero or more. */
+export const count: Decoder<number> = (value, path) => {
+  const number = integer(value, path);
+  if (number < 0) throw new Undecodable(path, 'zero or more');
+  return number;
+};
+
+/** A point in time, ISO 8601. Microseconds are cut to what a `Date` can hold. */
+export const instant: Decoder<Date> = (value, path) => {
+  const date = new Date(text(value, path));
+  if (Number.isNaN(date.getTime())) throw new Undecodable(path, 'a point in time');
+  return date;
+};
+
+export function list<T>(item: Decoder<T>): Decoder<readonly T[]> {
+  return (value, path) => {
+    if (!Array.isArray(value)) throw new Undecodable(path, 'a list');
+    return value.map((element: unknown, index) => item(element, `${path}[${index}]`));
+  };
+}
+
+/** An object with at least these fields; others are ignored, so that a server may grow new ones. */
+export function shape<const S extends Record<string, Decoder<unknown>>>(
+  fields: S,
+): Decoder<{ readonly [K in keyof S]: Decoded<S[K]> }> {
+  return (value, path) => {
+    if (!isRecord(value)) throw new Undecodable(path, 'an object');
+    const decoded = Object.entries(fields).map(([name, decode]) => [
+      name,
+      decode(value[name], path ? `${path}.${name}` : name),
+    ]);
+    return Object.fromEntries(decoded) as { readonly [K in keyof S]: Decoded<S[K]> };
+  };
+}
+
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
