@@ -1,6 +1,9 @@
 //! Run: brings the parts up in order, says where they are, and takes them down in order.
 
-use std::time::Duration;
+use std::{
+    io::{Write, stdout},
+    time::Duration,
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +45,7 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
     if settings.is_redis_url_set {
         tracing::warn!("REDIS_URL is set, but there is no shared tier yet: caching in memory only");
     }
-    let listeners = Listeners::bind(&settings, parts).await?;
+    let listeners = Listeners::bind(&settings, parts)?;
     let store = match listeners.posts {
         Some(_) => Some(Store::open(&settings.database).await?),
         None => None,
@@ -67,22 +70,22 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
 }
 
 impl Listeners {
-    async fn bind(settings: &Settings, parts: Parts) -> Result<Listeners, BlogError> {
+    fn bind(settings: &Settings, parts: Parts) -> Result<Listeners, BlogError> {
         let ip = settings.bind_address;
         let mut listeners = Listeners { posts: None, backend: None, page: None };
         if parts.posts {
             let port = settings.posts_service_port;
-            listeners.posts = Some(Listener::bind(ip, port, "POSTS_SERVICE_PORT").await?);
+            listeners.posts = Some(Listener::bind(ip, port, "POSTS_SERVICE_PORT")?);
         }
         if parts.backend {
-            let backend = Listener::bind(ip, settings.backend_port, "BACKEND_PORT").await?;
+            let backend = Listener::bind(ip, settings.backend_port, "BACKEND_PORT")?;
             let port = settings.console_port;
-            let console = Listener::bind(CONSOLE_ADDRESS, port, "CONSOLE_PORT").await?;
+            let console = Listener::bind(CONSOLE_ADDRESS, port, "CONSOLE_PORT")?;
             listeners.backend = Some((backend, console));
         }
         if parts.page {
             let port = settings.frontend_port;
-            listeners.page = Some(Listener::bind(ip, port, "FRONTEND_PORT").await?);
+            listeners.page = Some(Listener::bind(ip, port, "FRONTEND_PORT")?);
         }
         Ok(listeners)
     }
@@ -100,7 +103,7 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
 
     let mut servers = Vec::new();
     let mut serve = |name, listener: Listener, router, stop, talks_to: String| {
-        println!("{name:<9} {:<23} {talks_to}", listener.url());
+        say(&format!("{name:<9} {:<23} {talks_to}", listener.url()));
         servers.push(Server::start(name, listener, router, stop));
     };
     if let Some((listener, store)) = listeners.posts.zip(store) {
@@ -145,9 +148,16 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
             origins: page_origins,
         });
         serve("page", listener, router, CancellationToken::new(), talks_to);
-        println!("open http://localhost:{page_port}");
+        say(&format!("open http://localhost:{page_port}"));
     }
     servers
+}
+
+/// Nobody listening (`blog run | head -1`) is no reason not to serve.
+fn say(line: &str) {
+    if let Err(error) = writeln!(stdout(), "{line}") {
+        tracing::debug!("cannot print where to find what: {error}");
+    }
 }
 
 /// What a browser may call the page.

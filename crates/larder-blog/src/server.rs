@@ -7,10 +7,17 @@ use std::{
 };
 
 use axum::{Router, serve::ListenerExt};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::BlogError;
+
+/// How many connections may wait to be accepted. The 128 that are usual turn a part of a crowd away,
+/// which comes back only a second later.
+const BACKLOG: u32 = 1024;
 
 /// A port that is taken but not yet served, so that a port in use is found before anything starts.
 pub(crate) struct Listener {
@@ -20,18 +27,21 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// `variable` is the setting to name if the port cannot be had.
-    pub(crate) async fn bind(
+    pub(crate) fn bind(
         ip: IpAddr,
         port: u16,
         variable: &'static str,
     ) -> Result<Listener, BlogError> {
         let address = SocketAddr::new(ip, port);
-        let bound = async {
-            let listener = TcpListener::bind(address).await?;
+        let bind = || {
+            let socket = if ip.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            let listener = socket.listen(BACKLOG)?;
             let address = listener.local_addr()?;
             Ok(Listener { listener, address })
         };
-        bound.await.map_err(|source: io::Error| match source.kind() {
+        bind().map_err(|source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => BlogError::PortInUse { variable, address },
             _ => BlogError::Listen { variable, address, source },
         })

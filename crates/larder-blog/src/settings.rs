@@ -14,6 +14,7 @@ use std::{
 };
 
 use http::{HeaderValue, Uri};
+use sqlx::postgres::PgConnectOptions;
 
 /// One row for each variable: name, default, what it is. `blog run --help` prints them, and a test
 /// holds `.env.example` against them.
@@ -105,6 +106,9 @@ impl FromStr for BaseUrl {
 pub(crate) enum SettingsError {
     #[error("cannot read .env")]
     DotEnv(#[source] dotenvy::Error),
+    /// The line itself may hold a password.
+    #[error("cannot read .env: a line in it is not NAME=value (quote a value that has spaces)")]
+    DotEnvLine,
     #[error("{}", list(.0))]
     Wrong(Vec<Mistake>),
 }
@@ -139,14 +143,17 @@ pub(crate) fn help() -> String {
 impl Settings {
     /// From the process's environment and `.env`.
     pub(crate) fn read() -> Result<Settings, SettingsError> {
-        let file = match dotenvy::dotenv_iter() {
+        let file = match dotenvy::from_path_iter(".env") {
             Ok(pairs) => pairs.collect::<Result<HashMap<_, _>, _>>(),
             Err(dotenvy::Error::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
                 Ok(HashMap::new())
             }
             Err(error) => Err(error),
         };
-        let file = file.map_err(SettingsError::DotEnv)?;
+        let file = file.map_err(|error| match error {
+            dotenvy::Error::LineParse(..) => SettingsError::DotEnvLine,
+            error => SettingsError::DotEnv(error),
+        })?;
         let is_set = |value: &String| !value.trim().is_empty();
         Settings::from_lookup(|name| {
             let here = std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -254,7 +261,11 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         let file = PathBuf::from(self.value("BLOG_DATA_DIR")).join("blog.sqlite");
         self.checked("DATABASE_URL", |text| match text.split_once("://") {
             None if text.is_empty() => Ok(Database::Sqlite { file: file.clone() }),
-            Some(("postgres" | "postgresql", _)) => Ok(Database::Postgres { url: text.to_owned() }),
+            Some(("postgres" | "postgresql", _)) => match text.parse::<PgConnectOptions>() {
+                Ok(_) => Ok(Database::Postgres { url: text.to_owned() }),
+                Err(sqlx::Error::Configuration(why)) => Err(why.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
             _ => Err("must begin with postgres:// (leave it unset for SQLite)".to_owned()),
         })
         .hide_password(&mut self.mistakes)
@@ -266,14 +277,14 @@ impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Database::Sqlite { file } => write!(f, "SQLite at {}", file.display()),
-            Database::Postgres { url } => {
-                let place = url.rsplit_once('@').map_or_else(
-                    || url.split_once("://").map_or("", |(_, place)| place),
-                    |(_, place)| place,
-                );
-                let place = place.split_once('?').map_or(place, |(place, _)| place);
-                write!(f, "PostgreSQL at {place}")
-            }
+            // Taken apart as for connecting: whatever else is in a URL may be secret.
+            Database::Postgres { url } => match url.parse::<PgConnectOptions>() {
+                Ok(options) => {
+                    let name = options.get_database().unwrap_or_default();
+                    write!(f, "PostgreSQL at {}:{}/{name}", options.get_host(), options.get_port())
+                }
+                Err(_) => f.write_str("PostgreSQL"),
+            },
         }
     }
 }
