@@ -2,6 +2,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+# Two cargos at once only wait for each other, and the page is built for both.
+.NOTPARALLEL:
 RUST := crates Cargo.toml Cargo.lock
 
 .PHONY: help run build page dev test test-deps test-crates test-page test-browser check bench \
@@ -21,22 +23,24 @@ page: tools web/node_modules/.installed ## Build the page
 
 dev: tools web/node_modules/.installed ## The page with hot reload at http://localhost:5173 before a running backend
 	cargo build --locked -p larder-blog
-	@trap 'kill 0' EXIT; \
-	  FRONTEND_ORIGIN=http://localhost:5173,http://127.0.0.1:5173 target/debug/blog run & \
-	  npm --prefix web run --silent dev
+	@export FRONTEND_PORT=$${FRONTEND_PORT:-3000}; \
+	  FRONTEND_ORIGIN=http://localhost:5173,http://127.0.0.1:5173 target/debug/blog run & blog=$$!; \
+	  trap 'kill $$blog 2>/dev/null; wait $$blog' EXIT; \
+	  sleep 1; kill -0 $$blog 2>/dev/null || exit 1; \
+	  BLOG_PAGE_URL=http://127.0.0.1:$$FRONTEND_PORT npm --prefix web run --silent dev
 
 test: test-deps test-crates test-page test-browser ## Run every test on real parts (installs Debian packages when root)
 
 test-deps: tools
 	@tools/install-test-deps
 
-test-crates: page
+test-crates: test-deps page
 	cargo test --locked --workspace
 
 test-page: web/node_modules/.installed
 	npm --prefix web run --silent test
 
-test-browser: page
+test-browser: test-deps page
 	cargo build --locked -p larder-blog
 	BLOG_BIN=$(CURDIR)/target/debug/blog npm --prefix web run --silent e2e
 

@@ -68,6 +68,21 @@ test('without the posts service, what is kept still loads, the rest says why, an
   assert.equal(await reader.page.getByRole('alert').count(), 0);
 });
 
+test('without the posts service, a post beyond its lifetime is shown all the same, with its age', async () => {
+  await backend.stop();
+  backend = await startBlog('backend', { ...settings, CACHE_TTL_SECONDS: '1' });
+  await reader.open(page.urls.open);
+  await reader.choose(1);
+  await reader.againUntil('STALE');
+  await posts.kill();
+
+  // The refresh that was under way may just have ended: then its post has a second to live.
+  await reader.againUntil('STALE');
+  await reader.gauge.locator('.badge-note').getByText(/^\d+\ss old$/).waitFor();
+  await reader.page.getByRole('article').getByRole('heading', { name: 'The Dialectics of Nature' }).waitFor();
+  assert.equal(await reader.page.getByRole('alert').count(), 0);
+});
+
 test('without the posts service from the start there is no list, until it is fetched again', async () => {
   await reader.waitForList();
   await reader.button('Clear the cache').click();

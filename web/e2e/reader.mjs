@@ -94,6 +94,18 @@ export class Reader {
     await this.#load(() => this.button('Load this post again').click());
   }
 
+  /**
+   * Loads the post again until the badge says `badge`.
+   * @param {string} badge
+   */
+  async againUntil(badge) {
+    const latest = Date.now() + PATIENCE_MS;
+    do {
+      assert.ok(Date.now() < latest, `waited in vain for ${badge}`);
+      await this.again();
+    } while ((await this.reading()).badge !== badge);
+  }
+
   /** @param {string} name */
   async press(name) {
     await this.#load(() => this.button(name).click());

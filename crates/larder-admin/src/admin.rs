@@ -124,6 +124,10 @@ struct CacheSample {
     name: String,
     hits: u64,
     misses: u64,
+    /// Not among the hits: those are fresh.
+    stale_served: u64,
+    refreshes: u64,
+    negative_hits: u64,
     loads: u64,
     load_failures: u64,
     collapsed: u64,
@@ -132,6 +136,8 @@ struct CacheSample {
     entries: u64,
     bytes: u64,
     max_bytes: u64,
+    /// What fetching all that was served from entries would have taken.
+    saved_seconds: f64,
 }
 
 impl Console {
@@ -142,6 +148,9 @@ impl Console {
                 name: cache.name().to_owned(),
                 hits: stats.hits,
                 misses: stats.misses,
+                stale_served: stats.stale_served,
+                refreshes: stats.refreshes,
+                negative_hits: stats.negative_hits,
                 loads: stats.loads,
                 load_failures: stats.load_failures,
                 collapsed: stats.collapsed,
@@ -150,6 +159,7 @@ impl Console {
                 entries: stats.entries,
                 bytes: stats.bytes,
                 max_bytes: stats.max_bytes,
+                saved_seconds: stats.saved.as_secs_f64(),
             }
         });
         Sample { uptime_seconds: self.started.elapsed().as_secs_f64(), caches: caches.collect() }

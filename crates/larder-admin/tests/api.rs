@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use larder::Cache;
+use larder::{Cache, ManualClock};
 use larder_admin::Admin;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -81,7 +81,44 @@ async fn stats_tell_every_counter_of_every_cache() {
     assert_eq!((&posts["hits"], &posts["misses"]), (&json!(1), &json!(1)));
     assert_eq!((&posts["entries"], &posts["max_bytes"]), (&json!(2), &json!(1 << 20)));
     assert!(posts["bytes"].as_u64().unwrap() > 0);
+    assert_eq!((&posts["stale_served"], &posts["negative_hits"]), (&json!(0), &json!(0)));
+    assert_eq!((&posts["refreshes"], &posts["saved_seconds"]), (&json!(0), &json!(0.0)));
     assert!(stats["uptime_seconds"].is_f64());
+}
+
+#[tokio::test]
+async fn stats_tell_what_stale_entries_did_and_what_was_saved() {
+    let time = ManualClock::new();
+    let cache = Cache::<String>::builder()
+        .clock(time.clock())
+        .ttl(Duration::from_secs(10))
+        .stale_while_revalidate(Duration::from_secs(60))
+        .negative_ttl(Duration::from_secs(5))
+        .build();
+    let fetch = |takes: u64| {
+        let time = time.clone();
+        async move || {
+            time.advance(Duration::from_secs(takes));
+            "one".to_owned()
+        }
+    };
+    cache.get_or_fetch("/posts/1", fetch(2)).await;
+    cache.get_or_fetch("/posts/1", fetch(0)).await;
+    time.advance(Duration::from_secs(30));
+    cache.get_or_fetch("/posts/1", fetch(0)).await;
+    for _ in 0..2 {
+        let failing = async || Err::<String, _>(std::io::Error::other("no"));
+        cache.try_get_or_fetch("/posts/2", failing).await.unwrap_err();
+    }
+
+    let router = Admin::new().cache(&cache).router();
+    let stats = router.oneshot(request(Method::GET, "/v1/stats").body(Body::empty()).unwrap());
+    let stats = json_of(stats.await.unwrap()).await;
+
+    let posts = &stats["caches"][0];
+    assert_eq!((&posts["hits"], &posts["stale_served"]), (&json!(1), &json!(1)));
+    assert_eq!((&posts["refreshes"], &posts["negative_hits"]), (&json!(1), &json!(1)));
+    assert_eq!(posts["saved_seconds"], 4.0);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ pub(crate) enum BlogError {
     PortInUse { variable: &'static str, address: SocketAddr },
     #[error("cannot listen on {address} ({variable})")]
     Listen { variable: &'static str, address: SocketAddr, source: io::Error },
-    #[error("cannot make the data directory {path:?} (BLOG_DATA_DIR)")]
+    #[error("cannot make or use the data directory {path:?} (BLOG_DATA_DIR)")]
     DataDirectory { path: PathBuf, source: io::Error },
     #[error("cannot open the database {database} ({variable})")]
     Database { database: String, variable: &'static str, source: sqlx::Error },
@@ -56,10 +56,17 @@ impl BlogError {
     }
 }
 
-/// The text of `error` and, each after a colon, of what caused it.
+/// The text of `error` and, each after a colon, of what caused it. Some errors tell their cause
+/// themselves (sqlx's do): it is not told twice.
 pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<_> = causes(error).map(ToString::to_string).collect();
-    texts.join(": ")
+    let mut text = error.to_string();
+    for cause in causes(error).skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// `error`, then what caused it, and so on.
@@ -67,4 +74,25 @@ pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| (*error).source())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_an_error_tells_itself_is_not_told_twice() {
+        let refused = || io::Error::other("refused");
+        let error = sqlx::Error::Io(refused());
+        assert_eq!(with_causes(&error).matches("refused").count(), 1);
+
+        let database = "PostgreSQL".to_owned();
+        let error = BlogError::Seed { database, source: sqlx::Error::Io(refused()) };
+        let text = error.with_causes();
+        assert!(text.starts_with("cannot write the ten posts into PostgreSQL: "), "{text}");
+        assert_eq!(text.matches("refused").count(), 1, "{text}");
+
+        let error = BlogError::Signals(refused());
+        assert_eq!(error.with_causes(), "cannot listen for Ctrl-C: refused");
+    }
 }

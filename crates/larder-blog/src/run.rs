@@ -2,6 +2,7 @@
 
 use std::{
     io::{Write, stdout},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -18,7 +19,10 @@ use crate::{
 };
 
 /// Four servers stop within a second, the last one's database included.
-const DRAIN: Duration = Duration::from_millis(200);
+const DRAIN: Duration = Duration::from_millis(150);
+
+/// A crowd takes up to four files for each of its users, which is more than a login usually has.
+const OPEN_FILES: u64 = 1 << 14;
 
 /// Which parts this process is.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +48,9 @@ struct Listeners {
 pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogError> {
     if settings.is_redis_url_set {
         tracing::warn!("REDIS_URL is set, but there is no shared tier yet: caching in memory only");
+    }
+    if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
+        tracing::debug!("keeping the usual limit of open files: {error}");
     }
     let listeners = Listeners::bind(&settings, parts)?;
     let store = match listeners.posts {
@@ -93,13 +100,14 @@ impl Listeners {
 
 /// Starts what has a listener, origin first, and prints one line for each.
 fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<Server> {
+    let ip = reachable(settings.bind_address);
     let port = |bound: Option<&Listener>, set: u16| bound.map_or(set, Listener::port);
     let posts_port = port(listeners.posts.as_ref(), settings.posts_service_port);
     let (backend, console) = listeners.backend.unzip();
     let backend_port = port(backend.as_ref(), settings.backend_port);
     let console_port = port(console.as_ref(), settings.console_port);
-    let page_port = port(listeners.page.as_ref(), settings.frontend_port);
-    let page_origins = page_origins(page_port, &settings.frontend_origins);
+    let page_address = SocketAddr::new(ip, port(listeners.page.as_ref(), settings.frontend_port));
+    let page_origins = page_origins(page_address, &settings.frontend_origins);
 
     let mut servers = Vec::new();
     let mut serve = |name, listener: Listener, router, stop, talks_to: String| {
@@ -116,7 +124,8 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
         serve("posts", listener, router, CancellationToken::new(), talks_to);
     }
     if let Some((listener, console)) = backend.zip(console) {
-        let origin = settings.posts_service_url.unwrap_or_else(|| BaseUrl::of_port(posts_port));
+        let here = BaseUrl::of(SocketAddr::new(ip, posts_port));
+        let origin = settings.posts_service_url.unwrap_or(here);
         let talks_to = if settings.cache_enabled {
             let ttl = settings.cache_ttl.as_secs();
             format!("asks {}, remembers answers for {ttl} s", origin.as_str())
@@ -128,6 +137,8 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
             cache_enabled: settings.cache_enabled,
             cache_ttl: settings.cache_ttl,
             cache_negative_ttl: settings.cache_negative_ttl,
+            cache_stale_while_revalidate: settings.cache_stale_while_revalidate,
+            cache_stale_if_error: settings.cache_stale_if_error,
             cache_max_bytes: settings.cache_max_bytes,
         });
         let stop = CancellationToken::new();
@@ -137,7 +148,8 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
         serve("console", console, admin, stop, "shows and purges the backend's cache".to_owned());
     }
     if let Some(listener) = listeners.page {
-        let backend = settings.backend_url.unwrap_or_else(|| BaseUrl::of_port(backend_port));
+        let here = BaseUrl::of(SocketAddr::new(ip, backend_port));
+        let backend = settings.backend_url.unwrap_or(here);
         let talks_to = format!("shows the posts of {}", backend.as_str());
         let router = page::router(PageSettings {
             backend,
@@ -148,7 +160,7 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
             origins: page_origins,
         });
         serve("page", listener, router, CancellationToken::new(), talks_to);
-        say(&format!("open http://localhost:{page_port}"));
+        say(&format!("open http://{}:{}", host_to_open(page_address), page_address.port()));
     }
     servers
 }
@@ -160,11 +172,37 @@ fn say(line: &str) {
     }
 }
 
+/// Who listens on every address is reached from this machine at the loopback one.
+fn reachable(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
+/// `localhost` means 127.0.0.1 everywhere, and any other address only here and there.
+fn host_to_open(page: SocketAddr) -> String {
+    if page.ip() == Ipv4Addr::LOCALHOST { "localhost".to_owned() } else { host(page.ip()) }
+}
+
+/// An address as the host of a URL.
+fn host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
 /// What a browser may call the page.
-fn page_origins(port: u16, further: &[String]) -> Vec<String> {
-    let local = ["localhost", "127.0.0.1"].map(|host| match port {
+fn page_origins(page: SocketAddr, further: &[String]) -> Vec<String> {
+    let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    if page.ip() != Ipv4Addr::LOCALHOST {
+        hosts.push(host(page.ip()));
+    }
+    let local = hosts.into_iter().map(|host| match page.port() {
         80 => format!("http://{host}"),
         port => format!("http://{host}:{port}"),
     });
-    local.into_iter().chain(further.iter().cloned()).collect()
+    local.chain(further.iter().cloned()).collect()
 }

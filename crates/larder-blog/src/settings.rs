@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fmt::{self, Write},
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -18,7 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 
 /// One row for each variable: name, default, what it is. `blog run --help` prints them, and a test
 /// holds `.env.example` against them.
-const VARIABLES: [(&str, &str, &str); 17] = [
+const VARIABLES: [(&str, &str, &str); 19] = [
     ("FRONTEND_PORT", "3000", "port of the page"),
     ("BACKEND_PORT", "8000", "port of the backend"),
     ("POSTS_SERVICE_PORT", "8001", "port of the posts service"),
@@ -33,6 +33,16 @@ const VARIABLES: [(&str, &str, &str); 17] = [
     ("CACHE_ENABLED", "true", "false: ask the posts service every time (the \"before\" picture)"),
     ("CACHE_TTL_SECONDS", "300", "how long an answer stays fresh, in seconds"),
     ("CACHE_NEGATIVE_TTL_SECONDS", "5", "the same for the 404 of an unknown id; 0: not kept"),
+    (
+        "CACHE_STALE_WHILE_REVALIDATE_SECONDS",
+        "60",
+        "how long beyond that it is given while a new one is fetched",
+    ),
+    (
+        "CACHE_STALE_IF_ERROR_SECONDS",
+        "3600",
+        "how long beyond that it is given if the posts service fails",
+    ),
     ("CACHE_MAX_BYTES", "67108864", "the most the cache may weigh, in bytes"),
     ("REDIS_URL", "", "reserved for the shared tier; not used yet"),
     ("RUST_LOG", "info", "what to log"),
@@ -57,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) cache_enabled: bool,
     pub(crate) cache_ttl: Duration,
     pub(crate) cache_negative_ttl: Duration,
+    pub(crate) cache_stale_while_revalidate: Duration,
+    pub(crate) cache_stale_if_error: Duration,
     pub(crate) cache_max_bytes: usize,
     pub(crate) is_redis_url_set: bool,
     pub(crate) log: String,
@@ -73,8 +85,9 @@ pub(crate) enum Database {
 pub(crate) struct BaseUrl(String);
 
 impl BaseUrl {
-    pub(crate) fn of_port(port: u16) -> BaseUrl {
-        BaseUrl(format!("http://127.0.0.1:{port}"))
+    /// What listens at `address`, as this machine reaches it.
+    pub(crate) fn of(address: SocketAddr) -> BaseUrl {
+        BaseUrl(format!("http://{address}"))
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -134,7 +147,7 @@ pub(crate) fn help() -> String {
         "Environment (also read from .env; an empty variable counts as unset):\n".to_owned();
     for (name, default, meaning) in VARIABLES {
         let default = if default.is_empty() { "none" } else { default };
-        writeln!(text, "  {name:<27} {meaning} [default: {default}]")
+        writeln!(text, "  {name:<36} {meaning} [default: {default}]")
             .expect("writing into a string does not fail");
     }
     text
@@ -175,10 +188,10 @@ impl Settings {
             database: reader.database(),
             posts_delay: Duration::from_millis(reader.number("POSTS_DELAY_MS", MAX_DELAY_MS)),
             cache_enabled: reader.switch("CACHE_ENABLED"),
-            cache_ttl: Duration::from_secs(reader.number("CACHE_TTL_SECONDS", MAX_TTL_SECONDS)),
-            cache_negative_ttl: Duration::from_secs(
-                reader.number("CACHE_NEGATIVE_TTL_SECONDS", MAX_TTL_SECONDS),
-            ),
+            cache_ttl: reader.seconds("CACHE_TTL_SECONDS"),
+            cache_negative_ttl: reader.seconds("CACHE_NEGATIVE_TTL_SECONDS"),
+            cache_stale_while_revalidate: reader.seconds("CACHE_STALE_WHILE_REVALIDATE_SECONDS"),
+            cache_stale_if_error: reader.seconds("CACHE_STALE_IF_ERROR_SECONDS"),
             cache_max_bytes: reader.parse("CACHE_MAX_BYTES", "must be a whole number of bytes"),
             is_redis_url_set: reader.optional("REDIS_URL").is_some(),
             log: reader.value("RUST_LOG"),
@@ -231,6 +244,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             let number = text.parse().ok().filter(|&number| number <= max);
             number.ok_or_else(|| format!("must be a whole number from 0 to {max}"))
         })
+    }
+
+    fn seconds(&mut self, variable: &'static str) -> Duration {
+        Duration::from_secs(self.number(variable, MAX_TTL_SECONDS))
     }
 
     fn switch(&mut self, variable: &'static str) -> bool {
@@ -349,6 +366,8 @@ mod tests {
         assert_eq!(settings.posts_delay, Duration::from_millis(2000));
         assert_eq!(settings.cache_ttl, Duration::from_secs(300));
         assert_eq!(settings.cache_negative_ttl, Duration::from_secs(5));
+        assert_eq!(settings.cache_stale_while_revalidate, Duration::from_secs(60));
+        assert_eq!(settings.cache_stale_if_error, Duration::from_secs(3600));
         assert!(settings.cache_enabled);
         assert_eq!(settings.database, Database::Sqlite { file: "data/blog.sqlite".into() });
         assert_eq!(settings.posts_service_url, None);

@@ -21,7 +21,8 @@ pub const CACHE_NAME: &str = "Larder";
 #[derive(Clone, Debug)]
 pub struct CacheStatus<'a> {
     handling: Handling,
-    ttl_secs: Option<u32>,
+    /// Negative: stale for so long.
+    ttl_secs: Option<i64>,
     key: Option<&'a str>,
     detail: Option<Reason>,
 }
@@ -58,6 +59,14 @@ impl<'a> CacheStatus<'a> {
     /// down: a reader must never believe an entry to live longer than it does).
     pub fn hit(left: Duration) -> Self {
         Self::new(Handling::Hit).ttl(left)
+    }
+
+    /// The answer came from the cache and has been stale for `stale` (printed as a negative TTL in
+    /// whole seconds, rounded up: RFC 9211 §2.4).
+    pub fn stale_hit(stale: Duration) -> Self {
+        let mut status = Self::new(Handling::Hit);
+        status.ttl_secs = Some(-seconds(stale.saturating_add(Duration::from_nanos(999_999_999))));
+        status
     }
 
     /// The request went forward; `status` is what the origin answered, if it did.
@@ -101,7 +110,7 @@ impl<'a> CacheStatus<'a> {
     }
 
     fn ttl(mut self, left: Duration) -> Self {
-        self.ttl_secs = Some(u32::try_from(left.as_secs()).unwrap_or(u32::MAX));
+        self.ttl_secs = Some(seconds(left));
         self
     }
 
@@ -114,7 +123,7 @@ impl<'a> CacheStatus<'a> {
             Handling::Forwarded { why, status, stored, collapsed } => {
                 let mut member = member.parameter(name("fwd"), token(why.as_str()));
                 if let Some(status) = status {
-                    member = member.parameter(name("fwd-status"), i64_of(status.into()));
+                    member = member.parameter(name("fwd-status"), sfv::Integer::from(status));
                 }
                 if stored {
                     member = member.parameter(name("stored"), true);
@@ -126,7 +135,7 @@ impl<'a> CacheStatus<'a> {
             }
         };
         let member = match self.ttl_secs {
-            Some(secs) => member.parameter(name("ttl"), i64_of(secs)),
+            Some(secs) => member.parameter(name("ttl"), integer(secs)),
             None => member,
         };
         let member = match self.key.map(StringRef::from_str) {
@@ -148,8 +157,14 @@ fn name(word: &'static str) -> &'static KeyRef {
     KeyRef::from_str(word).expect("our own parameter names are keys")
 }
 
-fn i64_of(number: u32) -> sfv::Integer {
-    sfv::Integer::from(number)
+/// Whole seconds, at most 2^31: a structured field has no room for more than 15 digits, and no cache
+/// counts further (RFC 9111 §1.2.2).
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX).min(1 << 31)
+}
+
+fn integer(secs: i64) -> sfv::Integer {
+    sfv::Integer::try_from(secs).expect("seconds are at most 2^31")
 }
 
 #[cfg(test)]
@@ -184,7 +199,14 @@ mod tests {
 
     #[test]
     fn a_ttl_beyond_what_the_field_can_say_saturates() {
-        assert_eq!(CacheStatus::hit(Duration::MAX).to_field(), "Larder;hit;ttl=4294967295");
+        assert_eq!(CacheStatus::hit(Duration::MAX).to_field(), "Larder;hit;ttl=2147483648");
+    }
+
+    #[test]
+    fn a_stale_hit_has_a_negative_ttl() {
+        let stale = |millis| CacheStatus::stale_hit(Duration::from_millis(millis)).to_field();
+        assert_eq!(stale(1), "Larder;hit;ttl=-1");
+        assert_eq!(stale(12_000), "Larder;hit;ttl=-12");
     }
 
     #[test]

@@ -1,20 +1,45 @@
 //! Freshness: what a stored entry is good for at a given age.
+//!
+//! ```text
+//! age 0            ttl              ttl + while-revalidate   ttl + if-error
+//!  ├──── Fresh ─────┼─ StaleWhileRevalidate ─┼── StaleIfError ──┼── Expired
+//!     answer           answer, refresh behind    ask; answer with   ask
+//!                                                it if that fails
+//! ```
+//!
+//! The library and HTTP use this one model. Ages come from a clock that only goes forward; what a
+//! wall clock that steps back does is the clock's problem, and solved there.
 
 use std::time::Duration;
 
 /// How long an entry may be used, counted from the moment its fetch ended.
 ///
-/// A zero lifetime is legal: such an entry is never fresh, so storing it is pointless, and the
-/// cache does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A zero TTL is legal: such an entry is never fresh, and with no stale windows either it is never
+/// of any use, so the cache does not store it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
     ttl: Duration,
+    stale_while_revalidate: Duration,
+    stale_if_error: Duration,
 }
 
 impl Lifetime {
     /// Fresh for `ttl`, useless afterwards.
     pub const fn fresh_for(ttl: Duration) -> Lifetime {
-        Lifetime { ttl }
+        Lifetime { ttl, stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO }
+    }
+
+    /// For so long after its TTL it may be served while a refresh runs behind the reader's back
+    /// (RFC 5861 §3).
+    pub const fn stale_while_revalidate(mut self, window: Duration) -> Lifetime {
+        self.stale_while_revalidate = window;
+        self
+    }
+
+    /// For so long after its TTL it may be served if the origin fails (RFC 5861 §4).
+    pub const fn stale_if_error(mut self, window: Duration) -> Lifetime {
+        self.stale_if_error = window;
+        self
     }
 
     /// How long the entry is fresh.
@@ -22,13 +47,49 @@ impl Lifetime {
         self.ttl
     }
 
-    /// What an entry of this lifetime is good for once it is `age` old (RFC 9111 §4.2: fresh means
-    /// that the freshness lifetime *exceeds* the current age, so an entry as old as its TTL is not).
+    /// How long after its TTL it may be served while a refresh runs.
+    pub const fn revalidate_window(self) -> Duration {
+        self.stale_while_revalidate
+    }
+
+    /// How long after its TTL it may be served if the origin fails.
+    pub const fn rescue_window(self) -> Duration {
+        self.stale_if_error
+    }
+
+    /// The age from which on it is of no use to anybody. Saturates.
+    pub fn end(self) -> Duration {
+        self.ttl.saturating_add(self.stale_while_revalidate.max(self.stale_if_error))
+    }
+
+    /// The same lifetime with its TTL cut by `fraction` (0 to 1; what lies outside counts as the nearer
+    /// of the two, and what is no number as 0). The stale windows keep their length.
+    pub fn shortened_by(mut self, fraction: f64) -> Lifetime {
+        let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+        self.ttl = self.ttl.mul_f64(1.0 - fraction);
+        self
+    }
+
+    /// What an entry of this lifetime is good for once it is `age` old. Fresh means that the TTL
+    /// *exceeds* the age, so an entry as old as its TTL is not (RFC 9111 §4.2); the same holds for
+    /// the ends of the windows.
     pub fn at(self, age: Duration) -> Freshness {
-        match self.ttl.checked_sub(age) {
-            Some(left) if !left.is_zero() => Freshness::Fresh { left },
-            _ => Freshness::Expired,
+        let Some(stale) = age.checked_sub(self.ttl) else {
+            return Freshness::Fresh { left: self.ttl - age };
+        };
+        if stale < self.stale_while_revalidate {
+            Freshness::StaleWhileRevalidate { stale }
+        } else if stale < self.stale_if_error {
+            Freshness::StaleIfError { stale }
+        } else {
+            Freshness::Expired
         }
+    }
+
+    /// What it is good for if it was marked stale `marked` ago: its windows begin then, unless they
+    /// began earlier.
+    pub fn at_marked_stale(self, age: Duration, marked: Duration) -> Freshness {
+        self.at(age.max(self.ttl.saturating_add(marked)))
     }
 }
 
@@ -40,27 +101,112 @@ pub enum Freshness {
         /// Time until it no longer may; never zero.
         left: Duration,
     },
+    /// May be served if it is refreshed behind the reader's back.
+    StaleWhileRevalidate {
+        /// Time since it was fresh.
+        stale: Duration,
+    },
+    /// May be served only if the origin fails.
+    StaleIfError {
+        /// Time since it was fresh.
+        stale: Duration,
+    },
     /// May not be served.
     Expired,
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    const MINUTE: Lifetime = Lifetime::fresh_for(Duration::from_secs(60));
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    const MINUTE: Lifetime = Lifetime::fresh_for(secs(60));
+    const WINDOWS: Lifetime = MINUTE.stale_while_revalidate(secs(10)).stale_if_error(secs(100));
 
     #[test]
     fn an_entry_is_fresh_until_its_age_reaches_its_ttl() {
-        let left = |secs| Freshness::Fresh { left: Duration::from_secs(secs) };
-        assert_eq!(MINUTE.at(Duration::ZERO), left(60));
-        assert_eq!(MINUTE.at(Duration::from_secs(59)), left(1));
-        assert_eq!(MINUTE.at(Duration::from_secs(60)), Freshness::Expired);
+        assert_eq!(MINUTE.at(Duration::ZERO), Freshness::Fresh { left: secs(60) });
+        assert_eq!(MINUTE.at(secs(59)), Freshness::Fresh { left: secs(1) });
+        assert_eq!(MINUTE.at(secs(60)), Freshness::Expired);
         assert_eq!(MINUTE.at(Duration::MAX), Freshness::Expired);
     }
 
     #[test]
-    fn a_zero_lifetime_is_never_fresh() {
-        assert_eq!(Lifetime::fresh_for(Duration::ZERO).at(Duration::ZERO), Freshness::Expired);
+    fn a_zero_lifetime_is_never_of_use() {
+        assert_eq!(Lifetime::default().at(Duration::ZERO), Freshness::Expired);
+    }
+
+    #[test]
+    fn the_windows_follow_the_ttl_each_counted_from_its_end() {
+        assert_eq!(WINDOWS.at(secs(60)), Freshness::StaleWhileRevalidate { stale: secs(0) });
+        assert_eq!(WINDOWS.at(secs(69)), Freshness::StaleWhileRevalidate { stale: secs(9) });
+        assert_eq!(WINDOWS.at(secs(70)), Freshness::StaleIfError { stale: secs(10) });
+        assert_eq!(WINDOWS.at(secs(159)), Freshness::StaleIfError { stale: secs(99) });
+        assert_eq!(WINDOWS.at(secs(160)), Freshness::Expired);
+        assert_eq!(WINDOWS.end(), secs(160));
+    }
+
+    #[test]
+    fn marking_stale_opens_the_windows_at_once_and_never_reopens_them() {
+        let marked = |age, ago| WINDOWS.at_marked_stale(secs(age), secs(ago));
+        assert_eq!(marked(5, 0), Freshness::StaleWhileRevalidate { stale: secs(0) });
+        assert_eq!(marked(15, 10), Freshness::StaleIfError { stale: secs(10) });
+        assert_eq!(marked(105, 100), Freshness::Expired);
+        // Stale for 20 s already when it was marked.
+        assert_eq!(marked(80, 0), Freshness::StaleIfError { stale: secs(20) });
+        assert_eq!(MINUTE.at_marked_stale(secs(1), Duration::ZERO), Freshness::Expired);
+    }
+
+    #[test]
+    fn shortening_stays_between_nothing_and_all() {
+        assert_eq!(WINDOWS.shortened_by(0.25).ttl(), secs(45));
+        assert_eq!(WINDOWS.shortened_by(-1.0), WINDOWS);
+        assert_eq!(WINDOWS.shortened_by(7.0).ttl(), Duration::ZERO);
+        assert_eq!(WINDOWS.shortened_by(f64::NAN), WINDOWS);
+    }
+
+    fn rank(freshness: Freshness) -> u8 {
+        match freshness {
+            Freshness::Fresh { .. } => 0,
+            Freshness::StaleWhileRevalidate { .. } => 1,
+            Freshness::StaleIfError { .. } => 2,
+            Freshness::Expired => 3,
+        }
+    }
+
+    /// Thirty thousand years in seconds: beyond it ages saturate, and laws end.
+    const AGES: u64 = 1 << 40;
+
+    prop_compose! {
+        fn lifetime()(ttl in 0..AGES, swr in 0..AGES, sie in 0..AGES) -> Lifetime {
+            Lifetime::fresh_for(secs(ttl)).stale_while_revalidate(secs(swr)).stale_if_error(secs(sie))
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_never_gets_better_with_age(
+            lifetime in lifetime(), age in 0..AGES, more in 0..AGES, marked in 0..AGES,
+        ) {
+            let older = secs(age).saturating_add(secs(more));
+            prop_assert!(rank(lifetime.at(secs(age))) <= rank(lifetime.at(older)));
+            let marked = secs(marked);
+            let (now, later) =
+                (lifetime.at_marked_stale(secs(age), marked), lifetime.at_marked_stale(older, marked));
+            prop_assert!(rank(now) <= rank(later));
+            prop_assert!(rank(lifetime.at(secs(age))) <= rank(now));
+            prop_assert!(rank(now) > 0);
+        }
+
+        #[test]
+        fn nothing_is_of_use_from_its_end_on(lifetime in lifetime(), more in 0..AGES) {
+            let age = lifetime.end().saturating_add(secs(more));
+            prop_assert_eq!(lifetime.at(age), Freshness::Expired);
+        }
     }
 }

@@ -9,6 +9,15 @@ use std::fmt;
 pub enum Reason {
     /// A fresh entry was stored.
     Hit,
+    /// A stale entry was served while it is refreshed behind the reader's back.
+    StaleWhileRevalidate,
+    /// A stale entry was served because the origin failed.
+    StaleIfError,
+    /// A stale entry was served because the origin took too long; its answer is still waited for
+    /// behind the reader's back.
+    SoftTimeout,
+    /// The origin failed a moment ago, and that is remembered.
+    NegativeHit,
     /// Another reader's fetch of the same key was already under way, and its result was shared.
     Collapsed,
     /// Nothing was stored under this key.
@@ -21,6 +30,8 @@ pub enum Reason {
     NotStorable,
     /// The answer weighs more than one entry may.
     TooLarge,
+    /// The answer carries more tags than one entry may.
+    TooManyTags,
     /// The key was purged or overwritten while the answer was being fetched, so the answer may be
     /// older than the purge and is not stored.
     Purged,
@@ -33,11 +44,16 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Reason::Hit => "hit",
+            Reason::StaleWhileRevalidate => "stale-while-revalidate",
+            Reason::StaleIfError => "stale-if-error",
+            Reason::SoftTimeout => "soft-timeout",
+            Reason::NegativeHit => "negative-hit",
             Reason::Collapsed => "collapsed",
             Reason::UriMiss => "uri-miss",
             Reason::Expired => "expired",
             Reason::BypassRule => "bypass-rule",
             Reason::NotStorable => "not-storable",
+            Reason::TooManyTags => "too-many-tags",
             Reason::TooLarge => "too-large",
             Reason::Purged => "purged",
             Reason::OriginError => "origin-error",

@@ -1,10 +1,10 @@
-//! Builder: the settings of a cache and their defaults.
+//! Builder: the settings of a cache and their defaults; refuses nonsense.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use larder_policy::freshness::Lifetime;
 
-use crate::{cache::Cache, clock::Clock};
+use crate::{cache::Cache, clock::Clock, tier::memory::Eviction};
 
 pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 
@@ -14,14 +14,62 @@ pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 /// | --- | --- |
 /// | [`name`](Builder::name) | `"cache"` |
 /// | [`ttl`](Builder::ttl) | 300 s |
+/// | [`stale_while_revalidate`](Builder::stale_while_revalidate), [`stale_if_error`](Builder::stale_if_error) | none |
+/// | [`refresh_ahead`](Builder::refresh_ahead), [`jitter`](Builder::jitter) | off |
 /// | [`max_bytes`](Builder::max_bytes) | 64 MiB |
+/// | [`max_entries`](Builder::max_entries), [`max_entry_bytes`](Builder::max_entry_bytes) | what fits |
+/// | [`eviction`](Builder::eviction) | S3-FIFO |
+/// | [`negative_ttl`](Builder::negative_ttl) | errors are not remembered |
+/// | [`soft_timeout`](Builder::soft_timeout), [`hard_timeout`](Builder::hard_timeout) | none |
+/// | [`max_concurrent_fetches`](Builder::max_concurrent_fetches) | 1024 |
+/// | [`max_concurrent_refreshes`](Builder::max_concurrent_refreshes) | 16, and 1024 that wait |
+/// | [`max_tags`](Builder::max_tags) | 65,536 purged tags remembered |
 /// | [`clock`](Builder::clock) | the machine's monotonic clock |
 pub struct Builder<V> {
     pub(crate) name: String,
     pub(crate) lifetime: Lifetime,
+    pub(crate) refresh_ahead: Option<f64>,
+    pub(crate) jitter: f64,
     pub(crate) max_bytes: usize,
+    pub(crate) max_entries: Option<usize>,
+    pub(crate) max_entry_bytes: Option<usize>,
+    pub(crate) eviction: Eviction,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) soft_timeout: Option<Duration>,
+    pub(crate) hard_timeout: Option<Duration>,
+    pub(crate) max_concurrent_fetches: usize,
+    pub(crate) max_concurrent_refreshes: usize,
+    pub(crate) max_tags: usize,
     pub(crate) clock: Clock,
     pub(crate) weigher: Weigher<V>,
+}
+
+/// Why settings make no cache.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A fraction outside its range.
+    #[error("{setting} is {value}, but must be at least 0 and below 1")]
+    Fraction {
+        /// The builder's method.
+        setting: &'static str,
+        /// What was given.
+        value: f64,
+    },
+    /// A number that must not be zero.
+    #[error("{setting} is 0: nothing could ever be done")]
+    Zero {
+        /// The builder's method.
+        setting: &'static str,
+    },
+    /// The soft timeout can never come first.
+    #[error("soft_timeout ({soft:?}) is not below hard_timeout ({hard:?})")]
+    Timeouts {
+        /// The soft timeout.
+        soft: Duration,
+        /// The hard timeout.
+        hard: Duration,
+    },
 }
 
 impl<V> Builder<V> {
@@ -29,7 +77,18 @@ impl<V> Builder<V> {
         Builder {
             name: "cache".to_owned(),
             lifetime: Lifetime::fresh_for(Duration::from_secs(300)),
+            refresh_ahead: None,
+            jitter: 0.0,
             max_bytes: 64 << 20,
+            max_entries: None,
+            max_entry_bytes: None,
+            eviction: Eviction::default(),
+            negative_ttl: Duration::ZERO,
+            soft_timeout: None,
+            hard_timeout: None,
+            max_concurrent_fetches: 1024,
+            max_concurrent_refreshes: 16,
+            max_tags: 1 << 16,
             clock: Clock::system(),
             weigher,
         }
@@ -41,17 +100,109 @@ impl<V> Builder<V> {
         self
     }
 
-    /// How long an entry is fresh if nothing else is said about it. Zero stores nothing by default.
+    /// How long an entry is fresh if nothing else is said about it. Zero, and no stale windows either,
+    /// stores nothing by default.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.lifetime = Lifetime::fresh_for(ttl);
+        self.lifetime = Lifetime::fresh_for(ttl)
+            .stale_while_revalidate(self.lifetime.revalidate_window())
+            .stale_if_error(self.lifetime.rescue_window());
+        self
+    }
+
+    /// For so long after its TTL an entry is still served at once, while a fetch behind the reader's
+    /// back replaces it (RFC 5861 §3).
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.lifetime = self.lifetime.stale_while_revalidate(window);
+        self
+    }
+
+    /// For so long after its TTL an entry is still served if fetching it anew fails (RFC 5861 §4).
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.lifetime = self.lifetime.stale_if_error(window);
+        self
+    }
+
+    /// Once an entry has lived this fraction of its TTL, its next reader is served at once and starts
+    /// a refresh: what is asked for often never expires. From 0 (every hit refreshes) to below 1.
+    pub fn refresh_ahead(mut self, fraction: f64) -> Self {
+        self.refresh_ahead = Some(fraction);
+        self
+    }
+
+    /// Each entry's TTL is cut by a random part of this fraction, so that what was fetched together
+    /// does not expire together. From 0 to below 1.
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.jitter = fraction;
         self
     }
 
     /// The most all entries together may weigh, in bytes, overhead included. It is never exceeded,
-    /// also not for a moment. A single entry may weigh a shard's share of it, at least the smaller
-    /// of 4 MiB and the whole.
+    /// also not for a moment.
     pub fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
+        self
+    }
+
+    /// The most entries there may be, whatever they weigh.
+    pub fn max_entries(mut self, max_entries: usize) -> Self {
+        self.max_entries = Some(max_entries);
+        self
+    }
+
+    /// The most one entry may weigh, in bytes, overhead included. Heavier ones are handed out and not
+    /// stored.
+    pub fn max_entry_bytes(mut self, max_entry_bytes: usize) -> Self {
+        self.max_entry_bytes = Some(max_entry_bytes);
+        self
+    }
+
+    /// Who goes when room is needed.
+    pub fn eviction(mut self, eviction: Eviction) -> Self {
+        self.eviction = eviction;
+        self
+    }
+
+    /// How long a failed fetch is remembered: its error is handed to later readers without asking.
+    /// Zero: not at all.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = ttl;
+        self
+    }
+
+    /// A reader that could be served stale waits no longer than this for the fetch, which then goes
+    /// on behind its back.
+    pub fn soft_timeout(mut self, limit: Duration) -> Self {
+        self.soft_timeout = Some(limit);
+        self
+    }
+
+    /// A fetch takes no longer than this, waiting for its turn included; then it is dropped and its
+    /// readers get [`FetchError::Timeout`](crate::FetchError::Timeout). Set it wherever the fetch has
+    /// no limit of its own: one that never ends keeps all readers of its key waiting.
+    pub fn hard_timeout(mut self, limit: Duration) -> Self {
+        self.hard_timeout = Some(limit);
+        self
+    }
+
+    /// The most fetches that run at once, for different keys; further ones wait their turn: sixteen
+    /// times as many, but at least 1024. Beyond that a reader gets
+    /// [`FetchError::TooMany`](crate::FetchError::TooMany) at once. A fetch that itself asks this cache
+    /// for another key takes no further turn; one that asks for its own key waits for itself.
+    pub fn max_concurrent_fetches(mut self, max: usize) -> Self {
+        self.max_concurrent_fetches = max;
+        self
+    }
+
+    /// The most refreshes behind readers' backs that run at once.
+    pub fn max_concurrent_refreshes(mut self, max: usize) -> Self {
+        self.max_concurrent_refreshes = max;
+        self
+    }
+
+    /// Of how many tags the last purge is remembered. Beyond it the oldest purges are forgotten, and
+    /// tagged entries older than those count as purged.
+    pub fn max_tags(mut self, max: usize) -> Self {
+        self.max_tags = max;
         self
     }
 
@@ -60,12 +211,55 @@ impl<V> Builder<V> {
         self.clock = clock;
         self
     }
+
+    /// What a value owns beyond its `size_of`, instead of what [`Weigh`](crate::Weigh) says. Runs
+    /// once for each stored value, outside all locks.
+    pub fn weigher(mut self, heap_bytes: impl Fn(&V) -> usize + Send + Sync + 'static) -> Self {
+        self.weigher = Arc::new(heap_bytes);
+        self
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        let fractions =
+            [("refresh_ahead", self.refresh_ahead.unwrap_or(0.0)), ("jitter", self.jitter)];
+        for (setting, value) in fractions {
+            // A NaN is in no range.
+            if !(0.0..1.0).contains(&value) {
+                return Err(BuildError::Fraction { setting, value });
+            }
+        }
+        let counts = [
+            ("max_concurrent_fetches", self.max_concurrent_fetches),
+            ("max_concurrent_refreshes", self.max_concurrent_refreshes),
+        ];
+        if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(BuildError::Zero { setting });
+        }
+        match (self.soft_timeout, self.hard_timeout) {
+            (Some(soft), Some(hard)) if soft >= hard => Err(BuildError::Timeouts { soft, hard }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<V: Clone + Send + Sync + 'static> Builder<V> {
-    /// The cache. It holds no task and no thread; dropping its last clone frees it.
+    /// The cache. Dropping its last clone ends its refreshes and frees it.
+    ///
+    /// # Panics
+    ///
+    /// If the settings make no sense; [`try_build`](Builder::try_build) says so instead.
     pub fn build(self) -> Cache<V> {
-        Cache::from_builder(self)
+        self.try_build().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`build`](Builder::build), for settings that come from outside.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense.
+    pub fn try_build(self) -> Result<Cache<V>, BuildError> {
+        self.check()?;
+        Ok(Cache::from_builder(self))
     }
 }
 

@@ -1,22 +1,35 @@
 //! Clock: where the cache gets its time from, so that tests can hold it still.
 
 use std::{
+    fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// An instant on one clock: nanoseconds since that clock was made. Moments of two clocks have
 /// nothing to do with each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
 
 impl Moment {
+    pub(crate) const MAX: Moment = Moment(u64::MAX);
+
     /// Time from `earlier` to `self`; zero if `earlier` lies ahead.
     pub fn since(self, earlier: Moment) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// The same as a bare number, for the path on which making a `Duration` is noticed.
+    pub(crate) fn nanos_since(self, earlier: Moment) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment `later` from this one; the last one that can be told, if it lies beyond that.
+    pub(crate) fn plus(self, later: Duration) -> Moment {
+        Moment(self.0.saturating_add(nanos(later)))
     }
 }
 
@@ -26,22 +39,73 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System { origin: Instant },
+    /// Time since that machine's start at which this clock was made.
+    System {
+        origin: Duration,
+    },
     Manual(Arc<AtomicU64>),
+    Other(Arc<ForwardOnly>),
+}
+
+/// A clock of the caller's that may step back. Only its steps forward count: an entry never gets
+/// younger, and one that waits out a step back still ages with every step that follows.
+struct ForwardOnly {
+    read: Box<dyn Fn() -> Duration + Send + Sync>,
+    /// What it showed last, and the sum of its steps forward so far.
+    state: Mutex<(Duration, Duration)>,
+}
+
+impl fmt::Debug for ForwardOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForwardOnly").finish_non_exhaustive()
+    }
+}
+
+impl ForwardOnly {
+    fn now(&self) -> Duration {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = (self.read)();
+        let (last, sum) = *state;
+        *state = (shown, sum.saturating_add(shown.saturating_sub(last)));
+        state.1
+    }
 }
 
 impl Clock {
-    /// The machine's monotonic clock. Setting the date does not move it.
+    /// The machine's monotonic clock. Setting the date does not move it. It is read at every hit, so
+    /// on Linux it is the coarse one, which advances in steps of 1 to 10 ms (4 ms mostly) and is read
+    /// in 3 ns instead of 25.
     pub fn system() -> Clock {
-        Clock(Source::System { origin: Instant::now() })
+        Clock(Source::System { origin: machine::coarse() })
+    }
+
+    /// A clock of your own: `read` tells the time since any fixed point. It may step back; ages then
+    /// stand still for that step and go on with the next. Each look costs a lock.
+    pub fn other(read: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
+        let state = Mutex::new((read(), Duration::ZERO));
+        Clock(Source::Other(Arc::new(ForwardOnly { read: Box::new(read), state })))
+    }
+
+    pub(crate) fn is_system(&self) -> bool {
+        matches!(self.0, Source::System { .. })
     }
 
     /// What time it is.
     pub fn now(&self) -> Moment {
         Moment(match &self.0 {
-            Source::System { origin } => nanos(origin.elapsed()),
+            Source::System { origin } => nanos(machine::coarse().saturating_sub(*origin)),
             Source::Manual(nanos) => nanos.load(Ordering::Acquire),
+            Source::Other(clock) => nanos(clock.now()),
         })
+    }
+
+    /// What time it is to the nanosecond, for measuring how long something takes. Up to one step
+    /// ahead of [`now`](Clock::now).
+    pub(crate) fn now_precisely(&self) -> Moment {
+        match &self.0 {
+            Source::System { origin } => Moment(nanos(machine::precise().saturating_sub(*origin))),
+            Source::Manual(_) | Source::Other(_) => self.now(),
+        }
     }
 }
 
@@ -77,6 +141,43 @@ impl ManualClock {
         self.0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| Some(now.saturating_add(by)))
             .expect("the update always gives a value");
+    }
+}
+
+/// The machine's clock: time since some fixed point, which may be another after each start of it.
+#[cfg(target_os = "linux")]
+mod machine {
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, Timespec, clock_gettime};
+
+    pub(super) fn coarse() -> Duration {
+        since_start(clock_gettime(ClockId::MonotonicCoarse))
+    }
+
+    pub(super) fn precise() -> Duration {
+        since_start(clock_gettime(ClockId::Monotonic))
+    }
+
+    fn since_start(time: Timespec) -> Duration {
+        Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned() as u32)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod machine {
+    use std::{
+        sync::OnceLock,
+        time::{Duration, Instant},
+    };
+
+    pub(super) fn coarse() -> Duration {
+        precise()
+    }
+
+    pub(super) fn precise() -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
     }
 }
 

@@ -1,44 +1,166 @@
 //! Entry: a stored value, and what a fetch says about the value it brings.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
-use larder_policy::freshness::{Freshness, Lifetime};
+use larder_policy::{
+    freshness::{Freshness, Lifetime},
+    reason::Reason,
+};
 
-use crate::clock::Moment;
+use crate::{
+    clock::Moment,
+    tag::{Fence, TagId},
+};
 
-/// A stored value with what is needed to judge it.
+/// A stored value with what is needed to judge it. It lies in the tier's table as it is, so its
+/// fields are kept small, and what a hit reads comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Entry<V> {
     pub(crate) value: V,
-    pub(crate) lifetime: Lifetime,
     /// When its fetch ended: its age counts from here.
+    fetched: Moment,
+    /// The last purge this entry is known to have outlived. Begins as what its fetch knew of.
+    fence: AtomicU64,
+    ttl: Span,
+    cost_micros: u32,
+    revalidate_window: Span,
+    rescue_window: Span,
+    /// Boxed twice, for a slice's own box is two words. Most entries have none.
+    tags: Option<Box<Box<[TagId]>>>,
+}
+
+/// A duration in four bytes, exact to a microsecond below 17 minutes, to a millisecond below 12 days
+/// and to a second below 34 years, where it ends. What is lost makes it shorter, never longer.
+#[derive(Clone, Copy, Debug)]
+struct Span(u32);
+
+impl Span {
+    /// Nanoseconds in a unit. The last is never needed; with it every number there can be has one.
+    const UNITS: [u64; 4] = [1_000, 1_000_000, 1_000_000_000, 1_000_000_000];
+    const UNIT_SHIFT: u32 = 30;
+    const MAX_COUNT: u64 = (1 << Span::UNIT_SHIFT) - 1;
+
+    fn new(duration: Duration) -> Span {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let fits = |unit: &u64| nanos / unit <= Span::MAX_COUNT;
+        let unit = Span::UNITS.iter().position(fits).unwrap_or(2);
+        let count = (nanos / Span::UNITS[unit]).min(Span::MAX_COUNT);
+        Span((unit as u32) << Span::UNIT_SHIFT | count as u32)
+    }
+
+    fn get(self) -> Duration {
+        Duration::from_nanos(self.nanos())
+    }
+
+    fn nanos(self) -> u64 {
+        let unit = Span::UNITS[(self.0 >> Span::UNIT_SHIFT) as usize];
+        (u64::from(self.0) & Span::MAX_COUNT) * unit
+    }
+}
+
+/// What is known about a value beside the value.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    pub(crate) lifetime: Lifetime,
     pub(crate) fetched: Moment,
-    /// What it cost in time to get; zero for a value that was inserted by hand.
     pub(crate) cost: Duration,
+    pub(crate) tags: Box<[TagId]>,
+    pub(crate) fence: Fence,
 }
 
 impl<V> Entry<V> {
+    pub(crate) fn new(value: V, facts: Facts) -> Self {
+        let Facts { lifetime, fetched, cost, tags, fence } = facts;
+        Entry {
+            value,
+            fetched,
+            fence: AtomicU64::new(fence),
+            ttl: Span::new(lifetime.ttl()),
+            cost_micros: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
+            revalidate_window: Span::new(lifetime.revalidate_window()),
+            rescue_window: Span::new(lifetime.rescue_window()),
+            tags: (!tags.is_empty()).then(|| Box::new(tags)),
+        }
+    }
+
     pub(crate) fn age(&self, now: Moment) -> Duration {
         now.since(self.fetched)
     }
 
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime::fresh_for(self.ttl.get())
+            .stale_while_revalidate(self.revalidate_window.get())
+            .stale_if_error(self.rescue_window.get())
+    }
+
+    /// Whether its freshness is `Fresh`, in a few instructions: every hit asks this.
+    pub(crate) fn is_fresh(&self, now: Moment) -> bool {
+        now.nanos_since(self.fetched) < self.ttl.nanos()
+    }
+
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {
-        self.lifetime.at(self.age(now))
+        self.lifetime().at(self.age(now))
+    }
+
+    pub(crate) fn freshness_marked_stale(&self, now: Moment, marked: Moment) -> Freshness {
+        self.lifetime().at_marked_stale(self.age(now), now.since(marked))
+    }
+
+    /// From here on it is of no use to anybody, and its bytes may go.
+    pub(crate) fn expires(&self) -> Moment {
+        self.fetched.plus(self.lifetime().end())
+    }
+
+    /// Its windows begin now, unless they began earlier.
+    pub(crate) fn mark_stale(&mut self, now: Moment) {
+        let age = self.age(now);
+        if age < self.ttl.get() {
+            self.ttl = Span::new(age);
+        }
+    }
+
+    /// What fetching it cost in time; saturates at 71 minutes.
+    pub(crate) fn cost(&self) -> Duration {
+        Duration::from_micros(self.cost_micros.into())
+    }
+
+    pub(crate) fn tags(&self) -> &[TagId] {
+        self.tags.as_ref().map_or(&[], |tags| tags)
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence.load(Ordering::Relaxed)
+    }
+
+    /// No purge up to `fence` named it; the next reader need not look again.
+    pub(crate) fn outlived(&self, fence: Fence) {
+        self.fence.store(fence, Ordering::Relaxed);
+    }
+
+    /// What it owns on the heap beside what its value owns.
+    pub(crate) fn own_heap_bytes(&self) -> usize {
+        self.tags.as_ref().map_or(0, |tags| size_of_val(tags) + size_of_val(&**tags))
     }
 }
 
 /// What a fetch brought, and whether and how long to keep it.
 ///
-/// A fetch may simply return its value, which is then kept for the TTL of the cache; this is for
+/// A fetch may simply return its value, which is then kept as the cache's settings say; this is for
 /// fetches that know better.
 ///
 /// ```
 /// # use larder::{Cache, Fetched};
-/// # use std::{convert::Infallible, time::Duration};
+/// # use std::time::Duration;
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
 /// let cache = Cache::<String>::builder().build();
-/// let fetch = async || Fetched::new("for a moment".to_owned()).ttl(Duration::from_secs(5));
+/// let fetch = async || {
+///     Fetched::new("for a moment".to_owned()).ttl(Duration::from_secs(5)).tags(["posts", "post:1"])
+/// };
 /// assert_eq!(cache.get_or_fetch("key", fetch).await, "for a moment");
 /// # }
 /// ```
@@ -46,30 +168,52 @@ impl<V> Entry<V> {
 pub struct Fetched<V> {
     pub(crate) value: V,
     pub(crate) keep: Keep,
+    pub(crate) tags: Vec<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Keep {
-    /// For the TTL of the cache.
+    /// As the cache's settings say.
     Default,
+    /// With another TTL, and the cache's stale windows.
+    Ttl(Duration),
     For(Lifetime),
-    No,
+    No(Reason),
 }
 
 impl<V> Fetched<V> {
-    /// Keep `value` for the TTL of the cache.
+    /// Keep `value` as the cache's settings say.
     pub fn new(value: V) -> Self {
-        Fetched { value, keep: Keep::Default }
+        Fetched { value, keep: Keep::Default, tags: Vec::new() }
     }
 
     /// Hand `value` to those who wait for it now, and do not store it.
     pub fn do_not_store(value: V) -> Self {
-        Fetched { value, keep: Keep::No }
+        Self::skip(value, Reason::NotStorable)
     }
 
-    /// Keep it for `ttl` instead; zero means not to store it.
+    /// As [`do_not_store`](Fetched::do_not_store), and why.
+    pub fn skip(value: V, reason: Reason) -> Self {
+        Fetched { value, keep: Keep::No(reason), tags: Vec::new() }
+    }
+
+    /// Keep it fresh for `ttl` instead; the cache's stale windows follow. Zero means not to store it.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.keep = if ttl.is_zero() { Keep::No } else { Keep::For(Lifetime::fresh_for(ttl)) };
+        self.keep = if ttl.is_zero() { Keep::No(Reason::NotStorable) } else { Keep::Ttl(ttl) };
+        self
+    }
+
+    /// Keep it for `lifetime` instead, windows included.
+    pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
+        let is_kept = !lifetime.end().is_zero();
+        self.keep = if is_kept { Keep::For(lifetime) } else { Keep::No(Reason::NotStorable) };
+        self
+    }
+
+    /// It is purged with each of these tags. Replaces earlier ones; empty ones are left out, and
+    /// those beyond the 64th make it unstorable (a purge by one of them would otherwise miss it).
+    pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        self.tags = tags.into_iter().map(Into::into).filter(|tag| !tag.is_empty()).collect();
         self
     }
 }
@@ -77,5 +221,34 @@ impl<V> Fetched<V> {
 impl<V> From<V> for Fetched<V> {
     fn from(value: V) -> Self {
         Fetched::new(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_span_is_exact_where_it_says_so() {
+        let exact = [
+            Duration::ZERO,
+            Duration::from_micros(1),
+            Duration::from_secs(300),
+            Duration::from_millis(86_400_001),
+            Duration::from_secs(365 * 86_400),
+        ];
+        exact.into_iter().for_each(|duration| assert_eq!(Span::new(duration).get(), duration));
+        assert!(Span::new(Duration::MAX).get() > Duration::from_secs(34 * 365 * 86_400));
+    }
+
+    proptest! {
+        #[test]
+        fn a_span_is_never_longer_and_hardly_shorter(nanos in 0..u64::MAX / 32) {
+            let span = Span::new(Duration::from_nanos(nanos)).get().as_nanos() as u64;
+            prop_assert!(span <= nanos);
+            prop_assert!(nanos - span < 1000 + nanos / 1_000_000);
+        }
     }
 }

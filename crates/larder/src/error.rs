@@ -1,6 +1,6 @@
 //! Errors a fetch can end with.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 /// Why no value could be had.
 ///
@@ -8,12 +8,25 @@ use std::{fmt, sync::Arc};
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError<E> {
-    /// The fetch itself said no.
+    /// The fetch itself said no: now, or a moment ago if the cache was built with a negative TTL.
     #[error("the fetch failed")]
     Failed(#[source] Arc<E>),
-    /// The fetch panicked. The reader that ran it sees the panic itself; those who waited see this.
+    /// The fetch took longer than the cache's hard timeout, waiting for its turn included.
+    #[error("the fetch took longer than {limit:?}")]
+    Timeout {
+        /// The hard timeout.
+        limit: Duration,
+    },
+    /// The fetch panicked, or what turns its result into an entry.
     #[error("the fetch of this key panicked")]
     Panicked,
+    /// So many keys are being fetched, or wait for it, that one more is not begun
+    /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)).
+    #[error("too many fetches are under way")]
+    TooMany,
+    /// The cache was shut down, or the runtime that the fetch ran on.
+    #[error("the cache was shut down")]
+    ShutDown,
 }
 
 // Derived code would ask for `E: Clone`, which an `Arc` does not need.
@@ -21,7 +34,10 @@ impl<E> Clone for FetchError<E> {
     fn clone(&self) -> Self {
         match self {
             FetchError::Failed(error) => FetchError::Failed(Arc::clone(error)),
+            FetchError::Timeout { limit } => FetchError::Timeout { limit: *limit },
             FetchError::Panicked => FetchError::Panicked,
+            FetchError::TooMany => FetchError::TooMany,
+            FetchError::ShutDown => FetchError::ShutDown,
         }
     }
 }
@@ -30,7 +46,12 @@ impl<E: fmt::Debug> fmt::Debug for FetchError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FetchError::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
+            FetchError::Timeout { limit } => {
+                f.debug_struct("Timeout").field("limit", limit).finish()
+            }
             FetchError::Panicked => f.write_str("Panicked"),
+            FetchError::TooMany => f.write_str("TooMany"),
+            FetchError::ShutDown => f.write_str("ShutDown"),
         }
     }
 }

@@ -11,10 +11,7 @@
 //! leader that goes away without landing closes it.
 
 use std::{
-    any::Any,
     collections::HashMap,
-    future::poll_fn,
-    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,69 +20,59 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{entry::Entry, tier::memory::Stored};
+use crate::tag::Fence;
 
-/// How a flight ended for everybody who was on it.
-pub(crate) enum Landing<V> {
-    Fetched {
-        entry: Arc<Entry<V>>,
-        stored: Stored,
-    },
-    /// The fetch's own error. Readers of one key may use different error types; each takes it
-    /// only if it is theirs.
-    Failed(Arc<dyn Any + Send + Sync>),
-    Panicked,
+/// Fetches under way, by key. `L` is what a flight brings to those who wait for it.
+pub(crate) struct Flights<L> {
+    /// At most `max`. Never held across an await.
+    under_way: Mutex<HashMap<Arc<str>, Arc<Flight<L>>>>,
+    max: usize,
 }
 
-impl<V> Clone for Landing<V> {
-    fn clone(&self) -> Self {
-        match self {
-            Landing::Fetched { entry, stored } => {
-                Landing::Fetched { entry: Arc::clone(entry), stored: *stored }
-            }
-            Landing::Failed(error) => Landing::Failed(Arc::clone(error)),
-            Landing::Panicked => Landing::Panicked,
-        }
-    }
-}
-
-pub(crate) struct Flights<V> {
-    /// Fetches under way, by key. At most one per reader now waiting, so it needs no bound of its
-    /// own. Never held across an await.
-    under_way: Mutex<HashMap<Arc<str>, Arc<Flight<V>>>>,
-}
-
-struct Flight<V> {
-    landing: watch::Receiver<Option<Landing<V>>>,
+struct Flight<L> {
+    landing: watch::Receiver<Option<Landing<L>>>,
     /// Raised by a purge: what this flight brings may be older than the purge.
     revoked: AtomicBool,
 }
 
-/// What joining a key's flight makes of a reader.
-pub(crate) enum Join<'a, V> {
-    Lead(Leader<'a, V>),
-    Follow(Follower<V>),
+/// How a flight ended.
+#[derive(Clone)]
+pub(crate) enum Landing<L> {
+    Landed(L),
+    Panicked,
 }
 
-impl<V> Flights<V> {
-    pub(crate) fn new() -> Self {
-        Flights { under_way: Mutex::new(HashMap::new()) }
+/// What joining a key's flight makes of a reader.
+pub(crate) enum Join<L> {
+    Lead(Leader<L>),
+    Follow(Follower<L>),
+    /// As many keys are being fetched, or wait for it, as may.
+    TooMany,
+}
+
+impl<L> Flights<L> {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Flights { under_way: Mutex::new(HashMap::new()), max })
     }
 
-    pub(crate) fn join(&self, key: &Arc<str>) -> Join<'_, V> {
+    /// `fence` is read under the lock, so that no purge falls between the two.
+    pub(crate) fn join(self: &Arc<Self>, key: &Arc<str>, fence: impl FnOnce() -> Fence) -> Join<L> {
         let mut under_way = self.lock();
         if let Some(flight) = under_way.get(key) {
             return Join::Follow(Follower { landing: flight.landing.clone() });
+        }
+        if under_way.len() >= self.max {
+            return Join::TooMany;
         }
         let (sender, landing) = watch::channel(None);
         let flight = Arc::new(Flight { landing, revoked: AtomicBool::new(false) });
         under_way.insert(Arc::clone(key), Arc::clone(&flight));
         Join::Lead(Leader {
-            flights: self,
+            flights: Arc::clone(self),
             key: Arc::clone(key),
+            fence: fence(),
             flight,
             sender,
-            is_fetching: false,
         })
     }
 
@@ -97,14 +84,18 @@ impl<V> Flights<V> {
         }
     }
 
-    /// The same for every key.
-    pub(crate) fn revoke_all(&self) {
-        for (_, flight) in self.lock().drain() {
-            flight.revoked.store(true, Ordering::Release);
-        }
+    /// The same for every key that `is_named`.
+    pub(crate) fn revoke_where(&self, is_named: impl Fn(&str) -> bool) {
+        self.lock().retain(|key, flight| {
+            let is_named = is_named(key);
+            if is_named {
+                flight.revoked.store(true, Ordering::Release);
+            }
+            !is_named
+        });
     }
 
-    fn close(&self, key: &str, flight: &Arc<Flight<V>>) {
+    fn close(&self, key: &str, flight: &Arc<Flight<L>>) {
         let mut under_way = self.lock();
         // After a revocation the key may belong to a younger flight.
         if under_way.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
@@ -112,7 +103,7 @@ impl<V> Flights<V> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Flight<V>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Flight<L>>>> {
         // Nothing under this lock can panic half-way through a change.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,58 +111,59 @@ impl<V> Flights<V> {
 
 /// The right, and the duty, to fetch one key. Dropping it without landing hands over to a follower;
 /// one that goes down with its panicking fetch tells them all.
-pub(crate) struct Leader<'a, V> {
-    flights: &'a Flights<V>,
+pub(crate) struct Leader<L> {
+    flights: Arc<Flights<L>>,
     key: Arc<str>,
-    flight: Arc<Flight<V>>,
-    sender: watch::Sender<Option<Landing<V>>>,
-    /// True only inside a poll of the fetch, so that a panic there is told from a leader that is
-    /// dropped because something else in its task panicked.
-    is_fetching: bool,
+    fence: Fence,
+    flight: Arc<Flight<L>>,
+    sender: watch::Sender<Option<Landing<L>>>,
 }
 
-impl<V> Leader<'_, V> {
-    /// Runs the fetch. Dropping the returned future drops the fetch.
-    pub(crate) async fn run<F: Future>(&mut self, fetch: F) -> F::Output {
-        let mut fetch = pin!(fetch);
-        poll_fn(|context| {
-            self.is_fetching = true;
-            let poll = fetch.as_mut().poll(context);
-            self.is_fetching = false;
-            poll
-        })
-        .await
+impl<L> Leader<L> {
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
     }
 
-    /// Whether a purge came in between; asked under the tier's lock.
+    /// The purges this flight's fetch knows of.
+    pub(crate) fn fence(&self) -> Fence {
+        self.fence
+    }
+
+    /// Whether a purge of this key came in between; asked under the tier's lock.
     pub(crate) fn is_revoked(&self) -> bool {
         self.flight.revoked.load(Ordering::Acquire)
     }
 
+    /// Somebody who waits for this flight to land.
+    pub(crate) fn follower(&self) -> Follower<L> {
+        Follower { landing: self.flight.landing.clone() }
+    }
+
     /// Ends the flight. Whoever asks from now on looks in the tiers first, so store before landing.
-    pub(crate) fn land(self, landing: Landing<V>) {
+    pub(crate) fn land(self, landing: L) {
         self.flights.close(&self.key, &self.flight);
-        self.sender.send_replace(Some(landing));
+        self.sender.send_replace(Some(Landing::Landed(landing)));
     }
 }
 
-impl<V> Drop for Leader<'_, V> {
+impl<L> Drop for Leader<L> {
     fn drop(&mut self) {
         self.flights.close(&self.key, &self.flight);
-        if self.is_fetching {
+        // A leader has its task for itself, so what panics there is its fetch, or what follows it.
+        if std::thread::panicking() && self.sender.borrow().is_none() {
             self.sender.send_replace(Some(Landing::Panicked));
         }
     }
 }
 
-/// A reader that waits for another's fetch. Dropping it leaves the flight alone.
-pub(crate) struct Follower<V> {
-    landing: watch::Receiver<Option<Landing<V>>>,
+/// A reader that waits for a fetch. Dropping it leaves the flight alone.
+pub(crate) struct Follower<L> {
+    landing: watch::Receiver<Option<Landing<L>>>,
 }
 
-impl<V> Follower<V> {
+impl<L: Clone> Follower<L> {
     /// Waits for the landing. `None`: the leader gave up, so join again (and perhaps lead).
-    pub(crate) async fn landing(mut self) -> Option<Landing<V>> {
+    pub(crate) async fn landing(mut self) -> Option<Landing<L>> {
         self.landing.wait_for(Option::is_some).await.ok()?.clone()
     }
 }

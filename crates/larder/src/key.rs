@@ -12,6 +12,7 @@ pub struct CacheKey<'a>(Text<'a>);
 #[derive(Clone)]
 enum Text<'a> {
     Borrowed(&'a str),
+    Owned(String),
     Shared(Arc<str>),
 }
 
@@ -20,6 +21,7 @@ impl CacheKey<'_> {
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Borrowed(text) => text,
+            Text::Owned(text) => text,
             Text::Shared(text) => text,
         }
     }
@@ -28,6 +30,7 @@ impl CacheKey<'_> {
     pub(crate) fn into_shared(self) -> Arc<str> {
         match self.0 {
             Text::Borrowed(text) => text.into(),
+            Text::Owned(text) => text.into(),
             Text::Shared(text) => text,
         }
     }
@@ -53,7 +56,7 @@ impl<'a> From<&'a String> for CacheKey<'a> {
 
 impl From<String> for CacheKey<'_> {
     fn from(text: String) -> Self {
-        CacheKey(Text::Shared(text.into()))
+        CacheKey(Text::Owned(text))
     }
 }
 

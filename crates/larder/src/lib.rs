@@ -1,5 +1,5 @@
-//! A cache for anything slow: many readers of one key share one fetch, and memory stays inside a
-//! bound in bytes.
+//! A cache an application can trust with its slowest call: many readers of one key share one fetch,
+//! memory stays inside a bound in bytes, and a purge is a purge.
 //!
 //! ```
 //! use larder::Cache;
@@ -16,34 +16,75 @@
 //!
 //! ```
 //! # use larder::Cache;
+//! # use std::time::Duration;
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
-//! # async fn ask_the_database() -> std::io::Result<String> { Ok("a post".to_owned()) }
-//! let posts = Cache::<String>::builder().build();
-//! let post = posts.try_get_or_fetch("/posts/1", ask_the_database).await;
+//! # async fn ask_the_database(id: u64) -> std::io::Result<String> { Ok("a post".to_owned()) }
+//! let posts = Cache::<String>::builder()
+//!     .stale_while_revalidate(Duration::from_secs(60))
+//!     .stale_if_error(Duration::from_secs(3600))
+//!     .build();
+//! let post = posts.try_get_or_fetch("/posts/1", || ask_the_database(1)).await;
 //! assert_eq!(post.unwrap(), "a post");
 //! # }
 //! ```
 //!
+//! or, with [`#[cached]`](macro@cached), in one line above the function.
+//!
+//! # What an entry is good for
+//!
+//! ```text
+//! age 0            ttl              ttl + while-revalidate   ttl + if-error
+//!  ├──── fresh ─────┼─ served at once, ──────┼─ served if the ───┼── expired
+//!                      refreshed behind         origin fails
+//! ```
+//!
+//! Both windows are counted from the end of the TTL, and both are empty unless set. A *soft* purge
+//! opens them at once; a *hard* one leaves nothing.
+//!
 //! # What happens
 //!
 //! On a **hit**: the key is hashed, one shard's read lock is taken, the entry is found and marked as
-//! used, its age is compared with its lifetime, and the value is cloned. Nothing is moved, nothing is
-//! allocated, nobody is waited for.
+//! used, its age is compared with its lifetime and the number of the last purge with its own, and the
+//! value is cloned. Nothing is moved, nothing is allocated, nobody is waited for. A *stale* hit starts
+//! a refresh besides, as does one of an entry that is aging ([`Builder::refresh_ahead`]).
 //!
-//! On a **miss** (`get_or_fetch` and its kin):
+//! On a **miss** ([`Cache::answer`] and its kin):
 //!
-//! 1. the reader joins the key's *flight*. The first to join leads, everybody else follows;
-//! 2. the leader looks once more, because another flight may have landed in between;
-//! 3. the leader runs its fetch, stores the result unless the key was purged meanwhile, and lands;
-//! 4. followers are woken and share the very same result, or the very same error. An error is shared
-//!    with those who waited for it and with nobody later;
-//! 5. a leader that is dropped unfinished hands its duty to a follower.
+//! 1. an error that is remembered ([`Builder::negative_ttl`]) is the answer;
+//! 2. the reader joins the key's *flight*. The first to join leads, everybody else follows;
+//! 3. the leader looks once more, because another flight may have landed in between, and starts its
+//!    fetch as a task of the cache: a reader that leaves disturbs nobody;
+//! 4. the fetch waits its turn ([`Builder::max_concurrent_fetches`]), runs at most its limit
+//!    ([`Builder::hard_timeout`]), and its value is stored, unless a purge came in between;
+//! 5. all who wait are woken and share the very same value, or the very same error; except those who
+//!    asked after a purge that the fetch began before: they fetch anew;
+//! 6. if it failed, or takes longer than [`Builder::soft_timeout`], a reader with a stale entry at
+//!    hand is given that.
+//!
+//! # Features
+//!
+//! There are none yet: everything here is always there.
+//!
+//! # Coming from elsewhere
+//!
+//! | | fastapi-cache | cashews | moka | FusionCache | here |
+//! | --- | --- | --- | --- | --- | --- |
+//! | cache a function | `@cache(expire=…)` | `@cache(ttl=…)` | – | – | [`#[cached]`](macro@cached) |
+//! | get or make | – | `get_or_set` | `try_get_with` | `GetOrSetAsync` | [`Cache::try_get_or_fetch`] |
+//! | one fetch per key | – | `lock=True` | always | always | always |
+//! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |
+//! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
+//! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
+//! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`] |
+//! | a bound in bytes | – | – | weigher | – | always |
 //!
 //! # When not to cache
 //!
-//! Data that must never be a moment old, answers meant for one user, and key spaces without end
-//! (every request its own key) gain nothing and cost memory.
+//! - Data that must never be a moment old: a balance before a payment.
+//! - Answers meant for one user, unless the user is in the key and there is room for all of them.
+//! - What changes more often than it is read: every fetch is then a miss with extra work.
+//! - Key spaces without end (search texts, every query parameter there is): nothing is asked twice.
 
 mod builder;
 mod cache;
@@ -52,16 +93,25 @@ mod entry;
 mod error;
 mod flight;
 mod key;
+mod refresh;
 mod stats;
+mod sweeper;
+mod tag;
 mod tier;
 mod weigh;
 
-pub use builder::Builder;
-pub use cache::{Answer, AnswerSource, Cache, Storage};
+pub use builder::{BuildError, Builder};
+pub use cache::{Answer, AnswerSource, Cache, EntryView, Failure, FailureSource, Storage};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
 pub use key::CacheKey;
-pub use larder_policy::{cache_status, freshness, reason};
-pub use stats::Stats;
+pub use larder_macros::cached;
+pub use larder_policy::{
+    cache_status,
+    freshness::{self, Freshness, Lifetime},
+    reason::{self, Reason},
+};
+pub use stats::{Event, Events, Observed, Stats, Times};
+pub use tier::memory::Eviction;
 pub use weigh::Weigh;

@@ -8,6 +8,10 @@ use bytes::Bytes;
 ///
 /// Implement it for your type, or give the builder a closure
 /// ([`Cache::builder_with_weigher`](crate::Cache::builder_with_weigher)).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what it weighs, so a bound in bytes would mean nothing",
+    note = "implement `larder::Weigh` for it, or build the cache with `Cache::builder_with_weigher`"
+)]
 pub trait Weigh {
     /// Bytes owned on the heap. What is shared with others (an `Arc`) counts in full: the cache may
     /// be the last to hold it.

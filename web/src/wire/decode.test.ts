@@ -1,6 +1,6 @@
 // Bad answers are refused, with the place where they are bad.
 import { describe, expect, test } from 'vitest';
-import { amount, count, flag, instant, integer, list, shape, text } from './decode';
+import { amount, count, flag, instant, integer, list, orElse, shape, text } from './decode';
 
 const post = shape({ id: integer, title: text, tags: list(text) });
 
@@ -27,6 +27,13 @@ describe('decoding', () => {
   test('reads a point in time to the millisecond', () => {
     expect(instant('2026-11-22T10:22:23.396898+00:00', '').toISOString()).toBe('2026-11-22T10:22:23.396Z');
     expect(() => instant('yesterday', 'created_at')).toThrow('created_at is not a point in time');
+  });
+
+  test('makes up for what is absent, and for nothing else', () => {
+    const counted = shape({ hits: orElse(count, 0) });
+    expect(counted({}, '')).toEqual({ hits: 0 });
+    expect(counted({ hits: 2 }, '')).toEqual({ hits: 2 });
+    expect(() => counted({ hits: null }, '')).toThrow('hits is not a whole number');
   });
 
   test('refuses quantities that cannot be', () => {

@@ -58,6 +58,11 @@ export function list<T>(item: Decoder<T>): Decoder<readonly T[]> {
   };
 }
 
+/** For a field that an older server does not send. */
+export function orElse<T>(decode: Decoder<T>, absent: T): Decoder<T> {
+  return (value, path) => (value === undefined ? absent : decode(value, path));
+}
+
 /** An object with at least these fields; others are ignored, so that a server may grow new ones. */
 export function shape<const S extends Record<string, Decoder<unknown>>>(
   fields: S,

@@ -16,6 +16,15 @@ impl Endpoint {
             Endpoint::Post(id) => format!("/posts/{id}"),
         }
     }
+
+    /// With what its answer is purged: `posts`, and for one post `post:1` as well.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        let posts = "posts".to_owned();
+        match self {
+            Endpoint::Posts => vec![posts],
+            Endpoint::Post(id) => vec![posts, format!("post:{id}")],
+        }
+    }
 }
 
 /// Whether the backend has this path.

@@ -18,7 +18,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, StatusCode};
-use larder::{Cache, FetchError, Fetched};
+use larder::{Cache, Fetched, Lifetime};
 use larder_admin::Admin;
 use tokio_util::sync::CancellationToken;
 
@@ -40,11 +40,13 @@ pub(crate) struct BackendSettings {
     pub(crate) cache_ttl: Duration,
     /// For the 404 of an unknown id; zero: not kept.
     pub(crate) cache_negative_ttl: Duration,
+    /// How long a stale answer is still given: at once, while a new one is fetched; and if the posts
+    /// service fails. Both count as zero if the lifetime is.
+    pub(crate) cache_stale_while_revalidate: Duration,
+    pub(crate) cache_stale_if_error: Duration,
     pub(crate) cache_max_bytes: usize,
 }
 
-/// Clones share the cache and the connections.
-#[derive(Clone)]
 pub(crate) struct Backend {
     origin: Origin,
     cache: Cache<Arc<Reply>>,
@@ -53,26 +55,33 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    pub(crate) fn new(settings: BackendSettings) -> Backend {
+    pub(crate) fn new(settings: BackendSettings) -> Arc<Backend> {
         let cache = Cache::<Arc<Reply>>::builder()
             .name("posts")
             .ttl(settings.cache_ttl)
-            .max_bytes(settings.cache_max_bytes)
-            .build();
-        Backend {
+            .max_bytes(settings.cache_max_bytes);
+        // Who sets no lifetime wants every answer to be new.
+        let cache = if settings.cache_ttl.is_zero() {
+            cache
+        } else {
+            cache
+                .stale_while_revalidate(settings.cache_stale_while_revalidate)
+                .stale_if_error(settings.cache_stale_if_error)
+        };
+        Arc::new(Backend {
             origin: Origin::new(settings.origin),
-            cache,
+            cache: cache.build(),
             cache_enabled: settings.cache_enabled,
             negative_ttl: settings.cache_negative_ttl,
-        }
+        })
     }
 
     /// What the page talks to, from one of `page_origins`.
-    pub(crate) fn router(&self, page_origins: &[String]) -> Router {
+    pub(crate) fn router(self: &Arc<Self>, page_origins: &[String]) -> Router {
         let router =
             Router::new().route("/api/posts", get(posts)).route("/api/posts/{id}", get(post));
         let router = with_common_replies(router, "backend", endpoint::is_path);
-        cors::allow(router.with_state(self.clone()), page_origins)
+        cors::allow(router.with_state(Arc::clone(self)), page_origins)
     }
 
     /// The console of this backend's cache.
@@ -83,48 +92,53 @@ impl Backend {
     }
 
     /// One request, start to end: the cache if it may, else the posts service.
-    async fn deliver(&self, endpoint: Endpoint, request: &HeaderMap) -> Response {
+    async fn deliver(self: Arc<Self>, endpoint: Endpoint, request: &HeaderMap) -> Response {
         let began = Instant::now();
         let key = endpoint.path();
         let delivery = if self.cache_enabled {
-            let answer = self.cache.answer(&key, async || {
-                tracing::info!("Cache MISS for {key}");
-                self.fetch(&endpoint).await
+            let backend = Arc::clone(&self);
+            let answer = self.cache.answer(&key, async move || {
+                // Told when it begins: the two seconds that follow are the posts service's. After a
+                // `Cache HIT … (stale-while-revalidate)` this MISS is the refresh behind it.
+                tracing::info!("Cache MISS for {}", endpoint.path());
+                backend.fetch(&endpoint).await
             });
             match answer.await {
-                Ok(answer) => Delivery::from_cache(answer),
-                Err(FetchError::Failed(error)) => Delivery::failed(error.answer()),
-                Err(_) => Delivery::failed(OriginError::BROKEN),
+                Ok(answer) => Delivery::FromCache(answer),
+                Err(failure) => Delivery::failed(failure),
             }
         } else {
             match self.origin.ask(&endpoint).await {
-                Ok(reply) => Delivery::past_the_cache(reply),
-                Err(error) => Delivery::failed(error.answer()),
+                Ok(reply) => Delivery::PastTheCache(reply),
+                Err(error) => Delivery::FailedPastTheCache(error),
             }
         };
         delivery.log(&key, began.elapsed());
         delivery.respond(&key, request, began.elapsed())
     }
 
-    /// Asks the posts service, and decides how long its answer is worth keeping.
+    /// Asks the posts service, and decides how long its answer is worth keeping. A posts service that
+    /// fails while it answers is an error, so that a stale copy can stand in.
     async fn fetch(&self, endpoint: &Endpoint) -> Result<Fetched<Arc<Reply>>, OriginError> {
         let reply = Arc::new(self.origin.ask(endpoint).await?);
         Ok(match (endpoint, reply.status()) {
-            (_, StatusCode::OK) => Fetched::new(reply),
+            (_, StatusCode::OK) => Fetched::new(reply).tags(endpoint.tags()),
             (Endpoint::Post(_), StatusCode::NOT_FOUND) => {
-                Fetched::new(reply).ttl(self.negative_ttl)
+                // Without stale windows: a post that is written meanwhile is not to be missed.
+                let lifetime = Lifetime::fresh_for(self.negative_ttl);
+                Fetched::new(reply).lifetime(lifetime).tags(endpoint.tags())
             }
             _ => Fetched::do_not_store(reply),
         })
     }
 }
 
-async fn posts(State(backend): State<Backend>, headers: HeaderMap) -> Response {
+async fn posts(State(backend): State<Arc<Backend>>, headers: HeaderMap) -> Response {
     backend.deliver(Endpoint::Posts, &headers).await
 }
 
 async fn post(
-    State(backend): State<Backend>,
+    State(backend): State<Arc<Backend>>,
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {

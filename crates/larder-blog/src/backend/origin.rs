@@ -28,12 +28,23 @@ pub(crate) enum OriginError {
     Http(#[from] HttpError),
     #[error("the posts service answered {0}, which means nothing here")]
     Status(StatusCode),
+    /// It says itself that it cannot: passed on, unless a stale copy can stand in (RFC 5861 §4).
+    #[error("the posts service answered {}", .0.status())]
+    Failing(Reply),
+    #[error("no answer of the posts service reached its readers")]
+    Lost,
     #[error("the posts service answered 200 with something that is no JSON")]
     NoJson(#[source] serde_json::Error),
 }
 
 impl OriginError {
-    pub(crate) const BROKEN: &str = "Service communication error";
+    /// What can be passed on of a posts service that says itself that it fails.
+    pub(crate) fn reply(&self) -> Result<&Reply, &OriginError> {
+        match self {
+            OriginError::Failing(reply) => Ok(reply),
+            _ => Err(self),
+        }
+    }
 
     /// What the page is told; the cause is for the log.
     pub(crate) fn answer(&self) -> &'static str {
@@ -44,7 +55,11 @@ impl OriginError {
             OriginError::Http(HttpError::ConnectTimeout(_)) => {
                 "Posts service unavailable (timeout)"
             }
-            OriginError::Http(_) | OriginError::Status(_) | OriginError::NoJson(_) => Self::BROKEN,
+            OriginError::Http(_)
+            | OriginError::Status(_)
+            | OriginError::Failing(_)
+            | OriginError::Lost
+            | OriginError::NoJson(_) => "Service communication error",
         }
     }
 }
@@ -59,7 +74,10 @@ impl Origin {
     pub(crate) async fn ask(&self, endpoint: &Endpoint) -> Result<Reply, OriginError> {
         let path = endpoint.path();
         let reply = match self.client.get(self.base.join(&path)).await {
-            Ok(reply) => Reply::from_origin(reply),
+            Ok(reply) => match Reply::from_origin(reply) {
+                Ok(reply) if reply.status().is_server_error() => Err(OriginError::Failing(reply)),
+                reply => reply,
+            },
             Err(error) => Err(error.into()),
         };
         reply.inspect_err(|error| tracing::warn!("{path}: {}", with_causes(error)))

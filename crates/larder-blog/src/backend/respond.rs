@@ -8,13 +8,16 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use larder::{
-    Answer, AnswerSource, Storage,
+    Answer, AnswerSource, Failure, FailureSource, FetchError, Storage,
     cache_status::{CacheStatus, Forward},
     reason::Reason,
 };
 
 use crate::{
-    backend::reply::{Reply, Subject},
+    backend::{
+        origin::OriginError,
+        reply::{Reply, Subject},
+    },
     replies::detail,
 };
 
@@ -25,36 +28,41 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 pub(crate) enum Delivery {
     FromCache(Answer<Arc<Reply>>),
     PastTheCache(Reply),
-    /// The posts service gave nothing that can be passed on; this is what the page is told.
-    Failed(&'static str),
+    /// The posts service gave nothing good, and there was no copy to stand in.
+    Failed {
+        error: Arc<OriginError>,
+        source: FailureSource,
+    },
+    FailedPastTheCache(OriginError),
 }
 
 impl Delivery {
-    pub(crate) fn from_cache(answer: Answer<Arc<Reply>>) -> Self {
-        Delivery::FromCache(answer)
+    pub(crate) fn failed(failure: Failure<OriginError>) -> Self {
+        let error = match failure.error {
+            FetchError::Failed(error) => error,
+            _ => Arc::new(OriginError::Lost),
+        };
+        Delivery::Failed { error, source: failure.source }
     }
 
-    pub(crate) fn past_the_cache(reply: Reply) -> Self {
-        Delivery::PastTheCache(reply)
-    }
-
-    pub(crate) fn failed(answer: &'static str) -> Self {
-        Delivery::Failed(answer)
-    }
-
-    /// The contract's log lines. A miss has logged its own when it began.
+    /// The contract's log lines.
     pub(crate) fn log(&self, key: &str, took: Duration) {
-        if let Delivery::FromCache(answer) = self {
-            match answer.source {
+        match self {
+            Delivery::FromCache(answer) => match answer.source {
                 AnswerSource::Hit => tracing::info!("Cache HIT for {key}"),
+                AnswerSource::Stale(reason) => tracing::info!("Cache HIT for {key} ({reason})"),
+                // Was told when it began.
+                AnswerSource::Fetched(_) => {}
                 AnswerSource::Collapsed(_) => {
                     tracing::info!("Cache MISS for {key} (shared a call under way)");
                 }
-                AnswerSource::Fetched(_) => {}
-            }
+            },
+            Delivery::Failed { .. }
+            | Delivery::PastTheCache(_)
+            | Delivery::FailedPastTheCache(_) => {}
         }
         let seconds = took.as_secs_f64();
-        match self.reply().and_then(Reply::subject) {
+        match self.reply().ok().and_then(Reply::subject) {
             Some(Subject::Post { title }) => {
                 tracing::info!("Retrieved post '{title}' in {seconds:.2} seconds");
             }
@@ -68,37 +76,45 @@ impl Delivery {
     /// The response, with `Cache-Status` (RFC 9211), `Age` on reuse (RFC 9111 §5.1) and
     /// `Server-Timing`.
     pub(crate) fn respond(self, key: &str, request: &HeaderMap, took: Duration) -> Response {
-        let mut response = match (&self, self.reply()) {
-            (_, Some(reply)) => passed_on(reply, request),
-            (Delivery::Failed(text), _) => detail(StatusCode::SERVICE_UNAVAILABLE, text),
-            (_, None) => unreachable!("only a failed delivery has no reply"),
+        let mut response = match self.reply() {
+            Ok(reply) => passed_on(reply, request),
+            Err(error) => detail(StatusCode::SERVICE_UNAVAILABLE, error.answer()),
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_STATUS, value(self.cache_status(key).to_field()));
         headers.insert(SERVER_TIMING, value(self.server_timing(took)));
-        if let Delivery::FromCache(Answer { source: AnswerSource::Hit, age, .. }) = self {
+        if let Delivery::FromCache(Answer { source, age, .. }) = self
+            && let AnswerSource::Hit | AnswerSource::Stale(_) = source
+        {
             headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
         }
         response
     }
 
-    fn reply(&self) -> Option<&Reply> {
+    /// What is passed on, if there is anything.
+    fn reply(&self) -> Result<&Reply, &OriginError> {
         match self {
-            Delivery::FromCache(answer) => Some(&answer.value),
-            Delivery::PastTheCache(reply) => Some(reply),
-            Delivery::Failed(_) => None,
+            Delivery::FromCache(answer) => Ok(&answer.value),
+            Delivery::PastTheCache(reply) => Ok(reply),
+            Delivery::Failed { error, .. } => error.reply(),
+            Delivery::FailedPastTheCache(error) => error.reply(),
         }
     }
 
     fn cache_status<'a>(&self, key: &'a str) -> CacheStatus<'a> {
+        let status = self.reply().ok().map(|reply| reply.status().as_u16());
         let status = match self {
             Delivery::FromCache(answer) => of_answer(answer),
-            Delivery::PastTheCache(reply) => {
-                let status = Some(reply.status().as_u16());
+            Delivery::PastTheCache(_) | Delivery::FailedPastTheCache(_) => {
                 CacheStatus::forwarded(Forward::Bypass, status).detail(Reason::BypassRule)
             }
-            Delivery::Failed(_) => {
-                CacheStatus::forwarded(Forward::UriMiss, None).detail(Reason::OriginError)
+            Delivery::Failed { source, .. } => {
+                let status = match *source {
+                    FailureSource::Fetched(why) => forwarded(why, status),
+                    FailureSource::Collapsed(why) => forwarded(why, status).collapsed(),
+                    FailureSource::Remembered => CacheStatus::hit(Duration::ZERO),
+                };
+                status.detail(Reason::OriginError)
             }
         };
         status.key(key)
@@ -108,11 +124,13 @@ impl Delivery {
         let (description, origin) = match self {
             Delivery::FromCache(answer) => match answer.source {
                 AnswerSource::Hit => ("HIT", None),
+                AnswerSource::Stale(_) => ("STALE", None),
                 AnswerSource::Fetched(_) => ("MISS", Some(answer.value.took())),
                 AnswerSource::Collapsed(_) => ("COLLAPSED", Some(answer.value.took())),
             },
             Delivery::PastTheCache(reply) => ("BYPASS", Some(reply.took())),
-            Delivery::Failed(_) => ("MISS", None),
+            Delivery::FailedPastTheCache(_) => ("BYPASS", None),
+            Delivery::Failed { .. } => ("MISS", None),
         };
         let mut field = format!("cache;desc=\"{description}\"");
         if let Some(origin) = origin {
@@ -124,18 +142,29 @@ impl Delivery {
 }
 
 fn of_answer(answer: &Answer<Arc<Reply>>) -> CacheStatus<'static> {
-    let forwarded = |reason| {
-        let why = if reason == Reason::Expired { Forward::Stale } else { Forward::UriMiss };
-        CacheStatus::forwarded(why, Some(answer.value.status().as_u16()))
-    };
+    let status = Some(answer.value.status().as_u16());
     let status = match (answer.source, answer.storage) {
-        (AnswerSource::Hit, Storage::FreshFor(left)) => CacheStatus::hit(left),
-        (AnswerSource::Hit, Storage::Not(_)) => CacheStatus::hit(Duration::ZERO),
-        (AnswerSource::Fetched(why), Storage::FreshFor(left)) => forwarded(why).stored_for(left),
-        (AnswerSource::Fetched(why), Storage::Not(_)) => forwarded(why),
-        (AnswerSource::Collapsed(why), _) => forwarded(why).collapsed(),
+        (AnswerSource::Fetched(why), Storage::FreshFor(left)) => {
+            forwarded(why, status).stored_for(left)
+        }
+        (AnswerSource::Fetched(why), _) => forwarded(why, status),
+        (AnswerSource::Collapsed(why), _) => forwarded(why, status).collapsed(),
+        (AnswerSource::Hit | AnswerSource::Stale(_), Storage::FreshFor(left)) => {
+            CacheStatus::hit(left)
+        }
+        (AnswerSource::Hit | AnswerSource::Stale(_), Storage::StaleFor(stale)) => {
+            CacheStatus::stale_hit(stale)
+        }
+        (AnswerSource::Hit | AnswerSource::Stale(_), Storage::Not(_)) => {
+            CacheStatus::hit(Duration::ZERO)
+        }
     };
     status.detail(answer.reason())
+}
+
+fn forwarded(why: Reason, status: Option<u16>) -> CacheStatus<'static> {
+    let why = if why == Reason::Expired { Forward::Stale } else { Forward::UriMiss };
+    CacheStatus::forwarded(why, status)
 }
 
 /// The stored bytes, or 304 if the reader has them (RFC 9110 §13.1.2).

@@ -1,6 +1,6 @@
 //! Store: the posts in their database, SQLite or PostgreSQL.
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{fs::File, io, path::Path, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -17,6 +17,8 @@ use crate::{error::BlogError, settings::Database};
 /// How long a query waits for a connection before the database counts as unavailable. Well below
 /// the backend's patience, so that the reader learns what is wrong.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the first connection may take before the start is given up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: u32 = 8;
 
 const LIST: &str =
@@ -55,9 +57,10 @@ impl Store {
     /// Opens the database, brings its tables up to date, and writes the ten posts if there are none.
     pub(crate) async fn open(database: &Database) -> Result<Store, BlogError> {
         let name = database.to_string();
+        let mut _alone = None;
         let opened = match database {
             Database::Sqlite { file } => {
-                make_folder_of(file)?;
+                _alone = Some(take_folder_of(file).await?);
                 open_sqlite(file).await.map(Store::Sqlite)
             }
             Database::Postgres { url } => open_postgres(url).await.map(Store::Postgres),
@@ -105,10 +108,19 @@ impl Store {
     }
 }
 
-fn make_folder_of(file: &Path) -> Result<(), BlogError> {
-    let Some(folder) = file.parent() else { return Ok(()) };
-    std::fs::create_dir_all(folder)
-        .map_err(|source| BlogError::DataDirectory { path: folder.to_owned(), source })
+/// Makes the folder, and holds it until the returned file is dropped: SQLite does not keep two
+/// services apart that make their tables at the same time (PostgreSQL does).
+async fn take_folder_of(file: &Path) -> Result<File, BlogError> {
+    let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
+    let path = folder.clone();
+    let taken = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&path)?;
+        let lock = File::create(path.join("blog.lock"))?;
+        lock.lock()?;
+        Ok(lock)
+    });
+    let taken = taken.await.expect("nothing in there panics");
+    taken.map_err(|source| BlogError::DataDirectory { path: folder, source })
 }
 
 async fn open_sqlite(file: &Path) -> sqlx::Result<SqlitePool> {
@@ -126,6 +138,9 @@ async fn open_sqlite(file: &Path) -> sqlx::Result<SqlitePool> {
 
 async fn open_postgres(url: &str) -> sqlx::Result<PgPool> {
     let options = PgConnectOptions::from_str(url)?.disable_statement_logging();
+    // A pool tries again until its time is over, and then says only that. One connection says why.
+    let connect = tokio::time::timeout(CONNECT_TIMEOUT, options.connect());
+    connect.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))?;
     let pool =
         PgPoolOptions::new().max_connections(MAX_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
     pool.connect_with(options).await

@@ -265,6 +265,7 @@ describe('the larder', () => {
   const STATS = {
     name: 'posts',
     hits: 3,
+    stale_served: 7,
     misses: 2,
     loads: 2,
     collapsed: 99,
@@ -286,6 +287,7 @@ describe('the larder', () => {
     expect(isResting(inventory().getByRole('button'))).toBe(true);
     countLive();
     expect(inventory().getByText('live')).toBeTruthy();
+    expect(inventory().getByText('Stale').nextSibling?.textContent).toBe('7');
     expect(inventory().getByText('Collapsed').nextSibling?.textContent).toBe('99');
     expect(inventory().getByText('Held').nextSibling?.textContent).toBe('5.0\u00a0KiB of 64\u00a0MiB');
   });

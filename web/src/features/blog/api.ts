@@ -1,7 +1,7 @@
 // The three servers this page talks to, and the exact shape of what each of them answers.
 import { ask, json } from '../../wire/ask';
 import type { Answer } from '../../wire/ask';
-import { amount, count, flag, instant, integer, list, shape, text } from '../../wire/decode';
+import { amount, count, flag, instant, integer, list, orElse, shape, text } from '../../wire/decode';
 import type { Decoded } from '../../wire/decode';
 
 const postShape = shape({
@@ -39,6 +39,7 @@ const purgeShape = shape({ purged: count });
 const cacheStatsShape = shape({
   name: text,
   hits: count,
+  stale_served: orElse(count, 0),
   misses: count,
   loads: count,
   collapsed: count,

@@ -27,6 +27,7 @@ export function CounterList({ view }: Props) {
 
 const COUNTERS: readonly { readonly name: string; readonly of: (stats: CacheStats) => ReactNode }[] = [
   { name: 'Hits', of: ({ hits }) => wholeNumber(hits) },
+  { name: 'Stale', of: ({ stale_served }) => wholeNumber(stale_served) },
   { name: 'Misses', of: ({ misses }) => wholeNumber(misses) },
   { name: 'Origin calls', of: ({ loads }) => wholeNumber(loads) },
   { name: 'Collapsed', of: ({ collapsed }) => wholeNumber(collapsed) },

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { nextCounters } from './counters';
 
-const POSTS = { name: 'posts', hits: 3, misses: 2, loads: 2, collapsed: 9, entries: 1, bytes: 5, max_bytes: 6 };
+const POSTS = { name: 'posts', hits: 3, misses: 2, loads: 2, collapsed: 9, entries: 1, bytes: 5, max_bytes: 6, stale_served: 4 };
 const heard = (data: unknown) => ({ kind: 'heard', data: JSON.stringify(data) }) as const;
 const CONNECTING = { kind: 'connecting' } as const;
 const LIVE = { kind: 'live', stats: POSTS } as const;
@@ -11,6 +11,12 @@ describe('the counters', () => {
   test('show the posts cache among all that are counted', () => {
     const others = { ...POSTS, name: 'others', hits: 0 };
     expect(nextCounters(CONNECTING, heard({ uptime_seconds: 1, caches: [others, POSTS] }))).toEqual(LIVE);
+  });
+
+  test('count nothing stale when the console does not say', () => {
+    const older = { ...POSTS, stale_served: undefined };
+    const stats = { ...POSTS, stale_served: 0 };
+    expect(nextCounters(CONNECTING, heard({ caches: [older] }))).toEqual({ kind: 'live', stats });
   });
 
   test('keep their last numbers when the connection is lost, and are live again with the next', () => {

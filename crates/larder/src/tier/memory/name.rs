@@ -1,0 +1,60 @@
+//! Name: an entry's key as its slot keeps it.
+//!
+//! Comparing keys is where a look-up waits for memory: a short key lies in the slot itself, on the
+//! line that the look-up needs anyway, and needs no allocation of its own.
+
+const SHORT: usize = 38;
+
+pub(super) enum Name {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Box<str>),
+}
+
+impl Name {
+    pub(super) fn new(key: &str) -> Self {
+        if key.len() > SHORT {
+            return Name::Long(key.into());
+        }
+        let mut bytes = [0; SHORT];
+        bytes[..key.len()].copy_from_slice(key.as_bytes());
+        Name::Short { len: key.len() as u8, bytes }
+    }
+
+    pub(super) fn is(&self, key: &str) -> bool {
+        match self {
+            Name::Short { len, bytes } => bytes[..usize::from(*len)] == *key.as_bytes(),
+            Name::Long(long) => **long == *key,
+        }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Name::Short { len, bytes } => {
+                str::from_utf8(&bytes[..usize::from(*len)]).expect("it was copied from a `str`")
+            }
+            Name::Long(long) => long,
+        }
+    }
+
+    /// Bytes that a key of this length owns outside its slot.
+    pub(super) fn heap_bytes(key: &str) -> usize {
+        if key.len() > SHORT { key.len() } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_any_length_is_its_key_and_no_other() {
+        for len in [0, 1, SHORT - 1, SHORT, SHORT + 1, 1000] {
+            let key = "ä".repeat(len / 2) + &"x".repeat(len % 2);
+            let name = Name::new(&key);
+            assert!(name.is(&key) && name.as_str() == key);
+            assert!(!name.is(&(key.clone() + "x")));
+            assert!(key.is_empty() || !name.is(&key[..key.floor_char_boundary(key.len() - 1)]));
+        }
+        assert_eq!(size_of::<Name>(), 40);
+    }
+}

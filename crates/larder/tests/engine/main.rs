@@ -1,0 +1,15 @@
+//! What the engine promises, through its public API. Clocks stand still until a test moves them,
+//! origins answer when they are told to, and every behaviour runs over every shape of cache.
+
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+mod ends;
+mod events;
+mod flight;
+mod negative;
+mod purge;
+mod refresh;
+mod stale;
+mod store;
+mod support;
+mod timeouts;

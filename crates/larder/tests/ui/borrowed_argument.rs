@@ -1,0 +1,6 @@
+#[larder::cached(key = "{name}")]
+async fn post(name: &str) -> usize {
+    name.len()
+}
+
+fn main() {}
