@@ -14,6 +14,7 @@ use std::{
 use axum::{
     Router,
     extract::{Path, State, rejection::PathRejection},
+    middleware::map_response,
     response::Response,
     routing::get,
 };
@@ -81,6 +82,7 @@ impl Backend {
         let router =
             Router::new().route("/api/posts", get(posts)).route("/api/posts/{id}", get(post));
         let router = with_common_replies(router, "backend", endpoint::is_path);
+        let router = router.layer(map_response(respond::complete));
         cors::allow(router.with_state(Arc::clone(self)), page_origins)
     }
 

@@ -141,6 +141,18 @@ impl Delivery {
     }
 }
 
+/// Answers that ask neither cache nor posts service (`/health`, mistakes, redirects) say so: no hit,
+/// and nothing forwarded.
+pub(crate) async fn complete(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    if !headers.contains_key(CACHE_STATUS) {
+        let status = HeaderValue::from_static("Larder;detail=bypass-rule");
+        headers.insert(CACHE_STATUS, status);
+        headers.insert(SERVER_TIMING, HeaderValue::from_static("cache;desc=\"BYPASS\""));
+    }
+    response
+}
+
 fn of_answer(answer: &Answer<Arc<Reply>>) -> CacheStatus<'static> {
     let status = Some(answer.value.status().as_u16());
     let status = match (answer.source, answer.storage) {

@@ -315,3 +315,13 @@ async fn an_unknown_path_is_404(setup: Setup) {
         get(&blog.posts(path)).await.assert_detail(404, "Not Found");
     }
 }
+
+#[tokio::test]
+async fn answers_that_ask_nobody_say_that_they_did_not() {
+    let blog = Setup::run().start().await;
+    for path in ["/health", "/api/posts/abc", "/nothing", "/api/posts/"] {
+        let answer = get(&blog.backend(path)).await;
+        assert_eq!(answer.field("cache-status"), Some("Larder;detail=bypass-rule"), "{path}");
+        assert!(answer.field("server-timing").is_some(), "{path}");
+    }
+}
