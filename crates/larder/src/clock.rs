@@ -31,6 +31,11 @@ impl Moment {
     pub(crate) fn plus(self, later: Duration) -> Moment {
         Moment(self.0.saturating_add(nanos(later)))
     }
+
+    /// The moment `earlier` before this one; the clock's first, if it lies before that.
+    pub(crate) fn minus(self, earlier: Duration) -> Moment {
+        Moment(self.0.saturating_sub(nanos(earlier)))
+    }
 }
 
 /// Where a cache gets its time from. Never runs backwards.
@@ -39,9 +44,9 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// Time since that machine's start at which this clock was made.
+    /// What the machine's clock showed when this one was made.
     System {
-        origin: Duration,
+        origin: u64,
     },
     Manual(Arc<AtomicU64>),
     Other(Arc<ForwardOnly>),
@@ -93,7 +98,7 @@ impl Clock {
     /// What time it is.
     pub fn now(&self) -> Moment {
         Moment(match &self.0 {
-            Source::System { origin } => nanos(machine::coarse().saturating_sub(*origin)),
+            Source::System { origin } => machine::coarse().saturating_sub(*origin),
             Source::Manual(nanos) => nanos.load(Ordering::Acquire),
             Source::Other(clock) => nanos(clock.now()),
         })
@@ -103,7 +108,7 @@ impl Clock {
     /// ahead of [`now`](Clock::now).
     pub(crate) fn now_precisely(&self) -> Moment {
         match &self.0 {
-            Source::System { origin } => Moment(nanos(machine::precise().saturating_sub(*origin))),
+            Source::System { origin } => Moment(machine::precise().saturating_sub(*origin)),
             Source::Manual(_) | Source::Other(_) => self.now(),
         }
     }
@@ -147,20 +152,19 @@ impl ManualClock {
 /// The machine's clock: time since some fixed point, which may be another after each start of it.
 #[cfg(target_os = "linux")]
 mod machine {
-    use std::time::Duration;
-
     use rustix::time::{ClockId, Timespec, clock_gettime};
 
-    pub(super) fn coarse() -> Duration {
+    #[inline]
+    pub(super) fn coarse() -> u64 {
         since_start(clock_gettime(ClockId::MonotonicCoarse))
     }
 
-    pub(super) fn precise() -> Duration {
+    pub(super) fn precise() -> u64 {
         since_start(clock_gettime(ClockId::Monotonic))
     }
 
-    fn since_start(time: Timespec) -> Duration {
-        Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned() as u32)
+    fn since_start(time: Timespec) -> u64 {
+        time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
     }
 }
 

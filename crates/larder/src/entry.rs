@@ -21,8 +21,8 @@ use crate::{
 #[repr(C)]
 pub(crate) struct Entry<V> {
     pub(crate) value: V,
-    /// When its fetch ended: its age counts from here.
-    fetched: Moment,
+    /// Until when it is fresh. Its fetch ended, and its age counts from, `ttl` before.
+    fresh_until: Moment,
     /// The last purge this entry is known to have outlived. Begins as what its fetch knew of.
     fence: AtomicU64,
     ttl: Span,
@@ -75,11 +75,12 @@ pub(crate) struct Facts {
 impl<V> Entry<V> {
     pub(crate) fn new(value: V, facts: Facts) -> Self {
         let Facts { lifetime, fetched, cost, tags, fence } = facts;
+        let ttl = Span::new(lifetime.ttl());
         Entry {
             value,
-            fetched,
+            fresh_until: fetched.plus(ttl.get()),
             fence: AtomicU64::new(fence),
-            ttl: Span::new(lifetime.ttl()),
+            ttl,
             cost_micros: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
             revalidate_window: Span::new(lifetime.revalidate_window()),
             rescue_window: Span::new(lifetime.rescue_window()),
@@ -87,8 +88,12 @@ impl<V> Entry<V> {
         }
     }
 
+    fn fetched(&self) -> Moment {
+        self.fresh_until.minus(self.ttl.get())
+    }
+
     pub(crate) fn age(&self, now: Moment) -> Duration {
-        now.since(self.fetched)
+        now.since(self.fetched())
     }
 
     pub(crate) fn lifetime(&self) -> Lifetime {
@@ -99,7 +104,7 @@ impl<V> Entry<V> {
 
     /// Whether its freshness is `Fresh`, in a few instructions: every hit asks this.
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
-        now.nanos_since(self.fetched) < self.ttl.nanos()
+        now < self.fresh_until
     }
 
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {
@@ -112,14 +117,16 @@ impl<V> Entry<V> {
 
     /// From here on it is of no use to anybody, and its bytes may go.
     pub(crate) fn expires(&self) -> Moment {
-        self.fetched.plus(self.lifetime().end())
+        self.fetched().plus(self.lifetime().end())
     }
 
     /// Its windows begin now, unless they began earlier.
     pub(crate) fn mark_stale(&mut self, now: Moment) {
         let age = self.age(now);
         if age < self.ttl.get() {
+            let fetched = self.fetched();
             self.ttl = Span::new(age);
+            self.fresh_until = fetched.plus(self.ttl.get());
         }
     }
 

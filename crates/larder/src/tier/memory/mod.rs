@@ -8,13 +8,17 @@
 //! form does badly (measured with `benches/hit_ratio.rs`, which prints them again):
 //!
 //! - **the small queue's share adapts**, 0.5 % to 40 % of a shard. A second ghost remembers what the
-//!   main queue let go; a key that comes back to either moves the share its way. Skewed loads want
-//!   next to nothing there, loads of the moment (`orm-busy`) a third;
-//! - **while there is room, entries go to the main queue**, up to its share. Otherwise a loop longer
-//!   than the cache never hits: all wait in the small queue, and none waits long enough;
+//!   main queue let go; a key that comes back to either moves the share its way, the more the fewer
+//!   the ghost knows. Skewed loads want next to nothing there, loads of the moment a third;
+//! - **what the small queue has no room for by its share goes to the main queue** while nobody has to
+//!   go for it. Otherwise a loop longer than the cache never hits: all wait in the small queue, and
+//!   none waits long enough;
 //! - **one hit is enough** to move on, and **marks count to 7**, not 3: frequency matters more in
 //!   the main queue than at its door;
 //! - each ghost keeps 0.7 fingerprints an entry.
+//!
+//! The bound is one for all shards: room is reserved before anything is stored, so an entry may weigh
+//! anything up to the whole, and a shard is never full while others are empty.
 //!
 //! When not to use it: where only recency counts (the last requests of one user, say), [`Eviction::Lru`]
 //! is right, at the price of a write lock on each hit.

@@ -22,7 +22,13 @@ impl Name {
 
     pub(super) fn is(&self, key: &str) -> bool {
         match self {
-            Name::Short { len, bytes } => bytes[..usize::from(*len)] == *key.as_bytes(),
+            // By the length of the key asked for, which is known already, not by one that has yet to
+            // come from memory: a comparison branches by length.
+            Name::Short { len, bytes } => {
+                key.len() <= SHORT
+                    && bytes[..key.len()] == *key.as_bytes()
+                    && usize::from(*len) == key.len()
+            }
             Name::Long(long) => **long == *key,
         }
     }
