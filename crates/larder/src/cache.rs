@@ -1,8 +1,11 @@
 //! Cache: the library's order of steps, written here and nowhere else.
 
-use std::{
-    any::Any, convert::Infallible, fmt, future::Future, pin::pin, sync::Arc, time::Duration,
-};
+mod fill;
+mod look;
+mod negative;
+mod store;
+
+use std::{convert::Infallible, fmt, future::Future, sync::Arc, time::Duration};
 
 use larder_policy::{
     freshness::{Freshness, Lifetime},
@@ -10,32 +13,32 @@ use larder_policy::{
 };
 use tokio::{sync::Semaphore, time::timeout};
 
+use self::{
+    fill::{AtHand, Brought},
+    look::Lookup,
+    negative::Negatives,
+};
 use crate::{
+    answer::{Answer, EntryView, Failure, Storage},
     builder::{Builder, Weigher},
-    clock::{Clock, Moment},
-    entry::{Entry, Facts, Fetched, Keep},
+    clock::Clock,
+    entry::Fetched,
     error::FetchError,
-    flight::{Flights, Follower, Join, Landing, Leader},
+    flight::Flights,
     key::CacheKey,
-    refresh::{Asked, Refreshes, Tasks},
+    refresh::{Refreshes, Tasks},
     stats::{Counters, Event, Events, Stats},
     sweeper::{self, Sweep},
-    tag::{Fence, Mode, Standing, TagId, TagTable},
-    tier::memory::{Limits, MemoryTier, Stored},
+    tag::{Mode, TagTable},
+    tier::memory::{Limits, MemoryTier},
     weigh::Weigh,
 };
 
-/// An entry with more tags than this is not stored.
-const MAX_TAGS_OF_ENTRY: usize = 64;
 /// Refreshes that wait for their turn.
 const MAX_WAITING_REFRESHES: usize = 1024;
 /// Keys that are fetched, or wait for it, for each fetch that may run; but at least so many.
 const FLIGHTS_PER_FETCH: usize = 16;
 const MIN_FLIGHTS: usize = 1024;
-/// A fetch is given up by its task; only if that task itself no longer runs, by its readers.
-const READERS_SLACK: Duration = Duration::from_millis(100);
-/// Remembered errors may weigh this part of the cache's bound, which they count towards.
-const NEGATIVE_SHARE: usize = 16;
 
 /// A cache of values by key. Clones share one cache.
 ///
@@ -62,14 +65,6 @@ impl Drop for Owner {
     }
 }
 
-tokio::task_local! {
-    /// The caches whose fetches the current task runs, the outermost first.
-    static FETCHING: Vec<CacheId>;
-}
-
-/// Tells caches apart while they exist.
-type CacheId = usize;
-
 struct Shared<V> {
     name: String,
     lifetime: Lifetime,
@@ -80,144 +75,13 @@ struct Shared<V> {
     clock: Clock,
     weigher: Weigher<V>,
     memory: MemoryTier<V>,
-    negatives: Option<Negatives>,
+    negatives: Negatives,
     tags: TagTable,
     flights: Arc<Flights<Brought<V>>>,
     fetches: Semaphore,
     refreshes: Arc<Refreshes>,
     tasks: Tasks,
     counters: Counters,
-}
-
-/// Errors that are remembered for a while.
-struct Negatives {
-    ttl: Duration,
-    memory: MemoryTier<AnyError>,
-}
-
-/// The fetch's own error. Readers of one key may use different error types; each takes it only if
-/// it is theirs.
-type AnyError = Arc<dyn Any + Send + Sync>;
-
-/// What a flight brings to those who wait for it.
-#[derive(Clone)]
-enum Brought<V> {
-    Value(Arc<Delivery<V>>),
-    Error { error: AnyError, fence: Fence },
-    TookTooLong(Duration),
-}
-
-struct Delivery<V> {
-    value: V,
-    cost: Duration,
-    tags: Box<[TagId]>,
-    fence: Fence,
-    storage: Storage,
-}
-
-/// A value, and how it came about: for those who must tell their own reader (`Cache-Status`, `Age`).
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Answer<V> {
-    /// The value.
-    pub value: V,
-    /// Where it came from.
-    pub source: AnswerSource,
-    /// How long ago its fetch ended.
-    pub age: Duration,
-    /// Whether it is in the cache now.
-    pub storage: Storage,
-    /// What its fetch cost in time.
-    pub cost: Duration,
-}
-
-/// Where an answer came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerSource {
-    /// From the cache, fresh.
-    Hit,
-    /// From the cache, stale, which was allowed for this reason.
-    Stale(Reason),
-    /// From a fetch of its own, which was needed for this reason.
-    Fetched(Reason),
-    /// From another reader's fetch that was under way; without it, the reason for its own.
-    Collapsed(Reason),
-}
-
-/// No value, and how that came about.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Failure<E> {
-    /// Why there is none.
-    pub error: FetchError<E>,
-    /// Where the error came from.
-    pub source: FailureSource,
-}
-
-impl<E> fmt::Display for Failure<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
-    }
-}
-
-impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
-/// Where an error came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureSource {
-    /// From a fetch of its own, which was needed for this reason.
-    Fetched(Reason),
-    /// From another reader's fetch that was under way; without it, the reason for its own.
-    Collapsed(Reason),
-    /// From a fetch of a moment ago ([`Builder::negative_ttl`]).
-    Remembered,
-}
-
-/// Whether a value is in the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    /// It is, and stays fresh for this long.
-    FreshFor(Duration),
-    /// It is, and has been stale for this long.
-    StaleFor(Duration),
-    /// It is not, for this reason.
-    Not(Reason),
-}
-
-/// What is stored under a key, seen without touching it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EntryView<V> {
-    /// The value.
-    pub value: V,
-    /// How long ago its fetch ended.
-    pub age: Duration,
-    /// How long it is good for, as stored (jitter included).
-    pub lifetime: Lifetime,
-    /// What it is good for now, purges considered; `Expired` also if it was purged by a tag.
-    pub freshness: Freshness,
-    /// What its fetch cost in time.
-    pub cost: Duration,
-    /// How many tags it carries.
-    pub tags: usize,
-}
-
-impl<V> Answer<V> {
-    /// The one word for all of it: why it was no hit, or, if it could have been stored and was not,
-    /// why that.
-    pub fn reason(&self) -> Reason {
-        match (self.source, self.storage) {
-            (AnswerSource::Hit, _) => Reason::Hit,
-            (AnswerSource::Stale(reason), _) => reason,
-            (AnswerSource::Collapsed(_), _) => Reason::Collapsed,
-            (AnswerSource::Fetched(_), Storage::Not(reason)) => reason,
-            (AnswerSource::Fetched(reason), _) => reason,
-        }
-    }
 }
 
 impl<V: Weigh + 'static> Cache<V> {
@@ -240,18 +104,13 @@ impl<V> Cache<V> {
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub(crate) fn from_builder(builder: Builder<V>) -> Self {
         let tasks = Tasks::new();
-        let has_negatives = !builder.negative_ttl.is_zero();
-        let negative_bytes = if has_negatives { builder.max_bytes / NEGATIVE_SHARE } else { 0 };
-        let negatives = has_negatives.then(|| Negatives {
-            ttl: builder.negative_ttl,
-            memory: MemoryTier::new(Limits::bytes(negative_bytes)),
-        });
+        let negatives = Negatives::new(builder.negative_ttl, builder.max_bytes);
         let refreshes =
             Refreshes::new(builder.max_concurrent_refreshes, MAX_WAITING_REFRESHES, tasks.clone());
         let is_swept = builder.clock.is_system();
         let shared = Arc::new(Shared {
             memory: MemoryTier::new(Limits {
-                max_bytes: builder.max_bytes - negative_bytes,
+                max_bytes: builder.max_bytes - negatives.max_bytes(),
                 max_entries: builder.max_entries,
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
@@ -340,7 +199,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         let key = key.into().into_shared();
         shared.flights.revoke(&key);
-        shared.forget_error(&key);
+        shared.negatives.forget(&key);
         let fetched = shared.dated(&key, fetched, Duration::ZERO, shared.tags.fence());
         if let Storage::Not(_) = shared.store(&key, &fetched, || false) {
             shared.memory.remove(&key);
@@ -354,7 +213,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into();
         let shared = &*self.shared;
         shared.flights.revoke(key.as_str());
-        shared.forget_error(key.as_str());
+        shared.negatives.forget(key.as_str());
         let was_there = shared.memory.remove(key.as_str());
         shared.purged(|| format!("key {}", key.as_str()), false);
         was_there
@@ -366,7 +225,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into();
         let shared = &*self.shared;
         shared.flights.revoke(key.as_str());
-        shared.forget_error(key.as_str());
+        shared.negatives.forget(key.as_str());
         let now = shared.clock.now();
         let was_there = shared.memory.update(key.as_str(), |entry| entry.mark_stale(now));
         shared.purged(|| format!("key {}", key.as_str()), true);
@@ -378,7 +237,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn clear(&self) -> usize {
         let shared = &*self.shared;
         shared.flights.revoke_where(|_| true);
-        shared.forget_errors();
+        shared.negatives.forget_all();
         let count = shared.memory.clear();
         shared.purged(|| "everything".to_owned(), false);
         count
@@ -389,7 +248,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn soft_clear(&self) {
         let shared = &*self.shared;
         shared.tags.mark_everything_stale(shared.clock.now());
-        shared.forget_errors();
+        shared.negatives.forget_all();
         shared.flights.revoke_where(|_| true);
         shared.purged(|| "everything".to_owned(), true);
     }
@@ -401,7 +260,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn purge_tag(&self, tag: &str) {
         let shared = &*self.shared;
         shared.tags.purge(tag, Mode::Hard, shared.clock.now());
-        shared.forget_errors();
+        shared.negatives.forget_all();
         shared.purged(|| format!("tag {tag}"), false);
     }
 
@@ -409,7 +268,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn soft_purge_tag(&self, tag: &str) {
         let shared = &*self.shared;
         shared.tags.purge(tag, Mode::Soft, shared.clock.now());
-        shared.forget_errors();
+        shared.negatives.forget_all();
         shared.purged(|| format!("tag {tag}"), true);
     }
 
@@ -419,7 +278,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn purge_prefix(&self, prefix: &str) -> usize {
         let shared = &*self.shared;
         shared.flights.revoke_where(|key| key.starts_with(prefix));
-        shared.forget_errors_where(|key| key.starts_with(prefix));
+        shared.negatives.forget_where(|key| key.starts_with(prefix));
         let count = shared.memory.remove_where(|key| key.starts_with(prefix));
         shared.purged(|| format!("prefix {prefix}"), false);
         count
@@ -429,7 +288,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn soft_purge_prefix(&self, prefix: &str) -> usize {
         let shared = &*self.shared;
         shared.flights.revoke_where(|key| key.starts_with(prefix));
-        shared.forget_errors_where(|key| key.starts_with(prefix));
+        shared.negatives.forget_where(|key| key.starts_with(prefix));
         let now = shared.clock.now();
         let is_named = |key: &str| key.starts_with(prefix);
         let count = shared.memory.update_where(is_named, |entry| entry.mark_stale(now));
@@ -541,15 +400,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn stats(&self) -> Stats {
         let shared = &self.shared;
         let (entries, bytes) = shared.memory.size();
-        let (errors, error_bytes) = match &shared.negatives {
-            Some(negatives) => negatives.memory.size(),
-            None => (0, 0),
-        };
-        let negative_max = shared.negatives.as_ref().map_or(0, |all| all.memory.max_bytes());
+        let (errors, error_bytes) = shared.negatives.size();
         Stats {
             entries: (entries + errors) as u64,
             bytes: (bytes + error_bytes) as u64,
-            max_bytes: (shared.memory.max_bytes() + negative_max) as u64,
+            max_bytes: (shared.memory.max_bytes() + shared.negatives.max_bytes()) as u64,
             tags: shared.tags.len() as u64,
             ..shared.counters.snapshot()
         }
@@ -558,14 +413,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new
     /// bound holds.
     pub fn resize(&self, max_bytes: usize) -> usize {
-        let mut evicted = 0;
-        let mut left = max_bytes;
-        if let Some(negatives) = &self.shared.negatives {
-            left -= max_bytes / NEGATIVE_SHARE;
-            evicted += negatives.memory.resize(max_bytes / NEGATIVE_SHARE);
-        }
-        evicted += self.shared.memory.resize(left);
-        self.shared.counters.evictions.add(evicted as u64);
+        let shared = &self.shared;
+        let errors = shared.negatives.resize(max_bytes);
+        let evicted = errors + shared.memory.resize(max_bytes - shared.negatives.max_bytes());
+        shared.counters.evictions.add(evicted as u64);
         evicted
     }
 
@@ -593,516 +444,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 }
 
-/// Whether a reader could be given something stale.
-#[derive(Clone, Copy)]
-enum AtHand {
-    Stale,
-    Nothing,
-}
-
-/// How a reader's waiting ended.
-enum Waited<V> {
-    Landed(Landing<Brought<V>>),
-    /// The leader is gone without a landing.
-    GaveUp,
-    TookTooLong(Duration),
-}
-
-/// The caches whose fetches the current task runs.
-fn fetching() -> Vec<CacheId> {
-    FETCHING.try_with(Clone::clone).unwrap_or_default()
-}
-
-/// Whose fetch a reader waited for.
-#[derive(Clone, Copy)]
-enum Whose {
-    Own,
-    Anothers,
-}
-
-/// What that which is stored under a key is good for.
-enum Lookup<V> {
-    /// Serve it; if it is aging, refresh it as well.
-    Fresh {
-        answer: Answer<V>,
-        is_aging: bool,
-    },
-    /// Serve it, and refresh it.
-    Usable(Answer<V>),
-    /// Ask; serve it if that fails.
-    LastResort(Answer<V>),
-    Miss(Reason),
-}
-
-impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// The value, if it is fresh and nothing else is to be done, as with nearly every hit; counted
-    /// then. No answer is made up around it: carrying one about takes a third of a hit's time.
-    #[inline]
-    fn plain_hit(&self, key: &str) -> Option<V> {
-        let began = self.counters.is_sample().then(std::time::Instant::now);
-        let now = self.clock.now();
-        let found = self.memory.read(key, |entry| {
-            let is_plain = entry.is_fresh(now)
-                && entry.fence() == self.tags.fence()
-                && self.refresh_ahead.is_none();
-            is_plain.then(|| (entry.value.clone(), entry.cost()))
-        });
-        let (value, cost) = found.flatten()?;
-        self.count_hit(cost, began);
-        Some(value)
-    }
-
-    /// Looks and counts.
-    fn look_up(&self, key: &str) -> Lookup<V> {
-        let began = self.counters.is_sample().then(std::time::Instant::now);
-        let lookup = self.look(key);
-        if let Lookup::Fresh { answer, .. } = &lookup {
-            self.count_hit(answer.cost, began);
-        }
-        lookup
-    }
-
-    fn count_hit(&self, cost: Duration, began: Option<std::time::Instant>) {
-        self.counters.hit(cost);
-        if let Some(began) = began {
-            self.counters.hit_took(began.elapsed());
-        }
-    }
-
-    fn look(&self, key: &str) -> Lookup<V> {
-        let now = self.clock.now();
-        let found = self.memory.read(key, |entry| self.judge(entry, now));
-        found.unwrap_or(Lookup::Miss(Reason::UriMiss))
-    }
-
-    fn judge(&self, entry: &Entry<V>, now: Moment) -> Lookup<V> {
-        match self.freshness(entry, now) {
-            None => Lookup::Miss(Reason::Purged),
-            Some(Freshness::Fresh { left }) => {
-                let answer = entry_answer(entry, now, AnswerSource::Hit, Storage::FreshFor(left));
-                let is_aging = self.refresh_ahead.is_some_and(|fraction| {
-                    entry.age(now) >= entry.lifetime().ttl().mul_f64(fraction)
-                });
-                Lookup::Fresh { answer, is_aging }
-            }
-            Some(Freshness::StaleWhileRevalidate { stale }) => {
-                let source = AnswerSource::Stale(Reason::StaleWhileRevalidate);
-                Lookup::Usable(entry_answer(entry, now, source, Storage::StaleFor(stale)))
-            }
-            Some(Freshness::StaleIfError { stale }) => {
-                let source = AnswerSource::Stale(Reason::StaleIfError);
-                Lookup::LastResort(entry_answer(entry, now, source, Storage::StaleFor(stale)))
-            }
-            Some(Freshness::Expired) => Lookup::Miss(Reason::Expired),
-        }
-    }
-
-    /// What `entry` is good for; `None` if it was purged.
-    fn freshness(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
-        let newest = self.tags.fence();
-        if entry.fence() == newest {
-            return Some(entry.freshness(now));
-        }
-        match self.tags.standing(entry.tags(), entry.fence()) {
-            Standing::Untouched => {
-                entry.outlived(newest);
-                Some(entry.freshness(now))
-            }
-            Standing::MarkedStale(marked) => Some(entry.freshness_marked_stale(now, marked)),
-            Standing::Purged => None,
-        }
-    }
-
-    /// A miss, start to end: an error that is remembered, somebody else's fetch, or one of its own;
-    /// what is at hand if that fails or takes too long.
-    async fn fill<T, E, F, Fut>(
-        self: &Arc<Self>,
-        key: &Arc<str>,
-        reason: Reason,
-        fetch: F,
-        at_hand: AtHand,
-    ) -> Result<Answer<V>, Failure<E>>
-    where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, E>> + Send,
-    {
-        if let Some(error) = self.remembered_error(key) {
-            return match self.rescue(key, at_hand, Reason::StaleIfError) {
-                Some(stale) => Ok(stale),
-                None => {
-                    self.counters.negative_hits.increment();
-                    let source = FailureSource::Remembered;
-                    Err(Failure { error: FetchError::Failed(error), source })
-                }
-            };
-        }
-        self.counters.misses.increment();
-        let mut flight = pin!(self.fly(key, reason, fetch));
-        let landed = match (at_hand, self.soft_timeout) {
-            (AtHand::Stale, Some(limit)) => match timeout(limit, flight.as_mut()).await {
-                Ok(landed) => landed,
-                Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
-                    Some(stale) => return Ok(stale),
-                    None => flight.await,
-                },
-            },
-            (AtHand::Stale, None) | (AtHand::Nothing, _) => flight.await,
-        };
-        landed.or_else(|failure| self.rescue(key, at_hand, Reason::StaleIfError).ok_or(failure))
-    }
-
-    /// Joins the key's flight, or starts it, and waits for its landing.
-    async fn fly<T, E, F, Fut>(
-        self: &Arc<Self>,
-        key: &Arc<str>,
-        reason: Reason,
-        fetch: F,
-    ) -> Result<Answer<V>, Failure<E>>
-    where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, E>> + Send,
-    {
-        let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
-        let asked = self.tags.fence();
-        let leader = loop {
-            match self.flights.join(key, || self.tags.fence()) {
-                Join::Lead(leader) => break leader,
-                Join::TooMany => return failed(FetchError::TooMany),
-                Join::Follow(follower) => match self.wait(key, follower).await {
-                    Waited::Landed(landing) => {
-                        if let Some(shared) = self.share(landing, asked, Whose::Anothers, reason) {
-                            self.counters.collapsed.increment();
-                            return shared;
-                        }
-                    }
-                    Waited::GaveUp => {}
-                    Waited::TookTooLong(limit) => {
-                        let source = FailureSource::Collapsed(reason);
-                        return Err(Failure { error: FetchError::Timeout { limit }, source });
-                    }
-                },
-            }
-        };
-        // Another flight may have landed between the look-up and the lead.
-        if let Lookup::Fresh { answer, .. } = self.look(key) {
-            return Ok(answer);
-        }
-        if let Some(error) = self.remembered_error(key) {
-            let source = FailureSource::Remembered;
-            return Err(Failure { error: FetchError::Failed(error), source });
-        }
-        if self.tasks.is_closed() {
-            return failed(FetchError::ShutDown);
-        }
-        let mine = leader.follower();
-        let (shared, within) = (Arc::clone(self), fetching());
-        self.tasks.spawn(async move { shared.lead(leader, fetch, within).await });
-        match self.wait(key, mine).await {
-            Waited::Landed(landing) => {
-                let shared = self.share(landing, asked, Whose::Own, reason);
-                shared.expect("a fetch of this reader's own is no older, and its error is its own")
-            }
-            Waited::GaveUp => failed(FetchError::ShutDown),
-            Waited::TookTooLong(limit) => failed(FetchError::Timeout { limit }),
-        }
-    }
-
-    /// Waits for a landing. The fetch has its own limit, but its task may no longer run: then its
-    /// readers give it up, and the next one starts anew.
-    async fn wait(&self, key: &str, follower: Follower<Brought<V>>) -> Waited<V> {
-        let landing = match self.hard_timeout {
-            None => follower.landing().await,
-            Some(limit) => match timeout(limit + READERS_SLACK, follower.landing()).await {
-                Ok(landing) => landing,
-                Err(_) => {
-                    self.flights.revoke(key);
-                    return Waited::TookTooLong(limit);
-                }
-            },
-        };
-        landing.map_or(Waited::GaveUp, Waited::Landed)
-    }
-
-    /// A refresh behind the readers' backs.
-    fn refresh<T, E, F, Fut>(self: &Arc<Self>, key: CacheKey<'_>, worth: Duration, fetch: F)
-    where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, E>> + Send,
-    {
-        if !self.refreshes.is_wanted(key.as_str())
-            || self.remembered_error::<E>(key.as_str()).is_some()
-        {
-            return;
-        }
-        let key = key.into_shared();
-        let asked = self.refreshes.ask(&key, worth, || {
-            let (shared, key) = (Arc::clone(self), Arc::clone(&key));
-            let within = fetching();
-            Box::pin(async move {
-                // A reader may have started one meanwhile.
-                let Join::Lead(leader) = shared.flights.join(&key, || shared.tags.fence()) else {
-                    return;
-                };
-                // Or somebody has inserted a newer value.
-                if let Lookup::Fresh { is_aging: false, .. } = shared.look(&key) {
-                    return;
-                }
-                shared.counters.refreshes.increment();
-                shared.lead(leader, fetch, within).await;
-            })
-        });
-        if asked == Asked::OneDropped {
-            self.counters.refreshes_dropped.increment();
-        }
-    }
-
-    /// The leader's part: fetch, store, land.
-    async fn lead<T, E, F, Fut>(&self, leader: Leader<Brought<V>>, fetch: F, within: Vec<CacheId>)
-    where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
-    {
-        let key = Arc::clone(leader.key());
-        let fetching = self.fetch(fetch, within);
-        let fetched = match self.hard_timeout {
-            None => Ok(fetching.await),
-            Some(limit) => timeout(limit, fetching).await.map_err(|_| limit),
-        };
-        let brought = match fetched {
-            Ok(Ok((fetched, cost))) => {
-                let fetched = self.dated(&key, fetched.into(), cost, leader.fence());
-                let storage = self.store(&key, &fetched, || leader.is_revoked());
-                let not_stored = match storage {
-                    Storage::Not(reason) => Some(reason),
-                    Storage::FreshFor(_) | Storage::StaleFor(_) => None,
-                };
-                let took = fetched.facts.cost;
-                self.counters.tell(|| Event::Fetched { key: Arc::clone(&key), took, not_stored });
-                Brought::Value(Arc::new(fetched.delivery(storage)))
-            }
-            Ok(Err(error)) => {
-                let error: AnyError = Arc::new(error);
-                self.remember_error::<E>(&key, &error, &leader);
-                self.counters.tell(|| Event::FetchFailed { key: Arc::clone(&key) });
-                Brought::Error { error, fence: leader.fence() }
-            }
-            Err(limit) => {
-                self.counters.tell(|| Event::FetchFailed { key: Arc::clone(&key) });
-                Brought::TookTooLong(limit)
-            }
-        };
-        leader.land(brought);
-    }
-
-    /// Waits for a turn, and fetches. What the fetch cost in time comes with its result.
-    ///
-    /// A fetch that is needed by another fetch of this cache (`within`) takes no turn of its own: if
-    /// all that have one waited for such, none would ever end.
-    async fn fetch<T, E, F, Fut>(
-        &self,
-        fetch: F,
-        mut within: Vec<CacheId>,
-    ) -> Result<(T, Duration), E>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
-        let id: CacheId = (&raw const *self).addr();
-        let _turn = if within.contains(&id) {
-            None
-        } else {
-            within.push(id);
-            Some(self.fetches.acquire().await.expect("the semaphore is never closed"))
-        };
-        let load = Load::begin(&self.counters);
-        let began = self.clock.now_precisely();
-        let fetched = FETCHING.scope(within, async { fetch().await }).await;
-        let cost = self.clock.now_precisely().since(began);
-        self.counters.fetch_took(cost);
-        let fetched = fetched?;
-        load.succeed();
-        Ok((fetched, cost))
-    }
-
-    /// What a landing means to a reader that asked when `asked` was the newest purge. `None`: nothing,
-    /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
-    /// before this reader asked; or the error is of a type this reader does not know.
-    fn share<E: Send + Sync + 'static>(
-        &self,
-        landing: Landing<Brought<V>>,
-        asked: Fence,
-        whose: Whose,
-        reason: Reason,
-    ) -> Option<Result<Answer<V>, Failure<E>>> {
-        let error = match landing {
-            Landing::Landed(Brought::Value(delivery)) => {
-                let is_older = delivery.fence < asked
-                    && self.tags.standing(&delivery.tags, delivery.fence) != Standing::Untouched;
-                let source = match whose {
-                    Whose::Own => AnswerSource::Fetched(reason),
-                    Whose::Anothers => AnswerSource::Collapsed(reason),
-                };
-                return (!is_older).then(|| {
-                    Ok(Answer {
-                        value: delivery.value.clone(),
-                        source,
-                        age: Duration::ZERO,
-                        storage: delivery.storage,
-                        cost: delivery.cost,
-                    })
-                });
-            }
-            // An error has no tags, so any purge since may have been meant for it.
-            Landing::Landed(Brought::Error { fence, .. }) if fence < asked => return None,
-            Landing::Landed(Brought::Error { error, .. }) => {
-                FetchError::Failed(error.downcast().ok()?)
-            }
-            Landing::Landed(Brought::TookTooLong(limit)) => FetchError::Timeout { limit },
-            Landing::Panicked => FetchError::Panicked,
-        };
-        let source = match whose {
-            Whose::Own => FailureSource::Fetched(reason),
-            Whose::Anothers => FailureSource::Collapsed(reason),
-        };
-        Some(Err(Failure { error, source }))
-    }
-
-    /// What was fetched, with the times and tags it will be stored with.
-    fn dated(&self, key: &str, fetched: Fetched<V>, cost: Duration, fence: Fence) -> Dated<V> {
-        let Fetched { value, keep, tags } = fetched;
-        let mut refusal = None;
-        let lifetime = match keep {
-            Keep::Default => self.lifetime,
-            Keep::Ttl(ttl) => Lifetime::fresh_for(ttl)
-                .stale_while_revalidate(self.lifetime.revalidate_window())
-                .stale_if_error(self.lifetime.rescue_window()),
-            Keep::For(lifetime) => lifetime,
-            Keep::No(reason) => {
-                refusal = Some(reason);
-                Lifetime::default()
-            }
-        };
-        if lifetime.end().is_zero() {
-            refusal = refusal.or(Some(Reason::NotStorable));
-        }
-        if tags.len() > MAX_TAGS_OF_ENTRY {
-            refusal = Some(Reason::TooManyTags);
-        }
-        let ended = self.clock.now();
-        let lifetime = if self.jitter > 0.0 {
-            lifetime.shortened_by(self.jitter * self.memory.dice(key, ended))
-        } else {
-            lifetime
-        };
-        let facts = Facts {
-            lifetime,
-            fetched: ended,
-            cost,
-            tags: tags.iter().map(|tag| self.tags.id(tag)).collect(),
-            fence,
-        };
-        Dated { value, facts, refusal }
-    }
-
-    /// Stores and counts.
-    fn store(&self, key: &Arc<str>, fetched: &Dated<V>, fenced: impl FnOnce() -> bool) -> Storage {
-        if let Some(reason) = fetched.refusal {
-            return Storage::Not(reason);
-        }
-        let facts = fetched.facts.clone();
-        let is_purged = || self.tags.standing(&facts.tags, facts.fence) == Standing::Purged;
-        let entry = Entry::new(fetched.value.clone(), fetched.facts.clone());
-        let heap_bytes = (self.weigher)(&entry.value).saturating_add(entry.own_heap_bytes());
-        let fenced = || fenced() || is_purged();
-        let stored = self.memory.put(Arc::clone(key), entry, heap_bytes, fenced);
-        match stored {
-            Stored::Yes { evicted } => {
-                self.counters.evictions.add(evicted as u64);
-                Storage::FreshFor(facts.lifetime.ttl())
-            }
-            Stored::TooLarge => {
-                self.counters.too_large.increment();
-                Storage::Not(Reason::TooLarge)
-            }
-            Stored::Fenced => Storage::Not(Reason::Purged),
-        }
-    }
-
-    /// What there is for a reader whose fetch failed or takes too long, looked for anew: while it
-    /// waited, time went on, and somebody may have purged or inserted.
-    fn rescue(&self, key: &str, at_hand: AtHand, reason: Reason) -> Option<Answer<V>> {
-        if let AtHand::Nothing = at_hand {
-            return None;
-        }
-        match self.look(key) {
-            Lookup::Fresh { answer, .. } => Some(answer),
-            Lookup::Usable(mut stale) | Lookup::LastResort(mut stale) => {
-                stale.source = AnswerSource::Stale(reason);
-                self.stale_served(key, &stale);
-                Some(stale)
-            }
-            Lookup::Miss(_) => None,
-        }
-    }
-
-    fn stale_served(&self, key: &str, answer: &Answer<V>) {
-        self.counters.stale_served(answer.cost);
-        self.counters.tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
-    }
-
-    fn remembered_error<E: Send + Sync + 'static>(&self, key: &str) -> Option<Arc<E>> {
-        let negatives = self.negatives.as_ref()?;
-        let now = self.clock.now();
-        let fresh = negatives.memory.read(key, |entry| match entry.freshness(now) {
-            Freshness::Fresh { .. } => Some(Arc::clone(&entry.value)),
-            _ => None,
-        });
-        fresh??.downcast().ok()
-    }
-
-    fn remember_error<E>(&self, key: &Arc<str>, error: &AnyError, leader: &Leader<Brought<V>>) {
-        let Some(negatives) = &self.negatives else { return };
-        let facts = Facts {
-            lifetime: Lifetime::fresh_for(negatives.ttl),
-            fetched: self.clock.now(),
-            cost: Duration::ZERO,
-            tags: Box::default(),
-            fence: leader.fence(),
-        };
-        // What an error owns beyond itself is not known; errors are small, and there are few.
-        let heap_bytes = size_of::<E>();
-        let entry = Entry::new(Arc::clone(error), facts);
-        // An error has no tags, so any purge since may have been meant for it.
-        let fenced = || leader.is_revoked() || self.tags.fence() != leader.fence();
-        negatives.memory.put(Arc::clone(key), entry, heap_bytes, fenced);
-    }
-
-    fn forget_error(&self, key: &str) {
-        if let Some(negatives) = &self.negatives {
-            negatives.memory.remove(key);
-        }
-    }
-
-    fn forget_errors_where(&self, is_named: impl Fn(&str) -> bool) {
-        if let Some(negatives) = &self.negatives {
-            negatives.memory.remove_where(is_named);
-        }
-    }
-
-    fn forget_errors(&self) {
-        if let Some(negatives) = &self.negatives {
-            negatives.memory.clear();
-        }
-    }
-
+impl<V> Shared<V> {
+    /// Counts a purge, and tells of it.
     fn purged(&self, what: impl FnOnce() -> String, soft: bool) {
         self.counters.purges.increment();
         self.counters.tell(|| Event::Purged { what: what(), soft });
@@ -1113,57 +456,9 @@ impl<V: Clone + Send + Sync + 'static> Sweep for Shared<V> {
     fn sweep(&self) -> usize {
         let now = self.clock.now();
         let expired = self.memory.sweep(now);
-        let errors = self.negatives.as_ref().map_or(0, |all| all.memory.sweep(now));
+        let errors = self.negatives.sweep(now);
         self.counters.expired.add((expired + errors) as u64);
         expired + errors
-    }
-}
-
-/// A value on its way into the cache.
-struct Dated<V> {
-    value: V,
-    facts: Facts,
-    /// Why it does not get there.
-    refusal: Option<Reason>,
-}
-
-impl<V> Dated<V> {
-    fn delivery(self, storage: Storage) -> Delivery<V> {
-        let Facts { cost, tags, fence, .. } = self.facts;
-        Delivery { value: self.value, cost, tags, fence, storage }
-    }
-}
-
-fn entry_answer<V: Clone>(
-    entry: &Entry<V>,
-    now: Moment,
-    source: AnswerSource,
-    storage: Storage,
-) -> Answer<V> {
-    let (value, cost) = (entry.value.clone(), entry.cost());
-    Answer { value, source, age: entry.age(now), storage, cost }
-}
-
-/// One fetch in the books: begun it counts as a load, and unless it succeeds (it fails, panics, is
-/// dropped) as a failed one.
-struct Load<'a>(Option<&'a Counters>);
-
-impl<'a> Load<'a> {
-    fn begin(counters: &'a Counters) -> Self {
-        counters.loads.increment();
-        Load(Some(counters))
-    }
-
-    fn succeed(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Load<'_> {
-    fn drop(&mut self) {
-        if let Some(counters) = self.0 {
-            counters.load_failures.increment();
-        }
     }
 }
 

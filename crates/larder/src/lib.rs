@@ -86,6 +86,7 @@
 //! - What changes more often than it is read: every fetch is then a miss with extra work.
 //! - Key spaces without end (search texts, every query parameter there is): nothing is asked twice.
 
+mod answer;
 mod builder;
 mod cache;
 mod clock;
@@ -100,8 +101,9 @@ mod tag;
 mod tier;
 mod weigh;
 
+pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};
 pub use builder::{BuildError, Builder};
-pub use cache::{Answer, AnswerSource, Cache, EntryView, Failure, FailureSource, Storage};
+pub use cache::Cache;
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;

@@ -1,0 +1,109 @@
+//! Negative results: errors that are remembered for a while.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use larder_policy::freshness::{Freshness, Lifetime};
+
+use crate::{
+    clock::Moment,
+    entry::{Entry, Facts},
+    tag::Fence,
+    tier::memory::{Limits, MemoryTier},
+};
+
+/// The fetch's own error. Readers of one key may use different error types; each takes it only if
+/// it is theirs.
+pub(super) type AnyError = Arc<dyn Any + Send + Sync>;
+
+/// Remembered errors may weigh this part of the cache's bound, which they count towards.
+const SHARE: usize = 16;
+
+/// The errors of fetches that failed a moment ago. With a TTL of zero there is nothing to remember
+/// them in.
+pub(super) struct Negatives {
+    ttl: Duration,
+    memory: Option<MemoryTier<AnyError>>,
+}
+
+impl Negatives {
+    /// Remembers each for `ttl`, in a share of the cache's `max_bytes`.
+    pub(super) fn new(ttl: Duration, max_bytes: usize) -> Self {
+        let memory = (!ttl.is_zero()).then(|| MemoryTier::new(Limits::bytes(max_bytes / SHARE)));
+        Negatives { ttl, memory }
+    }
+
+    /// The error under `key`, if it is of the type that this reader knows.
+    pub(super) fn recall<E: Send + Sync + 'static>(
+        &self,
+        key: &str,
+        now: Moment,
+    ) -> Option<Arc<E>> {
+        let fresh = self.memory.as_ref()?.read(key, |entry| match entry.freshness(now) {
+            Freshness::Fresh { .. } => Some(Arc::clone(&entry.value)),
+            _ => None,
+        });
+        fresh??.downcast().ok()
+    }
+
+    /// Remembers an error of type `E`, unless it is `fenced` off, which is asked under the tier's
+    /// lock.
+    pub(super) fn remember<E>(
+        &self,
+        key: &Arc<str>,
+        error: &AnyError,
+        now: Moment,
+        fence: Fence,
+        fenced: impl FnOnce() -> bool,
+    ) {
+        let Some(memory) = &self.memory else { return };
+        let facts = Facts {
+            lifetime: Lifetime::fresh_for(self.ttl),
+            fetched: now,
+            cost: Duration::ZERO,
+            tags: Box::default(),
+            fence,
+        };
+        // What an error owns beyond itself is not known; errors are small, and there are few.
+        let heap_bytes = size_of::<E>();
+        let entry = Entry::new(Arc::clone(error), facts);
+        memory.put(Arc::clone(key), entry, heap_bytes, fenced);
+    }
+
+    pub(super) fn forget(&self, key: &str) {
+        if let Some(memory) = &self.memory {
+            memory.remove(key);
+        }
+    }
+
+    pub(super) fn forget_where(&self, is_named: impl Fn(&str) -> bool) {
+        if let Some(memory) = &self.memory {
+            memory.remove_where(is_named);
+        }
+    }
+
+    pub(super) fn forget_all(&self) {
+        if let Some(memory) = &self.memory {
+            memory.clear();
+        }
+    }
+
+    /// Forgets what is of no use any more; returns how many errors that was.
+    pub(super) fn sweep(&self, now: Moment) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.sweep(now))
+    }
+
+    /// Takes its share of a new bound; returns how many errors had to go.
+    pub(super) fn resize(&self, max_bytes: usize) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.resize(max_bytes / SHARE))
+    }
+
+    /// How many there are, and what they weigh.
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.memory.as_ref().map_or((0, 0), MemoryTier::size)
+    }
+
+    /// The share of the bound that is kept for them; nothing if none is remembered.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.memory.as_ref().map_or(0, MemoryTier::max_bytes)
+    }
+}

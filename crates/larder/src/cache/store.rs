@@ -1,0 +1,98 @@
+//! Store: what was fetched gets its times and tags, and goes into the tier.
+
+use std::{sync::Arc, time::Duration};
+
+use larder_policy::{freshness::Lifetime, reason::Reason};
+
+use super::Shared;
+use crate::{
+    answer::Storage,
+    entry::{Entry, Facts, Fetched, Keep},
+    tag::{Fence, Standing},
+    tier::memory::Stored,
+};
+
+/// An entry with more tags than this is not stored.
+const MAX_TAGS_OF_ENTRY: usize = 64;
+
+/// A value on its way into the cache.
+pub(super) struct Dated<V> {
+    pub(super) value: V,
+    pub(super) facts: Facts,
+    /// Why it does not get there.
+    refusal: Option<Reason>,
+}
+
+impl<V: Clone + Send + Sync + 'static> Shared<V> {
+    /// What was fetched, with the times and tags it will be stored with.
+    pub(super) fn dated(
+        &self,
+        key: &str,
+        fetched: Fetched<V>,
+        cost: Duration,
+        fence: Fence,
+    ) -> Dated<V> {
+        let Fetched { value, keep, tags } = fetched;
+        let mut refusal = None;
+        let lifetime = match keep {
+            Keep::Default => self.lifetime,
+            Keep::Ttl(ttl) => Lifetime::fresh_for(ttl)
+                .stale_while_revalidate(self.lifetime.revalidate_window())
+                .stale_if_error(self.lifetime.rescue_window()),
+            Keep::For(lifetime) => lifetime,
+            Keep::No(reason) => {
+                refusal = Some(reason);
+                Lifetime::default()
+            }
+        };
+        if lifetime.end().is_zero() {
+            refusal = refusal.or(Some(Reason::NotStorable));
+        }
+        if tags.len() > MAX_TAGS_OF_ENTRY {
+            refusal = Some(Reason::TooManyTags);
+        }
+        let ended = self.clock.now();
+        let lifetime = if self.jitter > 0.0 {
+            lifetime.shortened_by(self.jitter * self.memory.dice(key, ended))
+        } else {
+            lifetime
+        };
+        let facts = Facts {
+            lifetime,
+            fetched: ended,
+            cost,
+            tags: tags.iter().map(|tag| self.tags.id(tag)).collect(),
+            fence,
+        };
+        Dated { value, facts, refusal }
+    }
+
+    /// Stores and counts.
+    pub(super) fn store(
+        &self,
+        key: &Arc<str>,
+        fetched: &Dated<V>,
+        fenced: impl FnOnce() -> bool,
+    ) -> Storage {
+        if let Some(reason) = fetched.refusal {
+            return Storage::Not(reason);
+        }
+        let facts = fetched.facts.clone();
+        let is_purged = || self.tags.standing(&facts.tags, facts.fence) == Standing::Purged;
+        let entry = Entry::new(fetched.value.clone(), fetched.facts.clone());
+        let heap_bytes = (self.weigher)(&entry.value).saturating_add(entry.own_heap_bytes());
+        let fenced = || fenced() || is_purged();
+        let stored = self.memory.put(Arc::clone(key), entry, heap_bytes, fenced);
+        match stored {
+            Stored::Yes { evicted } => {
+                self.counters.evictions.add(evicted as u64);
+                Storage::FreshFor(facts.lifetime.ttl())
+            }
+            Stored::TooLarge => {
+                self.counters.too_large.increment();
+                Storage::Not(Reason::TooLarge)
+            }
+            Stored::Fenced => Storage::Not(Reason::Purged),
+        }
+    }
+}
