@@ -13,7 +13,7 @@
 //! | `GET /livez` | 200 `ok` while the process answers |
 //! | `GET /v1/stats` | the counters of every cache |
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
-//! | `POST /v1/purge` | `{"all":true}` or `{"keys":["…"]}`; answers `{"purged":2}`, the number of entries removed |
+//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone); answers `{"purged":2,"mode":"soft"}`, the number of entries, or `null` where a single step purges them uncounted (tags; all, softly) |
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 //!

@@ -1,14 +1,19 @@
-//! Managed: a cache with its value type forgotten, which is all that administration needs.
+//! Managed: a cache with its value type forgotten, which is all that administration needs. Each method
+//! is the cache's own of the same name.
 
 use larder::{Cache, Stats};
 
 pub(crate) trait Managed: Send + Sync {
     fn name(&self) -> &str;
     fn stats(&self) -> Stats;
-    /// True if something was there.
     fn remove(&self, key: &str) -> bool;
-    /// How many entries that was.
+    fn soft_remove(&self, key: &str) -> bool;
     fn clear(&self) -> usize;
+    fn soft_clear(&self);
+    fn purge_prefix(&self, prefix: &str) -> usize;
+    fn soft_purge_prefix(&self, prefix: &str) -> usize;
+    fn purge_tag(&self, tag: &str);
+    fn soft_purge_tag(&self, tag: &str);
 }
 
 impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
@@ -24,7 +29,31 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
         Cache::remove(self, key)
     }
 
+    fn soft_remove(&self, key: &str) -> bool {
+        Cache::soft_remove(self, key)
+    }
+
     fn clear(&self) -> usize {
         Cache::clear(self)
+    }
+
+    fn soft_clear(&self) {
+        Cache::soft_clear(self);
+    }
+
+    fn purge_prefix(&self, prefix: &str) -> usize {
+        Cache::purge_prefix(self, prefix)
+    }
+
+    fn soft_purge_prefix(&self, prefix: &str) -> usize {
+        Cache::soft_purge_prefix(self, prefix)
+    }
+
+    fn purge_tag(&self, tag: &str) {
+        Cache::purge_tag(self, tag);
+    }
+
+    fn soft_purge_tag(&self, tag: &str) {
+        Cache::soft_purge_tag(self, tag);
     }
 }

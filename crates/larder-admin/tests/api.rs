@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use larder::{Cache, ManualClock};
+use larder::{Cache, Freshness, Lifetime, ManualClock};
 use larder_admin::Admin;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,10 @@ struct Console {
 
 fn console() -> Console {
     let cache = Cache::<String>::builder().name("posts").max_bytes(1 << 20).build();
-    cache.insert("/posts/1", "one".to_owned());
-    cache.insert("/posts/2", "two".to_owned());
+    let minute = Duration::from_secs(60);
+    let lifetime = Lifetime::fresh_for(minute).stale_while_revalidate(minute);
+    cache.insert_with("/posts/1", "one".to_owned(), lifetime, ["posts", "post:1"]);
+    cache.insert_with("/posts/2", "two".to_owned(), lifetime, ["posts", "post:2"]);
     let stop = CancellationToken::new();
     let admin = Admin::new().cache(&cache).allow_origin(PAGE).unwrap().stop_with(stop.clone());
     Console { cache, router: admin.router(), stop }
@@ -121,21 +123,64 @@ async fn stats_tell_what_stale_entries_did_and_what_was_saved() {
     assert_eq!(posts["saved_seconds"], 4.0);
 }
 
-#[tokio::test]
-async fn purging_keys_removes_these_and_no_others() {
-    let console = console();
-    let response = console.send(purge(r#"{"keys":["/posts/1","/posts/9"]}"#)).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(json_of(response).await, json!({"purged": 1}));
-    assert_eq!(console.cache.get("/posts/1"), None);
-    assert!(console.cache.get("/posts/2").is_some());
+/// What is there after a purge: the value's freshness under each of the two keys.
+fn left(console: &Console) -> [Option<Freshness>; 2] {
+    ["/posts/1", "/posts/2"].map(|key| console.cache.entry(key).map(|entry| entry.freshness))
+}
+
+fn is_fresh(freshness: Option<Freshness>) -> bool {
+    matches!(freshness, Some(Freshness::Fresh { .. }))
+}
+
+fn is_stale(freshness: Option<Freshness>) -> bool {
+    matches!(freshness, Some(Freshness::StaleWhileRevalidate { .. }))
 }
 
 #[tokio::test]
-async fn purging_all_leaves_nothing() {
+async fn a_hard_purge_removes_what_it_names_and_nothing_else() {
+    let rows = [
+        (r#"{"keys":["/posts/1","/posts/9"],"mode":"hard"}"#, json!(1)),
+        (r#"{"prefix":"/posts/1","mode":"hard"}"#, json!(1)),
+        (r#"{"tags":["post:1","nobody's"],"mode":"hard"}"#, json!(null)),
+    ];
+    for (body, purged) in rows {
+        let console = console();
+        let response = console.send(purge(body)).await;
+        assert_eq!(response.status(), StatusCode::OK, "{body}");
+        assert_eq!(json_of(response).await, json!({"purged": purged, "mode": "hard"}), "{body}");
+        assert_eq!(console.cache.get("/posts/1"), None, "{body}");
+        assert!(console.cache.get("/posts/2").is_some(), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_purge_is_soft_unless_it_says_otherwise_and_leaves_stale_entries() {
+    let rows = [
+        (r#"{"keys":["/posts/1","/posts/9"]}"#, json!(1)),
+        (r#"{"keys":["/posts/1"],"mode":"soft"}"#, json!(1)),
+        (r#"{"prefix":"/posts/1"}"#, json!(1)),
+        (r#"{"tags":["post:1"]}"#, json!(null)),
+    ];
+    for (body, purged) in rows {
+        let console = console();
+        let response = console.send(purge(body)).await;
+        assert_eq!(json_of(response).await, json!({"purged": purged, "mode": "soft"}), "{body}");
+        let [one, two] = left(&console);
+        assert!(is_stale(one) && is_fresh(two), "{body}: {one:?}, {two:?}");
+    }
+}
+
+#[tokio::test]
+async fn purging_all_leaves_nothing_fresh_and_when_hard_nothing() {
+    for body in [r#"{"all":true}"#, r#"{"tags":["posts"]}"#] {
+        let console = console();
+        let response = console.send(purge(body)).await;
+        assert_eq!(json_of(response).await, json!({"purged": null, "mode": "soft"}));
+        assert!(left(&console).into_iter().all(is_stale));
+    }
     let console = console();
-    let response = console.send(purge(r#"{"all":true}"#)).await;
-    assert_eq!(json_of(response).await, json!({"purged": 2}));
+    let response = console.send(purge(r#"{"all":true,"mode":"hard"}"#)).await;
+    assert_eq!(json_of(response).await, json!({"purged": 2, "mode": "hard"}));
     assert_eq!(console.cache.stats().entries, 0);
 }
 
@@ -149,7 +194,14 @@ async fn a_purge_that_is_not_understood_purges_nothing_and_says_why() {
         (r#"{"all":true,"keys":["/posts/1"]}"#, 422),
         (r#"{"keys":[]}"#, 422),
         (r#"{"keys":"/posts/1"}"#, 422),
-        (r#"{"tags":["posts"]}"#, 422),
+        (r#"{"tags":[]}"#, 422),
+        (r#"{"prefix":""}"#, 422),
+        (r#"{"prefix":"/","tags":["posts"]}"#, 422),
+        (r#"{"all":true,"mode":"gentle"}"#, 422),
+        (r#"{"all":true,"all":true}"#, 422),
+        (r#"{"path":"/posts/1"}"#, 422),
+        // The fields' values without their names.
+        (r#"[true,null,null,null,"hard"]"#, 422),
         (too_many.as_str(), 422),
         ("{", 400),
     ];
@@ -161,7 +213,7 @@ async fn a_purge_that_is_not_understood_purges_nothing_and_says_why() {
     let oversized = format!(r#"{{"keys":["{}"]}}"#, "k".repeat(65 << 10));
     let response = console.send(purge(&oversized)).await;
     assert_problem(response, StatusCode::PAYLOAD_TOO_LARGE, "Purge not understood").await;
-    assert_eq!(console.cache.stats().entries, 2);
+    assert!(left(&console).into_iter().all(is_fresh));
 }
 
 #[tokio::test]
@@ -176,7 +228,7 @@ async fn a_purge_must_say_that_it_is_json() {
         let response = console.send(request).await;
         assert_problem(response, StatusCode::UNSUPPORTED_MEDIA_TYPE, "Purge not understood").await;
     }
-    assert_eq!(console.cache.stats().entries, 2);
+    assert!(left(&console).into_iter().all(is_fresh));
 }
 
 #[tokio::test]
@@ -191,14 +243,14 @@ async fn only_the_allowed_page_may_purge_from_a_browser() {
         assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN));
         assert_problem(response, StatusCode::FORBIDDEN, "Origin not allowed").await;
     }
-    assert_eq!(console.cache.stats().entries, 2);
+    assert!(left(&console).into_iter().all(is_fresh));
 
     let mut request = purge(r#"{"all":true}"#);
     request.headers_mut().insert(header::ORIGIN, PAGE.parse().unwrap());
     let response = console.send(request).await;
     assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], PAGE);
     assert!(!response.headers().contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
-    assert_eq!(console.cache.stats().entries, 0);
+    assert!(left(&console).into_iter().all(is_stale));
 }
 
 #[tokio::test]

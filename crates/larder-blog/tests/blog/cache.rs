@@ -31,6 +31,12 @@ async fn scripted(act: Act, set: &[(&'static str, &str)]) -> (Blog, Origin) {
     (setup.start().await, origin)
 }
 
+/// The last word of `Cache-Status`.
+fn detail(answer: &Answer) -> &str {
+    let status = answer.field("cache-status").expect("the backend says what its cache did");
+    status.rsplit_once("detail=").expect("and why").1
+}
+
 async fn purge(blog: &Blog, body: &str) -> Answer {
     let request = ask(Method::POST, &blog.console("/v1/purge"));
     answer(request.header("content-type", "application/json").body(body.to_owned())).await
@@ -417,9 +423,9 @@ async fn a_purge_of_keys_makes_their_next_load_a_miss_and_no_other() {
     let urls = ["/api/posts/1", "/api/posts/2", "/api/posts"].map(|path| blog.backend(path));
     get_all(urls.clone()).await;
 
-    let purged = purge(&blog, r#"{"keys":["/posts/1","/posts","/posts/77"]}"#).await;
+    let purged = purge(&blog, r#"{"keys":["/posts/1","/posts","/posts/77"],"mode":"hard"}"#).await;
 
-    assert_eq!((purged.status, purged.json()), (200, json!({"purged": 2})));
+    assert_eq!((purged.status, purged.json()), (200, json!({"purged": 2, "mode": "hard"})));
     let answers = get_all(urls).await;
     let handlings: Vec<_> = answers.iter().map(Answer::handling).collect();
     assert_eq!((handlings.as_slice(), counter.calls()), (&["uri-miss", "hit", "uri-miss"][..], 5));
@@ -431,13 +437,30 @@ async fn a_purge_of_all_makes_every_next_load_a_miss() {
     let urls = ["/api/posts/1", "/api/posts/99999", "/api/posts"].map(|path| blog.backend(path));
     get_all(urls.clone()).await;
 
-    let purged = purge(&blog, r#"{"all":true}"#).await;
+    let purged = purge(&blog, r#"{"all":true,"mode":"hard"}"#).await;
 
-    assert_eq!((purged.status, purged.json()), (200, json!({"purged": 3})));
+    assert_eq!((purged.status, purged.json()), (200, json!({"purged": 3, "mode": "hard"})));
     assert_eq!(blog.stats().await["entries"], 0);
     let answers = get_all(urls).await;
     assert!(answers.iter().all(|answer| answer.handling() == "uri-miss"), "{answers:?}");
     assert_eq!(counter.calls(), 6);
+}
+
+#[tokio::test]
+async fn a_soft_purge_by_tag_serves_what_there_was_once_more_and_refreshes_it() {
+    let (blog, counter) = counted(Setup::run()).await;
+    let urls = ["/api/posts/1", "/api/posts/2"].map(|path| blog.backend(path));
+    get_all(urls.clone()).await;
+
+    let purged = purge(&blog, r#"{"tags":["post:1"]}"#).await;
+
+    assert_eq!((purged.status, purged.json()), (200, json!({"purged": null, "mode": "soft"})));
+    let [one, two] = urls.each_ref().map(|url| get(url));
+    assert_eq!(detail(&one.await), "stale-while-revalidate");
+    assert_eq!(detail(&two.await), "hit");
+    eventually("a refresh", async || (counter.calls() == 3).then_some(())).await;
+    let fresh = async || (detail(&get(&urls[0]).await) == "hit").then_some(());
+    eventually("a hit", fresh).await;
 }
 
 /// ```text
@@ -448,7 +471,7 @@ async fn a_purge_of_all_makes_every_next_load_a_miss() {
 #[tokio::test]
 async fn what_was_under_way_when_a_purge_came_is_not_kept() {
     let old = origin::answer(200, r#"{"id":1,"title":"Old"}"#);
-    for body in [r#"{"keys":["/posts/1"]}"#, r#"{"all":true}"#] {
+    for body in [r#"{"keys":["/posts/1"],"mode":"hard"}"#, r#"{"all":true,"mode":"hard"}"#] {
         let (blog, origin) = scripted(Act::SendOnRelease(old.clone()), &[]).await;
         let url = blog.backend("/api/posts/1");
         let purging = async {

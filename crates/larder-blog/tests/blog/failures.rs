@@ -42,7 +42,8 @@ async fn after(act: Act) -> Answer {
     assert_eq!(origin.calls(), 1);
     assert_good(&get_good(&origin, &url).await);
     // Over a connection that has served before.
-    let request = ask(Method::POST, &blog.console("/v1/purge")).json(&json!({"all": true}));
+    let request =
+        ask(Method::POST, &blog.console("/v1/purge")).json(&json!({"all": true, "mode": "hard"}));
     assert_eq!(answer(request).await.status, 200);
     origin.will(act);
     let again = get(&url).await;

@@ -237,7 +237,7 @@ describe('a crowd', () => {
     expect(crowd().getByText('Answered').nextSibling?.textContent).toBe('100');
     expect(crowd().getByText('Slowest').nextSibling?.textContent).toBe('2012\u00a0ms');
     expect(servers.asked.slice(-2)).toEqual([
-      'POST /v1/purge {"keys":["/posts/3"]}',
+      'POST /v1/purge {"keys":["/posts/3"],"mode":"hard"}',
       'POST /crowd {"post_id":3,"users":100}',
     ]);
     expect(screen.getByRole('status').textContent).toBe('100 users asked: 100 answered, 0 failed, 1 origin call.');

@@ -80,9 +80,9 @@ export function getPost(config: Config, id: number, signal: AbortSignal): Promis
 
 export type PurgeWhat = { readonly all: true } | { readonly keys: readonly string[] };
 
-/** How many entries are gone. */
+/** Removes for good: who asks next is to wait for the origin. How many entries are gone. */
 export async function purge(config: Config, what: PurgeWhat): Promise<number> {
-  const { value } = await ask(`${config.consoleUrl}/v1/purge`, purgeShape, json(what));
+  const { value } = await ask(`${config.consoleUrl}/v1/purge`, purgeShape, json({ ...what, mode: 'hard' }));
   return value.purged;
 }
 
