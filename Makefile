@@ -5,12 +5,13 @@ SHELL := /bin/bash
 # Two cargos at once only wait for each other, and the page is built for both.
 .NOTPARALLEL:
 RUST := crates Cargo.toml Cargo.lock
+SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-page test-browser check bench \
+.PHONY: help run build page dev test test-deps test-crates test-interleavings test-page test-browser check bench \
         up down logs clean tools
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Build everything and run the blog: open http://localhost:3000
 	@exec target/release/blog run
@@ -29,13 +30,18 @@ dev: tools web/node_modules/.installed ## The page with hot reload at http://loc
 	  sleep 1; kill -0 $$blog 2>/dev/null || exit 1; \
 	  BLOG_PAGE_URL=http://127.0.0.1:$$FRONTEND_PORT npm --prefix web run --silent dev
 
-test: test-deps test-crates test-page test-browser ## Run every test on real parts (installs Debian packages when root)
+test: test-deps test-crates test-interleavings test-page test-browser ## Run every test on real parts (installs Debian packages when root)
 
 test-deps: tools
 	@tools/install-test-deps
 
 test-crates: test-deps page
 	cargo test --locked --workspace
+
+# Everything is compiled anew for it, so it has a folder of its own.
+test-interleavings: ## What must hold however tasks take turns, tried out by shuttle (about a minute)
+	RUSTFLAGS="$$RUSTFLAGS --cfg shuttle" SHUTTLE_SILENCE_WARNINGS=1 CARGO_TARGET_DIR=$(SHUTTLE_TARGET) \
+	  cargo test --locked -p larder --lib interleavings
 
 test-page: web/node_modules/.installed
 	npm --prefix web run --silent test
@@ -49,6 +55,7 @@ check: tools web/node_modules/.installed page ## All that a change must pass: fo
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --exclude larder-blog
 	cargo test --locked -p larder-blog --bins
+	@$(MAKE) --no-print-directory test-interleavings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	@tools/deny
 	npm --prefix web run --silent check

@@ -1,9 +1,6 @@
 //! Entry: a stored value, and what a fetch says about the value it brings.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 use larder_policy::{
     freshness::{Freshness, Lifetime},
@@ -12,6 +9,7 @@ use larder_policy::{
 
 use crate::{
     clock::Moment,
+    sync::atomic::{AtomicU64, Ordering},
     tag::{Fence, TagId},
 };
 

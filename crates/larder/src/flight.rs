@@ -12,15 +12,17 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
-use tokio::sync::watch;
-
-use crate::tag::Fence;
+use crate::{
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+        watch,
+    },
+    tag::Fence,
+};
 
 /// Fetches under way, by key. `L` is what a flight brings to those who wait for it.
 pub(crate) struct Flights<L> {

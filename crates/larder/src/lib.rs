@@ -93,10 +93,13 @@ mod clock;
 mod entry;
 mod error;
 mod flight;
+#[cfg(all(test, shuttle))]
+mod interleavings;
 mod key;
 mod refresh;
 mod stats;
 mod sweeper;
+mod sync;
 mod tag;
 mod tier;
 mod weigh;

@@ -8,11 +8,13 @@ use std::{
     collections::HashSet,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::sync::{self, Mutex, MutexGuard};
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -68,9 +70,9 @@ impl Tasks {
     /// Outside a tokio runtime.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
-        self.tracker.spawn(async move {
+        sync::spawn(self.tracker.track_future(async move {
             stop.run_until_cancelled(task).await;
-        });
+        }));
     }
 
     /// Ends every task at its next await.

@@ -5,18 +5,17 @@
 //! a later one. A purge therefore costs the same whether a tag is on one entry or on a million, and
 //! reaches entries whose fetch is still under way.
 
-use std::{
-    collections::HashMap,
-    hash::BuildHasher,
-    sync::{
-        PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashMap, hash::BuildHasher, sync::PoisonError};
 
 use foldhash::quality::RandomState;
 
-use crate::clock::Moment;
+use crate::{
+    clock::Moment,
+    sync::{
+        RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// A tag as the cache keeps it: 64 bits of a keyed hash. Two tags that share all of them are purged
 /// together, which costs a fetch and never serves what was purged.

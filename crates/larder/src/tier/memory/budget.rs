@@ -1,7 +1,7 @@
 //! Budget: what all shards together may hold. Room is reserved before anything is stored, and given
 //! back after what held it is gone, so the sum never exceeds the bound, not for a moment.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug)]
 pub(super) struct Budget {

@@ -31,12 +31,16 @@ mod shard;
 
 use std::{
     hash::BuildHasher,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError},
 };
 
 use foldhash::fast::RandomState;
 
-use crate::{clock::Moment, entry::Entry};
+use crate::{
+    clock::Moment,
+    entry::Entry,
+    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 use budget::Budget;
 use name::Name;
 use shard::{Shard, Slot};

@@ -1,0 +1,26 @@
+//! Interleavings: what must hold however tasks take turns, tried out by shuttle.
+//!
+//! ```text
+//! make test-interleavings
+//! ```
+//!
+//! The parts are the real ones. Shuttle lets one task run at a time and picks the next at each lock,
+//! atomic, send and await of [`sync`](crate::sync): here at random, and with few but well-placed
+//! switches (PCT). It stops at a panic, and where nobody can go on any more: a wake-up was lost. Weaker
+//! orderings than it runs everything with (sequentially consistent) are not tried out.
+
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+mod caches;
+mod flights;
+mod tags;
+
+/// How often a scenario runs under either scheduler. One that comes in many variants shares them.
+const RUNS: usize = 600;
+/// Where PCT switches, this many are well placed.
+const SWITCHES: usize = 3;
+
+fn in_many_orders(runs: usize, scenario: impl Fn() + Send + Sync + Copy + 'static) {
+    shuttle::check_random(scenario, runs);
+    shuttle::check_pct(scenario, runs, SWITCHES);
+}

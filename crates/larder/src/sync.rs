@@ -1,0 +1,88 @@
+//! Sync: where locks, atomics, channels and tasks come from, so that tests can try how they interleave.
+//!
+//! Under `--cfg shuttle` (see `interleavings/`) each of them is a point at which shuttle's scheduler
+//! may let another task go on; otherwise these are the standard library's and tokio's own.
+
+#[cfg(not(shuttle))]
+pub(crate) use {
+    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    tokio::{spawn, sync::watch},
+};
+
+#[cfg(shuttle)]
+pub(crate) use {
+    shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    tried_out::{spawn, watch},
+};
+
+#[cfg(shuttle)]
+mod tried_out {
+    use std::{
+        future::{Future, poll_fn},
+        panic::{AssertUnwindSafe, catch_unwind},
+        task::Poll,
+    };
+
+    /// As on tokio, a task that panics ends alone.
+    pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+        let mut task = Box::pin(task);
+        shuttle::future::spawn(poll_fn(move |context| {
+            catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(context)))
+                .unwrap_or(Poll::Ready(()))
+        }));
+    }
+
+    /// Tokio's own channel. What it does inside counts as one step: tokio proves that part itself.
+    pub(crate) mod watch {
+        use shuttle::sync::atomic::{AtomicBool, Ordering};
+        use tokio::sync::watch;
+        pub(crate) use tokio::sync::watch::Ref;
+
+        pub(crate) struct Sender<T>(watch::Sender<T>);
+
+        pub(crate) struct Receiver<T>(watch::Receiver<T>);
+
+        pub(crate) fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
+            let (sender, receiver) = watch::channel(first);
+            (Sender(sender), Receiver(receiver))
+        }
+
+        impl<T> Sender<T> {
+            pub(crate) fn send_replace(&self, value: T) -> T {
+                others_may_run();
+                self.0.send_replace(value)
+            }
+
+            pub(crate) fn borrow(&self) -> Ref<'_, T> {
+                self.0.borrow()
+            }
+        }
+
+        impl<T> Drop for Sender<T> {
+            fn drop(&mut self) {
+                others_may_run();
+            }
+        }
+
+        impl<T> Receiver<T> {
+            pub(crate) async fn wait_for(
+                &mut self,
+                is_awaited: impl FnMut(&T) -> bool,
+            ) -> Result<Ref<'_, T>, watch::error::RecvError> {
+                others_may_run();
+                self.0.wait_for(is_awaited).await
+            }
+        }
+
+        impl<T> Clone for Receiver<T> {
+            fn clone(&self) -> Self {
+                Receiver(self.0.clone())
+            }
+        }
+
+        /// Any access to an atomic is such a point.
+        fn others_may_run() {
+            AtomicBool::new(false).load(Ordering::SeqCst);
+        }
+    }
+}
