@@ -20,6 +20,7 @@ use self::{
 };
 use crate::{
     answer::{Answer, EntryView, Failure, Storage},
+    backoff::Backoffs,
     builder::{Builder, Weigher},
     clock::Clock,
     entry::Fetched,
@@ -34,6 +35,8 @@ use crate::{
     weigh::Weigh,
 };
 
+/// Keys whose refreshes are held back after a failure.
+const MAX_BACKOFFS: usize = 1024;
 /// Refreshes that wait for their turn.
 const MAX_WAITING_REFRESHES: usize = 1024;
 /// Keys that are fetched, or wait for it, for each fetch that may run; but at least so many.
@@ -76,6 +79,7 @@ struct Shared<V> {
     weigher: Weigher<V>,
     memory: MemoryTier<V>,
     negatives: Negatives,
+    backoffs: Backoffs,
     tags: TagTable,
     flights: Arc<Flights<Brought<V>>>,
     fetches: Semaphore,
@@ -116,6 +120,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                 eviction: builder.eviction,
             }),
             negatives,
+            backoffs: Backoffs::new(MAX_BACKOFFS),
             tags: TagTable::new(builder.max_tags),
             flights: Flights::new(
                 builder.max_concurrent_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS),
@@ -200,6 +205,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into().into_shared();
         shared.flights.revoke(&key);
         shared.negatives.forget(&key);
+        shared.backoffs.forget(&key);
         let fetched = shared.dated(&key, fetched, Duration::ZERO, shared.tags.fence());
         if let Storage::Not(_) = shared.store(&key, &fetched, || false) {
             shared.memory.remove(&key);
@@ -214,6 +220,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         shared.flights.revoke(key.as_str());
         shared.negatives.forget(key.as_str());
+        shared.backoffs.forget(key.as_str());
         let was_there = shared.memory.remove(key.as_str());
         shared.purged(|| format!("key {}", key.as_str()), false);
         was_there
@@ -226,6 +233,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         shared.flights.revoke(key.as_str());
         shared.negatives.forget(key.as_str());
+        shared.backoffs.forget(key.as_str());
         let now = shared.clock.now();
         let was_there = shared.memory.update(key.as_str(), |entry| entry.mark_stale(now));
         shared.purged(|| format!("key {}", key.as_str()), true);
@@ -238,6 +246,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         shared.flights.revoke_where(|_| true);
         shared.negatives.forget_all();
+        shared.backoffs.forget_all();
         let count = shared.memory.clear();
         shared.purged(|| "everything".to_owned(), false);
         count
@@ -249,6 +258,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         shared.tags.mark_everything_stale(shared.clock.now());
         shared.negatives.forget_all();
+        shared.backoffs.forget_all();
         shared.flights.revoke_where(|_| true);
         shared.purged(|| "everything".to_owned(), true);
     }
@@ -279,6 +289,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         shared.flights.revoke_where(|key| key.starts_with(prefix));
         shared.negatives.forget_where(|key| key.starts_with(prefix));
+        // Which keys those are is not known: at worst some other refresh is tried again too soon.
+        shared.backoffs.forget_all();
         let count = shared.memory.remove_where(|key| key.starts_with(prefix));
         shared.purged(|| format!("prefix {prefix}"), false);
         count
@@ -289,6 +301,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         shared.flights.revoke_where(|key| key.starts_with(prefix));
         shared.negatives.forget_where(|key| key.starts_with(prefix));
+        shared.backoffs.forget_all();
         let now = shared.clock.now();
         let is_named = |key: &str| key.starts_with(prefix);
         let count = shared.memory.update_where(is_named, |entry| entry.mark_stale(now));

@@ -87,6 +87,7 @@
 //! - Key spaces without end (search texts, every query parameter there is): nothing is asked twice.
 
 mod answer;
+mod backoff;
 mod builder;
 mod cache;
 mod clock;

@@ -40,6 +40,10 @@ pub struct Stats {
     pub refreshes: u64,
     /// Refreshes given up because too many were waiting.
     pub refreshes_dropped: u64,
+    /// Stale or aging hits that started no refresh because the last one failed just now.
+    pub refreshes_held_back: u64,
+    /// Failures of refreshes forgotten because too many keys had one: theirs are tried again sooner.
+    pub backoffs_forgotten: u64,
     /// Entries pushed out to make room.
     pub evictions: u64,
     /// Entries removed because their time was over.
@@ -190,6 +194,8 @@ pub(crate) struct Counters {
     pub(crate) collapsed: Counter,
     pub(crate) refreshes: Counter,
     pub(crate) refreshes_dropped: Counter,
+    pub(crate) refreshes_held_back: Counter,
+    pub(crate) backoffs_forgotten: Counter,
     pub(crate) evictions: Counter,
     pub(crate) expired: Counter,
     pub(crate) too_large: Counter,
@@ -215,6 +221,8 @@ impl Counters {
             collapsed: Counter::default(),
             refreshes: Counter::default(),
             refreshes_dropped: Counter::default(),
+            refreshes_held_back: Counter::default(),
+            backoffs_forgotten: Counter::default(),
             evictions: Counter::default(),
             expired: Counter::default(),
             too_large: Counter::default(),
@@ -281,6 +289,8 @@ impl Counters {
             collapsed: self.collapsed.get(),
             refreshes: self.refreshes.get(),
             refreshes_dropped: self.refreshes_dropped.get(),
+            refreshes_held_back: self.refreshes_held_back.get(),
+            backoffs_forgotten: self.backoffs_forgotten.get(),
             evictions: self.evictions.get(),
             expired: self.expired.get(),
             too_large: self.too_large.get(),

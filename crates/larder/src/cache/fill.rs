@@ -166,7 +166,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
         let mine = leader.follower();
         let (shared, within) = (Arc::clone(self), fetching());
-        self.tasks.spawn(async move { shared.lead(leader, fetch, within).await });
+        // Its reader is told how it went, and holds nothing back.
+        self.tasks.spawn(async move { _ = shared.lead(leader, fetch, within).await });
         match self.wait(key, mine).await {
             Waited::Landed(landing) => {
                 let shared = self.share(landing, asked, Whose::Own, reason);
@@ -210,6 +211,10 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         {
             return;
         }
+        if self.is_held_back(key.as_str()) {
+            self.counters.refreshes_held_back.increment();
+            return;
+        }
         let key = key.into_shared();
         let asked = self.refreshes.ask(&key, worth, || {
             let (shared, key) = (Arc::clone(self), Arc::clone(&key));
@@ -224,7 +229,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     return;
                 }
                 shared.counters.refreshes.increment();
-                shared.lead(leader, fetch, within).await;
+                let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
+                attempt.failed = !shared.lead(leader, fetch, within).await;
             })
         });
         if asked == Asked::OneDropped {
@@ -232,8 +238,21 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
     }
 
-    /// The leader's part: fetch, store, land.
-    async fn lead<T, E, F, Fut>(&self, leader: Leader<Brought<V>>, fetch: F, within: Vec<CacheId>)
+    /// Whether the last refresh of `key` failed just now, and its entry was not purged since.
+    fn is_held_back(&self, key: &str) -> bool {
+        self.backoffs.holds_back(key, self.clock.now(), |fence| {
+            let standing = self.memory.peek(key, |entry| self.tags.standing(entry.tags(), fence));
+            standing.is_some_and(|standing| standing != Standing::Untouched)
+        })
+    }
+
+    /// The leader's part: fetch, store, land. True if it brought a value.
+    async fn lead<T, E, F, Fut>(
+        &self,
+        leader: Leader<Brought<V>>,
+        fetch: F,
+        within: Vec<CacheId>,
+    ) -> bool
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
@@ -254,6 +273,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     Storage::Not(reason) => Some(reason),
                     Storage::FreshFor(_) | Storage::StaleFor(_) => None,
                 };
+                self.backoffs.forget(&key);
                 let took = fetched.facts.cost;
                 self.counters.tell(|| Event::Fetched { key: Arc::clone(&key), took, not_stored });
                 Brought::Value(Arc::new(Delivery::of(fetched, storage)))
@@ -272,7 +292,9 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 Brought::TookTooLong(limit)
             }
         };
+        let is_value = matches!(brought, Brought::Value(_));
         leader.land(brought);
+        is_value
     }
 
     /// Waits for a turn, and fetches. What the fetch cost in time comes with its result.
@@ -368,6 +390,25 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     pub(super) fn stale_served(&self, key: &str, answer: &Answer<V>) {
         self.counters.stale_served(answer.cost);
         self.counters.tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
+    }
+}
+
+/// A refresh under way. If it fails or panics, the next one of its key is held back; one that is
+/// dropped, with its runtime perhaps, says nothing about the origin.
+struct Attempt<'a, V> {
+    shared: &'a Shared<V>,
+    key: &'a str,
+    failed: bool,
+}
+
+impl<V> Drop for Attempt<'_, V> {
+    fn drop(&mut self) {
+        let Shared { backoffs, clock, tags, counters, .. } = self.shared;
+        if (self.failed || std::thread::panicking())
+            && backoffs.failed(self.key, clock.now(), tags.fence())
+        {
+            counters.backoffs_forgotten.increment();
+        }
     }
 }
 

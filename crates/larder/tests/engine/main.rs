@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod backoff;
 mod ends;
 mod events;
 mod flight;
