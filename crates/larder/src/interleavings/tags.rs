@@ -70,5 +70,6 @@ fn a_purge_that_is_forgotten_for_want_of_room_still_counts() {
         for tag in ["a", "b", "c", "d"] {
             assert_eq!(table.standing(&[table.id(tag)], 0), Standing::Purged, "{tag}");
         }
+        assert_eq!(table.fence(), 4, "each purge has a number of its own");
     });
 }
