@@ -123,36 +123,6 @@ async fn a_fetch_whose_readers_have_all_left_still_fills_the_cache() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reader_can_leave_at_every_await_and_the_next_one_is_served() {
-    // The reader is polled so many times and then dropped; what can happen in between happens.
-    for polls in 0..4 {
-        for shape in shapes() {
-            let (cache, origin) = (shape.builder.build(), Origin::new());
-            let mut reader = {
-                let (cache, origin) = (cache.clone(), origin.clone());
-                Box::pin(async move { cache.answer("key", move || origin.call()).await })
-            };
-            for poll in 0..polls {
-                let _ = futures_util::poll!(reader.as_mut());
-                settle().await;
-                if poll == 1 {
-                    origin.answer("first");
-                    settle().await;
-                }
-            }
-            drop(reader);
-            let next = origin.ask(&cache, "key");
-            settle().await;
-            if !next.is_finished() {
-                origin.answer("next");
-            }
-            assert!(next.await.unwrap().is_ok(), "{}, {polls} polls", shape.name);
-            assert_eq!(origin.most_at_once(), 1, "{}, {polls} polls", shape.name);
-        }
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_panicking_fetch_wakes_its_readers_with_an_error_and_poisons_nothing() {
     for shape in shapes() {
         let (cache, origin) = (shape.builder.build(), Origin::new());

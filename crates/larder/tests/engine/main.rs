@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
 mod backoff;
+mod cancellation;
 mod ends;
 mod events;
 mod flight;
