@@ -61,7 +61,7 @@ impl<L> Flights<L> {
     pub(crate) fn join(self: &Arc<Self>, key: &Arc<str>, fence: impl FnOnce() -> Fence) -> Join<L> {
         let mut under_way = self.lock();
         if let Some(flight) = under_way.get(key) {
-            return Join::Follow(Follower { landing: flight.landing.clone() });
+            return Join::Follow(Follower { flight: Arc::clone(flight) });
         }
         if under_way.len() >= self.max {
             return Join::TooMany;
@@ -95,6 +95,13 @@ impl<L> Flights<L> {
             }
             !is_named
         });
+    }
+
+    /// A follower of `key`'s flight no longer believes that it lands: the next to ask starts a new one,
+    /// and the old one may no longer store. A younger flight that has the key by now is left alone.
+    pub(crate) fn give_up(&self, key: &str, follower: &Follower<L>) {
+        follower.flight.revoked.store(true, Ordering::Release);
+        self.close(key, &follower.flight);
     }
 
     fn close(&self, key: &str, flight: &Arc<Flight<L>>) {
@@ -138,7 +145,7 @@ impl<L> Leader<L> {
 
     /// Somebody who waits for this flight to land.
     pub(crate) fn follower(&self) -> Follower<L> {
-        Follower { landing: self.flight.landing.clone() }
+        Follower { flight: Arc::clone(&self.flight) }
     }
 
     /// Ends the flight. Whoever asks from now on looks in the tiers first, so store before landing.
@@ -160,12 +167,13 @@ impl<L> Drop for Leader<L> {
 
 /// A reader that waits for a fetch. Dropping it leaves the flight alone.
 pub(crate) struct Follower<L> {
-    landing: watch::Receiver<Option<Landing<L>>>,
+    flight: Arc<Flight<L>>,
 }
 
 impl<L: Clone> Follower<L> {
     /// Waits for the landing. `None`: the leader gave up, so join again (and perhaps lead).
-    pub(crate) async fn landing(mut self) -> Option<Landing<L>> {
-        self.landing.wait_for(Option::is_some).await.ok()?.clone()
+    pub(crate) async fn landing(&self) -> Option<Landing<L>> {
+        let mut landing = self.flight.landing.clone();
+        landing.wait_for(Option::is_some).await.ok()?.clone()
     }
 }

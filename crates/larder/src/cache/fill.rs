@@ -186,7 +186,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             Some(limit) => match timeout(limit + READERS_SLACK, follower.landing()).await {
                 Ok(landing) => landing,
                 Err(_) => {
-                    self.flights.revoke(key);
+                    self.flights.give_up(key, &follower);
                     return Waited::TookTooLong(limit);
                 }
             },

@@ -93,6 +93,31 @@ fn a_fetch_on_a_runtime_that_nobody_drives_is_given_up_by_its_readers() {
     drop(stalled);
 }
 
+#[test]
+fn readers_who_give_a_fetch_up_leave_a_younger_one_alone() {
+    let stalled = runtime();
+    let cache = Cache::<String>::builder().hard_timeout(secs(10)).build();
+    let asked = async {
+        let never = || async { std::future::pending::<String>().await };
+        tokio::time::timeout(Duration::from_millis(1), cache.get_or_fetch("key", never)).await
+    };
+    stalled.block_on(asked).unwrap_err();
+    let paused = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    paused.block_on(async {
+        let origin = Origin::new();
+        let gives_up = origin.ask(&cache, "key");
+        tokio::time::sleep(secs(5)).await;
+        assert_eq!(origin.calls(), 0, "it waits for the fetch that nobody drives");
+        cache.remove("key");
+        let younger = origin.ask(&cache, "key");
+        assert!(matches!(gives_up.await.unwrap(), Err(FetchError::Timeout { .. })));
+        origin.answer("value");
+        assert_eq!(younger.await.unwrap().unwrap().value, "value");
+        assert_eq!(cache.get("key").as_deref(), Some("value"), "it was stored");
+    });
+    drop(stalled);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_fetch_may_need_another_of_the_same_cache_however_few_may_run() {
     for shape in shapes() {
