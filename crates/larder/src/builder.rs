@@ -110,7 +110,8 @@ impl<V> Builder<V> {
     }
 
     /// For so long after its TTL an entry is still served at once, while a fetch behind the reader's
-    /// back replaces it (RFC 5861 §3).
+    /// back replaces it (RFC 5861 §3). After one that failed, the next is held back for a second, then
+    /// two, up to thirty; a purge or an insert ends that.
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.lifetime = self.lifetime.stale_while_revalidate(window);
         self

@@ -47,7 +47,8 @@
 //! On a **hit**: the key is hashed, one shard's read lock is taken, the entry is found and marked as
 //! used, its age is compared with its lifetime and the number of the last purge with its own, and the
 //! value is cloned. Nothing is moved, nothing is allocated, nobody is waited for. A *stale* hit starts
-//! a refresh besides, as does one of an entry that is aging ([`Builder::refresh_ahead`]).
+//! a refresh besides, as does one of an entry that is aging ([`Builder::refresh_ahead`]), unless the
+//! last one of its key failed just now.
 //!
 //! On a **miss** ([`Cache::answer`] and its kin):
 //!
