@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use self::{
     fill::{AtHand, Brought},
-    look::Lookup,
+    look::{Found, Lookup},
     negative::Negatives,
 };
 use crate::{
@@ -152,12 +152,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// The fresh value under `key`, if there is one. Needs no runtime; starts nothing.
     pub fn get<'k>(&self, key: impl Into<CacheKey<'k>>) -> Option<V> {
         let key = key.into();
-        if let Some(value) = self.shared.plain_hit(key.as_str()) {
-            return Some(value);
-        }
-        match self.shared.look_up(key.as_str()) {
-            Lookup::Fresh { answer, .. } => Some(answer.value),
-            Lookup::Usable(_) | Lookup::LastResort(_) | Lookup::Miss(_) => {
+        match self.shared.find(key.as_str()) {
+            Found::Plain(value) => Some(value),
+            Found::Other(Lookup::Fresh { answer, .. }) => Some(answer.value),
+            Found::Other(_) => {
                 self.shared.counters.misses.increment();
                 None
             }
@@ -326,11 +324,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = T> + Send,
     {
         let key = key.into();
-        if let Some(value) = self.shared.plain_hit(key.as_str()) {
-            return value;
-        }
+        let lookup = match self.shared.find(key.as_str()) {
+            Found::Plain(value) => return value,
+            Found::Other(lookup) => lookup,
+        };
         let fetch = || async { Ok::<T, Infallible>(fetch().await) };
-        match self.answer(key, fetch).await {
+        match self.go_on(key, lookup, fetch).await {
             Ok(answer) => answer.value,
             Err(Failure { error: FetchError::Failed(never), .. }) => match *never {},
             Err(Failure { error, .. }) => panic!("no value could be had: {error}"),
@@ -359,15 +358,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let key = key.into();
-        if let Some(value) = self.shared.plain_hit(key.as_str()) {
-            return Ok(value);
-        }
-        let answer = self.answer(key, fetch).await;
+        let lookup = match self.shared.find(key.as_str()) {
+            Found::Plain(value) => return Ok(value),
+            Found::Other(lookup) => lookup,
+        };
+        let answer = self.go_on(key, lookup, fetch).await;
         answer.map(|answer| answer.value).map_err(|failure| failure.error)
     }
 
-    /// As [`try_get_or_fetch`](Cache::try_get_or_fetch), and tells how the value came about. This is
-    /// the one function that holds the order of steps; the others cut short a plain hit.
+    /// As [`try_get_or_fetch`](Cache::try_get_or_fetch), and tells how the value came about.
     ///
     /// # Errors
     ///
@@ -387,9 +386,26 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let shared = &self.shared;
         let key = key.into();
-        match shared.look_up(key.as_str()) {
+        let lookup = self.shared.look_up(key.as_str());
+        self.go_on(key, lookup, fetch).await
+    }
+
+    /// The one function that holds the order of steps after the look-up.
+    async fn go_on<T, E, F, Fut>(
+        &self,
+        key: CacheKey<'_>,
+        lookup: Lookup<V>,
+        fetch: F,
+    ) -> Result<Answer<V>, Failure<E>>
+    where
+        T: Into<Fetched<V>> + Send,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        let shared = &self.shared;
+        match lookup {
             Lookup::Fresh { answer, is_aging: false } => Ok(answer),
             Lookup::Fresh { answer, is_aging: true } => {
                 shared.refresh(key, answer.cost, fetch);

@@ -96,6 +96,7 @@ impl Clock {
     }
 
     /// What time it is.
+    #[inline]
     pub fn now(&self) -> Moment {
         Moment(match &self.0 {
             Source::System { origin } => machine::coarse().saturating_sub(*origin),

@@ -11,6 +11,7 @@ use crate::{
     clock::Moment,
     sync::atomic::{AtomicU64, Ordering},
     tag::{Fence, TagId},
+    weigh::ALLOCATION_BYTES,
 };
 
 /// A stored value with what is needed to judge it. It lies in the tier's table as it is, so its
@@ -105,6 +106,11 @@ impl<V> Entry<V> {
         now < self.fresh_until
     }
 
+    /// Whether it has lived this fraction of its TTL.
+    pub(crate) fn has_lived(&self, fraction: f64, now: Moment) -> bool {
+        now.since(self.fetched()) >= self.ttl.get().mul_f64(fraction)
+    }
+
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {
         self.lifetime().at(self.age(now))
     }
@@ -133,6 +139,10 @@ impl<V> Entry<V> {
         Duration::from_micros(self.cost_micros.into())
     }
 
+    pub(crate) fn cost_micros(&self) -> u64 {
+        self.cost_micros.into()
+    }
+
     pub(crate) fn tags(&self) -> &[TagId] {
         self.tags.as_ref().map_or(&[], |tags| tags)
     }
@@ -148,7 +158,9 @@ impl<V> Entry<V> {
 
     /// What it owns on the heap beside what its value owns.
     pub(crate) fn own_heap_bytes(&self) -> usize {
-        self.tags.as_ref().map_or(0, |tags| size_of_val(tags) + size_of_val(&**tags))
+        let two_boxes =
+            |tags: &[TagId]| size_of::<Box<[TagId]>>() + size_of_val(tags) + 2 * ALLOCATION_BYTES;
+        self.tags.as_ref().map_or(0, |tags| two_boxes(tags))
     }
 }
 

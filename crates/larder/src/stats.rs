@@ -4,9 +4,9 @@ use std::{
     cell::Cell,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hdrhistogram::Histogram;
@@ -143,9 +143,8 @@ impl Events {
 }
 
 const EVENTS: usize = 1024;
-const STRIPES: usize = 16;
-/// One hit in so many is timed.
-const SAMPLE: u32 = 1024;
+/// One hit in so many of a thread is timed.
+const SAMPLE: u64 = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -175,18 +174,81 @@ struct Stripe {
     saved_micros: Counter,
 }
 
+/// The stripes that have one thread each as their writer; all other threads share one more.
+const SEATS: usize = 64;
+/// Not a seat: the stripe of those who have none.
+const STANDING: usize = SEATS;
+/// Not a stripe: the thread has not asked for a seat yet.
+const UNASKED: usize = usize::MAX;
+
 thread_local! {
-    /// Which stripe this thread writes, and how many hits until its next sample.
-    static STRIPE: (usize, Cell<u32>) = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        (NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES, Cell::new(0))
-    };
+    /// Which stripe this thread writes, in every cache.
+    static SEAT: Cell<usize> = const { Cell::new(UNASKED) };
+    static TICKET: Ticket = Ticket::take();
+}
+
+/// The right of one thread to be the only writer of its stripes. Whoever has it next sees all that
+/// was written before.
+struct Ticket(usize);
+
+static TAKEN_SEATS: AtomicU64 = AtomicU64::new(0);
+
+impl Ticket {
+    fn take() -> Ticket {
+        let first_free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
+        let taken = TAKEN_SEATS.fetch_update(Ordering::Acquire, Ordering::Relaxed, first_free);
+        Ticket(taken.map_or(STANDING, |taken| taken.trailing_ones() as usize))
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // What this thread still counts while it ends, it counts among the others.
+        SEAT.set(STANDING);
+        if self.0 != STANDING {
+            TAKEN_SEATS.fetch_and(!(1 << self.0), Ordering::Release);
+        }
+    }
+}
+
+/// One look-up's access to the counters its thread writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Tally<'a> {
+    stripe: &'a Stripe,
+    is_alone: bool,
+}
+
+impl Tally<'_> {
+    /// Whether the next hit is one of those to be timed.
+    pub(crate) fn is_sample(self) -> bool {
+        self.stripe.hits.get().is_multiple_of(SAMPLE)
+    }
+
+    pub(crate) fn hit(self, cost_micros: u64) {
+        self.add(&self.stripe.hits, 1);
+        self.add(&self.stripe.saved_micros, cost_micros);
+    }
+
+    pub(crate) fn stale_served(self, cost_micros: u64) {
+        self.add(&self.stripe.stale_served, 1);
+        self.add(&self.stripe.saved_micros, cost_micros);
+    }
+
+    /// Where no other thread writes, adding needs no locked instruction, which costs more than all
+    /// the rest of the counting.
+    fn add(self, counter: &Counter, count: u64) {
+        if self.is_alone {
+            counter.0.store(counter.get().wrapping_add(count), Ordering::Relaxed);
+        } else {
+            counter.add(count);
+        }
+    }
 }
 
 /// The counters behind [`Stats`] that no other part already keeps.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    stripes: [Stripe; STRIPES],
+    stripes: Box<[Stripe]>,
     pub(crate) misses: Counter,
     pub(crate) negative_hits: Counter,
     pub(crate) loads: Counter,
@@ -213,7 +275,7 @@ impl Counters {
             Mutex::new(Histogram::new_with_bounds(1, max, 2).expect("these bounds are allowed"))
         };
         Counters {
-            stripes: Default::default(),
+            stripes: (0..=SEATS).map(|_| Stripe::default()).collect(),
             misses: Counter::default(),
             negative_hits: Counter::default(),
             loads: Counter::default(),
@@ -233,29 +295,20 @@ impl Counters {
         }
     }
 
-    pub(crate) fn hit(&self, cost: Duration) {
-        let stripe = self.stripe();
-        stripe.hits.increment();
-        stripe.saved_micros.add(micros(cost));
+    /// What this thread counts its hits with.
+    #[inline]
+    pub(crate) fn tally(&self) -> Tally<'_> {
+        let mut seat = SEAT.get();
+        if seat == UNASKED {
+            seat = sit_down();
+        }
+        Tally { stripe: &self.stripes[seat], is_alone: seat != STANDING }
     }
 
-    pub(crate) fn stale_served(&self, cost: Duration) {
-        let stripe = self.stripe();
-        stripe.stale_served.increment();
-        stripe.saved_micros.add(micros(cost));
-    }
-
-    /// Whether this hit is one of those to be timed.
-    pub(crate) fn is_sample(&self) -> bool {
-        STRIPE.with(|(_, left)| {
-            let now = left.get();
-            left.set(if now == 0 { SAMPLE - 1 } else { now - 1 });
-            now == 0
-        })
-    }
-
-    pub(crate) fn hit_took(&self, took: Duration) {
-        record(&self.hit_times, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    #[cold]
+    pub(crate) fn hit_took(&self, began: Instant) {
+        let nanos = began.elapsed().as_nanos();
+        record(&self.hit_times, u64::try_from(nanos).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn fetch_took(&self, took: Duration) {
@@ -301,10 +354,14 @@ impl Counters {
             ..Stats::default()
         }
     }
+}
 
-    fn stripe(&self) -> &Stripe {
-        &self.stripes[STRIPE.with(|(stripe, _)| *stripe)]
-    }
+#[cold]
+fn sit_down() -> usize {
+    // A thread that is ending gets no seat any more: nobody would give it back.
+    let seat = TICKET.try_with(|ticket| ticket.0).unwrap_or(STANDING);
+    SEAT.set(seat);
+    seat
 }
 
 fn record(histogram: &Mutex<Histogram<u64>>, value: u64) {
@@ -321,6 +378,53 @@ fn times(histogram: &Mutex<Histogram<u64>>, unit: fn(u64) -> Duration) -> Times 
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// One test at a time takes the seats there are.
+    static SEATED: Mutex<()> = Mutex::new(());
+
+    #[test]
+    fn no_hit_is_lost_however_many_threads_come_and_go() {
+        const THREADS: u64 = 3 * SEATS as u64;
+        const HITS: u64 = 2000;
+        let _seated = SEATED.lock();
+        let counters = Counters::new();
+        // The first wave ends before the second begins, which sits on its seats; each is larger
+        // than there are seats.
+        for _ in 0..2 {
+            thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| (0..HITS).for_each(|_| counters.tally().hit(3)));
+                }
+            });
+        }
+        let stats = counters.snapshot();
+        assert_eq!(stats.hits, 2 * THREADS * HITS);
+        assert_eq!(stats.saved, Duration::from_micros(3 * stats.hits));
+    }
+
+    #[test]
+    fn a_seat_has_one_thread_at_a_time_and_is_given_back() {
+        let _seated = SEATED.lock();
+        let tickets: Vec<_> = (0..2 * SEATS).map(|_| Ticket::take()).collect();
+        let seats = tickets.iter().map(|ticket| ticket.0).filter(|&seat| seat != STANDING);
+        let mut seats: Vec<_> = seats.collect();
+        let all = seats.len();
+        assert!((1..=SEATS).contains(&all));
+        seats.sort_unstable();
+        seats.dedup();
+        assert_eq!(seats.len(), all);
+        drop(tickets);
+        for _ in 0..10 * SEATS {
+            assert_ne!(Ticket::take().0, STANDING);
+        }
+    }
 }

@@ -85,3 +85,5 @@ owns_nothing!(
 
 /// The two counters in front of every shared value.
 pub(crate) const ARC_HEADER_BYTES: usize = 2 * size_of::<usize>();
+/// What an allocator adds to each allocation, on average: its own header, and rounding up.
+pub(crate) const ALLOCATION_BYTES: usize = 12;

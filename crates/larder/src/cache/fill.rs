@@ -13,7 +13,7 @@ use crate::{
     flight::{Follower, Join, Landing, Leader},
     key::CacheKey,
     refresh::Asked,
-    stats::{Counters, Event},
+    stats::{Counters, Event, micros},
     tag::{Fence, Standing, TagId},
 };
 
@@ -388,7 +388,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     pub(super) fn stale_served(&self, key: &str, answer: &Answer<V>) {
-        self.counters.stale_served(answer.cost);
+        self.counters.tally().stale_served(micros(answer.cost));
         self.counters.tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
     }
 }

@@ -1,6 +1,6 @@
 //! Look: what is stored under a key, and what it is good for now.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use larder_policy::{freshness::Freshness, reason::Reason};
 
@@ -9,6 +9,7 @@ use crate::{
     answer::{Answer, AnswerSource, Storage},
     clock::Moment,
     entry::Entry,
+    stats::{Tally, micros},
     tag::Standing,
 };
 
@@ -26,39 +27,79 @@ pub(super) enum Lookup<V> {
     Miss(Reason),
 }
 
+/// What a reader finds who only wants the value.
+pub(super) enum Found<V> {
+    /// It is fresh, and nothing else is to be done: nearly every hit. Nothing is made up around the
+    /// value, for carrying an answer about takes a third of a hit's time.
+    Plain(V),
+    Other(Lookup<V>),
+}
+
 impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// The value, if it is fresh and nothing else is to be done, as with nearly every hit; counted
-    /// then. No answer is made up around it: carrying one about takes a third of a hit's time.
+    /// Looks and counts.
     #[inline]
-    pub(super) fn plain_hit(&self, key: &str) -> Option<V> {
-        let began = self.counters.is_sample().then(Instant::now);
+    pub(super) fn find(&self, key: &str) -> Found<V> {
+        let tally = self.counters.tally();
+        let began = tally.is_sample().then(Instant::now);
         let now = self.clock.now();
+        let mut other = None;
         let found = self.memory.read(key, |entry| {
-            let is_plain = entry.is_fresh(now)
-                && entry.fence() == self.tags.fence()
-                && self.refresh_ahead.is_none();
-            is_plain.then(|| (entry.value.clone(), entry.cost()))
+            if self.is_plain(entry, now) {
+                Some((entry.value.clone(), entry.cost_micros()))
+            } else {
+                other = Some(self.judge(entry, now));
+                None
+            }
         });
-        let (value, cost) = found.flatten()?;
-        self.count_hit(cost, began);
-        Some(value)
+        match found.flatten() {
+            Some((value, cost_micros)) => {
+                self.count_hit(tally, cost_micros, began);
+                Found::Plain(value)
+            }
+            None => Found::Other(self.counted(tally, other, began)),
+        }
     }
 
     /// Looks and counts.
     pub(super) fn look_up(&self, key: &str) -> Lookup<V> {
-        let began = self.counters.is_sample().then(Instant::now);
-        let lookup = self.look(key);
+        let tally = self.counters.tally();
+        let began = tally.is_sample().then(Instant::now);
+        let now = self.clock.now();
+        let found = self.memory.read(key, |entry| self.judge(entry, now));
+        self.counted(tally, found, began)
+    }
+
+    #[cold]
+    fn counted(
+        &self,
+        tally: Tally<'_>,
+        found: Option<Lookup<V>>,
+        began: Option<Instant>,
+    ) -> Lookup<V> {
+        let lookup = found.unwrap_or(Lookup::Miss(Reason::UriMiss));
         if let Lookup::Fresh { answer, .. } = &lookup {
-            self.count_hit(answer.cost, began);
+            self.count_hit(tally, micros(answer.cost), began);
         }
         lookup
     }
 
-    fn count_hit(&self, cost: Duration, began: Option<Instant>) {
-        self.counters.hit(cost);
+    #[inline]
+    fn count_hit(&self, tally: Tally<'_>, cost_micros: u64, began: Option<Instant>) {
+        tally.hit(cost_micros);
         if let Some(began) = began {
-            self.counters.hit_took(began.elapsed());
+            self.counters.hit_took(began);
         }
+    }
+
+    /// Whether `entry` is fresh, no purge came since it last looked, and nobody need refresh it.
+    #[inline]
+    fn is_plain(&self, entry: &Entry<V>, now: Moment) -> bool {
+        entry.is_fresh(now) && entry.fence() == self.tags.fence() && !self.is_aging(entry, now)
+    }
+
+    #[inline]
+    fn is_aging(&self, entry: &Entry<V>, now: Moment) -> bool {
+        self.refresh_ahead.is_some_and(|fraction| entry.has_lived(fraction, now))
     }
 
     pub(super) fn look(&self, key: &str) -> Lookup<V> {
@@ -67,15 +108,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         found.unwrap_or(Lookup::Miss(Reason::UriMiss))
     }
 
+    #[cold]
     fn judge(&self, entry: &Entry<V>, now: Moment) -> Lookup<V> {
         match self.freshness(entry, now) {
             None => Lookup::Miss(Reason::Purged),
             Some(Freshness::Fresh { left }) => {
                 let answer = entry_answer(entry, now, AnswerSource::Hit, Storage::FreshFor(left));
-                let is_aging = self.refresh_ahead.is_some_and(|fraction| {
-                    entry.age(now) >= entry.lifetime().ttl().mul_f64(fraction)
-                });
-                Lookup::Fresh { answer, is_aging }
+                Lookup::Fresh { answer, is_aging: self.is_aging(entry, now) }
             }
             Some(Freshness::StaleWhileRevalidate { stale }) => {
                 let source = AnswerSource::Stale(Reason::StaleWhileRevalidate);
