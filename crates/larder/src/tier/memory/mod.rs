@@ -25,9 +25,11 @@
 
 mod budget;
 mod ghost;
+mod index;
 mod name;
 mod queue;
 mod shard;
+mod slots;
 
 use std::{
     hash::BuildHasher,
@@ -40,6 +42,7 @@ use crate::{
     clock::Moment,
     entry::Entry,
     sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+    weigh::ALLOCATION_BYTES,
 };
 use budget::Budget;
 use name::Name;
@@ -80,12 +83,17 @@ impl Limits {
 }
 
 pub(crate) struct MemoryTier<V> {
-    shards: Box<[RwLock<Shard<V>>]>,
+    shards: Box<[Locked<V>]>,
     hasher: RandomState,
     budget: Budget,
     max_entry_bytes: usize,
     eviction: Eviction,
 }
+
+/// A shard behind its lock. What a hit reads of it shares the lock's cache line, and no other shard's
+/// lock is on that line.
+#[repr(align(64))]
+struct Locked<V>(RwLock<Shard<V>>);
 
 /// What became of an entry that was to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +115,7 @@ impl<V> MemoryTier<V> {
         // A power of two, so that a hash picks its shard with a mask.
         let shards: usize = 1 << shards.clamp(1, MAX_SHARDS).ilog2();
         MemoryTier {
-            shards: (0..shards).map(|_| RwLock::new(Shard::new(eviction))).collect(),
+            shards: (0..shards).map(|_| Locked(RwLock::new(Shard::new(eviction)))).collect(),
             hasher: RandomState::default(),
             budget: Budget::new(max_bytes, max_entries),
             // A slot tells its weight in 32 bits.
@@ -118,16 +126,27 @@ impl<V> MemoryTier<V> {
 
     /// Counts a hit and lets `look` at the entry, under the shard's lock: it takes out what it needs
     /// and does not wait for anything.
+    #[inline]
     pub(crate) fn read<R>(&self, key: &str, look: impl FnOnce(&Entry<V>) -> R) -> Option<R> {
         let place = self.place(key);
         if self.eviction == Eviction::Lru {
-            let mut shard = write(place.shard(self));
-            return shard.find_and_renew(place.hash, key).map(|slot| look(slot.entry()));
+            return self.read_and_renew(place, key, look);
         }
         let shard = read(place.shard(self));
         let slot = shard.find(place.hash, key)?;
         slot.mark();
         Some(look(slot.entry()))
+    }
+
+    #[cold]
+    fn read_and_renew<R>(
+        &self,
+        place: Place,
+        key: &str,
+        look: impl FnOnce(&Entry<V>) -> R,
+    ) -> Option<R> {
+        let mut shard = write(place.shard(self));
+        shard.find_and_renew(place.hash, key).map(|slot| look(slot.entry()))
     }
 
     /// The same, and counts nothing.
@@ -150,7 +169,8 @@ impl<V> MemoryTier<V> {
     ) -> Stored {
         let place = self.place(&key);
         let overhead = Slot::<V>::OVERHEAD_BYTES.saturating_add(Name::heap_bytes(&key));
-        let weight = overhead.saturating_add(heap_bytes);
+        let allocation = if heap_bytes > 0 { ALLOCATION_BYTES } else { 0 };
+        let weight = overhead.saturating_add(heap_bytes).saturating_add(allocation);
         let Some(evicted) = self.reserve(place, weight) else {
             let mut shard = write(place.shard(self));
             if fenced() {
@@ -216,7 +236,7 @@ impl<V> MemoryTier<V> {
     /// Removes what is of no use any more; returns how many entries that was. Where nothing can have
     /// expired, it looks at one number per shard.
     pub(crate) fn sweep(&self, now: Moment) -> usize {
-        let is_due = |shard: &&RwLock<Shard<V>>| read(shard).earliest_expiry() <= now;
+        let is_due = |shard: &&Locked<V>| read(shard).earliest_expiry() <= now;
         let due = self.shards.iter().filter(is_due);
         due.map(|shard| self.extract_from(shard, &mut |slot| slot.entry().expires() <= now)).sum()
     }
@@ -256,6 +276,7 @@ impl<V> MemoryTier<V> {
         (self.hasher.hash_one((key, now)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    #[inline]
     fn place(&self, key: &str) -> Place {
         let hash = self.hasher.hash_one(key);
         // The table uses the lower half.
@@ -286,7 +307,7 @@ impl<V> MemoryTier<V> {
     }
 
     /// Evicts one entry; returns how many that was.
-    fn evict(&self, shard: &RwLock<Shard<V>>, newcomer: usize) -> usize {
+    fn evict(&self, shard: &Locked<V>, newcomer: usize) -> usize {
         let victim = write(shard).evict(newcomer);
         self.bury(victim)
     }
@@ -297,7 +318,7 @@ impl<V> MemoryTier<V> {
 
     fn extract_from(
         &self,
-        shard: &RwLock<Shard<V>>,
+        shard: &Locked<V>,
         is_doomed: &mut impl FnMut(&mut Slot<V>) -> bool,
     ) -> usize {
         let mut held = write(shard);
@@ -340,19 +361,19 @@ struct Place {
 }
 
 impl Place {
-    fn shard<V>(self, tier: &MemoryTier<V>) -> &RwLock<Shard<V>> {
+    fn shard<V>(self, tier: &MemoryTier<V>) -> &Locked<V> {
         &tier.shards[self.shard]
     }
 }
 
 // What runs under these locks leaves a shard consistent at every point where the caller's code can
 // panic, so a poisoned one is as good as any.
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
+fn read<V>(shard: &Locked<V>) -> RwLockReadGuard<'_, Shard<V>> {
+    shard.0.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
+fn write<V>(shard: &Locked<V>) -> RwLockWriteGuard<'_, Shard<V>> {
+    shard.0.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

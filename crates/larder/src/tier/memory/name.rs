@@ -3,6 +3,8 @@
 //! Comparing keys is where a look-up waits for memory: a short key lies in the slot itself, on the
 //! line that the look-up needs anyway, and needs no allocation of its own.
 
+use crate::weigh::ALLOCATION_BYTES;
+
 const SHORT: usize = 38;
 
 pub(super) enum Name {
@@ -42,9 +44,9 @@ impl Name {
         }
     }
 
-    /// Bytes that a key of this length owns outside its slot.
+    /// Bytes that a key of this length takes outside its slot.
     pub(super) fn heap_bytes(key: &str) -> usize {
-        if key.len() > SHORT { key.len() } else { 0 }
+        if key.len() > SHORT { key.len().saturating_add(ALLOCATION_BYTES) } else { 0 }
     }
 }
 

@@ -5,13 +5,13 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use hashbrown::HashTable;
-
 use super::{
     Eviction,
     ghost::Ghost,
+    index::Index,
     name::Name,
     queue::{Links, Queue},
+    slots::Slots,
 };
 use crate::{clock::Moment, entry::Entry};
 
@@ -33,10 +33,12 @@ const GHOST_SHARE: f32 = 0.7;
 /// Empty slots kept for the next entries.
 const MAX_VACANT: usize = 16;
 
+/// Laid out for a hit, which reads the first two fields only: they share a cache line with the lock.
+#[repr(C)]
 pub(super) struct Shard<V> {
-    /// Slot numbers by key.
-    index: HashTable<u32>,
-    slots: Vec<Option<Slot<V>>>,
+    /// Slot numbers by hash.
+    index: Index,
+    slots: Slots<Slot<V>>,
     /// Beside `slots`, number by number.
     links: Vec<Links>,
     /// Numbers of empty slots. One may have been cut off since: then it is beyond the end.
@@ -66,14 +68,13 @@ pub(super) struct Slot<V> {
 }
 
 impl<V> Slot<V> {
-    /// What an entry costs beside its key's bytes and its value's heap. The vectors grow by a
-    /// sixteenth; the index holds five bytes at a load of no less than 7/32 (it doubles when more
-    /// than half is used up, erased places included); there are two ghosts, and they fit within an
-    /// eighth; a long key's and the value's allocations have a header each, and are rounded up.
+    /// What an entry costs beside what its key and its value own on the heap: its slot; its links, in
+    /// a vector of which no more than a sixteenth is unused; its cell of the index; and its part of two
+    /// ghosts, which fit within an eighth. What a shard needs when it is empty is not counted.
     pub(super) const OVERHEAD_BYTES: usize = {
-        let slot = size_of::<Option<Slot<V>>>() + size_of::<Links>();
-        let ghosts = (2.0 * 4.0 * GHOST_SHARE * 1.125) as usize + 1;
-        slot + slot.div_ceil(16) + 5 * 32 / 7 + ghosts + 2 * 12
+        let links = size_of::<Links>() + size_of::<Links>().div_ceil(16);
+        let ghosts = (2.0 * 4.0 * GHOST_SHARE * 8.0 / 7.0) as usize + 1;
+        Slots::<Slot<V>>::BYTES_PER_SLOT + links + Index::BYTES_PER_SLOT + ghosts
     };
 
     pub(super) fn new(hash: u32, key: Name, entry: Entry<V>, weight: u32) -> Self {
@@ -109,8 +110,8 @@ impl<V> Slot<V> {
 impl<V> Shard<V> {
     pub(super) fn new(eviction: Eviction) -> Self {
         Shard {
-            index: HashTable::new(),
-            slots: Vec::new(),
+            index: Index::new(),
+            slots: Slots::new(),
             links: Vec::new(),
             vacant: Vec::new(),
             small: Queue::EMPTY,
@@ -123,16 +124,17 @@ impl<V> Shard<V> {
         }
     }
 
+    #[inline]
     pub(super) fn find(&self, hash: u32, key: &str) -> Option<&Slot<V>> {
         let number = self.number(hash, key)?;
-        self.slots[number as usize].as_ref()
+        self.slots.get(number)
     }
 
     /// Finds the slot and makes it the last to go.
     pub(super) fn find_and_renew(&mut self, hash: u32, key: &str) -> Option<&Slot<V>> {
         let number = self.number(hash, key)?;
         self.renew(number);
-        self.slots[number as usize].as_ref()
+        self.slots.get(number)
     }
 
     pub(super) fn update(
@@ -200,9 +202,10 @@ impl<V> Shard<V> {
     ) -> Vec<Slot<V>> {
         let mut gone = Vec::new();
         for number in numbers.rev() {
-            let Some(slot) = &mut self.slots[number] else { continue };
+            let number = number_of(number);
+            let Some(slot) = self.slots.get_mut(number) else { continue };
             if is_doomed(slot) {
-                gone.push(self.vacate(number_of(number)));
+                gone.push(self.vacate(number));
             } else {
                 self.earliest_expiry = self.earliest_expiry.min(slot.entry.expires());
             }
@@ -229,15 +232,12 @@ impl<V> Shard<V> {
     /// All entries, for the caller to drop.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Slot<V>> + use<V> {
         let all = std::mem::replace(self, Shard::new(self.eviction));
-        all.slots.into_iter().flatten()
+        all.slots.into_contents()
     }
 
+    #[inline]
     fn number(&self, hash: u32, key: &str) -> Option<u32> {
-        let is_it = |&number: &u32| {
-            let slot = taken(&self.slots, number);
-            slot.hash == hash && slot.key.is(key)
-        };
-        self.index.find(widen(hash), is_it).copied()
+        self.index.find(hash, |number| taken(&self.slots, number).key.is(key))
     }
 
     /// Whether a new entry goes to the main queue at once: its key went lately and is back, or the
@@ -275,7 +275,7 @@ impl<V> Shard<V> {
             return;
         }
         let ghost = if victim.is_main { &mut self.main_ghost } else { &mut self.small_ghost };
-        ghost.fit((self.index.len() as f32 * GHOST_SHARE) as usize);
+        ghost.fit((self.slots.len() as f32 * GHOST_SHARE) as usize);
         ghost.push(victim.hash);
     }
 
@@ -317,11 +317,11 @@ impl<V> Shard<V> {
     }
 
     fn occupy(&mut self, slot: Slot<V>) -> u32 {
-        let hash = widen(slot.hash);
+        let hash = slot.hash;
         let number = self.empty_slot();
-        self.slots[number as usize] = Some(slot);
-        let slots = &self.slots;
-        self.index.insert_unique(hash, number, |&number| widen(taken(slots, number).hash));
+        self.fit_index();
+        self.slots.fill(number, slot);
+        self.index.insert(hash, number);
         number
     }
 
@@ -331,20 +331,17 @@ impl<V> Shard<V> {
                 return number;
             }
         }
-        grow(&mut self.slots);
         grow(&mut self.links);
-        self.slots.push(None);
+        self.slots.push();
         self.links.push(Links::UNQUEUED);
         number_of(self.slots.len() - 1)
     }
 
     fn vacate(&mut self, number: u32) -> Slot<V> {
         self.unqueue(number);
-        let slot = self.slots[number as usize].take().expect(TAKEN);
-        match self.index.find_entry(widen(slot.hash), |&other| other == number) {
-            Ok(found) => found.remove(),
-            Err(_) => unreachable!("every taken slot is in the index"),
-        };
+        let slot = self.slots.take(number).expect(TAKEN);
+        let slots = &self.slots;
+        self.index.remove(slot.hash, number, |other| taken(slots, other).hash);
         self.vacant.push(number);
         slot
     }
@@ -352,32 +349,37 @@ impl<V> Shard<V> {
     /// Fills empty slots with the last ones, and gives back the memory that frees.
     fn tidy(&mut self) {
         while self.vacant.len() > MAX_VACANT {
-            while let Some(None) = self.slots.last() {
-                self.slots.pop();
-                self.links.pop();
-            }
             let hole = self.vacant.pop().expect("more than none are vacant");
             if (hole as usize) < self.slots.len() {
                 self.move_last_to(hole);
             }
         }
-        shrink(&mut self.slots);
         shrink(&mut self.links);
-        if self.index.capacity() > 4 * self.index.len() + 64 {
-            let slots = &self.slots;
-            self.index.shrink_to(2 * slots.len(), |&number| widen(taken(slots, number).hash));
+        self.fit_index();
+    }
+
+    fn fit_index(&mut self) {
+        let slots = self.slots.len();
+        if !self.index.fits(slots) {
+            let taken = (0..).zip(self.slots.iter());
+            let taken = taken.filter_map(|(number, slot)| Some((slot?.hash, number)));
+            self.index.fit(slots, taken);
         }
     }
 
+    /// Fills an empty slot with the last one, which is given up, be it empty itself.
     fn move_last_to(&mut self, hole: u32) {
         let last = number_of(self.slots.len() - 1);
-        let Some(Some(slot)) = self.slots.pop() else { unreachable!("{TAKEN}") };
-        let queue = if slot.is_main { &mut self.main } else { &mut self.small };
-        queue.renumber(&mut self.links, last, hole);
+        if let Some(slot) = self.slots.pop() {
+            let queue = if slot.is_main { &mut self.main } else { &mut self.small };
+            queue.renumber(&mut self.links, last, hole);
+            self.index.renumber(slot.hash, last, hole);
+            self.slots.fill(hole, slot);
+        } else if last != hole {
+            // What is vacant there is forgotten with it; the hole still is one.
+            self.vacant.push(hole);
+        }
         self.links.pop();
-        let known_as = self.index.find_mut(widen(slot.hash), |&number| number == last);
-        *known_as.expect("every taken slot is in the index") = hole;
-        self.slots[hole as usize] = Some(slot);
     }
 }
 
@@ -385,36 +387,33 @@ const TAKEN: &str = "the index and the queues name taken slots only";
 
 // Free functions where other fields are borrowed beside the slots.
 
-fn taken<V>(slots: &[Option<Slot<V>>], number: u32) -> &Slot<V> {
-    slots[number as usize].as_ref().expect(TAKEN)
+fn taken<V>(slots: &Slots<Slot<V>>, number: u32) -> &Slot<V> {
+    slots.get(number).expect(TAKEN)
 }
 
-fn taken_mut<V>(slots: &mut [Option<Slot<V>>], number: u32) -> &mut Slot<V> {
-    slots[number as usize].as_mut().expect(TAKEN)
+fn taken_mut<V>(slots: &mut Slots<Slot<V>>, number: u32) -> &mut Slot<V> {
+    slots.get_mut(number).expect(TAKEN)
 }
 
 fn number_of(place: usize) -> u32 {
     u32::try_from(place).expect("a shard holds less than four billion entries")
 }
 
-/// The index places an entry by the low bits of its hash and tells neighbours apart by the top
-/// seven: both come from the 32 bits that are kept.
-fn widen(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
-/// Makes room for one more, and for a sixteenth: doubling would leave too much unused.
+/// Makes room for one more, and for a thirty-second: doubling would leave too much unused.
 fn grow<T>(vec: &mut Vec<T>) {
     if vec.len() == vec.capacity() {
-        vec.reserve_exact(vec.len() / 16 + MAX_VACANT);
+        vec.reserve_exact(room(vec));
     }
 }
 
 fn shrink<T>(vec: &mut Vec<T>) {
-    let room = vec.len() / 8 + MAX_VACANT;
-    if vec.capacity() > vec.len() + 2 * room {
-        vec.shrink_to(vec.len() + room / 2);
+    if vec.capacity() > vec.len() + 2 * room(vec) {
+        vec.shrink_to(vec.len() + room(vec));
     }
+}
+
+fn room<T>(vec: &[T]) -> usize {
+    vec.len() / 32 + MAX_VACANT
 }
 
 #[cfg(test)]
@@ -430,10 +429,10 @@ impl<V> Shard<V> {
         };
         let mut queued = [numbers(&self.small, false), numbers(&self.main, true)].concat();
         queued.sort_unstable();
-        let is_taken = |&place: &usize| self.slots[place].is_some();
-        let all: Vec<_> = (0..self.slots.len()).filter(is_taken).map(number_of).collect();
+        let places = (0..).zip(self.slots.iter());
+        let all: Vec<u32> = places.filter_map(|(number, slot)| slot.map(|_| number)).collect();
         assert_eq!(queued, all, "every taken slot is in one queue, once");
-        let mut indexed: Vec<_> = self.index.iter().copied().collect();
+        let mut indexed = self.index.numbers();
         indexed.sort_unstable();
         assert_eq!(indexed, all, "every taken slot is in the index, once");
         for &number in &all {
@@ -444,7 +443,8 @@ impl<V> Shard<V> {
         assert_eq!(self.links.len(), self.slots.len());
         assert!(self.vacant.len() <= MAX_VACANT);
         assert!(self.slots.len() <= all.len() + MAX_VACANT, "an empty slot nobody knows");
-        assert!(self.slots.capacity() <= all.len() + all.len() / 2 + 6 * MAX_VACANT);
+        assert!(self.links.capacity() <= all.len() + all.len() / 16 + 4 * MAX_VACANT);
+        assert!(self.index.bytes() <= all.len() * Index::BYTES_PER_SLOT + 512);
         (all.len(), self.small.bytes() + self.main.bytes())
     }
 }

@@ -1,0 +1,120 @@
+//! Slots: numbered places, in chunks, so that getting more or fewer of them moves nothing. One array
+//! for all would at times be there twice.
+
+const CHUNK: usize = 32;
+
+pub(super) struct Slots<T> {
+    chunks: Vec<Box<[Option<T>; CHUNK]>>,
+    /// How many there are, taken or empty: the last chunk may have more.
+    len: usize,
+}
+
+impl<T> Slots<T> {
+    /// What a slot costs at the most, but for one chunk: itself, and its part of the list of chunks,
+    /// of which half may be unused.
+    pub(super) const BYTES_PER_SLOT: usize =
+        size_of::<Option<T>>() + (2 * size_of::<usize>()).div_ceil(CHUNK);
+
+    pub(super) fn new() -> Self {
+        Slots { chunks: Vec::new(), len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What is in a slot; `None` also if there is no such slot.
+    #[inline]
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        let number = number as usize;
+        self.chunks.get(number / CHUNK)?[number % CHUNK].as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.place(number)?.as_mut()
+    }
+
+    pub(super) fn take(&mut self, number: u32) -> Option<T> {
+        self.place(number)?.take()
+    }
+
+    /// Fills a slot that there is.
+    pub(super) fn fill(&mut self, number: u32, content: T) {
+        *self.place(number).expect("it was asked for by its number") = Some(content);
+    }
+
+    /// One more slot, empty.
+    pub(super) fn push(&mut self) {
+        if self.len == self.chunks.len() * CHUNK {
+            let chunk: Box<[Option<T>]> = (0..CHUNK).map(|_| None).collect();
+            let chunk = chunk.try_into().unwrap_or_else(|_| unreachable!("it has that length"));
+            self.chunks.push(chunk);
+        }
+        self.len += 1;
+    }
+
+    /// Gives up the last slot; returns what is in it.
+    pub(super) fn pop(&mut self) -> Option<T> {
+        self.len = self.len.checked_sub(1)?;
+        let last = self.chunks[self.len / CHUNK][self.len % CHUNK].take();
+        if self.len.is_multiple_of(CHUNK) {
+            self.chunks.pop();
+            if self.chunks.capacity() > 2 * self.chunks.len() + 8 {
+                self.chunks.shrink_to(self.chunks.len() + 4);
+            }
+        }
+        last
+    }
+
+    /// All slots in the order of their numbers.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Option<&T>> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(Option::as_ref).take(self.len)
+    }
+
+    /// What is in them.
+    pub(super) fn into_contents(self) -> impl Iterator<Item = T> {
+        let all = |chunk: Box<[Option<T>; CHUNK]>| -> Box<[Option<T>]> { chunk };
+        self.chunks.into_iter().flat_map(all).flatten()
+    }
+
+    fn place(&mut self, number: u32) -> Option<&mut Option<T>> {
+        let number = number as usize;
+        Some(&mut self.chunks.get_mut(number / CHUNK)?[number % CHUNK])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_filled_in_stays_where_it_is() {
+        let mut slots = Slots::new();
+        for number in 0..1000 {
+            slots.push();
+            slots.fill(number, number);
+        }
+        assert_eq!(slots.take(500), Some(500));
+        assert_eq!((slots.get(500), slots.get(501), slots.get(1024)), (None, Some(&501), None));
+        *slots.get_mut(7).unwrap() = 77;
+        for number in (900..1000).rev() {
+            assert_eq!(slots.pop(), Some(number));
+        }
+        assert_eq!((slots.len(), slots.iter().count()), (900, 900));
+        assert_eq!(slots.iter().flatten().count(), 899);
+        assert_eq!(slots.into_contents().sum::<u32>(), (0..900).sum::<u32>() - 500 + 70);
+    }
+
+    #[test]
+    fn what_is_given_up_is_given_back() {
+        let mut slots: Slots<u8> = Slots::new();
+        (0..10_000).for_each(|_| slots.push());
+        while slots.len() > 1 {
+            slots.pop();
+            assert_eq!(slots.chunks.len(), slots.len().div_ceil(CHUNK));
+        }
+        assert!(slots.chunks.capacity() <= 16);
+        slots.pop();
+        assert_eq!((slots.pop(), slots.chunks.len()), (None, 0));
+    }
+}
