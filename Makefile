@@ -7,7 +7,7 @@ SHELL := /bin/bash
 RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-interleavings test-page test-browser check bench \
+.PHONY: help run build page dev test test-deps test-crates test-interleavings test-page test-browser check bench bench-engine \
         up down logs clean tools
 
 help: ## Show this
@@ -65,6 +65,12 @@ check: tools web/node_modules/.installed page ## All that a change must pass: fo
 bench: build ## Measure the blog with and without its cache (about a minute): the README's table
 	cargo build --release --locked -p larder-bench
 	target/release/larder-bench blog
+
+# Files of a trace each, a key in a line.
+TRACES ?=
+
+bench-engine: ## Measure the engine: instructions, hits, flood, hit ratios (half an hour; traces in TRACES)
+	@tools/bench-engine $(TRACES)
 
 up: ## Start everything in containers, with PostgreSQL and Valkey
 	docker compose -f deploy/compose.yaml up --build --wait

@@ -416,11 +416,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                 shared.refresh(key, answer.cost, fetch);
                 Ok(answer)
             }
+            // In a box, for the future of a hit would otherwise be as large as that of a miss, and
+            // moving it about takes a quarter of a hit's instructions.
             Lookup::LastResort(_) => {
-                shared.fill(&key.into_shared(), Reason::Expired, fetch, AtHand::Stale).await
+                let key = key.into_shared();
+                Box::pin(shared.fill(&key, Reason::Expired, fetch, AtHand::Stale)).await
             }
             Lookup::Miss(reason) => {
-                shared.fill(&key.into_shared(), reason, fetch, AtHand::Nothing).await
+                let key = key.into_shared();
+                Box::pin(shared.fill(&key, reason, fetch, AtHand::Nothing)).await
             }
         }
     }
