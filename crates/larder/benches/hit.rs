@@ -43,7 +43,7 @@ type Value = Arc<[u8]>;
 const KEYS: usize = 100_000;
 const VALUE_BYTES: usize = 2048;
 const DRAWS: usize = 400_000;
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 /// Where its memory happens to lie makes a tenth of difference: each is built several times.
 const INSTANCES: usize = 3;
 const TTL: Duration = Duration::from_secs(3600);
