@@ -7,7 +7,7 @@ SHELL := /bin/bash
 RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-interleavings test-page test-browser check bench bench-engine \
+.PHONY: help run build page dev test test-deps test-crates test-interleavings test-page test-browser check bench bench-engine fuzz \
         up down logs clean tools
 
 help: ## Show this
@@ -71,6 +71,9 @@ TRACES ?=
 
 bench-engine: ## Measure the engine: instructions, hits, flood, hit ratios (half an hour; traces in TRACES)
 	@tools/bench-engine $(TRACES)
+
+fuzz: ## Feed keys, tags and the policy whatever comes to mind, for a minute (needs a nightly toolchain)
+	@tools/fuzz 60
 
 up: ## Start everything in containers, with PostgreSQL and Valkey
 	docker compose -f deploy/compose.yaml up --build --wait

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName};
 use sfv::{KeyRef, ListSerializer, StringRef, TokenRef};
 
-use crate::reason::Reason;
+use crate::{proxy_status, reason::Reason};
 
 /// The name this cache signs with.
 pub const CACHE_NAME: &str = "Larder";
@@ -30,7 +31,14 @@ pub struct CacheStatus<'a> {
 #[derive(Clone, Debug)]
 enum Handling {
     Hit,
-    Forwarded { why: Forward, status: Option<u16>, stored: bool, collapsed: bool },
+    /// Neither answered from the cache nor forwarded.
+    Refused,
+    Forwarded {
+        why: Forward,
+        status: Option<u16>,
+        stored: bool,
+        collapsed: bool,
+    },
 }
 
 /// Why a request went forward to the origin (RFC 9211 §2.2).
@@ -38,18 +46,54 @@ enum Handling {
 pub enum Forward {
     /// The cache was told to stay out of it.
     Bypass,
+    /// The method's semantics require it.
+    Method,
     /// Nothing was stored for this URI.
     UriMiss,
+    /// Something was stored for this URI, but not for these selecting fields (`Vary`).
+    VaryMiss,
+    /// Nothing that is stored fits, and which of the two reasons above it is cannot be told.
+    Miss,
+    /// What was stored was fresh, but the reader wants an answer of the origin
+    /// (`Cache-Control: no-cache`, for instance).
+    Request,
     /// What was stored was no longer fresh.
     Stale,
+    /// What was stored does not have all bytes that were asked for.
+    Partial,
 }
 
 impl Forward {
+    /// Which of the standard's reasons comes nearest to ours.
+    pub const fn of(reason: Reason) -> Forward {
+        match reason {
+            Reason::UriMiss => Forward::UriMiss,
+            Reason::VaryMiss => Forward::VaryMiss,
+            Reason::PartialMiss => Forward::Partial,
+            Reason::Method => Forward::Method,
+            Reason::RequestNoCache | Reason::RequestMaxAge | Reason::RequestMinFresh => {
+                Forward::Request
+            }
+            Reason::Expired | Reason::NoCache | Reason::Purged => Forward::Stale,
+            // Something fits, but this cache keeps out of such requests.
+            Reason::BypassRule
+            | Reason::RequestNoStore
+            | Reason::Cookie
+            | Reason::Authorization => Forward::Bypass,
+            _ => Forward::Miss,
+        }
+    }
+
     const fn as_str(self) -> &'static str {
         match self {
             Forward::Bypass => "bypass",
+            Forward::Method => "method",
             Forward::UriMiss => "uri-miss",
+            Forward::VaryMiss => "vary-miss",
+            Forward::Miss => "miss",
+            Forward::Request => "request",
             Forward::Stale => "stale",
+            Forward::Partial => "partial",
         }
     }
 }
@@ -72,6 +116,11 @@ impl<'a> CacheStatus<'a> {
     /// The request went forward; `status` is what the origin answered, if it did.
     pub fn forwarded(why: Forward, status: Option<u16>) -> Self {
         Self::new(Handling::Forwarded { why, status, stored: false, collapsed: false })
+    }
+
+    /// The cache answered by itself that it will not answer (`only-if-cached`, for instance).
+    pub fn refused() -> Self {
+        Self::new(Handling::Refused)
     }
 
     fn new(handling: Handling) -> Self {
@@ -120,6 +169,7 @@ impl<'a> CacheStatus<'a> {
         let member = list.bare_item(token(CACHE_NAME));
         let member = match self.handling {
             Handling::Hit => member.parameter(name("hit"), true),
+            Handling::Refused => member,
             Handling::Forwarded { why, status, stored, collapsed } => {
                 let mut member = member.parameter(name("fwd"), token(why.as_str()));
                 if let Some(status) = status {
@@ -146,6 +196,12 @@ impl<'a> CacheStatus<'a> {
             member.parameter(name("detail"), token(reason.as_str()));
         }
         list.finish().expect("a list with one member is not empty")
+    }
+
+    /// Appends this cache to what those nearer to the origin have written (RFC 9211 §2).
+    pub fn append_to(&self, headers: &mut HeaderMap) {
+        let name = HeaderName::from_static("cache-status");
+        proxy_status::append_member(headers, name, &self.to_field());
     }
 }
 
@@ -184,6 +240,23 @@ mod tests {
     }
 
     #[test]
+    fn reasons_have_their_nearest_word_in_the_standard() {
+        for (reason, expected) in [
+            (Reason::UriMiss, "uri-miss"),
+            (Reason::VaryMiss, "vary-miss"),
+            (Reason::PartialMiss, "partial"),
+            (Reason::Expired, "stale"),
+            (Reason::NoCache, "stale"),
+            (Reason::RequestMaxAge, "request"),
+            (Reason::Method, "method"),
+            (Reason::Cookie, "bypass"),
+            (Reason::OriginError, "miss"),
+        ] {
+            assert_eq!(Forward::of(reason).as_str(), expected, "{reason}");
+        }
+    }
+
+    #[test]
     fn a_follower_says_that_it_was_collapsed() {
         let status =
             CacheStatus::forwarded(Forward::Stale, None).collapsed().detail(Reason::Collapsed);
@@ -207,6 +280,42 @@ mod tests {
         let stale = |millis| CacheStatus::stale_hit(Duration::from_millis(millis)).to_field();
         assert_eq!(stale(1), "Larder;hit;ttl=-1");
         assert_eq!(stale(12_000), "Larder;hit;ttl=-12");
+    }
+
+    #[test]
+    fn each_reason_to_forward_is_written_as_it_is_registered() {
+        for (why, word) in [
+            (Forward::Bypass, "bypass"),
+            (Forward::Method, "method"),
+            (Forward::UriMiss, "uri-miss"),
+            (Forward::VaryMiss, "vary-miss"),
+            (Forward::Miss, "miss"),
+            (Forward::Request, "request"),
+            (Forward::Stale, "stale"),
+            (Forward::Partial, "partial"),
+        ] {
+            let field = CacheStatus::forwarded(why, None).to_field();
+            assert_eq!(field, format!("Larder;fwd={word}"));
+        }
+    }
+
+    #[test]
+    fn caches_nearer_to_the_origin_come_first() {
+        let mut headers = HeaderMap::new();
+        headers.append("cache-status", "Origin; hit".parse().unwrap());
+        headers.append("cache-status", "Shield; fwd=stale".parse().unwrap());
+        CacheStatus::hit(Duration::ZERO).append_to(&mut headers);
+        let lines: Vec<_> = headers.get_all("cache-status").iter().collect();
+        assert_eq!(lines, ["Origin; hit", "Shield; fwd=stale", "Larder;hit;ttl=0"]);
+    }
+
+    #[test]
+    fn a_list_that_would_take_ours_with_it_is_replaced() {
+        let mut headers = HeaderMap::new();
+        headers.append("cache-status", "HIT from edge (1)".parse().unwrap());
+        CacheStatus::hit(Duration::ZERO).append_to(&mut headers);
+        let lines: Vec<_> = headers.get_all("cache-status").iter().collect();
+        assert_eq!(lines, ["Larder;hit;ttl=0"]);
     }
 
     #[test]

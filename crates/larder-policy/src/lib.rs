@@ -5,10 +5,53 @@
 //!
 //! | module | job | source |
 //! | --- | --- | --- |
-//! | [`freshness`] | how long an entry is good for, and what it is good for at one age | RFC 9111 §4.2 |
+//! | [`reuse`] | **[`decide`](reuse::decide)**: may what is stored answer this request | RFC 9111 §4 |
+//! | [`response`] | **[`storability`](response::storability)**: may this response be stored, and how long is it good for | §3, §4.2 |
+//! | [`stored`] | a stored head, with all that reuse needs to know of it digested | §4.2.3 |
+//! | [`request`] | what the reader allows, and whether a request may share a fetch | §5.2.1 |
+//! | [`settings`] | what a cache was told to do, beyond what messages say | – |
+//! | `directives`, `vary` | `Cache-Control` and its targeted kin · which variant fits | §5.2, RFC 9213 · §4.1 |
+//! | [`freshness`] | how long an entry is good for, and what it is good for at one age | §4.2, RFC 5861 |
 //! | [`reason`] | the closed vocabulary of why an answer came about | – |
+//! | [`head`] | what the rules read of requests and responses | RFC 9110 §6 |
+//! | [`key`] | under which name a response is stored | RFC 9111 §2, RFC 3986 §6 |
+//! | [`no_vary_search`] | which parts of a query do not matter | draft-ietf-httpbis-no-vary-search |
+//! | [`validate`] | conditional requests out, 304 and HEAD merged in, readers' conditions | RFC 9111 §4.3, RFC 9110 §13 |
+//! | [`etag`] | entity tags and their two comparisons | RFC 9110 §8.8.3 |
+//! | [`range`] | which bytes of a complete body a request asks for | RFC 9110 §14 |
+//! | [`multipart`] | several ranges in one answer | RFC 9110 §14.6 |
+//! | [`part`] | stored 206 answers: what they serve, and which join | RFC 9111 §3.3, §3.4 |
+//! | [`invalidate`] | what an unsafe request makes stale | RFC 9111 §4.4, RFC 9875 |
+//! | [`tags`] | the names under which an origin purges | – |
+//! | [`forward`] | what goes on to the next hop | RFC 9110 §7.6, RFC 8586, RFC 7239 |
+//! | [`uri`] | references resolved, origins compared | RFC 3986 §5, §6 |
+//! | [`date`] | dates as HTTP reads and writes them | RFC 9110 §5.6.7 |
 //! | [`cache_status`] | the `Cache-Status` field | RFC 9211 |
+//! | [`proxy_status`] | the `Proxy-Status` field | RFC 9209 |
 
 pub mod cache_status;
+pub mod date;
+mod directives;
+pub mod etag;
+pub mod facet;
+pub mod forward;
 pub mod freshness;
+pub mod head;
+pub mod invalidate;
+pub mod key;
+mod list;
+pub mod multipart;
+pub mod no_vary_search;
+pub mod part;
+pub mod proxy_status;
+pub mod range;
 pub mod reason;
+pub mod request;
+pub mod response;
+pub mod reuse;
+pub mod settings;
+pub mod stored;
+pub mod tags;
+pub mod uri;
+pub mod validate;
+mod vary;

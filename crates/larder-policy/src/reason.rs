@@ -30,6 +30,8 @@ pub enum Reason {
     NotStorable,
     /// The answer weighs more than one entry may.
     TooLarge,
+    /// Answers that are on their way into the cache take all the room there is for such.
+    NoRoom,
     /// The answer carries more tags than one entry may.
     TooManyTags,
     /// The key was purged or overwritten while the answer was being fetched, so the answer may be
@@ -37,6 +39,46 @@ pub enum Reason {
     Purged,
     /// The origin failed to answer.
     OriginError,
+    /// Something was stored for this URI, but for requests that differ in a field that `Vary` names.
+    VaryMiss,
+    /// Only a part was stored, and not the part that was asked for.
+    PartialMiss,
+    /// A stale entry was served because the reader takes stale answers.
+    MaxStale,
+    /// The answer may be stored but says that it must be validated before each reuse.
+    NoCache,
+    /// The reader asked for an answer that the origin has validated.
+    RequestNoCache,
+    /// The reader asked for a younger answer than the stored one.
+    RequestMaxAge,
+    /// The reader asked for an answer that stays fresh longer than the stored one.
+    RequestMinFresh,
+    /// The reader asked for a stored answer or none, and there was none that would do.
+    OnlyIfCached,
+    /// The method is one whose answers are neither stored nor answered from a store.
+    Method,
+    /// The status is one that may not be stored, or not without being told to.
+    Status,
+    /// The answer may be stored only by a cache that understands its status, and this one does not.
+    MustUnderstand,
+    /// The answer says that it must not be stored.
+    NoStore,
+    /// The request says that its answer must not be stored.
+    RequestNoStore,
+    /// The answer says that it is for one reader only.
+    Private,
+    /// The request carried credentials, and the answer does not say that others may have it.
+    Authorization,
+    /// The answer sets a cookie and does not say that others may have it.
+    SetCookie,
+    /// The request carried a cookie, and the answer does not say that others may have it.
+    Cookie,
+    /// The answer depends on more than its request (`Vary: *`).
+    VaryStar,
+    /// The answer says neither how long it is fresh nor by what it could be validated.
+    NoFreshness,
+    /// The answer is a part of something, and does not say clearly which.
+    ContentRange,
 }
 
 impl Reason {
@@ -54,9 +96,30 @@ impl Reason {
             Reason::BypassRule => "bypass-rule",
             Reason::NotStorable => "not-storable",
             Reason::TooManyTags => "too-many-tags",
+            Reason::NoRoom => "no-room",
             Reason::TooLarge => "too-large",
             Reason::Purged => "purged",
             Reason::OriginError => "origin-error",
+            Reason::VaryMiss => "vary-miss",
+            Reason::PartialMiss => "partial-miss",
+            Reason::MaxStale => "max-stale",
+            Reason::NoCache => "no-cache",
+            Reason::RequestNoCache => "request-no-cache",
+            Reason::RequestMaxAge => "request-max-age",
+            Reason::RequestMinFresh => "request-min-fresh",
+            Reason::OnlyIfCached => "only-if-cached",
+            Reason::Method => "method",
+            Reason::Status => "status",
+            Reason::MustUnderstand => "must-understand",
+            Reason::NoStore => "no-store",
+            Reason::RequestNoStore => "request-no-store",
+            Reason::Private => "private",
+            Reason::Authorization => "authorization",
+            Reason::SetCookie => "set-cookie",
+            Reason::Cookie => "cookie",
+            Reason::VaryStar => "vary-star",
+            Reason::NoFreshness => "no-freshness",
+            Reason::ContentRange => "content-range",
         }
     }
 }

@@ -1,0 +1,64 @@
+//! Facet: which of the requests for one URI may wait for the same answer.
+
+use http::{HeaderMap, HeaderName, header::VARY};
+
+/// Names the variant that a request asks for, as far as the answers known so far tell: the request's
+/// values of every field that the `Vary` of one of them names. Requests of different facets would
+/// get different answers and need not wait for each other; those of the same one may still turn out
+/// to differ, once an answer varies by more.
+///
+/// Empty if no known answer varies. `known` are the fields of stored responses, or of such as are
+/// being fetched.
+pub fn facet<'a>(known: impl IntoIterator<Item = &'a HeaderMap>, request: &HeaderMap) -> String {
+    let mut names: Vec<HeaderName> = Vec::new();
+    for headers in known {
+        for line in headers.get_all(VARY) {
+            let members = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            names.extend(members.filter_map(|member| HeaderName::from_bytes(member).ok()));
+        }
+    }
+    names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+    names.dedup();
+    let mut facet = String::new();
+    for name in &names {
+        facet.push_str(name.as_str());
+        for value in request.get_all(name) {
+            // Neither sign is in a field's name or at the edge of a value.
+            facet.push('\u{1}');
+            facet.push_str(&String::from_utf8_lossy(value.as_bytes().trim_ascii()));
+        }
+        facet.push('\u{2}');
+    }
+    facet
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn fields(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn requests_are_told_apart_by_what_known_answers_vary_by_and_nothing_else() {
+        let known = [fields(&[("vary", "Accept-Encoding, X-One")])];
+        let asks = |pairs| facet(&known, &fields(pairs));
+        let plain = asks(&[("accept-encoding", "gzip"), ("cookie", "a=1")]);
+        assert_eq!(plain, asks(&[("accept-encoding", "gzip"), ("cookie", "a=2")]));
+        assert_ne!(plain, asks(&[("accept-encoding", "br")]));
+        assert_ne!(plain, asks(&[("accept-encoding", "gzip"), ("x-one", "")]));
+        assert_ne!(asks(&[]), asks(&[("x-one", "")]), "absent is not empty");
+    }
+
+    #[test]
+    fn there_is_one_facet_while_nothing_is_known_to_vary() {
+        let known = [fields(&[("etag", "\"a\"")]), fields(&[("vary", "")])];
+        assert_eq!(facet(&known, &fields(&[("accept-encoding", "gzip")])), "");
+    }
+}

@@ -1,0 +1,241 @@
+//! Forwarding: what of a head goes on to the next hop, and what the hop adds (RFC 9110 §7.6,
+//! RFC 8586, RFC 7239).
+
+use std::{fmt::Write, net::IpAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+
+use crate::{head::RequestHead, list, range};
+
+/// The name under which a hop signs `Via` and `CDN-Loop`: a token, or a host with or without port.
+///
+/// Instances that stand one behind the other need different names: each refuses what it has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopName(String);
+
+impl HopName {
+    /// Checks the name.
+    pub fn new(name: impl Into<String>) -> Option<HopName> {
+        let name = name.into();
+        let (host, port) = match name.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (name.as_str(), None),
+        };
+        let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok());
+        (list::is_token(host.as_bytes()) && port_fits).then_some(HopName(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A hop that receives a message, and from whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop<'a> {
+    /// This hop's own name.
+    pub name: &'a HopName,
+    /// The version in which the message came in.
+    pub version: Version,
+    /// Who sent the request.
+    pub peer: IpAddr,
+    /// Whether what the peer says about those before it is believed.
+    pub peer_is_trusted: bool,
+}
+
+/// What becomes of a request at this hop.
+#[derive(Clone, Debug)]
+pub enum Onward {
+    /// It goes on, with these fields.
+    Forward(HeaderMap),
+    /// It has been here before: 508 and `proxy_loop_detected` (RFC 8586 §2).
+    Loop,
+    /// It was to go no further (`Max-Forwards: 0`): this hop answers it (RFC 9110 §7.6.2).
+    Final,
+}
+
+/// What becomes of a request whose URI is absolute, and the fields that go on with it.
+pub fn request(request: RequestHead<'_>, hop: Hop<'_>) -> Onward {
+    if has_passed(request.headers, hop.name) {
+        return Onward::Loop;
+    }
+    let mut fields = request.headers.clone();
+    if matches!(*request.method, Method::OPTIONS | Method::TRACE)
+        && let Some(left) = list::single(request.headers, header::MAX_FORWARDS.as_str())
+        && let Some(left) = range::number(left)
+    {
+        match left.checked_sub(1) {
+            Some(left) => fields.insert(header::MAX_FORWARDS, HeaderValue::from(left)),
+            None => return Onward::Final,
+        };
+    }
+    strip(&mut fields);
+    append(&mut fields, &header::VIA, &via(hop));
+    append(&mut fields, &CDN_LOOP, hop.name.as_str());
+    name_the_peer(&mut fields, request, hop);
+    Onward::Forward(fields)
+}
+
+/// The fields of a response that go on to the reader, or into the cache, with this hop in `Via`.
+pub fn response(headers: &HeaderMap, hop: &HopName, version: Version) -> HeaderMap {
+    let mut fields = headers.clone();
+    strip(&mut fields);
+    append(&mut fields, &header::VIA, &format!("{} {}", protocol(version), hop.as_str()));
+    fields
+}
+
+/// Removes what is meant for this hop only: the fields that `Connection` lists, `Connection` itself,
+/// and those that are known to be (RFC 9110 §7.6.1).
+///
+/// Strict: fields on which a decision rests, for all recipients by their definition, are not removed
+/// because somebody lists them. §7.6.1 forbids to list them, and obeying would hide a `private` from
+/// this cache, or a cookie from the origin behind it.
+pub fn strip(fields: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = list::members(fields, header::CONNECTION.as_str())
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| !is_for_all(name))
+        .collect();
+    for name in listed.iter().chain(&FOR_ONE_HOP) {
+        fields.remove(name);
+    }
+}
+
+/// Whether a field is never stored and never updated: for one hop only, or about one client's proxy
+/// (RFC 9111 §3.1).
+pub(crate) fn is_never_stored(name: &HeaderName) -> bool {
+    FOR_ONE_HOP.contains(name)
+}
+
+/// `Trailer` is among them because trailers are dropped on purpose, and `TE` could only ask for
+/// them. A gateway demands no authentication as a proxy, so what speaks of it was meant for another.
+const FOR_ONE_HOP: [HeaderName; 11] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::PROXY_AUTHORIZATION,
+];
+
+fn is_for_all(name: &HeaderName) -> bool {
+    const FOR_ALL: [&str; 29] = [
+        "age",
+        "authorization",
+        "cache-control",
+        "cdn-cache-control",
+        "cdn-loop",
+        "content-encoding",
+        "content-length",
+        "content-location",
+        "content-range",
+        "content-type",
+        "cookie",
+        "date",
+        "etag",
+        "expires",
+        "forwarded",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "larder-cache-control",
+        "last-modified",
+        "location",
+        "pragma",
+        "range",
+        "set-cookie",
+        "surrogate-control",
+        "vary",
+        "via",
+    ];
+    FOR_ALL.contains(&name.as_str()) || name.as_str().starts_with("x-forwarded-")
+}
+
+/// Whether `CDN-Loop` shows that the request has been here (RFC 8586 §2). Names are compared without
+/// regard to case, since they can be hosts.
+fn has_passed(headers: &HeaderMap, name: &HopName) -> bool {
+    list::members(headers, CDN_LOOP.as_str()).any(|member| {
+        let id = member.split(|&byte| byte == b';').next().unwrap_or_default();
+        list::trimmed(id).eq_ignore_ascii_case(name.as_str().as_bytes())
+    })
+}
+
+/// Says who sent the request, in `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted peer
+/// says about itself and others is dropped, so that the origin can believe what it reads.
+fn name_the_peer(fields: &mut HeaderMap, request: RequestHead<'_>, hop: Hop<'_>) {
+    if !hop.peer_is_trusted {
+        let claims: Vec<HeaderName> =
+            fields.keys().filter(|name| is_claim(name)).cloned().collect();
+        for name in claims {
+            fields.remove(name);
+        }
+    }
+    append(fields, &X_FORWARDED_FOR, &hop.peer.to_string());
+    let mut element = match hop.peer {
+        IpAddr::V4(peer) => format!("for={peer}"),
+        IpAddr::V6(peer) => format!("for=\"[{peer}]\""),
+    };
+    if let Some(authority) = request.uri.authority() {
+        // Host and port only: no quote or backslash can be in them.
+        let host = authority.as_str().rsplit('@').next().unwrap_or_default();
+        insert_if_missing(fields, X_FORWARDED_HOST, host);
+        write!(element, ";host=\"{host}\"").expect("a string takes all");
+    }
+    if let Some(scheme) = request.uri.scheme_str() {
+        insert_if_missing(fields, X_FORWARDED_PROTO, scheme);
+        write!(element, ";proto={scheme}").expect("a string takes all");
+    }
+    append(fields, &header::FORWARDED, &element);
+}
+
+fn is_claim(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || [header::FORWARDED, X_REAL_IP].contains(name)
+}
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+fn via(hop: Hop<'_>) -> String {
+    format!("{} {}", protocol(hop.version), hop.name.as_str())
+}
+
+/// The version as `Via` writes it: without `HTTP/` (RFC 9110 §7.6.3).
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "0.9",
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+/// Adds a member at the end of a list, in one line: some readers look at the first line only.
+fn append(fields: &mut HeaderMap, name: &HeaderName, member: &str) {
+    let mut list = list::lines(fields, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
+    if !list::trimmed(&list).is_empty() {
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(member.as_bytes());
+    if let Ok(list) = HeaderValue::from_bytes(list::trimmed(&list)) {
+        fields.insert(name, list);
+    }
+}
+
+fn insert_if_missing(fields: &mut HeaderMap, name: HeaderName, value: &str) {
+    if !fields.contains_key(&name)
+        && let Ok(value) = HeaderValue::from_str(value)
+    {
+        fields.insert(name, value);
+    }
+}

@@ -1,0 +1,411 @@
+//! The origin's side: may this response be stored, and how long is it good for.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    header::{
+        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, HeaderName,
+        LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
+    },
+};
+
+use crate::{
+    date,
+    directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
+    freshness::Lifetime,
+    head::{Exchange, RequestHead, ResponseHead},
+    invalidate,
+    key::RequestKey,
+    list,
+    part::Part,
+    reason::Reason,
+    request::{Asks, Personal},
+    settings::Policy,
+    stored::{Extent, StoredHead, Terms, age_value, has_validator},
+    tags, uri,
+    vary::Selection,
+};
+
+/// May this response be stored (RFC 9111 §3), and what for? The way to make a [`StoredHead`].
+///
+/// A response that may be stored may also be handed to other readers who waited for it, if it fits
+/// them: see [`may_share`](crate::reuse::may_share).
+///
+/// # Errors
+///
+/// The reason why not. For some it is worth remembering for a while that the key's answers cannot be
+/// shared: [`hit_for_miss`].
+pub fn storability(
+    policy: &Policy,
+    request: RequestHead<'_>,
+    response: ResponseHead<'_>,
+    exchange: Exchange,
+) -> Result<StoredHead, Reason> {
+    let answers = match *request.method {
+        Method::GET => Asks::Get,
+        Method::POST if is_current_state_of(request.uri, response) => Asks::Get,
+        _ if Asks::of(request.method) == Some(Asks::Query) => Asks::Query,
+        // An answer to HEAD has no body to store; it updates what is stored (RFC 9111 §4.3.5).
+        _ => return Err(Reason::Method),
+    };
+    keep(policy, answers, request, response, exchange)
+}
+
+/// How long to remember that answers for a key cannot be shared, so that its readers do not queue up
+/// behind each other for nothing. `None` if the reason lies in the one request, not in the answer.
+pub fn hit_for_miss(policy: &Policy, reason: Reason) -> Option<Duration> {
+    match reason {
+        Reason::Private
+        | Reason::NoStore
+        | Reason::MustUnderstand
+        | Reason::SetCookie
+        | Reason::Cookie
+        | Reason::Authorization
+        | Reason::VaryStar
+        | Reason::NoFreshness
+        | Reason::NoCache
+        | Reason::Status
+        | Reason::ContentRange
+        | Reason::NotStorable
+        | Reason::TooLarge
+        | Reason::TooManyTags => Some(policy.hit_for_miss),
+        _ => None,
+    }
+}
+
+/// The rules of [`storability`] that hold for whatever is kept, also after an update.
+pub(crate) fn keep(
+    policy: &Policy,
+    answers: Asks,
+    request: RequestHead<'_>,
+    response: ResponseHead<'_>,
+    exchange: Exchange,
+) -> Result<StoredHead, Reason> {
+    if RequestDirectives::parse(request.headers).no_store {
+        return Err(Reason::RequestNoStore);
+    }
+    if never_stored(response.status) {
+        return Err(Reason::Status);
+    }
+    let extent = match response.status {
+        // Several parts in one body, or no word on which part it is, cannot be put together again.
+        StatusCode::PARTIAL_CONTENT => match (answers, Part::announced(response)) {
+            (Asks::Get, Some(part)) => Extent::Part(part),
+            _ => return Err(Reason::ContentRange),
+        },
+        _ => Extent::Whole,
+    };
+    let orders = Orders::read(policy, response.headers);
+    orders.check_storing(policy, request, response)?;
+
+    let dated = Dated::new(response.headers, exchange);
+    let terms = orders.terms(policy, response, &dated)?;
+    let selection = Selection::new(response.headers, request.headers)
+        .map_err(|_never_matches| Reason::VaryStar)?;
+
+    let mut headers = compact(response.headers);
+    orders.strip(&mut headers);
+    if policy.guards && headers.contains_key(SET_COOKIE) && !terms.shareable {
+        return Err(Reason::SetCookie);
+    }
+    if !is_of_use(&headers, terms) {
+        return Err(if terms.always_validate { Reason::NoCache } else { Reason::NoFreshness });
+    }
+    if !dated.by_origin {
+        headers.insert(DATE, date::format(dated.date));
+    }
+
+    let tags = tags::tags(response.headers).into_boxed_slice();
+    let groups: Box<[Box<str>]> = invalidate::groups(response.headers, "cache-groups")
+        .into_iter()
+        .map(String::into_boxed_str)
+        .collect();
+    let weight = weight(&headers, &selection, &tags, &groups);
+    Ok(StoredHead {
+        status: response.status,
+        headers,
+        answers,
+        received_at: exchange.received_at,
+        initial_age: dated.initial_age,
+        date: dated.date,
+        terms,
+        selection,
+        extent,
+        tags,
+        groups,
+        weight,
+    })
+}
+
+/// Statuses that answer something in the one request that no key and no `Vary` holds: preconditions
+/// (304, 412), a range (416), the connection it came by (421, 425); and those whose definition
+/// forbids it (428, 429, 431, 511: RFC 6585).
+fn never_stored(status: StatusCode) -> bool {
+    status.is_informational()
+        || matches!(status.as_u16(), 304 | 412 | 416 | 421 | 425 | 428 | 429 | 431 | 511)
+}
+
+/// Statuses that may be stored without being told so (RFC 9110 §15.1).
+fn heuristically_cacheable(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
+}
+
+/// Statuses whose caching rules this cache knows: those of RFC 9110 §15 (RFC 9111 §5.2.2.3).
+fn understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=206 | 300..=305 | 307 | 308 | 400..=411 | 413..=415 | 417 | 422 | 426 | 500..=505
+    )
+}
+
+/// An answer to POST that says that it is what a GET would now get (RFC 9110 §9.3.3): its
+/// `Content-Location` is the URI itself. It needs freshness of its own, too; only 200 promises that
+/// the body is the representation and not a note about what was done.
+fn is_current_state_of(uri: &Uri, response: ResponseHead<'_>) -> bool {
+    let directives = ResponseDirectives::lenient(response.headers);
+    let names_freshness = directives.s_maxage != Delta::Absent
+        || directives.max_age != Delta::Absent
+        || response.headers.contains_key(EXPIRES);
+    let location = list::single(response.headers, CONTENT_LOCATION.as_str());
+    response.status == StatusCode::OK
+        && names_freshness
+        && location.is_some_and(|reference| is_same_uri(uri, reference))
+}
+
+/// Whether a reference names this very URI: whether a GET of either has the same key.
+fn is_same_uri(uri: &Uri, reference: &[u8]) -> bool {
+    let named = uri::resolve(uri, reference).and_then(|named| RequestKey::of_uri(&named));
+    named.is_some() && named == RequestKey::of_uri(uri)
+}
+
+/// What the response orders, from the one field that holds for this cache (RFC 9213 §2.2).
+struct Orders {
+    directives: ResponseDirectives,
+    source: Source,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A field for caches of our kind; `Cache-Control` and `Expires` are for the others.
+    Targeted,
+    CacheControl,
+}
+
+impl Orders {
+    fn read(policy: &Policy, headers: &HeaderMap) -> Orders {
+        let targeted = policy
+            .targeted_fields
+            .iter()
+            .find_map(|name| ResponseDirectives::targeted(headers, name))
+            .or_else(|| {
+                policy.surrogate_control.then(|| ResponseDirectives::surrogate(headers)).flatten()
+            });
+        match targeted {
+            Some(directives) => Orders { directives, source: Source::Targeted },
+            None => Orders {
+                directives: ResponseDirectives::lenient(headers),
+                source: Source::CacheControl,
+            },
+        }
+    }
+
+    /// RFC 9111 §3, from `no-store` to `Authorization`, and what looks personal.
+    fn check_storing(
+        &self,
+        policy: &Policy,
+        request: RequestHead<'_>,
+        response: ResponseHead<'_>,
+    ) -> Result<(), Reason> {
+        let directives = &self.directives;
+        if directives.must_understand && !understood(response.status) {
+            return Err(Reason::MustUnderstand);
+        }
+        // `no-store` beside `must-understand` is for caches that do not know the latter (§5.2.2.3).
+        if directives.no_store && !directives.must_understand {
+            return Err(Reason::NoStore);
+        }
+        if directives.private == Scope::Everything {
+            return Err(Reason::Private);
+        }
+        // §3.5 takes `must-revalidate` for a permission as well. Many origins send it with everything,
+        // personal answers included, so a policy that guards does not.
+        let beyond_credentials = directives.public
+            || directives.s_maxage != Delta::Absent
+            || (directives.must_revalidate && !policy.guards);
+        if request.headers.contains_key(AUTHORIZATION) && !beyond_credentials {
+            return Err(Reason::Authorization);
+        }
+        if Personal::of(policy, request.headers) == Some(Personal::Cookie) && !self.shareable() {
+            return Err(Reason::Cookie);
+        }
+        Ok(())
+    }
+
+    /// Meant for everybody in so many words: by a directive that only concerns shared caches, or a
+    /// field that does.
+    fn shareable(&self) -> bool {
+        self.directives.public
+            || self.directives.s_maxage != Delta::Absent
+            || self.source == Source::Targeted
+    }
+
+    /// `Err` if neither the status nor the origin lets it be stored (RFC 9111 §3, last condition).
+    fn terms(
+        &self,
+        policy: &Policy,
+        response: ResponseHead<'_>,
+        dated: &Dated,
+    ) -> Result<Terms, Reason> {
+        let directives = &self.directives;
+        let by_default = heuristically_cacheable(response.status) || directives.public;
+        let named = self.named_ttl(response.headers, dated.date);
+        let rule = policy.ttl_override.or(named).or(policy.default_ttl.filter(|_| by_default));
+        let (ttl, explicit) = match rule {
+            Some(ttl) if by_default || named.is_some() => (ttl, true),
+            _ if by_default => (self.heuristic_ttl(policy, response.headers, dated.date), false),
+            _ => return Err(Reason::Status),
+        };
+
+        let always_validate = directives.no_cache == Scope::Everything;
+        let windows = (directives.stale_while_revalidate.secs(), directives.stale_if_error.secs());
+        // `s-maxage` implies `proxy-revalidate` (§5.2.2.10). Origins that name a stale window next to
+        // it mean the window, so a policy may let the words win over the implication.
+        let s_maxage = directives.s_maxage != Delta::Absent;
+        let s_maxage_forbids =
+            s_maxage && (policy.s_maxage_forbids_stale || windows == (None, None));
+        let never_stale = always_validate
+            || directives.must_revalidate
+            || directives.proxy_revalidate
+            || s_maxage_forbids;
+        let mut lifetime = Lifetime::fresh_for(ttl);
+        if !never_stale {
+            lifetime = lifetime
+                .stale_while_revalidate(windows.0.unwrap_or(policy.default_stale_while_revalidate))
+                .stale_if_error(windows.1.unwrap_or(policy.default_stale_if_error));
+        }
+        Ok(Terms {
+            lifetime,
+            explicit,
+            always_validate,
+            never_stale,
+            shareable: self.shareable(),
+            survives_its_origin: !never_stale && !s_maxage,
+            immutable: directives.immutable,
+        })
+    }
+
+    /// What the origin says: `s-maxage`, else `max-age`, else `Expires` − `Date` (RFC 9111 §4.2.1).
+    /// What it says wrongly is zero, and does not pass the question on.
+    fn named_ttl(&self, headers: &HeaderMap, date: SystemTime) -> Option<Duration> {
+        match (self.directives.s_maxage, self.directives.max_age) {
+            (Delta::Secs(ttl), _) | (Delta::Absent, Delta::Secs(ttl)) => Some(ttl),
+            (Delta::Invalid, _) | (_, Delta::Invalid) => Some(Duration::ZERO),
+            (Delta::Absent, Delta::Absent) if self.source == Source::Targeted => None,
+            (Delta::Absent, Delta::Absent) => {
+                let mut lines = headers.get_all(EXPIRES).iter();
+                let first = lines.next()?;
+                let expires = date::parse(first.as_bytes()).filter(|_| lines.all(|l| l == first));
+                // Not later than `Date` is stale, even if both lie ahead.
+                Some(expires.and_then(|end| end.duration_since(date).ok()).unwrap_or_default())
+            }
+        }
+    }
+
+    /// RFC 9111 §4.2.2. An origin that speaks HTTP/1.0 and says `Pragma: no-cache` has not been
+    /// silent, whatever that is worth.
+    fn heuristic_ttl(&self, policy: &Policy, headers: &HeaderMap, date: SystemTime) -> Duration {
+        let silent = self.source == Source::Targeted
+            || headers.contains_key(CACHE_CONTROL)
+            || !pragma_no_cache(headers);
+        let (Some(heuristics), true) = (policy.heuristics, silent) else {
+            return Duration::ZERO;
+        };
+        let unchanged = headers
+            .get(LAST_MODIFIED)
+            .and_then(|value| date::parse(value.as_bytes()))
+            .and_then(|modified| date.duration_since(modified).ok())
+            .unwrap_or_default();
+        let fraction = if heuristics.fraction.is_nan() { 0.0 } else { heuristics.fraction };
+        unchanged.mul_f64(fraction.clamp(0.0, 1.0)).min(heuristics.max)
+    }
+
+    /// What must not be stored goes (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7): fields for the one proxy
+    /// before us, and those that may not be reused without asking, which are not missed until then.
+    fn strip(&self, headers: &mut HeaderMap) {
+        let proxy_authentication_info = HeaderName::from_static("proxy-authentication-info");
+        for name in [AGE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, proxy_authentication_info] {
+            headers.remove(name);
+        }
+        for scope in [&self.directives.no_cache, &self.directives.private] {
+            if let Scope::Fields(names) = scope {
+                for name in names {
+                    headers.remove(name);
+                }
+            }
+        }
+    }
+}
+
+/// When a response was made and how old it was when it came (RFC 9111 §4.2.3).
+struct Dated {
+    date: SystemTime,
+    by_origin: bool,
+    initial_age: Duration,
+}
+
+impl Dated {
+    fn new(headers: &HeaderMap, exchange: Exchange) -> Dated {
+        let Exchange { requested_at, received_at } = exchange;
+        let named = headers.get(DATE).and_then(|value| date::parse(value.as_bytes()));
+        // `Date` is cut to whole seconds; a fraction that only stems from the cut is no age.
+        let apparent_age = named
+            .and_then(|date| received_at.duration_since(date).ok())
+            .map_or(Duration::ZERO, |age| Duration::from_secs(age.as_secs()));
+        let delay = received_at.duration_since(requested_at).unwrap_or_default();
+        Dated {
+            date: named.unwrap_or(received_at),
+            by_origin: named.is_some(),
+            initial_age: apparent_age.max(age_value(headers).saturating_add(delay)),
+        }
+    }
+}
+
+/// The same fields in memory of their own: values as they come from a connection are often slices
+/// of its buffer, and a few of them would keep all of it.
+fn compact(headers: &HeaderMap) -> HeaderMap {
+    let mut packed = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
+    for value in headers.values() {
+        packed.extend_from_slice(value.as_bytes());
+    }
+    let mut packed = Bytes::from(packed);
+    let mut compact = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let mut copy = HeaderValue::from_maybe_shared(packed.split_to(value.len()))
+            .expect("the bytes of a value make a value");
+        copy.set_sensitive(value.is_sensitive());
+        compact.append(name, copy);
+    }
+    compact
+}
+
+/// Whether it could ever answer anybody: by being fresh, by a stale window, or by being validated.
+fn is_of_use(headers: &HeaderMap, terms: Terms) -> bool {
+    has_validator(headers) || (!terms.always_validate && !terms.lifetime.end().is_zero())
+}
+
+fn weight(
+    headers: &HeaderMap,
+    selection: &Selection,
+    tags: &[Box<str>],
+    groups: &[Box<str>],
+) -> usize {
+    /// What a map of fields takes for each line beside its bytes.
+    const LINE: usize = 96;
+    let fields: usize =
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE).sum();
+    let names: usize =
+        tags.iter().chain(groups).map(|name| name.len() + size_of::<Box<str>>()).sum();
+    size_of::<StoredHead>() + fields + names + selection.weight()
+}

@@ -1,0 +1,499 @@
+//! Reuse: may what is stored answer this request now, and if not, what should be asked for.
+
+use std::time::{Duration, SystemTime};
+
+use http::{
+    HeaderMap, HeaderValue,
+    header::{IF_MODIFIED_SINCE, IF_RANGE, RANGE},
+};
+
+use crate::{
+    etag::EntityTag,
+    freshness::Freshness,
+    head::RequestHead,
+    reason::Reason,
+    request::{Asks, Flight, Personal, Reader, flight, is_conditional, is_for_the_origin},
+    settings::Policy,
+    stored::{Extent, StoredHead},
+    validate,
+};
+
+/// One stored response of a key, as it stands now.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant<'a> {
+    /// Its head.
+    pub head: &'a StoredHead,
+    /// When it was marked stale by a soft purge, if it was.
+    pub marked_stale: Option<SystemTime>,
+}
+
+impl<'a> From<&'a StoredHead> for Variant<'a> {
+    fn from(head: &'a StoredHead) -> Self {
+        Variant { head, marked_stale: None }
+    }
+}
+
+/// What to do with a request.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Answer with this variant; no origin needed. The reader's own preconditions and range are still
+    /// to be applied; if the variant is a part, it has all that the range asks for.
+    Serve {
+        /// Which of the variants.
+        index: usize,
+        /// Why it may.
+        reason: Reason,
+    },
+    /// Answer with it, and ask the origin behind the reader's back.
+    ServeAndRefresh {
+        /// Which of the variants.
+        index: usize,
+        /// The fields to add to a request for all of it (GET, also for a HEAD), which is the reader's
+        /// without its own preconditions and range.
+        conditional: HeaderMap,
+        /// Why it may.
+        reason: Reason,
+    },
+    /// Ask the origin.
+    Ask(Ask),
+    /// Answer 504: the reader wants no origin asked, and nothing that is stored will do.
+    Refuse {
+        /// Why it will not.
+        reason: Reason,
+    },
+    /// Not for the cache at all: forward the request untouched and alone.
+    Pass {
+        /// Why.
+        reason: Reason,
+    },
+}
+
+impl Verdict {
+    /// Why.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Verdict::Serve { reason, .. }
+            | Verdict::ServeAndRefresh { reason, .. }
+            | Verdict::Refuse { reason }
+            | Verdict::Pass { reason } => *reason,
+            Verdict::Ask(ask) => ask.reason,
+        }
+    }
+}
+
+/// How to ask the origin, and what to fall back on.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Fields to set in the forwarded request, after [`reader_fields`](Ask::reader_fields) was obeyed.
+    pub conditional: HeaderMap,
+    /// What becomes of the reader's own preconditions and range.
+    pub reader_fields: ReaderFields,
+    /// The variants whose validators are in `conditional`: a 304 confirms one or more of them.
+    pub revalidates: Vec<usize>,
+    /// The part whose missing rest `conditional` asks for. If a 206 comes that cannot be combined with it
+    /// (RFC 9110 §15.3.7.3), ask once more, for the whole.
+    pub completes: Option<usize>,
+    /// What may be served if the origin fails.
+    pub rescue: Option<Rescue>,
+    /// Whether the request may share its way with others.
+    pub flight: Flight,
+    /// Why the origin has to be asked.
+    pub reason: Reason,
+}
+
+/// What becomes of the reader's own `If-None-Match`, `If-Modified-Since`, `If-Range` and `Range` in the
+/// request to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReaderFields {
+    /// They go with it.
+    Forward,
+    /// They are taken out ([`drop_reader_fields`](crate::request::drop_reader_fields)) and applied to the
+    /// whole answer: the cache needs one, whatever this one reader has already.
+    Drop,
+}
+
+/// A stored response that may stand in for an origin that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rescue {
+    /// Which of the variants.
+    pub index: usize,
+    /// Until when it may if the origin cannot be reached, or says nothing that is HTTP.
+    pub if_disconnected_until: Option<SystemTime>,
+    /// Until when it may if the origin answers 500, 502, 503 or 504 (RFC 5861 §4).
+    pub if_error_until: Option<SystemTime>,
+}
+
+/// How an origin failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection, no answer, or none in time.
+    Disconnected,
+    /// An answer with this status.
+    Status(http::StatusCode),
+}
+
+impl Rescue {
+    /// Whether it may stand in for this failure at this instant, which is later than the one that the
+    /// verdict was made for: origins take their time to fail.
+    pub fn allows(&self, failure: Failure, now: SystemTime) -> bool {
+        let until = match failure {
+            Failure::Disconnected => self.if_disconnected_until.max(self.if_error_until),
+            Failure::Status(status) if matches!(status.as_u16(), 500 | 502 | 503 | 504) => {
+                self.if_error_until
+            }
+            Failure::Status(_) => None,
+        };
+        until.is_some_and(|until| now < until)
+    }
+}
+
+/// May what is stored answer this request (RFC 9111 §4)? A plain hit costs no allocation.
+///
+/// `stored` are all variants of the key, in any order; indices in the verdict are into it.
+pub fn decide(
+    policy: &Policy,
+    stored: &[Variant<'_>],
+    request: RequestHead<'_>,
+    now: SystemTime,
+) -> Verdict {
+    let Some(asks) = Asks::of(request.method) else {
+        return Verdict::Pass { reason: Reason::Method };
+    };
+    let reader = Reader::new(policy, request.headers);
+    Question { policy, stored, request, asks, reader, now }.decide()
+}
+
+/// May the answer that another's fetch just brought be handed to this reader, who waited for it?
+///
+/// A reader who asked for an answer fresh from the origin (`no-cache`, `max-age=0`) has one here.
+///
+/// # Errors
+///
+/// The reason why the reader has to go on alone.
+pub fn may_share(
+    policy: &Policy,
+    fetched: &StoredHead,
+    request: RequestHead<'_>,
+    now: SystemTime,
+) -> Result<(), Reason> {
+    let asks = Asks::of(request.method).ok_or(Reason::Method)?;
+    let reader = Reader::new(policy, request.headers).content_with_new_answer();
+    let stored = &[fetched.into()];
+    match (Question { policy, stored, request, asks, reader, now }).judge() {
+        Judgement::Serve(..) | Judgement::ServeAndRefresh(..) => Ok(()),
+        Judgement::Ask(_, reason) => Err(reason),
+    }
+}
+
+/// A request, and everything that bears on it.
+struct Question<'a> {
+    policy: &'a Policy,
+    stored: &'a [Variant<'a>],
+    request: RequestHead<'a>,
+    asks: Asks,
+    reader: Reader,
+    now: SystemTime,
+}
+
+enum Judgement {
+    Serve(usize, Reason),
+    ServeAndRefresh(usize, Reason),
+    Ask(Found, Reason),
+}
+
+/// What was found for a request that goes to the origin all the same.
+#[derive(Clone, Copy)]
+enum Found {
+    /// It fits, but may not be served as it is.
+    Fitting(usize),
+    /// It would fit, but is only a part of what was asked for.
+    Incomplete(usize),
+    /// It fits, but the reader looks like one who gets an answer of their own.
+    Personal,
+    Nothing,
+}
+
+impl Question<'_> {
+    fn decide(&self) -> Verdict {
+        match self.judge() {
+            Judgement::Serve(index, reason) => Verdict::Serve { index, reason },
+            Judgement::ServeAndRefresh(index, reason) => {
+                Verdict::ServeAndRefresh { index, conditional: self.refresh(index), reason }
+            }
+            Judgement::Ask(..) if self.reader.directives.only_if_cached => {
+                Verdict::Refuse { reason: Reason::OnlyIfCached }
+            }
+            Judgement::Ask(found, reason) => Verdict::Ask(self.ask(found, reason)),
+        }
+    }
+
+    fn judge(&self) -> Judgement {
+        let index = match self.find() {
+            Ok(index) => index,
+            Err((found, reason)) => return Judgement::Ask(found, reason),
+        };
+        let head = self.stored[index].head;
+        if let Some(reason) = self.not_for(head) {
+            return Judgement::Ask(Found::Personal, reason);
+        }
+        let ask = |reason| Judgement::Ask(Found::Fitting(index), reason);
+        if head.terms.always_validate {
+            return ask(Reason::NoCache);
+        }
+        let age = head.age(self.now);
+        match self.freshness(index) {
+            Freshness::Fresh { left } => {
+                match self.reader.wants_fresher(age, left, head.terms.immutable) {
+                    Some(reason) => ask(reason),
+                    None => Judgement::Serve(index, Reason::Hit),
+                }
+            }
+            _ if head.terms.never_stale => ask(Reason::Expired),
+            _ if self.takes_so_stale(index) => Judgement::Serve(index, Reason::MaxStale),
+            Freshness::StaleWhileRevalidate { .. } if !self.reader.minds_age() => {
+                Judgement::ServeAndRefresh(index, Reason::StaleWhileRevalidate)
+            }
+            _ => ask(Reason::Expired),
+        }
+    }
+
+    /// The most recent response that fits (RFC 9111 §4), by `Date`, then by receipt. An older one is
+    /// never taken for being fresh still: the newer one says what the older one would hide.
+    fn find(&self) -> Result<usize, (Found, Reason)> {
+        let mut fitting: Option<usize> = None;
+        let mut incomplete: Option<usize> = None;
+        for (index, variant) in self.stored.iter().enumerate() {
+            let head = variant.head;
+            if !self.is_answered_by(head.answers) || !head.selects(self.request.headers) {
+                continue;
+            }
+            let best = if self.has_what_is_asked(head) { &mut fitting } else { &mut incomplete };
+            let newer = |than: usize| {
+                let than = self.stored[than].head;
+                (head.date, head.received_at) >= (than.date, than.received_at)
+            };
+            if best.is_none_or(newer) {
+                *best = Some(index);
+            }
+        }
+        match (fitting, incomplete) {
+            (Some(index), _) => Ok(index),
+            (None, Some(index)) => Err((Found::Incomplete(index), Reason::PartialMiss)),
+            (None, None) if self.stored.is_empty() => Err((Found::Nothing, Reason::UriMiss)),
+            (None, None) => Err((Found::Nothing, Reason::VaryMiss)),
+        }
+    }
+
+    fn is_answered_by(&self, answers: Asks) -> bool {
+        match self.asks {
+            Asks::Get | Asks::Head => answers == Asks::Get,
+            Asks::Query => answers == Asks::Query,
+        }
+    }
+
+    /// All of the body, or at least the range that was asked for. A HEAD asks for no body, but for
+    /// the fields of the whole.
+    fn has_what_is_asked(&self, head: &StoredHead) -> bool {
+        match head.extent {
+            Extent::Whole => true,
+            Extent::Part(part) => part.select(self.request, &head.headers).is_some(),
+        }
+    }
+
+    /// Why this response is not for this reader, though it fits.
+    fn not_for(&self, head: &StoredHead) -> Option<Reason> {
+        match self.reader.personal? {
+            _ if head.terms.shareable => None,
+            Personal::Authorization => Some(Reason::Authorization),
+            Personal::Cookie => Some(Reason::Cookie),
+        }
+    }
+
+    fn freshness(&self, index: usize) -> Freshness {
+        let Variant { head, marked_stale } = self.stored[index];
+        let age = head.age(self.now);
+        match marked_stale {
+            None => head.terms.lifetime.at(age),
+            Some(at) => {
+                let marked = self.now.duration_since(at).unwrap_or_default();
+                head.terms.lifetime.at_marked_stale(age, marked)
+            }
+        }
+    }
+
+    /// `max-stale` (RFC 9111 §5.2.1.2), for what was fresh once: an answer that never said for how long
+    /// is not stale by a number of seconds. What was purged is wanted gone, not a little older.
+    fn takes_so_stale(&self, index: usize) -> bool {
+        let Variant { head, marked_stale } = self.stored[index];
+        let age = head.age(self.now);
+        let stale = age.saturating_sub(head.terms.lifetime.ttl());
+        head.terms.explicit && marked_stale.is_none() && self.reader.takes_stale(age, stale)
+    }
+
+    fn ask(&self, found: Found, reason: Reason) -> Ask {
+        let mut ask = Ask {
+            conditional: HeaderMap::new(),
+            reader_fields: ReaderFields::Forward,
+            revalidates: Vec::new(),
+            completes: None,
+            rescue: None,
+            flight: flight(self.policy, self.request),
+            reason,
+        };
+        // Its answer will not be stored, and what only the origin can judge it must see unchanged.
+        let leaves_no_trace =
+            self.reader.directives.no_store || is_for_the_origin(self.request.headers);
+        match found {
+            Found::Fitting(index) => {
+                ask.rescue = self.rescue(index);
+                if !leaves_no_trace {
+                    self.validate(index, &mut ask);
+                }
+                if !self.stored[index].head.can_be_shared() {
+                    ask.flight = Flight::Alone;
+                }
+            }
+            Found::Incomplete(index) if !leaves_no_trace => self.complete(index, &mut ask),
+            Found::Nothing if reason == Reason::VaryMiss && !leaves_no_trace => {
+                self.offer_other_variants(&mut ask);
+            }
+            // What was not for everybody a moment ago will not be now.
+            Found::Personal => ask.flight = Flight::Alone,
+            Found::Incomplete(_) | Found::Nothing => {}
+        }
+        let fills = ask.conditional.is_empty()
+            && self.policy.fills_on_conditional_miss
+            && ask.flight == Flight::Share
+            && is_conditional(self.request.headers);
+        if fills {
+            ask.reader_fields = ReaderFields::Drop;
+        }
+        ask
+    }
+
+    /// Our validators instead of the reader's: whatever comes back, a 304 or a new body, answers both
+    /// of us, and the reader's own preconditions are applied to the outcome.
+    fn validate(&self, index: usize, ask: &mut Ask) {
+        let head = self.stored[index].head;
+        // A HEAD is forwarded as it is: its answer updates what is stored (RFC 9111 §4.3.5).
+        if self.asks == Asks::Head {
+            return;
+        }
+        ask.conditional = self.validators_of(index);
+        if !ask.conditional.is_empty() {
+            ask.revalidates.push(index);
+        }
+        ask.reader_fields = ReaderFields::Drop;
+        if ask.flight == Flight::Follow && head.extent == Extent::Whole {
+            // Without its range it asks for what all the others ask for.
+            ask.flight = Flight::Share;
+        }
+        if let (Extent::Part(_), Some(range)) = (head.extent, self.request.headers.get(RANGE)) {
+            // A part is validated by asking for it again (RFC 9111 §4.3.2).
+            ask.conditional.insert(RANGE, range.clone());
+        }
+    }
+
+    /// What a refresh asks for: the same response again, as much of it as is stored.
+    fn refresh(&self, index: usize) -> HeaderMap {
+        let mut conditional = self.validators_of(index);
+        if let Extent::Part(part) = self.stored[index].head.extent {
+            let (first, last) = (part.range().first(), part.range().last());
+            let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
+            conditional.insert(RANGE, range.expect("digits and a dash"));
+        }
+        conditional
+    }
+
+    fn validators_of(&self, index: usize) -> HeaderMap {
+        validate::conditional([&self.stored[index].head.headers])
+    }
+
+    /// What is missing of a fresh part, if one range can name it.
+    fn complete(&self, index: usize, ask: &mut Ask) {
+        let head = self.stored[index].head;
+        let wants_whole = self.asks == Asks::Get && !self.request.headers.contains_key(RANGE);
+        let fresh = matches!(self.freshness(index), Freshness::Fresh { .. })
+            && !head.terms.always_validate
+            && self.not_for(head).is_none();
+        let Extent::Part(part) = head.extent else {
+            return;
+        };
+        if let (true, Some(missing)) = (wants_whole && fresh, part.completion(&head.headers)) {
+            // Without a strong validator the two can never be combined; asking for the rest is then
+            // only a bet on an origin that ignores ranges and sends the whole.
+            if missing.contains_key(IF_RANGE) || self.policy.completes_unvalidated_parts {
+                ask.conditional = missing;
+                ask.reader_fields = ReaderFields::Drop;
+                ask.completes = Some(index);
+            }
+        }
+    }
+
+    /// Nothing fits, but the origin may say that one of the others does (RFC 9111 §4.1). Strong tags
+    /// only: a weak one is often the same for a page and for its compressed form.
+    fn offer_other_variants(&self, ask: &mut Ask) {
+        if !self.policy.asks_for_other_variants
+            || self.asks == Asks::Head
+            || self.request.headers.contains_key(RANGE)
+        {
+            return;
+        }
+        let usable = |head: &StoredHead| {
+            self.is_answered_by(head.answers)
+                && head.extent == Extent::Whole
+                && self.not_for(head).is_none()
+                && EntityTag::of(&head.headers).is_some_and(|tag| tag.is_strong())
+        };
+        let offered: Vec<usize> =
+            (0..self.stored.len()).filter(|index| usable(self.stored[*index].head)).collect();
+        if !offered.is_empty() {
+            let heads = offered.iter().map(|index| &self.stored[*index].head.headers);
+            ask.conditional = validate::conditional(heads);
+            // Dates do not tell variants apart.
+            ask.conditional.remove(IF_MODIFIED_SINCE);
+            ask.revalidates = offered;
+            ask.reader_fields = ReaderFields::Drop;
+        }
+    }
+
+    /// RFC 9111 §4.2.4 and RFC 5861 §4, as instants: the failure itself lies ahead.
+    fn rescue(&self, index: usize) -> Option<Rescue> {
+        let head = self.stored[index].head;
+        let terms = &head.terms;
+        // A reader who wants the origin's word rather has no answer than an unchecked one.
+        if terms.always_validate || self.reader.directives.no_cache {
+            return None;
+        }
+        let lifetime = terms.lifetime;
+        let from_reader = self.reader.directives.stale_if_error.unwrap_or_default();
+        let (for_error, for_disconnection) = if terms.never_stale {
+            (Duration::ZERO, Duration::ZERO)
+        } else {
+            let for_error = lifetime.rescue_window().max(from_reader);
+            let survives = terms.survives_its_origin;
+            (for_error, if survives { self.policy.stale_if_disconnected } else { Duration::ZERO })
+        };
+        let until = |window: Duration| {
+            let stale_at = self.stale_at(index)?;
+            stale_at.checked_add(window).filter(|until| self.now < *until)
+        };
+        let rescue = Rescue {
+            index,
+            if_disconnected_until: until(for_disconnection.max(for_error)),
+            if_error_until: until(for_error),
+        };
+        rescue.if_disconnected_until.is_some().then_some(rescue)
+    }
+
+    /// When it stops, or stopped, being fresh.
+    fn stale_at(&self, index: usize) -> Option<SystemTime> {
+        let Variant { head, marked_stale } = self.stored[index];
+        let (ttl, came_aged) = (head.terms.lifetime.ttl(), head.initial_age);
+        let by_age = match ttl.checked_sub(came_aged) {
+            Some(left) => head.received_at.checked_add(left)?,
+            None => head.received_at.checked_sub(came_aged - ttl)?,
+        };
+        Some(marked_stale.map_or(by_age, |at| at.min(by_age)))
+    }
+}

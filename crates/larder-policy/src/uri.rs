@@ -1,0 +1,219 @@
+//! URIs: references resolved, equal ones written alike, origins compared (RFC 3986 §5 and §6,
+//! RFC 9110 §4.2 and §4.3.1).
+
+use std::fmt::Write;
+
+use http::Uri;
+
+/// Resolves a reference, such as a `Location`, against an absolute URI (RFC 3986 §5.2). The fragment
+/// is dropped. `None` if that is no absolute URI with an authority, or if it has user information,
+/// which has no place in HTTP (RFC 9110 §4.2.4).
+///
+/// Lenient: bytes that a URI cannot contain (spaces inside, umlauts) are percent-encoded, as
+/// browsers do it.
+pub fn resolve(base: &Uri, reference: &[u8]) -> Option<Uri> {
+    let encoded = encoded(reference);
+    let reference = encoded.split('#').next().unwrap_or_default();
+    let (base_scheme, base_authority) = (base.scheme_str()?, base.authority()?.as_str());
+    let (rest, query) = match reference.split_once('?') {
+        Some((rest, query)) => (rest, Some(query)),
+        None => (reference, None),
+    };
+    let (scheme, rest) = match split_scheme(rest) {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, rest),
+    };
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            (Some(authority), path)
+        }
+        None => (None, rest),
+    };
+    let (path, query) = match (scheme, authority, path) {
+        // An absolute URI without an authority is a URN or a mail address: nothing that is cached.
+        (Some(_), None, _) => return None,
+        (_, Some(_), path) => (without_dots(path), query),
+        (None, None, "") => (base.path().to_owned(), query.or(base.query())),
+        (None, None, path) if path.starts_with('/') => (without_dots(path), query),
+        (None, None, path) => {
+            let folder = base.path().rfind('/').map_or("/", |slash| &base.path()[..=slash]);
+            (without_dots(&format!("{folder}{path}")), query)
+        }
+    };
+    let authority = authority.unwrap_or(base_authority);
+    if authority.is_empty() || authority.contains('@') {
+        return None;
+    }
+    let path = if path.is_empty() { "/" } else { &path };
+    let mut uri = format!("{}://{authority}{path}", scheme.unwrap_or(base_scheme));
+    if let Some(query) = query {
+        uri.push('?');
+        uri.push_str(query);
+    }
+    uri.parse().ok()
+}
+
+/// Whether two URIs have the same origin: scheme, host and port (RFC 9110 §4.3.1).
+pub fn same_origin(one: &Uri, other: &Uri) -> bool {
+    match (origin(one), origin(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// `scheme://host[:port]`, in small letters and without the port that goes without saying
+/// (RFC 9110 §4.2.3). `None` if scheme or host are missing, or if there is user information or a port
+/// that is none.
+pub fn origin(uri: &Uri) -> Option<String> {
+    let mut out = String::new();
+    push_origin(uri, &mut out)?;
+    Some(out)
+}
+
+/// The URI in the one way that all equivalent ones are written: its [`origin`], then path and query
+/// (RFC 3986 §6.2.2) with the hex digits of percent-encodings in capitals, unreserved characters as
+/// they are, whatever a URI cannot contain encoded, and an empty path as `/`.
+///
+/// Dot segments stay: origins do tell `/a/../b` from `/b`, and a key that does not would let one
+/// reader place an answer under another's name.
+pub fn normal(uri: &Uri) -> Option<String> {
+    let length = |text: Option<&str>| text.map_or(0, str::len);
+    let authority = uri.authority().map(|authority| authority.as_str());
+    // With room for "://", "/" and "?": one allocation, unless something has to be encoded.
+    let capacity =
+        length(uri.scheme_str()) + length(authority) + uri.path().len() + length(uri.query()) + 5;
+    let mut out = String::with_capacity(capacity);
+    push_origin(uri, &mut out)?;
+    push_normal(if uri.path().is_empty() { "/" } else { uri.path() }, &mut out);
+    if let Some(query) = uri.query() {
+        out.push('?');
+        push_normal(query, &mut out);
+    }
+    Some(out)
+}
+
+fn push_origin(uri: &Uri, out: &mut String) -> Option<()> {
+    let scheme = uri.scheme_str()?;
+    let authority = uri.authority()?;
+    let host = authority.host();
+    let port = match authority.as_str().strip_prefix(host)?.strip_prefix(':') {
+        None | Some("") => None,
+        Some(port) => Some(port.parse::<u16>().ok()?),
+    };
+    if host.is_empty() {
+        return None;
+    }
+    push_lowercase(scheme, out);
+    out.push_str("://");
+    push_lowercase(host, out);
+    if let Some(port) = port.filter(|port| default_port(scheme) != Some(*port)) {
+        write!(out, ":{port}").expect("a string takes all");
+    }
+    Some(())
+}
+
+fn push_lowercase(text: &str, out: &mut String) {
+    out.extend(text.chars().map(|letter| letter.to_ascii_lowercase()));
+}
+
+fn default_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        _ if scheme.eq_ignore_ascii_case("http") => Some(80),
+        _ if scheme.eq_ignore_ascii_case("https") => Some(443),
+        _ => None,
+    }
+}
+
+fn push_normal(component: &str, out: &mut String) {
+    if component.bytes().all(|byte| byte != b'%' && may_stand(byte)) {
+        out.push_str(component);
+        return;
+    }
+    let mut bytes = component.as_bytes();
+    while let [byte, rest @ ..] = bytes {
+        bytes = rest;
+        match (*byte, rest) {
+            (b'%', [high, low, after @ ..]) if let Some(byte) = hex(*high, *low) => {
+                bytes = after;
+                if is_unreserved(byte) {
+                    out.push(char::from(byte));
+                } else {
+                    push_encoded(byte, out);
+                }
+            }
+            // A percent sign that encodes nothing is kept: encoding it would not be idempotent.
+            (byte, _) if may_stand(byte) => out.push(char::from(byte)),
+            (byte, _) => push_encoded(byte, out),
+        }
+    }
+}
+
+/// The value that two hex digits write.
+pub(crate) fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+pub(crate) fn push_encoded(byte: u8, out: &mut String) {
+    write!(out, "%{byte:02X}").expect("a string takes all");
+}
+
+/// Whether a URI can contain this byte (RFC 3986 §2; a percent sign, too).
+fn may_stand(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte)
+}
+
+/// RFC 3986 §2.3.
+pub(crate) fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// The reference as text, with everything encoded that a URI cannot contain, and without the white
+/// space around it.
+fn encoded(reference: &[u8]) -> String {
+    let mut out = String::with_capacity(reference.len());
+    for &byte in reference.trim_ascii() {
+        if may_stand(byte) {
+            out.push(char::from(byte));
+        } else {
+            push_encoded(byte, &mut out);
+        }
+    }
+    out
+}
+
+/// RFC 3986 §3.1; a colon after anything else belongs to the path.
+fn split_scheme(reference: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = reference.split_once(':')?;
+    let first = scheme.bytes().next()?;
+    let is_scheme = first.is_ascii_alphabetic()
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then_some((scheme, rest))
+}
+
+/// Takes the `.` and `..` segments out of an absolute path (RFC 3986 §5.2.4).
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if is_last {
+                    kept.push("");
+                }
+            }
+            segment => kept.push(segment),
+        }
+    }
+    let mut out = String::with_capacity(path.len());
+    for segment in kept {
+        out.push('/');
+        out.push_str(segment);
+    }
+    out
+}

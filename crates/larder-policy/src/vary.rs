@@ -1,0 +1,344 @@
+//! Vary: which of several stored responses fits a request (RFC 9111 §4.1).
+//!
+//! A stored response remembers what its request said in the fields that `Vary` names. Two values
+//! match if they are the same after changes that no recipient could mean anything by: lines joined,
+//! spaces around commas dropped, and, in the two fields whose meaning we know, case and order.
+//! Matching allocates nothing.
+
+use std::cmp::{Ordering, Reverse};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY},
+};
+
+use crate::list::{self, is_token};
+
+/// What a stored response's own request said in the fields that `Vary` names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Selection {
+    fields: Box<[Selecting]>,
+    /// The one language the response is in, if it varies by language.
+    language: Option<Box<[u8]>>,
+}
+
+/// A response that varies by more fields than this is as good as one that varies by all.
+const MAX_NAMES: usize = 32;
+
+/// `Vary` names `*`, or something that is no field name: nothing ever matches.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NeverMatches;
+
+#[derive(Clone, Debug)]
+struct Selecting {
+    name: HeaderName,
+    /// The value as it came, if it came in one line: most requests repeat it to the letter.
+    verbatim: Option<HeaderValue>,
+    value: Value,
+}
+
+#[derive(Clone, Debug)]
+enum Value {
+    /// Absent matches only absent.
+    Absent,
+    /// In canonical form, see [`Canonical`].
+    Opaque(Box<[u8]>),
+    Preferences(Box<[(Box<[u8]>, u16)]>),
+}
+
+impl Selection {
+    pub(crate) fn new(
+        response: &HeaderMap,
+        request: &HeaderMap,
+    ) -> Result<Selection, NeverMatches> {
+        let mut names: Vec<HeaderName> = Vec::new();
+        for line in response.get_all(VARY) {
+            for member in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+                if member.is_empty() {
+                    continue;
+                }
+                // `*` is a token, and as such would pass for a field name. What is no name at all may
+                // stand for anything: strict, since a wrong match shows one reader another's answer.
+                if member == b"*" || !is_token(member) {
+                    return Err(NeverMatches);
+                }
+                let name = HeaderName::from_bytes(member).map_err(|_| NeverMatches)?;
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+                if names.len() > MAX_NAMES {
+                    return Err(NeverMatches);
+                }
+            }
+        }
+        let language = names.contains(&ACCEPT_LANGUAGE).then(|| only_language(response)).flatten();
+        let fields = names.into_iter().map(|name| Selecting::new(name, request)).collect();
+        Ok(Selection { fields, language })
+    }
+
+    /// Whether the response fits a request with these fields.
+    pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
+        self.fields.iter().all(|field| {
+            field.matches(request)
+                || (field.name == ACCEPT_LANGUAGE && self.is_in_preferred_language(request))
+        })
+    }
+
+    /// Whether every answer fits, because nothing was named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// Bytes it takes beyond its own size.
+    pub(crate) fn weight(&self) -> usize {
+        let value = |value: &Value| match value {
+            Value::Absent => 0,
+            Value::Opaque(bytes) => bytes.len(),
+            Value::Preferences(members) => {
+                members.iter().map(|(name, _)| name.len() + size_of::<(Box<[u8]>, u16)>()).sum()
+            }
+        };
+        let field = |field: &Selecting| {
+            size_of::<Selecting>()
+                + field.name.as_str().len()
+                + field.verbatim.as_ref().map_or(0, HeaderValue::len)
+                + value(&field.value)
+        };
+        self.fields.iter().map(field).sum::<usize>()
+            + self.language.as_ref().map_or(0, |language| language.len())
+    }
+
+    /// A reader who wants one language above all others gets it from a response that is in this
+    /// language: whatever else the reader would take, the origin could not do better. With two
+    /// languages at the top, the choice would be the origin's.
+    fn is_in_preferred_language(&self, request: &HeaderMap) -> bool {
+        let Some(language) = &self.language else {
+            return false;
+        };
+        let Some(preferences) = Preferences::parse(&ACCEPT_LANGUAGE, request) else {
+            return false;
+        };
+        match preferences.members() {
+            [(first, weight), rest @ ..] => {
+                *weight > 0
+                    && rest.first().is_none_or(|(_, second)| second < weight)
+                    && first.eq_ignore_ascii_case(language)
+            }
+            [] => false,
+        }
+    }
+}
+
+impl Selecting {
+    fn new(name: HeaderName, request: &HeaderMap) -> Selecting {
+        let value = if !request.contains_key(&name) {
+            Value::Absent
+        } else if let Some(preferences) = Preferences::parse(&name, request) {
+            let own = |(name, weight): &(&[u8], u16)| (Box::from(*name), *weight);
+            Value::Preferences(preferences.members().iter().map(own).collect())
+        } else {
+            Value::Opaque(Canonical::new(request, &name).collect())
+        };
+        // A copy: the request's own value may be a slice of a whole connection's buffer.
+        let verbatim = only_line(request, &name)
+            .and_then(|line| HeaderValue::from_bytes(line.as_bytes()).ok());
+        Selecting { name, verbatim, value }
+    }
+
+    fn matches(&self, request: &HeaderMap) -> bool {
+        if self.verbatim.is_some() && only_line(request, &self.name) == self.verbatim.as_ref() {
+            return true;
+        }
+        match &self.value {
+            Value::Absent => !request.contains_key(&self.name),
+            Value::Opaque(canonical) => {
+                request.contains_key(&self.name)
+                    && Preferences::parse(&self.name, request).is_none()
+                    && Canonical::new(request, &self.name).eq(canonical.iter().copied())
+            }
+            Value::Preferences(stored) => {
+                request.contains_key(&self.name)
+                    && Preferences::parse(&self.name, request).is_some_and(|presented| {
+                        let presented = presented.members();
+                        presented.len() == stored.len()
+                            && presented.iter().zip(stored).all(|(presented, stored)| {
+                                presented.1 == stored.1
+                                    && presented.0.eq_ignore_ascii_case(&stored.0)
+                            })
+                    })
+            }
+        }
+    }
+}
+
+fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next()?;
+    lines.next().is_none().then_some(line)
+}
+
+fn only_language(response: &HeaderMap) -> Option<Box<[u8]>> {
+    let mut languages = list::members(response, CONTENT_LANGUAGE.as_str());
+    let language = languages.next()?;
+    languages.next().is_none().then(|| Box::from(language))
+}
+
+/// A field as one list: lines joined by commas, no space at either side of a comma, outside quoted
+/// strings (RFC 9111 §4.1, first two of its normalisations).
+///
+/// The field's own syntax is unknown here, so nothing else may be touched.
+struct Canonical<'a> {
+    lines: http::header::ValueIter<'a, HeaderValue>,
+    line: &'a [u8],
+    quoted: bool,
+    escaped: bool,
+    after_comma: bool,
+}
+
+impl<'a> Canonical<'a> {
+    fn new(headers: &'a HeaderMap, name: &HeaderName) -> Canonical<'a> {
+        let mut lines = headers.get_all(name).iter();
+        let line = lines.next().map_or(&[][..], HeaderValue::as_bytes).trim_ascii();
+        Canonical { lines, line, quoted: false, escaped: false, after_comma: true }
+    }
+
+    fn spaces_ahead(&self) -> usize {
+        self.line.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count()
+    }
+}
+
+impl Iterator for Canonical<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        if !self.quoted {
+            let spaces = self.spaces_ahead();
+            let before_comma = matches!(self.line.get(spaces), Some(b',') | None);
+            if self.after_comma || before_comma {
+                self.line = &self.line[spaces..];
+            }
+        }
+        let Some((byte, rest)) = self.line.split_first() else {
+            self.line = self.lines.next()?.as_bytes().trim_ascii();
+            (self.quoted, self.escaped, self.after_comma) = (false, false, true);
+            return Some(b',');
+        };
+        self.line = rest;
+        self.after_comma = !self.quoted && *byte == b',';
+        if self.escaped {
+            self.escaped = false;
+        } else if self.quoted && *byte == b'\\' {
+            self.escaped = true;
+        } else if *byte == b'"' {
+            self.quoted = !self.quoted;
+        }
+        Some(*byte)
+    }
+}
+
+/// `Accept-Encoding` or `Accept-Language` as what it means: names with weights, the most wanted
+/// first; the order among equals means nothing (RFC 9110 §12.4.2).
+struct Preferences<'a> {
+    members: [(&'a [u8], u16); Preferences::MAX],
+    len: usize,
+}
+
+impl<'a> Preferences<'a> {
+    /// Longer lists are compared as they are written; no browser sends one.
+    const MAX: usize = 24;
+
+    /// `None` for any other field, and for a list that is not written as the standard says.
+    fn parse(name: &HeaderName, headers: &'a HeaderMap) -> Option<Preferences<'a>> {
+        let encodings = *name == ACCEPT_ENCODING;
+        if !encodings && *name != ACCEPT_LANGUAGE {
+            return None;
+        }
+        let mut preferences = Preferences { members: [(&[], 0); Preferences::MAX], len: 0 };
+        for line in headers.get_all(name) {
+            let written = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            for member in written.filter(|member| !member.is_empty()) {
+                let (name, weight) = weighted(member)?;
+                let name = if encodings { coding(name) } else { name };
+                *preferences.members.get_mut(preferences.len)? = (name, weight);
+                preferences.len += 1;
+            }
+        }
+        if encodings {
+            preferences.drop_idle_refusals();
+        }
+        preferences.members[..preferences.len].sort_unstable_by(|(name, weight), (other, than)| {
+            Reverse(weight).cmp(&Reverse(than)).then_with(|| cmp_ignore_case(name, other))
+        });
+        Some(preferences)
+    }
+
+    fn members(&self) -> &[(&'a [u8], u16)] {
+        &self.members[..self.len]
+    }
+
+    /// A coding that is not listed is not acceptable, so a refusal in so many words says nothing,
+    /// unless it takes something out of `*`, or `identity`, which goes without saying (RFC 9110
+    /// §12.5.3). For languages a refusal always says something: `en, en-GB;q=0`.
+    fn drop_idle_refusals(&mut self) {
+        if self.members().iter().any(|(name, _)| *name == b"*") {
+            return;
+        }
+        let mut kept = 0;
+        for index in 0..self.len {
+            let (name, weight) = self.members[index];
+            if weight > 0 || name.eq_ignore_ascii_case(b"identity") {
+                self.members[kept] = (name, weight);
+                kept += 1;
+            }
+        }
+        self.len = kept;
+    }
+}
+
+/// `name` or `name;q=0.5`, the weight in thousandths.
+fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
+    let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let name = parts.next()?;
+    if !is_token(name) {
+        return None;
+    }
+    let weight = match parts.next() {
+        Some([b'q' | b'Q', b'=', value @ ..]) => thousandths(value)?,
+        Some(_) => return None,
+        None => 1000,
+    };
+    parts.next().is_none().then_some((name, weight))
+}
+
+/// A weight of RFC 9110 §12.4.2: 0 to 1 with at most three decimals.
+fn thousandths(value: &[u8]) -> Option<u16> {
+    let (whole, decimals) = match value {
+        [whole] => (whole, &[][..]),
+        [whole, b'.', decimals @ ..] if decimals.len() <= 3 => (whole, decimals),
+        _ => return None,
+    };
+    let mut weight = match whole {
+        b'0' => 0,
+        b'1' => 1000,
+        _ => return None,
+    };
+    for (digit, worth) in decimals.iter().zip([100, 10, 1]) {
+        weight += u16::from(digit.is_ascii_digit().then(|| digit - b'0')?) * worth;
+    }
+    (weight <= 1000).then_some(weight)
+}
+
+/// Two codings have an older name each (RFC 9110 §8.4.1).
+fn coding(name: &[u8]) -> &[u8] {
+    if name.eq_ignore_ascii_case(b"x-gzip") {
+        b"gzip"
+    } else if name.eq_ignore_ascii_case(b"x-compress") {
+        b"compress"
+    } else {
+        name
+    }
+}
+
+fn cmp_ignore_case(one: &[u8], other: &[u8]) -> Ordering {
+    one.iter().map(u8::to_ascii_lowercase).cmp(other.iter().map(u8::to_ascii_lowercase))
+}

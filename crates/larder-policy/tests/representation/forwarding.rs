@@ -1,0 +1,217 @@
+//! RFC 9110 §7.6, RFC 8586, RFC 7239: what goes on to the next hop.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, Version};
+use larder_policy::forward::{self, Hop, HopName, Onward, strip};
+
+use crate::cases::{Request, fields, get, request, text};
+
+fn name() -> HopName {
+    HopName::new("larder-1").unwrap()
+}
+
+fn onward(request: &Request, peer: &str, peer_is_trusted: bool) -> Onward {
+    let name = name();
+    let peer: IpAddr = peer.parse().unwrap();
+    let hop = Hop { name: &name, version: Version::HTTP_11, peer, peer_is_trusted };
+    forward::request(request.head(), hop)
+}
+
+fn forwarded(request: &Request, peer: &str, peer_is_trusted: bool) -> HeaderMap {
+    match onward(request, peer, peer_is_trusted) {
+        Onward::Forward(fields) => fields,
+        other => panic!("not forwarded: {other:?}"),
+    }
+}
+
+#[test]
+fn fields_for_one_hop_go_no_further() {
+    for name in [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+        "proxy-authenticate",
+        "proxy-authentication-info",
+        "proxy-authorization",
+    ] {
+        let mut headers = fields(&[(name, "a"), ("x-other", "1")]);
+        strip(&mut headers);
+        assert_eq!(headers, fields(&[("x-other", "1")]), "{name}");
+    }
+}
+
+#[test]
+fn what_connection_lists_goes_no_further() {
+    for lines in [
+        &["a, b"][..],
+        &["A,B"],
+        &["a", "b"],
+        &["close, a, ,b,"],
+        &["keep-alive, a, not a name, b"],
+    ] {
+        let mut headers = fields(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        for line in lines {
+            headers.append("connection", line.parse().unwrap());
+        }
+        strip(&mut headers);
+        assert_eq!(headers, fields(&[("c", "3")]), "{lines:?}");
+    }
+}
+
+#[test]
+fn fields_that_decisions_rest_on_are_not_listed_away() {
+    for name in [
+        "cache-control",
+        "authorization",
+        "cookie",
+        "set-cookie",
+        "vary",
+        "host",
+        "content-length",
+        "content-type",
+        "cdn-loop",
+        "via",
+        "age",
+        "x-forwarded-for",
+        "range",
+    ] {
+        let kept = fields(&[(name, "1")]);
+        let mut headers = fields(&[(name, "1"), ("connection", name)]);
+        strip(&mut headers);
+        assert_eq!(headers, kept, "{name}");
+    }
+}
+
+#[test]
+fn via_names_each_hop_and_how_the_message_came() {
+    let headers = forwarded(&get(&[]), "192.0.2.1", false);
+    assert_eq!(text(&headers, "via").as_deref(), Some("1.1 larder-1"));
+    let headers = forwarded(&get(&[("via", "1.0 fred"), ("via", "2 bob")]), "192.0.2.1", false);
+    assert_eq!(text(&headers, "via").as_deref(), Some("1.0 fred, 2 bob, 1.1 larder-1"));
+    for (version, written) in
+        [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")]
+    {
+        let headers = forward::response(&fields(&[("upgrade", "x")]), &name(), version);
+        assert_eq!(text(&headers, "via"), Some(format!("{written} larder-1")));
+        assert_eq!(headers.len(), 1);
+    }
+}
+
+#[test]
+fn cdn_loop_is_appended_to_and_never_removed() {
+    let request = get(&[("cdn-loop", "foo; a=b"), ("connection", "cdn-loop")]);
+    let headers = forwarded(&request, "192.0.2.1", false);
+    assert_eq!(text(&headers, "cdn-loop").as_deref(), Some("foo; a=b, larder-1"));
+}
+
+#[test]
+fn a_request_that_has_been_here_goes_no_further() {
+    for (seen, is_loop) in [
+        ("larder-1", true),
+        ("LARDER-1", true),
+        ("foo, larder-1;a=b, bar", true),
+        ("foo;a=\"x, y\" , larder-1 ; a", true),
+        ("larder-2", false),
+        ("larder-12", false),
+        ("foo;a=larder-1", false),
+        ("foo;a=\"b, larder-1\"", false),
+        ("", false),
+    ] {
+        let request = get(&[("cdn-loop", seen)]);
+        let onward = onward(&request, "192.0.2.1", false);
+        assert_eq!(matches!(onward, Onward::Loop), is_loop, "{seen}");
+    }
+    let request = get(&[("cdn-loop", "foo"), ("cdn-loop", "larder-1")]);
+    assert!(matches!(onward(&request, "192.0.2.1", false), Onward::Loop));
+}
+
+#[test]
+fn a_request_that_was_forwarded_is_recognised_when_it_comes_back() {
+    let Onward::Forward(headers) = onward(&get(&[]), "192.0.2.1", false) else { panic!() };
+    let again = Request { headers, ..get(&[]) };
+    assert!(matches!(onward(&again, "192.0.2.1", false), Onward::Loop));
+}
+
+#[test]
+fn max_forwards_counts_down_for_trace_and_options_only() {
+    for (method, value, left) in [
+        ("OPTIONS", "5", Some("4")),
+        ("TRACE", "1", Some("0")),
+        ("TRACE", "0", None),
+        ("OPTIONS", "000", None),
+        ("GET", "0", Some("0")),
+        ("OPTIONS", "many", Some("many")),
+        ("OPTIONS", "-1", Some("-1")),
+    ] {
+        let request = request(method, "http://example.com/", &[("max-forwards", value)]);
+        match onward(&request, "192.0.2.1", false) {
+            Onward::Forward(headers) => {
+                assert_eq!(text(&headers, "max-forwards").as_deref(), left, "{method} {value}");
+            }
+            Onward::Final => assert_eq!(left, None, "{method} {value}"),
+            Onward::Loop => panic!("{method} {value}"),
+        }
+    }
+}
+
+const CLAIMS: [(&str, &str); 7] = [
+    ("forwarded", "for=198.51.100.7;proto=https"),
+    ("x-forwarded-for", "198.51.100.7"),
+    ("x-forwarded-host", "evil.example"),
+    ("x-forwarded-proto", "https"),
+    ("x-forwarded-port", "443"),
+    ("x-forwarded-anything", "1"),
+    ("x-real-ip", "198.51.100.7"),
+];
+
+#[test]
+fn what_an_untrusted_peer_claims_is_replaced_by_what_is_known() {
+    let headers = forwarded(&get(&CLAIMS), "192.0.2.1", false);
+    for (name, value) in [
+        ("forwarded", Some(r#"for=192.0.2.1;host="example.com";proto=http"#)),
+        ("x-forwarded-for", Some("192.0.2.1")),
+        ("x-forwarded-host", Some("example.com")),
+        ("x-forwarded-proto", Some("http")),
+        ("x-forwarded-port", None),
+        ("x-forwarded-anything", None),
+        ("x-real-ip", None),
+    ] {
+        assert_eq!(text(&headers, name).as_deref(), value, "{name}");
+    }
+}
+
+#[test]
+fn what_a_trusted_peer_says_is_kept_and_the_peer_added() {
+    let headers = forwarded(&get(&CLAIMS), "2001:db8::1", true);
+    for (name, value) in [
+        (
+            "forwarded",
+            r#"for=198.51.100.7;proto=https, for="[2001:db8::1]";host="example.com";proto=http"#,
+        ),
+        ("x-forwarded-for", "198.51.100.7, 2001:db8::1"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-port", "443"),
+        ("x-real-ip", "198.51.100.7"),
+    ] {
+        assert_eq!(text(&headers, name).as_deref(), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn a_hop_is_named_by_a_token_or_a_host_and_port() {
+    for good in ["larder", "larder-1", "edge.example.com", "edge.example.com:8080", "127.0.0.1:80"]
+    {
+        assert_eq!(HopName::new(good).unwrap().as_str(), good);
+    }
+    for bad in ["", "a b", "a,b", "a;b", "a:b", "a:", ":80", "a:70000", "größe", "a\r\nb", "(a)"]
+    {
+        assert_eq!(HopName::new(bad), None, "{bad}");
+    }
+}

@@ -1,0 +1,210 @@
+//! RFC 3986 §6 and RFC 9110 §4.2.3: equal URIs have one key; RFC 10008: so have equal queries;
+//! draft-ietf-httpbis-no-vary-search: and what an origin declares equal.
+
+use larder_policy::{
+    key::{MAX_KEY_BYTES, RequestKey},
+    no_vary_search::NoVarySearch,
+};
+
+use crate::cases::{fields, request};
+
+fn key(uri: &str) -> String {
+    RequestKey::of(request("GET", uri, &[]).head(), None).unwrap().to_string()
+}
+
+#[test]
+fn equivalent_uris_have_one_key() {
+    for (one, other) in [
+        ("http://example.com", "http://example.com/"),
+        ("http://EXAMPLE.com/", "http://example.com/"),
+        ("HTTP://example.com/", "http://example.com/"),
+        ("http://example.com:80/", "http://example.com/"),
+        ("http://example.com:080/", "http://example.com/"),
+        ("http://example.com:/", "http://example.com/"),
+        ("http://[::1]:80/", "http://[::1]/"),
+        ("https://example.com:443/", "https://example.com/"),
+        ("http://example.com/%7Ea", "http://example.com/~a"),
+        ("http://example.com/%7ea", "http://example.com/~a"),
+        ("http://example.com/%c3%b6", "http://example.com/%C3%B6"),
+        ("http://example.com/?%61=%62", "http://example.com/?a=b"),
+        ("http://example.com?a", "http://example.com/?a"),
+        ("http://example.com/ö", "http://example.com/%C3%B6"),
+        ("http://example.com/\"{}", "http://example.com/%22%7B%7D"),
+    ] {
+        assert_eq!(key(one), key(other), "{one} and {other}");
+    }
+}
+
+#[test]
+fn uris_that_may_mean_different_things_have_different_keys() {
+    for (one, other) in [
+        ("http://example.com/", "https://example.com/"),
+        ("http://example.com/", "http://www.example.com/"),
+        ("http://example.com/", "http://example.com:8080/"),
+        ("http://example.com:443/", "http://example.com/"),
+        ("http://example.com/a", "http://example.com/A"),
+        ("http://example.com/a", "http://example.com/a/"),
+        ("http://example.com/a", "http://example.com/a?"),
+        ("http://example.com/a%2Fb", "http://example.com/a/b"),
+        ("http://example.com/a%3Fb", "http://example.com/a?b"),
+        ("http://example.com/a%25b", "http://example.com/a%b"),
+        ("http://example.com/a+b", "http://example.com/a%20b"),
+        ("http://example.com/?a=1&b=2", "http://example.com/?b=2&a=1"),
+        ("http://example.com/a/../b", "http://example.com/b"),
+        ("http://example.com/a//b", "http://example.com/a/b"),
+    ] {
+        assert_ne!(key(one), key(other), "{one} and {other}");
+    }
+}
+
+#[test]
+fn a_uri_that_names_no_server_has_no_key() {
+    for uri in ["/a", "http://example.com:99999/", "http://user@example.com/", "http://user@a:80/"]
+    {
+        assert_eq!(RequestKey::of_uri(&uri.parse().unwrap()), None, "{uri}");
+    }
+}
+
+#[test]
+fn a_key_begins_with_its_uri() {
+    assert_eq!(key("http://Example.com:8080/a?b"), "http://example.com:8080/a?b");
+}
+
+#[test]
+fn get_and_head_share_a_key_and_other_methods_have_none() {
+    let of =
+        |method| RequestKey::of(request(method, "http://example.com/", &[]).head(), Some(b"x"));
+    assert_eq!(of("GET"), of("HEAD"));
+    assert_ne!(of("GET"), of("QUERY"));
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW", "get"] {
+        assert_eq!(of(method), None, "{method}");
+    }
+}
+
+#[test]
+fn what_a_query_asks_and_how_it_is_to_be_read_is_in_its_key() {
+    let of = |content: &[u8], headers: &[(&str, &str)]| {
+        RequestKey::of(request("QUERY", "http://example.com/", headers).head(), Some(content))
+    };
+    let json = ("content-type", "application/json");
+    assert_eq!(of(b"1", &[json]), of(b"1", &[json, ("accept", "x")]));
+    assert_ne!(of(b"1", &[json]), of(b"2", &[json]));
+    assert_ne!(of(b"1", &[json]), of(b"1", &[]));
+    assert_ne!(of(b"1", &[json]), of(b"1", &[("content-type", "application/xml")]));
+    assert_ne!(of(b"1", &[json]), of(b"1", &[json, ("content-encoding", "gzip")]));
+    // One field cannot pass for another.
+    assert_ne!(of(b"1", &[("content-type", "a")]), of(b"1", &[("content-encoding", "a")]));
+    assert_ne!(of(b"1", &[("content-type", "a, b")]), of(b"1", &[("content-type", "a,, b")]));
+    assert_eq!(of(b"1", &[json]).unwrap().uri(), "http://example.com/");
+    let head = request("QUERY", "http://example.com/", &[]);
+    assert_eq!(RequestKey::of(head.head(), None), None);
+}
+
+#[test]
+fn a_key_is_bounded() {
+    let long = |bytes: usize| {
+        let uri = "http://example.com/".to_owned();
+        let uri = format!("{uri}{}", "a".repeat(bytes - uri.len()));
+        RequestKey::of_uri(&uri.parse().unwrap())
+    };
+    assert!(long(MAX_KEY_BYTES).is_some());
+    assert_eq!(long(MAX_KEY_BYTES + 1), None);
+    assert_eq!(RequestKey::of_uri(&"/a".parse().unwrap()), None);
+}
+
+fn variance(field: &str) -> NoVarySearch {
+    NoVarySearch::of(&fields(&[("no-vary-search", field)]))
+}
+
+#[test]
+fn what_is_not_understood_means_that_the_whole_query_matters() {
+    for field in [
+        "unknown-key",
+        r#"key-order="not a boolean""#,
+        r#"params="not a boolean or inner list""#,
+        "params=(not-a-string)",
+        r#"params=("a"), except=("x")"#,
+        "params=(), except=()",
+        r#"params=?0, except=("x")"#,
+        "params, except=(not-a-string)",
+        r#"params, except="not an inner list""#,
+        "params, except=?1",
+        r#"except=("x")"#,
+        "except=()",
+        "params=?0",
+        "params=()",
+        "key-order=?0",
+        "params=(\"a\"",
+        "params, ,",
+        "",
+    ] {
+        assert!(variance(field).is_default(), "{field}");
+    }
+    assert!(NoVarySearch::of(&fields(&[])).is_default());
+}
+
+#[test]
+fn unconventional_ways_to_say_the_same_are_understood() {
+    for (one, other) in [
+        ("params=?1", "params"),
+        ("key-order=?1", "key-order"),
+        (r#"params, key-order, except=("x")"#, r#"key-order, params, except=("x")"#),
+        (r#"params=("a");x, unknown=1"#, r#"params=("a")"#),
+        (r#"params=("%61" "%C3%A9+b")"#, r#"params=("a" "%c3%a9%20b")"#),
+    ] {
+        assert_eq!(variance(one), variance(other), "{one}");
+    }
+    let lines = fields(&[("no-vary-search", "params"), ("no-vary-search", r#"except=("x")"#)]);
+    assert_eq!(NoVarySearch::of(&lines), variance(r#"params, except=("x")"#));
+}
+
+#[test]
+fn queries_are_equivalent_modulo_what_the_response_says() {
+    for (field, one, other, equivalent) in [
+        (r#"params=("a")"#, Some("a=1&b=2"), Some("b=2"), true),
+        (r#"params=("a")"#, Some("a=1&b=2"), Some("b=3"), false),
+        (r#"params=("a")"#, Some("a=1"), None, true),
+        ("params", Some("a=1&b=2"), None, true),
+        (r#"params, except=("a")"#, Some("a=1&b=2"), Some("a=1&c"), true),
+        (r#"params, except=("a")"#, Some("a=1"), Some("a=2"), false),
+        (r#"params, except=("a")"#, Some("a=1"), None, false),
+        ("key-order", Some("a=1&b=2"), Some("b=2&a=1"), true),
+        ("key-order", Some("a=1&a=2"), Some("a=2&a=1"), false),
+        ("key-order", Some("a=1&b=2&a=3"), Some("b=2&a=1&a=3"), true),
+        ("key-order", Some("a=1"), Some("a=1&b"), false),
+        (r#"key-order, params, except=("a" "b")"#, Some("b=2&c&a=1"), Some("a=1&b=2"), true),
+        // The default: byte by byte.
+        ("", Some("a=1&b=2"), Some("b=2&a=1"), false),
+        ("", Some(""), None, false),
+        ("", Some("a"), Some("a="), false),
+        // With any other: as forms are read.
+        ("key-order", Some(""), None, true),
+        ("key-order", Some("a=x"), Some("%61=%78"), true),
+        ("key-order", Some("a=%C3%A9"), Some("a=é"), true),
+        ("key-order", Some("a=%f6"), Some("a=%ef%bf%bd"), true),
+        ("key-order", Some("a=x&&&&"), Some("a=x"), true),
+        ("key-order", Some("a="), Some("a"), true),
+        ("key-order", Some("a=%20"), Some("a=+"), true),
+        ("key-order", Some("a=%2B"), Some("a=+"), false),
+        ("key-order", Some("a=b=c"), Some("a=b%3Dc"), true),
+        ("key-order", Some("a%26b=1"), Some("a&b=1"), false),
+        (r#"params=("%C3%A9+b")"#, Some("%c3%a9%20b=1&c"), Some("é+b=2&c"), true),
+    ] {
+        let variance = variance(field);
+        let equal = variance.essence(one) == variance.essence(other);
+        assert_eq!(equal, equivalent, "{field}: {one:?} and {other:?}");
+    }
+}
+
+#[test]
+fn a_key_modulo_a_variance_is_shared_by_the_equivalent_and_is_no_uri_s_key() {
+    let of = |uri: &str| RequestKey::of_uri(&uri.parse().unwrap()).unwrap();
+    let variance = variance(r#"params=("utm")"#);
+    let modulo = |uri| of(uri).modulo(&variance).unwrap();
+    let one = modulo("http://example.com/?a=1&utm=x");
+    assert_eq!(one, modulo("http://example.com/?utm=y&a=1"));
+    assert_ne!(one, modulo("http://example.com/?a=2"));
+    assert_ne!(one, modulo("http://example.com/b?a=1"));
+    assert_ne!(one, of("http://example.com/?a=1"));
+    assert_ne!(one, of("http://example.com/?a=1").modulo(&NoVarySearch::default()).unwrap());
+}

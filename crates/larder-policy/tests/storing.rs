@@ -1,0 +1,1147 @@
+//! May it be stored, and how long is it fresh: RFC 9111 §3, §4.2, §5.2.2, §5.3 in tables.
+
+mod support;
+
+use larder_policy::{
+    freshness::Freshness,
+    head::{Exchange, ResponseHead},
+    reason::Reason,
+    response::{hit_for_miss, storability},
+    settings::{Heuristics, Policy},
+    stored::Extent,
+};
+use support::*;
+
+const TAG: (&str, &str) = ("ETag", "\"v1\"");
+
+/// A response that may be stored, with the seconds for which it is fresh, or the reason why not.
+type Row<'a> = (&'a str, Fields<'a>, Result<u64, Reason>);
+
+fn check(policy: &Policy, rows: &[Row<'_>]) {
+    for (name, fields, expected) in rows {
+        let outcome = store(policy, &get(&[]), 200, fields).map(|head| head.lifetime().ttl());
+        assert_eq!(outcome, expected.map(secs), "{name}");
+    }
+}
+
+const OLD: (&str, &str) = ("Expires", ELEVEN);
+
+#[test]
+fn freshness_comes_from_the_first_of_s_maxage_max_age_and_expires() {
+    check(
+        &Policy::standard(),
+        &[
+            ("max-age alone", &[("Cache-Control", "max-age=60")], Ok(60)),
+            ("s-maxage alone", &[("Cache-Control", "s-maxage=60")], Ok(60)),
+            (
+                "s-maxage wins though it is longer",
+                &[("Cache-Control", "max-age=1, s-maxage=60")],
+                Ok(60),
+            ),
+            (
+                "s-maxage wins though it is shorter",
+                &[("Cache-Control", "s-maxage=1, max-age=60")],
+                Ok(1),
+            ),
+            (
+                "over several lines as in one",
+                &[("Cache-Control", "max-age=60"), ("Cache-Control", "s-maxage=1")],
+                Ok(1),
+            ),
+            ("Expires alone", &[("Date", NOON), ("Expires", ONE_O_CLOCK)], Ok(3600)),
+            (
+                "max-age before Expires",
+                &[("Cache-Control", "max-age=60"), ("Date", NOON), ("Expires", ONE_O_CLOCK)],
+                Ok(60),
+            ),
+            ("max-age before a past Expires", &[("Cache-Control", "max-age=60"), OLD], Ok(60)),
+            (
+                "max-age before an invalid Expires",
+                &[("Cache-Control", "max-age=60"), ("Expires", "0")],
+                Ok(60),
+            ),
+            (
+                "s-maxage before max-age=0 and a past Expires",
+                &[("Cache-Control", "max-age=0, s-maxage=60"), OLD],
+                Ok(60),
+            ),
+            (
+                "max-age=0 before a future Expires",
+                &[("Cache-Control", "max-age=0"), ("Expires", ONE_O_CLOCK), TAG],
+                Ok(0),
+            ),
+            (
+                "an invalid s-maxage is stale and does not fall back",
+                &[("Cache-Control", "s-maxage=x, max-age=60"), TAG],
+                Ok(0),
+            ),
+            (
+                "an invalid max-age is stale and does not fall back",
+                &[("Cache-Control", "max-age=x"), ("Expires", ONE_O_CLOCK), TAG],
+                Ok(0),
+            ),
+            ("nothing at all, but a tag", &[TAG], Ok(0)),
+        ],
+    );
+}
+
+#[test]
+fn delta_seconds_are_digits_and_nothing_else() {
+    let two_pow_31 = 1 << 31;
+    for (value, expected) in [
+        ("max-age=0", 0),
+        ("max-age=1", 1),
+        ("max-age=003600", 3600),
+        ("max-age=00000000000000000000000000060", 60),
+        ("max-age=2147483647", two_pow_31 - 1),
+        ("max-age=2147483648", two_pow_31),
+        ("max-age=2147483649", two_pow_31),
+        ("max-age=99999999999", two_pow_31),
+        ("max-age=99999999999999999999999999999999999999", two_pow_31),
+        ("max-age=\"3600\"", 3600),
+        ("MaX-aGe=3600", 3600),
+        ("max-age=-3600", 0),
+        ("max-age=+3600", 0),
+        ("max-age=3600.0", 0),
+        ("max-age=3600.5", 0),
+        ("max-age=1e3", 0),
+        ("max-age=0x10", 0),
+        ("max-age=a3600", 0),
+        ("max-age=3600a", 0),
+        ("max-age='3600'", 0),
+        ("max-age=", 0),
+        ("max-age", 0),
+        ("max-age=\"\"", 0),
+        ("max-age=\"3600", 0),
+        ("max-age=3600\"", 0),
+        ("max-age =3600", 0),
+        ("max-age= 3600", 0),
+        ("max-age=36 00", 0),
+        ("max-age:3600", 0),
+        ("max-age=3600; public", 0),
+        ("public; max-age=3600", 0),
+    ] {
+        let fields = [("Cache-Control", value), TAG, ("Expires", ONE_O_CLOCK)];
+        let head = stored(&Policy::standard(), &fields);
+        // `max-age:3600` is no directive we know, and `Expires` speaks.
+        let expected = if value == "max-age:3600" { 3600 } else { expected };
+        assert_eq!(head.lifetime().ttl(), secs(expected), "{value}");
+    }
+}
+
+#[test]
+fn lists_of_directives_are_read_as_they_are_meant_and_never_to_the_advantage_of_reuse() {
+    check(
+        &Policy::standard(),
+        &[
+            ("an unknown directive", &[("Cache-Control", "foobar, max-age=60")], Ok(60)),
+            (
+                "an unknown one with a URL",
+                &[("Cache-Control", "x=http://a/b?c, max-age=60")],
+                Ok(60),
+            ),
+            ("no spaces", &[("Cache-Control", "a,max-age=60,b")], Ok(60)),
+            ("empty members", &[("Cache-Control", ",, max-age=60,,")], Ok(60)),
+            ("tabs", &[("Cache-Control", "a\t,\tmax-age=60\t")], Ok(60)),
+            (
+                "max-age inside a quoted string, before the real one",
+                &[("Cache-Control", "extension=\"max-age=3600\", max-age=1")],
+                Ok(1),
+            ),
+            (
+                "max-age inside a quoted string, after the real one",
+                &[("Cache-Control", "max-age=1, extension=\"max-age=3600\"")],
+                Ok(1),
+            ),
+            (
+                "a comma and an escaped quote inside a quoted string",
+                &[("Cache-Control", r#"a="b, max-age=9, \", no-store", max-age=60"#)],
+                Ok(60),
+            ),
+            (
+                "no-store inside a quoted string",
+                &[("Cache-Control", "a=\"no-store\", max-age=60")],
+                Ok(60),
+            ),
+            (
+                "two different max-age, the longer first",
+                &[("Cache-Control", "max-age=1800, max-age=1")],
+                Ok(1),
+            ),
+            (
+                "two different max-age, the shorter first",
+                &[("Cache-Control", "max-age=1, max-age=1800")],
+                Ok(1),
+            ),
+            (
+                "two different max-age on two lines",
+                &[("Cache-Control", "max-age=1800"), ("Cache-Control", "max-age=1")],
+                Ok(1),
+            ),
+            ("twice the same", &[("Cache-Control", "max-age=60, max-age=60")], Ok(60)),
+            ("one of two invalid", &[("Cache-Control", "max-age=60, max-age=x"), TAG], Ok(0)),
+            (
+                "a quote that never ends hides no restriction",
+                &[("Cache-Control", "a=\"b, no-store")],
+                Err(Reason::NoStore),
+            ),
+            (
+                "a quote that never ends makes nothing fresh",
+                &[("Cache-Control", "a=\"b, max-age=60"), TAG],
+                Ok(0),
+            ),
+            (
+                "a quote that never ends ends with its line",
+                &[("Cache-Control", "a=\"b"), ("Cache-Control", "max-age=60")],
+                Ok(60),
+            ),
+            (
+                "semicolons hide no restriction",
+                &[("Cache-Control", "max-age=60; no-store")],
+                Err(Reason::NoStore),
+            ),
+            ("nor do spaces", &[("Cache-Control", "private max-age=60")], Err(Reason::Private)),
+            (
+                "nor does an argument",
+                &[("Cache-Control", "no-store=0, max-age=60")],
+                Err(Reason::NoStore),
+            ),
+            (
+                "nor a space before the sign",
+                &[("Cache-Control", "private =\"a\", max-age=60")],
+                Err(Reason::Private),
+            ),
+            (
+                "no-storeX is another directive",
+                &[("Cache-Control", "no-storeX, max-age=60")],
+                Ok(60),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn no_store_and_private_are_never_stored() {
+    check(
+        &Policy::standard(),
+        &[
+            ("no-store", &[("Cache-Control", "no-store"), TAG], Err(Reason::NoStore)),
+            ("in any case", &[("Cache-Control", "No-StOrE"), TAG], Err(Reason::NoStore)),
+            (
+                "whatever else is said",
+                &[("Cache-Control", "max-age=60, no-store"), ("Expires", ONE_O_CLOCK)],
+                Err(Reason::NoStore),
+            ),
+            (
+                "on a line of its own",
+                &[("Cache-Control", "max-age=60"), ("Cache-Control", "no-store")],
+                Err(Reason::NoStore),
+            ),
+            (
+                "beside public",
+                &[("Cache-Control", "public, no-store, max-age=60")],
+                Err(Reason::NoStore),
+            ),
+            ("private", &[("Cache-Control", "private, max-age=60")], Err(Reason::Private)),
+            ("PRIVATE", &[("Cache-Control", "PRIVATE, max-age=60")], Err(Reason::Private)),
+            (
+                "private beside s-maxage",
+                &[("Cache-Control", "private, s-maxage=60")],
+                Err(Reason::Private),
+            ),
+            ("private for fields only", &[("Cache-Control", "private=\"a\", max-age=60")], Ok(60)),
+            (
+                "private for a field as a token",
+                &[("Cache-Control", "private=a, max-age=60")],
+                Ok(60),
+            ),
+            (
+                "private for no field is private",
+                &[("Cache-Control", "private=\"\", max-age=60")],
+                Err(Reason::Private),
+            ),
+            (
+                "private for rubbish is private",
+                &[("Cache-Control", "private=\"a b\", max-age=60")],
+                Err(Reason::Private),
+            ),
+            (
+                "both forms are the wider",
+                &[("Cache-Control", "private=\"a\", private, max-age=60")],
+                Err(Reason::Private),
+            ),
+            (
+                "both forms are the wider, in the other order",
+                &[("Cache-Control", "private, private=\"a\", max-age=60")],
+                Err(Reason::Private),
+            ),
+            (
+                "private for what a cut off list names",
+                &[("Cache-Control", "max-age=60, private=\"a, b")],
+                Err(Reason::Private),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn fields_that_no_cache_or_private_name_are_not_stored_and_the_rest_is() {
+    let head = stored(
+        &Policy::standard(),
+        &[
+            ("Cache-Control", "no-cache=\"A, b\", private=\"C\""),
+            ("Cache-Control", "max-age=60"),
+            ("a", "1"),
+            ("B", "2"),
+            ("c", "3"),
+            ("d", "4"),
+        ],
+    );
+    for name in ["a", "b", "c"] {
+        assert!(!head.headers().contains_key(name), "{name}");
+    }
+    assert_eq!(value(head.headers(), "d"), Some("4"));
+    let verdict = verdict(&Policy::standard(), &head, &get(&[]), after(1));
+    assert_eq!(short(&verdict), ("serve", Reason::Hit));
+}
+
+#[test]
+fn what_no_cache_can_be_validated_by_is_of_no_use() {
+    check(
+        &Policy::standard(),
+        &[
+            ("no-cache with a tag", &[("Cache-Control", "no-cache"), TAG], Ok(0)),
+            (
+                "no-cache and fresh, with a tag",
+                &[("Cache-Control", "no-cache, max-age=60"), TAG],
+                Ok(60),
+            ),
+            (
+                "no-cache without validator",
+                &[("Cache-Control", "no-cache, max-age=60")],
+                Err(Reason::NoCache),
+            ),
+            (
+                "max-age=0 without validator",
+                &[("Cache-Control", "max-age=0")],
+                Err(Reason::NoFreshness),
+            ),
+            ("nothing at all", &[], Err(Reason::NoFreshness)),
+            (
+                "max-age=0 with a stale window",
+                &[("Cache-Control", "max-age=0, stale-while-revalidate=60")],
+                Ok(0),
+            ),
+            (
+                "max-age=0, and if an error",
+                &[("Cache-Control", "max-age=0, stale-if-error=60")],
+                Ok(0),
+            ),
+            (
+                "a modification date that is none validates nothing",
+                &[("Cache-Control", "max-age=0"), ("Last-Modified", "yesterday")],
+                Err(Reason::NoFreshness),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn expires_counts_from_date_and_what_is_no_date_is_stale() {
+    let far = "Sun, 21 Nov 2286 04:46:39 GMT";
+    let far_secs = 10_000_039_599 - noon().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    check(
+        &Policy::standard(),
+        &[
+            ("later than Date", &[("Date", NOON), ("Expires", ONE_O_CLOCK)], Ok(3600)),
+            ("equal to Date", &[("Date", NOON), ("Expires", NOON), TAG], Ok(0)),
+            ("before Date", &[("Date", NOON), ("Expires", ELEVEN), TAG], Ok(0)),
+            (
+                "before Date though both lie ahead",
+                &[
+                    ("Date", "Mon, 05 Oct 2026 12:06:40 GMT"),
+                    ("Expires", "Mon, 05 Oct 2026 12:05:00 GMT"),
+                    TAG,
+                ],
+                Ok(0),
+            ),
+            ("without Date, from the receipt", &[("Expires", ONE_O_CLOCK)], Ok(3600)),
+            (
+                "with an invalid Date, from the receipt",
+                &[("Date", "foo"), ("Expires", ONE_O_CLOCK)],
+                Ok(3600),
+            ),
+            ("a slow Date counts", &[("Date", ELEVEN), ("Expires", ONE_O_CLOCK)], Ok(7200)),
+            ("zero", &[("Expires", "0"), TAG], Ok(0)),
+            ("minus one", &[("Expires", "-1"), TAG], Ok(0)),
+            ("empty", &[("Expires", ""), TAG], Ok(0)),
+            ("another zone", &[("Expires", "Mon, 05 Oct 2026 13:00:00 UTC"), TAG], Ok(0)),
+            ("any case", &[("Expires", "mON, 05 oCT 2026 13:00:00 gmt")], Ok(3600)),
+            ("RFC 850", &[("Expires", "Monday, 05-Oct-26 13:00:00 GMT")], Ok(3600)),
+            ("asctime", &[("Expires", "Mon Oct  5 13:00:00 2026")], Ok(3600)),
+            ("the wrong weekday", &[("Expires", "Sun, 05 Oct 2026 13:00:00 GMT")], Ok(3600)),
+            ("the year 2286", &[("Expires", far)], Ok(far_secs)),
+            ("two different lines", &[("Expires", ONE_O_CLOCK), ("Expires", far), TAG], Ok(0)),
+            (
+                "twice the same line",
+                &[("Expires", ONE_O_CLOCK), ("Expires", ONE_O_CLOCK)],
+                Ok(3600),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn every_final_status_is_stored_by_explicit_freshness_but_those_that_answer_one_request_only() {
+    let never = [304, 412, 416, 421, 425, 428, 429, 431, 511];
+    for status in 200..=999 {
+        let fields = [("Cache-Control", "max-age=60"), ("Content-Range", "bytes 0-1/9")];
+        let outcome = store(&Policy::standard(), &get(&[]), status, &fields).map(|_| ());
+        let expected = if never.contains(&status) { Err(Reason::Status) } else { Ok(()) };
+        assert_eq!(outcome, expected, "{status}");
+    }
+    for status in 100..200 {
+        let outcome =
+            store(&Policy::standard(), &get(&[]), status, &[("Cache-Control", "max-age=60")]);
+        assert_eq!(outcome.map(|_| ()), Err(Reason::Status), "{status}");
+    }
+}
+
+#[test]
+fn heuristics_need_a_status_that_allows_them_or_public() {
+    let by_default = [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501];
+    for status in 200..=599 {
+        let silent =
+            [("Date", NOON), ("Last-Modified", DAYS_AGO), ("Content-Range", "bytes 0-1/9")];
+        let public = [silent[0], silent[1], silent[2], ("Cache-Control", "public")];
+        let ttl = |fields: Fields<'_>| {
+            store(&Policy::standard(), &get(&[]), status, fields).map(|head| head.lifetime().ttl())
+        };
+        let ten_hours = Ok(secs(36_000));
+        let expected = if by_default.contains(&status) { ten_hours } else { Err(Reason::Status) };
+        assert_eq!(ttl(&silent), expected, "{status}");
+        if ttl(&[("Cache-Control", "max-age=1"), silent[2]]).is_ok() {
+            assert_eq!(ttl(&public), ten_hours, "public {status}");
+        }
+    }
+}
+
+#[test]
+fn a_heuristic_is_a_tenth_of_the_time_without_change_and_a_day_at_most() {
+    let standard = Policy::standard();
+    let modified = |date| [("Date", NOON), ("Last-Modified", date)];
+    check(
+        &standard,
+        &[
+            ("a hundred hours ago", &modified(DAYS_AGO), Ok(36_000)),
+            ("years ago", &modified("Sun, 06 Nov 1994 08:49:37 GMT"), Ok(86_400)),
+            ("ten seconds ago", &modified("Mon, 05 Oct 2026 11:59:50 GMT"), Ok(1)),
+            ("now", &modified(NOON), Ok(0)),
+            ("in the future", &modified(ONE_O_CLOCK), Ok(0)),
+            ("no date", &[("Last-Modified", "yesterday"), TAG], Ok(0)),
+            (
+                "beside Pragma: no-cache",
+                &[("Date", NOON), ("Last-Modified", DAYS_AGO), ("Pragma", "no-cache")],
+                Ok(0),
+            ),
+            (
+                "beside Pragma that says something else",
+                &[("Date", NOON), ("Last-Modified", DAYS_AGO), ("Pragma", "foo")],
+                Ok(36_000),
+            ),
+            (
+                "beside Pragma where Cache-Control is there to speak",
+                &[
+                    ("Date", NOON),
+                    ("Last-Modified", DAYS_AGO),
+                    ("Pragma", "no-cache"),
+                    ("Cache-Control", "x"),
+                ],
+                Ok(36_000),
+            ),
+        ],
+    );
+    let half = standard.heuristics(Some(Heuristics { fraction: 0.5, max: secs(100_000) }));
+    check(&half, &[("half", &modified(DAYS_AGO), Ok(100_000))]);
+    check(&Policy::guarded(), &[("guarded guesses nothing", &modified(DAYS_AGO), Ok(0))]);
+    let fields = modified(DAYS_AGO);
+    let never =
+        Policy::standard().heuristics(Some(Heuristics { fraction: f64::NAN, max: secs(9) }));
+    check(&never, &[("no number at all", &fields, Ok(0))]);
+}
+
+#[test]
+fn no_store_gives_way_to_must_understand_only_for_a_status_that_is_understood() {
+    let fields = [("Cache-Control", "max-age=60, no-store, must-understand")];
+    for (status, expected) in [
+        (200, Ok(())),
+        (204, Ok(())),
+        (404, Ok(())),
+        (503, Ok(())),
+        (299, Err(Reason::MustUnderstand)),
+        (499, Err(Reason::MustUnderstand)),
+        (599, Err(Reason::MustUnderstand)),
+    ] {
+        let outcome = store(&Policy::standard(), &get(&[]), status, &fields).map(|_| ());
+        assert_eq!(outcome, expected, "{status}");
+    }
+    let alone = [("Cache-Control", "max-age=60, must-understand")];
+    let unknown = store(&Policy::standard(), &get(&[]), 599, &alone).map(|_| ());
+    assert_eq!(unknown, Err(Reason::MustUnderstand));
+    let odd = [("Cache-Control", "max-age=60, no-store, must-understand=1")];
+    assert_eq!(store(&Policy::standard(), &get(&[]), 200, &odd).map(|_| ()), Err(Reason::NoStore));
+}
+
+#[test]
+fn a_request_with_credentials_needs_an_answer_that_says_it_is_for_others_too() {
+    let request = get(&[("Authorization", "Basic eDp5")]);
+    for (value, standard, guarded) in [
+        ("max-age=60", Err(Reason::Authorization), Err(Reason::Authorization)),
+        ("max-age=60, public", Ok(()), Ok(())),
+        ("s-maxage=60", Ok(()), Ok(())),
+        ("max-age=60, must-revalidate", Ok(()), Err(Reason::Authorization)),
+        ("max-age=60, proxy-revalidate", Err(Reason::Authorization), Err(Reason::Authorization)),
+        ("max-age=60, private", Err(Reason::Private), Err(Reason::Private)),
+        ("max-age=60, public=1", Err(Reason::Authorization), Err(Reason::Authorization)),
+    ] {
+        let fields = [("Cache-Control", value)];
+        assert_eq!(
+            store(&Policy::standard(), &request, 200, &fields).map(|_| ()),
+            standard,
+            "{value}"
+        );
+        assert_eq!(
+            store(&Policy::guarded(), &request, 200, &fields).map(|_| ()),
+            guarded,
+            "{value}"
+        );
+    }
+    let heuristic = [("Last-Modified", DAYS_AGO), ("Date", NOON)];
+    let outcome = store(&Policy::standard(), &request, 200, &heuristic).map(|_| ());
+    assert_eq!(outcome, Err(Reason::Authorization));
+}
+
+#[test]
+fn guarded_refuses_what_looks_personal_and_standard_does_not() {
+    let cookie = get(&[("Cookie", "session=1")]);
+    let plain = get(&[]);
+    for (request, fields, guarded) in [
+        (
+            &plain,
+            &[("Cache-Control", "max-age=60"), ("Set-Cookie", "a=b")][..],
+            Err(Reason::SetCookie),
+        ),
+        (&plain, &[("Cache-Control", "max-age=60, public"), ("Set-Cookie", "a=b")], Ok(())),
+        (&plain, &[("Cache-Control", "s-maxage=60"), ("Set-Cookie", "a=b")], Ok(())),
+        (&plain, &[("CDN-Cache-Control", "max-age=60"), ("Set-Cookie", "a=b")], Ok(())),
+        (
+            &plain,
+            &[("Cache-Control", "max-age=60, no-cache=\"set-cookie\""), ("Set-Cookie", "a=b")],
+            Ok(()),
+        ),
+        (&cookie, &[("Cache-Control", "max-age=60")], Err(Reason::Cookie)),
+        (&cookie, &[("Cache-Control", "max-age=60, public")], Ok(())),
+        (&cookie, &[("Cache-Control", "max-age=60, s-maxage=60")], Ok(())),
+        (&cookie, &[("Larder-Cache-Control", "max-age=60")], Ok(())),
+    ] {
+        let outcome = store(&Policy::guarded(), request, 200, fields).map(|_| ());
+        assert_eq!(outcome, guarded, "{fields:?}");
+        assert!(store(&Policy::standard(), request, 200, fields).is_ok(), "{fields:?}");
+    }
+    let indifferent = Policy::guarded().cookies_matter(false);
+    assert!(store(&indifferent, &cookie, 200, &[("Cache-Control", "max-age=60")]).is_ok());
+}
+
+#[test]
+fn a_targeted_field_replaces_cache_control_and_expires_if_it_parses() {
+    check(
+        &Policy::standard(),
+        &[
+            ("alone", &[("CDN-Cache-Control", "max-age=60")], Ok(60)),
+            (
+                "longer",
+                &[("Cache-Control", "max-age=1"), ("CDN-Cache-Control", "max-age=60")],
+                Ok(60),
+            ),
+            (
+                "shorter",
+                &[("Cache-Control", "max-age=60"), ("CDN-Cache-Control", "max-age=1")],
+                Ok(1),
+            ),
+            (
+                "zero before Expires",
+                &[("CDN-Cache-Control", "max-age=0"), ("Expires", ONE_O_CLOCK), TAG],
+                Ok(0),
+            ),
+            ("before a past Expires", &[("CDN-Cache-Control", "max-age=60"), OLD], Ok(60)),
+            (
+                "before an invalid Expires",
+                &[("CDN-Cache-Control", "max-age=60"), ("Expires", "0")],
+                Ok(60),
+            ),
+            (
+                "before no-store",
+                &[("Cache-Control", "no-store"), ("CDN-Cache-Control", "max-age=60")],
+                Ok(60),
+            ),
+            (
+                "before private",
+                &[("Cache-Control", "private"), ("CDN-Cache-Control", "max-age=60")],
+                Ok(60),
+            ),
+            (
+                "no-store of its own",
+                &[("Cache-Control", "max-age=60"), ("CDN-Cache-Control", "no-store")],
+                Err(Reason::NoStore),
+            ),
+            (
+                "private of its own",
+                &[("Cache-Control", "max-age=60"), ("CDN-Cache-Control", "private")],
+                Err(Reason::Private),
+            ),
+            (
+                "no freshness of its own, so Expires is not asked",
+                &[("Expires", ONE_O_CLOCK), ("CDN-Cache-Control", "foo"), TAG],
+                Ok(0),
+            ),
+            ("unknown directives", &[("CDN-Cache-Control", "foobar, max-age=60")], Ok(60)),
+            ("parameters mean nothing", &[("CDN-Cache-Control", "max-age=60;x=1")], Ok(60)),
+            (
+                "over two lines",
+                &[("CDN-Cache-Control", "foo"), ("CDN-Cache-Control", "max-age=60")],
+                Ok(60),
+            ),
+            ("the last of two", &[("CDN-Cache-Control", "max-age=1, max-age=60")], Ok(60)),
+            ("beyond what fits", &[("CDN-Cache-Control", "max-age=99999999999")], Ok(1 << 31)),
+            ("a negative number", &[("CDN-Cache-Control", "max-age=-1"), TAG], Ok(0)),
+            ("a flag that is false", &[("CDN-Cache-Control", "no-store=?0, max-age=60")], Ok(60)),
+            ("no-cache for fields", &[("CDN-Cache-Control", "no-cache=\"a\", max-age=60")], Ok(60)),
+        ],
+    );
+}
+
+#[test]
+fn a_targeted_field_that_does_not_parse_strictly_is_as_if_it_were_not_there() {
+    for value in [
+        "max-age=60, &&&&&",
+        "max-age=\"60\"",
+        "max-age=60.0",
+        "max-age=x",
+        "max-age",
+        "max-age=?1",
+        "max-age=(60)",
+        "MaX-aGe=60",
+        "max-age =60",
+        "max-age= 60",
+        "max-age=60,",
+        "no-store=1, max-age=60",
+        "private=(a), max-age=60",
+        "max-age=9999999999999999",
+        "",
+        " ",
+    ] {
+        let fields = [("Cache-Control", "no-store"), ("CDN-Cache-Control", value)];
+        let outcome = store(&Policy::standard(), &get(&[]), 200, &fields).map(|_| ());
+        assert_eq!(outcome, Err(Reason::NoStore), "{value}");
+    }
+}
+
+#[test]
+fn the_most_specific_targeted_field_that_parses_speaks() {
+    check(
+        &Policy::standard(),
+        &[
+            (
+                "our own first",
+                &[
+                    ("Surrogate-Control", "max-age=3"),
+                    ("CDN-Cache-Control", "max-age=2"),
+                    ("Larder-Cache-Control", "max-age=1"),
+                ],
+                Ok(1),
+            ),
+            (
+                "then that of all CDNs",
+                &[("Surrogate-Control", "max-age=3"), ("CDN-Cache-Control", "max-age=2")],
+                Ok(2),
+            ),
+            (
+                "an invalid one passes the word on",
+                &[("CDN-Cache-Control", "max-age=2"), ("Larder-Cache-Control", "max-age=x")],
+                Ok(2),
+            ),
+            (
+                "then that of surrogates",
+                &[("Surrogate-Control", "max-age=3"), ("Cache-Control", "max-age=4")],
+                Ok(3),
+            ),
+        ],
+    );
+}
+
+#[test]
+fn surrogate_control_is_read_as_the_edge_architecture_has_it() {
+    check(
+        &Policy::standard(),
+        &[
+            ("with a stale extension", &[("Surrogate-Control", "max-age=60+30")], Ok(60)),
+            (
+                "no-store",
+                &[("Surrogate-Control", "no-store"), ("Cache-Control", "max-age=4")],
+                Err(Reason::NoStore),
+            ),
+            ("beside content", &[("Surrogate-Control", "content=\"ESI/1.0\", max-age=60")], Ok(60)),
+            (
+                "content alone says nothing",
+                &[("Surrogate-Control", "content=\"ESI/1.0\""), ("Cache-Control", "max-age=4")],
+                Ok(4),
+            ),
+            (
+                "for another surrogate",
+                &[("Surrogate-Control", "max-age=60;akamai"), ("Cache-Control", "max-age=4")],
+                Ok(4),
+            ),
+            ("for this one", &[("Surrogate-Control", "max-age=60;Larder")], Ok(60)),
+            (
+                "rubbish is stale",
+                &[("Surrogate-Control", "max-age=x"), ("Cache-Control", "max-age=4"), TAG],
+                Ok(0),
+            ),
+        ],
+    );
+    let head = stored(&Policy::standard(), &[("Surrogate-Control", "max-age=60+30")]);
+    assert_eq!(head.lifetime().revalidate_window(), secs(30));
+    assert_eq!(head.lifetime().rescue_window(), secs(30));
+    let deaf = Policy::standard().surrogate_control(false);
+    check(
+        &deaf,
+        &[(
+            "unless it does not count",
+            &[("Surrogate-Control", "no-store"), ("Cache-Control", "max-age=4")],
+            Ok(4),
+        )],
+    );
+}
+
+#[test]
+fn targeted_and_tagging_fields_stay_for_the_client() {
+    let fields = [
+        ("CDN-Cache-Control", "max-age=60"),
+        ("Surrogate-Key", "a b"),
+        ("Cache-Control", "no-store"),
+    ];
+    let head = stored(&Policy::standard(), &fields);
+    for (name, text) in fields {
+        assert_eq!(value(head.headers(), name), Some(text));
+    }
+    let tags: Vec<&str> = head.tags().iter().map(AsRef::as_ref).collect();
+    assert_eq!(tags, ["a", "b"]);
+}
+
+#[test]
+fn the_windows_for_stale_answers_hold_unless_something_forbids_stale_ones() {
+    let windows = |policy: &Policy, value: &str| {
+        let lifetime = stored(policy, &[("Cache-Control", value), TAG]).lifetime();
+        (lifetime.revalidate_window().as_secs(), lifetime.rescue_window().as_secs())
+    };
+    let (standard, guarded) = (Policy::standard(), Policy::guarded());
+    for (value, expected) in [
+        ("max-age=1, stale-while-revalidate=5, stale-if-error=9", (5, 9)),
+        ("max-age=1, stale-while-revalidate=\"5\"", (5, 0)),
+        ("max-age=1, stale-while-revalidate", (0, 0)),
+        ("max-age=1, stale-while-revalidate=x", (0, 0)),
+        ("max-age=1, stale-while-revalidate=5, stale-while-revalidate=3", (3, 0)),
+        ("max-age=1, stale-while-revalidate=5, must-revalidate", (0, 0)),
+        ("max-age=1, stale-while-revalidate=5, proxy-revalidate", (0, 0)),
+        ("max-age=1, stale-while-revalidate=5, no-cache", (0, 0)),
+        ("max-age=1, stale-while-revalidate=5, no-cache=\"a\"", (5, 0)),
+    ] {
+        assert_eq!(windows(&standard, value), expected, "{value}");
+        assert_eq!(windows(&guarded, value), expected, "{value}");
+    }
+    let both = "s-maxage=1, stale-while-revalidate=5, stale-if-error=9";
+    assert_eq!(windows(&standard, both), (0, 0));
+    assert_eq!(windows(&guarded, both), (5, 9));
+
+    let defaults =
+        Policy::standard().default_stale_while_revalidate(secs(7)).default_stale_if_error(secs(8));
+    assert_eq!(windows(&defaults, "max-age=1"), (7, 8));
+    assert_eq!(windows(&defaults, "max-age=1, stale-if-error=0"), (7, 0));
+    assert_eq!(windows(&defaults, "max-age=1, must-revalidate"), (0, 0));
+    assert_eq!(windows(&defaults, "s-maxage=1"), (0, 0));
+}
+
+#[test]
+fn vary_star_anywhere_is_never_stored() {
+    for lines in [
+        &["*"][..],
+        &["*, *"],
+        &["*", "*"],
+        &[", *"],
+        &["", "*"],
+        &["*, Foo"],
+        &["Foo, *"],
+        &["Foo", "Bar,*"],
+    ] {
+        let mut fields = vec![("Cache-Control", "max-age=60")];
+        fields.extend(lines.iter().map(|line| ("Vary", *line)));
+        let outcome = store(&Policy::standard(), &get(&[]), 200, &fields).map(|_| ());
+        assert_eq!(outcome, Err(Reason::VaryStar), "{lines:?}");
+    }
+    for line in ["a b", "(foo)", "foo:", "\"foo\""] {
+        let fields = [("Cache-Control", "max-age=60"), ("Vary", line)];
+        let outcome = store(&Policy::standard(), &get(&[]), 200, &fields).map(|_| ());
+        assert_eq!(outcome, Err(Reason::VaryStar), "{line}");
+    }
+}
+
+#[test]
+fn only_answers_to_get_and_query_are_stored() {
+    for (method, expected) in [
+        ("GET", Ok(())),
+        ("QUERY", Ok(())),
+        ("HEAD", Err(Reason::Method)),
+        ("POST", Err(Reason::Method)),
+        ("PUT", Err(Reason::Method)),
+        ("DELETE", Err(Reason::Method)),
+        ("OPTIONS", Err(Reason::Method)),
+        ("TRACE", Err(Reason::Method)),
+        ("PROPFIND", Err(Reason::Method)),
+        ("get", Err(Reason::Method)),
+    ] {
+        let fields = [("Cache-Control", "max-age=60")];
+        let outcome = store(&Policy::standard(), &request(method, &[]), 200, &fields).map(|_| ());
+        assert_eq!(outcome, expected, "{method}");
+    }
+}
+
+#[test]
+fn an_answer_to_post_is_stored_if_it_says_that_it_is_what_a_get_would_get() {
+    let post = request("POST", &[]);
+    let fresh = ("Cache-Control", "max-age=60");
+    let here = ("Content-Location", "http://example.com/a?b");
+    for (name, status, fields, expected) in [
+        ("the URI itself", 200, &[fresh, here][..], true),
+        ("its path and query", 200, &[fresh, ("Content-Location", "/a?b")], true),
+        ("with Expires", 200, &[("Expires", ONE_O_CLOCK), here], true),
+        (
+            "host in another case",
+            200,
+            &[fresh, ("Content-Location", "http://EXAMPLE.com/a?b")],
+            true,
+        ),
+        ("another query", 200, &[fresh, ("Content-Location", "/a?c")], false),
+        ("another host", 200, &[fresh, ("Content-Location", "http://example.org/a?b")], false),
+        ("another scheme", 200, &[fresh, ("Content-Location", "https://example.com/a?b")], false),
+        ("a relative reference", 200, &[fresh, ("Content-Location", "a?b")], true),
+        ("nothing, which is the URI itself", 200, &[fresh, ("Content-Location", "")], true),
+        (
+            "the port that goes without saying",
+            200,
+            &[fresh, ("Content-Location", "http://example.com:80/a?b")],
+            true,
+        ),
+        ("another port", 200, &[fresh, ("Content-Location", "http://example.com:81/a?b")], false),
+        ("another path", 200, &[fresh, ("Content-Location", "/b?b")], false),
+        ("rubbish", 200, &[fresh, ("Content-Location", "h t t p")], false),
+        ("two of them", 200, &[fresh, here, here], false),
+        ("no Content-Location", 200, &[fresh], false),
+        ("no freshness", 200, &[here, ("Last-Modified", DAYS_AGO)], false),
+        ("created elsewhere", 201, &[fresh, here], false),
+        ("an error", 404, &[fresh, here], false),
+    ] {
+        let outcome = store(&Policy::standard(), &post, status, fields).map(|_| ());
+        assert_eq!(outcome, if expected { Ok(()) } else { Err(Reason::Method) }, "{name}");
+    }
+    let outcome =
+        store(&Policy::standard(), &post, 200, &[("Cache-Control", "private, max-age=9"), here]);
+    assert_eq!(outcome.map(|_| ()), Err(Reason::Private));
+    let head = store(&Policy::standard(), &post, 200, &[fresh, here]).unwrap();
+    assert_eq!(
+        short(&verdict(&Policy::standard(), &head, &get(&[]), after(1))),
+        ("serve", Reason::Hit)
+    );
+}
+
+#[test]
+fn a_request_may_forbid_to_store_its_answer() {
+    let request = get(&[("Cache-Control", "no-store")]);
+    let outcome = store(&Policy::standard(), &request, 200, &[("Cache-Control", "max-age=60")]);
+    assert_eq!(outcome.map(|_| ()), Err(Reason::RequestNoStore));
+    assert_eq!(hit_for_miss(&Policy::standard(), Reason::RequestNoStore), None);
+    for odd in ["a=\"b, no-store", "no-store; x", "no-store no-cache", "No-Store=1"] {
+        let request = get(&[("Cache-Control", odd)]);
+        let outcome = store(&Policy::standard(), &request, 200, &[("Cache-Control", "max-age=60")]);
+        assert_eq!(outcome.map(|_| ()), Err(Reason::RequestNoStore), "{odd}");
+    }
+}
+
+#[test]
+fn a_part_is_stored_if_it_says_which() {
+    let part = |fields: Fields<'_>| {
+        let mut all = vec![("Cache-Control", "max-age=60")];
+        all.extend(fields);
+        let request = get(&[("Range", "bytes=0-4")]);
+        store(&Policy::standard(), &request, 206, &all).map(|head| match head.extent() {
+            Extent::Part(part) => {
+                (part.range().first(), part.range().last(), part.complete_bytes())
+            }
+            Extent::Whole => panic!("a part is not the whole"),
+        })
+    };
+    for (value, expected) in [
+        ("bytes 0-4/10", Ok((0, 4, Some(10)))),
+        ("BYTES 0-4/10", Ok((0, 4, Some(10)))),
+        ("bytes 4-9/10", Ok((4, 9, Some(10)))),
+        ("bytes 0-4/*", Ok((0, 4, None))),
+        ("bytes */10", Err(Reason::ContentRange)),
+        ("bytes 0-10/10", Err(Reason::ContentRange)),
+        ("bytes 4-0/10", Err(Reason::ContentRange)),
+        ("bytes 0-4", Err(Reason::ContentRange)),
+        ("bytes 0-4/", Err(Reason::ContentRange)),
+        ("bytes -4/10", Err(Reason::ContentRange)),
+        ("bytes 0-99999999999999999999/*", Err(Reason::ContentRange)),
+        ("items 0-4/10", Err(Reason::ContentRange)),
+        ("bytes=0-4/10", Err(Reason::ContentRange)),
+        ("", Err(Reason::ContentRange)),
+        ("bytes", Err(Reason::ContentRange)),
+    ] {
+        assert_eq!(part(&[("Content-Range", value)]), expected, "{value}");
+    }
+    assert_eq!(part(&[]), Err(Reason::ContentRange));
+    let with_length =
+        |length| part(&[("Content-Range", "bytes 0-4/10"), ("Content-Length", length)]);
+    assert_eq!(with_length("5"), Ok((0, 4, Some(10))));
+    assert_eq!(with_length("4"), Err(Reason::ContentRange));
+    let multipart = ("Content-Type", "multipart/byteranges; boundary=x");
+    assert_eq!(part(&[("Content-Range", "bytes 0-4/10"), multipart]), Err(Reason::ContentRange));
+    let several = [("Content-Range", "bytes 0-4/10"), ("Content-Range", "bytes 0-4/10")];
+    assert_eq!(part(&several), Err(Reason::ContentRange));
+    // On a whole answer the field means nothing.
+    let whole = stored(
+        &Policy::standard(),
+        &[("Cache-Control", "max-age=60"), ("Content-Range", "bytes 0-4/10")],
+    );
+    assert_eq!(whole.extent(), Extent::Whole);
+}
+
+#[test]
+fn which_part_it_is_stands_when_all_of_it_has_come() {
+    let fields = [("Cache-Control", "max-age=60"), ("Content-Range", "bytes 0-4/10")];
+    let head = store(&Policy::standard(), &get(&[]), 206, &fields).unwrap();
+    assert!(head.clone().of_length(5).is_some());
+    assert!(head.clone().of_length(4).is_none());
+    let whole = stored(&Policy::standard(), &fields);
+    assert_eq!(whole.of_length(7).map(|head| head.extent()), Some(Extent::Whole));
+}
+
+#[test]
+fn fields_for_one_proxy_are_not_stored() {
+    let head = stored(
+        &Policy::standard(),
+        &[
+            ("Cache-Control", "max-age=60"),
+            ("Proxy-Authenticate", "Basic"),
+            ("Proxy-Authentication-Info", "x"),
+            ("Proxy-Authorization", "y"),
+            ("WWW-Authenticate", "Basic"),
+            ("Age", "1"),
+        ],
+    );
+    let mut names: Vec<&str> = head.headers().keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["cache-control", "date", "www-authenticate"]);
+}
+
+#[test]
+fn a_response_without_a_valid_date_gets_that_of_its_receipt() {
+    for fields in [
+        &[("Cache-Control", "max-age=60")][..],
+        &[("Cache-Control", "max-age=60"), ("Date", "foo")],
+    ] {
+        let head = stored(&Policy::standard(), fields);
+        assert_eq!(value(head.headers(), "date"), Some(NOON));
+        assert_eq!(head.headers().get_all("date").iter().count(), 1);
+    }
+    let head = stored(&Policy::standard(), &[("Cache-Control", "max-age=60"), ("Date", ELEVEN)]);
+    assert_eq!(value(head.headers(), "date"), Some(ELEVEN));
+}
+
+#[test]
+fn the_age_is_what_the_last_cache_said_plus_the_way_or_what_the_date_shows() {
+    let age_after = |fields: Fields<'_>, secs_later: u64| {
+        let mut all = vec![("Cache-Control", "max-age=100000")];
+        all.extend(fields);
+        stored(&Policy::standard(), &all).age(after(secs_later)).as_secs()
+    };
+    for (name, fields, expected) in [
+        ("nothing said", &[][..], 0),
+        ("Age", &[("Age", "30")], 30),
+        ("an old Date", &[("Date", ELEVEN)], 3600),
+        ("a future Date", &[("Date", ONE_O_CLOCK)], 0),
+        ("an invalid Date", &[("Date", "x")], 0),
+        ("the larger of both: Age", &[("Age", "7200"), ("Date", ELEVEN)], 7200),
+        ("the larger of both: Date", &[("Age", "30"), ("Date", ELEVEN)], 3600),
+        ("a list, its first", &[("Age", "30, 0")], 30),
+        ("a list, its first, fresh", &[("Age", "0, 30")], 0),
+        ("two lines, the first", &[("Age", "30"), ("Age", "0")], 30),
+        ("two lines, the first, fresh", &[("Age", "0"), ("Age", "30")], 0),
+        ("an empty member first", &[("Age", ", 30")], 30),
+        ("an empty line first", &[("Age", ""), ("Age", "30")], 30),
+        ("leading zeros", &[("Age", "0030")], 30),
+        ("no number", &[("Age", "abc")], 0),
+        ("negative", &[("Age", "-30")], 0),
+        ("a fraction", &[("Age", "30.0")], 0),
+        ("a parameter", &[("Age", "30;foo=bar")], 0),
+        ("quoted", &[("Age", "\"30\"")], 0),
+        ("rubbish first, then a number", &[("Age", "abc, 30")], 0),
+        ("too large", &[("Age", "99999999999")], 1 << 31),
+    ] {
+        assert_eq!(age_after(fields, 0), expected, "{name}");
+        assert_eq!(age_after(fields, 10), expected + 10, "{name}, later");
+    }
+}
+
+#[test]
+fn an_age_of_two_to_the_31_is_older_than_any_lifetime() {
+    for age in ["2147483648", "2147483649", "99999999999999999999"] {
+        let head =
+            stored(&Policy::standard(), &[("Cache-Control", "max-age=99999999999"), ("Age", age)]);
+        assert_eq!(head.freshness(noon()), Freshness::Expired, "{age}");
+    }
+}
+
+#[test]
+fn the_way_to_the_origin_counts_and_is_cut_to_seconds_only_once() {
+    let request = get(&[]);
+    let fields = headers(&[("Cache-Control", "max-age=60"), ("Age", "30"), ("Date", NOON)]);
+    let response = ResponseHead { status: http::StatusCode::OK, headers: &fields };
+    let exchange = Exchange {
+        requested_at: noon() - std::time::Duration::from_millis(600),
+        received_at: noon(),
+    };
+    let head = storability(&Policy::standard(), request.head(), response, exchange).unwrap();
+    let later = noon() + std::time::Duration::from_millis(600);
+    assert_eq!(head.age(noon()).as_millis(), 30_600);
+    assert_eq!(head.age(later).as_secs(), 31);
+    // A clock that went backwards makes no answer younger than it came.
+    assert_eq!(head.age(noon() - secs(5)).as_millis(), 30_600);
+    let swapped = Exchange { requested_at: after(5), received_at: noon() };
+    let head = storability(&Policy::standard(), request.head(), response, swapped).unwrap();
+    assert_eq!(head.age(noon()), secs(30));
+}
+
+#[test]
+fn a_date_cut_to_whole_seconds_does_not_age_an_answer() {
+    let request = get(&[]);
+    let fields = headers(&[("Cache-Control", "max-age=1"), ("Date", NOON)]);
+    let response = ResponseHead { status: http::StatusCode::OK, headers: &fields };
+    let received_at = noon() + std::time::Duration::from_millis(999);
+    let exchange = Exchange { requested_at: received_at, received_at };
+    let head = storability(&Policy::standard(), request.head(), response, exchange).unwrap();
+    assert_eq!(head.age(received_at), std::time::Duration::ZERO);
+}
+
+#[test]
+fn what_is_left_at_the_receipt_is_the_lifetime_less_the_age() {
+    let left = |age: &str| {
+        let fields = [
+            ("Cache-Control", "max-age=60, stale-while-revalidate=20, stale-if-error=30"),
+            ("Age", age),
+        ];
+        let left = stored(&Policy::standard(), &fields).lifetime_from_receipt();
+        (left.ttl().as_secs(), left.revalidate_window().as_secs(), left.rescue_window().as_secs())
+    };
+    assert_eq!(left("0"), (60, 20, 30));
+    assert_eq!(left("45"), (15, 20, 30));
+    assert_eq!(left("60"), (0, 20, 30));
+    assert_eq!(left("75"), (0, 5, 15));
+    assert_eq!(left("100"), (0, 0, 0));
+}
+
+#[test]
+fn what_can_be_validated_or_stand_in_for_a_lost_origin_is_kept_beyond_its_freshness() {
+    let policy = Policy::standard().stale_if_disconnected(secs(100)).keep_for_validation(secs(200));
+    let keep = |value: &str, more: Fields<'_>| {
+        let mut fields = vec![("Cache-Control", value)];
+        fields.extend(more);
+        stored(&policy, &fields).keep_for(&policy).as_secs()
+    };
+    assert_eq!(keep("max-age=60", &[]), 160);
+    assert_eq!(keep("max-age=60", &[TAG]), 260);
+    assert_eq!(keep("max-age=60", &[("Age", "20")]), 140);
+    assert_eq!(keep("max-age=60, stale-if-error=500", &[]), 560);
+    assert_eq!(keep("max-age=60, must-revalidate", &[]), 60);
+    assert_eq!(keep("s-maxage=60", &[]), 60);
+    assert_eq!(keep("no-cache", &[TAG]), 200);
+}
+
+#[test]
+fn rules_of_the_cache_give_answers_a_lifetime_but_store_nothing_that_is_forbidden() {
+    let default = Policy::standard().default_ttl(secs(300));
+    check(
+        &default,
+        &[
+            ("for silence", &[], Ok(300)),
+            ("not for what speaks", &[("Cache-Control", "max-age=1")], Ok(1)),
+            ("instead of a heuristic", &[("Date", NOON), ("Last-Modified", DAYS_AGO)], Ok(300)),
+            ("not for no-store", &[("Cache-Control", "no-store")], Err(Reason::NoStore)),
+            ("not for private", &[("Cache-Control", "private")], Err(Reason::Private)),
+        ],
+    );
+    let silent = |policy: &Policy, status| store(policy, &get(&[]), status, &[]).map(|_| ());
+    assert_eq!(silent(&default, 404), Ok(()));
+    assert_eq!(silent(&default, 500), Err(Reason::Status));
+    assert_eq!(silent(&default, 302), Err(Reason::Status));
+
+    let always = Policy::standard().ttl_override(secs(300));
+    check(
+        &always,
+        &[
+            ("for silence", &[], Ok(300)),
+            ("for what speaks", &[("Cache-Control", "max-age=1")], Ok(300)),
+            ("for what says it wrongly", &[("Expires", "0")], Ok(300)),
+            ("not for no-store", &[("Cache-Control", "no-store, max-age=9")], Err(Reason::NoStore)),
+            ("not for private", &[("Cache-Control", "private, max-age=9")], Err(Reason::Private)),
+            ("not for no-cache", &[("Cache-Control", "no-cache")], Err(Reason::NoCache)),
+        ],
+    );
+    assert_eq!(silent(&always, 500), Err(Reason::Status));
+}
+
+#[test]
+fn only_what_lies_in_the_answers_is_worth_remembering_for_a_key() {
+    let policy = Policy::standard().hit_for_miss(secs(3));
+    for reason in [
+        Reason::Private,
+        Reason::NoStore,
+        Reason::SetCookie,
+        Reason::Cookie,
+        Reason::VaryStar,
+        Reason::NoFreshness,
+        Reason::TooLarge,
+    ] {
+        assert_eq!(hit_for_miss(&policy, reason), Some(secs(3)), "{reason}");
+    }
+    for reason in [Reason::RequestNoStore, Reason::Method, Reason::Hit, Reason::Purged] {
+        assert_eq!(hit_for_miss(&policy, reason), None, "{reason}");
+    }
+}
+
+#[test]
+fn values_are_kept_to_the_byte_also_beyond_ascii() {
+    let mut fields =
+        headers(&[("Cache-Control", "max-age=60"), ("a", "1"), ("a", "2"), ("empty", "")]);
+    let odd = http::HeaderValue::from_bytes(b"caf\xe9 \xff\t!").unwrap();
+    fields.append("odd", odd.clone());
+    let request = get(&[]);
+    let response = ResponseHead { status: http::StatusCode::OK, headers: &fields };
+    let head = storability(&Policy::standard(), request.head(), response, at_noon()).unwrap();
+    assert_eq!(head.headers().get("odd"), Some(&odd));
+    let lines: Vec<_> = head.headers().get_all("a").iter().collect();
+    assert_eq!(lines, ["1", "2"]);
+    assert_eq!(value(head.headers(), "empty"), Some(""));
+    assert!(
+        head.weight() > fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    );
+}
