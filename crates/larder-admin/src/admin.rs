@@ -10,6 +10,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header::InvalidHeaderValue};
 use larder::Cache;
+use prometheus_client::registry::Registry;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use crate::{
     events,
     guard::{Allowed, guard},
     managed::Managed,
+    metrics,
     problem::Problem,
     purge,
 };
@@ -64,7 +66,7 @@ impl Admin {
     }
 
     /// Ends the event streams, which otherwise last as long as their readers, once `stop` is
-    /// cancelled.
+    /// cancelled; from then on `/readyz` answers 503.
     pub fn stop_with(mut self, stop: CancellationToken) -> Self {
         self.stop = stop;
         self
@@ -75,6 +77,7 @@ impl Admin {
         let cors = self.allowed.cors();
         let allowed = Arc::new(self.allowed);
         let console = Arc::new(Console {
+            metrics: metrics::registry(&self.caches),
             caches: self.caches,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -82,6 +85,8 @@ impl Admin {
         });
         Router::new()
             .route("/livez", get("ok"))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics::metrics))
             .route("/v1/stats", get(stats))
             .route("/v1/events", get(events::events))
             .route("/v1/purge", post(purge::purge))
@@ -107,6 +112,7 @@ impl fmt::Debug for Admin {
 /// What the handlers share.
 pub(crate) struct Console {
     pub(crate) caches: Vec<Arc<dyn Managed>>,
+    pub(crate) metrics: Registry,
     pub(crate) streams: Arc<Semaphore>,
     pub(crate) stop: CancellationToken,
     started: Instant,
@@ -127,6 +133,8 @@ struct CacheSample {
     /// Not among the hits: those are fresh.
     stale_served: u64,
     refreshes: u64,
+    /// Not begun because the last one of the key failed just now.
+    refreshes_held_back: u64,
     negative_hits: u64,
     loads: u64,
     load_failures: u64,
@@ -150,6 +158,7 @@ impl Console {
                 misses: stats.misses,
                 stale_served: stats.stale_served,
                 refreshes: stats.refreshes,
+                refreshes_held_back: stats.refreshes_held_back,
                 negative_hits: stats.negative_hits,
                 loads: stats.loads,
                 load_failures: stats.load_failures,
@@ -164,6 +173,14 @@ impl Console {
         });
         Sample { uptime_seconds: self.started.elapsed().as_secs_f64(), caches: caches.collect() }
     }
+}
+
+/// 503 once it is told to stop: whoever sends requests here should look for another instance.
+async fn ready(State(console): State<Arc<Console>>) -> Result<&'static str, Problem> {
+    if console.stop.is_cancelled() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "this one stops"));
+    }
+    Ok("ready")
 }
 
 async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {

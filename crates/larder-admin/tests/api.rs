@@ -73,6 +73,45 @@ async fn livez_answers_ok() {
 }
 
 #[tokio::test]
+async fn readyz_says_ready_until_the_stop() {
+    let console = console();
+    assert_eq!(console.get("/readyz").await.status(), StatusCode::OK);
+    console.stop.cancel();
+    let response = console.get("/readyz").await;
+    assert_problem(response, StatusCode::SERVICE_UNAVAILABLE, "Stopping").await;
+    assert_eq!(console.get("/livez").await.status(), StatusCode::OK, "it still answers");
+}
+
+#[tokio::test]
+async fn metrics_tell_every_counter_as_openmetrics() {
+    let console = console();
+    console.cache.get("/posts/1");
+    console.cache.get("/posts/9");
+    console.cache.purge_tag("post:2");
+    let response = console.get("/metrics").await;
+    let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap();
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&text).unwrap();
+    let lines = [
+        r#"larder_lookups_total{cache="posts",verdict="hit"} 1.0"#,
+        r#"larder_lookups_total{cache="posts",verdict="miss"} 1.0"#,
+        r#"larder_purges_total{cache="posts"} 1.0"#,
+        r#"larder_entries{cache="posts"} 2.0"#,
+        r#"larder_memory_max_bytes{cache="posts"} 1048576.0"#,
+        r#"larder_origin_saved_seconds_total{cache="posts"} 0.0"#,
+        "# UNIT larder_origin_saved_seconds seconds",
+        "# TYPE larder_lookups counter",
+    ];
+    for line in lines {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    // One family, one description (OpenMetrics 1.0 §4.5).
+    let described = text.lines().filter(|line| line.starts_with("# TYPE larder_lookups ")).count();
+    assert_eq!((described, text.lines().last()), (1, Some("# EOF")));
+}
+
+#[tokio::test]
 async fn stats_tell_every_counter_of_every_cache() {
     let console = console();
     console.cache.get("/posts/1");
