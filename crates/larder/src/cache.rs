@@ -1,9 +1,9 @@
 //! Cache: the library's order of steps, written here and nowhere else.
 
-mod fill;
-mod look;
+pub(crate) mod fill;
+pub(crate) mod look;
 mod negative;
-mod store;
+pub(crate) mod store;
 
 use std::{convert::Infallible, fmt, future::Future, sync::Arc, time::Duration};
 
@@ -68,24 +68,24 @@ impl Drop for Owner {
     }
 }
 
-struct Shared<V> {
+pub(crate) struct Shared<V> {
     name: String,
-    lifetime: Lifetime,
-    refresh_ahead: Option<f64>,
-    jitter: f64,
-    soft_timeout: Option<Duration>,
-    hard_timeout: Option<Duration>,
-    clock: Clock,
-    weigher: Weigher<V>,
-    memory: MemoryTier<V>,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) refresh_ahead: Option<f64>,
+    pub(crate) jitter: f64,
+    pub(crate) soft_timeout: Option<Duration>,
+    pub(crate) hard_timeout: Option<Duration>,
+    pub(crate) clock: Clock,
+    pub(crate) weigher: Weigher<V>,
+    pub(crate) memory: MemoryTier<V>,
     negatives: Negatives,
-    backoffs: Backoffs,
-    tags: TagTable,
-    flights: Arc<Flights<Brought<V>>>,
-    fetches: Semaphore,
-    refreshes: Arc<Refreshes>,
-    tasks: Tasks,
-    counters: Counters,
+    pub(crate) backoffs: Backoffs,
+    pub(crate) tags: TagTable,
+    pub(crate) flights: Arc<Flights<Brought<V>>>,
+    pub(crate) fetches: Semaphore,
+    pub(crate) refreshes: Arc<Refreshes>,
+    pub(crate) tasks: Tasks,
+    pub(crate) counters: Counters,
 }
 
 impl<V: Weigh + 'static> Cache<V> {
@@ -142,6 +142,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             sweeper::watch(&shared);
         }
         Cache { shared, _owner: Arc::new(Owner { tasks, refreshes }) }
+    }
+
+    /// What its clones share, for the caches that are built on this one.
+    #[cfg(feature = "http")]
+    pub(crate) fn shared(&self) -> &Arc<Shared<V>> {
+        &self.shared
     }
 
     /// The name it was built with.

@@ -171,18 +171,15 @@ mod machine {
 
 #[cfg(not(target_os = "linux"))]
 mod machine {
-    use std::{
-        sync::OnceLock,
-        time::{Duration, Instant},
-    };
+    use std::{sync::OnceLock, time::Instant};
 
-    pub(super) fn coarse() -> Duration {
+    pub(super) fn coarse() -> u64 {
         precise()
     }
 
-    pub(super) fn precise() -> Duration {
+    pub(super) fn precise() -> u64 {
         static START: OnceLock<Instant> = OnceLock::new();
-        START.get_or_init(Instant::now).elapsed()
+        super::nanos(START.get_or_init(Instant::now).elapsed())
     }
 }
 

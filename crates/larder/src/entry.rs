@@ -228,7 +228,7 @@ impl<V> Fetched<V> {
     }
 
     /// It is purged with each of these tags. Replaces earlier ones; empty ones are left out, and
-    /// those beyond the 64th make it unstorable (a purge by one of them would otherwise miss it).
+    /// more than 256 make it unstorable (a purge by one of them would otherwise miss it).
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         self.tags = tags.into_iter().map(Into::into).filter(|tag| !tag.is_empty()).collect();
         self

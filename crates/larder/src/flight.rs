@@ -7,6 +7,13 @@
 //! reader C                     join ─ Lead ─ fetch ─ and C's own fetch is the one kept
 //! ```
 //!
+//! A key may have several flights at once that have nothing to do with each other: one for each
+//! *facet* (a variant of a response, a part of it), and such that nobody may join. A purge of the key
+//! revokes them all.
+//!
+//! A flight whose value can be shared before it is complete *announces* it: from then on who joins
+//! has it at once, while the leader goes on filling it.
+//!
 //! Followers wait on a channel whose sender the leader owns, so there is no wake-up to forget: a
 //! leader that goes away without landing closes it.
 
@@ -26,15 +33,65 @@ use crate::{
 
 /// Fetches under way, by key. `L` is what a flight brings to those who wait for it.
 pub(crate) struct Flights<L> {
-    /// At most `max`. Never held across an await.
-    under_way: Mutex<HashMap<Arc<str>, Arc<Flight<L>>>>,
+    /// Never held across an await.
+    under_way: Mutex<UnderWay<L>>,
     max: usize,
 }
 
+struct UnderWay<L> {
+    /// No list is empty.
+    by_key: HashMap<Arc<str>, Vec<Arc<Flight<L>>>>,
+    /// How many there are in all lists; at most `max`.
+    count: usize,
+}
+
 struct Flight<L> {
+    /// What of its key it fetches; `None`: nobody may join.
+    facet: Option<Box<str>>,
     landing: watch::Receiver<Option<Landing<L>>>,
     /// Raised by a purge: what this flight brings may be older than the purge.
     revoked: AtomicBool,
+}
+
+impl<L> UnderWay<L> {
+    fn joinable(&self, key: &str, facet: &str) -> Option<&Arc<Flight<L>>> {
+        let flights = self.by_key.get(key)?;
+        flights.iter().find(|flight| flight.facet.as_deref() == Some(facet))
+    }
+
+    fn insert(&mut self, key: &Arc<str>, flight: &Arc<Flight<L>>) {
+        self.by_key.entry(Arc::clone(key)).or_default().push(Arc::clone(flight));
+        self.count += 1;
+    }
+
+    fn remove(&mut self, key: &str, flight: &Arc<Flight<L>>) {
+        let Some(flights) = self.by_key.get_mut(key) else { return };
+        let Some(place) = flights.iter().position(|other| Arc::ptr_eq(other, flight)) else {
+            return;
+        };
+        flights.swap_remove(place);
+        self.count -= 1;
+        if flights.is_empty() {
+            self.by_key.remove(key);
+        }
+    }
+
+    fn revoke(&mut self, is_named: impl Fn(&str) -> bool) {
+        self.by_key.retain(|key, flights| {
+            let is_named = is_named(key);
+            if is_named {
+                flights.iter().for_each(|flight| flight.revoke());
+                self.count -= flights.len();
+            }
+            !is_named
+        });
+    }
+}
+
+impl<L> Flight<L> {
+    fn revoke(&self) {
+        self.revoked.store(true, Ordering::Release);
+    }
 }
 
 /// How a flight ended.
@@ -54,22 +111,69 @@ pub(crate) enum Join<L> {
 
 impl<L> Flights<L> {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Flights { under_way: Mutex::new(HashMap::new()), max })
+        let under_way = Mutex::new(UnderWay { by_key: HashMap::new(), count: 0 });
+        Arc::new(Flights { under_way, max })
     }
 
-    /// `fence` is read under the lock, so that no purge falls between the two.
+    /// The flight of the whole of `key`. `fence` is read under the lock, so that no purge falls
+    /// between the two.
     pub(crate) fn join(self: &Arc<Self>, key: &Arc<str>, fence: impl FnOnce() -> Fence) -> Join<L> {
+        self.join_facet(key, "", fence)
+    }
+
+    /// The flight of one facet of `key`.
+    pub(crate) fn join_facet(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        facet: &str,
+        fence: impl FnOnce() -> Fence,
+    ) -> Join<L> {
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.get(key) {
-            return Join::Follow(Follower { flight: Arc::clone(flight) });
+        if let Some(flight) = under_way.joinable(key, facet) {
+            return Join::Follow(Follower {
+                flights: Arc::clone(self),
+                key: Arc::clone(key),
+                flight: Arc::clone(flight),
+            });
         }
-        if under_way.len() >= self.max {
-            return Join::TooMany;
+        match self.take_off(&mut under_way, key, Some(facet.into()), fence) {
+            Some(leader) => Join::Lead(leader),
+            None => Join::TooMany,
+        }
+    }
+
+    /// The flight of one facet of `key`, if one is under way.
+    #[cfg(feature = "http")]
+    pub(crate) fn follow(self: &Arc<Self>, key: &Arc<str>, facet: &str) -> Option<Follower<L>> {
+        let flight = self.lock().joinable(key, facet).cloned()?;
+        Some(Follower { flights: Arc::clone(self), key: Arc::clone(key), flight })
+    }
+
+    /// A flight that nobody joins; a purge of `key` revokes it like any other. `None`: as many keys
+    /// are being fetched as may.
+    #[cfg(feature = "http")]
+    pub(crate) fn lead_alone(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        fence: impl FnOnce() -> Fence,
+    ) -> Option<Leader<L>> {
+        self.take_off(&mut self.lock(), key, None, fence)
+    }
+
+    fn take_off(
+        self: &Arc<Self>,
+        under_way: &mut UnderWay<L>,
+        key: &Arc<str>,
+        facet: Option<Box<str>>,
+        fence: impl FnOnce() -> Fence,
+    ) -> Option<Leader<L>> {
+        if under_way.count >= self.max {
+            return None;
         }
         let (sender, landing) = watch::channel(None);
-        let flight = Arc::new(Flight { landing, revoked: AtomicBool::new(false) });
-        under_way.insert(Arc::clone(key), Arc::clone(&flight));
-        Join::Lead(Leader {
+        let flight = Arc::new(Flight { facet, landing, revoked: AtomicBool::new(false) });
+        under_way.insert(key, &flight);
+        Some(Leader {
             flights: Arc::clone(self),
             key: Arc::clone(key),
             fence: fence(),
@@ -78,41 +182,26 @@ impl<L> Flights<L> {
         })
     }
 
-    /// A purge of `key` begins: who asks from now on starts a new flight, and the one under way may
+    /// A purge of `key` begins: who asks from now on starts a new flight, and those under way may
     /// no longer store. Call it *before* removing the key from the tiers.
     pub(crate) fn revoke(&self, key: &str) {
-        if let Some(flight) = self.lock().remove(key) {
-            flight.revoked.store(true, Ordering::Release);
+        let mut under_way = self.lock();
+        if let Some(flights) = under_way.by_key.remove(key) {
+            flights.iter().for_each(|flight| flight.revoke());
+            under_way.count -= flights.len();
         }
     }
 
     /// The same for every key that `is_named`.
     pub(crate) fn revoke_where(&self, is_named: impl Fn(&str) -> bool) {
-        self.lock().retain(|key, flight| {
-            let is_named = is_named(key);
-            if is_named {
-                flight.revoked.store(true, Ordering::Release);
-            }
-            !is_named
-        });
-    }
-
-    /// A follower of `key`'s flight no longer believes that it lands: the next to ask starts a new one,
-    /// and the old one may no longer store. A younger flight that has the key by now is left alone.
-    pub(crate) fn give_up(&self, key: &str, follower: &Follower<L>) {
-        follower.flight.revoked.store(true, Ordering::Release);
-        self.close(key, &follower.flight);
+        self.lock().revoke(is_named);
     }
 
     fn close(&self, key: &str, flight: &Arc<Flight<L>>) {
-        let mut under_way = self.lock();
-        // After a revocation the key may belong to a younger flight.
-        if under_way.get(key).is_some_and(|current| Arc::ptr_eq(current, flight)) {
-            under_way.remove(key);
-        }
+        self.lock().remove(key, flight);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Flight<L>>>> {
+    fn lock(&self) -> MutexGuard<'_, UnderWay<L>> {
         // Nothing under this lock can panic half-way through a change.
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,7 +234,41 @@ impl<L> Leader<L> {
 
     /// Somebody who waits for this flight to land.
     pub(crate) fn follower(&self) -> Follower<L> {
-        Follower { flight: Arc::clone(&self.flight) }
+        Follower {
+            flights: Arc::clone(&self.flights),
+            key: Arc::clone(&self.key),
+            flight: Arc::clone(&self.flight),
+        }
+    }
+
+    /// Hands `landing` to those who wait and those who join from now on, while the flight goes on.
+    #[cfg(feature = "http")]
+    pub(crate) fn announce(&self, landing: L) {
+        self.sender.send_replace(Some(Landing::Landed(landing)));
+    }
+
+    /// A purge of its key begins that this flight itself is the cause of: all others of the key are
+    /// revoked.
+    #[cfg(feature = "http")]
+    pub(crate) fn revoke_others(&self) {
+        let mut under_way = self.flights.lock();
+        if let Some(flights) = under_way.by_key.remove(&self.key) {
+            under_way.count -= flights.len();
+            let is_this = |flight: &Arc<Flight<L>>| Arc::ptr_eq(flight, &self.flight);
+            for flight in flights {
+                if is_this(&flight) {
+                    under_way.insert(&self.key, &flight);
+                } else {
+                    flight.revoke();
+                }
+            }
+        }
+    }
+
+    /// Nobody joins any more; those who have go on.
+    #[cfg(feature = "http")]
+    pub(crate) fn withdraw(&self) {
+        self.flights.close(&self.key, &self.flight);
     }
 
     /// Ends the flight. Whoever asks from now on looks in the tiers first, so store before landing.
@@ -167,13 +290,30 @@ impl<L> Drop for Leader<L> {
 
 /// A reader that waits for a fetch. Dropping it leaves the flight alone.
 pub(crate) struct Follower<L> {
+    flights: Arc<Flights<L>>,
+    key: Arc<str>,
     flight: Arc<Flight<L>>,
 }
 
 impl<L: Clone> Follower<L> {
+    /// Whether there is something to share already.
+    #[cfg(feature = "http")]
+    pub(crate) fn has_landed(&self) -> bool {
+        self.flight.landing.borrow().is_some()
+    }
+
     /// Waits for the landing. `None`: the leader gave up, so join again (and perhaps lead).
     pub(crate) async fn landing(&self) -> Option<Landing<L>> {
         let mut landing = self.flight.landing.clone();
         landing.wait_for(Option::is_some).await.ok()?.clone()
+    }
+
+    /// What this flight brings is not for this reader (a purge came in between), or it no longer
+    /// believes that it lands: the next to ask starts a new one. It goes on for those it has, and may
+    /// no longer store, since later purges of the key would not find it. A younger flight that has
+    /// the key by now is left alone.
+    pub(crate) fn give_up(self) {
+        self.flight.revoke();
+        self.flights.close(&self.key, &self.flight);
     }
 }

@@ -65,7 +65,9 @@
 //!
 //! # Features
 //!
-//! There are none yet: everything here is always there.
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `http` | `larder::http`: a cache of responses before any service that answers HTTP requests |
 //!
 //! # Coming from elsewhere
 //!
@@ -95,6 +97,8 @@ mod clock;
 mod entry;
 mod error;
 mod flight;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 mod key;

@@ -30,13 +30,13 @@ type CacheId = usize;
 
 /// What a flight brings to those who wait for it.
 #[derive(Clone)]
-pub(super) enum Brought<V> {
+pub(crate) enum Brought<V> {
     Value(Arc<Delivery<V>>),
     Error { error: AnyError, fence: Fence },
     TookTooLong(Duration),
 }
 
-pub(super) struct Delivery<V> {
+pub(crate) struct Delivery<V> {
     value: V,
     cost: Duration,
     tags: Box<[TagId]>,
@@ -45,7 +45,7 @@ pub(super) struct Delivery<V> {
 }
 
 impl<V> Delivery<V> {
-    fn of(fetched: Dated<V>, storage: Storage) -> Self {
+    pub(crate) fn of(fetched: Dated<V>, storage: Storage) -> Self {
         let Facts { cost, tags, fence, .. } = fetched.facts;
         Delivery { value: fetched.value, cost, tags, fence, storage }
     }
@@ -73,7 +73,7 @@ fn fetching() -> Vec<CacheId> {
 
 /// Whose fetch a reader waited for.
 #[derive(Clone, Copy)]
-enum Whose {
+pub(crate) enum Whose {
     Own,
     Anothers,
 }
@@ -138,7 +138,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             match self.flights.join(key, || self.tags.fence()) {
                 Join::Lead(leader) => break leader,
                 Join::TooMany => return failed(FetchError::TooMany),
-                Join::Follow(follower) => match self.wait(key, follower).await {
+                Join::Follow(follower) => match self.wait(follower).await {
                     Waited::Landed(landing) => {
                         if let Some(shared) = self.share(landing, asked, Whose::Anothers, reason) {
                             self.counters.collapsed.increment();
@@ -168,7 +168,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let (shared, within) = (Arc::clone(self), fetching());
         // Its reader is told how it went, and holds nothing back.
         self.tasks.spawn(async move { _ = shared.lead(leader, fetch, within).await });
-        match self.wait(key, mine).await {
+        match self.wait(mine).await {
             Waited::Landed(landing) => {
                 let shared = self.share(landing, asked, Whose::Own, reason);
                 shared.expect("a fetch of this reader's own is no older, and its error is its own")
@@ -180,13 +180,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// Waits for a landing. The fetch has its own limit, but its task may no longer run: then its
     /// readers give it up, and the next one starts anew.
-    async fn wait(&self, key: &str, follower: Follower<Brought<V>>) -> Waited<V> {
+    async fn wait(&self, follower: Follower<Brought<V>>) -> Waited<V> {
         let landing = match self.hard_timeout {
             None => follower.landing().await,
             Some(limit) => match timeout(limit + READERS_SLACK, follower.landing()).await {
                 Ok(landing) => landing,
                 Err(_) => {
-                    self.flights.give_up(key, &follower);
+                    follower.give_up();
                     return Waited::TookTooLong(limit);
                 }
             },
@@ -239,7 +239,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// Whether the last refresh of `key` failed just now, and its entry was not purged since.
-    fn is_held_back(&self, key: &str) -> bool {
+    pub(crate) fn is_held_back(&self, key: &str) -> bool {
         self.backoffs.holds_back(key, self.clock.now(), |fence| {
             let standing = self.memory.peek(key, |entry| self.tags.standing(entry.tags(), fence));
             standing.is_some_and(|standing| standing != Standing::Untouched)
@@ -330,7 +330,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// What a landing means to a reader that asked when `asked` was the newest purge. `None`: nothing,
     /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
     /// before this reader asked; or the error is of a type this reader does not know.
-    fn share<E: Send + Sync + 'static>(
+    pub(crate) fn share<E: Send + Sync + 'static>(
         &self,
         landing: Landing<Brought<V>>,
         asked: Fence,
@@ -395,10 +395,10 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
 /// A refresh under way. If it fails or panics, the next one of its key is held back; one that is
 /// dropped, with its runtime perhaps, says nothing about the origin.
-struct Attempt<'a, V> {
-    shared: &'a Shared<V>,
-    key: &'a str,
-    failed: bool,
+pub(crate) struct Attempt<'a, V> {
+    pub(crate) shared: &'a Shared<V>,
+    pub(crate) key: &'a str,
+    pub(crate) failed: bool,
 }
 
 impl<V> Drop for Attempt<'_, V> {
@@ -414,15 +414,15 @@ impl<V> Drop for Attempt<'_, V> {
 
 /// One fetch in the books: begun it counts as a load, and unless it succeeds (it fails, panics, is
 /// dropped) as a failed one.
-struct Load<'a>(Option<&'a Counters>);
+pub(crate) struct Load<'a>(Option<&'a Counters>);
 
 impl<'a> Load<'a> {
-    fn begin(counters: &'a Counters) -> Self {
+    pub(crate) fn begin(counters: &'a Counters) -> Self {
         counters.loads.increment();
         Load(Some(counters))
     }
 
-    fn succeed(mut self) {
+    pub(crate) fn succeed(mut self) {
         self.0 = None;
     }
 }

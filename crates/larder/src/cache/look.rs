@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What that which is stored under a key is good for.
-pub(super) enum Lookup<V> {
+pub(crate) enum Lookup<V> {
     /// Serve it; if it is aging, refresh it as well.
     Fresh {
         answer: Answer<V>,
@@ -36,8 +36,8 @@ pub(super) enum Found<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// Looks and counts.
-    #[inline]
+    /// Looks and counts. Left to itself the compiler makes it a call for its three callers.
+    #[inline(always)]
     pub(super) fn find(&self, key: &str) -> Found<V> {
         let tally = self.counters.tally();
         let began = tally.is_sample().then(Instant::now);
@@ -102,7 +102,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         self.refresh_ahead.is_some_and(|fraction| entry.has_lived(fraction, now))
     }
 
-    pub(super) fn look(&self, key: &str) -> Lookup<V> {
+    pub(crate) fn look(&self, key: &str) -> Lookup<V> {
         let now = self.clock.now();
         let found = self.memory.read(key, |entry| self.judge(entry, now));
         found.unwrap_or(Lookup::Miss(Reason::UriMiss))

@@ -13,7 +13,7 @@ use crate::{
 
 /// The fetch's own error. Readers of one key may use different error types; each takes it only if
 /// it is theirs.
-pub(super) type AnyError = Arc<dyn Any + Send + Sync>;
+pub(crate) type AnyError = Arc<dyn Any + Send + Sync>;
 
 /// Remembered errors may weigh this part of the cache's bound, which they count towards.
 const SHARE: usize = 16;

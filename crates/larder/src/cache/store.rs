@@ -13,19 +13,19 @@ use crate::{
 };
 
 /// An entry with more tags than this is not stored.
-const MAX_TAGS_OF_ENTRY: usize = 64;
+pub(crate) const MAX_TAGS_OF_ENTRY: usize = 256;
 
 /// A value on its way into the cache.
-pub(super) struct Dated<V> {
-    pub(super) value: V,
-    pub(super) facts: Facts,
+pub(crate) struct Dated<V> {
+    pub(crate) value: V,
+    pub(crate) facts: Facts,
     /// Why it does not get there.
     refusal: Option<Reason>,
 }
 
 impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// What was fetched, with the times and tags it will be stored with.
-    pub(super) fn dated(
+    pub(crate) fn dated(
         &self,
         key: &str,
         fetched: Fetched<V>,
@@ -68,7 +68,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// Stores and counts.
-    pub(super) fn store(
+    pub(crate) fn store(
         &self,
         key: &Arc<str>,
         fetched: &Dated<V>,

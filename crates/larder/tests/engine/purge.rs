@@ -200,7 +200,7 @@ async fn a_value_with_too_many_tags_is_handed_out_and_not_stored() {
         let (cache, origin) = (shape.builder.build(), Origin::new());
         let reader = origin.ask(&cache, "key");
         settle().await;
-        let tags = (0..65).map(|number| format!("tag {number}"));
+        let tags = (0..257).map(|number| format!("tag {number}"));
         origin.reply(Ok(Fetched::new("value".to_owned()).tags(tags)));
         assert_eq!(reader.await.unwrap().unwrap().reason(), Reason::TooManyTags);
         assert_eq!(cache.get("key"), None, "{}", shape.name);

@@ -251,6 +251,12 @@ impl<V> MemoryTier<V> {
         self.budget.used()
     }
 
+    /// The most one entry may weigh now.
+    #[cfg(feature = "http")]
+    pub(crate) fn max_entry_bytes(&self) -> usize {
+        self.max_entry_bytes.min(self.budget.max_bytes())
+    }
+
     pub(crate) fn max_bytes(&self) -> usize {
         self.budget.max_bytes()
     }

@@ -1,0 +1,118 @@
+//! A shared HTTP cache (RFC 9111) before any tower service: an application's own handlers, or a
+//! gateway's origin.
+//!
+//! ```
+//! use axum::{Router, http::header::CACHE_CONTROL, routing::get};
+//! use larder::{
+//!     Cache,
+//!     http::{HttpCache, Policy, Variants},
+//! };
+//! # use axum::{body::Body, http::Request};
+//! # use tower_service::Service;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let store = Cache::<Variants>::builder().max_bytes(64 << 20).build();
+//! let cache = HttpCache::new(store, Policy::guarded());
+//! let mut app = Router::new()
+//!     .route("/posts", get(async || ([(CACHE_CONTROL, "max-age=60")], "all posts")))
+//!     .layer(cache.layer());
+//!
+//! for says in ["Larder;fwd=uri-miss;", "Larder;hit;"] {
+//!     let request = Request::get("/posts").header("host", "example.org").body(Body::empty());
+//!     let answer = app.call(request.unwrap()).await.unwrap();
+//!     let status = answer.headers()["cache-status"].to_str().unwrap().to_owned();
+//!     assert!(status.starts_with(says));
+//!     // A body is stored once it is here: this one is read to its end.
+//!     axum::body::to_bytes(answer.into_body(), 1024).await.unwrap();
+//! }
+//! # }
+//! ```
+//!
+//! Every answer tells in `Cache-Status` (RFC 9211) what the cache did, and why.
+//!
+//! # What happens
+//!
+//! On a **hit**:
+//!
+//! 1. the request's URI is written as all equivalent ones are: that is the key;
+//! 2. the key's variants are taken out of the store, purges considered;
+//! 3. [`decide`](policy::reuse::decide) says which of them may answer, from what was digested when it
+//!    was stored; no stored field is parsed;
+//! 4. the reader's own conditions and range are applied, the fields are copied, `Age`, `Cache-Status` and
+//!    `Server-Timing` are added, and the body is shared with the store, however long it is. Nobody is
+//!    waited for. A *stale* hit (RFC 5861) starts a refresh besides.
+//!
+//! On a **miss**:
+//!
+//! 1. the reader joins the key's *flight*: one for each variant that is known of, and requests that look
+//!    personal (credentials, and in `guarded` cookies) have one of their own. The first to join leads;
+//! 2. the leader looks once more, because another flight may have landed, or a purge have come, and sends
+//!    its request on as a task of the cache: with our validators if there is something to validate, for
+//!    the rest if there is a part, without the reader's range and conditions if the whole is wanted;
+//! 3. [`storability`](policy::response::storability) judges the head of the answer. What may not be stored
+//!    goes to the leader's reader and to nobody else, and that is remembered for a while;
+//! 4. what may be stored is announced: whoever waits is answered from the body that arrives, as it
+//!    arrives;
+//! 5. once it is whole it is stored, unless a purge came in between. What breaks off, or is not as long
+//!    as it said, is an error for its readers and is never stored. What grows too large reaches its
+//!    readers through a window and is not stored.
+//!
+//! A **follower**, who waits for another's flight:
+//!
+//! 1. is answered from what was announced, if that fits: the variant is its own, it asked after no purge
+//!    that the fetch began before, and its own `Cache-Control` has nothing against it;
+//! 2. if it is another variant, flies together with those who want the same;
+//! 3. if the answer was for one reader only, goes on alone, at once, as all the others do;
+//! 4. if the origin failed, gets the same error, or something stale that may stand in. Errors are not
+//!    remembered: who comes later asks again.
+//!
+//! A **purge**, through the [`Cache`](crate::Cache) it was made of: by tag (`Surrogate-Key`, `Cache-Tag`,
+//! `xkey`), key (the normalised URI), prefix, or of all, hard or soft. Once it is acknowledged, nobody
+//! who asks afterwards is given what it named: not by a fetch under way, not by a body that is arriving,
+//! not by a confirmation on its way. Readers who asked before may still be given it.
+//!
+//! **Unsafe methods** pass, once, and are never repeated. Where they succeed, what is stored for their
+//! URI, `Location` and `Content-Location` goes, with its answers to QUERY, and so do the named groups
+//! (RFC 9111 §4.4, RFC 9875), also if the reader has left meanwhile.
+//!
+//! # What `guarded` refuses
+//!
+//! [`Policy::guarded`], the default, keeps to itself what looks personal although the standard would
+//! share it: answers with `Set-Cookie`, and answers to requests with `Cookie`, unless they say `public` or
+//! `s-maxage` (or the policy says that cookies do not matter); answers without any freshness
+//! information; and it offers no entity tag of one variant for another. [`Policy::standard`] is RFC 9111
+//! to the letter. The reason of each refusal is the `detail` in `Cache-Status`.
+//!
+//! # When not to use it
+//!
+//! - Before handlers whose answers say nothing about caching: nothing is stored, and a
+//!   [`default_ttl`](Policy::default_ttl) is a promise that somebody has to keep.
+//! - For answers that depend on what no field of the request tells (the peer's address, the time of day):
+//!   say `private` or `no-store` there, or put the layer before other routes only.
+//! - For large files: [`Settings::max_body_bytes`]. They pass, one request each.
+//! - Before streams that never end (server-sent events): say `no-store`.
+
+mod body;
+mod cache;
+mod equivalent;
+mod explain;
+mod fill;
+mod fly;
+mod layer;
+mod pass;
+mod respond;
+mod service;
+mod settings;
+mod stored;
+mod wall;
+
+pub use body::{Body, BoxError, BrokenOff};
+pub use cache::HttpCache;
+pub use explain::ShowKey;
+pub use fill::TookTooLong;
+pub use larder_policy::{self as policy, settings::Policy};
+pub use layer::{CacheLayer, CachedHandlers, Unfailing};
+pub use service::{Answering, CacheService, OriginError, TooManyFetches};
+pub use settings::Settings;
+pub use stored::Variants;

@@ -1,0 +1,900 @@
+//! Body: bytes on their way from the origin to any number of readers, and into the cache.
+//!
+//! ```text
+//! origin ──push──▶ Filler ─▶ chunk chunk chunk … ─┬─▶ reader A (at the third)
+//!                    │                            └─▶ reader B (at the first)
+//!                    └─ complete ─▶ StoredBody
+//! ```
+//!
+//! While what arrives may still be stored, all of it is kept, and whoever joins begins at the first
+//! byte. Once it may not (it grew too large), what every reader has had is let go, and the origin is
+//! read no faster than the slowest of them reads. One that does not read at all, while others wait for
+//! it, is left behind after a while.
+//!
+//! What all bodies under way hold is counted in their [`Room`]; once a body is stored, its readers go
+//! on reading the stored bytes, and it holds none of its own.
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use slab::Slab;
+use tokio::time::timeout;
+
+/// An error of a body that came from elsewhere.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A stored body lies in pieces of this size at most.
+const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+/// What is not stored is held for its readers up to so many bytes.
+const WINDOW_BYTES: usize = 256 << 10;
+/// So long the readers of what is not stored wait for one of them that does not read.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A body that is here as a whole. Clones share its bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoredBody {
+    pieces: Arc<[Bytes]>,
+    len: u64,
+}
+
+impl StoredBody {
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// What it owns on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let lists = size_of_val(&*self.pieces) + 2 * size_of::<usize>();
+        self.pieces.iter().map(Bytes::len).sum::<usize>() + lists
+    }
+
+    /// Its bytes in allocations of their own: what arrives are slices of buffers that may be much
+    /// larger.
+    fn of(chunks: VecDeque<Bytes>, len: u64) -> StoredBody {
+        let mut left = usize::try_from(len).unwrap_or(usize::MAX);
+        let mut pieces = Vec::with_capacity(left.div_ceil(PIECE_BYTES));
+        let mut piece = BytesMut::with_capacity(left.min(PIECE_BYTES));
+        for mut chunk in chunks {
+            while !chunk.is_empty() {
+                let room = PIECE_BYTES - piece.len();
+                let part = chunk.split_to(chunk.len().min(room));
+                piece.extend_from_slice(&part);
+                left = left.saturating_sub(part.len());
+                if piece.len() == PIECE_BYTES {
+                    pieces.push(piece.freeze());
+                    piece = BytesMut::with_capacity(left.min(PIECE_BYTES));
+                }
+            }
+        }
+        if !piece.is_empty() {
+            pieces.push(piece.freeze());
+        }
+        StoredBody { pieces: pieces.into(), len }
+    }
+}
+
+impl StoredBody {
+    pub(crate) fn of_slices(slices: Vec<Bytes>) -> StoredBody {
+        let len = slices.iter().map(|slice| slice.len() as u64).sum();
+        StoredBody::of(slices.into(), len)
+    }
+}
+
+impl From<Bytes> for StoredBody {
+    fn from(bytes: Bytes) -> Self {
+        let len = bytes.len() as u64;
+        StoredBody::of(VecDeque::from([bytes]), len)
+    }
+}
+
+/// The part of a body that a reader is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The first byte.
+    pub(crate) start: u64,
+    /// How many; `None`: to the end.
+    pub(crate) len: Option<u64>,
+}
+
+impl Span {
+    pub(crate) const WHOLE: Span = Span { start: 0, len: None };
+}
+
+/// What all bodies under way may hold together. Those that are kept while it is full are kept no
+/// longer; what their readers wait for is held all the same, a window each.
+#[derive(Debug)]
+pub(crate) struct Room {
+    held: AtomicUsize,
+    max: usize,
+}
+
+impl Room {
+    pub(crate) fn new(max: usize) -> Arc<Room> {
+        Arc::new(Room { held: AtomicUsize::new(0), max })
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many bytes more would go in.
+    pub(crate) fn fits(&self, bytes: u64) -> bool {
+        usize::try_from(bytes).is_ok_and(|bytes| self.held().saturating_add(bytes) <= self.max)
+    }
+
+    fn take(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// A body under way.
+pub(crate) struct Arriving {
+    state: Mutex<State>,
+    /// What the origin said it will be.
+    announced_len: Option<u64>,
+}
+
+struct State {
+    /// What is held, in order; the first begins at byte `forgotten`.
+    chunks: VecDeque<Chunk>,
+    forgotten: u64,
+    held: usize,
+    /// Where what is held is counted; `None` once it is the stored body's.
+    room: Option<Arc<Room>>,
+    /// Whether everything is kept, to be stored in the end.
+    is_kept: bool,
+    end: Option<End>,
+    readers: Slab<Place>,
+    /// Of the filler that waits for its readers.
+    filler: Option<Waker>,
+}
+
+struct Chunk {
+    begins: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn end(&self) -> u64 {
+        self.begins + self.bytes.len() as u64
+    }
+}
+
+/// Where a reader is; beyond everything once it has had what it is to be given.
+struct Place {
+    at: u64,
+    /// The others have gone on without it.
+    is_left_behind: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Complete,
+    Broken,
+}
+
+impl State {
+    fn arrived(&self) -> u64 {
+        self.forgotten + self.held as u64
+    }
+
+    fn wake_readers(&mut self) {
+        for (_, place) in &mut self.readers {
+            if let Some(waker) = place.waker.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether more may come; `None`: not yet. It may not if nobody wants it.
+    fn has_room(&self) -> Option<bool> {
+        if self.is_kept || (self.held < WINDOW_BYTES && !self.readers.is_empty()) {
+            return Some(true);
+        }
+        self.readers.is_empty().then_some(false)
+    }
+
+    /// Goes on without those who have not read for long, if somebody waits for them.
+    fn leave_behind(&mut self) {
+        let (forgotten, arrived) = (self.forgotten, self.arrived());
+        let begun = self.chunks.front().map_or(forgotten, Chunk::end);
+        if self.readers.iter().all(|(_, place)| place.at != arrived) {
+            return;
+        }
+        for (_, place) in &mut self.readers {
+            if place.at < begun {
+                place.at = u64::MAX;
+                place.is_left_behind = true;
+                if let Some(waker) = place.waker.take() {
+                    waker.wake();
+                }
+            }
+        }
+        self.forget();
+    }
+
+    /// Lets go of what every reader has had.
+    fn forget(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        let needed = self.readers.iter().map(|(_, place)| place.at).min();
+        let needed = needed.unwrap_or(u64::MAX);
+        while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.end() <= needed) {
+            self.held -= chunk.bytes.len();
+            self.forgotten = chunk.end();
+            if let Some(room) = &self.room {
+                room.give_back(chunk.bytes.len());
+            }
+        }
+        let is_over = self.has_room().is_some();
+        if let Some(filler) = self.filler.take_if(|_| is_over) {
+            filler.wake();
+        }
+    }
+
+    /// The bytes from `at` on to the end of the chunk they are in.
+    fn chunk_at(&self, at: u64) -> Option<Bytes> {
+        let chunk = self.chunks.get(self.chunks.partition_point(|chunk| chunk.end() <= at))?;
+        let skipped = usize::try_from(at.checked_sub(chunk.begins)?).ok()?;
+        Some(chunk.bytes.slice(skipped..))
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        if let Some(room) = &self.room {
+            room.give_back(self.held);
+        }
+    }
+}
+
+impl Arriving {
+    /// `len`: what the origin said it will be, in bytes.
+    pub(crate) fn new(len: Option<u64>, room: &Arc<Room>) -> (Filler, Arc<Arriving>) {
+        let state = State {
+            chunks: VecDeque::new(),
+            forgotten: 0,
+            held: 0,
+            room: Some(Arc::clone(room)),
+            is_kept: true,
+            end: None,
+            readers: Slab::new(),
+            filler: None,
+        };
+        let arriving = Arc::new(Arriving { state: Mutex::new(state), announced_len: len });
+        (Filler { arriving: Arc::clone(&arriving), is_done: false }, arriving)
+    }
+
+    /// How long it will be, where that is known.
+    pub(crate) fn len(&self) -> Option<u64> {
+        let state = self.lock();
+        match state.end {
+            Some(End::Complete) => Some(state.arrived()),
+            Some(End::Broken) | None => self.announced_len,
+        }
+    }
+
+    /// Whether it ended before it was whole: who comes only now had better ask anew.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lock().end == Some(End::Broken)
+    }
+
+    /// A reader of `span`. `None`: its first bytes are gone.
+    pub(crate) fn read(self: &Arc<Self>, span: Span) -> Option<Reader> {
+        let mut state = self.lock();
+        if span.start < state.forgotten {
+            return None;
+        }
+        let id = state.readers.insert(Place { at: span.start, is_left_behind: false, waker: None });
+        drop(state);
+        let left = span.len.or(self.len().map(|len| len.saturating_sub(span.start)));
+        Some(Reader { arriving: Arc::clone(self), id, left })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under this lock can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Arriving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arriving").field("len", &self.announced_len).finish_non_exhaustive()
+    }
+}
+
+/// The right, and the duty, to bring a body to its end. Dropping it before breaks the body off: its
+/// readers get an error, and nobody takes for whole what is not.
+pub(crate) struct Filler {
+    arriving: Arc<Arriving>,
+    is_done: bool,
+}
+
+impl Filler {
+    pub(crate) fn push(&self, chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
+        }
+        let mut state = self.arriving.lock();
+        if let Some(room) = &state.room {
+            room.take(chunk.len());
+        }
+        let begins = state.arrived();
+        state.held += chunk.len();
+        state.chunks.push_back(Chunk { begins, bytes: chunk });
+        state.wake_readers();
+        state.forget();
+    }
+
+    /// How many bytes there were so far.
+    pub(crate) fn arrived(&self) -> u64 {
+        self.arriving.lock().arrived()
+    }
+
+    /// It will not be stored: from now on only what its readers have not had yet is held.
+    pub(crate) fn keep_no_longer(&self) {
+        let mut state = self.arriving.lock();
+        state.is_kept = false;
+        state.forget();
+    }
+
+    /// Waits until there is room for more. False: nobody reads it any more, nor is it kept.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait on a runtime without timers.
+    pub(crate) async fn room(&self) -> bool {
+        let mut has_room = self.arriving.lock().has_room();
+        while has_room.is_none() {
+            match timeout(PATIENCE, self.readers()).await {
+                Ok(()) => {}
+                Err(_) => self.arriving.lock().leave_behind(),
+            }
+            has_room = self.arriving.lock().has_room();
+        }
+        has_room.unwrap_or_default()
+    }
+
+    /// Waits until readers have made room, or left.
+    async fn readers(&self) {
+        poll_fn(|context| {
+            let mut state = self.arriving.lock();
+            if state.has_room().is_some() {
+                return Poll::Ready(());
+            }
+            state.filler = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// It is whole. `None`: but not kept.
+    pub(crate) fn complete(mut self) -> Option<StoredBody> {
+        self.is_done = true;
+        let mut state = self.arriving.lock();
+        state.end = Some(End::Complete);
+        state.wake_readers();
+        if !state.is_kept {
+            return None;
+        }
+        // Copied outside the lock: nothing is added any more, and what is kept is not let go.
+        let chunks = state.chunks.iter().map(|chunk| chunk.bytes.clone()).collect();
+        let len = state.arrived();
+        drop(state);
+        let stored = StoredBody::of(chunks, len);
+        let mut begins = 0;
+        let pieces = stored.pieces.iter().map(|piece| {
+            let chunk = Chunk { begins, bytes: piece.clone() };
+            begins = chunk.end();
+            chunk
+        });
+        let mut state = self.arriving.lock();
+        state.chunks = pieces.collect();
+        if let Some(room) = state.room.take() {
+            room.give_back(state.held);
+        }
+        // From now on its readers let go of what they have had.
+        state.is_kept = false;
+        state.forget();
+        drop(state);
+        Some(stored)
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        let mut state = self.arriving.lock();
+        state.end = Some(End::Broken);
+        state.wake_readers();
+    }
+}
+
+/// One reader of a body under way.
+pub(crate) struct Reader {
+    arriving: Arc<Arriving>,
+    id: usize,
+    /// Bytes it is still to be given, where that is known.
+    left: Option<u64>,
+}
+
+impl Reader {
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        // What was announced is here, and that is all it will ever be given: what the origin sends
+        // beyond that, or how it ends, is nothing to this reader.
+        if self.left == Some(0) {
+            return Poll::Ready(None);
+        }
+        let mut state = self.arriving.lock();
+        let Place { at, is_left_behind, .. } = state.readers[self.id];
+        if is_left_behind {
+            return Poll::Ready(Some(Err(Box::new(LeftBehind))));
+        }
+        if let Some(mut chunk) = state.chunk_at(at) {
+            if let Some(left) = &mut self.left {
+                chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= chunk.len() as u64;
+            }
+            let is_done = self.left == Some(0);
+            // A reader that has had everything holds nothing back, even if it stays a while.
+            state.readers[self.id].at = if is_done { u64::MAX } else { at + chunk.len() as u64 };
+            state.forget();
+            return Poll::Ready(Some(Ok(chunk)));
+        }
+        match state.end {
+            Some(End::Complete) => Poll::Ready(None),
+            Some(End::Broken) => Poll::Ready(Some(Err(Box::new(BrokenOff)))),
+            None => {
+                state.readers[self.id].waker = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut state = self.arriving.lock();
+        state.readers.remove(self.id);
+        state.forget();
+    }
+}
+
+/// A body that ended before it was whole.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the origin's answer ended before it was whole")]
+pub struct BrokenOff;
+
+/// A reader that did not read while others waited for it.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("this answer was not read for {PATIENCE:?}, and others share it")]
+struct LeftBehind;
+
+/// The body of an answer: stored, on its way into the cache, or passed through.
+#[derive(Default)]
+pub struct Body(Kind);
+
+#[derive(Default)]
+enum Kind {
+    #[default]
+    Empty,
+    Stored {
+        body: StoredBody,
+        piece: usize,
+        skip: usize,
+        left: u64,
+    },
+    Arriving(Reader),
+    /// Pieces made up for this answer (the parts of a multipart answer).
+    Made {
+        pieces: VecDeque<Bytes>,
+        left: u64,
+    },
+    Passing(UnsyncBoxBody<Bytes, BoxError>),
+    /// A body from elsewhere whose beginning has been read already.
+    Resumed {
+        beginning: VecDeque<Bytes>,
+        rest: UnsyncBoxBody<Bytes, BoxError>,
+    },
+}
+
+impl Body {
+    /// No bytes.
+    pub const fn empty() -> Body {
+        Body(Kind::Empty)
+    }
+
+    /// A body from elsewhere, as it is.
+    pub fn passing<B>(body: B) -> Body
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Body(Kind::Passing(body.map_err(Into::into).boxed_unsync()))
+    }
+
+    /// All of this body, if it is no longer than `max`.
+    ///
+    /// # Errors
+    ///
+    /// The body's own, if it breaks off.
+    pub(crate) async fn read_up_to(mut self, max: usize) -> Result<UpTo, BoxError> {
+        let mut beginning = VecDeque::new();
+        let mut len = 0;
+        while let Some(frame) = self.frame().await {
+            let Ok(chunk) = frame?.into_data() else { continue };
+            len += chunk.len();
+            beginning.push_back(chunk);
+            if len > max {
+                let rest = self.map_err(Into::into).boxed_unsync();
+                return Ok(UpTo::More(Body(Kind::Resumed { beginning, rest })));
+            }
+        }
+        Ok(UpTo::All(beginning.into()))
+    }
+
+    pub(crate) fn stored(body: StoredBody, span: Span) -> Body {
+        let left = body.len.saturating_sub(span.start);
+        let left = span.len.map_or(left, |len| len.min(left));
+        if left == 0 {
+            return Body::empty();
+        }
+        // Every piece but the last is full.
+        let piece = usize::try_from(span.start / PIECE_BYTES as u64).unwrap_or(usize::MAX);
+        let skip = (span.start % PIECE_BYTES as u64) as usize;
+        Body(Kind::Stored { body, piece, skip, left })
+    }
+
+    pub(crate) fn arriving(reader: Reader) -> Body {
+        Body(Kind::Arriving(reader))
+    }
+
+    pub(crate) fn made(pieces: impl IntoIterator<Item = Bytes>) -> Body {
+        let pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Body(Kind::Made { pieces, left })
+    }
+}
+
+/// What reading a body up to a bound brought.
+pub(crate) enum UpTo {
+    /// All of it.
+    All(Vec<Bytes>),
+    /// There is more: the same body, from its beginning on.
+    More(Body),
+}
+
+impl StoredBody {
+    /// The bytes of `span`, in order, shared with it.
+    pub(crate) fn slices(&self, span: Span) -> Vec<Bytes> {
+        let mut slices = Vec::new();
+        let mut kind = Body::stored(self.clone(), span).0;
+        while let Some(slice) = kind.next_stored() {
+            slices.push(slice);
+        }
+        slices
+    }
+}
+
+impl Kind {
+    fn next_stored(&mut self) -> Option<Bytes> {
+        let Kind::Stored { body, piece, skip, left } = self else { return None };
+        if *left == 0 {
+            return None;
+        }
+        let whole = body.pieces.get(*piece)?;
+        let end = usize::try_from(*left).map_or(whole.len(), |left| whole.len().min(*skip + left));
+        let slice = whole.slice(*skip..end);
+        *piece += 1;
+        *skip = 0;
+        *left -= slice.len() as u64;
+        Some(slice)
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Body::made([bytes])
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let kind = &mut self.get_mut().0;
+        match kind {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Stored { .. } => {
+                Poll::Ready(kind.next_stored().map(|slice| Ok(Frame::data(slice))))
+            }
+            Kind::Arriving(reader) => {
+                reader.poll_chunk(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+            }
+            Kind::Made { pieces, left } => Poll::Ready(pieces.pop_front().map(|piece| {
+                *left -= piece.len() as u64;
+                Ok(Frame::data(piece))
+            })),
+            Kind::Passing(body) => Pin::new(body).poll_frame(context),
+            Kind::Resumed { beginning, rest } => match beginning.pop_front() {
+                Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                None => Pin::new(rest).poll_frame(context),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Empty => true,
+            Kind::Stored { left, .. } | Kind::Made { left, .. } => *left == 0,
+            Kind::Arriving(reader) => reader.left == Some(0),
+            Kind::Passing(body) => body.is_end_stream(),
+            Kind::Resumed { beginning, rest } => beginning.is_empty() && rest.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Empty => SizeHint::with_exact(0),
+            Kind::Stored { left, .. } | Kind::Made { left, .. } => SizeHint::with_exact(*left),
+            Kind::Arriving(reader) => {
+                reader.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+            Kind::Passing(body) => body.size_hint(),
+            Kind::Resumed { beginning, rest } => {
+                let begun = beginning.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+                let hint = rest.size_hint();
+                let mut whole = SizeHint::new();
+                whole.set_lower(hint.lower().saturating_add(begun));
+                if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(begun)) {
+                    whole.set_upper(upper);
+                }
+                whole
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.0 {
+            Kind::Empty => "Empty",
+            Kind::Stored { .. } => "Stored",
+            Kind::Arriving(_) => "Arriving",
+            Kind::Made { .. } => "Made",
+            Kind::Passing(_) => "Passing",
+            Kind::Resumed { .. } => "Resumed",
+        };
+        f.debug_tuple("Body").field(&kind).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes that tell their place, so that a mix-up shows.
+    fn bytes(range: std::ops::Range<usize>) -> Bytes {
+        range.map(|place| (place % 251) as u8).collect()
+    }
+
+    async fn read_all(reader: Reader) -> Result<Bytes, BoxError> {
+        Body::arriving(reader).collect().await.map(|body| body.to_bytes())
+    }
+
+    #[tokio::test]
+    async fn readers_that_join_late_still_get_the_first_byte() {
+        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        filler.push(bytes(0..10));
+        let early = tokio::spawn(read_all(arriving.read(Span::WHOLE).unwrap()));
+        tokio::task::yield_now().await;
+        filler.push(bytes(10..30));
+        let late = tokio::spawn(read_all(arriving.read(Span::WHOLE).unwrap()));
+        filler.push(bytes(30..31));
+        let stored = filler.complete().unwrap();
+        assert_eq!(early.await.unwrap().unwrap(), bytes(0..31));
+        assert_eq!(late.await.unwrap().unwrap(), bytes(0..31));
+        assert_eq!(stored.slices(Span::WHOLE).concat(), bytes(0..31));
+    }
+
+    #[tokio::test]
+    async fn a_filler_that_goes_away_leaves_an_error_and_no_end() {
+        let (filler, arriving) = Arriving::new(Some(20), &Room::new(usize::MAX));
+        filler.push(bytes(0..10));
+        let mut body = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
+        drop(filler);
+        assert!(body.frame().await.unwrap().is_err());
+        assert!(arriving.is_broken());
+        assert!(read_all(arriving.read(Span::WHOLE).unwrap()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_part_is_whole_before_the_body_is() {
+        let (filler, arriving) = Arriving::new(Some(100), &Room::new(usize::MAX));
+        filler.push(bytes(0..60));
+        let part = Span { start: 50, len: Some(20) };
+        let part = tokio::spawn(read_all(arriving.read(part).unwrap()));
+        filler.push(bytes(60..75));
+        assert_eq!(part.await.unwrap().unwrap(), bytes(50..70));
+        drop(filler);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_waits_for_its_slowest_reader_and_is_let_go() {
+        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let mut slow = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        let mut fast = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        filler.keep_no_longer();
+        filler.push(bytes(0..WINDOW_BYTES));
+        fast.frame().await.unwrap().unwrap();
+        let mut room = Box::pin(filler.room());
+        assert!(futures_util::poll!(&mut room).is_pending());
+        slow.frame().await.unwrap().unwrap();
+        assert!(room.await);
+        assert_eq!(arriving.lock().held, 0);
+        assert!(arriving.read(Span::WHOLE).is_none(), "its first bytes are gone");
+        drop((slow, fast));
+        assert!(!filler.room().await, "nobody wants it");
+        assert!(filler.complete().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_does_not_read_is_left_behind_but_only_if_others_wait() {
+        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let mut idle = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        filler.keep_no_longer();
+        filler.push(bytes(0..WINDOW_BYTES));
+        // Alone, it takes all the time it wants.
+        assert!(timeout(PATIENCE * 3, filler.room()).await.is_err());
+
+        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let mut reading = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        let mut other = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        filler.keep_no_longer();
+        filler.push(bytes(0..WINDOW_BYTES));
+        reading.frame().await.unwrap().unwrap();
+        assert!(timeout(PATIENCE - Duration::from_secs(1), filler.room()).await.is_err());
+        assert!(timeout(PATIENCE, filler.room()).await.unwrap());
+        filler.push(bytes(0..10));
+        assert_eq!(reading.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
+        assert!(other.frame().await.unwrap().is_err());
+        drop(filler);
+        assert!(idle.frame().await.unwrap().is_ok(), "what came before is still there");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_holds_nobody_up() {
+        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let slow = arriving.read(Span::WHOLE).unwrap();
+        let mut fast = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        filler.keep_no_longer();
+        filler.push(bytes(0..WINDOW_BYTES));
+        fast.frame().await.unwrap().unwrap();
+        let mut room = Box::pin(filler.room());
+        assert!(futures_util::poll!(&mut room).is_pending());
+        drop(slow);
+        assert!(room.await);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_has_had_its_part_holds_nobody_up() {
+        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let part = Span { start: 0, len: Some(10) };
+        let mut part = Body::arriving(arriving.read(part).unwrap());
+        let mut whole = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        filler.keep_no_longer();
+        filler.push(bytes(0..WINDOW_BYTES));
+        assert_eq!(part.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
+        assert!(part.is_end_stream());
+        whole.frame().await.unwrap().unwrap();
+        assert!(filler.room().await);
+        assert_eq!(arriving.lock().held, 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_announced_is_over_with_its_last_byte_however_it_ends() {
+        let (filler, arriving) = Arriving::new(Some(10), &Room::new(usize::MAX));
+        let mut body = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        filler.push(bytes(0..12));
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
+        assert!(body.is_end_stream());
+        drop(filler);
+        assert!(body.frame().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn room_is_taken_while_bytes_are_held_and_given_back_with_them() {
+        let room = Room::new(100);
+        let (filler, arriving) = Arriving::new(None, &room);
+        filler.push(bytes(0..60));
+        assert!(room.fits(40) && !room.fits(41));
+        let mut slow = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        // What is stored is counted there, and its readers read it there.
+        let stored = filler.complete().unwrap();
+        assert_eq!(room.held(), 0);
+        let chunk = slow.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(chunk.as_ptr(), stored.pieces[0].as_ptr());
+
+        let (filler, arriving) = Arriving::new(None, &room);
+        let slow = arriving.read(Span::WHOLE).unwrap();
+        filler.push(bytes(0..60));
+        drop(filler);
+        assert_eq!(room.held(), 60, "a reader of it is left");
+        drop((slow, arriving));
+        assert_eq!(room.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_longer_than_the_bound_goes_on_from_its_beginning() {
+        let chunks = || Body::passing(Body::made([bytes(0..10), bytes(10..20), bytes(20..30)]));
+        let UpTo::All(all) = chunks().read_up_to(30).await.unwrap() else { panic!() };
+        assert_eq!(all.concat(), bytes(0..30));
+        let UpTo::More(body) = chunks().read_up_to(15).await.unwrap() else { panic!() };
+        assert_eq!(body.size_hint().exact(), Some(30));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), bytes(0..30));
+    }
+
+    #[test]
+    fn a_body_that_is_here_owns_no_more_than_its_bytes() {
+        let buffer = Bytes::from(vec![7; 1 << 20]);
+        let stored = StoredBody::of(VecDeque::from([buffer.slice(..10), buffer.slice(20..25)]), 15);
+        assert_eq!(stored.pieces.len(), 1);
+        assert_eq!(stored.heap_bytes(), 15 + size_of::<Bytes>() + 2 * size_of::<usize>());
+        // Were it a slice of the buffer, the buffer could not be taken back.
+        assert!(buffer.try_into_mut().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn a_stored_body_gives_every_span_as_it_came(
+            cuts in prop::collection::vec(0..3 * PIECE_BYTES, 0..6),
+            start in 0..3 * PIECE_BYTES as u64,
+            len in prop::option::of(0..3 * PIECE_BYTES as u64),
+        ) {
+            let whole = bytes(0..5 * PIECE_BYTES / 2);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(whole.len())).collect();
+            cuts.extend([0, whole.len()]);
+            cuts.sort_unstable();
+            let chunks: VecDeque<_> =
+                cuts.windows(2).map(|pair| whole.slice(pair[0]..pair[1])).collect();
+            let stored = StoredBody::of(chunks, whole.len() as u64);
+            let span = Span { start, len };
+            let from = (start as usize).min(whole.len());
+            let to = len.map_or(whole.len(), |len| whole.len().min(from + len as usize));
+            let got = stored.slices(span).concat();
+            prop_assert!(got == whole[from..to], "{} bytes instead of {}", got.len(), to - from);
+            let hint = Body::stored(stored, span).size_hint().exact();
+            prop_assert_eq!(hint, Some((to - from) as u64));
+        }
+    }
+}

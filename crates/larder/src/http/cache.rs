@@ -1,0 +1,394 @@
+//! What the cache before a service is made of: the store, the rules, and what they share.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use http::Uri;
+use larder_policy::{
+    freshness::Lifetime,
+    head::{Exchange, RequestHead, ResponseHead},
+    key::RequestKey,
+    part::{Piece, combine},
+    reason::Reason,
+    response::{hit_for_miss, storability},
+    settings::Policy,
+};
+
+use super::{
+    body::{Room, Span, StoredBody},
+    equivalent::Equivalents,
+    fill::Leader,
+    layer::CacheLayer,
+    service::{AtHand, CacheService},
+    settings::Settings,
+    stored::{Content, Kept, Stored, Variants},
+    wall::Wall,
+};
+use crate::{
+    answer::Storage,
+    cache::{Cache, Shared, look::Lookup},
+    entry::{Entry, Facts, Fetched},
+    stats::Counters,
+    tier::memory::{Limits, MemoryTier},
+};
+
+/// What is remembered of keys whose answers cannot be shared weighs this at most.
+const UNSHARED_BYTES: usize = 1 << 20;
+/// So many keys at once can be given another variant.
+const MERGES: usize = 64;
+/// Bits that tell of which URIs answers to QUERY may be stored.
+const QUERIED_BITS: usize = 1 << 16;
+
+/// A cache of HTTP responses, to be put before services. Clones share one cache.
+///
+/// It obeys RFC 9111 as a shared cache, with the settings of a [`Policy`]. Purge it through the
+/// [`Cache`] it was made of: tags are those of `Surrogate-Key`, `Cache-Tag` and `xkey`, keys are
+/// normalised URIs. (The key of an answer to QUERY goes on after its URI, so a prefix finds it, and
+/// an unsafe request to the URI does.)
+#[derive(Clone)]
+pub struct HttpCache(Arc<Parts>);
+
+struct Parts {
+    cache: Cache<Variants>,
+    policy: Policy,
+    settings: Settings,
+    wall: Wall,
+    room: Arc<Room>,
+    /// Answers that were passed through because there was no room for them on their way.
+    crowded_out: AtomicU64,
+    /// A set bit: answers to QUERY for a URI with this hash may be stored. No bit is ever cleared; one
+    /// that is set for nothing costs a purge of a tag that nothing carries.
+    queried: Box<[AtomicU64]>,
+    equivalents: Option<Equivalents>,
+    /// Keys whose answers turned out to be for one reader each: nobody waits for another's.
+    unshared: MemoryTier<Reason>,
+    /// Held while a key's variants are read and written again, so that none is lost. Picked by hash.
+    merges: Box<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+impl HttpCache {
+    /// Keeps responses in `cache`, as `policy` says. The lifetimes of the builder count for nothing
+    /// here: the responses' own do.
+    pub fn new(cache: Cache<Variants>, policy: Policy) -> Self {
+        HttpCache::with_settings(cache, policy, Settings::default())
+    }
+
+    /// As [`new`](HttpCache::new), with other settings.
+    pub fn with_settings(cache: Cache<Variants>, policy: Policy, settings: Settings) -> Self {
+        HttpCache(Arc::new(Parts {
+            wall: Wall::new(cache.shared().clock.clone()),
+            cache,
+            policy,
+            room: Room::new(settings.max_arriving_bytes),
+            crowded_out: AtomicU64::new(0),
+            queried: (0..QUERIED_BITS / 64).map(|_| AtomicU64::new(0)).collect(),
+            equivalents: settings.no_vary_search.then(Equivalents::new),
+            settings,
+            unshared: MemoryTier::new(Limits::bytes(UNSHARED_BYTES)),
+            merges: (0..MERGES).map(|_| Mutex::new(())).collect(),
+            hasher: RandomState::new(),
+        }))
+    }
+
+    /// Before one service.
+    pub fn service<S>(&self, origin: S) -> CacheService<S> {
+        CacheService::new(self.clone(), origin)
+    }
+
+    /// Before an application's own handlers, as tower and axum put layers.
+    pub fn layer(&self) -> CacheLayer {
+        CacheLayer::new(self.clone())
+    }
+
+    /// The store: for purges, counters and events.
+    pub fn cache(&self) -> &Cache<Variants> {
+        &self.0.cache
+    }
+
+    /// The rules.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// What it may spend.
+    pub fn settings(&self) -> Settings {
+        self.0.settings
+    }
+
+    /// What bodies on their way into the cache hold now, in bytes.
+    pub fn arriving_bytes(&self) -> usize {
+        self.0.room.held()
+    }
+
+    /// How many answers were passed through, or stopped being kept, because bodies on their way held
+    /// all they may ([`Settings::max_arriving_bytes`]).
+    pub fn crowded_out(&self) -> u64 {
+        self.0.crowded_out.load(Ordering::Relaxed)
+    }
+
+    /// The cache, if there is still somebody else who has it.
+    pub(crate) fn downgrade(&self) -> impl FnOnce() -> Option<HttpCache> + Send + 'static {
+        let parts = Arc::downgrade(&self.0);
+        move || parts.upgrade().map(HttpCache)
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.0.room
+    }
+
+    pub(crate) fn count_crowded_out(&self) {
+        self.0.crowded_out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn equivalents(&self) -> Option<&Equivalents> {
+        self.0.equivalents.as_ref()
+    }
+
+    /// An answer to QUERY may be stored for this URI from now on. Said before the origin is asked, so
+    /// whoever invalidates the URI either sees it, or does so before the origin answers.
+    pub(crate) fn note_query(&self, uri: &RequestKey) {
+        let (word, bit) = self.queried_bit(uri.as_str());
+        word.fetch_or(bit, Ordering::SeqCst);
+    }
+
+    /// Removes what is stored for this URI, whatever the method. `own`: the flight whose answer is
+    /// the cause, and is what the change has led to.
+    pub(crate) fn invalidate(&self, uri: &RequestKey, own: Option<&Leader>) {
+        match own.filter(|leader| **leader.key() == *uri.as_str() && !leader.is_revoked()) {
+            Some(leader) => {
+                leader.revoke_others();
+                self.shared().memory.remove(uri.as_str());
+                self.counters().purges.increment();
+            }
+            None => {
+                self.cache().remove(uri.as_str());
+            }
+        }
+        let (word, bit) = self.queried_bit(uri.as_str());
+        if word.load(Ordering::SeqCst) & bit != 0 {
+            self.cache().purge_tag(&query_tag(uri));
+        }
+    }
+
+    fn queried_bit(&self, uri: &str) -> (&AtomicU64, u64) {
+        let place = self.0.hasher.hash_one(uri) as usize % QUERIED_BITS;
+        (&self.0.queried[place / 64], 1 << (place % 64))
+    }
+
+    pub(crate) fn wall(&self) -> &Wall {
+        &self.0.wall
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared<Variants>> {
+        self.0.cache.shared()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.shared().counters
+    }
+
+    /// What is stored under `key`, purges considered.
+    pub(crate) fn look(&self, key: &str) -> AtHand {
+        let shared = self.shared();
+        match shared.look(key) {
+            Lookup::Fresh { answer, .. } => AtHand { variants: answer.value, cost: answer.cost },
+            // An entry lives as long as any of its variants is of use, so only a purge makes it stale.
+            Lookup::Usable(answer) | Lookup::LastResort(answer) => {
+                let Storage::StaleFor(ago) = answer.storage else { return AtHand::default() };
+                let at = self.wall().now().checked_sub(ago);
+                let at = at.unwrap_or(SystemTime::UNIX_EPOCH);
+                AtHand { variants: answer.value.marked_stale(at), cost: answer.cost }
+            }
+            Lookup::Miss(_) => AtHand::default(),
+        }
+    }
+
+    /// Whether answers of this name ([`HttpCache::unshared_name`]) were of late for one reader each.
+    pub(crate) fn is_unshared(&self, key: &str) -> bool {
+        let now = self.shared().clock.now();
+        let is_fresh = |entry: &Entry<Reason>| entry.is_fresh(now);
+        self.0.unshared.read(key, is_fresh).unwrap_or(false)
+    }
+
+    /// Remembers it for a while, if the reason lies in the answer.
+    pub(crate) fn remember_unshared(&self, name: Arc<str>, reason: Reason, leader: &Leader) {
+        let Some(memory) = hit_for_miss(self.policy(), reason) else { return };
+        let facts = Facts {
+            lifetime: Lifetime::fresh_for(memory),
+            fetched: self.shared().clock.now(),
+            cost: Duration::ZERO,
+            tags: Box::default(),
+            fence: leader.fence(),
+        };
+        let entry = Entry::new(reason, facts);
+        self.0.unshared.put(name, entry, 0, || leader.is_revoked());
+    }
+
+    pub(crate) fn forget_unshared(&self, key: &str) {
+        self.0.unshared.remove(key);
+    }
+
+    /// Stores `fresh` among the variants of its key, in the place of those it stands for; `updates`
+    /// are the ones it was made of. Where those are gone, and something else has come in their place,
+    /// or where that was asked for later, it is older news and not stored.
+    pub(crate) fn keep(
+        &self,
+        request: RequestHead<'_>,
+        fresh: Vec<Arc<Stored>>,
+        updates: &[Arc<Stored>],
+        cost: Duration,
+        leader: &Leader,
+    ) -> Storage {
+        let _turn = self.turn(leader.key());
+        let stored = self.look(leader.key()).variants;
+        let is_update = |kept: &Kept| updates.iter().any(|old| Arc::ptr_eq(old, &kept.stored));
+        let is_in_the_way = |kept: &Kept| {
+            let asked_later = fresh.iter().all(|fresh| kept.stored.asked_at > fresh.asked_at);
+            let replaced = !updates.is_empty() && !stored.iter().any(is_update);
+            (asked_later || replaced)
+                && kept.stored.is_whole()
+                && !is_update(kept)
+                && kept.stored.head.selects(request.headers)
+        };
+        if stored.iter().any(is_in_the_way) {
+            return Storage::Not(Reason::NotStorable);
+        }
+        let kept = self.merged(request, stored, fresh, updates);
+        let keep_for = kept.iter().map(|kept| kept.stored.head.keep_for(self.policy())).max();
+        // After a soft purge its variants are of use for as long again, each by its own windows.
+        let keep_for = keep_for.unwrap_or_default();
+        let lifetime = Lifetime::fresh_for(keep_for).stale_if_error(keep_for);
+        let tags = tags_of(&kept, request);
+        let fetched = Fetched::new(Variants::of(kept)).lifetime(lifetime).tags(tags);
+        let shared = self.shared();
+        let dated = shared.dated(leader.key(), fetched, cost, leader.fence());
+        shared.store(leader.key(), &dated, || leader.is_revoked())
+    }
+
+    /// Takes what is stored under a key and is no longer true out of it.
+    pub(crate) fn drop_variants(&self, key: &str, gone: &[Arc<Stored>]) {
+        let _turn = self.turn(key);
+        let stored = self.look(key).variants;
+        if stored.iter().any(|kept| gone.iter().any(|gone| Arc::ptr_eq(&kept.stored, gone))) {
+            // The others are fetched again: that is cheaper than being wrong.
+            self.shared().flights.revoke(key);
+            self.shared().memory.remove(key);
+        }
+    }
+
+    fn merged(
+        &self,
+        request: RequestHead<'_>,
+        stored: Variants,
+        fresh: Vec<Arc<Stored>>,
+        updates: &[Arc<Stored>],
+    ) -> Vec<Kept> {
+        let mut kept: Vec<Kept> = Vec::with_capacity(stored.len() + fresh.len());
+        let mut fresh = fresh;
+        for old in stored.iter() {
+            if updates.iter().any(|update| Arc::ptr_eq(update, &old.stored)) {
+                continue;
+            }
+            if !old.stored.head.selects(request.headers) {
+                kept.push(old.clone());
+                continue;
+            }
+            let mut is_hidden = false;
+            for new in &mut fresh {
+                if let Some(joined) = self.joined(request, &old.stored, new) {
+                    *new = joined;
+                    is_hidden = true;
+                } else {
+                    is_hidden |= new.is_whole() || !old.stored.is_whole();
+                }
+            }
+            if !is_hidden {
+                kept.push(old.clone());
+            }
+        }
+        kept.extend(fresh.into_iter().map(Kept::from));
+        let max = self.policy().variant_limit().max(1);
+        if kept.len() > max {
+            kept.sort_by_key(|kept| kept.stored.head.received_at());
+            kept.drain(..kept.len() - max);
+        }
+        kept
+    }
+
+    /// Two parts as one (RFC 9111 §3.4), if they fit.
+    pub(crate) fn joined(
+        &self,
+        request: RequestHead<'_>,
+        old: &Stored,
+        new: &Stored,
+    ) -> Option<Arc<Stored>> {
+        let (Content::Here(old_body), Content::Here(new_body)) = (&old.content, &new.content)
+        else {
+            return None;
+        };
+        let parts = (old.part()?, new.part()?);
+        let joined = combine((old.head.headers(), &parts.0), (new.head.headers(), &parts.1))?;
+        let mut slices = Vec::new();
+        for piece in &joined.pieces {
+            let (body, range) = match piece {
+                Piece::Stored(range) => (old_body, range),
+                Piece::Newer(range) => (new_body, range),
+            };
+            let span = Span { start: range.start, len: Some(range.end - range.start) };
+            slices.extend(body.slices(span));
+        }
+        let received_at = new.head.received_at();
+        let exchange = Exchange { requested_at: received_at, received_at };
+        let response = ResponseHead { status: joined.status, headers: &joined.headers };
+        let head = storability(self.policy(), request, response, exchange).ok()?;
+        let content = Content::Here(StoredBody::of_slices(slices));
+        Some(Arc::new(Stored { head, content, asked_at: new.asked_at }))
+    }
+
+    fn turn(&self, key: &str) -> MutexGuard<'_, ()> {
+        let place = self.0.hasher.hash_one(key) as usize % MERGES;
+        // It protects an order, nothing that could be left half-way.
+        self.0.merges[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tags by which a purge finds a key: those of all its variants, and their groups.
+pub(crate) fn tags_of(kept: &[Kept], request: RequestHead<'_>) -> Vec<String> {
+    let mut tags: Vec<String> = Vec::new();
+    for Kept { stored, .. } in kept {
+        let groups = stored.head.groups().iter().map(|group| group_tag(request.uri, group));
+        tags.extend(stored.head.tags().iter().map(ToString::to_string).chain(groups));
+    }
+    if request.method.as_str() == "QUERY" {
+        tags.extend(RequestKey::of_uri(request.uri).map(|uri| query_tag(&uri)));
+    }
+    tags.sort_unstable();
+    tags.dedup();
+    tags
+}
+
+/// The tag of every answer to QUERY that is stored for a URI, whatever its content.
+fn query_tag(uri: &RequestKey) -> String {
+    format!("query {}", uri.as_str())
+}
+
+/// The tag under which the members of a cache group of this origin are purged (RFC 9875 §2.1).
+pub(crate) fn group_tag(uri: &Uri, group: &str) -> String {
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let authority = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+    format!("group {scheme}://{} {group}", authority.unwrap_or_default())
+}
+
+impl fmt::Debug for HttpCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpCache").field("cache", &self.0.cache).finish_non_exhaustive()
+    }
+}

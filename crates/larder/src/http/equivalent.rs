@@ -1,0 +1,111 @@
+//! Equivalent: what is stored for one URI may answer others whose query differs in nothing that
+//! matters (`No-Vary-Search`, draft-ietf-httpbis-no-vary-search).
+//!
+//! Two small tables, both bounded: by path, the variance that an answer there named last; by key modulo
+//! that variance, the key of an answer that named it. Nothing is stored twice, and what is found is
+//! judged like everything that is stored.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use larder_policy::{
+    freshness::Lifetime, key::RequestKey, no_vary_search::NoVarySearch, reuse::Verdict,
+};
+
+use super::{
+    HttpCache,
+    service::{Asked, AtHand},
+    stored::Stored,
+};
+use crate::{
+    entry::{Entry, Facts},
+    tier::memory::{Limits, MemoryTier},
+};
+
+/// Each of the tables weighs this at most.
+const TABLE_BYTES: usize = 1 << 20;
+
+pub(crate) struct Equivalents {
+    variances: MemoryTier<Arc<NoVarySearch>>,
+    answers: MemoryTier<Answer>,
+}
+
+/// Where an answer for a key modulo its variance is stored.
+struct Answer {
+    key: Arc<str>,
+    /// The purges before it was asked for: whichever came later may have meant another URI that it
+    /// stands for.
+    purges: u64,
+}
+
+impl Equivalents {
+    pub(crate) fn new() -> Self {
+        let limits = || Limits::bytes(TABLE_BYTES);
+        Equivalents { variances: MemoryTier::new(limits()), answers: MemoryTier::new(limits()) }
+    }
+}
+
+impl HttpCache {
+    /// Remembers what `stored`, just stored for `key`, may answer beside it. `purges` is what had been
+    /// purged when it was asked for.
+    pub(crate) fn remember_equivalent(&self, key: &Arc<str>, stored: &Stored, purges: u64) {
+        let Some(equivalents) = self.equivalents() else { return };
+        let variance = variance_of(stored.head.headers());
+        let Some((path, modulo)) = variance.as_ref().and_then(|rule| names(key, rule)) else {
+            return;
+        };
+        let facts = || Facts {
+            lifetime: Lifetime::fresh_for(stored.head.keep_for(self.policy())),
+            fetched: self.shared().clock.now(),
+            cost: std::time::Duration::ZERO,
+            tags: Box::default(),
+            fence: 0,
+        };
+        let heap_bytes = size_of::<NoVarySearch>() + modulo.len();
+        let entry = Entry::new(Arc::new(variance.unwrap_or_default()), facts());
+        equivalents.variances.put(path.into(), entry, heap_bytes, || false);
+        let answer = Answer { key: Arc::clone(key), purges };
+        equivalents.answers.put(modulo.into(), Entry::new(answer, facts()), key.len(), || false);
+    }
+
+    /// What is stored for an equivalent URI, if it may answer this request as it is: its key, what is
+    /// there, and the verdict.
+    pub(crate) fn equivalent(&self, asked: &Asked) -> Option<(AtHand, Verdict)> {
+        let equivalents = self.equivalents()?;
+        if !matches!(asked.head.method, Method::GET | Method::HEAD) {
+            return None;
+        }
+        let path = path_of(&asked.key);
+        let variance = equivalents.variances.read(path, |entry| Arc::clone(&entry.value))?;
+        let (_, modulo) = names(&asked.key, &variance)?;
+        let found = equivalents
+            .answers
+            .read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.purges));
+        let (key, purges) = found?;
+        if purges != self.counters().purges.get() || key == asked.key {
+            return None;
+        }
+        let at_hand = self.look(&key);
+        let verdict = self.decide(asked, &at_hand);
+        let Verdict::Serve { index, .. } = verdict else { return None };
+        // Another answer may be stored there by now, with another variance.
+        let kept = at_hand.variants.get(index)?;
+        let is_still_so = variance_of(kept.stored.head.headers()).as_ref() == Some(&*variance);
+        is_still_so.then_some((at_hand, verdict))
+    }
+}
+
+/// The variance that an answer names, if not every byte of the query matters.
+fn variance_of(headers: &HeaderMap) -> Option<NoVarySearch> {
+    Some(NoVarySearch::of(headers)).filter(|variance| !variance.is_default())
+}
+
+fn path_of(key: &str) -> &str {
+    key.split('?').next().unwrap_or(key)
+}
+
+/// The names in the two tables.
+fn names<'a>(key: &'a str, variance: &NoVarySearch) -> Option<(&'a str, String)> {
+    let modulo = RequestKey::of_uri(&key.parse().ok()?)?.modulo(variance)?;
+    Some((path_of(key), modulo.as_str().to_owned()))
+}

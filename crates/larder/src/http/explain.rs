@@ -1,0 +1,125 @@
+//! Explain: what the cache did with a request, in `Cache-Status` (RFC 9211) and `Server-Timing`.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use larder_policy::{
+    cache_status::{CacheStatus, Forward},
+    freshness::Freshness,
+    reason::Reason,
+    stored::StoredHead,
+};
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// Put into a request's extensions, it lets the answer tell under which key it is stored: for
+/// readers that may know how the cache is laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct ShowKey;
+
+/// How an answer came about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Handling {
+    /// From the cache, for this reason.
+    Served { reason: Reason, took: Duration },
+    /// Not at all, for this reason.
+    Refused(Reason),
+    /// From the origin, which was asked for this reason.
+    Forwarded { why: Reason, status: Option<u16>, outcome: Outcome, took: Duration },
+}
+
+/// What became of the origin's answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome {
+    /// It is stored, or will be once it is here.
+    Stored,
+    /// It was another reader's, and is shared.
+    Collapsed,
+    /// It is not stored, for this reason.
+    NotStored(Reason),
+    /// There was none, and something stale stands in.
+    StoodIn(Reason),
+    /// It only passed.
+    Passed,
+}
+
+/// Adds both fields to those of an answer, behind what caches on the way wrote there. `stored` is
+/// what it was made from, if it was.
+pub(crate) fn explain(
+    headers: &mut HeaderMap,
+    handling: Handling,
+    stored: Option<&StoredHead>,
+    key: Option<&str>,
+    now: SystemTime,
+) {
+    let mut status = cache_status(handling, stored, now);
+    if let Some(key) = key {
+        status = status.key(key);
+    }
+    status.append_to(headers);
+    let timing = match handling {
+        Handling::Served { reason, took } => {
+            let what = if reason == Reason::Hit { "hit" } else { "stale" };
+            let micros = took.as_micros();
+            format!("cache;desc={what};dur={}.{:03}", micros / 1000, micros % 1000)
+        }
+        Handling::Forwarded { took, .. } => {
+            format!("origin;dur={:.1}", took.as_secs_f64() * 1e3)
+        }
+        Handling::Refused(_) => return,
+    };
+    let timing = HeaderValue::try_from(timing).expect("digits and ASCII letters");
+    headers.append(SERVER_TIMING, timing);
+}
+
+fn cache_status(
+    handling: Handling,
+    stored: Option<&StoredHead>,
+    now: SystemTime,
+) -> CacheStatus<'static> {
+    let hit = || match stored.map(|stored| (stored.freshness(now), stored)) {
+        Some((Freshness::Fresh { left }, _)) => CacheStatus::hit(left),
+        Some((_, stored)) => {
+            CacheStatus::stale_hit(stored.age(now).saturating_sub(stored.lifetime().ttl()))
+        }
+        None => CacheStatus::hit(Duration::ZERO),
+    };
+    match handling {
+        Handling::Served { reason, .. } => hit().detail(reason),
+        Handling::Refused(reason) => CacheStatus::refused().detail(reason),
+        Handling::Forwarded { outcome: Outcome::StoodIn(reason), .. } => hit().detail(reason),
+        Handling::Forwarded { why, status, outcome, .. } => {
+            let forwarded = CacheStatus::forwarded(forward(why), status);
+            let stored_for = |forwarded: CacheStatus<'static>| match stored {
+                Some(stored) => match stored.freshness(now) {
+                    Freshness::Fresh { left } => forwarded.stored_for(left),
+                    _ => forwarded.stored_for(Duration::ZERO),
+                },
+                None => forwarded,
+            };
+            match outcome {
+                Outcome::Stored => stored_for(forwarded).detail(why),
+                Outcome::Collapsed => stored_for(forwarded).collapsed().detail(Reason::Collapsed),
+                Outcome::NotStored(reason) => forwarded.detail(reason),
+                Outcome::Passed | Outcome::StoodIn(_) => forwarded.detail(why),
+            }
+        }
+    }
+}
+
+/// The word of RFC 9211 §2.2 for our reason.
+fn forward(why: Reason) -> Forward {
+    match why {
+        Reason::UriMiss | Reason::Purged => Forward::UriMiss,
+        Reason::VaryMiss => Forward::VaryMiss,
+        Reason::PartialMiss => Forward::Partial,
+        Reason::Method => Forward::Method,
+        Reason::RequestNoCache
+        | Reason::RequestNoStore
+        | Reason::RequestMaxAge
+        | Reason::RequestMinFresh => Forward::Request,
+        Reason::Expired | Reason::NoCache => Forward::Stale,
+        Reason::BypassRule => Forward::Bypass,
+        _ => Forward::Miss,
+    }
+}

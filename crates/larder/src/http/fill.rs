@@ -1,0 +1,721 @@
+//! Fill: a leader's part of a miss, and a refresh: ask the origin, judge its answer, hand it out while
+//! it arrives, store it, land.
+
+use std::{
+    future::{Future, pending},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode, Uri, header::CONTENT_LENGTH, request::Parts,
+};
+use http_body_util::BodyExt;
+use larder_policy::{
+    freshness::Lifetime,
+    head::{Exchange, RequestHead, ResponseHead},
+    reason::Reason,
+    request::drop_reader_fields,
+    response::storability,
+    reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
+    validate::{HeadSays, freshen, freshened_by, head_says},
+};
+use tokio::{
+    sync::{SemaphorePermit, oneshot},
+    time::Instant as Deadline,
+};
+
+use super::{
+    body::{Arriving, Body, BoxError, Filler, Reader, Span, StoredBody, UpTo},
+    cache::{HttpCache, tags_of},
+    service::{Asked, AtHand, Origin, OriginError, request_head},
+    stored::{Content, Kept, Stored, Variants},
+};
+use crate::{
+    answer::Storage,
+    cache::{
+        fill::{Brought, Delivery, Load},
+        store::MAX_TAGS_OF_ENTRY,
+    },
+    entry::Fetched,
+    stats::Event,
+};
+
+pub(crate) type Leader = crate::flight::Leader<Brought<Variants>>;
+
+/// What a flight brings to those who waited, where there is nothing to share.
+#[derive(Debug)]
+pub(crate) enum Unshared {
+    /// The answer is for one reader.
+    NotForOthers,
+    /// The origin answered with this error, and something stale stood in for it.
+    StoodIn(StatusCode),
+    /// There was no answer.
+    Failed(OriginError),
+}
+
+/// What the reader who leads a flight gets of it.
+pub(crate) enum Own {
+    /// An answer that is stored, or will be. `sent`: the fields as the origin sent them. `place`: keeps
+    /// the beginning of its body until this reader reads it.
+    Stored {
+        kept: Kept,
+        place: Option<Reader>,
+        sent: HeaderMap,
+        status: StatusCode,
+        took: Duration,
+    },
+    /// An answer that is for this reader alone.
+    Through {
+        answer: Response<Body>,
+        reason: Reason,
+        took: Duration,
+    },
+    /// The origin failed like this, and what is at hand may stand in.
+    StandIn(OriginFailure),
+    Failed(OriginError),
+}
+
+/// One way to the origin and back.
+pub(crate) struct Errand {
+    /// The reader's request, as it came.
+    head: Parts,
+    uri: Uri,
+    content: Bytes,
+    /// What of its fields goes along.
+    reader_fields: ReaderFields,
+    conditional: HeaderMap,
+    revalidates: Vec<Arc<Stored>>,
+    /// The part that the answer may complete.
+    completes: Option<Arc<Stored>>,
+    /// Stored responses to GET that an answer to HEAD tells something about.
+    about: Vec<Arc<Stored>>,
+    /// What may stand in if the origin fails.
+    rescue: Option<Rescue>,
+    /// Whether others may be waiting for the answer.
+    is_shared: bool,
+    /// Where it is remembered if it turns out that they cannot have it.
+    unshared_name: Arc<str>,
+    /// How many purges there were before it.
+    purges: u64,
+}
+
+impl Errand {
+    pub(crate) fn new(
+        cache: &HttpCache,
+        asked: &Asked,
+        ask: &Ask,
+        at_hand: &AtHand,
+        is_shared: bool,
+    ) -> Self {
+        let stored =
+            |index: &usize| at_hand.variants.get(*index).map(|kept| Arc::clone(&kept.stored));
+        let about = match asked.head.method {
+            Method::HEAD => at_hand
+                .variants
+                .iter()
+                .filter(|kept| kept.stored.head.selects(&asked.head.headers))
+                .map(|kept| Arc::clone(&kept.stored))
+                .collect(),
+            _ => Vec::new(),
+        };
+        Errand {
+            head: asked.head.clone(),
+            uri: asked.uri.clone(),
+            content: asked.content.clone(),
+            reader_fields: ask.reader_fields,
+            conditional: ask.conditional.clone(),
+            revalidates: ask.revalidates.iter().filter_map(stored).collect(),
+            completes: ask.completes.as_ref().and_then(stored),
+            about,
+            rescue: ask.rescue,
+            is_shared,
+            unshared_name: cache.unshared_name(asked),
+            purges: cache.counters().purges.get(),
+        }
+    }
+
+    /// One behind the readers' backs.
+    pub(crate) fn refresh(
+        cache: &HttpCache,
+        asked: Asked,
+        stored: Arc<Stored>,
+        conditional: HeaderMap,
+    ) -> Self {
+        Errand {
+            unshared_name: cache.unshared_name(&asked),
+            head: asked.head,
+            uri: asked.uri,
+            content: asked.content,
+            reader_fields: ReaderFields::Drop,
+            conditional,
+            revalidates: vec![stored],
+            completes: None,
+            about: Vec::new(),
+            rescue: None,
+            is_shared: true,
+            purges: cache.counters().purges.get(),
+        }
+    }
+
+    /// What the reader asked.
+    fn asked(&self) -> RequestHead<'_> {
+        request_head(&self.head, &self.uri)
+    }
+
+    /// What the origin is asked.
+    fn request(&self) -> Request<Body> {
+        let mut head = self.head.clone();
+        if self.reader_fields == ReaderFields::Drop {
+            drop_reader_fields(&mut head.headers);
+        }
+        for (name, value) in &self.conditional {
+            head.headers.insert(name, value.clone());
+        }
+        Request::from_parts(head, Body::from(self.content.clone()))
+    }
+
+    /// Asks once more for all of it, since what came fits nothing that is stored.
+    fn ask_for_the_whole(&mut self) {
+        self.reader_fields = ReaderFields::Drop;
+        self.conditional.clear();
+        self.revalidates.clear();
+        self.completes = None;
+    }
+
+    fn may_stand_in(&self, failure: OriginFailure, cache: &HttpCache) -> bool {
+        self.rescue.is_some_and(|rescue| rescue.allows(failure, cache.wall().now()))
+    }
+}
+
+impl HttpCache {
+    /// The leader's part: waits for a turn, asks, judges, hands out, stores, lands.
+    pub(crate) async fn fill(
+        self,
+        mut errand: Errand,
+        leader: Leader,
+        mut origin: Origin,
+        mut own: Option<oneshot::Sender<Own>>,
+    ) {
+        let shared = Arc::clone(self.shared());
+        let limit = shared.hard_timeout;
+        let deadline = limit.map(|limit| Deadline::now() + limit);
+        let taking_turn = shared.fetches.acquire();
+        let turn = match waited(taking_turn, errand.leaves_with(&mut own), deadline).await {
+            Waited::Came(turn) => turn.expect("the semaphore is never closed"),
+            Waited::Left => return,
+            Waited::TookTooLong => {
+                let error = OriginError::new(TookTooLong(limit.unwrap_or_default()));
+                return self.failed(leader, own, error);
+            }
+        };
+        let load = Load::begin(&shared.counters);
+        let began = Instant::now();
+        // Once more at most: when what comes fits nothing that is stored.
+        for is_last in [false, true] {
+            let requested_at = self.wall().now();
+            let asking = origin(errand.request());
+            let answered = match waited(asking, errand.leaves_with(&mut own), deadline).await {
+                Waited::Came(answered) => answered,
+                Waited::Left => return,
+                Waited::TookTooLong => {
+                    Err(OriginError::new(TookTooLong(limit.unwrap_or_default())))
+                }
+            };
+            let took = began.elapsed();
+            let answer = match answered {
+                Ok(answer) => answer,
+                Err(error) => return self.failed(leader, own, error),
+            };
+            let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
+            let came = Came { errand: &errand, exchange, took };
+            match self.judge(&came, answer, &leader).await {
+                Judged::AskForTheWhole if !is_last => errand.ask_for_the_whole(),
+                Judged::AskForTheWhole => {
+                    let error = Broken("it confirms what it was not asked".to_owned());
+                    return self.failed(leader, own, OriginError::new(error));
+                }
+                Judged::StandIn(status) => {
+                    land_unshared(leader, Unshared::StoodIn(status));
+                    send(own, Own::StandIn(OriginFailure::Status(status)));
+                    return;
+                }
+                Judged::NotStored(answer, reason) => {
+                    load.succeed();
+                    shared.counters.fetch_took(took);
+                    let name = errand.unshared_name;
+                    if errand.is_shared || !self.is_unshared(&name) {
+                        self.remember_unshared(name, reason, &leader);
+                    }
+                    self.tell_fetched(&leader, took, Some(reason));
+                    land_unshared(leader, Unshared::NotForOthers);
+                    send(own, Own::Through { answer, reason, took });
+                    return;
+                }
+                Judged::Here { fresh, updates, sent, status } => {
+                    load.succeed();
+                    shared.counters.fetch_took(took);
+                    let kept: Vec<_> = fresh.iter().cloned().map(Kept::from).collect();
+                    let delivery = self.delivery(errand.asked(), &leader, kept, took);
+                    let first = fresh.first().cloned().map(Kept::from);
+                    self.keep_fetched(&errand, fresh, &updates, took, &leader);
+                    leader.land(Brought::Value(Arc::new(delivery)));
+                    if let Some(kept) = first {
+                        send(own, Own::Stored { kept, place: None, sent, status, took });
+                    }
+                    return;
+                }
+                Judged::Arrives { stored, filler, place, body, sent, status } => {
+                    let kept = Kept::from(Arc::clone(&stored));
+                    if errand.is_shared {
+                        self.forget_unshared(&errand.unshared_name);
+                        let kept = vec![kept.clone()];
+                        let delivery = self.delivery(errand.asked(), &leader, kept, took);
+                        leader.announce(Brought::Value(Arc::new(delivery)));
+                    }
+                    send(own, Own::Stored { kept, place, sent, status, took });
+                    let name = &errand.unshared_name;
+                    let pumped = self.pump(body, filler, &stored, &leader, name, turn).await;
+                    let cost = began.elapsed();
+                    match pumped {
+                        Pumped::Broken => {
+                            let key = || Arc::clone(leader.key());
+                            shared.counters.tell(|| Event::FetchFailed { key: key() });
+                        }
+                        Pumped::Passed(reason) => {
+                            load.succeed();
+                            shared.counters.fetch_took(cost);
+                            self.tell_fetched(&leader, cost, Some(reason));
+                        }
+                        Pumped::Whole(body) => {
+                            load.succeed();
+                            shared.counters.fetch_took(cost);
+                            match stored.with_body(body) {
+                                Some(whole) => {
+                                    let whole = vec![Arc::new(whole)];
+                                    self.keep_fetched(&errand, whole, &[], cost, &leader);
+                                }
+                                None => {
+                                    self.tell_fetched(&leader, cost, Some(Reason::ContentRange));
+                                }
+                            }
+                        }
+                    }
+                    // Who joins from now on looks in the cache first.
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Stores what was fetched, and tells of it.
+    fn keep_fetched(
+        &self,
+        errand: &Errand,
+        fresh: Vec<Arc<Stored>>,
+        updates: &[Arc<Stored>],
+        cost: Duration,
+        leader: &Leader,
+    ) {
+        let first = fresh.first().cloned();
+        let not_stored = match self.keep(errand.asked(), fresh, updates, cost, leader) {
+            Storage::Not(reason) => Some(reason),
+            Storage::FreshFor(_) | Storage::StaleFor(_) => {
+                if let (Some(stored), &Method::GET) = (first, &errand.head.method) {
+                    self.remember_equivalent(leader.key(), &stored, errand.purges);
+                }
+                None
+            }
+        };
+        self.tell_fetched(leader, cost, not_stored);
+    }
+
+    fn tell_fetched(&self, leader: &Leader, took: Duration, not_stored: Option<Reason>) {
+        let key = || Arc::clone(leader.key());
+        self.counters().tell(|| Event::Fetched { key: key(), took, not_stored });
+    }
+
+    fn failed(&self, leader: Leader, own: Option<oneshot::Sender<Own>>, error: OriginError) {
+        self.counters().tell(|| Event::FetchFailed { key: Arc::clone(leader.key()) });
+        land_unshared(leader, Unshared::Failed(error.clone()));
+        send(own, Own::Failed(error));
+    }
+
+    /// What a flight's readers are told, with the tags by which a purge finds it.
+    fn delivery(
+        &self,
+        request: RequestHead<'_>,
+        leader: &Leader,
+        kept: Vec<Kept>,
+        took: Duration,
+    ) -> Delivery<Variants> {
+        let tags = tags_of(&kept, request);
+        let lifetime = Lifetime::fresh_for(Duration::from_secs(1));
+        let fetched = Fetched::new(Variants::of(kept)).lifetime(lifetime).tags(tags);
+        let dated = self.shared().dated(leader.key(), fetched, took, leader.fence());
+        Delivery::of(dated, Storage::FreshFor(Duration::ZERO))
+    }
+
+    /// What an answer of the origin means.
+    async fn judge(&self, came: &Came<'_>, answer: Response<Body>, leader: &Leader) -> Judged {
+        let errand = came.errand;
+        let (head, body) = answer.into_parts();
+        let status = head.status;
+        if status == StatusCode::NOT_MODIFIED && !errand.revalidates.is_empty() {
+            return self.confirmed(came, head.headers, leader);
+        }
+        if status.is_server_error() && errand.may_stand_in(OriginFailure::Status(status), self) {
+            return Judged::StandIn(status);
+        }
+        if errand.head.method == Method::HEAD {
+            self.update_by_head(came, status, &head.headers, leader);
+        }
+        let response = ResponseHead { status, headers: &head.headers };
+        if let (Some(part), StatusCode::PARTIAL_CONTENT) = (&errand.completes, status) {
+            return self.completed(came, response, body, part).await;
+        }
+        match self.receive(errand.asked(), response, came.exchange) {
+            Ok(Receiving { stored, filler, place }) => {
+                Judged::Arrives { stored, filler, place, body, sent: head.headers, status }
+            }
+            Err(reason) => Judged::NotStored(Response::from_parts(head, body), reason),
+        }
+    }
+
+    /// Makes ready for the body of an answer that is to be stored.
+    pub(crate) fn receive(
+        &self,
+        request: RequestHead<'_>,
+        response: ResponseHead<'_>,
+        exchange: Exchange,
+    ) -> Result<Receiving, Reason> {
+        let head = storability(self.policy(), request, response, exchange)?;
+        let len = announced_len(response);
+        if len.is_some_and(|len| len > self.max_body_bytes()) {
+            self.counters().too_large.increment();
+            return Err(Reason::TooLarge);
+        }
+        if !self.room().fits(len.unwrap_or(0)) {
+            self.count_crowded_out();
+            return Err(Reason::NoRoom);
+        }
+        let (filler, arriving) = Arriving::new(len, self.room());
+        let place = arriving.read(Span::WHOLE);
+        let content = Content::Arriving(arriving);
+        let stored = Arc::new(Stored { head, content, asked_at: exchange.requested_at });
+        if tags_of(&[Arc::clone(&stored).into()], request).len() > MAX_TAGS_OF_ENTRY {
+            return Err(Reason::TooManyTags);
+        }
+        Ok(Receiving { stored, filler, place })
+    }
+
+    /// A 304 to our own validators (RFC 9111 §4.3.4).
+    fn confirmed(&self, came: &Came<'_>, update: HeaderMap, leader: &Leader) -> Judged {
+        let errand = came.errand;
+        let request = errand.asked();
+        let nominated: Vec<_> =
+            errand.revalidates.iter().map(|stored| stored.head.headers()).collect();
+        let mut confirmed = freshened_by(&update, &nominated);
+        // The one that is the answer comes first: what this request would have been given anyway.
+        let fits = |&index: &usize| errand.revalidates[index].head.selects(request.headers);
+        confirmed.sort_by_key(|index| !fits(index));
+        let others_end = confirmed.iter().filter(|index| fits(index)).count().max(1);
+        confirmed.truncate(others_end);
+        if confirmed.is_empty() {
+            return Judged::AskForTheWhole;
+        }
+        let mut fresh = Vec::new();
+        let mut updates = Vec::new();
+        for index in confirmed {
+            let old = &errand.revalidates[index];
+            let merged = freshen(old.head.headers(), &update);
+            match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
+                Ok(head) => {
+                    let (content, asked_at) = (old.content.clone(), came.exchange.requested_at);
+                    fresh.push(Arc::new(Stored { head, content, asked_at }));
+                    // One that was another request's stays as it is for those: the origin has said
+                    // that its body is this request's answer as well.
+                    if fits(&index) {
+                        updates.push(Arc::clone(old));
+                    }
+                }
+                // It is true, but may be kept no longer.
+                Err(reason) => {
+                    self.drop_variants(leader.key(), &[Arc::clone(old)]);
+                    let mut answer = Response::new(old.body(Span::WHOLE).unwrap_or_default());
+                    *answer.status_mut() = old.head.status();
+                    *answer.headers_mut() = merged;
+                    return Judged::NotStored(answer, reason);
+                }
+            }
+        }
+        Judged::Here { fresh, updates, sent: update, status: StatusCode::NOT_MODIFIED }
+    }
+
+    /// The missing rest of a part (RFC 9111 §3.3, §3.4).
+    async fn completed(
+        &self,
+        came: &Came<'_>,
+        response: ResponseHead<'_>,
+        body: Body,
+        part: &Arc<Stored>,
+    ) -> Judged {
+        let max = self.max_body_bytes();
+        let Ok(Some(rest)) = whole_body(body, max).await else { return Judged::AskForTheWhole };
+        let request = came.errand.asked();
+        let head = storability(self.policy(), request, response, came.exchange).ok();
+        let Some(head) = head.and_then(|head| head.of_length(rest.len())) else {
+            return Judged::AskForTheWhole;
+        };
+        let asked_at = came.exchange.requested_at;
+        let rest = Stored { head, content: Content::Here(rest), asked_at };
+        match self.joined(request, part, &rest) {
+            Some(whole) if whole.is_whole() => Judged::Here {
+                fresh: vec![whole],
+                updates: vec![Arc::clone(part)],
+                sent: HeaderMap::new(),
+                status: response.status,
+            },
+            _ => Judged::AskForTheWhole,
+        }
+    }
+
+    /// What an answer to HEAD tells about stored answers to GET (RFC 9111 §4.3.5).
+    fn update_by_head(
+        &self,
+        came: &Came<'_>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        leader: &Leader,
+    ) {
+        let request = came.errand.asked();
+        for stored in &came.errand.about {
+            let response = ResponseHead { status, headers };
+            let complete_bytes = if stored.is_whole() { stored.content_len() } else { None };
+            let updated = match head_says(stored.response_head(), complete_bytes, response) {
+                HeadSays::Nothing => continue,
+                HeadSays::Current => {
+                    let merged = freshen(stored.head.headers(), headers);
+                    stored.head.freshened(self.policy(), request, merged, came.exchange).ok()
+                }
+                HeadSays::Changed => None,
+            };
+            match updated {
+                Some(head) => {
+                    let (content, asked_at) = (stored.content.clone(), came.exchange.requested_at);
+                    let fresh = Arc::new(Stored { head, content, asked_at });
+                    self.keep(request, vec![fresh], &[Arc::clone(stored)], came.took, leader);
+                }
+                None => self.drop_variants(leader.key(), &[Arc::clone(stored)]),
+            }
+        }
+    }
+
+    /// Brings a body from the origin to its readers, and to its end. Its turn is given back once
+    /// its readers set the pace.
+    pub(crate) async fn pump(
+        &self,
+        mut body: Body,
+        filler: Filler,
+        stored: &Stored,
+        leader: &Leader,
+        unshared_name: &Arc<str>,
+        turn: SemaphorePermit<'_>,
+    ) -> Pumped {
+        let max = self.max_body_bytes();
+        let announced = stored.content_len();
+        // Dropping the filler tells its readers. Whoever comes then is not one of them any more.
+        let broken = || {
+            leader.withdraw();
+            Pumped::Broken
+        };
+        let mut kept = Ok(turn);
+        loop {
+            if !filler.room().await {
+                return broken();
+            }
+            match body.frame().await {
+                None => break,
+                Some(Ok(frame)) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    filler.push(chunk);
+                }
+                Some(Err(_)) => return broken(),
+            }
+            let arrived = filler.arrived();
+            if announced.is_some_and(|announced| arrived > announced) {
+                return broken();
+            }
+            let is_too_large = arrived > max;
+            if kept.is_ok() && (is_too_large || !self.room().fits(0)) {
+                if is_too_large {
+                    kept = Err(Reason::TooLarge);
+                    self.counters().too_large.increment();
+                    let name = Arc::clone(unshared_name);
+                    self.remember_unshared(name, Reason::TooLarge, leader);
+                } else {
+                    kept = Err(Reason::NoRoom);
+                    self.count_crowded_out();
+                }
+                leader.withdraw();
+                filler.keep_no_longer();
+            }
+        }
+        if announced.is_some_and(|announced| announced != filler.arrived()) {
+            return broken();
+        }
+        match (filler.complete(), kept) {
+            (Some(body), _) => Pumped::Whole(body),
+            (None, kept) => Pumped::Passed(kept.err().unwrap_or(Reason::TooLarge)),
+        }
+    }
+
+    /// The longest body that is stored.
+    fn max_body_bytes(&self) -> u64 {
+        let settings = self.settings();
+        let max = self.shared().memory.max_entry_bytes().min(settings.max_body_bytes);
+        max.min(settings.max_arriving_bytes) as u64
+    }
+}
+
+impl Errand {
+    /// The reader who takes this errand along when it leaves: nobody else waits for it.
+    fn leaves_with<'a>(
+        &self,
+        own: &'a mut Option<oneshot::Sender<Own>>,
+    ) -> Option<&'a mut oneshot::Sender<Own>> {
+        own.as_mut().filter(|_| !self.is_shared)
+    }
+}
+
+/// What there is of an answer that is to be stored before its body.
+pub(crate) struct Receiving {
+    pub(crate) stored: Arc<Stored>,
+    pub(crate) filler: Filler,
+    /// Keeps its beginning until its first reader reads it.
+    pub(crate) place: Option<Reader>,
+}
+
+/// What became of a body.
+pub(crate) enum Pumped {
+    /// It is whole, and to be stored.
+    Whole(StoredBody),
+    /// Its readers have had it; it was not kept, for this reason.
+    Passed(Reason),
+    /// It ended before it was whole, or nobody wanted it any more.
+    Broken,
+}
+
+/// An answer of the origin to an errand.
+struct Came<'a> {
+    errand: &'a Errand,
+    exchange: Exchange,
+    took: Duration,
+}
+
+/// What it means.
+enum Judged {
+    /// It fits nothing that is stored.
+    AskForTheWhole,
+    /// It is an error, and something stale stands in.
+    StandIn(StatusCode),
+    NotStored(Response<Body>, Reason),
+    /// It is here, and to be stored in the place of what it updates. The first is the answer.
+    Here {
+        fresh: Vec<Arc<Stored>>,
+        updates: Vec<Arc<Stored>>,
+        sent: HeaderMap,
+        status: StatusCode,
+    },
+    /// It is on its way, to be stored once it is here.
+    Arrives {
+        stored: Arc<Stored>,
+        filler: Filler,
+        place: Option<Reader>,
+        body: Body,
+        sent: HeaderMap,
+        status: StatusCode,
+    },
+}
+
+/// How waiting for something ended.
+enum Waited<T> {
+    Came(T),
+    /// The one reader who wanted it has left.
+    Left,
+    TookTooLong,
+}
+
+async fn waited<T>(
+    what: impl Future<Output = T>,
+    reader: Option<&mut oneshot::Sender<Own>>,
+    deadline: Option<Deadline>,
+) -> Waited<T> {
+    let left = async {
+        match reader {
+            Some(reader) => reader.closed().await,
+            None => pending().await,
+        }
+    };
+    let late = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = left => Waited::Left,
+        came = what => Waited::Came(came),
+        () = late => Waited::TookTooLong,
+    }
+}
+
+/// The origin gave no answer that could be used.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from the origin: {0}")]
+pub(crate) struct Broken(pub(crate) String);
+
+impl Broken {
+    pub(crate) fn given_up() -> Broken {
+        Broken("it was given up".to_owned())
+    }
+}
+
+/// The origin sent no response head in this time ([`Builder::hard_timeout`]).
+///
+/// [`Builder::hard_timeout`]: crate::Builder::hard_timeout
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the origin sent no response head within {0:?}")]
+pub struct TookTooLong(pub Duration);
+
+fn land_unshared(leader: Leader, unshared: Unshared) {
+    let fence = leader.fence();
+    leader.land(Brought::Error { error: Arc::new(unshared), fence });
+}
+
+/// The reader may have left.
+fn send(own: Option<oneshot::Sender<Own>>, outcome: Own) {
+    if let Some(own) = own {
+        own.send(outcome).ok();
+    }
+}
+
+/// How long the body will be, if the origin has said so.
+fn announced_len(response: ResponseHead<'_>) -> Option<u64> {
+    // It has no body, whatever it says (RFC 9110 §15.3.5).
+    if response.status == StatusCode::NO_CONTENT {
+        return Some(0);
+    }
+    response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// All of a body; `None` if it is larger than `max`.
+async fn whole_body(body: Body, max: u64) -> Result<Option<StoredBody>, BoxError> {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    Ok(match body.read_up_to(max).await? {
+        UpTo::All(slices) => Some(StoredBody::of_slices(slices)),
+        UpTo::More(_) => None,
+    })
+}

@@ -1,0 +1,418 @@
+//! Fly: a reader's part of a miss: join the key's flight or lead it, wait, and take what is its own.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderName, Response, header::AGE};
+use larder_policy::{
+    facet::facet,
+    reason::Reason,
+    request::{Flight, is_personal},
+    reuse::{Ask, Failure as OriginFailure, ReaderFields, Verdict, may_share},
+};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    body::Body,
+    cache::HttpCache,
+    explain::{Handling, Outcome},
+    fill::{Broken, Errand, Leader, Own, Unshared},
+    respond::Apply,
+    service::{Asked, AtHand, Origin, OriginError, TooManyFetches},
+    stored::{Kept, Stored, Variants},
+};
+use crate::{
+    answer::Failure,
+    cache::fill::{Attempt, Brought, Whose},
+    error::FetchError,
+    flight::{Follower, Join},
+    stats::{Event, micros},
+    tag::Fence,
+};
+
+/// How many flights of others a reader waits for before it goes alone: each turned out to fetch
+/// another variant than its own, or was purged meanwhile.
+const MAX_ROUNDS: usize = 4;
+
+/// How a wait for another's flight ended.
+enum Followed {
+    Answer(Response<Body>),
+    Failed(OriginError),
+    /// Look again: the flight ended without a result, or fetched another variant.
+    Again,
+    /// What it brought is not for this reader.
+    NotForThis,
+}
+
+impl HttpCache {
+    /// A request that has to go to the origin, start to end. Where something stale would do, no longer
+    /// than the soft timeout: what it waits for then goes on behind its back.
+    pub(crate) async fn ask(
+        self,
+        asked: Asked,
+        ask: Ask,
+        at_hand: AtHand,
+        origin: Origin,
+    ) -> Result<Response<Body>, OriginError> {
+        let limit = self.shared().soft_timeout.filter(|_| ask.rescue.is_some());
+        let mut flying = pin!(self.fly(&asked, ask.clone(), at_hand.clone(), origin));
+        let Some(limit) = limit else { return flying.await };
+        if let Ok(landed) = timeout(limit, flying.as_mut()).await {
+            return landed;
+        }
+        let failure = OriginFailure::Disconnected;
+        match self.stand_in(&asked, &ask, &at_hand, failure, Reason::SoftTimeout) {
+            Some(stale) => Ok(stale),
+            None => flying.await,
+        }
+    }
+
+    /// Alone or with others.
+    async fn fly(
+        &self,
+        asked: &Asked,
+        mut ask: Ask,
+        mut at_hand: AtHand,
+        mut origin: Origin,
+    ) -> Result<Response<Body>, OriginError> {
+        let shared = Arc::clone(self.shared());
+        let asked_at = shared.tags.fence();
+        let fence = || shared.tags.fence();
+        let mut announced: Vec<Arc<Stored>> = Vec::new();
+        for _ in 0..MAX_ROUNDS {
+            if ask.flight == Flight::Alone || self.is_unshared(&self.unshared_name(asked)) {
+                break;
+            }
+            let facet = self.facet_of(asked, &at_hand, &announced);
+            let follower = match ask.flight {
+                Flight::Share => match shared.flights.join_facet(&asked.key, &facet, fence) {
+                    Join::Follow(follower) => Some(follower),
+                    Join::Lead(leader) => return self.lead(asked, leader, true, origin).await,
+                    Join::TooMany => return Err(OriginError::new(TooManyFetches)),
+                },
+                Flight::Follow | Flight::Alone => shared.flights.follow(&asked.key, &facet),
+            };
+            let Some(follower) = follower else { break };
+            match self.follow(asked, &ask, &at_hand, follower, asked_at, &mut announced).await {
+                Followed::Answer(answer) => return Ok(answer),
+                Followed::Failed(error) => return Err(error),
+                Followed::NotForThis => break,
+                Followed::Again => {}
+            }
+            at_hand = self.look(&asked.key);
+            match self.decide(asked, &at_hand) {
+                Verdict::Ask(again) => ask = again,
+                verdict => match self.settled(asked, &at_hand, verdict, origin) {
+                    Ok(answer) => return Ok(answer),
+                    Err(unused) => origin = unused,
+                },
+            }
+        }
+        match shared.flights.lead_alone(&asked.key, fence) {
+            Some(leader) => self.lead(asked, leader, false, origin).await,
+            None => Err(OriginError::new(TooManyFetches)),
+        }
+    }
+
+    /// The answer that needs no waiting for the origin, if there is one after all.
+    fn settled(
+        &self,
+        asked: &Asked,
+        at_hand: &AtHand,
+        verdict: Verdict,
+        origin: Origin,
+    ) -> Result<Response<Body>, Origin> {
+        let (index, reason, conditional) = match verdict {
+            Verdict::Serve { index, reason } => (index, reason, None),
+            Verdict::ServeAndRefresh { index, reason, conditional } => {
+                (index, reason, Some(conditional))
+            }
+            Verdict::Ask(_) | Verdict::Refuse { .. } | Verdict::Pass { .. } => return Err(origin),
+        };
+        let Some(answer) = self.serve(asked, at_hand, index, reason) else { return Err(origin) };
+        if let (Some(conditional), Some(kept)) = (conditional, at_hand.variants.get(index)) {
+            self.refresh(asked, kept, conditional, origin);
+        }
+        Ok(answer)
+    }
+
+    async fn follow(
+        &self,
+        asked: &Asked,
+        ask: &Ask,
+        at_hand: &AtHand,
+        follower: Follower<Brought<Variants>>,
+        asked_at: Fence,
+        announced: &mut Vec<Arc<Stored>>,
+    ) -> Followed {
+        let comes_late = follower.has_landed();
+        let Some(landing) = follower.landing().await else { return Followed::Again };
+        let shared =
+            self.shared().share::<Unshared>(landing, asked_at, Whose::Anothers, ask.reason);
+        let failure = match shared {
+            // A purge came in between.
+            None => {
+                follower.give_up();
+                return Followed::Again;
+            }
+            // It broke off before this reader came. Those who waited for it share that; this one
+            // asks anew.
+            Some(Ok(answer)) if comes_late && answer.value.iter().any(Kept::is_broken) => {
+                follower.give_up();
+                return Followed::Again;
+            }
+            Some(Ok(answer)) => {
+                return self.share_with(asked, ask, &answer.value, announced);
+            }
+            Some(Err(Failure { error: FetchError::Failed(unshared), .. })) => match &*unshared {
+                Unshared::NotForOthers => return Followed::NotForThis,
+                Unshared::StoodIn(status) => {
+                    let failure = OriginFailure::Status(*status);
+                    return match self.stand_in(asked, ask, at_hand, failure, Reason::StaleIfError) {
+                        Some(answer) => Followed::Answer(answer),
+                        None => Followed::NotForThis,
+                    };
+                }
+                Unshared::Failed(error) => error.clone(),
+            },
+            Some(Err(Failure { error, .. })) => OriginError::new(Broken(error.to_string())),
+        };
+        let disconnected = OriginFailure::Disconnected;
+        match self.stand_in(asked, ask, at_hand, disconnected, Reason::StaleIfError) {
+            Some(answer) => Followed::Answer(answer),
+            None => Followed::Failed(failure),
+        }
+    }
+
+    fn share_with(
+        &self,
+        asked: &Asked,
+        ask: &Ask,
+        variants: &Variants,
+        announced: &mut Vec<Arc<Stored>>,
+    ) -> Followed {
+        let now = self.wall().now();
+        let fits = |kept: &&Kept| {
+            may_share(self.policy(), &kept.stored.head, asked.request(), now).is_ok()
+        };
+        let Some(kept) = variants.iter().find(fits) else {
+            let selects = |kept: &Kept| kept.stored.head.selects(&asked.head.headers);
+            if variants.iter().any(selects) {
+                return Followed::NotForThis;
+            }
+            announced.extend(variants.iter().map(|kept| Arc::clone(&kept.stored)));
+            return Followed::Again;
+        };
+        let handling = Handling::Forwarded {
+            why: ask.reason,
+            status: Some(kept.stored.head.status().as_u16()),
+            outcome: Outcome::Collapsed,
+            took: asked.began.elapsed(),
+        };
+        match self.answer(asked, kept, Apply::All, handling) {
+            Some(mut answer) => {
+                self.counters().collapsed.increment();
+                if kept.stored.head.age(now) < Duration::from_secs(1) {
+                    answer.headers_mut().remove(AGE);
+                }
+                Followed::Answer(answer)
+            }
+            None => Followed::Again,
+        }
+    }
+
+    /// What is stored instead of the origin's answer, looked for anew: somebody may have purged it.
+    fn stand_in(
+        &self,
+        asked: &Asked,
+        ask: &Ask,
+        at_hand: &AtHand,
+        failure: OriginFailure,
+        reason: Reason,
+    ) -> Option<Response<Body>> {
+        let rescue = ask.rescue.filter(|rescue| rescue.allows(failure, self.wall().now()))?;
+        let wanted = at_hand.variants.get(rescue.index)?;
+        let now_at_hand = self.look(&asked.key);
+        let kept =
+            now_at_hand.variants.iter().find(|kept| Arc::ptr_eq(&kept.stored, &wanted.stored))?;
+        let handling = Handling::Forwarded {
+            why: ask.reason,
+            status: None,
+            outcome: Outcome::StoodIn(reason),
+            took: asked.began.elapsed(),
+        };
+        let answer = self.answer(asked, kept, Apply::All, handling)?;
+        self.counters().tally().stale_served(micros(at_hand.cost));
+        self.counters().tell(|| Event::StaleServed { key: Arc::clone(&asked.key), reason });
+        Some(answer)
+    }
+
+    /// The leader's reader: looks once more, sends the errand on its way, and waits for its own part
+    /// of what comes of it.
+    async fn lead(
+        &self,
+        asked: &Asked,
+        leader: Leader,
+        is_shared: bool,
+        origin: Origin,
+    ) -> Result<Response<Body>, OriginError> {
+        // Between the look and the lead another flight may have landed, or a purge have come: what was
+        // purged is neither confirmed nor completed.
+        let at_hand = self.look(&asked.key);
+        let ask = match self.decide(asked, &at_hand) {
+            Verdict::Ask(ask) => ask,
+            verdict => {
+                // Whoever waits for this flight looks again as well.
+                drop(leader);
+                return self.settled(asked, &at_hand, verdict, origin).map_err(|_| {
+                    OriginError::new(Broken("nothing stored will do any more".to_owned()))
+                });
+            }
+        };
+        let errand = Errand::new(self, asked, &ask, &at_hand, is_shared);
+        let (own, landing) = oneshot::channel();
+        self.shared().tasks.spawn(self.clone().fill(errand, leader, origin, Some(own)));
+        let own = landing.await.map_err(|_| OriginError::new(Broken::given_up()))?;
+        self.own_answer(asked, &ask, &at_hand, own)
+    }
+
+    fn own_answer(
+        &self,
+        asked: &Asked,
+        ask: &Ask,
+        at_hand: &AtHand,
+        own: Own,
+    ) -> Result<Response<Body>, OriginError> {
+        match own {
+            Own::Stored { kept, place, sent, status, took } => {
+                let apply = match ask.reader_fields {
+                    ReaderFields::Drop => Apply::All,
+                    ReaderFields::Forward => Apply::Nothing,
+                };
+                let handling = Handling::Forwarded {
+                    why: ask.reason,
+                    status: Some(status.as_u16()),
+                    outcome: Outcome::Stored,
+                    took,
+                };
+                let answer = self.answer(asked, &kept, apply, handling);
+                drop(place);
+                let mut answer = answer.ok_or_else(|| OriginError::new(super::BrokenOff))?;
+                if !sent.contains_key(AGE) {
+                    // It comes from the origin, for this reader (RFC 9111 §5.1).
+                    answer.headers_mut().remove(AGE);
+                }
+                for name in sent.keys() {
+                    // What the cache may not keep is for the reader who asked all the same.
+                    if !kept.stored.head.headers().contains_key(name) && is_for_reader(name) {
+                        for value in sent.get_all(name) {
+                            answer.headers_mut().append(name, value.clone());
+                        }
+                    }
+                }
+                Ok(answer)
+            }
+            Own::Through { mut answer, reason, took } => {
+                let handling = Handling::Forwarded {
+                    why: ask.reason,
+                    status: Some(answer.status().as_u16()),
+                    outcome: Outcome::NotStored(reason),
+                    took,
+                };
+                self.explain(asked, answer.headers_mut(), handling, None);
+                Ok(answer)
+            }
+            Own::StandIn(failure) => self
+                .stand_in(asked, ask, at_hand, failure, Reason::StaleIfError)
+                .ok_or_else(|| OriginError::new(Broken("it failed, and was purged".to_owned()))),
+            Own::Failed(error) => {
+                let failure = OriginFailure::Disconnected;
+                self.stand_in(asked, ask, at_hand, failure, Reason::StaleIfError).ok_or(error)
+            }
+        }
+    }
+
+    /// Asks the origin behind the readers' backs, unless somebody does already.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn refresh(
+        &self,
+        asked: &Asked,
+        kept: &Kept,
+        conditional: HeaderMap,
+        origin: Origin,
+    ) {
+        let shared = Arc::clone(self.shared());
+        if !shared.refreshes.is_wanted(&asked.key) {
+            return;
+        }
+        if shared.is_held_back(&asked.key) {
+            shared.counters.refreshes_held_back.increment();
+            return;
+        }
+        let worth = self.look(&asked.key).cost;
+        let key = Arc::clone(&asked.key);
+        // What waits for its turn does not keep the cache it waits in alive.
+        let cache = self.downgrade();
+        let asked_for = shared.refreshes.ask(&key, worth, || {
+            let (asked, stored) = (asked.clone(), Arc::clone(&kept.stored));
+            Box::pin(async move {
+                let Some(cache) = cache() else { return };
+                let shared = Arc::clone(cache.shared());
+                let facet = cache.facet_of(&asked, &cache.look(&asked.key), &[]);
+                let fence = || shared.tags.fence();
+                let Join::Lead(leader) = shared.flights.join_facet(&asked.key, &facet, fence)
+                else {
+                    return;
+                };
+                // Somebody may have brought a newer one, or purged it.
+                let at_hand = cache.look(&asked.key);
+                let is_there = |now: &Kept| Arc::ptr_eq(&now.stored, &stored);
+                if !at_hand.variants.iter().any(is_there) {
+                    return;
+                }
+                shared.counters.refreshes.increment();
+                let key = Arc::clone(&asked.key);
+                let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
+                let errand = Errand::refresh(&cache, asked, Arc::clone(&stored), conditional);
+                cache.clone().fill(errand, leader, origin, None).await;
+                // A refresh puts something into its place, if only a confirmation.
+                attempt.failed = cache.look(&key).variants.iter().any(is_there);
+                if !attempt.failed {
+                    shared.backoffs.forget(&key);
+                }
+            })
+        });
+        if asked_for == crate::refresh::Asked::OneDropped {
+            self.counters().refreshes_dropped.increment();
+        }
+    }
+
+    /// Which requests for a key wait for each other: those that ask for the same variant, as far as is
+    /// known. A personal one's answer is likely to be for nobody else, so others do not wait for it.
+    fn facet_of(&self, asked: &Asked, at_hand: &AtHand, announced: &[Arc<Stored>]) -> String {
+        let stored = at_hand.variants.iter().map(|kept| &kept.stored);
+        let known = stored.chain(announced).map(|stored| stored.head.headers());
+        let mut facet = facet(known, &asked.head.headers);
+        if is_personal(self.policy(), &asked.head.headers) {
+            facet.push('\u{3}');
+        }
+        facet
+    }
+
+    /// Under which name it is remembered that answers like this one's are for one reader each. That
+    /// personal ones are says nothing of the others.
+    pub(crate) fn unshared_name(&self, asked: &Asked) -> Arc<str> {
+        match is_personal(self.policy(), &asked.head.headers) {
+            true => format!("{} personal", asked.key).into(),
+            false => Arc::clone(&asked.key),
+        }
+    }
+}
+
+/// Whether a field that is not stored is still the reader's business. What describes the content is
+/// stored or does not hold, and an age is told by us.
+fn is_for_reader(name: &HeaderName) -> bool {
+    *name != AGE && !name.as_str().starts_with("content-")
+}

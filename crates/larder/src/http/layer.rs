@@ -1,0 +1,106 @@
+//! Layer: the cache before an application's own handlers.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body::Body as HttpBody;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    HttpCache,
+    body::{Body, BoxError},
+    service::{Answering, CacheService, TooManyFetches},
+};
+
+/// Puts a [`CacheService`] before any tower service, such as an axum router's handlers. Made by
+/// [`HttpCache::layer`].
+#[derive(Clone, Debug)]
+pub struct CacheLayer(HttpCache);
+
+impl CacheLayer {
+    pub(crate) fn new(cache: HttpCache) -> Self {
+        CacheLayer(cache)
+    }
+}
+
+impl<S> Layer<S> for CacheLayer {
+    type Service = CachedHandlers<S>;
+
+    fn layer(&self, handlers: S) -> CachedHandlers<S> {
+        CachedHandlers(self.0.service(handlers))
+    }
+}
+
+/// An application's handlers behind a cache. Never fails, as frameworks want it: where there is no
+/// answer (a handler panicked, too many wait), it is a 500 or a 503.
+#[derive(Clone, Debug)]
+pub struct CachedHandlers<S>(CacheService<S>);
+
+impl<S, B, R> Service<Request<B>> for CachedHandlers<S>
+where
+    S: Service<Request<Body>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Unfailing;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // As its service: always.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Unfailing {
+        Unfailing(self.0.call(request))
+    }
+}
+
+/// An answer that is here, or will be, whatever happens.
+pub struct Unfailing(Answering);
+
+impl Future for Unfailing {
+    type Output = Result<Response<Body>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|answer| {
+            Ok(answer.unwrap_or_else(|error| match error.downcast_ref::<TooManyFetches>() {
+                Some(_) => problem(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}",
+                ),
+                None => problem(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}",
+                ),
+            }))
+        })
+    }
+}
+
+impl fmt::Debug for Unfailing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unfailing").finish_non_exhaustive()
+    }
+}
+
+/// RFC 9457. What went wrong is for the log of whoever it went wrong for, not for the reader.
+fn problem(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut answer = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
+    *answer.status_mut() = status;
+    let kind = HeaderValue::from_static("application/problem+json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}

@@ -1,0 +1,130 @@
+//! Pass: requests that the cache has no part in but to learn from them.
+
+use std::{sync::Arc, time::Instant};
+
+use http::{Request, Response, Uri, request::Parts};
+use larder_policy::{
+    head::{Exchange, ResponseHead},
+    invalidate::{invalidates, is_safe},
+    key::RequestKey,
+    reason::Reason,
+};
+use tokio::sync::oneshot;
+
+use super::{
+    HttpCache, ShowKey,
+    body::Body,
+    cache::group_tag,
+    explain::{Handling, Outcome, explain},
+    fill::{Broken, Leader, Pumped, Receiving},
+    service::{Origin, OriginError, request_head},
+};
+
+/// A request on its way through.
+pub(crate) struct Passing {
+    pub(crate) head: Parts,
+    /// The URI it is about, if that can be told.
+    pub(crate) uri: Option<Uri>,
+    pub(crate) body: Body,
+    /// Why it passes.
+    pub(crate) reason: Reason,
+}
+
+impl HttpCache {
+    /// Forwards a request: what it changes is no longer served, and what its answer tells may be
+    /// stored.
+    ///
+    /// Dropping the future gives up a safe request. Another goes on without its reader: what it changes
+    /// has to be noticed all the same.
+    pub(crate) async fn pass(
+        self,
+        passing: Passing,
+        origin: Origin,
+    ) -> Result<Response<Body>, OriginError> {
+        if is_safe(&passing.head.method) {
+            return self.forward(passing, origin).await;
+        }
+        let (answered, answer) = oneshot::channel();
+        let cache = self.clone();
+        self.shared().tasks.spawn(async move {
+            // An error says that its reader has left.
+            answered.send(cache.forward(passing, origin).await).ok();
+        });
+        answer.await.unwrap_or_else(|_| Err(OriginError::new(Broken::given_up())))
+    }
+
+    async fn forward(
+        self,
+        passing: Passing,
+        mut origin: Origin,
+    ) -> Result<Response<Body>, OriginError> {
+        let Passing { head, uri, body, reason } = passing;
+        let shared = Arc::clone(self.shared());
+        let began = Instant::now();
+        let key: Option<Arc<str>> =
+            uri.as_ref().and_then(RequestKey::of_uri).map(|key| key.as_str().into());
+        let leader =
+            key.as_ref().and_then(|key| shared.flights.lead_alone(key, || shared.tags.fence()));
+        let requested_at = self.wall().now();
+        let answer = origin(Request::from_parts(head.clone(), body)).await?;
+        let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
+        let took = began.elapsed();
+        let (mut sent, mut body) = answer.into_parts();
+        let mut outcome = Outcome::Passed;
+        if let Some(uri) = uri {
+            let request = request_head(&head, &uri);
+            let response = ResponseHead { status: sent.status, headers: &sent.headers };
+            self.learn(&head, &uri, response, leader.as_ref());
+            if let (Ok(receiving), Some(leader)) =
+                (self.receive(request, response, exchange), leader)
+            {
+                outcome = Outcome::Stored;
+                body = self.store_arriving(head.clone(), uri, receiving, body, leader, began);
+            }
+        }
+        let status = Some(sent.status.as_u16());
+        let handling = Handling::Forwarded { why: reason, status, outcome, took };
+        let key = key.filter(|_| head.extensions.get::<ShowKey>().is_some());
+        explain(&mut sent.headers, handling, None, key.as_deref(), self.wall().now());
+        Ok(Response::from_parts(sent, body))
+    }
+
+    /// What a request that may have changed something makes stale (RFC 9111 §4.4, RFC 9875).
+    fn learn(&self, head: &Parts, uri: &Uri, response: ResponseHead<'_>, leader: Option<&Leader>) {
+        let stale = invalidates(request_head(head, uri), response);
+        for uri in stale.uris.iter().filter_map(RequestKey::of_uri) {
+            // Its own answer may still be stored: it is what the change has led to.
+            self.invalidate(&uri, leader);
+        }
+        for group in &stale.groups {
+            self.cache().purge_tag(&group_tag(uri, group));
+        }
+    }
+
+    /// Stores what arrives, while its reader reads it.
+    fn store_arriving(
+        &self,
+        head: Parts,
+        uri: Uri,
+        receiving: Receiving,
+        body: Body,
+        leader: Leader,
+        began: Instant,
+    ) -> Body {
+        let Receiving { stored, filler, place } = receiving;
+        let cache = self.clone();
+        self.shared().tasks.spawn(async move {
+            let shared = Arc::clone(cache.shared());
+            let turn = shared.fetches.acquire().await.expect("the semaphore is never closed");
+            let name = Arc::clone(leader.key());
+            let pumped = cache.pump(body, filler, &stored, &leader, &name, turn).await;
+            if let Pumped::Whole(body) = pumped
+                && let Some(whole) = stored.with_body(body)
+            {
+                let whole = vec![Arc::new(whole)];
+                cache.keep(request_head(&head, &uri), whole, &[], began.elapsed(), &leader);
+            }
+        });
+        place.map(Body::arriving).unwrap_or_default()
+    }
+}

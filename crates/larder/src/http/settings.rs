@@ -1,0 +1,44 @@
+//! Settings: what a cache of HTTP responses may spend, and what it does only when asked to.
+
+/// The settings of an [`HttpCache`](super::HttpCache) beside its rules. Any values are fine.
+///
+/// | setting | default |
+/// | --- | --- |
+/// | `max_body_bytes` | 32 MiB |
+/// | `max_arriving_bytes` | 128 MiB |
+/// | `max_query_bytes` | 64 KiB |
+/// | `no_vary_search` | off |
+///
+/// ```
+/// use larder::http::Settings;
+///
+/// let settings = Settings { max_body_bytes: 1 << 20, ..Settings::default() };
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Longer bodies are not stored, in bytes; nor are such as would not fit into one entry of the
+    /// store. They stream through in bounded memory.
+    pub max_body_bytes: usize,
+    /// What bodies on their way into the cache may hold together, in bytes: the store's own bound
+    /// does not count them. While they hold so much, further answers are passed through instead of
+    /// shared and stored.
+    pub max_arriving_bytes: usize,
+    /// The most content of a QUERY request that is read to find what is stored for it, in bytes
+    /// (RFC 10008). Requests with more pass.
+    pub max_query_bytes: usize,
+    /// Whether a stored answer with `No-Vary-Search` may answer requests whose URI differs in a part
+    /// of the query that it says does not matter. Any purge ends that for what was stored until then:
+    /// no key tells which other URIs an answer stood for.
+    pub no_vary_search: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            max_body_bytes: 32 << 20,
+            max_arriving_bytes: 128 << 20,
+            max_query_bytes: 64 << 10,
+            no_vary_search: false,
+        }
+    }
+}

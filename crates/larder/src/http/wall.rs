@@ -1,0 +1,56 @@
+//! Wall: the time of day as HTTP needs it, from a clock that never steps back.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use crate::clock::{Clock, Moment};
+
+/// A step of the machine's clock that is smaller than this is the two clocks' drift.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Ages are differences of what this shows, so it only goes forward. Where the machine's clock is
+/// set forward (it was wrong when the process began), this one follows at the next answer from the
+/// origin; where that is set back, it goes on as before.
+pub(crate) struct Wall {
+    clock: Clock,
+    began: (Moment, SystemTime),
+    /// By how much the machine's clock was set forward since.
+    ahead_nanos: AtomicU64,
+}
+
+impl Wall {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let began = (clock.now(), SystemTime::now());
+        Wall { clock, began, ahead_nanos: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.at(self.clock.now())
+    }
+
+    /// The time of day at a moment of the cache's clock.
+    pub(crate) fn at(&self, moment: Moment) -> SystemTime {
+        let (began, then) = self.began;
+        let ahead = Duration::from_nanos(self.ahead_nanos.load(Ordering::Relaxed));
+        let elapsed = moment.since(began).saturating_add(ahead);
+        then.checked_add(elapsed).unwrap_or(then)
+    }
+
+    /// As [`now`](Wall::now), where an answer has come in whose dates will be compared with it.
+    pub(crate) fn now_followed_up(&self) -> SystemTime {
+        let shown = self.now();
+        if !self.clock.is_system() {
+            return shown;
+        }
+        match SystemTime::now().duration_since(shown) {
+            Ok(behind) if behind > STEP => {
+                let behind = u64::try_from(behind.as_nanos()).unwrap_or(u64::MAX);
+                self.ahead_nanos.fetch_add(behind, Ordering::Relaxed);
+                self.now()
+            }
+            _ => shown,
+        }
+    }
+}

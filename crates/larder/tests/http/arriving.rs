@@ -1,0 +1,228 @@
+//! Bodies on their way: broken off, too long, too short, too large, without room.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use larder::http::{Body, Policy, Settings};
+
+use crate::support::{Answer, Site, chunk, drip, fresh, get, ok, read, settle, without_length};
+
+const FRESH: [(&str, &str); 1] = [("cache-control", "max-age=60")];
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_off_is_an_error_for_all_and_not_stored() {
+    let site = Site::new();
+    let readings: Vec<_> = (0..10).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    drip.send("half of");
+    drip.break_off();
+    for reading in readings {
+        let broken = read(reading).await;
+        assert_eq!((&*broken.body, broken.is_whole), (&b"half of"[..], false));
+    }
+    assert_eq!(site.store().stats().entries, 0);
+    assert_eq!(site.arriving(), 0);
+    assert_eq!(site.answered(get("/a"), fresh("all of it")).await.text(), "all of it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_shorter_than_it_said_is_an_error_and_not_stored() {
+    let site = Site::new();
+    let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    let fields = [FRESH[0], ("content-length", "10")];
+    site.origin.answer(without_length(200, &fields, Bytes::from("12345").into()));
+    for reading in readings {
+        assert!(!read(reading).await.is_whole);
+    }
+    assert_eq!(site.store().stats().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_longer_than_it_said_is_cut_there_and_not_stored() {
+    let site = Site::new();
+    let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    let fields = [FRESH[0], ("content-length", "5")];
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &fields, body));
+    drip.send("123");
+    drip.send("45678");
+    for reading in readings {
+        assert_eq!(read(reading).await.text(), "12345");
+    }
+    settle().await;
+    assert!(drip.is_given_up(), "nobody reads on");
+    assert_eq!(site.store().stats().entries, 0);
+}
+
+fn small(max_body_bytes: usize) -> Site {
+    let settings = Settings { max_body_bytes, ..Settings::default() };
+    Site::with(Policy::standard(), settings, |builder| builder)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_says_it_is_too_large_passes_to_each_reader_alone() {
+    let site = small(1000);
+    let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    let large = || ok(&FRESH, vec![b'x'; 1001]);
+    site.origin.answer(large());
+    settle().await;
+    assert_eq!(site.origin.waiting(), 2);
+    site.origin.answer(large());
+    site.origin.answer(large());
+    for reading in readings {
+        let answer = read(reading).await;
+        assert_eq!(answer.body.len(), 1001);
+        assert!(answer.said().ends_with("detail=too-large"), "{answer:?}");
+    }
+    assert_eq!((site.store().stats().entries, site.store().stats().too_large), (0, 3));
+    site.fill("/b", ok(&FRESH, vec![b'x'; 1000])).await;
+    assert!(site.get("/b").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_turns_out_too_large_reaches_its_readers_in_bounded_memory() {
+    const PIECE: usize = 64 << 10;
+    const PIECES: usize = 200;
+    let site = small(10 * PIECE);
+    let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    let mut answers = Vec::new();
+    for reading in readings {
+        answers.push(reading.await.unwrap().unwrap());
+    }
+    for piece in 0..PIECES {
+        drip.send(vec![piece as u8; PIECE]);
+    }
+    drop(drip);
+    let mut most = 0;
+    for piece in 0..PIECES {
+        for answer in &mut answers {
+            let came = chunk(answer).await.unwrap().unwrap();
+            assert!(came.len() == PIECE && came.iter().all(|byte| *byte == piece as u8));
+            most = most.max(site.arriving());
+        }
+    }
+    for answer in &mut answers {
+        assert!(chunk(answer).await.is_none());
+    }
+    settle().await;
+    assert!(most <= 16 * PIECE, "{most} bytes were held");
+    assert_eq!((site.arriving(), site.store().stats().entries), (0, 0));
+    assert_eq!(site.origin.calls(), 1);
+    assert_eq!(site.store().stats().too_large, 1);
+    // It is known now, so nobody waits for another's.
+    let later: Vec<_> = (0..2).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    assert_eq!(site.origin.waiting(), 2);
+    later.iter().for_each(|reading| reading.abort());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_faster_than_its_first_reader_loses_nothing() {
+    // All of it is there before the reader's task runs again.
+    let site = small(10);
+    let pieces = (0..100).map(|piece| Bytes::from(vec![piece; 5]));
+    let chunks = futures_util::stream::iter(
+        pieces.map(|piece| Ok::<_, larder::http::BoxError>(http_body::Frame::data(piece))),
+    );
+    let body = Body::passing(http_body_util::StreamBody::new(chunks));
+    let answer = site.answered(get("/a"), without_length(200, &FRESH, body)).await;
+    assert!(answer.is_whole);
+    assert_eq!(answer.body.len(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_body_that_nobody_reads_any_more_is_given_up() {
+    let site = small(10);
+    let reading = site.ask(get("/a"));
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    let answer = reading.await.unwrap().unwrap();
+    drip.send("more than ten bytes");
+    settle().await;
+    assert!(!drip.is_given_up());
+    drop(answer);
+    drip.send("more");
+    settle().await;
+    assert!(drip.is_given_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_body_does_not_keep_others_from_their_turn() {
+    let settings = Settings { max_body_bytes: 10, ..Settings::default() };
+    let site =
+        Site::with(Policy::standard(), settings, |builder| builder.max_concurrent_fetches(1));
+    let reading = site.ask(get("/large"));
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    drip.send("more than ten bytes");
+    let slow = reading.await.unwrap().unwrap();
+    assert_eq!(site.answered(get("/small"), fresh("body")).await.text(), "body");
+    drop(drip);
+    assert_eq!(Answer::read(slow).await.text(), "more than ten bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_on_their_way_are_counted_and_bounded_together() {
+    let settings = Settings { max_arriving_bytes: 100, ..Settings::default() };
+    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    let first = site.ask(get("/1"));
+    settle().await;
+    let (first_drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    first_drip.send(vec![1; 60]);
+    settle().await;
+    assert_eq!(site.arriving(), 60);
+
+    // One that says it has no room passes; one that finds out later is kept no longer.
+    let passed = site.answered(get("/2"), ok(&FRESH, vec![2; 41])).await;
+    assert!(passed.said().ends_with("detail=no-room"), "{passed:?}");
+    assert_eq!(passed.body.len(), 41);
+    let third = site.ask(get("/3"));
+    settle().await;
+    let (third_drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    let third = third.await.unwrap().unwrap();
+    third_drip.send(vec![3; 41]);
+    settle().await;
+    assert_eq!(site.cache.crowded_out(), 2);
+    drop(third_drip);
+    assert_eq!(Answer::read(third).await.body.len(), 41);
+
+    drop(first_drip);
+    assert_eq!(read(first).await.body.len(), 60);
+    settle().await;
+    assert_eq!(site.arriving(), 0);
+    assert_eq!(site.store().stats().entries, 1);
+    // Where there is room again, all is as before.
+    site.fill("/2", ok(&FRESH, vec![2; 41])).await;
+    assert!(site.get("/2").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_of_what_is_stored_holds_nothing_of_its_own() {
+    let site = Site::new();
+    let slow = site.ask(get("/a"));
+    settle().await;
+    site.origin.answer(fresh(vec![7; 1 << 20]));
+    let slow = slow.await.unwrap().unwrap();
+    settle().await;
+    assert_eq!(site.arriving(), 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(Answer::read(slow).await.body.len(), 1 << 20);
+}
+
+impl Site {
+    fn arriving(&self) -> usize {
+        self.cache.arriving_bytes()
+    }
+}

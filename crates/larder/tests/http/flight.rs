@@ -1,0 +1,291 @@
+//! Flights: many readers of one cold key, one request to the origin, and nobody harmed by another.
+
+use std::time::Duration;
+
+use http::Response;
+use larder::http::{Body, OriginError, Policy, Settings, TooManyFetches};
+
+use crate::support::{
+    Answer, Refused, Site, answer, chunk, drip, fresh, get, get_with, ok, read, secs, settle,
+    without_length,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_readers_of_a_cold_key_cause_one_request_and_each_gets_it_whole() {
+    let site = Site::new();
+    let body: String = (0..100_000).map(|place| char::from(b'a' + (place % 23) as u8)).collect();
+    let readings: Vec<_> = (0..1000).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1);
+    let (drip, arriving) = drip();
+    site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], arriving));
+    for piece in body.as_bytes().chunks(1000) {
+        drip.send(piece.to_vec());
+    }
+    drop(drip);
+    let mut collapsed = 0;
+    for reading in readings {
+        let answer = read(reading).await;
+        assert!(answer.text() == body);
+        collapsed += usize::from(answer.said().contains(";collapsed;"));
+    }
+    assert_eq!((site.origin.calls(), collapsed), (1, 999));
+    assert!(site.get("/a").await.text() == body);
+    let stats = site.store().stats();
+    assert_eq!((stats.misses, stats.loads, stats.collapsed), (1000, 1, 999));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_reaches_all_at_once_and_not_after_the_end() {
+    let site = Site::new();
+    let readings: Vec<_> = (0..20).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], body));
+    let mut answers = Vec::new();
+    for reading in readings {
+        answers.push(reading.await.unwrap().unwrap());
+    }
+    // Somebody who comes when it is half-way there begins at the beginning.
+    for piece in ["first", "second"] {
+        drip.send(piece);
+        for answer in &mut answers {
+            assert_eq!(chunk(answer).await.unwrap().unwrap(), piece);
+        }
+    }
+    let mut late = site.ask(get("/a")).await.unwrap().unwrap();
+    assert_eq!(chunk(&mut late).await.unwrap().unwrap(), "first");
+    assert_eq!(chunk(&mut late).await.unwrap().unwrap(), "second");
+    drop(drip);
+    for answer in &mut answers {
+        assert!(chunk(answer).await.is_none());
+    }
+    assert_eq!(site.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_leaves_disturbs_nobody_whoever_it_is() {
+    for leaver in [0, 1] {
+        for has_answer in [false, true] {
+            let site = Site::new();
+            let mut readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
+            settle().await;
+            let leaving = readings.remove(leaver);
+            let (drip, body) = drip();
+            if !has_answer {
+                leaving.abort();
+                settle().await;
+                site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], body));
+                drip.send("bo");
+            } else {
+                site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], body));
+                drip.send("bo");
+                settle().await;
+                let mut answer = leaving.await.unwrap().unwrap();
+                assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), "bo");
+                drop(answer);
+            }
+            settle().await;
+            drip.send("dy");
+            drop(drip);
+            for reading in readings {
+                assert_eq!(read(reading).await.text(), "body");
+            }
+            settle().await;
+            assert!(site.get("/a").await.is_hit());
+            assert_eq!(site.origin.calls(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_whose_readers_have_all_left_is_stored_all_the_same() {
+    let site = Site::new();
+    let reading = site.ask(get("/a"));
+    settle().await;
+    reading.abort();
+    settle().await;
+    site.origin.answer(fresh("body"));
+    settle().await;
+    assert!(site.get("/a").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_goes_alone_is_given_up_with_its_reader() {
+    let site = Site::new();
+    let reading = site.ask(get_with("/a", &[("if-match", "\"1\"")]));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1);
+    reading.abort();
+    settle().await;
+    assert_eq!(site.origin.waiting(), 0);
+}
+
+/// Answers that are for one reader each.
+fn personal(number: usize) -> Response<Body> {
+    match number % 3 {
+        0 => ok(&[("cache-control", "private, max-age=60")], number.to_string()),
+        1 => ok(&[("cache-control", "no-store")], number.to_string()),
+        _ => ok(&[("cache-control", "max-age=60"), ("set-cookie", "id=1")], number.to_string()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_for_one_reader_never_reaches_another_and_nobody_queues_for_it() {
+    for kind in 0..3 {
+        let site = Site::guarded();
+        let readings: Vec<_> = (0..50).map(|_| site.ask(get("/a"))).collect();
+        settle().await;
+        assert_eq!(site.origin.waiting(), 1);
+        site.origin.answer(personal(kind));
+        settle().await;
+        assert_eq!(site.origin.waiting(), 49, "the others went on their own, all at once");
+        for number in 1..50 {
+            site.origin.answer(personal(kind + 3 * number));
+        }
+        let mut bodies = Vec::new();
+        for reading in readings {
+            let answer = read(reading).await;
+            assert!(!answer.said().contains("stored") && !answer.said().contains("collapsed"));
+            bodies.push(answer.text().parse::<usize>().unwrap());
+        }
+        bodies.sort_unstable();
+        assert_eq!(bodies, (0..50).map(|number| kind + 3 * number).collect::<Vec<_>>());
+        assert_eq!(site.store().stats().entries, 0);
+
+        // And that is remembered for a while.
+        let later: Vec<_> = (0..5).map(|_| site.ask(get("/a"))).collect();
+        settle().await;
+        assert_eq!(site.origin.waiting(), 5);
+        site.clock.advance(secs(10));
+        let even_later: Vec<_> = (0..5).map(|_| site.ask(get("/a"))).collect();
+        settle().await;
+        assert_eq!(site.origin.waiting(), 6, "but not for ever");
+        later.iter().chain(&even_later).for_each(|reading| reading.abort());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_for_all_ends_the_memory_that_there_was_none() {
+    let site = Site::new();
+    site.answered(get("/a"), personal(0)).await;
+    site.answered(get("/a"), fresh("for all")).await;
+    assert!(site.get("/a").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn anonymous_readers_do_not_wait_for_a_personal_request() {
+    let site = Site::guarded();
+    let personal_reading = site.ask(get_with("/a", &[("cookie", "id=1")]));
+    settle().await;
+    let personal_call = site.origin.take();
+    let readings: Vec<_> = (0..20).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1, "they share one of their own");
+    site.origin.answer(fresh("for all"));
+    for reading in readings {
+        assert_eq!(read(reading).await.text(), "for all");
+    }
+    assert!(personal_call.send(Ok(fresh("for one"))).is_ok());
+    assert_eq!(Answer::read(personal_reading.await.unwrap().unwrap()).await.text(), "for one");
+    // What is remembered of personal requests says nothing of the others.
+    site.store().clear();
+    let readings: Vec<_> = (0..20).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1);
+    site.origin.answer(fresh("for all"));
+    for reading in readings {
+        assert_eq!(read(reading).await.text(), "for all");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_fails_is_an_error_for_those_who_wait_and_not_for_later_ones() {
+    let site = Site::new();
+    let readings: Vec<_> = (0..20).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    site.origin.refuse();
+    for reading in readings {
+        let error: OriginError = reading.await.unwrap().unwrap_err();
+        assert_eq!(error.downcast_ref::<Refused>().unwrap().0, "connection refused");
+    }
+    assert_eq!(site.origin.calls(), 1);
+    assert_eq!(site.answered(get("/a"), fresh("body")).await.text(), "body");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_panics_is_an_error_for_those_who_wait_and_not_for_later_ones() {
+    let site = Site::new();
+    site.origin.answers(|_| panic!("it is broken"));
+    let readings: Vec<_> = (0..5).map(|_| site.ask(get("/a"))).collect();
+    for reading in readings {
+        assert!(reading.await.unwrap().is_err());
+    }
+    let posting = site.ask(crate::support::request("POST", "/a", &[]));
+    assert!(posting.await.unwrap().is_err());
+    site.origin.answers(|_| Ok(fresh("body")));
+    assert_eq!(site.get("/a").await.text(), "body");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_keys_than_may_be_fetched_are_refused() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.max_concurrent_fetches(1)
+    });
+    let readings: Vec<_> = (0..1024).map(|number| site.ask(get(&format!("/{number}")))).collect();
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1, "one at a time");
+    let error = site.ask(get("/one-more")).await.unwrap().unwrap_err();
+    assert!(error.downcast_ref::<TooManyFetches>().is_some());
+    readings.iter().for_each(|reading| reading.abort());
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_it_is_shut_down_what_is_stored_is_still_served() {
+    let site = Site::new();
+    site.fill("/a", fresh("body")).await;
+    let waiting = site.ask(get("/b"));
+    settle().await;
+    assert!(!site.store().shut_down(Duration::from_secs(1)).await);
+    assert!(waiting.await.unwrap().is_err());
+    assert!(site.ask(get("/c")).await.unwrap().is_err());
+    assert!(site.get("/a").await.is_hit());
+}
+
+#[test]
+fn a_runtime_that_ends_breaks_off_what_runs_on_it_and_the_next_one_starts_anew() {
+    let site = Site::new();
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
+    };
+    let first = runtime();
+    let (drip, body) = drip();
+    let mut arriving = first.block_on(async {
+        let (arriving, waiting) = (site.ask(get("/a")), site.ask(get("/b")));
+        while site.origin.waiting() < 2 {
+            tokio::task::yield_now().await;
+        }
+        // Whose call came first is not said.
+        let seen_first = site.origin.take();
+        assert!(
+            seen_first
+                .send(Ok(without_length(200, &[("cache-control", "max-age=60")], body)))
+                .is_ok()
+        );
+        drip.send("bo");
+        let (answered, _) = futures_util::future::select(arriving, waiting).await.factor_first();
+        let mut answer = answered.unwrap().unwrap();
+        assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), "bo");
+        answer
+    });
+    // Waits until all that ran on it is gone.
+    drop(first);
+    let second = runtime();
+    second.block_on(async {
+        assert!(chunk(&mut arriving).await.unwrap().is_err());
+        site.origin.answers(|_| Ok(answer(200, &[("cache-control", "max-age=60")], "body")));
+        for path in ["/a", "/b"] {
+            assert_eq!(site.get(path).await.text(), "body");
+        }
+    });
+}

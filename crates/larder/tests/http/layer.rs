@@ -1,0 +1,108 @@
+//! The layer before an application's own handlers, as axum puts it there.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use axum::{
+    Router,
+    extract::Path,
+    http::{StatusCode, header::CACHE_CONTROL},
+    routing::get,
+};
+use http::Request;
+use larder::{
+    Cache,
+    http::{HttpCache, Policy, Variants},
+};
+use tower_service::Service;
+
+use crate::support::Answer;
+
+struct App {
+    router: Router,
+    calls: Arc<AtomicUsize>,
+}
+
+fn app() -> App {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let handler = async move |Path(id): Path<u32>| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        match id {
+            0 => panic!("a handler that is broken"),
+            id => ([(CACHE_CONTROL, "max-age=60")], format!("post {id}")),
+        }
+    };
+    let store = Cache::<Variants>::builder().build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let router = Router::new()
+        .route("/posts/{id}", get(handler).put(async || StatusCode::NO_CONTENT))
+        .layer(cache.layer());
+    App { router, calls }
+}
+
+impl App {
+    async fn send(&mut self, method: &str, uri: &str, host: Option<&str>) -> Answer {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.method_mut() = method.parse().unwrap();
+        *request.uri_mut() = uri.parse().unwrap();
+        if let Some(host) = host {
+            request.headers_mut().insert("host", host.parse().unwrap());
+        }
+        let answer = self.router.call(request).await.unwrap();
+        Answer::read(answer.map(larder::http::Body::passing)).await
+    }
+}
+
+#[tokio::test]
+async fn handlers_are_asked_once() {
+    let mut app = app();
+    for says in ["Larder;fwd=uri-miss;", "Larder;hit;", "Larder;hit;"] {
+        let answer = app.send("GET", "/posts/1", Some("example.org")).await;
+        assert_eq!(answer.text(), "post 1");
+        assert!(answer.said().starts_with(says), "{answer:?}");
+    }
+    // The whole URI, as HTTP/2 has it, is the same one.
+    let answer = app.send("GET", "http://example.org/posts/1", None).await;
+    assert!(answer.is_hit());
+    assert_eq!(app.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn hosts_are_kept_apart_and_a_request_without_one_passes() {
+    let mut app = app();
+    for host in ["one.example", "two.example"] {
+        assert!(!app.send("GET", "/posts/1", Some(host)).await.is_hit());
+        assert!(app.send("GET", "/posts/1", Some(host)).await.is_hit());
+    }
+    for host in [None, Some("a b"), Some("user@one.example"), Some("")] {
+        for _ in 0..2 {
+            let answer = app.send("GET", "/posts/1", host).await;
+            assert!(answer.said().starts_with("Larder;fwd=bypass;"), "{host:?}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_through_the_layer_is_noticed() {
+    let mut app = app();
+    let host = Some("example.org");
+    app.send("GET", "/posts/1", host).await;
+    assert_eq!(app.send("PUT", "/posts/1", host).await.status, 204);
+    assert!(!app.send("GET", "/posts/1", host).await.is_hit());
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again() {
+    let mut app = app();
+    for calls in 1..3 {
+        let answer = app.send("GET", "/posts/0", Some("example.org")).await;
+        assert_eq!(
+            (answer.status, &*answer.field("content-type")),
+            (500, "application/problem+json")
+        );
+        assert_eq!(app.calls.load(Ordering::SeqCst), calls);
+    }
+}

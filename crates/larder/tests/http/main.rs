@@ -1,0 +1,19 @@
+//! The cache before a service that answers HTTP requests, as its readers and its origin see it.
+//! Clocks stand still until a test moves them, and the origin answers when it is told to.
+
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+mod allocation;
+mod arriving;
+mod equivalent;
+mod flight;
+mod hit;
+mod layer;
+mod methods;
+mod purge;
+mod range;
+mod stale;
+mod storm;
+mod support;
+mod validate;
+mod vary;

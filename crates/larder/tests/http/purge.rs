@@ -1,0 +1,207 @@
+//! A purge is a purge: nothing older than it is served to anybody who asks after it.
+
+use larder::{Cache, http::Variants};
+
+use crate::support::{Answer, Site, drip, get, ok, read, request, secs, settle, without_length};
+
+type Purge = fn(&Cache<Variants>);
+
+const HARD: [(&str, Purge); 7] = [
+    ("remove", |cache| {
+        cache.remove("http://example.org/a");
+    }),
+    ("clear", |cache| {
+        cache.clear();
+    }),
+    ("purge_prefix", |cache| {
+        cache.purge_prefix("http://example.org/");
+    }),
+    ("purge_tag of Surrogate-Key", |cache| cache.purge_tag("one")),
+    ("purge_tag of Cache-Tag", |cache| cache.purge_tag("three four")),
+    ("purge_tag of xkey", |cache| cache.purge_tag("five")),
+    ("purge_tag of a group", |cache| cache.purge_tag("group http://example.org six")),
+];
+
+const SOFT: [(&str, Purge); 4] = [
+    ("soft_remove", |cache| {
+        cache.soft_remove("http://example.org/a");
+    }),
+    ("soft_clear", Cache::soft_clear),
+    ("soft_purge_prefix", |cache| {
+        cache.soft_purge_prefix("http://example.org/");
+    }),
+    ("soft_purge_tag", |cache| cache.soft_purge_tag("two")),
+];
+
+const FIELDS: [(&str, &str); 6] = [
+    ("cache-control", "max-age=60, stale-while-revalidate=60, stale-if-error=60"),
+    ("etag", "\"1\""),
+    ("surrogate-key", "one two"),
+    ("cache-tag", "three four"),
+    ("xkey", "five"),
+    ("cache-groups", "\"six\""),
+];
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_hard_is_gone() {
+    for (name, purge) in HARD {
+        let site = Site::new();
+        site.fill("/a", ok(&FIELDS, "old")).await;
+        purge(site.store());
+        let reading = site.ask(get("/a"));
+        settle().await;
+        assert_eq!(site.origin.last().field("if-none-match"), "", "{name}");
+        site.origin.answer(ok(&FIELDS, "new"));
+        let miss = read(reading).await;
+        assert_eq!(miss.text(), "new", "{name}");
+        assert!(miss.said().contains("fwd=uri-miss"), "{name}: {miss:?}");
+        settle().await;
+        assert_eq!(site.get("/a").await.text(), "new", "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_softly_is_refreshed_behind_its_readers() {
+    for (name, purge) in SOFT {
+        let site = Site::new();
+        site.fill("/a", ok(&FIELDS, "old")).await;
+        purge(site.store());
+        let stale = site.get("/a").await;
+        assert_eq!(stale.text(), "old", "{name}");
+        assert!(stale.said().ends_with("detail=stale-while-revalidate"), "{name}: {stale:?}");
+        settle().await;
+        assert_eq!(site.origin.last().field("if-none-match"), "\"1\"", "{name}");
+        site.origin.answer(ok(&FIELDS, "new"));
+        settle().await;
+        let hit = site.get("/a").await;
+        assert_eq!((hit.text(), hit.is_hit()), ("new", true), "{name}");
+        assert!(hit.said().ends_with("detail=hit"), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_of_a_soft_purge_closes_at_its_end() {
+    for (name, purge) in SOFT {
+        let site = Site::new();
+        site.fill("/a", ok(&FIELDS, "old")).await;
+        purge(site.store());
+        site.clock.advance(secs(60));
+        let asks = request("GET", "/a", &[("cache-control", "only-if-cached")]);
+        assert_eq!(site.send(asks).await.status, 504, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_while_it_is_fetched_is_not_undone() {
+    // What a soft purge of a tag means for an answer under way is told in a test of its own.
+    let soft = SOFT.into_iter().filter(|(name, _)| *name != "soft_purge_tag");
+    for (name, purge) in HARD.into_iter().chain(soft) {
+        let site = Site::new();
+        let before = site.ask(get("/a"));
+        settle().await;
+        let old = site.origin.take();
+        purge(site.store());
+        let after = site.ask(get("/a"));
+        settle().await;
+        assert!(old.send(Ok(ok(&FIELDS, "old"))).is_ok());
+        settle().await;
+        // Some purges are met only once the answer says what its tags are.
+        assert_eq!(site.origin.waiting(), 1, "{name}");
+        assert_eq!(Answer::read(before.await.unwrap().unwrap()).await.text(), "old", "{name}");
+        site.origin.answer(ok(&FIELDS, "new"));
+        assert_eq!(read(after).await.text(), "new", "{name}");
+        settle().await;
+        assert_eq!(site.get("/a").await.text(), "new", "{name}");
+        assert_eq!(site.origin.calls(), 2, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_at_a_soft_purge_of_its_tag_is_stored_as_stale_and_refreshed() {
+    let site = Site::new();
+    let before = site.ask(get("/a"));
+    settle().await;
+    let old = site.origin.take();
+    site.store().soft_purge_tag("one");
+    let after = site.ask(get("/a"));
+    settle().await;
+    assert!(old.send(Ok(ok(&FIELDS, "old"))).is_ok());
+    assert_eq!(Answer::read(before.await.unwrap().unwrap()).await.text(), "old");
+    let after = read(after).await;
+    assert!(after.said().ends_with("detail=stale-while-revalidate"), "{after:?}");
+    settle().await;
+    site.origin.answer(ok(&FIELDS, "new"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_while_the_body_arrives_is_not_undone() {
+    for (name, purge) in HARD.into_iter().chain(SOFT) {
+        let site = Site::new();
+        let before = site.ask(get("/a"));
+        settle().await;
+        let (drip, body) = drip();
+        site.origin.answer(without_length(200, &FIELDS, body));
+        drip.send("ol");
+        settle().await;
+        purge(site.store());
+        let after: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
+        settle().await;
+        assert_eq!(site.origin.waiting(), 1, "{name}: they fly together, and not with the old one");
+        drip.send("d");
+        drop(drip);
+        assert_eq!(read(before).await.text(), "old", "{name}");
+        settle().await;
+        site.origin.answer(ok(&FIELDS, "new"));
+        for after in after {
+            assert_eq!(read(after).await.text(), "new", "{name}");
+        }
+        settle().await;
+        assert_eq!(site.get("/a").await.text(), "new", "{name}");
+        assert_eq!(site.origin.calls(), 2, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_a_variant_that_was_overtaken_finds_what_came_after_it() {
+    // A soft purge lets a reader overtake the flight under way; a hard one then has to find the new
+    // flight, not the old.
+    let site = Site::new();
+    let first = site.ask(get("/a"));
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &FIELDS, body));
+    drip.send("1");
+    settle().await;
+    site.store().soft_purge_tag("one");
+    let second = site.ask(get("/a"));
+    settle().await;
+    let of_second = site.origin.take();
+    site.store().purge_tag("one");
+    let third = site.ask(get("/a"));
+    settle().await;
+    assert!(of_second.send(Ok(ok(&FIELDS, "2"))).is_ok());
+    settle().await;
+    site.origin.answer(ok(&FIELDS, "3"));
+    drop(drip);
+    assert_eq!(read(first).await.text(), "1");
+    assert_eq!(read(second).await.text(), "2");
+    assert_eq!(read(third).await.text(), "3");
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_one_variant_takes_its_key_along() {
+    let site = Site::new();
+    for (lang, tag) in [("de", "one"), ("fr", "two")] {
+        let fields = [("cache-control", "max-age=60"), ("vary", "x-lang"), ("xkey", tag)];
+        site.answered(request("GET", "/a", &[("x-lang", lang)]), ok(&fields, lang)).await;
+    }
+    site.store().purge_tag("two");
+    let reading = site.ask(request("GET", "/a", &[("x-lang", "fr")]));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1);
+    reading.abort();
+}

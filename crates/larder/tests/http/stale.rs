@@ -1,0 +1,252 @@
+//! Stale answers: behind the reader's back, instead of an error, for want of patience.
+
+use http::Request;
+use larder::http::{Body, Policy, Settings};
+
+use crate::support::{Site, answer, get, get_with, ok, read, secs, settle};
+
+fn with_windows(body: &'static str) -> http::Response<Body> {
+    ok(
+        &[
+            ("cache-control", "max-age=10, stale-while-revalidate=20, stale-if-error=60"),
+            ("etag", "\"1\""),
+        ],
+        body,
+    )
+}
+
+fn reload() -> Request<Body> {
+    get_with("/a", &[("cache-control", "no-cache")])
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_refreshed_a_stale_answer_goes_out_at_once() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(15));
+    for _ in 0..5 {
+        let stale = site.get("/a").await;
+        assert_eq!((stale.text(), &*stale.field("age")), ("old", "15"));
+        assert_eq!(stale.said(), "Larder;hit;ttl=-5;detail=stale-while-revalidate");
+        assert!(stale.field("server-timing").starts_with("cache;desc=stale;dur="));
+    }
+    settle().await;
+    assert_eq!((site.origin.calls(), site.origin.waiting()), (2, 1), "one refresh");
+    assert_eq!(site.origin.last().field("if-none-match"), "\"1\"");
+    site.origin.answer(with_windows("new"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "new");
+    let stats = site.store().stats();
+    assert_eq!((stats.refreshes, stats.stale_served), (1, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_is_confirmed_makes_it_fresh_again() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(15));
+    site.get("/a").await;
+    settle().await;
+    site.origin.answer(answer(304, &[("etag", "\"1\"")], ""));
+    settle().await;
+    let hit = site.get("/a").await;
+    assert_eq!((hit.text(), &*hit.said()), ("old", "Larder;hit;ttl=10;detail=hit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_asks_for_the_whole_whatever_its_reader_wanted() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(15));
+    let wants = [("range", "bytes=0-0"), ("if-none-match", "\"1\"")];
+    assert_eq!(site.send(get_with("/a", &wants[..1])).await.text(), "o");
+    settle().await;
+    assert_eq!(site.origin.last().field("range"), "");
+    site.origin.answer(with_windows("new"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "new");
+    site.clock.advance(secs(15));
+    assert_eq!(site.send(get_with("/a", &wants[1..])).await.status, 304);
+    settle().await;
+    assert_eq!(site.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_refresh_that_fails_the_next_waits_a_little() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(12));
+    site.get("/a").await;
+    settle().await;
+    site.origin.refuse();
+    settle().await;
+    for _ in 0..3 {
+        assert_eq!(site.get("/a").await.text(), "old");
+        settle().await;
+    }
+    assert_eq!((site.origin.calls(), site.store().stats().refreshes_held_back), (2, 3));
+    site.clock.advance(secs(1));
+    site.get("/a").await;
+    settle().await;
+    assert_eq!(site.origin.calls(), 3, "a second later it is tried again");
+    site.origin.answer(with_windows("new"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "new");
+    // What came has ended the waiting.
+    site.clock.advance(secs(12));
+    site.get("/a").await;
+    settle().await;
+    assert_eq!(site.origin.calls(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_fails_leaves_what_is_stored() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(15));
+    site.get("/a").await;
+    settle().await;
+    site.origin.refuse();
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "old");
+    site.clock.advance(secs(1));
+    site.get("/a").await;
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1, "a later reader asks again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_while_it_is_refreshed_is_not_undone() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(15));
+    site.get("/a").await;
+    settle().await;
+    site.store().remove("http://example.org/a");
+    site.origin.answer(answer(304, &[("etag", "\"1\"")], ""));
+    settle().await;
+    assert_eq!(site.answered(get("/a"), with_windows("new")).await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connection_is_bridged_with_what_is_stale() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(40));
+    let reading = site.ask(get("/a"));
+    settle().await;
+    site.origin.refuse();
+    let stale = read(reading).await;
+    assert_eq!((stale.text(), &*stale.field("age")), ("old", "40"));
+    assert_eq!(stale.said(), "Larder;hit;ttl=-30;detail=stale-if-error");
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_is_an_error_of_the_origin_but_only_in_the_window() {
+    for status in [500, 502, 503, 504] {
+        let site = Site::new();
+        site.fill("/a", with_windows("old")).await;
+        site.clock.advance(secs(69));
+        let stale = site.answered(get("/a"), answer(status, &[], "broken")).await;
+        assert_eq!((stale.status, stale.text()), (200, "old"), "{status}");
+        site.clock.advance(secs(1));
+        let error = site.answered(get("/a"), answer(status, &[], "broken")).await;
+        assert_eq!((error.status, error.text()), (status, "broken"));
+    }
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(40));
+    let gone = site.answered(get("/a"), answer(404, &[], "gone")).await;
+    assert_eq!(gone.status, 404, "that is an answer, not a failure");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_must_be_revalidated_bridges_nothing() {
+    let site = Site::new();
+    let fields = [("cache-control", "max-age=10, must-revalidate, stale-if-error=60")];
+    site.fill("/a", ok(&fields, "old")).await;
+    site.clock.advance(secs(20));
+    let reading = site.ask(get("/a"));
+    settle().await;
+    site.origin.refuse();
+    assert!(reading.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_wait_for_a_fetch_that_fails_are_each_bridged() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(40));
+    let readings: Vec<_> = (0..10).map(|_| site.ask(get("/a"))).collect();
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1);
+    site.origin.answer(answer(503, &[], "busy"));
+    for reading in readings {
+        assert_eq!(read(reading).await.text(), "old");
+    }
+    assert_eq!(site.origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_purged_meanwhile_bridges_nothing() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(40));
+    let reading = site.ask(get("/a"));
+    settle().await;
+    site.store().clear();
+    site.origin.refuse();
+    assert!(reading.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_waited_for_too_long_goes_on_behind_its_readers_backs() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.soft_timeout(secs(1))
+    });
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(40));
+    let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
+    for reading in readings {
+        let stale = read(reading).await;
+        assert_eq!(stale.text(), "old");
+        assert_eq!(stale.said(), "Larder;hit;ttl=-30;detail=soft-timeout");
+    }
+    assert_eq!((site.origin.calls(), site.origin.waiting()), (2, 1));
+    site.origin.answer(with_windows("new"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_the_origins_word_waits_for_it() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.soft_timeout(secs(1))
+    });
+    site.fill("/a", with_windows("old")).await;
+    let reading = site.ask(reload());
+    tokio::time::sleep(secs(5)).await;
+    site.origin.answer(with_windows("new"));
+    assert_eq!(read(reading).await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_waits_does_not_keep_the_cache_alive() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.max_concurrent_refreshes(1)
+    });
+    for path in ["/a", "/b"] {
+        site.fill(path, with_windows("old")).await;
+    }
+    site.clock.advance(secs(15));
+    for path in ["/a", "/b"] {
+        site.get(path).await;
+    }
+    settle().await;
+    assert_eq!((site.origin.calls(), site.origin.waiting()), (3, 1), "the other waits");
+    let origin = site.origin.clone();
+    drop(site);
+    origin.answer(with_windows("new"));
+    settle().await;
+    assert_eq!(origin.calls(), 3, "nobody wants it any more");
+}

@@ -1,0 +1,259 @@
+//! Storm: readers, purges, soft purges, changes and evictions at random on several threads, for a
+//! second or two. Whatever comes first: nobody who asks after an acknowledged purge is given an answer
+//! that the origin made before it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use larder::{
+    Cache,
+    http::{Body, BoxError, HttpCache, Policy, Settings, Variants},
+};
+use tower_service::Service;
+
+use crate::support::{Answer, key, request};
+
+const KEYS: usize = 6;
+const READERS: usize = 8;
+const LASTS: Duration = Duration::from_millis(1500);
+
+/// An origin whose answers count up. Each key's own number is what its answer was made from; the
+/// answer is some time on its way, in pieces.
+#[derive(Clone)]
+struct Counting {
+    versions: Arc<[AtomicU64; KEYS]>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl Service<http::Request<Body>> for Counting {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let origin = self.clone();
+        Box::pin(async move {
+            let number = origin.calls.fetch_add(1, Ordering::SeqCst);
+            pause(number % 4).await;
+            let key: usize = request.uri().path()[1..].parse()?;
+            let version = origin.versions[key].load(Ordering::SeqCst);
+            let tag = format!("\"{version}\"");
+            let mut answer = match request.headers().get("if-none-match") {
+                Some(held) if held == &tag => {
+                    let mut confirmed = Response::new(Body::empty());
+                    *confirmed.status_mut() = http::StatusCode::NOT_MODIFIED;
+                    confirmed
+                }
+                _ if number.is_multiple_of(23) => return Err("refused".into()),
+                _ => {
+                    let text = format!("{version:020}");
+                    let pieces = [text[..7].to_owned(), text[7..].to_owned()];
+                    let chunks = futures_util::stream::unfold(0, move |place: usize| {
+                        let piece = pieces.get(place).cloned();
+                        async move {
+                            pause((number + place) % 3).await;
+                            Some((Ok::<_, BoxError>(Frame::data(Bytes::from(piece?))), place + 1))
+                        }
+                    });
+                    Response::new(Body::passing(StreamBody::new(chunks)))
+                }
+            };
+            // Some are fresh for long, some hardly, some vary, some are for one reader only.
+            let control = match number % 11 {
+                0 => "private",
+                1..4 => "max-age=0, stale-while-revalidate=60",
+                _ => "max-age=60, stale-if-error=60",
+            };
+            let tags = format!("all key-{key}");
+            for (name, value) in [
+                ("cache-control", control),
+                ("etag", &*tag),
+                ("surrogate-key", &*tags),
+                ("vary", "x-lang"),
+            ] {
+                answer.headers_mut().insert(name, value.parse()?);
+            }
+            Ok(answer)
+        })
+    }
+}
+
+async fn pause(turns: usize) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
+    if turns == 3 {
+        tokio::time::sleep(Duration::from_micros(300)).await;
+    }
+}
+
+/// Numbers that look random (Marsaglia's xorshift), the same each time for one seed.
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as usize % sides
+    }
+}
+
+struct Storm {
+    cache: HttpCache,
+    origin: Counting,
+    /// For each key, the oldest version that may still be served: what the origin had when the last
+    /// acknowledged purge began.
+    oldest: [AtomicU64; KEYS],
+    until: Instant,
+}
+
+impl Storm {
+    async fn read(self: Arc<Self>, seed: u64) -> usize {
+        let (mut dice, mut reads) = (Dice(seed), 0);
+        let mut service = self.cache.service(self.origin.clone());
+        while Instant::now() < self.until {
+            let number = dice.throw(KEYS);
+            let oldest = self.oldest[number].load(Ordering::SeqCst);
+            let lang = ["de", "fr"][dice.throw(2)];
+            let mut fields = vec![("x-lang", lang)];
+            match dice.throw(12) {
+                0 => fields.push(("cache-control", "no-cache")),
+                1 => fields.push(("if-match", "\"x\"")),
+                _ => {}
+            }
+            let reading = service.call(request("GET", &format!("/{number}"), &fields));
+            if dice.throw(20) == 0 {
+                // It has no patience.
+                tokio::time::timeout(Duration::from_micros(50), reading).await.ok();
+                continue;
+            }
+            let Ok(answer) = reading.await else { continue };
+            let answer = Answer::read(answer).await;
+            if !answer.is_whole || answer.status != 200 {
+                continue;
+            }
+            reads += 1;
+            let version: u64 = answer.text().parse().unwrap();
+            assert!(
+                version >= oldest,
+                "version {version} of key {number} after {oldest} was purged: {answer:?}"
+            );
+        }
+        reads
+    }
+
+    async fn purge(self: Arc<Self>, seed: u64) {
+        let mut dice = Dice(seed);
+        while Instant::now() < self.until {
+            let number = dice.throw(KEYS);
+            // The origin changes first, and whoever changed it purges.
+            let version = self.origin.versions[number].fetch_add(1, Ordering::SeqCst) + 1;
+            let store = self.cache.cache();
+            match dice.throw(7) {
+                0 => {
+                    store.remove(key(&format!("/{number}")));
+                }
+                1 => store.purge_tag(&format!("key-{number}")),
+                2 => store.purge_tag("all"),
+                3 => {
+                    store.purge_prefix(&key(&format!("/{number}")));
+                }
+                4 => {
+                    store.clear();
+                }
+                5 => {
+                    // A soft purge promises nothing about what is served, and must not undo anything.
+                    store.soft_purge_tag(&format!("key-{number}"));
+                    continue;
+                }
+                _ => {
+                    let mut service = self.cache.service(Accepting);
+                    let put = request("PUT", &format!("/{number}"), &[]);
+                    service.call(put).await.unwrap();
+                }
+            }
+            self.oldest[number].fetch_max(version, Ordering::SeqCst);
+            pause(dice.throw(4)).await;
+        }
+    }
+}
+
+/// Accepts every change.
+#[derive(Clone)]
+struct Accepting;
+
+impl Service<http::Request<Body>> for Accepting {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = std::future::Ready<Result<Response<Body>, BoxError>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), BoxError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
+        std::future::ready(Ok(Response::new(Body::empty())))
+    }
+}
+
+fn storm(policy: Policy, max_bytes: usize, seed: u64) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let store = Cache::<Variants>::builder().max_bytes(max_bytes).build();
+        let storm = Arc::new(Storm {
+            cache: HttpCache::with_settings(store, policy, Settings::default()),
+            origin: Counting { versions: Arc::default(), calls: Arc::default() },
+            oldest: Default::default(),
+            until: Instant::now() + LASTS,
+        });
+        let purgers: Vec<_> = (0..2)
+            .map(|number| tokio::spawn(Arc::clone(&storm).purge(seed * 100 + number + 50)))
+            .collect();
+        let readers: Vec<_> = (0..READERS as u64)
+            .map(|number| tokio::spawn(Arc::clone(&storm).read(seed * 100 + number + 1)))
+            .collect();
+        let mut reads = 0;
+        for reader in readers {
+            reads += reader.await.unwrap();
+        }
+        for purger in purgers {
+            purger.await.unwrap();
+        }
+        let stats = storm.cache.cache().stats();
+        assert!(reads > 10 && stats.hits > 0 && stats.purges > 10, "{reads} reads, {stats:?}");
+    });
+}
+
+#[test]
+fn no_answer_is_older_than_an_acknowledged_purge() {
+    storm(Policy::standard(), 64 << 20, 1);
+}
+
+#[test]
+fn nor_where_entries_come_and_go() {
+    storm(Policy::standard(), 4 << 10, 2);
+}

@@ -1,0 +1,166 @@
+//! Validation: ours with the origin, and the readers' with us.
+
+use crate::support::{Answer, Site, answer, get, get_with, ok, read, secs, settle};
+
+fn tagged(tag: &str, body: &'static str) -> http::Response<larder::http::Body> {
+    ok(&[("cache-control", "max-age=10"), ("etag", tag)], body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_that_the_origin_confirms_is_served_with_its_new_fields() {
+    let site = Site::new();
+    site.fill("/a", tagged("\"1\"", "body")).await;
+    site.clock.advance(secs(10));
+    let update = [("cache-control", "max-age=50"), ("etag", "\"1\""), ("x-new", "1")];
+    let confirmed = site.answered(get("/a"), answer(304, &update, "")).await;
+    assert_eq!(site.origin.last().field("if-none-match"), "\"1\"");
+    assert_eq!((confirmed.status, confirmed.text()), (200, "body"));
+    assert_eq!(confirmed.field("x-new"), "1");
+    assert_eq!(confirmed.said(), "Larder;fwd=stale;fwd-status=304;stored;ttl=50;detail=expired");
+    let hit = site.get("/a").await;
+    assert_eq!((hit.text(), &*hit.field("age")), ("body", "0"));
+    assert_eq!((&*hit.field("x-new"), &*hit.field("content-length")), ("1", "4"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_answer_on_revalidation_replaces_the_old_one() {
+    let site = Site::new();
+    site.fill("/a", tagged("\"1\"", "old")).await;
+    site.clock.advance(secs(10));
+    assert_eq!(site.answered(get("/a"), tagged("\"2\"", "new")).await.text(), "new");
+    assert_eq!(site.get("/a").await.text(), "new");
+    assert_eq!(site.store().stats().entries, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_about_something_else_makes_us_ask_for_all_of_it() {
+    let site = Site::new();
+    site.fill("/a", tagged("\"1\"", "old")).await;
+    site.clock.advance(secs(10));
+    let reading = site.ask(get("/a"));
+    settle().await;
+    site.origin.answer(answer(304, &[("etag", "\"other\"")], ""));
+    settle().await;
+    assert_eq!(site.origin.last().field("if-none-match"), "");
+    site.origin.answer(tagged("\"2\"", "new"));
+    assert_eq!(read(reading).await.text(), "new");
+    assert_eq!(site.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_forbids_to_keep_it_drops_it_and_its_reader_is_answered() {
+    let site = Site::new();
+    site.fill("/a", tagged("\"1\"", "body")).await;
+    site.clock.advance(secs(10));
+    let update = [("cache-control", "no-store"), ("etag", "\"1\"")];
+    let last = site.answered(get("/a"), answer(304, &update, "")).await;
+    assert_eq!((last.status, last.text()), (200, "body"));
+    assert!(last.said().ends_with("detail=no-store"), "{last:?}");
+    assert_eq!(site.store().stats().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variant_that_is_confirmed_for_another_request_answers_both() {
+    let site = Site::new();
+    let fields = |tag| [("cache-control", "max-age=100"), ("vary", "x-lang"), ("etag", tag)];
+    for (lang, tag, body) in [("de", "\"d\"", "deutsch"), ("fr", "\"f\"", "français")] {
+        let asks = get_with("/a", &[("x-lang", lang)]);
+        site.answered(asks, ok(&fields(tag), body)).await;
+    }
+    let asks = || get_with("/a", &[("x-lang", "at")]);
+    let reading = site.ask(asks());
+    settle().await;
+    let offered = site.origin.last().field("if-none-match").to_owned();
+    assert!(offered.contains("\"d\"") && offered.contains("\"f\""), "{offered}");
+    site.origin.answer(answer(304, &fields("\"d\""), ""));
+    assert_eq!(read(reading).await.text(), "deutsch");
+    for (lang, body) in [("at", "deutsch"), ("de", "deutsch"), ("fr", "français")] {
+        let hit = site.send(get_with("/a", &[("x-lang", lang)])).await;
+        assert!(hit.is_hit(), "{lang}: {hit:?}");
+        assert_eq!(hit.text(), body);
+    }
+    assert_eq!(site.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_confirmation_brings_nothing_older_back() {
+    let site = Site::new();
+    site.fill("/a", tagged("\"1\"", "old")).await;
+    site.clock.advance(secs(10));
+    let first = site.ask(get("/a"));
+    settle().await;
+    let slow = site.origin.take();
+    // One that goes alone overtakes it.
+    let alone = get_with("/a", &[("if-match", "\"x\"")]);
+    site.answered(alone, tagged("\"2\"", "new")).await;
+    assert!(slow.send(Ok(answer(304, &[("etag", "\"1\"")], ""))).is_ok());
+    assert_eq!(Answer::read(first.await.unwrap().unwrap()).await.text(), "old");
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_before_a_reader_leads_is_not_confirmed() {
+    let site = Site::new();
+    site.fill(
+        "/a",
+        ok(&[("cache-control", "max-age=10"), ("etag", "\"1\""), ("xkey", "t")], "old"),
+    )
+    .await;
+    site.clock.advance(secs(10));
+    // It waits for another's fetch, which is then purged under it.
+    let first = site.ask(get("/a"));
+    settle().await;
+    let second = site.ask(get("/a"));
+    settle().await;
+    site.store().purge_tag("t");
+    site.origin.refuse();
+    settle().await;
+    assert!(first.await.unwrap().is_err(), "what could have stood in is purged");
+    assert!(second.await.unwrap().is_err());
+    let third = site.ask(get("/a"));
+    settle().await;
+    assert_eq!(site.origin.last().field("if-none-match"), "");
+    site.origin.answer(tagged("\"1\"", "new"));
+    assert_eq!(read(third).await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_readers_conditions_are_answered_from_what_is_stored() {
+    let site = Site::new();
+    let date = "Mon, 01 Jan 2024 00:00:00 GMT";
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"1\""), ("last-modified", date)];
+    site.fill("/a", ok(&fields, "body")).await;
+    let asks = |field: (&str, &str)| site.send(get_with("/a", &[field]));
+    let not_modified = asks(("if-none-match", "W/\"1\", \"x\"")).await;
+    assert_eq!((not_modified.status, not_modified.text()), (304, ""));
+    assert_eq!(not_modified.field("etag"), "\"1\"");
+    assert!(not_modified.is_hit());
+    assert_eq!(asks(("if-none-match", "\"2\"")).await.status, 200);
+    assert_eq!(asks(("if-none-match", "*")).await.status, 304);
+    assert_eq!(asks(("if-modified-since", date)).await.status, 304);
+    assert_eq!(asks(("if-modified-since", "Sun, 31 Dec 2023 00:00:00 GMT")).await.status, 200);
+    assert_eq!(site.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conditional_miss_fetches_all_and_is_answered_by_its_condition() {
+    let site = Site::new();
+    let asks = get_with("/a", &[("if-none-match", "\"1\"")]);
+    let miss = site.answered(asks, tagged("\"1\"", "body")).await;
+    assert_eq!(site.origin.last().field("if-none-match"), "");
+    assert_eq!((miss.status, miss.text()), (304, ""));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "body");
+}
+
+#[tokio::test(start_paused = true)]
+async fn conditions_that_only_the_origin_can_judge_go_there() {
+    let site = Site::new();
+    site.fill("/a", tagged("\"1\"", "body")).await;
+    site.clock.advance(secs(10));
+    let failed =
+        site.answered(get_with("/a", &[("if-match", "\"2\"")]), answer(412, &[], "")).await;
+    assert_eq!(failed.status, 412);
+    assert_eq!(site.origin.last().field("if-match"), "\"2\"");
+}

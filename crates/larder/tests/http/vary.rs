@@ -1,0 +1,98 @@
+//! Vary: several answers under one key.
+
+use larder::http::{Policy, Settings};
+
+use crate::support::{Answer, Site, get_with, ok, read, secs, settle};
+
+fn asks(lang: &str) -> http::Request<larder::http::Body> {
+    get_with("/a", &[("x-lang", lang)])
+}
+
+fn in_lang(body: String) -> http::Response<larder::http::Body> {
+    ok(&[("cache-control", "max-age=60"), ("vary", "X-Lang")], body)
+}
+
+#[tokio::test(start_paused = true)]
+async fn variants_lie_under_one_entry_and_each_reader_gets_its_own() {
+    let site = Site::new();
+    for lang in ["de", "fr", "it"] {
+        let miss = site.answered(asks(lang), in_lang(lang.to_owned())).await;
+        let why = if lang == "de" { "uri-miss" } else { "vary-miss" };
+        assert!(miss.said().starts_with(&format!("Larder;fwd={why};")), "{miss:?}");
+    }
+    for lang in ["it", "de", "fr"] {
+        let hit = site.send(asks(lang)).await;
+        assert_eq!((hit.text(), hit.is_hit()), (lang, true));
+    }
+    assert_eq!(site.store().stats().entries, 1);
+    site.store().remove("http://example.org/a");
+    assert_eq!(site.store().stats().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_so_many_variants_and_no_more() {
+    let policy = Policy::standard().max_variants(3);
+    let site = Site::with(policy, Settings::default(), |builder| builder);
+    for number in 0..10 {
+        let lang = number.to_string();
+        site.answered(asks(&lang), in_lang(lang.clone())).await;
+        site.clock.advance(secs(1));
+    }
+    for number in 7..10 {
+        assert_eq!(site.send(asks(&number.to_string())).await.text(), number.to_string());
+    }
+    assert_eq!(site.origin.calls(), 10);
+    let reading = site.ask(asks("6"));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1);
+    reading.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_depends_on_everything_answers_only_its_own_reader() {
+    let site = Site::new();
+    let star = || ok(&[("cache-control", "max-age=60"), ("vary", "*")], "body");
+    for _ in 0..2 {
+        let miss = site.answered(asks("de"), star()).await;
+        assert!(miss.said().ends_with("detail=vary-star"), "{miss:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_waited_for_another_variant_fly_together() {
+    let site = Site::new();
+    let first = site.ask(asks("de"));
+    settle().await;
+    let others: Vec<_> =
+        (0..50).map(|number| (number, site.ask(asks(["de", "fr"][number % 2])))).collect();
+    settle().await;
+    assert_eq!(site.origin.calls(), 1, "nobody knows yet that it varies");
+    site.origin.answer(in_lang("de".to_owned()));
+    settle().await;
+    assert_eq!((site.origin.calls(), site.origin.waiting()), (2, 1), "all of them one flight");
+    assert_eq!(site.origin.last().field("x-lang"), "fr");
+    site.origin.answer(in_lang("fr".to_owned()));
+    assert_eq!(read(first).await.text(), "de");
+    for (number, other) in others {
+        assert_eq!(read(other).await.text(), ["de", "fr"][number % 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn variants_of_a_known_answer_do_not_wait_for_each_other() {
+    let site = Site::new();
+    site.answered(asks("de"), in_lang("de".to_owned())).await;
+    let fr = site.ask(asks("fr"));
+    let it = site.ask(asks("it"));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 2);
+    let slow = site.origin.take();
+    site.origin.answer(in_lang("it".to_owned()));
+    assert_eq!(read(it).await.text(), "it");
+    assert!(slow.send(Ok(in_lang("fr".to_owned()))).is_ok());
+    assert_eq!(Answer::read(fr.await.unwrap().unwrap()).await.text(), "fr");
+    settle().await;
+    for lang in ["de", "fr", "it"] {
+        assert_eq!(site.send(asks(lang)).await.text(), lang);
+    }
+}
