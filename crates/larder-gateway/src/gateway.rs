@@ -1,0 +1,250 @@
+//! Gateway: the cache between the readers' connections and one origin.
+//!
+//! ```text
+//! reader ─▶ [inbound: loops, hop-by-hop fields, who asks] ─▶ [cache] ─▶ [outbound: hop-by-hop fields] ─▶ origin
+//! ```
+//!
+//! What a reader claims to be forwarded for is dropped before the cache looks, unless it is trusted;
+//! what this hop says of it is added behind the cache, since a hit has no use for it. An answer that
+//! varies by that is therefore not stored. What this hop adds besides (`X-Forwarded-Host` and
+//! `-Proto`) is the same for all requests of a key.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::{IpAddr, Ipv4Addr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
+};
+use larder::http::{
+    Body, CacheService, HttpCache, OriginError, ShowKey, TooManyFetches, TookTooLong,
+    policy::{
+        forward::{self, Admission, Hop, HopName},
+        proxy_status::ProxyError,
+    },
+};
+use tower::Service;
+
+use crate::{
+    http1::{Peer, ReaderBody},
+    problem::Problem,
+    upstream::{Upstream, UpstreamError},
+};
+
+/// What a gateway needs to know besides its cache and its origin.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// The name it signs `Via` and `CDN-Loop` with. Gateways one behind the other need different
+    /// ones: each refuses what it has seen. Default `larder`.
+    pub name: HopName,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed. Default none.
+    pub trusted_peers: Vec<IpAddr>,
+    /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
+    /// this machine that ask for nobody else. Default none: only those.
+    pub explain_token: Option<String>,
+}
+
+/// Carries the token; goes no further than this gateway.
+const LARDER_EXPLAIN: HeaderName = HeaderName::from_static("larder-explain");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        let name = HopName::new("larder").expect("a token");
+        GatewayConfig { name, trusted_peers: Vec::new(), explain_token: None }
+    }
+}
+
+/// The service of every connection: answers from the cache, or from the origin through it. Never
+/// fails: what goes wrong becomes an answer. Clones share everything.
+#[derive(Clone)]
+pub struct Gateway {
+    cache: CacheService<Outbound>,
+    config: Arc<GatewayConfig>,
+}
+
+impl Gateway {
+    /// Puts `cache` before `upstream`.
+    pub fn new(cache: &HttpCache, upstream: Upstream, config: GatewayConfig) -> Self {
+        let config = Arc::new(config);
+        let outbound = Outbound { upstream, config: Arc::clone(&config) };
+        Gateway { cache: cache.service(outbound), config }
+    }
+
+    /// Lets the request in, or answers that this hop lets it go no further.
+    fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
+        let hop = self.config.hop(head);
+        let may_see_keys = self.may_see_keys(&head.headers, hop.peer);
+        head.headers.remove(LARDER_EXPLAIN);
+        match forward::admit(&head.method, &mut head.headers, hop) {
+            Admission::Granted => {
+                if may_see_keys {
+                    head.extensions.insert(ShowKey);
+                }
+                Ok(())
+            }
+            Admission::Loop => Err(Problem::new(
+                StatusCode::LOOP_DETECTED,
+                "Loop",
+                "this request has been at this gateway before",
+                ProxyError::ProxyLoopDetected,
+            )),
+            Admission::Final => Err(Problem::new(
+                StatusCode::OK,
+                "The end of the way",
+                "Max-Forwards let this request come as far as this gateway",
+                ProxyError::ProxyInternalResponse,
+            )),
+        }
+    }
+}
+
+impl GatewayConfig {
+    /// This hop, as it received a request.
+    fn hop(&self, head: &Parts) -> Hop<'_> {
+        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip());
+        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let peer_is_trusted = self.trusted_peers.contains(&peer);
+        Hop { name: &self.name, version: head.version, peer, peer_is_trusted }
+    }
+}
+
+impl Gateway {
+    /// Keys tell how the cache is laid out.
+    fn may_see_keys(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
+        // A proxy on this machine asks for readers who are elsewhere.
+        let asks_for_others = [header::FORWARDED, header::VIA, X_FORWARDED_FOR];
+        if peer.is_loopback() && !asks_for_others.iter().any(|name| headers.contains_key(name)) {
+            return true;
+        }
+        let sent = headers.get(LARDER_EXPLAIN).map(HeaderValue::as_bytes);
+        match (&self.config.explain_token, sent) {
+            // Hashes are compared in constant time: how long it takes tells nothing of the token.
+            (Some(token), Some(sent)) => blake3::hash(token.as_bytes()) == blake3::hash(sent),
+            _ => false,
+        }
+    }
+}
+
+impl Service<Request<ReaderBody>> for Gateway {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        if let Err(problem) = self.inbound(&mut head) {
+            let answer = problem.to_response().map(Body::from);
+            return Box::pin(std::future::ready(Ok(answer)));
+        }
+        let line = Line::begin(&head);
+        let answering = self.cache.call(Request::from_parts(head, body));
+        Box::pin(async move {
+            let answer = answering.await.unwrap_or_else(|error| {
+                tracing::warn!("{error}");
+                problem_of(&error).to_response().map(Body::from)
+            });
+            if let Some(line) = line {
+                line.end(&answer);
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// The one line of a request in the log, at `debug`. Queries may be anybody's secrets and stay out.
+struct Line {
+    what: String,
+    began: Instant,
+}
+
+impl Line {
+    fn begin(head: &Parts) -> Option<Line> {
+        let host = || head.uri.authority().map_or("", |authority| authority.as_str());
+        let what = || format!("{} {}{}", head.method, host(), head.uri.path());
+        let is_wanted = tracing::enabled!(tracing::Level::DEBUG);
+        is_wanted.then(|| Line { what: what(), began: Instant::now() })
+    }
+
+    fn end(self, answer: &Response<Body>) {
+        let took_ms = self.began.elapsed().as_secs_f64() * 1e3;
+        let status = answer.status().as_u16();
+        let lines = answer.headers().get_all("cache-status");
+        let verdict = lines.iter().next_back().and_then(|line| line.to_str().ok()).unwrap_or("-");
+        tracing::debug!("{} {status} in {took_ms:.1} ms: {verdict}", self.what);
+    }
+}
+
+/// What the reader is told when there is no answer. Where the origin is stays inside.
+fn problem_of(error: &OriginError) -> Problem {
+    if let Some(error) = error.downcast_ref::<UpstreamError>() {
+        return error.to_problem();
+    }
+    if error.downcast_ref::<TookTooLong>().is_some() {
+        return Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "Origin slow",
+            "the origin did not answer in time",
+            ProxyError::HttpResponseTimeout,
+        );
+    }
+    if error.downcast_ref::<TooManyFetches>().is_some() {
+        return Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Busy",
+            "too many answers are being fetched",
+            ProxyError::ConnectionLimitReached,
+        );
+    }
+    Problem::new(
+        StatusCode::BAD_GATEWAY,
+        "Origin failed",
+        "the origin gave no answer that could be used",
+        ProxyError::ConnectionTerminated,
+    )
+}
+
+/// Between the cache and the origin: the origin's answers lose what was meant for this hop only.
+#[derive(Clone)]
+struct Outbound {
+    upstream: Upstream,
+    config: Arc<GatewayConfig>,
+}
+
+impl Service<Request<Body>> for Outbound {
+    type Response = Response<crate::upstream::UpstreamBody>;
+    type Error = UpstreamError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let mut fields = std::mem::take(&mut head.headers);
+        forward::sign(&head.uri, &mut fields, self.config.hop(&head));
+        head.headers = fields;
+        let asking = self.upstream.call(Request::from_parts(head, body));
+        let config = Arc::clone(&self.config);
+        Box::pin(async move {
+            let (mut head, body) = asking.await?.into_parts();
+            head.headers = forward::response(&head.headers, &config.name, head.version);
+            if forward::varies_by_peer(&head.headers) {
+                // The cache does not know what this hop has told of the reader.
+                head.headers.append(header::VARY, HeaderValue::from_static("*"));
+            }
+            Ok(Response::from_parts(head, body))
+        })
+    }
+}

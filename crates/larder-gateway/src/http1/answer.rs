@@ -1,0 +1,202 @@
+//! Answer: a response's head as bytes, and how its body will end.
+
+use std::{
+    cell::RefCell,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header, response::Parts};
+use http_body::SizeHint;
+use hyper::ext::ReasonPhrase;
+
+use super::framing;
+
+/// What of the request decides how its answer is written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) is_head: bool,
+    pub(crate) version: Version,
+    /// Whether the connection may be used again as far as the request, and the connection, are
+    /// concerned.
+    pub(crate) is_persistent: bool,
+}
+
+/// How an answer's body ends on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// There is none, whatever the fields say.
+    None,
+    Length {
+        left: u64,
+    },
+    Chunked,
+    /// With the connection: a reader of HTTP/1.0 knows nothing else for an unknown length.
+    Close,
+}
+
+/// What the head promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Promise {
+    pub(crate) ending: Ending,
+    pub(crate) is_persistent: bool,
+}
+
+/// Writes the head. The fields that say where the body ends and what becomes of the connection are
+/// the connection's own, whatever the service put there; all others pass as they are.
+pub(crate) fn write_head(
+    text: &mut BytesMut,
+    parts: &Parts,
+    hint: SizeHint,
+    asked: Asked,
+) -> Promise {
+    let named = framing::length_of_answer(&parts.headers);
+    let ending = ending(parts.status, named.or(hint.exact()), asked);
+    let is_persistent = asked.is_persistent
+        && ending != Ending::Close
+        && framing::is_persistent(Version::HTTP_11, &parts.headers);
+    text.reserve(256 + parts.headers.len() * 48);
+    write_status_line(text, parts.status, parts.extensions.get::<ReasonPhrase>());
+    write_fields(text, &parts.headers);
+    match ending {
+        Ending::Length { left } => write_length(text, left),
+        Ending::Chunked => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        // What the length would have been (RFC 9110 §8.6); a 204 must not say.
+        Ending::None if parts.status != StatusCode::NO_CONTENT => {
+            if let Some(length) = named {
+                write_length(text, length);
+            }
+        }
+        Ending::None | Ending::Close => {}
+    }
+    if !parts.headers.contains_key(header::DATE) {
+        write_date(text);
+    }
+    match (is_persistent, asked.version) {
+        (true, Version::HTTP_10) => text.extend_from_slice(b"connection: keep-alive\r\n"),
+        (true, _) => {}
+        (false, _) => text.extend_from_slice(b"connection: close\r\n"),
+    }
+    text.extend_from_slice(b"\r\n");
+    Promise { ending, is_persistent }
+}
+
+/// Writes an interim answer (RFC 9110 §15.2): it has no body and says nothing about the connection.
+pub(crate) fn write_interim(text: &mut BytesMut, answer: &Response<()>) {
+    write_status_line(text, answer.status(), answer.extensions().get::<ReasonPhrase>());
+    write_fields(text, answer.headers());
+    text.extend_from_slice(b"\r\n");
+}
+
+/// The status of a whole answer of ours, its fields and its body.
+pub(crate) fn write_own(text: &mut BytesMut, response: Response<Bytes>, asked: Asked) -> Promise {
+    let (parts, body) = response.into_parts();
+    let promise = write_head(text, &parts, SizeHint::with_exact(body.len() as u64), asked);
+    if promise.ending != Ending::None {
+        text.extend_from_slice(&body);
+    }
+    promise
+}
+
+/// What is known of the request when it is refused before it was understood.
+impl Asked {
+    pub(crate) const UNKNOWN: Asked =
+        Asked { is_head: false, version: Version::HTTP_11, is_persistent: false };
+
+    pub(crate) fn of(method: &Method, version: Version, is_persistent: bool) -> Self {
+        Asked { is_head: method == Method::HEAD, version, is_persistent }
+    }
+}
+
+pub(crate) fn ending(status: StatusCode, length: Option<u64>, asked: Asked) -> Ending {
+    if asked.is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+        return Ending::None;
+    }
+    match length {
+        Some(left) => Ending::Length { left },
+        None if asked.version == Version::HTTP_10 => Ending::Close,
+        None => Ending::Chunked,
+    }
+}
+
+fn write_status_line(text: &mut BytesMut, status: StatusCode, reason: Option<&ReasonPhrase>) {
+    let reason = match reason {
+        Some(reason) => reason.as_bytes(),
+        None => status.canonical_reason().unwrap_or_default().as_bytes(),
+    };
+    text.extend_from_slice(b"HTTP/1.1 ");
+    text.extend_from_slice(status.as_str().as_bytes());
+    text.extend_from_slice(b" ");
+    text.extend_from_slice(reason);
+    text.extend_from_slice(b"\r\n");
+}
+
+fn write_fields(text: &mut BytesMut, headers: &HeaderMap) {
+    for (name, value) in headers {
+        if is_ours(name) {
+            continue;
+        }
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The fields that are about this connection, and `Trailer`: trailers are not passed on, so nobody
+/// shall wait for them.
+pub(crate) fn is_ours(name: &HeaderName) -> bool {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+    *name == header::CONNECTION
+        || *name == header::CONTENT_LENGTH
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::TRAILER
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+}
+
+fn write_length(text: &mut BytesMut, length: u64) {
+    text.extend_from_slice(b"content-length: ");
+    write_number(text, length);
+    text.extend_from_slice(b"\r\n");
+}
+
+fn write_number(text: &mut BytesMut, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[at..]);
+}
+
+fn write_date(text: &mut BytesMut) {
+    with_date(|date| {
+        text.extend_from_slice(b"date: ");
+        text.extend_from_slice(date.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    });
+}
+
+/// What `Date` says now (RFC 9110 §6.6.1). Written anew once a second.
+pub(crate) fn with_date<T>(use_it: impl FnOnce(&str) -> T) -> T {
+    thread_local! {
+        /// The second it is, and how it is written.
+        static NOW: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    NOW.with_borrow_mut(|(written, date)| {
+        if *written != second || date.is_empty() {
+            *written = second;
+            *date = httpdate::fmt_http_date(now);
+        }
+        use_it(date)
+    })
+}

@@ -1,0 +1,57 @@
+//! What one HTTP/1.1 connection of a reader may take, in bytes and in time.
+
+use std::time::Duration;
+
+use http::uri::Authority;
+
+/// The most header fields that [`Http1Config::max_fields`] can allow.
+pub(crate) const FIELDS_LIMIT: usize = 256;
+
+/// Limits of a reader's connection. Every field has a default: `Http1Config { idle_timeout, ..Default::default() }`.
+#[derive(Clone, Debug)]
+pub struct Http1Config {
+    /// The most bytes of a request's head, its blank line included; larger is answered 431. Also how
+    /// far the connection reads ahead while it works. Default 64 KiB: browsers with many cookies stay
+    /// below a quarter of it.
+    pub max_head_bytes: usize,
+    /// The most bytes of a request line; longer is answered 414. Default 16 KiB.
+    pub max_request_line_bytes: usize,
+    /// The most header fields of a request; more is answered 431. Default 128, and never more than 256.
+    pub max_fields: usize,
+    /// From the first byte of a request to the end of its head; slower is answered 408. Default 30 s.
+    pub head_timeout: Duration,
+    /// How long a connection may stay without a request before it is closed without a word. Default
+    /// 75 s, longer than the 60 s after which common load balancers close theirs: the side that sends
+    /// requests should be the one that closes.
+    pub idle_timeout: Duration,
+    /// How long the service may wait for the next bytes of a request's body; slower is answered 408
+    /// where the answer has not begun. Default 30 s.
+    pub body_timeout: Duration,
+    /// How long a reader may take nothing of an answer that waits for it. Default 60 s.
+    pub write_timeout: Duration,
+    /// How long, after the last answer, a connection is read on and what comes thrown away: closing
+    /// at once would reset it, and the answer might be lost with that (RFC 9112 §9.6). Default 2 s.
+    pub linger_timeout: Duration,
+    /// How many bytes of a request's body that nobody wants are thrown away to keep the connection;
+    /// beyond, it is closed. Default 64 KiB.
+    pub max_discarded_bytes: u64,
+    /// Who an HTTP/1.0 request without `Host` is for. Default `localhost`.
+    pub default_authority: Authority,
+}
+
+impl Default for Http1Config {
+    fn default() -> Self {
+        Http1Config {
+            max_head_bytes: 64 << 10,
+            max_request_line_bytes: 16 << 10,
+            max_fields: 128,
+            head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
+            linger_timeout: Duration::from_secs(2),
+            max_discarded_bytes: 64 << 10,
+            default_authority: Authority::from_static("localhost"),
+        }
+    }
+}

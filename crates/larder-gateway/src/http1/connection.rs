@@ -1,0 +1,257 @@
+//! Connection: the socket, what was read off it, what waits to be written, and how it ends.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::{
+    io::poll_read_buf,
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+};
+
+use super::{
+    Ended,
+    answer::{self, Asked},
+    body_reader::{BodyReader, Piece},
+    config::Http1Config,
+    framing::BodyFraming,
+    head::{Head, HeadReader},
+    outbox::Outbox,
+    refusal::Refusal,
+};
+use crate::{problem::Problem, timer::Timer};
+
+/// Read at a time where a head is expected.
+pub(super) const HEAD_READ: usize = 4 << 10;
+/// An idle connection reads into the stack, so that it holds no buffer.
+const IDLE_READ: usize = 2 << 10;
+
+pub(crate) struct Connection<'a, IO> {
+    pub(super) io: &'a mut IO,
+    pub(super) config: &'a Http1Config,
+    pub(super) stop: CancellationToken,
+    /// Made when the connection first waits for a request.
+    stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    pub(super) bytes: BytesMut,
+    /// The reader sends no more.
+    pub(super) is_at_eof: bool,
+    heads: HeadReader,
+    /// No request has come yet.
+    is_first: bool,
+    /// Some of the next request is there.
+    has_begun: bool,
+    pub(super) outbox: Outbox,
+    pub(super) read_timer: Timer,
+    write_timer: Timer,
+}
+
+/// What comes next on a connection.
+pub(crate) enum Next {
+    Head(Box<Head>),
+    Refused(Refusal),
+    /// The reader speaks HTTP/2. These are the bytes that were read so far.
+    Http2(Bytes),
+    Over,
+}
+
+impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
+    pub(crate) fn new(io: &'a mut IO, config: &'a Http1Config, stop: CancellationToken) -> Self {
+        Connection {
+            io,
+            config,
+            stop,
+            stopped: None,
+            bytes: BytesMut::new(),
+            is_at_eof: false,
+            heads: HeadReader::default(),
+            is_first: true,
+            has_begun: false,
+            outbox: Outbox::default(),
+            read_timer: Timer::default(),
+            write_timer: Timer::default(),
+        }
+    }
+
+    /// The next request's head. What waits to be written is written before anything is waited for.
+    pub(crate) async fn next_head(&mut self) -> Next {
+        self.has_begun = false;
+        self.read_timer.clear();
+        let next = poll_fn(|cx| self.poll_next_head(cx)).await;
+        self.read_timer.clear();
+        self.is_first = false;
+        next
+    }
+
+    fn poll_next_head(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            if self.is_first && HeadReader::is_preface_of_http2(&self.bytes) {
+                return Poll::Ready(Next::Http2(std::mem::take(&mut self.bytes).freeze()));
+            }
+            match self.heads.take(&mut self.bytes, self.config) {
+                Ok(Some(head)) => {
+                    return Poll::Ready(match self.fault_ahead(head.body) {
+                        Some(reason) => Next::Refused(Refusal::Malformed(reason)),
+                        None => Next::Head(Box::new(head)),
+                    });
+                }
+                Ok(None) => {}
+                Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
+            }
+            if ready!(self.poll_flush(cx)).is_err() || self.is_at_eof {
+                return Poll::Ready(Next::Over);
+            }
+            // Empty lines are none of it: whoever sends only those is idle.
+            if !self.has_begun && !self.bytes.is_empty() {
+                self.has_begun = true;
+                self.read_timer.restart(self.config.head_timeout);
+            }
+            if !self.has_begun && self.poll_stopped(cx).is_ready() {
+                return Poll::Ready(Next::Over);
+            }
+            let read = match self.has_begun {
+                true => self.poll_read(HEAD_READ, cx),
+                false => self.poll_read_idle(cx),
+            };
+            match read {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Next::Over),
+                Poll::Pending => {
+                    self.read_timer.ensure(self.config.idle_timeout);
+                    ready!(self.read_timer.poll_passed(cx));
+                    return Poll::Ready(match self.has_begun {
+                        true => Next::Refused(Refusal::Slow),
+                        false => Next::Over,
+                    });
+                }
+            }
+        }
+    }
+
+    /// What is wrong with the chunks that have come with their head. A service may begin to pass a
+    /// body on before its end; what can be known before shall be.
+    fn fault_ahead(&self, framing: BodyFraming) -> Option<&'static str> {
+        if framing != BodyFraming::Chunked {
+            return None;
+        }
+        let (mut reader, mut bytes) = (BodyReader::new(framing), self.bytes.clone());
+        loop {
+            match reader.take(&mut bytes) {
+                Ok(Piece::Data(_)) => {}
+                Ok(Piece::Hungry | Piece::End) => return None,
+                Err(reason) => return Some(reason),
+            }
+        }
+    }
+
+    /// Answers a request that no service saw. The connection must be closed after that.
+    pub(crate) fn refuse(&mut self, refusal: Refusal) {
+        tracing::debug!(?refusal, "request refused");
+        self.answer_with(&refusal.to_problem(), Asked::UNKNOWN);
+    }
+
+    pub(super) fn answer_with(&mut self, problem: &Problem, asked: Asked) {
+        answer::write_own(self.outbox.text(), problem.to_response(), asked);
+    }
+
+    /// Closes our side where nothing is under way.
+    pub(crate) async fn shut(self) -> Ended {
+        // An error says that the reader was faster.
+        let _closed = poll_fn(|cx| Pin::new(&mut *self.io).poll_shutdown(cx)).await;
+        Ended::Closed
+    }
+
+    /// Writes what waits and closes in order: our side first, the rest when the reader has closed
+    /// its own, or after a while. Closing at once would reset the connection if the reader has sent
+    /// more than was read, and it might lose the answer with that (RFC 9112 §9.6).
+    pub(crate) async fn close(mut self) -> Ended {
+        if poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
+            return Ended::Cut;
+        }
+        if poll_fn(|cx| Pin::new(&mut *self.io).poll_shutdown(cx)).await.is_err() {
+            return Ended::Closed;
+        }
+        self.read_timer.restart(self.config.linger_timeout);
+        poll_fn(|cx| {
+            while !self.is_at_eof {
+                self.bytes.clear();
+                match self.poll_read(HEAD_READ, cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => break,
+                    Poll::Pending => return self.read_timer.poll_passed(cx),
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        Ended::Closed
+    }
+
+    /// Ready when the reader has closed its side. To notice, the connection reads ahead, up to the
+    /// bound of a head; beyond that it waits until somebody takes what was read.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.is_at_eof {
+            if self.bytes.len() >= self.config.max_head_bytes {
+                return Poll::Pending;
+            }
+            if ready!(self.poll_read(HEAD_READ, cx)).is_err() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let stop = &self.stop;
+        let stopped = self.stopped.get_or_insert_with(|| Box::pin(stop.clone().cancelled_owned()));
+        stopped.as_mut().poll(cx)
+    }
+
+    /// Reads a request's first bytes. Memory is taken when they are there, and none before.
+    fn poll_read_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bytes = BytesMut::new();
+        self.outbox.release();
+        let mut stack = [MaybeUninit::uninit(); IDLE_READ];
+        let mut read = ReadBuf::uninit(&mut stack);
+        ready!(Pin::new(&mut *self.io).poll_read(cx, &mut read))?;
+        self.is_at_eof = read.filled().is_empty();
+        self.bytes.extend_from_slice(read.filled());
+        Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        at_least: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.bytes.capacity() - self.bytes.len() < at_least / 2 {
+            self.bytes.reserve(at_least);
+        }
+        let read = ready!(poll_read_buf(Pin::new(&mut *self.io), cx, &mut self.bytes))?;
+        self.is_at_eof = read == 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what waits. An error: the reader is gone, or has taken nothing for too long.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.outbox.poll_flush(self.io, cx) {
+            Poll::Ready(result) => {
+                self.write_timer.clear();
+                Poll::Ready(result)
+            }
+            Poll::Pending => {
+                if self.outbox.has_moved() {
+                    self.write_timer.restart(self.config.write_timeout);
+                }
+                self.write_timer.ensure(self.config.write_timeout);
+                ready!(self.write_timer.poll_passed(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! Exchange: one request of a connection, its answer, and what goes on beside.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body::Body;
+use larder::http::policy::proxy_status::ProxyError;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tower::Service;
+
+use super::{
+    Peer,
+    answer::{self, Asked, Ending},
+    body_reader::{BodyReader, Piece},
+    connection::{Connection, HEAD_READ},
+    framing::BodyFraming,
+    head::Head,
+    refusal::Refusal,
+    upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
+};
+use crate::{
+    interim::{self, Interims},
+    problem::Problem,
+};
+
+/// Read at a time while a body is asked for.
+const BODY_READ: usize = 64 << 10;
+
+/// What follows an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Next,
+    Close,
+    Cut,
+}
+
+/// What goes on beside the answer: interim answers out, the request's body in.
+struct Errands {
+    interims: Option<Interims>,
+    upload: Option<Receiving>,
+}
+
+/// A request's body that is still arriving.
+struct Receiving {
+    upload: Upload,
+    reader: BodyReader,
+    /// The reader waits for `100 Continue`, which is due when the body is first asked for.
+    owes_continue: bool,
+}
+
+/// Why an exchange cannot go on.
+enum Interrupted {
+    /// The reader is gone, or takes nothing.
+    Gone,
+    Refused(Refusal),
+}
+
+/// How the sending of a body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    /// Nothing after this can be trusted to be read as meant.
+    WholeButNoMore,
+    Cut,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
+    /// One request and its answer. The answer may still wait to be written afterwards.
+    pub(crate) async fn exchange<S, B>(
+        &mut self,
+        head: Box<Head>,
+        peer: SocketAddr,
+        service: &mut S,
+    ) -> Turn
+    where
+        S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let asked = Asked::of(&head.method, head.version, head.is_persistent);
+        let (request, mut errands) = prepare(*head, peer);
+        let answered = {
+            let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
+            let answer = pin!(service.call(request));
+            self.wait_for(answer, &mut errands).await
+        };
+        match answered {
+            Ok(response) => self.answer(response, asked, errands).await,
+            Err(Interrupted::Refused(refusal)) => {
+                self.refuse(refusal);
+                Turn::Close
+            }
+            Err(Interrupted::Gone) => Turn::Cut,
+        }
+    }
+
+    /// Waits for the service, does the errands meanwhile, and notices when the reader is gone.
+    async fn wait_for<F, B>(
+        &mut self,
+        mut answer: Pin<&mut F>,
+        errands: &mut Errands,
+    ) -> Result<Response<B>, Interrupted>
+    where
+        F: Future<Output = Result<Response<B>, Infallible>>,
+    {
+        poll_fn(|cx| {
+            let answered = answer.as_mut().poll(cx);
+            if let Some(interims) = &mut errands.interims {
+                while let Poll::Ready(interim) = interims.poll_next(cx) {
+                    answer::write_interim(self.outbox.text(), &interim);
+                }
+            }
+            if let Poll::Ready(Ok(response)) = answered {
+                return Poll::Ready(Ok(response));
+            }
+            if let Poll::Ready(Err(interrupted)) = self.poll_upload(&mut errands.upload, cx) {
+                return Poll::Ready(Err(interrupted));
+            }
+            if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
+                return Poll::Ready(Err(Interrupted::Gone));
+            }
+            self.poll_gone(cx).map(|()| Err(Interrupted::Gone))
+        })
+        .await
+    }
+
+    async fn answer<B>(&mut self, response: Response<B>, asked: Asked, errands: Errands) -> Turn
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Errands { interims, mut upload } = errands;
+        drop(interims);
+        let (parts, body) = response.into_parts();
+        if parts.status.is_informational() {
+            tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
+            let error = ProxyError::HttpProtocolError;
+            let detail = "the answer was not a final one";
+            let problem = Problem::new(error.status(), "Unusable answer", detail, error);
+            self.answer_with(&problem, Asked { is_persistent: false, ..asked });
+            return Turn::Close;
+        }
+        // A reader that was never told to continue may or may not send its body now.
+        let owes_continue = upload.as_ref().is_some_and(|receiving| receiving.owes_continue);
+        let is_persistent = asked.is_persistent && !owes_continue && !self.stop.is_cancelled();
+        let asked = Asked { is_persistent, ..asked };
+        let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), asked);
+        let sent = self.send(body, promise.ending, &mut upload).await;
+        match sent {
+            Sent::Cut => {
+                // What was said so far may still arrive; that it is not all is told by the reset.
+                let _flushed = poll_fn(|cx| self.poll_flush(cx)).await;
+                Turn::Cut
+            }
+            Sent::Whole if promise.is_persistent && self.discard(upload).await => Turn::Next,
+            Sent::Whole | Sent::WholeButNoMore => Turn::Close,
+        }
+    }
+
+    /// Sends a body to its end. The last of it may still wait to be written afterwards.
+    async fn send<B>(&mut self, body: B, mut ending: Ending, upload: &mut Option<Receiving>) -> Sent
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if ending == Ending::None {
+            return Sent::Whole;
+        }
+        let mut body = pin!(body);
+        let mut is_upload_broken = false;
+        let sent = poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(Err(_)) = self.poll_upload(upload, cx) {
+                    // The service has been told; its answer goes on all the same.
+                    is_upload_broken = true;
+                    *upload = None;
+                }
+                let mut is_waiting = false;
+                while self.outbox.has_room() {
+                    match self.poll_piece(body.as_mut(), &mut ending, cx) {
+                        Poll::Ready(Some(sent)) => return Poll::Ready(sent),
+                        Poll::Ready(None) => {}
+                        Poll::Pending => {
+                            is_waiting = true;
+                            break;
+                        }
+                    }
+                }
+                if ready!(self.poll_flush(cx)).is_err() {
+                    return Poll::Ready(Sent::Cut);
+                }
+                if is_waiting {
+                    return self.poll_gone(cx).map(|()| Sent::Cut);
+                }
+            }
+        })
+        .await;
+        if is_upload_broken && sent == Sent::Whole { Sent::WholeButNoMore } else { sent }
+    }
+
+    /// Moves one piece of a body into the outbox; tells when it was the last.
+    fn poll_piece<B>(
+        &mut self,
+        mut body: Pin<&mut B>,
+        ending: &mut Ending,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Sent>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let frame = if body.is_end_stream() { None } else { ready!(body.as_mut().poll_frame(cx)) };
+        let data = match frame {
+            None => return Poll::Ready(Some(self.end_body(*ending))),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(error)) => {
+                let error: Box<dyn Error + Send + Sync> = error.into();
+                tracing::debug!(error, "the answer's body broke off: its reader is cut off");
+                return Poll::Ready(Some(Sent::Cut));
+            }
+        };
+        // An empty chunk would be the last one. Trailers end up here too: they are not passed on.
+        if data.is_empty() {
+            return Poll::Ready(None);
+        }
+        match ending {
+            Ending::Length { left } => {
+                let length = data.len() as u64;
+                if length > *left {
+                    tracing::warn!("an answer's body is longer than its Content-Length");
+                    let rest = usize::try_from(*left).unwrap_or(usize::MAX);
+                    self.outbox.push(data.slice(..rest));
+                    return Poll::Ready(Some(Sent::WholeButNoMore));
+                }
+                *left -= length;
+                self.outbox.push(data);
+            }
+            Ending::Chunked => {
+                let size = format!("{:x}\r\n", data.len());
+                self.outbox.text().extend_from_slice(size.as_bytes());
+                self.outbox.push(data);
+                self.outbox.text().extend_from_slice(b"\r\n");
+            }
+            Ending::Close | Ending::None => self.outbox.push(data),
+        }
+        Poll::Ready(None)
+    }
+
+    fn end_body(&mut self, ending: Ending) -> Sent {
+        match ending {
+            Ending::Length { left } if left > 0 => {
+                tracing::warn!("an answer's body is shorter than its Content-Length");
+                Sent::Cut
+            }
+            Ending::Chunked => {
+                self.outbox.text().extend_from_slice(b"0\r\n\r\n");
+                Sent::Whole
+            }
+            Ending::Length { .. } | Ending::Close | Ending::None => Sent::Whole,
+        }
+    }
+
+    /// Brings the request's body to whoever asks for it, as far as the socket has it. Ready once
+    /// there is nothing more to bring.
+    fn poll_upload(
+        &mut self,
+        upload: &mut Option<Receiving>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Interrupted>> {
+        let Some(receiving) = upload else { return Poll::Ready(Ok(())) };
+        loop {
+            if receiving.reader.is_at_end() {
+                *upload = None;
+                return Poll::Ready(Ok(()));
+            }
+            match receiving.upload.poll_demand(cx) {
+                Poll::Ready(Demand::Wanted) => {}
+                Poll::Ready(Demand::Dropped) => return Poll::Ready(Ok(())),
+                Poll::Pending => {
+                    // Nobody asks, so nobody is slow.
+                    self.read_timer.clear();
+                    return Poll::Pending;
+                }
+            }
+            if std::mem::take(&mut receiving.owes_continue) {
+                self.outbox.text().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+            let error = match receiving.reader.take(&mut self.bytes) {
+                Ok(Piece::Data(data)) => {
+                    self.read_timer.clear();
+                    receiving.upload.supply(data);
+                    if receiving.reader.is_at_end() {
+                        receiving.upload.end(Ok(()));
+                    }
+                    continue;
+                }
+                Ok(Piece::End) => {
+                    receiving.upload.end(Ok(()));
+                    continue;
+                }
+                Ok(Piece::Hungry) => match self.poll_body_bytes(&receiving.reader, cx) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(error)) => error,
+                    Poll::Pending => return Poll::Pending,
+                },
+                Err(reason) => ReaderBodyError::Malformed(reason),
+            };
+            receiving.upload.end(Err(error));
+            self.read_timer.clear();
+            return Poll::Ready(Err(match error {
+                ReaderBodyError::Malformed(reason) => {
+                    Interrupted::Refused(Refusal::Malformed(reason))
+                }
+                ReaderBodyError::TimedOut => Interrupted::Refused(Refusal::Slow),
+                ReaderBodyError::Gone | ReaderBodyError::Over => Interrupted::Gone,
+            }));
+        }
+    }
+
+    /// Reads more of a body within its limit of time.
+    fn poll_body_bytes(
+        &mut self,
+        reader: &BodyReader,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), ReaderBodyError>> {
+        let left = reader.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(BODY_READ);
+        match self.poll_read(left.clamp(HEAD_READ, BODY_READ), cx) {
+            Poll::Ready(Ok(())) if !self.is_at_eof => {
+                self.read_timer.clear();
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
+            Poll::Pending => {
+                self.read_timer.ensure(self.config.body_timeout);
+                ready!(self.read_timer.poll_passed(cx));
+                Poll::Ready(Err(ReaderBodyError::TimedOut))
+            }
+        }
+    }
+
+    /// Throws away what is left of a request's body after its answer. `false`: that is too much, or
+    /// it does not come, and the connection cannot be used again.
+    async fn discard(&mut self, upload: Option<Receiving>) -> bool {
+        let Some(Receiving { upload, mut reader, owes_continue }) = upload else { return true };
+        // From here on nobody else reads it.
+        drop(upload);
+        let limit = self.config.max_discarded_bytes;
+        if owes_continue || reader.left().is_some_and(|left| left > limit) {
+            return false;
+        }
+        let mut discarded = 0;
+        poll_fn(|cx| {
+            loop {
+                match reader.take(&mut self.bytes) {
+                    Ok(Piece::End) => return Poll::Ready(true),
+                    Ok(Piece::Data(data)) => discarded += data.len() as u64,
+                    // The reader may wait for the answer before it sends on.
+                    Ok(Piece::Hungry) => {
+                        if ready!(self.poll_flush(cx)).is_err()
+                            || ready!(self.poll_body_bytes(&reader, cx)).is_err()
+                        {
+                            return Poll::Ready(false);
+                        }
+                    }
+                    Err(_) => return Poll::Ready(false),
+                }
+                if discarded > limit {
+                    return Poll::Ready(false);
+                }
+            }
+        })
+        .await
+    }
+}
+
+fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, Errands) {
+    let mut errands = Errands { interims: None, upload: None };
+    let body = match head.body {
+        BodyFraming::None => ReaderBody::empty(),
+        framing => {
+            let reader = BodyReader::new(framing);
+            let (upload, body) = upload::channel(reader.left());
+            let owes_continue = head.expects_continue;
+            errands.upload = Some(Receiving { upload, reader, owes_continue });
+            body
+        }
+    };
+    let mut request = Request::new(body);
+    request.extensions_mut().insert(Peer(peer));
+    if head.version == Version::HTTP_11 {
+        let (interim, interims) = interim::channel();
+        request.extensions_mut().insert(interim);
+        errands.interims = Some(interims);
+    }
+    *request.method_mut() = head.method;
+    *request.uri_mut() = head.uri;
+    *request.version_mut() = head.version;
+    *request.headers_mut() = head.headers;
+    (request, errands)
+}

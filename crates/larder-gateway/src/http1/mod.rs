@@ -1,0 +1,99 @@
+//! HTTP/1.1 towards readers: one connection, from its first byte to its last.
+//!
+//! hyper's server cannot pass interim answers on and builds every head anew, so this is a loop of our
+//! own. [`serve_connection`] holds the order of steps.
+
+pub(crate) mod answer;
+mod body_reader;
+mod config;
+mod connection;
+mod exchange;
+pub(crate) mod framing;
+mod head;
+mod outbox;
+pub(crate) mod refusal;
+pub(crate) mod target;
+pub(crate) mod upload;
+
+use std::{convert::Infallible, error::Error, net::SocketAddr};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+pub use self::{
+    config::Http1Config,
+    upload::{ReaderBody, ReaderBodyError},
+};
+use self::{
+    connection::{Connection, Next},
+    exchange::Turn,
+};
+
+/// Who sent a request; in the request's extensions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an answer that was cut must not look whole"]
+pub enum Ended {
+    /// In order: whatever was answered was answered whole.
+    Closed,
+    /// In the middle of an answer, or the reader was gone. The stream must be reset rather than
+    /// closed: to a reader of HTTP/1.0 an orderly close may be the end of a whole body.
+    Cut,
+    /// It did not: its first bytes, these, are HTTP/2's. Go on with
+    /// [`http2::serve_connection`](crate::http2::serve_connection), or close it.
+    Http2(Bytes),
+}
+
+/// Serves the requests of one connection, one after the other, until it ends.
+///
+/// Each request reaches `service` with an absolute URI (but `OPTIONS *`), its fields as they were
+/// sent, and in its extensions the [`Peer`] and, if its reader understands interim answers, an
+/// [`Interim`](crate::interim::Interim). Requests that two readers might read differently never
+/// reach it: they are answered 400 and the like, and the connection ends.
+///
+/// The service's future is dropped when the reader closes the connection before the answer is there
+/// (a connection of which only the reader's half was closed counts as closed). A body of the answer
+/// that ends in an error, or earlier than its `Content-Length`, cuts the connection.
+///
+/// Once `stop` is cancelled, the answer under way is the last; between requests the connection ends
+/// at once. Dropping the future drops the service's, and leaves the stream in the middle of whatever
+/// it was: treat it as [`Ended::Cut`].
+pub async fn serve_connection<IO, S, B>(
+    io: &mut IO,
+    peer: SocketAddr,
+    config: &Http1Config,
+    mut service: S,
+    stop: CancellationToken,
+) -> Ended
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut connection = Connection::new(io, config, stop);
+    loop {
+        let head = match connection.next_head().await {
+            Next::Head(head) => head,
+            Next::Refused(refusal) => {
+                connection.refuse(refusal);
+                break;
+            }
+            Next::Http2(bytes) => return Ended::Http2(bytes),
+            Next::Over => return connection.shut().await,
+        };
+        match connection.exchange(head, peer, &mut service).await {
+            Turn::Next => {}
+            Turn::Close => break,
+            Turn::Cut => return Ended::Cut,
+        }
+    }
+    connection.close().await
+}

@@ -1,0 +1,81 @@
+//! Refusal: a request that no service ever sees, and what its sender is told.
+
+use http::StatusCode;
+
+use larder::http::policy::proxy_status::ProxyError;
+
+use crate::problem::Problem;
+
+/// Why a request is refused. After each the connection is closed: where the next request begins can
+/// no longer be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Not HTTP, or HTTP that two readers could read differently. The text says what.
+    Malformed(&'static str),
+    /// The request line is longer than allowed.
+    TargetTooLong,
+    /// The head is larger than allowed.
+    HeadTooLarge,
+    /// More header fields than allowed.
+    TooManyFields,
+    /// Neither HTTP/1.0 nor HTTP/1.1.
+    Version,
+    /// A transfer coding other than `chunked` (RFC 9112 §6.1).
+    TransferCoding,
+    /// `CONNECT`: this is no tunnel (RFC 9110 §9.3.6).
+    Tunnel,
+    /// An `https` target on a connection that is not (RFC 9110 §7.4).
+    Misdirected,
+    /// An `Expect` other than `100-continue` (RFC 9110 §10.1.1).
+    Expectation,
+    /// The head or the body did not arrive within its limit.
+    Slow,
+}
+
+impl Refusal {
+    pub(crate) fn to_problem(self) -> Problem {
+        let (status, title, detail) = match self {
+            Refusal::Malformed(detail) => (StatusCode::BAD_REQUEST, "Malformed request", detail),
+            Refusal::TargetTooLong => {
+                (StatusCode::URI_TOO_LONG, "Request line too long", "the request line is too long")
+            }
+            Refusal::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request head too large",
+                "the header fields are too large",
+            ),
+            Refusal::TooManyFields => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request head too large",
+                "there are too many header fields",
+            ),
+            Refusal::Version => (
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "HTTP version not supported",
+                "this connection speaks HTTP/1.1 and HTTP/1.0",
+            ),
+            Refusal::TransferCoding => (
+                StatusCode::NOT_IMPLEMENTED,
+                "Transfer coding not implemented",
+                "the only transfer coding that is understood is chunked",
+            ),
+            Refusal::Tunnel => {
+                (StatusCode::NOT_IMPLEMENTED, "Method not implemented", "CONNECT is not offered")
+            }
+            Refusal::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "Misdirected request",
+                "an https target needs a connection that is encrypted",
+            ),
+            Refusal::Expectation => (
+                StatusCode::EXPECTATION_FAILED,
+                "Expectation failed",
+                "the only expectation that is understood is 100-continue",
+            ),
+            Refusal::Slow => {
+                (StatusCode::REQUEST_TIMEOUT, "Request timeout", "the request took too long")
+            }
+        };
+        Problem::new(status, title, detail, ProxyError::HttpRequestError)
+    }
+}

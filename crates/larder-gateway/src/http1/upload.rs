@@ -1,0 +1,210 @@
+//! Upload: a request's body on its way from the connection to whoever reads it.
+//!
+//! The reader of the body says that it wants a piece, and only then does the connection read one off
+//! the socket: at most one piece waits between them, and a body that nobody reads stays with its
+//! sender.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// Why a request's body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReaderBodyError {
+    /// The reader closed the connection in the middle of the body.
+    #[error("the reader went away in the middle of its request")]
+    Gone,
+    /// No bytes within [`Http1Config::body_timeout`](super::Http1Config::body_timeout).
+    #[error("the reader sent no more of its request in time")]
+    TimedOut,
+    /// What came is not a body.
+    #[error("the request's body is malformed: {0}")]
+    Malformed(&'static str),
+    /// The exchange ended, by an answer or otherwise, and nobody reads the socket for it any more.
+    #[error("the exchange ended before the request's body did")]
+    Over,
+}
+
+/// A request's body. Its data is read off the connection only as it is asked for. Dropping it tells
+/// the connection that nobody wants the rest.
+pub struct ReaderBody {
+    flow: Flow,
+}
+
+enum Flow {
+    Empty,
+    Streaming { line: Arc<Mutex<Line>>, left: Option<u64> },
+}
+
+/// Between the two. Under one lock, which is never held across an await.
+struct Line {
+    piece: Option<Bytes>,
+    end: Option<Result<(), ReaderBodyError>>,
+    is_wanted: bool,
+    is_dropped: bool,
+    reader: Option<Waker>,
+    connection: Option<Waker>,
+}
+
+/// The connection's end.
+pub(crate) struct Upload {
+    line: Arc<Mutex<Line>>,
+}
+
+/// What the reader of the body asks of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    Wanted,
+    /// Nobody will want any more of it.
+    Dropped,
+}
+
+/// The two ends of a body of `left` bytes, if that is known.
+pub(crate) fn channel(left: Option<u64>) -> (Upload, ReaderBody) {
+    let line = Arc::new(Mutex::new(Line {
+        piece: None,
+        end: None,
+        is_wanted: false,
+        is_dropped: false,
+        reader: None,
+        connection: None,
+    }));
+    let body = ReaderBody { flow: Flow::Streaming { line: Arc::clone(&line), left } };
+    (Upload { line }, body)
+}
+
+impl Upload {
+    /// What is asked; pending while nothing is.
+    pub(crate) fn poll_demand(&self, cx: &mut Context<'_>) -> Poll<Demand> {
+        let mut line = lock(&self.line);
+        if line.is_dropped {
+            return Poll::Ready(Demand::Dropped);
+        }
+        if line.is_wanted && line.piece.is_none() {
+            return Poll::Ready(Demand::Wanted);
+        }
+        line.connection = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    pub(crate) fn supply(&self, piece: Bytes) {
+        let mut line = lock(&self.line);
+        line.piece = Some(piece);
+        line.is_wanted = false;
+        wake(line);
+    }
+
+    /// The end, good or bad. What has been supplied is still delivered before it.
+    pub(crate) fn end(&self, end: Result<(), ReaderBodyError>) {
+        let mut line = lock(&self.line);
+        if line.end.is_none() {
+            line.end = Some(end);
+        }
+        wake(line);
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.end(Err(ReaderBodyError::Over));
+    }
+}
+
+fn wake(mut line: MutexGuard<'_, Line>) {
+    let reader = line.reader.take();
+    drop(line);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+impl ReaderBody {
+    /// A body that is not there.
+    pub fn empty() -> Self {
+        ReaderBody { flow: Flow::Empty }
+    }
+}
+
+impl Body for ReaderBody {
+    type Data = Bytes;
+    type Error = ReaderBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ReaderBodyError>>> {
+        let Flow::Streaming { line, left } = &mut self.flow else { return Poll::Ready(None) };
+        let mut line = lock(line);
+        if let Some(piece) = line.piece.take() {
+            if let Some(left) = left {
+                *left = left.saturating_sub(piece.len() as u64);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        match line.end {
+            Some(Ok(())) => Poll::Ready(None),
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            None => {
+                line.is_wanted = true;
+                line.reader = Some(cx.waker().clone());
+                let connection = line.connection.take();
+                drop(line);
+                if let Some(connection) = connection {
+                    connection.wake();
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.flow {
+            Flow::Empty => true,
+            Flow::Streaming { line, .. } => {
+                let line = lock(line);
+                line.piece.is_none() && line.end == Some(Ok(()))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.flow {
+            Flow::Empty => SizeHint::with_exact(0),
+            Flow::Streaming { left: Some(left), .. } => SizeHint::with_exact(*left),
+            Flow::Streaming { left: None, .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ReaderBody {
+    fn drop(&mut self) {
+        if let Flow::Streaming { line, .. } = &self.flow {
+            let mut line = lock(line);
+            line.is_dropped = true;
+            line.piece = None;
+            let connection = line.connection.take();
+            drop(line);
+            if let Some(connection) = connection {
+                connection.wake();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ReaderBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReaderBody").field("size_hint", &self.size_hint()).finish()
+    }
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    // Nothing under this lock can panic half-way through a change.
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}

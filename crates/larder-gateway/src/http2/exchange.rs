@@ -1,0 +1,407 @@
+//! Exchange: one stream of HTTP/2, which is one request and its answer.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::{
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts,
+};
+use http_body::{Body, SizeHint};
+use larder::http::policy::proxy_status::ProxyError;
+use tower::Service;
+
+use crate::{
+    http1::{
+        Http1Config, Peer, ReaderBody, ReaderBodyError,
+        answer::{self, Asked, Ending},
+        framing,
+        refusal::Refusal,
+        target,
+        upload::{self, Demand, Upload},
+    },
+    interim::{self, Interims},
+    problem::Problem,
+    timer::Timer,
+};
+
+/// What goes on beside the answer: interim answers out, the request's body in.
+struct Errands<'a> {
+    config: &'a Http1Config,
+    /// Until the final answer begins.
+    interims: Option<Interims>,
+    upload: Option<Receiving>,
+    read_timer: Timer,
+}
+
+/// A request's body that is still arriving.
+struct Receiving {
+    upload: Upload,
+    stream: RecvStream,
+    /// The reader waits for 100, which is due when the body is first asked for.
+    owes_continue: bool,
+}
+
+/// Why an exchange cannot go on.
+enum Interrupted {
+    Gone,
+    Refused(Refusal),
+}
+
+/// One request and its answer. Dropping it resets the stream.
+pub(super) async fn exchange<S, B>(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    peer: SocketAddr,
+    config: &Http1Config,
+    mut service: S,
+) where
+    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let asked = Asked::of(request.method(), Version::HTTP_2, true);
+    let (request, mut errands) = match prepare(request, peer, config) {
+        Ok(prepared) => prepared,
+        Err(refusal) => return refuse(&refusal.to_problem(), respond, asked),
+    };
+    let answered = {
+        let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
+        wait_for(pin!(service.call(request)), &mut respond, &mut errands).await
+    };
+    match answered {
+        Ok(response) => answer(response, respond, asked, errands).await,
+        Err(Interrupted::Refused(refusal)) => refuse(&refusal.to_problem(), respond, asked),
+        // Nobody is there to be told.
+        Err(Interrupted::Gone) => {}
+    }
+}
+
+fn prepare<'a>(
+    request: Request<RecvStream>,
+    peer: SocketAddr,
+    config: &'a Http1Config,
+) -> Result<(Request<ReaderBody>, Errands<'a>), Refusal> {
+    let (mut parts, stream) = request.into_parts();
+    if parts.headers.len() > config.max_fields {
+        return Err(Refusal::TooManyFields);
+    }
+    let uri = target::resolve_http2(&parts.method, parts.uri, &mut parts.headers)?;
+    let length = framing::content_length(&parts.headers)?;
+    let owes_continue = expects_continue(&parts.headers)?;
+    join_cookies(&mut parts.headers);
+    let (interim, interims) = interim::channel();
+    let (body, upload) = if stream.is_end_stream() {
+        (ReaderBody::empty(), None)
+    } else {
+        let (upload, body) = upload::channel(length);
+        (body, Some(Receiving { upload, stream, owes_continue }))
+    };
+    let mut request = Request::new(body);
+    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(interim);
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_2;
+    *request.headers_mut() = parts.headers;
+    let interims = Some(interims);
+    Ok((request, Errands { config, interims, upload, read_timer: Timer::default() }))
+}
+
+fn expects_continue(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let mut expects = headers.get_all(header::EXPECT).iter().peekable();
+    let is_there = expects.peek().is_some();
+    let is_known = expects.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if is_known { Ok(is_there) } else { Err(Refusal::Expectation) }
+}
+
+/// HTTP/2 sends cookies apart to compress them better; everybody else knows one field (RFC 9113
+/// §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else { return };
+    let mut joined = [first.as_bytes(), b"; ", second.as_bytes()].concat();
+    for cookie in cookies {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie.as_bytes());
+    }
+    // Values and what stands between them are values together.
+    if let Ok(joined) = HeaderValue::try_from(joined) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Waits for the service, does the errands meanwhile, and notices when the reader gives up.
+async fn wait_for<F, B>(
+    mut answer: Pin<&mut F>,
+    respond: &mut SendResponse<Bytes>,
+    errands: &mut Errands<'_>,
+) -> Result<Response<B>, Interrupted>
+where
+    F: Future<Output = Result<Response<B>, Infallible>>,
+{
+    poll_fn(|cx| {
+        let answered = answer.as_mut().poll(cx);
+        if let Some(interims) = &mut errands.interims {
+            while let Poll::Ready(interim) = interims.poll_next(cx) {
+                send_interim(respond, interim);
+            }
+        }
+        if let Poll::Ready(Ok(response)) = answered {
+            return Poll::Ready(Ok(response));
+        }
+        if let Poll::Ready(Err(interrupted)) = errands.poll_upload(Some(respond), cx) {
+            return Poll::Ready(Err(interrupted));
+        }
+        respond.poll_reset(cx).map(|_| Err(Interrupted::Gone))
+    })
+    .await
+}
+
+fn send_interim(respond: &mut SendResponse<Bytes>, mut interim: Response<()>) {
+    *interim.headers_mut() = own_fields(std::mem::take(interim.headers_mut()));
+    if let Err(error) = respond.send_informational(interim) {
+        // The final answer meets the same trouble, and is where it is dealt with.
+        tracing::debug!("an interim answer was not sent: {error}");
+    }
+}
+
+fn refuse(problem: &Problem, mut respond: SendResponse<Bytes>, asked: Asked) {
+    let (parts, body) = problem.to_response().into_parts();
+    let (head, ending) = head(parts, SizeHint::with_exact(body.len() as u64), asked);
+    let sent =
+        respond.send_response(head, ending == Ending::None).and_then(|mut stream| match ending {
+            Ending::None => Ok(()),
+            _ => stream.send_data(body, true),
+        });
+    if let Err(error) = sent {
+        tracing::debug!("a reader was not told of {}: {error}", problem.status());
+    }
+}
+
+async fn answer<B>(
+    response: Response<B>,
+    mut respond: SendResponse<Bytes>,
+    asked: Asked,
+    mut errands: Errands<'_>,
+) where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    errands.interims = None;
+    let (parts, body) = response.into_parts();
+    if parts.status.is_informational() {
+        tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
+        let error = ProxyError::HttpProtocolError;
+        let detail = "the answer was not a final one";
+        let problem = Problem::new(error.status(), "Unusable answer", detail, error);
+        return refuse(&problem, respond, asked);
+    }
+    let (head, ending) = head(parts, body.size_hint(), asked);
+    let is_empty = ending == Ending::None || ending == (Ending::Length { left: 0 });
+    let Ok(mut stream) = respond.send_response(head, is_empty) else { return };
+    if !is_empty && !send(body, ending, &mut stream, &mut errands).await {
+        stream.send_reset(Reason::INTERNAL_ERROR);
+    } else if errands.upload.is_some() {
+        // The rest of the request is not wanted (RFC 9113 §8.1).
+        stream.send_reset(Reason::NO_ERROR);
+    }
+}
+
+/// Sends a body to its end. `false`: it broke off.
+async fn send<B>(
+    body: B,
+    mut ending: Ending,
+    stream: &mut SendStream<Bytes>,
+    errands: &mut Errands<'_>,
+) -> bool
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut body = pin!(body);
+    let mut waiting = Bytes::new();
+    let mut write_timer = Timer::default();
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(Err(_)) = errands.poll_upload(None, cx) {
+                // The service has been told; its answer goes on all the same.
+                errands.upload = None;
+            }
+            if stream.poll_reset(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if !waiting.is_empty() {
+                stream.reserve_capacity(waiting.len());
+                match stream.poll_capacity(cx) {
+                    Poll::Ready(Some(Ok(capacity))) => {
+                        write_timer.clear();
+                        let part = waiting.split_to(capacity.min(waiting.len()));
+                        if stream.send_data(part, false).is_err() {
+                            return Poll::Ready(true);
+                        }
+                        continue;
+                    }
+                    // The stream is over already.
+                    Poll::Ready(None | Some(Err(_))) => return Poll::Ready(true),
+                    Poll::Pending => {
+                        write_timer.ensure(errands.config.write_timeout);
+                        return write_timer.poll_passed(cx).map(|()| false);
+                    }
+                }
+            }
+            let frame =
+                if body.is_end_stream() { None } else { ready!(body.as_mut().poll_frame(cx)) };
+            match frame {
+                None => return Poll::Ready(end(ending, stream)),
+                Some(Err(error)) => {
+                    let error: Box<dyn Error + Send + Sync> = error.into();
+                    tracing::debug!(error, "the answer's body broke off: its stream is reset");
+                    return Poll::Ready(false);
+                }
+                Some(Ok(frame)) => waiting = frame.into_data().unwrap_or_default(),
+            }
+            if let Ending::Length { left } = &mut ending {
+                if waiting.len() as u64 > *left {
+                    tracing::warn!("an answer's body is longer than its Content-Length");
+                    return Poll::Ready(false);
+                }
+                *left -= waiting.len() as u64;
+            }
+        }
+    })
+    .await
+}
+
+fn end(ending: Ending, stream: &mut SendStream<Bytes>) -> bool {
+    if matches!(ending, Ending::Length { left } if left > 0) {
+        tracing::warn!("an answer's body is shorter than its Content-Length");
+        return false;
+    }
+    if let Err(error) = stream.send_data(Bytes::new(), true) {
+        tracing::debug!("a stream was gone before its end: {error}");
+    }
+    true
+}
+
+/// The head as HTTP/2 has it, and how the body will end.
+fn head(parts: Parts, hint: SizeHint, asked: Asked) -> (Response<()>, Ending) {
+    let named = framing::length_of_answer(&parts.headers);
+    let ending = answer::ending(parts.status, named.or(hint.exact()), asked);
+    let mut headers = own_fields(parts.headers);
+    let length = match ending {
+        Ending::Length { left } => Some(left),
+        Ending::None if parts.status != StatusCode::NO_CONTENT => named,
+        _ => None,
+    };
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if !headers.contains_key(header::DATE)
+        && let Ok(date) = answer::with_date(HeaderValue::from_str)
+    {
+        headers.insert(header::DATE, date);
+    }
+    let mut head = Response::new(());
+    *head.status_mut() = parts.status;
+    *head.headers_mut() = headers;
+    (head, ending)
+}
+
+/// Without those that are about a connection of HTTP/1, which HTTP/2 forbids (RFC 9113 §8.2.2).
+fn own_fields(mut headers: HeaderMap) -> HeaderMap {
+    let unwanted: Vec<_> = headers
+        .keys()
+        .filter(|name| answer::is_ours(name) || **name == header::UPGRADE)
+        .cloned()
+        .collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+    headers
+}
+
+impl Errands<'_> {
+    /// Brings the request's body to whoever asks for it. Ready once there is nothing more to bring.
+    fn poll_upload(
+        &mut self,
+        respond: Option<&mut SendResponse<Bytes>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Interrupted>> {
+        let Some(receiving) = &mut self.upload else { return Poll::Ready(Ok(())) };
+        match receiving.poll(respond, &mut self.read_timer, self.config, cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(Demand::Dropped)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(Demand::Wanted)) => {
+                self.upload = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                receiving.upload.end(Err(error));
+                Poll::Ready(Err(match error {
+                    ReaderBodyError::TimedOut => Interrupted::Refused(Refusal::Slow),
+                    _ => Interrupted::Gone,
+                }))
+            }
+        }
+    }
+}
+
+impl Receiving {
+    /// Ready when all of it was brought, or nobody wants the rest.
+    fn poll(
+        &mut self,
+        mut respond: Option<&mut SendResponse<Bytes>>,
+        timer: &mut Timer,
+        config: &Http1Config,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Demand, ReaderBodyError>> {
+        loop {
+            match self.upload.poll_demand(cx) {
+                Poll::Ready(Demand::Wanted) => {}
+                Poll::Ready(Demand::Dropped) => return Poll::Ready(Ok(Demand::Dropped)),
+                Poll::Pending => {
+                    // Nobody asks, so nobody is slow.
+                    timer.clear();
+                    return Poll::Pending;
+                }
+            }
+            if let (true, Some(respond)) = (self.owes_continue, &mut respond) {
+                self.owes_continue = false;
+                let mut go_on = Response::new(());
+                *go_on.status_mut() = StatusCode::CONTINUE;
+                send_interim(respond, go_on);
+            }
+            match self.stream.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => {
+                    timer.clear();
+                    if self.stream.flow_control().release_capacity(data.len()).is_err() {
+                        return Poll::Ready(Err(ReaderBodyError::Gone));
+                    }
+                    self.upload.supply(data);
+                    if self.stream.is_end_stream() {
+                        self.upload.end(Ok(()));
+                        return Poll::Ready(Ok(Demand::Wanted));
+                    }
+                }
+                Poll::Ready(None) => {
+                    self.upload.end(Ok(()));
+                    return Poll::Ready(Ok(Demand::Wanted));
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ReaderBodyError::Gone)),
+                Poll::Pending => {
+                    timer.ensure(config.body_timeout);
+                    ready!(timer.poll_passed(cx));
+                    return Poll::Ready(Err(ReaderBodyError::TimedOut));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Interim: the way 1xx answers take past the final one (RFC 9110 §15.2).
+//!
+//! A connection puts an [`Interim`] into the extensions of each request whose reader understands
+//! interim answers. Whoever holds it may send any number of them until the final answer begins.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use http::{Response, StatusCode};
+
+/// How many interim answers may wait for the connection. They are hints, so the newest is dropped
+/// rather than letting an origin that sends them without end fill the memory.
+const WAITING: usize = 16;
+
+/// The sending end. Clones send into the same connection; dropping them all has no effect.
+#[derive(Clone)]
+pub struct Interim {
+    line: Arc<Mutex<Line>>,
+}
+
+/// The connection's end. Dropping it, as the final answer begins, makes every later send a no-op.
+pub struct Interims {
+    line: Arc<Mutex<Line>>,
+}
+
+/// Under one lock, which is never held across an await.
+struct Line {
+    waiting: VecDeque<Response<()>>,
+    is_open: bool,
+    connection: Option<Waker>,
+}
+
+/// The two ends for one request.
+pub fn channel() -> (Interim, Interims) {
+    let line = Line { waiting: VecDeque::new(), is_open: true, connection: None };
+    let line = Arc::new(Mutex::new(line));
+    (Interim { line: Arc::clone(&line) }, Interims { line })
+}
+
+impl Interim {
+    /// Hands an interim answer over; it never waits. Says whether the answer will be written:
+    /// not after the final answer has begun, not while too many wait, and not for a status that is
+    /// none of an intermediary's business (100 belongs to the connection's own `Expect`, 101 ends
+    /// HTTP) or not interim at all.
+    pub fn send(&self, answer: Response<()>) -> bool {
+        let status = answer.status();
+        if !status.is_informational()
+            || status == StatusCode::CONTINUE
+            || status == StatusCode::SWITCHING_PROTOCOLS
+        {
+            return false;
+        }
+        let mut line = lock(&self.line);
+        if !line.is_open || line.waiting.len() >= WAITING {
+            return false;
+        }
+        line.waiting.push_back(answer);
+        let connection = line.connection.take();
+        drop(line);
+        if let Some(connection) = connection {
+            connection.wake();
+        }
+        true
+    }
+}
+
+impl Interims {
+    /// The next answer to write. Pending is not the end: there is none but dropping this.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Response<()>> {
+        let mut line = lock(&self.line);
+        match line.waiting.pop_front() {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                line.connection = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Interims {
+    fn drop(&mut self) {
+        let mut line = lock(&self.line);
+        line.is_open = false;
+        line.waiting.clear();
+        line.connection = None;
+    }
+}
+
+impl fmt::Debug for Interim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interim").field("is_open", &lock(&self.line).is_open).finish()
+    }
+}
+
+impl fmt::Debug for Interims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interims").field("waiting", &lock(&self.line).waiting.len()).finish()
+    }
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    // Nothing under this lock can panic half-way through a change.
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use http::{Response, StatusCode};
+
+    use super::{WAITING, channel};
+
+    fn answer(status: u16) -> Response<()> {
+        Response::builder().status(status).body(()).unwrap()
+    }
+
+    #[test]
+    fn interim_answers_arrive_in_the_order_they_were_sent() {
+        let (interim, mut interims) = channel();
+        assert!(interim.send(answer(102)));
+        assert!(interim.clone().send(answer(103)));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut next = || interims.poll_next(&mut cx).map(|answer| answer.status());
+        assert_eq!(next(), Poll::Ready(StatusCode::PROCESSING));
+        assert_eq!(next(), Poll::Ready(StatusCode::EARLY_HINTS));
+        assert_eq!(next(), Poll::Pending);
+    }
+
+    #[test]
+    fn only_what_is_interim_is_taken() {
+        let (interim, _interims) = channel();
+        for status in [100, 101, 200, 304, 500] {
+            assert!(!interim.send(answer(status)), "{status}");
+        }
+        assert!(interim.send(answer(199)));
+    }
+
+    #[test]
+    fn nothing_is_taken_once_the_final_answer_has_begun() {
+        let (interim, interims) = channel();
+        drop(interims);
+        assert!(!interim.send(answer(103)));
+    }
+
+    #[test]
+    fn a_flood_of_hints_is_bounded() {
+        let (interim, _interims) = channel();
+        let taken = (0..WAITING * 3).filter(|_| interim.send(answer(103))).count();
+        assert_eq!(taken, WAITING);
+    }
+}

@@ -1,0 +1,49 @@
+//! The HTTP server around the cache: listeners towards readers, upstreams towards origins.
+//!
+//! Nothing here knows what a cache is. A [`Server`] hands the requests of its connections to any
+//! tower service; an [`Upstream`](upstream::Upstream) is a tower service that asks an origin.
+//!
+//! ```no_run
+//! use std::convert::Infallible;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use larder_gateway::{Server, ServerConfig, http1::ReaderBody};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn example() -> std::io::Result<()> {
+//! let server = Server::bind(([127, 0, 0, 1], 8080).into(), ServerConfig::default())?;
+//! let hello = tower::service_fn(|_: Request<ReaderBody>| async {
+//!     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hello"))))
+//! });
+//! let stop = CancellationToken::new();
+//! server.serve(hello, stop).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What happens to a request:
+//!
+//! 1. `server.rs serve` accepts the connection and gives it a task.
+//! 2. `http1/mod.rs serve_connection` takes its head (`connection.rs next_head`): refused if two
+//!    readers could read it differently, idle or slow connections end here.
+//!    A connection that begins as HTTP/2 goes on in `http2/mod.rs`, where each stream is an
+//!    `exchange.rs exchange` with the same steps.
+//! 3. `exchange.rs exchange` calls the service. While that works, the connection passes interim
+//!    answers on, brings the request's body as it is asked for, and notices when the reader leaves.
+//! 4. `upstream/mod.rs ask`, if the service gets there: a connection from the pool, the request, the
+//!    answer's head. The answer's body drives the connection to the origin itself.
+//! 5. `exchange.rs answer` writes the head and the body, in one `send` where they fit.
+
+pub mod gateway;
+pub mod http1;
+pub mod http2;
+pub mod interim;
+pub mod problem;
+pub mod server;
+mod timer;
+pub mod upstream;
+
+pub use gateway::{Gateway, GatewayConfig};
+pub use server::{Server, ServerConfig};

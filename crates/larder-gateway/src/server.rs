@@ -1,0 +1,215 @@
+//! Server: a listener, its connections, and an orderly end.
+
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::{
+    http1::{self, Ended, Http1Config, ReaderBody},
+    http2,
+};
+
+/// How long to wait when no connection can be accepted, for want of file descriptors mostly.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// Limits of a listener. Every field has a default.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// How many connections may be open; further ones wait in the backlog. Default 16384.
+    pub max_connections: usize,
+    /// How many connections may wait to be accepted. Default 1024, and no more than the system allows:
+    /// the 128 that are usual turn a part of a crowd away, which comes back only a second later.
+    pub backlog: u32,
+    /// How long the answers under way may take once the server stops. Default 10 s.
+    pub grace: Duration,
+    /// What each connection may take.
+    pub http1: Http1Config,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            max_connections: 16_384,
+            backlog: 1024,
+            grace: Duration::from_secs(10),
+            http1: Http1Config::default(),
+        }
+    }
+}
+
+/// A port that is taken but not yet served, so that a port in use is found before anything starts.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    config: ServerConfig,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections whose answers were not out when the grace was over. They were reset.
+    pub cut: usize,
+}
+
+impl Server {
+    /// Takes the port.
+    ///
+    /// # Errors
+    ///
+    /// What the system says: the port is in use, or not ours to have.
+    pub fn bind(address: SocketAddr, config: ServerConfig) -> io::Result<Server> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Server::with_listener(socket.listen(config.backlog)?, config)
+    }
+
+    /// Takes a listener that is there already.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell its address.
+    pub fn with_listener(listener: TcpListener, config: ServerConfig) -> io::Result<Server> {
+        let address = listener.local_addr()?;
+        Ok(Server { listener, address, config })
+    }
+
+    /// Where it listens; with the port that was chosen, if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled: then nobody is accepted any more, connections between
+    /// requests end at once, answers under way get the grace, and what is left is reset. Each
+    /// connection has a clone of the service and a task of its own. Dropping the future resets all
+    /// connections.
+    pub async fn serve<S, B>(self, service: S, stop: CancellationToken) -> Stopped
+    where
+        S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Server { listener, config, .. } = self;
+        let http1 = Arc::new(config.http1);
+        let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some_and(logged) {}
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                // Both parts can be dropped and begun again: a permit goes back, and a connection
+                // that was not accepted stays in the backlog.
+                accepted = accept(&listener, &room) => accepted,
+            };
+            let (stream, peer, place) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(BREATHER).await;
+                    continue;
+                }
+            };
+            let (http1, service, stop) = (Arc::clone(&http1), service.clone(), stop.child_token());
+            connections.spawn(async move {
+                let mut stream = Resetting::new(stream);
+                let ended = serve(&mut stream.stream, peer, &http1, service, stop).await;
+                stream.is_whole = ended == Ended::Closed;
+                drop(stream);
+                drop(place);
+            });
+        }
+        drop(listener);
+        let drained = timeout(config.grace, async {
+            while let Some(joined) = connections.join_next().await {
+                logged(joined);
+            }
+        });
+        if drained.await.is_ok() {
+            return Stopped { cut: 0 };
+        }
+        let cut = connections.len();
+        connections.shutdown().await;
+        Stopped { cut }
+    }
+}
+
+/// HTTP/1.1, unless the first bytes say otherwise.
+async fn serve<S, B>(
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    config: &Http1Config,
+    service: S,
+    stop: CancellationToken,
+) -> Ended
+where
+    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible> + Clone,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    match http1::serve_connection(stream, peer, config, service.clone(), stop.clone()).await {
+        // On the heap, so that connections of HTTP/1.1 are no larger for it.
+        Ended::Http2(read) => {
+            Box::pin(http2::serve_connection(stream, read, peer, config, service, stop)).await
+        }
+        ended => ended,
+    }
+}
+
+type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let place = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+    let (stream, peer) = listener.accept().await?;
+    if let Err(error) = stream.set_nodelay(true) {
+        // Answers still arrive, only up to 40 ms later.
+        tracing::debug!("cannot set TCP_NODELAY: {error}");
+    }
+    Ok((stream, peer, place))
+}
+
+/// A connection's panic takes nobody else down, but it is a bug of the service.
+fn logged(joined: Result<(), tokio::task::JoinError>) -> bool {
+    if let Err(error) = joined
+        && error.is_panic()
+    {
+        tracing::error!("a connection broke: {error}");
+    }
+    true
+}
+
+/// A stream that is reset when dropped, unless all that was said on it was said to its end: an
+/// orderly close may be the end of a whole body to its reader.
+struct Resetting {
+    stream: TcpStream,
+    is_whole: bool,
+}
+
+impl Resetting {
+    fn new(stream: TcpStream) -> Self {
+        Resetting { stream, is_whole: false }
+    }
+}
+
+impl Drop for Resetting {
+    fn drop(&mut self) {
+        if !self.is_whole
+            && let Err(error) = self.stream.set_zero_linger()
+        {
+            tracing::debug!("cannot reset a connection: {error}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Timer: a limit that costs nothing while it is kept.
+//!
+//! A timer wheel is entered and left under a lock. Here the wheel is only entered when a wait
+//! begins that no earlier entry covers: moving a limit later leaves the old entry in place, and when
+//! that fires early, it is moved then.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One limit at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    limit: Option<Instant>,
+    entry: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    /// Starts counting unless it already counts: a wake-up without progress moves no limit.
+    pub(crate) fn ensure(&mut self, within: Duration) {
+        if self.limit.is_none() {
+            self.limit = Some(Instant::now() + within);
+        }
+    }
+
+    /// Starts counting anew.
+    pub(crate) fn restart(&mut self, within: Duration) {
+        self.limit = Some(Instant::now() + within);
+    }
+
+    /// Stops counting.
+    pub(crate) fn clear(&mut self) {
+        self.limit = None;
+    }
+
+    /// Ready once the limit has passed; never, while nothing counts.
+    pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(limit) = self.limit else { return Poll::Pending };
+        let entry = self.entry.get_or_insert_with(|| Box::pin(sleep_until(limit)));
+        if entry.deadline() > limit {
+            entry.as_mut().reset(limit);
+        }
+        while entry.as_mut().poll(cx).is_ready() {
+            if entry.deadline() >= limit {
+                return Poll::Ready(());
+            }
+            entry.as_mut().reset(limit);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use tokio::time::{Instant, advance};
+
+    use super::Timer;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_moved_later_passes_then_and_not_at_its_first_time() {
+        let began = Instant::now();
+        let mut timer = Timer::default();
+        timer.restart(Duration::from_secs(1));
+        assert!(poll_fn(|cx| std::task::Poll::Ready(timer.poll_passed(cx))).await.is_pending());
+        timer.restart(Duration::from_secs(5));
+        poll_fn(|cx| timer.poll_passed(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_moved_earlier_passes_earlier() {
+        let began = Instant::now();
+        let mut timer = Timer::default();
+        timer.restart(Duration::from_secs(60));
+        assert!(poll_fn(|cx| std::task::Poll::Ready(timer.poll_passed(cx))).await.is_pending());
+        timer.restart(Duration::from_secs(2));
+        poll_fn(|cx| timer.poll_passed(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waking_without_progress_moves_no_limit() {
+        let began = Instant::now();
+        let mut timer = Timer::default();
+        timer.ensure(Duration::from_secs(3));
+        advance(Duration::from_secs(2)).await;
+        timer.ensure(Duration::from_secs(3));
+        poll_fn(|cx| timer.poll_passed(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 3);
+    }
+}

@@ -1,0 +1,148 @@
+//! Body: an answer's body as it comes from the origin.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    error::UpstreamBodyError,
+    pool::{Lease, within},
+};
+
+/// The body of an origin's answer. It is read off the socket only as it is polled. An error means
+/// that it is incomplete, whatever came before; trailers are dropped. Dropping it before its end
+/// closes the connection to the origin.
+pub struct UpstreamBody {
+    incoming: Incoming,
+    /// Until the end.
+    lease: Option<Lease>,
+    whole: Option<Whole>,
+}
+
+/// When the whole exchange must be over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whole {
+    pub(super) limit: Duration,
+    pub(super) deadline: Instant,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(incoming: Incoming, lease: Lease, whole: Option<Whole>) -> Self {
+        UpstreamBody { incoming, lease: Some(lease), whole }
+    }
+
+    /// Gives the connection back if all of the answer was read off it.
+    pub(super) fn settle_if_ended(&mut self, cx: &mut Context<'_>) {
+        if self.incoming.is_end_stream() {
+            self.settle(cx);
+        }
+    }
+
+    fn settle(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut lease) = self.lease.take() {
+            // hyper notices in its next turn that the exchange is over, and what came beyond it.
+            lease.link.drive(cx);
+            lease.give_back();
+        }
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // Twice: asking for a piece is what makes the connection read one.
+        for _ in 0..2 {
+            if let Some(lease) = &mut self.lease {
+                lease.link.drive(cx);
+            }
+            let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+            if frame.is_ready() {
+                return frame;
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Waits within the limits.
+    fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamBodyError> {
+        let Some(lease) = &mut self.lease else { return Poll::Pending };
+        let limit = lease.pool.config.idle_body_timeout;
+        lease.link.timer.ensure(within(limit, self.whole.map(|whole| whole.deadline)));
+        if lease.link.timer.poll_passed(cx).is_pending() {
+            return Poll::Pending;
+        }
+        let origin = lease.pool.origin.clone();
+        Poll::Ready(match self.whole {
+            Some(Whole { limit, deadline }) if deadline <= Instant::now() => {
+                UpstreamBodyError::WholeTimeout { origin, limit }
+            }
+            _ => UpstreamBodyError::IdleTimeout { origin, limit },
+        })
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = UpstreamBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        loop {
+            let frame = self.poll_incoming(cx);
+            if let (Poll::Ready(_), Some(lease)) = (&frame, &mut self.lease) {
+                lease.link.timer.clear();
+            }
+            return match frame {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if frame.is_trailers() {
+                        continue;
+                    }
+                    self.settle_if_ended(cx);
+                    Poll::Ready(Some(Ok(frame)))
+                }
+                Poll::Ready(Some(Err(source))) => match self.lease.take() {
+                    Some(lease) => {
+                        let origin = lease.pool.origin.clone();
+                        Poll::Ready(Some(Err(UpstreamBodyError::Incomplete { origin, source })))
+                    }
+                    None => Poll::Ready(None),
+                },
+                Poll::Ready(None) => {
+                    self.settle(cx);
+                    Poll::Ready(None)
+                }
+                Poll::Pending => match self.poll_too_late(cx) {
+                    Poll::Ready(error) => {
+                        self.lease = None;
+                        Poll::Ready(Some(Err(error)))
+                    }
+                    Poll::Pending => Poll::Pending,
+                },
+            };
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl fmt::Debug for UpstreamBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UpstreamBody").field("size_hint", &self.size_hint()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,51 @@
+//! What an upstream may take, in time and in connections.
+
+use std::time::Duration;
+
+/// Limits towards one origin. Every field has a default: `UpstreamConfig { connect_timeout, ..Default::default() }`.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Name lookup and connecting together. Default 3 s: a second SYN is sent after one.
+    pub connect_timeout: Duration,
+    /// From the last of the request that was sent to the head of the answer; an interim answer
+    /// counts as a sign of life. Default 60 s.
+    pub first_byte_timeout: Duration,
+    /// Between two pieces of the answer's body, counted while somebody asks for the next. Default 60 s.
+    pub idle_body_timeout: Duration,
+    /// From the call to the last byte of the answer, waiting for a connection included; `None`, the
+    /// default, for no limit: a large answer to a slow reader may take an hour.
+    pub whole_timeout: Option<Duration>,
+    /// Connections to the origin, in use and idle together. Default 512.
+    pub max_connections: usize,
+    /// How long a request may wait for a connection while all are in use. Default 10 s.
+    pub wait_timeout: Duration,
+    /// How many requests may wait so; one more is turned away at once. Default 4096.
+    pub max_waiting: usize,
+    /// How many connections are kept for later requests. Default 64.
+    pub max_idle: usize,
+    /// How long they are kept. Default 4 s: shorter than the 5 s after which Node.js, uvicorn and
+    /// Apache httpd close theirs, because a request that meets a closing connection fails.
+    pub idle_timeout: Duration,
+    /// The most bytes of an answer's head. Default 64 KiB.
+    pub max_head_bytes: usize,
+    /// The most header fields of an answer. Default 128.
+    pub max_fields: usize,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        UpstreamConfig {
+            connect_timeout: Duration::from_secs(3),
+            first_byte_timeout: Duration::from_secs(60),
+            idle_body_timeout: Duration::from_secs(60),
+            whole_timeout: None,
+            max_connections: 512,
+            wait_timeout: Duration::from_secs(10),
+            max_waiting: 4096,
+            max_idle: 64,
+            idle_timeout: Duration::from_secs(4),
+            max_head_bytes: 64 << 10,
+            max_fields: 128,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Errors an origin makes, and what its reader is told of them.
+
+use std::{error::Error, io, time::Duration};
+
+use super::Origin;
+use larder::http::policy::proxy_status::ProxyError;
+
+use crate::problem::Problem;
+
+/// Why no answer came from an origin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamError {
+    /// Its name could not be resolved.
+    #[error("the name of {origin} could not be resolved")]
+    Name {
+        /// Which one.
+        origin: Origin,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// It refused the connection, or nothing leads there.
+    #[error("no connection to {origin}")]
+    Connect {
+        /// Which one.
+        origin: Origin,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No connection in time.
+    #[error("no connection to {origin} within {limit:?}")]
+    ConnectTimeout {
+        /// Which one.
+        origin: Origin,
+        /// [`connect_timeout`](super::UpstreamConfig::connect_timeout), or what was left of the whole.
+        limit: Duration,
+    },
+    /// All connections are in use, and so many requests wait for one that this one may not.
+    #[error("{waiting} requests wait for a connection to {origin} already")]
+    Busy {
+        /// Which one.
+        origin: Origin,
+        /// [`max_waiting`](super::UpstreamConfig::max_waiting).
+        waiting: usize,
+    },
+    /// All connections were in use for too long.
+    #[error("no connection to {origin} became free within {limit:?}")]
+    WaitTimeout {
+        /// Which one.
+        origin: Origin,
+        /// [`wait_timeout`](super::UpstreamConfig::wait_timeout).
+        limit: Duration,
+    },
+    /// The connection ended before the answer began.
+    #[error("{origin} closed the connection instead of answering")]
+    Closed {
+        /// Which one.
+        origin: Origin,
+        /// What was noticed.
+        source: hyper::Error,
+    },
+    /// No answer began in time.
+    #[error("{origin} sent no response head within {limit:?}")]
+    Timeout {
+        /// Which one.
+        origin: Origin,
+        /// [`first_byte_timeout`](super::UpstreamConfig::first_byte_timeout), or what was left of the whole.
+        limit: Duration,
+    },
+    /// The answer's head is larger than allowed.
+    #[error("the response head of {origin} is too large")]
+    HeadTooLarge {
+        /// Which one.
+        origin: Origin,
+    },
+    /// What came is not HTTP.
+    #[error("{origin} did not answer in HTTP/1")]
+    Protocol {
+        /// Which one.
+        origin: Origin,
+        /// What is wrong with it.
+        source: hyper::Error,
+    },
+    /// The origin switched protocols, which was not asked for.
+    #[error("{origin} switched protocols unasked")]
+    Switched {
+        /// Which one.
+        origin: Origin,
+    },
+    /// The body of the request ended in an error, so the origin was left in the middle of it.
+    #[error("the request for {origin} broke off")]
+    Request {
+        /// Which one.
+        origin: Origin,
+        /// What the request's body said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl UpstreamError {
+    /// Whether the origin has certainly seen nothing of the request.
+    pub fn is_before_sending(&self) -> bool {
+        matches!(
+            self,
+            UpstreamError::Name { .. }
+                | UpstreamError::Connect { .. }
+                | UpstreamError::ConnectTimeout { .. }
+                | UpstreamError::Busy { .. }
+                | UpstreamError::WaitTimeout { .. }
+        )
+    }
+
+    /// Whether the request was at fault rather than the origin.
+    pub fn is_of_reader(&self) -> bool {
+        matches!(self, UpstreamError::Request { .. })
+    }
+
+    /// The error's type in `Proxy-Status` (RFC 9209 §2.3), with the status that goes with it.
+    pub fn proxy_error(&self) -> ProxyError {
+        match self {
+            UpstreamError::Name { .. } => ProxyError::DnsError,
+            UpstreamError::Connect { source, .. } => match source.kind() {
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                    ProxyError::DestinationIpUnroutable
+                }
+                io::ErrorKind::TimedOut => ProxyError::ConnectionTimeout,
+                _ => ProxyError::ConnectionRefused,
+            },
+            UpstreamError::ConnectTimeout { .. } => ProxyError::ConnectionTimeout,
+            UpstreamError::Busy { .. } | UpstreamError::WaitTimeout { .. } => {
+                ProxyError::ConnectionLimitReached
+            }
+            UpstreamError::Closed { .. } => ProxyError::ConnectionTerminated,
+            UpstreamError::Timeout { .. } => ProxyError::HttpResponseTimeout,
+            UpstreamError::HeadTooLarge { .. } => ProxyError::HttpResponseHeaderSectionSize,
+            UpstreamError::Protocol { .. } => ProxyError::HttpProtocolError,
+            UpstreamError::Switched { .. } => ProxyError::HttpUpgradeFailed,
+            UpstreamError::Request { .. } => ProxyError::HttpRequestError,
+        }
+    }
+
+    /// What the reader is told. Where the origin is stays inside.
+    pub fn to_problem(&self) -> Problem {
+        let (title, detail) = match self {
+            UpstreamError::Name { .. } | UpstreamError::Connect { .. } => {
+                ("Origin unreachable", "no connection to the origin")
+            }
+            UpstreamError::ConnectTimeout { .. } => {
+                ("Origin unreachable", "no connection to the origin in time")
+            }
+            UpstreamError::Busy { .. } | UpstreamError::WaitTimeout { .. } => {
+                ("Origin busy", "all connections to the origin are in use")
+            }
+            UpstreamError::Closed { .. } => {
+                ("Origin failed", "the origin closed the connection instead of answering")
+            }
+            UpstreamError::Timeout { .. } => ("Origin slow", "the origin did not answer in time"),
+            UpstreamError::HeadTooLarge { .. } => {
+                ("Origin failed", "the head of the origin's answer is too large")
+            }
+            UpstreamError::Protocol { .. } => ("Origin failed", "the origin's answer is malformed"),
+            UpstreamError::Switched { .. } => {
+                ("Origin failed", "the origin switched protocols unasked")
+            }
+            UpstreamError::Request { .. } => ("Request broke off", "the request's body broke off"),
+        };
+        let error = self.proxy_error();
+        Problem::new(error.status(), title, detail, error)
+    }
+}
+
+/// Why an answer's body ended before its end. Each of these means that what came is incomplete: it
+/// may neither be stored nor passed on as whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpstreamBodyError {
+    /// The connection ended in the middle, or what came is not a body.
+    #[error("the answer of {origin} broke off")]
+    Incomplete {
+        /// Which one.
+        origin: Origin,
+        /// What was noticed.
+        source: hyper::Error,
+    },
+    /// Nothing came for too long.
+    #[error("the answer of {origin} paused for more than {limit:?}")]
+    IdleTimeout {
+        /// Which one.
+        origin: Origin,
+        /// [`idle_body_timeout`](super::UpstreamConfig::idle_body_timeout).
+        limit: Duration,
+    },
+    /// The whole took too long.
+    #[error("the answer of {origin} took more than {limit:?}")]
+    WholeTimeout {
+        /// Which one.
+        origin: Origin,
+        /// [`whole_timeout`](super::UpstreamConfig::whole_timeout).
+        limit: Duration,
+    },
+}

@@ -1,0 +1,141 @@
+//! Link: one connection to the origin, driven by whoever uses it.
+//!
+//! hyper's connection is a future beside the request's. It is polled here from within the request and
+//! then from within the answer's body, so no task stands between reader and origin, a reader that does
+//! not read stops the origin, and dropping the body closes the connection: there is no other way to
+//! tell an HTTP/1.1 origin to stop.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{config::UpstreamConfig, socket::Socket};
+use crate::timer::Timer;
+
+/// What hyper holds of an answer that is not asked for yet, at most.
+const READ_AHEAD: usize = 128 << 10;
+
+/// A connection. Dropping it closes it.
+pub(super) struct Link {
+    pub(super) sender: SendRequest<Outgoing>,
+    driver: Connection<TokioIo<Socket>, Outgoing>,
+    is_over: bool,
+    socket: Socket,
+    /// Counts what the present user waits for.
+    pub(super) timer: Timer,
+    pub(super) idle_since: Instant,
+}
+
+impl Link {
+    pub(super) async fn new(
+        stream: TcpStream,
+        config: &UpstreamConfig,
+    ) -> Result<Link, hyper::Error> {
+        let socket = Socket::new(stream);
+        let mut builder = Builder::new();
+        builder
+            // RFC 9112 §5.1 and §5.2 tell proxies to repair these two in answers.
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .max_buf_size(READ_AHEAD.max(config.max_head_bytes))
+            .max_header_size(config.max_head_bytes)
+            .max_headers(config.max_fields);
+        let (sender, driver) = builder.handshake(TokioIo::new(socket.clone())).await?;
+        let idle_since = Instant::now();
+        Ok(Link { sender, driver, is_over: false, socket, timer: Timer::default(), idle_since })
+    }
+
+    /// Moves bytes as far as the socket allows. What goes wrong is told to the request or the body
+    /// that is under way, so nothing is told here.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.is_over {
+            self.is_over = Pin::new(&mut self.driver).poll(cx).is_ready();
+        }
+    }
+
+    /// Whether everything of the last exchange is over and the origin would take another request.
+    pub(super) fn is_reusable(&self) -> bool {
+        !self.is_over && self.sender.is_ready()
+    }
+
+    /// Whether nothing has come from the origin since, not even its end.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.socket.is_quiet()
+    }
+}
+
+/// Signs of life of an exchange: pieces of the request sent, interim answers received.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(AtomicU64);
+
+impl Pulse {
+    pub(super) fn beat(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn beats(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A request's body on its way out.
+pub(super) enum Outgoing {
+    Empty,
+    Streaming { body: UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>, pulse: Arc<Pulse> },
+}
+
+impl Outgoing {
+    pub(super) fn new<B>(body: B, pulse: &Arc<Pulse>) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if body.is_end_stream() {
+            return Outgoing::Empty;
+        }
+        let body = http_body_util::BodyExt::map_err(body, Into::into);
+        Outgoing::Streaming { body: UnsyncBoxBody::new(body), pulse: Arc::clone(pulse) }
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Outgoing::Streaming { body, pulse } = &mut *self else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        pulse.beat();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Outgoing::Empty => true,
+            Outgoing::Streaming { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Empty => SizeHint::with_exact(0),
+            Outgoing::Streaming { body, .. } => body.size_hint(),
+        }
+    }
+}

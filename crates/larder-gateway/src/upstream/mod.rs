@@ -1,0 +1,303 @@
+//! Upstream: requests to one origin, each sent once.
+//!
+//! The order of steps is in `ask`. A request is never sent twice: not when an answer does not come,
+//! and not when a kept connection turns out to be closed, because what the origin did with it cannot
+//! be known. The one exception is a request of which hyper says that it has not begun to write it: it
+//! goes over another connection. To make the closed connection rare, the socket is looked at before
+//! it is used again, and given up before origins usually do.
+//!
+//! Passed on as they are: the status, the fields' bytes and the order of fields of one name, and the
+//! reason phrase, as hyper's [`ReasonPhrase`](hyper::ext::ReasonPhrase) in the answer's extensions
+//! (one with bytes beyond ASCII arrives empty: hyper's parser drops it). Of a body longer than its
+//! `Content-Length` the rest is never read, and its connection never used again. A transfer coding
+//! other than chunked is not undone: such a body is what came until the origin closed.
+
+mod body;
+mod config;
+mod error;
+mod link;
+mod origin;
+mod pool;
+mod socket;
+
+use std::{
+    error::Error,
+    fmt,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header,
+    uri::{Parts, PathAndQuery},
+};
+use http_body::Body;
+use hyper::{body::Incoming, ext::on_informational};
+use tokio::time::Instant;
+use tower::Service;
+
+pub use self::{
+    body::UpstreamBody,
+    config::UpstreamConfig,
+    error::{UpstreamBodyError, UpstreamError},
+    origin::{Origin, OriginError},
+    pool::UpstreamStats,
+};
+use self::{
+    body::Whole,
+    link::{Outgoing, Pulse},
+    pool::{Lease, Pool, within},
+};
+use crate::interim::Interim;
+
+/// The future of one request to an origin. Dropping it gives the request up and closes its
+/// connection.
+pub type Asking =
+    Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, UpstreamError>> + Send>>;
+
+/// A client of one origin. Clones share its connections.
+#[derive(Clone)]
+pub struct Upstream {
+    pool: Arc<Pool>,
+}
+
+impl Upstream {
+    /// Connects when the first request comes.
+    pub fn new(origin: Origin, config: UpstreamConfig) -> Self {
+        Upstream { pool: Pool::new(origin, config) }
+    }
+
+    /// Where the requests go.
+    pub fn origin(&self) -> &Origin {
+        &self.pool.origin
+    }
+
+    /// What was done so far, and is going on.
+    pub fn stats(&self) -> UpstreamStats {
+        self.pool.stats()
+    }
+}
+
+/// The request is sent as HTTP/1.1 to its path; its fields go as they are, but those that are about
+/// the connection and the framing, which are the upstream's own, `Expect`, which the reader's
+/// connection has seen to, and a `Host` if there is none. Hop-by-hop fields named by `Connection` are
+/// the caller's to remove. An [`Interim`] in the extensions gets what comes before the final answer.
+impl<B> Service<Request<B>> for Upstream
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<UpstreamBody>;
+    type Error = UpstreamError;
+    type Future = Asking;
+
+    /// Always: the wait for a connection is part of the call, so that it can be bounded.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Asking {
+        let pulse = Arc::new(Pulse::default());
+        let is_head = request.method() == Method::HEAD;
+        let request = outgoing(request, &self.pool.origin, &pulse);
+        Box::pin(ask(Arc::clone(&self.pool), request, is_head, pulse))
+    }
+}
+
+async fn ask(
+    pool: Arc<Pool>,
+    mut request: Request<Outgoing>,
+    is_head: bool,
+    pulse: Arc<Pulse>,
+) -> Result<Response<UpstreamBody>, UpstreamError> {
+    let whole =
+        pool.config.whole_timeout.map(|limit| Whole { limit, deadline: Instant::now() + limit });
+    loop {
+        let mut lease = pool.take(whole.map(|whole| whole.deadline)).await?;
+        match send(&mut lease, request, &pulse, whole).await {
+            Ok(response) => return receive(response, is_head, lease, whole).await,
+            Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
+            Err(Failed::Unsent(_)) => {
+                return Err(UpstreamError::Connect {
+                    origin: pool.origin.clone(),
+                    source: std::io::ErrorKind::ConnectionReset.into(),
+                });
+            }
+            Err(Failed::Sent(source)) => return Err(sort(pool.origin.clone(), source)),
+            Err(Failed::Late(limit)) => {
+                return Err(UpstreamError::Timeout { origin: pool.origin.clone(), limit });
+            }
+        }
+    }
+}
+
+/// Why no answer came over one connection.
+enum Failed {
+    /// Nothing of the request was written.
+    Unsent(Box<Request<Outgoing>>),
+    Sent(hyper::Error),
+    Late(Duration),
+}
+
+async fn send(
+    lease: &mut Lease,
+    request: Request<Outgoing>,
+    pulse: &Pulse,
+    whole: Option<Whole>,
+) -> Result<Response<Incoming>, Failed> {
+    let link = &mut lease.link;
+    let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
+    let mut answer = pin!(link.sender.try_send_request(request));
+    let mut beats = pulse.beats();
+    link.timer.restart(limit);
+    let answer = poll_fn(|cx| {
+        link.drive(cx);
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        if beats != pulse.beats() {
+            beats = pulse.beats();
+            link.timer.restart(within(limit, whole.map(|whole| whole.deadline)));
+        }
+        ready!(link.timer.poll_passed(cx));
+        Poll::Ready(Err(Failed::Late(limit)))
+    })
+    .await?;
+    link.timer.clear();
+    answer.map_err(|mut error| match error.take_message() {
+        Some(request) => Failed::Unsent(Box::new(request)),
+        None => Failed::Sent(error.into_error()),
+    })
+}
+
+async fn receive(
+    response: Response<Incoming>,
+    is_head: bool,
+    lease: Lease,
+    whole: Option<Whole>,
+) -> Result<Response<UpstreamBody>, UpstreamError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(UpstreamError::Switched { origin: lease.pool.origin.clone() });
+    }
+    let (mut parts, incoming) = response.into_parts();
+    let has_body =
+        !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    own_framing(&mut parts.headers, has_body, incoming.size_hint().exact());
+    let mut body = UpstreamBody::new(incoming, lease, whole);
+    poll_fn(|cx| {
+        body.settle_if_ended(cx);
+        Poll::Ready(())
+    })
+    .await;
+    Ok(Response::from_parts(parts, body))
+}
+
+/// hyper has undone the framing, so the fields that told of it may no longer contradict it: with a
+/// transfer coding a length does not count (RFC 9112 §6.3), and the same length said twice is one.
+fn own_framing(headers: &mut HeaderMap, has_body: bool, length: Option<u64>) {
+    headers.remove(header::TRANSFER_ENCODING);
+    match length {
+        // What it says is about another answer.
+        _ if !has_body => {}
+        Some(length) => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        None => {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+    }
+}
+
+fn sort(origin: Origin, source: hyper::Error) -> UpstreamError {
+    if source.is_user() {
+        UpstreamError::Request { origin, source: source.into() }
+    } else if source.is_parse_too_large() {
+        UpstreamError::HeadTooLarge { origin }
+    } else if source.is_parse() {
+        UpstreamError::Protocol { origin, source }
+    } else {
+        UpstreamError::Closed { origin, source }
+    }
+}
+
+fn outgoing<B>(request: Request<B>, origin: &Origin, pulse: &Arc<Pulse>) -> Request<Outgoing>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let had_length = parts.headers.contains_key(header::CONTENT_LENGTH);
+    remove_framing(&mut parts.headers);
+    if !parts.headers.contains_key(header::HOST) {
+        parts.headers.insert(header::HOST, origin.as_host());
+    }
+    let expects_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
+    match body.size_hint().exact() {
+        Some(0) if !had_length && !expects_body => {}
+        Some(length) => {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        // Said here because hyper would not send the body of a GET otherwise.
+        None => {
+            let chunked = HeaderValue::from_static("chunked");
+            parts.headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+    }
+    let interim = parts.extensions.remove::<Interim>();
+    let mut request = Request::new(Outgoing::new(body, pulse));
+    *request.method_mut() = parts.method;
+    *request.uri_mut() = origin_form(parts.uri);
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = parts.headers;
+    if let Some(interim) = interim {
+        let pulse = Arc::clone(pulse);
+        on_informational(&mut request, move |answer| {
+            pulse.beat();
+            let mut passed = Response::new(());
+            *passed.status_mut() = answer.status();
+            *passed.headers_mut() = answer.headers().clone();
+            interim.send(passed);
+        });
+    }
+    request
+}
+
+fn remove_framing(headers: &mut HeaderMap) {
+    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+    for name in [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::EXPECT,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// The path and the query of it, or `*`.
+fn origin_form(uri: Uri) -> Uri {
+    let mut parts = Parts::default();
+    let path = uri.into_parts().path_and_query;
+    parts.path_and_query = Some(path.unwrap_or(PathAndQuery::from_static("/")));
+    Uri::from_parts(parts).expect("a path alone is a URI")
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("origin", &self.pool.origin)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,284 @@
+//! HTTP/2 by prior knowledge: other people's clients, and one that says exactly what it means.
+
+use std::{convert::Infallible, io::Write, process::Command, time::Duration};
+
+use bytes::Bytes;
+use h2::{Reason, client::SendRequest};
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use larder_gateway::{ServerConfig, http1::ReaderBody, interim::Interim};
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tower::service_fn;
+
+use crate::{
+    clients::{curl, run},
+    support::{AnyBody, Gate, Origin, PATIENCE, echo, field, status, whole},
+};
+
+/// A connection on which a test opens streams.
+async fn connect(gate: &Gate) -> SendRequest<Bytes> {
+    let stream = TcpStream::connect(gate.address).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    // Its end is noticed by the streams.
+    tokio::spawn(async move { drop(connection.await) });
+    timeout(PATIENCE, client.ready()).await.unwrap().unwrap()
+}
+
+/// Sends a request without a body and brings the answer with its whole body, or why there is none.
+async fn ask(
+    client: &mut SendRequest<Bytes>,
+    request: Request<()>,
+) -> Result<(Response<()>, String), h2::Error> {
+    let (answer, _) = client.send_request(request, true).unwrap();
+    let (parts, mut stream) = timeout(PATIENCE, answer).await.unwrap()?.into_parts();
+    let mut body = Vec::new();
+    while let Some(piece) = timeout(PATIENCE, stream.data()).await.unwrap() {
+        let piece = piece?;
+        body.extend_from_slice(&piece);
+        stream.flow_control().release_capacity(piece.len()).unwrap();
+    }
+    Ok((Response::from_parts(parts, ()), String::from_utf8(body).unwrap()))
+}
+
+fn get(uri: &str) -> Request<()> {
+    Request::get(uri).body(()).unwrap()
+}
+
+#[tokio::test]
+async fn curl_speaks_http_2_with_the_same_listener() {
+    let gate = Gate::echoing();
+    let url = format!("http://{}/x?y", gate.address);
+    let two = "--http2-prior-knowledge";
+    let body = curl(&[two, &url]).await;
+    let expected = format!("GET http://{0}/x?y HTTP/2.0\n", gate.address);
+    assert!(body.starts_with(&expected), "{body}");
+    assert!(body.contains(&format!("\nhost: {}\n", gate.address)), "{body}");
+    let large = "x".repeat(1_000_000);
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(large.as_bytes()).unwrap();
+    let from_file = format!("@{}", file.path().display());
+    let posted = curl(&[two, &url, "--data-binary", &from_file]).await;
+    assert!(posted.ends_with(&format!("\n\n{large}")));
+    let head = curl(&[two, "--head", &url]).await;
+    assert_eq!(status(&head), "200");
+    assert!(field(&head, "date").is_some(), "{head}");
+}
+
+#[tokio::test]
+async fn h2load_is_answered_to_the_last_request() {
+    let gate = Gate::echoing();
+    let mut command = Command::new("h2load");
+    command.args(["-n", "3000", "-c", "5", "-m", "50", &format!("http://{}/", gate.address)]);
+    let output = String::from_utf8(run(command).await.stdout).unwrap();
+    assert!(output.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout"), "{output}");
+}
+
+#[tokio::test]
+async fn an_origin_of_http_1_is_passed_on_with_its_interim_answers() {
+    let origin = Origin::saying_once(
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 200 Fine\r\nConnection: close\r\n\
+         Keep-Alive: timeout=5\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+    )
+    .await;
+    let gate = Gate::before(origin.address);
+    let url = format!("http://{}/", gate.address);
+    let text = curl(&["--http2-prior-knowledge", "--include", &url]).await;
+    let (interim, last) = text.split_once("\r\n\r\n").unwrap();
+    assert!(interim.starts_with("HTTP/2 103 ") && interim.contains("link: </a.css>"), "{text}");
+    assert!(last.starts_with("HTTP/2 200 ") && last.ends_with("\r\n\r\nhello"), "{text}");
+    assert!(!last.contains("keep-alive") && !last.contains("transfer-encoding"), "{text}");
+}
+
+#[tokio::test]
+async fn streams_of_one_connection_do_not_wait_for_each_other() {
+    let (go_on, waits) = tokio::sync::watch::channel(false);
+    let gate = Gate::serving(
+        ServerConfig::default(),
+        service_fn(move |request: Request<ReaderBody>| {
+            let mut waits = waits.clone();
+            async move {
+                if request.uri().path() == "/slow" {
+                    waits.wait_for(|go_on| *go_on).await.unwrap();
+                }
+                echo(request).await
+            }
+        }),
+    );
+    let mut client = connect(&gate).await;
+    let (slow, _) = client.send_request(get("http://a/slow"), true).unwrap();
+    for n in 0..50 {
+        let (_, body) = ask(&mut client, get(&format!("http://a/{n}"))).await.unwrap();
+        assert!(body.starts_with(&format!("GET http://a/{n} ")), "{body}");
+    }
+    go_on.send(true).unwrap();
+    assert_eq!(timeout(PATIENCE, slow).await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn requests_that_name_two_hosts_or_none_reach_no_service() {
+    let gate = Gate::echoing();
+    let mut client = connect(&gate).await;
+    let of = |request: http::request::Builder| request.body(()).unwrap();
+    for (expected, request) in [
+        (400, of(Request::get("http://a/").header("host", "b"))),
+        (400, of(Request::get("http://me@a/"))),
+        (421, of(Request::get("https://a/"))),
+        (501, of(Request::builder().method("CONNECT").uri("a:443"))),
+        (417, of(Request::get("http://a/").header("expect", "the-best"))),
+    ] {
+        let (answer, body) = ask(&mut client, request).await.unwrap();
+        assert_eq!(answer.status(), expected, "{body}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    }
+    let nonsense = of(Request::get("http://a/").header("content-length", "x"));
+    let error = ask(&mut client, nonsense).await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR));
+    // The others on this connection are not concerned.
+    let fine = of(Request::get("http://a/").header("host", "A"));
+    assert_eq!(ask(&mut client, fine).await.unwrap().0.status(), 200);
+}
+
+#[tokio::test]
+async fn cookies_that_came_apart_are_one_field() {
+    let gate = Gate::echoing();
+    let mut client = connect(&gate).await;
+    let request = Request::get("http://a/").header("cookie", "a=1").header("cookie", "b=2");
+    let (_, body) = ask(&mut client, request.body(()).unwrap()).await.unwrap();
+    assert!(body.contains("\ncookie: a=1; b=2\n"), "{body}");
+}
+
+#[tokio::test]
+async fn a_reader_is_told_to_continue_when_its_body_is_wanted() {
+    let gate = Gate::echoing();
+    let mut client = connect(&gate).await;
+    let request = Request::post("http://a/").header("expect", "100-continue").body(()).unwrap();
+    let (mut answer, mut stream) = client.send_request(request, false).unwrap();
+    let interim = std::future::poll_fn(|cx| answer.poll_informational(cx));
+    let interim = timeout(PATIENCE, interim).await.unwrap().unwrap().unwrap();
+    assert_eq!(interim.status(), 100);
+    stream.send_data(Bytes::from("hi"), true).unwrap();
+    let mut body = timeout(PATIENCE, answer).await.unwrap().unwrap().into_body();
+    let body = timeout(PATIENCE, body.data()).await.unwrap().unwrap().unwrap();
+    assert!(body.ends_with(b"\n\nhi"), "{body:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_or_lies_about_its_length_resets_its_stream_alone() {
+    let gate = Gate::serving(
+        ServerConfig::default(),
+        service_fn(async |request: Request<ReaderBody>| {
+            let pieces: Vec<Result<Frame<Bytes>, std::io::Error>> = match request.uri().path() {
+                "/broken" => vec![
+                    Ok(Frame::data(Bytes::from("abc"))),
+                    Err(std::io::ErrorKind::UnexpectedEof.into()),
+                ],
+                _ => vec![Ok(Frame::data(Bytes::from("abc")))],
+            };
+            let mut response = Response::new(StreamBody::new(futures_util::stream::iter(pieces)));
+            let length = match request.uri().path() {
+                "/short" => 4,
+                "/long" => 2,
+                _ => 3,
+            };
+            response.headers_mut().insert("content-length", length.into());
+            Ok::<_, Infallible>(response)
+        }),
+    );
+    let mut client = connect(&gate).await;
+    for path in ["broken", "short", "long"] {
+        let error = ask(&mut client, get(&format!("http://a/{path}"))).await.unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{path}");
+    }
+    assert_eq!(ask(&mut client, get("http://a/fine")).await.unwrap().1, "abc");
+}
+
+#[tokio::test]
+async fn a_reader_that_resets_its_stream_is_worked_for_no_longer() {
+    struct Witness(mpsc::UnboundedSender<()>);
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            let _nobody_listens = self.0.send(());
+        }
+    }
+    let (sender, mut dropped) = mpsc::unbounded_channel();
+    let gate = Gate::serving(
+        ServerConfig::default(),
+        service_fn(move |request: Request<ReaderBody>| {
+            let witness = Witness(sender.clone());
+            async move {
+                let interim = request.extensions().get::<Interim>().unwrap();
+                interim.send(Response::builder().status(102).body(()).unwrap());
+                std::future::pending::<()>().await;
+                drop(witness);
+                Ok::<Response<AnyBody>, Infallible>(Response::new(whole(Bytes::new())))
+            }
+        }),
+    );
+    let mut client = connect(&gate).await;
+    let (mut answer, mut stream) = client.send_request(get("http://a/"), true).unwrap();
+    let interim = std::future::poll_fn(|cx| answer.poll_informational(cx));
+    assert_eq!(timeout(PATIENCE, interim).await.unwrap().unwrap().unwrap().status(), 102);
+    stream.send_reset(Reason::CANCEL);
+    timeout(PATIENCE, dropped.recv()).await.expect("still worked for").unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_lets_the_answers_out_and_says_farewell() {
+    let (called, mut calls) = mpsc::unbounded_channel();
+    let (go_on, waits) = tokio::sync::watch::channel(false);
+    let gate = Gate::serving(
+        ServerConfig::default(),
+        service_fn(move |request: Request<ReaderBody>| {
+            let mut waits = waits.clone();
+            called.send(()).unwrap();
+            async move {
+                waits.wait_for(|go_on| *go_on).await.unwrap();
+                echo(request).await
+            }
+        }),
+    );
+    let mut client = connect(&gate).await;
+    let (answer, _) = client.send_request(get("http://a/"), true).unwrap();
+    timeout(PATIENCE, calls.recv()).await.unwrap().unwrap();
+    let stopping = tokio::spawn(gate.stopped());
+    // Nobody else is let in, and the one inside is let out.
+    let refused = async {
+        while client.clone().ready().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, refused).await.expect("no farewell");
+    go_on.send(true).unwrap();
+    let (parts, mut body) = timeout(PATIENCE, answer).await.unwrap().unwrap().into_parts();
+    assert_eq!(parts.status, 200);
+    assert!(timeout(PATIENCE, body.data()).await.unwrap().unwrap().is_ok());
+    drop((client, body));
+    assert_eq!(stopping.await.unwrap().cut, 0);
+}
+
+#[tokio::test]
+async fn the_preface_counts_only_at_the_beginning() {
+    let gate = Gate::echoing();
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let answers = gate.say(format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{preface}")).await;
+    assert_eq!(status(&answers), "200");
+    assert!(answers.contains("HTTP/1.1 505 "), "{answers}");
+}
+
+#[tokio::test]
+async fn a_large_body_arrives_whole_whatever_the_window() {
+    let body: Bytes = (0..5_000_000_u32).map(|n| b'a' + (n % 23) as u8).collect();
+    let expected = body.clone();
+    let gate = Gate::serving(
+        ServerConfig::default(),
+        service_fn(move |_: Request<ReaderBody>| {
+            let body = whole(body.clone()).map_err(|error| error).boxed_unsync();
+            std::future::ready(Ok::<Response<AnyBody>, Infallible>(Response::new(body)))
+        }),
+    );
+    let mut client = connect(&gate).await;
+    let (answer, got) = ask(&mut client, get("http://a/")).await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "5000000");
+    assert!(got.as_bytes() == expected, "another body");
+}

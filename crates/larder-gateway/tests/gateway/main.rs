@@ -1,0 +1,14 @@
+//! The gateway from outside: raw sockets before it, scripted origins behind it.
+
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+mod support;
+
+mod answers;
+mod clients;
+mod ends;
+mod http2;
+mod passthrough;
+mod requests;
+mod splitting;
+mod times;

@@ -1,0 +1,270 @@
+//! Limits of time, to the millisecond: connections in memory, under a clock that stands still until
+//! there is nothing else to do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use larder_gateway::http1::{Ended, Http1Config, ReaderBody};
+use larder_gateway::{http1, http2};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tower::service_fn;
+
+use crate::support::{AnyBody, echo, lossless, status, whole};
+
+const HEAD: Duration = Duration::from_secs(3);
+const IDLE: Duration = Duration::from_secs(7);
+const BODY: Duration = Duration::from_secs(11);
+const WRITE: Duration = Duration::from_secs(13);
+const LINGER: Duration = Duration::from_secs(2);
+
+fn config() -> Http1Config {
+    Http1Config {
+        head_timeout: HEAD,
+        idle_timeout: IDLE,
+        body_timeout: BODY,
+        write_timeout: WRITE,
+        linger_timeout: LINGER,
+        ..Default::default()
+    }
+}
+
+/// Echoes, or answers with a large body to whoever asks for `/large`.
+async fn service(
+    request: Request<ReaderBody>,
+) -> Result<Response<AnyBody>, std::convert::Infallible> {
+    if request.uri().path() == "/large" {
+        return Ok(Response::new(whole(Bytes::from(vec![b'x'; 1 << 20]))));
+    }
+    echo(request).await
+}
+
+/// A connection as its reader holds it, with a buffer in between of so many bytes.
+struct Reader {
+    wire: DuplexStream,
+    serving: JoinHandle<Ended>,
+    stop: CancellationToken,
+    began: Instant,
+}
+
+impl Reader {
+    fn connected(buffer: usize) -> Reader {
+        let (wire, mut gateway) = duplex(buffer);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serving = tokio::spawn(async move {
+            let peer = ([127, 0, 0, 1], 1).into();
+            let service = service_fn(service);
+            let config = config();
+            let served =
+                http1::serve_connection(&mut gateway, peer, &config, service, stopped.clone())
+                    .await;
+            match served {
+                Ended::Http2(read) => {
+                    http2::serve_connection(&mut gateway, read, peer, &config, service, stopped)
+                        .await
+                }
+                ended => ended,
+            }
+        });
+        Reader { wire, serving, stop, began: Instant::now() }
+    }
+
+    async fn send(&mut self, bytes: &str) {
+        self.wire.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
+    /// One answer of the echo, which ends with an empty line.
+    async fn answer(&mut self) -> String {
+        let mut got = Vec::new();
+        while !got.ends_with(b"\n\n") {
+            got.push(self.wire.read_u8().await.unwrap());
+        }
+        lossless(&got)
+    }
+
+    /// All until the gateway closes its side, and when that was.
+    async fn rest(&mut self) -> (String, Duration) {
+        let mut got = Vec::new();
+        self.wire.read_to_end(&mut got).await.unwrap();
+        (lossless(&got), self.began.elapsed())
+    }
+}
+
+fn about(found: Duration, expected: Duration) {
+    let late = found.checked_sub(expected).unwrap_or_else(|| panic!("too early: {found:?}"));
+    assert!(late < Duration::from_millis(50), "too late: {found:?}");
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_is_closed_without_a_word() {
+    let mut reader = Reader::connected(1024);
+    let (got, when) = reader.rest().await;
+    assert_eq!(got, "");
+    about(when, IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_idle_time_begins_anew_with_each_answer() {
+    let mut reader = Reader::connected(1024);
+    for _ in 0..5 {
+        sleep(IDLE - Duration::from_secs(1)).await;
+        reader.send(GET).await;
+        assert_eq!(status(&reader.answer().await), "200");
+        reader.began = Instant::now();
+    }
+    let (got, when) = reader.rest().await;
+    assert_eq!(got, "");
+    about(when, IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_lines_are_no_sign_of_a_request() {
+    let mut reader = Reader::connected(1024);
+    while reader.wire.write_all(b"\r\n").await.is_ok() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    about(reader.began.elapsed(), IDLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_drips_is_given_up_however_often_something_comes() {
+    let mut reader = Reader::connected(1024);
+    sleep(Duration::from_secs(5)).await;
+    reader.began = Instant::now();
+    let mut head = GET.bytes().cycle();
+    let (read, mut write) = tokio::io::split(reader.wire);
+    let dripping = tokio::spawn(async move {
+        loop {
+            let byte = head.next().unwrap();
+            if byte == b'\n' || write.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(500)).await;
+        }
+        std::future::pending::<()>().await;
+    });
+    let (mut got, mut read) = (Vec::new(), read);
+    read.read_to_end(&mut got).await.unwrap();
+    assert_eq!(status(&lossless(&got)), "408");
+    about(reader.began.elapsed(), HEAD);
+    dripping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_pauses_is_given_up_and_one_that_drips_is_not() {
+    let mut reader = Reader::connected(1024);
+    reader.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
+    for byte in ["a", "b", "c", "\n", "\n"] {
+        sleep(BODY - Duration::from_secs(1)).await;
+        reader.send(byte).await;
+    }
+    let got = reader.answer().await;
+    assert_eq!(status(&got), "200");
+    // The echo's own empty line came first.
+    reader.answer().await;
+    reader.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab").await;
+    reader.began = Instant::now();
+    let (got, when) = reader.rest().await;
+    assert_eq!(status(&got), "408");
+    about(when, BODY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_is_given_up_and_one_that_takes_a_little_is_not() {
+    let mut reader = Reader::connected(1024);
+    reader.send("GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut piece = [0; 1024];
+    for _ in 0..20 {
+        sleep(WRITE - Duration::from_secs(1)).await;
+        reader.wire.read_exact(&mut piece).await.unwrap();
+    }
+    let last = Instant::now();
+    assert_eq!(reader.serving.await.unwrap(), Ended::Cut);
+    about(last.elapsed(), WRITE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_last_answer_a_reader_that_does_not_close_is_left() {
+    let mut reader = Reader::connected(4096);
+    reader.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let (got, when) = reader.rest().await;
+    assert_eq!(status(&got), "200");
+    about(when, Duration::ZERO);
+    assert_eq!(reader.serving.await.unwrap(), Ended::Closed);
+    about(reader.began.elapsed(), LINGER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_between_requests_ends_at_once_when_the_gateway_stops() {
+    let mut reader = Reader::connected(4096);
+    reader.send(GET).await;
+    reader.answer().await;
+    reader.stop.cancel();
+    let (got, when) = reader.rest().await;
+    assert_eq!(got, "");
+    about(when, Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_begun_when_the_gateway_stops_is_answered() {
+    let mut reader = Reader::connected(4096);
+    reader.send(&GET[..10]).await;
+    sleep(Duration::from_secs(1)).await;
+    reader.stop.cancel();
+    sleep(Duration::from_secs(1)).await;
+    reader.send(&GET[10..]).await;
+    let (got, _) = reader.rest().await;
+    assert_eq!(status(&got), "200");
+    assert!(got.contains("\r\nconnection: close\r\n"), "{got}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_a_body_that_pauses_is_given_up_and_then_the_idle_connection() {
+    let reader = Reader::connected(64 << 10);
+    let (client, connection) = h2::client::handshake(reader.wire).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = Request::post("http://a/").body(()).unwrap();
+    let (answer, mut stream) = client.send_request(request, false).unwrap();
+    for _ in 0..3 {
+        sleep(BODY - Duration::from_secs(1)).await;
+        stream.send_data(Bytes::from("x"), false).unwrap();
+    }
+    let last = Instant::now();
+    assert_eq!(answer.await.unwrap().status(), 408);
+    about(last.elapsed(), BODY);
+    drop(stream);
+    let last = Instant::now();
+    assert_eq!(reader.serving.await.unwrap(), Ended::Closed);
+    about(last.elapsed(), IDLE);
+    assert!(connection.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_a_reader_that_takes_nothing_is_given_up() {
+    let reader = Reader::connected(64 << 10);
+    let (client, connection) = h2::client::handshake(reader.wire).await.unwrap();
+    let _connection = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let request = Request::get("http://a/large").body(()).unwrap();
+    let (answer, _) = client.send_request(request, true).unwrap();
+    let mut body = answer.await.unwrap().into_body();
+    let began = Instant::now();
+    // What the window allows comes at once; it is never opened again.
+    let end = loop {
+        match body.data().await {
+            Some(Ok(_)) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end.unwrap().unwrap_err().reason(), Some(h2::Reason::INTERNAL_ERROR));
+    about(began.elapsed(), WRITE);
+}
