@@ -7,8 +7,8 @@ SHELL := /bin/bash
 RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-interleavings test-page test-browser check bench bench-engine fuzz \
-        up down logs clean tools
+.PHONY: help run build page dev test test-deps test-crates test-interleavings test-conformance \
+        test-page test-browser check bench bench-engine fuzz up down logs clean tools
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ dev: tools web/node_modules/.installed ## The page with hot reload at http://loc
 	  sleep 1; kill -0 $$blog 2>/dev/null || exit 1; \
 	  BLOG_PAGE_URL=http://127.0.0.1:$$FRONTEND_PORT npm --prefix web run --silent dev
 
-test: test-deps test-crates test-interleavings test-page test-browser ## Run every test on real parts (installs Debian packages when root)
+test: test-deps test-crates test-interleavings test-conformance test-page test-browser ## Run every test on real parts (installs Debian packages when root)
 
 test-deps: tools
 	@tools/install-test-deps
@@ -43,6 +43,10 @@ test-interleavings: ## What must hold however tasks take turns, tried out by shu
 	RUSTFLAGS="$$RUSTFLAGS --cfg shuttle" SHUTTLE_SILENCE_WARNINGS=1 CARGO_TARGET_DIR=$(SHUTTLE_TARGET) \
 	  cargo test --locked -p larder --lib interleavings
 
+test-conformance: conformance/node_modules/.installed ## Run the public tests for HTTP caches against `larder serve`
+	cargo build --locked -p larder-cli
+	LARDER_BIN=$(CURDIR)/target/debug/larder npm --prefix conformance run --silent test
+
 test-page: web/node_modules/.installed
 	npm --prefix web run --silent test
 
@@ -53,7 +57,7 @@ test-browser: test-deps page
 check: tools web/node_modules/.installed page ## All that a change must pass: format, lints, crate tests, docs, licences, the page's checks
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked --workspace --exclude larder-blog
+	cargo test --locked --workspace --exclude larder-blog -- --skip real::
 	cargo test --locked -p larder-blog --bins
 	@$(MAKE) --no-print-directory test-interleavings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
@@ -66,14 +70,14 @@ bench: build ## Measure the blog with and without its cache (about a minute): th
 	cargo build --release --locked -p larder-bench
 	target/release/larder-bench blog
 
+fuzz: ## Feed keys, tags and the policy whatever comes to mind, for a minute (needs a nightly toolchain)
+	@tools/fuzz 60
+
 # Files of a trace each, a key in a line.
 TRACES ?=
 
 bench-engine: ## Measure the engine: instructions, hits, flood, hit ratios (half an hour; traces in TRACES)
 	@tools/bench-engine $(TRACES)
-
-fuzz: ## Feed keys, tags and the policy whatever comes to mind, for a minute (needs a nightly toolchain)
-	@tools/fuzz 60
 
 up: ## Start everything in containers, with PostgreSQL and Valkey
 	docker compose -f deploy/compose.yaml up --build --wait
@@ -86,11 +90,15 @@ logs: ## Follow the containers' logs
 
 clean: ## Remove everything that was built
 	cargo clean
-	rm -rf web/dist web/node_modules
+	rm -rf web/dist web/node_modules conformance/node_modules
 
 tools:
 	@tools/require-tools
 
 web/node_modules/.installed: web/package.json web/package-lock.json
 	npm --prefix web ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+conformance/node_modules/.installed: conformance/package.json conformance/package-lock.json
+	npm --prefix conformance ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 
 use crate::{head::RequestHead, list, range};
 
@@ -55,26 +55,70 @@ pub enum Onward {
     Final,
 }
 
-/// What becomes of a request whose URI is absolute, and the fields that go on with it.
+/// What becomes of a request whose URI is absolute, and the fields that go on with it: [`admit`] and
+/// [`sign`] in one.
 pub fn request(request: RequestHead<'_>, hop: Hop<'_>) -> Onward {
-    if has_passed(request.headers, hop.name) {
-        return Onward::Loop;
-    }
     let mut fields = request.headers.clone();
-    if matches!(*request.method, Method::OPTIONS | Method::TRACE)
-        && let Some(left) = list::single(request.headers, header::MAX_FORWARDS.as_str())
+    match admit(request.method, &mut fields, hop) {
+        Admission::Granted => {
+            sign(request.uri, &mut fields, hop);
+            Onward::Forward(fields)
+        }
+        Admission::Loop => Onward::Loop,
+        Admission::Final => Onward::Final,
+    }
+}
+
+/// Whether a request goes on from this hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It does.
+    Granted,
+    /// It has been here before: 508 and `proxy_loop_detected` (RFC 8586 §2).
+    Loop,
+    /// It was to go no further (`Max-Forwards: 0`): this hop answers it (RFC 9110 §7.6.2).
+    Final,
+}
+
+/// Takes out of a request's fields what is not for the next hop, or not to be believed. What is left
+/// is what a cache at this hop may go by.
+pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission {
+    if has_passed(fields, hop.name) {
+        return Admission::Loop;
+    }
+    if matches!(*method, Method::OPTIONS | Method::TRACE)
+        && let Some(left) = list::single(fields, header::MAX_FORWARDS.as_str())
         && let Some(left) = range::number(left)
     {
         match left.checked_sub(1) {
             Some(left) => fields.insert(header::MAX_FORWARDS, HeaderValue::from(left)),
-            None => return Onward::Final,
+            None => return Admission::Final,
         };
     }
-    strip(&mut fields);
-    append(&mut fields, &header::VIA, &via(hop));
-    append(&mut fields, &CDN_LOOP, hop.name.as_str());
-    name_the_peer(&mut fields, request, hop);
-    Onward::Forward(fields)
+    strip(fields);
+    if !hop.peer_is_trusted {
+        drop_claims(fields);
+    }
+    Admission::Granted
+}
+
+/// Adds what this hop has to say to the next: that the request came through here, and from whom.
+///
+/// A cache at this hop has not seen it; so an answer that varies by who asks must not be stored there
+/// ([`varies_by_peer`]).
+pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>) {
+    append(fields, &header::VIA, &via(hop));
+    append(fields, &CDN_LOOP, hop.name.as_str());
+    name_the_peer(fields, uri, hop);
+}
+
+/// Whether an answer depends on what [`sign`] says of the peer: it is for nobody else then.
+pub fn varies_by_peer(answer: &HeaderMap) -> bool {
+    let by_peer = [X_FORWARDED_FOR, header::FORWARDED, header::VIA];
+    let mut names = list::members(answer, header::VARY.as_str());
+    names.any(|member| {
+        by_peer.iter().any(|name| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
 }
 
 /// The fields of a response that go on to the reader, or into the cache, with this hop in `Via`.
@@ -168,31 +212,31 @@ fn has_passed(headers: &HeaderMap, name: &HopName) -> bool {
 }
 
 /// Says who sent the request, in `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted peer
-/// says about itself and others is dropped, so that the origin can believe what it reads.
-fn name_the_peer(fields: &mut HeaderMap, request: RequestHead<'_>, hop: Hop<'_>) {
-    if !hop.peer_is_trusted {
-        let claims: Vec<HeaderName> =
-            fields.keys().filter(|name| is_claim(name)).cloned().collect();
-        for name in claims {
-            fields.remove(name);
-        }
-    }
+/// says about itself and others was dropped, so that the origin can believe what it reads.
+fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
     append(fields, &X_FORWARDED_FOR, &hop.peer.to_string());
     let mut element = match hop.peer {
         IpAddr::V4(peer) => format!("for={peer}"),
         IpAddr::V6(peer) => format!("for=\"[{peer}]\""),
     };
-    if let Some(authority) = request.uri.authority() {
+    if let Some(authority) = uri.authority() {
         // Host and port only: no quote or backslash can be in them.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         insert_if_missing(fields, X_FORWARDED_HOST, host);
         write!(element, ";host=\"{host}\"").expect("a string takes all");
     }
-    if let Some(scheme) = request.uri.scheme_str() {
+    if let Some(scheme) = uri.scheme_str() {
         insert_if_missing(fields, X_FORWARDED_PROTO, scheme);
         write!(element, ";proto={scheme}").expect("a string takes all");
     }
     append(fields, &header::FORWARDED, &element);
+}
+
+fn drop_claims(fields: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = fields.keys().filter(|name| is_claim(name)).cloned().collect();
+    for name in claims {
+        fields.remove(name);
+    }
 }
 
 fn is_claim(name: &HeaderName) -> bool {

@@ -1,0 +1,188 @@
+//! `larder serve`: from flags to a running gateway, and its orderly end.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+use larder::{
+    Cache,
+    http::{HttpCache, Policy, Variants},
+};
+use larder_admin::Admin;
+use larder_gateway::{
+    Gateway, GatewayConfig, Server, ServerConfig,
+    upstream::{Origin, Upstream, UpstreamConfig},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How long answers under way may take once it is told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Each connection to a reader and to the origin is an open file; a login usually has 1024.
+const OPEN_FILES: u64 = 1 << 15;
+
+/// Answers requests from the cache, and from the service behind it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  larder serve --upstream http://127.0.0.1:8001
+  curl -i http://127.0.0.1:8080/posts/1
+
+Every answer says in Cache-Status what the cache did, and why.")]
+pub(crate) struct Serve {
+    /// The service to put the cache before
+    #[arg(long, value_name = "URL")]
+    upstream: Origin,
+    /// Where to answer requests
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where to answer questions about the cache, and purges; loopback only
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
+    /// How much memory the cache may fill
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    memory: ByteSize,
+    /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
+    /// Which rules to go by
+    #[arg(long, value_enum, default_value_t = Preset::Guarded)]
+    policy: Preset,
+    /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
+    #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
+    explain_token: Option<String>,
+    /// What to log: error, warn, info, debug, or levels by module
+    #[arg(long, value_name = "LEVELS", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// The rules.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Preset {
+    /// The standard, and refusals where an answer looks personal: cookies, credentials
+    Guarded,
+    /// RFC 9111 to the letter
+    Standard,
+}
+
+/// Why `larder serve` does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error("cannot listen on {address} (--{flag})")]
+    Listen { flag: &'static str, address: SocketAddr, source: io::Error },
+    #[error("--admin {0} is not a loopback address, and there is no log-in: use 127.0.0.1")]
+    AdminNotLoopback(SocketAddr),
+    #[error("--memory {0} is too little for a cache: give it at least 1 MiB")]
+    TooLittleMemory(ByteSize),
+    #[error("--log {text:?} are no levels")]
+    LogLevels { text: String, source: tracing_subscriber::filter::ParseError },
+}
+
+impl ServeError {
+    /// 2: it was asked for wrongly. 1: it was not possible.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            ServeError::Listen { .. } => 1,
+            ServeError::AdminNotLoopback(_)
+            | ServeError::TooLittleMemory(_)
+            | ServeError::LogLevels { .. } => 2,
+        }
+    }
+}
+
+impl Serve {
+    pub(crate) async fn run(self) -> Result<(), ServeError> {
+        let cache = self.cache()?;
+        if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
+            tracing::debug!("keeping the usual limit of open files: {error}");
+        }
+        let stop = CancellationToken::new();
+        let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
+        let server =
+            Server::bind(self.listen, ServerConfig { grace: GRACE, ..ServerConfig::default() })
+                .map_err(listen("listen", self.listen))?;
+        let admin = match self.admin {
+            None => None,
+            Some(address) if !address.ip().is_loopback() => {
+                return Err(ServeError::AdminNotLoopback(address));
+            }
+            Some(address) => {
+                let listener =
+                    TcpListener::bind(address).await.map_err(listen("admin", address))?;
+                let address = listener.local_addr().unwrap_or(address);
+                tracing::info!("admin on http://{address}");
+                let router = Admin::new().cache(cache.cache()).stop_with(stop.clone()).router();
+                let until = stop.clone().cancelled_owned();
+                let serving = axum::serve(listener, router).with_graceful_shutdown(until);
+                Some(tokio::spawn(serving.into_future()))
+            }
+        };
+        tracing::info!("listening on http://{}", server.address());
+        tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
+        let upstream = Upstream::new(self.upstream, UpstreamConfig::default());
+        let config =
+            GatewayConfig { explain_token: self.explain_token, ..GatewayConfig::default() };
+        let gateway = Gateway::new(&cache, upstream, config);
+        let serving = tokio::spawn(server.serve(gateway, stop.clone()));
+        told_to_stop().await;
+        stop.cancel();
+        if let Ok(stopped) = serving.await
+            && stopped.cut > 0
+        {
+            tracing::warn!("{} answers were cut off", stopped.cut);
+        }
+        if let Some(admin) = admin {
+            tokio::time::timeout(Duration::from_secs(1), admin).await.ok();
+        }
+        cache.cache().shut_down(Duration::from_secs(1)).await;
+        Ok(())
+    }
+
+    /// For whoever starts it: what will be found in the cache.
+    fn what_is_cached(&self) -> String {
+        let rules = match self.policy {
+            Preset::Guarded => "what its answers allow and does not look personal",
+            Preset::Standard => "what its answers allow",
+        };
+        let ttl = self.ttl.map(|ttl| {
+            format!(", {} where they do not say for how long", humantime::format_duration(ttl))
+        });
+        format!("{rules}{}, up to {}", ttl.unwrap_or_default(), self.memory)
+    }
+
+    fn cache(&self) -> Result<HttpCache, ServeError> {
+        let policy = match self.policy {
+            Preset::Guarded => Policy::guarded(),
+            Preset::Standard => Policy::standard(),
+        };
+        let policy = match self.ttl {
+            Some(ttl) => policy.default_ttl(ttl),
+            None => policy,
+        };
+        let bytes = usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX);
+        if bytes < 1 << 20 {
+            return Err(ServeError::TooLittleMemory(self.memory));
+        }
+        let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes).build();
+        Ok(HttpCache::new(store, policy))
+    }
+}
+
+/// Ctrl-C, or what a supervisor sends.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).ok();
+    let terminated = async {
+        match &mut terminate {
+            Some(terminate) => {
+                terminate.recv().await;
+            }
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.unwrap_or(()),
+        () = terminated => (),
+    }
+}

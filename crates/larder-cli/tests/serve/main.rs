@@ -1,0 +1,17 @@
+//! `larder serve` from outside: real processes, raw sockets before them, scripted origins behind them.
+//!
+//! Nothing here sleeps for luck: a test waits for a condition, or counts what the origin was asked.
+//! The module [`real`] needs programs of others (`tools/install-test-deps`); everything else needs
+//! nothing.
+
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+mod answers;
+mod broken;
+mod crowd;
+mod large;
+mod real;
+mod refusals;
+mod start;
+mod stop;
+mod support;

@@ -1,0 +1,105 @@
+//! Flags, what start-up says, and how it ends where it cannot run.
+
+use std::net::TcpListener;
+
+use crate::support::{
+    larder::{Larder, run},
+    origin::{Origin, ok},
+};
+
+const UPSTREAM: [&str; 3] = ["serve", "--upstream", "http://127.0.0.1:9"];
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "Usage"),
+        (&["serve"], "--upstream"),
+        (&["sreve"], "serve"),
+        (&["serve", "--upstream", "ftp://127.0.0.1:9"], "--upstream"),
+        (&["serve", "--upstream", ""], "--upstream"),
+        (&["--listen", "8080"], "--listen"),
+        (&["--ttl", "5 minuets"], "--ttl"),
+        (&["--memory", "much"], "--memory"),
+        (&["--memory", "1023KiB"], "--memory 1023.0 KiB is too little"),
+        (&["--policy", "lax"], "guarded, standard"),
+        (&["--admin", "0.0.0.0:0"], "is not a loopback address"),
+        (&["--log", "larder=loud"], "larder=loud"),
+        (&["--uptsream", "x"], "--upstream"),
+    ];
+    for (flags, words) in cases {
+        let is_whole = !flags.first().is_some_and(|flag| flag.starts_with("--"));
+        let arguments = if is_whole { flags.to_vec() } else { [&UPSTREAM, *flags].concat() };
+        let exit = run(&arguments).await;
+        assert_eq!(exit.code, Some(2), "{flags:?}: {}", exit.log);
+        assert!(exit.log.contains(words), "{flags:?}: {}", exit.log);
+        assert_eq!(exit.out, "", "{flags:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_ends_with_1_and_names_the_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for flag in ["--listen", "--admin"] {
+        let free = if flag == "--listen" { "--admin" } else { "--listen" };
+        let exit = run(&[&UPSTREAM[..], &[flag, &address, free, "127.0.0.1:0"]].concat()).await;
+        assert_eq!(exit.code, Some(1), "{}", exit.log);
+        assert!(exit.log.contains(&format!("cannot listen on {address} ({flag})")), "{}", exit.log);
+        assert!(exit.log.contains("because: "), "{}", exit.log);
+    }
+}
+
+#[tokio::test]
+async fn help_and_version_are_no_mistakes() {
+    for (arguments, words) in [
+        (&["--help"][..], "serve"),
+        (&["serve", "--help"], "--upstream <URL>"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let exit = run(arguments).await;
+        assert_eq!(exit.code, Some(0), "{}", exit.log);
+        assert!(exit.out.contains(words), "{}", exit.out);
+    }
+}
+
+#[tokio::test]
+async fn it_says_where_it_listens_and_what_it_caches() {
+    let origin = Origin::saying(ok("", "")).await;
+    let flags = ["--ttl", "90s", "--memory", "32MiB", "--policy", "standard"];
+    let larder = Larder::with(origin.address, &flags).await;
+    let log = larder.log();
+    assert!(log.contains(&format!("listening on http://{}", larder.address)), "{log}");
+    let caching = format!(
+        "caching http://{}: what its answers allow, 1m 30s where they do not say for how long, \
+         up to 32.0 MiB",
+        origin.address
+    );
+    assert!(log.contains(&caching), "{log}");
+    assert!(!log.contains('\u{1b}'), "no colours where nobody sees them: {log}");
+}
+
+#[tokio::test]
+async fn nothing_is_logged_for_a_request_unless_asked_for() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let larder = Larder::before(origin.address).await;
+    let before = larder.log();
+    larder.get("/secret").await;
+    assert_eq!(larder.log(), before);
+}
+
+#[tokio::test]
+async fn a_ttl_is_for_answers_that_do_not_say_how_long() {
+    let origin = Origin::answering(|head| match head.split(' ').nth(1) {
+        Some("/silent") => ok("", "silent"),
+        _ => ok("cache-control: no-store\r\n", "not to be stored"),
+    })
+    .await;
+    let larder = Larder::with(origin.address, &["--ttl", "5m"]).await;
+    for (path, then) in [("/silent", "hit"), ("/no", "uri-miss")] {
+        larder.get(path).await;
+        assert_eq!(larder.get(path).await.handling(), then, "{path}");
+    }
+    let larder = Larder::before(origin.address).await;
+    larder.get("/silent").await;
+    assert_eq!(larder.get("/silent").await.handling(), "uri-miss");
+}

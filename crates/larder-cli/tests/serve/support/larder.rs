@@ -1,0 +1,177 @@
+//! Larder: a `larder serve` process on ports that were free.
+
+use std::{
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    eventually,
+    lines::Lines,
+    wire::{Answer, Wire},
+};
+
+/// A process that is no longer wanted may end by itself for so long.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A running process. Dropping it ends it.
+pub(crate) struct Larder {
+    child: Child,
+    log: Lines,
+    pub(crate) address: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// How a process ended, and all it said.
+pub(crate) struct Exit {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) log: String,
+}
+
+/// Runs the command to its end.
+pub(crate) async fn run(arguments: &[&str]) -> Exit {
+    let (child, log, out) = spawn(arguments);
+    end(child, log, out).await
+}
+
+fn spawn(arguments: &[&str]) -> (Child, Lines, Lines) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command larder, which cargo has just built");
+    let out = Lines::of(child.stdout.take().expect("a pipe, as asked for"));
+    let log = Lines::of(child.stderr.take().expect("a pipe, as asked for"));
+    (child, log, out)
+}
+
+async fn end(mut child: Child, mut log: Lines, mut out: Lines) -> Exit {
+    let status = eventually("the end of a process", async || {
+        child.try_wait().expect("a child of this process")
+    });
+    let code = status.await.code();
+    Exit { code, out: out.all(), log: log.all() }
+}
+
+impl Larder {
+    /// With the flags' defaults.
+    pub(crate) async fn before(origin: SocketAddr) -> Larder {
+        Larder::with(origin, &[]).await
+    }
+
+    pub(crate) async fn with(origin: SocketAddr, flags: &[&str]) -> Larder {
+        let upstream = format!("http://{origin}");
+        let mut arguments = vec!["serve", "--upstream", &upstream];
+        arguments.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        arguments.extend(flags);
+        let (mut child, log, _) = spawn(&arguments);
+        let [address, admin] = ["listening on http://", "admin on http://"];
+        let address = address_after(&mut child, &log, address).await;
+        let admin = address_after(&mut child, &log, admin).await;
+        Larder { child, log, address, admin }
+    }
+
+    pub(crate) async fn connect(&self) -> Wire {
+        Wire::connect(self.address).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.get_with(path, "").await
+    }
+
+    /// `fields` are whole lines.
+    pub(crate) async fn get_with(&self, path: &str, fields: &str) -> Answer {
+        let mut wire = self.connect().await;
+        wire.send(request("GET", path, fields)).await;
+        wire.answer().await
+    }
+
+    /// Sends `bytes` as they stand, and brings all that comes until the connection is closed.
+    pub(crate) async fn say(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut wire = self.connect().await;
+        wire.send(bytes).await;
+        wire.rest().await
+    }
+
+    /// `body` is JSON.
+    pub(crate) async fn post_to_admin(&self, path: &str, body: &str) -> Answer {
+        let mut wire = Wire::connect(self.admin).await;
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        wire.send(head + body).await;
+        wire.answer().await
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a process that is still there");
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of this process").is_none()
+    }
+
+    /// Waits for its end, and returns its exit code.
+    pub(crate) async fn exit(mut self) -> Option<i32> {
+        eventually("the end of larder", async || {
+            self.child.try_wait().expect("a child of this process")
+        })
+        .await
+        .code()
+    }
+
+    /// Of its memory in KiB, as the system counts: `VmRSS` what is resident now, `VmHWM` the most
+    /// that ever was.
+    pub(crate) fn memory_kib(&self, kind: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a process of this user");
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
+        let count = line.and_then(|line| line.trim().strip_suffix("kB")).map(str::trim);
+        count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {kind}"))
+    }
+}
+
+async fn address_after(child: &mut Child, log: &Lines, words: &str) -> SocketAddr {
+    eventually(words, async || {
+        if let Some(status) = child.try_wait().expect("a child of this process") {
+            panic!("larder ended with {status} instead of starting:\n{}", log.text());
+        }
+        let text = log.text();
+        let (_, rest) = text.lines().find_map(|line| line.split_once(words))?;
+        Some(rest.parse().expect("an address"))
+    })
+    .await
+}
+
+/// A request on a connection of its own.
+pub(crate) fn request(method: &str, path: &str, fields: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nhost: larder.test\r\nconnection: close\r\n{fields}\r\n")
+}
+
+impl Drop for Larder {
+    fn drop(&mut self) {
+        let began = Instant::now();
+        while let Ok(None) = self.child.try_wait() {
+            let signal = if began.elapsed() < GRACE { Signal::TERM } else { Signal::KILL };
+            self.signal(signal);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

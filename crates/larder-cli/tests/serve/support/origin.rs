@@ -1,0 +1,122 @@
+//! Origin: a service that plays a script on each connection, and remembers what it was asked.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use super::wire::Wire;
+
+/// A running origin. Dropping it closes its port and its connections.
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    heads: Heads,
+    serving: JoinHandle<()>,
+}
+
+type Heads = Arc<Mutex<Vec<String>>>;
+
+/// One connection to it.
+pub(crate) struct Visit {
+    wire: Wire,
+    heads: Heads,
+}
+
+impl Visit {
+    /// The head of the next request, once its body is here; `None` at the end.
+    pub(crate) async fn request(&mut self) -> Option<String> {
+        if !self.wire.has_more().await {
+            return None;
+        }
+        let head = self.wire.head().await;
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.clone());
+        self.wire.body(&head).await?;
+        Some(head)
+    }
+
+    /// Whether anybody is still there to take it.
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.wire.try_send(bytes).await.is_ok()
+    }
+
+    pub(crate) fn reset(self) {
+        self.wire.reset();
+    }
+}
+
+impl Origin {
+    pub(crate) async fn playing<F, P>(script: F) -> Origin
+    where
+        F: Fn(Visit) -> P + Send + 'static,
+        P: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Heads::default();
+        let play = {
+            let heads = Arc::clone(&heads);
+            move |stream: TcpStream| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+                Box::pin(script(Visit { wire: Wire::new(stream), heads: Arc::clone(&heads) }))
+            }
+        };
+        let serving = tokio::spawn(async move {
+            let mut visits = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
+                visits.spawn(play(stream));
+            }
+        });
+        Origin { address, heads, serving }
+    }
+
+    /// Answers each request with what `respond` makes of its head.
+    pub(crate) async fn answering<F, B>(respond: F) -> Origin
+    where
+        F: Fn(&str) -> B + Send + Sync + 'static,
+        B: AsRef<[u8]> + Send,
+    {
+        let respond = Arc::new(respond);
+        Origin::playing(move |mut visit| {
+            let respond = Arc::clone(&respond);
+            async move {
+                while let Some(head) = visit.request().await {
+                    let answer = respond(&head);
+                    visit.send(answer).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Answers each request with the same bytes.
+    pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> Origin {
+        let answer: Arc<[u8]> = answer.into().into();
+        Origin::answering(move |_| Arc::clone(&answer)).await
+    }
+
+    /// The heads of all requests so far.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A whole answer of 200; `fields` are whole lines.
+pub(crate) fn ok(fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{fields}\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
