@@ -248,3 +248,81 @@ impl Service<Request<Body>> for Outbound {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use larder::{Cache, http::Policy};
+
+    use super::*;
+    use crate::upstream::UpstreamConfig;
+
+    fn gateway(config: GatewayConfig) -> Gateway {
+        let store = Cache::builder().max_bytes(1 << 20).build();
+        let cache = HttpCache::new(store, Policy::guarded());
+        let origin = "http://127.0.0.1:9".parse().unwrap();
+        Gateway::new(&cache, Upstream::new(origin, UpstreamConfig::default()), config)
+    }
+
+    /// The head of a request from `peer` once it was let in, or the status it was refused with.
+    fn let_in(
+        gateway: &Gateway,
+        peer: &str,
+        fields: &[(&'static str, &'static str)],
+    ) -> Result<Parts, StatusCode> {
+        let mut request = Request::get("http://example.org/a");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let peer = Peer(format!("{peer}:4711").parse().unwrap());
+        let (mut head, ()) = request.extension(peer).body(()).unwrap().into_parts();
+        gateway.inbound(&mut head).map_err(|problem| problem.status())?;
+        Ok(head)
+    }
+
+    #[test]
+    fn keys_are_shown_on_this_machine_and_to_who_has_the_token() {
+        let explain_token = Some("open sesame".to_owned());
+        let gateway = gateway(GatewayConfig { explain_token, ..GatewayConfig::default() });
+        let token = ("larder-explain", "open sesame");
+        let rows: [(&str, &[(&str, &str)], bool); 7] = [
+            ("127.0.0.1", &[], true),
+            ("[::1]", &[], true),
+            // A proxy on this machine asks for somebody who may be anywhere.
+            ("127.0.0.1", &[("x-forwarded-for", "198.51.100.7")], false),
+            ("127.0.0.1", &[("x-forwarded-for", "198.51.100.7"), token], true),
+            ("198.51.100.7", &[], false),
+            ("198.51.100.7", &[("larder-explain", "open says me")], false),
+            ("198.51.100.7", &[token], true),
+        ];
+        for (peer, fields, may) in rows {
+            let head = let_in(&gateway, peer, fields).unwrap();
+            assert_eq!(head.extensions.get::<ShowKey>().is_some(), may, "{peer} {fields:?}");
+            assert!(!head.headers.contains_key("larder-explain"), "it goes no further");
+        }
+    }
+
+    #[test]
+    fn without_a_token_nobody_elsewhere_sees_keys() {
+        let gateway = gateway(GatewayConfig::default());
+        let head = let_in(&gateway, "198.51.100.7", &[("larder-explain", "")]).unwrap();
+        assert!(head.extensions.get::<ShowKey>().is_none());
+    }
+
+    #[test]
+    fn the_cache_does_not_see_what_a_reader_claims_unless_it_is_trusted() {
+        let trusted_peers = vec!["198.51.100.1".parse().unwrap()];
+        let gateway = gateway(GatewayConfig { trusted_peers, ..GatewayConfig::default() });
+        let claim = [("x-forwarded-proto", "https"), ("x-one", "1"), ("connection", "x-one")];
+        let head = let_in(&gateway, "198.51.100.7", &claim).unwrap();
+        assert!(head.headers.is_empty(), "{:?}", head.headers);
+        let head = let_in(&gateway, "198.51.100.1", &claim).unwrap();
+        assert_eq!(head.headers["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn a_request_that_was_here_before_is_refused() {
+        let gateway = gateway(GatewayConfig::default());
+        let refused = let_in(&gateway, "127.0.0.1", &[("cdn-loop", "other, larder; v=1")]);
+        assert_eq!(refused.unwrap_err(), StatusCode::LOOP_DETECTED);
+    }
+}

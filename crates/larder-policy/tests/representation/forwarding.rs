@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderValue, Version, header};
 use larder_policy::forward::{self, Hop, HopName, Onward, strip};
 
 use crate::cases::{Request, fields, get, request, text};
@@ -213,5 +213,24 @@ fn a_hop_is_named_by_a_token_or_a_host_and_port() {
     for bad in ["", "a b", "a,b", "a;b", "a:b", "a:", ":80", "a:70000", "größe", "a\r\nb", "(a)"]
     {
         assert_eq!(HopName::new(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn an_answer_that_varies_by_who_asked_is_told_from_others() {
+    let rows = [
+        (&["X-Forwarded-For"][..], true),
+        (&["Accept-Encoding, forwarded"], true),
+        (&["Accept-Encoding", "Via"], true),
+        (&["X-Forwarded-Proto, X-Forwarded-Host"], false),
+        (&["Accept-Encoding"], false),
+        (&[], false),
+    ];
+    for (lines, expected) in rows {
+        let mut answer = HeaderMap::new();
+        for line in lines {
+            answer.append(header::VARY, HeaderValue::from_static(line));
+        }
+        assert_eq!(forward::varies_by_peer(&answer), expected, "{lines:?}");
     }
 }
