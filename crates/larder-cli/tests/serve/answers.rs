@@ -49,6 +49,22 @@ async fn a_hit_is_byte_for_byte_the_miss_before_it_and_needs_no_origin() {
 }
 
 #[tokio::test]
+async fn an_answer_that_varies_by_who_asked_is_for_nobody_else() {
+    let fields = "cache-control: public, max-age=60\r\nvary: X-Forwarded-For\r\n";
+    let origin = Origin::saying(ok(fields, "for you")).await;
+    let larder = Larder::before(origin.address).await;
+    for _ in 0..2 {
+        let answer = larder.get("/").await;
+        assert_eq!(answer.text(), "for you");
+        let said = answer.field("cache-status").unwrap();
+        assert!(said.ends_with(";detail=vary-star"), "{said}");
+    }
+    let requests = origin.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[0].contains("x-forwarded-for: 127.0.0.1\r\n"), "{}", requests[0]);
+}
+
+#[tokio::test]
 async fn a_chunked_answer_of_unknown_length_is_stored_and_loses_its_trailers() {
     let origin = Origin::saying(
         "HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\ntransfer-encoding: chunked\r\n\
