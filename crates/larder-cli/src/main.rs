@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::serve::{Serve, ServeError};
 
@@ -49,8 +49,13 @@ async fn main() -> ExitCode {
 
 async fn start(command: Command) -> Result<(), ServeError> {
     let What::Serve(serve) = command.what;
-    let levels = EnvFilter::try_new(&serve.log)
-        .map_err(|source| ServeError::LogLevels { text: serve.log.clone(), source })?;
+    let refused = |source| ServeError::LogLevels { text: serve.log.clone(), source };
+    // A bare word that is no level would be taken for a module's name, and all else be silent.
+    for level in serve.log.split(',').map(str::trim).filter(|part| !part.contains('=')) {
+        let is_level = level.parse::<LevelFilter>().is_ok() && !level.is_empty();
+        is_level.then_some(()).ok_or_else(|| refused(None))?;
+    }
+    let levels = EnvFilter::try_new(&serve.log).map_err(|source| refused(Some(source)))?;
     tracing_subscriber::fmt()
         .with_env_filter(levels)
         .with_target(false)

@@ -75,8 +75,8 @@ pub(crate) enum ServeError {
     AdminNotLoopback(SocketAddr),
     #[error("--memory {0} is too little for a cache: give it at least 1 MiB")]
     TooLittleMemory(ByteSize),
-    #[error("--log {text:?} are no levels")]
-    LogLevels { text: String, source: tracing_subscriber::filter::ParseError },
+    #[error("--log {text:?} are no levels: say error, warn, info, debug, or module=level")]
+    LogLevels { text: String, source: Option<tracing_subscriber::filter::ParseError> },
 }
 
 impl ServeError {
@@ -93,6 +93,10 @@ impl ServeError {
 
 impl Serve {
     pub(crate) async fn run(self) -> Result<(), ServeError> {
+        // What was asked for wrongly is said before any port is taken.
+        if let Some(address) = self.admin.filter(|address| !address.ip().is_loopback()) {
+            return Err(ServeError::AdminNotLoopback(address));
+        }
         let cache = self.cache()?;
         if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
             tracing::debug!("keeping the usual limit of open files: {error}");
@@ -104,9 +108,6 @@ impl Serve {
                 .map_err(listen("listen", self.listen))?;
         let admin = match self.admin {
             None => None,
-            Some(address) if !address.ip().is_loopback() => {
-                return Err(ServeError::AdminNotLoopback(address));
-            }
             Some(address) => {
                 let listener =
                     TcpListener::bind(address).await.map_err(listen("admin", address))?;
@@ -121,8 +122,9 @@ impl Serve {
         tracing::info!("listening on http://{}", server.address());
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
         let upstream = Upstream::new(self.upstream, UpstreamConfig::default());
-        let config =
-            GatewayConfig { explain_token: self.explain_token, ..GatewayConfig::default() };
+        // An empty variable counts as unset.
+        let explain_token = self.explain_token.filter(|token| !token.is_empty());
+        let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
         let gateway = Gateway::new(&cache, upstream, config);
         let serving = tokio::spawn(server.serve(gateway, stop.clone()));
         told_to_stop().await;

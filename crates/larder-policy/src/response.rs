@@ -6,14 +6,15 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{
-        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, HeaderName,
-        LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
+        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, LAST_MODIFIED, RANGE,
+        SET_COOKIE,
     },
 };
 
 use crate::{
     date,
     directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
+    forward::strip,
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
     invalidate,
@@ -21,7 +22,7 @@ use crate::{
     list,
     part::Part,
     reason::Reason,
-    request::{Asks, Personal},
+    request::{Asks, Personal, is_conditional, is_for_the_origin},
     settings::Policy,
     stored::{Extent, StoredHead, Terms, age_value, has_validator},
     tags, uri,
@@ -75,6 +76,15 @@ pub fn hit_for_miss(policy: &Policy, reason: Reason) -> Option<Duration> {
     }
 }
 
+/// Whether an answer that may not be stored tells anything of the answers that others will get: not
+/// if its request was a particular one (preconditions, a range), if its status is about this one
+/// request, or if the origin has failed, which it may have ceased to do.
+pub fn tells_of_others(request: &HeaderMap, status: StatusCode) -> bool {
+    let is_particular =
+        is_conditional(request) || is_for_the_origin(request) || request.contains_key(RANGE);
+    !is_particular && !never_stored(status) && !status.is_server_error()
+}
+
 /// The rules of [`storability`] that hold for whatever is kept, also after an update.
 pub(crate) fn keep(
     policy: &Policy,
@@ -106,6 +116,8 @@ pub(crate) fn keep(
         .map_err(|_never_matches| Reason::VaryStar)?;
 
     let mut headers = compact(response.headers);
+    // RFC 9111 §3.1: what concerns one connection only is not stored.
+    strip(&mut headers);
     orders.strip(&mut headers);
     if policy.guards && headers.contains_key(SET_COOKIE) && !terms.shareable {
         return Err(Reason::SetCookie);
@@ -291,7 +303,8 @@ impl Orders {
             always_validate,
             never_stale,
             shareable: self.shareable(),
-            survives_its_origin: !never_stale && !s_maxage,
+            // Who says for how long an error may be bridged says it of a lost origin as well.
+            survives_its_origin: !never_stale && !s_maxage && windows.1.is_none(),
             immutable: directives.immutable,
         })
     }
@@ -331,13 +344,10 @@ impl Orders {
         unchanged.mul_f64(fraction.clamp(0.0, 1.0)).min(heuristics.max)
     }
 
-    /// What must not be stored goes (RFC 9111 §3.1, §5.2.2.4, §5.2.2.7): fields for the one proxy
-    /// before us, and those that may not be reused without asking, which are not missed until then.
+    /// What must not be stored goes (RFC 9111 §5.2.2.4, §5.2.2.7): the fields that may not be reused
+    /// without asking, which are not missed until then; and the age, which is kept apart.
     fn strip(&self, headers: &mut HeaderMap) {
-        let proxy_authentication_info = HeaderName::from_static("proxy-authentication-info");
-        for name in [AGE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, proxy_authentication_info] {
-            headers.remove(name);
-        }
+        headers.remove(AGE);
         for scope in [&self.directives.no_cache, &self.directives.private] {
             if let Scope::Fields(names) = scope {
                 for name in names {

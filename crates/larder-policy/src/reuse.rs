@@ -471,7 +471,9 @@ impl Question<'_> {
             (Duration::ZERO, Duration::ZERO)
         } else {
             let for_error = lifetime.rescue_window().max(from_reader);
-            let survives = terms.survives_its_origin;
+            // A reader's own number counts for both kinds of failure, as the origin's does.
+            let survives =
+                terms.survives_its_origin && self.reader.directives.stale_if_error.is_none();
             (for_error, if survives { self.policy.stale_if_disconnected } else { Duration::ZERO })
         };
         let until = |window: Duration| {

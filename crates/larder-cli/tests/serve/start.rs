@@ -24,6 +24,8 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["--policy", "lax"], "guarded, standard"),
         (&["--admin", "0.0.0.0:0"], "is not a loopback address"),
         (&["--log", "larder=loud"], "larder=loud"),
+        (&["--log", "debgu"], "debgu"),
+        (&["--log", ""], "are no levels"),
         (&["--uptsream", "x"], "--upstream"),
     ];
     for (flags, words) in cases {

@@ -207,10 +207,12 @@ impl State {
 
     /// Whether more may come; `None`: not yet. It may not if nobody wants it.
     fn has_room(&self) -> Option<bool> {
-        if self.is_kept || (self.held < WINDOW_BYTES && !self.readers.is_empty()) {
+        // One that has had all it is to be given, or was left behind, wants nothing.
+        let is_wanted = self.readers.iter().any(|(_, place)| place.at != u64::MAX);
+        if self.is_kept || (self.held < WINDOW_BYTES && is_wanted) {
             return Some(true);
         }
-        self.readers.is_empty().then_some(false)
+        (!is_wanted).then_some(false)
     }
 
     /// Goes on without those who have not read for long, if somebody waits for them.

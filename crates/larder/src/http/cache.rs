@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::Uri;
+use http::{HeaderValue, Uri, header::AGE};
 use larder_policy::{
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
@@ -19,6 +19,7 @@ use larder_policy::{
     reason::Reason,
     response::{hit_for_miss, storability},
     settings::Policy,
+    uri::origin,
 };
 
 use super::{
@@ -274,13 +275,14 @@ impl HttpCache {
     }
 
     /// Takes what is stored under a key and is no longer true out of it.
-    pub(crate) fn drop_variants(&self, key: &str, gone: &[Arc<Stored>]) {
-        let _turn = self.turn(key);
-        let stored = self.look(key).variants;
+    /// The flight that has found out may still store what it has brought.
+    pub(crate) fn drop_variants(&self, leader: &Leader, gone: &[Arc<Stored>]) {
+        let _turn = self.turn(leader.key());
+        let stored = self.look(leader.key()).variants;
         if stored.iter().any(|kept| gone.iter().any(|gone| Arc::ptr_eq(&kept.stored, gone))) {
             // The others are fetched again: that is cheaper than being wrong.
-            self.shared().flights.revoke(key);
-            self.shared().memory.remove(key);
+            leader.revoke_others();
+            self.shared().memory.remove(leader.key());
         }
     }
 
@@ -347,7 +349,11 @@ impl HttpCache {
         }
         let received_at = new.head.received_at();
         let exchange = Exchange { requested_at: received_at, received_at };
-        let response = ResponseHead { status: joined.status, headers: &joined.headers };
+        // It is as old as its newer part was when that came; what is stored does not say so itself.
+        let mut headers = joined.headers;
+        let age = new.head.age(received_at).as_secs();
+        headers.insert(AGE, HeaderValue::from(age));
+        let response = ResponseHead { status: joined.status, headers: &headers };
         let head = storability(self.policy(), request, response, exchange).ok()?;
         let content = Content::Here(StoredBody::of_slices(slices));
         Some(Arc::new(Stored { head, content, asked_at: new.asked_at }))
@@ -382,9 +388,8 @@ fn query_tag(uri: &RequestKey) -> String {
 
 /// The tag under which the members of a cache group of this origin are purged (RFC 9875 §2.1).
 pub(crate) fn group_tag(uri: &Uri, group: &str) -> String {
-    let scheme = uri.scheme_str().unwrap_or_default();
-    let authority = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
-    format!("group {scheme}://{} {group}", authority.unwrap_or_default())
+    // Written as in the keys: one origin, however its host and port are spelt.
+    format!("group {} {group}", origin(uri).unwrap_or_default())
 }
 
 impl fmt::Debug for HttpCache {

@@ -9,7 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, Request, Response, StatusCode, Uri, header::CONTENT_LENGTH, request::Parts,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
+    header::{CONTENT_LENGTH, HOST},
+    request::Parts,
 };
 use http_body_util::BodyExt;
 use larder_policy::{
@@ -17,8 +19,9 @@ use larder_policy::{
     head::{Exchange, RequestHead, ResponseHead},
     reason::Reason,
     request::drop_reader_fields,
-    response::storability,
+    response::{storability, tells_of_others},
     reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
+    uri::normal,
     validate::{HeadSays, freshen, freshened_by, head_says},
 };
 use tokio::{
@@ -143,9 +146,15 @@ impl Errand {
         stored: Arc<Stored>,
         conditional: HeaderMap,
     ) -> Self {
+        let unshared_name = cache.unshared_name(&asked);
+        let mut head = asked.head;
+        if head.method == Method::HEAD {
+            // What is stored is an answer to GET.
+            head.method = Method::GET;
+        }
         Errand {
-            unshared_name: cache.unshared_name(&asked),
-            head: asked.head,
+            unshared_name,
+            head,
             uri: asked.uri,
             content: asked.content,
             reader_fields: ReaderFields::Drop,
@@ -173,7 +182,27 @@ impl Errand {
         for (name, value) in &self.conditional {
             head.headers.insert(name, value.clone());
         }
+        self.ask_for_what_the_key_names(&mut head);
         Request::from_parts(head, Body::from(self.content.clone()))
+    }
+
+    /// A URI can be spelt in many ways, and all of them share a key. The origin is asked in the one
+    /// spelling of the key, lest one reader choose the spelling in which all others are answered:
+    /// some origins repeat it in what they answer.
+    fn ask_for_what_the_key_names(&self, head: &mut Parts) {
+        let Some(normal) = normal(&self.uri).and_then(|uri| Uri::try_from(uri).ok()) else {
+            return;
+        };
+        let (Some(authority), Some(path)) = (normal.authority(), normal.path_and_query()) else {
+            return;
+        };
+        if head.headers.contains_key(HOST)
+            && let Ok(host) = HeaderValue::try_from(authority.as_str())
+        {
+            head.headers.insert(HOST, host);
+        }
+        let is_absolute = head.uri.authority().is_some();
+        head.uri = if is_absolute { normal } else { Uri::from(path.clone()) };
     }
 
     /// Asks once more for all of it, since what came fits nothing that is stored.
@@ -245,7 +274,8 @@ impl HttpCache {
                     load.succeed();
                     shared.counters.fetch_took(took);
                     let name = errand.unshared_name;
-                    if errand.is_shared || !self.is_unshared(&name) {
+                    let tells = tells_of_others(&errand.head.headers, answer.status());
+                    if tells && (errand.is_shared || !self.is_unshared(&name)) {
                         self.remember_unshared(name, reason, &leader);
                     }
                     self.tell_fetched(&leader, took, Some(reason));
@@ -442,7 +472,14 @@ impl HttpCache {
                 }
                 // It is true, but may be kept no longer.
                 Err(reason) => {
-                    self.drop_variants(leader.key(), &[Arc::clone(old)]);
+                    // That this one reader may not share it says nothing of the others.
+                    let is_of_reader = matches!(
+                        reason,
+                        Reason::Authorization | Reason::Cookie | Reason::RequestNoStore
+                    );
+                    if !is_of_reader {
+                        self.drop_variants(leader, &[Arc::clone(old)]);
+                    }
                     let mut answer = Response::new(old.body(Span::WHOLE).unwrap_or_default());
                     *answer.status_mut() = old.head.status();
                     *answer.headers_mut() = merged;
@@ -507,7 +544,7 @@ impl HttpCache {
                     let fresh = Arc::new(Stored { head, content, asked_at });
                     self.keep(request, vec![fresh], &[Arc::clone(stored)], came.took, leader);
                 }
-                None => self.drop_variants(leader.key(), &[Arc::clone(stored)]),
+                None => self.drop_variants(leader, &[Arc::clone(stored)]),
             }
         }
     }

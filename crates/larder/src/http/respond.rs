@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, StatusCode,
-    header::{AGE, CONTENT_LENGTH},
+    header::{AGE, CONTENT_LENGTH, CONTENT_RANGE},
 };
 use larder_policy::{
     head::RequestHead,
@@ -15,7 +15,7 @@ use larder_policy::{
 };
 
 use super::{
-    body::{Body, Span},
+    body::{Body, Span, StoredBody},
     stored::{Content, Stored},
 };
 
@@ -52,38 +52,36 @@ fn applied(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> 
         let fields = validate::not_modified(head.headers);
         return Some(answer(StatusCode::NOT_MODIFIED, fields, Body::empty()));
     }
-    if let Some(part) = stored.part() {
-        return match part.select(request, head.headers) {
-            Some(Selection::Part(range)) => {
-                let slice = part.slice(range)?;
-                let span = Span { start: slice.start, len: Some(slice.end - slice.start) };
-                let fields = range::part_fields(head.headers, range, part.complete_bytes());
-                Some(answer(StatusCode::PARTIAL_CONTENT, fields, stored.body(span)?))
-            }
-            _ => whole(request, stored),
-        };
-    }
-    let Some(complete_bytes) = stored.content_len() else {
+    // Of what is stored, which bytes; where those begin in the whole, and how long that is.
+    let (selection, begins_at, complete_bytes) = match (stored.part(), stored.content_len()) {
+        (Some(part), _) => match part.select(request, head.headers) {
+            Some(selection) => (selection, part.range().first(), part.complete_bytes()),
+            None => return whole(request, stored),
+        },
+        (None, Some(len)) => (range::select(request, head, len), 0, Some(len)),
         // How long it is nobody knows yet, and a range is a wish, not an order (RFC 9110 §14.2).
-        return whole(request, stored);
+        (None, None) => return whole(request, stored),
     };
-    match range::select(request, head, complete_bytes) {
-        Selection::Whole => whole(request, stored),
-        Selection::Part(range) => {
-            let fields = range::part_fields(head.headers, range, Some(complete_bytes));
-            Some(answer(StatusCode::PARTIAL_CONTENT, fields, stored.body(span(range))?))
+    match (selection, complete_bytes) {
+        (Selection::Part(range), _) => {
+            let fields = range::part_fields(head.headers, range, complete_bytes);
+            let body = stored.body(span(range, begins_at))?;
+            Some(answer(StatusCode::PARTIAL_CONTENT, fields, body))
         }
-        Selection::Parts(ranges) => match &stored.content {
-            Content::Here(_) => Some(parts(stored, ranges, complete_bytes)),
+        (Selection::Parts(ranges), _) => match &stored.content {
+            Content::Here(body) => {
+                Some(parts(head.headers, body, ranges, begins_at, complete_bytes))
+            }
             Content::Arriving(_) => whole(request, stored),
         },
-        Selection::Unsatisfiable => {
+        (Selection::Unsatisfiable, Some(complete_bytes)) => {
             let mut fields = validate::not_modified(head.headers);
             let range = range::unsatisfied_range(complete_bytes);
-            fields.insert(http::header::CONTENT_RANGE, range);
+            fields.insert(CONTENT_RANGE, range);
             fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
             Some(answer(StatusCode::RANGE_NOT_SATISFIABLE, fields, Body::empty()))
         }
+        (Selection::Whole | Selection::Unsatisfiable, _) => whole(request, stored),
     }
 }
 
@@ -100,22 +98,26 @@ fn whole(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> {
     Some(answer(stored.head.status(), fields, body))
 }
 
-fn parts(stored: &Stored, ranges: Vec<ByteRange>, complete_bytes: u64) -> Response<Body> {
-    let fields = stored.head.headers();
-    let laid_out = Multipart::new(ranges, fields, Some(complete_bytes), boundary());
+fn parts(
+    fields: &HeaderMap,
+    body: &StoredBody,
+    ranges: Vec<ByteRange>,
+    begins_at: u64,
+    complete_bytes: Option<u64>,
+) -> Response<Body> {
+    let laid_out = Multipart::new(ranges, fields, complete_bytes, boundary());
     let mut pieces = Vec::new();
-    if let Content::Here(body) = &stored.content {
-        for (head, range) in laid_out.parts() {
-            pieces.push(Bytes::copy_from_slice(head));
-            pieces.extend(body.slices(span(range)));
-        }
+    for (head, range) in laid_out.parts() {
+        pieces.push(Bytes::copy_from_slice(head));
+        pieces.extend(body.slices(span(range, begins_at)));
     }
     pieces.push(Bytes::from(laid_out.tail()));
     answer(StatusCode::PARTIAL_CONTENT, laid_out.fields(fields), Body::made(pieces))
 }
 
-fn span(range: ByteRange) -> Span {
-    Span { start: range.first(), len: Some(range.len()) }
+/// Where a range of the whole lies in a body that begins at one of its bytes.
+fn span(range: ByteRange, begins_at: u64) -> Span {
+    Span { start: range.first().saturating_sub(begins_at), len: Some(range.len()) }
 }
 
 /// Something that is in no body: drawn at random for each answer.

@@ -44,13 +44,53 @@ impl Wall {
         if !self.clock.is_system() {
             return shown;
         }
-        match SystemTime::now().duration_since(shown) {
-            Ok(behind) if behind > STEP => {
-                let behind = u64::try_from(behind.as_nanos()).unwrap_or(u64::MAX);
-                self.ahead_nanos.fetch_add(behind, Ordering::Relaxed);
-                self.now()
-            }
-            _ => shown,
+        self.follow(SystemTime::now());
+        self.now()
+    }
+
+    /// Follows the machine's clock, where that was set forward. However many answers notice the same
+    /// step, it is followed once: what is remembered is how far ahead of the beginning it lies.
+    fn follow(&self, machine: SystemTime) {
+        let (began, then) = self.began;
+        let elapsed = self.clock.now().since(began);
+        let begun = then.checked_add(elapsed).unwrap_or(then);
+        let Ok(ahead) = machine.duration_since(begun) else { return };
+        let known = Duration::from_nanos(self.ahead_nanos.load(Ordering::Relaxed));
+        if ahead.saturating_sub(known) > STEP {
+            let nanos = u64::try_from(ahead.as_nanos()).unwrap_or(u64::MAX);
+            self.ahead_nanos.fetch_max(nanos, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_step_forward_is_followed_once_however_many_notice_it() {
+        let clock = ManualClock::new();
+        let wall = Wall::new(clock.clock());
+        let before = wall.now();
+        clock.advance(Duration::from_secs(10));
+        let hour = Duration::from_secs(3600);
+        let machine = before + Duration::from_secs(10) + hour;
+        for _ in 0..3 {
+            wall.follow(machine);
+        }
+        assert_eq!(wall.now(), machine);
+    }
+
+    #[test]
+    fn a_step_back_and_a_drift_are_not_followed() {
+        let clock = ManualClock::new();
+        let wall = Wall::new(clock.clock());
+        let before = wall.now();
+        wall.follow(before - Duration::from_secs(3600));
+        wall.follow(before + Duration::from_millis(900));
+        assert_eq!(wall.now(), before);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(wall.now(), before + Duration::from_secs(5));
     }
 }

@@ -6,8 +6,8 @@ use http::Response;
 use larder::http::{Body, OriginError, Policy, Settings, TooManyFetches};
 
 use crate::support::{
-    Answer, Refused, Site, answer, chunk, drip, fresh, get, get_with, ok, read, secs, settle,
-    without_length,
+    Answer, Refused, Site, answer, chunk, drip, fresh, get, get_with, ok, read, request, secs,
+    settle, without_length,
 };
 
 #[tokio::test(start_paused = true)]
@@ -288,4 +288,36 @@ fn a_runtime_that_ends_breaks_off_what_runs_on_it_and_the_next_one_starts_anew()
             assert_eq!(site.get(path).await.text(), "body");
         }
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_particular_request_does_not_end_the_sharing_of_a_key() {
+    let particular: [(&[(&str, &str)], u16); 4] = [
+        (&[("if-match", "\"x\"")], 412),
+        (&[("range", "bytes=99999-")], 416),
+        (&[], 429),
+        (&[], 503),
+    ];
+    for (fields, status) in particular {
+        let site = Site::new();
+        site.answered(get_with("/a", fields), answer(status, &[], "")).await;
+        let readers: Vec<_> = (0..10).map(|_| site.ask(get("/a"))).collect();
+        settle().await;
+        assert_eq!(site.origin.calls(), 2, "{status}");
+        site.origin.answer(fresh("body"));
+        for reader in readers {
+            assert_eq!(read(reader).await.text(), "body");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_origin_is_asked_in_the_spelling_of_the_key() {
+    let site = Site::new();
+    let odd = request("GET", "/p%7e\"{x}?q=%2f", &[("host", "Example.org:80")]);
+    site.answered(odd, fresh("body")).await;
+    let seen = site.origin.last();
+    assert_eq!(seen.uri.path_and_query().unwrap().as_str(), "/p~%22%7Bx%7D?q=%2F");
+    assert_eq!(seen.field("host"), "example.org");
+    assert!(site.get("/p~%22%7Bx%7D?q=%2F").await.is_hit());
 }

@@ -217,3 +217,36 @@ async fn a_part_that_is_shorter_than_it_says_answers_nobody_else() {
     settle().await;
     assert_eq!(site.store().stats().entries, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_part_answers_as_the_whole_would() {
+    let site = Site::new();
+    site.answered(range("bytes=0-6"), part("bytes 0-6/10", "\"1\"", "0123456")).await;
+    let beyond = site.send(range("bytes=10-")).await;
+    assert_eq!((beyond.status, &*beyond.field("content-range")), (416, "bytes */10"));
+    let several = site.send(range("bytes=1-2,4-5")).await;
+    assert_eq!(several.status, 206);
+    assert!(several.field("content-type").starts_with("multipart/byteranges"), "{several:?}");
+    for piece in ["Content-Range: bytes 1-2/10\r\n\r\n12\r\n", "bytes 4-5/10\r\n\r\n45\r\n"] {
+        assert!(several.text().contains(piece), "{}", several.text());
+    }
+    assert_eq!(site.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn joined_parts_are_as_old_as_the_newer_one_was() {
+    let site = Site::new();
+    let aged = |range: &str, body: &'static str| {
+        let fields = [
+            ("cache-control", "max-age=7200"),
+            ("etag", "\"1\""),
+            ("age", "3600"),
+            ("content-range", range),
+        ];
+        answer(206, &fields, body)
+    };
+    site.answered(range("bytes=0-4"), aged("bytes 0-4/10", "01234")).await;
+    site.answered(range("bytes=5-9"), aged("bytes 5-9/10", "56789")).await;
+    let whole = site.get("/a").await;
+    assert_eq!((whole.text(), &*whole.field("age")), (BODY, "3600"));
+}

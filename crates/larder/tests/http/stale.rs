@@ -3,7 +3,7 @@
 use http::Request;
 use larder::http::{Body, Policy, Settings};
 
-use crate::support::{Site, answer, get, get_with, ok, read, secs, settle};
+use crate::support::{Site, answer, get, get_with, ok, read, request, secs, settle};
 
 fn with_windows(body: &'static str) -> http::Response<Body> {
     ok(
@@ -69,6 +69,35 @@ async fn a_refresh_asks_for_the_whole_whatever_its_reader_wanted() {
     assert_eq!(site.send(get_with("/a", &wants[1..])).await.status, 304);
     settle().await;
     assert_eq!(site.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_finds_it_stale_refreshes_what_there_is_to_get() {
+    let site = Site::new();
+    site.fill("/a", with_windows("old")).await;
+    site.clock.advance(secs(15));
+    assert_eq!(site.send(request("HEAD", "/a", &[])).await.status, 200);
+    settle().await;
+    assert_eq!(site.origin.last().method, "GET");
+    site.origin.answer(with_windows("new"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origins_own_window_ends_also_for_an_origin_that_is_gone() {
+    for (window, stands_in) in
+        [("", true), (", stale-if-error=0", false), (", stale-if-error=60", true)]
+    {
+        let site = Site::new();
+        let control = format!("max-age=10{window}");
+        site.fill("/a", ok(&[("cache-control", &control)], "old")).await;
+        site.clock.advance(secs(15));
+        let asked = site.ask(get("/a"));
+        settle().await;
+        site.origin.refuse();
+        assert_eq!(asked.await.unwrap().is_ok(), stands_in, "{control}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
