@@ -13,7 +13,7 @@ use std::{
 
 /// How long a condition may take to come true before the test fails: long, for busy machines.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Waits until `look` finds what is waited for; `what` completes "waited in vain for …".
 pub(crate) async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
