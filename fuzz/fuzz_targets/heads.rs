@@ -3,9 +3,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::{HeaderMap, Version};
+use http::Version;
 use larder_fuzz::{exchange, heads, now};
 use larder_policy::{
+    fields::Fields,
     forward::{self, Hop, HopName, Onward},
     invalidate::invalidates,
     key::RequestKey,
@@ -50,12 +51,13 @@ fuzz_target!(|data: &[u8]| {
         }
         let variants: Vec<Variant<'_>> = stored.iter().map(Variant::from).collect();
         let _ = decide(&policy, &variants, request, now());
-        let fields: Vec<&HeaderMap> = stored.iter().map(|head| head.headers()).collect();
+        let fields: Vec<Fields<'_>> = stored.iter().map(|head| head.fields()).collect();
         let _ = conditional(fields.iter().copied());
         for update in &responses {
             let update = update.head();
-            for place in freshened_by(update.headers, &fields) {
-                let merged = freshen(fields[place], update.headers);
+            let update = update.headers.to_map();
+            for place in freshened_by(&update, &fields) {
+                let merged = freshen(fields[place], &update);
                 let _ = stored[place].freshened(&policy, request, merged, exchange());
             }
         }

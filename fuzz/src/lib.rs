@@ -40,7 +40,7 @@ impl Request {
 
     /// Its head.
     pub fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers }
+        RequestHead { method: &self.method, uri: &self.uri, headers: (&self.headers).into() }
     }
 }
 
@@ -52,7 +52,7 @@ impl Response {
 
     /// Its head.
     pub fn head(&self) -> ResponseHead<'_> {
-        ResponseHead { status: self.status, headers: &self.headers }
+        ResponseHead { status: self.status, headers: (&self.headers).into() }
     }
 }
 

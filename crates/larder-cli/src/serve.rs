@@ -126,7 +126,7 @@ impl Serve {
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
         let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
         let gateway = Gateway::new(&cache, upstream, config);
-        let serving = tokio::spawn(server.serve(gateway, stop.clone()));
+        let serving = tokio::spawn(server.serve_with_hits(gateway.clone(), gateway, stop.clone()));
         told_to_stop().await;
         stop.cancel();
         if let Ok(stopped) = serving.await

@@ -12,7 +12,7 @@
 use std::{
     convert::Infallible,
     future::Future,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -23,16 +23,18 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
 use larder::http::{
-    Body, CacheService, HttpCache, OriginError, ShowKey, TooManyFetches, TookTooLong,
+    Body, CacheService, Glance, HttpCache, OriginError, Served, ShowKey, TooManyFetches,
+    TookTooLong,
     policy::{
-        forward::{self, Admission, Hop, HopName},
+        fields::{FieldLine, Fields},
+        forward::{self, Admission, Hop, HopName, LineFate},
         proxy_status::ProxyError,
     },
 };
 use tower::Service;
 
 use crate::{
-    http1::{Peer, ReaderBody},
+    http1::{Ahead, Hits, Peer, ReaderBody},
     problem::Problem,
     upstream::{Upstream, UpstreamError},
 };
@@ -53,6 +55,8 @@ pub struct GatewayConfig {
 /// Carries the token; goes no further than this gateway.
 const LARDER_EXPLAIN: HeaderName = HeaderName::from_static("larder-explain");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Sent by a proxy on this machine that asks for readers who are elsewhere.
+const ASKS_FOR_OTHERS: [HeaderName; 3] = [header::FORWARDED, header::VIA, X_FORWARDED_FOR];
 
 impl Default for GatewayConfig {
     fn default() -> Self {
@@ -65,6 +69,7 @@ impl Default for GatewayConfig {
 /// fails: what goes wrong becomes an answer. Clones share everything.
 #[derive(Clone)]
 pub struct Gateway {
+    store: HttpCache,
     cache: CacheService<Outbound>,
     config: Arc<GatewayConfig>,
 }
@@ -74,7 +79,7 @@ impl Gateway {
     pub fn new(cache: &HttpCache, upstream: Upstream, config: GatewayConfig) -> Self {
         let config = Arc::new(config);
         let outbound = Outbound { upstream, config: Arc::clone(&config) };
-        Gateway { cache: cache.service(outbound), config }
+        Gateway { store: cache.clone(), cache: cache.service(outbound), config }
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
@@ -118,9 +123,7 @@ impl GatewayConfig {
 impl Gateway {
     /// Keys tell how the cache is laid out.
     fn may_see_keys(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
-        // A proxy on this machine asks for readers who are elsewhere.
-        let asks_for_others = [header::FORWARDED, header::VIA, X_FORWARDED_FOR];
-        if peer.is_loopback() && !asks_for_others.iter().any(|name| headers.contains_key(name)) {
+        if peer.is_loopback() && !ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name)) {
             return true;
         }
         let sent = headers.get(LARDER_EXPLAIN).map(HeaderValue::as_bytes);
@@ -129,6 +132,39 @@ impl Gateway {
             (Some(token), Some(sent)) => blake3::hash(token.as_bytes()) == blake3::hash(sent),
             _ => false,
         }
+    }
+}
+
+impl Hits for Gateway {
+    fn hit(&self, request: Ahead<'_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served> {
+        // Whoever wants to read of each request has each go the whole way.
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            return None;
+        }
+        let peer = peer.ip();
+        let peer_is_trusted =
+            !self.config.trusted_peers.is_empty() && self.config.trusted_peers.contains(&peer);
+        let mut lines = [FieldLine::default(); 32];
+        let mut count = 0;
+        let mut shows_key = peer.is_loopback();
+        for line in request.lines {
+            match forward::fate(line.name, line.value, peer_is_trusted) {
+                LineFate::Stays => {
+                    *lines.get_mut(count)? = *line;
+                    count += 1;
+                }
+                LineFate::Goes => {}
+                LineFate::Decides => return None,
+            }
+            let is = |name: &HeaderName| line.name.eq_ignore_ascii_case(name.as_str().as_bytes());
+            if is(&LARDER_EXPLAIN) {
+                return None;
+            }
+            shows_key &= !ASKS_FOR_OTHERS.iter().any(is);
+        }
+        let fields = Fields::of_lines(&lines[..count]);
+        let Ahead { method, host, target, .. } = request;
+        self.store.glance(Glance { method, host, target, fields, shows_key }, head)
     }
 }
 

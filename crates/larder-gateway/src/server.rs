@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
-    http1::{self, Ended, Http1Config, ReaderBody},
+    http1::{self, Ended, Hits, Http1Config, ReaderBody},
     http2,
 };
 
@@ -102,6 +102,25 @@ impl Server {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
+        self.serve_with_hits((), service, stop).await
+    }
+
+    /// The same, but that `hits` is asked before the service: see
+    /// [`serve_connection_with_hits`](http1::serve_connection_with_hits).
+    pub async fn serve_with_hits<H, S, B>(
+        self,
+        hits: H,
+        service: S,
+        stop: CancellationToken,
+    ) -> Stopped
+    where
+        H: Hits + Clone + Send + Sync + 'static,
+        S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
         let Server { listener, config, .. } = self;
         let http1 = Arc::new(config.http1);
         let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
@@ -124,9 +143,10 @@ impl Server {
                 }
             };
             let (http1, service, stop) = (Arc::clone(&http1), service.clone(), stop.child_token());
+            let hits = hits.clone();
             connections.spawn(async move {
                 let mut stream = Resetting::new(stream);
-                let ended = serve(&mut stream.stream, peer, &http1, service, stop).await;
+                let ended = serve(&mut stream.stream, peer, &http1, &hits, service, stop).await;
                 stream.is_whole = ended == Ended::Closed;
                 drop(stream);
                 drop(place);
@@ -148,19 +168,23 @@ impl Server {
 }
 
 /// HTTP/1.1, unless the first bytes say otherwise.
-async fn serve<S, B>(
+async fn serve<H, S, B>(
     stream: &mut TcpStream,
     peer: SocketAddr,
     config: &Http1Config,
+    hits: &H,
     service: S,
     stop: CancellationToken,
 ) -> Ended
 where
+    H: Hits,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible> + Clone,
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    match http1::serve_connection(stream, peer, config, service.clone(), stop.clone()).await {
+    let (for_http1, stop_http1) = (service.clone(), stop.clone());
+    match http1::serve_connection_with_hits(stream, peer, config, hits, for_http1, stop_http1).await
+    {
         // On the heap, so that connections of HTTP/1.1 are no larger for it.
         Ended::Http2(read) => {
             Box::pin(http2::serve_connection(stream, read, peer, config, service, stop)).await

@@ -198,11 +198,45 @@ impl<'a> CacheStatus<'a> {
         list.finish().expect("a list with one member is not empty")
     }
 
+    /// The value of a plain hit, [`hit`](Self::hit) with the detail of the same name, for who writes it
+    /// straight into an answer. `false`, and nothing is written: the key has to be escaped, which
+    /// [`to_field`](Self::to_field) can do.
+    pub fn write_hit(left: Duration, key: Option<&str>, out: &mut Vec<u8>) -> bool {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+        if !key.is_none_or(|key| key.bytes().all(is_plain)) {
+            return false;
+        }
+        out.extend_from_slice(b"Larder;hit;ttl=");
+        write_number(seconds(left).unsigned_abs(), out);
+        if let Some(key) = key {
+            out.extend_from_slice(b";key=\"");
+            out.extend_from_slice(key.as_bytes());
+            out.push(b'"');
+        }
+        out.extend_from_slice(b";detail=hit");
+        true
+    }
+
     /// Appends this cache to what those nearer to the origin have written (RFC 9211 §2).
     pub fn append_to(&self, headers: &mut HeaderMap) {
         let name = HeaderName::from_static("cache-status");
         proxy_status::append_member(headers, name, &self.to_field());
     }
+}
+
+/// A number in decimal digits.
+pub fn write_number(mut number: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 fn token(word: &'static str) -> &'static TokenRef {
@@ -273,6 +307,24 @@ mod tests {
     #[test]
     fn a_ttl_beyond_what_the_field_can_say_saturates() {
         assert_eq!(CacheStatus::hit(Duration::MAX).to_field(), "Larder;hit;ttl=2147483648");
+    }
+
+    #[test]
+    fn a_hit_is_written_as_it_is_serialised() {
+        for secs in [0, 9, 10, 299, 1 << 40] {
+            for key in [None, Some("http://example.org/a?b=c d"), Some("a\"b"), Some("/größe")] {
+                let left = Duration::from_secs(secs);
+                let status = CacheStatus::hit(left).detail(Reason::Hit);
+                let status = key.map_or(status.clone(), |key| status.key(key));
+                let mut written = Vec::new();
+                if CacheStatus::write_hit(left, key, &mut written) {
+                    assert_eq!(String::from_utf8(written).unwrap(), status.to_field());
+                } else {
+                    assert!(key.is_some_and(|key| key.contains('"') || !key.is_ascii()));
+                    assert!(written.is_empty());
+                }
+            }
+        }
     }
 
     #[test]

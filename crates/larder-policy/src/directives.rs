@@ -7,12 +7,15 @@
 use std::time::Duration;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderName,
     header::{CACHE_CONTROL, PRAGMA},
 };
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use crate::list::{self, Backslash, is_token_byte};
+use crate::{
+    fields::Fields,
+    list::{self, is_token_byte},
+};
 
 /// Delta-seconds saturate here (RFC 9111 §1.2.2).
 pub(crate) const MAX_DELTA: Duration = Duration::from_secs(1 << 31);
@@ -129,9 +132,9 @@ pub(crate) struct ResponseDirectives {
 
 impl ResponseDirectives {
     /// All lines of `Cache-Control`, leniently.
-    pub(crate) fn lenient(headers: &HeaderMap) -> ResponseDirectives {
+    pub(crate) fn lenient(headers: Fields<'_>) -> ResponseDirectives {
         let mut directives = ResponseDirectives::default();
-        for member in members(headers, &CACHE_CONTROL) {
+        for member in list::members(headers, CACHE_CONTROL.as_str()) {
             match Directive::parse(member) {
                 Some(directive) => directives.apply(directive),
                 None => directives.restrict(member),
@@ -142,11 +145,11 @@ impl ResponseDirectives {
 
     /// A targeted field, strictly: `None` if it is absent, empty, no dictionary of RFC 9651, or has a
     /// value of the wrong type for a directive we know. It is then as if it were not there.
-    pub(crate) fn targeted(headers: &HeaderMap, name: &HeaderName) -> Option<ResponseDirectives> {
-        let mut lines = headers.get_all(name).iter();
+    pub(crate) fn targeted(headers: Fields<'_>, name: &HeaderName) -> Option<ResponseDirectives> {
+        let mut lines = headers.lines(name.as_str());
         let first = lines.next()?;
         let dictionary: Dictionary = match lines.next() {
-            None => Parser::new(first.as_bytes()).parse().ok()?,
+            None => Parser::new(first).parse().ok()?,
             Some(_) => Parser::new(&joined(headers, name)).parse().ok()?,
         };
         if dictionary.is_empty() {
@@ -182,7 +185,7 @@ impl ResponseDirectives {
     /// `Surrogate-Control` (Edge Architecture, W3C note of 2001): `max-age=1+2` is fresh for 1 s and
     /// usable stale for 2 s more; a directive that names another surrogate is not for us. `None` if
     /// nothing in it concerns storing.
-    pub(crate) fn surrogate(headers: &HeaderMap) -> Option<ResponseDirectives> {
+    pub(crate) fn surrogate(headers: Fields<'_>) -> Option<ResponseDirectives> {
         let mut directives = ResponseDirectives::default();
         let mut concerns_us = false;
         for member in list::members(headers, "surrogate-control") {
@@ -321,13 +324,13 @@ pub(crate) struct RequestDirectives {
 
 impl RequestDirectives {
     /// All lines of `Cache-Control`, or `Pragma: no-cache` where there are none (RFC 9111 §5.4).
-    pub(crate) fn parse(headers: &HeaderMap) -> RequestDirectives {
+    pub(crate) fn parse(headers: Fields<'_>) -> RequestDirectives {
         let mut directives = RequestDirectives::default();
-        if !headers.contains_key(CACHE_CONTROL) {
+        if !headers.contains(CACHE_CONTROL.as_str()) {
             directives.no_cache = pragma_no_cache(headers);
             return directives;
         }
-        for member in members(headers, &CACHE_CONTROL) {
+        for member in list::members(headers, CACHE_CONTROL.as_str()) {
             match Directive::parse(member) {
                 Some(directive) => directives.apply(directive),
                 None => directives.restrict(member),
@@ -380,8 +383,8 @@ fn names_within(member: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether `Pragma` says `no-cache`.
-pub(crate) fn pragma_no_cache(headers: &HeaderMap) -> bool {
-    members(headers, &PRAGMA).any(|member| member.eq_ignore_ascii_case(b"no-cache"))
+pub(crate) fn pragma_no_cache(headers: Fields<'_>) -> bool {
+    list::members(headers, PRAGMA.as_str()).any(|member| member.eq_ignore_ascii_case(b"no-cache"))
 }
 
 /// One member of a list of directives that follows the grammar.
@@ -442,25 +445,14 @@ fn closing_quote(after_quote: &[u8]) -> Option<usize> {
     })
 }
 
-/// The members of all lines of a field that is read for every request: by its name as a constant,
-/// which costs no parsing of the name.
-pub(crate) fn members<'a>(
-    headers: &'a HeaderMap,
-    name: &HeaderName,
-) -> impl Iterator<Item = &'a [u8]> {
-    let lines = headers.get_all(name).into_iter();
-    lines.flat_map(|line| list::split(line.as_bytes(), b',', Backslash::Escapes))
-}
-
 fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let at = bytes.iter().position(|byte| *byte == separator)?;
     Some((&bytes[..at], &bytes[at + 1..]))
 }
 
 /// All lines of a field as one value.
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Vec<u8> {
-    let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-    lines.join(&b", "[..])
+fn joined(headers: Fields<'_>, name: &HeaderName) -> Vec<u8> {
+    headers.lines(name.as_str()).collect::<Vec<_>>().join(&b", "[..])
 }
 
 /// A negative number is a number, and stale.

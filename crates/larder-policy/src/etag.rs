@@ -1,8 +1,11 @@
 //! Entity tags: which version of a representation (RFC 9110 §8.8.3).
 
-use http::{HeaderMap, header};
+use http::header;
 
-use crate::list::{self, Backslash};
+use crate::{
+    fields::Fields,
+    list::{self, Backslash},
+};
 
 /// One entity tag, borrowed from its field.
 ///
@@ -42,7 +45,7 @@ impl<'a> EntityTag<'a> {
     }
 
     /// The tag of a response. Two `ETag` lines contradict each other and count as none.
-    pub fn of(headers: &'a HeaderMap) -> Option<EntityTag<'a>> {
+    pub fn of(headers: impl Into<Fields<'a>>) -> Option<EntityTag<'a>> {
         EntityTag::parse(list::single(headers, header::ETAG.as_str())?)
     }
 
@@ -88,11 +91,12 @@ pub enum TagList<'a> {
 impl<'a> TagList<'a> {
     /// Reads the field `name` over all its lines; `None` if there is none. A `*` among others is not
     /// the wildcard (RFC 9110 §13.1.2), only a badly written tag.
-    pub fn of(headers: &'a HeaderMap, name: &str) -> Option<TagList<'a>> {
+    pub fn of(headers: impl Into<Fields<'a>>, name: &str) -> Option<TagList<'a>> {
+        let headers = headers.into();
         if list::single(headers, name) == Some(b"*") {
             return Some(TagList::Any);
         }
-        headers.contains_key(name).then(|| {
+        headers.contains(name).then(|| {
             let tags = list::lines(headers, name)
                 .flat_map(|line| list::split(line, b',', Backslash::IsPlain))
                 .filter_map(EntityTag::parse);
@@ -119,7 +123,7 @@ fn is_opaque_tag(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 

@@ -1,6 +1,8 @@
 //! Facet: which of the requests for one URI may wait for the same answer.
 
-use http::{HeaderMap, HeaderName, header::VARY};
+use http::{HeaderName, header::VARY};
+
+use crate::fields::Fields;
 
 /// Names the variant that a request asks for, as far as the answers known so far tell: the request's
 /// values of every field that the `Vary` of one of them names. Requests of different facets would
@@ -9,11 +11,14 @@ use http::{HeaderMap, HeaderName, header::VARY};
 ///
 /// Empty if no known answer varies. `known` are the fields of stored responses, or of such as are
 /// being fetched.
-pub fn facet<'a>(known: impl IntoIterator<Item = &'a HeaderMap>, request: &HeaderMap) -> String {
+pub fn facet<'a, F: Into<Fields<'a>>>(
+    known: impl IntoIterator<Item = F>,
+    request: Fields<'_>,
+) -> String {
     let mut names: Vec<HeaderName> = Vec::new();
     for headers in known {
-        for line in headers.get_all(VARY) {
-            let members = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        for line in headers.into().lines(VARY.as_str()) {
+            let members = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             names.extend(members.filter_map(|member| HeaderName::from_bytes(member).ok()));
         }
     }
@@ -22,10 +27,10 @@ pub fn facet<'a>(known: impl IntoIterator<Item = &'a HeaderMap>, request: &Heade
     let mut facet = String::new();
     for name in &names {
         facet.push_str(name.as_str());
-        for value in request.get_all(name) {
+        for value in request.lines(name.as_str()) {
             // Neither sign is in a field's name or at the edge of a value.
             facet.push('\u{1}');
-            facet.push_str(&String::from_utf8_lossy(value.as_bytes().trim_ascii()));
+            facet.push_str(&String::from_utf8_lossy(value.trim_ascii()));
         }
         facet.push('\u{2}');
     }
@@ -34,7 +39,7 @@ pub fn facet<'a>(known: impl IntoIterator<Item = &'a HeaderMap>, request: &Heade
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 
@@ -48,7 +53,7 @@ mod tests {
     #[test]
     fn requests_are_told_apart_by_what_known_answers_vary_by_and_nothing_else() {
         let known = [fields(&[("vary", "Accept-Encoding, X-One")])];
-        let asks = |pairs| facet(&known, &fields(pairs));
+        let asks = |pairs| facet(&known, (&fields(pairs)).into());
         let plain = asks(&[("accept-encoding", "gzip"), ("cookie", "a=1")]);
         assert_eq!(plain, asks(&[("accept-encoding", "gzip"), ("cookie", "a=2")]));
         assert_ne!(plain, asks(&[("accept-encoding", "br")]));
@@ -59,6 +64,6 @@ mod tests {
     #[test]
     fn there_is_one_facet_while_nothing_is_known_to_vary() {
         let known = [fields(&[("etag", "\"a\"")]), fields(&[("vary", "")])];
-        assert_eq!(facet(&known, &fields(&[("accept-encoding", "gzip")])), "");
+        assert_eq!(facet(&known, (&fields(&[("accept-encoding", "gzip")])).into()), "");
     }
 }

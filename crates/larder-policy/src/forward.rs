@@ -58,7 +58,7 @@ pub enum Onward {
 /// What becomes of a request whose URI is absolute, and the fields that go on with it: [`admit`] and
 /// [`sign`] in one.
 pub fn request(request: RequestHead<'_>, hop: Hop<'_>) -> Onward {
-    let mut fields = request.headers.clone();
+    let mut fields = request.headers.to_map();
     match admit(request.method, &mut fields, hop) {
         Admission::Granted => {
             sign(request.uri, &mut fields, hop);
@@ -87,7 +87,7 @@ pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission
         return Admission::Loop;
     }
     if matches!(*method, Method::OPTIONS | Method::TRACE)
-        && let Some(left) = list::single(fields, header::MAX_FORWARDS.as_str())
+        && let Some(left) = list::single(&*fields, header::MAX_FORWARDS.as_str())
         && let Some(left) = range::number(left)
     {
         match left.checked_sub(1) {
@@ -100,6 +100,48 @@ pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission
         drop_claims(fields);
     }
     Admission::Granted
+}
+
+/// What becomes of one line of a request's fields where nothing is made of the request because the
+/// answer is at hand: the same as by [`admit`], line by line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFate {
+    /// The cache may go by it.
+    Stays,
+    /// It is not for the next hop, or not to be believed.
+    Goes,
+    /// It may concern more than its own line: the request has to go the whole way.
+    Decides,
+}
+
+/// The fate of the line `name: value`, sent by a peer that is trusted or not.
+pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
+    let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+    match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
+        // What `Connection` lists besides goes with it.
+        (10, Some(b'c')) if is(&header::CONNECTION) => {
+            match value.eq_ignore_ascii_case(b"keep-alive") {
+                true => LineFate::Goes,
+                false => LineFate::Decides,
+            }
+        }
+        (8, Some(b'c')) if is(&CDN_LOOP) => LineFate::Decides,
+        (9, Some(b'f')) if is(&header::FORWARDED) => claim(peer_is_trusted),
+        (9, Some(b'x')) if is(&X_REAL_IP) => claim(peer_is_trusted),
+        (12.., Some(b'x')) if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => {
+            claim(peer_is_trusted)
+        }
+        (2 | 7 | 10 | 14.., Some(b'k' | b'p' | b't' | b'u' | b'h'))
+            if FOR_ONE_HOP.iter().any(is) =>
+        {
+            LineFate::Goes
+        }
+        _ => LineFate::Stays,
+    }
+}
+
+fn claim(peer_is_trusted: bool) -> LineFate {
+    if peer_is_trusted { LineFate::Stays } else { LineFate::Goes }
 }
 
 /// Adds what this hop has to say to the next: that the request came through here, and from whom.
@@ -136,7 +178,7 @@ pub fn response(headers: &HeaderMap, hop: &HopName, version: Version) -> HeaderM
 /// because somebody lists them. §7.6.1 forbids to list them, and obeying would hide a `private` from
 /// this cache, or a cookie from the origin behind it.
 pub fn strip(fields: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = list::members(fields, header::CONNECTION.as_str())
+    let listed: Vec<HeaderName> = list::members(&*fields, header::CONNECTION.as_str())
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !is_for_all(name))
         .collect();
@@ -266,7 +308,7 @@ fn protocol(version: Version) -> &'static str {
 
 /// Adds a member at the end of a list, in one line: some readers look at the first line only.
 fn append(fields: &mut HeaderMap, name: &HeaderName, member: &str) {
-    let mut list = list::lines(fields, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
+    let mut list = list::lines(&*fields, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
     if !list::trimmed(&list).is_empty() {
         list.extend_from_slice(b", ");
     }

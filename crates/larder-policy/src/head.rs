@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
+
+use crate::fields::Fields;
 
 /// A request's head, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +14,22 @@ pub struct RequestHead<'a> {
     /// The effective absolute URI (scheme, authority, path, query) as the gateway understood it.
     pub uri: &'a Uri,
     /// The fields, as the reader sent them.
-    pub headers: &'a HeaderMap,
+    pub headers: Fields<'a>,
+}
+
+/// A request as far as it concerns what is stored under its key: its URI has done its part.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The fields, as the reader sent them.
+    pub headers: Fields<'a>,
+}
+
+impl<'a> From<RequestHead<'a>> for Asking<'a> {
+    fn from(request: RequestHead<'a>) -> Self {
+        Asking { method: request.method, headers: request.headers }
+    }
 }
 
 /// A response's head, borrowed.
@@ -21,7 +38,7 @@ pub struct ResponseHead<'a> {
     /// The status of the final response; interim ones (1xx) are never asked about.
     pub status: StatusCode,
     /// The fields the origin sent, without those that concern one connection only (RFC 9110 §7.6.1).
-    pub headers: &'a HeaderMap,
+    pub headers: Fields<'a>,
 }
 
 /// When a request went out and its response's head came in. Both come from a clock that never

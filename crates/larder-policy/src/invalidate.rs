@@ -3,10 +3,11 @@
 
 use std::collections::HashSet;
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{Method, Uri, header};
 use sfv::{BareItem, Item, List, ListEntry, Parser};
 
 use crate::{
+    fields::Fields,
     head::{RequestHead, ResponseHead},
     list, uri,
 };
@@ -62,7 +63,7 @@ pub fn is_safe(method: &Method) -> bool {
 /// The strings in a list such as `Cache-Group-Invalidation` or `Cache-Groups`, every one once. A
 /// field that is not such a list counts as not there (RFC 9651 §4.2). There is no limit but that on
 /// the head: a group left out would be a response left standing.
-pub(crate) fn groups(headers: &HeaderMap, name: &str) -> Vec<String> {
+pub(crate) fn groups(headers: Fields<'_>, name: &str) -> Vec<String> {
     let field = list::lines(headers, name).collect::<Vec<_>>().join(&b", "[..]);
     let Ok(members) = Parser::new(&field).parse::<List>() else {
         return Vec::new();

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{Method, Uri, header};
 
-use crate::{head::RequestHead, list, no_vary_search::NoVarySearch, uri};
+use crate::{fields::Fields, head::RequestHead, list, no_vary_search::NoVarySearch, uri};
 
 /// The longest key. A request whose key would be longer is not one for the cache: nobody links to
 /// such a URI, and a table of them is what someone builds who wants to fill memory.
@@ -37,6 +37,14 @@ impl RequestKey {
             _ => return None,
         }
         key.bounded()
+    }
+
+    /// Writes the key of a GET of `http://` `host` `target` (a path, with or without a query), as
+    /// [`of`](Self::of) makes it, in place of what is in `out`. `false`: host or target are not written
+    /// in the most common way, and [`of`](Self::of) has to look.
+    pub fn write(host: &[u8], target: &[u8], out: &mut String) -> bool {
+        out.clear();
+        uri::write_normal(host, target, out) && out.len() <= MAX_KEY_BYTES
     }
 
     /// The key under which the answer to a GET of this URI is stored.
@@ -75,7 +83,7 @@ impl RequestKey {
 
     /// RFC 10008: the content and the metadata that give it its meaning are part of the key. A
     /// URI contains no spaces, so what follows one can never be taken for it.
-    fn add_query(&mut self, content: &[u8], headers: &HeaderMap) {
+    fn add_query(&mut self, content: &[u8], headers: Fields<'_>) {
         self.text.push_str(" QUERY ");
         for byte in content {
             uri::push_encoded(*byte, &mut self.text);

@@ -14,6 +14,7 @@
 //! | [`freshness`] | how long an entry is good for, and what it is good for at one age | §4.2, RFC 5861 |
 //! | [`reason`] | the closed vocabulary of why an answer came about | – |
 //! | [`head`] | what the rules read of requests and responses | RFC 9110 §6 |
+//! | [`fields`] | field lines, however they are held | RFC 9110 §5 |
 //! | [`key`] | under which name a response is stored | RFC 9111 §2, RFC 3986 §6 |
 //! | [`no_vary_search`] | which parts of a query do not matter | draft-ietf-httpbis-no-vary-search |
 //! | [`validate`] | conditional requests out, 304 and HEAD merged in, readers' conditions | RFC 9111 §4.3, RFC 9110 §13 |
@@ -34,6 +35,7 @@ pub mod date;
 mod directives;
 pub mod etag;
 pub mod facet;
+pub mod fields;
 pub mod forward;
 pub mod freshness;
 pub mod head;

@@ -1,11 +1,14 @@
 //! List: the members of a comma-separated field, over all its lines (RFC 9110 §5.6.1).
 
-use http::HeaderMap;
+use crate::fields::Fields;
 
 /// The members, without the white space around them; empty ones are skipped, as §5.6.1.2 asks. A
 /// comma between double quotes does not separate, and a backslash there takes the next byte as it
 /// is (§5.6.4).
-pub(crate) fn members<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn members<'a>(
+    headers: impl Into<Fields<'a>>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
     lines(headers, name).flat_map(|line| split(line, b',', Backslash::Escapes))
 }
 
@@ -40,13 +43,16 @@ pub(crate) fn split(
 }
 
 /// The lines of a field.
-pub(crate) fn lines<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers.get_all(name).into_iter().map(|value| value.as_bytes())
+pub(crate) fn lines<'a>(
+    headers: impl Into<Fields<'a>>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
+    headers.into().lines(name)
 }
 
 /// The value of a field that may stand only once. Twice is a contradiction, and counts as not at
 /// all.
-pub(crate) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+pub(crate) fn single<'a>(headers: impl Into<Fields<'a>>, name: &str) -> Option<&'a [u8]> {
     let mut lines = lines(headers, name);
     let value = lines.next()?;
     lines.next().is_none().then(|| trimmed(value))
@@ -72,7 +78,7 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderMap, HeaderValue};
 
     use super::*;
 

@@ -11,7 +11,10 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::range::{self, ByteRange};
+use crate::{
+    fields::Fields,
+    range::{self, ByteRange},
+};
 
 /// What separates the parts: must not occur in any of them, which is the caller's to ensure by
 /// drawing it at random.
@@ -39,13 +42,13 @@ pub struct Multipart {
 impl Multipart {
     /// Lays out `ranges` of a stored response with these fields; its body is `complete_bytes` long
     /// as far as is known.
-    pub fn new(
+    pub fn new<'a>(
         ranges: Vec<ByteRange>,
-        stored: &HeaderMap,
+        stored: impl Into<Fields<'a>>,
         complete_bytes: Option<u64>,
         boundary: Boundary,
     ) -> Multipart {
-        let media_type = stored.get(header::CONTENT_TYPE);
+        let media_type = stored.into().first(header::CONTENT_TYPE.as_str());
         let head = |(place, range): (usize, &ByteRange)| {
             let mut head = Vec::with_capacity(160);
             if place > 0 {
@@ -55,7 +58,7 @@ impl Multipart {
             head.extend_from_slice(boundary.0.as_bytes());
             if let Some(media_type) = media_type {
                 head.extend_from_slice(b"\r\nContent-Type: ");
-                head.extend_from_slice(media_type.as_bytes());
+                head.extend_from_slice(media_type);
             }
             head.extend_from_slice(b"\r\nContent-Range: ");
             head.extend_from_slice(range.content_range(complete_bytes).as_bytes());
@@ -86,8 +89,8 @@ impl Multipart {
 
     /// The fields of the answer: the stored ones, with the type and length of the whole. There is no
     /// `Content-Range` here (RFC 9110 §15.3.7.2), each part has its own.
-    pub fn fields(&self, stored: &HeaderMap) -> HeaderMap {
-        let mut fields = stored.clone();
+    pub fn fields<'a>(&self, stored: impl Into<Fields<'a>>) -> HeaderMap {
+        let mut fields = stored.into().to_map();
         for name in range::OF_THE_WHOLE_CONTENT {
             fields.remove(name);
         }

@@ -2,10 +2,9 @@
 
 use std::{borrow::Cow, fmt};
 
-use http::HeaderMap;
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-use crate::{list, uri};
+use crate::{fields::Fields, list, uri};
 
 /// How answers depend on the query of their URI. The default: on every byte of it.
 ///
@@ -34,11 +33,11 @@ impl NoVarySearch {
     /// Reads the field of a response. Strict, as the draft wants it: whatever is not understood
     /// means that the whole query matters, which costs hits and nothing else. Keys that are not
     /// known are ignored.
-    pub fn of(headers: &HeaderMap) -> NoVarySearch {
-        NoVarySearch::parse(headers).unwrap_or_default()
+    pub fn of<'a>(headers: impl Into<Fields<'a>>) -> NoVarySearch {
+        NoVarySearch::parse(headers.into()).unwrap_or_default()
     }
 
-    fn parse(headers: &HeaderMap) -> Option<NoVarySearch> {
+    fn parse(headers: Fields<'_>) -> Option<NoVarySearch> {
         let field = list::lines(headers, "no-vary-search").collect::<Vec<_>>().join(&b", "[..]);
         let field: Dictionary = Parser::new(&field).parse().ok()?;
         let key_order_matters = match field.get("key-order") {

@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     etag::EntityTag,
-    head::{RequestHead, ResponseHead},
+    fields::Fields,
+    head::{Asking, ResponseHead},
     list,
     range::{self, ByteRange, Selection},
     validate,
@@ -103,7 +104,11 @@ impl Part {
 
     /// Which of its bytes answer a request, in offsets of the representation; `None` if it cannot
     /// answer, since the request asks for bytes that are not here (RFC 9111 §3.3).
-    pub fn select(&self, request: RequestHead<'_>, stored: &HeaderMap) -> Option<Selection> {
+    pub fn select<'a, 'b>(
+        &self,
+        request: impl Into<Asking<'a>>,
+        stored: impl Into<Fields<'b>>,
+    ) -> Option<Selection> {
         let ranges = range::requested(request, stored)?;
         let length = match self.end {
             End::At(complete) => complete,
@@ -130,7 +135,8 @@ impl Part {
     /// then comes whole. Without one, a 206 that comes back may not be joined with the part
     /// (RFC 9110 §15.3.7.3), and the whole has to be asked for after all; an origin that answers
     /// with all of it saves that.
-    pub fn completion(&self, stored: &HeaderMap) -> Option<HeaderMap> {
+    pub fn completion<'a>(&self, stored: impl Into<Fields<'a>>) -> Option<HeaderMap> {
+        let stored = stored.into();
         let after = self.range.last().checked_add(1)?;
         let missing = match (self.range.first(), self.end) {
             (_, End::Disputed) => return None,
@@ -142,14 +148,14 @@ impl Part {
         let range = HeaderValue::try_from(missing).expect("digits and signs are visible ASCII");
         let mut fields = HeaderMap::from_iter([(header::RANGE, range)]);
         let validator = match EntityTag::of(stored) {
-            Some(tag) => stored.get(header::ETAG).filter(|_| tag.is_strong()),
+            Some(tag) => stored.first(header::ETAG.as_str()).filter(|_| tag.is_strong()),
             None => {
                 let strong = validate::strong_last_modified(stored).is_some();
-                stored.get(header::LAST_MODIFIED).filter(|_| strong)
+                stored.first(header::LAST_MODIFIED.as_str()).filter(|_| strong)
             }
         };
-        if let Some(validator) = validator {
-            fields.insert(header::IF_RANGE, validator.clone());
+        if let Some(Ok(validator)) = validator.map(HeaderValue::from_bytes) {
+            fields.insert(header::IF_RANGE, validator);
         }
         Some(fields)
     }
@@ -186,10 +192,11 @@ pub enum Piece {
 ///
 /// Strict: both must have the same strong entity tag; only where neither has a tag, the same
 /// `Last-Modified`, strong in both.
-pub fn combine(
-    (stored, stored_part): (&HeaderMap, &Part),
-    (newer, newer_part): (&HeaderMap, &Part),
+pub fn combine<'a>(
+    (stored, stored_part): (impl Into<Fields<'a>>, &Part),
+    (newer, newer_part): (impl Into<Fields<'a>>, &Part),
 ) -> Option<Combined> {
+    let (stored, newer) = (stored.into(), newer.into());
     if !same_bytes(stored, newer) {
         return None;
     }
@@ -216,7 +223,7 @@ pub fn combine(
         return None;
     };
     let part = Part { range, end: complete.map_or(End::Unknown, End::At) };
-    let mut headers = validate::freshen(stored, newer);
+    let mut headers = validate::freshen(stored, &newer.to_map());
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(range.len()));
     let status = if part.is_whole() {
         headers.remove(header::CONTENT_RANGE);
@@ -235,8 +242,8 @@ pub fn combine(
 }
 
 /// Whether two answers carry parts of exactly the same bytes.
-fn same_bytes(stored: &HeaderMap, newer: &HeaderMap) -> bool {
-    if stored.contains_key(header::ETAG) || newer.contains_key(header::ETAG) {
+fn same_bytes(stored: Fields<'_>, newer: Fields<'_>) -> bool {
+    if stored.contains(header::ETAG.as_str()) || newer.contains(header::ETAG.as_str()) {
         return EntityTag::of(stored)
             .zip(EntityTag::of(newer))
             .is_some_and(|(one, other)| one.strongly_matches(&other));
@@ -245,7 +252,7 @@ fn same_bytes(stored: &HeaderMap, newer: &HeaderMap) -> bool {
     modified.is_some() && modified == validate::strong_last_modified(newer)
 }
 
-fn is_multipart(headers: &HeaderMap) -> bool {
+fn is_multipart(headers: Fields<'_>) -> bool {
     let media_type = list::single(headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
     let name = media_type.split(|&byte| byte == b';').next().unwrap_or_default();
     list::trimmed(name).eq_ignore_ascii_case(b"multipart/byteranges")

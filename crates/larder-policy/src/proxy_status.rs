@@ -183,7 +183,7 @@ impl<'a> ProxyStatus<'a> {
 /// a comma with nothing before it.
 pub(crate) fn append_member(headers: &mut HeaderMap, name: HeaderName, member: &str) {
     let value = HeaderValue::from_str(member).expect("a structured field is visible ASCII");
-    let before = list::lines(headers, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
+    let before = list::lines(&*headers, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
     if Parser::new(&before).parse::<List>().is_ok_and(|list| !list.is_empty()) {
         headers.append(name, value);
     } else {

@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{
     date,
     etag::EntityTag,
-    head::{RequestHead, ResponseHead},
+    fields::{FieldBlock, FieldLine, Fields},
+    head::{Asking, ResponseHead},
     list::{self, Backslash},
     validate,
 };
@@ -83,8 +84,8 @@ pub enum Selection {
 /// unit than bytes, asks for the whole (RFC 9110 §14.2). So do an `If-Range` that does not hold
 /// (§13.1.5), overlapping ranges and more than [`MAX_RANGES`]. The reader's other conditions come
 /// first ([`validate::precondition`]): a 304 has no range.
-pub fn select(
-    request: RequestHead<'_>,
+pub fn select<'a>(
+    request: impl Into<Asking<'a>>,
     stored: ResponseHead<'_>,
     complete_bytes: u64,
 ) -> Selection {
@@ -99,13 +100,18 @@ pub fn select(
 
 /// The ranges that a request asks for of a stored response with these fields; `None` if it asks for
 /// all of it.
-pub fn requested(request: RequestHead<'_>, stored: &HeaderMap) -> Option<Ranges> {
+pub fn requested<'a, 'b>(
+    request: impl Into<Asking<'a>>,
+    stored: impl Into<Fields<'b>>,
+) -> Option<Ranges> {
+    let request = request.into();
     let ranges = asked(request)?;
-    if_range_holds(request.headers, stored).then_some(ranges)
+    if_range_holds(request.headers, stored.into()).then_some(ranges)
 }
 
 /// The ranges that a request asks for of whatever there is; `None` if it asks for all of it.
-pub fn asked(request: RequestHead<'_>) -> Option<Ranges> {
+pub fn asked<'a>(request: impl Into<Asking<'a>>) -> Option<Ranges> {
+    let request = request.into();
     if *request.method != Method::GET {
         return None;
     }
@@ -114,8 +120,8 @@ pub fn asked(request: RequestHead<'_>) -> Option<Ranges> {
 
 /// Evaluates `If-Range`, if it is there (RFC 9110 §13.1.5): the reader's parts fit to this response
 /// only if a strong tag is the same, or a date that is strong here is written the same way.
-fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
-    if !request.contains_key(header::IF_RANGE) {
+fn if_range_holds(request: Fields<'_>, stored: Fields<'_>) -> bool {
+    if !request.contains(header::IF_RANGE.as_str()) {
         return true;
     }
     let Some(condition) = list::single(request, header::IF_RANGE.as_str()) else {
@@ -236,14 +242,28 @@ impl Spec {
 
 /// The fields of a 206 for one range of a stored response (RFC 9110 §15.3.7): the stored ones, with
 /// the range and its length, and without digests of a content that this is only a part of.
-pub fn part_fields(stored: &HeaderMap, range: ByteRange, complete_bytes: Option<u64>) -> HeaderMap {
-    let mut fields = stored.clone();
+pub fn part_fields<'a>(
+    stored: impl Into<Fields<'a>>,
+    range: ByteRange,
+    complete_bytes: Option<u64>,
+) -> HeaderMap {
+    let mut fields = stored.into().to_map();
     for name in OF_THE_WHOLE_CONTENT {
         fields.remove(name);
     }
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(range.len()));
     fields.insert(header::CONTENT_RANGE, range.content_range(complete_bytes));
     fields
+}
+
+/// The same for who writes the lines one by one: those that stay as they are. The range and its length
+/// are still to be said.
+pub fn part_lines(stored: &FieldBlock) -> impl Iterator<Item = FieldLine<'_>> {
+    let said_anew = [header::CONTENT_LENGTH, header::CONTENT_RANGE];
+    stored.iter().filter(move |line| {
+        let is = |name: &HeaderName| line.name == name.as_str().as_bytes();
+        !OF_THE_WHOLE_CONTENT.iter().chain(&said_anew).any(is)
+    })
 }
 
 pub(crate) const OF_THE_WHOLE_CONTENT: [HeaderName; 2] =

@@ -10,7 +10,9 @@ use http::{
     },
 };
 
-use crate::{directives::RequestDirectives, head::RequestHead, reason::Reason, settings::Policy};
+use crate::{
+    directives::RequestDirectives, fields::Fields, head::Asking, reason::Reason, settings::Policy,
+};
 
 /// How a request that has to go to the origin may share the way with others for the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub(crate) enum Personal {
 }
 
 impl Reader {
-    pub(crate) fn new(policy: &Policy, headers: &HeaderMap) -> Reader {
+    pub(crate) fn new(policy: &Policy, headers: Fields<'_>) -> Reader {
         let mut directives = RequestDirectives::parse(headers);
         if !policy.obeys_readers {
             directives = RequestDirectives {
@@ -118,12 +120,12 @@ impl Reader {
 }
 
 impl Personal {
-    pub(crate) fn of(policy: &Policy, headers: &HeaderMap) -> Option<Personal> {
+    pub(crate) fn of(policy: &Policy, headers: Fields<'_>) -> Option<Personal> {
         if !policy.guards {
             None
-        } else if headers.contains_key(AUTHORIZATION) {
+        } else if headers.contains(AUTHORIZATION.as_str()) {
             Some(Personal::Authorization)
-        } else if policy.cookies_matter && headers.contains_key(COOKIE) {
+        } else if policy.cookies_matter && headers.contains(COOKIE.as_str()) {
             Some(Personal::Cookie)
         } else {
             None
@@ -134,8 +136,9 @@ impl Personal {
 /// Whether a request looks like one person's, so that its answer is likely to be for nobody else and
 /// others had better not wait for it: one with credentials, and where the policy guards against that,
 /// one with a cookie.
-pub fn is_personal(policy: &Policy, headers: &HeaderMap) -> bool {
-    headers.contains_key(AUTHORIZATION) || Personal::of(policy, headers).is_some()
+pub fn is_personal<'a>(policy: &Policy, headers: impl Into<Fields<'a>>) -> bool {
+    let headers = headers.into();
+    headers.contains(AUTHORIZATION.as_str()) || Personal::of(policy, headers).is_some()
 }
 
 /// Whether this request may share a fetch, going by the request alone; [`Ask`](crate::reuse::Ask)
@@ -144,7 +147,8 @@ pub fn is_personal(policy: &Policy, headers: &HeaderMap) -> bool {
 /// That the answer may then be handed to a follower is another question: only if
 /// [`storability`](crate::response::storability) says that it may be stored, and
 /// [`may_share`](crate::reuse::may_share) that it fits the follower.
-pub fn flight(policy: &Policy, request: RequestHead<'_>) -> Flight {
+pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
+    let request = request.into();
     let headers = request.headers;
     match Asks::of(request.method) {
         None => Flight::Alone,
@@ -153,20 +157,20 @@ pub fn flight(policy: &Policy, request: RequestHead<'_>) -> Flight {
         // Only the origin can judge these (RFC 9110 §13.1.1, §13.1.4).
         Some(_) if is_for_the_origin(headers) => Flight::Alone,
         Some(Asks::Head) => Flight::Follow,
-        Some(_) if headers.contains_key(RANGE) => Flight::Follow,
+        Some(_) if headers.contains(RANGE.as_str()) => Flight::Follow,
         Some(_) if is_conditional(headers) && !policy.fills_on_conditional_miss => Flight::Follow,
         Some(Asks::Get | Asks::Query) => Flight::Share,
     }
 }
 
 /// Preconditions that a cache answers itself (RFC 9111 §4.3.2).
-pub(crate) fn is_conditional(headers: &HeaderMap) -> bool {
-    headers.contains_key(IF_NONE_MATCH) || headers.contains_key(IF_MODIFIED_SINCE)
+pub(crate) fn is_conditional(headers: Fields<'_>) -> bool {
+    headers.contains(IF_NONE_MATCH.as_str()) || headers.contains(IF_MODIFIED_SINCE.as_str())
 }
 
 /// Preconditions that a cache leaves to the origin.
-pub(crate) fn is_for_the_origin(headers: &HeaderMap) -> bool {
-    headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE)
+pub(crate) fn is_for_the_origin(headers: Fields<'_>) -> bool {
+    headers.contains(IF_MATCH.as_str()) || headers.contains(IF_UNMODIFIED_SINCE.as_str())
 }
 
 /// Takes the reader's own preconditions and range out of a request that is to be forwarded, so that

@@ -2,18 +2,18 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    HeaderMap, Method, StatusCode, Uri,
     header::{
-        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, DATE, EXPIRES, LAST_MODIFIED, RANGE,
-        SET_COOKIE,
+        AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_LOCATION, DATE,
+        EXPIRES, LAST_MODIFIED, RANGE, SET_COOKIE,
     },
 };
 
 use crate::{
     date,
     directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
+    fields::{FieldBlock, Fields},
     forward::strip,
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
@@ -21,6 +21,7 @@ use crate::{
     key::RequestKey,
     list,
     part::Part,
+    range,
     reason::Reason,
     request::{Asks, Personal, is_conditional, is_for_the_origin},
     settings::Policy,
@@ -79,9 +80,10 @@ pub fn hit_for_miss(policy: &Policy, reason: Reason) -> Option<Duration> {
 /// Whether an answer that may not be stored tells anything of the answers that others will get: not
 /// if its request was a particular one (preconditions, a range), if its status is about this one
 /// request, or if the origin has failed, which it may have ceased to do.
-pub fn tells_of_others(request: &HeaderMap, status: StatusCode) -> bool {
+pub fn tells_of_others<'a>(request: impl Into<Fields<'a>>, status: StatusCode) -> bool {
+    let request = request.into();
     let is_particular =
-        is_conditional(request) || is_for_the_origin(request) || request.contains_key(RANGE);
+        is_conditional(request) || is_for_the_origin(request) || request.contains(RANGE.as_str());
     !is_particular && !never_stored(status) && !status.is_server_error()
 }
 
@@ -115,14 +117,14 @@ pub(crate) fn keep(
     let selection = Selection::new(response.headers, request.headers)
         .map_err(|_never_matches| Reason::VaryStar)?;
 
-    let mut headers = compact(response.headers);
+    let mut headers = response.headers.to_map();
     // RFC 9111 §3.1: what concerns one connection only is not stored.
     strip(&mut headers);
     orders.strip(&mut headers);
     if policy.guards && headers.contains_key(SET_COOKIE) && !terms.shareable {
         return Err(Reason::SetCookie);
     }
-    if !is_of_use(&headers, terms) {
+    if !is_of_use(Fields::from(&headers), terms) {
         return Err(if terms.always_validate { Reason::NoCache } else { Reason::NoFreshness });
     }
     if !dated.by_origin {
@@ -134,10 +136,14 @@ pub(crate) fn keep(
         .into_iter()
         .map(String::into_boxed_str)
         .collect();
-    let weight = weight(&headers, &selection, &tags, &groups);
+    let named_length = list::single(&headers, CONTENT_LENGTH.as_str()).and_then(range::number);
+    let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
+        && !headers.contains_key(CACHE_STATUS);
+    let fields = FieldBlock::from(&headers);
+    let weight = weight(&fields, &selection, &tags, &groups);
     Ok(StoredHead {
         status: response.status,
-        headers,
+        fields,
         answers,
         received_at: exchange.received_at,
         initial_age: dated.initial_age,
@@ -148,6 +154,8 @@ pub(crate) fn keep(
         tags,
         groups,
         weight,
+        named_length,
+        is_verbatim,
     })
 }
 
@@ -179,7 +187,7 @@ fn is_current_state_of(uri: &Uri, response: ResponseHead<'_>) -> bool {
     let directives = ResponseDirectives::lenient(response.headers);
     let names_freshness = directives.s_maxage != Delta::Absent
         || directives.max_age != Delta::Absent
-        || response.headers.contains_key(EXPIRES);
+        || response.headers.contains(EXPIRES.as_str());
     let location = list::single(response.headers, CONTENT_LOCATION.as_str());
     response.status == StatusCode::OK
         && names_freshness
@@ -206,7 +214,7 @@ enum Source {
 }
 
 impl Orders {
-    fn read(policy: &Policy, headers: &HeaderMap) -> Orders {
+    fn read(policy: &Policy, headers: Fields<'_>) -> Orders {
         let targeted = policy
             .targeted_fields
             .iter()
@@ -246,7 +254,7 @@ impl Orders {
         let beyond_credentials = directives.public
             || directives.s_maxage != Delta::Absent
             || (directives.must_revalidate && !policy.guards);
-        if request.headers.contains_key(AUTHORIZATION) && !beyond_credentials {
+        if request.headers.contains(AUTHORIZATION.as_str()) && !beyond_credentials {
             return Err(Reason::Authorization);
         }
         if Personal::of(policy, request.headers) == Some(Personal::Cookie) && !self.shareable() {
@@ -311,15 +319,15 @@ impl Orders {
 
     /// What the origin says: `s-maxage`, else `max-age`, else `Expires` − `Date` (RFC 9111 §4.2.1).
     /// What it says wrongly is zero, and does not pass the question on.
-    fn named_ttl(&self, headers: &HeaderMap, date: SystemTime) -> Option<Duration> {
+    fn named_ttl(&self, headers: Fields<'_>, date: SystemTime) -> Option<Duration> {
         match (self.directives.s_maxage, self.directives.max_age) {
             (Delta::Secs(ttl), _) | (Delta::Absent, Delta::Secs(ttl)) => Some(ttl),
             (Delta::Invalid, _) | (_, Delta::Invalid) => Some(Duration::ZERO),
             (Delta::Absent, Delta::Absent) if self.source == Source::Targeted => None,
             (Delta::Absent, Delta::Absent) => {
-                let mut lines = headers.get_all(EXPIRES).iter();
+                let mut lines = headers.lines(EXPIRES.as_str());
                 let first = lines.next()?;
-                let expires = date::parse(first.as_bytes()).filter(|_| lines.all(|l| l == first));
+                let expires = date::parse(first).filter(|_| lines.all(|l| l == first));
                 // Not later than `Date` is stale, even if both lie ahead.
                 Some(expires.and_then(|end| end.duration_since(date).ok()).unwrap_or_default())
             }
@@ -328,16 +336,16 @@ impl Orders {
 
     /// RFC 9111 §4.2.2. An origin that speaks HTTP/1.0 and says `Pragma: no-cache` has not been
     /// silent, whatever that is worth.
-    fn heuristic_ttl(&self, policy: &Policy, headers: &HeaderMap, date: SystemTime) -> Duration {
+    fn heuristic_ttl(&self, policy: &Policy, headers: Fields<'_>, date: SystemTime) -> Duration {
         let silent = self.source == Source::Targeted
-            || headers.contains_key(CACHE_CONTROL)
+            || headers.contains(CACHE_CONTROL.as_str())
             || !pragma_no_cache(headers);
         let (Some(heuristics), true) = (policy.heuristics, silent) else {
             return Duration::ZERO;
         };
         let unchanged = headers
-            .get(LAST_MODIFIED)
-            .and_then(|value| date::parse(value.as_bytes()))
+            .first(LAST_MODIFIED.as_str())
+            .and_then(date::parse)
             .and_then(|modified| date.duration_since(modified).ok())
             .unwrap_or_default();
         let fraction = if heuristics.fraction.is_nan() { 0.0 } else { heuristics.fraction };
@@ -366,9 +374,9 @@ struct Dated {
 }
 
 impl Dated {
-    fn new(headers: &HeaderMap, exchange: Exchange) -> Dated {
+    fn new(headers: Fields<'_>, exchange: Exchange) -> Dated {
         let Exchange { requested_at, received_at } = exchange;
-        let named = headers.get(DATE).and_then(|value| date::parse(value.as_bytes()));
+        let named = headers.first(DATE.as_str()).and_then(date::parse);
         // `Date` is cut to whole seconds; a fraction that only stems from the cut is no age.
         let apparent_age = named
             .and_then(|date| received_at.duration_since(date).ok())
@@ -382,40 +390,18 @@ impl Dated {
     }
 }
 
-/// The same fields in memory of their own: values as they come from a connection are often slices
-/// of its buffer, and a few of them would keep all of it.
-fn compact(headers: &HeaderMap) -> HeaderMap {
-    let mut packed = Vec::with_capacity(headers.values().map(HeaderValue::len).sum());
-    for value in headers.values() {
-        packed.extend_from_slice(value.as_bytes());
-    }
-    let mut packed = Bytes::from(packed);
-    let mut compact = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        let mut copy = HeaderValue::from_maybe_shared(packed.split_to(value.len()))
-            .expect("the bytes of a value make a value");
-        copy.set_sensitive(value.is_sensitive());
-        compact.append(name, copy);
-    }
-    compact
-}
-
 /// Whether it could ever answer anybody: by being fresh, by a stale window, or by being validated.
-fn is_of_use(headers: &HeaderMap, terms: Terms) -> bool {
+fn is_of_use(headers: Fields<'_>, terms: Terms) -> bool {
     has_validator(headers) || (!terms.always_validate && !terms.lifetime.end().is_zero())
 }
 
 fn weight(
-    headers: &HeaderMap,
+    fields: &FieldBlock,
     selection: &Selection,
     tags: &[Box<str>],
     groups: &[Box<str>],
 ) -> usize {
-    /// What a map of fields takes for each line beside its bytes.
-    const LINE: usize = 96;
-    let fields: usize =
-        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + LINE).sum();
     let names: usize =
         tags.iter().chain(groups).map(|name| name.len() + size_of::<Box<str>>()).sum();
-    size_of::<StoredHead>() + fields + names + selection.weight()
+    size_of::<StoredHead>() + fields.as_bytes().len() + names + selection.weight()
 }

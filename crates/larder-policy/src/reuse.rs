@@ -10,7 +10,7 @@ use http::{
 use crate::{
     etag::EntityTag,
     freshness::Freshness,
-    head::RequestHead,
+    head::{Asking, RequestHead},
     reason::Reason,
     request::{Asks, Flight, Personal, Reader, flight, is_conditional, is_for_the_origin},
     settings::Policy,
@@ -150,12 +150,13 @@ impl Rescue {
 /// May what is stored answer this request (RFC 9111 §4)? A plain hit costs no allocation.
 ///
 /// `stored` are all variants of the key, in any order; indices in the verdict are into it.
-pub fn decide(
+pub fn decide<'a>(
     policy: &Policy,
     stored: &[Variant<'_>],
-    request: RequestHead<'_>,
+    request: impl Into<Asking<'a>>,
     now: SystemTime,
 ) -> Verdict {
+    let request = request.into();
     let Some(asks) = Asks::of(request.method) else {
         return Verdict::Pass { reason: Reason::Method };
     };
@@ -179,6 +180,7 @@ pub fn may_share(
     let asks = Asks::of(request.method).ok_or(Reason::Method)?;
     let reader = Reader::new(policy, request.headers).content_with_new_answer();
     let stored = &[fetched.into()];
+    let request = request.into();
     match (Question { policy, stored, request, asks, reader, now }).judge() {
         Judgement::Serve(..) | Judgement::ServeAndRefresh(..) => Ok(()),
         Judgement::Ask(_, reason) => Err(reason),
@@ -189,7 +191,7 @@ pub fn may_share(
 struct Question<'a> {
     policy: &'a Policy,
     stored: &'a [Variant<'a>],
-    request: RequestHead<'a>,
+    request: Asking<'a>,
     asks: Asks,
     reader: Reader,
     now: SystemTime,
@@ -296,7 +298,7 @@ impl Question<'_> {
     fn has_what_is_asked(&self, head: &StoredHead) -> bool {
         match head.extent {
             Extent::Whole => true,
-            Extent::Part(part) => part.select(self.request, &head.headers).is_some(),
+            Extent::Part(part) => part.select(self.request, head.fields()).is_some(),
         }
     }
 
@@ -388,9 +390,10 @@ impl Question<'_> {
             // Without its range it asks for what all the others ask for.
             ask.flight = Flight::Share;
         }
-        if let (Extent::Part(_), Some(range)) = (head.extent, self.request.headers.get(RANGE)) {
+        let range = self.request.headers.first(RANGE.as_str()).map(HeaderValue::from_bytes);
+        if let (Extent::Part(_), Some(Ok(range))) = (head.extent, range) {
             // A part is validated by asking for it again (RFC 9111 §4.3.2).
-            ask.conditional.insert(RANGE, range.clone());
+            ask.conditional.insert(RANGE, range);
         }
     }
 
@@ -406,20 +409,20 @@ impl Question<'_> {
     }
 
     fn validators_of(&self, index: usize) -> HeaderMap {
-        validate::conditional([&self.stored[index].head.headers])
+        validate::conditional([self.stored[index].head.fields()])
     }
 
     /// What is missing of a fresh part, if one range can name it.
     fn complete(&self, index: usize, ask: &mut Ask) {
         let head = self.stored[index].head;
-        let wants_whole = self.asks == Asks::Get && !self.request.headers.contains_key(RANGE);
+        let wants_whole = self.asks == Asks::Get && !self.request.headers.contains(RANGE.as_str());
         let fresh = matches!(self.freshness(index), Freshness::Fresh { .. })
             && !head.terms.always_validate
             && self.not_for(head).is_none();
         let Extent::Part(part) = head.extent else {
             return;
         };
-        if let (true, Some(missing)) = (wants_whole && fresh, part.completion(&head.headers)) {
+        if let (true, Some(missing)) = (wants_whole && fresh, part.completion(head.fields())) {
             // Without a strong validator the two can never be combined; asking for the rest is then
             // only a bet on an origin that ignores ranges and sends the whole.
             if missing.contains_key(IF_RANGE) || self.policy.completes_unvalidated_parts {
@@ -435,7 +438,7 @@ impl Question<'_> {
     fn offer_other_variants(&self, ask: &mut Ask) {
         if !self.policy.asks_for_other_variants
             || self.asks == Asks::Head
-            || self.request.headers.contains_key(RANGE)
+            || self.request.headers.contains(RANGE.as_str())
         {
             return;
         }
@@ -443,12 +446,12 @@ impl Question<'_> {
             self.is_answered_by(head.answers)
                 && head.extent == Extent::Whole
                 && self.not_for(head).is_none()
-                && EntityTag::of(&head.headers).is_some_and(|tag| tag.is_strong())
+                && EntityTag::of(head.fields()).is_some_and(|tag| tag.is_strong())
         };
         let offered: Vec<usize> =
             (0..self.stored.len()).filter(|index| usable(self.stored[*index].head)).collect();
         if !offered.is_empty() {
-            let heads = offered.iter().map(|index| &self.stored[*index].head.headers);
+            let heads = offered.iter().map(|index| self.stored[*index].head.fields());
             ask.conditional = validate::conditional(heads);
             // Dates do not tell variants apart.
             ask.conditional.remove(IF_MODIFIED_SINCE);

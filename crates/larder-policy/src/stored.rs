@@ -3,15 +3,17 @@
 use std::time::{Duration, SystemTime};
 
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, StatusCode,
     header::{AGE, ETAG, LAST_MODIFIED, SET_COOKIE},
 };
 
 use crate::{
     date,
-    directives::{delta_seconds, members},
+    directives::delta_seconds,
+    fields::{FieldBlock, Fields},
     freshness::{Freshness, Lifetime},
     head::{Exchange, RequestHead, ResponseHead},
+    list,
     part::Part,
     reason::Reason,
     request::Asks,
@@ -26,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+    pub(crate) fields: FieldBlock,
     pub(crate) answers: Asks,
     pub(crate) received_at: SystemTime,
     pub(crate) initial_age: Duration,
@@ -37,6 +39,10 @@ pub struct StoredHead {
     pub(crate) tags: Box<[Box<str>]>,
     pub(crate) groups: Box<[Box<str>]>,
     pub(crate) weight: usize,
+    /// What `Content-Length` says, if it stands there once.
+    pub(crate) named_length: Option<u64>,
+    /// Its fields can go out as they are, with those that a hit adds behind them.
+    pub(crate) is_verbatim: bool,
 }
 
 /// What the origin, or the policy in its place, lets a cache do with a response.
@@ -73,8 +79,29 @@ impl StoredHead {
 
     /// The fields to answer with: as the origin sent them, with a `Date`, without `Age` (the answer gets
     /// one of its own) and without what `no-cache="…"` or `private="…"` named.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+    pub fn fields(&self) -> Fields<'_> {
+        Fields::from(&self.fields)
+    }
+
+    /// The same as a map of its own.
+    pub fn headers(&self) -> HeaderMap {
+        self.fields().to_map()
+    }
+
+    /// The same as they go onto the wire of HTTP/1.1.
+    pub fn field_block(&self) -> &FieldBlock {
+        &self.fields
+    }
+
+    /// What the one `Content-Length` among its fields says.
+    pub fn named_length(&self) -> Option<u64> {
+        self.named_length
+    }
+
+    /// Whether the fields of a hit are these, one after the other, and then those that the cache adds: no
+    /// field among them is one that the cache would have to continue or to replace.
+    pub fn is_verbatim(&self) -> bool {
+        self.is_verbatim
     }
 
     /// How long it may be used, all ages counted from its making at the origin.
@@ -137,7 +164,7 @@ impl StoredHead {
     pub fn of_length(mut self, content_bytes: u64) -> Option<StoredHead> {
         if let Extent::Part(part) = &mut self.extent {
             *part = Part::of(
-                ResponseHead { status: self.status, headers: &self.headers },
+                ResponseHead { status: self.status, headers: Fields::from(&self.fields) },
                 content_bytes,
             )?;
         }
@@ -145,23 +172,23 @@ impl StoredHead {
     }
 
     /// Its entity tag.
-    pub fn etag(&self) -> Option<&HeaderValue> {
-        self.headers.get(ETAG)
+    pub fn etag(&self) -> Option<&[u8]> {
+        self.fields().first(ETAG.as_str())
     }
 
     /// Its modification date, as it was sent.
-    pub fn last_modified(&self) -> Option<&HeaderValue> {
-        self.headers.get(LAST_MODIFIED)
+    pub fn last_modified(&self) -> Option<&[u8]> {
+        self.fields().first(LAST_MODIFIED.as_str())
     }
 
     /// Whether the origin can be asked if it still holds.
     pub fn has_validator(&self) -> bool {
-        has_validator(&self.headers)
+        has_validator(self.fields())
     }
 
     /// Whether it fits a request with these fields (RFC 9111 §4.1).
-    pub fn selects(&self, request: &HeaderMap) -> bool {
-        self.selection.matches(request)
+    pub fn selects<'a>(&self, request: impl Into<Fields<'a>>) -> bool {
+        self.selection.matches(request.into())
     }
 
     /// Whether it fits every request, because it does not vary.
@@ -210,22 +237,22 @@ impl StoredHead {
         exchange: Exchange,
     ) -> Result<StoredHead, Reason> {
         // The cookie of an answer that had none is for the one reader whose request confirmed it.
-        if policy.guards && !self.headers.contains_key(SET_COOKIE) {
+        if policy.guards && !self.fields().contains(SET_COOKIE.as_str()) {
             merged.remove(SET_COOKIE);
         }
-        let response = ResponseHead { status: self.status, headers: &merged };
+        let response = ResponseHead { status: self.status, headers: Fields::from(&merged) };
         response::keep(policy, self.answers, request, response, exchange)
     }
 }
 
 /// Whether these fields have something to ask the origin by. A date that cannot be read is nothing
 /// anybody could compare with.
-pub(crate) fn has_validator(headers: &HeaderMap) -> bool {
-    headers.contains_key(ETAG)
-        || headers.get(LAST_MODIFIED).is_some_and(|value| date::parse(value.as_bytes()).is_some())
+pub(crate) fn has_validator(headers: Fields<'_>) -> bool {
+    headers.contains(ETAG.as_str())
+        || headers.first(LAST_MODIFIED.as_str()).is_some_and(|value| date::parse(value).is_some())
 }
 
 /// The first member of `Age` is the last cache's word (RFC 9111 §5.1). What is no number is ignored.
-pub(crate) fn age_value(headers: &HeaderMap) -> Duration {
-    members(headers, &AGE).next().and_then(delta_seconds).unwrap_or_default()
+pub(crate) fn age_value(headers: Fields<'_>) -> Duration {
+    list::members(headers, AGE.as_str()).next().and_then(delta_seconds).unwrap_or_default()
 }

@@ -5,19 +5,18 @@
 
 use std::collections::HashSet;
 
-use http::HeaderMap;
+use crate::fields::Fields;
 
 /// Every tag once, in the order they were first named. Bytes beyond UTF-8 are replaced: a tag that
 /// were left out could never be purged.
-pub fn tags(headers: &HeaderMap) -> Vec<Box<str>> {
+pub fn tags<'a>(headers: impl Into<Fields<'a>>) -> Vec<Box<str>> {
+    let headers = headers.into();
     const FIELDS: [(&str, &[u8]); 3] =
         [("surrogate-key", b" \t"), ("cache-tag", b","), ("xkey", b" \t,")];
     let mut tags = Names::default();
     for (name, separators) in FIELDS {
-        for line in headers.get_all(name) {
-            for tag in
-                line.as_bytes().split(|byte| separators.contains(byte)).map(<[u8]>::trim_ascii)
-            {
+        for line in headers.lines(name) {
+            for tag in line.split(|byte| separators.contains(byte)).map(<[u8]>::trim_ascii) {
                 tags.add(&String::from_utf8_lossy(tag));
             }
         }
@@ -42,6 +41,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {

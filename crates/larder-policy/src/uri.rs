@@ -93,6 +93,53 @@ pub fn normal(uri: &Uri) -> Option<String> {
     Some(out)
 }
 
+/// Writes [`normal`] of `http://` `host` `target`. `false`: not everything in them is as nearly all
+/// write it: a host in small letters, without a port that goes without saying, and a target that
+/// begins with a slash and has nothing in it that a URI cannot have.
+pub(crate) fn write_normal(host: &[u8], target: &[u8], out: &mut String) -> bool {
+    let (name, port) = match host.iter().position(|byte| *byte == b':') {
+        Some(colon) => (&host[..colon], Some(&host[colon + 1..])),
+        None => (host, None),
+    };
+    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
+    let is_port = |port: &[u8]| {
+        matches!(port, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit))
+            && std::str::from_utf8(port)
+                .is_ok_and(|port| port != "80" && port.parse::<u16>().is_ok())
+    };
+    let is_common = !name.is_empty()
+        && name.iter().all(is_plain)
+        && port.is_none_or(is_port)
+        && target.first() == Some(&b'/')
+        && target.iter().all(|byte| STANDS_IN_URI[usize::from(*byte)]);
+    let (true, Ok(host), Ok(target)) =
+        (is_common, std::str::from_utf8(host), std::str::from_utf8(target))
+    else {
+        return false;
+    };
+    out.push_str("http://");
+    out.push_str(host);
+    if target.contains('%') {
+        push_normal(target, out)
+    } else {
+        out.push_str(target)
+    }
+    true
+}
+
+/// RFC 3986 §2, but for what is for the scheme, an address or a fragment alone (`#`, `[`, `]`).
+const STANDS_IN_URI: [bool; 256] = {
+    let mut stands = [false; 256];
+    let mut byte: u8 = b'!';
+    while byte <= b'~' {
+        stands[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
+            || matches!(byte, b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%');
+        byte += 1;
+    }
+    stands
+};
+
 fn push_origin(uri: &Uri, out: &mut String) -> Option<()> {
     let scheme = uri.scheme_str()?;
     let authority = uri.authority()?;

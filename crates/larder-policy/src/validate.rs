@@ -16,8 +16,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{
     date,
     etag::{EntityTag, TagList},
+    fields::{FieldBlock, FieldLine, Fields},
     forward,
-    head::{RequestHead, ResponseHead},
+    head::{Asking, ResponseHead},
     list, range,
 };
 
@@ -30,16 +31,18 @@ use crate::{
 ///
 /// A stored part may be among them only if the request asks for bytes that lie within it
 /// (RFC 9111 §4.3.2); the caller knows which do.
-pub fn conditional<'a>(stored: impl IntoIterator<Item = &'a HeaderMap>) -> HeaderMap {
+pub fn conditional<'a, F: Into<Fields<'a>>>(stored: impl IntoIterator<Item = F>) -> HeaderMap {
     let mut tags: Vec<EntityTag<'a>> = Vec::new();
-    let mut latest: Option<(SystemTime, &HeaderValue)> = None;
+    let mut latest: Option<(SystemTime, &[u8])> = None;
     for headers in stored {
+        let headers = headers.into();
         if let Some(tag) = EntityTag::of(headers).filter(EntityTag::fits_in_list)
             && !tags.contains(&tag)
         {
             tags.push(tag);
         }
-        if let Some((at, value)) = last_modified(headers).zip(headers.get(header::LAST_MODIFIED))
+        if let Some((at, value)) =
+            last_modified(headers).zip(headers.first(header::LAST_MODIFIED.as_str()))
             && latest.is_none_or(|(latest, _)| at > latest)
         {
             latest = Some((at, value));
@@ -58,8 +61,8 @@ pub fn conditional<'a>(stored: impl IntoIterator<Item = &'a HeaderMap>) -> Heade
     {
         conditions.insert(header::IF_NONE_MATCH, list);
     }
-    if let Some((_, value)) = latest {
-        conditions.insert(header::IF_MODIFIED_SINCE, value.clone());
+    if let Some(Ok(value)) = latest.map(|(_, value)| HeaderValue::from_bytes(value)) {
+        conditions.insert(header::IF_MODIFIED_SINCE, value);
     }
     conditions
 }
@@ -81,10 +84,15 @@ pub fn conditional<'a>(stored: impl IntoIterator<Item = &'a HeaderMap>) -> Heade
 /// no validator at all counts although §4.3.4 expects the stored one to lack them as well (many
 /// frameworks send such 304s), and a strong tag counts as the weak one that was asked about
 /// (servers that compress on the way out weaken the tag of a 200, but not of a 304).
-pub fn freshened_by(not_modified: &HeaderMap, nominated: &[&HeaderMap]) -> Vec<usize> {
-    let matching = |matches: &dyn Fn(&HeaderMap) -> bool| -> Vec<usize> {
+pub fn freshened_by<'a, F: Into<Fields<'a>> + Copy>(
+    not_modified: &HeaderMap,
+    nominated: &[F],
+) -> Vec<usize> {
+    let not_modified = Fields::from(not_modified);
+    let nominated: Vec<Fields<'a>> = nominated.iter().map(|stored| (*stored).into()).collect();
+    let matching = |matches: &dyn Fn(Fields<'a>) -> bool| -> Vec<usize> {
         let places = nominated.iter().enumerate();
-        places.filter(|(_, stored)| matches(stored)).map(|(place, _)| place).collect()
+        places.filter(|(_, stored)| matches(**stored)).map(|(place, _)| place).collect()
     };
     let tag = EntityTag::of(not_modified);
     let modified = last_modified(not_modified);
@@ -106,7 +114,7 @@ pub fn freshened_by(not_modified: &HeaderMap, nominated: &[&HeaderMap]) -> Vec<u
         return if tag.is_some() { most_recent(by_date) } else { by_date };
     }
     if tag.is_some_and(|tag| tag.is_strong()) {
-        return match nominated {
+        return match nominated[..] {
             [only] if same_tag(tag, EntityTag::of(only)) == Some(true) => vec![0],
             _ => Vec::new(),
         };
@@ -133,8 +141,9 @@ pub fn freshened_by(not_modified: &HeaderMap, nominated: &[&HeaderMap]) -> Vec<u
 /// `Age` and `Date` tell of the message that was generated or validated last (RFC 9111 §4.2.3). An
 /// update without them therefore removes what was stored: else the response would look as old as
 /// before it was validated. Who needs a `Date` uses the time at which the update came in.
-pub fn freshen(stored: &HeaderMap, update: &HeaderMap) -> HeaderMap {
-    let mut merged = stored.clone();
+pub fn freshen<'a>(stored: impl Into<Fields<'a>>, update: &HeaderMap) -> HeaderMap {
+    let stored = stored.into();
+    let mut merged = stored.to_map();
     merged.remove(header::AGE);
     merged.remove(header::DATE);
     for name in update.keys() {
@@ -161,7 +170,7 @@ const KEPT: [HeaderName; 5] = [
 ];
 
 /// Whether the update would put a strong tag where a weak or badly written one is stored.
-fn strengthens(stored: &HeaderMap, update: &HeaderMap) -> bool {
+fn strengthens(stored: Fields<'_>, update: &HeaderMap) -> bool {
     EntityTag::of(stored).is_some_and(|tag| !tag.is_strong())
         && EntityTag::of(update).is_some_and(|tag| tag.is_strong())
 }
@@ -204,26 +213,26 @@ pub fn head_says(
     }
 }
 
-fn tags_agree(stored: &HeaderMap, head: &HeaderMap) -> bool {
-    !head.contains_key(header::ETAG)
+fn tags_agree(stored: Fields<'_>, head: Fields<'_>) -> bool {
+    !head.contains(header::ETAG.as_str())
         || same_tag(EntityTag::of(stored), EntityTag::of(head)) == Some(true)
 }
 
-fn dates_agree(stored: &HeaderMap, head: &HeaderMap) -> bool {
+fn dates_agree(stored: Fields<'_>, head: Fields<'_>) -> bool {
     match list::single(head, header::LAST_MODIFIED.as_str()) {
         Some(value) => match date::parse(value) {
             Some(at) => last_modified(stored) == Some(at),
             None => list::single(stored, header::LAST_MODIFIED.as_str()) == Some(value),
         },
-        None => !head.contains_key(header::LAST_MODIFIED),
+        None => !head.contains(header::LAST_MODIFIED.as_str()),
     }
 }
 
-fn lengths_agree(complete_bytes: Option<u64>, head: &HeaderMap) -> bool {
+fn lengths_agree(complete_bytes: Option<u64>, head: Fields<'_>) -> bool {
     match (list::single(head, header::CONTENT_LENGTH.as_str()), complete_bytes) {
         (Some(length), Some(bytes)) => range::number(length) == Some(bytes),
         (Some(_), None) => true,
-        (None, _) => !head.contains_key(header::CONTENT_LENGTH),
+        (None, _) => !head.contains(header::CONTENT_LENGTH.as_str()),
     }
 }
 
@@ -245,11 +254,12 @@ pub enum Precondition {
 ///
 /// Without `Last-Modified` the stored `Date` takes its place, without that the time of receipt
 /// (§4.3.2): then 304 is only the answer if the reader's date is not before the stored response.
-pub fn precondition(
-    request: RequestHead<'_>,
+pub fn precondition<'a>(
+    request: impl Into<Asking<'a>>,
     stored: ResponseHead<'_>,
     received_at: SystemTime,
 ) -> Precondition {
+    let request = request.into();
     let retrieves =
         matches!(*request.method, Method::GET | Method::HEAD) || request.method.as_str() == "QUERY";
     if !retrieves || !is_ok_or_part(stored.status) {
@@ -277,15 +287,25 @@ pub fn precondition(
 /// the representation, which the reader has. `Content-Location`, `Date`, `ETag`, `Vary`,
 /// `Cache-Control` and `Expires` are among those that stay; `Last-Modified` stays where there is no
 /// tag to find the reader's copy by.
-pub fn not_modified(stored: &HeaderMap) -> HeaderMap {
-    let mut fields = stored.clone();
+pub fn not_modified<'a>(stored: impl Into<Fields<'a>>) -> HeaderMap {
+    let stored = stored.into();
+    let mut fields = stored.to_map();
     for name in DESCRIBE_THE_REPRESENTATION {
         fields.remove(name);
     }
-    if fields.contains_key(header::ETAG) {
+    if stored.contains(header::ETAG.as_str()) {
         fields.remove(header::LAST_MODIFIED);
     }
     fields
+}
+
+/// The same for who writes the lines one by one: those that stay.
+pub fn not_modified_lines(stored: &FieldBlock) -> impl Iterator<Item = FieldLine<'_>> {
+    let has_tag = Fields::from(stored).contains(header::ETAG.as_str());
+    stored.iter().filter(move |line| {
+        let is = |name: &HeaderName| line.name == name.as_str().as_bytes();
+        !DESCRIBE_THE_REPRESENTATION.iter().any(is) && !(has_tag && is(&header::LAST_MODIFIED))
+    })
 }
 
 const DESCRIBE_THE_REPRESENTATION: [HeaderName; 9] = [
@@ -302,7 +322,7 @@ const DESCRIBE_THE_REPRESENTATION: [HeaderName; 9] = [
 
 /// Whether two responses are of exactly the same bytes, so that parts of them may be joined
 /// (RFC 9110 §8.8.1). `stored` is the entry whose `Date` tells whether its `Last-Modified` is strong.
-pub(crate) fn share_strong_validator(update: &HeaderMap, stored: &HeaderMap) -> bool {
+pub(crate) fn share_strong_validator(update: Fields<'_>, stored: Fields<'_>) -> bool {
     let tags = EntityTag::of(update).zip(EntityTag::of(stored));
     if let Some((one, other)) = tags
         && (one.is_strong() && other.is_strong() || !one.weakly_matches(&other))
@@ -315,7 +335,7 @@ pub(crate) fn share_strong_validator(update: &HeaderMap, stored: &HeaderMap) -> 
 
 /// `Last-Modified`, if the response was made at least a second later: no second version can then
 /// bear the same date (RFC 9110 §8.8.2.2).
-pub(crate) fn strong_last_modified(headers: &HeaderMap) -> Option<SystemTime> {
+pub(crate) fn strong_last_modified(headers: Fields<'_>) -> Option<SystemTime> {
     let modified = last_modified(headers)?;
     let made = response_date(headers)?;
     (made >= modified.checked_add(Duration::from_secs(1))?).then_some(modified)
@@ -326,11 +346,11 @@ fn same_tag(one: Option<EntityTag<'_>>, other: Option<EntityTag<'_>>) -> Option<
     one.zip(other).map(|(one, other)| one.weakly_matches(&other))
 }
 
-fn last_modified(headers: &HeaderMap) -> Option<SystemTime> {
+fn last_modified(headers: Fields<'_>) -> Option<SystemTime> {
     list::single(headers, header::LAST_MODIFIED.as_str()).and_then(date::parse)
 }
 
-fn response_date(headers: &HeaderMap) -> Option<SystemTime> {
+fn response_date(headers: Fields<'_>) -> Option<SystemTime> {
     list::single(headers, header::DATE.as_str()).and_then(date::parse)
 }
 

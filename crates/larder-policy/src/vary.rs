@@ -8,11 +8,14 @@
 use std::cmp::{Ordering, Reverse};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderName,
     header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY},
 };
 
-use crate::list::{self, is_token};
+use crate::{
+    fields::{Fields, Lines},
+    list::{self, is_token},
+};
 
 /// What a stored response's own request said in the fields that `Vary` names.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +36,7 @@ pub(crate) struct NeverMatches;
 struct Selecting {
     name: HeaderName,
     /// The value as it came, if it came in one line: most requests repeat it to the letter.
-    verbatim: Option<HeaderValue>,
+    verbatim: Option<Box<[u8]>>,
     value: Value,
 }
 
@@ -48,12 +51,12 @@ enum Value {
 
 impl Selection {
     pub(crate) fn new(
-        response: &HeaderMap,
-        request: &HeaderMap,
+        response: Fields<'_>,
+        request: Fields<'_>,
     ) -> Result<Selection, NeverMatches> {
         let mut names: Vec<HeaderName> = Vec::new();
-        for line in response.get_all(VARY) {
-            for member in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        for line in response.lines(VARY.as_str()) {
+            for member in line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 if member.is_empty() {
                     continue;
                 }
@@ -77,7 +80,7 @@ impl Selection {
     }
 
     /// Whether the response fits a request with these fields.
-    pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
+    pub(crate) fn matches(&self, request: Fields<'_>) -> bool {
         self.fields.iter().all(|field| {
             field.matches(request)
                 || (field.name == ACCEPT_LANGUAGE && self.is_in_preferred_language(request))
@@ -101,7 +104,7 @@ impl Selection {
         let field = |field: &Selecting| {
             size_of::<Selecting>()
                 + field.name.as_str().len()
-                + field.verbatim.as_ref().map_or(0, HeaderValue::len)
+                + field.verbatim.as_ref().map_or(0, |line| line.len())
                 + value(&field.value)
         };
         self.fields.iter().map(field).sum::<usize>()
@@ -111,7 +114,7 @@ impl Selection {
     /// A reader who wants one language above all others gets it from a response that is in this
     /// language: whatever else the reader would take, the origin could not do better. With two
     /// languages at the top, the choice would be the origin's.
-    fn is_in_preferred_language(&self, request: &HeaderMap) -> bool {
+    fn is_in_preferred_language(&self, request: Fields<'_>) -> bool {
         let Some(language) = &self.language else {
             return false;
         };
@@ -130,8 +133,8 @@ impl Selection {
 }
 
 impl Selecting {
-    fn new(name: HeaderName, request: &HeaderMap) -> Selecting {
-        let value = if !request.contains_key(&name) {
+    fn new(name: HeaderName, request: Fields<'_>) -> Selecting {
+        let value = if !request.contains(name.as_str()) {
             Value::Absent
         } else if let Some(preferences) = Preferences::parse(&name, request) {
             let own = |(name, weight): &(&[u8], u16)| (Box::from(*name), *weight);
@@ -139,25 +142,23 @@ impl Selecting {
         } else {
             Value::Opaque(Canonical::new(request, &name).collect())
         };
-        // A copy: the request's own value may be a slice of a whole connection's buffer.
-        let verbatim = only_line(request, &name)
-            .and_then(|line| HeaderValue::from_bytes(line.as_bytes()).ok());
+        let verbatim = only_line(request, &name).map(Box::from);
         Selecting { name, verbatim, value }
     }
 
-    fn matches(&self, request: &HeaderMap) -> bool {
-        if self.verbatim.is_some() && only_line(request, &self.name) == self.verbatim.as_ref() {
+    fn matches(&self, request: Fields<'_>) -> bool {
+        if self.verbatim.is_some() && only_line(request, &self.name) == self.verbatim.as_deref() {
             return true;
         }
         match &self.value {
-            Value::Absent => !request.contains_key(&self.name),
+            Value::Absent => !request.contains(self.name.as_str()),
             Value::Opaque(canonical) => {
-                request.contains_key(&self.name)
+                request.contains(self.name.as_str())
                     && Preferences::parse(&self.name, request).is_none()
                     && Canonical::new(request, &self.name).eq(canonical.iter().copied())
             }
             Value::Preferences(stored) => {
-                request.contains_key(&self.name)
+                request.contains(self.name.as_str())
                     && Preferences::parse(&self.name, request).is_some_and(|presented| {
                         let presented = presented.members();
                         presented.len() == stored.len()
@@ -171,13 +172,13 @@ impl Selecting {
     }
 }
 
-fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
+fn only_line<'a>(headers: Fields<'a>, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut lines = headers.lines(name.as_str());
     let line = lines.next()?;
     lines.next().is_none().then_some(line)
 }
 
-fn only_language(response: &HeaderMap) -> Option<Box<[u8]>> {
+fn only_language(response: Fields<'_>) -> Option<Box<[u8]>> {
     let mut languages = list::members(response, CONTENT_LANGUAGE.as_str());
     let language = languages.next()?;
     languages.next().is_none().then(|| Box::from(language))
@@ -187,18 +188,18 @@ fn only_language(response: &HeaderMap) -> Option<Box<[u8]>> {
 /// strings (RFC 9111 §4.1, first two of its normalisations).
 ///
 /// The field's own syntax is unknown here, so nothing else may be touched.
-struct Canonical<'a> {
-    lines: http::header::ValueIter<'a, HeaderValue>,
+struct Canonical<'a, 'n> {
+    lines: Lines<'a, 'n>,
     line: &'a [u8],
     quoted: bool,
     escaped: bool,
     after_comma: bool,
 }
 
-impl<'a> Canonical<'a> {
-    fn new(headers: &'a HeaderMap, name: &HeaderName) -> Canonical<'a> {
-        let mut lines = headers.get_all(name).iter();
-        let line = lines.next().map_or(&[][..], HeaderValue::as_bytes).trim_ascii();
+impl<'a, 'n> Canonical<'a, 'n> {
+    fn new(headers: Fields<'a>, name: &'n HeaderName) -> Canonical<'a, 'n> {
+        let mut lines = headers.lines(name.as_str());
+        let line = lines.next().unwrap_or_default().trim_ascii();
         Canonical { lines, line, quoted: false, escaped: false, after_comma: true }
     }
 
@@ -207,7 +208,7 @@ impl<'a> Canonical<'a> {
     }
 }
 
-impl Iterator for Canonical<'_> {
+impl Iterator for Canonical<'_, '_> {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {
@@ -219,7 +220,7 @@ impl Iterator for Canonical<'_> {
             }
         }
         let Some((byte, rest)) = self.line.split_first() else {
-            self.line = self.lines.next()?.as_bytes().trim_ascii();
+            self.line = self.lines.next()?.trim_ascii();
             (self.quoted, self.escaped, self.after_comma) = (false, false, true);
             return Some(b',');
         };
@@ -248,14 +249,14 @@ impl<'a> Preferences<'a> {
     const MAX: usize = 24;
 
     /// `None` for any other field, and for a list that is not written as the standard says.
-    fn parse(name: &HeaderName, headers: &'a HeaderMap) -> Option<Preferences<'a>> {
+    fn parse(name: &HeaderName, headers: Fields<'a>) -> Option<Preferences<'a>> {
         let encodings = *name == ACCEPT_ENCODING;
         if !encodings && *name != ACCEPT_LANGUAGE {
             return None;
         }
         let mut preferences = Preferences { members: [(&[], 0); Preferences::MAX], len: 0 };
-        for line in headers.get_all(name) {
-            let written = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        for line in headers.lines(name.as_str()) {
+            let written = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             for member in written.filter(|member| !member.is_empty()) {
                 let (name, weight) = weighted(member)?;
                 let name = if encodings { coding(name) } else { name };

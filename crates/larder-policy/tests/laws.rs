@@ -158,7 +158,7 @@ fn come(
     let status = StatusCode::from_u16(status).expect("a status");
     let received_at = noon() + Duration::from_millis(delay_ms);
     let exchange = Exchange { requested_at: noon(), received_at };
-    storability(policy, request, ResponseHead { status, headers }, exchange)
+    storability(policy, request, ResponseHead { status, headers: headers.into() }, exchange)
 }
 
 /// Whether a field has a member of this name; a plain search, so that it shares no code with what

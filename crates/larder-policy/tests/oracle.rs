@@ -43,7 +43,7 @@ impl Case {
     fn larder_serves(&self) -> bool {
         let (first, then, answer) = (get(&self.first), get(&self.then), headers(&self.answer));
         let status = StatusCode::from_u16(self.status).expect("a status");
-        let response = ResponseHead { status, headers: &answer };
+        let response = ResponseHead { status, headers: (&answer).into() };
         let exchange = Exchange { requested_at: noon(), received_at: noon() };
         storability(&Policy::standard(), first.head(), response, exchange).is_ok_and(|head| {
             let verdict = verdict(&Policy::standard(), &head, &then, after(self.later));

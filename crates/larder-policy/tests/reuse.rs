@@ -588,7 +588,7 @@ fn at(
 ) -> StoredHead {
     let request = get(request_fields);
     let headers = headers(fields);
-    let response = ResponseHead { status: StatusCode::OK, headers: &headers };
+    let response = ResponseHead { status: StatusCode::OK, headers: (&headers).into() };
     let now = after(secs_later);
     let exchange = Exchange { requested_at: now, received_at: now };
     storability(policy, request.head(), response, exchange).expect("storable")
@@ -806,7 +806,7 @@ fn a_confirmed_response_starts_anew_with_the_fields_of_the_confirmation() {
     ]);
     let exchange = Exchange { requested_at: after(100), received_at: after(100) };
     let fresh = head.freshened(&policy, get(&[]).head(), merged, exchange).unwrap();
-    assert_eq!(value(fresh.headers(), "a"), Some("2"));
+    assert_eq!(value(&fresh.headers(), "a"), Some("2"));
     assert_eq!(fresh.age(after(100)), Duration::ZERO);
     assert_eq!(short(&verdict(&policy, &fresh, &get(&[]), after(129))), HIT);
     assert_eq!(short(&verdict(&policy, &fresh, &get(&[]), after(130))), EXPIRED);
@@ -833,7 +833,7 @@ fn a_confirmation_for_another_request_makes_a_variant_that_fits_it() {
     let other = get(&[("Foo", "2")]);
     assert_eq!(short(&verdict(&policy, &head, &other, after(1))), ("ask", Reason::VaryMiss));
     let exchange = Exchange { requested_at: after(1), received_at: after(1) };
-    let chosen = head.freshened(&policy, other.head(), head.headers().clone(), exchange).unwrap();
+    let chosen = head.freshened(&policy, other.head(), head.headers(), exchange).unwrap();
     assert_eq!(short(&verdict(&policy, &chosen, &other, after(1))), HIT);
     assert!(!chosen.selects(&headers(&[("Foo", "1")])));
 }
@@ -847,5 +847,5 @@ fn the_cookie_of_a_confirmation_is_for_its_reader_alone_if_guarded() {
     let fresh = head.freshened(&policy, get(&[]).head(), merged.clone(), exchange).unwrap();
     assert!(!fresh.headers().contains_key("set-cookie"));
     let fresh = head.freshened(&standard(), get(&[]).head(), merged, exchange).unwrap();
-    assert_eq!(value(fresh.headers(), "set-cookie"), Some("a=b"));
+    assert_eq!(value(&fresh.headers(), "set-cookie"), Some("a=b"));
 }

@@ -1,14 +1,16 @@
 //! Connection: the socket, what was read off it, what waits to be written, and how it ends.
 
 use std::{
+    cell::RefCell,
     future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::{
     io::poll_read_buf,
@@ -21,8 +23,9 @@ use super::{
     body_reader::{BodyReader, Piece},
     config::Http1Config,
     framing::BodyFraming,
+    glance::{self, Hits},
     head::{Head, HeadReader},
-    outbox::Outbox,
+    outbox::{self, Outbox},
     refusal::Refusal,
 };
 use crate::{problem::Problem, timer::Timer};
@@ -30,7 +33,16 @@ use crate::{problem::Problem, timer::Timer};
 /// Read at a time where a head is expected.
 pub(super) const HEAD_READ: usize = 4 << 10;
 /// An idle connection reads into the stack, so that it holds no buffer.
-const IDLE_READ: usize = 2 << 10;
+const IDLE_READ: usize = 4 << 10;
+
+/// So much of the answers to pipelined hits is written at once.
+const DESK_BYTES: usize = 32 << 10;
+
+thread_local! {
+    /// Where answers to hits are written before they leave: one for all connections of a thread, since
+    /// each is done with it before it waits.
+    static DESK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 pub(crate) struct Connection<'a, IO> {
     pub(super) io: &'a mut IO,
@@ -78,20 +90,39 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         }
     }
 
-    /// The next request's head. What waits to be written is written before anything is waited for.
-    pub(crate) async fn next_head(&mut self) -> Next {
+    /// The next request's head that `hits` has no answer to. What waits to be written is written before
+    /// anything is waited for.
+    pub(crate) async fn next_head<H: Hits>(&mut self, peer: SocketAddr, hits: &H) -> Next {
         self.has_begun = false;
         self.read_timer.clear();
-        let next = poll_fn(|cx| self.poll_next_head(cx)).await;
+        let next = poll_fn(|cx| self.poll_next_head(peer, hits, cx)).await;
         self.read_timer.clear();
         self.is_first = false;
         next
     }
 
-    fn poll_next_head(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    fn poll_next_head<H: Hits>(
+        &mut self,
+        peer: SocketAddr,
+        hits: &H,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next> {
         loop {
+            if !self.outbox.has_room() && ready!(self.poll_flush(cx)).is_err() {
+                return Poll::Ready(Next::Over);
+            }
             if self.is_first && HeadReader::is_preface_of_http2(&self.bytes) {
                 return Poll::Ready(Next::Http2(std::mem::take(&mut self.bytes).freeze()));
+            }
+            if !self.bytes.is_empty() {
+                let bytes = std::mem::take(&mut self.bytes);
+                let answered = self.answer_hits(&bytes, peer, hits, cx);
+                self.bytes = bytes;
+                self.bytes.advance(answered);
+                if answered > 0 {
+                    self.has_begun = false;
+                    continue;
+                }
             }
             match self.heads.take(&mut self.bytes, self.config) {
                 Ok(Some(head)) => {
@@ -116,7 +147,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             }
             let read = match self.has_begun {
                 true => self.poll_read(HEAD_READ, cx),
-                false => self.poll_read_idle(cx),
+                false => self.poll_read_idle(peer, hits, cx),
             };
             match read {
                 Poll::Ready(Ok(())) => {}
@@ -212,16 +243,63 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         stopped.as_mut().poll(cx)
     }
 
-    /// Reads a request's first bytes. Memory is taken when they are there, and none before.
-    fn poll_read_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads a request's first bytes. Memory is taken when they are there, and none before; none at all
+    /// for hits.
+    fn poll_read_idle<H: Hits>(
+        &mut self,
+        peer: SocketAddr,
+        hits: &H,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         self.bytes = BytesMut::new();
         self.outbox.release();
         let mut stack = [MaybeUninit::uninit(); IDLE_READ];
         let mut read = ReadBuf::uninit(&mut stack);
         ready!(Pin::new(&mut *self.io).poll_read(cx, &mut read))?;
-        self.is_at_eof = read.filled().is_empty();
-        self.bytes.extend_from_slice(read.filled());
+        let read = read.filled();
+        self.is_at_eof = read.is_empty();
+        // The first bytes of a connection may be HTTP/2.
+        let answered = if self.is_first { 0 } else { self.answer_hits(read, peer, hits, cx) };
+        if answered < read.len() {
+            self.bytes.extend_from_slice(&read[answered..]);
+        }
         Poll::Ready(Ok(()))
+    }
+
+    /// Answers the requests at the front of `bytes` that are plain hits, in one write; returns how many
+    /// bytes that was. What the reader does not take at once waits in the outbox.
+    fn answer_hits<H: Hits>(
+        &mut self,
+        bytes: &[u8],
+        peer: SocketAddr,
+        hits: &H,
+        cx: &mut Context<'_>,
+    ) -> usize {
+        // The service says that the connection ends with this answer.
+        if H::NONE || self.stop.is_cancelled() {
+            return 0;
+        }
+        let mut answered = 0;
+        DESK.with_borrow_mut(|desk| {
+            desk.clear();
+            let mut large = None;
+            while desk.len() < DESK_BYTES && large.is_none() {
+                let ahead = &bytes[answered..];
+                let Some(end) = self.heads.find_end(ahead) else { break };
+                let Some(served) = glance::answer(&ahead[..end], peer, hits, desk) else { break };
+                self.heads.pass_on();
+                self.is_first = false;
+                answered += end;
+                match served.content() {
+                    content if content.len() <= outbox::COPIED => desk.extend_from_slice(content),
+                    _ => large = Some(served),
+                }
+            }
+            if answered > 0 {
+                self.outbox.write(desk, large.as_ref(), &mut *self.io, cx);
+            }
+        });
+        answered
     }
 
     pub(super) fn poll_read(

@@ -63,12 +63,13 @@ impl HeadReader {
         let end = self.find_end(bytes);
         self.check_size(bytes, end, config)?;
         let Some(end) = end else { return Ok(None) };
-        self.seen = 0;
+        self.pass_on();
         parse(bytes.split_to(end).freeze(), config).map(Some)
     }
 
-    /// Just after the head's blank line.
-    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+    /// Just after the blank line of the head at the front of `bytes`. Asked again, with more bytes behind
+    /// or without, it does not look through them twice.
+    pub(crate) fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
         while let Some(offset) = memchr::memchr(b'\n', &bytes[self.seen..]) {
             let after = self.seen + offset + 1;
             match bytes[after..] {
@@ -84,6 +85,11 @@ impl HeadReader {
         }
         self.seen = bytes.len();
         None
+    }
+
+    /// The head that was found is done with, and the next one begins behind it.
+    pub(crate) fn pass_on(&mut self) {
+        self.seen = 0;
     }
 
     fn check_size(
@@ -140,7 +146,7 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
 
 /// A line that ends in LF alone may be the end of a line to one reader and its middle to another
 /// (RFC 9112 §2.2 allows either); no sender means it.
-fn refuse_bare_line_feeds(bytes: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn refuse_bare_line_feeds(bytes: &[u8]) -> Result<(), Refusal> {
     let is_bare = |at: usize| at == 0 || bytes[at - 1] != b'\r';
     if memchr::memchr_iter(b'\n', bytes).any(is_bare) {
         return Err(Refusal::Malformed("a line ends in LF without CR"));

@@ -9,6 +9,7 @@ mod config;
 mod connection;
 mod exchange;
 pub(crate) mod framing;
+mod glance;
 mod head;
 mod outbox;
 pub(crate) mod refusal;
@@ -26,6 +27,7 @@ use tower::Service;
 
 pub use self::{
     config::Http1Config,
+    glance::{Ahead, Hits},
     upload::{ReaderBody, ReaderBodyError},
 };
 use self::{
@@ -69,7 +71,7 @@ pub async fn serve_connection<IO, S, B>(
     io: &mut IO,
     peer: SocketAddr,
     config: &Http1Config,
-    mut service: S,
+    service: S,
     stop: CancellationToken,
 ) -> Ended
 where
@@ -78,9 +80,29 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    serve_connection_with_hits(io, peer, config, &(), service, stop).await
+}
+
+/// The same, but that `hits` is asked first, of each request that has no content and asks nothing of
+/// the connection: what it answers the service does not see.
+pub async fn serve_connection_with_hits<IO, H, S, B>(
+    io: &mut IO,
+    peer: SocketAddr,
+    config: &Http1Config,
+    hits: &H,
+    mut service: S,
+    stop: CancellationToken,
+) -> Ended
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    H: Hits,
+    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let mut connection = Connection::new(io, config, stop);
     loop {
-        let head = match connection.next_head().await {
+        let head = match connection.next_head(peer, hits).await {
             Next::Head(head) => head,
             Next::Refused(refusal) => {
                 connection.refuse(refusal);

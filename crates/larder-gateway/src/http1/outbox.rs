@@ -11,10 +11,11 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
+use larder::http::Served;
 use tokio::io::AsyncWrite;
 
 /// Up to here copying is cheaper than one more entry of a vectored write.
-const COPIED: usize = 8 << 10;
+pub(crate) const COPIED: usize = 8 << 10;
 /// So much may wait before the connection waits itself.
 const ROOM: usize = 64 << 10;
 
@@ -62,6 +63,42 @@ impl Outbox {
         if self.is_empty() {
             self.before = BytesMut::new();
             self.after = BytesMut::new();
+        }
+    }
+
+    /// Writes `text` and then the content of `large`, as far as the reader takes it now; the rest waits
+    /// here. What goes wrong is found out with the rest.
+    pub(crate) fn write<IO: AsyncWrite + Unpin>(
+        &mut self,
+        text: &[u8],
+        large: Option<&Served>,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) {
+        let content = large.map_or(&[][..], Served::content);
+        let mut written = 0;
+        while self.is_empty() && written < text.len() + content.len() {
+            let io = Pin::new(&mut *io);
+            let polled = match text.get(written..).filter(|rest| !rest.is_empty()) {
+                Some(rest) if content.is_empty() => io.poll_write(cx, rest),
+                Some(rest) => {
+                    io.poll_write_vectored(cx, &[IoSlice::new(rest), IoSlice::new(content)])
+                }
+                None => io.poll_write(cx, &content[written - text.len()..]),
+            };
+            match polled {
+                Poll::Ready(Ok(now @ 1..)) => written += now,
+                Poll::Ready(_) | Poll::Pending => break,
+            }
+        }
+        if let Some(rest) = text.get(written..) {
+            self.text().extend_from_slice(rest);
+        }
+        if let Some(large) = large {
+            let rest = large.content_from(written.saturating_sub(text.len()));
+            if !rest.is_empty() {
+                self.push(rest);
+            }
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers }
+        RequestHead { method: &self.method, uri: &self.uri, headers: (&self.headers).into() }
     }
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn fields(fields: &[(&str, &str)]) -> HeaderMap {
 }
 
 pub(crate) fn response(status: u16, headers: &HeaderMap) -> ResponseHead<'_> {
-    ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers }
+    ResponseHead { status: StatusCode::from_u16(status).unwrap(), headers: headers.into() }
 }
 
 /// All lines of a field, joined.

@@ -139,7 +139,7 @@ fn parts_of(complete: u64) -> impl Strategy<Value = (HeaderMap, Part)> {
         let range = format!("bytes {first}-{last}/{length}");
         headers.insert("content-range", range.parse().unwrap());
         headers.insert("etag", HeaderValue::from_static("\"a\""));
-        let head = ResponseHead { status: StatusCode::PARTIAL_CONTENT, headers: &headers };
+        let head = ResponseHead { status: StatusCode::PARTIAL_CONTENT, headers: (&headers).into() };
         let part = Part::of(head, last - first + 1).unwrap();
         (headers, part)
     })
@@ -161,9 +161,9 @@ proptest! {
         method in method(), uri in uri(), status in status(), asked in headers(),
         stored in headers(), newer in headers(), bytes in any::<u64>(), few in 0_u64..12,
     ) {
-        let request = RequestHead { method: &method, uri: &uri, headers: &asked };
-        let response = ResponseHead { status, headers: &stored };
-        let newer_head = ResponseHead { status, headers: &newer };
+        let request = RequestHead { method: &method, uri: &uri, headers: (&asked).into() };
+        let response = ResponseHead { status, headers: (&stored).into() };
+        let newer_head = ResponseHead { status, headers: (&newer).into() };
         let _ = conditional([&stored, &newer]);
         let _ = freshened_by(&newer, &[&stored, &asked]);
         let _ = freshen(&stored, &newer);
@@ -294,7 +294,7 @@ proptest! {
         let uri = Uri::from_static("http://example.com/");
         let mut asked = HeaderMap::new();
         asked.insert("range", format!("bytes={first}-{}", first + more).parse().unwrap());
-        let request = RequestHead { method: &Method::GET, uri: &uri, headers: &asked };
+        let request = RequestHead { method: &Method::GET, uri: &uri, headers: (&asked).into() };
         let body = body();
         let stored = slice(&body, part.range().first()..part.range().last() + 1);
         if let Some(Selection::Part(range)) = part.select(request, &headers) {
@@ -345,10 +345,10 @@ proptest! {
         let (one, other) = (HopName::new("larder").unwrap(), HopName::new("next").unwrap());
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let hop = Hop { name: &one, version: Version::HTTP_11, peer, peer_is_trusted: trusted };
-        let first = forward::request(RequestHead { method: &method, uri: &uri, headers: &headers }, hop);
+        let first = forward::request(RequestHead { method: &method, uri: &uri, headers: (&headers).into() }, hop);
         let Onward::Forward(first) = first else { return Ok(()) };
         let hop = Hop { name: &other, peer_is_trusted: true, ..hop };
-        let second = forward::request(RequestHead { method: &method, uri: &uri, headers: &first }, hop);
+        let second = forward::request(RequestHead { method: &method, uri: &uri, headers: (&first).into() }, hop);
         match second {
             Onward::Forward(second) => {
                 prop_assert!(first.keys().all(|name| second.contains_key(name)));

@@ -5,6 +5,7 @@
 mod cases;
 mod forwarding;
 mod freshening;
+mod glance;
 mod invalidation;
 mod keys;
 mod laws;

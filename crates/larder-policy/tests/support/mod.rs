@@ -61,7 +61,7 @@ pub(crate) struct Request {
 
 impl Request {
     pub(crate) fn head(&self) -> RequestHead<'_> {
-        RequestHead { method: &self.method, uri: &self.uri, headers: &self.headers }
+        RequestHead { method: &self.method, uri: &self.uri, headers: (&self.headers).into() }
     }
 }
 
@@ -86,7 +86,12 @@ pub(crate) fn store(
 ) -> Result<StoredHead, Reason> {
     let headers = headers(fields);
     let status = StatusCode::from_u16(status).expect("a status");
-    storability(policy, request.head(), ResponseHead { status, headers: &headers }, at_noon())
+    storability(
+        policy,
+        request.head(),
+        ResponseHead { status, headers: (&headers).into() },
+        at_noon(),
+    )
 }
 
 /// A 200 to a plain GET that comes at noon and may be stored.

@@ -97,6 +97,18 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         entry.is_fresh(now) && entry.fence() == self.tags.fence() && !self.is_aging(entry, now)
     }
 
+    /// The value of a plain hit, and what fetching it cost in microseconds. Counts nothing: the caller
+    /// may not be able to use it.
+    #[cfg(feature = "http")]
+    #[inline]
+    pub(crate) fn plain(&self, key: &str) -> Option<(V, u64)> {
+        let now = self.clock.now();
+        let found = self.memory.read(key, |entry| {
+            self.is_plain(entry, now).then(|| (entry.value.clone(), entry.cost_micros()))
+        });
+        found.flatten()
+    }
+
     #[inline]
     fn is_aging(&self, entry: &Entry<V>, now: Moment) -> bool {
         self.refresh_ahead.is_some_and(|fraction| entry.has_lived(fraction, now))

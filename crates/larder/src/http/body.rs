@@ -56,6 +56,14 @@ impl StoredBody {
         self.len
     }
 
+    /// All of it, where it lies in one piece.
+    pub(crate) fn piece(&self) -> Option<&Bytes> {
+        match &*self.pieces {
+            [piece] => Some(piece),
+            _ => None,
+        }
+    }
+
     /// What it owns on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         let lists = size_of_val(&*self.pieces) + 2 * size_of::<usize>();

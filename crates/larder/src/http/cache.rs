@@ -337,7 +337,7 @@ impl HttpCache {
             return None;
         };
         let parts = (old.part()?, new.part()?);
-        let joined = combine((old.head.headers(), &parts.0), (new.head.headers(), &parts.1))?;
+        let joined = combine((old.head.fields(), &parts.0), (new.head.fields(), &parts.1))?;
         let mut slices = Vec::new();
         for piece in &joined.pieces {
             let (body, range) = match piece {
@@ -353,7 +353,7 @@ impl HttpCache {
         let mut headers = joined.headers;
         let age = new.head.age(received_at).as_secs();
         headers.insert(AGE, HeaderValue::from(age));
-        let response = ResponseHead { status: joined.status, headers: &headers };
+        let response = ResponseHead { status: joined.status, headers: (&headers).into() };
         let head = storability(self.policy(), request, response, exchange).ok()?;
         let content = Content::Here(StoredBody::of_slices(slices));
         Some(Arc::new(Stored { head, content, asked_at: new.asked_at }))

@@ -7,9 +7,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use larder_policy::{
-    freshness::Lifetime, key::RequestKey, no_vary_search::NoVarySearch, reuse::Verdict,
+    fields::Fields, freshness::Lifetime, key::RequestKey, no_vary_search::NoVarySearch,
+    reuse::Verdict,
 };
 
 use super::{
@@ -50,7 +51,7 @@ impl HttpCache {
     /// purged when it was asked for.
     pub(crate) fn remember_equivalent(&self, key: &Arc<str>, stored: &Stored, purges: u64) {
         let Some(equivalents) = self.equivalents() else { return };
-        let variance = variance_of(stored.head.headers());
+        let variance = variance_of(stored.head.fields());
         let Some((path, modulo)) = variance.as_ref().and_then(|rule| names(key, rule)) else {
             return;
         };
@@ -90,13 +91,13 @@ impl HttpCache {
         let Verdict::Serve { index, .. } = verdict else { return None };
         // Another answer may be stored there by now, with another variance.
         let kept = at_hand.variants.get(index)?;
-        let is_still_so = variance_of(kept.stored.head.headers()).as_ref() == Some(&*variance);
+        let is_still_so = variance_of(kept.stored.head.fields()).as_ref() == Some(&*variance);
         is_still_so.then_some((at_hand, verdict))
     }
 }
 
 /// The variance that an answer names, if not every byte of the query matters.
-fn variance_of(headers: &HeaderMap) -> Option<NoVarySearch> {
+fn variance_of(headers: Fields<'_>) -> Option<NoVarySearch> {
     Some(NoVarySearch::of(headers)).filter(|variance| !variance.is_default())
 }
 

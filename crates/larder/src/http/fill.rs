@@ -401,7 +401,7 @@ impl HttpCache {
         if errand.head.method == Method::HEAD {
             self.update_by_head(came, status, &head.headers, leader);
         }
-        let response = ResponseHead { status, headers: &head.headers };
+        let response = ResponseHead { status, headers: (&head.headers).into() };
         if let (Some(part), StatusCode::PARTIAL_CONTENT) = (&errand.completes, status) {
             return self.completed(came, response, body, part).await;
         }
@@ -445,7 +445,7 @@ impl HttpCache {
         let errand = came.errand;
         let request = errand.asked();
         let nominated: Vec<_> =
-            errand.revalidates.iter().map(|stored| stored.head.headers()).collect();
+            errand.revalidates.iter().map(|stored| stored.head.fields()).collect();
         let mut confirmed = freshened_by(&update, &nominated);
         // The one that is the answer comes first: what this request would have been given anyway.
         let fits = |&index: &usize| errand.revalidates[index].head.selects(request.headers);
@@ -459,7 +459,7 @@ impl HttpCache {
         let mut updates = Vec::new();
         for index in confirmed {
             let old = &errand.revalidates[index];
-            let merged = freshen(old.head.headers(), &update);
+            let merged = freshen(old.head.fields(), &update);
             match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
                 Ok(head) => {
                     let (content, asked_at) = (old.content.clone(), came.exchange.requested_at);
@@ -528,12 +528,12 @@ impl HttpCache {
     ) {
         let request = came.errand.asked();
         for stored in &came.errand.about {
-            let response = ResponseHead { status, headers };
+            let response = ResponseHead { status, headers: headers.into() };
             let complete_bytes = if stored.is_whole() { stored.content_len() } else { None };
             let updated = match head_says(stored.response_head(), complete_bytes, response) {
                 HeadSays::Nothing => continue,
                 HeadSays::Current => {
-                    let merged = freshen(stored.head.headers(), headers);
+                    let merged = freshen(stored.head.fields(), headers);
                     stored.head.freshened(self.policy(), request, merged, came.exchange).ok()
                 }
                 HeadSays::Changed => None,
@@ -745,7 +745,7 @@ fn announced_len(response: ResponseHead<'_>) -> Option<u64> {
     if response.status == StatusCode::NO_CONTENT {
         return Some(0);
     }
-    response.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    std::str::from_utf8(response.headers.first(CONTENT_LENGTH.as_str())?).ok()?.parse().ok()
 }
 
 /// All of a body; `None` if it is larger than `max`.

@@ -303,7 +303,7 @@ impl HttpCache {
                 }
                 for name in sent.keys() {
                     // What the cache may not keep is for the reader who asked all the same.
-                    if !kept.stored.head.headers().contains_key(name) && is_for_reader(name) {
+                    if !kept.stored.head.fields().contains(name.as_str()) && is_for_reader(name) {
                         for value in sent.get_all(name) {
                             answer.headers_mut().append(name, value.clone());
                         }
@@ -393,8 +393,8 @@ impl HttpCache {
     /// known. A personal one's answer is likely to be for nobody else, so others do not wait for it.
     fn facet_of(&self, asked: &Asked, at_hand: &AtHand, announced: &[Arc<Stored>]) -> String {
         let stored = at_hand.variants.iter().map(|kept| &kept.stored);
-        let known = stored.chain(announced).map(|stored| stored.head.headers());
-        let mut facet = facet(known, &asked.head.headers);
+        let known = stored.chain(announced).map(|stored| stored.head.fields());
+        let mut facet = facet(known, (&asked.head.headers).into());
         if is_personal(self.policy(), &asked.head.headers) {
             facet.push('\u{3}');
         }

@@ -73,7 +73,7 @@ impl HttpCache {
         let mut outcome = Outcome::Passed;
         if let Some(uri) = uri {
             let request = request_head(&head, &uri);
-            let response = ResponseHead { status: sent.status, headers: &sent.headers };
+            let response = ResponseHead { status: sent.status, headers: (&sent.headers).into() };
             self.learn(&head, &uri, response, leader.as_ref());
             if let (Ok(receiving), Some(leader)) =
                 (self.receive(request, response, exchange), leader)

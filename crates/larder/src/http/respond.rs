@@ -8,6 +8,7 @@ use http::{
     header::{AGE, CONTENT_LENGTH, CONTENT_RANGE},
 };
 use larder_policy::{
+    fields::Fields,
     head::RequestHead,
     multipart::{Boundary, Multipart},
     range::{self, ByteRange, Selection},
@@ -86,7 +87,7 @@ fn applied(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> 
 }
 
 fn whole(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> {
-    let mut fields = stored.head.headers().clone();
+    let mut fields = stored.head.headers();
     let body = if *request.method == Method::HEAD {
         if let (Some(len), false) = (stored.content_len(), fields.contains_key(CONTENT_LENGTH)) {
             fields.insert(CONTENT_LENGTH, HeaderValue::from(len));
@@ -99,7 +100,7 @@ fn whole(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> {
 }
 
 fn parts(
-    fields: &HeaderMap,
+    fields: Fields<'_>,
     body: &StoredBody,
     ranges: Vec<ByteRange>,
     begins_at: u64,

@@ -220,7 +220,7 @@ impl Asked {
 }
 
 pub(crate) fn request_head<'a>(head: &'a Parts, uri: &'a Uri) -> RequestHead<'a> {
-    RequestHead { method: &head.method, uri, headers: &head.headers }
+    RequestHead { method: &head.method, uri, headers: (&head.headers).into() }
 }
 
 /// `None`: it is not for the cache at all.

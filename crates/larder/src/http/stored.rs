@@ -38,7 +38,7 @@ impl Stored {
     }
 
     pub(crate) fn response_head(&self) -> ResponseHead<'_> {
-        ResponseHead { status: self.head.status(), headers: self.head.headers() }
+        ResponseHead { status: self.head.status(), headers: self.head.fields() }
     }
 
     /// How long the body is, where that is known.

@@ -7,6 +7,7 @@ mod allocation;
 mod arriving;
 mod equivalent;
 mod flight;
+mod glance;
 mod hit;
 mod layer;
 mod methods;

@@ -1,0 +1,94 @@
+//! Glance: requests that are answered where they lie in the buffer, before they become requests.
+
+use std::{mem::MaybeUninit, net::SocketAddr};
+
+use http::Method;
+use larder::http::{Served, policy::fields::FieldLine};
+
+use super::head::refuse_bare_line_feeds;
+
+/// Requests with more fields, or a longer head, go the whole way.
+const MAX_FIELDS: usize = 32;
+const MAX_HEAD: usize = 8 << 10;
+
+/// Answers requests without making them requests: what is in a cache, and nothing else.
+pub trait Hits {
+    /// It never has an answer, and need not be asked.
+    const NONE: bool = false;
+
+    /// The answer to a request of `peer`, with its head appended to `head` as HTTP/1.1 writes it, but for
+    /// the blank line. `None`: the service has to answer; `head` is as it was, and nothing was counted.
+    fn hit(&self, request: Ahead<'_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served>;
+}
+
+/// No hits.
+impl Hits for () {
+    const NONE: bool = true;
+
+    fn hit(&self, _: Ahead<'_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<Served> {
+        None
+    }
+}
+
+/// A GET or HEAD of HTTP/1.1 that lies ahead in a connection's buffer. It has one `Host`, no content,
+/// and no expectation.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead<'a> {
+    /// GET or HEAD.
+    pub method: &'a Method,
+    /// What `Host` says.
+    pub host: &'a [u8],
+    /// The request target as it was sent.
+    pub target: &'a [u8],
+    /// All fields as they were sent, `Host` among them.
+    pub lines: &'a [FieldLine<'a>],
+}
+
+/// Answers the request with this head, if `hits` can; the answer's head, with its blank line, is
+/// appended to `desk`, and its content is still to be sent.
+pub(super) fn answer<H: Hits>(
+    head: &[u8],
+    peer: SocketAddr,
+    hits: &H,
+    desk: &mut Vec<u8>,
+) -> Option<Served> {
+    if head.len() > MAX_HEAD {
+        return None;
+    }
+    refuse_bare_line_feeds(head).ok()?;
+    let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = request.parse_with_uninit_headers(head, &mut fields);
+    let (Ok(httparse::Status::Complete(_)), Some(1), Some(target)) =
+        (parsed, request.version, request.path)
+    else {
+        return None;
+    };
+    let method = match request.method {
+        Some("GET") => &Method::GET,
+        Some("HEAD") => &Method::HEAD,
+        _ => return None,
+    };
+    let mut lines = [FieldLine::default(); MAX_FIELDS];
+    let lines = &mut lines[..request.headers.len()];
+    let mut host = None;
+    for (line, field) in lines.iter_mut().zip(&*request.headers) {
+        *line = FieldLine { name: field.name.as_bytes(), value: field.value };
+        let is = |known: &str| field.name.eq_ignore_ascii_case(known);
+        match field.name.len() {
+            4 if is("host") => {
+                if host.replace(field.value).is_some() {
+                    return None;
+                }
+            }
+            6 if is("expect") => return None,
+            14 if is("content-length") => return None,
+            17 if is("transfer-encoding") => return None,
+            _ => {}
+        }
+    }
+    let request = Ahead { method, host: host?, target: target.as_bytes(), lines };
+    let served = hits.hit(request, peer, desk)?;
+    desk.extend_from_slice(b"\r\n");
+    Some(served)
+}

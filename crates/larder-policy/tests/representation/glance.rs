@@ -1,0 +1,142 @@
+//! Short cuts: what is read at a glance is what the whole way finds.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use larder_policy::{
+    fields::{FieldBlock, FieldLine, Fields},
+    forward::{self, Admission, Hop, HopName, LineFate},
+    key::RequestKey,
+    range::{ByteRange, part_fields, part_lines},
+    validate::{not_modified, not_modified_lines},
+};
+use proptest::{collection::vec, prelude::*, sample::select as one_of};
+
+/// Every name that means something to a hop or to an answer, and some that do not.
+const NAMES: [&str; 34] = [
+    "accept",
+    "cache-control",
+    "cdn-loop",
+    "connection",
+    "content-digest",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-md5",
+    "content-range",
+    "content-type",
+    "cookie",
+    "date",
+    "etag",
+    "expires",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "last-modified",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "proxy-connection",
+    "repr-digest",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-odd",
+    "x-real-ip",
+];
+
+fn lines() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let value = one_of(vec!["keep-alive", "close", "te, x-one", "1", "\"a\"", "", "Keep-Alive"]);
+    vec((one_of(NAMES.to_vec()), value), 0..8)
+}
+
+fn map_of(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in lines {
+        map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    map
+}
+
+fn map_of_lines<'a>(lines: impl Iterator<Item = FieldLine<'a>>) -> HeaderMap {
+    Fields::of_lines(&lines.collect::<Vec<_>>()).to_map()
+}
+
+proptest! {
+    #[test]
+    fn lines_that_decide_nothing_leave_what_the_whole_admission_leaves(
+        lines in lines(), peer_is_trusted: bool, shout: bool,
+    ) {
+        let fates: Vec<LineFate> = lines
+            .iter()
+            .map(|(name, value)| {
+                let name = if shout { name.to_uppercase() } else { (*name).to_owned() };
+                forward::fate(name.as_bytes(), value.as_bytes(), peer_is_trusted)
+            })
+            .collect();
+        if fates.contains(&LineFate::Decides) {
+            return Ok(());
+        }
+        let stays = lines.iter().zip(&fates).filter(|(_, fate)| **fate == LineFate::Stays);
+        let stays: Vec<_> = stays.map(|(line, _)| *line).collect();
+        let name = HopName::new("larder").unwrap();
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let hop = Hop { name: &name, version: Version::HTTP_11, peer, peer_is_trusted };
+        let mut whole = map_of(&lines);
+        prop_assert_eq!(forward::admit(&Method::GET, &mut whole, hop), Admission::Granted);
+        prop_assert_eq!(map_of(&stays), whole);
+    }
+
+    #[test]
+    fn the_key_of_what_is_plainly_written_is_the_key_of_its_uri(
+        host in "[a-z0-9.-]{1,9}(:[0-9]{1,5})?|[A-Z.\\[\\]:@]{0,6}",
+        target in "/[!-~]{0,12}|/[a-z0-9/]{0,9}(%[0-9a-fA-F]{2}){0,3}(\\?[a-z&=%0-9?]{0,9})?|[!-~]{0,6}",
+    ) {
+        let mut written = "what was here before".to_owned();
+        if RequestKey::write(host.as_bytes(), target.as_bytes(), &mut written) {
+            let uri = format!("http://{host}{target}").parse();
+            let key = uri.ok().and_then(|uri| RequestKey::of_uri(&uri)).expect("a URI with a key");
+            prop_assert_eq!(written, key.as_str());
+        }
+    }
+
+    #[test]
+    fn fields_written_line_by_line_are_those_of_the_whole_answer(lines in lines()) {
+        let map = map_of(&lines);
+        let block = FieldBlock::from(&map);
+        prop_assert_eq!(map_of_lines(not_modified_lines(&block)), not_modified(&map));
+        let range = ByteRange::new(3, 9).unwrap();
+        let mut part = map_of_lines(part_lines(&block));
+        part.insert("content-length", HeaderValue::from(7));
+        part.insert("content-range", range.content_range(Some(10)));
+        prop_assert_eq!(part, part_fields(&map, range, Some(10)));
+    }
+}
+
+#[test]
+fn what_is_written_in_the_common_way_is_read_at_a_glance() {
+    let mut key = String::new();
+    for (host, target, is_plain) in [
+        ("example.org", "/", true),
+        ("example.org:8080", "/a/b.css?v=1&x=%7e", true),
+        ("127.0.0.1:65535", "/posts/1", true),
+        ("example.org:80", "/", false),
+        ("example.org:65536", "/", false),
+        ("Example.org", "/", false),
+        ("[::1]", "/", false),
+        ("user@example.org", "/", false),
+        ("example.org", "http://example.org/", false),
+        ("example.org", "/a#b", false),
+        ("", "/", false),
+    ] {
+        let read = RequestKey::write(host.as_bytes(), target.as_bytes(), &mut key);
+        assert_eq!(read, is_plain, "{host} {target}");
+    }
+    assert!(RequestKey::write(b"example.org", b"/a%7eb%2f?c", &mut key));
+    assert_eq!(key, "http://example.org/a~b%2F?c");
+}

@@ -1,0 +1,241 @@
+//! Glance: a hit answered from a request as it lies in a connection's buffer.
+//!
+//! Nothing is made of the request, and nothing of the answer but its bytes. The rules are those of the
+//! whole way ([`decide`], preconditions, ranges), read from borrowed fields; what they would have more
+//! to do with than to answer (no plain hit, several ranges, a body in many pieces) goes the whole way,
+//! and nothing has been counted yet.
+
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use larder_policy::{
+    cache_status::{CacheStatus, write_number},
+    fields::{FieldLine, Fields},
+    freshness::Freshness,
+    head::Asking,
+    key::RequestKey,
+    range::{self, ByteRange, Selection},
+    reason::Reason,
+    reuse::{Verdict, decide},
+    validate::{self, Precondition},
+};
+
+use super::{
+    HttpCache,
+    stored::{Content, Stored},
+};
+
+/// A GET or HEAD for `http://` host target, without content, as it was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance<'a> {
+    /// GET or HEAD.
+    pub method: &'a Method,
+    /// What `Host` says.
+    pub host: &'a [u8],
+    /// The path, with the query if there is one.
+    pub target: &'a [u8],
+    /// What the cache may go by: without the fields for one hop, and without what is not believed.
+    pub fields: Fields<'a>,
+    /// The answer tells under which key it is stored.
+    pub shows_key: bool,
+}
+
+/// The answer to it. Its body is shared with the store.
+#[derive(Debug)]
+pub struct Served {
+    stored: Arc<Stored>,
+    is_head: bool,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Whole,
+    NotModified,
+    Part(ByteRange),
+}
+
+thread_local! {
+    /// The key of the request at hand.
+    static KEY: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+impl HttpCache {
+    /// Answers `request` from what is stored, counts the hit, and appends the answer's head to `head` as
+    /// HTTP/1.1 writes it: status line and fields, `Content-Length` among them where the answer has one,
+    /// none that are about the connection, and no blank line. `None`: it is no plain hit, `head` is as it
+    /// was, and [`CacheService`](super::CacheService) has to look. Nothing is allocated.
+    #[inline]
+    pub fn glance(&self, request: Glance<'_>, head: &mut Vec<u8>) -> Option<Served> {
+        KEY.with_borrow_mut(|key| {
+            RequestKey::write(request.host, request.target, key)
+                .then(|| self.look_at(request, key, head))?
+        })
+    }
+
+    fn look_at(&self, request: Glance<'_>, key: &str, head: &mut Vec<u8>) -> Option<Served> {
+        let tally = self.counters().tally();
+        let began = tally.is_sample().then(Instant::now);
+        let (variants, cost_micros) = self.shared().plain(key)?;
+        let asking = Asking { method: request.method, headers: request.fields };
+        let now = self.wall().now();
+        let verdict = variants.judged(|stored| decide(self.policy(), stored, asking, now));
+        let Verdict::Serve { index, reason: Reason::Hit } = verdict else { return None };
+        let stored = Arc::clone(&variants.get(index)?.stored);
+        let what = what(asking, &stored)?;
+        let served = Served { stored, is_head: *request.method == Method::HEAD, what };
+        served.write(request.shows_key.then_some(key), now, head)?;
+        tally.hit(cost_micros);
+        if let Some(began) = began {
+            self.counters().hit_took(began);
+        }
+        Some(served)
+    }
+}
+
+/// What of it answers the request. `None`: that takes more than a glance.
+fn what(asking: Asking<'_>, stored: &Stored) -> Option<What> {
+    let Content::Here(body) = &stored.content else { return None };
+    let has_content = !matches!(
+        stored.head.status(),
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    );
+    let is_one_piece = body.len() == 0 || body.piece().is_some();
+    let named = stored.head.named_length();
+    if !(stored.is_whole()
+        && stored.head.is_verbatim()
+        && has_content
+        && is_one_piece
+        // Elsewhere the connection cuts, or breaks off.
+        && named.is_none_or(|named| named == body.len()))
+    {
+        return None;
+    }
+    let head = stored.response_head();
+    let received_at = stored.head.received_at();
+    if validate::precondition(asking, head, received_at) == Precondition::NotModified {
+        return Some(What::NotModified);
+    }
+    match range::select(asking, head, body.len()) {
+        Selection::Whole => Some(What::Whole),
+        Selection::Part(range) => Some(What::Part(range)),
+        Selection::Parts(_) | Selection::Unsatisfiable => None,
+    }
+}
+
+impl Served {
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        match self.what {
+            What::Whole => self.stored.head.status(),
+            What::NotModified => StatusCode::NOT_MODIFIED,
+            What::Part(_) => StatusCode::PARTIAL_CONTENT,
+        }
+    }
+
+    /// The bytes to send after the head.
+    pub fn content(&self) -> &[u8] {
+        let Some(piece) = self.piece() else { return &[] };
+        match self.what {
+            What::Whole => piece,
+            What::Part(range) => &piece[bounds(range)],
+            What::NotModified => &[],
+        }
+    }
+
+    /// The same bytes, from `start` on, as a value that keeps them.
+    pub fn content_from(&self, start: usize) -> Bytes {
+        let Some(piece) = self.piece() else { return Bytes::new() };
+        match self.what {
+            What::Whole => piece.slice(start..),
+            What::Part(range) => piece.slice(bounds(range)).slice(start..),
+            What::NotModified => Bytes::new(),
+        }
+    }
+
+    fn piece(&self) -> Option<&Bytes> {
+        match &self.stored.content {
+            Content::Here(body) if !self.is_head => body.piece(),
+            Content::Here(_) | Content::Arriving(_) => None,
+        }
+    }
+
+    fn whole_bytes(&self) -> u64 {
+        self.stored.content_len().unwrap_or_default()
+    }
+
+    /// `None`, with nothing written: the key cannot be told without escaping it.
+    fn write(&self, key: Option<&str>, now: SystemTime, out: &mut Vec<u8>) -> Option<()> {
+        let Freshness::Fresh { left } = self.stored.head.freshness(now) else { return None };
+        let begins = out.len();
+        write_status_line(self.status(), out);
+        out.extend_from_slice(b"cache-status: ");
+        if !CacheStatus::write_hit(left, key, out) {
+            out.truncate(begins);
+            return None;
+        }
+        out.extend_from_slice(b"\r\nage: ");
+        write_number(self.stored.head.age(now).as_secs(), out);
+        // How long it took is not told: to look at a clock for that would take a good part of it.
+        out.extend_from_slice(b"\r\nserver-timing: cache;desc=hit\r\n");
+        let fields = self.stored.head.field_block();
+        match self.what {
+            What::Whole => {
+                out.extend_from_slice(fields.as_bytes());
+                if self.stored.head.named_length().is_none() {
+                    write_length(self.whole_bytes(), out);
+                }
+            }
+            What::NotModified => write_lines(validate::not_modified_lines(fields), out),
+            What::Part(range) => {
+                write_lines(range::part_lines(fields), out);
+                out.extend_from_slice(b"content-range: bytes ");
+                write_number(range.first(), out);
+                out.push(b'-');
+                write_number(range.last(), out);
+                out.push(b'/');
+                write_number(self.whole_bytes(), out);
+                out.extend_from_slice(b"\r\n");
+                write_length(range.len(), out);
+            }
+        }
+        Some(())
+    }
+}
+
+fn write_status_line(status: StatusCode, out: &mut Vec<u8>) {
+    if status == StatusCode::OK {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn bounds(range: ByteRange) -> std::ops::Range<usize> {
+    // It was selected from a body that is in memory.
+    let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+    at(range.first())..at(range.last()) + 1
+}
+
+fn write_length(length: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"content-length: ");
+    write_number(length, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_lines<'a>(lines: impl Iterator<Item = FieldLine<'a>>, out: &mut Vec<u8>) {
+    for line in lines {
+        out.extend_from_slice(line.name);
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(line.value);
+        out.extend_from_slice(b"\r\n");
+    }
+}
