@@ -133,6 +133,7 @@ async fn what_is_more_than_a_plain_hit_goes_the_whole_way_and_is_not_counted() {
     let get = Method::GET;
     assert!(glance(&site, &get, "/a", &[], false).is_some());
     let hits = site.store().stats().hits;
+    site.clock.advance(secs(1));
     let rows = [
         ("/missing", vec![]),
         ("/a", vec![("cache-control", "no-cache")]),
