@@ -39,9 +39,10 @@ pub(crate) struct Flights<L> {
 }
 
 struct UnderWay<L> {
-    /// No list is empty.
+    /// Those that may be joined or revoked. No list is empty.
     by_key: HashMap<Arc<str>, Vec<Arc<Flight<L>>>>,
-    /// How many there are in all lists; at most `max`.
+    /// How many have not ended, at most `max`: also those that a purge or a reader has taken off the
+    /// lists, for their fetches go on, or wait to.
     count: usize,
 }
 
@@ -51,6 +52,8 @@ struct Flight<L> {
     landing: watch::Receiver<Option<Landing<L>>>,
     /// Raised by a purge: what this flight brings may be older than the purge.
     revoked: AtomicBool,
+    /// It no longer counts. Changed under the table's lock only.
+    has_ended: AtomicBool,
 }
 
 impl<L> UnderWay<L> {
@@ -61,7 +64,6 @@ impl<L> UnderWay<L> {
 
     fn insert(&mut self, key: &Arc<str>, flight: &Arc<Flight<L>>) {
         self.by_key.entry(Arc::clone(key)).or_default().push(Arc::clone(flight));
-        self.count += 1;
     }
 
     fn remove(&mut self, key: &str, flight: &Arc<Flight<L>>) {
@@ -70,7 +72,6 @@ impl<L> UnderWay<L> {
             return;
         };
         flights.swap_remove(place);
-        self.count -= 1;
         if flights.is_empty() {
             self.by_key.remove(key);
         }
@@ -81,7 +82,6 @@ impl<L> UnderWay<L> {
             let is_named = is_named(key);
             if is_named {
                 flights.iter().for_each(|flight| flight.revoke());
-                self.count -= flights.len();
             }
             !is_named
         });
@@ -171,8 +171,14 @@ impl<L> Flights<L> {
             return None;
         }
         let (sender, landing) = watch::channel(None);
-        let flight = Arc::new(Flight { facet, landing, revoked: AtomicBool::new(false) });
+        let flight = Arc::new(Flight {
+            facet,
+            landing,
+            revoked: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+        });
         under_way.insert(key, &flight);
+        under_way.count += 1;
         Some(Leader {
             flights: Arc::clone(self),
             key: Arc::clone(key),
@@ -188,7 +194,6 @@ impl<L> Flights<L> {
         let mut under_way = self.lock();
         if let Some(flights) = under_way.by_key.remove(key) {
             flights.iter().for_each(|flight| flight.revoke());
-            under_way.count -= flights.len();
         }
     }
 
@@ -197,8 +202,18 @@ impl<L> Flights<L> {
         self.lock().revoke(is_named);
     }
 
+    /// Nobody joins it any more.
     fn close(&self, key: &str, flight: &Arc<Flight<L>>) {
         self.lock().remove(key, flight);
+    }
+
+    /// The same, and it no longer counts.
+    fn end(&self, key: &str, flight: &Arc<Flight<L>>) {
+        let mut under_way = self.lock();
+        under_way.remove(key, flight);
+        if !flight.has_ended.swap(true, Ordering::Relaxed) {
+            under_way.count -= 1;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay<L>> {
@@ -253,7 +268,6 @@ impl<L> Leader<L> {
     pub(crate) fn revoke_others(&self) {
         let mut under_way = self.flights.lock();
         if let Some(flights) = under_way.by_key.remove(&self.key) {
-            under_way.count -= flights.len();
             let is_this = |flight: &Arc<Flight<L>>| Arc::ptr_eq(flight, &self.flight);
             for flight in flights {
                 if is_this(&flight) {
@@ -265,22 +279,23 @@ impl<L> Leader<L> {
         }
     }
 
-    /// Nobody joins any more; those who have go on.
+    /// Nobody joins any more; those who have go on. It counts no longer: what it brings is not for
+    /// the cache, and no faster than its readers.
     #[cfg(feature = "http")]
     pub(crate) fn withdraw(&self) {
-        self.flights.close(&self.key, &self.flight);
+        self.flights.end(&self.key, &self.flight);
     }
 
     /// Ends the flight. Whoever asks from now on looks in the tiers first, so store before landing.
     pub(crate) fn land(self, landing: L) {
-        self.flights.close(&self.key, &self.flight);
+        self.flights.end(&self.key, &self.flight);
         self.sender.send_replace(Some(Landing::Landed(landing)));
     }
 }
 
 impl<L> Drop for Leader<L> {
     fn drop(&mut self) {
-        self.flights.close(&self.key, &self.flight);
+        self.flights.end(&self.key, &self.flight);
         // A leader has its task for itself, so what panics there is its fetch, or what follows it.
         if std::thread::panicking() && self.sender.borrow().is_none() {
             self.sender.send_replace(Some(Landing::Panicked));

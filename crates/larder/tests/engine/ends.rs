@@ -155,6 +155,32 @@ async fn readers_that_leave_do_not_pile_up_fetches_without_end() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn purges_make_no_room_for_more_fetches_than_may_wait() {
+    let purges: [fn(&Cache<String>); 4] = [
+        |cache| _ = cache.remove("key"),
+        |cache| _ = cache.soft_purge_prefix("k"),
+        |cache| _ = cache.clear(),
+        |cache| cache.insert("key", "newer".to_owned()),
+    ];
+    let cache = Cache::<String>::builder().max_concurrent_fetches(1).build();
+    let origin = Origin::new();
+    for number in 0..1024 {
+        cache.remove("key");
+        let reader = origin.ask(&cache, "key");
+        settle().await;
+        reader.abort();
+        purges[number % purges.len()](&cache);
+    }
+    let one_more = origin.ask(&cache, "another key").await.unwrap();
+    assert!(matches!(one_more, Err(FetchError::TooMany)));
+    origin.answer("value");
+    settle().await;
+    let one_more = origin.ask(&cache, "another key");
+    settle().await;
+    assert!(!one_more.is_finished(), "a fetch has ended, so another may wait");
+}
+
 #[test]
 fn a_value_that_panics_when_it_is_dropped_does_not_end_the_sweeping() {
     #[derive(Clone)]

@@ -241,6 +241,26 @@ async fn more_keys_than_may_be_fetched_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn purges_and_readers_that_leave_make_no_room_for_more_fetches_than_may_wait() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.max_concurrent_fetches(1)
+    });
+    for _ in 0..1024 {
+        let reading = site.ask(get("/a"));
+        settle().await;
+        reading.abort();
+        site.store().remove(crate::support::key("/a"));
+    }
+    let error = site.ask(get("/b")).await.unwrap().unwrap_err();
+    assert!(error.downcast_ref::<TooManyFetches>().is_some());
+    site.origin.answer(fresh("body"));
+    settle().await;
+    let waiting = site.ask(get("/b"));
+    settle().await;
+    assert!(!waiting.is_finished(), "a fetch has ended, so another may wait");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_it_is_shut_down_what_is_stored_is_still_served() {
     let site = Site::new();
     site.fill("/a", fresh("body")).await;
