@@ -171,8 +171,14 @@ struct State {
     is_kept: bool,
     end: Option<End>,
     readers: Slab<Place>,
-    /// Of the filler that waits for its readers.
-    filler: Option<Waker>,
+    /// Where the filler waits for its readers.
+    filler: Option<Waiting>,
+}
+
+/// A filler that waits until nobody reads any more, or until there is room.
+struct Waiting {
+    for_room: bool,
+    waker: Waker,
 }
 
 struct Chunk {
@@ -256,9 +262,10 @@ impl State {
                 room.give_back(chunk.bytes.len());
             }
         }
-        let is_over = self.has_room().is_some();
-        if let Some(filler) = self.filler.take_if(|_| is_over) {
-            filler.wake();
+        let has_room = self.has_room();
+        let is_over = |filler: &mut Waiting| has_room.is_some_and(|room| !room || filler.for_room);
+        if let Some(filler) = self.filler.take_if(is_over) {
+            filler.waker.wake();
         }
     }
 
@@ -392,7 +399,20 @@ impl Filler {
             if state.has_room().is_some() {
                 return Poll::Ready(());
             }
-            state.filler = Some(context.waker().clone());
+            state.filler = Some(Waiting { for_room: true, waker: context.waker().clone() });
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Waits until nobody reads any more what is no longer kept.
+    pub(crate) async fn unwanted(&self) {
+        poll_fn(|context| {
+            let mut state = self.arriving.lock();
+            if state.has_room() == Some(false) {
+                return Poll::Ready(());
+            }
+            state.filler = Some(Waiting { for_room: false, waker: context.waker().clone() });
             Poll::Pending
         })
         .await;

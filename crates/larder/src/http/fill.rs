@@ -26,11 +26,11 @@ use larder_policy::{
 };
 use tokio::{
     sync::{SemaphorePermit, oneshot},
-    time::Instant as Deadline,
+    time::{Instant as Deadline, timeout},
 };
 
 use super::{
-    body::{Arriving, Body, BoxError, Filler, Reader, Span, StoredBody, UpTo},
+    body::{Arriving, Body, Filler, Reader, Span, StoredBody},
     cache::{HttpCache, tags_of},
     service::{Asked, AtHand, Origin, OriginError, request_head},
     stored::{Content, Kept, Stored, Variants},
@@ -258,8 +258,12 @@ impl HttpCache {
                 Err(error) => return self.failed(leader, own, error),
             };
             let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
-            let came = Came { errand: &errand, exchange, took };
+            let came = Came { errand: &errand, exchange, took, deadline };
             match self.judge(&came, answer, &leader).await {
+                Judged::TookTooLong => {
+                    let error = OriginError::new(TookTooLong(limit.unwrap_or_default()));
+                    return self.failed(leader, own, error);
+                }
                 Judged::AskForTheWhole if !is_last => errand.ask_for_the_whole(),
                 Judged::AskForTheWhole => {
                     let error = Broken("it confirms what it was not asked".to_owned());
@@ -490,7 +494,8 @@ impl HttpCache {
         Judged::Here { fresh, updates, sent: update, status: StatusCode::NOT_MODIFIED }
     }
 
-    /// The missing rest of a part (RFC 9111 §3.3, §3.4).
+    /// The missing rest of a part (RFC 9111 §3.3, §3.4). Its reader waits for all of it, as it does
+    /// for a head.
     async fn completed(
         &self,
         came: &Came<'_>,
@@ -498,8 +503,12 @@ impl HttpCache {
         body: Body,
         part: &Arc<Stored>,
     ) -> Judged {
-        let max = self.max_body_bytes();
-        let Ok(Some(rest)) = whole_body(body, max).await else { return Judged::AskForTheWhole };
+        let reading = self.whole_body(body, announced_len(response));
+        let rest = match waited(reading, None, came.deadline).await {
+            Waited::Came(Some(rest)) => rest,
+            Waited::Came(None) | Waited::Left => return Judged::AskForTheWhole,
+            Waited::TookTooLong => return Judged::TookTooLong,
+        };
         let request = came.errand.asked();
         let head = storability(self.policy(), request, response, came.exchange).ok();
         let Some(head) = head.and_then(|head| head.of_length(rest.len())) else {
@@ -515,6 +524,33 @@ impl HttpCache {
                 status: response.status,
             },
             _ => Judged::AskForTheWhole,
+        }
+    }
+
+    /// All of a body. `None`: it is larger than what is stored, there is no room for it, it pauses for
+    /// too long, or it breaks off.
+    async fn whole_body(&self, mut body: Body, announced: Option<u64>) -> Option<StoredBody> {
+        let max = self.max_body_bytes();
+        let has_room = |announced| announced <= max && self.room().fits(announced);
+        if !has_room(announced.unwrap_or(0)) {
+            return None;
+        }
+        let (filler, _) = Arriving::new(announced, self.room());
+        while let Some(frame) = self.in_time(body.frame()).await? {
+            let Ok(chunk) = frame.ok()?.into_data() else { continue };
+            filler.push(chunk);
+            if filler.arrived() > max || !has_room(0) {
+                return None;
+            }
+        }
+        filler.complete()
+    }
+
+    /// What a body on its way into the cache brings next. `None`: it pauses for too long.
+    async fn in_time<T>(&self, frame: impl Future<Output = T>) -> Option<T> {
+        match self.settings().idle_body_timeout {
+            Some(limit) => timeout(limit, frame).await.ok(),
+            None => Some(frame.await),
         }
     }
 
@@ -572,7 +608,22 @@ impl HttpCache {
             if !filler.room().await {
                 return broken();
             }
-            match body.frame().await {
+            // Whichever of these is dropped half-way, the body has lost nothing.
+            let frame = match &kept {
+                Ok(_) => self.in_time(body.frame()).await,
+                Err(_) => tokio::select! {
+                    frame = body.frame() => Some(frame),
+                    () = filler.unwanted() => return broken(),
+                },
+            };
+            let Some(frame) = frame else {
+                // Later readers ask anew. These have begun, and may wait for the rest of it.
+                kept = Err(Reason::OriginError);
+                leader.withdraw();
+                filler.keep_no_longer();
+                continue;
+            };
+            match frame {
                 None => break,
                 Some(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
@@ -649,12 +700,16 @@ struct Came<'a> {
     errand: &'a Errand,
     exchange: Exchange,
     took: Duration,
+    /// Until then its reader waits for a head.
+    deadline: Option<Deadline>,
 }
 
 /// What it means.
 enum Judged {
     /// It fits nothing that is stored.
     AskForTheWhole,
+    /// It fits, but does not come in time.
+    TookTooLong,
     /// It is an error, and something stale stands in.
     StandIn(StatusCode),
     NotStored(Response<Body>, Reason),
@@ -746,13 +801,4 @@ fn announced_len(response: ResponseHead<'_>) -> Option<u64> {
         return Some(0);
     }
     std::str::from_utf8(response.headers.first(CONTENT_LENGTH.as_str())?).ok()?.parse().ok()
-}
-
-/// All of a body; `None` if it is larger than `max`.
-async fn whole_body(body: Body, max: u64) -> Result<Option<StoredBody>, BoxError> {
-    let max = usize::try_from(max).unwrap_or(usize::MAX);
-    Ok(match body.read_up_to(max).await? {
-        UpTo::All(slices) => Some(StoredBody::of_slices(slices)),
-        UpTo::More(_) => None,
-    })
 }

@@ -1,11 +1,14 @@
 //! Settings: what a cache of HTTP responses may spend, and what it does only when asked to.
 
+use std::time::Duration;
+
 /// The settings of an [`HttpCache`](super::HttpCache) beside its rules. Any values are fine.
 ///
 /// | setting | default |
 /// | --- | --- |
 /// | `max_body_bytes` | 32 MiB |
 /// | `max_arriving_bytes` | 128 MiB |
+/// | `idle_body_timeout` | 60 s |
 /// | `max_query_bytes` | 64 KiB |
 /// | `no_vary_search` | off |
 ///
@@ -23,6 +26,11 @@ pub struct Settings {
     /// does not count them. While they hold so much, further answers are passed through instead of
     /// shared and stored.
     pub max_arriving_bytes: usize,
+    /// How long a body on its way into the cache may pause. One that pauses for longer is no longer
+    /// kept for later readers, who ask anew; those who read it already wait as long as they like, and
+    /// the last to leave ends it. `None`: as long as it takes, and all who ask meanwhile wait with
+    /// it.
+    pub idle_body_timeout: Option<Duration>,
     /// The most content of a QUERY request that is read to find what is stored for it, in bytes
     /// (RFC 10008). Requests with more pass.
     pub max_query_bytes: usize,
@@ -37,6 +45,7 @@ impl Default for Settings {
         Settings {
             max_body_bytes: 32 << 20,
             max_arriving_bytes: 128 << 20,
+            idle_body_timeout: Some(Duration::from_secs(60)),
             max_query_bytes: 64 << 10,
             no_vary_search: false,
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use larder::http::{Body, Policy, Settings};
 
-use crate::support::{Answer, Site, chunk, drip, fresh, get, ok, read, settle, without_length};
+use crate::support::{
+    Answer, Site, chunk, drip, fresh, get, ok, read, secs, settle, without_length,
+};
 
 const FRESH: [(&str, &str); 1] = [("cache-control", "max-age=60")];
 
@@ -219,6 +221,81 @@ async fn a_slow_reader_of_what_is_stored_holds_nothing_of_its_own() {
     assert_eq!(site.arriving(), 0);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(Answer::read(slow).await.body.len(), 1 << 20);
+}
+
+fn impatient() -> Site {
+    let settings = Settings { idle_body_timeout: Some(secs(5)), ..Settings::default() };
+    Site::with(Policy::standard(), settings, |builder| builder.max_concurrent_fetches(1))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_pauses_for_too_long_is_for_those_who_have_begun_it_and_is_not_stored() {
+    let site = impatient();
+    let first = site.ask(get("/a"));
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    let first = first.await.unwrap().unwrap();
+    for piece in ["it ", "drips, ", "but comes, "] {
+        drip.send(piece);
+        tokio::time::sleep(secs(4)).await;
+    }
+    let follower = site.ask(get("/a")).await.unwrap().unwrap();
+    assert_eq!(site.origin.calls(), 1);
+    tokio::time::sleep(secs(2)).await;
+    // It keeps nobody from the origin any more, neither from its key nor from a turn.
+    let later = site.answered(get("/a"), fresh("another")).await;
+    assert_eq!((later.text(), site.origin.calls()), ("another", 2));
+    tokio::time::sleep(secs(3600)).await;
+    drip.send("and ends");
+    drop(drip);
+    for answer in [first, follower] {
+        assert_eq!(Answer::read(answer).await.text(), "it drips, but comes, and ends");
+    }
+    settle().await;
+    assert_eq!((site.get("/a").await.text(), site.arriving()), ("another", 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_pauses_goes_with_the_last_who_reads_it() {
+    let site = impatient();
+    let reading = site.ask(get("/a"));
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    drip.send("half of");
+    let answer = reading.await.unwrap().unwrap();
+    tokio::time::sleep(secs(6)).await;
+    assert!(!drip.is_given_up(), "somebody reads it");
+    drop(answer);
+    settle().await;
+    assert!(drip.is_given_up());
+    assert_eq!(site.arriving(), 0);
+
+    let reading = site.ask(get("/b"));
+    settle().await;
+    let (drip, body) = crate::support::drip();
+    site.origin.answer(without_length(200, &FRESH, body));
+    drop(reading.await.unwrap().unwrap());
+    tokio::time::sleep(secs(4)).await;
+    assert!(!drip.is_given_up(), "it may still be stored");
+    tokio::time::sleep(secs(2)).await;
+    assert!(drip.is_given_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_one_reader_has_for_itself_may_pause() {
+    let site = impatient();
+    let reading = site.ask(get("/a"));
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &[("cache-control", "no-store")], body));
+    let answer = reading.await.unwrap().unwrap();
+    drip.send("a word, ");
+    tokio::time::sleep(secs(3600)).await;
+    drip.send("and another");
+    drop(drip);
+    assert_eq!(Answer::read(answer).await.text(), "a word, and another");
 }
 
 impl Site {

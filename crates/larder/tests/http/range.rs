@@ -1,8 +1,11 @@
 //! Ranges: from a whole body, from one on its way, from parts, and the rest of a part.
 
-use larder::http::Body;
+use larder::http::{Body, Policy, Settings, TookTooLong};
 
-use crate::support::{Answer, Site, answer, drip, get, get_with, ok, read, settle, without_length};
+use crate::support::{
+    Answer, Drip, Reading, Site, answer, drip, get, get_with, ok, read, secs, settle,
+    without_length,
+};
 
 const BODY: &str = "0123456789";
 
@@ -186,6 +189,72 @@ async fn a_rest_that_does_not_fit_is_asked_for_as_a_whole() {
         settle().await;
         assert_eq!(site.get("/a").await.text(), "all of the new");
     }
+}
+
+/// A site that has the first half, and a reader of the whole who waits for the other.
+async fn waiting_for_the_rest(site: &Site) -> (Reading, Drip) {
+    site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
+    let reading = site.ask(get("/a"));
+    settle().await;
+    let (drip, body) = drip();
+    let mut rest = part("bytes 5-9/10", "\"1\"", "56789");
+    *rest.body_mut() = body;
+    site.origin.answer(rest);
+    drip.send("567");
+    settle().await;
+    (reading, drip)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.hard_timeout(secs(10))
+    });
+    let (reading, drip) = waiting_for_the_rest(&site).await;
+    assert_eq!(site.cache.arriving_bytes(), 3);
+    let error = reading.await.unwrap().unwrap_err();
+    assert!(error.downcast_ref::<TookTooLong>().is_some(), "{error}");
+    assert!(drip.is_given_up());
+    assert_eq!((site.origin.calls(), site.cache.arriving_bytes()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_that_pauses_for_too_long_is_asked_for_as_a_whole() {
+    let settings = Settings { idle_body_timeout: Some(secs(5)), ..Settings::default() };
+    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    let (reading, drip) = waiting_for_the_rest(&site).await;
+    tokio::time::sleep(secs(4)).await;
+    drip.send("8");
+    tokio::time::sleep(secs(4)).await;
+    assert!(!drip.is_given_up(), "it drips");
+    tokio::time::sleep(secs(2)).await;
+    assert!(drip.is_given_up());
+    assert_eq!(site.origin.last().field("range"), "");
+    site.origin.answer(tagged());
+    assert_eq!(read(reading).await.text(), BODY);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rest_is_counted_among_the_bodies_on_their_way() {
+    let settings = Settings { max_arriving_bytes: 100, ..Settings::default() };
+    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
+    let other = site.ask(get("/other"));
+    settle().await;
+    let (other_drip, body) = drip();
+    site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], body));
+    other_drip.send(vec![1; 96]);
+    let reading = site.ask(get("/a"));
+    settle().await;
+    site.origin.answer(part("bytes 5-9/10", "\"1\"", "56789"));
+    settle().await;
+    assert_eq!(site.origin.last().field("range"), "", "there is no room for it");
+    site.origin.answer(tagged());
+    let passed = read(reading).await;
+    assert_eq!(passed.text(), BODY);
+    assert!(passed.said().ends_with("detail=no-room"), "{passed:?}");
+    drop(other_drip);
+    assert_eq!(read(other).await.body.len(), 96);
 }
 
 #[tokio::test(start_paused = true)]
