@@ -54,13 +54,14 @@ impl HttpCache {
         origin: Origin,
     ) -> Result<Response<Body>, OriginError> {
         let limit = self.shared().soft_timeout.filter(|_| ask.rescue.is_some());
-        let mut flying = pin!(self.fly(&asked, ask.clone(), at_hand.clone(), origin));
+        let why = ask.reason;
+        let mut flying = pin!(self.fly(&asked, ask, at_hand, origin));
         let Some(limit) = limit else { return flying.await };
         if let Ok(landed) = timeout(limit, flying.as_mut()).await {
             return landed;
         }
         let failure = OriginFailure::Disconnected;
-        match self.stand_in(&asked, &ask, &at_hand, failure, Reason::SoftTimeout) {
+        match self.stand_in(&asked, why, failure, Reason::SoftTimeout) {
             Some(stale) => Ok(stale),
             None => flying.await,
         }
@@ -92,7 +93,7 @@ impl HttpCache {
                 Flight::Follow | Flight::Alone => shared.flights.follow(&asked.key, &facet),
             };
             let Some(follower) = follower else { break };
-            match self.follow(asked, &ask, &at_hand, follower, asked_at, &mut announced).await {
+            match self.follow(asked, &ask, follower, asked_at, &mut announced).await {
                 Followed::Answer(answer) => return Ok(answer),
                 Followed::Failed(error) => return Err(error),
                 Followed::NotForThis => break,
@@ -139,7 +140,6 @@ impl HttpCache {
         &self,
         asked: &Asked,
         ask: &Ask,
-        at_hand: &AtHand,
         follower: Follower<Brought<Variants>>,
         asked_at: Fence,
         announced: &mut Vec<Arc<Stored>>,
@@ -167,7 +167,7 @@ impl HttpCache {
                 Unshared::NotForOthers => return Followed::NotForThis,
                 Unshared::StoodIn(status) => {
                     let failure = OriginFailure::Status(*status);
-                    return match self.stand_in(asked, ask, at_hand, failure, Reason::StaleIfError) {
+                    return match self.stand_in(asked, ask.reason, failure, Reason::StaleIfError) {
                         Some(answer) => Followed::Answer(answer),
                         None => Followed::NotForThis,
                     };
@@ -177,7 +177,7 @@ impl HttpCache {
             Some(Err(Failure { error, .. })) => OriginError::new(Broken(error.to_string())),
         };
         let disconnected = OriginFailure::Disconnected;
-        match self.stand_in(asked, ask, at_hand, disconnected, Reason::StaleIfError) {
+        match self.stand_in(asked, ask.reason, disconnected, Reason::StaleIfError) {
             Some(answer) => Followed::Answer(answer),
             None => Followed::Failed(failure),
         }
@@ -220,22 +220,29 @@ impl HttpCache {
         }
     }
 
-    /// What is stored instead of the origin's answer, looked for anew: somebody may have purged it.
+    /// What is stored instead of the origin's answer, looked for anew: somebody may have purged it, or
+    /// brought something newer, which then may need nobody to stand in for.
     fn stand_in(
         &self,
         asked: &Asked,
-        ask: &Ask,
-        at_hand: &AtHand,
+        why: Reason,
         failure: OriginFailure,
         reason: Reason,
     ) -> Option<Response<Body>> {
-        let rescue = ask.rescue.filter(|rescue| rescue.allows(failure, self.wall().now()))?;
-        let wanted = at_hand.variants.get(rescue.index)?;
-        let now_at_hand = self.look(&asked.key);
-        let kept =
-            now_at_hand.variants.iter().find(|kept| Arc::ptr_eq(&kept.stored, &wanted.stored))?;
+        let at_hand = self.look(&asked.key);
+        let rescue = match self.decide(asked, &at_hand) {
+            Verdict::Serve { index, reason } | Verdict::ServeAndRefresh { index, reason, .. } => {
+                return self.serve(asked, &at_hand, index, reason);
+            }
+            Verdict::Ask(ask) => ask.rescue?,
+            Verdict::Refuse { .. } | Verdict::Pass { .. } => return None,
+        };
+        if !rescue.allows(failure, self.wall().now()) {
+            return None;
+        }
+        let kept = at_hand.variants.get(rescue.index)?;
         let handling = Handling::Forwarded {
-            why: ask.reason,
+            why,
             status: None,
             outcome: Outcome::StoodIn(reason),
             took: asked.began.elapsed(),
@@ -272,14 +279,13 @@ impl HttpCache {
         let (own, landing) = oneshot::channel();
         self.shared().tasks.spawn(self.clone().fill(errand, leader, origin, Some(own)));
         let own = landing.await.map_err(|_| OriginError::new(Broken::given_up()))?;
-        self.own_answer(asked, &ask, &at_hand, own)
+        self.own_answer(asked, &ask, own)
     }
 
     fn own_answer(
         &self,
         asked: &Asked,
         ask: &Ask,
-        at_hand: &AtHand,
         own: Own,
     ) -> Result<Response<Body>, OriginError> {
         match own {
@@ -322,11 +328,11 @@ impl HttpCache {
                 Ok(answer)
             }
             Own::StandIn(failure) => self
-                .stand_in(asked, ask, at_hand, failure, Reason::StaleIfError)
+                .stand_in(asked, ask.reason, failure, Reason::StaleIfError)
                 .ok_or_else(|| OriginError::new(Broken("it failed, and was purged".to_owned()))),
             Own::Failed(error) => {
                 let failure = OriginFailure::Disconnected;
-                self.stand_in(asked, ask, at_hand, failure, Reason::StaleIfError).ok_or(error)
+                self.stand_in(asked, ask.reason, failure, Reason::StaleIfError).ok_or(error)
             }
         }
     }

@@ -3,7 +3,7 @@
 use http::Request;
 use larder::http::{Body, Policy, Settings};
 
-use crate::support::{Site, answer, get, get_with, ok, read, request, secs, settle};
+use crate::support::{Refused, Site, answer, get, get_with, key, ok, read, request, secs, settle};
 
 fn with_windows(body: &'static str) -> http::Response<Body> {
     ok(
@@ -226,6 +226,28 @@ async fn what_was_purged_meanwhile_bridges_nothing() {
     site.store().clear();
     site.origin.refuse();
     assert!(reading.await.unwrap().is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_to_fetch_what_another_has_brought_meanwhile_is_given_that() {
+    for was_there in [true, false] {
+        let site = Site::new();
+        if was_there {
+            site.fill("/a", with_windows("old")).await;
+            site.clock.advance(secs(40));
+        }
+        let readings: Vec<_> = (0..2).map(|_| site.ask(get("/a"))).collect();
+        settle().await;
+        let failing = site.origin.take();
+        // From now on nobody waits for what these have asked for.
+        site.store().soft_remove(key("/a"));
+        assert_eq!(site.answered(get("/a"), with_windows("new")).await.text(), "new");
+        assert!(failing.send(Err(Refused("connection refused"))).is_ok());
+        for reading in readings {
+            let newer = read(reading).await;
+            assert_eq!((newer.text(), &*newer.said()), ("new", "Larder;hit;ttl=10;detail=hit"));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
