@@ -52,8 +52,8 @@ struct Flight<L> {
     landing: watch::Receiver<Option<Landing<L>>>,
     /// Raised by a purge: what this flight brings may be older than the purge.
     revoked: AtomicBool,
-    /// It no longer counts. Changed under the table's lock only.
-    has_ended: AtomicBool,
+    /// It is one of those counted. Changed under the table's lock only.
+    counts: AtomicBool,
 }
 
 impl<L> UnderWay<L> {
@@ -160,6 +160,17 @@ impl<L> Flights<L> {
         self.take_off(&mut self.lock(), key, None, fence)
     }
 
+    /// As [`lead_alone`](Self::lead_alone), for a request that goes on its way whether or not there is
+    /// a flight: it does not count, and takes no fetch's place.
+    #[cfg(feature = "http")]
+    pub(crate) fn lead_aside(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        fence: impl FnOnce() -> Fence,
+    ) -> Leader<L> {
+        self.begin(&mut self.lock(), key, None, false, fence)
+    }
+
     fn take_off(
         self: &Arc<Self>,
         under_way: &mut UnderWay<L>,
@@ -170,22 +181,23 @@ impl<L> Flights<L> {
         if under_way.count >= self.max {
             return None;
         }
-        let (sender, landing) = watch::channel(None);
-        let flight = Arc::new(Flight {
-            facet,
-            landing,
-            revoked: AtomicBool::new(false),
-            has_ended: AtomicBool::new(false),
-        });
-        under_way.insert(key, &flight);
         under_way.count += 1;
-        Some(Leader {
-            flights: Arc::clone(self),
-            key: Arc::clone(key),
-            fence: fence(),
-            flight,
-            sender,
-        })
+        Some(self.begin(under_way, key, facet, true, fence))
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        under_way: &mut UnderWay<L>,
+        key: &Arc<str>,
+        facet: Option<Box<str>>,
+        counts: bool,
+        fence: impl FnOnce() -> Fence,
+    ) -> Leader<L> {
+        let (sender, landing) = watch::channel(None);
+        let (revoked, counts) = (AtomicBool::new(false), AtomicBool::new(counts));
+        let flight = Arc::new(Flight { facet, landing, revoked, counts });
+        under_way.insert(key, &flight);
+        Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
     }
 
     /// A purge of `key` begins: who asks from now on starts a new flight, and those under way may
@@ -211,7 +223,7 @@ impl<L> Flights<L> {
     fn end(&self, key: &str, flight: &Arc<Flight<L>>) {
         let mut under_way = self.lock();
         under_way.remove(key, flight);
-        if !flight.has_ended.swap(true, Ordering::Relaxed) {
+        if flight.counts.swap(false, Ordering::Relaxed) {
             under_way.count -= 1;
         }
     }

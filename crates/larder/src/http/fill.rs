@@ -310,7 +310,7 @@ impl HttpCache {
                     }
                     send(own, Own::Stored { kept, place, sent, status, took });
                     let name = &errand.unshared_name;
-                    let pumped = self.pump(body, filler, &stored, &leader, name, turn).await;
+                    let pumped = self.pump(body, filler, &stored, &leader, name, Some(turn)).await;
                     let cost = began.elapsed();
                     match pumped {
                         Pumped::Broken => {
@@ -594,7 +594,7 @@ impl HttpCache {
         stored: &Stored,
         leader: &Leader,
         unshared_name: &Arc<str>,
-        turn: SemaphorePermit<'_>,
+        turn: Option<SemaphorePermit<'_>>,
     ) -> Pumped {
         let max = self.max_body_bytes();
         let announced = stored.content_len();

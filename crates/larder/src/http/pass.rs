@@ -1,23 +1,31 @@
 //! Pass: requests that the cache has no part in but to learn from them.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use http::{Request, Response, Uri, request::Parts};
+use http::{Method, Request, Response, Uri, request::Parts};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use larder_policy::{
     head::{Exchange, ResponseHead},
     invalidate::{invalidates, is_safe},
     key::RequestKey,
     reason::Reason,
 };
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant as Deadline, sleep_until},
+};
 
 use super::{
     HttpCache, ShowKey,
     body::Body,
     cache::group_tag,
     explain::{Handling, Outcome, explain},
-    fill::{Broken, Leader, Pumped, Receiving},
-    service::{Origin, OriginError, request_head},
+    fill::{Broken, Leader, Pumped, Receiving, TookTooLong},
+    service::{BoxFuture, Origin, OriginError, request_head},
 };
 
 /// A request on its way through.
@@ -61,12 +69,32 @@ impl HttpCache {
         let Passing { head, uri, body, reason } = passing;
         let shared = Arc::clone(self.shared());
         let began = Instant::now();
-        let key: Option<Arc<str>> =
-            uri.as_ref().and_then(RequestKey::of_uri).map(|key| key.as_str().into());
-        let leader =
-            key.as_ref().and_then(|key| shared.flights.lead_alone(key, || shared.tags.fence()));
+        let about = uri.as_ref().and_then(RequestKey::of_uri);
+        let key: Option<Arc<str>> = about.as_ref().map(|key| key.as_str().into());
+        // Of all that pass, only what answers a POST may be stored (RFC 9110 §9.3.3).
+        let leader = key
+            .as_ref()
+            .filter(|_| head.method == Method::POST)
+            .map(|key| shared.flights.lead_aside(key, || shared.tags.fence()));
         let requested_at = self.wall().now();
-        let answer = origin(Request::from_parts(head.clone(), body)).await?;
+        let limit = shared.hard_timeout.filter(|_| !is_safe(&head.method));
+        let answer = match limit {
+            None => origin(Request::from_parts(head.clone(), body)).await?,
+            Some(limit) => {
+                match in_time(limit, body, |body| origin(Request::from_parts(head.clone(), body)))
+                    .await
+                {
+                    Some(answer) => answer?,
+                    None => {
+                        // What it has changed until now, nobody will tell.
+                        if let Some(about) = &about {
+                            self.invalidate(about, None);
+                        }
+                        return Err(OriginError::new(TookTooLong(limit)));
+                    }
+                }
+            }
+        };
         let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
         let took = began.elapsed();
         let (mut sent, mut body) = answer.into_parts();
@@ -114,10 +142,9 @@ impl HttpCache {
         let Receiving { stored, filler, place } = receiving;
         let cache = self.clone();
         self.shared().tasks.spawn(async move {
-            let shared = Arc::clone(cache.shared());
-            let turn = shared.fetches.acquire().await.expect("the semaphore is never closed");
             let name = Arc::clone(leader.key());
-            let pumped = cache.pump(body, filler, &stored, &leader, &name, turn).await;
+            // It takes no turn: its reader has the head and waits for nobody's fetch.
+            let pumped = cache.pump(body, filler, &stored, &leader, &name, None).await;
             if let Pumped::Whole(body) = pumped
                 && let Some(whole) = stored.with_body(body)
             {
@@ -126,5 +153,32 @@ impl HttpCache {
             }
         });
         place.map(Body::arriving).unwrap_or_default()
+    }
+}
+
+/// What comes of asking with `body`. `None`: nothing in time. That begins anew with each piece that is
+/// taken of the body: what is large may take long to send.
+async fn in_time<T>(
+    limit: Duration,
+    body: Body,
+    ask: impl FnOnce(Body) -> BoxFuture<T>,
+) -> Option<T> {
+    let (piece, mut taken) = watch::channel(());
+    let body = match body.is_end_stream() {
+        true => body,
+        false => Body::passing(body.inspect_frame(move |_| {
+            piece.send_replace(());
+        })),
+    };
+    let mut asking = ask(body);
+    loop {
+        let deadline = Deadline::now() + limit;
+        tokio::select! {
+            biased;
+            answer = &mut asking => return Some(answer),
+            // No more once the body is gone.
+            Ok(()) = taken.changed() => {}
+            () = sleep_until(deadline) => return None,
+        }
     }
 }

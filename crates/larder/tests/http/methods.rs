@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::{Request, Response};
-use larder::http::{Body, Policy, Settings};
+use larder::http::{Body, Policy, Settings, TookTooLong};
+use tokio::time::Instant;
 
 use crate::support::{
     Answer, Site, answer, drip, fresh, get, key, ok, read, request, secs, settle, without_length,
@@ -233,6 +234,83 @@ async fn the_answer_to_a_post_is_not_stored_over_a_purge_while_it_arrives() {
     assert_eq!(read(posting).await.text(), "new");
     settle().await;
     assert_eq!(site.store().stats().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_post_waits_for_nobodys_fetch() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.max_concurrent_fetches(1)
+    });
+    let fetching = site.ask(get("/b"));
+    settle().await;
+    let fetch = site.origin.take();
+    let fields = [("cache-control", "max-age=60"), ("content-location", "/a")];
+    let posted = site.answered(with_content("POST", "/a", "new"), ok(&fields, "new")).await;
+    assert_eq!(posted.text(), "new");
+    assert!(site.get("/a").await.is_hit());
+    assert!(fetch.send(Ok(fresh("body"))).is_ok());
+    assert_eq!(read(fetching).await.text(), "body");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unsafe_requests_that_hang_keep_nobody_from_fetching() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.max_concurrent_fetches(1)
+    });
+    for method in ["POST", "PUT"] {
+        for _ in 0..1024 {
+            site.ask(request(method, "/a", &[]));
+        }
+    }
+    settle().await;
+    assert_eq!(site.origin.waiting(), 2048);
+    let reading = site.ask(get("/a"));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 2049);
+    assert!(!reading.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsafe_request_that_hangs_is_given_up_in_time_and_may_have_changed_something() {
+    for leaves in [false, true] {
+        let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+            builder.hard_timeout(secs(10))
+        });
+        site.fill("/a", fresh("old")).await;
+        let began = Instant::now();
+        let posting = site.ask(with_content("POST", "/a", "change"));
+        settle().await;
+        if leaves {
+            posting.abort();
+        } else {
+            let error = posting.await.unwrap().unwrap_err();
+            assert!(error.downcast_ref::<TookTooLong>().is_some(), "{error}");
+            assert_eq!(began.elapsed().as_secs(), 10);
+        }
+        tokio::time::sleep(secs(10)).await;
+        assert_eq!(site.origin.waiting(), 0, "the origin is told");
+        assert!(site.store().get(key("/a")).is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unsafe_request_may_take_long_to_send() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.hard_timeout(secs(10))
+    });
+    let (drip, body) = drip();
+    let mut uploading = request("PUT", "/a", &[]);
+    *uploading.body_mut() = body;
+    let uploading = site.ask(uploading);
+    for _ in 0..5 {
+        tokio::time::sleep(secs(8)).await;
+        drip.send("piece ");
+    }
+    drop(drip);
+    tokio::time::sleep(secs(8)).await;
+    assert_eq!(site.origin.last().body, "piece piece piece piece piece ");
+    site.origin.answer(answer(204, &[], ""));
+    assert_eq!(read(uploading).await.status, 204);
 }
 
 #[tokio::test(start_paused = true)]
