@@ -23,7 +23,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
 use larder::http::{
-    Body, CacheService, Glance, HttpCache, OriginError, Served, ShowKey, TooManyFetches,
+    Body, CacheService, Glance, HttpCache, OriginError, Served, ShowKey, ShutDown, TooManyFetches,
     TookTooLong,
     policy::{
         fields::{FieldLine, Fields},
@@ -240,6 +240,14 @@ fn problem_of(error: &OriginError) -> Problem {
             "Busy",
             "too many answers are being fetched",
             ProxyError::ConnectionLimitReached,
+        );
+    }
+    if error.downcast_ref::<ShutDown>().is_some() {
+        return Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Stopping",
+            "this gateway stops, and asks the origin no more",
+            ProxyError::DestinationUnavailable,
         );
     }
     Problem::new(

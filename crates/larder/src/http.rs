@@ -113,7 +113,7 @@ mod wall;
 pub use body::{Body, BoxError, BrokenOff};
 pub use cache::HttpCache;
 pub use explain::ShowKey;
-pub use fill::TookTooLong;
+pub use fill::{ShutDown, TookTooLong};
 pub use glance::{Glance, Served};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};

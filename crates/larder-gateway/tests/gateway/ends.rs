@@ -8,9 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
+use larder::{
+    Cache,
+    http::{HttpCache, Policy, Variants},
+};
 use larder_gateway::{
-    ServerConfig,
+    Gateway, GatewayConfig, ServerConfig,
     http1::{Http1Config, ReaderBody},
+    upstream::UpstreamConfig,
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -18,7 +23,7 @@ use tokio::{
 };
 use tower::service_fn;
 
-use crate::support::{AnyBody, Gate, PATIENCE, field, status, whole};
+use crate::support::{AnyBody, Gate, Origin, PATIENCE, field, status, upstream, whole};
 
 /// Tells when it is dropped.
 struct Witness(mpsc::UnboundedSender<&'static str>);
@@ -184,4 +189,27 @@ impl http_body::Body for WitnessedBody {
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
     }
+}
+
+#[tokio::test]
+async fn once_its_cache_is_shut_down_only_what_is_stored_is_served() {
+    let answer = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 1\r\n\r\na";
+    let origin = Origin::saying(answer).await;
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let upstream = upstream(origin.address, UpstreamConfig::default());
+    let gateway = Gateway::new(&cache, upstream, GatewayConfig::default());
+    let gate = Gate::serving(ServerConfig::default(), gateway);
+    let mut wire = gate.connect().await;
+    wire.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(status(&wire.answer().await.0), "200");
+    while cache.cache().get("http://a/a").is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(cache.cache().shut_down(Duration::from_secs(1)).await);
+    for (asked, expected) in [("GET /b", "503"), ("DELETE /a", "503"), ("GET /a", "200")] {
+        wire.send(format!("{asked} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(status(&wire.answer().await.0), expected, "{asked}");
+    }
+    assert_eq!(origin.connections(), 1);
 }

@@ -219,6 +219,14 @@ impl Errand {
 }
 
 impl HttpCache {
+    /// Why a task of the cache ended without a word.
+    pub(crate) fn given_up(&self) -> OriginError {
+        match self.shared().tasks.is_closed() {
+            true => OriginError::new(ShutDown),
+            false => OriginError::new(Broken("it was given up".to_owned())),
+        }
+    }
+
     /// The leader's part: waits for a turn, asks, judges, hands out, stores, lands.
     pub(crate) async fn fill(
         self,
@@ -769,18 +777,20 @@ async fn waited<T>(
 #[error("no answer from the origin: {0}")]
 pub(crate) struct Broken(pub(crate) String);
 
-impl Broken {
-    pub(crate) fn given_up() -> Broken {
-        Broken("it was given up".to_owned())
-    }
-}
-
 /// The origin sent no response head in this time ([`Builder::hard_timeout`]).
 ///
 /// [`Builder::hard_timeout`]: crate::Builder::hard_timeout
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the origin sent no response head within {0:?}")]
 pub struct TookTooLong(pub Duration);
+
+/// The cache was shut down ([`Cache::shut_down`]): what is stored is still served, and the origin is
+/// asked no more.
+///
+/// [`Cache::shut_down`]: crate::Cache::shut_down
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the cache was shut down")]
+pub struct ShutDown;
 
 fn land_unshared(leader: Leader, unshared: Unshared) {
     let fence = leader.fence();

@@ -15,7 +15,7 @@ use super::{
     body::Body,
     cache::HttpCache,
     explain::{Handling, Outcome},
-    fill::{Broken, Errand, Leader, Own, Unshared},
+    fill::{Broken, Errand, Leader, Own, ShutDown, Unshared},
     respond::Apply,
     service::{Asked, AtHand, Origin, OriginError, TooManyFetches},
     stored::{Kept, Stored, Variants},
@@ -275,10 +275,16 @@ impl HttpCache {
                 });
             }
         };
+        if self.shared().tasks.is_closed() {
+            let disconnected = OriginFailure::Disconnected;
+            return self
+                .stand_in(asked, ask.reason, disconnected, Reason::StaleIfError)
+                .ok_or_else(|| OriginError::new(ShutDown));
+        }
         let errand = Errand::new(self, asked, &ask, &at_hand, is_shared);
         let (own, landing) = oneshot::channel();
         self.shared().tasks.spawn(self.clone().fill(errand, leader, origin, Some(own)));
-        let own = landing.await.map_err(|_| OriginError::new(Broken::given_up()))?;
+        let own = landing.await.map_err(|_| self.given_up())?;
         self.own_answer(asked, &ask, own)
     }
 

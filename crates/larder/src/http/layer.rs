@@ -17,7 +17,8 @@ use tower_service::Service;
 use super::{
     HttpCache,
     body::{Body, BoxError},
-    service::{Answering, CacheService, TooManyFetches},
+    fill::ShutDown,
+    service::{Answering, CacheService, OriginError, TooManyFetches},
 };
 
 /// Puts a [`CacheService`] before any tower service, such as an axum router's handlers. Made by
@@ -40,7 +41,7 @@ impl<S> Layer<S> for CacheLayer {
 }
 
 /// An application's handlers behind a cache. Never fails, as frameworks want it: where there is no
-/// answer (a handler panicked, too many wait), it is a 500 or a 503.
+/// answer (a handler panicked, too many wait, the cache was shut down), it is a 500 or a 503.
 #[derive(Clone, Debug)]
 pub struct CachedHandlers<S>(CacheService<S>);
 
@@ -76,12 +77,16 @@ impl Future for Unfailing {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|answer| {
-            Ok(answer.unwrap_or_else(|error| match error.downcast_ref::<TooManyFetches>() {
-                Some(_) => problem(
+            let is_for_now = |error: &OriginError| {
+                error.downcast_ref::<TooManyFetches>().is_some()
+                    || error.downcast_ref::<ShutDown>().is_some()
+            };
+            Ok(answer.unwrap_or_else(|error| match is_for_now(&error) {
+                true => problem(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}",
                 ),
-                None => problem(
+                false => problem(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}",
                 ),

@@ -24,7 +24,7 @@ use super::{
     body::Body,
     cache::group_tag,
     explain::{Handling, Outcome, explain},
-    fill::{Broken, Leader, Pumped, Receiving, TookTooLong},
+    fill::{Leader, Pumped, Receiving, ShutDown, TookTooLong},
     service::{BoxFuture, Origin, OriginError, request_head},
 };
 
@@ -52,13 +52,16 @@ impl HttpCache {
         if is_safe(&passing.head.method) {
             return self.forward(passing, origin).await;
         }
+        if self.shared().tasks.is_closed() {
+            return Err(OriginError::new(ShutDown));
+        }
         let (answered, answer) = oneshot::channel();
         let cache = self.clone();
         self.shared().tasks.spawn(async move {
             // An error says that its reader has left.
             answered.send(cache.forward(passing, origin).await).ok();
         });
-        answer.await.unwrap_or_else(|_| Err(OriginError::new(Broken::given_up())))
+        answer.await.unwrap_or_else(|_| Err(self.given_up()))
     }
 
     async fn forward(

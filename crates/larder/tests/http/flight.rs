@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use larder::http::{Body, OriginError, Policy, Settings, TooManyFetches};
+use larder::http::{Body, OriginError, Policy, Settings, ShutDown, TooManyFetches};
 
 use crate::support::{
     Answer, Refused, Site, answer, chunk, drip, fresh, get, get_with, ok, read, request, secs,
@@ -267,9 +267,38 @@ async fn after_it_is_shut_down_what_is_stored_is_still_served() {
     let waiting = site.ask(get("/b"));
     settle().await;
     assert!(!site.store().shut_down(Duration::from_secs(1)).await);
-    assert!(waiting.await.unwrap().is_err());
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(error.downcast_ref::<ShutDown>().is_some(), "{error}");
     assert!(site.ask(get("/c")).await.unwrap().is_err());
     assert!(site.get("/a").await.is_hit());
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_shut_down_what_runs_ends_and_nothing_else_is_begun() {
+    let site = Site::new();
+    let bridging = [("cache-control", "max-age=60, stale-if-error=60")];
+    site.fill("/stale", ok(&bridging, "stale")).await;
+    site.clock.advance(secs(59));
+    site.fill("/a", fresh("body")).await;
+    site.clock.advance(secs(1));
+    let running = site.ask(get("/b"));
+    settle().await;
+    let store = site.store().clone();
+    let stopping = tokio::spawn(async move { store.shut_down(secs(10)).await });
+    settle().await;
+    let joining = site.ask(get("/b"));
+    for refused in [get("/c"), request("POST", "/c", &[]), get_with("/c", &[("cookie", "a=b")])] {
+        let error = site.ask(refused).await.unwrap().unwrap_err();
+        assert!(error.downcast_ref::<ShutDown>().is_some(), "{error}");
+    }
+    assert!(site.get("/a").await.is_hit());
+    assert_eq!(site.get("/stale").await.text(), "stale");
+    assert_eq!(site.origin.waiting(), 1);
+    site.origin.answer(fresh("body"));
+    for reading in [running, joining] {
+        assert_eq!(read(reading).await.text(), "body");
+    }
+    assert!(stopping.await.unwrap(), "all ended in time");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! The layer before an application's own handlers, as axum puts it there.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -22,6 +25,7 @@ use crate::support::Answer;
 
 struct App {
     router: Router,
+    cache: HttpCache,
     calls: Arc<AtomicUsize>,
 }
 
@@ -40,7 +44,7 @@ fn app() -> App {
     let router = Router::new()
         .route("/posts/{id}", get(handler).put(async || StatusCode::NO_CONTENT))
         .layer(cache.layer());
-    App { router, calls }
+    App { router, cache, calls }
 }
 
 impl App {
@@ -105,4 +109,21 @@ async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again() {
         );
         assert_eq!(app.calls.load(Ordering::SeqCst), calls);
     }
+}
+
+#[tokio::test]
+async fn once_it_is_shut_down_only_what_is_stored_is_served() {
+    let mut app = app();
+    let host = Some("example.org");
+    app.send("GET", "/posts/1", host).await;
+    assert!(app.cache.cache().shut_down(Duration::from_secs(1)).await);
+    for (method, uri) in [("GET", "/posts/2"), ("PUT", "/posts/1")] {
+        let answer = app.send(method, uri, host).await;
+        assert_eq!(
+            (answer.status, &*answer.field("content-type")),
+            (503, "application/problem+json")
+        );
+    }
+    assert!(app.send("GET", "/posts/1", host).await.is_hit());
+    assert_eq!(app.calls.load(Ordering::SeqCst), 1);
 }
