@@ -69,9 +69,10 @@ pub(crate) enum Own {
         status: StatusCode,
         took: Duration,
     },
-    /// An answer that is for this reader alone.
+    /// An answer that is for this reader alone. `status`: how the origin answered.
     Through {
         answer: Response<Body>,
+        status: StatusCode,
         reason: Reason,
         took: Duration,
     },
@@ -282,7 +283,7 @@ impl HttpCache {
                     send(own, Own::StandIn(OriginFailure::Status(status)));
                     return;
                 }
-                Judged::NotStored(answer, reason) => {
+                Judged::NotStored { answer, status, reason } => {
                     load.succeed();
                     shared.counters.fetch_took(took);
                     let name = errand.unshared_name;
@@ -292,7 +293,7 @@ impl HttpCache {
                     }
                     self.tell_fetched(&leader, took, Some(reason));
                     land_unshared(leader, Unshared::NotForOthers);
-                    send(own, Own::Through { answer, reason, took });
+                    send(own, Own::Through { answer, status, reason, took });
                     return;
                 }
                 Judged::Here { fresh, updates, sent, status } => {
@@ -421,7 +422,10 @@ impl HttpCache {
             Ok(Receiving { stored, filler, place }) => {
                 Judged::Arrives { stored, filler, place, body, sent: head.headers, status }
             }
-            Err(reason) => Judged::NotStored(Response::from_parts(head, body), reason),
+            Err(reason) => {
+                let answer = Response::from_parts(head, body);
+                Judged::NotStored { answer, status, reason }
+            }
         }
     }
 
@@ -495,7 +499,8 @@ impl HttpCache {
                     let mut answer = Response::new(old.body(Span::WHOLE).unwrap_or_default());
                     *answer.status_mut() = old.head.status();
                     *answer.headers_mut() = merged;
-                    return Judged::NotStored(answer, reason);
+                    let status = StatusCode::NOT_MODIFIED;
+                    return Judged::NotStored { answer, status, reason };
                 }
             }
         }
@@ -720,7 +725,11 @@ enum Judged {
     TookTooLong,
     /// It is an error, and something stale stands in.
     StandIn(StatusCode),
-    NotStored(Response<Body>, Reason),
+    NotStored {
+        answer: Response<Body>,
+        status: StatusCode,
+        reason: Reason,
+    },
     /// It is here, and to be stored in the place of what it updates. The first is the answer.
     Here {
         fresh: Vec<Arc<Stored>>,

@@ -323,10 +323,10 @@ impl HttpCache {
                 }
                 Ok(answer)
             }
-            Own::Through { mut answer, reason, took } => {
+            Own::Through { mut answer, status, reason, took } => {
                 let handling = Handling::Forwarded {
                     why: ask.reason,
-                    status: Some(answer.status().as_u16()),
+                    status: Some(status.as_u16()),
                     outcome: Outcome::NotStored(reason),
                     took,
                 };
