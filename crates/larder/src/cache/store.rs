@@ -79,8 +79,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
         let facts = fetched.facts.clone();
         let is_purged = || self.tags.standing(&facts.tags, facts.fence) == Standing::Purged;
-        let entry = Entry::new(fetched.value.clone(), fetched.facts.clone());
-        let heap_bytes = (self.weigher)(&entry.value).saturating_add(entry.own_heap_bytes());
+        let (entry, heap_bytes) = self.weighed(fetched);
         let fenced = || fenced() || is_purged();
         let stored = self.memory.put(Arc::clone(key), entry, heap_bytes, fenced);
         match stored {
@@ -94,5 +93,18 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             }
             Stored::Fenced => Storage::Not(Reason::Purged),
         }
+    }
+
+    /// Whether one entry may hold this much.
+    #[cfg(feature = "http")]
+    pub(crate) fn fits(&self, key: &Arc<str>, fetched: &Dated<V>) -> bool {
+        let (_, heap_bytes) = self.weighed(fetched);
+        fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
+    }
+
+    fn weighed(&self, fetched: &Dated<V>) -> (Entry<V>, usize) {
+        let entry = Entry::new(fetched.value.clone(), fetched.facts.clone());
+        let heap_bytes = (self.weigher)(&entry.value).saturating_add(entry.own_heap_bytes());
+        (entry, heap_bytes)
     }
 }

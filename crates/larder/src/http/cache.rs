@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     answer::Storage,
-    cache::{Cache, Shared, look::Lookup},
+    cache::{Cache, Shared, look::Lookup, store::Dated},
     entry::{Entry, Facts, Fetched},
     stats::Counters,
     tier::memory::{Limits, MemoryTier},
@@ -262,16 +262,32 @@ impl HttpCache {
         if stored.iter().any(is_in_the_way) {
             return Storage::Not(Reason::NotStorable);
         }
-        let kept = self.merged(request, stored, fresh, updates);
+        let fresh_ones = fresh.len();
+        let mut kept = self.merged(request, stored, fresh, updates);
+        let mut dated = self.dated(request, &kept, cost, leader);
+        // Where all of them are too much for one entry, the new ones are worth more than the old.
+        while kept.len() > fresh_ones && !self.shared().fits(leader.key(), &dated) {
+            kept.remove(0);
+            dated = self.dated(request, &kept, cost, leader);
+        }
+        self.shared().store(leader.key(), &dated, || leader.is_revoked())
+    }
+
+    /// What lies under a key, as it is to be stored.
+    fn dated(
+        &self,
+        request: RequestHead<'_>,
+        kept: &[Kept],
+        cost: Duration,
+        leader: &Leader,
+    ) -> Dated<Variants> {
         let keep_for = kept.iter().map(|kept| kept.stored.head.keep_for(self.policy())).max();
         // After a soft purge its variants are of use for as long again, each by its own windows.
         let keep_for = keep_for.unwrap_or_default();
         let lifetime = Lifetime::fresh_for(keep_for).stale_if_error(keep_for);
-        let tags = tags_of(&kept, request);
-        let fetched = Fetched::new(Variants::of(kept)).lifetime(lifetime).tags(tags);
-        let shared = self.shared();
-        let dated = shared.dated(leader.key(), fetched, cost, leader.fence());
-        shared.store(leader.key(), &dated, || leader.is_revoked())
+        let tags = tags_of(kept, request);
+        let fetched = Fetched::new(Variants::of(kept.to_vec())).lifetime(lifetime).tags(tags);
+        self.shared().dated(leader.key(), fetched, cost, leader.fence())
     }
 
     /// Takes what is stored under a key and is no longer true out of it.
@@ -286,6 +302,8 @@ impl HttpCache {
         }
     }
 
+    /// The variants of a key from now on: the fresh ones last, before them those that stay, the oldest
+    /// first.
     fn merged(
         &self,
         request: RequestHead<'_>,
@@ -316,12 +334,10 @@ impl HttpCache {
                 kept.push(old.clone());
             }
         }
+        kept.sort_by_key(|kept| kept.stored.head.received_at());
         kept.extend(fresh.into_iter().map(Kept::from));
         let max = self.policy().variant_limit().max(1);
-        if kept.len() > max {
-            kept.sort_by_key(|kept| kept.stored.head.received_at());
-            kept.drain(..kept.len() - max);
-        }
+        kept.drain(..kept.len().saturating_sub(max));
         kept
     }
 

@@ -80,22 +80,19 @@ impl HttpCache {
             .filter(|_| head.method == Method::POST)
             .map(|key| shared.flights.lead_aside(key, || shared.tags.fence()));
         let requested_at = self.wall().now();
-        let limit = shared.hard_timeout.filter(|_| !is_safe(&head.method));
-        let answer = match limit {
-            None => origin(Request::from_parts(head.clone(), body)).await?,
-            Some(limit) => {
-                match in_time(limit, body, |body| origin(Request::from_parts(head.clone(), body)))
-                    .await
-                {
-                    Some(answer) => answer?,
-                    None => {
-                        // What it has changed until now, nobody will tell.
-                        if let Some(about) = &about {
-                            self.invalidate(about, None);
-                        }
-                        return Err(OriginError::new(TookTooLong(limit)));
-                    }
+        let mut asking = |body| origin(Request::from_parts(head.clone(), body));
+        let answered = match shared.hard_timeout.filter(|_| !is_safe(&head.method)) {
+            None => Ok(asking(body).await),
+            Some(limit) => in_time(limit, body, asking).await,
+        };
+        let answer = match answered {
+            Ok(answer) => answer?,
+            Err(late) => {
+                // What it has changed until now, nobody will tell.
+                if let Some(about) = &about {
+                    self.invalidate(about, None);
                 }
+                return Err(OriginError::new(late));
             }
         };
         let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
@@ -159,13 +156,13 @@ impl HttpCache {
     }
 }
 
-/// What comes of asking with `body`. `None`: nothing in time. That begins anew with each piece that is
+/// What comes of asking with `body`, if it comes in time. That begins anew with each piece that is
 /// taken of the body: what is large may take long to send.
 async fn in_time<T>(
     limit: Duration,
     body: Body,
     ask: impl FnOnce(Body) -> BoxFuture<T>,
-) -> Option<T> {
+) -> Result<T, TookTooLong> {
     let (piece, mut taken) = watch::channel(());
     let body = match body.is_end_stream() {
         true => body,
@@ -178,10 +175,10 @@ async fn in_time<T>(
         let deadline = Deadline::now() + limit;
         tokio::select! {
             biased;
-            answer = &mut asking => return Some(answer),
+            answer = &mut asking => return Ok(answer),
             // No more once the body is gone.
             Ok(()) = taken.changed() => {}
-            () = sleep_until(deadline) => return None,
+            () = sleep_until(deadline) => return Err(TookTooLong(limit)),
         }
     }
 }

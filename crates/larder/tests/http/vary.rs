@@ -48,6 +48,57 @@ async fn there_are_so_many_variants_and_no_more() {
     reading.abort();
 }
 
+/// Which of these variants are stored.
+async fn left_of(site: &Site, langs: &[&str]) -> String {
+    let mut left = Vec::new();
+    for lang in langs {
+        let reading = site.ask(asks(lang));
+        settle().await;
+        if reading.is_finished() {
+            assert!(read(reading).await.is_hit());
+            left.push(*lang);
+        } else {
+            site.origin.refuse();
+            assert!(reading.await.unwrap().is_err());
+        }
+    }
+    left.join(" ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_variants_are_too_much_for_one_entry_the_oldest_go() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.max_entry_bytes(100_000)
+    });
+    for (lang, length) in [("de", 30_000), ("fr", 30_000), ("it", 60_000), ("rm", 3_000)] {
+        let body = lang.repeat(length / 2);
+        assert_eq!(site.answered(asks(lang), in_lang(body.clone())).await.text(), body);
+        site.clock.advance(secs(1));
+    }
+    assert_eq!(left_of(&site, &["de", "fr", "it", "rm"]).await, "fr it rm");
+    let whole = "en".repeat(45_000);
+    site.answered(asks("en"), in_lang(whole.clone())).await;
+    assert_eq!(site.send(asks("en")).await.text(), whole);
+    assert_eq!(left_of(&site, &["de", "fr", "it", "rm", "en"]).await, "rm en");
+    assert_eq!((site.store().stats().entries, site.store().stats().too_large), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_variants_have_more_tags_than_one_entry_may_the_oldest_go() {
+    let site = Site::new();
+    for lang in ["de", "fr", "it"] {
+        let tags: Vec<_> = (0..120).map(|number| format!("{lang}-{number}")).collect();
+        let tags = tags.join(" ");
+        let fields =
+            [("cache-control", "max-age=60"), ("vary", "X-Lang"), ("surrogate-key", &*tags)];
+        site.answered(asks(lang), ok(&fields, lang.to_owned())).await;
+        site.clock.advance(secs(1));
+    }
+    assert_eq!(left_of(&site, &["de", "fr", "it"]).await, "fr it");
+    site.store().purge_tag("it-119");
+    assert_eq!(left_of(&site, &["fr", "it"]).await, "", "a purge of one takes its key along");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_depends_on_everything_answers_only_its_own_reader() {
     let site = Site::new();

@@ -168,9 +168,7 @@ impl<V> MemoryTier<V> {
         fenced: impl FnOnce() -> bool,
     ) -> Stored {
         let place = self.place(&key);
-        let overhead = Slot::<V>::OVERHEAD_BYTES.saturating_add(Name::heap_bytes(&key));
-        let allocation = if heap_bytes > 0 { ALLOCATION_BYTES } else { 0 };
-        let weight = overhead.saturating_add(heap_bytes).saturating_add(allocation);
+        let weight = Self::weight(&key, heap_bytes);
         let Some(evicted) = self.reserve(place, weight) else {
             let mut shard = write(place.shard(self));
             if fenced() {
@@ -194,6 +192,18 @@ impl<V> MemoryTier<V> {
         drop(shard);
         self.bury(replaced);
         Stored::Yes { evicted }
+    }
+
+    /// Whether an entry that holds `heap_bytes` beyond itself is not too large.
+    #[cfg(feature = "http")]
+    pub(crate) fn fits(&self, key: &Arc<str>, heap_bytes: usize) -> bool {
+        Self::weight(key, heap_bytes) <= self.max_entry_bytes()
+    }
+
+    fn weight(key: &Arc<str>, heap_bytes: usize) -> usize {
+        let overhead = Slot::<V>::OVERHEAD_BYTES.saturating_add(Name::heap_bytes(key));
+        let allocation = if heap_bytes > 0 { ALLOCATION_BYTES } else { 0 };
+        overhead.saturating_add(heap_bytes).saturating_add(allocation)
     }
 
     /// True if it was there.
