@@ -328,6 +328,21 @@ impl Arriving {
         Some(Reader { arriving: Arc::clone(self), id, left })
     }
 
+    /// The bytes of `span`, shared with it. `None`: not all of them are here, not yet or not any more.
+    pub(crate) fn slices(&self, span: Span) -> Option<Vec<Bytes>> {
+        let state = self.lock();
+        let (mut at, mut left) = (span.start, span.len?);
+        let mut slices = Vec::new();
+        while left > 0 {
+            let mut slice = state.chunk_at(at)?;
+            slice.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            at += slice.len() as u64;
+            left -= slice.len() as u64;
+            slices.push(slice);
+        }
+        Some(slices)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock can panic half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

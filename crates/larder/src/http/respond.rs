@@ -16,7 +16,7 @@ use larder_policy::{
 };
 
 use super::{
-    body::{Body, Span, StoredBody},
+    body::{Body, Span},
     stored::{Content, Stored},
 };
 
@@ -69,12 +69,10 @@ fn applied(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> 
             let body = stored.body(span(range, begins_at))?;
             Some(answer(StatusCode::PARTIAL_CONTENT, fields, body))
         }
-        (Selection::Parts(ranges), _) => match &stored.content {
-            Content::Here(body) => {
-                Some(parts(head.headers, body, ranges, begins_at, complete_bytes))
-            }
-            Content::Arriving(_) => whole(request, stored),
-        },
+        (Selection::Parts(ranges), _) => {
+            parts(head.headers, &stored.content, ranges, begins_at, complete_bytes)
+                .or_else(|| whole(request, stored))
+        }
         (Selection::Unsatisfiable, Some(complete_bytes)) => {
             let mut fields = validate::not_modified(head.headers);
             let range = range::unsatisfied_range(complete_bytes);
@@ -99,21 +97,23 @@ fn whole(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> {
     Some(answer(stored.head.status(), fields, body))
 }
 
+/// `None`: not all of these bytes are here yet. They could only be given one range after the other,
+/// and until the last of them was read, all that arrives would have to be kept.
 fn parts(
     fields: Fields<'_>,
-    body: &StoredBody,
+    content: &Content,
     ranges: Vec<ByteRange>,
     begins_at: u64,
     complete_bytes: Option<u64>,
-) -> Response<Body> {
+) -> Option<Response<Body>> {
     let laid_out = Multipart::new(ranges, fields, complete_bytes, boundary());
     let mut pieces = Vec::new();
     for (head, range) in laid_out.parts() {
         pieces.push(Bytes::copy_from_slice(head));
-        pieces.extend(body.slices(span(range, begins_at)));
+        pieces.extend(content.slices(span(range, begins_at))?);
     }
     pieces.push(Bytes::from(laid_out.tail()));
-    answer(StatusCode::PARTIAL_CONTENT, laid_out.fields(fields), Body::made(pieces))
+    Some(answer(StatusCode::PARTIAL_CONTENT, laid_out.fields(fields), Body::made(pieces)))
 }
 
 /// Where a range of the whole lies in a body that begins at one of its bytes.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use bytes::Bytes;
 use larder_policy::{
     head::ResponseHead,
     part::Part,
@@ -27,6 +28,16 @@ pub(crate) enum Content {
     Here(StoredBody),
     /// On its way. Nothing like this is in the cache; it is shared by those who wait for it.
     Arriving(Arc<Arriving>),
+}
+
+impl Content {
+    /// The bytes of `span`, shared with it. `None`: not all of them are here.
+    pub(crate) fn slices(&self, span: Span) -> Option<Vec<Bytes>> {
+        match self {
+            Content::Here(body) => Some(body.slices(span)),
+            Content::Arriving(body) => body.slices(span),
+        }
+    }
 }
 
 impl Stored {

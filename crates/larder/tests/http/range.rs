@@ -109,6 +109,33 @@ async fn a_body_that_is_still_arriving_is_served_in_parts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn several_ranges_of_a_body_are_served_as_soon_as_they_are_here() {
+    let site = Site::new();
+    let (drip, body) = drip();
+    let leader = site.ask(get("/a"));
+    settle().await;
+    let fields = [("cache-control", "max-age=60"), ("content-length", "10")];
+    site.origin.answer(without_length(200, &fields, body));
+    drip.send("0123");
+    drip.send("456");
+    settle().await;
+    let several = read(site.ask(range("bytes=1-4,6-6"))).await;
+    assert_eq!(several.status, 206);
+    for piece in ["Content-Range: bytes 1-4/10\r\n\r\n1234\r\n", "bytes 6-6/10\r\n\r\n6\r\n"] {
+        assert!(several.text().contains(piece), "{}", several.text());
+    }
+    // It would have to be waited for: a range is a wish, not an order.
+    let early = site.ask(range("bytes=1-2,8-9"));
+    settle().await;
+    drip.send("789");
+    drop(drip);
+    let early = read(early).await;
+    assert_eq!((early.status, early.text()), (200, BODY));
+    assert_eq!(read(leader).await.text(), BODY);
+    assert_eq!(site.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_nobody_knows_its_length_a_range_gets_all_of_it() {
     let site = Site::new();
     let (drip, body) = drip();
