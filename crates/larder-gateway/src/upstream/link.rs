@@ -33,6 +33,7 @@ pub(super) struct Link {
     pub(super) sender: SendRequest<Outgoing>,
     driver: Connection<TokioIo<Socket>, Outgoing>,
     is_over: bool,
+    is_distrusted: bool,
     socket: Socket,
     /// Counts what the present user waits for.
     pub(super) timer: Timer,
@@ -55,7 +56,15 @@ impl Link {
             .max_headers(config.max_fields);
         let (sender, driver) = builder.handshake(TokioIo::new(socket.clone())).await?;
         let idle_since = Instant::now();
-        Ok(Link { sender, driver, is_over: false, socket, timer: Timer::default(), idle_since })
+        Ok(Link {
+            sender,
+            driver,
+            is_over: false,
+            is_distrusted: false,
+            socket,
+            timer: Timer::default(),
+            idle_since,
+        })
     }
 
     /// Moves bytes as far as the socket allows. What goes wrong is told to the request or the body
@@ -66,9 +75,14 @@ impl Link {
         }
     }
 
+    /// Where the answer under way ends can be read in two ways: what comes after it is nobody's.
+    pub(super) fn distrust(&mut self) {
+        self.is_distrusted = true;
+    }
+
     /// Whether everything of the last exchange is over and the origin would take another request.
     pub(super) fn is_reusable(&self) -> bool {
-        !self.is_over && self.sender.is_ready()
+        !self.is_over && !self.is_distrusted && self.sender.is_ready()
     }
 
     /// Whether nothing has come from the origin since, not even its end.

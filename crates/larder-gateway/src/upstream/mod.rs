@@ -9,8 +9,9 @@
 //! Passed on as they are: the status, the fields' bytes and the order of fields of one name, and the
 //! reason phrase, as hyper's [`ReasonPhrase`](hyper::ext::ReasonPhrase) in the answer's extensions
 //! (one with bytes beyond ASCII arrives empty: hyper's parser drops it). Of a body longer than its
-//! `Content-Length` the rest is never read, and its connection never used again. A transfer coding
-//! other than chunked is not undone: such a body is what came until the origin closed.
+//! `Content-Length` the rest is never read, and its connection never used again; nor is that of an
+//! answer with both a length and a transfer coding (RFC 9112 §6.3). A transfer coding other than
+//! chunked is not undone: such a body is what came until the origin closed.
 
 mod body;
 mod config;
@@ -178,13 +179,19 @@ async fn send(
 async fn receive(
     response: Response<Incoming>,
     is_head: bool,
-    lease: Lease,
+    mut lease: Lease,
     whole: Option<Whole>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpstreamError::Switched { origin: lease.pool.origin.clone() });
     }
     let (mut parts, incoming) = response.into_parts();
+    if [header::TRANSFER_ENCODING, header::CONTENT_LENGTH]
+        .iter()
+        .all(|framing| parts.headers.contains_key(framing))
+    {
+        lease.link.distrust();
+    }
     let has_body =
         !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     own_framing(&mut parts.headers, has_body, incoming.size_hint().exact());

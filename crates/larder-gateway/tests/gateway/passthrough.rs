@@ -203,16 +203,22 @@ async fn an_unknown_transfer_coding_ends_with_the_connection() {
 }
 
 #[tokio::test]
-async fn with_both_framings_an_origins_length_does_not_count() {
-    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n\
-                  3\r\nmoo\r\n0\r\n\r\n";
-    let origin = Origin::saying(answer).await;
-    let gate = Gate::before(origin.address);
-    let mut wire = gate.connect().await;
-    for _ in 0..2 {
-        wire.send(GET).await;
-        assert_eq!(field(&wire.head().await, "content-length"), None);
-        assert_eq!(wire.until("0\r\n\r\n").await, "3\r\nmoo\r\n0\r\n\r\n");
+async fn with_both_framings_an_origins_length_does_not_count_and_its_connection_is_dropped() {
+    let length = "Content-Length: 2\r\n";
+    for (before, after, expected) in [("", "", 1), (length, "", 3), ("", length, 3)] {
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\n{before}Transfer-Encoding: chunked\r\n{after}\r\n\
+             3\r\nmoo\r\n0\r\n\r\n"
+        );
+        let origin = Origin::saying(answer).await;
+        let gate = Gate::before(origin.address);
+        let mut wire = gate.connect().await;
+        for _ in 0..3 {
+            wire.send(GET).await;
+            assert_eq!(field(&wire.head().await, "content-length"), None);
+            assert_eq!(wire.until("0\r\n\r\n").await, "3\r\nmoo\r\n0\r\n\r\n");
+        }
+        assert_eq!(origin.connections(), expected, "{before:?} {after:?}");
     }
 }
 
