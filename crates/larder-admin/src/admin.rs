@@ -48,6 +48,14 @@ impl Admin {
         self
     }
 
+    /// Administers a cache of HTTP responses: as [`cache`](Admin::cache), and keys and prefixes are
+    /// found however their URIs are spelt.
+    #[cfg(feature = "http")]
+    pub fn http_cache(mut self, cache: &larder::http::HttpCache) -> Self {
+        self.caches.push(Arc::new(cache.clone()));
+        self
+    }
+
     /// Lets pages of `origin` (`http://localhost:3000`) use the API from a browser.
     ///
     /// # Errors

@@ -17,6 +17,9 @@
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
 //! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone); answers `{"purged":2,"mode":"soft"}`, the number of entries, or `null` where a single step purges them uncounted (tags; all, softly) |
 //!
+//! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
+//! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
+//!
 //! Errors are `application/problem+json` (RFC 9457).
 //!
 //! **Serve it on a loopback address only**: there is no log-in. A page in a browser on the same

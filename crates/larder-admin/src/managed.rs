@@ -1,6 +1,8 @@
 //! Managed: a cache with its value type forgotten, which is all that administration needs. Each method
 //! is the cache's own of the same name.
 
+#[cfg(feature = "http")]
+use larder::http::HttpCache;
 use larder::{Cache, Stats};
 
 pub(crate) trait Managed: Send + Sync {
@@ -55,5 +57,49 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
 
     fn soft_purge_tag(&self, tag: &str) {
         Cache::soft_purge_tag(self, tag);
+    }
+}
+
+/// By URI, in any spelling.
+#[cfg(feature = "http")]
+impl Managed for HttpCache {
+    fn name(&self) -> &str {
+        self.cache().name()
+    }
+
+    fn stats(&self) -> Stats {
+        self.cache().stats()
+    }
+
+    fn remove(&self, key: &str) -> bool {
+        HttpCache::remove(self, key)
+    }
+
+    fn soft_remove(&self, key: &str) -> bool {
+        HttpCache::soft_remove(self, key)
+    }
+
+    fn clear(&self) -> usize {
+        self.cache().clear()
+    }
+
+    fn soft_clear(&self) {
+        self.cache().soft_clear();
+    }
+
+    fn purge_prefix(&self, prefix: &str) -> usize {
+        HttpCache::purge_prefix(self, prefix)
+    }
+
+    fn soft_purge_prefix(&self, prefix: &str) -> usize {
+        HttpCache::soft_purge_prefix(self, prefix)
+    }
+
+    fn purge_tag(&self, tag: &str) {
+        self.cache().purge_tag(tag);
+    }
+
+    fn soft_purge_tag(&self, tag: &str) {
+        self.cache().soft_purge_tag(tag);
     }
 }

@@ -113,7 +113,7 @@ impl Serve {
                     TcpListener::bind(address).await.map_err(listen("admin", address))?;
                 let address = listener.local_addr().unwrap_or(address);
                 tracing::info!("admin on http://{address}");
-                let router = Admin::new().cache(cache.cache()).stop_with(stop.clone()).router();
+                let router = Admin::new().http_cache(&cache).stop_with(stop.clone()).router();
                 let until = stop.clone().cancelled_owned();
                 let serving = axum::serve(listener, router).with_graceful_shutdown(until);
                 Some(tokio::spawn(serving.into_future()))

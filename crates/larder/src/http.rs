@@ -67,8 +67,9 @@
 //! 4. if the origin failed, gets the same error, or something stale that may stand in. Errors are not
 //!    remembered: who comes later asks again.
 //!
-//! A **purge**, through the [`Cache`](crate::Cache) it was made of: by tag (`Surrogate-Key`, `Cache-Tag`,
-//! `xkey`), key (the normalised URI), prefix, or of all, hard or soft. Once it is acknowledged, nobody
+//! A **purge**: by key ([`HttpCache::remove`]: a URI in any spelling) or prefix, and through the
+//! [`Cache`](crate::Cache) it was made of by tag (`Surrogate-Key`, `Cache-Tag`, `xkey`) or of all, hard or
+//! soft. Once it is acknowledged, nobody
 //! who asks afterwards is given what it named: not by a fetch under way, not by a body that is arriving,
 //! not by a confirmation on its way. Readers who asked before may still be given it.
 //!
@@ -104,6 +105,7 @@ mod fly;
 mod glance;
 mod layer;
 mod pass;
+mod purge;
 mod respond;
 mod service;
 mod settings;

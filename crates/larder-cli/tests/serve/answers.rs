@@ -249,6 +249,8 @@ async fn a_purge_makes_the_next_request_a_miss() {
         (r#"{"tags":["post-1"],"mode":"hard"}"#.to_owned(), "/posts/1"),
         (format!(r#"{{"keys":["{key}"],"mode":"hard"}}"#), "/posts/1"),
         (r#"{"prefix":"http://larder.test/posts/","mode":"hard"}"#.to_owned(), "/posts/1"),
+        (r#"{"keys":["HTTP://Larder.test:80/posts/1"]}"#.to_owned(), "/posts/1"),
+        (r#"{"prefix":"HTTP://Larder.test:80/"}"#.to_owned(), "/posts/1"),
         (r#"{"all":true,"mode":"hard"}"#.to_owned(), "/posts/1"),
     ] {
         larder.get(path).await;

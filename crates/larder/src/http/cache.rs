@@ -49,8 +49,9 @@ const QUERIED_BITS: usize = 1 << 16;
 
 /// A cache of HTTP responses, to be put before services. Clones share one cache.
 ///
-/// It obeys RFC 9111 as a shared cache, with the settings of a [`Policy`]. Purge it through the
-/// [`Cache`] it was made of: tags are those of `Surrogate-Key`, `Cache-Tag` and `xkey`, keys are
+/// It obeys RFC 9111 as a shared cache, with the settings of a [`Policy`]. Purge it by URI
+/// ([`remove`](HttpCache::remove), [`purge_prefix`](HttpCache::purge_prefix)), or through the [`Cache`]
+/// it was made of, whose tags are those of `Surrogate-Key`, `Cache-Tag` and `xkey` and whose keys are
 /// normalised URIs. (The key of an answer to QUERY goes on after its URI, so a prefix finds it, and
 /// an unsafe request to the URI does.)
 #[derive(Clone)]

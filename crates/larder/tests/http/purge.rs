@@ -1,8 +1,30 @@
 //! A purge is a purge: nothing older than it is served to anybody who asks after it.
 
-use larder::{Cache, http::Variants};
+use larder::{
+    Cache,
+    http::{HttpCache, Variants},
+};
 
 use crate::support::{Answer, Site, drip, get, ok, read, request, secs, settle, without_length};
+
+#[tokio::test(start_paused = true)]
+async fn keys_and_prefixes_are_found_however_they_are_spelt() {
+    let purges: [(&str, fn(&HttpCache) -> usize); 6] = [
+        ("remove", |cache| cache.remove("HTTP://Example.org:80/%61").into()),
+        ("soft_remove", |cache| cache.soft_remove("http://EXAMPLE.org:/a").into()),
+        ("purge_prefix", |cache| cache.purge_prefix("HTTP://Example.org:80/%6")),
+        ("soft_purge_prefix", |cache| cache.soft_purge_prefix("HTTP://Example.org:80/")),
+        ("purge_prefix without an end", |cache| cache.purge_prefix("http://Example.org:8")),
+        ("purge_prefix as it is stored", |cache| cache.purge_prefix("http://example.org/a")),
+    ];
+    for (name, purge) in purges {
+        let site = Site::new();
+        site.fill("/a", ok(&[("cache-control", "max-age=60")], "old")).await;
+        assert_eq!(purge(&site.cache), 1, "{name}");
+        let next = site.answered(get("/a"), ok(&[("cache-control", "max-age=60")], "new")).await;
+        assert_eq!(next.text(), "new", "{name}");
+    }
+}
 
 type Purge = fn(&Cache<Variants>);
 

@@ -1,0 +1,51 @@
+//! Purges of a cache of HTTP responses, by URI.
+
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use http::{Request, Response, header};
+use http_body_util::BodyExt;
+use larder::{
+    Cache,
+    http::{HttpCache, Policy, Variants},
+};
+use larder_admin::Admin;
+use tower::{ServiceExt, service_fn};
+
+async fn page(_: Request<larder::http::Body>) -> Result<Response<larder::http::Body>, Infallible> {
+    let answer = Response::builder().header(header::CACHE_CONTROL, "max-age=60");
+    Ok(answer.body(larder::http::Body::empty()).unwrap())
+}
+
+#[tokio::test]
+async fn keys_and_prefixes_name_what_is_stored_however_they_are_spelt() {
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let router = Admin::new().http_cache(&cache).router();
+    let purges = [
+        r#"{"keys":["HTTP://Example.org:80/a"],"mode":"hard"}"#,
+        r#"{"keys":["http://EXAMPLE.org/%61"]}"#,
+        r#"{"prefix":"HTTP://Example.org:80/","mode":"hard"}"#,
+        r#"{"prefix":"http://Example.org:80"}"#,
+    ];
+    for purge in purges {
+        let request = Request::get("http://example.org/a").body(Body::empty()).unwrap();
+        let answer = cache.service(service_fn(page)).oneshot(request).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        while cache.cache().get("http://example.org/a").is_none() {
+            tokio::task::yield_now().await;
+        }
+        let request = Request::post("/v1/purge")
+            .header(header::HOST, "127.0.0.1:9191")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(purge))
+            .unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["purged"], 1, "{purge}");
+        assert!(cache.cache().get("http://example.org/a").is_none(), "{purge}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Purge: by keys and prefixes, however their URIs are spelt.
+//!
+//! What is stored has one spelling ([`uri::normal`]); who purges writes another. A prefix is part of a
+//! URI, so only what is complete in it is rewritten, and where that leaves a doubt it names more
+//! rather than less.
+
+use http::Uri;
+use larder_policy::{
+    key::RequestKey,
+    uri::{self, normal},
+};
+
+use super::HttpCache;
+
+impl HttpCache {
+    /// [`Cache::remove`](crate::Cache::remove) for a URI in any spelling, or any other key as it is.
+    pub fn remove(&self, key: &str) -> bool {
+        stored_keys(key).iter().filter(|key| self.cache().remove(*key)).count() > 0
+    }
+
+    /// [`Cache::soft_remove`](crate::Cache::soft_remove) for a URI in any spelling, or any other key as
+    /// it is.
+    pub fn soft_remove(&self, key: &str) -> bool {
+        stored_keys(key).iter().filter(|key| self.cache().soft_remove(*key)).count() > 0
+    }
+
+    /// [`Cache::purge_prefix`](crate::Cache::purge_prefix) for the beginning of URIs in any spelling:
+    /// whatever is stored for a URI that begins so, or that is the same as one that does.
+    pub fn purge_prefix(&self, prefix: &str) -> usize {
+        stored_prefixes(prefix).iter().map(|prefix| self.cache().purge_prefix(prefix)).sum()
+    }
+
+    /// [`Cache::soft_purge_prefix`](crate::Cache::soft_purge_prefix) for the same URIs as
+    /// [`purge_prefix`](HttpCache::purge_prefix).
+    pub fn soft_purge_prefix(&self, prefix: &str) -> usize {
+        stored_prefixes(prefix).iter().map(|prefix| self.cache().soft_purge_prefix(prefix)).sum()
+    }
+}
+
+/// Under which keys the answers for this URI are stored, or this key is. Often they are the same; the
+/// key of a QUERY is no URI, and that of a URI with stray percent signs need not be its own.
+fn stored_keys(written: &str) -> Vec<String> {
+    let of_uri = written.parse().ok().and_then(|uri| RequestKey::of_uri(&uri));
+    let mut keys: Vec<_> = of_uri.iter().map(|key| key.as_str().to_owned()).collect();
+    if !keys.iter().any(|key| key == written) {
+        keys.push(written.to_owned());
+    }
+    keys
+}
+
+/// How the keys of all URIs begin that begin like this, and all keys that do.
+fn stored_prefixes(written: &str) -> Vec<String> {
+    let mut prefixes = rewritten(written).unwrap_or_default();
+    if !prefixes.iter().any(|prefix| written.starts_with(prefix)) {
+        prefixes.push(written.to_owned());
+    }
+    prefixes
+}
+
+/// `None`: it is not the beginning of a URI.
+fn rewritten(written: &str) -> Option<Vec<String>> {
+    // A URI contains no spaces. What follows one in a key is written as it is stored.
+    let uri_end = written.find(' ').unwrap_or(written.len());
+    let (uri, beyond) = written.split_at(uri_end);
+    let (scheme, rest) = uri.split_once("://")?;
+    if rest.contains('@') {
+        return None;
+    }
+    let Some(authority_end) = rest.find(['/', '?', '#']) else {
+        let begun = begun_authority(&scheme.to_ascii_lowercase(), &rest.to_ascii_lowercase());
+        return beyond.is_empty().then_some(begun);
+    };
+    let (authority, path) = rest.split_at(authority_end);
+    let origin: Uri = format!("{scheme}://{authority}/").parse().ok()?;
+    let origin = uri::origin(&origin)?;
+    let path = if beyond.is_empty() { without_unfinished_escape(path) } else { path };
+    let whole = format!("{origin}{path}").parse().ok().and_then(|uri| normal(&uri));
+    Some(vec![whole.unwrap_or_else(|| format!("{origin}{path}")) + beyond])
+}
+
+/// A host or a port may go on. Where the port may still become the one that goes without saying, it
+/// may also be over.
+fn begun_authority(scheme: &str, authority: &str) -> Vec<String> {
+    let after_brackets = authority.find(']').map_or(0, |bracket| bracket + 1);
+    let is_in_brackets = authority.starts_with('[') && after_brackets == 0;
+    let port_begins = authority[after_brackets..].find(':').filter(|_| !is_in_brackets);
+    let Some(port_begins) = port_begins.map(|colon| after_brackets + colon) else {
+        return vec![format!("{scheme}://{authority}")];
+    };
+    let (host, port) = (&authority[..port_begins], &authority[port_begins + 1..]);
+    let port = port.trim_start_matches('0');
+    let mut begun = vec![format!("{scheme}://{host}:{port}")];
+    let default = match scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => "",
+    };
+    if default.starts_with(port) {
+        begun.push(format!("{scheme}://{host}/"));
+    }
+    begun
+}
+
+/// A percent sign that still lacks a digit may become any character, or the letter it stands for.
+fn without_unfinished_escape(path: &str) -> &str {
+    match path.as_bytes() {
+        [.., b'%'] => &path[..path.len() - 1],
+        [.., b'%', digit] if digit.is_ascii_hexdigit() => &path[..path.len() - 2],
+        _ => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const URIS: &str = "([hH][tT][tT][pP][sS]?|ftp)://([eE]xample\\.org|a|\\[::1\\]|\\[::A\\])\
+                        (:(80|443|8080|0?80|))?(/(/|%[2-7cC][0-9a-fA-F]|%|[a-cZ~\"{.]){0,6})?\
+                        (\\?(%[2-7][0-9a-fA-F]|%|[a-cZ=&\"]){0,5})?";
+
+    #[test]
+    fn keys_are_written_as_they_are_stored() {
+        let rows = [
+            ("HTTP://Example.org:80/a", "http://example.org/a"),
+            ("http://example.org", "http://example.org/"),
+            ("http://example.org/%7ea%2f?b#c", "http://example.org/~a%2F?b"),
+        ];
+        for (written, stored) in rows {
+            assert_eq!(stored_keys(written), [stored, written]);
+        }
+        for key in ["http://a/", "/a", "http://me@a/", "http://a/b QUERY x"] {
+            assert_eq!(stored_keys(key), [key]);
+        }
+    }
+
+    #[test]
+    fn prefixes_are_written_as_far_as_they_are_complete() {
+        let rows: [(&str, &[&str]); 10] = [
+            ("HTTP://Example.org:80/A", &["http://example.org/A"]),
+            ("https://Example.org:443?a", &["https://example.org/?a"]),
+            ("http://Exam", &["http://exam"]),
+            ("http://Example.org", &["http://example.org"]),
+            ("http://Example.org:", &["http://example.org:", "http://example.org/"]),
+            ("http://Example.org:8", &["http://example.org:8", "http://example.org/"]),
+            ("http://Example.org:81", &["http://example.org:81"]),
+            ("https://[::A]:4", &["https://[::a]:4", "https://[::a]/"]),
+            ("http://a/%7eb", &["http://a/~b"]),
+            ("http://A/b QUERY x%7", &["http://a/b QUERY x%7"]),
+        ];
+        for (written, stored) in rows {
+            assert_eq!(stored_prefixes(written), [stored, &[written]].concat());
+        }
+        let rows = [
+            ("http://a/b%", "http://a/b"),
+            ("http://a/b%7", "http://a/b"),
+            ("http://a/b%7C", "http://a/b%7C"),
+            ("https://[::1", "https://[::1"),
+            ("http://a:81", "http://a:81"),
+            ("/Posts/", "/Posts/"),
+        ];
+        for (written, stored) in rows {
+            assert_eq!(stored_prefixes(written), [stored]);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Cut anywhere behind its scheme, as it was asked for or as it is stored.
+        #[test]
+        fn a_prefix_of_a_uri_names_its_key(written in URIS, cut in 0..60_usize) {
+            let Some(key) = written.parse().ok().and_then(|uri| RequestKey::of_uri(&uri)) else {
+                return Ok(());
+            };
+            for spelling in [&*written, key.as_str()] {
+                let authority = spelling.find("://").map_or(0, |colon| colon + 3);
+                let prefix = &spelling[..spelling.len().min(authority + cut)];
+                let stored = stored_prefixes(prefix);
+                prop_assert!(
+                    stored.iter().any(|stored| key.as_str().starts_with(stored)),
+                    "{:?} does not name {:?}", stored, key.as_str()
+                );
+            }
+        }
+    }
+}
