@@ -30,10 +30,9 @@ enum What {
     Serve(Serve),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let command = Command::parse();
-    match start(command).await {
+    match start(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("larder: {error}");
@@ -47,7 +46,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(command: Command) -> Result<(), ServeError> {
+fn start(command: Command) -> Result<(), ServeError> {
     let What::Serve(serve) = command.what;
     let refused = |source| ServeError::LogLevels { text: serve.log.clone(), source };
     // A bare word that is no level would be taken for a module's name, and all else be silent.
@@ -62,5 +61,5 @@ async fn start(command: Command) -> Result<(), ServeError> {
         .with_ansi(stderr().is_terminal())
         .with_writer(stderr)
         .init();
-    serve.run().await
+    serve.run()
 }

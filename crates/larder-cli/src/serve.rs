@@ -1,6 +1,6 @@
 //! `larder serve`: from flags to a running gateway, and its orderly end.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, thread::available_parallelism, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
@@ -10,10 +10,10 @@ use larder::{
 };
 use larder_admin::Admin;
 use larder_gateway::{
-    Gateway, GatewayConfig, Server, ServerConfig,
+    Gateway, GatewayConfig, Loops, Server, ServerConfig,
     upstream::{Origin, Upstream, UpstreamConfig},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Builder};
 use tokio_util::sync::CancellationToken;
 
 /// How long answers under way may take once it is told to stop.
@@ -43,6 +43,10 @@ pub(crate) struct Serve {
     /// How much memory the cache may fill
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
     memory: ByteSize,
+    /// How many event loops serve connections, each on a thread of its own; usually one a core that
+    /// this process may use
+    #[arg(long, value_name = "NUMBER")]
+    threads: Option<NonZeroUsize>,
     /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
@@ -71,6 +75,8 @@ enum Preset {
 pub(crate) enum ServeError {
     #[error("cannot listen on {address} (--{flag})")]
     Listen { flag: &'static str, address: SocketAddr, source: io::Error },
+    #[error("cannot start event loops")]
+    Start(#[source] io::Error),
     #[error("--admin {0} is not a loopback address, and there is no log-in: use 127.0.0.1")]
     AdminNotLoopback(SocketAddr),
     #[error("--memory {0} is too little for a cache: give it at least 1 MiB")]
@@ -83,7 +89,7 @@ impl ServeError {
     /// 2: it was asked for wrongly. 1: it was not possible.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Listen { .. } => 1,
+            ServeError::Listen { .. } | ServeError::Start(_) => 1,
             ServeError::AdminNotLoopback(_)
             | ServeError::TooLittleMemory(_)
             | ServeError::LogLevels { .. } => 2,
@@ -92,7 +98,14 @@ impl ServeError {
 }
 
 impl Serve {
-    pub(crate) async fn run(self) -> Result<(), ServeError> {
+    /// Signals and questions about the cache are seen to beside the loops that serve: neither waits
+    /// for the other.
+    pub(crate) fn run(self) -> Result<(), ServeError> {
+        let beside = Builder::new_current_thread().enable_all().build();
+        beside.map_err(ServeError::Start)?.block_on(self.serve())
+    }
+
+    async fn serve(self) -> Result<(), ServeError> {
         // What was asked for wrongly is said before any port is taken.
         if let Some(address) = self.admin.filter(|address| !address.ip().is_loopback()) {
             return Err(ServeError::AdminNotLoopback(address));
@@ -126,7 +139,10 @@ impl Serve {
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
         let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
         let gateway = Gateway::new(&cache, upstream, config);
-        let serving = tokio::spawn(server.serve_with_hits(gateway.clone(), gateway, stop.clone()));
+        let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        // Dropped last of all: the cache's own work goes on there.
+        let loops = Loops::start(self.threads.unwrap_or_else(usual)).map_err(ServeError::Start)?;
+        let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
         told_to_stop().await;
         stop.cancel();
         if let Ok(stopped) = serving.await

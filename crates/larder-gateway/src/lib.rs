@@ -25,7 +25,7 @@
 //!
 //! What happens to a request:
 //!
-//! 1. `server.rs serve` accepts the connection and gives it a task.
+//! 1. `server.rs serve_on` accepts the connection and gives it a task, on one of the event loops.
 //! 2. `http1/mod.rs serve_connection` takes its head (`connection.rs next_head`): refused if two
 //!    readers could read it differently, idle or slow connections end here.
 //!    A connection that begins as HTTP/2 goes on in `http2/mod.rs`, where each stream is an
@@ -40,10 +40,12 @@ pub mod gateway;
 pub mod http1;
 pub mod http2;
 pub mod interim;
+pub mod loops;
 pub mod problem;
 pub mod server;
 mod timer;
 pub mod upstream;
 
 pub use gateway::{Gateway, GatewayConfig};
+pub use loops::Loops;
 pub use server::{Server, ServerConfig};

@@ -1,14 +1,31 @@
 //! Server: a listener, its connections, and an orderly end.
+//!
+//! One listener for all event loops, and each new connection goes to the loop that has the fewest. A
+//! listener for each loop (`SO_REUSEPORT`) saves the way from one loop to another, once in a
+//! connection's life; but there the kernel deals connections out by a hash, and of a few dozen that
+//! are kept for long, one core may get twice what another does.
 
-use std::{convert::Infallible, error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    io,
+    net::{self, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use rustix::net::listen;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -17,6 +34,7 @@ use tower::Service;
 use crate::{
     http1::{self, Ended, Hits, Http1Config, ReaderBody},
     http2,
+    loops::Loops,
 };
 
 /// How long to wait when no connection can be accepted, for want of file descriptors mostly.
@@ -50,7 +68,8 @@ impl Default for ServerConfig {
 /// A port that is taken but not yet served, so that a port in use is found before anything starts.
 #[derive(Debug)]
 pub struct Server {
-    listener: TcpListener,
+    /// The system's own: on which event loop it will be is not known yet.
+    listener: net::TcpListener,
     address: SocketAddr,
     config: ServerConfig,
 }
@@ -69,18 +88,19 @@ impl Server {
     ///
     /// What the system says: the port is in use, or not ours to have.
     pub fn bind(address: SocketAddr, config: ServerConfig) -> io::Result<Server> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Server::with_listener(socket.listen(config.backlog)?, config)
+        let listener = net::TcpListener::bind(address)?;
+        // Again, for a longer backlog than the standard library's.
+        listen(&listener, i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
+        Server::with_listener(listener, config)
     }
 
     /// Takes a listener that is there already.
     ///
     /// # Errors
     ///
-    /// If the system does not tell its address.
-    pub fn with_listener(listener: TcpListener, config: ServerConfig) -> io::Result<Server> {
+    /// If the system does not tell its address, or lets nobody wait for it.
+    pub fn with_listener(listener: net::TcpListener, config: ServerConfig) -> io::Result<Server> {
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok(Server { listener, address, config })
     }
@@ -92,8 +112,8 @@ impl Server {
 
     /// Serves until `stop` is cancelled: then nobody is accepted any more, connections between
     /// requests end at once, answers under way get the grace, and what is left is reset. Each
-    /// connection has a clone of the service and a task of its own. Dropping the future resets all
-    /// connections.
+    /// connection has a clone of the service and a task of its own, on the runtime that calls this.
+    /// Dropping the future resets all connections.
     pub async fn serve<S, B>(self, service: S, stop: CancellationToken) -> Stopped
     where
         S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
@@ -102,13 +122,34 @@ impl Server {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.serve_with_hits((), service, stop).await
+        self.serve_on_each(&[Handle::current()], (), service, stop).await
     }
 
-    /// The same, but that `hits` is asked before the service: see
-    /// [`serve_connection_with_hits`](http1::serve_connection_with_hits).
-    pub async fn serve_with_hits<H, S, B>(
+    /// [`Server::serve`] on event loops of their own: the first accepts, all serve. `hits` is asked
+    /// before the service: see [`serve_connection_with_hits`](http1::serve_connection_with_hits).
+    pub fn serve_on<H, S, B>(
         self,
+        loops: &Loops,
+        hits: H,
+        service: S,
+        stop: CancellationToken,
+    ) -> JoinHandle<Stopped>
+    where
+        H: Hits + Clone + Send + Sync + 'static,
+        S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let handles = loops.handles().to_vec();
+        let first = handles[0].clone();
+        first.spawn(async move { self.serve_on_each(&handles, hits, service, stop).await })
+    }
+
+    async fn serve_on_each<H, S, B>(
+        self,
+        handles: &[Handle],
         hits: H,
         service: S,
         stop: CancellationToken,
@@ -122,19 +163,32 @@ impl Server {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let Server { listener, config, .. } = self;
+        let listener = match TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!("cannot wait for connections: {error}");
+                return Stopped { cut: 0 };
+            }
+        };
         let http1 = Arc::new(config.http1);
         let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
+        let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &stop)).collect();
+        let (here, _) = loops.split_first().expect("there is one at least");
         let mut connections = JoinSet::new();
         loop {
-            while connections.try_join_next().is_some_and(logged) {}
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Some(joined) = connections.join_next() => {
+                    logged(joined);
+                    while connections.try_join_next().is_some_and(logged) {}
+                    continue;
+                }
                 // Both parts can be dropped and begun again: a permit goes back, and a connection
                 // that was not accepted stays in the backlog.
                 accepted = accept(&listener, &room) => accepted,
             };
-            let (stream, peer, place) = match accepted {
+            let (stream, peer, permit) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!("cannot accept a connection: {error}");
@@ -142,15 +196,25 @@ impl Server {
                     continue;
                 }
             };
-            let (http1, service, stop) = (Arc::clone(&http1), service.clone(), stop.child_token());
+            let one = Loop::with_fewest(&loops);
+            let place = Place::take(&one.connections, permit);
+            let (http1, service, stop) = (Arc::clone(&http1), service.clone(), one.stop.clone());
+            let accepted = if std::ptr::eq(one, here) {
+                Accepted::Here(stream)
+            } else {
+                Accepted::Elsewhere(stream.into_std())
+            };
             let hits = hits.clone();
-            connections.spawn(async move {
-                let mut stream = Resetting::new(stream);
+            let connection = async move {
+                let _place = place;
+                let mut stream = match accepted.arrive() {
+                    Ok(stream) => Resetting::new(stream),
+                    Err(error) => return tracing::warn!("cannot serve a connection: {error}"),
+                };
                 let ended = serve(&mut stream.stream, peer, &http1, &hits, service, stop).await;
                 stream.is_whole = ended == Ended::Closed;
-                drop(stream);
-                drop(place);
-            });
+            };
+            connections.spawn_on(connection, &one.handle);
         }
         drop(listener);
         let drained = timeout(config.grace, async {
@@ -164,6 +228,61 @@ impl Server {
         let cut = connections.len();
         connections.shutdown().await;
         Stopped { cut }
+    }
+}
+
+/// An event loop, seen from where connections are accepted.
+struct Loop {
+    handle: Handle,
+    /// How many connections it has.
+    connections: Arc<AtomicUsize>,
+    /// Of its own, so that its connections meet no other loop's where they wait for it.
+    stop: CancellationToken,
+}
+
+impl Loop {
+    fn new(handle: &Handle, stop: &CancellationToken) -> Loop {
+        Loop { handle: handle.clone(), connections: Arc::default(), stop: stop.child_token() }
+    }
+
+    fn with_fewest(loops: &[Loop]) -> &Loop {
+        let fewest = loops.iter().min_by_key(|one| one.connections.load(Ordering::Relaxed));
+        fewest.expect("there is one at least")
+    }
+}
+
+/// A stream on its way to the loop that will serve it: it hears of its socket where it was made, so
+/// elsewhere it is made anew.
+enum Accepted {
+    Here(TcpStream),
+    Elsewhere(io::Result<net::TcpStream>),
+}
+
+impl Accepted {
+    fn arrive(self) -> io::Result<TcpStream> {
+        match self {
+            Accepted::Here(stream) => Ok(stream),
+            Accepted::Elsewhere(stream) => TcpStream::from_std(stream?),
+        }
+    }
+}
+
+/// A connection's place: among those there may be, and among those of its loop. Dropping it leaves both.
+struct Place {
+    connections: Arc<AtomicUsize>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    fn take(connections: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit) -> Place {
+        connections.fetch_add(1, Ordering::Relaxed);
+        Place { connections: Arc::clone(connections), _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -193,16 +312,17 @@ where
     }
 }
 
-type Accepted = (TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
-
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Accepted> {
-    let place = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
     let (stream, peer) = listener.accept().await?;
     if let Err(error) = stream.set_nodelay(true) {
         // Answers still arrive, only up to 40 ms later.
         tracing::debug!("cannot set TCP_NODELAY: {error}");
     }
-    Ok((stream, peer, place))
+    Ok((stream, peer, permit))
 }
 
 /// A connection's panic takes nobody else down, but it is a bug of the service.

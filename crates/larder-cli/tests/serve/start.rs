@@ -21,6 +21,7 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["--ttl", "5 minuets"], "--ttl"),
         (&["--memory", "much"], "--memory"),
         (&["--memory", "1023KiB"], "--memory 1023.0 KiB is too little"),
+        (&["--threads", "0"], "--threads"),
         (&["--policy", "lax"], "guarded, standard"),
         (&["--admin", "0.0.0.0:0"], "is not a loopback address"),
         (&["--log", "larder=loud"], "larder=loud"),
@@ -49,6 +50,16 @@ async fn a_port_in_use_ends_with_1_and_names_the_flag() {
         assert!(exit.log.contains(&format!("cannot listen on {address} ({flag})")), "{}", exit.log);
         assert!(exit.log.contains("because: "), "{}", exit.log);
     }
+}
+
+#[tokio::test]
+async fn a_port_that_a_larder_serves_is_in_use_however_many_threads_serve_it() {
+    let origin = Origin::saying(ok("", "")).await;
+    let larder = Larder::with(origin.address, &["--threads", "3"]).await;
+    let address = larder.address.to_string();
+    let exit = run(&[&UPSTREAM[..], &["--listen", &address, "--threads", "3"]].concat()).await;
+    assert_eq!(exit.code, Some(1), "{}", exit.log);
+    assert!(exit.log.contains(&format!("cannot listen on {address} (--listen)")), "{}", exit.log);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod answers;
 mod clients;
 mod ends;
 mod http2;
+mod loops;
 mod passthrough;
 mod requests;
 mod splitting;
