@@ -8,7 +8,7 @@ RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
 .PHONY: help run build page dev test test-deps test-crates test-interleavings test-conformance \
-        test-page test-browser check bench bench-engine fuzz up down logs clean tools
+        test-page test-browser check bench bench-gateway bench-deps bench-engine fuzz up down logs clean tools
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,9 +66,20 @@ check: tools web/node_modules/.installed page ## All that a change must pass: fo
 	npm --prefix web run --silent lint
 	npm --prefix web run --silent test
 
-bench: build ## Measure the blog with and without its cache (about a minute): the README's table
-	cargo build --release --locked -p larder-bench
+bench: build bench-deps ## Measure the blog with and without its cache: the README's table; then the gateway, briefly (some minutes)
+	cargo build --release --locked -p larder-cli -p larder-bench
 	target/release/larder-bench blog
+	target/release/larder-bench gateway --short
+
+# What is seen is written down as well: BENCH_GATEWAY="--json out.json --svg out.svg".
+BENCH_GATEWAY ?=
+
+bench-gateway: bench-deps ## Measure the gateway beside nginx, HAProxy, Varnish and a bare epoll loop (about half an hour)
+	cargo build --release --locked -p larder-cli -p larder-bench
+	target/release/larder-bench gateway $(BENCH_GATEWAY)
+
+bench-deps:
+	@tools/install-bench-deps
 
 fuzz: ## Feed keys, tags and the policy whatever comes to mind, for a minute (needs a nightly toolchain)
 	@tools/fuzz 60

@@ -1,11 +1,14 @@
 //! Measures Larder: every number in the README comes from a run of this.
 
 mod blog;
+mod gateway;
 mod process;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+
+use crate::gateway::limit::Baked;
 
 /// Measures Larder on this machine. Load goes to loopback only, and every run ends by itself.
 #[derive(Debug, Parser)]
@@ -26,6 +29,14 @@ enum What {
         #[arg(long)]
         json: bool,
     },
+    /// `larder serve` beside its rivals and beside the limit (about a quarter of an hour)
+    Gateway(gateway::Options),
+    /// The limit that servers are compared with; `gateway` starts it
+    #[command(hide = true)]
+    Limit { answers: Vec<Baked> },
+    /// The origin behind the servers; `gateway` starts it
+    #[command(hide = true)]
+    Origin,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -44,5 +55,11 @@ async fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
+        What::Gateway(options) => {
+            print!("{}", gateway::measure(&options).await?);
+            Ok(())
+        }
+        What::Limit { answers } => gateway::limit::serve(&answers),
+        What::Origin => gateway::origin::serve().await,
     }
 }

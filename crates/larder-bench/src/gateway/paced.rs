@@ -1,0 +1,168 @@
+//! Paced: requests at a fixed rate, whether or not the last ones were answered. Latency counts from the
+//! moment at which a request was due, so that a server that stalls pays for all it kept waiting, not only
+//! for those it had taken in (coordinated omission).
+
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use hdrhistogram::Histogram;
+use rustix::{buffer::spare_capacity, event::epoll};
+
+use super::client::head;
+
+const CONNECTIONS: usize = 64;
+/// What the last answers may take once nothing more is asked.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Latencies in microseconds.
+#[derive(Debug)]
+pub(crate) struct Latencies {
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+    pub(crate) p999: f64,
+}
+
+struct Connection {
+    stream: TcpStream,
+    arrived: Vec<u8>,
+    /// When the request under way was due.
+    due: Option<Instant>,
+}
+
+/// Keeps the core it runs on busy: it never sleeps, for a timer is coarser than what is measured.
+pub(crate) fn run(
+    address: SocketAddr,
+    request: &[u8],
+    per_second: u32,
+    slice: Duration,
+) -> anyhow::Result<Latencies> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    for number in 0..CONNECTIONS {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        epoll::add(
+            &epoll,
+            &stream,
+            epoll::EventData::new_u64(number as u64),
+            epoll::EventFlags::IN,
+        )?;
+        connections.push(Connection { stream, arrived: Vec::with_capacity(1 << 14), due: None });
+    }
+    let mut free: VecDeque<usize> = (0..CONNECTIONS).collect();
+    let mut histogram = Histogram::<u64>::new(3)?;
+    let mut events = Vec::with_capacity(CONNECTIONS);
+
+    let due = |number: u32| Duration::from_secs(1) * number / per_second;
+    let all = u32::try_from(u128::from(per_second) * slice.as_nanos() / 1_000_000_000)?;
+    let (mut asked, mut answered) = (0, 0);
+    // The connections are warm once the first requests are through; those do not count.
+    let began = Instant::now() + Duration::from_millis(20);
+    while answered < all {
+        let now = Instant::now();
+        ensure!(
+            now < began + slice + DRAIN,
+            "{answered} of {all} answered: too slow for {per_second}/s"
+        );
+        while asked < all && began + due(asked) <= now {
+            let Some(number) = free.pop_front() else { break };
+            let connection = &mut connections[number];
+            connection.due = Some(began + due(asked));
+            // A request is smaller than any socket's buffer.
+            connection.stream.write_all(request)?;
+            asked += 1;
+        }
+        match epoll::wait(
+            &epoll,
+            spare_capacity(&mut events),
+            Some(&rustix::time::Timespec::default()),
+        ) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        for event in events.drain(..) {
+            let number = usize::try_from(event.data.u64())?;
+            let connection = &mut connections[number];
+            if !connection.receive()? {
+                continue;
+            }
+            let due = connection.due.take().context("an answer that nobody asked for")?;
+            histogram.record(u64::try_from(due.elapsed().as_nanos())?)?;
+            answered += 1;
+            free.push_back(number);
+        }
+    }
+    let at = |share| histogram.value_at_quantile(share) as f64 / 1000.0;
+    Ok(Latencies { p50: at(0.5), p99: at(0.99), p999: at(0.999) })
+}
+
+impl Connection {
+    /// Whether an answer has come whole.
+    fn receive(&mut self) -> anyhow::Result<bool> {
+        let mut part = [0; 1 << 14];
+        match self.stream.read(&mut part) {
+            Ok(0) => bail!("closed under load"),
+            Ok(count) => self.arrived.extend_from_slice(&part[..count]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        let Some(head) = head(&self.arrived)? else { return Ok(false) };
+        let is_whole = self.arrived.len() >= head.head_bytes + head.body_bytes;
+        if is_whole {
+            ensure!(head.status == 200, "status {}", head.status);
+            self.arrived.clear();
+        }
+        Ok(is_whole)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_stalls_pays_for_all_it_kept_waiting() {
+        let stall = Duration::from_millis(200);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            let mut streams: Vec<_> =
+                (0..CONNECTIONS).map(|_| listener.accept().unwrap().0).collect();
+            for stream in &streams {
+                stream.set_nonblocking(true).unwrap();
+            }
+            let mut answered = 0;
+            loop {
+                for stream in &mut streams {
+                    if matches!(stream.read(&mut [0; 1024]), Ok(1..)) {
+                        answered += 1;
+                        if answered == 100 {
+                            thread::sleep(stall);
+                        }
+                        if stream
+                            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                            .is_err()
+                        {
+                            return;
+                        }
+                    } else if matches!(stream.peek(&mut [0]), Ok(0)) {
+                        return;
+                    }
+                }
+            }
+        });
+        let request = b"GET / HTTP/1.1\r\n\r\n";
+        let seen = run(address, request, 1000, Duration::from_millis(500)).unwrap();
+        // 200 of 500 were due while it stalled, though only 64 could be under way.
+        let stall = stall.as_secs_f64() * 1e6;
+        assert!(seen.p99 > stall * 0.8, "{seen:?}");
+    }
+}

@@ -1,0 +1,274 @@
+//! Rounds: each case with each contestant in turn, over and over.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{
+    Bench,
+    case::{self, Case, PAGE},
+    client::request,
+    contestant::{Contestant, Who},
+    figure::{Samples, Unit},
+    idle,
+    limit::Baked,
+    load, memory, paced, progress,
+    server::find_program,
+    slow::SlowClients,
+    stampede::{self, CROWDED, Crowded},
+    syscalls,
+};
+
+/// Of the requests of a slice, this share may reach the origin without a word.
+const MISSES: f64 = 0.001;
+
+impl Bench {
+    pub(super) async fn cpu_per_request(
+        &mut self,
+        running: &mut [Contestant],
+        case: &Case,
+    ) -> Result<()> {
+        let is_http2 = case.protocol == case::Protocol::Http2;
+        if is_http2 && find_program("h2load").is_none() {
+            self.skip("h2load is not installed: apt-get install nghttp2-client".to_owned());
+            return Ok(());
+        }
+        let mut taking_part = Vec::new();
+        for contestant in running.iter().filter(|contestant| case.has(contestant.who)) {
+            match case.prepare(contestant, &mut self.origin).await {
+                Ok(()) => taking_part.push((contestant, Samples::none(contestant.who))),
+                Err(why) => self.leave_out(case.id, contestant.who, &why),
+            }
+        }
+        for round in 0..self.run.rounds {
+            progress(&case.label, round + 1, self.run.rounds);
+            // Nobody always comes after the same neighbour.
+            if !taking_part.is_empty() {
+                taking_part.rotate_left(1);
+            }
+            let mut left_out = Vec::new();
+            for (contestant, seen) in &mut taking_part {
+                match self.cpu_slice(contestant, case, seen).await {
+                    Ok(()) => {}
+                    Err(why) => left_out.push((contestant.who, why)),
+                }
+            }
+            for (who, why) in left_out {
+                self.leave_out(case.id, who, &why);
+                taking_part.retain(|(contestant, _)| contestant.who != who);
+            }
+        }
+        let label = case.label.clone();
+        self.note(case.id, &label, Unit::Microseconds, sorted(taking_part));
+        Ok(())
+    }
+
+    async fn cpu_slice(
+        &mut self,
+        contestant: &Contestant,
+        case: &Case,
+        seen: &mut Samples,
+    ) -> Result<()> {
+        let address = match case.protocol {
+            case::Protocol::Http1 => contestant.address(case.answer),
+            case::Protocol::Http2 => contestant.http2.unwrap_or(contestant.address(case.answer)),
+        };
+        let large = Baked { status: 200, body_bytes: 1 << 20 };
+        let mut slow = SlowClients::hang_on(contestant.address(large), case.slow_clients).await?;
+        let calls = case::calls(&mut self.origin, "").await?;
+        let before = contestant.server.cpu_times();
+        let requests = load::run(case, address, self.slice()).await?;
+        let used = contestant.server.cpu_times().since(&before);
+        let missed = (case::calls(&mut self.origin, "").await? - calls) as f64 / requests as f64;
+        seen.samples.push(used as f64 / 1000.0 / requests as f64);
+        if case.is_hit && missed > MISSES {
+            seen.note = Some(format!("{:.1} % of a slice were misses", missed * 100.0));
+        }
+        let gone = slow.gone();
+        if gone > 0 {
+            seen.note = Some(format!("{gone} of {} slow clients were cut off", case.slow_clients));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn paced(&mut self, running: &[Contestant]) -> Result<()> {
+        if !self.wants("paced") {
+            return Ok(());
+        }
+        let per_second = self.run.paced_per_second;
+        let label = format!("{per_second}/s, 2.25 kB");
+        let case = Case { path: "/fixed/2304/paced", ..page() };
+        let mut taking_part = Vec::new();
+        for contestant in running.iter().filter(|contestant| case.has(contestant.who)) {
+            match case.prepare(contestant, &mut self.origin).await {
+                Ok(()) => {
+                    taking_part.push((contestant, [(); 3].map(|()| Samples::none(contestant.who))))
+                }
+                Err(why) => self.leave_out("paced", contestant.who, &why),
+            }
+        }
+        let request = request(case.path, &[]);
+        for round in 0..self.run.rounds {
+            progress(&label, round + 1, self.run.rounds);
+            let mut left_out = Vec::new();
+            for (contestant, seen) in &mut taking_part {
+                let address = contestant.address(case.answer);
+                match paced::run(address, request.as_bytes(), per_second, self.slice()) {
+                    Ok(latencies) => {
+                        let [p50, p99, p999] = seen;
+                        p50.samples.push(latencies.p50);
+                        p99.samples.push(latencies.p99);
+                        p999.samples.push(latencies.p999);
+                    }
+                    Err(why) => left_out.push((contestant.who, why)),
+                }
+                // What was dropped is closed, and signals are heard.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            for (who, why) in left_out {
+                self.leave_out("paced", who, &why);
+                taking_part.retain(|(contestant, _)| contestant.who != who);
+            }
+        }
+        let mut by_share = [Vec::new(), Vec::new(), Vec::new()];
+        for (_, seen) in taking_part {
+            seen.into_iter().zip(&mut by_share).for_each(|(seen, share)| share.push(seen));
+        }
+        for (share, seen) in ["p50", "p99", "p99.9"].into_iter().zip(by_share) {
+            let case = format!("paced.{}", share.replace('.', ""));
+            self.note(&case, &format!("{label}, {share}"), Unit::Microseconds, seen);
+        }
+        Ok(())
+    }
+
+    /// Once: a count does not depend on what else the machine does.
+    pub(super) async fn syscalls(&mut self, running: &[Contestant]) -> Result<()> {
+        if !self.wants("syscalls") {
+            return Ok(());
+        }
+        if find_program("strace").is_none() {
+            self.skip("syscalls are counted by strace: apt-get install strace".to_owned());
+            return Ok(());
+        }
+        let case = Case { path: "/fixed/2304/syscalls", ..page() };
+        let mut all = Vec::new();
+        for contestant in running.iter().filter(|contestant| case.has(contestant.who)) {
+            let address = contestant.address(case.answer);
+            let slice = self.slice().max(Duration::from_secs(1));
+            let counted = match case.prepare(contestant, &mut self.origin).await {
+                Ok(()) => syscalls::per_hit(&contestant.server, &case, address, slice).await,
+                Err(why) => Err(why),
+            };
+            match counted {
+                Ok(count) => all.push(Samples::one(contestant.who, count)),
+                Err(why) => self.leave_out("syscalls", contestant.who, &why),
+            }
+        }
+        self.note(
+            "syscalls",
+            "syscalls per hit, waits for events aside (strace)",
+            Unit::Times,
+            all,
+        );
+        Ok(())
+    }
+
+    pub(super) async fn idle(&mut self) -> Result<()> {
+        if !self.wants("idle") {
+            return Ok(());
+        }
+        let mut all = Vec::new();
+        for who in self.with_a_cache() {
+            let contestant = Contestant::start(who, &self.setting)?;
+            match idle::measure(&contestant, self.run.idle_connections).await {
+                Ok(bytes) => all.push(Samples::one(who, bytes)),
+                Err(why) => self.leave_out("idle", who, &why),
+            }
+        }
+        let label = format!("idle connection, of {}", self.run.idle_connections);
+        self.note("idle", &label, Unit::Bytes, all);
+        Ok(())
+    }
+
+    pub(super) async fn memory(&mut self) -> Result<()> {
+        if !self.wants("memory") {
+            return Ok(());
+        }
+        let mut all = Vec::new();
+        for who in self.with_a_cache() {
+            // Both keep the same files.
+            if who == Who::NginxSendfile {
+                continue;
+            }
+            let contestant = Contestant::start(who, &self.setting)?;
+            match memory::measure(&contestant, &mut self.origin, self.run.objects).await {
+                Ok(overhead) => all.push(Samples {
+                    note: (overhead.kept_share < 0.999).then(|| {
+                        format!("only {:.1} % are found again", overhead.kept_share * 100.0)
+                    }),
+                    ..Samples::one(who, overhead.bytes_per_object)
+                }),
+                Err(why) => self.leave_out("memory", who, &why),
+            }
+        }
+        let label = format!("object of 1 KiB beside its body, of {}", self.run.objects);
+        self.note("memory", &label, Unit::Bytes, all);
+        Ok(())
+    }
+
+    pub(super) async fn stampede(&mut self) -> Result<()> {
+        if !self.wants("stampede") {
+            return Ok(());
+        }
+        let mut all = CROWDED.map(|_| (Vec::new(), Vec::new()));
+        for who in self.with_a_cache() {
+            if who == Who::NginxSendfile {
+                continue;
+            }
+            let contestant = Contestant::start(who, &self.setting)?;
+            for (crowded, (calls, last)) in CROWDED.iter().zip(&mut all) {
+                let readers = self.run.stampede_readers;
+                match stampede::run(&contestant, &mut self.origin, crowded.path, readers).await {
+                    Ok(seen) => {
+                        calls.push(Samples::one(who, seen.calls as f64));
+                        last.push(Samples {
+                            note: (seen.unanswered > 0).then(|| {
+                                format!("{} of {readers} without an answer", seen.unanswered)
+                            }),
+                            ..Samples::one(who, seen.last_seconds)
+                        });
+                    }
+                    Err(why) => self.leave_out(crowded.id, who, &why),
+                }
+            }
+        }
+        for (Crowded { id, label, .. }, (calls, last)) in CROWDED.iter().zip(all) {
+            let label = format!("{} on a cold key, {label}", self.run.stampede_readers);
+            self.note(
+                &format!("{id}.calls"),
+                &format!("{label}: origin calls"),
+                Unit::Times,
+                calls,
+            );
+            self.note(&format!("{id}.last"), &format!("{label}: last answer"), Unit::Seconds, last);
+        }
+        Ok(())
+    }
+
+    fn with_a_cache(&self) -> Vec<Who> {
+        let all = self.who.iter().copied();
+        all.filter(|who| !matches!(who, Who::Limit | Who::NginxUncached)).collect()
+    }
+}
+
+/// The case that all other ways of looking at a hit use.
+fn page() -> Case {
+    let page = case::all(1, 0).into_iter().find(|case| case.id == "hit-2k" && case.answer == PAGE);
+    page.expect("it is one of the cases")
+}
+
+fn sorted(taking_part: Vec<(&Contestant, Samples)>) -> Vec<Samples> {
+    let mut seen: Vec<_> = taking_part.into_iter().map(|(_, seen)| seen).collect();
+    seen.sort_by_key(|seen| seen.who);
+    seen
+}
