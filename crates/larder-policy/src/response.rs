@@ -25,7 +25,7 @@ use crate::{
     reason::Reason,
     request::{Asks, Personal, is_conditional, is_for_the_origin},
     settings::Policy,
-    stored::{Extent, StoredHead, Terms, age_value, has_validator},
+    stored::{Grants, NonMaxU64, Rare, StoredHead, Terms, age_value, has_validator},
     tags, uri,
     vary::Selection,
 };
@@ -101,13 +101,13 @@ pub(crate) fn keep(
     if never_stored(response.status) {
         return Err(Reason::Status);
     }
-    let extent = match response.status {
+    let part = match response.status {
         // Several parts in one body, or no word on which part it is, cannot be put together again.
         StatusCode::PARTIAL_CONTENT => match (answers, Part::announced(response)) {
-            (Asks::Get, Some(part)) => Extent::Part(part),
+            (Asks::Get, Some(part)) => Some(part),
             _ => return Err(Reason::ContentRange),
         },
-        _ => Extent::Whole,
+        _ => None,
     };
     let orders = Orders::read(policy, response.headers);
     orders.check_storing(policy, request, response)?;
@@ -136,25 +136,25 @@ pub(crate) fn keep(
         .into_iter()
         .map(String::into_boxed_str)
         .collect();
-    let named_length = list::single(&headers, CONTENT_LENGTH.as_str()).and_then(range::number);
+    let named_length = list::single(&headers, CONTENT_LENGTH.as_str())
+        .and_then(range::number)
+        .and_then(NonMaxU64::new);
     let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
         && !headers.contains_key(CACHE_STATUS);
     let fields = FieldBlock::from(&headers);
-    let weight = weight(&fields, &selection, &tags, &groups);
+    let rare = Rare { selection, part, tags, groups };
+    let weight = weight(&fields, &rare);
     Ok(StoredHead {
-        status: response.status,
         fields,
-        answers,
-        received_at: exchange.received_at,
-        initial_age: dated.initial_age,
-        date: dated.date,
+        rare: rare.boxed(),
+        received_at: exchange.received_at.into(),
+        date: dated.date.into(),
+        initial_age: dated.initial_age.into(),
         terms,
-        selection,
-        extent,
-        tags,
-        groups,
-        weight,
         named_length,
+        weight: u32::try_from(weight).unwrap_or(u32::MAX),
+        status: response.status,
+        answers,
         is_verbatim,
     })
 }
@@ -305,16 +305,18 @@ impl Orders {
                 .stale_while_revalidate(windows.0.unwrap_or(policy.default_stale_while_revalidate))
                 .stale_if_error(windows.1.unwrap_or(policy.default_stale_if_error));
         }
-        Ok(Terms {
+        Ok(Terms::new(
             lifetime,
-            explicit,
-            always_validate,
-            never_stale,
-            shareable: self.shareable(),
-            // Who says for how long an error may be bridged says it of a lost origin as well.
-            survives_its_origin: !never_stale && !s_maxage && windows.1.is_none(),
-            immutable: directives.immutable,
-        })
+            Grants {
+                explicit,
+                always_validate,
+                never_stale,
+                shareable: self.shareable(),
+                // Who says for how long an error may be bridged says it of a lost origin as well.
+                survives_its_origin: !never_stale && !s_maxage && windows.1.is_none(),
+                immutable: directives.immutable,
+            },
+        ))
     }
 
     /// What the origin says: `s-maxage`, else `max-age`, else `Expires` − `Date` (RFC 9111 §4.2.1).
@@ -392,16 +394,12 @@ impl Dated {
 
 /// Whether it could ever answer anybody: by being fresh, by a stale window, or by being validated.
 fn is_of_use(headers: Fields<'_>, terms: Terms) -> bool {
-    has_validator(headers) || (!terms.always_validate && !terms.lifetime.end().is_zero())
+    has_validator(headers) || (!terms.always_validate && !terms.lifetime().end().is_zero())
 }
 
-fn weight(
-    fields: &FieldBlock,
-    selection: &Selection,
-    tags: &[Box<str>],
-    groups: &[Box<str>],
-) -> usize {
+fn weight(fields: &FieldBlock, rare: &Rare) -> usize {
     let names: usize =
-        tags.iter().chain(groups).map(|name| name.len() + size_of::<Box<str>>()).sum();
-    size_of::<StoredHead>() + fields.as_bytes().len() + names + selection.weight()
+        rare.tags.iter().chain(&rare.groups).map(|name| name.len() + size_of::<Box<str>>()).sum();
+    let apart = if rare.is_empty() { 0 } else { size_of::<Rare>() };
+    size_of::<StoredHead>() + fields.as_bytes().len() + apart + names + rare.selection.weight()
 }

@@ -296,7 +296,7 @@ impl Question<'_> {
     /// All of the body, or at least the range that was asked for. A HEAD asks for no body, but for
     /// the fields of the whole.
     fn has_what_is_asked(&self, head: &StoredHead) -> bool {
-        match head.extent {
+        match head.extent() {
             Extent::Whole => true,
             Extent::Part(part) => part.select(self.request, head.fields()).is_some(),
         }
@@ -315,10 +315,10 @@ impl Question<'_> {
         let Variant { head, marked_stale } = self.stored[index];
         let age = head.age(self.now);
         match marked_stale {
-            None => head.terms.lifetime.at(age),
+            None => head.terms.lifetime().at(age),
             Some(at) => {
                 let marked = self.now.duration_since(at).unwrap_or_default();
-                head.terms.lifetime.at_marked_stale(age, marked)
+                head.terms.lifetime().at_marked_stale(age, marked)
             }
         }
     }
@@ -328,7 +328,7 @@ impl Question<'_> {
     fn takes_so_stale(&self, index: usize) -> bool {
         let Variant { head, marked_stale } = self.stored[index];
         let age = head.age(self.now);
-        let stale = age.saturating_sub(head.terms.lifetime.ttl());
+        let stale = age.saturating_sub(head.terms.lifetime().ttl());
         head.terms.explicit && marked_stale.is_none() && self.reader.takes_stale(age, stale)
     }
 
@@ -386,12 +386,12 @@ impl Question<'_> {
             ask.revalidates.push(index);
         }
         ask.reader_fields = ReaderFields::Drop;
-        if ask.flight == Flight::Follow && head.extent == Extent::Whole {
+        if ask.flight == Flight::Follow && head.extent() == Extent::Whole {
             // Without its range it asks for what all the others ask for.
             ask.flight = Flight::Share;
         }
         let range = self.request.headers.first(RANGE.as_str()).map(HeaderValue::from_bytes);
-        if let (Extent::Part(_), Some(Ok(range))) = (head.extent, range) {
+        if let (Extent::Part(_), Some(Ok(range))) = (head.extent(), range) {
             // A part is validated by asking for it again (RFC 9111 §4.3.2).
             ask.conditional.insert(RANGE, range);
         }
@@ -400,7 +400,7 @@ impl Question<'_> {
     /// What a refresh asks for: the same response again, as much of it as is stored.
     fn refresh(&self, index: usize) -> HeaderMap {
         let mut conditional = self.validators_of(index);
-        if let Extent::Part(part) = self.stored[index].head.extent {
+        if let Extent::Part(part) = self.stored[index].head.extent() {
             let (first, last) = (part.range().first(), part.range().last());
             let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
             conditional.insert(RANGE, range.expect("digits and a dash"));
@@ -419,7 +419,7 @@ impl Question<'_> {
         let fresh = matches!(self.freshness(index), Freshness::Fresh { .. })
             && !head.terms.always_validate
             && self.not_for(head).is_none();
-        let Extent::Part(part) = head.extent else {
+        let Extent::Part(part) = head.extent() else {
             return;
         };
         if let (true, Some(missing)) = (wants_whole && fresh, part.completion(head.fields())) {
@@ -444,7 +444,7 @@ impl Question<'_> {
         }
         let usable = |head: &StoredHead| {
             self.is_answered_by(head.answers)
-                && head.extent == Extent::Whole
+                && head.extent() == Extent::Whole
                 && self.not_for(head).is_none()
                 && EntityTag::of(head.fields()).is_some_and(|tag| tag.is_strong())
         };
@@ -468,7 +468,7 @@ impl Question<'_> {
         if terms.always_validate || self.reader.directives.no_cache {
             return None;
         }
-        let lifetime = terms.lifetime;
+        let lifetime = terms.lifetime();
         let from_reader = self.reader.directives.stale_if_error.unwrap_or_default();
         let (for_error, for_disconnection) = if terms.never_stale {
             (Duration::ZERO, Duration::ZERO)
@@ -494,10 +494,10 @@ impl Question<'_> {
     /// When it stops, or stopped, being fresh.
     fn stale_at(&self, index: usize) -> Option<SystemTime> {
         let Variant { head, marked_stale } = self.stored[index];
-        let (ttl, came_aged) = (head.terms.lifetime.ttl(), head.initial_age);
+        let (ttl, came_aged) = (head.terms.lifetime().ttl(), head.initial_age.get());
         let by_age = match ttl.checked_sub(came_aged) {
-            Some(left) => head.received_at.checked_add(left)?,
-            None => head.received_at.checked_sub(came_aged - ttl)?,
+            Some(left) => head.received_at().checked_add(left)?,
+            None => head.received_at().checked_sub(came_aged - ttl)?,
         };
         Some(marked_stale.map_or(by_age, |at| at.min(by_age)))
     }

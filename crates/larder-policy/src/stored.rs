@@ -1,6 +1,10 @@
 //! A stored response's head, with all that reuse needs to know of it digested once.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    num::NonZeroU64,
+    ops::Deref,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use http::{
     HeaderMap, StatusCode,
@@ -25,30 +29,108 @@ use crate::{
 /// A response's head as the cache keeps it. There is no way to make one but
 /// [`storability`](crate::response::storability) and [`freshened`](StoredHead::freshened), so a stored
 /// `private` or `no-store` answer cannot be.
+///
+/// There is one for each response in the cache, so it is kept small: times are numbers, and what few
+/// responses have lies apart.
 #[derive(Clone, Debug)]
 pub struct StoredHead {
-    pub(crate) status: StatusCode,
     pub(crate) fields: FieldBlock,
-    pub(crate) answers: Asks,
-    pub(crate) received_at: SystemTime,
-    pub(crate) initial_age: Duration,
-    pub(crate) date: SystemTime,
+    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) received_at: Instant,
+    pub(crate) date: Instant,
+    pub(crate) initial_age: Nanos,
     pub(crate) terms: Terms,
+    /// What `Content-Length` says, if it stands there once.
+    pub(crate) named_length: Option<NonMaxU64>,
+    pub(crate) weight: u32,
+    pub(crate) status: StatusCode,
+    pub(crate) answers: Asks,
+    /// Its fields can go out as they are, with those that a hit adds.
+    pub(crate) is_verbatim: bool,
+}
+
+/// What most responses do without.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rare {
     pub(crate) selection: Selection,
-    pub(crate) extent: Extent,
+    pub(crate) part: Option<Part>,
     pub(crate) tags: Box<[Box<str>]>,
     pub(crate) groups: Box<[Box<str>]>,
-    pub(crate) weight: usize,
-    /// What `Content-Length` says, if it stands there once.
-    pub(crate) named_length: Option<u64>,
-    /// Its fields can go out as they are, with those that a hit adds behind them.
-    pub(crate) is_verbatim: bool,
+}
+
+impl Rare {
+    /// Whether the response could do without it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.selection.is_empty()
+            && self.part.is_none()
+            && self.tags.is_empty()
+            && self.groups.is_empty()
+    }
+
+    /// `None` if it could.
+    pub(crate) fn boxed(self) -> Option<Box<Rare>> {
+        (!self.is_empty()).then(|| Box::new(self))
+    }
+}
+
+/// A length of time in nanoseconds; saturates after 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Nanos(u64);
+
+impl Nanos {
+    pub(crate) fn get(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+}
+
+impl From<Duration> for Nanos {
+    fn from(duration: Duration) -> Self {
+        Nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// An instant in nanoseconds since 1970; saturates there and in 2554.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Instant(Nanos);
+
+impl Instant {
+    pub(crate) fn get(self) -> SystemTime {
+        UNIX_EPOCH + self.0.get()
+    }
+}
+
+impl From<SystemTime> for Instant {
+    fn from(time: SystemTime) -> Self {
+        Instant(time.duration_since(UNIX_EPOCH).unwrap_or_default().into())
+    }
+}
+
+/// A number of bytes below the largest, in no more room than that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NonMaxU64(NonZeroU64);
+
+impl NonMaxU64 {
+    pub(crate) fn new(number: u64) -> Option<NonMaxU64> {
+        NonZeroU64::new(!number).map(NonMaxU64)
+    }
+
+    fn get(self) -> u64 {
+        !self.0.get()
+    }
 }
 
 /// What the origin, or the policy in its place, lets a cache do with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
-    pub(crate) lifetime: Lifetime,
+    ttl: Nanos,
+    stale_while_revalidate: Nanos,
+    stale_if_error: Nanos,
+    pub(crate) grants: Grants,
+}
+
+/// The yes and no of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grants {
     /// The origin, or a rule, said how long it is fresh; it was not guessed.
     pub(crate) explicit: bool,
     /// `no-cache`: never without asking.
@@ -60,6 +142,31 @@ pub(crate) struct Terms {
     /// It may outlive its windows while the origin is out of reach (RFC 9111 §4.2.4).
     pub(crate) survives_its_origin: bool,
     pub(crate) immutable: bool,
+}
+
+impl Terms {
+    pub(crate) fn new(lifetime: Lifetime, grants: Grants) -> Terms {
+        Terms {
+            ttl: lifetime.ttl().into(),
+            stale_while_revalidate: lifetime.revalidate_window().into(),
+            stale_if_error: lifetime.rescue_window().into(),
+            grants,
+        }
+    }
+
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        Lifetime::fresh_for(self.ttl.get())
+            .stale_while_revalidate(self.stale_while_revalidate.get())
+            .stale_if_error(self.stale_if_error.get())
+    }
+}
+
+impl Deref for Terms {
+    type Target = Grants;
+
+    fn deref(&self) -> &Grants {
+        &self.grants
+    }
 }
 
 /// How much of the representation a stored response has.
@@ -95,7 +202,7 @@ impl StoredHead {
 
     /// What the one `Content-Length` among its fields says.
     pub fn named_length(&self) -> Option<u64> {
-        self.named_length
+        self.named_length.map(NonMaxU64::get)
     }
 
     /// Whether the fields of a hit are these, one after the other, and then those that the cache adds: no
@@ -106,38 +213,38 @@ impl StoredHead {
 
     /// How long it may be used, all ages counted from its making at the origin.
     pub fn lifetime(&self) -> Lifetime {
-        self.terms.lifetime
+        self.terms.lifetime()
     }
 
     /// How long it may be used, counted from its receipt: what is left of the TTL after the age it
     /// came with, and the windows. This is what a store keeps.
     pub fn lifetime_from_receipt(&self) -> Lifetime {
-        let whole = self.terms.lifetime;
-        let stale_on_arrival = self.initial_age.saturating_sub(whole.ttl());
-        Lifetime::fresh_for(whole.ttl().saturating_sub(self.initial_age))
+        let (whole, came_aged) = (self.terms.lifetime(), self.initial_age.get());
+        let stale_on_arrival = came_aged.saturating_sub(whole.ttl());
+        Lifetime::fresh_for(whole.ttl().saturating_sub(came_aged))
             .stale_while_revalidate(whole.revalidate_window().saturating_sub(stale_on_arrival))
             .stale_if_error(whole.rescue_window().saturating_sub(stale_on_arrival))
     }
 
     /// When its head arrived.
     pub fn received_at(&self) -> SystemTime {
-        self.received_at
+        self.received_at.get()
     }
 
     /// When the origin made it: `Date`, or the receipt where there is no valid one.
     pub fn date(&self) -> SystemTime {
-        self.date
+        self.date.get()
     }
 
     /// Its age (RFC 9111 §4.2.3). For the field `Age`, cut to whole seconds once, at the end.
     pub fn age(&self, now: SystemTime) -> Duration {
-        let resident = now.duration_since(self.received_at).unwrap_or_default();
-        self.initial_age.saturating_add(resident)
+        let resident = now.duration_since(self.received_at.get()).unwrap_or_default();
+        self.initial_age.get().saturating_add(resident)
     }
 
     /// What it is good for now, by its lifetime alone: [`decide`](crate::reuse::decide) knows more.
     pub fn freshness(&self, now: SystemTime) -> Freshness {
-        self.terms.lifetime.at(self.age(now))
+        self.terms.lifetime().at(self.age(now))
     }
 
     /// How long after its receipt it is worth its memory: until it may no longer be served, not even
@@ -156,17 +263,18 @@ impl StoredHead {
 
     /// How much of the representation it is.
     pub fn extent(&self) -> Extent {
-        self.extent
+        match self.rare.as_ref().and_then(|rare| rare.part) {
+            Some(part) => Extent::Part(part),
+            None => Extent::Whole,
+        }
     }
 
     /// The same head once so many bytes of content have come, all there were: only then is it certain
     /// which part of the representation a 206 is. `None` if it is none that could be kept.
     pub fn of_length(mut self, content_bytes: u64) -> Option<StoredHead> {
-        if let Extent::Part(part) = &mut self.extent {
-            *part = Part::of(
-                ResponseHead { status: self.status, headers: Fields::from(&self.fields) },
-                content_bytes,
-            )?;
+        let head = ResponseHead { status: self.status, headers: Fields::from(&self.fields) };
+        if let Some(part) = self.rare.as_mut().and_then(|rare| rare.part.as_mut()) {
+            *part = Part::of(head, content_bytes)?;
         }
         Some(self)
     }
@@ -188,35 +296,35 @@ impl StoredHead {
 
     /// Whether it fits a request with these fields (RFC 9111 §4.1).
     pub fn selects<'a>(&self, request: impl Into<Fields<'a>>) -> bool {
-        self.selection.matches(request.into())
+        self.rare.as_ref().is_none_or(|rare| rare.selection.matches(request.into()))
     }
 
     /// Whether it fits every request, because it does not vary.
     pub fn fits_all(&self) -> bool {
-        self.selection.is_empty()
+        self.rare.as_ref().is_none_or(|rare| rare.selection.is_empty())
     }
 
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
     /// nothing by waiting for another's fetch of it.
     pub fn can_be_shared(&self) -> bool {
-        let lifetime = self.terms.lifetime;
+        let lifetime = self.terms.lifetime();
         let ever_served = !lifetime.ttl().is_zero() || !lifetime.revalidate_window().is_zero();
         ever_served && !self.terms.always_validate
     }
 
     /// The names to purge it by: `Surrogate-Key`, `Cache-Tag`, `xkey`.
     pub fn tags(&self) -> &[Box<str>] {
-        &self.tags
+        self.rare.as_ref().map_or(&[], |rare| &rare.tags)
     }
 
     /// Its groups within its origin (RFC 9875).
     pub fn groups(&self) -> &[Box<str>] {
-        &self.groups
+        self.rare.as_ref().map_or(&[], |rare| &rare.groups)
     }
 
     /// Bytes it takes in memory, roughly and rather more than less.
     pub fn weight(&self) -> usize {
-        self.weight
+        self.weight as usize
     }
 
     /// The same stored response after the origin confirmed it: `merged` are its fields updated by those

@@ -50,7 +50,7 @@ impl Hall {
                 }
             }
         });
-        let serving = server.serve_on(&loops, service, stop.clone());
+        let serving = server.serve_on(&loops, (), service, stop.clone());
         Hall { address, called, permits, stop, serving, _loops: loops }
     }
 

@@ -45,29 +45,49 @@ const WINDOW_BYTES: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A body that is here as a whole. Clones share its bytes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StoredBody {
-    pieces: Arc<[Bytes]>,
-    len: u64,
+#[derive(Clone, Debug)]
+pub(crate) struct StoredBody(Pieces);
+
+/// Nearly every body is short, and then there is no list.
+#[derive(Clone, Debug)]
+enum Pieces {
+    One(Bytes),
+    Several(Arc<[Bytes]>),
+}
+
+impl Default for StoredBody {
+    fn default() -> Self {
+        StoredBody(Pieces::One(Bytes::new()))
+    }
 }
 
 impl StoredBody {
     pub(crate) fn len(&self) -> u64 {
-        self.len
+        self.pieces().iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    fn pieces(&self) -> &[Bytes] {
+        match &self.0 {
+            Pieces::One(piece) => std::slice::from_ref(piece),
+            Pieces::Several(pieces) => pieces,
+        }
     }
 
     /// All of it, where it lies in one piece.
     pub(crate) fn piece(&self) -> Option<&Bytes> {
-        match &*self.pieces {
-            [piece] => Some(piece),
-            _ => None,
+        match &self.0 {
+            Pieces::One(piece) => Some(piece),
+            Pieces::Several(_) => None,
         }
     }
 
     /// What it owns on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let lists = size_of_val(&*self.pieces) + 2 * size_of::<usize>();
-        self.pieces.iter().map(Bytes::len).sum::<usize>() + lists
+        let list = match &self.0 {
+            Pieces::One(_) => 0,
+            Pieces::Several(pieces) => size_of_val(&**pieces) + 2 * size_of::<usize>(),
+        };
+        self.pieces().iter().map(Bytes::len).sum::<usize>() + list
     }
 
     /// Its bytes in allocations of their own: what arrives are slices of buffers that may be much
@@ -91,7 +111,11 @@ impl StoredBody {
         if !piece.is_empty() {
             pieces.push(piece.freeze());
         }
-        StoredBody { pieces: pieces.into(), len }
+        StoredBody(match <[Bytes; 1]>::try_from(pieces) {
+            Ok([only]) => Pieces::One(only),
+            Err(pieces) if pieces.is_empty() => Pieces::One(Bytes::new()),
+            Err(pieces) => Pieces::Several(pieces.into()),
+        })
     }
 }
 
@@ -448,7 +472,7 @@ impl Filler {
         drop(state);
         let stored = StoredBody::of(chunks, len);
         let mut begins = 0;
-        let pieces = stored.pieces.iter().map(|piece| {
+        let pieces = stored.pieces().iter().map(|piece| {
             let chunk = Chunk { begins, bytes: piece.clone() };
             begins = chunk.end();
             chunk
@@ -601,7 +625,7 @@ impl Body {
     }
 
     pub(crate) fn stored(body: StoredBody, span: Span) -> Body {
-        let left = body.len.saturating_sub(span.start);
+        let left = body.len().saturating_sub(span.start);
         let left = span.len.map_or(left, |len| len.min(left));
         if left == 0 {
             return Body::empty();
@@ -649,7 +673,7 @@ impl Kind {
         if *left == 0 {
             return None;
         }
-        let whole = body.pieces.get(*piece)?;
+        let whole = body.pieces().get(*piece)?;
         let end = usize::try_from(*left).map_or(whole.len(), |left| whole.len().min(*skip + left));
         let slice = whole.slice(*skip..end);
         *piece += 1;
@@ -888,7 +912,7 @@ mod tests {
         let stored = filler.complete().unwrap();
         assert_eq!(room.held(), 0);
         let chunk = slow.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(chunk.as_ptr(), stored.pieces[0].as_ptr());
+        assert_eq!(chunk.as_ptr(), stored.pieces()[0].as_ptr());
 
         let (filler, arriving) = Arriving::new(None, &room);
         let slow = arriving.read(Span::WHOLE).unwrap();
@@ -913,8 +937,8 @@ mod tests {
     fn a_body_that_is_here_owns_no_more_than_its_bytes() {
         let buffer = Bytes::from(vec![7; 1 << 20]);
         let stored = StoredBody::of(VecDeque::from([buffer.slice(..10), buffer.slice(20..25)]), 15);
-        assert_eq!(stored.pieces.len(), 1);
-        assert_eq!(stored.heap_bytes(), 15 + size_of::<Bytes>() + 2 * size_of::<usize>());
+        assert_eq!(stored.pieces().len(), 1);
+        assert_eq!(stored.heap_bytes(), 15);
         // Were it a slice of the buffer, the buffer could not be taken back.
         assert!(buffer.try_into_mut().is_ok());
     }

@@ -1,6 +1,10 @@
 //! Stored: what lies under one key: the variants of a response.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    num::NonZeroU64,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
 use larder_policy::{
@@ -92,14 +96,44 @@ impl Stored {
 /// What an [`HttpCache`](super::HttpCache) keeps under one key: the variants of a response, each
 /// chosen by the request's fields that its `Vary` names.
 #[derive(Clone, Debug, Default)]
-pub struct Variants(Arc<[Kept]>);
+pub struct Variants(List);
+
+/// Nearly always there is one, and then there is no list.
+#[derive(Clone, Debug)]
+enum List {
+    One(Kept),
+    Others(Arc<[Kept]>),
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List::Others(Arc::default())
+    }
+}
 
 /// One of them, as it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) stored: Arc<Stored>,
     /// When a soft purge came over it.
-    pub(crate) marked_stale: Option<SystemTime>,
+    marked_stale: Option<Mark>,
+}
+
+/// A time of day in nanoseconds since 1970, one more of them: there is one for each response, and most
+/// have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark(NonZeroU64);
+
+impl Mark {
+    fn at(time: SystemTime) -> Mark {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        Mark(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    fn time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0.get() - 1)
+    }
 }
 
 impl Kept {
@@ -109,7 +143,7 @@ impl Kept {
     }
 
     fn variant(&self) -> Variant<'_> {
-        Variant { head: &self.stored.head, marked_stale: self.marked_stale }
+        Variant { head: &self.stored.head, marked_stale: self.marked_stale.map(Mark::time) }
     }
 }
 
@@ -121,40 +155,51 @@ impl From<Arc<Stored>> for Kept {
 
 impl Variants {
     pub(crate) fn of(kept: Vec<Kept>) -> Self {
-        Variants(kept.into())
+        Variants(match <[Kept; 1]>::try_from(kept) {
+            Ok([only]) => List::One(only),
+            Err(several) => List::Others(several.into()),
+        })
+    }
+
+    fn all(&self) -> &[Kept] {
+        match &self.0 {
+            List::One(only) => std::slice::from_ref(only),
+            List::Others(kept) => kept,
+        }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all().len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all().is_empty()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Kept> {
-        self.0.iter()
+        self.all().iter()
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Kept> {
-        self.0.get(index)
+        self.all().get(index)
     }
 
     /// All of them marked stale, as of `at` or earlier.
     pub(crate) fn marked_stale(&self, at: SystemTime) -> Variants {
-        let marked = self.0.iter().map(|kept| Kept {
+        let at = Mark::at(at);
+        let marked = self.all().iter().map(|kept| Kept {
             stored: Arc::clone(&kept.stored),
             marked_stale: Some(kept.marked_stale.map_or(at, |earlier| earlier.min(at))),
         });
-        Variants(marked.collect())
+        Variants::of(marked.collect())
     }
 
     /// Lets `judge` look at them as the policy does. Nearly always there is one, and then nothing is
     /// allocated.
     pub(crate) fn judged<R>(&self, judge: impl FnOnce(&[Variant<'_>]) -> R) -> R {
-        match &*self.0 {
+        match self.all() {
             [] => judge(&[]),
             [only] => judge(&[only.variant()]),
             several => judge(&several.iter().map(Kept::variant).collect::<Vec<_>>()),
@@ -164,7 +209,22 @@ impl Variants {
 
 impl Weigh for Variants {
     fn heap_bytes(&self) -> usize {
-        let list = size_of_val(&*self.0) + 2 * size_of::<usize>();
-        list + self.0.iter().map(|kept| kept.stored.heap_bytes()).sum::<usize>()
+        let list = match &self.0 {
+            List::One(_) => 0,
+            List::Others(kept) => size_of_val(&**kept) + 2 * size_of::<usize>(),
+        };
+        list + self.all().iter().map(|kept| kept.stored.heap_bytes()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_there_is_for_each_response_is_small() {
+        assert!(size_of::<StoredHead>() <= 104, "{}", size_of::<StoredHead>());
+        assert!(size_of::<Stored>() <= 152, "{}", size_of::<Stored>());
+        assert!(size_of::<Variants>() <= 24, "{}", size_of::<Variants>());
     }
 }

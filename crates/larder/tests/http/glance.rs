@@ -32,8 +32,7 @@ fn glance(
         .map(|(name, value)| FieldLine { name: name.as_bytes(), value: value.as_bytes() })
         .collect();
     let fields = Fields::of_lines(&lines);
-    let asked =
-        Glance { method, host: b"example.org", target: path.as_bytes(), fields, shows_key };
+    let asked = Glance { method, host: b"example.org", target: path.as_bytes(), fields, shows_key };
     let mut head = b"before ".to_vec();
     let served = site.cache.glance(asked, &mut head);
     let head = String::from_utf8(head).unwrap().strip_prefix("before ").unwrap().to_owned();
@@ -71,9 +70,11 @@ fn asking(method: &Method, path: &str, fields: &[(&str, &str)], shows_key: bool)
 #[tokio::test(start_paused = true)]
 async fn both_ways_give_the_same_answer() {
     let site = Site::new();
-    site.answered(get_with("/a?b", &[("accept-encoding", "gzip")]), ok(&FIELDS, "0123456789")).await;
+    site.answered(get_with("/a?b", &[("accept-encoding", "gzip")]), ok(&FIELDS, "0123456789"))
+        .await;
     site.answered(get_with("/a?b", &[("accept-encoding", "br")]), ok(&FIELDS, "abcdefghij")).await;
-    site.answered(get_with("/gone", &[]), answer(404, &[("cache-control", "max-age=60")], "")).await;
+    site.answered(get_with("/gone", &[]), answer(404, &[("cache-control", "max-age=60")], ""))
+        .await;
     site.clock.advance(secs(7));
     let gzip = ("accept-encoding", "gzip");
     let rows: [(Method, &str, Vec<(&str, &str)>); 14] = [
@@ -95,8 +96,10 @@ async fn both_ways_give_the_same_answer() {
     for (method, path, fields) in &rows {
         for shows_key in [false, true] {
             let before = site.store().stats();
-            let (head, served) = glance(&site, method, path, fields, shows_key)
-                .unwrap_or_else(|| panic!("{method} {path} {fields:?} takes no more than a glance"));
+            let (head, served) =
+                glance(&site, method, path, fields, shows_key).unwrap_or_else(|| {
+                    panic!("{method} {path} {fields:?} takes no more than a glance")
+                });
             let between = site.store().stats();
             let whole = site.send(asking(method, path, fields, shows_key)).await;
             let after = site.store().stats();
@@ -172,7 +175,8 @@ async fn who_looks_personal_is_not_answered_with_what_is_not_for_everybody() {
 async fn a_glance_allocates_nothing_however_large_the_body() {
     for bytes in [2 << 10, 512 << 10] {
         let site = Site::new();
-        site.answered(get_with("/a", &[("accept-encoding", "gzip")]), ok(&FIELDS, vec![7; bytes])).await;
+        site.answered(get_with("/a", &[("accept-encoding", "gzip")]), ok(&FIELDS, vec![7; bytes]))
+            .await;
         let lines = [
             FieldLine { name: b"Host", value: b"example.org" },
             FieldLine { name: b"Accept-Encoding", value: b"gzip" },
