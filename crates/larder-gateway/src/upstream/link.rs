@@ -20,7 +20,11 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    net::TcpStream,
+    runtime::{self, Handle},
+    time::Instant,
+};
 
 use super::{config::UpstreamConfig, socket::Socket};
 use crate::timer::Timer;
@@ -31,13 +35,16 @@ const READ_AHEAD: usize = 128 << 10;
 /// A connection. Dropping it closes it.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Outgoing>,
-    driver: Connection<TokioIo<Socket>, Outgoing>,
+    /// On the heap, because the link moves: from the pool to its user, and with the answer's body.
+    driver: Box<Connection<TokioIo<Socket>, Outgoing>>,
     is_over: bool,
     is_distrusted: bool,
     socket: Socket,
     /// Counts what the present user waits for.
     pub(super) timer: Timer,
     pub(super) idle_since: Instant,
+    /// The runtime that hears of its socket. Used on another, every byte would wake that one first.
+    pub(super) home: runtime::Id,
 }
 
 impl Link {
@@ -55,15 +62,15 @@ impl Link {
             .max_header_size(config.max_head_bytes)
             .max_headers(config.max_fields);
         let (sender, driver) = builder.handshake(TokioIo::new(socket.clone())).await?;
-        let idle_since = Instant::now();
         Ok(Link {
             sender,
-            driver,
+            driver: Box::new(driver),
             is_over: false,
             is_distrusted: false,
             socket,
             timer: Timer::default(),
-            idle_since,
+            idle_since: Instant::now(),
+            home: Handle::current().id(),
         })
     }
 
@@ -71,7 +78,7 @@ impl Link {
     /// that is under way, so nothing is told here.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
         if !self.is_over {
-            self.is_over = Pin::new(&mut self.driver).poll(cx).is_ready();
+            self.is_over = Pin::new(&mut *self.driver).poll(cx).is_ready();
         }
     }
 

@@ -1,4 +1,7 @@
 //! Pool: the connections to one origin, a bounded number, and the requests that wait for one.
+//!
+//! A connection is used again on the event loop on which it was made, because only that one hears of
+//! its socket; the bounds are for all loops together.
 
 use std::{
     io,
@@ -12,6 +15,7 @@ use std::{
 
 use tokio::{
     net::{TcpStream, lookup_host},
+    runtime::{self, Handle},
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
@@ -40,17 +44,61 @@ pub struct UpstreamStats {
 pub(super) struct Pool {
     pub(super) origin: Origin,
     pub(super) config: UpstreamConfig,
-    /// One permit for each connection in use. A new one is only made when none is idle, so in use
-    /// and idle together stay within the bound.
+    /// One permit for each connection in use. Where one is made although there are idle ones, which
+    /// are other loops', those make room for it: in use and idle together stay within the bound.
     permits: Arc<Semaphore>,
-    /// The one used last is on top. Never held across an await.
-    idle: Mutex<Vec<Link>>,
+    /// Never held across an await.
+    idle: Mutex<Idle>,
     is_swept: AtomicBool,
     waiting: AtomicUsize,
     connected: AtomicU64,
     reused: AtomicU64,
     turned_away: AtomicU64,
     waited_in_vain: AtomicU64,
+}
+
+/// The idle connections, a list for each event loop: there are as many as cores.
+#[derive(Default)]
+struct Idle {
+    /// In each, the one used last is on top.
+    lists: Vec<(runtime::Id, Vec<Link>)>,
+}
+
+impl Idle {
+    fn len(&self) -> usize {
+        self.lists.iter().map(|(_, links)| links.len()).sum()
+    }
+
+    fn push(&mut self, link: Link) {
+        match self.lists.iter_mut().find(|(home, _)| *home == link.home) {
+            Some((_, links)) => links.push(link),
+            None => self.lists.push((link.home, vec![link])),
+        }
+    }
+
+    fn of(&mut self, home: runtime::Id) -> Option<&mut Vec<Link>> {
+        self.lists.iter_mut().find(|(of, _)| *of == home).map(|(_, links)| links)
+    }
+
+    /// The one that has been idle for longest.
+    fn oldest(&mut self) -> Option<Link> {
+        let begun = self.lists.iter_mut().filter(|(_, links)| !links.is_empty());
+        let (_, links) = begun.min_by_key(|(_, links)| links[0].idle_since)?;
+        Some(links.remove(0))
+    }
+
+    /// Those that have been idle for so long.
+    fn older_than(&mut self, age: Duration) -> Vec<Link> {
+        let mut old = Vec::new();
+        for (_, links) in &mut self.lists {
+            let is_good = |link: &Link| link.idle_since.elapsed() < age;
+            let first_good = links.iter().position(is_good).unwrap_or(links.len());
+            old.extend(links.drain(..first_good));
+        }
+        // A loop that has ended leaves an empty list.
+        self.lists.retain(|(_, links)| !links.is_empty());
+        old
+    }
 }
 
 /// The right to use one connection. Dropping it closes the connection; to keep it, give it back.
@@ -88,7 +136,7 @@ impl Pool {
             origin,
             config,
             permits: Arc::new(Semaphore::new(max)),
-            idle: Mutex::new(Vec::new()),
+            idle: Mutex::default(),
             is_swept: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             connected: AtomicU64::new(0),
@@ -99,13 +147,12 @@ impl Pool {
     }
 
     pub(super) fn stats(&self) -> UpstreamStats {
-        let max = self.config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         UpstreamStats {
             connected: self.connected.load(Ordering::Relaxed),
             reused: self.reused.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             waited_in_vain: self.waited_in_vain.load(Ordering::Relaxed),
-            in_use: max - self.permits.available_permits().min(max),
+            in_use: self.in_use(),
             idle: self.idle().len(),
             waiting: self.waiting.load(Ordering::Relaxed),
         }
@@ -121,6 +168,7 @@ impl Pool {
             self.reused.fetch_add(1, Ordering::Relaxed);
             return Ok(Lease { link, is_new: false, pool: Arc::clone(self), permit });
         }
+        self.make_room();
         let limit = within(self.config.connect_timeout, deadline);
         let link = match timeout(limit, self.connect()).await {
             Ok(link) => link?,
@@ -156,14 +204,16 @@ impl Pool {
         }
     }
 
-    /// The idle connection used last, of those that are still good.
+    /// This loop's idle connection used last, of those that are still good.
     fn pop(&self) -> Option<Link> {
+        let home = Handle::current().id();
         loop {
             let mut idle = self.idle();
-            let link = idle.pop()?;
+            let links = idle.of(home)?;
+            let link = links.pop()?;
             if link.idle_since.elapsed() >= self.config.idle_timeout {
                 // Those below it have been idle for longer.
-                let old = std::mem::take(&mut *idle);
+                let old = std::mem::take(links);
                 drop(idle);
                 drop(old);
                 return None;
@@ -173,6 +223,28 @@ impl Pool {
                 return Some(link);
             }
         }
+    }
+
+    /// Closes what other loops keep, as far as the bound asks for it before one more is made.
+    fn make_room(&self) {
+        loop {
+            let mut idle = self.idle();
+            if self.in_use() + idle.len() <= self.max_connections() {
+                return;
+            }
+            let Some(oldest) = idle.oldest() else { return };
+            drop(idle);
+            drop(oldest);
+        }
+    }
+
+    fn in_use(&self) -> usize {
+        let max = self.max_connections();
+        max - self.permits.available_permits().min(max)
+    }
+
+    fn max_connections(&self) -> usize {
+        self.config.max_connections.clamp(1, Semaphore::MAX_PERMITS)
     }
 
     async fn connect(&self) -> Result<Link, UpstreamError> {
@@ -206,34 +278,49 @@ impl Pool {
     }
 
     /// Sees to it that idle connections are closed when their time is over although no request comes
-    /// to find out. The task ends with the last of them, or with the pool.
+    /// to find out. The task ends with the last of them, or with the pool, or with its loop.
     fn see_to_sweeping(self: &Arc<Self>) {
         if !self.is_swept.swap(true, Ordering::AcqRel) {
-            tokio::spawn(sweep(Arc::downgrade(self), self.config.idle_timeout));
+            let sweep = Sweep { pool: Arc::downgrade(self) };
+            tokio::spawn(sweep.run(self.config.idle_timeout));
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Link>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         // Nothing under this lock can panic half-way through a change.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
-    loop {
-        tokio::time::sleep(idle_timeout).await;
-        let Some(pool) = pool.upgrade() else { return };
-        let mut idle = pool.idle();
-        let is_good = |link: &Link| link.idle_since.elapsed() < idle_timeout;
-        let first_good = idle.iter().position(is_good).unwrap_or(idle.len());
-        let old: Vec<_> = idle.drain(..first_good).collect();
-        if idle.is_empty() {
-            // Under the lock: who gives one back after this starts another sweep.
-            pool.is_swept.store(false, Ordering::Release);
-            return;
+/// Closes idle connections when their time is over. Once it is dropped, the next may begin.
+struct Sweep {
+    pool: Weak<Pool>,
+}
+
+impl Sweep {
+    async fn run(self, idle_timeout: Duration) {
+        loop {
+            tokio::time::sleep(idle_timeout).await;
+            let Some(pool) = self.pool.upgrade() else { return };
+            let mut idle = pool.idle();
+            let old = idle.older_than(idle_timeout);
+            if idle.len() == 0 {
+                // Under the lock: who gives one back after this starts another sweep.
+                drop(self);
+                drop(idle);
+                return;
+            }
+            drop(idle);
+            drop(old);
         }
-        drop(idle);
-        drop(old);
+    }
+}
+
+impl Drop for Sweep {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.is_swept.store(false, Ordering::Release);
+        }
     }
 }
 

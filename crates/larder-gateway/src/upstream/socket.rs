@@ -9,7 +9,7 @@ use std::{
 
 use rustix::net::{RecvFlags, recv};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -40,9 +40,23 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(drop)),
+            let mut read = 0;
+            let tried = self.stream.try_io(Interest::READABLE, || {
+                read = self.stream.try_read_buf(buffer)?;
+                // Less than there was room for is all there was. The stream is told so, and the next
+                // reading waits to hear of more instead of asking the kernel, which would say no.
+                match buffer.remaining() {
+                    0 => Ok(()),
+                    _ if read == 0 => Ok(()),
+                    _ => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            });
+            match tried {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && read == 0 => {}
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
             }
         }
     }
@@ -68,6 +82,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // Most requests are a head and no more: one slice is cheaper to send by itself.
+        if let [only] = slices {
+            return self.poll_write(cx, only);
+        }
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
             match self.stream.try_write_vectored(slices) {

@@ -11,12 +11,17 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use larder_gateway::{Loops, Server, ServerConfig, http1::ReaderBody, server::Stopped};
+use larder_gateway::{
+    Loops, Server, ServerConfig,
+    http1::ReaderBody,
+    server::Stopped,
+    upstream::{Upstream, UpstreamConfig, UpstreamStats},
+};
 use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tower::service_fn;
+use tower::{Service, service_fn};
 
-use crate::support::{PATIENCE, Wire, whole};
+use crate::support::{AnyBody, Origin, PATIENCE, Wire, pass, upstream, whole};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -33,10 +38,6 @@ struct Hall {
 
 impl Hall {
     fn open(count: usize, config: ServerConfig) -> Hall {
-        let loops = Loops::start(NonZeroUsize::new(count).unwrap()).unwrap();
-        let server = Server::bind(([127, 0, 0, 1], 0).into(), config).unwrap();
-        let address = server.address();
-        let stop = CancellationToken::new();
         let called = Arc::new(Mutex::new(Vec::new()));
         let permits = Arc::new(Semaphore::new(0));
         let service = service_fn({
@@ -50,7 +51,21 @@ impl Hall {
                 }
             }
         });
+        Hall { called, permits, ..Hall::serving(count, config, service) }
+    }
+
+    fn serving<S>(count: usize, config: ServerConfig, service: S) -> Hall
+    where
+        S: Service<Request<ReaderBody>, Response = Response<AnyBody>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let loops = Loops::start(NonZeroUsize::new(count).unwrap()).unwrap();
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), config).unwrap();
+        let address = server.address();
+        let stop = CancellationToken::new();
         let serving = server.serve_on(&loops, (), service, stop.clone());
+        let (called, permits) = (Arc::default(), Arc::new(Semaphore::new(0)));
         Hall { address, called, permits, stop, serving, _loops: loops }
     }
 
@@ -190,4 +205,48 @@ async fn a_port_that_one_serves_is_not_another_s() {
     let hall = Hall::open(2, ServerConfig::default());
     let refused = Server::bind(hall.address, ServerConfig::default()).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+/// An origin that keeps its connections, and a server before it on loops of its own, each request
+/// passed on.
+async fn passing(count: usize, config: UpstreamConfig) -> (Hall, Upstream, Origin) {
+    let origin = Origin::saying(OK).await;
+    let upstream = upstream(origin.address, config);
+    let service = {
+        let upstream = upstream.clone();
+        service_fn(move |request| pass(upstream.clone(), request))
+    };
+    (Hall::serving(count, ServerConfig::default(), service), upstream, origin)
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+
+#[tokio::test]
+async fn each_loop_has_connections_of_its_own_to_the_origin() {
+    let (hall, upstream, _origin) = passing(2, UpstreamConfig::default()).await;
+    let (mut one, mut other) = (hall.connect().await, hall.connect().await);
+    for _ in 0..5 {
+        for wire in [&mut one, &mut other] {
+            wire.send(GET).await;
+            assert_eq!(wire.answer().await.1, "x");
+        }
+    }
+    let UpstreamStats { connected, reused, idle, .. } = upstream.stats();
+    assert_eq!((connected, reused, idle), (2, 8, 2));
+}
+
+#[tokio::test]
+async fn what_one_loop_keeps_makes_room_for_another() {
+    let config = UpstreamConfig { max_connections: 1, ..Default::default() };
+    let (hall, upstream, _origin) = passing(2, config).await;
+    let (mut one, mut other) = (hall.connect().await, hall.connect().await);
+    for made in 1..=3 {
+        for wire in [&mut one, &mut other] {
+            wire.send(GET).await;
+            assert_eq!(wire.answer().await.1, "x");
+            let UpstreamStats { in_use, idle, .. } = upstream.stats();
+            assert!(in_use + idle <= 1, "{in_use} in use and {idle} idle");
+        }
+        assert_eq!(upstream.stats().connected, 2 * made);
+    }
 }

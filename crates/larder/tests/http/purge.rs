@@ -7,9 +7,11 @@ use larder::{
 
 use crate::support::{Answer, Site, drip, get, ok, read, request, secs, settle, without_length};
 
+type Counting = fn(&HttpCache) -> usize;
+
 #[tokio::test(start_paused = true)]
 async fn keys_and_prefixes_are_found_however_they_are_spelt() {
-    let purges: [(&str, fn(&HttpCache) -> usize); 6] = [
+    let purges: [(&str, Counting); 6] = [
         ("remove", |cache| cache.remove("HTTP://Example.org:80/%61").into()),
         ("soft_remove", |cache| cache.soft_remove("http://EXAMPLE.org:/a").into()),
         ("purge_prefix", |cache| cache.purge_prefix("HTTP://Example.org:80/%6")),
