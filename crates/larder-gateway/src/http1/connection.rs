@@ -296,6 +296,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 }
             }
             if answered > 0 {
+                // From here on the connection is idle, or a next request has begun.
+                self.read_timer.clear();
                 self.outbox.write(desk, large.as_ref(), &mut *self.io, cx);
             }
         });

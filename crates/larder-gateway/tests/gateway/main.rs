@@ -7,6 +7,7 @@ mod support;
 mod answers;
 mod clients;
 mod ends;
+mod hits;
 mod http2;
 mod loops;
 mod passthrough;
