@@ -251,7 +251,10 @@ async fn purges_and_readers_that_leave_make_no_room_for_more_fetches_than_may_wa
         reading.abort();
         site.store().remove(crate::support::key("/a"));
     }
-    let error = site.ask(get("/b")).await.unwrap().unwrap_err();
+    let one_more = site.ask(get("/b"));
+    settle().await;
+    assert!(one_more.is_finished(), "it is one too many");
+    let error = one_more.await.unwrap().unwrap_err();
     assert!(error.downcast_ref::<TooManyFetches>().is_some());
     site.origin.answer(fresh("body"));
     settle().await;

@@ -6,7 +6,8 @@ use larder::http::{Body, Policy, Settings, TookTooLong};
 use tokio::time::Instant;
 
 use crate::support::{
-    Answer, Site, answer, drip, fresh, get, key, ok, read, request, secs, settle, without_length,
+    Answer, Site, answer, drip, failed, fresh, get, key, ok, read, request, secs, settle,
+    without_length,
 };
 
 fn with_content(method: &str, path: &str, content: &str) -> Request<Body> {
@@ -283,7 +284,7 @@ async fn an_unsafe_request_that_hangs_is_given_up_in_time_and_may_have_changed_s
         if leaves {
             posting.abort();
         } else {
-            let error = posting.await.unwrap().unwrap_err();
+            let error = failed(posting).await;
             assert!(error.downcast_ref::<TookTooLong>().is_some(), "{error}");
             assert_eq!(began.elapsed().as_secs(), 10);
         }

@@ -78,11 +78,9 @@ impl Site {
         tokio::spawn(answer)
     }
 
-    /// A request whose answer is read to its end. It needs no script: where time is paused, one that
-    /// waits for the origin fails instead of waiting for ever.
+    /// A request whose answer is read to its end. It needs no script.
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
-        let answer = async { Answer::read(self.service().call(request).await.unwrap()).await };
-        tokio::time::timeout(secs(3600), answer).await.expect("nobody has to be asked")
+        in_time(async { Answer::read(self.service().call(request).await.unwrap()).await }).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -94,7 +92,7 @@ impl Site {
         let reading = self.ask(request);
         settle().await;
         self.origin.answer(with);
-        let answer = Answer::read(reading.await.unwrap().unwrap()).await;
+        let answer = read(reading).await;
         settle().await;
         answer
     }
@@ -360,5 +358,15 @@ impl Service<Request<Body>> for Origin {
 
 /// Whoever waits for it.
 pub(crate) async fn read(reading: Reading) -> Answer {
-    Answer::read(reading.await.unwrap().unwrap()).await
+    in_time(async { Answer::read(reading.await.unwrap().unwrap()).await }).await
+}
+
+/// Whoever waits in vain.
+pub(crate) async fn failed(reading: Reading) -> OriginError {
+    in_time(reading).await.unwrap().unwrap_err()
+}
+
+/// Where time is paused, who would wait for ever fails instead.
+async fn in_time<T>(waiting: impl Future<Output = T>) -> T {
+    tokio::time::timeout(secs(3600), waiting).await.expect("nobody answers")
 }
