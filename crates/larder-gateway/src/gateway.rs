@@ -283,7 +283,7 @@ impl Service<Request<Body>> for Outbound {
         let config = Arc::clone(&self.config);
         Box::pin(async move {
             let (mut head, body) = asking.await?.into_parts();
-            head.headers = forward::response(&head.headers, &config.name, head.version);
+            head.headers = forward::response(head.headers, &config.name, head.version);
             if forward::varies_by_peer(&head.headers) {
                 // The cache does not know what this hop has told of the reader.
                 head.headers.append(header::VARY, HeaderValue::from_static("*"));

@@ -75,7 +75,10 @@ impl Interims {
         match line.waiting.pop_front() {
             Some(answer) => Poll::Ready(answer),
             None => {
-                line.connection = Some(cx.waker().clone());
+                match &mut line.connection {
+                    Some(connection) => connection.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
                 Poll::Pending
             }
         }

@@ -1,11 +1,18 @@
 //! Forwarding: what of a head goes on to the next hop, and what the hop adds (RFC 9110 §7.6,
 //! RFC 8586, RFC 7239).
 
-use std::{fmt::Write, net::IpAddr};
+use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, Version,
+    header::{self, Entry},
+};
 
-use crate::{head::RequestHead, list, range};
+use crate::{
+    head::RequestHead,
+    list::{self, Backslash},
+    range,
+};
 
 /// The name under which a hop signs `Via` and `CDN-Loop`: a token, or a host with or without port.
 ///
@@ -132,7 +139,7 @@ pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
             claim(peer_is_trusted)
         }
         (2 | 7 | 10 | 14.., Some(b'k' | b'p' | b't' | b'u' | b'h'))
-            if FOR_ONE_HOP.iter().any(is) =>
+            if FOR_ONE_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())) =>
         {
             LineFate::Goes
         }
@@ -149,7 +156,8 @@ fn claim(peer_is_trusted: bool) -> LineFate {
 /// A cache at this hop has not seen it; so an answer that varies by who asks must not be stored there
 /// ([`varies_by_peer`]).
 pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>) {
-    append(fields, &header::VIA, &via(hop));
+    fields.reserve(SIGNED);
+    append(fields, &header::VIA, &via(hop.version, hop.name));
     append(fields, &CDN_LOOP, hop.name.as_str());
     name_the_peer(fields, uri, hop);
 }
@@ -157,17 +165,16 @@ pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>) {
 /// Whether an answer depends on what [`sign`] says of the peer: it is for nobody else then.
 pub fn varies_by_peer(answer: &HeaderMap) -> bool {
     let by_peer = [X_FORWARDED_FOR, header::FORWARDED, header::VIA];
-    let mut names = list::members(answer, header::VARY.as_str());
+    let mut names = members(answer, header::VARY);
     names.any(|member| {
         by_peer.iter().any(|name| member.eq_ignore_ascii_case(name.as_str().as_bytes()))
     })
 }
 
 /// The fields of a response that go on to the reader, or into the cache, with this hop in `Via`.
-pub fn response(headers: &HeaderMap, hop: &HopName, version: Version) -> HeaderMap {
-    let mut fields = headers.clone();
+pub fn response(mut fields: HeaderMap, hop: &HopName, version: Version) -> HeaderMap {
     strip(&mut fields);
-    append(&mut fields, &header::VIA, &format!("{} {}", protocol(version), hop.as_str()));
+    append(&mut fields, &header::VIA, &via(version, hop));
     fields
 }
 
@@ -178,11 +185,13 @@ pub fn response(headers: &HeaderMap, hop: &HopName, version: Version) -> HeaderM
 /// because somebody lists them. §7.6.1 forbids to list them, and obeying would hide a `private` from
 /// this cache, or a cookie from the origin behind it.
 pub fn strip(fields: &mut HeaderMap) {
-    let listed: Vec<HeaderName> = list::members(&*fields, header::CONNECTION.as_str())
+    let listed: Vec<HeaderName> = members(fields, header::CONNECTION)
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !is_for_all(name))
         .collect();
-    for name in listed.iter().chain(&FOR_ONE_HOP) {
+    // Looking through the few names there are costs less than looking each of those up.
+    let found = fields.keys().filter(|name| is_for_one_hop(name)).cloned();
+    for name in listed.into_iter().chain(found.collect::<Vec<_>>()) {
         fields.remove(name);
     }
 }
@@ -190,24 +199,28 @@ pub fn strip(fields: &mut HeaderMap) {
 /// Whether a field is never stored and never updated: for one hop only, or about one client's proxy
 /// (RFC 9111 §3.1).
 pub(crate) fn is_never_stored(name: &HeaderName) -> bool {
-    FOR_ONE_HOP.contains(name)
+    is_for_one_hop(name)
 }
 
 /// `Trailer` is among them because trailers are dropped on purpose, and `TE` could only ask for
 /// them. A gateway demands no authentication as a proxy, so what speaks of it was meant for another.
-const FOR_ONE_HOP: [HeaderName; 11] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("http2-settings"),
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-authentication-info"),
-    header::PROXY_AUTHORIZATION,
+const FOR_ONE_HOP: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
 ];
+
+fn is_for_one_hop(name: &HeaderName) -> bool {
+    FOR_ONE_HOP.contains(&name.as_str())
+}
 
 fn is_for_all(name: &HeaderName) -> bool {
     const FOR_ALL: [&str; 29] = [
@@ -247,7 +260,7 @@ fn is_for_all(name: &HeaderName) -> bool {
 /// Whether `CDN-Loop` shows that the request has been here (RFC 8586 §2). Names are compared without
 /// regard to case, since they can be hosts.
 fn has_passed(headers: &HeaderMap, name: &HopName) -> bool {
-    list::members(headers, CDN_LOOP.as_str()).any(|member| {
+    members(headers, CDN_LOOP).any(|member| {
         let id = member.split(|&byte| byte == b';').next().unwrap_or_default();
         list::trimmed(id).eq_ignore_ascii_case(name.as_str().as_bytes())
     })
@@ -256,22 +269,28 @@ fn has_passed(headers: &HeaderMap, name: &HopName) -> bool {
 /// Says who sent the request, in `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted peer
 /// says about itself and others was dropped, so that the origin can believe what it reads.
 fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
-    append(fields, &X_FORWARDED_FOR, &hop.peer.to_string());
-    let mut element = match hop.peer {
-        IpAddr::V4(peer) => format!("for={peer}"),
-        IpAddr::V6(peer) => format!("for=\"[{peer}]\""),
-    };
+    let peer = hop.peer.to_string();
+    append(fields, &X_FORWARDED_FOR, &peer);
+    let mut element = String::with_capacity(128);
+    match hop.peer {
+        IpAddr::V4(_) => push_all(&mut element, ["for=", &peer, ""]),
+        IpAddr::V6(_) => push_all(&mut element, ["for=\"[", &peer, "]\""]),
+    }
     if let Some(authority) = uri.authority() {
         // Host and port only: no quote or backslash can be in them.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         insert_if_missing(fields, X_FORWARDED_HOST, host);
-        write!(element, ";host=\"{host}\"").expect("a string takes all");
+        push_all(&mut element, [";host=\"", host, "\""]);
     }
     if let Some(scheme) = uri.scheme_str() {
         insert_if_missing(fields, X_FORWARDED_PROTO, scheme);
-        write!(element, ";proto={scheme}").expect("a string takes all");
+        push_all(&mut element, [";proto=", scheme, ""]);
     }
     append(fields, &header::FORWARDED, &element);
+}
+
+fn push_all(text: &mut String, parts: [&str; 3]) {
+    parts.into_iter().for_each(|part| text.push_str(part));
 }
 
 fn drop_claims(fields: &mut HeaderMap) {
@@ -291,8 +310,11 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-fn via(hop: Hop<'_>) -> String {
-    format!("{} {}", protocol(hop.version), hop.name.as_str())
+/// How many fields [`sign`] adds at most.
+const SIGNED: usize = 6;
+
+fn via(version: Version, name: &HopName) -> String {
+    [protocol(version), name.as_str()].join(" ")
 }
 
 /// The version as `Via` writes it: without `HTTP/` (RFC 9110 §7.6.3).
@@ -306,9 +328,25 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
+/// The members of a field whose name need not be parsed first.
+fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = fields.get_all(name).into_iter().map(HeaderValue::as_bytes);
+    lines.flat_map(|line| list::split(line, b',', Backslash::Escapes))
+}
+
 /// Adds a member at the end of a list, in one line: some readers look at the first line only.
 fn append(fields: &mut HeaderMap, name: &HeaderName, member: &str) {
-    let mut list = list::lines(&*fields, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
+    let there = match fields.entry(name) {
+        Entry::Vacant(place) => {
+            if let Ok(line) = HeaderValue::from_str(member) {
+                place.insert(line);
+            }
+            return;
+        }
+        Entry::Occupied(there) => there,
+    };
+    let lines: Vec<_> = there.iter().map(HeaderValue::as_bytes).collect();
+    let mut list = lines.join(&b", "[..]);
     if !list::trimmed(&list).is_empty() {
         list.extend_from_slice(b", ");
     }
@@ -319,9 +357,9 @@ fn append(fields: &mut HeaderMap, name: &HeaderName, member: &str) {
 }
 
 fn insert_if_missing(fields: &mut HeaderMap, name: HeaderName, value: &str) {
-    if !fields.contains_key(&name)
+    if let Entry::Vacant(place) = fields.entry(name)
         && let Ok(value) = HeaderValue::from_str(value)
     {
-        fields.insert(name, value);
+        place.insert(value);
     }
 }

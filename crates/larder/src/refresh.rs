@@ -70,6 +70,9 @@ impl Tasks {
     /// Outside a tokio runtime.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
+        // A fetch is a large future, and on its way into a task and out of it, it is moved a dozen
+        // times.
+        let task = Box::pin(task);
         sync::spawn(self.tracker.track_future(async move {
             stop.run_until_cancelled(task).await;
         }));

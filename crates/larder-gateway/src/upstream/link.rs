@@ -32,6 +32,9 @@ use crate::timer::Timer;
 /// What hyper holds of an answer that is not asked for yet, at most.
 const READ_AHEAD: usize = 128 << 10;
 
+/// What hyper reads at most unless it is told otherwise.
+const HYPER_MAX_FIELDS: usize = 100;
+
 /// A connection. Dropping it closes it.
 pub(super) struct Link {
     pub(super) sender: SendRequest<Outgoing>,
@@ -59,8 +62,11 @@ impl Link {
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)
             .max_buf_size(READ_AHEAD.max(config.max_head_bytes))
-            .max_header_size(config.max_head_bytes)
-            .max_headers(config.max_fields);
+            .max_header_size(config.max_head_bytes);
+        // Up to its own bound hyper reads fields without taking memory for that.
+        if config.max_fields != HYPER_MAX_FIELDS {
+            builder.max_headers(config.max_fields);
+        }
         let (sender, driver) = builder.handshake(TokioIo::new(socket.clone())).await?;
         Ok(Link {
             sender,

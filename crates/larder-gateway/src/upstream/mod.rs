@@ -211,6 +211,7 @@ fn own_framing(headers: &mut HeaderMap, has_body: bool, length: Option<u64>) {
     match length {
         // What it says is about another answer.
         _ if !has_body => {}
+        Some(length) if says_once(headers, length) => {}
         Some(length) => {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -218,6 +219,12 @@ fn own_framing(headers: &mut HeaderMap, has_body: bool, length: Option<u64>) {
             headers.remove(header::CONTENT_LENGTH);
         }
     }
+}
+
+fn says_once(headers: &HeaderMap, length: u64) -> bool {
+    let mut lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(only), None) = (lines.next(), lines.next()) else { return false };
+    only.to_str().is_ok_and(|digits| digits.parse() == Ok(length))
 }
 
 fn sort(origin: Origin, source: hyper::Error) -> UpstreamError {
@@ -277,7 +284,7 @@ where
 fn remove_framing(headers: &mut HeaderMap) {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
     const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    for name in [
+    static FRAMING: [HeaderName; 9] = [
         header::CONNECTION,
         header::CONTENT_LENGTH,
         header::EXPECT,
@@ -287,8 +294,12 @@ fn remove_framing(headers: &mut HeaderMap) {
         header::TRAILER,
         header::TRANSFER_ENCODING,
         header::UPGRADE,
-    ] {
-        headers.remove(name);
+    ];
+    // Most requests have none of them, and few fields at all.
+    if headers.keys().any(|name| FRAMING.contains(name)) {
+        for name in &FRAMING {
+            headers.remove(name);
+        }
     }
 }
 

@@ -97,7 +97,7 @@ fn via_names_each_hop_and_how_the_message_came() {
     for (version, written) in
         [(Version::HTTP_10, "1.0"), (Version::HTTP_11, "1.1"), (Version::HTTP_2, "2")]
     {
-        let headers = forward::response(&fields(&[("upgrade", "x")]), &name(), version);
+        let headers = forward::response(fields(&[("upgrade", "x")]), &name(), version);
         assert_eq!(text(&headers, "via"), Some(format!("{written} larder-1")));
         assert_eq!(headers.len(), 1);
     }
