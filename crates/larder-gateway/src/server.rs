@@ -8,6 +8,7 @@
 use std::{
     convert::Infallible,
     error::Error,
+    future::Future,
     io,
     net::{self, SocketAddr},
     sync::{
@@ -170,7 +171,7 @@ impl Server {
                 return Stopped { cut: 0 };
             }
         };
-        let http1 = Arc::new(config.http1);
+        let shared = Arc::new(Shared { http1: config.http1, hits });
         let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &stop)).collect();
         let (here, _) = loops.split_first().expect("there is one at least");
@@ -198,22 +199,13 @@ impl Server {
             };
             let one = Loop::with_fewest(&loops);
             let place = Place::take(&one.connections, permit);
-            let (http1, service, stop) = (Arc::clone(&http1), service.clone(), one.stop.clone());
             let accepted = if std::ptr::eq(one, here) {
                 Accepted::Here(stream)
             } else {
                 Accepted::Elsewhere(stream.into_std())
             };
-            let hits = hits.clone();
-            let connection = async move {
-                let _place = place;
-                let mut stream = match accepted.arrive() {
-                    Ok(stream) => Resetting::new(stream),
-                    Err(error) => return tracing::warn!("cannot serve a connection: {error}"),
-                };
-                let ended = serve(&mut stream.stream, peer, &http1, &hits, service, stop).await;
-                stream.is_whole = ended == Ended::Closed;
-            };
+            let (shared, service) = (Arc::clone(&shared), service.clone());
+            let connection = live(accepted, peer, place, shared, service, one.stop.clone());
             connections.spawn_on(connection, &one.handle);
         }
         drop(listener);
@@ -286,29 +278,54 @@ impl Drop for Place {
     }
 }
 
-/// HTTP/1.1, unless the first bytes say otherwise.
-async fn serve<H, S, B>(
-    stream: &mut TcpStream,
+/// What all connections share.
+struct Shared<H> {
+    http1: Http1Config,
+    hits: H,
+}
+
+/// A connection's whole life.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function keeps its arguments twice, and thousands of these only wait"
+)]
+fn live<H, S, B>(
+    accepted: Accepted,
     peer: SocketAddr,
-    config: &Http1Config,
-    hits: &H,
-    service: S,
+    place: Place,
+    shared: Arc<Shared<H>>,
+    mut service: S,
     stop: CancellationToken,
-) -> Ended
+) -> impl Future<Output = ()> + Send
 where
-    H: Hits,
-    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible> + Clone,
-    B: Body<Data = Bytes>,
+    H: Hits + Send + Sync + 'static,
+    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let (for_http1, stop_http1) = (service.clone(), stop.clone());
-    match http1::serve_connection_with_hits(stream, peer, config, hits, for_http1, stop_http1).await
-    {
-        // On the heap, so that connections of HTTP/1.1 are no larger for it.
-        Ended::Http2(read) => {
-            Box::pin(http2::serve_connection(stream, read, peer, config, service, stop)).await
-        }
-        ended => ended,
+    async move {
+        let mut stream = match accepted.arrive() {
+            Ok(stream) => Resetting::new(stream),
+            Err(error) => return tracing::warn!("cannot serve a connection: {error}"),
+        };
+        let io = &mut stream.stream;
+        let Shared { http1: config, hits } = &*shared;
+        // HTTP/1.1, unless the first bytes say otherwise.
+        let (for_http1, stop_http1) = (&mut service, stop.clone());
+        let serving =
+            http1::serve_connection_with_hits(io, peer, config, hits, for_http1, stop_http1);
+        let ended = match serving.await {
+            // On the heap, so that connections of HTTP/1.1 are no larger for it.
+            Ended::Http2(read) => {
+                Box::pin(http2::serve_connection(io, read, peer, config, service, stop)).await
+            }
+            ended => ended,
+        };
+        stream.is_whole = ended == Ended::Closed;
+        drop(stream);
+        drop(place);
     }
 }
 
@@ -355,5 +372,21 @@ impl Drop for Resetting {
         {
             tracing::debug!("cannot reset a connection: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::live;
+    use crate::Gateway;
+
+    fn bytes_of<A, B, C, D, E, F, T>(_: impl FnOnce(A, B, C, D, E, F) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    #[test]
+    fn a_connection_is_small_while_it_waits() {
+        let bytes = bytes_of(live::<Gateway, Gateway, larder::http::Body>);
+        assert!(bytes <= 800, "{bytes}");
     }
 }

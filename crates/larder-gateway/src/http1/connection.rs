@@ -191,7 +191,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     }
 
     /// Closes our side where nothing is under way.
-    pub(crate) async fn shut(self) -> Ended {
+    pub(crate) async fn shut(&mut self) -> Ended {
         // An error says that the reader was faster.
         let _closed = poll_fn(|cx| Pin::new(&mut *self.io).poll_shutdown(cx)).await;
         Ended::Closed
@@ -200,7 +200,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     /// Writes what waits and closes in order: our side first, the rest when the reader has closed
     /// its own, or after a while. Closing at once would reset the connection if the reader has sent
     /// more than was read, and it might lose the answer with that (RFC 9112 §9.6).
-    pub(crate) async fn close(mut self) -> Ended {
+    pub(crate) async fn close(&mut self) -> Ended {
         if poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return Ended::Cut;
         }

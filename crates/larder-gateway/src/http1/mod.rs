@@ -111,7 +111,8 @@ where
             Next::Http2(bytes) => return Ended::Http2(bytes),
             Next::Over => return connection.shut().await,
         };
-        match connection.exchange(head, peer, &mut service).await {
+        // On the heap, so that connections that wait are no larger for it.
+        match Box::pin(connection.exchange(head, peer, &mut service)).await {
             Turn::Next => {}
             Turn::Close => break,
             Turn::Cut => return Ended::Cut,
