@@ -98,11 +98,17 @@ impl Clock {
     /// What time it is.
     #[inline]
     pub fn now(&self) -> Moment {
-        Moment(match &self.0 {
-            Source::System { origin } => machine::coarse().saturating_sub(*origin),
-            Source::Manual(nanos) => nanos.load(Ordering::Acquire),
-            Source::Other(clock) => nanos(clock.now()),
-        })
+        self.glance().now()
+    }
+
+    /// A look at the clock, to be finished under a lock.
+    #[inline]
+    pub(crate) fn glance(&self) -> Glance {
+        match &self.0 {
+            Source::System { origin } => Glance::Machine { origin: *origin },
+            Source::Manual(nanos) => Glance::At(Moment(nanos.load(Ordering::Acquire))),
+            Source::Other(clock) => Glance::At(Moment(nanos(clock.now()))),
+        }
     }
 
     /// What time it is to the nanosecond, for measuring how long something takes. Up to one step
@@ -111,6 +117,24 @@ impl Clock {
         match &self.0 {
             Source::System { origin } => Moment(machine::precise().saturating_sub(*origin)),
             Source::Manual(_) | Source::Other(_) => self.now(),
+        }
+    }
+}
+
+/// A look at a clock that ends when the time is asked for. Only the machine's clock is read that
+/// late; what may wait or run the caller's code is over by then.
+#[derive(Clone, Copy)]
+pub(crate) enum Glance {
+    Machine { origin: u64 },
+    At(Moment),
+}
+
+impl Glance {
+    #[inline]
+    pub(crate) fn now(self) -> Moment {
+        match self {
+            Glance::Machine { origin } => Moment(machine::coarse().saturating_sub(origin)),
+            Glance::At(moment) => moment,
         }
     }
 }

@@ -18,6 +18,7 @@ enum Text<'a> {
 
 impl CacheKey<'_> {
     /// The key's text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Text::Borrowed(text) => text,
@@ -43,24 +44,28 @@ impl fmt::Debug for CacheKey<'_> {
 }
 
 impl<'a> From<&'a str> for CacheKey<'a> {
+    #[inline]
     fn from(text: &'a str) -> Self {
         CacheKey(Text::Borrowed(text))
     }
 }
 
 impl<'a> From<&'a String> for CacheKey<'a> {
+    #[inline]
     fn from(text: &'a String) -> Self {
         CacheKey(Text::Borrowed(text))
     }
 }
 
 impl From<String> for CacheKey<'_> {
+    #[inline]
     fn from(text: String) -> Self {
         CacheKey(Text::Owned(text))
     }
 }
 
 impl From<Arc<str>> for CacheKey<'_> {
+    #[inline]
     fn from(text: Arc<str>) -> Self {
         CacheKey(Text::Shared(text))
     }

@@ -248,7 +248,7 @@ impl Tally<'_> {
 /// The counters behind [`Stats`] that no other part already keeps.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    stripes: Box<[Stripe]>,
+    stripes: Box<[Stripe; SEATS + 1]>,
     pub(crate) misses: Counter,
     pub(crate) negative_hits: Counter,
     pub(crate) loads: Counter,
@@ -275,7 +275,7 @@ impl Counters {
             Mutex::new(Histogram::new_with_bounds(1, max, 2).expect("these bounds are allowed"))
         };
         Counters {
-            stripes: (0..=SEATS).map(|_| Stripe::default()).collect(),
+            stripes: Box::new(std::array::from_fn(|_| Stripe::default())),
             misses: Counter::default(),
             negative_hits: Counter::default(),
             loads: Counter::default(),

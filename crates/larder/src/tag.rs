@@ -92,6 +92,7 @@ impl TagTable {
     }
 
     /// What a fetch or a reader that begins now knows of.
+    #[inline]
     pub(crate) fn fence(&self) -> Fence {
         self.purges.load(Ordering::Acquire)
     }

@@ -9,7 +9,7 @@ use crate::{
     answer::{Answer, AnswerSource, Storage},
     clock::Moment,
     entry::Entry,
-    stats::{Tally, micros},
+    stats::micros,
     tag::Standing,
 };
 
@@ -36,56 +36,65 @@ pub(super) enum Found<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// Looks and counts. Left to itself the compiler makes it a call for its three callers.
-    #[inline(always)]
+    /// Looks and counts. One function for its callers, which are generic in more than the value: in
+    /// each of theirs the compiler would hand on what the closure holds through memory.
+    ///
+    /// A hit mostly waits for memory: for the entry, then for the value's own count of its owners,
+    /// which nothing that follows may overtake. So what a hit has to do beside stands between those
+    /// two, where the processor does it while it waits.
+    #[inline(never)]
     pub(super) fn find(&self, key: &str) -> Found<V> {
+        if !self.memory.marks_hits() {
+            return Found::Other(self.look_up(key));
+        }
         let tally = self.counters.tally();
         let began = tally.is_sample().then(Instant::now);
-        let now = self.clock.now();
-        let mut other = None;
-        let found = self.memory.read(key, |entry| {
-            if self.is_plain(entry, now) {
-                Some((entry.value.clone(), entry.cost_micros()))
-            } else {
-                other = Some(self.judge(entry, now));
-                None
-            }
+        let glance = self.clock.glance();
+        let mut is_there = false;
+        let found = self.memory.read_and_mark(key, |entry| {
+            is_there = true;
+            self.is_plain(entry, glance.now()).then(|| {
+                tally.hit(entry.cost_micros());
+                entry.value.clone()
+            })
         });
         match found.flatten() {
-            Some((value, cost_micros)) => {
-                self.count_hit(tally, cost_micros, began);
+            Some(value) => {
+                self.time_hit(began);
                 Found::Plain(value)
             }
-            None => Found::Other(self.counted(tally, other, began)),
+            None if is_there => Found::Other(self.look_again(key, began)),
+            None => Found::Other(Lookup::Miss(Reason::UriMiss)),
         }
     }
 
     /// Looks and counts.
     pub(super) fn look_up(&self, key: &str) -> Lookup<V> {
-        let tally = self.counters.tally();
-        let began = tally.is_sample().then(Instant::now);
+        let began = self.counters.tally().is_sample().then(Instant::now);
         let now = self.clock.now();
         let found = self.memory.read(key, |entry| self.judge(entry, now));
-        self.counted(tally, found, began)
+        self.counted(found, began)
     }
 
+    /// Looks closer at an entry that has just been marked as used, and counts.
     #[cold]
-    fn counted(
-        &self,
-        tally: Tally<'_>,
-        found: Option<Lookup<V>>,
-        began: Option<Instant>,
-    ) -> Lookup<V> {
+    fn look_again(&self, key: &str, began: Option<Instant>) -> Lookup<V> {
+        let now = self.clock.now();
+        let found = self.memory.peek(key, |entry| self.judge(entry, now));
+        self.counted(found, began)
+    }
+
+    fn counted(&self, found: Option<Lookup<V>>, began: Option<Instant>) -> Lookup<V> {
         let lookup = found.unwrap_or(Lookup::Miss(Reason::UriMiss));
         if let Lookup::Fresh { answer, .. } = &lookup {
-            self.count_hit(tally, micros(answer.cost), began);
+            self.counters.tally().hit(micros(answer.cost));
+            self.time_hit(began);
         }
         lookup
     }
 
     #[inline]
-    fn count_hit(&self, tally: Tally<'_>, cost_micros: u64, began: Option<Instant>) {
-        tally.hit(cost_micros);
+    fn time_hit(&self, began: Option<Instant>) {
         if let Some(began) = began {
             self.counters.hit_took(began);
         }
@@ -120,7 +129,6 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         found.unwrap_or(Lookup::Miss(Reason::UriMiss))
     }
 
-    #[cold]
     fn judge(&self, entry: &Entry<V>, now: Moment) -> Lookup<V> {
         match self.freshness(entry, now) {
             None => Lookup::Miss(Reason::Purged),

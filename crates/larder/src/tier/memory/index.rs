@@ -1,19 +1,18 @@
 //! Index: which slot holds a hash, found in one cache line.
 //!
 //! A table of 32-bit cells, probed one after the other from a hash's home on. A table of 2^b cells
-//! names its slots in b bits: the top b bits of a hash are its home, and the others lie beside the
+//! names its slots in b bits: the lower b bits of a hash are its home, and the others lie above the
 //! slot's number, so a cell tells a stranger from the one looked for without a look at the slot. What
 //! moves after a removal, or when the table gets another size, asks the slot for its whole hash.
 
 /// No slot: its number would be larger than any that fits.
 const EMPTY: u32 = u32::MAX;
-const MIN_BITS: u32 = 5;
+const MIN_CELLS: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Index {
-    /// None at all before the first entry.
+    /// None at all before the first entry; then a power of two.
     cells: Box<[u32]>,
-    bits: u32,
 }
 
 impl Index {
@@ -21,13 +20,14 @@ impl Index {
     pub(super) const BYTES_PER_SLOT: usize = (4 * 10_usize).div_ceil(3);
 
     pub(super) fn new() -> Self {
-        Index { cells: Box::default(), bits: MIN_BITS }
+        Index { cells: Box::default() }
     }
 
-    /// The number of the slot with this hash that `is_it`.
+    /// The numbers of the slots that have this hash, as far as their cells tell; most often one or
+    /// none.
     #[inline]
-    pub(super) fn find(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.place(hash, is_it).map(|(_, number)| number)
+    pub(super) fn candidates(&self, hash: u32) -> Candidates<'_> {
+        Candidates { index: self, hash, place: self.home(hash) }
     }
 
     /// Enters a slot that is not in it. There must be room: see [`fit`](Index::fit).
@@ -36,7 +36,7 @@ impl Index {
         while self.cells[place] != EMPTY {
             place = self.after(place);
         }
-        self.cells[place] = hash << self.bits | number;
+        self.cells[place] = self.cell(hash, number);
     }
 
     /// Takes a slot out, and closes the gap: whoever was pushed on beyond it moves up.
@@ -59,50 +59,39 @@ impl Index {
     /// The slot `from` is now called `to`.
     pub(super) fn renumber(&mut self, hash: u32, from: u32, to: u32) {
         let place = self.place_of(hash, from);
-        self.cells[place] = hash << self.bits | to;
+        self.cells[place] = self.cell(hash, to);
     }
 
     /// Whether the table is too small for `slots` slots, or larger than it should be for them.
     pub(super) fn fits(&self, slots: usize) -> bool {
         let cells = self.cells.len();
-        slots * 4 <= cells * 3 && (slots * 10 >= cells * 3 || self.bits == MIN_BITS)
+        slots * 4 <= cells * 3 && (slots * 10 >= cells * 3 || cells == MIN_CELLS)
     }
 
     /// Takes the size that is right for `slots` slots, and enters those there are anew.
     pub(super) fn fit(&mut self, slots: usize, all: impl Iterator<Item = (u32, u32)>) {
         // Five to ten cells in sixteen are taken then: there is room to grow and to shrink.
-        let cells = (slots * 8).div_ceil(5).next_power_of_two();
-        self.bits = cells.ilog2().max(MIN_BITS);
-        assert!(self.bits < u32::BITS, "a shard holds less than a billion entries");
-        self.cells = vec![EMPTY; 1 << self.bits].into();
+        let cells = (slots * 8).div_ceil(5).next_power_of_two().max(MIN_CELLS);
+        assert!(cells < 1 << 31, "a shard holds less than a billion entries");
+        self.cells = vec![EMPTY; cells].into();
         all.for_each(|(hash, number)| self.insert(hash, number));
     }
 
-    #[inline]
-    fn place(&self, hash: u32, is_it: impl Fn(u32) -> bool) -> Option<(usize, u32)> {
-        let (wanted, mut place) = (hash << self.bits, self.home(hash));
-        // Before the first entry there is no cell.
-        let mut cell = *self.cells.get(place)?;
-        while cell != EMPTY {
-            let number = self.number(cell);
-            if (cell ^ wanted) >> self.bits == 0 && is_it(number) {
-                return Some((place, number));
-            }
-            place = self.after(place);
-            cell = self.cells[place];
-        }
-        None
-    }
-
     fn place_of(&self, hash: u32, number: u32) -> usize {
-        let found = self.place(hash, |other| other == number);
-        found.expect("every taken slot is in the index").0
+        let (mut place, wanted) = (self.home(hash), self.cell(hash, number));
+        while self.cells[place] != wanted {
+            assert_ne!(self.cells[place], EMPTY, "every taken slot is in the index");
+            place = self.after(place);
+        }
+        place
     }
 
+    #[inline]
     fn home(&self, hash: u32) -> usize {
-        (hash >> (u32::BITS - self.bits)) as usize
+        (hash & self.mask()) as usize
     }
 
+    #[inline]
     fn after(&self, place: usize) -> usize {
         (place + 1) & (self.cells.len() - 1)
     }
@@ -111,8 +100,43 @@ impl Index {
         to.wrapping_sub(from) & (self.cells.len() - 1)
     }
 
+    fn cell(&self, hash: u32, number: u32) -> u32 {
+        hash & !self.mask() | number
+    }
+
+    #[inline]
     fn number(&self, cell: u32) -> u32 {
-        cell & ((1 << self.bits) - 1)
+        cell & self.mask()
+    }
+
+    /// Without cells, any: there is nothing to find at any place.
+    #[inline]
+    fn mask(&self) -> u32 {
+        (self.cells.len() as u32).wrapping_sub(1)
+    }
+}
+
+pub(super) struct Candidates<'a> {
+    index: &'a Index,
+    hash: u32,
+    place: usize,
+}
+
+impl Iterator for Candidates<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        loop {
+            let cell = *self.index.cells.get(self.place)?;
+            if cell == EMPTY {
+                return None;
+            }
+            self.place = self.index.after(self.place);
+            if (cell ^ self.hash) & !self.index.mask() == 0 {
+                return Some(self.index.number(cell));
+            }
+        }
     }
 }
 
@@ -142,9 +166,12 @@ mod tests {
             steps in vec((any::<bool>(), 0..40_u32, 0..4_u32), 1..300),
         ) {
             let mut index = Index::new();
+            let found = |index: &Index, hash, number| {
+                index.candidates(hash).any(|other| other == number)
+            };
             let mut hashes: Vec<u32> = Vec::new();
             for (is_insert, low, home) in steps {
-                let hash = (home << 27).wrapping_sub(2 << 27) + low % 3;
+                let hash = home.wrapping_sub(2) & 31 | (low % 3) << 29;
                 if is_insert {
                     hashes.push(hash);
                     if !index.fits(hashes.len()) {
@@ -160,12 +187,12 @@ mod tests {
                     if gone != last {
                         index.renumber(hashes[gone], last as u32, gone as u32);
                     }
-                    prop_assert_eq!(index.find(moved, |number| number == last as u32), None);
+                    prop_assert!(!found(&index, moved, last as u32));
                 }
                 for (number, &hash) in (0..).zip(&hashes) {
-                    prop_assert_eq!(index.find(hash, |other| other == number), Some(number));
+                    prop_assert!(found(&index, hash, number));
                 }
-                prop_assert_eq!(index.find(7, |_| true), None);
+                prop_assert_eq!(index.candidates(7 << 29).next(), None);
                 prop_assert_eq!(index.numbers().len(), hashes.len());
             }
         }
@@ -179,7 +206,9 @@ mod tests {
                 index.fit(slots, std::iter::empty());
             }
             assert!(slots * 4 <= index.cells.len() * 3);
-            assert!(index.bytes() <= slots * Index::BYTES_PER_SLOT || index.bits == MIN_BITS);
+            assert!(
+                index.bytes() <= slots * Index::BYTES_PER_SLOT || index.cells.len() == MIN_CELLS
+            );
         }
     }
 }

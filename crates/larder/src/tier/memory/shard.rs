@@ -126,8 +126,14 @@ impl<V> Shard<V> {
 
     #[inline]
     pub(super) fn find(&self, hash: u32, key: &str) -> Option<&Slot<V>> {
-        let number = self.number(hash, key)?;
-        self.slots.get(number)
+        for number in self.index.candidates(hash) {
+            // Not a panic where there is none: a hit would have to be ready to unwind.
+            let slot = self.slots.get(number)?;
+            if slot.key.is(key) {
+                return Some(slot);
+            }
+        }
+        None
     }
 
     /// Finds the slot and makes it the last to go.
@@ -235,9 +241,9 @@ impl<V> Shard<V> {
         all.slots.into_contents()
     }
 
-    #[inline]
     fn number(&self, hash: u32, key: &str) -> Option<u32> {
-        self.index.find(hash, |number| taken(&self.slots, number).key.is(key))
+        let mut candidates = self.index.candidates(hash);
+        candidates.find(|&number| taken(&self.slots, number).key.is(key))
     }
 
     /// Whether a new entry goes to the main queue at once: its key went lately and is back, or the

@@ -1,7 +1,7 @@
 //! Slots: numbered places, in chunks, so that getting more or fewer of them moves nothing. One array
 //! for all would at times be there twice.
 
-const CHUNK: usize = 32;
+const CHUNK: usize = 128;
 
 pub(super) struct Slots<T> {
     chunks: Vec<Box<[Option<T>; CHUNK]>>,
