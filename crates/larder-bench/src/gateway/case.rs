@@ -7,6 +7,7 @@ use super::{
     contestant::{Contestant, Who},
     limit::Baked,
     origin::ETAG,
+    slow,
 };
 
 /// A page as it is found in the middle of the web.
@@ -140,6 +141,12 @@ impl Case {
                 // The whole answer, which its parts are made from.
                 None => ensure!(client.get(self.path, &[]).await?.status == 200, "no answer"),
             }
+        }
+        if self.slow_clients > 0 {
+            let large =
+                Case { path: slow::PATH, fields: &[], answer: slow::ANSWER, ..self.clone() };
+            let mut client = Client::connect(contestant.address(slow::ANSWER)).await?;
+            large.settle(contestant, &mut client, origin, slow::PATH).await?;
         }
         let samples = self.keys.map_or(1, |keys| keys.min(100));
         for sample in 0..samples {

@@ -151,9 +151,8 @@ impl Reader {
     /// How many requests end in what has arrived.
     fn requests(&mut self, arrived: &[u8]) -> usize {
         // The usual case: one whole request.
-        if self.matched == 0
-            && memchr::memmem::find(arrived, b"\r\n\r\n") == Some(arrived.len() - 4)
-        {
+        let end = memchr::memmem::find(arrived, b"\r\n\r\n").map(|at| at + 4);
+        if self.matched == 0 && end == Some(arrived.len()) {
             return 1;
         }
         let mut requests = 0;

@@ -1,5 +1,7 @@
 //! Memory: what an object takes over the bytes of its body.
 
+use anyhow::ensure;
+
 use super::{
     case::{PAGE, calls},
     client::{Client, get_each},
@@ -36,5 +38,6 @@ pub(crate) async fn measure(
     let missed = calls(origin, "").await? - calls_before;
     let kept_share = 1.0 - missed as f64 / f64::from(sampled);
     let grown = after.saturating_sub(before) as f64;
+    ensure!(grown > (objects * BODY_BYTES) as f64, "takes its memory before it needs it");
     Ok(Overhead { bytes_per_object: grown / objects as f64 - BODY_BYTES as f64, kept_share })
 }

@@ -213,8 +213,20 @@ impl Bench {
         }
     }
 
-    fn start_all(&self) -> anyhow::Result<Vec<Contestant>> {
-        self.who.iter().map(|who| Contestant::start(*who, &self.setting)).collect()
+    /// A rival that does not start is left out; without Larder and the limit there is nothing to compare.
+    fn start_all(&mut self) -> anyhow::Result<Vec<Contestant>> {
+        let mut running = Vec::new();
+        for who in self.who.clone() {
+            match Contestant::start(who, &self.setting) {
+                Ok(contestant) => running.push(contestant),
+                Err(why) if matches!(who, Who::Limit | Who::Larder) => return Err(why),
+                Err(why) => {
+                    self.who.retain(|other| *other != who);
+                    self.leave_out("all cases", who, &why);
+                }
+            }
+        }
+        Ok(running)
     }
 
     fn wants(&self, case: &str) -> bool {

@@ -8,6 +8,9 @@ use super::{
     figure::{Absent, Figure, Unit},
 };
 
+/// A cell of what was not measured.
+const NOTHING: &str = "–";
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) machine: Machine,
@@ -64,8 +67,11 @@ impl Report {
         }
         text += "\n";
         text += &self.overview();
-        text += "\nCPU time per request in µs\n\n";
-        text += &self.by_case();
+        let by_case = self.by_case();
+        if !by_case.is_empty() {
+            text += "\nCPU time per request in µs\n\n";
+            text += &by_case;
+        }
         if !self.verdicts.is_empty() {
             text += "\nWhat Larder has set itself\n\n";
         }
@@ -126,7 +132,7 @@ impl Report {
                 all(&["stampede-6s.calls", "stampede-6s.last"]),
             ];
             let is_empty = cells.iter().all(Option::is_none);
-            let cells = cells.map(|cell| cell.unwrap_or_else(|| "–".to_owned()));
+            let cells = cells.map(|cell| cell.unwrap_or_else(|| NOTHING.to_owned()));
             (!is_empty).then(|| [&[who.name().to_owned()], &cells[..]].concat())
         });
         table(&columns, rows.collect())
@@ -145,26 +151,25 @@ impl Report {
         let mut columns = vec![String::new()];
         columns.extend(Who::ALL.map(|who| who.name().to_owned()));
         columns.extend(["larder × limit", "larder × nginx"].map(str::to_owned));
-        let rows =
-            cases.into_iter().map(|(case, label)| {
-                let mut row = vec![label.to_owned()];
-                row.extend(Who::ALL.map(|who| match self.find(case, who) {
-                    Some(Figure { spread, .. }) => format!(
-                        "{:.2} ({:.2}–{:.2})",
-                        spread.median, spread.lower_quartile, spread.upper_quartile
-                    ),
-                    None => "–".to_owned(),
-                }));
-                let larder = self.find(case, Who::Larder);
-                let ratios = [
-                    larder.and_then(|larder| larder.times_limit),
-                    larder.and_then(|larder| larder.times_nginx),
-                ];
-                row.extend(ratios.map(|ratio| {
-                    ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
-                }));
-                row
-            });
+        let rows = cases.into_iter().map(|(case, label)| {
+            let mut row = vec![label.to_owned()];
+            row.extend(Who::ALL.map(|who| match self.find(case, who) {
+                Some(Figure { spread, .. }) => format!(
+                    "{:.2} ({:.2}–{:.2})",
+                    spread.median, spread.lower_quartile, spread.upper_quartile
+                ),
+                None => NOTHING.to_owned(),
+            }));
+            let larder = self.find(case, Who::Larder);
+            let ratios = [
+                larder.and_then(|larder| larder.times_limit),
+                larder.and_then(|larder| larder.times_nginx),
+            ];
+            row.extend(ratios.map(|ratio| {
+                ratio.map_or_else(|| NOTHING.to_owned(), |ratio| format!("{ratio:.2}"))
+            }));
+            row
+        });
         table(&columns, rows.collect())
     }
 
@@ -199,8 +204,15 @@ pub(crate) fn show(unit: Unit, value: f64) -> String {
     }
 }
 
-/// In Markdown, and aligned for those who read it as it is.
+/// In Markdown, and aligned for those who read it as it is. Columns without a figure are left out.
 fn table(columns: &[String], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let is_empty = |column: usize| rows.iter().all(|row| row[column] == NOTHING);
+    let shown: Vec<_> = (0..columns.len()).filter(|column| !is_empty(*column)).collect();
+    let pick = |row: &[String]| shown.iter().map(|column| row[*column].clone()).collect::<Vec<_>>();
+    let (columns, rows) = (pick(columns), rows.iter().map(|row| pick(row)).collect::<Vec<_>>());
     let width = |column: usize| {
         let cells = rows.iter().map(|row| &row[column]).chain([&columns[column]]);
         cells.map(|cell| cell.chars().count()).max().unwrap_or_default().max(3)
@@ -212,7 +224,7 @@ fn table(columns: &[String], rows: Vec<Vec<String>>) -> String {
     };
     let rule: Vec<_> = widths.iter().map(|width| "-".repeat(*width)).collect();
     let body = rows.iter().map(|row| line(row));
-    [line(columns), line(&rule)].into_iter().chain(body).collect()
+    [line(&columns), line(&rule)].into_iter().chain(body).collect()
 }
 
 #[cfg(test)]
@@ -229,9 +241,10 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn columns_are_as_wide_as_their_widest_cell_and_empty_ones_are_left_out() {
         let columns = ["".to_owned(), "b".to_owned()];
-        let rows = vec![vec!["µµµµ".to_owned(), "1".to_owned()]];
+        let columns = [&columns[..], &["c".to_owned()]].concat();
+        let rows = vec![["µµµµ", "1", NOTHING].map(str::to_owned).to_vec()];
         assert_eq!(table(&columns, rows), "|      | b   |\n| ---- | --- |\n| µµµµ | 1   |\n");
     }
 }

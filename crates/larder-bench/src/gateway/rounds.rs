@@ -10,11 +10,9 @@ use super::{
     client::request,
     contestant::{Contestant, Who},
     figure::{Samples, Unit},
-    idle,
-    limit::Baked,
-    load, memory, paced, progress,
+    idle, load, memory, paced, progress,
     server::find_program,
-    slow::SlowClients,
+    slow::{self, SlowClients},
     stampede::{self, CROWDED, Crowded},
     syscalls,
 };
@@ -28,9 +26,8 @@ impl Bench {
         running: &mut [Contestant],
         case: &Case,
     ) -> Result<()> {
-        let is_http2 = case.protocol == case::Protocol::Http2;
-        if is_http2 && find_program("h2load").is_none() {
-            self.skip("h2load is not installed: apt-get install nghttp2-client".to_owned());
+        if load::needs_h2load(case) && find_program("h2load").is_none() {
+            self.skip(format!("{}: needs h2load, apt-get install nghttp2-client", case.label));
             return Ok(());
         }
         let mut taking_part = Vec::new();
@@ -73,16 +70,16 @@ impl Bench {
             case::Protocol::Http1 => contestant.address(case.answer),
             case::Protocol::Http2 => contestant.http2.unwrap_or(contestant.address(case.answer)),
         };
-        let large = Baked { status: 200, body_bytes: 1 << 20 };
-        let mut slow = SlowClients::hang_on(contestant.address(large), case.slow_clients).await?;
+        let large = contestant.address(slow::ANSWER);
+        let mut slow = SlowClients::hang_on(large, case.slow_clients).await?;
         let calls = case::calls(&mut self.origin, "").await?;
         let before = contestant.server.cpu_times();
         let requests = load::run(case, address, self.slice()).await?;
         let used = contestant.server.cpu_times().since(&before);
-        let missed = (case::calls(&mut self.origin, "").await? - calls) as f64 / requests as f64;
+        let missed = case::calls(&mut self.origin, "").await? - calls;
         seen.samples.push(used as f64 / 1000.0 / requests as f64);
-        if case.is_hit && missed > MISSES {
-            seen.note = Some(format!("{:.1} % of a slice were misses", missed * 100.0));
+        if case.is_hit && missed as f64 > MISSES * requests as f64 {
+            seen.note = Some(format!("{missed} of a slice's {requests} hits were none"));
         }
         let gone = slow.gone();
         if gone > 0 {
@@ -179,8 +176,11 @@ impl Bench {
         }
         let mut all = Vec::new();
         for who in self.with_a_cache() {
-            let contestant = Contestant::start(who, &self.setting)?;
-            match idle::measure(&contestant, self.run.idle_connections).await {
+            let bytes = match Contestant::start(who, &self.setting) {
+                Ok(contestant) => idle::measure(&contestant, self.run.idle_connections).await,
+                Err(why) => Err(why),
+            };
+            match bytes {
                 Ok(bytes) => all.push(Samples::one(who, bytes)),
                 Err(why) => self.leave_out("idle", who, &why),
             }
@@ -200,8 +200,13 @@ impl Bench {
             if who == Who::NginxSendfile {
                 continue;
             }
-            let contestant = Contestant::start(who, &self.setting)?;
-            match memory::measure(&contestant, &mut self.origin, self.run.objects).await {
+            let overhead = match Contestant::start(who, &self.setting) {
+                Ok(contestant) => {
+                    memory::measure(&contestant, &mut self.origin, self.run.objects).await
+                }
+                Err(why) => Err(why),
+            };
+            match overhead {
                 Ok(overhead) => all.push(Samples {
                     note: (overhead.kept_share < 0.999).then(|| {
                         format!("only {:.1} % are found again", overhead.kept_share * 100.0)
@@ -225,7 +230,13 @@ impl Bench {
             if who == Who::NginxSendfile {
                 continue;
             }
-            let contestant = Contestant::start(who, &self.setting)?;
+            let contestant = match Contestant::start(who, &self.setting) {
+                Ok(contestant) => contestant,
+                Err(why) => {
+                    self.leave_out("stampede", who, &why);
+                    continue;
+                }
+            };
             for (crowded, (calls, last)) in CROWDED.iter().zip(&mut all) {
                 let readers = self.run.stampede_readers;
                 match stampede::run(&contestant, &mut self.origin, crowded.path, readers).await {

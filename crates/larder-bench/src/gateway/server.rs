@@ -216,7 +216,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let shell = find_program("sh").unwrap();
         let script = ["-c", "sleep 60 & echo up; wait"];
-        let mut server = Server::start(0, folder.path(), &shell, &script).unwrap();
+        let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+        let core = (0..rustix::thread::CpuSet::MAX_CPU).find(|core| allowed.is_set(*core)).unwrap();
+        let mut server = Server::start(core, folder.path(), &shell, &script).unwrap();
         server.lines(1).unwrap();
         let pids = with_descendants(server.child.id()).unwrap();
         assert_eq!(pids.len(), 2);

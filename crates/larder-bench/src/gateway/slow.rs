@@ -8,9 +8,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::client::request;
+use super::{client::request, limit::Baked};
 
-const PATH: &str = "/fixed/1048576/slow";
+pub(crate) const PATH: &str = "/fixed/1048576/slow";
+pub(crate) const ANSWER: Baked = Baked { status: 200, body_bytes: 1 << 20 };
 
 pub(crate) struct SlowClients {
     readers: JoinSet<()>,
