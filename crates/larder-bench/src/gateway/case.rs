@@ -112,6 +112,8 @@ impl Case {
         match who {
             Who::Limit => self.is_hit && self.protocol == Protocol::Http1,
             Who::NginxUncached => !self.is_hit,
+            // What shares no answer would wait for its lock in vain; as a plain proxy it is at its best.
+            Who::Nginx | Who::NginxSendfile => self.is_hit,
             _ => true,
         }
     }

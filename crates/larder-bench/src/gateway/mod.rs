@@ -249,7 +249,9 @@ impl Bench {
         let said = figures
             .iter()
             .map(|figure| format!("{} {}", figure.who.name(), show(unit, figure.spread.median)));
-        say(&format!("{label}: {}", said.collect::<Vec<_>>().join(", ")));
+        if !figures.is_empty() {
+            say(&format!("{label}: {}", said.collect::<Vec<_>>().join(", ")));
+        }
         self.figures.extend(figures);
     }
 

@@ -18,7 +18,7 @@ pub(crate) struct SlowClients {
 }
 
 impl SlowClients {
-    /// Returns once all have asked.
+    /// Returns once all have asked; the server is still busy with filling their sockets.
     pub(crate) async fn hang_on(address: SocketAddr, count: usize) -> anyhow::Result<SlowClients> {
         let mut readers = JoinSet::new();
         for _ in 0..count {
@@ -33,10 +33,6 @@ impl SlowClients {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             });
-        }
-        // The server comes to all of them before the measuring begins.
-        if count > 0 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(SlowClients { readers })
     }

@@ -5,10 +5,11 @@ use super::{
     figure::{Figure, Unit},
 };
 
+const TITLE: &str = "CPU time per request: shorter is better";
 const WIDTH: f64 = 760.0;
 const LABELS: f64 = 150.0;
 /// Room for the figure beside a bar.
-const FIGURES: f64 = 150.0;
+const FIGURES: f64 = 190.0;
 const BAR: f64 = 15.0;
 const GAP: f64 = 4.0;
 const HEADING: f64 = 26.0;
@@ -26,7 +27,7 @@ pub(crate) fn chart(figures: &[Figure]) -> String {
         }
     }
     let mut drawn = String::new();
-    let mut y = 8.0;
+    let mut y = 30.0;
     for group in &groups {
         y += HEADING;
         drawn += &format!(
@@ -65,7 +66,7 @@ pub(crate) fn chart(figures: &[Figure]) -> String {
     let height = y + 8.0;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
-         aria-labelledby=\"title\">\n<title id=\"title\">CPU time per request, shorter is better</title>\n\
+         aria-labelledby=\"title\">\n<title id=\"title\">{TITLE}</title>\n\
          <style>\n\
          text {{ font: 12px system-ui, sans-serif; fill: #24292f }}\n\
          .heading {{ font-weight: 600; font-size: 13px }}\n\
@@ -73,7 +74,8 @@ pub(crate) fn chart(figures: &[Figure]) -> String {
          @media (prefers-color-scheme: dark) {{\n\
          text {{ fill: #e6edf3 }}\n\
          .larder {{ fill: #3fb950 }} .rival {{ fill: #6e7681 }} .limit {{ fill: #444c56 }}\n\
-         }}\n</style>\n{drawn}</svg>\n"
+         }}\n</style>\n\
+         <text class=\"heading\" x=\"8\" y=\"22\">{TITLE}</text>\n{drawn}</svg>\n"
     )
 }
 
@@ -99,7 +101,7 @@ mod tests {
         ));
         let chart = chart(&all);
         assert_eq!(chart.matches("<rect").count(), 2);
-        assert!(chart.contains("width=\"230.0\"") && chart.contains("width=\"460.0\""), "{chart}");
+        assert!(chart.contains("width=\"210.0\"") && chart.contains("width=\"420.0\""), "{chart}");
         assert!(chart.contains("hit, &lt; 1 kB") && chart.contains("8.00 µs · 2.00 × limit"));
         assert!(chart.contains("prefers-color-scheme: dark"));
     }
