@@ -52,6 +52,12 @@ impl Names {
     }
 }
 
+/// A map's own name for this one. To go through the few there are costs less than to parse and hash
+/// one that is mostly not there.
+fn name_in<'a>(map: &'a HeaderMap, name: &str) -> Option<&'a HeaderName> {
+    map.keys().find(|there| there.as_str().eq_ignore_ascii_case(name))
+}
+
 impl<'a> Fields<'a> {
     /// Lines as they were read.
     pub fn of_lines(lines: &'a [FieldLine<'a>]) -> Fields<'a> {
@@ -65,7 +71,7 @@ impl<'a> Fields<'a> {
     /// Whether there is a line of this name.
     pub fn contains(self, name: &str) -> bool {
         match self.0 {
-            Held::Map(map) => map.contains_key(name),
+            Held::Map(map) => name_in(map, name).is_some(),
             Held::Read { .. } | Held::Block(_) => self.lines(name).next().is_some(),
         }
     }
@@ -79,7 +85,10 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn lines(self, name: &str) -> Lines<'a, '_> {
         Lines(match self.0 {
-            Held::Map(map) => Rest::Map(map.get_all(name).iter()),
+            Held::Map(map) => match name_in(map, name) {
+                Some(name) => Rest::Map(map.get_all(name).iter()),
+                None => Rest::Read { lines: &[], name: &[] },
+            },
             Held::Read { lines, names } if names.may_have(name.as_bytes()) => {
                 Rest::Read { lines, name: name.as_bytes() }
             }
