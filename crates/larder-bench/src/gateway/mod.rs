@@ -50,6 +50,9 @@ const OTHER_CASES: [&str; 6] = ["tls", "paced", "syscalls", "idle", "memory", "s
 
 /// Measures the gateway beside nginx, HAProxy, Varnish and the least that is possible.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+On a machine that is busy with other things, latencies are those of its scheduler. As root, both cores
+can be had for as long as it takes: chrt -f 5 larder-bench gateway --only hit-2k,paced --rounds 5")]
 pub(crate) struct Options {
     /// The `larder` binary; by default the one beside this
     #[arg(long, value_name = "PATH")]
@@ -63,6 +66,9 @@ pub(crate) struct Options {
     /// How long each time
     #[arg(long, value_name = "MS")]
     slice_ms: Option<u64>,
+    /// How many requests a second the paced case makes
+    #[arg(long, value_name = "N", default_value_t = 40_000)]
+    per_second: u32,
     /// Only these cases: hit-512, hit-2k, hit-16k, hit-256k, hit-1m, keys, vary, range, not-modified,
     /// pass, slow-clients, http2, tls, paced, syscalls, idle, memory, stampede
     #[arg(long, value_name = "CASE", value_delimiter = ',')]
@@ -158,7 +164,7 @@ impl Bench {
             is_short: options.short,
             rounds: options.rounds.unwrap_or(defaults.0).max(1),
             slice_ms: options.slice_ms.unwrap_or(defaults.1).max(100),
-            paced_per_second: 40_000,
+            paced_per_second: options.per_second.max(1),
             // The rest is for what else the bench has open.
             idle_connections: idle_connections.min(usize::try_from(open_files / 2)?),
             objects: if options.short { 20_000 } else { 200_000 },

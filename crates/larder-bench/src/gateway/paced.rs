@@ -53,11 +53,12 @@ pub(crate) fn run(
             epoll::EventData::new_u64(number as u64),
             epoll::EventFlags::IN,
         )?;
-        connections.push(Connection { stream, arrived: Vec::with_capacity(1 << 14), due: None });
+        connections.push(Connection { stream, arrived: Vec::new(), due: None });
     }
     let mut free: VecDeque<usize> = (0..CONNECTIONS).collect();
     let mut histogram = Histogram::<u64>::new(3)?;
     let mut events = Vec::with_capacity(CONNECTIONS);
+    let mut part = vec![0; 1 << 14];
 
     let due = |number: u32| Duration::from_secs(1) * number / per_second;
     let all = u32::try_from(u128::from(per_second) * slice.as_nanos() / 1_000_000_000)?;
@@ -93,7 +94,7 @@ pub(crate) fn run(
         for event in events.drain(..) {
             let number = usize::try_from(event.data.u64())?;
             let connection = &mut connections[number];
-            if !connection.receive()? {
+            if !connection.receive(&mut part)? {
                 continue;
             }
             let due = connection.due.take().context("an answer that nobody asked for")?;
@@ -107,22 +108,31 @@ pub(crate) fn run(
 }
 
 impl Connection {
-    /// Whether an answer has come whole.
-    fn receive(&mut self) -> anyhow::Result<bool> {
-        let mut part = [0; 1 << 14];
-        match self.stream.read(&mut part) {
+    /// Whether an answer has come whole. What is read into is lent, for it is dear to make.
+    fn receive(&mut self, part: &mut [u8]) -> anyhow::Result<bool> {
+        let part = match self.stream.read(part) {
             Ok(0) => bail!("closed under load"),
-            Ok(count) => self.arrived.extend_from_slice(&part[..count]),
+            Ok(count) => &part[..count],
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error.into()),
-        }
-        let Some(head) = head(&self.arrived)? else { return Ok(false) };
-        let is_whole = self.arrived.len() >= head.head_bytes + head.body_bytes;
-        if is_whole {
+        };
+        // Nearly always an answer comes in one piece, and need not be kept.
+        let arrived = if self.arrived.is_empty() {
+            part
+        } else {
+            self.arrived.extend_from_slice(part);
+            &self.arrived
+        };
+        let head = head(arrived)?;
+        if let Some(head) = head.filter(|head| arrived.len() >= head.head_bytes + head.body_bytes) {
             ensure!(head.status == 200, "status {}", head.status);
             self.arrived.clear();
+            return Ok(true);
         }
-        Ok(is_whole)
+        if self.arrived.is_empty() {
+            self.arrived.extend_from_slice(part);
+        }
+        Ok(false)
     }
 }
 

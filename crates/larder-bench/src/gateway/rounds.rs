@@ -1,6 +1,6 @@
 //! Rounds: each case with each contestant in turn, over and over.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -20,6 +20,8 @@ use super::{
 /// On a busy machine, the load may not get a turn in a whole slice.
 const ATTEMPTS: usize = 3;
 
+const WARM_UP: Duration = Duration::from_millis(100);
+
 /// Of the requests of a slice, this share may reach the origin without a word.
 const MISSES: f64 = 0.001;
 
@@ -36,7 +38,11 @@ impl Bench {
         let mut taking_part = Vec::new();
         for contestant in running.iter().filter(|contestant| case.has(contestant.who)) {
             match case.prepare(contestant, &mut self.origin).await {
-                Ok(()) => taking_part.push((contestant, Samples::none(contestant.who))),
+                Ok(()) => {
+                    // What a first slice fills, buffers and keys of another protocol, is not measured.
+                    load::run(case, address(contestant, case), WARM_UP).await.ok();
+                    taking_part.push((contestant, Samples::none(contestant.who)));
+                }
                 Err(why) => self.leave_out(case.id, contestant.who, &why),
             }
         }
@@ -72,10 +78,6 @@ impl Bench {
         case: &Case,
         seen: &mut Samples,
     ) -> Result<()> {
-        let address = match case.protocol {
-            case::Protocol::Http1 => contestant.address(case.answer),
-            case::Protocol::Http2 => contestant.http2.unwrap_or(contestant.address(case.answer)),
-        };
         let large = contestant.address(slow::ANSWER);
         let mut slow = SlowClients::hang_on(large, case.slow_clients).await?;
         if case.slow_clients > 0 {
@@ -83,7 +85,7 @@ impl Bench {
         }
         let calls = case::calls(&mut self.origin, "").await?;
         let before = contestant.server.cpu_times();
-        let requests = load::run(case, address, self.slice()).await?;
+        let requests = load::run(case, address(contestant, case), self.slice()).await?;
         let used = contestant.server.cpu_times().since(&before);
         let missed = case::calls(&mut self.origin, "").await? - calls;
         seen.samples.push(used as f64 / 1000.0 / requests as f64);
@@ -278,6 +280,15 @@ impl Bench {
     fn with_a_cache(&self) -> Vec<Who> {
         let all = self.who.iter().copied();
         all.filter(|who| !matches!(who, Who::Limit | Who::NginxUncached)).collect()
+    }
+}
+
+/// Where a case's requests go.
+fn address(contestant: &Contestant, case: &Case) -> SocketAddr {
+    let http1 = contestant.address(case.answer);
+    match case.protocol {
+        case::Protocol::Http1 => http1,
+        case::Protocol::Http2 => contestant.http2.unwrap_or(http1),
     }
 }
 
