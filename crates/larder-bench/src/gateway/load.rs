@@ -37,8 +37,10 @@ pub(crate) fn needs_h2load(case: &Case) -> bool {
 async fn wrk(case: &Case, address: SocketAddr, slice: Duration) -> anyhow::Result<u64> {
     let mut command = Command::new("wrk");
     let connections = case.connections.to_string();
-    // It knows whole seconds only; it is stopped by a signal, and counts what it has until then.
-    command.args(["--threads", "1", "--connections", &connections, "--duration", "60s"]);
+    // It knows whole seconds only; it is stopped by a signal, and counts what it has until then. Should
+    // the signal never come, it ends soon.
+    let duration = format!("{}s", (slice + GRACE).as_secs());
+    command.args(["--threads", "1", "--connections", &connections, "--duration", &duration]);
     command.args(["--timeout", "30s", "--header", &format!("Host: {HOST}")]);
     for (name, value) in case.fields {
         command.args(["--header", &format!("{name}: {value}")]);
