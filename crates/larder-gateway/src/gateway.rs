@@ -26,7 +26,7 @@ use larder::http::{
     Body, CacheService, Glance, HttpCache, OriginError, Served, ShowKey, ShutDown, TooManyFetches,
     TookTooLong,
     policy::{
-        fields::{FieldLine, Fields},
+        fields::Fields,
         forward::{self, Admission, Hop, HopName, LineFate},
         proxy_status::ProxyError,
     },
@@ -136,7 +136,7 @@ impl Gateway {
 }
 
 impl Hits for Gateway {
-    fn hit(&self, request: Ahead<'_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served> {
+    fn hit(&self, request: Ahead<'_, '_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served> {
         // Whoever wants to read of each request has each go the whole way.
         if tracing::enabled!(tracing::Level::DEBUG) {
             return None;
@@ -144,26 +144,24 @@ impl Hits for Gateway {
         let peer = peer.ip();
         let peer_is_trusted =
             !self.config.trusted_peers.is_empty() && self.config.trusted_peers.contains(&peer);
-        let mut lines = [FieldLine::default(); 32];
-        let mut count = 0;
+        let Ahead { method, host, target, lines } = request;
         let mut shows_key = peer.is_loopback();
-        for line in request.lines {
-            match forward::fate(line.name, line.value, peer_is_trusted) {
-                LineFate::Stays => {
-                    *lines.get_mut(count)? = *line;
-                    count += 1;
-                }
-                LineFate::Goes => {}
-                LineFate::Decides => return None,
-            }
+        let mut decides = false;
+        lines.retain(|line| {
             let is = |name: &HeaderName| line.name.eq_ignore_ascii_case(name.as_str().as_bytes());
-            if is(&LARDER_EXPLAIN) {
-                return None;
+            match line.name.len() {
+                14 if is(&LARDER_EXPLAIN) => decides = true,
+                3 | 9 | 15 => shows_key &= !ASKS_FOR_OTHERS.iter().any(is),
+                _ => {}
             }
-            shows_key &= !ASKS_FOR_OTHERS.iter().any(is);
+            let fate = forward::fate(line.name, line.value, peer_is_trusted);
+            decides |= fate == LineFate::Decides;
+            fate == LineFate::Stays
+        });
+        if decides {
+            return None;
         }
-        let fields = Fields::of_lines(&lines[..count]);
-        let Ahead { method, host, target, .. } = request;
+        let fields = Fields::of_lines(lines);
         self.store.glance(Glance { method, host, target, fields, shows_key }, head)
     }
 }

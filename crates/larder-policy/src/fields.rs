@@ -37,10 +37,19 @@ pub struct FieldLine<'a> {
 struct Names(u64);
 
 impl Names {
-    fn bit(name: &[u8]) -> u64 {
-        let (Some(first), Some(last)) = (name.first(), name.last()) else { return 0 };
-        let letters = usize::from(first | 0x20) * 3 + usize::from(last | 0x20);
+    const fn bit(name: &[u8]) -> u64 {
+        let ([first, ..], [.., last]) = (name, name) else { return 0 };
+        let letters = (*first | 0x20) as usize * 3 + (*last | 0x20) as usize;
         1 << ((name.len() * 7 + letters) % 64)
+    }
+
+    const fn of(names: &[&str]) -> u64 {
+        let (mut bits, mut at) = (0, 0);
+        while at < names.len() {
+            bits |= Names::bit(names[at].as_bytes());
+            at += 1;
+        }
+        bits
     }
 
     fn add(&mut self, name: &[u8]) {
@@ -66,6 +75,28 @@ impl<'a> Fields<'a> {
             names.add(line.name);
         }
         Fields(Held::Read { lines, names })
+    }
+
+    /// Whether these are a request's that says nothing the rules would ask it for, whatever it is asked
+    /// for: no directives, credentials, cookies, preconditions and ranges. What a response varies by is
+    /// another question. `false`: perhaps.
+    pub(crate) fn ask_for_nothing(self) -> bool {
+        const RULES_ASK_FOR: u64 = Names::of(&[
+            "authorization",
+            "cache-control",
+            "cookie",
+            "if-match",
+            "if-modified-since",
+            "if-none-match",
+            "if-range",
+            "if-unmodified-since",
+            "pragma",
+            "range",
+        ]);
+        match self.0 {
+            Held::Read { names, .. } => names.0 & RULES_ASK_FOR == 0,
+            Held::Map(_) | Held::Block(_) => false,
+        }
     }
 
     /// Whether there is a line of this name.

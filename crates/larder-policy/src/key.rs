@@ -39,12 +39,12 @@ impl RequestKey {
         key.bounded()
     }
 
-    /// Writes the key of a GET of `http://` `host` `target` (a path, with or without a query), as
-    /// [`of`](Self::of) makes it, in place of what is in `out`. `false`: host or target are not written
-    /// in the most common way, and [`of`](Self::of) has to look.
-    pub fn write(host: &[u8], target: &[u8], out: &mut String) -> bool {
-        out.clear();
-        uri::write_normal(host, target, out) && out.len() <= MAX_KEY_BYTES
+    /// The key of a GET of `http://` `host` `target` (a path, with or without a query), as
+    /// [`of`](Self::of) makes it, written in place of what is in `out`: visible ASCII without double
+    /// quotes and backslashes. `None`: host or target are not written in the most common way, and
+    /// [`of`](Self::of) has to look.
+    pub fn write<'a>(host: &[u8], target: &[u8], out: &'a mut Vec<u8>) -> Option<&'a str> {
+        uri::write_normal(host, target, out).filter(|key| key.len() <= MAX_KEY_BYTES)
     }
 
     /// The key under which the answer to a GET of this URI is stored.

@@ -112,7 +112,7 @@ pub fn requested<'a, 'b>(
 /// The ranges that a request asks for of whatever there is; `None` if it asks for all of it.
 pub fn asked<'a>(request: impl Into<Asking<'a>>) -> Option<Ranges> {
     let request = request.into();
-    if *request.method != Method::GET {
+    if request.headers.ask_for_nothing() || *request.method != Method::GET {
         return None;
     }
     Ranges::parse(list::single(request.headers, header::RANGE.as_str())?)

@@ -63,6 +63,9 @@ pub(crate) enum Personal {
 
 impl Reader {
     pub(crate) fn new(policy: &Policy, headers: Fields<'_>) -> Reader {
+        if headers.ask_for_nothing() {
+            return Reader { directives: RequestDirectives::default(), personal: None };
+        }
         let mut directives = RequestDirectives::parse(headers);
         if !policy.obeys_readers {
             directives = RequestDirectives {

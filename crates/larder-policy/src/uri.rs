@@ -85,59 +85,83 @@ pub fn normal(uri: &Uri) -> Option<String> {
         length(uri.scheme_str()) + length(authority) + uri.path().len() + length(uri.query()) + 5;
     let mut out = String::with_capacity(capacity);
     push_origin(uri, &mut out)?;
-    push_normal(if uri.path().is_empty() { "/" } else { uri.path() }, &mut out);
+    push_normal_to(if uri.path().is_empty() { "/" } else { uri.path() }, &mut out);
     if let Some(query) = uri.query() {
         out.push('?');
-        push_normal(query, &mut out);
+        push_normal_to(query, &mut out);
     }
     Some(out)
 }
 
-/// Writes [`normal`] of `http://` `host` `target`. `false`: not everything in them is as nearly all
+/// Writes [`normal`] of `http://` `host` `target`. `None`: not everything in them is as nearly all
 /// write it: a host in small letters, without a port that goes without saying, and a target that
 /// begins with a slash and has nothing in it that a URI cannot have.
-pub(crate) fn write_normal(host: &[u8], target: &[u8], out: &mut String) -> bool {
-    let (name, port) = match host.iter().position(|byte| *byte == b':') {
-        Some(colon) => (&host[..colon], Some(&host[colon + 1..])),
-        None => (host, None),
-    };
-    let is_plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-');
-    let is_port = |port: &[u8]| {
-        matches!(port, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit))
-            && std::str::from_utf8(port)
-                .is_ok_and(|port| port != "80" && port.parse::<u16>().is_ok())
-    };
-    let is_common = !name.is_empty()
-        && name.iter().all(is_plain)
-        && port.is_none_or(is_port)
+pub(crate) fn write_normal<'a>(
+    host: &[u8],
+    target: &[u8],
+    out: &'a mut Vec<u8>,
+) -> Option<&'a str> {
+    let stands_in = |place: u8| move |byte: &u8| PLACES[usize::from(*byte)] & place != 0;
+    let name_end = host.iter().position(|byte| !stands_in(HOST)(byte)).unwrap_or(host.len());
+    let is_common = name_end > 0
+        && is_other_port(&host[name_end..])
         && target.first() == Some(&b'/')
-        && target.iter().all(|byte| STANDS_IN_URI[usize::from(*byte)]);
-    let (true, Ok(host), Ok(target)) =
-        (is_common, std::str::from_utf8(host), std::str::from_utf8(target))
-    else {
-        return false;
-    };
-    out.push_str("http://");
-    out.push_str(host);
-    if target.contains('%') {
-        push_normal(target, out)
-    } else {
-        out.push_str(target)
+        && target.iter().all(stands_in(TARGET));
+    if !is_common {
+        return None;
     }
-    true
+    out.clear();
+    out.extend_from_slice(b"http://");
+    out.extend_from_slice(host);
+    if target.contains(&b'%') {
+        push_normal(target, |byte| out.push(byte));
+    } else {
+        out.extend_from_slice(target);
+    }
+    std::str::from_utf8(out).ok()
 }
 
-/// RFC 3986 §2, but for what is for the scheme, an address or a fragment alone (`#`, `[`, `]`).
-const STANDS_IN_URI: [bool; 256] = {
-    let mut stands = [false; 256];
+/// Whether this, behind a host, is nothing, or a colon and a port other than 80, written without zeros
+/// before it.
+fn is_other_port(rest: &[u8]) -> bool {
+    match rest {
+        [] => true,
+        [b':', digits @ ..] => {
+            let is_number = matches!(digits, [b'1'..=b'9', ..])
+                && digits.len() <= 5
+                && digits.iter().all(u8::is_ascii_digit);
+            let number = || {
+                digits.iter().fold(0, |number: u32, digit| number * 10 + u32::from(digit - b'0'))
+            };
+            is_number && number() != 80 && number() <= u32::from(u16::MAX)
+        }
+        _ => false,
+    }
+}
+
+/// In a host's name in small letters.
+const HOST: u8 = 1;
+/// In a path or a query, percent signs among it.
+const TARGET: u8 = 2;
+
+/// Where each byte stands in most URIs (RFC 3986 §2): without what is for the scheme, an address or a
+/// fragment alone (`#`, `[`, `]`).
+const PLACES: [u8; 256] = {
+    let mut places = [0; 256];
     let mut byte: u8 = b'!';
     while byte <= b'~' {
-        stands[byte as usize] = byte.is_ascii_alphanumeric()
+        if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-') {
+            places[byte as usize] |= HOST;
+        }
+        if byte.is_ascii_alphanumeric()
             || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
-            || matches!(byte, b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%');
+            || matches!(byte, b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%')
+        {
+            places[byte as usize] |= TARGET;
+        }
         byte += 1;
     }
-    stands
+    places
 };
 
 fn push_origin(uri: &Uri, out: &mut String) -> Option<()> {
@@ -172,27 +196,38 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-fn push_normal(component: &str, out: &mut String) {
-    if component.bytes().all(|byte| byte != b'%' && may_stand(byte)) {
-        out.push_str(component);
-        return;
-    }
-    let mut bytes = component.as_bytes();
+/// Gives each byte of the component as it is written in a normal URI to `push`: ASCII only.
+fn push_normal(component: &[u8], mut push: impl FnMut(u8)) {
+    let mut bytes = component;
     while let [byte, rest @ ..] = bytes {
         bytes = rest;
         match (*byte, rest) {
             (b'%', [high, low, after @ ..]) if let Some(byte) = hex(*high, *low) => {
                 bytes = after;
                 if is_unreserved(byte) {
-                    out.push(char::from(byte));
+                    push(byte);
                 } else {
-                    push_encoded(byte, out);
+                    encoded_as(byte).into_iter().for_each(&mut push);
                 }
             }
             // A percent sign that encodes nothing is kept: encoding it would not be idempotent.
-            (byte, _) if may_stand(byte) => out.push(char::from(byte)),
-            (byte, _) => push_encoded(byte, out),
+            (byte, _) if may_stand(byte) => push(byte),
+            (byte, _) => encoded_as(byte).into_iter().for_each(&mut push),
         }
+    }
+}
+
+/// RFC 3986 §2.1, in capitals.
+fn encoded_as(byte: u8) -> [u8; 3] {
+    const DIGITS: [u8; 16] = *b"0123456789ABCDEF";
+    [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
+}
+
+fn push_normal_to(component: &str, out: &mut String) {
+    if component.bytes().all(|byte| byte != b'%' && may_stand(byte)) {
+        out.push_str(component);
+    } else {
+        push_normal(component.as_bytes(), |byte| out.push(char::from(byte)));
     }
 }
 
@@ -203,7 +238,7 @@ pub(crate) fn hex(high: u8, low: u8) -> Option<u8> {
 }
 
 pub(crate) fn push_encoded(byte: u8, out: &mut String) {
-    write!(out, "%{byte:02X}").expect("a string takes all");
+    out.extend(encoded_as(byte).map(char::from));
 }
 
 /// Whether a URI can contain this byte (RFC 3986 §2; a percent sign, too).

@@ -262,7 +262,7 @@ pub fn precondition<'a>(
     let request = request.into();
     let retrieves =
         matches!(*request.method, Method::GET | Method::HEAD) || request.method.as_str() == "QUERY";
-    if !retrieves || !is_ok_or_part(stored.status) {
+    if request.headers.ask_for_nothing() || !retrieves || !is_ok_or_part(stored.status) {
         return Precondition::Proceed;
     }
     // Where If-None-Match stands, also one that cannot be read, If-Modified-Since is ignored.

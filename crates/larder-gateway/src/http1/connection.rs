@@ -7,7 +7,7 @@ use std::{
     mem::MaybeUninit,
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -49,7 +49,7 @@ pub(crate) struct Connection<'a, IO> {
     pub(super) config: &'a Http1Config,
     pub(super) stop: CancellationToken,
     /// Made when the connection first waits for a request.
-    stopped: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    stopped: Option<(Pin<Box<WaitForCancellationFutureOwned>>, Waker)>,
     pub(super) bytes: BytesMut,
     /// The reader sends no more.
     pub(super) is_at_eof: bool,
@@ -107,6 +107,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         hits: &H,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
+        let is_stopping = self.stop.is_cancelled();
         loop {
             if !self.outbox.has_room() && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::Over);
@@ -114,7 +115,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             if self.is_first && HeadReader::is_preface_of_http2(&self.bytes) {
                 return Poll::Ready(Next::Http2(std::mem::take(&mut self.bytes).freeze()));
             }
-            if !self.bytes.is_empty() {
+            // A service that is to stop says that the connection ends with this answer.
+            if !H::NONE && !self.bytes.is_empty() && !is_stopping {
                 let bytes = std::mem::take(&mut self.bytes);
                 let answered = self.answer_hits(&bytes, peer, hits, cx);
                 self.bytes = bytes;
@@ -124,7 +126,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     continue;
                 }
             }
-            match self.heads.take(&mut self.bytes, self.config) {
+            let taken = match self.bytes.is_empty() {
+                true => Ok(None),
+                false => self.heads.take(&mut self.bytes, self.config),
+            };
+            match taken {
                 Ok(Some(head)) => {
                     return Poll::Ready(match self.fault_ahead(head.body) {
                         Some(reason) => Next::Refused(Refusal::Malformed(reason)),
@@ -142,7 +148,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 self.has_begun = true;
                 self.read_timer.restart(self.config.head_timeout);
             }
-            if !self.has_begun && self.poll_stopped(cx).is_ready() {
+            if !self.has_begun && is_stopping {
                 return Poll::Ready(Next::Over);
             }
             let read = match self.has_begun {
@@ -153,6 +159,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Next::Over),
                 Poll::Pending => {
+                    if !self.has_begun && self.poll_stopped(cx).is_ready() {
+                        return Poll::Ready(Next::Over);
+                    }
                     self.read_timer.ensure(self.config.idle_timeout);
                     ready!(self.read_timer.poll_passed(cx));
                     return Poll::Ready(match self.has_begun {
@@ -237,10 +246,18 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         Poll::Ready(())
     }
 
+    /// Sees to it that the task is woken when it is to stop. Whether it is was just looked at, so where
+    /// that is seen to already, nothing is asked again: asking takes a lock.
     fn poll_stopped(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let stop = &self.stop;
-        let stopped = self.stopped.get_or_insert_with(|| Box::pin(stop.clone().cancelled_owned()));
-        stopped.as_mut().poll(cx)
+        let stopped = self.stopped.get_or_insert_with(|| {
+            (Box::pin(stop.clone().cancelled_owned()), Waker::noop().clone())
+        });
+        if stopped.1.will_wake(cx.waker()) {
+            return Poll::Pending;
+        }
+        stopped.1.clone_from(cx.waker());
+        stopped.0.as_mut().poll(cx)
     }
 
     /// Reads a request's first bytes. Memory is taken when they are there, and none before; none at all
@@ -259,7 +276,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         let read = read.filled();
         self.is_at_eof = read.is_empty();
         // The first bytes of a connection may be HTTP/2.
-        let answered = if self.is_first { 0 } else { self.answer_hits(read, peer, hits, cx) };
+        let is_for_service = H::NONE || self.is_first;
+        let answered = if is_for_service { 0 } else { self.answer_hits(read, peer, hits, cx) };
         if answered < read.len() {
             self.bytes.extend_from_slice(&read[answered..]);
         }
@@ -275,17 +293,13 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         hits: &H,
         cx: &mut Context<'_>,
     ) -> usize {
-        // The service says that the connection ends with this answer.
-        if H::NONE || self.stop.is_cancelled() {
-            return 0;
-        }
         let mut answered = 0;
         DESK.with_borrow_mut(|desk| {
             desk.clear();
             let mut large = None;
             while desk.len() < DESK_BYTES && large.is_none() {
                 let ahead = &bytes[answered..];
-                let Some(end) = self.heads.find_end(ahead) else { break };
+                let Some(end) = glance::end_of_head(ahead) else { break };
                 let Some(served) = glance::answer(&ahead[..end], peer, hits, desk) else { break };
                 self.heads.pass_on();
                 self.is_first = false;

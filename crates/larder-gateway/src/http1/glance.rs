@@ -2,14 +2,16 @@
 
 use std::{mem::MaybeUninit, net::SocketAddr};
 
+use arrayvec::ArrayVec;
 use http::Method;
 use larder::http::{Served, policy::fields::FieldLine};
-
-use super::head::refuse_bare_line_feeds;
 
 /// Requests with more fields, or a longer head, go the whole way.
 const MAX_FIELDS: usize = 32;
 const MAX_HEAD: usize = 8 << 10;
+
+/// The fields of a request that may be answered at a glance.
+pub type Lines<'a> = ArrayVec<FieldLine<'a>, MAX_FIELDS>;
 
 /// Answers requests without making them requests: what is in a cache, and nothing else.
 pub trait Hits {
@@ -18,30 +20,47 @@ pub trait Hits {
 
     /// The answer to a request of `peer`, with its head appended to `head` as HTTP/1.1 writes it, but for
     /// the blank line. `None`: the service has to answer; `head` is as it was, and nothing was counted.
-    fn hit(&self, request: Ahead<'_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served>;
+    fn hit(&self, request: Ahead<'_, '_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served>;
 }
 
 /// No hits.
 impl Hits for () {
     const NONE: bool = true;
 
-    fn hit(&self, _: Ahead<'_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<Served> {
+    fn hit(&self, _: Ahead<'_, '_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<Served> {
         None
     }
 }
 
 /// A GET or HEAD of HTTP/1.1 that lies ahead in a connection's buffer. It has one `Host`, no content,
 /// and no expectation.
-#[derive(Clone, Copy, Debug)]
-pub struct Ahead<'a> {
+#[derive(Debug)]
+pub struct Ahead<'a, 'l> {
     /// GET or HEAD.
     pub method: &'a Method,
     /// What `Host` says.
     pub host: &'a [u8],
     /// The request target as it was sent.
     pub target: &'a [u8],
-    /// All fields as they were sent, `Host` among them.
-    pub lines: &'a [FieldLine<'a>],
+    /// All fields as they were sent, `Host` among them. Whoever answers may take out what is not for
+    /// them.
+    pub lines: &'l mut Lines<'a>,
+}
+
+/// Where the head at the front of `bytes` ends, just after its blank line. `None`: it is not all there,
+/// too long, or not every line of it ends in CRLF.
+pub(super) fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    let mut line = 0;
+    for end in memchr::memchr_iter(b'\n', &bytes[..bytes.len().min(MAX_HEAD)]) {
+        if end == 0 || bytes[end - 1] != b'\r' {
+            return None;
+        }
+        if end == line + 1 {
+            return Some(end + 1);
+        }
+        line = end + 1;
+    }
+    None
 }
 
 /// Answers the request with this head, if `hits` can; the answer's head, with its blank line, is
@@ -52,10 +71,6 @@ pub(super) fn answer<H: Hits>(
     hits: &H,
     desk: &mut Vec<u8>,
 ) -> Option<Served> {
-    if head.len() > MAX_HEAD {
-        return None;
-    }
-    refuse_bare_line_feeds(head).ok()?;
     let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
     let mut request = httparse::Request::new(&mut []);
     let parsed = request.parse_with_uninit_headers(head, &mut fields);
@@ -69,11 +84,10 @@ pub(super) fn answer<H: Hits>(
         Some("HEAD") => &Method::HEAD,
         _ => return None,
     };
-    let mut lines = [FieldLine::default(); MAX_FIELDS];
-    let lines = &mut lines[..request.headers.len()];
+    let mut lines = Lines::new();
     let mut host = None;
-    for (line, field) in lines.iter_mut().zip(&*request.headers) {
-        *line = FieldLine { name: field.name.as_bytes(), value: field.value };
+    for field in &*request.headers {
+        lines.push(FieldLine { name: field.name.as_bytes(), value: field.value });
         let is = |known: &str| field.name.eq_ignore_ascii_case(known);
         match field.name.len() {
             4 if is("host") => {
@@ -87,7 +101,7 @@ pub(super) fn answer<H: Hits>(
             _ => {}
         }
     }
-    let request = Ahead { method, host: host?, target: target.as_bytes(), lines };
+    let request = Ahead { method, host: host?, target: target.as_bytes(), lines: &mut lines };
     let served = hits.hit(request, peer, desk)?;
     desk.extend_from_slice(b"\r\n");
     Some(served)

@@ -27,7 +27,7 @@ use tower::Service;
 
 pub use self::{
     config::Http1Config,
-    glance::{Ahead, Hits},
+    glance::{Ahead, Hits, Lines},
     upload::{ReaderBody, ReaderBodyError},
 };
 use self::{

@@ -60,7 +60,8 @@ impl Outbox {
 
     /// Gives the memory back while there is nothing to write.
     pub(crate) fn release(&mut self) {
-        if self.is_empty() {
+        let holds_memory = self.before.capacity() + self.after.capacity() > 0;
+        if holds_memory && self.is_empty() {
             self.before = BytesMut::new();
             self.after = BytesMut::new();
         }

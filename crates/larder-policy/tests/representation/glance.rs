@@ -97,8 +97,8 @@ proptest! {
         host in "[a-z0-9.-]{1,9}(:[0-9]{1,5})?|[A-Z.\\[\\]:@]{0,6}",
         target in "/[!-~]{0,12}|/[a-z0-9/]{0,9}(%[0-9a-fA-F]{2}){0,3}(\\?[a-z&=%0-9?]{0,9})?|[!-~]{0,6}",
     ) {
-        let mut written = "what was here before".to_owned();
-        if RequestKey::write(host.as_bytes(), target.as_bytes(), &mut written) {
+        let mut written = b"what was here before".to_vec();
+        if let Some(written) = RequestKey::write(host.as_bytes(), target.as_bytes(), &mut written) {
             let uri = format!("http://{host}{target}").parse();
             let key = uri.ok().and_then(|uri| RequestKey::of_uri(&uri)).expect("a URI with a key");
             prop_assert_eq!(written, key.as_str());
@@ -120,7 +120,7 @@ proptest! {
 
 #[test]
 fn what_is_written_in_the_common_way_is_read_at_a_glance() {
-    let mut key = String::new();
+    let mut key = Vec::new();
     for (host, target, is_plain) in [
         ("example.org", "/", true),
         ("example.org:8080", "/a/b.css?v=1&x=%7e", true),
@@ -135,8 +135,8 @@ fn what_is_written_in_the_common_way_is_read_at_a_glance() {
         ("", "/", false),
     ] {
         let read = RequestKey::write(host.as_bytes(), target.as_bytes(), &mut key);
-        assert_eq!(read, is_plain, "{host} {target}");
+        assert_eq!(read.is_some(), is_plain, "{host} {target}");
     }
-    assert!(RequestKey::write(b"example.org", b"/a%7eb%2f?c", &mut key));
-    assert_eq!(key, "http://example.org/a~b%2F?c");
+    let written = RequestKey::write(b"example.org", b"/a%7eb%2f?c", &mut key);
+    assert_eq!(written, Some("http://example.org/a~b%2F?c"));
 }

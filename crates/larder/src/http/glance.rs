@@ -16,7 +16,6 @@ use http::{Method, StatusCode};
 use larder_policy::{
     cache_status::{CacheStatus, write_number},
     fields::{FieldLine, Fields},
-    freshness::Freshness,
     head::Asking,
     key::RequestKey,
     range::{self, ByteRange, Selection},
@@ -62,7 +61,7 @@ enum What {
 
 thread_local! {
     /// The key of the request at hand.
-    static KEY: RefCell<String> = const { RefCell::new(String::new()) };
+    static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl HttpCache {
@@ -73,8 +72,8 @@ impl HttpCache {
     #[inline]
     pub fn glance(&self, request: Glance<'_>, head: &mut Vec<u8>) -> Option<Served> {
         KEY.with_borrow_mut(|key| {
-            RequestKey::write(request.host, request.target, key)
-                .then(|| self.look_at(request, key, head))?
+            let key = RequestKey::write(request.host, request.target, key)?;
+            self.look_at(request, key, head)
         })
     }
 
@@ -86,10 +85,10 @@ impl HttpCache {
         let now = self.wall().now();
         let verdict = variants.judged(|stored| decide(self.policy(), stored, asking, now));
         let Verdict::Serve { index, reason: Reason::Hit } = verdict else { return None };
-        let stored = Arc::clone(&variants.get(index)?.stored);
+        let stored = variants.into_stored(index)?;
         let what = what(asking, &stored)?;
         let served = Served { stored, is_head: *request.method == Method::HEAD, what };
-        served.write(request.shows_key.then_some(key), now, head)?;
+        served.write(request.shows_key.then_some(key), now, head);
         tally.hit(cost_micros);
         if let Some(began) = began {
             self.counters().hit_took(began);
@@ -169,18 +168,14 @@ impl Served {
         self.stored.content_len().unwrap_or_default()
     }
 
-    /// `None`, with nothing written: the key cannot be told without escaping it.
-    fn write(&self, key: Option<&str>, now: SystemTime, out: &mut Vec<u8>) -> Option<()> {
-        let Freshness::Fresh { left } = self.stored.head.freshness(now) else { return None };
-        let begins = out.len();
+    fn write(&self, key: Option<&str>, now: SystemTime, out: &mut Vec<u8>) {
+        let age = self.stored.head.age(now);
+        let left = self.stored.head.lifetime().ttl().saturating_sub(age);
         write_status_line(self.status(), out);
         out.extend_from_slice(b"cache-status: ");
-        if !CacheStatus::write_hit(left, key, out) {
-            out.truncate(begins);
-            return None;
-        }
+        CacheStatus::write_hit(left, key, out);
         out.extend_from_slice(b"\r\nage: ");
-        write_number(self.stored.head.age(now).as_secs(), out);
+        write_number(age.as_secs(), out);
         // How long it took is not told: to look at a clock for that would take a good part of it.
         out.extend_from_slice(b"\r\nserver-timing: cache;desc=hit\r\n");
         let fields = self.stored.head.field_block();
@@ -204,7 +199,6 @@ impl Served {
                 write_length(range.len(), out);
             }
         }
-        Some(())
     }
 }
 

@@ -186,6 +186,14 @@ impl Variants {
         self.all().get(index)
     }
 
+    /// One of them, with the others let go.
+    pub(crate) fn into_stored(self, index: usize) -> Option<Arc<Stored>> {
+        match self.0 {
+            List::One(only) => (index == 0).then_some(only.stored),
+            List::Others(kept) => Some(Arc::clone(&kept.get(index)?.stored)),
+        }
+    }
+
     /// All of them marked stale, as of `at` or earlier.
     pub(crate) fn marked_stale(&self, at: SystemTime) -> Variants {
         let at = Mark::at(at);
