@@ -43,6 +43,9 @@
 //!    `Server-Timing` are added, and the body is shared with the store, however long it is. Nobody is
 //!    waited for. A *stale* hit (RFC 5861) starts a refresh besides.
 //!
+//! Who holds the request's bytes in a buffer may ask [`HttpCache::glance`] first: it answers plain hits by
+//! the same rules, without making a request of them, and allocates nothing.
+//!
 //! On a **miss**:
 //!
 //! 1. the reader joins the key's *flight*: one for each variant that is known of, and requests that look

@@ -15,7 +15,8 @@ pub struct UpstreamConfig {
     /// From the call to the last byte of the answer, waiting for a connection included; `None`, the
     /// default, for no limit: a large answer to a slow reader may take an hour.
     pub whole_timeout: Option<Duration>,
-    /// Connections to the origin, in use and idle together. Default 512.
+    /// Connections to the origin, in use and idle together. Default 2048: where an answer turns out to be
+    /// for one reader each, a crowd that waited for it goes on in one wave, not in several of its length.
     pub max_connections: usize,
     /// How long a request may wait for a connection while all are in use. Default 10 s.
     pub wait_timeout: Duration,
@@ -40,7 +41,7 @@ impl Default for UpstreamConfig {
             first_byte_timeout: Duration::from_secs(60),
             idle_body_timeout: Duration::from_secs(60),
             whole_timeout: None,
-            max_connections: 512,
+            max_connections: 2048,
             wait_timeout: Duration::from_secs(10),
             max_waiting: 4096,
             max_idle: 64,
