@@ -8,7 +8,8 @@ RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
 .PHONY: help run build page dev test test-deps test-crates test-interleavings test-conformance \
-        test-page test-browser check bench bench-gateway bench-deps bench-engine fuzz up down logs clean tools
+        test-guard test-page test-browser check bench bench-gateway bench-deps bench-engine fuzz \
+        up down logs clean tools
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +31,7 @@ dev: tools web/node_modules/.installed ## The page with hot reload at http://loc
 	  sleep 1; kill -0 $$blog 2>/dev/null || exit 1; \
 	  BLOG_PAGE_URL=http://127.0.0.1:$$FRONTEND_PORT npm --prefix web run --silent dev
 
-test: test-deps test-crates test-interleavings test-conformance test-page test-browser ## Run every test on real parts (installs Debian packages when root)
+test: test-deps test-crates test-interleavings test-conformance test-guard test-page test-browser ## Run every test on real parts (installs Debian packages when root)
 
 test-deps: tools
 	@tools/install-test-deps
@@ -46,6 +47,9 @@ test-interleavings: ## What must hold however tasks take turns, tried out by shu
 test-conformance: conformance/node_modules/.installed ## Run the public tests for HTTP caches against `larder serve`
 	cargo build --locked -p larder-cli
 	LARDER_BIN=$(CURDIR)/target/debug/larder npm --prefix conformance run --silent test
+
+test-guard: ## Instructions of a hit, a 304, a miss and a pass stay within 5 % of the record
+	@tools/guard
 
 test-page: web/node_modules/.installed
 	npm --prefix web run --silent test

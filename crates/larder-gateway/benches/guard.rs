@@ -1,0 +1,278 @@
+//! Guard: what a hit, a 304, a miss and a pass cost, one after the other, for callgrind to count.
+//!
+//! ```text
+//! make test-guard
+//! ```
+//!
+//! `guard CASE COUNT` serves one connection, read from memory, until COUNT requests are answered. The
+//! gateway, its cache and its connection to the origin are those of `larder serve`, on one thread. The
+//! origin is this program as a second process, in which callgrind counts nothing. `tools/guard` calls
+//! it with two COUNTs, so that starting and filling the cache are not counted.
+
+#![expect(clippy::unwrap_used, reason = "a bench is no library")]
+
+use std::{
+    env,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    pin::Pin,
+    process::{Child, Command, Stdio},
+    task::{Context, Poll},
+    thread,
+};
+
+use larder::{
+    Cache,
+    http::{HttpCache, Policy, Variants},
+};
+use larder_gateway::{
+    Gateway, GatewayConfig,
+    http1::{Ended, Http1Config, serve_connection_with_hits},
+    upstream::{Upstream, UpstreamConfig},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::Builder,
+};
+use tokio_util::sync::CancellationToken;
+
+/// That of `larder serve`: the system's own would make the counts the system's, too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A kind of request, and by what its answers are known.
+struct Case {
+    name: &'static str,
+    /// Eight digits follow it: the number of the request where each asks for another page.
+    path: &'static str,
+    is_each_new: bool,
+    fields: &'static str,
+    status_line: &'static str,
+    verdict: &'static str,
+    ending: &'static str,
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        name: "hit",
+        path: "/page/",
+        is_each_new: false,
+        fields: "",
+        status_line: "HTTP/1.1 200 OK\r\n",
+        verdict: "Larder;hit;",
+        ending: END_OF_PAGE,
+    },
+    Case {
+        name: "not-modified",
+        path: "/page/",
+        is_each_new: false,
+        fields: "If-None-Match: \"1\"\r\n",
+        status_line: "HTTP/1.1 304 Not Modified\r\n",
+        verdict: "Larder;hit;",
+        ending: "\r\n\r\n",
+    },
+    Case {
+        name: "miss",
+        path: "/page/",
+        is_each_new: true,
+        fields: "",
+        status_line: "HTTP/1.1 200 OK\r\n",
+        verdict: "Larder;fwd=uri-miss;fwd-status=200;stored;",
+        ending: END_OF_PAGE,
+    },
+    Case {
+        name: "pass",
+        path: PRIVATE,
+        is_each_new: false,
+        fields: "",
+        status_line: "HTTP/1.1 200 OK\r\n",
+        verdict: "Larder;fwd=uri-miss;fwd-status=200;detail=no-store",
+        ending: END_OF_PAGE,
+    },
+];
+
+const PAGE_BYTES: usize = 2304;
+const END_OF_PAGE: &str = "</html>\n";
+/// What the origin lets nobody store.
+const PRIVATE: &str = "/private/";
+
+fn main() {
+    let words: Vec<_> = env::args().skip(1).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["origin"] => be_origin(),
+        [name, count] => {
+            let case = CASES.into_iter().find(|case| case.name == name).expect("a case's name");
+            serve(case, count.parse().expect("a number of requests"));
+        }
+        _ => println!("tools/guard counts with this: make test-guard"),
+    }
+}
+
+fn serve(case: Case, count: usize) {
+    let origin = Origin::start();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut reader = Reader::new(case, count);
+    let ended = runtime.block_on(async {
+        let store = Cache::<Variants>::builder().max_bytes(64 << 20).build();
+        let cache = HttpCache::new(store, Policy::guarded());
+        let upstream = format!("http://{}", origin.address).parse().unwrap();
+        let upstream = Upstream::new(upstream, UpstreamConfig::default());
+        let gateway = Gateway::new(&cache, upstream, GatewayConfig::default());
+        // A reader on this machine would be told the keys as well.
+        let peer = ([192, 0, 2, 1], 4711).into();
+        let (hits, service) = (gateway.clone(), gateway);
+        let (config, stop) = (Http1Config::default(), CancellationToken::new());
+        serve_connection_with_hits(&mut reader, peer, &config, &hits, service, stop).await
+    });
+    assert_eq!(ended, Ended::Closed);
+    reader.check();
+}
+
+/// The other end of the connection: sends a request when the one before is answered, and closes when
+/// there were enough.
+struct Reader {
+    case: Case,
+    count: usize,
+    sent: usize,
+    request: Vec<u8>,
+    /// What came since the last request.
+    answer: Vec<u8>,
+}
+
+impl Reader {
+    fn new(case: Case, count: usize) -> Self {
+        let request = format!(
+            "GET {}00000000 HTTP/1.1\r\nHost: example.org\r\nUser-Agent: guard\r\nAccept: */*\r\n\
+             Accept-Encoding: gzip\r\n{}\r\n",
+            case.path, case.fields
+        );
+        Reader { case, count, sent: 0, request: request.into(), answer: Vec::new() }
+    }
+
+    fn is_answered(&self) -> bool {
+        self.sent == 0 || self.answer.ends_with(self.case.ending.as_bytes())
+    }
+
+    /// Another kind of answer would be counted as this one: each one's status is looked at as it comes,
+    /// and the rest of it at the last.
+    fn check(&self) {
+        let answer = String::from_utf8_lossy(&self.answer);
+        assert!(self.sent == self.count && self.is_answered(), "{}: {answer}", self.sent);
+        let field = answer.lines().find(|line| line.to_lowercase().starts_with("cache-status:"));
+        assert!(field.is_some_and(|line| line.contains(self.case.verdict)), "{answer}");
+    }
+}
+
+impl AsyncRead for Reader {
+    /// Wakes nobody: the answer that it waits for is written by the task that asks.
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let reader = self.get_mut();
+        if !reader.is_answered() {
+            return Poll::Pending;
+        }
+        if reader.sent < reader.count {
+            if reader.case.is_each_new {
+                let digits = "GET ".len() + reader.case.path.len();
+                write!(&mut reader.request[digits..], "{:08}", reader.sent)?;
+            }
+            buffer.put_slice(&reader.request);
+            reader.answer.clear();
+            reader.sent += 1;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Reader {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let reader = self.get_mut();
+        reader.answer.extend_from_slice(bytes);
+        let expected = reader.case.status_line;
+        assert!(reader.answer.starts_with(expected.as_bytes()), "no answer to {}", reader.sent);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The process that is the origin. Dropping it ends it.
+struct Origin {
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Origin {
+    fn start() -> Self {
+        let mut process = Command::new(env::current_exe().unwrap())
+            .arg("origin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        Origin { address: address.trim().parse().unwrap(), process }
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        // Its standard input ends, and with that the process.
+        self.process.wait().unwrap();
+    }
+}
+
+/// Answers on a port of its own, which it prints, until its standard input ends: with the process that
+/// started it, however that ends.
+fn be_origin() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(move || answer_all(stream.unwrap()));
+        }
+    });
+    io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Each answer leaves in one write, so that the gateway reads as often in each run.
+fn answer_all(mut stream: TcpStream) {
+    stream.set_nodelay(true).unwrap();
+    let page = "x".repeat(PAGE_BYTES - END_OF_PAGE.len()) + END_OF_PAGE;
+    let saying = |fields: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n{fields}ETag: \"1\"\r\n\
+             Content-Length: {PAGE_BYTES}\r\n\r\n{page}"
+        )
+    };
+    let cacheable = saying("Cache-Control: max-age=3600\r\n");
+    let private = saying("Cache-Control: no-store\r\n");
+    let mut bytes = [0; 4096];
+    let mut length = 0;
+    loop {
+        let Ok(read @ 1..) = stream.read(&mut bytes[length..]) else { return };
+        length += read;
+        if bytes[..length].ends_with(b"\r\n\r\n") {
+            let is_private = bytes["GET ".len()..].starts_with(PRIVATE.as_bytes());
+            let answer = if is_private { &private } else { &cacheable };
+            // A gateway that is gone is seen by the next reading.
+            stream.write_all(answer.as_bytes()).ok();
+            length = 0;
+        }
+    }
+}
