@@ -304,7 +304,9 @@ pub fn not_modified_lines(stored: &FieldBlock) -> impl Iterator<Item = FieldLine
     let has_tag = Fields::from(stored).contains(header::ETAG.as_str());
     stored.iter().filter(move |line| {
         let is = |name: &HeaderName| line.name == name.as_str().as_bytes();
-        !DESCRIBE_THE_REPRESENTATION.iter().any(is) && !(has_tag && is(&header::LAST_MODIFIED))
+        let goes =
+            DESCRIBE_THE_REPRESENTATION.iter().any(is) || (has_tag && is(&header::LAST_MODIFIED));
+        !goes
     })
 }
 

@@ -90,11 +90,7 @@ pub(super) fn answer<H: Hits>(
         lines.push(FieldLine { name: field.name.as_bytes(), value: field.value });
         let is = |known: &str| field.name.eq_ignore_ascii_case(known);
         match field.name.len() {
-            4 if is("host") => {
-                if host.replace(field.value).is_some() {
-                    return None;
-                }
-            }
+            4 if is("host") && host.replace(field.value).is_some() => return None,
             6 if is("expect") => return None,
             14 if is("content-length") => return None,
             17 if is("transfer-encoding") => return None,
