@@ -127,7 +127,7 @@ pub(crate) fn keep(
     if !is_of_use(Fields::from(&headers), terms) {
         return Err(if terms.always_validate { Reason::NoCache } else { Reason::NoFreshness });
     }
-    if !dated.by_origin {
+    if !dated.by_origin || !headers.contains_key(DATE) {
         headers.insert(DATE, date::format(dated.date));
     }
 

@@ -959,6 +959,7 @@ fn a_response_without_a_valid_date_gets_that_of_its_receipt() {
     for fields in [
         &[("Cache-Control", "max-age=60")][..],
         &[("Cache-Control", "max-age=60"), ("Date", "foo")],
+        &[("Cache-Control", "max-age=60, no-cache=\"date\""), ("Date", NOON)],
     ] {
         let head = stored(&Policy::standard(), fields);
         assert_eq!(value(&head.headers(), "date"), Some(NOON));

@@ -54,6 +54,8 @@ pub(crate) struct Connection<'a, IO> {
     /// The reader sends no more.
     pub(super) is_at_eof: bool,
     heads: HeadReader,
+    /// So many bytes are there, and `hits` has no answer to what is at their front.
+    looked_at: usize,
     /// No request has come yet.
     is_first: bool,
     /// Some of the next request is there.
@@ -69,7 +71,10 @@ pub(crate) enum Next {
     Refused(Refusal),
     /// The reader speaks HTTP/2. These are the bytes that were read so far.
     Http2(Bytes),
+    /// Nothing more is to be answered.
     Over,
+    /// The reader did not take all of what it was answered.
+    Gone,
 }
 
 impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
@@ -82,6 +87,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             bytes: BytesMut::new(),
             is_at_eof: false,
             heads: HeadReader::default(),
+            looked_at: 0,
             is_first: true,
             has_begun: false,
             outbox: Outbox::default(),
@@ -110,13 +116,14 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         let is_stopping = self.stop.is_cancelled();
         loop {
             if !self.outbox.has_room() && ready!(self.poll_flush(cx)).is_err() {
-                return Poll::Ready(Next::Over);
+                return Poll::Ready(Next::Gone);
             }
             if self.is_first && HeadReader::is_preface_of_http2(&self.bytes) {
                 return Poll::Ready(Next::Http2(std::mem::take(&mut self.bytes).freeze()));
             }
             // A service that is to stop says that the connection ends with this answer.
-            if !H::NONE && !self.bytes.is_empty() && !is_stopping {
+            let is_new = self.bytes.len() != self.looked_at;
+            if !H::NONE && is_new && !self.bytes.is_empty() && !is_stopping {
                 let bytes = std::mem::take(&mut self.bytes);
                 let answered = self.answer_hits(&bytes, peer, hits, cx);
                 self.bytes = bytes;
@@ -132,6 +139,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             };
             match taken {
                 Ok(Some(head)) => {
+                    self.looked_at = 0;
                     return Poll::Ready(match self.fault_ahead(head.body) {
                         Some(reason) => Next::Refused(Refusal::Malformed(reason)),
                         None => Next::Head(Box::new(head)),
@@ -140,7 +148,10 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 Ok(None) => {}
                 Err(refusal) => return Poll::Ready(Next::Refused(refusal)),
             }
-            if ready!(self.poll_flush(cx)).is_err() || self.is_at_eof {
+            if ready!(self.poll_flush(cx)).is_err() {
+                return Poll::Ready(Next::Gone);
+            }
+            if self.is_at_eof {
                 return Poll::Ready(Next::Over);
             }
             // Empty lines are none of it: whoever sends only those is idle.
@@ -294,27 +305,30 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         cx: &mut Context<'_>,
     ) -> usize {
         let mut answered = 0;
-        DESK.with_borrow_mut(|desk| {
-            desk.clear();
-            let mut large = None;
-            while desk.len() < DESK_BYTES && large.is_none() {
-                let ahead = &bytes[answered..];
-                let Some(end) = glance::end_of_head(ahead) else { break };
-                let Some(served) = glance::answer(&ahead[..end], peer, hits, desk) else { break };
-                self.heads.pass_on();
-                self.is_first = false;
-                answered += end;
-                match served.content() {
-                    content if content.len() <= outbox::COPIED => desk.extend_from_slice(content),
-                    _ => large = Some(served),
-                }
+        // Taken out meanwhile: what `hits` and the stream do on this thread is theirs.
+        let mut desk = DESK.take();
+        desk.clear();
+        let mut large = None;
+        while desk.len() < DESK_BYTES && large.is_none() {
+            let ahead = &bytes[answered..];
+            let Some(end) = glance::end_of_head(ahead, self.config) else { break };
+            let answer = glance::answer(&ahead[..end], peer, self.config, hits, &mut desk);
+            let Some(served) = answer else { break };
+            self.heads.pass_on();
+            self.is_first = false;
+            answered += end;
+            match served.content() {
+                content if content.len() <= outbox::COPIED => desk.extend_from_slice(content),
+                _ => large = Some(served),
             }
-            if answered > 0 {
-                // From here on the connection is idle, or a next request has begun.
-                self.read_timer.clear();
-                self.outbox.write(desk, large.as_ref(), &mut *self.io, cx);
-            }
-        });
+        }
+        if answered > 0 {
+            // From here on the connection is idle, or a next request has begun.
+            self.read_timer.clear();
+            self.outbox.write(&desk, large.as_ref(), &mut *self.io, cx);
+        }
+        DESK.set(desk);
+        self.looked_at = bytes.len() - answered;
         answered
     }
 

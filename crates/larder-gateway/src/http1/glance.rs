@@ -6,6 +6,8 @@ use arrayvec::ArrayVec;
 use http::Method;
 use larder::http::{Served, policy::fields::FieldLine};
 
+use super::config::Http1Config;
+
 /// Requests with more fields, or a longer head, go the whole way.
 const MAX_FIELDS: usize = 32;
 const MAX_HEAD: usize = 8 << 10;
@@ -49,9 +51,10 @@ pub struct Ahead<'a, 'l> {
 
 /// Where the head at the front of `bytes` ends, just after its blank line. `None`: it is not all there,
 /// too long, or not every line of it ends in CRLF.
-pub(super) fn end_of_head(bytes: &[u8]) -> Option<usize> {
+pub(super) fn end_of_head(bytes: &[u8], config: &Http1Config) -> Option<usize> {
+    let longest = MAX_HEAD.min(config.max_head_bytes).min(config.max_request_line_bytes);
     let mut line = 0;
-    for end in memchr::memchr_iter(b'\n', &bytes[..bytes.len().min(MAX_HEAD)]) {
+    for end in memchr::memchr_iter(b'\n', &bytes[..bytes.len().min(longest)]) {
         if end == 0 || bytes[end - 1] != b'\r' {
             return None;
         }
@@ -68,12 +71,14 @@ pub(super) fn end_of_head(bytes: &[u8]) -> Option<usize> {
 pub(super) fn answer<H: Hits>(
     head: &[u8],
     peer: SocketAddr,
+    config: &Http1Config,
     hits: &H,
     desk: &mut Vec<u8>,
 ) -> Option<Served> {
     let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
+    let fields = &mut fields[..config.max_fields.min(MAX_FIELDS)];
     let mut request = httparse::Request::new(&mut []);
-    let parsed = request.parse_with_uninit_headers(head, &mut fields);
+    let parsed = request.parse_with_uninit_headers(head, fields);
     let (Ok(httparse::Status::Complete(_)), Some(1), Some(target)) =
         (parsed, request.version, request.path)
     else {

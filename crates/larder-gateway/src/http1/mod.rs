@@ -110,6 +110,7 @@ where
             }
             Next::Http2(bytes) => return Ended::Http2(bytes),
             Next::Over => return connection.shut().await,
+            Next::Gone => return Ended::Cut,
         };
         // On the heap, so that connections that wait are no larger for it.
         match Box::pin(connection.exchange(head, peer, &mut service)).await {

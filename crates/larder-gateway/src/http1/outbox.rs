@@ -27,6 +27,8 @@ pub(crate) struct Outbox {
     after: BytesMut,
     /// Something was written since the last look.
     has_moved: bool,
+    /// Something was written that the stream may still hold.
+    is_unflushed: bool,
 }
 
 impl Outbox {
@@ -88,7 +90,10 @@ impl Outbox {
                 None => io.poll_write(cx, &content[written - text.len()..]),
             };
             match polled {
-                Poll::Ready(Ok(now @ 1..)) => written += now,
+                Poll::Ready(Ok(now @ 1..)) => {
+                    written += now;
+                    self.is_unflushed = true;
+                }
                 Poll::Ready(_) | Poll::Pending => break,
             }
         }
@@ -109,7 +114,7 @@ impl Outbox {
         io: &mut IO,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_empty() {
+        if self.is_empty() && !self.is_unflushed {
             return Poll::Ready(Ok(()));
         }
         while !self.is_empty() {
@@ -126,9 +131,12 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.has_moved = true;
+            self.is_unflushed = true;
             self.advance(written);
         }
-        Pin::new(io).poll_flush(cx)
+        ready!(Pin::new(io).poll_flush(cx))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -136,6 +144,78 @@ impl Outbox {
             let of_this = written.min(part.remaining());
             part.advance(of_this);
             written -= of_this;
+        }
+        // What comes next goes behind what is left of it.
+        if self.before.is_empty() && self.body.is_empty() {
+            std::mem::swap(&mut self.before, &mut self.after);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream that takes so many bytes at its first write, and nothing more until it is told to.
+    struct Narrow {
+        room: usize,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let now = bytes.len().min(self.room);
+            if now == 0 {
+                return Poll::Pending;
+            }
+            self.room -= now;
+            self.taken.extend_from_slice(&bytes[..now]);
+            Poll::Ready(Ok(now))
+        }
+
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.as_mut().poll_write(cx, &all)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn wherever_a_write_ends_what_comes_next_goes_behind_the_rest() {
+        let large = Bytes::from(vec![b'x'; COPIED + 1]);
+        let said = [b"head ", &large[..], b" tail", b" more ", &large[..], b" end"].concat();
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        for room in 0..=COPIED + 20 {
+            let (mut outbox, mut io) = (Outbox::default(), Narrow { room, taken: Vec::new() });
+            outbox.text().extend_from_slice(b"head ");
+            outbox.push(large.clone());
+            outbox.text().extend_from_slice(b" tail");
+            let _first = outbox.poll_flush(&mut io, cx);
+            outbox.text().extend_from_slice(b" more ");
+            outbox.push(large.clone());
+            outbox.text().extend_from_slice(b" end");
+            io.room = usize::MAX;
+            assert!(outbox.poll_flush(&mut io, cx).is_ready());
+            assert!(io.taken == said, "after {room} bytes");
         }
     }
 }

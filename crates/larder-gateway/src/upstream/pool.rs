@@ -119,9 +119,15 @@ impl Lease {
         link.timer.clear();
         link.idle_since = Instant::now();
         let mut idle = pool.idle();
-        if idle.len() < pool.config.max_idle {
+        // The one idle for longest makes room: it may be another loop's, which this one cannot use.
+        let oldest = if idle.len() < pool.config.max_idle { None } else { idle.oldest() };
+        let is_kept = idle.len() < pool.config.max_idle;
+        if is_kept {
             idle.push(link);
-            drop(idle);
+        }
+        drop(idle);
+        drop(oldest);
+        if is_kept {
             pool.see_to_sweeping();
         }
         // Only now may somebody else look for an idle one.

@@ -56,13 +56,16 @@ impl Site {
 
     /// A connection whose buffer holds so much.
     fn connect(&self, room: usize) -> Reader {
+        self.connect_with(room, Http1Config { idle_timeout: IDLE, ..Http1Config::default() })
+    }
+
+    fn connect_with(&self, room: usize, config: Http1Config) -> Reader {
         let (wire, mut gate) = duplex(room);
         let gateway = self.gateway.clone();
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let serving = tokio::spawn(async move {
             let peer = ([127, 0, 0, 1], 1).into();
-            let config = Http1Config { idle_timeout: IDLE, ..Http1Config::default() };
             let (hits, service) = (gateway.clone(), gateway);
             serve_connection_with_hits(&mut gate, peer, &config, &hits, service, stopped).await
         });
@@ -248,6 +251,33 @@ async fn what_two_readers_might_read_differently_is_refused_where_a_hit_lies_rea
         reader.body(4).await;
         assert_eq!(status(&reader.rest().await), "400", "{bad:?}");
     }
+}
+
+#[tokio::test]
+async fn a_hit_has_the_limits_of_every_request() {
+    let site = Site::with("body".into(), "").await;
+    let long = format!("GET /a HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(600));
+    let many = "GET /a HTTP/1.1\r\nHost: a\r\nX: 1\r\nY: 1\r\n\r\n";
+    let config = || Http1Config { max_fields: 2, max_head_bytes: 512, ..Http1Config::default() };
+    for refused in [&long[..], many] {
+        let mut reader = site.connect_with(1 << 20, config());
+        reader.send([GET, GET].concat()).await;
+        for _ in 0..2 {
+            assert!(is_hit(&reader.head().await));
+            reader.body(4).await;
+        }
+        reader.send(refused).await;
+        assert_eq!(status(&reader.rest().await), "431");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_only_half_of_a_hit_is_cut_off() {
+    let site = Site::with(vec![7; 300_000].into(), "").await;
+    let mut reader = site.connect(4096);
+    reader.send(GET).await;
+    assert!(is_hit(&reader.head().await));
+    assert_eq!(reader.serving.await.unwrap(), Ended::Cut);
 }
 
 #[tokio::test]

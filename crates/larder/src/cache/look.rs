@@ -106,16 +106,15 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         entry.is_fresh(now) && entry.fence() == self.tags.fence() && !self.is_aging(entry, now)
     }
 
-    /// The value of a plain hit, and what fetching it cost in microseconds. Counts nothing: the caller
-    /// may not be able to use it.
+    /// The value of a plain hit, and what fetching it cost in microseconds. Counts nothing, for the caller
+    /// may not be able to use it, and marks nothing where it is none.
     #[cfg(feature = "http")]
     #[inline]
     pub(crate) fn plain(&self, key: &str) -> Option<(V, u64)> {
         let now = self.clock.now();
-        let found = self.memory.read(key, |entry| {
+        self.memory.read_if(key, |entry| {
             self.is_plain(entry, now).then(|| (entry.value.clone(), entry.cost_micros()))
-        });
-        found.flatten()
+        })
     }
 
     #[inline]

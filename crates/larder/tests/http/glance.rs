@@ -67,6 +67,9 @@ fn asking(method: &Method, path: &str, fields: &[(&str, &str)], shows_key: bool)
     asked
 }
 
+/// A request: its method, path and fields.
+type Row = (Method, &'static str, Vec<(&'static str, &'static str)>);
+
 #[tokio::test(start_paused = true)]
 async fn both_ways_give_the_same_answer() {
     let site = Site::new();
@@ -77,7 +80,7 @@ async fn both_ways_give_the_same_answer() {
         .await;
     site.clock.advance(secs(7));
     let gzip = ("accept-encoding", "gzip");
-    let rows: [(Method, &str, Vec<(&str, &str)>); 14] = [
+    let rows: [Row; 14] = [
         (Method::GET, "/a?b", vec![gzip]),
         (Method::GET, "/a?b", vec![("Accept-Encoding", "br")]),
         (Method::GET, "/a?b", vec![("accept", "x"), gzip, ("cookie", "a=1")]),

@@ -158,6 +158,25 @@ impl<V> MemoryTier<V> {
         Some(look(slot.entry()))
     }
 
+    /// The same, but that the hit is marked only if `look` can use it.
+    #[cfg(feature = "http")]
+    #[inline]
+    pub(crate) fn read_if<R>(
+        &self,
+        key: &str,
+        look: impl FnOnce(&Entry<V>) -> Option<R>,
+    ) -> Option<R> {
+        if !self.marks_hits() {
+            return self.read(key, look)?;
+        }
+        let place = self.place(key);
+        let shard = read(place.shard(self));
+        let slot = shard.find(place.hash, key)?;
+        let found = look(slot.entry())?;
+        slot.mark();
+        Some(found)
+    }
+
     /// The same, and counts nothing.
     pub(crate) fn peek<R>(&self, key: &str, look: impl FnOnce(&Entry<V>) -> R) -> Option<R> {
         let place = self.place(key);
