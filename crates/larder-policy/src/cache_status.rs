@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName};
 use sfv::{KeyRef, ListSerializer, StringRef, TokenRef};
 
-use crate::{proxy_status, reason::Reason};
+use crate::{fields::write_number, proxy_status, reason::Reason};
 
 /// The name this cache signs with.
 pub const CACHE_NAME: &str = "Larder";
@@ -217,21 +217,6 @@ impl<'a> CacheStatus<'a> {
         let name = HeaderName::from_static("cache-status");
         proxy_status::append_member(headers, name, &self.to_field());
     }
-}
-
-/// A number in decimal digits.
-pub fn write_number(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
 }
 
 fn token(word: &'static str) -> &'static TokenRef {

@@ -274,6 +274,21 @@ impl<'a> Iterator for BlockLines<'a> {
     }
 }
 
+/// Writes a number in decimal digits, as it stands in a field.
+pub fn write_number(mut number: u64, out: &mut impl for<'a> Extend<&'a u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(&digits[at..]);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header, response::Parts};
 use http_body::SizeHint;
 use hyper::ext::ReasonPhrase;
+use larder::http::policy::fields::write_number;
 
 use super::framing;
 
@@ -158,22 +159,8 @@ pub(crate) fn is_ours(name: &HeaderName) -> bool {
 
 fn write_length(text: &mut BytesMut, length: u64) {
     text.extend_from_slice(b"content-length: ");
-    write_number(text, length);
+    write_number(length, text);
     text.extend_from_slice(b"\r\n");
-}
-
-fn write_number(text: &mut BytesMut, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend_from_slice(&digits[at..]);
 }
 
 fn write_date(text: &mut BytesMut) {

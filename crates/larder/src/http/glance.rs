@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use larder_policy::{
-    cache_status::{CacheStatus, write_number},
-    fields::{FieldLine, Fields},
+    cache_status::CacheStatus,
+    fields::{FieldLine, Fields, write_number},
     head::Asking,
     key::RequestKey,
     range::{self, ByteRange, Selection},
