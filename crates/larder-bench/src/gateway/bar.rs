@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::{
     contestant::Who,
     figure::{Figure, Unit},
-    report::show,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -91,7 +90,7 @@ impl fmt::Display for Verdict {
             Measure::TimesNginx => " × nginx",
         };
         let show = |value| match self.measure {
-            Measure::Value => show(self.unit, value),
+            Measure::Value => self.unit.show(value),
             Measure::TimesLimit | Measure::TimesNginx => format!("{value:.2}"),
         };
         let (seen, at_most) = (show(self.seen), show(self.at_most));

@@ -13,6 +13,21 @@ pub(crate) enum Unit {
     Times,
 }
 
+impl Unit {
+    /// So many of these, for people.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Unit::Microseconds if value >= 10_000.0 => format!("{:.0} ms", value / 1000.0),
+            Unit::Microseconds if value >= 100.0 => format!("{value:.0} µs"),
+            Unit::Microseconds => format!("{value:.2} µs"),
+            Unit::Seconds => format!("{value:.2} s"),
+            Unit::Bytes => format!("{value:.0} B"),
+            Unit::Times if value.fract() == 0.0 => format!("{value:.0}"),
+            Unit::Times => format!("{value:.2}"),
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     /// The case's name, as in `--only`, and what of it this is.

@@ -41,7 +41,7 @@ use self::{
     client::Client,
     contestant::{Contestant, Setting, Who},
     figure::{Absent, Figure, Samples, Unit, figures},
-    report::{Machine, Named, Report, Run, show},
+    report::{Machine, Named, Report, Run},
     server::{Server, find_program},
 };
 
@@ -254,7 +254,7 @@ impl Bench {
         let figures = figures(case, label, unit, seen);
         let said = figures
             .iter()
-            .map(|figure| format!("{} {}", figure.who.name(), show(unit, figure.spread.median)));
+            .map(|figure| format!("{} {}", figure.who.name(), unit.show(figure.spread.median)));
         if !figures.is_empty() {
             say(&format!("{label}: {}", said.collect::<Vec<_>>().join(", ")));
         }

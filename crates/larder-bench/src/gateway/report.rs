@@ -108,7 +108,7 @@ impl Report {
         ];
         let rows = Who::ALL.into_iter().filter_map(|who| {
             let value = |case: &str| {
-                self.find(case, who).map(|figure| show(figure.unit, figure.spread.median))
+                self.find(case, who).map(|figure| figure.unit.show(figure.spread.median))
             };
             let ratio = |case: &str, pick: fn(&Figure) -> Option<f64>| {
                 self.find(case, who).and_then(pick).map(|ratio| format!("{ratio:.2}"))
@@ -192,18 +192,6 @@ impl Report {
     }
 }
 
-pub(crate) fn show(unit: Unit, value: f64) -> String {
-    match unit {
-        Unit::Microseconds if value >= 10_000.0 => format!("{:.0} ms", value / 1000.0),
-        Unit::Microseconds if value >= 100.0 => format!("{value:.0} µs"),
-        Unit::Microseconds => format!("{value:.2} µs"),
-        Unit::Seconds => format!("{value:.2} s"),
-        Unit::Bytes => format!("{value:.0} B"),
-        Unit::Times if value.fract() == 0.0 => format!("{value:.0}"),
-        Unit::Times => format!("{value:.2}"),
-    }
-}
-
 /// In Markdown, and aligned for those who read it as it is. Columns without a figure are left out.
 fn table(columns: &[String], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
@@ -233,11 +221,11 @@ mod tests {
 
     #[test]
     fn values_carry_their_unit() {
-        assert_eq!(show(Unit::Microseconds, 4.271), "4.27 µs");
-        assert_eq!(show(Unit::Microseconds, 150.4), "150 µs");
-        assert_eq!(show(Unit::Microseconds, 12_345.0), "12 ms");
-        assert_eq!(show(Unit::Times, 1.0), "1");
-        assert_eq!(show(Unit::Bytes, 449.6), "450 B");
+        assert_eq!(Unit::Microseconds.show(4.271), "4.27 µs");
+        assert_eq!(Unit::Microseconds.show(150.4), "150 µs");
+        assert_eq!(Unit::Microseconds.show(12_345.0), "12 ms");
+        assert_eq!(Unit::Times.show(1.0), "1");
+        assert_eq!(Unit::Bytes.show(449.6), "450 B");
     }
 
     #[test]
