@@ -242,18 +242,34 @@ impl FieldBlock {
     }
 }
 
-impl From<&HeaderMap> for FieldBlock {
-    fn from(map: &HeaderMap) -> Self {
+impl FieldBlock {
+    /// Lays out these fields, those that are `first` before all others, and tells where those end. The
+    /// lines of one name stay in their order; that between names means nothing (RFC 9110 §5.3).
+    pub(crate) fn laid_out(
+        map: &HeaderMap,
+        first: impl Fn(&HeaderName) -> bool,
+    ) -> (FieldBlock, usize) {
         let bytes =
             |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
         let mut block = Vec::with_capacity(map.iter().map(bytes).sum());
-        for (name, value) in map {
-            block.extend_from_slice(name.as_str().as_bytes());
-            block.extend_from_slice(b": ");
-            block.extend_from_slice(value.as_bytes());
-            block.extend_from_slice(b"\r\n");
-        }
-        FieldBlock(block.into())
+        let mut write = |of_the_first: bool| {
+            for (name, value) in map.iter().filter(|(name, _)| first(name) == of_the_first) {
+                block.extend_from_slice(name.as_str().as_bytes());
+                block.extend_from_slice(b": ");
+                block.extend_from_slice(value.as_bytes());
+                block.extend_from_slice(b"\r\n");
+            }
+            block.len()
+        };
+        let first_end = write(true);
+        write(false);
+        (FieldBlock(block.into()), first_end)
+    }
+}
+
+impl From<&HeaderMap> for FieldBlock {
+    fn from(map: &HeaderMap) -> Self {
+        FieldBlock::laid_out(map, |_| true).0
     }
 }
 

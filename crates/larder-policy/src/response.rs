@@ -6,7 +6,7 @@ use http::{
     HeaderMap, Method, StatusCode, Uri,
     header::{
         AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_LOCATION, DATE,
-        EXPIRES, LAST_MODIFIED, RANGE, SET_COOKIE,
+        ETAG, EXPIRES, LAST_MODIFIED, RANGE, SET_COOKIE,
     },
 };
 
@@ -27,6 +27,7 @@ use crate::{
     settings::Policy,
     stored::{Grants, NonMaxU64, Rare, StoredHead, Terms, age_value, has_validator},
     tags, uri,
+    validate::stays_in_304,
     vary::Selection,
 };
 
@@ -141,7 +142,8 @@ pub(crate) fn keep(
         .and_then(NonMaxU64::new);
     let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
         && !headers.contains_key(CACHE_STATUS);
-    let fields = FieldBlock::from(&headers);
+    let has_tag = headers.contains_key(ETAG);
+    let (fields, end_of_304) = FieldBlock::laid_out(&headers, |name| stays_in_304(name, has_tag));
     let rare = Rare { selection, part, tags, groups };
     let weight = weight(&fields, &rare);
     Ok(StoredHead {
@@ -153,6 +155,7 @@ pub(crate) fn keep(
         terms,
         named_length,
         weight: u32::try_from(weight).unwrap_or(u32::MAX),
+        end_of_304: u32::try_from(end_of_304).expect("a head is shorter than 4 GiB"),
         status: response.status,
         answers,
         is_verbatim,

@@ -43,6 +43,8 @@ pub struct StoredHead {
     /// What `Content-Length` says, if it stands there once.
     pub(crate) named_length: Option<NonMaxU64>,
     pub(crate) weight: u32,
+    /// Where in `fields` those end that a 304 has.
+    pub(crate) end_of_304: u32,
     pub(crate) status: StatusCode,
     pub(crate) answers: Asks,
     /// Its fields can go out as they are, with those that a hit adds.
@@ -198,6 +200,12 @@ impl StoredHead {
     /// The same as they go onto the wire of HTTP/1.1.
     pub fn field_block(&self) -> &FieldBlock {
         &self.fields
+    }
+
+    /// The fields of a 304 made from it ([`not_modified`](crate::validate::not_modified)), as they go onto
+    /// the wire of HTTP/1.1.
+    pub fn not_modified_block(&self) -> &[u8] {
+        &self.fields.as_bytes()[..self.end_of_304 as usize]
     }
 
     /// What the one `Content-Length` among its fields says.

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{
     date,
     etag::{EntityTag, TagList},
-    fields::{FieldBlock, FieldLine, Fields},
+    fields::Fields,
     forward,
     head::{Asking, ResponseHead},
     list, range,
@@ -289,25 +289,20 @@ pub fn precondition<'a>(
 /// tag to find the reader's copy by.
 pub fn not_modified<'a>(stored: impl Into<Fields<'a>>) -> HeaderMap {
     let stored = stored.into();
+    let has_tag = stored.contains(header::ETAG.as_str());
     let mut fields = stored.to_map();
-    for name in DESCRIBE_THE_REPRESENTATION {
-        fields.remove(name);
-    }
-    if stored.contains(header::ETAG.as_str()) {
-        fields.remove(header::LAST_MODIFIED);
+    for name in DESCRIBE_THE_REPRESENTATION.iter().chain(&[header::LAST_MODIFIED]) {
+        if !stays_in_304(name, has_tag) {
+            fields.remove(name);
+        }
     }
     fields
 }
 
-/// The same for who writes the lines one by one: those that stay.
-pub fn not_modified_lines(stored: &FieldBlock) -> impl Iterator<Item = FieldLine<'_>> {
-    let has_tag = Fields::from(stored).contains(header::ETAG.as_str());
-    stored.iter().filter(move |line| {
-        let is = |name: &HeaderName| line.name == name.as_str().as_bytes();
-        let goes =
-            DESCRIBE_THE_REPRESENTATION.iter().any(is) || (has_tag && is(&header::LAST_MODIFIED));
-        !goes
-    })
+/// Whether a 304 has this field of a response, which has a tag or not.
+pub(crate) fn stays_in_304(name: &HeaderName, has_tag: bool) -> bool {
+    let is_found_by_tag = has_tag && *name == header::LAST_MODIFIED;
+    !is_found_by_tag && !DESCRIBE_THE_REPRESENTATION.contains(name)
 }
 
 const DESCRIBE_THE_REPRESENTATION: [HeaderName; 9] = [

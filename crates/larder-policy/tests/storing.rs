@@ -1148,3 +1148,26 @@ fn values_are_kept_to_the_byte_also_beyond_ascii() {
         head.weight() > fields.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
     );
 }
+
+#[test]
+fn what_a_304_has_of_a_stored_response_lies_together() {
+    let validators = [("ETag", "\"1\""), ("Last-Modified", DAYS_AGO)];
+    let described = [("Content-Type", "text/html"), ("Content-Encoding", "gzip"), ("X-Own", "1")];
+    let named = [("Cache-Control", "max-age=60"), ("X-Own", "2"), ("Vary", "Accept")];
+    for with_tag in [true, false] {
+        let validators = if with_tag { &validators[..] } else { &validators[1..] };
+        let fields = [&described[..], validators, &named].concat();
+        let head = stored(&Policy::standard(), &fields);
+        let mut lines = http::HeaderMap::new();
+        for line in head.not_modified_block().split(|byte| *byte == b'\n') {
+            let Some((name, value)) = std::str::from_utf8(line).unwrap().split_once(": ") else {
+                continue;
+            };
+            let name = http::HeaderName::from_bytes(name.as_bytes()).unwrap();
+            lines.append(name, value.trim_end().parse().unwrap());
+        }
+        assert_eq!(lines, larder_policy::validate::not_modified(head.fields()));
+        assert_eq!(lines.contains_key("last-modified"), !with_tag);
+        assert!(!lines.contains_key("content-type") && lines.contains_key("x-own"));
+    }
+}

@@ -186,7 +186,7 @@ impl Served {
                     write_length(self.whole_bytes(), out);
                 }
             }
-            What::NotModified => write_lines(validate::not_modified_lines(fields), out),
+            What::NotModified => out.extend_from_slice(self.stored.head.not_modified_block()),
             What::Part(range) => {
                 write_lines(range::part_lines(fields), out);
                 out.extend_from_slice(b"content-range: bytes ");
