@@ -58,7 +58,7 @@ fuzz_target!(|data: &[u8]| {
             Some(Selection::Whole) => assert!(part.is_whole()),
             Some(Selection::Unsatisfiable) | None => {}
         }
-        parts.push((response.head().headers.clone(), part));
+        parts.push((response.head().headers.to_map(), part));
     }
     let [(one_headers, one), (other_headers, other)] = &parts[..] else { return };
     if let Some(combined) = combine((one_headers, one), (other_headers, other)) {

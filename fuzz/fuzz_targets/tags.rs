@@ -16,8 +16,8 @@ use libfuzzer_sys::fuzz_target;
 const MAX_TAGS: u64 = 4;
 /// An entry with more is not stored.
 const MAX_TAGS_OF_ENTRY: usize = 64;
-const WINDOWS: Lifetime = Lifetime::fresh_for(Duration::from_secs(60))
-    .stale_while_revalidate(Duration::from_secs(10));
+const WINDOWS: Lifetime =
+    Lifetime::fresh_for(Duration::from_secs(60)).stale_while_revalidate(Duration::from_secs(10));
 
 struct Entry {
     tags: BTreeSet<String>,
