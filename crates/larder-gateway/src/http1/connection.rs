@@ -308,12 +308,16 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         // Taken out meanwhile: what `hits` and the stream do on this thread is theirs.
         let mut desk = DESK.take();
         desk.clear();
-        let mut large = None;
+        let (mut large, mut has_answer) = (None, true);
         while desk.len() < DESK_BYTES && large.is_none() {
             let ahead = &bytes[answered..];
-            let Some(end) = glance::end_of_head(ahead, self.config) else { break };
-            let answer = glance::answer(&ahead[..end], peer, self.config, hits, &mut desk);
-            let Some(served) = answer else { break };
+            let answer = glance::end_of_head(ahead, self.config).and_then(|end| {
+                Some((end, glance::answer(&ahead[..end], peer, self.config, hits, &mut desk)?))
+            });
+            let Some((end, served)) = answer else {
+                has_answer = false;
+                break;
+            };
             self.heads.pass_on();
             self.is_first = false;
             answered += end;
@@ -328,7 +332,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             self.outbox.write(&desk, large.as_ref(), &mut *self.io, cx);
         }
         DESK.set(desk);
-        self.looked_at = bytes.len() - answered;
+        self.looked_at = if has_answer { 0 } else { bytes.len() - answered };
         answered
     }
 

@@ -69,7 +69,7 @@ impl HeadReader {
 
     /// Just after the blank line of the head at the front of `bytes`. Asked again, with more bytes behind
     /// or without, it does not look through them twice.
-    pub(crate) fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn find_end(&mut self, bytes: &[u8]) -> Option<usize> {
         while let Some(offset) = memchr::memchr(b'\n', &bytes[self.seen..]) {
             let after = self.seen + offset + 1;
             match bytes[after..] {
@@ -146,7 +146,7 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
 
 /// A line that ends in LF alone may be the end of a line to one reader and its middle to another
 /// (RFC 9112 §2.2 allows either); no sender means it.
-pub(crate) fn refuse_bare_line_feeds(bytes: &[u8]) -> Result<(), Refusal> {
+fn refuse_bare_line_feeds(bytes: &[u8]) -> Result<(), Refusal> {
     let is_bare = |at: usize| at == 0 || bytes[at - 1] != b'\r';
     if memchr::memchr_iter(b'\n', bytes).any(is_bare) {
         return Err(Refusal::Malformed("a line ends in LF without CR"));

@@ -198,7 +198,10 @@ async fn a_reader_that_takes_little_at_a_time_gets_every_byte() {
         let mut reader = site.connect(97);
         reader.send([GET, GET].concat()).await;
         for _ in 0..2 {
-            assert!(is_hit(&reader.head().await));
+            let head = reader.head().await;
+            assert!(is_hit(&head));
+            // The whole way tells how long it took.
+            assert_eq!(field(&head, "server-timing"), Some("cache;desc=hit"), "{length}");
             assert_eq!(reader.body(length).await, body);
         }
     }

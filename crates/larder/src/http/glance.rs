@@ -68,7 +68,10 @@ impl HttpCache {
     /// Answers `request` from what is stored, counts the hit, and appends the answer's head to `head` as
     /// HTTP/1.1 writes it: status line and fields, `Content-Length` among them where the answer has one,
     /// none that are about the connection, and no blank line. `None`: it is no plain hit, `head` is as it
-    /// was, and [`CacheService`](super::CacheService) has to look. Nothing is allocated.
+    /// was, and [`CacheService`](super::CacheService) has to look.
+    ///
+    /// Nothing is allocated, but for the short lists that a range, or entity tags to compare with, are
+    /// read into.
     #[inline]
     pub fn glance(&self, request: Glance<'_>, head: &mut Vec<u8>) -> Option<Served> {
         KEY.with_borrow_mut(|key| {
