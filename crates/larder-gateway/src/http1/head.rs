@@ -55,6 +55,10 @@ impl HeadReader {
     ) -> Result<Option<Head>, Refusal> {
         if self.seen == 0 {
             skip_empty_lines(bytes);
+            if bytes[..] == *b"\r" {
+                // The first half of another one, so what begins the request is still to come.
+                return Ok(None);
+            }
             if bytes.first().is_some_and(|first| !is_token_byte(*first) && *first != b'\r') {
                 // Not worth waiting for: a TLS handshake, for one, has no end that we would find.
                 return Err(Refusal::Malformed("this is not an HTTP request"));

@@ -99,6 +99,15 @@ fn split<'a>(bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     cuts.into_iter().map(piece).collect()
 }
 
+#[test]
+fn an_empty_line_that_comes_in_halves_hides_nothing_of_what_follows() {
+    for request in [&b"\r\n\0EAD / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"\r\n\x16\x03\x01"] {
+        let at_once = answers(&[request]);
+        assert!(at_once.contains("this is not an HTTP request"), "{at_once}");
+        assert_eq!(answers(&[&request[..1], &request[1..]]), at_once);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
