@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
-use sfv::{KeyRef, ListSerializer, StringRef, TokenRef};
 
-use crate::{fields::write_number, proxy_status, reason::Reason};
+use crate::{
+    fields::{push_number, write_number},
+    proxy_status,
+    reason::Reason,
+};
 
 /// The name this cache signs with.
 pub const CACHE_NAME: &str = "Larder";
@@ -163,39 +166,40 @@ impl<'a> CacheStatus<'a> {
         self
     }
 
-    /// The field's value.
+    /// The field's value: a list of one member (RFC 9651 §4.1), whose parts need no escaping but the key.
     pub fn to_field(&self) -> String {
-        let mut list = ListSerializer::new();
-        let member = list.bare_item(token(CACHE_NAME));
-        let member = match self.handling {
-            Handling::Hit => member.parameter(name("hit"), true),
-            Handling::Refused => member,
+        let mut field = String::with_capacity(96 + self.key.map_or(0, str::len));
+        field.push_str(CACHE_NAME);
+        match self.handling {
+            Handling::Hit => field.push_str(";hit"),
+            Handling::Refused => {}
             Handling::Forwarded { why, status, stored, collapsed } => {
-                let mut member = member.parameter(name("fwd"), token(why.as_str()));
+                field.push_str(";fwd=");
+                field.push_str(why.as_str());
                 if let Some(status) = status {
-                    member = member.parameter(name("fwd-status"), sfv::Integer::from(status));
+                    field.push_str(";fwd-status=");
+                    push_number(status.into(), &mut field);
                 }
                 if stored {
-                    member = member.parameter(name("stored"), true);
+                    field.push_str(";stored");
                 }
                 if collapsed {
-                    member = member.parameter(name("collapsed"), true);
+                    field.push_str(";collapsed");
                 }
-                member
             }
-        };
-        let member = match self.ttl_secs {
-            Some(secs) => member.parameter(name("ttl"), integer(secs)),
-            None => member,
-        };
-        let member = match self.key.map(StringRef::from_str) {
-            Some(Ok(key)) => member.parameter(name("key"), key),
-            Some(Err(_)) | None => member,
-        };
-        if let Some(reason) = self.detail {
-            member.parameter(name("detail"), token(reason.as_str()));
         }
-        list.finish().expect("a list with one member is not empty")
+        if let Some(secs) = self.ttl_secs {
+            field.push_str(if secs < 0 { ";ttl=-" } else { ";ttl=" });
+            push_number(secs.unsigned_abs(), &mut field);
+        }
+        if let Some(key) = self.key {
+            push_key(key, &mut field);
+        }
+        if let Some(reason) = self.detail {
+            field.push_str(";detail=");
+            field.push_str(reason.as_str());
+        }
+        field
     }
 
     /// The value of a plain hit, [`hit`](Self::hit) with the detail of the same name, for who writes it
@@ -215,16 +219,23 @@ impl<'a> CacheStatus<'a> {
     /// Appends this cache to what those nearer to the origin have written (RFC 9211 §2).
     pub fn append_to(&self, headers: &mut HeaderMap) {
         let name = HeaderName::from_static("cache-status");
-        proxy_status::append_member(headers, name, &self.to_field());
+        proxy_status::append_member(headers, name, self.to_field());
     }
 }
 
-fn token(word: &'static str) -> &'static TokenRef {
-    TokenRef::from_str(word).expect("our own words are tokens")
-}
-
-fn name(word: &'static str) -> &'static KeyRef {
-    KeyRef::from_str(word).expect("our own parameter names are keys")
+/// As a string of RFC 9651 §4.1.6, which carries visible ASCII and spaces only.
+fn push_key(key: &str, field: &mut String) {
+    if key.bytes().any(|byte| !matches!(byte, b' '..=b'~')) {
+        return;
+    }
+    field.push_str(";key=\"");
+    for letter in key.chars() {
+        if matches!(letter, '"' | '\\') {
+            field.push('\\');
+        }
+        field.push(letter);
+    }
+    field.push('"');
 }
 
 /// Whole seconds, at most 2^31: a structured field has no room for more than 15 digits, and no cache
@@ -233,12 +244,10 @@ fn seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX).min(1 << 31)
 }
 
-fn integer(secs: i64) -> sfv::Integer {
-    sfv::Integer::try_from(secs).expect("seconds are at most 2^31")
-}
-
 #[cfg(test)]
 mod tests {
+    use sfv::{FieldType, List, Parser};
+
     use super::*;
 
     #[test]
@@ -267,6 +276,26 @@ mod tests {
             (Reason::OriginError, "miss"),
         ] {
             assert_eq!(Forward::of(reason).as_str(), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn whatever_it_says_is_a_structured_list_as_a_serialiser_writes_it() {
+        let handlings = [
+            CacheStatus::hit(Duration::from_secs(10)),
+            CacheStatus::stale_hit(Duration::from_secs(9)),
+            CacheStatus::refused(),
+            CacheStatus::forwarded(Forward::UriMiss, Some(200)),
+            CacheStatus::forwarded(Forward::VaryMiss, None).stored_for(Duration::MAX).collapsed(),
+        ];
+        for handling in handlings {
+            for key in [None, Some("http://example.org/a?b='c'"), Some(r#" "\ "#), Some("~é")] {
+                let status = handling.clone().detail(Reason::Expired);
+                let field = key.map_or(status.clone(), |key| status.key(key)).to_field();
+                let list: List = Parser::new(&field).parse().expect(&field);
+                assert_eq!(list.len(), 1, "{field}");
+                assert_eq!(list.serialize().unwrap(), field);
+            }
         }
     }
 

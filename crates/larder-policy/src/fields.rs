@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, header::ValueIter};
 
 /// The fields of one head, borrowed. A name may stand in several lines, whose order counts; names are
@@ -16,7 +16,7 @@ pub struct Fields<'a>(Held<'a>);
 
 #[derive(Clone, Copy)]
 enum Held<'a> {
-    Map(&'a HeaderMap),
+    Map { map: &'a HeaderMap, names: Names },
     Read { lines: &'a [FieldLine<'a>], names: Names },
     Block(&'a FieldBlock),
 }
@@ -63,7 +63,10 @@ impl Names {
 
 /// A map's own name for this one. To go through the few there are costs less than to parse and hash
 /// one that is mostly not there.
-fn name_in<'a>(map: &'a HeaderMap, name: &str) -> Option<&'a HeaderName> {
+fn name_in<'a>(map: &'a HeaderMap, names: Names, name: &str) -> Option<&'a HeaderName> {
+    if !names.may_have(name.as_bytes()) {
+        return None;
+    }
     map.keys().find(|there| there.as_str().eq_ignore_ascii_case(name))
 }
 
@@ -94,15 +97,15 @@ impl<'a> Fields<'a> {
             "range",
         ]);
         match self.0 {
-            Held::Read { names, .. } => names.0 & RULES_ASK_FOR == 0,
-            Held::Map(_) | Held::Block(_) => false,
+            Held::Read { names, .. } | Held::Map { names, .. } => names.0 & RULES_ASK_FOR == 0,
+            Held::Block(_) => false,
         }
     }
 
     /// Whether there is a line of this name.
     pub fn contains(self, name: &str) -> bool {
         match self.0 {
-            Held::Map(map) => name_in(map, name).is_some(),
+            Held::Map { map, names } => name_in(map, names, name).is_some(),
             Held::Read { .. } | Held::Block(_) => self.lines(name).next().is_some(),
         }
     }
@@ -116,7 +119,7 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn lines(self, name: &str) -> Lines<'a, '_> {
         Lines(match self.0 {
-            Held::Map(map) => match name_in(map, name) {
+            Held::Map { map, names } => match name_in(map, names, name) {
                 Some(name) => Rest::Map(map.get_all(name).iter()),
                 None => Rest::Read { lines: &[], name: &[] },
             },
@@ -131,7 +134,7 @@ impl<'a> Fields<'a> {
     /// Every line. Names are in small letters, unless the sender's own are what is held.
     pub fn iter(self) -> impl Iterator<Item = FieldLine<'a>> {
         let (map, read, block) = match self.0 {
-            Held::Map(map) => (Some(map), None, None),
+            Held::Map { map, .. } => (Some(map), None, None),
             Held::Read { lines, .. } => (None, Some(lines), None),
             Held::Block(block) => (None, None, Some(block)),
         };
@@ -149,7 +152,7 @@ impl<'a> Fields<'a> {
     pub fn to_map(self) -> HeaderMap {
         let mut map = HeaderMap::new();
         match self.0 {
-            Held::Map(map) => return map.clone(),
+            Held::Map { map, .. } => return map.clone(),
             Held::Block(block) => {
                 // One copy, of which all values are slices.
                 let block = Bytes::copy_from_slice(&block.0);
@@ -176,7 +179,9 @@ impl<'a> Fields<'a> {
 
 impl<'a> From<&'a HeaderMap> for Fields<'a> {
     fn from(map: &'a HeaderMap) -> Self {
-        Fields(Held::Map(map))
+        let mut names = Names::default();
+        map.keys().for_each(|name| names.add(name.as_str().as_bytes()));
+        Fields(Held::Map { map, names })
     }
 }
 
@@ -291,18 +296,25 @@ impl<'a> Iterator for BlockLines<'a> {
 }
 
 /// Writes a number in decimal digits, as it stands in a field.
-pub fn write_number(mut number: u64, out: &mut impl for<'a> Extend<&'a u8>) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
+pub fn write_number(number: u64, out: &mut impl BufMut) {
+    out.put_slice(digits(number, &mut [0; 20]));
+}
+
+/// The same at the end of a text.
+pub fn push_number(number: u64, out: &mut String) {
+    out.extend(digits(number, &mut [0; 20]).iter().map(|digit| char::from(*digit)));
+}
+
+fn digits(mut number: u64, place: &mut [u8; 20]) -> &[u8] {
+    let mut at = place.len();
     loop {
         at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
+        place[at] = b'0' + (number % 10) as u8;
         number /= 10;
         if number == 0 {
-            break;
+            return &place[at..];
         }
     }
-    out.extend(&digits[at..]);
 }
 
 #[cfg(test)]

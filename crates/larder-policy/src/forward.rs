@@ -9,6 +9,7 @@ use http::{
 };
 
 use crate::{
+    fields::push_number,
     head::RequestHead,
     list::{self, Backslash},
     range,
@@ -157,8 +158,8 @@ fn claim(peer_is_trusted: bool) -> LineFate {
 /// ([`varies_by_peer`]).
 pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>) {
     fields.reserve(SIGNED);
-    append(fields, &header::VIA, &via(hop.version, hop.name));
-    append(fields, &CDN_LOOP, hop.name.as_str());
+    append(fields, &header::VIA, via(hop.version, hop.name));
+    append(fields, &CDN_LOOP, hop.name.0.clone());
     name_the_peer(fields, uri, hop);
 }
 
@@ -174,7 +175,7 @@ pub fn varies_by_peer(answer: &HeaderMap) -> bool {
 /// The fields of a response that go on to the reader, or into the cache, with this hop in `Via`.
 pub fn response(mut fields: HeaderMap, hop: &HopName, version: Version) -> HeaderMap {
     strip(&mut fields);
-    append(&mut fields, &header::VIA, &via(version, hop));
+    append(&mut fields, &header::VIA, via(version, hop));
     fields
 }
 
@@ -269,28 +270,37 @@ fn has_passed(headers: &HeaderMap, name: &HopName) -> bool {
 /// Says who sent the request, in `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted peer
 /// says about itself and others was dropped, so that the origin can believe what it reads.
 fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
-    let peer = hop.peer.to_string();
-    append(fields, &X_FORWARDED_FOR, &peer);
+    let peer = address(hop.peer);
     let mut element = String::with_capacity(128);
     match hop.peer {
-        IpAddr::V4(_) => push_all(&mut element, ["for=", &peer, ""]),
-        IpAddr::V6(_) => push_all(&mut element, ["for=\"[", &peer, "]\""]),
+        IpAddr::V4(_) => element.extend(["for=", &peer]),
+        IpAddr::V6(_) => element.extend(["for=\"[", &peer, "]\""]),
     }
+    append(fields, &X_FORWARDED_FOR, peer);
     if let Some(authority) = uri.authority() {
         // Host and port only: no quote or backslash can be in them.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
         insert_if_missing(fields, X_FORWARDED_HOST, host);
-        push_all(&mut element, [";host=\"", host, "\""]);
+        element.extend([";host=\"", host, "\""]);
     }
     if let Some(scheme) = uri.scheme_str() {
         insert_if_missing(fields, X_FORWARDED_PROTO, scheme);
-        push_all(&mut element, [";proto=", scheme, ""]);
+        element.extend([";proto=", scheme]);
     }
-    append(fields, &header::FORWARDED, &element);
+    append(fields, &header::FORWARDED, element);
 }
 
-fn push_all(text: &mut String, parts: [&str; 3]) {
-    parts.into_iter().for_each(|part| text.push_str(part));
+/// As text. Nearly all are of the kind that is written quickly.
+fn address(peer: IpAddr) -> String {
+    let IpAddr::V4(peer) = peer else { return peer.to_string() };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for octet in peer.octets() {
+        if !text.is_empty() {
+            text.push('.');
+        }
+        push_number(octet.into(), &mut text);
+    }
+    text
 }
 
 fn drop_claims(fields: &mut HeaderMap) {
@@ -335,10 +345,10 @@ fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
 }
 
 /// Adds a member at the end of a list, in one line: some readers look at the first line only.
-fn append(fields: &mut HeaderMap, name: &HeaderName, member: &str) {
+fn append(fields: &mut HeaderMap, name: &HeaderName, member: String) {
     let there = match fields.entry(name) {
         Entry::Vacant(place) => {
-            if let Ok(line) = HeaderValue::from_str(member) {
+            if let Ok(line) = HeaderValue::try_from(member) {
                 place.insert(line);
             }
             return;

@@ -174,15 +174,19 @@ impl<'a> ProxyStatus<'a> {
 
     /// Appends this hop to what those nearer to the origin have written (RFC 9209 §2).
     pub fn append_to(&self, headers: &mut HeaderMap) {
-        append_member(headers, HeaderName::from_static("proxy-status"), &self.to_field());
+        append_member(headers, HeaderName::from_static("proxy-status"), self.to_field());
     }
 }
 
 /// Appends a member to a structured list. A list that cannot be read is replaced, since a reader would
 /// drop all of it together with our member (RFC 9651 §4.2); so is an empty one, whose line would leave
 /// a comma with nothing before it.
-pub(crate) fn append_member(headers: &mut HeaderMap, name: HeaderName, member: &str) {
-    let value = HeaderValue::from_str(member).expect("a structured field is visible ASCII");
+pub(crate) fn append_member(headers: &mut HeaderMap, name: HeaderName, member: String) {
+    let value = HeaderValue::try_from(member).expect("a structured field is visible ASCII");
+    if !headers.contains_key(&name) {
+        headers.insert(name, value);
+        return;
+    }
     let before = list::lines(&*headers, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
     if Parser::new(&before).parse::<List>().is_ok_and(|list| !list.is_empty()) {
         headers.append(name, value);

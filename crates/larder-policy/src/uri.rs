@@ -93,6 +93,15 @@ pub fn normal(uri: &Uri) -> Option<String> {
     Some(out)
 }
 
+/// Whether a URI is written just like this [`normal`] one.
+pub fn is_written_as(uri: &Uri, normal: &str) -> bool {
+    let rest = || {
+        let rest = normal.strip_prefix(uri.scheme_str()?)?.strip_prefix("://")?;
+        rest.strip_prefix(uri.authority()?.as_str())
+    };
+    rest().is_some_and(|rest| uri.path_and_query().is_some_and(|path| path.as_str() == rest))
+}
+
 /// Writes [`normal`] of `http://` `host` `target`. `None`: not everything in them is as nearly all
 /// write it: a host in small letters, without a port that goes without saying, and a target that
 /// begins with a slash and has nothing in it that a URI cannot have.
@@ -224,7 +233,8 @@ fn encoded_as(byte: u8) -> [u8; 3] {
 }
 
 fn push_normal_to(component: &str, out: &mut String) {
-    if component.bytes().all(|byte| byte != b'%' && may_stand(byte)) {
+    let is_plain = |byte: u8| byte != b'%' && PLACES[usize::from(byte)] & TARGET != 0;
+    if component.bytes().all(is_plain) {
         out.push_str(component);
     } else {
         push_normal(component.as_bytes(), |byte| out.push(char::from(byte)));

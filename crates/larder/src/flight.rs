@@ -47,19 +47,26 @@ struct UnderWay<L> {
 }
 
 struct Flight<L> {
-    /// What of its key it fetches; `None`: nobody may join.
-    facet: Option<Box<str>>,
-    landing: watch::Receiver<Option<Landing<L>>>,
+    /// `None`: nobody may join.
+    open: Option<Open<L>>,
     /// Raised by a purge: what this flight brings may be older than the purge.
     revoked: AtomicBool,
     /// It is one of those counted. Changed under the table's lock only.
     counts: AtomicBool,
 }
 
+/// What those know a flight by who may join it, and what they wait for.
+struct Open<L> {
+    /// What of its key it fetches.
+    facet: Box<str>,
+    landing: watch::Receiver<Option<Landing<L>>>,
+}
+
 impl<L> UnderWay<L> {
     fn joinable(&self, key: &str, facet: &str) -> Option<&Arc<Flight<L>>> {
         let flights = self.by_key.get(key)?;
-        flights.iter().find(|flight| flight.facet.as_deref() == Some(facet))
+        let fetches = |open: &Open<L>| *open.facet == *facet;
+        flights.iter().find(|flight| flight.open.as_ref().is_some_and(fetches))
     }
 
     fn insert(&mut self, key: &Arc<str>, flight: &Arc<Flight<L>>) {
@@ -193,9 +200,15 @@ impl<L> Flights<L> {
         counts: bool,
         fence: impl FnOnce() -> Fence,
     ) -> Leader<L> {
-        let (sender, landing) = watch::channel(None);
+        let (sender, open) = match facet {
+            Some(facet) => {
+                let (sender, landing) = watch::channel(None);
+                (Some(sender), Some(Open { facet, landing }))
+            }
+            None => (None, None),
+        };
         let (revoked, counts) = (AtomicBool::new(false), AtomicBool::new(counts));
-        let flight = Arc::new(Flight { facet, landing, revoked, counts });
+        let flight = Arc::new(Flight { open, revoked, counts });
         under_way.insert(key, &flight);
         Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
     }
@@ -241,7 +254,8 @@ pub(crate) struct Leader<L> {
     key: Arc<str>,
     fence: Fence,
     flight: Arc<Flight<L>>,
-    sender: watch::Sender<Option<Landing<L>>>,
+    /// There is none where nobody may join.
+    sender: Option<watch::Sender<Option<Landing<L>>>>,
 }
 
 impl<L> Leader<L> {
@@ -271,7 +285,13 @@ impl<L> Leader<L> {
     /// Hands `landing` to those who wait and those who join from now on, while the flight goes on.
     #[cfg(feature = "http")]
     pub(crate) fn announce(&self, landing: L) {
-        self.sender.send_replace(Some(Landing::Landed(landing)));
+        self.tell(Landing::Landed(landing));
+    }
+
+    fn tell(&self, landing: Landing<L>) {
+        if let Some(sender) = &self.sender {
+            sender.send_replace(Some(landing));
+        }
     }
 
     /// A purge of its key begins that this flight itself is the cause of: all others of the key are
@@ -301,7 +321,7 @@ impl<L> Leader<L> {
     /// Ends the flight. Whoever asks from now on looks in the tiers first, so store before landing.
     pub(crate) fn land(self, landing: L) {
         self.flights.end(&self.key, &self.flight);
-        self.sender.send_replace(Some(Landing::Landed(landing)));
+        self.tell(Landing::Landed(landing));
     }
 }
 
@@ -309,8 +329,9 @@ impl<L> Drop for Leader<L> {
     fn drop(&mut self) {
         self.flights.end(&self.key, &self.flight);
         // A leader has its task for itself, so what panics there is its fetch, or what follows it.
-        if std::thread::panicking() && self.sender.borrow().is_none() {
-            self.sender.send_replace(Some(Landing::Panicked));
+        let has_landed = || self.sender.as_ref().is_none_or(|sender| sender.borrow().is_some());
+        if std::thread::panicking() && !has_landed() {
+            self.tell(Landing::Panicked);
         }
     }
 }
@@ -326,12 +347,12 @@ impl<L: Clone> Follower<L> {
     /// Whether there is something to share already.
     #[cfg(feature = "http")]
     pub(crate) fn has_landed(&self) -> bool {
-        self.flight.landing.borrow().is_some()
+        self.flight.open.as_ref().is_some_and(|open| open.landing.borrow().is_some())
     }
 
     /// Waits for the landing. `None`: the leader gave up, so join again (and perhaps lead).
     pub(crate) async fn landing(&self) -> Option<Landing<L>> {
-        let mut landing = self.flight.landing.clone();
+        let mut landing = self.flight.open.as_ref()?.landing.clone();
         landing.wait_for(Option::is_some).await.ok()?.clone()
     }
 

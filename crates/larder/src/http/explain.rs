@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_policy::{
     cache_status::{CacheStatus, Forward},
+    fields::push_number,
     freshness::Freshness,
     reason::Reason,
     stored::StoredHead,
 };
+
+use crate::stats::micros;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
@@ -57,19 +60,33 @@ pub(crate) fn explain(
         status = status.key(key);
     }
     status.append_to(headers);
-    let timing = match handling {
+    let mut timing = String::with_capacity(40);
+    match handling {
         Handling::Served { reason, took } => {
             let what = if reason == Reason::Hit { "hit" } else { "stale" };
-            let micros = took.as_micros();
-            format!("cache;desc={what};dur={}.{:03}", micros / 1000, micros % 1000)
+            timing.extend(["cache;desc=", what, ";dur="]);
+            push_millis(took, 3, &mut timing);
         }
         Handling::Forwarded { took, .. } => {
-            format!("origin;dur={:.1}", took.as_secs_f64() * 1e3)
+            timing.push_str("origin;dur=");
+            push_millis(took, 1, &mut timing);
         }
         Handling::Refused(_) => return,
-    };
+    }
     let timing = HeaderValue::try_from(timing).expect("digits and ASCII letters");
     headers.append(SERVER_TIMING, timing);
+}
+
+/// Milliseconds with so many digits behind the point, at most three; what is beyond is cut off.
+fn push_millis(took: Duration, digits: usize, timing: &mut String) {
+    let micros = micros(took);
+    push_number(micros / 1000, timing);
+    timing.push('.');
+    let mut rest = micros % 1000;
+    for place in [100, 10, 1].into_iter().take(digits) {
+        push_number(rest / place, timing);
+        rest %= place;
+    }
 }
 
 fn cache_status(

@@ -2,12 +2,11 @@
 //! it arrives, store it, land.
 
 use std::{
-    future::{Future, pending},
+    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{CONTENT_LENGTH, HOST},
@@ -21,18 +20,18 @@ use larder_policy::{
     request::drop_reader_fields,
     response::{storability, tells_of_others},
     reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
-    uri::normal,
+    uri::is_written_as,
     validate::{HeadSays, freshen, freshened_by, head_says},
 };
 use tokio::{
     sync::{SemaphorePermit, oneshot},
-    time::{Instant as Deadline, timeout},
+    time::{Instant as Deadline, timeout, timeout_at},
 };
 
 use super::{
     body::{Arriving, Body, Filler, Reader, Span, StoredBody},
     cache::{HttpCache, tags_of},
-    service::{Asked, AtHand, Origin, OriginError, request_head},
+    service::{Asked, AtHand, Origin, OriginError},
     stored::{Content, Kept, Mark, Stored, Variants},
 };
 use crate::{
@@ -84,9 +83,7 @@ pub(crate) enum Own {
 /// One way to the origin and back.
 pub(crate) struct Errand {
     /// The reader's request, as it came.
-    head: Parts,
-    uri: Uri,
-    content: Bytes,
+    asked: Arc<Asked>,
     /// What of its fields goes along.
     reader_fields: ReaderFields,
     conditional: HeaderMap,
@@ -108,7 +105,7 @@ pub(crate) struct Errand {
 impl Errand {
     pub(crate) fn new(
         cache: &HttpCache,
-        asked: &Asked,
+        asked: &Arc<Asked>,
         ask: &Ask,
         at_hand: &AtHand,
         is_shared: bool,
@@ -125,9 +122,7 @@ impl Errand {
             _ => Vec::new(),
         };
         Errand {
-            head: asked.head.clone(),
-            uri: asked.uri.clone(),
-            content: asked.content.clone(),
+            asked: Arc::clone(asked),
             reader_fields: ask.reader_fields,
             conditional: ask.conditional.clone(),
             revalidates: ask.revalidates.iter().filter_map(stored).collect(),
@@ -143,21 +138,18 @@ impl Errand {
     /// One behind the readers' backs.
     pub(crate) fn refresh(
         cache: &HttpCache,
-        asked: Asked,
+        mut asked: Asked,
         stored: Arc<Stored>,
         conditional: HeaderMap,
     ) -> Self {
         let unshared_name = cache.unshared_name(&asked);
-        let mut head = asked.head;
-        if head.method == Method::HEAD {
+        if asked.head.method == Method::HEAD {
             // What is stored is an answer to GET.
-            head.method = Method::GET;
+            asked.head.method = Method::GET;
         }
         Errand {
             unshared_name,
-            head,
-            uri: asked.uri,
-            content: asked.content,
+            asked: Arc::new(asked),
             reader_fields: ReaderFields::Drop,
             conditional,
             revalidates: vec![stored],
@@ -171,12 +163,12 @@ impl Errand {
 
     /// What the reader asked.
     fn asked(&self) -> RequestHead<'_> {
-        request_head(&self.head, &self.uri)
+        self.asked.request()
     }
 
     /// What the origin is asked.
     fn request(&self) -> Request<Body> {
-        let mut head = self.head.clone();
+        let mut head = self.asked.head.clone();
         if self.reader_fields == ReaderFields::Drop {
             drop_reader_fields(&mut head.headers);
         }
@@ -184,16 +176,19 @@ impl Errand {
             head.headers.insert(name, value.clone());
         }
         self.ask_for_what_the_key_names(&mut head);
-        Request::from_parts(head, Body::from(self.content.clone()))
+        Request::from_parts(head, Body::from(self.asked.content.clone()))
     }
 
     /// A URI can be spelt in many ways, and all of them share a key. The origin is asked in the one
     /// spelling of the key, lest one reader choose the spelling in which all others are answered:
     /// some origins repeat it in what they answer.
     fn ask_for_what_the_key_names(&self, head: &mut Parts) {
-        let Some(normal) = normal(&self.uri).and_then(|uri| Uri::try_from(uri).ok()) else {
+        // The key begins with the URI, and no URI has a space in it.
+        let normal = self.asked.key.split(' ').next().unwrap_or_default();
+        if is_written_as(&self.asked.uri, normal) {
             return;
-        };
+        }
+        let Ok(normal) = Uri::try_from(normal) else { return };
         let (Some(authority), Some(path)) = (normal.authority(), normal.path_and_query()) else {
             return;
         };
@@ -234,19 +229,16 @@ impl HttpCache {
         mut errand: Errand,
         leader: Leader,
         mut origin: Origin,
-        mut own: Option<oneshot::Sender<Own>>,
+        own: Option<oneshot::Sender<Own>>,
     ) {
         let shared = Arc::clone(self.shared());
         let limit = shared.hard_timeout;
         let deadline = limit.map(|limit| Deadline::now() + limit);
         let taking_turn = shared.fetches.acquire();
-        let turn = match waited(taking_turn, errand.leaves_with(&mut own), deadline).await {
-            Waited::Came(turn) => turn.expect("the semaphore is never closed"),
-            Waited::Left => return,
-            Waited::TookTooLong => {
-                let error = OriginError::new(TookTooLong(limit.unwrap_or_default()));
-                return self.failed(leader, own, error);
-            }
+        let too_long = || OriginError::new(TookTooLong(limit.unwrap_or_default()));
+        let turn = match until(deadline, taking_turn).await {
+            Some(turn) => turn.expect("the semaphore is never closed"),
+            None => return self.failed(leader, own, too_long()),
         };
         let load = Load::begin(&shared.counters);
         let began = Instant::now();
@@ -254,13 +246,7 @@ impl HttpCache {
         for is_last in [false, true] {
             let requested_at = self.wall().now();
             let asking = origin(errand.request());
-            let answered = match waited(asking, errand.leaves_with(&mut own), deadline).await {
-                Waited::Came(answered) => answered,
-                Waited::Left => return,
-                Waited::TookTooLong => {
-                    Err(OriginError::new(TookTooLong(limit.unwrap_or_default())))
-                }
-            };
+            let answered = until(deadline, asking).await.unwrap_or_else(|| Err(too_long()));
             let took = began.elapsed();
             let answer = match answered {
                 Ok(answer) => answer,
@@ -269,10 +255,7 @@ impl HttpCache {
             let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
             let came = Came { errand: &errand, exchange, took, deadline };
             match self.judge(&came, answer, &leader).await {
-                Judged::TookTooLong => {
-                    let error = OriginError::new(TookTooLong(limit.unwrap_or_default()));
-                    return self.failed(leader, own, error);
-                }
+                Judged::TookTooLong => return self.failed(leader, own, too_long()),
                 Judged::AskForTheWhole if !is_last => errand.ask_for_the_whole(),
                 Judged::AskForTheWhole => {
                     let error = Broken("it confirms what it was not asked".to_owned());
@@ -287,7 +270,7 @@ impl HttpCache {
                     load.succeed();
                     shared.counters.fetch_took(took);
                     let name = errand.unshared_name;
-                    let tells = tells_of_others(&errand.head.headers, answer.status());
+                    let tells = tells_of_others(&errand.asked.head.headers, answer.status());
                     if tells && (errand.is_shared || !self.is_unshared(&name)) {
                         self.remember_unshared(name, reason, &leader);
                     }
@@ -365,7 +348,7 @@ impl HttpCache {
         let not_stored = match self.keep(errand.asked(), fresh, updates, cost, leader) {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => {
-                if let (Some(stored), &Method::GET) = (first, &errand.head.method) {
+                if let (Some(stored), &Method::GET) = (first, &errand.asked.head.method) {
                     self.remember_equivalent(leader.key(), &stored, errand.purges);
                 }
                 None
@@ -411,7 +394,7 @@ impl HttpCache {
         if status.is_server_error() && errand.may_stand_in(OriginFailure::Status(status), self) {
             return Judged::StandIn(status);
         }
-        if errand.head.method == Method::HEAD {
+        if errand.asked.head.method == Method::HEAD {
             self.update_by_head(came, status, &head.headers, leader);
         }
         let response = ResponseHead { status, headers: (&head.headers).into() };
@@ -518,10 +501,10 @@ impl HttpCache {
         part: &Arc<Stored>,
     ) -> Judged {
         let reading = self.whole_body(body, announced_len(response));
-        let rest = match waited(reading, None, came.deadline).await {
-            Waited::Came(Some(rest)) => rest,
-            Waited::Came(None) | Waited::Left => return Judged::AskForTheWhole,
-            Waited::TookTooLong => return Judged::TookTooLong,
+        let rest = match until(came.deadline, reading).await {
+            Some(Some(rest)) => rest,
+            Some(None) => return Judged::AskForTheWhole,
+            None => return Judged::TookTooLong,
         };
         let request = came.errand.asked();
         let head = storability(self.policy(), request, response, came.exchange).ok();
@@ -682,16 +665,6 @@ impl HttpCache {
     }
 }
 
-impl Errand {
-    /// The reader who takes this errand along when it leaves: nobody else waits for it.
-    fn leaves_with<'a>(
-        &self,
-        own: &'a mut Option<oneshot::Sender<Own>>,
-    ) -> Option<&'a mut oneshot::Sender<Own>> {
-        own.as_mut().filter(|_| !self.is_shared)
-    }
-}
-
 /// What there is of an answer that is to be stored before its body.
 pub(crate) struct Receiving {
     pub(crate) stored: Arc<Stored>,
@@ -750,36 +723,11 @@ enum Judged {
     },
 }
 
-/// How waiting for something ended.
-enum Waited<T> {
-    Came(T),
-    /// The one reader who wanted it has left.
-    Left,
-    TookTooLong,
-}
-
-async fn waited<T>(
-    what: impl Future<Output = T>,
-    reader: Option<&mut oneshot::Sender<Own>>,
-    deadline: Option<Deadline>,
-) -> Waited<T> {
-    let left = async {
-        match reader {
-            Some(reader) => reader.closed().await,
-            None => pending().await,
-        }
-    };
-    let late = async {
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline).await,
-            None => pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = left => Waited::Left,
-        came = what => Waited::Came(came),
-        () = late => Waited::TookTooLong,
+/// What `what` brings; `None`: it does not in time.
+async fn until<T>(deadline: Option<Deadline>, what: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, what).await.ok(),
+        None => Some(what.await),
     }
 }
 

@@ -1,6 +1,13 @@
 //! Fly: a reader's part of a miss: join the key's flight or lead it, wait, and take what is its own.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, Response, header::AGE};
 use larder_policy::{
@@ -53,6 +60,7 @@ impl HttpCache {
         at_hand: AtHand,
         origin: Origin,
     ) -> Result<Response<Body>, OriginError> {
+        let asked = Arc::new(asked);
         let limit = self.shared().soft_timeout.filter(|_| ask.rescue.is_some());
         let why = ask.reason;
         let mut flying = pin!(self.fly(&asked, ask, at_hand, origin));
@@ -70,7 +78,7 @@ impl HttpCache {
     /// Alone or with others.
     async fn fly(
         &self,
-        asked: &Asked,
+        asked: &Arc<Asked>,
         mut ask: Ask,
         mut at_hand: AtHand,
         mut origin: Origin,
@@ -79,6 +87,7 @@ impl HttpCache {
         let asked_at = shared.tags.fence();
         let fence = || shared.tags.fence();
         let mut announced: Vec<Arc<Stored>> = Vec::new();
+        let mut has_waited = false;
         for _ in 0..MAX_ROUNDS {
             if ask.flight == Flight::Alone || self.is_unshared(&self.unshared_name(asked)) {
                 break;
@@ -93,6 +102,7 @@ impl HttpCache {
                 Flight::Follow | Flight::Alone => shared.flights.follow(&asked.key, &facet),
             };
             let Some(follower) = follower else { break };
+            has_waited = true;
             match self.follow(asked, &ask, follower, asked_at, &mut announced).await {
                 Followed::Answer(answer) => return Ok(answer),
                 Followed::Failed(error) => return Err(error),
@@ -108,10 +118,14 @@ impl HttpCache {
                 },
             }
         }
-        match shared.flights.lead_alone(&asked.key, fence) {
-            Some(leader) => self.lead(asked, leader, false, origin).await,
-            None => Err(OriginError::new(TooManyFetches)),
+        let Some(leader) = shared.flights.lead_alone(&asked.key, fence) else {
+            return Err(OriginError::new(TooManyFetches));
+        };
+        // Of nothing, nothing can have been purged since.
+        if at_hand.variants.is_empty() && !has_waited {
+            return self.depart(asked, ask, &at_hand, leader, false, origin).await;
         }
+        self.lead(asked, leader, false, origin).await
     }
 
     /// The answer that needs no waiting for the origin, if there is one after all.
@@ -253,11 +267,10 @@ impl HttpCache {
         Some(answer)
     }
 
-    /// The leader's reader: looks once more, sends the errand on its way, and waits for its own part
-    /// of what comes of it.
+    /// The leader's reader looks once more before it asks the origin.
     async fn lead(
         &self,
-        asked: &Asked,
+        asked: &Arc<Asked>,
         leader: Leader,
         is_shared: bool,
         origin: Origin,
@@ -275,17 +288,61 @@ impl HttpCache {
                 });
             }
         };
-        if self.shared().tasks.is_closed() {
+        self.depart(asked, ask, &at_hand, leader, is_shared, origin).await
+    }
+
+    /// Sends the errand on its way, and waits for its reader's own part of what comes of it.
+    async fn depart(
+        &self,
+        asked: &Arc<Asked>,
+        ask: Ask,
+        at_hand: &AtHand,
+        leader: Leader,
+        is_shared: bool,
+        origin: Origin,
+    ) -> Result<Response<Body>, OriginError> {
+        let tasks = &self.shared().tasks;
+        if tasks.is_closed() {
             let disconnected = OriginFailure::Disconnected;
             return self
                 .stand_in(asked, ask.reason, disconnected, Reason::StaleIfError)
                 .ok_or_else(|| OriginError::new(ShutDown));
         }
-        let errand = Errand::new(self, asked, &ask, &at_hand, is_shared);
+        let errand = Errand::new(self, asked, &ask, at_hand, is_shared);
         let (own, landing) = oneshot::channel();
-        self.shared().tasks.spawn(self.clone().fill(errand, leader, origin, Some(own)));
-        let own = landing.await.map_err(|_| self.given_up())?;
-        self.own_answer(asked, &ask, own)
+        let filling = self.clone().fill(errand, leader, origin, Some(own));
+        let own = if is_shared {
+            tasks.spawn(filling);
+            landing.await.ok()
+        } else {
+            self.fill_here(Box::pin(filling), landing).await
+        };
+        self.own_answer(asked, &ask, own.ok_or_else(|| self.given_up())?)
+    }
+
+    /// An errand that nobody else waits for needs no task of its own until its reader has the answer,
+    /// and goes no further than its reader. `None`: it was given up.
+    async fn fill_here(
+        &self,
+        mut filling: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
+        mut landing: oneshot::Receiver<Own>,
+    ) -> Option<Own> {
+        let (own, is_done) = poll_fn(|context| {
+            // A panic of the origin is no panic of whoever serves its reader.
+            let polled = catch_unwind(AssertUnwindSafe(|| filling.as_mut().poll(context)));
+            let is_done = !matches!(polled, Ok(Poll::Pending));
+            match landing.try_recv() {
+                Ok(own) => Poll::Ready((Some(own), is_done)),
+                Err(_) if is_done => Poll::Ready((None, is_done)),
+                Err(_) => Poll::Pending,
+            }
+        })
+        .await;
+        if !is_done {
+            // The body is on its way, and to be stored.
+            self.shared().tasks.spawn(filling);
+        }
+        own
     }
 
     fn own_answer(

@@ -225,6 +225,15 @@ pub(crate) fn request_head<'a>(head: &'a Parts, uri: &'a Uri) -> RequestHead<'a>
 
 /// `None`: it is not for the cache at all.
 fn key_of(head: &Parts, uri: &Uri, content: Option<&[u8]>) -> Option<Arc<str>> {
+    if let (Some("http"), Some(authority), Some(target), None) =
+        (uri.scheme_str(), uri.authority(), uri.path_and_query(), content)
+    {
+        let mut key = Vec::with_capacity(authority.as_str().len() + target.as_str().len() + 7);
+        let (host, target) = (authority.as_str().as_bytes(), target.as_str().as_bytes());
+        if let Some(key) = RequestKey::write(host, target, &mut key) {
+            return Some(key.into());
+        }
+    }
     RequestKey::of(request_head(head, uri), content).map(|key| key.as_str().into())
 }
 
