@@ -4,6 +4,7 @@
 use larder_policy::{
     key::{MAX_KEY_BYTES, RequestKey},
     no_vary_search::NoVarySearch,
+    uri::is_written_as,
 };
 
 use crate::cases::{fields, request};
@@ -32,6 +33,27 @@ fn equivalent_uris_have_one_key() {
         ("http://example.com/\"{}", "http://example.com/%22%7B%7D"),
     ] {
         assert_eq!(key(one), key(other), "{one} and {other}");
+    }
+}
+
+#[test]
+fn a_uri_is_written_as_its_key_or_it_is_not() {
+    for (uri, is) in [
+        ("http://example.org/", true),
+        ("http://example.org:8080/a?b=%2F", true),
+        ("https://example.org/a?", true),
+        ("http://example.org", true),
+        ("http://Example.org/", false),
+        ("HTTP://example.org/", false),
+        ("http://example.org:80/", false),
+        ("http://example.org/%61", false),
+        ("http://example.org/%2f", false),
+        ("http://example.org/{}", false),
+    ] {
+        let parsed: http::Uri = uri.parse().unwrap();
+        let normal = key(uri);
+        assert_eq!(is_written_as(&parsed, &normal), is, "{uri} {normal}");
+        assert!(!is_written_as(&parsed, &format!("{normal}a")), "{uri}");
     }
 }
 

@@ -121,6 +121,26 @@ async fn a_request_that_goes_alone_is_given_up_with_its_reader() {
     assert_eq!(site.origin.waiting(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_comes_for_a_request_that_went_alone_is_stored_though_its_reader_leaves() {
+    let site = Site::new();
+    site.answered(get("/a"), personal(0)).await;
+    let reading = site.ask(get("/a"));
+    settle().await;
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], body));
+    drip.send("bo");
+    let mut answer = reading.await.unwrap().unwrap();
+    assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), "bo");
+    drop(answer);
+    settle().await;
+    drip.send("dy");
+    drop(drip);
+    settle().await;
+    let stored = site.get("/a").await;
+    assert!(stored.is_hit() && stored.text() == "body");
+}
+
 /// Answers that are for one reader each.
 fn personal(number: usize) -> Response<Body> {
     match number % 3 {
@@ -221,6 +241,9 @@ async fn an_origin_that_panics_is_an_error_for_those_who_wait_and_not_for_later_
     for reading in readings {
         assert!(reading.await.unwrap().is_err());
     }
+    // One that goes alone waits for no task, and one that may change something has its own.
+    let alone = site.ask(get_with("/a", &[("if-match", "\"1\"")]));
+    assert!(alone.await.unwrap().is_err());
     let posting = site.ask(crate::support::request("POST", "/a", &[]));
     assert!(posting.await.unwrap().is_err());
     site.origin.answers(|_| Ok(fresh("body")));
