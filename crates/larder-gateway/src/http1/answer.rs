@@ -36,6 +36,13 @@ pub(crate) enum Ending {
     Close,
 }
 
+impl Ending {
+    /// Whether nothing is missing of what was announced.
+    pub(crate) fn is_reached(self) -> bool {
+        !matches!(self, Ending::Length { left } if left > 0)
+    }
+}
+
 /// What the head promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Promise {

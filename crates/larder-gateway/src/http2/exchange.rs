@@ -244,7 +244,10 @@ where
                     Poll::Ready(Some(Ok(capacity))) => {
                         write_timer.clear();
                         let part = waiting.split_to(capacity.min(waiting.len()));
-                        if stream.send_data(part, false).is_err() {
+                        // Said with the last of the data, the end costs no frame, and no write, of its own.
+                        let is_last =
+                            waiting.is_empty() && body.is_end_stream() && ending.is_reached();
+                        if stream.send_data(part, is_last).is_err() || is_last {
                             return Poll::Ready(true);
                         }
                         continue;
@@ -281,7 +284,7 @@ where
 }
 
 fn end(ending: Ending, stream: &mut SendStream<Bytes>) -> bool {
-    if matches!(ending, Ending::Length { left } if left > 0) {
+    if !ending.is_reached() {
         tracing::warn!("an answer's body is shorter than its Content-Length");
         return false;
     }

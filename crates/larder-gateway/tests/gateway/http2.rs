@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::{Reason, client::SendRequest};
 use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use larder_gateway::{ServerConfig, http1::ReaderBody, interim::Interim};
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tower::service_fn;
@@ -72,6 +72,25 @@ async fn h2load_is_answered_to_the_last_request() {
     command.args(["-n", "3000", "-c", "5", "-m", "50", &format!("http://{}/", gate.address)]);
     let output = String::from_utf8(run(command).await.stdout).unwrap();
     assert!(output.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout"), "{output}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_known_body_comes_with_its_last_bytes() {
+    let gate = Gate::serving(
+        ServerConfig::default(),
+        service_fn(|_: Request<ReaderBody>| async {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("body")))
+        }),
+    );
+    let mut client = connect(&gate).await;
+    let uri = format!("http://{}/", gate.address);
+    let (answer, _) = client.send_request(get(&uri), true).unwrap();
+    let mut stream = timeout(PATIENCE, answer).await.unwrap().unwrap().into_body();
+    let mut frames = Vec::new();
+    while let Some(frame) = timeout(PATIENCE, stream.data()).await.unwrap() {
+        frames.push(frame.unwrap());
+    }
+    assert_eq!(frames, ["body"]);
 }
 
 #[tokio::test]
