@@ -3,8 +3,8 @@
 //! The crate `h2` does the framing, and refuses what is malformed by itself. The streams of a
 //! connection share its task: nothing is spawned, and dropping the connection drops them all.
 
+mod corked;
 mod exchange;
-mod rewound;
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use self::{exchange::exchange, rewound::Rewound};
+use self::{corked::Corked, exchange::exchange};
 use crate::{
     http1::{Ended, Http1Config, ReaderBody},
     timer::Timer,
@@ -69,16 +69,24 @@ where
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER);
-    let handshake = builder.handshake(Rewound::new(read, io));
-    let Ok(Ok(connection)) = timeout(config.head_timeout, handshake).await else {
+    let corked = Corked::new(read, io);
+    let mut handshake = pin!(builder.handshake(corked.clone()));
+    let shaking = poll_fn(|cx| {
+        let shaken = handshake.as_mut().poll(cx);
+        // An error is met by the handshake, too.
+        let _released = corked.poll_release(cx);
+        shaken
+    });
+    let Ok(Ok(connection)) = timeout(config.head_timeout, shaking).await else {
         return Ended::Cut;
     };
     let begin = move |(request, respond)| exchange(request, respond, peer, config, service.clone());
-    run(connection, begin, config, stop).await
+    run(connection, &corked, begin, config, stop).await
 }
 
 async fn run<IO, X>(
-    mut connection: h2::server::Connection<IO, Bytes>,
+    mut connection: h2::server::Connection<Corked<IO>, Bytes>,
+    corked: &Corked<IO>,
     mut begin: impl FnMut((Request<RecvStream>, SendResponse<Bytes>)) -> X,
     config: &Http1Config,
     stop: CancellationToken,
@@ -91,7 +99,7 @@ where
     let mut stopped = pin!(stop.cancelled());
     let mut is_stopping = false;
     let mut quiet = Timer::default();
-    poll_fn(|cx| {
+    let mut turn = |cx: &mut Context<'_>| {
         if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
             is_stopping = true;
             quiet.clear();
@@ -132,6 +140,12 @@ where
                 }
             }
         }
+    };
+    poll_fn(|cx| {
+        let ended = turn(cx);
+        // The connection meets an error as well, when it is polled for what is to be written next.
+        let _released = corked.poll_release(cx);
+        ended
     })
     .await
 }
