@@ -1,6 +1,9 @@
 //! `larder serve`: from flags to a running gateway, and its orderly end.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, thread::available_parallelism, time::Duration};
+use std::{
+    io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread::available_parallelism,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
@@ -10,7 +13,7 @@ use larder::{
 };
 use larder_admin::Admin;
 use larder_gateway::{
-    Gateway, GatewayConfig, Loops, Server, ServerConfig,
+    Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls, TlsError,
     upstream::{Origin, Upstream, UpstreamConfig},
 };
 use tokio::{net::TcpListener, runtime::Builder};
@@ -29,6 +32,12 @@ Example:
   larder serve --upstream http://127.0.0.1:8001
   curl -i http://127.0.0.1:8080/posts/1
 
+Over TLS, here with a certificate that is made for a try:
+  openssl req -x509 -newkey rsa:2048 -noenc -subj /CN=localhost \\
+    -addext subjectAltName=DNS:localhost -keyout key.pem -out cert.pem
+  larder serve --upstream http://127.0.0.1:8001 --tls-certificate cert.pem --tls-key key.pem
+  curl -i --cacert cert.pem https://localhost:8080/posts/1
+
 Every answer says in Cache-Status what the cache did, and why.")]
 pub(crate) struct Serve {
     /// The service to put the cache before
@@ -37,6 +46,14 @@ pub(crate) struct Serve {
     /// Where to answer requests
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
+    /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
+    /// the start
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key: a PEM file without a passphrase, that only this user can read
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// Where to answer questions about the cache, and purges; loopback only
     #[arg(long, value_name = "ADDRESS")]
     admin: Option<SocketAddr>,
@@ -73,6 +90,8 @@ enum Preset {
 /// Why `larder serve` does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
+    #[error("the files of --tls-certificate and --tls-key will not do")]
+    Tls(#[source] TlsError),
     #[error("cannot listen on {address} (--{flag})")]
     Listen { flag: &'static str, address: SocketAddr, source: io::Error },
     #[error("cannot start event loops")]
@@ -90,7 +109,8 @@ impl ServeError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             ServeError::Listen { .. } | ServeError::Start(_) => 1,
-            ServeError::AdminNotLoopback(_)
+            ServeError::Tls(_)
+            | ServeError::AdminNotLoopback(_)
             | ServeError::TooLittleMemory(_)
             | ServeError::LogLevels { .. } => 2,
         }
@@ -111,14 +131,15 @@ impl Serve {
             return Err(ServeError::AdminNotLoopback(address));
         }
         let cache = self.cache()?;
+        let tls = self.tls()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
         if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
             tracing::debug!("keeping the usual limit of open files: {error}");
         }
         let stop = CancellationToken::new();
         let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
-        let server =
-            Server::bind(self.listen, ServerConfig { grace: GRACE, ..ServerConfig::default() })
-                .map_err(listen("listen", self.listen))?;
+        let config = ServerConfig { grace: GRACE, tls, ..ServerConfig::default() };
+        let server = Server::bind(self.listen, config).map_err(listen("listen", self.listen))?;
         let admin = match self.admin {
             None => None,
             Some(address) => {
@@ -132,7 +153,7 @@ impl Serve {
                 Some(tokio::spawn(serving.into_future()))
             }
         };
-        tracing::info!("listening on http://{}", server.address());
+        tracing::info!("listening on {scheme}://{}", server.address());
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
         let upstream = Upstream::new(self.upstream, UpstreamConfig::default());
         // An empty variable counts as unset.
@@ -155,6 +176,16 @@ impl Serve {
         }
         cache.cache().shut_down(Duration::from_secs(1)).await;
         Ok(())
+    }
+
+    fn tls(&self) -> Result<Option<Tls>, ServeError> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                Tls::from_pem_files(certificate, key).map(Some).map_err(ServeError::Tls)
+            }
+            // Clap lets none come without the other.
+            (None, _) | (_, None) => Ok(None),
+        }
     }
 
     /// For whoever starts it: what will be found in the cache.

@@ -144,7 +144,7 @@ impl Hits for Gateway {
         let peer = peer.ip();
         let peer_is_trusted =
             !self.config.trusted_peers.is_empty() && self.config.trusted_peers.contains(&peer);
-        let Ahead { method, host, target, lines } = request;
+        let Ahead { method, scheme, host, target, lines } = request;
         let mut shows_key = peer.is_loopback();
         let mut decides = false;
         lines.retain(|line| {
@@ -162,7 +162,7 @@ impl Hits for Gateway {
             return None;
         }
         let fields = Fields::of_lines(lines);
-        self.store.glance(Glance { method, host, target, fields, shows_key }, head)
+        self.store.glance(Glance { method, scheme, host, target, fields, shows_key }, head)
     }
 }
 

@@ -26,6 +26,7 @@
 //! What happens to a request:
 //!
 //! 1. `server.rs serve_on` accepts the connection and gives it a task, on one of the event loops.
+//!    With a certificate, `tls.rs accept` comes first, and tells which protocol the reader has chosen.
 //! 2. `http1/mod.rs serve_connection` takes its head (`connection.rs next_head`): refused if two
 //!    readers could read it differently, idle or slow connections end here.
 //!    A connection that begins as HTTP/2 goes on in `http2/mod.rs`, where each stream is an
@@ -44,8 +45,10 @@ pub mod loops;
 pub mod problem;
 pub mod server;
 mod timer;
+pub mod tls;
 pub mod upstream;
 
 pub use gateway::{Gateway, GatewayConfig};
 pub use loops::Loops;
 pub use server::{Server, ServerConfig};
+pub use tls::{Tls, TlsError};

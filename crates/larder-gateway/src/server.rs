@@ -21,14 +21,17 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use larder::http::policy::scheme::Scheme;
 use rustix::net::listen;
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -36,6 +39,7 @@ use crate::{
     http1::{self, Ended, Hits, Http1Config, ReaderBody},
     http2,
     loops::Loops,
+    tls::{self, Tls},
 };
 
 /// How long to wait when no connection can be accepted, for want of file descriptors mostly.
@@ -51,6 +55,12 @@ pub struct ServerConfig {
     pub backlog: u32,
     /// How long the answers under way may take once the server stops. Default 10 s.
     pub grace: Duration,
+    /// With a certificate and its key, readers come over TLS and not otherwise. Default none: they come
+    /// in the open.
+    pub tls: Option<Tls>,
+    /// From the start of a connection to the end of its TLS handshake; slower ones are closed. Default
+    /// 10 s: several round trips across the world, on a line that loses some of them.
+    pub handshake_timeout: Duration,
     /// What each connection may take.
     pub http1: Http1Config,
 }
@@ -61,6 +71,8 @@ impl Default for ServerConfig {
             max_connections: 16_384,
             backlog: 1024,
             grace: Duration::from_secs(10),
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
             http1: Http1Config::default(),
         }
     }
@@ -171,7 +183,9 @@ impl Server {
                 return Stopped { cut: 0 };
             }
         };
-        let shared = Arc::new(Shared { http1: config.http1, hits });
+        let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let http1 = Http1Config { scheme, ..config.http1 };
+        let shared = Arc::new(Shared { http1, hits });
         let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &stop)).collect();
         let (here, _) = loops.split_first().expect("there is one at least");
@@ -204,9 +218,17 @@ impl Server {
             } else {
                 Accepted::Elsewhere(stream.into_std())
             };
-            let (shared, service) = (Arc::clone(&shared), service.clone());
-            let connection = live(accepted, peer, place, shared, service, one.stop.clone());
-            connections.spawn_on(connection, &one.handle);
+            let (shared, service, stop) = (Arc::clone(&shared), service.clone(), one.stop.clone());
+            match &config.tls {
+                None => connections
+                    .spawn_on(live(accepted, peer, place, shared, service, stop), &one.handle),
+                Some(tls) => {
+                    let handshake = Handshake { tls: tls.clone(), limit: config.handshake_timeout };
+                    let connection =
+                        live_encrypted(accepted, handshake, peer, place, shared, service, stop);
+                    connections.spawn_on(connection, &one.handle)
+                }
+            };
         }
         drop(listener);
         let drained = timeout(config.grace, async {
@@ -329,6 +351,61 @@ where
     }
 }
 
+/// How a connection becomes one of TLS.
+struct Handshake {
+    tls: Tls,
+    limit: Duration,
+}
+
+/// The whole life of a connection over TLS. Larger, and of its own, so that others are no larger for it.
+async fn live_encrypted<H, S, B>(
+    accepted: Accepted,
+    handshake: Handshake,
+    peer: SocketAddr,
+    place: Place,
+    shared: Arc<Shared<H>>,
+    service: S,
+    stop: CancellationToken,
+) where
+    H: Hits + Send + Sync + 'static,
+    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let stream = match accepted.arrive() {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!("cannot serve a connection: {error}"),
+    };
+    // Nothing was said yet that a reset would have to call back: closed in order, what TLS says of an
+    // error arrives. On the heap, so that what comes after it is no larger for it.
+    let accepting = Box::pin(timeout(handshake.limit, handshake.tls.accept(stream)));
+    let mut stream = match stop.run_until_cancelled(accepting).await {
+        Some(Ok(Ok(stream))) => Resetting::new(stream),
+        Some(Ok(Err(error))) => return tracing::debug!("a TLS handshake failed: {error}"),
+        Some(Err(_)) => return tracing::debug!("a TLS handshake took too long"),
+        None => return,
+    };
+    let io = &mut stream.stream;
+    let Shared { http1: config, hits } = &*shared;
+    let ended = if tls::is_http2(io) {
+        // On the heap, as above.
+        Box::pin(http2::serve_connection(io, Bytes::new(), peer, config, service, stop)).await
+    } else {
+        // Who has not chosen HTTP/2 by now may not begin with it any more (RFC 9113 §3.3).
+        http1::serve_connection_with_hits(io, peer, config, hits, service, stop).await
+    };
+    if ended == Ended::Closed {
+        // What was cut gets no farewell, so that nobody takes it for whole (RFC 8446 §6.1). HTTP/2 may
+        // have gone without one; said twice, it is sent once. A reader that does not take it is gone.
+        timeout(config.linger_timeout, io.shutdown()).await.ok();
+    }
+    stream.is_whole = ended == Ended::Closed;
+    drop(stream);
+    drop(place);
+}
+
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
@@ -354,21 +431,38 @@ fn logged(joined: Result<(), tokio::task::JoinError>) -> bool {
 
 /// A stream that is reset when dropped, unless all that was said on it was said to its end: an
 /// orderly close may be the end of a whole body to its reader.
-struct Resetting {
-    stream: TcpStream,
+struct Resetting<IO: Socket> {
+    stream: IO,
     is_whole: bool,
 }
 
-impl Resetting {
-    fn new(stream: TcpStream) -> Self {
+/// What bytes go through in the end.
+trait Socket {
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Socket for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
+impl<IO: Socket> Resetting<IO> {
+    fn new(stream: IO) -> Self {
         Resetting { stream, is_whole: false }
     }
 }
 
-impl Drop for Resetting {
+impl<IO: Socket> Drop for Resetting<IO> {
     fn drop(&mut self) {
         if !self.is_whole
-            && let Err(error) = self.stream.set_zero_linger()
+            && let Err(error) = self.stream.socket().set_zero_linger()
         {
             tracing::debug!("cannot reset a connection: {error}");
         }

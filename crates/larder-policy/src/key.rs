@@ -4,7 +4,9 @@ use std::fmt;
 
 use http::{Method, Uri, header};
 
-use crate::{fields::Fields, head::RequestHead, list, no_vary_search::NoVarySearch, uri};
+use crate::{
+    fields::Fields, head::RequestHead, list, no_vary_search::NoVarySearch, scheme::Scheme, uri,
+};
 
 /// The longest key. A request whose key would be longer is not one for the cache: nobody links to
 /// such a URI, and a table of them is what someone builds who wants to fill memory.
@@ -39,12 +41,17 @@ impl RequestKey {
         key.bounded()
     }
 
-    /// The key of a GET of `http://` `host` `target` (a path, with or without a query), as
+    /// The key of a GET of `scheme` `://` `host` `target` (a path, with or without a query), as
     /// [`of`](Self::of) makes it, written in place of what is in `out`: visible ASCII without double
     /// quotes and backslashes. `None`: host or target are not written in the most common way, and
     /// [`of`](Self::of) has to look.
-    pub fn write<'a>(host: &[u8], target: &[u8], out: &'a mut Vec<u8>) -> Option<&'a str> {
-        uri::write_normal(host, target, out).filter(|key| key.len() <= MAX_KEY_BYTES)
+    pub fn write<'a>(
+        scheme: Scheme,
+        host: &[u8],
+        target: &[u8],
+        out: &'a mut Vec<u8>,
+    ) -> Option<&'a str> {
+        uri::write_normal(scheme, host, target, out).filter(|key| key.len() <= MAX_KEY_BYTES)
     }
 
     /// The key under which the answer to a GET of this URI is stored.

@@ -25,6 +25,7 @@
 //! | [`invalidate`] | what an unsafe request makes stale | RFC 9111 §4.4, RFC 9875 |
 //! | [`tags`] | the names under which an origin purges | – |
 //! | [`forward`] | what goes on to the next hop | RFC 9110 §7.6, RFC 8586, RFC 7239 |
+//! | [`scheme`] | in the open, or encrypted | RFC 9110 §4.2 |
 //! | [`uri`] | references resolved, origins compared | RFC 3986 §5, §6 |
 //! | [`date`] | dates as HTTP reads and writes them | RFC 9110 §5.6.7 |
 //! | [`cache_status`] | the `Cache-Status` field | RFC 9211 |
@@ -51,6 +52,7 @@ pub mod reason;
 pub mod request;
 pub mod response;
 pub mod reuse;
+pub mod scheme;
 pub mod settings;
 pub mod stored;
 pub mod tags;

@@ -5,6 +5,8 @@ use std::fmt::Write;
 
 use http::Uri;
 
+use crate::scheme::Scheme;
+
 /// Resolves a reference, such as a `Location`, against an absolute URI (RFC 3986 §5.2). The fragment
 /// is dropped. `None` if that is no absolute URI with an authority, or if it has user information,
 /// which has no place in HTTP (RFC 9110 §4.2.4).
@@ -102,10 +104,11 @@ pub fn is_written_as(uri: &Uri, normal: &str) -> bool {
     rest().is_some_and(|rest| uri.path_and_query().is_some_and(|path| path.as_str() == rest))
 }
 
-/// Writes [`normal`] of `http://` `host` `target`. `None`: not everything in them is as nearly all
+/// Writes [`normal`] of `scheme` `://` `host` `target`. `None`: not everything in them is as nearly all
 /// write it: a host in small letters, without a port that goes without saying, and a target that
 /// begins with a slash and has nothing in it that a URI cannot have.
 pub(crate) fn write_normal<'a>(
+    scheme: Scheme,
     host: &[u8],
     target: &[u8],
     out: &'a mut Vec<u8>,
@@ -113,14 +116,17 @@ pub(crate) fn write_normal<'a>(
     let stands_in = |place: u8| move |byte: &u8| PLACES[usize::from(*byte)] & place != 0;
     let name_end = host.iter().position(|byte| !stands_in(HOST)(byte)).unwrap_or(host.len());
     let is_common = name_end > 0
-        && is_other_port(&host[name_end..])
+        && is_other_port(&host[name_end..], scheme.default_port())
         && target.first() == Some(&b'/')
         && target.iter().all(stands_in(TARGET));
     if !is_common {
         return None;
     }
     out.clear();
-    out.extend_from_slice(b"http://");
+    match scheme {
+        Scheme::Http => out.extend_from_slice(b"http://"),
+        Scheme::Https => out.extend_from_slice(b"https://"),
+    }
     out.extend_from_slice(host);
     if target.contains(&b'%') {
         push_normal(target, |byte| out.push(byte));
@@ -130,9 +136,9 @@ pub(crate) fn write_normal<'a>(
     std::str::from_utf8(out).ok()
 }
 
-/// Whether this, behind a host, is nothing, or a colon and a port other than 80, written without zeros
-/// before it.
-fn is_other_port(rest: &[u8]) -> bool {
+/// Whether this, behind a host, is nothing, or a colon and a port other than `default`, written without
+/// zeros before it.
+fn is_other_port(rest: &[u8], default: u16) -> bool {
     match rest {
         [] => true,
         [b':', digits @ ..] => {
@@ -142,7 +148,7 @@ fn is_other_port(rest: &[u8]) -> bool {
             let number = || {
                 digits.iter().fold(0, |number: u32, digit| number * 10 + u32::from(digit - b'0'))
             };
-            is_number && number() != 80 && number() <= u32::from(u16::MAX)
+            is_number && number() != u32::from(default) && number() <= u32::from(u16::MAX)
         }
         _ => false,
     }

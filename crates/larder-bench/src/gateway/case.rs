@@ -34,6 +34,8 @@ pub(crate) struct Case {
 pub(crate) enum Protocol {
     Http1,
     Http2,
+    /// HTTP/1.1 over TLS.
+    Tls,
 }
 
 /// All cases whose figure is CPU time per request.
@@ -102,16 +104,26 @@ pub(crate) fn all(keys: usize, slow_clients: usize) -> Vec<Case> {
     ]
 }
 
+/// The case in which all are started with a certificate. What it costs to make a connection is not in it:
+/// they are kept.
+pub(crate) fn over_tls() -> Case {
+    let page = all(1, 0).into_iter().find(|case| case.id == "hit-2k");
+    let page = page.expect("it is one of the cases");
+    Case { id: "tls", label: "hit, 2.25 kB, TLS".to_owned(), protocol: Protocol::Tls, ..page }
+}
+
 fn thousands(count: usize) -> String {
     if count.is_multiple_of(1000) { format!("{}k", count / 1000) } else { count.to_string() }
 }
 
 impl Case {
-    /// Who takes part. Nobody is beside the limit who asks an origin, or speaks HTTP/2.
+    /// Who takes part. Nobody is beside the limit who asks an origin, or speaks HTTP/2 or TLS. Varnish
+    /// leaves TLS to others.
     pub(crate) fn has(&self, who: Who) -> bool {
         match who {
             Who::Limit => self.is_hit && self.protocol == Protocol::Http1,
             Who::NginxUncached => !self.is_hit,
+            Who::Varnish => self.protocol != Protocol::Tls,
             // What shares no answer would wait for its lock in vain; as a plain proxy it is at its best.
             Who::Nginx | Who::NginxSendfile => self.is_hit,
             _ => true,
@@ -136,7 +148,7 @@ impl Case {
         origin: &mut Client,
     ) -> anyhow::Result<()> {
         let address = contestant.address(self.answer);
-        let mut client = Client::connect(address).await?;
+        let mut client = contestant.connect(self.answer).await?;
         if contestant.who != Who::Limit {
             match self.keys {
                 Some(keys) => get_each(address, 0..keys, |number| self.path_of(number)).await?,

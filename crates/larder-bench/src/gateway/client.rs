@@ -4,10 +4,12 @@ use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     time::timeout,
 };
+
+use super::certificate::Certificate;
 
 /// Longer than any answer of the bench takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,9 +18,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const HOST: &str = "larder.bench";
 
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     arrived: Vec<u8>,
 }
+
+/// In the open, or over TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Stream for IO {}
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -36,9 +43,18 @@ pub(crate) struct Head {
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Client> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Client { stream, arrived: Vec::new() })
+        Ok(Client::on(connect(address).await?))
+    }
+
+    pub(crate) async fn connect_over_tls(
+        address: SocketAddr,
+        certificate: &Certificate,
+    ) -> anyhow::Result<Client> {
+        Ok(Client::on(certificate.greet(connect(address).await?).await?))
+    }
+
+    fn on(stream: impl Stream + 'static) -> Client {
+        Client { stream: Box::new(stream), arrived: Vec::new() }
     }
 
     /// Dropped before its end, it leaves the connection unusable.
@@ -66,6 +82,12 @@ impl Client {
         self.arrived.drain(..end);
         Ok(Answer { status: head.status, body })
     }
+}
+
+async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 pub(crate) fn request(path: &str, fields: &[(&str, &str)]) -> String {

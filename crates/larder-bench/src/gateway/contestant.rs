@@ -14,6 +14,8 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use super::{
+    certificate::Certificate,
+    client::Client,
     limit::Baked,
     server::{Server, find_program, free_address},
 };
@@ -77,6 +79,8 @@ pub(crate) struct Setting {
     /// The limit's answers.
     pub(crate) answers: Vec<Baked>,
     pub(crate) open_files: u64,
+    /// What those show who are started with it.
+    pub(crate) certificate: Certificate,
 }
 
 pub(crate) struct Contestant {
@@ -86,6 +90,8 @@ pub(crate) struct Contestant {
     /// HTTP/2 in plain text, where there is such.
     pub(crate) http2: Option<SocketAddr>,
     answers: Vec<(Baked, SocketAddr)>,
+    /// HTTP/1.1 is spoken over TLS with it.
+    certificate: Option<Certificate>,
     folder: TempDir,
 }
 
@@ -112,10 +118,20 @@ pub(crate) fn version(who: Who, setting: &Setting) -> Option<String> {
 
 impl Contestant {
     pub(crate) fn start(who: Who, setting: &Setting) -> anyhow::Result<Contestant> {
-        Contestant::set_up(who, setting).with_context(|| format!("cannot start {}", who.name()))
+        Contestant::set_up(who, setting, None)
+            .with_context(|| format!("cannot start {}", who.name()))
     }
 
-    fn set_up(who: Who, setting: &Setting) -> anyhow::Result<Contestant> {
+    pub(crate) fn start_over_tls(who: Who, setting: &Setting) -> anyhow::Result<Contestant> {
+        Contestant::set_up(who, setting, Some(setting.certificate.clone()))
+            .with_context(|| format!("cannot start {} with a certificate", who.name()))
+    }
+
+    fn set_up(
+        who: Who,
+        setting: &Setting,
+        certificate: Option<Certificate>,
+    ) -> anyhow::Result<Contestant> {
         // In memory, where the system has such a place.
         let shared = Path::new("/dev/shm");
         let parent = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
@@ -128,23 +144,31 @@ impl Contestant {
         let start = |arguments: &[&str]| Server::start(setting.core, path, &program, arguments);
         let (http1, second) = (free_address()?, free_address()?);
         let origin = setting.origin.to_string();
+        let tls = certificate.as_ref();
         let (mut server, http2) = match who {
+            Who::Limit | Who::Varnish if tls.is_some() => anyhow::bail!("knows no TLS"),
             Who::Limit => return Contestant::limit(setting, folder),
             Who::Larder => {
                 let upstream = format!("http://{origin}");
-                let arguments =
-                    ["serve", "--log", "warn", "--memory", "1GiB", "--upstream", &upstream];
-                (start(&[&arguments[..], &["--listen", &http1.to_string()]].concat())?, Some(http1))
+                let listen = http1.to_string();
+                let mut arguments =
+                    vec!["serve", "--log", "warn", "--memory", "1GiB", "--upstream", &upstream];
+                arguments.extend(["--listen", &listen]);
+                let files = tls.map(|tls| [&tls.file, &tls.key].map(|file| file.to_string_lossy()));
+                if let Some([file, key]) = &files {
+                    arguments.extend(["--tls-certificate", file, "--tls-key", key]);
+                }
+                (start(&arguments)?, Some(http1))
             }
             Who::Nginx | Who::NginxSendfile | Who::NginxUncached => {
                 let file = path.join("nginx.conf");
-                fs::write(&file, nginx(who, path, http1, second, setting))?;
+                fs::write(&file, nginx(who, path, [http1, second], tls, setting))?;
                 let [file, prefix] = [&file, path].map(|path| path.to_string_lossy().into_owned());
                 (start(&["-c", &file, "-p", &prefix, "-e", "stderr"])?, Some(second))
             }
             Who::Haproxy => {
                 let file = path.join("haproxy.cfg");
-                fs::write(&file, haproxy(http1, second, setting))?;
+                fs::write(&file, haproxy([http1, second], tls, setting))?;
                 (start(&["-f", &file.to_string_lossy()])?, Some(second))
             }
             Who::Varnish => {
@@ -167,7 +191,7 @@ impl Contestant {
             }
         };
         server.wait_until_up(&[http1, http2.unwrap_or(http1)])?;
-        Ok(Contestant { who, server, http1, http2, answers: Vec::new(), folder })
+        Ok(Contestant { who, server, http1, http2, answers: Vec::new(), certificate, folder })
     }
 
     fn limit(setting: &Setting, folder: TempDir) -> anyhow::Result<Contestant> {
@@ -187,6 +211,7 @@ impl Contestant {
             http1: addresses.first().copied().context("a limit without answers")?,
             http2: None,
             answers,
+            certificate: None,
             folder,
         })
     }
@@ -195,6 +220,15 @@ impl Contestant {
     pub(crate) fn address(&self, answer: Baked) -> SocketAddr {
         let own = self.answers.iter().find(|(known, _)| *known == answer);
         own.map_or(self.http1, |(_, address)| *address)
+    }
+
+    /// A connection to there, which trusts its certificate if it has one.
+    pub(crate) async fn connect(&self, answer: Baked) -> anyhow::Result<Client> {
+        let address = self.address(answer);
+        match &self.certificate {
+            None => Client::connect(address).await,
+            Some(certificate) => Client::connect_over_tls(address, certificate).await,
+        }
     }
 
     /// What it holds in memory, files in memory included.
@@ -217,11 +251,22 @@ fn file_bytes(folder: &Path) -> u64 {
 fn nginx(
     who: Who,
     folder: &Path,
-    http1: SocketAddr,
-    http2: SocketAddr,
+    [http1, http2]: [SocketAddr; 2],
+    tls: Option<&Certificate>,
     setting: &Setting,
 ) -> String {
     let folder = folder.display();
+    let (ssl, certificate) = match tls {
+        None => ("", String::new()),
+        Some(Certificate { file, key, .. }) => (
+            " ssl",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.2 TLSv1.3;",
+                file.display(),
+                key.display()
+            ),
+        ),
+    };
     let origin = setting.origin;
     let connections = setting.open_files;
     let sendfile = if who == Who::NginxSendfile { "on" } else { "off" };
@@ -258,7 +303,8 @@ http {{
     {path}
     upstream origin {{ server {origin}; keepalive 128; keepalive_requests 1000000000; }}
     server {{
-        listen {http1} backlog=4096;
+        listen {http1}{ssl} backlog=4096;
+        {certificate}
         listen {http2} http2;
         location / {{
             proxy_pass http://origin;
@@ -272,8 +318,13 @@ http {{
     )
 }
 
-fn haproxy(http1: SocketAddr, http2: SocketAddr, setting: &Setting) -> String {
+fn haproxy(
+    [http1, http2]: [SocketAddr; 2],
+    tls: Option<&Certificate>,
+    setting: &Setting,
+) -> String {
     let origin = setting.origin;
+    let ssl = tls.map(|tls| format!(" ssl crt {}", tls.both.display())).unwrap_or_default();
     format!(
         "global
     nbthread 1
@@ -293,7 +344,7 @@ cache objects
     max-age 86400
     process-vary on
 frontend readers
-    bind {http1} backlog 4096
+    bind {http1}{ssl} backlog 4096
     bind {http2} proto h2
     default_backend origin
 backend origin

@@ -50,7 +50,8 @@ async fn wrk(case: &Case, address: SocketAddr, slice: Duration) -> anyhow::Resul
         script.write_all(any_of(case.path, keys).as_bytes())?;
         command.arg("--script").arg(script.path());
     }
-    command.arg(format!("http://{address}{}", case.path));
+    let scheme = if case.protocol == Protocol::Tls { "https" } else { "http" };
+    command.arg(format!("{scheme}://{address}{}", case.path));
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -5,6 +5,7 @@
 
 mod bar;
 mod case;
+mod certificate;
 mod client;
 mod contestant;
 mod figure;
@@ -38,6 +39,7 @@ use rustix::{
 };
 
 use self::{
+    certificate::Certificate,
     client::Client,
     contestant::{Contestant, Setting, Who},
     figure::{Absent, Figure, Samples, Unit, figures},
@@ -45,7 +47,7 @@ use self::{
     server::{Server, find_program},
 };
 
-/// Case names that are not CPU time per request.
+/// Case names that need contestants of their own, or are not CPU time per request.
 const OTHER_CASES: [&str; 6] = ["tls", "paced", "syscalls", "idle", "memory", "stampede"];
 
 /// Measures the gateway beside nginx, HAProxy, Varnish and the least that is possible.
@@ -132,7 +134,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
     for case in &cases {
         bench.cpu_per_request(&mut running, case).await?;
     }
-    bench.tls();
+    bench.tls().await?;
     bench.paced(&running).await?;
     bench.syscalls(&running).await?;
     drop(running);
@@ -181,6 +183,7 @@ impl Bench {
                 origin,
                 answers: Vec::new(),
                 open_files,
+                certificate: Certificate::make(folder.path())?,
             },
             run,
             who: Vec::new(),
@@ -243,10 +246,20 @@ impl Bench {
         Duration::from_millis(self.run.slice_ms)
     }
 
-    fn tls(&mut self) {
-        if self.wants("tls") {
-            self.skip("TLS: not available yet, larder serve speaks plain text only".to_owned());
+    /// Nobody answers in the open and over TLS at one address, so all are started once more.
+    async fn tls(&mut self) -> anyhow::Result<()> {
+        if !self.wants("tls") {
+            return Ok(());
         }
+        let case = case::over_tls();
+        let mut running = Vec::new();
+        for who in self.who.clone().into_iter().filter(|who| case.has(*who)) {
+            match Contestant::start_over_tls(who, &self.setting) {
+                Ok(contestant) => running.push(contestant),
+                Err(why) => self.leave_out(case.id, who, &why),
+            }
+        }
+        self.cpu_per_request(&mut running, &case).await
     }
 
     /// Takes in what was seen, and says it at once to whoever waits.

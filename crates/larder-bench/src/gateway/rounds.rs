@@ -287,7 +287,7 @@ impl Bench {
 fn address(contestant: &Contestant, case: &Case) -> SocketAddr {
     let http1 = contestant.address(case.answer);
     match case.protocol {
-        case::Protocol::Http1 => http1,
+        case::Protocol::Http1 | case::Protocol::Tls => http1,
         case::Protocol::Http2 => contestant.http2.unwrap_or(http1),
     }
 }

@@ -12,7 +12,9 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::support::{
-    PATIENCE, eventually, free_port,
+    PATIENCE,
+    certificate::Certificate,
+    eventually, free_port,
     larder::{Larder, request},
     lines::Lines,
     origin::{Origin, ok},
@@ -74,6 +76,32 @@ async fn curl_gets_parts_heads_conditions_and_continues() {
     let upload = format!("@{}", upload.display());
     let sent = curl(&["--data-binary", &upload, "--header", "expect: 100-continue", &url]).await;
     assert_eq!(sent, body);
+}
+
+#[tokio::test]
+async fn curl_comes_over_tls_with_either_protocol_and_the_origin_hears_of_it() {
+    let body = letters(100_000);
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", &body)).await;
+    let certificate = Certificate::new();
+    let flags = certificate.flags();
+    let larder = Larder::with(origin.address, &flags.each_ref().map(String::as_str)).await;
+    let log = larder.log();
+    assert!(log.contains(&format!("listening on https://{}\n", larder.address)), "{log}");
+    let url = larder.url("/a");
+    let file = certificate.file();
+    let trusting = ["--cacert", file.to_str().unwrap()];
+    let written = ["--write-out", "\n%{http_version} %{ssl_verify_result}"];
+    for (protocol, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        for tls in [&["--tlsv1.3"][..], &["--tlsv1.2", "--tls-max", "1.2"]] {
+            let said = curl(&[&trusting, &written, tls, &[protocol, &url]].concat()).await;
+            assert_eq!(said, format!("{body}\n{version} 0"));
+        }
+    }
+    let requests = origin.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].contains("x-forwarded-proto: https\r\n"), "{}", requests[0]);
+    // That it speaks only HTTP/1.0 it says in the handshake, too.
+    assert_eq!(curl(&[&trusting[..], &["--http1.0", &url]].concat()).await, body);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use crate::support::{
+    certificate::Certificate,
     larder::{Larder, run},
     origin::{Origin, ok},
 };
@@ -28,6 +29,8 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["--log", "debgu"], "debgu"),
         (&["--log", ""], "are no levels"),
         (&["--uptsream", "x"], "--upstream"),
+        (&["--tls-certificate", "a"], "--tls-key"),
+        (&["--tls-key", "a"], "--tls-certificate"),
     ];
     for (flags, words) in cases {
         let is_whole = !flags.first().is_some_and(|flag| flag.starts_with("--"));
@@ -53,6 +56,34 @@ async fn a_port_in_use_ends_with_1_and_names_the_flag() {
 }
 
 #[tokio::test]
+async fn files_for_tls_that_will_not_do_end_with_2_before_any_port_is_taken() {
+    let (certificate, other) = (Certificate::new(), Certificate::new());
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (file, key) = (text(certificate.file()), text(certificate.key()));
+    // Whoever came as far as the port would say that it is taken.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (file, key, words) in [
+        (
+            "/no/such.pem",
+            key.as_str(),
+            "because: cannot read /no/such.pem\n  because: No such file",
+        ),
+        (&file, "/no/such.pem", "because: cannot read /no/such.pem\n  because: No such file"),
+        (&key, &key, "there is no certificate in /"),
+        (&file, &file, "there is no private key in /"),
+        (&file, &text(other.key()), "is not that of the first certificate in /"),
+    ] {
+        let flags = ["--tls-certificate", file, "--tls-key", key, "--listen", &address];
+        let exit = run(&[&UPSTREAM[..], &flags].concat()).await;
+        assert_eq!(exit.code, Some(2), "{}", exit.log);
+        let begin = "larder: the files of --tls-certificate and --tls-key will not do\n  because: ";
+        assert!(exit.log.starts_with(begin) && exit.log.contains(words), "{}", exit.log);
+        assert_eq!(exit.out, "");
+    }
+}
+
+#[tokio::test]
 async fn a_port_that_a_larder_serves_is_in_use_however_many_threads_serve_it() {
     let origin = Origin::saying(ok("", "")).await;
     let larder = Larder::with(origin.address, &["--threads", "3"]).await;
@@ -67,6 +98,7 @@ async fn help_and_version_are_no_mistakes() {
     for (arguments, words) in [
         (&["--help"][..], "serve"),
         (&["serve", "--help"], "--upstream <URL>"),
+        (&["serve", "--help"], "--tls-certificate cert.pem --tls-key key.pem"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let exit = run(arguments).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::uri::Authority;
+use larder::http::policy::scheme::Scheme;
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -37,6 +38,9 @@ pub struct Http1Config {
     pub max_discarded_bytes: u64,
     /// Who an HTTP/1.0 request without `Host` is for. Default `localhost`.
     pub default_authority: Authority,
+    /// How requests come on this connection; one for a target of another scheme is answered 421.
+    /// Default in the open. A [`Server`](crate::Server) goes by whether it has a certificate.
+    pub scheme: Scheme,
 }
 
 impl Default for Http1Config {
@@ -52,6 +56,7 @@ impl Default for Http1Config {
             linger_timeout: Duration::from_secs(2),
             max_discarded_bytes: 64 << 10,
             default_authority: Authority::from_static("localhost"),
+            scheme: Scheme::Http,
         }
     }
 }

@@ -212,9 +212,23 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// Closes our side where nothing is under way.
     pub(crate) async fn shut(&mut self) -> Ended {
-        // An error says that the reader was faster.
-        let _closed = poll_fn(|cx| Pin::new(&mut *self.io).poll_shutdown(cx)).await;
-        Ended::Closed
+        match poll_fn(|cx| self.poll_shut(cx)).await {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ended::Cut,
+            // Another error says that the reader was faster.
+            Ok(()) | Err(_) => Ended::Closed,
+        }
+    }
+
+    /// Over TLS a close is said like everything else, and a reader may not take that either.
+    fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut *self.io).poll_shutdown(cx) {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => {
+                self.write_timer.ensure(self.config.write_timeout);
+                ready!(self.write_timer.poll_passed(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
     }
 
     /// Writes what waits and closes in order: our side first, the rest when the reader has closed
@@ -224,8 +238,10 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         if poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return Ended::Cut;
         }
-        if poll_fn(|cx| Pin::new(&mut *self.io).poll_shutdown(cx)).await.is_err() {
-            return Ended::Closed;
+        match poll_fn(|cx| self.poll_shut(cx)).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ended::Cut,
+            Err(_) => return Ended::Closed,
         }
         self.read_timer.restart(self.config.linger_timeout);
         poll_fn(|cx| {

@@ -4,7 +4,10 @@ use std::{mem::MaybeUninit, net::SocketAddr};
 
 use arrayvec::ArrayVec;
 use http::Method;
-use larder::http::{Served, policy::fields::FieldLine};
+use larder::http::{
+    Served,
+    policy::{fields::FieldLine, scheme::Scheme},
+};
 
 use super::config::Http1Config;
 
@@ -40,6 +43,8 @@ impl Hits for () {
 pub struct Ahead<'a, 'l> {
     /// GET or HEAD.
     pub method: &'a Method,
+    /// The connection's.
+    pub scheme: Scheme,
     /// What `Host` says.
     pub host: &'a [u8],
     /// The request target as it was sent.
@@ -102,7 +107,8 @@ pub(super) fn answer<H: Hits>(
             _ => {}
         }
     }
-    let request = Ahead { method, host: host?, target: target.as_bytes(), lines: &mut lines };
+    let (scheme, target) = (config.scheme, target.as_bytes());
+    let request = Ahead { method, scheme, host: host?, target, lines: &mut lines };
     let served = hits.hit(request, peer, desk)?;
     desk.extend_from_slice(b"\r\n");
     Some(served)

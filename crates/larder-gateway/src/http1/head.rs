@@ -143,7 +143,7 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
     let body = framing::of_request(version, &headers)?;
     let expects_continue = expects_continue(version, &headers)? && body != BodyFraming::None;
     let target = bytes.slice_ref(target.as_bytes());
-    let uri = target::resolve(&method, target, version, &mut headers, &config.default_authority)?;
+    let uri = target::resolve(&method, target, version, &mut headers, config)?;
     let is_persistent = framing::is_persistent(version, &headers);
     Ok(Head { method, uri, version, headers, body, expects_continue, is_persistent })
 }

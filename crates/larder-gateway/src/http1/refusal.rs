@@ -24,7 +24,7 @@ pub(crate) enum Refusal {
     TransferCoding,
     /// `CONNECT`: this is no tunnel (RFC 9110 §9.3.6).
     Tunnel,
-    /// An `https` target on a connection that is not (RFC 9110 §7.4).
+    /// A target of another scheme than the connection's (RFC 9110 §7.4).
     Misdirected,
     /// An `Expect` other than `100-continue` (RFC 9110 §10.1.1).
     Expectation,
@@ -65,7 +65,7 @@ impl Refusal {
             Refusal::Misdirected => (
                 StatusCode::MISDIRECTED_REQUEST,
                 "Misdirected request",
-                "an https target needs a connection that is encrypted",
+                "the target's scheme is not that of this connection",
             ),
             Refusal::Expectation => (
                 StatusCode::EXPECTATION_FAILED,

@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Uri, Version, header,
-    uri::{Authority, Parts, PathAndQuery, Scheme},
+    uri::{Authority, Parts, PathAndQuery},
 };
+use larder::http::policy::scheme::Scheme;
 
-use super::refusal::Refusal;
+use super::{config::Http1Config, refusal::Refusal};
 
 /// The absolute URI a request is for; for `OPTIONS *` just that. Afterwards `Host` says the same as
 /// the URI: with an absolute target, what came in `Host` does not count (§3.2.2).
@@ -15,7 +16,7 @@ pub(crate) fn resolve(
     target: Bytes,
     version: Version,
     headers: &mut HeaderMap,
-    default_authority: &Authority,
+    config: &Http1Config,
 ) -> Result<Uri, Refusal> {
     if method == Method::CONNECT {
         return Err(Refusal::Tunnel);
@@ -27,25 +28,25 @@ pub(crate) fn resolve(
     let host = host(version, headers)?;
     match target.first() {
         Some(b'/') => {
-            let authority = named_or_default(host, version, headers, default_authority)?;
+            let authority = named_or_default(host, version, headers, config)?;
             let path = PathAndQuery::from_maybe_shared(target).map_err(not_a_uri)?;
-            absolute(authority, path)
+            absolute(config.scheme, authority, path)
         }
         Some(b'*') if &target[..] == b"*" => {
             if method != Method::OPTIONS {
                 return Err(Refusal::Malformed("only OPTIONS may ask for *"));
             }
-            named_or_default(host, version, headers, default_authority)?;
+            named_or_default(host, version, headers, config)?;
             Ok(Uri::from_static("*"))
         }
         _ => {
-            let (authority, path) = of_absolute_form(target)?;
+            let (authority, path) = of_absolute_form(target, config.scheme)?;
             insert_host(&authority, headers)?;
             match path {
-                Some(path) => absolute(authority, path),
+                Some(path) => absolute(config.scheme, authority, path),
                 // Without a path this means the server as a whole (§3.2.4).
                 None if method == Method::OPTIONS => Ok(Uri::from_static("*")),
-                None => absolute(authority, PathAndQuery::from_static("/")),
+                None => absolute(config.scheme, authority, PathAndQuery::from_static("/")),
             }
         }
     }
@@ -56,6 +57,7 @@ pub(crate) fn resolve_http2(
     method: &Method,
     uri: Uri,
     headers: &mut HeaderMap,
+    config: &Http1Config,
 ) -> Result<Uri, Refusal> {
     if method == Method::CONNECT {
         return Err(Refusal::Tunnel);
@@ -63,7 +65,7 @@ pub(crate) fn resolve_http2(
     // As in HTTP/1.0, there need not be a Host: there is `:authority`.
     let host = host(Version::HTTP_10, headers)?;
     let parts = uri.into_parts();
-    if parts.scheme.is_some_and(|scheme| scheme != Scheme::HTTP) {
+    if parts.scheme.is_some_and(|scheme| scheme != *config.scheme.as_str()) {
         return Err(Refusal::Misdirected);
     }
     let authority = match (parts.authority, host) {
@@ -79,7 +81,7 @@ pub(crate) fn resolve_http2(
     let path = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
     match path.as_str() {
         "*" if method == Method::OPTIONS => Ok(Uri::from_static("*")),
-        text if text.starts_with('/') => absolute(authority, path),
+        text if text.starts_with('/') => absolute(config.scheme, authority, path),
         _ => Err(Refusal::Malformed("the target is not a path")),
     }
 }
@@ -110,32 +112,38 @@ fn named_or_default(
     host: Option<Authority>,
     version: Version,
     headers: &mut HeaderMap,
-    default_authority: &Authority,
+    config: &Http1Config,
 ) -> Result<Authority, Refusal> {
     match host {
         Some(authority) => Ok(authority),
         // An http URI without a host is invalid (RFC 9110 §4.2.1).
         None if version != Version::HTTP_10 => Err(Refusal::Malformed("Host is empty")),
         None => {
-            insert_host(default_authority, headers)?;
-            Ok(default_authority.clone())
+            insert_host(&config.default_authority, headers)?;
+            Ok(config.default_authority.clone())
         }
     }
 }
 
 /// `GET http://example.org/ HTTP/1.1`, as to a proxy.
-fn of_absolute_form(target: Bytes) -> Result<(Authority, Option<PathAndQuery>), Refusal> {
+///
+/// Of another scheme than the connection's it would be stored as what it is not: a reader in the open
+/// could place an answer where those look who came encrypted.
+fn of_absolute_form(
+    target: Bytes,
+    expected: Scheme,
+) -> Result<(Authority, Option<PathAndQuery>), Refusal> {
     let has_path = memchr::memmem::find(&target, b"://")
         .is_some_and(|colon| target[colon + 3..].iter().any(|byte| matches!(byte, b'/' | b'?')));
     let parts = Uri::from_maybe_shared(target).map_err(not_a_uri)?.into_parts();
     let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
         return Err(Refusal::Malformed("the target is neither a path nor a URI"));
     };
-    if scheme == Scheme::HTTPS {
-        return Err(Refusal::Misdirected);
+    if ![Scheme::Http, Scheme::Https].iter().any(|known| scheme.as_str() == known.as_str()) {
+        return Err(Refusal::Malformed("the target's scheme is neither http nor https"));
     }
-    if scheme != Scheme::HTTP {
-        return Err(Refusal::Malformed("the target's scheme is not http"));
+    if scheme.as_str() != expected.as_str() {
+        return Err(Refusal::Misdirected);
     }
     check(&authority)?;
     Ok((authority, parts.path_and_query.filter(|_| has_path)))
@@ -170,9 +178,9 @@ fn check(authority: &Authority) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn absolute(authority: Authority, path: PathAndQuery) -> Result<Uri, Refusal> {
+fn absolute(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Result<Uri, Refusal> {
     let mut parts = Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme.into());
     parts.authority = Some(authority);
     parts.path_and_query = Some(path);
     Uri::from_parts(parts).map_err(|_| Refusal::Malformed("the target is not a URI"))

@@ -93,7 +93,7 @@ fn prepare<'a>(
     if parts.headers.len() > config.max_fields {
         return Err(Refusal::TooManyFields);
     }
-    let uri = target::resolve_http2(&parts.method, parts.uri, &mut parts.headers)?;
+    let uri = target::resolve_http2(&parts.method, parts.uri, &mut parts.headers, config)?;
     let length = framing::content_length(&parts.headers)?;
     let owes_continue = expects_continue(&parts.headers)?;
     join_cookies(&mut parts.headers);

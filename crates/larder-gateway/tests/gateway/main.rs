@@ -14,3 +14,4 @@ mod passthrough;
 mod requests;
 mod splitting;
 mod times;
+mod tls;

@@ -24,7 +24,7 @@ use larder_gateway::{
     upstream::{Upstream, UpstreamConfig},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
     time::timeout,
@@ -139,18 +139,20 @@ pub(crate) fn whole(bytes: Bytes) -> AnyBody {
 }
 
 /// One end of a connection.
-pub(crate) struct Wire {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Wire<IO = TcpStream> {
+    pub(crate) stream: IO,
     read: Vec<u8>,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Wire {
-        Wire { stream, read: Vec::new() }
-    }
-
     pub(crate) async fn connect(address: SocketAddr) -> Wire {
         Wire::new(TcpStream::connect(address).await.unwrap())
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
+    pub(crate) fn new(stream: IO) -> Wire<IO> {
+        Wire { stream, read: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {

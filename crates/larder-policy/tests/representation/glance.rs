@@ -8,6 +8,7 @@ use larder_policy::{
     forward::{self, Admission, Hop, HopName, LineFate},
     key::RequestKey,
     range::{ByteRange, part_fields, part_lines},
+    scheme::Scheme,
 };
 use proptest::{collection::vec, prelude::*, sample::select as one_of};
 
@@ -93,12 +94,15 @@ proptest! {
 
     #[test]
     fn the_key_of_what_is_plainly_written_is_the_key_of_its_uri(
-        host in "[a-z0-9.-]{1,9}(:[0-9]{1,5})?|[A-Z.\\[\\]:@]{0,6}",
+        is_encrypted: bool,
+        host in "[a-z0-9.-]{1,9}(:[0-9]{1,5}|:80|:443)?|[A-Z.\\[\\]:@]{0,6}",
         target in "/[!-~]{0,12}|/[a-z0-9/]{0,9}(%[0-9a-fA-F]{2}){0,3}(\\?[a-z&=%0-9?]{0,9})?|[!-~]{0,6}",
     ) {
-        let mut written = b"what was here before".to_vec();
-        if let Some(written) = RequestKey::write(host.as_bytes(), target.as_bytes(), &mut written) {
-            let uri = format!("http://{host}{target}").parse();
+        let scheme = if is_encrypted { Scheme::Https } else { Scheme::Http };
+        let mut out = b"what was here before".to_vec();
+        let written = RequestKey::write(scheme, host.as_bytes(), target.as_bytes(), &mut out);
+        if let Some(written) = written {
+            let uri = format!("{}://{host}{target}", scheme.as_str()).parse();
             let key = uri.ok().and_then(|uri| RequestKey::of_uri(&uri)).expect("a URI with a key");
             prop_assert_eq!(written, key.as_str());
         }
@@ -120,6 +124,7 @@ proptest! {
 fn what_is_written_in_the_common_way_is_read_at_a_glance() {
     let mut key = Vec::new();
     for (host, target, is_plain) in [
+        ("example.org:443", "/", true),
         ("example.org", "/", true),
         ("example.org:8080", "/a/b.css?v=1&x=%7e", true),
         ("127.0.0.1:65535", "/posts/1", true),
@@ -132,9 +137,13 @@ fn what_is_written_in_the_common_way_is_read_at_a_glance() {
         ("example.org", "/a#b", false),
         ("", "/", false),
     ] {
-        let read = RequestKey::write(host.as_bytes(), target.as_bytes(), &mut key);
+        let read = RequestKey::write(Scheme::Http, host.as_bytes(), target.as_bytes(), &mut key);
         assert_eq!(read.is_some(), is_plain, "{host} {target}");
     }
-    let written = RequestKey::write(b"example.org", b"/a%7eb%2f?c", &mut key);
+    let written = RequestKey::write(Scheme::Http, b"example.org", b"/a%7eb%2f?c", &mut key);
     assert_eq!(written, Some("http://example.org/a~b%2F?c"));
+    let mut write =
+        |host| RequestKey::write(Scheme::Https, host, b"/", &mut key).map(str::to_owned);
+    assert_eq!(write(b"example.org:80").as_deref(), Some("https://example.org:80/"));
+    assert_eq!(write(b"example.org:443"), None);
 }

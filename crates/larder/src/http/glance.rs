@@ -21,6 +21,7 @@ use larder_policy::{
     range::{self, ByteRange, Selection},
     reason::Reason,
     reuse::{Verdict, decide},
+    scheme::Scheme,
     validate::{self, Precondition},
 };
 
@@ -29,11 +30,13 @@ use super::{
     stored::{Content, Stored},
 };
 
-/// A GET or HEAD for `http://` host target, without content, as it was read.
+/// A GET or HEAD for a host and a target, without content, as it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Glance<'a> {
     /// GET or HEAD.
     pub method: &'a Method,
+    /// How it came.
+    pub scheme: Scheme,
     /// What `Host` says.
     pub host: &'a [u8],
     /// The path, with the query if there is one.
@@ -75,7 +78,7 @@ impl HttpCache {
     #[inline]
     pub fn glance(&self, request: Glance<'_>, head: &mut Vec<u8>) -> Option<Served> {
         KEY.with_borrow_mut(|key| {
-            let key = RequestKey::write(request.host, request.target, key)?;
+            let key = RequestKey::write(request.scheme, request.host, request.target, key)?;
             self.look_at(request, key, head)
         })
     }

@@ -23,6 +23,7 @@ use larder_policy::{
     key::RequestKey,
     reason::Reason,
     reuse::{Verdict, decide},
+    scheme,
 };
 use tower_service::Service;
 
@@ -225,16 +226,21 @@ pub(crate) fn request_head<'a>(head: &'a Parts, uri: &'a Uri) -> RequestHead<'a>
 
 /// `None`: it is not for the cache at all.
 fn key_of(head: &Parts, uri: &Uri, content: Option<&[u8]>) -> Option<Arc<str>> {
-    if let (Some("http"), Some(authority), Some(target), None) =
-        (uri.scheme_str(), uri.authority(), uri.path_and_query(), content)
-    {
-        let mut key = Vec::with_capacity(authority.as_str().len() + target.as_str().len() + 7);
-        let (host, target) = (authority.as_str().as_bytes(), target.as_str().as_bytes());
-        if let Some(key) = RequestKey::write(host, target, &mut key) {
-            return Some(key.into());
-        }
-    }
-    RequestKey::of(request_head(head, uri), content).map(|key| key.as_str().into())
+    let usual = if content.is_none() { usual_key(uri) } else { None };
+    let key = || RequestKey::of(request_head(head, uri), content);
+    usual.or_else(|| key().map(|key| key.as_str().into()))
+}
+
+/// The same key without detours, where the URI is written as nearly all are.
+fn usual_key(uri: &Uri) -> Option<Arc<str>> {
+    let scheme = match uri.scheme_str()? {
+        "http" => scheme::Scheme::Http,
+        "https" => scheme::Scheme::Https,
+        _ => return None,
+    };
+    let (host, target) = (uri.authority()?.as_str(), uri.path_and_query()?.as_str());
+    let mut key = Vec::with_capacity(scheme.as_str().len() + 3 + host.len() + target.len());
+    RequestKey::write(scheme, host.as_bytes(), target.as_bytes(), &mut key).map(Arc::from)
 }
 
 /// The URI that a request is about (RFC 9110 §7.1). A gateway's requests name it whole; an

@@ -4,7 +4,10 @@ use allocation_counter::measure;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use larder::http::{
     Body, Glance, Served, ShowKey,
-    policy::fields::{FieldLine, Fields},
+    policy::{
+        fields::{FieldLine, Fields},
+        scheme::Scheme,
+    },
 };
 
 use crate::support::{Answer, Site, answer, get_with, ok, request, secs};
@@ -32,7 +35,8 @@ fn glance(
         .map(|(name, value)| FieldLine { name: name.as_bytes(), value: value.as_bytes() })
         .collect();
     let fields = Fields::of_lines(&lines);
-    let asked = Glance { method, host: b"example.org", target: path.as_bytes(), fields, shows_key };
+    let (scheme, host) = (Scheme::Http, b"example.org");
+    let asked = Glance { method, scheme, host, target: path.as_bytes(), fields, shows_key };
     let mut head = b"before ".to_vec();
     let served = site.cache.glance(asked, &mut head);
     let head = String::from_utf8(head).unwrap().strip_prefix("before ").unwrap().to_owned();
@@ -192,6 +196,7 @@ async fn a_glance_allocates_nothing_however_large_the_body() {
             let fields = Fields::of_lines(lines);
             let asked = Glance {
                 method: &Method::GET,
+                scheme: Scheme::Http,
                 host: b"example.org",
                 target: b"/a",
                 fields,

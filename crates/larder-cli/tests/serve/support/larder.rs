@@ -21,6 +21,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Larder {
     child: Child,
     log: Lines,
+    scheme: &'static str,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
 }
@@ -72,10 +73,11 @@ impl Larder {
         arguments.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         arguments.extend(flags);
         let (mut child, log, _) = spawn(&arguments);
-        let [address, admin] = ["listening on http://", "admin on http://"];
-        let address = address_after(&mut child, &log, address).await;
-        let admin = address_after(&mut child, &log, admin).await;
-        Larder { child, log, address, admin }
+        let scheme = if flags.contains(&"--tls-certificate") { "https" } else { "http" };
+        let listening = format!("listening on {scheme}://");
+        let address = address_after(&mut child, &log, &listening).await;
+        let admin = address_after(&mut child, &log, "admin on http://").await;
+        Larder { child, log, scheme, address, admin }
     }
 
     pub(crate) async fn connect(&self) -> Wire {
@@ -134,7 +136,7 @@ impl Larder {
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub(crate) fn log(&self) -> String {

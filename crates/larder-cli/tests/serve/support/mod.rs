@@ -1,5 +1,6 @@
 //! What the tests stand on: `larder` processes, readers, origins, and how to wait for them.
 
+pub(crate) mod certificate;
 pub(crate) mod larder;
 pub(crate) mod lines;
 pub(crate) mod origin;
