@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::{
     HttpCache,
     body::{Body, BoxError},
-    fill::ShutDown,
+    fill::{ShutDown, TookTooLong},
     service::{Answering, CacheService, OriginError, TooManyFetches},
 };
 
@@ -41,7 +41,8 @@ impl<S> Layer<S> for CacheLayer {
 }
 
 /// An application's handlers behind a cache. Never fails, as frameworks want it: where there is no
-/// answer (a handler panicked, too many wait, the cache was shut down), it is a 500 or a 503.
+/// answer, it is a 500 (a handler panicked), a 503 (too many wait, the cache was shut down) or a 504 (the
+/// handler took longer than [`Builder::hard_timeout`](crate::Builder::hard_timeout) allows).
 #[derive(Clone, Debug)]
 pub struct CachedHandlers<S>(CacheService<S>);
 
@@ -76,22 +77,9 @@ impl Future for Unfailing {
     type Output = Result<Response<Body>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|answer| {
-            let is_for_now = |error: &OriginError| {
-                error.downcast_ref::<TooManyFetches>().is_some()
-                    || error.downcast_ref::<ShutDown>().is_some()
-            };
-            Ok(answer.unwrap_or_else(|error| match is_for_now(&error) {
-                true => problem(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}",
-                ),
-                false => problem(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}",
-                ),
-            }))
-        })
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map(|answer| Ok(answer.unwrap_or_else(|error| problem_of(&error))))
     }
 }
 
@@ -102,7 +90,19 @@ impl fmt::Debug for Unfailing {
 }
 
 /// RFC 9457. What went wrong is for the log of whoever it went wrong for, not for the reader.
-fn problem(status: StatusCode, text: &'static str) -> Response<Body> {
+fn problem_of(error: &OriginError) -> Response<Body> {
+    let is_for_now = error.downcast_ref::<TooManyFetches>().is_some()
+        || error.downcast_ref::<ShutDown>().is_some();
+    let (status, text) = if is_for_now {
+        let text = "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}";
+        (StatusCode::SERVICE_UNAVAILABLE, text)
+    } else if error.downcast_ref::<TookTooLong>().is_some() {
+        let text = "{\"type\":\"about:blank\",\"title\":\"Gateway Timeout\",\"status\":504}";
+        (StatusCode::GATEWAY_TIMEOUT, text)
+    } else {
+        let text = "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}";
+        (StatusCode::INTERNAL_SERVER_ERROR, text)
+    };
     let mut answer = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("application/problem+json");

@@ -111,6 +111,18 @@ async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_takes_too_long_is_a_504() {
+    let store = Cache::<Variants>::builder().hard_timeout(Duration::from_secs(2)).build();
+    let cache = HttpCache::new(store, Policy::standard());
+    let slow = async || tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut router = Router::new().route("/", get(slow)).layer(cache.layer());
+    let request = Request::get("http://example.org/").body(axum::body::Body::empty()).unwrap();
+    let answer = router.call(request).await.unwrap();
+    assert_eq!(answer.status(), 504);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+}
+
 #[tokio::test]
 async fn once_it_is_shut_down_only_what_is_stored_is_served() {
     let mut app = app();
