@@ -59,7 +59,8 @@ pub struct ServerConfig {
     /// in the open.
     pub tls: Option<Tls>,
     /// From the start of a connection to the end of its TLS handshake; slower ones are closed. Default
-    /// 10 s: several round trips across the world, on a line that loses some of them.
+    /// 10 s: several round trips across the world, on a line that loses some of them. One under way takes
+    /// 4 kB, and up to 64 KiB where its reader sends that much.
     pub handshake_timeout: Duration,
     /// What each connection may take.
     pub http1: Http1Config,
@@ -183,7 +184,7 @@ impl Server {
                 return Stopped { cut: 0 };
             }
         };
-        let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let scheme = if config.tls.is_some() { Scheme::Https } else { config.http1.scheme };
         let http1 = Http1Config { scheme, ..config.http1 };
         let shared = Arc::new(Shared { http1, hits });
         let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));

@@ -49,13 +49,17 @@ pub enum TlsError {
     Damaged {
         /// The file.
         file: PathBuf,
-        /// Where it stops being PEM.
-        source: pem::Error,
+    },
+    /// PEM is ASCII, in bytes.
+    #[error("{} is UTF-16: save it as plain text", .file.display())]
+    Utf16 {
+        /// The file.
+        file: PathBuf,
     },
     /// Something else, perhaps the key.
     #[error(
-        "there is no certificate in {}: it needs one in PEM form, \
-         which begins with -----BEGIN CERTIFICATE-----",
+        "there is no certificate in {0}: it needs one in PEM form, which begins with \
+         -----BEGIN CERTIFICATE----- (from DER: `openssl x509 -inform der -in {0} -out FILE`)",
         .file.display()
     )]
     NoCertificate {
@@ -83,7 +87,11 @@ pub enum TlsError {
         file: PathBuf,
     },
     /// PEM, but what is inside is no certificate.
-    #[error("the certificate in {} cannot be used", .file.display())]
+    #[error(
+        "the certificate in {} cannot be used: it must be one of X.509 version 3 \
+         (OpenSSL makes older ones where it is given no extensions)",
+        .file.display()
+    )]
     Certificate {
         /// The file.
         file: PathBuf,
@@ -91,7 +99,11 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// PEM, but what is inside is no key, or of a kind that is not supported.
-    #[error("the private key in {} cannot be used: it must be RSA, ECDSA or Ed25519", .file.display())]
+    #[error(
+        "the private key in {} cannot be used: it must be RSA of 2048 bits or more, ECDSA on P-256, P-384 \
+         or P-521, or Ed25519",
+        .file.display()
+    )]
     Key {
         /// The file.
         file: PathBuf,
@@ -159,7 +171,7 @@ pub(crate) fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
 fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(file)?;
     let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|source| TlsError::Damaged { file: file.into(), source })?;
+    let chain = chain.map_err(|_| TlsError::Damaged { file: file.into() })?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate { file: file.into() });
     }
@@ -168,16 +180,26 @@ fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = read(file)?;
-    // In the form of today its label says so, in the older one a line below it.
-    if memchr::memmem::find(&bytes, b"ENCRYPTED").is_some() {
-        return Err(TlsError::KeyLocked { file: file.into() });
-    }
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|source| match source {
-        pem::Error::NoItemsFound => TlsError::NoKey { file: file.into() },
-        source => TlsError::Damaged { file: file.into(), source },
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
+        let file = file.into();
+        // In the form of today its label says so, in the older one a line below it.
+        if memchr::memmem::find(&bytes, b"ENCRYPTED").is_some() {
+            return TlsError::KeyLocked { file };
+        }
+        match error {
+            pem::Error::NoItemsFound => TlsError::NoKey { file },
+            _ => TlsError::Damaged { file },
+        }
     })
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(file).map_err(|source| TlsError::Unreadable { file: file.into(), source })
+    let mut bytes =
+        fs::read(file).map_err(|source| TlsError::Unreadable { file: file.into(), source })?;
+    // Some editors mark what they write, at its front.
+    match bytes[..] {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(TlsError::Utf16 { file: file.into() }),
+        [0xef, 0xbb, 0xbf, ..] => Ok(bytes.split_off(3)),
+        _ => Ok(bytes),
+    }
 }

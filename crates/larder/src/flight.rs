@@ -328,9 +328,12 @@ impl<L> Leader<L> {
 impl<L> Drop for Leader<L> {
     fn drop(&mut self) {
         self.flights.end(&self.key, &self.flight);
-        // A leader has its task for itself, so what panics there is its fetch, or what follows it.
-        let has_landed = || self.sender.as_ref().is_none_or(|sender| sender.borrow().is_some());
-        if std::thread::panicking() && !has_landed() {
+        // A leader that others wait for has its task for itself, so what panics there is its fetch, or
+        // what follows it.
+        if let Some(sender) = &self.sender
+            && std::thread::panicking()
+            && sender.borrow().is_none()
+        {
             self.tell(Landing::Panicked);
         }
     }

@@ -69,13 +69,21 @@ impl Tasks {
     ///
     /// Outside a tokio runtime.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        sync::spawn(self.own(task));
+    }
+
+    /// The same, to be run by whoever has it: stopped with the others, and waited for as they are.
+    pub(crate) fn own<T>(&self, task: T) -> impl Future<Output = ()> + Send + use<T>
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
         let stop = self.stop.clone();
         // A fetch is a large future, and on its way into a task and out of it, it is moved a dozen
         // times.
         let task = Box::pin(task);
-        sync::spawn(self.tracker.track_future(async move {
+        self.tracker.track_future(async move {
             stop.run_until_cancelled(task).await;
-        }));
+        })
     }
 
     /// Ends every task at its next await.

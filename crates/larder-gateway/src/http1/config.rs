@@ -31,7 +31,8 @@ pub struct Http1Config {
     /// How long a reader may take nothing of an answer that waits for it. Default 60 s.
     pub write_timeout: Duration,
     /// How long, after the last answer, a connection is read on and what comes thrown away: closing
-    /// at once would reset it, and the answer might be lost with that (RFC 9112 §9.6). Default 2 s.
+    /// at once would reset it, and the answer might be lost with that (RFC 9112 §9.6). TLS's own farewell
+    /// may take as long. Default 2 s.
     pub linger_timeout: Duration,
     /// How many bytes of a request's body that nobody wants are thrown away to keep the connection;
     /// beyond, it is closed. Default 64 KiB.
@@ -39,7 +40,8 @@ pub struct Http1Config {
     /// Who an HTTP/1.0 request without `Host` is for. Default `localhost`.
     pub default_authority: Authority,
     /// How requests come on this connection; one for a target of another scheme is answered 421.
-    /// Default in the open. A [`Server`](crate::Server) goes by whether it has a certificate.
+    /// Default in the open; that is also what to change where somebody else ends TLS before this listener.
+    /// On a [`Server`](crate::Server) with a certificate it is always over TLS.
     pub scheme: Scheme,
 }
 

@@ -118,6 +118,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             if !self.outbox.has_room() && ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::Gone);
             }
+            // What begins with an empty line is HTTP/1, however it is cut.
+            self.is_first &= self.bytes.first() != Some(&b'\r');
             if self.is_first && HeadReader::is_preface_of_http2(&self.bytes) {
                 return Poll::Ready(Next::Http2(std::mem::take(&mut self.bytes).freeze()));
             }
@@ -154,17 +156,18 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             if self.is_at_eof {
                 return Poll::Ready(Next::Over);
             }
-            // Empty lines are none of it: whoever sends only those is idle.
-            if !self.has_begun && !self.bytes.is_empty() {
+            // Empty lines are none of it, nor is the first half of one: whoever sends only those is idle.
+            let is_begun = !matches!(self.bytes[..], [] | [b'\r']);
+            if !self.has_begun && is_begun {
                 self.has_begun = true;
                 self.read_timer.restart(self.config.head_timeout);
             }
             if !self.has_begun && is_stopping {
                 return Poll::Ready(Next::Over);
             }
-            let read = match self.has_begun {
-                true => self.poll_read(HEAD_READ, cx),
-                false => self.poll_read_idle(peer, hits, cx),
+            let read = match self.bytes.is_empty() {
+                true => self.poll_read_idle(peer, hits, cx),
+                false => self.poll_read(HEAD_READ, cx),
             };
             match read {
                 Poll::Ready(Ok(())) => {}

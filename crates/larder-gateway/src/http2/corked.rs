@@ -51,7 +51,7 @@ impl<IO> Corked<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> Corked<IO> {
-    /// Writes what was gathered. An error is the stream's own, and will be its answer to h2 as well.
+    /// Writes what was gathered. Nobody else hears of an error: to h2, all was written.
     pub(super) fn poll_release(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut cork = self.lock();
         ready!(cork.poll_write_gathered(cx))?;

@@ -209,10 +209,9 @@ async fn answer<B>(
     let Ok(mut stream) = respond.send_response(head, is_empty) else { return };
     if !is_empty && !send(body, ending, &mut stream, &mut errands).await {
         stream.send_reset(Reason::INTERNAL_ERROR);
-    } else if errands.upload.is_some() {
-        // The rest of the request is not wanted (RFC 9113 §8.1).
-        stream.send_reset(Reason::NO_ERROR);
     }
+    // Where the rest of the request is not wanted (RFC 9113 §8.1), h2 says so once the answer is out and
+    // nobody holds the stream any more. A reset of our own would overtake the answer.
 }
 
 /// Sends a body to its end. `false`: it broke off.

@@ -1,4 +1,5 @@
-//! HTTP/2 towards readers, by prior knowledge (RFC 9113 §3.3): one connection and its streams.
+//! HTTP/2 towards readers, by prior knowledge or, over TLS, by ALPN (RFC 9113 §3.2, §3.3): one connection
+//! and its streams.
 //!
 //! The crate `h2` does the framing, and refuses what is malformed by itself. The streams of a
 //! connection share its task: nothing is spawned, and dropping the connection drops them all.
@@ -72,10 +73,11 @@ where
     let corked = Corked::new(read, io);
     let mut handshake = pin!(builder.handshake(corked.clone()));
     let shaking = poll_fn(|cx| {
-        let shaken = handshake.as_mut().poll(cx);
-        // An error is met by the handshake, too.
-        let _released = corked.poll_release(cx);
-        shaken
+        let shaken = handshake.as_mut().poll(cx).map_err(drop);
+        match corked.poll_release(cx) {
+            Poll::Ready(Err(_)) if shaken.is_pending() => Poll::Ready(Err(())),
+            _ => shaken,
+        }
     });
     let Ok(Ok(connection)) = timeout(config.head_timeout, shaking).await else {
         return Ended::Cut;
@@ -143,9 +145,15 @@ where
     };
     poll_fn(|cx| {
         let ended = turn(cx);
-        // The connection meets an error as well, when it is polled for what is to be written next.
-        let _released = corked.poll_release(cx);
-        ended
+        match corked.poll_release(cx) {
+            // h2 has not heard of it: to it, all was written.
+            Poll::Ready(Err(error)) if ended.is_pending() => {
+                tracing::debug!("an HTTP/2 connection ended: {error}");
+                Poll::Ready(Ended::Cut)
+            }
+            Poll::Pending if ended.is_ready() => Poll::Ready(Ended::Cut),
+            _ => ended,
+        }
     })
     .await
 }

@@ -1,14 +1,33 @@
 //! HTTP/2 by prior knowledge: other people's clients, and one that says exactly what it means.
 
-use std::{convert::Infallible, io::Write, process::Command, time::Duration};
+use std::{
+    convert::Infallible,
+    io::{self, Write},
+    pin::Pin,
+    process::Command,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::stream::unfold;
 use h2::{Reason, client::SendRequest};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
-use larder_gateway::{ServerConfig, http1::ReaderBody, interim::Interim};
-use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use larder_gateway::{
+    ServerConfig,
+    http1::{Ended, Http1Config, ReaderBody},
+    http2,
+    interim::Interim,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, duplex},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
 use crate::{
@@ -91,6 +110,140 @@ async fn the_end_of_a_known_body_comes_with_its_last_bytes() {
         frames.push(frame.unwrap());
     }
     assert_eq!(frames, ["body"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_its_request_is_whole_arrives() {
+    let service = service_fn(|request: Request<ReaderBody>| async {
+        drop(request);
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("early")))
+    });
+    let gate = Gate::serving(ServerConfig::default(), service);
+    let mut client = connect(&gate).await;
+    let post = Request::post(format!("http://{}/", gate.address)).body(()).unwrap();
+    let (answer, mut upload) = client.send_request(post, false).unwrap();
+    upload.send_data(Bytes::from("a part"), false).unwrap();
+    let mut body = timeout(PATIENCE, answer).await.unwrap().unwrap().into_body();
+    assert_eq!(timeout(PATIENCE, body.data()).await.unwrap().unwrap().unwrap(), "early");
+    // And the rest of the request is not wanted.
+    let reset = timeout(PATIENCE, std::future::poll_fn(|cx| upload.poll_reset(cx))).await.unwrap();
+    assert_eq!(reset.unwrap(), Reason::NO_ERROR);
+}
+
+/// Takes so many bytes, and no more.
+struct Filling<IO> {
+    io: IO,
+    takes: usize,
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Filling<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Filling<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.takes == 0 {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let taken = bytes.len().min(self.takes);
+        self.takes -= taken;
+        Pin::new(&mut self.io).poll_write(cx, &bytes[..taken])
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The beginning of a connection with one request on it: SETTINGS, and HEADERS of a GET.
+const ONE_REQUEST: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\
+    \0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01a";
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_cannot_be_written_to_ends_though_it_can_be_read_from() {
+    // At the handshake, and later.
+    for takes in [0, 60] {
+        let (mut reader, io) = duplex(1 << 16);
+        let mut io = Filling { io, takes };
+        let serving = tokio::spawn(async move {
+            let pieces = || {
+                unfold((), async |()| {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    Some((Ok::<_, io::Error>(Frame::data(Bytes::from_static(&[1; 100]))), ()))
+                })
+            };
+            let service = service_fn(async |_: Request<ReaderBody>| {
+                Ok::<_, Infallible>(Response::new(StreamBody::new(pieces()).boxed_unsync()))
+            });
+            let (config, peer) = (Http1Config::default(), ([127, 0, 0, 1], 1).into());
+            let stop = CancellationToken::new();
+            http2::serve_connection(&mut io, Bytes::new(), peer, &config, service, stop).await
+        });
+        reader.write_all(ONE_REQUEST).await.unwrap();
+        let ended = timeout(Duration::from_secs(2), serving).await;
+        assert_eq!(ended.expect("it goes on").unwrap(), Ended::Cut, "after {takes} B");
+    }
+}
+
+#[tokio::test]
+async fn every_byte_arrives_however_narrow_the_way_is() {
+    for width in [16, 100, 5000, 1 << 20] {
+        let (reader, mut io) = duplex(width);
+        let stop = CancellationToken::new();
+        let stopping = stop.clone();
+        let serving = tokio::spawn(async move {
+            let service = service_fn(async |request: Request<ReaderBody>| {
+                let length: usize = request.uri().path()[1..].parse().unwrap();
+                // In pieces that are gathered, and such that are not.
+                let pieces = unfold((0, length), async |(number, left)| {
+                    if left == 0 {
+                        return None;
+                    }
+                    if number % 3 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    let piece = [1, 10, 4096, 4087, 5000, 20_000][number % 6].min(left);
+                    let frame = Frame::data(Bytes::from(vec![b'a'; piece]));
+                    Some((Ok::<_, io::Error>(frame), (number + 1, left - piece)))
+                });
+                Ok::<_, Infallible>(Response::new(StreamBody::new(pieces).boxed_unsync()))
+            });
+            let (config, peer) = (Http1Config::default(), ([127, 0, 0, 1], 1).into());
+            http2::serve_connection(&mut io, Bytes::new(), peer, &config, service, stop).await
+        });
+        let (client, connection) = h2::client::handshake(reader).await.unwrap();
+        let driving = tokio::spawn(connection);
+        let mut readings = Vec::new();
+        for number in 0..60 {
+            let length: usize = [0, 1, 100, 5000, 70_000][number % 5];
+            let mut client = client.clone().ready().await.unwrap();
+            readings.push(tokio::spawn(async move {
+                let (_, body) = ask(&mut client, get(&format!("http://a/{length}"))).await.unwrap();
+                assert_eq!(body.len(), length);
+            }));
+        }
+        for reading in readings {
+            timeout(PATIENCE, reading).await.expect("it hangs").unwrap();
+        }
+        stopping.cancel();
+        drop(client);
+        assert_eq!(timeout(PATIENCE, serving).await.unwrap().unwrap(), Ended::Closed);
+        timeout(PATIENCE, driving).await.unwrap().unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -108,6 +108,24 @@ fn an_empty_line_that_comes_in_halves_hides_nothing_of_what_follows() {
     }
 }
 
+#[test]
+fn an_empty_line_that_comes_in_halves_begins_no_request() {
+    // Nothing is answered, where half a request would be told that it is slow.
+    assert_eq!(answers(&[b"\r\n"]), "");
+    assert_eq!(answers(&[b"\r", b"\n"]), "");
+    assert_eq!(answers(&[b"\r"]), "");
+}
+
+#[test]
+fn after_an_empty_line_nothing_is_http_2() {
+    let preface = b"\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let at_once = answers(&[preface]);
+    assert!(at_once.starts_with("HTTP/1.1 505 "), "{at_once}");
+    for cut in 1..4 {
+        assert_eq!(answers(&[&preface[..cut], &preface[cut..]]), at_once, "{cut}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 

@@ -495,11 +495,12 @@ async fn a_farewell_that_is_not_taken_is_not_waited_for_longer_than_an_answer() 
 fn files_that_will_not_do_are_named_with_what_is_wrong_with_them() {
     let (identity, other) = (Identity::new(), Identity::new());
     let (certificate, key) = (identity.certificate(), identity.key());
-    let file = |name: &str, content: &str| {
+    let file_of = |name: &str, content: Vec<u8>| {
         let file = identity.folder.path().join(name);
         fs::write(&file, content).unwrap();
         file
     };
+    let file = |name: &str, content: &str| file_of(name, content.into());
     let pem = |label: &str, content: &str| {
         format!("-----BEGIN {label}-----\n{content}\n-----END {label}-----\n")
     };
@@ -510,6 +511,12 @@ fn files_that_will_not_do_are_named_with_what_is_wrong_with_them() {
     let no_der = file("no-der.pem", &pem("CERTIFICATE", "AAAA"));
     let no_key = file("no-key.pem", &pem("PRIVATE KEY", "AAAA"));
     let locked = file("locked.pem", &pem("ENCRYPTED PRIVATE KEY", "AAAA"));
+    let locked_before =
+        pem("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA");
+    let locked_before = file("locked-before.pem", &locked_before);
+    let utf_16 = fs::read_to_string(&certificate).unwrap();
+    let utf_16 = ["\u{feff}", &utf_16].concat().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf_16 = file_of("utf-16.pem", utf_16);
     let others = other.key();
     for (certificate, key, named, wrong) in [
         (&missing, &key, &missing, "cannot read"),
@@ -521,7 +528,9 @@ fn files_that_will_not_do_are_named_with_what_is_wrong_with_them() {
         (&key, &key, &key, "there is no certificate in"),
         (&certificate, &certificate, &certificate, "there is no private key in"),
         (&no_der, &key, &no_der, "the certificate in"),
-        (&certificate, &no_key, &no_key, "must be RSA, ECDSA or Ed25519"),
+        (&certificate, &no_key, &no_key, "must be RSA of 2048 bits or more"),
+        (&utf_16, &key, &utf_16, "is UTF-16"),
+        (&certificate, &locked_before, &locked_before, "is locked with a passphrase"),
         (&certificate, &locked, &locked, "is locked with a passphrase"),
         (&certificate, &others, &others, "is not that of the first certificate"),
         (&certificate, &others, &certificate, "is not that of the first certificate"),
@@ -529,4 +538,15 @@ fn files_that_will_not_do_are_named_with_what_is_wrong_with_them() {
         let said = Tls::from_pem_files(certificate, key).unwrap_err().to_string();
         assert!(said.contains(wrong) && said.contains(named.to_str().unwrap()), "{said}");
     }
+}
+
+#[test]
+fn what_editors_and_people_add_to_the_files_does_no_harm() {
+    let identity = Identity::new();
+    let [certificate, key] = [identity.certificate(), identity.key()].map(|file| {
+        let pem = fs::read_to_string(&file).unwrap().replace('\n', "\r\n");
+        fs::write(&file, format!("\u{feff}# This one is UNENCRYPTED: guard it.\r\n{pem}")).unwrap();
+        file
+    });
+    Tls::from_pem_files(&certificate, &key).unwrap();
 }

@@ -1,11 +1,15 @@
 //! RFC 3986 §6 and RFC 9110 §4.2.3: equal URIs have one key; RFC 10008: so have equal queries;
 //! draft-ietf-httpbis-no-vary-search: and what an origin declares equal.
 
+use http::Uri;
 use larder_policy::{
     key::{MAX_KEY_BYTES, RequestKey},
     no_vary_search::NoVarySearch,
+    scheme::Scheme,
     uri::is_written_as,
 };
+
+use proptest::prelude::*;
 
 use crate::cases::{fields, request};
 
@@ -53,6 +57,28 @@ fn a_uri_is_written_as_its_key_or_it_is_not() {
         let normal = key(uri);
         assert_eq!(is_written_as(&parsed, &normal), is, "{uri} {normal}");
         assert!(!is_written_as(&parsed, &format!("{normal}a")), "{uri}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_short_way_to_a_key_leads_to_the_same_one(
+        uri in "(http|https|HTTP)://([a-zA-Z0-9.:@_~%!-]{1,8}|\\[::1\\]|[a-c.]{1,3})(:[0-9]{0,6}|:80|:443|:080)?\
+                (/[!-~é]{0,10}|/(%[0-9a-fA-F]{0,2}|[a-z/?]){0,8}|\\?[a-z]{0,3})?(\\?[!-~é]{0,6})?",
+    ) {
+        let Ok(uri) = uri.parse::<Uri>() else { return Ok(()) };
+        let whole = RequestKey::of_uri(&uri).map(|key| key.to_string());
+        let scheme = if uri.scheme_str() == Some("https") { Scheme::Https } else { Scheme::Http };
+        let (host, target) = (uri.authority().unwrap().as_str(), uri.path_and_query().unwrap().as_str());
+        let mut short = Vec::new();
+        if let Some(short) = RequestKey::write(scheme, host.as_bytes(), target.as_bytes(), &mut short) {
+            prop_assert_eq!(Some(short), whole.as_deref());
+        }
+        if let Some(key) = whole {
+            prop_assert!(!is_written_as(&uri, &key) || uri.to_string() == key);
+        }
     }
 }
 

@@ -185,7 +185,11 @@ impl Errand {
     fn ask_for_what_the_key_names(&self, head: &mut Parts) {
         // The key begins with the URI, and no URI has a space in it.
         let normal = self.asked.key.split(' ').next().unwrap_or_default();
-        if is_written_as(&self.asked.uri, normal) {
+        let authority = self.asked.uri.authority().map(|authority| authority.as_str());
+        let is_named = |host: &HeaderValue| authority.is_some_and(|named| host == named);
+        // An absolute URI counts, and not what is said in `Host` beside it (RFC 9112 §3.2.2).
+        if is_written_as(&self.asked.uri, normal) && head.headers.get_all(HOST).iter().all(is_named)
+        {
             return;
         }
         let Ok(normal) = Uri::try_from(normal) else { return };
@@ -215,7 +219,7 @@ impl Errand {
 }
 
 impl HttpCache {
-    /// Why a task of the cache ended without a word.
+    /// Why a fetch, or a request passed on, ended without a word.
     pub(crate) fn given_up(&self) -> OriginError {
         match self.shared().tasks.is_closed() {
             true => OriginError::new(ShutDown),

@@ -34,6 +34,7 @@ use crate::{
     error::FetchError,
     flight::{Follower, Join},
     stats::{Event, micros},
+    sync,
     tag::Fence,
 };
 
@@ -316,7 +317,7 @@ impl HttpCache {
             tasks.spawn(filling);
             landing.await.ok()
         } else {
-            self.fill_here(Box::pin(filling), landing).await
+            self.fill_here(Box::pin(tasks.own(filling)), landing).await
         };
         self.own_answer(asked, &ask, own.ok_or_else(|| self.given_up())?)
     }
@@ -328,15 +329,11 @@ impl HttpCache {
         mut filling: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
         mut landing: oneshot::Receiver<Own>,
     ) -> Option<Own> {
-        let mut has_stood_back = false;
+        stand_back().await;
+        if self.shared().tasks.is_closed() {
+            return None;
+        }
         let (own, is_done) = poll_fn(|context| {
-            // Whoever is ready as well has its turn before the origin is asked: requests that came
-            // together then reach it together, which wakes it once (a fourteenth of what a pass costs,
-            // measured on one machine).
-            if !mem::replace(&mut has_stood_back, true) {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             // A panic of the origin is no panic of whoever serves its reader.
             let polled = catch_unwind(AssertUnwindSafe(|| filling.as_mut().poll(context)));
             let is_done = !matches!(polled, Ok(Poll::Pending));
@@ -349,7 +346,7 @@ impl HttpCache {
         .await;
         if !is_done {
             // The body is on its way, and to be stored.
-            self.shared().tasks.spawn(filling);
+            sync::spawn(filling);
         }
         own
     }
@@ -487,6 +484,20 @@ impl HttpCache {
             false => Arc::clone(&asked.key),
         }
     }
+}
+
+/// Whoever is ready as well has its turn before the origin is asked: requests that came together then reach
+/// it together, which wakes it once (a fourteenth of what a pass costs, measured on one machine).
+async fn stand_back() {
+    let mut has_stood_back = false;
+    poll_fn(|context| {
+        if mem::replace(&mut has_stood_back, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether a field that is not stored is still the reader's business. What describes the content is

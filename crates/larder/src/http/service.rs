@@ -15,7 +15,7 @@ use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
     header::HOST,
     request::Parts,
-    uri::{Authority, Scheme},
+    uri::{self, Authority},
 };
 use http_body::Body as HttpBody;
 use larder_policy::{
@@ -23,7 +23,7 @@ use larder_policy::{
     key::RequestKey,
     reason::Reason,
     reuse::{Verdict, decide},
-    scheme,
+    scheme::Scheme,
 };
 use tower_service::Service;
 
@@ -42,7 +42,8 @@ use crate::stats::{Event, micros};
 /// [`HttpCache::service`]; [`CacheLayer`](super::CacheLayer) puts one before an application.
 ///
 /// Dropping an answer's future, or its body, disturbs nobody who shares the origin's answer; a
-/// request that shares it with nobody goes no further.
+/// request that shares it with nobody goes no further. Such a request goes on only while its future is
+/// polled, and counts as a fetch meanwhile: a future that has been polled is to be polled on, or dropped.
 #[derive(Clone, Debug)]
 pub struct CacheService<S> {
     cache: HttpCache,
@@ -234,8 +235,8 @@ fn key_of(head: &Parts, uri: &Uri, content: Option<&[u8]>) -> Option<Arc<str>> {
 /// The same key without detours, where the URI is written as nearly all are.
 fn usual_key(uri: &Uri) -> Option<Arc<str>> {
     let scheme = match uri.scheme_str()? {
-        "http" => scheme::Scheme::Http,
-        "https" => scheme::Scheme::Https,
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
         _ => return None,
     };
     let (host, target) = (uri.authority()?.as_str(), uri.path_and_query()?.as_str());
@@ -257,7 +258,7 @@ fn effective_uri(head: &Parts) -> Option<Uri> {
         return None;
     }
     let mut parts = head.uri.clone().into_parts();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(uri::Scheme::HTTP);
     parts.authority = Some(authority);
     Uri::from_parts(parts).ok()
 }

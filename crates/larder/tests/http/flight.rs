@@ -141,6 +141,48 @@ async fn what_comes_for_a_request_that_went_alone_is_stored_though_its_reader_le
     assert!(stored.is_hit() && stored.text() == "body");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_shuts_down_waits_for_a_request_that_went_alone() {
+    let site = Site::new();
+    site.answered(get("/a"), personal(0)).await;
+    let reading = site.ask(get("/a"));
+    settle().await;
+    let store = site.store().clone();
+    let stopping = tokio::spawn(async move { store.shut_down(secs(10)).await });
+    settle().await;
+    assert!(!stopping.is_finished());
+    let (drip, body) = drip();
+    site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], body));
+    settle().await;
+    drip.send("body");
+    drop(drip);
+    assert_eq!(read(reading).await.text(), "body");
+    assert!(stopping.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_went_alone_is_given_up_when_the_time_to_shut_down_is_over() {
+    let site = Site::new();
+    site.answered(get("/a"), personal(0)).await;
+    let reading = site.ask(get("/a"));
+    settle().await;
+    assert!(!site.store().shut_down(secs(1)).await);
+    let error = reading.await.unwrap().unwrap_err();
+    assert!(error.downcast_ref::<ShutDown>().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_origin_hears_of_no_other_host_than_the_key_names() {
+    for host in [&["evil.example"][..], &["example.org", "evil.example"]] {
+        let site = Site::new();
+        site.origin.answers(|seen| {
+            Ok(fresh(seen.headers.get_all("host").iter().count().to_string() + seen.field("host")))
+        });
+        let fields: Vec<_> = host.iter().map(|host| ("host", *host)).collect();
+        assert_eq!(site.send(get_with("/a", &fields)).await.text(), "1example.org", "{host:?}");
+    }
+}
+
 /// Answers that are for one reader each.
 fn personal(number: usize) -> Response<Body> {
     match number % 3 {
