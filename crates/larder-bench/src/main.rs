@@ -29,7 +29,7 @@ enum What {
         #[arg(long)]
         json: bool,
     },
-    /// `larder serve` beside its rivals and beside the limit (about a quarter of an hour)
+    /// `larder serve` beside its rivals and beside the limit (about twenty minutes)
     Gateway(gateway::Options),
     /// The limit that servers are compared with; `gateway` starts it
     #[command(hide = true)]
