@@ -2,7 +2,8 @@
 //!
 //! A connection lives on one loop from its first byte to its last. What it asks for on the way (the
 //! connection to the origin, a fetch that others share) starts on the same loop, so that nothing
-//! wakes another core where one core does it all.
+//! wakes another core where one core does it all. (tokio's runtime of many threads, with one of them, takes
+//! 1.5 % more for a hit and the same for a pass; with more, a pass wakes others on its way.)
 
 use std::{io, num::NonZeroUsize, thread};
 
