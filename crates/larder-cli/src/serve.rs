@@ -41,40 +41,40 @@ Over TLS, here with a certificate that is made for a try:
 Every answer says in Cache-Status what the cache did, and why.")]
 pub(crate) struct Serve {
     /// The service to put the cache before
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM")]
     upstream: Origin,
     /// Where to answer requests
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", env = "LARDER_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
     /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
     /// the start
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", env = "LARDER_TLS_CERTIFICATE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
     /// The certificate's private key: a PEM file without a passphrase, that only this user can read
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    #[arg(long, value_name = "FILE", env = "LARDER_TLS_KEY", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// Where to answer questions about the cache, and purges; loopback only
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN")]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill
-    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    #[arg(long, value_name = "SIZE", env = "LARDER_MEMORY", default_value = "256MiB")]
     memory: ByteSize,
     /// How many event loops serve connections, each on a thread of its own; usually one a core that
     /// this process may use
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_THREADS")]
     threads: Option<NonZeroUsize>,
     /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LARDER_TTL", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
     /// Which rules to go by
-    #[arg(long, value_enum, default_value_t = Preset::Guarded)]
+    #[arg(long, value_enum, env = "LARDER_POLICY", default_value_t = Preset::Guarded)]
     policy: Preset,
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
     /// What to log: error, warn, info, debug, or levels by module
-    #[arg(long, value_name = "LEVELS", default_value = "info")]
+    #[arg(long, value_name = "LEVELS", env = "LARDER_LOG", default_value = "info")]
     pub(crate) log: String,
 }
 
