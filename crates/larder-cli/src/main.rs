@@ -1,5 +1,6 @@
 //! `larder`: the cache before any HTTP service.
 
+mod advice;
 mod health;
 mod serve;
 

@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use larder::{
     Cache,
-    http::{HttpCache, Policy, Variants},
+    http::{HttpCache, Policy, Variants, policy::cookies::IgnoredCookies},
 };
 use larder_admin::Admin;
 use larder_gateway::{
@@ -18,6 +18,8 @@ use larder_gateway::{
 };
 use tokio::{net::TcpListener, runtime::Builder};
 use tokio_util::sync::CancellationToken;
+
+use crate::advice;
 
 /// How long answers under way may take once it is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -70,6 +72,17 @@ pub(crate) struct Serve {
     /// Which rules to go by
     #[arg(long, value_enum, env = "LARDER_POLICY", default_value_t = Preset::Guarded)]
     policy: Preset,
+    /// Cookies that change nothing in an answer, so that requests which carry no others share theirs, by
+    /// name, with commas: 'theme,ab_*'. The word analytics stands for those of the usual visitor counters.
+    /// The service does not see them on requests whose answer may be stored
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "LARDER_IGNORE_COOKIES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    ignore_cookies: IgnoredCookies,
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
@@ -155,6 +168,8 @@ impl Serve {
         };
         tracing::info!("listening on {scheme}://{}", server.address());
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
+        let advising =
+            tokio::spawn(advice::give(cache.cache().events(), self.upstream.to_string()));
         let upstream = Upstream::new(self.upstream, UpstreamConfig::default());
         // An empty variable counts as unset.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
@@ -166,6 +181,7 @@ impl Serve {
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
         told_to_stop().await;
         stop.cancel();
+        advising.abort();
         if let Ok(stopped) = serving.await
             && stopped.cut > 0
         {
@@ -209,6 +225,7 @@ impl Serve {
             Some(ttl) => policy.default_ttl(ttl),
             None => policy,
         };
+        let policy = policy.ignore_cookies(self.ignore_cookies.clone());
         let bytes = usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX);
         if bytes < 1 << 20 {
             return Err(ServeError::TooLittleMemory(self.memory));
