@@ -11,7 +11,10 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
@@ -40,12 +43,23 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let matches = empty_counts_as_unset(Command::command()).get_matches();
+    let matches = empty_counts_as_unset(Command::command()).try_get_matches();
+    let matches = matches.unwrap_or_else(|error| with_tip(error).exit());
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command.what {
         What::Serve(serve) => ended(start(serve).map_err(|error| (error.exit_code(), error))),
         What::Health(health) => ended(health.run().map_err(|error| (1, error))),
     }
+}
+
+/// Where a container says that a flag is missing, a variable is what its owner can set.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        let tip =
+            "each flag can come from the environment as well: --upstream from LARDER_UPSTREAM";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
 }
 
 /// A file of settings often names variables that it gives no value.

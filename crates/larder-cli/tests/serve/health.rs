@@ -51,3 +51,11 @@ async fn flags_come_from_the_environment_and_an_empty_variable_counts_as_unset()
         assert!(help.contains(&format!("[env: {variable}")), "{variable} is not in the help");
     }
 }
+
+#[tokio::test]
+async fn a_missing_upstream_is_told_with_its_variable() {
+    let exit = run(&["serve"]).await;
+    assert_eq!(exit.code, Some(2), "{}", exit.log);
+    assert!(exit.log.contains("--upstream <URL>"), "{}", exit.log);
+    assert!(exit.log.contains("LARDER_UPSTREAM"), "{}", exit.log);
+}
