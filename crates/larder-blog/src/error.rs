@@ -29,6 +29,8 @@ pub(crate) enum BlogError {
     Seed { database: String, source: sqlx::Error },
     #[error("{url} is not well: {answer}")]
     Unhealthy { url: http::Uri, answer: String },
+    #[error("no part of the blog listens on {}, {} or {}", ports[0], ports[1], ports[2])]
+    NothingRuns { ports: [u16; 3] },
     #[error("cannot listen for Ctrl-C")]
     Signals(#[source] io::Error),
 }
@@ -46,6 +48,7 @@ impl BlogError {
             | BlogError::Migrate { .. }
             | BlogError::Seed { .. }
             | BlogError::Unhealthy { .. }
+            | BlogError::NothingRuns { .. }
             | BlogError::Signals(_) => 1,
         }
     }

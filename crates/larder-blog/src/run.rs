@@ -3,6 +3,7 @@
 use std::{
     io::{Write, stdout},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     time::Duration,
 };
 
@@ -53,17 +54,20 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
         tracing::debug!("keeping the usual limit of open files: {error}");
     }
     let listeners = Listeners::bind(&settings, parts)?;
+    let mut told_to_stop = pin!(told_to_stop()?);
     let store = match listeners.posts {
-        Some(_) => Some(Store::open(&settings.database).await?),
+        Some(_) => {
+            let opening = Store::open(&settings.database, settings.database_wait);
+            tokio::select! {
+                opened = opening => Some(opened?),
+                // Half of it is nothing to take down.
+                () = &mut told_to_stop => return Ok(()),
+            }
+        }
         None => None,
     };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(BlogError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(BlogError::Signals)?;
     let servers = start(settings, listeners, store.clone());
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    told_to_stop.await;
     // Readers first: nobody is left asking when the part they ask goes.
     for server in servers.into_iter().rev() {
         server.stop(DRAIN).await;
@@ -74,6 +78,18 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
         tracing::info!("the database had queries under way");
     }
     Ok(())
+}
+
+/// Ctrl-C or SIGTERM, from this call on.
+fn told_to_stop() -> Result<impl Future<Output = ()>, BlogError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(BlogError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(BlogError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 impl Listeners {
@@ -173,7 +189,7 @@ fn say(line: &str) {
 }
 
 /// Who listens on every address is reached from this machine at the loopback one.
-fn reachable(ip: IpAddr) -> IpAddr {
+pub(crate) fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -116,7 +116,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Answering {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let uri = effective_uri(&head);
         let method = head.method.as_str();
         // What content means in a GET that is answered from a cache, nobody has said.
@@ -125,6 +125,7 @@ where
             && let Some(key) = uri.as_ref().and_then(|uri| key_of(&head, uri, None))
         {
             let uri = uri.unwrap_or_default();
+            self.cache.policy().ignored_cookies().strip(&mut head.headers);
             let asked = Asked { head, uri, key, content: Bytes::new(), began: Instant::now() };
             return self.cache.answer_to(asked, || self.origin());
         }
@@ -309,7 +310,7 @@ impl HttpCache {
     /// A QUERY: what it asks is part of its key (RFC 10008 §2.7), so that is read first.
     async fn query(
         self,
-        head: Parts,
+        mut head: Parts,
         uri: Uri,
         body: Body,
         origin: Origin,
@@ -327,6 +328,7 @@ impl HttpCache {
                 let key = key_of(&head, &uri, Some(digest.as_bytes()));
                 if let (Some(of_uri), Some(key)) = (RequestKey::of_uri(&uri), key) {
                     self.note_query(&of_uri);
+                    self.policy().ignored_cookies().strip(&mut head.headers);
                     let asked = Asked { head, uri, key, content, began };
                     return self.answer_to(asked, || origin).await;
                 }

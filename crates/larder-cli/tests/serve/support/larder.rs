@@ -35,14 +35,20 @@ pub(crate) struct Exit {
 
 /// Runs the command to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Exit {
-    let (child, log, out) = spawn(arguments);
+    run_with(arguments, &[]).await
+}
+
+/// Runs the command to its end. Its environment is `variables`, and nothing else.
+pub(crate) async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Exit {
+    let (child, log, out) = spawn(arguments, variables);
     end(child, log, out).await
 }
 
-fn spawn(arguments: &[&str]) -> (Child, Lines, Lines) {
+fn spawn(arguments: &[&str], variables: &[(&str, &str)]) -> (Child, Lines, Lines) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
         .args(arguments)
         .env_clear()
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -72,7 +78,7 @@ impl Larder {
         let mut arguments = vec!["serve", "--upstream", &upstream];
         arguments.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         arguments.extend(flags);
-        let (mut child, log, _) = spawn(&arguments);
+        let (mut child, log, _) = spawn(&arguments, &[]);
         let scheme = if flags.contains(&"--tls-certificate") { "https" } else { "http" };
         let listening = format!("listening on {scheme}://");
         let address = address_after(&mut child, &log, &listening).await;
@@ -133,6 +139,11 @@ impl Larder {
         );
         wire.send(head + body).await;
         wire.answer().await
+    }
+
+    /// Where the admin API listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
