@@ -24,13 +24,13 @@ impl Timer {
     /// Starts counting unless it already counts: a wake-up without progress moves no limit.
     pub(crate) fn ensure(&mut self, within: Duration) {
         if self.limit.is_none() {
-            self.limit = Some(Instant::now() + within);
+            self.restart(within);
         }
     }
 
-    /// Starts counting anew.
+    /// Starts counting anew. A limit that lies beyond what can be told is none.
     pub(crate) fn restart(&mut self, within: Duration) {
-        self.limit = Some(Instant::now() + within);
+        self.limit = Instant::now().checked_add(within);
     }
 
     /// Stops counting.

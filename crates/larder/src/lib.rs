@@ -116,7 +116,7 @@ pub use cache::Cache;
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
-pub use key::CacheKey;
+pub use key::{CacheKey, KeyPart, KeysOf};
 pub use larder_macros::cached;
 pub use larder_policy::{
     cache_status,

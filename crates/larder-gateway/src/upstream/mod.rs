@@ -116,8 +116,11 @@ async fn ask(
     is_head: bool,
     pulse: Arc<Pulse>,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let whole =
-        pool.config.whole_timeout.map(|limit| Whole { limit, deadline: Instant::now() + limit });
+    // One that lies beyond what can be told is none.
+    let whole = pool
+        .config
+        .whole_timeout
+        .and_then(|limit| Some(Whole { limit, deadline: Instant::now().checked_add(limit)? }));
     loop {
         let mut lease = pool.take(whole.map(|whole| whole.deadline)).await?;
         match send(&mut lease, request, &pulse, whole).await {

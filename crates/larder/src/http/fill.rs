@@ -237,7 +237,8 @@ impl HttpCache {
     ) {
         let shared = Arc::clone(self.shared());
         let limit = shared.hard_timeout;
-        let deadline = limit.map(|limit| Deadline::now() + limit);
+        // One that cannot be told is none.
+        let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
         let taking_turn = shared.fetches.acquire();
         let too_long = || OriginError::new(TookTooLong(limit.unwrap_or_default()));
         let turn = match until(deadline, taking_turn).await {

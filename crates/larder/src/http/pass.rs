@@ -16,7 +16,7 @@ use larder_policy::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant as Deadline, sleep_until},
+    time::sleep,
 };
 
 use super::{
@@ -172,13 +172,12 @@ async fn in_time<T>(
     };
     let mut asking = ask(body);
     loop {
-        let deadline = Deadline::now() + limit;
         tokio::select! {
             biased;
             answer = &mut asking => return Ok(answer),
             // No more once the body is gone.
             Ok(()) = taken.changed() => {}
-            () = sleep_until(deadline) => return Err(TookTooLong(limit)),
+            () = sleep(limit) => return Err(TookTooLong(limit)),
         }
     }
 }
