@@ -126,3 +126,8 @@ pub use larder_policy::{
 pub use stats::{Event, Events, Observed, Stats, Times};
 pub use tier::memory::Eviction;
 pub use weigh::Weigh;
+
+/// What the README shows runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
