@@ -13,5 +13,6 @@ mod loops;
 mod passthrough;
 mod requests;
 mod splitting;
+mod targets;
 mod times;
 mod tls;
