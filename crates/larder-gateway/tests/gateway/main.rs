@@ -7,6 +7,7 @@ mod support;
 mod answers;
 mod clients;
 mod ends;
+mod half_closed;
 mod hits;
 mod http2;
 mod loops;
