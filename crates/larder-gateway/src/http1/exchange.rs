@@ -156,8 +156,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             self.answer_with(&problem, Asked { is_persistent: false, ..asked });
             return Turn::Close;
         }
-        // A reader that was never told to continue may or may not send its body now.
-        let owes_continue = upload.as_ref().is_some_and(|receiving| receiving.owes_continue);
+        // A reader that was never told to continue may or may not send its body now. In the middle of an
+        // answer it cannot be told.
+        let owes_continue =
+            upload.as_mut().is_some_and(|receiving| std::mem::take(&mut receiving.owes_continue));
         let is_last = self.stop.is_cancelled() || (self.is_at_eof && self.bytes.is_empty());
         let is_persistent = asked.is_persistent && !owes_continue && !is_last;
         let asked = Asked { is_persistent, ..asked };
@@ -370,11 +372,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     /// Throws away what is left of a request's body after its answer. `false`: that is too much, or
     /// it does not come, and the connection cannot be used again.
     async fn discard(&mut self, upload: Option<Receiving>) -> bool {
-        let Some(Receiving { upload, mut reader, owes_continue }) = upload else { return true };
+        let Some(Receiving { upload, mut reader, .. }) = upload else { return true };
         // From here on nobody else reads it.
         drop(upload);
         let limit = self.config.max_discarded_bytes;
-        if owes_continue || reader.left().is_some_and(|left| left > limit) {
+        if reader.left().is_some_and(|left| left > limit) {
             return false;
         }
         let mut discarded = 0;

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
-    header::HOST,
+    header::{EXPECT, HOST},
     request::Parts,
     uri::{self, Authority},
 };
@@ -334,13 +334,15 @@ impl HttpCache {
     /// A QUERY: what it asks is part of its key (RFC 10008 §2.7), so that is read first.
     async fn query(
         self,
-        head: Parts,
+        mut head: Parts,
         uri: Uri,
         body: Body,
         origin: Origin,
     ) -> Result<Response<Body>, OriginError> {
         let began = Instant::now();
         let read = body.read_up_to(self.settings().max_query_bytes).await;
+        // By that its sender was told to go on: the origin's word comes too late.
+        head.headers.remove(EXPECT);
         let body = match read.map_err(OriginError::new)? {
             UpTo::More(body) => body,
             UpTo::All(chunks) => {
