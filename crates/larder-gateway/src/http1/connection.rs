@@ -32,7 +32,10 @@ use super::{
     outbox::{self, Outbox},
     refusal::Refusal,
 };
-use crate::{problem::Problem, timer::Timer};
+use crate::{
+    problem::Problem,
+    timer::{Timer, after},
+};
 
 /// Read at a time where a head is expected.
 pub(super) const HEAD_READ: usize = 4 << 10;
@@ -296,7 +299,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             return Poll::Ready(());
         }
         let limit = self.config.half_closed_timeout;
-        let until = *half_closed.get_or_insert_with(|| Instant::now() + limit);
+        let until = *half_closed.get_or_insert_with(|| after(limit));
         loop {
             self.read_timer.ensure(limit.min(LOOK_EVERY));
             ready!(self.read_timer.poll_passed(cx));

@@ -47,7 +47,6 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use tokio::time::Instant;
 use tower::Service;
 
 pub use self::{
@@ -62,7 +61,7 @@ use self::{
     link::{Outgoing, Pulse, Wait, Word},
     pool::{Lease, May, Pool, within},
 };
-use crate::interim::Interim;
+use crate::{interim::Interim, timer::after};
 
 /// The future of one request to an origin. Dropping it gives the request up and closes its
 /// connection.
@@ -131,8 +130,7 @@ async fn ask(
     is_head: bool,
     signs: Signs,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let whole =
-        pool.config.whole_timeout.map(|limit| Whole { limit, deadline: Instant::now() + limit });
+    let whole = pool.config.whole_timeout.map(|limit| Whole { limit, deadline: after(limit) });
     let is_apart = has_doubtful_content(&request);
     let mut may = if is_apart { May::OnlyBeNew } else { May::BeKept };
     loop {

@@ -8,8 +8,12 @@ use futures_util::{StreamExt, stream};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use larder_gateway::http1::{Ended, Http1Config, ReaderBody};
-use larder_gateway::{http1, http2};
+use larder_gateway::{
+    ServerConfig, http1,
+    http1::{Ended, Http1Config, ReaderBody},
+    http2,
+    upstream::UpstreamConfig,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
@@ -18,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use crate::support::{AnyBody, echo, lossless, status, whole};
+use crate::support::{AnyBody, Gate, Origin, echo, lossless, status, upstream, whole};
 
 const HEAD: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(7);
@@ -72,13 +76,16 @@ struct Reader {
 
 impl Reader {
     fn connected(buffer: usize) -> Reader {
+        Reader::of(buffer, config())
+    }
+
+    fn of(buffer: usize, config: Http1Config) -> Reader {
         let (wire, mut gateway) = duplex(buffer);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let serving = tokio::spawn(async move {
             let peer = ([127, 0, 0, 1], 1).into();
             let service = service_fn(service);
-            let config = config();
             let served =
                 http1::serve_connection(&mut gateway, peer, &config, service, stopped.clone())
                     .await;
@@ -332,4 +339,44 @@ async fn over_http_2_a_reader_that_takes_nothing_is_given_up() {
     };
     assert_eq!(end.unwrap().unwrap_err().reason(), Some(h2::Reason::INTERNAL_ERROR));
     about(began.elapsed(), WRITE);
+}
+
+/// Zero is no time at all, and the most that can be said is for ever: neither is a panic.
+#[tokio::test]
+async fn every_limit_of_time_may_be_nothing_or_for_ever() {
+    let origin = Origin::saying("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx").await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+    let towards_readers = |limit| Http1Config {
+        head_timeout: limit,
+        idle_timeout: limit,
+        body_timeout: limit,
+        write_timeout: limit,
+        linger_timeout: limit,
+        half_closed_timeout: limit,
+        ..Http1Config::default()
+    };
+    let towards_origins = |limit| UpstreamConfig {
+        connect_timeout: limit,
+        first_byte_timeout: limit,
+        continue_timeout: limit,
+        idle_body_timeout: limit,
+        whole_timeout: Some(limit),
+        wait_timeout: limit,
+        idle_timeout: limit,
+        ..UpstreamConfig::default()
+    };
+    let http1 = towards_readers(Duration::MAX);
+    let config = || ServerConfig { http1: http1.clone(), ..ServerConfig::default() };
+    let gate = Gate::with(config(), upstream(origin.address, towards_origins(Duration::MAX)));
+    assert_eq!(status(&gate.say(post).await), "200");
+    let mut wire = gate.connect().await;
+    wire.send(GET.repeat(2)).await;
+    wire.stream.shutdown().await.unwrap();
+    assert_eq!(wire.rest().await.matches("HTTP/1.1 200 ").count(), 2);
+    let gate = Gate::with(config(), upstream(origin.address, towards_origins(Duration::ZERO)));
+    // What is there at once was not waited for.
+    let said = gate.say(post).await;
+    assert!(["200", "504"].contains(&status(&said)), "{said}");
+    let reader = Reader::of(1024, towards_readers(Duration::ZERO));
+    assert_eq!(reader.serving.await.unwrap(), Ended::Closed);
 }
