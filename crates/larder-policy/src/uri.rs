@@ -98,6 +98,17 @@ pub fn normal(uri: &Uri) -> Option<String> {
     Some(out)
 }
 
+/// The URI that an origin means by this one if it takes dot segments out (RFC 3986 §6.2.2.3), if that is
+/// another.
+pub(crate) fn without_dot_segments(uri: &Uri) -> Option<Uri> {
+    const BEGINNINGS: [&str; 3] = ["/.", "/%2E", "/%2e"];
+    if !BEGINNINGS.iter().any(|dot| uri.path().contains(dot)) {
+        return None;
+    }
+    let normal = normal(uri)?;
+    resolve(uri, normal.as_bytes()).filter(|short| short.path() != uri.path())
+}
+
 /// Whether a URI is written just like this [`normal`] one.
 pub fn is_written_as(uri: &Uri, normal: &str) -> bool {
     let rest = || {
