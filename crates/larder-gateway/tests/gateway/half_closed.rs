@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,7 @@ use larder::{
     http::{HttpCache, Policy, Served, Variants},
 };
 use larder_gateway::{
-    Gateway, GatewayConfig, ServerConfig,
+    Gateway, GatewayConfig, Loops, Server, ServerConfig,
     http1::{Ahead, Ended, Hits, Http1Config, ReaderBody, serve_connection_with_hits},
     upstream::UpstreamConfig,
 };
@@ -127,6 +128,41 @@ async fn a_miss_a_hit_and_a_pass_arrive_whole() {
         let said = said_to(&gate, asked).await;
         assert!(said.ends_with("\r\n\r\nonetwosix"), "{asked}: {said}");
     }
+}
+
+#[tokio::test]
+async fn those_who_may_have_left_keep_no_turn_from_those_who_wait() {
+    let origin = Origin::playing(|mut wire: Wire, _| async move {
+        let head = wire.head().await;
+        if head.starts_with("GET /hangs ") {
+            wire.rest().await;
+        }
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").await;
+    })
+    .await;
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).max_concurrent_fetches(2).build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let upstream = upstream(origin.address, UpstreamConfig::default());
+    let gateway = Gateway::new(&cache, upstream, GatewayConfig::default());
+    let loops = Loops::start(NonZeroUsize::MIN).unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), ServerConfig::default()).unwrap();
+    let address = server.address();
+    server.serve_on(&loops, gateway.clone(), gateway, CancellationToken::new());
+    let mut left = Vec::new();
+    for number in 1..=2 {
+        let mut wire = Wire::connect(address).await;
+        wire.send("GET /hangs HTTP/1.1\r\nHost: a\r\nCache-Control: no-store\r\n\r\n").await;
+        while origin.connections() < number {
+            tokio::task::yield_now().await;
+        }
+        wire.stream.shutdown().await.unwrap();
+        left.push(wire);
+    }
+    let began = Instant::now();
+    let mut waits = Wire::connect(address).await;
+    waits.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(waits.answer().await.1, "fine");
+    assert!(began.elapsed() < Http1Config::default().half_closed_timeout / 2);
 }
 
 /// Says that it was called, and never answers; tells when it is given up.
