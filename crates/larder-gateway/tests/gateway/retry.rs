@@ -14,6 +14,15 @@ type Seen = Arc<Mutex<Vec<(usize, String)>>>;
 /// Answers the first `kept` connections' first requests as it should; to what comes next there it says
 /// `last_words` and closes. On later connections it answers, unless `is_down`.
 async fn origin(kept: usize, last_words: &'static str, is_down: bool) -> (Origin, Seen) {
+    origin_that(kept, last_words, is_down, false).await
+}
+
+async fn origin_that(
+    kept: usize,
+    last_words: &'static str,
+    is_down: bool,
+    resets: bool,
+) -> (Origin, Seen) {
     let seen = Seen::default();
     let log = Arc::clone(&seen);
     let origin = Origin::playing(move |mut wire: Wire, number| {
@@ -30,6 +39,9 @@ async fn origin(kept: usize, last_words: &'static str, is_down: bool) -> (Origin
                 let is_over = if number < kept { served > 0 } else { is_down };
                 if is_over {
                     wire.send(last_words).await;
+                    if resets {
+                        wire.stream.set_zero_linger().unwrap();
+                    }
                     return;
                 }
                 served += 1;
@@ -80,6 +92,21 @@ async fn only_what_is_idempotent_and_has_no_content_is_sent_once_more() {
             assert_eq!(times, if is_retried { 2 } else { 1 }, "{method} {content:?}");
             assert_eq!(client.stats().retried, u64::from(is_retried));
         }
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_as_good_a_reason_as_a_close() {
+    for (method, expected) in [("GET", "200"), ("POST", "502")] {
+        let (origin, seen) = origin_that(1, "", false, true).await;
+        let gate = Gate::before(origin.address);
+        let mut wire = gate.connect().await;
+        wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(wire.answer().await.1, "fine");
+        wire.send(format!("{method} /next HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(status(&wire.head().await), expected, "{method}");
+        let times = count(&seen, &format!("{method} /next "));
+        assert_eq!(times, if method == "GET" { 2 } else { 1 }, "{method}");
     }
 }
 
