@@ -15,6 +15,7 @@ use std::{
 pub struct Moment(u64);
 
 impl Moment {
+    pub(crate) const FIRST: Moment = Moment(0);
     pub(crate) const MAX: Moment = Moment(u64::MAX);
 
     /// Time from `earlier` to `self`; zero if `earlier` lies ahead.

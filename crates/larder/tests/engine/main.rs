@@ -10,6 +10,7 @@ mod events;
 mod flight;
 mod negative;
 mod purge;
+mod reentry;
 mod refresh;
 mod stale;
 mod store;

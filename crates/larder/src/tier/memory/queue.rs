@@ -31,8 +31,18 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) const EMPTY: Queue = Queue { front: NONE, back: NONE, bytes: 0 };
 
-    pub(super) fn front(&self) -> Option<u32> {
+    fn front(&self) -> Option<u32> {
         (self.front != NONE).then_some(self.front)
+    }
+
+    /// The oldest that is not `spared`.
+    pub(super) fn front_but(&self, links: &[Links], spared: Option<u32>) -> Option<u32> {
+        let front = self.front()?;
+        if Some(front) != spared {
+            return Some(front);
+        }
+        let next = links[front as usize].newer;
+        (next != NONE).then_some(next)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -122,6 +132,17 @@ mod tests {
         assert_eq!(queue.front(), Some(4));
         queue.unlink(&mut links, 4, 10);
         assert_eq!((queue.numbers(&links), queue.bytes()), (vec![2, 7], 20));
+    }
+
+    #[test]
+    fn the_next_is_in_front_where_the_first_is_spared() {
+        let (queue, links) = queue_of(&[4, 2]);
+        assert_eq!(queue.front_but(&links, None), Some(4));
+        assert_eq!(queue.front_but(&links, Some(2)), Some(4));
+        assert_eq!(queue.front_but(&links, Some(4)), Some(2));
+        let (queue, links) = queue_of(&[4]);
+        assert_eq!(queue.front_but(&links, Some(4)), None);
+        assert_eq!(Queue::EMPTY.front_but(&links, None), None);
     }
 
     #[test]
