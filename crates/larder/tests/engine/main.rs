@@ -12,6 +12,7 @@ mod negative;
 mod purge;
 mod reentry;
 mod refresh;
+mod room;
 mod stale;
 mod store;
 mod support;

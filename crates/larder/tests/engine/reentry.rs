@@ -23,6 +23,7 @@ type Doing = fn(&Cache<Value>);
 
 /// A value that does something when it is dropped, and its cache is still there.
 #[derive(Clone)]
+#[expect(dead_code, reason = "it is there to be dropped")]
 struct Value(Arc<OnDrop>);
 
 struct OnDrop {
@@ -161,7 +162,7 @@ fn a_drop_may_do_anything_to_its_cache_however_it_comes_to_it() {
     for eviction in [Eviction::S3Fifo, Eviction::Lru] {
         for (way, go) in WAYS {
             for (doing, does) in DOINGS {
-                // One entry a shard at the most, and all in one.
+                // All in one shard, which is full; and about one entry a shard.
                 for max_entries in [9, 100_000] {
                     let name = format!("{doing} in {way}, {eviction:?}, {max_entries}");
                     in_time(&name, move || {
@@ -246,6 +247,7 @@ fn a_weigher_may_do_anything_to_its_cache() {
 }
 
 /// An error that does something when it is dropped.
+#[expect(dead_code, reason = "it is there to be dropped")]
 struct Failure(Value);
 
 #[test]
@@ -415,7 +417,9 @@ fn a_drop_that_panics_costs_no_room_and_spares_no_other() {
                 assert!(panic.is_none_or(|panic| is_bomb(&*panic)), "{way}");
                 assert!(bombs.dropped.load(Ordering::SeqCst) >= 100, "{way}, {eviction:?}");
                 bombs.cache.resize(64 << 20);
-                bombs.cache.clear();
+                // Of those that had to go for others, a few are still there.
+                let rest = catch_unwind(AssertUnwindSafe(|| bombs.cache.clear()));
+                assert!(rest.is_ok() || way == "evict", "{way}, {eviction:?}");
                 let stats = bombs.cache.stats();
                 assert_eq!((stats.entries, stats.bytes), (0, 0), "{way}, {eviction:?}");
                 for number in 0..100 {
@@ -456,7 +460,7 @@ async fn a_reader_has_its_value_though_what_had_to_go_for_it_panics() {
         assert!(bombs.cache.get(format!("new {number}")).is_some());
     }
     assert!(bombs.dropped.load(Ordering::SeqCst) >= 4);
-    bombs.cache.clear();
+    _ = catch_unwind(AssertUnwindSafe(|| bombs.cache.clear()));
 }
 
 #[test]
