@@ -311,6 +311,46 @@ fn what_a_fetch_brings_and_holds_may_do_so_too() {
     }
 }
 
+#[test]
+fn a_refresh_that_is_not_run_may_do_so_too() {
+    // More than may wait, and one that runs.
+    const KEYS: usize = 1040;
+    for (doing, does) in DOINGS.into_iter().step_by(4) {
+        in_time(doing, move || {
+            let clock = ManualClock::new();
+            let cache = Cache::builder_with_weigher(|_: &Value| 0)
+                .ttl(MINUTE)
+                .stale_while_revalidate(MINUTE)
+                .max_concurrent_refreshes(1)
+                .clock(clock.clock())
+                .build();
+            let handle = Arc::new(Mutex::new(Some(cache.clone())));
+            let case = Case { cache, clock, handle, dropped: Arc::default() };
+            let key = |number: usize| format!("stale {number}");
+            (0..KEYS).for_each(|number| case.cache.insert(key(number), quiet()));
+            case.clock.advance(MINUTE);
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                // Each twice: the second is not needed, and later ones push earlier ones out.
+                for number in (0..KEYS).flat_map(|number| [number, number]) {
+                    let held = case.value(does);
+                    let fetch = async move || {
+                        let _held = held;
+                        std::future::pending::<Value>().await
+                    };
+                    // What the `Drop` of an earlier one has made go is asked for in vain.
+                    let asked = case.cache.get_or_fetch(key(number), fetch);
+                    _ = tokio::time::timeout(Duration::ZERO, asked).await;
+                }
+                case.cache.shut_down(Duration::ZERO).await;
+            });
+            drop(runtime);
+            assert!(case.dropped.load(Ordering::SeqCst) >= 1);
+        });
+    }
+}
+
 // Panics.
 
 /// A value whose `Drop` panics while it is armed.

@@ -720,6 +720,12 @@ mod tests {
     }
 
     #[test]
+    fn what_a_hit_reads_of_a_shard_is_on_one_line_with_its_lock() {
+        #[cfg(not(shuttle))]
+        assert_eq!(size_of::<Locked<String>>(), 64);
+    }
+
+    #[test]
     fn what_expires_goes_at_the_next_sweep_and_nothing_else() {
         let clock = ManualClock::new();
         let now = clock.clock();
