@@ -54,7 +54,8 @@ fn fill(cache: &Cache<u64>, entries: u64) {
 }
 
 fn measure(name: &str, cache: &Cache<u64>, entries: u64) {
-    let histogram = || Histogram::<u64>::new(2).expect("two digits are allowed");
+    let minute = 60_000_000_000;
+    let histogram = || Histogram::<u64>::new_with_bounds(1, minute, 2).expect("bounds as allowed");
     let (mut reads, mut inserts) = (histogram(), histogram());
     let keys: Arc<[String]> = (0..10_000).map(|number| key(number * 7919 % entries)).collect();
     let began = Instant::now();

@@ -229,7 +229,7 @@ impl<V> MemoryTier<V> {
         let place = self.place(key);
         let weight = Self::weight(key, heap_bytes);
         let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let slot = Slot::new(place.hash, Name::new(key), entry, slot_weight);
+        let slot = Slot::new(Name::new(key), entry, slot_weight);
         let (mut evicted, mut over) = (0, 0);
         let (mut from, mut in_vain) = (place.shard, 0);
         loop {
@@ -247,7 +247,7 @@ impl<V> MemoryTier<V> {
                     bury([slot], self.budget.leave(0, 0)).pass_over();
                     return Stored::Fenced;
                 }
-                let replaced = shard.put(older, slot, self.eviction);
+                let replaced = shard.put(place.hash, older, slot, self.eviction);
                 room.keep();
                 // The newer one has its entry's place now, and as much of its bytes as it needs.
                 let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));

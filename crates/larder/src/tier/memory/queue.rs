@@ -6,8 +6,8 @@
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// The neighbours of one slot in the queue it is in. Meaningless while it is in none.
-#[derive(Clone, Copy, Debug)]
+/// The neighbours of one slot in the queue it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Links {
     /// Towards the back.
     newer: u32,
@@ -16,7 +16,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) const UNQUEUED: Links = Links { newer: NONE, older: NONE };
+    /// In no queue, for the slot is empty. No slot is its own neighbour, nor has such a number.
+    pub(super) const VACANT: Links = Links { newer: NONE - 1, older: NONE - 1 };
 }
 
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Queue {
 
     /// Takes a slot out, wherever in this queue it is.
     pub(super) fn unlink(&mut self, links: &mut [Links], number: u32, weight: u32) {
-        let Links { newer, older } = links[number as usize];
+        let Links { newer, older } = std::mem::replace(&mut links[number as usize], Links::VACANT);
         self.join(links, older, newer);
         self.bytes -= weight as usize;
     }
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     fn queue_of(numbers: &[u32]) -> (Queue, Vec<Links>) {
-        let (mut queue, mut links) = (Queue::EMPTY, vec![Links::UNQUEUED; 10]);
+        let (mut queue, mut links) = (Queue::EMPTY, vec![Links::VACANT; 10]);
         for &number in numbers {
             queue.push_back(&mut links, number, 10);
         }

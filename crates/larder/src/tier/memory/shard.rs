@@ -57,6 +57,9 @@ pub(super) struct Shard<V> {
 struct Rest {
     /// Beside the slots, number by number: as many as there are.
     links: Vec<Links>,
+    /// Beside the slots as well. Whatever puts all of them into another order reads nothing else: the slots
+    /// themselves are too far apart for that.
+    hashes: Vec<u32>,
     /// Numbers of empty slots. One may have been cut off since: then it is beyond the end.
     vacant: Vec<u32>,
     /// The ends of what is in the slots, `BLOCK` by `BLOCK`.
@@ -104,28 +107,28 @@ impl<V> IntoIterator for Evicted<V> {
 #[repr(C)]
 pub(super) struct Slot<V> {
     key: Name,
-    hash: u32,
     /// How often it was asked for since it was last looked at as a victim.
     marks: AtomicU8,
     is_main: bool,
-    entry: Entry<V>,
     weight: u32,
+    entry: Entry<V>,
 }
 
 impl<V> Slot<V> {
-    /// What an entry costs beside what its key and its value own on the heap: its slot; its links and
-    /// its part of a block, in vectors of which no more than a sixteenth is unused; its cell of the index;
+    /// What an entry costs beside what its key and its value own on the heap: its slot; its links,
+    /// its hash and its part of a block, in vectors of which no more than a sixteenth is unused; its cell of the index;
     /// and its part of two ghosts, which fit within an eighth. What a shard needs when it is empty is not
     /// counted.
     pub(super) const OVERHEAD_BYTES: usize = {
         let links = size_of::<Links>() + size_of::<Links>().div_ceil(16);
+        let hash = size_of::<u32>() + size_of::<u32>().div_ceil(16);
         let blocks = (2 * size_of::<Block>()).div_ceil(BLOCK);
         let ghosts = (2.0 * 4.0 * GHOST_SHARE * 8.0 / 7.0) as usize + 1;
-        Slots::<Slot<V>>::BYTES_PER_SLOT + links + blocks + Index::BYTES_PER_SLOT + ghosts
+        Slots::<Slot<V>>::BYTES_PER_SLOT + links + hash + blocks + Index::BYTES_PER_SLOT + ghosts
     };
 
-    pub(super) fn new(hash: u32, key: Name, entry: Entry<V>, weight: u32) -> Self {
-        Slot { key, hash, marks: AtomicU8::new(0), is_main: false, entry, weight }
+    pub(super) fn new(key: Name, entry: Entry<V>, weight: u32) -> Self {
+        Slot { key, marks: AtomicU8::new(0), is_main: false, entry, weight }
     }
 
     pub(super) fn key(&self) -> &str {
@@ -199,6 +202,7 @@ impl<V> Shard<V> {
     /// Stores `new`, for which there is room, in place of what is in the slot `older`; returns that.
     pub(super) fn put(
         &mut self,
+        hash: u32,
         older: Option<u32>,
         new: Slot<V>,
         eviction: Eviction,
@@ -208,8 +212,8 @@ impl<V> Shard<V> {
         if let Some(number) = older {
             return Some(self.replace(number, new));
         }
-        let is_main = rest.belongs_to_main(&new);
-        let number = self.occupy(Slot { is_main, ..new });
+        let is_main = rest.belongs_to_main(hash);
+        let number = self.occupy(hash, Slot { is_main, ..new });
         self.enqueue(number);
         None
     }
@@ -266,8 +270,7 @@ impl<V> Shard<V> {
             number = self.rest.as_ref()?.candidate(newcomer, spared)?;
         }
         let victim = self.vacate(number);
-        let slots = self.slot_count();
-        rest_of(&mut self.rest).remember(&victim, slots);
+        rest_of(&mut self.rest).remember(number, victim.is_main);
         Some(victim)
     }
 
@@ -426,10 +429,10 @@ impl<V> Shard<V> {
         old
     }
 
-    fn occupy(&mut self, slot: Slot<V>) -> u32 {
-        let hash = slot.hash;
+    fn occupy(&mut self, hash: u32, slot: Slot<V>) -> u32 {
         let number = self.empty_slot();
         self.fit_index();
+        rest_of(&mut self.rest).hashes[number as usize] = hash;
         self.slots.fill(number, slot);
         self.note(number);
         self.index.insert(hash, number);
@@ -444,7 +447,8 @@ impl<V> Shard<V> {
                 return number;
             }
         }
-        push(&mut rest.links, Links::UNQUEUED);
+        push(&mut rest.links, Links::VACANT);
+        push(&mut rest.hashes, 0);
         if len.is_multiple_of(BLOCK) {
             push(&mut rest.blocks, Block::EMPTY);
         }
@@ -463,9 +467,10 @@ impl<V> Shard<V> {
     fn vacate(&mut self, number: u32) -> Slot<V> {
         self.unqueue(number);
         let slot = self.slots.take(number).expect(TAKEN);
-        let slots = &self.slots;
-        self.index.remove(slot.hash, number, |other| taken(slots, other).hash);
-        rest_of(&mut self.rest).vacant.push(number);
+        let rest = rest_of(&mut self.rest);
+        let hash_of = |number: u32| rest.hashes[number as usize];
+        self.index.remove(hash_of(number), number, hash_of);
+        rest.vacant.push(number);
         slot
     }
 
@@ -483,6 +488,7 @@ impl<V> Shard<V> {
             }
             let rest = rest_of(&mut self.rest);
             shrink(&mut rest.links);
+            shrink(&mut rest.hashes);
             shrink(&mut rest.blocks);
             rest.vacant.shrink_to(2 * MAX_VACANT);
         }
@@ -490,11 +496,11 @@ impl<V> Shard<V> {
     }
 
     fn fit_index(&mut self) {
-        let slots = self.slot_count();
-        if !self.index.fits(slots) {
-            let taken = (0..).zip(self.slots.iter());
-            let taken = taken.filter_map(|(number, slot)| Some((slot?.hash, number)));
-            self.index.fit(slots, taken);
+        let Some(rest) = &self.rest else { return };
+        if !self.index.fits(rest.links.len()) {
+            let taken = rest.hashes.iter().copied().zip(0..).zip(&rest.links);
+            let taken = taken.filter(|(_, links)| **links != Links::VACANT);
+            self.index.fit(rest.links.len(), taken.map(|(hash_and_number, _)| hash_and_number));
         }
     }
 
@@ -506,7 +512,9 @@ impl<V> Shard<V> {
         if let Some(slot) = self.slots.pop(len) {
             let (queue, links) = rest.queue(slot.is_main);
             queue.renumber(links, last, hole);
-            self.index.renumber(slot.hash, last, hole);
+            let hash = rest.hashes[last as usize];
+            rest.hashes[hole as usize] = hash;
+            self.index.renumber(hash, last, hole);
             self.slots.fill(hole, slot);
             self.note(hole);
         } else if last != hole {
@@ -515,6 +523,7 @@ impl<V> Shard<V> {
         }
         let rest = rest_of(&mut self.rest);
         rest.links.pop();
+        rest.hashes.pop();
         rest.blocks.truncate(rest.links.len().div_ceil(BLOCK));
     }
 }
@@ -523,6 +532,7 @@ impl Rest {
     fn new(eviction: Eviction) -> Self {
         Rest {
             links: Vec::new(),
+            hashes: Vec::new(),
             vacant: Vec::new(),
             blocks: Vec::new(),
             known: Block::EMPTY,
@@ -559,15 +569,15 @@ impl Rest {
     /// Whether a new entry goes to the main queue at once: its key went lately and is back, or the
     /// small queue has its share and nobody had to go. Learns from either ghost how large the small queue should
     /// be: what it let go too early speaks for a larger one, what the main queue did for a smaller.
-    fn belongs_to_main<V>(&mut self, new: &Slot<V>) -> bool {
+    fn belongs_to_main(&mut self, hash: u32) -> bool {
         if self.eviction == Eviction::Lru {
             return true;
         }
-        let is_back = self.small_ghost.take(new.hash);
+        let is_back = self.small_ghost.take(hash);
         if is_back {
             self.small_share += SHARE_STEP / (1 + self.small_ghost.len()) as f32;
         }
-        if self.main_ghost.take(new.hash) {
+        if self.main_ghost.take(hash) {
             self.small_share -= SHARE_STEP / (1 + self.main_ghost.len()) as f32;
         }
         self.small_share = self.small_share.clamp(MIN_SMALL_SHARE, MAX_SMALL_SHARE);
@@ -587,13 +597,14 @@ impl Rest {
         small.filter(|_| is_small_full).or(front(&self.main)).or(small)
     }
 
-    fn remember<V>(&mut self, victim: &Slot<V>, slots: usize) {
+    /// What was in this slot had to go.
+    fn remember(&mut self, number: u32, is_main: bool) {
         if self.eviction == Eviction::Lru {
             return;
         }
-        let ghost = if victim.is_main { &mut self.main_ghost } else { &mut self.small_ghost };
-        ghost.fit((slots as f32 * GHOST_SHARE) as usize);
-        ghost.push(victim.hash);
+        let ghost = if is_main { &mut self.main_ghost } else { &mut self.small_ghost };
+        ghost.fit((self.links.len() as f32 * GHOST_SHARE) as usize);
+        ghost.push(self.hashes[number as usize]);
     }
 }
 
@@ -660,12 +671,16 @@ impl<V> Shard<V> {
         assert_eq!(indexed, all, "every taken slot is in the index, once");
         for &number in &all {
             let slot = taken(&self.slots, number);
-            assert_eq!(self.number(slot.hash, slot.key()), Some(number));
+            let hash = rest.hashes[number as usize];
+            assert_eq!(self.number(hash, slot.key()), Some(number));
             let block = rest.blocks[number as usize / BLOCK];
             assert!(block.knows(&slot.entry, judge), "nobody would find it over");
             assert!(rest.known.knows(&slot.entry, judge), "nobody would look for it");
         }
         assert_eq!(rest.blocks.len(), rest.links.len().div_ceil(BLOCK));
+        assert_eq!(rest.hashes.len(), rest.links.len());
+        let vacant = rest.links.iter().filter(|links| **links == Links::VACANT).count();
+        assert_eq!(rest.links.len() - vacant, all.len());
         assert!(rest.vacant.len() <= MAX_VACANT);
         assert!(rest.links.len() <= all.len() + MAX_VACANT, "an empty slot nobody knows");
         assert!(rest.links.capacity() <= all.len() + all.len() / 16 + 4 * MAX_VACANT);

@@ -61,11 +61,6 @@ impl<T> Slots<T> {
         last
     }
 
-    /// All slots in the order of their numbers, and the empty ones beyond in the last chunk.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Option<&T>> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(Option::as_ref)
-    }
-
     /// What is in them.
     pub(super) fn into_contents(self) -> impl Iterator<Item = T> {
         let all = |chunk: Box<[Option<T>; CHUNK]>| -> Box<[Option<T>]> { chunk };
@@ -75,6 +70,14 @@ impl<T> Slots<T> {
     fn place(&mut self, number: u32) -> Option<&mut Option<T>> {
         let number = number as usize;
         Some(&mut self.chunks.get_mut(number / CHUNK)?[number % CHUNK])
+    }
+}
+
+#[cfg(test)]
+impl<T> Slots<T> {
+    /// All slots in the order of their numbers, and the empty ones beyond in the last chunk.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Option<&T>> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(Option::as_ref)
     }
 }
 
