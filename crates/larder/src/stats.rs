@@ -44,9 +44,10 @@ pub struct Stats {
     pub refreshes_held_back: u64,
     /// Failures of refreshes forgotten because too many keys had one: theirs are tried again sooner.
     pub backoffs_forgotten: u64,
-    /// Entries pushed out to make room.
+    /// Entries that could still be served, pushed out to make room.
     pub evictions: u64,
-    /// Entries removed because their time was over.
+    /// Entries removed because they could no longer be served: their time was over, or a purge by tag had
+    /// ended them.
     pub expired: u64,
     /// Values that were not stored because they weigh more than one entry may.
     pub too_large: u64,
@@ -54,7 +55,7 @@ pub struct Stats {
     pub purges: u64,
     /// Tags whose last purge is remembered.
     pub tags: u64,
-    /// Entries held now.
+    /// Entries held now, with those that can no longer be served and have yet to be removed.
     pub entries: u64,
     /// What they weigh, overhead included; never more than `max_bytes`.
     pub bytes: u64,

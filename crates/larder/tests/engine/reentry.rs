@@ -20,6 +20,7 @@ use larder::{Cache, Eviction, Lifetime, ManualClock};
 use crate::support::{MINUTE, secs};
 
 type Doing = fn(&Cache<Value>);
+type Go = fn(&Case);
 
 /// A value that does something when it is dropped, and its cache is still there.
 #[derive(Clone)]
@@ -111,7 +112,7 @@ const DOINGS: [(&str, Doing); 17] = [
 ];
 
 /// Every way to make values go, of which `key 0` to `key 8` are there.
-const WAYS: [(&str, fn(&Case)); 12] = [
+const WAYS: [(&str, Go); 12] = [
     ("remove", |case| _ = case.cache.remove("key 0")),
     ("clear", |case| _ = case.cache.clear()),
     ("purge_prefix", |case| _ = case.cache.purge_prefix("key")),
@@ -195,7 +196,7 @@ fn many_drops_that_sweep_and_purge_do_not_pile_up() {
         ("insert", |cache| cache.insert("another", quiet())),
     ];
     for (doing, does) in doings {
-        let ways: [(&str, fn(&Case)); 4] = [WAYS[1], WAYS[2], WAYS[3], WAYS[5]];
+        let ways: [(&str, Go); 4] = [WAYS[1], WAYS[2], WAYS[3], WAYS[5]];
         for (way, go) in ways {
             in_time(&format!("{doing} in {way}"), move || {
                 let case = Case::new(Eviction::S3Fifo, 20_000);
@@ -216,6 +217,49 @@ fn what_a_drop_inserts_makes_nothing_else_go() {
     assert_eq!(case.cache.stats().entries, 3);
     assert!(case.cache.get("unwanted").is_none(), "there is no room for it");
     assert!((0..3).all(|number| case.cache.get(format!("key {number}")).is_some()));
+}
+
+#[test]
+fn a_drop_that_stores_its_value_anew_keeps_nobody_from_storing() {
+    for max_entries in [1, 3] {
+        in_time("anew", move || {
+            let case = Case::new(Eviction::S3Fifo, max_entries);
+            let anew: Doing = |cache| cache.insert(format!("{}", cache.stats().evictions), quiet());
+            (0..max_entries).for_each(|number| case.insert(&format!("key {number}"), anew));
+            for number in 0..10 {
+                case.insert(&format!("new {number}"), anew);
+                assert!(case.cache.get(format!("new {number}")).is_some());
+            }
+        });
+    }
+}
+
+#[test]
+fn a_drop_that_takes_its_time_keeps_nobody_from_storing() {
+    /// Waits in its `Drop` until the other end is gone.
+    struct Slow(Option<mpsc::Receiver<()>>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.0.take().map(|other_end| other_end.recv());
+        }
+    }
+    in_time("slow", || {
+        let cache = Cache::builder_with_weigher(|_: &Arc<Mutex<Slow>>| 0).max_entries(1).build();
+        let (other_end, waits) = mpsc::channel::<()>();
+        cache.insert("slow", Arc::new(Mutex::new(Slow(Some(waits)))));
+        thread::scope(|scope| {
+            let removed = scope.spawn(|| cache.remove("slow"));
+            while cache.stats().entries > 0 {
+                thread::yield_now();
+            }
+            cache.insert("key", Arc::new(Mutex::new(Slow(None))));
+            assert!(cache.get("key").is_some());
+            cache.clear();
+            cache.resize(0);
+            drop(other_end);
+            assert!(removed.join().unwrap());
+        });
+    });
 }
 
 #[test]
@@ -252,7 +296,7 @@ struct Failure(Value);
 
 #[test]
 fn an_error_that_is_remembered_may_do_so_too() {
-    let ways: [(&str, fn(&Case)); 9] = [
+    let ways: [(&str, Go); 9] = [
         ("remove", |case| _ = case.cache.remove("failed")),
         ("soft_remove", |case| _ = case.cache.soft_remove("failed")),
         ("insert", |case| case.cache.insert("failed", quiet())),

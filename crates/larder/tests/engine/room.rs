@@ -150,8 +150,11 @@ fn an_entry_that_is_updated_is_as_much_asked_for_as_before() {
     }
 }
 
-/// Ways to end all that is there: what is left of it is of no use.
-const ENDS: [(&str, fn(&Cache<usize>, &ManualClock)); 4] = [
+/// A way to end all that is there: what is left of it is of no use.
+type End = fn(&Cache<usize>, &ManualClock);
+
+/// All of them, by name.
+const ENDS: [(&str, End); 4] = [
     ("purged", |cache, _| cache.purge_tag("old")),
     ("marked stale, without windows", |cache, _| cache.soft_purge_tag("old")),
     ("all marked stale", |cache, _| cache.soft_clear()),

@@ -1,8 +1,10 @@
 //! Budget: what all shards together may hold. Room is booked before anything is stored, and given back
 //! after what held it is gone, so the sum never exceeds the bound, not for a moment.
 //!
-//! What was taken out of a shard is no longer stored, but holds its room until it has been dropped, which
-//! runs the caller's code and may take long. Two counts tell the two apart.
+//! What was taken out of a shard is no longer stored, but holds its bytes until it has been dropped, which
+//! runs the caller's code and may take long. Two counts tell the two apart. Its place among the entries is
+//! free at once, for all but what such a `Drop` stores itself: else a value that stores itself anew would take
+//! the place of what it had to go for.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
@@ -27,6 +29,14 @@ impl Amounts {
         self.entries.fetch_sub(entries, Ordering::SeqCst);
         self.bytes.fetch_sub(bytes, Ordering::SeqCst);
     }
+}
+
+/// Who stores something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Anybody,
+    /// The `Drop` of a value.
+    Drop,
 }
 
 /// Room for what is about to be stored. Dropping it gives the room back.
@@ -109,19 +119,23 @@ impl Budget {
         self.stored.bytes.load(Ordering::SeqCst) > self.max_bytes.load(Ordering::SeqCst)
     }
 
-    /// Books room, if there is any. None at all is always there: what replaces something as heavy.
-    pub(super) fn try_book(&self, entries: usize, bytes: usize) -> Option<Room<'_>> {
+    /// Books room, if there is any, for what is stored by somebody, or by the `Drop` of something that is
+    /// leaving. None at all is always there: what replaces something as heavy.
+    pub(super) fn try_book(&self, entries: usize, bytes: usize, by: By) -> Option<Room<'_>> {
         if entries == 0 && bytes == 0 {
             return Some(Room { budget: self, entries, bytes });
         }
-        if !raise(&self.booked.entries, entries, self.max_entries) {
+        let booked = self.booked.entries.load(Ordering::SeqCst);
+        if by == By::Drop && booked.saturating_add(entries) > self.max_entries
+            || !raise(&self.stored.entries, entries, self.max_entries)
+        {
             return None;
         }
         if !raise(&self.booked.bytes, bytes, self.max_bytes()) {
-            self.booked.entries.fetch_sub(entries, Ordering::SeqCst);
+            self.stored.entries.fetch_sub(entries, Ordering::SeqCst);
             return None;
         }
-        self.stored.entries.fetch_add(entries, Ordering::SeqCst);
+        self.booked.entries.fetch_add(entries, Ordering::SeqCst);
         self.stored.bytes.fetch_add(bytes, Ordering::SeqCst);
         let room = Room { budget: self, entries, bytes };
         // The bound may have shrunk since it was read. Both sides write before they look, so either
@@ -160,25 +174,25 @@ mod tests {
     #[test]
     fn it_gives_out_what_there_is_and_no_more() {
         let budget = Budget::new(100, 3);
-        budget.try_book(1, 60).unwrap().keep();
-        assert!(budget.try_book(1, 41).is_none());
-        assert!(budget.try_book(1, usize::MAX).is_none());
-        budget.try_book(1, 40).unwrap().keep();
+        budget.try_book(1, 60, By::Anybody).unwrap().keep();
+        assert!(budget.try_book(1, 41, By::Anybody).is_none());
+        assert!(budget.try_book(1, usize::MAX, By::Anybody).is_none());
+        budget.try_book(1, 40, By::Anybody).unwrap().keep();
         assert_eq!((budget.stored(), budget.booked()), ((2, 100), (2, 100)));
         budget.leave(1, 60).is_gone(60);
-        budget.try_book(1, 1).unwrap().keep();
-        drop(budget.try_book(1, 1).unwrap());
-        budget.try_book(1, 1).unwrap().keep();
-        assert!(budget.try_book(1, 1).is_none(), "three entries are there");
+        budget.try_book(1, 1, By::Anybody).unwrap().keep();
+        drop(budget.try_book(1, 1, By::Anybody).unwrap());
+        budget.try_book(1, 1, By::Anybody).unwrap().keep();
+        assert!(budget.try_book(1, 1, By::Anybody).is_none(), "three entries are there");
     }
 
     #[test]
     fn what_is_being_dropped_is_not_stored_and_holds_its_room() {
         let budget = Budget::new(100, 3);
-        budget.try_book(2, 100).unwrap().keep();
+        budget.try_book(2, 100, By::Anybody).unwrap().keep();
         let mut leaving = budget.leave(2, 100);
         assert_eq!((budget.stored(), budget.booked()), ((0, 0), (2, 100)));
-        assert!(budget.try_book(0, 1).is_none());
+        assert!(budget.try_book(0, 1, By::Anybody).is_none());
         leaving.is_gone(30);
         assert_eq!(budget.booked(), (1, 70));
         drop(leaving);
@@ -186,10 +200,23 @@ mod tests {
     }
 
     #[test]
+    fn the_place_of_what_is_being_dropped_is_free_for_all_but_its_drop() {
+        let budget = Budget::new(100, 1);
+        budget.try_book(1, 10, By::Anybody).unwrap().keep();
+        let mut leaving = budget.leave(1, 10);
+        assert!(budget.try_book(1, 10, By::Drop).is_none());
+        budget.try_book(1, 10, By::Anybody).unwrap().keep();
+        leaving.is_gone(10);
+        assert!(budget.try_book(1, 10, By::Drop).is_none());
+        budget.leave(1, 10).is_gone(10);
+        assert!(budget.try_book(1, 10, By::Drop).is_some());
+    }
+
+    #[test]
     fn what_needs_no_more_room_needs_none() {
         let budget = Budget::new(100, 1);
-        budget.try_book(1, 100).unwrap().keep();
+        budget.try_book(1, 100, By::Anybody).unwrap().keep();
         budget.set_max_bytes(50);
-        assert!(budget.try_book(0, 0).is_some() && budget.is_exceeded());
+        assert!(budget.try_book(0, 0, By::Anybody).is_some() && budget.is_exceeded());
     }
 }

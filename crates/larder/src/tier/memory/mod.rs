@@ -57,7 +57,7 @@ use crate::{
     weigh::ALLOCATION_BYTES,
 };
 use blocks::BLOCK;
-use budget::{Budget, Leaving};
+use budget::{Budget, By, Leaving};
 pub(crate) use burial::{Burial, discard};
 use burial::{Burials, bury};
 use name::Name;
@@ -230,6 +230,7 @@ impl<V> MemoryTier<V> {
         let weight = Self::weight(key, heap_bytes);
         let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
         let slot = Slot::new(Name::new(key), entry, slot_weight);
+        let by = if burial::is_dropping() { By::Drop } else { By::Anybody };
         let (mut evicted, mut over) = (0, 0);
         let (mut from, mut in_vain) = (place.shard, 0);
         loop {
@@ -239,7 +240,7 @@ impl<V> MemoryTier<V> {
             let more = weight.saturating_sub(older_weight);
             let may_be_stored = weight <= self.max_entry_bytes && weight <= self.budget.max_bytes();
             let room = may_be_stored
-                .then(|| self.budget.try_book(usize::from(older.is_none()), more))
+                .then(|| self.budget.try_book(usize::from(older.is_none()), more, by))
                 .flatten();
             if let Some(room) = room {
                 if fenced() {
@@ -255,8 +256,8 @@ impl<V> MemoryTier<V> {
                 bury(replaced, leaving).pass_over();
                 return Stored::Yes { evicted, over };
             }
-            // What is being dropped has its room still, and what a `Drop` stores must not wait for that.
-            if !may_be_stored || in_vain > 2 * self.shards.len() || burial::is_dropping() {
+            // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
+            if !may_be_stored || in_vain > 2 * self.shards.len() || by == By::Drop {
                 let is_fenced = fenced();
                 let older = if is_fenced { None } else { shard.remove(place.hash, key) };
                 let leaving = self.leave(&older);
