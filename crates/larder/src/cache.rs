@@ -39,9 +39,10 @@ use crate::{
 const MAX_BACKOFFS: usize = 1024;
 /// Refreshes that wait for their turn.
 const MAX_WAITING_REFRESHES: usize = 1024;
-/// Slots that the sweep of each second looks at, some milliseconds' work. What expires is found without
-/// looking at all; what a purge has ended is not, and with millions of entries takes some seconds.
-const SLOTS_PER_SWEEP: usize = 1 << 18;
+/// Slots that the sweep of each second looks at, or a quarter as many that it takes out: some milliseconds'
+/// work, and no more than a fifth of a second's. What expires is found without looking at all; what a purge
+/// has ended is not, and with millions of entries takes some seconds.
+const SLOTS_PER_SWEEP: usize = 1 << 19;
 /// Keys that are fetched, or wait for it, for each fetch that may run; but at least so many.
 const FLIGHTS_PER_FETCH: usize = 16;
 const MIN_FLIGHTS: usize = 1024;
@@ -513,8 +514,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Removes what can no longer be served, for it has expired beyond its stale windows or was purged by a
     /// tag; returns how many entries that was. A cache on the system's clock does it by itself, every
-    /// second: all of it, or with millions of entries a part, and the next part a second later. What can no
-    /// longer be served also goes before anything else when room is needed.
+    /// second: up to a hundred thousand entries, and the next as many a second later. What can no longer be
+    /// served also goes before anything else when room is needed.
     ///
     /// # Panics
     ///

@@ -745,6 +745,39 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_in_parts_takes_bounded_steps_and_goes_on_from_there() {
+        const ENTRIES: usize = 20_000;
+        let (now, tags) = (ManualClock::new().clock().now(), TagTable::new(100));
+        let tier = MemoryTier::new(Limits { max_entries: Some(1000), ..Limits::bytes(64 << 20) });
+        assert_eq!(tier.shards.len(), 1);
+        let tier = MemoryTier { budget: Budget::new(64 << 20, ENTRIES), ..tier };
+        let judge = Judge::new(now, &tags);
+        for number in 0..ENTRIES {
+            // One in three is purged.
+            let entry = tagged(if number % 3 == 0 { 1 } else { 2 }, 60, now, &tags, 0);
+            tier.put(&number.to_string(), entry, 0, &judge, || false);
+        }
+        tags.purge("1", Mode::Hard, now);
+        let judge = Judge::new(now, &tags);
+        let most_in_a_hold = SLOTS_PER_HOLD + BLOCK * 5;
+        let (over, effort) = write(&tier.shards[0]).sweep(&judge);
+        assert!(over.len() <= SLOTS_PER_HOLD / 4 + BLOCK && effort <= most_in_a_hold);
+        let mut swept = over.len();
+        let leaving = tier.leave(&over);
+        bury(over, leaving).pass_over();
+        let mut parts = 0;
+        while read(&tier.shards[0]).is_due(&judge) {
+            let taken = tier.sweep(&judge, Pace::UpTo(1000)).entries;
+            assert!(taken <= (1000 + most_in_a_hold) / 4, "{taken} in one part");
+            swept += taken;
+            parts += 1;
+            assert!(parts < 100, "it does not come to an end");
+        }
+        assert_eq!((swept, tier.size().0), (ENTRIES.div_ceil(3), ENTRIES - ENTRIES.div_ceil(3)));
+        assert_eq!(read(&tier.shards[0]).validate(&judge).0, tier.size().0);
+    }
+
+    #[test]
     fn the_least_recently_used_goes_first_where_that_was_asked_for() {
         let now = ManualClock::new().clock().now();
         let limits =

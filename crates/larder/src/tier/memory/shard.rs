@@ -41,8 +41,10 @@ const MAX_VACANT: usize = 16;
 /// so few that its inserts do not notice.
 const LOOKS_PER_PUT: usize = 64;
 const MAX_LOOKS: usize = 2048;
-/// Slots looked at in one hold of the lock: some tens of microseconds.
+/// Slots looked at in one hold of the lock, and what taking one out counts as: a tenth of a millisecond at
+/// the most, usually.
 pub(super) const SLOTS_PER_HOLD: usize = 256;
+const LOOKS_PER_REMOVAL: usize = 3;
 
 /// Laid out for a hit, which reads the first two fields only: the whole shares a cache line with the lock.
 #[repr(C)]
@@ -329,6 +331,7 @@ impl<V> Shard<V> {
             effort += judge.effort(&slot.entry);
             let end = judge.end(&slot.entry);
             if end <= judge.now() && spared != Some(number) {
+                effort += LOOKS_PER_REMOVAL;
                 over.push(self.vacate(number));
             } else {
                 rest_of(&mut self.rest).blocks[block].note_end(end);
