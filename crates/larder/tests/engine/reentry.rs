@@ -263,6 +263,35 @@ fn a_drop_that_takes_its_time_keeps_nobody_from_storing() {
 }
 
 #[test]
+fn a_clock_that_does_not_answer_one_thread_keeps_no_other_waiting() {
+    in_time("the clock", || {
+        let (other_end, waits) = mpsc::channel::<()>();
+        let waits = Mutex::new(Some(waits));
+        let stops = Arc::new(AtomicUsize::new(0));
+        let stopped = Arc::clone(&stops);
+        let clock = larder::Clock::other(move || {
+            let waits = waits.lock().unwrap().take_if(|_| stopped.load(Ordering::SeqCst) == 1);
+            if let Some(waits) = waits {
+                stopped.store(2, Ordering::SeqCst);
+                _ = waits.recv();
+            }
+            Duration::ZERO
+        });
+        let cache = Cache::<u32>::builder().clock(clock).build();
+        cache.insert("key", 1);
+        thread::scope(|scope| {
+            stops.store(1, Ordering::SeqCst);
+            scope.spawn(|| cache.get("key"));
+            while stops.load(Ordering::SeqCst) != 2 {
+                thread::yield_now();
+            }
+            assert_eq!(cache.get("key"), Some(1));
+            drop(other_end);
+        });
+    });
+}
+
+#[test]
 fn a_weigher_may_do_anything_to_its_cache() {
     for (doing, _) in DOINGS {
         in_time(doing, move || {
