@@ -87,6 +87,41 @@ fn an_empty_cache_takes_no_more_than_16_kib() {
 }
 
 #[test]
+fn a_cache_that_has_got_empty_takes_no_more() {
+    type End = fn(&Cache<Arc<str>>, &ManualClock);
+    const MINUTE: Duration = Duration::from_secs(60);
+    let ends: [(&str, End); 5] = [
+        ("removed", |cache, _| (0..3000).for_each(|key| _ = cache.remove(key.to_string()))),
+        ("cleared", |cache, _| _ = cache.clear()),
+        ("purged by prefix", |cache, _| _ = cache.purge_prefix("")),
+        ("purged by tag, and swept", |cache, _| {
+            cache.purge_tag("tag");
+            cache.sweep();
+        }),
+        ("expired, and swept", |cache, clock| {
+            clock.advance(MINUTE);
+            cache.sweep();
+        }),
+    ];
+    drop(Cache::<Arc<str>>::builder().build());
+    for (name, end) in ends {
+        let clock = ManualClock::new();
+        let mut cache = None;
+        let taken = measure(|| {
+            let full = Cache::<Arc<str>>::builder().max_entries(2000).clock(clock.clock()).build();
+            for key in 0..3000 {
+                let lifetime = Lifetime::fresh_for(MINUTE);
+                full.insert_with(key.to_string(), "value".into(), lifetime, ["tag"]);
+            }
+            end(&full, &clock);
+            cache = Some(full);
+        });
+        assert_eq!(cache.map(|cache| cache.stats().entries), Some(0), "{name}");
+        assert!(taken.bytes_current <= 16 << 10, "{name}: {} bytes", taken.bytes_current);
+    }
+}
+
+#[test]
 fn an_empty_cache_leaves_nothing_behind() {
     drop(Cache::<Arc<str>>::builder().build());
     let taken = measure(|| {

@@ -36,6 +36,10 @@ impl Queue {
         (self.front != NONE).then_some(self.front)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.front == NONE
+    }
+
     /// The oldest that is not `spared`.
     pub(super) fn front_but(&self, links: &[Links], spared: Option<u32>) -> Option<u32> {
         let front = self.front()?;

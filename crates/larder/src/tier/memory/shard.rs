@@ -223,7 +223,7 @@ impl<V> Shard<V> {
     pub(super) fn remove(&mut self, hash: u32, key: &str) -> Option<Slot<V>> {
         let number = self.number(hash, key)?;
         let removed = self.vacate(number);
-        self.tidy();
+        self.give_back();
         Some(removed)
     }
 
@@ -311,7 +311,7 @@ impl<V> Shard<V> {
         {
             effort += self.look_over(due, None, judge, &mut over).max(1);
         }
-        self.tidy();
+        self.give_back();
         (over, effort)
     }
 
@@ -353,7 +353,7 @@ impl<V> Shard<V> {
                 gone.push(self.vacate(number));
             }
         }
-        self.tidy();
+        self.give_back();
         gone
     }
 
@@ -475,6 +475,14 @@ impl<V> Shard<V> {
         self.index.remove(hash_of(number), number, hash_of);
         rest.vacant.push(number);
         slot
+    }
+
+    /// Gives back the memory that is not needed, where nothing is about to be stored: a shard that has got empty is as it was at first.
+    fn give_back(&mut self) {
+        self.tidy();
+        if self.rest.as_ref().is_some_and(|rest| rest.small.is_empty() && rest.main.is_empty()) {
+            *self = Shard::new();
+        }
     }
 
     /// Fills empty slots with the last ones, and gives back the memory that frees.
