@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -44,9 +44,10 @@ pub struct Stats {
     pub refreshes_held_back: u64,
     /// Failures of refreshes forgotten because too many keys had one: theirs are tried again sooner.
     pub backoffs_forgotten: u64,
-    /// Entries pushed out to make room.
+    /// Entries that could still be served, pushed out to make room.
     pub evictions: u64,
-    /// Entries removed because their time was over.
+    /// Entries removed because they could no longer be served: their time was over, or a purge by tag had
+    /// ended them.
     pub expired: u64,
     /// Values that were not stored because they weigh more than one entry may.
     pub too_large: u64,
@@ -54,7 +55,7 @@ pub struct Stats {
     pub purges: u64,
     /// Tags whose last purge is remembered.
     pub tags: u64,
-    /// Entries held now.
+    /// Entries held now, with those that can no longer be served and have yet to be removed.
     pub entries: u64,
     /// What they weigh, overhead included; never more than `max_bytes`.
     pub bytes: u64,
@@ -262,18 +263,48 @@ pub(crate) struct Counters {
     pub(crate) expired: Counter,
     pub(crate) too_large: Counter,
     pub(crate) purges: Counter,
-    fetch_times: Mutex<Histogram<u64>>,
-    hit_times: Mutex<Histogram<u64>>,
-    events: broadcast::Sender<Event>,
+    fetch_times: Durations,
+    hit_times: Durations,
+    /// None before somebody listens: a channel takes room for all that may wait in it.
+    events: OnceLock<broadcast::Sender<Event>>,
+}
+
+/// A distribution of times, in whole units. It begins with nothing and grows with the longest.
+#[derive(Debug)]
+struct Durations {
+    histogram: Mutex<Option<Histogram<u32>>>,
+    /// What is longer counts as this.
+    max: u64,
+}
+
+impl Durations {
+    fn up_to(max: u64) -> Self {
+        Durations { histogram: Mutex::new(None), max }
+    }
+
+    fn record(&self, value: u64) {
+        let mut histogram = self.histogram.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two digits.
+        let histogram =
+            histogram.get_or_insert_with(|| Histogram::new(2).expect("so many digits are allowed"));
+        let recorded = histogram.record(value.clamp(1, self.max));
+        recorded.expect("a histogram of two digits grows up to any maximum");
+    }
+
+    fn times(&self, unit: fn(u64) -> Duration) -> Times {
+        let histogram = self.histogram.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(histogram) = &*histogram else { return Times::default() };
+        Times {
+            count: histogram.len(),
+            p50: unit(histogram.value_at_quantile(0.5)),
+            p99: unit(histogram.value_at_quantile(0.99)),
+            max: unit(histogram.max()),
+        }
+    }
 }
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        // Three digits where a fetch takes an hour, in microseconds; where a hit takes a second, in
-        // nanoseconds. What lies beyond counts as the bound.
-        let histogram = |max| {
-            Mutex::new(Histogram::new_with_bounds(1, max, 2).expect("these bounds are allowed"))
-        };
         Counters {
             stripes: Box::new(std::array::from_fn(|_| Stripe::default())),
             misses: Counter::default(),
@@ -289,9 +320,10 @@ impl Counters {
             expired: Counter::default(),
             too_large: Counter::default(),
             purges: Counter::default(),
-            fetch_times: histogram(3_600_000_000),
-            hit_times: histogram(1_000_000_000),
-            events: broadcast::channel(EVENTS).0,
+            // An hour in microseconds, a second in nanoseconds.
+            fetch_times: Durations::up_to(3_600_000_000),
+            hit_times: Durations::up_to(1_000_000_000),
+            events: OnceLock::new(),
         }
     }
 
@@ -308,22 +340,24 @@ impl Counters {
     #[cold]
     pub(crate) fn hit_took(&self, began: Instant) {
         let nanos = began.elapsed().as_nanos();
-        record(&self.hit_times, u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.hit_times.record(u64::try_from(nanos).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn fetch_took(&self, took: Duration) {
-        record(&self.fetch_times, micros(took));
+        self.fetch_times.record(micros(took));
     }
 
     pub(crate) fn events(&self) -> Events {
-        Events(self.events.subscribe())
+        Events(self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe())
     }
 
     /// Makes and sends the event if anybody listens.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.events.receiver_count() > 0 {
+        if let Some(events) = self.events.get()
+            && events.receiver_count() > 0
+        {
             // An error says that the last listener has left since.
-            self.events.send(event()).ok();
+            events.send(event()).ok();
         }
     }
 
@@ -349,8 +383,8 @@ impl Counters {
             too_large: self.too_large.get(),
             purges: self.purges.get(),
             saved: Duration::from_micros(sum(|stripe| &stripe.saved_micros)),
-            fetch_times: times(&self.fetch_times, Duration::from_micros),
-            hit_times: times(&self.hit_times, Duration::from_nanos),
+            fetch_times: self.fetch_times.times(Duration::from_micros),
+            hit_times: self.hit_times.times(Duration::from_nanos),
             ..Stats::default()
         }
     }
@@ -362,20 +396,6 @@ fn sit_down() -> usize {
     let seat = TICKET.try_with(|ticket| ticket.0).unwrap_or(STANDING);
     SEAT.set(seat);
     seat
-}
-
-fn record(histogram: &Mutex<Histogram<u64>>, value: u64) {
-    histogram.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(value);
-}
-
-fn times(histogram: &Mutex<Histogram<u64>>, unit: fn(u64) -> Duration) -> Times {
-    let histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
-    Times {
-        count: histogram.len(),
-        p50: unit(histogram.value_at_quantile(0.5)),
-        p99: unit(histogram.value_at_quantile(0.99)),
-        max: unit(histogram.max()),
-    }
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {
@@ -409,6 +429,23 @@ mod tests {
         let stats = counters.snapshot();
         assert_eq!(stats.hits, 2 * THREADS * HITS);
         assert_eq!(stats.saved, Duration::from_micros(3 * stats.hits));
+    }
+
+    #[test]
+    fn times_are_told_to_two_digits_and_what_is_too_long_as_the_longest() {
+        let durations = Durations::up_to(1_000_000_000);
+        assert_eq!(durations.times(Duration::from_nanos), Times::default());
+        for nanos in [0, 80, 1000, 50_000, 123_456_789, u64::MAX] {
+            durations.record(nanos);
+        }
+        let times = durations.times(Duration::from_nanos);
+        let is_about = |time: Duration, nanos: u64| {
+            let off = time.abs_diff(Duration::from_nanos(nanos));
+            off <= Duration::from_nanos(nanos / 100 + 1)
+        };
+        assert_eq!(times.count, 6);
+        assert!(is_about(times.p50, 1000) && is_about(times.max, 1_000_000_000), "{times:?}");
+        assert!(is_about(times.p99, 1_000_000_000));
     }
 
     #[test]

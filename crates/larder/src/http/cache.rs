@@ -36,6 +36,7 @@ use crate::{
     answer::Storage,
     cache::{Cache, Shared, look::Lookup, store::Dated},
     entry::{Entry, Facts, Fetched},
+    judge::Judge,
     stats::Counters,
     tier::memory::{Limits, MemoryTier},
 };
@@ -175,7 +176,8 @@ impl HttpCache {
         match own.filter(|leader| **leader.key() == *uri.as_str() && !leader.is_revoked()) {
             Some(leader) => {
                 leader.revoke_others();
-                self.shared().memory.remove(uri.as_str());
+                let shared = self.shared();
+                shared.memory.remove(uri.as_str(), &shared.judge_now()).1.pass_over();
                 self.counters().purges.increment();
             }
             None => {
@@ -239,11 +241,13 @@ impl HttpCache {
             fence: leader.fence(),
         };
         let entry = Entry::new(reason, facts);
-        self.0.unshared.put(name, entry, 0, || leader.is_revoked());
+        let judge = Judge::of_untagged(self.shared().clock.now());
+        self.0.unshared.put(&name, entry, 0, &judge, || leader.is_revoked());
     }
 
     pub(crate) fn forget_unshared(&self, key: &str) {
-        self.0.unshared.remove(key);
+        // A reason is nothing whose dropping could panic.
+        self.0.unshared.remove(key, &self.shared().judge_now()).1.pass_over();
     }
 
     /// Stores `fresh` among the variants of its key, in the place of those it stands for; `updates`
@@ -307,7 +311,8 @@ impl HttpCache {
         if stored.iter().any(|kept| gone.iter().any(|gone| Arc::ptr_eq(&kept.stored, gone))) {
             // The others are fetched again: that is cheaper than being wrong.
             leader.revoke_others();
-            self.shared().memory.remove(leader.key());
+            let shared = self.shared();
+            shared.memory.remove(leader.key(), &shared.judge_now()).1.pass_over();
         }
     }
 
