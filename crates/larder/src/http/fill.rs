@@ -9,13 +9,14 @@ use std::{
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{CONTENT_LENGTH, HOST},
+    header::{CONTENT_LENGTH, HOST, IF_MATCH, IF_UNMODIFIED_SINCE},
     request::Parts,
 };
 use http_body_util::BodyExt;
 use larder_policy::{
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
+    range::contradicts_if_range,
     reason::Reason,
     request::drop_reader_fields,
     response::{storability, tells_of_others},
@@ -31,6 +32,7 @@ use tokio::{
 use super::{
     body::{Arriving, Body, Filler, Reader, Span, StoredBody},
     cache::{HttpCache, tags_of},
+    respond::respond_once,
     service::{Asked, AtHand, Origin, OriginError},
     stored::{Content, Kept, Mark, Stored, Variants},
 };
@@ -57,7 +59,8 @@ pub(crate) enum Unshared {
     Failed(OriginError),
 }
 
-/// What the reader who leads a flight gets of it.
+/// What the reader who leads a flight gets of it. `reader_fields`: whether the origin has seen the reader's
+/// own preconditions and range, or has to be answered for.
 pub(crate) enum Own {
     /// An answer that is stored, or will be. `sent`: the fields as the origin sent them. `place`: keeps
     /// the beginning of its body until this reader reads it.
@@ -67,6 +70,7 @@ pub(crate) enum Own {
         sent: HeaderMap,
         status: StatusCode,
         took: Duration,
+        reader_fields: ReaderFields,
     },
     /// An answer that is for this reader alone. `status`: how the origin answered.
     Through {
@@ -74,6 +78,7 @@ pub(crate) enum Own {
         status: StatusCode,
         reason: Reason,
         took: Duration,
+        reader_fields: ReaderFields,
     },
     /// The origin failed like this, and what is at hand may stand in.
     StandIn(OriginFailure),
@@ -147,6 +152,10 @@ impl Errand {
             // What is stored is an answer to GET.
             asked.head.method = Method::GET;
         }
+        // They were this one reader's, and what is stored has met them.
+        for name in [IF_MATCH, IF_UNMODIFIED_SINCE] {
+            asked.head.headers.remove(name);
+        }
         Errand {
             unshared_name,
             asked: Arc::new(asked),
@@ -213,6 +222,15 @@ impl Errand {
         self.completes = None;
     }
 
+    /// Whether an answer that is not stored tells of the answers that others will get.
+    fn tells_of_others(&self, status: StatusCode) -> bool {
+        match self.reader_fields {
+            ReaderFields::Forward => tells_of_others(&self.asked.head.headers, status),
+            // The origin has not seen what was particular about it.
+            ReaderFields::Drop => tells_of_others(&HeaderMap::new(), status),
+        }
+    }
+
     fn may_stand_in(&self, failure: OriginFailure, cache: &HttpCache) -> bool {
         self.rescue.is_some_and(|rescue| rescue.allows(failure, cache.wall().now()))
     }
@@ -273,14 +291,14 @@ impl HttpCache {
                 Judged::NotStored { answer, status, reason } => {
                     load.succeed();
                     shared.counters.fetch_took(took);
-                    let name = errand.unshared_name;
-                    let tells = tells_of_others(&errand.asked.head.headers, answer.status());
+                    let tells = errand.tells_of_others(answer.status());
+                    let (name, reader_fields) = (errand.unshared_name, errand.reader_fields);
                     if tells && (errand.is_shared || !self.is_unshared(&name)) {
                         self.remember_unshared(name, reason, &leader);
                     }
                     self.tell_fetched(&leader, took, Some(reason));
                     land_unshared(leader, Unshared::NotForOthers);
-                    send(own, Own::Through { answer, status, reason, took });
+                    send(own, Own::Through { answer, status, reason, took, reader_fields });
                     return;
                 }
                 Judged::Here { fresh, updates, sent, status } => {
@@ -292,7 +310,8 @@ impl HttpCache {
                     self.keep_fetched(&errand, fresh, &updates, took, &leader);
                     leader.land(Brought::Value(Arc::new(delivery)));
                     if let Some(kept) = first {
-                        send(own, Own::Stored { kept, place: None, sent, status, took });
+                        let (place, reader_fields) = (None, errand.reader_fields);
+                        send(own, Own::Stored { kept, place, sent, status, took, reader_fields });
                     }
                     return;
                 }
@@ -304,7 +323,8 @@ impl HttpCache {
                         let delivery = self.delivery(errand.asked(), &leader, kept, took);
                         leader.announce(Brought::Value(Arc::new(delivery)));
                     }
-                    send(own, Own::Stored { kept, place, sent, status, took });
+                    let reader_fields = errand.reader_fields;
+                    send(own, Own::Stored { kept, place, sent, status, took, reader_fields });
                     let name = &errand.unshared_name;
                     let pumped = self.pump(body, filler, &stored, &leader, name, Some(turn)).await;
                     let cost = began.elapsed();
@@ -402,8 +422,18 @@ impl HttpCache {
             self.update_by_head(came, status, &head.headers, leader);
         }
         let response = ResponseHead { status, headers: (&head.headers).into() };
-        if let (Some(part), StatusCode::PARTIAL_CONTENT) = (&errand.completes, status) {
-            return self.completed(came, response, body, part).await;
+        match (&errand.completes, status) {
+            (Some(part), StatusCode::PARTIAL_CONTENT) => {
+                return self.completed(came, response, body, part).await;
+            }
+            // The range was ours: what there is now ends before it.
+            (Some(_), StatusCode::RANGE_NOT_SATISFIABLE) => return Judged::AskForTheWhole,
+            (None, StatusCode::PARTIAL_CONTENT)
+                if contradicts_if_range(&errand.asked.head.headers, &head.headers) =>
+            {
+                return Judged::AskForTheWhole;
+            }
+            _ => {}
         }
         match self.receive(errand.asked(), response, came.exchange) {
             Ok(Receiving { stored, filler, place }) => {
@@ -463,6 +493,10 @@ impl HttpCache {
         for index in confirmed {
             let old = &errand.revalidates[index];
             let merged = freshen(old.head.fields(), &update);
+            // A part of what the reader's range is no longer for: the update names another version.
+            if !old.is_whole() && contradicts_if_range(request.headers, &merged) {
+                return Judged::AskForTheWhole;
+            }
             match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
                 Ok(head) => {
                     let (content, asked_at) =
@@ -484,9 +518,7 @@ impl HttpCache {
                     if !is_of_reader {
                         self.drop_variants(leader, &[Arc::clone(old)]);
                     }
-                    let mut answer = Response::new(old.body(Span::WHOLE).unwrap_or_default());
-                    *answer.status_mut() = old.head.status();
-                    *answer.headers_mut() = merged;
+                    let answer = respond_once(request, old, &merged).unwrap_or_default();
                     let status = StatusCode::NOT_MODIFIED;
                     return Judged::NotStored { answer, status, reason };
                 }
