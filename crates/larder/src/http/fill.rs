@@ -18,9 +18,10 @@ use larder_policy::{
     head::{Exchange, RequestHead, ResponseHead},
     range::contradicts_if_range,
     reason::Reason,
-    request::drop_reader_fields,
+    request::{drop_reader_fields, drop_steering_fields},
     response::{storability, tells_of_others},
     reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
+    settings::Policy,
     uri::is_written_as,
     validate::{HeadSays, freshen, freshened_by, head_says},
 };
@@ -176,8 +177,9 @@ impl Errand {
     }
 
     /// What the origin is asked.
-    fn request(&self) -> Request<Body> {
+    fn request(&self, policy: &Policy) -> Request<Body> {
         let mut head = self.asked.head.clone();
+        drop_steering_fields(policy, &mut head.headers);
         if self.reader_fields == ReaderFields::Drop {
             drop_reader_fields(&mut head.headers);
         }
@@ -267,7 +269,7 @@ impl HttpCache {
         // Once more at most: when what comes fits nothing that is stored.
         for is_last in [false, true] {
             let requested_at = self.wall().now();
-            let asking = origin(errand.request());
+            let asking = origin(errand.request(self.policy()));
             let answered = until(deadline, asking).await.unwrap_or_else(|| Err(too_long()));
             let took = began.elapsed();
             let answer = match answered {
@@ -513,7 +515,10 @@ impl HttpCache {
                     // That this one reader may not share it says nothing of the others.
                     let is_of_reader = matches!(
                         reason,
-                        Reason::Authorization | Reason::Cookie | Reason::RequestNoStore
+                        Reason::Authorization
+                            | Reason::Cookie
+                            | Reason::RequestNoStore
+                            | Reason::UnusualRequest
                     );
                     if !is_of_reader {
                         self.drop_variants(leader, &[Arc::clone(old)]);

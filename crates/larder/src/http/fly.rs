@@ -480,7 +480,8 @@ impl HttpCache {
     fn facet_of(&self, asked: &Asked, at_hand: &AtHand, announced: &[Arc<Stored>]) -> String {
         let stored = at_hand.variants.iter().map(|kept| &kept.stored);
         let known = stored.chain(announced).map(|stored| stored.head.fields());
-        let mut facet = facet(known, (&asked.head.headers).into());
+        let always = self.policy().fields_in_key();
+        let mut facet = facet(always, known, (&asked.head.headers).into());
         if is_personal(self.policy(), &asked.head.headers) {
             facet.push('\u{3}');
         }
