@@ -9,11 +9,14 @@ use std::{
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{CONTENT_LENGTH, HOST, IF_MATCH, IF_UNMODIFIED_SINCE},
+    header::{
+        CONTENT_LENGTH, DATE, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    },
     request::Parts,
 };
 use http_body_util::BodyExt;
 use larder_policy::{
+    date,
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
     range::contradicts_if_range,
@@ -233,6 +236,13 @@ impl Errand {
         }
     }
 
+    /// Whether the reader has preconditions that the origin has not seen.
+    fn hides_preconditions(&self) -> bool {
+        let has_own = |name| self.asked.head.headers.contains_key(name);
+        self.reader_fields == ReaderFields::Drop
+            && (has_own(IF_NONE_MATCH) || has_own(IF_MODIFIED_SINCE))
+    }
+
     fn may_stand_in(&self, failure: OriginFailure, cache: &HttpCache) -> bool {
         self.rescue.is_some_and(|rescue| rescue.allows(failure, cache.wall().now()))
     }
@@ -428,8 +438,13 @@ impl HttpCache {
             (Some(part), StatusCode::PARTIAL_CONTENT) => {
                 return self.completed(came, response, body, part).await;
             }
-            // The range was ours: what there is now ends before it.
-            (Some(_), StatusCode::RANGE_NOT_SATISFIABLE) => return Judged::AskForTheWhole,
+            // What there is now ends before the range, which was ours; or the reader has it already, and
+            // the origin has only seen what we have.
+            (completes, StatusCode::RANGE_NOT_SATISFIABLE)
+                if completes.is_some() || errand.hides_preconditions() =>
+            {
+                return Judged::AskForTheWhole;
+            }
             (None, StatusCode::PARTIAL_CONTENT)
                 if contradicts_if_range(&errand.asked.head.headers, &head.headers) =>
             {
@@ -494,7 +509,7 @@ impl HttpCache {
         let mut updates = Vec::new();
         for index in confirmed {
             let old = &errand.revalidates[index];
-            let merged = freshen(old.head.fields(), &update);
+            let mut merged = freshen(old.head.fields(), &update);
             // A part of what the reader's range is no longer for: the update names another version.
             if !old.is_whole() && contradicts_if_range(request.headers, &merged) {
                 return Judged::AskForTheWhole;
@@ -523,6 +538,8 @@ impl HttpCache {
                     if !is_of_reader {
                         self.drop_variants(leader, &[Arc::clone(old)]);
                     }
+                    // Dates are strong only beside one of the answer (RFC 9110 §8.8.2.2).
+                    merged.entry(DATE).or_insert(date::format(came.exchange.received_at));
                     let answer = respond_once(request, old, &merged).unwrap_or_default();
                     let status = StatusCode::NOT_MODIFIED;
                     return Judged::NotStored { answer, status, reason };

@@ -5,6 +5,7 @@
 
 mod allocation;
 mod arriving;
+mod conditions;
 mod equivalent;
 mod flight;
 mod glance;
