@@ -250,12 +250,31 @@ fn is_endless(response: Fields<'_>) -> bool {
     ENDLESS.iter().any(|endless| name.trim_ascii().eq_ignore_ascii_case(endless))
 }
 
-/// Whether the content is what was meant: a transfer coding that is still on it is none of the content's
-/// own. `chunked` is undone by whatever has read the answer (RFC 9112 §7.1).
-fn is_decoded(response: Fields<'_>) -> bool {
-    response
-        .lines(TRANSFER_ENCODING.as_str())
-        .all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+/// Whether the content of an answer is what the origin meant it to be, once `chunked` has been undone by
+/// whoever has read the answer (RFC 9112 §7.1). Any other transfer coding is still on it, and is none of
+/// the content's own (§6.1): such an answer is neither content to store nor to pass on.
+///
+/// `identity` has not been a coding since RFC 7230: recipients that take it for one and those that do not
+/// end the body in different places. What is no coding that anybody has registered, and stands alone, has
+/// not been done to the content either.
+pub fn is_decoded<'a>(response: impl Into<Fields<'a>>) -> bool {
+    const KNOWN: [&[u8]; 9] = [
+        b"br",
+        b"compress",
+        b"deflate",
+        b"gzip",
+        b"identity",
+        b"trailers",
+        b"x-compress",
+        b"x-gzip",
+        b"zstd",
+    ];
+    let response = response.into();
+    let mut lines = response.lines(TRANSFER_ENCODING.as_str());
+    let Some(coding) = lines.next().map(<[u8]>::trim_ascii) else { return true };
+    let is_known = KNOWN.iter().any(|known| coding.eq_ignore_ascii_case(known));
+    // A list is no token.
+    lines.next().is_none() && list::is_token(coding) && !is_known
 }
 
 /// Whether who follows a redirect comes back to it. It means something only to one who brings more than

@@ -615,6 +615,13 @@ fn what_is_still_in_a_transfer_coding_is_never_stored() {
     for (coding, expected) in [
         ("chunked", Ok(())),
         ("Chunked", Ok(())),
+        ("a-word-that-nobody-has-registered", Ok(())),
+        ("br", Err(Reason::TransferCoding)),
+        ("Deflate", Err(Reason::TransferCoding)),
+        ("cow, chunked", Err(Reason::TransferCoding)),
+        ("chunked, chunked", Err(Reason::TransferCoding)),
+        ("chunked;q=1", Err(Reason::TransferCoding)),
+        ("\"chunked\"", Err(Reason::TransferCoding)),
         ("gzip, chunked", Err(Reason::TransferCoding)),
         ("gzip", Err(Reason::TransferCoding)),
         ("identity", Err(Reason::TransferCoding)),

@@ -39,6 +39,7 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
+use larder::http::policy::response::is_decoded;
 use tokio::time::Instant;
 use tower::Service;
 
@@ -194,7 +195,7 @@ async fn receive(
     }
     let has_body =
         !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    // Dropping the lease closes the connection: where the answer ends nobody here can tell.
+    // Dropping the lease closes the connection: where the answer ends nobody here can tell. hyper undoes `chunked` where it is the last coding, and passes on what others made of the content.
     if has_body && !is_decoded(&parts.headers) {
         return Err(UpstreamError::TransferCoding { origin: lease.pool.origin.clone() });
     }
@@ -206,20 +207,6 @@ async fn receive(
     })
     .await;
     Ok(Response::from_parts(parts, body))
-}
-
-/// Whether an answer's content comes out of the connection as the origin meant it: hyper undoes `chunked`
-/// where it is the last coding, and passes on what other codings made of the content (RFC 9112 §6.1, §7).
-///
-/// Strict: `identity` has not been a coding since RFC 7230, and a recipient that takes it for one ends
-/// the body elsewhere than one that does not.
-fn is_decoded(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (lines.next(), lines.next()) {
-        (None, _) => true,
-        (Some(only), None) => only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    }
 }
 
 /// hyper has undone the framing, so the fields that told of it may no longer contradict it: with a
