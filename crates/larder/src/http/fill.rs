@@ -654,6 +654,10 @@ impl HttpCache {
     ) -> Pumped {
         let max = self.max_body_bytes();
         let announced = stored.content_len();
+        // What has not said how long it is may have no end.
+        let limit = self.settings().max_arriving_time.filter(|_| announced.is_none());
+        let ends_by = limit.and_then(|limit| Deadline::now().checked_add(limit));
+        let goes_on = || ends_by.is_some_and(|ends_by| ends_by <= Deadline::now());
         // Dropping the filler tells its readers. Whoever comes then is not one of them any more.
         let broken = || {
             leader.withdraw();
@@ -666,7 +670,7 @@ impl HttpCache {
             }
             // Whichever of these is dropped half-way, the body has lost nothing.
             let frame = match &kept {
-                Ok(_) => self.in_time(body.frame()).await,
+                Ok(_) => until(ends_by, self.in_time(body.frame())).await.flatten(),
                 Err(_) => tokio::select! {
                     frame = body.frame() => Some(frame),
                     () = filler.unwanted() => return broken(),
@@ -674,7 +678,9 @@ impl HttpCache {
             };
             let Some(frame) = frame else {
                 // Later readers ask anew. These have begun, and may wait for the rest of it.
-                kept = Err(Reason::OriginError);
+                let reason = if goes_on() { Reason::Endless } else { Reason::OriginError };
+                self.remember_unshared(Arc::clone(unshared_name), reason, leader);
+                kept = Err(reason);
                 leader.withdraw();
                 filler.keep_no_longer();
                 continue;
@@ -692,12 +698,16 @@ impl HttpCache {
                 return broken();
             }
             let is_too_large = arrived > max;
-            if kept.is_ok() && (is_too_large || !self.room().fits(0)) {
+            let is_endless = kept.is_ok() && goes_on();
+            if kept.is_ok() && (is_too_large || is_endless || !self.room().fits(0)) {
                 if is_too_large {
                     kept = Err(Reason::TooLarge);
                     self.counters().too_large.increment();
                     let name = Arc::clone(unshared_name);
                     self.remember_unshared(name, Reason::TooLarge, leader);
+                } else if is_endless {
+                    kept = Err(Reason::Endless);
+                    self.remember_unshared(Arc::clone(unshared_name), Reason::Endless, leader);
                 } else {
                     kept = Err(Reason::NoRoom);
                     self.count_crowded_out();
