@@ -12,6 +12,7 @@ mod glance;
 mod hit;
 mod layer;
 mod methods;
+mod poison;
 mod purge;
 mod range;
 mod stale;
