@@ -163,6 +163,13 @@ pub(crate) fn is_spelt(name: &[u8], known: &[u8]) -> bool {
         })
 }
 
+/// Whether a field tells the origin for which host and URI a proxy forwards, in any spelling.
+pub(crate) fn names_the_target(name: &[u8]) -> bool {
+    const TARGET: [&[u8]; 9] =
+        [b"host", b"path", b"port", b"prefix", b"proto", b"scheme", b"server", b"ssl", b"uri"];
+    begins_as_forwarded(name) && TARGET.iter().any(|known| is_spelt(&name[12..], known))
+}
+
 fn begins_as_forwarded(name: &[u8]) -> bool {
     name.get(..12).is_some_and(|begins| is_spelt(begins, b"x-forwarded-"))
 }
@@ -171,7 +178,8 @@ fn begins_as_forwarded(name: &[u8]) -> bool {
 /// request names, or by another way of theirs: some servers and frameworks obey these, and no key has them.
 ///
 /// Those that begin with `X-Forwarded-` are not among them: proxies send them, and [`admit`] leaves only
-/// those of proxies that are trusted.
+/// those of proxies that are trusted. Answers to requests with different ones are kept apart
+/// ([`storability`](crate::response::storability)).
 pub fn steers(name: &HeaderName) -> bool {
     const STEERING: [&str; 33] = [
         // The method.

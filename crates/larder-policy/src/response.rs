@@ -1,6 +1,9 @@
 //! The origin's side: may this response be stored, and how long is it good for.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use http::{
     HeaderMap, HeaderName, Method, StatusCode, Uri,
@@ -15,7 +18,7 @@ use crate::{
     date,
     directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
     fields::{FieldBlock, Fields},
-    forward::{steers, strip},
+    forward::{names_the_target, steers, strip},
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
     invalidate,
@@ -139,7 +142,8 @@ pub(crate) fn keep(
 
     let dated = Dated::new(response.headers, exchange);
     let terms = orders.terms(policy, response, &dated)?;
-    let selection = Selection::new(&policy.key_fields, response.headers, request.headers)
+    let keyed = keyed_fields(policy, request.headers);
+    let selection = Selection::new(&keyed, response.headers, request.headers)
         .map_err(|_never_matches| Reason::VaryStar)?;
     if selection.is_doubtful(request.headers) {
         return Err(Reason::UnusualRequest);
@@ -229,6 +233,27 @@ fn is_unusual(policy: &Policy, request: Fields<'_>) -> bool {
         || is_for_the_origin(request)
         || request.iter().any(|line| !line.value.iter().all(is_plain))
         || (!policy.guards && is_steered(policy, request))
+}
+
+/// The fields that tell the answers to a key apart though no `Vary` names them.
+///
+/// Those by which a proxy says for which host and URI it forwards go to the origin, which may have written
+/// them into what it answers; so where the policy guards against that, an answer to a request with them is
+/// for requests with the same. [`admit`](crate::forward::admit) leaves none but a trusted proxy's; before
+/// an application's own handlers nothing has looked at them.
+fn keyed_fields<'a>(policy: &'a Policy, request: Fields<'_>) -> Cow<'a, [HeaderName]> {
+    let mut keyed = Cow::Borrowed(&policy.key_fields[..]);
+    if !policy.guards {
+        return keyed;
+    }
+    for line in request.iter().filter(|line| names_the_target(line.name)) {
+        if let Ok(name) = HeaderName::from_bytes(line.name)
+            && !keyed.contains(&name)
+        {
+            keyed.to_mut().push(name);
+        }
+    }
+    keyed
 }
 
 /// Whether the request has a field by which it may have been answered as another one. Those that are a

@@ -207,9 +207,9 @@ impl Policy {
     /// in both presets.
     ///
     /// This is how a field reaches the origin that `guarded` would keep from it: those that stand for the
-    /// method, the host or the URI, such as `X-HTTP-Method-Override`, `X-Original-URL` or
-    /// `X-Forwarded-Host`. Some origins obey them, so without being told apart one reader could choose
-    /// what all others are answered.
+    /// method, the host or the URI, such as `X-HTTP-Method-Override` or `X-Original-URL`. Some origins obey
+    /// them, so without being told apart one reader could choose what all others are answered.
+    /// `X-Forwarded-Host` and its kin are a part of the key in `guarded` wherever a request has them.
     pub fn key_fields(mut self, names: Vec<HeaderName>) -> Policy {
         self.key_fields = names;
         self

@@ -96,7 +96,9 @@ impl Selection {
         let names = || self.fields.iter().map(|field| field.name.as_str().as_bytes());
         !self.is_empty()
             && request.iter().any(|line| {
-                line.name.contains(&b'_') && names().any(|name| is_spelt(line.name, name))
+                let is_other =
+                    |name| is_spelt(line.name, name) && !line.name.eq_ignore_ascii_case(name);
+                line.name.contains(&b'_') && names().any(is_other)
             })
     }
 

@@ -761,6 +761,33 @@ fn fields_of_the_key_tell_answers_apart_that_vary_by_nothing() {
 }
 
 #[test]
+fn guarded_tells_answers_apart_by_the_target_that_a_proxy_names() {
+    let fields = [("Cache-Control", "max-age=60")];
+    for name in [
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X_Forwarded_Host",
+    ] {
+        let evil = get(&[(name, "evil")]);
+        let selects = |policy, request: &Request| {
+            let head = store(&policy, &evil, 200, &fields).unwrap();
+            (head.selects(&evil.headers), head.selects(&request.headers))
+        };
+        assert_eq!(selects(Policy::guarded(), &get(&[])), (true, false), "{name}");
+        assert_eq!(selects(Policy::guarded(), &get(&[(name, "good")])), (true, false), "{name}");
+        assert_eq!(selects(Policy::standard(), &get(&[])), (true, true), "{name}");
+    }
+    for name in ["X-Forwarded-For", "X-Forwarded", "X-Forwarded-Hosts", "X-Host"] {
+        let head = store(&Policy::guarded(), &get(&[(name, "evil")]), 200, &fields).unwrap();
+        assert!(head.fits_all(), "{name}");
+    }
+}
+
+#[test]
 fn a_field_that_vary_names_in_a_spelling_that_servers_confuse_is_not_stored() {
     let fields = [("Cache-Control", "max-age=60"), ("Vary", "Accept-Encoding, X-Lang")];
     for (name, expected) in [

@@ -104,6 +104,33 @@ async fn one_readers_session_is_no_others() {
 }
 
 #[tokio::test]
+async fn a_setting_stores_pages_without_their_cookies() {
+    let fields = "cache-control: public, max-age=60\r\nset-cookie: session=1\r\n";
+    let origin = Origin::saying(ok(fields, "welcome")).await;
+    let larder = Larder::with(origin.address, &["--set-cookie", "store-without"]).await;
+    let first = larder.get("/").await;
+    assert_eq!(first.field("set-cookie"), Some("session=1"));
+    let second = larder.get("/").await;
+    assert_eq!((second.handling(), second.text()), ("hit", "welcome"));
+    assert_eq!(second.field("set-cookie"), None);
+}
+
+#[tokio::test]
+async fn a_setting_lets_a_field_reach_the_origin_that_tells_answers_apart() {
+    let origin = Origin::answering(|head| {
+        let body = if head.contains("x-original-url: /admin") { "admin" } else { "the page" };
+        ok("cache-control: max-age=60\r\n", body)
+    })
+    .await;
+    let larder = Larder::with(origin.address, &["--key-fields", "X-Original-URL,X-Tenant"]).await;
+    for _ in 0..2 {
+        assert_eq!(larder.get_with("/", "x-original-url: /admin\r\n").await.text(), "admin");
+        assert_eq!(larder.get("/").await.text(), "the page");
+    }
+    assert_eq!(origin.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn streams_without_end_are_each_readers_own_also_with_a_ttl() {
     let origin = Origin::playing(|mut visit| async move {
         if visit.request().await.is_some() {

@@ -94,6 +94,23 @@ async fn a_field_that_is_part_of_the_key_reaches_the_origin_and_tells_answers_ap
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_answered_for_another_host_is_not_what_all_others_get() {
+    let site = Site::guarded();
+    let evil = || get_with("/a", &[("x-forwarded-host", "evil")]);
+    let (bad, good) = (site.ask(evil()), site.ask(get("/a")));
+    settle().await;
+    site.origin.answer(fresh("go to evil"));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1, "the other asks for itself");
+    assert_eq!(site.origin.last().field("x-forwarded-host"), "");
+    site.origin.answer(fresh("the page"));
+    assert_eq!((read(bad).await.text(), read(good).await.text()), ("go to evil", "the page"));
+    settle().await;
+    assert_eq!(site.get("/a").await.text(), "the page");
+    assert_eq!(site.origin.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cookie_that_is_left_out_of_what_is_stored_is_for_who_was_asked_for() {
     let fields = [("cache-control", "public, max-age=60"), ("set-cookie", "id=1")];
     let site = ruled(Policy::guarded().set_cookie(SetCookie::StoreWithout));
