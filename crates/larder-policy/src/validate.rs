@@ -250,7 +250,8 @@ pub enum Precondition {
 ///
 /// A cache never answers 412: `If-Match` and `If-Unmodified-Since` are the origin's to judge (RFC 9111
 /// §4.3.2). A stored response that does not meet them is not chosen ([`decide`](crate::reuse::decide)),
-/// so none of them is looked at here. Only stored 200 and 206 have a representation to compare with. QUERY is treated as GET: RFC 10008 makes its result the selected representation.
+/// so neither is looked at here. Only stored 200 and 206 have a representation to compare with. QUERY is
+/// treated as GET: RFC 10008 makes its result the selected representation.
 ///
 /// Without `Last-Modified` the stored `Date` takes its place, without that the time of receipt
 /// (§4.3.2): then 304 is only the answer if the reader's date is not before the stored response.

@@ -10,7 +10,8 @@ use std::{
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{
-        CONTENT_LENGTH, DATE, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+        CONTENT_LENGTH, DATE, HOST, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE,
     },
     request::Parts,
 };
@@ -157,7 +158,7 @@ impl Errand {
             asked.head.method = Method::GET;
         }
         // They were this one reader's, and what is stored has met them.
-        for name in [IF_MATCH, IF_UNMODIFIED_SINCE] {
+        for name in [IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE] {
             asked.head.headers.remove(name);
         }
         Errand {
