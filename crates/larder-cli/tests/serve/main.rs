@@ -12,6 +12,7 @@ mod crowd;
 mod first_day;
 mod health;
 mod large;
+mod readers;
 mod real;
 mod refusals;
 mod start;

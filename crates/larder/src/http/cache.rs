@@ -43,6 +43,8 @@ use crate::{
 
 /// What is remembered of keys whose answers cannot be shared weighs this at most.
 const UNSHARED_BYTES: usize = 1 << 20;
+/// For so long after that, the preconditions of its readers still go to the origin.
+const UNSHARED_WINDOW: Duration = Duration::from_secs(3600);
 /// So many keys at once can be given another variant.
 const MERGES: usize = 64;
 /// Bits that tell of which URIs answers to QUERY may be stored.
@@ -230,11 +232,19 @@ impl HttpCache {
         self.0.unshared.read(key, is_fresh).unwrap_or(false)
     }
 
+    /// The same of the last hour: too long ago to let all readers ask one by one, but of those who have a
+    /// copy the origin most likely only has to say that it is current.
+    pub(crate) fn was_unshared(&self, key: &str) -> bool {
+        let now = self.shared().clock.now();
+        let is_young = |entry: &Entry<Reason>| now < entry.expires();
+        self.0.unshared.read(key, is_young).unwrap_or(false)
+    }
+
     /// Remembers it for a while, if the reason lies in the answer.
     pub(crate) fn remember_unshared(&self, name: Arc<str>, reason: Reason, leader: &Leader) {
         let Some(memory) = hit_for_miss(self.policy(), reason) else { return };
         let facts = Facts {
-            lifetime: Lifetime::fresh_for(memory),
+            lifetime: Lifetime::fresh_for(memory).stale_if_error(UNSHARED_WINDOW),
             fetched: self.shared().clock.now(),
             cost: Duration::ZERO,
             tags: Box::default(),
