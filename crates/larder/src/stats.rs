@@ -69,6 +69,20 @@ pub struct Stats {
     pub hit_times: Times,
 }
 
+impl Stats {
+    /// Hits ÷ (hits + misses), from 0 to 1: the share of look-ups that were answered with what was at
+    /// hand. `None` before the first look-up.
+    ///
+    /// A hit is whatever was answered without waiting for the origin: a fresh entry, a stale one, a
+    /// remembered error. A miss that shared another reader's fetch (`collapsed`) has waited, and is a
+    /// miss. A stale entry that stood in for a failing origin is both, as in the counters.
+    pub fn hit_rate(&self) -> Option<f64> {
+        let hits = self.hits + self.stale_served + self.negative_hits;
+        let all = hits + self.misses;
+        (all > 0).then(|| hits as f64 / all as f64)
+    }
+}
+
 /// A distribution of times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -387,6 +401,29 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn the_hit_rate_is_the_share_of_look_ups_that_did_not_wait() {
+        let stats = |hits, stale_served, negative_hits, misses| Stats {
+            hits,
+            stale_served,
+            negative_hits,
+            misses,
+            // What was shared is among the misses.
+            collapsed: misses / 2,
+            ..Stats::default()
+        };
+        for (stats, rate) in [
+            (stats(0, 0, 0, 0), None),
+            (stats(0, 0, 0, 4), Some(0.0)),
+            (stats(4, 0, 0, 0), Some(1.0)),
+            (stats(3, 0, 0, 1), Some(0.75)),
+            (stats(1, 1, 1, 1), Some(0.75)),
+            (stats(1 << 52, 0, 0, 1 << 52), Some(0.5)),
+        ] {
+            assert_eq!(stats.hit_rate(), rate, "{stats:?}");
+        }
+    }
 
     /// One test at a time takes the seats there are.
     static SEATED: Mutex<()> = Mutex::new(());
