@@ -70,7 +70,8 @@ test('without the posts service, what is kept still loads, the rest says why, an
 
 test('without the posts service, a post beyond its lifetime is shown all the same, with its age', async () => {
   await backend.stop();
-  backend = await startBlog('backend', { ...settings, CACHE_TTL_SECONDS: '1' });
+  const stale = { CACHE_TTL_SECONDS: '1', CACHE_STALE_WHILE_REVALIDATE_SECONDS: '60' };
+  backend = await startBlog('backend', { ...settings, ...stale });
   await reader.open(page.urls.open);
   await reader.choose(1);
   await reader.againUntil('STALE');
