@@ -6,20 +6,31 @@ interface Props {
   readonly onPress: () => void;
   /** Pressing it does nothing, for now. */
   readonly resting?: boolean;
+  /** The second press of a double click counts, although the button rests since the first. */
+  readonly doubleClicks?: boolean;
   /** Id of the text that says what it does, or why it rests. */
   readonly describedBy?: string | undefined;
   readonly rank?: 'main' | 'side';
   readonly children: ReactNode;
 }
 
-export function ActionButton({ onPress, resting = false, describedBy, rank = 'side', children }: Props) {
+export function ActionButton({
+  onPress,
+  resting = false,
+  doubleClicks = false,
+  describedBy,
+  rank = 'side',
+  children,
+}: Props) {
   return (
     <button
       type="button"
       className={`action action-${rank}`}
       aria-disabled={resting}
       aria-describedby={describedBy}
-      onClick={resting ? undefined : onPress}
+      onClick={({ detail }) => {
+        if (!resting || (doubleClicks && detail > 1)) onPress();
+      }}
     >
       {children}
     </button>
