@@ -1,4 +1,5 @@
 // A button that can be out of action without vanishing from the keyboard: focus stays where it was.
+import { useRef } from 'react';
 import type { ReactNode } from 'react';
 import './ActionButton.css';
 
@@ -6,7 +7,7 @@ interface Props {
   readonly onPress: () => void;
   /** Pressing it does nothing, for now. */
   readonly resting?: boolean;
-  /** The second press of a double click counts, although the button rests since the first. */
+  /** The second press of a double click counts, although the button rests since the first, which counted. */
   readonly doubleClicks?: boolean;
   /** Id of the text that says what it does, or why it rests. */
   readonly describedBy?: string | undefined;
@@ -22,6 +23,7 @@ export function ActionButton({
   rank = 'side',
   children,
 }: Props) {
+  const hasCounted = useRef(false);
   return (
     <button
       type="button"
@@ -29,7 +31,9 @@ export function ActionButton({
       aria-disabled={resting}
       aria-describedby={describedBy}
       onClick={({ detail }) => {
-        if (!resting || (doubleClicks && detail > 1)) onPress();
+        const isOneMore = detail > 1;
+        if (!isOneMore) hasCounted.current = !resting;
+        if (!resting || (doubleClicks && isOneMore && hasCounted.current)) onPress();
       }}
     >
       {children}

@@ -178,6 +178,7 @@ describe('reading', () => {
     servers.slow = true;
     await user.click(button('Load this post again'));
     fireEvent.click(button('Loading…'), { detail: 1 });
+    fireEvent.click(button('Loading…'), { detail: 2 });
     servers.release();
     await gauge().findByText('load 4');
     expect(postsAsked()).toHaveLength(4);

@@ -45,7 +45,7 @@ export function Gauge({ view, loads, postsServiceFails, onReload }: Props) {
 
       <RouteMap route={routeOf(view, postsServiceFails)} />
 
-      <ActionButton rank="main" onPress={onReload} resting={!canReload} doubleClicks={view.kind === 'loading'}>
+      <ActionButton rank="main" onPress={onReload} resting={!canReload} doubleClicks>
         {view.kind === 'loading' ? 'Loading…' : 'Load this post again'}
       </ActionButton>
     </section>
