@@ -303,7 +303,7 @@ describe('the switches', () => {
     servers.cacheEnabled = false;
     openPage('?post=1');
     await readPost(1);
-    expect(await rules().findByText(/^The cache is off: this is the before picture/)).toBeTruthy();
+    expect(await rules().findByText('The cache is off: this is the before picture.')).toBeTruthy();
     expect(isOn('Cache')).toBe(false);
     expect(gauge().getByText('BYPASS')).toBeTruthy();
     expect(crowd().getByText(/no cache stands in between/)).toBeTruthy();
@@ -312,7 +312,7 @@ describe('the switches', () => {
   test('turn the cache off and on, and what it held is still there', async () => {
     const user = openPage('?post=1');
     await readPost(1);
-    await rules().findByText(/^Fresh for 5\smin\. Then the next load waits/);
+    await rules().findByText(/Fresh for 5\smin\. Then the next load waits/);
     await user.click(toggle('Cache'));
     await rules().findByText(/before picture/);
     await user.click(button('Load this post again'));
@@ -320,7 +320,7 @@ describe('the switches', () => {
     expect(crowd().getByText(/no cache stands in between/)).toBeTruthy();
 
     await user.click(toggle('Cache'));
-    await rules().findByText(/^Fresh for/);
+    await rules().findByText(/Fresh for/);
     await user.click(button('Load this post again'));
     await gauge().findByText('HIT');
   });
@@ -364,7 +364,7 @@ describe('the switches', () => {
   test('follow what another page has switched', async () => {
     openPage();
     await listed();
-    await rules().findByText(/^Fresh for/);
+    await rules().findByText(/Fresh for/);
     servers.cacheEnabled = false;
     await rules().findByText(/before picture/);
     expect(isOn('Cache')).toBe(false);
@@ -374,14 +374,14 @@ describe('the switches', () => {
   test('rest while the backend does not answer, and come back with it', async () => {
     const user = openPage();
     await listed();
-    await rules().findByText(/^Fresh for/);
+    await rules().findByText(/Fresh for/);
     servers.backendUp = false;
     await rules().findByText(/nothing can be switched now/);
     expect(isResting(toggle('Cache'))).toBe(true);
     await user.click(toggle('Cache'));
     expect(servers.asked.some((line) => line.startsWith('PATCH'))).toBe(false);
     servers.backendUp = true;
-    await rules().findByText(/^Fresh for/);
+    await rules().findByText(/Fresh for/);
     expect(isResting(toggle('Cache'))).toBe(false);
   });
 
@@ -391,6 +391,15 @@ describe('the switches', () => {
     await readPost(1);
     await rules().findByText(/nothing can be switched now/);
     expect([isOn('Cache'), isResting(toggle('Cache'))]).toEqual([true, true]);
+  });
+
+  test('are off before such a backend, if the page’s server says so', async () => {
+    servers.rulesUp = false;
+    servers.cacheEnabled = false;
+    openPage('?post=1');
+    await readPost(1);
+    expect(rules().getByText('The cache is off: this is the before picture.')).toBeTruthy();
+    expect(isOn('Cache')).toBe(false);
   });
 
   test('have nothing stale to offer where nothing stays fresh', async () => {

@@ -1,7 +1,7 @@
 // The two switches of the cache, and in one sentence what they come to.
 import { Switch } from '../../../ui/Switch';
 import type { Rules, SwitchName } from '../api';
-import { rulesSentence } from './rulesWords';
+import { CACHE_IS_OFF, rulesSentence } from './rulesWords';
 import { rulesOf } from './useRules';
 import type { RulesView } from './useRules';
 import '../Instrument.css';
@@ -16,13 +16,14 @@ interface Props {
 
 export function RulesPanel({ view, enabledAtFirst, onSwitch }: Props) {
   const rules = rulesOf(view);
+  const enabled = rules?.enabled ?? enabledAtFirst;
   const resting = view.kind !== 'live' || view.changing;
   return (
     <section id="rules" className="instrument rules" aria-label="The cache">
       <div className="rules-switches">
         <Switch
           label="Cache"
-          on={rules?.enabled ?? enabledAtFirst}
+          on={enabled}
           resting={resting}
           describedBy="rules-sentence"
           onSwitch={(on) => onSwitch('enabled', on)}
@@ -36,7 +37,7 @@ export function RulesPanel({ view, enabledAtFirst, onSwitch }: Props) {
         />
       </div>
       <p id="rules-sentence" className="instrument-text rules-sentence figures">
-        {sentence(view)}
+        {enabled ? null : <strong>{CACHE_IS_OFF}</strong>} {sentence(view)}
       </p>
     </section>
   );

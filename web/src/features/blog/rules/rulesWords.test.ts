@@ -20,7 +20,7 @@ test.each([
   [{ ...ON, stale_if_error_seconds: 60 }, 'while a new one is fetched.'],
   [{ ...ON, stale_if_error_seconds: 0 }, 'while a new one is fetched.'],
   [{ ttl_seconds: 0, stale_while_revalidate_seconds: 0, stale_if_error_seconds: 0 }, 'every load asks the posts service.'],
-  [{ enabled: false }, 'The cache is off: this is the before picture.'],
+  [{ enabled: false }, 'Every load asks the posts service. What was kept stays, unread.'],
 ])('%j is told', (changed, words) => {
   expect(rulesSentence({ ...RULES, ...changed })).toContain(words);
 });

@@ -2,9 +2,12 @@
 import type { Rules } from '../api';
 import { duration } from '../format';
 
+/** What stands first while it is. */
+export const CACHE_IS_OFF = 'The cache is off: this is the before picture.';
+
 export function rulesSentence(rules: Rules): string {
   if (!rules.enabled) {
-    return 'The cache is off: this is the before picture. Every load asks the posts service; what was kept stays, unread.';
+    return 'Every load asks the posts service. What was kept stays, unread.';
   }
   if (rules.ttl_seconds === 0) {
     return 'Nothing stays fresh (CACHE_TTL_SECONDS is 0), so every load asks the posts service.';
