@@ -77,9 +77,9 @@ impl Stats {
     /// remembered error. A miss that shared another reader's fetch (`collapsed`) has waited, and is a
     /// miss. A stale entry that stood in for a failing origin is both, as in the counters.
     pub fn hit_rate(&self) -> Option<f64> {
-        let hits = self.hits + self.stale_served + self.negative_hits;
-        let all = hits + self.misses;
-        (all > 0).then(|| hits as f64 / all as f64)
+        let hits = self.hits as f64 + self.stale_served as f64 + self.negative_hits as f64;
+        let all = hits + self.misses as f64;
+        (all > 0.0).then_some(hits / all)
     }
 }
 
@@ -419,7 +419,8 @@ mod tests {
             (stats(4, 0, 0, 0), Some(1.0)),
             (stats(3, 0, 0, 1), Some(0.75)),
             (stats(1, 1, 1, 1), Some(0.75)),
-            (stats(1 << 52, 0, 0, 1 << 52), Some(0.5)),
+            (stats(u64::MAX, 0, 0, u64::MAX), Some(0.5)),
+            (stats(u64::MAX, u64::MAX, u64::MAX, 0), Some(1.0)),
         ] {
             assert_eq!(stats.hit_rate(), rate, "{stats:?}");
         }
