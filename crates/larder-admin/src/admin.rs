@@ -138,6 +138,8 @@ struct CacheSample {
     name: String,
     hits: u64,
     misses: u64,
+    /// [`Stats::hit_rate`](larder::Stats::hit_rate); `null` before the first look-up.
+    hit_rate: Option<f64>,
     /// Not among the hits: those are fresh.
     stale_served: u64,
     refreshes: u64,
@@ -164,6 +166,7 @@ impl Console {
                 name: cache.name().to_owned(),
                 hits: stats.hits,
                 misses: stats.misses,
+                hit_rate: stats.hit_rate(),
                 stale_served: stats.stale_served,
                 refreshes: stats.refreshes,
                 refreshes_held_back: stats.refreshes_held_back,

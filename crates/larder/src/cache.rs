@@ -30,6 +30,7 @@ use crate::{
     refresh::{Refreshes, Tasks},
     stats::{Counters, Event, Events, Stats},
     sweeper::{self, Sweep},
+    sync::atomic::{AtomicBool, Ordering},
     tag::{Mode, TagTable},
     tier::memory::{Burial, Limits, MemoryTier, Pace},
     weigh::Weigh,
@@ -83,6 +84,8 @@ impl Drop for Owner {
 pub(crate) struct Shared<V> {
     name: String,
     pub(crate) lifetime: Lifetime,
+    /// Whether a stale entry may be served while it is refreshed, if its window says so.
+    serves_while_revalidating: AtomicBool,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) jitter: f64,
     pub(crate) soft_timeout: Option<Duration>,
@@ -145,6 +148,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             counters: Counters::new(),
             name: builder.name,
             lifetime: builder.lifetime,
+            serves_while_revalidating: AtomicBool::new(true),
             refresh_ahead: builder.refresh_ahead,
             jitter: builder.jitter,
             soft_timeout: builder.soft_timeout,
@@ -519,6 +523,17 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             tags: shared.tags.len() as u64,
             ..shared.counters.snapshot()
         }
+    }
+
+    /// Whether stale entries are served while they are refreshed, as far as their windows allow: they
+    /// are, unless this is given `false`. Then a stale entry is fetched anew before its reader is
+    /// answered, and serves only if that fails, within its window for that. Holds at once, for what is
+    /// stored already as well, and changes no entry: `true` gives each its window back.
+    ///
+    /// For an hour in which old answers do harm. Answers of an `HttpCache` follow their own fields, and
+    /// are not concerned.
+    pub fn serve_stale_while_revalidate(&self, on: bool) {
+        self.shared.serves_while_revalidating.store(on, Ordering::Relaxed);
     }
 
     /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new

@@ -70,6 +70,20 @@ pub struct Stats {
     pub hit_times: Times,
 }
 
+impl Stats {
+    /// Hits ÷ (hits + misses), from 0 to 1: the share of look-ups that were answered with what was at
+    /// hand. `None` before the first look-up.
+    ///
+    /// A hit is whatever was answered without waiting for the origin: a fresh entry, a stale one, a
+    /// remembered error. A miss that shared another reader's fetch (`collapsed`) has waited, and is a
+    /// miss. A stale entry that stood in for a failing origin is both, as in the counters.
+    pub fn hit_rate(&self) -> Option<f64> {
+        let hits = self.hits as f64 + self.stale_served as f64 + self.negative_hits as f64;
+        let all = hits + self.misses as f64;
+        (all > 0.0).then_some(hits / all)
+    }
+}
+
 /// A distribution of times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -407,6 +421,30 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn the_hit_rate_is_the_share_of_look_ups_that_did_not_wait() {
+        let stats = |hits, stale_served, negative_hits, misses| Stats {
+            hits,
+            stale_served,
+            negative_hits,
+            misses,
+            // What was shared is among the misses.
+            collapsed: misses / 2,
+            ..Stats::default()
+        };
+        for (stats, rate) in [
+            (stats(0, 0, 0, 0), None),
+            (stats(0, 0, 0, 4), Some(0.0)),
+            (stats(4, 0, 0, 0), Some(1.0)),
+            (stats(3, 0, 0, 1), Some(0.75)),
+            (stats(1, 1, 1, 1), Some(0.75)),
+            (stats(u64::MAX, 0, 0, u64::MAX), Some(0.5)),
+            (stats(u64::MAX, u64::MAX, u64::MAX, 0), Some(1.0)),
+        ] {
+            assert_eq!(stats.hit_rate(), rate, "{stats:?}");
+        }
+    }
 
     /// One test at a time takes the seats there are.
     static SEATED: Mutex<()> = Mutex::new(());
