@@ -13,5 +13,6 @@ mod loops;
 mod passthrough;
 mod requests;
 mod splitting;
+mod streams;
 mod times;
 mod tls;
