@@ -83,6 +83,8 @@ pub(crate) struct Shared<V> {
     pub(crate) tags: TagTable,
     pub(crate) flights: Arc<Flights<Brought<V>>>,
     pub(crate) fetches: Semaphore,
+    #[cfg(feature = "http")]
+    pub(crate) max_fetches: usize,
     pub(crate) refreshes: Arc<Refreshes>,
     pub(crate) tasks: Tasks,
     pub(crate) counters: Counters,
@@ -126,6 +128,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                 builder.max_concurrent_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS),
             ),
             fetches: Semaphore::new(builder.max_concurrent_fetches.min(Semaphore::MAX_PERMITS)),
+            #[cfg(feature = "http")]
+            max_fetches: builder.max_concurrent_fetches,
             refreshes: Arc::clone(&refreshes),
             counters: Counters::new(),
             name: builder.name,

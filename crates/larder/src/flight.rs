@@ -16,16 +16,22 @@
 //!
 //! Followers wait on a channel whose sender the leader owns, so there is no wake-up to forget: a
 //! leader that goes away without landing closes it.
+//!
+//! A flight counts who waits for it, the leader's own reader included where it has a [`Follower`]. Whoever
+//! runs the fetch may end it when nobody is left ([`Waiters::gone`]).
 
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
 };
 
+#[cfg(feature = "http")]
+use tokio::sync::Notify;
+
 use crate::{
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         watch,
     },
     tag::Fence,
@@ -53,6 +59,26 @@ struct Flight<L> {
     revoked: AtomicBool,
     /// It is one of those counted. Changed under the table's lock only.
     counts: AtomicBool,
+    /// How many followers there are.
+    followers: AtomicUsize,
+    #[cfg(feature = "http")]
+    waiters: AboutWaiters,
+}
+
+/// What a flight's fetch may want to know of those who wait for it.
+#[cfg(feature = "http")]
+#[derive(Default)]
+struct AboutWaiters {
+    /// It goes on though they all leave.
+    goes_on: AtomicBool,
+    /// Told when the last of them leaves.
+    deserted: Notify,
+    /// Who leads it, as a number.
+    asked_by: AtomicU64,
+    /// Somebody else waits for it, too.
+    is_of_several: AtomicBool,
+    /// Told when somebody else comes.
+    joined: Notify,
 }
 
 /// What those know a flight by who may join it, and what they wait for.
@@ -137,11 +163,7 @@ impl<L> Flights<L> {
     ) -> Join<L> {
         let mut under_way = self.lock();
         if let Some(flight) = under_way.joinable(key, facet) {
-            return Join::Follow(Follower {
-                flights: Arc::clone(self),
-                key: Arc::clone(key),
-                flight: Arc::clone(flight),
-            });
+            return Join::Follow(Follower::of(self, key, flight));
         }
         match self.take_off(&mut under_way, key, Some(facet.into()), fence) {
             Some(leader) => Join::Lead(leader),
@@ -152,8 +174,8 @@ impl<L> Flights<L> {
     /// The flight of one facet of `key`, if one is under way.
     #[cfg(feature = "http")]
     pub(crate) fn follow(self: &Arc<Self>, key: &Arc<str>, facet: &str) -> Option<Follower<L>> {
-        let flight = self.lock().joinable(key, facet).cloned()?;
-        Some(Follower { flights: Arc::clone(self), key: Arc::clone(key), flight })
+        let under_way = self.lock();
+        under_way.joinable(key, facet).map(|flight| Follower::of(self, key, flight))
     }
 
     /// A flight that nobody joins; a purge of `key` revokes it like any other. `None`: as many keys
@@ -208,7 +230,14 @@ impl<L> Flights<L> {
             None => (None, None),
         };
         let (revoked, counts) = (AtomicBool::new(false), AtomicBool::new(counts));
-        let flight = Arc::new(Flight { open, revoked, counts });
+        let flight = Arc::new(Flight {
+            open,
+            revoked,
+            counts,
+            followers: AtomicUsize::new(0),
+            #[cfg(feature = "http")]
+            waiters: AboutWaiters::default(),
+        });
         under_way.insert(key, &flight);
         Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
     }
@@ -275,11 +304,25 @@ impl<L> Leader<L> {
 
     /// Somebody who waits for this flight to land.
     pub(crate) fn follower(&self) -> Follower<L> {
-        Follower {
-            flights: Arc::clone(&self.flights),
-            key: Arc::clone(&self.key),
-            flight: Arc::clone(&self.flight),
-        }
+        Follower::of(&self.flights, &self.key, &self.flight)
+    }
+
+    /// Those who wait for it.
+    #[cfg(feature = "http")]
+    pub(crate) fn waiters(&self) -> Waiters<L> {
+        Waiters(Arc::clone(&self.flight))
+    }
+
+    /// From now on it goes on though all who wait for it leave.
+    #[cfg(feature = "http")]
+    pub(crate) fn go_on(&self) {
+        self.flight.waiters.goes_on.store(true, Ordering::Release);
+    }
+
+    /// Says for whom it was begun.
+    #[cfg(feature = "http")]
+    pub(crate) fn asked_by(&self, client: u64) {
+        self.flight.waiters.asked_by.store(client, Ordering::Release);
     }
 
     /// Hands `landing` to those who wait and those who join from now on, while the flight goes on.
@@ -339,14 +382,68 @@ impl<L> Drop for Leader<L> {
     }
 }
 
-/// A reader that waits for a fetch. Dropping it leaves the flight alone.
+/// Those who wait for a flight.
+#[cfg(feature = "http")]
+pub(crate) struct Waiters<L>(Arc<Flight<L>>);
+
+#[cfg(feature = "http")]
+impl<L> Waiters<L> {
+    /// Waits until all have left who waited; for ever if the flight [goes on](Leader::go_on) without
+    /// them. Somebody may join before the flight is ended: its leader's drop tells him to begin anew.
+    pub(crate) async fn gone(&self) {
+        let Flight { followers, waiters: AboutWaiters { goes_on, deserted, .. }, .. } = &*self.0;
+        // A permit is kept for who looks a moment later, so no departure is missed.
+        while followers.load(Ordering::Acquire) > 0 || goes_on.load(Ordering::Acquire) {
+            deserted.notified().await;
+        }
+    }
+
+    /// Waits until somebody else than [it was begun for](Leader::asked_by) waits for it.
+    pub(crate) async fn of_several(&self) {
+        let AboutWaiters { is_of_several, joined, .. } = &self.0.waiters;
+        while !is_of_several.load(Ordering::Acquire) {
+            joined.notified().await;
+        }
+    }
+}
+
+/// A reader that waits for a fetch. Dropping it leaves the flight alone, but for the one who runs the
+/// fetch, who may mind that nobody waits any more ([`Waiters`]).
 pub(crate) struct Follower<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,
     flight: Arc<Flight<L>>,
 }
 
+impl<L> Follower<L> {
+    fn of(flights: &Arc<Flights<L>>, key: &Arc<str>, flight: &Arc<Flight<L>>) -> Self {
+        flight.followers.fetch_add(1, Ordering::AcqRel);
+        let (flights, key, flight) = (Arc::clone(flights), Arc::clone(key), Arc::clone(flight));
+        Follower { flights, key, flight }
+    }
+}
+
+impl<L> Drop for Follower<L> {
+    fn drop(&mut self) {
+        if self.flight.followers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            #[cfg(feature = "http")]
+            self.flight.waiters.deserted.notify_one();
+        }
+    }
+}
+
 impl<L: Clone> Follower<L> {
+    /// Says who waits.
+    #[cfg(feature = "http")]
+    pub(crate) fn asked_by(&self, client: u64) {
+        let waiters = &self.flight.waiters;
+        if waiters.asked_by.load(Ordering::Acquire) != client
+            && !waiters.is_of_several.swap(true, Ordering::AcqRel)
+        {
+            waiters.joined.notify_one();
+        }
+    }
+
     /// Whether there is something to share already.
     #[cfg(feature = "http")]
     pub(crate) fn has_landed(&self) -> bool {

@@ -36,6 +36,12 @@ pub struct Stats {
     pub load_failures: u64,
     /// Misses that shared another reader's fetch instead of causing their own.
     pub collapsed: u64,
+    /// Requests that had to wait for their turn to ask the origin. Only an HTTP cache counts them.
+    pub turns_awaited: u64,
+    /// Requests that got no turn in time, or found too many waiting. Only an HTTP cache counts them.
+    pub turns_refused: u64,
+    /// Fetches given up because all who waited for an answer had left. Only an HTTP cache counts them.
+    pub abandoned: u64,
     /// Fetches behind the readers' backs.
     pub refreshes: u64,
     /// Refreshes given up because too many were waiting.
@@ -254,6 +260,9 @@ pub(crate) struct Counters {
     pub(crate) loads: Counter,
     pub(crate) load_failures: Counter,
     pub(crate) collapsed: Counter,
+    pub(crate) turns_awaited: Counter,
+    pub(crate) turns_refused: Counter,
+    pub(crate) abandoned: Counter,
     pub(crate) refreshes: Counter,
     pub(crate) refreshes_dropped: Counter,
     pub(crate) refreshes_held_back: Counter,
@@ -281,6 +290,9 @@ impl Counters {
             loads: Counter::default(),
             load_failures: Counter::default(),
             collapsed: Counter::default(),
+            turns_awaited: Counter::default(),
+            turns_refused: Counter::default(),
+            abandoned: Counter::default(),
             refreshes: Counter::default(),
             refreshes_dropped: Counter::default(),
             refreshes_held_back: Counter::default(),
@@ -340,6 +352,9 @@ impl Counters {
             loads: self.loads.get(),
             load_failures: self.load_failures.get(),
             collapsed: self.collapsed.get(),
+            turns_awaited: self.turns_awaited.get(),
+            turns_refused: self.turns_refused.get(),
+            abandoned: self.abandoned.get(),
             refreshes: self.refreshes.get(),
             refreshes_dropped: self.refreshes_dropped.get(),
             refreshes_held_back: self.refreshes_held_back.get(),

@@ -16,3 +16,4 @@ mod splitting;
 mod streams;
 mod times;
 mod tls;
+mod turns;

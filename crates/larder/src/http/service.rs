@@ -34,6 +34,7 @@ use super::{
     pass::Passing,
     respond::{Apply, respond},
     stored::{Kept, Variants},
+    turns::Client,
 };
 use crate::stats::{Event, micros};
 
@@ -218,6 +219,11 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn request(&self) -> RequestHead<'_> {
         request_head(&self.head, &self.uri)
+    }
+
+    /// Who asks, if that was told.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.head.extensions.get().copied()
     }
 }
 

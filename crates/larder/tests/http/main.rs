@@ -16,5 +16,6 @@ mod range;
 mod stale;
 mod storm;
 mod support;
+mod turns;
 mod validate;
 mod vary;
