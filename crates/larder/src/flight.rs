@@ -28,10 +28,12 @@ use std::{
 #[cfg(feature = "http")]
 use tokio::sync::Notify;
 
+#[cfg(feature = "http")]
+use crate::sync::atomic::AtomicU64;
 use crate::{
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         watch,
     },
     tag::Fence,
