@@ -147,6 +147,8 @@ struct CacheSample {
     loads: u64,
     load_failures: u64,
     collapsed: u64,
+    /// Although all turns were taken.
+    fetches_out_of_turn: u64,
     evictions: u64,
     too_large: u64,
     entries: u64,
@@ -171,6 +173,7 @@ impl Console {
                 loads: stats.loads,
                 load_failures: stats.load_failures,
                 collapsed: stats.collapsed,
+                fetches_out_of_turn: stats.fetches_out_of_turn,
                 evictions: stats.evictions,
                 too_large: stats.too_large,
                 entries: stats.entries,

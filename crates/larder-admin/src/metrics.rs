@@ -51,6 +51,9 @@ const COUNTERS: &[Count] = &[
     ("origin_requests", "Fetches begun: what the origin saw", None, "", |stats| {
         vec![("", stats.loads as f64)]
     }),
+    ("fetches_out_of_turn", "Fetches that ran although all turns were taken", None, "", |stats| {
+        vec![("", stats.fetches_out_of_turn as f64)]
+    }),
     ("origin_failures", "Fetches that ended without a value", None, "", |stats| {
         vec![("", stats.load_failures as f64)]
     }),

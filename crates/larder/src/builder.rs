@@ -187,8 +187,18 @@ impl<V> Builder<V> {
 
     /// The most fetches that run at once, for different keys; further ones wait their turn: sixteen
     /// times as many, but at least 1024. Beyond that a reader gets
-    /// [`FetchError::TooMany`](crate::FetchError::TooMany) at once. A fetch that itself asks this cache
-    /// for another key takes no further turn; one that asks for its own key waits for itself.
+    /// [`FetchError::TooMany`](crate::FetchError::TooMany) at once.
+    ///
+    /// A fetch may itself ask for other keys, of this cache or of others. What it waits for takes no
+    /// turn of a cache that it has a turn of already, and is never one too many. A fetch that asks for
+    /// its own key, directly or through the fetches of others, gets
+    /// [`FetchError::Recursive`](crate::FetchError::Recursive) at once.
+    ///
+    /// What a fetch asks for in a task that it spawned is not known to be its own, and waits its turn. So
+    /// that this never lasts for ever, one of those that wait goes *out of turn* if no fetch has ended
+    /// for a second, the next one after two more, then four, up to sixty
+    /// ([`Stats::fetches_out_of_turn`](crate::Stats::fetches_out_of_turn)). A fetch that asks for its own
+    /// key in such a task waits for itself until the hard timeout.
     pub fn max_concurrent_fetches(mut self, max: usize) -> Self {
         self.max_concurrent_fetches = max;
         self

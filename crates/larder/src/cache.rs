@@ -11,7 +11,9 @@ use larder_policy::{
     freshness::{Freshness, Lifetime},
     reason::Reason,
 };
-use tokio::{sync::Semaphore, time::timeout};
+#[cfg(feature = "http")]
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use self::{
     fill::{AtHand, Brought},
@@ -32,6 +34,7 @@ use crate::{
     sweeper::{self, Sweep},
     tag::{Mode, TagTable},
     tier::memory::{Limits, MemoryTier},
+    turns::Turns,
     weigh::Weigh,
 };
 
@@ -82,6 +85,7 @@ pub(crate) struct Shared<V> {
     pub(crate) backoffs: Backoffs,
     pub(crate) tags: TagTable,
     pub(crate) flights: Arc<Flights<Brought<V>>>,
+    #[cfg(feature = "http")]
     pub(crate) fetches: Semaphore,
     pub(crate) refreshes: Arc<Refreshes>,
     pub(crate) tasks: Tasks,
@@ -124,7 +128,9 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             tags: TagTable::new(builder.max_tags),
             flights: Flights::new(
                 builder.max_concurrent_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS),
+                Turns::new(builder.max_concurrent_fetches),
             ),
+            #[cfg(feature = "http")]
             fetches: Semaphore::new(builder.max_concurrent_fetches.min(Semaphore::MAX_PERMITS)),
             refreshes: Arc::clone(&refreshes),
             counters: Counters::new(),

@@ -29,6 +29,7 @@ use crate::{
         watch,
     },
     tag::Fence,
+    turns::{Fetch, Turns},
 };
 
 /// Fetches under way, by key. `L` is what a flight brings to those who wait for it.
@@ -36,6 +37,7 @@ pub(crate) struct Flights<L> {
     /// Never held across an await.
     under_way: Mutex<UnderWay<L>>,
     max: usize,
+    turns: Arc<Turns>,
 }
 
 struct UnderWay<L> {
@@ -53,6 +55,8 @@ struct Flight<L> {
     revoked: AtomicBool,
     /// It is one of those counted. Changed under the table's lock only.
     counts: AtomicBool,
+    /// What others may know of its fetch.
+    fetch: Arc<Fetch>,
 }
 
 /// What those know a flight by who may join it, and what they wait for.
@@ -117,15 +121,31 @@ pub(crate) enum Join<L> {
 }
 
 impl<L> Flights<L> {
-    pub(crate) fn new(max: usize) -> Arc<Self> {
+    pub(crate) fn new(max: usize, turns: Arc<Turns>) -> Arc<Self> {
         let under_way = Mutex::new(UnderWay { by_key: HashMap::new(), count: 0 });
-        Arc::new(Flights { under_way, max })
+        Arc::new(Flights { under_way, max, turns })
     }
 
     /// The flight of the whole of `key`. `fence` is read under the lock, so that no purge falls
     /// between the two.
     pub(crate) fn join(self: &Arc<Self>, key: &Arc<str>, fence: impl FnOnce() -> Fence) -> Join<L> {
         self.join_facet(key, "", fence)
+    }
+
+    /// The same for a reader that is never one too many: beyond the bound it leads a flight that does
+    /// not count.
+    pub(crate) fn join_anyway(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        fence: impl FnOnce() -> Fence,
+    ) -> Join<L> {
+        let mut under_way = self.lock();
+        if let Some(follower) = self.following(&under_way, key, "") {
+            return Join::Follow(follower);
+        }
+        let counts = under_way.count < self.max;
+        under_way.count += usize::from(counts);
+        Join::Lead(self.begin(&mut under_way, key, Some("".into()), counts, fence))
     }
 
     /// The flight of one facet of `key`.
@@ -136,12 +156,8 @@ impl<L> Flights<L> {
         fence: impl FnOnce() -> Fence,
     ) -> Join<L> {
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.joinable(key, facet) {
-            return Join::Follow(Follower {
-                flights: Arc::clone(self),
-                key: Arc::clone(key),
-                flight: Arc::clone(flight),
-            });
+        if let Some(follower) = self.following(&under_way, key, facet) {
+            return Join::Follow(follower);
         }
         match self.take_off(&mut under_way, key, Some(facet.into()), fence) {
             Some(leader) => Join::Lead(leader),
@@ -152,7 +168,16 @@ impl<L> Flights<L> {
     /// The flight of one facet of `key`, if one is under way.
     #[cfg(feature = "http")]
     pub(crate) fn follow(self: &Arc<Self>, key: &Arc<str>, facet: &str) -> Option<Follower<L>> {
-        let flight = self.lock().joinable(key, facet).cloned()?;
+        self.following(&self.lock(), key, facet)
+    }
+
+    fn following(
+        self: &Arc<Self>,
+        under_way: &UnderWay<L>,
+        key: &Arc<str>,
+        facet: &str,
+    ) -> Option<Follower<L>> {
+        let flight = Arc::clone(under_way.joinable(key, facet)?);
         Some(Follower { flights: Arc::clone(self), key: Arc::clone(key), flight })
     }
 
@@ -208,7 +233,7 @@ impl<L> Flights<L> {
             None => (None, None),
         };
         let (revoked, counts) = (AtomicBool::new(false), AtomicBool::new(counts));
-        let flight = Arc::new(Flight { open, revoked, counts });
+        let flight = Arc::new(Flight { open, revoked, counts, fetch: Fetch::new(&self.turns) });
         under_way.insert(key, &flight);
         Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
     }
@@ -232,13 +257,16 @@ impl<L> Flights<L> {
         self.lock().remove(key, flight);
     }
 
-    /// The same, and it no longer counts.
+    /// The same, it no longer counts, and its turn is another's.
     fn end(&self, key: &str, flight: &Arc<Flight<L>>) {
-        let mut under_way = self.lock();
-        under_way.remove(key, flight);
-        if flight.counts.swap(false, Ordering::Relaxed) {
-            under_way.count -= 1;
+        {
+            let mut under_way = self.lock();
+            under_way.remove(key, flight);
+            if flight.counts.swap(false, Ordering::Relaxed) {
+                under_way.count -= 1;
+            }
         }
+        flight.fetch.give_back();
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay<L>> {
@@ -271,6 +299,11 @@ impl<L> Leader<L> {
     /// Whether a purge of this key came in between; asked under the tier's lock.
     pub(crate) fn is_revoked(&self) -> bool {
         self.flight.revoked.load(Ordering::Acquire)
+    }
+
+    /// What others may know of this flight's fetch.
+    pub(crate) fn fetch(&self) -> &Arc<Fetch> {
+        &self.flight.fetch
     }
 
     /// Somebody who waits for this flight to land.
@@ -347,6 +380,11 @@ pub(crate) struct Follower<L> {
 }
 
 impl<L: Clone> Follower<L> {
+    /// What others may know of the flight's fetch.
+    pub(crate) fn fetch(&self) -> &Arc<Fetch> {
+        &self.flight.fetch
+    }
+
     /// Whether there is something to share already.
     #[cfg(feature = "http")]
     pub(crate) fn has_landed(&self) -> bool {

@@ -36,6 +36,9 @@ pub struct Stats {
     pub load_failures: u64,
     /// Misses that shared another reader's fetch instead of causing their own.
     pub collapsed: u64,
+    /// Fetches that ran although all turns were taken, because none was given back for a second or more
+    /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)).
+    pub fetches_out_of_turn: u64,
     /// Fetches behind the readers' backs.
     pub refreshes: u64,
     /// Refreshes given up because too many were waiting.
@@ -254,6 +257,7 @@ pub(crate) struct Counters {
     pub(crate) loads: Counter,
     pub(crate) load_failures: Counter,
     pub(crate) collapsed: Counter,
+    pub(crate) fetches_out_of_turn: Counter,
     pub(crate) refreshes: Counter,
     pub(crate) refreshes_dropped: Counter,
     pub(crate) refreshes_held_back: Counter,
@@ -281,6 +285,7 @@ impl Counters {
             loads: Counter::default(),
             load_failures: Counter::default(),
             collapsed: Counter::default(),
+            fetches_out_of_turn: Counter::default(),
             refreshes: Counter::default(),
             refreshes_dropped: Counter::default(),
             refreshes_held_back: Counter::default(),
@@ -340,6 +345,7 @@ impl Counters {
             loads: self.loads.get(),
             load_failures: self.load_failures.get(),
             collapsed: self.collapsed.get(),
+            fetches_out_of_turn: self.fetches_out_of_turn.get(),
             refreshes: self.refreshes.get(),
             refreshes_dropped: self.refreshes_dropped.get(),
             refreshes_held_back: self.refreshes_held_back.get(),

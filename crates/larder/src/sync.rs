@@ -9,6 +9,39 @@ pub(crate) use {
     tokio::{spawn, sync::watch},
 };
 
+use std::{cell::Cell, future::Future, panic::catch_unwind, time::Duration};
+
+use tokio::{
+    runtime::{Handle, Id},
+    time::{Instant, sleep, timeout_at},
+};
+
+/// What `future` brings, or `None` at `deadline`. Where no timer can tell (outside a tokio runtime, or in
+/// one that was built without timers) the future has as long as it takes.
+pub(crate) async fn until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    match has_timers() {
+        true => timeout_at(deadline, future).await.ok(),
+        false => Some(future.await),
+    }
+}
+
+fn has_timers() -> bool {
+    thread_local! {
+        /// What is known of the runtime that was asked last.
+        static KNOWN: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
+    }
+    let Ok(runtime) = Handle::try_current() else { return false };
+    match KNOWN.get() {
+        Some((known, has_timers)) if known == runtime.id() => has_timers,
+        _ => {
+            // A runtime tells it by a panic and in no other way.
+            let has_timers = catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok();
+            KNOWN.set(Some((runtime.id(), has_timers)));
+            has_timers
+        }
+    }
+}
+
 #[cfg(shuttle)]
 pub(crate) use {
     shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},

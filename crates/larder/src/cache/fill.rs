@@ -12,21 +12,15 @@ use crate::{
     error::FetchError,
     flight::{Follower, Join, Landing, Leader},
     key::CacheKey,
+    needs::{self, Need},
     refresh::Asked,
     stats::{Counters, Event, micros},
     tag::{Fence, Standing, TagId},
+    turns::Fetch,
 };
 
 /// A fetch is given up by its task; only if that task itself no longer runs, by its readers.
 const READERS_SLACK: Duration = Duration::from_millis(100);
-
-tokio::task_local! {
-    /// The caches whose fetches the current task runs, the outermost first.
-    static FETCHING: Vec<CacheId>;
-}
-
-/// Tells caches apart while they exist.
-type CacheId = usize;
 
 /// What a flight brings to those who wait for it.
 #[derive(Clone)]
@@ -64,11 +58,6 @@ enum Waited<V> {
     /// The leader is gone without a landing.
     GaveUp,
     TookTooLong(Duration),
-}
-
-/// The caches whose fetches the current task runs.
-fn fetching() -> Vec<CacheId> {
-    FETCHING.try_with(Clone::clone).unwrap_or_default()
 }
 
 /// Whose fetch a reader waited for.
@@ -133,24 +122,40 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
+        let recursive = || FetchError::Recursive { key: Arc::clone(key) };
         let asked = self.tags.fence();
+        let within = needs::within();
         let leader = loop {
-            match self.flights.join(key, || self.tags.fence()) {
+            let fence = || self.tags.fence();
+            // If a fetch that asks for another could be one too many, those under way, which make room
+            // by ending, might wait for it. There are no more of them than of those that ask.
+            let joined = match within {
+                Some(_) => self.flights.join_anyway(key, fence),
+                None => self.flights.join(key, fence),
+            };
+            match joined {
                 Join::Lead(leader) => break leader,
                 Join::TooMany => return failed(FetchError::TooMany),
-                Join::Follow(follower) => match self.wait(follower).await {
-                    Waited::Landed(landing) => {
-                        if let Some(shared) = self.share(landing, asked, Whose::Anothers, reason) {
-                            self.counters.collapsed.increment();
-                            return shared;
+                Join::Follow(follower) => {
+                    let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
+                        return failed(recursive());
+                    };
+                    match self.wait(follower).await {
+                        Waited::Landed(landing) => {
+                            if let Some(shared) =
+                                self.share(landing, asked, Whose::Anothers, reason)
+                            {
+                                self.counters.collapsed.increment();
+                                return shared;
+                            }
+                        }
+                        Waited::GaveUp => {}
+                        Waited::TookTooLong(limit) => {
+                            let source = FailureSource::Collapsed(reason);
+                            return Err(Failure { error: FetchError::Timeout { limit }, source });
                         }
                     }
-                    Waited::GaveUp => {}
-                    Waited::TookTooLong(limit) => {
-                        let source = FailureSource::Collapsed(reason);
-                        return Err(Failure { error: FetchError::Timeout { limit }, source });
-                    }
-                },
+                }
             }
         };
         // Another flight may have landed between the look-up and the lead.
@@ -164,10 +169,14 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         if self.tasks.is_closed() {
             return failed(FetchError::ShutDown);
         }
+        // Before the fetch begins: it may ask for what this reader's own fetch is to bring.
+        let Ok(_need) = Need::of(within.as_ref(), leader.fetch()) else {
+            return failed(recursive());
+        };
         let mine = leader.follower();
-        let (shared, within) = (Arc::clone(self), fetching());
+        let shared = Arc::clone(self);
         // Its reader is told how it went, and holds nothing back.
-        self.tasks.spawn(async move { _ = shared.lead(leader, fetch, within).await });
+        self.tasks.spawn(async move { _ = shared.lead(leader, fetch).await });
         match self.wait(mine).await {
             Waited::Landed(landing) => {
                 let shared = self.share(landing, asked, Whose::Own, reason);
@@ -218,7 +227,6 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let key = key.into_shared();
         let asked = self.refreshes.ask(&key, worth, || {
             let (shared, key) = (Arc::clone(self), Arc::clone(&key));
-            let within = fetching();
             Box::pin(async move {
                 // A reader may have started one meanwhile.
                 let Join::Lead(leader) = shared.flights.join(&key, || shared.tags.fence()) else {
@@ -230,7 +238,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 }
                 shared.counters.refreshes.increment();
                 let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
-                attempt.failed = !shared.lead(leader, fetch, within).await;
+                attempt.failed = !shared.lead(leader, fetch).await;
             })
         });
         if asked == Asked::OneDropped {
@@ -247,12 +255,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// The leader's part: fetch, store, land. True if it brought a value.
-    async fn lead<T, E, F, Fut>(
-        &self,
-        leader: Leader<Brought<V>>,
-        fetch: F,
-        within: Vec<CacheId>,
-    ) -> bool
+    async fn lead<T, E, F, Fut>(&self, leader: Leader<Brought<V>>, fetch: F) -> bool
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
@@ -260,7 +263,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let key = Arc::clone(leader.key());
-        let fetching = self.fetch(fetch, within);
+        let fetching = self.fetch(fetch, leader.fetch());
         let fetched = match self.hard_timeout {
             None => Ok(fetching.await),
             Some(limit) => timeout(limit, fetching).await.map_err(|_| limit),
@@ -297,29 +300,19 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         is_value
     }
 
-    /// Waits for a turn, and fetches. What the fetch cost in time comes with its result.
-    ///
-    /// A fetch that is needed by another fetch of this cache (`within`) takes no turn of its own: if
-    /// all that have one waited for such, none would ever end.
-    async fn fetch<T, E, F, Fut>(
-        &self,
-        fetch: F,
-        mut within: Vec<CacheId>,
-    ) -> Result<(T, Duration), E>
+    /// Waits for a turn, and fetches. What the fetch cost in time comes with its result. The turn ends
+    /// with the flight.
+    async fn fetch<T, E, F, Fut>(&self, fetch: F, flight: &Arc<Fetch>) -> Result<(T, Duration), E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let id: CacheId = (&raw const *self).addr();
-        let _turn = if within.contains(&id) {
-            None
-        } else {
-            within.push(id);
-            Some(self.fetches.acquire().await.expect("the semaphore is never closed"))
-        };
+        if flight.take_turn().await {
+            self.counters.fetches_out_of_turn.increment();
+        }
         let load = Load::begin(&self.counters);
         let began = self.clock.now_precisely();
-        let fetched = FETCHING.scope(within, async { fetch().await }).await;
+        let fetched = needs::run_as(Arc::clone(flight), async { fetch().await }).await;
         let cost = self.clock.now_precisely().since(began);
         self.counters.fetch_took(cost);
         let fetched = fetched?;

@@ -9,6 +9,7 @@ mod ends;
 mod events;
 mod flight;
 mod negative;
+mod nesting;
 mod purge;
 mod refresh;
 mod stale;
