@@ -266,7 +266,7 @@ impl<L> Flights<L> {
                 under_way.count -= 1;
             }
         }
-        flight.fetch.give_back();
+        flight.fetch.end();
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay<L>> {

@@ -14,11 +14,12 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{Arc, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::sync::{
     self, Mutex, MutexGuard,
@@ -41,7 +42,7 @@ struct State {
     /// Above zero only while nobody waits.
     free: usize,
     /// By the numbers of their fetches.
-    waiting: BTreeMap<u64, oneshot::Sender<Turn>>,
+    waiting: BTreeMap<u64, Arc<Fetch>>,
     /// Since then no turn has been given back, or nobody waited for one.
     still_since: Instant,
     patience: Duration,
@@ -76,12 +77,6 @@ enum Kind {
     OutOfTurn,
 }
 
-impl Turn {
-    pub(crate) fn is_out_of_turn(&self) -> bool {
-        self.kind == Kind::OutOfTurn
-    }
-}
-
 impl Drop for Turn {
     fn drop(&mut self) {
         let next = {
@@ -98,7 +93,7 @@ impl Drop for Turn {
                 }
             }
         };
-        self.turns.hand_over(next, Kind::Regular);
+        next.give(Kind::Regular);
     }
 }
 
@@ -114,33 +109,30 @@ impl Turns {
         Arc::new(Turns { state: Mutex::new(state) })
     }
 
-    /// Tells caches apart while they exist.
-    pub(crate) fn id(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self).addr()
-    }
-
-    /// A turn, or the place of one who waits for it.
-    fn ask(self: &Arc<Self>, fetch: &Fetch) -> Result<Turn, Place> {
+    /// What turn `fetch` has at once. `None`: it is among those that wait now.
+    fn ask(&self, fetch: &Arc<Fetch>) -> Option<Kind> {
         let mut state = self.lock();
-        let turn = |kind| Turn { turns: Arc::clone(self), kind };
         if state.free > 0 {
             state.free -= 1;
-            return Ok(turn(Kind::Regular));
+            return Some(Kind::Regular);
         }
         // Under the lock: whoever says so now finds it waiting, or is heard here.
         if fetch.is_needed.load(Ordering::Acquire) {
-            return Ok(turn(Kind::Needed));
+            return Some(Kind::Needed);
         }
-        let (next, turn) = oneshot::channel();
         if state.waiting.is_empty() {
             state.moved();
         }
-        state.waiting.insert(fetch.number, next);
-        Err(Place { turns: Arc::clone(self), number: fetch.number, turn })
+        state.waiting.insert(fetch.number, Arc::clone(fetch));
+        None
+    }
+
+    fn leave(&self, number: u64) -> Option<Arc<Fetch>> {
+        self.lock().waiting.remove(&number)
     }
 
     /// One goes out of turn, if that is due.
-    fn relent(self: &Arc<Self>) {
+    fn relent(&self) {
         let next = {
             let mut state = self.lock();
             let now = Instant::now();
@@ -156,44 +148,11 @@ impl Turns {
             state.patience = state.patience.saturating_mul(2).min(MAX_PATIENCE);
             next
         };
-        self.hand_over(next, Kind::OutOfTurn);
-    }
-
-    /// Not under the lock: if `next` has just left, the turn comes back and is passed on.
-    fn hand_over(self: &Arc<Self>, next: oneshot::Sender<Turn>, kind: Kind) {
-        drop(next.send(Turn { turns: Arc::clone(self), kind }));
+        next.give(Kind::OutOfTurn);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Who waits for a turn. Dropping it gives the place up.
-struct Place {
-    turns: Arc<Turns>,
-    number: u64,
-    turn: oneshot::Receiver<Turn>,
-}
-
-impl Place {
-    async fn turn(mut self) -> Turn {
-        loop {
-            let due = self.turns.lock().due();
-            match sync::until(due, &mut self.turn).await {
-                Some(turn) => {
-                    return turn.expect("whoever takes a fetch off the list sends a turn");
-                }
-                None => self.turns.relent(),
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let waiting = self.turns.lock().waiting.remove(&self.number);
-        drop(waiting);
     }
 }
 
@@ -204,8 +163,17 @@ pub(crate) struct Fetch {
     turns: Arc<Turns>,
     /// A running fetch waits for this one. Never taken back.
     is_needed: AtomicBool,
-    /// Its turn, while it has one.
-    turn: Mutex<Option<Turn>>,
+    /// Where its turn is put, also while nobody runs its task: then it can still be given back.
+    turn: Mutex<Slot>,
+    /// Something was put there.
+    is_given: Notify,
+}
+
+enum Slot {
+    Empty,
+    Taken(Turn),
+    /// It takes no turn any more.
+    Ended,
 }
 
 impl Fetch {
@@ -215,7 +183,8 @@ impl Fetch {
             number: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             turns: Arc::clone(turns),
             is_needed: AtomicBool::new(false),
-            turn: Mutex::new(None),
+            turn: Mutex::new(Slot::Empty),
+            is_given: Notify::new(),
         })
     }
 
@@ -223,26 +192,69 @@ impl Fetch {
         self.number
     }
 
+    /// Tells caches apart while they exist.
     pub(crate) fn cache(&self) -> usize {
-        self.turns.id()
+        Arc::as_ptr(&self.turns).addr()
     }
 
-    /// Waits until this fetch may run; true if it goes out of turn. Dropping the future gives up the
-    /// place.
-    pub(crate) async fn take_turn(&self) -> bool {
-        let turn = match self.turns.ask(self) {
-            Ok(turn) => turn,
-            Err(place) => place.turn().await,
+    /// Waits until this fetch may run; true if it goes out of turn. It keeps a turn that it has.
+    /// Dropping the future gives up the place.
+    pub(crate) async fn take_turn(self: &Arc<Self>) -> bool {
+        if let Some(kind) = self.has() {
+            return kind == Kind::OutOfTurn;
+        }
+        if let Some(kind) = self.turns.ask(self) {
+            self.give(kind);
+            return false;
+        }
+        let place = Place { fetch: self };
+        loop {
+            if let Some(kind) = self.has() {
+                mem::forget(place);
+                return kind == Kind::OutOfTurn;
+            }
+            let due = self.turns.lock().due();
+            if sync::until(due, self.is_given.notified()).await.is_none() {
+                self.turns.relent();
+            }
+        }
+    }
+
+    /// Its turn. One that has ended needs none.
+    fn has(&self) -> Option<Kind> {
+        match &*self.lock() {
+            Slot::Empty => None,
+            Slot::Taken(turn) => Some(turn.kind),
+            Slot::Ended => Some(Kind::Needed),
+        }
+    }
+
+    /// It has its turn now. If it has ended meanwhile, the turn is passed on.
+    fn give(&self, kind: Kind) {
+        let turn = Turn { turns: Arc::clone(&self.turns), kind };
+        let refused = {
+            let mut slot = self.lock();
+            match &*slot {
+                Slot::Ended => Some(turn),
+                Slot::Empty | Slot::Taken(_) => match mem::replace(&mut *slot, Slot::Taken(turn)) {
+                    Slot::Taken(other) => Some(other),
+                    Slot::Empty | Slot::Ended => None,
+                },
+            }
         };
-        let is_out_of_turn = turn.is_out_of_turn();
-        *self.lock() = Some(turn);
-        is_out_of_turn
+        drop(refused);
+        self.is_given.notify_one();
     }
 
-    /// It has ended, or no longer counts as running.
-    pub(crate) fn give_back(&self) {
-        let turn = self.lock().take();
-        drop(turn);
+    /// It has ended, or no longer counts as running: its turn is another's.
+    pub(crate) fn end(&self) {
+        let slot = mem::replace(&mut *self.lock(), Slot::Ended);
+        drop(slot);
+    }
+
+    /// Whether it waits for its turn.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.turns.lock().waiting.contains_key(&self.number)
     }
 
     /// It does not wait for its turn any more.
@@ -250,13 +262,26 @@ impl Fetch {
         if self.is_needed.swap(true, Ordering::AcqRel) {
             return;
         }
-        let place = self.turns.lock().waiting.remove(&self.number);
-        if let Some(place) = place {
-            self.turns.hand_over(place, Kind::Needed);
+        if let Some(fetch) = self.turns.leave(self.number) {
+            fetch.give(Kind::Needed);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Turn>> {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Among those who wait for a turn. Dropping it gives the place up, or the turn that was given just
+/// before.
+struct Place<'a> {
+    fetch: &'a Arc<Fetch>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let place = self.fetch.turns.leave(self.fetch.number);
+        drop(place);
+        self.fetch.end();
     }
 }
