@@ -8,7 +8,8 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError<E> {
-    /// The fetch itself said no: now, or a moment ago if the cache was built with a negative TTL.
+    /// The fetch itself said no. This, a timeout and a panic may also have been a moment ago, if the
+    /// cache was built with a negative TTL.
     #[error("the fetch failed")]
     Failed(#[source] Arc<E>),
     /// The fetch took longer than the cache's hard timeout, waiting for its turn included.

@@ -301,6 +301,11 @@ impl<L> Leader<L> {
         self.flight.revoked.load(Ordering::Acquire)
     }
 
+    /// Whether it is one of those that may be under way at once.
+    pub(crate) fn counts(&self) -> bool {
+        self.flight.counts.load(Ordering::Relaxed)
+    }
+
     /// What others may know of this flight's fetch.
     pub(crate) fn fetch(&self) -> &Arc<Fetch> {
         &self.flight.fetch
@@ -351,6 +356,14 @@ impl<L> Leader<L> {
         self.flights.end(&self.key, &self.flight);
     }
 
+    /// Ends the flight for everybody but its own reader, who may be told more by landing: what it brings
+    /// from now on is not for the cache.
+    pub(crate) fn give_up(&self, landing: L) {
+        self.flight.revoke();
+        self.flights.end(&self.key, &self.flight);
+        self.tell(Landing::Landed(landing));
+    }
+
     /// Ends the flight. Whoever asks from now on looks in the tiers first, so store before landing.
     pub(crate) fn land(self, landing: L) {
         self.flights.end(&self.key, &self.flight);
@@ -391,10 +404,28 @@ impl<L: Clone> Follower<L> {
         self.flight.open.as_ref().is_some_and(|open| open.landing.borrow().is_some())
     }
 
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// Whether a purge of this key came in between.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.flight.revoked.load(Ordering::Acquire)
+    }
+
     /// Waits for the landing. `None`: the leader gave up, so join again (and perhaps lead).
     pub(crate) async fn landing(&self) -> Option<Landing<L>> {
+        self.landing_that(|_| true).await
+    }
+
+    /// The same for a reader to whom not every landing is the end.
+    pub(crate) async fn landing_that(
+        &self,
+        is_final: impl Fn(&Landing<L>) -> bool,
+    ) -> Option<Landing<L>> {
         let mut landing = self.flight.open.as_ref()?.landing.clone();
-        landing.wait_for(Option::is_some).await.ok()?.clone()
+        let is_final = |landing: &Option<Landing<L>>| landing.as_ref().is_some_and(&is_final);
+        landing.wait_for(is_final).await.ok()?.clone()
     }
 
     /// What this flight brings is not for this reader (a purge came in between), or it no longer

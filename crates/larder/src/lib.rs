@@ -52,7 +52,7 @@
 //!
 //! On a **miss** ([`Cache::answer`] and its kin):
 //!
-//! 1. an error that is remembered ([`Builder::negative_ttl`]) is the answer;
+//! 1. a failure that is remembered ([`Builder::negative_ttl`]) is the answer;
 //! 2. the reader joins the key's *flight*. The first to join leads, everybody else follows;
 //! 3. the leader looks once more, because another flight may have landed in between, and starts its
 //!    fetch as a task of the cache: a reader that leaves disturbs nobody;

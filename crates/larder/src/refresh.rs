@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::sync::{self, Mutex, MutexGuard};
 
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) struct Refreshes {
     /// Keys that are being refreshed or wait for it. Never held across an await.
@@ -84,6 +85,24 @@ impl Tasks {
         self.tracker.track_future(async move {
             stop.run_until_cancelled(task).await;
         })
+    }
+
+    /// As [`spawn`](Self::spawn), but if `task` is stopped half-way, what is left of it goes to whoever
+    /// has the receiver, who may run it to its end.
+    pub(crate) fn spawn_to_hand_back(
+        &self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> oneshot::Receiver<Job> {
+        let (left, stopped) = oneshot::channel();
+        let stop = self.stop.clone();
+        let mut task: Job = Box::pin(task);
+        sync::spawn(self.tracker.track_future(async move {
+            if stop.run_until_cancelled(task.as_mut()).await.is_none() {
+                // Without its reader it ends here.
+                drop(left.send(task));
+            }
+        }));
+        stopped
     }
 
     /// Ends every task at its next await.

@@ -28,7 +28,7 @@ pub struct Stats {
     pub misses: u64,
     /// Answers from a stale entry: while revalidating, on error, or past the soft timeout.
     pub stale_served: u64,
-    /// Look-ups answered with a remembered error.
+    /// Look-ups answered with a failure that is remembered.
     pub negative_hits: u64,
     /// Fetches begun: what the origin saw.
     pub loads: u64,
@@ -41,7 +41,8 @@ pub struct Stats {
     pub fetches_out_of_turn: u64,
     /// Fetches behind the readers' backs.
     pub refreshes: u64,
-    /// Refreshes given up because too many were waiting.
+    /// Refreshes given up because too many were waiting, or because their reader was outside a tokio
+    /// runtime.
     pub refreshes_dropped: u64,
     /// Stale or aging hits that started no refresh because the last one failed just now.
     pub refreshes_held_back: u64,

@@ -197,11 +197,11 @@ impl Fetch {
         Arc::as_ptr(&self.turns).addr()
     }
 
-    /// Waits until this fetch may run; true if it goes out of turn. It keeps a turn that it has.
-    /// Dropping the future gives up the place.
+    /// Waits until this fetch may run, unless it may already; true if it now goes out of turn. Dropping
+    /// the future gives up the place.
     pub(crate) async fn take_turn(self: &Arc<Self>) -> bool {
-        if let Some(kind) = self.has() {
-            return kind == Kind::OutOfTurn;
+        if self.has().is_some() {
+            return false;
         }
         if let Some(kind) = self.turns.ask(self) {
             self.give(kind);

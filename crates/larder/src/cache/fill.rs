@@ -1,11 +1,17 @@
 //! Fill: what happens on a miss and in a refresh: join or lead the key's flight, fetch, store, land.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use larder_policy::reason::Reason;
-use tokio::time::timeout;
 
-use super::{Shared, look::Lookup, negative::AnyError, store::Dated};
+use super::{Shared, look::Lookup, negative::Failed, store::Dated};
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     entry::{Facts, Fetched},
@@ -15,6 +21,7 @@ use crate::{
     needs::{self, Need},
     refresh::Asked,
     stats::{Counters, Event, micros},
+    sync,
     tag::{Fence, Standing, TagId},
     turns::Fetch,
 };
@@ -26,8 +33,7 @@ const READERS_SLACK: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub(crate) enum Brought<V> {
     Value(Arc<Delivery<V>>),
-    Error { error: AnyError, fence: Fence },
-    TookTooLong(Duration),
+    Failure { failed: Failed, fence: Fence },
 }
 
 pub(crate) struct Delivery<V> {
@@ -52,6 +58,16 @@ pub(super) enum AtHand {
     Nothing,
 }
 
+/// What a reader takes for an answer.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Wants {
+    /// A value, however long it waits for it. Others' failures mean nothing to it, and it is never one
+    /// too many.
+    Value,
+    /// A value, or the reason why there is none.
+    Answer,
+}
+
 /// How a reader's waiting ended.
 enum Waited<V> {
     Landed(Landing<Brought<V>>),
@@ -67,8 +83,18 @@ pub(crate) enum Whose {
     Anothers,
 }
 
+impl Wants {
+    /// What a failure is to a reader: an answer perhaps.
+    fn as_error<E: Send + Sync + 'static>(self, failed: Failed) -> Option<FetchError<E>> {
+        match self {
+            Wants::Value => None,
+            Wants::Answer => failed.into_error(),
+        }
+    }
+}
+
 impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// A miss, start to end: an error that is remembered, somebody else's fetch, or one of its own;
+    /// A miss, start to end: a failure that is remembered, somebody else's fetch, or one of its own;
     /// what is at hand if that fails or takes too long.
     pub(super) async fn fill<T, E, F, Fut>(
         self: &Arc<Self>,
@@ -76,6 +102,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         reason: Reason,
         fetch: F,
         at_hand: AtHand,
+        wants: Wants,
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
@@ -83,20 +110,19 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        if let Some(error) = self.negatives.recall(key, self.clock.now()) {
-            return match self.rescue(key, at_hand, Reason::StaleIfError) {
-                Some(stale) => Ok(stale),
-                None => {
-                    self.counters.negative_hits.increment();
-                    let source = FailureSource::Remembered;
-                    Err(Failure { error: FetchError::Failed(error), source })
-                }
-            };
+        if let Some(failed) = self.negatives.recall(key, self.clock.now()) {
+            if let Some(stale) = self.rescue(key, at_hand, Reason::StaleIfError) {
+                return Ok(stale);
+            }
+            if let Some(error) = wants.as_error(failed) {
+                self.counters.negative_hits.increment();
+                return Err(Failure { error, source: FailureSource::Remembered });
+            }
         }
         self.counters.misses.increment();
-        let mut flight = pin!(self.fly(key, reason, fetch));
+        let mut flight = pin!(self.fly(key, reason, fetch, wants));
         let landed = match (at_hand, self.soft_timeout) {
-            (AtHand::Stale, Some(limit)) => match timeout(limit, flight.as_mut()).await {
+            (AtHand::Stale, Some(limit)) => match sync::in_time(limit, flight.as_mut()).await {
                 Ok(landed) => landed,
                 Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
                     Some(stale) => return Ok(stale),
@@ -114,6 +140,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         key: &Arc<str>,
         reason: Reason,
         fetch: F,
+        wants: Wants,
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
@@ -127,57 +154,63 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let within = needs::within();
         let leader = loop {
             let fence = || self.tags.fence();
-            // If a fetch that asks for another could be one too many, those under way, which make room
-            // by ending, might wait for it. There are no more of them than of those that ask.
-            let joined = match within {
-                Some(_) => self.flights.join_anyway(key, fence),
-                None => self.flights.join(key, fence),
+            let joined = match (&within, wants) {
+                (None, Wants::Answer) => self.flights.join(key, fence),
+                // If a fetch that asks for another could be one too many, those under way, which make
+                // room by ending, might wait for it. There are no more of them than of those that ask.
+                (Some(_), _) | (None, Wants::Value) => self.flights.join_anyway(key, fence),
             };
-            match joined {
+            let follower = match joined {
                 Join::Lead(leader) => break leader,
                 Join::TooMany => return failed(FetchError::TooMany),
-                Join::Follow(follower) => {
-                    let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
-                        return failed(recursive());
-                    };
-                    match self.wait(follower).await {
-                        Waited::Landed(landing) => {
-                            if let Some(shared) =
-                                self.share(landing, asked, Whose::Anothers, reason)
-                            {
-                                self.counters.collapsed.increment();
-                                return shared;
-                            }
+                Join::Follow(follower) => follower,
+            };
+            let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
+                return failed(recursive());
+            };
+            match self.wait(follower, asked).await {
+                Waited::Landed(landing) => {
+                    match self.share(landing, asked, Whose::Anothers, reason) {
+                        Some(Err(_)) if wants == Wants::Value => {}
+                        Some(shared) => {
+                            self.counters.collapsed.increment();
+                            return shared;
                         }
-                        Waited::GaveUp => {}
-                        Waited::TookTooLong(limit) => {
-                            let source = FailureSource::Collapsed(reason);
-                            return Err(Failure { error: FetchError::Timeout { limit }, source });
-                        }
+                        None => {}
                     }
                 }
+                Waited::TookTooLong(limit) if wants == Wants::Answer => {
+                    let source = FailureSource::Collapsed(reason);
+                    return Err(Failure { error: FetchError::Timeout { limit }, source });
+                }
+                Waited::TookTooLong(_) | Waited::GaveUp => {}
             }
         };
-        // Another flight may have landed between the look-up and the lead.
-        if let Lookup::Fresh { answer, .. } = self.look(key) {
-            return Ok(answer);
-        }
-        if let Some(error) = self.negatives.recall(key, self.clock.now()) {
-            let source = FailureSource::Remembered;
-            return Err(Failure { error: FetchError::Failed(error), source });
-        }
-        if self.tasks.is_closed() {
-            return failed(FetchError::ShutDown);
-        }
         // Before the fetch begins: it may ask for what this reader's own fetch is to bring.
         let Ok(_need) = Need::of(within.as_ref(), leader.fetch()) else {
             return failed(recursive());
         };
+        if within.is_none() && !leader.counts() {
+            // There are as many tasks as may be. This fetch becomes one when it can run; until then it
+            // is its reader's, who hands it over to those who follow by leaving.
+            self.take_turn(leader.fetch()).await;
+        }
+        // Another flight may have landed between the look-up and the lead.
+        if let Lookup::Fresh { answer, .. } = self.look(key) {
+            return Ok(answer);
+        }
+        let remembered = self.negatives.recall(key, self.clock.now());
+        if let Some(error) = remembered.and_then(|failed| wants.as_error(failed)) {
+            return Err(Failure { error, source: FailureSource::Remembered });
+        }
+        if self.tasks.is_closed() && wants == Wants::Answer {
+            return failed(FetchError::ShutDown);
+        }
         let mine = leader.follower();
         let shared = Arc::clone(self);
         // Its reader is told how it went, and holds nothing back.
-        self.tasks.spawn(async move { _ = shared.lead(leader, fetch).await });
-        match self.wait(mine).await {
+        let leading = async move { _ = shared.lead(leader, fetch, wants).await };
+        match self.run(leading, mine, asked, wants).await {
             Waited::Landed(landing) => {
                 let shared = self.share(landing, asked, Whose::Own, reason);
                 shared.expect("a fetch of this reader's own is no older, and its error is its own")
@@ -187,18 +220,70 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
     }
 
+    /// Runs `leading`, which a reader has begun, and waits for what it brings to that reader.
+    async fn run(
+        &self,
+        leading: impl Future<Output = ()> + Send + 'static,
+        mine: Follower<Brought<V>>,
+        asked: Fence,
+        wants: Wants,
+    ) -> Waited<V> {
+        // That it takes too long is said to others; a reader that wants a value waits on.
+        let is_final = |landing: &Landing<Brought<V>>| {
+            let Landing::Landed(Brought::Failure { failed, .. }) = landing else { return true };
+            wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
+        };
+        let landing = match wants {
+            Wants::Answer if sync::is_in_runtime() => {
+                self.tasks.spawn(leading);
+                return self.wait(mine, asked).await;
+            }
+            // There is nobody else to run it.
+            Wants::Answer => {
+                self.tasks.own(leading).await;
+                mine.landing_that(is_final).await
+            }
+            Wants::Value if sync::is_in_runtime() && !self.tasks.is_closed() => {
+                let stopped = self.tasks.spawn_to_hand_back(leading);
+                tokio::select! {
+                    biased;
+                    landing = mine.landing_that(is_final) => landing,
+                    // The cache was shut down; its reader goes on alone.
+                    Ok(rest) = stopped => {
+                        rest.await;
+                        mine.landing_that(is_final).await
+                    }
+                }
+            }
+            Wants::Value => {
+                leading.await;
+                mine.landing_that(is_final).await
+            }
+        };
+        landing.map_or(Waited::GaveUp, Waited::Landed)
+    }
+
     /// Waits for a landing. The fetch has its own limit, but its task may no longer run: then its
     /// readers give it up, and the next one starts anew.
-    async fn wait(&self, follower: Follower<Brought<V>>) -> Waited<V> {
+    async fn wait(&self, follower: Follower<Brought<V>>, asked: Fence) -> Waited<V> {
         let landing = match self.hard_timeout {
             None => follower.landing().await,
-            Some(limit) => match timeout(limit + READERS_SLACK, follower.landing()).await {
-                Ok(landing) => landing,
-                Err(_) => {
-                    follower.give_up();
-                    return Waited::TookTooLong(limit);
+            Some(limit) => {
+                let patience = limit.saturating_add(READERS_SLACK);
+                match sync::in_time(patience, follower.landing()).await {
+                    Ok(landing) => landing,
+                    Err(_) => {
+                        // One that waits for its turn may be in nobody's task, and have no limit.
+                        if !follower.fetch().is_waiting() {
+                            let fenced = || follower.is_revoked() || self.tags.fence() != asked;
+                            let failed = Failed::TookTooLong(limit);
+                            self.remember(follower.key(), &failed, asked, fenced);
+                            follower.give_up();
+                        }
+                        return Waited::TookTooLong(limit);
+                    }
                 }
-            },
+            }
         };
         landing.map_or(Waited::GaveUp, Waited::Landed)
     }
@@ -216,8 +301,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         if !self.refreshes.is_wanted(key.as_str())
-            || self.negatives.recall::<E>(key.as_str(), self.clock.now()).is_some()
+            || self.negatives.recall(key.as_str(), self.clock.now()).is_some()
         {
+            return;
+        }
+        if !sync::is_in_runtime() {
+            // There is nobody to run it; the reader does not wait for it.
+            self.counters.refreshes_dropped.increment();
             return;
         }
         if self.is_held_back(key.as_str()) {
@@ -238,7 +328,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 }
                 shared.counters.refreshes.increment();
                 let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
-                attempt.failed = !shared.lead(leader, fetch).await;
+                attempt.failed = !shared.lead(leader, fetch, Wants::Answer).await;
             })
         });
         if asked == Asked::OneDropped {
@@ -255,49 +345,89 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// The leader's part: fetch, store, land. True if it brought a value.
-    async fn lead<T, E, F, Fut>(&self, leader: Leader<Brought<V>>, fetch: F) -> bool
+    async fn lead<T, E, F, Fut>(&self, leader: Leader<Brought<V>>, fetch: F, wants: Wants) -> bool
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let key = Arc::clone(leader.key());
-        let fetching = self.fetch(fetch, leader.fetch());
-        let fetched = match self.hard_timeout {
-            None => Ok(fetching.await),
-            Some(limit) => timeout(limit, fetching).await.map_err(|_| limit),
-        };
-        let brought = match fetched {
-            Ok(Ok((fetched, cost))) => {
-                let fetched = self.dated(&key, fetched.into(), cost, leader.fence());
-                let storage = self.store(&key, &fetched, || leader.is_revoked());
-                let not_stored = match storage {
-                    Storage::Not(reason) => Some(reason),
-                    Storage::FreshFor(_) | Storage::StaleFor(_) => None,
-                };
-                self.backoffs.forget(&key);
-                let took = fetched.facts.cost;
-                self.counters.tell(|| Event::Fetched { key: Arc::clone(&key), took, not_stored });
-                Brought::Value(Arc::new(Delivery::of(fetched, storage)))
-            }
-            Ok(Err(error)) => {
-                let error: AnyError = Arc::new(error);
-                // An error has no tags, so any purge since may have been meant for it.
-                let fenced = || leader.is_revoked() || self.tags.fence() != leader.fence();
-                let (now, fence) = (self.clock.now(), leader.fence());
-                self.negatives.remember::<E>(&key, &error, now, fence, fenced);
-                self.counters.tell(|| Event::FetchFailed { key: Arc::clone(&key) });
-                Brought::Error { error, fence: leader.fence() }
-            }
-            Err(limit) => {
-                self.counters.tell(|| Event::FetchFailed { key: Arc::clone(&key) });
-                Brought::TookTooLong(limit)
-            }
+        let brought = match caught(self.bring(&leader, fetch, wants)).await {
+            Ok(brought) => brought,
+            Err(Panic) => self.failed(&leader, Failed::Panicked),
         };
         let is_value = matches!(brought, Brought::Value(_));
         leader.land(brought);
         is_value
+    }
+
+    async fn bring<T, E, F, Fut>(
+        &self,
+        leader: &Leader<Brought<V>>,
+        fetch: F,
+        wants: Wants,
+    ) -> Brought<V>
+    where
+        T: Into<Fetched<V>> + Send,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        let key = leader.key();
+        if wants == Wants::Value {
+            // Who waits as long as it takes has no limit until its fetch runs.
+            self.take_turn(leader.fetch()).await;
+        }
+        let mut fetching = pin!(self.fetch(fetch, leader.fetch()));
+        let fetched = match self.hard_timeout {
+            None => fetching.await,
+            Some(limit) => match sync::in_time(limit, fetching.as_mut()).await {
+                Ok(fetched) => fetched,
+                Err(_) => {
+                    let failed = self.failed(leader, Failed::TookTooLong(limit));
+                    if wants == Wants::Answer {
+                        return failed;
+                    }
+                    leader.give_up(failed);
+                    fetching.await
+                }
+            },
+        };
+        let (fetched, cost) = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
+        };
+        let fetched = self.dated(key, fetched.into(), cost, leader.fence());
+        let storage = self.store(key, &fetched, || leader.is_revoked());
+        let not_stored = match storage {
+            Storage::Not(reason) => Some(reason),
+            Storage::FreshFor(_) | Storage::StaleFor(_) => None,
+        };
+        self.backoffs.forget(key);
+        self.negatives.forget(key);
+        let took = fetched.facts.cost;
+        self.counters.tell(|| Event::Fetched { key: Arc::clone(key), took, not_stored });
+        Brought::Value(Arc::new(Delivery::of(fetched, storage)))
+    }
+
+    /// A fetch ended so: it is told, remembered, and brought to those who wait.
+    fn failed(&self, leader: &Leader<Brought<V>>, failed: Failed) -> Brought<V> {
+        let (key, fence) = (leader.key(), leader.fence());
+        // A failure has no tags, so any purge since may have been meant for it.
+        let fenced = || leader.is_revoked() || self.tags.fence() != fence;
+        self.remember(key, &failed, fence, fenced);
+        self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
+        Brought::Failure { failed, fence }
+    }
+
+    fn remember(
+        &self,
+        key: &Arc<str>,
+        failed: &Failed,
+        fence: Fence,
+        fenced: impl FnOnce() -> bool,
+    ) {
+        self.negatives.remember(key, failed, self.clock.now(), fence, fenced);
     }
 
     /// Waits for a turn, and fetches. What the fetch cost in time comes with its result. The turn ends
@@ -307,9 +437,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        if flight.take_turn().await {
-            self.counters.fetches_out_of_turn.increment();
-        }
+        self.take_turn(flight).await;
         let load = Load::begin(&self.counters);
         let began = self.clock.now_precisely();
         let fetched = needs::run_as(Arc::clone(flight), async { fetch().await }).await;
@@ -318,6 +446,12 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let fetched = fetched?;
         load.succeed();
         Ok((fetched, cost))
+    }
+
+    async fn take_turn(&self, fetch: &Arc<Fetch>) {
+        if fetch.take_turn().await {
+            self.counters.fetches_out_of_turn.increment();
+        }
     }
 
     /// What a landing means to a reader that asked when `asked` was the newest purge. `None`: nothing,
@@ -348,12 +482,9 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     })
                 });
             }
-            // An error has no tags, so any purge since may have been meant for it.
-            Landing::Landed(Brought::Error { fence, .. }) if fence < asked => return None,
-            Landing::Landed(Brought::Error { error, .. }) => {
-                FetchError::Failed(error.downcast().ok()?)
-            }
-            Landing::Landed(Brought::TookTooLong(limit)) => FetchError::Timeout { limit },
+            // A failure has no tags, so any purge since may have been meant for it.
+            Landing::Landed(Brought::Failure { fence, .. }) if fence < asked => return None,
+            Landing::Landed(Brought::Failure { failed, .. }) => failed.into_error()?,
             Landing::Panicked => FetchError::Panicked,
         };
         let source = match whose {
@@ -384,6 +515,18 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         self.counters.tally().stale_served(micros(answer.cost));
         self.counters.tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
     }
+}
+
+struct Panic;
+
+/// What `future` brings, if it does not panic: then it is not polled again.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panic)),
+    })
+    .await
 }
 
 /// A refresh under way. If it fails or panics, the next one of its key is held back; one that is

@@ -5,6 +5,7 @@
 
 mod backoff;
 mod cancellation;
+mod crowd;
 mod ends;
 mod events;
 mod flight;
