@@ -149,6 +149,8 @@ struct CacheSample {
     collapsed: u64,
     /// Although all turns were taken.
     fetches_out_of_turn: u64,
+    /// Because nobody drove theirs.
+    fetches_taken_over: u64,
     evictions: u64,
     too_large: u64,
     entries: u64,
@@ -174,6 +176,7 @@ impl Console {
                 load_failures: stats.load_failures,
                 collapsed: stats.collapsed,
                 fetches_out_of_turn: stats.fetches_out_of_turn,
+                fetches_taken_over: stats.fetches_taken_over,
                 evictions: stats.evictions,
                 too_large: stats.too_large,
                 entries: stats.entries,

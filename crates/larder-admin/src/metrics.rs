@@ -54,6 +54,9 @@ const COUNTERS: &[Count] = &[
     ("fetches_out_of_turn", "Fetches that ran although all turns were taken", None, "", |stats| {
         vec![("", stats.fetches_out_of_turn as f64)]
     }),
+    ("fetches_taken_over", "Fetches begun anew because nobody drove theirs", None, "", |stats| {
+        vec![("", stats.fetches_taken_over as f64)]
+    }),
     ("origin_failures", "Fetches that ended without a value", None, "", |stats| {
         vec![("", stats.load_failures as f64)]
     }),

@@ -53,6 +53,11 @@ const MIN_FLIGHTS: usize = 1024;
 /// Fetches run as tasks of the cache, on the tokio runtime of the reader that needed them first: a
 /// reader that leaves disturbs neither the fetch nor those who wait for it. They end when the last
 /// clone of the cache is dropped.
+///
+/// If that runtime is dropped, or nobody drives it for a second or two (a `block_on` for each call, and
+/// the call is over), the fetch's own reader goes on with it, wherever it is; if that one has left, those
+/// who wait begin it anew ([`Stats::fetches_taken_over`]). Outside a tokio runtime a fetch runs in its
+/// reader's own future, and ends with it; nothing is refreshed, and no timeout is kept.
 pub struct Cache<V> {
     shared: Arc<Shared<V>>,
     _owner: Arc<Owner>,
@@ -335,7 +340,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// - If its own fetch panics.
     /// - Within the fetch of `key` itself, directly or through the fetches of other keys: there can be no
     ///   value then ([`FetchError::Recursive`], for readers that would rather know).
-    /// - If the tokio runtime that its fetch runs on is dropped while the returned future lives on.
     pub async fn get_or_fetch<'k, T, F, Fut>(&self, key: impl Into<CacheKey<'k>>, fetch: F) -> V
     where
         T: Into<Fetched<V>> + Send,
@@ -362,9 +366,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// The fetch's own error, shared by all who waited for it and by nobody later (unless the cache
     /// was built with a negative TTL); [`FetchError`] for what else can go wrong. It does not wait where
     /// too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
-    ///
-    /// Outside a tokio runtime a stale value is served and not refreshed, a fetch runs in the returned
-    /// future, and no timeout is kept.
     pub async fn try_get_or_fetch<'k, T, E, F, Fut>(
         &self,
         key: impl Into<CacheKey<'k>>,

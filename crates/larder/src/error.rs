@@ -32,7 +32,7 @@ pub enum FetchError<E> {
         /// The key that was asked for.
         key: Arc<str>,
     },
-    /// The cache was shut down, or the runtime that the fetch ran on.
+    /// The cache was shut down.
     #[error("the cache was shut down")]
     ShutDown,
 }

@@ -19,10 +19,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, Weak},
 };
 
+use tokio::sync::Notify;
+
 use crate::{
+    pulse::{self, Watched},
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -57,6 +60,10 @@ struct Flight<L> {
     counts: AtomicBool,
     /// What others may know of its fetch.
     fetch: Arc<Fetch>,
+    /// Whether somebody looks whether its fetch is driven.
+    is_watched: AtomicBool,
+    /// Tells those who wait that it is not.
+    is_undriven: Notify,
 }
 
 /// What those know a flight by who may join it, and what they wait for.
@@ -233,7 +240,14 @@ impl<L> Flights<L> {
             None => (None, None),
         };
         let (revoked, counts) = (AtomicBool::new(false), AtomicBool::new(counts));
-        let flight = Arc::new(Flight { open, revoked, counts, fetch: Fetch::new(&self.turns) });
+        let flight = Arc::new(Flight {
+            open,
+            revoked,
+            counts,
+            fetch: Fetch::new(&self.turns),
+            is_watched: AtomicBool::new(false),
+            is_undriven: Notify::new(),
+        });
         under_way.insert(key, &flight);
         Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
     }
@@ -432,8 +446,42 @@ impl<L: Clone> Follower<L> {
     /// believes that it lands: the next to ask starts a new one. It goes on for those it has, and may
     /// no longer store, since later purges of the key would not find it. A younger flight that has
     /// the key by now is left alone.
-    pub(crate) fn give_up(self) {
+    pub(crate) fn give_up(&self) {
         self.flight.revoke();
         self.flights.close(&self.key, &self.flight);
+    }
+
+    /// The same, for one whose task nobody drives: nor does it count any more, and its turn is another's.
+    /// False if somebody has done so before.
+    pub(crate) fn take_over(&self) -> bool {
+        let is_first = !self.flight.revoked.swap(true, Ordering::AcqRel);
+        self.flights.end(&self.key, &self.flight);
+        is_first
+    }
+}
+
+impl<L: Send + Sync + 'static> Follower<L> {
+    /// Whether nobody has driven the flight's task for a second, as far as anybody has asked.
+    pub(crate) fn is_undriven(&self) -> bool {
+        self.flight.fetch.pulse().is_lost()
+    }
+
+    /// Waits until nobody drives the flight's task, for a second or two.
+    pub(crate) async fn undriven(&self) {
+        if !self.flight.is_watched.swap(true, Ordering::Relaxed) {
+            pulse::watch(Box::new(Arc::downgrade(&self.flight)));
+        }
+        self.flight.is_undriven.notified().await;
+    }
+}
+
+impl<L: Send + Sync> Watched for Weak<Flight<L>> {
+    fn look(&self) -> bool {
+        let Some(flight) = self.upgrade() else { return false };
+        if flight.fetch.pulse().is_lost() {
+            // Those who come later hear of it the next time.
+            flight.is_undriven.notify_waiters();
+        }
+        true
     }
 }

@@ -104,6 +104,7 @@ pub mod http;
 mod interleavings;
 mod key;
 mod needs;
+mod pulse;
 mod refresh;
 mod stats;
 mod sweeper;

@@ -39,6 +39,9 @@ pub struct Stats {
     /// Fetches that ran although all turns were taken, because none was given back for a second or more
     /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)).
     pub fetches_out_of_turn: u64,
+    /// Fetches that another reader began anew, because for a second or more nobody drove the runtime on
+    /// which they ran.
+    pub fetches_taken_over: u64,
     /// Fetches behind the readers' backs.
     pub refreshes: u64,
     /// Refreshes given up because too many were waiting, or because their reader was outside a tokio
@@ -259,6 +262,7 @@ pub(crate) struct Counters {
     pub(crate) load_failures: Counter,
     pub(crate) collapsed: Counter,
     pub(crate) fetches_out_of_turn: Counter,
+    pub(crate) fetches_taken_over: Counter,
     pub(crate) refreshes: Counter,
     pub(crate) refreshes_dropped: Counter,
     pub(crate) refreshes_held_back: Counter,
@@ -287,6 +291,7 @@ impl Counters {
             load_failures: Counter::default(),
             collapsed: Counter::default(),
             fetches_out_of_turn: Counter::default(),
+            fetches_taken_over: Counter::default(),
             refreshes: Counter::default(),
             refreshes_dropped: Counter::default(),
             refreshes_held_back: Counter::default(),
@@ -347,6 +352,7 @@ impl Counters {
             load_failures: self.load_failures.get(),
             collapsed: self.collapsed.get(),
             fetches_out_of_turn: self.fetches_out_of_turn.get(),
+            fetches_taken_over: self.fetches_taken_over.get(),
             refreshes: self.refreshes.get(),
             refreshes_dropped: self.refreshes_dropped.get(),
             refreshes_held_back: self.refreshes_held_back.get(),

@@ -21,9 +21,12 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::sync::{
-    self, Mutex, MutexGuard,
-    atomic::{AtomicBool, Ordering},
+use crate::{
+    pulse::Pulse,
+    sync::{
+        self, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// So long no turn is given back before a fetch goes without one. Most fetches end sooner, and one that
@@ -167,6 +170,8 @@ pub(crate) struct Fetch {
     turn: Mutex<Slot>,
     /// Something was put there.
     is_given: Notify,
+    /// Whether its task is driven.
+    pulse: Pulse,
 }
 
 enum Slot {
@@ -185,6 +190,7 @@ impl Fetch {
             is_needed: AtomicBool::new(false),
             turn: Mutex::new(Slot::Empty),
             is_given: Notify::new(),
+            pulse: Pulse::default(),
         })
     }
 
@@ -195,6 +201,11 @@ impl Fetch {
     /// Tells caches apart while they exist.
     pub(crate) fn cache(&self) -> usize {
         Arc::as_ptr(&self.turns).addr()
+    }
+
+    /// Whether its task is driven.
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
     }
 
     /// Waits until this fetch may run, unless it may already; true if it now goes out of turn. Dropping

@@ -168,7 +168,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
                 return failed(recursive());
             };
-            match self.wait(follower, asked).await {
+            match self.wait(&follower, asked).await {
                 Waited::Landed(landing) => {
                     match self.share(landing, asked, Whose::Anothers, reason) {
                         Some(Err(_)) if wants == Wants::Value => {}
@@ -193,7 +193,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         if within.is_none() && !leader.counts() {
             // There are as many tasks as may be. This fetch becomes one when it can run; until then it
             // is its reader's, who hands it over to those who follow by leaving.
-            self.take_turn(leader.fetch()).await;
+            let fetch = leader.fetch();
+            fetch.pulse().drive(self.take_turn(fetch)).await;
         }
         // Another flight may have landed between the look-up and the lead.
         if let Lookup::Fresh { answer, .. } = self.look(key) {
@@ -233,44 +234,74 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             let Landing::Landed(Brought::Failure { failed, .. }) = landing else { return true };
             wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
         };
-        let landing = match wants {
-            Wants::Answer if sync::is_in_runtime() => {
-                self.tasks.spawn(leading);
-                return self.wait(mine, asked).await;
+        let left = if sync::is_in_runtime() && !self.tasks.is_closed() {
+            let lent = self.tasks.lend(leading);
+            tokio::select! {
+                biased;
+                waited = self.wait_for_own(&mine, asked, wants, is_final) => return waited,
+                // It was stopped, its runtime was, or nobody drives that: then its reader does.
+                Some(left) = lent.take_back(|| mine.undriven()) => left,
             }
-            // There is nobody else to run it.
-            Wants::Answer => {
-                self.tasks.own(leading).await;
-                mine.landing_that(is_final).await
-            }
-            Wants::Value if sync::is_in_runtime() && !self.tasks.is_closed() => {
-                let stopped = self.tasks.spawn_to_hand_back(leading);
-                tokio::select! {
-                    biased;
-                    landing = mine.landing_that(is_final) => landing,
-                    // The cache was shut down; its reader goes on alone.
-                    Ok(rest) = stopped => {
-                        rest.await;
-                        mine.landing_that(is_final).await
-                    }
-                }
-            }
-            Wants::Value => {
-                leading.await;
-                mine.landing_that(is_final).await
-            }
+        } else {
+            Box::pin(leading)
         };
-        landing.map_or(Waited::GaveUp, Waited::Landed)
+        match wants {
+            Wants::Answer if self.tasks.is_stopped() => return Waited::GaveUp,
+            Wants::Answer => self.tasks.own(left).await,
+            Wants::Value => left.await,
+        }
+        mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed)
     }
 
-    /// Waits for a landing. The fetch has its own limit, but its task may no longer run: then its
-    /// readers give it up, and the next one starts anew.
-    async fn wait(&self, follower: Follower<Brought<V>>, asked: Fence) -> Waited<V> {
+    async fn wait_for_own(
+        &self,
+        mine: &Follower<Brought<V>>,
+        asked: Fence,
+        wants: Wants,
+        is_final: impl Fn(&Landing<Brought<V>>) -> bool,
+    ) -> Waited<V> {
+        match wants {
+            Wants::Answer => self.wait_until_too_long(mine, asked, mine.landing()).await,
+            Wants::Value => {
+                mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed)
+            }
+        }
+    }
+
+    /// Waits for another's landing. If nobody drives its task, the first to learn of it takes over.
+    async fn wait(&self, follower: &Follower<Brought<V>>, asked: Fence) -> Waited<V> {
+        let landing = async {
+            tokio::select! {
+                biased;
+                landing = follower.landing() => landing,
+                () = follower.undriven() => {
+                    self.take_over(follower);
+                    None
+                }
+            }
+        };
+        self.wait_until_too_long(follower, asked, landing).await
+    }
+
+    fn take_over(&self, follower: &Follower<Brought<V>>) {
+        if follower.take_over() {
+            self.counters.fetches_taken_over.increment();
+        }
+    }
+
+    /// The fetch has its own limit, but its task may no longer run: then its readers give it up, and the
+    /// next one starts anew.
+    async fn wait_until_too_long(
+        &self,
+        follower: &Follower<Brought<V>>,
+        asked: Fence,
+        landing: impl Future<Output = Option<Landing<Brought<V>>>>,
+    ) -> Waited<V> {
         let landing = match self.hard_timeout {
-            None => follower.landing().await,
+            None => landing.await,
             Some(limit) => {
                 let patience = limit.saturating_add(READERS_SLACK);
-                match sync::in_time(patience, follower.landing()).await {
+                match sync::in_time(patience, landing).await {
                     Ok(landing) => landing,
                     Err(_) => {
                         // One that waits for its turn may be in nobody's task, and have no limit.
@@ -318,9 +349,17 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let asked = self.refreshes.ask(&key, worth, || {
             let (shared, key) = (Arc::clone(self), Arc::clone(&key));
             Box::pin(async move {
-                // A reader may have started one meanwhile.
-                let Join::Lead(leader) = shared.flights.join(&key, || shared.tags.fence()) else {
-                    return;
+                let join = || shared.flights.join(&key, || shared.tags.fence());
+                let leader = match join() {
+                    Join::Lead(leader) => leader,
+                    // One that nobody drives brings nothing.
+                    Join::Follow(follower) if follower.is_undriven() => {
+                        shared.take_over(&follower);
+                        let Join::Lead(leader) = join() else { return };
+                        leader
+                    }
+                    // A reader may have started one meanwhile.
+                    Join::Follow(_) | Join::TooMany => return,
                 };
                 // Or somebody has inserted a newer value.
                 if let Lookup::Fresh { is_aging: false, .. } = shared.look(&key) {
@@ -352,7 +391,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let brought = match caught(self.bring(&leader, fetch, wants)).await {
+        let bringing = leader.fetch().pulse().drive(self.bring(&leader, fetch, wants));
+        let brought = match caught(bringing).await {
             Ok(brought) => brought,
             Err(Panic) => self.failed(&leader, Failed::Panicked),
         };

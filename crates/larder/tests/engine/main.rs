@@ -6,6 +6,7 @@
 mod backoff;
 mod cancellation;
 mod crowd;
+mod driven;
 mod ends;
 mod events;
 mod flight;
