@@ -150,6 +150,10 @@ struct CacheSample {
     turns_awaited: u64,
     turns_refused: u64,
     abandoned: u64,
+    /// Although all turns were taken.
+    fetches_out_of_turn: u64,
+    /// Because nobody drove theirs.
+    fetches_taken_over: u64,
     evictions: u64,
     too_large: u64,
     entries: u64,
@@ -177,6 +181,8 @@ impl Console {
                 turns_awaited: stats.turns_awaited,
                 turns_refused: stats.turns_refused,
                 abandoned: stats.abandoned,
+                fetches_out_of_turn: stats.fetches_out_of_turn,
+                fetches_taken_over: stats.fetches_taken_over,
                 evictions: stats.evictions,
                 too_large: stats.too_large,
                 entries: stats.entries,

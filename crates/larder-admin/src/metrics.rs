@@ -63,6 +63,12 @@ const COUNTERS: &[Count] = &[
     ("origin_requests", "Fetches begun: what the origin saw", None, "", |stats| {
         vec![("", stats.loads as f64)]
     }),
+    ("fetches_out_of_turn", "Fetches that ran although all turns were taken", None, "", |stats| {
+        vec![("", stats.fetches_out_of_turn as f64)]
+    }),
+    ("fetches_taken_over", "Fetches begun anew because nobody drove theirs", None, "", |stats| {
+        vec![("", stats.fetches_taken_over as f64)]
+    }),
     ("origin_failures", "Fetches that ended without a value", None, "", |stats| {
         vec![("", stats.load_failures as f64)]
     }),

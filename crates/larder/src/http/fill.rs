@@ -39,6 +39,7 @@ use crate::{
     answer::Storage,
     cache::{
         fill::{Brought, Delivery, Load},
+        negative::Failed,
         store::MAX_TAGS_OF_ENTRY,
     },
     entry::Fetched,
@@ -837,7 +838,7 @@ pub struct ShutDown;
 
 fn land_unshared(leader: Leader, unshared: Unshared) {
     let fence = leader.fence();
-    leader.land(Brought::Error { error: Arc::new(unshared), fence });
+    leader.land(Brought::Failure { failed: Failed::Error(Arc::new(unshared)), fence });
 }
 
 /// The reader may have left.

@@ -5,10 +5,13 @@
 
 mod backoff;
 mod cancellation;
+mod crowd;
+mod driven;
 mod ends;
 mod events;
 mod flight;
 mod negative;
+mod nesting;
 mod purge;
 mod refresh;
 mod stale;
