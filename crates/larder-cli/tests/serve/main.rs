@@ -10,6 +10,7 @@ mod answers;
 mod broken;
 mod crowd;
 mod large;
+mod readers;
 mod real;
 mod refusals;
 mod start;

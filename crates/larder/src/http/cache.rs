@@ -49,6 +49,8 @@ const SHARING_BYTES: usize = 1 << 20;
 /// How long it is remembered that answers to personal requests for a key are for all. Where that has
 /// ceased to be so, it costs one wait, once.
 const TOGETHER: Duration = Duration::from_secs(3600);
+/// For so long after answers were not shared, the preconditions of their readers still go to the origin.
+const UNSHARED_WINDOW: Duration = Duration::from_secs(3600);
 /// So many requests may wait for a turn, for each that may have one; and so many at least.
 const WAITING_PER_TURN: usize = 4;
 const MIN_WAITING: usize = 1024;
@@ -287,6 +289,15 @@ impl HttpCache {
         self.sharing(name).is_some_and(|(sharing, _)| sharing == Sharing::Apart)
     }
 
+    /// The same of the last hour: too long ago to let all readers ask one by one, but of those who have a
+    /// copy the origin most likely only has to say that it is current.
+    pub(crate) fn was_unshared(&self, name: &str) -> bool {
+        let now = self.shared().clock.now();
+        let is_young =
+            |entry: &Entry<Sharing>| entry.value == Sharing::Apart && now < entry.expires();
+        self.0.sharing.read(name, is_young).unwrap_or(false)
+    }
+
     /// Whether answers of this name were for all, although the requests looked personal.
     pub(crate) fn is_shared_though_personal(&self, name: &str) -> bool {
         self.sharing(name).is_some_and(|(sharing, _)| sharing == Sharing::Together)
@@ -305,26 +316,27 @@ impl HttpCache {
     /// who come again and again do not wait for each other in between.
     pub(crate) fn remember_unshared(&self, name: &Arc<str>, reason: Reason, leader: &Leader) {
         if let Some(memory) = hit_for_miss(self.policy(), reason) {
+            let memory = Lifetime::fresh_for(memory).stale_if_error(UNSHARED_WINDOW);
             self.remember_sharing(name, Sharing::Apart, memory, leader);
         }
     }
 
     pub(crate) fn remember_shared_though_personal(&self, name: &Arc<str>, leader: &Leader) {
-        self.remember_sharing(name, Sharing::Together, TOGETHER, leader);
+        self.remember_sharing(name, Sharing::Together, Lifetime::fresh_for(TOGETHER), leader);
     }
 
     fn remember_sharing(
         &self,
         name: &Arc<str>,
         sharing: Sharing,
-        memory: Duration,
+        lifetime: Lifetime,
         leader: &Leader,
     ) {
         if self.sharing(name) == Some((sharing, true)) {
             return;
         }
         let facts = Facts {
-            lifetime: Lifetime::fresh_for(memory),
+            lifetime,
             fetched: self.shared().clock.now(),
             cost: Duration::ZERO,
             tags: Box::default(),
@@ -335,7 +347,7 @@ impl HttpCache {
     }
 
     pub(crate) fn forget_unshared(&self, name: &str) {
-        if self.is_unshared(name) {
+        if self.was_unshared(name) {
             self.0.sharing.remove(name);
         }
     }
