@@ -192,6 +192,10 @@ impl Hits for Gateway {
         let fields = Fields::of_lines(lines);
         self.store.glance(Glance { method, scheme, host, target, fields, shows_key }, head)
     }
+
+    fn is_crowded(&self) -> bool {
+        self.store.is_crowded()
+    }
 }
 
 impl Service<Request<ReaderBody>> for Gateway {

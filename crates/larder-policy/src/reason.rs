@@ -88,6 +88,9 @@ pub enum Reason {
     UnusualRequest,
     /// The answer is in a transfer coding that was not undone.
     TransferCoding,
+    /// The request spells its URI otherwise than its key does: the origin was asked in that spelling, and
+    /// its answer is for this reader alone.
+    Spelling,
 }
 
 impl Reason {
@@ -133,6 +136,7 @@ impl Reason {
             Reason::Endless => "endless",
             Reason::UnusualRequest => "unusual-request",
             Reason::TransferCoding => "transfer-coding",
+            Reason::Spelling => "spelling",
         }
     }
 }

@@ -25,7 +25,7 @@ use super::{
     cache::group_tag,
     explain::{Handling, Outcome, explain},
     fill::{Leader, Pumped, Receiving, ShutDown, TookTooLong},
-    service::{BoxFuture, Origin, OriginError, request_head},
+    service::{BoxFuture, Origin, OriginError, is_spelt_as, request_head},
     turns::{Client, Turn},
 };
 
@@ -94,9 +94,12 @@ impl HttpCache {
         let about = uri.as_ref().and_then(RequestKey::of_uri);
         let key: Option<Arc<str>> = about.as_ref().map(|key| key.as_str().into());
         // Of all that pass, only what answers a POST may be stored (RFC 9110 §9.3.3).
+        let may_be_stored = |key: &&Arc<str>| {
+            head.method == Method::POST && uri.as_ref().is_some_and(|uri| is_spelt_as(uri, key))
+        };
         let leader = key
             .as_ref()
-            .filter(|_| head.method == Method::POST)
+            .filter(may_be_stored)
             .map(|key| shared.flights.lead_aside(key, || shared.tags.fence()));
         let requested_at = self.wall().now();
         let mut asking = |body| origin(Request::from_parts(head.clone(), body));

@@ -15,6 +15,7 @@ mod methods;
 mod poison;
 mod purge;
 mod range;
+mod spelling;
 mod stale;
 mod storm;
 mod support;
