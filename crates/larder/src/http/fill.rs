@@ -746,7 +746,7 @@ impl HttpCache {
                 (was_read, unread_since) = (true, None);
             } else if was_read {
                 let since = *unread_since.get_or_insert_with(Deadline::now);
-                // What has no end would have a turn for ever.
+                // One that drips would have a turn for as long as it likes.
                 if kept.is_ok()
                     && self
                         .settings()

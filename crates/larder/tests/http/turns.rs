@@ -320,13 +320,14 @@ async fn streams_that_stay_open_hold_no_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_without_end_goes_into_the_cache_no_longer_than_somebody_reads_it() {
+async fn a_body_that_drips_goes_into_the_cache_no_longer_than_somebody_reads_it() {
     let settings = Settings { idle_body_timeout: Some(secs(60)), ..Settings::default() };
     let site = Site::with(Policy::standard(), settings, |builder| builder);
-    let reading = site.ask(get("/endless"));
+    let reading = site.ask(get("/dripping"));
     settle().await;
     let (drip, body) = drip();
-    site.origin.answer(without_length(200, &FRESH, body));
+    let fields = [FRESH[0], ("content-length", "1000000")];
+    site.origin.answer(without_length(200, &fields, body));
     let mut answer = reading.await.unwrap().unwrap();
     let tick = async || {
         drip.send("tick");
