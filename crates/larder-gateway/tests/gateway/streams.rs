@@ -32,6 +32,11 @@ async fn origin(begun: String) -> Origin {
     .await
 }
 
+/// Leaves at once, so that it cannot be taken for one who only asks no more.
+fn reset(wire: Wire) {
+    wire.stream.set_zero_linger().unwrap();
+}
+
 async fn until(upstream: &Upstream, are_so: impl Fn(&Upstream) -> bool) {
     let began = Instant::now();
     while !are_so(upstream) {
@@ -69,7 +74,7 @@ async fn a_body_that_goes_on_takes_no_connection_that_others_wait_for() {
         let mut reader = gate.connect().await;
         reader.send(GET).await;
         assert_eq!(reader.answer().await.1, "x", "{fields_and_body:.40}");
-        drop(streams);
+        streams.into_iter().for_each(reset);
         until(&upstream, |upstream| upstream.stats().streams == 0).await;
     }
 }
@@ -94,7 +99,7 @@ async fn streams_without_end_that_are_too_many_are_turned_away_and_leave_the_oth
         assert_eq!(reader.answer().await.1, "x");
     }
     until(&upstream, |upstream| upstream.stats().in_use == 1).await;
-    drop(open);
+    reset(open);
     until(&upstream, |upstream| upstream.stats().in_use == 0).await;
     let mut again = gate.connect().await;
     again.send(STREAM).await;
