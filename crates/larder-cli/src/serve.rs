@@ -11,7 +11,7 @@ use http::HeaderName;
 use larder::{
     Cache,
     http::{
-        HttpCache, Policy, Variants,
+        HttpCache, Policy, Settings, Variants,
         policy::{cookies::IgnoredCookies, settings::SetCookie},
     },
 };
@@ -27,6 +27,12 @@ use crate::advice;
 
 /// How long answers under way may take once it is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How many fetches may wait for the origin at once, and how many requests that pass (POST and the like).
+/// Together they are no more than there are connections to it, so whoever has a turn has a connection. No
+/// path may have more than three quarters of either: 1024 long polls of one path are well within.
+const FETCHES: usize = 2048;
+const PASSING: usize = 1024;
 
 /// Each connection to a reader and to the origin is an open file; a login usually has 1024.
 const OPEN_FILES: u64 = 1 << 15;
@@ -270,8 +276,10 @@ impl Serve {
         if bytes < 1 << 20 {
             return Err(ServeError::TooLittleMemory(self.memory));
         }
-        let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes).build();
-        Ok(HttpCache::new(store, policy))
+        let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes);
+        let store = store.max_concurrent_fetches(FETCHES).build();
+        let settings = Settings { max_passing: Some(PASSING), ..Settings::default() };
+        Ok(HttpCache::with_settings(store, policy, settings))
     }
 }
 

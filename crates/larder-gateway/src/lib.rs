@@ -37,6 +37,7 @@
 //!    answer's head. The answer's body drives the connection to the origin itself.
 //! 5. `exchange.rs answer` writes the head and the body, in one `send` where they fit.
 
+mod busy;
 pub mod gateway;
 pub mod http1;
 pub mod http2;

@@ -16,6 +16,8 @@ mod passthrough;
 mod requests;
 mod retry;
 mod splitting;
+mod streams;
 mod targets;
 mod times;
 mod tls;
+mod turns;
