@@ -354,7 +354,7 @@ async fn who_leaves_the_queue_leaves_no_gap() {
 /// A path of keys that ends where it began.
 async fn asks_in_a_ring(path: Vec<(Cache<String>, &'static str)>) -> Text {
     let (cache, key) = path[0].clone();
-    let ring = path[1..].to_vec().into_iter().chain([path[0].clone()]).collect::<Vec<_>>();
+    let ring: Vec<_> = path[1..].iter().chain([&path[0]]).cloned().collect();
     timeout(
         AT_ONCE,
         cache.try_get_or_fetch(key, async move || match along(ring).await {
