@@ -26,7 +26,7 @@ use crate::{sync::thread_local, turns::Fetch};
 
 thread_local! {
     /// The fetch that this thread polls right now, the innermost if there are several.
-    static WITHIN: RefCell<Option<Arc<Fetch>>> = RefCell::new(None);
+    static WITHIN: RefCell<Option<Arc<Fetch>>> = const { RefCell::new(None) };
 }
 
 /// The fetch that asks, if it is a fetch that does. It is not known in a task that a fetch has spawned.

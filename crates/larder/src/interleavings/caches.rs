@@ -337,7 +337,7 @@ fn asks_within(
             let own = async move || Ok::<_, &str>(origin.fetch().await);
             match inner_cache.try_get_or_fetch(inner, own).await {
                 Ok(version) => Ok(version),
-                Err(FetchError::Recursive { .. }) => Err("recursive"),
+                Err(FetchError::Recursive) => Err("recursive"),
                 Err(FetchError::Failed(error)) => Err(*error),
                 Err(other) => panic!("{other}"),
             }
