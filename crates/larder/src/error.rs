@@ -27,11 +27,8 @@ pub enum FetchError<E> {
     TooMany,
     /// The fetch asked for its own key, directly or through the fetches of other keys: it would have
     /// waited for itself. The fetch is told, and may do without.
-    #[error("the fetch of key {key:?} needs its own result")]
-    Recursive {
-        /// The key that was asked for.
-        key: Arc<str>,
-    },
+    #[error("the fetch of this key needs its own result")]
+    Recursive,
     /// The cache was shut down.
     #[error("the cache was shut down")]
     ShutDown,
@@ -45,7 +42,7 @@ impl<E> Clone for FetchError<E> {
             FetchError::Timeout { limit } => FetchError::Timeout { limit: *limit },
             FetchError::Panicked => FetchError::Panicked,
             FetchError::TooMany => FetchError::TooMany,
-            FetchError::Recursive { key } => FetchError::Recursive { key: Arc::clone(key) },
+            FetchError::Recursive => FetchError::Recursive,
             FetchError::ShutDown => FetchError::ShutDown,
         }
     }
@@ -60,7 +57,7 @@ impl<E: fmt::Debug> fmt::Debug for FetchError<E> {
             }
             FetchError::Panicked => f.write_str("Panicked"),
             FetchError::TooMany => f.write_str("TooMany"),
-            FetchError::Recursive { key } => f.debug_struct("Recursive").field("key", key).finish(),
+            FetchError::Recursive => f.write_str("Recursive"),
             FetchError::ShutDown => f.write_str("ShutDown"),
         }
     }

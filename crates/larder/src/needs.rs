@@ -15,26 +15,45 @@
 //! Only flights that a fetch asks for come here; what plain readers wait for does not.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    future::Future,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::turns::Fetch;
+use crate::{sync::thread_local, turns::Fetch};
 
-tokio::task_local! {
-    /// The fetch that the current task runs, the innermost if there are several.
-    static WITHIN: Arc<Fetch>;
+thread_local! {
+    /// The fetch that this thread polls right now, the innermost if there are several.
+    static WITHIN: RefCell<Option<Arc<Fetch>>> = const { RefCell::new(None) };
 }
 
 /// The fetch that asks, if it is a fetch that does. It is not known in a task that a fetch has spawned.
 pub(crate) fn within() -> Option<Arc<Fetch>> {
-    WITHIN.try_with(Arc::clone).ok()
+    WITHIN.try_with(|within| within.borrow().clone()).ok().flatten()
 }
 
 /// What `future` asks for, `fetch` needs.
 pub(crate) async fn run_as<F: Future>(fetch: Arc<Fetch>, future: F) -> F::Output {
-    WITHIN.scope(fetch, future).await
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _polled = Polled { outer: WITHIN.with(|within| within.replace(Some(fetch.clone()))) };
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
+/// While a fetch is polled, also if that panics.
+struct Polled {
+    outer: Option<Arc<Fetch>>,
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        drop(WITHIN.with(|within| within.replace(outer)));
+    }
 }
 
 /// Tells caches apart while they exist.

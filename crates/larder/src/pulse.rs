@@ -53,19 +53,19 @@ impl Pulse {
     pub(crate) async fn drive<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         poll_fn(|context| {
-            let old = {
+            let is_known = {
                 let mut beat = self.lock();
                 beat.is_polled = true;
                 beat.asked = None;
-                let is_known = |known: &Waker| known.will_wake(context.waker());
-                if beat.waker.as_ref().is_some_and(is_known) {
-                    None
-                } else {
-                    mem::replace(&mut beat.waker, Some(context.waker().clone()))
-                }
+                beat.waker.as_ref().is_some_and(|known| known.will_wake(context.waker()))
             };
-            drop(old);
             let _polled = Polled(self);
+            if !is_known {
+                // A waker is the runtime's code: it is neither cloned nor dropped under the lock.
+                let waker = Some(context.waker().clone());
+                let old = mem::replace(&mut self.lock().waker, waker);
+                drop(old);
+            }
             future.as_mut().poll(context)
         })
         .await
@@ -81,7 +81,7 @@ impl Pulse {
             None => {
                 beat.asked = Some(Instant::now());
                 // A task that was never polled has no waker, but its runtime owes it a poll anyway.
-                beat.waker.clone().map_or(Life::Shown, Life::Asked)
+                beat.waker.take().map_or(Life::Shown, Life::Asked)
             }
         }
     }

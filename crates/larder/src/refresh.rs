@@ -106,11 +106,12 @@ impl Tasks {
     /// Outside a tokio runtime.
     pub(crate) fn lend(&self, task: impl Future<Output = ()> + Send + 'static) -> Lent {
         let (until_gone, gone) = oneshot::channel();
-        let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::pin(task))));
+        let job = Arc::<Slot>::default();
+        job.put(Box::pin(task));
         let (stop, lent) = (self.stop.clone(), Arc::clone(&job));
         sync::spawn(self.tracker.track_future(async move {
             let _until_gone: oneshot::Sender<()> = until_gone;
-            stop.run_until_cancelled(poll_fn(|context| poll_lent(&lent, context))).await;
+            stop.run_until_cancelled(poll_fn(|context| lent.poll(context))).await;
         }));
         Lent { job, gone }
     }
@@ -141,21 +142,34 @@ impl Tasks {
 
 /// A task that runs for somebody who can also run it himself. Dropping this leaves the task alone.
 pub(crate) struct Lent {
-    /// Where it lies while nobody polls it.
-    job: Arc<Mutex<Option<Job>>>,
+    job: Arc<Slot>,
     /// Closed when the task is gone: it ended, was stopped, or its runtime was dropped.
     gone: oneshot::Receiver<()>,
 }
 
-/// One poll of a lent job, outside the lock. One that was taken back is over here.
-fn poll_lent(lent: &Mutex<Option<Job>>, context: &mut Context<'_>) -> Poll<()> {
-    let take = || lent.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some(mut job) = take() else { return Poll::Ready(()) };
-    let polled = job.as_mut().poll(context);
-    if polled.is_pending() {
-        *lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+/// Where a lent job lies while nobody polls it. The lock is held for no longer than it takes to take it
+/// or put it there.
+#[derive(Default)]
+struct Slot(Mutex<Option<Job>>);
+
+impl Slot {
+    fn take(&self) -> Option<Job> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-    polled
+
+    fn put(&self, job: Job) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+    }
+
+    /// One poll of the job. One that was taken back is over here.
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(mut job) = self.take() else { return Poll::Ready(()) };
+        let polled = job.as_mut().poll(context);
+        if polled.is_pending() {
+            self.put(job);
+        }
+        polled
+    }
 }
 
 impl Lent {
@@ -166,19 +180,16 @@ impl Lent {
     {
         loop {
             tokio::select! {
-                _ = &mut self.gone => return self.take(),
+                biased;
+                _ = &mut self.gone => return self.job.take(),
                 () = undriven() => {
                     // Else it is polled right now, and driven after all.
-                    if let Some(job) = self.take() {
+                    if let Some(job) = self.job.take() {
                         return Some(job);
                     }
                 }
             }
         }
-    }
-
-    fn take(&self) -> Option<Job> {
-        self.job.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -5,7 +5,10 @@
 
 #[cfg(not(shuttle))]
 pub(crate) use {
-    std::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    std::{
+        sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+        thread_local,
+    },
     tokio::{spawn, sync::watch},
 };
 
@@ -41,7 +44,7 @@ pub(crate) fn is_in_runtime() -> bool {
 }
 
 fn has_timers() -> bool {
-    thread_local! {
+    std::thread_local! {
         /// What is known of the runtime that was asked last.
         static KNOWN: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
     }
@@ -59,7 +62,10 @@ fn has_timers() -> bool {
 
 #[cfg(shuttle)]
 pub(crate) use {
-    shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    shuttle::{
+        sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+        thread_local,
+    },
     tried_out::{is_in_runtime, spawn, watch},
 };
 

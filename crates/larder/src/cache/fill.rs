@@ -131,7 +131,15 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             },
             (AtHand::Stale, None) | (AtHand::Nothing, _) => flight.await,
         };
-        landed.or_else(|failure| self.rescue(key, at_hand, Reason::StaleIfError).ok_or(failure))
+        let answer = landed
+            .or_else(|failure| self.rescue(key, at_hand, Reason::StaleIfError).ok_or(failure));
+        match answer {
+            // Its reader has no way to be told, and whoever wrote the fetch must know which one it is.
+            Err(Failure { error: FetchError::Recursive, .. }) if wants == Wants::Value => {
+                panic!("the fetch of key {key:?} needs its own result")
+            }
+            answer => answer,
+        }
     }
 
     /// Joins the key's flight, or starts it, and waits for its landing.
@@ -149,7 +157,6 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
-        let recursive = || FetchError::Recursive { key: Arc::clone(key) };
         let asked = self.tags.fence();
         let within = needs::within();
         let leader = loop {
@@ -166,7 +173,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 Join::Follow(follower) => follower,
             };
             let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
-                return failed(recursive());
+                return failed(FetchError::Recursive);
             };
             match self.wait(&follower, asked).await {
                 Waited::Landed(landing) => {
@@ -188,7 +195,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         };
         // Before the fetch begins: it may ask for what this reader's own fetch is to bring.
         let Ok(_need) = Need::of(within.as_ref(), leader.fetch()) else {
-            return failed(recursive());
+            return failed(FetchError::Recursive);
         };
         if within.is_none() && !leader.counts() {
             // There are as many tasks as may be. This fetch becomes one when it can run; until then it

@@ -324,3 +324,90 @@ fn a_refresh_runs_once_at_a_time_and_undoes_no_purge() {
         });
     }
 }
+
+/// A fetch that asks for `inner` within the fetch of `key`; each ends with the version it meets.
+fn asks_within(
+    (cache, key): (&Cache<u64>, &'static str),
+    (inner_cache, inner): (&Cache<u64>, &'static str),
+    origin: &Arc<Origin>,
+) -> thread::JoinHandle<Result<u64, FetchError<&'static str>>> {
+    let (cache, inner_cache, origin) = (cache.clone(), inner_cache.clone(), Arc::clone(origin));
+    thread::spawn(move || {
+        let fetch = async move || {
+            let own = async move || Ok::<_, &str>(origin.fetch().await);
+            match inner_cache.try_get_or_fetch(inner, own).await {
+                Ok(version) => Ok(version),
+                Err(FetchError::Recursive) => Err("recursive"),
+                Err(FetchError::Failed(error)) => Err(*error),
+                Err(other) => panic!("{other}"),
+            }
+        };
+        block_on(cache.try_get_or_fetch(key, fetch))
+    })
+}
+
+#[test]
+fn a_fetch_that_needs_another_never_waits_for_its_turn_in_a_ring() {
+    in_many_orders(RUNS, || {
+        let (one, other) = (|| builder().0.max_concurrent_fetches(1).build(), Arc::default());
+        let (one, another) = (one(), one());
+        let readers = [
+            asks_within((&one, "parent"), (&one, "child"), &other),
+            asks_within((&another, "parent"), (&one, "child"), &other),
+            asks_within((&one, "other parent"), (&another, "child"), &other),
+        ];
+        let strangers = [one.clone(), another.clone()].map(|cache| {
+            let origin = Arc::clone(&other);
+            thread::spawn(move || {
+                block_on(cache.get_or_fetch("child", move || origin.fetch()));
+            })
+        });
+        // Shuttle tells if nobody can go on.
+        for reader in readers {
+            assert!(reader.join().unwrap().is_ok());
+        }
+        join(strangers);
+        for cache in [one, another] {
+            let quick = cache.get_or_fetch("afterwards", async || 0);
+            assert_eq!(block_on(quick), 0, "the turn was given back");
+        }
+    });
+}
+
+#[test]
+fn fetches_that_need_each_other_are_told_so_however_they_meet() {
+    in_many_orders(RUNS, || {
+        let (cache, origin) = (builder().0.build(), Arc::default());
+        let readers = [
+            asks_within((&cache, "a"), (&cache, "b"), &origin),
+            asks_within((&cache, "b"), (&cache, "a"), &origin),
+        ];
+        for reader in readers {
+            match reader.join().unwrap() {
+                Ok(_) => {}
+                Err(FetchError::Failed(error)) => assert_eq!(*error, "recursive"),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn who_is_one_too_many_and_wants_a_value_gets_it_also_from_one_that_leaves() {
+    in_many_orders(RUNS, || {
+        let cache = builder().0.max_concurrent_fetches(1).build();
+        let origin = Arc::new(Origin::default());
+        let asks = |key: &'static str| {
+            let (cache, origin) = (cache.clone(), Arc::clone(&origin));
+            async move { cache.get_or_fetch(key, move || origin.fetch()).await }
+        };
+        let leaving = spawn(asks("key"));
+        let others = ["key", "other", "key"].map(|key| {
+            let asked = asks(key);
+            thread::spawn(move || _ = block_on(asked))
+        });
+        leaving.abort();
+        join(others);
+        assert_eq!(origin.most_at_once(), 1);
+    });
+}

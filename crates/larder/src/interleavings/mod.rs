@@ -11,16 +11,30 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+use shuttle::{
+    Config, Runner,
+    scheduler::{PctScheduler, RandomScheduler},
+};
+
 mod caches;
 mod flights;
 mod tags;
+mod turns;
 
 /// How often a scenario runs under either scheduler. One that comes in many variants shares them.
 const RUNS: usize = 600;
 /// Where PCT switches, this many are well placed.
 const SWITCHES: usize = 3;
 
+/// A fetch's futures lie one in the other, and without optimisation each takes its place on the stack.
+const STACK_BYTES: usize = 512 << 10;
+
 fn in_many_orders(runs: usize, scenario: impl Fn() + Send + Sync + Copy + 'static) {
-    shuttle::check_random(scenario, runs);
-    shuttle::check_pct(scenario, runs, SWITCHES);
+    let config = || {
+        let mut config = Config::new();
+        config.stack_size = STACK_BYTES;
+        config
+    };
+    Runner::new(RandomScheduler::new(runs), config()).run(scenario);
+    Runner::new(PctScheduler::new(SWITCHES, runs), config()).run(scenario);
 }

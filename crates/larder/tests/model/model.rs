@@ -375,6 +375,7 @@ impl Model {
                 self.store(key, value, put, flight.fence);
             }
             self.failures.remove(&key);
+            self.errors.remove(&key);
             return Answer::Fetched(value);
         }
         self.counts.load_failures += 1;
