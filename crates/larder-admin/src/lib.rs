@@ -30,7 +30,7 @@ mod admin;
 mod events;
 mod guard;
 mod managed;
-mod metrics;
+pub mod metrics;
 mod problem;
 mod purge;
 
