@@ -28,7 +28,7 @@ use super::{
     outbox::{self, Outbox},
     refusal::Refusal,
 };
-use crate::{problem::Problem, timer::Timer};
+use crate::{counters::Timeout, problem::Problem, timer::Timer};
 
 /// Read at a time where a head is expected.
 pub(super) const HEAD_READ: usize = 4 << 10;
@@ -63,6 +63,8 @@ pub(crate) struct Connection<'a, IO> {
     pub(super) outbox: Outbox,
     pub(super) read_timer: Timer,
     write_timer: Timer,
+    /// The reader was too slow to take an answer, or the end of the connection.
+    takes_nothing: bool,
 }
 
 /// What comes next on a connection.
@@ -93,6 +95,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             outbox: Outbox::default(),
             read_timer: Timer::default(),
             write_timer: Timer::default(),
+            takes_nothing: false,
         }
     }
 
@@ -178,10 +181,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     }
                     self.read_timer.ensure(self.config.idle_timeout);
                     ready!(self.read_timer.poll_passed(cx));
-                    return Poll::Ready(match self.has_begun {
-                        true => Next::Refused(Refusal::Slow),
-                        false => Next::Over,
-                    });
+                    let (what, next) = match self.has_begun {
+                        true => (Timeout::Head, Next::Refused(Refusal::Slow)),
+                        false => (Timeout::Idle, Next::Over),
+                    };
+                    self.config.counters.timed_out(what);
+                    return Poll::Ready(next);
                 }
             }
         }
@@ -206,6 +211,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     /// Answers a request that no service saw. The connection must be closed after that.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         tracing::debug!(?refusal, "request refused");
+        self.config.counters.refused(refusal.reason());
         self.answer_with(&refusal.to_problem(), Asked::UNKNOWN);
     }
 
@@ -229,6 +235,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             Poll::Pending => {
                 self.write_timer.ensure(self.config.write_timeout);
                 ready!(self.write_timer.poll_passed(cx));
+                if !std::mem::replace(&mut self.takes_nothing, true) {
+                    self.config.counters.timed_out(Timeout::Write);
+                }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -381,6 +390,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 }
                 self.write_timer.ensure(self.config.write_timeout);
                 ready!(self.write_timer.poll_passed(cx));
+                if !std::mem::replace(&mut self.takes_nothing, true) {
+                    self.config.counters.timed_out(Timeout::Write);
+                }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }

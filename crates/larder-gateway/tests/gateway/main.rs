@@ -6,12 +6,14 @@ mod support;
 
 mod answers;
 mod clients;
+mod counters;
 mod ends;
 mod hits;
 mod http2;
 mod loops;
 mod passthrough;
 mod requests;
+mod slow;
 mod splitting;
 mod times;
 mod tls;
