@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     posts::{self, Store},
     server::{Listener, Server},
     settings::{BaseUrl, CONSOLE_ADDRESS, Settings},
+    signals::Signals,
 };
 
 /// Four servers stop within a second, the last one's database included.
@@ -52,18 +52,14 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::debug!("keeping the usual limit of open files: {error}");
     }
+    let mut signals = Signals::listen().map_err(BlogError::Signals)?;
     let listeners = Listeners::bind(&settings, parts)?;
     let store = match listeners.posts {
         Some(_) => Some(Store::open(&settings.database).await?),
         None => None,
     };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(BlogError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(BlogError::Signals)?;
     let servers = start(settings, listeners, store.clone());
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.told_to_stop().await;
     // Readers first: nobody is left asking when the part they ask goes.
     for server in servers.into_iter().rev() {
         server.stop(DRAIN).await;

@@ -10,6 +10,8 @@ mod answers;
 mod broken;
 mod crowd;
 mod large;
+mod limits;
+mod log;
 mod real;
 mod refusals;
 mod start;
