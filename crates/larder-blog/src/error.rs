@@ -33,6 +33,8 @@ pub(crate) enum BlogError {
     Seed { database: String, source: sqlx::Error },
     #[error("{url} is not well: {answer}")]
     Unhealthy { url: http::Uri, answer: String },
+    #[error("no part of the blog listens on {}, {} or {}", ports[0], ports[1], ports[2])]
+    NothingRuns { ports: [u16; 3] },
     #[error("cannot listen for Ctrl-C")]
     Signals(#[source] io::Error),
 }
@@ -51,6 +53,7 @@ impl BlogError {
             | BlogError::Seed { .. }
             | BlogError::Unhealthy { .. }
             | BlogError::Log(_)
+            | BlogError::NothingRuns { .. }
             | BlogError::Signals(_) => 1,
         }
     }

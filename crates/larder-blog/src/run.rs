@@ -3,6 +3,7 @@
 use std::{
     io::{Write, stdout},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     time::Duration,
 };
 
@@ -54,12 +55,20 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
     }
     let mut signals = Signals::listen().map_err(BlogError::Signals)?;
     let listeners = Listeners::bind(&settings, parts)?;
+    let mut told_to_stop = pin!(signals.told_to_stop());
     let store = match listeners.posts {
-        Some(_) => Some(Store::open(&settings.database).await?),
+        Some(_) => {
+            let opening = Store::open(&settings.database, settings.database_wait);
+            tokio::select! {
+                opened = opening => Some(opened?),
+                // Half of it is nothing to take down.
+                () = &mut told_to_stop => return Ok(()),
+            }
+        }
         None => None,
     };
     let servers = start(settings, listeners, store.clone());
-    signals.told_to_stop().await;
+    told_to_stop.await;
     // Readers first: nobody is left asking when the part they ask goes.
     for server in servers.into_iter().rev() {
         server.stop(DRAIN).await;
@@ -169,7 +178,7 @@ fn say(line: &str) {
 }
 
 /// Who listens on every address is reached from this machine at the loopback one.
-fn reachable(ip: IpAddr) -> IpAddr {
+pub(crate) fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

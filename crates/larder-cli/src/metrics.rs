@@ -55,8 +55,16 @@ pub(crate) fn of_readers(counters: &Counters) -> Vec<Family> {
 /// What happens on connections to the origin.
 pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
     let now = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let UpstreamStats { connected, reused, turned_away, waited_in_vain, in_use, idle, waiting } =
-        stats;
+    let UpstreamStats {
+        connected,
+        reused,
+        retried,
+        turned_away,
+        waited_in_vain,
+        in_use,
+        idle,
+        waiting,
+    } = stats;
     vec![
         Family {
             label: "state",
@@ -82,6 +90,12 @@ pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
             "Requests that went over a connection that was there",
             "",
             vec![("", reused)],
+        ),
+        counter(
+            "upstream_retries",
+            "Requests sent once more, because a kept connection was closed",
+            "",
+            vec![("", retried)],
         ),
         counter(
             "upstream_refused",

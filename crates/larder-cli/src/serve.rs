@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use larder::{
     Cache,
-    http::{HttpCache, Policy, Variants},
+    http::{HttpCache, Policy, Variants, policy::cookies::IgnoredCookies},
 };
 use larder_admin::{
     Admin,
@@ -24,6 +24,7 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    advice,
     files::{self, Files},
     metrics,
     signals::Signals,
@@ -61,51 +62,62 @@ again.
 Every answer says in Cache-Status what the cache did, and why.")]
 pub(crate) struct Serve {
     /// The service to put the cache before
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM")]
     upstream: Origin,
     /// Where to answer requests
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", env = "LARDER_LISTEN", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
     /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
     /// the start
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", env = "LARDER_TLS_CERTIFICATE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
     /// The certificate's private key: a PEM file without a passphrase, that only this user can read
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    #[arg(long, value_name = "FILE", env = "LARDER_TLS_KEY", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// Where to answer questions about the cache, and purges; loopback only
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN")]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill
-    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    #[arg(long, value_name = "SIZE", env = "LARDER_MEMORY", default_value = "256MiB")]
     memory: ByteSize,
     /// How many event loops serve connections, each on a thread of its own; usually one a core that
     /// this process may use
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_THREADS")]
     threads: Option<NonZeroUsize>,
     /// How many connections may be open to those who ask. Where there are as many, kept ones are closed and
     /// new ones wait. Usually 16384, or as many as the limit of open files allows beside those to the
     /// upstream
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS")]
     max_connections: Option<NonZeroUsize>,
     /// How many of them one address may have (with IPv6, one /64); more are closed at once. Usually a quarter
     /// of them, and all for a proxy on this machine (127.0.0.1, ::1)
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<NonZeroUsize>,
     /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LARDER_TTL", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
     /// Which rules to go by
-    #[arg(long, value_enum, default_value_t = Preset::Guarded)]
+    #[arg(long, value_enum, env = "LARDER_POLICY", default_value_t = Preset::Guarded)]
     policy: Preset,
+    /// Cookies that change nothing in an answer, so that requests which carry no others share theirs, by
+    /// name, with commas: 'theme,ab_*'. The word analytics stands for those of the usual visitor counters.
+    /// The service does not see them on requests whose answer may be stored
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "LARDER_IGNORE_COOKIES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    ignore_cookies: IgnoredCookies,
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
     /// What to log: error, warn, info, debug or off, and levels by module (info,h2=debug): modules that are
     /// not Larder's are off unless they are named. Lines that are not read in time are lost, and of one kind
     /// ten are logged at once and then one a second: what was left out is counted
-    #[arg(long, value_name = "LEVELS", default_value = "info")]
+    #[arg(long, value_name = "LEVELS", env = "LARDER_LOG", default_value = "info")]
     pub(crate) log: Levels,
 }
 
@@ -211,6 +223,8 @@ impl Serve {
         };
         tracing::info!("listening on {scheme}://{}", server.address());
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
+        let advising =
+            tokio::spawn(advice::give(cache.cache().events(), self.upstream.to_string()));
         // An empty variable counts as unset.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
         let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
@@ -220,6 +234,7 @@ impl Serve {
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
         signals.told_to_stop().await;
         stop.cancel();
+        advising.abort();
         let ending = async {
             if let Ok(stopped) = serving.await
                 && stopped.cut > 0
@@ -299,6 +314,7 @@ impl Serve {
             Some(ttl) => policy.default_ttl(ttl),
             None => policy,
         };
+        let policy = policy.ignore_cookies(self.ignore_cookies.clone());
         let bytes = usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX);
         if bytes < 1 << 20 {
             return Err(ServeError::TooLittleMemory(self.memory));

@@ -116,7 +116,7 @@ pub use cache::Cache;
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
-pub use key::CacheKey;
+pub use key::{CacheKey, KeyPart, KeysOf};
 pub use larder_macros::cached;
 pub use larder_policy::{
     cache_status,
@@ -126,3 +126,8 @@ pub use larder_policy::{
 pub use stats::{Bucket, Event, Events, Observed, Stats, Times};
 pub use tier::memory::Eviction;
 pub use weigh::Weigh;
+
+/// What the README shows runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

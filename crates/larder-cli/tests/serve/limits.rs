@@ -205,6 +205,7 @@ async fn what_happens_to_connections_is_told_as_metrics() {
         (r#"larder_tls_handshakes_total{outcome="failed"}"#, 0.0),
         ("larder_connections_reset_total", 0.0),
         ("larder_upstream_waiting", 0.0),
+        ("larder_upstream_retries_total", 0.0),
         (r#"larder_upstream_refused_total{reason="too_many_waiting"}"#, 0.0),
         (r#"larder_log_lines_lost_total{cause="not_read"}"#, 0.0),
     ] {

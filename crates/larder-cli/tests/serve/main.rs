@@ -9,6 +9,8 @@
 mod answers;
 mod broken;
 mod crowd;
+mod first_day;
+mod health;
 mod large;
 mod limits;
 mod log;

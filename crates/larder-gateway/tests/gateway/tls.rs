@@ -555,3 +555,15 @@ fn what_editors_and_people_add_to_the_files_does_no_harm() {
     });
     Tls::from_pem_files(&certificate, &key).unwrap();
 }
+
+#[tokio::test]
+async fn a_reader_that_says_farewell_behind_its_request_is_answered() {
+    let identity = Identity::new();
+    let gate = Gate::serving(identity.config(), service_fn(echo));
+    for version in [&TLS12, &TLS13] {
+        let mut wire = connect(&identity.reader(version, &[]), gate.address).await;
+        wire.send(GET.repeat(2)).await;
+        wire.stream.shutdown().await.unwrap();
+        assert_eq!(wire.rest().await.matches("HTTP/1.1 200 OK\r\n").count(), 2);
+    }
+}

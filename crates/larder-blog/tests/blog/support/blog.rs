@@ -91,7 +91,16 @@ impl Setup {
 
     /// Starts it, and waits until it says where it listens.
     pub(crate) async fn start(&self) -> Blog {
-        let mut blog = self.spawn();
+        self.started(self.begin()).await
+    }
+
+    /// Starts it, and does not wait.
+    pub(crate) fn begin(&self) -> Blog {
+        self.spawn_into(Stdio::piped())
+    }
+
+    /// Waits until what [`Setup::begin`] has begun says where it listens.
+    pub(crate) async fn started(&self, mut blog: Blog) -> Blog {
         let last_line = match self.arguments[0].as_str() {
             "posts" => "posts ",
             "backend" => "console ",
@@ -109,7 +118,7 @@ impl Setup {
 
     /// Starts it, and waits for its end.
     pub(crate) async fn end(&self) -> Exit {
-        self.spawn().exit().await
+        self.begin().exit().await
     }
 
     /// Starts it with nobody at the other end of its standard output. Where it listens must be known.
@@ -127,10 +136,6 @@ impl Setup {
         let started = async || blog.out.any(|line| line.starts_with("open ")).then_some(());
         eventually("the last line of a start", started).await;
         blog
-    }
-
-    fn spawn(&self) -> Blog {
-        self.spawn_into(Stdio::piped())
     }
 
     fn spawn_into(&self, out: Stdio) -> Blog {

@@ -39,14 +39,20 @@ pub(crate) struct Exit {
 
 /// Runs the command to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Exit {
-    let (child, log, out) = spawn(arguments);
+    run_with(arguments, &[]).await
+}
+
+/// Runs the command to its end. Its environment is `variables`, and nothing else.
+pub(crate) async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Exit {
+    let (child, log, out) = spawn(arguments, variables);
     end(child, log, out).await
 }
 
-fn spawn<S: AsRef<OsStr>>(arguments: &[S]) -> (Child, Lines, Lines) {
+fn spawn<S: AsRef<OsStr>>(arguments: &[S], variables: &[(&str, &str)]) -> (Child, Lines, Lines) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
         .args(arguments)
         .env_clear()
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -79,7 +85,7 @@ impl Larder {
     }
 
     pub(crate) async fn with(origin: SocketAddr, flags: &[&str]) -> Larder {
-        let (child, log, _) = spawn(&arguments(origin, flags));
+        let (child, log, _) = spawn(&arguments(origin, flags), &[]);
         Larder::started(child, log, flags).await
     }
 
@@ -202,6 +208,11 @@ impl Larder {
         let line =
             answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in\n{}", answer.text())).parse().unwrap()
+    }
+
+    /// Where the admin API listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
