@@ -67,7 +67,7 @@ test('without the cache every load is slow, and the page says why', async (t) =>
   t.after(() => uncached.stop());
   const reader = await Reader.arrive(browser);
   await reader.open(uncached.urls.open);
-  await reader.page.getByText('The cache is off: this is the before picture.').waitFor();
+  await reader.rules.getByText('The cache is off: this is the before picture.').waitFor();
   await reader.choose(1);
   await reader.again();
   const { ms, badge } = await reader.reading();

@@ -1,4 +1,4 @@
-// Every state in both themes and at both ends of the widths: nothing for axe to object to, nothing to scroll
+// Every state in both themes and at three widths: nothing for axe to object to, nothing to scroll
 // sideways, and a picture of each for whoever wants to look.
 import { AxeBuilder } from '@axe-core/playwright';
 import assert from 'node:assert/strict';
@@ -13,6 +13,7 @@ const PICTURES = process.env.SCREENSHOTS ?? join(import.meta.dirname, 'screensho
 const THEMES = /** @type {const} */ (['light', 'dark']);
 const SIZES = [
   { name: '360', viewport: { width: 360, height: 740 } },
+  { name: '768', viewport: { width: 768, height: 1024 } },
   { name: '1440', viewport: { width: 1440, height: 900 } },
 ];
 
@@ -37,6 +38,11 @@ after(async () => {
 
 /** @type {Record<string, (reader: Reader) => Promise<unknown>>} */
 const STATES = {
+  cold: async (reader) => {
+    await reader.page.route('**/api/posts', () => undefined);
+    await reader.open(blog.urls.open);
+    await reader.page.getByText('The list is on its way.').waitFor();
+  },
   idle: async (reader) => {
     await reader.open(blog.urls.open);
     await reader.waitForList();
@@ -63,6 +69,42 @@ const STATES = {
     await reader.crowd.getByText(/origin calls? for 100 users/).waitFor();
     await reader.button('Clear the cache').click();
     await reader.larder.getByText(/^Cleared/).waitFor();
+  },
+  stale: async (reader) => {
+    await reader.open(`${blog.urls.open}/?post=4`);
+    await reader.gauge.getByText('load 1', { exact: true }).waitFor();
+    await reader.switch('Stale while revalidate', true);
+    await reader.button('Let all expire').click();
+    await reader.larder.getByText(/counts as expired/).waitFor();
+    await reader.again();
+    await reader.gauge.getByText('STALE', { exact: true }).waitFor();
+    await reader.switch('Stale while revalidate', false);
+  },
+  off: async (reader) => {
+    await reader.open(`${blog.urls.open}/?post=1`);
+    await reader.gauge.getByText('load 1', { exact: true }).waitFor();
+    await reader.switch('Cache', false);
+    await reader.again();
+    await reader.button('Let 100 users ask at once').click();
+    await reader.crowd.getByText('100 origin calls for 100 users').waitFor();
+    await reader.switch('Cache', true);
+  },
+  forty: async (reader) => {
+    await reader.open(`${blog.urls.open}/?post=7`);
+    await reader.gauge.getByText('load 1', { exact: true }).waitFor();
+    for (let load = 2; load <= 40; load += 1) await reader.again();
+  },
+  // Every word one word, far longer than any line.
+  long: async (reader) => {
+    await reader.page.route('**/api/posts{,/*}', async (route) => {
+      const response = await route.fetch();
+      const body = (await response.text()).replace(/"(title|author|department)":"[^"]*"/g, `"$1":"${'Loremipsum'.repeat(14)}"`);
+      await route.fulfill({ response, body });
+    });
+    await reader.open(blog.urls.open);
+    await reader.waitForList();
+    await assertFits(reader.page);
+    await reader.choose(1);
   },
   unknown: async (reader) => {
     await reader.open(`${blog.urls.open}/?post=99`);
@@ -93,6 +135,49 @@ for (const colorScheme of THEMES) {
     });
   }
 }
+
+test('on a phone nothing moves unasked: neither when the list comes, nor the first loads and their marks', async () => {
+  const reader = await Reader.arrive(browser, { viewport: { width: 360, height: 740 } });
+  await reader.page.addInitScript(() => {
+    new PerformanceObserver((list) => {
+      const { dataset } = document.documentElement;
+      for (const entry of list.getEntries()) {
+        if ('value' in entry) dataset.shifted = String(Number(dataset.shifted ?? 0) + Number(entry.value));
+      }
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
+  await reader.open(`${blog.urls.open}/?post=8`);
+  await reader.gauge.getByText('load 1', { exact: true }).waitFor();
+  const top = () => reader.page.evaluate(() => document.getElementById('post')?.getBoundingClientRect().top);
+  const before = await top();
+  await reader.again();
+  await reader.button('Let all expire').click();
+  await reader.larder.getByText(/counts as expired/).waitFor();
+  await reader.page.evaluate(() => window.scrollTo(0, 0));
+  await reader.again();
+  assert.equal(await top(), before);
+  const shifted = Number(await reader.page.locator('html').getAttribute('data-shifted'));
+  assert.ok(shifted < 0.05, `${shifted} of layout shift`);
+  await reader.leave();
+});
+
+test('on a phone the crowd and the counters are one press away', async () => {
+  const reader = await Reader.arrive(browser, { viewport: { width: 360, height: 740 } });
+  await reader.open(`${blog.urls.open}/?post=1`);
+  await reader.gauge.getByText(/^load \d+$/).waitFor();
+  const links = reader.page.getByRole('navigation', { name: 'On this page' });
+  for (const [link, region] of /** @type {const} */ ([
+    ['Crowd', reader.crowd],
+    ['Larder', reader.larder],
+    ['Cache', reader.rules],
+  ])) {
+    await links.getByRole('link', { name: link }).click();
+    await region.evaluate((element) => new Promise((resolve) => requestAnimationFrame(() => resolve(element))));
+    assert.ok(await region.evaluate((element) => element.getBoundingClientRect().top < 700), `${link} is in sight`);
+    await reader.page.evaluate(() => window.scrollTo(0, 0));
+  }
+  await reader.leave();
+});
 
 /** @param {import('playwright-core').Page} page */
 async function assertFits(page) {

@@ -70,7 +70,8 @@ test('without the posts service, what is kept still loads, the rest says why, an
 
 test('without the posts service, a post beyond its lifetime is shown all the same, with its age', async () => {
   await backend.stop();
-  backend = await startBlog('backend', { ...settings, CACHE_TTL_SECONDS: '1' });
+  const stale = { CACHE_TTL_SECONDS: '1', CACHE_STALE_WHILE_REVALIDATE_SECONDS: '60' };
+  backend = await startBlog('backend', { ...settings, ...stale });
   await reader.open(page.urls.open);
   await reader.choose(1);
   await reader.againUntil('STALE');
@@ -79,6 +80,7 @@ test('without the posts service, a post beyond its lifetime is shown all the sam
   // The refresh that was under way may just have ended: then its post has a second to live.
   await reader.againUntil('STALE');
   await reader.gauge.locator('.badge-note').getByText(/^\d+\ss old$/).waitFor();
+  await reader.gauge.getByText(/The posts service fails, so there is no newer one\.$/).waitFor();
   await reader.page.getByRole('article').getByRole('heading', { name: 'The Dialectics of Nature' }).waitFor();
   assert.equal(await reader.page.getByRole('alert').count(), 0);
 });
@@ -110,6 +112,17 @@ test('without the backend the post stays readable and the counters stand still, 
   await reader.press('Try again');
   assert.equal((await reader.reading()).badge, 'MISS');
   await reader.larder.getByText('live', { exact: true }).waitFor();
+});
+
+test('a backend that begins anew begins with its own rules, and the page follows', async () => {
+  await reader.waitForList();
+  await reader.switch('Cache', false);
+  await backend.stop();
+  await reader.rules.getByText(/nothing can be switched now/).waitFor();
+  assert.equal(await reader.toggle('Cache').getAttribute('aria-disabled'), 'true');
+  backend = await startBlog('backend', settings);
+  await reader.rules.getByText(/Fresh for/).waitFor();
+  assert.equal(await reader.toggle('Cache').getAttribute('aria-checked'), 'true');
 });
 
 test('without the console one can still read and send a crowd, and sees why clearing rests', async (t) => {

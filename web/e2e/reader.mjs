@@ -75,6 +75,25 @@ export class Reader {
     return this.page.getByRole('region', { name: 'In the larder' });
   }
 
+  get rules() {
+    return this.page.getByRole('region', { name: 'The cache' });
+  }
+
+  /** @param {'Cache' | 'Stale while revalidate'} name */
+  toggle(name) {
+    return this.page.getByRole('switch', { name });
+  }
+
+  /**
+   * Presses the switch, and waits until it shows what was asked of it.
+   * @param {'Cache' | 'Stale while revalidate'} name
+   * @param {boolean} on
+   */
+  async switch(name, on) {
+    await this.toggle(name).click();
+    await this.page.locator(`[role="switch"][aria-checked="${on}"]`, { hasText: name }).waitFor();
+  }
+
   /** @param {string} name */
   button(name) {
     return this.page.getByRole('button', { name });

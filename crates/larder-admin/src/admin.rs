@@ -146,6 +146,8 @@ struct CacheSample {
     name: String,
     hits: u64,
     misses: u64,
+    /// [`Stats::hit_rate`](larder::Stats::hit_rate); `null` before the first look-up.
+    hit_rate: Option<f64>,
     /// Not among the hits: those are fresh.
     stale_served: u64,
     refreshes: u64,
@@ -155,6 +157,13 @@ struct CacheSample {
     loads: u64,
     load_failures: u64,
     collapsed: u64,
+    turns_awaited: u64,
+    turns_refused: u64,
+    abandoned: u64,
+    /// Although all turns were taken.
+    fetches_out_of_turn: u64,
+    /// Because nobody drove theirs.
+    fetches_taken_over: u64,
     evictions: u64,
     too_large: u64,
     entries: u64,
@@ -172,6 +181,7 @@ impl Console {
                 name: cache.name().to_owned(),
                 hits: stats.hits,
                 misses: stats.misses,
+                hit_rate: stats.hit_rate(),
                 stale_served: stats.stale_served,
                 refreshes: stats.refreshes,
                 refreshes_held_back: stats.refreshes_held_back,
@@ -179,6 +189,11 @@ impl Console {
                 loads: stats.loads,
                 load_failures: stats.load_failures,
                 collapsed: stats.collapsed,
+                turns_awaited: stats.turns_awaited,
+                turns_refused: stats.turns_refused,
+                abandoned: stats.abandoned,
+                fetches_out_of_turn: stats.fetches_out_of_turn,
+                fetches_taken_over: stats.fetches_taken_over,
                 evictions: stats.evictions,
                 too_large: stats.too_large,
                 entries: stats.entries,

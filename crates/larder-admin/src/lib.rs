@@ -13,7 +13,7 @@
 //! | `GET /livez` | 200 `ok` while the process answers |
 //! | `GET /readyz` | 200 `ready`; 503 once it is told to stop |
 //! | `GET /metrics` | the counters of every cache as OpenMetrics text |
-//! | `GET /v1/stats` | the counters of every cache |
+//! | `GET /v1/stats` | the counters of every cache, and its hit rate: hits ÷ (hits + misses), [as the library counts them](larder::Stats::hit_rate); `null` before the first look-up |
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
 //! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone); answers `{"purged":2,"mode":"soft"}`, the number of entries, or `null` where a single step purges them uncounted (tags; all, softly) |
 //!

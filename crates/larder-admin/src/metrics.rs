@@ -76,8 +76,26 @@ const COUNTERS: &[Count] = &[
     ("collapsed", "Misses that shared another reader's fetch", None, "", |stats| {
         vec![("", stats.collapsed as f64)]
     }),
+    (
+        "turns",
+        "Requests that could not ask the origin at once, by what came of it",
+        None,
+        "outcome",
+        |stats| {
+            vec![("awaited", stats.turns_awaited as f64), ("refused", stats.turns_refused as f64)]
+        },
+    ),
+    ("abandoned", "Fetches given up because all their readers had left", None, "", |stats| {
+        vec![("", stats.abandoned as f64)]
+    }),
     ("origin_requests", "Fetches begun: what the origin saw", None, "", |stats| {
         vec![("", stats.loads as f64)]
+    }),
+    ("fetches_out_of_turn", "Fetches that ran although all turns were taken", None, "", |stats| {
+        vec![("", stats.fetches_out_of_turn as f64)]
+    }),
+    ("fetches_taken_over", "Fetches begun anew because nobody drove theirs", None, "", |stats| {
+        vec![("", stats.fetches_taken_over as f64)]
     }),
     ("origin_failures", "Fetches that ended without a value", None, "", |stats| {
         vec![("", stats.load_failures as f64)]

@@ -218,6 +218,7 @@ async fn stats_tell_every_counter_of_every_cache() {
     let posts = &stats["caches"][0];
     assert_eq!(posts["name"], "posts");
     assert_eq!((&posts["hits"], &posts["misses"]), (&json!(1), &json!(1)));
+    assert_eq!(posts["hit_rate"], 0.5);
     assert_eq!((&posts["entries"], &posts["max_bytes"]), (&json!(2), &json!(1 << 20)));
     assert!(posts["bytes"].as_u64().unwrap() > 0);
     assert_eq!((&posts["stale_served"], &posts["negative_hits"]), (&json!(0), &json!(0)));
@@ -258,6 +259,17 @@ async fn stats_tell_what_stale_entries_did_and_what_was_saved() {
     assert_eq!((&posts["hits"], &posts["stale_served"]), (&json!(1), &json!(1)));
     assert_eq!((&posts["refreshes"], &posts["negative_hits"]), (&json!(1), &json!(1)));
     assert_eq!(posts["saved_seconds"], 4.0);
+    // The misses are both first looks; the stale entry and the remembered error did not wait.
+    assert_eq!((&posts["misses"], &posts["hit_rate"]), (&json!(2), &json!(0.6)));
+}
+
+#[tokio::test]
+async fn a_hit_rate_of_nothing_is_none() {
+    let cache = Cache::<String>::builder().build();
+    let router = Admin::new().cache(&cache).router();
+    let stats = router.oneshot(request(Method::GET, "/v1/stats").body(Body::empty()).unwrap());
+    let stats = json_of(stats.await.unwrap()).await;
+    assert_eq!(stats["caches"][0]["hit_rate"], json!(null));
 }
 
 /// What is there after a purge: the value's freshness under each of the two keys.

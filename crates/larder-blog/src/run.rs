@@ -131,12 +131,6 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
     if let Some((listener, console)) = backend.zip(console) {
         let here = BaseUrl::of(SocketAddr::new(ip, posts_port));
         let origin = settings.posts_service_url.unwrap_or(here);
-        let talks_to = if settings.cache_enabled {
-            let ttl = settings.cache_ttl.as_secs();
-            format!("asks {}, remembers answers for {ttl} s", origin.as_str())
-        } else {
-            format!("asks {} every time: the cache is off", origin.as_str())
-        };
         let backend = Backend::new(BackendSettings {
             origin,
             cache_enabled: settings.cache_enabled,
@@ -149,7 +143,7 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
         let stop = CancellationToken::new();
         let admin = backend.admin(&page_origins, stop.clone());
         let router = backend.router(&page_origins);
-        serve("backend", listener, router, CancellationToken::new(), talks_to);
+        serve("backend", listener, router, CancellationToken::new(), backend.summary());
         serve("console", console, admin, stop, "shows and purges the backend's cache".to_owned());
     }
     if let Some(listener) = listeners.page {

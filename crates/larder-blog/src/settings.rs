@@ -35,13 +35,17 @@ const VARIABLES: [(&str, &str, &str); 20] = [
     ),
     ("BLOG_DATA_DIR", "data", "folder of the SQLite database, made if missing"),
     ("POSTS_DELAY_MS", "2000", "time the posts service needs before each query, in ms"),
-    ("CACHE_ENABLED", "true", "false: ask the posts service every time (the \"before\" picture)"),
+    (
+        "CACHE_ENABLED",
+        "true",
+        "false: ask the posts service every time (the \"before\" picture), until the page's switch",
+    ),
     ("CACHE_TTL_SECONDS", "300", "how long an answer stays fresh, in seconds"),
     ("CACHE_NEGATIVE_TTL_SECONDS", "5", "the same for the 404 of an unknown id; 0: not kept"),
     (
         "CACHE_STALE_WHILE_REVALIDATE_SECONDS",
-        "60",
-        "how long beyond that it is given while a new one is fetched",
+        "0",
+        "how long beyond that it is given while a new one is fetched; 0: off (the page's switch: 60)",
     ),
     (
         "CACHE_STALE_IF_ERROR_SECONDS",
@@ -377,7 +381,7 @@ mod tests {
         assert_eq!(settings.posts_delay, Duration::from_millis(2000));
         assert_eq!(settings.cache_ttl, Duration::from_secs(300));
         assert_eq!(settings.cache_negative_ttl, Duration::from_secs(5));
-        assert_eq!(settings.cache_stale_while_revalidate, Duration::from_secs(60));
+        assert_eq!(settings.cache_stale_while_revalidate, Duration::ZERO);
         assert_eq!(settings.cache_stale_if_error, Duration::from_secs(3600));
         assert!(settings.cache_enabled);
         assert_eq!(settings.database, Database::Sqlite { file: "data/blog.sqlite".into() });

@@ -62,6 +62,7 @@ pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
         turned_away,
         waited_in_vain,
         in_use,
+        streams,
         idle,
         waiting,
     } = stats;
@@ -71,7 +72,11 @@ pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
             ..gauge(
                 "upstream_connections",
                 "Connections to the origin, now",
-                vec![("in_use", now(in_use)), ("idle", now(idle))],
+                vec![
+                    ("waited_for", now(in_use.saturating_sub(streams))),
+                    ("streaming", now(streams)),
+                    ("idle", now(idle)),
+                ],
             )
         },
         gauge(

@@ -11,7 +11,7 @@ use http::HeaderName;
 use larder::{
     Cache,
     http::{
-        HttpCache, Policy, Variants,
+        HttpCache, Policy, Settings, Variants,
         policy::{cookies::IgnoredCookies, settings::SetCookie},
     },
 };
@@ -211,13 +211,13 @@ impl Serve {
         if let Some(address) = self.admin.filter(|address| !address.ip().is_loopback()) {
             return Err(ServeError::AdminNotLoopback(address));
         }
-        let cache = self.cache()?;
         let tls = self.tls()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let mut signals = Signals::listen().map_err(ServeError::Start)?;
         let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let threads = self.threads.unwrap_or_else(usual);
         let files = self.files(threads.get())?;
+        let cache = self.cache(files)?;
         let stop = CancellationToken::new();
         let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
         let config = ServerConfig {
@@ -229,8 +229,11 @@ impl Serve {
         };
         let counters = Arc::clone(&config.http1.counters);
         let server = Server::bind(self.listen, config).map_err(listen("listen", self.listen))?;
-        let upstream_config =
-            UpstreamConfig { max_connections: files.origin, ..UpstreamConfig::default() };
+        let upstream_config = UpstreamConfig {
+            max_connections: files.origin,
+            max_streams: files.streams,
+            ..UpstreamConfig::default()
+        };
         let upstream = Upstream::new(self.upstream.clone(), upstream_config);
         let admin = match self.admin {
             None => None,
@@ -340,7 +343,7 @@ impl Serve {
         format!("{rules}{}, up to {}", ttl.unwrap_or_default(), self.memory)
     }
 
-    fn cache(&self) -> Result<HttpCache, ServeError> {
+    fn cache(&self, files: Files) -> Result<HttpCache, ServeError> {
         let policy = match self.policy {
             Preset::Guarded => Policy::guarded(),
             Preset::Standard => Policy::standard(),
@@ -359,7 +362,9 @@ impl Serve {
         if bytes < 1 << 20 {
             return Err(ServeError::TooLittleMemory(self.memory));
         }
-        let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes).build();
-        Ok(HttpCache::new(store, policy))
+        let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes);
+        let store = store.max_concurrent_fetches(files.fetches()).build();
+        let settings = Settings { max_passing: Some(files.passing()), ..Settings::default() };
+        Ok(HttpCache::with_settings(store, policy, settings))
     }
 }

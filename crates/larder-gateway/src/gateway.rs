@@ -16,15 +16,15 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
 use larder::http::{
-    Body, CacheService, Glance, HttpCache, OriginError, Served, ShowKey, ShutDown, TooManyFetches,
-    TookTooLong,
+    Body, CacheService, Client, Glance, HttpCache, NoTurn, OriginError, Served, ShowKey, ShutDown,
+    TooManyFetches, TookTooLong,
     policy::{
         cookies::Left,
         fields::Fields,
@@ -35,6 +35,7 @@ use larder::http::{
 use tower::Service;
 
 use crate::{
+    busy::Busy,
     http1::{Ahead, Hits, Peer, ReaderBody},
     problem::Problem,
     upstream::{Upstream, UpstreamError},
@@ -55,6 +56,8 @@ pub struct GatewayConfig {
 
 /// Carries the token; goes no further than this gateway.
 const LARDER_EXPLAIN: HeaderName = HeaderName::from_static("larder-explain");
+/// What is said where no wait has shown how long it may take: about as long as a turn is waited for.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Sent by a proxy on this machine that asks for readers who are elsewhere.
 const ASKS_FOR_OTHERS: [HeaderName; 3] = [header::FORWARDED, header::VIA, X_FORWARDED_FOR];
@@ -73,6 +76,7 @@ pub struct Gateway {
     store: HttpCache,
     cache: CacheService<Outbound>,
     config: Arc<GatewayConfig>,
+    busy: Arc<Busy>,
 }
 
 impl Gateway {
@@ -80,16 +84,19 @@ impl Gateway {
     pub fn new(cache: &HttpCache, upstream: Upstream, config: GatewayConfig) -> Self {
         let config = Arc::new(config);
         let outbound = Outbound { upstream, config: Arc::clone(&config) };
-        Gateway { store: cache.clone(), cache: cache.service(outbound), config }
+        let busy = Arc::new(Busy::default());
+        Gateway { store: cache.clone(), cache: cache.service(outbound), config, busy }
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
     fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
         let hop = self.config.hop(head);
         let may_see_keys = self.may_see_keys(&head.headers, hop.peer);
+        let client = self.config.client(&head.headers, hop);
         head.headers.remove(LARDER_EXPLAIN);
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
+                head.extensions.insert(client);
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
@@ -119,6 +126,27 @@ impl GatewayConfig {
         let peer_is_trusted = self.trusted_peers.contains(&peer);
         Hop { name: &self.name, version: head.version, peer, peer_is_trusted }
     }
+
+    /// Who asks: the peer, or whom a trusted one asks for. The last that no trusted peer has said of itself
+    /// counts: what stands before it, anybody may have written.
+    fn client(&self, headers: &HeaderMap, hop: Hop<'_>) -> Client {
+        if !hop.peer_is_trusted {
+            return Client(hop.peer);
+        }
+        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        let text = lines.filter_map(|line| line.to_str().ok());
+        let mut asked_for = text.flat_map(|line| line.rsplit(',')).map_while(address);
+        let untrusted = asked_for.find(|address| !self.trusted_peers.contains(address));
+        Client(untrusted.unwrap_or(hop.peer))
+    }
+}
+
+/// One address of `X-Forwarded-For`: some write a port with it.
+fn address(element: &str) -> Option<IpAddr> {
+    let element = element.trim();
+    let bare = || element.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let with_port = || Some(element.parse::<SocketAddr>().ok()?.ip());
+    element.parse().ok().or_else(with_port).or_else(bare)
 }
 
 impl Gateway {
@@ -196,9 +224,13 @@ impl Service<Request<ReaderBody>> for Gateway {
         }
         let line = Line::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));
+        let busy = Arc::clone(&self.busy);
         Box::pin(async move {
             let answer = answering.await.unwrap_or_else(|error| {
-                tracing::warn!("{error}");
+                match is_for_want_of_a_turn(&error) {
+                    true => busy.one_more(),
+                    false => tracing::warn!("{error}"),
+                }
                 problem_of(&error).to_response().map(Body::from)
             });
             if let Some(line) = line {
@@ -232,6 +264,10 @@ impl Line {
     }
 }
 
+fn is_for_want_of_a_turn(error: &OriginError) -> bool {
+    error.downcast_ref::<NoTurn>().is_some() || error.downcast_ref::<TooManyFetches>().is_some()
+}
+
 /// What the reader is told when there is no answer. Where the origin is stays inside.
 fn problem_of(error: &OriginError) -> Problem {
     if let Some(error) = error.downcast_ref::<UpstreamError>() {
@@ -251,7 +287,17 @@ fn problem_of(error: &OriginError) -> Problem {
             "Busy",
             "too many answers are being fetched",
             ProxyError::ConnectionLimitReached,
-        );
+        )
+        .retry_after(RETRY_AFTER);
+    }
+    if let Some(NoTurn(waited)) = error.downcast_ref() {
+        return Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Busy",
+            "too many requests wait for the origin",
+            ProxyError::ConnectionLimitReached,
+        )
+        .retry_after(*waited);
     }
     if error.downcast_ref::<ShutDown>().is_some() {
         return Problem::new(
@@ -373,6 +419,33 @@ mod tests {
         assert!(head.headers.is_empty(), "{:?}", head.headers);
         let head = let_in(&gateway, "198.51.100.1", &claim).unwrap();
         assert_eq!(head.headers["x-forwarded-proto"], "https");
+    }
+
+    #[test]
+    fn the_client_is_the_peer_or_whom_a_trusted_one_asks_for() {
+        let trusted_peers = ["198.51.100.1", "198.51.100.2"].map(|peer| peer.parse().unwrap());
+        let trusted_peers = trusted_peers.to_vec();
+        let gateway = gateway(GatewayConfig { trusted_peers, ..GatewayConfig::default() });
+        let rows = [
+            ("198.51.100.7", "203.0.113.1", "198.51.100.7"),
+            ("198.51.100.1", "203.0.113.1", "203.0.113.1"),
+            ("198.51.100.1", "203.0.113.1, 203.0.113.2", "203.0.113.2"),
+            ("198.51.100.1", "203.0.113.1, 198.51.100.2", "203.0.113.1"),
+            ("198.51.100.1", "198.51.100.2", "198.51.100.1"),
+            ("198.51.100.1", "203.0.113.1, unknown", "198.51.100.1"),
+            ("198.51.100.1", "203.0.113.1:4711", "203.0.113.1"),
+            ("198.51.100.1", "[2001:db8::1]", "2001:db8::1"),
+            ("198.51.100.1", "[2001:db8::1]:4711", "2001:db8::1"),
+            ("198.51.100.1", "", "198.51.100.1"),
+        ];
+        for (peer, forwarded_for, client) in rows {
+            let head = let_in(&gateway, peer, &[("x-forwarded-for", forwarded_for)]).unwrap();
+            let client = Client(client.parse().unwrap());
+            assert_eq!(head.extensions.get(), Some(&client), "{peer} for {forwarded_for:?}");
+        }
+        let lines = [("x-forwarded-for", "203.0.113.1"), ("x-forwarded-for", "203.0.113.2")];
+        let head = let_in(&gateway, "198.51.100.1", &lines).unwrap();
+        assert_eq!(head.extensions.get(), Some(&Client("203.0.113.2".parse().unwrap())));
     }
 
     #[test]

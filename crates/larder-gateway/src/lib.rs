@@ -38,6 +38,7 @@
 //!    answer's head. The answer's body drives the connection to the origin itself.
 //! 5. `exchange.rs answer` writes the head and the body, in one `send` where they fit.
 
+mod busy;
 pub mod counters;
 mod door;
 pub mod gateway;

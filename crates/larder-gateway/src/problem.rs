@@ -1,5 +1,7 @@
 //! Problem: every error the gateway answers with itself (RFC 9457), signed with `Proxy-Status`.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
@@ -13,6 +15,7 @@ pub struct Problem {
     title: &'static str,
     detail: String,
     error: ProxyError,
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
@@ -24,7 +27,14 @@ impl Problem {
         detail: impl Into<String>,
         error: ProxyError,
     ) -> Self {
-        Problem { status, title, detail: detail.into(), error }
+        Problem { status, title, detail: detail.into(), error, retry_after: None }
+    }
+
+    /// Says in `Retry-After` when asking again may help, in whole seconds, one at least (RFC 9110
+    /// §10.2.3).
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Problem { retry_after: Some(wait), ..self }
     }
 
     /// The status of the answer.
@@ -51,6 +61,10 @@ impl Problem {
         let problem = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, problem);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs_f64().ceil().clamp(1.0, 3600.0) as u64;
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         // A serializer of structured fields writes printable ASCII only.
         let status = ProxyStatus::new(self.error).details(&self.detail);
         if let Ok(field) = HeaderValue::try_from(status.to_field()) {
@@ -62,6 +76,8 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::StatusCode;
 
     use super::Problem;
@@ -80,5 +96,17 @@ mod tests {
         assert_eq!(body["type"], "urn:larder:problem:http_response_timeout");
         assert_eq!(body["status"], 504);
         assert_eq!(body["detail"], "5s");
+        assert!(!response.headers().contains_key("retry-after"));
+    }
+
+    #[test]
+    fn when_to_ask_again_is_said_in_whole_seconds() {
+        let rows = [(0, "1"), (1, "1"), (4001, "5"), (u64::MAX, "3600")];
+        for (millis, said) in rows {
+            let error = ProxyError::ConnectionLimitReached;
+            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Busy", "", error);
+            let response = problem.retry_after(Duration::from_millis(millis)).to_response();
+            assert_eq!(response.headers()["retry-after"], said);
+        }
     }
 }

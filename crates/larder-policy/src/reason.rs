@@ -81,9 +81,6 @@ pub enum Reason {
     NoFreshness,
     /// The answer is a part of something, and does not say clearly which.
     ContentRange,
-    /// The request spells its URI otherwise than its key does: the origin was asked in that spelling, and
-    /// its answer is for this reader alone.
-    Spelling,
     /// The answer is of a kind that has no end, or has gone on for too long.
     Endless,
     /// The answer is an error that its own request may have caused: a large head, say, or a field that
@@ -91,6 +88,9 @@ pub enum Reason {
     UnusualRequest,
     /// The answer is in a transfer coding that was not undone.
     TransferCoding,
+    /// The request spells its URI otherwise than its key does: the origin was asked in that spelling, and
+    /// its answer is for this reader alone.
+    Spelling,
 }
 
 impl Reason {
@@ -133,10 +133,10 @@ impl Reason {
             Reason::VaryStar => "vary-star",
             Reason::NoFreshness => "no-freshness",
             Reason::ContentRange => "content-range",
-            Reason::Spelling => "spelling",
             Reason::Endless => "endless",
             Reason::UnusualRequest => "unusual-request",
             Reason::TransferCoding => "transfer-coding",
+            Reason::Spelling => "spelling",
         }
     }
 }

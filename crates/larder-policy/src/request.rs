@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{
     HeaderMap, HeaderName, Method,
     header::{
-        AUTHORIZATION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        ACCEPT, AUTHORIZATION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
         IF_UNMODIFIED_SINCE, RANGE,
     },
 };
@@ -160,6 +160,8 @@ pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
         Some(_) if RequestDirectives::parse(headers).no_store => Flight::Alone,
         // Only the origin can judge these (RFC 9110 §13.1.1, §13.1.4).
         Some(_) if is_for_the_origin(headers) => Flight::Alone,
+        // A stream of events goes on for as long as its one reader reads it.
+        Some(_) if asks_for_events(headers) => Flight::Alone,
         Some(Asks::Head) => Flight::Follow,
         Some(_) if headers.contains(RANGE.as_str()) => Flight::Follow,
         Some(_) if is_conditional(headers) && !policy.fills_on_conditional_miss => Flight::Follow,
@@ -170,6 +172,12 @@ pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
 /// Preconditions that a cache answers itself (RFC 9111 §4.3.2).
 pub(crate) fn is_conditional(headers: Fields<'_>) -> bool {
     headers.contains(IF_NONE_MATCH.as_str()) || headers.contains(IF_MODIFIED_SINCE.as_str())
+}
+
+/// As `EventSource` asks, which takes nothing else.
+fn asks_for_events(headers: Fields<'_>) -> bool {
+    let accepted = headers.first(ACCEPT.as_str());
+    accepted.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Preconditions that a cache leaves to the origin.

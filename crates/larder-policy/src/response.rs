@@ -27,7 +27,7 @@ use crate::{
     part::Part,
     range,
     reason::Reason,
-    request::{Asks, Personal, is_conditional, is_for_the_origin},
+    request::{Asks, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
     stored::{Grants, NonMaxU64, Rare, StoredHead, Terms, age_value, has_validator},
     tags, uri,
@@ -91,12 +91,11 @@ pub fn hit_for_miss(policy: &Policy, reason: Reason) -> Option<Duration> {
 }
 
 /// Whether an answer that may not be stored tells anything of the answers that others will get: not
-/// if its request was a particular one (preconditions, a range), if its status is about this one
-/// request, or if the origin has failed, which it may have ceased to do.
+/// if its request was a particular one (preconditions that only an origin judges, a range), if its
+/// status is about this one request, or if the origin has failed, which it may have ceased to do.
 pub fn tells_of_others<'a>(request: impl Into<Fields<'a>>, status: StatusCode) -> bool {
     let request = request.into();
-    let is_particular =
-        is_conditional(request) || is_for_the_origin(request) || request.contains(RANGE.as_str());
+    let is_particular = is_for_the_origin(request) || request.contains(RANGE.as_str());
     !is_particular
         && !never_stored(status)
         && !is_about_the_request(status)

@@ -101,7 +101,7 @@ impl Policy {
             fills_on_conditional_miss: true,
             no_vary_search: false,
             max_variants: 32,
-            hit_for_miss: Duration::from_secs(10),
+            hit_for_miss: Duration::from_secs(120),
         }
     }
 
@@ -266,7 +266,9 @@ impl Policy {
         self.max_variants
     }
 
-    /// How long it is remembered that a key's answers cannot be shared. Ten seconds in both presets.
+    /// How long it is remembered that a key's answers cannot be shared; each such answer says it anew.
+    /// Two minutes in both presets: longer than most long polls, whose next round would otherwise wait
+    /// for each other again.
     pub fn hit_for_miss(mut self, memory: Duration) -> Policy {
         self.hit_for_miss = memory;
         self

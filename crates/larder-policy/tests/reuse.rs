@@ -445,6 +445,8 @@ fn requests_share_a_fetch_where_its_answer_would_do_for_all() {
         ("GET", &[("If-Match", "\"a\"")], Flight::Alone),
         ("GET", &[("If-Unmodified-Since", NOON)], Flight::Alone),
         ("GET", &[("Cache-Control", "no-store")], Flight::Alone),
+        ("GET", &[("Accept", "text/event-stream")], Flight::Alone),
+        ("GET", &[("Accept", "text/html, text/event-stream")], Flight::Share),
         ("GET", &[("Cache-Control", "no-cache")], Flight::Share),
         ("GET", &[("Cookie", "a=b")], Flight::Share),
         ("GET", &[("Authorization", "Basic eDp5")], Flight::Share),

@@ -67,7 +67,7 @@ pub enum FailureSource {
     Fetched(Reason),
     /// From another reader's fetch that was under way; without it, the reason for its own.
     Collapsed(Reason),
-    /// From a fetch of a moment ago ([`Builder::negative_ttl`](crate::Builder::negative_ttl)).
+    /// From a fetch of a moment ago, whether it failed, took too long, or panicked ([`Builder::negative_ttl`](crate::Builder::negative_ttl)).
     Remembered,
 }
 

@@ -167,8 +167,10 @@ impl<V> Builder<V> {
         self
     }
 
-    /// How long a failed fetch is remembered: its error is handed to later readers without asking.
-    /// Zero: not at all.
+    /// How long a failed fetch is remembered, whether it brought an error, took longer than the hard
+    /// timeout, or panicked: that is handed to later readers without asking, or a stale entry in its
+    /// place. A purge or a value ends it, and [`get_or_fetch`](crate::Cache::get_or_fetch), which takes
+    /// no failure for an answer, asks. Zero: not at all.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
         self
@@ -183,7 +185,8 @@ impl<V> Builder<V> {
 
     /// A fetch takes no longer than this, waiting for its turn included; then it is dropped and its
     /// readers get [`FetchError::Timeout`](crate::FetchError::Timeout). Set it wherever the fetch has
-    /// no limit of its own: one that never ends keeps all readers of its key waiting.
+    /// no limit of its own: one that never ends keeps all readers of its key waiting. A reader of
+    /// [`get_or_fetch`](crate::Cache::get_or_fetch) waits on for its own fetch, alone.
     pub fn hard_timeout(mut self, limit: Duration) -> Self {
         self.hard_timeout = Some(limit);
         self
@@ -191,8 +194,19 @@ impl<V> Builder<V> {
 
     /// The most fetches that run at once, for different keys; further ones wait their turn: sixteen
     /// times as many, but at least 1024. Beyond that a reader gets
-    /// [`FetchError::TooMany`](crate::FetchError::TooMany) at once. A fetch that itself asks this cache
-    /// for another key takes no further turn; one that asks for its own key waits for itself.
+    /// [`FetchError::TooMany`](crate::FetchError::TooMany) at once, or waits as well
+    /// ([`get_or_fetch`](crate::Cache::get_or_fetch)).
+    ///
+    /// A fetch may itself ask for other keys, of this cache or of others. What it waits for takes no
+    /// turn of a cache that it has a turn of already, and is never one too many. A fetch that asks for
+    /// its own key, directly or through the fetches of others, gets
+    /// [`FetchError::Recursive`](crate::FetchError::Recursive) at once.
+    ///
+    /// What a fetch asks for in a task that it spawned is not known to be its own, and waits its turn. So
+    /// that this never lasts for ever, one of those that wait goes *out of turn* if no fetch has ended
+    /// for a second, the next one after two more, then four, up to sixty
+    /// ([`Stats::fetches_out_of_turn`](crate::Stats::fetches_out_of_turn)). A fetch that asks for its own
+    /// key in such a task waits for itself until the hard timeout.
     pub fn max_concurrent_fetches(mut self, max: usize) -> Self {
         self.max_concurrent_fetches = max;
         self

@@ -2,7 +2,7 @@
 
 pub(crate) mod fill;
 pub(crate) mod look;
-mod negative;
+pub(crate) mod negative;
 pub(crate) mod store;
 
 use std::{convert::Infallible, fmt, future::Future, sync::Arc, time::Duration};
@@ -11,10 +11,10 @@ use larder_policy::{
     freshness::{Freshness, Lifetime},
     reason::Reason,
 };
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use self::{
-    fill::{AtHand, Brought},
+    fill::{AtHand, Brought, Wants},
     look::{Found, Lookup},
     negative::Negatives,
 };
@@ -30,8 +30,10 @@ use crate::{
     refresh::{Refreshes, Tasks},
     stats::{Counters, Event, Events, Stats},
     sweeper::{self, Sweep},
+    sync::atomic::{AtomicBool, Ordering},
     tag::{Mode, TagTable},
     tier::memory::{Burial, Limits, MemoryTier, Pace},
+    turns::Turns,
     weigh::Weigh,
 };
 
@@ -62,6 +64,11 @@ const MIN_FLIGHTS: usize = 1024;
 /// Fetches run as tasks of the cache, on the tokio runtime of the reader that needed them first: a
 /// reader that leaves disturbs neither the fetch nor those who wait for it. They end when the last
 /// clone of the cache is dropped.
+///
+/// If that runtime is dropped, or nobody drives it for a second or two (a `block_on` for each call, and
+/// the call is over), the fetch's own reader goes on with it, wherever it is; if that one has left, those
+/// who wait begin it anew ([`Stats::fetches_taken_over`]). Outside a tokio runtime a fetch runs in its
+/// reader's own future, and ends with it; nothing is refreshed, and no timeout is kept.
 pub struct Cache<V> {
     shared: Arc<Shared<V>>,
     _owner: Arc<Owner>,
@@ -83,6 +90,8 @@ impl Drop for Owner {
 pub(crate) struct Shared<V> {
     name: String,
     pub(crate) lifetime: Lifetime,
+    /// Whether a stale entry may be served while it is refreshed, if its window says so.
+    serves_while_revalidating: AtomicBool,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) jitter: f64,
     pub(crate) soft_timeout: Option<Duration>,
@@ -95,7 +104,8 @@ pub(crate) struct Shared<V> {
     pub(crate) backoffs: Backoffs,
     pub(crate) tags: TagTable,
     pub(crate) flights: Arc<Flights<Brought<V>>>,
-    pub(crate) fetches: Semaphore,
+    #[cfg(feature = "http")]
+    pub(crate) max_fetches: usize,
     pub(crate) refreshes: Arc<Refreshes>,
     pub(crate) tasks: Tasks,
     pub(crate) counters: Counters,
@@ -139,12 +149,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             tags: TagTable::new(builder.max_tags),
             flights: Flights::new(
                 builder.max_concurrent_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS),
+                Turns::new(builder.max_concurrent_fetches),
             ),
-            fetches: Semaphore::new(builder.max_concurrent_fetches.min(Semaphore::MAX_PERMITS)),
+            #[cfg(feature = "http")]
+            max_fetches: builder.max_concurrent_fetches,
             refreshes: Arc::clone(&refreshes),
             counters: Counters::new(),
             name: builder.name,
             lifetime: builder.lifetime,
+            serves_while_revalidating: AtomicBool::new(true),
             refresh_ahead: builder.refresh_ahead,
             jitter: builder.jitter,
             soft_timeout: builder.soft_timeout,
@@ -388,13 +401,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// The value under `key`; if there is none, the one that `fetch` brings, which is then stored.
     /// Many readers of one missing key share one fetch.
     ///
+    /// It waits until there is a value. Where many fetches are under way, it waits for its turn in order,
+    /// is never refused, and the hard timeout only begins with its fetch. If another reader's fetch fails,
+    /// panics or takes too long, this one fetches for itself. If its own fetch takes longer than the hard
+    /// timeout, those who share it are told and its turn ends, but this reader waits on; the value is
+    /// then not stored. While the cache is shut down, the fetch runs in the returned future.
+    ///
     /// Dropping the returned future leaves a fetch that has begun alone: its value is stored.
     ///
     /// # Panics
     ///
-    /// If the fetch panics, takes longer than the hard timeout, or the cache is shut down meanwhile:
-    /// every reader that waited for it then panics. Readers that would rather know use
-    /// [`try_get_or_fetch`](Cache::try_get_or_fetch). Also outside a tokio runtime.
+    /// - If its own fetch panics.
+    /// - Within the fetch of `key` itself, directly or through the fetches of other keys: there can be no
+    ///   value then ([`FetchError::Recursive`], for readers that would rather know).
     pub async fn get_or_fetch<'k, T, F, Fut>(&self, key: impl Into<CacheKey<'k>>, fetch: F) -> V
     where
         T: Into<Fetched<V>> + Send,
@@ -407,7 +426,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             Found::Other(lookup) => lookup,
         };
         let fetch = || async { Ok::<T, Infallible>(fetch().await) };
-        match self.go_on(key, lookup, fetch).await {
+        match self.go_on(key, lookup, fetch, Wants::Value).await {
             Ok(answer) => answer.value,
             Err(Failure { error: FetchError::Failed(never), .. }) => match *never {},
             Err(Failure { error, .. }) => panic!("no value could be had: {error}"),
@@ -419,11 +438,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// # Errors
     ///
     /// The fetch's own error, shared by all who waited for it and by nobody later (unless the cache
-    /// was built with a negative TTL); [`FetchError`] for what else can go wrong.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
+    /// was built with a negative TTL); [`FetchError`] for what else can go wrong. It does not wait where
+    /// too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
     pub async fn try_get_or_fetch<'k, T, E, F, Fut>(
         &self,
         key: impl Into<CacheKey<'k>>,
@@ -440,7 +456,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             Found::Plain(value) => return Ok(value),
             Found::Other(lookup) => lookup,
         };
-        let answer = self.go_on(key, lookup, fetch).await;
+        let answer = self.go_on(key, lookup, fetch, Wants::Answer).await;
         answer.map(|answer| answer.value).map_err(|failure| failure.error)
     }
 
@@ -449,10 +465,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// # Errors
     ///
     /// As [`try_get_or_fetch`](Cache::try_get_or_fetch), and how that came about.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
     pub async fn answer<'k, T, E, F, Fut>(
         &self,
         key: impl Into<CacheKey<'k>>,
@@ -466,7 +478,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     {
         let key = key.into();
         let lookup = self.shared.look_up(key.as_str());
-        self.go_on(key, lookup, fetch).await
+        self.go_on(key, lookup, fetch, Wants::Answer).await
     }
 
     /// The one function that holds the order of steps after the look-up.
@@ -475,6 +487,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         key: CacheKey<'_>,
         lookup: Lookup<V>,
         fetch: F,
+        wants: Wants,
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
@@ -498,11 +511,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             // moving it about takes a quarter of a hit's instructions.
             Lookup::LastResort(_) => {
                 let key = key.into_shared();
-                Box::pin(shared.fill(&key, Reason::Expired, fetch, AtHand::Stale)).await
+                Box::pin(shared.fill(&key, Reason::Expired, fetch, AtHand::Stale, wants)).await
             }
             Lookup::Miss(reason) => {
                 let key = key.into_shared();
-                Box::pin(shared.fill(&key, reason, fetch, AtHand::Nothing)).await
+                Box::pin(shared.fill(&key, reason, fetch, AtHand::Nothing, wants)).await
             }
         }
     }
@@ -519,6 +532,17 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             tags: shared.tags.len() as u64,
             ..shared.counters.snapshot()
         }
+    }
+
+    /// Whether stale entries are served while they are refreshed, as far as their windows allow: they
+    /// are, unless this is given `false`. Then a stale entry is fetched anew before its reader is
+    /// answered, and serves only if that fails, within its window for that. Holds at once, for what is
+    /// stored already as well, and changes no entry: `true` gives each its window back.
+    ///
+    /// For an hour in which old answers do harm. Answers of an `HttpCache` follow their own fields, and
+    /// are not concerned.
+    pub fn serve_stale_while_revalidate(&self, on: bool) {
+        self.shared.serves_while_revalidating.store(on, Ordering::Relaxed);
     }
 
     /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new
@@ -560,7 +584,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Gives up the refreshes that wait, lets what runs end within `within`, and stops the rest.
     /// True if nothing had to be stopped. What asks for a fetch afterwards gets
-    /// [`FetchError::ShutDown`]; what is stored is still served.
+    /// [`FetchError::ShutDown`], or has it run in its own future ([`get_or_fetch`](Cache::get_or_fetch));
+    /// what is stored is still served.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
     pub async fn shut_down(&self, within: Duration) -> bool {
         let shared = &self.shared;
         shared.refreshes.close();

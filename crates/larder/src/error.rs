@@ -8,7 +8,8 @@ use std::{fmt, sync::Arc, time::Duration};
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError<E> {
-    /// The fetch itself said no: now, or a moment ago if the cache was built with a negative TTL.
+    /// The fetch itself said no. This, a timeout and a panic may also have been a moment ago, if the
+    /// cache was built with a negative TTL.
     #[error("the fetch failed")]
     Failed(#[source] Arc<E>),
     /// The fetch took longer than the cache's hard timeout, waiting for its turn included.
@@ -24,7 +25,14 @@ pub enum FetchError<E> {
     /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)).
     #[error("too many fetches are under way")]
     TooMany,
-    /// The cache was shut down, or the runtime that the fetch ran on.
+    /// The fetch asked for its own key, directly or through the fetches of other keys: it would have
+    /// waited for itself. The fetch is told, and may do without.
+    #[error("the fetch of key {key:?} needs its own result")]
+    Recursive {
+        /// The key that was asked for.
+        key: Arc<str>,
+    },
+    /// The cache was shut down.
     #[error("the cache was shut down")]
     ShutDown,
 }
@@ -37,6 +45,7 @@ impl<E> Clone for FetchError<E> {
             FetchError::Timeout { limit } => FetchError::Timeout { limit: *limit },
             FetchError::Panicked => FetchError::Panicked,
             FetchError::TooMany => FetchError::TooMany,
+            FetchError::Recursive { key } => FetchError::Recursive { key: Arc::clone(key) },
             FetchError::ShutDown => FetchError::ShutDown,
         }
     }
@@ -51,6 +60,7 @@ impl<E: fmt::Debug> fmt::Debug for FetchError<E> {
             }
             FetchError::Panicked => f.write_str("Panicked"),
             FetchError::TooMany => f.write_str("TooMany"),
+            FetchError::Recursive { key } => f.debug_struct("Recursive").field("key", key).finish(),
             FetchError::ShutDown => f.write_str("ShutDown"),
         }
     }

@@ -16,19 +16,28 @@
 //!
 //! Followers wait on a channel whose sender the leader owns, so there is no wake-up to forget: a
 //! leader that goes away without landing closes it.
+//!
+//! A flight counts who waits for it, the leader's own reader included where it has a [`Follower`]. Whoever
+//! runs the fetch may end it when nobody is left ([`Waiters::gone`]).
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, Weak},
 };
 
+use tokio::sync::Notify;
+
+#[cfg(feature = "http")]
+use crate::sync::atomic::AtomicU64;
 use crate::{
+    pulse::{self, Watched},
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         watch,
     },
     tag::Fence,
+    turns::{Fetch, Turns},
 };
 
 /// Fetches under way, by key. `L` is what a flight brings to those who wait for it.
@@ -36,6 +45,7 @@ pub(crate) struct Flights<L> {
     /// Never held across an await.
     under_way: Mutex<UnderWay<L>>,
     max: usize,
+    turns: Arc<Turns>,
 }
 
 struct UnderWay<L> {
@@ -53,6 +63,32 @@ struct Flight<L> {
     revoked: AtomicBool,
     /// It is one of those counted. Changed under the table's lock only.
     counts: AtomicBool,
+    /// What others may know of its fetch.
+    fetch: Arc<Fetch>,
+    /// Whether somebody looks whether its fetch is driven.
+    is_watched: AtomicBool,
+    /// Tells those who wait that it is not.
+    is_undriven: Notify,
+    /// How many followers there are.
+    followers: AtomicUsize,
+    #[cfg(feature = "http")]
+    waiters: AboutWaiters,
+}
+
+/// What a flight's fetch may want to know of those who wait for it.
+#[cfg(feature = "http")]
+#[derive(Default)]
+struct AboutWaiters {
+    /// It goes on though they all leave.
+    goes_on: AtomicBool,
+    /// Told when the last of them leaves.
+    deserted: Notify,
+    /// Who leads it, as a number.
+    asked_by: AtomicU64,
+    /// Somebody else waits for it, too.
+    is_of_several: AtomicBool,
+    /// Told when somebody else comes.
+    joined: Notify,
 }
 
 /// What those know a flight by who may join it, and what they wait for.
@@ -117,15 +153,31 @@ pub(crate) enum Join<L> {
 }
 
 impl<L> Flights<L> {
-    pub(crate) fn new(max: usize) -> Arc<Self> {
+    pub(crate) fn new(max: usize, turns: Arc<Turns>) -> Arc<Self> {
         let under_way = Mutex::new(UnderWay { by_key: HashMap::new(), count: 0 });
-        Arc::new(Flights { under_way, max })
+        Arc::new(Flights { under_way, max, turns })
     }
 
     /// The flight of the whole of `key`. `fence` is read under the lock, so that no purge falls
     /// between the two.
     pub(crate) fn join(self: &Arc<Self>, key: &Arc<str>, fence: impl FnOnce() -> Fence) -> Join<L> {
         self.join_facet(key, "", fence)
+    }
+
+    /// The same for a reader that is never one too many: beyond the bound it leads a flight that does
+    /// not count.
+    pub(crate) fn join_anyway(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        fence: impl FnOnce() -> Fence,
+    ) -> Join<L> {
+        let mut under_way = self.lock();
+        if let Some(follower) = self.following(&under_way, key, "") {
+            return Join::Follow(follower);
+        }
+        let counts = under_way.count < self.max;
+        under_way.count += usize::from(counts);
+        Join::Lead(self.begin(&mut under_way, key, Some("".into()), counts, fence))
     }
 
     /// The flight of one facet of `key`.
@@ -136,12 +188,8 @@ impl<L> Flights<L> {
         fence: impl FnOnce() -> Fence,
     ) -> Join<L> {
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.joinable(key, facet) {
-            return Join::Follow(Follower {
-                flights: Arc::clone(self),
-                key: Arc::clone(key),
-                flight: Arc::clone(flight),
-            });
+        if let Some(follower) = self.following(&under_way, key, facet) {
+            return Join::Follow(follower);
         }
         match self.take_off(&mut under_way, key, Some(facet.into()), fence) {
             Some(leader) => Join::Lead(leader),
@@ -152,8 +200,17 @@ impl<L> Flights<L> {
     /// The flight of one facet of `key`, if one is under way.
     #[cfg(feature = "http")]
     pub(crate) fn follow(self: &Arc<Self>, key: &Arc<str>, facet: &str) -> Option<Follower<L>> {
-        let flight = self.lock().joinable(key, facet).cloned()?;
-        Some(Follower { flights: Arc::clone(self), key: Arc::clone(key), flight })
+        self.following(&self.lock(), key, facet)
+    }
+
+    fn following(
+        self: &Arc<Self>,
+        under_way: &UnderWay<L>,
+        key: &Arc<str>,
+        facet: &str,
+    ) -> Option<Follower<L>> {
+        let flight = under_way.joinable(key, facet)?;
+        Some(Follower::of(self, key, flight))
     }
 
     /// A flight that nobody joins; a purge of `key` revokes it like any other. `None`: as many keys
@@ -208,7 +265,17 @@ impl<L> Flights<L> {
             None => (None, None),
         };
         let (revoked, counts) = (AtomicBool::new(false), AtomicBool::new(counts));
-        let flight = Arc::new(Flight { open, revoked, counts });
+        let flight = Arc::new(Flight {
+            open,
+            revoked,
+            counts,
+            followers: AtomicUsize::new(0),
+            #[cfg(feature = "http")]
+            waiters: AboutWaiters::default(),
+            fetch: Fetch::new(&self.turns),
+            is_watched: AtomicBool::new(false),
+            is_undriven: Notify::new(),
+        });
         under_way.insert(key, &flight);
         Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
     }
@@ -232,13 +299,16 @@ impl<L> Flights<L> {
         self.lock().remove(key, flight);
     }
 
-    /// The same, and it no longer counts.
+    /// The same, it no longer counts, and its turn is another's.
     fn end(&self, key: &str, flight: &Arc<Flight<L>>) {
-        let mut under_way = self.lock();
-        under_way.remove(key, flight);
-        if flight.counts.swap(false, Ordering::Relaxed) {
-            under_way.count -= 1;
+        {
+            let mut under_way = self.lock();
+            under_way.remove(key, flight);
+            if flight.counts.swap(false, Ordering::Relaxed) {
+                under_way.count -= 1;
+            }
         }
+        flight.fetch.end();
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay<L>> {
@@ -273,13 +343,37 @@ impl<L> Leader<L> {
         self.flight.revoked.load(Ordering::Acquire)
     }
 
+    /// Whether it is one of those that may be under way at once.
+    pub(crate) fn counts(&self) -> bool {
+        self.flight.counts.load(Ordering::Relaxed)
+    }
+
+    /// What others may know of this flight's fetch.
+    pub(crate) fn fetch(&self) -> &Arc<Fetch> {
+        &self.flight.fetch
+    }
+
     /// Somebody who waits for this flight to land.
     pub(crate) fn follower(&self) -> Follower<L> {
-        Follower {
-            flights: Arc::clone(&self.flights),
-            key: Arc::clone(&self.key),
-            flight: Arc::clone(&self.flight),
-        }
+        Follower::of(&self.flights, &self.key, &self.flight)
+    }
+
+    /// Those who wait for it.
+    #[cfg(feature = "http")]
+    pub(crate) fn waiters(&self) -> Waiters<L> {
+        Waiters(Arc::clone(&self.flight))
+    }
+
+    /// From now on it goes on though all who wait for it leave.
+    #[cfg(feature = "http")]
+    pub(crate) fn go_on(&self) {
+        self.flight.waiters.goes_on.store(true, Ordering::Release);
+    }
+
+    /// Says for whom it was begun.
+    #[cfg(feature = "http")]
+    pub(crate) fn asked_by(&self, client: u64) {
+        self.flight.waiters.asked_by.store(client, Ordering::Release);
     }
 
     /// Hands `landing` to those who wait and those who join from now on, while the flight goes on.
@@ -318,6 +412,14 @@ impl<L> Leader<L> {
         self.flights.end(&self.key, &self.flight);
     }
 
+    /// Ends the flight for everybody but its own reader, who may be told more by landing: what it brings
+    /// from now on is not for the cache.
+    pub(crate) fn give_up(&self, landing: L) {
+        self.flight.revoke();
+        self.flights.end(&self.key, &self.flight);
+        self.tell(Landing::Landed(landing));
+    }
+
     /// Ends the flight. Whoever asks from now on looks in the tiers first, so store before landing.
     pub(crate) fn land(self, landing: L) {
         self.flights.end(&self.key, &self.flight);
@@ -339,32 +441,143 @@ impl<L> Drop for Leader<L> {
     }
 }
 
-/// A reader that waits for a fetch. Dropping it leaves the flight alone.
+/// Those who wait for a flight.
+#[cfg(feature = "http")]
+pub(crate) struct Waiters<L>(Arc<Flight<L>>);
+
+#[cfg(feature = "http")]
+impl<L> Waiters<L> {
+    /// Waits until all have left who waited; for ever if the flight [goes on](Leader::go_on) without
+    /// them. Somebody may join before the flight is ended: its leader's drop tells him to begin anew.
+    pub(crate) async fn gone(&self) {
+        let Flight { followers, waiters: AboutWaiters { goes_on, deserted, .. }, .. } = &*self.0;
+        // A permit is kept for who looks a moment later, so no departure is missed.
+        while followers.load(Ordering::Acquire) > 0 || goes_on.load(Ordering::Acquire) {
+            deserted.notified().await;
+        }
+    }
+
+    /// Waits until somebody else than [it was begun for](Leader::asked_by) waits for it.
+    pub(crate) async fn of_several(&self) {
+        let AboutWaiters { is_of_several, joined, .. } = &self.0.waiters;
+        while !is_of_several.load(Ordering::Acquire) {
+            joined.notified().await;
+        }
+    }
+}
+
+/// A reader that waits for a fetch. Dropping it leaves the flight alone, but for the one who runs the
+/// fetch, who may mind that nobody waits any more ([`Waiters`]).
 pub(crate) struct Follower<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,
     flight: Arc<Flight<L>>,
 }
 
+impl<L> Follower<L> {
+    fn of(flights: &Arc<Flights<L>>, key: &Arc<str>, flight: &Arc<Flight<L>>) -> Self {
+        flight.followers.fetch_add(1, Ordering::AcqRel);
+        let (flights, key, flight) = (Arc::clone(flights), Arc::clone(key), Arc::clone(flight));
+        Follower { flights, key, flight }
+    }
+}
+
+impl<L> Drop for Follower<L> {
+    fn drop(&mut self) {
+        if self.flight.followers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            #[cfg(feature = "http")]
+            self.flight.waiters.deserted.notify_one();
+        }
+    }
+}
+
 impl<L: Clone> Follower<L> {
+    /// Says who waits.
+    #[cfg(feature = "http")]
+    pub(crate) fn asked_by(&self, client: u64) {
+        let waiters = &self.flight.waiters;
+        if waiters.asked_by.load(Ordering::Acquire) != client
+            && !waiters.is_of_several.swap(true, Ordering::AcqRel)
+        {
+            waiters.joined.notify_one();
+        }
+    }
+
+    /// What others may know of the flight's fetch.
+    pub(crate) fn fetch(&self) -> &Arc<Fetch> {
+        &self.flight.fetch
+    }
+
     /// Whether there is something to share already.
     #[cfg(feature = "http")]
     pub(crate) fn has_landed(&self) -> bool {
         self.flight.open.as_ref().is_some_and(|open| open.landing.borrow().is_some())
     }
 
+    pub(crate) fn key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    /// Whether a purge of this key came in between.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.flight.revoked.load(Ordering::Acquire)
+    }
+
     /// Waits for the landing. `None`: the leader gave up, so join again (and perhaps lead).
     pub(crate) async fn landing(&self) -> Option<Landing<L>> {
+        self.landing_that(|_| true).await
+    }
+
+    /// The same for a reader to whom not every landing is the end.
+    pub(crate) async fn landing_that(
+        &self,
+        is_final: impl Fn(&Landing<L>) -> bool,
+    ) -> Option<Landing<L>> {
         let mut landing = self.flight.open.as_ref()?.landing.clone();
-        landing.wait_for(Option::is_some).await.ok()?.clone()
+        let is_final = |landing: &Option<Landing<L>>| landing.as_ref().is_some_and(&is_final);
+        landing.wait_for(is_final).await.ok()?.clone()
     }
 
     /// What this flight brings is not for this reader (a purge came in between), or it no longer
     /// believes that it lands: the next to ask starts a new one. It goes on for those it has, and may
     /// no longer store, since later purges of the key would not find it. A younger flight that has
     /// the key by now is left alone.
-    pub(crate) fn give_up(self) {
+    pub(crate) fn give_up(&self) {
         self.flight.revoke();
         self.flights.close(&self.key, &self.flight);
+    }
+
+    /// The same, for one whose task nobody drives: nor does it count any more, and its turn is another's.
+    /// False if somebody has done so before.
+    pub(crate) fn take_over(&self) -> bool {
+        let is_first = !self.flight.revoked.swap(true, Ordering::AcqRel);
+        self.flights.end(&self.key, &self.flight);
+        is_first
+    }
+}
+
+impl<L: Send + Sync + 'static> Follower<L> {
+    /// Whether nobody has driven the flight's task for a second, as far as anybody has asked.
+    pub(crate) fn is_undriven(&self) -> bool {
+        self.flight.fetch.pulse().is_lost()
+    }
+
+    /// Waits until nobody drives the flight's task, for a second or two.
+    pub(crate) async fn undriven(&self) {
+        if !self.flight.is_watched.swap(true, Ordering::Relaxed) {
+            pulse::watch(Box::new(Arc::downgrade(&self.flight)));
+        }
+        self.flight.is_undriven.notified().await;
+    }
+}
+
+impl<L: Send + Sync> Watched for Weak<Flight<L>> {
+    fn look(&self) -> bool {
+        let Some(flight) = self.upgrade() else { return false };
+        if flight.fetch.pulse().is_lost() {
+            // Those who come later hear of it the next time.
+            flight.is_undriven.notify_waiters();
+        }
+        true
     }
 }

@@ -48,14 +48,16 @@
 //!
 //! On a **miss**:
 //!
-//! 1. the reader joins the key's *flight*: one for each variant that is known of, and requests that look
-//!    personal (credentials, and in `guarded` cookies) have one of their own. The first to join leads;
-//! 2. the leader looks once more, because another flight may have landed, or a purge have come, and sends
-//!    its request on as a task of the cache: with our validators if there is something to validate, for
-//!    the rest if there is a part, without the reader's range and conditions if the whole is wanted. Those
-//!    it applies itself then, to whatever comes; where a key's answers have not been stored for long, they
-//!    go to the origin (RFC 9110 §13.2.1). Fields that would make the origin answer another request go only
-//!    if they are a [part of the key](Policy::key_fields);
+//! 1. the reader joins the key's *flight*: one for each variant that is known of. Requests that look
+//!    personal (credentials, and in `guarded` cookies) have flights of their own, one for the same
+//!    credentials, or one for all once their answers have turned out to be for all. The first to join leads;
+//! 2. the leader looks once more, because another flight may have landed, or a purge have come, takes its
+//!    turn, and sends its request on as a task of the cache: with our validators if there is something to
+//!    validate, for the rest if there is a part, without the reader's range and conditions if the whole is
+//!    wanted. Those it applies itself then, to whatever comes; where a key's answers have not been stored for
+//!    long, they go to the origin (RFC 9110 §13.2.1). Fields that would make the origin answer another request
+//!    go only if they are a [part of the key](Policy::key_fields). When all have left who wait for the head of
+//!    the answer, the request is given up;
 //! 3. [`storability`](policy::response::storability) judges the head of the answer. What may not be stored
 //!    goes to the leader's reader and to nobody else, and that is remembered for a while;
 //! 4. what may be stored is announced: whoever waits is answered from the body that arrives, as it
@@ -69,7 +71,8 @@
 //! 1. is answered from what was announced, if that fits: the variant is its own, it asked after no purge
 //!    that the fetch began before, and its own `Cache-Control` has nothing against it;
 //! 2. if it is another variant, flies together with those who want the same;
-//! 3. if the answer was for one reader only, goes on alone, at once, as all the others do;
+//! 3. if the answer was for one reader only, or may not be reused without asking, goes on alone, at once, as
+//!    all the others do;
 //! 4. if the origin failed, gets the same error, or something stale that may stand in. Errors are not
 //!    remembered: who comes later asks again.
 //!
@@ -84,6 +87,24 @@
 //! (RFC 9111 §4.4, RFC 9875), also if the reader has left meanwhile. One that gets no answer within
 //! the [`hard_timeout`](crate::Builder::hard_timeout), counted from the last of its content, is given up,
 //! and what is stored for its URI goes: what it has changed nobody knows.
+//!
+//! # Who waits for whom
+//!
+//! Readers of a key wait for one answer because they may have it (RFC 9111 §4: what may be reused may be shared
+//! by those who wait). Whether they may, its head tells. One that they may not have (`private`, `no-store`,
+//! `Set-Cookie` in `guarded`; no freshness at all, or none that is left when it comes) costs the first crowd of
+//! its key one wait in vain: each reader then asks for itself, all at once. That is remembered for two minutes
+//! ([`Policy::hit_for_miss`](policy::settings::Policy::hit_for_miss)), and said anew by each such answer: later
+//! readers ask at once, and wait as long as without a cache. An origin that says how long its answers are fresh
+//! (or a [`default_ttl`](Policy::default_ttl)) has one request for each crowd, the first included.
+//!
+//! So many requests may wait for the origin at once as there are *turns*
+//! ([`max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)). No path may hold more than three for
+//! each one that is free, no [`Client`] more than seven, no host more than fifteen: with 1024 turns, a path that
+//! hangs takes 768 at most, a client 896, a host 960, and where several hang each has less. Further ones wait, up
+//! to [`Settings::turn_wait`], and then are a [`NoTurn`]: 503. A body that is stored keeps its turn until it is
+//! here; one that passes to its reader gives it back with its head, however long it stays open. Requests that
+//! pass have turns of their own ([`Settings::max_passing`]).
 //!
 //! # What `guarded` refuses
 //!
@@ -120,6 +141,7 @@ mod respond;
 mod service;
 mod settings;
 mod stored;
+mod turns;
 mod wall;
 
 pub use body::{Body, BoxError, BrokenOff};
@@ -132,3 +154,4 @@ pub use layer::{CacheLayer, CachedHandlers, Unfailing};
 pub use service::{Answering, CacheService, OriginError, TooManyFetches};
 pub use settings::Settings;
 pub use stored::Variants;
+pub use turns::{Client, NoTurn};

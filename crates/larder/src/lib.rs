@@ -52,12 +52,13 @@
 //!
 //! On a **miss** ([`Cache::answer`] and its kin):
 //!
-//! 1. an error that is remembered ([`Builder::negative_ttl`]) is the answer;
+//! 1. a failure that is remembered ([`Builder::negative_ttl`]) is the answer;
 //! 2. the reader joins the key's *flight*. The first to join leads, everybody else follows;
 //! 3. the leader looks once more, because another flight may have landed in between, and starts its
 //!    fetch as a task of the cache: a reader that leaves disturbs nobody;
-//! 4. the fetch waits its turn ([`Builder::max_concurrent_fetches`]), runs at most its limit
-//!    ([`Builder::hard_timeout`]), and its value is stored, unless a purge came in between;
+//! 4. the fetch waits its turn ([`Builder::max_concurrent_fetches`]), unless another fetch asks for it,
+//!    runs at most its limit ([`Builder::hard_timeout`]), and its value is stored, unless a purge came in
+//!    between;
 //! 5. all who wait are woken and share the very same value, or the very same error; except those who
 //!    asked after a purge that the fetch began before: they fetch anew;
 //! 6. if it failed, or takes longer than [`Builder::soft_timeout`], a reader with a stale entry at
@@ -103,12 +104,15 @@ pub mod http;
 mod interleavings;
 mod judge;
 mod key;
+mod needs;
+mod pulse;
 mod refresh;
 mod stats;
 mod sweeper;
 mod sync;
 mod tag;
 mod tier;
+mod turns;
 mod weigh;
 
 pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};

@@ -6,17 +6,22 @@
 
 use std::{
     collections::HashSet,
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, PoisonError},
-    time::Duration,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
 };
 
+use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::sync::{self, Mutex, MutexGuard};
+use crate::{
+    pulse::{self, Life, Pulse},
+    sync::{self, Mutex, MutexGuard},
+};
 
-type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) struct Refreshes {
     /// Keys that are being refreshed or wait for it. Never held across an await.
@@ -28,11 +33,18 @@ pub(crate) struct Refreshes {
 
 #[derive(Default)]
 struct State {
-    running: usize,
+    running: Vec<Running>,
     keys: HashSet<Arc<str>>,
     waiting: Vec<Waiting>,
+    /// When it was last asked whether those that run are driven.
+    looked: Option<Instant>,
     /// Shut down: nothing is accepted any more.
     is_closed: bool,
+}
+
+struct Running {
+    key: Arc<str>,
+    pulse: Arc<Pulse>,
 }
 
 struct Waiting {
@@ -86,6 +98,23 @@ impl Tasks {
         })
     }
 
+    /// As [`spawn`](Self::spawn), but whoever has the returned handle may take back what is left of
+    /// `task` if it does not run to its end.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn lend(&self, task: impl Future<Output = ()> + Send + 'static) -> Lent {
+        let (until_gone, gone) = oneshot::channel();
+        let job: Arc<Mutex<Option<Job>>> = Arc::new(Mutex::new(Some(Box::pin(task))));
+        let (stop, lent) = (self.stop.clone(), Arc::clone(&job));
+        sync::spawn(self.tracker.track_future(async move {
+            let _until_gone: oneshot::Sender<()> = until_gone;
+            stop.run_until_cancelled(poll_fn(|context| poll_lent(&lent, context))).await;
+        }));
+        Lent { job, gone }
+    }
+
     /// Ends every task at its next await.
     pub(crate) fn stop(&self) {
         self.stop.cancel();
@@ -94,6 +123,10 @@ impl Tasks {
     /// No task is to be spawned any more.
     pub(crate) fn close(&self) {
         self.tracker.close();
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -106,6 +139,49 @@ impl Tasks {
     }
 }
 
+/// A task that runs for somebody who can also run it himself. Dropping this leaves the task alone.
+pub(crate) struct Lent {
+    /// Where it lies while nobody polls it.
+    job: Arc<Mutex<Option<Job>>>,
+    /// Closed when the task is gone: it ended, was stopped, or its runtime was dropped.
+    gone: oneshot::Receiver<()>,
+}
+
+/// One poll of a lent job, outside the lock. One that was taken back is over here.
+fn poll_lent(lent: &Mutex<Option<Job>>, context: &mut Context<'_>) -> Poll<()> {
+    let take = || lent.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut job) = take() else { return Poll::Ready(()) };
+    let polled = job.as_mut().poll(context);
+    if polled.is_pending() {
+        *lent.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+    }
+    polled
+}
+
+impl Lent {
+    /// What is left of the task, once that is gone, or when `undriven` completes. `None`: it has ended.
+    pub(crate) async fn take_back<F>(mut self, undriven: impl Fn() -> F) -> Option<Job>
+    where
+        F: Future<Output = ()>,
+    {
+        loop {
+            tokio::select! {
+                _ = &mut self.gone => return self.take(),
+                () = undriven() => {
+                    // Else it is polled right now, and driven after all.
+                    if let Some(job) = self.take() {
+                        return Some(job);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Job> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl Refreshes {
     pub(crate) fn new(max_running: usize, max_waiting: usize, tasks: Tasks) -> Arc<Self> {
         let state = Mutex::default();
@@ -113,9 +189,34 @@ impl Refreshes {
     }
 
     /// Whether a refresh of `key` would be news.
-    pub(crate) fn is_wanted(&self, key: &str) -> bool {
-        let state = self.lock();
-        !state.is_closed && !state.keys.contains(key)
+    pub(crate) fn is_wanted(self: &Arc<Self>, key: &str) -> bool {
+        let is_wanted = |state: &State| !state.is_closed && !state.keys.contains(key);
+        if is_wanted(&self.lock()) {
+            return true;
+        }
+        self.go_on_without_the_lost();
+        is_wanted(&self.lock())
+    }
+
+    /// Frees the places of refreshes that nobody drives, and runs one that waits if there is room: those
+    /// whose tasks are gone pass theirs on to nobody.
+    fn go_on_without_the_lost(self: &Arc<Self>) {
+        let (asked, next) = {
+            let mut state = self.lock();
+            if state.looked.is_some_and(|looked| looked.elapsed() < pulse::EVERY) {
+                return;
+            }
+            state.looked = Some(Instant::now());
+            let asked = state.lose();
+            let has_room = state.running.len() < self.max_running && sync::is_in_runtime();
+            let next = if has_room { state.most_valuable() } else { None };
+            (asked, next.map(|next| (state.begin(&next.key), next.job)))
+        };
+        // Not under the lock: it is the runtime's code, which may drop a task that is over.
+        asked.into_iter().for_each(Waker::wake);
+        if let Some((pulse, job)) = next {
+            self.run(pulse, job);
+        }
     }
 
     /// Runs `job` now, later, or not at all. It is made only if it is wanted.
@@ -129,22 +230,25 @@ impl Refreshes {
         if state.is_closed || !state.keys.insert(Arc::clone(key)) {
             return Asked::NotNeeded;
         }
-        let waiting = Waiting { worth, key: Arc::clone(key), job: job() };
-        if state.running < self.max_running {
-            state.running += 1;
+        let job = job();
+        if state.running.len() < self.max_running {
+            let pulse = state.begin(key);
             drop(state);
-            self.run(waiting);
+            self.run(pulse, job);
             return Asked::Accepted;
         }
-        state.waiting.push(waiting);
-        if state.waiting.len() <= self.max_waiting {
-            return Asked::Accepted;
-        }
-        let given_up = state.least_valuable();
+        state.waiting.push(Waiting { worth, key: Arc::clone(key), job });
+        let given_up = match state.waiting.len() > self.max_waiting {
+            true => state.least_valuable(),
+            false => None,
+        };
         drop(state);
+        self.go_on_without_the_lost();
         // Dropping a job drops what its caller put into it: not under the lock.
-        drop(given_up);
-        Asked::OneDropped
+        match given_up {
+            Some(_) => Asked::OneDropped,
+            None => Asked::Accepted,
+        }
     }
 
     /// Accepts nothing any more and gives up all that wait: they hold what they would refresh.
@@ -163,16 +267,17 @@ impl Refreshes {
 
     /// One task for one job after the other, while there are any. It is a loop, not a task that
     /// starts the next: where a runtime is shut down, each would be dropped as it is started.
-    fn run(self: &Arc<Self>, first: Waiting) {
-        let mut place = Place { refreshes: Arc::clone(self), key: Some(first.key) };
-        let mut job = first.job;
-        self.tasks.spawn(async move {
+    fn run(self: &Arc<Self>, pulse: Arc<Pulse>, first: Job) {
+        let place = Place { refreshes: Arc::clone(self), pulse: Arc::clone(&pulse) };
+        let jobs = async move {
+            let mut job = first;
             loop {
                 job.await;
                 let Some(next) = place.next() else { break };
                 job = next;
             }
-        });
+        };
+        self.tasks.spawn(async move { pulse.drive(jobs).await });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -181,6 +286,35 @@ impl Refreshes {
 }
 
 impl State {
+    fn begin(&mut self, key: &Arc<str>) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse::default());
+        self.running.push(Running { key: Arc::clone(key), pulse: Arc::clone(&pulse) });
+        pulse
+    }
+
+    fn place_of(&self, pulse: &Arc<Pulse>) -> Option<usize> {
+        self.running.iter().position(|running| Arc::ptr_eq(&running.pulse, pulse))
+    }
+
+    /// Those that nobody drives no longer run, and their keys may be refreshed by others. Of which that
+    /// is so shows the next time: these are to be woken.
+    fn lose(&mut self) -> Vec<Waker> {
+        let State { running, keys, .. } = self;
+        let mut asked = Vec::new();
+        running.retain(|running| match running.pulse.ask() {
+            Life::Shown => true,
+            Life::Asked(waker) => {
+                asked.push(waker);
+                true
+            }
+            Life::Lost => {
+                keys.remove(&running.key);
+                false
+            }
+        });
+        asked
+    }
+
     fn most_valuable(&mut self) -> Option<Waiting> {
         let most = (0..self.waiting.len()).max_by_key(|&place| self.waiting[place].worth)?;
         Some(self.waiting.swap_remove(most))
@@ -194,32 +328,38 @@ impl State {
     }
 }
 
-/// One of the places for running refreshes, and the key that has it. Dropping it frees both, also
-/// where its task is dropped half-way; what waits then goes with the next refresh that is asked for.
+/// One of the places for running refreshes. Dropping it frees the place and its key, also where its task
+/// is dropped half-way; what waits then goes with the next refresh that is asked for.
 struct Place {
     refreshes: Arc<Refreshes>,
-    key: Option<Arc<str>>,
+    /// Which one it is. There is none any more if it was lost meanwhile.
+    pulse: Arc<Pulse>,
 }
 
 impl Place {
     /// Passes the place on to the most valuable that waits.
-    fn next(&mut self) -> Option<Job> {
+    fn next(&self) -> Option<Job> {
         let mut state = self.refreshes.lock();
-        if let Some(key) = self.key.take() {
-            state.keys.remove(&key);
+        let place = state.place_of(&self.pulse)?;
+        let ended = Arc::clone(&state.running[place].key);
+        let next = state.most_valuable();
+        match next {
+            Some(Waiting { key, job, .. }) => {
+                state.keys.remove(&ended);
+                state.running[place].key = key;
+                Some(job)
+            }
+            None => None,
         }
-        let Waiting { key, job, .. } = state.most_valuable()?;
-        self.key = Some(key);
-        Some(job)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.refreshes.lock();
-        if let Some(key) = self.key.take() {
-            state.keys.remove(&key);
+        if let Some(place) = state.place_of(&self.pulse) {
+            let ended = state.running.swap_remove(place);
+            state.keys.remove(&ended.key);
         }
-        state.running -= 1;
     }
 }

@@ -28,7 +28,7 @@ pub struct Stats {
     pub misses: u64,
     /// Answers from a stale entry: while revalidating, on error, or past the soft timeout.
     pub stale_served: u64,
-    /// Look-ups answered with a remembered error.
+    /// Look-ups answered with a failure that is remembered.
     pub negative_hits: u64,
     /// Fetches begun: what the origin saw.
     pub loads: u64,
@@ -36,9 +36,22 @@ pub struct Stats {
     pub load_failures: u64,
     /// Misses that shared another reader's fetch instead of causing their own.
     pub collapsed: u64,
+    /// Requests that had to wait for their turn to ask the origin. Only an HTTP cache counts them.
+    pub turns_awaited: u64,
+    /// Requests that got no turn in time, or found too many waiting. Only an HTTP cache counts them.
+    pub turns_refused: u64,
+    /// Fetches given up because all who waited for an answer had left. Only an HTTP cache counts them.
+    pub abandoned: u64,
+    /// Fetches that ran although all turns were taken, because none was given back for a second or more
+    /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)).
+    pub fetches_out_of_turn: u64,
+    /// Fetches that another reader began anew, because for a second or more nobody drove the runtime on
+    /// which they ran.
+    pub fetches_taken_over: u64,
     /// Fetches behind the readers' backs.
     pub refreshes: u64,
-    /// Refreshes given up because too many were waiting.
+    /// Refreshes given up because too many were waiting, or because their reader was outside a tokio
+    /// runtime.
     pub refreshes_dropped: u64,
     /// Stale or aging hits that started no refresh because the last one failed just now.
     pub refreshes_held_back: u64,
@@ -68,6 +81,20 @@ pub struct Stats {
     pub fetch_times: Times,
     /// How long hits took, of one in 1024.
     pub hit_times: Times,
+}
+
+impl Stats {
+    /// Hits ÷ (hits + misses), from 0 to 1: the share of look-ups that were answered with what was at
+    /// hand. `None` before the first look-up.
+    ///
+    /// A hit is whatever was answered without waiting for the origin: a fresh entry, a stale one, a
+    /// remembered error. A miss that shared another reader's fetch (`collapsed`) has waited, and is a
+    /// miss. A stale entry that stood in for a failing origin is both, as in the counters.
+    pub fn hit_rate(&self) -> Option<f64> {
+        let hits = self.hits as f64 + self.stale_served as f64 + self.negative_hits as f64;
+        let all = hits + self.misses as f64;
+        (all > 0.0).then_some(hits / all)
+    }
 }
 
 /// A distribution of times.
@@ -295,6 +322,11 @@ pub(crate) struct Counters {
     pub(crate) loads: Counter,
     pub(crate) load_failures: Counter,
     pub(crate) collapsed: Counter,
+    pub(crate) turns_awaited: Counter,
+    pub(crate) turns_refused: Counter,
+    pub(crate) abandoned: Counter,
+    pub(crate) fetches_out_of_turn: Counter,
+    pub(crate) fetches_taken_over: Counter,
     pub(crate) refreshes: Counter,
     pub(crate) refreshes_dropped: Counter,
     pub(crate) refreshes_held_back: Counter,
@@ -380,6 +412,11 @@ impl Counters {
             loads: Counter::default(),
             load_failures: Counter::default(),
             collapsed: Counter::default(),
+            turns_awaited: Counter::default(),
+            turns_refused: Counter::default(),
+            abandoned: Counter::default(),
+            fetches_out_of_turn: Counter::default(),
+            fetches_taken_over: Counter::default(),
             refreshes: Counter::default(),
             refreshes_dropped: Counter::default(),
             refreshes_held_back: Counter::default(),
@@ -442,6 +479,11 @@ impl Counters {
             loads: self.loads.get(),
             load_failures: self.load_failures.get(),
             collapsed: self.collapsed.get(),
+            turns_awaited: self.turns_awaited.get(),
+            turns_refused: self.turns_refused.get(),
+            abandoned: self.abandoned.get(),
+            fetches_out_of_turn: self.fetches_out_of_turn.get(),
+            fetches_taken_over: self.fetches_taken_over.get(),
             refreshes: self.refreshes.get(),
             refreshes_dropped: self.refreshes_dropped.get(),
             refreshes_held_back: self.refreshes_held_back.get(),
@@ -475,6 +517,30 @@ mod tests {
     use std::thread;
 
     use super::*;
+
+    #[test]
+    fn the_hit_rate_is_the_share_of_look_ups_that_did_not_wait() {
+        let stats = |hits, stale_served, negative_hits, misses| Stats {
+            hits,
+            stale_served,
+            negative_hits,
+            misses,
+            // What was shared is among the misses.
+            collapsed: misses / 2,
+            ..Stats::default()
+        };
+        for (stats, rate) in [
+            (stats(0, 0, 0, 0), None),
+            (stats(0, 0, 0, 4), Some(0.0)),
+            (stats(4, 0, 0, 0), Some(1.0)),
+            (stats(3, 0, 0, 1), Some(0.75)),
+            (stats(1, 1, 1, 1), Some(0.75)),
+            (stats(u64::MAX, 0, 0, u64::MAX), Some(0.5)),
+            (stats(u64::MAX, u64::MAX, u64::MAX, 0), Some(1.0)),
+        ] {
+            assert_eq!(stats.hit_rate(), rate, "{stats:?}");
+        }
+    }
 
     /// One test at a time takes the seats there are.
     static SEATED: Mutex<()> = Mutex::new(());

@@ -9,10 +9,58 @@ pub(crate) use {
     tokio::{spawn, sync::watch},
 };
 
+use std::{cell::Cell, future::Future, panic::catch_unwind, time::Duration};
+
+use tokio::{
+    runtime::{Handle, Id},
+    time::{Instant, error::Elapsed, sleep, timeout, timeout_at},
+};
+
+/// What `future` brings, or `None` at `deadline`. Where no timer can tell (outside a tokio runtime, or in
+/// one that was built without timers) the future has as long as it takes.
+pub(crate) async fn until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
+    match has_timers() {
+        true => timeout_at(deadline, future).await.ok(),
+        false => Some(future.await),
+    }
+}
+
+/// The same within `limit`, for a limit that somebody has set: a runtime without timers cannot keep it,
+/// and panics. Outside a runtime nobody keeps it.
+pub(crate) async fn in_time<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    match is_in_runtime() {
+        true => timeout(limit, future).await,
+        false => Ok(future.await),
+    }
+}
+
+/// Whether there is somebody to run tasks.
+#[cfg(not(shuttle))]
+pub(crate) fn is_in_runtime() -> bool {
+    Handle::try_current().is_ok()
+}
+
+fn has_timers() -> bool {
+    thread_local! {
+        /// What is known of the runtime that was asked last.
+        static KNOWN: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
+    }
+    let Ok(runtime) = Handle::try_current() else { return false };
+    match KNOWN.get() {
+        Some((known, has_timers)) if known == runtime.id() => has_timers,
+        _ => {
+            // A runtime tells it by a panic and in no other way.
+            let has_timers = catch_unwind(|| drop(sleep(Duration::ZERO))).is_ok();
+            KNOWN.set(Some((runtime.id(), has_timers)));
+            has_timers
+        }
+    }
+}
+
 #[cfg(shuttle)]
 pub(crate) use {
     shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
-    tried_out::{spawn, watch},
+    tried_out::{is_in_runtime, spawn, watch},
 };
 
 #[cfg(shuttle)]
@@ -22,6 +70,11 @@ mod tried_out {
         panic::{AssertUnwindSafe, catch_unwind},
         task::Poll,
     };
+
+    /// Its tasks run; it has no timers, though, and no limit is set where interleavings are tried out.
+    pub(crate) fn is_in_runtime() -> bool {
+        true
+    }
 
     /// As on tokio, a task that panics ends alone.
     pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {

@@ -73,8 +73,8 @@ export async function ask<T>(url: string, decode: Decoder<T>, init: RequestInit 
 }
 
 /** JSON to be sent. */
-export function json(value: unknown): RequestInit {
-  return { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
+export function json(value: unknown, method: 'POST' | 'PATCH' = 'POST'): RequestInit {
+  return { method, headers: { 'content-type': 'application/json' }, body: JSON.stringify(value) };
 }
 
 function parseJson(body: string): unknown {

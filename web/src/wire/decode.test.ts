@@ -1,6 +1,6 @@
 // Bad answers are refused, with the place where they are bad.
 import { describe, expect, test } from 'vitest';
-import { amount, count, flag, instant, integer, list, orElse, shape, text } from './decode';
+import { amount, count, flag, instant, integer, list, nullable, oneOf, orElse, shape, text } from './decode';
 
 const post = shape({ id: integer, title: text, tags: list(text) });
 
@@ -34,6 +34,14 @@ describe('decoding', () => {
     expect(counted({}, '')).toEqual({ hits: 0 });
     expect(counted({ hits: 2 }, '')).toEqual({ hits: 2 });
     expect(() => counted({ hits: null }, '')).toThrow('hits is not a whole number');
+  });
+
+  test('tells null from a value, and a word from others', () => {
+    const read = shape({ rate: nullable(amount), state: oneOf('on', 'off') });
+    expect(read({ rate: null, state: 'on' }, '')).toEqual({ rate: null, state: 'on' });
+    expect(read({ rate: 0, state: 'off' }, '')).toEqual({ rate: 0, state: 'off' });
+    expect(() => read({ state: 'on' }, '')).toThrow('rate is not a number');
+    expect(() => read({ rate: 1, state: 'ON' }, '')).toThrow('state is not one of on, off');
   });
 
   test('refuses quantities that cannot be', () => {

@@ -58,6 +58,20 @@ export function list<T>(item: Decoder<T>): Decoder<readonly T[]> {
   };
 }
 
+/** For a field that says nothing by being `null`. */
+export function nullable<T>(decode: Decoder<T>): Decoder<T | null> {
+  return (value, path) => (value === null ? null : decode(value, path));
+}
+
+/** One of a few words. */
+export function oneOf<const T extends string>(...words: readonly T[]): Decoder<T> {
+  return (value, path) => {
+    const word = words.find((known) => known === value);
+    if (word === undefined) throw new Undecodable(path, `one of ${words.join(', ')}`);
+    return word;
+  };
+}
+
 /** For a field that an older server does not send. */
 export function orElse<T>(decode: Decoder<T>, absent: T): Decoder<T> {
   return (value, path) => (value === undefined ? absent : decode(value, path));

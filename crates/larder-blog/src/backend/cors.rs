@@ -20,13 +20,17 @@ const EXPOSED: [HeaderName; 3] = [
 ];
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Puts the rules around `router`.
-pub(crate) fn allow(router: Router, page_origins: &[String]) -> Router {
+/// Puts the rules around `router`, whose paths a browser may ask with `methods`.
+pub(crate) fn allow<const N: usize>(
+    router: Router,
+    page_origins: &[String],
+    methods: [Method; N],
+) -> Router {
     let origins: Vec<HeaderValue> =
         page_origins.iter().filter_map(|origin| origin.parse().ok()).collect();
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins.clone()))
-        .allow_methods([Method::GET, Method::HEAD])
+        .allow_methods(methods)
         .allow_headers(AllowHeaders::mirror_request())
         .allow_credentials(true)
         .expose_headers(EXPOSED)

@@ -5,6 +5,7 @@ mod endpoint;
 mod origin;
 mod reply;
 mod respond;
+mod rules;
 
 use std::{
     sync::Arc,
@@ -18,7 +19,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use larder::{Cache, Fetched, Lifetime};
 use larder_admin::Admin;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use crate::{
         origin::{Origin, OriginError},
         reply::Reply,
         respond::Delivery,
+        rules::Rules,
     },
     post_id::{NoPostId, PostId},
     replies::{no_post_id, with_common_replies},
@@ -41,8 +43,9 @@ pub(crate) struct BackendSettings {
     pub(crate) cache_ttl: Duration,
     /// For the 404 of an unknown id; zero: not kept.
     pub(crate) cache_negative_ttl: Duration,
-    /// How long a stale answer is still given: at once, while a new one is fetched; and if the posts
-    /// service fails. Both count as zero if the lifetime is.
+    /// How long a stale answer is still given: at once, while a new one is fetched (zero: not, until
+    /// the page's switch asks for it); and if the posts service fails. Neither is if the lifetime is
+    /// zero.
     pub(crate) cache_stale_while_revalidate: Duration,
     pub(crate) cache_stale_if_error: Duration,
     pub(crate) cache_max_bytes: usize,
@@ -51,30 +54,38 @@ pub(crate) struct BackendSettings {
 pub(crate) struct Backend {
     origin: Origin,
     cache: Cache<Arc<Reply>>,
-    cache_enabled: bool,
+    rules: Rules,
     negative_ttl: Duration,
 }
 
 impl Backend {
     pub(crate) fn new(settings: BackendSettings) -> Arc<Backend> {
+        let rules = Rules::new(&settings);
+        let lifetime = rules.lifetime();
         let cache = Cache::<Arc<Reply>>::builder()
             .name("posts")
-            .ttl(settings.cache_ttl)
-            .max_bytes(settings.cache_max_bytes);
-        // Who sets no lifetime wants every answer to be new.
-        let cache = if settings.cache_ttl.is_zero() {
-            cache
-        } else {
-            cache
-                .stale_while_revalidate(settings.cache_stale_while_revalidate)
-                .stale_if_error(settings.cache_stale_if_error)
-        };
+            .ttl(lifetime.ttl())
+            .stale_while_revalidate(lifetime.revalidate_window())
+            .stale_if_error(lifetime.rescue_window())
+            .max_bytes(settings.cache_max_bytes)
+            .build();
+        cache.serve_stale_while_revalidate(rules.is_stale_served_while_revalidating());
         Arc::new(Backend {
             origin: Origin::new(settings.origin),
-            cache: cache.build(),
-            cache_enabled: settings.cache_enabled,
+            cache,
+            rules,
             negative_ttl: settings.cache_negative_ttl,
         })
+    }
+
+    /// Whom it asks and what it keeps, for the line of a start.
+    pub(crate) fn summary(&self) -> String {
+        let origin = self.origin.base();
+        if self.rules.is_enabled() {
+            format!("asks {origin}, {}", self.rules)
+        } else {
+            format!("asks {origin} every time: the cache is off, until the page turns it on")
+        }
     }
 
     /// What the page talks to, from one of `page_origins`.
@@ -82,8 +93,13 @@ impl Backend {
         let router =
             Router::new().route("/api/posts", get(posts)).route("/api/posts/{id}", get(post));
         let router = with_common_replies(router, "backend", endpoint::is_path);
-        let router = router.layer(map_response(respond::complete));
-        cors::allow(router.with_state(Arc::clone(self)), page_origins)
+        let posts = router.layer(map_response(respond::complete)).with_state(Arc::clone(self));
+        let rules = rules::router(self, page_origins).layer(map_response(respond::complete));
+        cors::allow(posts, page_origins, [Method::GET, Method::HEAD]).merge(cors::allow(
+            rules,
+            page_origins,
+            rules::METHODS,
+        ))
     }
 
     /// The console of this backend's cache.
@@ -97,7 +113,7 @@ impl Backend {
     async fn deliver(self: Arc<Self>, endpoint: Endpoint, request: &HeaderMap) -> Response {
         let began = Instant::now();
         let key = endpoint.path();
-        let delivery = if self.cache_enabled {
+        let delivery = if self.rules.is_enabled() {
             let backend = Arc::clone(&self);
             let answer = self.cache.answer(&key, async move || {
                 // Told when it begins: the two seconds that follow are the posts service's. After a

@@ -1,8 +1,12 @@
 //! Origin: the posts service as the backend sees it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::StatusCode;
+use serde::Serialize;
 
 use crate::{
     backend::{endpoint::Endpoint, reply::Reply},
@@ -19,6 +23,17 @@ const MAX_IDLE_CONNECTIONS: usize = 32;
 pub(crate) struct Origin {
     client: HttpClient,
     base: Arc<BaseUrl>,
+    last_call: Arc<Mutex<LastCall>>,
+}
+
+/// What came of the call that ended last, whoever made it.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LastCall {
+    /// There was none yet.
+    Unasked,
+    Answered,
+    Failed,
 }
 
 /// Why the posts service gave no answer that can be passed on.
@@ -67,7 +82,16 @@ impl OriginError {
 impl Origin {
     pub(crate) fn new(base: BaseUrl) -> Origin {
         let client = HttpClient::new(BUDGET, MAX_IDLE_CONNECTIONS);
-        Origin { client, base: Arc::new(base) }
+        let last_call = Arc::new(Mutex::new(LastCall::Unasked));
+        Origin { client, base: Arc::new(base), last_call }
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        self.base.as_str()
+    }
+
+    pub(crate) fn last_call(&self) -> LastCall {
+        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One call of the posts service. A failure is logged here, once, however many wait for it.
@@ -80,6 +104,8 @@ impl Origin {
             },
             Err(error) => Err(error.into()),
         };
+        let ended = if reply.is_ok() { LastCall::Answered } else { LastCall::Failed };
+        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         reply.inspect_err(|error| tracing::warn!("{path}: {}", with_causes(error)))
     }
 }

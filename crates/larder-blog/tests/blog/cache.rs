@@ -169,7 +169,8 @@ async fn a_hundred_different_cold_posts_leave_the_posts_service_alive(setup: Set
 
 #[tokio::test]
 async fn an_answer_past_its_lifetime_is_served_once_more_while_it_is_asked_for_again() {
-    let (blog, counter) = counted(Setup::run().set("CACHE_TTL_SECONDS", 1)).await;
+    let setup = Setup::run().set("CACHE_STALE_WHILE_REVALIDATE_SECONDS", 60);
+    let (blog, counter) = counted(setup.set("CACHE_TTL_SECONDS", 1)).await;
     let url = blog.backend("/api/posts/1");
     let first = get(&url).await;
     assert!(first.field("cache-status").unwrap().contains(";stored;ttl=1;"), "{first:?}");
@@ -195,7 +196,8 @@ async fn an_answer_past_its_lifetime_is_served_once_more_while_it_is_asked_for_a
 #[tokio::test]
 async fn a_post_that_was_read_before_outlives_its_lifetime_while_the_posts_service_is_down() {
     let act = Act::answer(200, POST);
-    let (blog, origin) = scripted(act, &[("CACHE_TTL_SECONDS", "1")]).await;
+    let set = [("CACHE_TTL_SECONDS", "1"), ("CACHE_STALE_WHILE_REVALIDATE_SECONDS", "60")];
+    let (blog, origin) = scripted(act, &set).await;
     let url = blog.backend("/api/posts/1");
     assert_eq!(get(&url).await.status, 200);
 
@@ -218,7 +220,7 @@ async fn a_stale_post_stands_in_for_a_posts_service_that_fails() {
     let broken = Act::SendAndReset(Vec::new());
     let unwell = Act::answer(503, r#"{"detail":"Database unavailable"}"#);
     for failing in [broken, unwell] {
-        let set = [("CACHE_TTL_SECONDS", "1"), ("CACHE_STALE_WHILE_REVALIDATE_SECONDS", "0")];
+        let set = [("CACHE_TTL_SECONDS", "1")];
         let (blog, origin) = scripted(Act::answer(200, POST), &set).await;
         let url = blog.backend("/api/posts/1");
         assert_eq!(get(&url).await.status, 200);
@@ -240,11 +242,7 @@ async fn a_stale_post_stands_in_for_a_posts_service_that_fails() {
 
 #[tokio::test]
 async fn with_no_time_for_stale_posts_a_failure_is_told_once_their_lifetime_is_over() {
-    let set = [
-        ("CACHE_TTL_SECONDS", "1"),
-        ("CACHE_STALE_WHILE_REVALIDATE_SECONDS", "0"),
-        ("CACHE_STALE_IF_ERROR_SECONDS", "0"),
-    ];
+    let set = [("CACHE_TTL_SECONDS", "1"), ("CACHE_STALE_IF_ERROR_SECONDS", "0")];
     let (blog, origin) = scripted(Act::answer(200, POST), &set).await;
     let url = blog.backend("/api/posts/1");
     assert_eq!(get(&url).await.status, 200);
@@ -448,7 +446,8 @@ async fn a_purge_of_all_makes_every_next_load_a_miss() {
 
 #[tokio::test]
 async fn a_soft_purge_by_tag_serves_what_there_was_once_more_and_refreshes_it() {
-    let (blog, counter) = counted(Setup::run()).await;
+    let setup = Setup::run().set("CACHE_STALE_WHILE_REVALIDATE_SECONDS", 60);
+    let (blog, counter) = counted(setup).await;
     let urls = ["/api/posts/1", "/api/posts/2"].map(|path| blog.backend(path));
     get_all(urls.clone()).await;
 

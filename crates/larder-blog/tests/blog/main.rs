@@ -10,6 +10,7 @@ mod crowd;
 mod database;
 mod failures;
 mod outage;
+mod rules;
 mod start;
 mod stop;
 mod support;

@@ -55,7 +55,8 @@ async fn a_start_tells_where_everything_is() {
     let (posts, backend) = (blog.posts(""), blog.backend(""));
     let expected = format!(
         "posts     {posts:<23} reads SQLite at data/blog.sqlite, takes 20 ms for each query\n\
-         backend   {backend:<23} asks {posts}, remembers answers for 300 s\n\
+         backend   {backend:<23} asks {posts}, remembers answers for 300 s \
+         (stale ones: 0 s while it asks again, 3600 s if that fails)\n\
          console   {console:<23} shows and purges the backend's cache\n\
          page      {page:<23} shows the posts of {backend}\n\
          open http://localhost:{port}",
@@ -65,6 +66,23 @@ async fn a_start_tells_where_everything_is() {
     );
     assert_eq!(blog.out(), expected);
     assert!(setup.folder().join("data/blog.sqlite").exists());
+}
+
+#[tokio::test]
+async fn a_start_tells_how_long_stale_answers_are_given() {
+    let rows = [
+        ("3", "", "", "3 s (stale ones: 0 s while it asks again, 3600 s if that fails)"),
+        ("3", "60", "0", "3 s (stale ones: 60 s while it asks again, 0 s if that fails)"),
+        ("0", "60", "60", "0 s (stale ones: 0 s while it asks again, 0 s if that fails)"),
+    ];
+    for (ttl, revalidate, error, expected) in rows {
+        let setup = Setup::part("backend")
+            .set("CACHE_TTL_SECONDS", ttl)
+            .set("CACHE_STALE_WHILE_REVALIDATE_SECONDS", revalidate)
+            .set("CACHE_STALE_IF_ERROR_SECONDS", error);
+        let out = setup.start().await.out();
+        assert!(out.contains(&format!("remembers answers for {expected}")), "{out}");
+    }
 }
 
 #[tokio::test]

@@ -71,6 +71,46 @@ async fn a_thousand_readers_of_one_cold_key_cost_one_request_and_all_get_the_who
 }
 
 #[tokio::test]
+async fn readers_of_a_path_that_hangs_keep_nobody_from_the_others_and_leave_nothing_behind() {
+    const HANGING: usize = 1100;
+    rlimit::increase_nofile_limit(4 * HANGING as u64).unwrap();
+    let (begun, given_up) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (Arc::clone(&begun), Arc::clone(&given_up));
+    let origin = Origin::playing(move |mut visit| {
+        let (begun, given_up) = (Arc::clone(&counts.0), Arc::clone(&counts.1));
+        async move {
+            while let Some(head) = visit.request().await {
+                if !head.starts_with("GET /hang") {
+                    visit.send(ok("cache-control: max-age=60\r\n", "here")).await;
+                    continue;
+                }
+                begun.fetch_add(1, Ordering::SeqCst);
+                // Nothing more is said until the connection is closed.
+                assert!(visit.request().await.is_none());
+                given_up.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let larder = Larder::before(origin.address).await;
+    let mut readers = Vec::new();
+    for number in 0..HANGING {
+        let mut reader = larder.connect().await;
+        reader.send(request("GET", &format!("/hang?{number}"), "")).await;
+        readers.push(reader);
+    }
+    let all = |count: &Arc<AtomicUsize>| (count.load(Ordering::SeqCst) == HANGING).then_some(());
+    eventually("all to hang", async || all(&begun)).await;
+    assert_eq!(larder.get("/while-they-wait").await.text(), "here");
+    for reader in readers {
+        reader.reset();
+    }
+    eventually("all to be given up", async || all(&given_up)).await;
+    assert_eq!(larder.get("/when-they-have-left").await.text(), "here");
+    assert!(!larder.log().contains(" 503"), "{}", larder.log());
+}
+
+#[tokio::test]
 async fn followers_get_the_first_byte_when_the_leader_does() {
     let (go_on, may_go_on) = watch::channel(false);
     let origin = Origin::playing(move |mut visit| {

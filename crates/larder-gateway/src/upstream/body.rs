@@ -121,13 +121,19 @@ impl Body for UpstreamBody {
                     self.settle(cx);
                     Poll::Ready(None)
                 }
-                Poll::Pending => match self.poll_too_late(cx) {
-                    Poll::Ready(error) => {
-                        self.lease = None;
-                        Poll::Ready(Some(Err(error)))
+                Poll::Pending => {
+                    // Nobody waits for its connection any more, whether or not there is room for it there.
+                    if let Some(lease) = &mut self.lease {
+                        lease.become_stream();
                     }
-                    Poll::Pending => Poll::Pending,
-                },
+                    match self.poll_too_late(cx) {
+                        Poll::Ready(error) => {
+                            self.lease = None;
+                            Poll::Ready(Some(Err(error)))
+                        }
+                        Poll::Pending => Poll::Pending,
+                    }
+                }
             };
         }
     }

@@ -19,9 +19,16 @@ pub struct UpstreamConfig {
     /// From the call to the last byte of the answer, waiting for a connection included; `None`, the
     /// default, for no limit: a large answer to a slow reader may take an hour.
     pub whole_timeout: Option<Duration>,
-    /// Connections to the origin, in use and idle together. Default 2048: where an answer turns out to be
-    /// for one reader each, a crowd that waited for it goes on in one wave, not in several of its length.
+    /// Connections to the origin on which an answer is waited for, or is so short that it is here with its
+    /// head, and idle ones, together. Default 3072: as many as there are turns in `larder serve`, so that
+    /// whoever has a turn has a connection, and where an answer turns out to be for one reader each, a crowd
+    /// that waited for it goes on in one wave, not in several of its length.
     pub max_connections: usize,
+    /// Connections beside those on which an answer's body is under way: streams that stay open, long
+    /// downloads. They may take none of those that requests wait for. Default 8192. Where there are so many, a
+    /// stream that says that it has no end (`text/event-stream`) is turned away; what has an end goes on on
+    /// the connection that it has.
+    pub max_streams: usize,
     /// How long a request may wait for a connection while all are in use. Default 10 s.
     pub wait_timeout: Duration,
     /// How many requests may wait so; one more is turned away at once. Default 4096.
@@ -46,7 +53,8 @@ impl Default for UpstreamConfig {
             continue_timeout: Duration::from_secs(1),
             idle_body_timeout: Duration::from_secs(60),
             whole_timeout: None,
-            max_connections: 2048,
+            max_connections: 3072,
+            max_streams: 8192,
             wait_timeout: Duration::from_secs(10),
             max_waiting: 4096,
             max_idle: 64,

@@ -7,6 +7,9 @@ use larder::http::policy::proxy_status::ProxyError;
 
 use crate::problem::Problem;
 
+/// What readers are told where the origin is busy: about as long as others wait.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// Why no answer came from an origin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -50,6 +53,14 @@ pub enum UpstreamError {
         origin: Origin,
         /// [`wait_timeout`](super::UpstreamConfig::wait_timeout).
         limit: Duration,
+    },
+    /// The answer is a stream without an end, and so many are open that this one may not be.
+    #[error("{max} streams of {origin} are open already")]
+    TooManyStreams {
+        /// Which one.
+        origin: Origin,
+        /// [`max_streams`](super::UpstreamConfig::max_streams).
+        max: usize,
     },
     /// The connection ended before the answer began.
     #[error("{origin} closed the connection instead of answering")]
@@ -134,9 +145,9 @@ impl UpstreamError {
                 _ => ProxyError::ConnectionRefused,
             },
             UpstreamError::ConnectTimeout { .. } => ProxyError::ConnectionTimeout,
-            UpstreamError::Busy { .. } | UpstreamError::WaitTimeout { .. } => {
-                ProxyError::ConnectionLimitReached
-            }
+            UpstreamError::Busy { .. }
+            | UpstreamError::WaitTimeout { .. }
+            | UpstreamError::TooManyStreams { .. } => ProxyError::ConnectionLimitReached,
             UpstreamError::Closed { .. } => ProxyError::ConnectionTerminated,
             UpstreamError::Timeout { .. } => ProxyError::HttpResponseTimeout,
             UpstreamError::HeadTooLarge { .. } => ProxyError::HttpResponseHeaderSectionSize,
@@ -159,6 +170,7 @@ impl UpstreamError {
             UpstreamError::Busy { .. } | UpstreamError::WaitTimeout { .. } => {
                 ("Origin busy", "all connections to the origin are in use")
             }
+            UpstreamError::TooManyStreams { .. } => ("Origin busy", "too many streams are open"),
             UpstreamError::Closed { .. } => {
                 ("Origin failed", "the origin closed the connection instead of answering")
             }
@@ -177,7 +189,13 @@ impl UpstreamError {
             UpstreamError::Request { .. } => ("Request broke off", "the request's body broke off"),
         };
         let error = self.proxy_error();
-        Problem::new(error.status(), title, detail, error)
+        let problem = Problem::new(error.status(), title, detail, error);
+        match self {
+            UpstreamError::Busy { .. }
+            | UpstreamError::WaitTimeout { .. }
+            | UpstreamError::TooManyStreams { .. } => problem.retry_after(RETRY_AFTER),
+            _ => problem,
+        }
     }
 }
 

@@ -69,6 +69,10 @@ use crate::{interim::Interim, timer::after};
 pub type Asking =
     Pin<Box<dyn Future<Output = Result<Response<UpstreamBody>, UpstreamError>> + Send>>;
 
+/// The longest body that a slow reader does not hold up: there is room for it between the origin and the
+/// reader.
+const SHORT: u64 = 64 << 10;
+
 /// A client of one origin. Clones share its connections.
 #[derive(Clone)]
 pub struct Upstream {
@@ -252,6 +256,13 @@ async fn receive(
         return Err(UpstreamError::TransferCoding { origin: lease.pool.origin.clone() });
     }
     own_framing(&mut parts.headers, has_body, incoming.size_hint().exact());
+    if !incoming.is_end_stream() && incoming.size_hint().exact().is_none_or(|len| len > SHORT) {
+        let is_stream = lease.become_stream();
+        if !is_stream && is_endless(&parts.headers) {
+            let (origin, max) = (lease.pool.origin.clone(), lease.pool.config.max_streams);
+            return Err(UpstreamError::TooManyStreams { origin, max });
+        }
+    }
     let mut body = UpstreamBody::new(incoming, lease, whole);
     poll_fn(|cx| {
         body.settle_if_ended(cx);
@@ -259,6 +270,14 @@ async fn receive(
     })
     .await;
     Ok(Response::from_parts(parts, body))
+}
+
+/// Whether an answer says that it is a stream that goes on for as long as somebody reads it.
+fn is_endless(headers: &HeaderMap) -> bool {
+    const ENDLESS: [&str; 2] = ["text/event-stream", "multipart/x-mixed-replace"];
+    let said = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = said.and_then(|kind| kind.split(';').next()).map(str::trim);
+    kind.is_some_and(|kind| ENDLESS.iter().any(|endless| kind.eq_ignore_ascii_case(endless)))
 }
 
 /// hyper has undone the framing, so the fields that told of it may no longer contradict it: with a

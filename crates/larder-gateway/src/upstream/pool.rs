@@ -37,6 +37,9 @@ pub struct UpstreamStats {
     pub waited_in_vain: u64,
     /// Connections in use now.
     pub in_use: usize,
+    /// Those of them on which a body is under way, and which no request waits for
+    /// ([`max_streams`](UpstreamConfig::max_streams)).
+    pub streams: usize,
     /// Connections kept for later requests now.
     pub idle: usize,
     /// Requests that wait for a connection now.
@@ -49,6 +52,8 @@ pub(super) struct Pool {
     /// One permit for each connection in use. Where one is made although there are idle ones, which
     /// are other loops', those make room for it: in use and idle together stay within the bound.
     permits: Arc<Semaphore>,
+    /// One for each connection on which a body is under way.
+    stream_permits: Arc<Semaphore>,
     /// Never held across an await.
     idle: Mutex<Idle>,
     is_swept: AtomicBool,
@@ -119,12 +124,25 @@ pub(super) struct Lease {
     pub(super) is_new: bool,
     pub(super) pool: Arc<Pool>,
     permit: OwnedSemaphorePermit,
+    is_stream: bool,
 }
 
 impl Lease {
+    /// The answer has begun and goes on: the connection is no longer one of those that requests wait for.
+    /// False: there are too many such, and it stays where it is.
+    pub(super) fn become_stream(&mut self) -> bool {
+        if !self.is_stream
+            && let Ok(permit) = Arc::clone(&self.pool.stream_permits).try_acquire_owned()
+        {
+            self.permit = permit;
+            self.is_stream = true;
+        }
+        self.is_stream
+    }
+
     /// Keeps the connection for a later request if it is good for one.
     pub(super) fn give_back(self) {
-        let Lease { mut link, pool, permit, .. } = self;
+        let Lease { mut link, pool, permit, is_stream, .. } = self;
         if !link.is_reusable() {
             return;
         }
@@ -133,7 +151,9 @@ impl Lease {
         let mut idle = pool.idle();
         // The one idle for longest makes room: it may be another loop's, which this one cannot use.
         let oldest = if idle.len() < pool.config.max_idle { None } else { idle.oldest() };
-        let is_kept = idle.len() < pool.config.max_idle;
+        // One that comes back from a stream may be one too many.
+        let has_room = !is_stream || pool.in_demand() + idle.len() < pool.max_connections();
+        let is_kept = has_room && idle.len() < pool.config.max_idle;
         if is_kept {
             idle.push(link);
         }
@@ -150,10 +170,12 @@ impl Lease {
 impl Pool {
     pub(super) fn new(origin: Origin, config: UpstreamConfig) -> Arc<Pool> {
         let max = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        let max_streams = config.max_streams.min(Semaphore::MAX_PERMITS);
         Arc::new(Pool {
             origin,
             config,
             permits: Arc::new(Semaphore::new(max)),
+            stream_permits: Arc::new(Semaphore::new(max_streams)),
             idle: Mutex::default(),
             is_swept: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
@@ -172,7 +194,8 @@ impl Pool {
             retried: self.retried.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             waited_in_vain: self.waited_in_vain.load(Ordering::Relaxed),
-            in_use: self.in_use(),
+            in_use: self.in_demand() + self.streams(),
+            streams: self.streams(),
             idle: self.idle().len(),
             waiting: self.waiting.load(Ordering::Relaxed),
         }
@@ -193,7 +216,8 @@ impl Pool {
             && let Some(link) = self.pop()
         {
             self.reused.fetch_add(1, Ordering::Relaxed);
-            return Ok(Lease { link, is_new: false, pool: Arc::clone(self), permit });
+            let pool = Arc::clone(self);
+            return Ok(Lease { link, is_new: false, pool, permit, is_stream: false });
         }
         self.make_room();
         let limit = within(self.config.connect_timeout, deadline);
@@ -205,7 +229,8 @@ impl Pool {
             }
         };
         self.connected.fetch_add(1, Ordering::Relaxed);
-        Ok(Lease { link, is_new: true, pool: Arc::clone(self), permit })
+        let pool = Arc::clone(self);
+        Ok(Lease { link, is_new: true, pool, permit, is_stream: false })
     }
 
     async fn permit(
@@ -256,7 +281,7 @@ impl Pool {
     fn make_room(&self) {
         loop {
             let mut idle = self.idle();
-            if self.in_use() + idle.len() <= self.max_connections() {
+            if self.in_demand() + idle.len() <= self.max_connections() {
                 return;
             }
             let Some(oldest) = idle.oldest() else { return };
@@ -265,9 +290,15 @@ impl Pool {
         }
     }
 
-    fn in_use(&self) -> usize {
+    /// Connections in use, streams aside.
+    fn in_demand(&self) -> usize {
         let max = self.max_connections();
         max - self.permits.available_permits().min(max)
+    }
+
+    fn streams(&self) -> usize {
+        let max = self.config.max_streams.min(Semaphore::MAX_PERMITS);
+        max - self.stream_permits.available_permits().min(max)
     }
 
     fn max_connections(&self) -> usize {

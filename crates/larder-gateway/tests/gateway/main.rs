@@ -18,6 +18,8 @@ mod requests;
 mod retry;
 mod slow;
 mod splitting;
+mod streams;
 mod targets;
 mod times;
 mod tls;
+mod turns;

@@ -1,39 +1,39 @@
 //! Fill: what happens on a miss and in a refresh: join or lead the key's flight, fetch, store, land.
 
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use larder_policy::reason::Reason;
-use tokio::time::timeout;
 
-use super::{Shared, look::Lookup, negative::AnyError, store::Dated};
+use super::{Shared, look::Lookup, negative::Failed, store::Dated};
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     entry::{Facts, Fetched},
     error::FetchError,
     flight::{Follower, Join, Landing, Leader},
     key::CacheKey,
+    needs::{self, Need},
     refresh::Asked,
     stats::{Counters, Event, micros},
+    sync,
     tag::{Fence, Standing, TagId},
+    turns::Fetch,
 };
 
 /// A fetch is given up by its task; only if that task itself no longer runs, by its readers.
 const READERS_SLACK: Duration = Duration::from_millis(100);
 
-tokio::task_local! {
-    /// The caches whose fetches the current task runs, the outermost first.
-    static FETCHING: Vec<CacheId>;
-}
-
-/// Tells caches apart while they exist.
-type CacheId = usize;
-
 /// What a flight brings to those who wait for it.
 #[derive(Clone)]
 pub(crate) enum Brought<V> {
     Value(Arc<Delivery<V>>),
-    Error { error: AnyError, fence: Fence },
-    TookTooLong(Duration),
+    Failure { failed: Failed, fence: Fence },
 }
 
 pub(crate) struct Delivery<V> {
@@ -58,17 +58,22 @@ pub(super) enum AtHand {
     Nothing,
 }
 
+/// What a reader takes for an answer.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Wants {
+    /// A value, however long it waits for it. Others' failures mean nothing to it, and it is never one
+    /// too many.
+    Value,
+    /// A value, or the reason why there is none.
+    Answer,
+}
+
 /// How a reader's waiting ended.
 enum Waited<V> {
     Landed(Landing<Brought<V>>),
     /// The leader is gone without a landing.
     GaveUp,
     TookTooLong(Duration),
-}
-
-/// The caches whose fetches the current task runs.
-fn fetching() -> Vec<CacheId> {
-    FETCHING.try_with(Clone::clone).unwrap_or_default()
 }
 
 /// Whose fetch a reader waited for.
@@ -78,8 +83,18 @@ pub(crate) enum Whose {
     Anothers,
 }
 
+impl Wants {
+    /// What a failure is to a reader: an answer perhaps.
+    fn as_error<E: Send + Sync + 'static>(self, failed: Failed) -> Option<FetchError<E>> {
+        match self {
+            Wants::Value => None,
+            Wants::Answer => failed.into_error(),
+        }
+    }
+}
+
 impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// A miss, start to end: an error that is remembered, somebody else's fetch, or one of its own;
+    /// A miss, start to end: a failure that is remembered, somebody else's fetch, or one of its own;
     /// what is at hand if that fails or takes too long.
     pub(super) async fn fill<T, E, F, Fut>(
         self: &Arc<Self>,
@@ -87,6 +102,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         reason: Reason,
         fetch: F,
         at_hand: AtHand,
+        wants: Wants,
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
@@ -94,20 +110,19 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        if let Some(error) = self.negatives.recall(key, self.clock.now()) {
-            return match self.rescue(key, at_hand, Reason::StaleIfError) {
-                Some(stale) => Ok(stale),
-                None => {
-                    self.counters.negative_hits.increment();
-                    let source = FailureSource::Remembered;
-                    Err(Failure { error: FetchError::Failed(error), source })
-                }
-            };
+        if let Some(failed) = self.negatives.recall(key, self.clock.now()) {
+            if let Some(stale) = self.rescue(key, at_hand, Reason::StaleIfError) {
+                return Ok(stale);
+            }
+            if let Some(error) = wants.as_error(failed) {
+                self.counters.negative_hits.increment();
+                return Err(Failure { error, source: FailureSource::Remembered });
+            }
         }
         self.counters.misses.increment();
-        let mut flight = pin!(self.fly(key, reason, fetch));
+        let mut flight = pin!(self.fly(key, reason, fetch, wants));
         let landed = match (at_hand, self.soft_timeout) {
-            (AtHand::Stale, Some(limit)) => match timeout(limit, flight.as_mut()).await {
+            (AtHand::Stale, Some(limit)) => match sync::in_time(limit, flight.as_mut()).await {
                 Ok(landed) => landed,
                 Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
                     Some(stale) => return Ok(stale),
@@ -125,6 +140,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         key: &Arc<str>,
         reason: Reason,
         fetch: F,
+        wants: Wants,
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
@@ -133,42 +149,69 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
+        let recursive = || FetchError::Recursive { key: Arc::clone(key) };
         let asked = self.tags.fence();
+        let within = needs::within();
         let leader = loop {
-            match self.flights.join(key, || self.tags.fence()) {
+            let fence = || self.tags.fence();
+            let joined = match (&within, wants) {
+                (None, Wants::Answer) => self.flights.join(key, fence),
+                // If a fetch that asks for another could be one too many, those under way, which make
+                // room by ending, might wait for it. There are no more of them than of those that ask.
+                (Some(_), _) | (None, Wants::Value) => self.flights.join_anyway(key, fence),
+            };
+            let follower = match joined {
                 Join::Lead(leader) => break leader,
                 Join::TooMany => return failed(FetchError::TooMany),
-                Join::Follow(follower) => match self.wait(follower).await {
-                    Waited::Landed(landing) => {
-                        if let Some(shared) = self.share(landing, asked, Whose::Anothers, reason) {
+                Join::Follow(follower) => follower,
+            };
+            let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
+                return failed(recursive());
+            };
+            match self.wait(&follower, asked).await {
+                Waited::Landed(landing) => {
+                    match self.share(landing, asked, Whose::Anothers, reason) {
+                        Some(Err(_)) if wants == Wants::Value => {}
+                        Some(shared) => {
                             self.counters.collapsed.increment();
                             return shared;
                         }
+                        None => {}
                     }
-                    Waited::GaveUp => {}
-                    Waited::TookTooLong(limit) => {
-                        let source = FailureSource::Collapsed(reason);
-                        return Err(Failure { error: FetchError::Timeout { limit }, source });
-                    }
-                },
+                }
+                Waited::TookTooLong(limit) if wants == Wants::Answer => {
+                    let source = FailureSource::Collapsed(reason);
+                    return Err(Failure { error: FetchError::Timeout { limit }, source });
+                }
+                Waited::TookTooLong(_) | Waited::GaveUp => {}
             }
         };
+        // Before the fetch begins: it may ask for what this reader's own fetch is to bring.
+        let Ok(_need) = Need::of(within.as_ref(), leader.fetch()) else {
+            return failed(recursive());
+        };
+        if within.is_none() && !leader.counts() {
+            // There are as many tasks as may be. This fetch becomes one when it can run; until then it
+            // is its reader's, who hands it over to those who follow by leaving.
+            let fetch = leader.fetch();
+            fetch.pulse().drive(self.take_turn(fetch)).await;
+        }
         // Another flight may have landed between the look-up and the lead.
         if let Lookup::Fresh { answer, .. } = self.look(key) {
             return Ok(answer);
         }
-        if let Some(error) = self.negatives.recall(key, self.clock.now()) {
-            let source = FailureSource::Remembered;
-            return Err(Failure { error: FetchError::Failed(error), source });
+        let remembered = self.negatives.recall(key, self.clock.now());
+        if let Some(error) = remembered.and_then(|failed| wants.as_error(failed)) {
+            return Err(Failure { error, source: FailureSource::Remembered });
         }
-        if self.tasks.is_closed() {
+        if self.tasks.is_closed() && wants == Wants::Answer {
             return failed(FetchError::ShutDown);
         }
         let mine = leader.follower();
-        let (shared, within) = (Arc::clone(self), fetching());
+        let shared = Arc::clone(self);
         // Its reader is told how it went, and holds nothing back.
-        self.tasks.spawn(async move { _ = shared.lead(leader, fetch, within).await });
-        match self.wait(mine).await {
+        let leading = async move { _ = shared.lead(leader, fetch, wants).await };
+        match self.run(leading, mine, asked, wants).await {
             Waited::Landed(landing) => {
                 let shared = self.share(landing, asked, Whose::Own, reason);
                 shared.expect("a fetch of this reader's own is no older, and its error is its own")
@@ -178,16 +221,96 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
     }
 
-    /// Waits for a landing. The fetch has its own limit, but its task may no longer run: then its
-    /// readers give it up, and the next one starts anew.
-    async fn wait(&self, follower: Follower<Brought<V>>) -> Waited<V> {
+    /// Runs `leading`, which a reader has begun, and waits for what it brings to that reader.
+    async fn run(
+        &self,
+        leading: impl Future<Output = ()> + Send + 'static,
+        mine: Follower<Brought<V>>,
+        asked: Fence,
+        wants: Wants,
+    ) -> Waited<V> {
+        // That it takes too long is said to others; a reader that wants a value waits on.
+        let is_final = |landing: &Landing<Brought<V>>| {
+            let Landing::Landed(Brought::Failure { failed, .. }) = landing else { return true };
+            wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
+        };
+        let left = if sync::is_in_runtime() && !self.tasks.is_closed() {
+            let lent = self.tasks.lend(leading);
+            tokio::select! {
+                biased;
+                waited = self.wait_for_own(&mine, asked, wants, is_final) => return waited,
+                // It was stopped, its runtime was, or nobody drives that: then its reader does.
+                Some(left) = lent.take_back(|| mine.undriven()) => left,
+            }
+        } else {
+            Box::pin(leading)
+        };
+        match wants {
+            Wants::Answer if self.tasks.is_stopped() => return Waited::GaveUp,
+            Wants::Answer => self.tasks.own(left).await,
+            Wants::Value => left.await,
+        }
+        mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed)
+    }
+
+    async fn wait_for_own(
+        &self,
+        mine: &Follower<Brought<V>>,
+        asked: Fence,
+        wants: Wants,
+        is_final: impl Fn(&Landing<Brought<V>>) -> bool,
+    ) -> Waited<V> {
+        match wants {
+            Wants::Answer => self.wait_until_too_long(mine, asked, mine.landing()).await,
+            Wants::Value => {
+                mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed)
+            }
+        }
+    }
+
+    /// Waits for another's landing. If nobody drives its task, the first to learn of it takes over.
+    async fn wait(&self, follower: &Follower<Brought<V>>, asked: Fence) -> Waited<V> {
+        let landing = async {
+            tokio::select! {
+                biased;
+                landing = follower.landing() => landing,
+                () = follower.undriven() => {
+                    self.take_over(follower);
+                    None
+                }
+            }
+        };
+        self.wait_until_too_long(follower, asked, landing).await
+    }
+
+    fn take_over(&self, follower: &Follower<Brought<V>>) {
+        if follower.take_over() {
+            self.counters.fetches_taken_over.increment();
+        }
+    }
+
+    /// The fetch has its own limit, but its task may no longer run: then its readers give it up, and the
+    /// next one starts anew.
+    async fn wait_until_too_long(
+        &self,
+        follower: &Follower<Brought<V>>,
+        asked: Fence,
+        landing: impl Future<Output = Option<Landing<Brought<V>>>>,
+    ) -> Waited<V> {
         let landing = match self.hard_timeout {
-            None => follower.landing().await,
+            None => landing.await,
             Some(limit) => {
-                match timeout(limit.saturating_add(READERS_SLACK), follower.landing()).await {
+                let patience = limit.saturating_add(READERS_SLACK);
+                match sync::in_time(patience, landing).await {
                     Ok(landing) => landing,
                     Err(_) => {
-                        follower.give_up();
+                        // One that waits for its turn may be in nobody's task, and have no limit.
+                        if !follower.fetch().is_waiting() {
+                            let fenced = || follower.is_revoked() || self.tags.fence() != asked;
+                            let failed = Failed::TookTooLong(limit);
+                            self.remember(follower.key(), &failed, asked, fenced);
+                            follower.give_up();
+                        }
                         return Waited::TookTooLong(limit);
                     }
                 }
@@ -209,8 +332,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         if !self.refreshes.is_wanted(key.as_str())
-            || self.negatives.recall::<E>(key.as_str(), self.clock.now()).is_some()
+            || self.negatives.recall(key.as_str(), self.clock.now()).is_some()
         {
+            return;
+        }
+        if !sync::is_in_runtime() {
+            // There is nobody to run it; the reader does not wait for it.
+            self.counters.refreshes_dropped.increment();
             return;
         }
         if self.is_held_back(key.as_str()) {
@@ -220,11 +348,18 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let key = key.into_shared();
         let asked = self.refreshes.ask(&key, worth, || {
             let (shared, key) = (Arc::clone(self), Arc::clone(&key));
-            let within = fetching();
             Box::pin(async move {
-                // A reader may have started one meanwhile.
-                let Join::Lead(leader) = shared.flights.join(&key, || shared.tags.fence()) else {
-                    return;
+                let join = || shared.flights.join(&key, || shared.tags.fence());
+                let leader = match join() {
+                    Join::Lead(leader) => leader,
+                    // One that nobody drives brings nothing.
+                    Join::Follow(follower) if follower.is_undriven() => {
+                        shared.take_over(&follower);
+                        let Join::Lead(leader) = join() else { return };
+                        leader
+                    }
+                    // A reader may have started one meanwhile.
+                    Join::Follow(_) | Join::TooMany => return,
                 };
                 // Or somebody has inserted a newer value.
                 if let Lookup::Fresh { is_aging: false, .. } = shared.look(&key) {
@@ -232,7 +367,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 }
                 shared.counters.refreshes.increment();
                 let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
-                attempt.failed = !shared.lead(leader, fetch, within).await;
+                attempt.failed = !shared.lead(leader, fetch, Wants::Answer).await;
             })
         });
         if asked == Asked::OneDropped {
@@ -249,84 +384,114 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// The leader's part: fetch, store, land. True if it brought a value.
-    async fn lead<T, E, F, Fut>(
-        &self,
-        leader: Leader<Brought<V>>,
-        fetch: F,
-        within: Vec<CacheId>,
-    ) -> bool
+    async fn lead<T, E, F, Fut>(&self, leader: Leader<Brought<V>>, fetch: F, wants: Wants) -> bool
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let key = Arc::clone(leader.key());
-        let fetching = self.fetch(fetch, within);
-        let fetched = match self.hard_timeout {
-            None => Ok(fetching.await),
-            Some(limit) => timeout(limit, fetching).await.map_err(|_| limit),
-        };
-        let brought = match fetched {
-            Ok(Ok((fetched, cost))) => {
-                let fetched = self.dated(&key, fetched.into(), cost, leader.fence());
-                let storage = self.store(&key, &fetched, || leader.is_revoked());
-                let not_stored = match storage {
-                    Storage::Not(reason) => Some(reason),
-                    Storage::FreshFor(_) | Storage::StaleFor(_) => None,
-                };
-                self.backoffs.forget(&key);
-                let took = fetched.facts.cost;
-                self.counters.tell(|| Event::Fetched { key: Arc::clone(&key), took, not_stored });
-                Brought::Value(Arc::new(Delivery::of(fetched, storage)))
-            }
-            Ok(Err(error)) => {
-                let error: AnyError = Arc::new(error);
-                // An error has no tags, so any purge since may have been meant for it.
-                let fenced = || leader.is_revoked() || self.tags.fence() != leader.fence();
-                let (now, fence) = (self.clock.now(), leader.fence());
-                self.negatives.remember::<E>(&key, &error, now, fence, fenced);
-                self.counters.tell(|| Event::FetchFailed { key: Arc::clone(&key) });
-                Brought::Error { error, fence: leader.fence() }
-            }
-            Err(limit) => {
-                self.counters.tell(|| Event::FetchFailed { key: Arc::clone(&key) });
-                Brought::TookTooLong(limit)
-            }
+        let bringing = leader.fetch().pulse().drive(self.bring(&leader, fetch, wants));
+        let brought = match caught(bringing).await {
+            Ok(brought) => brought,
+            Err(Panic) => self.failed(&leader, Failed::Panicked),
         };
         let is_value = matches!(brought, Brought::Value(_));
         leader.land(brought);
         is_value
     }
 
-    /// Waits for a turn, and fetches. What the fetch cost in time comes with its result.
-    ///
-    /// A fetch that is needed by another fetch of this cache (`within`) takes no turn of its own: if
-    /// all that have one waited for such, none would ever end.
-    async fn fetch<T, E, F, Fut>(
+    async fn bring<T, E, F, Fut>(
         &self,
+        leader: &Leader<Brought<V>>,
         fetch: F,
-        mut within: Vec<CacheId>,
-    ) -> Result<(T, Duration), E>
+        wants: Wants,
+    ) -> Brought<V>
+    where
+        T: Into<Fetched<V>> + Send,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        let key = leader.key();
+        if wants == Wants::Value {
+            // Who waits as long as it takes has no limit until its fetch runs.
+            self.take_turn(leader.fetch()).await;
+        }
+        let mut fetching = pin!(self.fetch(fetch, leader.fetch()));
+        let fetched = match self.hard_timeout {
+            None => fetching.await,
+            Some(limit) => match sync::in_time(limit, fetching.as_mut()).await {
+                Ok(fetched) => fetched,
+                Err(_) => {
+                    let failed = self.failed(leader, Failed::TookTooLong(limit));
+                    if wants == Wants::Answer {
+                        return failed;
+                    }
+                    leader.give_up(failed);
+                    fetching.await
+                }
+            },
+        };
+        let (fetched, cost) = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
+        };
+        let fetched = self.dated(key, fetched.into(), cost, leader.fence());
+        let storage = self.store(key, &fetched, || leader.is_revoked());
+        let not_stored = match storage {
+            Storage::Not(reason) => Some(reason),
+            Storage::FreshFor(_) | Storage::StaleFor(_) => None,
+        };
+        self.backoffs.forget(key);
+        self.negatives.forget(key).pass_over();
+        let took = fetched.facts.cost;
+        self.counters.tell(|| Event::Fetched { key: Arc::clone(key), took, not_stored });
+        Brought::Value(Arc::new(Delivery::of(fetched, storage)))
+    }
+
+    /// A fetch ended so: it is told, remembered, and brought to those who wait.
+    fn failed(&self, leader: &Leader<Brought<V>>, failed: Failed) -> Brought<V> {
+        let (key, fence) = (leader.key(), leader.fence());
+        // A failure has no tags, so any purge since may have been meant for it.
+        let fenced = || leader.is_revoked() || self.tags.fence() != fence;
+        self.remember(key, &failed, fence, fenced);
+        self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
+        Brought::Failure { failed, fence }
+    }
+
+    fn remember(
+        &self,
+        key: &Arc<str>,
+        failed: &Failed,
+        fence: Fence,
+        fenced: impl FnOnce() -> bool,
+    ) {
+        self.negatives.remember(key, failed, self.clock.now(), fence, fenced);
+    }
+
+    /// Waits for a turn, and fetches. What the fetch cost in time comes with its result. The turn ends
+    /// with the flight.
+    async fn fetch<T, E, F, Fut>(&self, fetch: F, flight: &Arc<Fetch>) -> Result<(T, Duration), E>
     where
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let id: CacheId = (&raw const *self).addr();
-        let _turn = if within.contains(&id) {
-            None
-        } else {
-            within.push(id);
-            Some(self.fetches.acquire().await.expect("the semaphore is never closed"))
-        };
+        self.take_turn(flight).await;
         let load = Load::begin(&self.counters);
         let began = self.clock.now_precisely();
-        let fetched = FETCHING.scope(within, async { fetch().await }).await;
+        let fetched = needs::run_as(Arc::clone(flight), async { fetch().await }).await;
         let cost = self.clock.now_precisely().since(began);
         self.counters.fetch_took(cost);
         let fetched = fetched?;
         load.succeed();
         Ok((fetched, cost))
+    }
+
+    async fn take_turn(&self, fetch: &Arc<Fetch>) {
+        if fetch.take_turn().await {
+            self.counters.fetches_out_of_turn.increment();
+        }
     }
 
     /// What a landing means to a reader that asked when `asked` was the newest purge. `None`: nothing,
@@ -357,12 +522,9 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     })
                 });
             }
-            // An error has no tags, so any purge since may have been meant for it.
-            Landing::Landed(Brought::Error { fence, .. }) if fence < asked => return None,
-            Landing::Landed(Brought::Error { error, .. }) => {
-                FetchError::Failed(error.downcast().ok()?)
-            }
-            Landing::Landed(Brought::TookTooLong(limit)) => FetchError::Timeout { limit },
+            // A failure has no tags, so any purge since may have been meant for it.
+            Landing::Landed(Brought::Failure { fence, .. }) if fence < asked => return None,
+            Landing::Landed(Brought::Failure { failed, .. }) => failed.into_error()?,
             Landing::Panicked => FetchError::Panicked,
         };
         let source = match whose {
@@ -393,6 +555,18 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         self.counters.tally().stale_served(micros(answer.cost));
         self.counters.tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
     }
+}
+
+struct Panic;
+
+/// What `future` brings, if it does not panic: then it is not polled again.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Ok),
+        Err(_) => Poll::Ready(Err(Panic)),
+    })
+    .await
 }
 
 /// A refresh under way. If it fails or panics, the next one of its key is held back; one that is

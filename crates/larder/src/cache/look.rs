@@ -11,6 +11,7 @@ use crate::{
     entry::Entry,
     judge::Judge,
     stats::micros,
+    sync::atomic::Ordering,
     tag::Standing,
 };
 
@@ -155,6 +156,19 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// What `entry` is good for; `None` if it was purged.
     pub(super) fn freshness(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
+        match self.standing(entry, now)? {
+            Freshness::StaleWhileRevalidate { stale }
+                if !self.serves_while_revalidating.load(Ordering::Relaxed) =>
+            {
+                let is_kept = stale < entry.lifetime().rescue_window();
+                Some(if is_kept { Freshness::StaleIfError { stale } } else { Freshness::Expired })
+            }
+            freshness => Some(freshness),
+        }
+    }
+
+    /// What its lifetime and the purges say.
+    fn standing(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
         let newest = self.tags.fence();
         if entry.fence() == newest {
             return Some(entry.freshness(now));

@@ -1,4 +1,4 @@
-//! Negative results: errors that are remembered for a while.
+//! Negative results: failures that are remembered for a while.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -7,14 +7,41 @@ use larder_policy::freshness::{Freshness, Lifetime};
 use crate::{
     clock::Moment,
     entry::{Entry, Facts},
+    error::FetchError,
     judge::Judge,
     tag::Fence,
     tier::memory::{Burial, Limits, MemoryTier, Pace},
 };
 
-/// The fetch's own error. Readers of one key may use different error types; each takes it only if
-/// it is theirs.
-pub(crate) type AnyError = Arc<dyn Any + Send + Sync>;
+/// Why a fetch brought no value.
+#[derive(Clone)]
+pub(crate) enum Failed {
+    /// The fetch's own error. Readers of one key may use different error types; each takes it only if
+    /// it is theirs.
+    Error(Arc<dyn Any + Send + Sync>),
+    /// Longer than this.
+    TookTooLong(Duration),
+    Panicked,
+}
+
+impl Failed {
+    /// The same to a reader that knows errors of type `E`. `None`: it is one of another type.
+    pub(crate) fn into_error<E: Send + Sync + 'static>(self) -> Option<FetchError<E>> {
+        Some(match self {
+            Failed::Error(error) => FetchError::Failed(error.downcast().ok()?),
+            Failed::TookTooLong(limit) => FetchError::Timeout { limit },
+            Failed::Panicked => FetchError::Panicked,
+        })
+    }
+
+    /// What an error owns beyond itself is not known; errors are small, and there are few.
+    fn heap_bytes(&self) -> usize {
+        match self {
+            Failed::Error(error) => size_of_val(&**error),
+            Failed::TookTooLong(_) | Failed::Panicked => 0,
+        }
+    }
+}
 
 /// Remembered errors may weigh this part of the cache's bound, which they count towards.
 const SHARE: usize = 16;
@@ -23,11 +50,11 @@ const MIN_ERRORS: usize = 64;
 /// Where errors go by their name, how many of them could still have been given out is nobody's question.
 const NOTHING_IS_OVER: Judge<'static> = Judge::of_untagged(Moment::FIRST);
 
-/// The errors of fetches that failed a moment ago. With a TTL of zero there is nothing to remember
+/// How fetches failed a moment ago. With a TTL of zero there is nothing to remember
 /// them in.
 pub(super) struct Negatives {
     ttl: Duration,
-    memory: Option<MemoryTier<AnyError>>,
+    memory: Option<MemoryTier<Failed>>,
 }
 
 impl Negatives {
@@ -41,25 +68,20 @@ impl Negatives {
         Negatives { ttl, memory }
     }
 
-    /// The error under `key`, if it is of the type that this reader knows.
-    pub(super) fn recall<E: Send + Sync + 'static>(
-        &self,
-        key: &str,
-        now: Moment,
-    ) -> Option<Arc<E>> {
+    /// How the last fetch of `key` failed, if that was a moment ago.
+    pub(super) fn recall(&self, key: &str, now: Moment) -> Option<Failed> {
         let fresh = self.memory.as_ref()?.read(key, |entry| match entry.freshness(now) {
-            Freshness::Fresh { .. } => Some(Arc::clone(&entry.value)),
+            Freshness::Fresh { .. } => Some(entry.value.clone()),
             _ => None,
         });
-        fresh??.downcast().ok()
+        fresh?
     }
 
-    /// Remembers an error of type `E`, unless it is `fenced` off, which is asked under the tier's
-    /// lock.
-    pub(super) fn remember<E>(
+    /// Remembers a failure, unless it is `fenced` off, which is asked under the tier's lock.
+    pub(super) fn remember(
         &self,
         key: &str,
-        error: &AnyError,
+        failed: &Failed,
         now: Moment,
         fence: Fence,
         fenced: impl FnOnce() -> bool,
@@ -72,10 +94,8 @@ impl Negatives {
             tags: Box::default(),
             fence,
         };
-        // What an error owns beyond itself is not known; errors are small, and there are few.
-        let heap_bytes = size_of::<E>();
-        let entry = Entry::new(Arc::clone(error), facts);
-        memory.put(key, entry, heap_bytes, &Judge::of_untagged(now), fenced);
+        let entry = Entry::new(failed.clone(), facts);
+        memory.put(key, entry, failed.heap_bytes(), &Judge::of_untagged(now), fenced);
     }
 
     pub(super) fn forget(&self, key: &str) -> Burial {

@@ -245,12 +245,16 @@ impl State {
 
     /// Whether more may come; `None`: not yet. It may not if nobody wants it.
     fn has_room(&self) -> Option<bool> {
-        // One that has had all it is to be given, or was left behind, wants nothing.
-        let is_wanted = self.readers.iter().any(|(_, place)| place.at != u64::MAX);
+        let is_wanted = self.is_wanted();
         if self.is_kept || (self.held < WINDOW_BYTES && is_wanted) {
             return Some(true);
         }
         (!is_wanted).then_some(false)
+    }
+
+    fn is_wanted(&self) -> bool {
+        // One that has had all it is to be given, or was left behind, wants nothing.
+        self.readers.iter().any(|(_, place)| place.at != u64::MAX)
     }
 
     /// Goes on without those who have not read for long, if somebody waits for them.
@@ -405,6 +409,11 @@ impl Filler {
     /// How many bytes there were so far.
     pub(crate) fn arrived(&self) -> u64 {
         self.arriving.lock().arrived()
+    }
+
+    /// Whether anybody reads it.
+    pub(crate) fn is_read(&self) -> bool {
+        self.arriving.lock().is_wanted()
     }
 
     /// It will not be stored: from now on only what its readers have not had yet is held.

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, Hasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Uri, header::AGE};
+use http::{
+    HeaderMap, HeaderValue, Uri,
+    header::{AGE, AUTHORIZATION, COOKIE},
+};
 use larder_policy::{
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
@@ -30,6 +33,7 @@ use super::{
     service::{AtHand, CacheService},
     settings::Settings,
     stored::{Content, Kept, Stored, Variants},
+    turns::Turns,
     wall::Wall,
 };
 use crate::{
@@ -41,10 +45,16 @@ use crate::{
     tier::memory::{Limits, MemoryTier},
 };
 
-/// What is remembered of keys whose answers cannot be shared weighs this at most.
-const UNSHARED_BYTES: usize = 1 << 20;
-/// For so long after that, the preconditions of its readers still go to the origin.
+/// What is remembered of which keys' answers can be shared weighs this at most.
+const SHARING_BYTES: usize = 1 << 20;
+/// How long it is remembered that answers to personal requests for a key are for all. Where that has
+/// ceased to be so, it costs one wait, once.
+const TOGETHER: Duration = Duration::from_secs(3600);
+/// For so long after answers were not shared, the preconditions of their readers still go to the origin.
 const UNSHARED_WINDOW: Duration = Duration::from_secs(3600);
+/// So many requests may wait for a turn, for each that may have one; and so many at least.
+const WAITING_PER_TURN: usize = 4;
+const MIN_WAITING: usize = 1024;
 /// So many keys at once can be given another variant.
 const MERGES: usize = 64;
 /// Bits that tell of which URIs answers to QUERY may be stored.
@@ -72,11 +82,22 @@ struct Parts {
     /// that is set for nothing costs a purge of a tag that nothing carries.
     queried: Box<[AtomicU64]>,
     equivalents: Option<Equivalents>,
-    /// Keys whose answers turned out to be for one reader each: nobody waits for another's.
-    unshared: MemoryTier<Reason>,
+    /// What answers turned out to be, by key.
+    sharing: MemoryTier<Sharing>,
+    turns: Arc<Turns>,
+    passing_turns: Option<Arc<Turns>>,
     /// Held while a key's variants are read and written again, so that none is lost. Picked by hash.
     merges: Box<[Mutex<()>]>,
     hasher: RandomState,
+}
+
+/// Whether readers of a key do well to wait for each other's answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// They were for one reader each, or not to be reused without asking: each goes alone.
+    Apart,
+    /// They are for all, although the requests looked personal.
+    Together,
 }
 
 impl HttpCache {
@@ -88,7 +109,11 @@ impl HttpCache {
 
     /// As [`new`](HttpCache::new), with other settings.
     pub fn with_settings(cache: Cache<Variants>, policy: Policy, settings: Settings) -> Self {
+        let turns =
+            |max: usize| Turns::new(max, max.saturating_mul(WAITING_PER_TURN).max(MIN_WAITING));
         HttpCache(Arc::new(Parts {
+            turns: turns(cache.shared().max_fetches),
+            passing_turns: settings.max_passing.map(turns),
             wall: Wall::new(cache.shared().clock.clone()),
             cache,
             policy,
@@ -97,7 +122,7 @@ impl HttpCache {
             queried: (0..QUERIED_BITS / 64).map(|_| AtomicU64::new(0)).collect(),
             equivalents: settings.no_vary_search.then(Equivalents::new),
             settings,
-            unshared: MemoryTier::new(Limits::bytes(UNSHARED_BYTES)),
+            sharing: MemoryTier::new(Limits::bytes(SHARING_BYTES)),
             merges: (0..MERGES).map(|_| Mutex::new(())).collect(),
             hasher: RandomState::new(),
         }))
@@ -139,12 +164,36 @@ impl HttpCache {
         self.0.crowded_out.load(Ordering::Relaxed)
     }
 
-    /// Whether all turns for asking the origin are taken ([`Builder::max_concurrent_fetches`]): whoever may
-    /// have left had better not keep one.
-    ///
-    /// [`Builder::max_concurrent_fetches`]: crate::Builder::max_concurrent_fetches
+    /// How many requests wait for the head of their answer, or bring a body into the cache; each has a
+    /// turn. Those that pass are counted where they take turns
+    /// ([`max_passing`](Settings::max_passing)).
+    pub fn turns_taken(&self) -> usize {
+        self.in_turns(|(taken, _)| taken)
+    }
+
+    /// How many requests wait for a turn.
+    pub fn waiting_for_turns(&self) -> usize {
+        self.in_turns(|(_, waiting)| waiting)
+    }
+
+    /// Whether requests wait for a turn: whoever may have left had better not keep one.
     pub fn is_crowded(&self) -> bool {
-        self.shared().fetches.available_permits() == 0
+        self.waiting_for_turns() > 0
+    }
+
+    fn in_turns(&self, of: impl Fn((usize, usize)) -> usize) -> usize {
+        let passing = self.passing_turns().map_or(0, |turns| of(turns.in_use()));
+        of(self.turns().in_use()) + passing
+    }
+
+    /// The turns of fetches.
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.0.turns
+    }
+
+    /// The turns of requests that pass. `None`: they need none.
+    pub(crate) fn passing_turns(&self) -> Option<&Arc<Turns>> {
+        self.0.passing_turns.as_ref()
     }
 
     /// The cache, if there is still somebody else who has it.
@@ -197,6 +246,18 @@ impl HttpCache {
         (&self.0.queried[place / 64], 1 << (place % 64))
     }
 
+    /// What tells the credentials of one reader from those of another, and tells them to nobody.
+    pub(crate) fn credentials(&self, headers: &HeaderMap) -> String {
+        let mut hasher = self.0.hasher.build_hasher();
+        for name in [AUTHORIZATION, COOKIE] {
+            for line in headers.get_all(&name) {
+                line.as_bytes().hash(&mut hasher);
+            }
+            0xff_u8.hash(&mut hasher);
+        }
+        format!("{:x}", hasher.finish())
+    }
+
     pub(crate) fn wall(&self) -> &Wall {
         &self.0.wall
     }
@@ -225,39 +286,74 @@ impl HttpCache {
         }
     }
 
-    /// Whether answers of this name ([`HttpCache::unshared_name`]) were of late for one reader each.
-    pub(crate) fn is_unshared(&self, key: &str) -> bool {
-        let now = self.shared().clock.now();
-        let is_fresh = |entry: &Entry<Reason>| entry.is_fresh(now);
-        self.0.unshared.read(key, is_fresh).unwrap_or(false)
+    /// Whether answers of this name ([`HttpCache::sharing_name`]) were of late for one reader each.
+    pub(crate) fn is_unshared(&self, name: &str) -> bool {
+        self.sharing(name).is_some_and(|(sharing, _)| sharing == Sharing::Apart)
     }
 
     /// The same of the last hour: too long ago to let all readers ask one by one, but of those who have a
     /// copy the origin most likely only has to say that it is current.
-    pub(crate) fn was_unshared(&self, key: &str) -> bool {
+    pub(crate) fn was_unshared(&self, name: &str) -> bool {
         let now = self.shared().clock.now();
-        let is_young = |entry: &Entry<Reason>| now < entry.expires();
-        self.0.unshared.read(key, is_young).unwrap_or(false)
+        let is_young =
+            |entry: &Entry<Sharing>| entry.value == Sharing::Apart && now < entry.expires();
+        self.0.sharing.read(name, is_young).unwrap_or(false)
     }
 
-    /// Remembers it for a while, if the reason lies in the answer.
-    pub(crate) fn remember_unshared(&self, name: Arc<str>, reason: Reason, leader: &Leader) {
-        let Some(memory) = hit_for_miss(self.policy(), reason) else { return };
+    /// Whether answers of this name were for all, although the requests looked personal.
+    pub(crate) fn is_shared_though_personal(&self, name: &str) -> bool {
+        self.sharing(name).is_some_and(|(sharing, _)| sharing == Sharing::Together)
+    }
+
+    /// What is remembered, and whether that was said or confirmed of late.
+    fn sharing(&self, name: &str) -> Option<(Sharing, bool)> {
+        let now = self.shared().clock.now();
+        let remembered = |entry: &Entry<Sharing>| {
+            entry.is_fresh(now).then(|| (entry.value, !entry.has_lived(0.5, now)))
+        };
+        self.0.sharing.read(name, remembered)?
+    }
+
+    /// Remembers it for a while, if the reason lies in the answer. Each such answer says it anew: readers
+    /// who come again and again do not wait for each other in between.
+    pub(crate) fn remember_unshared(&self, name: &Arc<str>, reason: Reason, leader: &Leader) {
+        if let Some(memory) = hit_for_miss(self.policy(), reason) {
+            let memory = Lifetime::fresh_for(memory).stale_if_error(UNSHARED_WINDOW);
+            self.remember_sharing(name, Sharing::Apart, memory, leader);
+        }
+    }
+
+    pub(crate) fn remember_shared_though_personal(&self, name: &Arc<str>, leader: &Leader) {
+        self.remember_sharing(name, Sharing::Together, Lifetime::fresh_for(TOGETHER), leader);
+    }
+
+    fn remember_sharing(
+        &self,
+        name: &Arc<str>,
+        sharing: Sharing,
+        lifetime: Lifetime,
+        leader: &Leader,
+    ) {
+        if self.sharing(name) == Some((sharing, true)) {
+            return;
+        }
         let facts = Facts {
-            lifetime: Lifetime::fresh_for(memory).stale_if_error(UNSHARED_WINDOW),
+            lifetime,
             fetched: self.shared().clock.now(),
             cost: Duration::ZERO,
             tags: Box::default(),
             fence: leader.fence(),
         };
-        let entry = Entry::new(reason, facts);
+        let entry = Entry::new(sharing, facts);
         let judge = Judge::of_untagged(self.shared().clock.now());
-        self.0.unshared.put(&name, entry, 0, &judge, || leader.is_revoked());
+        self.0.sharing.put(name, entry, 0, &judge, || leader.is_revoked());
     }
 
-    pub(crate) fn forget_unshared(&self, key: &str) {
-        // A reason is nothing whose dropping could panic.
-        self.0.unshared.remove(key, &self.shared().judge_now()).1.pass_over();
+    pub(crate) fn forget_unshared(&self, name: &str) {
+        if self.was_unshared(name) {
+            // It is nothing whose dropping could panic.
+            self.0.sharing.remove(name, &self.shared().judge_now()).1.pass_over();
+        }
     }
 
     /// Stores `fresh` among the variants of its key, in the place of those it stands for; `updates`

@@ -21,14 +21,14 @@ use larder_policy::{
     head::{Exchange, RequestHead, ResponseHead},
     range::contradicts_if_range,
     reason::Reason,
-    request::{drop_reader_fields, drop_steering_fields},
+    request::{drop_reader_fields, drop_steering_fields, is_personal},
     response::{storability, tells_of_others},
-    reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
+    reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue, may_share},
     settings::Policy,
     validate::{HeadSays, freshen, freshened_by, head_says},
 };
 use tokio::{
-    sync::{SemaphorePermit, oneshot},
+    sync::oneshot,
     time::{Instant as Deadline, timeout, timeout_at},
 };
 
@@ -38,11 +38,13 @@ use super::{
     respond::respond_once,
     service::{Asked, AtHand, Origin, OriginError},
     stored::{Content, Kept, Mark, Stored, Variants},
+    turns::{Client, Turn},
 };
 use crate::{
     answer::Storage,
     cache::{
         fill::{Brought, Delivery, Load},
+        negative::Failed,
         store::MAX_TAGS_OF_ENTRY,
     },
     entry::Fetched,
@@ -104,8 +106,10 @@ pub(crate) struct Errand {
     rescue: Option<Rescue>,
     /// Whether others may be waiting for the answer.
     is_shared: bool,
-    /// Where it is remembered if it turns out that they cannot have it.
-    unshared_name: Arc<str>,
+    /// Where it is remembered whether they can have it.
+    sharing_name: Arc<str>,
+    /// Whose turn it takes; nobody's if it is behind the readers' backs.
+    client: Option<Client>,
     /// How many purges there were before it.
     purges: u64,
 }
@@ -138,7 +142,8 @@ impl Errand {
             about,
             rescue: ask.rescue,
             is_shared,
-            unshared_name: cache.unshared_name(asked),
+            sharing_name: cache.sharing_name(asked),
+            client: asked.client(),
             purges: cache.counters().purges.get(),
         }
     }
@@ -150,7 +155,7 @@ impl Errand {
         stored: Arc<Stored>,
         conditional: HeaderMap,
     ) -> Self {
-        let unshared_name = cache.unshared_name(&asked);
+        let sharing_name = cache.sharing_name(&asked);
         if asked.head.method == Method::HEAD {
             // What is stored is an answer to GET.
             asked.head.method = Method::GET;
@@ -160,7 +165,8 @@ impl Errand {
             asked.head.headers.remove(name);
         }
         Errand {
-            unshared_name,
+            sharing_name,
+            client: None,
             asked: Arc::new(asked),
             reader_fields: ReaderFields::Drop,
             conditional,
@@ -229,6 +235,23 @@ impl HttpCache {
         }
     }
 
+    /// As [`fill`](HttpCache::fill), for others as well. Given up when all have left who waited for a
+    /// head: then nobody wants what the origin is asked for, and its turn is somebody else's.
+    pub(crate) async fn fill_while_awaited(
+        self,
+        errand: Errand,
+        leader: Leader,
+        origin: Origin,
+        own: oneshot::Sender<Own>,
+    ) {
+        let (cache, waiters) = (self.clone(), leader.waiters());
+        tokio::select! {
+            biased;
+            () = self.fill(errand, leader, origin, Some(own)) => {}
+            () = waiters.gone() => cache.counters().abandoned.increment(),
+        }
+    }
+
     /// The leader's part: waits for a turn, asks, judges, hands out, stores, lands.
     pub(crate) async fn fill(
         self,
@@ -241,10 +264,11 @@ impl HttpCache {
         let limit = shared.hard_timeout;
         // One that cannot be told is none.
         let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
-        let taking_turn = shared.fetches.acquire();
         let too_long = || OriginError::new(TookTooLong(limit.unwrap_or_default()));
+        let taking_turn = self.turn_for(&errand, &leader);
         let turn = match until(deadline, taking_turn).await {
-            Some(turn) => turn.expect("the semaphore is never closed"),
+            Some(Ok(turn)) => turn,
+            Some(Err(error)) => return self.failed(leader, own, error),
             None => return self.failed(leader, own, too_long()),
         };
         let load = Load::begin(&shared.counters);
@@ -276,10 +300,9 @@ impl HttpCache {
                 Judged::NotStored { answer, status, reason } => {
                     load.succeed();
                     shared.counters.fetch_took(took);
-                    let tells = errand.tells_of_others(answer.status());
-                    let (name, reader_fields) = (errand.unshared_name, errand.reader_fields);
-                    if tells && (errand.is_shared || !self.is_unshared(&name)) {
-                        self.remember_unshared(name, reason, &leader);
+                    let reader_fields = errand.reader_fields;
+                    if errand.tells_of_others(answer.status()) {
+                        self.remember_unshared(&errand.sharing_name, reason, &leader);
                     }
                     self.tell_fetched(&leader, took, Some(reason));
                     land_unshared(leader, Unshared::NotForOthers);
@@ -292,6 +315,9 @@ impl HttpCache {
                     let kept: Vec<_> = fresh.iter().cloned().map(Kept::from).collect();
                     let delivery = self.delivery(errand.asked(), &leader, kept, took);
                     let first = fresh.first().cloned().map(Kept::from);
+                    if let Some(first) = fresh.first() {
+                        self.note_sharing(&errand, first, &leader);
+                    }
                     self.keep_fetched(&errand, fresh, &updates, took, &leader);
                     leader.land(Brought::Value(Arc::new(delivery)));
                     if let Some(kept) = first {
@@ -301,16 +327,18 @@ impl HttpCache {
                     return;
                 }
                 Judged::Arrives { stored, filler, place, body, sent, status } => {
+                    // Its readers may leave from now on: it is on its way into the cache.
+                    leader.go_on();
                     let kept = Kept::from(Arc::clone(&stored));
+                    self.note_sharing(&errand, &stored, &leader);
                     if errand.is_shared {
-                        self.forget_unshared(&errand.unshared_name);
                         let kept = vec![kept.clone()];
                         let delivery = self.delivery(errand.asked(), &leader, kept, took);
                         leader.announce(Brought::Value(Arc::new(delivery)));
                     }
                     let reader_fields = errand.reader_fields;
                     send(own, Own::Stored { kept, place, sent, status, took, reader_fields });
-                    let name = &errand.unshared_name;
+                    let name = &errand.sharing_name;
                     let pumped = self.pump(body, filler, &stored, &leader, name, Some(turn)).await;
                     let cost = began.elapsed();
                     match pumped {
@@ -344,6 +372,22 @@ impl HttpCache {
         }
     }
 
+    /// The turn of an errand: its client's, or, once others wait for it as well, nobody's. A client that has
+    /// all it may have does not keep them waiting by having asked first.
+    async fn turn_for(&self, errand: &Errand, leader: &Leader) -> Result<Turn, OriginError> {
+        let key = &errand.asked.key;
+        let of_client = self.fetch_turn(key, errand.client);
+        if !errand.is_shared || errand.client.is_none() {
+            return of_client.await;
+        }
+        let waiters = leader.waiters();
+        tokio::select! {
+            biased;
+            turn = of_client => turn,
+            () = waiters.of_several() => self.fetch_turn(key, None).await,
+        }
+    }
+
     /// Stores what was fetched, and tells of it.
     fn keep_fetched(
         &self,
@@ -364,6 +408,29 @@ impl HttpCache {
             }
         };
         self.tell_fetched(leader, cost, not_stored);
+    }
+
+    /// Remembers whether those who wait for an answer like this one may have it: what is stored, but
+    /// stale at once, is not to be reused without asking (RFC 9111 §4), by those who wait for it no more than
+    /// by later ones.
+    fn note_sharing(&self, errand: &Errand, fresh: &Stored, leader: &Leader) {
+        let (request, name) = (errand.asked(), &errand.sharing_name);
+        match may_share(self.policy(), &fresh.head, request, self.wall().now()) {
+            Ok(()) if is_personal(self.policy(), request.headers) => {
+                self.remember_shared_though_personal(name, leader);
+            }
+            Ok(()) => self.forget_unshared(name),
+            Err(reason) => {
+                let tells = errand.tells_of_others(fresh.head.status());
+                let reason = match reason {
+                    Reason::Expired => Reason::NoFreshness,
+                    reason => reason,
+                };
+                if tells {
+                    self.remember_unshared(name, reason, leader);
+                }
+            }
+        }
     }
 
     fn tell_fetched(&self, leader: &Leader, took: Duration, not_stored: Option<Reason>) {
@@ -626,8 +693,8 @@ impl HttpCache {
         filler: Filler,
         stored: &Stored,
         leader: &Leader,
-        unshared_name: &Arc<str>,
-        turn: Option<SemaphorePermit<'_>>,
+        sharing_name: &Arc<str>,
+        turn: Option<Turn>,
     ) -> Pumped {
         let max = self.max_body_bytes();
         let announced = stored.content_len();
@@ -641,6 +708,8 @@ impl HttpCache {
             Pumped::Broken
         };
         let mut kept = Ok(turn);
+        // When the last of its readers left, if it had any.
+        let (mut was_read, mut unread_since) = (false, None);
         loop {
             if !filler.room().await {
                 return broken();
@@ -656,7 +725,7 @@ impl HttpCache {
             let Some(frame) = frame else {
                 // Later readers ask anew. These have begun, and may wait for the rest of it.
                 let reason = if goes_on() { Reason::Endless } else { Reason::OriginError };
-                self.remember_unshared(Arc::clone(unshared_name), reason, leader);
+                self.remember_unshared(sharing_name, reason, leader);
                 kept = Err(reason);
                 leader.withdraw();
                 filler.keep_no_longer();
@@ -674,17 +743,30 @@ impl HttpCache {
             if announced.is_some_and(|announced| arrived > announced) {
                 return broken();
             }
+            if filler.is_read() {
+                (was_read, unread_since) = (true, None);
+            } else if was_read {
+                let since = *unread_since.get_or_insert_with(Deadline::now);
+                // One that drips would have a turn for as long as it likes.
+                if kept.is_ok()
+                    && self
+                        .settings()
+                        .idle_body_timeout
+                        .is_some_and(|limit| since.elapsed() >= limit)
+                {
+                    return broken();
+                }
+            }
             let is_too_large = arrived > max;
             let is_endless = kept.is_ok() && goes_on();
             if kept.is_ok() && (is_too_large || is_endless || !self.room().fits(0)) {
                 if is_too_large {
                     kept = Err(Reason::TooLarge);
                     self.counters().too_large.increment();
-                    let name = Arc::clone(unshared_name);
-                    self.remember_unshared(name, Reason::TooLarge, leader);
+                    self.remember_unshared(sharing_name, Reason::TooLarge, leader);
                 } else if is_endless {
                     kept = Err(Reason::Endless);
-                    self.remember_unshared(Arc::clone(unshared_name), Reason::Endless, leader);
+                    self.remember_unshared(sharing_name, Reason::Endless, leader);
                 } else {
                     kept = Err(Reason::NoRoom);
                     self.count_crowded_out();
@@ -798,7 +880,7 @@ pub struct ShutDown;
 
 fn land_unshared(leader: Leader, unshared: Unshared) {
     let fence = leader.fence();
-    leader.land(Brought::Error { error: Arc::new(unshared), fence });
+    leader.land(Brought::Failure { failed: Failed::Error(Arc::new(unshared)), fence });
 }
 
 /// The reader may have left.

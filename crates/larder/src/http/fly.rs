@@ -101,12 +101,16 @@ impl HttpCache {
             let follower = match ask.flight {
                 Flight::Share => match shared.flights.join_facet(&asked.key, &facet, fence) {
                     Join::Follow(follower) => Some(follower),
-                    Join::Lead(leader) => return self.lead(asked, leader, true, origin).await,
-                    Join::TooMany => return Err(OriginError::new(TooManyFetches)),
+                    Join::Lead(leader) => {
+                        leader.asked_by(self.client_number(asked.client()));
+                        return self.lead(asked, leader, true, origin).await;
+                    }
+                    Join::TooMany => return Err(self.too_many()),
                 },
                 Flight::Follow | Flight::Alone => shared.flights.follow(&asked.key, &facet),
             };
             let Some(follower) = follower else { break };
+            follower.asked_by(self.client_number(asked.client()));
             has_waited = true;
             match self.follow(asked, &ask, follower, asked_at, &mut announced).await {
                 Followed::Answer(answer) => return Ok(answer),
@@ -124,7 +128,7 @@ impl HttpCache {
             }
         }
         let Some(leader) = shared.flights.lead_alone(&asked.key, fence) else {
-            return Err(OriginError::new(TooManyFetches));
+            return Err(self.too_many());
         };
         // Of nothing, nothing can have been purged since.
         if at_hand.variants.is_empty() && !has_waited {
@@ -320,11 +324,17 @@ impl HttpCache {
         }
         let errand = Errand::new(self, asked, &ask, at_hand, is_shared);
         let (own, landing) = oneshot::channel();
-        let filling = self.clone().fill(errand, leader, origin, Some(own));
         let own = if is_shared {
-            tasks.spawn(filling);
+            // Something stale may be served when it takes too long: then it goes on, as a refresh does.
+            if ask.rescue.is_some() && self.shared().soft_timeout.is_some() {
+                leader.go_on();
+            }
+            // This reader waits as the others do, and its leaving is noticed as theirs is.
+            let _waits = leader.follower();
+            tasks.spawn(self.clone().fill_while_awaited(errand, leader, origin, own));
             landing.await.ok()
         } else {
+            let filling = self.clone().fill(errand, leader, origin, Some(own));
             self.fill_here(Box::pin(tasks.own(filling)), landing).await
         };
         self.own_answer(asked, &ask, own.ok_or_else(|| self.given_up())?)
@@ -357,6 +367,11 @@ impl HttpCache {
             sync::spawn(filling);
         }
         own
+    }
+
+    fn too_many(&self) -> OriginError {
+        self.counters().turns_refused.increment();
+        OriginError::new(TooManyFetches)
     }
 
     fn own_answer(
@@ -476,7 +491,8 @@ impl HttpCache {
     }
 
     /// Which requests for a key wait for each other: those that ask for the same variant, as far as is
-    /// known. A personal one's answer is likely to be for nobody else, so others do not wait for it.
+    /// known. A personal one's answer is likely to be for nobody else, so others do not wait for it; nor
+    /// do those with other credentials, unless such answers are known to be for all.
     fn facet_of(&self, asked: &Asked, at_hand: &AtHand, announced: &[Arc<Stored>]) -> String {
         let stored = at_hand.variants.iter().map(|kept| &kept.stored);
         let known = stored.chain(announced).map(|stored| stored.head.fields());
@@ -484,13 +500,19 @@ impl HttpCache {
         let mut facet = facet(always, known, (&asked.head.headers).into());
         if is_personal(self.policy(), &asked.head.headers) {
             facet.push('\u{3}');
+            let is_here = |kept: &Kept| kept.stored.head.selects(&asked.head.headers);
+            if !at_hand.variants.iter().any(is_here)
+                && !self.is_shared_though_personal(&self.sharing_name(asked))
+            {
+                facet.push_str(&self.credentials(&asked.head.headers));
+            }
         }
         facet
     }
 
     /// Whether a request goes to the origin by itself, going by how its key's answers were of late.
     fn goes_alone(&self, asked: &Asked, ask: &Ask) -> bool {
-        self.is_unshared(&self.unshared_name(asked)) || self.asks_in_vain_for_the_whole(asked, ask)
+        self.is_unshared(&self.sharing_name(asked)) || self.asks_in_vain_for_the_whole(asked, ask)
     }
 
     /// Whether a request's own preconditions were to be kept from the origin for the sake of a whole answer
@@ -500,12 +522,12 @@ impl HttpCache {
         ask.reader_fields == ReaderFields::Drop
             && ask.conditional.is_empty()
             && (has_own(IF_NONE_MATCH) || has_own(IF_MODIFIED_SINCE))
-            && (self.was_unshared(&self.unshared_name(asked)) || self.was_unshared(&asked.key))
+            && (self.was_unshared(&self.sharing_name(asked)) || self.was_unshared(&asked.key))
     }
 
-    /// Under which name it is remembered that answers like this one's are for one reader each. That
+    /// Under which name it is remembered whether answers like this one's are for one reader each. That
     /// personal ones are says nothing of the others.
-    pub(crate) fn unshared_name(&self, asked: &Asked) -> Arc<str> {
+    pub(crate) fn sharing_name(&self, asked: &Asked) -> Arc<str> {
         match is_personal(self.policy(), &asked.head.headers) {
             true => format!("{} personal", asked.key).into(),
             false => Arc::clone(&asked.key),

@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
 use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -19,7 +22,11 @@ use super::{
     body::{Body, BoxError},
     fill::{ShutDown, TookTooLong},
     service::{Answering, CacheService, OriginError, TooManyFetches},
+    turns::NoTurn,
 };
+
+/// Seconds after which asking again may help: about as long as a turn is waited for.
+const BUSY_FOR: HeaderValue = HeaderValue::from_static("5");
 
 /// Puts a [`CacheService`] before any tower service, such as an axum router's handlers. Made by
 /// [`HttpCache::layer`].
@@ -41,7 +48,7 @@ impl<S> Layer<S> for CacheLayer {
 }
 
 /// An application's handlers behind a cache. Never fails, as frameworks want it: where there is no
-/// answer, it is a 500 (a handler panicked), a 503 (too many wait, the cache was shut down) or a 504 (the
+/// answer, it is a 500 (a handler panicked), a 503 (too many wait, or the cache was shut down) or a 504 (the
 /// handler took longer than [`Builder::hard_timeout`](crate::Builder::hard_timeout) allows).
 #[derive(Clone, Debug)]
 pub struct CachedHandlers<S>(CacheService<S>);
@@ -91,8 +98,9 @@ impl fmt::Debug for Unfailing {
 
 /// RFC 9457. What went wrong is for the log of whoever it went wrong for, not for the reader.
 fn problem_of(error: &OriginError) -> Response<Body> {
-    let is_for_now = error.downcast_ref::<TooManyFetches>().is_some()
-        || error.downcast_ref::<ShutDown>().is_some();
+    let is_busy = error.downcast_ref::<TooManyFetches>().is_some()
+        || error.downcast_ref::<NoTurn>().is_some();
+    let is_for_now = is_busy || error.downcast_ref::<ShutDown>().is_some();
     let (status, text) = if is_for_now {
         let text = "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}";
         (StatusCode::SERVICE_UNAVAILABLE, text)
@@ -107,5 +115,8 @@ fn problem_of(error: &OriginError) -> Response<Body> {
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("application/problem+json");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
+    if is_busy {
+        answer.headers_mut().insert(RETRY_AFTER, BUSY_FOR);
+    }
     answer
 }

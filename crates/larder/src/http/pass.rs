@@ -26,6 +26,7 @@ use super::{
     explain::{Handling, Outcome, explain},
     fill::{Leader, Pumped, Receiving, ShutDown, TookTooLong},
     service::{BoxFuture, Origin, OriginError, is_spelt_as, request_head},
+    turns::{Client, Turn},
 };
 
 /// A request on its way through.
@@ -38,19 +39,36 @@ pub(crate) struct Passing {
     pub(crate) reason: Reason,
 }
 
+impl Passing {
+    /// What its turn goes by: the scheme tells nobody apart.
+    fn url(&self) -> String {
+        let uri = self.uri.as_ref().unwrap_or(&self.head.uri);
+        let named = uri.authority().map(|authority| authority.as_str().to_ascii_lowercase());
+        format!("//{}{}", named.unwrap_or_default(), uri.path())
+    }
+
+    fn client(&self) -> Option<Client> {
+        self.head.extensions.get().copied()
+    }
+}
+
 impl HttpCache {
     /// Forwards a request: what it changes is no longer served, and what its answer tells may be
     /// stored.
     ///
-    /// Dropping the future gives up a safe request. Another goes on without its reader: what it changes
-    /// has to be noticed all the same.
+    /// Dropping the future gives up a safe request, and any that still waits for its turn. Another goes on
+    /// without its reader: what it changes has to be noticed all the same.
     pub(crate) async fn pass(
         self,
         passing: Passing,
         origin: Origin,
     ) -> Result<Response<Body>, OriginError> {
+        let turn = match self.passing_turns() {
+            Some(_) => self.passing_turn(&passing.url(), passing.client()).await?,
+            None => None,
+        };
         if is_safe(&passing.head.method) {
-            return self.forward(passing, origin).await;
+            return self.forward(passing, origin, turn).await;
         }
         if self.shared().tasks.is_closed() {
             return Err(OriginError::new(ShutDown));
@@ -59,7 +77,7 @@ impl HttpCache {
         let cache = self.clone();
         self.shared().tasks.spawn(async move {
             // An error says that its reader has left.
-            answered.send(cache.forward(passing, origin).await).ok();
+            answered.send(cache.forward(passing, origin, turn).await).ok();
         });
         answer.await.unwrap_or_else(|_| Err(self.given_up()))
     }
@@ -68,6 +86,7 @@ impl HttpCache {
         self,
         passing: Passing,
         mut origin: Origin,
+        turn: Option<Turn>,
     ) -> Result<Response<Body>, OriginError> {
         let Passing { head, uri, body, reason } = passing;
         let shared = Arc::clone(self.shared());
@@ -88,6 +107,8 @@ impl HttpCache {
             None => Ok(asking(body).await),
             Some(limit) => in_time(limit, body, asking).await,
         };
+        // The body is for its reader alone, and keeps nobody else waiting, however long it is.
+        drop(turn);
         let answer = match answered {
             Ok(answer) => answer?,
             Err(late) => {

@@ -35,6 +35,7 @@ use super::{
     pass::Passing,
     respond::{Apply, respond},
     stored::{Kept, Variants},
+    turns::Client,
 };
 use crate::stats::{Event, micros};
 
@@ -221,6 +222,11 @@ pub(crate) struct Asked {
 impl Asked {
     pub(crate) fn request(&self) -> RequestHead<'_> {
         request_head(&self.head, &self.uri)
+    }
+
+    /// Who asks, if that was told.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.head.extensions.get().copied()
     }
 
     pub(crate) fn is_spelt_as_its_key(&self) -> bool {

@@ -11,6 +11,8 @@ use std::time::Duration;
 /// | `idle_body_timeout` | 60 s |
 /// | `max_arriving_time` | 60 s |
 /// | `max_query_bytes` | 64 KiB |
+/// | `turn_wait` | 5 s |
+/// | `max_passing` | none |
 /// | `no_vary_search` | off |
 ///
 /// ```
@@ -27,7 +29,8 @@ pub struct Settings {
     /// does not count them. While they hold so much, further answers are passed through instead of
     /// shared and stored.
     pub max_arriving_bytes: usize,
-    /// How long a body on its way into the cache may pause. One that pauses for longer is no longer
+    /// How long a body on its way into the cache may pause, and how long it may go on after the last of its
+    /// readers has left: then it is given up. One that pauses for longer is no longer
     /// kept for later readers, who ask anew; those who read it already wait as long as they like, and
     /// the last to leave ends it. `None`: as long as it takes, and all who ask meanwhile wait with
     /// it.
@@ -39,6 +42,15 @@ pub struct Settings {
     /// The most content of a QUERY request that is read to find what is stored for it, in bytes
     /// (RFC 10008). Requests with more pass.
     pub max_query_bytes: usize,
+    /// How long a request waits for its turn to ask the origin, where as many do as may
+    /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches), or `max_passing`), or
+    /// its path, host or client has as many turns as each may have. After that it is a
+    /// [`NoTurn`](super::NoTurn): a 503 with `Retry-After`. Zero: it does not wait at all.
+    pub turn_wait: Duration,
+    /// How many requests that pass (POST and the like, and what is not for the cache) may wait for the
+    /// head of their answer at once; they take their turns apart from fetches, by the same rules.
+    /// Zero counts as one. `None`: any number, as an application would have them without a cache.
+    pub max_passing: Option<usize>,
     /// Whether a stored answer with `No-Vary-Search` may answer requests whose URI differs in a part
     /// of the query that it says does not matter. Any purge ends that for what was stored until then:
     /// no key tells which other URIs an answer stood for.
@@ -53,6 +65,8 @@ impl Default for Settings {
             idle_body_timeout: Some(Duration::from_secs(60)),
             max_arriving_time: Some(Duration::from_secs(60)),
             max_query_bytes: 64 << 10,
+            turn_wait: Duration::from_secs(5),
+            max_passing: None,
             no_vary_search: false,
         }
     }

@@ -3,7 +3,7 @@
 //! The reader's future is polled so many times and then dropped, for every number until it completes,
 //! and the origin answers from any of these polls on or only when the reader is gone.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use larder::{Cache, Fetched, ManualClock};
 
@@ -39,6 +39,8 @@ const SITUATIONS: [Situation; 8] = [
     Situation::LimitedFetch,
 ];
 
+const SOFT_TIMEOUT: Duration = Duration::from_millis(10);
+
 struct World {
     cache: Cache<String>,
     origin: Origin,
@@ -53,7 +55,7 @@ impl World {
             Situation::NoTurnLeft => shape.builder.max_concurrent_fetches(1),
             Situation::StaleAtHand => shape.builder.stale_if_error(MINUTE),
             Situation::StaleAtHandSoon => {
-                shape.builder.stale_if_error(MINUTE).soft_timeout(secs(1))
+                shape.builder.stale_if_error(MINUTE).soft_timeout(SOFT_TIMEOUT)
             }
             Situation::StaleWhileRevalidating => shape.builder.stale_while_revalidate(MINUTE),
             Situation::LimitedFetch => shape.builder.hard_timeout(secs(3)),
@@ -132,8 +134,8 @@ async fn drop_after(
         if poll >= answered_after {
             world.answer_all(fails).await;
         } else {
-            // A soft timeout passes, a hard one does not.
-            tokio::time::sleep(secs(1)).await;
+            // A soft timeout passes, a hard one does not, nor is anybody out of turn yet.
+            tokio::time::sleep(SOFT_TIMEOUT).await;
         }
     }
     drop(reader);

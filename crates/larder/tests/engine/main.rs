@@ -5,11 +5,14 @@
 
 mod backoff;
 mod cancellation;
+mod crowd;
+mod driven;
 mod ends;
 mod events;
 mod extremes;
 mod flight;
 mod negative;
+mod nesting;
 mod purge;
 mod reentry;
 mod refresh;

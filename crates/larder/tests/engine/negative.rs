@@ -1,6 +1,7 @@
 //! Negative results: errors that are remembered for a while, if asked for.
 
-use larder::{AnswerSource, Cache, FetchError, reason::Reason};
+use futures_util::FutureExt;
+use larder::{AnswerSource, Cache, FailureSource, FetchError, Fetched, reason::Reason};
 
 use crate::support::{MINUTE, Origin, secs, settle, shapes};
 
@@ -138,5 +139,121 @@ async fn each_look_up_counts_once() {
         assert_eq!(cache.get("stale"), None, "nobody would refresh it");
         let stats = cache.stats();
         assert_eq!((stats.misses, stats.stale_served), (2, 0), "{}", shape.name);
+    }
+}
+
+/// How a fetch can fail: what the script does to it, and what its readers are told.
+type Fails = (fn(&Origin), fn(&FetchError<&'static str>) -> bool);
+
+/// Within a hard timeout of two seconds.
+const FAILS: [Fails; 3] = [
+    (|origin| origin.fail("down"), |error| matches!(error, FetchError::Failed(_))),
+    // Whoever waits for it lets the time pass.
+    (|_| {}, |error| matches!(error, FetchError::Timeout { limit } if *limit == secs(2))),
+    (|origin| drop(origin.take()), |error| matches!(error, FetchError::Panicked)),
+];
+
+#[tokio::test(start_paused = true)]
+async fn however_a_fetch_fails_it_is_remembered() {
+    for (fail, is_it) in FAILS {
+        for shape in shapes() {
+            let builder = shape.builder.negative_ttl(secs(5)).hard_timeout(secs(2));
+            let (cache, origin) = (builder.build(), Origin::new());
+            let reader = origin.ask(&cache, "key");
+            settle().await;
+            fail(&origin);
+            assert!(is_it(&reader.await.unwrap().unwrap_err()), "{}", shape.name);
+            for _ in 0..10 {
+                let failure = cache.answer("key", {
+                    let origin = origin.clone();
+                    move || origin.call()
+                });
+                let failure = failure.now_or_never().expect("nobody waits").unwrap_err();
+                assert!(is_it(&failure.error), "{}", shape.name);
+                assert_eq!(failure.source, FailureSource::Remembered);
+            }
+            assert_eq!((origin.calls(), cache.stats().negative_hits), (1, 10), "{}", shape.name);
+            // One that knows another kind of errors is told what any fetch may come to.
+            let other = cache.try_get_or_fetch("key", async || Err::<String, u8>(7)).now_or_never();
+            if !matches!(other, None | Some(Err(FetchError::Failed(_)))) {
+                assert!(matches!(
+                    other,
+                    Some(Err(FetchError::Timeout { .. } | FetchError::Panicked))
+                ));
+            }
+            settle().await;
+            shape.clock.advance(secs(5));
+            origin.fill(&cache, "key", "value").await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_a_fetch_fails_a_purge_in_between_is_not_undone_by_it() {
+    let purges: [fn(&Cache<String>); 4] = [
+        |cache| _ = cache.remove("key"),
+        |cache| _ = cache.clear(),
+        |cache| cache.purge_tag("any"),
+        |cache| cache.soft_purge_tag("any"),
+    ];
+    for (fail, _) in FAILS {
+        for purge in purges {
+            for shape in shapes() {
+                let builder = shape.builder.negative_ttl(MINUTE).hard_timeout(secs(2));
+                let (cache, origin) = (builder.build(), Origin::new());
+                let before = origin.ask(&cache, "key");
+                settle().await;
+                purge(&cache);
+                fail(&origin);
+                before.await.unwrap().unwrap_err();
+                origin.fill(&cache, "key", "value").await;
+                assert_eq!(origin.calls(), 2, "{}: it was remembered", shape.name);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_a_fetch_fails_a_stale_entry_then_stands_in_at_once() {
+    for (fail, _) in FAILS {
+        for shape in shapes() {
+            let builder = shape.builder.stale_if_error(MINUTE).negative_ttl(secs(5));
+            let (cache, origin) = (builder.hard_timeout(secs(2)).build(), Origin::new());
+            cache.insert("key", "old".to_owned());
+            shape.clock.advance(MINUTE);
+            let reader = origin.ask(&cache, "key");
+            settle().await;
+            fail(&origin);
+            assert_eq!(reader.await.unwrap().unwrap().value, "old", "{}", shape.name);
+            // Whatever kinds of errors they know, or none at all.
+            let again = cache.answer("key", {
+                let origin = origin.clone();
+                move || origin.call()
+            });
+            let again = again.now_or_never().expect("nobody waits").unwrap();
+            assert_eq!(again.source, AnswerSource::Stale(Reason::StaleIfError));
+            let infallible = cache.get_or_fetch("key", async || "never".to_owned());
+            assert_eq!(infallible.now_or_never().expect("nobody waits"), "old");
+            assert_eq!(origin.calls(), 1, "{}: the others did not ask", shape.name);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_ends_what_is_remembered_of_failures() {
+    let cache = Cache::<String>::builder().negative_ttl(MINUTE).hard_timeout(secs(2)).build();
+    let origin = Origin::new();
+    for (fail, _) in FAILS {
+        let reader = origin.ask(&cache, "key");
+        settle().await;
+        fail(&origin);
+        reader.await.unwrap().unwrap_err();
+        // One that takes no failure for an answer asks anyway.
+        let short = async || Fetched::new("value".to_owned()).ttl(secs(0));
+        assert_eq!(cache.get_or_fetch("key", short).await, "value");
+        let calls = origin.calls();
+        origin.fill(&cache, "key", "value").await;
+        assert_eq!(origin.calls(), calls + 1);
+        cache.remove("key");
     }
 }

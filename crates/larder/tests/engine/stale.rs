@@ -168,3 +168,59 @@ async fn soft_purges_one_after_the_other_open_no_window_anew() {
         assert!(!of_use, "{}: {freshness:?}", shape.name);
     }
 }
+
+/// What a stale entry is good for with its first window closed: what it would be without one.
+#[tokio::test(start_paused = true)]
+async fn a_window_that_is_closed_serves_nobody_at_once_and_opens_again() {
+    for shape in shapes() {
+        let cache = shape.builder.stale_while_revalidate(secs(50)).stale_if_error(secs(20)).build();
+        let origin = Origin::new();
+        origin.fill(&cache, "key", "old").await;
+        let ask = async |answer: Option<&'static str>| {
+            let reader = origin.ask(&cache, "key");
+            settle().await;
+            match answer {
+                Some(answer) => origin.answer(answer),
+                None => origin.fail("down"),
+            }
+            reader.await.unwrap()
+        };
+
+        cache.serve_stale_while_revalidate(false);
+        assert_eq!(cache.get("key").as_deref(), Some("old"), "{}: fresh is fresh", shape.name);
+        shape.clock.advance(MINUTE);
+        let rescued = ask(None).await.unwrap();
+        assert_eq!((&*rescued.value, rescued.reason()), ("old", Reason::StaleIfError));
+        shape.clock.advance(secs(20));
+        assert!(ask(None).await.is_err(), "{}: beyond the window for errors", shape.name);
+
+        cache.serve_stale_while_revalidate(true);
+        let stale = origin.ask(&cache, "key").await.unwrap().unwrap();
+        assert_eq!((&*stale.value, stale.reason()), ("old", Reason::StaleWhileRevalidate));
+        settle().await;
+        origin.answer("new");
+        settle().await;
+        shape.clock.advance(MINUTE);
+
+        cache.serve_stale_while_revalidate(false);
+        let newer = ask(Some("newer")).await.unwrap();
+        let source = AnswerSource::Fetched(Reason::Expired);
+        assert_eq!((&*newer.value, newer.source), ("newer", source), "{}", shape.name);
+    }
+}
+
+/// Marked stale before its time, an entry is judged by the same windows.
+#[tokio::test(start_paused = true)]
+async fn a_window_that_is_closed_is_closed_for_what_was_purged_softly() {
+    for shape in shapes() {
+        let cache = shape.builder.stale_while_revalidate(secs(50)).build();
+        let origin = Origin::new();
+        origin.fill(&cache, "key", "old").await;
+        cache.serve_stale_while_revalidate(false);
+        cache.soft_clear();
+        let reader = origin.ask(&cache, "key");
+        settle().await;
+        origin.answer("new");
+        assert_eq!(reader.await.unwrap().unwrap().value, "new", "{}", shape.name);
+    }
+}

@@ -139,3 +139,28 @@ async fn once_it_is_shut_down_only_what_is_stored_is_served() {
     assert!(app.send("GET", "/posts/1", host).await.is_hit());
     assert_eq!(app.calls.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whom_no_handler_takes_in_time_is_told_when_to_ask_again() {
+    let store = Cache::<Variants>::builder().max_concurrent_fetches(1).build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let router = Router::new()
+        .route("/hang", get(std::future::pending::<StatusCode>))
+        .route("/other", get(async || "body"))
+        .layer(cache.layer());
+    let send = |uri: &str| {
+        let request = Request::get(uri).header("host", "example.org");
+        router.clone().call(request.body(axum::body::Body::empty()).unwrap())
+    };
+    let hanging = tokio::spawn(send("/hang"));
+    tokio::task::yield_now().await;
+    let began = tokio::time::Instant::now();
+    let refused =
+        Answer::read(send("/other").await.unwrap().map(larder::http::Body::passing)).await;
+    assert_eq!((refused.status, began.elapsed()), (503, Duration::from_secs(5)));
+    assert_eq!(refused.field("retry-after"), "5");
+    assert_eq!(refused.field("content-type"), "application/problem+json");
+    hanging.abort();
+    assert!(hanging.await.is_err());
+    assert_eq!(send("/other").await.unwrap().status(), 200);
+}

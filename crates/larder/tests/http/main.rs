@@ -19,5 +19,6 @@ mod spelling;
 mod stale;
 mod storm;
 mod support;
+mod turns;
 mod validate;
 mod vary;

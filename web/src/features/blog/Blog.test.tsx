@@ -1,6 +1,6 @@
 // The page as its reader walks through it, before servers that remember.
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
-import { act, render, screen, waitFor, within } from '@testing-library/react';
+import { act, fireEvent, render, screen, waitFor, within } from '@testing-library/react';
 import { userEvent } from '@testing-library/user-event';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { DELIBERATE } from '../../wire/deliberate';
@@ -34,6 +34,33 @@ const button = (name: RegExp | string) => screen.getByRole('button', { name });
 const isResting = (element: HTMLElement) => element.getAttribute('aria-disabled') === 'true';
 const postsAsked = () => servers.asked.filter((line) => /\/api\/posts\/\d/.test(line));
 
+const rules = () => within(screen.getByRole('region', { name: 'The cache' }));
+const toggle = (name: string) => screen.getByRole('switch', { name });
+const isOn = (name: string) => toggle(name).getAttribute('aria-checked') === 'true';
+
+const STATS = {
+  name: 'posts',
+  hits: 3,
+  stale_served: 7,
+  misses: 2,
+  hit_rate: 10 / 12,
+  loads: 2,
+  collapsed: 99,
+  entries: 2,
+  bytes: 5123,
+  max_bytes: 67_108_864,
+};
+
+function source() {
+  const last = FakeEventSource.opened.at(-1);
+  if (last === undefined) throw new Error('no event stream was opened');
+  return last;
+}
+
+function countLive(stats: Partial<typeof STATS> = {}) {
+  act(() => source().send({ uptime_seconds: 1, caches: [{ ...STATS, ...stats }] }));
+}
+
 async function listed() {
   await screen.findByRole('option', { name: 'Title 3 (Department 3)' });
 }
@@ -51,6 +78,7 @@ describe('reading', () => {
     await user.selectOptions(picker(), '3');
 
     expect(await gauge().findByRole('timer')).toBeTruthy();
+    expect(gauge().getByText('under way')).toBeTruthy();
     expect(isResting(button('Loading…'))).toBe(true);
     expect(screen.getByRole('heading', { name: 'Title 3' })).toBeTruthy();
 
@@ -90,6 +118,70 @@ describe('reading', () => {
       ['1', 'MISS'],
     ]);
     expect(screen.getByRole('img').getAttribute('aria-label')).toMatch(/^Chart of 3 load times, from .* to .*/);
+  });
+
+  test('choosing what is chosen already loads it again, and leaves no second entry in the history', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    const entries = history.length;
+    await user.selectOptions(picker(), '1');
+    await gauge().findByText('load 2');
+    expect(gauge().getByText('HIT')).toBeTruthy();
+    await user.selectOptions(picker(), '1');
+    await gauge().findByText('load 3');
+    expect(postsAsked()).toHaveLength(3);
+    expect([history.length, location.search]).toEqual([entries, '?post=1']);
+  });
+
+  test('a list that is closed with the same choice loads it again, and one that is left alone does not', async () => {
+    openPage('?post=1');
+    await readPost(1);
+    await listed();
+    // What a browser sends then: the key that opened it, and a click without a press.
+    fireEvent.keyDown(picker(), { key: ' ' });
+    fireEvent.click(picker(), { detail: 0 });
+    await gauge().findByText('load 2');
+    // Opened by a press, and closed by another.
+    for (let press = 0; press < 2; press += 1) {
+      fireEvent.pointerDown(picker());
+      fireEvent.click(picker(), { detail: 1 });
+    }
+    // Another choice is told as a change, and the click that follows is not one more.
+    fireEvent.pointerDown(picker());
+    fireEvent.change(picker(), { target: { value: '2' } });
+    fireEvent.click(picker(), { detail: 0 });
+    await readPost(2);
+    await gauge().findByText('load 3');
+    expect(postsAsked()).toHaveLength(3);
+  });
+
+  test('choosing it once more while it is under way is not another load', async () => {
+    const user = openPage();
+    await listed();
+    servers.slow = true;
+    await user.selectOptions(picker(), '1');
+    await user.selectOptions(picker(), '1');
+    servers.release();
+    await gauge().findByText('load 1');
+    expect(postsAsked()).toHaveLength(1);
+  });
+
+  test('both presses of a double click are loads, and a later one while the post is under way is not', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    await user.dblClick(button('Load this post again'));
+    await gauge().findByText('load 3');
+
+    countLive();
+    await user.click(button('Clear the cache'));
+    await inventory().findByText(/^Cleared/);
+    servers.slow = true;
+    await user.click(button('Load this post again'));
+    fireEvent.click(button('Loading…'), { detail: 1 });
+    fireEvent.click(button('Loading…'), { detail: 2 });
+    servers.release();
+    await gauge().findByText('load 4');
+    expect(postsAsked()).toHaveLength(4);
   });
 
   test('the choice lives in the address: contents, back and forward', async () => {
@@ -206,14 +298,116 @@ describe('trouble', () => {
   });
 });
 
-describe('the cache off', () => {
-  test('is called the before picture', async () => {
+describe('the switches', () => {
+  test('off from the start is called the before picture', async () => {
     servers.cacheEnabled = false;
     openPage('?post=1');
     await readPost(1);
-    expect(screen.getByText('The cache is off: this is the before picture.')).toBeTruthy();
+    expect(await rules().findByText('The cache is off: this is the before picture.')).toBeTruthy();
+    expect(isOn('Cache')).toBe(false);
     expect(gauge().getByText('BYPASS')).toBeTruthy();
     expect(crowd().getByText(/no cache stands in between/)).toBeTruthy();
+  });
+
+  test('turn the cache off and on, and what it held is still there', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    await rules().findByText(/Fresh for 5\smin\. Then the next load waits/);
+    await user.click(toggle('Cache'));
+    await rules().findByText(/before picture/);
+    await user.click(button('Load this post again'));
+    await gauge().findByText('BYPASS');
+    expect(crowd().getByText(/no cache stands in between/)).toBeTruthy();
+
+    await user.click(toggle('Cache'));
+    await rules().findByText(/Fresh for/);
+    await user.click(button('Load this post again'));
+    await gauge().findByText('HIT');
+  });
+
+  test('show what serving stale brings: the old copy now, the new one after', async () => {
+    const user = openPage('?post=1');
+    await readPost(1);
+    countLive();
+    const expire = async () => {
+      await user.click(button('Let all expire'));
+      await inventory().findByText('From now on every copy counts as expired.');
+      await user.click(button('Load this post again'));
+    };
+    await expire();
+    await gauge().findByText('load 2');
+    expect(gauge().getByText('MISS')).toBeTruthy();
+
+    await user.click(toggle('Stale while revalidate'));
+    await rules().findByText(/For 1\smin more, the old copy is given while a new one is fetched/);
+    await expire();
+    await gauge().findByText('STALE');
+    expect(gauge().getByText(/and sent for a new one\.$/)).toBeTruthy();
+    await user.click(button('Load this post again'));
+    await gauge().findByText('HIT');
+  });
+
+  test('nothing new is promised while the posts service fails', async () => {
+    servers.staleWhileRevalidate = true;
+    const user = openPage('?post=1');
+    await readPost(1);
+    countLive();
+    servers.postsServiceUp = false;
+    await user.click(button('Let all expire'));
+    await inventory().findByText(/counts as expired/);
+    await user.click(button('Load this post again'));
+    await gauge().findByText('STALE');
+    expect(await gauge().findByText(/so there is no newer one\.$/)).toBeTruthy();
+    expect(gauge().queryByText(/sent for/)).toBeNull();
+  });
+
+  test('follow what another page has switched', async () => {
+    openPage();
+    await listed();
+    await rules().findByText(/Fresh for/);
+    servers.cacheEnabled = false;
+    await rules().findByText(/before picture/);
+    expect(isOn('Cache')).toBe(false);
+    expect(screen.getByText(/^The cache is off: every load takes two seconds\.$/)).toBeTruthy();
+  });
+
+  test('rest while the backend does not answer, and come back with it', async () => {
+    const user = openPage();
+    await listed();
+    await rules().findByText(/Fresh for/);
+    servers.backendUp = false;
+    await rules().findByText(/nothing can be switched now/);
+    expect(isResting(toggle('Cache'))).toBe(true);
+    await user.click(toggle('Cache'));
+    expect(servers.asked.some((line) => line.startsWith('PATCH'))).toBe(false);
+    servers.backendUp = true;
+    await rules().findByText(/Fresh for/);
+    expect(isResting(toggle('Cache'))).toBe(false);
+  });
+
+  test('rest before a backend that has no rules to tell, and reading goes on', async () => {
+    servers.rulesUp = false;
+    openPage('?post=1');
+    await readPost(1);
+    await rules().findByText(/nothing can be switched now/);
+    expect([isOn('Cache'), isResting(toggle('Cache'))]).toEqual([true, true]);
+  });
+
+  test('are off before such a backend, if the page’s server says so', async () => {
+    servers.rulesUp = false;
+    servers.cacheEnabled = false;
+    openPage('?post=1');
+    await readPost(1);
+    expect(rules().getByText('The cache is off: this is the before picture.')).toBeTruthy();
+    expect(isOn('Cache')).toBe(false);
+  });
+
+  test('have nothing stale to offer where nothing stays fresh', async () => {
+    servers.ttlSeconds = 0;
+    openPage();
+    await listed();
+    await rules().findByText(/CACHE_TTL_SECONDS is 0/);
+    expect([isResting(toggle('Cache')), isResting(toggle('Stale while revalidate'))]).toEqual([false, true]);
   });
 });
 
@@ -262,31 +456,15 @@ describe('a crowd', () => {
 });
 
 describe('the larder', () => {
-  const STATS = {
-    name: 'posts',
-    hits: 3,
-    stale_served: 7,
-    misses: 2,
-    loads: 2,
-    collapsed: 99,
-    entries: 2,
-    bytes: 5123,
-    max_bytes: 67_108_864,
-  };
-  const source = () => {
-    const last = FakeEventSource.opened.at(-1);
-    if (last === undefined) throw new Error('no event stream was opened');
-    return last;
-  };
-  const countLive = () => act(() => source().send({ uptime_seconds: 1, caches: [STATS] }));
-
   test('is counted live', async () => {
     openPage();
     await listed();
     expect(source().url).toBe('http://localhost:9191/v1/events');
-    expect(isResting(inventory().getByRole('button'))).toBe(true);
+    expect(inventory().getByText('Hit rate').nextSibling?.textContent).toBe('–');
+    expect(inventory().getAllByRole('button').every(isResting)).toBe(true);
     countLive();
     expect(inventory().getByText('live')).toBeTruthy();
+    expect(inventory().getByText('Hit rate').nextSibling?.textContent).toBe('83\u00a0%');
     expect(inventory().getByText('Stale').nextSibling?.textContent).toBe('7');
     expect(inventory().getByText('Collapsed').nextSibling?.textContent).toBe('99');
     expect(inventory().getByText('Held').nextSibling?.textContent).toBe('5.0\u00a0KiB of 64\u00a0MiB');

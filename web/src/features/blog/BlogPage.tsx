@@ -2,17 +2,18 @@
 import { useEffect, useReducer, useRef, useState } from 'react';
 import { Announcer } from '../../ui/Announcer';
 import type { BirdMood } from '../../ui/Bird';
+import { useMedia } from '../../ui/useMedia';
 import { clearSaid, crowdSaid, loadSaid } from './announcements';
 import type { Config } from './api';
 import { eventsUrl } from './api';
 import { Article } from './post/Article';
-import { BeforePicture } from './BeforePicture';
 import { choose, useChoice } from './choice';
 import { Crowd } from './crowd/Crowd';
 import type { CrowdView } from './crowd/crowdView';
 import { Gauge } from './gauge/Gauge';
 import { History } from './history/History';
 import { Inventory } from './inventory/Inventory';
+import { JumpLinks } from './JumpLinks';
 import { Masthead } from './Masthead';
 import { Picker } from './post/Picker';
 import type { PostView } from './post/postView';
@@ -22,6 +23,8 @@ import { useCrowd } from './crowd/useCrowd';
 import { usePost } from './post/usePost';
 import { usePosts } from './post/usePosts';
 import type { PostsView } from './post/usePosts';
+import { RulesPanel } from './rules/RulesPanel';
+import { rulesOf, useRules } from './rules/useRules';
 import { withLoad } from './history/visit';
 import './BlogPage.css';
 
@@ -29,18 +32,27 @@ interface Props {
   readonly config: Config;
 }
 
+/** From here on there are two columns, as in the stylesheet. */
+const TWO_COLUMNS = '(min-width: 64rem)';
+
 export function BlogPage({ config }: Props) {
   const choice = useChoice();
+  const isWide = useMedia(TWO_COLUMNS);
   const [visit, countLoad] = useReducer(withLoad, []);
   const [announcement, setAnnouncement] = useState({ number: 0, text: '' });
   const say = (text: string) => setAnnouncement(({ number }) => ({ number: number + 1, text }));
+
+  const [rulesView, changeRule] = useRules(config);
+  const rules = rulesOf(rulesView);
+  const cacheEnabled = rules?.enabled ?? config.cacheEnabled;
+  const postsServiceFails = rules?.posts_service === 'failed';
 
   const [posts, reloadPosts] = usePosts(config);
   const [post, reloadPost] = usePost(config, choice, (load) => {
     countLoad(load);
     say(loadSaid(load));
   });
-  const [crowd, sendCrowd] = useCrowd(config, (view) => say(crowdSaid(view)));
+  const [crowd, sendCrowd] = useCrowd(config, cacheEnabled, (view) => say(crowdSaid(view)));
   const [clear, clearCache] = useClear(config, (view) => say(clearSaid(view)));
   const [counters, connectCounters] = useCounters(eventsUrl(config));
 
@@ -56,52 +68,77 @@ export function BlogPage({ config }: Props) {
     document.title = title === undefined ? 'Larder' : `${title} · Larder`;
   }, [title]);
 
+  /** What is chosen already is loaded again, as the story has it; while it is being loaded, that will do. */
+  const open = (id: number | null) => {
+    if (id === null || id !== chosen) choose(id);
+    else if (post.kind !== 'loading') reloadPost();
+  };
+
+  const picker = <Picker key="picker" posts={posts} chosen={chosen} onChoose={open} onRetry={reloadPosts} />;
+  const rulesPanel = (
+    <RulesPanel key="rules" view={rulesView} enabledAtFirst={config.cacheEnabled} onSwitch={changeRule} />
+  );
+  const gauge = (
+    <Gauge
+      key="gauge"
+      view={post}
+      loads={visit.at(-1)?.number ?? 0}
+      postsServiceFails={postsServiceFails}
+      onReload={reloadPost}
+    />
+  );
+  const history = <History key="history" visit={visit} postsDelayMs={config.postsDelayMs} />;
+  const article = (
+    <main key="article" className="spread-article" id="post" tabIndex={-1} ref={articleRef}>
+      <Article
+        view={post}
+        posts={posts}
+        postsDelayMs={config.postsDelayMs}
+        cacheEnabled={cacheEnabled}
+        onChoose={(id) => {
+          open(id);
+          holdFocus();
+          // The entry may have stood far down; the clock that now runs is at the top.
+          document.documentElement.scrollTop = 0;
+        }}
+        onRetry={() => {
+          reloadPost();
+          if (posts.kind === 'failed') reloadPosts();
+          holdFocus();
+        }}
+        onRetryList={() => {
+          reloadPosts();
+          holdFocus();
+        }}
+      />
+    </main>
+  );
+  const crowdPanel = (
+    <Crowd key="crowd" view={crowd} postId={chosen} cacheEnabled={cacheEnabled} onSend={sendCrowd} />
+  );
+  const inventory = (
+    <Inventory
+      key="inventory"
+      counters={counters}
+      config={config}
+      cacheEnabled={cacheEnabled}
+      clear={clear}
+      onClear={clearCache}
+      onConnect={connectCounters}
+    />
+  );
+
   return (
     <div className="page">
       <a className="skip-link" href="#post">
         Skip to the post
       </a>
       <Masthead mood={moodOf(post, posts, crowd)} postsDelayMs={config.postsDelayMs} />
-      {config.cacheEnabled ? null : <BeforePicture />}
-      <Picker posts={posts} chosen={chosen} onChoose={choose} onRetry={reloadPosts} />
-
+      {/* The keyboard walks through all this in the order in which it is seen, wherever that is. */}
       <div className="spread">
-        <div className="spread-measures">
-          <Gauge view={post} loads={visit.at(-1)?.number ?? 0} onReload={reloadPost} />
-          <History visit={visit} postsDelayMs={config.postsDelayMs} />
-        </div>
-        <main className="spread-article" id="post" tabIndex={-1} ref={articleRef}>
-          <Article
-            view={post}
-            posts={posts}
-            postsDelayMs={config.postsDelayMs}
-            onChoose={(id) => {
-              choose(id);
-              holdFocus();
-              // The entry may have stood far down; the clock that now runs is at the top.
-              document.documentElement.scrollTop = 0;
-            }}
-            onRetry={() => {
-              reloadPost();
-              if (posts.kind === 'failed') reloadPosts();
-              holdFocus();
-            }}
-            onRetryList={() => {
-              reloadPosts();
-              holdFocus();
-            }}
-          />
-        </main>
-        <div className="spread-bench">
-          <Crowd view={crowd} postId={chosen} cacheEnabled={config.cacheEnabled} onSend={sendCrowd} />
-          <Inventory
-            counters={counters}
-            config={config}
-            clear={clear}
-            onClear={clearCache}
-            onConnect={connectCounters}
-          />
-        </div>
+        {isWide
+          ? [picker, article, rulesPanel, gauge, history, crowdPanel, inventory]
+          : [picker, <JumpLinks key="jump" />, gauge, history, rulesPanel, article, crowdPanel, inventory]}
       </div>
 
       <footer className="page-foot">

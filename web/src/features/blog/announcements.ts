@@ -20,11 +20,12 @@ export function crowdSaid(view: CrowdView): string {
 
 export function clearSaid(view: ClearView): string {
   if (view.kind === 'failed') return view.problem.title;
-  return view.kind === 'done' ? clearedSentence(view.purged) : '';
+  return view.kind === 'done' ? clearedSentence(view) : '';
 }
 
-export function clearedSentence(purged: number): string {
+export function clearedSentence({ mode, purged }: Extract<ClearView, { kind: 'done' }>): string {
+  if (mode === 'soft') return 'From now on every copy counts as expired.';
   return purged === 0
     ? 'There was nothing to clear.'
-    : `Cleared ${plural(purged, 'entry', 'entries')}. Every post is slow again, once.`;
+    : `Cleared ${purged === null ? 'everything' : plural(purged, 'entry', 'entries')}. Every post is slow again, once.`;
 }

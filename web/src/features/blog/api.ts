@@ -1,7 +1,7 @@
 // The three servers this page talks to, and the exact shape of what each of them answers.
 import { ask, json } from '../../wire/ask';
 import type { Answer } from '../../wire/ask';
-import { amount, count, flag, instant, integer, list, orElse, shape, text } from '../../wire/decode';
+import { amount, count, flag, instant, integer, list, nullable, oneOf, orElse, shape, text } from '../../wire/decode';
 import type { Decoded } from '../../wire/decode';
 
 const postShape = shape({
@@ -34,13 +34,30 @@ const crowdShape = shape({
 });
 export type CrowdResult = Decoded<typeof crowdShape>;
 
-const purgeShape = shape({ purged: count });
+/** How many entries that was is not known where a single step concerns them all. */
+const purgeShape = shape({ purged: nullable(count) });
+
+const rulesShape = shape({
+  enabled: flag,
+  ttl_seconds: amount,
+  stale_while_revalidate: flag,
+  /** While that is switched on. Zero: nothing could ever be stale. */
+  stale_while_revalidate_seconds: amount,
+  stale_if_error_seconds: amount,
+  /** What came of the call that ended last. */
+  posts_service: oneOf('unasked', 'answered', 'failed'),
+});
+export type Rules = Decoded<typeof rulesShape>;
+/** What of them the page can change. */
+export type SwitchName = 'enabled' | 'stale_while_revalidate';
 
 const cacheStatsShape = shape({
   name: text,
   hits: count,
   stale_served: orElse(count, 0),
   misses: count,
+  /** None before the first look-up. */
+  hit_rate: orElse(nullable(amount), null),
   loads: count,
   collapsed: count,
   entries: count,
@@ -57,6 +74,7 @@ export interface Config {
   readonly backendUrl: string;
   readonly consoleUrl: string;
   readonly postsDelayMs: number;
+  /** At the start; a switch may have changed it since. */
   readonly cacheEnabled: boolean;
 }
 
@@ -78,11 +96,24 @@ export function getPost(config: Config, id: number, signal: AbortSignal): Promis
   return ask(`${config.backendUrl}/api/posts/${id}`, postShape, { signal });
 }
 
-export type PurgeWhat = { readonly all: true } | { readonly keys: readonly string[] };
+export async function fetchRules(config: Config, signal: AbortSignal): Promise<Rules> {
+  const { value } = await ask(`${config.backendUrl}/api/cache`, rulesShape, { signal });
+  return value;
+}
 
-/** Removes for good: who asks next is to wait for the origin. How many entries are gone. */
-export async function purge(config: Config, what: PurgeWhat): Promise<number> {
-  const { value } = await ask(`${config.consoleUrl}/v1/purge`, purgeShape, json({ ...what, mode: 'hard' }));
+/** The rules as they are then. */
+export async function changeRule(config: Config, name: SwitchName, on: boolean): Promise<Rules> {
+  const { value } = await ask(`${config.backendUrl}/api/cache`, rulesShape, json({ [name]: on }, 'PATCH'));
+  return value;
+}
+
+export type PurgeWhat = { readonly all: true } | { readonly keys: readonly string[] };
+/** `hard`: gone for good. `soft`: as if its time were over. */
+export type PurgeMode = 'hard' | 'soft';
+
+/** How many entries that were, if they were counted. */
+export async function purge(config: Config, what: PurgeWhat, mode: PurgeMode): Promise<number | null> {
+  const { value } = await ask(`${config.consoleUrl}/v1/purge`, purgeShape, json({ ...what, mode }));
   return value.purged;
 }
 

@@ -18,6 +18,8 @@ export function hrefOf(id: number | null): string {
 }
 
 export function choose(id: number | null): void {
+  // What is chosen already gets no second entry in the history: going back would lead nowhere.
+  if (hrefOf(id) === location.pathname + location.search) return;
   history.pushState(null, '', hrefOf(id));
   // pushState tells nobody; the listeners below are the ones that must know.
   window.dispatchEvent(new PopStateEvent('popstate'));

@@ -1,6 +1,6 @@
 // How numbers, dates and paragraphs come out.
 import { describe, expect, test } from 'vitest';
-import { bytes, day, inWords, millis, millisDigits, paragraphs, plural, seconds } from './format';
+import { bytes, day, duration, inWords, millis, millisDigits, paragraphs, percent, plural, seconds } from './format';
 
 describe('numbers', () => {
   test('of milliseconds show a tenth only where it matters', () => {
@@ -19,6 +19,33 @@ describe('numbers', () => {
       '2\u00a0min',
       '5\u00a0min',
       '2\u00a0h',
+    ]);
+  });
+
+  test('of a time that was set are exact, in the largest unit that fits', () => {
+    expect([0, 1, 60, 90, 300, 3600, 5400, 86_400, 2 ** 31].map(duration)).toEqual([
+      '0\u00a0s',
+      '1\u00a0s',
+      '1\u00a0min',
+      '90\u00a0s',
+      '5\u00a0min',
+      '1\u00a0h',
+      '90\u00a0min',
+      '1\u00a0d',
+      '2,147,483,648\u00a0s',
+    ]);
+  });
+
+  test('of a share say all and nothing only where it is so', () => {
+    expect([0, 0.0004, 0.004, 0.5, 0.833, 0.994, 0.9999, 1].map(percent)).toEqual([
+      '0\u00a0%',
+      '0.1\u00a0%',
+      '0.4\u00a0%',
+      '50\u00a0%',
+      '83\u00a0%',
+      '99.4\u00a0%',
+      '99.9\u00a0%',
+      '100\u00a0%',
     ]);
   });
 

@@ -16,6 +16,25 @@ export function seconds(value: number): string {
   return `${Math.round(value / 3600)}\u00a0h`;
 }
 
+/** A time that was set, exactly: `90 s`, `5 min`, `1 h`. */
+export function duration(value: number): string {
+  const [size, unit] = DURATIONS.find(([size]) => value >= size && value % size === 0) ?? [1, 's'];
+  return `${wholeNumber(value / size)}\u00a0${unit}`;
+}
+const DURATIONS = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+] as const;
+
+/** A share: `80 %`. All and nothing are said of nothing less. */
+export function percent(share: number): string {
+  const value = share * 100;
+  if (value > 99 && value < 100) return `${(Math.floor(value * 10) / 10).toFixed(1)}\u00a0%`;
+  if (value > 0 && value < 1) return `${(Math.ceil(value * 10) / 10).toFixed(1)}\u00a0%`;
+  return `${Math.round(value)}\u00a0%`;
+}
+
 /** A delay in a sentence: `two seconds`, `0.3 seconds`. */
 export function inWords(ms: number): string {
   const whole = WORDS[ms / 1000];

@@ -59,6 +59,14 @@ export function purgeProblem(error: Error): Problem {
   };
 }
 
+export function rulesProblem(error: Error): Problem {
+  return {
+    title: 'That could not be switched',
+    advice: 'The backend did not do it. Try again when it answers.',
+    detail: wordsOf(troubleOf(error)),
+  };
+}
+
 /** A post number in the address that is none; no server needs to be asked about it. */
 export function unreadableProblem(text: string): Problem {
   return {

@@ -17,7 +17,7 @@ interface Props {
 export function Crowd({ view, postId, cacheEnabled, onSend }: Props) {
   const resting = view.kind === 'running' || postId === null;
   return (
-    <section className="instrument crowd" aria-labelledby="crowd-title">
+    <section id="crowd" className="instrument crowd" aria-labelledby="crowd-title">
       <header className="instrument-head">
         <h2 id="crowd-title">A crowd</h2>
         <span className="figures">

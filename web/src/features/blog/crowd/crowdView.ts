@@ -38,6 +38,6 @@ export function coldSentence(cold: Cold): string | null {
     case 'console-unreachable':
       return 'The console is out of reach, so the post could not be cleared first; Larder may have had it.';
     case 'cache-off':
-      return 'The cache is off, so every one of them went to the posts service.';
+      return 'The cache was off, so every one of them went to the posts service.';
   }
 }

@@ -8,11 +8,12 @@ import { crowdProblem } from '../problems';
 
 export function useCrowd(
   config: Config,
+  cacheEnabled: boolean,
   onEnd: (view: CrowdView) => void,
 ): readonly [CrowdView, (postId: number) => void] {
   const mutation = useMutation({
     mutationFn: async (postId: number) => {
-      const cold = await makeCold(config, postId);
+      const cold = cacheEnabled ? await makeCold(config, postId) : 'cache-off';
       return { postId, cold, result: await sendCrowd(postId, CROWD_SIZE) };
     },
     onSuccess: (done) => onEnd({ kind: 'done', ...done }),
@@ -23,9 +24,8 @@ export function useCrowd(
 
 /** Without the console the crowd can still come; the result then says that the post may have been warm. */
 async function makeCold(config: Config, postId: number): Promise<Cold> {
-  if (!config.cacheEnabled) return 'cache-off';
   try {
-    await purge(config, { keys: [cacheKey(postId)] });
+    await purge(config, { keys: [cacheKey(postId)] }, 'hard');
     return 'cleared-first';
   } catch {
     return 'console-unreachable';

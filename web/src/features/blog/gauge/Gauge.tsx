@@ -15,17 +15,19 @@ interface Props {
   readonly view: PostView;
   /** Loads of this visit so far. */
   readonly loads: number;
+  /** The posts service failed when it was last asked. */
+  readonly postsServiceFails: boolean;
   readonly onReload: () => void;
 }
 
-export function Gauge({ view, loads, onReload }: Props) {
+export function Gauge({ view, loads, postsServiceFails, onReload }: Props) {
   const measure = view.kind === 'live' || view.kind === 'failed' ? view.measure : null;
   const canReload = view.kind === 'live' || (view.kind === 'failed' && view.id !== null);
   return (
     <section className="instrument gauge" aria-labelledby="gauge-title">
       <header className="instrument-head">
         <h2 id="gauge-title">Load time</h2>
-        <span className="figures">{loads === 0 ? 'no load yet' : `load ${loads}`}</span>
+        <span className="figures">{loadWords(view, loads)}</span>
       </header>
 
       <div className="gauge-face">
@@ -41,13 +43,18 @@ export function Gauge({ view, loads, onReload }: Props) {
         )}
       </div>
 
-      <RouteMap route={routeOf(view)} />
+      <RouteMap route={routeOf(view, postsServiceFails)} />
 
-      <ActionButton rank="main" onPress={onReload} resting={!canReload}>
+      <ActionButton rank="main" onPress={onReload} resting={!canReload} doubleClicks>
         {view.kind === 'loading' ? 'Loading…' : 'Load this post again'}
       </ActionButton>
     </section>
   );
+}
+
+function loadWords(view: PostView, loads: number): string {
+  if (view.kind === 'loading') return 'under way';
+  return loads === 0 ? 'no load yet' : `load ${loads}`;
 }
 
 function digits(view: PostView) {

@@ -1,7 +1,8 @@
 // How far a load went: to Larder only, or all the way to the posts service. Drawn by RouteMap.
 import type { Measure } from '../../../wire/ask';
+import type { Verdict } from '../../../wire/cacheStatus';
 import type { BrokeAt, PostView } from '../post/postView';
-import { verdictSentence } from '../verdict/verdictWords';
+import { unknownSentence, verdictSentence } from '../verdict/verdictWords';
 
 /** One leg of the way: not gone, being gone, gone, gone later behind the reader's back, or it broke there. */
 export type Leg = 'quiet' | 'moving' | 'gone' | 'later' | 'broken';
@@ -15,16 +16,22 @@ export interface Route {
   readonly sentence: string;
 }
 
-export function routeOf(view: PostView): Route {
+/** `postsServiceFails`: it did when it was last asked, so nothing new is on its way. */
+export function routeOf(view: PostView, postsServiceFails = false): Route {
   switch (view.kind) {
     case 'none':
       return { ...UNTRAVELLED, sentence: 'Choose a post, and see how far it has to come.' };
     case 'loading':
       return { ...UNTRAVELLED, toLarder: 'moving', toOrigin: 'moving', sentence: 'Asking…' };
     case 'live':
-      return travelled(view.measure);
+      return travelled(view.measure, postsServiceFails);
     case 'failed':
-      return { ...failedRoute(view.brokeAt, view.measure), sentence: `${view.problem.title}.` };
+      return {
+        ...failedRoute(view.brokeAt, view.measure),
+        sentence: [`${view.problem.title}.`, view.brokeAt === 'nowhere' ? unknownSentence(view.measure?.verdict) : '']
+          .join(' ')
+          .trim(),
+      };
   }
 }
 
@@ -39,17 +46,30 @@ const UNTRAVELLED: Route = {
 function failedRoute(brokeAt: BrokeAt, measure: Measure | null): Route {
   if (measure === null || brokeAt === 'this-page') return UNTRAVELLED;
   if (brokeAt === 'backend') return { ...UNTRAVELLED, toLarder: 'broken' };
-  const route = travelled(measure);
+  const route = travelled(measure, false);
   return brokeAt === 'posts-service' ? { ...route, toOrigin: 'broken', originMs: null } : route;
 }
 
-function travelled({ verdict, serverTiming }: Measure): Route {
-  const toOrigin = { hit: 'quiet', stale: 'later', miss: 'gone', bypass: 'gone', unsaid: 'gone' } as const;
+function travelled({ verdict, serverTiming }: Measure, postsServiceFails: boolean): Route {
   return {
     toLarder: 'gone',
-    toOrigin: toOrigin[verdict.kind],
+    toOrigin: toOrigin(verdict, postsServiceFails),
     pastLarder: verdict.kind === 'bypass',
     originMs: serverTiming.get('origin') ?? null,
-    sentence: verdictSentence(verdict),
+    sentence: verdictSentence(verdict, postsServiceFails),
   };
+}
+
+function toOrigin(verdict: Verdict, postsServiceFails: boolean): Leg {
+  switch (verdict.kind) {
+    case 'hit':
+      return 'quiet';
+    case 'stale':
+      // A stale copy either comes before the posts service is asked, or stands in for it.
+      return postsServiceFails || verdict.reason === 'stale-if-error' ? 'broken' : 'later';
+    case 'miss':
+    case 'bypass':
+    case 'unsaid':
+      return 'gone';
+  }
 }

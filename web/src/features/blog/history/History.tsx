@@ -1,8 +1,10 @@
 // The load times of this visit as a chart, and the same as a table for whoever wants numbers.
-import { clockTime, millis } from '../format';
+import { clockTime, millis, wholeNumber } from '../format';
 import { HistoryChart } from './HistoryChart';
 import { MARK_NAMES, markOf, MARKS } from '../verdict/mark';
+import type { Mark } from '../verdict/mark';
 import { MarkSign } from '../verdict/MarkSign';
+import { gainOf } from './visit';
 import type { Visit } from './visit';
 import { badgeNote } from '../verdict/verdictWords';
 import '../Instrument.css';
@@ -14,27 +16,28 @@ interface Props {
 }
 
 export function History({ visit, postsDelayMs }: Props) {
-  const seen = new Set(visit.map(({ ending, verdict }) => markOf(ending, verdict)));
+  // A hit and a miss are what one will see; the others are named once they were seen.
+  const seen = new Set<Mark>(['hit', 'miss', ...visit.map(({ ending, verdict }) => markOf(ending, verdict))]);
   return (
-    <section
-      className={visit.length === 0 ? 'instrument history history-empty' : 'instrument history'}
-      aria-labelledby="history-title"
-    >
+    <section className="instrument history" aria-labelledby="history-title">
       <header className="instrument-head">
         <h2 id="history-title">This visit</h2>
-        <span className="history-legend">
-          {MARKS.filter((mark) => seen.has(mark)).map((mark) => (
-            <span key={mark}>
-              <MarkSign mark={mark} /> {MARK_NAMES[mark].toLowerCase()}
-            </span>
-          ))}
-          <span className="history-delay">posts service</span>
-        </span>
+        <span className="figures">{gainWords(gainOf(visit))}</span>
       </header>
       <HistoryChart visit={visit} postsDelayMs={postsDelayMs} />
-      {visit.length === 0 ? null : (
-        <details>
-          <summary>The same as a table</summary>
+      <p className="history-legend">
+        {MARKS.filter((mark) => seen.has(mark)).map((mark) => (
+          <span key={mark}>
+            <MarkSign mark={mark} /> {MARK_NAMES[mark].toLowerCase()}
+          </span>
+        ))}
+        <span className="history-delay">posts service</span>
+      </p>
+      <details>
+        <summary>The same as a table</summary>
+        {visit.length === 0 ? (
+          <p className="instrument-text">No load yet.</p>
+        ) : (
           <table className="figures">
             <caption className="visually-hidden">Load times of this visit, the latest first</caption>
             <thead>
@@ -62,8 +65,14 @@ export function History({ visit, postsDelayMs }: Props) {
               ))}
             </tbody>
           </table>
-        </details>
-      )}
+        )}
+      </details>
     </section>
   );
+}
+
+/** Two digits say enough of how much faster it was. */
+function gainWords(gain: number | null): string {
+  if (gain === null || gain < 1.5) return '';
+  return `${wholeNumber(Number(gain.toPrecision(2)))} times as fast as the first`;
 }

@@ -1,8 +1,9 @@
 // The chart itself: one stem per load on a logarithmic scale, its head shaped by what the cache did.
-import { CHART, heightOf, labelPlace, pointsOf, TICKS } from './chart';
+import { CHART, gapsOf, heightOf, LABELS_Y, labelsOf, pointsOf, TICKS } from './chart';
 import { millis, plural } from '../format';
 import { MARK_NAMES } from '../verdict/mark';
 import { MarkShape } from '../verdict/MarkShape';
+import { slowestToCompare } from './visit';
 import type { Visit } from './visit';
 
 interface Props {
@@ -12,7 +13,6 @@ interface Props {
 
 export function HistoryChart({ visit, postsDelayMs }: Props) {
   const points = pointsOf(visit);
-  const latest = points.at(-1);
   return (
     <svg className="chart" viewBox={`0 0 ${CHART.width} ${CHART.height}`} role="img" aria-label={summary(visit)}>
       {TICKS.map(({ ms, label }) => (
@@ -24,20 +24,29 @@ export function HistoryChart({ visit, postsDelayMs }: Props) {
         </g>
       ))}
       {postsDelayMs > 0 ? <path className="chart-delay" d={across(heightOf(postsDelayMs))} /> : null}
-      {points.map(({ x, y, mark, load }) => (
+      {labelsOf(points, slowestToCompare(visit)).map(({ x, point }) => (
+        <g key={point.load.number}>
+          <path className="chart-leader" d={`M${point.x} ${LABELS_Y + 5}V${point.y}`} />
+          <text className="chart-label figures" x={x} y={LABELS_Y} textAnchor="middle">
+            {millis(point.load.ms)}
+          </text>
+        </g>
+      ))}
+      {gapsOf(points).map((x) => (
+        <text key={x} className="chart-gap" x={x} y={CHART.bottom - 4} textAnchor="middle">
+          …
+        </text>
+      ))}
+      {points.map(({ x, y, scale, mark, load }) => (
         <g key={load.number} className={`mark-${mark}`}>
           <title>{`Load ${load.number}: post ${load.postId}, ${millis(load.ms)}, ${MARK_NAMES[mark]}`}</title>
           <path className={`chart-stem chart-stem-${mark}`} d={`M${x} ${CHART.bottom}V${y}`} />
-          <MarkShape mark={mark} x={x} y={y} />
+          <MarkShape mark={mark} x={x} y={y} scale={scale} />
         </g>
       ))}
-      {latest === undefined ? (
+      {points.length > 0 ? null : (
         <text className="chart-empty" x={(CHART.left + CHART.width) / 2} y={heightOf(30) + 4} textAnchor="middle">
           Each load will leave its mark here.
-        </text>
-      ) : (
-        <text className="chart-latest figures" x={labelPlace(latest)} y={latest.y - 11} textAnchor="middle">
-          {millis(latest.load.ms)}
         </text>
       )}
     </svg>

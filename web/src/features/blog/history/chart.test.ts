@@ -1,6 +1,6 @@
 // Geometry: in order, in bounds, logarithmic.
 import { describe, expect, test } from 'vitest';
-import { CHART, heightOf, labelPlace, pointsOf } from './chart';
+import { CHART, gapsOf, heightOf, LABELS_Y, labelsOf, pointsOf } from './chart';
 import { loadOf, visitOf } from '../testing/loads';
 import { withLoad } from './visit';
 
@@ -41,10 +41,38 @@ describe('the chart', () => {
     expect(point?.mark).toBe('failed');
   });
 
-  test('keeps the label of the latest load clear of both edges', () => {
-    const points = pointsOf(visitOf(Array<number>(30).fill(5)));
-    const places = points.map(labelPlace);
-    expect(Math.min(...places)).toBeGreaterThanOrEqual(CHART.left + 20);
-    expect(Math.max(...places)).toBeLessThanOrEqual(CHART.width - 20);
+  test('puts no two marks on top of each other', () => {
+    for (const loads of [1, 13, 30]) {
+      const points = pointsOf(visitOf(Array<number>(loads).fill(5)));
+      const pitches = points.slice(1).map(({ x }, at) => x - (points[at]?.x ?? 0));
+      expect(Math.min(12, ...pitches)).toBeGreaterThanOrEqual(9 * (points[0]?.scale ?? 1) - 0.1);
+    }
+  });
+
+  test('leaves a place open where loads have left it', () => {
+    const visit = visitOf(Array.from({ length: 40 }, () => 5));
+    const points = pointsOf([...visitOf([2000]), ...visit]);
+    const [gap, ...more] = gapsOf(points);
+    expect(more).toEqual([]);
+    expect(gap).toBeGreaterThan(points[0]?.x ?? Infinity);
+    expect(gap).toBeLessThan(points[1]?.x ?? 0);
+    expect(gapsOf(pointsOf(visit))).toEqual([]);
+    expect(points.every(({ x }) => x > CHART.left && x < CHART.width)).toBe(true);
+  });
+
+  test('keeps labels clear of both edges, of each other and of every mark', () => {
+    for (const loads of [1, 2, 3, 5, 12, 30]) {
+      // The highest mark there can be is the first one.
+      const visit = visitOf([60_000, ...Array<number>(loads).fill(5)]);
+      const labels = labelsOf(pointsOf(visit), visit[0]);
+      expect(labels.at(-1)?.point.load).toBe(visit.at(-1));
+      const places = labels.map(({ x }) => x);
+      expect(Math.min(...places)).toBeGreaterThanOrEqual(CHART.left + 20);
+      expect(Math.max(...places)).toBeLessThanOrEqual(CHART.width - 20);
+      expect(labels.length === 1 || (places[1] ?? 0) - (places[0] ?? 0) >= 52).toBe(true);
+    }
+    // A mark reaches six units above its place.
+    expect(LABELS_Y).toBeLessThan(heightOf(60_000) - 6);
+    expect(labelsOf([], undefined)).toEqual([]);
   });
 });

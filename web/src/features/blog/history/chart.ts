@@ -2,9 +2,8 @@
 import { markOf } from '../verdict/mark';
 import type { Mark } from '../verdict/mark';
 import type { Load, Visit } from './visit';
-import { KEPT_LOADS } from './visit';
 
-export const CHART = { width: 320, height: 168, left: 50, right: 8, top: 20, bottom: 158 } as const;
+export const CHART = { width: 320, height: 168, left: 50, right: 8, top: 30, bottom: 158 } as const;
 
 /** One decade below the fastest hit a browser can time, one above the slowest the backend's budget allows. */
 const FASTEST_MS = 1;
@@ -13,25 +12,72 @@ const SLOWEST_MS = 10_000;
 /** So few loads are not spread over the whole width, and their distance stays the same for a while. */
 const FEWEST_SLOTS = 12;
 
+/** Where marks stand closer than this, they are drawn smaller. */
+const FULL_SIZE_PITCH = 12;
+
 export interface Point {
   readonly x: number;
   readonly y: number;
+  /** Of the mark; 1 is its full size. */
+  readonly scale: number;
   readonly mark: Mark;
   readonly load: Load;
 }
 
 export function pointsOf(visit: Visit): readonly Point[] {
-  const slots = Math.min(Math.max(visit.length, FEWEST_SLOTS), KEPT_LOADS);
-  const slotWidth = (CHART.width - CHART.right - CHART.left) / slots;
-  return visit.slice(-KEPT_LOADS).map((load, index) => ({
-    x: CHART.left + (index + 0.5) * slotWidth,
+  const placed = placesOf(visit);
+  const slots = Math.max((placed.at(-1)?.slot ?? 0) + 1, FEWEST_SLOTS);
+  const pitch = (CHART.width - CHART.right - CHART.left) / slots;
+  return placed.map(({ load, slot }) => ({
+    x: CHART.left + (slot + 0.5) * pitch,
     y: heightOf(load.ms),
+    scale: Math.min(pitch / FULL_SIZE_PITCH, 1),
     mark: markOf(load.ending, load.verdict),
     load,
   }));
 }
 
-/** The middle of a point's label, kept clear of the scale on the left and of the edge on the right. */
+/** The middle of each place where loads between two kept ones have left the chart. */
+export function gapsOf(points: readonly Point[]): readonly number[] {
+  return points.flatMap(({ x, load }, at) => {
+    const before = points[at - 1];
+    return before === undefined || isNext(before.load, load) ? [] : [(before.x + x) / 2];
+  });
+}
+
+/** A slot for each load, and an empty one for those that are left out between two. */
+function placesOf(visit: Visit): readonly { readonly load: Load; readonly slot: number }[] {
+  let slot = -1;
+  return visit.map((load, at) => {
+    const before = visit[at - 1];
+    slot += before === undefined || isNext(before, load) ? 1 : 2;
+    return { load, slot };
+  });
+}
+
+function isNext(before: Load, load: Load): boolean {
+  return load.number === before.number + 1;
+}
+
+/** Times in a row above the scale: no mark is ever so high. */
+export const LABELS_Y = 12;
+
+export interface Label {
+  /** The middle of the text, kept clear of the scale on the left and of the edge on the right. */
+  readonly x: number;
+  readonly point: Point;
+}
+
+/** The latest load has one, and the one it is measured by, if there is room for both. */
+export function labelsOf(points: readonly Point[], compared: Load | undefined): readonly Label[] {
+  const latest = points.at(-1);
+  if (latest === undefined) return [];
+  const last = { x: labelPlace(latest), point: latest };
+  const slow = points.find(({ load }) => load === compared);
+  if (slow === undefined || last.x - labelPlace(slow) < 2 * LABEL_HALF) return [last];
+  return [{ x: labelPlace(slow), point: slow }, last];
+}
+
 export function labelPlace({ x }: Point): number {
   return Math.min(Math.max(x, CHART.left + LABEL_HALF), CHART.width - LABEL_HALF);
 }

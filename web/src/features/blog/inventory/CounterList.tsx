@@ -3,6 +3,7 @@ import type { ReactNode } from 'react';
 import type { CacheStats } from '../api';
 import type { CountersView } from './counters';
 import { bytes, wholeNumber } from '../format';
+import { HitRate } from './HitRate';
 
 interface Props {
   readonly view: CountersView;
@@ -14,14 +15,17 @@ export function CounterList({ view }: Props) {
   }
   const stats = view.kind === 'live' ? view.stats : view.kind === 'connecting' ? null : view.last;
   return (
-    <dl className={view.kind === 'live' ? 'facts counters figures' : 'facts counters facts-old figures'}>
+    <>
+      <HitRate stats={stats} isOld={view.kind !== 'live'} />
+      <dl className={view.kind === 'live' ? 'facts counters figures' : 'facts counters facts-old figures'}>
       {COUNTERS.map(({ name, of }) => (
         <div key={name}>
           <dt>{name}</dt>
           <dd>{stats === null ? '–' : of(stats)}</dd>
         </div>
       ))}
-    </dl>
+      </dl>
+    </>
   );
 }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { nextCounters } from './counters';
 
-const POSTS = { name: 'posts', hits: 3, misses: 2, loads: 2, collapsed: 9, entries: 1, bytes: 5, max_bytes: 6, stale_served: 4 };
+const POSTS = { name: 'posts', hits: 3, misses: 2, loads: 2, collapsed: 9, entries: 1, bytes: 5, max_bytes: 6, stale_served: 4, hit_rate: 0.75 };
 const heard = (data: unknown) => ({ kind: 'heard', data: JSON.stringify(data) }) as const;
 const CONNECTING = { kind: 'connecting' } as const;
 const LIVE = { kind: 'live', stats: POSTS } as const;
@@ -17,6 +17,13 @@ describe('the counters', () => {
     const older = { ...POSTS, stale_served: undefined };
     const stats = { ...POSTS, stale_served: 0 };
     expect(nextCounters(CONNECTING, heard({ caches: [older] }))).toEqual({ kind: 'live', stats });
+  });
+
+  test('have no hit rate when the console does not say, or nothing was looked up', () => {
+    const stats = { ...POSTS, hit_rate: null };
+    for (const hit_rate of [undefined, null]) {
+      expect(nextCounters(CONNECTING, heard({ caches: [{ ...POSTS, hit_rate }] }))).toEqual({ kind: 'live', stats });
+    }
   });
 
   test('keep their last numbers when the connection is lost, and are live again with the next', () => {

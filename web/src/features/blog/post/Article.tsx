@@ -12,13 +12,22 @@ interface Props {
   readonly view: PostView;
   readonly posts: PostsView;
   readonly postsDelayMs: number;
+  readonly cacheEnabled: boolean;
   readonly onChoose: (id: number) => void;
   readonly onRetry: () => void;
   readonly onRetryList: () => void;
 }
 
-export function Article({ view, posts, postsDelayMs, onChoose, onRetry, onRetryList }: Props) {
-  const contents = <Contents posts={posts} postsDelayMs={postsDelayMs} onChoose={onChoose} onRetry={onRetryList} />;
+export function Article({ view, posts, postsDelayMs, cacheEnabled, onChoose, onRetry, onRetryList }: Props) {
+  const contents = (
+    <Contents
+      posts={posts}
+      postsDelayMs={postsDelayMs}
+      cacheEnabled={cacheEnabled}
+      onChoose={onChoose}
+      onRetry={onRetryList}
+    />
+  );
   switch (view.kind) {
     case 'none':
       return contents;

@@ -2,6 +2,7 @@
 import { ActionButton } from '../../../ui/ActionButton';
 import { Notice } from '../../../ui/Notice';
 import { ContentsEntry } from './ContentsEntry';
+import { ContentsWaiting } from './ContentsWaiting';
 import { inWords } from '../format';
 import type { PostsView } from './usePosts';
 import './Contents.css';
@@ -9,18 +10,21 @@ import './Contents.css';
 interface Props {
   readonly posts: PostsView;
   readonly postsDelayMs: number;
+  readonly cacheEnabled: boolean;
   readonly onChoose: (id: number) => void;
   readonly onRetry: () => void;
 }
 
-export function Contents({ posts, postsDelayMs, onChoose, onRetry }: Props) {
+export function Contents({ posts, postsDelayMs, cacheEnabled, onChoose, onRetry }: Props) {
   switch (posts.kind) {
     case 'live':
       return (
         <section className="contents" aria-labelledby="contents-title">
           <h2 id="contents-title">Choose a post</h2>
           <p className="contents-lede">
-            The first load takes {inWords(postsDelayMs)}. Load it again, and watch the clock.
+            {cacheEnabled
+              ? `The first load takes ${inWords(postsDelayMs)}. Load it again, and watch the clock.`
+              : `The cache is off: every load takes ${inWords(postsDelayMs)}.`}
           </p>
           <ol>
             {posts.posts.map((post) => (
@@ -34,6 +38,7 @@ export function Contents({ posts, postsDelayMs, onChoose, onRetry }: Props) {
         <section className="contents" aria-busy="true">
           <h2>Choose a post</h2>
           <p className="contents-lede">The list is on its way. It takes its time as well, the first time.</p>
+          <ContentsWaiting />
         </section>
       );
     case 'empty':

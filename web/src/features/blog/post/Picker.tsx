@@ -1,4 +1,5 @@
 // The drop-down of all posts, and the state of their list.
+import { useRef } from 'react';
 import { ActionButton } from '../../../ui/ActionButton';
 import { RunningClock } from '../../../ui/RunningClock';
 import type { Post } from '../api';
@@ -10,6 +11,7 @@ import './Picker.css';
 interface Props {
   readonly posts: PostsView;
   readonly chosen: number | null;
+  /** Also of what is chosen already. */
   readonly onChoose: (id: number | null) => void;
   readonly onRetry: () => void;
 }
@@ -17,6 +19,10 @@ interface Props {
 export function Picker({ posts, chosen, onChoose, onRetry }: Props) {
   const known = posts.kind === 'live' ? posts.posts : [];
   const isKnown = known.some(({ id }) => id === chosen);
+  // A list that was opened and closed with the same choice tells of no change. What browsers do send then, as after
+  // any choice from an open list, is a click without a press (its count is zero).
+  const hasChanged = useRef(false);
+  const begin = () => (hasChanged.current = false);
   return (
     <nav className="picker" aria-label="Posts">
       <div className="picker-row">
@@ -27,7 +33,16 @@ export function Picker({ posts, chosen, onChoose, onRetry }: Props) {
             value={chosen ?? ''}
             disabled={posts.kind !== 'live'}
             aria-describedby="picker-hint"
-            onChange={({ target }) => onChoose(target.value === '' ? null : Number(target.value))}
+            onPointerDown={begin}
+            onKeyDown={begin}
+            onChange={({ target }) => {
+              hasChanged.current = true;
+              onChoose(target.value === '' ? null : Number(target.value));
+            }}
+            onClick={({ detail }) => {
+              if (detail === 0 && !hasChanged.current) onChoose(chosen);
+              hasChanged.current = false;
+            }}
           >
             <option value="">Choose a post…</option>
             {/* The address may name a post that the list does not: the field must not show another instead. */}

@@ -87,4 +87,15 @@ describe('the way of a load', () => {
     const error = failed({ kind: 'refused', status: 404, said: 'Post with ID 3 not found' }, MISS);
     expect(wayOf(error)).toMatchObject({ toLarder: 'gone', toOrigin: 'gone', originMs: 6 });
   });
+
+  test.each([
+    ['stale-while-revalidate', false, 'later'],
+    ['stale-while-revalidate', true, 'broken'],
+    ['stale-if-error', false, 'broken'],
+  ] as const)('goes on behind a stale answer only if somebody is there: %s, fails: %s', (reason, fails, toOrigin) => {
+    const stale = { kind: 'stale', ageSeconds: 9, expiredForSeconds: 2, reason } as const;
+    const data = { value: POST, measure: measureOf(stale) };
+    const route = routeOf(postView(CHOICE, { isFetching: false, data, error: null }), fails);
+    expect(route).toMatchObject({ toLarder: 'gone', toOrigin });
+  });
 });

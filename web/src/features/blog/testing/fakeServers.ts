@@ -22,16 +22,22 @@ export const FAKE_POSTS: readonly FakePost[] = [1, 2, 3].map((id) => ({
 export class FakeServers {
   posts: readonly FakePost[] = FAKE_POSTS;
   cacheEnabled = true;
+  staleWhileRevalidate = false;
+  ttlSeconds = 300;
+  /** The backend tells and changes its rules. */
+  rulesUp = true;
   postsServiceUp = true;
   backendUp = true;
   pageServerUp = true;
   consoleUp = true;
   /** While true, the posts service keeps everybody waiting until `release`. */
   slow = false;
-  /** Everything that was asked, as `METHOD path body`. */
+  /** Everything that was asked, as `METHOD path body`; but not each look at the rules, which come by the clock. */
   readonly asked: string[] = [];
 
   readonly #cache = new Map<string, string>();
+  readonly #expired = new Set<string>();
+  #postsService = 'unasked';
   readonly #waiting: (() => void)[] = [];
 
   release(): void {
@@ -43,7 +49,8 @@ export class FakeServers {
   readonly fetch = async (url: string, init: RequestInit = {}): Promise<Response> => {
     const { port, pathname } = new URL(url, 'http://page:3000');
     const body = typeof init.body === 'string' ? init.body : '';
-    this.asked.push([init.method ?? 'GET', pathname, body].join(' ').trim());
+    const line = [init.method ?? 'GET', pathname, body].join(' ').trim();
+    if (line !== 'GET /api/cache') this.asked.push(line);
     const answer = await this.#route(port, pathname, body);
     if (init.signal?.aborted === true) throw new DOMException('aborted', 'AbortError');
     return answer;
@@ -55,7 +62,8 @@ export class FakeServers {
         if (!this.pageServerUp) return unreachable();
         return path === '/crowd' ? this.#crowd(body) : this.#config();
       case '8000':
-        return this.backendUp ? this.#backend(path.slice('/api'.length)) : unreachable();
+        if (!this.backendUp) return unreachable();
+        return path === '/api/cache' ? this.#rules(body) : this.#backend(path.slice('/api'.length));
       case '9191':
         return this.consoleUp ? this.#purge(body) : unreachable();
       default:
@@ -72,13 +80,40 @@ export class FakeServers {
     });
   }
 
+  #rules(body: string): Response {
+    if (!this.rulesUp) return Response.json({ detail: 'Not Found' }, { status: 404 });
+    if (body.includes('"enabled"')) this.cacheEnabled = body.includes('true');
+    if (body.includes('"stale_while_revalidate"')) this.staleWhileRevalidate = body.includes('true');
+    return Response.json({
+      enabled: this.cacheEnabled,
+      ttl_seconds: this.ttlSeconds,
+      stale_while_revalidate: this.staleWhileRevalidate,
+      stale_while_revalidate_seconds: this.ttlSeconds === 0 ? 0 : 60,
+      stale_if_error_seconds: this.ttlSeconds === 0 ? 0 : 3600,
+      posts_service: this.#postsService,
+    });
+  }
+
   async #backend(key: string): Promise<Response> {
-    const kept = this.#cache.get(key);
-    if (kept !== undefined) return answer(200, kept, `Larder; hit; ttl=297; key="${key}"; detail=hit`, '3');
+    const kept = this.cacheEnabled ? this.#cache.get(key) : undefined;
+    const isExpired = this.#expired.has(key);
+    if (kept !== undefined && !isExpired) {
+      return answer(200, kept, `Larder; hit; ttl=297; key="${key}"; detail=hit`, '3');
+    }
+    if (kept !== undefined && this.staleWhileRevalidate) {
+      // The refresh behind it.
+      this.#postsService = this.postsServiceUp ? 'answered' : 'failed';
+      if (this.postsServiceUp) this.#expired.delete(key);
+      return answer(200, kept, `Larder; hit; ttl=-12; key="${key}"; detail=stale-while-revalidate`, '312');
+    }
 
     if (this.slow) await new Promise<void>((proceed) => this.#waiting.push(proceed));
+    this.#postsService = this.postsServiceUp ? 'answered' : 'failed';
     const why = this.cacheEnabled ? 'Larder; fwd=uri-miss; detail=' : 'Larder; fwd=bypass; detail=';
     if (!this.postsServiceUp) {
+      if (kept !== undefined) {
+        return answer(200, kept, `Larder; hit; ttl=-12; key="${key}"; detail=stale-if-error`, '312');
+      }
       const detail = 'Posts service unavailable (connection error)';
       return answer(503, JSON.stringify({ detail }), `${why}origin-error`);
     }
@@ -86,11 +121,18 @@ export class FakeServers {
     if (found === undefined) {
       return answer(404, JSON.stringify({ detail: `Post with ID ${key.slice(7)} not found` }), `${why}uri-miss`);
     }
-    if (this.cacheEnabled) this.#cache.set(key, JSON.stringify(found));
+    if (this.cacheEnabled) {
+      this.#cache.set(key, JSON.stringify(found));
+      this.#expired.delete(key);
+    }
     return answer(200, JSON.stringify(found), `${why}${this.cacheEnabled ? 'uri-miss' : 'bypass-rule'}`);
   }
 
   #purge(body: string): Response {
+    if (body.includes('"soft"')) {
+      for (const key of this.#cache.keys()) this.#expired.add(key);
+      return Response.json({ purged: null, mode: 'soft' });
+    }
     const keys = body.includes('"all":true')
       ? [...this.#cache.keys()]
       : [...body.matchAll(/"(\/[^"]+)"/g)].map(([, key]) => key ?? '');

@@ -6,11 +6,13 @@ interface Props {
   readonly mark: Mark;
   readonly x: number;
   readonly y: number;
+  /** 1 is its full size. */
+  readonly scale?: number;
 }
 
-export function MarkShape({ mark, x, y }: Props) {
+export function MarkShape({ mark, x, y, scale = 1 }: Props) {
   return (
-    <g className="mark-shape" transform={`translate(${x} ${y})`}>
+    <g className="mark-shape" transform={`translate(${x} ${y}) scale(${scale})`}>
       {shape(mark)}
     </g>
   );

@@ -1,6 +1,6 @@
 // The sentences about what the cache did.
 import { expect, test } from 'vitest';
-import { badgeNote, spokenVerdict, verdictSentence } from './verdictWords';
+import { badgeNote, spokenVerdict, unknownSentence, verdictSentence } from './verdictWords';
 
 const MISS = { kind: 'miss', reason: 'uri-miss', collapsed: false, ttlSeconds: 300 } as const;
 
@@ -29,8 +29,19 @@ test('a shared fetch is said as such', () => {
 test('a stale answer tells why it was good enough', () => {
   const stale = { kind: 'stale', ageSeconds: 312, expiredForSeconds: 12, reason: 'stale-while-revalidate' } as const;
   expect(verdictSentence(stale)).toBe(
-    'Larder gave a copy that expired 12\u00a0s ago, and fetches a new one behind your back.',
+    'Larder gave a copy that expired 12\u00a0s ago, and sent for a new one.',
+  );
+  expect(verdictSentence(stale, true)).toBe(
+    'Larder gave a copy that expired 12\u00a0s ago. The posts service fails, so there is no newer one.',
   );
   expect(verdictSentence({ ...stale, reason: 'stale-if-error' })).toContain('The posts service failed');
   expect(verdictSentence({ ...stale, expiredForSeconds: null })).toContain('an expired copy');
+});
+
+test('a post that does not exist is remembered as such', () => {
+  expect(unknownSentence({ ...MISS, ttlSeconds: 5 })).toBe('Larder remembers that for 5\u00a0s.');
+  expect(unknownSentence({ ...MISS, ttlSeconds: null })).toBe('');
+  expect(unknownSentence({ kind: 'hit', ageSeconds: 3, ttlSeconds: 2 })).toBe('Larder remembered that.');
+  expect(unknownSentence({ kind: 'bypass' })).toBe('');
+  expect(unknownSentence(undefined)).toBe('');
 });

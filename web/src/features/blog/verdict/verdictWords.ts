@@ -16,19 +16,35 @@ export function badgeNote(verdict: Verdict): string | null {
   }
 }
 
-export function verdictSentence(verdict: Verdict): string {
+/** `postsServiceFails`: it did when it was last asked. */
+export function verdictSentence(verdict: Verdict, postsServiceFails = false): string {
   switch (verdict.kind) {
     case 'hit':
       return `Larder had it, so the posts service was not asked.${keptFor(verdict.ttlSeconds, 'Good for another')}`;
     case 'stale':
-      return staleSentence(verdict.reason, verdict.expiredForSeconds);
+      return staleSentence(verdict.reason, verdict.expiredForSeconds, postsServiceFails);
     case 'miss':
       if (verdict.collapsed) return 'Another reader had just asked; this load waited for the same answer.';
-      return `${missCause(verdict.reason)}${keptFor(verdict.ttlSeconds, 'Kept for')}`;
+      return `${missCause(verdict.reason)}${keptFor(verdict.ttlSeconds, 'Fresh for')}`;
     case 'bypass':
       return 'The cache stood aside, so the posts service was asked.';
     case 'unsaid':
       return 'The answer does not say what the cache did.';
+  }
+}
+
+/** Of a post that does not exist: that, too, can be remembered. */
+export function unknownSentence(verdict: Verdict | undefined): string {
+  switch (verdict?.kind) {
+    case 'hit':
+      return 'Larder remembered that.';
+    case 'miss':
+      return keptFor(verdict.ttlSeconds, 'Larder remembers that for').trim();
+    case 'stale':
+    case 'bypass':
+    case 'unsaid':
+    case undefined:
+      return '';
   }
 }
 
@@ -45,11 +61,12 @@ export function spokenVerdict(verdict: Verdict): string {
   return note === null ? word : `${word}, ${note}`;
 }
 
-function staleSentence(reason: string | null, expiredForSeconds: number | null): string {
+function staleSentence(reason: string | null, expiredForSeconds: number | null, postsServiceFails: boolean): string {
   const copy = expiredForSeconds === null ? 'an expired copy' : `a copy that expired ${seconds(expiredForSeconds)} ago`;
-  return reason === 'stale-if-error'
-    ? `The posts service failed, so Larder gave ${copy}.`
-    : `Larder gave ${copy}, and fetches a new one behind your back.`;
+  if (reason === 'stale-if-error') return `The posts service failed, so Larder gave ${copy}.`;
+  return postsServiceFails
+    ? `Larder gave ${copy}. The posts service fails, so there is no newer one.`
+    : `Larder gave ${copy}, and sent for a new one.`;
 }
 
 function missCause(reason: string): string {
