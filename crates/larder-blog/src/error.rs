@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, net::SocketAddr, path::PathBuf};
 
+use larder_admin::log::LevelsError;
+
 use crate::settings::SettingsError;
 
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +11,9 @@ pub(crate) enum BlogError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error("RUST_LOG: {text:?} names no log levels (try \"info\")")]
-    LogLevels { text: String, source: tracing_subscriber::filter::ParseError },
+    LogLevels { text: String, source: LevelsError },
+    #[error("cannot start the log")]
+    Log(#[source] io::Error),
     #[error(
         "port {port} ({variable}) is in use: stop what listens there, or choose another, \
          for example {variable}={other}",
@@ -48,6 +52,7 @@ impl BlogError {
             | BlogError::Migrate { .. }
             | BlogError::Seed { .. }
             | BlogError::Unhealthy { .. }
+            | BlogError::Log(_)
             | BlogError::NothingRuns { .. }
             | BlogError::Signals(_) => 1,
         }

@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     posts::{self, Store},
     server::{Listener, Server},
     settings::{BaseUrl, CONSOLE_ADDRESS, Settings},
+    signals::Signals,
 };
 
 /// Four servers stop within a second, the last one's database included.
@@ -53,8 +53,9 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::debug!("keeping the usual limit of open files: {error}");
     }
+    let mut signals = Signals::listen().map_err(BlogError::Signals)?;
     let listeners = Listeners::bind(&settings, parts)?;
-    let mut told_to_stop = pin!(told_to_stop()?);
+    let mut told_to_stop = pin!(signals.told_to_stop());
     let store = match listeners.posts {
         Some(_) => {
             let opening = Store::open(&settings.database, settings.database_wait);
@@ -78,18 +79,6 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
         tracing::info!("the database had queries under way");
     }
     Ok(())
-}
-
-/// Ctrl-C or SIGTERM, from this call on.
-fn told_to_stop() -> Result<impl Future<Output = ()>, BlogError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(BlogError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(BlogError::Signals)?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
 }
 
 impl Listeners {

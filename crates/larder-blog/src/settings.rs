@@ -54,7 +54,7 @@ const VARIABLES: [(&str, &str, &str); 20] = [
     ),
     ("CACHE_MAX_BYTES", "67108864", "the most the cache may weigh, in bytes"),
     ("REDIS_URL", "", "reserved for the shared tier; not used yet"),
-    ("RUST_LOG", "info", "what to log"),
+    ("RUST_LOG", "info", "what to log: a level for the blog, and more by module (info,sqlx=debug)"),
 ];
 
 /// No answer takes longer than a day, and no cache keeps one longer than 68 years (RFC 9111 §1.2.2).

@@ -1,21 +1,20 @@
 //! `larder`: the cache before any HTTP service.
 
 mod advice;
+mod files;
 mod health;
+mod metrics;
 mod serve;
+mod signals;
 
-use std::{
-    env::var_os,
-    ffi::OsStr,
-    io::{IsTerminal, stderr},
-    process::ExitCode,
-};
+use std::{env::var_os, ffi::OsStr, process::ExitCode, time::Duration};
 
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
 };
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use larder_admin::log::Log;
+use tracing::Level;
 
 use crate::{
     health::Health,
@@ -25,6 +24,9 @@ use crate::{
 /// A hit makes some dozen small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What was logged may take so long to be written at the end: nobody may be reading it.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A cache before any HTTP service: nothing in the service changes.
 #[derive(Debug, Parser)]
@@ -86,18 +88,8 @@ fn ended(result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
 }
 
 fn start(serve: Serve) -> Result<(), ServeError> {
-    let refused = |source| ServeError::LogLevels { text: serve.log.clone(), source };
-    // A bare word that is no level would be taken for a module's name, and all else be silent.
-    for level in serve.log.split(',').map(str::trim).filter(|part| !part.contains('=')) {
-        let is_level = level.parse::<LevelFilter>().is_ok() && !level.is_empty();
-        is_level.then_some(()).ok_or_else(|| refused(None))?;
-    }
-    let levels = EnvFilter::try_new(&serve.log).map_err(|source| refused(Some(source)))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(levels)
-        .with_target(false)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(stderr)
-        .init();
-    serve.run()
+    let log = Log::start(&serve.log, Level::INFO).map_err(ServeError::Start)?;
+    let served = serve.run(&log);
+    log.flush(LAST_LINES);
+    served
 }

@@ -128,7 +128,7 @@ pub use larder_policy::{
     freshness::{self, Freshness, Lifetime},
     reason::{self, Reason},
 };
-pub use stats::{Event, Events, Observed, Stats, Times};
+pub use stats::{Bucket, Event, Events, Observed, Stats, Times};
 pub use tier::memory::Eviction;
 pub use weigh::Weigh;
 

@@ -109,7 +109,47 @@ pub struct Times {
     pub p99: Duration,
     /// The longest.
     pub max: Duration,
+    /// All of them together.
+    pub sum: Duration,
+    /// How many were no longer than each of some bounds, which grow. What is longer than the last is only in
+    /// `count`.
+    pub buckets: [Bucket; 15],
 }
+
+/// How many times were no longer than a bound, to within a hundredth of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bucket {
+    /// The bound.
+    pub up_to: Duration,
+    /// How many, those of all smaller bounds included.
+    pub count: u64,
+}
+
+/// Bounds of fetches, in microseconds: from one of the same machine to one that is given up after a minute.
+const FETCH_BOUNDS: [u64; 15] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000, 60_000_000,
+];
+/// Bounds of hits, in nanoseconds: from one that found all in the processor's caches to one whose thread had
+/// to wait.
+const HIT_BOUNDS: [u64; 15] = [
+    50,
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
 
 /// Something the cache did, for a console. Hits are only counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -304,33 +344,61 @@ pub(crate) struct Counters {
 /// A distribution of times, in whole units. It begins with nothing and grows with the longest.
 #[derive(Debug)]
 struct Durations {
-    histogram: Mutex<Option<Histogram<u32>>>,
+    recorded: Mutex<Option<Recorded>>,
     /// What is longer counts as this.
     max: u64,
+    bounds: &'static [u64; 15],
+}
+
+#[derive(Debug)]
+struct Recorded {
+    histogram: Histogram<u32>,
+    sum: u64,
 }
 
 impl Durations {
-    fn up_to(max: u64) -> Self {
-        Durations { histogram: Mutex::new(None), max }
+    fn up_to(max: u64, bounds: &'static [u64; 15]) -> Self {
+        Durations { recorded: Mutex::new(None), max, bounds }
     }
 
     fn record(&self, value: u64) {
-        let mut histogram = self.histogram.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         // Two digits.
-        let histogram =
-            histogram.get_or_insert_with(|| Histogram::new(2).expect("so many digits are allowed"));
-        let recorded = histogram.record(value.clamp(1, self.max));
-        recorded.expect("a histogram of two digits grows up to any maximum");
+        let recorded = recorded.get_or_insert_with(|| Recorded {
+            histogram: Histogram::new(2).expect("so many digits are allowed"),
+            sum: 0,
+        });
+        let value = value.clamp(1, self.max);
+        recorded.sum = recorded.sum.saturating_add(value);
+        let added = recorded.histogram.record(value);
+        added.expect("a histogram of two digits grows up to any maximum");
     }
 
     fn times(&self, unit: fn(u64) -> Duration) -> Times {
-        let histogram = self.histogram.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(histogram) = &*histogram else { return Times::default() };
+        let mut buckets = self.bounds.map(|bound| Bucket { up_to: unit(bound), count: 0 });
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Recorded { histogram, sum }) = &*recorded else {
+            return Times { buckets, ..Times::default() };
+        };
+        for step in histogram.iter_recorded() {
+            // A hundredth of values is not told apart: they go where the least of them belongs.
+            let value = histogram.lowest_equivalent(step.value_iterated_to());
+            if let Some(at) = self.bounds.iter().position(|bound| value <= *bound) {
+                buckets[at].count += u64::from(step.count_at_value());
+            }
+        }
+        let mut below = 0;
+        for bucket in &mut buckets {
+            below += bucket.count;
+            bucket.count = below;
+        }
         Times {
             count: histogram.len(),
             p50: unit(histogram.value_at_quantile(0.5)),
             p99: unit(histogram.value_at_quantile(0.99)),
             max: unit(histogram.max()),
+            sum: unit(*sum),
+            buckets,
         }
     }
 }
@@ -358,8 +426,8 @@ impl Counters {
             too_large: Counter::default(),
             purges: Counter::default(),
             // An hour in microseconds, a second in nanoseconds.
-            fetch_times: Durations::up_to(3_600_000_000),
-            hit_times: Durations::up_to(1_000_000_000),
+            fetch_times: Durations::up_to(3_600_000_000, &FETCH_BOUNDS),
+            hit_times: Durations::up_to(1_000_000_000, &HIT_BOUNDS),
             events: OnceLock::new(),
         }
     }
@@ -499,8 +567,8 @@ mod tests {
 
     #[test]
     fn times_are_told_to_two_digits_and_what_is_too_long_as_the_longest() {
-        let durations = Durations::up_to(1_000_000_000);
-        assert_eq!(durations.times(Duration::from_nanos), Times::default());
+        let durations = Durations::up_to(1_000_000_000, &HIT_BOUNDS);
+        assert_eq!(durations.times(Duration::from_nanos).count, 0);
         for nanos in [0, 80, 1000, 50_000, 123_456_789, u64::MAX] {
             durations.record(nanos);
         }
@@ -512,6 +580,13 @@ mod tests {
         assert_eq!(times.count, 6);
         assert!(is_about(times.p50, 1000) && is_about(times.max, 1_000_000_000), "{times:?}");
         assert!(is_about(times.p99, 1_000_000_000));
+        // Each is among those that are no longer than a bound, unless it is longer than all bounds.
+        let below: Vec<_> = times.buckets.iter().map(|bucket| bucket.count).collect();
+        assert_eq!(below, [1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4]);
+        assert_eq!(
+            times.sum,
+            Duration::from_nanos(1 + 80 + 1000 + 50_000 + 123_456_789 + 1_000_000_000)
+        );
     }
 
     #[test]

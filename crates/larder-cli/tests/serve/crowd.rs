@@ -107,7 +107,7 @@ async fn readers_of_a_path_that_hangs_keep_nobody_from_the_others_and_leave_noth
     }
     eventually("all to be given up", async || all(&given_up)).await;
     assert_eq!(larder.get("/when-they-have-left").await.text(), "here");
-    assert_eq!(larder.log().matches("503").count(), 0, "{}", larder.log());
+    assert!(!larder.log().contains(" 503"), "{}", larder.log());
 }
 
 #[tokio::test]

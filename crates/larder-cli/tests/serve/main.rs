@@ -12,6 +12,8 @@ mod crowd;
 mod first_day;
 mod health;
 mod large;
+mod limits;
+mod log;
 mod readers;
 mod real;
 mod refusals;

@@ -1,9 +1,11 @@
 //! What one HTTP/1.1 connection of a reader may take, in bytes and in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
+
+use crate::counters::Counters;
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -48,6 +50,9 @@ pub struct Http1Config {
     /// Default in the open; that is also what to change where somebody else ends TLS before this listener.
     /// On a [`Server`](crate::Server) with a certificate it is always over TLS.
     pub scheme: Scheme,
+    /// Where is counted what happens on the connections. Default counters of its own; clones of this share
+    /// them.
+    pub counters: Arc<Counters>,
 }
 
 impl Default for Http1Config {
@@ -65,6 +70,7 @@ impl Default for Http1Config {
             max_discarded_bytes: 64 << 10,
             default_authority: Authority::from_static("localhost"),
             scheme: Scheme::Http,
+            counters: Arc::default(),
         }
     }
 }

@@ -33,6 +33,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    counters::Timeout,
     problem::Problem,
     timer::{Timer, after},
 };
@@ -73,6 +74,8 @@ pub(crate) struct Connection<'a, IO> {
     pub(super) outbox: Outbox,
     pub(super) read_timer: Timer,
     write_timer: Timer,
+    /// The reader was too slow to take an answer, or the end of the connection.
+    takes_nothing: bool,
 }
 
 /// What comes next on a connection.
@@ -103,6 +106,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             outbox: Outbox::default(),
             read_timer: Timer::default(),
             write_timer: Timer::default(),
+            takes_nothing: false,
         }
     }
 
@@ -191,10 +195,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     }
                     self.read_timer.ensure(self.config.idle_timeout);
                     ready!(self.read_timer.poll_passed(cx));
-                    return Poll::Ready(match self.has_begun {
-                        true => Next::Refused(Refusal::Slow),
-                        false => Next::Over,
-                    });
+                    let (what, next) = match self.has_begun {
+                        true => (Timeout::Head, Next::Refused(Refusal::Slow)),
+                        false => (Timeout::Idle, Next::Over),
+                    };
+                    self.config.counters.timed_out(what);
+                    return Poll::Ready(next);
                 }
             }
         }
@@ -219,6 +225,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     /// Answers a request that no service saw. The connection must be closed after that.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         tracing::debug!(?refusal, "request refused");
+        self.config.counters.refused(refusal.reason());
         self.answer_with(&refusal.to_problem(), Asked::UNKNOWN);
     }
 
@@ -242,6 +249,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             Poll::Pending => {
                 self.write_timer.ensure(self.config.write_timeout);
                 ready!(self.write_timer.poll_passed(cx));
+                if !std::mem::replace(&mut self.takes_nothing, true) {
+                    self.config.counters.timed_out(Timeout::Write);
+                }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -428,6 +438,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 }
                 self.write_timer.ensure(self.config.write_timeout);
                 ready!(self.write_timer.poll_passed(cx));
+                if !std::mem::replace(&mut self.takes_nothing, true) {
+                    self.config.counters.timed_out(Timeout::Write);
+                }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }

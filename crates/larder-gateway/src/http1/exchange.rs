@@ -28,6 +28,7 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
+    counters::Timeout,
     interim::{self, Interims},
     problem::Problem,
 };
@@ -364,6 +365,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             Poll::Pending => {
                 self.read_timer.ensure(self.config.body_timeout);
                 ready!(self.read_timer.poll_passed(cx));
+                self.config.counters.timed_out(Timeout::Body);
                 Poll::Ready(Err(ReaderBodyError::TimedOut))
             }
         }

@@ -70,7 +70,10 @@ pub(super) async fn exchange<S, B>(
     let asked = Asked::of(request.method(), Version::HTTP_2, true);
     let (request, mut errands) = match prepare(request, peer, config) {
         Ok(prepared) => prepared,
-        Err(refusal) => return refuse(&refusal.to_problem(), respond, asked),
+        Err(refusal) => {
+            config.counters.refused(refusal.reason());
+            return refuse(&refusal.to_problem(), respond, asked);
+        }
     };
     let answered = {
         let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
@@ -78,7 +81,10 @@ pub(super) async fn exchange<S, B>(
     };
     match answered {
         Ok(response) => answer(response, respond, asked, errands).await,
-        Err(Interrupted::Refused(refusal)) => refuse(&refusal.to_problem(), respond, asked),
+        Err(Interrupted::Refused(refusal)) => {
+            config.counters.refused(refusal.reason());
+            refuse(&refusal.to_problem(), respond, asked);
+        }
         // Nobody is there to be told.
         Err(Interrupted::Gone) => {}
     }

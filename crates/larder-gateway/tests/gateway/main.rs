@@ -6,6 +6,7 @@ mod support;
 
 mod answers;
 mod clients;
+mod counters;
 mod ends;
 mod expect;
 mod half_closed;
@@ -15,6 +16,7 @@ mod loops;
 mod passthrough;
 mod requests;
 mod retry;
+mod slow;
 mod splitting;
 mod streams;
 mod targets;

@@ -324,6 +324,7 @@ async fn who_never_finishes_a_handshake_is_cut_off_after_its_limit() {
     let identity = Identity::new();
     let limit = Duration::from_millis(300);
     let config = ServerConfig { handshake_timeout: limit, ..identity.config() };
+    let counters = Arc::clone(&config.http1.counters);
     let gate = Gate::serving(config, service_fn(echo));
     // Nothing at all, and the first bytes of a hello.
     for said in [&b""[..], b"\x16\x03\x01\x02\x00\x01\x00"] {
@@ -339,14 +340,18 @@ async fn who_never_finishes_a_handshake_is_cut_off_after_its_limit() {
     tokio::time::sleep(limit * 2).await;
     wire.send(GET).await;
     assert_eq!(status(&wire.head().await), "200");
+    assert_eq!(counters.read().handshakes, [("ok", 1), ("failed", 0), ("timed_out", 2)]);
 }
 
 #[tokio::test]
 async fn who_speaks_in_the_open_where_tls_is_spoken_gets_an_alert_and_an_end() {
     let identity = Identity::new();
-    let gate = Gate::serving(identity.config(), service_fn(echo));
+    let config = identity.config();
+    let counters = Arc::clone(&config.http1.counters);
+    let gate = Gate::serving(config, service_fn(echo));
     let began = Instant::now();
     let said = gate.say(GET).await;
+    assert_eq!(counters.read().handshakes, [("ok", 0), ("failed", 1), ("timed_out", 0)]);
     // An alert (21), and fatal.
     assert!(said.starts_with("\u{15}\u{3}") && said.len() == 7, "{said:?}");
     assert!(began.elapsed() < Duration::from_secs(5), "before the limit of the handshake");

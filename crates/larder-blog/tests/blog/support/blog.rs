@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    io::pipe,
+    io::{PipeReader, pipe},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -128,7 +128,21 @@ impl Setup {
         self.spawn_into(writer.into())
     }
 
+    /// Starts it with a standard error that nobody reads.
+    pub(crate) async fn start_unread(&self) -> Blog {
+        let (reader, writer) = pipe().expect("a pipe");
+        let mut blog = self.spawn_with(Stdio::piped(), writer.into());
+        blog.unread = Some(reader);
+        let started = async || blog.out.any(|line| line.starts_with("open ")).then_some(());
+        eventually("the last line of a start", started).await;
+        blog
+    }
+
     fn spawn_into(&self, out: Stdio) -> Blog {
+        self.spawn_with(out, Stdio::piped())
+    }
+
+    fn spawn_with(&self, out: Stdio, log: Stdio) -> Blog {
         let mut child = self
             .command()
             .args(&self.arguments)
@@ -137,12 +151,12 @@ impl Setup {
             .current_dir(self.folder())
             .stdin(Stdio::null())
             .stdout(out)
-            .stderr(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the command blog, which cargo has just built");
         let out = child.stdout.take().map_or_else(Lines::default, Lines::of);
-        let log = Lines::of(child.stderr.take().expect("a pipe, as asked for"));
-        Blog { child, out, log, _temporary: Arc::clone(&self.temporary) }
+        let log = child.stderr.take().map_or_else(Lines::default, Lines::of);
+        Blog { child, out, log, unread: None, _temporary: Arc::clone(&self.temporary) }
     }
 
     fn command(&self) -> Command {
@@ -159,6 +173,8 @@ pub(crate) struct Blog {
     child: Child,
     out: Lines,
     log: Lines,
+    /// The end of its standard error that nobody reads from.
+    unread: Option<PipeReader>,
     _temporary: Arc<TempDir>,
 }
 
