@@ -9,6 +9,7 @@ mod clients;
 mod ends;
 mod hits;
 mod http2;
+mod http2_frames;
 mod loops;
 mod passthrough;
 mod requests;
