@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     events,
     guard::{Allowed, guard},
+    index,
     managed::Managed,
     metrics,
     problem::Problem,
@@ -92,6 +93,7 @@ impl Admin {
             stop: self.stop,
         });
         Router::new()
+            .route("/", get(index::index))
             .route("/livez", get("ok"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics::metrics))
