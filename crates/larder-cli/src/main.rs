@@ -1,5 +1,7 @@
 //! `larder`: the cache before any HTTP service.
 
+mod address;
+mod doubts;
 mod serve;
 
 use std::{

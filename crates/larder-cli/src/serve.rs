@@ -19,6 +19,8 @@ use larder_gateway::{
 use tokio::{net::TcpListener, runtime::Builder};
 use tokio_util::sync::CancellationToken;
 
+use crate::{address, doubts};
+
 /// How long answers under way may take once it is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -38,13 +40,19 @@ Over TLS, here with a certificate that is made for a try:
   larder serve --upstream http://127.0.0.1:8001 --tls-certificate cert.pem --tls-key key.pem
   curl -i --cacert cert.pem https://localhost:8080/posts/1
 
+To purge, with --admin 127.0.0.1:9191:
+  curl http://127.0.0.1:9191/v1/purge -H 'content-type: application/json' \\
+    -d '{\"keys\":[\"http://127.0.0.1:8080/posts/1\"]}'
+or {\"prefix\":\"http://127.0.0.1:8080/posts/\"}, {\"tags\":[\"posts\"]}, {\"all\":true}; with
+\"mode\":\"hard\" nothing is left, otherwise what is stale may still be served while it is refreshed.
+
 Every answer says in Cache-Status what the cache did, and why.")]
 pub(crate) struct Serve {
-    /// The service to put the cache before
-    #[arg(long, value_name = "URL")]
+    /// The service to put the cache before: http://127.0.0.1:8001, localhost:8001, or a port of this machine
+    #[arg(long, value_name = "URL", value_parser = address::upstream)]
     upstream: Origin,
-    /// Where to answer requests
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    /// Where to answer requests: 127.0.0.1:8080, or a port of 127.0.0.1; 0.0.0.0:8080 for all addresses
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address::listen)]
     listen: SocketAddr,
     /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
     /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
@@ -55,7 +63,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// Where to answer questions about the cache, and purges; loopback only
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address::listen)]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
@@ -140,12 +148,14 @@ impl Serve {
         let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
         let config = ServerConfig { grace: GRACE, tls, ..ServerConfig::default() };
         let server = Server::bind(self.listen, config).map_err(listen("listen", self.listen))?;
+        let mut own = vec![("listen", server.address())];
         let admin = match self.admin {
             None => None,
             Some(address) => {
                 let listener =
                     TcpListener::bind(address).await.map_err(listen("admin", address))?;
                 let address = listener.local_addr().unwrap_or(address);
+                own.push(("admin", address));
                 tracing::info!("admin on http://{address}");
                 let router = Admin::new().http_cache(&cache).stop_with(stop.clone()).router();
                 let until = stop.clone().cancelled_owned();
@@ -155,6 +165,7 @@ impl Serve {
         };
         tracing::info!("listening on {scheme}://{}", server.address());
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
+        doubts::tell(&self.upstream, own);
         let upstream = Upstream::new(self.upstream, UpstreamConfig::default());
         // An empty variable counts as unset.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());

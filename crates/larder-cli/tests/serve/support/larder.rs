@@ -72,7 +72,12 @@ impl Larder {
         let mut arguments = vec!["serve", "--upstream", &upstream];
         arguments.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
         arguments.extend(flags);
-        let (mut child, log, _) = spawn(&arguments);
+        Larder::started(&arguments).await
+    }
+
+    /// With all its arguments, `--admin` among them.
+    pub(crate) async fn started(flags: &[&str]) -> Larder {
+        let (mut child, log, _) = spawn(flags);
         let scheme = if flags.contains(&"--tls-certificate") { "https" } else { "http" };
         let listening = format!("listening on {scheme}://");
         let address = address_after(&mut child, &log, &listening).await;
@@ -121,6 +126,13 @@ impl Larder {
         let mut wire = self.connect().await;
         wire.send(bytes).await;
         wire.rest().await
+    }
+
+    pub(crate) async fn get_from_admin(&self, path: &str) -> Answer {
+        let mut wire = Wire::connect(self.admin).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
+            .await;
+        wire.answer().await
     }
 
     /// `body` is JSON.
