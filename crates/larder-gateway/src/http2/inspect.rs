@@ -46,6 +46,9 @@ mod flag {
     pub(super) const PRIORITY: u8 = 0x20;
 }
 
+/// Streams that are remembered as open: some more than may be.
+const OPEN_STREAMS: usize = 2 * super::MAX_STREAMS as usize;
+
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const WINDOW_LIMIT: u32 = (1 << 31) - 1;
 
@@ -68,6 +71,12 @@ pub(super) struct Inspector {
     /// The stream whose header block is not complete, and what there is of it.
     unfinished: Option<u32>,
     block: Vec<u8>,
+    /// Whether nothing follows the block on its stream.
+    is_last: bool,
+    /// Streams that the reader has not ended, the oldest first. Of those before `forgotten` that is not known
+    /// any more: streams that we end the reader need not.
+    open: Vec<u32>,
+    forgotten: u32,
     /// Streams beyond this one are new.
     last_stream: u32,
     /// Streams that were opened and not yet reset: each may be once, without that being useless.
@@ -111,6 +120,9 @@ impl Inspector {
             kept: Vec::new(),
             unfinished: None,
             block: Vec::new(),
+            is_last: false,
+            open: Vec::new(),
+            forgotten: 0,
             last_stream: 0,
             resettable: 0,
         }
@@ -181,10 +193,13 @@ impl Inspector {
                 let detail = "a header block goes on that has not begun";
                 Err(fault(Reason::PROTOCOL_ERROR, detail))
             }
-            // How much is in them is known at their end.
-            kind::DATA => Ok(()),
+            kind::DATA => self.check_open(),
             kind::CONTINUATION if frame.length > 0 => Ok(()),
-            kind::RST_STREAM if self.resettable > 0 => {
+            kind::RST_STREAM => {
+                self.close(frame.stream);
+                if self.resettable == 0 {
+                    return self.charge();
+                }
                 self.resettable -= 1;
                 Ok(())
             }
@@ -196,7 +211,11 @@ impl Inspector {
     fn end(&mut self, payload: &[u8]) -> Result<(), Fault> {
         let frame = self.frame;
         match frame.kind {
-            kind::DATA if !frame.has(flag::END_STREAM) => {
+            kind::DATA if frame.has(flag::END_STREAM) => {
+                self.close(frame.stream);
+                Ok(())
+            }
+            kind::DATA => {
                 // A padding that is too long h2 refuses.
                 let padding = payload.first().map_or(0, |padding| 1 + usize::from(*padding));
                 if frame.length <= padding { self.charge() } else { Ok(()) }
@@ -204,6 +223,7 @@ impl Inspector {
             kind::SETTINGS => check_settings(payload),
             kind::HEADERS => {
                 let fragment = frame.fragment(payload)?;
+                self.is_last = frame.has(flag::END_STREAM);
                 if frame.has(flag::END_HEADERS) {
                     return self.read_block(fragment);
                 }
@@ -237,6 +257,7 @@ impl Inspector {
         let stream = self.frame.stream;
         let malformed = if stream > self.last_stream {
             self.last_stream = stream;
+            self.open(stream);
             self.resettable = self.resettable.saturating_add(1);
             if seen.has_fragment {
                 Some(Malformed::Head("the target has a fragment"))
@@ -248,9 +269,39 @@ impl Inspector {
         } else {
             seen.has_pseudo.then_some(Malformed::Trailers)
         };
+        if self.is_last {
+            self.close(stream);
+        }
         let Some(malformed) = malformed else { return Ok(()) };
         let too_many = fault(Reason::ENHANCE_YOUR_CALM, "there are too many malformed requests");
         self.notes.remember(stream, malformed).map_err(|TooMany| too_many)
+    }
+
+    fn open(&mut self, stream: u32) {
+        if self.open.len() >= OPEN_STREAMS {
+            self.forgotten = self.open.remove(0) + 1;
+        }
+        self.open.push(stream);
+    }
+
+    fn close(&mut self, stream: u32) {
+        if let Ok(at) = self.open.binary_search(&stream) {
+            self.open.remove(at);
+        }
+    }
+
+    /// Whether more content may come (RFC 9113 §5.1). For streams of the server's, and those that nobody has
+    /// opened, h2 has the right code.
+    fn check_open(&mut self) -> Result<(), Fault> {
+        let stream = self.frame.stream;
+        let is_old = stream % 2 == 1 && stream <= self.last_stream;
+        if !is_old || self.open.binary_search(&stream).is_ok() {
+            Ok(())
+        } else if stream < self.forgotten {
+            self.charge()
+        } else {
+            Err(fault(Reason::STREAM_CLOSED, "content comes after its end"))
+        }
     }
 
     fn charge(&mut self) -> Result<(), Fault> {

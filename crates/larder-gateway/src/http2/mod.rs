@@ -57,6 +57,10 @@ const SEND_BUFFER: usize = 128 << 10;
 /// first is accepted, so this is no sign of ill will; who goes on like that meets the budget.
 const MAX_GIVEN_UP: usize = 1000;
 
+/// Streams that we may have to reset for mistakes. Most of what leads to that draws on the budget, too; h2
+/// counts over the whole life of a connection, which may be that of a proxy with many readers.
+const MAX_MISTAKES: usize = 10_000;
+
 /// Serves the streams of one connection until it ends. `read` is what was read off `io` already, as
 /// [`Ended::Http2`] brings it.
 ///
@@ -85,9 +89,7 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_GIVEN_UP)
-        // h2 counts over the whole life of a connection, which may be that of a proxy with many readers.
-        // Whatever leads to such a reset draws on the budget, which grows again.
-        .max_local_error_reset_streams(None);
+        .max_local_error_reset_streams(Some(MAX_MISTAKES));
     let notes = Arc::new(Notes::default());
     let corked = Corked::new(read, io, Inspector::new(Arc::clone(&notes), config.max_head_bytes));
     let mut handshake = pin!(builder.handshake(corked.clone()));

@@ -391,6 +391,43 @@ async fn whoever_gives_up_what_the_service_works_for_is_sent_away_sooner() {
 }
 
 #[tokio::test]
+async fn whoever_sends_on_after_an_early_answer_is_not_read_for_ever() {
+    let mut connection = Connection::with(service_fn(async |request: Request<ReaderBody>| {
+        drop(request);
+        Ok::<_, Infallible>(Response::new(whole(Bytes::from("early"))))
+    }));
+    connection.send([hello(), post(1)].concat()).await;
+    assert_eq!(connection.told(1).await, Told::Status(200));
+    let Connection { mut reading, mut writing, .. } = connection;
+    let sending =
+        tokio::spawn(
+            async move { while writing.write_all(&frame(DATA, 0, 1, b"x")).await.is_ok() {} },
+        );
+    assert_eq!(reading.told(0).await, Told::Farewell(Reason::ENHANCE_YOUR_CALM));
+    drop(reading);
+    timeout(PATIENCE, sending).await.expect("it is read for ever").unwrap();
+}
+
+#[tokio::test]
+async fn uploads_that_were_answered_early_do_not_add_up() {
+    let mut connection = Connection::with(service_fn(async |request: Request<ReaderBody>| {
+        drop(request);
+        Ok::<_, Infallible>(Response::new(whole(Bytes::from("early"))))
+    }));
+    connection.send(hello()).await;
+    for number in 0..1000 {
+        let stream = 2 * number + 1;
+        connection.send(post(stream)).await;
+        assert_eq!(connection.told(stream).await, Told::Status(200), "request {number}");
+    }
+    // What was on its way when the answer came, of the first and of the last.
+    connection
+        .send([frame(DATA, 0, 1, b"x"), frame(DATA, 0, 1999, b"x"), get(2001, "/")].concat())
+        .await;
+    assert_eq!(connection.told(2001).await, Told::Status(200));
+}
+
+#[tokio::test]
 async fn what_a_reader_sends_around_its_answers_it_may_send_for_ever() {
     let mut connection = Connection::echoing();
     connection.send(hello()).await;
@@ -525,6 +562,22 @@ async fn what_is_no_connection_of_http_2_ends_with_the_code_that_the_standard_na
             opened(frame(DATA, PADDED, 1, &[9, 0])),
             Reason::PROTOCOL_ERROR,
         ),
+        (
+            "DATA behind a whole request",
+            begun([get(1, "/"), frame(DATA, 0, 1, b"x")].concat()),
+            Reason::STREAM_CLOSED,
+        ),
+        (
+            "DATA behind the last of it",
+            opened([frame(DATA, END_STREAM, 1, b"x"), frame(DATA, END_STREAM, 1, &[])].concat()),
+            Reason::STREAM_CLOSED,
+        ),
+        (
+            "DATA of a stream that was given up",
+            opened([reset(1), frame(DATA, 0, 1, b"x")].concat()),
+            Reason::STREAM_CLOSED,
+        ),
+        ("DATA of no stream", begun(frame(DATA, 0, 0, b"x")), Reason::PROTOCOL_ERROR),
         ("a stream of the server's", begun(get(2, "/")), Reason::PROTOCOL_ERROR),
         ("a stream of none", begun(get(0, "/")), Reason::PROTOCOL_ERROR),
         ("a stream below the last", begun([post(5), get(3, "/")].concat()), Reason::PROTOCOL_ERROR),
