@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     events,
     guard::{Allowed, guard},
+    index,
     managed::Managed,
     metrics::{self, Family, Source},
     problem::Problem,
@@ -100,6 +101,7 @@ impl Admin {
             stop: self.stop,
         });
         Router::new()
+            .route("/", get(index::index))
             .route("/livez", get("ok"))
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics::metrics))

@@ -10,12 +10,18 @@
 //!
 //! | request | answer |
 //! | --- | --- |
+//! | `GET /` | a page that says what there is |
 //! | `GET /livez` | 200 `ok` while the process answers |
 //! | `GET /readyz` | 200 `ready`; 503 once it is told to stop |
 //! | `GET /metrics` | the counters of every cache as OpenMetrics text |
 //! | `GET /v1/stats` | the counters of every cache, and its hit rate: hits ÷ (hits + misses), [as the library counts them](larder::Stats::hit_rate); `null` before the first look-up |
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
-//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone); answers `{"purged":2,"mode":"soft"}`, the number of entries, or `null` where a single step purges them uncounted (tags; all, softly) |
+//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone); answers `{"purged":2,"mode":"soft"}`, the number of entries, or `null` where a single step purges them uncounted (tags) |
+//!
+//! The answer to a purge of keys says of each how many entries that were:
+//! `"keys":[{"key":"/a","purged":0,"did_you_mean":["http://localhost:8080/a"]}]`. Where that is none, up to
+//! three stored keys that may have been meant are named, as far as they are among the first few thousand; so
+//! are beginnings for a prefix that is that of nothing.
 //!
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
@@ -31,10 +37,12 @@
 mod admin;
 mod events;
 mod guard;
+mod index;
 #[cfg(feature = "log")]
 pub mod log;
 mod managed;
 pub mod metrics;
+mod nearest;
 mod problem;
 mod purge;
 

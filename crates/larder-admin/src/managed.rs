@@ -8,6 +8,7 @@ use larder::{Cache, Stats};
 pub(crate) trait Managed: Send + Sync {
     fn name(&self) -> &str;
     fn stats(&self) -> Stats;
+    fn keys(&self, most: usize) -> Vec<String>;
     fn remove(&self, key: &str) -> bool;
     fn soft_remove(&self, key: &str) -> bool;
     fn clear(&self) -> usize;
@@ -25,6 +26,10 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
 
     fn stats(&self) -> Stats {
         Cache::stats(self)
+    }
+
+    fn keys(&self, most: usize) -> Vec<String> {
+        Cache::keys(self, most)
     }
 
     fn remove(&self, key: &str) -> bool {
@@ -69,6 +74,10 @@ impl Managed for HttpCache {
 
     fn stats(&self) -> Stats {
         self.cache().stats()
+    }
+
+    fn keys(&self, most: usize) -> Vec<String> {
+        self.cache().keys(most)
     }
 
     fn remove(&self, key: &str) -> bool {

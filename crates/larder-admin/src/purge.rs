@@ -12,10 +12,20 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{admin::Console, managed::Managed, problem::Problem};
+use crate::{
+    admin::Console,
+    managed::Managed,
+    nearest::{nearest_keys, nearest_prefixes},
+    problem::Problem,
+};
 
 /// More keys or tags than this in one request are refused: send several.
 const MAX_NAMES: usize = 1000;
+
+/// How many stored keys are looked at for one that was meant, and how many that are not there are looked
+/// for: a mistake does not cost more than a few milliseconds.
+const KEYS_LOOKED_AT: usize = 5000;
+const KEYS_LOOKED_FOR: usize = 5;
 
 /// A purge as it is asked for: one of the four, and how.
 #[derive(Deserialize)]
@@ -105,40 +115,106 @@ fn names(what: &str, names: Vec<String>) -> Result<Vec<String>, String> {
 }
 
 impl Scope {
-    /// How many entries that was; `None` where they are not looked for: a single step purges them.
-    fn purge(&self, cache: &dyn Managed, mode: Mode) -> Option<usize> {
-        match (self, mode) {
-            (Scope::All, Mode::Hard) => Some(cache.clear()),
-            (Scope::All, Mode::Soft) => {
-                cache.soft_clear();
-                None
+    /// Every cache, also after one that does not count.
+    fn purge(&self, caches: &[Arc<dyn Managed>], mode: Mode) -> Purged {
+        let each = |purge: &dyn Fn(&dyn Managed) -> usize| {
+            caches.iter().map(|cache| purge(cache.as_ref())).sum::<usize>()
+        };
+        let mut purged = Purged { purged: None, mode, keys: Vec::new(), did_you_mean: Vec::new() };
+        match self {
+            Scope::All => purged.purged = Some(each(&|cache| purge_all(cache, mode))),
+            Scope::Keys(keys) => {
+                purged.keys = keys.iter().map(|key| purge_key(caches, key, mode)).collect();
+                purged.purged = Some(purged.keys.iter().map(|key| key.purged).sum());
+                let missed = purged.keys.iter_mut().filter(|key| key.purged == 0);
+                look_for(missed.take(KEYS_LOOKED_FOR).collect(), caches);
             }
-            (Scope::Keys(keys), mode) => {
-                let purge = |key: &&String| match mode {
-                    Mode::Hard => cache.remove(key),
-                    Mode::Soft => cache.soft_remove(key),
-                };
-                Some(keys.iter().filter(purge).count())
-            }
-            (Scope::Prefix(prefix), Mode::Hard) => Some(cache.purge_prefix(prefix)),
-            (Scope::Prefix(prefix), Mode::Soft) => Some(cache.soft_purge_prefix(prefix)),
-            (Scope::Tags(tags), mode) => {
-                tags.iter().for_each(|tag| match mode {
-                    Mode::Hard => cache.purge_tag(tag),
-                    Mode::Soft => cache.soft_purge_tag(tag),
+            Scope::Prefix(prefix) => {
+                let count = each(&|cache| match mode {
+                    Mode::Hard => cache.purge_prefix(prefix),
+                    Mode::Soft => cache.soft_purge_prefix(prefix),
                 });
-                None
+                purged.purged = Some(count);
+                if count == 0 {
+                    purged.did_you_mean = nearest_prefixes(prefix, &some_keys(caches));
+                }
             }
+            Scope::Tags(tags) => {
+                for (tag, cache) in tags.iter().flat_map(|tag| caches.iter().map(move |c| (tag, c)))
+                {
+                    match mode {
+                        Mode::Hard => cache.purge_tag(tag),
+                        Mode::Soft => cache.soft_purge_tag(tag),
+                    }
+                }
+            }
+        }
+        purged
+    }
+}
+
+fn purge_all(cache: &dyn Managed, mode: Mode) -> usize {
+    match mode {
+        Mode::Hard => cache.clear(),
+        Mode::Soft => {
+            // A single step that looks at none of them: what is there before it is what it purges.
+            let entries = cache.stats().entries;
+            cache.soft_clear();
+            usize::try_from(entries).unwrap_or(usize::MAX)
         }
     }
 }
 
+fn purge_key(caches: &[Arc<dyn Managed>], key: &str, mode: Mode) -> PurgedKey {
+    let was_there = |cache: &&Arc<dyn Managed>| match mode {
+        Mode::Hard => cache.remove(key),
+        Mode::Soft => cache.soft_remove(key),
+    };
+    let purged = caches.iter().filter(was_there).count();
+    PurgedKey { key: key.to_owned(), purged, did_you_mean: Vec::new() }
+}
+
+fn look_for(missed: Vec<&mut PurgedKey>, caches: &[Arc<dyn Managed>]) {
+    if missed.is_empty() {
+        return;
+    }
+    let stored = some_keys(caches);
+    for key in missed {
+        key.did_you_mean = nearest_keys(&key.key, &stored);
+    }
+}
+
+fn some_keys(caches: &[Arc<dyn Managed>]) -> Vec<String> {
+    let most = KEYS_LOOKED_AT / caches.len().max(1);
+    caches.iter().flat_map(|cache| cache.keys(most)).collect()
+}
+
+/// A form on a page elsewhere can send anything but this header without asking: see `guard.rs`.
+const NO_JSON: &str = "say that this is JSON, with the header content-type: application/json (with curl: \
+                       -H 'content-type: application/json' or --json); without it, any page in a browser on \
+                       this machine could purge";
+
 /// What was done.
 #[derive(Serialize)]
 pub(crate) struct Purged {
-    /// How many entries that was; `null` where they are not counted.
+    /// How many entries that was; `null` where they are not counted: a single step purges what has a tag.
     purged: Option<usize>,
     mode: Mode,
+    /// Of each key that was named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<PurgedKey>,
+    /// Where a prefix is that of nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    did_you_mean: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PurgedKey {
+    key: String,
+    /// 0: there is nothing of this name.
+    purged: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    did_you_mean: Vec<String>,
 }
 
 pub(crate) async fn purge(
@@ -146,17 +222,19 @@ pub(crate) async fn purge(
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
 ) -> Result<Json<Purged>, Problem> {
     const TITLE: &str = "Purge not understood";
-    let Json(Object(request)) = request
-        .map_err(|rejection| Problem::new(rejection.status(), TITLE, rejection.body_text()))?;
+    let Json(Object(request)) = request.map_err(|rejection| {
+        let detail = match &rejection {
+            JsonRejection::MissingJsonContentType(_) => NO_JSON.to_owned(),
+            other => other.body_text(),
+        };
+        Problem::new(rejection.status(), TITLE, detail)
+    })?;
     let mode = request.mode;
     let scope = Scope::try_from(request)
         .map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail))?;
-    // Every cache, also after one that does not count.
-    let purged: Vec<_> =
-        console.caches.iter().map(|cache| scope.purge(cache.as_ref(), mode)).collect();
-    let purged = purged.into_iter().sum();
-    tracing::info!(purged, ?mode, "purged {scope}");
-    Ok(Json(Purged { purged, mode }))
+    let purged = scope.purge(&console.caches, mode);
+    tracing::info!(purged = purged.purged, ?mode, "purged {scope}");
+    Ok(Json(purged))
 }
 
 /// A `T` that is written as an object. What is derived also takes an array of the fields' values,

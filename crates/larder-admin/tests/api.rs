@@ -296,7 +296,8 @@ async fn a_hard_purge_removes_what_it_names_and_nothing_else() {
         let console = console();
         let response = console.send(purge(body)).await;
         assert_eq!(response.status(), StatusCode::OK, "{body}");
-        assert_eq!(json_of(response).await, json!({"purged": purged, "mode": "hard"}), "{body}");
+        let answer = json_of(response).await;
+        assert_eq!((&answer["purged"], &answer["mode"]), (&purged, &json!("hard")), "{body}");
         assert_eq!(console.cache.get("/posts/1"), None, "{body}");
         assert!(console.cache.get("/posts/2").is_some(), "{body}");
     }
@@ -313,7 +314,8 @@ async fn a_purge_is_soft_unless_it_says_otherwise_and_leaves_stale_entries() {
     for (body, purged) in rows {
         let console = console();
         let response = console.send(purge(body)).await;
-        assert_eq!(json_of(response).await, json!({"purged": purged, "mode": "soft"}), "{body}");
+        let answer = json_of(response).await;
+        assert_eq!((&answer["purged"], &answer["mode"]), (&purged, &json!("soft")), "{body}");
         let [one, two] = left(&console);
         assert!(is_stale(one) && is_fresh(two), "{body}: {one:?}, {two:?}");
     }
@@ -321,16 +323,77 @@ async fn a_purge_is_soft_unless_it_says_otherwise_and_leaves_stale_entries() {
 
 #[tokio::test]
 async fn purging_all_leaves_nothing_fresh_and_when_hard_nothing() {
-    for body in [r#"{"all":true}"#, r#"{"tags":["posts"]}"#] {
+    for (body, purged) in [(r#"{"all":true}"#, json!(2)), (r#"{"tags":["posts"]}"#, json!(null))] {
         let console = console();
         let response = console.send(purge(body)).await;
-        assert_eq!(json_of(response).await, json!({"purged": null, "mode": "soft"}));
+        assert_eq!(json_of(response).await, json!({"purged": purged, "mode": "soft"}));
         assert!(left(&console).into_iter().all(is_stale));
     }
     let console = console();
     let response = console.send(purge(r#"{"all":true,"mode":"hard"}"#)).await;
     assert_eq!(json_of(response).await, json!({"purged": 2, "mode": "hard"}));
     assert_eq!(console.cache.stats().entries, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_names_nothing_says_so_and_which_it_may_have_been() {
+    for mode in ["soft", "hard"] {
+        let console = console();
+        let body = json!({"keys": ["/posts/1", "http://a/posts/2", "/nothing"], "mode": mode});
+        let answer = json_of(console.send(purge(&body.to_string())).await).await;
+        let keys = json!([
+            {"key": "/posts/1", "purged": 1},
+            {"key": "http://a/posts/2", "purged": 0, "did_you_mean": ["/posts/2"]},
+            {"key": "/nothing", "purged": 0},
+        ]);
+        assert_eq!(answer, json!({"purged": 1, "mode": mode, "keys": keys}));
+        let [_, two] = left(&console);
+        assert!(is_fresh(two), "what was meant is not purged");
+    }
+    let console = console();
+    let answer = json_of(console.send(purge(r#"{"prefix":"http://a/posts"}"#)).await).await;
+    assert_eq!(answer["did_you_mean"], json!(["/posts"]));
+}
+
+#[tokio::test]
+async fn a_thousand_keys_that_name_nothing_cost_no_more_than_a_few() {
+    let console = console();
+    for number in 0..20_000 {
+        console.cache.insert(format!("http://a/{number}/{}", "x".repeat(40)), String::new());
+    }
+    let keys: Vec<_> = (0..1000).map(|number| format!("/{number}/y")).collect();
+    let answer = json_of(console.send(purge(&json!({"keys": keys}).to_string())).await).await;
+    assert_eq!(answer["keys"].as_array().unwrap().len(), 1000);
+    assert_eq!(answer["purged"], 0);
+    assert!(console.cache.keys(5000).len() <= 5000);
+    assert_eq!(console.cache.keys(usize::MAX).len() as u64, console.cache.stats().entries);
+}
+
+#[tokio::test]
+async fn the_root_says_what_there_is_wherever_it_is() {
+    let console = console();
+    let nested = Router::new().nest("/admin", console.router.clone());
+    for (router, root, base) in [(&console.router, "/", ""), (&nested, "/admin", "/admin")] {
+        let root = request(Method::GET, root).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(root).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        let policy = response.headers()[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let page = response.into_body().collect().await.unwrap().to_bytes();
+        let page = String::from_utf8(page.to_vec()).unwrap();
+        assert!(page.contains("<code>posts</code>"), "{page}");
+        assert!(page.contains(&format!("curl http://127.0.0.1:9191{base}/v1/purge")), "{page}");
+        // What it names is there.
+        let links: Vec<_> = page.split("href=\"").skip(1).collect();
+        assert_eq!(links.len(), 5);
+        for link in links {
+            let path = link.split('"').next().unwrap();
+            let response =
+                router.clone().oneshot(request(Method::GET, path).body(Body::empty()).unwrap());
+            assert_eq!(response.await.unwrap().status(), StatusCode::OK, "{path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -375,7 +438,11 @@ async fn a_purge_must_say_that_it_is_json() {
             request.headers_mut().insert(header::CONTENT_TYPE, kind.parse().unwrap());
         }
         let response = console.send(request).await;
-        assert_problem(response, StatusCode::UNSUPPORTED_MEDIA_TYPE, "Purge not understood").await;
+        assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        let problem = json_of(response).await;
+        assert_eq!(problem["title"], "Purge not understood");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("content-type: application/json"), "{detail}");
     }
     assert!(left(&console).into_iter().all(is_fresh));
 }

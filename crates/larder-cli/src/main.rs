@@ -1,6 +1,8 @@
 //! `larder`: the cache before any HTTP service.
 
+mod address;
 mod advice;
+mod doubts;
 mod files;
 mod health;
 mod metrics;

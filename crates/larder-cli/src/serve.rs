@@ -28,7 +28,7 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    advice,
+    address, advice, doubts,
     files::{self, Files},
     metrics,
     signals::Signals,
@@ -59,17 +59,23 @@ Over TLS, here with a certificate that is made for a try:
   larder serve --upstream http://127.0.0.1:8001 --tls-certificate cert.pem --tls-key key.pem
   curl -i --cacert cert.pem https://localhost:8080/posts/1
 
+To purge, with --admin 127.0.0.1:9191:
+  curl http://127.0.0.1:9191/v1/purge -H 'content-type: application/json' \\
+    -d '{\"keys\":[\"http://127.0.0.1:8080/posts/1\"]}'
+or {\"prefix\":\"http://127.0.0.1:8080/posts/\"}, {\"tags\":[\"posts\"]}, {\"all\":true}; with
+\"mode\":\"hard\" nothing is left, otherwise what is stale may still be served while it is refreshed.
+
 SIGTERM and Ctrl-C let the answers under way end, for 10 s; once more, and it ends at once. Until then the
 admin listener answers, /readyz with 503. Other signals change nothing; SIGHUP is kept for reading settings
 again.
 
 Every answer says in Cache-Status what the cache did, and why.")]
 pub(crate) struct Serve {
-    /// The service to put the cache before
-    #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM")]
+    /// The service to put the cache before: http://127.0.0.1:8001, localhost:8001, or a port of this machine
+    #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM", value_parser = address::upstream)]
     upstream: Origin,
-    /// Where to answer requests
-    #[arg(long, value_name = "ADDRESS", env = "LARDER_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Where to answer requests: 127.0.0.1:8080, or a port of 127.0.0.1; 0.0.0.0:8080 for all addresses
+    #[arg(long, value_name = "ADDRESS", env = "LARDER_LISTEN", default_value = "127.0.0.1:8080", value_parser = address::listen)]
     listen: SocketAddr,
     /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
     /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
@@ -80,7 +86,7 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE", env = "LARDER_TLS_KEY", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// Where to answer questions about the cache, and purges; loopback only
-    #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN")]
+    #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN", value_parser = address::listen)]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill
     #[arg(long, value_name = "SIZE", env = "LARDER_MEMORY", default_value = "256MiB")]
@@ -229,6 +235,7 @@ impl Serve {
         };
         let counters = Arc::clone(&config.http1.counters);
         let server = Server::bind(self.listen, config).map_err(listen("listen", self.listen))?;
+        let mut own = vec![("listen", server.address())];
         let upstream_config = UpstreamConfig {
             max_connections: files.origin,
             max_streams: files.streams,
@@ -245,6 +252,7 @@ impl Serve {
                     ..ServerConfig::default()
                 };
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
+                own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
                 let (log, upstream) = (log.clone(), upstream.clone());
                 let router = Admin::new()
@@ -263,6 +271,7 @@ impl Serve {
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
         let advising =
             tokio::spawn(advice::give(cache.cache().events(), self.upstream.to_string()));
+        doubts::tell(&self.upstream, own);
         // An empty variable counts as unset.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
         let config = GatewayConfig { explain_token, ..GatewayConfig::default() };

@@ -310,6 +310,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         was_of_use.unwrap_or(false)
     }
 
+    /// Up to `most` keys, in no order: for people who look for one. What is expired or purged by its tag
+    /// may be among them, and what is stored meanwhile. Copies each key; holds no lock for long.
+    pub fn keys(&self, most: usize) -> Vec<String> {
+        self.shared.memory.keys(most)
+    }
+
     /// Removes everything, with the same promise as [`remove`](Cache::remove); returns how many entries
     /// could still be served.
     ///

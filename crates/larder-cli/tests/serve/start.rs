@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use crate::support::{
     certificate::Certificate,
+    eventually, free_port,
     larder::{Larder, run},
     origin::{Origin, ok},
 };
@@ -18,7 +19,10 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["sreve"], "serve"),
         (&["serve", "--upstream", "ftp://127.0.0.1:9"], "--upstream"),
         (&["serve", "--upstream", ""], "--upstream"),
-        (&["--listen", "8080"], "--listen"),
+        (&["serve", "--upstream", "https://127.0.0.1:9"], "over TLS cannot be reached yet"),
+        (&["--listen", "127.0.0.1"], "a port is missing: 127.0.0.1:8080"),
+        (&["--listen", "http://127.0.0.1:8080"], "without a scheme"),
+        (&["--admin", "localhost"], "say an address and a port (127.0.0.1:8080), or a port (8080)"),
         (&["--ttl", "5 minuets"], "--ttl"),
         (&["--memory", "much"], "--memory"),
         (&["--memory", "1023KiB"], "--memory 1023.0 KiB is too little"),
@@ -102,6 +106,7 @@ async fn help_and_version_are_no_mistakes() {
         (&["--help"][..], "serve"),
         (&["serve", "--help"], "--upstream <URL>"),
         (&["serve", "--help"], "--tls-certificate cert.pem --tls-key key.pem"),
+        (&["serve", "--help"], "/v1/purge -H 'content-type: application/json'"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let exit = run(arguments).await;
@@ -150,4 +155,64 @@ async fn a_ttl_is_for_answers_that_do_not_say_how_long() {
     let larder = Larder::before(origin.address).await;
     larder.get("/silent").await;
     assert_eq!(larder.get("/silent").await.handling(), "uri-miss");
+}
+
+#[tokio::test]
+async fn addresses_may_be_written_as_elsewhere() {
+    let origin = Origin::saying(ok("", "here")).await;
+    let port = origin.address.port();
+    for (upstream, listen) in [
+        (port.to_string(), "0"),
+        (format!(":{port}"), ":0"),
+        (format!("localhost:{port}"), "localhost:0"),
+    ] {
+        let flags = ["serve", "--upstream", &upstream, "--listen", listen, "--admin", listen];
+        let larder = Larder::with_arguments(&flags).await;
+        assert!(larder.address.ip().is_loopback(), "{}", larder.address);
+        assert_eq!(larder.get("/").await.status(), 200, "{upstream}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_nobody_or_larder_itself_is_told() {
+    let (own, admin) = (free_port(), free_port());
+    let (own_flag, admin_flag) = (format!("0.0.0.0:{own}"), format!("127.0.0.1:{admin}"));
+    for (upstream, words) in [
+        (format!("localhost:{own}"), format!("is this larder itself (--listen {own_flag})")),
+        (
+            format!("http://0.0.0.0:{admin}"),
+            format!("is this larder itself (--admin {admin_flag})"),
+        ),
+        (
+            "no-such-host.invalid".to_owned(),
+            "there is no address for \"no-such-host.invalid\"".to_owned(),
+        ),
+    ] {
+        let flags = ["--upstream", &upstream, "--listen", &own_flag, "--admin", &admin_flag];
+        let larder = Larder::with_arguments(&[&["serve"], &flags[..]].concat()).await;
+        eventually(&words, async || larder.log().contains(&words).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn the_address_that_is_printed_for_the_admin_answers_with_a_page() {
+    let origin = Origin::saying(ok("", "")).await;
+    let larder = Larder::before(origin.address).await;
+    let answer = larder.get_from_admin("/").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.field("content-type"), Some("text/html; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn a_purge_of_a_path_says_which_key_was_meant() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let larder = Larder::before(origin.address).await;
+    larder.get("/index.html").await;
+    let body = r#"{"keys":["/index.html"]}"#;
+    let answer = larder.post_to_admin("/v1/purge", body).await;
+    let meant =
+        r#"{"key":"/index.html","purged":0,"did_you_mean":["http://larder.test/index.html"]}"#;
+    assert!(answer.text().contains(meant), "{}", answer.text());
+    let answer = larder.post_to_admin("/v1/purge", r#"{"all":true}"#).await;
+    assert!(answer.text().contains(r#""purged":1"#), "{}", answer.text());
 }

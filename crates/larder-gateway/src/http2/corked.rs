@@ -2,7 +2,7 @@
 //!
 //! h2 flushes after every frame of data, so each answer would be a system call and a packet of its own,
 //! however many there are to one turn. Here a flush by h2 does nothing: who polls its connection has
-//! [`Corked::poll_release`] write what was gathered, once a turn.
+//! [`Corked::poll_release`] write what was gathered, once a turn. What comes in is inspected on its way.
 
 use std::{
     io,
@@ -13,6 +13,8 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::inspect::{Fault, Inspector};
 
 /// Larger writes are not gathered: copying them would cost more than the system call.
 const SMALL: usize = 4 << 10;
@@ -30,6 +32,9 @@ struct Cork<IO> {
     read: Bytes,
     /// No memory is held while nothing is gathered.
     gathered: BytesMut,
+    inspector: Inspector,
+    /// From then on nothing is read.
+    fault: Option<Fault>,
 }
 
 impl<IO> Clone for Corked<IO> {
@@ -40,8 +45,14 @@ impl<IO> Clone for Corked<IO> {
 
 impl<IO> Corked<IO> {
     /// `read` is what was read off `io` already.
-    pub(super) fn new(read: Bytes, io: IO) -> Self {
-        Corked(Arc::new(Mutex::new(Cork { io, read, gathered: BytesMut::new() })))
+    pub(super) fn new(read: Bytes, io: IO, inspector: Inspector) -> Self {
+        let gathered = BytesMut::new();
+        Corked(Arc::new(Mutex::new(Cork { io, read, gathered, inspector, fault: None })))
+    }
+
+    /// What the inspector has found, if that ends the connection.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.lock().fault
     }
 
     fn lock(&self) -> MutexGuard<'_, Cork<IO>> {
@@ -56,6 +67,21 @@ impl<IO: AsyncWrite + Unpin> Corked<IO> {
         let mut cork = self.lock();
         ready!(cork.poll_write_gathered(cx))?;
         Pin::new(&mut cork.io).poll_flush(cx)
+    }
+}
+
+impl<IO: AsyncRead + Unpin> Corked<IO> {
+    /// Reads on, and throws it away. Ready at the end.
+    pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut cork = self.lock();
+        let mut room = [0; 4 << 10];
+        loop {
+            let mut buffer = ReadBuf::new(&mut room);
+            match ready!(Pin::new(&mut cork.io).poll_read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
     }
 }
 
@@ -86,12 +112,23 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Corked<IO> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut cork = self.lock();
-        if cork.read.is_empty() {
-            return Pin::new(&mut cork.io).poll_read(cx, buffer);
+        let cork = &mut *self.lock();
+        if cork.fault.is_some() {
+            // Whoever polls h2 asks for the fault then, and does not wait for more.
+            return Poll::Pending;
         }
-        let length = cork.read.len().min(buffer.remaining());
-        buffer.put_slice(&cork.read.split_to(length));
+        let before = buffer.filled().len();
+        if cork.read.is_empty() {
+            ready!(Pin::new(&mut cork.io).poll_read(cx, buffer))?;
+        } else {
+            let length = cork.read.len().min(buffer.remaining());
+            buffer.put_slice(&cork.read.split_to(length));
+        }
+        if let Err(fault) = cork.inspector.inspect(&buffer.filled()[before..]) {
+            buffer.set_filled(before);
+            cork.fault = Some(fault);
+            return Poll::Pending;
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -172,7 +209,8 @@ mod tests {
     }
 
     fn corked(takes: usize) -> Corked<Socket> {
-        Corked::new(Bytes::new(), Socket { takes, writes: Vec::new() })
+        let inspector = Inspector::new(Arc::default(), 1 << 16);
+        Corked::new(Bytes::new(), Socket { takes, writes: Vec::new() }, inspector)
     }
 
     async fn release(corked: &Corked<Socket>) -> Vec<Vec<u8>> {

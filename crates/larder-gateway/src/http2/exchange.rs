@@ -6,18 +6,20 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, response::Parts,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response::Parts,
 };
 use http_body::{Body, SizeHint};
 use larder::http::policy::proxy_status::ProxyError;
 use tower::Service;
 
+use super::notes::{Malformed, Notes};
 use crate::{
     http1::{
         Http1Config, Peer, ReaderBody, ReaderBodyError,
@@ -39,6 +41,8 @@ struct Errands<'a> {
     interims: Option<Interims>,
     upload: Option<Receiving>,
     read_timer: Timer,
+    notes: Arc<Notes>,
+    stream: u32,
 }
 
 /// A request's body that is still arriving.
@@ -53,6 +57,21 @@ struct Receiving {
 enum Interrupted {
     Gone,
     Refused(Refusal),
+    /// The reader gave the stream up.
+    Reset,
+    /// The request turns out to be none, too late for an answer (RFC 9113 §8.1.1).
+    Malformed,
+}
+
+/// How far an answer's body came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Whole,
+    Broken,
+    /// The reader gave the stream up, or is gone.
+    Reset,
+    /// As with [`Interrupted::Malformed`].
+    Malformed,
 }
 
 /// One request and its answer. Dropping it resets the stream.
@@ -62,13 +81,29 @@ pub(super) async fn exchange<S, B>(
     peer: SocketAddr,
     config: &Http1Config,
     mut service: S,
+    notes: Arc<Notes>,
 ) where
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let asked = Asked::of(request.method(), Version::HTTP_2, true);
-    let (request, mut errands) = match prepare(request, peer, config) {
+    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+        // Given up before anybody looked: no work for the service, and nothing to hold against the reader.
+        return;
+    }
+    let stream = respond.stream_id().as_u32();
+    let malformed = match notes.take_malformed(stream) {
+        Some(Malformed::Trailers) => return respond.send_reset(Reason::PROTOCOL_ERROR),
+        Some(Malformed::NoPath) if *request.method() != Method::CONNECT => {
+            Err(Refusal::Malformed("there is no target"))
+        }
+        Some(Malformed::NoPath) => Ok(()),
+        Some(Malformed::Head(detail)) => Err(Refusal::Malformed(detail)),
+        None => Ok(()),
+    };
+    let prepared = malformed.and_then(|()| prepare(request, peer, config, notes, stream));
+    let (request, mut errands) = match prepared {
         Ok(prepared) => prepared,
         Err(refusal) => {
             config.counters.refused(refusal.reason());
@@ -85,6 +120,8 @@ pub(super) async fn exchange<S, B>(
             config.counters.refused(refusal.reason());
             refuse(&refusal.to_problem(), respond, asked);
         }
+        Err(Interrupted::Malformed) => respond.send_reset(Reason::PROTOCOL_ERROR),
+        Err(Interrupted::Reset) => errands.notes.given_up(),
         // Nobody is there to be told.
         Err(Interrupted::Gone) => {}
     }
@@ -94,10 +131,15 @@ fn prepare<'a>(
     request: Request<RecvStream>,
     peer: SocketAddr,
     config: &'a Http1Config,
+    notes: Arc<Notes>,
+    stream_id: u32,
 ) -> Result<(Request<ReaderBody>, Errands<'a>), Refusal> {
     let (mut parts, stream) = request.into_parts();
     if parts.headers.len() > config.max_fields {
         return Err(Refusal::TooManyFields);
+    }
+    if parts.headers.values().any(is_padded) {
+        return Err(Refusal::Malformed("a field's value begins or ends with a space"));
     }
     let uri = target::resolve_http2(&parts.method, parts.uri, &mut parts.headers, config)?;
     let length = framing::content_length(&parts.headers)?;
@@ -118,7 +160,16 @@ fn prepare<'a>(
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = parts.headers;
     let interims = Some(interims);
-    Ok((request, Errands { config, interims, upload, read_timer: Timer::default() }))
+    let read_timer = Timer::default();
+    Ok((request, Errands { config, interims, upload, read_timer, notes, stream: stream_id }))
+}
+
+/// HTTP/1 has such space around values, and drops it; here it is not allowed, since not everybody drops it
+/// (RFC 9113 §8.2.1).
+fn is_padded(value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let bytes = value.as_bytes();
+    is_space(bytes.first()) || is_space(bytes.last())
 }
 
 fn expects_continue(headers: &HeaderMap) -> Result<bool, Refusal> {
@@ -163,10 +214,16 @@ where
         if let Poll::Ready(Ok(response)) = answered {
             return Poll::Ready(Ok(response));
         }
-        if let Poll::Ready(Err(interrupted)) = errands.poll_upload(Some(respond), cx) {
-            return Poll::Ready(Err(interrupted));
+        // Before the upload, to which a reset is an error like others.
+        match respond.poll_reset(cx) {
+            Poll::Ready(Ok(_)) => return Poll::Ready(Err(Interrupted::Reset)),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Interrupted::Gone)),
+            Poll::Pending => {}
         }
-        respond.poll_reset(cx).map(|_| Err(Interrupted::Gone))
+        match errands.poll_upload(Some(respond), cx) {
+            Poll::Ready(Err(interrupted)) => Poll::Ready(Err(interrupted)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
     })
     .await
 }
@@ -213,20 +270,25 @@ async fn answer<B>(
     let (head, ending) = head(parts, body.size_hint(), asked);
     let is_empty = ending == Ending::None || ending == (Ending::Length { left: 0 });
     let Ok(mut stream) = respond.send_response(head, is_empty) else { return };
-    if !is_empty && !send(body, ending, &mut stream, &mut errands).await {
-        stream.send_reset(Reason::INTERNAL_ERROR);
+    let sent =
+        if is_empty { Sent::Whole } else { send(body, ending, &mut stream, &mut errands).await };
+    match sent {
+        Sent::Whole => errands.notes.answered(),
+        Sent::Reset => errands.notes.given_up(),
+        Sent::Broken => stream.send_reset(Reason::INTERNAL_ERROR),
+        Sent::Malformed => stream.send_reset(Reason::PROTOCOL_ERROR),
     }
     // Where the rest of the request is not wanted (RFC 9113 §8.1), h2 says so once the answer is out and
     // nobody holds the stream any more. A reset of our own would overtake the answer.
 }
 
-/// Sends a body to its end. `false`: it broke off.
+/// Sends a body to its end.
 async fn send<B>(
     body: B,
     mut ending: Ending,
     stream: &mut SendStream<Bytes>,
     errands: &mut Errands<'_>,
-) -> bool
+) -> Sent
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -236,12 +298,14 @@ where
     let mut write_timer = Timer::default();
     poll_fn(|cx| {
         loop {
-            if let Poll::Ready(Err(_)) = errands.poll_upload(None, cx) {
-                // The service has been told; its answer goes on all the same.
-                errands.upload = None;
-            }
             if stream.poll_reset(cx).is_ready() {
-                return Poll::Ready(true);
+                return Poll::Ready(Sent::Reset);
+            }
+            match errands.poll_upload(None, cx) {
+                Poll::Ready(Err(Interrupted::Malformed)) => return Poll::Ready(Sent::Malformed),
+                // The service has been told; its answer goes on all the same.
+                Poll::Ready(Err(_)) => errands.upload = None,
+                Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             if !waiting.is_empty() {
                 stream.reserve_capacity(waiting.len());
@@ -249,19 +313,20 @@ where
                     Poll::Ready(Some(Ok(capacity))) => {
                         write_timer.clear();
                         let part = waiting.split_to(capacity.min(waiting.len()));
+                        errands.notes.sent(part.len());
                         // Said with the last of the data, the end costs no frame, and no write, of its own.
                         let is_last =
                             waiting.is_empty() && body.is_end_stream() && ending.is_reached();
                         if stream.send_data(part, is_last).is_err() || is_last {
-                            return Poll::Ready(true);
+                            return Poll::Ready(Sent::Whole);
                         }
                         continue;
                     }
                     // The stream is over already.
-                    Poll::Ready(None | Some(Err(_))) => return Poll::Ready(true),
+                    Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Sent::Reset),
                     Poll::Pending => {
                         write_timer.ensure(errands.config.write_timeout);
-                        return write_timer.poll_passed(cx).map(|()| false);
+                        return write_timer.poll_passed(cx).map(|()| Sent::Broken);
                     }
                 }
             }
@@ -272,14 +337,14 @@ where
                 Some(Err(error)) => {
                     let error: Box<dyn Error + Send + Sync> = error.into();
                     tracing::debug!(error, "the answer's body broke off: its stream is reset");
-                    return Poll::Ready(false);
+                    return Poll::Ready(Sent::Broken);
                 }
                 Some(Ok(frame)) => waiting = frame.into_data().unwrap_or_default(),
             }
             if let Ending::Length { left } = &mut ending {
                 if waiting.len() as u64 > *left {
                     tracing::warn!("an answer's body is longer than its Content-Length");
-                    return Poll::Ready(false);
+                    return Poll::Ready(Sent::Broken);
                 }
                 *left -= waiting.len() as u64;
             }
@@ -288,15 +353,15 @@ where
     .await
 }
 
-fn end(ending: Ending, stream: &mut SendStream<Bytes>) -> bool {
+fn end(ending: Ending, stream: &mut SendStream<Bytes>) -> Sent {
     if !ending.is_reached() {
         tracing::warn!("an answer's body is shorter than its Content-Length");
-        return false;
+        return Sent::Broken;
     }
     if let Err(error) = stream.send_data(Bytes::new(), true) {
         tracing::debug!("a stream was gone before its end: {error}");
     }
-    true
+    Sent::Whole
 }
 
 /// The head as HTTP/2 has it, and how the body will end.
@@ -346,8 +411,14 @@ impl Errands<'_> {
         let Some(receiving) = &mut self.upload else { return Poll::Ready(Ok(())) };
         match receiving.poll(respond, &mut self.read_timer, self.config, cx) {
             Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(demand)) if self.notes.take_malformed(self.stream).is_some() => {
+                receiving.upload.end(Err(ReaderBodyError::Malformed("its trailers are malformed")));
+                tracing::debug!(?demand, "a request has malformed trailers: its stream is reset");
+                Poll::Ready(Err(Interrupted::Malformed))
+            }
             Poll::Ready(Ok(Demand::Dropped)) => Poll::Ready(Ok(())),
             Poll::Ready(Ok(Demand::Wanted)) => {
+                receiving.upload.end(Ok(()));
                 self.upload = None;
                 Poll::Ready(Ok(()))
             }
@@ -363,7 +434,7 @@ impl Errands<'_> {
 }
 
 impl Receiving {
-    /// Ready when all of it was brought, or nobody wants the rest.
+    /// Ready when all of it was brought, which the other end is not told yet, or nobody wants the rest.
     fn poll(
         &mut self,
         mut respond: Option<&mut SendResponse<Bytes>>,
@@ -395,14 +466,10 @@ impl Receiving {
                     }
                     self.upload.supply(data);
                     if self.stream.is_end_stream() {
-                        self.upload.end(Ok(()));
                         return Poll::Ready(Ok(Demand::Wanted));
                     }
                 }
-                Poll::Ready(None) => {
-                    self.upload.end(Ok(()));
-                    return Poll::Ready(Ok(Demand::Wanted));
-                }
+                Poll::Ready(None) => return Poll::Ready(Ok(Demand::Wanted)),
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ReaderBodyError::Gone)),
                 Poll::Pending => {
                     timer.ensure(config.body_timeout);

@@ -1,11 +1,16 @@
 //! HTTP/2 towards readers, by prior knowledge or, over TLS, by ALPN (RFC 9113 §3.2, §3.3): one connection
 //! and its streams.
 //!
-//! The crate `h2` does the framing, and refuses what is malformed by itself. The streams of a
-//! connection share its task: nothing is spawned, and dropping the connection drops them all.
+//! The crate `h2` does the framing, and refuses most of what is malformed by itself; what it lets pass,
+//! and what it would take without end, `inspect` sees before it. The streams of a connection share its
+//! task: nothing is spawned, and dropping the connection drops them all.
 
+mod budget;
 mod corked;
 mod exchange;
+mod hpack;
+mod inspect;
+mod notes;
 
 use std::{
     convert::Infallible,
@@ -13,6 +18,7 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -28,7 +34,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use self::{corked::Corked, exchange::exchange};
+use self::{
+    corked::Corked,
+    exchange::exchange,
+    inspect::{Fault, Inspector},
+    notes::Notes,
+};
 use crate::{
     http1::{Ended, Http1Config, ReaderBody},
     timer::Timer,
@@ -42,6 +53,13 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What one stream may have waiting for the socket.
 const SEND_BUFFER: usize = 128 << 10;
+/// Streams that a reader may give up before they were accepted. All that has come is read before the
+/// first is accepted, so this is no sign of ill will; who goes on like that meets the budget.
+const MAX_GIVEN_UP: usize = 1000;
+
+/// Streams that we may have to reset for mistakes. Most of what leads to that draws on the budget, too; h2
+/// counts over the whole life of a connection, which may be that of a proxy with many readers.
+const MAX_MISTAKES: usize = 10_000;
 
 /// Serves the streams of one connection until it ends. `read` is what was read off `io` already, as
 /// [`Ended::Http2`] brings it.
@@ -69,8 +87,11 @@ where
         .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(SEND_BUFFER);
-    let corked = Corked::new(read, io);
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(MAX_GIVEN_UP)
+        .max_local_error_reset_streams(Some(MAX_MISTAKES));
+    let notes = Arc::new(Notes::default());
+    let corked = Corked::new(read, io, Inspector::new(Arc::clone(&notes), config.max_head_bytes));
     let mut handshake = pin!(builder.handshake(corked.clone()));
     let shaking = poll_fn(|cx| {
         let shaken = handshake.as_mut().poll(cx).map_err(drop);
@@ -82,8 +103,28 @@ where
     let Ok(Ok(connection)) = timeout(config.head_timeout, shaking).await else {
         return Ended::Cut;
     };
-    let begin = move |(request, respond)| exchange(request, respond, peer, config, service.clone());
-    run(connection, &corked, begin, config, stop).await
+    let begin = move |(request, respond)| {
+        exchange(request, respond, peer, config, service.clone(), Arc::clone(&notes))
+    };
+    let Over { ended, is_told } = run(connection, &corked, begin, config, stop).await;
+    if is_told {
+        // Closed at once, it would be reset by what was not read, and the reader might lose what it was
+        // told with that.
+        timeout(config.linger_timeout, poll_fn(|cx| corked.poll_discard(cx))).await.ok();
+    }
+    ended
+}
+
+struct Over {
+    ended: Ended,
+    /// The reader was told of an error, and may be sending still.
+    is_told: bool,
+}
+
+impl From<Ended> for Over {
+    fn from(ended: Ended) -> Self {
+        Over { ended, is_told: false }
+    }
 }
 
 async fn run<IO, X>(
@@ -92,14 +133,14 @@ async fn run<IO, X>(
     mut begin: impl FnMut((Request<RecvStream>, SendResponse<Bytes>)) -> X,
     config: &Http1Config,
     stop: CancellationToken,
-) -> Ended
+) -> Over
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     X: Future<Output = ()>,
 {
     let mut exchanges = FuturesUnordered::new();
     let mut stopped = pin!(stop.cancelled());
-    let mut is_stopping = false;
+    let (mut is_stopping, mut is_faulty) = (false, false);
     let mut quiet = Timer::default();
     let mut turn = |cx: &mut Context<'_>| {
         if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
@@ -108,20 +149,37 @@ where
             connection.graceful_shutdown();
         }
         loop {
-            match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok(accepted))) => exchanges.push(begin(accepted)),
+            let polled = connection.poll_accept(cx);
+            let ended = if exchanges.is_empty() { Ended::Closed } else { Ended::Cut };
+            let has_accepted = match polled {
+                Poll::Ready(Some(Ok(accepted))) => {
+                    exchanges.push(begin(accepted));
+                    true
+                }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!("an HTTP/2 connection ended: {error}");
-                    let is_quiet = exchanges.is_empty();
-                    return Poll::Ready(if is_quiet { Ended::Closed } else { Ended::Cut });
+                    return Poll::Ready(Over { ended, is_told: error.is_library() });
                 }
-                Poll::Ready(None) => return Poll::Ready(Ended::Closed),
-                Poll::Pending => {}
+                Poll::Ready(None) if is_faulty => {
+                    return Poll::Ready(Over { ended, is_told: true });
+                }
+                Poll::Ready(None) => return Poll::Ready(Ended::Closed.into()),
+                Poll::Pending => false,
+            };
+            if let (false, Some(fault)) = (is_faulty, corked.fault()) {
+                let Fault { reason, detail } = fault;
+                tracing::debug!(%reason, "an HTTP/2 connection is ended: {detail}");
+                (is_faulty, is_stopping) = (true, true);
+                quiet.clear();
+                connection.abrupt_shutdown(reason);
+                continue;
             }
             // What these have to say is written when the connection is polled again, which they
             // bring about by waking it.
             match exchanges.poll_next_unpin(cx) {
                 Poll::Ready(Some(())) => {}
+                // Those that came together are all accepted: nothing wakes us for the next of them.
+                Poll::Ready(None) | Poll::Pending if has_accepted => {}
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
@@ -134,7 +192,8 @@ where
             match poll_passed(&mut quiet, cx) {
                 Poll::Pending => return Poll::Pending,
                 // Whoever does not answer the farewell is gone.
-                Poll::Ready(()) if is_stopping => return Poll::Ready(Ended::Closed),
+                Poll::Ready(()) if is_faulty => return Poll::Ready(Ended::Cut.into()),
+                Poll::Ready(()) if is_stopping => return Poll::Ready(Ended::Closed.into()),
                 Poll::Ready(()) => {
                     is_stopping = true;
                     connection.graceful_shutdown();
@@ -149,9 +208,9 @@ where
             // h2 has not heard of it: to it, all was written.
             Poll::Ready(Err(error)) if ended.is_pending() => {
                 tracing::debug!("an HTTP/2 connection ended: {error}");
-                Poll::Ready(Ended::Cut)
+                Poll::Ready(Ended::Cut.into())
             }
-            Poll::Pending if ended.is_ready() => Poll::Ready(Ended::Cut),
+            Poll::Pending if ended.is_ready() => Poll::Ready(Ended::Cut.into()),
             _ => ended,
         }
     })

@@ -27,12 +27,13 @@ pub enum OriginError {
 
 impl Origin {
     /// The host to look up: a name, or an address without brackets.
-    pub(crate) fn host(&self) -> &str {
+    pub fn host(&self) -> &str {
         let host = self.authority.host();
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// 80 where none is named.
+    pub fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(80)
     }
 

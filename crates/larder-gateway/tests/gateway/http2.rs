@@ -312,6 +312,21 @@ async fn requests_that_name_two_hosts_or_none_reach_no_service() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_is_answered_431_and_the_next_is_read() {
+    let gate = Gate::echoing();
+    let mut client = connect(&gate).await;
+    for fields in [1, 100] {
+        let mut request = Request::get("http://a/");
+        for number in 0..fields {
+            request = request.header(format!("x-{number}"), "a".repeat(100_000 / fields));
+        }
+        let (answer, _) = ask(&mut client, request.body(()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 431, "{fields} fields");
+        assert_eq!(ask(&mut client, get("http://a/")).await.unwrap().0.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn cookies_that_came_apart_are_one_field() {
     let gate = Gate::echoing();
     let mut client = connect(&gate).await;

@@ -12,6 +12,7 @@ mod expect;
 mod half_closed;
 mod hits;
 mod http2;
+mod http2_frames;
 mod loops;
 mod passthrough;
 mod requests;

@@ -28,6 +28,25 @@ fn what_was_inserted_is_found_until_its_ttl_is_over() {
 }
 
 #[test]
+fn some_keys_or_all_of_them_are_told() {
+    // Of one shard, and of several.
+    for max_bytes in [1 << 20, 64 << 20] {
+        let cache = Cache::<u32>::builder().max_bytes(max_bytes).build();
+        let mut expected: Vec<_> = (0..3000).map(|number| format!("key {number}")).collect();
+        for key in &expected {
+            cache.insert(key, 0);
+        }
+        for most in [0, 1, 700, 2999] {
+            assert_eq!(cache.keys(most).len(), most);
+        }
+        let mut keys = cache.keys(usize::MAX);
+        keys.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+    }
+}
+
+#[test]
 fn an_entry_can_have_a_ttl_of_its_own() {
     for shape in shapes() {
         let cache = shape.builder.build();

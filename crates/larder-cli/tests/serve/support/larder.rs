@@ -128,6 +128,12 @@ impl Larder {
         self.unread = None;
     }
 
+    /// With all its arguments, `--admin` among them.
+    pub(crate) async fn with_arguments(arguments: &[&str]) -> Larder {
+        let (child, log, _) = spawn(arguments, &[]);
+        Larder::started(child, log, arguments).await
+    }
+
     async fn started(mut child: Child, log: Lines, flags: &[&str]) -> Larder {
         let scheme = if flags.contains(&"--tls-certificate") { "https" } else { "http" };
         let listening = format!("listening on {scheme}://");

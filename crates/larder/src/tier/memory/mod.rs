@@ -404,6 +404,29 @@ impl<V> MemoryTier<V> {
         (count, burial)
     }
 
+    /// Up to `most` keys, in no order. What is stored or removed meanwhile is among them or not.
+    pub(crate) fn keys(&self, most: usize) -> Vec<String> {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            let mut next = 0;
+            // No lock is held for longer than a few slots take.
+            loop {
+                let shard = read(shard);
+                let end = (next + SLOTS_PER_HOLD).min(shard.slot_count());
+                let room = most - keys.len();
+                keys.extend(shard.keys(next..end).take(room).map(str::to_owned));
+                if keys.len() == most {
+                    return keys;
+                }
+                if end >= shard.slot_count() {
+                    break;
+                }
+                next = end;
+            }
+        }
+        keys
+    }
+
     /// Entries and bytes held now, or about to be.
     pub(crate) fn size(&self) -> (usize, usize) {
         self.budget.stored()

@@ -371,6 +371,11 @@ impl<V> Shard<V> {
         }
     }
 
+    /// The keys in the slots `numbers`.
+    pub(super) fn keys(&self, numbers: std::ops::Range<usize>) -> impl Iterator<Item = &str> {
+        numbers.filter_map(|number| self.slots.get(number_of(number))).map(Slot::key)
+    }
+
     /// How many slots there are to walk over, empty ones included.
     pub(super) fn slot_count(&self) -> usize {
         self.rest.as_ref().map_or(0, |rest| rest.links.len())

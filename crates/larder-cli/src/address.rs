@@ -1,0 +1,159 @@
+//! Address: what may be written after `--listen`, `--admin` and `--upstream`.
+//!
+//! People write addresses as they write them elsewhere. What can mean only one thing is taken; of all else
+//! the form that is wanted is said.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use larder_gateway::upstream::Origin;
+
+/// Where to listen: an address and a port, a name and a port, or a port alone, which is this machine's own,
+/// as the defaults are.
+pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if text.contains("://") {
+        let what = "say only where to listen, without a scheme or a path: 127.0.0.1:8080";
+        return Err(what.to_owned());
+    }
+    if let Some(port) = port_alone(text) {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port?)));
+    }
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Err(format!("a port is missing: {}", SocketAddr::from((address, 8080))));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err("say an address and a port (127.0.0.1:8080), or a port (8080)".to_owned());
+    };
+    let port = number(port)?;
+    match host {
+        "*" => {
+            return Err(format!("to listen on all addresses, say 0.0.0.0:{port} or [::]:{port}"));
+        }
+        _ if host.parse::<Ipv6Addr>().is_ok() => {
+            return Err(format!("an IPv6 address stands in brackets: [{host}]:{port}"));
+        }
+        _ => {}
+    }
+    let mut addresses: Vec<_> = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| format!("there is no address for {host:?}: {error}"))?
+        .collect();
+    // `localhost` is often both, and what is written down elsewhere is 127.0.0.1.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.first().copied().ok_or_else(|| format!("there is no address for {host:?}"))
+}
+
+/// The service behind: a URL, or one without its scheme, or a port alone, which is this machine's.
+pub(crate) fn upstream(text: &str) -> Result<Origin, String> {
+    if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
+        return Err(
+            "a service over TLS cannot be reached yet: give its http:// address, or that of \
+                    something that speaks TLS for it"
+                .to_owned(),
+        );
+    }
+    let url = match port_alone(text) {
+        Some(port) => format!("http://127.0.0.1:{}", port?),
+        None if !text.contains("://") => format!("http://{text}"),
+        None => text.to_owned(),
+    };
+    url.parse().map_err(|error| {
+        format!("{error}; say http://127.0.0.1:8001, localhost:8001, or a port (8001)")
+    })
+}
+
+/// `8080` or `:8080`.
+fn port_alone(text: &str) -> Option<Result<u16, String>> {
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| number(port))
+}
+
+fn number(port: &str) -> Result<u16, String> {
+    // What is not digits only, `parse` might take: +80.
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if is_number { port.parse().ok() } else { None };
+    number.ok_or_else(|| format!("{port:?} is no port: those are numbers up to 65535"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_be_written_as_elsewhere() {
+        for (text, address) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("[::1]:8080", "[::1]:8080"),
+            ("[::]:8080", "[::]:8080"),
+            ("8080", "127.0.0.1:8080"),
+            (":8080", "127.0.0.1:8080"),
+            ("0", "127.0.0.1:0"),
+            ("localhost:8080", "127.0.0.1:8080"),
+            ("LOCALHOST:8080", "127.0.0.1:8080"),
+        ] {
+            assert_eq!(listen(text), Ok(address.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_an_address_that_is_none_the_form_that_is_wanted_is_said() {
+        for (text, words) in [
+            ("", "say an address and a port"),
+            ("localhost", "say an address and a port"),
+            (":", "\"\" is no port"),
+            ("127.0.0.1", "a port is missing: 127.0.0.1:8080"),
+            ("::1", "a port is missing: [::1]:8080"),
+            ("[::1]", "a port is missing: [::1]:8080"),
+            ("fe80::1:2:3:4:5:6:8080", "in brackets: [fe80::1:2:3:4:5:6]:8080"),
+            ("*:8080", "0.0.0.0:8080"),
+            ("65536", "\"65536\" is no port"),
+            (":65536", "\"65536\" is no port"),
+            ("localhost:http", "\"http\" is no port"),
+            ("127.0.0.1:+80", "\"+80\" is no port"),
+            ("http://127.0.0.1:8080", "without a scheme"),
+            ("no such host:80", "there is no address for"),
+        ] {
+            let said = listen(text).unwrap_err();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_service_may_be_written_as_elsewhere() {
+        for (text, url) in [
+            ("http://127.0.0.1:8001", "http://127.0.0.1:8001"),
+            ("HTTP://posts.example/", "http://posts.example"),
+            ("localhost:8001", "http://localhost:8001"),
+            ("posts", "http://posts"),
+            ("posts.example:80/", "http://posts.example:80"),
+            ("[::1]:8001", "http://[::1]:8001"),
+            ("8001", "http://127.0.0.1:8001"),
+            (":8001", "http://127.0.0.1:8001"),
+        ] {
+            assert_eq!(upstream(text).map(|origin| origin.to_string()), Ok(url.to_owned()));
+        }
+    }
+
+    #[test]
+    fn of_a_service_that_cannot_be_one_it_is_said_why() {
+        for (text, words) in [
+            ("https://posts.example", "over TLS cannot be reached yet"),
+            ("HTTPS://posts.example", "over TLS cannot be reached yet"),
+            ("ftp://posts.example", "only http:// origins"),
+            ("http://posts.example/v1", "neither path nor query nor user"),
+            ("posts.example/v1", "neither path nor query nor user"),
+            ("me@posts.example", "neither path nor query nor user"),
+            ("", "not of the form http://host:port"),
+            ("http://", "not of the form http://host:port"),
+            ("a b", "not of the form http://host:port"),
+            ("99999", "\"99999\" is no port"),
+        ] {
+            let said = upstream(text).unwrap_err();
+            assert!(said.contains(words), "{text}: {said}");
+        }
+    }
+}

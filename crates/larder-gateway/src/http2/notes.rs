@@ -1,0 +1,94 @@
+//! Notes: what the reading of a connection's frames and its streams tell each other.
+
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU32, Ordering},
+};
+
+use super::MAX_STREAMS;
+
+/// What an answer gives back to the budget: its own request, and what browsers send around one (two
+/// `WINDOW_UPDATE`s, a `PRIORITY_UPDATE`, and some for streams that were given up).
+const EARNED_BY_ANSWER: u32 = 10;
+/// What a piece of an answer gives back: it is acknowledged for its stream and for the connection.
+const EARNED_BY_PIECE: u32 = 2;
+/// Clients that read in small steps acknowledge in small steps: some every 4 KiB, and twice.
+const EARNED_EVERY_BYTES: usize = 1 << 10;
+/// What giving up a request costs its reader once the service has begun to work for it. Little more than
+/// the request itself: somebody who reloads a page that hangs, again and again, is no enemy.
+const SPENT_BY_GIVING_UP: u32 = 1;
+
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    earned: AtomicU32,
+    spent: AtomicU32,
+    /// By stream, until the stream asks. Their number is bounded by [`Notes::remember`].
+    malformed: Mutex<Vec<(u32, Malformed)>>,
+}
+
+/// What is wrong with a request that h2 takes for well formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// It can be told in an answer.
+    Head(&'static str),
+    /// Right for CONNECT, and for no other method.
+    NoPath,
+    /// Too late for an answer (RFC 9113 §8.2.1).
+    Trailers,
+}
+
+/// Too many malformed requests are remembered already.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooMany;
+
+impl Notes {
+    /// An answer has gone out whole.
+    pub(super) fn answered(&self) {
+        add(&self.earned, EARNED_BY_ANSWER);
+    }
+
+    /// A piece of an answer has gone out.
+    pub(super) fn sent(&self, bytes: usize) {
+        let every = u32::try_from(bytes / EARNED_EVERY_BYTES).unwrap_or(u32::MAX);
+        add(&self.earned, every.saturating_add(EARNED_BY_PIECE));
+    }
+
+    /// The reader has given up a request for which the service was working.
+    pub(super) fn given_up(&self) {
+        add(&self.spent, SPENT_BY_GIVING_UP);
+    }
+
+    pub(super) fn take_earned(&self) -> u32 {
+        self.earned.swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn take_spent(&self) -> u32 {
+        self.spent.swap(0, Ordering::Relaxed)
+    }
+
+    pub(super) fn remember(&self, stream: u32, malformed: Malformed) -> Result<(), TooMany> {
+        let mut all = self.lock();
+        if all.len() >= MAX_STREAMS as usize {
+            return Err(TooMany);
+        }
+        all.push((stream, malformed));
+        Ok(())
+    }
+
+    /// What is wrong with the request of a stream; told once.
+    pub(super) fn take_malformed(&self, stream: u32) -> Option<Malformed> {
+        let mut all = self.lock();
+        let at = all.iter().position(|(of, _)| *of == stream)?;
+        Some(all.swap_remove(at).1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(u32, Malformed)>> {
+        // Nothing under this lock can panic half-way through a change.
+        self.malformed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add(to: &AtomicU32, count: u32) {
+    // All of a connection is one task: between the two nobody else writes.
+    to.store(to.load(Ordering::Relaxed).saturating_add(count), Ordering::Relaxed);
+}
