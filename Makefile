@@ -8,17 +8,21 @@ RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
 .PHONY: help run build page dev test test-deps test-crates test-interleavings test-conformance \
-        test-guard test-page test-browser check bench bench-gateway bench-deps bench-engine fuzz \
-        up down logs clean tools
+        test-guard test-containers test-page test-browser check bench bench-gateway bench-deps \
+        bench-engine fuzz install up down logs clean tools engine
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## Build everything and run the blog: open http://localhost:3000
+run: build ## Build everything and run the blog: open http://localhost:3000 (the first build takes minutes)
 	@exec target/release/blog run
 
 build: page ## Build the page and the release binary
 	cargo build --release --locked -p larder-blog
+
+install: page ## Put the commands larder and blog on the PATH (cargo install, into ~/.cargo/bin)
+	cargo install --locked --path crates/larder-cli
+	cargo install --locked --path crates/larder-blog
 
 page: tools web/node_modules/.installed ## Build the page
 	npm --prefix web run --silent build
@@ -51,6 +55,9 @@ test-conformance: conformance/node_modules/.installed ## Run the public tests fo
 test-guard: ## Instructions of a hit, a 304, a miss and a pass stay within 5 % of the record
 	@tools/guard
 
+test-containers: ## Build the images and run the containers for real (as root, on Debian; 5 GB, 2 to 8 minutes)
+	@tools/test-containers
+
 test-page: web/node_modules/.installed
 	npm --prefix web run --silent test
 
@@ -70,7 +77,7 @@ check: tools web/node_modules/.installed page ## All that a change must pass: fo
 	npm --prefix web run --silent lint
 	npm --prefix web run --silent test
 
-bench: build bench-deps ## Measure the blog with and without its cache: the README's table; then the gateway, briefly (some minutes)
+bench: build bench-deps ## Measure the blog with and without its cache: the README's table; then the gateway, briefly (7 minutes)
 	cargo build --release --locked -p larder-cli -p larder-bench
 	target/release/larder-bench blog
 	target/release/larder-bench gateway --short
@@ -94,13 +101,13 @@ TRACES ?=
 bench-engine: ## Measure the engine: instructions, hits, flood, hit ratios (half an hour; traces in TRACES)
 	@tools/bench-engine $(TRACES)
 
-up: ## Start everything in containers, with PostgreSQL and Valkey
+up: engine ## Start everything in containers, with PostgreSQL and Valkey
 	docker compose -f deploy/compose.yaml up --build --wait
 
-down: ## Stop the containers (their volumes stay)
+down: engine ## Stop the containers (the database stays)
 	docker compose -f deploy/compose.yaml down
 
-logs: ## Follow the containers' logs
+logs: engine ## Follow the containers' logs
 	docker compose -f deploy/compose.yaml logs --follow
 
 clean: ## Remove everything that was built
@@ -109,6 +116,9 @@ clean: ## Remove everything that was built
 
 tools:
 	@tools/require-tools
+
+engine:
+	@tools/require-engine
 
 web/node_modules/.installed: web/package.json web/package-lock.json
 	npm --prefix web ci --no-audit --no-fund --loglevel=error

@@ -10,11 +10,12 @@ const STOP_MS = 15_000;
 /**
  * @param {string} binary
  * @param {string} upstream
+ * @param {string} policy
  */
-export async function startLarder(binary, upstream) {
+export async function startLarder(binary, upstream, policy) {
   const child = spawn(
     binary,
-    ['serve', '--upstream', upstream, '--listen', '127.0.0.1:0', '--policy', 'standard', '--log', 'info'],
+    ['serve', '--upstream', upstream, '--listen', '127.0.0.1:0', '--policy', policy, '--log', 'info'],
     { stdio: ['ignore', 'inherit', 'pipe'] },
   );
   const gone = once(child, 'exit').catch((/** @type {Error} */ error) => {

@@ -20,7 +20,7 @@ use crate::{
     guard::{Allowed, guard},
     index,
     managed::Managed,
-    metrics,
+    metrics::{self, Family, Source},
     problem::Problem,
     purge,
 };
@@ -33,6 +33,7 @@ const MAX_BODY_BYTES: usize = 64 << 10;
 #[derive(Default)]
 pub struct Admin {
     caches: Vec<Arc<dyn Managed>>,
+    sources: Vec<Source>,
     allowed: Allowed,
     stop: CancellationToken,
 }
@@ -54,6 +55,13 @@ impl Admin {
     #[cfg(feature = "http")]
     pub fn http_cache(mut self, cache: &larder::http::HttpCache) -> Self {
         self.caches.push(Arc::new(cache.clone()));
+        self
+    }
+
+    /// Tells on `/metrics` what `source` says, too. It is asked at each scrape, and must not wait. Two
+    /// families of one name are one family: name them apart.
+    pub fn metrics(mut self, source: impl Fn() -> Vec<Family> + Send + Sync + 'static) -> Self {
+        self.sources.push(Box::new(source));
         self
     }
 
@@ -86,7 +94,7 @@ impl Admin {
         let cors = self.allowed.cors();
         let allowed = Arc::new(self.allowed);
         let console = Arc::new(Console {
-            metrics: metrics::registry(&self.caches),
+            metrics: metrics::registry(&self.caches, self.sources),
             caches: self.caches,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),

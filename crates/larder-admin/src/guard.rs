@@ -6,14 +6,17 @@
 //! preflight was needed; and `Host` must be a name of this machine, so that a foreign name pointed
 //! here (DNS rebinding) is not taken for it.
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::problem::Problem;
@@ -33,29 +36,51 @@ impl Allowed {
     }
 
     /// `Err` says why this request is refused.
-    fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let forbidden = |title, detail: String| Problem::new(StatusCode::FORBIDDEN, title, detail);
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
-        if !self.is_host_allowed(host) {
+        // Where the target names a host, a client could be sent here by that name, whatever `Host` says.
+        let named = uri.authority().map(|authority| authority.as_str().as_bytes());
+        let hosts = headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+        let hosts: Vec<_> = hosts.collect();
+        if hosts.len() > 1 {
+            let detail = "there is more than one Host field: send one".to_owned();
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "Host not understood", detail));
+        }
+        let mut hosts = hosts.into_iter().chain(named).peekable();
+        let is_named = hosts.peek().is_some();
+        let foreign = hosts.map(String::from_utf8_lossy).find(|host| !self.is_host_allowed(host));
+        if let Some(host) = foreign.or((!is_named).then_some("".into())) {
             let detail = format!("{host:?} is not a name of this machine: ask for 127.0.0.1");
             return Err(forbidden("Host not allowed", detail));
         }
-        match headers.get(header::ORIGIN) {
-            Some(origin) if !self.origins.contains(origin) => {
+        let origins = headers.get_all(header::ORIGIN);
+        match origins.iter().find(|origin| !self.origins.contains(origin)) {
+            Some(origin) => {
                 let detail = format!("pages of {origin:?} may not use this console");
                 Err(forbidden("Origin not allowed", detail))
             }
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
+    /// A host and perhaps a port, and nothing else: what other readers make of more is not known here.
     fn is_host_allowed(&self, host: &str) -> bool {
-        let Ok(authority) = host.parse::<Authority>() else { return false };
-        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let is_loopback = name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        is_loopback
-            || name.eq_ignore_ascii_case("localhost")
-            || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
+        let (name, port, is_loopback) = if let Some(rest) = host.strip_prefix('[') {
+            let Some((name, port)) = rest.split_once(']') else { return false };
+            let Ok(ip) = name.parse::<Ipv6Addr>() else { return false };
+            (name, port, ip.to_canonical().is_loopback())
+        } else {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            let is_loopback = name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback());
+            (name, port, is_loopback || name.eq_ignore_ascii_case("localhost"))
+        };
+        let is_port = |digits: &str| {
+            digits.is_empty()
+                || (digits.bytes().all(|byte| byte.is_ascii_digit())
+                    && digits.parse::<u16>().is_ok())
+        };
+        (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+            && (is_loopback || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)))
     }
 }
 
@@ -64,7 +89,7 @@ pub(crate) async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    match allowed.check(request.headers()) {
+    match allowed.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
             tracing::warn!(path = request.uri().path(), "console refused a request: {problem:?}");
@@ -80,14 +105,77 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_and_allowed_ones_are_hosts() {
         let allowed = Allowed { hosts: vec!["console.internal".to_owned()], ..Allowed::default() };
-        for host in ["localhost", "LOCALHOST:9191", "127.0.0.1:9191", "127.8.8.8", "[::1]:9191"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:9191",
+            "localhost:",
+            "127.0.0.1:9191",
+            "127.8.8.8",
+            "[::1]:9191",
+            "[0:0::1]",
+            "[::ffff:127.0.0.1]",
+            "Console.Internal:80",
+        ] {
             assert!(allowed.is_host_allowed(host), "{host}");
         }
-        assert!(allowed.is_host_allowed("Console.Internal:80"));
-        for host in
-            ["", "example.org", "localhost.example.org", "10.0.0.1", "[::2]", "a b", "127.1"]
-        {
+        for host in [
+            "",
+            " ",
+            ":9191",
+            "example.org",
+            "localhost.example.org",
+            "localhost.",
+            "10.0.0.1",
+            "[::2]",
+            "a b",
+            "127.1",
+            "2130706433",
+            "0x7f.0.0.1",
+            "127.0.0.1.",
+            "evil@127.0.0.1",
+            "evil:9191@127.0.0.1:9191",
+            "127.0.0.1@evil.example",
+            "127.0.0.1:80@evil.example",
+            "127.0.0.1, evil.example",
+            "127.0.0.1/",
+            "127.0.0.1:x",
+            "127.0.0.1:+80",
+            "127.0.0.1:65536",
+            "127.0.0.1:80:80",
+            "::1",
+            "[::1",
+            "[[::1]]",
+            "[::1]x",
+            "[127.0.0.1]",
+            "[localhost]",
+            "[::1%lo]",
+        ] {
             assert!(!allowed.is_host_allowed(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn every_name_that_a_request_is_for_must_be_one_of_this_machine() {
+        // The target, the Host fields, and the status of the refusal.
+        let rows: [(&str, &[&str], Option<u16>); 9] = [
+            ("/", &["localhost"], None),
+            ("/", &[], Some(403)),
+            ("/", &[""], Some(403)),
+            ("/", &["localhost", "localhost"], Some(400)),
+            ("/", &["localhost", "evil.example"], Some(400)),
+            ("http://localhost/", &["localhost"], None),
+            ("http://localhost/", &[], None),
+            ("http://evil.example/", &["localhost"], Some(403)),
+            ("http://localhost/", &["evil.example"], Some(403)),
+        ];
+        for (target, hosts, refused) in rows {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, host.parse().unwrap());
+            }
+            let checked = Allowed::default().check(&target.parse().unwrap(), &headers);
+            let status = checked.err().map(|problem| problem.into_response().status().as_u16());
+            assert_eq!(status, refused, "{target} {hosts:?}");
         }
     }
 }

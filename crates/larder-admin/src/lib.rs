@@ -26,6 +26,8 @@
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
 //!
+//! With the feature `log`, [`log`] is a process's log, which nobody waits for.
+//!
 //! Errors are `application/problem+json` (RFC 9457).
 //!
 //! **Serve it on a loopback address only**: there is no log-in. A page in a browser on the same
@@ -36,8 +38,10 @@ mod admin;
 mod events;
 mod guard;
 mod index;
+#[cfg(feature = "log")]
+pub mod log;
 mod managed;
-mod metrics;
+pub mod metrics;
 mod nearest;
 mod problem;
 mod purge;

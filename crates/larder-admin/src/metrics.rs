@@ -1,18 +1,45 @@
-//! Metrics: every counter of every cache, as OpenMetrics text.
+//! Metrics: every counter of every cache, and what else is told, as OpenMetrics text.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use axum::{extract::State, response::IntoResponse};
 use http::header;
 use larder::{Stats, Times};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
 
 use crate::{admin::Console, managed::Managed};
+
+/// Numbers of one name, for [`Admin::metrics`](crate::Admin::metrics).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// Without `larder_` in front, and without `_total` at the end. With the unit at the end if it has one:
+    /// `_seconds`, `_bytes`.
+    pub name: &'static str,
+    /// One sentence without a full stop.
+    pub help: &'static str,
+    /// Whether it can go down.
+    pub kind: Kind,
+    /// What tells its numbers apart, from a closed set; empty where there is only one.
+    pub label: &'static str,
+    /// The label's values, and the numbers.
+    pub samples: Vec<(&'static str, f64)>,
+}
+
+/// What a number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Never goes down while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+pub(crate) type Source = Box<dyn Fn() -> Vec<Family> + Send + Sync>;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -23,9 +50,10 @@ pub(crate) async fn metrics(State(console): State<Arc<Console>>) -> impl IntoRes
 }
 
 /// What is scraped: made once, read at each scrape.
-pub(crate) fn registry(caches: &[Arc<dyn Managed>]) -> Registry {
+pub(crate) fn registry(caches: &[Arc<dyn Managed>], sources: Vec<Source>) -> Registry {
     let mut registry = Registry::with_prefix("larder");
     registry.register_collector(Box::new(Caches(caches.to_vec())));
+    registry.register_collector(Box::new(Sources(sources)));
     registry
 }
 
@@ -83,12 +111,6 @@ const COUNTERS: &[Count] = &[
         "",
         |stats| vec![("", stats.saved.as_secs_f64())],
     ),
-    ("fetches_timed", "Fetches in larder_fetch_duration_seconds", None, "", |stats| {
-        vec![("", stats.fetch_times.count as f64)]
-    }),
-    ("hits_timed", "Hits in larder_hit_duration_seconds, one in 1024", None, "", |stats| {
-        vec![("", stats.hit_times.count as f64)]
-    }),
 ];
 
 const GAUGES: &[Count] = &[
@@ -100,18 +122,14 @@ const GAUGES: &[Count] = &[
     ("tags", "Tags whose last purge is remembered", None, "", |stats| {
         vec![("", stats.tags as f64)]
     }),
-    ("fetch_duration", "How long fetches took", Some(Unit::Seconds), "quantile", |stats| {
-        quantiles(stats.fetch_times)
-    }),
-    ("hit_duration", "How long hits took", Some(Unit::Seconds), "quantile", |stats| {
-        quantiles(stats.hit_times)
-    }),
 ];
 
-fn quantiles(times: Times) -> Vec<Sample> {
-    let seconds = |time: Duration| time.as_secs_f64();
-    vec![("0.5", seconds(times.p50)), ("0.99", seconds(times.p99)), ("1", seconds(times.max))]
-}
+type Histogram = (&'static str, &'static str, fn(&Stats) -> &Times);
+
+const HISTOGRAMS: &[Histogram] = &[
+    ("fetch_duration", "How long fetches took", |stats| &stats.fetch_times),
+    ("hit_duration", "How long hits took, of one in 1024", |stats| &stats.hit_times),
+];
 
 impl Collector for Caches {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -127,8 +145,30 @@ impl Collector for Caches {
                 }
             }
         }
+        for (name, help, read) in HISTOGRAMS {
+            let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
+            let mut family = encoder.encode_descriptor(name, help, unit, kind)?;
+            for (cache, stats) in &stats {
+                let labels = [("cache", *cache)];
+                encode_times(&mut family.encode_family(&labels)?, read(stats))?;
+            }
+        }
         Ok(())
     }
+}
+
+/// The format counts what is no longer than each bound; here it is asked for apart.
+fn encode_times(metric: &mut MetricEncoder<'_>, times: &Times) -> Result<(), fmt::Error> {
+    let mut below = 0;
+    let bounded = times.buckets.iter().map(|bucket| {
+        let count = bucket.count - below;
+        below = bucket.count;
+        (bucket.up_to.as_secs_f64(), count)
+    });
+    let mut buckets: Vec<_> = bounded.collect();
+    // How the encoder calls what has no bound.
+    buckets.push((f64::MAX, times.count - below));
+    metric.encode_histogram::<NoLabelSet>(times.sum.as_secs_f64(), times.count, &buckets, None)
 }
 
 fn encode(
@@ -142,15 +182,58 @@ fn encode(
     if !label.0.is_empty() {
         labels.push(label);
     }
-    let one = family.encode_family(&labels)?;
+    encode_number(family.encode_family(&labels)?, kind, sample)
+}
+
+fn encode_number(
+    metric: MetricEncoder<'_>,
+    kind: MetricType,
+    number: f64,
+) -> Result<(), fmt::Error> {
     match kind {
-        MetricType::Counter => ConstCounter::new(sample).encode(one),
-        _ => ConstGauge::new(sample).encode(one),
+        MetricType::Counter => ConstCounter::new(number).encode(metric),
+        _ => ConstGauge::new(number).encode(metric),
     }
 }
 
 impl fmt::Debug for Caches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|cache| cache.name())).finish()
+    }
+}
+
+struct Sources(Vec<Source>);
+
+impl Collector for Sources {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for Family { name, help, kind, label, samples } in self.0.iter().flat_map(|source| source())
+        {
+            let kind = match kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+            };
+            // The encoder writes a unit behind the name and into a line of its own.
+            let (name, unit) = [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)]
+                .into_iter()
+                .find_map(|(end, unit)| Some((name.strip_suffix(end)?, Some(unit))))
+                .unwrap_or((name, None));
+            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
+            match &samples[..] {
+                [("", sample)] => encode_number(family, kind, *sample)?,
+                samples => {
+                    for (value, sample) in samples {
+                        let labels = [(label, *value)];
+                        encode_number(family.encode_family(&labels)?, kind, *sample)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sources").field(&self.0.len()).finish()
     }
 }

@@ -59,6 +59,33 @@ enum Scope {
     Tags(Vec<String>),
 }
 
+/// So many names, and so much of each, stand in the log.
+const LOGGED_NAMES: usize = 5;
+const LOGGED_BYTES: usize = 100;
+
+/// For the log: one line of no more than a few names, however many were purged.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, names) = match self {
+            Scope::All => return f.write_str("everything"),
+            Scope::Prefix(prefix) => ("prefix", std::slice::from_ref(prefix)),
+            Scope::Keys(keys) => ("keys", &keys[..]),
+            Scope::Tags(tags) => ("tags", &tags[..]),
+        };
+        f.write_str(what)?;
+        for name in names.iter().take(LOGGED_NAMES) {
+            match name.floor_char_boundary(LOGGED_BYTES) {
+                end if end < name.len() => write!(f, " {:?}…", &name[..end])?,
+                _ => write!(f, " {name:?}")?,
+            }
+        }
+        match names.len().saturating_sub(LOGGED_NAMES) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
+
 impl TryFrom<PurgeRequest> for Scope {
     type Error = String;
 
@@ -206,7 +233,7 @@ pub(crate) async fn purge(
     let scope = Scope::try_from(request)
         .map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail))?;
     let purged = scope.purge(&console.caches, mode);
-    tracing::info!(purged = purged.purged, ?mode, ?scope, "purged");
+    tracing::info!(purged = purged.purged, ?mode, "purged {scope}");
     Ok(Json(purged))
 }
 
@@ -231,5 +258,26 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_names_a_few_and_counts_the_rest() {
+        let names = |count: usize| (0..count).map(|number| format!("t{number}")).collect();
+        for (scope, text) in [
+            (Scope::All, "everything".to_owned()),
+            (Scope::Prefix("/a".to_owned()), r#"prefix "/a""#.to_owned()),
+            (Scope::Keys(names(1)), r#"keys "t0""#.to_owned()),
+            (Scope::Tags(names(5)), r#"tags "t0" "t1" "t2" "t3" "t4""#.to_owned()),
+            (Scope::Tags(names(1000)), r#"tags "t0" "t1" "t2" "t3" "t4" and 995 more"#.to_owned()),
+            (Scope::Prefix("é".repeat(1000)), format!("prefix {:?}…", "é".repeat(50))),
+            (Scope::Keys(vec!["a\nb".to_owned()]), r#"keys "a\nb""#.to_owned()),
+        ] {
+            assert_eq!(scope.to_string(), text);
+        }
     }
 }

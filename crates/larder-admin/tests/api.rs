@@ -8,7 +8,10 @@ use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use larder::{Cache, Freshness, Lifetime, ManualClock};
-use larder_admin::Admin;
+use larder_admin::{
+    Admin,
+    metrics::{Family, Kind},
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -109,6 +112,101 @@ async fn metrics_tell_every_counter_as_openmetrics() {
     // One family, one description (OpenMetrics 1.0 §4.5).
     let described = text.lines().filter(|line| line.starts_with("# TYPE larder_lookups ")).count();
     assert_eq!((described, text.lines().last()), (1, Some("# EOF")));
+}
+
+/// The lines of one metric's samples: what is behind the name, and the number.
+fn samples<'a>(text: &'a str, name: &str) -> Vec<(&'a str, f64)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.rsplit_once(' '));
+    lines.map(|(labels, number)| (labels, number.parse().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn times_are_histograms_that_can_be_added_up() {
+    let time = ManualClock::new();
+    let caches = ["posts", "users"].map(|name| {
+        Cache::<String>::builder()
+            .name(name)
+            .clock(time.clock())
+            .ttl(Duration::from_secs(60))
+            .build()
+    });
+    // A bound, more than one, and more than all of them.
+    let took = [(5, 0.005), (10, 0.01), (11, 0.025), (2000, 2.5), (61_000, f64::INFINITY)];
+    for (number, (millis, _)) in took.into_iter().enumerate() {
+        let time = time.clone();
+        let fetch = async move || {
+            time.advance(Duration::from_millis(millis));
+            String::new()
+        };
+        caches[0].get_or_fetch(number.to_string().as_str(), fetch).await;
+        caches[0].get(number.to_string().as_str());
+    }
+    let router = caches.iter().fold(Admin::new(), Admin::cache).router();
+    let response = router.oneshot(request(Method::GET, "/metrics").body(Body::empty()).unwrap());
+    let text = response.await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&text).unwrap();
+
+    for name in ["larder_fetch_duration_seconds", "larder_hit_duration_seconds"] {
+        assert!(
+            text.contains(&format!("# TYPE {name} histogram\n# UNIT {name} seconds\n")),
+            "{text}"
+        );
+        for cache in ["posts", "users"] {
+            let label = format!("{{cache=\"{cache}\"");
+            let of_this = format!(",{}}}", &label[1..]);
+            let buckets: Vec<_> = samples(text, &format!("{name}_bucket{{le="))
+                .into_iter()
+                .filter_map(|(labels, below)| Some((labels.strip_suffix(&of_this)?, below)))
+                .collect();
+            let count = samples(text, &format!("{name}_count{label}}}"))[0].1;
+            let sum = samples(text, &format!("{name}_sum{label}}}"))[0].1;
+            assert_eq!(buckets.len(), 16, "{text}");
+            assert_eq!(*buckets.last().unwrap(), ("\"+Inf\"", count));
+            let bound = |text: &str| text.trim_matches('"').parse::<f64>().unwrap();
+            for pair in buckets.windows(2) {
+                assert!(bound(pair[0].0) < bound(pair[1].0), "{pair:?}");
+                assert!(pair[0].1 <= pair[1].1, "{pair:?}");
+            }
+            if (name, cache) == ("larder_fetch_duration_seconds", "posts") {
+                for (bound_of, below) in buckets.iter().map(|(text, below)| (bound(text), *below)) {
+                    let due = took.iter().filter(|(_, bucket)| *bucket <= bound_of).count();
+                    assert_eq!(below, due as f64, "up to {bound_of} s: {text}");
+                }
+                assert!((sum - 63.026).abs() < 1e-6, "{sum}");
+            }
+            assert!(cache == "posts" || (count, sum) == (0.0, 0.0), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn metrics_tell_what_further_sources_say() {
+    let family = |name, kind, label, samples| Family { name, help: "x", kind, label, samples };
+    let admin = Admin::new().metrics(move || {
+        vec![
+            family("connections", Kind::Gauge, "", vec![("", 3.0)]),
+            family("refusals", Kind::Counter, "reason", vec![("slow", 1.0), ("malformed", 2.0)]),
+            family("wait_seconds", Kind::Counter, "", vec![("", 0.5)]),
+        ]
+    });
+    let asked = request(Method::GET, "/metrics").body(Body::empty()).unwrap();
+    let response = admin.router().oneshot(asked).await.unwrap();
+    let text = response.into_body().collect().await.unwrap().to_bytes();
+    let text = std::str::from_utf8(&text).unwrap();
+    let expected = "# HELP larder_connections x
+# TYPE larder_connections gauge
+larder_connections 3.0
+# HELP larder_refusals x
+# TYPE larder_refusals counter
+larder_refusals_total{reason=\"slow\"} 1.0
+larder_refusals_total{reason=\"malformed\"} 2.0
+# HELP larder_wait_seconds x
+# TYPE larder_wait_seconds counter
+# UNIT larder_wait_seconds seconds
+larder_wait_seconds_total 0.5
+# EOF
+";
+    assert!(text.ends_with(expected), "{text}");
 }
 
 #[tokio::test]
@@ -376,10 +474,15 @@ async fn the_browsers_question_before_a_purge_is_answered_for_the_allowed_page_o
 
 #[tokio::test]
 async fn a_foreign_name_for_this_machine_is_refused() {
-    let mut request = request(Method::GET, "/v1/stats").body(Body::empty()).unwrap();
-    request.headers_mut().insert(header::HOST, "evil.example:9191".parse().unwrap());
-    let response = console().send(request).await;
-    assert_problem(response, StatusCode::FORBIDDEN, "Host not allowed").await;
+    for host in ["evil.example:9191", "evil@127.0.0.1", "127.0.0.1:9191@evil.example"] {
+        let mut request = request(Method::GET, "/v1/stats").body(Body::empty()).unwrap();
+        request.headers_mut().insert(header::HOST, host.parse().unwrap());
+        let response = console().send(request).await;
+        assert_problem(response, StatusCode::FORBIDDEN, "Host not allowed").await;
+    }
+    let twice = request(Method::GET, "/v1/stats").header(header::HOST, "127.0.0.1");
+    let response = console().send(twice.body(Body::empty()).unwrap()).await;
+    assert_problem(response, StatusCode::BAD_REQUEST, "Host not understood").await;
 }
 
 #[tokio::test]

@@ -31,10 +31,11 @@ enum Part {
     /// Only the page
     #[command(after_help = settings::help())]
     Page,
-    /// Ask a part's /health and exit 0 if it is well (for container health checks)
+    /// Ask whether the parts that run here are well, and exit 0 if they are (for container health checks)
     Health {
-        /// For example <http://127.0.0.1:8000/health>
-        url: http::Uri,
+        /// Ask only this, for example <http://127.0.0.1:8000/health>. Without it: the page, the backend and
+        /// the posts service at their ports; well if one runs, and all that run say so
+        url: Option<http::Uri>,
     },
 }
 
@@ -45,7 +46,8 @@ impl Command {
             Part::Posts => run::run(settings, Parts { posts: true, ..Parts::NONE }).await,
             Part::Backend => run::run(settings, Parts { backend: true, ..Parts::NONE }).await,
             Part::Page => run::run(settings, Parts { page: true, ..Parts::NONE }).await,
-            Part::Health { url } => health::check(url).await,
+            Part::Health { url: Some(url) } => health::check(url).await,
+            Part::Health { url: None } => health::check_parts(&settings).await,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, net::SocketAddr, path::PathBuf};
 
+use larder_admin::log::LevelsError;
+
 use crate::settings::SettingsError;
 
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +11,9 @@ pub(crate) enum BlogError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error("RUST_LOG: {text:?} names no log levels (try \"info\")")]
-    LogLevels { text: String, source: tracing_subscriber::filter::ParseError },
+    LogLevels { text: String, source: LevelsError },
+    #[error("cannot start the log")]
+    Log(#[source] io::Error),
     #[error(
         "port {port} ({variable}) is in use: stop what listens there, or choose another, \
          for example {variable}={other}",
@@ -29,6 +33,8 @@ pub(crate) enum BlogError {
     Seed { database: String, source: sqlx::Error },
     #[error("{url} is not well: {answer}")]
     Unhealthy { url: http::Uri, answer: String },
+    #[error("no part of the blog listens on {}, {} or {}", ports[0], ports[1], ports[2])]
+    NothingRuns { ports: [u16; 3] },
     #[error("cannot listen for Ctrl-C")]
     Signals(#[source] io::Error),
 }
@@ -46,6 +52,8 @@ impl BlogError {
             | BlogError::Migrate { .. }
             | BlogError::Seed { .. }
             | BlogError::Unhealthy { .. }
+            | BlogError::Log(_)
+            | BlogError::NothingRuns { .. }
             | BlogError::Signals(_) => 1,
         }
     }

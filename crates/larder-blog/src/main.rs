@@ -13,16 +13,18 @@ mod replies;
 mod run;
 mod server;
 mod settings;
+mod signals;
 
-use std::{
-    io::{IsTerminal, stderr},
-    process::ExitCode,
-};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
+use larder_admin::log::Log;
+use tracing::Level;
 
 use crate::{command::Command, error::BlogError, settings::Settings};
+
+/// What was logged may take so long to be written at the end: nobody may be reading it.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -38,13 +40,12 @@ async fn main() -> ExitCode {
 
 async fn start(command: Command) -> Result<(), BlogError> {
     let settings = Settings::read()?;
-    let levels = EnvFilter::try_new(&settings.log)
-        .map_err(|error| BlogError::LogLevels { text: settings.log.clone(), source: error })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(levels)
-        .with_target(false)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(stderr)
-        .init();
-    command.run(settings).await
+    let levels = settings.log.parse();
+    let levels =
+        levels.map_err(|source| BlogError::LogLevels { text: settings.log.clone(), source })?;
+    // What is said of a load is the demonstration: none of it is left out.
+    let log = Log::start(&levels, Level::WARN).map_err(BlogError::Log)?;
+    let ended = command.run(settings).await;
+    log.flush(LAST_LINES);
+    ended
 }

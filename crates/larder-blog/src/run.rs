@@ -3,10 +3,10 @@
 use std::{
     io::{Write, stdout},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::pin,
     time::Duration,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     posts::{self, Store},
     server::{Listener, Server},
     settings::{BaseUrl, CONSOLE_ADDRESS, Settings},
+    signals::Signals,
 };
 
 /// Four servers stop within a second, the last one's database included.
@@ -52,18 +53,22 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::debug!("keeping the usual limit of open files: {error}");
     }
+    let mut signals = Signals::listen().map_err(BlogError::Signals)?;
     let listeners = Listeners::bind(&settings, parts)?;
+    let mut told_to_stop = pin!(signals.told_to_stop());
     let store = match listeners.posts {
-        Some(_) => Some(Store::open(&settings.database).await?),
+        Some(_) => {
+            let opening = Store::open(&settings.database, settings.database_wait);
+            tokio::select! {
+                opened = opening => Some(opened?),
+                // Half of it is nothing to take down.
+                () = &mut told_to_stop => return Ok(()),
+            }
+        }
         None => None,
     };
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(BlogError::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(BlogError::Signals)?;
     let servers = start(settings, listeners, store.clone());
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    told_to_stop.await;
     // Readers first: nobody is left asking when the part they ask goes.
     for server in servers.into_iter().rev() {
         server.stop(DRAIN).await;
@@ -173,7 +178,7 @@ fn say(line: &str) {
 }
 
 /// Who listens on every address is reached from this machine at the loopback one.
-fn reachable(ip: IpAddr) -> IpAddr {
+pub(crate) fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -18,7 +18,7 @@ use sqlx::postgres::PgConnectOptions;
 
 /// One row for each variable: name, default, what it is. `blog run --help` prints them, and a test
 /// holds `.env.example` against them.
-const VARIABLES: [(&str, &str, &str); 19] = [
+const VARIABLES: [(&str, &str, &str); 20] = [
     ("FRONTEND_PORT", "3000", "port of the page"),
     ("BACKEND_PORT", "8000", "port of the backend"),
     ("POSTS_SERVICE_PORT", "8001", "port of the posts service"),
@@ -28,6 +28,11 @@ const VARIABLES: [(&str, &str, &str); 19] = [
     ("BACKEND_URL", "", "where the page's server finds the backend; unset: BACKEND_PORT here"),
     ("POSTS_SERVICE_URL", "", "where the backend finds the posts service; unset: its port here"),
     ("DATABASE_URL", "", "postgres://… for PostgreSQL; unset: SQLite in BLOG_DATA_DIR"),
+    (
+        "DATABASE_WAIT_SECONDS",
+        "30",
+        "how long the posts service waits at its start for a PostgreSQL that is not there yet",
+    ),
     ("BLOG_DATA_DIR", "data", "folder of the SQLite database, made if missing"),
     ("POSTS_DELAY_MS", "2000", "time the posts service needs before each query, in ms"),
     ("CACHE_ENABLED", "true", "false: ask the posts service every time (the \"before\" picture)"),
@@ -45,12 +50,14 @@ const VARIABLES: [(&str, &str, &str); 19] = [
     ),
     ("CACHE_MAX_BYTES", "67108864", "the most the cache may weigh, in bytes"),
     ("REDIS_URL", "", "reserved for the shared tier; not used yet"),
-    ("RUST_LOG", "info", "what to log"),
+    ("RUST_LOG", "info", "what to log: a level for the blog, and more by module (info,sqlx=debug)"),
 ];
 
 /// No answer takes longer than a day, and no cache keeps one longer than 68 years (RFC 9111 §1.2.2).
 const MAX_DELAY_MS: u64 = 86_400_000;
 const MAX_TTL_SECONDS: u64 = 1 << 31;
+/// Whoever waits longer for a database has forgotten that he does.
+const MAX_DATABASE_WAIT_SECONDS: u64 = 3600;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -63,6 +70,7 @@ pub(crate) struct Settings {
     pub(crate) backend_url: Option<BaseUrl>,
     pub(crate) posts_service_url: Option<BaseUrl>,
     pub(crate) database: Database,
+    pub(crate) database_wait: Duration,
     pub(crate) posts_delay: Duration,
     pub(crate) cache_enabled: bool,
     pub(crate) cache_ttl: Duration,
@@ -186,6 +194,9 @@ impl Settings {
             backend_url: reader.url("BACKEND_URL"),
             posts_service_url: reader.url("POSTS_SERVICE_URL"),
             database: reader.database(),
+            database_wait: Duration::from_secs(
+                reader.number("DATABASE_WAIT_SECONDS", MAX_DATABASE_WAIT_SECONDS),
+            ),
             posts_delay: Duration::from_millis(reader.number("POSTS_DELAY_MS", MAX_DELAY_MS)),
             cache_enabled: reader.switch("CACHE_ENABLED"),
             cache_ttl: reader.seconds("CACHE_TTL_SECONDS"),

@@ -1,22 +1,34 @@
 //! `larder`: the cache before any HTTP service.
 
 mod address;
+mod advice;
 mod doubts;
+mod files;
+mod health;
+mod metrics;
 mod serve;
+mod signals;
 
-use std::{
-    io::{IsTerminal, stderr},
-    process::ExitCode,
+use std::{env::var_os, ffi::OsStr, process::ExitCode, time::Duration};
+
+use clap::{
+    CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue, ErrorKind},
 };
+use larder_admin::log::Log;
+use tracing::Level;
 
-use clap::{Parser, Subcommand};
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
-
-use crate::serve::{Serve, ServeError};
+use crate::{
+    health::Health,
+    serve::{Serve, ServeError},
+};
 
 /// A hit makes some dozen small allocations.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What was logged may take so long to be written at the end: nobody may be reading it.
+const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A cache before any HTTP service: nothing in the service changes.
 #[derive(Debug, Parser)]
@@ -30,38 +42,56 @@ struct Command {
 enum What {
     /// Answer requests from the cache, and from the service behind it
     Serve(Serve),
+    /// Ask a `larder serve` with --admin whether it is ready, and exit 0 if it is
+    Health(Health),
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    match start(command) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("larder: {error}");
-            let mut cause = std::error::Error::source(&error);
-            while let Some(error) = cause {
-                eprintln!("  because: {error}");
-                cause = error.source();
-            }
-            ExitCode::from(error.exit_code())
-        }
+    let matches = empty_counts_as_unset(Command::command()).try_get_matches();
+    let matches = matches.unwrap_or_else(|error| with_tip(error).exit());
+    let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match command.what {
+        What::Serve(serve) => ended(start(serve).map_err(|error| (error.exit_code(), error))),
+        What::Health(health) => ended(health.run().map_err(|error| (1, error))),
     }
 }
 
-fn start(command: Command) -> Result<(), ServeError> {
-    let What::Serve(serve) = command.what;
-    let refused = |source| ServeError::LogLevels { text: serve.log.clone(), source };
-    // A bare word that is no level would be taken for a module's name, and all else be silent.
-    for level in serve.log.split(',').map(str::trim).filter(|part| !part.contains('=')) {
-        let is_level = level.parse::<LevelFilter>().is_ok() && !level.is_empty();
-        is_level.then_some(()).ok_or_else(|| refused(None))?;
+/// Where a container says that a flag is missing, a variable is what its owner can set.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    if error.kind() == ErrorKind::MissingRequiredArgument {
+        let tip =
+            "each flag can come from the environment as well: --upstream from LARDER_UPSTREAM";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
     }
-    let levels = EnvFilter::try_new(&serve.log).map_err(|source| refused(Some(source)))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(levels)
-        .with_target(false)
-        .with_ansi(stderr().is_terminal())
-        .with_writer(stderr)
-        .init();
-    serve.run()
+    error
+}
+
+/// A file of settings often names variables that it gives no value.
+fn empty_counts_as_unset(command: clap::Command) -> clap::Command {
+    let is_empty = |name: &OsStr| var_os(name).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| match arg.get_env().is_some_and(is_empty) {
+            true => arg.env(None::<&'static str>),
+            false => arg,
+        })
+        .mut_subcommands(empty_counts_as_unset)
+}
+
+/// Says on standard error why it failed, and gives the exit code that goes with it.
+fn ended(result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
+    let Err((code, error)) = result else { return ExitCode::SUCCESS };
+    eprintln!("larder: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::from(code)
+}
+
+fn start(serve: Serve) -> Result<(), ServeError> {
+    let log = Log::start(&serve.log, Level::INFO).map_err(ServeError::Start)?;
+    let served = serve.run(&log);
+    log.flush(LAST_LINES);
+    served
 }

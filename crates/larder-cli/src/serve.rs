@@ -1,31 +1,46 @@
 //! `larder serve`: from flags to a running gateway, and its orderly end.
 
 use std::{
-    io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, thread::available_parallelism,
-    time::Duration,
+    io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
+    thread::available_parallelism, time::Duration,
 };
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use larder::{
     Cache,
-    http::{HttpCache, Policy, Variants},
+    http::{HttpCache, Policy, Variants, policy::cookies::IgnoredCookies},
 };
-use larder_admin::Admin;
+use larder_admin::{
+    Admin,
+    log::{Levels, Log},
+};
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls, TlsError,
+    http1::Http1Config,
     upstream::{Origin, Upstream, UpstreamConfig},
 };
-use tokio::{net::TcpListener, runtime::Builder};
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use crate::{address, doubts};
+use crate::{
+    address, advice, doubts,
+    files::{self, Files},
+    metrics,
+    signals::Signals,
+};
 
 /// How long answers under way may take once it is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Each connection to a reader and to the origin is an open file; a login usually has 1024.
-const OPEN_FILES: u64 = 1 << 15;
+/// How long answers of the admin listener may take after that.
+const ADMIN_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a request to the admin listener may take to arrive: it comes from this machine.
+const ADMIN_HEAD: Duration = Duration::from_secs(5);
+
+/// What was logged may take so long to be written where the gateway is told to end at once.
+const LAST_LINES: Duration = Duration::from_millis(100);
 
 /// Answers requests from the cache, and from the service behind it.
 #[derive(Debug, Args)]
@@ -46,44 +61,76 @@ To purge, with --admin 127.0.0.1:9191:
 or {\"prefix\":\"http://127.0.0.1:8080/posts/\"}, {\"tags\":[\"posts\"]}, {\"all\":true}; with
 \"mode\":\"hard\" nothing is left, otherwise what is stale may still be served while it is refreshed.
 
+SIGTERM and Ctrl-C let the answers under way end, for 10 s; once more, and it ends at once. Until then the
+admin listener answers, /readyz with 503. Other signals change nothing; SIGHUP is kept for reading settings
+again.
+
 Every answer says in Cache-Status what the cache did, and why.")]
 pub(crate) struct Serve {
     /// The service to put the cache before: http://127.0.0.1:8001, localhost:8001, or a port of this machine
-    #[arg(long, value_name = "URL", value_parser = address::upstream)]
+    #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM", value_parser = address::upstream)]
     upstream: Origin,
     /// Where to answer requests: 127.0.0.1:8080, or a port of 127.0.0.1; 0.0.0.0:8080 for all addresses
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = address::listen)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "LARDER_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_parser = address::listen
+    )]
     listen: SocketAddr,
     /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
     /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
     /// the start
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", env = "LARDER_TLS_CERTIFICATE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
     /// The certificate's private key: a PEM file without a passphrase, that only this user can read
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    #[arg(long, value_name = "FILE", env = "LARDER_TLS_KEY", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// Where to answer questions about the cache, and purges; loopback only
-    #[arg(long, value_name = "ADDRESS", value_parser = address::listen)]
+    #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN", value_parser = address::listen)]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill
-    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    #[arg(long, value_name = "SIZE", env = "LARDER_MEMORY", default_value = "256MiB")]
     memory: ByteSize,
     /// How many event loops serve connections, each on a thread of its own; usually one a core that
     /// this process may use
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_THREADS")]
     threads: Option<NonZeroUsize>,
+    /// How many connections may be open to those who ask. Where there are as many, kept ones are closed and
+    /// new ones wait. Usually 16384, or as many as the limit of open files allows beside those to the
+    /// upstream
+    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS")]
+    max_connections: Option<NonZeroUsize>,
+    /// How many of them one address may have (with IPv6, one /64); more are closed at once. Usually a quarter
+    /// of them, and all for a proxy on this machine (127.0.0.1, ::1)
+    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS")]
+    max_connections_per_address: Option<NonZeroUsize>,
     /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "LARDER_TTL", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
     /// Which rules to go by
-    #[arg(long, value_enum, default_value_t = Preset::Guarded)]
+    #[arg(long, value_enum, env = "LARDER_POLICY", default_value_t = Preset::Guarded)]
     policy: Preset,
+    /// Cookies that change nothing in an answer, so that requests which carry no others share theirs, by
+    /// name, with commas: 'theme,ab_*'. The word analytics stands for those of the usual visitor counters.
+    /// The service does not see them on requests whose answer may be stored
+    #[arg(
+        long,
+        value_name = "NAMES",
+        env = "LARDER_IGNORE_COOKIES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    ignore_cookies: IgnoredCookies,
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
-    /// What to log: error, warn, info, debug, or levels by module
-    #[arg(long, value_name = "LEVELS", default_value = "info")]
-    pub(crate) log: String,
+    /// What to log: error, warn, info, debug or off, and levels by module (info,h2=debug): modules that are
+    /// not Larder's are off unless they are named. Lines that are not read in time are lost, and of one kind
+    /// ten are logged at once and then one a second: what was left out is counted
+    #[arg(long, value_name = "LEVELS", env = "LARDER_LOG", default_value = "info")]
+    pub(crate) log: Levels,
 }
 
 /// The rules.
@@ -106,10 +153,13 @@ pub(crate) enum ServeError {
     Start(#[source] io::Error),
     #[error("--admin {0} is not a loopback address, and there is no log-in: use 127.0.0.1")]
     AdminNotLoopback(SocketAddr),
+    #[error(
+        "--max-connections {wanted} needs {needed} open files, and {limit} are allowed: raise the limit \
+         (ulimit -n, or LimitNOFILE= of systemd)"
+    )]
+    TooFewFiles { wanted: usize, needed: u64, limit: u64 },
     #[error("--memory {0} is too little for a cache: give it at least 1 MiB")]
     TooLittleMemory(ByteSize),
-    #[error("--log {text:?} are no levels: say error, warn, info, debug, or module=level")]
-    LogLevels { text: String, source: Option<tracing_subscriber::filter::ParseError> },
 }
 
 impl ServeError {
@@ -119,8 +169,8 @@ impl ServeError {
             ServeError::Listen { .. } | ServeError::Start(_) => 1,
             ServeError::Tls(_)
             | ServeError::AdminNotLoopback(_)
-            | ServeError::TooLittleMemory(_)
-            | ServeError::LogLevels { .. } => 2,
+            | ServeError::TooFewFiles { .. }
+            | ServeError::TooLittleMemory(_) => 2,
         }
     }
 }
@@ -128,12 +178,12 @@ impl ServeError {
 impl Serve {
     /// Signals and questions about the cache are seen to beside the loops that serve: neither waits
     /// for the other.
-    pub(crate) fn run(self) -> Result<(), ServeError> {
+    pub(crate) fn run(self, log: &Log) -> Result<(), ServeError> {
         let beside = Builder::new_current_thread().enable_all().build();
-        beside.map_err(ServeError::Start)?.block_on(self.serve())
+        beside.map_err(ServeError::Start)?.block_on(self.serve(log))
     }
 
-    async fn serve(self) -> Result<(), ServeError> {
+    async fn serve(self, log: &Log) -> Result<(), ServeError> {
         // What was asked for wrongly is said before any port is taken.
         if let Some(address) = self.admin.filter(|address| !address.ip().is_loopback()) {
             return Err(ServeError::AdminNotLoopback(address));
@@ -141,52 +191,111 @@ impl Serve {
         let cache = self.cache()?;
         let tls = self.tls()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
-            tracing::debug!("keeping the usual limit of open files: {error}");
-        }
+        let mut signals = Signals::listen().map_err(ServeError::Start)?;
+        let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = self.threads.unwrap_or_else(usual);
+        let files = self.files(threads.get())?;
         let stop = CancellationToken::new();
         let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
-        let config = ServerConfig { grace: GRACE, tls, ..ServerConfig::default() };
+        let config = ServerConfig {
+            grace: GRACE,
+            tls,
+            max_connections: self.max_connections.map_or(files.usual_readers(), NonZeroUsize::get),
+            max_connections_per_address: self.max_connections_per_address.map(NonZeroUsize::get),
+            ..ServerConfig::default()
+        };
+        let counters = Arc::clone(&config.http1.counters);
         let server = Server::bind(self.listen, config).map_err(listen("listen", self.listen))?;
+        let upstream_config =
+            UpstreamConfig { max_connections: files.origin, ..UpstreamConfig::default() };
+        let upstream = Upstream::new(self.upstream.clone(), upstream_config);
         let mut own = vec![("listen", server.address())];
         let admin = match self.admin {
             None => None,
             Some(address) => {
-                let listener =
-                    TcpListener::bind(address).await.map_err(listen("admin", address))?;
-                let address = listener.local_addr().unwrap_or(address);
-                own.push(("admin", address));
-                tracing::info!("admin on http://{address}");
-                let router = Admin::new().http_cache(&cache).stop_with(stop.clone()).router();
-                let until = stop.clone().cancelled_owned();
-                let serving = axum::serve(listener, router).with_graceful_shutdown(until);
-                Some(tokio::spawn(serving.into_future()))
+                let config = ServerConfig {
+                    max_connections: files.admin,
+                    grace: ADMIN_GRACE,
+                    http1: Http1Config { head_timeout: ADMIN_HEAD, ..Http1Config::default() },
+                    ..ServerConfig::default()
+                };
+                let server = Server::bind(address, config).map_err(listen("admin", address))?;
+                tracing::info!("admin on http://{}", server.address());
+                own.push(("admin", server.address()));
+                let (log, upstream) = (log.clone(), upstream.clone());
+                let router = Admin::new()
+                    .http_cache(&cache)
+                    .metrics(move || metrics::of_readers(&counters))
+                    .metrics(move || metrics::of_origin(upstream.stats()))
+                    .metrics(move || log.families())
+                    .stop_with(stop.clone())
+                    .router();
+                // Of its own: whoever asks /readyz is to hear that the others stop.
+                let end = CancellationToken::new();
+                Some((tokio::spawn(server.serve(router, end.clone())), end))
             }
         };
         tracing::info!("listening on {scheme}://{}", server.address());
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
         doubts::tell(&self.upstream, own);
-        let upstream = Upstream::new(self.upstream, UpstreamConfig::default());
+        let advising =
+            tokio::spawn(advice::give(cache.cache().events(), self.upstream.to_string()));
         // An empty variable counts as unset.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
         let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
         let gateway = Gateway::new(&cache, upstream, config);
-        let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         // Dropped last of all: the cache's own work goes on there.
-        let loops = Loops::start(self.threads.unwrap_or_else(usual)).map_err(ServeError::Start)?;
+        let loops = Loops::start(threads).map_err(ServeError::Start)?;
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
-        told_to_stop().await;
+        signals.told_to_stop().await;
         stop.cancel();
-        if let Ok(stopped) = serving.await
-            && stopped.cut > 0
-        {
-            tracing::warn!("{} answers were cut off", stopped.cut);
+        advising.abort();
+        let ending = async {
+            if let Ok(stopped) = serving.await
+                && stopped.cut > 0
+            {
+                tracing::warn!("{} answers were cut off", stopped.cut);
+            }
+            if let Some((admin, end)) = admin {
+                end.cancel();
+                // It ends within its grace.
+                admin.await.ok();
+            }
+            cache.cache().shut_down(Duration::from_secs(1)).await;
+        };
+        tokio::select! {
+            () = ending => Ok(()),
+            () = signals.told_to_stop() => {
+                tracing::warn!("told to stop again: what is under way is cut off");
+                log.flush(LAST_LINES);
+                // Nothing is waited for any more, nor undone.
+                std::process::exit(1)
+            }
         }
-        if let Some(admin) = admin {
-            tokio::time::timeout(Duration::from_secs(1), admin).await.ok();
+    }
+
+    /// Raises the limit of open files if that is needed and allowed, and shares it out.
+    fn files(&self, loops: usize) -> Result<Files, ServeError> {
+        let readers = self.max_connections.map(NonZeroUsize::get);
+        let needed = readers.map(|readers| Files::needed(readers, loops));
+        let wanted = files::WANTED.max(needed.unwrap_or_default());
+        let limit = rlimit::increase_nofile_limit(wanted).unwrap_or_else(|error| {
+            tracing::debug!("keeping the usual limit of open files: {error}");
+            rlimit::Resource::NOFILE.get_soft().unwrap_or(files::LEAST)
+        });
+        let files = Files::of(limit, loops);
+        match (readers, needed) {
+            (Some(wanted), Some(needed)) if wanted > files.readers => {
+                Err(ServeError::TooFewFiles { wanted, needed, limit })
+            }
+            _ => {
+                if readers.is_none() && files.readers < ServerConfig::default().max_connections {
+                    let readers = files.readers;
+                    tracing::info!("at most {readers} connections: {limit} open files are allowed");
+                }
+                Ok(files)
+            }
         }
-        cache.cache().shut_down(Duration::from_secs(1)).await;
-        Ok(())
     }
 
     fn tls(&self) -> Result<Option<Tls>, ServeError> {
@@ -220,29 +329,12 @@ impl Serve {
             Some(ttl) => policy.default_ttl(ttl),
             None => policy,
         };
+        let policy = policy.ignore_cookies(self.ignore_cookies.clone());
         let bytes = usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX);
         if bytes < 1 << 20 {
             return Err(ServeError::TooLittleMemory(self.memory));
         }
         let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes).build();
         Ok(HttpCache::new(store, policy))
-    }
-}
-
-/// Ctrl-C, or what a supervisor sends.
-async fn told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).ok();
-    let terminated = async {
-        match &mut terminate {
-            Some(terminate) => {
-                terminate.recv().await;
-            }
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.unwrap_or(()),
-        () = terminated => (),
     }
 }

@@ -26,6 +26,7 @@ use larder::http::{
     Body, CacheService, Glance, HttpCache, OriginError, Served, ShowKey, ShutDown, TooManyFetches,
     TookTooLong,
     policy::{
+        cookies::Left,
         fields::Fields,
         forward::{self, Admission, Hop, HopName, LineFate},
         proxy_status::ProxyError,
@@ -145,12 +146,20 @@ impl Hits for Gateway {
         let peer_is_trusted =
             !self.config.trusted_peers.is_empty() && self.config.trusted_peers.contains(&peer);
         let Ahead { method, scheme, host, target, lines } = request;
+        let ignored_cookies = self.store.policy().ignored_cookies();
         let mut shows_key = peer.is_loopback();
         let mut decides = false;
         lines.retain(|line| {
             let is = |name: &HeaderName| line.name.eq_ignore_ascii_case(name.as_str().as_bytes());
             match line.name.len() {
                 14 if is(&LARDER_EXPLAIN) => decides = true,
+                6 if !ignored_cookies.is_empty() && is(&header::COOKIE) => {
+                    match ignored_cookies.left_of(line.value) {
+                        Left::All => {}
+                        Left::Some(_) => decides = true,
+                        Left::Nothing => return false,
+                    }
+                }
                 3 | 9 | 15 => shows_key &= !ASKS_FOR_OTHERS.iter().any(is),
                 _ => {}
             }
@@ -163,6 +172,10 @@ impl Hits for Gateway {
         }
         let fields = Fields::of_lines(lines);
         self.store.glance(Glance { method, scheme, host, target, fields, shows_key }, head)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.store.is_crowded()
     }
 }
 

@@ -25,7 +25,8 @@
 //!
 //! What happens to a request:
 //!
-//! 1. `server.rs serve_on` accepts the connection and gives it a task, on one of the event loops.
+//! 1. `server.rs serve_on` lets the connection in (`door.rs next`: how many there may be) and gives it a
+//!    task, on one of the event loops.
 //!    With a certificate, `tls.rs accept` comes first, and tells which protocol the reader has chosen.
 //! 2. `http1/mod.rs serve_connection` takes its head (`connection.rs next_head`): refused if two
 //!    readers could read it differently, idle or slow connections end here.
@@ -37,6 +38,8 @@
 //!    answer's head. The answer's body drives the connection to the origin itself.
 //! 5. `exchange.rs answer` writes the head and the body, in one `send` where they fit.
 
+pub mod counters;
+mod door;
 pub mod gateway;
 pub mod http1;
 pub mod http2;

@@ -23,11 +23,12 @@ use http::{Request, Response};
 use http_body::Body;
 use larder::http::policy::scheme::Scheme;
 use rustix::net::listen;
+#[cfg(any(target_os = "android", target_os = "linux"))]
+use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
@@ -36,20 +37,29 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::{
+    counters::{Counters, Handshaken},
+    door::{Door, Entrant, Place},
     http1::{self, Ended, Hits, Http1Config, ReaderBody},
     http2,
     loops::Loops,
     tls::{self, Tls},
 };
 
-/// How long to wait when no connection can be accepted, for want of file descriptors mostly.
-const BREATHER: Duration = Duration::from_millis(50);
+/// So much of an answer may wait in the system's buffers beyond what is on its way. Without this bound a
+/// reader that takes nothing holds megabytes there, and filling them is what others wait for; with less, a
+/// connection on a long way may run dry.
+const UNSENT_BYTES: u32 = 128 << 10;
 
 /// Limits of a listener. Every field has a default.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// How many connections may be open; further ones wait in the backlog. Default 16384.
+    /// How many connections may be open. Where there are as many, the next one waits, and the oldest are
+    /// closed once they are between two requests. Default 16384; each takes a file descriptor.
     pub max_connections: usize,
+    /// How many of them one address may have, or with IPv6 one network of 64 bits; more are closed at once.
+    /// A balancer in front needs as many as it keeps open. Default a quarter of `max_connections`, and no
+    /// bound for 127.0.0.1 and ::1, where a proxy on the same machine connects from.
+    pub max_connections_per_address: Option<usize>,
     /// How many connections may wait to be accepted. Default 1024, and no more than the system allows:
     /// the 128 that are usual turn a part of a crowd away, which comes back only a second later.
     pub backlog: u32,
@@ -70,6 +80,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         ServerConfig {
             max_connections: 16_384,
+            max_connections_per_address: None,
             backlog: 1024,
             grace: Duration::from_secs(10),
             tls: None,
@@ -116,6 +127,12 @@ impl Server {
     pub fn with_listener(listener: net::TcpListener, config: ServerConfig) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
+        // Connections have it from the listener.
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
+            // More memory for those who are slow.
+            tracing::debug!("cannot set TCP_NOTSENT_LOWAT: {error}");
+        }
         Ok(Server { listener, address, config })
     }
 
@@ -184,15 +201,15 @@ impl Server {
                 return Stopped { cut: 0 };
             }
         };
+        let mut door = Door::new(listener, &config);
         let scheme = if config.tls.is_some() { Scheme::Https } else { config.http1.scheme };
         let http1 = Http1Config { scheme, ..config.http1 };
         let shared = Arc::new(Shared { http1, hits });
-        let room = Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS)));
         let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &stop)).collect();
         let (here, _) = loops.split_first().expect("there is one at least");
         let mut connections = JoinSet::new();
         loop {
-            let accepted = tokio::select! {
+            let Entrant { stream, peer, place } = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(joined) = connections.join_next() => {
@@ -200,38 +217,30 @@ impl Server {
                     while connections.try_join_next().is_some_and(logged) {}
                     continue;
                 }
-                // Both parts can be dropped and begun again: a permit goes back, and a connection
-                // that was not accepted stays in the backlog.
-                accepted = accept(&listener, &room) => accepted,
-            };
-            let (stream, peer, permit) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
-                    tokio::time::sleep(BREATHER).await;
-                    continue;
-                }
+                entrant = door.next() => entrant,
             };
             let one = Loop::with_fewest(&loops);
-            let place = Place::take(&one.connections, permit);
+            let stop = one.stop.child_token();
+            door.entered(stop.clone());
+            let stay = Stay::begin(&one.connections, &stop, place);
             let accepted = if std::ptr::eq(one, here) {
                 Accepted::Here(stream)
             } else {
                 Accepted::Elsewhere(stream.into_std())
             };
-            let (shared, service, stop) = (Arc::clone(&shared), service.clone(), one.stop.clone());
+            let (shared, service) = (Arc::clone(&shared), service.clone());
             match &config.tls {
                 None => connections
-                    .spawn_on(live(accepted, peer, place, shared, service, stop), &one.handle),
+                    .spawn_on(live(accepted, peer, stay, shared, service, stop), &one.handle),
                 Some(tls) => {
                     let handshake = Handshake { tls: tls.clone(), limit: config.handshake_timeout };
                     let connection =
-                        live_encrypted(accepted, handshake, peer, place, shared, service, stop);
+                        live_encrypted(accepted, handshake, peer, stay, shared, service, stop);
                     connections.spawn_on(connection, &one.handle)
                 }
             };
         }
-        drop(listener);
+        drop(door);
         let drained = timeout(config.grace, async {
             while let Some(joined) = connections.join_next().await {
                 logged(joined);
@@ -282,22 +291,31 @@ impl Accepted {
     }
 }
 
-/// A connection's place: among those there may be, and among those of its loop. Dropping it leaves both.
-struct Place {
+/// A connection's time here: among those there may be, and among those of its loop. Dropping it ends both.
+struct Stay {
     connections: Arc<AtomicUsize>,
-    _permit: OwnedSemaphorePermit,
+    /// Once it is cancelled, the door forgets the connection.
+    ending: CancellationToken,
+    _place: Place,
 }
 
-impl Place {
-    fn take(connections: &Arc<AtomicUsize>, permit: OwnedSemaphorePermit) -> Place {
+impl Stay {
+    /// On the heap, so that a connection's task is no larger for it.
+    fn begin(
+        connections: &Arc<AtomicUsize>,
+        ending: &CancellationToken,
+        place: Place,
+    ) -> Box<Stay> {
         connections.fetch_add(1, Ordering::Relaxed);
-        Place { connections: Arc::clone(connections), _permit: permit }
+        let connections = Arc::clone(connections);
+        Box::new(Stay { connections, ending: ending.clone(), _place: place })
     }
 }
 
-impl Drop for Place {
+impl Drop for Stay {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.ending.cancel();
     }
 }
 
@@ -315,7 +333,7 @@ struct Shared<H> {
 fn live<H, S, B>(
     accepted: Accepted,
     peer: SocketAddr,
-    place: Place,
+    stay: Box<Stay>,
     shared: Arc<Shared<H>>,
     mut service: S,
     stop: CancellationToken,
@@ -346,9 +364,9 @@ where
             }
             ended => ended,
         };
-        stream.is_whole = ended == Ended::Closed;
+        stream.end(&ended, &config.counters);
         drop(stream);
-        drop(place);
+        drop(stay);
     }
 }
 
@@ -363,7 +381,7 @@ async fn live_encrypted<H, S, B>(
     accepted: Accepted,
     handshake: Handshake,
     peer: SocketAddr,
-    place: Place,
+    stay: Box<Stay>,
     shared: Arc<Shared<H>>,
     service: S,
     stop: CancellationToken,
@@ -382,14 +400,22 @@ async fn live_encrypted<H, S, B>(
     // Nothing was said yet that a reset would have to call back: closed in order, what TLS says of an
     // error arrives. On the heap, so that what comes after it is no larger for it.
     let accepting = Box::pin(timeout(handshake.limit, handshake.tls.accept(stream)));
+    let Shared { http1: config, hits } = &*shared;
+    let counters = &config.counters;
     let mut stream = match stop.run_until_cancelled(accepting).await {
         Some(Ok(Ok(stream))) => Resetting::new(stream),
-        Some(Ok(Err(error))) => return tracing::debug!("a TLS handshake failed: {error}"),
-        Some(Err(_)) => return tracing::debug!("a TLS handshake took too long"),
+        Some(Ok(Err(error))) => {
+            counters.handshaken(Handshaken::Failed);
+            return tracing::debug!("a TLS handshake failed: {error}");
+        }
+        Some(Err(_)) => {
+            counters.handshaken(Handshaken::TimedOut);
+            return tracing::debug!("a TLS handshake took too long");
+        }
         None => return,
     };
+    counters.handshaken(Handshaken::Ok);
     let io = &mut stream.stream;
-    let Shared { http1: config, hits } = &*shared;
     let ended = if tls::is_http2(io) {
         // On the heap, as above.
         Box::pin(http2::serve_connection(io, Bytes::new(), peer, config, service, stop)).await
@@ -402,22 +428,9 @@ async fn live_encrypted<H, S, B>(
         // have gone without one; said twice, it is sent once. A reader that does not take it is gone.
         timeout(config.linger_timeout, io.shutdown()).await.ok();
     }
-    stream.is_whole = ended == Ended::Closed;
+    stream.end(&ended, &config.counters);
     drop(stream);
-    drop(place);
-}
-
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
-    let (stream, peer) = listener.accept().await?;
-    if let Err(error) = stream.set_nodelay(true) {
-        // Answers still arrive, only up to 40 ms later.
-        tracing::debug!("cannot set TCP_NODELAY: {error}");
-    }
-    Ok((stream, peer, permit))
+    drop(stay);
 }
 
 /// A connection's panic takes nobody else down, but it is a bug of the service.
@@ -457,6 +470,13 @@ impl Socket for TlsStream<TcpStream> {
 impl<IO: Socket> Resetting<IO> {
     fn new(stream: IO) -> Self {
         Resetting { stream, is_whole: false }
+    }
+
+    fn end(&mut self, how: &Ended, counters: &Counters) {
+        self.is_whole = *how == Ended::Closed;
+        if !self.is_whole {
+            counters.reset.add();
+        }
     }
 }
 

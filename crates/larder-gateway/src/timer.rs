@@ -24,13 +24,13 @@ impl Timer {
     /// Starts counting unless it already counts: a wake-up without progress moves no limit.
     pub(crate) fn ensure(&mut self, within: Duration) {
         if self.limit.is_none() {
-            self.limit = Some(Instant::now() + within);
+            self.limit = Some(after(within));
         }
     }
 
-    /// Starts counting anew.
+    /// Starts counting anew. A limit that lies beyond what can be told is none.
     pub(crate) fn restart(&mut self, within: Duration) {
-        self.limit = Some(Instant::now() + within);
+        self.limit = Some(after(within));
     }
 
     /// Stops counting.
@@ -55,6 +55,13 @@ impl Timer {
     }
 }
 
+/// The instant after so long, or after so many years that nobody waits for it: settings may say any time.
+pub(crate) fn after(within: Duration) -> Instant {
+    const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    let now = Instant::now();
+    now.checked_add(within).unwrap_or_else(|| now + YEARS)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{future::poll_fn, time::Duration};
@@ -72,6 +79,15 @@ mod tests {
         timer.restart(Duration::from_secs(5));
         poll_fn(|cx| timer.poll_passed(cx)).await;
         assert_eq!(began.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_may_be_as_long_as_can_be_said() {
+        let mut timer = Timer::default();
+        timer.ensure(Duration::MAX);
+        assert!(poll_fn(|cx| std::task::Poll::Ready(timer.poll_passed(cx))).await.is_pending());
+        timer.restart(Duration::ZERO);
+        poll_fn(|cx| timer.poll_passed(cx)).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,16 +3,21 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{
-    Error, FnArg, GenericArgument, ItemFn, PathArguments, Result, ReturnType, Type,
-    spanned::Spanned,
+    Error, FnArg, GenericArgument, GenericParam, ItemFn, LitStr, Pat, PathArguments, Result,
+    ReturnType, Type, spanned::Spanned,
 };
 
-use crate::options::Options;
+use crate::{
+    options::Options,
+    template::{Piece, Template},
+};
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
-    let Options { cache, key, ttl_millis, tags } = options;
-    check(&function, cache.is_some())?;
-    let ItemFn { attrs, vis, sig, block } = function;
+    check(&function, options.cache.is_some())?;
+    let arguments = arguments(&function)?;
+    let key = key(&options, &function, &arguments)?;
+    let Options { cache, ttl_millis, tags, .. } = &options;
+    let ItemFn { attrs, vis, sig, block } = &function;
     let returned = returned(&sig.output)?;
     let (value, call) = match &returned {
         Returned::Plain(value) => (value, quote!(get_or_fetch)),
@@ -24,8 +29,17 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     let (key_name, tags_name) = (ours("key"), ours("tags"));
     let (work, found) = (ours("work"), ours("found"));
     let cache = match cache {
-        Some(cache) => quote!(#cache),
-        // A block, so that the body does not see the name.
+        Some(cache) => {
+            let shape = key_shape(options.key.as_ref(), function.sig.ident.to_string());
+            // A block, so that the body does not see the name.
+            quote!((#cache).claim_keys({
+                static KEYS: ::larder::KeysOf = ::larder::KeysOf::function(
+                    #shape,
+                    ::core::concat!(::core::file!(), ":", ::core::line!()),
+                );
+                &KEYS
+            }))
+        }
         None => {
             let name = sig.ident.to_string();
             quote!({
@@ -35,7 +49,8 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
             })
         }
     };
-    let ttl = ttl_millis.map(|millis| quote!(.ttl(::core::time::Duration::from_millis(#millis))));
+    let ttl =
+        ttl_millis.map(|millis| quote!(.fresh_for(::core::time::Duration::from_millis(#millis))));
     let count = tags.len();
     let tags = quote! {
         let #tags_name: [::std::string::String; #count] = [#(::std::format!(#tags)),*];
@@ -55,13 +70,11 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     };
     let (name, inputs, generics) = (&sig.ident, &sig.inputs, &sig.generics);
     let bounds = &sig.generics.where_clause;
-    // Errors about the arguments of `format!` then point at the key.
-    let key = quote_spanned!(key.span()=> ::std::format!(#key));
     Ok(quote! {
         #(#attrs)*
         #vis async fn #name #generics (#inputs) -> #output #bounds {
             let #key_name = #key;
-            (#cache).#call(&#key_name, move || async move {
+            #cache.#call(&#key_name, move || async move {
                 #tags
                 let #work = async move #block;
                 #fetched
@@ -69,6 +82,160 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
             .await
         }
     })
+}
+
+/// The expression that makes the key.
+fn key(options: &Options, function: &ItemFn, arguments: &[Ident]) -> Result<TokenStream> {
+    for skipped in &options.skip {
+        let is_type = |parameter: &GenericParam| match parameter {
+            GenericParam::Type(parameter) => parameter.ident == *skipped,
+            GenericParam::Const(parameter) => parameter.ident == *skipped,
+            GenericParam::Lifetime(_) => false,
+        };
+        if !arguments.contains(skipped) && !function.sig.generics.params.iter().any(is_type) {
+            let message = format!("there is no argument `{skipped}` to leave out of the key");
+            return Err(Error::new(skipped.span(), message));
+        }
+        if options.key.as_ref().is_some_and(|key| key.has_whole(&skipped.to_string())) {
+            let message = format!("`{skipped}` is in the key, so it is not left out");
+            return Err(Error::new(skipped.span(), message));
+        }
+    }
+    match &options.key {
+        Some(template) => {
+            check_whole(options, template, function, arguments)?;
+            Ok(written_key(template))
+        }
+        None => Ok(usual_key(options, function, arguments)),
+    }
+}
+
+/// What the body goes by and the key does not tell would be answered with others' values.
+fn check_whole(
+    options: &Options,
+    template: &Template,
+    function: &ItemFn,
+    arguments: &[Ident],
+) -> Result<()> {
+    let constants = function.sig.generics.const_params().map(|parameter| &parameter.ident);
+    let mut types = function.sig.generics.type_params().map(|parameter| &parameter.ident);
+    if let Some(left_out) = types.find(|name| !options.skip.contains(name)) {
+        let message = format!(
+            "`{left_out}` is not in the key, so calls that differ in it would share one value: leave \
+             `key` out (the usual key names types), or write `skip({left_out})` if that is meant"
+        );
+        return Err(Error::new(left_out.span(), message));
+    }
+    for name in arguments.iter().chain(constants) {
+        let text = name.to_string();
+        if options.skip.contains(name) || template.has_whole(&text) {
+            continue;
+        }
+        let message = if template.has(&text) {
+            format!(
+                "only a part of `{text}` is in the key (its precision cuts it), so calls that differ \
+                 in the rest would share one value: write it whole, or `skip({text})` if that is meant"
+            )
+        } else {
+            format!(
+                "`{text}` is not in the key, so calls that differ in it would share one value: name it \
+                 in the key, or write `skip({text})` if that is meant"
+            )
+        };
+        return Err(Error::new(name.span(), message));
+    }
+    Ok(())
+}
+
+/// As it was written. An argument that others follow cannot come out as what stands between them.
+fn written_key(template: &Template) -> TokenStream {
+    let mut format = String::new();
+    let mut values = Vec::new();
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(text) => format.push_str(&text.replace('{', "{{").replace('}', "}}")),
+            Piece::Argument { argument, until } => {
+                format.push_str("{}");
+                // The names in it are the caller's, and errors about them point at the key.
+                let written = LitStr::new(&argument.written, template.span());
+                let value = quote_spanned!(template.span()=> ::core::format_args!(#written));
+                values.push(match until {
+                    Some(until) => quote!(::larder::KeyPart::new(#value, #until)),
+                    None => value,
+                });
+            }
+        }
+    }
+    quote!(::std::format!(#format, #(#values),*))
+}
+
+/// Module path, function and all arguments, each as its `Debug` says.
+fn usual_key(options: &Options, function: &ItemFn, arguments: &[Ident]) -> TokenStream {
+    let kept = |name: &&Ident| !options.skip.contains(name);
+    let name = &function.sig.ident;
+    let types: Vec<_> = function
+        .sig
+        .generics
+        .type_params()
+        .map(|parameter| &parameter.ident)
+        .filter(kept)
+        .collect();
+    let constants = function.sig.generics.const_params().map(|parameter| &parameter.ident);
+    let values = constants
+        .chain(arguments)
+        .filter(kept)
+        .map(|value| quote!(::larder::KeyPart::new(::core::format_args!("{:?}", #value), ';')));
+    let types = types.iter().map(|name| quote!(::core::any::type_name::<#name>()));
+    let parts: Vec<_> = types.chain(values).collect();
+    let format = format!("{{}}::{name}({})", vec!["{}"; parts.len()].join("; "));
+    quote!(::std::format!(#format, ::core::module_path!(), #(#parts),*))
+}
+
+/// What two functions must not have in common in one cache.
+fn key_shape(template: Option<&Template>, function: String) -> TokenStream {
+    match template {
+        Some(template) => {
+            let shape = template.shape();
+            quote!(#shape)
+        }
+        None => quote!(::core::concat!(::core::module_path!(), "::", #function)),
+    }
+}
+
+/// The names that the body knows its arguments by.
+fn arguments(function: &ItemFn) -> Result<Vec<Ident>> {
+    let mut names = Vec::new();
+    for input in &function.sig.inputs {
+        if let FnArg::Typed(argument) = input {
+            bound(&argument.pat, &mut names)?;
+        }
+    }
+    Ok(names)
+}
+
+fn bound(pattern: &Pat, names: &mut Vec<Ident>) -> Result<()> {
+    match pattern {
+        Pat::Ident(pattern) => {
+            names.push(pattern.ident.clone());
+            match &pattern.subpat {
+                Some((_, part)) => bound(part, names),
+                None => Ok(()),
+            }
+        }
+        Pat::Paren(inner) => bound(&inner.pat, names),
+        Pat::Reference(inner) => bound(&inner.pat, names),
+        Pat::Tuple(parts) => parts.elems.iter().try_for_each(|part| bound(part, names)),
+        Pat::TupleStruct(parts) => parts.elems.iter().try_for_each(|part| bound(part, names)),
+        Pat::Slice(parts) => parts.elems.iter().try_for_each(|part| bound(part, names)),
+        Pat::Struct(fields) => fields.fields.iter().try_for_each(|field| bound(&field.pat, names)),
+        // The body cannot tell what stands there.
+        Pat::Wild(_) | Pat::Rest(_) => Ok(()),
+        other => {
+            let message = "name this argument, and take it apart in the body: its parts are to be in \
+                           the key";
+            Err(Error::new(other.span(), message))
+        }
+    }
 }
 
 enum Returned {

@@ -3,6 +3,7 @@
 
 mod expand;
 mod options;
+mod template;
 
 use proc_macro::TokenStream;
 use syn::{ItemFn, parse_macro_input};
@@ -22,21 +23,24 @@ use crate::options::Options;
 ///
 /// | option | meaning |
 /// | --- | --- |
-/// | `key = "post:{id}"` | the key, as in `format!`, with the function's arguments. Required |
+/// | `key = "post:{id}"` | the key, as in `format!`, with the function's arguments. Without it: module path, function and all arguments, as `blog::posts::post(1)` |
+/// | `skip(trace_id)` | arguments and type parameters that do not change what is returned, and are not in the key. With any other that is left out, or cut by a precision, the function does not compile |
 /// | `cache = POSTS` | where to keep it: an expression of type `Cache<T>`, or one that derefs to it. Without it the function gets a cache of its own, and `T` must be `Weigh` |
-/// | `ttl = "5m"` | how long: a whole number with `ms`, `s`, `m`, `h` or `d`. Without it, the cache's TTL |
+/// | `ttl = "5m"` | how long it is fresh: a whole number with `ms`, `s`, `m`, `h` or `d`. Without it, the cache's TTL. The cache's stale windows follow |
 /// | `tags("posts", "post:{id}")` | with what it is purged; each as the key |
 ///
 /// What it expands to could have been written by hand:
 ///
 /// ```text
 /// async fn post(id: u64) -> Result<Post, FetchError<DbError>> {
+///     static KEYS: KeysOf = KeysOf::function("post:{}", "src/posts.rs:7");
 ///     let key = format!("post:{id}");
 ///     POSTS
+///         .claim_keys(&KEYS)
 ///         .try_get_or_fetch(&key, move || async move {
 ///             let tags = [format!("posts"), format!("post:{id}")];
 ///             let value: Result<Post, DbError> = async move { ask_the_database(id).await }.await;
-///             value.map(|value| Fetched::new(value).ttl(Duration::from_millis(300_000)).tags(tags))
+///             value.map(|value| Fetched::new(value).fresh_for(Duration::from_millis(300_000)).tags(tags))
 ///         })
 ///         .await
 /// }
@@ -45,6 +49,17 @@ use crate::options::Options;
 /// An error is shared by all who waited for it, so callers see `FetchError<E>` in place of `E`. The
 /// fetch may outlive its caller: arguments are taken by value. A function that returns no `Result`
 /// uses `get_or_fetch`, and panics where that does.
+///
+/// # No two calls share a key by accident
+///
+/// - Every argument is in the key, or left out with `skip`.
+/// - Between two arguments stands some text. If the value of the first contains the character that this
+///   text begins with, it comes out percent-encoded: `"{a}-{b}"` of `x-` and `y` is `x%2D-y`.
+/// - Two functions with the same key, as `"{id}"` and `"{number}"`, in one cache would return each other's
+///   values. The one that is called second panics and names both. Keys that differ in their text are
+///   taken to differ.
+/// - Without `key`, arguments are written as their `Debug` says. One whose `Debug` hides something (a
+///   secret) needs a `key`.
 #[proc_macro_attribute]
 pub fn cached(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);

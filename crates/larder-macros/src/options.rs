@@ -1,22 +1,26 @@
 //! Options: what stands in the parentheses of `#[cached(…)]`.
 
-use proc_macro2::Span;
 use syn::{
     Error, Expr, Ident, LitStr, Result, Token, parenthesized,
     parse::{Parse, ParseStream},
     punctuated::Punctuated,
 };
 
+use crate::template::Template;
+
 pub(crate) struct Options {
     pub(crate) cache: Option<Expr>,
-    pub(crate) key: LitStr,
+    pub(crate) key: Option<Template>,
+    /// What is left out of the key on purpose.
+    pub(crate) skip: Vec<Ident>,
     pub(crate) ttl_millis: Option<u64>,
     pub(crate) tags: Vec<LitStr>,
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Options> {
-        let (mut cache, mut key, mut ttl_millis, mut tags) = (None, None, None, None);
+        let (mut cache, mut key, mut ttl_millis, mut tags, mut skip) =
+            (None, None, None, None, None);
         while !input.is_empty() {
             let name: Ident = input.parse()?;
             let is_new = match name.to_string().as_str() {
@@ -26,7 +30,7 @@ impl Parse for Options {
                 }
                 "key" => {
                     input.parse::<Token![=]>()?;
-                    key.replace(input.parse::<LitStr>()?).is_none()
+                    key.replace(Template::parse(&input.parse()?)?).is_none()
                 }
                 "ttl" => {
                     input.parse::<Token![=]>()?;
@@ -38,9 +42,15 @@ impl Parse for Options {
                     let all = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)?;
                     tags.replace(all.into_iter().collect()).is_none()
                 }
+                "skip" => {
+                    let list;
+                    parenthesized!(list in input);
+                    let all = Punctuated::<Ident, Token![,]>::parse_terminated(&list)?;
+                    skip.replace(all.into_iter().collect()).is_none()
+                }
                 _ => {
                     let message = "unknown option: there are `cache = …`, `key = \"…\"`, \
-                                   `ttl = \"…\"` and `tags(\"…\")`";
+                                   `skip(…)`, `ttl = \"…\"` and `tags(\"…\")`";
                     return Err(Error::new(name.span(), message));
                 }
             };
@@ -51,10 +61,8 @@ impl Parse for Options {
                 input.parse::<Token![,]>()?;
             }
         }
-        let key = key.ok_or_else(|| {
-            Error::new(Span::call_site(), "a key is missing, such as `key = \"post:{id}\"`")
-        })?;
-        Ok(Options { cache, key, ttl_millis, tags: tags.unwrap_or_default() })
+        let (tags, skip) = (tags.unwrap_or_default(), skip.unwrap_or_default());
+        Ok(Options { cache, key, skip, ttl_millis, tags })
     }
 }
 

@@ -65,8 +65,7 @@ impl Lifetime {
     /// The same lifetime with its TTL cut by `fraction` (0 to 1; what lies outside counts as the nearer
     /// of the two, and what is no number as 0). The stale windows keep their length.
     pub fn shortened_by(mut self, fraction: f64) -> Lifetime {
-        let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
-        self.ttl = self.ttl.mul_f64(1.0 - fraction);
+        self.ttl = self.ttl.saturating_sub(part_of(self.ttl, fraction));
         self
     }
 
@@ -91,6 +90,14 @@ impl Lifetime {
     pub fn at_marked_stale(self, age: Duration, marked: Duration) -> Freshness {
         self.at(age.max(self.ttl.saturating_add(marked)))
     }
+}
+
+/// `fraction` of `whole`; what lies outside of 0 to 1 counts as the nearer of the two, and what is no
+/// number as 0. `Duration::mul_f64` panics for some of these, and for the whole of the longest duration.
+pub(crate) fn part_of(whole: Duration, fraction: f64) -> Duration {
+    let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+    Duration::try_from_secs_f64(whole.as_secs_f64() * fraction)
+        .map_or(whole, |part| part.min(whole))
 }
 
 /// What a stored entry is good for at one instant.
@@ -168,6 +175,12 @@ mod tests {
         assert_eq!(WINDOWS.shortened_by(-1.0), WINDOWS);
         assert_eq!(WINDOWS.shortened_by(7.0).ttl(), Duration::ZERO);
         assert_eq!(WINDOWS.shortened_by(f64::NAN), WINDOWS);
+        assert_eq!(WINDOWS.shortened_by(f64::INFINITY).ttl(), Duration::ZERO);
+        assert_eq!(WINDOWS.shortened_by(f64::NEG_INFINITY), WINDOWS);
+        let longest = Lifetime::fresh_for(Duration::MAX);
+        assert_eq!(longest.shortened_by(0.0), longest);
+        assert!(longest.shortened_by(f64::MIN_POSITIVE).ttl() <= Duration::MAX);
+        assert_eq!(longest.shortened_by(1.0).ttl(), Duration::ZERO);
     }
 
     fn rank(freshness: Freshness) -> u8 {
@@ -188,7 +201,57 @@ mod tests {
         }
     }
 
+    fn extreme() -> impl Strategy<Value = Duration> {
+        let extremes = vec![0, 1, 999_999_999, 1_000_000_000, u64::MAX];
+        prop_oneof![
+            Just(Duration::MAX),
+            Just(Duration::from_secs(u64::MAX)),
+            prop::sample::select(extremes).prop_map(Duration::from_nanos),
+            any::<Duration>(),
+        ]
+    }
+
+    fn fraction() -> impl Strategy<Value = f64> {
+        use std::f64::{EPSILON, INFINITY, MAX, MIN, MIN_POSITIVE, NAN, NEG_INFINITY};
+        let extremes = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            0.5,
+            1.5,
+            EPSILON,
+            MIN_POSITIVE,
+            MIN,
+            MAX,
+            NAN,
+            INFINITY,
+            NEG_INFINITY,
+        ];
+        prop_oneof![prop::sample::select(extremes.to_vec()), any::<f64>()]
+    }
+
     proptest! {
+        /// Whatever is asked, there is an answer, and it keeps to the laws.
+        #[test]
+        fn no_extreme_panics(
+            ttl in extreme(), swr in extreme(), sie in extreme(),
+            age in extreme(), marked in extreme(), fraction in fraction(),
+        ) {
+            let lifetime =
+                Lifetime::fresh_for(ttl).stale_while_revalidate(swr).stale_if_error(sie);
+            prop_assert!(lifetime.end() >= ttl);
+            let shorter = lifetime.shortened_by(fraction);
+            prop_assert!(shorter.ttl() <= ttl);
+            prop_assert_eq!(shorter.revalidate_window(), swr);
+            for lifetime in [lifetime, shorter] {
+                let marked = lifetime.at_marked_stale(age, marked);
+                prop_assert!(rank(lifetime.at(age)) <= rank(marked) && rank(marked) > 0);
+                prop_assert_eq!(matches!(lifetime.at(age), Freshness::Fresh { .. }), age < lifetime.ttl());
+            }
+            prop_assert!(part_of(ttl, fraction) <= ttl);
+        }
+
         #[test]
         fn an_entry_never_gets_better_with_age(
             lifetime in lifetime(), age in 0..AGES, more in 0..AGES, marked in 0..AGES,

@@ -31,7 +31,7 @@ impl Invalidation {
 /// What the answer to a request makes stale.
 ///
 /// Nothing if the method is safe, or the answer an error: then nothing has changed (RFC 9111 §4.4).
-/// Otherwise the URI itself, the `Location` and `Content-Location` of the answer where they are of
+/// Otherwise the URI itself (also without its dot segments, as some origins read it), the `Location` and `Content-Location` of the answer where they are of
 /// the same origin (nobody may empty another's cache), and the groups of `Cache-Group-Invalidation`.
 pub fn invalidates(request: RequestHead<'_>, response: ResponseHead<'_>) -> Invalidation {
     let no_error = response.status.is_success() || response.status.is_redirection();
@@ -39,6 +39,7 @@ pub fn invalidates(request: RequestHead<'_>, response: ResponseHead<'_>) -> Inva
         return Invalidation::default();
     }
     let mut uris = vec![request.uri.clone()];
+    uris.extend(uri::without_dot_segments(request.uri));
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let target = list::single(response.headers, name.as_str())
             .and_then(|reference| uri::resolve(request.uri, reference))

@@ -12,8 +12,13 @@ use crate::{
 /// such a URI, and a table of them is what someone builds who wants to fill memory.
 pub const MAX_KEY_BYTES: usize = 8192;
 
-/// The primary key of a request: its URI, written in the one way that all equivalent URIs share, so
-/// that a prefix of the URI is a prefix of the key. What `Vary` adds is not in it.
+/// The primary key of a request: its URI, written in the one way that all equivalent URIs share
+/// ([`normal`](uri::normal)), so that a prefix of the URI is a prefix of the key. What `Vary` adds is not
+/// in it.
+///
+/// A request whose URI is written otherwise may be answered with what is stored under its key. Its own
+/// answer is not to be stored there: the origin was asked in another spelling, and need not take both for
+/// the same ([`is_written_as`](uri::is_written_as)).
 ///
 /// GET and HEAD share a key. A QUERY has its own, with a digest of what it asks; its variants never
 /// answer a GET.
@@ -26,12 +31,15 @@ pub struct RequestKey {
 
 impl RequestKey {
     /// The key of a request; `None` if such a request is never answered from a cache: another method
-    /// than GET, HEAD and QUERY, a QUERY without `content`, a URI that is not absolute, or a key of
-    /// more than [`MAX_KEY_BYTES`].
+    /// than GET, HEAD and QUERY, a QUERY without `content`, a URI that is not absolute or has bytes beyond
+    /// ASCII (no other URI is equivalent to it), or a key of more than [`MAX_KEY_BYTES`].
     ///
     /// `content` is a digest of the request's content, from a function that nobody can find
     /// collisions of. It counts for QUERY only, together with what says how to read the content.
     pub fn of(request: RequestHead<'_>, content: Option<&[u8]>) -> Option<RequestKey> {
+        if !request.uri.path_and_query().is_none_or(|target| target.as_str().is_ascii()) {
+            return None;
+        }
         let mut key = RequestKey::of_uri(request.uri)?;
         match *request.method {
             Method::GET | Method::HEAD => {}
@@ -54,7 +62,8 @@ impl RequestKey {
         uri::write_normal(scheme, host, target, out).filter(|key| key.len() <= MAX_KEY_BYTES)
     }
 
-    /// The key under which the answer to a GET of this URI is stored.
+    /// The key under which the answer to a GET of this URI is stored. One with bytes beyond ASCII counts as
+    /// the one that has them encoded: for invalidation and purges, which may name more than is stored.
     pub fn of_uri(uri: &Uri) -> Option<RequestKey> {
         let text = uri::normal(uri)?;
         RequestKey { uri_end: text.len(), text }.bounded()

@@ -12,6 +12,7 @@
 //! | [`settings`] | what a cache was told to do, beyond what messages say | – |
 //! | `directives`, `vary` | `Cache-Control` and its targeted kin · which variant fits | §5.2, RFC 9213 · §4.1 |
 //! | [`freshness`] | how long an entry is good for, and what it is good for at one age | §4.2, RFC 5861 |
+//! | [`cookies`] | which cookies do not matter | RFC 6265 §4.2 |
 //! | [`reason`] | the closed vocabulary of why an answer came about | – |
 //! | [`head`] | what the rules read of requests and responses | RFC 9110 §6 |
 //! | [`fields`] | field lines, however they are held | RFC 9110 §5 |
@@ -32,6 +33,7 @@
 //! | [`proxy_status`] | the `Proxy-Status` field | RFC 9209 |
 
 pub mod cache_status;
+pub mod cookies;
 pub mod date;
 mod directives;
 pub mod etag;

@@ -79,6 +79,9 @@ pub enum Reason {
     NoFreshness,
     /// The answer is a part of something, and does not say clearly which.
     ContentRange,
+    /// The request spells its URI otherwise than its key does: the origin was asked in that spelling, and
+    /// its answer is for this reader alone.
+    Spelling,
 }
 
 impl Reason {
@@ -120,6 +123,7 @@ impl Reason {
             Reason::VaryStar => "vary-star",
             Reason::NoFreshness => "no-freshness",
             Reason::ContentRange => "content-range",
+            Reason::Spelling => "spelling",
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
     fields::{FieldBlock, Fields},
     forward::strip,
-    freshness::Lifetime,
+    freshness::{Lifetime, part_of},
     head::{Exchange, RequestHead, ResponseHead},
     invalidate,
     key::RequestKey,
@@ -353,8 +353,7 @@ impl Orders {
             .and_then(date::parse)
             .and_then(|modified| date.duration_since(modified).ok())
             .unwrap_or_default();
-        let fraction = if heuristics.fraction.is_nan() { 0.0 } else { heuristics.fraction };
-        unchanged.mul_f64(fraction.clamp(0.0, 1.0)).min(heuristics.max)
+        part_of(unchanged, heuristics.fraction).min(heuristics.max)
     }
 
     /// What must not be stored goes (RFC 9111 §5.2.2.4, §5.2.2.7): the fields that may not be reused

@@ -101,6 +101,21 @@ pub struct Ask {
     pub reason: Reason,
 }
 
+impl Ask {
+    /// The same for a request that goes on as its reader wrote it, and whose answer is for its reader alone:
+    /// nothing is confirmed or completed by it. What may stand in may do so here.
+    pub fn for_its_reader(self) -> Ask {
+        Ask {
+            conditional: HeaderMap::new(),
+            reader_fields: ReaderFields::Forward,
+            revalidates: Vec::new(),
+            completes: None,
+            flight: Flight::Alone,
+            ..self
+        }
+    }
+}
+
 /// What becomes of the reader's own `If-None-Match`, `If-Modified-Since`, `If-Range` and `Range` in the
 /// request to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

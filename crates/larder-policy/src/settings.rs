@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use crate::cookies::IgnoredCookies;
+
 /// The rules of one cache, or of one route of it. Two presets, and a method per knob:
 ///
 /// ```
@@ -27,6 +29,7 @@ pub struct Policy {
     pub(crate) surrogate_control: bool,
     pub(crate) guards: bool,
     pub(crate) cookies_matter: bool,
+    pub(crate) ignored_cookies: IgnoredCookies,
     pub(crate) s_maxage_forbids_stale: bool,
     pub(crate) obeys_readers: bool,
     pub(crate) asks_for_other_variants: bool,
@@ -74,6 +77,7 @@ impl Policy {
             surrogate_control: true,
             guards: false,
             cookies_matter: true,
+            ignored_cookies: IgnoredCookies::default(),
             s_maxage_forbids_stale: true,
             obeys_readers: true,
             asks_for_other_variants: true,
@@ -167,6 +171,19 @@ impl Policy {
     pub fn cookies_matter(mut self, matter: bool) -> Policy {
         self.cookies_matter = matter;
         self
+    }
+
+    /// Cookies that change nothing in an answer. They are taken out of each GET, HEAD and QUERY that the
+    /// cache may answer, before anything else is decided: neither the cache nor the origin sees them.
+    /// None in both presets.
+    pub fn ignore_cookies(mut self, ignored: IgnoredCookies) -> Policy {
+        self.ignored_cookies = ignored;
+        self
+    }
+
+    /// Cookies that change nothing in an answer.
+    pub fn ignored_cookies(&self) -> &IgnoredCookies {
+        &self.ignored_cookies
     }
 
     /// Whether `Cache-Control` of requests is honoured (RFC 9111 §5.2.1 leaves it to the cache).

@@ -11,8 +11,8 @@ use crate::scheme::Scheme;
 /// is dropped. `None` if that is no absolute URI with an authority, or if it has user information,
 /// which has no place in HTTP (RFC 9110 §4.2.4).
 ///
-/// Lenient: bytes that a URI cannot contain (spaces inside, umlauts) are percent-encoded, as
-/// browsers do it.
+/// Lenient: bytes that a URI cannot contain (spaces inside, umlauts) are percent-encoded where browsers
+/// do it.
 pub fn resolve(base: &Uri, reference: &[u8]) -> Option<Uri> {
     let encoded = encoded(reference);
     let reference = encoded.split('#').next().unwrap_or_default();
@@ -73,26 +73,40 @@ pub fn origin(uri: &Uri) -> Option<String> {
     Some(out)
 }
 
-/// The URI in the one way that all equivalent ones are written: its [`origin`], then path and query
-/// (RFC 3986 §6.2.2) with the hex digits of percent-encodings in capitals, unreserved characters as
-/// they are, whatever a URI cannot contain encoded, and an empty path as `/`.
+/// The URI in the one way that all equivalent ones are written (RFC 3986 §6.2.2): its [`origin`], then path
+/// and query with the hex digits of percent-encodings in capitals, unreserved characters as they are, and
+/// an empty path as `/`. Bytes beyond ASCII, which no URI has, are percent-encoded.
 ///
-/// Dot segments stay: origins do tell `/a/../b` from `/b`, and a key that does not would let one
-/// reader place an answer under another's name.
+/// What only some origins take for the same stays apart. Dot segments stay: origins do tell `/a/../b` from
+/// `/b`. A `{` is not written as `%7B`. With a percent sign that encodes nothing, path and query stay as
+/// they are: in `%%61%30` two decoded characters would become one encoded byte.
 pub fn normal(uri: &Uri) -> Option<String> {
     let length = |text: Option<&str>| text.map_or(0, str::len);
+    let target = uri.path_and_query().map_or("/", |target| target.as_str());
+    if target.starts_with('*') {
+        return None;
+    }
     let authority = uri.authority().map(|authority| authority.as_str());
-    // With room for "://", "/" and "?": one allocation, unless something has to be encoded.
-    let capacity =
-        length(uri.scheme_str()) + length(authority) + uri.path().len() + length(uri.query()) + 5;
+    // With room for "://" and "/": one allocation, unless something has to be encoded.
+    let capacity = length(uri.scheme_str()) + length(authority) + target.len() + 4;
     let mut out = String::with_capacity(capacity);
     push_origin(uri, &mut out)?;
-    push_normal_to(if uri.path().is_empty() { "/" } else { uri.path() }, &mut out);
-    if let Some(query) = uri.query() {
-        out.push('?');
-        push_normal_to(query, &mut out);
+    if !target.starts_with('/') {
+        out.push('/');
     }
+    push_normal_to(target, &mut out);
     Some(out)
+}
+
+/// The URI that an origin means by this one if it takes dot segments out (RFC 3986 §6.2.2.3), if that is
+/// another.
+pub(crate) fn without_dot_segments(uri: &Uri) -> Option<Uri> {
+    const BEGINNINGS: [&str; 3] = ["/.", "/%2E", "/%2e"];
+    if !BEGINNINGS.iter().any(|dot| uri.path().contains(dot)) {
+        return None;
+    }
+    let normal = normal(uri)?;
+    resolve(uri, normal.as_bytes()).filter(|short| short.path() != uri.path())
 }
 
 /// Whether a URI is written just like this [`normal`] one.
@@ -106,7 +120,8 @@ pub fn is_written_as(uri: &Uri, normal: &str) -> bool {
 
 /// Writes [`normal`] of `scheme` `://` `host` `target`. `None`: not everything in them is as nearly all
 /// write it: a host in small letters, without a port that goes without saying, and a target that
-/// begins with a slash and has nothing in it that a URI cannot have.
+/// begins with a slash and has nothing in it that a URI cannot have, nor a percent sign that encodes
+/// nothing.
 pub(crate) fn write_normal<'a>(
     scheme: Scheme,
     host: &[u8],
@@ -129,7 +144,7 @@ pub(crate) fn write_normal<'a>(
     }
     out.extend_from_slice(host);
     if target.contains(&b'%') {
-        push_normal(target, |byte| out.push(byte));
+        push_normal(target, |byte| out.push(byte)).ok()?;
     } else {
         out.extend_from_slice(target);
     }
@@ -211,24 +226,36 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// Gives each byte of the component as it is written in a normal URI to `push`: ASCII only.
-fn push_normal(component: &[u8], mut push: impl FnMut(u8)) {
+/// A percent sign that encodes nothing.
+struct StrayPercent;
+
+/// Gives each byte of the component as it is written in a normal URI to `push`: ASCII only. After an error
+/// what was given counts for nothing.
+fn push_normal(component: &[u8], mut push: impl FnMut(u8)) -> Result<(), StrayPercent> {
     let mut bytes = component;
     while let [byte, rest @ ..] = bytes {
         bytes = rest;
-        match (*byte, rest) {
-            (b'%', [high, low, after @ ..]) if let Some(byte) = hex(*high, *low) => {
-                bytes = after;
-                if is_unreserved(byte) {
-                    push(byte);
-                } else {
-                    encoded_as(byte).into_iter().for_each(&mut push);
-                }
-            }
-            // A percent sign that encodes nothing is kept: encoding it would not be idempotent.
-            (byte, _) if may_stand(byte) => push(byte),
-            (byte, _) => encoded_as(byte).into_iter().for_each(&mut push),
+        if *byte != b'%' {
+            push_ascii(*byte, &mut push);
+            continue;
         }
+        let [high, low, after @ ..] = rest else { return Err(StrayPercent) };
+        let byte = hex(*high, *low).ok_or(StrayPercent)?;
+        bytes = after;
+        if is_unreserved(byte) {
+            push(byte);
+        } else {
+            encoded_as(byte).into_iter().for_each(&mut push);
+        }
+    }
+    Ok(())
+}
+
+fn push_ascii(byte: u8, mut push: impl FnMut(u8)) {
+    if byte.is_ascii_graphic() {
+        push(byte);
+    } else {
+        encoded_as(byte).into_iter().for_each(push);
     }
 }
 
@@ -238,12 +265,14 @@ fn encoded_as(byte: u8) -> [u8; 3] {
     [b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
-fn push_normal_to(component: &str, out: &mut String) {
-    let is_plain = |byte: u8| byte != b'%' && PLACES[usize::from(byte)] & TARGET != 0;
-    if component.bytes().all(is_plain) {
-        out.push_str(component);
-    } else {
-        push_normal(component.as_bytes(), |byte| out.push(char::from(byte)));
+fn push_normal_to(target: &str, out: &mut String) {
+    if target.bytes().all(|byte| byte != b'%' && byte.is_ascii_graphic()) {
+        return out.push_str(target);
+    }
+    let begin = out.len();
+    if push_normal(target.as_bytes(), |byte| out.push(char::from(byte))).is_err() {
+        out.truncate(begin);
+        target.bytes().for_each(|byte| push_ascii(byte, |byte| out.push(char::from(byte))));
     }
 }
 
@@ -267,12 +296,16 @@ pub(crate) fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
-/// The reference as text, with everything encoded that a URI cannot contain, and without the white
-/// space around it.
+/// The reference as text, with everything encoded that browsers encode, and without the white space
+/// around it: what a reader makes of it is the URI that counts. (They leave some bytes that a URI cannot
+/// contain as they are, more of them in a query.)
 fn encoded(reference: &[u8]) -> String {
     let mut out = String::with_capacity(reference.len());
+    let mut is_query = false;
     for &byte in reference.trim_ascii() {
-        if may_stand(byte) {
+        is_query |= byte == b'?';
+        let is_left = byte == b'|' || (is_query && b"\\^`{}".contains(&byte));
+        if may_stand(byte) || is_left {
             out.push(char::from(byte));
         } else {
             push_encoded(byte, &mut out);

@@ -42,7 +42,7 @@ fn main() {
     println!("{KEYS} entries with keys of 28 B and values of 64 B, none evicted:");
     let larder =
         Cache::<Value>::builder_with_weigher(|value| value.len() + 16).max_bytes(1 << 30).build();
-    small("larder", &|key, value| larder.insert(key, value));
+    small("larder", &|key, value| _ = larder.insert(key, value));
     let stats = larder.stats();
     assert_eq!(stats.entries, KEYS as u64);
     println!(

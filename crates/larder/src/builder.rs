@@ -6,6 +6,9 @@ use larder_policy::freshness::Lifetime;
 
 use crate::{cache::Cache, clock::Clock, tier::memory::Eviction};
 
+/// The bound of a cache that was given none.
+const USUAL_BYTES: usize = 64 << 20;
+
 pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 
 /// The settings of a [`Cache`].
@@ -16,7 +19,7 @@ pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 /// | [`ttl`](Builder::ttl) | 300 s |
 /// | [`stale_while_revalidate`](Builder::stale_while_revalidate), [`stale_if_error`](Builder::stale_if_error) | none |
 /// | [`refresh_ahead`](Builder::refresh_ahead), [`jitter`](Builder::jitter) | off |
-/// | [`max_bytes`](Builder::max_bytes) | 64 MiB |
+/// | [`max_bytes`](Builder::max_bytes) | 64 MiB; none if `max_entries` is given |
 /// | [`max_entries`](Builder::max_entries), [`max_entry_bytes`](Builder::max_entry_bytes) | what fits |
 /// | [`eviction`](Builder::eviction) | S3-FIFO |
 /// | [`negative_ttl`](Builder::negative_ttl) | errors are not remembered |
@@ -30,7 +33,7 @@ pub struct Builder<V> {
     pub(crate) lifetime: Lifetime,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) jitter: f64,
-    pub(crate) max_bytes: usize,
+    pub(crate) max_bytes: Option<usize>,
     pub(crate) max_entries: Option<usize>,
     pub(crate) max_entry_bytes: Option<usize>,
     pub(crate) eviction: Eviction,
@@ -79,7 +82,7 @@ impl<V> Builder<V> {
             lifetime: Lifetime::fresh_for(Duration::from_secs(300)),
             refresh_ahead: None,
             jitter: 0.0,
-            max_bytes: 64 << 20,
+            max_bytes: None,
             max_entries: None,
             max_entry_bytes: None,
             eviction: Eviction::default(),
@@ -138,13 +141,14 @@ impl<V> Builder<V> {
     }
 
     /// The most all entries together may weigh, in bytes, overhead included. It is never exceeded,
-    /// also not for a moment.
+    /// also not for a moment. 64 MiB if neither this nor [`max_entries`](Builder::max_entries) is given.
     pub fn max_bytes(mut self, max_bytes: usize) -> Self {
-        self.max_bytes = max_bytes;
+        self.max_bytes = Some(max_bytes);
         self
     }
 
-    /// The most entries there may be, whatever they weigh.
+    /// The most entries there may be. Without [`max_bytes`](Builder::max_bytes) that is the only bound,
+    /// whatever they weigh; with it, whichever is reached first. Zero stores nothing.
     pub fn max_entries(mut self, max_entries: usize) -> Self {
         self.max_entries = Some(max_entries);
         self
@@ -220,6 +224,11 @@ impl<V> Builder<V> {
         self
     }
 
+    /// The bound in bytes that was asked for, or is usual: one in entries is a bound already.
+    pub(crate) fn bound_bytes(&self) -> usize {
+        self.max_bytes.unwrap_or(if self.max_entries.is_some() { usize::MAX } else { USUAL_BYTES })
+    }
+
     fn check(&self) -> Result<(), BuildError> {
         let fractions =
             [("refresh_ahead", self.refresh_ahead.unwrap_or(0.0)), ("jitter", self.jitter)];
@@ -235,6 +244,9 @@ impl<V> Builder<V> {
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(BuildError::Zero { setting });
+        }
+        if self.hard_timeout.is_some_and(|limit| limit.is_zero()) {
+            return Err(BuildError::Zero { setting: "hard_timeout" });
         }
         match (self.soft_timeout, self.hard_timeout) {
             (Some(soft), Some(hard)) if soft >= hard => Err(BuildError::Timeouts { soft, hard }),
@@ -270,6 +282,7 @@ impl<V> fmt::Debug for Builder<V> {
             .field("name", &self.name)
             .field("lifetime", &self.lifetime)
             .field("max_bytes", &self.max_bytes)
+            .field("max_entries", &self.max_entries)
             .finish_non_exhaustive()
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     entry::Fetched,
     error::FetchError,
     flight::Flights,
-    key::CacheKey,
+    key::{CacheKey, Claims, KeysOf},
     refresh::{Refreshes, Tasks},
     stats::{Counters, Event, Events, Stats},
     sweeper::{self, Sweep},
@@ -79,6 +79,7 @@ pub(crate) struct Shared<V> {
     pub(crate) weigher: Weigher<V>,
     pub(crate) memory: MemoryTier<V>,
     negatives: Negatives,
+    claims: Claims,
     pub(crate) backoffs: Backoffs,
     pub(crate) tags: TagTable,
     pub(crate) flights: Arc<Flights<Brought<V>>>,
@@ -108,18 +109,20 @@ impl<V> Cache<V> {
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub(crate) fn from_builder(builder: Builder<V>) -> Self {
         let tasks = Tasks::new();
-        let negatives = Negatives::new(builder.negative_ttl, builder.max_bytes);
+        let max_bytes = builder.bound_bytes();
+        let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
         let refreshes =
             Refreshes::new(builder.max_concurrent_refreshes, MAX_WAITING_REFRESHES, tasks.clone());
         let is_swept = builder.clock.is_system();
         let shared = Arc::new(Shared {
             memory: MemoryTier::new(Limits {
-                max_bytes: builder.max_bytes - negatives.max_bytes(),
+                max_bytes: max_bytes - negatives.max_bytes(),
                 max_entries: builder.max_entries,
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
             }),
             negatives,
+            claims: Claims::new(),
             backoffs: Backoffs::new(MAX_BACKOFFS),
             tags: TagTable::new(builder.max_tags),
             flights: Flights::new(
@@ -155,6 +158,23 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         &self.shared.name
     }
 
+    /// Says that the keys of this shape are one function's, and goes on. Two functions whose keys have one
+    /// shape would return each other's values. `#[cached]` calls it for each function that names a cache.
+    ///
+    /// # Panics
+    ///
+    /// If another function has claimed them, with the places of both.
+    pub fn claim_keys(&self, keys: &'static KeysOf) -> &Self {
+        if let Err(other) = self.shared.claims.claim(keys) {
+            let (shape, place, name) = (keys.shape(), keys.place(), &self.shared.name);
+            panic!(
+                "two functions have the key {shape:?} in the cache {name:?}, those at {other} and at \
+                 {place}, and would return each other's values: give one of them another key"
+            );
+        }
+        self
+    }
+
     /// The fresh value under `key`, if there is one. Needs no runtime; starts nothing.
     pub fn get<'k>(&self, key: impl Into<CacheKey<'k>>) -> Option<V> {
         let key = key.into();
@@ -183,37 +203,48 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Stores `value` for the cache's TTL. A fetch of this key that is under way no longer stores:
-    /// what it brings may be older.
-    pub fn insert<'k>(&self, key: impl Into<CacheKey<'k>>, value: V) {
-        self.insert_fetched(key, Fetched::new(value));
+    /// what it brings may be older. Tells whether it is stored: where it is not (it is too large, the TTL
+    /// is zero), what was under `key` is gone as well.
+    pub fn insert<'k>(&self, key: impl Into<CacheKey<'k>>, value: V) -> Storage {
+        self.insert_fetched(key, Fetched::new(value))
     }
 
-    /// Stores `value` for `ttl`. Zero removes what was there.
-    pub fn insert_with_ttl<'k>(&self, key: impl Into<CacheKey<'k>>, value: V, ttl: Duration) {
-        self.insert_fetched(key, Fetched::new(value).ttl(ttl));
+    /// Stores `value` for `ttl` and no longer: the cache's stale windows do not follow
+    /// ([`insert_with`](Cache::insert_with) says how long they are). Zero removes what was there. Tells
+    /// what [`insert`](Cache::insert) does.
+    pub fn insert_with_ttl<'k>(
+        &self,
+        key: impl Into<CacheKey<'k>>,
+        value: V,
+        ttl: Duration,
+    ) -> Storage {
+        self.insert_fetched(key, Fetched::new(value).ttl(ttl))
     }
 
-    /// Stores `value` for `lifetime`, to be purged with each of `tags`.
+    /// Stores `value` for `lifetime`, to be purged with each of `tags`. Tells what
+    /// [`insert`](Cache::insert) does.
     pub fn insert_with<'k, T: Into<String>>(
         &self,
         key: impl Into<CacheKey<'k>>,
         value: V,
         lifetime: Lifetime,
         tags: impl IntoIterator<Item = T>,
-    ) {
-        self.insert_fetched(key, Fetched::new(value).lifetime(lifetime).tags(tags));
+    ) -> Storage {
+        self.insert_fetched(key, Fetched::new(value).lifetime(lifetime).tags(tags))
     }
 
-    fn insert_fetched<'k>(&self, key: impl Into<CacheKey<'k>>, fetched: Fetched<V>) {
+    fn insert_fetched<'k>(&self, key: impl Into<CacheKey<'k>>, fetched: Fetched<V>) -> Storage {
         let shared = &*self.shared;
         let key = key.into().into_shared();
         shared.flights.revoke(&key);
         shared.negatives.forget(&key);
         shared.backoffs.forget(&key);
         let fetched = shared.dated(&key, fetched, Duration::ZERO, shared.tags.fence());
-        if let Storage::Not(_) = shared.store(&key, &fetched, || false) {
+        let storage = shared.store(&key, &fetched, || false);
+        if let Storage::Not(_) = storage {
             shared.memory.remove(&key);
         }
+        storage
     }
 
     /// Removes `key`; true if something was there. Once this returns, no value fetched before it is

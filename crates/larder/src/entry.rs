@@ -185,6 +185,8 @@ impl<V> Entry<V> {
 pub struct Fetched<V> {
     pub(crate) value: V,
     pub(crate) keep: Keep,
+    /// Why it is not to be stored, whatever else is said of it.
+    pub(crate) skip: Option<Reason>,
     pub(crate) tags: Vec<String>,
 }
 
@@ -193,37 +195,44 @@ pub(crate) enum Keep {
     /// As the cache's settings say.
     Default,
     /// With another TTL, and the cache's stale windows.
-    Ttl(Duration),
+    FreshFor(Duration),
     For(Lifetime),
-    No(Reason),
 }
 
 impl<V> Fetched<V> {
     /// Keep `value` as the cache's settings say.
     pub fn new(value: V) -> Self {
-        Fetched { value, keep: Keep::Default, tags: Vec::new() }
+        Fetched { value, keep: Keep::Default, skip: None, tags: Vec::new() }
     }
 
-    /// Hand `value` to those who wait for it now, and do not store it.
+    /// Hand `value` to those who wait for it now, and do not store it, whatever TTL is given later.
     pub fn do_not_store(value: V) -> Self {
         Self::skip(value, Reason::NotStorable)
     }
 
     /// As [`do_not_store`](Fetched::do_not_store), and why.
     pub fn skip(value: V, reason: Reason) -> Self {
-        Fetched { value, keep: Keep::No(reason), tags: Vec::new() }
+        Fetched { skip: Some(reason), ..Fetched::new(value) }
     }
 
-    /// Keep it fresh for `ttl` instead; the cache's stale windows follow. Zero means not to store it.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.keep = if ttl.is_zero() { Keep::No(Reason::NotStorable) } else { Keep::Ttl(ttl) };
+    /// Keep it for `ttl` and no longer: what is to be gone in five seconds is not served stale for an hour
+    /// because other entries may be. Zero means not to store it. See [`fresh_for`](Fetched::fresh_for) and
+    /// [`lifetime`](Fetched::lifetime) for values with stale windows. The last of the three counts.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        self.lifetime(Lifetime::fresh_for(ttl))
+    }
+
+    /// Keep it fresh for `ttl` in place of the cache's TTL; the cache's stale windows follow. Zero means
+    /// not to store it.
+    pub fn fresh_for(mut self, ttl: Duration) -> Self {
+        self.keep =
+            if ttl.is_zero() { Keep::For(Lifetime::default()) } else { Keep::FreshFor(ttl) };
         self
     }
 
-    /// Keep it for `lifetime` instead, windows included.
+    /// Keep it for `lifetime` instead, windows included. One that ends at once means not to store it.
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
-        let is_kept = !lifetime.end().is_zero();
-        self.keep = if is_kept { Keep::For(lifetime) } else { Keep::No(Reason::NotStorable) };
+        self.keep = Keep::For(lifetime);
         self
     }
 

@@ -1,6 +1,13 @@
-//! Key: the name under which an entry is stored.
+//! Key: the name under which an entry is stored, and what keeps two things from having one.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// A cache key: text of any length, compared byte for byte.
 ///
@@ -68,5 +75,138 @@ impl From<Arc<str>> for CacheKey<'_> {
     #[inline]
     fn from(text: Arc<str>) -> Self {
         CacheKey(Text::Shared(text))
+    }
+}
+
+/// One value in a key that is made of several: its text, with the character `until` percent-encoded, and
+/// `%` itself. What comes out ends where `until` comes next, so no two lists of values make one key.
+///
+/// ```
+/// use larder::KeyPart;
+///
+/// let key = |department: &str, author: &str| format!("{}:{author}", KeyPart::new(department, ':'));
+/// assert_eq!(key("physics", "curie"), "physics:curie");
+/// assert_ne!(key("a:b", "c"), key("a", "b:c"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct KeyPart<T> {
+    value: T,
+    until: char,
+}
+
+impl<T> KeyPart<T> {
+    /// `value` as its `Display` says, up to the next `until`.
+    pub fn new(value: T, until: char) -> KeyPart<T> {
+        KeyPart { value, until }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for KeyPart<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Encoding { until: self.until, out: f }, "{}", self.value)
+    }
+}
+
+struct Encoding<'a, 'f> {
+    until: char,
+    out: &'a mut fmt::Formatter<'f>,
+}
+
+impl Write for Encoding<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text;
+        while let Some(place) = rest.find([self.until, '%']) {
+            let (plain, from) = rest.split_at(place);
+            let special = from.chars().next().map_or(0, char::len_utf8);
+            let (special, after) = from.split_at(special);
+            self.out.write_str(plain)?;
+            special.bytes().try_for_each(|byte| write!(self.out, "%{byte:02X}"))?;
+            rest = after;
+        }
+        self.out.write_str(rest)
+    }
+}
+
+/// The keys that one function makes, for [`Cache::claim_keys`](crate::Cache::claim_keys). `#[cached]`
+/// has one for each function.
+#[derive(Debug)]
+pub struct KeysOf {
+    shape: &'static str,
+    place: &'static str,
+    /// The cache that it has them in.
+    claimed_in: AtomicU64,
+}
+
+impl KeysOf {
+    /// `shape`: the key with `{}` for what varies. `place`: where the function is, for a message.
+    pub const fn function(shape: &'static str, place: &'static str) -> KeysOf {
+        KeysOf { shape, place, claimed_in: AtomicU64::new(0) }
+    }
+}
+
+/// Which function of a cache has which keys.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    /// No other cache's, and not zero.
+    cache: u64,
+    /// One for each function that names this cache, so there are few. Nothing of the user's runs under it.
+    places: Mutex<HashMap<&'static str, &'static str>>,
+}
+
+impl Claims {
+    pub(crate) fn new() -> Claims {
+        static CACHES: AtomicU64 = AtomicU64::new(0);
+        let cache = CACHES.fetch_add(1, Ordering::Relaxed) + 1;
+        Claims { cache, places: Mutex::default() }
+    }
+
+    /// `Err`: another function has them, at this place. Once claimed, a look at one number.
+    pub(crate) fn claim(&self, keys: &'static KeysOf) -> Result<(), &'static str> {
+        if keys.claimed_in.load(Ordering::Relaxed) == self.cache {
+            return Ok(());
+        }
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        match *places.entry(keys.shape).or_insert(keys.place) {
+            place if place == keys.place => {
+                keys.claimed_in.store(self.cache, Ordering::Relaxed);
+                Ok(())
+            }
+            other => Err(other),
+        }
+    }
+}
+
+impl KeysOf {
+    pub(crate) fn shape(&self) -> &'static str {
+        self.shape
+    }
+
+    pub(crate) fn place(&self) -> &'static str {
+        self.place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Of few characters, so that the delimiters are among them.
+        #[test]
+        fn no_two_pairs_make_one_key(
+            a in "[:%ab]{0,6}", b in "[:%ab]{0,6}", c in "[:%ab]{0,6}", d in "[:%ab]{0,6}",
+        ) {
+            let key = |one: &str, two: &str| format!("{}:{two}", KeyPart::new(one, ':'));
+            prop_assert_eq!(key(&a, &b) == key(&c, &d), (a, b) == (c, d));
+        }
+    }
+
+    #[test]
+    fn a_part_is_its_text_where_that_says_all() {
+        assert_eq!(KeyPart::new(17, ':').to_string(), "17");
+        assert_eq!(KeyPart::new("a b/c", ':').to_string(), "a b/c");
+        assert_eq!(KeyPart::new("5%:é", 'é').to_string(), "5%25:%C3%A9");
     }
 }

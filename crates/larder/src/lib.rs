@@ -116,13 +116,18 @@ pub use cache::Cache;
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
-pub use key::CacheKey;
+pub use key::{CacheKey, KeyPart, KeysOf};
 pub use larder_macros::cached;
 pub use larder_policy::{
     cache_status,
     freshness::{self, Freshness, Lifetime},
     reason::{self, Reason},
 };
-pub use stats::{Event, Events, Observed, Stats, Times};
+pub use stats::{Bucket, Event, Events, Observed, Stats, Times};
 pub use tier::memory::Eviction;
 pub use weigh::Weigh;
+
+/// What the README shows runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

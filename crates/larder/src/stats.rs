@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -44,9 +44,10 @@ pub struct Stats {
     pub refreshes_held_back: u64,
     /// Failures of refreshes forgotten because too many keys had one: theirs are tried again sooner.
     pub backoffs_forgotten: u64,
-    /// Entries pushed out to make room.
+    /// Entries that could still be served, pushed out to make room.
     pub evictions: u64,
-    /// Entries removed because their time was over.
+    /// Entries removed because they could no longer be served: their time was over, or a purge by tag had
+    /// ended them.
     pub expired: u64,
     /// Values that were not stored because they weigh more than one entry may.
     pub too_large: u64,
@@ -54,11 +55,11 @@ pub struct Stats {
     pub purges: u64,
     /// Tags whose last purge is remembered.
     pub tags: u64,
-    /// Entries held now.
+    /// Entries held now, with those that can no longer be served and have yet to be removed.
     pub entries: u64,
     /// What they weigh, overhead included; never more than `max_bytes`.
     pub bytes: u64,
-    /// The bound.
+    /// The bound; `u64::MAX` where only the number of entries has one.
     pub max_bytes: u64,
     /// What the hits, fresh and stale, would have cost in fetches: the sum of what fetching each
     /// entry took.
@@ -81,7 +82,47 @@ pub struct Times {
     pub p99: Duration,
     /// The longest.
     pub max: Duration,
+    /// All of them together.
+    pub sum: Duration,
+    /// How many were no longer than each of some bounds, which grow. What is longer than the last is only in
+    /// `count`.
+    pub buckets: [Bucket; 15],
 }
+
+/// How many times were no longer than a bound, to within a hundredth of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bucket {
+    /// The bound.
+    pub up_to: Duration,
+    /// How many, those of all smaller bounds included.
+    pub count: u64,
+}
+
+/// Bounds of fetches, in microseconds: from one of the same machine to one that is given up after a minute.
+const FETCH_BOUNDS: [u64; 15] = [
+    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000, 60_000_000,
+];
+/// Bounds of hits, in nanoseconds: from one that found all in the processor's caches to one whose thread had
+/// to wait.
+const HIT_BOUNDS: [u64; 15] = [
+    50,
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    1_000_000,
+    10_000_000,
+    100_000_000,
+];
 
 /// Something the cache did, for a console. Hits are only counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -262,18 +303,76 @@ pub(crate) struct Counters {
     pub(crate) expired: Counter,
     pub(crate) too_large: Counter,
     pub(crate) purges: Counter,
-    fetch_times: Mutex<Histogram<u64>>,
-    hit_times: Mutex<Histogram<u64>>,
-    events: broadcast::Sender<Event>,
+    fetch_times: Durations,
+    hit_times: Durations,
+    /// None before somebody listens: a channel takes room for all that may wait in it.
+    events: OnceLock<broadcast::Sender<Event>>,
+}
+
+/// A distribution of times, in whole units. It begins with nothing and grows with the longest.
+#[derive(Debug)]
+struct Durations {
+    recorded: Mutex<Option<Recorded>>,
+    /// What is longer counts as this.
+    max: u64,
+    bounds: &'static [u64; 15],
+}
+
+#[derive(Debug)]
+struct Recorded {
+    histogram: Histogram<u32>,
+    sum: u64,
+}
+
+impl Durations {
+    fn up_to(max: u64, bounds: &'static [u64; 15]) -> Self {
+        Durations { recorded: Mutex::new(None), max, bounds }
+    }
+
+    fn record(&self, value: u64) {
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        // Two digits.
+        let recorded = recorded.get_or_insert_with(|| Recorded {
+            histogram: Histogram::new(2).expect("so many digits are allowed"),
+            sum: 0,
+        });
+        let value = value.clamp(1, self.max);
+        recorded.sum = recorded.sum.saturating_add(value);
+        let added = recorded.histogram.record(value);
+        added.expect("a histogram of two digits grows up to any maximum");
+    }
+
+    fn times(&self, unit: fn(u64) -> Duration) -> Times {
+        let mut buckets = self.bounds.map(|bound| Bucket { up_to: unit(bound), count: 0 });
+        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Recorded { histogram, sum }) = &*recorded else {
+            return Times { buckets, ..Times::default() };
+        };
+        for step in histogram.iter_recorded() {
+            // A hundredth of values is not told apart: they go where the least of them belongs.
+            let value = histogram.lowest_equivalent(step.value_iterated_to());
+            if let Some(at) = self.bounds.iter().position(|bound| value <= *bound) {
+                buckets[at].count += u64::from(step.count_at_value());
+            }
+        }
+        let mut below = 0;
+        for bucket in &mut buckets {
+            below += bucket.count;
+            bucket.count = below;
+        }
+        Times {
+            count: histogram.len(),
+            p50: unit(histogram.value_at_quantile(0.5)),
+            p99: unit(histogram.value_at_quantile(0.99)),
+            max: unit(histogram.max()),
+            sum: unit(*sum),
+            buckets,
+        }
+    }
 }
 
 impl Counters {
     pub(crate) fn new() -> Self {
-        // Three digits where a fetch takes an hour, in microseconds; where a hit takes a second, in
-        // nanoseconds. What lies beyond counts as the bound.
-        let histogram = |max| {
-            Mutex::new(Histogram::new_with_bounds(1, max, 2).expect("these bounds are allowed"))
-        };
         Counters {
             stripes: Box::new(std::array::from_fn(|_| Stripe::default())),
             misses: Counter::default(),
@@ -289,9 +388,10 @@ impl Counters {
             expired: Counter::default(),
             too_large: Counter::default(),
             purges: Counter::default(),
-            fetch_times: histogram(3_600_000_000),
-            hit_times: histogram(1_000_000_000),
-            events: broadcast::channel(EVENTS).0,
+            // An hour in microseconds, a second in nanoseconds.
+            fetch_times: Durations::up_to(3_600_000_000, &FETCH_BOUNDS),
+            hit_times: Durations::up_to(1_000_000_000, &HIT_BOUNDS),
+            events: OnceLock::new(),
         }
     }
 
@@ -308,22 +408,24 @@ impl Counters {
     #[cold]
     pub(crate) fn hit_took(&self, began: Instant) {
         let nanos = began.elapsed().as_nanos();
-        record(&self.hit_times, u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.hit_times.record(u64::try_from(nanos).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn fetch_took(&self, took: Duration) {
-        record(&self.fetch_times, micros(took));
+        self.fetch_times.record(micros(took));
     }
 
     pub(crate) fn events(&self) -> Events {
-        Events(self.events.subscribe())
+        Events(self.events.get_or_init(|| broadcast::channel(EVENTS).0).subscribe())
     }
 
     /// Makes and sends the event if anybody listens.
     pub(crate) fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.events.receiver_count() > 0 {
+        if let Some(events) = self.events.get()
+            && events.receiver_count() > 0
+        {
             // An error says that the last listener has left since.
-            self.events.send(event()).ok();
+            events.send(event()).ok();
         }
     }
 
@@ -349,8 +451,8 @@ impl Counters {
             too_large: self.too_large.get(),
             purges: self.purges.get(),
             saved: Duration::from_micros(sum(|stripe| &stripe.saved_micros)),
-            fetch_times: times(&self.fetch_times, Duration::from_micros),
-            hit_times: times(&self.hit_times, Duration::from_nanos),
+            fetch_times: self.fetch_times.times(Duration::from_micros),
+            hit_times: self.hit_times.times(Duration::from_nanos),
             ..Stats::default()
         }
     }
@@ -362,20 +464,6 @@ fn sit_down() -> usize {
     let seat = TICKET.try_with(|ticket| ticket.0).unwrap_or(STANDING);
     SEAT.set(seat);
     seat
-}
-
-fn record(histogram: &Mutex<Histogram<u64>>, value: u64) {
-    histogram.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(value);
-}
-
-fn times(histogram: &Mutex<Histogram<u64>>, unit: fn(u64) -> Duration) -> Times {
-    let histogram = histogram.lock().unwrap_or_else(PoisonError::into_inner);
-    Times {
-        count: histogram.len(),
-        p50: unit(histogram.value_at_quantile(0.5)),
-        p99: unit(histogram.value_at_quantile(0.99)),
-        max: unit(histogram.max()),
-    }
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {
@@ -409,6 +497,30 @@ mod tests {
         let stats = counters.snapshot();
         assert_eq!(stats.hits, 2 * THREADS * HITS);
         assert_eq!(stats.saved, Duration::from_micros(3 * stats.hits));
+    }
+
+    #[test]
+    fn times_are_told_to_two_digits_and_what_is_too_long_as_the_longest() {
+        let durations = Durations::up_to(1_000_000_000, &HIT_BOUNDS);
+        assert_eq!(durations.times(Duration::from_nanos).count, 0);
+        for nanos in [0, 80, 1000, 50_000, 123_456_789, u64::MAX] {
+            durations.record(nanos);
+        }
+        let times = durations.times(Duration::from_nanos);
+        let is_about = |time: Duration, nanos: u64| {
+            let off = time.abs_diff(Duration::from_nanos(nanos));
+            off <= Duration::from_nanos(nanos / 100 + 1)
+        };
+        assert_eq!(times.count, 6);
+        assert!(is_about(times.p50, 1000) && is_about(times.max, 1_000_000_000), "{times:?}");
+        assert!(is_about(times.p99, 1_000_000_000));
+        // Each is among those that are no longer than a bound, unless it is longer than all bounds.
+        let below: Vec<_> = times.buckets.iter().map(|bucket| bucket.count).collect();
+        assert_eq!(below, [1, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4]);
+        assert_eq!(
+            times.sum,
+            Duration::from_nanos(1 + 80 + 1000 + 50_000 + 123_456_789 + 1_000_000_000)
+        );
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn a_bound_that_shrinks_holds_at_once_while_others_read_and_write() {
                     let key = number.wrapping_mul(2_654_435_761 + thread) % 30_000;
                     match cache.get(key.to_string()) {
                         Some(value) => assert_eq!(value.len(), 1000),
-                        None => cache.insert(key.to_string(), vec![0; 1000]),
+                        None => _ = cache.insert(key.to_string(), vec![0; 1000]),
                     }
                 }
             });
@@ -165,7 +165,7 @@ fn an_entry_may_weigh_no_more_than_one_entry_may_and_no_more_than_all() {
     cache.insert("key", vec![0; 10_001]);
     assert_eq!(cache.get("key"), None, "the older value is gone too");
     let cache = Cache::<Vec<u8>>::builder().max_bytes(64 << 20).build();
-    (0..1000).for_each(|key: u32| cache.insert(key.to_string(), vec![0; 60_000]));
+    (0..1000).for_each(|key: u32| _ = cache.insert(key.to_string(), vec![0; 60_000]));
     cache.insert("large", vec![0; 60 << 20]);
     assert!(cache.get("large").is_some(), "others go for it, whatever shard they are in");
     cache.insert("larger", vec![0; 64 << 20]);

@@ -94,6 +94,111 @@ async fn a_function_that_returns_nothing_can_be_cached() {
     elsewhere::unit().await;
 }
 
+static SHARED: LazyLock<Cache<String>> = LazyLock::new(|| Cache::builder().build());
+
+mod one {
+    #[larder::cached(cache = super::SHARED)]
+    pub(super) async fn name(id: u32, of: String) -> String {
+        format!("one {id} {of}")
+    }
+}
+
+mod other {
+    #[larder::cached(cache = super::SHARED)]
+    pub(super) async fn name(id: u32, of: String) -> String {
+        format!("other {id} {of}")
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_functions_that_share_a_cache_do_not_share_values() {
+    for _ in 0..2 {
+        assert_eq!(one::name(1, "a\"; \"b".to_owned()).await, "one 1 a\"; \"b");
+        assert_eq!(other::name(1, "a\"; \"b".to_owned()).await, "other 1 a\"; \"b");
+        assert_eq!(one::name(11, "a".to_owned()).await, "one 11 a");
+    }
+    assert_eq!(SHARED.get("cached::one::name(11; \"a\")").as_deref(), Some("one 11 a"));
+}
+
+static CLASHING: LazyLock<Cache<u32>> = LazyLock::new(|| Cache::builder().name("clashing").build());
+
+#[cached(cache = CLASHING, key = "of {id}")]
+async fn of_id(id: u32) -> u32 {
+    id
+}
+
+#[cached(cache = CLASHING, key = "of {number}")]
+async fn of_number(number: u32) -> u32 {
+    number + 1000
+}
+
+#[tokio::test]
+async fn two_functions_with_one_key_in_one_cache_are_told_apart_or_refused() {
+    assert_eq!(of_id(1).await, 1);
+    assert_eq!(of_id(1).await, 1);
+    let panic = tokio::spawn(of_number(1)).await.expect_err("it would return the other's value");
+    let message = panic.into_panic().downcast::<String>().expect("a message");
+    for words in ["of {}", "clashing", "cached.rs:", "another key"] {
+        assert!(message.contains(words), "{message}");
+    }
+    assert_eq!(of_id(1).await, 1);
+}
+
+#[cached(key = "{a}-{b}/{c}")]
+async fn joined(a: String, b: &'static str, c: String) -> String {
+    format!("{a}|{b}|{c}")
+}
+
+#[tokio::test]
+async fn arguments_never_run_into_each_other() {
+    for (a, b, c) in [("x-", "y", "z"), ("x", "-y", "z"), ("x", "y/z", ""), ("x", "y", "z/")] {
+        let found = joined(a.to_owned(), b, c.to_owned()).await;
+        assert_eq!(found, format!("{a}|{b}|{c}"));
+    }
+}
+
+#[cached(key = "{id}", skip(trace, _why))]
+async fn traced(id: u32, trace: &'static str, _why: Option<String>) -> String {
+    format!("{id} for {trace}")
+}
+
+#[tokio::test]
+async fn what_is_left_out_on_purpose_changes_nothing() {
+    assert_eq!(traced(1, "a", None).await, "1 for a");
+    assert_eq!(traced(1, "b", Some(String::new())).await, "1 for a");
+}
+
+#[cached]
+async fn taken_apart((a, _): (u8, u8), [b, ..]: [u8; 3], Wrapped { inner: c }: Wrapped) -> Vec<u8> {
+    vec![a, b, c]
+}
+
+struct Wrapped {
+    inner: u8,
+}
+
+#[tokio::test]
+async fn arguments_that_are_taken_apart_are_in_the_key_with_what_the_body_sees() {
+    let found = taken_apart((1, 9), [2, 9, 9], Wrapped { inner: 3 }).await;
+    assert_eq!(found, [1, 2, 3]);
+    assert_eq!(taken_apart((1, 8), [2, 8, 8], Wrapped { inner: 3 }).await, found);
+    assert_eq!(taken_apart((1, 9), [2, 9, 9], Wrapped { inner: 4 }).await, [1, 2, 4]);
+}
+
+#[cached(cache = SHARED)]
+async fn of_type<T: Default + std::fmt::Display + Send + 'static, const N: usize>(
+    id: u32,
+) -> String {
+    format!("{} {N} {id}", T::default())
+}
+
+#[tokio::test]
+async fn without_a_key_each_type_has_its_own() {
+    assert_eq!(of_type::<u8, 2>(1).await, "0 2 1");
+    assert_eq!(of_type::<bool, 2>(1).await, "false 2 1");
+    assert_eq!(of_type::<bool, 3>(1).await, "false 3 1");
+}
+
 #[test]
 fn mistakes_are_told_where_they_are() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");

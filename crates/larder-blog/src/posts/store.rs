@@ -10,9 +10,13 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
+use tokio::time::{Instant, sleep};
 
 use super::seed;
-use crate::{error::BlogError, settings::Database};
+use crate::{
+    error::{BlogError, with_causes},
+    settings::Database,
+};
 
 /// How long a query waits for a connection before the database counts as unavailable. Well below
 /// the backend's patience, so that the reader learns what is wrong.
@@ -20,6 +24,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the first connection may take before the start is given up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: u32 = 8;
+/// The first pause before a database that was not there is asked again; each further one is twice as
+/// long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// PostgreSQL starts, stops or recovers: `cannot_connect_now` in the appendix of its manual.
+const CANNOT_CONNECT_NOW: &str = "57P03";
 
 const LIST: &str =
     "SELECT id, title, content, department, author, created_at FROM posts ORDER BY id";
@@ -55,7 +65,9 @@ pub(crate) enum Store {
 
 impl Store {
     /// Opens the database, brings its tables up to date, and writes the ten posts if there are none.
-    pub(crate) async fn open(database: &Database) -> Result<Store, BlogError> {
+    /// A PostgreSQL that is not there yet is waited for up to `patience`: services of one stack start
+    /// in any order.
+    pub(crate) async fn open(database: &Database, patience: Duration) -> Result<Store, BlogError> {
         let name = database.to_string();
         let mut _alone = None;
         let opened = match database {
@@ -63,7 +75,9 @@ impl Store {
                 _alone = Some(take_folder_of(file).await?);
                 open_sqlite(file).await.map(Store::Sqlite)
             }
-            Database::Postgres { url } => open_postgres(url).await.map(Store::Postgres),
+            Database::Postgres { url } => {
+                wait_for_postgres(url, &name, patience).await.map(Store::Postgres)
+            }
         };
         let variable = database.variable();
         let store = opened.map_err(|source| BlogError::Database {
@@ -134,6 +148,41 @@ async fn open_sqlite(file: &Path) -> sqlx::Result<SqlitePool> {
         .max_connections(2)
         .acquire_timeout(ACQUIRE_TIMEOUT);
     pool.connect_with(options).await
+}
+
+/// Opens it as soon as it accepts connections. The last attempt begins before `patience` is over, and
+/// its error is the one that is told.
+async fn wait_for_postgres(url: &str, name: &str, patience: Duration) -> sqlx::Result<PgPool> {
+    let end = Instant::now() + patience;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match open_postgres(url).await {
+            Ok(pool) => return Ok(pool),
+            Err(error) => error,
+        };
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || !may_come_yet(&error) {
+            return Err(error);
+        }
+        tracing::warn!(
+            "waiting for the database {name}, {:.0} s more at most: {}",
+            left.as_secs_f64().ceil(),
+            with_causes(&error)
+        );
+        sleep(pause.min(left)).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether the database may only not have started yet. What it refuses (a password, a name) it will
+/// refuse again.
+fn may_come_yet(error: &sqlx::Error) -> bool {
+    match error {
+        // No connection, or the name service does not know the host yet.
+        sqlx::Error::Io(_) => true,
+        sqlx::Error::Database(said) => said.code().as_deref() == Some(CANNOT_CONNECT_NOW),
+        _ => false,
+    }
 }
 
 async fn open_postgres(url: &str) -> sqlx::Result<PgPool> {

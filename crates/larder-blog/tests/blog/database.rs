@@ -6,6 +6,7 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::support::{
     blog::{Blog, Setup},
+    eventually,
     origin::{Act, Origin},
     over_both_databases,
     postgres::{PASSWORD, Postgres},
@@ -110,7 +111,8 @@ async fn a_file_that_is_no_database_is_named_and_left_alone() {
 
 /// Exit code 1, and a message that names the variable but not what is secret in it.
 async fn unreachable(url: String) -> String {
-    let exit = Setup::run().set("DATABASE_URL", &url).end().await;
+    let setup = Setup::run().set("DATABASE_URL", &url).set("DATABASE_WAIT_SECONDS", 0);
+    let exit = setup.end().await;
     assert_eq!((exit.code, exit.out.as_str()), (Some(1), ""), "{url}: {}", exit.log);
     assert!(exit.log.contains("DATABASE_URL"), "{}", exit.log);
     assert!(!exit.log.contains("sEcReT"), "{}", exit.log);
@@ -142,6 +144,49 @@ async fn a_postgresql_that_never_answers_is_named_without_the_password() {
     let silent = Origin::start(Act::SendAndStall(Vec::new())).await;
     let place = silent.url().replace("http://", "");
     unreachable(format!("postgres://blog:{PASSWORD}@{place}/blog?sslmode=disable")).await;
+}
+
+#[tokio::test]
+async fn a_postgresql_that_starts_later_is_waited_for() {
+    let mut postgres = Postgres::start().await;
+    let setup = Setup::run().set("DATABASE_URL", postgres.new_database().await);
+    postgres.kill().await;
+    let blog = setup.begin();
+    let waits = async || blog.log().contains("waiting for the database").then_some(());
+    eventually("a start that waits", waits).await;
+    postgres.restart().await;
+    let blog = setup.started(blog).await;
+    assert_eq!(ids(&blog).await.len(), 10);
+    assert!(!blog.log().contains("sEcReT"), "{}", blog.log());
+}
+
+#[tokio::test]
+async fn a_start_that_waits_for_its_postgresql_can_be_stopped() {
+    let setup = Setup::run().set("DATABASE_URL", "postgres://blog@127.0.0.1:1/blog");
+    for signal in [Signal::INT, Signal::TERM] {
+        let blog = setup.begin();
+        let waits = async || blog.log().contains("waiting for the database").then_some(());
+        eventually("a start that waits", waits).await;
+        blog.signal(signal);
+        assert_eq!(blog.exit().await.code, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn what_a_postgresql_refuses_is_not_waited_for() {
+    let url = Postgres::shared().await.url("no_such_database");
+    let exit = Setup::run().set("DATABASE_URL", &url).end().await;
+    assert_eq!(exit.code, Some(1), "{}", exit.log);
+    assert!(!exit.log.contains("waiting for"), "{}", exit.log);
+}
+
+#[tokio::test]
+async fn the_wait_for_a_postgresql_ends() {
+    let setup = Setup::run().set("DATABASE_URL", "postgres://blog@127.0.0.1:1/blog");
+    let exit = setup.set("DATABASE_WAIT_SECONDS", 1).end().await;
+    assert_eq!(exit.code, Some(1), "{}", exit.log);
+    assert!(exit.log.contains("waiting for the database"), "{}", exit.log);
+    assert!(exit.log.contains("Connection refused"), "{}", exit.log);
 }
 
 #[tokio::test]

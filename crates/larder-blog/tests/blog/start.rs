@@ -15,7 +15,7 @@ use crate::support::{
     reader::{answer, ask, get, get_all, try_answer},
 };
 
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 20] = [
     "FRONTEND_PORT",
     "BACKEND_PORT",
     "POSTS_SERVICE_PORT",
@@ -25,6 +25,7 @@ const VARIABLES: [&str; 19] = [
     "BACKEND_URL",
     "POSTS_SERVICE_URL",
     "DATABASE_URL",
+    "DATABASE_WAIT_SECONDS",
     "BLOG_DATA_DIR",
     "POSTS_DELAY_MS",
     "CACHE_ENABLED",
@@ -266,7 +267,7 @@ async fn help_lists_every_variable() {
 
 #[tokio::test]
 async fn a_wrong_command_is_refused() {
-    for arguments in [&["fly"][..], &["run", "--port", "80"], &["health"], &["health", "a b"]] {
+    for arguments in [&["fly"][..], &["run", "--port", "80"], &["health", "a b"]] {
         let setup = Setup::bare(arguments);
         assert_refused(&setup, &setup.end().await, &["--help"]);
     }
@@ -295,6 +296,34 @@ async fn health_is_0_for_a_part_that_is_well_and_1_for_any_other() {
         let says = code == 0 || (exit.log.contains(&url) && exit.log.contains("is not well"));
         assert!(says, "{}", exit.log);
     }
+}
+
+#[tokio::test]
+async fn health_without_an_address_is_that_of_the_parts_that_run_here() {
+    let ports = [port_to_come_back_to(), port_to_come_back_to(), port_to_come_back_to()];
+    let on_ports = |arguments: &[&str]| {
+        let setup = Setup::bare(arguments).set("FRONTEND_PORT", ports[0]);
+        setup.set("BACKEND_PORT", ports[1]).set("POSTS_SERVICE_PORT", ports[2])
+    };
+    let health = async || on_ports(&["health"]).end().await;
+    let nothing = health().await;
+    assert_eq!(nothing.code, Some(1));
+    assert!(nothing.log.contains(&format!("no part of the blog listens on {}", ports[0])));
+
+    let posts = on_ports(&["posts"]).start().await;
+    let only_posts = health().await;
+    assert_eq!((only_posts.code, only_posts.log.as_str()), (Some(0), ""));
+    drop(posts);
+
+    let whole = on_ports(&["run"]).set("CONSOLE_PORT", 0).start().await;
+    assert_eq!(health().await.code, Some(0));
+    drop(whole);
+
+    let unwell = Origin::start(Act::answer(503, "{}")).await;
+    let port = unwell.url().rsplit_once(':').unwrap().1.to_owned();
+    let exit = on_ports(&["health"]).set("BACKEND_PORT", port).end().await;
+    assert_eq!(exit.code, Some(1));
+    assert!(exit.log.contains("is not well: 503"), "{}", exit.log);
 }
 
 #[tokio::test]

@@ -56,6 +56,26 @@ async fn an_idle_blog_stops_on_ctrl_c_and_on_sigterm() {
 }
 
 #[tokio::test]
+async fn signals_of_other_meanings_change_nothing() {
+    let blog = Setup::run().start().await;
+    for signal in [Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::PIPE] {
+        blog.signal(signal);
+        assert_eq!(get(&blog.backend("/health")).await.status, 200, "{signal:?}");
+    }
+    assert_stops(blog, Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_nobody_up() {
+    let blog = Setup::run().start_unread().await;
+    // A line of some 60 bytes each: more than a pipe holds.
+    for _ in 0..2000 {
+        assert_eq!(get(&blog.backend("/api/posts/1")).await.status, 200);
+    }
+    assert_stops(blog, Signal::TERM).await;
+}
+
+#[tokio::test]
 async fn each_part_alone_stops_on_sigterm() {
     for part in ["posts", "backend", "page"] {
         let blog = Setup::part(part).start().await;

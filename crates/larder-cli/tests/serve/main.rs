@@ -9,7 +9,11 @@
 mod answers;
 mod broken;
 mod crowd;
+mod first_day;
+mod health;
 mod large;
+mod limits;
+mod log;
 mod real;
 mod refusals;
 mod start;

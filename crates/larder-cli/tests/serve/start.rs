@@ -27,11 +27,14 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["--memory", "much"], "--memory"),
         (&["--memory", "1023KiB"], "--memory 1023.0 KiB is too little"),
         (&["--threads", "0"], "--threads"),
+        (&["--max-connections", "0"], "--max-connections"),
+        (&["--max-connections", "99999999999"], "needs 100000002"),
+        (&["--max-connections-per-address", "few"], "--max-connections-per-address"),
         (&["--policy", "lax"], "guarded, standard"),
         (&["--admin", "0.0.0.0:0"], "is not a loopback address"),
         (&["--log", "larder=loud"], "larder=loud"),
         (&["--log", "debgu"], "debgu"),
-        (&["--log", ""], "are no levels"),
+        (&["--log", ""], "is neither error, warn"),
         (&["--uptsream", "x"], "--upstream"),
         (&["--tls-certificate", "a"], "--tls-key"),
         (&["--tls-key", "a"], "--tls-certificate"),
@@ -164,7 +167,7 @@ async fn addresses_may_be_written_as_elsewhere() {
         (format!("localhost:{port}"), "localhost:0"),
     ] {
         let flags = ["serve", "--upstream", &upstream, "--listen", listen, "--admin", listen];
-        let larder = Larder::started(&flags).await;
+        let larder = Larder::with_arguments(&flags).await;
         assert!(larder.address.ip().is_loopback(), "{}", larder.address);
         assert_eq!(larder.get("/").await.status(), 200, "{upstream}");
     }
@@ -186,7 +189,7 @@ async fn an_upstream_that_is_nobody_or_larder_itself_is_told() {
         ),
     ] {
         let flags = ["--upstream", &upstream, "--listen", &own_flag, "--admin", &admin_flag];
-        let larder = Larder::started(&[&["serve"], &flags[..]].concat()).await;
+        let larder = Larder::with_arguments(&[&["serve"], &flags[..]].concat()).await;
         eventually(&words, async || larder.log().contains(&words).then_some(())).await;
     }
 }

@@ -1,9 +1,11 @@
 //! What one HTTP/1.1 connection of a reader may take, in bytes and in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
+
+use crate::counters::Counters;
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -30,6 +32,11 @@ pub struct Http1Config {
     pub body_timeout: Duration,
     /// How long a reader may take nothing of an answer that waits for it. Default 60 s.
     pub write_timeout: Duration,
+    /// How long the head of an answer is waited for after its reader has closed its side (RFC 9112 §9.6).
+    /// That may say that it sends no more, or that it has left: the two look the same until something is
+    /// written. Where others wait in vain for room, not at all ([`Hits::is_crowded`](super::Hits::is_crowded)).
+    /// Default 10 s.
+    pub half_closed_timeout: Duration,
     /// How long, after the last answer, a connection is read on and what comes thrown away: closing
     /// at once would reset it, and the answer might be lost with that (RFC 9112 §9.6). TLS's own farewell
     /// may take as long. Default 2 s.
@@ -43,6 +50,9 @@ pub struct Http1Config {
     /// Default in the open; that is also what to change where somebody else ends TLS before this listener.
     /// On a [`Server`](crate::Server) with a certificate it is always over TLS.
     pub scheme: Scheme,
+    /// Where is counted what happens on the connections. Default counters of its own; clones of this share
+    /// them.
+    pub counters: Arc<Counters>,
 }
 
 impl Default for Http1Config {
@@ -55,10 +65,12 @@ impl Default for Http1Config {
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            half_closed_timeout: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(2),
             max_discarded_bytes: 64 << 10,
             default_authority: Authority::from_static("localhost"),
             scheme: Scheme::Http,
+            counters: Arc::default(),
         }
     }
 }

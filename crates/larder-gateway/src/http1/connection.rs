@@ -8,10 +8,14 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 use tokio_util::{
     io::poll_read_buf,
     sync::{CancellationToken, WaitForCancellationFutureOwned},
@@ -28,12 +32,19 @@ use super::{
     outbox::{self, Outbox},
     refusal::Refusal,
 };
-use crate::{problem::Problem, timer::Timer};
+use crate::{
+    counters::Timeout,
+    problem::Problem,
+    timer::{Timer, after},
+};
 
 /// Read at a time where a head is expected.
 pub(super) const HEAD_READ: usize = 4 << 10;
 /// An idle connection reads into the stack, so that it holds no buffer.
 const IDLE_READ: usize = 4 << 10;
+
+/// How often a reader that has closed its side is looked after.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// So much of the answers to pipelined hits is written at once.
 const DESK_BYTES: usize = 32 << 10;
@@ -63,6 +74,8 @@ pub(crate) struct Connection<'a, IO> {
     pub(super) outbox: Outbox,
     pub(super) read_timer: Timer,
     write_timer: Timer,
+    /// The reader was too slow to take an answer, or the end of the connection.
+    takes_nothing: bool,
 }
 
 /// What comes next on a connection.
@@ -93,6 +106,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             outbox: Outbox::default(),
             read_timer: Timer::default(),
             write_timer: Timer::default(),
+            takes_nothing: false,
         }
     }
 
@@ -154,7 +168,10 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 return Poll::Ready(Next::Gone);
             }
             if self.is_at_eof {
-                return Poll::Ready(Next::Over);
+                return Poll::Ready(match self.bytes[..] {
+                    [] | [b'\r'] => Next::Over,
+                    _ => Next::Refused(Refusal::Malformed("the head ends early")),
+                });
             }
             // Empty lines are none of it, nor is the first half of one: whoever sends only those is idle.
             let is_begun = !matches!(self.bytes[..], [] | [b'\r']);
@@ -178,10 +195,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     }
                     self.read_timer.ensure(self.config.idle_timeout);
                     ready!(self.read_timer.poll_passed(cx));
-                    return Poll::Ready(match self.has_begun {
-                        true => Next::Refused(Refusal::Slow),
-                        false => Next::Over,
-                    });
+                    let (what, next) = match self.has_begun {
+                        true => (Timeout::Head, Next::Refused(Refusal::Slow)),
+                        false => (Timeout::Idle, Next::Over),
+                    };
+                    self.config.counters.timed_out(what);
+                    return Poll::Ready(next);
                 }
             }
         }
@@ -206,6 +225,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     /// Answers a request that no service saw. The connection must be closed after that.
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         tracing::debug!(?refusal, "request refused");
+        self.config.counters.refused(refusal.reason());
         self.answer_with(&refusal.to_problem(), Asked::UNKNOWN);
     }
 
@@ -229,6 +249,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             Poll::Pending => {
                 self.write_timer.ensure(self.config.write_timeout);
                 ready!(self.write_timer.poll_passed(cx));
+                if !std::mem::replace(&mut self.takes_nothing, true) {
+                    self.config.counters.timed_out(Timeout::Write);
+                }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }
@@ -262,16 +285,50 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         Ended::Closed
     }
 
-    /// Ready when the reader has closed its side. To notice, the connection reads ahead, up to the
-    /// bound of a head; beyond that it waits until somebody takes what was read.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the reader has closed its side, with an error when it is gone. To notice, the connection
+    /// reads ahead, up to the bound of a head; beyond that it waits until somebody takes what was read.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_at_eof {
             if self.bytes.len() >= self.config.max_head_bytes {
                 return Poll::Pending;
             }
-            if ready!(self.poll_read(HEAD_READ, cx)).is_err() {
-                break;
+            ready!(self.poll_read(HEAD_READ, cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the head of an answer need no longer be waited for: the reader is gone, or has closed its
+    /// side so long ago, or `is_crowded`.
+    pub(super) fn poll_left(
+        &mut self,
+        half_closed: &mut Option<Instant>,
+        is_crowded: impl Fn() -> bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if ready!(self.poll_end(cx)).is_err() {
+            return Poll::Ready(());
+        }
+        let limit = self.config.half_closed_timeout;
+        let until = *half_closed.get_or_insert_with(|| after(limit));
+        loop {
+            self.read_timer.ensure(limit.min(LOOK_EVERY));
+            ready!(self.read_timer.poll_passed(cx));
+            self.read_timer.clear();
+            // A reset is heard of by writing only, if it is nothing: after its end, reading tells of no error.
+            let is_reset =
+                matches!(Pin::new(&mut *self.io).poll_write(cx, &[]), Poll::Ready(Err(_)));
+            if is_reset || until <= Instant::now() || is_crowded() {
+                return Poll::Ready(());
             }
+        }
+    }
+
+    /// Ready when an answer that pauses need not be gone on with. That a reader has left shows when
+    /// something is written; where nothing is, it is given up after the same time as one that takes nothing.
+    pub(super) fn poll_left_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.poll_end(cx)).is_ok() {
+            self.read_timer.ensure(self.config.write_timeout);
+            ready!(self.read_timer.poll_passed(cx));
         }
         Poll::Ready(())
     }
@@ -381,6 +438,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 }
                 self.write_timer.ensure(self.config.write_timeout);
                 ready!(self.write_timer.poll_passed(cx));
+                if !std::mem::replace(&mut self.takes_nothing, true) {
+                    self.config.counters.timed_out(Timeout::Write);
+                }
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
         }

@@ -22,11 +22,13 @@ use super::{
     body_reader::{BodyReader, Piece},
     connection::{Connection, HEAD_READ},
     framing::BodyFraming,
+    glance::Hits,
     head::Head,
     refusal::Refusal,
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
+    counters::Timeout,
     interim::{self, Interims},
     problem::Problem,
 };
@@ -74,13 +76,15 @@ enum Sent {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     /// One request and its answer. The answer may still wait to be written afterwards.
-    pub(crate) async fn exchange<S, B>(
+    pub(crate) async fn exchange<H, S, B>(
         &mut self,
         head: Box<Head>,
         peer: SocketAddr,
+        hits: &H,
         service: &mut S,
     ) -> Turn
     where
+        H: Hits,
         S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -90,8 +94,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
             let answer = pin!(service.call(request));
-            self.wait_for(answer, &mut errands).await
+            self.wait_for(answer, &mut errands, hits).await
         };
+        self.read_timer.clear();
         match answered {
             Ok(response) => self.answer(response, asked, errands).await,
             Err(Interrupted::Refused(refusal)) => {
@@ -103,14 +108,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     }
 
     /// Waits for the service, does the errands meanwhile, and notices when the reader is gone.
-    async fn wait_for<F, B>(
+    async fn wait_for<H, F, B>(
         &mut self,
         mut answer: Pin<&mut F>,
         errands: &mut Errands,
+        hits: &H,
     ) -> Result<Response<B>, Interrupted>
     where
+        H: Hits,
         F: Future<Output = Result<Response<B>, Infallible>>,
     {
+        let mut half_closed = None;
         poll_fn(|cx| {
             let answered = answer.as_mut().poll(cx);
             if let Some(interims) = &mut errands.interims {
@@ -127,7 +135,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
                 return Poll::Ready(Err(Interrupted::Gone));
             }
-            self.poll_gone(cx).map(|()| Err(Interrupted::Gone))
+            let left = self.poll_left(&mut half_closed, || hits.is_crowded(), cx);
+            left.map(|()| Err(Interrupted::Gone))
         })
         .await
     }
@@ -148,9 +157,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             self.answer_with(&problem, Asked { is_persistent: false, ..asked });
             return Turn::Close;
         }
-        // A reader that was never told to continue may or may not send its body now.
-        let owes_continue = upload.as_ref().is_some_and(|receiving| receiving.owes_continue);
-        let is_persistent = asked.is_persistent && !owes_continue && !self.stop.is_cancelled();
+        // A reader that was never told to continue may or may not send its body now. In the middle of an
+        // answer it cannot be told.
+        let owes_continue =
+            upload.as_mut().is_some_and(|receiving| std::mem::take(&mut receiving.owes_continue));
+        let is_last = self.stop.is_cancelled() || (self.is_at_eof && self.bytes.is_empty());
+        let is_persistent = asked.is_persistent && !owes_continue && !is_last;
         let asked = Asked { is_persistent, ..asked };
         let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), asked);
         let sent = self.send(body, promise.ending, &mut upload).await;
@@ -198,7 +210,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     return Poll::Ready(Sent::Cut);
                 }
                 if is_waiting {
-                    return self.poll_gone(cx).map(|()| Sent::Cut);
+                    return self.poll_left_meanwhile(cx).map(|()| Sent::Cut);
+                }
+                if self.is_at_eof {
+                    self.read_timer.clear();
                 }
             }
         })
@@ -286,7 +301,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 Poll::Ready(Demand::Dropped) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
                     // Nobody asks, so nobody is slow.
-                    self.read_timer.clear();
+                    if !self.is_at_eof {
+                        self.read_timer.clear();
+                    }
                     return Poll::Pending;
                 }
             }
@@ -320,6 +337,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     Interrupted::Refused(Refusal::Malformed(reason))
                 }
                 ReaderBodyError::TimedOut => Interrupted::Refused(Refusal::Slow),
+                // It may have closed only its own side, and can be told.
+                ReaderBodyError::Gone if self.is_at_eof => {
+                    Interrupted::Refused(Refusal::Malformed("the body ends early"))
+                }
                 ReaderBodyError::Gone | ReaderBodyError::Over => Interrupted::Gone,
             }));
         }
@@ -331,6 +352,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         reader: &BodyReader,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ReaderBodyError>> {
+        if self.is_at_eof {
+            return Poll::Ready(Err(ReaderBodyError::Gone));
+        }
         let left = reader.left().and_then(|left| usize::try_from(left).ok()).unwrap_or(BODY_READ);
         match self.poll_read(left.clamp(HEAD_READ, BODY_READ), cx) {
             Poll::Ready(Ok(())) if !self.is_at_eof => {
@@ -341,6 +365,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             Poll::Pending => {
                 self.read_timer.ensure(self.config.body_timeout);
                 ready!(self.read_timer.poll_passed(cx));
+                self.config.counters.timed_out(Timeout::Body);
                 Poll::Ready(Err(ReaderBodyError::TimedOut))
             }
         }
@@ -349,11 +374,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     /// Throws away what is left of a request's body after its answer. `false`: that is too much, or
     /// it does not come, and the connection cannot be used again.
     async fn discard(&mut self, upload: Option<Receiving>) -> bool {
-        let Some(Receiving { upload, mut reader, owes_continue }) = upload else { return true };
+        let Some(Receiving { upload, mut reader, .. }) = upload else { return true };
         // From here on nobody else reads it.
         drop(upload);
         let limit = self.config.max_discarded_bytes;
-        if owes_continue || reader.left().is_some_and(|left| left > limit) {
+        if reader.left().is_some_and(|left| left > limit) {
             return false;
         }
         let mut discarded = 0;

@@ -26,6 +26,12 @@ pub trait Hits {
     /// The answer to a request of `peer`, with its head appended to `head` as HTTP/1.1 writes it, but for
     /// the blank line. `None`: the service has to answer; `head` is as it was, and nothing was counted.
     fn hit(&self, request: Ahead<'_, '_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served>;
+
+    /// Whether some wait for room to be answered in. Then those are no longer answered who have closed
+    /// their side, and so may have left. Asked a few times a second for each of them.
+    fn is_crowded(&self) -> bool {
+        false
+    }
 }
 
 /// No hits.

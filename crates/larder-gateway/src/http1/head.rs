@@ -142,6 +142,10 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
     let mut headers = collect(request.headers, &bytes)?;
     let body = framing::of_request(version, &headers)?;
     let expects_continue = expects_continue(version, &headers)? && body != BodyFraming::None;
+    if !expects_continue {
+        // Nobody behind this hop shall wait for what this reader does not.
+        headers.remove(header::EXPECT);
+    }
     let target = bytes.slice_ref(target.as_bytes());
     let uri = target::resolve(&method, target, version, &mut headers, config)?;
     let is_persistent = framing::is_persistent(version, &headers);

@@ -60,9 +60,10 @@ pub enum Ended {
 /// [`Interim`](crate::interim::Interim). Requests that two readers might read differently never
 /// reach it: they are answered 400 and the like, and the connection ends.
 ///
-/// The service's future is dropped when the reader closes the connection before the answer is there
-/// (a connection of which only the reader's half was closed counts as closed). A body of the answer
-/// that ends in an error, or earlier than its `Content-Length`, cuts the connection.
+/// The service's future is dropped when the reader resets the connection before the answer is there. One
+/// that closes its side may still read: what it asked before is answered if the answer begins within
+/// [`Http1Config::half_closed_timeout`], and what it did not ask to the end is refused. A body of the
+/// answer that ends in an error, or earlier than its `Content-Length`, cuts the connection.
 ///
 /// Once `stop` is cancelled, the answer under way is the last; between requests the connection ends
 /// at once. Dropping the future drops the service's, and leaves the stream in the middle of whatever
@@ -113,7 +114,7 @@ where
             Next::Gone => return Ended::Cut,
         };
         // On the heap, so that connections that wait are no larger for it.
-        match Box::pin(connection.exchange(head, peer, &mut service)).await {
+        match Box::pin(connection.exchange(head, peer, hits, &mut service)).await {
             Turn::Next => {}
             Turn::Close => break,
             Turn::Cut => return Ended::Cut,

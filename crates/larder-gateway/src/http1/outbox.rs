@@ -18,6 +18,8 @@ use tokio::io::AsyncWrite;
 pub(crate) const COPIED: usize = 8 << 10;
 /// So much may wait before the connection waits itself.
 const ROOM: usize = 64 << 10;
+/// So much is written in one turn: then others have theirs, however much this reader would take.
+const TURN: usize = 256 << 10;
 
 /// Bytes on their way out, in this order.
 #[derive(Debug, Default)]
@@ -79,6 +81,8 @@ impl Outbox {
         cx: &mut Context<'_>,
     ) {
         let content = large.map_or(&[][..], Served::content);
+        // What is beyond a turn waits with the rest.
+        let content = &content[..content.len().min(TURN)];
         let mut written = 0;
         while self.is_empty() && written < text.len() + content.len() {
             let io = Pin::new(&mut *io);
@@ -108,7 +112,7 @@ impl Outbox {
         }
     }
 
-    /// Writes until nothing is left.
+    /// Writes until nothing is left, or a turn is over: then the task is woken for the next.
     pub(crate) fn poll_flush<IO: AsyncWrite + Unpin>(
         &mut self,
         io: &mut IO,
@@ -117,11 +121,22 @@ impl Outbox {
         if self.is_empty() && !self.is_unflushed {
             return Poll::Ready(Ok(()));
         }
+        let mut room = TURN;
         while !self.is_empty() {
+            if room == 0 {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let written = if self.body.is_empty() && self.after.is_empty() {
-                ready!(Pin::new(&mut *io).poll_write(cx, &self.before))?
+                let before = &self.before[..self.before.len().min(room)];
+                ready!(Pin::new(&mut *io).poll_write(cx, before))?
             } else {
-                let slices = [&self.before[..], &self.body, &self.after].map(IoSlice::new);
+                let mut left = room;
+                let slices = [&self.before[..], &self.body, &self.after].map(|slice| {
+                    let slice = &slice[..slice.len().min(left)];
+                    left -= slice.len();
+                    IoSlice::new(slice)
+                });
                 // A writer without vectors writes the first entry alone, which must not be empty.
                 let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or_default();
                 let slices = &slices[first..];
@@ -133,6 +148,7 @@ impl Outbox {
             self.has_moved = true;
             self.is_unflushed = true;
             self.advance(written);
+            room = room.saturating_sub(written);
         }
         ready!(Pin::new(io).poll_flush(cx))?;
         self.is_unflushed = false;
@@ -197,6 +213,34 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[test]
+    fn a_reader_that_takes_all_at_once_lets_others_have_their_turn() {
+        struct Woken(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Woken {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let woken = std::sync::Arc::new(Woken(0.into()));
+        let waker = std::task::Waker::from(std::sync::Arc::clone(&woken));
+        let cx = &mut Context::from_waker(&waker);
+        let (mut outbox, mut io) =
+            (Outbox::default(), Narrow { room: usize::MAX, taken: Vec::new() });
+        let large = Bytes::from(vec![b'x'; 10 << 20]);
+        outbox.text().extend_from_slice(b"head ");
+        outbox.push(large.clone());
+        outbox.text().extend_from_slice(b" tail");
+        let mut turns = 1;
+        while outbox.poll_flush(&mut io, cx).is_pending() {
+            assert!(io.taken.len() <= turns * TURN, "{} in turn {turns}", io.taken.len());
+            assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), turns);
+            assert!(outbox.has_moved());
+            turns += 1;
+        }
+        assert_eq!(turns, (10 << 20) / TURN + 1);
+        assert!(io.taken == [b"head ", &large[..], b" tail"].concat());
     }
 
     #[test]

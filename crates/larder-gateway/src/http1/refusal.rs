@@ -34,7 +34,17 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     pub(crate) fn to_problem(self) -> Problem {
-        let (status, title, detail) = match self {
+        let (status, title, detail) = self.parts();
+        Problem::new(status, title, detail, ProxyError::HttpRequestError)
+    }
+
+    /// What it is counted as: one of the texts below or in the code, never a client's.
+    pub(crate) fn reason(self) -> &'static str {
+        self.parts().2
+    }
+
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        match self {
             Refusal::Malformed(detail) => (StatusCode::BAD_REQUEST, "Malformed request", detail),
             Refusal::TargetTooLong => {
                 (StatusCode::URI_TOO_LONG, "Request line too long", "the request line is too long")
@@ -75,7 +85,6 @@ impl Refusal {
             Refusal::Slow => {
                 (StatusCode::REQUEST_TIMEOUT, "Request timeout", "the request took too long")
             }
-        };
-        Problem::new(status, title, detail, ProxyError::HttpRequestError)
+        }
     }
 }

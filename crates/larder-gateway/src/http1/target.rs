@@ -43,7 +43,7 @@ pub(crate) fn resolve(
             let (authority, path) = of_absolute_form(target, config.scheme)?;
             insert_host(&authority, headers)?;
             match path {
-                Some(path) => absolute(config.scheme, authority, path),
+                Some(path) => absolute(config.scheme, authority, with_slash(path)?),
                 // Without a path this means the server as a whole (§3.2.4).
                 None if method == Method::OPTIONS => Ok(Uri::from_static("*")),
                 None => absolute(config.scheme, authority, PathAndQuery::from_static("/")),
@@ -184,6 +184,14 @@ fn absolute(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Result<
     parts.authority = Some(authority);
     parts.path_and_query = Some(path);
     Uri::from_parts(parts).map_err(|_| Refusal::Malformed("the target is not a URI"))
+}
+
+/// An empty path before a query is sent as a slash (RFC 9112 §3.2.1).
+fn with_slash(path: PathAndQuery) -> Result<PathAndQuery, Refusal> {
+    if path.as_str().starts_with('/') {
+        return Ok(path);
+    }
+    PathAndQuery::try_from(format!("/{}", path.as_str())).map_err(not_a_uri)
 }
 
 fn not_a_uri(_: http::uri::InvalidUri) -> Refusal {

@@ -10,6 +10,10 @@ pub struct UpstreamConfig {
     /// From the last of the request that was sent to the head of the answer; an interim answer
     /// counts as a sign of life. Default 60 s.
     pub first_byte_timeout: Duration,
+    /// How long the content of a request that asks for the origin's word first (`Expect: 100-continue`) is
+    /// held back while the origin says nothing: some never answer that, and it must not be waited for
+    /// without end (RFC 9110 §10.1.1). Default 1 s, as long as curl waits itself.
+    pub continue_timeout: Duration,
     /// Between two pieces of the answer's body, counted while somebody asks for the next. Default 60 s.
     pub idle_body_timeout: Duration,
     /// From the call to the last byte of the answer, waiting for a connection included; `None`, the
@@ -27,10 +31,10 @@ pub struct UpstreamConfig {
     /// How long they are kept. Default 4 s: shorter than the 5 s after which Node.js, uvicorn and
     /// Apache httpd close theirs, because a request that meets a closing connection fails.
     pub idle_timeout: Duration,
-    /// The most bytes of an answer's head. Default 64 KiB.
+    /// The most bytes of an answer's head. Default 128 KiB; browsers take 256 KiB.
     pub max_head_bytes: usize,
-    /// The most header fields of an answer. Default 100; any other number costs each answer a
-    /// little more.
+    /// The most header fields of an answer. Default 256; 100 costs each answer a little less than any
+    /// other number.
     pub max_fields: usize,
 }
 
@@ -39,6 +43,7 @@ impl Default for UpstreamConfig {
         UpstreamConfig {
             connect_timeout: Duration::from_secs(3),
             first_byte_timeout: Duration::from_secs(60),
+            continue_timeout: Duration::from_secs(1),
             idle_body_timeout: Duration::from_secs(60),
             whole_timeout: None,
             max_connections: 2048,
@@ -46,8 +51,8 @@ impl Default for UpstreamConfig {
             max_waiting: 4096,
             max_idle: 64,
             idle_timeout: Duration::from_secs(4),
-            max_head_bytes: 64 << 10,
-            max_fields: 100,
+            max_head_bytes: 128 << 10,
+            max_fields: 256,
         }
     }
 }

@@ -10,9 +10,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -88,7 +89,18 @@ impl Link {
         }
     }
 
-    /// Where the answer under way ends can be read in two ways: what comes after it is nobody's.
+    /// Forgets what has come until now.
+    pub(super) fn listen(&self) {
+        self.socket.listen();
+    }
+
+    /// Whether any byte of an answer has come since.
+    pub(super) fn has_heard(&self) -> bool {
+        self.socket.has_heard()
+    }
+
+    /// Where the request or the answer under way ends can be read in two ways: what comes after it is
+    /// nobody's.
     pub(super) fn distrust(&mut self) {
         self.is_distrusted = true;
     }
@@ -118,14 +130,71 @@ impl Pulse {
     }
 }
 
+/// Whether the origin wants the content of a request that asks for its word first (RFC 9110 §10.1.1).
+#[derive(Debug, Default)]
+pub(super) struct Word(AtomicU8);
+
+impl Word {
+    const ASKED: u8 = 0;
+    const GO_ON: u8 = 1;
+    const ANSWERED: u8 = 2;
+
+    /// The origin says 100, or has said nothing for long enough.
+    pub(super) fn go_on(&self) {
+        self.say(Word::GO_ON);
+    }
+
+    /// The final answer is here: who has not begun to send need not.
+    pub(super) fn answered(&self) {
+        self.say(Word::ANSWERED);
+    }
+
+    /// The first word counts.
+    fn say(&self, word: u8) {
+        // An error says that there has been one.
+        self.0.compare_exchange(Word::ASKED, word, Ordering::Relaxed, Ordering::Relaxed).ok();
+    }
+}
+
 /// A request's body on its way out.
 pub(super) enum Outgoing {
     Empty,
-    Streaming { body: UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>, pulse: Arc<Pulse> },
+    Streaming {
+        body: UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>,
+        pulse: Arc<Pulse>,
+        /// Until the origin has said its word.
+        wait: Option<Box<Wait>>,
+    },
+}
+
+/// A body that is held back.
+pub(super) struct Wait {
+    word: Arc<Word>,
+    limit: Duration,
+    timer: Timer,
+}
+
+impl Wait {
+    pub(super) fn for_word(word: &Arc<Word>, limit: Duration) -> Wait {
+        Wait { word: Arc::clone(word), limit, timer: Timer::default() }
+    }
+
+    /// Ready when the body may go. hyper polls bodies in the turn in which it has read.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.word.0.load(Ordering::Relaxed) {
+            Word::GO_ON => return Poll::Ready(()),
+            Word::ANSWERED => return Poll::Pending,
+            _ => {}
+        }
+        self.timer.ensure(self.limit);
+        ready!(self.timer.poll_passed(cx));
+        self.word.go_on();
+        Poll::Ready(())
+    }
 }
 
 impl Outgoing {
-    pub(super) fn new<B>(body: B, pulse: &Arc<Pulse>) -> Self
+    pub(super) fn new<B>(body: B, pulse: &Arc<Pulse>, wait: Option<Wait>) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -134,7 +203,12 @@ impl Outgoing {
             return Outgoing::Empty;
         }
         let body = http_body_util::BodyExt::map_err(body, Into::into);
-        Outgoing::Streaming { body: UnsyncBoxBody::new(body), pulse: Arc::clone(pulse) }
+        let (body, wait) = (UnsyncBoxBody::new(body), wait.map(Box::new));
+        Outgoing::Streaming { body, pulse: Arc::clone(pulse), wait }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Outgoing::Empty)
     }
 }
 
@@ -146,7 +220,13 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Outgoing::Streaming { body, pulse } = &mut *self else { return Poll::Ready(None) };
+        let Outgoing::Streaming { body, pulse, wait } = &mut *self else {
+            return Poll::Ready(None);
+        };
+        if let Some(waiting) = wait {
+            ready!(waiting.poll_over(cx));
+            *wait = None;
+        }
         let frame = ready!(Pin::new(body).poll_frame(cx));
         pulse.beat();
         Poll::Ready(frame)

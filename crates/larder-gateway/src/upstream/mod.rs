@@ -1,10 +1,18 @@
-//! Upstream: requests to one origin, each sent once.
+//! Upstream: requests to one origin, each sent once, or twice where that does no harm.
 //!
-//! The order of steps is in `ask`. A request is never sent twice: not when an answer does not come,
-//! and not when a kept connection turns out to be closed, because what the origin did with it cannot
-//! be known. The one exception is a request of which hyper says that it has not begun to write it: it
-//! goes over another connection. To make the closed connection rare, the socket is looked at before
-//! it is used again, and given up before origins usually do.
+//! The order of steps is in `ask`. Where a kept connection is closed before a byte of the answer has come,
+//! what the origin did with the request cannot be known: most likely it closed an idle connection, and has
+//! not read it. One that is idempotent and has no content is then sent once more, on a new connection
+//! (RFC 9110 §9.2.2). Any other is sent twice only if hyper says that it has not begun to write it. To make
+//! the closed connection rare, the socket is looked at before it is used again, and given up before
+//! origins usually do.
+//!
+//! Content of a request whose method gives it no meaning (GET, DELETE and the like) is read by some origins
+//! and taken for the next request by others. Such a request goes on a connection of its own.
+//!
+//! Where a request asks for the origin's word before its content (`Expect: 100-continue`), so does the one
+//! that goes on, and the content is not read off its sender until the origin says 100, or nothing for a
+//! while.
 //!
 //! Passed on as they are: the status, the fields' bytes and the order of fields of one name, and the
 //! reason phrase, as hyper's [`ReasonPhrase`](hyper::ext::ReasonPhrase) in the answer's extensions
@@ -39,7 +47,6 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use tokio::time::Instant;
 use tower::Service;
 
 pub use self::{
@@ -51,10 +58,10 @@ pub use self::{
 };
 use self::{
     body::Whole,
-    link::{Outgoing, Pulse},
-    pool::{Lease, Pool, within},
+    link::{Outgoing, Pulse, Wait, Word},
+    pool::{Lease, May, Pool, within},
 };
-use crate::interim::Interim;
+use crate::{interim::Interim, timer::after};
 
 /// The future of one request to an origin. Dropping it gives the request up and closes its
 /// connection.
@@ -85,8 +92,8 @@ impl Upstream {
 }
 
 /// The request is sent as HTTP/1.1 to its path; its fields go as they are, but those that are about
-/// the connection and the framing, which are the upstream's own, `Expect`, which the reader's
-/// connection has seen to, and a `Host` if there is none. Hop-by-hop fields named by `Connection` are
+/// the connection and the framing, which are the upstream's own, `Expect` where there is no content, and a
+/// `Host` if there is none. Hop-by-hop fields named by `Connection` are
 /// the caller's to remove. An [`Interim`] in the extensions gets what comes before the final answer.
 impl<B> Service<Request<B>> for Upstream
 where
@@ -103,24 +110,36 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Asking {
-        let pulse = Arc::new(Pulse::default());
         let is_head = request.method() == Method::HEAD;
-        let request = outgoing(request, &self.pool.origin, &pulse);
-        Box::pin(ask(Arc::clone(&self.pool), request, is_head, pulse))
+        let (request, signs) = outgoing(request, &self.pool);
+        Box::pin(ask(Arc::clone(&self.pool), request, is_head, signs))
     }
+}
+
+/// What the origin shows of itself before its answer.
+#[derive(Default)]
+struct Signs {
+    pulse: Arc<Pulse>,
+    /// If it was asked for.
+    word: Option<Arc<Word>>,
 }
 
 async fn ask(
     pool: Arc<Pool>,
     mut request: Request<Outgoing>,
     is_head: bool,
-    pulse: Arc<Pulse>,
+    signs: Signs,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let whole =
-        pool.config.whole_timeout.map(|limit| Whole { limit, deadline: Instant::now() + limit });
+    let whole = pool.config.whole_timeout.map(|limit| Whole { limit, deadline: after(limit) });
+    let is_apart = has_doubtful_content(&request);
+    let mut may = if is_apart { May::OnlyBeNew } else { May::BeKept };
     loop {
-        let mut lease = pool.take(whole.map(|whole| whole.deadline)).await?;
-        match send(&mut lease, request, &pulse, whole).await {
+        let mut lease = pool.take(may, whole.map(|whole| whole.deadline)).await?;
+        if is_apart {
+            lease.link.distrust();
+        }
+        let spare = if lease.is_new { None } else { spare(&request) };
+        match send(&mut lease, request, &signs, whole).await {
             Ok(response) => return receive(response, is_head, lease, whole).await,
             Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
             Err(Failed::Unsent(_)) => {
@@ -129,12 +148,41 @@ async fn ask(
                     source: std::io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            Err(Failed::Sent(source)) => return Err(sort(pool.origin.clone(), source)),
+            Err(Failed::Sent(source)) => match spare.filter(|_| !lease.link.has_heard()) {
+                Some(spare) => {
+                    pool.count_retry();
+                    request = spare;
+                    may = May::OnlyBeNew;
+                }
+                None => return Err(sort(pool.origin.clone(), source)),
+            },
             Err(Failed::Late(limit)) => {
                 return Err(UpstreamError::Timeout { origin: pool.origin.clone(), limit });
             }
         }
     }
+}
+
+/// Whether an origin may take the content of a request for another request: its method gives content no
+/// meaning (RFC 9110 §9.3.1, §9.3.2, §9.3.5), so there are origins that do not look for any.
+fn has_doubtful_content(request: &Request<Outgoing>) -> bool {
+    const WITHOUT: [Method; 5] =
+        [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS, Method::TRACE];
+    !request.body().is_empty() && WITHOUT.contains(request.method())
+}
+
+/// The request once more, if it may be sent twice: the origin does by both what it does by one.
+fn spare(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
+    if !request.method().is_idempotent() || !request.body().is_empty() {
+        return None;
+    }
+    let mut spare = Request::new(Outgoing::Empty);
+    *spare.method_mut() = request.method().clone();
+    *spare.uri_mut() = request.uri().clone();
+    *spare.version_mut() = request.version();
+    *spare.headers_mut() = request.headers().clone();
+    *spare.extensions_mut() = request.extensions().clone();
+    Some(spare)
 }
 
 /// Why no answer came over one connection.
@@ -148,10 +196,11 @@ enum Failed {
 async fn send(
     lease: &mut Lease,
     request: Request<Outgoing>,
-    pulse: &Pulse,
+    signs: &Signs,
     whole: Option<Whole>,
 ) -> Result<Response<Incoming>, Failed> {
-    let link = &mut lease.link;
+    let (link, pulse) = (&mut lease.link, &*signs.pulse);
+    link.listen();
     let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
     let mut answer = pin!(link.sender.try_send_request(request));
     let mut beats = pulse.beats();
@@ -170,6 +219,9 @@ async fn send(
     })
     .await?;
     link.timer.clear();
+    if let Some(word) = &signs.word {
+        word.answered();
+    }
     answer.map_err(|mut error| match error.take_message() {
         Some(request) => Failed::Unsent(Box::new(request)),
         None => Failed::Sent(error.into_error()),
@@ -239,16 +291,17 @@ fn sort(origin: Origin, source: hyper::Error) -> UpstreamError {
     }
 }
 
-fn outgoing<B>(request: Request<B>, origin: &Origin, pulse: &Arc<Pulse>) -> Request<Outgoing>
+fn outgoing<B>(request: Request<B>, pool: &Pool) -> (Request<Outgoing>, Signs)
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let (mut parts, body) = request.into_parts();
     let had_length = parts.headers.contains_key(header::CONTENT_LENGTH);
+    let asks_first = !body.is_end_stream() && parts.headers.contains_key(header::EXPECT);
     remove_framing(&mut parts.headers);
     if !parts.headers.contains_key(header::HOST) {
-        parts.headers.insert(header::HOST, origin.as_host());
+        parts.headers.insert(header::HOST, pool.origin.as_host());
     }
     let expects_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
     match body.size_hint().exact() {
@@ -262,23 +315,38 @@ where
             parts.headers.insert(header::TRANSFER_ENCODING, chunked);
         }
     }
+    let mut signs = Signs::default();
+    let mut wait = None;
+    if asks_first {
+        parts.headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+        let word = signs.word.insert(Arc::default());
+        wait = Some(Wait::for_word(word, pool.config.continue_timeout));
+    }
     let interim = parts.extensions.remove::<Interim>();
-    let mut request = Request::new(Outgoing::new(body, pulse));
+    let mut request = Request::new(Outgoing::new(body, &signs.pulse, wait));
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(parts.uri);
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = parts.headers;
-    if let Some(interim) = interim {
-        let pulse = Arc::clone(pulse);
+    if has_doubtful_content(&request) {
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if interim.is_some() || signs.word.is_some() {
+        let (pulse, word) = (Arc::clone(&signs.pulse), signs.word.clone());
         on_informational(&mut request, move |answer| {
             pulse.beat();
-            let mut passed = Response::new(());
-            *passed.status_mut() = answer.status();
-            *passed.headers_mut() = answer.headers().clone();
-            interim.send(passed);
+            if let Some(word) = word.as_ref().filter(|_| answer.status() == StatusCode::CONTINUE) {
+                word.go_on();
+            }
+            if let Some(interim) = &interim {
+                let mut passed = Response::new(());
+                *passed.status_mut() = answer.status();
+                *passed.headers_mut() = answer.headers().clone();
+                interim.send(passed);
+            }
         });
     }
-    request
+    (request, signs)
 }
 
 fn remove_framing(headers: &mut HeaderMap) {

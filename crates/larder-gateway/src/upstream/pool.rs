@@ -29,6 +29,8 @@ pub struct UpstreamStats {
     pub connected: u64,
     /// Requests that went over a connection that had served another before.
     pub reused: u64,
+    /// Requests that were sent once more, since a kept connection was closed before an answer began.
+    pub retried: u64,
     /// Requests that found all connections in use and too many waiting.
     pub turned_away: u64,
     /// Requests that waited for a connection and got none in time.
@@ -53,6 +55,7 @@ pub(super) struct Pool {
     waiting: AtomicUsize,
     connected: AtomicU64,
     reused: AtomicU64,
+    retried: AtomicU64,
     turned_away: AtomicU64,
     waited_in_vain: AtomicU64,
 }
@@ -101,6 +104,15 @@ impl Idle {
     }
 }
 
+/// What a connection may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum May {
+    /// One that was used before, or a new one.
+    BeKept,
+    /// A new one.
+    OnlyBeNew,
+}
+
 /// The right to use one connection. Dropping it closes the connection; to keep it, give it back.
 pub(super) struct Lease {
     pub(super) link: Link,
@@ -147,6 +159,7 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             connected: AtomicU64::new(0),
             reused: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             waited_in_vain: AtomicU64::new(0),
         })
@@ -156,6 +169,7 @@ impl Pool {
         UpstreamStats {
             connected: self.connected.load(Ordering::Relaxed),
             reused: self.reused.load(Ordering::Relaxed),
+            retried: self.retried.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             waited_in_vain: self.waited_in_vain.load(Ordering::Relaxed),
             in_use: self.in_use(),
@@ -164,13 +178,20 @@ impl Pool {
         }
     }
 
+    pub(super) fn count_retry(&self) {
+        self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A connection that is ready for a request. Waiting for one ends at `deadline`, too.
     pub(super) async fn take(
         self: &Arc<Self>,
+        may: May,
         deadline: Option<Instant>,
     ) -> Result<Lease, UpstreamError> {
         let permit = self.permit(deadline).await?;
-        if let Some(link) = self.pop() {
+        if may == May::BeKept
+            && let Some(link) = self.pop()
+        {
             self.reused.fetch_add(1, Ordering::Relaxed);
             return Ok(Lease { link, is_new: false, pool: Arc::clone(self), permit });
         }

@@ -3,7 +3,10 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -17,11 +20,23 @@ use tokio::{
 #[derive(Clone, Debug)]
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
+    /// Something has come.
+    has_heard: Arc<AtomicBool>,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Socket { stream: Arc::new(stream) }
+        Socket { stream: Arc::new(stream), has_heard: Arc::default() }
+    }
+
+    /// Whether anything has come since [`listen`](Socket::listen).
+    pub(super) fn has_heard(&self) -> bool {
+        self.has_heard.load(Ordering::Relaxed)
+    }
+
+    /// What has come until now is forgotten.
+    pub(super) fn listen(&self) {
+        self.has_heard.store(false, Ordering::Relaxed);
     }
 
     /// Whether the other side has neither closed nor said anything: asked of the kernel, because the
@@ -43,6 +58,9 @@ impl AsyncRead for Socket {
             let mut read = 0;
             let tried = self.stream.try_io(Interest::READABLE, || {
                 read = self.stream.try_read_buf(buffer)?;
+                if read > 0 {
+                    self.has_heard.store(true, Ordering::Relaxed);
+                }
                 // Less than there was room for is all there was. The stream is told so, and the next
                 // reading waits to hear of more instead of asking the kernel, which would say no.
                 match buffer.remaining() {

@@ -73,7 +73,9 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[tokio::test]
 async fn a_reader_that_leaves_is_worked_for_no_longer() {
-    let mut held = held(ServerConfig::default());
+    let half_closed_timeout = Duration::from_millis(50);
+    let http1 = Http1Config { half_closed_timeout, ..Default::default() };
+    let mut held = held(ServerConfig { http1, ..Default::default() });
     let mut wire = held.gate.connect().await;
     wire.send(GET).await;
     held.heard("called").await;

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use larder_gateway::{ServerConfig, upstream::UpstreamConfig};
+use larder::{
+    Cache,
+    http::{HttpCache, Policy, Variants},
+};
+use larder_gateway::{Gateway, GatewayConfig, ServerConfig, upstream::UpstreamConfig};
 use tokio::{
     io::AsyncWriteExt,
     net::TcpSocket,
@@ -342,7 +346,7 @@ async fn each_way_an_origin_fails_has_its_own_words() {
         let origin = Origin::saying_once(answer).await;
         told(&Gate::before(origin.address), "502", error).await;
     }
-    let large = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let large = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(200_000));
     let origin = Origin::saying_once(large).await;
     told(&Gate::before(origin.address), "502", "http_response_header_section_size").await;
 
@@ -352,6 +356,148 @@ async fn each_way_an_origin_fails_has_its_own_words() {
         config,
     );
     told(&Gate::with(ServerConfig::default(), unknown), "502", "dns_error").await;
+}
+
+/// An answer with this many fields, and a head of this many bytes.
+fn large_answer(status: &str, fields: usize, head_bytes: usize) -> String {
+    let mut head = format!("HTTP/1.1 {status}\r\nCache-Control: max-age=60\r\nEtag: \"1\"\r\n");
+    for number in 3..fields - 1 {
+        head += &format!("X-Field-{number}: {number}\r\n");
+    }
+    let end = if status.starts_with("200") { "Content-Length: 1\r\n\r\nx" } else { "X: x\r\n\r\n" };
+    let end_of_head = end.find("\r\n\r\n").unwrap() + 4;
+    let filling = head_bytes.saturating_sub(head.len() + end_of_head + "X-Large: \r\n".len());
+    // One field more or less would be another number of them.
+    head + &format!("X-Large: {}\r\n", "x".repeat(filling)) + end
+}
+
+#[tokio::test]
+async fn a_head_is_taken_up_to_its_limits_and_every_byte_of_it_passes() {
+    for (fields, head_bytes, is_taken) in [
+        (100, 0, true),
+        (101, 0, true),
+        (256, 0, true),
+        (257, 0, false),
+        (10, 64 << 10, true),
+        (10, 128 << 10, true),
+        (256, 128 << 10, true),
+        (10, (128 << 10) + 1, false),
+    ] {
+        let answer = large_answer("200 OK", fields, head_bytes);
+        let origin = Origin::saying(&answer).await;
+        let gate = Gate::before(origin.address);
+        let mut wire = gate.connect().await;
+        wire.send(GET).await;
+        let (head, _) = wire.answer().await;
+        let what = format!("{fields} fields, {head_bytes} bytes");
+        if !is_taken {
+            assert_eq!(status(&head), "502", "{what}");
+            continue;
+        }
+        assert_eq!(status(&head), "200", "{what}");
+        for line in answer.split("\r\n").skip(1).filter(|line| line.contains(": ")) {
+            let (name, value) = line.split_once(": ").unwrap();
+            assert_eq!(field(&head, name), Some(value), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_head_is_stored_confirmed_and_served_to_readers_of_either_version() {
+    let origin = Origin::playing(|mut wire: Wire, _| async move {
+        while wire.has_more().await {
+            let head = wire.head().await;
+            let line = if field(&head, "if-none-match").is_some() { "304 Same" } else { "200 OK" };
+            wire.send(large_answer(line, 256, 128 << 10)).await;
+        }
+    })
+    .await;
+    let store = Cache::<Variants>::builder().max_bytes(8 << 20).build();
+    let cache = HttpCache::new(store, Policy::standard());
+    let client = upstream(origin.address, UpstreamConfig::default());
+    let gateway = Gateway::new(&cache, client, GatewayConfig::default());
+    let gate = Gate::serving(ServerConfig::default(), gateway);
+    let mut wire = gate.connect().await;
+    let large = "x".repeat(100 << 10);
+    let reload = "GET / HTTP/1.1\r\nHost: a\r\nCache-Control: no-cache\r\n\r\n";
+    for (asked, said) in [(GET, "uri-miss"), (reload, "request-no-cache"), (GET, "detail=hit")] {
+        wire.send(asked).await;
+        let (head, body) = wire.answer().await;
+        assert_eq!((status(&head), body.as_str()), ("200", "x"));
+        let status = field(&head, "cache-status").unwrap();
+        assert!(status.contains(said), "{status}");
+        assert!(head.contains(&large) && head.contains("x-field-254: 254\r\n"));
+        while cache.cache().get("http://a/").is_none() {
+            tokio::task::yield_now().await;
+        }
+    }
+    let stream = tokio::net::TcpStream::connect(gate.address).await.unwrap();
+    let mut client = h2::client::Builder::new();
+    let shaking = client.max_header_list_size(1 << 20).handshake::<_, bytes::Bytes>(stream);
+    let (mut sender, connection) = shaking.await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = http::Request::get("http://a/").body(()).unwrap();
+    let (answer, _) = sender.send_request(request, true).unwrap();
+    let answer = answer.await.unwrap();
+    assert!(answer.headers()["cache-status"].to_str().unwrap().contains("detail=hit"));
+    assert!(answer.headers()["x-large"].len() >= large.len());
+    assert_eq!(answer.headers()["x-field-254"], "254");
+    connection.abort();
+}
+
+#[tokio::test]
+async fn content_that_an_origin_may_overlook_goes_on_a_connection_of_its_own() {
+    let origin = Origin::playing(|mut wire: Wire, number| async move {
+        while wire.has_more().await {
+            let head = wire.head().await;
+            if let Some(length) = field(&head, "content-length") {
+                wire.exactly(length.parse().unwrap()).await;
+            } else if field(&head, "transfer-encoding").is_some() {
+                wire.until("0\r\n\r\n").await;
+            }
+            let closes = field(&head, "connection").unwrap_or("no");
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nX-Number: {number}\r\nX-Closes: {closes}\r\nContent-Length: 0\r\n\r\n"
+            ))
+            .await;
+        }
+    })
+    .await;
+    let gate = Gate::before(origin.address);
+    let mut wire = gate.connect().await;
+    wire.send(GET).await;
+    assert_eq!(field(&wire.head().await, "x-number"), Some("0"), "the one that is kept");
+    let mut made = 0;
+    let contents = [
+        ("Content-Length: 3\r\n\r\nabc", true),
+        ("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", true),
+        ("Content-Length: 0\r\n\r\n", false),
+        ("\r\n", false),
+    ];
+    for (method, is_doubtful) in [
+        ("GET", true),
+        ("HEAD", true),
+        ("DELETE", true),
+        ("OPTIONS", true),
+        ("TRACE", true),
+        ("POST", false),
+        ("PUT", false),
+        ("PATCH", false),
+        ("QUERY", false),
+    ] {
+        for (content, is_there) in contents {
+            wire.send(format!("{method} / HTTP/1.1\r\nHost: a\r\n{content}")).await;
+            let head = wire.head().await;
+            let found = [field(&head, "x-number").unwrap(), field(&head, "x-closes").unwrap()];
+            if is_doubtful && is_there {
+                made += 1;
+                assert_eq!(found, [made.to_string().as_str(), "close"], "{method} {content}");
+            } else {
+                assert_eq!(found, ["0", "no"], "{method} {content}");
+            }
+        }
+    }
+    assert_eq!(origin.connections(), made + 1);
 }
 
 #[tokio::test]
@@ -433,37 +579,6 @@ async fn a_pause_in_a_body_that_is_too_long_cuts_it() {
         wire.send(GET).await;
         assert!(wire.until_reset().await.ends_with("\r\n\r\nhello"));
     }
-}
-
-#[tokio::test]
-async fn a_request_is_never_sent_twice() {
-    let heads = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&heads);
-    let origin = Origin::playing(move |mut wire: Wire, number| {
-        let heads = Arc::clone(&count);
-        async move {
-            wire.head().await;
-            heads.fetch_add(1, Ordering::SeqCst);
-            if number == 0 {
-                // The next request on this connection is read, and never answered.
-                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx").await;
-                wire.head().await;
-                heads.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-    })
-    .await;
-    let gate = Gate::before(origin.address);
-    let mut wire = gate.connect().await;
-    wire.send(GET).await;
-    assert_eq!(wire.answer().await.1, "x");
-    for expected in 2..4 {
-        wire.send(GET).await;
-        let (head, _) = wire.answer().await;
-        assert_eq!(status(&head), "502");
-        assert_eq!(heads.load(Ordering::SeqCst), expected);
-    }
-    assert_eq!(origin.connections(), 2);
 }
 
 #[tokio::test]
@@ -655,6 +770,7 @@ async fn who_waits_for_a_connection_in_vain_is_told_that_the_origin_is_busy() {
     }
     let stats = upstream.stats();
     assert_eq!((stats.turned_away, stats.waited_in_vain, stats.in_use), (1, 1, 1));
+    using.stream.set_zero_linger().unwrap();
     drop(using);
     while upstream.stats().in_use > 0 {
         assert!(began.elapsed() < PATIENCE);

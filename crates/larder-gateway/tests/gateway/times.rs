@@ -4,9 +4,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{Request, Response};
-use larder_gateway::http1::{Ended, Http1Config, ReaderBody};
-use larder_gateway::{http1, http2};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use larder_gateway::{
+    ServerConfig, http1,
+    http1::{Ended, Http1Config, ReaderBody},
+    http2,
+    upstream::UpstreamConfig,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     task::JoinHandle,
@@ -15,13 +22,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use crate::support::{AnyBody, echo, lossless, status, whole};
+use crate::support::{AnyBody, Gate, Origin, echo, lossless, status, upstream, whole};
 
 const HEAD: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_secs(7);
 const BODY: Duration = Duration::from_secs(11);
 const WRITE: Duration = Duration::from_secs(13);
 const LINGER: Duration = Duration::from_secs(2);
+const HALF_CLOSED: Duration = Duration::from_secs(5);
 
 fn config() -> Http1Config {
     Http1Config {
@@ -30,16 +38,30 @@ fn config() -> Http1Config {
         body_timeout: BODY,
         write_timeout: WRITE,
         linger_timeout: LINGER,
+        half_closed_timeout: HALF_CLOSED,
         ..Default::default()
     }
 }
 
-/// Echoes, or answers with a large body to whoever asks for `/large`.
+/// Echoes, or answers with a large body to whoever asks for `/large`, after so many milliseconds to
+/// `/later/…`, and after a first byte in ten times as many to `/pausing/…`.
 async fn service(
     request: Request<ReaderBody>,
 ) -> Result<Response<AnyBody>, std::convert::Infallible> {
     if request.uri().path() == "/large" {
         return Ok(Response::new(whole(Bytes::from(vec![b'x'; 1 << 20]))));
+    }
+    let path = request.uri().path();
+    if let Some(millis) = path.strip_prefix("/later/") {
+        sleep(Duration::from_millis(millis.parse().unwrap())).await;
+    }
+    if let Some(millis) = path.strip_prefix("/pausing/") {
+        let pause = Duration::from_millis(millis.parse::<u64>().unwrap() * 10);
+        let pieces = stream::iter(0..2).then(move |piece| async move {
+            sleep(pause * piece).await;
+            Ok(Frame::data(Bytes::from("x")))
+        });
+        return Ok(Response::new(AnyBody::new(StreamBody::new(pieces))));
     }
     echo(request).await
 }
@@ -54,13 +76,16 @@ struct Reader {
 
 impl Reader {
     fn connected(buffer: usize) -> Reader {
+        Reader::of(buffer, config())
+    }
+
+    fn of(buffer: usize, config: Http1Config) -> Reader {
         let (wire, mut gateway) = duplex(buffer);
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let serving = tokio::spawn(async move {
             let peer = ([127, 0, 0, 1], 1).into();
             let service = service_fn(service);
-            let config = config();
             let served =
                 http1::serve_connection(&mut gateway, peer, &config, service, stopped.clone())
                     .await;
@@ -203,6 +228,53 @@ async fn after_the_last_answer_a_reader_that_does_not_close_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reader_that_has_closed_its_side_is_answered_up_to_its_limit() {
+    for (millis, answered) in [(4900, true), (5100, false)] {
+        let mut reader = Reader::connected(4096);
+        // What went before does not count.
+        sleep(Duration::from_secs(3)).await;
+        reader.send(&format!("GET /later/{millis} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        reader.wire.shutdown().await.unwrap();
+        reader.began = Instant::now();
+        let (got, when) = reader.rest().await;
+        if answered {
+            assert_eq!(status(&got), "200");
+            assert!(got.contains("\r\nconnection: close\r\n"), "{got}");
+            about(when, Duration::from_millis(millis));
+            assert_eq!(reader.serving.await.unwrap(), Ended::Closed);
+        } else {
+            assert_eq!(got, "");
+            about(when, HALF_CLOSED);
+            assert_eq!(reader.serving.await.unwrap(), Ended::Cut);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_before_the_readers_end_has_that_time_of_its_own() {
+    let mut reader = Reader::connected(4096);
+    let request = "GET /later/4000 HTTP/1.1\r\nHost: a\r\n\r\n";
+    reader.send(&request.repeat(3)).await;
+    reader.wire.shutdown().await.unwrap();
+    let (got, when) = reader.rest().await;
+    assert_eq!(got.matches("HTTP/1.1 200 OK\r\n").count(), 3);
+    assert_eq!(got.matches("connection: close\r\n").count(), 1);
+    about(when, Duration::from_secs(12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_pauses_is_gone_on_with_as_long_as_for_a_reader_that_takes_nothing() {
+    for (millis, is_whole) in [(1200, true), (1400, false)] {
+        let mut reader = Reader::connected(4096);
+        reader.send(&format!("GET /pausing/{millis} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        reader.wire.shutdown().await.unwrap();
+        let (got, when) = reader.rest().await;
+        assert_eq!(got.ends_with("0\r\n\r\n"), is_whole, "{got}");
+        about(when, WRITE.min(Duration::from_millis(millis * 10)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_between_requests_ends_at_once_when_the_gateway_stops() {
     let mut reader = Reader::connected(4096);
     reader.send(GET).await;
@@ -267,4 +339,44 @@ async fn over_http_2_a_reader_that_takes_nothing_is_given_up() {
     };
     assert_eq!(end.unwrap().unwrap_err().reason(), Some(h2::Reason::INTERNAL_ERROR));
     about(began.elapsed(), WRITE);
+}
+
+/// Zero is no time at all, and the most that can be said is for ever: neither is a panic.
+#[tokio::test]
+async fn every_limit_of_time_may_be_nothing_or_for_ever() {
+    let origin = Origin::saying("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx").await;
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+    let towards_readers = |limit| Http1Config {
+        head_timeout: limit,
+        idle_timeout: limit,
+        body_timeout: limit,
+        write_timeout: limit,
+        linger_timeout: limit,
+        half_closed_timeout: limit,
+        ..Http1Config::default()
+    };
+    let towards_origins = |limit| UpstreamConfig {
+        connect_timeout: limit,
+        first_byte_timeout: limit,
+        continue_timeout: limit,
+        idle_body_timeout: limit,
+        whole_timeout: Some(limit),
+        wait_timeout: limit,
+        idle_timeout: limit,
+        ..UpstreamConfig::default()
+    };
+    let http1 = towards_readers(Duration::MAX);
+    let config = || ServerConfig { http1: http1.clone(), ..ServerConfig::default() };
+    let gate = Gate::with(config(), upstream(origin.address, towards_origins(Duration::MAX)));
+    assert_eq!(status(&gate.say(post).await), "200");
+    let mut wire = gate.connect().await;
+    wire.send(GET.repeat(2)).await;
+    wire.stream.shutdown().await.unwrap();
+    assert_eq!(wire.rest().await.matches("HTTP/1.1 200 ").count(), 2);
+    let gate = Gate::with(config(), upstream(origin.address, towards_origins(Duration::ZERO)));
+    // What is there at once was not waited for.
+    let said = gate.say(post).await;
+    assert!(["200", "504"].contains(&status(&said)), "{said}");
+    let reader = Reader::of(1024, towards_readers(Duration::ZERO));
+    assert_eq!(reader.serving.await.unwrap(), Ended::Closed);
 }

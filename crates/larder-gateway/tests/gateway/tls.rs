@@ -324,6 +324,7 @@ async fn who_never_finishes_a_handshake_is_cut_off_after_its_limit() {
     let identity = Identity::new();
     let limit = Duration::from_millis(300);
     let config = ServerConfig { handshake_timeout: limit, ..identity.config() };
+    let counters = Arc::clone(&config.http1.counters);
     let gate = Gate::serving(config, service_fn(echo));
     // Nothing at all, and the first bytes of a hello.
     for said in [&b""[..], b"\x16\x03\x01\x02\x00\x01\x00"] {
@@ -339,14 +340,18 @@ async fn who_never_finishes_a_handshake_is_cut_off_after_its_limit() {
     tokio::time::sleep(limit * 2).await;
     wire.send(GET).await;
     assert_eq!(status(&wire.head().await), "200");
+    assert_eq!(counters.read().handshakes, [("ok", 1), ("failed", 0), ("timed_out", 2)]);
 }
 
 #[tokio::test]
 async fn who_speaks_in_the_open_where_tls_is_spoken_gets_an_alert_and_an_end() {
     let identity = Identity::new();
-    let gate = Gate::serving(identity.config(), service_fn(echo));
+    let config = identity.config();
+    let counters = Arc::clone(&config.http1.counters);
+    let gate = Gate::serving(config, service_fn(echo));
     let began = Instant::now();
     let said = gate.say(GET).await;
+    assert_eq!(counters.read().handshakes, [("ok", 0), ("failed", 1), ("timed_out", 0)]);
     // An alert (21), and fatal.
     assert!(said.starts_with("\u{15}\u{3}") && said.len() == 7, "{said:?}");
     assert!(began.elapsed() < Duration::from_secs(5), "before the limit of the handshake");
@@ -549,4 +554,16 @@ fn what_editors_and_people_add_to_the_files_does_no_harm() {
         file
     });
     Tls::from_pem_files(&certificate, &key).unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_says_farewell_behind_its_request_is_answered() {
+    let identity = Identity::new();
+    let gate = Gate::serving(identity.config(), service_fn(echo));
+    for version in [&TLS12, &TLS13] {
+        let mut wire = connect(&identity.reader(version, &[]), gate.address).await;
+        wire.send(GET.repeat(2)).await;
+        wire.stream.shutdown().await.unwrap();
+        assert_eq!(wire.rest().await.matches("HTTP/1.1 200 OK\r\n").count(), 2);
+    }
 }

@@ -72,6 +72,8 @@ fn location_and_content_location_of_the_same_origin_are_invalidated_too() {
         ("?d", Some("http://example.com/a/b?d")),
         ("/x#fragment", Some("http://example.com/x")),
         ("/ö x", Some("http://example.com/%C3%B6%20x")),
+        // As browsers ask for it.
+        ("/{a|b}?{a|b}", Some("http://example.com/%7Ba|b%7D?{a|b}")),
         ("https://example.com/x", None),
         ("http://example.com:81/x", None),
         ("http://other.example/x", None),
@@ -90,6 +92,27 @@ fn location_and_content_location_of_the_same_origin_are_invalidated_too() {
             let further = uris.get(1).map(String::as_str);
             assert_eq!(further, expected, "{name}: {reference}");
         }
+    }
+}
+
+#[test]
+fn what_an_origin_may_mean_by_dot_segments_is_invalidated_too() {
+    for (path, short) in [
+        ("/x/../a", Some("/a")),
+        ("/x/%2e%2E/a", Some("/a")),
+        ("/./a?b=/../c", Some("/a?b=/../c")),
+        ("/a/..", Some("/")),
+        ("/a/.b", None),
+        ("/a..b/c", None),
+        ("/a?b=/../c", None),
+        ("/a%2F..", None),
+    ] {
+        let uri = format!("http://example.com{path}");
+        let request = request("PUT", &uri, &[]);
+        let stale = invalidates(request.head(), response(200, &fields(&[]))).uris;
+        let stale: Vec<_> = stale.iter().map(ToString::to_string).collect();
+        let short = short.map(|short| format!("http://example.com{short}"));
+        assert_eq!(stale, [Some(uri), short].into_iter().flatten().collect::<Vec<_>>());
     }
 }
 

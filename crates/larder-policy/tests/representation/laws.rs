@@ -390,9 +390,10 @@ proptest! {
     fn a_resolved_reference_is_absolute_and_resolves_to_itself(
         uri in uri(), reference in "[!-~]{0,16}",
     ) {
-        // A reference to the same document keeps the dots of its path, a path of its own does not.
-        let has_dots = uri.path().contains("/.");
-        if let Some(resolved) = resolve(&uri, reference.as_bytes()).filter(|_| !has_dots) {
+        // A reference to the same document keeps its path as it is. One with a path of its own does not
+        // keep dots, nor what no URI has.
+        let is_kept = uri.path().contains("/.") || uri.path().contains(['"', '\\', '^', '`', '{', '}']);
+        if let Some(resolved) = resolve(&uri, reference.as_bytes()).filter(|_| !is_kept) {
             prop_assert!(resolved.scheme().is_some() && resolved.authority().is_some());
             let again = resolve(&uri, resolved.to_string().as_bytes()).unwrap();
             prop_assert_eq!(RequestKey::of_uri(&again), RequestKey::of_uri(&resolved));

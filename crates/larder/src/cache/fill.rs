@@ -183,13 +183,15 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     async fn wait(&self, follower: Follower<Brought<V>>) -> Waited<V> {
         let landing = match self.hard_timeout {
             None => follower.landing().await,
-            Some(limit) => match timeout(limit + READERS_SLACK, follower.landing()).await {
-                Ok(landing) => landing,
-                Err(_) => {
-                    follower.give_up();
-                    return Waited::TookTooLong(limit);
+            Some(limit) => {
+                match timeout(limit.saturating_add(READERS_SLACK), follower.landing()).await {
+                    Ok(landing) => landing,
+                    Err(_) => {
+                        follower.give_up();
+                        return Waited::TookTooLong(limit);
+                    }
                 }
-            },
+            }
         };
         landing.map_or(Waited::GaveUp, Waited::Landed)
     }

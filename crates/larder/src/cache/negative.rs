@@ -17,6 +17,8 @@ pub(crate) type AnyError = Arc<dyn Any + Send + Sync>;
 
 /// Remembered errors may weigh this part of the cache's bound, which they count towards.
 const SHARE: usize = 16;
+/// So many of them there may be in a cache of however few entries.
+const MIN_ERRORS: usize = 64;
 
 /// The errors of fetches that failed a moment ago. With a TTL of zero there is nothing to remember
 /// them in.
@@ -26,9 +28,13 @@ pub(super) struct Negatives {
 }
 
 impl Negatives {
-    /// Remembers each for `ttl`, in a share of the cache's `max_bytes`.
-    pub(super) fn new(ttl: Duration, max_bytes: usize) -> Self {
-        let memory = (!ttl.is_zero()).then(|| MemoryTier::new(Limits::bytes(max_bytes / SHARE)));
+    /// Remembers each for `ttl`, in a share of the cache's `max_bytes` and `max_entries`.
+    pub(super) fn new(ttl: Duration, max_bytes: usize, max_entries: Option<usize>) -> Self {
+        let limits = Limits {
+            max_entries: max_entries.map(|entries| (entries / SHARE).max(MIN_ERRORS)),
+            ..Limits::bytes(max_bytes / SHARE)
+        };
+        let memory = (!ttl.is_zero()).then(|| MemoryTier::new(limits));
         Negatives { ttl, memory }
     }
 

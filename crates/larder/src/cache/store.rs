@@ -32,18 +32,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         cost: Duration,
         fence: Fence,
     ) -> Dated<V> {
-        let Fetched { value, keep, tags } = fetched;
-        let mut refusal = None;
+        let Fetched { value, keep, skip: mut refusal, tags } = fetched;
         let lifetime = match keep {
             Keep::Default => self.lifetime,
-            Keep::Ttl(ttl) => Lifetime::fresh_for(ttl)
+            Keep::FreshFor(ttl) => Lifetime::fresh_for(ttl)
                 .stale_while_revalidate(self.lifetime.revalidate_window())
                 .stale_if_error(self.lifetime.rescue_window()),
             Keep::For(lifetime) => lifetime,
-            Keep::No(reason) => {
-                refusal = Some(reason);
-                Lifetime::default()
-            }
         };
         if lifetime.end().is_zero() {
             refusal = refusal.or(Some(Reason::NotStorable));

@@ -136,6 +136,14 @@ impl HttpCache {
         self.0.crowded_out.load(Ordering::Relaxed)
     }
 
+    /// Whether all turns for asking the origin are taken ([`Builder::max_concurrent_fetches`]): whoever may
+    /// have left had better not keep one.
+    ///
+    /// [`Builder::max_concurrent_fetches`]: crate::Builder::max_concurrent_fetches
+    pub fn is_crowded(&self) -> bool {
+        self.shared().fetches.available_permits() == 0
+    }
+
     /// The cache, if there is still somebody else who has it.
     pub(crate) fn downgrade(&self) -> impl FnOnce() -> Option<HttpCache> + Send + 'static {
         let parts = Arc::downgrade(&self.0);

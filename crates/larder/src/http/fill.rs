@@ -7,11 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
-    header::{CONTENT_LENGTH, HOST},
-    request::Parts,
-};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use larder_policy::{
     freshness::Lifetime,
@@ -20,7 +16,6 @@ use larder_policy::{
     request::drop_reader_fields,
     response::{storability, tells_of_others},
     reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
-    uri::is_written_as,
     validate::{HeadSays, freshen, freshened_by, head_says},
 };
 use tokio::{
@@ -175,34 +170,7 @@ impl Errand {
         for (name, value) in &self.conditional {
             head.headers.insert(name, value.clone());
         }
-        self.ask_for_what_the_key_names(&mut head);
         Request::from_parts(head, Body::from(self.asked.content.clone()))
-    }
-
-    /// A URI can be spelt in many ways, and all of them share a key. The origin is asked in the one
-    /// spelling of the key, lest one reader choose the spelling in which all others are answered:
-    /// some origins repeat it in what they answer.
-    fn ask_for_what_the_key_names(&self, head: &mut Parts) {
-        // The key begins with the URI, and no URI has a space in it.
-        let normal = self.asked.key.split(' ').next().unwrap_or_default();
-        let authority = self.asked.uri.authority().map(|authority| authority.as_str());
-        let is_named = |host: &HeaderValue| authority.is_some_and(|named| host == named);
-        // An absolute URI counts, and not what is said in `Host` beside it (RFC 9112 §3.2.2).
-        if is_written_as(&self.asked.uri, normal) && head.headers.get_all(HOST).iter().all(is_named)
-        {
-            return;
-        }
-        let Ok(normal) = Uri::try_from(normal) else { return };
-        let (Some(authority), Some(path)) = (normal.authority(), normal.path_and_query()) else {
-            return;
-        };
-        if head.headers.contains_key(HOST)
-            && let Ok(host) = HeaderValue::try_from(authority.as_str())
-        {
-            head.headers.insert(HOST, host);
-        }
-        let is_absolute = head.uri.authority().is_some();
-        head.uri = if is_absolute { normal } else { Uri::from(path.clone()) };
     }
 
     /// Asks once more for all of it, since what came fits nothing that is stored.
@@ -237,7 +205,8 @@ impl HttpCache {
     ) {
         let shared = Arc::clone(self.shared());
         let limit = shared.hard_timeout;
-        let deadline = limit.map(|limit| Deadline::now() + limit);
+        // One that cannot be told is none.
+        let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
         let taking_turn = shared.fetches.acquire();
         let too_long = || OriginError::new(TookTooLong(limit.unwrap_or_default()));
         let turn = match until(deadline, taking_turn).await {
@@ -397,6 +366,10 @@ impl HttpCache {
         }
         if status.is_server_error() && errand.may_stand_in(OriginFailure::Status(status), self) {
             return Judged::StandIn(status);
+        }
+        if !errand.asked.is_spelt_as_its_key() {
+            let answer = Response::from_parts(head, body);
+            return Judged::NotStored { answer, status, reason: Reason::Spelling };
         }
         if errand.asked.head.method == Method::HEAD {
             self.update_by_head(came, status, &head.headers, leader);

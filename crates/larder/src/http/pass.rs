@@ -16,7 +16,7 @@ use larder_policy::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant as Deadline, sleep_until},
+    time::sleep,
 };
 
 use super::{
@@ -25,7 +25,7 @@ use super::{
     cache::group_tag,
     explain::{Handling, Outcome, explain},
     fill::{Leader, Pumped, Receiving, ShutDown, TookTooLong},
-    service::{BoxFuture, Origin, OriginError, request_head},
+    service::{BoxFuture, Origin, OriginError, is_spelt_as, request_head},
 };
 
 /// A request on its way through.
@@ -75,9 +75,12 @@ impl HttpCache {
         let about = uri.as_ref().and_then(RequestKey::of_uri);
         let key: Option<Arc<str>> = about.as_ref().map(|key| key.as_str().into());
         // Of all that pass, only what answers a POST may be stored (RFC 9110 §9.3.3).
+        let may_be_stored = |key: &&Arc<str>| {
+            head.method == Method::POST && uri.as_ref().is_some_and(|uri| is_spelt_as(uri, key))
+        };
         let leader = key
             .as_ref()
-            .filter(|_| head.method == Method::POST)
+            .filter(may_be_stored)
             .map(|key| shared.flights.lead_aside(key, || shared.tags.fence()));
         let requested_at = self.wall().now();
         let mut asking = |body| origin(Request::from_parts(head.clone(), body));
@@ -172,13 +175,12 @@ async fn in_time<T>(
     };
     let mut asking = ask(body);
     loop {
-        let deadline = Deadline::now() + limit;
         tokio::select! {
             biased;
             answer = &mut asking => return Ok(answer),
             // No more once the body is gone.
             Ok(()) = taken.changed() => {}
-            () = sleep_until(deadline) => return Err(TookTooLong(limit)),
+            () = sleep(limit) => return Err(TookTooLong(limit)),
         }
     }
 }

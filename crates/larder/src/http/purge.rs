@@ -38,7 +38,7 @@ impl HttpCache {
 }
 
 /// Under which keys the answers for this URI are stored, or this key is. Often they are the same; the
-/// key of a QUERY is no URI, and that of a URI with stray percent signs need not be its own.
+/// key of a QUERY is no URI.
 fn stored_keys(written: &str) -> Vec<String> {
     let of_uri = written.parse().ok().and_then(|uri| RequestKey::of_uri(&uri));
     let mut keys: Vec<_> = of_uri.iter().map(|key| key.as_str().to_owned()).collect();
@@ -74,8 +74,15 @@ fn rewritten(written: &str) -> Option<Vec<String>> {
     let origin: Uri = format!("{scheme}://{authority}/").parse().ok()?;
     let origin = uri::origin(&origin)?;
     let path = if beyond.is_empty() { without_unfinished_escape(path) } else { path };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    // Where a percent sign further on encodes nothing, the key has all of them as they are.
+    let as_it_is = format!("{origin}{slash}{path}{beyond}");
     let whole = format!("{origin}{path}").parse().ok().and_then(|uri| normal(&uri));
-    Some(vec![whole.unwrap_or_else(|| format!("{origin}{path}")) + beyond])
+    let mut begun: Vec<_> = whole.map(|whole| whole + beyond).into_iter().collect();
+    if begun.is_empty() || (path.contains('%') && !begun.contains(&as_it_is)) {
+        begun.push(as_it_is);
+    }
+    Some(begun)
 }
 
 /// A host or a port may go on. Where the port may still become the one that goes without saying, it
@@ -146,7 +153,7 @@ mod tests {
             ("http://Example.org:8", &["http://example.org:8", "http://example.org/"]),
             ("http://Example.org:81", &["http://example.org:81"]),
             ("https://[::A]:4", &["https://[::a]:4", "https://[::a]/"]),
-            ("http://a/%7eb", &["http://a/~b"]),
+            ("http://A/%7eb", &["http://a/~b", "http://a/%7eb"]),
             ("http://A/b QUERY x%7", &["http://a/b QUERY x%7"]),
         ];
         for (written, stored) in rows {

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri,
-    header::HOST,
+    header::{EXPECT, HOST},
     request::Parts,
     uri::{self, Authority},
 };
@@ -24,6 +24,7 @@ use larder_policy::{
     reason::Reason,
     reuse::{Verdict, decide},
     scheme::Scheme,
+    uri::is_written_as,
 };
 use tower_service::Service;
 
@@ -116,7 +117,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Answering {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        hear_of_one_host(&mut head);
         let uri = effective_uri(&head);
         let method = head.method.as_str();
         // What content means in a GET that is answered from a cache, nobody has said.
@@ -125,6 +127,7 @@ where
             && let Some(key) = uri.as_ref().and_then(|uri| key_of(&head, uri, None))
         {
             let uri = uri.unwrap_or_default();
+            self.cache.policy().ignored_cookies().strip(&mut head.headers);
             let asked = Asked { head, uri, key, content: Bytes::new(), began: Instant::now() };
             return self.cache.answer_to(asked, || self.origin());
         }
@@ -219,6 +222,17 @@ impl Asked {
     pub(crate) fn request(&self) -> RequestHead<'_> {
         request_head(&self.head, &self.uri)
     }
+
+    pub(crate) fn is_spelt_as_its_key(&self) -> bool {
+        is_spelt_as(&self.uri, &self.key)
+    }
+}
+
+/// Whether a URI is written just as in `key`. If not, the origin sees another spelling, and may answer it
+/// otherwise: `key` would be poisoned with that.
+pub(crate) fn is_spelt_as(uri: &Uri, key: &str) -> bool {
+    // The key begins with the URI, and no URI has a space in it.
+    is_written_as(uri, key.split(' ').next().unwrap_or_default())
 }
 
 pub(crate) fn request_head<'a>(head: &'a Parts, uri: &'a Uri) -> RequestHead<'a> {
@@ -242,6 +256,18 @@ fn usual_key(uri: &Uri) -> Option<Arc<str>> {
     let (host, target) = (uri.authority()?.as_str(), uri.path_and_query()?.as_str());
     let mut key = Vec::with_capacity(scheme.as_str().len() + 3 + host.len() + target.len());
     RequestKey::write(scheme, host.as_bytes(), target.as_bytes(), &mut key).map(Arc::from)
+}
+
+/// An absolute URI counts, and not what is said in `Host` beside it (RFC 9112 §3.2.2): handlers may look
+/// there, and what they answer is stored for the URI.
+fn hear_of_one_host(head: &mut Parts) {
+    let Some(authority) = head.uri.authority() else { return };
+    let is_named = |host: &HeaderValue| host == authority.as_str();
+    if !head.headers.get_all(HOST).iter().all(is_named)
+        && let Ok(named) = HeaderValue::try_from(authority.as_str())
+    {
+        head.headers.insert(HOST, named);
+    }
 }
 
 /// The URI that a request is about (RFC 9110 §7.1). A gateway's requests name it whole; an
@@ -309,13 +335,15 @@ impl HttpCache {
     /// A QUERY: what it asks is part of its key (RFC 10008 §2.7), so that is read first.
     async fn query(
         self,
-        head: Parts,
+        mut head: Parts,
         uri: Uri,
         body: Body,
         origin: Origin,
     ) -> Result<Response<Body>, OriginError> {
         let began = Instant::now();
         let read = body.read_up_to(self.settings().max_query_bytes).await;
+        // By that its sender was told to go on: the origin's word comes too late.
+        head.headers.remove(EXPECT);
         let body = match read.map_err(OriginError::new)? {
             UpTo::More(body) => body,
             UpTo::All(chunks) => {
@@ -327,6 +355,7 @@ impl HttpCache {
                 let key = key_of(&head, &uri, Some(digest.as_bytes()));
                 if let (Some(of_uri), Some(key)) = (RequestKey::of_uri(&uri), key) {
                     self.note_query(&of_uri);
+                    self.policy().ignored_cookies().strip(&mut head.headers);
                     let asked = Asked { head, uri, key, content, began };
                     return self.answer_to(asked, || origin).await;
                 }
@@ -337,9 +366,19 @@ impl HttpCache {
         self.pass(passing, origin).await
     }
 
+    /// What is stored may answer a request in any spelling; but one in another than the key's brings
+    /// nothing into the cache.
     pub(crate) fn decide(&self, asked: &Asked, at_hand: &AtHand) -> Verdict {
         let now = self.wall().now();
-        at_hand.variants.judged(|stored| decide(self.policy(), stored, asked.request(), now))
+        let verdict =
+            at_hand.variants.judged(|stored| decide(self.policy(), stored, asked.request(), now));
+        match verdict {
+            Verdict::Ask(ask) if !asked.is_spelt_as_its_key() => Verdict::Ask(ask.for_its_reader()),
+            Verdict::ServeAndRefresh { index, reason, .. } if !asked.is_spelt_as_its_key() => {
+                Verdict::Serve { index, reason }
+            }
+            verdict => verdict,
+        }
     }
 
     /// Answers from what is stored, and counts it.

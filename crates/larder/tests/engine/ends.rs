@@ -161,7 +161,7 @@ async fn purges_make_no_room_for_more_fetches_than_may_wait() {
         |cache| _ = cache.remove("key"),
         |cache| _ = cache.soft_purge_prefix("k"),
         |cache| _ = cache.clear(),
-        |cache| cache.insert("key", "newer".to_owned()),
+        |cache| _ = cache.insert("key", "newer".to_owned()),
     ];
     let cache = Cache::<String>::builder().max_concurrent_fetches(1).build();
     let origin = Origin::new();

@@ -7,6 +7,7 @@ mod backoff;
 mod cancellation;
 mod ends;
 mod events;
+mod extremes;
 mod flight;
 mod negative;
 mod purge;

@@ -298,11 +298,15 @@ async fn a_fetch_decides_how_long_its_value_is_kept() {
         let cache = shape.builder.stale_if_error(secs(7)).build();
         let ttl = async || Fetched::new("value".to_owned()).ttl(secs(5));
         cache.get_or_fetch("ttl", ttl).await;
+        let fresh_for = async || Fetched::new("value".to_owned()).fresh_for(secs(5));
+        cache.get_or_fetch("fresh_for", fresh_for).await;
         let lifetime = Lifetime::fresh_for(secs(9));
         let whole = async move || Fetched::new("value".to_owned()).lifetime(lifetime);
         cache.get_or_fetch("whole", whole).await;
         let windows = Lifetime::fresh_for(secs(5)).stale_if_error(secs(7));
-        assert_eq!(cache.entry("ttl").unwrap().lifetime, windows, "{}", shape.name);
+        let short = Lifetime::fresh_for(secs(5));
+        assert_eq!(cache.entry("ttl").unwrap().lifetime, short, "{}", shape.name);
+        assert_eq!(cache.entry("fresh_for").unwrap().lifetime, windows, "{}", shape.name);
         assert_eq!(cache.entry("whole").unwrap().lifetime, lifetime, "{}", shape.name);
     }
 }

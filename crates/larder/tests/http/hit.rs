@@ -29,20 +29,20 @@ async fn a_miss_asks_the_origin_and_a_hit_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_origin_sees_the_request_as_it_came_in_the_spelling_of_its_key() {
+async fn the_origin_sees_the_request_as_it_came() {
     let site = Site::new();
     let asked = get_with("/a?b=%7e", &[("accept", "text/html"), ("x-own", "1")]);
     site.answered(asked, fresh("body")).await;
     let seen = site.origin.last();
-    assert_eq!(seen.uri, "http://example.org/a?b=~");
+    assert_eq!(seen.uri, "http://example.org/a?b=%7e");
     assert_eq!((seen.field("accept"), seen.field("x-own")), ("text/html", "1"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn uris_that_are_equivalent_share_an_entry() {
     let site = Site::new();
-    site.fill("/a?b=%7e", fresh("body")).await;
-    assert!(site.get("/a?b=~").await.is_hit());
+    site.fill("/a?b=~", fresh("body")).await;
+    assert!(site.get("/a?b=%7e").await.is_hit());
     let mut shouted = get("/a?b=~");
     *shouted.uri_mut() = "http://EXAMPLE.org:80/a?b=~".parse().unwrap();
     assert!(site.send(shouted).await.is_hit());

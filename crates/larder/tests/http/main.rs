@@ -13,6 +13,7 @@ mod layer;
 mod methods;
 mod purge;
 mod range;
+mod spelling;
 mod stale;
 mod storm;
 mod support;

@@ -163,7 +163,7 @@ impl Walk {
 
     fn insert(&mut self, key: Key, put: &Put) {
         let value = self.value(Some(put));
-        match put.keep {
+        _ = match put.keep {
             Keep::AsTheCacheSays if put.tags == 0 => self.cache.insert(name(key), value),
             Keep::AsTheCacheSays => {
                 // An insert with tags says for how long as well.
@@ -172,7 +172,7 @@ impl Walk {
             }
             Keep::For(_) => return self.insert_with(key, value, put),
             Keep::Not => self.cache.insert_with_ttl(name(key), value, Duration::ZERO),
-        }
+        };
         self.model.insert(key, value, put);
     }
 

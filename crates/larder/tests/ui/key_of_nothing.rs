@@ -1,6 +1,6 @@
 #[larder::cached(key = "{ident}")]
-async fn post(id: u64) -> u64 {
-    id
+async fn post() -> u64 {
+    1
 }
 
 fn main() {}

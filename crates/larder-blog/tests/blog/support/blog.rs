@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    io::pipe,
+    io::{PipeReader, pipe},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -91,7 +91,16 @@ impl Setup {
 
     /// Starts it, and waits until it says where it listens.
     pub(crate) async fn start(&self) -> Blog {
-        let mut blog = self.spawn();
+        self.started(self.begin()).await
+    }
+
+    /// Starts it, and does not wait.
+    pub(crate) fn begin(&self) -> Blog {
+        self.spawn_into(Stdio::piped())
+    }
+
+    /// Waits until what [`Setup::begin`] has begun says where it listens.
+    pub(crate) async fn started(&self, mut blog: Blog) -> Blog {
         let last_line = match self.arguments[0].as_str() {
             "posts" => "posts ",
             "backend" => "console ",
@@ -109,7 +118,7 @@ impl Setup {
 
     /// Starts it, and waits for its end.
     pub(crate) async fn end(&self) -> Exit {
-        self.spawn().exit().await
+        self.begin().exit().await
     }
 
     /// Starts it with nobody at the other end of its standard output. Where it listens must be known.
@@ -119,11 +128,21 @@ impl Setup {
         self.spawn_into(writer.into())
     }
 
-    fn spawn(&self) -> Blog {
-        self.spawn_into(Stdio::piped())
+    /// Starts it with a standard error that nobody reads.
+    pub(crate) async fn start_unread(&self) -> Blog {
+        let (reader, writer) = pipe().expect("a pipe");
+        let mut blog = self.spawn_with(Stdio::piped(), writer.into());
+        blog.unread = Some(reader);
+        let started = async || blog.out.any(|line| line.starts_with("open ")).then_some(());
+        eventually("the last line of a start", started).await;
+        blog
     }
 
     fn spawn_into(&self, out: Stdio) -> Blog {
+        self.spawn_with(out, Stdio::piped())
+    }
+
+    fn spawn_with(&self, out: Stdio, log: Stdio) -> Blog {
         let mut child = self
             .command()
             .args(&self.arguments)
@@ -132,12 +151,12 @@ impl Setup {
             .current_dir(self.folder())
             .stdin(Stdio::null())
             .stdout(out)
-            .stderr(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the command blog, which cargo has just built");
         let out = child.stdout.take().map_or_else(Lines::default, Lines::of);
-        let log = Lines::of(child.stderr.take().expect("a pipe, as asked for"));
-        Blog { child, out, log, _temporary: Arc::clone(&self.temporary) }
+        let log = child.stderr.take().map_or_else(Lines::default, Lines::of);
+        Blog { child, out, log, unread: None, _temporary: Arc::clone(&self.temporary) }
     }
 
     fn command(&self) -> Command {
@@ -154,6 +173,8 @@ pub(crate) struct Blog {
     child: Child,
     out: Lines,
     log: Lines,
+    /// The end of its standard error that nobody reads from.
+    unread: Option<PipeReader>,
     _temporary: Arc<TempDir>,
 }
 

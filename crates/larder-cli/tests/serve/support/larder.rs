@@ -1,8 +1,10 @@
 //! Larder: a `larder serve` process on ports that were free.
 
 use std::{
+    ffi::OsStr,
+    io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Larder {
     child: Child,
     log: Lines,
+    /// Where nobody reads it.
+    unread: Option<BufReader<ChildStderr>>,
     scheme: &'static str,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
@@ -35,14 +39,20 @@ pub(crate) struct Exit {
 
 /// Runs the command to its end.
 pub(crate) async fn run(arguments: &[&str]) -> Exit {
-    let (child, log, out) = spawn(arguments);
+    run_with(arguments, &[]).await
+}
+
+/// Runs the command to its end. Its environment is `variables`, and nothing else.
+pub(crate) async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Exit {
+    let (child, log, out) = spawn(arguments, variables);
     end(child, log, out).await
 }
 
-fn spawn(arguments: &[&str]) -> (Child, Lines, Lines) {
+fn spawn<S: AsRef<OsStr>>(arguments: &[S], variables: &[(&str, &str)]) -> (Child, Lines, Lines) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
         .args(arguments)
         .env_clear()
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -51,6 +61,13 @@ fn spawn(arguments: &[&str]) -> (Child, Lines, Lines) {
     let out = Lines::of(child.stdout.take().expect("a pipe, as asked for"));
     let log = Lines::of(child.stderr.take().expect("a pipe, as asked for"));
     (child, log, out)
+}
+
+fn arguments(origin: SocketAddr, flags: &[&str]) -> Vec<String> {
+    let upstream = format!("http://{origin}");
+    let arguments = ["serve", "--upstream", &upstream];
+    let listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
+    arguments.iter().chain(&listen).chain(flags).map(|argument| (*argument).to_owned()).collect()
 }
 
 async fn end(mut child: Child, mut log: Lines, mut out: Lines) -> Exit {
@@ -68,21 +85,61 @@ impl Larder {
     }
 
     pub(crate) async fn with(origin: SocketAddr, flags: &[&str]) -> Larder {
-        let upstream = format!("http://{origin}");
-        let mut arguments = vec!["serve", "--upstream", &upstream];
-        arguments.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        arguments.extend(flags);
-        Larder::started(&arguments).await
+        let (child, log, _) = spawn(&arguments(origin, flags), &[]);
+        Larder::started(child, log, flags).await
     }
 
     /// With all its arguments, `--admin` among them.
-    pub(crate) async fn started(flags: &[&str]) -> Larder {
-        let (mut child, log, _) = spawn(flags);
+    pub(crate) async fn with_arguments(arguments: &[&str]) -> Larder {
+        let (child, log, _) = spawn(arguments, &[]);
+        Larder::started(child, log, arguments).await
+    }
+
+    /// It may have so many files open.
+    pub(crate) async fn with_open_files(
+        origin: SocketAddr,
+        files: usize,
+        flags: &[&str],
+    ) -> Larder {
+        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_larder")]).args(arguments(origin, flags));
+        let mut child =
+            command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a shell");
+        let log = Lines::of(child.stderr.take().expect("a pipe, as asked for"));
+        Larder::started(child, log, flags).await
+    }
+
+    /// From the moment it has started nobody reads its log.
+    pub(crate) async fn with_unread_log(origin: SocketAddr, flags: &[&str]) -> Larder {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(arguments(origin, flags)).stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command larder, which cargo has just built");
+        let mut unread = BufReader::new(child.stderr.take().expect("a pipe, as asked for"));
+        let mut address = |words: &str| {
+            let mut line = String::new();
+            while !line.contains(words) {
+                line.clear();
+                assert_ne!(unread.read_line(&mut line).expect("text"), 0, "it has ended");
+            }
+            line.split_once(words).unwrap().1.trim().parse().expect("an address")
+        };
+        let (admin, address) = (address("admin on http://"), address("listening on http://"));
+        let (log, unread, scheme) = (Lines::default(), Some(unread), "http");
+        Larder { child, log, unread, scheme, address, admin }
+    }
+
+    /// Whoever could have read its log is gone.
+    pub(crate) fn close_log(&mut self) {
+        self.unread = None;
+    }
+
+    async fn started(mut child: Child, log: Lines, flags: &[&str]) -> Larder {
         let scheme = if flags.contains(&"--tls-certificate") { "https" } else { "http" };
         let listening = format!("listening on {scheme}://");
         let address = address_after(&mut child, &log, &listening).await;
         let admin = address_after(&mut child, &log, "admin on http://").await;
-        Larder { child, log, scheme, address, admin }
+        Larder { child, log, unread: None, scheme, address, admin }
     }
 
     pub(crate) async fn connect(&self) -> Wire {
@@ -128,13 +185,6 @@ impl Larder {
         wire.rest().await
     }
 
-    pub(crate) async fn get_from_admin(&self, path: &str) -> Answer {
-        let mut wire = Wire::connect(self.admin).await;
-        wire.send(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
-            .await;
-        wire.answer().await
-    }
-
     /// `body` is JSON.
     pub(crate) async fn post_to_admin(&self, path: &str, body: &str) -> Answer {
         let mut wire = Wire::connect(self.admin).await;
@@ -145,6 +195,30 @@ impl Larder {
         );
         wire.send(head + body).await;
         wire.answer().await
+    }
+
+    pub(crate) async fn get_from_admin(&self, path: &str) -> Answer {
+        let mut wire = self.connect_to_admin().await;
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        wire.send(head).await;
+        wire.answer().await
+    }
+
+    pub(crate) async fn connect_to_admin(&self) -> Wire {
+        Wire::connect(self.admin).await
+    }
+
+    /// A number of `/metrics`, by its name and labels as they stand there.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let answer = self.get_from_admin("/metrics").await;
+        let line =
+            answer.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in\n{}", answer.text())).parse().unwrap()
+    }
+
+    /// Where the admin API listens.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

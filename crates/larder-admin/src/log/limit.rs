@@ -1,0 +1,228 @@
+//! Limit: how many lines of one kind are logged, and how many were left out.
+//!
+//! A kind is a place in the code. Ten of its lines are logged at once, and then one a second: enough to see
+//! what goes wrong and whether it still does, however often a client can make it happen.
+
+use std::{
+    collections::HashMap,
+    fmt::{self, Write},
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    callsite::Identifier,
+    field::{Field, Visit},
+};
+use tracing_subscriber::layer::{Context, Layer};
+
+use super::buffer::Buffer;
+
+/// So many at once.
+const BURST: u32 = 10;
+/// After that, one in this time. What was left out is told as often.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+/// So much of a line that was left out stands in the line that tells of it.
+const EXAMPLE_BYTES: usize = 120;
+
+/// The kinds of lines. There are as many as places in the code that log.
+#[derive(Debug, Default)]
+pub(super) struct Limiter {
+    kinds: Mutex<HashMap<Identifier, Kind>>,
+    left_out: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Kind {
+    /// How many more may come at once.
+    left: u32,
+    /// When `left` grew last.
+    grown: Instant,
+    /// Not told yet.
+    left_out: u64,
+    level: Level,
+    /// One of those that were left out.
+    example: String,
+}
+
+impl Limiter {
+    /// Whether another line of this kind may be logged. `example` is asked for where it is the first that
+    /// may not.
+    fn admit(
+        &self,
+        kind: Identifier,
+        level: Level,
+        now: Instant,
+        example: impl FnOnce() -> String,
+    ) -> bool {
+        let mut kinds = self.kinds();
+        let kind = kinds.entry(kind).or_insert_with(|| Kind {
+            left: BURST,
+            grown: now,
+            left_out: 0,
+            level,
+            example: String::new(),
+        });
+        let periods = now.saturating_duration_since(kind.grown).as_secs() / EVERY.as_secs();
+        if periods > 0 {
+            kind.left =
+                BURST.min(kind.left.saturating_add(u32::try_from(periods).unwrap_or(BURST)));
+            kind.grown = now;
+        }
+        if kind.left > 0 {
+            kind.left -= 1;
+            return true;
+        }
+        if kind.left_out == 0 {
+            kind.example = example();
+        }
+        kind.left_out += 1;
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    /// What was left out since this was asked last, a text for each kind.
+    pub(super) fn take_summaries(&self) -> Vec<(Level, String)> {
+        let mut kinds = self.kinds();
+        let due = kinds.values_mut().filter(|kind| kind.left_out > 0);
+        let text = |kind: &mut Kind| {
+            let (count, example) = (mem::take(&mut kind.left_out), mem::take(&mut kind.example));
+            let lines = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+            (kind.level, format!("left out {lines} like: {example}"))
+        };
+        due.map(text).collect()
+    }
+
+    /// All lines that were left out so far.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<Identifier, Kind>> {
+        // What panics under it is the text of an example: the numbers are right.
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The limiter, where events pass.
+pub(super) struct Limit {
+    limiter: Arc<Limiter>,
+    /// Is told when there will be something to tell.
+    buffer: Arc<Buffer>,
+    limited: Level,
+}
+
+impl Limit {
+    pub(super) fn new(limiter: Arc<Limiter>, buffer: Arc<Buffer>, limited: Level) -> Limit {
+        Limit { limiter, buffer, limited }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Limit {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        if *metadata.level() > self.limited {
+            return true;
+        }
+        let example = || {
+            let mut example = Example::default();
+            event.record(&mut example);
+            example.0
+        };
+        let (kind, now) = (metadata.callsite(), Instant::now());
+        let is_admitted = self.limiter.admit(kind, *metadata.level(), now, example);
+        if !is_admitted {
+            self.buffer.summarise_at(now + EVERY);
+        }
+        is_admitted
+    }
+}
+
+/// The beginning of an event's text.
+#[derive(Default)]
+struct Example(String);
+
+impl Visit for Example {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            // A text that ends early is what is wanted.
+            write!(Head(&mut self.0), "{value:?}").ok();
+        }
+    }
+}
+
+/// Takes so much and no more.
+struct Head<'a>(&'a mut String);
+
+impl Write for Head<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = EXAMPLE_BYTES.saturating_sub(self.0.len());
+        let end = text.floor_char_boundary(room);
+        self.0.extend(text[..end].chars().map(|char| if char.is_control() { ' ' } else { char }));
+        if end < text.len() {
+            self.0.push('…');
+            return Err(fmt::Error);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Not without size: it is known by its address.
+    struct Site(u8);
+
+    impl tracing::Callsite for Site {
+        fn set_interest(&self, _: tracing::subscriber::Interest) {}
+
+        fn metadata(&self) -> &tracing::Metadata<'_> {
+            unreachable!("nobody asks number {}", self.0)
+        }
+    }
+
+    static ONE: Site = Site(1);
+    static OTHER: Site = Site(2);
+
+    fn admitted(limiter: &Limiter, site: &'static Site, times: usize, now: Instant) -> usize {
+        let admit = || limiter.admit(Identifier(site), Level::WARN, now, || "no origin".to_owned());
+        (0..times).filter(|_| admit()).count()
+    }
+
+    #[test]
+    fn ten_lines_of_a_kind_come_at_once_then_one_a_second_and_the_rest_is_counted() {
+        let (limiter, began) = (Limiter::default(), Instant::now());
+        assert_eq!(admitted(&limiter, &ONE, 1000, began), 10);
+        let expected = [(Level::WARN, "left out 990 lines like: no origin".to_owned())];
+        assert_eq!(limiter.take_summaries(), expected);
+        assert_eq!(admitted(&limiter, &ONE, 5, began + EVERY / 2), 0);
+        assert_eq!(admitted(&limiter, &ONE, 5, began + EVERY), 1);
+        assert_eq!(limiter.left_out(), 999);
+        let expected = [(Level::WARN, "left out 9 lines like: no origin".to_owned())];
+        assert_eq!(limiter.take_summaries(), expected);
+        assert_eq!(limiter.take_summaries(), []);
+        assert_eq!(admitted(&limiter, &ONE, 1000, began + 100 * EVERY), 10);
+    }
+
+    #[test]
+    fn one_kind_takes_nothing_from_another() {
+        let (limiter, now) = (Limiter::default(), Instant::now());
+        admitted(&limiter, &ONE, 1000, now);
+        assert_eq!(admitted(&limiter, &OTHER, 5, now), 5);
+    }
+
+    #[test]
+    fn an_example_is_one_short_line() {
+        let mut text = String::new();
+        let long = format!("a\nb\u{1b}{}", "é".repeat(500));
+        Head(&mut text).write_str(&long).unwrap_err();
+        assert!(text.starts_with("a b é") && text.ends_with("é…"), "{text}");
+        assert!(text.len() <= EXAMPLE_BYTES + '…'.len_utf8());
+    }
+}

@@ -1,0 +1,74 @@
+//! Files: how many connections the limit of open files allows, and for whom.
+
+use larder_gateway::{ServerConfig, upstream::UpstreamConfig};
+
+/// Raised to this where that is allowed: a login usually has 1024.
+pub(crate) const WANTED: u64 = 1 << 15;
+
+/// What every system allows (POSIX), should it not tell.
+pub(crate) const LEAST: u64 = 20;
+
+/// Connections to the admin listener, where files are not scarce.
+const ADMIN: usize = 128;
+/// The log, the listeners, the certificate; and each event loop has a few.
+const SUNDRY: usize = 64;
+const OF_A_LOOP: usize = 4;
+
+/// So many connections at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Files {
+    pub(crate) readers: usize,
+    pub(crate) origin: usize,
+    pub(crate) admin: usize,
+}
+
+impl Files {
+    /// Shares out `limit` files. Readers never take what the origin and the admin listener need: who can
+    /// cannot ask the origin is of no use to those who are let in.
+    pub(crate) fn of(limit: u64, loops: usize) -> Files {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(16);
+        let kept = (SUNDRY + OF_A_LOOP * loops + ADMIN).min(limit / 2);
+        let rest = limit - kept;
+        let origin = (rest / 3).min(UpstreamConfig::default().max_connections);
+        let readers = rest - origin;
+        Files { readers, origin, admin: ADMIN.min(kept / 2) }
+    }
+
+    /// How many readers there may be unless it is said otherwise.
+    pub(crate) fn usual_readers(self) -> usize {
+        self.readers.min(ServerConfig::default().max_connections)
+    }
+
+    /// How many files it takes to let so many readers in.
+    pub(crate) fn needed(readers: usize, loops: usize) -> u64 {
+        let origin = UpstreamConfig::default().max_connections;
+        let kept = SUNDRY + OF_A_LOOP * loops + ADMIN;
+        u64::try_from(readers.saturating_add(origin + kept)).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_limit_all_together_stay_below_it_and_nobody_gets_nothing() {
+        for limit in [0, 16, 17, 64, 256, 1024, 4096, 1 << 15, 1 << 20, u64::MAX] {
+            for loops in [1, 2, 128] {
+                let files = Files::of(limit, loops);
+                let Files { readers, origin, admin } = files;
+                assert!(readers > 0 && origin > 0 && admin > 0, "{limit}: {files:?}");
+                let all = readers as u128 + (origin + admin) as u128;
+                assert!(all < u128::from(limit.max(16)), "{limit}: {files:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_usual_limit_gives_readers_the_most_and_enough_is_the_default() {
+        assert_eq!(Files::of(1024, 2), Files { readers: 550, origin: 274, admin: 100 });
+        let files = Files::of(WANTED, 2);
+        assert_eq!((files.usual_readers(), files.origin, files.admin), (16_384, 2048, 100));
+        assert!(Files::of(Files::needed(50_000, 2), 2).readers >= 50_000);
+    }
+}

@@ -1,0 +1,50 @@
+//! Signals: what stops the gateway, and what does not.
+
+use std::io;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+};
+
+/// What supervisors and terminals send besides, and what is said to it. Unheard, each would end the process.
+const OTHERS: [(&str, SignalKind, &str); 6] = [
+    ("SIGHUP", SignalKind::hangup(), "there is nothing to read again yet"),
+    ("SIGQUIT", SignalKind::quit(), "SIGTERM stops"),
+    ("SIGUSR1", SignalKind::user_defined1(), "it has no meaning here"),
+    ("SIGUSR2", SignalKind::user_defined2(), "it has no meaning here"),
+    ("SIGALRM", SignalKind::alarm(), "it has no meaning here"),
+    ("SIGIO", SignalKind::io(), "it has no meaning here"),
+];
+
+/// Heard from when it was made. Dropping it lets later ones go unheard; none of them ends the process.
+pub(crate) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    _others: JoinSet<()>,
+}
+
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Signals> {
+        let mut others = JoinSet::new();
+        for (name, kind, answer) in OTHERS {
+            let mut signal = signal(kind)?;
+            others.spawn(async move {
+                while signal.recv().await.is_some() {
+                    tracing::info!("{name} changes nothing: {answer}");
+                }
+            });
+        }
+        let (interrupt, terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Signals { interrupt, terminate, _others: others })
+    }
+
+    /// Ctrl-C, or what a supervisor sends: ready once for each.
+    pub(crate) async fn told_to_stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

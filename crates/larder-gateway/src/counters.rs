@@ -1,0 +1,130 @@
+//! Counters: what happened on readers' connections, for whoever watches.
+//!
+//! Nothing here is counted for a request that is answered: the cache counts those. What is counted
+//! happens at most once or twice in a connection's life.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+/// Counts since it was made. Servers that share one are counted together.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub(crate) accepted: Count,
+    pub(crate) ended: Count,
+    pub(crate) turned_away: Count,
+    pub(crate) asked_to_leave: Count,
+    pub(crate) found_no_room: Count,
+    pub(crate) reset: Count,
+    handshakes: [Count; Handshaken::NAMES.len()],
+    timeouts: [Count; Timeout::NAMES.len()],
+    /// By reason. Whoever is refused has made more work than this lock.
+    refusals: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+/// [`Counters`], read one by one while others go on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Connections that were let in or turned away.
+    pub accepted: u64,
+    /// Connections that are there now.
+    pub open: u64,
+    /// Connections closed at once, because their address had as many as it may.
+    pub turned_away: u64,
+    /// Connections that were to end as soon as they were between two requests, to make room.
+    pub asked_to_leave: u64,
+    /// Connections that had to wait until another ended.
+    pub found_no_room: u64,
+    /// Connections that ended in the middle of an answer.
+    pub reset: u64,
+    /// TLS handshakes: `ok`, `failed`, `timed_out`.
+    pub handshakes: Vec<(&'static str, u64)>,
+    /// What readers were too slow for: `head`, `idle`, `body`, `write`.
+    pub timeouts: Vec<(&'static str, u64)>,
+    /// Requests that no service saw, by why they were refused; what did not happen yet is not there. There
+    /// are some dozens of reasons.
+    pub refusals: Vec<(&'static str, u64)>,
+}
+
+/// How a TLS handshake ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Handshaken {
+    Ok,
+    Failed,
+    TimedOut,
+}
+
+impl Handshaken {
+    const NAMES: [&str; 3] = ["ok", "failed", "timed_out"];
+}
+
+/// What a reader was too slow for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Timeout {
+    /// The rest of a request's head.
+    Head,
+    /// A next request. It is no fault.
+    Idle,
+    /// The next of a request's body.
+    Body,
+    /// Taking the next of an answer.
+    Write,
+}
+
+impl Timeout {
+    const NAMES: [&str; 4] = ["head", "idle", "body", "write"];
+}
+
+impl Counters {
+    pub(crate) fn handshaken(&self, how: Handshaken) {
+        self.handshakes[how as usize].add();
+    }
+
+    pub(crate) fn timed_out(&self, what: Timeout) {
+        self.timeouts[what as usize].add();
+    }
+
+    pub(crate) fn refused(&self, reason: &'static str) {
+        *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() +=
+            1;
+    }
+
+    /// The counts now.
+    pub fn read(&self) -> Counted {
+        let named = |names: &[&'static str], counts: &[Count]| {
+            names.iter().copied().zip(counts.iter().map(Count::get)).collect()
+        };
+        let ended = self.ended.get();
+        let accepted = self.accepted.get();
+        let turned_away = self.turned_away.get();
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        Counted {
+            accepted,
+            open: accepted.saturating_sub(turned_away).saturating_sub(ended),
+            turned_away,
+            asked_to_leave: self.asked_to_leave.get(),
+            found_no_room: self.found_no_room.get(),
+            reset: self.reset.get(),
+            handshakes: named(&Handshaken::NAMES, &self.handshakes),
+            timeouts: named(&Timeout::NAMES, &self.timeouts),
+            refusals: refusals.iter().map(|(reason, count)| (*reason, *count)).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,194 @@
+//! Kept connections that the origin closes: what may be sent once more is, and nothing else.
+
+use std::sync::{Arc, Mutex};
+
+use larder_gateway::{ServerConfig, upstream::UpstreamConfig};
+
+use crate::support::{Gate, Origin, Wire, status, upstream};
+
+const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
+
+/// The request lines that an origin has read, with the number of their connection.
+type Seen = Arc<Mutex<Vec<(usize, String)>>>;
+
+/// Answers the first `kept` connections' first requests as it should; to what comes next there it says
+/// `last_words` and closes. On later connections it answers, unless `is_down`.
+async fn origin(kept: usize, last_words: &'static str, is_down: bool) -> (Origin, Seen) {
+    origin_that(kept, last_words, is_down, false).await
+}
+
+async fn origin_that(
+    kept: usize,
+    last_words: &'static str,
+    is_down: bool,
+    resets: bool,
+) -> (Origin, Seen) {
+    let seen = Seen::default();
+    let log = Arc::clone(&seen);
+    let origin = Origin::playing(move |mut wire: Wire, number| {
+        let log = Arc::clone(&log);
+        async move {
+            let mut served = 0;
+            while wire.has_more().await {
+                let head = wire.head().await;
+                let line = head.lines().next().unwrap().to_owned();
+                if let Some(length) = crate::support::field(&head, "content-length") {
+                    wire.exactly(length.parse().unwrap()).await;
+                }
+                log.lock().unwrap().push((number, line));
+                let is_over = if number < kept { served > 0 } else { is_down };
+                if is_over {
+                    wire.send(last_words).await;
+                    if resets {
+                        wire.stream.set_zero_linger().unwrap();
+                    }
+                    return;
+                }
+                served += 1;
+                wire.send(FINE).await;
+            }
+        }
+    })
+    .await;
+    (origin, seen)
+}
+
+fn count(seen: &Seen, line: &str) -> usize {
+    seen.lock().unwrap().iter().filter(|(_, seen)| seen.starts_with(line)).count()
+}
+
+const METHODS: [(&str, bool); 10] = [
+    ("GET", true),
+    ("HEAD", true),
+    ("OPTIONS", true),
+    ("TRACE", true),
+    ("PUT", true),
+    ("DELETE", true),
+    ("POST", false),
+    ("PATCH", false),
+    ("QUERY", true),
+    ("X-OWN", false),
+];
+
+#[tokio::test]
+async fn only_what_is_idempotent_and_has_no_content_is_sent_once_more() {
+    for (method, is_idempotent) in METHODS {
+        for content in ["", "content-length: 0\r\n", "content-length: 1\r\n"] {
+            let (origin, seen) = origin(1, "", false).await;
+            let client = upstream(origin.address, UpstreamConfig::default());
+            let gate = Gate::with(ServerConfig::default(), client.clone());
+            let mut wire = gate.connect().await;
+            wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(wire.answer().await.1, "fine");
+            let body = if content.contains('1') { "x" } else { "" };
+            wire.send(format!("{method} /next HTTP/1.1\r\nHost: a\r\n{content}\r\n{body}")).await;
+            let head = wire.head().await;
+            // With content, those that give it no meaning go on a connection of their own.
+            let is_apart = !body.is_empty() && is_idempotent && !["PUT", "QUERY"].contains(&method);
+            let is_retried = is_idempotent && body.is_empty();
+            let expected = if is_retried || is_apart { "200" } else { "502" };
+            assert_eq!(status(&head), expected, "{method} {content:?}");
+            let times = count(&seen, &format!("{method} /next "));
+            assert_eq!(times, if is_retried { 2 } else { 1 }, "{method} {content:?}");
+            assert_eq!(client.stats().retried, u64::from(is_retried));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reset_is_as_good_a_reason_as_a_close() {
+    for (method, expected) in [("GET", "200"), ("POST", "502")] {
+        let (origin, seen) = origin_that(1, "", false, true).await;
+        let gate = Gate::before(origin.address);
+        let mut wire = gate.connect().await;
+        wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(wire.answer().await.1, "fine");
+        wire.send(format!("{method} /next HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(status(&wire.head().await), expected, "{method}");
+        let times = count(&seen, &format!("{method} /next "));
+        assert_eq!(times, if method == "GET" { 2 } else { 1 }, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_once_more_after_a_byte_of_an_answer() {
+    for last_words in [
+        "H",
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfi",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfine\r\n",
+        "no HTTP\r\n\r\n",
+    ] {
+        let (origin, seen) = origin(1, last_words, false).await;
+        let client = upstream(origin.address, UpstreamConfig::default());
+        let gate = Gate::with(ServerConfig::default(), client.clone());
+        let mut wire = gate.connect().await;
+        wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert_eq!(wire.answer().await.1, "fine");
+        wire.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let head = wire.until("\r\n").await;
+        let begins = last_words.contains("\r\n\r\n") && last_words.contains(" 200 ");
+        let expected = match last_words.contains(" 103 ") {
+            true => "103",
+            false if begins => "200",
+            false => "502",
+        };
+        assert_eq!(status(&head), expected, "{last_words}");
+        assert_eq!(count(&seen, "GET /next "), 1, "{last_words}");
+        assert_eq!(client.stats().retried, 0);
+    }
+}
+
+#[tokio::test]
+async fn on_a_new_connection_nothing_is_sent_once_more() {
+    for (method, _) in METHODS {
+        let (origin, seen) = origin(0, "", true).await;
+        let gate = Gate::before(origin.address);
+        let mut wire = gate.connect().await;
+        wire.send(format!("{method} /first HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(status(&wire.head().await), "502", "{method}");
+        assert_eq!(count(&seen, method), 1, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn once_more_is_once() {
+    let (origin, seen) = origin(1, "", true).await;
+    let gate = Gate::before(origin.address);
+    let mut wire = gate.connect().await;
+    wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(wire.answer().await.1, "fine");
+    wire.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(status(&wire.head().await), "502");
+    assert_eq!(count(&seen, "GET /next "), 2);
+}
+
+#[tokio::test]
+async fn it_goes_on_a_new_connection_although_others_are_kept() {
+    let (origin, seen) = origin(3, "", false).await;
+    let client = upstream(origin.address, UpstreamConfig::default());
+    let gate = Gate::with(ServerConfig::default(), client.clone());
+    let mut wires = [gate.connect().await, gate.connect().await, gate.connect().await];
+    // Each kept connection is in use while the next is made: an upload keeps it so.
+    let post = "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
+    for (made, wire) in wires.iter_mut().enumerate() {
+        wire.send(post).await;
+        while origin.connections() <= made {
+            tokio::task::yield_now().await;
+        }
+    }
+    for wire in &mut wires {
+        wire.send("x").await;
+        assert_eq!(wire.answer().await.1, "fine");
+    }
+    assert_eq!(client.stats().idle, 3);
+    let [wire, ..] = &mut wires;
+    wire.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(wire.answer().await.1, "fine");
+    let seen = seen.lock().unwrap();
+    let next: Vec<_> = seen.iter().filter(|(_, line)| line.starts_with("GET /next")).collect();
+    assert_eq!(next.len(), 2);
+    assert_eq!(next[1].0, 3, "the fourth connection");
+}

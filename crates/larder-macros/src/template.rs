@@ -1,0 +1,197 @@
+//! Template: which arguments a key names, and how.
+
+use proc_macro2::Span;
+use syn::{Error, LitStr, Result};
+
+/// A key as it stands in the attribute, taken apart as `format!` would.
+pub(crate) struct Template {
+    span: Span,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
+    /// With braces as they come out.
+    Text(String),
+    Argument(Argument),
+}
+
+/// `{name}` or `{name:spec}`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Argument {
+    pub(crate) name: String,
+    /// As it stands there, braces included.
+    pub(crate) written: String,
+    /// Whether all of its value comes out: a precision cuts it.
+    pub(crate) is_whole: bool,
+}
+
+/// A piece of the key, in order.
+pub(crate) enum Piece<'a> {
+    Text(&'a str),
+    /// `until`: the character that what follows begins with, which must not come out of the argument.
+    /// `None`: nothing that varies follows.
+    Argument {
+        argument: &'a Argument,
+        until: Option<char>,
+    },
+}
+
+impl Template {
+    /// # Errors
+    ///
+    /// What `format!` would not take, and two arguments with nothing between them.
+    pub(crate) fn parse(literal: &LitStr) -> Result<Template> {
+        let span = literal.span();
+        let parts = parts(&literal.value()).map_err(|why| Error::new(span, why))?;
+        let touching = parts.windows(2).find_map(|pair| match pair {
+            [Part::Argument(one), Part::Argument(other)] => Some((one, other)),
+            _ => None,
+        });
+        if let Some((Argument { written: one, .. }, Argument { written: other, .. })) = touching {
+            let why = format!(
+                "nothing stands between `{one}` and `{other}`, so different arguments make one key: \
+                 write something there, as `{one}:{other}`"
+            );
+            return Err(Error::new(span, why));
+        }
+        Ok(Template { span, parts })
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Whether all of what the argument `name` is comes out in the key.
+    pub(crate) fn has_whole(&self, name: &str) -> bool {
+        self.arguments().any(|argument| argument.name == name && argument.is_whole)
+    }
+
+    /// Whether it is there at all.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.arguments().any(|argument| argument.name == name)
+    }
+
+    /// The template without its arguments' names: two with the same shape can make the same key.
+    pub(crate) fn shape(&self) -> String {
+        let piece = |part: &Part| match part {
+            Part::Text(text) => text.replace('{', "{{").replace('}', "}}"),
+            Part::Argument(_) => "{}".to_owned(),
+        };
+        self.parts.iter().map(piece).collect()
+    }
+
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        let last = self.parts.iter().rposition(|part| matches!(part, Part::Argument(_)));
+        self.parts.iter().enumerate().map(move |(place, part)| match part {
+            Part::Text(text) => Piece::Text(text),
+            Part::Argument(argument) => {
+                let next = self.parts.get(place + 1).filter(|_| Some(place) != last);
+                let until = next.and_then(|part| match part {
+                    Part::Text(text) => text.chars().next(),
+                    Part::Argument(_) => None,
+                });
+                Piece::Argument { argument, until }
+            }
+        })
+    }
+
+    fn arguments(&self) -> impl Iterator<Item = &Argument> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Argument(argument) => Some(argument),
+        })
+    }
+}
+
+fn parts(text: &str) -> std::result::Result<Vec<Part>, String> {
+    let mut parts = Vec::new();
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(place) = rest.find(['{', '}']) {
+        let (before, from) = rest.split_at(place);
+        plain.push_str(before);
+        if let Some(after) = from.strip_prefix("{{").or_else(|| from.strip_prefix("}}")) {
+            plain.push_str(&from[..1]);
+            rest = after;
+            continue;
+        }
+        let end = from.find('}').filter(|_| from.starts_with('{'));
+        let end = end.ok_or("a brace stands alone: write {{ or }} for one that is meant")?;
+        let (written, after) = from.split_at(end + 1);
+        if !plain.is_empty() {
+            parts.push(Part::Text(std::mem::take(&mut plain)));
+        }
+        parts.push(Part::Argument(argument(written)?));
+        rest = after;
+    }
+    plain.push_str(rest);
+    if !plain.is_empty() {
+        parts.push(Part::Text(plain));
+    }
+    Ok(parts)
+}
+
+fn argument(written: &str) -> std::result::Result<Argument, String> {
+    let inside = &written[1..written.len() - 1];
+    let (name, spec) = inside.split_once(':').unwrap_or((inside, ""));
+    let name = name.trim();
+    if name.is_empty() || name.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err(format!("`{written}` has no name: write that of an argument, as {{id}}"));
+    }
+    // A fill character may be any, the point of a precision included: `{a:.>8}`.
+    let spec = match spec.char_indices().nth(1) {
+        Some((at, '<' | '^' | '>')) => &spec[at..],
+        _ => spec,
+    };
+    let is_whole = !spec.contains('.');
+    Ok(Argument { name: name.to_owned(), written: written.to_owned(), is_whole })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> Result<Template> {
+        Template::parse(&LitStr::new(text, Span::call_site()))
+    }
+
+    #[test]
+    fn a_template_is_taken_apart_as_format_does() {
+        let template = template("a{{b}}:{id:>4} of {lang}").unwrap();
+        assert_eq!(template.shape(), "a{{b}}:{} of {}");
+        assert!(template.has_whole("id") && template.has_whole("lang") && !template.has("b"));
+        let untils: Vec<_> = template
+            .pieces()
+            .filter_map(|piece| match piece {
+                Piece::Text(_) => None,
+                Piece::Argument { until, .. } => Some(until),
+            })
+            .collect();
+        assert_eq!(untils, [Some(' '), None]);
+    }
+
+    #[test]
+    fn a_precision_cuts_and_a_fill_character_does_not() {
+        for (written, is_whole) in [
+            ("{a}", true),
+            ("{a:?}", true),
+            ("{a:.3}", false),
+            ("{a:08.3}", false),
+            ("{a:.1$}", false),
+            ("{a:.>8}", true),
+            ("{a:.>8.2}", false),
+        ] {
+            assert_eq!(template(written).unwrap().has_whole("a"), is_whole, "{written}");
+            assert!(template(written).unwrap().has("a"));
+        }
+    }
+
+    #[test]
+    fn what_makes_no_key_is_refused() {
+        for wrong in ["{", "}", "a{", "{a", "a}b", "{}", "{0}", "{:?}", "{a}{b}", "x{a}{b:?}y"] {
+            assert!(template(wrong).is_err(), "{wrong}");
+        }
+        assert!(template("").is_ok() && template("{a}{{{b}").is_ok());
+    }
+}
