@@ -26,7 +26,7 @@
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
 //!
-//! With the feature `log`, [`log`] is a process's log, which nobody waits for.
+//! With the feature `log`, the module `log` is a process's log, which nobody waits for.
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 //!

@@ -45,7 +45,7 @@ pub(crate) enum HealthError {
     #[error("{url} is not well: it answered {status}")]
     Unwell { url: Uri, status: StatusCode },
     #[error("{url} is not well: it gave no answer")]
-    NoAnswer { url: Uri, source: UpstreamError },
+    NoAnswer { url: Uri, source: Box<UpstreamError> },
     #[error("{url} is not well: it gave no answer within {BUDGET:?}")]
     Timeout { url: Uri },
     #[error("cannot ask")]
@@ -77,7 +77,7 @@ async fn ask(url: Uri) -> Result<(), HealthError> {
     match timeout(BUDGET, asking).await {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
         Ok(Ok(answer)) => Err(HealthError::Unwell { url, status: answer.status() }),
-        Ok(Err(source)) => Err(HealthError::NoAnswer { url, source }),
+        Ok(Err(error)) => Err(HealthError::NoAnswer { url, source: Box::new(error) }),
         Err(_) => Err(HealthError::Timeout { url }),
     }
 }

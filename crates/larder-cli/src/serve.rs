@@ -7,9 +7,13 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use http::HeaderName;
 use larder::{
     Cache,
-    http::{HttpCache, Policy, Variants, policy::cookies::IgnoredCookies},
+    http::{
+        HttpCache, Policy, Variants,
+        policy::{cookies::IgnoredCookies, settings::SetCookie},
+    },
 };
 use larder_admin::{
     Admin,
@@ -106,7 +110,8 @@ pub(crate) struct Serve {
     /// of them, and all for a proxy on this machine (127.0.0.1, ::1)
     #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS")]
     max_connections_per_address: Option<NonZeroUsize>,
-    /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h
+    /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h. Pages and permanent redirects
+    /// only, and what is not found for a minute at most
     #[arg(long, value_name = "DURATION", env = "LARDER_TTL", value_parser = humantime::parse_duration)]
     ttl: Option<Duration>,
     /// Which rules to go by
@@ -123,6 +128,15 @@ pub(crate) struct Serve {
         hide_default_value = true
     )]
     ignore_cookies: IgnoredCookies,
+    /// What becomes of answers that set a cookie and could be stored but for that; guarded refuses them,
+    /// standard stores them as they are
+    #[arg(long, value_enum, value_name = "WHAT", env = "LARDER_SET_COOKIE")]
+    set_cookie: Option<SetCookies>,
+    /// Request fields that tell answers apart, as if all varied by them: X-Original-URL,X-Tenant. What
+    /// guarded would keep from the service (fields that stand for the method, the host or the URI) reaches
+    /// it if it is among them
+    #[arg(long, value_name = "NAMES", env = "LARDER_KEY_FIELDS", value_delimiter = ',')]
+    key_fields: Vec<HeaderName>,
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
@@ -140,6 +154,27 @@ enum Preset {
     Guarded,
     /// RFC 9111 to the letter
     Standard,
+}
+
+/// What becomes of a cookie.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SetCookies {
+    /// The answer is not stored
+    Refuse,
+    /// It is stored without the cookie, which only the reader gets who was asked for
+    StoreWithout,
+    /// It is stored with it, and all readers get the same cookie
+    Store,
+}
+
+impl From<SetCookies> for SetCookie {
+    fn from(treatment: SetCookies) -> Self {
+        match treatment {
+            SetCookies::Refuse => SetCookie::Refuse,
+            SetCookies::StoreWithout => SetCookie::StoreWithout,
+            SetCookies::Store => SetCookie::Store,
+        }
+    }
 }
 
 /// Why `larder serve` does not run.
@@ -330,6 +365,11 @@ impl Serve {
             None => policy,
         };
         let policy = policy.ignore_cookies(self.ignore_cookies.clone());
+        let policy = match self.set_cookie {
+            Some(treatment) => policy.set_cookie(treatment.into()),
+            None => policy,
+        };
+        let policy = policy.key_fields(self.key_fields.clone());
         let bytes = usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX);
         if bytes < 1 << 20 {
             return Err(ServeError::TooLittleMemory(self.memory));

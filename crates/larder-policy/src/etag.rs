@@ -104,6 +104,16 @@ impl<'a> TagList<'a> {
         })
     }
 
+    /// Whether the wildcard or one of the tags matches strongly: what `If-Match` asks (RFC 9110 §13.1.1).
+    pub fn strongly_matches(&self, tag: Option<&EntityTag<'_>>) -> bool {
+        match self {
+            TagList::Any => true,
+            TagList::Listed(tags) => {
+                tag.is_some_and(|tag| tags.iter().any(|listed| listed.strongly_matches(tag)))
+            }
+        }
+    }
+
     /// Whether the wildcard or one of the tags matches weakly.
     pub fn weakly_matches(&self, tag: Option<&EntityTag<'_>>) -> bool {
         match self {

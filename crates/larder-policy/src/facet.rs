@@ -5,17 +5,18 @@ use http::{HeaderName, header::VARY};
 use crate::fields::Fields;
 
 /// Names the variant that a request asks for, as far as the answers known so far tell: the request's
-/// values of every field that the `Vary` of one of them names. Requests of different facets would
+/// values of every field that the `Vary` of one of them names, and of those in `always`. Requests of different facets would
 /// get different answers and need not wait for each other; those of the same one may still turn out
 /// to differ, once an answer varies by more.
 ///
-/// Empty if no known answer varies. `known` are the fields of stored responses, or of such as are
+/// Empty if nothing is in `always` and no known answer varies. `known` are the fields of stored responses, or of such as are
 /// being fetched.
 pub fn facet<'a, F: Into<Fields<'a>>>(
+    always: &[HeaderName],
     known: impl IntoIterator<Item = F>,
     request: Fields<'_>,
 ) -> String {
-    let mut names: Vec<HeaderName> = Vec::new();
+    let mut names: Vec<HeaderName> = always.to_vec();
     for headers in known {
         for line in headers.into().lines(VARY.as_str()) {
             let members = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -53,7 +54,7 @@ mod tests {
     #[test]
     fn requests_are_told_apart_by_what_known_answers_vary_by_and_nothing_else() {
         let known = [fields(&[("vary", "Accept-Encoding, X-One")])];
-        let asks = |pairs| facet(&known, (&fields(pairs)).into());
+        let asks = |pairs| facet(&[], &known, (&fields(pairs)).into());
         let plain = asks(&[("accept-encoding", "gzip"), ("cookie", "a=1")]);
         assert_eq!(plain, asks(&[("accept-encoding", "gzip"), ("cookie", "a=2")]));
         assert_ne!(plain, asks(&[("accept-encoding", "br")]));
@@ -64,6 +65,6 @@ mod tests {
     #[test]
     fn there_is_one_facet_while_nothing_is_known_to_vary() {
         let known = [fields(&[("etag", "\"a\"")]), fields(&[("vary", "")])];
-        assert_eq!(facet(&known, (&fields(&[("accept-encoding", "gzip")])).into()), "");
+        assert_eq!(facet(&[], &known, (&fields(&[("accept-encoding", "gzip")])).into()), "");
     }
 }

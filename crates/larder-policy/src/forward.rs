@@ -90,6 +90,9 @@ pub enum Admission {
 
 /// Takes out of a request's fields what is not for the next hop, or not to be believed. What is left
 /// is what a cache at this hop may go by.
+///
+/// A name with underscores that with hyphens would be one of those goes as well, whoever the peer is:
+/// servers that hand fields on as environment variables read both as the same, and no proxy writes it.
 pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission {
     if has_passed(fields, hop.name) {
         return Admission::Loop;
@@ -104,9 +107,7 @@ pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission
         };
     }
     strip(fields);
-    if !hop.peer_is_trusted {
-        drop_claims(fields);
-    }
+    drop_claims(fields, hop.peer_is_trusted);
     Admission::Granted
 }
 
@@ -125,6 +126,7 @@ pub enum LineFate {
 /// The fate of the line `name: value`, sent by a peer that is trusted or not.
 pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
     let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
+    let is_spelt = |known: &HeaderName| is_spelt(name, known.as_str().as_bytes());
     match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
         // What `Connection` lists besides goes with it.
         (10, Some(b'c')) if is(&header::CONNECTION) => {
@@ -134,13 +136,13 @@ pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
             }
         }
         (8, Some(b'c')) if is(&CDN_LOOP) => LineFate::Decides,
-        (9, Some(b'f')) if is(&header::FORWARDED) => claim(peer_is_trusted),
-        (9, Some(b'x')) if is(&X_REAL_IP) => claim(peer_is_trusted),
-        (12.., Some(b'x')) if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => {
-            claim(peer_is_trusted)
-        }
+        (8, Some(b'c')) if is_spelt(&CDN_LOOP) => LineFate::Goes,
+        (14, Some(b'c')) if is_spelt(&header::CONTENT_LENGTH) && name[7] == b'_' => LineFate::Goes,
+        (9, Some(b'f')) if is(&header::FORWARDED) => claim(name, peer_is_trusted),
+        (9, Some(b'x')) if is_spelt(&X_REAL_IP) => claim(name, peer_is_trusted),
+        (12.., Some(b'x')) if begins_as_forwarded(name) => claim(name, peer_is_trusted),
         (2 | 7 | 10 | 14.., Some(b'k' | b'p' | b't' | b'u' | b'h'))
-            if FOR_ONE_HOP.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes())) =>
+            if FOR_ONE_HOP.iter().any(|known| self::is_spelt(name, known.as_bytes())) =>
         {
             LineFate::Goes
         }
@@ -148,8 +150,80 @@ pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
     }
 }
 
-fn claim(peer_is_trusted: bool) -> LineFate {
-    if peer_is_trusted { LineFate::Stays } else { LineFate::Goes }
+fn claim(name: &[u8], peer_is_trusted: bool) -> LineFate {
+    let is_believed = peer_is_trusted && !name.contains(&b'_');
+    if is_believed { LineFate::Stays } else { LineFate::Goes }
+}
+
+/// Whether `name` is `known` (in small letters), in any case and with underscores for hyphens or without.
+pub(crate) fn is_spelt(name: &[u8], known: &[u8]) -> bool {
+    name.len() == known.len()
+        && name.iter().zip(known).all(|(byte, known)| {
+            byte.to_ascii_lowercase() == *known || (*byte == b'_' && *known == b'-')
+        })
+}
+
+/// Whether a field tells the origin for which host and URI a proxy forwards, in any spelling.
+pub(crate) fn names_the_target(name: &[u8]) -> bool {
+    const TARGET: [&[u8]; 9] =
+        [b"host", b"path", b"port", b"prefix", b"proto", b"scheme", b"server", b"ssl", b"uri"];
+    begins_as_forwarded(name) && TARGET.iter().any(|known| is_spelt(&name[12..], known))
+}
+
+fn begins_as_forwarded(name: &[u8]) -> bool {
+    name.get(..12).is_some_and(|begins| is_spelt(begins, b"x-forwarded-"))
+}
+
+/// Whether a request field tells origins to answer for another method, host, scheme or URI than the
+/// request names, or by another way of theirs: some servers and frameworks obey these, and no key has them.
+///
+/// Those that begin with `X-Forwarded-` are not among them: proxies send them, and [`admit`] leaves only
+/// those of proxies that are trusted. Answers to requests with different ones are kept apart
+/// ([`storability`](crate::response::storability)).
+pub fn steers(name: &HeaderName) -> bool {
+    const STEERING: [&str; 33] = [
+        // The method.
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-method",
+        // The host and the scheme.
+        "forwarded-host",
+        "forwarded-proto",
+        "front-end-https",
+        "x-backend-host",
+        "x-forwarded",
+        "x-forward-host",
+        "x-host",
+        "x-http-host-override",
+        "x-original-host",
+        "x-scheme",
+        "x-url-scheme",
+        // The path.
+        "script-name",
+        "x-http-path-override",
+        "x-original-uri",
+        "x-original-url",
+        "x-override-url",
+        "x-proxy-url",
+        "x-request-uri",
+        "x-rewrite-uri",
+        "x-rewrite-url",
+        "x-script-name",
+        // The way the server itself takes: the proxy of a CGI script, files that the hop before is to
+        // send, what routers of frameworks tell themselves.
+        "proxy",
+        "x-accel-mapping",
+        "x-invoke-path",
+        "x-matched-path",
+        "x-middleware-prefetch",
+        "x-middleware-rewrite",
+        "x-middleware-subrequest",
+        "x-sendfile-type",
+    ];
+    let name = name.as_str().as_bytes();
+    matches!(name, [b'f' | b'p' | b's' | b'x', ..])
+        && STEERING.iter().any(|known| is_spelt(name, known.as_bytes()))
 }
 
 /// Adds what this hop has to say to the next: that the request came through here, and from whom.
@@ -303,8 +377,13 @@ fn address(peer: IpAddr) -> String {
     text
 }
 
-fn drop_claims(fields: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = fields.keys().filter(|name| is_claim(name)).cloned().collect();
+/// What is not to be believed: claims of a peer that is not trusted, and names that only look unlike those
+/// that are dropped.
+fn drop_claims(fields: &mut HeaderMap, peer_is_trusted: bool) {
+    let is_dropped = |name: &&HeaderName| {
+        (!peer_is_trusted && is_claim(name)) || stands_for_what_is_dropped(name)
+    };
+    let claims: Vec<HeaderName> = fields.keys().filter(is_dropped).cloned().collect();
     for name in claims {
         fields.remove(name);
     }
@@ -312,6 +391,19 @@ fn drop_claims(fields: &mut HeaderMap) {
 
 fn is_claim(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-forwarded-") || [header::FORWARDED, X_REAL_IP].contains(name)
+}
+
+/// Whether a name has underscores, and with hyphens would be that of a claim, of a field for one hop, or of
+/// one that a hop writes itself.
+fn stands_for_what_is_dropped(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    if !name.contains(&b'_') {
+        return false;
+    }
+    let is = |known: &str| is_spelt(name, known.as_bytes());
+    begins_as_forwarded(name)
+        || [&CDN_LOOP, &X_REAL_IP, &header::CONTENT_LENGTH].iter().any(|known| is(known.as_str()))
+        || FOR_ONE_HOP.iter().any(|known| is(known))
 }
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");

@@ -138,6 +138,33 @@ fn if_range_holds(request: Fields<'_>, stored: Fields<'_>) -> bool {
     }
 }
 
+/// Whether a 206 that came for a request is of another version than its `If-Range` names, so that the
+/// origin should have sent all of it (RFC 9110 §13.1.5): who has the other version would join the two.
+///
+/// A 206 that names no validator of this kind leaves the origin's word for it (§15.3.7 lets it leave out
+/// what the reader has).
+pub fn contradicts_if_range<'a, 'b>(
+    request: impl Into<Fields<'a>>,
+    part: impl Into<Fields<'b>>,
+) -> bool {
+    let (request, part) = (request.into(), part.into());
+    if !request.contains(header::IF_RANGE.as_str()) {
+        return false;
+    }
+    let Some(condition) = list::single(request, header::IF_RANGE.as_str()) else {
+        return true;
+    };
+    if date::parse(condition).is_some() {
+        let modified = list::single(part, header::LAST_MODIFIED.as_str());
+        return modified.is_some_and(|modified| modified != condition);
+    }
+    let asked = EntityTag::parse(condition).filter(EntityTag::is_strong);
+    asked.is_none_or(|asked| {
+        part.contains(header::ETAG.as_str())
+            && EntityTag::of(part).is_none_or(|tag| !tag.strongly_matches(&asked))
+    })
+}
+
 /// What a `Range` field asks for, before the length of the body is known: at least one range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranges(Vec<Spec>);

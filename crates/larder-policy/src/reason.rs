@@ -53,6 +53,8 @@ pub enum Reason {
     RequestMaxAge,
     /// The reader asked for an answer that stays fresh longer than the stored one.
     RequestMinFresh,
+    /// The reader asked for one version (`If-Match`, `If-Unmodified-Since`), and another one is stored.
+    Precondition,
     /// The reader asked for a stored answer or none, and there was none that would do.
     OnlyIfCached,
     /// The method is one whose answers are neither stored nor answered from a store.
@@ -82,6 +84,13 @@ pub enum Reason {
     /// The request spells its URI otherwise than its key does: the origin was asked in that spelling, and
     /// its answer is for this reader alone.
     Spelling,
+    /// The answer is of a kind that has no end, or has gone on for too long.
+    Endless,
+    /// The answer is an error that its own request may have caused: a large head, say, or a field that
+    /// others do not send.
+    UnusualRequest,
+    /// The answer is in a transfer coding that was not undone.
+    TransferCoding,
 }
 
 impl Reason {
@@ -110,6 +119,7 @@ impl Reason {
             Reason::RequestNoCache => "request-no-cache",
             Reason::RequestMaxAge => "request-max-age",
             Reason::RequestMinFresh => "request-min-fresh",
+            Reason::Precondition => "precondition",
             Reason::OnlyIfCached => "only-if-cached",
             Reason::Method => "method",
             Reason::Status => "status",
@@ -124,6 +134,9 @@ impl Reason {
             Reason::NoFreshness => "no-freshness",
             Reason::ContentRange => "content-range",
             Reason::Spelling => "spelling",
+            Reason::Endless => "endless",
+            Reason::UnusualRequest => "unusual-request",
+            Reason::TransferCoding => "transfer-coding",
         }
     }
 }

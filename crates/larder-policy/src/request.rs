@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{
-    HeaderMap, Method,
+    HeaderMap, HeaderName, Method,
     header::{
         AUTHORIZATION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
         IF_UNMODIFIED_SINCE, RANGE,
@@ -11,7 +11,8 @@ use http::{
 };
 
 use crate::{
-    directives::RequestDirectives, fields::Fields, head::Asking, reason::Reason, settings::Policy,
+    directives::RequestDirectives, fields::Fields, forward::steers, head::Asking, reason::Reason,
+    settings::Policy,
 };
 
 /// How a request that has to go to the origin may share the way with others for the same key.
@@ -174,6 +175,19 @@ pub(crate) fn is_conditional(headers: Fields<'_>) -> bool {
 /// Preconditions that a cache leaves to the origin.
 pub(crate) fn is_for_the_origin(headers: Fields<'_>) -> bool {
     headers.contains(IF_MATCH.as_str()) || headers.contains(IF_UNMODIFIED_SINCE.as_str())
+}
+
+/// Takes out of a request whose answer may be stored what would make the origin answer another one
+/// ([`steers`]), if the policy guards against that and the field is not a part of the key.
+pub fn drop_steering_fields(policy: &Policy, headers: &mut HeaderMap) {
+    if !policy.guards || !headers.keys().any(steers) {
+        return;
+    }
+    let is_dropped = |name: &&HeaderName| steers(name) && !policy.key_fields.contains(name);
+    let dropped: Vec<HeaderName> = headers.keys().filter(is_dropped).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
+    }
 }
 
 /// Takes the reader's own preconditions and range out of a request that is to be forwarded, so that

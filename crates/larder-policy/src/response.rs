@@ -1,12 +1,16 @@
 //! The origin's side: may this response be stored, and how long is it good for.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use http::{
-    HeaderMap, Method, StatusCode, Uri,
+    HeaderMap, HeaderName, Method, StatusCode, Uri,
     header::{
-        AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_LOCATION, DATE,
-        ETAG, EXPIRES, LAST_MODIFIED, RANGE, SET_COOKIE,
+        AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_LOCATION,
+        CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE,
+        TRANSFER_ENCODING,
     },
 };
 
@@ -14,7 +18,7 @@ use crate::{
     date,
     directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
     fields::{FieldBlock, Fields},
-    forward::strip,
+    forward::{names_the_target, steers, strip},
     freshness::{Lifetime, part_of},
     head::{Exchange, RequestHead, ResponseHead},
     invalidate,
@@ -24,7 +28,7 @@ use crate::{
     range,
     reason::Reason,
     request::{Asks, Personal, is_conditional, is_for_the_origin},
-    settings::Policy,
+    settings::{Policy, SetCookie},
     stored::{Grants, NonMaxU64, Rare, StoredHead, Terms, age_value, has_validator},
     tags, uri,
     validate::stays_in_304,
@@ -48,7 +52,13 @@ pub fn storability(
 ) -> Result<StoredHead, Reason> {
     let answers = match *request.method {
         Method::GET => Asks::Get,
-        Method::POST if is_current_state_of(request.uri, response) => Asks::Get,
+        // What made the origin answer as for another request is not in the key, and is still there.
+        Method::POST
+            if is_current_state_of(request.uri, response)
+                && !(policy.guards && is_steered(policy, request.headers)) =>
+        {
+            Asks::Get
+        }
         _ if Asks::of(request.method) == Some(Asks::Query) => Asks::Query,
         // An answer to HEAD has no body to store; it updates what is stored (RFC 9111 §4.3.5).
         _ => return Err(Reason::Method),
@@ -71,6 +81,8 @@ pub fn hit_for_miss(policy: &Policy, reason: Reason) -> Option<Duration> {
         | Reason::NoCache
         | Reason::Status
         | Reason::ContentRange
+        | Reason::Endless
+        | Reason::TransferCoding
         | Reason::NotStorable
         | Reason::TooLarge
         | Reason::TooManyTags => Some(policy.hit_for_miss),
@@ -85,7 +97,10 @@ pub fn tells_of_others<'a>(request: impl Into<Fields<'a>>, status: StatusCode) -
     let request = request.into();
     let is_particular =
         is_conditional(request) || is_for_the_origin(request) || request.contains(RANGE.as_str());
-    !is_particular && !never_stored(status) && !status.is_server_error()
+    !is_particular
+        && !never_stored(status)
+        && !is_about_the_request(status)
+        && !status.is_server_error()
 }
 
 /// The rules of [`storability`] that hold for whatever is kept, also after an update.
@@ -99,8 +114,20 @@ pub(crate) fn keep(
     if RequestDirectives::parse(request.headers).no_store {
         return Err(Reason::RequestNoStore);
     }
-    if never_stored(response.status) {
+    if never_stored(response.status) || (policy.guards && is_about_the_request(response.status)) {
         return Err(Reason::Status);
+    }
+    if is_error(response.status) && is_unusual(policy, request.headers) {
+        return Err(Reason::UnusualRequest);
+    }
+    if is_endless(response.headers) {
+        return Err(Reason::Endless);
+    }
+    if !is_decoded(response.headers) {
+        return Err(Reason::TransferCoding);
+    }
+    if policy.guards && redirects_to_itself(request.uri, response) {
+        return Err(Reason::NotStorable);
     }
     let part = match response.status {
         // Several parts in one body, or no word on which part it is, cannot be put together again.
@@ -115,15 +142,23 @@ pub(crate) fn keep(
 
     let dated = Dated::new(response.headers, exchange);
     let terms = orders.terms(policy, response, &dated)?;
-    let selection = Selection::new(response.headers, request.headers)
+    let keyed = keyed_fields(policy, request.headers);
+    let selection = Selection::new(&keyed, response.headers, request.headers)
         .map_err(|_never_matches| Reason::VaryStar)?;
+    if selection.is_doubtful(request.headers) {
+        return Err(Reason::UnusualRequest);
+    }
 
     let mut headers = response.headers.to_map();
     // RFC 9111 §3.1: what concerns one connection only is not stored.
     strip(&mut headers);
     orders.strip(&mut headers);
-    if policy.guards && headers.contains_key(SET_COOKIE) && !terms.shareable {
-        return Err(Reason::SetCookie);
+    if headers.contains_key(SET_COOKIE) {
+        match policy.set_cookie {
+            SetCookie::Refuse => return Err(Reason::SetCookie),
+            SetCookie::StoreWithout => drop(headers.remove(SET_COOKIE)),
+            SetCookie::Store => {}
+        }
     }
     if !is_of_use(Fields::from(&headers), terms) {
         return Err(if terms.always_validate { Reason::NoCache } else { Reason::NoFreshness });
@@ -168,6 +203,122 @@ pub(crate) fn keep(
 fn never_stored(status: StatusCode) -> bool {
     status.is_informational()
         || matches!(status.as_u16(), 304 | 412 | 416 | 421 | 425 | 428 | 429 | 431 | 511)
+}
+
+/// Errors by whose definition the one request is at fault: its form, its method, its credentials, its
+/// size. Most of these have no place in its key. 403, 404, 410 and 451 are about what it asks for.
+fn is_about_the_request(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        400 | 401 | 405..=408 | 411 | 413..=415 | 417 | 422 | 426 | 501 | 505
+    )
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
+
+/// A head with more bytes than this in its fields is one that an origin may refuse for its size: the least
+/// limits in use are four times as high. Browsers without large cookies send less.
+const USUAL_HEAD_BYTES: usize = 2048;
+
+/// Whether a request is one that an origin may refuse though it would answer others for the same key: an
+/// error in answer to it must not be what all others get.
+fn is_unusual(policy: &Policy, request: Fields<'_>) -> bool {
+    // The white space and the line end of each count, as they do for the origin.
+    let bytes: usize = request.iter().map(|line| line.name.len() + line.value.len() + 4).sum();
+    let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
+    bytes > USUAL_HEAD_BYTES
+        || request.contains(RANGE.as_str())
+        || is_for_the_origin(request)
+        || request.iter().any(|line| !line.value.iter().all(is_plain))
+        || (!policy.guards && is_steered(policy, request))
+}
+
+/// The fields that tell the answers to a key apart though no `Vary` names them.
+///
+/// Those by which a proxy says for which host and URI it forwards go to the origin, which may have written
+/// them into what it answers; so where the policy guards against that, an answer to a request with them is
+/// for requests with the same. [`admit`](crate::forward::admit) leaves none but a trusted proxy's; before
+/// an application's own handlers nothing has looked at them.
+fn keyed_fields<'a>(policy: &'a Policy, request: Fields<'_>) -> Cow<'a, [HeaderName]> {
+    let mut keyed = Cow::Borrowed(&policy.key_fields[..]);
+    if !policy.guards {
+        return keyed;
+    }
+    for line in request.iter().filter(|line| names_the_target(line.name)) {
+        if let Ok(name) = HeaderName::from_bytes(line.name)
+            && !keyed.contains(&name)
+        {
+            keyed.to_mut().push(name);
+        }
+    }
+    keyed
+}
+
+/// Whether the request has a field by which it may have been answered as another one. Those that are a
+/// part of the key make it another one in truth.
+fn is_steered(policy: &Policy, request: Fields<'_>) -> bool {
+    request.iter().any(|line| {
+        HeaderName::from_bytes(line.name)
+            .is_ok_and(|name| steers(&name) && !policy.key_fields.contains(&name))
+    })
+}
+
+/// Whether an answer is of a kind that goes on for as long as somebody listens: what came once is news to
+/// nobody, and its end is where a connection broke.
+fn is_endless(response: Fields<'_>) -> bool {
+    const ENDLESS: [&[u8]; 3] =
+        [b"text/event-stream", b"multipart/x-mixed-replace", b"application/stream+json"];
+    let media_type = response.first(CONTENT_TYPE.as_str()).unwrap_or_default();
+    let name = media_type.split(|&byte| byte == b';' || byte == b',').next().unwrap_or_default();
+    ENDLESS.iter().any(|endless| name.trim_ascii().eq_ignore_ascii_case(endless))
+}
+
+/// Whether the content of an answer is what the origin meant it to be, once `chunked` has been undone by
+/// whoever has read the answer (RFC 9112 §7.1). Any other transfer coding is still on it, and is none of
+/// the content's own (§6.1): such an answer is neither content to store nor to pass on.
+///
+/// `identity` has not been a coding since RFC 7230: recipients that take it for one and those that do not
+/// end the body in different places. What is no coding that anybody has registered, and stands alone, has
+/// not been done to the content either.
+pub fn is_decoded<'a>(response: impl Into<Fields<'a>>) -> bool {
+    const KNOWN: [&[u8]; 9] = [
+        b"br",
+        b"compress",
+        b"deflate",
+        b"gzip",
+        b"identity",
+        b"trailers",
+        b"x-compress",
+        b"x-gzip",
+        b"zstd",
+    ];
+    let response = response.into();
+    let mut lines = response.lines(TRANSFER_ENCODING.as_str());
+    let Some(coding) = lines.next().map(<[u8]>::trim_ascii) else { return true };
+    let is_known = KNOWN.iter().any(|known| coding.eq_ignore_ascii_case(known));
+    // A list is no token.
+    lines.next().is_none() && list::is_token(coding) && !is_known
+}
+
+/// Whether who follows a redirect comes back to it. It means something only to one who brings more than
+/// before, a cookie, say; everybody else would go round for ever.
+fn redirects_to_itself(uri: &Uri, response: ResponseHead<'_>) -> bool {
+    response.status.is_redirection()
+        && list::single(response.headers, LOCATION.as_str())
+            .is_some_and(|reference| is_same_uri(uri, reference))
+}
+
+/// How long a rule of the cache's own, instead of the origin's word, may keep an answer fresh.
+fn ruled_ttl(status: StatusCode, rule: Duration) -> Option<Duration> {
+    const NOT_THERE: Duration = Duration::from_secs(60);
+    match status.as_u16() {
+        200 | 203 | 206 | 301 | 308 => Some(rule),
+        // It may be there soon.
+        404 | 410 => Some(rule.min(NOT_THERE)),
+        _ => None,
+    }
 }
 
 /// Statuses that may be stored without being told so (RFC 9110 §15.1).
@@ -284,11 +435,16 @@ impl Orders {
         let directives = &self.directives;
         let by_default = heuristically_cacheable(response.status) || directives.public;
         let named = self.named_ttl(response.headers, dated.date);
-        let rule = policy.ttl_override.or(named).or(policy.default_ttl.filter(|_| by_default));
-        let (ttl, explicit) = match rule {
-            Some(ttl) if by_default || named.is_some() => (ttl, true),
-            _ if by_default => (self.heuristic_ttl(policy, response.headers, dated.date), false),
-            _ => return Err(Reason::Status),
+        let default = policy.default_ttl.filter(|_| self.is_silent(response.headers));
+        let ruled = |rule| ruled_ttl(response.status, rule);
+        let ttl = match named {
+            Some(named) => Some(policy.ttl_override.unwrap_or(named)),
+            None => policy.ttl_override.or(default).and_then(ruled),
+        };
+        let (ttl, explicit) = match ttl {
+            Some(ttl) => (ttl, true),
+            None if by_default => (self.heuristic_ttl(policy, response.headers, dated.date), false),
+            None => return Err(Reason::Status),
         };
 
         let always_validate = directives.no_cache == Scope::Everything;
@@ -339,13 +495,17 @@ impl Orders {
         }
     }
 
-    /// RFC 9111 §4.2.2. An origin that speaks HTTP/1.0 and says `Pragma: no-cache` has not been
-    /// silent, whatever that is worth.
-    fn heuristic_ttl(&self, policy: &Policy, headers: Fields<'_>, date: SystemTime) -> Duration {
-        let silent = self.source == Source::Targeted
+    /// Whether an origin that names no freshness leaves it to the cache. One that speaks HTTP/1.0 and says
+    /// `Pragma: no-cache` has not been silent, whatever that is worth.
+    fn is_silent(&self, headers: Fields<'_>) -> bool {
+        self.source == Source::Targeted
             || headers.contains(CACHE_CONTROL.as_str())
-            || !pragma_no_cache(headers);
-        let (Some(heuristics), true) = (policy.heuristics, silent) else {
+            || !pragma_no_cache(headers)
+    }
+
+    /// RFC 9111 §4.2.2.
+    fn heuristic_ttl(&self, policy: &Policy, headers: Fields<'_>, date: SystemTime) -> Duration {
+        let (Some(heuristics), true) = (policy.heuristics, self.is_silent(headers)) else {
             return Duration::ZERO;
         };
         let unchanged = headers

@@ -10,7 +10,7 @@ use http::{
 use crate::{
     etag::EntityTag,
     freshness::Freshness,
-    head::{Asking, RequestHead},
+    head::{Asking, RequestHead, ResponseHead},
     reason::Reason,
     request::{Asks, Flight, Personal, Reader, flight, is_conditional, is_for_the_origin},
     settings::Policy,
@@ -227,6 +227,8 @@ enum Found {
     Incomplete(usize),
     /// It fits, but the reader looks like one who gets an answer of their own.
     Personal,
+    /// It fits, but is another version than the reader asks for.
+    AnotherVersion,
     Nothing,
 }
 
@@ -252,6 +254,10 @@ impl Question<'_> {
         let head = self.stored[index].head;
         if let Some(reason) = self.not_for(head) {
             return Judgement::Ask(Found::Personal, reason);
+        }
+        let stored = ResponseHead { status: head.status(), headers: head.fields() };
+        if !validate::meets_conditions_for_the_origin(self.request.headers, stored) {
+            return Judgement::Ask(Found::AnotherVersion, Reason::Precondition);
         }
         let ask = |reason| Judgement::Ask(Found::Fitting(index), reason);
         if head.terms.always_validate {
@@ -376,7 +382,7 @@ impl Question<'_> {
             }
             // What was not for everybody a moment ago will not be now.
             Found::Personal => ask.flight = Flight::Alone,
-            Found::Incomplete(_) | Found::Nothing => {}
+            Found::Incomplete(_) | Found::AnotherVersion | Found::Nothing => {}
         }
         let fills = ask.conditional.is_empty()
             && self.policy.fills_on_conditional_miss
@@ -405,10 +411,15 @@ impl Question<'_> {
             // Without its range it asks for what all the others ask for.
             ask.flight = Flight::Share;
         }
-        let range = self.request.headers.first(RANGE.as_str()).map(HeaderValue::from_bytes);
-        if let (Extent::Part(_), Some(Ok(range))) = (head.extent(), range) {
-            // A part is validated by asking for it again (RFC 9111 §4.3.2).
-            ask.conditional.insert(RANGE, range);
+        if let Extent::Part(_) = head.extent() {
+            // A part is validated by asking for it again (RFC 9111 §4.3.2), and if it has changed, the
+            // reader may not want a part of what it is now.
+            for name in [RANGE, IF_RANGE] {
+                let own = self.request.headers.first(name.as_str()).map(HeaderValue::from_bytes);
+                if let Some(Ok(own)) = own {
+                    ask.conditional.insert(name, own);
+                }
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Policy {
     pub(crate) guards: bool,
     pub(crate) cookies_matter: bool,
     pub(crate) ignored_cookies: IgnoredCookies,
+    pub(crate) set_cookie: SetCookie,
+    pub(crate) key_fields: Vec<HeaderName>,
     pub(crate) s_maxage_forbids_stale: bool,
     pub(crate) obeys_readers: bool,
     pub(crate) asks_for_other_variants: bool,
@@ -38,6 +40,18 @@ pub struct Policy {
     pub(crate) no_vary_search: bool,
     pub(crate) max_variants: usize,
     pub(crate) hit_for_miss: Duration,
+}
+
+/// What becomes of an answer that sets a cookie, and could be stored but for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetCookie {
+    /// It is not stored, whatever it says of others. There are frameworks that send `public` with every
+    /// page and a new session with the first.
+    Refuse,
+    /// It is stored without the field, which only the reader gets who was asked for.
+    StoreWithout,
+    /// It is stored with it, and everybody is given the same cookie (RFC 9111 §7.3).
+    Store,
 }
 
 /// How long an answer that says nothing about it may be fresh (RFC 9111 §4.2.2): a part of the time
@@ -78,6 +92,8 @@ impl Policy {
             guards: false,
             cookies_matter: true,
             ignored_cookies: IgnoredCookies::default(),
+            set_cookie: SetCookie::Store,
+            key_fields: Vec::new(),
             s_maxage_forbids_stale: true,
             obeys_readers: true,
             asks_for_other_variants: true,
@@ -91,15 +107,25 @@ impl Policy {
 
     /// The default for real traffic: the standard, and refusals where an answer looks personal.
     ///
-    /// What differs: no heuristics; `Set-Cookie` needs `public` or `s-maxage`; a request with `Cookie` or
-    /// `Authorization` is answered only with what is shareable in so many words; an entity tag of one
-    /// variant is not offered for another (some origins give one tag to all encodings of a page);
-    /// `stale-while-revalidate` and `stale-if-error` hold beside `s-maxage`, as origins that send both
-    /// mean them.
+    /// What differs:
+    ///
+    /// - no heuristics;
+    /// - an answer with `Set-Cookie` is not stored;
+    /// - a request with `Cookie` or `Authorization` is answered only with what is shareable in so many
+    ///   words;
+    /// - errors that are about the one request (400, 401, 405 to 408, 411, 413 to 415, 417, 422, 426, 501,
+    ///   505) are not stored, nor is a redirect of a URI to itself;
+    /// - fields that tell the origin to answer for another method, host or URI are not sent to it where the
+    ///   answer may be stored ([`key_fields`](Policy::key_fields));
+    /// - an entity tag of one variant is not offered for another (some origins give one tag to all
+    ///   encodings of a page);
+    /// - `stale-while-revalidate` and `stale-if-error` hold beside `s-maxage`, as origins that send both
+    ///   mean them.
     pub fn guarded() -> Policy {
         Policy {
             heuristics: None,
             guards: true,
+            set_cookie: SetCookie::Refuse,
             s_maxage_forbids_stale: false,
             asks_for_other_variants: false,
             completes_unvalidated_parts: false,
@@ -113,15 +139,16 @@ impl Policy {
         self
     }
 
-    /// How long answers without freshness information are fresh, instead of a heuristic. Holds for
-    /// statuses that may be cached by default (RFC 9110 §15.1) and for what is marked `public`.
+    /// How long answers without freshness information are fresh, instead of a heuristic. Holds for 200,
+    /// 203, 206, 301 and 308, and for a minute at most for 404 and 410: others are errors, or about the
+    /// one request.
     pub fn default_ttl(mut self, ttl: Duration) -> Policy {
         self.default_ttl = Some(ttl);
         self
     }
 
-    /// How long answers are fresh whatever they say themselves. Holds for the same statuses, and for
-    /// others with freshness information of their own; `no-store`, `private` and `no-cache` stay what
+    /// How long answers are fresh whatever they say themselves. Holds for answers with freshness information
+    /// of their own, and like [`default_ttl`](Policy::default_ttl) for those without; `no-store`, `private` and `no-cache` stay what
     /// they are.
     pub fn ttl_override(mut self, ttl: Duration) -> Policy {
         self.ttl_override = Some(ttl);
@@ -184,6 +211,30 @@ impl Policy {
     /// Cookies that change nothing in an answer.
     pub fn ignored_cookies(&self) -> &IgnoredCookies {
         &self.ignored_cookies
+    }
+
+    /// What becomes of an answer with `Set-Cookie`. `guarded` refuses to store it, `standard` stores it as
+    /// it is.
+    pub fn set_cookie(mut self, treatment: SetCookie) -> Policy {
+        self.set_cookie = treatment;
+        self
+    }
+
+    /// Request fields that are a part of every key, as if all answers varied by them (RFC 9111 §4.1). None
+    /// in both presets.
+    ///
+    /// This is how a field reaches the origin that `guarded` would keep from it: those that stand for the
+    /// method, the host or the URI, such as `X-HTTP-Method-Override` or `X-Original-URL`. Some origins obey
+    /// them, so without being told apart one reader could choose what all others are answered.
+    /// `X-Forwarded-Host` and its kin are a part of the key in `guarded` wherever a request has them.
+    pub fn key_fields(mut self, names: Vec<HeaderName>) -> Policy {
+        self.key_fields = names;
+        self
+    }
+
+    /// The request fields that are a part of every key.
+    pub fn fields_in_key(&self) -> &[HeaderName] {
+        &self.key_fields
     }
 
     /// Whether `Cache-Control` of requests is honoured (RFC 9111 §5.2.1 leaves it to the cache).

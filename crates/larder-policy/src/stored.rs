@@ -22,7 +22,7 @@ use crate::{
     reason::Reason,
     request::Asks,
     response,
-    settings::Policy,
+    settings::{Policy, SetCookie},
     vary::Selection,
 };
 
@@ -353,7 +353,7 @@ impl StoredHead {
         exchange: Exchange,
     ) -> Result<StoredHead, Reason> {
         // The cookie of an answer that had none is for the one reader whose request confirmed it.
-        if policy.guards && !self.fields().contains(SET_COOKIE.as_str()) {
+        if policy.set_cookie != SetCookie::Store && !self.fields().contains(SET_COOKIE.as_str()) {
             merged.remove(SET_COOKIE);
         }
         let response = ResponseHead { status: self.status, headers: Fields::from(&merged) };

@@ -248,9 +248,10 @@ pub enum Precondition {
 /// Evaluates the reader's conditions on the stored response that was chosen for the request, in the
 /// order of RFC 9110 §13.2.2. `received_at` is when the stored response came in.
 ///
-/// A cache never answers 412: `If-Match` and `If-Unmodified-Since` are the origin's to judge, and of
-/// no effect on a stored response (RFC 9111 §4.3.2). Only stored 200 and 206 have a representation
-/// to compare with. QUERY is treated as GET: RFC 10008 makes its result the selected representation.
+/// A cache never answers 412: `If-Match` and `If-Unmodified-Since` are the origin's to judge (RFC 9111
+/// §4.3.2). A stored response that does not meet them is not chosen ([`decide`](crate::reuse::decide)),
+/// so neither is looked at here. Only stored 200 and 206 have a representation to compare with. QUERY is
+/// treated as GET: RFC 10008 makes its result the selected representation.
 ///
 /// Without `Last-Modified` the stored `Date` takes its place, without that the time of receipt
 /// (§4.3.2): then 304 is only the answer if the reader's date is not before the stored response.
@@ -281,6 +282,29 @@ pub fn precondition<'a>(
         .or_else(|| response_date(stored.headers))
         .unwrap_or(received_at);
     if modified <= since { Precondition::NotModified } else { Precondition::Proceed }
+}
+
+/// Whether a stored response meets the reader's `If-Match`, or without that `If-Unmodified-Since`
+/// (RFC 9110 §13.1.1, §13.1.4). One that does not is no answer, though a cache could ignore the condition:
+/// who asks for a range of one version would join it with ranges of another.
+///
+/// Only what has a representation is compared (§13.2.1), and an `If-Unmodified-Since` that cannot be read,
+/// or meets no date, is ignored.
+pub(crate) fn meets_conditions_for_the_origin(
+    request: Fields<'_>,
+    stored: ResponseHead<'_>,
+) -> bool {
+    if request.ask_for_nothing() || !is_ok_or_part(stored.status) {
+        return true;
+    }
+    if let Some(tags) = TagList::of(request, header::IF_MATCH.as_str()) {
+        return tags.strongly_matches(EntityTag::of(stored.headers).as_ref());
+    }
+    let since = list::single(request, header::IF_UNMODIFIED_SINCE.as_str()).and_then(date::parse);
+    match (since, last_modified(stored.headers)) {
+        (Some(since), Some(modified)) => modified <= since,
+        (None, _) | (_, None) => true,
+    }
 }
 
 /// The fields of a 304 made from a stored response (RFC 9110 §15.4.5): all but those that describe

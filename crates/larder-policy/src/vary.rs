@@ -14,6 +14,7 @@ use http::{
 
 use crate::{
     fields::{Fields, Lines},
+    forward::is_spelt,
     list::{self, is_token},
 };
 
@@ -50,11 +51,13 @@ enum Value {
 }
 
 impl Selection {
+    /// `always`: what every response varies by.
     pub(crate) fn new(
+        always: &[HeaderName],
         response: Fields<'_>,
         request: Fields<'_>,
     ) -> Result<Selection, NeverMatches> {
-        let mut names: Vec<HeaderName> = Vec::new();
+        let mut names: Vec<HeaderName> = always.to_vec();
         for line in response.lines(VARY.as_str()) {
             for member in line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                 if member.is_empty() {
@@ -85,6 +88,18 @@ impl Selection {
             field.matches(request)
                 || (field.name == ACCEPT_LANGUAGE && self.is_in_preferred_language(request))
         })
+    }
+
+    /// Whether the request has one of the fields in a spelling that some servers read as the same, so that
+    /// its response may have been chosen by a value that is not known here.
+    pub(crate) fn is_doubtful(&self, request: Fields<'_>) -> bool {
+        let names = || self.fields.iter().map(|field| field.name.as_str().as_bytes());
+        !self.is_empty()
+            && request.iter().any(|line| {
+                let is_other =
+                    |name| is_spelt(line.name, name) && !line.name.eq_ignore_ascii_case(name);
+                line.name.contains(&b'_') && names().any(is_other)
+            })
     }
 
     /// Whether every answer fits, because nothing was named.

@@ -341,13 +341,77 @@ fn the_readers_preconditions_and_range_give_way_to_ours_and_are_applied_afterwar
 #[test]
 fn preconditions_for_the_origin_go_to_the_origin_unless_something_fresh_answers() {
     let head = saying("max-age=60");
-    for name in ["If-Match", "If-Unmodified-Since"] {
-        let request = get(&[(name, "\"v1\"")]);
+    for (name, value) in [("If-Match", "\"v1\""), ("If-Unmodified-Since", ONE_O_CLOCK)] {
+        let request = get(&[(name, value)]);
         assert_eq!(short(&verdict(&standard(), &head, &request, after(1))), HIT, "{name}");
         let ask = asked(verdict(&standard(), &head, &request, after(60)));
         assert_eq!(ask.reader_fields, ReaderFields::Forward, "{name}");
         assert_eq!(ask.flight, Flight::Alone, "{name}");
         assert!(ask.conditional.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn who_asks_for_one_version_does_not_get_another() {
+    let fresh = [("Cache-Control", "max-age=60"), ("Last-Modified", ELEVEN), ("Date", NOON)];
+    let strong = [&fresh[..], &[("ETag", "\"v1\"")]].concat();
+    let weak = [&fresh[..], &[("ETag", "W/\"v1\"")]].concat();
+    let since_ten = ("If-Unmodified-Since", "Mon, 05 Oct 2026 10:00:00 GMT");
+    for (fields, stored, meets) in [
+        (&[("If-Match", "\"v1\"")][..], &strong[..], true),
+        (&[("If-Match", "\"v0\", \"v1\"")], &strong, true),
+        (&[("If-Match", "*")], &strong, true),
+        (&[("If-Match", "*")], &fresh, true),
+        (&[("If-Match", "\"v0\"")], &strong, false),
+        (&[("If-Match", "W/\"v1\"")], &strong, false),
+        (&[("If-Match", "\"v1\"")], &weak, false),
+        (&[("If-Match", "\"v1\"")], &fresh, false),
+        (&[("If-Unmodified-Since", ELEVEN)], &strong, true),
+        (&[("If-Unmodified-Since", NOON)], &strong, true),
+        (&[since_ten], &strong, false),
+        (&[since_ten], &fresh[..1], true),
+        (&[("If-Unmodified-Since", "yesterday")], &strong, true),
+        // The one that is more exact counts alone (RFC 9110 §13.2.2).
+        (&[("If-Match", "\"v1\""), since_ten], &strong, true),
+        (&[("If-Match", "\"v0\""), ("If-Unmodified-Since", NOON)], &strong, false),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let head = store(&standard(), &get(&[]), 200, stored).unwrap();
+            let request = request(method, fields);
+            let verdict = verdict(&standard(), &head, &request, after(1));
+            if meets {
+                assert_eq!(short(&verdict), HIT, "{method} {fields:?} of {stored:?}");
+                continue;
+            }
+            let ask = asked(verdict);
+            assert_eq!(ask.reason, Reason::Precondition, "{fields:?} of {stored:?}");
+            assert_eq!((ask.flight, ask.rescue), (Flight::Alone, None), "{fields:?}");
+            assert_eq!(ask.reader_fields, ReaderFields::Forward, "{fields:?}");
+            assert!(ask.conditional.is_empty(), "{fields:?}");
+        }
+    }
+    // An error is not a version of anything (RFC 9110 §13.2.1).
+    let missing = store(&standard(), &get(&[]), 404, &fresh).unwrap();
+    let request = get(&[("If-Match", "\"v1\"")]);
+    assert_eq!(short(&verdict(&standard(), &missing, &request, after(1))), HIT);
+}
+
+#[test]
+fn a_part_is_validated_under_the_readers_own_if_range() {
+    let fields = [
+        ("Cache-Control", "max-age=60"),
+        ("ETag", "\"v1\""),
+        ("Content-Range", "bytes 0-499/1000"),
+        ("Content-Length", "500"),
+    ];
+    let part = store(&standard(), &get(&[("Range", "bytes=0-499")]), 206, &fields).unwrap();
+    let range = ("Range", "bytes=450-480");
+    for own in [&[range][..], &[range, ("If-Range", "\"v1\"")]] {
+        let ask = asked(verdict(&standard(), &part, &get(own), after(61)));
+        assert_eq!(value(&ask.conditional, "if-none-match"), Some("\"v1\""));
+        assert_eq!(value(&ask.conditional, "range"), Some("bytes=450-480"));
+        let if_range = own.get(1).map(|(_, value)| *value);
+        assert_eq!(value(&ask.conditional, "if-range"), if_range);
     }
 }
 

@@ -6,8 +6,8 @@ use larder_policy::{
     freshness::Freshness,
     head::{Exchange, ResponseHead},
     reason::Reason,
-    response::{hit_for_miss, storability},
-    settings::{Heuristics, Policy},
+    response::{hit_for_miss, storability, tells_of_others},
+    settings::{Heuristics, Policy, SetCookie},
     stored::Extent,
 };
 use support::*;
@@ -531,9 +531,21 @@ fn guarded_refuses_what_looks_personal_and_standard_does_not() {
             &[("Cache-Control", "max-age=60"), ("Set-Cookie", "a=b")][..],
             Err(Reason::SetCookie),
         ),
-        (&plain, &[("Cache-Control", "max-age=60, public"), ("Set-Cookie", "a=b")], Ok(())),
-        (&plain, &[("Cache-Control", "s-maxage=60"), ("Set-Cookie", "a=b")], Ok(())),
-        (&plain, &[("CDN-Cache-Control", "max-age=60"), ("Set-Cookie", "a=b")], Ok(())),
+        (
+            &plain,
+            &[("Cache-Control", "max-age=60, public"), ("Set-Cookie", "a=b")],
+            Err(Reason::SetCookie),
+        ),
+        (
+            &plain,
+            &[("Cache-Control", "s-maxage=60"), ("Set-Cookie", "a=b")],
+            Err(Reason::SetCookie),
+        ),
+        (
+            &plain,
+            &[("CDN-Cache-Control", "max-age=60"), ("Set-Cookie", "a=b")],
+            Err(Reason::SetCookie),
+        ),
         (
             &plain,
             &[("Cache-Control", "max-age=60, no-cache=\"set-cookie\""), ("Set-Cookie", "a=b")],
@@ -550,6 +562,256 @@ fn guarded_refuses_what_looks_personal_and_standard_does_not() {
     }
     let indifferent = Policy::guarded().cookies_matter(false);
     assert!(store(&indifferent, &cookie, 200, &[("Cache-Control", "max-age=60")]).is_ok());
+}
+
+#[test]
+fn a_policy_says_what_becomes_of_an_answer_with_a_cookie() {
+    let fields = [("Cache-Control", "public, max-age=60"), ("Set-Cookie", "a=b"), ("X-Own", "1")];
+    for policy in [Policy::guarded(), Policy::standard()] {
+        let stored = |treatment| {
+            let policy = policy.clone().set_cookie(treatment);
+            store(&policy, &get(&[]), 200, &fields).map(|head| {
+                let headers = head.headers();
+                (value(&headers, "set-cookie").is_some(), value(&headers, "x-own").is_some())
+            })
+        };
+        assert_eq!(stored(SetCookie::Refuse), Err(Reason::SetCookie));
+        assert_eq!(stored(SetCookie::StoreWithout), Ok((false, true)));
+        assert_eq!(stored(SetCookie::Store), Ok((true, true)));
+    }
+}
+
+#[test]
+fn what_has_no_end_is_never_stored() {
+    let policies = [
+        Policy::standard(),
+        Policy::guarded(),
+        Policy::guarded().default_ttl(secs(300)),
+        Policy::standard().ttl_override(secs(300)),
+    ];
+    for (media_type, expected) in [
+        ("text/event-stream", Err(Reason::Endless)),
+        ("Text/Event-Stream;charset=utf-8", Err(Reason::Endless)),
+        ("text/event-stream ; charset=utf-8", Err(Reason::Endless)),
+        ("multipart/x-mixed-replace; boundary=frame", Err(Reason::Endless)),
+        ("application/stream+json", Err(Reason::Endless)),
+        ("text/event-streams", Ok(())),
+        ("text/plain; text/event-stream", Ok(())),
+        ("multipart/mixed; boundary=a", Ok(())),
+        ("application/x-ndjson", Ok(())),
+    ] {
+        let fields = [("Content-Type", media_type), ("Cache-Control", "public, max-age=60")];
+        for policy in &policies {
+            for method in ["GET", "QUERY"] {
+                let outcome = store(policy, &request(method, &[]), 200, &fields).map(|_| ());
+                assert_eq!(outcome, expected, "{method} {media_type}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_still_in_a_transfer_coding_is_never_stored() {
+    for (coding, expected) in [
+        ("chunked", Ok(())),
+        ("Chunked", Ok(())),
+        ("a-word-that-nobody-has-registered", Ok(())),
+        ("br", Err(Reason::TransferCoding)),
+        ("Deflate", Err(Reason::TransferCoding)),
+        ("cow, chunked", Err(Reason::TransferCoding)),
+        ("chunked, chunked", Err(Reason::TransferCoding)),
+        ("chunked;q=1", Err(Reason::TransferCoding)),
+        ("\"chunked\"", Err(Reason::TransferCoding)),
+        ("gzip, chunked", Err(Reason::TransferCoding)),
+        ("gzip", Err(Reason::TransferCoding)),
+        ("identity", Err(Reason::TransferCoding)),
+        ("", Err(Reason::TransferCoding)),
+    ] {
+        let fields = [("Transfer-Encoding", coding), ("Cache-Control", "max-age=60")];
+        let outcome = store(&Policy::standard(), &get(&[]), 200, &fields).map(|_| ());
+        assert_eq!(outcome, expected, "{coding}");
+    }
+}
+
+#[test]
+fn a_default_lifetime_is_for_what_is_there_and_for_a_minute_for_what_is_not() {
+    for policy in [Policy::guarded(), Policy::standard()] {
+        let policy = policy.default_ttl(secs(300));
+        for status in 200..=599_u16 {
+            let ttl = |fields: Fields<'_>| {
+                let outcome = store(&policy, &get(&[]), status, fields);
+                outcome.ok().map(|head| head.lifetime().ttl().as_secs()).filter(|ttl| *ttl > 0)
+            };
+            let expected = match status {
+                200 | 203 | 206 | 301 | 308 => Some(300),
+                404 | 410 => Some(60),
+                _ => None,
+            };
+            let range = ("Content-Range", "bytes 0-1/9");
+            assert_eq!(ttl(&[range]), expected, "{status}");
+            assert_eq!(ttl(&[range, TAG]), expected, "{status}");
+            assert_eq!(ttl(&[range, ("Cache-Control", "public")]), expected, "{status}");
+            assert_eq!(ttl(&[range, ("Pragma", "no-cache")]), None, "{status}: it has spoken");
+        }
+        let shorter = policy.clone().default_ttl(secs(9));
+        let lifetime = store(&shorter, &get(&[]), 404, &[]).map(|head| head.lifetime().ttl());
+        assert_eq!(lifetime, Ok(secs(9)));
+    }
+}
+
+#[test]
+fn an_error_that_its_own_request_may_have_caused_is_not_stored() {
+    let large = "x".repeat(2048);
+    let explicit = [("Cache-Control", "public, max-age=60")];
+    let usual = get(&[
+        ("Host", "example.com"),
+        ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"),
+        ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        ("Accept-Encoding", "gzip, deflate, br, zstd"),
+        ("If-None-Match", "\"v1\""),
+    ]);
+    let mut odd = get(&[("X-Odd", "1")]);
+    odd.headers.insert("x-odd", http::HeaderValue::from_bytes(b"caf\xe9").unwrap());
+    let unusual = [
+        get(&[("X-Oversized", &large)]),
+        get(&[("Cookie", &large)]),
+        get(&[("X-A", &large[..1024]), ("X-B", &large[..1024])]),
+        get(&[("Range", "bytes=cow")]),
+        get(&[("If-Match", "\"x\"")]),
+        get(&[("X-Tab", "a\tb")]),
+        odd,
+    ];
+    for policy in [Policy::guarded(), Policy::standard()] {
+        for status in [400, 403, 404, 405, 413, 414, 451, 500, 501, 502, 503] {
+            for request in &unusual {
+                let outcome = store(&policy, request, status, &explicit).map(|_| ());
+                let is_refused = matches!(outcome, Err(Reason::UnusualRequest | Reason::Status));
+                assert!(is_refused, "{status} {request:?}: {outcome:?}");
+            }
+        }
+        for status in [403, 404, 410, 451, 500, 503] {
+            assert!(store(&policy, &usual, status, &explicit).is_ok(), "{status}");
+        }
+        for request in &unusual[..3] {
+            assert!(store(&policy, request, 200, &explicit).is_ok(), "it is no error");
+        }
+    }
+    assert_eq!(hit_for_miss(&Policy::guarded(), Reason::UnusualRequest), None);
+}
+
+#[test]
+fn guarded_keeps_no_error_that_is_about_the_one_request() {
+    let explicit = [("Cache-Control", "public, max-age=60")];
+    for status in [400, 401, 405, 406, 407, 408, 411, 413, 414, 415, 417, 422, 426, 501, 505] {
+        let outcome = |policy| store(&policy, &get(&[]), status, &explicit).map(|_| ());
+        assert_eq!(outcome(Policy::guarded()), Err(Reason::Status), "{status}");
+        assert_eq!(outcome(Policy::standard()), Ok(()), "{status}");
+        let status = http::StatusCode::from_u16(status).unwrap();
+        assert!(!tells_of_others(&http::HeaderMap::new(), status), "{status}");
+    }
+}
+
+#[test]
+fn an_error_in_answer_to_a_field_that_steers_the_origin_is_not_stored() {
+    let explicit = [("Cache-Control", "max-age=60")];
+    let request = get(&[("X-HTTP-Method-Override", "BREW")]);
+    let outcome = |policy: &Policy| store(policy, &request, 404, &explicit).map(|_| ());
+    assert_eq!(outcome(&Policy::standard()), Err(Reason::UnusualRequest));
+    // There it does not reach the origin, unless its answers are kept apart.
+    assert_eq!(outcome(&Policy::guarded()), Ok(()));
+    let keyed = vec![http::HeaderName::from_static("x-http-method-override")];
+    assert_eq!(outcome(&Policy::standard().key_fields(keyed)), Ok(()));
+}
+
+#[test]
+fn guarded_keeps_no_redirect_to_itself() {
+    for (location, guarded) in [
+        ("http://example.com/a?b", Err(Reason::NotStorable)),
+        ("http://EXAMPLE.com:80/%61?b", Err(Reason::NotStorable)),
+        ("/a?b", Err(Reason::NotStorable)),
+        ("?b", Err(Reason::NotStorable)),
+        ("a?b#there", Err(Reason::NotStorable)),
+        ("https://example.com/a?b", Ok(())),
+        ("/a", Ok(())),
+        ("/a/?b", Ok(())),
+    ] {
+        let fields = [("Cache-Control", "max-age=60"), ("Location", location)];
+        for status in [301, 302, 303, 307, 308] {
+            let outcome = |policy| store(&policy, &get(&[]), status, &fields).map(|_| ());
+            assert_eq!(outcome(Policy::guarded()), guarded, "{status} {location}");
+            assert_eq!(outcome(Policy::standard()), Ok(()), "{status} {location}");
+        }
+        let created = store(&Policy::guarded(), &get(&[]), 200, &fields);
+        assert!(created.is_ok(), "it redirects nobody");
+    }
+}
+
+#[test]
+fn fields_of_the_key_tell_answers_apart_that_vary_by_nothing() {
+    let keyed = vec![http::HeaderName::from_static("x-original-url")];
+    let policy = Policy::guarded().key_fields(keyed);
+    let fields = [("Cache-Control", "max-age=60")];
+    let admin = get(&[("X-Original-URL", "/admin")]);
+    let head = store(&policy, &admin, 200, &fields).unwrap();
+    assert!(head.selects(&admin.headers));
+    assert!(!head.selects(&get(&[]).headers));
+    assert!(!head.selects(&get(&[("X-Original-URL", "/")]).headers));
+    let plain = store(&policy, &get(&[]), 200, &fields).unwrap();
+    assert!(!plain.selects(&admin.headers) && plain.selects(&get(&[]).headers));
+}
+
+#[test]
+fn guarded_tells_answers_apart_by_the_target_that_a_proxy_names() {
+    let fields = [("Cache-Control", "max-age=60")];
+    for name in [
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X_Forwarded_Host",
+    ] {
+        let evil = get(&[(name, "evil")]);
+        let selects = |policy, request: &Request| {
+            let head = store(&policy, &evil, 200, &fields).unwrap();
+            (head.selects(&evil.headers), head.selects(&request.headers))
+        };
+        assert_eq!(selects(Policy::guarded(), &get(&[])), (true, false), "{name}");
+        assert_eq!(selects(Policy::guarded(), &get(&[(name, "good")])), (true, false), "{name}");
+        assert_eq!(selects(Policy::standard(), &get(&[])), (true, true), "{name}");
+    }
+    for name in ["X-Forwarded-For", "X-Forwarded", "X-Forwarded-Hosts", "X-Host"] {
+        let head = store(&Policy::guarded(), &get(&[(name, "evil")]), 200, &fields).unwrap();
+        assert!(head.fits_all(), "{name}");
+    }
+}
+
+#[test]
+fn a_field_that_vary_names_in_a_spelling_that_servers_confuse_is_not_stored() {
+    let fields = [("Cache-Control", "max-age=60"), ("Vary", "Accept-Encoding, X-Lang")];
+    for (name, expected) in [
+        ("Accept_Encoding", Err(Reason::UnusualRequest)),
+        ("x_lang", Err(Reason::UnusualRequest)),
+        ("X-Lang", Ok(())),
+        ("x_langs", Ok(())),
+        ("api_key", Ok(())),
+    ] {
+        for policy in [Policy::guarded(), Policy::standard()] {
+            let outcome = store(&policy, &get(&[(name, "gzip")]), 200, &fields).map(|_| ());
+            assert_eq!(outcome, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_post_that_steers_the_origin_leaves_nothing_for_others() {
+    let fields = [("Cache-Control", "max-age=60"), ("Content-Location", "/a?b")];
+    let plain = request("POST", &[]);
+    let steered = request("POST", &[("X-Original-URL", "/other")]);
+    assert!(store(&Policy::guarded(), &plain, 200, &fields).is_ok());
+    let outcome = store(&Policy::guarded(), &steered, 200, &fields).map(|_| ());
+    assert_eq!(outcome, Err(Reason::Method));
 }
 
 #[test]

@@ -258,6 +258,9 @@ impl<V> Builder<V> {
 impl<V: Clone + Send + Sync + 'static> Builder<V> {
     /// The cache. Dropping its last clone ends its refreshes and frees it.
     ///
+    /// Each reader is given a clone of the value, made under a read lock of the cache: see [`Cache`] for what a
+    /// `Clone` must not do there.
+    ///
     /// # Panics
     ///
     /// If the settings make no sense; [`try_build`](Builder::try_build) says so instead.

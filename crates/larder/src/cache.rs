@@ -31,7 +31,7 @@ use crate::{
     stats::{Counters, Event, Events, Stats},
     sweeper::{self, Sweep},
     tag::{Mode, TagTable},
-    tier::memory::{Limits, MemoryTier},
+    tier::memory::{Burial, Limits, MemoryTier, Pace},
     weigh::Weigh,
 };
 
@@ -39,13 +39,25 @@ use crate::{
 const MAX_BACKOFFS: usize = 1024;
 /// Refreshes that wait for their turn.
 const MAX_WAITING_REFRESHES: usize = 1024;
+/// Slots that the sweep of each second looks at, or a quarter as many that it takes out: some milliseconds'
+/// work, and no more than a fifth of a second's. What expires is found without looking at all; what a purge
+/// has ended is not, and with millions of entries takes some seconds.
+const SLOTS_PER_SWEEP: usize = 1 << 19;
 /// Keys that are fetched, or wait for it, for each fetch that may run; but at least so many.
 const FLIGHTS_PER_FETCH: usize = 16;
 const MIN_FLIGHTS: usize = 1024;
 
 /// A cache of values by key. Clones share one cache.
 ///
-/// Values are handed out as clones: make them cheap to clone (an `Arc`, `Bytes`).
+/// Values are handed out as clones: make them cheap to clone (an `Arc`, `Bytes`). A hit clones under the
+/// read lock of a part of the cache, so that a `Clone` of your own must not call the cache. All else of
+/// yours that the cache runs (`Drop`, weigher, fetches) may: no lock is held then. What a value's `Drop`
+/// inserts makes nothing else go, and is not stored where there is no room for it.
+///
+/// A `Drop` that panics costs nothing but itself: the value is gone, its room is free, and so is it with
+/// the others that were to go. [`remove`](Cache::remove), [`clear`](Cache::clear),
+/// [`purge_prefix`](Cache::purge_prefix), [`resize`](Cache::resize) and [`sweep`](Cache::sweep) then
+/// panic in the end; whoever stores something, and the sweeping in the background, does not.
 ///
 /// Fetches run as tasks of the cache, on the tokio runtime of the reader that needed them first: a
 /// reader that leaves disturbs neither the fetch nor those who wait for it. They end when the last
@@ -237,42 +249,52 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &*self.shared;
         let key = key.into().into_shared();
         shared.flights.revoke(&key);
-        shared.negatives.forget(&key);
+        shared.negatives.forget(&key).pass_over();
         shared.backoffs.forget(&key);
         let fetched = shared.dated(&key, fetched, Duration::ZERO, shared.tags.fence());
-        let storage = shared.store(&key, &fetched, || false);
+        let storage = shared.store_whole(&key, fetched);
         if let Storage::Not(_) = storage {
-            shared.memory.remove(&key);
+            shared.memory.remove(&key, &shared.judge_now()).1.pass_over();
         }
         storage
     }
 
-    /// Removes `key`; true if something was there. Once this returns, no value fetched before it is
-    /// served to anybody who asks afterwards: a fetch under way answers its own readers and is not
-    /// stored.
+    /// Removes `key`; true if something was there that could still be served, be it stale. Once this
+    /// returns, no value fetched before it is served to anybody who asks afterwards: a fetch under way
+    /// answers its own readers and is not stored.
+    ///
+    /// # Panics
+    ///
+    /// If the `Drop` of what is removed does: see [`Cache`].
     pub fn remove<'k>(&self, key: impl Into<CacheKey<'k>>) -> bool {
         let key = key.into();
         let shared = &*self.shared;
         shared.flights.revoke(key.as_str());
-        shared.negatives.forget(key.as_str());
+        let errors = shared.negatives.forget(key.as_str());
         shared.backoffs.forget(key.as_str());
-        let was_there = shared.memory.remove(key.as_str());
+        let (was_of_use, burial) = shared.memory.remove(key.as_str(), &shared.judge_now());
         shared.purged(|| format!("key {}", key.as_str()), false);
-        was_there
+        burial.and(errors).resume();
+        was_of_use
     }
 
-    /// Marks `key` stale; true if something was there. It may still be served while it is refreshed
-    /// or if that fails, as far as its stale windows allow.
+    /// Marks `key` stale; true if something was there that could still be served. It may still be served
+    /// while it is refreshed or if that fails, as far as its stale windows allow.
     pub fn soft_remove<'k>(&self, key: impl Into<CacheKey<'k>>) -> bool {
         let key = key.into();
         let shared = &*self.shared;
         shared.flights.revoke(key.as_str());
-        shared.negatives.forget(key.as_str());
+        let errors = shared.negatives.forget(key.as_str());
         shared.backoffs.forget(key.as_str());
-        let now = shared.clock.now();
-        let was_there = shared.memory.update(key.as_str(), |entry| entry.mark_stale(now));
+        let judge = shared.judge_now();
+        let was_of_use = shared.memory.update(key.as_str(), |entry| {
+            let is_of_use = !judge.is_over(entry);
+            entry.mark_stale(judge.now());
+            is_of_use
+        });
         shared.purged(|| format!("key {}", key.as_str()), true);
-        was_there
+        errors.resume();
+        was_of_use.unwrap_or(false)
     }
 
     /// Up to `most` keys, in no order: for people who look for one. What is expired or purged by its tag
@@ -281,15 +303,20 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         self.shared.memory.keys(most)
     }
 
-    /// Removes everything, with the same promise as [`remove`](Cache::remove); returns how many
-    /// entries that was.
+    /// Removes everything, with the same promise as [`remove`](Cache::remove); returns how many entries
+    /// could still be served.
+    ///
+    /// # Panics
+    ///
+    /// If the `Drop` of something removed does, once everything is: see [`Cache`].
     pub fn clear(&self) -> usize {
         let shared = &*self.shared;
         shared.flights.revoke_where(|_| true);
-        shared.negatives.forget_all();
+        let errors = shared.negatives.forget_all();
         shared.backoffs.forget_all();
-        let count = shared.memory.clear();
+        let (count, burial) = shared.memory.clear(&shared.judge_now());
         shared.purged(|| "everything".to_owned(), false);
+        burial.and(errors).resume();
         count
     }
 
@@ -298,55 +325,69 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub fn soft_clear(&self) {
         let shared = &*self.shared;
         shared.tags.mark_everything_stale(shared.clock.now());
-        shared.negatives.forget_all();
+        let errors = shared.negatives.forget_all();
         shared.backoffs.forget_all();
         shared.flights.revoke_where(|_| true);
         shared.purged(|| "everything".to_owned(), true);
+        errors.resume();
     }
 
     /// Purges every entry that carries `tag`, also those whose fetch is under way: once this
     /// returns, nothing fetched before it is served to anybody who asks afterwards. A single step,
-    /// however many entries that are. The bytes go when room is needed, or at the entries' end.
-    /// Remembered errors are forgotten, all of them: an error has no tags.
+    /// however many entries that are. They go when room is needed, before anything else, or with the next
+    /// [`sweep`](Cache::sweep). Remembered errors are forgotten, all of them: an error has no tags.
     pub fn purge_tag(&self, tag: &str) {
         let shared = &*self.shared;
         shared.tags.purge(tag, Mode::Hard, shared.clock.now());
-        shared.negatives.forget_all();
+        let errors = shared.negatives.forget_all();
         shared.purged(|| format!("tag {tag}"), false);
+        errors.resume();
     }
 
     /// Marks every entry that carries `tag` stale: see [`soft_remove`](Cache::soft_remove).
     pub fn soft_purge_tag(&self, tag: &str) {
         let shared = &*self.shared;
         shared.tags.purge(tag, Mode::Soft, shared.clock.now());
-        shared.negatives.forget_all();
+        let errors = shared.negatives.forget_all();
         shared.purged(|| format!("tag {tag}"), true);
+        errors.resume();
     }
 
     /// Removes every key that begins with `prefix`, with the same promise as
-    /// [`remove`](Cache::remove); returns how many entries that was. Looks at every key: tags are
-    /// cheaper.
+    /// [`remove`](Cache::remove); returns how many of those entries could still be served. Looks at every
+    /// key: tags are cheaper.
+    ///
+    /// # Panics
+    ///
+    /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub fn purge_prefix(&self, prefix: &str) -> usize {
         let shared = &*self.shared;
         shared.flights.revoke_where(|key| key.starts_with(prefix));
-        shared.negatives.forget_where(|key| key.starts_with(prefix));
+        let errors = shared.negatives.forget_where(|key| key.starts_with(prefix));
         // Which keys those are is not known: at worst some other refresh is tried again too soon.
         shared.backoffs.forget_all();
-        let count = shared.memory.remove_where(|key| key.starts_with(prefix));
+        let is_named = |key: &str| key.starts_with(prefix);
+        let (count, burial) = shared.memory.remove_where(is_named, &shared.judge_now());
         shared.purged(|| format!("prefix {prefix}"), false);
+        burial.and(errors).resume();
         count
     }
 
-    /// Marks every key that begins with `prefix` stale; returns how many entries that was.
+    /// Marks every key that begins with `prefix` stale; returns how many of those entries could still be
+    /// served.
     pub fn soft_purge_prefix(&self, prefix: &str) -> usize {
         let shared = &*self.shared;
         shared.flights.revoke_where(|key| key.starts_with(prefix));
-        shared.negatives.forget_where(|key| key.starts_with(prefix));
+        let errors = shared.negatives.forget_where(|key| key.starts_with(prefix));
         shared.backoffs.forget_all();
-        let now = shared.clock.now();
+        let (judge, mut count) = (shared.judge_now(), 0);
         let is_named = |key: &str| key.starts_with(prefix);
-        let count = shared.memory.update_where(is_named, |entry| entry.mark_stale(now));
+        shared.memory.update_where(is_named, |entry| {
+            count += usize::from(!judge.is_over(entry));
+            entry.mark_stale(judge.now());
+        });
         shared.purged(|| format!("prefix {prefix}"), true);
+        errors.resume();
         count
     }
 
@@ -488,11 +529,18 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new
     /// bound holds.
+    ///
+    /// # Panics
+    ///
+    /// If the `Drop` of something that had to go does, once the bound holds: see [`Cache`].
     pub fn resize(&self, max_bytes: usize) -> usize {
         let shared = &self.shared;
-        let errors = shared.negatives.resize(max_bytes);
-        let evicted = errors + shared.memory.resize(max_bytes - shared.negatives.max_bytes());
+        let share = shared.negatives.share_of(max_bytes);
+        let errors = shared.negatives.resize(share);
+        let burial = shared.memory.resize(max_bytes - share, &shared.judge_now()).and(errors);
+        let evicted = burial.entries;
         shared.counters.evictions.add(evicted as u64);
+        burial.resume();
         evicted
     }
 
@@ -501,10 +549,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         self.shared.counters.events()
     }
 
-    /// Removes what is of no use any more; returns how many entries that was. A cache on the
-    /// system's clock does it by itself, every second.
+    /// Removes what can no longer be served, for it has expired beyond its stale windows or was purged by a
+    /// tag; returns how many entries that was. A cache on the system's clock does it by itself, every
+    /// second: up to a hundred thousand entries, and the next as many a second later. What can no longer be
+    /// served also goes before anything else when room is needed.
+    ///
+    /// # Panics
+    ///
+    /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub fn sweep(&self) -> usize {
-        Sweep::sweep(&*self.shared)
+        let burial = self.shared.sweep_at(Pace::Whole);
+        let count = burial.entries;
+        burial.resume();
+        count
     }
 
     /// Gives up the refreshes that wait, lets what runs end within `within`, and stops the rest.
@@ -528,13 +585,19 @@ impl<V> Shared<V> {
     }
 }
 
+impl<V: Clone + Send + Sync + 'static> Shared<V> {
+    fn sweep_at(&self, pace: Pace) -> Burial {
+        let judge = self.judge_now();
+        let errors = self.negatives.sweep(judge.now(), pace);
+        let burial = self.memory.sweep(&judge, pace).and(errors);
+        self.counters.expired.add(burial.entries as u64);
+        burial
+    }
+}
+
 impl<V: Clone + Send + Sync + 'static> Sweep for Shared<V> {
-    fn sweep(&self) -> usize {
-        let now = self.clock.now();
-        let expired = self.memory.sweep(now);
-        let errors = self.negatives.sweep(now);
-        self.counters.expired.add((expired + errors) as u64);
-        expired + errors
+    fn sweep_some(&self) {
+        self.sweep_at(Pace::UpTo(SLOTS_PER_SWEEP)).pass_over();
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 pub struct Moment(u64);
 
 impl Moment {
+    pub(crate) const FIRST: Moment = Moment(0);
     pub(crate) const MAX: Moment = Moment(u64::MAX);
 
     /// Time from `earlier` to `self`; zero if `earlier` lies ahead.
@@ -56,8 +57,17 @@ enum Source {
 /// younger, and one that waits out a step back still ages with every step that follows.
 struct ForwardOnly {
     read: Box<dyn Fn() -> Duration + Send + Sync>,
-    /// What it showed last, and the sum of its steps forward so far.
-    state: Mutex<(Duration, Duration)>,
+    state: Mutex<Steps>,
+}
+
+#[derive(Clone, Copy)]
+struct Steps {
+    /// What it showed last.
+    shown: Duration,
+    /// Its steps forward so far, all together.
+    sum: Duration,
+    /// How many looks counted.
+    looks: u64,
 }
 
 impl fmt::Debug for ForwardOnly {
@@ -68,11 +78,18 @@ impl fmt::Debug for ForwardOnly {
 
 impl ForwardOnly {
     fn now(&self) -> Duration {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = || self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = state().looks;
+        // The caller's code, so under no lock.
         let shown = (self.read)();
-        let (last, sum) = *state;
-        *state = (shown, sum.saturating_add(shown.saturating_sub(last)));
-        state.1
+        let mut state = state();
+        // Of looks at the same time the first to end counts. Which of them saw the clock earlier is not
+        // known, so a second one could take for a step back what is none.
+        if state.looks == before {
+            let sum = state.sum.saturating_add(shown.saturating_sub(state.shown));
+            *state = Steps { shown, sum, looks: before + 1 };
+        }
+        state.sum
     }
 }
 
@@ -87,7 +104,7 @@ impl Clock {
     /// A clock of your own: `read` tells the time since any fixed point. It may step back; ages then
     /// stand still for that step and go on with the next. Each look costs a lock.
     pub fn other(read: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
-        let state = Mutex::new((read(), Duration::ZERO));
+        let state = Mutex::new(Steps { shown: read(), sum: Duration::ZERO, looks: 0 });
         Clock(Source::Other(Arc::new(ForwardOnly { read: Box::new(read), state })))
     }
 

@@ -124,6 +124,12 @@ impl<V> Entry<V> {
         self.fetched().plus(self.lifetime().end())
     }
 
+    /// The same if it was marked stale at `marked`: its windows begin there, unless they began earlier.
+    pub(crate) fn expires_marked_stale(&self, marked: Moment) -> Moment {
+        let windows = self.revalidate_window.get().max(self.rescue_window.get());
+        self.fresh_until.min(marked).plus(windows)
+    }
+
     /// Its windows begin now, unless they began earlier.
     pub(crate) fn mark_stale(&mut self, now: Moment) {
         let age = self.age(now);
@@ -153,7 +159,11 @@ impl<V> Entry<V> {
 
     /// No purge up to `fence` named it; the next reader need not look again.
     pub(crate) fn outlived(&self, fence: Fence) {
-        self.fence.store(fence, Ordering::Relaxed);
+        // Whoever read `fence` before this entry was stored may come late: an older one would bring
+        // purges back that its fetch knew of.
+        if fence > self.fence() {
+            self.fence.store(fence, Ordering::Relaxed);
+        }
     }
 
     /// What it owns on the heap beside what its value owns.

@@ -52,7 +52,10 @@
 //!    personal (credentials, and in `guarded` cookies) have one of their own. The first to join leads;
 //! 2. the leader looks once more, because another flight may have landed, or a purge have come, and sends
 //!    its request on as a task of the cache: with our validators if there is something to validate, for
-//!    the rest if there is a part, without the reader's range and conditions if the whole is wanted;
+//!    the rest if there is a part, without the reader's range and conditions if the whole is wanted. Those
+//!    it applies itself then, to whatever comes; where a key's answers have not been stored for long, they
+//!    go to the origin (RFC 9110 §13.2.1). Fields that would make the origin answer another request go only
+//!    if they are a [part of the key](Policy::key_fields);
 //! 3. [`storability`](policy::response::storability) judges the head of the answer. What may not be stored
 //!    goes to the leader's reader and to nobody else, and that is remembered for a while;
 //! 4. what may be stored is announced: whoever waits is answered from the body that arrives, as it
@@ -84,11 +87,14 @@
 //!
 //! # What `guarded` refuses
 //!
-//! [`Policy::guarded`], the default, keeps to itself what looks personal although the standard would
-//! share it: answers with `Set-Cookie`, and answers to requests with `Cookie`, unless they say `public` or
-//! `s-maxage` (or the policy says that cookies do not matter); answers without any freshness
-//! information; and it offers no entity tag of one variant for another. [`Policy::standard`] is RFC 9111
-//! to the letter. The reason of each refusal is the `detail` in `Cache-Status`.
+//! [`Policy::guarded`], the default, does not share what looks personal although the standard would
+//! share it: answers with `Set-Cookie` ([`Policy::set_cookie`] may store them without); answers to requests
+//! with `Cookie`, unless they say `public` or `s-maxage` (or the policy says that cookies do not matter);
+//! answers without any freshness information; errors that are about the one request (400, 405, 413 and
+//! their like), and redirects of a URI to itself. It offers no entity tag of one variant for another, and
+//! sends no field on that would make the origin answer another request. [`Policy::standard`] is RFC 9111 to
+//! the letter, but that neither stores an error that its request may have caused (a large head, an odd
+//! field), nor a stream without an end. The reason of each refusal is the `detail` in `Cache-Status`.
 //!
 //! # When not to use it
 //!
@@ -97,7 +103,8 @@
 //! - For answers that depend on what no field of the request tells (the peer's address, the time of day):
 //!   say `private` or `no-store` there, or put the layer before other routes only.
 //! - For large files: [`Settings::max_body_bytes`]. They pass, one request each.
-//! - Before streams that never end (server-sent events): say `no-store`.
+//! - Before streams that never end: server-sent events are passed on, each reader's own; of others nobody
+//!   knows before [`Settings::max_arriving_time`] is over. Say `no-store` there.
 
 mod body;
 mod cache;

@@ -101,6 +101,7 @@ mod flight;
 pub mod http;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod judge;
 mod key;
 mod refresh;
 mod stats;

@@ -7,12 +7,14 @@ use std::{
     time::Duration,
 };
 
+use crate::tier::memory::discard;
+
 /// Twice in the time within which expired bytes are promised to be gone.
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) trait Sweep: Send + Sync {
-    /// Removes what is of no use any more; returns how many entries that was.
-    fn sweep(&self) -> usize;
+    /// Removes what is of no use any more, as much as one second's sweep may.
+    fn sweep_some(&self);
 }
 
 struct Watched {
@@ -47,12 +49,14 @@ fn sweep_all() {
                 watched.is_running = false;
                 return;
             }
-            watched.caches.iter().filter_map(Weak::upgrade).collect()
+            watched.caches.clone()
         };
         for cache in caches {
+            // One after the other, so that a cache that is dropped meanwhile need not wait for others.
             // Dropping a value runs its owner's code, and dropping the last handle of a cache all of
             // it. A panic there has been reported; it must not end the sweeping of other caches.
-            catch_unwind(AssertUnwindSafe(move || cache.sweep())).ok();
+            let sweep = move || _ = cache.upgrade().map(|cache| cache.sweep_some());
+            catch_unwind(AssertUnwindSafe(sweep)).unwrap_or_else(discard);
         }
     }
 }

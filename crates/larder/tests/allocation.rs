@@ -1,9 +1,10 @@
-//! A hit allocates nothing. An allocator that counts proves it, in a process of its own.
+//! A hit allocates nothing, and a cache without entries takes next to nothing. An allocator that counts
+//! proves it, in a process of its own.
 
 use std::{pin::pin, sync::Arc, task::Context, time::Duration};
 
 use allocation_counter::measure;
-use larder::{Cache, Lifetime};
+use larder::{Builder, Cache, Eviction, Lifetime, ManualClock};
 
 fn cache() -> Cache<Arc<str>> {
     let cache = Cache::<Arc<str>>::builder().build();
@@ -46,6 +47,92 @@ fn a_hit_of_get_or_fetch_allocates_nothing() {
         }
     });
     assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn an_empty_cache_takes_no_more_than_16_kib() {
+    type Settings = fn(Builder<Arc<str>>) -> Builder<Arc<str>>;
+    let settings: [(&str, Settings); 8] = [
+        ("default", |builder| builder),
+        ("on another clock", |builder| builder.clock(ManualClock::new().clock())),
+        ("small", |builder| builder.max_bytes(64 << 10)),
+        ("a few entries", |builder| builder.max_entries(100)),
+        ("large", |builder| builder.max_bytes(64 << 30)),
+        ("least recently used", |builder| builder.max_bytes(1 << 30).eviction(Eviction::Lru)),
+        ("that remembers errors", |builder| builder.negative_ttl(Duration::from_secs(1))),
+        ("large, that remembers errors", |builder| {
+            builder.max_bytes(1 << 30).negative_ttl(Duration::from_secs(1))
+        }),
+    ];
+    // The first of a process starts the sweeping.
+    drop(Cache::<Arc<str>>::builder().build());
+    for (name, settings) in settings {
+        let mut cache = None;
+        let taken = measure(|| cache = Some(settings(Cache::builder()).build()));
+        assert!(taken.bytes_current <= 16 << 10, "{name}: {} bytes", taken.bytes_current);
+        // Looking at what is not there, counting it and telling of it does not change that.
+        let cache = cache.unwrap();
+        cache.get("key");
+        let taken_by_misses = measure(|| {
+            for _ in 0..3000 {
+                cache.get("key");
+            }
+            cache.stats();
+            cache.remove("key");
+            cache.sweep();
+            cache.clear();
+        });
+        assert_eq!(taken_by_misses.bytes_current, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_cache_that_has_got_empty_takes_no_more() {
+    type End = fn(&Cache<Arc<str>>, &ManualClock);
+    const MINUTE: Duration = Duration::from_secs(60);
+    let ends: [(&str, End); 5] = [
+        ("removed", |cache, _| (0..3000).for_each(|key| _ = cache.remove(key.to_string()))),
+        ("cleared", |cache, _| _ = cache.clear()),
+        ("purged by prefix", |cache, _| _ = cache.purge_prefix("")),
+        ("purged by tag, and swept", |cache, _| {
+            cache.purge_tag("tag");
+            cache.sweep();
+        }),
+        ("expired, and swept", |cache, clock| {
+            clock.advance(MINUTE);
+            cache.sweep();
+        }),
+    ];
+    drop(Cache::<Arc<str>>::builder().build());
+    for (name, end) in ends {
+        let clock = ManualClock::new();
+        let mut cache = None;
+        let taken = measure(|| {
+            let full = Cache::<Arc<str>>::builder().max_entries(2000).clock(clock.clock()).build();
+            for key in 0..3000 {
+                let lifetime = Lifetime::fresh_for(MINUTE);
+                full.insert_with(key.to_string(), "value".into(), lifetime, ["tag"]);
+            }
+            end(&full, &clock);
+            cache = Some(full);
+        });
+        assert_eq!(cache.map(|cache| cache.stats().entries), Some(0), "{name}");
+        assert!(taken.bytes_current <= 16 << 10, "{name}: {} bytes", taken.bytes_current);
+    }
+}
+
+#[test]
+fn an_empty_cache_leaves_nothing_behind() {
+    drop(Cache::<Arc<str>>::builder().build());
+    let taken = measure(|| {
+        let clock = ManualClock::new();
+        let cache = Cache::<Arc<str>>::builder().clock(clock.clock()).build();
+        cache.insert("key", "value".into());
+        cache.get("key");
+        drop(cache.events());
+        cache.clear();
+    });
+    assert_eq!(taken.bytes_current, 0);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod health;
 mod large;
 mod limits;
 mod log;
+mod readers;
 mod real;
 mod refusals;
 mod start;

@@ -81,6 +81,13 @@ pub enum UpstreamError {
         /// What is wrong with it.
         source: hyper::Error,
     },
+    /// The answer's content is in a transfer coding other than `chunked`, or in several
+    /// (RFC 9112 §6.1).
+    #[error("{origin} answered in a transfer coding that is not understood")]
+    TransferCoding {
+        /// Which one.
+        origin: Origin,
+    },
     /// The origin switched protocols, which was not asked for.
     #[error("{origin} switched protocols unasked")]
     Switched {
@@ -134,6 +141,7 @@ impl UpstreamError {
             UpstreamError::Timeout { .. } => ProxyError::HttpResponseTimeout,
             UpstreamError::HeadTooLarge { .. } => ProxyError::HttpResponseHeaderSectionSize,
             UpstreamError::Protocol { .. } => ProxyError::HttpProtocolError,
+            UpstreamError::TransferCoding { .. } => ProxyError::HttpResponseTransferCoding,
             UpstreamError::Switched { .. } => ProxyError::HttpUpgradeFailed,
             UpstreamError::Request { .. } => ProxyError::HttpRequestError,
         }
@@ -159,6 +167,10 @@ impl UpstreamError {
                 ("Origin failed", "the head of the origin's answer is too large")
             }
             UpstreamError::Protocol { .. } => ("Origin failed", "the origin's answer is malformed"),
+            UpstreamError::TransferCoding { .. } => (
+                "Origin failed",
+                "the origin's answer is in a transfer coding that is not understood",
+            ),
             UpstreamError::Switched { .. } => {
                 ("Origin failed", "the origin switched protocols unasked")
             }

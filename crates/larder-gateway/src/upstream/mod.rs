@@ -47,6 +47,7 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
+use larder::http::policy::response::is_decoded;
 use tower::Service;
 
 pub use self::{
@@ -246,6 +247,10 @@ async fn receive(
     }
     let has_body =
         !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // Dropping the lease closes the connection: where the answer ends nobody here can tell. hyper undoes `chunked` where it is the last coding, and passes on what others made of the content.
+    if has_body && !is_decoded(&parts.headers) {
+        return Err(UpstreamError::TransferCoding { origin: lease.pool.origin.clone() });
+    }
     own_framing(&mut parts.headers, has_body, incoming.size_hint().exact());
     let mut body = UpstreamBody::new(incoming, lease, whole);
     poll_fn(|cx| {

@@ -195,7 +195,38 @@ async fn a_body_longer_than_its_length_is_cut_there_and_its_connection_dropped()
 }
 
 #[tokio::test]
-async fn an_unknown_transfer_coding_ends_with_the_connection() {
+async fn an_answer_in_a_transfer_coding_that_is_not_undone_is_a_502_and_its_connection_dropped() {
+    let chunked = "3\r\nmoo\r\n0\r\n\r\n";
+    for (codings, body) in [
+        ("Transfer-Encoding: gzip, chunked\r\n", chunked),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", chunked),
+        ("Transfer-Encoding: chunked, chunked\r\n", chunked),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", chunked),
+        ("Transfer-Encoding: identity, chunked\r\n", chunked),
+        ("Transfer-Encoding: chunked;q=1\r\n", chunked),
+        ("Transfer-Encoding: \"chunked\"\r\n", chunked),
+        ("Transfer-Encoding: chunked, gzip\r\n", "moo"),
+        ("Transfer-Encoding: gzip\r\n", "moo"),
+        ("Transfer-Encoding: identity\r\nContent-Length: 3\r\n", "moo"),
+        ("Transfer-Encoding:\r\nContent-Length: 3\r\n", "moo"),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{codings}\r\n{body}");
+        let origin = Origin::saying(answer).await;
+        let gate = Gate::before(origin.address);
+        let mut wire = gate.connect().await;
+        for asked in 1..3 {
+            wire.send(GET).await;
+            let (head, _) = wire.answer().await;
+            assert_eq!(status(&head), "502", "{codings}: {head}");
+            let why = field(&head, "proxy-status").unwrap_or_default();
+            assert!(why.contains("http_response_transfer_coding"), "{codings}: {why}");
+            assert_eq!(origin.connections(), asked, "{codings}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_word_for_a_transfer_coding_ends_with_the_connection() {
     let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: cow\r\nContent-Length: 2\r\n\r\n3\r\nmoo";
     let origin = Origin::saying_once(answer).await;
     let gate = Gate::before(origin.address);
@@ -204,6 +235,29 @@ async fn an_unknown_transfer_coding_ends_with_the_connection() {
     let head = wire.head().await;
     assert_eq!(field(&head, "content-length"), None);
     assert_eq!(wire.until("0\r\n\r\n").await, "6\r\n3\r\nmoo\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_transfer_coding_of_an_answer_without_content_does_not_matter() {
+    let origin =
+        Origin::saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n").await;
+    let gate = Gate::before(origin.address);
+    let mut wire = gate.connect().await;
+    for _ in 0..2 {
+        wire.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let head = wire.head().await;
+        assert_eq!((status(&head), field(&head, "transfer-encoding")), ("200", None));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_http_1_0_with_a_transfer_coding_is_a_502() {
+    let answer = "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nmoo\r\n0\r\n\r\n";
+    let origin = Origin::saying_once(answer).await;
+    let gate = Gate::before(origin.address);
+    let mut wire = gate.connect().await;
+    wire.send(GET).await;
+    assert_eq!(status(&wire.head().await), "502");
 }
 
 #[tokio::test]

@@ -3,7 +3,11 @@
 use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, Version, header};
-use larder_policy::forward::{self, Hop, HopName, Onward, strip};
+use larder_policy::{
+    forward::{self, Hop, HopName, Onward, strip},
+    request::drop_steering_fields,
+    settings::Policy,
+};
 
 use crate::cases::{Request, fields, get, request, text};
 
@@ -202,6 +206,84 @@ fn what_a_trusted_peer_says_is_kept_and_the_peer_added() {
     ] {
         assert_eq!(text(&headers, name).as_deref(), Some(value), "{name}");
     }
+}
+
+#[test]
+fn underscores_hide_no_field_that_is_dropped() {
+    let dropped = [
+        "x_forwarded_for",
+        "x_forwarded-host",
+        "x-forwarded_proto",
+        "x-forwarded-client_cert",
+        "X_Real_IP",
+        "transfer_encoding",
+        "Content_Length",
+        "keep_alive",
+        "proxy_connection",
+        "proxy_authorization",
+        "proxy_authenticate",
+        "http2_settings",
+        "cdn_loop",
+    ];
+    let kept = ["api_key", "user_agent", "x_forward", "x_realip", "accept_encoding", "_", "x_"];
+    for trusted in [true, false] {
+        for (name, is_kept) in
+            dropped.map(|name| (name, false)).into_iter().chain(kept.map(|name| (name, true)))
+        {
+            for method in ["GET", "POST"] {
+                let asks = request(method, "http://example.com/a", &[(name, "1")]);
+                let onward = forwarded(&asks, "192.0.2.1", trusted);
+                let name = name.to_lowercase();
+                assert_eq!(onward.contains_key(&*name), is_kept, "{name}, trusted: {trusted}");
+            }
+        }
+    }
+}
+
+#[test]
+fn guarded_keeps_from_the_origin_what_would_make_it_answer_another_request() {
+    let steering = [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+        "X-Override-URL",
+        "X-Host",
+        "X-Original-Host",
+        "X-Forwarded",
+        "X-HTTP-Host-Override",
+        "Front-End-Https",
+        "X-URL-Scheme",
+        "Script-Name",
+        "Proxy",
+        "X-Middleware-Subrequest",
+        "X_HTTP_Method_Override",
+        "x_original-url",
+    ];
+    let others = [
+        "accept",
+        "x-forwarded-host",
+        "x-hosts",
+        "x-requested-with",
+        "forwarded",
+        "pragma",
+        "sec-fetch-mode",
+        "origin",
+    ];
+    let all: Vec<_> = steering.iter().chain(&others).map(|name| (*name, "1")).collect();
+    let left = |policy: &Policy| {
+        let mut headers = fields(&all);
+        drop_steering_fields(policy, &mut headers);
+        headers
+    };
+    assert_eq!(left(&Policy::standard()), fields(&all));
+    let guarded = left(&Policy::guarded());
+    assert_eq!(guarded, fields(&others.map(|name| (name, "1"))));
+    let keyed = vec![header::HeaderName::from_static("x-original-url")];
+    let mut but_one = left(&Policy::guarded().key_fields(keyed));
+    assert!(but_one.remove("x-original-url").is_some());
+    assert_eq!(but_one, guarded);
 }
 
 #[test]

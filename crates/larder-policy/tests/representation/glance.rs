@@ -13,7 +13,7 @@ use larder_policy::{
 use proptest::{collection::vec, prelude::*, sample::select as one_of};
 
 /// Every name that means something to a hop or to an answer, and some that do not.
-const NAMES: [&str; 34] = [
+const NAMES: [&str; 45] = [
     "accept",
     "cache-control",
     "cdn-loop",
@@ -48,6 +48,17 @@ const NAMES: [&str; 34] = [
     "x-forwarded-for",
     "x-forwarded-odd",
     "x-real-ip",
+    "api_key",
+    "cdn_loop",
+    "content_length",
+    "http2_settings",
+    "keep_alive",
+    "proxy_connection",
+    "transfer_encoding",
+    "x-forwarded-client_cert",
+    "x_forwarded_host",
+    "x_forwards",
+    "x_real_ip",
 ];
 
 fn lines() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {

@@ -3,10 +3,13 @@
 use http::HeaderMap;
 use larder_policy::{
     multipart::{Boundary, Multipart},
-    range::{ByteRange, MAX_RANGES, Selection, part_fields, select, unsatisfied_range},
+    range::{
+        ByteRange, MAX_RANGES, Selection, contradicts_if_range, part_fields, select,
+        unsatisfied_range,
+    },
 };
 
-use crate::cases::{SECOND_0, SECOND_1, fields, get, request, response, text};
+use crate::cases::{SECOND_0, SECOND_1, SECOND_2, fields, get, request, response, text};
 
 fn bytes(first: u64, last: u64) -> ByteRange {
     ByteRange::new(first, last).unwrap()
@@ -15,6 +18,32 @@ fn bytes(first: u64, last: u64) -> ByteRange {
 /// What `Range: …` selects of so many bytes.
 fn selected(range: &str, complete_bytes: u64) -> Selection {
     select(get(&[("range", range)]).head(), response(200, &HeaderMap::new()), complete_bytes)
+}
+
+#[test]
+fn a_206_of_another_version_than_if_range_names_is_none() {
+    let tagged = [("etag", "\"a\"")];
+    let dated = [("last-modified", SECOND_1)];
+    for (if_range, part, contradicts) in [
+        (&["\"a\""][..], &tagged[..], false),
+        (&["\"b\""], &tagged, true),
+        (&["W/\"a\""], &tagged, true),
+        (&["\"a\""], &[("etag", "W/\"a\"")], true),
+        (&["\"a\""], &[("etag", "\"a\""), ("etag", "\"b\"")], true),
+        (&["\"a\"", "\"a\""], &tagged, true),
+        (&[""], &tagged, true),
+        (&[SECOND_1], &dated, false),
+        (&[SECOND_2], &dated, true),
+        // The origin need not repeat what the reader has.
+        (&["\"a\""], &[], false),
+        (&["\"a\""], &dated, false),
+        (&[SECOND_1], &tagged, false),
+        (&[], &tagged, false),
+    ] {
+        let asked: Vec<_> = if_range.iter().map(|value| ("if-range", *value)).collect();
+        let found = contradicts_if_range(&fields(&asked), &fields(part));
+        assert_eq!(found, contradicts, "{if_range:?} and {part:?}");
+    }
 }
 
 #[test]

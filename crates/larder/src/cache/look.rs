@@ -9,6 +9,7 @@ use crate::{
     answer::{Answer, AnswerSource, Storage},
     clock::Moment,
     entry::Entry,
+    judge::Judge,
     stats::micros,
     tag::Standing,
 };
@@ -145,6 +146,11 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             }
             Some(Freshness::Expired) => Lookup::Miss(Reason::Expired),
         }
+    }
+
+    /// What is over now.
+    pub(crate) fn judge_now(&self) -> Judge<'_> {
+        Judge::new(self.clock.now(), &self.tags)
     }
 
     /// What `entry` is good for; `None` if it was purged.

@@ -7,8 +7,9 @@ use larder_policy::freshness::{Freshness, Lifetime};
 use crate::{
     clock::Moment,
     entry::{Entry, Facts},
+    judge::Judge,
     tag::Fence,
-    tier::memory::{Limits, MemoryTier},
+    tier::memory::{Burial, Limits, MemoryTier, Pace},
 };
 
 /// The fetch's own error. Readers of one key may use different error types; each takes it only if
@@ -19,6 +20,8 @@ pub(crate) type AnyError = Arc<dyn Any + Send + Sync>;
 const SHARE: usize = 16;
 /// So many of them there may be in a cache of however few entries.
 const MIN_ERRORS: usize = 64;
+/// Where errors go by their name, how many of them could still have been given out is nobody's question.
+const NOTHING_IS_OVER: Judge<'static> = Judge::of_untagged(Moment::FIRST);
 
 /// The errors of fetches that failed a moment ago. With a TTL of zero there is nothing to remember
 /// them in.
@@ -55,7 +58,7 @@ impl Negatives {
     /// lock.
     pub(super) fn remember<E>(
         &self,
-        key: &Arc<str>,
+        key: &str,
         error: &AnyError,
         now: Moment,
         fence: Fence,
@@ -72,35 +75,40 @@ impl Negatives {
         // What an error owns beyond itself is not known; errors are small, and there are few.
         let heap_bytes = size_of::<E>();
         let entry = Entry::new(Arc::clone(error), facts);
-        memory.put(Arc::clone(key), entry, heap_bytes, fenced);
+        memory.put(key, entry, heap_bytes, &Judge::of_untagged(now), fenced);
     }
 
-    pub(super) fn forget(&self, key: &str) {
-        if let Some(memory) = &self.memory {
-            memory.remove(key);
-        }
+    pub(super) fn forget(&self, key: &str) -> Burial {
+        self.memory
+            .as_ref()
+            .map(|memory| memory.remove(key, &NOTHING_IS_OVER).1)
+            .unwrap_or_default()
     }
 
-    pub(super) fn forget_where(&self, is_named: impl Fn(&str) -> bool) {
-        if let Some(memory) = &self.memory {
-            memory.remove_where(is_named);
-        }
+    pub(super) fn forget_where(&self, is_named: impl Fn(&str) -> bool) -> Burial {
+        let memory = self.memory.as_ref();
+        memory.map(|memory| memory.remove_where(is_named, &NOTHING_IS_OVER).1).unwrap_or_default()
     }
 
-    pub(super) fn forget_all(&self) {
-        if let Some(memory) = &self.memory {
-            memory.clear();
-        }
+    pub(super) fn forget_all(&self) -> Burial {
+        self.memory.as_ref().map(|memory| memory.clear(&NOTHING_IS_OVER).1).unwrap_or_default()
     }
 
-    /// Forgets what is of no use any more; returns how many errors that was.
-    pub(super) fn sweep(&self, now: Moment) -> usize {
-        self.memory.as_ref().map_or(0, |memory| memory.sweep(now))
+    /// Forgets what is of no use any more; the burial tells how many errors that was.
+    pub(super) fn sweep(&self, now: Moment, pace: Pace) -> Burial {
+        let judge = Judge::of_untagged(now);
+        self.memory.as_ref().map(|memory| memory.sweep(&judge, pace)).unwrap_or_default()
     }
 
-    /// Takes its share of a new bound; returns how many errors had to go.
-    pub(super) fn resize(&self, max_bytes: usize) -> usize {
-        self.memory.as_ref().map_or(0, |memory| memory.resize(max_bytes / SHARE))
+    /// The share of a bound that is kept for them; nothing if none is remembered.
+    pub(super) fn share_of(&self, max_bytes: usize) -> usize {
+        self.memory.as_ref().map_or(0, |_| max_bytes / SHARE)
+    }
+
+    /// Changes their bound; the burial tells how many errors had to go.
+    pub(super) fn resize(&self, max_bytes: usize) -> Burial {
+        let memory = self.memory.as_ref();
+        memory.map(|memory| memory.resize(max_bytes, &NOTHING_IS_OVER)).unwrap_or_default()
     }
 
     /// How many there are, and what they weigh.
@@ -108,7 +116,7 @@ impl Negatives {
         self.memory.as_ref().map_or((0, 0), MemoryTier::size)
     }
 
-    /// The share of the bound that is kept for them; nothing if none is remembered.
+    /// What is kept for them now.
     pub(super) fn max_bytes(&self) -> usize {
         self.memory.as_ref().map_or(0, MemoryTier::max_bytes)
     }

@@ -1,6 +1,6 @@
 //! Store: what was fetched gets its times and tags, and goes into the tier.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use larder_policy::{freshness::Lifetime, reason::Reason};
 
@@ -62,24 +62,42 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Dated { value, facts, refusal }
     }
 
-    /// Stores and counts.
+    /// Stores a clone of the value, and counts.
     pub(crate) fn store(
         &self,
-        key: &Arc<str>,
+        key: &str,
         fetched: &Dated<V>,
         fenced: impl FnOnce() -> bool,
     ) -> Storage {
-        if let Some(reason) = fetched.refusal {
+        let value = || fetched.value.clone();
+        self.store_value(key, value, &fetched.facts, fetched.refusal, fenced)
+    }
+
+    /// The same where nobody else needs the value: it is moved, and not cloned.
+    pub(crate) fn store_whole(&self, key: &str, fetched: Dated<V>) -> Storage {
+        let Dated { value, facts, refusal } = fetched;
+        self.store_value(key, || value, &facts, refusal, || false)
+    }
+
+    fn store_value(
+        &self,
+        key: &str,
+        value: impl FnOnce() -> V,
+        facts: &Facts,
+        refusal: Option<Reason>,
+        fenced: impl FnOnce() -> bool,
+    ) -> Storage {
+        if let Some(reason) = refusal {
             return Storage::Not(reason);
         }
-        let facts = fetched.facts.clone();
         let is_purged = || self.tags.standing(&facts.tags, facts.fence) == Standing::Purged;
-        let (entry, heap_bytes) = self.weighed(fetched);
+        let entry = Entry::new(value(), facts.clone());
+        let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
-        let stored = self.memory.put(Arc::clone(key), entry, heap_bytes, fenced);
-        match stored {
-            Stored::Yes { evicted } => {
+        match self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced) {
+            Stored::Yes { evicted, over } => {
                 self.counters.evictions.add(evicted as u64);
+                self.counters.expired.add(over as u64);
                 Storage::FreshFor(facts.lifetime.ttl())
             }
             Stored::TooLarge => {
@@ -92,14 +110,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// Whether one entry may hold this much.
     #[cfg(feature = "http")]
-    pub(crate) fn fits(&self, key: &Arc<str>, fetched: &Dated<V>) -> bool {
-        let (_, heap_bytes) = self.weighed(fetched);
+    pub(crate) fn fits(&self, key: &str, fetched: &Dated<V>) -> bool {
+        let entry = Entry::new(fetched.value.clone(), fetched.facts.clone());
+        let heap_bytes = self.heap_bytes(&entry);
         fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
     }
 
-    fn weighed(&self, fetched: &Dated<V>) -> (Entry<V>, usize) {
-        let entry = Entry::new(fetched.value.clone(), fetched.facts.clone());
-        let heap_bytes = (self.weigher)(&entry.value).saturating_add(entry.own_heap_bytes());
-        (entry, heap_bytes)
+    fn heap_bytes(&self, entry: &Entry<V>) -> usize {
+        (self.weigher)(&entry.value).saturating_add(entry.own_heap_bytes())
     }
 }

@@ -36,12 +36,15 @@ use crate::{
     answer::Storage,
     cache::{Cache, Shared, look::Lookup, store::Dated},
     entry::{Entry, Facts, Fetched},
+    judge::Judge,
     stats::Counters,
     tier::memory::{Limits, MemoryTier},
 };
 
 /// What is remembered of keys whose answers cannot be shared weighs this at most.
 const UNSHARED_BYTES: usize = 1 << 20;
+/// For so long after that, the preconditions of its readers still go to the origin.
+const UNSHARED_WINDOW: Duration = Duration::from_secs(3600);
 /// So many keys at once can be given another variant.
 const MERGES: usize = 64;
 /// Bits that tell of which URIs answers to QUERY may be stored.
@@ -175,7 +178,8 @@ impl HttpCache {
         match own.filter(|leader| **leader.key() == *uri.as_str() && !leader.is_revoked()) {
             Some(leader) => {
                 leader.revoke_others();
-                self.shared().memory.remove(uri.as_str());
+                let shared = self.shared();
+                shared.memory.remove(uri.as_str(), &shared.judge_now()).1.pass_over();
                 self.counters().purges.increment();
             }
             None => {
@@ -228,22 +232,32 @@ impl HttpCache {
         self.0.unshared.read(key, is_fresh).unwrap_or(false)
     }
 
+    /// The same of the last hour: too long ago to let all readers ask one by one, but of those who have a
+    /// copy the origin most likely only has to say that it is current.
+    pub(crate) fn was_unshared(&self, key: &str) -> bool {
+        let now = self.shared().clock.now();
+        let is_young = |entry: &Entry<Reason>| now < entry.expires();
+        self.0.unshared.read(key, is_young).unwrap_or(false)
+    }
+
     /// Remembers it for a while, if the reason lies in the answer.
     pub(crate) fn remember_unshared(&self, name: Arc<str>, reason: Reason, leader: &Leader) {
         let Some(memory) = hit_for_miss(self.policy(), reason) else { return };
         let facts = Facts {
-            lifetime: Lifetime::fresh_for(memory),
+            lifetime: Lifetime::fresh_for(memory).stale_if_error(UNSHARED_WINDOW),
             fetched: self.shared().clock.now(),
             cost: Duration::ZERO,
             tags: Box::default(),
             fence: leader.fence(),
         };
         let entry = Entry::new(reason, facts);
-        self.0.unshared.put(name, entry, 0, || leader.is_revoked());
+        let judge = Judge::of_untagged(self.shared().clock.now());
+        self.0.unshared.put(&name, entry, 0, &judge, || leader.is_revoked());
     }
 
     pub(crate) fn forget_unshared(&self, key: &str) {
-        self.0.unshared.remove(key);
+        // A reason is nothing whose dropping could panic.
+        self.0.unshared.remove(key, &self.shared().judge_now()).1.pass_over();
     }
 
     /// Stores `fresh` among the variants of its key, in the place of those it stands for; `updates`
@@ -307,7 +321,8 @@ impl HttpCache {
         if stored.iter().any(|kept| gone.iter().any(|gone| Arc::ptr_eq(&kept.stored, gone))) {
             // The others are fetched again: that is cheaper than being wrong.
             leader.revoke_others();
-            self.shared().memory.remove(leader.key());
+            let shared = self.shared();
+            shared.memory.remove(leader.key(), &shared.judge_now()).1.pass_over();
         }
     }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, Facts},
+    judge::Judge,
     tier::memory::{Limits, MemoryTier},
 };
 
@@ -64,9 +65,11 @@ impl HttpCache {
         };
         let heap_bytes = size_of::<NoVarySearch>() + modulo.len();
         let entry = Entry::new(Arc::new(variance.unwrap_or_default()), facts());
-        equivalents.variances.put(path.into(), entry, heap_bytes, || false);
+        let judge = Judge::of_untagged(self.shared().clock.now());
+        equivalents.variances.put(path, entry, heap_bytes, &judge, || false);
         let answer = Answer { key: Arc::clone(key), purges };
-        equivalents.answers.put(modulo.into(), Entry::new(answer, facts()), key.len(), || false);
+        let answer = Entry::new(answer, facts());
+        equivalents.answers.put(&modulo, answer, key.len(), &judge, || false);
     }
 
     /// What is stored for an equivalent URI, if it may answer this request as it is: its key, what is

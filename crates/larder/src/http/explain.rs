@@ -134,7 +134,8 @@ fn forward(why: Reason) -> Forward {
         Reason::RequestNoCache
         | Reason::RequestNoStore
         | Reason::RequestMaxAge
-        | Reason::RequestMinFresh => Forward::Request,
+        | Reason::RequestMinFresh
+        | Reason::Precondition => Forward::Request,
         Reason::Expired | Reason::NoCache => Forward::Stale,
         Reason::BypassRule => Forward::Bypass,
         _ => Forward::Miss,

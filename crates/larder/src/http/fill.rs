@@ -7,15 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    header::{
+        CONTENT_LENGTH, DATE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+    },
+};
 use http_body_util::BodyExt;
 use larder_policy::{
+    date,
     freshness::Lifetime,
     head::{Exchange, RequestHead, ResponseHead},
+    range::contradicts_if_range,
     reason::Reason,
-    request::drop_reader_fields,
+    request::{drop_reader_fields, drop_steering_fields},
     response::{storability, tells_of_others},
     reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
+    settings::Policy,
     validate::{HeadSays, freshen, freshened_by, head_says},
 };
 use tokio::{
@@ -26,6 +35,7 @@ use tokio::{
 use super::{
     body::{Arriving, Body, Filler, Reader, Span, StoredBody},
     cache::{HttpCache, tags_of},
+    respond::respond_once,
     service::{Asked, AtHand, Origin, OriginError},
     stored::{Content, Kept, Mark, Stored, Variants},
 };
@@ -52,7 +62,8 @@ pub(crate) enum Unshared {
     Failed(OriginError),
 }
 
-/// What the reader who leads a flight gets of it.
+/// What the reader who leads a flight gets of it. `reader_fields`: whether the origin has seen the reader's
+/// own preconditions and range, or has to be answered for.
 pub(crate) enum Own {
     /// An answer that is stored, or will be. `sent`: the fields as the origin sent them. `place`: keeps
     /// the beginning of its body until this reader reads it.
@@ -62,6 +73,7 @@ pub(crate) enum Own {
         sent: HeaderMap,
         status: StatusCode,
         took: Duration,
+        reader_fields: ReaderFields,
     },
     /// An answer that is for this reader alone. `status`: how the origin answered.
     Through {
@@ -69,6 +81,7 @@ pub(crate) enum Own {
         status: StatusCode,
         reason: Reason,
         took: Duration,
+        reader_fields: ReaderFields,
     },
     /// The origin failed like this, and what is at hand may stand in.
     StandIn(OriginFailure),
@@ -142,6 +155,10 @@ impl Errand {
             // What is stored is an answer to GET.
             asked.head.method = Method::GET;
         }
+        // They were this one reader's, and what is stored has met them.
+        for name in [IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE] {
+            asked.head.headers.remove(name);
+        }
         Errand {
             unshared_name,
             asked: Arc::new(asked),
@@ -162,8 +179,9 @@ impl Errand {
     }
 
     /// What the origin is asked.
-    fn request(&self) -> Request<Body> {
+    fn request(&self, policy: &Policy) -> Request<Body> {
         let mut head = self.asked.head.clone();
+        drop_steering_fields(policy, &mut head.headers);
         if self.reader_fields == ReaderFields::Drop {
             drop_reader_fields(&mut head.headers);
         }
@@ -179,6 +197,22 @@ impl Errand {
         self.conditional.clear();
         self.revalidates.clear();
         self.completes = None;
+    }
+
+    /// Whether an answer that is not stored tells of the answers that others will get.
+    fn tells_of_others(&self, status: StatusCode) -> bool {
+        match self.reader_fields {
+            ReaderFields::Forward => tells_of_others(&self.asked.head.headers, status),
+            // The origin has not seen what was particular about it.
+            ReaderFields::Drop => tells_of_others(&HeaderMap::new(), status),
+        }
+    }
+
+    /// Whether the reader has preconditions that the origin has not seen.
+    fn hides_preconditions(&self) -> bool {
+        let has_own = |name| self.asked.head.headers.contains_key(name);
+        self.reader_fields == ReaderFields::Drop
+            && (has_own(IF_NONE_MATCH) || has_own(IF_MODIFIED_SINCE))
     }
 
     fn may_stand_in(&self, failure: OriginFailure, cache: &HttpCache) -> bool {
@@ -218,7 +252,7 @@ impl HttpCache {
         // Once more at most: when what comes fits nothing that is stored.
         for is_last in [false, true] {
             let requested_at = self.wall().now();
-            let asking = origin(errand.request());
+            let asking = origin(errand.request(self.policy()));
             let answered = until(deadline, asking).await.unwrap_or_else(|| Err(too_long()));
             let took = began.elapsed();
             let answer = match answered {
@@ -242,14 +276,14 @@ impl HttpCache {
                 Judged::NotStored { answer, status, reason } => {
                     load.succeed();
                     shared.counters.fetch_took(took);
-                    let name = errand.unshared_name;
-                    let tells = tells_of_others(&errand.asked.head.headers, answer.status());
+                    let tells = errand.tells_of_others(answer.status());
+                    let (name, reader_fields) = (errand.unshared_name, errand.reader_fields);
                     if tells && (errand.is_shared || !self.is_unshared(&name)) {
                         self.remember_unshared(name, reason, &leader);
                     }
                     self.tell_fetched(&leader, took, Some(reason));
                     land_unshared(leader, Unshared::NotForOthers);
-                    send(own, Own::Through { answer, status, reason, took });
+                    send(own, Own::Through { answer, status, reason, took, reader_fields });
                     return;
                 }
                 Judged::Here { fresh, updates, sent, status } => {
@@ -261,7 +295,8 @@ impl HttpCache {
                     self.keep_fetched(&errand, fresh, &updates, took, &leader);
                     leader.land(Brought::Value(Arc::new(delivery)));
                     if let Some(kept) = first {
-                        send(own, Own::Stored { kept, place: None, sent, status, took });
+                        let (place, reader_fields) = (None, errand.reader_fields);
+                        send(own, Own::Stored { kept, place, sent, status, took, reader_fields });
                     }
                     return;
                 }
@@ -273,7 +308,8 @@ impl HttpCache {
                         let delivery = self.delivery(errand.asked(), &leader, kept, took);
                         leader.announce(Brought::Value(Arc::new(delivery)));
                     }
-                    send(own, Own::Stored { kept, place, sent, status, took });
+                    let reader_fields = errand.reader_fields;
+                    send(own, Own::Stored { kept, place, sent, status, took, reader_fields });
                     let name = &errand.unshared_name;
                     let pumped = self.pump(body, filler, &stored, &leader, name, Some(turn)).await;
                     let cost = began.elapsed();
@@ -375,8 +411,23 @@ impl HttpCache {
             self.update_by_head(came, status, &head.headers, leader);
         }
         let response = ResponseHead { status, headers: (&head.headers).into() };
-        if let (Some(part), StatusCode::PARTIAL_CONTENT) = (&errand.completes, status) {
-            return self.completed(came, response, body, part).await;
+        match (&errand.completes, status) {
+            (Some(part), StatusCode::PARTIAL_CONTENT) => {
+                return self.completed(came, response, body, part).await;
+            }
+            // What there is now ends before the range, which was ours; or the reader has it already, and
+            // the origin has only seen what we have.
+            (completes, StatusCode::RANGE_NOT_SATISFIABLE)
+                if completes.is_some() || errand.hides_preconditions() =>
+            {
+                return Judged::AskForTheWhole;
+            }
+            (None, StatusCode::PARTIAL_CONTENT)
+                if contradicts_if_range(&errand.asked.head.headers, &head.headers) =>
+            {
+                return Judged::AskForTheWhole;
+            }
+            _ => {}
         }
         match self.receive(errand.asked(), response, came.exchange) {
             Ok(Receiving { stored, filler, place }) => {
@@ -435,7 +486,11 @@ impl HttpCache {
         let mut updates = Vec::new();
         for index in confirmed {
             let old = &errand.revalidates[index];
-            let merged = freshen(old.head.fields(), &update);
+            let mut merged = freshen(old.head.fields(), &update);
+            // A part of what the reader's range is no longer for: the update names another version.
+            if !old.is_whole() && contradicts_if_range(request.headers, &merged) {
+                return Judged::AskForTheWhole;
+            }
             match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
                 Ok(head) => {
                     let (content, asked_at) =
@@ -452,14 +507,17 @@ impl HttpCache {
                     // That this one reader may not share it says nothing of the others.
                     let is_of_reader = matches!(
                         reason,
-                        Reason::Authorization | Reason::Cookie | Reason::RequestNoStore
+                        Reason::Authorization
+                            | Reason::Cookie
+                            | Reason::RequestNoStore
+                            | Reason::UnusualRequest
                     );
                     if !is_of_reader {
                         self.drop_variants(leader, &[Arc::clone(old)]);
                     }
-                    let mut answer = Response::new(old.body(Span::WHOLE).unwrap_or_default());
-                    *answer.status_mut() = old.head.status();
-                    *answer.headers_mut() = merged;
+                    // Dates are strong only beside one of the answer (RFC 9110 §8.8.2.2).
+                    merged.entry(DATE).or_insert(date::format(came.exchange.received_at));
+                    let answer = respond_once(request, old, &merged).unwrap_or_default();
                     let status = StatusCode::NOT_MODIFIED;
                     return Judged::NotStored { answer, status, reason };
                 }
@@ -573,6 +631,10 @@ impl HttpCache {
     ) -> Pumped {
         let max = self.max_body_bytes();
         let announced = stored.content_len();
+        // What has not said how long it is may have no end.
+        let limit = self.settings().max_arriving_time.filter(|_| announced.is_none());
+        let ends_by = limit.and_then(|limit| Deadline::now().checked_add(limit));
+        let goes_on = || ends_by.is_some_and(|ends_by| ends_by <= Deadline::now());
         // Dropping the filler tells its readers. Whoever comes then is not one of them any more.
         let broken = || {
             leader.withdraw();
@@ -585,7 +647,7 @@ impl HttpCache {
             }
             // Whichever of these is dropped half-way, the body has lost nothing.
             let frame = match &kept {
-                Ok(_) => self.in_time(body.frame()).await,
+                Ok(_) => until(ends_by, self.in_time(body.frame())).await.flatten(),
                 Err(_) => tokio::select! {
                     frame = body.frame() => Some(frame),
                     () = filler.unwanted() => return broken(),
@@ -593,7 +655,9 @@ impl HttpCache {
             };
             let Some(frame) = frame else {
                 // Later readers ask anew. These have begun, and may wait for the rest of it.
-                kept = Err(Reason::OriginError);
+                let reason = if goes_on() { Reason::Endless } else { Reason::OriginError };
+                self.remember_unshared(Arc::clone(unshared_name), reason, leader);
+                kept = Err(reason);
                 leader.withdraw();
                 filler.keep_no_longer();
                 continue;
@@ -611,12 +675,16 @@ impl HttpCache {
                 return broken();
             }
             let is_too_large = arrived > max;
-            if kept.is_ok() && (is_too_large || !self.room().fits(0)) {
+            let is_endless = kept.is_ok() && goes_on();
+            if kept.is_ok() && (is_too_large || is_endless || !self.room().fits(0)) {
                 if is_too_large {
                     kept = Err(Reason::TooLarge);
                     self.counters().too_large.increment();
                     let name = Arc::clone(unshared_name);
                     self.remember_unshared(name, Reason::TooLarge, leader);
+                } else if is_endless {
+                    kept = Err(Reason::Endless);
+                    self.remember_unshared(Arc::clone(unshared_name), Reason::Endless, leader);
                 } else {
                     kept = Err(Reason::NoRoom);
                     self.count_crowded_out();

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, Response, header::AGE};
+use http::{
+    HeaderMap, HeaderName, Response,
+    header::{AGE, IF_MODIFIED_SINCE, IF_NONE_MATCH},
+};
 use larder_policy::{
     facet::facet,
     reason::Reason,
@@ -24,7 +27,7 @@ use super::{
     cache::HttpCache,
     explain::{Handling, Outcome},
     fill::{Broken, Errand, Leader, Own, ShutDown, Unshared},
-    respond::Apply,
+    respond::{Apply, conditioned},
     service::{Asked, AtHand, Origin, OriginError, TooManyFetches},
     stored::{Kept, Stored, Variants},
 };
@@ -91,7 +94,7 @@ impl HttpCache {
         let mut announced: Vec<Arc<Stored>> = Vec::new();
         let mut has_waited = false;
         for _ in 0..MAX_ROUNDS {
-            if ask.flight == Flight::Alone || self.is_unshared(&self.unshared_name(asked)) {
+            if ask.flight == Flight::Alone || self.goes_alone(asked, &ask) {
                 break;
             }
             let facet = self.facet_of(asked, &at_hand, &announced);
@@ -297,7 +300,7 @@ impl HttpCache {
     async fn depart(
         &self,
         asked: &Arc<Asked>,
-        ask: Ask,
+        mut ask: Ask,
         at_hand: &AtHand,
         leader: Leader,
         is_shared: bool,
@@ -309,6 +312,11 @@ impl HttpCache {
             return self
                 .stand_in(asked, ask.reason, disconnected, Reason::StaleIfError)
                 .ok_or_else(|| OriginError::new(ShutDown));
+        }
+        // What is not going to be stored nobody else needs as a whole, and its preconditions are the
+        // origin's to judge (RFC 9110 §13.2.1).
+        if !is_shared && self.asks_in_vain_for_the_whole(asked, &ask) {
+            ask.reader_fields = ReaderFields::Forward;
         }
         let errand = Errand::new(self, asked, &ask, at_hand, is_shared);
         let (own, landing) = oneshot::channel();
@@ -358,8 +366,8 @@ impl HttpCache {
         own: Own,
     ) -> Result<Response<Body>, OriginError> {
         match own {
-            Own::Stored { kept, place, sent, status, took } => {
-                let apply = match ask.reader_fields {
+            Own::Stored { kept, place, sent, status, took, reader_fields } => {
+                let apply = match reader_fields {
                     ReaderFields::Drop => Apply::All,
                     ReaderFields::Forward => Apply::Nothing,
                 };
@@ -386,7 +394,10 @@ impl HttpCache {
                 }
                 Ok(answer)
             }
-            Own::Through { mut answer, status, reason, took } => {
+            Own::Through { mut answer, status, reason, took, reader_fields } => {
+                if reader_fields == ReaderFields::Drop {
+                    answer = conditioned(asked.request(), answer, self.wall().now());
+                }
                 let handling = Handling::Forwarded {
                     why: ask.reason,
                     status: Some(status.as_u16()),
@@ -469,11 +480,27 @@ impl HttpCache {
     fn facet_of(&self, asked: &Asked, at_hand: &AtHand, announced: &[Arc<Stored>]) -> String {
         let stored = at_hand.variants.iter().map(|kept| &kept.stored);
         let known = stored.chain(announced).map(|stored| stored.head.fields());
-        let mut facet = facet(known, (&asked.head.headers).into());
+        let always = self.policy().fields_in_key();
+        let mut facet = facet(always, known, (&asked.head.headers).into());
         if is_personal(self.policy(), &asked.head.headers) {
             facet.push('\u{3}');
         }
         facet
+    }
+
+    /// Whether a request goes to the origin by itself, going by how its key's answers were of late.
+    fn goes_alone(&self, asked: &Asked, ask: &Ask) -> bool {
+        self.is_unshared(&self.unshared_name(asked)) || self.asks_in_vain_for_the_whole(asked, ask)
+    }
+
+    /// Whether a request's own preconditions were to be kept from the origin for the sake of a whole answer
+    /// that could be stored, and its key's answers have not been such for long.
+    fn asks_in_vain_for_the_whole(&self, asked: &Asked, ask: &Ask) -> bool {
+        let has_own = |name| asked.head.headers.contains_key(name);
+        ask.reader_fields == ReaderFields::Drop
+            && ask.conditional.is_empty()
+            && (has_own(IF_NONE_MATCH) || has_own(IF_MODIFIED_SINCE))
+            && (self.was_unshared(&self.unshared_name(asked)) || self.was_unshared(&asked.key))
     }
 
     /// Under which name it is remembered that answers like this one's are for one reader each. That

@@ -9,7 +9,7 @@ use http::{
 };
 use larder_policy::{
     fields::Fields,
-    head::RequestHead,
+    head::{RequestHead, ResponseHead},
     multipart::{Boundary, Multipart},
     range::{self, ByteRange, Selection},
     validate::{self, Precondition},
@@ -38,30 +38,61 @@ pub(crate) fn respond(
     now: SystemTime,
 ) -> Option<Response<Body>> {
     let mut response = match apply {
-        Apply::All => applied(request, stored)?,
-        Apply::Nothing => whole(request, stored)?,
+        Apply::All => applied(request, stored.response_head(), stored)?,
+        Apply::Nothing => whole(request, stored.response_head(), stored)?,
     };
     let age = stored.head.age(now).as_secs();
     response.headers_mut().insert(AGE, HeaderValue::from(age));
     Some(response)
 }
 
-fn applied(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> {
-    let head = stored.response_head();
+/// The answer to `request` from `stored`, under fields that it may not be kept with.
+pub(crate) fn respond_once(
+    request: RequestHead<'_>,
+    stored: &Stored,
+    fields: &HeaderMap,
+) -> Option<Response<Body>> {
+    let head = ResponseHead { status: stored.head.status(), headers: fields.into() };
+    applied(request, head, stored)
+}
+
+/// An answer that is not stored, to a reader whose preconditions the origin has not seen. A range is a
+/// wish, not an order (RFC 9110 §14.2), and gets all of it.
+pub(crate) fn conditioned(
+    request: RequestHead<'_>,
+    answer: Response<Body>,
+    received_at: SystemTime,
+) -> Response<Body> {
+    let head = ResponseHead { status: answer.status(), headers: answer.headers().into() };
+    match validate::precondition(request, head, received_at) {
+        Precondition::Proceed => answer,
+        Precondition::NotModified => not_modified(head.headers),
+    }
+}
+
+fn not_modified(fields: Fields<'_>) -> Response<Body> {
+    answer(StatusCode::NOT_MODIFIED, validate::not_modified(fields), Body::empty())
+}
+
+/// What of `stored` answers the request, with the status and the fields of `head`.
+fn applied(
+    request: RequestHead<'_>,
+    head: ResponseHead<'_>,
+    stored: &Stored,
+) -> Option<Response<Body>> {
     let received_at = stored.head.received_at();
     if validate::precondition(request, head, received_at) == Precondition::NotModified {
-        let fields = validate::not_modified(head.headers);
-        return Some(answer(StatusCode::NOT_MODIFIED, fields, Body::empty()));
+        return Some(not_modified(head.headers));
     }
     // Of what is stored, which bytes; where those begin in the whole, and how long that is.
     let (selection, begins_at, complete_bytes) = match (stored.part(), stored.content_len()) {
         (Some(part), _) => match part.select(request, head.headers) {
             Some(selection) => (selection, part.range().first(), part.complete_bytes()),
-            None => return whole(request, stored),
+            None => return whole(request, head, stored),
         },
         (None, Some(len)) => (range::select(request, head, len), 0, Some(len)),
         // How long it is nobody knows yet, and a range is a wish, not an order (RFC 9110 §14.2).
-        (None, None) => return whole(request, stored),
+        (None, None) => return whole(request, head, stored),
     };
     match (selection, complete_bytes) {
         (Selection::Part(range), _) => {
@@ -71,7 +102,7 @@ fn applied(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> 
         }
         (Selection::Parts(ranges), _) => {
             parts(head.headers, &stored.content, ranges, begins_at, complete_bytes)
-                .or_else(|| whole(request, stored))
+                .or_else(|| whole(request, head, stored))
         }
         (Selection::Unsatisfiable, Some(complete_bytes)) => {
             let mut fields = validate::not_modified(head.headers);
@@ -80,12 +111,16 @@ fn applied(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> 
             fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
             Some(answer(StatusCode::RANGE_NOT_SATISFIABLE, fields, Body::empty()))
         }
-        (Selection::Whole | Selection::Unsatisfiable, _) => whole(request, stored),
+        (Selection::Whole | Selection::Unsatisfiable, _) => whole(request, head, stored),
     }
 }
 
-fn whole(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> {
-    let mut fields = stored.head.headers();
+fn whole(
+    request: RequestHead<'_>,
+    head: ResponseHead<'_>,
+    stored: &Stored,
+) -> Option<Response<Body>> {
+    let mut fields = head.headers.to_map();
     let body = if *request.method == Method::HEAD {
         if let (Some(len), false) = (stored.content_len(), fields.contains_key(CONTENT_LENGTH)) {
             fields.insert(CONTENT_LENGTH, HeaderValue::from(len));
@@ -94,7 +129,7 @@ fn whole(request: RequestHead<'_>, stored: &Stored) -> Option<Response<Body>> {
     } else {
         stored.body(Span::WHOLE)?
     };
-    Some(answer(stored.head.status(), fields, body))
+    Some(answer(head.status, fields, body))
 }
 
 /// `None`: not all of these bytes are here yet. They could only be given one range after the other,

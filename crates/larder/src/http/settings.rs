@@ -9,6 +9,7 @@ use std::time::Duration;
 /// | `max_body_bytes` | 32 MiB |
 /// | `max_arriving_bytes` | 128 MiB |
 /// | `idle_body_timeout` | 60 s |
+/// | `max_arriving_time` | 60 s |
 /// | `max_query_bytes` | 64 KiB |
 /// | `no_vary_search` | off |
 ///
@@ -31,6 +32,10 @@ pub struct Settings {
     /// the last to leave ends it. `None`: as long as it takes, and all who ask meanwhile wait with
     /// it.
     pub idle_body_timeout: Option<Duration>,
+    /// How long a body may take on its way into the cache that did not say how long it is. One that goes on
+    /// for longer may have no end: it is no longer kept, and later readers ask anew. `None`: as long as it
+    /// takes, while everybody who comes meanwhile is given what has been sent since the beginning.
+    pub max_arriving_time: Option<Duration>,
     /// The most content of a QUERY request that is read to find what is stored for it, in bytes
     /// (RFC 10008). Requests with more pass.
     pub max_query_bytes: usize,
@@ -46,6 +51,7 @@ impl Default for Settings {
             max_body_bytes: 32 << 20,
             max_arriving_bytes: 128 << 20,
             idle_body_timeout: Some(Duration::from_secs(60)),
+            max_arriving_time: Some(Duration::from_secs(60)),
             max_query_bytes: 64 << 10,
             no_vary_search: false,
         }

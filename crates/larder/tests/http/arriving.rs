@@ -303,3 +303,52 @@ impl Site {
         self.cache.arriving_bytes()
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_goes_on_and_on_is_for_those_who_have_begun_it_and_is_not_stored() {
+    // It pauses for less than any limit, or not at all before its time is over.
+    for pause in [10, 61] {
+        let settings = Settings { idle_body_timeout: None, ..Settings::default() };
+        let site = Site::with(Policy::standard(), settings, |builder| builder);
+        let (drip, body) = drip();
+        let first = site.ask(get("/a"));
+        settle().await;
+        site.origin.answer(without_length(200, &FRESH, body));
+        let mut ticks = 0;
+        while ticks * pause < 65 {
+            drip.send("tick ");
+            tokio::time::sleep(secs(pause)).await;
+            ticks += 1;
+        }
+        let later = site.ask(get("/a"));
+        settle().await;
+        assert_eq!(site.origin.calls(), 2, "it has not been given what was said before it came");
+        site.origin.answer(fresh("now"));
+        assert_eq!(read(later).await.text(), "now");
+        drip.send("end");
+        drop(drip);
+        let first = read(first).await;
+        let ticks = usize::try_from(ticks).unwrap();
+        assert_eq!(first.text(), format!("{}end", "tick ".repeat(ticks)));
+        settle().await;
+        assert_eq!(site.get("/a").await.text(), "now");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_said_how_long_it_is_may_take_its_time() {
+    let site = Site::new();
+    let (drip, body) = drip();
+    let reading = site.ask(get("/a"));
+    settle().await;
+    let fields = [FRESH[0], ("content-length", "50")];
+    site.origin.answer(without_length(200, &fields, body));
+    for _ in 0..10 {
+        drip.send("tick ");
+        tokio::time::sleep(secs(30)).await;
+    }
+    drop(drip);
+    read(reading).await;
+    settle().await;
+    assert!(site.get("/a").await.is_hit());
+}

@@ -5,12 +5,14 @@
 
 mod allocation;
 mod arriving;
+mod conditions;
 mod equivalent;
 mod flight;
 mod glance;
 mod hit;
 mod layer;
 mod methods;
+mod poison;
 mod purge;
 mod range;
 mod spelling;

@@ -294,6 +294,16 @@ impl Origin {
         *self.handler.lock().unwrap() = Some(Arc::new(handler));
     }
 
+    /// From now on calls wait for the test again.
+    pub(crate) fn waits(&self) {
+        *self.handler.lock().unwrap() = None;
+    }
+
+    /// What it was asked as the so many-th.
+    pub(crate) fn call(&self, index: usize) -> Option<Seen> {
+        self.seen.lock().unwrap().get(index).cloned()
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.seen.lock().unwrap().len()
     }

@@ -224,7 +224,7 @@ impl Model {
         self.failures.retain(|&key, _| !is_named(key));
     }
 
-    /// True if something was there.
+    /// True if something was there that could still be served.
     pub(crate) fn remove(&mut self, key: Key, mode: Mode) -> bool {
         self.counts.purges += 1;
         self.forget(|other| other == key);
@@ -239,22 +239,25 @@ impl Model {
         self.purge_where(is_named, mode)
     }
 
+    /// Counts those that could still be served.
     fn purge_where(&mut self, is_named: impl Fn(Key) -> bool, mode: Mode) -> usize {
-        let before = self.entries.len();
+        let named: Vec<Key> = self.entries.keys().copied().filter(|&key| is_named(key)).collect();
+        let of_use = named.iter().filter(|&&key| !self.is_over(key)).count();
         match mode {
-            Mode::Hard => {
-                self.entries.retain(|&key, _| !is_named(key));
-                before - self.entries.len()
-            }
+            Mode::Hard => self.entries.retain(|&key, _| !is_named(key)),
             Mode::Soft => {
-                let named = self.entries.iter_mut().filter(|(key, _)| is_named(**key));
-                named
-                    .map(|(_, entry)| {
-                        entry.windows.ttl = entry.windows.ttl.min(self.now - entry.fetched);
-                    })
-                    .count()
+                for entry in self.entries.iter_mut().filter(|(key, _)| named.contains(key)) {
+                    let (_, entry) = entry;
+                    entry.windows.ttl = entry.windows.ttl.min(self.now - entry.fetched);
+                }
             }
         }
+        of_use
+    }
+
+    /// Whether what is under `key`, if anything is, can no longer be served.
+    fn is_over(&self, key: Key) -> bool {
+        self.look(key).is_none_or(|(_, state)| state == State::Expired)
     }
 
     pub(crate) fn clear(&mut self, mode: Mode) -> usize {
@@ -280,10 +283,9 @@ impl Model {
     /// How many entries and errors go.
     pub(crate) fn sweep(&mut self) -> usize {
         let (now, before) = (self.now, self.held());
-        self.entries.retain(|_, entry| {
-            let Windows { ttl, revalidate, rescue } = entry.windows;
-            entry.fetched + ttl + revalidate.max(rescue) > now
-        });
+        let over: Vec<Key> =
+            self.entries.keys().copied().filter(|&key| self.is_over(key)).collect();
+        self.entries.retain(|key, _| !over.contains(key));
         self.errors.retain(|_, until| *until > now);
         before - self.held()
     }

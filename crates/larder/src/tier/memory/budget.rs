@@ -1,21 +1,100 @@
-//! Budget: what all shards together may hold. Room is reserved before anything is stored, and given
-//! back after what held it is gone, so the sum never exceeds the bound, not for a moment.
+//! Budget: what all shards together may hold. Room is booked before anything is stored, and given back
+//! after what held it is gone, so the sum never exceeds the bound, not for a moment.
+//!
+//! What was taken out of a shard is no longer stored, but holds its bytes until it has been dropped, which
+//! runs the caller's code and may take long. Two counts tell the two apart. Its place among the entries is
+//! free at once, for all but what such a `Drop` stores itself: else a value that stores itself anew would take
+//! the place of what it had to go for.
 
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Debug)]
 pub(super) struct Budget {
-    bytes: AtomicUsize,
-    entries: AtomicUsize,
+    /// Room that nobody else may have: of what is stored, is about to be, or is being dropped.
+    booked: Amounts,
+    /// Of what is stored or about to be.
+    stored: Amounts,
     max_bytes: AtomicUsize,
     max_entries: usize,
+}
+
+#[derive(Debug, Default)]
+struct Amounts {
+    entries: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Amounts {
+    fn lower(&self, entries: usize, bytes: usize) {
+        self.entries.fetch_sub(entries, Ordering::SeqCst);
+        self.bytes.fetch_sub(bytes, Ordering::SeqCst);
+    }
+}
+
+/// Who stores something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Anybody,
+    /// The `Drop` of a value.
+    Drop,
+}
+
+/// Room for what is about to be stored. Dropping it gives the room back.
+#[must_use]
+pub(super) struct Room<'a> {
+    budget: &'a Budget,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Room<'_> {
+    /// It is stored now.
+    pub(super) fn keep(mut self) {
+        (self.entries, self.bytes) = (0, 0);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if self.entries > 0 || self.bytes > 0 {
+            self.budget.stored.lower(self.entries, self.bytes);
+            self.budget.booked.lower(self.entries, self.bytes);
+        }
+    }
+}
+
+/// The room of what is stored no longer and has yet to be dropped. Dropping this gives back what is left
+/// of it, so nothing stays booked where the dropping is cut short.
+#[must_use]
+pub(super) struct Leaving<'a> {
+    budget: &'a Budget,
+    entries: usize,
+    bytes: usize,
+}
+
+impl Leaving<'_> {
+    /// An entry of this weight is gone. Of what was replaced, less may be left to give back.
+    pub(super) fn is_gone(&mut self, weight: usize) {
+        let (entries, bytes) = (self.entries.min(1), self.bytes.min(weight));
+        self.entries -= entries;
+        self.bytes -= bytes;
+        self.budget.booked.lower(entries, bytes);
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.entries > 0 || self.bytes > 0 {
+            self.budget.booked.lower(self.entries, self.bytes);
+        }
+    }
 }
 
 impl Budget {
     pub(super) fn new(max_bytes: usize, max_entries: usize) -> Self {
         Budget {
-            bytes: AtomicUsize::new(0),
-            entries: AtomicUsize::new(0),
+            booked: Amounts::default(),
+            stored: Amounts::default(),
             max_bytes: AtomicUsize::new(max_bytes),
             max_entries,
         }
@@ -29,43 +108,63 @@ impl Budget {
         self.max_bytes.store(max_bytes, Ordering::SeqCst);
     }
 
-    /// Entries and bytes held or reserved now.
-    pub(super) fn used(&self) -> (usize, usize) {
-        (self.entries.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    /// Entries and bytes stored now, or about to be.
+    pub(super) fn stored(&self) -> (usize, usize) {
+        let Amounts { entries, bytes } = &self.stored;
+        (entries.load(Ordering::SeqCst), bytes.load(Ordering::SeqCst))
     }
 
+    /// Whether more is stored than may be.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.bytes.load(Ordering::SeqCst) > self.max_bytes.load(Ordering::SeqCst)
+        self.stored.bytes.load(Ordering::SeqCst) > self.max_bytes.load(Ordering::SeqCst)
     }
 
-    /// Reserves room for one entry, if there is any.
-    pub(super) fn try_reserve(&self, weight: usize) -> bool {
-        if !raise(&self.entries, 1, self.max_entries) {
-            return false;
+    /// Books room, if there is any, for what is stored by somebody, or by the `Drop` of something that is
+    /// leaving. None at all is always there: what replaces something as heavy.
+    pub(super) fn try_book(&self, entries: usize, bytes: usize, by: By) -> Option<Room<'_>> {
+        if entries == 0 && bytes == 0 {
+            return Some(Room { budget: self, entries, bytes });
         }
-        if !raise(&self.bytes, weight, self.max_bytes()) {
-            self.entries.fetch_sub(1, Ordering::Relaxed);
-            return false;
+        let booked = self.booked.entries.load(Ordering::SeqCst);
+        if by == By::Drop && booked.saturating_add(entries) > self.max_entries
+            || !raise(&self.stored.entries, entries, self.max_entries)
+        {
+            return None;
         }
+        if !raise(&self.booked.bytes, bytes, self.max_bytes()) {
+            self.stored.entries.fetch_sub(entries, Ordering::SeqCst);
+            return None;
+        }
+        self.booked.entries.fetch_add(entries, Ordering::SeqCst);
+        self.stored.bytes.fetch_add(bytes, Ordering::SeqCst);
+        let room = Room { budget: self, entries, bytes };
         // The bound may have shrunk since it was read. Both sides write before they look, so either
         // this sees the new bound or who shrinks it sees these bytes.
-        if self.is_exceeded() {
-            self.release(1, weight);
-            return false;
-        }
-        true
+        (self.booked.bytes.load(Ordering::SeqCst) <= self.max_bytes.load(Ordering::SeqCst))
+            .then_some(room)
     }
 
-    /// Gives the room of `entries` entries back.
-    pub(super) fn release(&self, entries: usize, bytes: usize) {
-        self.entries.fetch_sub(entries, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// So much is stored no longer, and is about to be dropped.
+    pub(super) fn leave(&self, entries: usize, bytes: usize) -> Leaving<'_> {
+        if entries > 0 || bytes > 0 {
+            self.stored.lower(entries, bytes);
+        }
+        Leaving { budget: self, entries, bytes }
     }
 }
 
 fn raise(counter: &AtomicUsize, by: usize, max: usize) -> bool {
     let raised = |used: usize| used.checked_add(by).filter(|&sum| sum <= max);
-    counter.fetch_update(Ordering::SeqCst, Ordering::Relaxed, raised).is_ok()
+    by == 0 || counter.fetch_update(Ordering::SeqCst, Ordering::Relaxed, raised).is_ok()
+}
+
+#[cfg(test)]
+impl Budget {
+    /// What has room now.
+    pub(super) fn booked(&self) -> (usize, usize) {
+        let Amounts { entries, bytes } = &self.booked;
+        (entries.load(Ordering::SeqCst), bytes.load(Ordering::SeqCst))
+    }
 }
 
 #[cfg(test)]
@@ -75,13 +174,49 @@ mod tests {
     #[test]
     fn it_gives_out_what_there_is_and_no_more() {
         let budget = Budget::new(100, 3);
-        assert!(budget.try_reserve(60));
-        assert!(!budget.try_reserve(41));
-        assert!(!budget.try_reserve(usize::MAX));
-        assert!(budget.try_reserve(40));
-        assert_eq!(budget.used(), (2, 100));
-        budget.release(1, 60);
-        assert!(budget.try_reserve(1) && budget.try_reserve(1));
-        assert!(!budget.try_reserve(1), "three entries are there");
+        budget.try_book(1, 60, By::Anybody).unwrap().keep();
+        assert!(budget.try_book(1, 41, By::Anybody).is_none());
+        assert!(budget.try_book(1, usize::MAX, By::Anybody).is_none());
+        budget.try_book(1, 40, By::Anybody).unwrap().keep();
+        assert_eq!((budget.stored(), budget.booked()), ((2, 100), (2, 100)));
+        budget.leave(1, 60).is_gone(60);
+        budget.try_book(1, 1, By::Anybody).unwrap().keep();
+        drop(budget.try_book(1, 1, By::Anybody).unwrap());
+        budget.try_book(1, 1, By::Anybody).unwrap().keep();
+        assert!(budget.try_book(1, 1, By::Anybody).is_none(), "three entries are there");
+    }
+
+    #[test]
+    fn what_is_being_dropped_is_not_stored_and_holds_its_room() {
+        let budget = Budget::new(100, 3);
+        budget.try_book(2, 100, By::Anybody).unwrap().keep();
+        let mut leaving = budget.leave(2, 100);
+        assert_eq!((budget.stored(), budget.booked()), ((0, 0), (2, 100)));
+        assert!(budget.try_book(0, 1, By::Anybody).is_none());
+        leaving.is_gone(30);
+        assert_eq!(budget.booked(), (1, 70));
+        drop(leaving);
+        assert_eq!(budget.booked(), (0, 0));
+    }
+
+    #[test]
+    fn the_place_of_what_is_being_dropped_is_free_for_all_but_its_drop() {
+        let budget = Budget::new(100, 1);
+        budget.try_book(1, 10, By::Anybody).unwrap().keep();
+        let mut leaving = budget.leave(1, 10);
+        assert!(budget.try_book(1, 10, By::Drop).is_none());
+        budget.try_book(1, 10, By::Anybody).unwrap().keep();
+        leaving.is_gone(10);
+        assert!(budget.try_book(1, 10, By::Drop).is_none());
+        budget.leave(1, 10).is_gone(10);
+        assert!(budget.try_book(1, 10, By::Drop).is_some());
+    }
+
+    #[test]
+    fn what_needs_no_more_room_needs_none() {
+        let budget = Budget::new(100, 1);
+        budget.try_book(1, 100, By::Anybody).unwrap().keep();
+        budget.set_max_bytes(50);
+        assert!(budget.try_book(0, 0, By::Anybody).is_some() && budget.is_exceeded());
     }
 }

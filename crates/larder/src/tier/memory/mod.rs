@@ -17,13 +17,21 @@
 //!   the main queue than at its door;
 //! - each ghost keeps 0.7 fingerprints an entry.
 //!
-//! The bound is one for all shards: room is reserved before anything is stored, so an entry may weigh
-//! anything up to the whole, and a shard is never full while others are empty.
+//! The bound is one for all shards: room is booked before anything is stored, so an entry may weigh
+//! anything up to the whole, and a shard is never full while others are empty. What replaces something
+//! books only what it weighs more.
+//!
+//! What is over (expired beyond its windows, or purged by a tag) goes before anything that is not.
+//!
+//! **Users' code runs under no lock**: what is taken out is dropped once the lock is free ([`burial`]).
+//! The one exception is a hit, whose value is cloned under its shard's read lock.
 //!
 //! When not to use it: where only recency counts (the last requests of one user, say), [`Eviction::Lru`]
 //! is right, at the price of a write lock on each hit.
 
+mod blocks;
 mod budget;
+mod burial;
 mod ghost;
 mod index;
 mod name;
@@ -33,7 +41,10 @@ mod slots;
 
 use std::{
     hash::{BuildHasher, Hasher},
-    sync::{Arc, PoisonError},
+    ops::Range,
+    sync::PoisonError,
+    thread,
+    time::Duration,
 };
 
 use foldhash::fast::RandomState;
@@ -41,21 +52,25 @@ use foldhash::fast::RandomState;
 use crate::{
     clock::Moment,
     entry::Entry,
+    judge::Judge,
     sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
     weigh::ALLOCATION_BYTES,
 };
-use budget::Budget;
+use blocks::BLOCK;
+use budget::{Budget, By, Leaving};
+pub(crate) use burial::{Burial, discard};
+use burial::{Burials, bury};
 use name::Name;
-use shard::{Shard, Slot};
+use shard::{SLOTS_PER_HOLD, Shard, Slot};
 
 /// With fewer bytes or entries to a shard, its own few entries say too little about what is popular.
 const MIN_SHARD_BYTES: usize = 4 << 20;
 const MIN_SHARD_ENTRIES: usize = 1 << 10;
 const MAX_SHARDS: usize = 64;
-/// Slots walked over in one hold of a shard's lock: some tens of microseconds.
-const SLOTS_PER_HOLD: usize = 512;
 /// Victims taken from one shard before the next has to give some, when much room is needed at once.
 const VICTIMS_PER_SHARD: usize = 32;
+/// How long the background sweep leaves all locks alone between two rounds over the shards.
+const BREATH: Duration = Duration::from_micros(100);
 
 /// Who goes when room is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,11 +110,20 @@ pub(crate) struct MemoryTier<V> {
 #[repr(align(64))]
 struct Locked<V>(RwLock<Shard<V>>);
 
+/// How much of a sweep is done at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// All of it.
+    Whole,
+    /// As much as takes looking at so many slots, with pauses; the next sweep goes on from there.
+    UpTo(usize),
+}
+
 /// What became of an entry that was to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
-    /// It is there; this many others had to go for it.
-    Yes { evicted: usize },
+    /// It is there; this many others had to go for it, and so many were over.
+    Yes { evicted: usize, over: usize },
     /// It weighs more than one entry may, or than there is once all others are gone. What was stored
     /// under its key is gone too, for it is older.
     TooLarge,
@@ -115,7 +139,7 @@ impl<V> MemoryTier<V> {
         // A power of two, so that a hash picks its shard with a mask.
         let shards: usize = 1 << shards.clamp(1, MAX_SHARDS).ilog2();
         MemoryTier {
-            shards: (0..shards).map(|_| Locked(RwLock::new(Shard::new(eviction)))).collect(),
+            shards: (0..shards).map(|_| Locked(RwLock::new(Shard::new()))).collect(),
             hasher: RandomState::default(),
             budget: Budget::new(max_bytes, max_entries),
             // A slot tells its weight in 32 bits.
@@ -130,9 +154,11 @@ impl<V> MemoryTier<V> {
         if self.marks_hits() {
             return self.read_and_mark(key, look);
         }
+        // Under the read lock, for `look` clones the value.
+        let found = self.peek(key, look)?;
         let place = self.place(key);
-        let mut shard = write(place.shard(self));
-        shard.find_and_renew(place.hash, key).map(|slot| look(slot.entry()))
+        write(place.shard(self)).renew(place.hash, key);
+        Some(found)
     }
 
     /// Whether a hit only marks its entry, and nothing moves: see [`read_and_mark`].
@@ -188,100 +214,194 @@ impl<V> MemoryTier<V> {
     ///
     /// `fenced` is asked under the shard's lock: a purge that first raises its fence and then takes
     /// this lock to remove the key therefore either is seen here, or removes what was stored here.
+    ///
+    /// Room is made one by one, victims from the entry's own shard, so that an insert meets one lock only,
+    /// and from all of them in turn if it takes many. A panic of what had to go is not the caller's, and
+    /// ends here.
     pub(crate) fn put(
         &self,
-        key: Arc<str>,
+        key: &str,
         entry: Entry<V>,
         heap_bytes: usize,
+        judge: &Judge<'_>,
         fenced: impl FnOnce() -> bool,
     ) -> Stored {
-        let place = self.place(&key);
-        let weight = Self::weight(&key, heap_bytes);
-        let Some(evicted) = self.reserve(place, weight) else {
+        let place = self.place(key);
+        let weight = Self::weight(key, heap_bytes);
+        let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let slot = Slot::new(Name::new(key), entry, slot_weight);
+        let by = if burial::is_dropping() { By::Drop } else { By::Anybody };
+        let (mut evicted, mut over) = (0, 0);
+        let (mut from, mut in_vain) = (place.shard, 0);
+        loop {
             let mut shard = write(place.shard(self));
-            if fenced() {
-                return Stored::Fenced;
+            let (older, older_weight) = shard.holds(place.hash, key).unzip();
+            let older_weight = older_weight.unwrap_or(0);
+            let more = weight.saturating_sub(older_weight);
+            let may_be_stored = weight <= self.max_entry_bytes && weight <= self.budget.max_bytes();
+            let room = may_be_stored
+                .then(|| self.budget.try_book(usize::from(older.is_none()), more, by))
+                .flatten();
+            if let Some(room) = room {
+                if fenced() {
+                    drop(shard);
+                    bury([slot], self.budget.leave(0, 0)).pass_over();
+                    return Stored::Fenced;
+                }
+                let replaced = shard.put(place.hash, older, slot, self.eviction);
+                room.keep();
+                // The newer one has its entry's place now, and as much of its bytes as it needs.
+                let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
+                drop(shard);
+                bury(replaced, leaving).pass_over();
+                return Stored::Yes { evicted, over };
             }
-            let older = shard.remove(place.hash, &key);
+            // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
+            if !may_be_stored || in_vain > 2 * self.shards.len() || by == By::Drop {
+                let is_fenced = fenced();
+                let older = if is_fenced { None } else { shard.remove(place.hash, key) };
+                let leaving = self.leave(&older);
+                drop(shard);
+                bury(older.into_iter().chain([slot]), leaving).pass_over();
+                return if is_fenced { Stored::Fenced } else { Stored::TooLarge };
+            }
+            let (newcomer, spared) = if from == place.shard { (more, older) } else { (0, None) };
+            if from != place.shard {
+                drop(shard);
+                shard = write(&self.shards[from]);
+            }
+            let gone = shard.evict(newcomer, spared, judge);
+            let leaving = self.leave(gone.iter());
             drop(shard);
-            self.bury(older);
-            return Stored::TooLarge;
-        };
-        let slot_weight = u32::try_from(weight).expect("`reserve` refuses heavier ones");
-        let slot = Slot::new(place.hash, Name::new(&key), entry, slot_weight);
-        let mut shard = write(place.shard(self));
-        if fenced() {
-            drop(shard);
-            drop(slot);
-            self.budget.release(1, weight);
-            return Stored::Fenced;
+            evicted += usize::from(gone.victim.is_some());
+            over += gone.over.len();
+            let burial = bury(gone, leaving);
+            let count = burial.entries;
+            burial.pass_over();
+            in_vain = if count > 0 { 0 } else { in_vain + 1 };
+            if count == 0 || (evicted + over) % VICTIMS_PER_SHARD == 0 {
+                from = (from + 1) % self.shards.len();
+            }
+            if in_vain > self.shards.len() {
+                // Others have the room, who are storing or dropping something.
+                thread::yield_now();
+            }
         }
-        let replaced = shard.put(&key, slot);
-        drop(shard);
-        self.bury(replaced);
-        Stored::Yes { evicted }
     }
 
     /// Whether an entry that holds `heap_bytes` beyond itself is not too large.
     #[cfg(feature = "http")]
-    pub(crate) fn fits(&self, key: &Arc<str>, heap_bytes: usize) -> bool {
+    pub(crate) fn fits(&self, key: &str, heap_bytes: usize) -> bool {
         Self::weight(key, heap_bytes) <= self.max_entry_bytes()
     }
 
-    fn weight(key: &Arc<str>, heap_bytes: usize) -> usize {
+    fn weight(key: &str, heap_bytes: usize) -> usize {
         let overhead = Slot::<V>::OVERHEAD_BYTES.saturating_add(Name::heap_bytes(key));
         let allocation = if heap_bytes > 0 { ALLOCATION_BYTES } else { 0 };
         overhead.saturating_add(heap_bytes).saturating_add(allocation)
     }
 
-    /// True if it was there.
-    pub(crate) fn remove(&self, key: &str) -> bool {
+    /// True if it was there and not over.
+    pub(crate) fn remove(&self, key: &str, judge: &Judge<'_>) -> (bool, Burial) {
         let place = self.place(key);
-        let removed = write(place.shard(self)).remove(place.hash, key);
-        self.bury(removed) > 0
+        let mut shard = write(place.shard(self));
+        let removed = shard.remove(place.hash, key);
+        let leaving = self.leave(&removed);
+        drop(shard);
+        (of_use(&removed, judge) > 0, bury(removed, leaving))
     }
 
-    /// Lets `change` at the entry, which must not alter what it weighs; true if it was there.
-    pub(crate) fn update(&self, key: &str, change: impl FnOnce(&mut Entry<V>)) -> bool {
+    /// Lets `change` at the entry, which must not alter what it weighs; what that returns if it was
+    /// there. Not for the caller's code: it runs under the shard's lock.
+    pub(crate) fn update<R>(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut Entry<V>) -> R,
+    ) -> Option<R> {
         let place = self.place(key);
         let change = |slot: &mut Slot<V>| change(slot.entry_mut());
         write(place.shard(self)).update(place.hash, key, change)
     }
 
-    /// Lets `change` at all entries so named; returns how many. What is stored meanwhile is changed
-    /// or not.
+    /// Lets `change` at all entries so named. What is stored meanwhile is changed or not. Not for the
+    /// caller's code, as [`update`](MemoryTier::update) is not.
     pub(crate) fn update_where(
         &self,
         is_named: impl Fn(&str) -> bool,
-        change: impl Fn(&mut Entry<V>),
-    ) -> usize {
-        let mut count = 0;
-        self.extract(|slot| {
-            if is_named(slot.key()) {
-                change(slot.entry_mut());
-                count += 1;
-            }
-            false
+        mut change: impl FnMut(&mut Entry<V>),
+    ) {
+        let mut burials = Burials::default();
+        self.walk(&mut burials, |shard, numbers| {
+            shard.change(numbers, |slot| {
+                if is_named(slot.key()) {
+                    change(slot.entry_mut());
+                }
+            });
+            Vec::new()
         });
-        count
     }
 
-    /// Removes all entries so named; returns how many. What is stored meanwhile is removed or not.
-    pub(crate) fn remove_where(&self, is_named: impl Fn(&str) -> bool) -> usize {
-        self.extract(|slot| is_named(slot.key()))
+    /// Removes all entries so named; returns how many were not over. What is stored meanwhile is removed
+    /// or not.
+    pub(crate) fn remove_where(
+        &self,
+        is_named: impl Fn(&str) -> bool,
+        judge: &Judge<'_>,
+    ) -> (usize, Burial) {
+        let (mut count, mut burials) = (0, Burials::default());
+        self.walk(&mut burials, |shard, numbers| {
+            let gone = shard.extract(numbers, |slot| is_named(slot.key()));
+            count += of_use(&gone, judge);
+            gone
+        });
+        (count, burials.end())
     }
 
-    /// Removes what is of no use any more; returns how many entries that was. Where nothing can have
-    /// expired, it looks at one number per shard.
-    pub(crate) fn sweep(&self, now: Moment) -> usize {
-        let is_due = |shard: &&Locked<V>| read(shard).earliest_expiry() <= now;
-        let due = self.shards.iter().filter(is_due);
-        due.map(|shard| self.extract_from(shard, &mut |slot| slot.entry().expires() <= now)).sum()
+    /// Removes what is over; the burial tells how many entries that was. Where nothing can be, it looks at one
+    /// number per shard.
+    ///
+    /// It goes over all shards in rounds, a bounded number of slots in each: whoever waits for a lock has
+    /// it before its turn comes again.
+    pub(crate) fn sweep(&self, judge: &Judge<'_>, pace: Pace) -> Burial {
+        let (mut looked_at, mut burials) = (0, Burials::default());
+        // What is stored or purged meanwhile could keep it going for ever.
+        for _ in 0..self.rounds() {
+            let mut is_done = true;
+            for shard in &self.shards {
+                if !read(shard).is_due(judge) {
+                    continue;
+                }
+                let mut shard = write(shard);
+                let (over, effort) = shard.sweep(judge);
+                let leaving = self.leave(&over);
+                drop(shard);
+                burials.bury(over, leaving);
+                looked_at += effort;
+                is_done &= effort == 0;
+            }
+            match pace {
+                _ if is_done => break,
+                Pace::Whole => thread::yield_now(),
+                Pace::UpTo(max) if looked_at >= max => break,
+                Pace::UpTo(_) => thread::sleep(BREATH),
+            }
+        }
+        burials.end()
     }
 
-    /// Removes everything; returns how many entries that was.
-    pub(crate) fn clear(&self) -> usize {
-        self.shards.iter().map(|shard| self.bury(write(shard).take_all())).sum()
+    /// Removes everything; returns how many entries were not over. It holds each shard's lock for a moment
+    /// and drops what was in it before it takes the next.
+    pub(crate) fn clear(&self, judge: &Judge<'_>) -> (usize, Burial) {
+        let (mut count, mut burial) = (0, Burial::default());
+        for shard in &self.shards {
+            let mut shard = write(shard);
+            let (all, entries, bytes) = shard.take_all();
+            let leaving = self.budget.leave(entries, bytes);
+            drop(shard);
+            let all = all.inspect(|slot| count += usize::from(!judge.is_over(slot.entry())));
+            burial = burial.and(bury(all, leaving));
+        }
+        (count, burial)
     }
 
     /// Up to `most` keys, in no order. What is stored or removed meanwhile is among them or not.
@@ -309,7 +429,7 @@ impl<V> MemoryTier<V> {
 
     /// Entries and bytes held now, or about to be.
     pub(crate) fn size(&self) -> (usize, usize) {
-        self.budget.used()
+        self.budget.stored()
     }
 
     /// The most one entry may weigh now.
@@ -322,20 +442,28 @@ impl<V> MemoryTier<V> {
         self.budget.max_bytes()
     }
 
-    /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new
-    /// bound holds. The number of shards stays.
-    pub(crate) fn resize(&self, max_bytes: usize) -> usize {
+    /// Changes the bound in bytes; the burial tells how many entries had to go. Once this returns, the new
+    /// bound holds for all that is stored. The number of shards stays.
+    pub(crate) fn resize(&self, max_bytes: usize, judge: &Judge<'_>) -> Burial {
         self.budget.set_max_bytes(max_bytes);
-        let mut evicted = 0;
+        let (mut count, mut burials) = (0, Burials::default());
         while self.budget.is_exceeded() {
-            let round: usize = self.shards.iter().map(|shard| self.evict(shard, 0)).sum();
-            if round == 0 {
-                // What exceeds it is being stored by somebody right now.
-                std::thread::yield_now();
+            let before = count;
+            for shard in &self.shards {
+                let mut shard = write(shard);
+                let gone = shard.evict(0, None, judge);
+                let leaving = self.leave(gone.iter());
+                drop(shard);
+                let gone: Vec<_> = gone.into_iter().collect();
+                count += gone.len();
+                burials.bury(gone, leaving);
             }
-            evicted += round;
+            if count == before {
+                // What exceeds it is being stored by somebody right now.
+                thread::yield_now();
+            }
         }
-        evicted
+        burials.end()
     }
 
     /// A number from 0 to 1, the same for the same key and moment.
@@ -354,74 +482,53 @@ impl<V> MemoryTier<V> {
         Place { shard: (hash >> 32) as usize & (self.shards.len() - 1), hash: hash as u32 }
     }
 
-    /// Reserves room for an entry at `place`; returns how many had to go for it. `None`: it would
-    /// never fit. Victims come from the entry's own shard, so that an insert meets one lock only,
-    /// and from all of them in turn if it takes many.
-    fn reserve(&self, place: Place, weight: usize) -> Option<usize> {
-        if weight > self.max_entry_bytes {
-            return None;
-        }
-        let (mut evicted, mut from, mut without_success) = (0, place.shard, 0);
-        while !self.budget.try_reserve(weight) {
-            if weight > self.budget.max_bytes() || without_success > 2 * self.shards.len() {
-                return None;
+    /// Lets `step` at all slots, some in each hold of a shard's lock; what it takes out is buried. From the
+    /// last to the first: see [`Shard::extract`].
+    fn walk<'a>(
+        &'a self,
+        burials: &mut Burials<'a, V>,
+        mut step: impl FnMut(&mut Shard<V>, Range<usize>) -> Vec<Slot<V>>,
+    ) {
+        for shard in &self.shards {
+            let mut end = read(shard).slot_count();
+            while end > 0 {
+                let mut held = write(shard);
+                let stop = end.min(held.slot_count());
+                end = stop.saturating_sub(SLOTS_PER_HOLD);
+                let gone = step(&mut held, end..stop);
+                let leaving = self.leave(&gone);
+                drop(held);
+                burials.bury(gone, leaving);
+                if end > 0 {
+                    thread::yield_now();
+                }
             }
-            let newcomer = if from == place.shard { weight } else { 0 };
-            let victims = self.evict(&self.shards[from], newcomer);
-            evicted += victims;
-            without_success = if victims > 0 { 0 } else { without_success + 1 };
-            if victims == 0 || evicted % VICTIMS_PER_SHARD == 0 {
-                from = (from + 1) % self.shards.len();
-            }
         }
-        Some(evicted)
     }
 
-    /// Evicts one entry; returns how many that was.
-    fn evict(&self, shard: &Locked<V>, newcomer: usize) -> usize {
-        let victim = write(shard).evict(newcomer);
-        self.bury(victim)
+    /// More rounds than a sweep needs, unless others store and purge all the time.
+    fn rounds(&self) -> usize {
+        let slots = self.shards.iter().map(|shard| read(shard).slot_count()).max();
+        2 * slots.unwrap_or(0).div_ceil(BLOCK) + 2
     }
 
-    fn extract(&self, mut is_doomed: impl FnMut(&mut Slot<V>) -> bool) -> usize {
-        self.shards.iter().map(|shard| self.extract_from(shard, &mut is_doomed)).sum()
-    }
-
-    fn extract_from(
-        &self,
-        shard: &Locked<V>,
-        is_doomed: &mut impl FnMut(&mut Slot<V>) -> bool,
-    ) -> usize {
-        let mut held = write(shard);
-        held.forget_earliest_expiry();
-        let mut end = held.slot_count();
-        drop(held);
-        let mut count = 0;
-        while end > 0 {
-            let mut held = write(shard);
-            let stop = end.min(held.slot_count());
-            end = stop.saturating_sub(SLOTS_PER_HOLD);
-            let gone = held.extract(end..stop, &mut *is_doomed);
-            drop(held);
-            count += self.bury(gone);
-        }
-        count
-    }
-
-    /// Drops what was taken out, and only then gives its room back. To be called without a lock:
-    /// dropping a value runs the caller's code.
-    fn bury(&self, gone: impl IntoIterator<Item = Slot<V>>) -> usize {
+    /// What was just taken out is stored no longer; said before the lock is free.
+    fn leave<'a>(&self, gone: impl IntoIterator<Item = &'a Slot<V>>) -> Leaving<'_>
+    where
+        V: 'a,
+    {
         let (mut entries, mut bytes) = (0, 0);
         for slot in gone {
             entries += 1;
             bytes += slot.weight();
-            drop(slot);
         }
-        if entries > 0 {
-            self.budget.release(entries, bytes);
-        }
-        entries
+        self.budget.leave(entries, bytes)
     }
+}
+
+/// How many of them are not over.
+fn of_use<'a, V: 'a>(slots: impl IntoIterator<Item = &'a Slot<V>>, judge: &Judge<'_>) -> usize {
+    slots.into_iter().filter(|slot| !judge.is_over(slot.entry())).count()
 }
 
 /// Where a key belongs.
@@ -455,31 +562,71 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::{clock::ManualClock, entry::Facts};
+    use crate::{
+        clock::ManualClock,
+        entry::Facts,
+        tag::{Mode, TagTable},
+    };
 
     #[derive(Clone, Debug)]
     enum Step {
-        Put { key: u8, heap_bytes: usize, ttl_secs: u64, fenced: bool },
-        Read { key: u8 },
-        Remove { key: u8 },
-        RemoveWhere { digit: u8 },
-        MarkStaleWhere { digit: u8 },
-        Advance { secs: u64 },
-        Resize { max_bytes: usize },
+        /// Fetched when so many purges less had been than now.
+        Put {
+            key: u8,
+            heap_bytes: usize,
+            ttl_secs: u64,
+            fenced: bool,
+            since: u64,
+        },
+        Read {
+            key: u8,
+        },
+        Remove {
+            key: u8,
+        },
+        RemoveWhere {
+            digit: u8,
+        },
+        MarkStaleWhere {
+            digit: u8,
+        },
+        PurgeTag {
+            digit: u8,
+            mode: Mode,
+        },
+        Advance {
+            secs: u64,
+        },
+        Sweep {
+            pace: Pace,
+        },
+        Resize {
+            max_bytes: usize,
+        },
         Clear,
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let key = any::<u8>;
         prop_oneof![
-            12 => (key(), 0..6000_usize, 1..60_u64, prop::bool::weighted(0.1)).prop_map(
-                |(key, heap_bytes, ttl_secs, fenced)| Step::Put { key, heap_bytes, ttl_secs, fenced }
+            12 => (key(), 0..6000_usize, 1..60_u64, prop::bool::weighted(0.1), 0..3_u64).prop_map(
+                |(key, heap_bytes, ttl_secs, fenced, since)| Step::Put {
+                    key,
+                    heap_bytes,
+                    ttl_secs,
+                    fenced,
+                    since,
+                }
             ),
             8 => key().prop_map(|key| Step::Read { key }),
             3 => key().prop_map(|key| Step::Remove { key }),
             1 => (0..10_u8).prop_map(|digit| Step::RemoveWhere { digit }),
             1 => (0..10_u8).prop_map(|digit| Step::MarkStaleWhere { digit }),
+            2 => (0..10_u8, prop_oneof![Just(Mode::Soft), Just(Mode::Hard)])
+                .prop_map(|(digit, mode)| Step::PurgeTag { digit, mode }),
             3 => (0..20_u64).prop_map(|secs| Step::Advance { secs }),
+            2 => prop_oneof![Just(Pace::Whole), Just(Pace::UpTo(40))]
+                .prop_map(|pace| Step::Sweep { pace }),
             1 => (5_000..60_000_usize).prop_map(|max_bytes| Step::Resize { max_bytes }),
             1 => Just(Step::Clear),
         ]
@@ -491,22 +638,42 @@ mod tests {
         Entry::new(value, Facts { lifetime, fetched: now, cost, tags, fence: 0 })
     }
 
+    fn tagged(value: u8, ttl_secs: u64, now: Moment, tags: &TagTable, since: u64) -> Entry<u8> {
+        let windows = Duration::from_secs(u64::from(value % 4) * 5);
+        let lifetime = Lifetime::fresh_for(Duration::from_secs(ttl_secs)).stale_if_error(windows);
+        let tag = tags.id(&(value % 10).to_string());
+        let (cost, fence) = (Duration::ZERO, tags.fence().saturating_sub(since));
+        Entry::new(value, Facts { lifetime, fetched: now, cost, tags: [tag].into(), fence })
+    }
+
     fn keep_the_books(eviction: Eviction, max_entries: Option<usize>, steps: Vec<Step>) {
         let clock = ManualClock::new();
-        let now = clock.clock();
+        let (now, tags) = (clock.clock(), TagTable::new(100));
         let limits =
             Limits { max_bytes: 40_000, max_entries, max_entry_bytes: Some(5_000), eviction };
         let tier = MemoryTier::new(limits);
+        let count = |is_counted: &dyn Fn(&str, &Entry<u8>) -> bool| {
+            let keys = (0..=u8::MAX).map(|key| key.to_string());
+            let counted =
+                keys.filter(|key| tier.peek(key, |entry| is_counted(key, entry)) == Some(true));
+            counted.count()
+        };
         for step in steps {
+            let judge = Judge::new(now.now(), &tags);
             match step {
-                Step::Put { key, heap_bytes, ttl_secs, fenced } => {
-                    let entry = entry(key, ttl_secs, now.now());
-                    let stored = tier.put(key.to_string().into(), entry, heap_bytes, || fenced);
+                Step::Put { key, heap_bytes, ttl_secs, fenced, since } => {
+                    let entry = tagged(key, ttl_secs, now.now(), &tags, since);
+                    let over = count(&|_, entry| judge.is_over(entry));
+                    let fenced = || fenced;
+                    let stored = tier.put(&key.to_string(), entry, heap_bytes, &judge, fenced);
                     let is_there = tier.peek(&key.to_string(), |entry| entry.value);
                     match stored {
-                        Stored::Yes { .. } => assert_eq!(is_there, Some(key)),
+                        Stored::Yes { evicted, over: gone } => {
+                            assert_eq!(is_there, Some(key));
+                            assert!(evicted == 0 || over <= gone + 1, "what was over stayed");
+                        }
                         Stored::TooLarge => assert_eq!(is_there, None),
-                        Stored::Fenced => assert!(fenced),
+                        Stored::Fenced => assert!(fenced()),
                     }
                 }
                 Step::Read { key } => {
@@ -514,39 +681,52 @@ mod tests {
                     assert!(found.is_none_or(|value| value == key));
                 }
                 Step::Remove { key } => {
-                    tier.remove(&key.to_string());
+                    let was_of_use = tier.peek(&key.to_string(), |entry| !judge.is_over(entry));
+                    let (removed, burial) = tier.remove(&key.to_string(), &judge);
+                    assert_eq!(burial.entries, usize::from(was_of_use.is_some()));
+                    assert_eq!(removed, was_of_use.unwrap_or(false));
                     assert!(tier.peek(&key.to_string(), |_| ()).is_none());
                 }
                 Step::RemoveWhere { digit } => {
                     let digit = digit.to_string();
                     let (before, _) = tier.size();
-                    let removed = tier.remove_where(|key| key.starts_with(&digit));
-                    assert_eq!(tier.size().0 + removed, before);
+                    let of_use =
+                        count(&|key, entry| key.starts_with(&digit) && !judge.is_over(entry));
+                    let (removed, burial) =
+                        tier.remove_where(|key| key.starts_with(&digit), &judge);
+                    assert_eq!((removed, tier.size().0 + burial.entries), (of_use, before));
                 }
                 Step::MarkStaleWhere { digit } => {
                     let (digit, now) = (digit.to_string(), now.now());
                     tier.update_where(|key| key.ends_with(&digit), |entry| entry.mark_stale(now));
                 }
-                Step::Advance { secs } => {
-                    clock.advance(Duration::from_secs(secs));
-                    tier.sweep(now.now());
-                    assert_eq!(tier.remove_where(|_| false), 0);
+                Step::PurgeTag { digit, mode } => {
+                    tags.purge(&digit.to_string(), mode, now.now());
                 }
-                Step::Resize { max_bytes } => {
-                    tier.resize(max_bytes);
+                Step::Advance { secs } => clock.advance(Duration::from_secs(secs)),
+                Step::Sweep { pace } => {
+                    let over = count(&|_, entry| judge.is_over(entry));
+                    let swept = tier.sweep(&judge, pace).entries;
+                    let left = count(&|_, entry| judge.is_over(entry));
+                    assert_eq!(swept + left, over);
+                    assert!(left == 0 || matches!(pace, Pace::UpTo(_)));
                 }
+                Step::Resize { max_bytes } => tier.resize(max_bytes, &judge).pass_over(),
                 Step::Clear => {
-                    tier.clear();
+                    let of_use = count(&|_, entry| !judge.is_over(entry));
+                    assert_eq!(tier.clear(&judge).0, of_use);
                     assert_eq!(tier.size(), (0, 0));
                 }
             }
+            let judge = Judge::new(now.now(), &tags);
             let (mut entries, mut bytes) = (0, 0);
             for shard in &tier.shards {
-                let (more_entries, more_bytes) = read(shard).validate();
+                let (more_entries, more_bytes) = read(shard).validate(&judge);
                 entries += more_entries;
                 bytes += more_bytes;
             }
             assert_eq!(tier.size(), (entries, bytes), "the budget knows what the shards hold");
+            assert_eq!(tier.budget.booked(), (entries, bytes), "and nothing keeps room it lost");
             assert!(bytes <= tier.max_bytes());
             assert!(max_entries.is_none_or(|max| entries <= max));
         }
@@ -564,19 +744,60 @@ mod tests {
     }
 
     #[test]
+    fn what_a_hit_reads_of_a_shard_is_on_one_line_with_its_lock() {
+        #[cfg(not(shuttle))]
+        assert_eq!(size_of::<Locked<String>>(), 64);
+    }
+
+    #[test]
     fn what_expires_goes_at_the_next_sweep_and_nothing_else() {
         let clock = ManualClock::new();
         let now = clock.clock();
         let tier = MemoryTier::new(Limits::bytes(1 << 20));
         for key in 0..100_u8 {
             let ttl_secs = 1 + u64::from(key) % 10;
-            tier.put(key.to_string().into(), entry(key, ttl_secs, now.now()), 0, || false);
+            let (entry, judge) = (entry(key, ttl_secs, now.now()), Judge::of_untagged(now.now()));
+            tier.put(&key.to_string(), entry, 0, &judge, || false);
         }
         for _ in 0..10 {
             clock.advance(Duration::from_secs(1));
-            assert_eq!(tier.sweep(now.now()), 10);
+            let judge = Judge::of_untagged(now.now());
+            assert_eq!(tier.sweep(&judge, Pace::Whole).entries, 10);
         }
         assert_eq!(tier.size(), (0, 0));
+    }
+
+    #[test]
+    fn a_sweep_in_parts_takes_bounded_steps_and_goes_on_from_there() {
+        const ENTRIES: usize = 20_000;
+        let (now, tags) = (ManualClock::new().clock().now(), TagTable::new(100));
+        let tier = MemoryTier::new(Limits { max_entries: Some(1000), ..Limits::bytes(64 << 20) });
+        assert_eq!(tier.shards.len(), 1);
+        let tier = MemoryTier { budget: Budget::new(64 << 20, ENTRIES), ..tier };
+        let judge = Judge::new(now, &tags);
+        for number in 0..ENTRIES {
+            // One in three is purged.
+            let entry = tagged(if number % 3 == 0 { 1 } else { 2 }, 60, now, &tags, 0);
+            tier.put(&number.to_string(), entry, 0, &judge, || false);
+        }
+        tags.purge("1", Mode::Hard, now);
+        let judge = Judge::new(now, &tags);
+        let most_in_a_hold = SLOTS_PER_HOLD + BLOCK * 5;
+        let (over, effort) = write(&tier.shards[0]).sweep(&judge);
+        assert!(over.len() <= SLOTS_PER_HOLD / 4 + BLOCK && effort <= most_in_a_hold);
+        let mut swept = over.len();
+        let leaving = tier.leave(&over);
+        bury(over, leaving).pass_over();
+        let mut parts = 0;
+        while read(&tier.shards[0]).is_due(&judge) {
+            let taken = tier.sweep(&judge, Pace::UpTo(1000)).entries;
+            assert!(taken <= (1000 + most_in_a_hold) / 4, "{taken} in one part");
+            swept += taken;
+            parts += 1;
+            assert!(parts < 100, "it does not come to an end");
+        }
+        assert_eq!((swept, tier.size().0), (ENTRIES.div_ceil(3), ENTRIES - ENTRIES.div_ceil(3)));
+        assert_eq!(read(&tier.shards[0]).validate(&judge).0, tier.size().0);
     }
 
     #[test]
@@ -585,7 +806,8 @@ mod tests {
         let limits =
             Limits { max_entries: Some(3), eviction: Eviction::Lru, ..Limits::bytes(1 << 20) };
         let tier = MemoryTier::new(limits);
-        let put = |key: u8| tier.put(key.to_string().into(), entry(key, 60, now), 0, || false);
+        let judge = Judge::of_untagged(now);
+        let put = |key: u8| tier.put(&key.to_string(), entry(key, 60, now), 0, &judge, || false);
         for key in [1, 2, 3] {
             put(key);
         }

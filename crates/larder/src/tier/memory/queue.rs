@@ -6,8 +6,8 @@
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-/// The neighbours of one slot in the queue it is in. Meaningless while it is in none.
-#[derive(Clone, Copy, Debug)]
+/// The neighbours of one slot in the queue it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Links {
     /// Towards the back.
     newer: u32,
@@ -16,7 +16,8 @@ pub(super) struct Links {
 }
 
 impl Links {
-    pub(super) const UNQUEUED: Links = Links { newer: NONE, older: NONE };
+    /// In no queue, for the slot is empty. No slot is its own neighbour, nor has such a number.
+    pub(super) const VACANT: Links = Links { newer: NONE - 1, older: NONE - 1 };
 }
 
 #[derive(Debug)]
@@ -31,8 +32,22 @@ pub(super) struct Queue {
 impl Queue {
     pub(super) const EMPTY: Queue = Queue { front: NONE, back: NONE, bytes: 0 };
 
-    pub(super) fn front(&self) -> Option<u32> {
+    fn front(&self) -> Option<u32> {
         (self.front != NONE).then_some(self.front)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.front == NONE
+    }
+
+    /// The oldest that is not `spared`.
+    pub(super) fn front_but(&self, links: &[Links], spared: Option<u32>) -> Option<u32> {
+        let front = self.front()?;
+        if Some(front) != spared {
+            return Some(front);
+        }
+        let next = links[front as usize].newer;
+        (next != NONE).then_some(next)
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -51,7 +66,7 @@ impl Queue {
 
     /// Takes a slot out, wherever in this queue it is.
     pub(super) fn unlink(&mut self, links: &mut [Links], number: u32, weight: u32) {
-        let Links { newer, older } = links[number as usize];
+        let Links { newer, older } = std::mem::replace(&mut links[number as usize], Links::VACANT);
         self.join(links, older, newer);
         self.bytes -= weight as usize;
     }
@@ -109,7 +124,7 @@ mod tests {
     use super::*;
 
     fn queue_of(numbers: &[u32]) -> (Queue, Vec<Links>) {
-        let (mut queue, mut links) = (Queue::EMPTY, vec![Links::UNQUEUED; 10]);
+        let (mut queue, mut links) = (Queue::EMPTY, vec![Links::VACANT; 10]);
         for &number in numbers {
             queue.push_back(&mut links, number, 10);
         }
@@ -122,6 +137,17 @@ mod tests {
         assert_eq!(queue.front(), Some(4));
         queue.unlink(&mut links, 4, 10);
         assert_eq!((queue.numbers(&links), queue.bytes()), (vec![2, 7], 20));
+    }
+
+    #[test]
+    fn the_next_is_in_front_where_the_first_is_spared() {
+        let (queue, links) = queue_of(&[4, 2]);
+        assert_eq!(queue.front_but(&links, None), Some(4));
+        assert_eq!(queue.front_but(&links, Some(2)), Some(4));
+        assert_eq!(queue.front_but(&links, Some(4)), Some(2));
+        let (queue, links) = queue_of(&[4]);
+        assert_eq!(queue.front_but(&links, Some(4)), None);
+        assert_eq!(Queue::EMPTY.front_but(&links, None), None);
     }
 
     #[test]

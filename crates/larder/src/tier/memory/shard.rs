@@ -2,18 +2,22 @@
 //!
 //! Entries lie in numbered slots without gaps worth mentioning: a slot that gets empty is filled
 //! with the last one, so memory shrinks as entries go. An index finds slot numbers by key.
+//!
+//! What is over goes before anything that is not, whatever was asked for how often. Blocks know where
+//! something may be over, so finding it costs little more than taking it out.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::{
     Eviction,
+    blocks::{BLOCK, Block},
     ghost::Ghost,
     index::Index,
     name::Name,
     queue::{Links, Queue},
     slots::Slots,
 };
-use crate::{clock::Moment, entry::Entry};
+use crate::{entry::Entry, judge::Judge};
 
 /// A hit counts up to here. Higher is better on skewed loads until 7; beyond, entries that were hot
 /// once stay too long.
@@ -32,17 +36,42 @@ const SHARE_STEP: f32 = 0.5;
 const GHOST_SHARE: f32 = 0.7;
 /// Empty slots kept for the next entries.
 const MAX_VACANT: usize = 16;
+/// Slots that each new entry lets an eviction look over in search of what is over, and how many of them
+/// can be saved up: a shard at rest looks at 2048 at once, one whose entries are purged all the time at
+/// so few that its inserts do not notice.
+const LOOKS_PER_PUT: usize = 64;
+const MAX_LOOKS: usize = 2048;
+/// Slots looked at in one hold of the lock, and what taking one out counts as: a tenth of a millisecond at
+/// the most, usually.
+pub(super) const SLOTS_PER_HOLD: usize = 256;
+const LOOKS_PER_REMOVAL: usize = 3;
 
-/// Laid out for a hit, which reads the first two fields only: they share a cache line with the lock.
+/// Laid out for a hit, which reads the first two fields only: the whole shares a cache line with the lock.
 #[repr(C)]
 pub(super) struct Shard<V> {
     /// Slot numbers by hash.
     index: Index,
     slots: Slots<Slot<V>>,
-    /// Beside `slots`, number by number.
+    /// What a hit does not read; none before the first entry.
+    rest: Option<Box<Rest>>,
+}
+
+struct Rest {
+    /// Beside the slots, number by number: as many as there are.
     links: Vec<Links>,
+    /// Beside the slots as well. Whatever puts all of them into another order reads nothing else: the slots
+    /// themselves are too far apart for that.
+    hashes: Vec<u32>,
     /// Numbers of empty slots. One may have been cut off since: then it is beyond the end.
     vacant: Vec<u32>,
+    /// The ends of what is in the slots, `BLOCK` by `BLOCK`.
+    blocks: Vec<Block>,
+    /// What holds for all blocks, or did when it was last found out.
+    known: Block,
+    /// The block that was looked over last: the search goes on below it.
+    cursor: usize,
+    /// How many slots an eviction may look over.
+    looks: usize,
     /// New entries.
     small: Queue,
     /// Entries that were asked for again.
@@ -50,35 +79,58 @@ pub(super) struct Shard<V> {
     small_ghost: Ghost,
     main_ghost: Ghost,
     small_share: f32,
-    /// No entry expires before.
-    earliest_expiry: Moment,
     eviction: Eviction,
+}
+
+/// What an eviction took out. At least one of the two is something, if anything was there.
+pub(super) struct Evicted<V> {
+    /// It was over.
+    pub(super) over: Vec<Slot<V>>,
+    /// It had to go although it was not.
+    pub(super) victim: Option<Slot<V>>,
+}
+
+impl<V> Evicted<V> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot<V>> {
+        self.over.iter().chain(&self.victim)
+    }
+}
+
+impl<V> IntoIterator for Evicted<V> {
+    type Item = Slot<V>;
+    type IntoIter = std::iter::Chain<std::vec::IntoIter<Slot<V>>, std::option::IntoIter<Slot<V>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.over.into_iter().chain(self.victim)
+    }
 }
 
 /// Laid out for a hit, which reads from the key to the middle of the entry: two cache lines.
 #[repr(C)]
 pub(super) struct Slot<V> {
     key: Name,
-    hash: u32,
     /// How often it was asked for since it was last looked at as a victim.
     marks: AtomicU8,
     is_main: bool,
-    entry: Entry<V>,
     weight: u32,
+    entry: Entry<V>,
 }
 
 impl<V> Slot<V> {
-    /// What an entry costs beside what its key and its value own on the heap: its slot; its links, in
-    /// a vector of which no more than a sixteenth is unused; its cell of the index; and its part of two
-    /// ghosts, which fit within an eighth. What a shard needs when it is empty is not counted.
+    /// What an entry costs beside what its key and its value own on the heap: its slot; its links,
+    /// its hash and its part of a block, in vectors of which no more than a sixteenth is unused; its cell of the index;
+    /// and its part of two ghosts, which fit within an eighth. What a shard needs when it is empty is not
+    /// counted.
     pub(super) const OVERHEAD_BYTES: usize = {
         let links = size_of::<Links>() + size_of::<Links>().div_ceil(16);
+        let hash = size_of::<u32>() + size_of::<u32>().div_ceil(16);
+        let blocks = (2 * size_of::<Block>()).div_ceil(BLOCK);
         let ghosts = (2.0 * 4.0 * GHOST_SHARE * 8.0 / 7.0) as usize + 1;
-        Slots::<Slot<V>>::BYTES_PER_SLOT + links + Index::BYTES_PER_SLOT + ghosts
+        Slots::<Slot<V>>::BYTES_PER_SLOT + links + hash + blocks + Index::BYTES_PER_SLOT + ghosts
     };
 
-    pub(super) fn new(hash: u32, key: Name, entry: Entry<V>, weight: u32) -> Self {
-        Slot { key, hash, marks: AtomicU8::new(0), is_main: false, entry, weight }
+    pub(super) fn new(key: Name, entry: Entry<V>, weight: u32) -> Self {
+        Slot { key, marks: AtomicU8::new(0), is_main: false, entry, weight }
     }
 
     pub(super) fn key(&self) -> &str {
@@ -108,20 +160,8 @@ impl<V> Slot<V> {
 }
 
 impl<V> Shard<V> {
-    pub(super) fn new(eviction: Eviction) -> Self {
-        Shard {
-            index: Index::new(),
-            slots: Slots::new(),
-            links: Vec::new(),
-            vacant: Vec::new(),
-            small: Queue::EMPTY,
-            main: Queue::EMPTY,
-            small_ghost: Ghost::default(),
-            main_ghost: Ghost::default(),
-            small_share: SMALL_SHARE,
-            earliest_expiry: Moment::MAX,
-            eviction,
-        }
+    pub(super) fn new() -> Self {
+        Shard { index: Index::new(), slots: Slots::new(), rest: None }
     }
 
     #[inline]
@@ -136,34 +176,46 @@ impl<V> Shard<V> {
         None
     }
 
-    /// Finds the slot and makes it the last to go.
-    pub(super) fn find_and_renew(&mut self, hash: u32, key: &str) -> Option<&Slot<V>> {
-        let number = self.number(hash, key)?;
-        self.renew(number);
-        self.slots.get(number)
+    /// Makes `key` the last to go.
+    pub(super) fn renew(&mut self, hash: u32, key: &str) {
+        if let Some(number) = self.number(hash, key) {
+            self.requeue(number);
+        }
     }
 
-    pub(super) fn update(
+    pub(super) fn update<R>(
         &mut self,
         hash: u32,
         key: &str,
-        change: impl FnOnce(&mut Slot<V>),
-    ) -> bool {
-        let Some(number) = self.number(hash, key) else { return false };
-        let slot = taken_mut(&mut self.slots, number);
-        change(slot);
-        self.earliest_expiry = self.earliest_expiry.min(slot.entry.expires());
-        true
+        change: impl FnOnce(&mut Slot<V>) -> R,
+    ) -> Option<R> {
+        let number = self.number(hash, key)?;
+        let changed = change(taken_mut(&mut self.slots, number));
+        self.note(number);
+        Some(changed)
     }
 
-    /// Stores `new`, for which there is room; returns what it replaces.
-    pub(super) fn put(&mut self, key: &str, new: Slot<V>) -> Option<Slot<V>> {
-        self.earliest_expiry = self.earliest_expiry.min(new.entry.expires());
-        if let Some(number) = self.number(new.hash, key) {
+    /// The slot of `key`, and what it weighs.
+    pub(super) fn holds(&self, hash: u32, key: &str) -> Option<(u32, usize)> {
+        let number = self.number(hash, key)?;
+        Some((number, taken(&self.slots, number).weight()))
+    }
+
+    /// Stores `new`, for which there is room, in place of what is in the slot `older`; returns that.
+    pub(super) fn put(
+        &mut self,
+        hash: u32,
+        older: Option<u32>,
+        new: Slot<V>,
+        eviction: Eviction,
+    ) -> Option<Slot<V>> {
+        let rest = self.rest.get_or_insert_with(|| Box::new(Rest::new(eviction)));
+        rest.looks = (rest.looks + LOOKS_PER_PUT).min(MAX_LOOKS);
+        if let Some(number) = older {
             return Some(self.replace(number, new));
         }
-        let is_main = self.belongs_to_main(&new);
-        let number = self.occupy(Slot { is_main, ..new });
+        let is_main = rest.belongs_to_main(hash);
+        let number = self.occupy(hash, Slot { is_main, ..new });
         self.enqueue(number);
         None
     }
@@ -171,18 +223,41 @@ impl<V> Shard<V> {
     pub(super) fn remove(&mut self, hash: u32, key: &str) -> Option<Slot<V>> {
         let number = self.number(hash, key)?;
         let removed = self.vacate(number);
-        self.tidy();
+        self.give_back();
         Some(removed)
     }
 
-    /// Takes out the entry that is worth least, for a newcomer of this weight; `None` if there is
-    /// none at all.
+    /// Takes out what is over, as far as that can be found at little cost; else the entry that is worth
+    /// least, for a newcomer of this weight. Never what is in the slot `spared`, which the newcomer
+    /// replaces.
     ///
-    /// A candidate that was asked for again is spared: it goes to the back of the main queue, for
-    /// all its marks if it comes from the small one, for one of them otherwise. (An LRU has no small
-    /// queue and no marks, so its first candidate goes.)
-    pub(super) fn evict(&mut self, newcomer: usize) -> Option<Slot<V>> {
-        let mut number = self.candidate(newcomer)?;
+    /// A candidate that was asked for again, and is not over, is spared: it goes to the back of the main
+    /// queue, for all its marks if it comes from the small one, for one of them otherwise. (An LRU has no
+    /// small queue and no marks, so its first candidate goes.)
+    pub(super) fn evict(
+        &mut self,
+        newcomer: usize,
+        spared: Option<u32>,
+        judge: &Judge<'_>,
+    ) -> Evicted<V> {
+        let over = self.look_for_over(spared, judge);
+        let victim = if over.is_empty() { self.victim(newcomer, spared, judge) } else { None };
+        self.tidy();
+        match victim {
+            Some(victim) if judge.is_over(&victim.entry) => {
+                Evicted { over: vec![victim], victim: None }
+            }
+            victim => Evicted { over, victim },
+        }
+    }
+
+    fn victim(
+        &mut self,
+        newcomer: usize,
+        spared: Option<u32>,
+        judge: &Judge<'_>,
+    ) -> Option<Slot<V>> {
+        let mut number = self.rest.as_ref()?.candidate(newcomer, spared)?;
         for _ in 0..MAX_TURNS {
             let slot = taken_mut(&mut self.slots, number);
             let marks = slot.marks.get_mut();
@@ -190,13 +265,79 @@ impl<V> Shard<V> {
                 break;
             }
             *marks = if slot.is_main { *marks - 1 } else { 0 };
+            if judge.is_over(&slot.entry) {
+                break;
+            }
             self.move_to_main(number);
-            number = self.candidate(newcomer)?;
+            number = self.rest.as_ref()?.candidate(newcomer, spared)?;
         }
         let victim = self.vacate(number);
-        self.remember(&victim);
-        self.tidy();
+        rest_of(&mut self.rest).remember(number, victim.is_main);
         Some(victim)
+    }
+
+    /// Looks over blocks in which something may be over until something is.
+    fn look_for_over(&mut self, spared: Option<u32>, judge: &Judge<'_>) -> Vec<Slot<V>> {
+        let (mut over, mut last) = (Vec::new(), None);
+        while let Some(rest) = &mut self.rest
+            && rest.looks >= BLOCK
+            && let Some(due) = rest.next_due(judge)
+            // What is spared is over itself, and leaves its block as it was.
+            && last != Some(due)
+        {
+            let effort = self.look_over(due, spared, judge, &mut over);
+            let rest = rest_of(&mut self.rest);
+            rest.looks = rest.looks.saturating_sub(effort);
+            if !over.is_empty() {
+                break;
+            }
+            last = Some(due);
+        }
+        over
+    }
+
+    /// Whether something may be over.
+    pub(super) fn is_due(&self, judge: &Judge<'_>) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.known.is_due(judge))
+    }
+
+    /// Takes out what is over, as far as that is found in one hold of the lock; says how many slots that
+    /// took looking at. None: nothing is over any more.
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>) -> (Vec<Slot<V>>, usize) {
+        let (mut over, mut effort) = (Vec::new(), 0);
+        while effort < SLOTS_PER_HOLD
+            && let Some(rest) = &mut self.rest
+            && let Some(due) = rest.next_due(judge)
+        {
+            effort += self.look_over(due, None, judge, &mut over).max(1);
+        }
+        self.give_back();
+        (over, effort)
+    }
+
+    /// Takes what is over out of one block, but for what is in the slot `spared`. Returns what that cost,
+    /// in slots looked at.
+    fn look_over(
+        &mut self,
+        block: usize,
+        spared: Option<u32>,
+        judge: &Judge<'_>,
+        over: &mut Vec<Slot<V>>,
+    ) -> usize {
+        let mut effort = 0;
+        rest_of(&mut self.rest).blocks[block] = Block::judged_by(judge);
+        for number in (block * BLOCK..(block + 1) * BLOCK).map(number_of) {
+            let Some(slot) = self.slots.get(number) else { continue };
+            effort += judge.effort(&slot.entry);
+            let end = judge.end(&slot.entry);
+            if end <= judge.now() && spared != Some(number) {
+                effort += LOOKS_PER_REMOVAL;
+                over.push(self.vacate(number));
+            } else {
+                rest_of(&mut self.rest).blocks[block].note_end(end);
+            }
+        }
+        effort
     }
 
     /// Takes out those of the slots `numbers` that are doomed. Slots that move meanwhile move
@@ -204,19 +345,15 @@ impl<V> Shard<V> {
     pub(super) fn extract(
         &mut self,
         numbers: std::ops::Range<usize>,
-        mut is_doomed: impl FnMut(&mut Slot<V>) -> bool,
+        mut is_doomed: impl FnMut(&Slot<V>) -> bool,
     ) -> Vec<Slot<V>> {
         let mut gone = Vec::new();
-        for number in numbers.rev() {
-            let number = number_of(number);
-            let Some(slot) = self.slots.get_mut(number) else { continue };
-            if is_doomed(slot) {
+        for number in numbers.rev().map(number_of) {
+            if self.slots.get(number).is_some_and(&mut is_doomed) {
                 gone.push(self.vacate(number));
-            } else {
-                self.earliest_expiry = self.earliest_expiry.min(slot.entry.expires());
             }
         }
-        self.tidy();
+        self.give_back();
         gone
     }
 
@@ -225,25 +362,34 @@ impl<V> Shard<V> {
         numbers.filter_map(|number| self.slots.get(number_of(number))).map(Slot::key)
     }
 
+    /// Lets `change` at what is in the slots `numbers`.
+    pub(super) fn change(
+        &mut self,
+        numbers: std::ops::Range<usize>,
+        mut change: impl FnMut(&mut Slot<V>),
+    ) {
+        for number in numbers.map(number_of) {
+            if let Some(slot) = self.slots.get_mut(number) {
+                change(slot);
+                self.note(number);
+            }
+        }
+    }
+
     /// How many slots there are to walk over, empty ones included.
     pub(super) fn slot_count(&self) -> usize {
-        self.slots.len()
+        self.rest.as_ref().map_or(0, |rest| rest.links.len())
     }
 
-    pub(super) fn earliest_expiry(&self) -> Moment {
-        self.earliest_expiry
-    }
-
-    /// A walk over all slots begins, which finds the earliest expiry anew. What is stored or changed
-    /// until it ends counts from now on.
-    pub(super) fn forget_earliest_expiry(&mut self) {
-        self.earliest_expiry = Moment::MAX;
-    }
-
-    /// All entries, for the caller to drop.
-    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Slot<V>> + use<V> {
-        let all = std::mem::replace(self, Shard::new(self.eviction));
-        all.slots.into_contents()
+    /// All entries, for the caller to drop, and what they weigh.
+    pub(super) fn take_all(&mut self) -> (impl Iterator<Item = Slot<V>> + use<V>, usize, usize) {
+        let Shard { slots, rest, .. } = std::mem::replace(self, Shard::new());
+        let (vacant, bytes) = rest.as_ref().map_or((0, 0), |rest| {
+            let is_there = |number: &&u32| (**number as usize) < rest.links.len();
+            (rest.vacant.iter().filter(is_there).count(), rest.small.bytes() + rest.main.bytes())
+        });
+        let entries = rest.map_or(0, |rest| rest.links.len()) - vacant;
+        (slots.into_contents(), entries, bytes)
     }
 
     fn number(&self, hash: u32, key: &str) -> Option<u32> {
@@ -251,46 +397,7 @@ impl<V> Shard<V> {
         candidates.find(|&number| taken(&self.slots, number).key.is(key))
     }
 
-    /// Whether a new entry goes to the main queue at once: its key went lately and is back, or the
-    /// small queue has its share and nobody had to go. Learns from either ghost how large the small queue should
-    /// be: what it let go too early speaks for a larger one, what the main queue did for a smaller.
-    fn belongs_to_main(&mut self, new: &Slot<V>) -> bool {
-        if self.eviction == Eviction::Lru {
-            return true;
-        }
-        let is_back = self.small_ghost.take(new.hash);
-        if is_back {
-            self.small_share += SHARE_STEP / (1 + self.small_ghost.len()) as f32;
-        }
-        if self.main_ghost.take(new.hash) {
-            self.small_share -= SHARE_STEP / (1 + self.main_ghost.len()) as f32;
-        }
-        self.small_share = self.small_share.clamp(MIN_SMALL_SHARE, MAX_SMALL_SHARE);
-        is_back || self.small.bytes() >= self.small_target()
-    }
-
-    fn small_target(&self) -> usize {
-        ((self.small.bytes() + self.main.bytes()) as f32 * self.small_share) as usize
-    }
-
-    /// Who is next to go for a newcomer of this weight, unless it is marked. The newcomer will most
-    /// likely be in the small queue, so that one makes room for it as far as it can.
-    fn candidate(&self, newcomer: usize) -> Option<u32> {
-        let is_small_full = self.small.bytes() + newcomer > self.small_target();
-        let small = self.small.front().filter(|_| is_small_full);
-        small.or(self.main.front()).or(self.small.front())
-    }
-
-    fn remember(&mut self, victim: &Slot<V>) {
-        if self.eviction == Eviction::Lru {
-            return;
-        }
-        let ghost = if victim.is_main { &mut self.main_ghost } else { &mut self.small_ghost };
-        ghost.fit((self.slots.len() as f32 * GHOST_SHARE) as usize);
-        ghost.push(victim.hash);
-    }
-
-    fn renew(&mut self, number: u32) {
+    fn requeue(&mut self, number: u32) {
         self.unqueue(number);
         self.enqueue(number);
     }
@@ -303,14 +410,14 @@ impl<V> Shard<V> {
 
     fn enqueue(&mut self, number: u32) {
         let slot = taken(&self.slots, number);
-        let queue = if slot.is_main { &mut self.main } else { &mut self.small };
-        queue.push_back(&mut self.links, number, slot.weight);
+        let (queue, links) = rest_of(&mut self.rest).queue(slot.is_main);
+        queue.push_back(links, number, slot.weight);
     }
 
     fn unqueue(&mut self, number: u32) {
         let slot = taken(&self.slots, number);
-        let queue = if slot.is_main { &mut self.main } else { &mut self.small };
-        queue.unlink(&mut self.links, number, slot.weight);
+        let (queue, links) = rest_of(&mut self.rest).queue(slot.is_main);
+        queue.unlink(links, number, slot.weight);
     }
 
     /// A newer value under the same key keeps its place and its marks: it is as much asked for.
@@ -318,79 +425,202 @@ impl<V> Shard<V> {
         let old = taken_mut(&mut self.slots, number);
         new.is_main = old.is_main;
         new.marks = AtomicU8::new(*old.marks.get_mut());
-        let queue = if new.is_main { &mut self.main } else { &mut self.small };
+        let rest = rest_of(&mut self.rest);
+        let (queue, _) = rest.queue(new.is_main);
         queue.reweigh(old.weight, new.weight);
+        let is_lru = rest.eviction == Eviction::Lru;
         let old = std::mem::replace(old, new);
-        if self.eviction == Eviction::Lru {
-            self.renew(number);
+        self.note(number);
+        if is_lru {
+            self.requeue(number);
         }
         old
     }
 
-    fn occupy(&mut self, slot: Slot<V>) -> u32 {
-        let hash = slot.hash;
+    fn occupy(&mut self, hash: u32, slot: Slot<V>) -> u32 {
         let number = self.empty_slot();
         self.fit_index();
+        rest_of(&mut self.rest).hashes[number as usize] = hash;
         self.slots.fill(number, slot);
+        self.note(number);
         self.index.insert(hash, number);
         number
     }
 
     fn empty_slot(&mut self) -> u32 {
-        while let Some(number) = self.vacant.pop() {
-            if (number as usize) < self.slots.len() {
+        let rest = rest_of(&mut self.rest);
+        let len = rest.links.len();
+        while let Some(number) = rest.vacant.pop() {
+            if (number as usize) < len {
                 return number;
             }
         }
-        grow(&mut self.links);
-        self.slots.push();
-        self.links.push(Links::UNQUEUED);
-        number_of(self.slots.len() - 1)
+        push(&mut rest.links, Links::VACANT);
+        push(&mut rest.hashes, 0);
+        if len.is_multiple_of(BLOCK) {
+            push(&mut rest.blocks, Block::EMPTY);
+        }
+        self.slots.push(len);
+        number_of(len)
+    }
+
+    /// What is in the slot is to be found when it is over.
+    fn note(&mut self, number: u32) {
+        let entry = &taken(&self.slots, number).entry;
+        let rest = rest_of(&mut self.rest);
+        rest.known.note(entry);
+        rest.blocks[number as usize / BLOCK].note(entry);
     }
 
     fn vacate(&mut self, number: u32) -> Slot<V> {
         self.unqueue(number);
         let slot = self.slots.take(number).expect(TAKEN);
-        let slots = &self.slots;
-        self.index.remove(slot.hash, number, |other| taken(slots, other).hash);
-        self.vacant.push(number);
+        let rest = rest_of(&mut self.rest);
+        let hash_of = |number: u32| rest.hashes[number as usize];
+        self.index.remove(hash_of(number), number, hash_of);
+        rest.vacant.push(number);
         slot
+    }
+
+    /// Gives back the memory that is not needed, where nothing is about to be stored: a shard that has got empty is as it was at first.
+    fn give_back(&mut self) {
+        self.tidy();
+        if self.rest.as_ref().is_some_and(|rest| rest.small.is_empty() && rest.main.is_empty()) {
+            *self = Shard::new();
+        }
     }
 
     /// Fills empty slots with the last ones, and gives back the memory that frees.
     fn tidy(&mut self) {
-        while self.vacant.len() > MAX_VACANT {
-            let hole = self.vacant.pop().expect("more than none are vacant");
-            if (hole as usize) < self.slots.len() {
-                self.move_last_to(hole);
+        let Some(rest) = &mut self.rest else { return };
+        if rest.vacant.len() > MAX_VACANT {
+            while let Some(rest) = &mut self.rest
+                && rest.vacant.len() > MAX_VACANT
+            {
+                let hole = rest.vacant.pop().expect("more than none are vacant");
+                if (hole as usize) < rest.links.len() {
+                    self.move_last_to(hole);
+                }
             }
+            let rest = rest_of(&mut self.rest);
+            shrink(&mut rest.links);
+            shrink(&mut rest.hashes);
+            shrink(&mut rest.blocks);
+            rest.vacant.shrink_to(2 * MAX_VACANT);
         }
-        shrink(&mut self.links);
         self.fit_index();
     }
 
     fn fit_index(&mut self) {
-        let slots = self.slots.len();
-        if !self.index.fits(slots) {
-            let taken = (0..).zip(self.slots.iter());
-            let taken = taken.filter_map(|(number, slot)| Some((slot?.hash, number)));
-            self.index.fit(slots, taken);
+        let Some(rest) = &self.rest else { return };
+        if !self.index.fits(rest.links.len()) {
+            let taken = rest.hashes.iter().copied().zip(0..).zip(&rest.links);
+            let taken = taken.filter(|(_, links)| **links != Links::VACANT);
+            self.index.fit(rest.links.len(), taken.map(|(hash_and_number, _)| hash_and_number));
         }
     }
 
     /// Fills an empty slot with the last one, which is given up, be it empty itself.
     fn move_last_to(&mut self, hole: u32) {
-        let last = number_of(self.slots.len() - 1);
-        if let Some(slot) = self.slots.pop() {
-            let queue = if slot.is_main { &mut self.main } else { &mut self.small };
-            queue.renumber(&mut self.links, last, hole);
-            self.index.renumber(slot.hash, last, hole);
+        let rest = rest_of(&mut self.rest);
+        let len = rest.links.len();
+        let last = number_of(len - 1);
+        if let Some(slot) = self.slots.pop(len) {
+            let (queue, links) = rest.queue(slot.is_main);
+            queue.renumber(links, last, hole);
+            let hash = rest.hashes[last as usize];
+            rest.hashes[hole as usize] = hash;
+            self.index.renumber(hash, last, hole);
             self.slots.fill(hole, slot);
+            self.note(hole);
         } else if last != hole {
             // What is vacant there is forgotten with it; the hole still is one.
-            self.vacant.push(hole);
+            rest.vacant.push(hole);
         }
-        self.links.pop();
+        let rest = rest_of(&mut self.rest);
+        rest.links.pop();
+        rest.hashes.pop();
+        rest.blocks.truncate(rest.links.len().div_ceil(BLOCK));
+    }
+}
+
+impl Rest {
+    fn new(eviction: Eviction) -> Self {
+        Rest {
+            links: Vec::new(),
+            hashes: Vec::new(),
+            vacant: Vec::new(),
+            blocks: Vec::new(),
+            known: Block::EMPTY,
+            cursor: 0,
+            looks: MAX_LOOKS,
+            small: Queue::EMPTY,
+            main: Queue::EMPTY,
+            small_ghost: Ghost::default(),
+            main_ghost: Ghost::default(),
+            small_share: SMALL_SHARE,
+            eviction,
+        }
+    }
+
+    fn queue(&mut self, is_main: bool) -> (&mut Queue, &mut [Links]) {
+        (if is_main { &mut self.main } else { &mut self.small }, &mut self.links)
+    }
+
+    /// The next block, downwards and round, in which something may be over.
+    fn next_due(&mut self, judge: &Judge<'_>) -> Option<usize> {
+        if !self.known.is_due(judge) {
+            return None;
+        }
+        let cursor = self.cursor.min(self.blocks.len());
+        let mut blocks = (0..cursor).rev().chain((cursor..self.blocks.len()).rev());
+        let due = blocks.find(|&block| self.blocks[block].is_due(judge));
+        match due {
+            Some(due) => self.cursor = due,
+            None => self.known = self.blocks.iter().copied().fold(Block::EMPTY, Block::and),
+        }
+        due
+    }
+
+    /// Whether a new entry goes to the main queue at once: its key went lately and is back, or the
+    /// small queue has its share and nobody had to go. Learns from either ghost how large the small queue should
+    /// be: what it let go too early speaks for a larger one, what the main queue did for a smaller.
+    fn belongs_to_main(&mut self, hash: u32) -> bool {
+        if self.eviction == Eviction::Lru {
+            return true;
+        }
+        let is_back = self.small_ghost.take(hash);
+        if is_back {
+            self.small_share += SHARE_STEP / (1 + self.small_ghost.len()) as f32;
+        }
+        if self.main_ghost.take(hash) {
+            self.small_share -= SHARE_STEP / (1 + self.main_ghost.len()) as f32;
+        }
+        self.small_share = self.small_share.clamp(MIN_SMALL_SHARE, MAX_SMALL_SHARE);
+        is_back || self.small.bytes() >= self.small_target()
+    }
+
+    fn small_target(&self) -> usize {
+        ((self.small.bytes() + self.main.bytes()) as f32 * self.small_share) as usize
+    }
+
+    /// Who is next to go for a newcomer of this weight, unless it is marked. The newcomer will most
+    /// likely be in the small queue, so that one makes room for it as far as it can.
+    fn candidate(&self, newcomer: usize, spared: Option<u32>) -> Option<u32> {
+        let is_small_full = self.small.bytes().saturating_add(newcomer) > self.small_target();
+        let front = |queue: &Queue| queue.front_but(&self.links, spared);
+        let small = front(&self.small);
+        small.filter(|_| is_small_full).or(front(&self.main)).or(small)
+    }
+
+    /// What was in this slot had to go.
+    fn remember(&mut self, number: u32, is_main: bool) {
+        if self.eviction == Eviction::Lru {
+            return;
+        }
+        let ghost = if is_main { &mut self.main_ghost } else { &mut self.small_ghost };
+        ghost.fit((self.links.len() as f32 * GHOST_SHARE) as usize);
+        ghost.push(self.hashes[number as usize]);
     }
 }
 
@@ -406,15 +636,20 @@ fn taken_mut<V>(slots: &mut Slots<Slot<V>>, number: u32) -> &mut Slot<V> {
     slots.get_mut(number).expect(TAKEN)
 }
 
+fn rest_of(rest: &mut Option<Box<Rest>>) -> &mut Rest {
+    rest.as_mut().expect("a shard that has or had an entry has the rest")
+}
+
 fn number_of(place: usize) -> u32 {
     u32::try_from(place).expect("a shard holds less than four billion entries")
 }
 
 /// Makes room for one more, and for a thirty-second: doubling would leave too much unused.
-fn grow<T>(vec: &mut Vec<T>) {
+fn push<T>(vec: &mut Vec<T>, new: T) {
     if vec.len() == vec.capacity() {
         vec.reserve_exact(room(vec));
     }
+    vec.push(new);
 }
 
 fn shrink<T>(vec: &mut Vec<T>) {
@@ -430,15 +665,19 @@ fn room<T>(vec: &[T]) -> usize {
 #[cfg(test)]
 impl<V> Shard<V> {
     /// Checks every invariant; returns entries and bytes.
-    pub(super) fn validate(&self) -> (usize, usize) {
+    pub(super) fn validate(&self, judge: &Judge<'_>) -> (usize, usize) {
+        let Some(rest) = &self.rest else {
+            assert!(self.slots.iter().next().is_none() && self.index.numbers().is_empty());
+            return (0, 0);
+        };
         let numbers = |queue: &Queue, is_main: bool| {
-            let numbers = queue.numbers(&self.links);
+            let numbers = queue.numbers(&rest.links);
             let slots: Vec<_> = numbers.iter().map(|&number| taken(&self.slots, number)).collect();
             assert!(slots.iter().all(|slot| slot.is_main == is_main), "in the other queue");
             assert_eq!(queue.bytes(), slots.iter().map(|slot| slot.weight()).sum::<usize>());
             numbers
         };
-        let mut queued = [numbers(&self.small, false), numbers(&self.main, true)].concat();
+        let mut queued = [numbers(&rest.small, false), numbers(&rest.main, true)].concat();
         queued.sort_unstable();
         let places = (0..).zip(self.slots.iter());
         let all: Vec<u32> = places.filter_map(|(number, slot)| slot.map(|_| number)).collect();
@@ -448,14 +687,21 @@ impl<V> Shard<V> {
         assert_eq!(indexed, all, "every taken slot is in the index, once");
         for &number in &all {
             let slot = taken(&self.slots, number);
-            assert_eq!(self.number(slot.hash, slot.key()), Some(number));
-            assert!(slot.entry.expires() >= self.earliest_expiry);
+            let hash = rest.hashes[number as usize];
+            assert_eq!(self.number(hash, slot.key()), Some(number));
+            let block = rest.blocks[number as usize / BLOCK];
+            assert!(block.knows(&slot.entry, judge), "nobody would find it over");
+            assert!(rest.known.knows(&slot.entry, judge), "nobody would look for it");
         }
-        assert_eq!(self.links.len(), self.slots.len());
-        assert!(self.vacant.len() <= MAX_VACANT);
-        assert!(self.slots.len() <= all.len() + MAX_VACANT, "an empty slot nobody knows");
-        assert!(self.links.capacity() <= all.len() + all.len() / 16 + 4 * MAX_VACANT);
+        assert_eq!(rest.blocks.len(), rest.links.len().div_ceil(BLOCK));
+        assert_eq!(rest.hashes.len(), rest.links.len());
+        let vacant = rest.links.iter().filter(|links| **links == Links::VACANT).count();
+        assert_eq!(rest.links.len() - vacant, all.len());
+        assert!(rest.vacant.len() <= MAX_VACANT);
+        assert!(rest.links.len() <= all.len() + MAX_VACANT, "an empty slot nobody knows");
+        assert!(rest.links.capacity() <= all.len() + all.len() / 16 + 4 * MAX_VACANT);
+        assert!(rest.blocks.capacity() <= all.len() / BLOCK * 17 / 16 + 4 * MAX_VACANT);
         assert!(self.index.bytes() <= all.len() * Index::BYTES_PER_SLOT + 512);
-        (all.len(), self.small.bytes() + self.main.bytes())
+        (all.len(), rest.small.bytes() + rest.main.bytes())
     }
 }

@@ -1,12 +1,12 @@
 //! Slots: numbered places, in chunks, so that getting more or fewer of them moves nothing. One array
-//! for all would at times be there twice.
+//! for all would at times be there twice. How many there are is for the shard to know, which keeps
+//! something else for each of them: what a hit reads of a shard is to fit into one cache line.
 
 const CHUNK: usize = 128;
 
 pub(super) struct Slots<T> {
+    /// The last may have more than there are.
     chunks: Vec<Box<[Option<T>; CHUNK]>>,
-    /// How many there are, taken or empty: the last chunk may have more.
-    len: usize,
 }
 
 impl<T> Slots<T> {
@@ -16,11 +16,7 @@ impl<T> Slots<T> {
         size_of::<Option<T>>() + (2 * size_of::<usize>()).div_ceil(CHUNK);
 
     pub(super) fn new() -> Self {
-        Slots { chunks: Vec::new(), len: 0 }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
+        Slots { chunks: Vec::new() }
     }
 
     /// What is in a slot; `None` also if there is no such slot.
@@ -43,32 +39,26 @@ impl<T> Slots<T> {
         *self.place(number).expect("it was asked for by its number") = Some(content);
     }
 
-    /// One more slot, empty.
-    pub(super) fn push(&mut self) {
-        if self.len == self.chunks.len() * CHUNK {
+    /// One more slot, empty, where there are `len`.
+    pub(super) fn push(&mut self, len: usize) {
+        if len == self.chunks.len() * CHUNK {
             let chunk: Box<[Option<T>]> = (0..CHUNK).map(|_| None).collect();
             let chunk = chunk.try_into().unwrap_or_else(|_| unreachable!("it has that length"));
             self.chunks.push(chunk);
         }
-        self.len += 1;
     }
 
-    /// Gives up the last slot; returns what is in it.
-    pub(super) fn pop(&mut self) -> Option<T> {
-        self.len = self.len.checked_sub(1)?;
-        let last = self.chunks[self.len / CHUNK][self.len % CHUNK].take();
-        if self.len.is_multiple_of(CHUNK) {
+    /// Gives up the last of `len` slots; returns what is in it.
+    pub(super) fn pop(&mut self, len: usize) -> Option<T> {
+        let number = len.checked_sub(1)?;
+        let last = self.chunks[number / CHUNK][number % CHUNK].take();
+        if number.is_multiple_of(CHUNK) {
             self.chunks.pop();
             if self.chunks.capacity() > 2 * self.chunks.len() + 8 {
                 self.chunks.shrink_to(self.chunks.len() + 4);
             }
         }
         last
-    }
-
-    /// All slots in the order of their numbers.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Option<&T>> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(Option::as_ref).take(self.len)
     }
 
     /// What is in them.
@@ -84,6 +74,14 @@ impl<T> Slots<T> {
 }
 
 #[cfg(test)]
+impl<T> Slots<T> {
+    /// All slots in the order of their numbers, and the empty ones beyond in the last chunk.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Option<&T>> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).map(Option::as_ref)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -91,16 +89,15 @@ mod tests {
     fn what_is_filled_in_stays_where_it_is() {
         let mut slots = Slots::new();
         for number in 0..1000 {
-            slots.push();
+            slots.push(number as usize);
             slots.fill(number, number);
         }
         assert_eq!(slots.take(500), Some(500));
         assert_eq!((slots.get(500), slots.get(501), slots.get(1024)), (None, Some(&501), None));
         *slots.get_mut(7).unwrap() = 77;
         for number in (900..1000).rev() {
-            assert_eq!(slots.pop(), Some(number));
+            assert_eq!(slots.pop(number as usize + 1), Some(number));
         }
-        assert_eq!((slots.len(), slots.iter().count()), (900, 900));
         assert_eq!(slots.iter().flatten().count(), 899);
         assert_eq!(slots.into_contents().sum::<u32>(), (0..900).sum::<u32>() - 500 + 70);
     }
@@ -108,13 +105,13 @@ mod tests {
     #[test]
     fn what_is_given_up_is_given_back() {
         let mut slots: Slots<u8> = Slots::new();
-        (0..10_000).for_each(|_| slots.push());
-        while slots.len() > 1 {
-            slots.pop();
-            assert_eq!(slots.chunks.len(), slots.len().div_ceil(CHUNK));
+        (0..10_000).for_each(|len| slots.push(len));
+        for len in (1..10_000).rev() {
+            slots.pop(len + 1);
+            assert_eq!(slots.chunks.len(), len.div_ceil(CHUNK));
         }
         assert!(slots.chunks.capacity() <= 16);
-        slots.pop();
-        assert_eq!((slots.pop(), slots.chunks.len()), (None, 0));
+        slots.pop(1);
+        assert_eq!((slots.pop(0), slots.chunks.len()), (None, 0));
     }
 }
