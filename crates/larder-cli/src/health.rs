@@ -1,6 +1,6 @@
 //! `larder health`: one question to a gateway that should be running.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
@@ -9,6 +9,8 @@ use http_body_util::Empty;
 use larder_gateway::upstream::{Origin, OriginError, Upstream, UpstreamConfig, UpstreamError};
 use tokio::{runtime::Builder, time::timeout};
 use tower::Service;
+
+use crate::address;
 
 /// Below the four seconds that the image's health check gives.
 const BUDGET: Duration = Duration::from_secs(3);
@@ -25,8 +27,14 @@ pub(crate) struct Health {
     /// the service behind the gateway
     url: Option<Uri>,
     /// Where the admin API is
-    #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN", default_value = "127.0.0.1:9191")]
-    admin: String,
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "LARDER_ADMIN",
+        default_value = "127.0.0.1:9191",
+        value_parser = address::listen
+    )]
+    admin: SocketAddr,
 }
 
 /// Why it counts as not ready.
@@ -37,13 +45,11 @@ pub(crate) enum HealthError {
     #[error("{url} is not well: it answered {status}")]
     Unwell { url: Uri, status: StatusCode },
     #[error("{url} is not well: it gave no answer")]
-    NoAnswer { url: Uri, source: UpstreamError },
+    NoAnswer { url: Uri, source: Box<UpstreamError> },
     #[error("{url} is not well: it gave no answer within {BUDGET:?}")]
     Timeout { url: Uri },
     #[error("cannot ask")]
     Start(#[source] std::io::Error),
-    #[error("--admin {0} is not an address such as 127.0.0.1:9191")]
-    Admin(String),
 }
 
 impl Health {
@@ -51,8 +57,8 @@ impl Health {
         let url = match self.url {
             Some(url) => url,
             None => {
-                let url = format!("http://{}/readyz", self.admin).parse();
-                url.map_err(|_| HealthError::Admin(self.admin))?
+                let url = format!("http://{}/readyz", self.admin);
+                url.parse().expect("an address and a port are an authority")
             }
         };
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -71,7 +77,7 @@ async fn ask(url: Uri) -> Result<(), HealthError> {
     match timeout(BUDGET, asking).await {
         Ok(Ok(answer)) if answer.status().is_success() => Ok(()),
         Ok(Ok(answer)) => Err(HealthError::Unwell { url, status: answer.status() }),
-        Ok(Err(source)) => Err(HealthError::NoAnswer { url, source }),
+        Ok(Err(error)) => Err(HealthError::NoAnswer { url, source: Box::new(error) }),
         Err(_) => Err(HealthError::Timeout { url }),
     }
 }

@@ -75,7 +75,13 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM", value_parser = address::upstream)]
     upstream: Origin,
     /// Where to answer requests: 127.0.0.1:8080, or a port of 127.0.0.1; 0.0.0.0:8080 for all addresses
-    #[arg(long, value_name = "ADDRESS", env = "LARDER_LISTEN", default_value = "127.0.0.1:8080", value_parser = address::listen)]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "LARDER_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_parser = address::listen
+    )]
     listen: SocketAddr,
     /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
     /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
@@ -254,6 +260,7 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
+                own.push(("admin", server.address()));
                 let (log, upstream) = (log.clone(), upstream.clone());
                 let router = Admin::new()
                     .http_cache(&cache)

@@ -423,7 +423,8 @@ async fn a_purge_of_keys_makes_their_next_load_a_miss_and_no_other() {
 
     let purged = purge(&blog, r#"{"keys":["/posts/1","/posts","/posts/77"],"mode":"hard"}"#).await;
 
-    assert_eq!((purged.status, purged.json()), (200, json!({"purged": 2, "mode": "hard"})));
+    assert_eq!((purged.status, &purged.json()["purged"]), (200, &json!(2)));
+    assert_eq!(purged.json()["keys"][2]["purged"], 0);
     let answers = get_all(urls).await;
     let handlings: Vec<_> = answers.iter().map(Answer::handling).collect();
     assert_eq!((handlings.as_slice(), counter.calls()), (&["uri-miss", "hit", "uri-miss"][..], 5));

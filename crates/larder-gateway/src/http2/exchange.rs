@@ -21,6 +21,7 @@ use tower::Service;
 
 use super::notes::{Malformed, Notes};
 use crate::{
+    counters::Timeout,
     http1::{
         Http1Config, Peer, ReaderBody, ReaderBodyError,
         answer::{self, Asked, Ending},
@@ -33,6 +34,8 @@ use crate::{
     problem::Problem,
     timer::Timer,
 };
+
+const BAD_TRAILERS: &str = "the trailers are malformed";
 
 /// What goes on beside the answer: interim answers out, the request's body in.
 struct Errands<'a> {
@@ -94,7 +97,10 @@ pub(super) async fn exchange<S, B>(
     }
     let stream = respond.stream_id().as_u32();
     let malformed = match notes.take_malformed(stream) {
-        Some(Malformed::Trailers) => return respond.send_reset(Reason::PROTOCOL_ERROR),
+        Some(Malformed::Trailers) => {
+            config.counters.refused(BAD_TRAILERS);
+            return respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
         Some(Malformed::NoPath) if *request.method() != Method::CONNECT => {
             Err(Refusal::Malformed("there is no target"))
         }
@@ -326,7 +332,9 @@ where
                     Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Sent::Reset),
                     Poll::Pending => {
                         write_timer.ensure(errands.config.write_timeout);
-                        return write_timer.poll_passed(cx).map(|()| Sent::Broken);
+                        ready!(write_timer.poll_passed(cx));
+                        errands.config.counters.timed_out(Timeout::Write);
+                        return Poll::Ready(Sent::Broken);
                     }
                 }
             }
@@ -412,7 +420,8 @@ impl Errands<'_> {
         match receiving.poll(respond, &mut self.read_timer, self.config, cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(demand)) if self.notes.take_malformed(self.stream).is_some() => {
-                receiving.upload.end(Err(ReaderBodyError::Malformed("its trailers are malformed")));
+                receiving.upload.end(Err(ReaderBodyError::Malformed(BAD_TRAILERS)));
+                self.config.counters.refused(BAD_TRAILERS);
                 tracing::debug!(?demand, "a request has malformed trailers: its stream is reset");
                 Poll::Ready(Err(Interrupted::Malformed))
             }
@@ -474,6 +483,7 @@ impl Receiving {
                 Poll::Pending => {
                     timer.ensure(config.body_timeout);
                     ready!(timer.poll_passed(cx));
+                    config.counters.timed_out(Timeout::Body);
                     return Poll::Ready(Err(ReaderBodyError::TimedOut));
                 }
             }

@@ -41,6 +41,7 @@ use self::{
     notes::Notes,
 };
 use crate::{
+    counters::Timeout,
     http1::{Ended, Http1Config, ReaderBody},
     timer::Timer,
 };
@@ -100,8 +101,13 @@ where
             _ => shaken,
         }
     });
-    let Ok(Ok(connection)) = timeout(config.head_timeout, shaking).await else {
-        return Ended::Cut;
+    let connection = match timeout(config.head_timeout, shaking).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(())) => return Ended::Cut,
+        Err(_) => {
+            config.counters.timed_out(Timeout::Head);
+            return Ended::Cut;
+        }
     };
     let begin = move |(request, respond)| {
         exchange(request, respond, peer, config, service.clone(), Arc::clone(&notes))
@@ -158,7 +164,11 @@ where
                 }
                 Poll::Ready(Some(Err(error))) => {
                     tracing::debug!("an HTTP/2 connection ended: {error}");
-                    return Poll::Ready(Over { ended, is_told: error.is_library() });
+                    let is_told = error.is_library();
+                    if is_told {
+                        config.counters.refused("a connection broke the rules of HTTP/2");
+                    }
+                    return Poll::Ready(Over { ended, is_told });
                 }
                 Poll::Ready(None) if is_faulty => {
                     return Poll::Ready(Over { ended, is_told: true });
@@ -169,6 +179,7 @@ where
             if let (false, Some(fault)) = (is_faulty, corked.fault()) {
                 let Fault { reason, detail } = fault;
                 tracing::debug!(%reason, "an HTTP/2 connection is ended: {detail}");
+                config.counters.refused(detail);
                 (is_faulty, is_stopping) = (true, true);
                 quiet.clear();
                 connection.abrupt_shutdown(reason);
@@ -195,6 +206,7 @@ where
                 Poll::Ready(()) if is_faulty => return Poll::Ready(Ended::Cut.into()),
                 Poll::Ready(()) if is_stopping => return Poll::Ready(Ended::Closed.into()),
                 Poll::Ready(()) => {
+                    config.counters.timed_out(Timeout::Idle);
                     is_stopping = true;
                     connection.graceful_shutdown();
                     cx.waker().wake_by_ref();

@@ -14,6 +14,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use larder_gateway::{
     ServerConfig,
+    counters::Counters,
     http1::{Ended, Http1Config, ReaderBody},
     http2,
 };
@@ -160,6 +161,7 @@ struct Connection {
     reading: Reading<DuplexStream>,
     writing: WriteHalf<DuplexStream>,
     serving: JoinHandle<Ended>,
+    counters: Arc<Counters>,
 }
 
 impl Connection {
@@ -170,13 +172,15 @@ impl Connection {
         S::Future: Send,
     {
         let (reader, mut io) = duplex(1 << 20);
+        let config = Http1Config::default();
+        let counters = Arc::clone(&config.counters);
         let serving = tokio::spawn(async move {
-            let (config, peer) = (Http1Config::default(), ([127, 0, 0, 1], 1).into());
+            let peer = ([127, 0, 0, 1], 1).into();
             let stop = CancellationToken::new();
             http2::serve_connection(&mut io, Bytes::new(), peer, &config, service, stop).await
         });
         let (reading, writing) = split(reader);
-        Connection { reading: Reading(reading), writing, serving }
+        Connection { reading: Reading(reading), writing, serving, counters }
     }
 
     fn echoing() -> Connection {
@@ -189,6 +193,10 @@ impl Connection {
 
     async fn told(&mut self, stream: u32) -> Told {
         self.reading.told(stream).await
+    }
+
+    fn refused(&self) -> u64 {
+        self.counters.read().refusals.iter().map(|(_, count)| count).sum()
     }
 }
 
@@ -279,7 +287,7 @@ async fn a_browser_that_gives_up_what_is_being_worked_for_is_no_enemy_either() {
 
 /// Repeats what `round` says, until the reader is told something about all streams.
 async fn flood(mut round: impl FnMut(u32) -> Vec<u8> + Send + 'static) -> (Told, Ended) {
-    let Connection { mut reading, mut writing, serving } = Connection::echoing();
+    let Connection { mut reading, mut writing, serving, counters } = Connection::echoing();
     let flooding = tokio::spawn(async move {
         writing.write_all(&hello()).await.unwrap();
         for number in 0..20_000 {
@@ -294,6 +302,7 @@ async fn flood(mut round: impl FnMut(u32) -> Vec<u8> + Send + 'static) -> (Told,
     flooding.abort();
     drop(flooding.await);
     drop(reading);
+    assert_eq!(counters.read().refusals.len(), 1, "it is not counted");
     (told, timeout(PATIENCE, serving).await.expect("it does not end").unwrap())
 }
 
@@ -586,6 +595,7 @@ async fn what_is_no_connection_of_http_2_ends_with_the_code_that_the_standard_na
         let mut connection = Connection::echoing();
         connection.send(bytes).await;
         assert_eq!(connection.told(0).await, Told::Farewell(reason), "{what}");
+        assert_eq!(connection.refused(), 1, "{what} is not counted");
         drop((connection.reading, connection.writing));
         let ended = timeout(PATIENCE, connection.serving).await.expect("it does not end");
         assert!(matches!(ended, Ok(Ended::Closed | Ended::Cut)), "{what}");
@@ -680,7 +690,15 @@ async fn trailers_that_are_none_reset_their_stream_wherever_its_request_is() {
     let trailers =
         |fields: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields));
     let data = || frame(DATA, 0, 1, b"abc");
-    for field in [(":path", "/"), (":status", "200"), (":method", "GET"), ("connection", "close")] {
+    // And whether it is we who notice; the others h2 refuses, and does not tell.
+    for (fields, is_counted) in [
+        (&[(":path", "/")][..], true),
+        (&[(":path", "/"), ("x", "y")], true),
+        (&[(":status", "200")], true),
+        (&[(":method", "GET")], true),
+        (&[("x", "y"), (":path", "/")], false),
+        (&[("connection", "close")], false),
+    ] {
         for at_once in [true, false] {
             let (ended, mut ends) = mpsc::unbounded_channel();
             let service = service_fn(move |request: Request<ReaderBody>| {
@@ -692,7 +710,7 @@ async fn trailers_that_are_none_reset_their_stream_wherever_its_request_is() {
                 }
             });
             let mut connection = Connection::with(service);
-            let parts = [[hello(), post(1)].concat(), data(), trailers(&[("x", "y"), field])];
+            let parts = [[hello(), post(1)].concat(), data(), trailers(fields)];
             if at_once {
                 connection.send(parts.concat()).await;
             } else {
@@ -704,12 +722,13 @@ async fn trailers_that_are_none_reset_their_stream_wherever_its_request_is() {
                 }
             }
             let reset = Told::Reset(Reason::PROTOCOL_ERROR);
-            assert_eq!(connection.told(1).await, reset, "{field:?} {at_once}");
+            assert_eq!(connection.told(1).await, reset, "{fields:?} {at_once}");
+            assert_eq!(connection.refused(), u64::from(is_counted), "{fields:?} {at_once}");
             connection.send([get(3, "/")].concat()).await;
             assert_eq!(connection.told(3).await, Told::Status(200));
             let whole = ends.recv().await.unwrap();
             // Either the service has not seen it, or not its end; the other request it has.
-            assert!(!whole || ends.try_recv().is_err(), "{field:?} {at_once}");
+            assert!(!whole || ends.try_recv().is_err(), "{fields:?} {at_once}");
         }
     }
     let mut connection = Connection::echoing();
