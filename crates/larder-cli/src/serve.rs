@@ -260,7 +260,6 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                own.push(("admin", server.address()));
                 let (log, upstream) = (log.clone(), upstream.clone());
                 let router = Admin::new()
                     .http_cache(&cache)
@@ -279,7 +278,7 @@ impl Serve {
         let advising =
             tokio::spawn(advice::give(cache.cache().events(), self.upstream.to_string()));
         doubts::tell(&self.upstream, own);
-        // An empty variable counts as unset.
+        // `--explain-token ''` would be everybody's.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
         let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
         let gateway = Gateway::new(&cache, upstream, config);
