@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use larder::http::Client;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -230,7 +231,8 @@ impl Addresses {
     }
 
     fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Option<Seat>, Full> {
-        let address = network(ip);
+        // With IPv6 a subscriber has a whole /64.
+        let address = Client(ip).network();
         if self.spares_own && is_own(ip) {
             return Ok(None);
         }
@@ -253,14 +255,6 @@ impl Drop for Seat {
                 counts.remove(&self.address);
             }
         }
-    }
-}
-
-/// What counts as one address: with IPv6 a subscriber has a whole /64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
-        ip => ip,
     }
 }
 

@@ -20,6 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::tier::memory::discard;
+
 /// How often tasks that are watched are looked at.
 pub(crate) const EVERY: Duration = Duration::from_millis(500);
 /// How long a task may leave a question unanswered: a runtime is not blocked for so long in passing.
@@ -153,8 +155,13 @@ fn watch_all() {
             mem::take(&mut watching.watched)
         };
         // A waker runs its runtime's code, and the last handle of a value its owner's.
-        looked_at
-            .retain(|watched| catch_unwind(AssertUnwindSafe(|| watched.look())).unwrap_or(false));
+        looked_at.retain(|watched| match catch_unwind(AssertUnwindSafe(|| watched.look())) {
+            Ok(is_there) => is_there,
+            Err(panic) => {
+                discard(panic);
+                false
+            }
+        });
         lock().watched.append(&mut looked_at);
     }
 }

@@ -58,8 +58,8 @@ const MAX_BARRING: usize = 32;
 pub struct Client(pub IpAddr);
 
 impl Client {
-    /// The address without what its owner can choose freely.
-    fn network(self) -> IpAddr {
+    /// The address without what its owner can choose freely: the same for all that are one client.
+    pub fn network(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V6(address) => {
                 let own: u128 = u128::from(u64::MAX);
@@ -76,7 +76,7 @@ impl Client {
 pub struct NoTurn(pub Duration);
 
 impl HttpCache {
-    /// A turn to fetch `url`; within [`turn_wait`](super::Settings::turn_wait).
+    /// A turn to fetch `url`.
     pub(crate) async fn fetch_turn(
         &self,
         url: &str,
@@ -85,25 +85,14 @@ impl HttpCache {
         self.turn_of(self.turns(), url, client).await
     }
 
-    /// A turn for a request that passes. `None`: it needs none.
-    pub(crate) async fn passing_turn(
-        &self,
-        url: &str,
-        client: Option<Client>,
-    ) -> Result<Option<Turn>, OriginError> {
-        match self.passing_turns() {
-            Some(turns) => self.turn_of(turns, url, client).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// Tells clients apart.
     pub(crate) fn client_number(&self, client: Option<Client>) -> u64 {
         let hasher = &self.turns().hasher;
         client.map_or(0, |client| hasher.hash_one(client.network()))
     }
 
-    async fn turn_of(
+    /// One of `turns` to ask for `url`; within [`turn_wait`](super::Settings::turn_wait).
+    pub(crate) async fn turn_of(
         &self,
         turns: &Arc<Turns>,
         url: &str,
