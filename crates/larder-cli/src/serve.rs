@@ -260,10 +260,11 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                let (log, upstream) = (log.clone(), upstream.clone());
+                let (log, requests, upstream) = (log.clone(), cache.clone(), upstream.clone());
                 let router = Admin::new()
                     .http_cache(&cache)
                     .metrics(move || metrics::of_readers(&counters))
+                    .metrics(move || metrics::of_requests(&requests))
                     .metrics(move || metrics::of_origin(upstream.stats()))
                     .metrics(move || log.families())
                     .stop_with(stop.clone())
