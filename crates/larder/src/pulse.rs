@@ -20,8 +20,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::tier::memory::discard;
-
 /// How often tasks that are watched are looked at.
 pub(crate) const EVERY: Duration = Duration::from_millis(500);
 /// How long a task may leave a question unanswered: a runtime is not blocked for so long in passing.
@@ -158,7 +156,8 @@ fn watch_all() {
         looked_at.retain(|watched| match catch_unwind(AssertUnwindSafe(|| watched.look())) {
             Ok(is_there) => is_there,
             Err(panic) => {
-                discard(panic);
+                // It was reported when it began. What it carries may panic again where it is dropped.
+                mem::forget(panic);
                 false
             }
         });
