@@ -25,13 +25,13 @@ use crate::{counters::Counters, server::ServerConfig};
 
 /// How many are told to leave first. Each time it is not enough, twice as many are.
 const FEW: usize = 16;
-/// So long they have for it before more are told.
+/// How long they have to leave before more are told.
 const NOTICE: Duration = Duration::from_millis(50);
 /// Who came so recently is not told: its first request may be on its way, over TLS after some round trips.
 const WELCOME: Duration = Duration::from_millis(500);
 /// How long to wait when no connection can be accepted, for want of file descriptors mostly.
 const BREATHER: Duration = Duration::from_millis(50);
-/// The same is not logged again for so long.
+/// How long a line is not logged again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Door {

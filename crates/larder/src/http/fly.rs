@@ -537,7 +537,7 @@ impl HttpCache {
     }
 }
 
-/// A fetch in its reader's own future. Dropping this counts that the reader has left before its answer came.
+/// A reader that waits for a fetch in its own future. Dropping this counts that the reader has left.
 struct Awaited<'a>(&'a Counters);
 
 impl Drop for Awaited<'_> {

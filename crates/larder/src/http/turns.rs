@@ -46,7 +46,7 @@ const CLIENT: usize = 7;
 /// How many a host may hold. There may be only one.
 const HOST: usize = 15;
 
-/// So many reasons why nobody in line may have a turn are remembered.
+/// At most this many reasons why nobody in line may have a turn are remembered.
 const MAX_BARRING: usize = 32;
 
 /// Who asks, as far as turns are concerned: a server puts it among a request's extensions. Requests
@@ -114,7 +114,7 @@ impl HttpCache {
 /// Why a request gets no turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// So many wait already, of all or of its own path, host or client.
+    /// Too many wait already: of all, or of its own path, host or client.
     LineFull,
     /// It has waited for as long as it may.
     WaitedInVain,
