@@ -153,8 +153,11 @@ struct CacheSample {
     /// Not among the hits: those are fresh.
     stale_served: u64,
     refreshes: u64,
+    /// Given up because too many waited, or because nobody could run them.
+    refreshes_dropped: u64,
     /// Not begun because the last one of the key failed just now.
     refreshes_held_back: u64,
+    backoffs_forgotten: u64,
     negative_hits: u64,
     loads: u64,
     load_failures: u64,
@@ -167,7 +170,12 @@ struct CacheSample {
     /// Because nobody drove theirs.
     fetches_taken_over: u64,
     evictions: u64,
+    /// Removed because they could no longer be served.
+    expired: u64,
     too_large: u64,
+    purges: u64,
+    /// Whose last purge is remembered.
+    tags: u64,
     entries: u64,
     bytes: u64,
     max_bytes: u64,
@@ -186,7 +194,9 @@ impl Console {
                 hit_rate: stats.hit_rate(),
                 stale_served: stats.stale_served,
                 refreshes: stats.refreshes,
+                refreshes_dropped: stats.refreshes_dropped,
                 refreshes_held_back: stats.refreshes_held_back,
+                backoffs_forgotten: stats.backoffs_forgotten,
                 negative_hits: stats.negative_hits,
                 loads: stats.loads,
                 load_failures: stats.load_failures,
@@ -197,7 +207,10 @@ impl Console {
                 fetches_out_of_turn: stats.fetches_out_of_turn,
                 fetches_taken_over: stats.fetches_taken_over,
                 evictions: stats.evictions,
+                expired: stats.expired,
                 too_large: stats.too_large,
+                purges: stats.purges,
+                tags: stats.tags,
                 entries: stats.entries,
                 bytes: stats.bytes,
                 max_bytes: stats.max_bytes,

@@ -113,6 +113,13 @@ const COUNTERS: &[Count] = &[
             ]
         },
     ),
+    (
+        "backoffs_forgotten",
+        "Failures of refreshes forgotten because too many keys had one",
+        None,
+        "",
+        |stats| vec![("", stats.backoffs_forgotten as f64)],
+    ),
     ("evictions", "Entries that went, by cause", None, "cause", |stats| {
         vec![("room", stats.evictions as f64), ("expired", stats.expired as f64)]
     }),

@@ -59,7 +59,7 @@ enum Scope {
     Tags(Vec<String>),
 }
 
-/// So many names, and so much of each, stand in the log.
+/// How many names a purge's line in the log has at most, and how much of each.
 const LOGGED_NAMES: usize = 5;
 const LOGGED_BYTES: usize = 100;
 

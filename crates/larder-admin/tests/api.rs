@@ -109,9 +109,23 @@ async fn metrics_tell_every_counter_as_openmetrics() {
     for line in lines {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+    let is_counter = |line: &&str| line.contains("{cache=") && !line.contains("_duration_seconds");
+    assert_eq!(
+        text.lines().filter(is_counter).count(),
+        counters_of(&console.cache).len(),
+        "{text}"
+    );
     // One family, one description (OpenMetrics 1.0 §4.5).
     let described = text.lines().filter(|line| line.starts_with("# TYPE larder_lookups ")).count();
     assert_eq!((described, text.lines().last()), (1, Some("# EOF")));
+}
+
+/// The names of all that the library counts, but for distributions of times.
+fn counters_of<V: Clone + Send + Sync + 'static>(cache: &Cache<V>) -> Vec<String> {
+    let stats = format!("{:#?}", cache.stats());
+    let fields = stats.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+    let names = fields.map(|(name, _)| name).filter(|name| !name.starts_with(' '));
+    names.filter(|name| !name.ends_with("_times")).map(str::to_owned).collect()
 }
 
 /// The lines of one metric's samples: what is behind the name, and the number.
@@ -219,6 +233,10 @@ async fn stats_tell_every_counter_of_every_cache() {
     assert_eq!(posts["name"], "posts");
     assert_eq!((&posts["hits"], &posts["misses"]), (&json!(1), &json!(1)));
     assert_eq!(posts["hit_rate"], 0.5);
+    for name in counters_of(&console.cache) {
+        let told = if name == "saved" { "saved_seconds" } else { &name };
+        assert!(posts[told].is_number(), "{name} is not in {posts}");
+    }
     assert_eq!((&posts["entries"], &posts["max_bytes"]), (&json!(2), &json!(1 << 20)));
     assert!(posts["bytes"].as_u64().unwrap() > 0);
     assert_eq!((&posts["stale_served"], &posts["negative_hits"]), (&json!(0), &json!(0)));

@@ -5,7 +5,7 @@
 
 use larder::{Event, Events, Observed, http::policy::reason::Reason};
 
-/// So many answers make a habit.
+/// How many answers, not stored for one reason, are worth a line in the log.
 const MANY: u32 = 20;
 
 /// What came of the origin's answers so far, as far as somebody could change it.

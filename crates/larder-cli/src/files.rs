@@ -14,7 +14,7 @@ const ADMIN: usize = 128;
 const SUNDRY: usize = 64;
 const OF_A_LOOP: usize = 4;
 
-/// So many connections at most.
+/// The most connections of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Files {
     pub(crate) readers: usize,

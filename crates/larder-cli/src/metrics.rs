@@ -1,5 +1,6 @@
 //! Metrics: the gateway's own counters, as the admin API tells them.
 
+use larder::http::HttpCache;
 use larder_admin::metrics::{Family, Kind};
 use larder_gateway::{
     counters::{Counted, Counters},
@@ -52,9 +53,35 @@ pub(crate) fn of_readers(counters: &Counters) -> Vec<Family> {
     ]
 }
 
+/// What requests for the origin hold and wait for now, and what there was no room for.
+pub(crate) fn of_requests(cache: &HttpCache) -> Vec<Family> {
+    vec![
+        gauge(
+            "turns_taken",
+            "Requests that wait for the head of an answer, or bring a body into the cache, now",
+            vec![("", number(cache.turns_taken()))],
+        ),
+        gauge(
+            "turns_waiting",
+            "Requests that wait for a turn to ask the origin, now",
+            vec![("", number(cache.waiting_for_turns()))],
+        ),
+        gauge(
+            "arriving_bytes",
+            "What bodies on their way into the cache hold, now",
+            vec![("", number(cache.arriving_bytes()))],
+        ),
+        counter(
+            "crowded_out",
+            "Answers not kept because bodies on their way into the cache hold all they may",
+            "",
+            vec![("", cache.crowded_out())],
+        ),
+    ]
+}
+
 /// What happens on connections to the origin.
 pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
-    let now = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let UpstreamStats {
         connected,
         reused,
@@ -73,16 +100,16 @@ pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
                 "upstream_connections",
                 "Connections to the origin, now",
                 vec![
-                    ("waited_for", now(in_use.saturating_sub(streams))),
-                    ("streaming", now(streams)),
-                    ("idle", now(idle)),
+                    ("waited_for", number(in_use.saturating_sub(streams))),
+                    ("streaming", number(streams)),
+                    ("idle", number(idle)),
                 ],
             )
         },
         gauge(
             "upstream_waiting",
             "Requests that wait for a connection, now",
-            vec![("", now(waiting))],
+            vec![("", number(waiting))],
         ),
         counter(
             "upstream_connections_made",
@@ -109,6 +136,10 @@ pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
             vec![("too_many_waiting", turned_away), ("waited_too_long", waited_in_vain)],
         ),
     ]
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn gauge(name: &'static str, help: &'static str, samples: Vec<(&'static str, u64)>) -> Family {

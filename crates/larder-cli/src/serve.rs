@@ -260,11 +260,11 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                own.push(("admin", server.address()));
-                let (log, upstream) = (log.clone(), upstream.clone());
+                let (log, requests, upstream) = (log.clone(), cache.clone(), upstream.clone());
                 let router = Admin::new()
                     .http_cache(&cache)
                     .metrics(move || metrics::of_readers(&counters))
+                    .metrics(move || metrics::of_requests(&requests))
                     .metrics(move || metrics::of_origin(upstream.stats()))
                     .metrics(move || log.families())
                     .stop_with(stop.clone())
@@ -279,7 +279,7 @@ impl Serve {
         let advising =
             tokio::spawn(advice::give(cache.cache().events(), self.upstream.to_string()));
         doubts::tell(&self.upstream, own);
-        // An empty variable counts as unset.
+        // `--explain-token ''` would be everybody's.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
         let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
         let gateway = Gateway::new(&cache, upstream, config);

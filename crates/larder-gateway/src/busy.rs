@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So often at most.
+/// The time between two lines.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Requests that got no turn to ask the origin, to be told of.

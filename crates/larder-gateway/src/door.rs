@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use larder::http::Client;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -24,13 +25,13 @@ use crate::{counters::Counters, server::ServerConfig};
 
 /// How many are told to leave first. Each time it is not enough, twice as many are.
 const FEW: usize = 16;
-/// So long they have for it before more are told.
+/// How long they have to leave before more are told.
 const NOTICE: Duration = Duration::from_millis(50);
 /// Who came so recently is not told: its first request may be on its way, over TLS after some round trips.
 const WELCOME: Duration = Duration::from_millis(500);
 /// How long to wait when no connection can be accepted, for want of file descriptors mostly.
 const BREATHER: Duration = Duration::from_millis(50);
-/// The same is not logged again for so long.
+/// How long a line is not logged again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Door {
@@ -230,7 +231,8 @@ impl Addresses {
     }
 
     fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Option<Seat>, Full> {
-        let address = network(ip);
+        // With IPv6 a subscriber has a whole /64.
+        let address = Client(ip).network();
         if self.spares_own && is_own(ip) {
             return Ok(None);
         }
@@ -253,14 +255,6 @@ impl Drop for Seat {
                 counts.remove(&self.address);
             }
         }
-    }
-}
-
-/// What counts as one address: with IPv6 a subscriber has a whole /64.
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6((u128::from(ip) >> 64 << 64).into()),
-        ip => ip,
     }
 }
 

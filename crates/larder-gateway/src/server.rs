@@ -45,7 +45,7 @@ use crate::{
     tls::{self, Tls},
 };
 
-/// So much of an answer may wait in the system's buffers beyond what is on its way. Without this bound a
+/// How many bytes of an answer may wait in the system's buffers beyond what is on its way. Without this bound a
 /// reader that takes nothing holds megabytes there, and filling them is what others wait for; with less, a
 /// connection on a long way may run dry.
 const UNSENT_BYTES: u32 = 128 << 10;

@@ -212,7 +212,6 @@ mod tests {
     }
 
     fn fraction() -> impl Strategy<Value = f64> {
-        use std::f64::{EPSILON, INFINITY, MAX, MIN, MIN_POSITIVE, NAN, NEG_INFINITY};
         let extremes = [
             0.0,
             -0.0,
@@ -220,13 +219,13 @@ mod tests {
             -1.0,
             0.5,
             1.5,
-            EPSILON,
-            MIN_POSITIVE,
-            MIN,
-            MAX,
-            NAN,
-            INFINITY,
-            NEG_INFINITY,
+            f64::EPSILON,
+            f64::MIN_POSITIVE,
+            f64::MIN,
+            f64::MAX,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
         ];
         prop_oneof![prop::sample::select(extremes.to_vec()), any::<f64>()]
     }

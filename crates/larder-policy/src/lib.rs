@@ -17,6 +17,7 @@
 //! | [`head`] | what the rules read of requests and responses | RFC 9110 §6 |
 //! | [`fields`] | field lines, however they are held | RFC 9110 §5 |
 //! | [`key`] | under which name a response is stored | RFC 9111 §2, RFC 3986 §6 |
+//! | [`facet`] | which of the requests for one URI may wait for the same answer | RFC 9111 §4 |
 //! | [`no_vary_search`] | which parts of a query do not matter | draft-ietf-httpbis-no-vary-search |
 //! | [`validate`] | conditional requests out, 304 and HEAD merged in, readers' conditions | RFC 9111 §4.3, RFC 9110 §13 |
 //! | [`etag`] | entity tags and their two comparisons | RFC 9110 §8.8.3 |
@@ -27,7 +28,7 @@
 //! | [`tags`] | the names under which an origin purges | – |
 //! | [`forward`] | what goes on to the next hop | RFC 9110 §7.6, RFC 8586, RFC 7239 |
 //! | [`scheme`] | in the open, or encrypted | RFC 9110 §4.2 |
-//! | [`uri`] | references resolved, origins compared | RFC 3986 §5, §6 |
+//! | [`uri`] | references resolved, equal URIs written alike, origins compared | RFC 3986 §5, §6 |
 //! | [`date`] | dates as HTTP reads and writes them | RFC 9110 §5.6.7 |
 //! | [`cache_status`] | the `Cache-Status` field | RFC 9211 |
 //! | [`proxy_status`] | the `Proxy-Status` field | RFC 9209 |

@@ -265,11 +265,12 @@ fn is_steered(policy: &Policy, request: Fields<'_>) -> bool {
 }
 
 /// Whether an answer is of a kind that goes on for as long as somebody listens: what came once is news to
-/// nobody, and its end is where a connection broke.
-fn is_endless(response: Fields<'_>) -> bool {
+/// nobody, and its end is where a connection broke. Goes by the media type, which is all that is known of
+/// an answer that has just begun.
+pub fn is_endless<'a>(response: impl Into<Fields<'a>>) -> bool {
     const ENDLESS: [&[u8]; 3] =
         [b"text/event-stream", b"multipart/x-mixed-replace", b"application/stream+json"];
-    let media_type = response.first(CONTENT_TYPE.as_str()).unwrap_or_default();
+    let media_type = response.into().first(CONTENT_TYPE.as_str()).unwrap_or_default();
     let name = media_type.split(|&byte| byte == b';' || byte == b',').next().unwrap_or_default();
     ENDLESS.iter().any(|endless| name.trim_ascii().eq_ignore_ascii_case(endless))
 }

@@ -37,7 +37,6 @@ pub struct Policy {
     pub(crate) asks_for_other_variants: bool,
     pub(crate) completes_unvalidated_parts: bool,
     pub(crate) fills_on_conditional_miss: bool,
-    pub(crate) no_vary_search: bool,
     pub(crate) max_variants: usize,
     pub(crate) hit_for_miss: Duration,
 }
@@ -99,7 +98,6 @@ impl Policy {
             asks_for_other_variants: true,
             completes_unvalidated_parts: true,
             fills_on_conditional_miss: true,
-            no_vary_search: false,
             max_variants: 32,
             hit_for_miss: Duration::from_secs(120),
         }
@@ -242,17 +240,6 @@ impl Policy {
     pub fn obeys_readers(mut self, obeys: bool) -> Policy {
         self.obeys_readers = obeys;
         self
-    }
-
-    /// Whether `No-Vary-Search` counts, which is a draft. No in both presets.
-    pub fn no_vary_search(mut self, counts: bool) -> Policy {
-        self.no_vary_search = counts;
-        self
-    }
-
-    /// Whether `No-Vary-Search` counts.
-    pub fn uses_no_vary_search(&self) -> bool {
-        self.no_vary_search
     }
 
     /// How many variants of one URI are worth keeping; the shell drops the oldest beyond it.

@@ -98,7 +98,7 @@
 //! readers ask at once, and wait as long as without a cache. An origin that says how long its answers are fresh
 //! (or a [`default_ttl`](Policy::default_ttl)) has one request for each crowd, the first included.
 //!
-//! So many requests may wait for the origin at once as there are *turns*
+//! As many requests may wait for the origin at once as there are *turns*
 //! ([`max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)). No path may hold more than three for
 //! each one that is free, no [`Client`] more than seven, no host more than fifteen: with 1024 turns, a path that
 //! hangs takes 768 at most, a client 896, a host 960, and where several hang each has less. Further ones wait, up

@@ -153,8 +153,14 @@ fn watch_all() {
             mem::take(&mut watching.watched)
         };
         // A waker runs its runtime's code, and the last handle of a value its owner's.
-        looked_at
-            .retain(|watched| catch_unwind(AssertUnwindSafe(|| watched.look())).unwrap_or(false));
+        looked_at.retain(|watched| match catch_unwind(AssertUnwindSafe(|| watched.look())) {
+            Ok(is_there) => is_there,
+            Err(panic) => {
+                // It was reported when it began. What it carries may panic again where it is dropped.
+                mem::forget(panic);
+                false
+            }
+        });
         lock().watched.append(&mut looked_at);
     }
 }

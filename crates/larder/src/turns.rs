@@ -29,8 +29,8 @@ use crate::{
     },
 };
 
-/// So long no turn is given back before a fetch goes without one. Most fetches end sooner, and one that
-/// would wait for ever does not wait long.
+/// A fetch goes without a turn once none has been given back for this long. Most fetches end sooner, and
+/// one that would wait for ever does not wait long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 /// The longest time between two fetches that go out of turn: where all turns are held by fetches that
 /// never end, the others still get their chance.

@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::{
 
 use super::limit::Limiter;
 
-/// So much waits at most.
+/// The most bytes of lines that may wait to be written.
 const ROOM: usize = 1 << 20;
 /// A longer line is cut.
 const LINE_BYTES: usize = 8 << 10;

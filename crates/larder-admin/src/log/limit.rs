@@ -23,11 +23,11 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::buffer::Buffer;
 
-/// So many at once.
+/// How many lines of one kind may come at once.
 const BURST: u32 = 10;
 /// After that, one in this time. What was left out is told as often.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
-/// So much of a line that was left out stands in the line that tells of it.
+/// The most bytes of a left-out line that are quoted in the line that tells of it.
 const EXAMPLE_BYTES: usize = 120;
 
 /// The kinds of lines. There are as many as places in the code that log.

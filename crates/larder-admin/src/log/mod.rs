@@ -25,7 +25,7 @@ use self::{
 };
 use crate::metrics::{Family, Kind};
 
-/// So long a panic waits for its line to be written: the process may be about to end.
+/// How long a panic waits for its line to be written: the process may be about to end.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// The log of this process. Clones are the same log. Dropping it ends nothing: call [`Log::flush`] before the

@@ -223,6 +223,7 @@ async fn a_reader_who_leaves_takes_nothing_from_those_who_wait() {
     let mut leader = larder.connect().await;
     leader.send(request("GET", "/", "")).await;
     eventually("a request", async || (!origin.requests().is_empty()).then_some(())).await;
+    assert_eq!(larder.metric("larder_turns_taken").await, 1.0);
     let mut follower = larder.connect().await;
     follower.send(request("GET", "/", "")).await;
     leader.reset();

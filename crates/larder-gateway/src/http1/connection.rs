@@ -46,7 +46,7 @@ const IDLE_READ: usize = 4 << 10;
 /// How often a reader that has closed its side is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// So much of the answers to pipelined hits is written at once.
+/// The most bytes of answers to pipelined hits that are written at once.
 const DESK_BYTES: usize = 32 << 10;
 
 thread_local! {

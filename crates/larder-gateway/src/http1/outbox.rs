@@ -16,9 +16,10 @@ use tokio::io::AsyncWrite;
 
 /// Up to here copying is cheaper than one more entry of a vectored write.
 pub(crate) const COPIED: usize = 8 << 10;
-/// So much may wait before the connection waits itself.
+/// How many bytes may wait here before the connection waits for its reader.
 const ROOM: usize = 64 << 10;
-/// So much is written in one turn: then others have theirs, however much this reader would take.
+/// The most bytes that are written in one turn of the event loop: then other connections have theirs, however
+/// much this reader would take.
 const TURN: usize = 256 << 10;
 
 /// Bytes on their way out, in this order.

@@ -18,7 +18,7 @@ use super::inspect::{Fault, Inspector};
 
 /// Larger writes are not gathered: copying them would cost more than the system call.
 const SMALL: usize = 4 << 10;
-/// So much is gathered at most.
+/// The most bytes that are gathered into one write.
 const GATHERED_BYTES: usize = 32 << 10;
 
 /// Clones are the same stream: h2 has one of them, and who polls it another.

@@ -26,7 +26,7 @@ pub struct UpstreamConfig {
     pub max_connections: usize,
     /// Connections beside those on which an answer's body is under way: streams that stay open, long
     /// downloads. They may take none of those that requests wait for. Default 8192. Where there are so many, a
-    /// stream that says that it has no end (`text/event-stream`) is turned away; what has an end goes on on
+    /// stream that says that it has no end (`text/event-stream` and its kin) is turned away; what has an end goes on on
     /// the connection that it has.
     pub max_streams: usize,
     /// How long a request may wait for a connection while all are in use. Default 10 s.

@@ -19,7 +19,7 @@
 //! (one with bytes beyond ASCII arrives empty: hyper's parser drops it). Of a body longer than its
 //! `Content-Length` the rest is never read, and its connection never used again; nor is that of an
 //! answer with both a length and a transfer coding (RFC 9112 §6.3). A transfer coding other than
-//! chunked is not undone: such a body is what came until the origin closed.
+//! chunked is not undone: an answer in one is an error ([`UpstreamError::TransferCoding`]).
 
 mod body;
 mod config;
@@ -47,7 +47,7 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use larder::http::policy::response::is_decoded;
+use larder::http::policy::response::{is_decoded, is_endless};
 use tower::Service;
 
 pub use self::{
@@ -251,7 +251,8 @@ async fn receive(
     }
     let has_body =
         !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    // Dropping the lease closes the connection: where the answer ends nobody here can tell. hyper undoes `chunked` where it is the last coding, and passes on what others made of the content.
+    // hyper undoes `chunked` where it is the last coding, and passes on what others made of the content.
+    // Dropping the lease closes the connection: where such an answer ends nobody here can tell.
     if has_body && !is_decoded(&parts.headers) {
         return Err(UpstreamError::TransferCoding { origin: lease.pool.origin.clone() });
     }
@@ -270,14 +271,6 @@ async fn receive(
     })
     .await;
     Ok(Response::from_parts(parts, body))
-}
-
-/// Whether an answer says that it is a stream that goes on for as long as somebody reads it.
-fn is_endless(headers: &HeaderMap) -> bool {
-    const ENDLESS: [&str; 2] = ["text/event-stream", "multipart/x-mixed-replace"];
-    let said = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = said.and_then(|kind| kind.split(';').next()).map(str::trim);
-    kind.is_some_and(|kind| ENDLESS.iter().any(|endless| kind.eq_ignore_ascii_case(endless)))
 }
 
 /// hyper has undone the framing, so the fields that told of it may no longer contradict it: with a

@@ -81,29 +81,32 @@ async fn a_body_that_goes_on_takes_no_connection_that_others_wait_for() {
 
 #[tokio::test]
 async fn streams_without_end_that_are_too_many_are_turned_away_and_leave_the_others_alone() {
-    let origin = origin(format!("HTTP/1.1 200 OK\r\n{EVENTS}")).await;
-    let config = UpstreamConfig { max_connections: 2, max_streams: 1, ..Default::default() };
-    let upstream = upstream(origin.address, config);
-    let gate = Gate::with(ServerConfig::default(), upstream.clone());
-    let mut open = gate.connect().await;
-    open.send(STREAM).await;
-    open.until("abc").await;
-    for _ in 0..5 {
-        let mut one_more = gate.connect().await;
-        one_more.send(STREAM).await;
-        let (head, body) = one_more.answer().await;
-        assert_eq!((status(&head), field(&head, "retry-after")), ("503", Some("5")), "{head}");
-        assert!(body.contains("too many streams are open"), "{body}");
-        let mut reader = gate.connect().await;
-        reader.send(GET).await;
-        assert_eq!(reader.answer().await.1, "x");
+    for kind in ["text/event-stream", "multipart/x-mixed-replace", "application/stream+json"] {
+        let events = EVENTS.replace("text/event-stream", kind);
+        let origin = origin(format!("HTTP/1.1 200 OK\r\n{events}")).await;
+        let config = UpstreamConfig { max_connections: 2, max_streams: 1, ..Default::default() };
+        let upstream = upstream(origin.address, config);
+        let gate = Gate::with(ServerConfig::default(), upstream.clone());
+        let mut open = gate.connect().await;
+        open.send(STREAM).await;
+        open.until("abc").await;
+        for _ in 0..5 {
+            let mut one_more = gate.connect().await;
+            one_more.send(STREAM).await;
+            let (head, body) = one_more.answer().await;
+            assert_eq!((status(&head), field(&head, "retry-after")), ("503", Some("5")), "{head}");
+            assert!(body.contains("too many streams are open"), "{body}");
+            let mut reader = gate.connect().await;
+            reader.send(GET).await;
+            assert_eq!(reader.answer().await.1, "x");
+        }
+        until(&upstream, |upstream| upstream.stats().in_use == 1).await;
+        reset(open);
+        until(&upstream, |upstream| upstream.stats().in_use == 0).await;
+        let mut again = gate.connect().await;
+        again.send(STREAM).await;
+        again.until("abc").await;
     }
-    until(&upstream, |upstream| upstream.stats().in_use == 1).await;
-    reset(open);
-    until(&upstream, |upstream| upstream.stats().in_use == 0).await;
-    let mut again = gate.connect().await;
-    again.send(STREAM).await;
-    again.until("abc").await;
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ impl Failed {
 
 /// Remembered errors may weigh this part of the cache's bound, which they count towards.
 const SHARE: usize = 16;
-/// So many of them there may be in a cache of however few entries.
+/// At least this many errors may be remembered, however few entries the cache may have.
 const MIN_ERRORS: usize = 64;
 /// Where errors go by their name, how many of them could still have been given out is nobody's question.
 const NOTHING_IS_OVER: Judge<'static> = Judge::of_untagged(Moment::FIRST);

@@ -41,7 +41,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
 /// What is not stored is held for its readers up to so many bytes.
 const WINDOW_BYTES: usize = 256 << 10;
-/// So long the readers of what is not stored wait for one of them that does not read.
+/// How long the readers of a body that is not stored wait for the one among them that does not read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A body that is here as a whole. Clones share its bytes.

@@ -52,10 +52,10 @@ const SHARING_BYTES: usize = 1 << 20;
 const TOGETHER: Duration = Duration::from_secs(3600);
 /// For so long after answers were not shared, the preconditions of their readers still go to the origin.
 const UNSHARED_WINDOW: Duration = Duration::from_secs(3600);
-/// So many requests may wait for a turn, for each that may have one; and so many at least.
+/// How many requests may wait for each turn that there is; and how many at least, however few turns there are.
 const WAITING_PER_TURN: usize = 4;
 const MIN_WAITING: usize = 1024;
-/// So many keys at once can be given another variant.
+/// At most this many keys may be merged at once.
 const MERGES: usize = 64;
 /// Bits that tell of which URIs answers to QUERY may be stored.
 const QUERIED_BITS: usize = 1 << 16;

@@ -36,7 +36,7 @@ use crate::{
     cache::fill::{Attempt, Brought, Whose},
     error::FetchError,
     flight::{Follower, Join},
-    stats::{Event, micros},
+    stats::{Counters, Event, micros},
     sync,
     tag::Fence,
 };
@@ -351,6 +351,7 @@ impl HttpCache {
         if self.shared().tasks.is_closed() {
             return None;
         }
+        let awaited = Awaited(self.counters());
         let (own, is_done) = poll_fn(|context| {
             // A panic of the origin is no panic of whoever serves its reader.
             let polled = catch_unwind(AssertUnwindSafe(|| filling.as_mut().poll(context)));
@@ -362,6 +363,7 @@ impl HttpCache {
             }
         })
         .await;
+        mem::forget(awaited);
         if !is_done {
             // The body is on its way, and to be stored.
             sync::spawn(filling);
@@ -532,6 +534,15 @@ impl HttpCache {
             true => format!("{} personal", asked.key).into(),
             false => Arc::clone(&asked.key),
         }
+    }
+}
+
+/// A reader that waits for a fetch in its own future. Dropping this counts that the reader has left.
+struct Awaited<'a>(&'a Counters);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.abandoned.increment();
     }
 }
 

@@ -64,7 +64,7 @@ impl HttpCache {
         origin: Origin,
     ) -> Result<Response<Body>, OriginError> {
         let turn = match self.passing_turns() {
-            Some(_) => self.passing_turn(&passing.url(), passing.client()).await?,
+            Some(turns) => Some(self.turn_of(turns, &passing.url(), passing.client()).await?),
             None => None,
         };
         if is_safe(&passing.head.method) {

@@ -46,7 +46,7 @@ const CLIENT: usize = 7;
 /// How many a host may hold. There may be only one.
 const HOST: usize = 15;
 
-/// So many reasons why nobody in line may have a turn are remembered.
+/// At most this many reasons why nobody in line may have a turn are remembered.
 const MAX_BARRING: usize = 32;
 
 /// Who asks, as far as turns are concerned: a server puts it among a request's extensions. Requests
@@ -58,8 +58,8 @@ const MAX_BARRING: usize = 32;
 pub struct Client(pub IpAddr);
 
 impl Client {
-    /// The address without what its owner can choose freely.
-    fn network(self) -> IpAddr {
+    /// The address without what its owner can choose freely: the same for all that are one client.
+    pub fn network(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V6(address) => {
                 let own: u128 = u128::from(u64::MAX);
@@ -76,7 +76,7 @@ impl Client {
 pub struct NoTurn(pub Duration);
 
 impl HttpCache {
-    /// A turn to fetch `url`; within [`turn_wait`](super::Settings::turn_wait).
+    /// A turn to fetch `url`.
     pub(crate) async fn fetch_turn(
         &self,
         url: &str,
@@ -85,25 +85,14 @@ impl HttpCache {
         self.turn_of(self.turns(), url, client).await
     }
 
-    /// A turn for a request that passes. `None`: it needs none.
-    pub(crate) async fn passing_turn(
-        &self,
-        url: &str,
-        client: Option<Client>,
-    ) -> Result<Option<Turn>, OriginError> {
-        match self.passing_turns() {
-            Some(turns) => self.turn_of(turns, url, client).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
     /// Tells clients apart.
     pub(crate) fn client_number(&self, client: Option<Client>) -> u64 {
         let hasher = &self.turns().hasher;
         client.map_or(0, |client| hasher.hash_one(client.network()))
     }
 
-    async fn turn_of(
+    /// One of `turns` to ask for `url`; within [`turn_wait`](super::Settings::turn_wait).
+    pub(crate) async fn turn_of(
         &self,
         turns: &Arc<Turns>,
         url: &str,
@@ -125,7 +114,7 @@ impl HttpCache {
 /// Why a request gets no turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// So many wait already, of all or of its own path, host or client.
+    /// Too many wait already: of all, or of its own path, host or client.
     LineFull,
     /// It has waited for as long as it may.
     WaitedInVain,

@@ -93,7 +93,11 @@ async fn a_fetch_is_given_up_with_the_last_who_waits_for_its_head() {
             leave(&mut readings, leaving).await;
             assert_eq!(site.origin.waiting(), left, "{way:?} {leaving:?}");
             assert_eq!(site.cache.turns_taken(), left, "{way:?} {leaving:?}");
-            let abandoned = u64::from(way == Way::Shared && left == 0);
+            let abandoned = match way {
+                Way::Shared => usize::from(left == 0),
+                Way::Alone => 3 - left,
+                Way::Refresh | Way::Passing | Way::Post => 0,
+            } as u64;
             assert_eq!(site.store().stats().abandoned, abandoned, "{way:?} {leaving:?}");
             // Those who stay are answered, and those who come later.
             for _ in 0..left {

@@ -144,7 +144,7 @@ impl Budget {
             .then_some(room)
     }
 
-    /// So much is stored no longer, and is about to be dropped.
+    /// `entries` of `bytes` are stored no longer, and are about to be dropped.
     pub(super) fn leave(&self, entries: usize, bytes: usize) -> Leaving<'_> {
         if entries > 0 || bytes > 0 {
             self.stored.lower(entries, bytes);
