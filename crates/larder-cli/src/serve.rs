@@ -258,7 +258,6 @@ impl Serve {
                     ..ServerConfig::default()
                 };
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
-                own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
                 own.push(("admin", server.address()));
                 let (log, upstream) = (log.clone(), upstream.clone());
