@@ -44,8 +44,8 @@ pub(crate) enum HealthError {
     Url { url: Uri, source: OriginError },
     #[error("{url} is not well: it answered {status}")]
     Unwell { url: Uri, status: StatusCode },
-    #[error("no gateway answers at {url}: `larder serve` does if it runs with --admin {admin}")]
-    NoAdmin { url: Uri, admin: SocketAddr, source: Box<UpstreamError> },
+    #[error("no gateway answers at {0}: `larder serve` does if it runs with --admin {0}")]
+    NoAdmin(SocketAddr, #[source] Box<UpstreamError>),
     #[error("{url} is not well: it gave no answer")]
     NoAnswer { url: Uri, source: Box<UpstreamError> },
     #[error("{url} is not well: it gave no answer within {BUDGET:?}")]
@@ -70,8 +70,8 @@ impl Health {
             let url = format!("http://{admin}/readyz");
             let url = url.parse().expect("an address and a port are an authority");
             return runtime.block_on(ask(url)).map_err(|error| match error {
-                HealthError::NoAnswer { url, source } if source.is_before_sending() => {
-                    HealthError::NoAdmin { url, admin, source }
+                HealthError::NoAnswer { source, .. } if source.is_before_sending() => {
+                    HealthError::NoAdmin(admin, source)
                 }
                 other => other,
             });

@@ -35,8 +35,7 @@ fn number() -> impl Strategy<Value = usize> {
 }
 
 fn fraction() -> impl Strategy<Value = f64> {
-    use std::f64::{EPSILON, INFINITY, MAX, MIN, MIN_POSITIVE, NAN, NEG_INFINITY};
-    let one_less = 1.0 - EPSILON;
+    let one_less = 1.0 - f64::EPSILON;
     prop::sample::select(vec![
         0.0,
         -0.0,
@@ -45,12 +44,12 @@ fn fraction() -> impl Strategy<Value = f64> {
         one_less,
         1.0,
         2.0,
-        MIN_POSITIVE,
-        MIN,
-        MAX,
-        NAN,
-        INFINITY,
-        NEG_INFINITY,
+        f64::MIN_POSITIVE,
+        f64::MIN,
+        f64::MAX,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
     ])
 }
 
