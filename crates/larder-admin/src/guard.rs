@@ -92,7 +92,7 @@ pub(crate) async fn guard(
     match allowed.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => {
-            tracing::warn!(path = request.uri().path(), "console refused a request: {problem:?}");
+            tracing::warn!(path = request.uri().path(), "admin refused a request: {problem}");
             problem.into_response()
         }
     }

@@ -14,6 +14,9 @@ enum Distance {
     Origin,
     /// Capitals, a slash at the end, or the query.
     Form,
+    /// Folders before it: a service's path (`/posts/1`) and the one under which readers see it
+    /// (`/api/posts/1`).
+    Folders,
     Letters(usize),
 }
 
@@ -66,6 +69,12 @@ fn distance(wanted: &str, stored: &str) -> Option<Distance> {
     }
     if plain.eq_ignore_ascii_case(stored_plain) {
         return Some(Distance::Form);
+    }
+    let ends_with = |long: &str, short: &str| {
+        long.strip_suffix(short).is_some_and(|folders| folders.ends_with('/'))
+    };
+    if ends_with(plain, stored_plain) || ends_with(stored_plain, plain) {
+        return Some(Distance::Folders);
     }
     wrong_letters(plain.as_bytes(), stored_plain.as_bytes()).map(Distance::Letters)
 }
@@ -121,7 +130,7 @@ mod tests {
             "/posts/7",
         ]
         .map(str::to_owned);
-        let rows: [(&str, &[&str]); 15] = [
+        let rows: [(&str, &[&str]); 18] = [
             ("/index.html", &["http://localhost:9802/index.html"]),
             ("index.html", &["http://localhost:9802/index.html"]),
             ("localhost:9802/index.html", &["http://localhost:9802/index.html"]),
@@ -135,6 +144,9 @@ mod tests {
             ("http://other/", &["http://localhost:9802/"]),
             ("http://a/posts/7", &["/posts/7"]),
             ("/posts/1", &["http://localhost:9802/posts/1", "https://example.org/posts/1"]),
+            ("/api/posts/7", &["/posts/7"]),
+            ("/api/index.html", &["http://localhost:9802/index.html"]),
+            ("html", &[]),
             ("/about", &[]),
             ("/i", &[]),
         ];

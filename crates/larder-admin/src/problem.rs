@@ -1,5 +1,7 @@
 //! Problem: every error the admin API answers with (RFC 9457).
 
+use std::fmt;
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
@@ -20,6 +22,13 @@ impl Problem {
     /// was this time, and the way out.
     pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Problem { status, title, detail: detail.into() }
+    }
+}
+
+/// As a line of the log has it.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.title, self.status.as_u16(), self.detail)
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) enum HealthError {
     Url { url: Uri, source: OriginError },
     #[error("{url} is not well: it answered {status}")]
     Unwell { url: Uri, status: StatusCode },
+    #[error("no gateway answers at {0}: `larder serve` does if it runs with --admin {0}")]
+    NoAdmin(SocketAddr, #[source] Box<UpstreamError>),
     #[error("{url} is not well: it gave no answer")]
     NoAnswer { url: Uri, source: Box<UpstreamError> },
     #[error("{url} is not well: it gave no answer within {BUDGET:?}")]
@@ -52,17 +54,29 @@ pub(crate) enum HealthError {
     Start(#[source] std::io::Error),
 }
 
+impl HealthError {
+    /// 2: it was asked for wrongly. 1: it is not ready, or nobody could tell.
+    pub(crate) fn exit_code(&self) -> u8 {
+        if matches!(self, HealthError::Url { .. }) { 2 } else { 1 }
+    }
+}
+
 impl Health {
     pub(crate) fn run(self) -> Result<(), HealthError> {
-        let url = match self.url {
-            Some(url) => url,
-            None => {
-                let url = format!("http://{}/readyz", self.admin);
-                url.parse().expect("an address and a port are an authority")
-            }
-        };
         let runtime = Builder::new_current_thread().enable_all().build();
-        runtime.map_err(HealthError::Start)?.block_on(ask(url))
+        let runtime = runtime.map_err(HealthError::Start)?;
+        let Some(url) = self.url else {
+            let admin = self.admin;
+            let url = format!("http://{admin}/readyz");
+            let url = url.parse().expect("an address and a port are an authority");
+            return runtime.block_on(ask(url)).map_err(|error| match error {
+                HealthError::NoAnswer { source, .. } if source.is_before_sending() => {
+                    HealthError::NoAdmin(admin, source)
+                }
+                other => other,
+            });
+        };
+        runtime.block_on(ask(url))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod advice;
+mod amount;
 mod doubts;
 mod files;
 mod health;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command.what {
         What::Serve(serve) => ended(start(serve).map_err(|error| (error.exit_code(), error))),
-        What::Health(health) => ended(health.run().map_err(|error| (1, error))),
+        What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    address, advice, doubts,
+    address, advice, amount, doubts,
     files::{self, Files},
     metrics,
     signals::Signals,
@@ -95,24 +95,24 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN", value_parser = address::listen)]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill
-    #[arg(long, value_name = "SIZE", env = "LARDER_MEMORY", default_value = "256MiB")]
+    #[arg(long, value_name = "SIZE", env = "LARDER_MEMORY", default_value = "256MiB", value_parser = amount::size)]
     memory: ByteSize,
     /// How many event loops serve connections, each on a thread of its own; usually one a core that
     /// this process may use
-    #[arg(long, value_name = "NUMBER", env = "LARDER_THREADS")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_THREADS", value_parser = amount::count)]
     threads: Option<NonZeroUsize>,
     /// How many connections may be open to those who ask. Where there are as many, kept ones are closed and
     /// new ones wait. Usually 16384, or as many as the limit of open files allows beside those to the
     /// upstream
-    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS", value_parser = amount::count)]
     max_connections: Option<NonZeroUsize>,
     /// How many of them one address may have (with IPv6, one /64); more are closed at once. Usually a quarter
     /// of them, and all for a proxy on this machine (127.0.0.1, ::1)
-    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS")]
+    #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", value_parser = amount::count)]
     max_connections_per_address: Option<NonZeroUsize>,
-    /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h. Pages and permanent redirects
-    /// only, and what is not found for a minute at most
-    #[arg(long, value_name = "DURATION", env = "LARDER_TTL", value_parser = humantime::parse_duration)]
+    /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h. Those with content (200, 203,
+    /// 206) and permanent redirects (301, 308) only, and what is not found (404, 410) for a minute at most
+    #[arg(long, value_name = "DURATION", env = "LARDER_TTL", value_parser = amount::duration)]
     ttl: Option<Duration>,
     /// Which rules to go by
     #[arg(long, value_enum, env = "LARDER_POLICY", default_value_t = Preset::Guarded)]
@@ -258,7 +258,6 @@ impl Serve {
                     ..ServerConfig::default()
                 };
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
-                own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
                 let (log, requests, upstream) = (log.clone(), cache.clone(), upstream.clone());
                 let router = Admin::new()

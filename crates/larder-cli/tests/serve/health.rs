@@ -17,7 +17,9 @@ async fn health_is_0_for_a_gateway_that_is_ready_and_1_for_any_other() {
         (vec!["health", &larder.url("/path")], vec![], 0, ""),
         (vec!["health", &format!("http://{admin}/nothing")], vec![], 1, "answered 404"),
         (vec!["health", "http://127.0.0.1:1/"], vec![], 1, "gave no answer"),
-        (vec!["health", "https://127.0.0.1:1/"], vec![], 1, "of the form http://host:port/path"),
+        (vec!["health", "--admin", "127.0.0.1:1"], vec![], 1, "runs with --admin 127.0.0.1:1"),
+        (vec!["health", "9191"], vec![], 2, "of the form http://host:port/path"),
+        (vec!["health", "https://127.0.0.1:1/"], vec![], 2, "of the form http://host:port/path"),
         (vec!["health", "--admin", &port], vec![], 0, ""),
         (vec!["health", "--admin", "a b"], vec![], 2, "say an address and a port"),
     ] {

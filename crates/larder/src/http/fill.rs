@@ -76,6 +76,8 @@ pub(crate) enum Own {
         status: StatusCode,
         took: Duration,
         reader_fields: ReaderFields,
+        /// Why it is not stored after all: a purge came in between, say.
+        not_stored: Option<Reason>,
     },
     /// An answer that is for this reader alone. `status`: how the origin answered.
     Through {
@@ -318,11 +320,20 @@ impl HttpCache {
                     if let Some(first) = fresh.first() {
                         self.note_sharing(&errand, first, &leader);
                     }
-                    self.keep_fetched(&errand, fresh, &updates, took, &leader);
+                    let not_stored = self.keep_fetched(&errand, fresh, &updates, took, &leader);
                     leader.land(Brought::Value(Arc::new(delivery)));
                     if let Some(kept) = first {
                         let (place, reader_fields) = (None, errand.reader_fields);
-                        send(own, Own::Stored { kept, place, sent, status, took, reader_fields });
+                        let answer = Own::Stored {
+                            kept,
+                            place,
+                            sent,
+                            status,
+                            took,
+                            reader_fields,
+                            not_stored,
+                        };
+                        send(own, answer);
                     }
                     return;
                 }
@@ -337,7 +348,10 @@ impl HttpCache {
                         leader.announce(Brought::Value(Arc::new(delivery)));
                     }
                     let reader_fields = errand.reader_fields;
-                    send(own, Own::Stored { kept, place, sent, status, took, reader_fields });
+                    let not_stored = leader.is_revoked().then_some(Reason::Purged);
+                    let answer =
+                        Own::Stored { kept, place, sent, status, took, reader_fields, not_stored };
+                    send(own, answer);
                     let name = &errand.sharing_name;
                     let pumped = self.pump(body, filler, &stored, &leader, name, Some(turn)).await;
                     let cost = began.elapsed();
@@ -388,7 +402,7 @@ impl HttpCache {
         }
     }
 
-    /// Stores what was fetched, and tells of it.
+    /// Stores what was fetched, and tells of it; and why it is not stored, where it is not.
     fn keep_fetched(
         &self,
         errand: &Errand,
@@ -396,7 +410,7 @@ impl HttpCache {
         updates: &[Arc<Stored>],
         cost: Duration,
         leader: &Leader,
-    ) {
+    ) -> Option<Reason> {
         let first = fresh.first().cloned();
         let not_stored = match self.keep(errand.asked(), fresh, updates, cost, leader) {
             Storage::Not(reason) => Some(reason),
@@ -408,6 +422,7 @@ impl HttpCache {
             }
         };
         self.tell_fetched(leader, cost, not_stored);
+        not_stored
     }
 
     /// Remembers whether those who wait for an answer like this one may have it: what is stored, but

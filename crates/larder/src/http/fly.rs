@@ -383,7 +383,7 @@ impl HttpCache {
         own: Own,
     ) -> Result<Response<Body>, OriginError> {
         match own {
-            Own::Stored { kept, place, sent, status, took, reader_fields } => {
+            Own::Stored { kept, place, sent, status, took, reader_fields, not_stored } => {
                 let apply = match reader_fields {
                     ReaderFields::Drop => Apply::All,
                     ReaderFields::Forward => Apply::Nothing,
@@ -391,7 +391,7 @@ impl HttpCache {
                 let handling = Handling::Forwarded {
                     why: ask.reason,
                     status: Some(status.as_u16()),
-                    outcome: Outcome::Stored,
+                    outcome: not_stored.map_or(Outcome::Stored, Outcome::NotStored),
                     took,
                 };
                 let answer = self.answer(asked, &kept, apply, handling);

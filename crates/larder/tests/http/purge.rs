@@ -2,7 +2,7 @@
 
 use larder::{
     Cache,
-    http::{HttpCache, Variants},
+    http::{Body, HttpCache, Variants},
 };
 
 use crate::support::{Answer, Site, drip, get, ok, read, request, secs, settle, without_length};
@@ -137,6 +137,31 @@ async fn a_purge_while_it_is_fetched_is_not_undone() {
         settle().await;
         assert_eq!(site.get("/a").await.text(), "new", "{name}");
         assert_eq!(site.origin.calls(), 2, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_a_purge_overtook_is_not_said_to_be_stored() {
+    // Tags are looked at when it is stored, and an answer with a body has been told by then.
+    let purges = HARD.into_iter().chain(SOFT).filter(|(name, _)| !name.contains("tag"));
+    for (name, purge) in purges {
+        for (kind, answer) in [
+            ("a new one", ok(&FIELDS, "old")),
+            ("a confirmed one", without_length(304, &FIELDS, Body::empty())),
+        ] {
+            let site = Site::new();
+            if kind == "a confirmed one" {
+                site.fill("/a", ok(&[("etag", "\"1\""), ("cache-control", "max-age=0")], "old"))
+                    .await;
+            }
+            let reading = site.ask(get("/a"));
+            settle().await;
+            purge(site.store());
+            site.origin.answer(answer);
+            let said = read(reading).await.said();
+            assert!(!said.contains(";stored"), "{name}, {kind}: {said}");
+            assert!(said.ends_with("detail=purged"), "{name}, {kind}: {said}");
+        }
     }
 }
 

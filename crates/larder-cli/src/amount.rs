@@ -1,0 +1,54 @@
+//! Amount: what may be written after `--ttl`, `--memory` and the flags that want a number.
+//!
+//! The parsers' own words ("expected number at 0", "number would be zero for non-zero type") do not say what
+//! would be right.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use bytesize::ByteSize;
+
+/// A number with its unit, as `5m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text);
+    parsed.map_err(|_| "say a number and its unit: 90s, 5m, 1h".to_owned())
+}
+
+/// A number with its unit, as `256MiB`; bytes without one.
+pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "say a number and its unit: 64MiB, 2GiB".to_owned())
+}
+
+/// How many, and not none.
+pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "say a whole number from 1 on".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_taken_with_its_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(size("2MiB"), Ok(ByteSize::mib(2)));
+        assert_eq!(size("4096"), Ok(ByteSize::b(4096)));
+        assert_eq!(count("2").map(NonZeroUsize::get), Ok(2));
+    }
+
+    #[test]
+    fn of_an_amount_that_is_none_the_form_that_is_wanted_is_said() {
+        for text in ["", "5", "much", "5x", "-5s", "5 minuets", "99999999999999999999s", "NaN s"] {
+            let words = duration(text).expect_err(text);
+            assert!(words.contains("90s"), "{text}: {words}");
+        }
+        for text in ["", "much", "-1", "256Mio", "NaN"] {
+            let words = size(text).expect_err(text);
+            assert!(words.contains("64MiB"), "{text}: {words}");
+        }
+        for text in ["", "0", "-1", "few", "1.5", "99999999999999999999"] {
+            let words = count(text).expect_err(text);
+            assert!(words.contains("from 1 on"), "{text}: {words}");
+        }
+    }
+}
