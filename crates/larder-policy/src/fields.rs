@@ -34,7 +34,7 @@ pub struct FieldLine<'a> {
 /// Which names may be there: a set bit says perhaps, a clear one certainly not. A request has ten lines
 /// and is asked for a dozen names that it mostly lacks.
 #[derive(Clone, Copy, Debug, Default)]
-struct Names(u64);
+pub(crate) struct Names(u64);
 
 impl Names {
     const fn bit(name: &[u8]) -> u64 {
@@ -43,13 +43,13 @@ impl Names {
         1 << ((name.len() * 7 + letters) % 64)
     }
 
-    const fn of(names: &[&str]) -> u64 {
+    pub(crate) const fn of(names: &[&str]) -> Names {
         let (mut bits, mut at) = (0, 0);
         while at < names.len() {
             bits |= Names::bit(names[at].as_bytes());
             at += 1;
         }
-        bits
+        Names(bits)
     }
 
     fn add(&mut self, name: &[u8]) {
@@ -67,7 +67,12 @@ fn name_in<'a>(map: &'a HeaderMap, names: Names, name: &str) -> Option<&'a Heade
     if !names.may_have(name.as_bytes()) {
         return None;
     }
-    map.keys().find(|there| there.as_str().eq_ignore_ascii_case(name))
+    map.keys().find(|there| is_called(there, name))
+}
+
+fn is_called(there: &HeaderName, name: &str) -> bool {
+    let there = there.as_str();
+    there == name || there.eq_ignore_ascii_case(name)
 }
 
 impl<'a> Fields<'a> {
@@ -84,7 +89,7 @@ impl<'a> Fields<'a> {
     /// for: no directives, credentials, cookies, preconditions and ranges. What a response varies by is
     /// another question. `false`: perhaps.
     pub(crate) fn ask_for_nothing(self) -> bool {
-        const RULES_ASK_FOR: u64 = Names::of(&[
+        const RULES_ASK_FOR: Names = Names::of(&[
             "authorization",
             "cache-control",
             "cookie",
@@ -97,8 +102,17 @@ impl<'a> Fields<'a> {
             "range",
         ]);
         match self.0 {
-            Held::Read { names, .. } | Held::Map { names, .. } => names.0 & RULES_ASK_FOR == 0,
             Held::Block(_) => false,
+            Held::Read { .. } | Held::Map { .. } => !self.may_have(RULES_ASK_FOR),
+        }
+    }
+
+    /// Whether any of these names may be there. `false`: certainly not, told by one look at all of them.
+    #[inline]
+    pub(crate) fn may_have(self, any: Names) -> bool {
+        match self.0 {
+            Held::Read { names, .. } | Held::Map { names, .. } => names.0 & any.0 != 0,
+            Held::Block(_) => true,
         }
     }
 
@@ -112,7 +126,15 @@ impl<'a> Fields<'a> {
 
     /// The value of the first line of this name.
     pub fn first(self, name: &str) -> Option<&'a [u8]> {
-        self.lines(name).next()
+        match self.0 {
+            Held::Map { names, .. } if !names.may_have(name.as_bytes()) => None,
+            // The first of a name comes first, and need not be looked up by it once more.
+            Held::Map { map, .. } => map
+                .iter()
+                .find(|(there, _)| is_called(there, name))
+                .map(|(_, value)| value.as_bytes()),
+            Held::Read { .. } | Held::Block(_) => self.lines(name).next(),
+        }
     }
 
     /// The values of all lines of this name (in small letters), in their order.

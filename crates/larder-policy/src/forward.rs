@@ -260,11 +260,15 @@ pub fn response(mut fields: HeaderMap, hop: &HopName, version: Version) -> Heade
 /// because somebody lists them. §7.6.1 forbids to list them, and obeying would hide a `private` from
 /// this cache, or a cookie from the origin behind it.
 pub fn strip(fields: &mut HeaderMap) {
+    // `Connection` is one of them: without it nothing is listed. Most heads have none, and looking through
+    // the few names there are costs less than looking each of those up.
+    if !fields.keys().any(is_for_one_hop) {
+        return;
+    }
     let listed: Vec<HeaderName> = members(fields, header::CONNECTION)
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !is_for_all(name))
         .collect();
-    // Looking through the few names there are costs less than looking each of those up.
     let found = fields.keys().filter(|name| is_for_one_hop(name)).cloned();
     for name in listed.into_iter().chain(found.collect::<Vec<_>>()) {
         fields.remove(name);
@@ -390,7 +394,12 @@ fn drop_claims(fields: &mut HeaderMap, peer_is_trusted: bool) {
 }
 
 fn is_claim(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || [header::FORWARDED, X_REAL_IP].contains(name)
+    let name = name.as_str();
+    match name.as_bytes() {
+        [b'x', ..] => name.starts_with("x-forwarded-") || name == "x-real-ip",
+        [b'f', ..] => name == "forwarded",
+        _ => false,
+    }
 }
 
 /// Whether a name has underscores, and with hyphens would be that of a claim, of a field for one hop, or of

@@ -11,7 +11,11 @@ use http::{
 };
 
 use crate::{
-    directives::RequestDirectives, fields::Fields, forward::steers, head::Asking, reason::Reason,
+    directives::RequestDirectives,
+    fields::{Fields, Names},
+    forward::steers,
+    head::Asking,
+    reason::Reason,
     settings::Policy,
 };
 
@@ -125,7 +129,8 @@ impl Reader {
 
 impl Personal {
     pub(crate) fn of(policy: &Policy, headers: Fields<'_>) -> Option<Personal> {
-        if !policy.guards {
+        const CREDENTIALS: Names = Names::of(&["authorization", "cookie"]);
+        if !policy.guards || !headers.may_have(CREDENTIALS) {
             None
         } else if headers.contains(AUTHORIZATION.as_str()) {
             Some(Personal::Authorization)
@@ -141,8 +146,10 @@ impl Personal {
 /// others had better not wait for it: one with credentials, and where the policy guards against that,
 /// one with a cookie.
 pub fn is_personal<'a>(policy: &Policy, headers: impl Into<Fields<'a>>) -> bool {
+    const AUTHORIZED: Names = Names::of(&["authorization"]);
     let headers = headers.into();
-    headers.contains(AUTHORIZATION.as_str()) || Personal::of(policy, headers).is_some()
+    (headers.may_have(AUTHORIZED) && headers.contains(AUTHORIZATION.as_str()))
+        || Personal::of(policy, headers).is_some()
 }
 
 /// Whether this request may share a fetch, going by the request alone; [`Ask`](crate::reuse::Ask)
@@ -171,7 +178,10 @@ pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
 
 /// Preconditions that a cache answers itself (RFC 9111 §4.3.2).
 pub(crate) fn is_conditional(headers: Fields<'_>) -> bool {
-    headers.contains(IF_NONE_MATCH.as_str()) || headers.contains(IF_MODIFIED_SINCE.as_str())
+    const OURS: Names = Names::of(&["if-modified-since", "if-none-match"]);
+    headers.may_have(OURS)
+        && (headers.contains(IF_NONE_MATCH.as_str())
+            || headers.contains(IF_MODIFIED_SINCE.as_str()))
 }
 
 /// As `EventSource` asks, which takes nothing else.
@@ -182,7 +192,9 @@ fn asks_for_events(headers: Fields<'_>) -> bool {
 
 /// Preconditions that a cache leaves to the origin.
 pub(crate) fn is_for_the_origin(headers: Fields<'_>) -> bool {
-    headers.contains(IF_MATCH.as_str()) || headers.contains(IF_UNMODIFIED_SINCE.as_str())
+    const THEIRS: Names = Names::of(&["if-match", "if-unmodified-since"]);
+    headers.may_have(THEIRS)
+        && (headers.contains(IF_MATCH.as_str()) || headers.contains(IF_UNMODIFIED_SINCE.as_str()))
 }
 
 /// Takes out of a request whose answer may be stored what would make the origin answer another one

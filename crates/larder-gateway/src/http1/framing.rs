@@ -3,7 +3,7 @@
 //! Requests are read strictly: whoever can make two readers disagree about a body's end can put words
 //! into another's mouth. Answers of the service are trusted, but for what they contradict.
 
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, HeaderName, Version, header};
 
 use super::refusal::Refusal;
 
@@ -14,6 +14,12 @@ pub(crate) enum BodyFraming {
     /// Never 0.
     Length(u64),
     Chunked,
+}
+
+/// Whether a field of a request tells where its body ends, whether that is sent at once, or what comes
+/// after it. Without any there is no body.
+pub(crate) fn is_about_framing(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "content-length" | "expect" | "transfer-encoding")
 }
 
 /// RFC 9112 §6.3, with every choice it leaves made for refusal.
@@ -102,5 +108,10 @@ pub(crate) fn is_persistent(version: Version, headers: &HeaderMap) -> bool {
             keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
     }
-    !close && (keep_alive || version != Version::HTTP_10)
+    !close && (keep_alive || is_persistent_by_itself(version))
+}
+
+/// The same of a sender who says nothing of it.
+pub(crate) fn is_persistent_by_itself(version: Version) -> bool {
+    version != Version::HTTP_10
 }

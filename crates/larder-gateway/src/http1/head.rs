@@ -140,15 +140,23 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
         .map_err(|_| Refusal::Malformed("the method is not one"))?;
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut headers = collect(request.headers, &bytes)?;
-    let body = framing::of_request(version, &headers)?;
-    let expects_continue = expects_continue(version, &headers)? && body != BodyFraming::None;
-    if !expects_continue {
-        // Nobody behind this hop shall wait for what this reader does not.
-        headers.remove(header::EXPECT);
+    let (mut body, mut expects_continue) = (BodyFraming::None, false);
+    // Most heads say nothing of it: one look at the few names there are instead of five look-ups.
+    let is_framed = headers.keys().any(framing::is_about_framing);
+    if is_framed {
+        body = framing::of_request(version, &headers)?;
+        expects_continue = self::expects_continue(version, &headers)? && body != BodyFraming::None;
+        if !expects_continue {
+            // Nobody behind this hop shall wait for what this reader does not.
+            headers.remove(header::EXPECT);
+        }
     }
     let target = bytes.slice_ref(target.as_bytes());
     let uri = target::resolve(&method, target, version, &mut headers, config)?;
-    let is_persistent = framing::is_persistent(version, &headers);
+    let is_persistent = match is_framed {
+        true => framing::is_persistent(version, &headers),
+        false => framing::is_persistent_by_itself(version),
+    };
     Ok(Head { method, uri, version, headers, body, expects_continue, is_persistent })
 }
 

@@ -127,6 +127,31 @@ struct Signs {
     pulse: Arc<Pulse>,
     /// If it was asked for.
     word: Option<Arc<Word>>,
+    /// Who is told what comes before the final answer.
+    interim: Option<Interim>,
+}
+
+impl Signs {
+    /// Has a request's interim answers noticed, if anybody minds them.
+    fn hear_interim(&self, request: &mut Request<Outgoing>) {
+        if self.interim.is_none() && self.word.is_none() {
+            return;
+        }
+        let (pulse, word) = (Arc::clone(&self.pulse), self.word.clone());
+        let interim = self.interim.clone();
+        on_informational(request, move |answer| {
+            pulse.beat();
+            if let Some(word) = word.as_ref().filter(|_| answer.status() == StatusCode::CONTINUE) {
+                word.go_on();
+            }
+            if let Some(interim) = &interim {
+                let mut passed = Response::new(());
+                *passed.status_mut() = answer.status();
+                *passed.headers_mut() = answer.headers().clone();
+                interim.send(passed);
+            }
+        });
+    }
 }
 
 async fn ask(
@@ -143,7 +168,7 @@ async fn ask(
         if is_apart {
             lease.link.distrust();
         }
-        let spare = if lease.is_new { None } else { spare(&request) };
+        let spare = if lease.is_new { None } else { Spare::of(&request) };
         match send(&mut lease, request, &signs, whole).await {
             Ok(response) => return receive(response, is_head, lease, whole).await,
             Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
@@ -156,7 +181,8 @@ async fn ask(
             Err(Failed::Sent(source)) => match spare.filter(|_| !lease.link.has_heard()) {
                 Some(spare) => {
                     pool.count_retry();
-                    request = spare;
+                    request = spare.into_request();
+                    signs.hear_interim(&mut request);
                     may = May::OnlyBeNew;
                 }
                 None => return Err(sort(pool.origin.clone(), source)),
@@ -176,18 +202,45 @@ fn has_doubtful_content(request: &Request<Outgoing>) -> bool {
     !request.body().is_empty() && WITHOUT.contains(request.method())
 }
 
-/// The request once more, if it may be sent twice: the origin does by both what it does by one.
-fn spare(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    if !request.method().is_idempotent() || !request.body().is_empty() {
-        return None;
+/// A request once more, if it may be sent twice: the origin does by both what it does by one.
+///
+/// It is needed once in many thousand requests. So its fields are copied as text, in one piece: that costs
+/// a third of a second map.
+struct Spare {
+    method: Method,
+    uri: Uri,
+    /// `name:value` and a line feed each: no name has a colon in it, and no value the end of a line.
+    fields: Vec<u8>,
+}
+
+impl Spare {
+    fn of(request: &Request<Outgoing>) -> Option<Spare> {
+        if !request.method().is_idempotent() || !request.body().is_empty() {
+            return None;
+        }
+        let mut fields = Vec::with_capacity(1024);
+        for (name, value) in request.headers() {
+            fields.extend_from_slice(name.as_str().as_bytes());
+            fields.push(b':');
+            fields.extend_from_slice(value.as_bytes());
+            fields.push(b'\n');
+        }
+        Some(Spare { method: request.method().clone(), uri: request.uri().clone(), fields })
     }
-    let mut spare = Request::new(Outgoing::Empty);
-    *spare.method_mut() = request.method().clone();
-    *spare.uri_mut() = request.uri().clone();
-    *spare.version_mut() = request.version();
-    *spare.headers_mut() = request.headers().clone();
-    *spare.extensions_mut() = request.extensions().clone();
-    Some(spare)
+
+    fn into_request(self) -> Request<Outgoing> {
+        let mut request = Request::new(Outgoing::Empty);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        for line in self.fields.split(|byte| *byte == b'\n') {
+            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            let name = HeaderName::from_bytes(&line[..colon]);
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&line[colon + 1..])) {
+                request.headers_mut().append(name, value);
+            }
+        }
+        request
+    }
 }
 
 /// Why no answer came over one connection.
@@ -243,20 +296,22 @@ async fn receive(
         return Err(UpstreamError::Switched { origin: lease.pool.origin.clone() });
     }
     let (mut parts, incoming) = response.into_parts();
-    if [header::TRANSFER_ENCODING, header::CONTENT_LENGTH]
-        .iter()
-        .all(|framing| parts.headers.contains_key(framing))
-    {
+    let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
+    if is_coded && parts.headers.contains_key(header::CONTENT_LENGTH) {
         lease.link.distrust();
     }
     let has_body =
         !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // hyper undoes `chunked` where it is the last coding, and passes on what others made of the content.
     // Dropping the lease closes the connection: where such an answer ends nobody here can tell.
-    if has_body && !is_decoded(&parts.headers) {
+    if has_body && is_coded && !is_decoded(&parts.headers) {
         return Err(UpstreamError::TransferCoding { origin: lease.pool.origin.clone() });
     }
-    own_framing(&mut parts.headers, has_body, incoming.size_hint().exact());
+    if is_coded {
+        // It was about this connection.
+        parts.headers.remove(header::TRANSFER_ENCODING);
+    }
+    own_length(&mut parts.headers, has_body, incoming.size_hint().exact());
     if !incoming.is_end_stream() && incoming.size_hint().exact().is_none_or(|len| len > SHORT) {
         let is_stream = lease.become_stream();
         if !is_stream && is_endless(&parts.headers) {
@@ -273,10 +328,9 @@ async fn receive(
     Ok(Response::from_parts(parts, body))
 }
 
-/// hyper has undone the framing, so the fields that told of it may no longer contradict it: with a
-/// transfer coding a length does not count (RFC 9112 §6.3), and the same length said twice is one.
-fn own_framing(headers: &mut HeaderMap, has_body: bool, length: Option<u64>) {
-    headers.remove(header::TRANSFER_ENCODING);
+/// hyper has undone the framing, so a length may no longer contradict it: with a transfer coding it does
+/// not count (RFC 9112 §6.3), and the same length said twice is one.
+fn own_length(headers: &mut HeaderMap, has_body: bool, length: Option<u64>) {
     match length {
         // What it says is about another answer.
         _ if !has_body => {}
@@ -339,7 +393,7 @@ where
         let word = signs.word.insert(Arc::default());
         wait = Some(Wait::for_word(word, pool.config.continue_timeout));
     }
-    let interim = parts.extensions.remove::<Interim>();
+    signs.interim = parts.extensions.remove::<Interim>();
     let mut request = Request::new(Outgoing::new(body, &signs.pulse, wait));
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(parts.uri);
@@ -348,41 +402,26 @@ where
     if has_doubtful_content(&request) {
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if interim.is_some() || signs.word.is_some() {
-        let (pulse, word) = (Arc::clone(&signs.pulse), signs.word.clone());
-        on_informational(&mut request, move |answer| {
-            pulse.beat();
-            if let Some(word) = word.as_ref().filter(|_| answer.status() == StatusCode::CONTINUE) {
-                word.go_on();
-            }
-            if let Some(interim) = &interim {
-                let mut passed = Response::new(());
-                *passed.status_mut() = answer.status();
-                *passed.headers_mut() = answer.headers().clone();
-                interim.send(passed);
-            }
-        });
-    }
+    signs.hear_interim(&mut request);
     (request, signs)
 }
 
 fn remove_framing(headers: &mut HeaderMap) {
-    const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-    const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-    static FRAMING: [HeaderName; 9] = [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::EXPECT,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        header::TE,
-        header::TRAILER,
-        header::TRANSFER_ENCODING,
-        header::UPGRADE,
+    const FRAMING: [&str; 9] = [
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
     ];
-    // Most requests have none of them, and few fields at all.
-    if headers.keys().any(|name| FRAMING.contains(name)) {
-        for name in &FRAMING {
+    // Most requests have none of them, and few fields at all. As texts of different lengths they are
+    // compared in fewer steps than as names.
+    if headers.keys().any(|name| FRAMING.contains(&name.as_str())) {
+        for name in FRAMING {
             headers.remove(name);
         }
     }

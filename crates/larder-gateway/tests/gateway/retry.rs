@@ -192,3 +192,47 @@ async fn it_goes_on_a_new_connection_although_others_are_kept() {
     assert_eq!(next.len(), 2);
     assert_eq!(next[1].0, 3, "the fourth connection");
 }
+
+#[tokio::test]
+async fn what_is_sent_once_more_is_the_same_head_and_its_interim_answers_go_on() {
+    let heads = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&heads);
+    let origin = Origin::playing(move |mut wire: Wire, number| {
+        let log = Arc::clone(&log);
+        async move {
+            let mut served = 0;
+            while wire.has_more().await {
+                let head = wire.head().await;
+                if head.starts_with("GET /next") {
+                    log.lock().unwrap().push(head);
+                }
+                match (number, served) {
+                    (0, 1..) => return,
+                    (0, _) => {}
+                    _ => wire.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").await,
+                }
+                served += 1;
+                wire.send(FINE).await;
+            }
+        }
+    })
+    .await;
+    let gate = Gate::before(origin.address);
+    let mut wire = gate.connect().await;
+    wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(wire.answer().await.1, "fine");
+    let fields = "X-Line: one\r\nX-Empty:\r\nAccept: a:b, \"c\\\"\"\r\nX-Line: \ttwo:\u{e9}\r\n";
+    wire.send(format!("GET /next?q=1 HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+    let early = wire.head().await;
+    assert_eq!(status(&early), "103");
+    assert!(early.contains("</a>"), "{early}");
+    assert_eq!(wire.answer().await.1, "fine");
+    let heads = heads.lock().unwrap();
+    let [first, again] = &heads[..] else { panic!("{heads:?}") };
+    assert_eq!(first, again);
+    for line in
+        ["x-line: one\r\n", "x-line: two:\u{c3}\u{a9}\r\n", "x-empty: \r\n", "a:b, \"c\\\"\"\r\n"]
+    {
+        assert!(again.contains(line), "{line} {again}");
+    }
+}

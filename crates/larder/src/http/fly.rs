@@ -401,9 +401,12 @@ impl HttpCache {
                     // It comes from the origin, for this reader (RFC 9111 §5.1).
                     answer.headers_mut().remove(AGE);
                 }
+                // Read once: to look each of them up would read the block as often.
+                let stored: Vec<&[u8]> =
+                    kept.stored.head.fields().iter().map(|line| line.name).collect();
                 for name in sent.keys() {
                     // What the cache may not keep is for the reader who asked all the same.
-                    if !kept.stored.head.fields().contains(name.as_str()) && is_for_reader(name) {
+                    if !stored.contains(&name.as_str().as_bytes()) && is_for_reader(name) {
                         for value in sent.get_all(name) {
                             answer.headers_mut().append(name, value.clone());
                         }
@@ -530,10 +533,11 @@ impl HttpCache {
     /// Under which name it is remembered whether answers like this one's are for one reader each. That
     /// personal ones are says nothing of the others.
     pub(crate) fn sharing_name(&self, asked: &Asked) -> Arc<str> {
-        match is_personal(self.policy(), &asked.head.headers) {
+        let name = || match is_personal(self.policy(), &asked.head.headers) {
             true => format!("{} personal", asked.key).into(),
             false => Arc::clone(&asked.key),
-        }
+        };
+        Arc::clone(asked.sharing_name.get_or_init(name))
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -129,7 +129,7 @@ where
         {
             let uri = uri.unwrap_or_default();
             self.cache.policy().ignored_cookies().strip(&mut head.headers);
-            let asked = Asked { head, uri, key, content: Bytes::new(), began: Instant::now() };
+            let asked = Asked::new(head, uri, key, Bytes::new(), Instant::now());
             return self.cache.answer_to(asked, || self.origin());
         }
         let reason = match method {
@@ -217,9 +217,15 @@ pub(crate) struct Asked {
     /// What it asks, if it is a QUERY.
     pub(crate) content: Bytes,
     pub(crate) began: Instant,
+    /// What [`HttpCache::sharing_name`] has found.
+    pub(crate) sharing_name: OnceLock<Arc<str>>,
 }
 
 impl Asked {
+    fn new(head: Parts, uri: Uri, key: Arc<str>, content: Bytes, began: Instant) -> Self {
+        Asked { head, uri, key, content, began, sharing_name: OnceLock::new() }
+    }
+
     pub(crate) fn request(&self) -> RequestHead<'_> {
         request_head(&self.head, &self.uri)
     }
@@ -237,8 +243,13 @@ impl Asked {
 /// Whether a URI is written just as in `key`. If not, the origin sees another spelling, and may answer it
 /// otherwise: `key` would be poisoned with that.
 pub(crate) fn is_spelt_as(uri: &Uri, key: &str) -> bool {
-    // The key begins with the URI, and no URI has a space in it.
-    is_written_as(uri, key.split(' ').next().unwrap_or_default())
+    // The key begins with the URI, and no URI has a space in it. Its end is where this URI ends, or it is
+    // written otherwise.
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    let end = scheme.len() + "://".len() + authority.as_str().len() + target.len();
+    matches!(key.as_bytes().get(end), None | Some(b' '))
+        && key.get(..end).is_some_and(|written| is_written_as(uri, written))
 }
 
 pub(crate) fn request_head<'a>(head: &'a Parts, uri: &'a Uri) -> RequestHead<'a> {
@@ -362,7 +373,7 @@ impl HttpCache {
                 if let (Some(of_uri), Some(key)) = (RequestKey::of_uri(&uri), key) {
                     self.note_query(&of_uri);
                     self.policy().ignored_cookies().strip(&mut head.headers);
-                    let asked = Asked { head, uri, key, content, began };
+                    let asked = Asked::new(head, uri, key, content, began);
                     return self.answer_to(asked, || origin).await;
                 }
                 Body::from(content)

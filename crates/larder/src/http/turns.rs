@@ -23,7 +23,7 @@
 //! Not for a handful of turns: of two, a path may have one, and with one turn whoever has it has all.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     hash::BuildHasher,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -153,10 +153,21 @@ impl Turns {
 
     /// For whom a request for `url` takes its turn: an absolute one, or one that begins with its host.
     pub(crate) fn claim(&self, url: &str, client: Option<Client>) -> Claim {
-        let path = url.split(['?', ' ']).next().unwrap_or_default();
-        // Behind "http://", or "//".
-        let host = path.split_once("//").map_or(path, |(_, rest)| rest);
-        let host = host.split('/').next().unwrap_or_default();
+        let url = url.as_bytes();
+        // Behind "http://", "https://" or "//". Byte by byte: they are short, and looking for texts in them
+        // costs more.
+        let host_at = match url {
+            [b'h', b't', b't', b'p', b':', b'/', b'/', ..] => 7,
+            [b'h', b't', b't', b'p', b's', b':', b'/', b'/', ..] => 8,
+            [b'/', b'/', ..] => 2,
+            _ => 0,
+        };
+        let end = |from: usize, is_end: fn(&u8) -> bool| {
+            url[from..].iter().position(is_end).map_or(url.len(), |at| from + at)
+        };
+        let host_end = end(host_at, |byte| matches!(byte, b'/' | b'?' | b' '));
+        let path = &url[..end(host_end, |byte| matches!(byte, b'?' | b' '))];
+        let host = &url[host_at..host_end];
         let client = client
             .map(|client| Party { hash: self.hasher.hash_one(client.network()), per_free: CLIENT });
         let path = Party { hash: self.hasher.hash_one(path), per_free: PATH };
@@ -250,6 +261,12 @@ struct Book<G> {
 struct Held {
     turns: usize,
     places: usize,
+}
+
+impl Held {
+    fn is_nothing(self) -> bool {
+        self.turns == 0 && self.places == 0
+    }
 }
 
 /// Nobody in line may have a turn while no more are free than this, and none of these parties gives one
@@ -379,10 +396,20 @@ impl<G> Book<G> {
 
     fn change(&mut self, claim: &Claim, change: impl Fn(&mut Held)) {
         for party in claim.parties() {
-            let held = self.parties.entry(party.hash).or_default();
-            change(held);
-            if held.turns == 0 && held.places == 0 {
-                self.parties.remove(&party.hash);
+            match self.parties.entry(party.hash) {
+                Entry::Occupied(mut held) => {
+                    change(held.get_mut());
+                    if held.get().is_nothing() {
+                        held.remove();
+                    }
+                }
+                Entry::Vacant(place) => {
+                    let mut held = Held::default();
+                    change(&mut held);
+                    if !held.is_nothing() {
+                        place.insert(held);
+                    }
+                }
             }
         }
     }
