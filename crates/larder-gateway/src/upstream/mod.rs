@@ -47,7 +47,7 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use larder::http::policy::response::is_decoded;
+use larder::http::policy::{forward::stands_for_the_method, response::is_decoded};
 use tower::Service;
 
 pub use self::{
@@ -176,9 +176,11 @@ fn has_doubtful_content(request: &Request<Outgoing>) -> bool {
     !request.body().is_empty() && WITHOUT.contains(request.method())
 }
 
-/// The request once more, if it may be sent twice: the origin does by both what it does by one.
+/// The request once more, if it may be sent twice: the origin does by both what it does by one. Some take
+/// a field's word for the method, and nothing is known of that.
 fn spare(request: &Request<Outgoing>) -> Option<Request<Outgoing>> {
-    if !request.method().is_idempotent() || !request.body().is_empty() {
+    let may_be_another = || request.headers().keys().any(stands_for_the_method);
+    if !request.method().is_idempotent() || !request.body().is_empty() || may_be_another() {
         return None;
     }
     let mut spare = Request::new(Outgoing::Empty);
