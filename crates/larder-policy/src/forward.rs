@@ -181,7 +181,7 @@ fn begins_as_forwarded(name: &[u8]) -> bool {
 /// those of proxies that are trusted. Answers to requests with different ones are kept apart
 /// ([`storability`](crate::response::storability)).
 pub fn steers(name: &HeaderName) -> bool {
-    const STEERING: [&str; 29] = [
+    const STEERING: [&str; 35] = [
         // The host and the scheme.
         "forwarded-host",
         "forwarded-proto",
@@ -196,6 +196,7 @@ pub fn steers(name: &HeaderName) -> bool {
         "x-url-scheme",
         // The path.
         "script-name",
+        "x-envoy-original-path",
         "x-http-path-override",
         "x-original-uri",
         "x-original-url",
@@ -209,11 +210,16 @@ pub fn steers(name: &HeaderName) -> bool {
         // send, what routers of frameworks tell themselves.
         "proxy",
         "x-accel-mapping",
+        "x-invoke-error",
+        "x-invoke-output",
         "x-invoke-path",
+        "x-invoke-query",
+        "x-invoke-status",
         "x-matched-path",
         "x-middleware-prefetch",
         "x-middleware-rewrite",
         "x-middleware-subrequest",
+        "x-now-route-matches",
         "x-sendfile-type",
     ];
     let text = name.as_str().as_bytes();
