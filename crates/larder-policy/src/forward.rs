@@ -181,12 +181,7 @@ fn begins_as_forwarded(name: &[u8]) -> bool {
 /// those of proxies that are trusted. Answers to requests with different ones are kept apart
 /// ([`storability`](crate::response::storability)).
 pub fn steers(name: &HeaderName) -> bool {
-    const STEERING: [&str; 33] = [
-        // The method.
-        "x-http-method",
-        "x-http-method-override",
-        "x-method-override",
-        "x-original-method",
+    const STEERING: [&str; 35] = [
         // The host and the scheme.
         "forwarded-host",
         "forwarded-proto",
@@ -201,6 +196,7 @@ pub fn steers(name: &HeaderName) -> bool {
         "x-url-scheme",
         // The path.
         "script-name",
+        "x-envoy-original-path",
         "x-http-path-override",
         "x-original-uri",
         "x-original-url",
@@ -214,16 +210,31 @@ pub fn steers(name: &HeaderName) -> bool {
         // send, what routers of frameworks tell themselves.
         "proxy",
         "x-accel-mapping",
+        "x-invoke-error",
+        "x-invoke-output",
         "x-invoke-path",
+        "x-invoke-query",
+        "x-invoke-status",
         "x-matched-path",
         "x-middleware-prefetch",
         "x-middleware-rewrite",
         "x-middleware-subrequest",
+        "x-now-route-matches",
         "x-sendfile-type",
     ];
+    let text = name.as_str().as_bytes();
+    matches!(text, [b'f' | b'p' | b's' | b'x', ..])
+        && (stands_for_the_method(name)
+            || STEERING.iter().any(|known| is_spelt(text, known.as_bytes())))
+}
+
+/// Whether a request field tells origins to take another method for the request's: what its own method
+/// promises (RFC 9110 §9.2) does not hold then.
+pub fn stands_for_the_method(name: &HeaderName) -> bool {
+    const METHOD: [&str; 4] =
+        ["x-http-method", "x-http-method-override", "x-method-override", "x-original-method"];
     let name = name.as_str().as_bytes();
-    matches!(name, [b'f' | b'p' | b's' | b'x', ..])
-        && STEERING.iter().any(|known| is_spelt(name, known.as_bytes()))
+    name.first() == Some(&b'x') && METHOD.iter().any(|known| is_spelt(name, known.as_bytes()))
 }
 
 /// Adds what this hop has to say to the next: that the request came through here, and from whom.

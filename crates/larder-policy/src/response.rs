@@ -220,6 +220,9 @@ fn is_error(status: StatusCode) -> bool {
 /// A head with more bytes than this in its fields is one that an origin may refuse for its size: the least
 /// limits in use are four times as high. Browsers without large cookies send less.
 const USUAL_HEAD_BYTES: usize = 2048;
+/// More fields than these are more than some origins take, too: a hundred are the least limits in use, and
+/// proxies on the way add theirs. Browsers send twenty.
+const USUAL_FIELDS: usize = 64;
 
 /// Whether a request is one that an origin may refuse though it would answer others for the same key: an
 /// error in answer to it must not be what all others get.
@@ -228,6 +231,7 @@ fn is_unusual(policy: &Policy, request: Fields<'_>) -> bool {
     let bytes: usize = request.iter().map(|line| line.name.len() + line.value.len() + 4).sum();
     let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
     bytes > USUAL_HEAD_BYTES
+        || request.iter().count() > USUAL_FIELDS
         || request.contains(RANGE.as_str())
         || is_for_the_origin(request)
         || request.iter().any(|line| !line.value.iter().all(is_plain))

@@ -21,7 +21,9 @@ pub struct Http1Config {
     pub max_request_line_bytes: usize,
     /// The most header fields of a request; more is answered 431. Default 128, and never more than 256.
     pub max_fields: usize,
-    /// From the first byte of a request to the end of its head; slower is answered 408. Default 30 s.
+    /// From the first byte of a request to the end of its head; slower is answered 408. Default 30 s. Once
+    /// the connection is to make room, or the server to stop, what is left of the head has
+    /// `linger_timeout`.
     pub head_timeout: Duration,
     /// How long a connection may stay without a request before it is closed without a word. Default
     /// 75 s, longer than the 60 s after which common load balancers close theirs: the side that sends

@@ -71,6 +71,8 @@ pub(crate) struct Connection<'a, IO> {
     is_first: bool,
     /// Some of the next request is there.
     has_begun: bool,
+    /// The rest of its head has to come soon, since the connection is to stop.
+    is_hurried: bool,
     pub(super) outbox: Outbox,
     pub(super) read_timer: Timer,
     write_timer: Timer,
@@ -103,6 +105,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             looked_at: 0,
             is_first: true,
             has_begun: false,
+            is_hurried: false,
             outbox: Outbox::default(),
             read_timer: Timer::default(),
             write_timer: Timer::default(),
@@ -179,8 +182,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 self.has_begun = true;
                 self.read_timer.restart(self.config.head_timeout);
             }
-            if !self.has_begun && is_stopping {
-                return Poll::Ready(Next::Over);
+            if is_stopping {
+                if !self.has_begun {
+                    return Poll::Ready(Next::Over);
+                }
+                self.hurry();
             }
             let read = match self.bytes.is_empty() {
                 true => self.poll_read_idle(peer, hits, cx),
@@ -190,8 +196,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Next::Over),
                 Poll::Pending => {
-                    if !self.has_begun && self.poll_stopped(cx).is_ready() {
-                        return Poll::Ready(Next::Over);
+                    if self.poll_stopped(cx).is_ready() {
+                        if !self.has_begun {
+                            return Poll::Ready(Next::Over);
+                        }
+                        self.hurry();
                     }
                     self.read_timer.ensure(self.config.idle_timeout);
                     ready!(self.read_timer.poll_passed(cx));
@@ -203,6 +212,14 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     return Poll::Ready(next);
                 }
             }
+        }
+    }
+
+    /// Who sends a head byte by byte keeps neither a place from others nor a server from its end.
+    fn hurry(&mut self) {
+        if !std::mem::replace(&mut self.is_hurried, true) {
+            let limit = self.config.linger_timeout.min(self.config.head_timeout);
+            self.read_timer.restart(limit);
         }
     }
 

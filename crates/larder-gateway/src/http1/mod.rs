@@ -66,7 +66,7 @@ pub enum Ended {
 /// answer that ends in an error, or earlier than its `Content-Length`, cuts the connection.
 ///
 /// Once `stop` is cancelled, the answer under way is the last; between requests the connection ends
-/// at once. Dropping the future drops the service's, and leaves the stream in the middle of whatever
+/// at once, and a head that is under way has to be there within [`Http1Config::linger_timeout`]. Dropping the future drops the service's, and leaves the stream in the middle of whatever
 /// it was: treat it as [`Ended::Cut`].
 pub async fn serve_connection<IO, S, B>(
     io: &mut IO,

@@ -47,7 +47,10 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use larder::http::policy::response::{is_decoded, is_endless};
+use larder::http::policy::{
+    forward::stands_for_the_method,
+    response::{is_decoded, is_endless},
+};
 use tower::Service;
 
 pub use self::{
@@ -202,7 +205,8 @@ fn has_doubtful_content(request: &Request<Outgoing>) -> bool {
     !request.body().is_empty() && WITHOUT.contains(request.method())
 }
 
-/// A request once more, if it may be sent twice: the origin does by both what it does by one.
+/// A request once more, if it may be sent twice: the origin does by both what it does by one. Some take a
+/// field's word for the method, and nothing is known of that.
 ///
 /// It is needed once in many thousand requests. So its fields are copied as text, in one piece: that costs
 /// a third of a second map.
@@ -215,7 +219,8 @@ struct Spare {
 
 impl Spare {
     fn of(request: &Request<Outgoing>) -> Option<Spare> {
-        if !request.method().is_idempotent() || !request.body().is_empty() {
+        let may_be_another = || request.headers().keys().any(stands_for_the_method);
+        if !request.method().is_idempotent() || !request.body().is_empty() || may_be_another() {
             return None;
         }
         let mut fields = Vec::with_capacity(1024);

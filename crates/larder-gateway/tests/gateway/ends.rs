@@ -150,6 +150,25 @@ async fn no_more_connections_are_served_than_may_be() {
 }
 
 #[tokio::test]
+async fn a_head_that_does_not_end_keeps_no_place_and_holds_up_no_end() {
+    let origin = Origin::saying("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let (linger_timeout, head_timeout) = (Duration::from_millis(50), Duration::from_secs(600));
+    for beginning in ["GET / HT", "PRI * HT"] {
+        let http1 = Http1Config { linger_timeout, head_timeout, ..Default::default() };
+        let config = ServerConfig { http1, max_connections: 1, ..Default::default() };
+        let gate = Gate::with(config, upstream(origin.address, UpstreamConfig::default()));
+        let mut slow = gate.connect().await;
+        slow.send(beginning).await;
+        let mut other = gate.connect().await;
+        other.send(GET).await;
+        assert_eq!(status(&other.head().await), "200", "{beginning}");
+        assert_eq!(status(&slow.head().await), "408", "{beginning}");
+        other.send(beginning).await;
+        assert_eq!(gate.stopped().await.cut, 0, "{beginning}");
+    }
+}
+
+#[tokio::test]
 async fn a_reader_that_takes_nothing_is_given_up() {
     let body = Bytes::from(vec![b'x'; 64 << 20]);
     let (sender, mut news) = mpsc::unbounded_channel();

@@ -96,6 +96,30 @@ async fn only_what_is_idempotent_and_has_no_content_is_sent_once_more() {
 }
 
 #[tokio::test]
+async fn what_may_stand_for_another_method_is_not_sent_once_more() {
+    for method in ["OPTIONS", "PUT", "DELETE"] {
+        for (field, is_retried) in [
+            ("X-HTTP-Method-Override", false),
+            ("x_http_method_override", false),
+            ("X-HTTP-Method", false),
+            ("X-Method-Override", false),
+            ("X-Original-Method", false),
+            ("X-Other", true),
+        ] {
+            let (origin, seen) = origin(1, "", false).await;
+            let gate = Gate::before(origin.address);
+            let mut wire = gate.connect().await;
+            wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            assert_eq!(wire.answer().await.1, "fine");
+            wire.send(format!("{method} /next HTTP/1.1\r\nHost: a\r\n{field}: POST\r\n\r\n")).await;
+            let expected = if is_retried { ("200", 2) } else { ("502", 1) };
+            let status = status(&wire.head().await).to_owned();
+            assert_eq!((status.as_str(), count(&seen, method)), expected, "{method} {field}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_reset_is_as_good_a_reason_as_a_close() {
     for (method, expected) in [("GET", "200"), ("POST", "502")] {
         let (origin, seen) = origin_that(1, "", false, true).await;

@@ -258,6 +258,13 @@ fn guarded_keeps_from_the_origin_what_would_make_it_answer_another_request() {
         "Script-Name",
         "Proxy",
         "X-Middleware-Subrequest",
+        "X-Envoy-Original-Path",
+        "X-Invoke-Path",
+        "X-Invoke-Status",
+        "X-Invoke-Output",
+        "X-Invoke-Query",
+        "X-Invoke-Error",
+        "X-Now-Route-Matches",
         "X_HTTP_Method_Override",
         "x_original-url",
     ];

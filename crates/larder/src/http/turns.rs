@@ -15,6 +15,10 @@
 //! | ten paths | 99 | 33 |
 //! | one client, many paths | 896 | 128 |
 //! | one host, many clients and paths | 960 | 64 |
+//! | one host, clients that ask once each | 1016 | 8 |
+//!
+//! There may be only one host. So that three clients cannot keep all others from it, it may hold more for a
+//! client that holds nothing yet ([`HOST_FOR_NEW`]).
 //!
 //! Who cannot have a turn waits in line, for so long and no longer. The line has places, which are shared
 //! by the same rule. It is first come, first served, among those whose path, host and client may have
@@ -45,6 +49,9 @@ const PATH: usize = 3;
 const CLIENT: usize = 7;
 /// How many a host may hold. There may be only one.
 const HOST: usize = 15;
+/// How many it may hold where a client asks that holds no turn. More: with three clients that take what they
+/// can, the host has what it may otherwise have. A few stay free for other hosts.
+const HOST_FOR_NEW: usize = 127;
 
 /// At most this many reasons why nobody in line may have a turn are remembered.
 const MAX_BARRING: usize = 32;
@@ -267,6 +274,10 @@ impl Held {
     fn is_nothing(self) -> bool {
         self.turns == 0 && self.places == 0
     }
+
+    fn is_new_in_line(self) -> bool {
+        self.turns == 0 && self.places > 0
+    }
 }
 
 /// Nobody in line may have a turn while no more are free than this, and none of these parties gives one
@@ -285,6 +296,11 @@ impl Barred {
             self.by.push(by);
         }
         (self.by.len() <= MAX_BARRING).then_some(self)
+    }
+
+    /// Whether this is one of the reasons, whatever it may hold.
+    fn names(&self, party: &Party) -> bool {
+        self.by.iter().any(|by| by.hash == party.hash)
     }
 }
 
@@ -314,7 +330,11 @@ impl<G> Book<G> {
     fn give_back(&mut self, claim: &Claim) {
         self.taken -= 1;
         self.change(claim, |held| held.turns -= 1);
-        self.barred.take_if(|barred| claim.parties().any(|party| barred.by.contains(party)));
+        self.barred.take_if(|barred| claim.parties().any(|party| barred.names(party)));
+        // Who waits may have more now that it holds nothing.
+        if claim.client().map(|client| self.holds(client)).is_some_and(Held::is_new_in_line) {
+            self.barred = None;
+        }
     }
 
     /// Joins the line's end, if its parties have a place there. It was refused a turn just now.
@@ -368,7 +388,7 @@ impl<G> Book<G> {
         let mut last = None;
         for (&ticket, (claim, _)) in &self.line {
             // Usually they are in line for the same reason.
-            if last.is_some_and(|last| claim.parties().any(|party| *party == last)) {
+            if last.is_some_and(|last| self.judged(claim).any(|party| party == last)) {
                 continue;
             }
             last = self.barring(claim);
@@ -383,7 +403,18 @@ impl<G> Book<G> {
     fn barring(&self, claim: &Claim) -> Option<Party> {
         let free = self.free();
         let may_have = |party: &Party| party.may_have(self.holds(party).turns, free);
-        claim.parties().find(|party| !may_have(party)).copied()
+        self.judged(claim).find(|party| !may_have(party))
+    }
+
+    /// The parties of a claim, with what each may hold as things are.
+    fn judged(&self, claim: &Claim) -> impl Iterator<Item = Party> {
+        let Claim([path, host, client]) = *claim;
+        let is_new = client.is_some_and(|client| self.holds(&client).turns == 0);
+        let host = host.map(|host| match is_new {
+            true => Party { per_free: HOST_FOR_NEW, ..host },
+            false => host,
+        });
+        [path, host, client].into_iter().flatten()
     }
 
     fn free(&self) -> usize {
@@ -423,6 +454,10 @@ impl Party {
 }
 
 impl Claim {
+    fn client(&self) -> Option<&Party> {
+        self.0[2].as_ref()
+    }
+
     fn parties(&self) -> impl Iterator<Item = &Party> {
         self.0.iter().flatten()
     }
@@ -475,6 +510,52 @@ mod tests {
             assert!(held.iter().all(|held| held.abs_diff(most) <= 1), "{held:?}");
             assert!(book.free().abs_diff(free) <= paths, "{}", book.free());
         }
+    }
+
+    #[test]
+    fn a_few_clients_keep_no_other_from_the_only_host() {
+        let turns = turns(1);
+        let client = |number: usize| {
+            Some(Client(IpAddr::from([10, 0, (number / 250) as u8, (number % 250) as u8])))
+        };
+        let mut book = Book::<()>::new(1024, 0);
+        let of_few = |number: usize| turns.claim(&url(0, number), client(number % 3));
+        assert_eq!((flood(&mut book, of_few), book.free()), (960, 64));
+        let stranger = |path: usize| turns.claim(&url(0, path), client(3));
+        assert!(book.take(&stranger(2000)), "it holds none");
+        assert!(!book.take(&stranger(2001)), "it holds one, and the host as many as it may");
+        book.give_back(&stranger(2000));
+        assert!(book.take(&stranger(2001)));
+        let of_new = |number: usize| turns.claim(&url(0, 3000 + number), client(4 + number));
+        flood(&mut book, of_new);
+        assert_eq!(book.free(), 8);
+        assert!(book.take(&turns.claim(&url(1, 0), client(1500))), "and another host has some");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_has_a_turn_as_soon_as_it_holds_none() {
+        let turns = turns(64);
+        let take = |host: usize, path: usize, number: u8| {
+            let (turns, claim) =
+                (Arc::clone(&turns), turns.claim(&url(host, path), Some(client(number))));
+            tokio::spawn(async move { turns.take(claim, Duration::from_secs(5), || ()).await })
+        };
+        let elsewhere = take(1, 0, 9).await.unwrap().ok().unwrap();
+        let mut held = Vec::new();
+        for number in 0..60 {
+            held.push(take(0, number, (number % 5) as u8).await.unwrap().ok().unwrap());
+        }
+        let waits = take(0, 100, 9);
+        let later = take(0, 101, 0);
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        // Then fewer are free than when it was refused.
+        for number in [20, 21] {
+            held.push(take(0, 200, number).await.unwrap().ok().unwrap());
+        }
+        drop(elsewhere);
+        assert!(waits.await.unwrap().is_ok());
+        assert!(!later.is_finished());
     }
 
     #[test]
