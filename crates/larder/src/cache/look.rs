@@ -57,6 +57,9 @@ enum Judged {
     Miss(Reason),
 }
 
+/// What an answer means to its reader.
+type Meaning<V> = fn(Answer<V>) -> Lookup<V>;
+
 /// What an answer says beside its value.
 struct Terms {
     source: AnswerSource,
@@ -67,7 +70,7 @@ struct Terms {
 
 impl<V> Lookup<V> {
     fn of(judged: Option<Judged>, value: Option<V>) -> Lookup<V> {
-        let (terms, lookup): (Terms, fn(Answer<V>) -> Lookup<V>) = match judged {
+        let (terms, lookup): (Terms, Meaning<V>) = match judged {
             Some(Judged::Fresh { terms, is_aging: false }) => {
                 (terms, |answer| Lookup::Fresh { answer, is_aging: false })
             }
