@@ -258,6 +258,7 @@ impl Serve {
                     ..ServerConfig::default()
                 };
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
+                own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
                 let (log, requests, upstream) = (log.clone(), cache.clone(), upstream.clone());
                 let router = Admin::new()

@@ -1,10 +1,10 @@
 //! Expand: the function as it was, inside a call of the cache.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{
     Error, FnArg, GenericArgument, GenericParam, ItemFn, LitStr, Pat, PathArguments, Result,
-    ReturnType, Type, spanned::Spanned,
+    ReturnType, Type, ext::IdentExt, spanned::Spanned,
 };
 
 use crate::{
@@ -30,12 +30,13 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     let (work, found) = (ours("work"), ours("found"));
     let cache = match cache {
         Some(cache) => {
+            let name = sig.ident.to_string();
             let shape = key_shape(options.key.as_ref(), function.sig.ident.to_string());
             // A block, so that the body does not see the name.
             quote!((#cache).claim_keys({
                 static KEYS: ::larder::KeysOf = ::larder::KeysOf::function(
                     #shape,
-                    ::core::concat!(::core::file!(), ":", ::core::line!()),
+                    ::core::concat!(::core::file!(), ":", ::core::line!(), " (", #name, ")"),
                 );
                 &KEYS
             }))
@@ -96,7 +97,7 @@ fn key(options: &Options, function: &ItemFn, arguments: &[Ident]) -> Result<Toke
             let message = format!("there is no argument `{skipped}` to leave out of the key");
             return Err(Error::new(skipped.span(), message));
         }
-        if options.key.as_ref().is_some_and(|key| key.has_whole(&skipped.to_string())) {
+        if options.key.as_ref().is_some_and(|key| key.has_whole(&skipped.unraw().to_string())) {
             let message = format!("`{skipped}` is in the key, so it is not left out");
             return Err(Error::new(skipped.span(), message));
         }
@@ -126,15 +127,22 @@ fn check_whole(
         );
         return Err(Error::new(left_out.span(), message));
     }
+    if let Some(unnamed) = unnamed_type(function) {
+        let message = "the type of this argument is not in the key, so calls that differ in it would share \
+                       one value: leave `key` out (the usual key names types), or name the type, as \
+                       `f<T: …>(argument: T)`, and write `skip(T)` if that is meant";
+        return Err(Error::new(unnamed.span(), message));
+    }
     for name in arguments.iter().chain(constants) {
-        let text = name.to_string();
+        let text = name.unraw().to_string();
         if options.skip.contains(name) || template.has_whole(&text) {
             continue;
         }
         let message = if template.has(&text) {
             format!(
-                "only a part of `{text}` is in the key (its precision cuts it), so calls that differ \
-                 in the rest would share one value: write it whole, or `skip({text})` if that is meant"
+                "`{text}` cannot be told from the key (a precision cuts it, or a width makes ` a` of `a`), \
+                 so calls that differ in it would share one value: write it as it is, or `skip({text})` \
+                 if that is meant"
             )
         } else {
             format!(
@@ -145,6 +153,23 @@ fn check_whole(
         return Err(Error::new(name.span(), message));
     }
     Ok(())
+}
+
+/// An argument whose type differs from call to call and has no name.
+fn unnamed_type(function: &ItemFn) -> Option<&Type> {
+    function.sig.inputs.iter().find_map(|input| match input {
+        FnArg::Typed(argument) if has_impl(argument.ty.to_token_stream()) => Some(&*argument.ty),
+        FnArg::Typed(_) | FnArg::Receiver(_) => None,
+    })
+}
+
+/// `impl` stands in a type for one without a name, and for nothing else.
+fn has_impl(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "impl",
+        TokenTree::Group(group) => has_impl(group.stream()),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 /// As it was written. An argument that others follow cannot come out as what stands between them.
@@ -186,7 +211,18 @@ fn usual_key(options: &Options, function: &ItemFn, arguments: &[Ident]) -> Token
         .filter(kept)
         .map(|value| quote!(::larder::KeyPart::new(::core::format_args!("{:?}", #value), ';')));
     let types = types.iter().map(|name| quote!(::core::any::type_name::<#name>()));
-    let parts: Vec<_> = types.chain(values).collect();
+    // A type without a name is that of what the argument binds.
+    let unnamed = function.sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(argument) if has_impl(argument.ty.to_token_stream()) => {
+            let mut names = Vec::new();
+            bound(&argument.pat, &mut names).ok()?;
+            Some(names)
+        }
+        FnArg::Typed(_) | FnArg::Receiver(_) => None,
+    });
+    let unnamed: Vec<_> = unnamed.flatten().filter(|name| kept(&name)).collect();
+    let unnamed = unnamed.iter().map(|name| quote!(::core::any::type_name_of_val(&#name)));
+    let parts: Vec<_> = types.chain(unnamed).chain(values).collect();
     let format = format!("{{}}::{name}({})", vec!["{}"; parts.len()].join("; "));
     quote!(::std::format!(#format, ::core::module_path!(), #(#parts),*))
 }

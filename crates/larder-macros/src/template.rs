@@ -22,7 +22,7 @@ pub(crate) struct Argument {
     pub(crate) name: String,
     /// As it stands there, braces included.
     pub(crate) written: String,
-    /// Whether all of its value comes out: a precision cuts it.
+    /// Whether it can be told from what comes out: a precision cuts it, and a width makes ` a` of `a`.
     pub(crate) is_whole: bool,
 }
 
@@ -144,7 +144,11 @@ fn argument(written: &str) -> std::result::Result<Argument, String> {
         Some((at, '<' | '^' | '>')) => &spec[at..],
         _ => spec,
     };
-    let is_whole = !spec.contains('.');
+    // Where a width begins with a zero, a number is meant, which can be told from its zeros.
+    let spec = spec.trim_start_matches(['<', '^', '>', '+', '-', '#', ' ']);
+    let is_zeroed = spec.starts_with('0') && !spec.contains('$');
+    let has_width = spec.starts_with(|first: char| first.is_ascii_digit()) || spec.contains('$');
+    let is_whole = !spec.contains('.') && (is_zeroed || !has_width);
     Ok(Argument { name: name.to_owned(), written: written.to_owned(), is_whole })
 }
 
@@ -158,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_template_is_taken_apart_as_format_does() {
-        let template = template("a{{b}}:{id:>4} of {lang}").unwrap();
+        let template = template("a{{b}}:{id:04} of {lang}").unwrap();
         assert_eq!(template.shape(), "a{{b}}:{} of {}");
         assert!(template.has_whole("id") && template.has_whole("lang") && !template.has("b"));
         let untils: Vec<_> = template
@@ -172,14 +176,25 @@ mod tests {
     }
 
     #[test]
-    fn a_precision_cuts_and_a_fill_character_does_not() {
+    fn a_precision_cuts_and_a_width_blurs_but_zeros_do_neither() {
         for (written, is_whole) in [
             ("{a}", true),
             ("{a:?}", true),
             ("{a:.3}", false),
             ("{a:08.3}", false),
             ("{a:.1$}", false),
-            ("{a:.>8}", true),
+            ("{a:#?}", true),
+            ("{a:x}", true),
+            ("{a:>}", true),
+            ("{a:08}", true),
+            ("{a:#010x}", true),
+            ("{a:8}", false),
+            ("{a:>8}", false),
+            ("{a:.>8}", false),
+            ("{a:0>8}", false),
+            ("{a:8?}", false),
+            ("{a:w$}", false),
+            ("{a:0w$}", false),
             ("{a:.>8.2}", false),
         ] {
             assert_eq!(template(written).unwrap().has_whole("a"), is_whole, "{written}");

@@ -5,7 +5,7 @@ pub(crate) mod look;
 pub(crate) mod negative;
 pub(crate) mod store;
 
-use std::{convert::Infallible, fmt, future::Future, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use larder_policy::{
     freshness::{Freshness, Lifetime},
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use self::{
     fill::{AtHand, Brought, Wants},
-    look::{Found, Lookup},
+    look::{Found, Lookup, Seen},
     negative::Negatives,
 };
 use crate::{
@@ -109,6 +109,14 @@ pub(crate) struct Shared<V> {
     pub(crate) refreshes: Arc<Refreshes>,
     pub(crate) tasks: Tasks,
     pub(crate) counters: Counters,
+}
+
+/// What a look-up leads to.
+enum Next<V, F> {
+    /// The answer is there, and all else is done.
+    Served(Lookup<V>),
+    /// The answer is what this brings.
+    Fill(Pin<Box<F>>),
 }
 
 impl<V: Weigh + 'static> Cache<V> {
@@ -205,8 +213,14 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into();
         match self.shared.find(key.as_str()) {
             Found::Plain(value) => Some(value),
-            Found::Other(Lookup::Fresh { answer, .. }) => Some(answer.value),
-            Found::Other(_) => {
+            Found::Other(seen) => self.get_on(key.as_str(), seen),
+        }
+    }
+
+    fn get_on(&self, key: &str, seen: Seen) -> Option<V> {
+        match self.shared.look_on(key, seen) {
+            Lookup::Fresh { answer, .. } => Some(answer.value),
+            Lookup::Usable(_) | Lookup::LastResort(_) | Lookup::Miss(_) => {
                 self.shared.counters.misses.increment();
                 None
             }
@@ -427,12 +441,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = T> + Send,
     {
         let key = key.into();
-        let lookup = match self.shared.find(key.as_str()) {
+        let seen = match self.shared.find(key.as_str()) {
             Found::Plain(value) => return value,
-            Found::Other(lookup) => lookup,
+            Found::Other(seen) => seen,
         };
         let fetch = || async { Ok::<T, Infallible>(fetch().await) };
-        match self.go_on(key, lookup, fetch, Wants::Value).await {
+        let filling = match self.go_on(key, seen, fetch, Wants::Value) {
+            Next::Served(Lookup::Miss(_)) => unreachable!("what was served is there"),
+            Next::Served(
+                Lookup::Fresh { answer, .. } | Lookup::Usable(answer) | Lookup::LastResort(answer),
+            ) => return answer.value,
+            Next::Fill(filling) => filling,
+        };
+        match filling.await {
             Ok(answer) => answer.value,
             Err(Failure { error: FetchError::Failed(never), .. }) => match *never {},
             Err(Failure { error, .. }) => panic!("no value could be had: {error}"),
@@ -458,12 +479,21 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let key = key.into();
-        let lookup = match self.shared.find(key.as_str()) {
+        let seen = match self.shared.find(key.as_str()) {
             Found::Plain(value) => return Ok(value),
-            Found::Other(lookup) => lookup,
+            Found::Other(seen) => seen,
         };
-        let answer = self.go_on(key, lookup, fetch, Wants::Answer).await;
-        answer.map(|answer| answer.value).map_err(|failure| failure.error)
+        let filling = match self.go_on(key, seen, fetch, Wants::Answer) {
+            Next::Served(Lookup::Miss(_)) => unreachable!("what was served is there"),
+            Next::Served(
+                Lookup::Fresh { answer, .. } | Lookup::Usable(answer) | Lookup::LastResort(answer),
+            ) => return Ok(answer.value),
+            Next::Fill(filling) => filling,
+        };
+        match filling.await {
+            Ok(answer) => Ok(answer.value),
+            Err(failure) => Err(failure.error),
+        }
     }
 
     /// As [`try_get_or_fetch`](Cache::try_get_or_fetch), and tells how the value came about.
@@ -483,18 +513,25 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let key = key.into();
-        let lookup = self.shared.look_up(key.as_str());
-        self.go_on(key, lookup, fetch, Wants::Answer).await
+        let filling = match self.go_on(key, Seen::Nothing, fetch, Wants::Answer) {
+            Next::Served(Lookup::Miss(_)) => unreachable!("what was served is there"),
+            Next::Served(
+                Lookup::Fresh { answer, .. } | Lookup::Usable(answer) | Lookup::LastResort(answer),
+            ) => return Ok(answer),
+            Next::Fill(filling) => filling,
+        };
+        filling.await.map(|answer| *answer)
     }
 
-    /// The one function that holds the order of steps after the look-up.
-    async fn go_on<T, E, F, Fut>(
-        &self,
+    /// The one function that holds the order of steps, for all but a plain hit. No future, so that what was
+    /// found is in none: a large value would make the future of every reader several times as large.
+    fn go_on<'a, T, E, F, Fut>(
+        &'a self,
         key: CacheKey<'_>,
-        lookup: Lookup<V>,
+        seen: Seen,
         fetch: F,
         wants: Wants,
-    ) -> Result<Answer<V>, Failure<E>>
+    ) -> Next<V, impl Future<Output = Result<Box<Answer<V>>, Failure<E>>> + use<'a, V, T, E, F, Fut>>
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
@@ -502,28 +539,26 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let shared = &self.shared;
-        match lookup {
-            Lookup::Fresh { answer, is_aging: false } => Ok(answer),
-            Lookup::Fresh { answer, is_aging: true } => {
-                shared.refresh(key, answer.cost, fetch);
-                Ok(answer)
+        let lookup = shared.look_on(key.as_str(), seen);
+        let (reason, at_hand) = match &lookup {
+            Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
+            Lookup::Miss(reason) => (*reason, AtHand::Nothing),
+            Lookup::Fresh { answer, is_aging } => {
+                if *is_aging {
+                    shared.refresh(key, answer.cost, fetch);
+                }
+                return Next::Served(lookup);
             }
             Lookup::Usable(answer) => {
-                shared.stale_served(key.as_str(), &answer);
+                shared.stale_served(key.as_str(), answer);
                 shared.refresh(key, answer.cost, fetch);
-                Ok(answer)
+                return Next::Served(lookup);
             }
-            // In a box, for the future of a hit would otherwise be as large as that of a miss, and
-            // moving it about takes a quarter of a hit's instructions.
-            Lookup::LastResort(_) => {
-                let key = key.into_shared();
-                Box::pin(shared.fill(&key, Reason::Expired, fetch, AtHand::Stale, wants)).await
-            }
-            Lookup::Miss(reason) => {
-                let key = key.into_shared();
-                Box::pin(shared.fill(&key, reason, fetch, AtHand::Nothing, wants)).await
-            }
-        }
+        };
+        let key = key.into_shared();
+        // In a box, for the future of a hit would otherwise be as large as that of a miss, and moving it
+        // about takes a quarter of a hit's instructions.
+        Next::Fill(Box::pin(async move { shared.fill(&key, reason, fetch, at_hand, wants).await }))
     }
 
     /// What the cache did so far and holds now.

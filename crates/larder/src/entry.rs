@@ -193,7 +193,8 @@ impl<V> Entry<V> {
 /// ```
 #[derive(Debug)]
 pub struct Fetched<V> {
-    pub(crate) value: V,
+    /// In a box, for on its way into the cache it is moved a dozen times, and may be large.
+    pub(crate) value: Box<V>,
     pub(crate) keep: Keep,
     /// Why it is not to be stored, whatever else is said of it.
     pub(crate) skip: Option<Reason>,
@@ -212,7 +213,7 @@ pub(crate) enum Keep {
 impl<V> Fetched<V> {
     /// Keep `value` as the cache's settings say.
     pub fn new(value: V) -> Self {
-        Fetched { value, keep: Keep::Default, skip: None, tags: Vec::new() }
+        Fetched { value: Box::new(value), keep: Keep::Default, skip: None, tags: Vec::new() }
     }
 
     /// Hand `value` to those who wait for it now, and do not store it, whatever TTL is given later.

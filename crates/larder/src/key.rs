@@ -79,7 +79,8 @@ impl From<Arc<str>> for CacheKey<'_> {
 }
 
 /// One value in a key that is made of several: its text, with the character `until` percent-encoded, and
-/// `%` itself. What comes out ends where `until` comes next, so no two lists of values make one key.
+/// `%` itself (with `~` in its place, where `until` is `%`). What comes out ends where `until` comes next, so no
+/// two lists of values make one key.
 ///
 /// ```
 /// use larder::KeyPart;
@@ -115,12 +116,14 @@ struct Encoding<'a, 'f> {
 impl Write for Encoding<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut rest = text;
-        while let Some(place) = rest.find([self.until, '%']) {
+        // Were it the delimiter as well, nobody could tell which of the two it is.
+        let escape = if self.until == '%' { '~' } else { '%' };
+        while let Some(place) = rest.find([self.until, escape]) {
             let (plain, from) = rest.split_at(place);
             let special = from.chars().next().map_or(0, char::len_utf8);
             let (special, after) = from.split_at(special);
             self.out.write_str(plain)?;
-            special.bytes().try_for_each(|byte| write!(self.out, "%{byte:02X}"))?;
+            special.bytes().try_for_each(|byte| write!(self.out, "{escape}{byte:02X}"))?;
             rest = after;
         }
         self.out.write_str(rest)
@@ -132,6 +135,7 @@ impl Write for Encoding<'_, '_> {
 #[derive(Debug)]
 pub struct KeysOf {
     shape: &'static str,
+    /// For people: what a macro writes is all in one place.
     place: &'static str,
     /// The cache that it has them in.
     claimed_in: AtomicU64,
@@ -150,14 +154,14 @@ pub(crate) struct Claims {
     /// No other cache's, and not zero.
     cache: u64,
     /// One for each function that names this cache, so there are few. Nothing of the user's runs under it.
-    places: Mutex<HashMap<&'static str, &'static str>>,
+    owners: Mutex<HashMap<&'static str, &'static KeysOf>>,
 }
 
 impl Claims {
     pub(crate) fn new() -> Claims {
         static CACHES: AtomicU64 = AtomicU64::new(0);
         let cache = CACHES.fetch_add(1, Ordering::Relaxed) + 1;
-        Claims { cache, places: Mutex::default() }
+        Claims { cache, owners: Mutex::default() }
     }
 
     /// `Err`: another function has them, at this place. Once claimed, a look at one number.
@@ -165,14 +169,13 @@ impl Claims {
         if keys.claimed_in.load(Ordering::Relaxed) == self.cache {
             return Ok(());
         }
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        match *places.entry(keys.shape).or_insert(keys.place) {
-            place if place == keys.place => {
-                keys.claimed_in.store(self.cache, Ordering::Relaxed);
-                Ok(())
-            }
-            other => Err(other),
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = *owners.entry(keys.shape).or_insert(keys);
+        if !std::ptr::eq(owner, keys) {
+            return Err(owner.place);
         }
+        keys.claimed_in.store(self.cache, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -196,10 +199,17 @@ mod tests {
         /// Of few characters, so that the delimiters are among them.
         #[test]
         fn no_two_pairs_make_one_key(
-            a in "[:%ab]{0,6}", b in "[:%ab]{0,6}", c in "[:%ab]{0,6}", d in "[:%ab]{0,6}",
+            until in proptest::sample::select(vec![':', '%', '~', '2']),
+            [a, b, c, d] in ["[:%~2357E]{0,6}", "[:%~2357E]{0,6}", "[:%~2357E]{0,6}", "[:%~2357E]{0,6}"],
         ) {
-            let key = |one: &str, two: &str| format!("{}:{two}", KeyPart::new(one, ':'));
-            prop_assert_eq!(key(&a, &b) == key(&c, &d), (a, b) == (c, d));
+            let key = |one: &str, two: &str| format!("{}{until}{two}", KeyPart::new(one, until));
+            prop_assert_eq!(key(&a, &b) == key(&c, &d), (&a, &b) == (&c, &d));
+            // Nor where one text is cut at another place.
+            for (at, _) in key(&a, &b).match_indices(until) {
+                let all = key(&a, &b);
+                let (one, two) = (&all[..at], &all[at + until.len_utf8()..]);
+                prop_assert_eq!(key(one, two) == all, (one, two) == (&*a, &*b));
+            }
         }
     }
 

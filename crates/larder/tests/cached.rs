@@ -144,6 +144,46 @@ async fn two_functions_with_one_key_in_one_cache_are_told_apart_or_refused() {
     assert_eq!(of_id(1).await, 1);
 }
 
+macro_rules! tables {
+    ($($function:ident)*) => {$(
+        #[cached(cache = CLASHING, key = "row {id}")]
+        async fn $function(id: u32) -> u32 {
+            id + stringify!($function).len() as u32
+        }
+    )*};
+}
+tables!(users groups);
+
+#[tokio::test]
+async fn two_functions_that_a_macro_has_written_in_one_place_are_still_two() {
+    assert_eq!(users(1).await, 6);
+    let panic = tokio::spawn(groups(1)).await.expect_err("it would return the other's value");
+    let message = panic.into_panic().downcast::<String>().expect("a message");
+    assert!(message.contains("(users)") && message.contains("(groups)"), "{message}");
+}
+
+#[cached(cache = SHARED)]
+async fn size_of(_: bool, of: impl std::fmt::Debug + Send + 'static) -> String {
+    format!("{} {of:?}", size_of_val(&of))
+}
+
+#[tokio::test]
+async fn without_a_key_types_without_a_name_have_their_own() {
+    assert_eq!(size_of(true, 1_u8).await, "1 1");
+    assert_eq!(size_of(true, 1_u64).await, "8 1");
+}
+
+#[cached(key = "{type}%{b}")]
+async fn raw(r#type: &'static str, b: &'static str) -> String {
+    format!("{type}|{b}")
+}
+
+#[tokio::test]
+async fn a_raw_name_is_in_the_key_and_a_percent_sign_parts_like_any_other() {
+    assert_eq!(raw("x", "25%y").await, "x|25%y");
+    assert_eq!(raw("x%", "y").await, "x%|y");
+}
+
 #[cached(key = "{a}-{b}/{c}")]
 async fn joined(a: String, b: &'static str, c: String) -> String {
     format!("{a}|{b}|{c}")

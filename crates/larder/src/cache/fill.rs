@@ -37,7 +37,7 @@ pub(crate) enum Brought<V> {
 }
 
 pub(crate) struct Delivery<V> {
-    value: V,
+    value: Box<V>,
     cost: Duration,
     tags: Box<[TagId]>,
     fence: Fence,
@@ -48,6 +48,15 @@ impl<V> Delivery<V> {
     pub(crate) fn of(fetched: Dated<V>, storage: Storage) -> Self {
         let Facts { cost, tags, fence, .. } = fetched.facts;
         Delivery { value: fetched.value, cost, tags, fence, storage }
+    }
+}
+
+impl<V: Clone> Delivery<V> {
+    /// The answer that one of its readers gets.
+    fn answer(&self, source: AnswerSource) -> Box<Answer<V>> {
+        let &Delivery { storage, cost, .. } = self;
+        let value = V::clone(&self.value);
+        Box::new(Answer { value, source, age: Duration::ZERO, storage, cost })
     }
 }
 
@@ -103,7 +112,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         fetch: F,
         at_hand: AtHand,
         wants: Wants,
-    ) -> Result<Answer<V>, Failure<E>>
+    ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
@@ -149,7 +158,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         reason: Reason,
         fetch: F,
         wants: Wants,
-    ) -> Result<Answer<V>, Failure<E>>
+    ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
@@ -204,7 +213,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             fetch.pulse().drive(self.take_turn(fetch)).await;
         }
         // Another flight may have landed between the look-up and the lead.
-        if let Lookup::Fresh { answer, .. } = self.look(key) {
+        if let Some(answer) = self.fresh(key) {
             return Ok(answer);
         }
         let remembered = self.negatives.recall(key, self.clock.now());
@@ -369,7 +378,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     Join::Follow(_) | Join::TooMany => return,
                 };
                 // Or somebody has inserted a newer value.
-                if let Lookup::Fresh { is_aging: false, .. } = shared.look(&key) {
+                if shared.is_young(&key) {
                     return;
                 }
                 shared.counters.refreshes.increment();
@@ -444,7 +453,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             Ok(fetched) => fetched,
             Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
         };
-        let fetched = self.dated(key, fetched.into(), cost, leader.fence());
+        let fetched = self.dated(key, fetched, cost, leader.fence());
         let storage = self.store(key, &fetched, || leader.is_revoked());
         let not_stored = match storage {
             Storage::Not(reason) => Some(reason),
@@ -479,15 +488,22 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// Waits for a turn, and fetches. What the fetch cost in time comes with its result. The turn ends
     /// with the flight.
-    async fn fetch<T, E, F, Fut>(&self, fetch: F, flight: &Arc<Fetch>) -> Result<(T, Duration), E>
+    async fn fetch<T, E, F, Fut>(
+        &self,
+        fetch: F,
+        flight: &Arc<Fetch>,
+    ) -> Result<(Fetched<V>, Duration), E>
     where
+        T: Into<Fetched<V>>,
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
         self.take_turn(flight).await;
         let load = Load::begin(&self.counters);
         let began = self.clock.now_precisely();
-        let fetched = needs::run_as(Arc::clone(flight), async { fetch().await }).await;
+        // Made into what is small at once: what comes out passes through many hands.
+        let fetched = async { fetch().await.map(T::into) };
+        let fetched = needs::run_as(Arc::clone(flight), fetched).await;
         let cost = self.clock.now_precisely().since(began);
         self.counters.fetch_took(cost);
         let fetched = fetched?;
@@ -510,7 +526,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         asked: Fence,
         whose: Whose,
         reason: Reason,
-    ) -> Option<Result<Answer<V>, Failure<E>>> {
+    ) -> Option<Result<Box<Answer<V>>, Failure<E>>> {
         let error = match landing {
             Landing::Landed(Brought::Value(delivery)) => {
                 let is_older = delivery.fence < asked
@@ -519,15 +535,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     Whose::Own => AnswerSource::Fetched(reason),
                     Whose::Anothers => AnswerSource::Collapsed(reason),
                 };
-                return (!is_older).then(|| {
-                    Ok(Answer {
-                        value: delivery.value.clone(),
-                        source,
-                        age: Duration::ZERO,
-                        storage: delivery.storage,
-                        cost: delivery.cost,
-                    })
-                });
+                return (!is_older).then(|| Ok(delivery.answer(source)));
             }
             // A failure has no tags, so any purge since may have been meant for it.
             Landing::Landed(Brought::Failure { fence, .. }) if fence < asked => return None,
@@ -543,19 +551,33 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// What there is for a reader whose fetch failed or takes too long, looked for anew: while it
     /// waited, time went on, and somebody may have purged or inserted.
-    fn rescue(&self, key: &str, at_hand: AtHand, reason: Reason) -> Option<Answer<V>> {
+    fn rescue(&self, key: &str, at_hand: AtHand, reason: Reason) -> Option<Box<Answer<V>>> {
         if let AtHand::Nothing = at_hand {
             return None;
         }
         match self.look(key) {
-            Lookup::Fresh { answer, .. } => Some(answer),
+            Lookup::Fresh { answer, .. } => Some(Box::new(answer)),
             Lookup::Usable(mut stale) | Lookup::LastResort(mut stale) => {
                 stale.source = AnswerSource::Stale(reason);
                 self.stale_served(key, &stale);
-                Some(stale)
+                Some(Box::new(stale))
             }
             Lookup::Miss(_) => None,
         }
+    }
+
+    /// What is fresh, for callers that are polled: what a large value needs of the stack is given back
+    /// here.
+    fn fresh(&self, key: &str) -> Option<Box<Answer<V>>> {
+        match self.look(key) {
+            Lookup::Fresh { answer, .. } => Some(Box::new(answer)),
+            Lookup::Usable(_) | Lookup::LastResort(_) | Lookup::Miss(_) => None,
+        }
+    }
+
+    /// Whether there is something fresh that need not be refreshed; here for the same reason.
+    fn is_young(&self, key: &str) -> bool {
+        matches!(self.look(key), Lookup::Fresh { is_aging: false, .. })
     }
 
     pub(super) fn stale_served(&self, key: &str, answer: &Answer<V>) {

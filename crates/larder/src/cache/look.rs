@@ -1,6 +1,6 @@
 //! Look: what is stored under a key, and what it is good for now.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use larder_policy::{freshness::Freshness, reason::Reason};
 
@@ -34,7 +34,58 @@ pub(super) enum Found<V> {
     /// It is fresh, and nothing else is to be done: nearly every hit. Nothing is made up around the
     /// value, for carrying an answer about takes a third of a hit's time.
     Plain(V),
-    Other(Lookup<V>),
+    /// Look on: see [`Shared::look_on`].
+    Other(Seen),
+}
+
+/// How far a reader has looked.
+pub(super) enum Seen {
+    /// Nothing yet.
+    Nothing,
+    /// There is an entry, which has been marked as used. `began`: when, if the hit is to be timed.
+    Entry {
+        began: Option<Instant>,
+    },
+    NoEntry,
+}
+
+/// What an entry is good for, without its value.
+enum Judged {
+    Fresh { terms: Terms, is_aging: bool },
+    Usable(Terms),
+    LastResort(Terms),
+    Miss(Reason),
+}
+
+/// What an answer means to its reader.
+type Meaning<V> = fn(Answer<V>) -> Lookup<V>;
+
+/// What an answer says beside its value.
+struct Terms {
+    source: AnswerSource,
+    age: Duration,
+    storage: Storage,
+    cost: Duration,
+}
+
+impl<V> Lookup<V> {
+    fn of(judged: Option<Judged>, value: Option<V>) -> Lookup<V> {
+        let (terms, lookup): (Terms, Meaning<V>) = match judged {
+            Some(Judged::Fresh { terms, is_aging: false }) => {
+                (terms, |answer| Lookup::Fresh { answer, is_aging: false })
+            }
+            Some(Judged::Fresh { terms, is_aging: true }) => {
+                (terms, |answer| Lookup::Fresh { answer, is_aging: true })
+            }
+            Some(Judged::Usable(terms)) => (terms, Lookup::Usable),
+            Some(Judged::LastResort(terms)) => (terms, Lookup::LastResort),
+            Some(Judged::Miss(reason)) => return Lookup::Miss(reason),
+            None => return Lookup::Miss(Reason::UriMiss),
+        };
+        let Some(value) = value else { return Lookup::Miss(Reason::UriMiss) };
+        let Terms { source, age, storage, cost } = terms;
+        lookup(Answer { value, source, age, storage, cost })
+    }
 }
 
 impl<V: Clone + Send + Sync + 'static> Shared<V> {
@@ -47,7 +98,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     #[inline(never)]
     pub(super) fn find(&self, key: &str) -> Found<V> {
         if !self.memory.marks_hits() {
-            return Found::Other(self.look_up(key));
+            return Found::Other(Seen::Nothing);
         }
         let tally = self.counters.tally();
         let began = tally.is_sample().then(Instant::now);
@@ -65,34 +116,42 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 self.time_hit(began);
                 Found::Plain(value)
             }
-            None if is_there => Found::Other(self.look_again(key, began)),
-            None => Found::Other(Lookup::Miss(Reason::UriMiss)),
+            None if is_there => Found::Other(Seen::Entry { began }),
+            None => Found::Other(Seen::NoEntry),
+        }
+    }
+
+    /// Looks closer, and counts. For whoever finds that it is no plain hit: on the stack of a plain one
+    /// there is no room for what this needs, where values are large.
+    pub(super) fn look_on(&self, key: &str, seen: Seen) -> Lookup<V> {
+        match seen {
+            Seen::Nothing => self.look_up(key),
+            Seen::Entry { began } => self.look_again(key, began),
+            Seen::NoEntry => Lookup::Miss(Reason::UriMiss),
         }
     }
 
     /// Looks and counts.
     pub(super) fn look_up(&self, key: &str) -> Lookup<V> {
         let began = self.counters.tally().is_sample().then(Instant::now);
-        let now = self.clock.now();
-        let found = self.memory.read(key, |entry| self.judge(entry, now));
-        self.counted(found, began)
+        let lookup = self.look(key);
+        self.count(&lookup, began);
+        lookup
     }
 
     /// Looks closer at an entry that has just been marked as used, and counts.
     #[cold]
     fn look_again(&self, key: &str, began: Option<Instant>) -> Lookup<V> {
-        let now = self.clock.now();
-        let found = self.memory.peek(key, |entry| self.judge(entry, now));
-        self.counted(found, began)
+        let lookup = self.judged(|judge| self.memory.peek(key, judge));
+        self.count(&lookup, began);
+        lookup
     }
 
-    fn counted(&self, found: Option<Lookup<V>>, began: Option<Instant>) -> Lookup<V> {
-        let lookup = found.unwrap_or(Lookup::Miss(Reason::UriMiss));
-        if let Lookup::Fresh { answer, .. } = &lookup {
+    fn count(&self, lookup: &Lookup<V>, began: Option<Instant>) {
+        if let Lookup::Fresh { answer, .. } = lookup {
             self.counters.tally().hit(micros(answer.cost));
             self.time_hit(began);
         }
-        lookup
     }
 
     #[inline]
@@ -125,27 +184,45 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     pub(crate) fn look(&self, key: &str) -> Lookup<V> {
-        let now = self.clock.now();
-        let found = self.memory.read(key, |entry| self.judge(entry, now));
-        found.unwrap_or(Lookup::Miss(Reason::UriMiss))
+        self.judged(|judge| self.memory.read(key, judge))
     }
 
-    fn judge(&self, entry: &Entry<V>, now: Moment) -> Lookup<V> {
+    /// What `look` comes to, which lets its argument at an entry. The value is cloned to where it is
+    /// needed: were it handed on from function to function, a large one would need much of the stack.
+    fn judged(
+        &self,
+        look: impl FnOnce(&mut dyn FnMut(&Entry<V>) -> Judged) -> Option<Judged>,
+    ) -> Lookup<V> {
+        let now = self.clock.now();
+        let mut value = None;
+        let judged = look(&mut |entry| {
+            let judged = self.judge(entry, now);
+            if !matches!(judged, Judged::Miss(_)) {
+                value = Some(entry.value.clone());
+            }
+            judged
+        });
+        Lookup::of(judged, value)
+    }
+
+    fn judge(&self, entry: &Entry<V>, now: Moment) -> Judged {
+        let terms =
+            |source, storage| Terms { source, age: entry.age(now), storage, cost: entry.cost() };
         match self.freshness(entry, now) {
-            None => Lookup::Miss(Reason::Purged),
+            None => Judged::Miss(Reason::Purged),
             Some(Freshness::Fresh { left }) => {
-                let answer = entry_answer(entry, now, AnswerSource::Hit, Storage::FreshFor(left));
-                Lookup::Fresh { answer, is_aging: self.is_aging(entry, now) }
+                let terms = terms(AnswerSource::Hit, Storage::FreshFor(left));
+                Judged::Fresh { terms, is_aging: self.is_aging(entry, now) }
             }
             Some(Freshness::StaleWhileRevalidate { stale }) => {
                 let source = AnswerSource::Stale(Reason::StaleWhileRevalidate);
-                Lookup::Usable(entry_answer(entry, now, source, Storage::StaleFor(stale)))
+                Judged::Usable(terms(source, Storage::StaleFor(stale)))
             }
             Some(Freshness::StaleIfError { stale }) => {
                 let source = AnswerSource::Stale(Reason::StaleIfError);
-                Lookup::LastResort(entry_answer(entry, now, source, Storage::StaleFor(stale)))
+                Judged::LastResort(terms(source, Storage::StaleFor(stale)))
             }
-            Some(Freshness::Expired) => Lookup::Miss(Reason::Expired),
+            Some(Freshness::Expired) => Judged::Miss(Reason::Expired),
         }
     }
 
@@ -182,14 +259,4 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             Standing::Purged => None,
         }
     }
-}
-
-fn entry_answer<V: Clone>(
-    entry: &Entry<V>,
-    now: Moment,
-    source: AnswerSource,
-    storage: Storage,
-) -> Answer<V> {
-    let (value, cost) = (entry.value.clone(), entry.cost());
-    Answer { value, source, age: entry.age(now), storage, cost }
 }

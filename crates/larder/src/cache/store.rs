@@ -17,7 +17,7 @@ pub(crate) const MAX_TAGS_OF_ENTRY: usize = 256;
 
 /// A value on its way into the cache.
 pub(crate) struct Dated<V> {
-    pub(crate) value: V,
+    pub(crate) value: Box<V>,
     pub(crate) facts: Facts,
     /// Why it does not get there.
     refusal: Option<Reason>,
@@ -69,14 +69,14 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         fetched: &Dated<V>,
         fenced: impl FnOnce() -> bool,
     ) -> Storage {
-        let value = || fetched.value.clone();
+        let value = || V::clone(&fetched.value);
         self.store_value(key, value, &fetched.facts, fetched.refusal, fenced)
     }
 
     /// The same where nobody else needs the value: it is moved, and not cloned.
     pub(crate) fn store_whole(&self, key: &str, fetched: Dated<V>) -> Storage {
         let Dated { value, facts, refusal } = fetched;
-        self.store_value(key, || value, &facts, refusal, || false)
+        self.store_value(key, || *value, &facts, refusal, || false)
     }
 
     fn store_value(
@@ -111,7 +111,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// Whether one entry may hold this much.
     #[cfg(feature = "http")]
     pub(crate) fn fits(&self, key: &str, fetched: &Dated<V>) -> bool {
-        let entry = Entry::new(fetched.value.clone(), fetched.facts.clone());
+        let entry = Entry::new(V::clone(&fetched.value), fetched.facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
     }

@@ -11,6 +11,7 @@ mod ends;
 mod events;
 mod extremes;
 mod flight;
+mod large;
 mod negative;
 mod nesting;
 mod purge;

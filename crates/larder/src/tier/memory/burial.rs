@@ -11,7 +11,10 @@ use std::{
     thread,
 };
 
-use super::{budget::Leaving, shard::Slot};
+use super::{
+    budget::Leaving,
+    shard::{Gone, Slot},
+};
 
 thread_local! {
     /// Whether this thread is dropping a value right now: what it does to a cache meanwhile, the value's
@@ -70,7 +73,7 @@ impl Burial {
 /// take out, whose `Drop`s would find some more, and the stack would end before they do.
 pub(super) struct Burials<'a, V> {
     burial: Burial,
-    kept_back: Vec<(Vec<Slot<V>>, Leaving<'a>)>,
+    kept_back: Vec<(Gone<V>, Leaving<'a>)>,
 }
 
 // Derived code would ask for `V: Default`.
@@ -81,30 +84,35 @@ impl<V> Default for Burials<'_, V> {
 }
 
 impl<'a, V> Burials<'a, V> {
-    pub(super) fn bury(&mut self, gone: Vec<Slot<V>>, leaving: Leaving<'a>) {
+    pub(super) fn bury(&mut self, mut gone: Gone<V>, leaving: Leaving<'a>) {
         if gone.is_empty() {
             return;
         }
         if is_dropping() {
             self.kept_back.push((gone, leaving));
         } else {
-            self.burial = std::mem::take(&mut self.burial).and(bury(gone, leaving));
+            self.burial = std::mem::take(&mut self.burial).and(bury(&mut gone, leaving));
         }
     }
 
     pub(super) fn end(self) -> Burial {
         let kept_back = self.kept_back.into_iter();
-        kept_back.fold(self.burial, |burial, (gone, leaving)| burial.and(bury(gone, leaving)))
+        let bury_lot = |(mut gone, leaving): (Gone<V>, _)| bury(&mut gone, leaving);
+        kept_back.fold(self.burial, |burial, lot| burial.and(bury_lot(lot)))
     }
 }
 
-/// Drops each of `gone`, whose room is `leaving`. To be called without a lock.
-pub(super) fn bury<V>(gone: impl IntoIterator<Item = Slot<V>>, mut leaving: Leaving<'_>) -> Burial {
+/// Drops what is in each of these places, and where it is, and gives its room back, which is `leaving`. To be
+/// called without a lock.
+pub(super) fn bury<'a, V: 'a>(
+    gone: impl IntoIterator<Item = &'a mut Option<Slot<V>>>,
+    mut leaving: Leaving<'_>,
+) -> Burial {
     let mut burial = Burial::default();
-    for slot in gone {
-        let weight = slot.weight();
+    for place in gone {
+        let Some(weight) = place.as_ref().map(Slot::weight) else { continue };
         let outer = IS_DROPPING.try_with(|is_dropping| is_dropping.replace(true));
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(slot)));
+        let dropped = catch_unwind(AssertUnwindSafe(|| *place = None));
         if let Ok(outer) = outer {
             IS_DROPPING.set(outer);
         }

@@ -61,7 +61,7 @@ use budget::{Budget, By, Leaving};
 pub(crate) use burial::{Burial, discard};
 use burial::{Burials, bury};
 use name::Name;
-use shard::{SLOTS_PER_HOLD, Shard, Slot};
+use shard::{Gone, SLOTS_PER_HOLD, Shard, Slot};
 
 /// With fewer bytes or entries to a shard, its own few entries say too little about what is popular.
 const MIN_SHARD_BYTES: usize = 4 << 20;
@@ -229,7 +229,8 @@ impl<V> MemoryTier<V> {
         let place = self.place(key);
         let weight = Self::weight(key, heap_bytes);
         let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let slot = Slot::new(Name::new(key), entry, slot_weight);
+        // What is stored, then what that replaced.
+        let mut slot = Some(Slot::new(Name::new(key), entry, slot_weight));
         let by = if burial::is_dropping() { By::Drop } else { By::Anybody };
         let (mut evicted, mut over) = (0, 0);
         let (mut from, mut in_vain) = (place.shard, 0);
@@ -245,24 +246,27 @@ impl<V> MemoryTier<V> {
             if let Some(room) = room {
                 if fenced() {
                     drop(shard);
-                    bury([slot], self.budget.leave(0, 0)).pass_over();
+                    bury([&mut slot], self.budget.leave(0, 0)).pass_over();
                     return Stored::Fenced;
                 }
-                let replaced = shard.put(place.hash, older, slot, self.eviction);
+                shard.put(place.hash, older, &mut slot, self.eviction);
                 room.keep();
                 // The newer one has its entry's place now, and as much of its bytes as it needs.
                 let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
                 drop(shard);
-                bury(replaced, leaving).pass_over();
+                bury([&mut slot], leaving).pass_over();
                 return Stored::Yes { evicted, over };
             }
             // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
             if !may_be_stored || in_vain > 2 * self.shards.len() || by == By::Drop {
                 let is_fenced = fenced();
-                let older = if is_fenced { None } else { shard.remove(place.hash, key) };
+                let mut older = None;
+                if !is_fenced {
+                    shard.remove(place.hash, key, &mut older);
+                }
                 let leaving = self.leave(&older);
                 drop(shard);
-                bury(older.into_iter().chain([slot]), leaving).pass_over();
+                bury([&mut older, &mut slot], leaving).pass_over();
                 return if is_fenced { Stored::Fenced } else { Stored::TooLarge };
             }
             let (newcomer, spared) = if from == place.shard { (more, older) } else { (0, None) };
@@ -270,12 +274,12 @@ impl<V> MemoryTier<V> {
                 drop(shard);
                 shard = write(&self.shards[from]);
             }
-            let gone = shard.evict(newcomer, spared, judge);
-            let leaving = self.leave(gone.iter());
+            let mut out = shard.evict(newcomer, spared, judge);
+            let leaving = self.leave(out.gone.iter().flatten());
             drop(shard);
-            evicted += usize::from(gone.victim.is_some());
-            over += gone.over.len();
-            let burial = bury(gone, leaving);
+            evicted += out.gone.len() - out.over;
+            over += out.over;
+            let burial = bury(&mut out.gone, leaving);
             let count = burial.entries;
             burial.pass_over();
             in_vain = if count > 0 { 0 } else { in_vain + 1 };
@@ -305,10 +309,11 @@ impl<V> MemoryTier<V> {
     pub(crate) fn remove(&self, key: &str, judge: &Judge<'_>) -> (bool, Burial) {
         let place = self.place(key);
         let mut shard = write(place.shard(self));
-        let removed = shard.remove(place.hash, key);
+        let mut removed = None;
+        shard.remove(place.hash, key, &mut removed);
         let leaving = self.leave(&removed);
         drop(shard);
-        (of_use(&removed, judge) > 0, bury(removed, leaving))
+        (of_use(&removed, judge) > 0, bury([&mut removed], leaving))
     }
 
     /// Lets `change` at the entry, which must not alter what it weighs; what that returns if it was
@@ -351,7 +356,7 @@ impl<V> MemoryTier<V> {
         let (mut count, mut burials) = (0, Burials::default());
         self.walk(&mut burials, |shard, numbers| {
             let gone = shard.extract(numbers, |slot| is_named(slot.key()));
-            count += of_use(&gone, judge);
+            count += of_use(gone.iter().flatten(), judge);
             gone
         });
         (count, burials.end())
@@ -373,7 +378,7 @@ impl<V> MemoryTier<V> {
                 }
                 let mut shard = write(shard);
                 let (over, effort) = shard.sweep(judge);
-                let leaving = self.leave(&over);
+                let leaving = self.leave(over.iter().flatten());
                 drop(shard);
                 burials.bury(over, leaving);
                 looked_at += effort;
@@ -395,10 +400,10 @@ impl<V> MemoryTier<V> {
         let (mut count, mut burial) = (0, Burial::default());
         for shard in &self.shards {
             let mut shard = write(shard);
-            let (all, entries, bytes) = shard.take_all();
+            let (mut all, entries, bytes) = shard.take_all();
             let leaving = self.budget.leave(entries, bytes);
             drop(shard);
-            let all = all.inspect(|slot| count += usize::from(!judge.is_over(slot.entry())));
+            let all = all.iter_mut().inspect(|slot| count += of_use(&**slot, judge));
             burial = burial.and(bury(all, leaving));
         }
         (count, burial)
@@ -451,10 +456,9 @@ impl<V> MemoryTier<V> {
             let before = count;
             for shard in &self.shards {
                 let mut shard = write(shard);
-                let gone = shard.evict(0, None, judge);
-                let leaving = self.leave(gone.iter());
+                let gone = shard.evict(0, None, judge).gone;
+                let leaving = self.leave(gone.iter().flatten());
                 drop(shard);
-                let gone: Vec<_> = gone.into_iter().collect();
                 count += gone.len();
                 burials.bury(gone, leaving);
             }
@@ -487,7 +491,7 @@ impl<V> MemoryTier<V> {
     fn walk<'a>(
         &'a self,
         burials: &mut Burials<'a, V>,
-        mut step: impl FnMut(&mut Shard<V>, Range<usize>) -> Vec<Slot<V>>,
+        mut step: impl FnMut(&mut Shard<V>, Range<usize>) -> Gone<V>,
     ) {
         for shard in &self.shards {
             let mut end = read(shard).slot_count();
@@ -496,7 +500,7 @@ impl<V> MemoryTier<V> {
                 let stop = end.min(held.slot_count());
                 end = stop.saturating_sub(SLOTS_PER_HOLD);
                 let gone = step(&mut held, end..stop);
-                let leaving = self.leave(&gone);
+                let leaving = self.leave(gone.iter().flatten());
                 drop(held);
                 burials.bury(gone, leaving);
                 if end > 0 {
@@ -783,11 +787,11 @@ mod tests {
         tags.purge("1", Mode::Hard, now);
         let judge = Judge::new(now, &tags);
         let most_in_a_hold = SLOTS_PER_HOLD + BLOCK * 5;
-        let (over, effort) = write(&tier.shards[0]).sweep(&judge);
+        let (mut over, effort) = write(&tier.shards[0]).sweep(&judge);
         assert!(over.len() <= SLOTS_PER_HOLD / 4 + BLOCK && effort <= most_in_a_hold);
         let mut swept = over.len();
-        let leaving = tier.leave(&over);
-        bury(over, leaving).pass_over();
+        let leaving = tier.leave(over.iter().flatten());
+        bury(&mut over, leaving).pass_over();
         let mut parts = 0;
         while read(&tier.shards[0]).is_due(&judge) {
             let taken = tier.sweep(&judge, Pace::UpTo(1000)).entries;

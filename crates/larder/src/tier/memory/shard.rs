@@ -82,27 +82,15 @@ struct Rest {
     eviction: Eviction,
 }
 
-/// What an eviction took out. At least one of the two is something, if anything was there.
+/// Places of slots that were taken out of a shard, each with what was in it. They lie on the heap and are
+/// handed on by reference: values may be large, and stacks are small.
+pub(super) type Gone<V> = Vec<Option<Slot<V>>>;
+
+/// What an eviction took out: something, if anything was there.
 pub(super) struct Evicted<V> {
-    /// It was over.
-    pub(super) over: Vec<Slot<V>>,
-    /// It had to go although it was not.
-    pub(super) victim: Option<Slot<V>>,
-}
-
-impl<V> Evicted<V> {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot<V>> {
-        self.over.iter().chain(&self.victim)
-    }
-}
-
-impl<V> IntoIterator for Evicted<V> {
-    type Item = Slot<V>;
-    type IntoIter = std::iter::Chain<std::vec::IntoIter<Slot<V>>, std::option::IntoIter<Slot<V>>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.over.into_iter().chain(self.victim)
-    }
+    pub(super) gone: Gone<V>,
+    /// How many of them were over. The others, one at the most, had to go although they were not.
+    pub(super) over: usize,
 }
 
 /// Laid out for a hit, which reads from the key to the middle of the entry: two cache lines.
@@ -201,30 +189,31 @@ impl<V> Shard<V> {
         Some((number, taken(&self.slots, number).weight()))
     }
 
-    /// Stores `new`, for which there is room, in place of what is in the slot `older`; returns that.
+    /// Stores `new`, for which there is room, in place of what is in the slot `older`, and leaves that
+    /// there instead.
     pub(super) fn put(
         &mut self,
         hash: u32,
         older: Option<u32>,
-        new: Slot<V>,
+        new: &mut Option<Slot<V>>,
         eviction: Eviction,
-    ) -> Option<Slot<V>> {
+    ) {
         let rest = self.rest.get_or_insert_with(|| Box::new(Rest::new(eviction)));
         rest.looks = (rest.looks + LOOKS_PER_PUT).min(MAX_LOOKS);
         if let Some(number) = older {
-            return Some(self.replace(number, new));
+            return self.replace(number, new);
         }
         let is_main = rest.belongs_to_main(hash);
-        let number = self.occupy(hash, Slot { is_main, ..new });
+        let number = self.occupy(hash, new);
+        taken_mut(&mut self.slots, number).is_main = is_main;
         self.enqueue(number);
-        None
     }
 
-    pub(super) fn remove(&mut self, hash: u32, key: &str) -> Option<Slot<V>> {
-        let number = self.number(hash, key)?;
-        let removed = self.vacate(number);
+    /// Takes `key` out into `removed`, if it is there.
+    pub(super) fn remove(&mut self, hash: u32, key: &str, removed: &mut Option<Slot<V>>) {
+        let Some(number) = self.number(hash, key) else { return };
+        self.vacate(number, removed);
         self.give_back();
-        Some(removed)
     }
 
     /// Takes out what is over, as far as that can be found at little cost; else the entry that is worth
@@ -240,23 +229,22 @@ impl<V> Shard<V> {
         spared: Option<u32>,
         judge: &Judge<'_>,
     ) -> Evicted<V> {
-        let over = self.look_for_over(spared, judge);
-        let victim = if over.is_empty() { self.victim(newcomer, spared, judge) } else { None };
-        self.tidy();
-        match victim {
-            Some(victim) if judge.is_over(&victim.entry) => {
-                Evicted { over: vec![victim], victim: None }
-            }
-            victim => Evicted { over, victim },
+        let mut gone = self.look_for_over(spared, judge);
+        let mut over = gone.len();
+        if gone.is_empty()
+            && let Some(number) = self.victim(newcomer, spared, judge)
+        {
+            let slot = taken(&self.slots, number);
+            let is_main = slot.is_main;
+            over = usize::from(judge.is_over(&slot.entry));
+            self.vacate(number, new_place(&mut gone));
+            rest_of(&mut self.rest).remember(number, is_main);
         }
+        self.tidy();
+        Evicted { gone, over }
     }
 
-    fn victim(
-        &mut self,
-        newcomer: usize,
-        spared: Option<u32>,
-        judge: &Judge<'_>,
-    ) -> Option<Slot<V>> {
+    fn victim(&mut self, newcomer: usize, spared: Option<u32>, judge: &Judge<'_>) -> Option<u32> {
         let mut number = self.rest.as_ref()?.candidate(newcomer, spared)?;
         for _ in 0..MAX_TURNS {
             let slot = taken_mut(&mut self.slots, number);
@@ -271,13 +259,11 @@ impl<V> Shard<V> {
             self.move_to_main(number);
             number = self.rest.as_ref()?.candidate(newcomer, spared)?;
         }
-        let victim = self.vacate(number);
-        rest_of(&mut self.rest).remember(number, victim.is_main);
-        Some(victim)
+        Some(number)
     }
 
     /// Looks over blocks in which something may be over until something is.
-    fn look_for_over(&mut self, spared: Option<u32>, judge: &Judge<'_>) -> Vec<Slot<V>> {
+    fn look_for_over(&mut self, spared: Option<u32>, judge: &Judge<'_>) -> Gone<V> {
         let (mut over, mut last) = (Vec::new(), None);
         while let Some(rest) = &mut self.rest
             && rest.looks >= BLOCK
@@ -303,7 +289,7 @@ impl<V> Shard<V> {
 
     /// Takes out what is over, as far as that is found in one hold of the lock; says how many slots that
     /// took looking at. None: nothing is over any more.
-    pub(super) fn sweep(&mut self, judge: &Judge<'_>) -> (Vec<Slot<V>>, usize) {
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>) -> (Gone<V>, usize) {
         let (mut over, mut effort) = (Vec::new(), 0);
         while effort < SLOTS_PER_HOLD
             && let Some(rest) = &mut self.rest
@@ -322,7 +308,7 @@ impl<V> Shard<V> {
         block: usize,
         spared: Option<u32>,
         judge: &Judge<'_>,
-        over: &mut Vec<Slot<V>>,
+        over: &mut Gone<V>,
     ) -> usize {
         let mut effort = 0;
         rest_of(&mut self.rest).blocks[block] = Block::judged_by(judge);
@@ -332,7 +318,7 @@ impl<V> Shard<V> {
             let end = judge.end(&slot.entry);
             if end <= judge.now() && spared != Some(number) {
                 effort += LOOKS_PER_REMOVAL;
-                over.push(self.vacate(number));
+                self.vacate(number, new_place(over));
             } else {
                 rest_of(&mut self.rest).blocks[block].note_end(end);
             }
@@ -346,11 +332,11 @@ impl<V> Shard<V> {
         &mut self,
         numbers: std::ops::Range<usize>,
         mut is_doomed: impl FnMut(&Slot<V>) -> bool,
-    ) -> Vec<Slot<V>> {
+    ) -> Gone<V> {
         let mut gone = Vec::new();
         for number in numbers.rev().map(number_of) {
             if self.slots.get(number).is_some_and(&mut is_doomed) {
-                gone.push(self.vacate(number));
+                self.vacate(number, new_place(&mut gone));
             }
         }
         self.give_back();
@@ -382,14 +368,14 @@ impl<V> Shard<V> {
     }
 
     /// All entries, for the caller to drop, and what they weigh.
-    pub(super) fn take_all(&mut self) -> (impl Iterator<Item = Slot<V>> + use<V>, usize, usize) {
+    pub(super) fn take_all(&mut self) -> (Slots<Slot<V>>, usize, usize) {
         let Shard { slots, rest, .. } = std::mem::replace(self, Shard::new());
         let (vacant, bytes) = rest.as_ref().map_or((0, 0), |rest| {
             let is_there = |number: &&u32| (**number as usize) < rest.links.len();
             (rest.vacant.iter().filter(is_there).count(), rest.small.bytes() + rest.main.bytes())
         });
         let entries = rest.map_or(0, |rest| rest.links.len()) - vacant;
-        (slots.into_contents(), entries, bytes)
+        (slots, entries, bytes)
     }
 
     fn number(&self, hash: u32, key: &str) -> Option<u32> {
@@ -421,27 +407,27 @@ impl<V> Shard<V> {
     }
 
     /// A newer value under the same key keeps its place and its marks: it is as much asked for.
-    fn replace(&mut self, number: u32, mut new: Slot<V>) -> Slot<V> {
+    fn replace(&mut self, number: u32, newer: &mut Option<Slot<V>>) {
         let old = taken_mut(&mut self.slots, number);
+        let new = newer.as_mut().expect(SOMETHING);
         new.is_main = old.is_main;
         new.marks = AtomicU8::new(*old.marks.get_mut());
         let rest = rest_of(&mut self.rest);
         let (queue, _) = rest.queue(new.is_main);
         queue.reweigh(old.weight, new.weight);
         let is_lru = rest.eviction == Eviction::Lru;
-        let old = std::mem::replace(old, new);
+        self.slots.swap(number, newer);
         self.note(number);
         if is_lru {
             self.requeue(number);
         }
-        old
     }
 
-    fn occupy(&mut self, hash: u32, slot: Slot<V>) -> u32 {
+    fn occupy(&mut self, hash: u32, slot: &mut Option<Slot<V>>) -> u32 {
         let number = self.empty_slot();
         self.fit_index();
         rest_of(&mut self.rest).hashes[number as usize] = hash;
-        self.slots.fill(number, slot);
+        self.slots.swap(number, slot);
         self.note(number);
         self.index.insert(hash, number);
         number
@@ -472,14 +458,14 @@ impl<V> Shard<V> {
         rest.blocks[number as usize / BLOCK].note(entry);
     }
 
-    fn vacate(&mut self, number: u32) -> Slot<V> {
+    /// Takes what is in the slot out into `place`, which is empty.
+    fn vacate(&mut self, number: u32, place: &mut Option<Slot<V>>) {
         self.unqueue(number);
-        let slot = self.slots.take(number).expect(TAKEN);
+        self.slots.swap(number, place);
         let rest = rest_of(&mut self.rest);
         let hash_of = |number: u32| rest.hashes[number as usize];
         self.index.remove(hash_of(number), number, hash_of);
         rest.vacant.push(number);
-        slot
     }
 
     /// Gives back the memory that is not needed, where nothing is about to be stored: a shard that has got empty is as it was at first.
@@ -525,18 +511,21 @@ impl<V> Shard<V> {
         let rest = rest_of(&mut self.rest);
         let len = rest.links.len();
         let last = number_of(len - 1);
-        if let Some(slot) = self.slots.pop(len) {
+        if let Some(slot) = self.slots.get(last) {
             let (queue, links) = rest.queue(slot.is_main);
             queue.renumber(links, last, hole);
             let hash = rest.hashes[last as usize];
             rest.hashes[hole as usize] = hash;
             self.index.renumber(hash, last, hole);
-            self.slots.fill(hole, slot);
+            let mut moved = None;
+            self.slots.swap(last, &mut moved);
+            self.slots.swap(hole, &mut moved);
             self.note(hole);
         } else if last != hole {
             // What is vacant there is forgotten with it; the hole still is one.
             rest.vacant.push(hole);
         }
+        self.slots.pop(len);
         let rest = rest_of(&mut self.rest);
         rest.links.pop();
         rest.hashes.pop();
@@ -625,6 +614,7 @@ impl Rest {
 }
 
 const TAKEN: &str = "the index and the queues name taken slots only";
+const SOMETHING: &str = "what is put is something";
 
 // Free functions where other fields are borrowed beside the slots.
 
@@ -638,6 +628,11 @@ fn taken_mut<V>(slots: &mut Slots<Slot<V>>, number: u32) -> &mut Slot<V> {
 
 fn rest_of(rest: &mut Option<Box<Rest>>) -> &mut Rest {
     rest.as_mut().expect("a shard that has or had an entry has the rest")
+}
+
+fn new_place<T>(places: &mut Vec<Option<T>>) -> &mut Option<T> {
+    places.push(None);
+    places.last_mut().expect("one was just added")
 }
 
 fn number_of(place: usize) -> u32 {

@@ -2,6 +2,8 @@
 //! for all would at times be there twice. How many there are is for the shard to know, which keeps
 //! something else for each of them: what a hit reads of a shard is to fit into one cache line.
 
+use std::mem;
+
 const CHUNK: usize = 128;
 
 pub(super) struct Slots<T> {
@@ -30,13 +32,10 @@ impl<T> Slots<T> {
         self.place(number)?.as_mut()
     }
 
-    pub(super) fn take(&mut self, number: u32) -> Option<T> {
-        self.place(number)?.take()
-    }
-
-    /// Fills a slot that there is.
-    pub(super) fn fill(&mut self, number: u32, content: T) {
-        *self.place(number).expect("it was asked for by its number") = Some(content);
+    /// Puts `content` into a slot that there is, and what was there in its place. Contents may be large:
+    /// on their way through functions they would need much of the stack.
+    pub(super) fn swap(&mut self, number: u32, content: &mut Option<T>) {
+        mem::swap(self.place(number).expect("it was asked for by its number"), content);
     }
 
     /// One more slot, empty, where there are `len`.
@@ -48,23 +47,21 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Gives up the last of `len` slots; returns what is in it.
-    pub(super) fn pop(&mut self, len: usize) -> Option<T> {
-        let number = len.checked_sub(1)?;
-        let last = self.chunks[number / CHUNK][number % CHUNK].take();
+    /// Gives up the last of `len` slots, and drops what is in it.
+    pub(super) fn pop(&mut self, len: usize) {
+        let Some(number) = len.checked_sub(1) else { return };
+        self.chunks[number / CHUNK][number % CHUNK] = None;
         if number.is_multiple_of(CHUNK) {
             self.chunks.pop();
             if self.chunks.capacity() > 2 * self.chunks.len() + 8 {
                 self.chunks.shrink_to(self.chunks.len() + 4);
             }
         }
-        last
     }
 
-    /// What is in them.
-    pub(super) fn into_contents(self) -> impl Iterator<Item = T> {
-        let all = |chunk: Box<[Option<T>; CHUNK]>| -> Box<[Option<T>]> { chunk };
-        self.chunks.into_iter().flat_map(all).flatten()
+    /// All slots, and the empty ones beyond in the last chunk.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Option<T>> {
+        self.chunks.iter_mut().flat_map(|chunk| chunk.iter_mut())
     }
 
     fn place(&mut self, number: u32) -> Option<&mut Option<T>> {
@@ -90,16 +87,21 @@ mod tests {
         let mut slots = Slots::new();
         for number in 0..1000 {
             slots.push(number as usize);
-            slots.fill(number, number);
+            slots.swap(number, &mut Some(number));
         }
-        assert_eq!(slots.take(500), Some(500));
+        let mut taken = None;
+        slots.swap(500, &mut taken);
+        assert_eq!(taken, Some(500));
         assert_eq!((slots.get(500), slots.get(501), slots.get(1024)), (None, Some(&501), None));
         *slots.get_mut(7).unwrap() = 77;
         for number in (900..1000).rev() {
-            assert_eq!(slots.pop(number as usize + 1), Some(number));
+            assert!(slots.get(number).is_some());
+            slots.pop(number as usize + 1);
+            assert_eq!(slots.get(number), None);
         }
         assert_eq!(slots.iter().flatten().count(), 899);
-        assert_eq!(slots.into_contents().sum::<u32>(), (0..900).sum::<u32>() - 500 + 70);
+        let left = slots.iter_mut().filter_map(Option::take);
+        assert_eq!(left.sum::<u32>(), (0..900).sum::<u32>() - 500 + 70);
     }
 
     #[test]
@@ -112,6 +114,7 @@ mod tests {
         }
         assert!(slots.chunks.capacity() <= 16);
         slots.pop(1);
-        assert_eq!((slots.pop(0), slots.chunks.len()), (None, 0));
+        slots.pop(0);
+        assert_eq!(slots.chunks.len(), 0);
     }
 }

@@ -1,6 +1,0 @@
-#[larder::cached(ttl = "5m")]
-async fn post(id: u64) -> u64 {
-    id
-}
-
-fn main() {}
