@@ -324,9 +324,10 @@ impl HttpCache {
         }
         let errand = Errand::new(self, asked, &ask, at_hand, is_shared);
         let (own, landing) = oneshot::channel();
-        let own = if is_shared {
-            // Something stale may be served when it takes too long: then it goes on, as a refresh does.
-            if ask.rescue.is_some() && self.shared().soft_timeout.is_some() {
+        // Something stale may be served when it takes too long: then it goes on, as a refresh does.
+        let goes_on = ask.rescue.is_some() && self.shared().soft_timeout.is_some();
+        let own = if is_shared || goes_on {
+            if goes_on {
                 leader.go_on();
             }
             // This reader waits as the others do, and its leaving is noticed as theirs is.

@@ -269,6 +269,26 @@ async fn an_answer_that_is_waited_for_too_long_goes_on_behind_its_readers_backs(
     assert_eq!(site.get("/a").await.text(), "new");
 }
 
+/// Whose answers must be validated each time go to the origin alone, and the stale copy must not be all
+/// that they ever see.
+#[tokio::test(start_paused = true)]
+async fn a_lone_readers_request_that_takes_too_long_goes_on_behind_its_back() {
+    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        builder.soft_timeout(secs(1))
+    });
+    let answer =
+        |body| ok(&[("cache-control", "max-age=0, stale-if-error=600"), ("etag", body)], body);
+    site.fill("/a", answer("\"old\"")).await;
+    for (stale, next) in [("\"old\"", "\"new\""), ("\"new\"", "\"newer\"")] {
+        site.clock.advance(secs(1));
+        let reading = site.ask(get("/a"));
+        assert_eq!(read(reading).await.text(), stale);
+        assert_eq!(site.origin.waiting(), 1, "it is not given up");
+        site.origin.answer(answer(next));
+        settle().await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_wants_the_origins_word_waits_for_it() {
     let site = Site::with(Policy::standard(), Settings::default(), |builder| {
