@@ -1,8 +1,13 @@
 //! `larder serve`: from flags to a running gateway, and its orderly end.
 
 use std::{
-    io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc,
-    thread::available_parallelism, time::Duration,
+    io,
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+    thread::available_parallelism,
+    time::Duration,
 };
 
 use bytesize::ByteSize;
@@ -137,6 +142,10 @@ pub(crate) struct Serve {
     /// it if it is among them
     #[arg(long, value_name = "NAMES", env = "LARDER_KEY_FIELDS", value_delimiter = ',')]
     key_fields: Vec<HeaderName>,
+    /// Proxies in front, by address, that are believed in whom they ask for (X-Forwarded-For, Forwarded) and
+    /// how (X-Forwarded-Proto, -Host). Without it all of a balancer's readers count as one client
+    #[arg(long, value_name = "ADDRESSES", env = "LARDER_TRUSTED_PEERS", value_delimiter = ',')]
+    trusted_peers: Vec<IpAddr>,
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
@@ -281,7 +290,8 @@ impl Serve {
         doubts::tell(&self.upstream, own);
         // `--explain-token ''` would be everybody's.
         let explain_token = self.explain_token.filter(|token| !token.is_empty());
-        let config = GatewayConfig { explain_token, ..GatewayConfig::default() };
+        let trusted_peers = self.trusted_peers.clone();
+        let config = GatewayConfig { explain_token, trusted_peers, ..GatewayConfig::default() };
         let gateway = Gateway::new(&cache, upstream, config);
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;

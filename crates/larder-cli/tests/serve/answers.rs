@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::support::{
     eventually,
-    larder::{Larder, request},
+    larder::{Larder, request, run},
     origin::{Origin, ok},
     wire::{Answer, field, status},
 };
@@ -310,4 +310,20 @@ async fn fields_of_one_hop_stay_on_it_both_ways() {
     for name in ["x-yours", "te"] {
         assert_eq!(field(asked, name), None, "{name}");
     }
+}
+
+#[tokio::test]
+async fn only_a_trusted_peer_is_believed_in_whom_it_asks_for() {
+    for (flags, is_believed) in
+        [(&[][..], false), (&["--trusted-peers", "192.0.2.1,127.0.0.1"], true)]
+    {
+        let origin = Origin::saying(ok("", "an answer")).await;
+        let larder = Larder::with(origin.address, flags).await;
+        larder.get_with("/", "x-forwarded-for: 198.51.100.7\r\n").await;
+        let head = origin.requests().pop().unwrap();
+        assert_eq!(head.contains("198.51.100.7"), is_believed, "{head}");
+    }
+    let wrong =
+        run(&["serve", "--upstream", "http://127.0.0.1:9", "--trusted-peers", "balancer"]).await;
+    assert_eq!(wrong.code, Some(2), "{}", wrong.log);
 }
