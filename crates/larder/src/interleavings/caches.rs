@@ -203,7 +203,7 @@ fn an_insert_is_not_undone_by_a_fetch_that_began_before_it() {
             let (cache, origin) = (cache.clone(), Arc::clone(&origin));
             thread::spawn(move || {
                 time_passes();
-                origin.change(|newest| cache.insert("key", newest));
+                origin.change(|newest| _ = cache.insert("key", newest));
             })
         };
         join(readers(3, &cache, &origin).into_iter().chain([writer]));
@@ -272,7 +272,7 @@ fn an_error_from_before_a_purge_is_not_remembered_after_it() {
                 let (cache, origin) = (cache.clone(), Arc::clone(&origin));
                 move || {
                     let (acknowledged, fetched) = (origin.acknowledged(), Arc::clone(&origin));
-                    let fetch = async move || Err::<u64, u64>(fetched.fetch().await.value);
+                    let fetch = async move || Err::<u64, u64>(*fetched.fetch().await.value);
                     match block_on(cache.try_get_or_fetch("key", fetch)) {
                         Err(FetchError::Failed(version)) => assert!(*version >= acknowledged),
                         other => panic!("{other:?}"),
