@@ -42,7 +42,7 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Answer requests from the cache, and from the service behind it
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Ask a `larder serve` with --admin whether it is ready, and exit 0 if it is
     Health(Health),
 }
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     let matches = matches.unwrap_or_else(|error| with_tip(error).exit());
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command.what {
-        What::Serve(serve) => ended(start(serve).map_err(|error| (error.exit_code(), error))),
+        What::Serve(serve) => ended(start(*serve).map_err(|error| (error.exit_code(), error))),
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }
 }
