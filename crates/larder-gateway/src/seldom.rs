@@ -1,16 +1,14 @@
-//! Busy: one line in the log while requests find the origin too busy, not one for each.
+//! Seldom: something that may happen often, and is told in the log now and then.
 
 use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-/// The time between two lines.
-const EVERY: Duration = Duration::from_secs(10);
-
-/// Requests that got no turn to ask the origin, to be told of.
-#[derive(Debug, Default)]
-pub(crate) struct Busy {
+/// What has happened and was not told.
+#[derive(Debug)]
+pub(crate) struct Seldom {
+    every: Duration,
     /// Never held while a line is written.
     state: Mutex<State>,
 }
@@ -21,22 +19,21 @@ struct State {
     untold: u64,
 }
 
-impl Busy {
-    /// Counts one more, and tells how many there were, if it is time to.
-    pub(crate) fn one_more(&self) {
-        if let Some(refused) = self.due(Instant::now()) {
-            tracing::warn!(
-                refused,
-                "{refused} requests got 503, because as many wait for the origin as may, or as their path, \
-                 host or client may have"
-            );
-        }
+impl Seldom {
+    /// Told no more often than this.
+    pub(crate) fn every(every: Duration) -> Seldom {
+        Seldom { every, state: Mutex::default() }
+    }
+
+    /// It has happened once more. If it is time to tell: how often, since it was told last.
+    pub(crate) fn one_more(&self) -> Option<u64> {
+        self.due(Instant::now())
     }
 
     fn due(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.untold += 1;
-        if state.told.is_some_and(|told| now.duration_since(told) < EVERY) {
+        if state.told.is_some_and(|told| now.duration_since(told) < self.every) {
             return None;
         }
         state.told = Some(now);
@@ -50,11 +47,12 @@ mod tests {
 
     #[test]
     fn what_is_not_told_at_once_is_told_later() {
-        let busy = Busy::default();
+        let every = Duration::from_secs(10);
+        let seldom = Seldom::every(every);
         let now = Instant::now();
-        assert_eq!(busy.due(now), Some(1));
-        assert_eq!(busy.due(now), None);
-        assert_eq!(busy.due(now + EVERY / 2), None);
-        assert_eq!(busy.due(now + EVERY), Some(3));
+        assert_eq!(seldom.due(now), Some(1));
+        assert_eq!(seldom.due(now), None);
+        assert_eq!(seldom.due(now + every / 2), None);
+        assert_eq!(seldom.due(now + every), Some(3));
     }
 }
