@@ -178,7 +178,8 @@ struct CacheSample {
     tags: u64,
     entries: u64,
     bytes: u64,
-    max_bytes: u64,
+    /// `null` where only the number of entries is bounded.
+    max_bytes: Option<u64>,
     /// What fetching all that was served from entries would have taken.
     saved_seconds: f64,
 }

@@ -143,7 +143,10 @@ const GAUGES: &[Count] = &[
     ("memory", "What they weigh, overhead included", Some(Unit::Bytes), "", |stats| {
         vec![("", stats.bytes as f64)]
     }),
-    ("memory_max", "The bound", Some(Unit::Bytes), "", |stats| vec![("", stats.max_bytes as f64)]),
+    // Of a cache that is bound by its entries alone there is none.
+    ("memory_max", "The bound", Some(Unit::Bytes), "", |stats| {
+        stats.max_bytes.map(|max_bytes| ("", max_bytes as f64)).into_iter().collect()
+    }),
     ("tags", "Tags whose last purge is remembered", None, "", |stats| {
         vec![("", stats.tags as f64)]
     }),

@@ -99,16 +99,19 @@ fn wrong_letters(one: &[u8], other: &[u8]) -> Option<usize> {
     if one.len().abs_diff(other.len()) > most || one.len().max(other.len()) > LONGEST_PATH {
         return None;
     }
-    let mut row: Vec<usize> = (0..=other.len()).collect();
+    // More than may be wrong: what is further from the diagonal is not looked at.
+    let far = most + 1;
+    let mut row: Vec<usize> = (0..=other.len()).map(|at| at.min(far)).collect();
     for (number, letter) in one.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = number + 1;
-        for at in 0..other.len() {
+        let (from, to) = (number.saturating_sub(most), (number + far).min(other.len()));
+        let mut diagonal = row[from];
+        row[from] = if from == 0 { number + 1 } else { far };
+        for at in from..to {
             let changed = diagonal + usize::from(*letter != other[at]);
             diagonal = row[at + 1];
             row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
         }
-        if row.iter().min().is_some_and(|least| *least > most) {
+        if row[from..=to].iter().all(|wrong| *wrong > most) {
             return None;
         }
     }
@@ -166,5 +169,33 @@ mod tests {
         assert_eq!(nearest_prefixes("http://c/posts/", &stored), near);
         assert_eq!(nearest_prefixes("/", &stored), [""; 0]);
         assert_eq!(nearest_prefixes("/z", &stored), [""; 0]);
+    }
+
+    #[test]
+    fn letters_are_compared_as_if_all_were_looked_at() {
+        let levenshtein = |one: &[u8], other: &[u8]| {
+            let mut row: Vec<usize> = (0..=other.len()).collect();
+            for (number, letter) in one.iter().enumerate() {
+                let mut diagonal = std::mem::replace(&mut row[0], number + 1);
+                for at in 0..other.len() {
+                    let changed = diagonal + usize::from(*letter != other[at]);
+                    diagonal = row[at + 1];
+                    row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
+                }
+            }
+            row[other.len()]
+        };
+        // All words of two letters, around a middle that they share.
+        let words: Vec<Vec<u8>> = (0..5_usize)
+            .flat_map(|length| (0..1_u8 << length).map(move |bits| (length, bits)))
+            .map(|(length, bits)| (0..length).map(|at| b'a' + (bits >> at & 1)).collect())
+            .collect();
+        for (one, other) in words.iter().flat_map(|one| words.iter().map(move |other| (one, other)))
+        {
+            let [one, other] = [one, other].map(|word| [word, &b"abba"[..], word].concat());
+            let most = WRONG_LETTERS.min(one.len().min(other.len()) / 3);
+            let expected = Some(levenshtein(&one, &other)).filter(|wrong| *wrong <= most);
+            assert_eq!(wrong_letters(&one, &other), expected, "{one:?} {other:?}");
+        }
     }
 }

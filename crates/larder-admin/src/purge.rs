@@ -51,6 +51,16 @@ pub(crate) enum Mode {
     Hard,
 }
 
+/// As it is written in a request.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Soft => "soft",
+            Mode::Hard => "hard",
+        })
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Scope {
     All,
@@ -233,7 +243,7 @@ pub(crate) async fn purge(
     let scope = Scope::try_from(request)
         .map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail))?;
     let purged = scope.purge(&console.caches, mode);
-    tracing::info!(purged = purged.purged, ?mode, "purged {scope}");
+    tracing::info!(purged = purged.purged, %mode, "purged {scope}");
     Ok(Json(purged))
 }
 

@@ -563,3 +563,19 @@ async fn the_number_of_event_streams_is_bounded_and_a_closed_one_makes_room() {
     streams.pop();
     assert_eq!(console.get("/v1/events").await.status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_bound_in_bytes_that_there_is_not_is_not_told() {
+    let cache = Cache::<String>::builder().name("posts").max_entries(10).build();
+    let console = Console {
+        router: Admin::new().cache(&cache).router(),
+        cache,
+        stop: CancellationToken::new(),
+    };
+    let stats = json_of(console.get("/v1/stats").await).await;
+    assert_eq!(stats["caches"][0]["max_bytes"], Value::Null);
+    let metrics = console.get("/metrics").await.into_body().collect().await.unwrap().to_bytes();
+    let metrics = std::str::from_utf8(&metrics).unwrap();
+    assert!(metrics.contains("larder_memory_bytes{"), "{metrics}");
+    assert!(!metrics.contains("larder_memory_max_bytes{"), "{metrics}");
+}

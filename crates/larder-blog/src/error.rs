@@ -21,6 +21,11 @@ pub(crate) enum BlogError {
         other = address.port().wrapping_add(10)
     )]
     PortInUse { variable: &'static str, address: SocketAddr },
+    #[error(
+        "{one} and {other} are both {port}: choose another port for one of them, for example {other}={free}",
+        free = port.wrapping_add(10)
+    )]
+    SamePort { one: &'static str, other: &'static str, port: u16 },
     #[error("cannot listen on {address} ({variable})")]
     Listen { variable: &'static str, address: SocketAddr, source: io::Error },
     #[error("cannot make or use the data directory {path:?} (BLOG_DATA_DIR)")]
@@ -46,6 +51,7 @@ impl BlogError {
             BlogError::Settings(_)
             | BlogError::LogLevels { .. }
             | BlogError::PortInUse { .. }
+            | BlogError::SamePort { .. }
             | BlogError::Listen { .. } => 2,
             BlogError::DataDirectory { .. }
             | BlogError::Database { .. }

@@ -84,6 +84,7 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
 impl Listeners {
     fn bind(settings: &Settings, parts: Parts) -> Result<Listeners, BlogError> {
         let ip = settings.bind_address;
+        check_apart(&wanted(settings, parts))?;
         let mut listeners = Listeners { posts: None, backend: None, page: None };
         if parts.posts {
             let port = settings.posts_service_port;
@@ -101,6 +102,36 @@ impl Listeners {
         }
         Ok(listeners)
     }
+}
+
+/// Where the parts are to listen, each with its variable.
+fn wanted(settings: &Settings, parts: Parts) -> Vec<(&'static str, SocketAddr)> {
+    let ip = settings.bind_address;
+    let addresses = [
+        (parts.posts, "POSTS_SERVICE_PORT", ip, settings.posts_service_port),
+        (parts.backend, "BACKEND_PORT", ip, settings.backend_port),
+        (parts.backend, "CONSOLE_PORT", CONSOLE_ADDRESS, settings.console_port),
+        (parts.page, "FRONTEND_PORT", ip, settings.frontend_port),
+    ];
+    let wanted = addresses.into_iter().filter(|(is_part, ..)| *is_part);
+    wanted.map(|(_, variable, ip, port)| (variable, SocketAddr::new(ip, port))).collect()
+}
+
+/// The system would only say of the second that its port is in use, and not by whom.
+fn check_apart(wanted: &[(&'static str, SocketAddr)]) -> Result<(), BlogError> {
+    for (place, (other, address)) in wanted.iter().enumerate() {
+        let meets = |(_, earlier): &&(&'static str, SocketAddr)| {
+            let is_one_ip = earlier.ip() == address.ip()
+                || earlier.ip().is_unspecified()
+                || address.ip().is_unspecified();
+            // Port 0 is another one each time.
+            address.port() != 0 && earlier.port() == address.port() && is_one_ip
+        };
+        if let Some((one, _)) = wanted[..place].iter().find(meets) {
+            return Err(BlogError::SamePort { one, other, port: address.port() });
+        }
+    }
+    Ok(())
 }
 
 /// Starts what has a listener, origin first, and prints one line for each.

@@ -5,7 +5,20 @@ use std::{
     io::{self, IsTerminal, stdin},
 };
 
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What supervisors, terminals and timers send besides. Unheard, each would end the process. (SIGPIPE is not
+/// one of these: Rust's runtime has it ignored.)
+const OTHERS: [SignalKind; 7] = [
+    SignalKind::quit(),
+    SignalKind::user_defined1(),
+    SignalKind::user_defined2(),
+    SignalKind::alarm(),
+    SignalKind::from_raw(process::Signal::VTALARM.as_raw()),
+    SignalKind::from_raw(process::Signal::PROF.as_raw()),
+    SignalKind::io(),
+];
 
 /// Heard from when it was made. None of these ends the process by itself.
 pub(crate) struct Signals {
@@ -13,7 +26,7 @@ pub(crate) struct Signals {
     terminate: Signal,
     hangup: Signal,
     /// Heard, and that is all.
-    _others: [Signal; 3],
+    _others: Vec<Signal>,
 }
 
 impl Signals {
@@ -22,11 +35,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
-            _others: [
-                signal(SignalKind::quit())?,
-                signal(SignalKind::user_defined1())?,
-                signal(SignalKind::user_defined2())?,
-            ],
+            _others: OTHERS.into_iter().map(signal).collect::<io::Result<_>>()?,
         })
     }
 

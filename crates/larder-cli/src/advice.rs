@@ -27,7 +27,7 @@ struct Habit {
 impl Habit {
     /// Whether to tell of it now: the first time that it is many, and half of all.
     fn shows(&mut self, fetched: u32) -> bool {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         let shows = !self.was_told && self.count >= MANY && self.count >= fetched / 2;
         self.was_told |= shows;
         shows

@@ -49,7 +49,7 @@ fn doubt(upstream: &Origin, own: &[(&'static str, SocketAddr)]) -> Option<String
 }
 
 /// Whether a connection to `target` arrives at what listens at `own`.
-fn reaches(target: SocketAddr, own: SocketAddr) -> bool {
+pub(crate) fn reaches(target: SocketAddr, own: SocketAddr) -> bool {
     let (target_ip, own_ip) = (target.ip().to_canonical(), own.ip().to_canonical());
     // Connecting to nowhere in particular is connecting to this machine.
     let target_ip = match target_ip {

@@ -67,7 +67,8 @@ impl Health {
         let runtime = runtime.map_err(HealthError::Start)?;
         let Some(url) = self.url else {
             let admin = self.admin;
-            let url = format!("http://{admin}/readyz");
+            // Without the zone that an IPv6 address may have here: no URL has one.
+            let url = format!("http://{}/readyz", SocketAddr::new(admin.ip(), admin.port()));
             let url = url.parse().expect("an address and a port are an authority");
             return runtime.block_on(ask(url)).map_err(|error| match error {
                 HealthError::NoAnswer { source, .. } if source.is_before_sending() => {

@@ -198,6 +198,11 @@ pub(crate) enum ServeError {
     #[error("--admin {0} is not a loopback address, and there is no log-in: use 127.0.0.1")]
     AdminNotLoopback(SocketAddr),
     #[error(
+        "--listen {listen} and --admin {admin} are one address: give one of them another port, for example \
+         --admin {}", SocketAddr::new(admin.ip(), other_port(*admin))
+    )]
+    SameAddress { listen: SocketAddr, admin: SocketAddr },
+    #[error(
         "--max-connections {wanted} needs {needed} open files, and {limit} are allowed: raise the limit \
          (ulimit -n, or LimitNOFILE= of systemd)"
     )]
@@ -213,10 +218,16 @@ impl ServeError {
             ServeError::Listen { .. } | ServeError::Start(_) => 1,
             ServeError::Tls(_)
             | ServeError::AdminNotLoopback(_)
+            | ServeError::SameAddress { .. }
             | ServeError::TooFewFiles { .. }
             | ServeError::TooLittleMemory(_) => 2,
         }
     }
+}
+
+/// The usual port of the admin listener, or the next one where that is taken.
+fn other_port(taken: SocketAddr) -> u16 {
+    if taken.port() == 9191 { 9192 } else { 9191 }
 }
 
 impl Serve {
@@ -231,6 +242,12 @@ impl Serve {
         // What was asked for wrongly is said before any port is taken.
         if let Some(address) = self.admin.filter(|address| !address.ip().is_loopback()) {
             return Err(ServeError::AdminNotLoopback(address));
+        }
+        // Port 0 is another one each time.
+        if let Some(admin) = self.admin.filter(|admin| admin.port() != 0)
+            && doubts::reaches(admin, self.listen)
+        {
+            return Err(ServeError::SameAddress { listen: self.listen, admin });
         }
         let tls = self.tls()?;
         let scheme = if tls.is_some() { "https" } else { "http" };

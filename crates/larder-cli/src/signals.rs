@@ -2,25 +2,32 @@
 
 use std::io;
 
+use rustix::process::Signal;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{self, SignalKind, signal},
     task::JoinSet,
 };
 
+const SIGVTALRM: i32 = Signal::VTALARM.as_raw();
+const SIGPROF: i32 = Signal::PROF.as_raw();
+
 /// What supervisors and terminals send besides, and what is said to it. Unheard, each would end the process.
-const OTHERS: [(&str, SignalKind, &str); 6] = [
+/// (SIGPIPE is not one of these: Rust's runtime has it ignored.)
+const OTHERS: [(&str, SignalKind, &str); 8] = [
     ("SIGHUP", SignalKind::hangup(), "there is nothing to read again yet"),
     ("SIGQUIT", SignalKind::quit(), "SIGTERM stops"),
     ("SIGUSR1", SignalKind::user_defined1(), "it has no meaning here"),
     ("SIGUSR2", SignalKind::user_defined2(), "it has no meaning here"),
     ("SIGALRM", SignalKind::alarm(), "it has no meaning here"),
+    ("SIGVTALRM", SignalKind::from_raw(SIGVTALRM), "it has no meaning here"),
+    ("SIGPROF", SignalKind::from_raw(SIGPROF), "it has no meaning here"),
     ("SIGIO", SignalKind::io(), "it has no meaning here"),
 ];
 
 /// Heard from when it was made. Dropping it lets later ones go unheard; none of them ends the process.
 pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+    interrupt: unix::Signal,
+    terminate: unix::Signal,
     _others: JoinSet<()>,
 }
 

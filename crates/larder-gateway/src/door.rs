@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{counters::Counters, server::ServerConfig};
+use crate::{counters::Counters, seldom::Seldom, server::ServerConfig};
 
 /// How many are told to leave first. Each time it is not enough, twice as many are.
 const FEW: usize = 16;
@@ -43,8 +43,8 @@ pub(crate) struct Door {
     waiting: Option<(TcpStream, SocketAddr, Option<Seat>)>,
     guests: Guests,
     counters: Arc<Counters>,
-    told_full: Option<Instant>,
-    told_address: Option<Instant>,
+    full: Seldom,
+    address_full: Seldom,
 }
 
 /// A connection that is let in.
@@ -78,8 +78,8 @@ impl Door {
             waiting: None,
             guests: Guests::default(),
             counters: Arc::clone(&config.http1.counters),
-            told_full: None,
-            told_address: None,
+            full: Seldom::every(TELL_AGAIN),
+            address_full: Seldom::every(TELL_AGAIN),
         }
     }
 
@@ -121,7 +121,7 @@ impl Door {
         self.counters.accepted.add();
         let Ok(seat) = self.addresses.take(peer.ip()) else {
             self.counters.turned_away.add();
-            if is_due(&mut self.told_address) {
+            if self.address_full.one_more().is_some() {
                 let (ip, limit) = (peer.ip(), self.addresses.limit);
                 tracing::warn!(
                     "{ip} has {limit} connections, as many as an address may: more are closed"
@@ -142,7 +142,7 @@ impl Door {
             return permit;
         }
         self.counters.found_no_room.add();
-        if is_due(&mut self.told_full) {
+        if self.full.one_more().is_some() {
             let max = self.max_connections;
             tracing::warn!("all {max} connections are in use: kept ones are closed, new ones wait");
         }
@@ -155,14 +155,6 @@ impl Door {
             }
         }
     }
-}
-
-fn is_due(told: &mut Option<Instant>) -> bool {
-    let is_due = told.is_none_or(|told| told.elapsed() >= TELL_AGAIN);
-    if is_due {
-        *told = Some(Instant::now());
-    }
-    is_due
 }
 
 /// Errors of the network are about the connection that was to be accepted.

@@ -35,9 +35,9 @@ use larder::http::{
 use tower::Service;
 
 use crate::{
-    busy::Busy,
     http1::{Ahead, Hits, Peer, ReaderBody},
     problem::Problem,
+    seldom::Seldom,
     upstream::{Upstream, UpstreamError},
 };
 
@@ -59,6 +59,8 @@ const LARDER_EXPLAIN: HeaderName = HeaderName::from_static("larder-explain");
 /// What is said where no wait has shown how long it may take: about as long as a turn is waited for.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The time between two lines in the log that the origin is busy.
+const BUSY_LINE: Duration = Duration::from_secs(10);
 /// Sent by a proxy on this machine that asks for readers who are elsewhere.
 const ASKS_FOR_OTHERS: [HeaderName; 3] = [header::FORWARDED, header::VIA, X_FORWARDED_FOR];
 
@@ -76,7 +78,7 @@ pub struct Gateway {
     store: HttpCache,
     cache: CacheService<Outbound>,
     config: Arc<GatewayConfig>,
-    busy: Arc<Busy>,
+    busy: Arc<Seldom>,
 }
 
 impl Gateway {
@@ -84,7 +86,7 @@ impl Gateway {
     pub fn new(cache: &HttpCache, upstream: Upstream, config: GatewayConfig) -> Self {
         let config = Arc::new(config);
         let outbound = Outbound { upstream, config: Arc::clone(&config) };
-        let busy = Arc::new(Busy::default());
+        let busy = Arc::new(Seldom::every(BUSY_LINE));
         Gateway { store: cache.clone(), cache: cache.service(outbound), config, busy }
     }
 
@@ -121,10 +123,15 @@ impl Gateway {
 impl GatewayConfig {
     /// This hop, as it received a request.
     fn hop(&self, head: &Parts) -> Hop<'_> {
-        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip());
+        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
         let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let peer_is_trusted = self.trusted_peers.contains(&peer);
+        let peer_is_trusted = self.trusts(peer);
         Hop { name: &self.name, version: head.version, peer, peer_is_trusted }
+    }
+
+    /// Whoever listens for IPv6 hears of IPv4 addresses as mapped ones: they are the same peers.
+    fn trusts(&self, peer: IpAddr) -> bool {
+        self.trusted_peers.iter().any(|trusted| trusted.to_canonical() == peer.to_canonical())
     }
 
     /// Who asks: the peer, or whom a trusted one asks for. The last that no trusted peer has said of itself
@@ -134,16 +141,16 @@ impl GatewayConfig {
             return Client(hop.peer);
         }
         let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        let text = lines.filter_map(|line| line.to_str().ok());
-        let mut asked_for = text.flat_map(|line| line.rsplit(',')).map_while(address);
-        let untrusted = asked_for.find(|address| !self.trusted_peers.contains(address));
+        let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+        let mut asked_for = elements.map_while(address);
+        let untrusted = asked_for.find(|address| !self.trusts(*address));
         Client(untrusted.unwrap_or(hop.peer))
     }
 }
 
 /// One address of `X-Forwarded-For`: some write a port with it.
-fn address(element: &str) -> Option<IpAddr> {
-    let element = element.trim();
+fn address(element: &[u8]) -> Option<IpAddr> {
+    let element = str::from_utf8(element).ok()?.trim();
     let bare = || element.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
     let with_port = || Some(element.parse::<SocketAddr>().ok()?.ip());
     element.parse().ok().or_else(with_port).or_else(bare)
@@ -170,9 +177,8 @@ impl Hits for Gateway {
         if tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
-        let peer = peer.ip();
-        let peer_is_trusted =
-            !self.config.trusted_peers.is_empty() && self.config.trusted_peers.contains(&peer);
+        let peer = peer.ip().to_canonical();
+        let peer_is_trusted = self.config.trusts(peer);
         let Ahead { method, scheme, host, target, lines } = request;
         let ignored_cookies = self.store.policy().ignored_cookies();
         let mut shows_key = peer.is_loopback();
@@ -228,7 +234,7 @@ impl Service<Request<ReaderBody>> for Gateway {
         Box::pin(async move {
             let answer = answering.await.unwrap_or_else(|error| {
                 match is_for_want_of_a_turn(&error) {
-                    true => busy.one_more(),
+                    true => tell_busy(&busy),
                     false => tracing::warn!("{error}"),
                 }
                 problem_of(&error).to_response().map(Body::from)
@@ -266,6 +272,17 @@ impl Line {
 
 fn is_for_want_of_a_turn(error: &OriginError) -> bool {
     error.downcast_ref::<NoTurn>().is_some() || error.downcast_ref::<TooManyFetches>().is_some()
+}
+
+/// One line while requests find the origin too busy, not one for each.
+fn tell_busy(busy: &Seldom) {
+    if let Some(refused) = busy.one_more() {
+        tracing::warn!(
+            refused,
+            "{refused} requests got 503, because as many wait for the origin as may, or as their path, \
+             host or client may have"
+        );
+    }
 }
 
 /// What the reader is told when there is no answer. Where the origin is stays inside.
@@ -437,6 +454,13 @@ mod tests {
             ("198.51.100.1", "[2001:db8::1]", "2001:db8::1"),
             ("198.51.100.1", "[2001:db8::1]:4711", "2001:db8::1"),
             ("198.51.100.1", "", "198.51.100.1"),
+            // What stands before it may be anything: it is not read.
+            ("198.51.100.1", "\u{e9}, 203.0.113.1", "203.0.113.1"),
+            ("198.51.100.1", "203.0.113.1, \u{e9}", "198.51.100.1"),
+            // Whoever listens for IPv6 hears of it so.
+            ("[::ffff:198.51.100.1]", "203.0.113.1", "203.0.113.1"),
+            ("198.51.100.1", "203.0.113.1, ::ffff:198.51.100.2", "203.0.113.1"),
+            ("[::ffff:198.51.100.7]", "203.0.113.1", "198.51.100.7"),
         ];
         for (peer, forwarded_for, client) in rows {
             let head = let_in(&gateway, peer, &[("x-forwarded-for", forwarded_for)]).unwrap();
@@ -446,6 +470,10 @@ mod tests {
         let lines = [("x-forwarded-for", "203.0.113.1"), ("x-forwarded-for", "203.0.113.2")];
         let head = let_in(&gateway, "198.51.100.1", &lines).unwrap();
         assert_eq!(head.extensions.get(), Some(&Client("203.0.113.2".parse().unwrap())));
+        // A line that cannot be read hides those before it: they may be the reader's own.
+        let lines = [("x-forwarded-for", "203.0.113.1"), ("x-forwarded-for", "\u{e9}")];
+        let head = let_in(&gateway, "198.51.100.1", &lines).unwrap();
+        assert_eq!(head.extensions.get(), Some(&Client("198.51.100.1".parse().unwrap())));
     }
 
     #[test]

@@ -38,7 +38,6 @@
 //!    answer's head. The answer's body drives the connection to the origin itself.
 //! 5. `exchange.rs answer` writes the head and the body, in one `send` where they fit.
 
-mod busy;
 pub mod counters;
 mod door;
 pub mod gateway;
@@ -47,6 +46,7 @@ pub mod http2;
 pub mod interim;
 pub mod loops;
 pub mod problem;
+mod seldom;
 pub mod server;
 mod timer;
 pub mod tls;

@@ -16,8 +16,6 @@ pub enum Reason {
     /// A stale entry was served because the origin took too long; its answer is still waited for
     /// behind the reader's back.
     SoftTimeout,
-    /// The origin failed a moment ago, and that is remembered.
-    NegativeHit,
     /// Another reader's fetch of the same key was already under way, and its result was shared.
     Collapsed,
     /// Nothing was stored under this key.
@@ -88,7 +86,8 @@ pub enum Reason {
     UnusualRequest,
     /// The answer is in a transfer coding that was not undone.
     TransferCoding,
-    /// The request spells its URI otherwise than its key does: the origin was asked in that spelling, and
+    /// The request spells its URI otherwise than its key does (its host in capitals, a port that goes without
+    /// saying, an escape that need not be one): the origin was asked in that spelling, and
     /// its answer is for this reader alone.
     Spelling,
 }
@@ -101,7 +100,6 @@ impl Reason {
             Reason::StaleWhileRevalidate => "stale-while-revalidate",
             Reason::StaleIfError => "stale-if-error",
             Reason::SoftTimeout => "soft-timeout",
-            Reason::NegativeHit => "negative-hit",
             Reason::Collapsed => "collapsed",
             Reason::UriMiss => "uri-miss",
             Reason::Expired => "expired",

@@ -114,7 +114,7 @@ pub(crate) struct Shared<V> {
 /// What a look-up leads to.
 enum Next<V, F> {
     /// The answer is there, and all else is done.
-    Served(Lookup<V>),
+    Served(Answer<V>),
     /// The answer is what this brings.
     Fill(Pin<Box<F>>),
 }
@@ -447,10 +447,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         };
         let fetch = || async { Ok::<T, Infallible>(fetch().await) };
         let filling = match self.go_on(key, seen, fetch, Wants::Value) {
-            Next::Served(Lookup::Miss(_)) => unreachable!("what was served is there"),
-            Next::Served(
-                Lookup::Fresh { answer, .. } | Lookup::Usable(answer) | Lookup::LastResort(answer),
-            ) => return answer.value,
+            Next::Served(answer) => return answer.value,
             Next::Fill(filling) => filling,
         };
         match filling.await {
@@ -484,10 +481,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             Found::Other(seen) => seen,
         };
         let filling = match self.go_on(key, seen, fetch, Wants::Answer) {
-            Next::Served(Lookup::Miss(_)) => unreachable!("what was served is there"),
-            Next::Served(
-                Lookup::Fresh { answer, .. } | Lookup::Usable(answer) | Lookup::LastResort(answer),
-            ) => return Ok(answer.value),
+            Next::Served(answer) => return Ok(answer.value),
             Next::Fill(filling) => filling,
         };
         match filling.await {
@@ -514,10 +508,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     {
         let key = key.into();
         let filling = match self.go_on(key, Seen::Nothing, fetch, Wants::Answer) {
-            Next::Served(Lookup::Miss(_)) => unreachable!("what was served is there"),
-            Next::Served(
-                Lookup::Fresh { answer, .. } | Lookup::Usable(answer) | Lookup::LastResort(answer),
-            ) => return Ok(answer),
+            Next::Served(answer) => return Ok(answer),
             Next::Fill(filling) => filling,
         };
         filling.await.map(|answer| *answer)
@@ -539,20 +530,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let shared = &self.shared;
-        let lookup = shared.look_on(key.as_str(), seen);
-        let (reason, at_hand) = match &lookup {
+        let (reason, at_hand) = match shared.look_on(key.as_str(), seen) {
             Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
-            Lookup::Miss(reason) => (*reason, AtHand::Nothing),
+            Lookup::Miss(reason) => (reason, AtHand::Nothing),
             Lookup::Fresh { answer, is_aging } => {
-                if *is_aging {
+                if is_aging {
                     shared.refresh(key, answer.cost, fetch);
                 }
-                return Next::Served(lookup);
+                return Next::Served(answer);
             }
             Lookup::Usable(answer) => {
-                shared.stale_served(key.as_str(), answer);
+                shared.stale_served(key.as_str(), &answer);
                 shared.refresh(key, answer.cost, fetch);
-                return Next::Served(lookup);
+                return Next::Served(answer);
             }
         };
         let key = key.into_shared();
@@ -566,10 +556,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let shared = &self.shared;
         let (entries, bytes) = shared.memory.size();
         let (errors, error_bytes) = shared.negatives.size();
+        let max_bytes = shared.memory.max_bytes() + shared.negatives.max_bytes();
         Stats {
             entries: (entries + errors) as u64,
             bytes: (bytes + error_bytes) as u64,
-            max_bytes: (shared.memory.max_bytes() + shared.negatives.max_bytes()) as u64,
+            max_bytes: (max_bytes < usize::MAX).then_some(max_bytes as u64),
             tags: shared.tags.len() as u64,
             ..shared.counters.snapshot()
         }

@@ -552,6 +552,7 @@ impl<L: Clone> Follower<L> {
     pub(crate) fn take_over(&self) -> bool {
         let is_first = !self.flight.revoked.swap(true, Ordering::AcqRel);
         self.flights.end(&self.key, &self.flight);
+        self.flight.fetch.give_up();
         is_first
     }
 }

@@ -76,6 +76,10 @@
 //! 4. if the origin failed, gets the same error, or something stale that may stand in. Errors are not
 //!    remembered: who comes later asks again.
 //!
+//! A request that spells its **URI** otherwise than all equivalent ones are written in the key (`EXAMPLE.org`,
+//! `example.org:80`, `/%7Efoo`) is answered from what is stored, and brings nothing into the store: the origin
+//! sees what the reader wrote, and may answer that spelling otherwise. What it fetches is its reader's alone.
+//!
 //! A **purge**: by key ([`HttpCache::remove`]: a URI in any spelling) or prefix, and through the
 //! [`Cache`](crate::Cache) it was made of by tag (`Surrogate-Key`, `Cache-Tag`, `xkey`) or of all, hard or
 //! soft. Once it is acknowledged, nobody

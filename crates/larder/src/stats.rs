@@ -72,8 +72,8 @@ pub struct Stats {
     pub entries: u64,
     /// What they weigh, overhead included; never more than `max_bytes`.
     pub bytes: u64,
-    /// The bound; `u64::MAX` where only the number of entries has one.
-    pub max_bytes: u64,
+    /// The bound; `None` where only the number of entries has one.
+    pub max_bytes: Option<u64>,
     /// What the hits, fresh and stale, would have cost in fetches: the sum of what fetching each
     /// entry took.
     pub saved: Duration,

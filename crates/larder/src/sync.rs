@@ -12,29 +12,61 @@ pub(crate) use {
     tokio::{spawn, sync::watch},
 };
 
-use std::{cell::Cell, future::Future, panic::catch_unwind, time::Duration};
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    panic::catch_unwind,
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Handle, Id},
-    time::{Instant, error::Elapsed, sleep, timeout, timeout_at},
+    task::unconstrained,
+    time::{Instant, Sleep, sleep, sleep_until},
 };
+
+/// What was waited for took longer than it may.
+pub(crate) struct TooLong;
 
 /// What `future` brings, or `None` at `deadline`. Where no timer can tell (outside a tokio runtime, or in
 /// one that was built without timers) the future has as long as it takes.
 pub(crate) async fn until<F: Future>(deadline: Instant, future: F) -> Option<F::Output> {
-    match has_timers() {
-        true => timeout_at(deadline, future).await.ok(),
-        false => Some(future.await),
-    }
+    before(future, || has_timers().then(|| sleep_until(deadline))).await
 }
 
 /// The same within `limit`, for a limit that somebody has set: a runtime without timers cannot keep it,
 /// and panics. Outside a runtime nobody keeps it.
-pub(crate) async fn in_time<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    match is_in_runtime() {
-        true => timeout(limit, future).await,
-        false => Ok(future.await),
-    }
+pub(crate) async fn in_time<F: Future>(limit: Duration, future: F) -> Result<F::Output, TooLong> {
+    // A moment that cannot be told never comes.
+    let deadline = Instant::now().checked_add(limit);
+    let timer = || deadline.filter(|_| is_in_runtime()).map(sleep_until);
+    before(future, timer).await.ok_or(TooLong)
+}
+
+/// What `future` brings, or `None` once the timer that `timer` makes has passed, where it makes one.
+///
+/// A fetch may go on elsewhere than where it began, and a timer is moved by the runtime that it was made
+/// on: without that it never passes, or panics. So it is made anew on each.
+async fn before<F: Future>(future: F, timer: impl Fn() -> Option<Sleep>) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut set = None;
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        if set.as_ref().is_none_or(|(home, _)| *home != here) {
+            // Out of the budget of its task: a future that uses all of that up would never be too late.
+            set = Some((here, timer().map(|timer| Box::pin(unconstrained(timer)))));
+        }
+        match set.as_mut().and_then(|(_, timer)| timer.as_mut()) {
+            Some(timer) => timer.as_mut().poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Whether there is somebody to run tasks.

@@ -221,6 +221,8 @@ impl Fetch {
         let place = Place { fetch: self };
         loop {
             if let Some(kind) = self.has() {
+                // One that was given up just before it asked has come to wait although it needs no turn.
+                self.leave_line();
                 mem::forget(place);
                 return kind == Kind::OutOfTurn;
             }
@@ -263,6 +265,20 @@ impl Fetch {
         drop(slot);
     }
 
+    /// It does not wait for its turn any more, and gets none: for one whose own task may never be driven again.
+    pub(crate) fn give_up(&self) {
+        self.end();
+        self.leave_line();
+        // Should it be driven after all, it is to notice.
+        self.is_given.notify_one();
+    }
+
+    fn leave_line(&self) {
+        // Dropped outside the lock.
+        let place = self.turns.leave(self.number);
+        drop(place);
+    }
+
     /// Whether it waits for its turn.
     pub(crate) fn is_waiting(&self) -> bool {
         self.turns.lock().waiting.contains_key(&self.number)
@@ -291,8 +307,37 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let place = self.fetch.turns.leave(self.fetch.number);
-        drop(place);
-        self.fetch.end();
+        self.fetch.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn who_is_given_up_waits_no_longer_though_nobody_drives_it() {
+        let turns = Turns::new(1);
+        let fetches = [(); 3].map(|()| Fetch::new(&turns));
+        let [running, left_behind, next] = &fetches;
+        assert_eq!(running.take_turn().now_or_never(), Some(false));
+        let mut undriven = pin!(left_behind.take_turn());
+        assert_eq!(undriven.as_mut().now_or_never(), None);
+        let mut waits = pin!(next.take_turn());
+        assert_eq!(waits.as_mut().now_or_never(), None);
+        left_behind.give_up();
+        assert!(!left_behind.is_waiting() && next.is_waiting());
+        running.end();
+        assert_eq!(waits.as_mut().now_or_never(), Some(false), "the turn is not lost to it");
+        // One that comes back to life, and one that asks only then, keep no place either.
+        assert_eq!(undriven.as_mut().now_or_never(), Some(false));
+        let late = Fetch::new(&turns);
+        late.give_up();
+        assert_eq!(late.take_turn().now_or_never(), Some(false));
+        assert!(turns.lock().waiting.is_empty());
     }
 }

@@ -46,13 +46,22 @@ struct Kind {
     /// Not told yet.
     left_out: u64,
     level: Level,
-    /// One of those that were left out.
+    /// One of those that were left out, once it is written.
     example: String,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Logged,
+    /// It is to be the example.
+    FirstLeftOut,
+    LeftOut,
 }
 
 impl Limiter {
     /// Whether another line of this kind may be logged. `example` is asked for where it is the first that
-    /// may not.
+    /// may not: under no lock, for it is whoever's code, which may log in its turn.
     fn admit(
         &self,
         kind: Identifier,
@@ -60,6 +69,18 @@ impl Limiter {
         now: Instant,
         example: impl FnOnce() -> String,
     ) -> bool {
+        let verdict = self.judge(kind.clone(), level, now);
+        if verdict == Verdict::FirstLeftOut {
+            let example = example();
+            // It may have been told without one meanwhile; then this is the next one's.
+            if let Some(kind) = self.kinds().get_mut(&kind) {
+                kind.example = example;
+            }
+        }
+        verdict == Verdict::Logged
+    }
+
+    fn judge(&self, kind: Identifier, level: Level, now: Instant) -> Verdict {
         let mut kinds = self.kinds();
         let kind = kinds.entry(kind).or_insert_with(|| Kind {
             left: BURST,
@@ -76,14 +97,11 @@ impl Limiter {
         }
         if kind.left > 0 {
             kind.left -= 1;
-            return true;
-        }
-        if kind.left_out == 0 {
-            kind.example = example();
+            return Verdict::Logged;
         }
         kind.left_out += 1;
         self.left_out.fetch_add(1, Ordering::Relaxed);
-        false
+        if kind.left_out == 1 { Verdict::FirstLeftOut } else { Verdict::LeftOut }
     }
 
     /// What was left out since this was asked last, a text for each kind.
@@ -104,7 +122,7 @@ impl Limiter {
     }
 
     fn kinds(&self) -> std::sync::MutexGuard<'_, HashMap<Identifier, Kind>> {
-        // What panics under it is the text of an example: the numbers are right.
+        // Nothing under this lock can panic half-way through a change.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -190,8 +208,13 @@ mod tests {
     static ONE: Site = Site(1);
     static OTHER: Site = Site(2);
 
+    /// Made in one place: an identifier's hash is also that of how its site came to be one.
+    fn kind(site: &'static Site) -> Identifier {
+        Identifier(site)
+    }
+
     fn admitted(limiter: &Limiter, site: &'static Site, times: usize, now: Instant) -> usize {
-        let admit = || limiter.admit(Identifier(site), Level::WARN, now, || "no origin".to_owned());
+        let admit = || limiter.admit(kind(site), Level::WARN, now, || "no origin".to_owned());
         (0..times).filter(|_| admit()).count()
     }
 
@@ -208,6 +231,19 @@ mod tests {
         assert_eq!(limiter.take_summaries(), expected);
         assert_eq!(limiter.take_summaries(), []);
         assert_eq!(admitted(&limiter, &ONE, 1000, began + 100 * EVERY), 10);
+    }
+
+    #[test]
+    fn what_logs_while_it_is_written_holds_nothing_up() {
+        let (limiter, now) = (Limiter::default(), Instant::now());
+        admitted(&limiter, &ONE, 10, now);
+        let example = || {
+            assert_eq!(admitted(&limiter, &ONE, 1, now) + admitted(&limiter, &OTHER, 1, now), 1);
+            "an example".to_owned()
+        };
+        assert!(!limiter.admit(kind(&ONE), Level::WARN, now, example));
+        let expected = [(Level::WARN, "left out 2 lines like: an example".to_owned())];
+        assert_eq!(limiter.take_summaries(), expected);
     }
 
     #[test]

@@ -137,9 +137,17 @@ async fn a_port_in_use_is_named_with_its_variable() {
 
 #[tokio::test]
 async fn two_parts_cannot_have_one_port() {
-    let port = port_to_come_back_to();
-    let setup = Setup::run().set("BACKEND_PORT", port).set("FRONTEND_PORT", port);
-    assert_refused(&setup, &setup.end().await, &[&format!("port {port} (FRONTEND_PORT)")]);
+    for (one, other) in [
+        ("BACKEND_PORT", "FRONTEND_PORT"),
+        ("POSTS_SERVICE_PORT", "BACKEND_PORT"),
+        ("BACKEND_PORT", "CONSOLE_PORT"),
+        ("CONSOLE_PORT", "FRONTEND_PORT"),
+    ] {
+        let port = port_to_come_back_to();
+        let setup = Setup::run().set(one, port).set(other, port);
+        let names = format!("{one} and {other} are both {port}");
+        assert_refused(&setup, &setup.end().await, &[&names]);
+    }
 }
 
 /// Each part asks the next one where it listens, and a browser there may read and send a crowd.

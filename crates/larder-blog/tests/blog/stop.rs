@@ -58,7 +58,17 @@ async fn an_idle_blog_stops_on_ctrl_c_and_on_sigterm() {
 #[tokio::test]
 async fn signals_of_other_meanings_change_nothing() {
     let blog = Setup::run().start().await;
-    for signal in [Signal::HUP, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::PIPE] {
+    for signal in [
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::VTALARM,
+        Signal::PROF,
+        Signal::IO,
+        Signal::PIPE,
+    ] {
         blog.signal(signal);
         assert_eq!(get(&blog.backend("/health")).await.status, 200, "{signal:?}");
     }

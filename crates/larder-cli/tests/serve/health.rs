@@ -18,6 +18,7 @@ async fn health_is_0_for_a_gateway_that_is_ready_and_1_for_any_other() {
         (vec!["health", &format!("http://{admin}/nothing")], vec![], 1, "answered 404"),
         (vec!["health", "http://127.0.0.1:1/"], vec![], 1, "gave no answer"),
         (vec!["health", "--admin", "127.0.0.1:1"], vec![], 1, "runs with --admin 127.0.0.1:1"),
+        (vec!["health", "--admin", "[::1%1]:1"], vec![], 1, "runs with --admin [::1%1]:1"),
         (vec!["health", "9191"], vec![], 2, "of the form http://host:port/path"),
         (vec!["health", "https://127.0.0.1:1/"], vec![], 2, "of the form http://host:port/path"),
         (vec!["health", "--admin", &port], vec![], 0, ""),

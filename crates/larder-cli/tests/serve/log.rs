@@ -101,7 +101,7 @@ async fn a_purge_of_many_is_one_line() {
     assert_eq!(log.lines().count(), lines + 1);
     let line = log.lines().last().unwrap();
     assert!(
-        line.contains(r#"purged tags "tag-0" "#) && line.ends_with("and 995 more mode=Soft"),
+        line.contains(r#"purged tags "tag-0" "#) && line.ends_with("and 995 more mode=soft"),
         "{line}"
     );
 }

@@ -63,6 +63,23 @@ async fn a_port_in_use_ends_with_1_and_names_the_flag() {
 }
 
 #[tokio::test]
+async fn one_address_for_both_listeners_ends_with_2_and_names_both_flags() {
+    for (listen, admin, other) in [
+        ("127.0.0.1:9191", "127.0.0.1:9191", 9192),
+        ("127.0.0.1:8080", "127.0.0.1:8080", 9191),
+        ("[::1]:8080", "[::1]:8080", 9191),
+        // Whoever listens on all addresses does so on this one, too.
+        ("0.0.0.0:8080", "127.0.0.1:8080", 9191),
+    ] {
+        let exit = run(&[&UPSTREAM[..], &["--listen", listen, "--admin", admin]].concat()).await;
+        assert_eq!(exit.code, Some(2), "{}", exit.log);
+        let said = format!("--listen {listen} and --admin {admin} are one address");
+        assert!(exit.log.contains(&said), "{}", exit.log);
+        assert!(exit.log.trim_end().ends_with(&format!(":{other}")), "{}", exit.log);
+    }
+}
+
+#[tokio::test]
 async fn files_for_tls_that_will_not_do_end_with_2_before_any_port_is_taken() {
     let (certificate, other) = (Certificate::new(), Certificate::new());
     let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();

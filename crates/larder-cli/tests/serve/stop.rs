@@ -80,6 +80,8 @@ async fn signals_of_other_meanings_change_nothing() {
         (Signal::USR1, "SIGUSR1"),
         (Signal::USR2, "SIGUSR2"),
         (Signal::ALARM, "SIGALRM"),
+        (Signal::VTALARM, "SIGVTALRM"),
+        (Signal::PROF, "SIGPROF"),
         (Signal::IO, "SIGIO"),
     ] {
         larder.signal(signal);

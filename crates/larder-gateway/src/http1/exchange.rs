@@ -199,6 +199,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 while self.outbox.has_room() {
                     match self.poll_piece(body.as_mut(), &mut ending, cx) {
                         Poll::Ready(Some(sent)) => return Poll::Ready(sent),
+                        // It does not pause.
+                        Poll::Ready(None) if self.is_at_eof => self.read_timer.clear(),
                         Poll::Ready(None) => {}
                         Poll::Pending => {
                             is_waiting = true;
@@ -211,9 +213,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 }
                 if is_waiting {
                     return self.poll_left_meanwhile(cx).map(|()| Sent::Cut);
-                }
-                if self.is_at_eof {
-                    self.read_timer.clear();
                 }
             }
         })

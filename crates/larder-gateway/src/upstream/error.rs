@@ -79,10 +79,16 @@ pub enum UpstreamError {
         limit: Duration,
     },
     /// The answer's head is larger than allowed.
-    #[error("the response head of {origin} is too large")]
+    #[error(
+        "the response head of {origin} has more than {max_bytes} bytes, or more than {max_fields} fields"
+    )]
     HeadTooLarge {
         /// Which one.
         origin: Origin,
+        /// [`max_head_bytes`](super::UpstreamConfig::max_head_bytes).
+        max_bytes: usize,
+        /// [`max_fields`](super::UpstreamConfig::max_fields).
+        max_fields: usize,
     },
     /// What came is not HTTP.
     #[error("{origin} did not answer in HTTP/1")]
@@ -128,11 +134,6 @@ impl UpstreamError {
         )
     }
 
-    /// Whether the request was at fault rather than the origin.
-    pub fn is_of_reader(&self) -> bool {
-        matches!(self, UpstreamError::Request { .. })
-    }
-
     /// The error's type in `Proxy-Status` (RFC 9209 §2.3), with the status that goes with it.
     pub fn proxy_error(&self) -> ProxyError {
         match self {
@@ -175,9 +176,10 @@ impl UpstreamError {
                 ("Origin failed", "the origin closed the connection instead of answering")
             }
             UpstreamError::Timeout { .. } => ("Origin slow", "the origin did not answer in time"),
-            UpstreamError::HeadTooLarge { .. } => {
-                ("Origin failed", "the head of the origin's answer is too large")
-            }
+            UpstreamError::HeadTooLarge { .. } => (
+                "Origin failed",
+                "the head of the origin's answer is too large, or has too many fields",
+            ),
             UpstreamError::Protocol { .. } => ("Origin failed", "the origin's answer is malformed"),
             UpstreamError::TransferCoding { .. } => (
                 "Origin failed",

@@ -188,7 +188,7 @@ async fn ask(
                     signs.hear_interim(&mut request);
                     may = May::OnlyBeNew;
                 }
-                None => return Err(sort(pool.origin.clone(), source)),
+                None => return Err(sort(&pool, source)),
             },
             Err(Failed::Late(limit)) => {
                 return Err(UpstreamError::Timeout { origin: pool.origin.clone(), limit });
@@ -355,11 +355,13 @@ fn says_once(headers: &HeaderMap, length: u64) -> bool {
     only.to_str().is_ok_and(|digits| digits.parse() == Ok(length))
 }
 
-fn sort(origin: Origin, source: hyper::Error) -> UpstreamError {
+fn sort(pool: &Pool, source: hyper::Error) -> UpstreamError {
+    let origin = pool.origin.clone();
     if source.is_user() {
         UpstreamError::Request { origin, source: source.into() }
     } else if source.is_parse_too_large() {
-        UpstreamError::HeadTooLarge { origin }
+        let UpstreamConfig { max_head_bytes, max_fields, .. } = pool.config;
+        UpstreamError::HeadTooLarge { origin, max_bytes: max_head_bytes, max_fields }
     } else if source.is_parse() {
         UpstreamError::Protocol { origin, source }
     } else {

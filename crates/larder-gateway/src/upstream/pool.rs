@@ -150,10 +150,12 @@ impl Lease {
         link.idle_since = Instant::now();
         let mut idle = pool.idle();
         // The one idle for longest makes room: it may be another loop's, which this one cannot use.
-        let oldest = if idle.len() < pool.config.max_idle { None } else { idle.oldest() };
+        let is_full = idle.len() >= pool.config.max_idle;
+        let others = idle.len().saturating_sub(usize::from(is_full));
         // One that comes back from a stream may be one too many.
-        let has_room = !is_stream || pool.in_demand() + idle.len() < pool.max_connections();
-        let is_kept = has_room && idle.len() < pool.config.max_idle;
+        let has_room = !is_stream || pool.in_demand() + others < pool.max_connections();
+        let is_kept = has_room && others < pool.config.max_idle;
+        let oldest = if is_kept && is_full { idle.oldest() } else { None };
         if is_kept {
             idle.push(link);
         }

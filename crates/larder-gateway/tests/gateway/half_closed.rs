@@ -12,7 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::stream::unfold;
 use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use larder::{
     Cache,
     http::{HttpCache, Policy, Served, Variants},
@@ -23,7 +26,7 @@ use larder_gateway::{
     upstream::UpstreamConfig,
 };
 use tokio::{
-    io::{AsyncWriteExt, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
@@ -248,4 +251,30 @@ async fn where_others_wait_one_that_may_have_left_is_waited_for_no_longer() {
     let began = Instant::now();
     assert_eq!(serving.await.unwrap(), Ended::Cut);
     assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_goes_on_in_small_pieces_is_gone_on_with() {
+    let (mut wire, mut gateway) = duplex(1024);
+    let serving = tokio::spawn(async move {
+        let service = service_fn(async |_: Request<ReaderBody>| {
+            // Each pauses for less than a reader may who takes nothing; all of them together for more.
+            let pieces = unfold(0, async |number| {
+                sleep(Duration::from_secs(40)).await;
+                let piece =
+                    Ok::<_, Infallible>(Frame::data(Bytes::from(format!("event {number};"))));
+                (number < 4).then_some((piece, number + 1))
+            });
+            Ok::<_, Infallible>(Response::new(StreamBody::new(Box::pin(pieces))))
+        });
+        let (config, stop) = (Http1Config::default(), CancellationToken::new());
+        let peer = ([127, 0, 0, 1], 1).into();
+        serve_connection_with_hits(&mut gateway, peer, &config, &(), service, stop).await
+    });
+    wire.write_all(GET.as_bytes()).await.unwrap();
+    wire.shutdown().await.unwrap();
+    let mut said = String::new();
+    wire.read_to_string(&mut said).await.unwrap();
+    assert!(said.contains("event 3;") && said.ends_with("\r\n0\r\n\r\n"), "{said}");
+    assert_eq!(serving.await.unwrap(), Ended::Closed);
 }

@@ -442,10 +442,11 @@ async fn a_head_is_taken_up_to_its_limits_and_every_byte_of_it_passes() {
         let gate = Gate::before(origin.address);
         let mut wire = gate.connect().await;
         wire.send(GET).await;
-        let (head, _) = wire.answer().await;
+        let (head, body) = wire.answer().await;
         let what = format!("{fields} fields, {head_bytes} bytes");
         if !is_taken {
             assert_eq!(status(&head), "502", "{what}");
+            assert!(body.contains("is too large, or has too many fields"), "{body}");
             continue;
         }
         assert_eq!(status(&head), "200", "{what}");

@@ -162,6 +162,33 @@ fn who_outlives_its_runtime_runs_its_fetch_itself() {
 }
 
 #[test]
+fn a_limit_goes_with_its_fetch_from_runtime_to_runtime() {
+    let limit = Duration::from_millis(300);
+    for (stays, limit, ends) in
+        [(false, MINUTE, true), (false, limit, false), (true, limit, false), (true, MINUTE, true)]
+    {
+        let cache = Cache::<String>::builder().hard_timeout(limit).build();
+        let (reply, replied) = tokio::sync::oneshot::channel();
+        let fetch = async move || Ok::<String, ()>(replied.await.unwrap());
+        let mut reader = pin!(cache.try_get_or_fetch("key", fetch));
+        let first = runtime();
+        first.block_on(async {
+            assert!(poll!(reader.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        });
+        let first = stays.then_some(first);
+        let reply =
+            if ends { reply.send("value".to_owned()).map(|()| None) } else { Ok(Some(reply)) };
+        let brought = runtime().block_on(at_last(reader));
+        match ends {
+            true => assert_eq!(brought.unwrap(), "value"),
+            false => assert!(matches!(brought, Err(FetchError::Timeout { .. })), "{brought:?}"),
+        }
+        drop((first, reply));
+    }
+}
+
+#[test]
 fn refreshes_that_nobody_drives_keep_neither_their_places_nor_their_keys() {
     let clock = ManualClock::new();
     let cache = Cache::<String>::builder()

@@ -254,7 +254,9 @@ impl Walk {
             assert_eq!(Some((view.value, state)), self.model.look(key), "{}", name(key));
         }
         let stats = self.cache.stats();
-        assert!(stats.bytes <= self.max_bytes as u64 && stats.max_bytes == self.max_bytes as u64);
+        assert!(
+            stats.bytes <= self.max_bytes as u64 && stats.max_bytes == Some(self.max_bytes as u64)
+        );
         assert!(self.max_entries.is_none_or(|max_entries| stats.entries <= max_entries as u64));
         assert_eq!(stats.entries, self.model.held() as u64);
         let counts = Counts {
