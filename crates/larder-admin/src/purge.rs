@@ -7,6 +7,7 @@ use axum::{
     extract::{State, rejection::JsonRejection},
 };
 use http::StatusCode;
+use larder::{Mode, Purge, PurgeError, Receipt, Tier, TierReceipt, TierState};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
@@ -36,33 +37,53 @@ pub(crate) struct PurgeRequest {
     prefix: Option<String>,
     tags: Option<Vec<String>>,
     #[serde(default)]
-    mode: Mode,
+    mode: ModeWord,
+    /// The outermost tier that must have answered before this is.
+    #[serde(default)]
+    wait: TierWord,
 }
 
-/// What a purge leaves.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+/// The words for [`larder::Mode`].
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
-    /// Entries that are stale: usable while they are refreshed, or if that fails, as far as their
-    /// lifetimes allow.
+enum ModeWord {
     #[default]
     Soft,
-    /// Nothing.
     Hard,
 }
 
-/// As it is written in a request.
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Mode::Soft => "soft",
-            Mode::Hard => "hard",
-        })
+/// The words for [`Tier`].
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TierWord {
+    #[default]
+    Memory,
+    Shared,
+    Cdn,
+}
+
+impl From<ModeWord> for Mode {
+    fn from(word: ModeWord) -> Mode {
+        match word {
+            ModeWord::Soft => Mode::Soft,
+            ModeWord::Hard => Mode::Hard,
+        }
     }
 }
 
+impl From<TierWord> for Tier {
+    fn from(word: TierWord) -> Tier {
+        match word {
+            TierWord::Memory => Tier::Memory,
+            TierWord::Shared => Tier::Shared,
+            TierWord::Cdn => Tier::Cdn,
+        }
+    }
+}
+
+/// What is to be purged, in the words of a request.
 #[derive(Debug, PartialEq, Eq)]
-enum Scope {
+enum Names {
     All,
     Keys(Vec<String>),
     Prefix(String),
@@ -74,13 +95,13 @@ const LOGGED_NAMES: usize = 5;
 const LOGGED_BYTES: usize = 100;
 
 /// For the log: one line of no more than a few names, however many were purged.
-impl fmt::Display for Scope {
+impl fmt::Display for Names {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, names) = match self {
-            Scope::All => return f.write_str("everything"),
-            Scope::Prefix(prefix) => ("prefix", std::slice::from_ref(prefix)),
-            Scope::Keys(keys) => ("keys", &keys[..]),
-            Scope::Tags(tags) => ("tags", &tags[..]),
+            Names::All => return f.write_str("everything"),
+            Names::Prefix(prefix) => ("prefix", std::slice::from_ref(prefix)),
+            Names::Keys(keys) => ("keys", &keys[..]),
+            Names::Tags(tags) => ("tags", &tags[..]),
         };
         f.write_str(what)?;
         for name in names.iter().take(LOGGED_NAMES) {
@@ -96,19 +117,19 @@ impl fmt::Display for Scope {
     }
 }
 
-impl TryFrom<PurgeRequest> for Scope {
+impl TryFrom<PurgeRequest> for Names {
     type Error = String;
 
-    fn try_from(request: PurgeRequest) -> Result<Scope, String> {
-        let PurgeRequest { all, keys, prefix, tags, mode: _ } = request;
+    fn try_from(request: PurgeRequest) -> Result<Names, String> {
+        let PurgeRequest { all, keys, prefix, tags, mode: _, wait: _ } = request;
         match (all, keys, prefix, tags) {
-            (Some(true), None, None, None) => Ok(Scope::All),
-            (None, Some(keys), None, None) => names("keys", keys).map(Scope::Keys),
+            (Some(true), None, None, None) => Ok(Names::All),
+            (None, Some(keys), None, None) => names("keys", keys).map(Names::Keys),
             (None, None, Some(prefix), None) if prefix.is_empty() => {
                 Err("\"prefix\" is empty: to purge everything, say {\"all\":true}".to_owned())
             }
-            (None, None, Some(prefix), None) => Ok(Scope::Prefix(prefix)),
-            (None, None, None, Some(tags)) => names("tags", tags).map(Scope::Tags),
+            (None, None, Some(prefix), None) => Ok(Names::Prefix(prefix)),
+            (None, None, None, Some(tags)) => names("tags", tags).map(Names::Tags),
             _ => Err("say one of {\"tags\":[\"…\"]}, {\"keys\":[\"…\"]}, {\"prefix\":\"…\"} and \
                       {\"all\":true}, and \"mode\":\"soft\" or \"hard\" if you like"
                 .to_owned()),
@@ -124,64 +145,64 @@ fn names(what: &str, names: Vec<String>) -> Result<Vec<String>, String> {
     }
 }
 
-impl Scope {
+/// How a purge is to go.
+#[derive(Clone, Copy)]
+struct How {
+    mode: Mode,
+    wait: Tier,
+}
+
+impl Names {
     /// Every cache, also after one that does not count.
-    fn purge(&self, caches: &[Arc<dyn Managed>], mode: Mode) -> Purged {
-        let each = |purge: &dyn Fn(&dyn Managed) -> usize| {
-            caches.iter().map(|cache| purge(cache.as_ref())).sum::<usize>()
-        };
-        let mut purged = Purged { purged: None, mode, keys: Vec::new(), did_you_mean: Vec::new() };
+    async fn purge(&self, caches: &[Arc<dyn Managed>], how: How) -> Result<Purged, PurgeError> {
+        let mut purged = Purged { mode: how.mode.as_str(), ..Purged::default() };
         match self {
-            Scope::All => purged.purged = Some(each(&|cache| purge_all(cache, mode))),
-            Scope::Keys(keys) => {
-                purged.keys = keys.iter().map(|key| purge_key(caches, key, mode)).collect();
+            Names::All => {
+                purged.purged = purged.make(caches, Purge::everything(), how).await?;
+            }
+            Names::Keys(keys) => {
+                for key in keys {
+                    let count = purged.make(caches, Purge::key(key), how).await?.unwrap_or(0);
+                    let did_you_mean = Vec::new();
+                    purged.keys.push(PurgedKey { key: key.clone(), purged: count, did_you_mean });
+                }
                 purged.purged = Some(purged.keys.iter().map(|key| key.purged).sum());
                 let missed = purged.keys.iter_mut().filter(|key| key.purged == 0);
                 look_for(missed.take(KEYS_LOOKED_FOR).collect(), caches);
             }
-            Scope::Prefix(prefix) => {
-                let count = each(&|cache| match mode {
-                    Mode::Hard => cache.purge_prefix(prefix),
-                    Mode::Soft => cache.soft_purge_prefix(prefix),
-                });
-                purged.purged = Some(count);
-                if count == 0 {
+            Names::Prefix(prefix) => {
+                purged.purged = purged.make(caches, Purge::prefix(prefix), how).await?;
+                if purged.purged == Some(0) {
                     purged.did_you_mean = nearest_prefixes(prefix, &some_keys(caches));
                 }
             }
-            Scope::Tags(tags) => {
-                for (tag, cache) in tags.iter().flat_map(|tag| caches.iter().map(move |c| (tag, c)))
-                {
-                    match mode {
-                        Mode::Hard => cache.purge_tag(tag),
-                        Mode::Soft => cache.soft_purge_tag(tag),
-                    }
+            Names::Tags(tags) => {
+                for tag in tags {
+                    purged.make(caches, Purge::tag(tag), how).await?;
                 }
             }
         }
-        purged
+        Ok(purged)
     }
 }
 
-fn purge_all(cache: &dyn Managed, mode: Mode) -> usize {
-    match mode {
-        Mode::Hard => cache.clear(),
-        Mode::Soft => {
-            // A single step that looks at none of them: what is there before it is what it purges.
-            let entries = cache.stats().entries;
-            cache.soft_clear();
-            usize::try_from(entries).unwrap_or(usize::MAX)
+impl Purged {
+    /// Purges each cache, and keeps the receipts. How many entries that was, if all of them counted.
+    async fn make(
+        &mut self,
+        caches: &[Arc<dyn Managed>],
+        purge: Purge,
+        How { mode, wait }: How,
+    ) -> Result<Option<usize>, PurgeError> {
+        let purge = purge.mode(mode).wait(wait);
+        let mut entries = Some(0);
+        for cache in caches {
+            let receipt = cache.purge(purge.clone()).await?;
+            entries = entries.zip(receipt.entries).map(|(so_far, here)| so_far + here);
+            self.receipts.push(ReceiptView::of(cache.name(), &receipt));
         }
+        Ok(entries)
     }
-}
-
-fn purge_key(caches: &[Arc<dyn Managed>], key: &str, mode: Mode) -> PurgedKey {
-    let was_there = |cache: &&Arc<dyn Managed>| match mode {
-        Mode::Hard => cache.remove(key),
-        Mode::Soft => cache.soft_remove(key),
-    };
-    let purged = caches.iter().filter(was_there).count();
-    PurgedKey { key: key.to_owned(), purged, did_you_mean: Vec::new() }
 }
 
 fn look_for(missed: Vec<&mut PurgedKey>, caches: &[Arc<dyn Managed>]) {
@@ -205,17 +226,72 @@ const NO_JSON: &str = "say that this is JSON, with the header content-type: appl
                        this machine could purge";
 
 /// What was done.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub(crate) struct Purged {
     /// How many entries that was; `null` where they are not counted: a single step purges what has a tag.
     purged: Option<usize>,
-    mode: Mode,
+    mode: &'static str,
     /// Of each key that was named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<PurgedKey>,
     /// Where a prefix is that of nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     did_you_mean: Vec<String>,
+    /// Of each name, and each cache.
+    receipts: Vec<ReceiptView>,
+}
+
+/// A [`Receipt`] as it is told.
+#[derive(Serialize)]
+struct ReceiptView {
+    cache: String,
+    what: String,
+    mode: &'static str,
+    number: u64,
+    /// RFC 3339, to the millisecond.
+    at: String,
+    tiers: Vec<TierView>,
+}
+
+#[derive(Serialize)]
+struct TierView {
+    tier: &'static str,
+    state: &'static str,
+    /// In so many of the tier's parts it holds …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<usize>,
+    /// … and there are so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl ReceiptView {
+    fn of(cache: &str, receipt: &Receipt) -> Self {
+        ReceiptView {
+            cache: cache.to_owned(),
+            what: receipt.scope.to_string(),
+            mode: receipt.mode.as_str(),
+            number: receipt.number,
+            at: humantime::format_rfc3339_millis(receipt.at).to_string(),
+            tiers: receipt.tiers.iter().map(TierView::of).collect(),
+        }
+    }
+}
+
+impl TierView {
+    fn of(receipt: &TierReceipt) -> Self {
+        let (by, of) = match receipt.state {
+            TierState::Applied { by, of } => (Some(by), Some(of)),
+            _ => (None, None),
+        };
+        let reason = match &receipt.state {
+            TierState::Failed { reason } => Some(reason.clone()),
+            _ => None,
+        };
+        TierView { tier: receipt.tier.as_str(), state: receipt.state.as_str(), by, of, reason }
+    }
 }
 
 #[derive(Serialize)]
@@ -239,11 +315,12 @@ pub(crate) async fn purge(
         };
         Problem::new(rejection.status(), TITLE, detail)
     })?;
-    let mode = request.mode;
-    let scope = Scope::try_from(request)
-        .map_err(|detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail))?;
-    let purged = scope.purge(&console.caches, mode);
-    tracing::info!(purged = purged.purged, %mode, "purged {scope}");
+    let how = How { mode: request.mode.into(), wait: request.wait.into() };
+    let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
+    let names = Names::try_from(request).map_err(not_understood)?;
+    let purged = names.purge(&console.caches, how).await;
+    let purged = purged.map_err(|error| not_understood(error.to_string()))?;
+    tracing::info!(purged = purged.purged, mode = %how.mode, "purged {names}");
     Ok(Json(purged))
 }
 
@@ -279,13 +356,13 @@ mod tests {
     fn the_log_names_a_few_and_counts_the_rest() {
         let names = |count: usize| (0..count).map(|number| format!("t{number}")).collect();
         for (scope, text) in [
-            (Scope::All, "everything".to_owned()),
-            (Scope::Prefix("/a".to_owned()), r#"prefix "/a""#.to_owned()),
-            (Scope::Keys(names(1)), r#"keys "t0""#.to_owned()),
-            (Scope::Tags(names(5)), r#"tags "t0" "t1" "t2" "t3" "t4""#.to_owned()),
-            (Scope::Tags(names(1000)), r#"tags "t0" "t1" "t2" "t3" "t4" and 995 more"#.to_owned()),
-            (Scope::Prefix("é".repeat(1000)), format!("prefix {:?}…", "é".repeat(50))),
-            (Scope::Keys(vec!["a\nb".to_owned()]), r#"keys "a\nb""#.to_owned()),
+            (Names::All, "everything".to_owned()),
+            (Names::Prefix("/a".to_owned()), r#"prefix "/a""#.to_owned()),
+            (Names::Keys(names(1)), r#"keys "t0""#.to_owned()),
+            (Names::Tags(names(5)), r#"tags "t0" "t1" "t2" "t3" "t4""#.to_owned()),
+            (Names::Tags(names(1000)), r#"tags "t0" "t1" "t2" "t3" "t4" and 995 more"#.to_owned()),
+            (Names::Prefix("é".repeat(1000)), format!("prefix {:?}…", "é".repeat(50))),
+            (Names::Keys(vec!["a\nb".to_owned()]), r#"keys "a\nb""#.to_owned()),
         ] {
             assert_eq!(scope.to_string(), text);
         }

@@ -344,12 +344,14 @@ async fn purging_all_leaves_nothing_fresh_and_when_hard_nothing() {
     for (body, purged) in [(r#"{"all":true}"#, json!(2)), (r#"{"tags":["posts"]}"#, json!(null))] {
         let console = console();
         let response = console.send(purge(body)).await;
-        assert_eq!(json_of(response).await, json!({"purged": purged, "mode": "soft"}));
+        let answer = json_of(response).await;
+        assert_eq!((&answer["purged"], &answer["mode"]), (&purged, &json!("soft")), "{body}");
         assert!(left(&console).into_iter().all(is_stale));
     }
     let console = console();
     let response = console.send(purge(r#"{"all":true,"mode":"hard"}"#)).await;
-    assert_eq!(json_of(response).await, json!({"purged": 2, "mode": "hard"}));
+    let answer = json_of(response).await;
+    assert_eq!((&answer["purged"], &answer["mode"]), (&json!(2), &json!("hard")));
     assert_eq!(console.cache.stats().entries, 0);
 }
 
@@ -364,13 +366,55 @@ async fn a_key_that_names_nothing_says_so_and_which_it_may_have_been() {
             {"key": "http://a/posts/2", "purged": 0, "did_you_mean": ["/posts/2"]},
             {"key": "/nothing", "purged": 0},
         ]);
-        assert_eq!(answer, json!({"purged": 1, "mode": mode, "keys": keys}));
+        assert_eq!((&answer["purged"], &answer["mode"]), (&json!(1), &json!(mode)));
+        assert_eq!(answer["keys"], keys);
         let [_, two] = left(&console);
         assert!(is_fresh(two), "what was meant is not purged");
     }
     let console = console();
     let answer = json_of(console.send(purge(r#"{"prefix":"http://a/posts"}"#)).await).await;
     assert_eq!(answer["did_you_mean"], json!(["/posts"]));
+}
+
+#[tokio::test]
+async fn a_purge_has_a_receipt_for_each_name() {
+    let console = console();
+    let rows = [
+        (
+            r#"{"keys":["/posts/1","/nothing"],"mode":"hard"}"#,
+            "hard",
+            ["key /posts/1", "key /nothing"],
+        ),
+        (r#"{"tags":["post:1","post:2"],"wait":"memory"}"#, "soft", ["tag post:1", "tag post:2"]),
+    ];
+    let mut number = 0;
+    for (body, mode, names) in rows {
+        let answer = json_of(console.send(purge(body)).await).await;
+        let receipts = answer["receipts"].as_array().unwrap();
+        assert_eq!(receipts.len(), names.len());
+        for (receipt, what) in receipts.iter().zip(names) {
+            number += 1;
+            let mut receipt = receipt.clone();
+            let at = receipt.as_object_mut().unwrap().remove("at").unwrap();
+            assert!(at.as_str().unwrap().ends_with('Z'), "{at}");
+            let tiers = json!([{"tier": "memory", "state": "applied", "by": 1, "of": 1}]);
+            let expected = json!({"cache": "posts", "what": what, "mode": mode, "number": number, "tiers": tiers});
+            assert_eq!(receipt, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_purge_that_would_wait_for_a_tier_that_is_not_there_says_so_and_purges_nothing() {
+    for tier in ["shared", "cdn"] {
+        let console = console();
+        let body = format!(r#"{{"all":true,"mode":"hard","wait":"{tier}"}}"#);
+        let response = console.send(purge(&body)).await;
+        assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let problem = json_of(response).await;
+        assert_eq!(problem["detail"], format!("there is no tier {tier} to wait for"));
+        assert!(left(&console).into_iter().all(is_fresh));
+    }
 }
 
 #[tokio::test]
@@ -428,6 +472,7 @@ async fn a_purge_that_is_not_understood_purges_nothing_and_says_why() {
         (r#"{"prefix":""}"#, 422),
         (r#"{"prefix":"/","tags":["posts"]}"#, 422),
         (r#"{"all":true,"mode":"gentle"}"#, 422),
+        (r#"{"all":true,"wait":"everybody"}"#, 422),
         (r#"{"all":true,"all":true}"#, 422),
         (r#"{"path":"/posts/1"}"#, 422),
         // The fields' values without their names.

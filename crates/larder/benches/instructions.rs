@@ -65,6 +65,12 @@ fn purged_since() -> Cache<Value> {
     cache
 }
 
+fn key_purged_since() -> Cache<Value> {
+    let cache = tagged();
+    cache.remove("another");
+    cache
+}
+
 /// A stale entry, and the runtime that its refresh would run on: nobody drives it.
 fn stale() -> (Cache<Value>, Runtime) {
     let cache = held();
@@ -98,6 +104,7 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 #[bench::untagged(held())]
 #[bench::tagged(tagged())]
 #[bench::first_after_a_purge(purged_since())]
+#[bench::after_a_purge_of_another_key(key_purged_since())]
 fn hit(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
     let value = black_box(&cache).get(black_box(KEY));
     (cache, value)

@@ -11,11 +11,11 @@ use foldhash::quality::RandomState;
 
 use crate::{
     clock::Moment,
+    purge::log::Fence,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},
     },
-    tag::Fence,
 };
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);

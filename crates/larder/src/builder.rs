@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use larder_policy::freshness::Lifetime;
 
-use crate::{cache::Cache, clock::Clock, tier::memory::Eviction};
+use crate::{cache::Cache, clock::Clock, purge::tags::TagKey, tier::memory::Eviction};
 
 /// The bound of a cache that was given none.
 const USUAL_BYTES: usize = 64 << 20;
@@ -27,6 +27,7 @@ pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 /// | [`max_concurrent_fetches`](Builder::max_concurrent_fetches) | 1024 |
 /// | [`max_concurrent_refreshes`](Builder::max_concurrent_refreshes) | 16, and 1024 that wait |
 /// | [`max_tags`](Builder::max_tags) | 65,536 purged tags remembered |
+/// | [`tag_key`](Builder::tag_key) | one of this cache's own, by chance |
 /// | [`clock`](Builder::clock) | the machine's monotonic clock |
 pub struct Builder<V> {
     pub(crate) name: String,
@@ -43,6 +44,7 @@ pub struct Builder<V> {
     pub(crate) max_concurrent_fetches: usize,
     pub(crate) max_concurrent_refreshes: usize,
     pub(crate) max_tags: usize,
+    pub(crate) tag_key: Option<TagKey>,
     pub(crate) clock: Clock,
     pub(crate) weigher: Weigher<V>,
 }
@@ -92,6 +94,7 @@ impl<V> Builder<V> {
             max_concurrent_fetches: 1024,
             max_concurrent_refreshes: 16,
             max_tags: 1 << 16,
+            tag_key: None,
             clock: Clock::system(),
             weigher,
         }
@@ -222,6 +225,13 @@ impl<V> Builder<V> {
     /// tagged entries older than those count as purged.
     pub fn max_tags(mut self, max: usize) -> Self {
         self.max_tags = max;
+        self
+    }
+
+    /// The key by which tags become numbers. Give caches that are to agree on them the same one: in other
+    /// processes, on other platforms, of other versions.
+    pub fn tag_key(mut self, key: TagKey) -> Self {
+        self.tag_key = Some(key);
         self
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod fill;
 pub(crate) mod look;
 pub(crate) mod negative;
+pub(crate) mod purge;
 pub(crate) mod store;
 
 use std::{convert::Infallible, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -27,11 +28,11 @@ use crate::{
     error::FetchError,
     flight::Flights,
     key::{CacheKey, Claims, KeysOf},
+    purge::{log::PurgeLog, tags::TagKey},
     refresh::{Refreshes, Tasks},
-    stats::{Counters, Event, Events, Stats},
+    stats::{Counters, Events, Stats},
     sweeper::{self, Sweep},
     sync::atomic::{AtomicBool, Ordering},
-    tag::{Mode, TagTable},
     tier::memory::{Burial, Limits, MemoryTier, Pace},
     turns::Turns,
     weigh::Weigh,
@@ -102,7 +103,8 @@ pub(crate) struct Shared<V> {
     negatives: Negatives,
     claims: Claims,
     pub(crate) backoffs: Backoffs,
-    pub(crate) tags: TagTable,
+    /// Every purge has its number from here.
+    pub(crate) purges: PurgeLog,
     pub(crate) flights: Arc<Flights<Brought<V>>>,
     #[cfg(feature = "http")]
     pub(crate) max_fetches: usize,
@@ -154,7 +156,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             negatives,
             claims: Claims::new(),
             backoffs: Backoffs::new(MAX_BACKOFFS),
-            tags: TagTable::new(builder.max_tags),
+            purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             flights: Flights::new(
                 builder.max_concurrent_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS),
                 Turns::new(builder.max_concurrent_fetches),
@@ -278,7 +280,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         shared.flights.revoke(&key);
         shared.negatives.forget(&key).pass_over();
         shared.backoffs.forget(&key);
-        let fetched = shared.dated(&key, fetched, Duration::ZERO, shared.tags.fence());
+        let fetched = shared.dated(&key, fetched, Duration::ZERO, shared.purges.position());
         let storage = shared.store_whole(&key, fetched);
         if let Storage::Not(_) = storage {
             shared.memory.remove(&key, &shared.judge_now()).1.pass_over();
@@ -286,136 +288,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         storage
     }
 
-    /// Removes `key`; true if something was there that could still be served, be it stale. Once this
-    /// returns, no value fetched before it is served to anybody who asks afterwards: a fetch under way
-    /// answers its own readers and is not stored.
-    ///
-    /// # Panics
-    ///
-    /// If the `Drop` of what is removed does: see [`Cache`].
-    pub fn remove<'k>(&self, key: impl Into<CacheKey<'k>>) -> bool {
-        let key = key.into();
-        let shared = &*self.shared;
-        shared.flights.revoke(key.as_str());
-        let errors = shared.negatives.forget(key.as_str());
-        shared.backoffs.forget(key.as_str());
-        let (was_of_use, burial) = shared.memory.remove(key.as_str(), &shared.judge_now());
-        shared.purged(|| format!("key {}", key.as_str()), false);
-        burial.and(errors).resume();
-        was_of_use
-    }
-
-    /// Marks `key` stale; true if something was there that could still be served. It may still be served
-    /// while it is refreshed or if that fails, as far as its stale windows allow.
-    pub fn soft_remove<'k>(&self, key: impl Into<CacheKey<'k>>) -> bool {
-        let key = key.into();
-        let shared = &*self.shared;
-        shared.flights.revoke(key.as_str());
-        let errors = shared.negatives.forget(key.as_str());
-        shared.backoffs.forget(key.as_str());
-        let judge = shared.judge_now();
-        let was_of_use = shared.memory.update(key.as_str(), |entry| {
-            let is_of_use = !judge.is_over(entry);
-            entry.mark_stale(judge.now());
-            is_of_use
-        });
-        shared.purged(|| format!("key {}", key.as_str()), true);
-        errors.resume();
-        was_of_use.unwrap_or(false)
-    }
-
     /// Up to `most` keys, in no order: for people who look for one. What is expired or purged by its tag
     /// may be among them, and what is stored meanwhile. Copies each key; holds no lock for long.
     pub fn keys(&self, most: usize) -> Vec<String> {
         self.shared.memory.keys(most)
-    }
-
-    /// Removes everything, with the same promise as [`remove`](Cache::remove); returns how many entries
-    /// could still be served.
-    ///
-    /// # Panics
-    ///
-    /// If the `Drop` of something removed does, once everything is: see [`Cache`].
-    pub fn clear(&self) -> usize {
-        let shared = &*self.shared;
-        shared.flights.revoke_where(|_| true);
-        let errors = shared.negatives.forget_all();
-        shared.backoffs.forget_all();
-        let (count, burial) = shared.memory.clear(&shared.judge_now());
-        shared.purged(|| "everything".to_owned(), false);
-        burial.and(errors).resume();
-        count
-    }
-
-    /// Marks everything stale: see [`soft_remove`](Cache::soft_remove). A single step, however much
-    /// there is.
-    pub fn soft_clear(&self) {
-        let shared = &*self.shared;
-        shared.tags.mark_everything_stale(shared.clock.now());
-        let errors = shared.negatives.forget_all();
-        shared.backoffs.forget_all();
-        shared.flights.revoke_where(|_| true);
-        shared.purged(|| "everything".to_owned(), true);
-        errors.resume();
-    }
-
-    /// Purges every entry that carries `tag`, also those whose fetch is under way: once this
-    /// returns, nothing fetched before it is served to anybody who asks afterwards. A single step,
-    /// however many entries that are. They go when room is needed, before anything else, or with the next
-    /// [`sweep`](Cache::sweep). Remembered errors are forgotten, all of them: an error has no tags.
-    pub fn purge_tag(&self, tag: &str) {
-        let shared = &*self.shared;
-        shared.tags.purge(tag, Mode::Hard, shared.clock.now());
-        let errors = shared.negatives.forget_all();
-        shared.purged(|| format!("tag {tag}"), false);
-        errors.resume();
-    }
-
-    /// Marks every entry that carries `tag` stale: see [`soft_remove`](Cache::soft_remove).
-    pub fn soft_purge_tag(&self, tag: &str) {
-        let shared = &*self.shared;
-        shared.tags.purge(tag, Mode::Soft, shared.clock.now());
-        let errors = shared.negatives.forget_all();
-        shared.purged(|| format!("tag {tag}"), true);
-        errors.resume();
-    }
-
-    /// Removes every key that begins with `prefix`, with the same promise as
-    /// [`remove`](Cache::remove); returns how many of those entries could still be served. Looks at every
-    /// key: tags are cheaper.
-    ///
-    /// # Panics
-    ///
-    /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
-    pub fn purge_prefix(&self, prefix: &str) -> usize {
-        let shared = &*self.shared;
-        shared.flights.revoke_where(|key| key.starts_with(prefix));
-        let errors = shared.negatives.forget_where(|key| key.starts_with(prefix));
-        // Which keys those are is not known: at worst some other refresh is tried again too soon.
-        shared.backoffs.forget_all();
-        let is_named = |key: &str| key.starts_with(prefix);
-        let (count, burial) = shared.memory.remove_where(is_named, &shared.judge_now());
-        shared.purged(|| format!("prefix {prefix}"), false);
-        burial.and(errors).resume();
-        count
-    }
-
-    /// Marks every key that begins with `prefix` stale; returns how many of those entries could still be
-    /// served.
-    pub fn soft_purge_prefix(&self, prefix: &str) -> usize {
-        let shared = &*self.shared;
-        shared.flights.revoke_where(|key| key.starts_with(prefix));
-        let errors = shared.negatives.forget_where(|key| key.starts_with(prefix));
-        shared.backoffs.forget_all();
-        let (judge, mut count) = (shared.judge_now(), 0);
-        let is_named = |key: &str| key.starts_with(prefix);
-        shared.memory.update_where(is_named, |entry| {
-            count += usize::from(!judge.is_over(entry));
-            entry.mark_stale(judge.now());
-        });
-        shared.purged(|| format!("prefix {prefix}"), true);
-        errors.resume();
-        count
     }
 
     /// The value under `key`; if there is none, the one that `fetch` brings, which is then stored.
@@ -561,7 +437,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             entries: (entries + errors) as u64,
             bytes: (bytes + error_bytes) as u64,
             max_bytes: (max_bytes < usize::MAX).then_some(max_bytes as u64),
-            tags: shared.tags.len() as u64,
+            tags: shared.purges.tags() as u64,
             ..shared.counters.snapshot()
         }
     }
@@ -629,14 +505,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let in_time = timeout(within, shared.tasks.ended()).await.is_ok();
         shared.tasks.stop();
         in_time
-    }
-}
-
-impl<V> Shared<V> {
-    /// Counts a purge, and tells of it.
-    fn purged(&self, what: impl FnOnce() -> String, soft: bool) {
-        self.counters.purges.increment();
-        self.counters.tell(|| Event::Purged { what: what(), soft });
     }
 }
 

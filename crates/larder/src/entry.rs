@@ -9,8 +9,8 @@ use larder_policy::{
 
 use crate::{
     clock::Moment,
+    purge::{log::Fence, tags::TagId},
     sync::atomic::{AtomicU64, Ordering},
-    tag::{Fence, TagId},
     weigh::ALLOCATION_BYTES,
 };
 

@@ -31,12 +31,12 @@ use tokio::sync::Notify;
 use crate::sync::atomic::AtomicU64;
 use crate::{
     pulse::{self, Watched},
+    purge::log::Fence,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         watch,
     },
-    tag::Fence,
     turns::{Fetch, Turns},
 };
 

@@ -3,7 +3,10 @@
 use crate::{
     clock::Moment,
     entry::Entry,
-    tag::{Fence, Standing, TagTable},
+    purge::{
+        log::{Fence, PurgeLog},
+        tags::PurgeState,
+    },
 };
 
 /// What is over at one moment. The memory tier asks under its locks, so a judgement waits for nothing but
@@ -11,19 +14,19 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Judge<'a> {
     now: Moment,
-    /// The last purge that every judgement knows of.
+    /// The last purge in the table that every judgement knows of.
     newest: Fence,
-    tags: Option<&'a TagTable>,
+    purges: Option<&'a PurgeLog>,
 }
 
 impl<'a> Judge<'a> {
-    pub(crate) fn new(now: Moment, tags: &'a TagTable) -> Self {
-        Judge { now, newest: tags.fence(), tags: Some(tags) }
+    pub(crate) fn new(now: Moment, purges: &'a PurgeLog) -> Self {
+        Judge { now, newest: purges.last_in_table(), purges: Some(purges) }
     }
 
     /// For entries that no purge by tag concerns.
     pub(crate) const fn of_untagged(now: Moment) -> Self {
-        Judge { now, newest: 0, tags: None }
+        Judge { now, newest: 0, purges: None }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -39,14 +42,14 @@ impl<'a> Judge<'a> {
         if entry.fence() >= self.newest {
             return entry.expires();
         }
-        let Some(tags) = self.tags else { return entry.expires() };
-        match tags.standing(entry.tags(), entry.fence()) {
-            Standing::Untouched => {
+        let Some(purges) = self.purges else { return entry.expires() };
+        match purges.state(entry.tags(), entry.fence()) {
+            PurgeState::Untouched => {
                 entry.outlived(self.newest);
                 entry.expires()
             }
-            Standing::MarkedStale(marked) => entry.expires_marked_stale(marked),
-            Standing::Purged => Moment::FIRST,
+            PurgeState::MarkedStale(marked) => entry.expires_marked_stale(marked),
+            PurgeState::Purged => Moment::FIRST,
         }
     }
 

@@ -80,7 +80,7 @@
 //! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
-//! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`] |
+//! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
 //! | a bound in bytes | – | – | weigher | – | always |
 //!
 //! # When not to cache
@@ -106,11 +106,11 @@ mod judge;
 mod key;
 mod needs;
 mod pulse;
+mod purge;
 mod refresh;
 mod stats;
 mod sweeper;
 mod sync;
-mod tag;
 mod tier;
 mod turns;
 mod weigh;
@@ -127,6 +127,9 @@ pub use larder_policy::{
     cache_status,
     freshness::{self, Freshness, Lifetime},
     reason::{self, Reason},
+};
+pub use purge::{
+    Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState, tags::TagKey,
 };
 pub use stats::{Bucket, Event, Events, Observed, Stats, Times};
 pub use tier::memory::Eviction;

@@ -182,6 +182,8 @@ pub enum Event {
         what: String,
         /// Only marked stale.
         soft: bool,
+        /// Its number in the log of purges ([`Receipt::number`](crate::Receipt::number)).
+        number: u64,
     },
 }
 

@@ -19,10 +19,13 @@ use crate::{
     flight::{Follower, Join, Landing, Leader},
     key::CacheKey,
     needs::{self, Need},
+    purge::{
+        log::Fence,
+        tags::{PurgeState, TagId},
+    },
     refresh::Asked,
     stats::{Counters, Event, micros},
     sync,
-    tag::{Fence, Standing, TagId},
     turns::Fetch,
 };
 
@@ -166,10 +169,10 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
-        let asked = self.tags.fence();
+        let asked = self.purges.last_in_table();
         let within = needs::within();
         let leader = loop {
-            let fence = || self.tags.fence();
+            let fence = || self.purges.position();
             let joined = match (&within, wants) {
                 (None, Wants::Answer) => self.flights.join(key, fence),
                 // If a fetch that asks for another could be one too many, those under way, which make
@@ -322,7 +325,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     Err(_) => {
                         // One that waits for its turn may be in nobody's task, and have no limit.
                         if !follower.fetch().is_waiting() {
-                            let fenced = || follower.is_revoked() || self.tags.fence() != asked;
+                            let fenced =
+                                || follower.is_revoked() || self.purges.last_in_table() > asked;
                             let failed = Failed::TookTooLong(limit);
                             self.remember(follower.key(), &failed, asked, fenced);
                             follower.give_up();
@@ -365,7 +369,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let asked = self.refreshes.ask(&key, worth, || {
             let (shared, key) = (Arc::clone(self), Arc::clone(&key));
             Box::pin(async move {
-                let join = || shared.flights.join(&key, || shared.tags.fence());
+                let join = || shared.flights.join(&key, || shared.purges.position());
                 let leader = match join() {
                     Join::Lead(leader) => leader,
                     // One that nobody drives brings nothing.
@@ -394,8 +398,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// Whether the last refresh of `key` failed just now, and its entry was not purged since.
     pub(crate) fn is_held_back(&self, key: &str) -> bool {
         self.backoffs.holds_back(key, self.clock.now(), |fence| {
-            let standing = self.memory.peek(key, |entry| self.tags.standing(entry.tags(), fence));
-            standing.is_some_and(|standing| standing != Standing::Untouched)
+            let state = self.memory.peek(key, |entry| self.purges.state(entry.tags(), fence));
+            state.is_some_and(|state| state != PurgeState::Untouched)
         })
     }
 
@@ -470,7 +474,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     fn failed(&self, leader: &Leader<Brought<V>>, failed: Failed) -> Brought<V> {
         let (key, fence) = (leader.key(), leader.fence());
         // A failure has no tags, so any purge since may have been meant for it.
-        let fenced = || leader.is_revoked() || self.tags.fence() != fence;
+        let fenced = || leader.is_revoked() || self.purges.last_in_table() > fence;
         self.remember(key, &failed, fence, fenced);
         self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
         Brought::Failure { failed, fence }
@@ -517,7 +521,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
     }
 
-    /// What a landing means to a reader that asked when `asked` was the newest purge. `None`: nothing,
+    /// What a landing means to a reader that asked when `asked` was the last purge in the table. `None`: nothing,
     /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
     /// before this reader asked; or the error is of a type this reader does not know.
     pub(crate) fn share<E: Send + Sync + 'static>(
@@ -530,7 +534,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         let error = match landing {
             Landing::Landed(Brought::Value(delivery)) => {
                 let is_older = delivery.fence < asked
-                    && self.tags.standing(&delivery.tags, delivery.fence) != Standing::Untouched;
+                    && self.purges.state(&delivery.tags, delivery.fence) != PurgeState::Untouched;
                 let source = match whose {
                     Whose::Own => AnswerSource::Fetched(reason),
                     Whose::Anothers => AnswerSource::Collapsed(reason),
@@ -608,9 +612,9 @@ pub(crate) struct Attempt<'a, V> {
 
 impl<V> Drop for Attempt<'_, V> {
     fn drop(&mut self) {
-        let Shared { backoffs, clock, tags, counters, .. } = self.shared;
+        let Shared { backoffs, clock, purges, counters, .. } = self.shared;
         if (self.failed || std::thread::panicking())
-            && backoffs.failed(self.key, clock.now(), tags.fence())
+            && backoffs.failed(self.key, clock.now(), purges.position())
         {
             counters.backoffs_forgotten.increment();
         }

@@ -10,9 +10,9 @@ use crate::{
     clock::Moment,
     entry::Entry,
     judge::Judge,
+    purge::tags::PurgeState,
     stats::micros,
     sync::atomic::Ordering,
-    tag::Standing,
 };
 
 /// What that which is stored under a key is good for.
@@ -164,7 +164,9 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// Whether `entry` is fresh, no purge came since it last looked, and nobody need refresh it.
     #[inline]
     fn is_plain(&self, entry: &Entry<V>, now: Moment) -> bool {
-        entry.is_fresh(now) && entry.fence() == self.tags.fence() && !self.is_aging(entry, now)
+        entry.is_fresh(now)
+            && entry.fence() >= self.purges.last_in_table()
+            && !self.is_aging(entry, now)
     }
 
     /// The value of a plain hit, and what fetching it cost in microseconds. Counts nothing, for the caller
@@ -228,12 +230,12 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// What is over now.
     pub(crate) fn judge_now(&self) -> Judge<'_> {
-        Judge::new(self.clock.now(), &self.tags)
+        Judge::new(self.clock.now(), &self.purges)
     }
 
     /// What `entry` is good for; `None` if it was purged.
     pub(super) fn freshness(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
-        match self.standing(entry, now)? {
+        match self.lifetime_left(entry, now)? {
             Freshness::StaleWhileRevalidate { stale }
                 if !self.serves_while_revalidating.load(Ordering::Relaxed) =>
             {
@@ -245,18 +247,18 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// What its lifetime and the purges say.
-    fn standing(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
-        let newest = self.tags.fence();
-        if entry.fence() == newest {
+    fn lifetime_left(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
+        let newest = self.purges.last_in_table();
+        if entry.fence() >= newest {
             return Some(entry.freshness(now));
         }
-        match self.tags.standing(entry.tags(), entry.fence()) {
-            Standing::Untouched => {
+        match self.purges.state(entry.tags(), entry.fence()) {
+            PurgeState::Untouched => {
                 entry.outlived(newest);
                 Some(entry.freshness(now))
             }
-            Standing::MarkedStale(marked) => Some(entry.freshness_marked_stale(now, marked)),
-            Standing::Purged => None,
+            PurgeState::MarkedStale(marked) => Some(entry.freshness_marked_stale(now, marked)),
+            PurgeState::Purged => None,
         }
     }
 }

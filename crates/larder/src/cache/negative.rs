@@ -9,7 +9,7 @@ use crate::{
     entry::{Entry, Facts},
     error::FetchError,
     judge::Judge,
-    tag::Fence,
+    purge::log::Fence,
     tier::memory::{Burial, Limits, MemoryTier, Pace},
 };
 

@@ -8,7 +8,7 @@ use super::Shared;
 use crate::{
     answer::Storage,
     entry::{Entry, Facts, Fetched, Keep},
-    tag::{Fence, Standing},
+    purge::{log::Fence, tags::PurgeState},
     tier::memory::Stored,
 };
 
@@ -56,7 +56,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             lifetime,
             fetched: ended,
             cost,
-            tags: tags.iter().map(|tag| self.tags.id(tag)).collect(),
+            tags: tags.iter().map(|tag| self.purges.tag(tag)).collect(),
             fence,
         };
         Dated { value, facts, refusal }
@@ -90,7 +90,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         if let Some(reason) = refusal {
             return Storage::Not(reason);
         }
-        let is_purged = || self.tags.standing(&facts.tags, facts.fence) == Standing::Purged;
+        let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
         let entry = Entry::new(value(), facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();

@@ -226,10 +226,7 @@ impl HttpCache {
     pub(crate) fn invalidate(&self, uri: &RequestKey, own: Option<&Leader>) {
         match own.filter(|leader| **leader.key() == *uri.as_str() && !leader.is_revoked()) {
             Some(leader) => {
-                leader.revoke_others();
-                let shared = self.shared();
-                shared.memory.remove(uri.as_str(), &shared.judge_now()).1.pass_over();
-                self.counters().purges.increment();
+                self.shared().purge_beside(leader);
             }
             None => {
                 self.cache().remove(uri.as_str());

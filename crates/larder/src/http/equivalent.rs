@@ -21,6 +21,7 @@ use super::{
 use crate::{
     entry::{Entry, Facts},
     judge::Judge,
+    purge::log::Fence,
     tier::memory::{Limits, MemoryTier},
 };
 
@@ -35,9 +36,9 @@ pub(crate) struct Equivalents {
 /// Where an answer for a key modulo its variance is stored.
 struct Answer {
     key: Arc<str>,
-    /// The purges before it was asked for: whichever came later may have meant another URI that it
-    /// stands for.
-    purges: u64,
+    /// The last purge before it was asked for: any later one may have meant another URI that it stands
+    /// for.
+    fence: Fence,
 }
 
 impl Equivalents {
@@ -48,9 +49,9 @@ impl Equivalents {
 }
 
 impl HttpCache {
-    /// Remembers what `stored`, just stored for `key`, may answer beside it. `purges` is what had been
-    /// purged when it was asked for.
-    pub(crate) fn remember_equivalent(&self, key: &Arc<str>, stored: &Stored, purges: u64) {
+    /// Remembers what `stored`, just stored for `key`, may answer beside it. `fence` is the last
+    /// purge before it was asked for.
+    pub(crate) fn remember_equivalent(&self, key: &Arc<str>, stored: &Stored, fence: Fence) {
         let Some(equivalents) = self.equivalents() else { return };
         let variance = variance_of(stored.head.fields());
         let Some((path, modulo)) = variance.as_ref().and_then(|rule| names(key, rule)) else {
@@ -67,7 +68,7 @@ impl HttpCache {
         let entry = Entry::new(Arc::new(variance.unwrap_or_default()), facts());
         let judge = Judge::of_untagged(self.shared().clock.now());
         equivalents.variances.put(path, entry, heap_bytes, &judge, || false);
-        let answer = Answer { key: Arc::clone(key), purges };
+        let answer = Answer { key: Arc::clone(key), fence };
         let answer = Entry::new(answer, facts());
         equivalents.answers.put(&modulo, answer, key.len(), &judge, || false);
     }
@@ -84,9 +85,9 @@ impl HttpCache {
         let (_, modulo) = names(&asked.key, &variance)?;
         let found = equivalents
             .answers
-            .read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.purges));
-        let (key, purges) = found?;
-        if purges != self.counters().purges.get() || key == asked.key {
+            .read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.fence));
+        let (key, fence) = found?;
+        if fence != self.shared().purges.position() || key == asked.key {
             return None;
         }
         let at_hand = self.look(&key);

@@ -112,8 +112,6 @@ pub(crate) struct Errand {
     sharing_name: Arc<str>,
     /// Whose turn it takes; nobody's if it is behind the readers' backs.
     client: Option<Client>,
-    /// How many purges there were before it.
-    purges: u64,
 }
 
 impl Errand {
@@ -146,7 +144,6 @@ impl Errand {
             is_shared,
             sharing_name: cache.sharing_name(asked),
             client: asked.client(),
-            purges: cache.counters().purges.get(),
         }
     }
 
@@ -177,7 +174,6 @@ impl Errand {
             about: Vec::new(),
             rescue: None,
             is_shared: true,
-            purges: cache.counters().purges.get(),
         }
     }
 
@@ -416,7 +412,7 @@ impl HttpCache {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => {
                 if let (Some(stored), &Method::GET) = (first, &errand.asked.head.method) {
-                    self.remember_equivalent(leader.key(), &stored, errand.purges);
+                    self.remember_equivalent(leader.key(), &stored, leader.fence());
                 }
                 None
             }

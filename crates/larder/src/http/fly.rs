@@ -36,9 +36,9 @@ use crate::{
     cache::fill::{Attempt, Brought, Whose},
     error::FetchError,
     flight::{Follower, Join},
+    purge::log::Fence,
     stats::{Counters, Event, micros},
     sync,
-    tag::Fence,
 };
 
 /// How many flights of others a reader waits for before it goes alone: each turned out to fetch
@@ -89,8 +89,8 @@ impl HttpCache {
         mut origin: Origin,
     ) -> Result<Response<Body>, OriginError> {
         let shared = Arc::clone(self.shared());
-        let asked_at = shared.tags.fence();
-        let fence = || shared.tags.fence();
+        let asked_at = shared.purges.last_in_table();
+        let fence = || shared.purges.position();
         let mut announced: Vec<Arc<Stored>> = Vec::new();
         let mut has_waited = false;
         for _ in 0..MAX_ROUNDS {
@@ -468,7 +468,7 @@ impl HttpCache {
                 let Some(cache) = cache() else { return };
                 let shared = Arc::clone(cache.shared());
                 let facet = cache.facet_of(&asked, &cache.look(&asked.key), &[]);
-                let fence = || shared.tags.fence();
+                let fence = || shared.purges.position();
                 let Join::Lead(leader) = shared.flights.join_facet(&asked.key, &facet, fence)
                 else {
                     return;

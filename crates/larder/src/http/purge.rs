@@ -11,30 +11,71 @@ use larder_policy::{
 };
 
 use super::HttpCache;
+use crate::{
+    cache::purge::Named,
+    purge::{Mode, Purge, PurgeError, Receipt, Scope},
+};
 
 impl HttpCache {
+    /// [`Cache::purge`](crate::Cache::purge), with keys and prefixes that may be URIs in any spelling:
+    /// whatever is stored for that URI, or for one that begins so or is the same as one that does; any
+    /// other key as it is. However many spellings that is, it is one purge with one number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::purge`](crate::Cache::purge).
+    pub async fn purge(&self, purge: Purge) -> Result<Receipt, PurgeError> {
+        match &purge.scope {
+            Scope::Key(key) => {
+                let keys = stored_keys(key);
+                self.cache().purge_named(&purge, &Named::Keys(&borrowed(&keys)))
+            }
+            Scope::Prefix(prefix) => {
+                let prefixes = stored_prefixes(prefix);
+                self.cache().purge_named(&purge, &Named::Prefixes(&borrowed(&prefixes)))
+            }
+            Scope::Tag(_) | Scope::Everything => self.cache().purge(purge).await,
+        }
+    }
+
     /// [`Cache::remove`](crate::Cache::remove) for a URI in any spelling, or any other key as it is.
     pub fn remove(&self, key: &str) -> bool {
-        stored_keys(key).iter().filter(|key| self.cache().remove(*key)).count() > 0
+        self.purge_key(key, Mode::Hard)
     }
 
     /// [`Cache::soft_remove`](crate::Cache::soft_remove) for a URI in any spelling, or any other key as
     /// it is.
     pub fn soft_remove(&self, key: &str) -> bool {
-        stored_keys(key).iter().filter(|key| self.cache().soft_remove(*key)).count() > 0
+        self.purge_key(key, Mode::Soft)
+    }
+
+    fn purge_key(&self, key: &str, mode: Mode) -> bool {
+        let keys = stored_keys(key);
+        let named = Named::Keys(&borrowed(&keys));
+        self.cache().purge_now(&named, mode, || format!("key {key}")) > 0
     }
 
     /// [`Cache::purge_prefix`](crate::Cache::purge_prefix) for the beginning of URIs in any spelling:
     /// whatever is stored for a URI that begins so, or that is the same as one that does.
     pub fn purge_prefix(&self, prefix: &str) -> usize {
-        stored_prefixes(prefix).iter().map(|prefix| self.cache().purge_prefix(prefix)).sum()
+        self.purge_prefixes(prefix, Mode::Hard)
     }
 
     /// [`Cache::soft_purge_prefix`](crate::Cache::soft_purge_prefix) for the same URIs as
     /// [`purge_prefix`](HttpCache::purge_prefix).
     pub fn soft_purge_prefix(&self, prefix: &str) -> usize {
-        stored_prefixes(prefix).iter().map(|prefix| self.cache().soft_purge_prefix(prefix)).sum()
+        self.purge_prefixes(prefix, Mode::Soft)
     }
+
+    fn purge_prefixes(&self, prefix: &str, mode: Mode) -> usize {
+        let prefixes = stored_prefixes(prefix);
+        let named = Named::Prefixes(&borrowed(&prefixes));
+        self.cache().purge_now(&named, mode, || format!("prefix {prefix}"))
+    }
+}
+
+fn borrowed(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 /// Under which keys the answers for this URI are stored, or this key is. Often they are the same; the

@@ -1,4 +1,4 @@
-//! The tag table alone: a purge that has been acknowledged is known to whoever looks afterwards.
+//! The log of purges alone: a purge that has been acknowledged is known to whoever looks afterwards.
 
 use std::sync::Arc;
 
@@ -10,35 +10,40 @@ use shuttle::{
 use super::{RUNS, in_many_orders};
 use crate::{
     clock::ManualClock,
-    tag::{Mode, Standing, TagTable},
+    purge::{
+        Mode,
+        log::PurgeLog,
+        tags::{PurgeState, TagKey},
+    },
 };
 
 #[test]
-fn what_began_before_an_acknowledged_purge_stands_purged() {
+fn what_began_before_an_acknowledged_purge_counts_as_purged() {
     for mode in [Mode::Hard, Mode::Soft] {
         in_many_orders(RUNS, move || {
-            let table = Arc::new(TagTable::new(100));
+            let log = Arc::new(PurgeLog::new(100, TagKey::new([0; 16])));
             let now = ManualClock::new().clock().now();
             let (truth, acknowledged) =
                 (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let purgers = (0..2).map(|_| {
-                let (table, truth) = (Arc::clone(&table), Arc::clone(&truth));
+                let (log, truth) = (Arc::clone(&log), Arc::clone(&truth));
                 let acknowledged = Arc::clone(&acknowledged);
                 thread::spawn(move || {
                     let newest = truth.fetch_add(1, Ordering::SeqCst) + 1;
-                    table.purge("tag", mode, now);
+                    log.next();
+                    log.purge_tag("tag", mode, now);
                     acknowledged.fetch_max(newest, Ordering::SeqCst);
                 })
             });
             let fetches = (0..2).map(|_| {
-                let (table, truth) = (Arc::clone(&table), Arc::clone(&truth));
+                let (log, truth) = (Arc::clone(&log), Arc::clone(&truth));
                 let acknowledged = Arc::clone(&acknowledged);
                 thread::spawn(move || {
-                    let fence = table.fence();
+                    let fence = log.position();
                     let fetched = truth.load(Ordering::SeqCst);
                     let newest = acknowledged.load(Ordering::SeqCst);
-                    let standing = table.standing(&[table.id("tag")], fence);
-                    assert!(fetched >= newest || standing != Standing::Untouched, "{standing:?}");
+                    let state = log.state(&[log.tag("tag")], fence);
+                    assert!(fetched >= newest || state != PurgeState::Untouched, "{state:?}");
                 })
             });
             let tasks: Vec<_> = purgers.chain(fetches).collect();
@@ -50,26 +55,26 @@ fn what_began_before_an_acknowledged_purge_stands_purged() {
 #[test]
 fn a_purge_that_is_forgotten_for_want_of_room_still_counts() {
     in_many_orders(RUNS, || {
-        let table = Arc::new(TagTable::new(2));
+        let log = Arc::new(PurgeLog::new(2, TagKey::new([0; 16])));
         let now = ManualClock::new().clock().now();
         let purgers: Vec<_> = [["a", "b"], ["c", "d"]]
             .into_iter()
             .map(|tags| {
-                let table = Arc::clone(&table);
+                let log = Arc::clone(&log);
                 thread::spawn(move || {
                     for tag in tags {
-                        table.purge(tag, Mode::Hard, now);
-                        let standing = table.standing(&[table.id(tag)], 0);
-                        assert_eq!(standing, Standing::Purged, "{tag}");
-                        assert!(table.len() <= 2);
+                        log.purge_tag(tag, Mode::Hard, now);
+                        let state = log.state(&[log.tag(tag)], 0);
+                        assert_eq!(state, PurgeState::Purged, "{tag}");
+                        assert!(log.tags() <= 2);
                     }
                 })
             })
             .collect();
         purgers.into_iter().for_each(|purger| purger.join().unwrap());
         for tag in ["a", "b", "c", "d"] {
-            assert_eq!(table.standing(&[table.id(tag)], 0), Standing::Purged, "{tag}");
+            assert_eq!(log.state(&[log.tag(tag)], 0), PurgeState::Purged, "{tag}");
         }
-        assert_eq!(table.fence(), 4, "each purge has a number of its own");
+        assert_eq!(log.position(), 4, "each purge has a number of its own");
     });
 }

@@ -61,7 +61,7 @@ async fn a_reader_of_events_learns_what_happens() {
             Event::Fetched { key: Arc::clone(&key), took, not_stored: None },
             Event::StaleServed { key: Arc::clone(&key), reason: Reason::StaleWhileRevalidate },
             Event::FetchFailed { key },
-            Event::Purged { what: "tag tag".to_owned(), soft: false },
+            Event::Purged { what: "tag tag".to_owned(), soft: false, number: 1 },
         ];
         for event in expected {
             assert_eq!(events.next().await, Some(Observed::Event(event)), "{}", shape.name);

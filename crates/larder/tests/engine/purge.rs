@@ -1,13 +1,22 @@
 //! A purge is a purge: nothing older than it is served to anybody who asks after it.
 
-use larder::{AnswerSource, Cache, Fetched, Freshness, Lifetime, Storage, reason::Reason};
+use futures_util::FutureExt;
+use larder::{
+    AnswerSource, Cache, Fetched, Freshness, Lifetime, Mode, Purge, PurgeError, Receipt, Storage,
+    Tier, TierState, reason::Reason,
+};
 
 use crate::support::{MINUTE, Origin, secs, settle, shapes};
 
-type Purge = fn(&Cache<String>);
+type Form = fn(&Cache<String>);
+
+/// The one way in. Memory is all there is, so nothing is waited for.
+fn purge(cache: &Cache<String>, purge: Purge) -> Result<Receipt, PurgeError> {
+    cache.purge(purge).now_or_never().expect("memory answers at once")
+}
 
 /// Every way to say that what is known about `key` (tagged `tag`) no longer counts.
-const HARD: [(&str, Purge); 4] = [
+const HARD: [(&str, Form); 8] = [
     ("remove", |cache| {
         cache.remove("key");
     }),
@@ -18,10 +27,14 @@ const HARD: [(&str, Purge); 4] = [
     ("purge_prefix", |cache| {
         cache.purge_prefix("ke");
     }),
+    ("purge key", |cache| drop(purge(cache, Purge::key("key").hard()))),
+    ("purge everything", |cache| drop(purge(cache, Purge::everything().hard()))),
+    ("purge tag", |cache| drop(purge(cache, Purge::tag("tag").hard()))),
+    ("purge prefix", |cache| drop(purge(cache, Purge::prefix("ke").hard()))),
 ];
 
 /// … and to say that it should be looked after.
-const SOFT: [(&str, Purge); 4] = [
+const SOFT: [(&str, Form); 8] = [
     ("soft_remove", |cache| {
         cache.soft_remove("key");
     }),
@@ -30,6 +43,10 @@ const SOFT: [(&str, Purge); 4] = [
     ("soft_purge_prefix", |cache| {
         cache.soft_purge_prefix("ke");
     }),
+    ("soft purge key", |cache| drop(purge(cache, Purge::key("key")))),
+    ("soft purge everything", |cache| drop(purge(cache, Purge::everything()))),
+    ("soft purge tag", |cache| drop(purge(cache, Purge::tag("tag")))),
+    ("soft purge prefix", |cache| drop(purge(cache, Purge::prefix("ke")))),
 ];
 
 fn tagged(value: &str) -> Fetched<String> {
@@ -51,7 +68,8 @@ async fn what_is_purged_is_gone_and_the_rest_is_not() {
             insert(&cache, windows);
             purge(&cache);
             assert_eq!(cache.get("key"), None, "{name}, {}", shape.name);
-            assert_eq!(cache.get("elsewhere").is_some(), name != "clear", "{name}, {}", shape.name);
+            let is_everything = ["clear", "purge everything"].contains(&name);
+            assert_eq!(cache.get("elsewhere").is_some(), !is_everything, "{name}, {}", shape.name);
             assert_eq!(cache.stats().purges, 1, "{name}");
             // No window helps: an origin that fails is an error.
             let origin = Origin::new();
@@ -109,7 +127,7 @@ async fn an_older_fetch_that_lands_last_does_not_undo_a_newer_one() {
     for (name, purge) in HARD {
         for shape in shapes() {
             // A tag is known only when a fetch ends, so a purge by tag starts no second flight.
-            if name == "purge_tag" {
+            if ["purge_tag", "purge tag"].contains(&name) {
                 continue;
             }
             let (cache, origin) = (shape.builder.build(), Origin::new());
@@ -204,5 +222,79 @@ async fn a_value_with_too_many_tags_is_handed_out_and_not_stored() {
         origin.reply(Ok(Fetched::new("value".to_owned()).tags(tags)));
         assert_eq!(reader.await.unwrap().unwrap().reason(), Reason::TooManyTags);
         assert_eq!(cache.get("key"), None, "{}", shape.name);
+    }
+}
+
+#[test]
+fn a_receipt_says_what_was_purged_and_how_far_each_tier_is() {
+    for shape in shapes() {
+        let cache = shape.builder.build();
+        let rows = [
+            (Purge::key("key"), Some(1)),
+            (Purge::prefix("ke"), Some(1)),
+            (Purge::tag("tag"), None),
+            (Purge::everything(), Some(2)),
+            (Purge::key("nothing"), Some(0)),
+        ];
+        for (asked, entries) in rows {
+            for mode in [Mode::Soft, Mode::Hard] {
+                insert(&cache, Lifetime::fresh_for(MINUTE).stale_if_error(MINUTE));
+                let asked = asked.clone().mode(mode);
+                let receipt = purge(&cache, asked.clone()).unwrap();
+                assert_eq!((&receipt.scope, receipt.mode), (&asked.scope, mode));
+                assert_eq!(receipt.entries, entries, "{receipt}");
+                let [memory] = &receipt.tiers[..] else { panic!("{receipt}") };
+                assert_eq!(memory.tier, Tier::Memory);
+                assert_eq!(memory.state, TierState::Applied { by: 1, of: 1 });
+                assert!(receipt.at.elapsed().unwrap() < MINUTE, "{receipt:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_purge_has_the_next_number_whatever_it_names_and_however_it_is_asked_for() {
+    for shape in shapes() {
+        let cache = shape.builder.build();
+        for (at, (name, form)) in (0..).zip(HARD.into_iter().chain(SOFT)) {
+            insert(&cache, Lifetime::fresh_for(MINUTE));
+            form(&cache);
+            let receipt = purge(&cache, Purge::key("nothing")).unwrap();
+            assert_eq!(receipt.number, 2 * at + 2, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_purge_that_would_wait_for_a_tier_that_is_not_there_is_refused_and_purges_nothing() {
+    for shape in shapes() {
+        let cache = shape.builder.build();
+        insert(&cache, Lifetime::fresh_for(MINUTE));
+        for tier in [Tier::Shared, Tier::Cdn] {
+            let refused = purge(&cache, Purge::everything().hard().wait(tier));
+            assert_eq!(refused, Err(PurgeError::NoTier { tier }));
+        }
+        assert_eq!(cache.get("key").as_deref(), Some("old"));
+        assert_eq!(purge(&cache, Purge::key("nothing")).unwrap().number, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_another_key_changes_nothing_for_a_fetch_that_fails() {
+    for shape in shapes() {
+        let cache = shape.builder.negative_ttl(MINUTE).build();
+        let origin = Origin::new();
+        let first = origin.ask(&cache, "key");
+        settle().await;
+        cache.remove("elsewhere");
+        cache.purge_prefix("elsewhere");
+        let second = origin.ask(&cache, "key");
+        settle().await;
+        origin.fail("down");
+        for reader in [first, second] {
+            assert!(reader.await.unwrap().is_err(), "both have this failure, {}", shape.name);
+        }
+        assert!(origin.ask(&cache, "key").await.unwrap().is_err(), "it is remembered");
+        assert_eq!(cache.stats().loads, 1, "{}", shape.name);
     }
 }

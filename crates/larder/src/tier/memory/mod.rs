@@ -569,7 +569,7 @@ mod tests {
     use crate::{
         clock::ManualClock,
         entry::Facts,
-        tag::{Mode, TagTable},
+        purge::{Mode, log::PurgeLog, tags::TagKey},
     };
 
     #[derive(Clone, Debug)]
@@ -642,17 +642,17 @@ mod tests {
         Entry::new(value, Facts { lifetime, fetched: now, cost, tags, fence: 0 })
     }
 
-    fn tagged(value: u8, ttl_secs: u64, now: Moment, tags: &TagTable, since: u64) -> Entry<u8> {
+    fn tagged(value: u8, ttl_secs: u64, now: Moment, tags: &PurgeLog, since: u64) -> Entry<u8> {
         let windows = Duration::from_secs(u64::from(value % 4) * 5);
         let lifetime = Lifetime::fresh_for(Duration::from_secs(ttl_secs)).stale_if_error(windows);
-        let tag = tags.id(&(value % 10).to_string());
-        let (cost, fence) = (Duration::ZERO, tags.fence().saturating_sub(since));
+        let tag = tags.tag(&(value % 10).to_string());
+        let (cost, fence) = (Duration::ZERO, tags.position().saturating_sub(since));
         Entry::new(value, Facts { lifetime, fetched: now, cost, tags: [tag].into(), fence })
     }
 
     fn keep_the_books(eviction: Eviction, max_entries: Option<usize>, steps: Vec<Step>) {
         let clock = ManualClock::new();
-        let (now, tags) = (clock.clock(), TagTable::new(100));
+        let (now, tags) = (clock.clock(), PurgeLog::new(100, TagKey::random()));
         let limits =
             Limits { max_bytes: 40_000, max_entries, max_entry_bytes: Some(5_000), eviction };
         let tier = MemoryTier::new(limits);
@@ -705,7 +705,7 @@ mod tests {
                     tier.update_where(|key| key.ends_with(&digit), |entry| entry.mark_stale(now));
                 }
                 Step::PurgeTag { digit, mode } => {
-                    tags.purge(&digit.to_string(), mode, now.now());
+                    tags.purge_tag(&digit.to_string(), mode, now.now());
                 }
                 Step::Advance { secs } => clock.advance(Duration::from_secs(secs)),
                 Step::Sweep { pace } => {
@@ -774,7 +774,7 @@ mod tests {
     #[test]
     fn a_sweep_in_parts_takes_bounded_steps_and_goes_on_from_there() {
         const ENTRIES: usize = 20_000;
-        let (now, tags) = (ManualClock::new().clock().now(), TagTable::new(100));
+        let (now, tags) = (ManualClock::new().clock().now(), PurgeLog::new(100, TagKey::random()));
         let tier = MemoryTier::new(Limits { max_entries: Some(1000), ..Limits::bytes(64 << 20) });
         assert_eq!(tier.shards.len(), 1);
         let tier = MemoryTier { budget: Budget::new(64 << 20, ENTRIES), ..tier };
@@ -784,7 +784,7 @@ mod tests {
             let entry = tagged(if number % 3 == 0 { 1 } else { 2 }, 60, now, &tags, 0);
             tier.put(&number.to_string(), entry, 0, &judge, || false);
         }
-        tags.purge("1", Mode::Hard, now);
+        tags.purge_tag("1", Mode::Hard, now);
         let judge = Judge::new(now, &tags);
         let most_in_a_hold = SLOTS_PER_HOLD + BLOCK * 5;
         let (mut over, effort) = write(&tier.shards[0]).sweep(&judge);

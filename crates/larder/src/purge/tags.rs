@@ -1,0 +1,195 @@
+//! Tags: what the purges by tag mean for one entry.
+//!
+//! For each tag the table remembers the number of its last purge; an entry lives while none of its tags
+//! has a later one than its fence. A purge therefore costs the same whether a tag is on one entry or on
+//! a million, and reaches entries whose fetch is still under way.
+
+use std::{collections::HashMap, fmt, hash::BuildHasher};
+
+use siphasher::sip::SipHasher24;
+
+use super::{Mode, log::Fence};
+use crate::clock::Moment;
+
+/// A tag as the cache keeps it: 64 bits of a keyed hash. Two tags that share all of them are purged
+/// together, which costs a fetch and never serves what was purged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TagId(u64);
+
+/// The key by which tags become numbers: SipHash-2-4 of a tag's UTF-8 bytes (Aumasson and Bernstein,
+/// 2012). Caches with one key agree on all tags, whatever process, version or platform they run in. Who
+/// knows it can make up tags that are purged together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TagKey([u8; 16]);
+
+impl TagKey {
+    /// This key. Keep it as you keep a password.
+    pub const fn new(key: [u8; 16]) -> Self {
+        TagKey(key)
+    }
+
+    /// A key of this cache alone, from the system's randomness.
+    pub(crate) fn random() -> Self {
+        // The standard library's own keys, which it does not hand out, behind its own hash.
+        let random = std::hash::RandomState::new();
+        let halves = [random.hash_one(0), random.hash_one(1)].map(u64::to_le_bytes);
+        let mut key = [0; 16];
+        key[..8].copy_from_slice(&halves[0]);
+        key[8..].copy_from_slice(&halves[1]);
+        TagKey(key)
+    }
+}
+
+impl fmt::Debug for TagKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TagKey(…)")
+    }
+}
+
+pub(super) struct TagHasher(SipHasher24);
+
+impl TagHasher {
+    pub(super) fn new(TagKey(key): TagKey) -> Self {
+        TagHasher(SipHasher24::new_with_key(&key))
+    }
+
+    pub(super) fn id(&self, tag: &str) -> TagId {
+        TagId(self.0.hash(tag.as_bytes()))
+    }
+}
+
+/// What the purges so far mean for one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PurgeState {
+    Untouched,
+    /// Marked stale at this moment.
+    MarkedStale(Moment),
+    Purged,
+}
+
+/// The last purges of each tag, and of everything.
+pub(super) struct TagTable {
+    by_tag: HashMap<TagId, Record, foldhash::fast::RandomState>,
+    /// The soft purge of all entries, tagged or not.
+    everything: Record,
+    /// Purges up to here may have been forgotten: a tagged entry from before counts as purged.
+    floor: Fence,
+    max_tags: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Record {
+    hard: Fence,
+    /// The last soft purges, oldest first. An entry is stale since the *first* that came after its
+    /// fetch; knowing only the last would open its windows anew each time.
+    soft: [Option<(Fence, Moment)>; SOFT_PURGES],
+}
+
+/// Of more soft purges than this, the oldest two count as one: with the later number, so that it
+/// reaches whatever either reached, and the earlier moment, so that no window is opened anew.
+const SOFT_PURGES: usize = 4;
+
+impl TagTable {
+    pub(super) fn new(max_tags: usize) -> Self {
+        TagTable {
+            by_tag: HashMap::default(),
+            everything: Record::default(),
+            floor: 0,
+            max_tags: max_tags.max(2),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_tag.len()
+    }
+
+    pub(super) fn purge(&mut self, tag: TagId, mode: Mode, number: Fence, now: Moment) {
+        self.by_tag.entry(tag).or_default().purge(mode, number, now);
+        if self.by_tag.len() > self.max_tags {
+            self.forget_older_half();
+        }
+    }
+
+    pub(super) fn mark_everything_stale(&mut self, number: Fence, now: Moment) {
+        self.everything.purge(Mode::Soft, number, now);
+    }
+
+    /// What happened since `fence` to an entry with these tags.
+    pub(super) fn state(&self, tags: &[TagId], fence: Fence) -> PurgeState {
+        if !tags.is_empty() && fence < self.floor {
+            return PurgeState::Purged;
+        }
+        let named = tags.iter().filter_map(|tag| self.by_tag.get(tag));
+        let mut state = PurgeState::Untouched;
+        for record in named.chain([&self.everything]) {
+            if record.hard > fence {
+                return PurgeState::Purged;
+            }
+            let first = record.soft.iter().flatten().find(|(number, _)| *number > fence);
+            if let Some(&(_, at)) = first {
+                state = match state {
+                    PurgeState::MarkedStale(earlier) => PurgeState::MarkedStale(earlier.min(at)),
+                    _ => PurgeState::MarkedStale(at),
+                };
+            }
+        }
+        state
+    }
+
+    /// Makes room. What is forgotten must not come back to life, so everything tagged that is older
+    /// than a forgotten purge counts as purged from now on.
+    fn forget_older_half(&mut self) {
+        let mut numbers: Vec<_> = self.by_tag.values().map(Record::newest).collect();
+        let middle = numbers.len() / 2;
+        let (_, &mut median, _) = numbers.select_nth_unstable(middle);
+        self.by_tag.retain(|_, record| record.newest() > median);
+        self.floor = self.floor.max(median);
+    }
+}
+
+impl Record {
+    fn purge(&mut self, mode: Mode, number: Fence, now: Moment) {
+        match mode {
+            Mode::Hard => self.hard = number,
+            Mode::Soft => match self.soft.iter_mut().find(|place| place.is_none()) {
+                Some(free) => *free = Some((number, now)),
+                None => {
+                    if let (Some((_, oldest)), Some((_, next))) = (self.soft[0], &mut self.soft[1])
+                    {
+                        *next = oldest;
+                    }
+                    self.soft.rotate_left(1);
+                    self.soft[SOFT_PURGES - 1] = Some((number, now));
+                }
+            },
+        }
+    }
+
+    fn newest(&self) -> Fence {
+        let soft = self.soft.iter().flatten().map(|(number, _)| *number).max();
+        self.hard.max(soft.unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_become_the_numbers_that_the_paper_gives() {
+        // Appendix A: the key 00 01 … 0f, the text 00 01 … 0e.
+        let hasher = TagHasher::new(TagKey::new(std::array::from_fn(|at| at as u8)));
+        let text: Vec<u8> = (0..15).collect();
+        let text = std::str::from_utf8(&text).expect("these bytes are ASCII");
+        assert_eq!(hasher.id(text), TagId(0xa129_ca61_49be_45e5));
+    }
+
+    #[test]
+    fn caches_with_one_key_agree_on_tags_and_others_do_not() {
+        let id = |key| TagHasher::new(key).id("posts");
+        assert_eq!(id(TagKey::new([7; 16])), id(TagKey::new([7; 16])));
+        assert_ne!(id(TagKey::new([7; 16])), id(TagKey::new([8; 16])));
+        assert_ne!(id(TagKey::random()), id(TagKey::random()));
+        assert_eq!(format!("{:?}", TagKey::new([7; 16])), "TagKey(…)");
+    }
+}
