@@ -2,6 +2,7 @@
 //! which documents and re-exports it.
 
 mod expand;
+mod key;
 mod options;
 mod template;
 

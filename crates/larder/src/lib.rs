@@ -94,6 +94,7 @@ mod answer;
 mod backoff;
 mod builder;
 mod cache;
+mod claim;
 mod clock;
 mod entry;
 mod error;
@@ -118,10 +119,11 @@ mod weigh;
 pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};
 pub use builder::{BuildError, Builder};
 pub use cache::Cache;
+pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
-pub use key::{CacheKey, KeyPart, KeysOf};
+pub use key::{CacheKey, KeyPart, ZeroPadded};
 pub use larder_macros::cached;
 pub use larder_policy::{
     cache_status,

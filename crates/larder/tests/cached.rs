@@ -159,7 +159,7 @@ async fn two_functions_that_a_macro_has_written_in_one_place_are_still_two() {
     assert_eq!(users(1).await, 6);
     let panic = tokio::spawn(groups(1)).await.expect_err("it would return the other's value");
     let message = panic.into_panic().downcast::<String>().expect("a message");
-    assert!(message.contains("(users)") && message.contains("(groups)"), "{message}");
+    assert!(message.contains("::users at ") && message.contains("::groups at "), "{message}");
 }
 
 #[cached(cache = SHARED)]
