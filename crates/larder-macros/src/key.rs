@@ -2,11 +2,13 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Error, FnArg, ItemFn, LitStr, Pat, Result, Type, ext::IdentExt, spanned::Spanned};
+use syn::{
+    Error, FnArg, ItemFn, LitStr, Pat, PatType, Result, Type, ext::IdentExt, spanned::Spanned,
+};
 
 use crate::{
     options::Options,
-    template::{Argument, Piece, Template, Whole},
+    template::{Argument, Piece, Template, Whole, is_delimiter},
 };
 
 /// What the expansion says about keys.
@@ -54,6 +56,8 @@ struct Parameters {
     constants: Vec<Ident>,
     /// The names that the body knows its arguments by.
     arguments: Vec<Ident>,
+    /// Those of them that are whole numbers, as far as can be seen.
+    numbers: Vec<Ident>,
     /// Those of them whose type is an `impl Trait`.
     unnamed: Vec<Ident>,
     /// The first `impl Trait`.
@@ -63,10 +67,12 @@ struct Parameters {
 impl Parameters {
     fn of(function: &ItemFn) -> Result<Parameters> {
         let generics = &function.sig.generics;
-        let (mut arguments, mut unnamed, mut unnamed_type) = (Vec::new(), Vec::new(), None);
+        let (mut arguments, mut numbers) = (Vec::new(), Vec::new());
+        let (mut unnamed, mut unnamed_type) = (Vec::new(), None);
         for input in &function.sig.inputs {
             let FnArg::Typed(argument) = input else { continue };
             let known = arguments.len();
+            numbers.extend(number(argument));
             bound(&argument.pat, &mut arguments)?;
             if has_impl(argument.ty.to_token_stream()) {
                 unnamed.extend_from_slice(&arguments[known..]);
@@ -77,6 +83,7 @@ impl Parameters {
             types: generics.type_params().map(|parameter| parameter.ident.clone()).collect(),
             constants: generics.const_params().map(|parameter| parameter.ident.clone()).collect(),
             arguments,
+            numbers,
             unnamed,
             unnamed_type,
         })
@@ -96,6 +103,17 @@ impl Parameters {
         let itself = || (name == "Self").then(|| Ident::new(name, proc_macro2::Span::call_site()));
         self.types.iter().find(|parameter| is_named(parameter, name)).cloned().or_else(itself)
     }
+}
+
+/// Of a type that the compiler knows, and not taken apart.
+fn number(argument: &PatType) -> Option<Ident> {
+    const NUMBERS: [&str; 12] =
+        ["u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize"];
+    let (Pat::Ident(pattern), Type::Path(path)) = (&*argument.pat, &*argument.ty) else {
+        return None;
+    };
+    let known = path.path.get_ident()?;
+    NUMBERS.iter().any(|number| known == number).then(|| pattern.ident.clone())
 }
 
 fn is_named(ident: &Ident, name: &str) -> bool {
@@ -166,14 +184,14 @@ fn check_whole(options: &Options, template: &Template, parameters: &Parameters) 
     Ok(())
 }
 
-/// As it was written. An argument that others follow cannot come out as what stands between them.
+/// As it was written. What stands beside an argument cannot come out of it.
 fn written(options: &Options, template: &Template, parameters: &Parameters) -> TokenStream {
     let mut format = String::new();
     let mut values = Vec::new();
     for piece in template.pieces() {
         match piece {
             Piece::Text(text) => format.push_str(&braced(text)),
-            Piece::Argument { argument, until } => {
+            Piece::Argument { argument, borders } => {
                 format.push_str("{}");
                 let value = match parameters.type_named(&argument.name) {
                     Some(named) => type_name(&named, template),
@@ -183,9 +201,9 @@ fn written(options: &Options, template: &Template, parameters: &Parameters) -> T
                         quote_spanned!(template.span()=> ::core::format_args!(#written))
                     }
                 };
-                values.push(match until {
-                    Some(until) => quote!(::larder::KeyPart::new(#value, #until)),
-                    None => value,
+                values.push(match is_number(argument, &borders, parameters) {
+                    true => value,
+                    false => encoded(value, &borders),
                 });
             }
         }
@@ -204,27 +222,39 @@ fn written(options: &Options, template: &Template, parameters: &Parameters) -> T
     })
 }
 
-/// The key with `{}` for what varies while the types are the same.
+/// Whether digits come out and a minus sign, none of which is a border.
+fn is_number(argument: &Argument, borders: &[char], parameters: &Parameters) -> bool {
+    argument.is_plain()
+        && parameters.numbers.iter().any(|number| is_named(number, &argument.name))
+        && !borders.iter().any(|border| *border == '-' || border.is_ascii_digit())
+}
+
+fn encoded(value: TokenStream, borders: &[char]) -> TokenStream {
+    borders.iter().fold(value, |value, border| quote!(::larder::KeyPart::new(#value, #border)))
+}
+
+/// Which keys can come out while the types are the same.
 fn written_shape(template: &Template, parameters: &Parameters) -> TokenStream {
-    let mut format = String::new();
-    let mut values = Vec::new();
-    for piece in template.pieces() {
-        match piece {
-            // Braces stand doubled in the shape, too, and so do not pass for what varies.
-            Piece::Text(text) => format.push_str(&braced(&braced(text))),
-            Piece::Argument { argument: Argument { name, .. }, .. } => {
-                let constant =
-                    parameters.constants.iter().find(|constant| is_named(constant, name));
-                let value = match parameters.type_named(name) {
-                    Some(named) => Some(type_name(&named, template)),
-                    None => constant.map(ToTokens::to_token_stream),
-                };
-                format.push_str(if value.is_some() { "{}" } else { "{{}}" });
-                values.extend(value);
+    let pieces = template.pieces().map(|piece| match piece {
+        Piece::Text(text) => quote!(.text(#text)),
+        Piece::Argument { argument, borders } => {
+            let is_constant = |constant: &Ident| is_named(constant, &argument.name);
+            if let Some(named) = parameters.type_named(&argument.name) {
+                let name = encoded(type_name(&named, template), &borders);
+                quote!(.text(#name))
+            } else if parameters.constants.iter().any(is_constant) {
+                let written = LitStr::new(&argument.written, template.span());
+                let constant = encoded(quote!(::core::format_args!(#written)), &borders);
+                quote!(.text(#constant))
+            } else if is_number(argument, &borders, parameters) {
+                quote!(.number())
+            } else {
+                let without = borders.iter().filter(|border| is_delimiter(**border));
+                quote!(.any(&[#(#without),*]))
             }
         }
-    }
-    quote!(|| ::std::format!(#format, #(#values),*))
+    });
+    quote!(|| ::larder::KeyShape::new() #(#pieces)*)
 }
 
 fn braced(text: &str) -> String {
@@ -274,7 +304,7 @@ fn usual(
     let format = format!("{{}}({})", vec!["{}"; parts.len()].join("; "));
     (
         quote!(::std::format!(#format, #name, #(#parts),*)),
-        quote!(|| ::std::string::ToString::to_string(#name)),
+        quote!(|| ::larder::KeyShape::new().text(#name).text("(").any(&[]).text(")")),
     )
 }
 

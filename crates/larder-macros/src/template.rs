@@ -45,11 +45,12 @@ pub(crate) enum Whole {
 /// A piece of the key, in order.
 pub(crate) enum Piece<'a> {
     Text(&'a str),
-    /// `until`: the character that what follows begins with, which must not come out of the argument.
-    /// `None`: nothing that varies follows.
+    /// `borders`: the characters beside it that must not come out of it. That which follows, if something
+    /// that varies comes later: or two lists of arguments could make one key. That which comes before, if
+    /// it looks like a delimiter: or `a:{b}` could make a key of `a:{b}:c`.
     Argument {
         argument: &'a Argument,
-        until: Option<char>,
+        borders: Vec<char>,
     },
 }
 
@@ -101,12 +102,17 @@ impl Template {
         self.parts.iter().enumerate().map(move |(place, part)| match part {
             Part::Text(text) => Piece::Text(text),
             Part::Argument(argument) => {
-                let next = self.parts.get(place + 1).filter(|_| Some(place) != last);
-                let until = next.and_then(|part| match part {
-                    Part::Text(text) => text.chars().next(),
+                let text = |place: Option<usize>| match self.parts.get(place?)? {
+                    Part::Text(text) => Some(text),
                     Part::Argument(_) => None,
-                });
-                Piece::Argument { argument, until }
+                };
+                let after = Some(place + 1).filter(|_| Some(place) != last);
+                let after = text(after).and_then(|text| text.chars().next());
+                let before = text(place.checked_sub(1)).and_then(|text| text.chars().next_back());
+                let before =
+                    before.filter(|border| is_delimiter(*border) && Some(*border) != after);
+                // The last one is encoded last.
+                Piece::Argument { argument, borders: before.into_iter().chain(after).collect() }
             }
         })
     }
@@ -117,6 +123,11 @@ impl Template {
             Part::Argument(argument) => Some(argument),
         })
     }
+}
+
+/// Whether it never comes out of a value for which it is encoded: what is written for it has none.
+pub(crate) fn is_delimiter(border: char) -> bool {
+    border.is_ascii_punctuation() && !['%', '~'].contains(&border)
 }
 
 fn parts(text: &str) -> std::result::Result<Vec<Part>, String> {
@@ -185,14 +196,14 @@ mod tests {
     fn a_template_is_taken_apart_as_format_does() {
         let template = template("a{{b}}:{id:04} of {lang}").unwrap();
         assert!(template.has_whole("id") && template.has_whole("lang") && !template.has("b"));
-        let untils: Vec<_> = template
+        let borders: Vec<_> = template
             .pieces()
             .filter_map(|piece| match piece {
                 Piece::Text(_) => None,
-                Piece::Argument { until, .. } => Some(until),
+                Piece::Argument { borders, .. } => Some(borders),
             })
             .collect();
-        assert_eq!(untils, [Some(' '), None]);
+        assert_eq!(borders, [vec![':', ' '], vec![]]);
     }
 
     #[test]

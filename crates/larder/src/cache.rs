@@ -29,6 +29,7 @@ use crate::{
     flight::Flights,
     key::CacheKey,
     refresh::{Refreshes, Tasks},
+    shape::KeyShape,
     stats::{Counters, Event, Events, Stats},
     sweeper::{self, Sweep},
     sync::atomic::{AtomicBool, Ordering},
@@ -192,14 +193,14 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         &self.shared.name
     }
 
-    /// Says that the keys of this shape (the key with `{}` for what varies from call to call) are those of
-    /// one function with certain types, and goes on. Two whose keys have one shape would return each
-    /// other's values. `#[cached]` calls it at each call of a function; `shape` is asked at the first.
+    /// Says that the keys of this shape are those of one function with certain types, and goes on. Two
+    /// with a key in common would return each other's values. `#[cached]` calls it at each call of a
+    /// function; `shape` is asked at the first.
     ///
     /// # Panics
     ///
-    /// If another function has claimed them, or this one with other types, with the places of both.
-    pub fn claim_keys(&self, instance: &Instance, shape: impl FnOnce() -> String) -> &Self {
+    /// If another function has claimed one of them, or this one with other types, with the places of both.
+    pub fn claim_keys(&self, instance: &Instance, shape: impl FnOnce() -> KeyShape) -> &Self {
         if let Err(clash) = self.shared.claims.claim(instance, shape) {
             panic!("in the cache {:?} {clash}", self.shared.name);
         }

@@ -2,13 +2,15 @@
 
 use std::{
     any::{TypeId, type_name},
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt,
     sync::{
         OnceLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use crate::shape::KeyShape;
 
 /// A function whose calls have keys in a cache, for [`Cache::claim_keys`](crate::Cache::claim_keys).
 /// `#[cached]` has one for each function.
@@ -145,7 +147,7 @@ pub(crate) struct Claims {
 #[derive(Debug, Default)]
 struct Claimed {
     instances: HashSet<TypeId>,
-    shapes: HashMap<String, Owner>,
+    shapes: Vec<(KeyShape, Owner)>,
 }
 
 impl Claims {
@@ -163,7 +165,7 @@ impl Claims {
     pub(crate) fn claim(
         &self,
         instance: &Instance,
-        shape: impl FnOnce() -> String,
+        shape: impl FnOnce() -> KeyShape,
     ) -> Result<(), Clash> {
         let this = (self.cache, instance.id);
         if instance.keys.first.get() == Some(&this) {
@@ -180,9 +182,13 @@ impl Claims {
         }
         let (shape, owner) = (shape(), instance.owner());
         let mut claimed = self.claimed.write().unwrap_or_else(PoisonError::into_inner);
-        let first = *claimed.shapes.entry(shape.clone()).or_insert(owner);
-        if !first.is(&owner) {
-            return Err(Clash { shape, first: first.instance, second: *instance });
+        let others = claimed.shapes.iter().filter(|(_, other)| !other.is(&owner));
+        if let Some((first, other)) = others.into_iter().find(|(other, _)| other.overlaps(&shape)) {
+            let first = (first.clone(), other.instance);
+            return Err(Clash { first, second: (shape, *instance) });
+        }
+        if !claimed.shapes.iter().any(|(known, _)| *known == shape) {
+            claimed.shapes.push((shape, owner));
         }
         claimed.instances.insert(instance.id);
         drop(claimed);
@@ -195,22 +201,23 @@ impl Claims {
 /// Two that would return each other's values.
 #[derive(Debug)]
 pub(crate) struct Clash {
-    shape: String,
-    first: Instance,
-    second: Instance,
+    first: (KeyShape, Instance),
+    second: (KeyShape, Instance),
 }
 
 impl fmt::Display for Clash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Clash { shape, first, second } = self;
+        let Clash { first: (one, first), second: (two, second) } = self;
+        let (one, two) = (one.to_string(), two.to_string());
         let advice = if std::ptr::eq(first.keys, second.keys) {
             "name the type in the key, as `{Self}`, or write `skip(Self)` if that is meant"
         } else {
-            "give one of them another key"
+            "give one of them another key, one that begins differently"
         };
         write!(
             f,
-            "the key {shape:?} is that of {first} and of {second}, which would return each other's values: {advice}"
+            "the key {one:?} of {first} can be the key {two:?} of {second}, so they would return each \
+             other's values: {advice}"
         )
     }
 }

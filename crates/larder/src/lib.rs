@@ -108,6 +108,7 @@ mod key;
 mod needs;
 mod pulse;
 mod refresh;
+mod shape;
 mod stats;
 mod sweeper;
 mod sync;
@@ -130,6 +131,7 @@ pub use larder_policy::{
     freshness::{self, Freshness, Lifetime},
     reason::{self, Reason},
 };
+pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, Observed, Stats, Times};
 pub use tier::memory::Eviction;
 pub use weigh::Weigh;
