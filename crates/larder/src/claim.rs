@@ -30,7 +30,8 @@ impl KeysOf {
 
     /// The function with the types that it is called with. A `static` in it is one for all of them, and
     /// cannot tell. `inside` can: any closure that is written in the function has all of them in its
-    /// own type, those of the `impl` or `trait` around it and `Self` included.
+    /// own type, those of the `impl` or `trait` around it and `Self` included. Lifetimes do not count. A closure
+    /// that captures nothing is `'static` whatever these types are, as the cache's fetch has to be.
     pub fn instance<F: 'static>(&'static self, _inside: F, told: Told) -> Instance {
         Instance { keys: self, id: TypeId::of::<F>(), closure: type_name::<F>(), told }
     }
@@ -166,7 +167,7 @@ impl Claims {
         &self,
         instance: &Instance,
         shape: impl FnOnce() -> KeyShape,
-    ) -> Result<(), Clash> {
+    ) -> Result<(), Box<Clash>> {
         let this = (self.cache, instance.id);
         if instance.keys.first.get() == Some(&this) {
             return Ok(());
@@ -185,7 +186,7 @@ impl Claims {
         let others = claimed.shapes.iter().filter(|(_, other)| !other.is(&owner));
         if let Some((first, other)) = others.into_iter().find(|(other, _)| other.overlaps(&shape)) {
             let first = (first.clone(), other.instance);
-            return Err(Clash { first, second: (shape, *instance) });
+            return Err(Box::new(Clash { first, second: (shape, *instance) }));
         }
         if !claimed.shapes.iter().any(|(known, _)| *known == shape) {
             claimed.shapes.push((shape, owner));
