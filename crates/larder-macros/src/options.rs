@@ -1,7 +1,9 @@
 //! Options: what stands in the parentheses of `#[cached(…)]`.
 
 use syn::{
-    Error, Expr, Ident, LitStr, Result, Token, parenthesized,
+    Error, Expr, Ident, LitStr, Result, Token,
+    ext::IdentExt,
+    parenthesized,
     parse::{Parse, ParseStream},
     punctuated::Punctuated,
 };
@@ -45,7 +47,11 @@ impl Parse for Options {
                 "skip" => {
                     let list;
                     parenthesized!(list in input);
-                    let all = Punctuated::<Ident, Token![,]>::parse_terminated(&list)?;
+                    let all = Punctuated::<Ident, Token![,]>::parse_terminated_with(
+                        &list,
+                        // `Self` is no name otherwise.
+                        Ident::parse_any,
+                    )?;
                     skip.replace(all.into_iter().collect()).is_none()
                 }
                 _ => {

@@ -22,18 +22,35 @@ pub(crate) struct Argument {
     pub(crate) name: String,
     /// As it stands there, braces included.
     pub(crate) written: String,
-    /// Whether it can be told from what comes out: a precision cuts it, and a width makes ` a` of `a`.
-    pub(crate) is_whole: bool,
+    pub(crate) whole: Whole,
+}
+
+impl Argument {
+    /// Whether it says nothing of how it is written.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.written.contains(':')
+    }
+}
+
+/// Whether an argument can be told from what comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Whole {
+    /// A precision cuts it, a width makes ` a` of `a`, and an address may be another's tomorrow.
+    No,
+    /// It has a width that begins with a zero.
+    IfNumber,
+    Yes,
 }
 
 /// A piece of the key, in order.
 pub(crate) enum Piece<'a> {
     Text(&'a str),
-    /// `until`: the character that what follows begins with, which must not come out of the argument.
-    /// `None`: nothing that varies follows.
+    /// `borders`: the characters beside it that must not come out of it. That which follows, if something
+    /// that varies comes later: or two lists of arguments could make one key. That which comes before, if
+    /// it looks like a delimiter: or `a:{b}` could make a key of `a:{b}:c`.
     Argument {
         argument: &'a Argument,
-        until: Option<char>,
+        borders: Vec<char>,
     },
 }
 
@@ -62,9 +79,17 @@ impl Template {
         self.span
     }
 
-    /// Whether all of what the argument `name` is comes out in the key.
+    /// Whether all of what the argument `name` is comes out in the key, at least if it is a number.
     pub(crate) fn has_whole(&self, name: &str) -> bool {
-        self.arguments().any(|argument| argument.name == name && argument.is_whole)
+        self.whole(name).is_some_and(|whole| whole != Whole::No)
+    }
+
+    /// As it can best be told, where it stands several times. `None`: it is not there.
+    pub(crate) fn whole(&self, name: &str) -> Option<Whole> {
+        self.arguments()
+            .filter(|argument| argument.name == name)
+            .map(|argument| argument.whole)
+            .max()
     }
 
     /// Whether it is there at all.
@@ -72,36 +97,37 @@ impl Template {
         self.arguments().any(|argument| argument.name == name)
     }
 
-    /// The template without its arguments' names: two with the same shape can make the same key.
-    pub(crate) fn shape(&self) -> String {
-        let piece = |part: &Part| match part {
-            Part::Text(text) => text.replace('{', "{{").replace('}', "}}"),
-            Part::Argument(_) => "{}".to_owned(),
-        };
-        self.parts.iter().map(piece).collect()
-    }
-
     pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let last = self.parts.iter().rposition(|part| matches!(part, Part::Argument(_)));
         self.parts.iter().enumerate().map(move |(place, part)| match part {
             Part::Text(text) => Piece::Text(text),
             Part::Argument(argument) => {
-                let next = self.parts.get(place + 1).filter(|_| Some(place) != last);
-                let until = next.and_then(|part| match part {
-                    Part::Text(text) => text.chars().next(),
+                let text = |place: Option<usize>| match self.parts.get(place?)? {
+                    Part::Text(text) => Some(text),
                     Part::Argument(_) => None,
-                });
-                Piece::Argument { argument, until }
+                };
+                let after = Some(place + 1).filter(|_| Some(place) != last);
+                let after = text(after).and_then(|text| text.chars().next());
+                let before = text(place.checked_sub(1)).and_then(|text| text.chars().next_back());
+                let before =
+                    before.filter(|border| is_delimiter(*border) && Some(*border) != after);
+                // The last one is encoded last.
+                Piece::Argument { argument, borders: before.into_iter().chain(after).collect() }
             }
         })
     }
 
-    fn arguments(&self) -> impl Iterator<Item = &Argument> {
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &Argument> {
         self.parts.iter().filter_map(|part| match part {
             Part::Text(_) => None,
             Part::Argument(argument) => Some(argument),
         })
     }
+}
+
+/// Whether it never comes out of a value for which it is encoded: what is written for it has none.
+pub(crate) fn is_delimiter(border: char) -> bool {
+    border.is_ascii_punctuation() && !['%', '~'].contains(&border)
 }
 
 fn parts(text: &str) -> std::result::Result<Vec<Part>, String> {
@@ -144,12 +170,18 @@ fn argument(written: &str) -> std::result::Result<Argument, String> {
         Some((at, '<' | '^' | '>')) => &spec[at..],
         _ => spec,
     };
-    // Where a width begins with a zero, a number is meant, which can be told from its zeros.
     let spec = spec.trim_start_matches(['<', '^', '>', '+', '-', '#', ' ']);
     let is_zeroed = spec.starts_with('0') && !spec.contains('$');
     let has_width = spec.starts_with(|first: char| first.is_ascii_digit()) || spec.contains('$');
-    let is_whole = !spec.contains('.') && (is_zeroed || !has_width);
-    Ok(Argument { name: name.to_owned(), written: written.to_owned(), is_whole })
+    let whole = if spec.contains('.') || spec.trim_end().ends_with('p') || (has_width && !is_zeroed)
+    {
+        Whole::No
+    } else if is_zeroed {
+        Whole::IfNumber
+    } else {
+        Whole::Yes
+    };
+    Ok(Argument { name: name.to_owned(), written: written.to_owned(), whole })
 }
 
 #[cfg(test)]
@@ -163,41 +195,47 @@ mod tests {
     #[test]
     fn a_template_is_taken_apart_as_format_does() {
         let template = template("a{{b}}:{id:04} of {lang}").unwrap();
-        assert_eq!(template.shape(), "a{{b}}:{} of {}");
         assert!(template.has_whole("id") && template.has_whole("lang") && !template.has("b"));
-        let untils: Vec<_> = template
+        let borders: Vec<_> = template
             .pieces()
             .filter_map(|piece| match piece {
                 Piece::Text(_) => None,
-                Piece::Argument { until, .. } => Some(until),
+                Piece::Argument { borders, .. } => Some(borders),
             })
             .collect();
-        assert_eq!(untils, [Some(' '), None]);
+        assert_eq!(borders, [vec![':', ' '], vec![]]);
     }
 
     #[test]
-    fn a_precision_cuts_and_a_width_blurs_but_zeros_do_neither() {
-        for (written, is_whole) in [
-            ("{a}", true),
-            ("{a:?}", true),
-            ("{a:.3}", false),
-            ("{a:08.3}", false),
-            ("{a:.1$}", false),
-            ("{a:#?}", true),
-            ("{a:x}", true),
-            ("{a:>}", true),
-            ("{a:08}", true),
-            ("{a:#010x}", true),
-            ("{a:8}", false),
-            ("{a:>8}", false),
-            ("{a:.>8}", false),
-            ("{a:0>8}", false),
-            ("{a:8?}", false),
-            ("{a:w$}", false),
-            ("{a:0w$}", false),
-            ("{a:.>8.2}", false),
+    fn a_precision_cuts_a_width_blurs_and_zeros_are_for_numbers() {
+        for (written, whole) in [
+            ("{a}", Whole::Yes),
+            ("{a:?}", Whole::Yes),
+            ("{a:.3}", Whole::No),
+            ("{a:08.3}", Whole::No),
+            ("{a:.1$}", Whole::No),
+            ("{a:#?}", Whole::Yes),
+            ("{a:x}", Whole::Yes),
+            ("{a:>}", Whole::Yes),
+            ("{a:08}", Whole::IfNumber),
+            ("{a:#010x}", Whole::IfNumber),
+            ("{a:8}", Whole::No),
+            ("{a:>8}", Whole::No),
+            ("{a:.>8}", Whole::No),
+            ("{a:0>8}", Whole::No),
+            ("{a:8?}", Whole::No),
+            ("{a:w$}", Whole::No),
+            ("{a:0w$}", Whole::No),
+            ("{a:.>8.2}", Whole::No),
+            ("{a:08?}", Whole::IfNumber),
+            ("{a:e}", Whole::Yes),
+            ("{a:p}", Whole::No),
+            ("{a:#p}", Whole::No),
+            ("{a:018p}", Whole::No),
+            ("{a:8}{{}}{a:08}", Whole::IfNumber),
+            ("{a:08}:{a}", Whole::Yes),
         ] {
-            assert_eq!(template(written).unwrap().has_whole("a"), is_whole, "{written}");
+            assert_eq!(template(written).unwrap().whole("a"), Some(whole), "{written}");
             assert!(template(written).unwrap().has("a"));
         }
     }

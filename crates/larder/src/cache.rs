@@ -23,13 +23,15 @@ use crate::{
     answer::{Answer, EntryView, Failure, Storage},
     backoff::Backoffs,
     builder::{Builder, Weigher},
+    claim::{Claims, Instance},
     clock::Clock,
     entry::Fetched,
     error::FetchError,
     flight::Flights,
-    key::{CacheKey, Claims, KeysOf},
+    key::CacheKey,
     purge::{log::PurgeLog, tags::TagKey},
     refresh::{Refreshes, Tasks},
+    shape::KeyShape,
     stats::{Counters, Events, Stats},
     sweeper::{self, Sweep},
     sync::atomic::{AtomicBool, Ordering},
@@ -193,19 +195,16 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         &self.shared.name
     }
 
-    /// Says that the keys of this shape are one function's, and goes on. Two functions whose keys have one
-    /// shape would return each other's values. `#[cached]` calls it for each function that names a cache.
+    /// Says that the keys of this shape are those of one function with certain types, and goes on. Two
+    /// with a key in common would return each other's values. `#[cached]` calls it at each call of a
+    /// function; `shape` is asked at the first.
     ///
     /// # Panics
     ///
-    /// If another function has claimed them, with the places of both.
-    pub fn claim_keys(&self, keys: &'static KeysOf) -> &Self {
-        if let Err(other) = self.shared.claims.claim(keys) {
-            let (shape, place, name) = (keys.shape(), keys.place(), &self.shared.name);
-            panic!(
-                "two functions have the key {shape:?} in the cache {name:?}, those at {other} and at \
-                 {place}, and would return each other's values: give one of them another key"
-            );
+    /// If another function has claimed one of them, or this one with other types, with the places of both.
+    pub fn claim_keys(&self, instance: &Instance, shape: impl FnOnce() -> KeyShape) -> &Self {
+        if let Err(clash) = self.shared.claims.claim(instance, shape) {
+            panic!("in the cache {:?} {clash}", self.shared.name);
         }
         self
     }

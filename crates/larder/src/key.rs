@@ -1,12 +1,9 @@
-//! Key: the name under which an entry is stored, and what keeps two things from having one.
+//! Key: the name under which an entry is stored, and how several values make one.
 
 use std::{
-    collections::HashMap,
     fmt::{self, Write},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    num,
+    sync::Arc,
 };
 
 /// A cache key: text of any length, compared byte for byte.
@@ -130,64 +127,29 @@ impl Write for Encoding<'_, '_> {
     }
 }
 
-/// The keys that one function makes, for [`Cache::claim_keys`](crate::Cache::claim_keys). `#[cached]`
-/// has one for each function.
-#[derive(Debug)]
-pub struct KeysOf {
-    shape: &'static str,
-    /// For people: what a macro writes is all in one place.
-    place: &'static str,
-    /// The cache that it has them in.
-    claimed_in: AtomicU64,
+/// A number, which can be told from its digits even behind zeros: `{id:08}` in a key of
+/// [`#[cached]`](macro@crate::cached). A text is padded with spaces, which may have been its own.
+///
+/// For a type of your own it is a promise: its values differ in what `{:08}` writes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` with a width cannot be told from the key: `a` comes out as `a ` does",
+    label = "is it a number?",
+    note = "write it without a width, as `{{id}}`"
+)]
+pub trait ZeroPadded {
+    /// Does nothing, and compiles for a number only.
+    #[inline]
+    fn is_told(&self) {}
 }
 
-impl KeysOf {
-    /// `shape`: the key with `{}` for what varies. `place`: where the function is, for a message.
-    pub const fn function(shape: &'static str, place: &'static str) -> KeysOf {
-        KeysOf { shape, place, claimed_in: AtomicU64::new(0) }
-    }
+macro_rules! zero_padded {
+    ($($number:ty)*) => {$(impl ZeroPadded for $number {})*};
 }
-
-/// Which function of a cache has which keys.
-#[derive(Debug)]
-pub(crate) struct Claims {
-    /// No other cache's, and not zero.
-    cache: u64,
-    /// One for each function that names this cache, so there are few. Nothing of the user's runs under it.
-    owners: Mutex<HashMap<&'static str, &'static KeysOf>>,
-}
-
-impl Claims {
-    pub(crate) fn new() -> Claims {
-        static CACHES: AtomicU64 = AtomicU64::new(0);
-        let cache = CACHES.fetch_add(1, Ordering::Relaxed) + 1;
-        Claims { cache, owners: Mutex::default() }
-    }
-
-    /// `Err`: another function has them, at this place. Once claimed, a look at one number.
-    pub(crate) fn claim(&self, keys: &'static KeysOf) -> Result<(), &'static str> {
-        if keys.claimed_in.load(Ordering::Relaxed) == self.cache {
-            return Ok(());
-        }
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = *owners.entry(keys.shape).or_insert(keys);
-        if !std::ptr::eq(owner, keys) {
-            return Err(owner.place);
-        }
-        keys.claimed_in.store(self.cache, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-impl KeysOf {
-    pub(crate) fn shape(&self) -> &'static str {
-        self.shape
-    }
-
-    pub(crate) fn place(&self) -> &'static str {
-        self.place
-    }
-}
+zero_padded!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize f32 f64);
+zero_padded!(num::NonZeroU8 num::NonZeroU16 num::NonZeroU32 num::NonZeroU64 num::NonZeroU128 num::NonZeroUsize);
+zero_padded!(num::NonZeroI8 num::NonZeroI16 num::NonZeroI32 num::NonZeroI64 num::NonZeroI128 num::NonZeroIsize);
+impl<T: ZeroPadded> ZeroPadded for num::Wrapping<T> {}
+impl<T: ZeroPadded + ?Sized> ZeroPadded for &T {}
 
 #[cfg(test)]
 mod tests {

@@ -94,6 +94,7 @@ mod answer;
 mod backoff;
 mod builder;
 mod cache;
+mod claim;
 mod clock;
 mod entry;
 mod error;
@@ -108,6 +109,7 @@ mod needs;
 mod pulse;
 mod purge;
 mod refresh;
+mod shape;
 mod stats;
 mod sweeper;
 mod sync;
@@ -118,10 +120,11 @@ mod weigh;
 pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};
 pub use builder::{BuildError, Builder};
 pub use cache::Cache;
+pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
-pub use key::{CacheKey, KeyPart, KeysOf};
+pub use key::{CacheKey, KeyPart, ZeroPadded};
 pub use larder_macros::cached;
 pub use larder_policy::{
     cache_status,
@@ -131,6 +134,7 @@ pub use larder_policy::{
 pub use purge::{
     Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState, tags::TagKey,
 };
+pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, Observed, Stats, Times};
 pub use tier::memory::Eviction;
 pub use weigh::Weigh;

@@ -144,6 +144,44 @@ async fn two_functions_with_one_key_in_one_cache_are_told_apart_or_refused() {
     assert_eq!(of_id(1).await, 1);
 }
 
+static OVERLAPPING: LazyLock<Cache<String>> =
+    LazyLock::new(|| Cache::builder().name("overlapping").build());
+
+#[cached(cache = OVERLAPPING, key = "post:{slug}")]
+async fn by_slug(slug: String) -> String {
+    format!("post {slug}")
+}
+
+#[cached(cache = OVERLAPPING, key = "post:{slug}:comments")]
+async fn comments(slug: String) -> String {
+    format!("comments of {slug}")
+}
+
+#[cached(cache = OVERLAPPING, key = "{id}")]
+async fn by_id(id: u64) -> String {
+    format!("number {id}")
+}
+
+#[cached(cache = OVERLAPPING, key = "{anything}")]
+async fn by_anything(anything: String) -> String {
+    format!("anything {anything}")
+}
+
+#[tokio::test]
+async fn two_functions_whose_keys_can_be_one_are_told_apart_or_refused() {
+    for _ in 0..2 {
+        assert_eq!(by_slug("1:comments".to_owned()).await, "post 1:comments");
+        assert_eq!(comments("1".to_owned()).await, "comments of 1");
+        assert_eq!(by_id(1).await, "number 1");
+    }
+    let call = by_anything("post:1:comments".to_owned());
+    let panic = tokio::spawn(call).await.expect_err("it would return the other's value");
+    let message = panic.into_panic().downcast::<String>().expect("a message");
+    for words in ["\"post:{}\"", "by_slug at", "\"{}\"", "by_anything at", "begins differently"] {
+        assert!(message.contains(words), "{message}");
+    }
+}
+
 macro_rules! tables {
     ($($function:ident)*) => {$(
         #[cached(cache = CLASHING, key = "row {id}")]
@@ -159,7 +197,7 @@ async fn two_functions_that_a_macro_has_written_in_one_place_are_still_two() {
     assert_eq!(users(1).await, 6);
     let panic = tokio::spawn(groups(1)).await.expect_err("it would return the other's value");
     let message = panic.into_panic().downcast::<String>().expect("a message");
-    assert!(message.contains("(users)") && message.contains("(groups)"), "{message}");
+    assert!(message.contains("::users at ") && message.contains("::groups at "), "{message}");
 }
 
 #[cached(cache = SHARED)]
