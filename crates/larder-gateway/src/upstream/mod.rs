@@ -35,7 +35,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -51,6 +51,7 @@ use larder::http::policy::{
     forward::stands_for_the_method,
     response::{is_decoded, is_endless},
 };
+use tokio::task::unconstrained;
 use tower::Service;
 
 pub use self::{
@@ -173,7 +174,7 @@ async fn ask(
         }
         let spare = if lease.is_new { None } else { Spare::of(&request) };
         match send(&mut lease, request, &signs, whole).await {
-            Ok(response) => return receive(response, is_head, lease, whole).await,
+            Ok(response) => return receive(response, is_head, lease, whole),
             Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
             Err(Failed::Unsent(_)) => {
                 return Err(UpstreamError::Connect {
@@ -265,12 +266,16 @@ async fn send(
     let (link, pulse) = (&mut lease.link, &*signs.pulse);
     link.listen();
     let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
-    let mut answer = pin!(link.sender.try_send_request(request));
+    // Only the driver makes the answer ready, and each look follows a turn of it. To be woken for the answer
+    // as well would have the whole task polled once more for nothing. Unconstrained: where tokio would put
+    // a look off, it would say so to the waker.
+    let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
     let mut beats = pulse.beats();
     link.timer.restart(limit);
     let answer = poll_fn(|cx| {
         link.drive(cx);
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+        let unwoken = &mut Context::from_waker(Waker::noop());
+        if let Poll::Ready(answer) = answer.as_mut().poll(unwoken) {
             return Poll::Ready(Ok(answer));
         }
         if beats != pulse.beats() {
@@ -291,7 +296,7 @@ async fn send(
     })
 }
 
-async fn receive(
+fn receive(
     response: Response<Incoming>,
     is_head: bool,
     mut lease: Lease,
@@ -325,11 +330,7 @@ async fn receive(
         }
     }
     let mut body = UpstreamBody::new(incoming, lease, whole);
-    poll_fn(|cx| {
-        body.settle_if_ended(cx);
-        Poll::Ready(())
-    })
-    .await;
+    body.settle_if_ended();
     Ok(Response::from_parts(parts, body))
 }
 
