@@ -17,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -27,7 +28,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{config::UpstreamConfig, socket::Socket};
+use super::{again, config::UpstreamConfig, socket::Socket};
 use crate::timer::Timer;
 
 /// What hyper holds of an answer that is not asked for yet, at most.
@@ -89,14 +90,14 @@ impl Link {
         }
     }
 
-    /// Forgets what has come until now.
-    pub(super) fn listen(&self) {
-        self.socket.listen();
+    /// A request comes: what was exchanged until now is forgotten. `may_repeat`: it may be sent twice.
+    pub(super) fn listen(&self, may_repeat: bool) {
+        self.socket.listen(may_repeat);
     }
 
-    /// Whether any byte of an answer has come since.
-    pub(super) fn has_heard(&self) -> bool {
-        self.socket.has_heard()
+    /// The request once more, if it may be sent twice, and no byte of an answer to it has come.
+    pub(super) fn unheard_request(&self) -> Option<Request<Outgoing>> {
+        if self.socket.has_heard() { None } else { again::read(&self.socket.take_sent()) }
     }
 
     /// Where the request or the answer under way ends can be read in two ways: what comes after it is

@@ -21,6 +21,7 @@
 //! answer with both a length and a transfer coding (RFC 9112 §6.3). A transfer coding other than
 //! chunked is not undone: an answer in one is an error ([`UpstreamError::TransferCoding`]).
 
+mod again;
 mod body;
 mod config;
 mod error;
@@ -41,16 +42,12 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
     uri::{Parts, PathAndQuery},
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use larder::http::policy::{
-    forward::stands_for_the_method,
-    response::{is_decoded, is_endless},
-};
+use larder::http::policy::response::{is_decoded, is_endless};
 use tokio::task::unconstrained;
 use tower::Service;
 
@@ -172,7 +169,9 @@ async fn ask(
         if is_apart {
             lease.link.distrust();
         }
-        let spare = if lease.is_new { None } else { Spare::of(&request) };
+        let may_repeat =
+            !lease.is_new && request.method().is_idempotent() && request.body().is_empty();
+        lease.link.listen(may_repeat);
         match send(&mut lease, request, &signs, whole).await {
             Ok(response) => return receive(response, is_head, lease, whole),
             Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
@@ -182,10 +181,10 @@ async fn ask(
                     source: std::io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            Err(Failed::Sent(source)) => match spare.filter(|_| !lease.link.has_heard()) {
-                Some(spare) => {
+            Err(Failed::Sent(source)) => match lease.link.unheard_request() {
+                Some(again) => {
                     pool.count_retry();
-                    request = spare.into_request();
+                    request = again;
                     signs.hear_interim(&mut request);
                     may = May::OnlyBeNew;
                 }
@@ -206,49 +205,6 @@ fn has_doubtful_content(request: &Request<Outgoing>) -> bool {
     !request.body().is_empty() && WITHOUT.contains(request.method())
 }
 
-/// A request once more, if it may be sent twice: the origin does by both what it does by one. Some take a
-/// field's word for the method, and nothing is known of that.
-///
-/// It is needed once in many thousand requests. So its fields are copied as text, in one piece: that costs
-/// a third of a second map.
-struct Spare {
-    method: Method,
-    uri: Uri,
-    /// `name:value` and a line feed each: no name has a colon in it, and no value the end of a line.
-    fields: Vec<u8>,
-}
-
-impl Spare {
-    fn of(request: &Request<Outgoing>) -> Option<Spare> {
-        let may_be_another = || request.headers().keys().any(stands_for_the_method);
-        if !request.method().is_idempotent() || !request.body().is_empty() || may_be_another() {
-            return None;
-        }
-        let mut fields = Vec::with_capacity(1024);
-        for (name, value) in request.headers() {
-            fields.extend_from_slice(name.as_str().as_bytes());
-            fields.push(b':');
-            fields.extend_from_slice(value.as_bytes());
-            fields.push(b'\n');
-        }
-        Some(Spare { method: request.method().clone(), uri: request.uri().clone(), fields })
-    }
-
-    fn into_request(self) -> Request<Outgoing> {
-        let mut request = Request::new(Outgoing::Empty);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        for line in self.fields.split(|byte| *byte == b'\n') {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let name = HeaderName::from_bytes(&line[..colon]);
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&line[colon + 1..])) {
-                request.headers_mut().append(name, value);
-            }
-        }
-        request
-    }
-}
-
 /// Why no answer came over one connection.
 enum Failed {
     /// Nothing of the request was written.
@@ -264,7 +220,6 @@ async fn send(
     whole: Option<Whole>,
 ) -> Result<Response<Incoming>, Failed> {
     let (link, pulse) = (&mut lease.link, &*signs.pulse);
-    link.listen();
     let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
     // Only the driver makes the answer ready, and each look follows a turn of it. To be woken for the answer
     // as well would have the whole task polled once more for nothing. Unconstrained: where tokio would put
