@@ -59,18 +59,11 @@ impl UpstreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // Twice: asking for a piece is what makes the connection read one. The second time follows at once,
-        // so nothing that happens until then needs to wake the task.
-        for cx in [&mut Context::from_waker(Waker::noop()), cx] {
-            if let Some(lease) = &mut self.lease {
-                lease.link.drive(cx);
-            }
-            let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-            if frame.is_ready() {
-                return frame;
-            }
+        let mut look = |cx: &mut Context<'_>| Pin::new(&mut self.incoming).poll_frame(cx);
+        match &mut self.lease {
+            Some(lease) => lease.link.drive_until(cx, look),
+            None => look(cx),
         }
-        Poll::Pending
     }
 
     /// Waits within the limits.

@@ -12,7 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -88,6 +88,30 @@ impl Link {
         if !self.is_over {
             self.is_over = Pin::new(&mut *self.driver).poll(cx).is_ready();
         }
+    }
+
+    /// Drives until there is what `look` looks for. Only the second turn, after which the task waits, is told
+    /// whom to wake: otherwise the task would be polled once more for what its own poll has done.
+    pub(super) fn drive_until<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match self.drive_and_look(&mut Context::from_waker(Waker::noop()), &mut look) {
+            Poll::Pending => self.drive_and_look(cx, look),
+            found => found,
+        }
+    }
+
+    /// The same in one turn. Nobody is woken for what is looked for: only the driver brings it, and each look
+    /// follows a turn of it.
+    pub(super) fn drive_and_look<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.drive(cx);
+        look(&mut Context::from_waker(Waker::noop()))
     }
 
     /// A request comes: what was exchanged until now is forgotten. `may_repeat`: it may be sent twice.

@@ -34,9 +34,10 @@ use std::{
     error::Error,
     fmt,
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -221,16 +222,18 @@ async fn send(
 ) -> Result<Response<Incoming>, Failed> {
     let (link, pulse) = (&mut lease.link, &*signs.pulse);
     let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
-    // Only the driver makes the answer ready, and each look follows a turn of it. To be woken for the answer
-    // as well would have the whole task polled once more for nothing. Unconstrained: where tokio would put
-    // a look off, it would say so to the waker.
+    // Unconstrained: where tokio would put a look off, it would say so to the waker, and none is given.
     let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
-    let mut beats = pulse.beats();
+    let (mut beats, mut is_sent) = (pulse.beats(), false);
     link.timer.restart(limit);
     let answer = poll_fn(|cx| {
-        link.drive(cx);
-        let unwoken = &mut Context::from_waker(Waker::noop());
-        if let Poll::Ready(answer) = answer.as_mut().poll(unwoken) {
+        let look = |cx: &mut Context<'_>| answer.as_mut().poll(cx);
+        let answered = match mem::replace(&mut is_sent, true) {
+            true => link.drive_until(cx, look),
+            // This turn sends the request. Hardly any answer is there before it ends.
+            false => link.drive_and_look(cx, look),
+        };
+        if let Poll::Ready(answer) = answered {
             return Poll::Ready(Ok(answer));
         }
         if beats != pulse.beats() {
