@@ -2,7 +2,6 @@
 //! its own poll has done.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::{
         Arc,
