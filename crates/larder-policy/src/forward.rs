@@ -19,7 +19,12 @@ use crate::{
 ///
 /// Instances that stand one behind the other need different names: each refuses what it has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HopName(String);
+pub struct HopName {
+    /// As a field's value: every message is signed with it.
+    name: HeaderValue,
+    /// What `Via` says of a message that came as HTTP/1.1. Most do, so it is written once.
+    via: HeaderValue,
+}
 
 impl HopName {
     /// Checks the name.
@@ -30,12 +35,17 @@ impl HopName {
             None => (name.as_str(), None),
         };
         let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok());
-        (list::is_token(host.as_bytes()) && port_fits).then_some(HopName(name))
+        if !list::is_token(host.as_bytes()) || !port_fits {
+            return None;
+        }
+        let via = [protocol(Version::HTTP_11), &name].join(" ");
+        // A token fits into a field.
+        Some(HopName { via: via.try_into().ok()?, name: name.try_into().ok()? })
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.name.to_str().expect("a token is ASCII")
     }
 }
 
@@ -244,7 +254,7 @@ pub fn stands_for_the_method(name: &HeaderName) -> bool {
 pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>) {
     fields.reserve(SIGNED);
     append(fields, &header::VIA, via(hop.version, hop.name));
-    append(fields, &CDN_LOOP, hop.name.0.clone());
+    append(fields, &CDN_LOOP, hop.name.name.clone());
     name_the_peer(fields, uri, hop);
 }
 
@@ -365,7 +375,7 @@ fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
         IpAddr::V4(_) => element.extend(["for=", &peer]),
         IpAddr::V6(_) => element.extend(["for=\"[", &peer, "]\""]),
     }
-    append(fields, &X_FORWARDED_FOR, peer);
+    append_text(fields, &X_FORWARDED_FOR, peer);
     if let Some(authority) = uri.authority() {
         // Host and port only: no quote or backslash can be in them.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
@@ -376,7 +386,7 @@ fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
         insert_if_missing(fields, X_FORWARDED_PROTO, scheme);
         element.extend([";proto=", scheme]);
     }
-    append(fields, &header::FORWARDED, element);
+    append_text(fields, &header::FORWARDED, element);
 }
 
 /// As text. Nearly all are of the kind that is written quickly.
@@ -435,8 +445,14 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// How many fields [`sign`] adds at most.
 const SIGNED: usize = 6;
 
-fn via(version: Version, name: &HopName) -> String {
-    [protocol(version), name.as_str()].join(" ")
+fn via(version: Version, hop: &HopName) -> HeaderValue {
+    match version {
+        Version::HTTP_11 => hop.via.clone(),
+        _ => [protocol(version), hop.as_str()]
+            .join(" ")
+            .try_into()
+            .expect("a number and a token fit into a field"),
+    }
 }
 
 /// The version as `Via` writes it: without `HTTP/` (RFC 9110 §7.6.3).
@@ -456,13 +472,17 @@ fn members(fields: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &[u8]> 
     lines.flat_map(|line| list::split(line, b',', Backslash::Escapes))
 }
 
+fn append_text(fields: &mut HeaderMap, name: &HeaderName, member: String) {
+    if let Ok(member) = member.try_into() {
+        append(fields, name, member);
+    }
+}
+
 /// Adds a member at the end of a list, in one line: some readers look at the first line only.
-fn append(fields: &mut HeaderMap, name: &HeaderName, member: String) {
+fn append(fields: &mut HeaderMap, name: &HeaderName, member: HeaderValue) {
     let there = match fields.entry(name) {
         Entry::Vacant(place) => {
-            if let Ok(line) = HeaderValue::try_from(member) {
-                place.insert(line);
-            }
+            place.insert(member);
             return;
         }
         Entry::Occupied(there) => there,

@@ -25,6 +25,7 @@ use std::{
     sync::{Arc, PoisonError, Weak},
 };
 
+use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
 #[cfg(feature = "http")]
@@ -50,7 +51,7 @@ pub(crate) struct Flights<L> {
 
 struct UnderWay<L> {
     /// Those that may be joined or revoked. No list is empty.
-    by_key: HashMap<Arc<str>, Vec<Arc<Flight<L>>>>,
+    by_key: HashMap<Arc<str>, Vec<Arc<Flight<L>>>, RandomState>,
     /// How many have not ended, at most `max`: also those that a purge or a reader has taken off the
     /// lists, for their fetches go on, or wait to.
     count: usize,
@@ -154,7 +155,7 @@ pub(crate) enum Join<L> {
 
 impl<L> Flights<L> {
     pub(crate) fn new(max: usize, turns: Arc<Turns>) -> Arc<Self> {
-        let under_way = Mutex::new(UnderWay { by_key: HashMap::new(), count: 0 });
+        let under_way = Mutex::new(UnderWay { by_key: HashMap::default(), count: 0 });
         Arc::new(Flights { under_way, max, turns })
     }
 

@@ -81,18 +81,17 @@ impl Tasks {
     ///
     /// Outside a tokio runtime.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        sync::spawn(self.own(task));
+        sync::spawn(self.own(Box::pin(task)));
     }
 
-    /// The same, to be run by whoever has it: stopped with the others, and waited for as they are.
-    pub(crate) fn own<T>(&self, task: T) -> impl Future<Output = ()> + Send + use<T>
+    /// The same, to be run by whoever has it: stopped with the others, and waited for as they are. On the
+    /// heap, because a fetch is a large future, and on its way into a task and out of it, it is moved a
+    /// dozen times.
+    pub(crate) fn own<T>(&self, task: Pin<Box<T>>) -> impl Future<Output = ()> + Send + use<T>
     where
-        T: Future<Output = ()> + Send + 'static,
+        T: Future<Output = ()> + Send + ?Sized + 'static,
     {
         let stop = self.stop.clone();
-        // A fetch is a large future, and on its way into a task and out of it, it is moved a dozen
-        // times.
-        let task = Box::pin(task);
         self.tracker.track_future(async move {
             stop.run_until_cancelled(task).await;
         })

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -40,16 +40,17 @@ impl UpstreamBody {
     }
 
     /// Gives the connection back if all of the answer was read off it.
-    pub(super) fn settle_if_ended(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn settle_if_ended(&mut self) {
         if self.incoming.is_end_stream() {
-            self.settle(cx);
+            self.settle();
         }
     }
 
-    fn settle(&mut self, cx: &mut Context<'_>) {
+    fn settle(&mut self) {
         if let Some(mut lease) = self.lease.take() {
-            // hyper notices in its next turn that the exchange is over, and what came beyond it.
-            lease.link.drive(cx);
+            // hyper notices in its next turn that the exchange is over, and what came beyond it. From then on
+            // nobody waits for this connection: the next request over it would wake this task otherwise.
+            lease.link.drive(&mut Context::from_waker(Waker::noop()));
             lease.give_back();
         }
     }
@@ -58,17 +59,11 @@ impl UpstreamBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        // Twice: asking for a piece is what makes the connection read one.
-        for _ in 0..2 {
-            if let Some(lease) = &mut self.lease {
-                lease.link.drive(cx);
-            }
-            let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-            if frame.is_ready() {
-                return frame;
-            }
+        let mut look = |cx: &mut Context<'_>| Pin::new(&mut self.incoming).poll_frame(cx);
+        match &mut self.lease {
+            Some(lease) => lease.link.drive_until(cx, look),
+            None => look(cx),
         }
-        Poll::Pending
     }
 
     /// Waits within the limits.
@@ -107,7 +102,7 @@ impl Body for UpstreamBody {
                     if frame.is_trailers() {
                         continue;
                     }
-                    self.settle_if_ended(cx);
+                    self.settle_if_ended();
                     Poll::Ready(Some(Ok(frame)))
                 }
                 Poll::Ready(Some(Err(source))) => match self.lease.take() {
@@ -118,7 +113,7 @@ impl Body for UpstreamBody {
                     None => Poll::Ready(None),
                 },
                 Poll::Ready(None) => {
-                    self.settle(cx);
+                    self.settle();
                     Poll::Ready(None)
                 }
                 Poll::Pending => {

@@ -12,11 +12,12 @@ use std::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use http::Request;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -27,7 +28,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{config::UpstreamConfig, socket::Socket};
+use super::{again, config::UpstreamConfig, socket::Socket};
 use crate::timer::Timer;
 
 /// What hyper holds of an answer that is not asked for yet, at most.
@@ -89,14 +90,38 @@ impl Link {
         }
     }
 
-    /// Forgets what has come until now.
-    pub(super) fn listen(&self) {
-        self.socket.listen();
+    /// Drives until there is what `look` looks for. Only the second turn, after which the task waits, is told
+    /// whom to wake: otherwise the task would be polled once more for what its own poll has done.
+    pub(super) fn drive_until<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match self.drive_and_look(&mut Context::from_waker(Waker::noop()), &mut look) {
+            Poll::Pending => self.drive_and_look(cx, look),
+            found => found,
+        }
     }
 
-    /// Whether any byte of an answer has come since.
-    pub(super) fn has_heard(&self) -> bool {
-        self.socket.has_heard()
+    /// The same in one turn. Nobody is woken for what is looked for: only the driver brings it, and each look
+    /// follows a turn of it.
+    pub(super) fn drive_and_look<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        look: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.drive(cx);
+        look(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// A request comes: what was exchanged until now is forgotten. `may_repeat`: it may be sent twice.
+    pub(super) fn listen(&self, may_repeat: bool) {
+        self.socket.listen(may_repeat);
+    }
+
+    /// The request once more, if it may be sent twice, and no byte of an answer to it has come.
+    pub(super) fn unheard_request(&self) -> Option<Request<Outgoing>> {
+        if self.socket.has_heard() { None } else { again::read(&self.socket.take_sent()) }
     }
 
     /// Where the request or the answer under way ends can be read in two ways: what comes after it is

@@ -21,6 +21,7 @@
 //! answer with both a length and a transfer coding (RFC 9112 §6.3). A transfer coding other than
 //! chunked is not undone: an answer in one is an error ([`UpstreamError::TransferCoding`]).
 
+mod again;
 mod body;
 mod config;
 mod error;
@@ -33,6 +34,7 @@ use std::{
     error::Error,
     fmt,
     future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -41,16 +43,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
-    header,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
     uri::{Parts, PathAndQuery},
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use larder::http::policy::{
-    forward::stands_for_the_method,
-    response::{is_decoded, is_endless},
-};
+use larder::http::policy::response::{is_decoded, is_endless};
+use tokio::task::unconstrained;
 use tower::Service;
 
 pub use self::{
@@ -171,9 +170,11 @@ async fn ask(
         if is_apart {
             lease.link.distrust();
         }
-        let spare = if lease.is_new { None } else { Spare::of(&request) };
+        let may_repeat =
+            !lease.is_new && request.method().is_idempotent() && request.body().is_empty();
+        lease.link.listen(may_repeat);
         match send(&mut lease, request, &signs, whole).await {
-            Ok(response) => return receive(response, is_head, lease, whole).await,
+            Ok(response) => return receive(response, is_head, lease, whole),
             Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
             Err(Failed::Unsent(_)) => {
                 return Err(UpstreamError::Connect {
@@ -181,10 +182,10 @@ async fn ask(
                     source: std::io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            Err(Failed::Sent(source)) => match spare.filter(|_| !lease.link.has_heard()) {
-                Some(spare) => {
+            Err(Failed::Sent(source)) => match lease.link.unheard_request() {
+                Some(again) => {
                     pool.count_retry();
-                    request = spare.into_request();
+                    request = again;
                     signs.hear_interim(&mut request);
                     may = May::OnlyBeNew;
                 }
@@ -205,49 +206,6 @@ fn has_doubtful_content(request: &Request<Outgoing>) -> bool {
     !request.body().is_empty() && WITHOUT.contains(request.method())
 }
 
-/// A request once more, if it may be sent twice: the origin does by both what it does by one. Some take a
-/// field's word for the method, and nothing is known of that.
-///
-/// It is needed once in many thousand requests. So its fields are copied as text, in one piece: that costs
-/// a third of a second map.
-struct Spare {
-    method: Method,
-    uri: Uri,
-    /// `name:value` and a line feed each: no name has a colon in it, and no value the end of a line.
-    fields: Vec<u8>,
-}
-
-impl Spare {
-    fn of(request: &Request<Outgoing>) -> Option<Spare> {
-        let may_be_another = || request.headers().keys().any(stands_for_the_method);
-        if !request.method().is_idempotent() || !request.body().is_empty() || may_be_another() {
-            return None;
-        }
-        let mut fields = Vec::with_capacity(1024);
-        for (name, value) in request.headers() {
-            fields.extend_from_slice(name.as_str().as_bytes());
-            fields.push(b':');
-            fields.extend_from_slice(value.as_bytes());
-            fields.push(b'\n');
-        }
-        Some(Spare { method: request.method().clone(), uri: request.uri().clone(), fields })
-    }
-
-    fn into_request(self) -> Request<Outgoing> {
-        let mut request = Request::new(Outgoing::Empty);
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        for line in self.fields.split(|byte| *byte == b'\n') {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let name = HeaderName::from_bytes(&line[..colon]);
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&line[colon + 1..])) {
-                request.headers_mut().append(name, value);
-            }
-        }
-        request
-    }
-}
-
 /// Why no answer came over one connection.
 enum Failed {
     /// Nothing of the request was written.
@@ -263,14 +221,19 @@ async fn send(
     whole: Option<Whole>,
 ) -> Result<Response<Incoming>, Failed> {
     let (link, pulse) = (&mut lease.link, &*signs.pulse);
-    link.listen();
     let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
-    let mut answer = pin!(link.sender.try_send_request(request));
-    let mut beats = pulse.beats();
+    // Unconstrained: where tokio would put a look off, it would say so to the waker, and none is given.
+    let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
+    let (mut beats, mut is_sent) = (pulse.beats(), false);
     link.timer.restart(limit);
     let answer = poll_fn(|cx| {
-        link.drive(cx);
-        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+        let look = |cx: &mut Context<'_>| answer.as_mut().poll(cx);
+        let answered = match mem::replace(&mut is_sent, true) {
+            true => link.drive_until(cx, look),
+            // This turn sends the request. Hardly any answer is there before it ends.
+            false => link.drive_and_look(cx, look),
+        };
+        if let Poll::Ready(answer) = answered {
             return Poll::Ready(Ok(answer));
         }
         if beats != pulse.beats() {
@@ -291,7 +254,7 @@ async fn send(
     })
 }
 
-async fn receive(
+fn receive(
     response: Response<Incoming>,
     is_head: bool,
     mut lease: Lease,
@@ -325,11 +288,7 @@ async fn receive(
         }
     }
     let mut body = UpstreamBody::new(incoming, lease, whole);
-    poll_fn(|cx| {
-        body.settle_if_ended(cx);
-        Poll::Ready(())
-    })
-    .await;
+    body.settle_if_ended();
     Ok(Response::from_parts(parts, body))
 }
 

@@ -1,10 +1,10 @@
 //! Socket: a stream that hyper reads and writes while we can still look at it.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -16,17 +16,28 @@ use tokio::{
     net::TcpStream,
 };
 
+/// The most memory that is kept with a connection for the requests that it sends.
+const MAX_KEPT: usize = 4 << 10;
+
 /// Clones are the same socket. One of them reads and writes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Socket {
     stream: Arc<TcpStream>,
     /// Something has come.
     has_heard: Arc<AtomicBool>,
+    sent: Arc<Mutex<Sent>>,
+}
+
+/// What was given to the socket first. It may not all have left.
+#[derive(Default)]
+struct Sent {
+    is_wanted: bool,
+    bytes: Vec<u8>,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Socket { stream: Arc::new(stream), has_heard: Arc::default() }
+        Socket { stream: Arc::new(stream), has_heard: Arc::default(), sent: Arc::default() }
     }
 
     /// Whether anything has come since [`listen`](Socket::listen).
@@ -34,9 +45,31 @@ impl Socket {
         self.has_heard.load(Ordering::Relaxed)
     }
 
-    /// What has come until now is forgotten.
-    pub(super) fn listen(&self) {
+    /// What has come and was sent until now is forgotten. What is sent first from now on is kept if it
+    /// `is_wanted`.
+    pub(super) fn listen(&self, is_wanted: bool) {
         self.has_heard.store(false, Ordering::Relaxed);
+        let mut sent = self.sent();
+        sent.is_wanted = is_wanted;
+        sent.bytes.clear();
+        sent.bytes.shrink_to(MAX_KEPT);
+    }
+
+    /// What was sent first, if that was wanted.
+    pub(super) fn take_sent(&self) -> Vec<u8> {
+        mem::take(&mut self.sent().bytes)
+    }
+
+    fn keep_if_wanted(&self, bytes: &[u8]) {
+        let mut sent = self.sent();
+        if mem::take(&mut sent.is_wanted) {
+            sent.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Sent> {
+        // Nothing under this lock can panic half-way through a change.
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the other side has neither closed nor said anything: asked of the kernel, because the
@@ -86,6 +119,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.keep_if_wanted(bytes);
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
             match self.stream.try_write(bytes) {
@@ -104,6 +138,7 @@ impl AsyncWrite for Socket {
         if let [only] = slices {
             return self.poll_write(cx, only);
         }
+        self.keep_if_wanted(slices.first().map_or(&[], |first| first));
         loop {
             ready!(self.stream.poll_write_ready(cx))?;
             match self.stream.try_write_vectored(slices) {

@@ -24,3 +24,4 @@ mod targets;
 mod times;
 mod tls;
 mod turns;
+mod wakes;

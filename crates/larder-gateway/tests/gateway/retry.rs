@@ -246,7 +246,10 @@ async fn what_is_sent_once_more_is_the_same_head_and_its_interim_answers_go_on()
     wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(wire.answer().await.1, "fine");
     let fields = "X-Line: one\r\nX-Empty:\r\nAccept: a:b, \"c\\\"\"\r\nX-Line: \ttwo:\u{e9}\r\n";
-    wire.send(format!("GET /next?q=1 HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+    // More than there is room for in one buffer of the way.
+    let long = "l".repeat(24 << 10);
+    let next = format!("GET /next?q=1 HTTP/1.1\r\nHost: a\r\n{fields}X-Long: {long}\r\n\r\n");
+    wire.send(next).await;
     let early = wire.head().await;
     assert_eq!(status(&early), "103");
     assert!(early.contains("</a>"), "{early}");

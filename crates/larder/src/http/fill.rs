@@ -3,6 +3,7 @@
 
 use std::{
     future::Future,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -263,8 +264,12 @@ impl HttpCache {
         // One that cannot be told is none.
         let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
         let too_long = || OriginError::new(TookTooLong(limit.unwrap_or_default()));
-        let taking_turn = self.turn_for(&errand, &leader);
-        let turn = match until(deadline, taking_turn).await {
+        let taken = {
+            // Pinned here: it is large, and would be moved from hand to hand.
+            let taking_turn = pin!(self.turn_for(&errand, &leader));
+            until(deadline, taking_turn).await
+        };
+        let turn = match taken {
             Some(Ok(turn)) => turn,
             Some(Err(error)) => return self.failed(leader, own, error),
             None => return self.failed(leader, own, too_long()),
@@ -386,14 +391,13 @@ impl HttpCache {
     /// all it may have does not keep them waiting by having asked first.
     async fn turn_for(&self, errand: &Errand, leader: &Leader) -> Result<Turn, OriginError> {
         let key = &errand.asked.key;
-        let of_client = self.fetch_turn(key, errand.client);
         if !errand.is_shared || errand.client.is_none() {
-            return of_client.await;
+            return self.fetch_turn(key, errand.client).await;
         }
         let waiters = leader.waiters();
         tokio::select! {
             biased;
-            turn = of_client => turn,
+            turn = self.fetch_turn(key, errand.client) => turn,
             () = waiters.of_several() => self.fetch_turn(key, None).await,
         }
     }

@@ -335,7 +335,7 @@ impl HttpCache {
             tasks.spawn(self.clone().fill_while_awaited(errand, leader, origin, own));
             landing.await.ok()
         } else {
-            let filling = self.clone().fill(errand, leader, origin, Some(own));
+            let filling = Box::pin(self.clone().fill(errand, leader, origin, Some(own)));
             self.fill_here(Box::pin(tasks.own(filling)), landing).await
         };
         self.own_answer(asked, &ask, own.ok_or_else(|| self.given_up())?)

@@ -84,12 +84,12 @@ pub struct NoTurn(pub Duration);
 
 impl HttpCache {
     /// A turn to fetch `url`.
-    pub(crate) async fn fetch_turn(
+    pub(crate) fn fetch_turn(
         &self,
         url: &str,
         client: Option<Client>,
-    ) -> Result<Turn, OriginError> {
-        self.turn_of(self.turns(), url, client).await
+    ) -> impl Future<Output = Result<Turn, OriginError>> {
+        self.turn_of(self.turns(), url, client)
     }
 
     /// Tells clients apart.
