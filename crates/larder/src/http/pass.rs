@@ -172,8 +172,8 @@ impl HttpCache {
             if let Pumped::Whole(body) = pumped
                 && let Some(whole) = stored.with_body(body)
             {
-                let whole = vec![Arc::new(whole)];
-                cache.keep(request_head(&head, &uri), whole, &[], began.elapsed(), &leader);
+                let request = request_head(&head, &uri);
+                cache.keep(request, Arc::new(whole), &[], began.elapsed(), &leader);
             }
         });
         place.map(Body::arriving).unwrap_or_default()
