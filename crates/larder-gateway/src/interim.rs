@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -71,17 +71,24 @@ impl Interim {
 impl Interims {
     /// The next answer to write. Pending is not the end: there is none but dropping this.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Response<()>> {
-        let mut line = lock(&self.line);
-        match line.waiting.pop_front() {
-            Some(answer) => Poll::Ready(answer),
-            None => {
-                match &mut line.connection {
-                    Some(connection) => connection.clone_from(cx.waker()),
-                    none => *none = Some(cx.waker().clone()),
-                }
-                Poll::Pending
+        {
+            let mut line = lock(&self.line);
+            if let Some(answer) = line.waiting.pop_front() {
+                return Poll::Ready(answer);
+            }
+            if line.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                return Poll::Pending;
             }
         }
+        // A waker is the code of whoever polls: it is neither cloned nor dropped under the lock.
+        let mut connection = Some(cx.waker().clone());
+        let mut line = lock(&self.line);
+        if let Some(answer) = line.waiting.pop_front() {
+            return Poll::Ready(answer);
+        }
+        mem::swap(&mut line.connection, &mut connection);
+        drop(line);
+        Poll::Pending
     }
 }
 
@@ -89,8 +96,9 @@ impl Drop for Interims {
     fn drop(&mut self) {
         let mut line = lock(&self.line);
         line.is_open = false;
-        line.waiting.clear();
-        line.connection = None;
+        let waiting = (mem::take(&mut line.waiting), line.connection.take());
+        drop(line);
+        drop(waiting);
     }
 }
 

@@ -462,8 +462,9 @@ impl HttpCache {
         let key = Arc::clone(&asked.key);
         // What waits for its turn does not keep the cache it waits in alive.
         let cache = self.downgrade();
+        // Here, for it clones what the reader's server has put into the request.
+        let (asked, stored) = (asked.clone(), Arc::clone(&kept.stored));
         let asked_for = shared.refreshes.ask(&key, worth, || {
-            let (asked, stored) = (asked.clone(), Arc::clone(&kept.stored));
             Box::pin(async move {
                 let Some(cache) = cache() else { return };
                 let shared = Arc::clone(cache.shared());
