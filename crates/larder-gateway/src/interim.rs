@@ -121,11 +121,42 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
+    use std::{
+        sync::{Arc, Mutex},
+        task::{Context, Poll, Wake, Waker},
+    };
 
     use http::{Response, StatusCode};
 
-    use super::{WAITING, channel};
+    use super::{Line, WAITING, channel};
+
+    /// A waker that wants the line where it is woken or dropped.
+    struct WantsLine(Arc<Mutex<Line>>);
+
+    impl Wake for WantsLine {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for WantsLine {
+        fn drop(&mut self) {
+            assert!(self.0.try_lock().is_ok(), "it is dropped under the lock");
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_under_no_lock() {
+        let (interim, mut interims) = channel();
+        let waker = || Waker::from(Arc::new(WantsLine(Arc::clone(&interim.line))));
+        for is_sent in [false, false, true] {
+            let waker = waker();
+            assert!(interims.poll_next(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            assert!(!is_sent || interim.send(answer(103)));
+        }
+        assert!(interims.poll_next(&mut Context::from_waker(&waker())).is_ready());
+        assert!(interims.poll_next(&mut Context::from_waker(&waker())).is_pending());
+        drop(interims);
+    }
 
     fn answer(status: u16) -> Response<()> {
         Response::builder().status(status).body(()).unwrap()

@@ -240,3 +240,46 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
     // Nothing under this lock can panic half-way through a change.
     line.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    /// A waker that wants the line where it is dropped.
+    struct WantsLine(Arc<Mutex<Line>>);
+
+    impl Wake for WantsLine {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for WantsLine {
+        fn drop(&mut self) {
+            assert!(self.0.try_lock().is_ok(), "it is dropped under the lock");
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_under_no_lock_and_none_is_forgotten() {
+        let (upload, mut body) = channel(Some(3));
+        let line = Arc::clone(&upload.line);
+        let waker = || Waker::from(Arc::new(WantsLine(Arc::clone(&line))));
+        let mut read = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker()));
+        let demand = || upload.poll_demand(&mut Context::from_waker(&waker()));
+        assert!(demand().is_pending() && demand().is_pending());
+        assert!(read().is_pending() && read().is_pending());
+        assert_eq!(demand(), Poll::Ready(Demand::Wanted));
+        upload.supply(Bytes::from_static(b"abc"));
+        assert!(demand().is_pending());
+        let Poll::Ready(Some(Ok(piece))) = read() else { panic!("it is here") };
+        assert_eq!(piece.into_data().unwrap(), "abc");
+        assert!(read().is_pending());
+        upload.end(Ok(()));
+        assert!(matches!(read(), Poll::Ready(None)));
+        drop(body);
+        assert_eq!(demand(), Poll::Ready(Demand::Dropped));
+        let line = lock(&line);
+        assert!(line.reader.is_none() && line.connection.is_none());
+    }
+}

@@ -2,7 +2,7 @@
 //! it arrives, store it, land.
 
 use std::{
-    future::Future,
+    future::{Future, pending},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -376,19 +376,15 @@ impl HttpCache {
         }
     }
 
-    /// The turn of an errand: its client's, or, once others wait for it as well, nobody's. A client that has
-    /// all it may have does not keep them waiting by having asked first.
+    /// The turn of an errand: its client's, or, once others wait for it as well, of them all. A client that
+    /// has all it may have does not keep them waiting by having asked first.
     async fn turn_for(&self, errand: &Errand, leader: &Leader) -> Result<Turn, OriginError> {
         let key = &errand.asked.key;
         if !errand.is_shared || errand.client.is_none() {
-            return self.fetch_turn(key, errand.client).await;
+            return self.fetch_turn(key, errand.client, pending()).await;
         }
         let waiters = leader.waiters();
-        tokio::select! {
-            biased;
-            turn = self.fetch_turn(key, errand.client) => turn,
-            () = waiters.of_several() => self.fetch_turn(key, None).await,
-        }
+        self.fetch_turn(key, errand.client, waiters.of_several()).await
     }
 
     /// Stores what was fetched, and tells of it; and why it is not stored, where it is not.
