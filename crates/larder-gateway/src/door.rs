@@ -3,7 +3,9 @@
 //! Connections are bounded, in all and for each address. At the bound of an address its next connection is
 //! closed at once. At the bound of all, the next one waits, and the oldest are told to leave: whoever is
 //! between two requests does so at once, whoever is not ends with the answer under way. So connections that
-//! are only kept never keep anybody out, and no answer is cut.
+//! are only kept never keep anybody out, and no answer is cut whose reader takes it. Who was told and does not
+//! go on (half a head, an upload that does not come, an answer that is not taken) is given little time:
+//! `Http1Config::linger_timeout` and `stalled_timeout`.
 
 use std::{
     collections::{HashMap, VecDeque},
