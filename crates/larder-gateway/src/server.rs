@@ -60,6 +60,9 @@ pub struct ServerConfig {
     /// A balancer in front needs as many as it keeps open. Default a quarter of `max_connections`, and no
     /// bound for 127.0.0.1 and ::1, where a proxy on the same machine connects from.
     pub max_connections_per_address: Option<usize>,
+    /// For how long a connection is left alone that came, though its place is wanted: its first request may be
+    /// on its way, over TLS after some round trips. Default 500 ms.
+    pub welcome: Duration,
     /// How many connections may wait to be accepted. Default 1024, and no more than the system allows:
     /// the 128 that are usual turn a part of a crowd away, which comes back only a second later.
     pub backlog: u32,
@@ -82,6 +85,7 @@ impl Default for ServerConfig {
         ServerConfig {
             max_connections: 16_384,
             max_connections_per_address: None,
+            welcome: Duration::from_millis(500),
             backlog: 1024,
             grace: Duration::from_secs(10),
             tls: None,
