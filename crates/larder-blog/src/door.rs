@@ -249,7 +249,6 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 mod tests {
     use axum::routing::{get, post};
     use tokio::{
