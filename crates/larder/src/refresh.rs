@@ -374,3 +374,13 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+impl Refreshes {
+    /// Panics if one runs or waits.
+    pub(crate) fn assert_idle(&self) {
+        let state = self.lock();
+        let left = (state.running.len(), state.waiting.len(), state.keys.len());
+        assert_eq!(left, (0, 0, 0), "refreshes that never ended");
+    }
+}
