@@ -4,6 +4,9 @@
 //! remembers the number at which its fetch began (its *fence*), and lives while none of its tags has
 //! a later one. A purge therefore costs the same whether a tag is on one entry or on a million, and
 //! reaches entries whose fetch is still under way.
+//!
+//! What is remembered lies in parts, each under a lock of its own and small: giving one more room, or
+//! forgetting half of it, holds up those who ask for these tags only, and not for long.
 
 use std::{collections::HashMap, hash::BuildHasher, sync::PoisonError};
 
@@ -12,7 +15,7 @@ use foldhash::quality::RandomState;
 use crate::{
     clock::Moment,
     sync::{
-        RwLock,
+        Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -47,16 +50,26 @@ pub(crate) struct TagTable {
     /// Purges so far. Advanced after the purge is written down, so whoever reads a number finds
     /// every purge up to it in the records.
     purges: AtomicU64,
-    records: RwLock<Records>,
+    /// Held by who purges, one at a time, so that the numbers are advanced in order.
+    purging: Mutex<()>,
+    /// By the tags' own numbers.
+    parts: Box<[RwLock<Part>]>,
+    /// The soft purges of all entries, tagged or not.
+    everything: RwLock<Record>,
+    /// The last of them. Whoever knows it need not ask.
+    newest_of_everything: AtomicU64,
     hasher: RandomState,
-    max_tags: usize,
+    max_tags_in_part: usize,
 }
 
-struct Records {
+/// Tags in a part, if there are so many: looking at all of them takes some ten microseconds.
+const TAGS_IN_PART: usize = 1024;
+const MAX_PARTS: usize = 64;
+
+struct Part {
     by_tag: HashMap<TagId, Record, foldhash::fast::RandomState>,
-    /// The soft purge of all entries, tagged or not.
-    everything: Record,
-    /// Purges up to here may have been forgotten: a tagged entry from before counts as purged.
+    /// Purges up to here may have been forgotten: an entry from before with a tag of this part counts as
+    /// purged.
     floor: Fence,
 }
 
@@ -73,17 +86,19 @@ struct Record {
 const SOFT_PURGES: usize = 4;
 
 impl TagTable {
-    /// Remembers the purges of at most `max_tags` tags.
+    /// Remembers the purges of at most `max_tags` tags. That bounds each part alone: where more of the tags
+    /// fall into one, it forgets sooner.
     pub(crate) fn new(max_tags: usize) -> Self {
+        let parts = (max_tags / TAGS_IN_PART).clamp(1, MAX_PARTS);
+        let part = || RwLock::new(Part { by_tag: HashMap::default(), floor: 0 });
         TagTable {
             purges: AtomicU64::new(0),
-            records: RwLock::new(Records {
-                by_tag: HashMap::default(),
-                everything: Record::default(),
-                floor: 0,
-            }),
+            purging: Mutex::new(()),
+            parts: (0..parts).map(|_| part()).collect(),
+            everything: RwLock::new(Record::default()),
+            newest_of_everything: AtomicU64::new(0),
             hasher: RandomState::default(),
-            max_tags: max_tags.max(2),
+            max_tags_in_part: (max_tags / parts).max(2),
         }
     }
 
@@ -101,22 +116,26 @@ impl TagTable {
     /// at all (hard).
     pub(crate) fn purge(&self, tag: &str, mode: Mode, now: Moment) {
         let id = self.id(tag);
-        self.advance(|records, number| {
-            records.by_tag.entry(id).or_default().purge(mode, number, now);
-            if records.by_tag.len() > self.max_tags {
-                records.forget_older_half();
+        self.advance(|number| {
+            let mut part = write(self.part(id));
+            part.by_tag.entry(id).or_default().purge(mode, number, now);
+            if part.by_tag.len() > self.max_tags_in_part {
+                part.forget_older_half();
             }
         });
     }
 
     /// The soft purge of everything.
     pub(crate) fn mark_everything_stale(&self, now: Moment) {
-        self.advance(|records, number| records.everything.purge(Mode::Soft, number, now));
+        self.advance(|number| {
+            write(&self.everything).purge(Mode::Soft, number, now);
+            self.newest_of_everything.store(number, Ordering::Release);
+        });
     }
 
     /// How many tags have a record.
     pub(crate) fn len(&self) -> usize {
-        self.records.read().unwrap_or_else(PoisonError::into_inner).by_tag.len()
+        self.parts.iter().map(|part| read(part).by_tag.len()).sum()
     }
 
     /// What happened since `fence` to an entry with these tags.
@@ -124,33 +143,57 @@ impl TagTable {
         if fence == self.fence() {
             return Standing::Untouched;
         }
-        let records = self.records.read().unwrap_or_else(PoisonError::into_inner);
-        if !tags.is_empty() && fence < records.floor {
-            return Standing::Purged;
-        }
-        let named = tags.iter().filter_map(|tag| records.by_tag.get(tag));
         let mut standing = Standing::Untouched;
-        for record in named.chain([&records.everything]) {
-            if record.hard > fence {
+        for &tag in tags {
+            let part = read(self.part(tag));
+            if fence < part.floor {
                 return Standing::Purged;
             }
-            let first = record.soft.iter().flatten().find(|(number, _)| *number > fence);
-            if let Some(&(_, at)) = first {
-                standing = match standing {
-                    Standing::MarkedStale(earlier) => Standing::MarkedStale(earlier.min(at)),
-                    _ => Standing::MarkedStale(at),
-                };
+            if let Some(record) = part.by_tag.get(&tag) {
+                standing = standing.and(record.standing(fence));
             }
+            if standing == Standing::Purged {
+                return standing;
+            }
+        }
+        if self.newest_of_everything.load(Ordering::Acquire) > fence {
+            standing = standing.and(read(&self.everything).standing(fence));
         }
         standing
     }
 
-    fn advance(&self, write_down: impl FnOnce(&mut Records, Fence)) {
-        let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
+    fn part(&self, tag: TagId) -> &RwLock<Part> {
+        // By the upper half: the tables within use the lower.
+        &self.parts[(tag.0 >> 32) as usize % self.parts.len()]
+    }
+
+    fn advance(&self, write_down: impl FnOnce(Fence)) {
+        let _purging = self.purging.lock().unwrap_or_else(PoisonError::into_inner);
         // Only here does the number change, and the lock lets one in at a time.
         let number = self.purges.load(Ordering::Relaxed) + 1;
-        write_down(&mut records, number);
+        write_down(number);
         self.purges.store(number, Ordering::Release);
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Standing {
+    /// What both mean for one entry.
+    fn and(self, other: Standing) -> Standing {
+        match (self, other) {
+            (Standing::Purged, _) | (_, Standing::Purged) => Standing::Purged,
+            (Standing::MarkedStale(at), Standing::MarkedStale(earlier)) => {
+                Standing::MarkedStale(at.min(earlier))
+            }
+            (Standing::Untouched, marked) | (marked, Standing::Untouched) => marked,
+        }
     }
 }
 
@@ -172,15 +215,24 @@ impl Record {
         }
     }
 
+    /// What it means for an entry with this fence.
+    fn standing(&self, fence: Fence) -> Standing {
+        if self.hard > fence {
+            return Standing::Purged;
+        }
+        let first = self.soft.iter().flatten().find(|(number, _)| *number > fence);
+        first.map_or(Standing::Untouched, |&(_, at)| Standing::MarkedStale(at))
+    }
+
     fn newest(&self) -> Fence {
         let soft = self.soft.iter().flatten().map(|(number, _)| *number).max();
         self.hard.max(soft.unwrap_or(0))
     }
 }
 
-impl Records {
-    /// Makes room. What is forgotten must not come back to life, so everything tagged that is older
-    /// than a forgotten purge counts as purged from now on.
+impl Part {
+    /// Makes room. What is forgotten must not come back to life, so everything with a tag of this part that
+    /// is older than a forgotten purge counts as purged from now on.
     fn forget_older_half(&mut self) {
         let mut numbers: Vec<_> = self.by_tag.values().map(Record::newest).collect();
         let middle = numbers.len() / 2;
@@ -274,5 +326,27 @@ mod tests {
         let recent = table.fence();
         table.purge("other", Mode::Hard, moment(0));
         assert_eq!(table.standing(&[table.id("tag 1")], recent), Standing::Untouched);
+    }
+
+    #[test]
+    fn a_large_table_lies_in_small_parts_and_is_bounded_as_a_whole() {
+        let table = TagTable::new(1 << 16);
+        let before = table.fence();
+        for number in 0..100_000 {
+            table.purge(&format!("tag {number}"), Mode::Hard, moment(0));
+        }
+        assert!(table.len() <= 1 << 16 && table.len() >= 1 << 14);
+        assert!(table.parts.iter().all(|part| read(part).by_tag.len() <= TAGS_IN_PART));
+        for number in 0..100_000 {
+            let tag = table.id(&format!("tag {number}"));
+            assert_eq!(table.standing(&[tag], before), Standing::Purged);
+        }
+        // Most of what was purged last is still known for what it is.
+        let recent = table.fence() - 10_000;
+        let untouched = (0..1000).filter(|number| {
+            let tag = table.id(&format!("never purged {number}"));
+            table.standing(&[tag], recent) == Standing::Untouched
+        });
+        assert_eq!(untouched.count(), 1000);
     }
 }
