@@ -100,6 +100,7 @@ fn by_own_time(entries: u64) {
             _ => cache.sweep(),
         };
         let holds = HOLDS.take().expect("it was just set");
+        // What is cleared gives its memory back under no lock, which is in these times, too.
         print(&format!("{what}: a hold"), &holds.times);
         println!("    {gone} went, in {:?} of its own time", cpu_time(began) - last);
     }

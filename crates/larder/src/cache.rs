@@ -599,6 +599,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new
     /// bound holds.
     ///
+    /// Into how many parts the cache is divided was decided by its first bound. One that is to hold many
+    /// gigabytes later is better built with that bound and resized to less: in large parts the tables take
+    /// milliseconds to grow.
+    ///
     /// # Panics
     ///
     /// If the `Drop` of something that had to go does, once the bound holds: see [`Cache`].

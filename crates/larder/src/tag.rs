@@ -62,9 +62,9 @@ pub(crate) struct TagTable {
     max_tags_in_part: usize,
 }
 
-/// Tags in a part, if there are so many: looking at all of them takes some ten microseconds.
-const TAGS_IN_PART: usize = 1024;
-const MAX_PARTS: usize = 64;
+/// Tags in a part, if there are so many: looking at all of them takes a tenth of a millisecond.
+const TAGS_IN_PART: usize = 2048;
+const MAX_PARTS: usize = 32;
 
 struct Part {
     by_tag: HashMap<TagId, Record, foldhash::fast::RandomState>,
