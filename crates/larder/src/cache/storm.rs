@@ -263,8 +263,11 @@ fn blow(runtime: &Runtime, tasks: Tasks, readers: usize, world: World, seed: u64
 }
 
 fn storm(readers: usize, keys: u64, blocks: u64, seeds: std::ops::Range<u64>) {
-    let single = || Runtimes::new_current_thread().enable_all().build().unwrap();
-    let several = || Runtimes::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let single = || Runtimes::new_current_thread().enable_all().build().expect("a runtime");
+    let several = || {
+        let mut several = Runtimes::new_multi_thread();
+        several.worker_threads(2).enable_all().build().expect("a runtime")
+    };
     for seed in seeds {
         let world = || World::new(keys, blocks);
         blow(&single(), Tasks::Shared, readers, world(), seed);
