@@ -28,7 +28,7 @@ use crate::{entry::Fetched, needs};
 /// machine, too.
 const AT_MOST: Duration = Duration::from_secs(120);
 const BLOCKED: Duration = Duration::from_millis(50);
-const TURNS: [usize; 2] = [32, 16];
+const TURNS: [usize; 2] = [8, 4];
 
 type Asking = Pin<Box<dyn Future<Output = ()> + Send>>;
 
