@@ -14,11 +14,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use crate::error::causes;
+use crate::{door::STEP, error::causes};
 
 /// A body larger than this is refused while it arrives.
 const MAX_BODY_BYTES: usize = 8 << 20;
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Less than the posts service keeps connections: the side that asks should be the one that closes.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(STEP.as_secs() - 2);
 
 /// A connection that is not made within the budget must be told from an answer that does not come
 /// within it, so the whole gets a moment more than the connecting.

@@ -3,6 +3,7 @@
 
 mod backend;
 mod command;
+mod door;
 mod error;
 mod health;
 mod http_client;

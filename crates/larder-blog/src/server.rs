@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, serve::ListenerExt};
+use axum::Router;
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::error::BlogError;
+use crate::{door, error::BlogError};
 
 /// How many connections may wait to be accepted. The 128 that are usual turn a part of a crowd away,
 /// which comes back only a second later.
@@ -61,7 +61,7 @@ impl Listener {
 pub(crate) struct Server {
     name: &'static str,
     stop: CancellationToken,
-    task: JoinHandle<io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
@@ -72,23 +72,15 @@ impl Server {
         router: Router,
         stop: CancellationToken,
     ) -> Server {
-        let listener = listener.listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                // Answers still arrive, only up to 40 ms later.
-                tracing::debug!("cannot set TCP_NODELAY: {error}");
-            }
-        });
-        let until = stop.clone().cancelled_owned();
-        let serving = axum::serve(listener, router).with_graceful_shutdown(until);
-        Server { name, stop, task: tokio::spawn(serving.into_future()) }
+        let serving = door::serve(listener.listener, router, door::MAX_CONNECTIONS, stop.clone());
+        Server { name, stop, task: tokio::spawn(serving) }
     }
 
     /// Accepts nobody any more, lets requests under way end `within` that time, and ends.
     pub(crate) async fn stop(mut self, within: Duration) {
         self.stop.cancel();
         match tokio::time::timeout(within, &mut self.task).await {
-            Ok(Ok(Ok(()))) => tracing::debug!("{} stopped", self.name),
-            Ok(Ok(Err(error))) => tracing::warn!("{} stopped: {error}", self.name),
+            Ok(Ok(())) => tracing::debug!("{} stopped", self.name),
             Ok(Err(error)) => tracing::error!("{} broke: {error}", self.name),
             Err(_) => {
                 self.task.abort();

@@ -8,8 +8,11 @@ pub(crate) const WANTED: u64 = 1 << 15;
 /// What every system allows (POSIX), should it not tell.
 pub(crate) const LEAST: u64 = 20;
 
-/// Connections to the admin listener, where files are not scarce.
-const ADMIN: usize = 128;
+/// Connections to the admin listener: a part of all files, and within these. Whatever programs of this machine
+/// do there, the one that asks whether the gateway lives is to find a place.
+const ADMIN_PART: usize = 32;
+const LEAST_ADMIN: usize = 128;
+const MOST_ADMIN: usize = 1024;
 /// The log, the listeners, the certificate; and each event loop has a few.
 const SUNDRY: usize = 64;
 const OF_A_LOOP: usize = 4;
@@ -30,13 +33,16 @@ impl Files {
     /// cannot ask the origin is of no use to those whom it lets in.
     pub(crate) fn of(limit: u64, loops: usize) -> Files {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(16);
-        let kept = (SUNDRY + OF_A_LOOP * loops + ADMIN).min(limit / 2);
+        let sundry = SUNDRY + OF_A_LOOP * loops;
+        let admin = (limit / ADMIN_PART).clamp(LEAST_ADMIN, MOST_ADMIN);
+        let kept = (sundry + admin).min(limit / 2);
+        let admin = admin.min(kept - sundry.min(kept / 2));
         let rest = limit - kept;
         let most = UpstreamConfig::default();
         let origin = (rest / 4).min(most.max_connections);
         let streams = (rest / 4).min(most.max_streams);
         let readers = rest - origin - streams;
-        Files { readers, origin, streams, admin: ADMIN.min(kept / 2) }
+        Files { readers, origin, streams, admin }
     }
 
     /// How many readers there may be unless it is said otherwise.
@@ -60,7 +66,7 @@ impl Files {
     pub(crate) fn needed(readers: usize, loops: usize) -> u64 {
         let most = UpstreamConfig::default();
         let origin = most.max_connections.saturating_add(most.max_streams);
-        let kept = SUNDRY + OF_A_LOOP * loops + ADMIN;
+        let kept = SUNDRY + OF_A_LOOP * loops + MOST_ADMIN;
         u64::try_from(readers.saturating_add(origin + kept)).unwrap_or(u64::MAX)
     }
 }
@@ -90,10 +96,10 @@ mod tests {
     fn a_usual_limit_gives_readers_the_most_and_enough_is_the_default() {
         assert_eq!(
             Files::of(1024, 2),
-            Files { readers: 412, origin: 206, streams: 206, admin: 100 }
+            Files { readers: 412, origin: 206, streams: 206, admin: 128 }
         );
         let files = Files::of(WANTED, 2);
-        assert_eq!((files.usual_readers(), files.origin, files.admin), (16_384, 3072, 100));
+        assert_eq!((files.usual_readers(), files.origin, files.admin), (16_384, 3072, 1024));
         assert_eq!((files.fetches(), files.passing()), (2048, 1024));
         assert!(Files::of(Files::needed(50_000, 2), 2).readers >= 50_000);
     }

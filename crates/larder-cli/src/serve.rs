@@ -48,6 +48,10 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 /// How long a request to the admin listener may take to arrive: it comes from this machine.
 const ADMIN_HEAD: Duration = Duration::from_secs(5);
 
+/// Where all its connections are taken, each is left alone for so long, and then has as long again for the
+/// next step: nobody on this machine needs more, and whoever asks `/livez` is not to wait for strangers.
+const ADMIN_TURN: Duration = Duration::from_millis(100);
+
 /// What was logged may take so long to be written where the gateway is told to end at once.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
@@ -280,7 +284,13 @@ impl Serve {
                 let config = ServerConfig {
                     max_connections: files.admin,
                     grace: ADMIN_GRACE,
-                    http1: Http1Config { head_timeout: ADMIN_HEAD, ..Http1Config::default() },
+                    welcome: ADMIN_TURN,
+                    http1: Http1Config {
+                        head_timeout: ADMIN_HEAD,
+                        linger_timeout: ADMIN_TURN,
+                        stalled_timeout: ADMIN_TURN,
+                        ..Http1Config::default()
+                    },
                     ..ServerConfig::default()
                 };
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;

@@ -43,7 +43,8 @@ pub struct Counted {
     pub reset: u64,
     /// TLS handshakes: `ok`, `failed`, `timed_out`.
     pub handshakes: Vec<(&'static str, u64)>,
-    /// What readers were too slow for: `head`, `idle`, `body`, `write`.
+    /// What readers were too slow for: `head`, `idle`, `body`, `write`; `stalled`: what is under way did not
+    /// go on because of them, while the connection was to make room or the server to stop.
     pub timeouts: Vec<(&'static str, u64)>,
     /// Requests that no service saw, by why they were refused; what did not happen yet is not there. There
     /// are some dozens of reasons.
@@ -73,10 +74,12 @@ pub(crate) enum Timeout {
     Body,
     /// Taking the next of an answer.
     Write,
+    /// Any step, while the connection is to make room or the server to stop.
+    Stalled,
 }
 
 impl Timeout {
-    const NAMES: [&str; 4] = ["head", "idle", "body", "write"];
+    const NAMES: [&str; 5] = ["head", "idle", "body", "write", "stalled"];
 }
 
 impl Counters {

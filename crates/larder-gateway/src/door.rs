@@ -3,7 +3,9 @@
 //! Connections are bounded, in all and for each address. At the bound of an address its next connection is
 //! closed at once. At the bound of all, the next one waits, and the oldest are told to leave: whoever is
 //! between two requests does so at once, whoever is not ends with the answer under way. So connections that
-//! are only kept never keep anybody out, and no answer is cut.
+//! are only kept never keep anybody out, and no answer is cut whose reader takes it. Who was told and does not
+//! go on (half a head, an upload that does not come, an answer that is not taken) is given little time:
+//! `Http1Config::linger_timeout` and `stalled_timeout`.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,8 +29,6 @@ use crate::{counters::Counters, seldom::Seldom, server::ServerConfig};
 const FEW: usize = 16;
 /// How long they have to leave before more are told.
 const NOTICE: Duration = Duration::from_millis(50);
-/// Who came so recently is not told: its first request may be on its way, over TLS after some round trips.
-const WELCOME: Duration = Duration::from_millis(500);
 /// How long to wait when no connection can be accepted, for want of file descriptors mostly.
 const BREATHER: Duration = Duration::from_millis(50);
 /// How long a line is not logged again.
@@ -76,7 +76,7 @@ impl Door {
             max_connections,
             addresses: Arc::new(Addresses::new(config)),
             waiting: None,
-            guests: Guests::default(),
+            guests: Guests::new(config.welcome),
             counters: Arc::clone(&config.http1.counters),
             full: Seldom::every(TELL_AGAIN),
             address_full: Seldom::every(TELL_AGAIN),
@@ -170,21 +170,29 @@ fn is_about_one(error: &io::Error) -> bool {
 }
 
 /// The connections that are let in and were not told to leave, the oldest first; and some that have ended.
-#[derive(Default)]
-struct Guests(VecDeque<(Instant, CancellationToken)>);
+struct Guests {
+    all: VecDeque<(Instant, CancellationToken)>,
+    /// Who came so recently is not told.
+    welcome: Duration,
+}
 
 impl Guests {
+    fn new(welcome: Duration) -> Guests {
+        Guests { all: VecDeque::new(), welcome }
+    }
+
     fn add(&mut self, guest: CancellationToken, open: usize) {
-        if self.0.len() > 2 * open + FEW {
-            self.0.retain(|(_, guest)| !guest.is_cancelled());
+        if self.all.len() > 2 * open + FEW {
+            self.all.retain(|(_, guest)| !guest.is_cancelled());
         }
-        self.0.push_back((Instant::now(), guest));
+        self.all.push_back((Instant::now(), guest));
     }
 
     fn tell(&mut self, many: usize, counters: &Counters) {
         let mut told = 0;
         while told < many
-            && let Some((_, guest)) = self.0.pop_front_if(|(came, _)| came.elapsed() >= WELCOME)
+            && let Some((_, guest)) =
+                self.all.pop_front_if(|(came, _)| came.elapsed() >= self.welcome)
         {
             if !guest.is_cancelled() {
                 guest.cancel();
@@ -311,7 +319,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_are_told_first_and_who_has_gone_is_forgotten() {
-        let (mut guests, counters) = (Guests::default(), Counters::default());
+        let welcome = ServerConfig::default().welcome;
+        let (mut guests, counters) = (Guests::new(welcome), Counters::default());
         let tokens: Vec<_> = (0..100).map(|_| CancellationToken::new()).collect();
         for (number, token) in tokens.iter().enumerate() {
             guests.add(token.clone(), number);
@@ -319,7 +328,7 @@ mod tests {
         tokens[0].cancel();
         guests.tell(2, &counters);
         assert_eq!(counters.read().asked_to_leave, 0, "their first requests may be on their way");
-        advance(WELCOME).await;
+        advance(welcome).await;
         guests.tell(2, &counters);
         let told: Vec<_> = tokens.iter().map(CancellationToken::is_cancelled).collect();
         assert_eq!(told[..4], [true, true, true, false]);
@@ -329,6 +338,6 @@ mod tests {
             guests.add(token.clone(), 1);
             token.cancel();
         }
-        assert!(guests.0.len() < 100 + 3 * FEW, "{}", guests.0.len());
+        assert!(guests.all.len() < 100 + 3 * FEW, "{}", guests.all.len());
     }
 }

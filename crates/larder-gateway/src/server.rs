@@ -60,10 +60,14 @@ pub struct ServerConfig {
     /// A balancer in front needs as many as it keeps open. Default a quarter of `max_connections`, and no
     /// bound for 127.0.0.1 and ::1, where a proxy on the same machine connects from.
     pub max_connections_per_address: Option<usize>,
+    /// For how long a connection is left alone that came, though its place is wanted: its first request may be
+    /// on its way, over TLS after some round trips. Default 500 ms.
+    pub welcome: Duration,
     /// How many connections may wait to be accepted. Default 1024, and no more than the system allows:
     /// the 128 that are usual turn a part of a crowd away, which comes back only a second later.
     pub backlog: u32,
-    /// How long the answers under way may take once the server stops. Default 10 s.
+    /// How long the answers under way may take once the server stops; where a reader does not go on, no longer
+    /// than [`Http1Config::stalled_timeout`]. Default 10 s.
     pub grace: Duration,
     /// With a certificate and its key, readers come over TLS and not otherwise. Default none: they come
     /// in the open.
@@ -81,6 +85,7 @@ impl Default for ServerConfig {
         ServerConfig {
             max_connections: 16_384,
             max_connections_per_address: None,
+            welcome: Duration::from_millis(500),
             backlog: 1024,
             grace: Duration::from_secs(10),
             tls: None,
@@ -360,7 +365,11 @@ where
         let ended = match serving.await {
             // On the heap, so that connections of HTTP/1.1 are no larger for it.
             Ended::Http2(read) => {
-                Box::pin(http2::serve_connection(io, read, peer, config, service, stop)).await
+                let is_crowded = || hits.is_crowded();
+                let serving = http2::serve_connection_beside(
+                    io, read, peer, config, is_crowded, service, stop,
+                );
+                Box::pin(serving).await
             }
             ended => ended,
         };
@@ -418,7 +427,10 @@ async fn live_encrypted<H, S, B>(
     let io = &mut stream.stream;
     let ended = if tls::is_http2(io) {
         // On the heap, as above.
-        Box::pin(http2::serve_connection(io, Bytes::new(), peer, config, service, stop)).await
+        let (read, is_crowded) = (Bytes::new(), || hits.is_crowded());
+        let serving =
+            http2::serve_connection_beside(io, read, peer, config, is_crowded, service, stop);
+        Box::pin(serving).await
     } else {
         // Who has not chosen HTTP/2 by now may not begin with it any more (RFC 9113 §3.3).
         http1::serve_connection_with_hits(io, peer, config, hits, service, stop).await

@@ -24,13 +24,22 @@ impl Timer {
     /// Starts counting unless it already counts: a wake-up without progress moves no limit.
     pub(crate) fn ensure(&mut self, within: Duration) {
         if self.limit.is_none() {
-            self.limit = Some(after(within));
+            self.restart(within);
         }
     }
 
     /// Starts counting anew. A limit that lies beyond what can be told is none.
     pub(crate) fn restart(&mut self, within: Duration) {
         self.limit = Some(after(within));
+    }
+
+    /// Allows no more than `little` since it began to count, where `usual` was allowed until now.
+    pub(crate) fn shorten(&mut self, usual: Duration, little: Duration) {
+        if let Some(limit) = self.limit {
+            // A limit that could not be told, or an instant before all that can: from now on, then.
+            let earlier = limit.checked_sub(usual.saturating_sub(little));
+            self.limit = Some(earlier.unwrap_or_else(|| after(little)));
+        }
     }
 
     /// Stops counting.
@@ -99,6 +108,26 @@ mod tests {
         timer.restart(Duration::from_secs(2));
         poll_fn(|cx| timer.poll_passed(cx)).await;
         assert_eq!(began.elapsed().as_secs(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_is_shortened_has_counted_since_it_began() {
+        let (usual, little) = (Duration::from_secs(60), Duration::from_secs(3));
+        for (waited, passes) in [(0, 3), (2, 3), (10, 10)] {
+            let (began, mut timer) = (Instant::now(), Timer::default());
+            timer.ensure(usual);
+            advance(Duration::from_secs(waited)).await;
+            timer.shorten(usual, little);
+            timer.ensure(usual);
+            poll_fn(|cx| timer.poll_passed(cx)).await;
+            assert_eq!(began.elapsed().as_secs(), passes, "after {waited} s");
+        }
+        let (began, mut timer) = (Instant::now(), Timer::default());
+        timer.shorten(usual, little);
+        timer.ensure(Duration::MAX);
+        timer.shorten(Duration::MAX, little);
+        poll_fn(|cx| timer.poll_passed(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,8 @@ pub(crate) mod look;
 pub(crate) mod negative;
 pub(crate) mod purge;
 pub(crate) mod store;
+#[cfg(all(test, not(shuttle)))]
+mod storm;
 
 use std::{convert::Infallible, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -317,7 +319,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     {
         let key = key.into();
         let seen = match self.shared.find(key.as_str()) {
-            Found::Plain(value) => return value,
+            Found::Plain(value) => {
+                drop_before(fetch, &value);
+                return value;
+            }
             Found::Other(seen) => seen,
         };
         let fetch = || async { Ok::<T, Infallible>(fetch().await) };
@@ -352,7 +357,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     {
         let key = key.into();
         let seen = match self.shared.find(key.as_str()) {
-            Found::Plain(value) => return Ok(value),
+            Found::Plain(value) => {
+                drop_before(fetch, &value);
+                return Ok(value);
+            }
             Found::Other(seen) => seen,
         };
         let filling = match self.go_on(key, seen, fetch, Wants::Answer) {
@@ -411,6 +419,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             Lookup::Fresh { answer, is_aging } => {
                 if is_aging {
                     shared.refresh(key, answer.cost, fetch);
+                } else {
+                    drop_before(fetch, &answer);
                 }
                 return Next::Served(answer);
             }
@@ -454,6 +464,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new
     /// bound holds.
+    ///
+    /// Into how many parts the cache is divided was decided by its first bound. One that is to hold many
+    /// gigabytes later is better built with that bound and resized to less: in large parts the tables take
+    /// milliseconds to grow.
     ///
     /// # Panics
     ///
@@ -505,6 +519,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         shared.tasks.stop();
         in_time
     }
+}
+
+/// Drops a fetch that is not needed, which is the caller's code and may panic, while what is about to be
+/// returned is still a variable. Dropped at the end of its function it would leak that if it panics
+/// (rust-lang/rust#47949).
+fn drop_before<F, R>(fetch: F, _result: &R) {
+    drop(fetch);
 }
 
 impl<V: Clone + Send + Sync + 'static> Shared<V> {

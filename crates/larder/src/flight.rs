@@ -583,3 +583,17 @@ impl<L: Send + Sync> Watched for Weak<Flight<L>> {
         true
     }
 }
+
+#[cfg(test)]
+impl<L> Flights<L> {
+    pub(crate) fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+
+    /// Panics if a fetch is under way, or if not all turns have been given back.
+    pub(crate) fn assert_idle(&self, turns: usize) {
+        let under_way = self.lock();
+        assert_eq!((under_way.count, under_way.by_key.len()), (0, 0), "flights that never ended");
+        self.turns.assert_idle(turns);
+    }
+}

@@ -173,3 +173,11 @@ impl Needs {
 fn lock() -> MutexGuard<'static, Needs> {
     NEEDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Panics if a fetch of this cache still waits for another, or another for it.
+#[cfg(all(test, not(shuttle)))]
+pub(crate) fn assert_none_of(turns: &Arc<crate::turns::Turns>) {
+    let (needs, cache) = (lock(), turns.cache());
+    assert!(needs.between.keys().all(|(who, whom)| *who != cache && *whom != cache));
+    assert!(needs.of.values().flatten().all(|fetch| fetch.cache() != cache));
+}

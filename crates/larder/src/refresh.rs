@@ -106,7 +106,7 @@ impl Tasks {
     pub(crate) fn lend(&self, task: impl Future<Output = ()> + Send + 'static) -> Lent {
         let (until_gone, gone) = oneshot::channel();
         let job = Arc::<Slot>::default();
-        job.put(Box::pin(task));
+        job.put(Box::pin(task), None);
         let (stop, lent) = (self.stop.clone(), Arc::clone(&job));
         sync::spawn(self.tracker.track_future(async move {
             let _until_gone: oneshot::Sender<()> = until_gone;
@@ -146,28 +146,38 @@ pub(crate) struct Lent {
     gone: oneshot::Receiver<()>,
 }
 
-/// Where a lent job lies while nobody polls it. The lock is held for no longer than it takes to take it
-/// or put it there.
+/// Where a lent job lies while nobody polls it, with the waker of the task that polled it last. The lock is
+/// held for no longer than it takes to take them or put them there.
 #[derive(Default)]
-struct Slot(Mutex<Option<Job>>);
+struct Slot(Mutex<Option<(Job, Option<Waker>)>>);
 
 impl Slot {
-    fn take(&self) -> Option<Job> {
+    fn take(&self) -> Option<(Job, Option<Waker>)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn put(&self, job: Job) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
+    fn put(&self, job: Job, polled_by: Option<Waker>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((job, polled_by));
     }
 
     /// One poll of the job. One that was taken back is over here.
     fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(mut job) = self.take() else { return Poll::Ready(()) };
+        let Some((mut job, polled_by)) = self.take() else { return Poll::Ready(()) };
         let polled = job.as_mut().poll(context);
         if polled.is_pending() {
-            self.put(job);
+            let is_known = polled_by.as_ref().is_some_and(|it| it.will_wake(context.waker()));
+            let same = polled_by.filter(|_| is_known);
+            self.put(job, same.or_else(|| Some(context.waker().clone())));
         }
         polled
+    }
+
+    /// Takes the job from the task that had it. It may have been polled since it was found undriven, and
+    /// wait for the job to wake it, which will wake others now: so it is woken once more, to end.
+    fn take_back(&self) -> Option<Job> {
+        let (job, polled_by) = self.take()?;
+        polled_by.into_iter().for_each(Waker::wake);
+        Some(job)
     }
 }
 
@@ -180,10 +190,10 @@ impl Lent {
         loop {
             tokio::select! {
                 biased;
-                _ = &mut self.gone => return self.job.take(),
+                _ = &mut self.gone => return self.job.take_back(),
                 () = undriven() => {
                     // Else it is polled right now, and driven after all.
-                    if let Some(job) = self.job.take() {
+                    if let Some(job) = self.job.take_back() {
                         return Some(job);
                     }
                 }
@@ -371,6 +381,43 @@ impl Drop for Place {
         if let Some(place) = state.place_of(&self.pulse) {
             let ended = state.running.swap_remove(place);
             state.keys.remove(&ended.key);
+        }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+impl Refreshes {
+    /// Panics if one runs or waits.
+    pub(crate) fn assert_idle(&self) {
+        let state = self.lock();
+        let left = (state.running.len(), state.waiting.len(), state.keys.len());
+        assert_eq!(left, (0, 0, 0), "refreshes that never ended");
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::{task::yield_now, time::timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_whose_job_was_taken_back_ends_though_it_was_driven_after_all() {
+        for polls in [0, 1, 3] {
+            let tasks = Tasks::new();
+            let lent = tasks.lend(async {
+                yield_now().await;
+                pending().await
+            });
+            for _ in 0..polls {
+                yield_now().await;
+            }
+            assert!(lent.take_back(|| ready(())).await.is_some());
+            tasks.close();
+            let ended = timeout(Duration::from_secs(60), tasks.ended()).await;
+            assert!(ended.is_ok(), "it waits for ever, polled {polls} times");
         }
     }
 }

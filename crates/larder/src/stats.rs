@@ -40,7 +40,8 @@ pub struct Stats {
     pub turns_awaited: u64,
     /// Requests that got no turn in time, or found too many waiting. Only an HTTP cache counts them.
     pub turns_refused: u64,
-    /// Fetches given up because all who waited for an answer had left. Only an HTTP cache counts them.
+    /// Fetches given up because all who waited for an answer had left, or all who read its body while others
+    /// waited for its turn and it paused. Only an HTTP cache counts them.
     pub abandoned: u64,
     /// Fetches that ran although all turns were taken, because none was given back for a second or more
     /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)).

@@ -341,3 +341,17 @@ mod tests {
         assert!(turns.lock().waiting.is_empty());
     }
 }
+
+#[cfg(test)]
+impl Turns {
+    /// Panics unless all turns, as many as this, are there and nobody waits for one.
+    pub(crate) fn assert_idle(&self, turns: usize) {
+        let state = self.lock();
+        assert_eq!((state.free, state.waiting.len()), (turns, 0), "turns that were not given back");
+    }
+
+    /// Tells caches apart while they exist.
+    pub(crate) fn cache(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+}

@@ -1,6 +1,10 @@
 //! Limits of connections: who has to wait, who makes room, and what is kept for whom.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{net::TcpSocket, sync::Semaphore, task::JoinSet};
 
@@ -149,6 +153,35 @@ async fn the_admin_listener_waits_for_nobody_for_ever() {
     assert_eq!(larder.get_from_admin("/livez").await.status(), 200);
     let refused = slow.rest().await;
     assert!(refused.starts_with("HTTP/1.1 408 "), "{refused}");
+}
+
+#[tokio::test]
+async fn whatever_strangers_do_to_the_admin_listener_it_says_at_once_that_it_lives() {
+    let origin = Origin::saying(ok("", "")).await;
+    let posting = "POST /v1/purge HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{";
+    let kept = "GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let upgraded = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    // With few files there are few places, and all of them are taken several times over.
+    for files in [None, Some(1024)] {
+        for said in ["", "GET / HT", posting, kept, upgraded, &upgraded[..20]] {
+            let larder = match files {
+                None => Larder::before(origin.address).await,
+                Some(files) => Larder::with_open_files(origin.address, files, &[]).await,
+            };
+            let mut strangers = Vec::new();
+            for _ in 0..200 {
+                let mut stranger = larder.connect_to_admin().await;
+                stranger.try_send(said).await.ok();
+                strangers.push(stranger);
+            }
+            for _ in 0..3 {
+                let began = Instant::now();
+                assert_eq!(larder.get_from_admin("/livez").await.status(), 200);
+                let took = began.elapsed();
+                assert!(took < Duration::from_secs(1), "{files:?} {said:?}: {took:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

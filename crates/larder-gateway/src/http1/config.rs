@@ -34,6 +34,11 @@ pub struct Http1Config {
     pub body_timeout: Duration,
     /// How long a reader may take nothing of an answer that waits for it. Default 60 s.
     pub write_timeout: Duration,
+    /// The most of `body_timeout` and `write_timeout` that is left once the connection is to make room, or the
+    /// server to stop: a reader that sends or takes nothing for so long is cut off, and one that did so
+    /// before is at once. Over HTTP/2: one for which all streams wait. Default 3 s; the system says only every
+    /// 64 KiB that a reader has taken something, which 22 kB/s make of it.
+    pub stalled_timeout: Duration,
     /// How long the head of an answer is waited for after its reader has closed its side (RFC 9112 §9.6).
     /// That may say that it sends no more, or that it has left: the two look the same until something is
     /// written. Where others wait in vain for room, not at all ([`Hits::is_crowded`](super::Hits::is_crowded)).
@@ -67,6 +72,7 @@ impl Default for Http1Config {
             idle_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            stalled_timeout: Duration::from_secs(3),
             half_closed_timeout: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(2),
             max_discarded_bytes: 64 << 10,

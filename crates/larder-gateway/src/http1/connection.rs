@@ -78,6 +78,11 @@ pub(crate) struct Connection<'a, IO> {
     write_timer: Timer,
     /// The reader was too slow to take an answer, or the end of the connection.
     takes_nothing: bool,
+    /// The reader was cut off while the connection was to end: nothing of it is on its way.
+    is_stalled: bool,
+    /// What counts, or will, is as short as it is while the connection is to end.
+    is_read_shortened: bool,
+    is_write_shortened: bool,
 }
 
 /// What comes next on a connection.
@@ -110,6 +115,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             read_timer: Timer::default(),
             write_timer: Timer::default(),
             takes_nothing: false,
+            is_stalled: false,
+            is_read_shortened: false,
+            is_write_shortened: false,
         }
     }
 
@@ -204,6 +212,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     }
                     self.read_timer.ensure(self.config.idle_timeout);
                     ready!(self.read_timer.poll_passed(cx));
+                    self.is_stalled = self.is_hurried;
                     let (what, next) = match self.has_begun {
                         true => (Timeout::Head, Next::Refused(Refusal::Slow)),
                         false => (Timeout::Idle, Next::Over),
@@ -263,14 +272,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut *self.io).poll_shutdown(cx) {
             Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => {
-                self.write_timer.ensure(self.config.write_timeout);
-                ready!(self.write_timer.poll_passed(cx));
-                if !std::mem::replace(&mut self.takes_nothing, true) {
-                    self.config.counters.timed_out(Timeout::Write);
-                }
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-            }
+            Poll::Pending => self.poll_takes_nothing(cx).map(Err),
         }
     }
 
@@ -285,6 +287,10 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ended::Cut,
             Err(_) => return Ended::Closed,
+        }
+        if self.is_stalled {
+            // Somebody waits for its place, and there is nothing that a close could meet.
+            return Ended::Closed;
         }
         self.read_timer.restart(self.config.linger_timeout);
         poll_fn(|cx| {
@@ -344,8 +350,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     /// something is written; where nothing is, it is given up after the same time as one that takes nothing.
     pub(super) fn poll_left_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if ready!(self.poll_end(cx)).is_ok() {
-            self.read_timer.ensure(self.config.write_timeout);
-            ready!(self.read_timer.poll_passed(cx));
+            let usual = self.config.write_timeout;
+            let little = self.config.half_closed_timeout.min(usual);
+            ready!(self.poll_read_limit(usual, little, cx));
         }
         Poll::Ready(())
     }
@@ -451,15 +458,57 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             }
             Poll::Pending => {
                 if self.outbox.has_moved() {
-                    self.write_timer.restart(self.config.write_timeout);
+                    self.write_timer.clear();
                 }
-                self.write_timer.ensure(self.config.write_timeout);
-                ready!(self.write_timer.poll_passed(cx));
-                if !std::mem::replace(&mut self.takes_nothing, true) {
-                    self.config.counters.timed_out(Timeout::Write);
-                }
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                self.poll_takes_nothing(cx).map(Err)
             }
         }
+    }
+
+    /// Ready when the reader has taken nothing for as long as it may.
+    fn poll_takes_nothing(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let usual = self.config.write_timeout;
+        let little = self.config.stalled_timeout.min(usual);
+        let is_to_end = self.is_to_end(cx);
+        if is_to_end && !std::mem::replace(&mut self.is_write_shortened, true) {
+            self.write_timer.shorten(usual, little);
+        }
+        self.write_timer.ensure(if is_to_end { little } else { usual });
+        ready!(self.write_timer.poll_passed(cx));
+        if !std::mem::replace(&mut self.takes_nothing, true) {
+            let what = if is_to_end { Timeout::Stalled } else { Timeout::Write };
+            self.config.counters.timed_out(what);
+        }
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Ready when the reader has sent nothing of a request's body for as long as it may.
+    pub(super) fn poll_sends_nothing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let usual = self.config.body_timeout;
+        let little = self.config.stalled_timeout.min(usual);
+        self.is_stalled = ready!(self.poll_read_limit(usual, little, cx));
+        let what = if self.is_stalled { Timeout::Stalled } else { Timeout::Body };
+        self.config.counters.timed_out(what);
+        Poll::Ready(())
+    }
+
+    /// Ready when nothing was read for so long: for `little`, if the connection is to end.
+    fn poll_read_limit(
+        &mut self,
+        usual: Duration,
+        little: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        let is_to_end = self.is_to_end(cx);
+        if is_to_end && !std::mem::replace(&mut self.is_read_shortened, true) {
+            self.read_timer.shorten(usual, little);
+        }
+        self.read_timer.ensure(if is_to_end { little } else { usual });
+        self.read_timer.poll_passed(cx).map(|()| is_to_end)
+    }
+
+    /// Whether the connection is to make room, or the server to stop; the task is woken when it is.
+    fn is_to_end(&mut self, cx: &mut Context<'_>) -> bool {
+        self.stop.is_cancelled() || self.poll_stopped(cx).is_ready()
     }
 }

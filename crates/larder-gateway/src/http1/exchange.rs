@@ -28,7 +28,6 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
-    counters::Timeout,
     interim::{self, Interims},
     problem::Problem,
 };
@@ -362,9 +361,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             }
             Poll::Ready(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
             Poll::Pending => {
-                self.read_timer.ensure(self.config.body_timeout);
-                ready!(self.read_timer.poll_passed(cx));
-                self.config.counters.timed_out(Timeout::Body);
+                ready!(self.poll_sends_nothing(cx));
                 Poll::Ready(Err(ReaderBodyError::TimedOut))
             }
         }

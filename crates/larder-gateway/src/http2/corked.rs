@@ -3,6 +3,9 @@
 //! h2 flushes after every frame of data, so each answer would be a system call and a packet of its own,
 //! however many there are to one turn. Here a flush by h2 does nothing: who polls its connection has
 //! [`Corked::poll_release`] write what was gathered, once a turn. What comes in is inspected on its way.
+//!
+//! Its end h2 does not hear of once [`Corked::keep_end`] was asked for: h2 would drop all streams, and a reader
+//! that has closed its side may still wait for its answers.
 
 use std::{
     io,
@@ -35,6 +38,13 @@ struct Cork<IO> {
     inspector: Inspector,
     /// From then on nothing is read.
     fault: Option<Fault>,
+    keeps_end: bool,
+    /// The reader sends no more, which h2 was not told.
+    has_closed: bool,
+    /// The reader does not take what was to be written last.
+    is_blocked: bool,
+    /// It has gone on since.
+    has_drained: bool,
 }
 
 impl<IO> Clone for Corked<IO> {
@@ -47,7 +57,37 @@ impl<IO> Corked<IO> {
     /// `read` is what was read off `io` already.
     pub(super) fn new(read: Bytes, io: IO, inspector: Inspector) -> Self {
         let gathered = BytesMut::new();
-        Corked(Arc::new(Mutex::new(Cork { io, read, gathered, inspector, fault: None })))
+        Corked(Arc::new(Mutex::new(Cork {
+            io,
+            read,
+            gathered,
+            inspector,
+            fault: None,
+            keeps_end: false,
+            has_closed: false,
+            is_blocked: false,
+            has_drained: false,
+        })))
+    }
+
+    /// From now on an orderly end of what comes in is kept from h2.
+    pub(super) fn keep_end(&self) {
+        self.lock().keeps_end = true;
+    }
+
+    /// Whether the reader has closed its side, in order.
+    pub(super) fn has_closed(&self) -> bool {
+        self.lock().has_closed
+    }
+
+    /// Whether the reader does not take what is to be written.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.lock().is_blocked
+    }
+
+    /// Whether a reader that did not take what was to be written has gone on since this was asked last.
+    pub(super) fn take_drained(&self) -> bool {
+        std::mem::take(&mut self.lock().has_drained)
     }
 
     /// What the inspector has found, if that ends the connection.
@@ -70,25 +110,38 @@ impl<IO: AsyncWrite + Unpin> Corked<IO> {
     }
 }
 
+impl<IO: AsyncWrite + Unpin> Corked<IO> {
+    /// Whether the connection was reset, as far as that is heard of by writing: after the end of what comes
+    /// in, reading tells of no error.
+    pub(super) fn is_reset(&self, cx: &mut Context<'_>) -> bool {
+        matches!(Pin::new(&mut self.lock().io).poll_write(cx, &[]), Poll::Ready(Err(_)))
+    }
+}
+
 impl<IO: AsyncRead + Unpin> Corked<IO> {
-    /// Reads on, and throws it away. Ready at the end.
-    pub(super) fn poll_discard(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads on, and throws it away, up to `left` bytes; what is more stays with its sender, who makes no work
+    /// by it. Ready at the end.
+    pub(super) fn poll_discard(&self, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
         let mut cork = self.lock();
         let mut room = [0; 4 << 10];
-        loop {
+        while *left > 0 {
             let mut buffer = ReadBuf::new(&mut room);
             match ready!(Pin::new(&mut cork.io).poll_read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) if !buffer.filled().is_empty() => {
+                    *left = left.saturating_sub(buffer.filled().len());
+                }
                 Ok(()) | Err(_) => return Poll::Ready(()),
             }
         }
+        Poll::Pending
     }
 }
 
 impl<IO: AsyncWrite + Unpin> Cork<IO> {
     fn poll_write_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.gathered.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.gathered))?;
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.gathered);
+            let written = ready!(self.note(written))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -96,6 +149,12 @@ impl<IO: AsyncWrite + Unpin> Cork<IO> {
         }
         self.gathered = BytesMut::new();
         Poll::Ready(Ok(()))
+    }
+
+    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let was_blocked = std::mem::replace(&mut self.is_blocked, written.is_pending());
+        self.has_drained |= was_blocked && matches!(written, Poll::Ready(Ok(1..)));
+        written
     }
 
     fn gather(&mut self, slices: &[io::IoSlice<'_>]) -> usize {
@@ -113,13 +172,18 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Corked<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let cork = &mut *self.lock();
-        if cork.fault.is_some() {
-            // Whoever polls h2 asks for the fault then, and does not wait for more.
+        if cork.fault.is_some() || cork.has_closed {
+            // Whoever polls h2 asks for these then, and does not wait for more.
             return Poll::Pending;
         }
         let before = buffer.filled().len();
         if cork.read.is_empty() {
+            let has_room = buffer.remaining() > 0;
             ready!(Pin::new(&mut cork.io).poll_read(cx, buffer))?;
+            if cork.keeps_end && has_room && buffer.filled().len() == before {
+                cork.has_closed = true;
+                return Poll::Pending;
+            }
         } else {
             let length = cork.read.len().min(buffer.remaining());
             buffer.put_slice(&cork.read.split_to(length));
@@ -156,7 +220,8 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Corked<IO> {
         if bytes <= SMALL {
             return Poll::Ready(Ok(cork.gather(slices)));
         }
-        Pin::new(&mut cork.io).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut cork.io).poll_write_vectored(cx, slices);
+        cork.note(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -19,7 +19,7 @@ use http_body::{Body, SizeHint};
 use larder::http::policy::proxy_status::ProxyError;
 use tower::Service;
 
-use super::notes::{Malformed, Notes};
+use super::notes::{Malformed, Notes, Waiting};
 use crate::{
     counters::Timeout,
     http1::{
@@ -44,6 +44,7 @@ struct Errands<'a> {
     interims: Option<Interims>,
     upload: Option<Receiving>,
     read_timer: Timer,
+    waiting: Waiting,
     notes: Arc<Notes>,
     stream: u32,
 }
@@ -54,6 +55,8 @@ struct Receiving {
     stream: RecvStream,
     /// The reader waits for 100, which is due when the body is first asked for.
     owes_continue: bool,
+    /// Somebody waits for the reader to send more.
+    is_hungry: bool,
 }
 
 /// Why an exchange cannot go on.
@@ -156,7 +159,7 @@ fn prepare<'a>(
         (ReaderBody::empty(), None)
     } else {
         let (upload, body) = upload::channel(length);
-        (body, Some(Receiving { upload, stream, owes_continue }))
+        (body, Some(Receiving { upload, stream, owes_continue, is_hungry: false }))
     };
     let mut request = Request::new(body);
     request.extensions_mut().insert(Peer(peer));
@@ -167,7 +170,10 @@ fn prepare<'a>(
     *request.headers_mut() = parts.headers;
     let interims = Some(interims);
     let read_timer = Timer::default();
-    Ok((request, Errands { config, interims, upload, read_timer, notes, stream: stream_id }))
+    let waiting = Waiting::new(&notes);
+    let errands =
+        Errands { config, interims, upload, read_timer, waiting, notes, stream: stream_id };
+    Ok((request, errands))
 }
 
 /// HTTP/1 has such space around values, and drops it; here it is not allowed, since not everybody drops it
@@ -228,7 +234,10 @@ where
         }
         match errands.poll_upload(Some(respond), cx) {
             Poll::Ready(Err(interrupted)) => Poll::Ready(Err(interrupted)),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) | Poll::Pending => {
+                errands.waiting.set(errands.is_hungry());
+                Poll::Pending
+            }
         }
     })
     .await
@@ -265,6 +274,7 @@ async fn answer<B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     errands.interims = None;
+    errands.notes.moved();
     let (parts, body) = response.into_parts();
     if parts.status.is_informational() {
         tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
@@ -320,6 +330,7 @@ where
                         write_timer.clear();
                         let part = waiting.split_to(capacity.min(waiting.len()));
                         errands.notes.sent(part.len());
+                        errands.notes.moved();
                         // Said with the last of the data, the end costs no frame, and no write, of its own.
                         let is_last =
                             waiting.is_empty() && body.is_end_stream() && ending.is_reached();
@@ -331,6 +342,7 @@ where
                     // The stream is over already.
                     Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Sent::Reset),
                     Poll::Pending => {
+                        errands.waiting.set(true);
                         write_timer.ensure(errands.config.write_timeout);
                         ready!(write_timer.poll_passed(cx));
                         errands.config.counters.timed_out(Timeout::Write);
@@ -338,6 +350,7 @@ where
                     }
                 }
             }
+            errands.waiting.set(errands.is_hungry());
             let frame =
                 if body.is_end_stream() { None } else { ready!(body.as_mut().poll_frame(cx)) };
             match frame {
@@ -410,6 +423,11 @@ fn own_fields(mut headers: HeaderMap) -> HeaderMap {
 }
 
 impl Errands<'_> {
+    /// Whether the service waits for more of the request.
+    fn is_hungry(&self) -> bool {
+        self.upload.as_ref().is_some_and(|receiving| receiving.is_hungry)
+    }
+
     /// Brings the request's body to whoever asks for it. Ready once there is nothing more to bring.
     fn poll_upload(
         &mut self,
@@ -417,7 +435,8 @@ impl Errands<'_> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Interrupted>> {
         let Some(receiving) = &mut self.upload else { return Poll::Ready(Ok(())) };
-        match receiving.poll(respond, &mut self.read_timer, self.config, cx) {
+        let polled = receiving.poll(respond, &mut self.read_timer, self.config, &self.notes, cx);
+        match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(demand)) if self.notes.take_malformed(self.stream).is_some() => {
                 receiving.upload.end(Err(ReaderBodyError::Malformed(BAD_TRAILERS)));
@@ -449,8 +468,10 @@ impl Receiving {
         mut respond: Option<&mut SendResponse<Bytes>>,
         timer: &mut Timer,
         config: &Http1Config,
+        notes: &Notes,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Demand, ReaderBodyError>> {
+        self.is_hungry = false;
         loop {
             match self.upload.poll_demand(cx) {
                 Poll::Ready(Demand::Wanted) => {}
@@ -470,6 +491,7 @@ impl Receiving {
             match self.stream.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
                     timer.clear();
+                    notes.moved();
                     if self.stream.flow_control().release_capacity(data.len()).is_err() {
                         return Poll::Ready(Err(ReaderBodyError::Gone));
                     }
@@ -481,6 +503,7 @@ impl Receiving {
                 Poll::Ready(None) => return Poll::Ready(Ok(Demand::Wanted)),
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ReaderBodyError::Gone)),
                 Poll::Pending => {
+                    self.is_hungry = true;
                     timer.ensure(config.body_timeout);
                     ready!(timer.poll_passed(cx));
                     config.counters.timed_out(Timeout::Body);

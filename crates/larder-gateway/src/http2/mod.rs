@@ -11,6 +11,7 @@ mod exchange;
 mod hpack;
 mod inspect;
 mod notes;
+mod patience;
 
 use std::{
     convert::Infallible,
@@ -19,12 +20,12 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use h2::{RecvStream, server::SendResponse};
+use h2::{Ping, RecvStream, server::SendResponse};
 use http::{Request, Response};
 use http_body::Body;
 use tokio::{
@@ -39,6 +40,7 @@ use self::{
     exchange::exchange,
     inspect::{Fault, Inspector},
     notes::Notes,
+    patience::Patience,
 };
 use crate::{
     counters::Timeout,
@@ -68,11 +70,34 @@ const MAX_MISTAKES: usize = 10_000;
 /// For the service all is as with [`http1::serve_connection`](crate::http1::serve_connection), and
 /// of the limits those that have a meaning here hold: for one stream rather than for the connection
 /// where there is a choice. An answer that breaks off ends in a reset of its stream.
+///
+/// A reader that closes its side is answered what it has asked, while something moves every
+/// [`Http1Config::half_closed_timeout`] at least.
 pub async fn serve_connection<IO, S, B>(
     io: &mut IO,
     read: Bytes,
     peer: SocketAddr,
     config: &Http1Config,
+    service: S,
+    stop: CancellationToken,
+) -> Ended
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible> + Clone,
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    serve_connection_beside(io, read, peer, config, || false, service, stop).await
+}
+
+/// The same beside others: where `is_crowded` says that they wait, a reader that has closed its side, and may
+/// have left, is waited for no longer.
+pub(crate) async fn serve_connection_beside<IO, S, B>(
+    io: &mut IO,
+    read: Bytes,
+    peer: SocketAddr,
+    config: &Http1Config,
+    is_crowded: impl Fn() -> bool,
     service: S,
     stop: CancellationToken,
 ) -> Ended
@@ -94,31 +119,49 @@ where
     let notes = Arc::new(Notes::default());
     let corked = Corked::new(read, io, Inspector::new(Arc::clone(&notes), config.max_head_bytes));
     let mut handshake = pin!(builder.handshake(corked.clone()));
-    let shaking = poll_fn(|cx| {
-        let shaken = handshake.as_mut().poll(cx).map_err(drop);
-        match corked.poll_release(cx) {
-            Poll::Ready(Err(_)) if shaken.is_pending() => Poll::Ready(Err(())),
-            _ => shaken,
+    let mut limit = Timer::default();
+    limit.ensure(config.head_timeout);
+    let (mut stopped, mut is_stopping) = (pin!(stop.cancelled()), false);
+    let shaken = poll_fn(|cx| {
+        let shaken = handshake.as_mut().poll(cx).map(Result::ok);
+        let released = corked.poll_release(cx);
+        if shaken.is_ready() {
+            return shaken;
         }
-    });
-    let connection = match timeout(config.head_timeout, shaking).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(())) => return Ended::Cut,
-        Err(_) => {
-            config.counters.timed_out(Timeout::Head);
-            return Ended::Cut;
+        if matches!(released, Poll::Ready(Err(_))) {
+            return Poll::Ready(None);
         }
-    };
+        if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
+            is_stopping = true;
+            limit.shorten(config.head_timeout, config.linger_timeout.min(config.head_timeout));
+        }
+        ready!(limit.poll_passed(cx));
+        config.counters.timed_out(Timeout::Head);
+        Poll::Ready(None)
+    })
+    .await;
+    let Some(connection) = shaken else { return Ended::Cut };
+    corked.keep_end();
+    let watch = Watch { notes: Arc::clone(&notes), is_crowded };
     let begin = move |(request, respond)| {
         exchange(request, respond, peer, config, service.clone(), Arc::clone(&notes))
     };
-    let Over { ended, is_told } = run(connection, &corked, begin, config, stop).await;
+    let Over { ended, is_told } = run(connection, &corked, begin, watch, config, &stop).await;
     if is_told {
         // Closed at once, it would be reset by what was not read, and the reader might lose what it was
-        // told with that.
-        timeout(config.linger_timeout, poll_fn(|cx| corked.poll_discard(cx))).await.ok();
+        // told with that. Who goes on sending is not read for as long as that takes.
+        let mut left = CONNECTION_WINDOW as usize;
+        let discarding = poll_fn(|cx| corked.poll_discard(&mut left, cx));
+        timeout(config.linger_timeout, discarding).await.ok();
     }
     ended
+}
+
+/// What decides how long streams under way are gone on with.
+struct Watch<C> {
+    notes: Arc<Notes>,
+    /// Whether others wait for what they hold.
+    is_crowded: C,
 }
 
 struct Over {
@@ -137,8 +180,9 @@ async fn run<IO, X>(
     mut connection: h2::server::Connection<Corked<IO>, Bytes>,
     corked: &Corked<IO>,
     mut begin: impl FnMut((Request<RecvStream>, SendResponse<Bytes>)) -> X,
+    watch: Watch<impl Fn() -> bool>,
     config: &Http1Config,
-    stop: CancellationToken,
+    stop: &CancellationToken,
 ) -> Over
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -147,7 +191,7 @@ where
     let mut exchanges = FuturesUnordered::new();
     let mut stopped = pin!(stop.cancelled());
     let (mut is_stopping, mut is_faulty) = (false, false);
-    let mut quiet = Timer::default();
+    let (mut quiet, mut patience) = (Timer::default(), Patience::new(config));
     let mut turn = |cx: &mut Context<'_>| {
         if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
             is_stopping = true;
@@ -194,14 +238,43 @@ where
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        if !exchanges.is_empty() {
+        // Who is told of a fault has nothing more to wait for.
+        if !exchanges.is_empty() && !is_faulty {
             quiet.clear();
-            return Poll::Pending;
+            if corked.has_closed()
+                && let Some(mut pings) = connection.ping_pong()
+            {
+                // To one that has left it is answered by a reset. One that only sends no more reads on.
+                pings.send_ping(Ping::opaque()).ok();
+                cx.waker().wake_by_ref();
+            }
+            let (streams, Watch { notes, is_crowded }) = (exchanges.len(), &watch);
+            return patience
+                .poll_over(streams, is_stopping, notes, corked, is_crowded, cx)
+                .map(|()| Ended::Cut.into());
+        }
+        // What was answered is written, and nothing more will be asked.
+        if corked.has_closed() && !corked.is_blocked() && corked.poll_release(cx).is_ready() {
+            return Poll::Ready(Ended::Closed.into());
+        }
+        if corked.take_drained() {
+            // A slow reader of the last answers.
+            quiet.clear();
         }
         loop {
-            quiet.ensure(if is_stopping { config.linger_timeout } else { config.idle_timeout });
+            quiet.ensure(match (is_stopping || corked.has_closed(), corked.is_blocked()) {
+                (false, false) => config.idle_timeout,
+                (false, true) => config.write_timeout,
+                (true, false) => config.linger_timeout,
+                (true, true) => config.stalled_timeout,
+            });
             match poll_passed(&mut quiet, cx) {
                 Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) if corked.is_blocked() => {
+                    let what = if is_stopping { Timeout::Stalled } else { Timeout::Write };
+                    config.counters.timed_out(what);
+                    return Poll::Ready(Ended::Cut.into());
+                }
                 // Whoever does not answer the farewell is gone.
                 Poll::Ready(()) if is_faulty => return Poll::Ready(Ended::Cut.into()),
                 Poll::Ready(()) if is_stopping => return Poll::Ready(Ended::Closed.into()),

@@ -1,8 +1,8 @@
 //! Notes: what the reading of a connection's frames and its streams tell each other.
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, Ordering},
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
 };
 
 use super::MAX_STREAMS;
@@ -22,6 +22,10 @@ const SPENT_BY_GIVING_UP: u32 = 1;
 pub(super) struct Notes {
     earned: AtomicU32,
     spent: AtomicU32,
+    /// How many streams cannot go on until the reader does something.
+    waiting: AtomicUsize,
+    /// The reader did something by which a stream went on.
+    has_moved: AtomicBool,
     /// By stream, until the stream asks. Their number is bounded by [`Notes::remember`].
     malformed: Mutex<Vec<(u32, Malformed)>>,
 }
@@ -58,6 +62,21 @@ impl Notes {
         add(&self.spent, SPENT_BY_GIVING_UP);
     }
 
+    /// A stream has sent something that its reader made room for, or has got something from it.
+    pub(super) fn moved(&self) {
+        self.has_moved.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any has since this was asked last.
+    pub(super) fn take_moved(&self) -> bool {
+        self.has_moved.swap(false, Ordering::Relaxed)
+    }
+
+    /// How many streams wait for the reader.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take_earned(&self) -> u32 {
         self.earned.swap(0, Ordering::Relaxed)
     }
@@ -85,6 +104,34 @@ impl Notes {
     fn lock(&self) -> MutexGuard<'_, Vec<(u32, Malformed)>> {
         // Nothing under this lock can panic half-way through a change.
         self.malformed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a stream waits for its reader, as [`Notes::waiting`] counts it. Dropping it ends that.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    notes: Arc<Notes>,
+    is_counted: bool,
+}
+
+impl Waiting {
+    pub(super) fn new(notes: &Arc<Notes>) -> Waiting {
+        Waiting { notes: Arc::clone(notes), is_counted: false }
+    }
+
+    pub(super) fn set(&mut self, is_waiting: bool) {
+        let waiting = &self.notes.waiting;
+        match (std::mem::replace(&mut self.is_counted, is_waiting), is_waiting) {
+            (false, true) => _ = waiting.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = waiting.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream::unfold;
 use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
 use larder::{
     Cache,
     http::{HttpCache, Policy, Served, Variants},
@@ -23,6 +23,7 @@ use larder::{
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig,
     http1::{Ahead, Ended, Hits, Http1Config, ReaderBody, serve_connection_with_hits},
+    http2::serve_connection,
     upstream::UpstreamConfig,
 };
 use tokio::{
@@ -33,7 +34,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use crate::support::{AnyBody, Gate, Origin, PATIENCE, Wire, echo, status, upstream, whole};
+use crate::{
+    http2_frames::{DATA, SETTINGS, frame, get, hello, post, window_update},
+    support::{AnyBody, Gate, Origin, PATIENCE, Wire, echo, status, upstream, whole},
+};
 
 /// Echoes after a moment, in which the reader's end has certainly come.
 fn slow() -> Gate {
@@ -277,4 +281,148 @@ async fn an_answer_that_goes_on_in_small_pieces_is_gone_on_with() {
     wire.read_to_string(&mut said).await.unwrap();
     assert!(said.contains("event 3;") && said.ends_with("\r\n0\r\n\r\n"), "{said}");
     assert_eq!(serving.await.unwrap(), Ended::Closed);
+}
+
+/// A reader over HTTP/2 that sends this and nothing more, and the answers' bodies that come.
+async fn said_over_http2(gate: &Gate, frames: &[Vec<u8>]) -> String {
+    let mut wire = gate.connect().await;
+    wire.send([hello(), frames.concat()].concat()).await;
+    wire.stream.shutdown().await.unwrap();
+    wire.rest().await
+}
+
+#[tokio::test]
+async fn over_http_2_whatever_was_asked_before_is_answered() {
+    let gate = slow();
+    for streams in [1, 3, 100] {
+        let gets: Vec<_> = (0..streams).map(|n| get(2 * n + 1, &format!("/{n}"))).collect();
+        let began = Instant::now();
+        let said = said_over_http2(&gate, &gets).await;
+        for n in 0..streams {
+            assert!(said.contains(&format!("GET http://a/{n} HTTP/2.0\n")), "{n} of {streams}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "nothing more is waited for");
+    }
+    let posted = [post(1), frame(DATA, 1, 1, b"abc")];
+    assert!(said_over_http2(&gate, &posted).await.contains("\n\nabc"));
+    said_over_http2(&gate, &[]).await;
+}
+
+#[tokio::test]
+async fn over_http_2_an_answer_that_pauses_goes_on_and_one_that_is_large_arrives_whole() {
+    let gate = Gate::serving(
+        ServerConfig::default(),
+        service_fn(async |request: Request<ReaderBody>| {
+            if request.uri().path() == "/large" {
+                let body = [vec![b'x'; 8 << 20], b"the end".to_vec()].concat();
+                return Ok::<_, Infallible>(Response::new(whole(body.into())));
+            }
+            let pieces = unfold(0, async |number| {
+                sleep(Duration::from_millis(20)).await;
+                let piece = ["one", "two", "six"].get(number)?;
+                Some((Ok(Frame::data(Bytes::from(*piece))), number + 1))
+            });
+            Ok(Response::new(AnyBody::new(StreamBody::new(pieces))))
+        }),
+    );
+    let said = said_over_http2(&gate, &[get(1, "/")]).await;
+    let pieces = ["one", "two", "six"].map(|piece| said.find(piece));
+    assert!(pieces.is_sorted() && pieces[0].is_some(), "{said:?}");
+    // Its windows are wide: nobody will widen them any more.
+    let wide = [
+        frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]),
+        window_update(0, (1 << 31) - 1 - 65_535),
+    ];
+    let said = said_over_http2(&gate, &[wide.concat(), get(1, "/large")]).await;
+    assert!(said.len() > 8 << 20 && said.ends_with("the end"), "{}", said.len());
+}
+
+#[tokio::test]
+async fn over_http_2_one_that_has_left_is_given_up_at_once_and_so_is_one_that_resets() {
+    for resets in [false, true] {
+        let hanging = Hanging::default();
+        let service = hanging.clone();
+        let gate = Gate::serving(
+            ServerConfig::default(),
+            service_fn(move |_: Request<ReaderBody>| service.clone().answer()),
+        );
+        let mut wire = gate.connect().await;
+        wire.send([hello(), get(1, "/")].concat()).await;
+        hanging.called.notified().await;
+        if resets {
+            wire.stream.set_zero_linger().unwrap();
+        }
+        let began = Instant::now();
+        drop(wire);
+        timeout(PATIENCE, hanging.given_up.notified()).await.expect("it goes on");
+        assert!(began.elapsed() < Http1Config::default().half_closed_timeout / 2, "{resets}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http_2_one_that_may_have_left_is_waited_for_no_longer_than_over_http_1() {
+    // What it has asked, and how many seconds that is gone on with.
+    let rows = [
+        (vec![get(1, "/")], 10),
+        // What will never come, nobody waits for.
+        (vec![post(1)], 3),
+        (vec![], 0),
+    ];
+    for (asked, seconds) in rows {
+        let (mut wire, mut gateway) = duplex(1 << 16);
+        let hanging = Hanging::default();
+        let serving = tokio::spawn(async move {
+            let service = service_fn(move |request: Request<ReaderBody>| {
+                let hanging = hanging.clone();
+                async move {
+                    request.into_body().collect().await.ok();
+                    hanging.answer().await
+                }
+            });
+            let (config, stop) = (Http1Config::default(), CancellationToken::new());
+            let peer = ([127, 0, 0, 1], 1).into();
+            serve_connection(&mut gateway, Bytes::new(), peer, &config, service, stop).await
+        });
+        let began = Instant::now();
+        wire.write_all(&[hello(), asked.concat()].concat()).await.unwrap();
+        wire.shutdown().await.unwrap();
+        let ended = serving.await.unwrap();
+        assert_eq!(ended, if asked.is_empty() { Ended::Closed } else { Ended::Cut });
+        assert_eq!(began.elapsed().as_secs(), seconds);
+    }
+}
+
+#[tokio::test]
+async fn over_http_2_those_who_may_have_left_keep_no_turn_from_those_who_wait() {
+    let origin = Origin::playing(|mut wire: Wire, _| async move {
+        let head = wire.head().await;
+        if head.starts_with("GET /hangs ") {
+            wire.rest().await;
+        }
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine").await;
+    })
+    .await;
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).max_concurrent_fetches(2).build();
+    let cache = HttpCache::new(store, Policy::guarded());
+    let upstream = upstream(origin.address, UpstreamConfig::default());
+    let gateway = Gateway::new(&cache, upstream, GatewayConfig::default());
+    let loops = Loops::start(NonZeroUsize::MIN).unwrap();
+    let server = Server::bind(([127, 0, 0, 1], 0).into(), ServerConfig::default()).unwrap();
+    let address = server.address();
+    server.serve_on(&loops, gateway.clone(), gateway, CancellationToken::new());
+    let mut left = Vec::new();
+    for number in 1..=2 {
+        let mut wire = Wire::connect(address).await;
+        wire.send([hello(), get(1, &format!("/hangs?{number}"))].concat()).await;
+        while origin.connections() < number {
+            tokio::task::yield_now().await;
+        }
+        wire.stream.shutdown().await.unwrap();
+        left.push(wire);
+    }
+    let began = Instant::now();
+    let mut waits = Wire::connect(address).await;
+    waits.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(waits.answer().await.1, "fine");
+    assert!(began.elapsed() < Http1Config::default().half_closed_timeout / 2);
 }

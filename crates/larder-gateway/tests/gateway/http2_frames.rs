@@ -26,24 +26,24 @@ use tokio::{
     net::TcpStream,
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
 use crate::support::{AnyBody, Gate, PATIENCE, echo, whole};
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const PRIORITY_UPDATE: u8 = 0x10;
 
@@ -52,12 +52,12 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
 }
 
@@ -77,13 +77,13 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 const A_GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/")];
 
-fn get(stream: u32, path: &str) -> Vec<u8> {
+pub(crate) fn get(stream: u32, path: &str) -> Vec<u8> {
     let fields = [A_GET[0], A_GET[1], A_GET[2], (":path", path)];
     frame(HEADERS, END_HEADERS | END_STREAM, stream, &block(&fields))
 }
 
 /// The head of a request whose content is yet to come.
-fn post(stream: u32) -> Vec<u8> {
+pub(crate) fn post(stream: u32) -> Vec<u8> {
     let fields = [(":method", "POST"), A_GET[1], A_GET[2], A_GET[3]];
     frame(HEADERS, END_HEADERS, stream, &block(&fields))
 }
@@ -92,7 +92,7 @@ fn reset(stream: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
 }
 
-fn window_update(stream: u32, by: u32) -> Vec<u8> {
+pub(crate) fn window_update(stream: u32, by: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &by.to_be_bytes())
 }
 
@@ -489,6 +489,24 @@ async fn a_farewell_arrives_though_its_reader_sends_on() {
     });
     assert_eq!(Reading(reading).told(0).await, Told::Farewell(Reason::ENHANCE_YOUR_CALM));
     timeout(PATIENCE, flooding).await.expect("it is read for ever").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_sent_away_is_not_read_for_longer_than_its_farewell_takes() {
+    let Connection { mut reading, mut writing, serving, .. } = Connection::echoing();
+    let pings = frame(PING, 0, 0, &[0; 8]).repeat(1000);
+    writing.write_all(&hello()).await.unwrap();
+    writing.write_all(&pings).await.unwrap();
+    writing.write_all(&pings).await.unwrap();
+    assert_eq!(reading.told(0).await, Told::Farewell(Reason::ENHANCE_YOUR_CALM));
+    let (began, mut written) = (Instant::now(), 0);
+    while writing.write_all(&pings).await.is_ok() {
+        written += pings.len();
+        // What it may have sent before it could know, and what this connection holds.
+        assert!(written <= 3 << 20, "it is read for longer");
+    }
+    assert_eq!(began.elapsed(), Http1Config::default().linger_timeout);
+    assert_eq!(serving.await.unwrap(), Ended::Closed);
 }
 
 #[tokio::test]

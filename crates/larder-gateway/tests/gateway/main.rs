@@ -19,6 +19,7 @@ mod requests;
 mod retry;
 mod slow;
 mod splitting;
+mod stalled;
 mod streams;
 mod targets;
 mod times;

@@ -353,6 +353,7 @@ async fn every_limit_of_time_may_be_nothing_or_for_ever() {
         write_timeout: limit,
         linger_timeout: limit,
         half_closed_timeout: limit,
+        stalled_timeout: limit,
         ..Http1Config::default()
     };
     let towards_origins = |limit| UpstreamConfig {

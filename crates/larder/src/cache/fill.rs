@@ -11,7 +11,7 @@ use std::{
 
 use larder_policy::reason::Reason;
 
-use super::{Shared, look::Lookup, negative::Failed, store::Dated};
+use super::{Shared, drop_before, look::Lookup, negative::Failed, store::Dated};
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     entry::{Facts, Fetched},
@@ -124,10 +124,12 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     {
         if let Some(failed) = self.negatives.recall(key, self.clock.now()) {
             if let Some(stale) = self.rescue(key, at_hand, Reason::StaleIfError) {
+                drop_before(fetch, &stale);
                 return Ok(stale);
             }
             if let Some(error) = wants.as_error(failed) {
                 self.counters.negative_hits.increment();
+                drop_before(fetch, &error);
                 return Err(Failure { error, source: FailureSource::Remembered });
             }
         }
@@ -193,6 +195,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                         Some(Err(_)) if wants == Wants::Value => {}
                         Some(shared) => {
                             self.counters.collapsed.increment();
+                            drop_before(fetch, &shared);
                             return shared;
                         }
                         None => {}
@@ -217,10 +220,12 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
         // Another flight may have landed between the look-up and the lead.
         if let Some(answer) = self.fresh(key) {
+            drop_before(fetch, &answer);
             return Ok(answer);
         }
         let remembered = self.negatives.recall(key, self.clock.now());
         if let Some(error) = remembered.and_then(|failed| wants.as_error(failed)) {
+            drop_before(fetch, &error);
             return Err(Failure { error, source: FailureSource::Remembered });
         }
         if self.tasks.is_closed() && wants == Wants::Answer {

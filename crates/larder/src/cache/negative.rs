@@ -141,3 +141,13 @@ impl Negatives {
         self.memory.as_ref().map_or(0, MemoryTier::max_bytes)
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+impl Negatives {
+    /// Checks every invariant.
+    pub(super) fn validate(&self) {
+        if let Some(memory) = &self.memory {
+            memory.validate(&NOTHING_IS_OVER);
+        }
+    }
+}

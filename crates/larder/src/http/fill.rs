@@ -52,6 +52,11 @@ use crate::{
     stats::Event,
 };
 
+/// Where others wait for a turn, a body that nobody reads keeps its own while so much of it comes in each
+/// [`LOOK_EVERY`]: then it will soon be stored.
+const UNREAD_BYTES: u64 = 16 << 10;
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 pub(crate) type Leader = crate::flight::Leader<Brought<Variants>>;
 
 /// What a flight brings to those who waited, where there is nothing to share.
@@ -634,6 +639,38 @@ impl HttpCache {
         }
     }
 
+    /// The same, but asked every second that brings nothing whether it may go on like that.
+    async fn in_time_if<T>(
+        &self,
+        frame: impl Future<Output = T>,
+        may_go_on: impl Fn() -> bool,
+    ) -> Result<T, Late> {
+        let mut frame = pin!(frame);
+        let limit = self.settings().idle_body_timeout;
+        let mut waited = Duration::ZERO;
+        loop {
+            let left = limit.map_or(LOOK_EVERY, |limit| limit.saturating_sub(waited));
+            let look = left.min(LOOK_EVERY);
+            if let Ok(frame) = timeout(look, frame.as_mut()).await {
+                return Ok(frame);
+            }
+            waited += look;
+            if limit.is_some_and(|limit| waited >= limit) {
+                return Err(Late::TooLong);
+            }
+            if !may_go_on() {
+                return Err(Late::Forsaken);
+            }
+        }
+    }
+
+    /// Whether a body that brings next to nothing may keep its turn: somebody reads it, or nobody waits for
+    /// one.
+    fn may_go_on_unread(&self, filler: &Filler) -> bool {
+        let (_, waiting) = self.turns().in_use();
+        filler.is_read() || waiting == 0
+    }
+
     /// What an answer to HEAD tells about stored answers to GET (RFC 9111 §4.3.5).
     fn update_by_head(
         &self,
@@ -692,13 +729,27 @@ impl HttpCache {
         let mut kept = Ok(turn);
         // When the last of its readers left, if it had any.
         let (mut was_read, mut unread_since) = (false, None);
+        // When nobody read it, and how much of it there was.
+        let mut unread_pace: Option<(Deadline, u64)> = None;
+        let forsaken = || {
+            self.counters().abandoned.increment();
+            broken()
+        };
         loop {
             if !filler.room().await {
                 return broken();
             }
             // Whichever of these is dropped half-way, the body has lost nothing.
             let frame = match &kept {
-                Ok(_) => until(ends_by, self.in_time(body.frame())).await.flatten(),
+                Ok(Some(_)) => {
+                    let frame = self.in_time_if(body.frame(), || self.may_go_on_unread(&filler));
+                    match until(ends_by, frame).await {
+                        Some(Err(Late::Forsaken)) => return forsaken(),
+                        Some(Err(Late::TooLong)) | None => None,
+                        Some(Ok(frame)) => Some(frame),
+                    }
+                }
+                Ok(None) => until(ends_by, self.in_time(body.frame())).await.flatten(),
                 Err(_) => tokio::select! {
                     frame = body.frame() => Some(frame),
                     () = filler.unwanted() => return broken(),
@@ -737,6 +788,18 @@ impl HttpCache {
                         .is_some_and(|limit| since.elapsed() >= limit)
                 {
                     return broken();
+                }
+            }
+            if filler.is_read() || !matches!(kept, Ok(Some(_))) {
+                unread_pace = None;
+            } else {
+                let (since, before) =
+                    *unread_pace.get_or_insert_with(|| (Deadline::now(), arrived));
+                if since.elapsed() >= LOOK_EVERY {
+                    if arrived - before < UNREAD_BYTES && !self.may_go_on_unread(&filler) {
+                        return forsaken();
+                    }
+                    unread_pace = Some((Deadline::now(), arrived));
                 }
             }
             let is_too_large = arrived > max;
@@ -830,6 +893,13 @@ enum Judged {
         sent: HeaderMap,
         status: StatusCode,
     },
+}
+
+/// Why the next piece of a body is not waited for any longer.
+enum Late {
+    TooLong,
+    /// Nobody reads it, and others wait for its turn.
+    Forsaken,
 }
 
 /// What `what` brings; `None`: it does not in time.

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Moment,
     sync::{
-        RwLock,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -38,9 +38,9 @@ pub(crate) struct PurgeLog {
     /// The last number that the table has. Advanced after the purge is written there, so whoever reads it
     /// finds every purge up to it.
     last_in_table: AtomicU64,
-    /// Never held while anything else is locked, and never for longer than it takes to write one purge
-    /// down.
-    table: RwLock<TagTable>,
+    table: TagTable,
+    /// Held by whoever writes down a purge, one at a time, so that numbers in the table only grow.
+    writing: Mutex<()>,
     hasher: TagHasher,
 }
 
@@ -50,7 +50,8 @@ impl PurgeLog {
         PurgeLog {
             position: AtomicU64::new(0),
             last_in_table: AtomicU64::new(0),
-            table: RwLock::new(TagTable::new(max_tags)),
+            table: TagTable::new(max_tags),
+            writing: Mutex::new(()),
             hasher: TagHasher::new(key),
         }
     }
@@ -81,17 +82,17 @@ impl PurgeLog {
     /// at all (hard).
     pub(crate) fn purge_tag(&self, tag: &str, mode: Mode, now: Moment) -> u64 {
         let id = self.tag(tag);
-        self.write_down(|table, number| table.purge(id, mode, number, now))
+        self.write_down(|number| self.table.purge(id, mode, number, now))
     }
 
     /// The soft purge of everything.
     pub(crate) fn mark_everything_stale(&self, now: Moment) -> u64 {
-        self.write_down(|table, number| table.mark_everything_stale(number, now))
+        self.write_down(|number| self.table.mark_everything_stale(number, now))
     }
 
     /// How many tags have a record.
     pub(crate) fn tags(&self) -> usize {
-        self.table.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.table.len()
     }
 
     /// What happened since `fence` to an entry with these tags.
@@ -99,16 +100,15 @@ impl PurgeLog {
         if fence >= self.last_in_table() {
             return PurgeState::Untouched;
         }
-        self.table.read().unwrap_or_else(PoisonError::into_inner).state(tags, fence)
+        self.table.state(tags, fence)
     }
 
     /// A fetch that begins between the two steps has a fence that is not below this purge, and may serve: nobody
     /// has been told yet that it is done.
-    fn write_down(&self, write: impl FnOnce(&mut TagTable, u64)) -> u64 {
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+    fn write_down(&self, write: impl FnOnce(u64)) -> u64 {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.next();
-        write(&mut table, number);
-        // The lock lets one in at a time, so numbers in the table only grow.
+        write(number);
         self.last_in_table.store(number, Ordering::Release);
         number
     }
@@ -227,6 +227,28 @@ mod tests {
         let recent = log.position();
         log.purge_tag("other", Mode::Hard, moment(0));
         assert_eq!(log.state(&[log.tag("tag 1")], recent), PurgeState::Untouched);
+    }
+
+    #[test]
+    fn a_large_table_lies_in_small_parts_and_is_bounded_as_a_whole() {
+        let log = PurgeLog::new(1 << 16, TagKey::random());
+        let before = log.position();
+        for number in 0..100_000 {
+            log.purge_tag(&format!("tag {number}"), Mode::Hard, moment(0));
+        }
+        assert!(log.tags() <= 1 << 16 && log.tags() >= 1 << 14);
+        assert!(log.table.is_in_small_parts());
+        for number in 0..100_000 {
+            let tag = log.tag(&format!("tag {number}"));
+            assert_eq!(log.state(&[tag], before), PurgeState::Purged);
+        }
+        // Most of what was purged last is still known for what it is.
+        let recent = log.position() - 10_000;
+        let untouched = (0..1000).filter(|number| {
+            let tag = log.tag(&format!("never purged {number}"));
+            log.state(&[tag], recent) == PurgeState::Untouched
+        });
+        assert_eq!(untouched.count(), 1000);
     }
 
     #[test]

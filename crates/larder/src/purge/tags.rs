@@ -3,13 +3,22 @@
 //! For each tag the table remembers the number of its last purge; an entry lives while none of its tags
 //! has a later one than its fence. A purge therefore costs the same whether a tag is on one entry or on
 //! a million, and reaches entries whose fetch is still under way.
+//!
+//! What is remembered lies in parts, each under a lock of its own and small: giving one more room, or
+//! forgetting half of it, holds up those who ask for these tags only, and not for long.
 
-use std::{collections::HashMap, fmt, hash::BuildHasher};
+use std::{collections::HashMap, fmt, hash::BuildHasher, sync::PoisonError};
 
 use siphasher::sip::SipHasher24;
 
 use super::{Mode, log::Fence};
-use crate::clock::Moment;
+use crate::{
+    clock::Moment,
+    sync::{
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// A tag as the cache keeps it: 64 bits of a keyed hash. Two tags that share all of them are purged
 /// together, which costs a fetch and never serves what was purged.
@@ -67,14 +76,39 @@ pub(crate) enum PurgeState {
     Purged,
 }
 
+impl PurgeState {
+    /// What both mean for one entry.
+    fn and(self, other: PurgeState) -> PurgeState {
+        match (self, other) {
+            (PurgeState::Purged, _) | (_, PurgeState::Purged) => PurgeState::Purged,
+            (PurgeState::MarkedStale(at), PurgeState::MarkedStale(earlier)) => {
+                PurgeState::MarkedStale(at.min(earlier))
+            }
+            (PurgeState::Untouched, marked) | (marked, PurgeState::Untouched) => marked,
+        }
+    }
+}
+
 /// The last purges of each tag, and of everything.
 pub(super) struct TagTable {
+    /// By the tags' own numbers.
+    parts: Box<[RwLock<Part>]>,
+    /// The soft purges of all entries, tagged or not.
+    everything: RwLock<Record>,
+    /// The last of them. Whoever knows it need not ask.
+    newest_of_everything: AtomicU64,
+    max_tags_in_part: usize,
+}
+
+/// Tags in a part, if there are so many: looking at all of them takes a tenth of a millisecond.
+const TAGS_IN_PART: usize = 2048;
+const MAX_PARTS: usize = 32;
+
+struct Part {
     by_tag: HashMap<TagId, Record, foldhash::fast::RandomState>,
-    /// The soft purge of all entries, tagged or not.
-    everything: Record,
-    /// Purges up to here may have been forgotten: a tagged entry from before counts as purged.
+    /// Purges up to here may have been forgotten: an entry from before with a tag of this part counts as
+    /// purged.
     floor: Fence,
-    max_tags: usize,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -90,54 +124,79 @@ struct Record {
 const SOFT_PURGES: usize = 4;
 
 impl TagTable {
+    /// Remembers the purges of at most `max_tags` tags. That bounds each part alone: where more of the tags
+    /// fall into one, it forgets sooner.
     pub(super) fn new(max_tags: usize) -> Self {
+        let parts = (max_tags / TAGS_IN_PART).clamp(1, MAX_PARTS);
+        let part = || RwLock::new(Part { by_tag: HashMap::default(), floor: 0 });
         TagTable {
-            by_tag: HashMap::default(),
-            everything: Record::default(),
-            floor: 0,
-            max_tags: max_tags.max(2),
+            parts: (0..parts).map(|_| part()).collect(),
+            everything: RwLock::new(Record::default()),
+            newest_of_everything: AtomicU64::new(0),
+            max_tags_in_part: (max_tags / parts).max(2),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_tag.len()
+        self.parts.iter().map(|part| read(part).by_tag.len()).sum()
     }
 
-    pub(super) fn purge(&mut self, tag: TagId, mode: Mode, number: Fence, now: Moment) {
-        self.by_tag.entry(tag).or_default().purge(mode, number, now);
-        if self.by_tag.len() > self.max_tags {
-            self.forget_older_half();
+    pub(super) fn purge(&self, tag: TagId, mode: Mode, number: Fence, now: Moment) {
+        let mut part = write(self.part(tag));
+        part.by_tag.entry(tag).or_default().purge(mode, number, now);
+        if part.by_tag.len() > self.max_tags_in_part {
+            part.forget_older_half();
         }
     }
 
-    pub(super) fn mark_everything_stale(&mut self, number: Fence, now: Moment) {
-        self.everything.purge(Mode::Soft, number, now);
+    pub(super) fn mark_everything_stale(&self, number: Fence, now: Moment) {
+        write(&self.everything).purge(Mode::Soft, number, now);
+        self.newest_of_everything.store(number, Ordering::Release);
     }
 
     /// What happened since `fence` to an entry with these tags.
     pub(super) fn state(&self, tags: &[TagId], fence: Fence) -> PurgeState {
-        if !tags.is_empty() && fence < self.floor {
-            return PurgeState::Purged;
-        }
-        let named = tags.iter().filter_map(|tag| self.by_tag.get(tag));
         let mut state = PurgeState::Untouched;
-        for record in named.chain([&self.everything]) {
-            if record.hard > fence {
+        for &tag in tags {
+            let part = read(self.part(tag));
+            if fence < part.floor {
                 return PurgeState::Purged;
             }
-            let first = record.soft.iter().flatten().find(|(number, _)| *number > fence);
-            if let Some(&(_, at)) = first {
-                state = match state {
-                    PurgeState::MarkedStale(earlier) => PurgeState::MarkedStale(earlier.min(at)),
-                    _ => PurgeState::MarkedStale(at),
-                };
+            if let Some(record) = part.by_tag.get(&tag) {
+                state = state.and(record.state(fence));
             }
+            if state == PurgeState::Purged {
+                return state;
+            }
+        }
+        if self.newest_of_everything.load(Ordering::Acquire) > fence {
+            state = state.and(read(&self.everything).state(fence));
         }
         state
     }
 
-    /// Makes room. What is forgotten must not come back to life, so everything tagged that is older
-    /// than a forgotten purge counts as purged from now on.
+    fn part(&self, tag: TagId) -> &RwLock<Part> {
+        // By the upper half: the tables within use the lower.
+        &self.parts[(tag.0 >> 32) as usize % self.parts.len()]
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_in_small_parts(&self) -> bool {
+        self.parts.iter().all(|part| read(part).by_tag.len() <= TAGS_IN_PART)
+    }
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Part {
+    /// Makes room. What is forgotten must not come back to life, so everything with a tag of this part that
+    /// is older than a forgotten purge counts as purged from now on.
     fn forget_older_half(&mut self) {
         let mut numbers: Vec<_> = self.by_tag.values().map(Record::newest).collect();
         let middle = numbers.len() / 2;
@@ -163,6 +222,15 @@ impl Record {
                 }
             },
         }
+    }
+
+    /// What it means for an entry with this fence.
+    fn state(&self, fence: Fence) -> PurgeState {
+        if self.hard > fence {
+            return PurgeState::Purged;
+        }
+        let first = self.soft.iter().flatten().find(|(number, _)| *number > fence);
+        first.map_or(PurgeState::Untouched, |&(_, at)| PurgeState::MarkedStale(at))
     }
 
     fn newest(&self) -> Fence {

@@ -17,7 +17,7 @@ use std::{
 
 use larder::{Cache, Eviction, Lifetime, ManualClock};
 
-use crate::support::{MINUTE, secs};
+use crate::support::{MINUTE, secs, settle};
 
 type Doing = fn(&Cache<Value>);
 type Go = fn(&Case);
@@ -673,4 +673,75 @@ fn an_insert_clones_nothing() {
     let cache = Cache::builder_with_weigher(|_: &Unique| 0).build();
     cache.insert("key", Unique);
     assert!(cache.remove("key"));
+}
+
+/// What a fetch holds that panics when it is dropped, run or not.
+struct Unneeded;
+
+impl Drop for Unneeded {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new("bomb"));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_not_needed_and_panics_when_it_is_dropped_leaks_no_value() {
+    let value: Arc<str> = "value".into();
+    let clock = ManualClock::new();
+    let cache = Cache::<Arc<str>>::builder()
+        .ttl(MINUTE)
+        .stale_if_error(MINUTE)
+        .negative_ttl(MINUTE)
+        .clock(clock.clock())
+        .build();
+    let ask = |kind: usize| {
+        let (cache, bomb) = (cache.clone(), Unneeded);
+        tokio::spawn(async move {
+            let fetch = move || async move {
+                let _bomb = bomb;
+                Arc::<str>::from("not needed")
+            };
+            match kind {
+                0 => drop(cache.get_or_fetch("key", fetch).await),
+                1 => drop(
+                    cache.try_get_or_fetch("key", || async { Ok::<_, ()>(fetch().await) }).await,
+                ),
+                _ => drop(cache.answer("key", || async { Ok::<_, ()>(fetch().await) }).await),
+            }
+        })
+    };
+    // Shared with another's fetch, fresh, and in place of a failure that is remembered.
+    let (brought, (open, opened)) = (Arc::clone(&value), tokio::sync::oneshot::channel::<()>());
+    let leader = tokio::spawn({
+        let cache = cache.clone();
+        async move {
+            let fetch = async move || {
+                opened.await.unwrap();
+                brought
+            };
+            drop(cache.get_or_fetch("key", fetch).await);
+        }
+    });
+    settle().await;
+    let followers: Vec<_> = (0..3).map(ask).collect();
+    settle().await;
+    open.send(()).unwrap();
+    leader.await.unwrap();
+    for follower in followers {
+        assert!(follower.await.unwrap_err().is_panic());
+    }
+    for kind in 0..3 {
+        assert!(ask(kind).await.unwrap_err().is_panic());
+    }
+    clock.advance(MINUTE);
+    let failing = cache.try_get_or_fetch("key", async || Err::<Arc<str>, _>("down"));
+    assert_eq!(failing.await.ok().as_deref(), Some("value"));
+    for kind in 0..3 {
+        assert!(ask(kind).await.unwrap_err().is_panic());
+    }
+    settle().await;
+    cache.clear();
+    assert_eq!(Arc::strong_count(&value), 1, "somebody still holds it");
 }

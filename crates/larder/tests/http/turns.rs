@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use http::Request;
+use futures_util::FutureExt;
+use http::{Request, Response};
 use larder::http::{Body, Client, NoTurn, Policy, Settings, TooManyFetches};
 
 use crate::support::{
@@ -321,6 +322,56 @@ async fn streams_that_stay_open_hold_no_turn() {
     let gone: Vec<_> = streams.into_iter().map(|(drip, _)| drip).collect();
     settle().await;
     assert!(gone.iter().all(Drip::is_given_up));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_nobody_reads_any_more_keeps_no_turn_from_those_who_wait_unless_it_comes_fast()
+{
+    // How much comes every half second, and whether a reader is left.
+    for (bytes, is_read, is_given_up) in [
+        (0, false, true),
+        (1, false, true),
+        (20_000, false, false),
+        (0, true, false),
+        (1, true, false),
+    ] {
+        let case = format!("{bytes} B, read: {is_read}");
+        let site = with_turns(1);
+        let reading = site.ask(get("/slow"));
+        settle().await;
+        let (drip, body) = drip();
+        let fields = [FRESH[0], ("content-length", "1000000")];
+        site.origin.answer(without_length(200, &fields, body));
+        drip.send("begins");
+        let mut answer = Some(reading.await.unwrap().unwrap());
+        let coming = async |answer: &mut Option<Response<Body>>, seconds| {
+            for _ in 0..2 * seconds {
+                if bytes > 0 {
+                    drip.send(vec![b'x'; bytes]);
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                while let Some(answer) = answer
+                    && let Some(Some(_)) = chunk(answer).now_or_never()
+                {}
+            }
+        };
+        coming(&mut answer, 5).await;
+        assert_eq!(site.cache.turns_taken(), 1, "{case}: nobody waits for its turn");
+        if !is_read {
+            drop(answer.take());
+        }
+        let waits = site.ask(get("/other"));
+        coming(&mut answer, 4).await;
+        assert_eq!(drip.is_given_up(), is_given_up, "{case}");
+        assert_eq!(site.store().stats().abandoned, u64::from(is_given_up), "{case}");
+        if is_given_up {
+            site.origin.answer(fresh("body"));
+            assert_eq!(read(waits).await.text(), "body", "{case}");
+        } else {
+            coming(&mut answer, 2).await;
+            assert!(failed(waits).await.downcast_ref::<NoTurn>().is_some(), "{case}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

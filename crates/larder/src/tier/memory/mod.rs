@@ -37,40 +37,34 @@ mod index;
 mod name;
 mod queue;
 mod shard;
+mod shards;
 mod slots;
 
 use std::{
     hash::{BuildHasher, Hasher},
     ops::Range,
-    sync::PoisonError,
     thread,
     time::Duration,
 };
 
 use foldhash::fast::RandomState;
 
-use crate::{
-    clock::Moment,
-    entry::Entry,
-    judge::Judge,
-    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard},
-    weigh::ALLOCATION_BYTES,
-};
-use blocks::BLOCK;
+use crate::{clock::Moment, entry::Entry, judge::Judge, weigh::ALLOCATION_BYTES};
 use budget::{Budget, By, Leaving};
 pub(crate) use burial::{Burial, discard};
 use burial::{Burials, bury};
 use name::Name;
 use shard::{Gone, SLOTS_PER_HOLD, Shard, Slot};
+use shards::{Locked, Shards, read, write};
 
-/// With fewer bytes or entries to a shard, its own few entries say too little about what is popular.
-const MIN_SHARD_BYTES: usize = 4 << 20;
-const MIN_SHARD_ENTRIES: usize = 1 << 10;
-const MAX_SHARDS: usize = 64;
 /// Victims taken from one shard before the next has to give some, when much room is needed at once.
 const VICTIMS_PER_SHARD: usize = 32;
 /// How long the background sweep leaves all locks alone between two rounds over the shards.
 const BREATH: Duration = Duration::from_micros(100);
+/// With fewer, a round is over before whoever waits for one has woken up.
+const MANY_SHARDS: usize = 16;
+/// So many holds of one lock after each other are not noticed.
+const ROUNDS_PER_BREATH: usize = 4;
 
 /// Who goes when room is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,17 +92,12 @@ impl Limits {
 }
 
 pub(crate) struct MemoryTier<V> {
-    shards: Box<[Locked<V>]>,
+    shards: Shards<V>,
     hasher: RandomState,
     budget: Budget,
     max_entry_bytes: usize,
     eviction: Eviction,
 }
-
-/// A shard behind its lock. What a hit reads of it shares the lock's cache line, and no other shard's
-/// lock is on that line.
-#[repr(align(64))]
-struct Locked<V>(RwLock<Shard<V>>);
 
 /// How much of a sweep is done at once.
 #[derive(Clone, Copy, Debug)]
@@ -137,11 +126,8 @@ impl<V> MemoryTier<V> {
     pub(crate) fn new(limits: Limits) -> Self {
         let Limits { max_bytes, max_entries, max_entry_bytes, eviction } = limits;
         let max_entries = max_entries.unwrap_or(usize::MAX);
-        let shards = (max_bytes / MIN_SHARD_BYTES).min(max_entries / MIN_SHARD_ENTRIES);
-        // A power of two, so that a hash picks its shard with a mask.
-        let shards: usize = 1 << shards.clamp(1, MAX_SHARDS).ilog2();
         MemoryTier {
-            shards: (0..shards).map(|_| Locked(RwLock::new(Shard::new()))).collect(),
+            shards: Shards::new(max_bytes, max_entries),
             hasher: RandomState::default(),
             budget: Budget::new(max_bytes, max_entries),
             // A slot tells its weight in 32 bits.
@@ -159,7 +145,7 @@ impl<V> MemoryTier<V> {
         // Under the read lock, for `look` clones the value.
         let found = self.peek(key, look)?;
         let place = self.place(key);
-        write(place.shard(self)).renew(place.hash, key);
+        write(place.shard(self)?).renew(place.hash, key);
         Some(found)
     }
 
@@ -180,7 +166,7 @@ impl<V> MemoryTier<V> {
         look: impl FnOnce(&Entry<V>) -> R,
     ) -> Option<R> {
         let place = self.place(key);
-        let shard = read(place.shard(self));
+        let shard = read(place.shard(self)?);
         let slot = shard.find(place.hash, key)?;
         slot.mark();
         Some(look(slot.entry()))
@@ -198,7 +184,7 @@ impl<V> MemoryTier<V> {
             return self.read(key, look)?;
         }
         let place = self.place(key);
-        let shard = read(place.shard(self));
+        let shard = read(place.shard(self)?);
         let slot = shard.find(place.hash, key)?;
         let found = look(slot.entry())?;
         slot.mark();
@@ -208,7 +194,7 @@ impl<V> MemoryTier<V> {
     /// The same, and counts nothing.
     pub(crate) fn peek<R>(&self, key: &str, look: impl FnOnce(&Entry<V>) -> R) -> Option<R> {
         let place = self.place(key);
-        let shard = read(place.shard(self));
+        let shard = read(place.shard(self)?);
         shard.find(place.hash, key).map(|slot| look(slot.entry()))
     }
 
@@ -237,7 +223,7 @@ impl<V> MemoryTier<V> {
         let (mut evicted, mut over) = (0, 0);
         let (mut from, mut in_vain) = (place.shard, 0);
         loop {
-            let mut shard = write(place.shard(self));
+            let mut shard = write(self.shards.get_or_make(place.shard));
             let (older, older_weight) = shard.holds(place.hash, key).unzip();
             let older_weight = older_weight.unwrap_or(0);
             let more = weight.saturating_sub(older_weight);
@@ -260,7 +246,7 @@ impl<V> MemoryTier<V> {
                 return Stored::Yes { evicted, over };
             }
             // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
-            if !may_be_stored || in_vain > 2 * self.shards.len() || by == By::Drop {
+            if !may_be_stored || in_vain > 2 * self.shards.count() || by == By::Drop {
                 let is_fenced = fenced();
                 let mut older = None;
                 if !is_fenced {
@@ -278,7 +264,7 @@ impl<V> MemoryTier<V> {
             let (newcomer, spared) = if from == place.shard { (more, older) } else { (0, None) };
             if from != place.shard {
                 drop(shard);
-                shard = write(&self.shards[from]);
+                shard = write(self.shards.get_or_make(from));
             }
             let mut out = shard.evict(newcomer, spared, judge);
             let leaving = self.leave(out.gone.iter().flatten());
@@ -290,9 +276,9 @@ impl<V> MemoryTier<V> {
             burial.pass_over();
             in_vain = if count > 0 { 0 } else { in_vain + 1 };
             if count == 0 || (evicted + over) % VICTIMS_PER_SHARD == 0 {
-                from = (from + 1) % self.shards.len();
+                from = self.shards.after(from);
             }
-            if in_vain > self.shards.len() {
+            if in_vain > self.shards.count() {
                 // Others have the room, who are storing or dropping something.
                 thread::yield_now();
             }
@@ -314,7 +300,8 @@ impl<V> MemoryTier<V> {
     /// True if it was there and not over.
     pub(crate) fn remove(&self, key: &str, judge: &Judge<'_>) -> (bool, Burial) {
         let place = self.place(key);
-        let mut shard = write(place.shard(self));
+        let Some(shard) = place.shard(self) else { return (false, Burial::default()) };
+        let mut shard = write(shard);
         let mut removed = None;
         shard.remove(place.hash, key, &mut removed);
         let leaving = self.leave(&removed);
@@ -331,7 +318,7 @@ impl<V> MemoryTier<V> {
     ) -> Option<R> {
         let place = self.place(key);
         let change = |slot: &mut Slot<V>| change(slot.entry_mut());
-        write(place.shard(self)).update(place.hash, key, change)
+        write(place.shard(self)?).update(place.hash, key, change)
     }
 
     /// Lets `change` at all entries so named. What is stored meanwhile is changed or not. Not for the
@@ -342,14 +329,15 @@ impl<V> MemoryTier<V> {
         mut change: impl FnMut(&mut Entry<V>),
     ) {
         let mut burials = Burials::default();
-        self.walk(&mut burials, |shard, numbers| {
+        let step = |shard: &mut Shard<V>, numbers| {
             shard.change(numbers, |slot| {
                 if is_named(slot.key()) {
                     change(slot.entry_mut());
                 }
             });
             Vec::new()
-        });
+        };
+        self.walk(&mut burials, step, |_| ());
     }
 
     /// Removes all entries so named; returns how many were not over. What is stored meanwhile is removed
@@ -360,11 +348,9 @@ impl<V> MemoryTier<V> {
         judge: &Judge<'_>,
     ) -> (usize, Burial) {
         let (mut count, mut burials) = (0, Burials::default());
-        self.walk(&mut burials, |shard, numbers| {
-            let gone = shard.extract(numbers, |slot| is_named(slot.key()));
-            count += of_use(gone.iter().flatten(), judge);
-            gone
-        });
+        let step =
+            |shard: &mut Shard<V>, numbers| shard.extract(numbers, |slot| is_named(slot.key()));
+        self.walk(&mut burials, step, |gone| count += of_use(gone.iter().flatten(), judge));
         (count, burials.end())
     }
 
@@ -376,9 +362,9 @@ impl<V> MemoryTier<V> {
     pub(crate) fn sweep(&self, judge: &Judge<'_>, pace: Pace) -> Burial {
         let (mut looked_at, mut burials) = (0, Burials::default());
         // What is stored or purged meanwhile could keep it going for ever.
-        for _ in 0..self.rounds() {
+        for round in 1..=self.rounds() {
             let mut is_done = true;
-            for shard in &self.shards {
+            for shard in self.shards.iter() {
                 if !read(shard).is_due(judge) {
                     continue;
                 }
@@ -392,7 +378,7 @@ impl<V> MemoryTier<V> {
             }
             match pace {
                 _ if is_done => break,
-                Pace::Whole => thread::yield_now(),
+                Pace::Whole => self.let_others_in(round),
                 Pace::UpTo(max) if looked_at >= max => break,
                 Pace::UpTo(_) => thread::sleep(BREATH),
             }
@@ -404,13 +390,14 @@ impl<V> MemoryTier<V> {
     /// and drops what was in it before it takes the next.
     pub(crate) fn clear(&self, judge: &Judge<'_>) -> (usize, Burial) {
         let (mut count, mut burial) = (0, Burial::default());
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut shard = write(shard);
-            let (mut all, entries, bytes) = shard.take_all();
+            let mut all = shard.take_all();
+            let (entries, bytes) = all.size();
             let leaving = self.budget.leave(entries, bytes);
             drop(shard);
-            let all = all.iter_mut().inspect(|slot| count += of_use(&**slot, judge));
-            burial = burial.and(bury(all, leaving));
+            let slots = all.slots_mut().inspect(|slot| count += of_use(&**slot, judge));
+            burial = burial.and(bury(slots, leaving));
         }
         (count, burial)
     }
@@ -418,7 +405,7 @@ impl<V> MemoryTier<V> {
     /// Up to `most` keys, in no order. What is stored or removed meanwhile is among them or not.
     pub(crate) fn keys(&self, most: usize) -> Vec<String> {
         let mut keys = Vec::new();
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut next = 0;
             // No lock is held for longer than a few slots take.
             loop {
@@ -460,7 +447,7 @@ impl<V> MemoryTier<V> {
         let (mut count, mut burials) = (0, Burials::default());
         while self.budget.is_exceeded() {
             let before = count;
-            for shard in &self.shards {
+            for shard in self.shards.iter() {
                 let mut shard = write(shard);
                 let gone = shard.evict(0, None, judge).gone;
                 let leaving = self.leave(gone.iter().flatten());
@@ -489,37 +476,54 @@ impl<V> MemoryTier<V> {
         hasher.write(key.as_bytes());
         let hash = hasher.finish();
         // The table uses the lower half.
-        Place { shard: (hash >> 32) as usize & (self.shards.len() - 1), hash: hash as u32 }
+        Place { shard: self.shards.number((hash >> 32) as u32), hash: hash as u32 }
     }
 
-    /// Lets `step` at all slots, some in each hold of a shard's lock; what it takes out is buried. From the
-    /// last to the first: see [`Shard::extract`].
+    /// Lets `step` at all slots, some in each hold of a shard's lock; what it takes out is shown to `took`
+    /// and buried. It goes over all shards in rounds, as a [sweep](MemoryTier::sweep) does, and in each from
+    /// the last slot to the first: see [`Shard::extract`].
     fn walk<'a>(
         &'a self,
         burials: &mut Burials<'a, V>,
         mut step: impl FnMut(&mut Shard<V>, Range<usize>) -> Gone<V>,
+        mut took: impl FnMut(&Gone<V>),
     ) {
-        for shard in &self.shards {
-            let mut end = read(shard).slot_count();
-            while end > 0 {
+        let all = self.shards.iter().map(|shard| (shard, read(shard).slot_count()));
+        let mut left: Vec<_> = all.filter(|(_, end)| *end > 0).collect();
+        for round in 1.. {
+            for (shard, end) in &mut left {
                 let mut held = write(shard);
-                let stop = end.min(held.slot_count());
-                end = stop.saturating_sub(SLOTS_PER_HOLD);
-                let gone = step(&mut held, end..stop);
+                let stop = (*end).min(held.slot_count());
+                *end = stop.saturating_sub(SLOTS_PER_HOLD);
+                let gone = step(&mut held, *end..stop);
                 let leaving = self.leave(gone.iter().flatten());
                 drop(held);
+                took(&gone);
                 burials.bury(gone, leaving);
-                if end > 0 {
-                    thread::yield_now();
-                }
             }
+            left.retain(|(_, end)| *end > 0);
+            if left.is_empty() {
+                break;
+            }
+            self.let_others_in(round);
+        }
+    }
+
+    /// After so many rounds over the shards. A lock goes to who asks first, not to who waits and has yet to
+    /// wake up. Where there are many, each is free while the others' turn is; where there are few, nobody
+    /// else would have one for as long as it all takes.
+    fn let_others_in(&self, round: usize) {
+        if self.shards.count() >= MANY_SHARDS {
+            thread::yield_now();
+        } else if round.is_multiple_of(ROUNDS_PER_BREATH) {
+            thread::sleep(BREATH);
         }
     }
 
     /// More rounds than a sweep needs, unless others store and purge all the time.
     fn rounds(&self) -> usize {
         let slots = self.shards.iter().map(|shard| read(shard).slot_count()).max();
-        2 * slots.unwrap_or(0).div_ceil(BLOCK) + 2
+        2 * slots.unwrap_or(0) + 2
     }
 
     /// What was just taken out is stored no longer; said before the lock is free.
@@ -549,19 +553,22 @@ struct Place {
 }
 
 impl Place {
-    fn shard<V>(self, tier: &MemoryTier<V>) -> &Locked<V> {
-        &tier.shards[self.shard]
+    #[inline]
+    fn shard<V>(self, tier: &MemoryTier<V>) -> Option<&Locked<V>> {
+        tier.shards.get(self.shard)
     }
 }
 
-// What runs under these locks leaves a shard consistent at every point where the caller's code can
-// panic, so a poisoned one is as good as any.
-fn read<V>(shard: &Locked<V>) -> RwLockReadGuard<'_, Shard<V>> {
-    shard.0.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<V>(shard: &Locked<V>) -> RwLockWriteGuard<'_, Shard<V>> {
-    shard.0.write().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+impl<V> MemoryTier<V> {
+    /// Checks every invariant, while nobody else does anything.
+    pub(crate) fn validate(&self, judge: &Judge<'_>) {
+        let validated = self.shards.iter().map(|shard| read(shard).validate(judge));
+        let held = validated.fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
+        assert_eq!(self.size(), held, "the budget knows what the shards hold");
+        assert_eq!(self.budget.booked(), held, "and nothing keeps room it lost");
+        assert!(held.1 <= self.max_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -571,7 +578,7 @@ mod tests {
     use larder_policy::freshness::Lifetime;
     use proptest::{collection::vec, prelude::*};
 
-    use super::*;
+    use super::{blocks::BLOCK, *};
     use crate::{
         clock::ManualClock,
         entry::Facts,
@@ -733,15 +740,8 @@ mod tests {
                 }
             }
             let judge = Judge::new(now.now(), &tags);
-            let (mut entries, mut bytes) = (0, 0);
-            for shard in &tier.shards {
-                let (more_entries, more_bytes) = read(shard).validate(&judge);
-                entries += more_entries;
-                bytes += more_bytes;
-            }
-            assert_eq!(tier.size(), (entries, bytes), "the budget knows what the shards hold");
-            assert_eq!(tier.budget.booked(), (entries, bytes), "and nothing keeps room it lost");
-            assert!(bytes <= tier.max_bytes());
+            tier.validate(&judge);
+            let (entries, _) = tier.size();
             assert!(max_entries.is_none_or(|max| entries <= max));
         }
     }
@@ -755,12 +755,6 @@ mod tests {
         ) {
             keep_the_books(eviction, max_entries, steps);
         }
-    }
-
-    #[test]
-    fn what_a_hit_reads_of_a_shard_is_on_one_line_with_its_lock() {
-        #[cfg(not(shuttle))]
-        assert_eq!(size_of::<Locked<String>>(), 64);
     }
 
     #[test]
@@ -781,37 +775,143 @@ mod tests {
         assert_eq!(tier.size(), (0, 0));
     }
 
+    /// What `ENTRIES` entries in one shard come to, of which every third is over.
+    #[derive(Clone, Copy, Debug)]
+    enum Over {
+        Expired,
+        Purged,
+        ExpiredOrPurged,
+        /// Each with many tags, the last of which is purged.
+        PurgedAmongManyTags,
+    }
+
+    const ENTRIES: usize = 20_000;
+    const MANY_TAGS: usize = 50;
+
+    fn third_over(over: Over, tags: &PurgeLog) -> (MemoryTier<u8>, Moment) {
+        let clock = ManualClock::new();
+        let now = clock.clock().now();
+        let tier = MemoryTier::new(Limits { max_entries: Some(1000), ..Limits::bytes(64 << 20) });
+        assert_eq!(tier.shards.count(), 1);
+        let tier = MemoryTier { budget: Budget::new(64 << 20, ENTRIES), ..tier };
+        let judge = Judge::new(now, tags);
+        let others: Vec<_> = (0..MANY_TAGS).map(|tag| tags.tag(&format!("other {tag}"))).collect();
+        for number in 0..ENTRIES {
+            let is_over = number % 3 == 0;
+            let is_expired = is_over
+                && match over {
+                    Over::Expired => true,
+                    Over::ExpiredOrPurged => number % 2 == 0,
+                    Over::Purged | Over::PurgedAmongManyTags => false,
+                };
+            let mut its_tags = match over {
+                Over::PurgedAmongManyTags => others.clone(),
+                _ => Vec::new(),
+            };
+            its_tags.push(tags.tag(if is_over && !is_expired { "purged" } else { "other" }));
+            let facts = Facts {
+                lifetime: Lifetime::fresh_for(Duration::from_secs(if is_expired { 1 } else { 60 })),
+                fetched: now,
+                cost: Duration::ZERO,
+                tags: its_tags.into(),
+                fence: tags.position(),
+            };
+            tier.put(&number.to_string(), Entry::new(0, facts), 0, &judge, || false);
+        }
+        tags.purge_tag("purged", Mode::Hard, now);
+        clock.advance(Duration::from_secs(2));
+        (tier, clock.clock().now())
+    }
+
+    const OVER: [Over; 4] =
+        [Over::Expired, Over::Purged, Over::ExpiredOrPurged, Over::PurgedAmongManyTags];
+
     #[test]
     fn a_sweep_in_parts_takes_bounded_steps_and_goes_on_from_there() {
-        const ENTRIES: usize = 20_000;
+        for over in OVER {
+            let tags = PurgeLog::new(100, TagKey::random());
+            let (tier, now) = third_over(over, &tags);
+            let judge = Judge::new(now, &tags);
+            // It stops at the first entry beyond.
+            let most_in_a_hold = SLOTS_PER_HOLD + MANY_TAGS + 5;
+            let (mut swept, mut parts) = (0, 0);
+            while read(tier.shards.get(0).unwrap()).is_due(&judge) {
+                if parts % 2 == 0 {
+                    let (mut gone, effort) = write(tier.shards.get(0).unwrap()).sweep(&judge);
+                    assert!(effort <= most_in_a_hold, "{effort} in a hold, {over:?}");
+                    assert!(gone.len() <= SLOTS_PER_HOLD / 4 + 1, "{} in a hold", gone.len());
+                    swept += gone.len();
+                    let leaving = tier.leave(gone.iter().flatten());
+                    bury(&mut gone, leaving).pass_over();
+                } else {
+                    let taken = tier.sweep(&judge, Pace::UpTo(1000)).entries;
+                    assert!(taken <= (1000 + most_in_a_hold) / 4, "{taken} in one part");
+                    swept += taken;
+                }
+                parts += 1;
+                assert!(parts < ENTRIES, "it does not come to an end");
+            }
+            tier.validate(&judge);
+            let all = ENTRIES.div_ceil(3);
+            assert_eq!((swept, tier.size().0), (all, ENTRIES - all), "{over:?}");
+        }
+    }
+
+    #[test]
+    fn a_whole_sweep_is_whole() {
+        for over in OVER {
+            let tags = PurgeLog::new(100, TagKey::random());
+            let (tier, now) = third_over(over, &tags);
+            let judge = Judge::new(now, &tags);
+            assert_eq!(tier.sweep(&judge, Pace::Whole).entries, ENTRIES.div_ceil(3), "{over:?}");
+            tier.validate(&judge);
+        }
+    }
+
+    #[test]
+    fn an_eviction_takes_out_one_block_of_what_is_over_at_the_most() {
+        for over in OVER {
+            let tags = PurgeLog::new(100, TagKey::random());
+            let (tier, now) = third_over(over, &tags);
+            let judge = Judge::new(now, &tags);
+            let mut evicted = 0;
+            while evicted < ENTRIES.div_ceil(3) {
+                let mut held = write(tier.shards.get(0).unwrap());
+                let looks = held.looks();
+                let mut out = held.evict(0, None, &judge);
+                // It stops at the first entry beyond.
+                let most = looks.max(BLOCK) + MANY_TAGS + 5;
+                assert!(looks.saturating_sub(held.looks()) <= most, "{over:?}");
+                drop(held);
+                assert!((1..=BLOCK).contains(&out.gone.len()), "{} at once", out.gone.len());
+                evicted += out.gone.len();
+                let leaving = tier.leave(out.gone.iter().flatten());
+                bury(&mut out.gone, leaving).pass_over();
+            }
+            tier.validate(&judge);
+        }
+    }
+
+    #[test]
+    fn a_walk_takes_bounded_steps_and_goes_from_shard_to_shard() {
         let (now, tags) = (ManualClock::new().clock().now(), PurgeLog::new(100, TagKey::random()));
-        let tier = MemoryTier::new(Limits { max_entries: Some(1000), ..Limits::bytes(64 << 20) });
-        assert_eq!(tier.shards.len(), 1);
-        let tier = MemoryTier { budget: Budget::new(64 << 20, ENTRIES), ..tier };
-        let judge = Judge::new(now, &tags);
+        let (tier, judge) = (MemoryTier::new(Limits::bytes(64 << 20)), Judge::new(now, &tags));
         for number in 0..ENTRIES {
-            // One in three is purged.
-            let entry = tagged(if number % 3 == 0 { 1 } else { 2 }, 60, now, &tags, 0);
-            tier.put(&number.to_string(), entry, 0, &judge, || false);
+            tier.put(&number.to_string(), entry(0, 60, now), 0, &judge, || false);
         }
-        tags.purge_tag("1", Mode::Hard, now);
-        let judge = Judge::new(now, &tags);
-        let most_in_a_hold = SLOTS_PER_HOLD + BLOCK * 5;
-        let (mut over, effort) = write(&tier.shards[0]).sweep(&judge);
-        assert!(over.len() <= SLOTS_PER_HOLD / 4 + BLOCK && effort <= most_in_a_hold);
-        let mut swept = over.len();
-        let leaving = tier.leave(over.iter().flatten());
-        bury(&mut over, leaving).pass_over();
-        let mut parts = 0;
-        while read(&tier.shards[0]).is_due(&judge) {
-            let taken = tier.sweep(&judge, Pace::UpTo(1000)).entries;
-            assert!(taken <= (1000 + most_in_a_hold) / 4, "{taken} in one part");
-            swept += taken;
-            parts += 1;
-            assert!(parts < 100, "it does not come to an end");
-        }
-        assert_eq!((swept, tier.size().0), (ENTRIES.div_ceil(3), ENTRIES - ENTRIES.div_ceil(3)));
-        assert_eq!(read(&tier.shards[0]).validate(&judge).0, tier.size().0);
+        let (mut holds, mut burials) = (Vec::new(), Burials::default());
+        let step = |shard: &mut Shard<u8>, numbers: Range<usize>| {
+            holds.push((std::ptr::from_ref(shard), numbers.len()));
+            Vec::new()
+        };
+        tier.walk(&mut burials, step, |_| ());
+        burials.end().pass_over();
+        assert_eq!(holds.iter().map(|(_, slots)| slots).sum::<usize>(), ENTRIES);
+        assert!(holds.iter().all(|(_, slots)| *slots <= SLOTS_PER_HOLD));
+        // In the last rounds there may be one alone that has more than the others.
+        let most = &holds[..8 * tier.shards.count()];
+        let twice = most.windows(2).filter(|holds| holds[0].0 == holds[1].0);
+        assert_eq!(twice.count(), 0, "nobody else has a turn in between");
     }
 
     #[test]

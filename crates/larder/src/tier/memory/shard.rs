@@ -22,8 +22,8 @@ use crate::{entry::Entry, judge::Judge};
 /// A hit counts up to here. Higher is better on skewed loads until 7; beyond, entries that were hot
 /// once stay too long.
 const MAX_MARKS: u8 = 7;
-/// Entries passed over for one victim at the most: it bounds how long an insert can take where
-/// everything is marked.
+/// Entries passed over for one victim at the most, or as many looks at the table of tags: it bounds how long
+/// an insert can take where everything is marked.
 const MAX_TURNS: usize = 128;
 /// Share of the bytes that the small queue gets to begin with, and how far it may adapt.
 const SMALL_SHARE: f32 = 0.1;
@@ -41,9 +41,9 @@ const MAX_VACANT: usize = 16;
 /// so few that its inserts do not notice.
 const LOOKS_PER_PUT: usize = 64;
 const MAX_LOOKS: usize = 2048;
-/// Slots looked at in one hold of the lock, and what taking one out counts as: a tenth of a millisecond at
-/// the most, usually.
-pub(super) const SLOTS_PER_HOLD: usize = 256;
+/// Slots looked at in one hold of the lock, and what taking one out counts as: twenty microseconds, where all
+/// of them have to come from memory.
+pub(super) const SLOTS_PER_HOLD: usize = 128;
 const LOOKS_PER_REMOVAL: usize = 3;
 
 /// Laid out for a hit, which reads the first two fields only: the whole shares a cache line with the lock.
@@ -70,6 +70,8 @@ struct Rest {
     known: Block,
     /// The block that was looked over last: the search goes on below it.
     cursor: usize,
+    /// The one that was looked over in part.
+    halfway: Option<Halfway>,
     /// How many slots an eviction may look over.
     looks: usize,
     /// New entries.
@@ -80,6 +82,15 @@ struct Rest {
     main_ghost: Ghost,
     small_share: f32,
     eviction: Eviction,
+}
+
+/// A block that takes too long to be looked over at once, for its entries have many tags. It stays due.
+struct Halfway {
+    block: usize,
+    /// The slot to go on with.
+    next: usize,
+    /// What is known of the slots before.
+    found: Block,
 }
 
 /// Places of slots that were taken out of a shard, each with what was in it. They lie on the heap and are
@@ -246,13 +257,15 @@ impl<V> Shard<V> {
 
     fn victim(&mut self, newcomer: usize, spared: Option<u32>, judge: &Judge<'_>) -> Option<u32> {
         let mut number = self.rest.as_ref()?.candidate(newcomer, spared)?;
-        for _ in 0..MAX_TURNS {
+        let mut effort = 0;
+        while effort < MAX_TURNS {
             let slot = taken_mut(&mut self.slots, number);
             let marks = slot.marks.get_mut();
             if *marks == 0 {
                 break;
             }
             *marks = if slot.is_main { *marks - 1 } else { 0 };
+            effort += judge.effort(&slot.entry);
             if judge.is_over(&slot.entry) {
                 break;
             }
@@ -269,9 +282,10 @@ impl<V> Shard<V> {
             && rest.looks >= BLOCK
             && let Some(due) = rest.next_due(judge)
             // What is spared is over itself, and leaves its block as it was.
-            && last != Some(due)
+            && (last != Some(due) || rest.halfway.is_some())
         {
-            let effort = self.look_over(due, spared, judge, &mut over);
+            let most = rest.looks;
+            let effort = self.look_over(due, most, spared, judge, &mut over);
             let rest = rest_of(&mut self.rest);
             rest.looks = rest.looks.saturating_sub(effort);
             if !over.is_empty() {
@@ -295,24 +309,35 @@ impl<V> Shard<V> {
             && let Some(rest) = &mut self.rest
             && let Some(due) = rest.next_due(judge)
         {
-            effort += self.look_over(due, None, judge, &mut over).max(1);
+            let most = SLOTS_PER_HOLD - effort;
+            effort += self.look_over(due, most, None, judge, &mut over).max(1);
         }
         self.give_back();
         (over, effort)
     }
 
     /// Takes what is over out of one block, but for what is in the slot `spared`. Returns what that cost,
-    /// in slots looked at.
+    /// in slots looked at; once that is `most` or more it stops, and goes on from there the next time.
     fn look_over(
         &mut self,
         block: usize,
+        most: usize,
         spared: Option<u32>,
         judge: &Judge<'_>,
         over: &mut Gone<V>,
     ) -> usize {
         let mut effort = 0;
-        rest_of(&mut self.rest).blocks[block] = Block::judged_by(judge);
-        for number in (block * BLOCK..(block + 1) * BLOCK).map(number_of) {
+        let rest = rest_of(&mut self.rest);
+        let (first, mut found) = match rest.halfway.take_if(|halfway| halfway.block == block) {
+            Some(Halfway { next, found, .. }) => (next, found.and(Block::judged_by(judge))),
+            None => (block * BLOCK, Block::judged_by(judge)),
+        };
+        for next in first..(block + 1) * BLOCK {
+            if effort >= most {
+                rest_of(&mut self.rest).halfway = Some(Halfway { block, next, found });
+                return effort;
+            }
+            let number = number_of(next);
             let Some(slot) = self.slots.get(number) else { continue };
             effort += judge.effort(&slot.entry);
             let end = judge.end(&slot.entry);
@@ -320,9 +345,10 @@ impl<V> Shard<V> {
                 effort += LOOKS_PER_REMOVAL;
                 self.vacate(number, new_place(over));
             } else {
-                rest_of(&mut self.rest).blocks[block].note_end(end);
+                found.note_end(end);
             }
         }
+        rest_of(&mut self.rest).blocks[block] = found;
         effort
     }
 
@@ -367,15 +393,21 @@ impl<V> Shard<V> {
         self.rest.as_ref().map_or(0, |rest| rest.links.len())
     }
 
-    /// All entries, for the caller to drop, and what they weigh.
-    pub(super) fn take_all(&mut self) -> (Slots<Slot<V>>, usize, usize) {
-        let Shard { slots, rest, .. } = std::mem::replace(self, Shard::new());
-        let (vacant, bytes) = rest.as_ref().map_or((0, 0), |rest| {
-            let is_there = |number: &&u32| (**number as usize) < rest.links.len();
-            (rest.vacant.iter().filter(is_there).count(), rest.small.bytes() + rest.main.bytes())
-        });
-        let entries = rest.map_or(0, |rest| rest.links.len()) - vacant;
-        (slots, entries, bytes)
+    /// All there is, for the caller to drop without the lock: giving so much memory back takes long, too.
+    pub(super) fn take_all(&mut self) -> Shard<V> {
+        std::mem::replace(self, Shard::new())
+    }
+
+    /// How many entries there are, and what they weigh.
+    pub(super) fn size(&self) -> (usize, usize) {
+        let Some(rest) = &self.rest else { return (0, 0) };
+        let is_there = |number: &&u32| (**number as usize) < rest.links.len();
+        let vacant = rest.vacant.iter().filter(is_there).count();
+        (rest.links.len() - vacant, rest.small.bytes() + rest.main.bytes())
+    }
+
+    pub(super) fn slots_mut(&mut self) -> impl Iterator<Item = &mut Option<Slot<V>>> {
+        self.slots.iter_mut()
     }
 
     fn number(&self, hash: u32, key: &str) -> Option<u32> {
@@ -454,8 +486,14 @@ impl<V> Shard<V> {
     fn note(&mut self, number: u32) {
         let entry = &taken(&self.slots, number).entry;
         let rest = rest_of(&mut self.rest);
+        let block = number as usize / BLOCK;
         rest.known.note(entry);
-        rest.blocks[number as usize / BLOCK].note(entry);
+        rest.blocks[block].note(entry);
+        if let Some(halfway) = &mut rest.halfway
+            && halfway.block == block
+        {
+            halfway.found.note(entry);
+        }
     }
 
     /// Takes what is in the slot out into `place`, which is empty.
@@ -542,6 +580,7 @@ impl Rest {
             blocks: Vec::new(),
             known: Block::EMPTY,
             cursor: 0,
+            halfway: None,
             looks: MAX_LOOKS,
             small: Queue::EMPTY,
             main: Queue::EMPTY,
@@ -560,6 +599,10 @@ impl Rest {
     fn next_due(&mut self, judge: &Judge<'_>) -> Option<usize> {
         if !self.known.is_due(judge) {
             return None;
+        }
+        let is_due = |block: &usize| self.blocks.get(*block).is_some_and(|it| it.is_due(judge));
+        if let Some(block) = self.halfway.as_ref().map(|halfway| halfway.block).filter(is_due) {
+            return Some(block);
         }
         let cursor = self.cursor.min(self.blocks.len());
         let mut blocks = (0..cursor).rev().chain((cursor..self.blocks.len()).rev());
@@ -659,6 +702,11 @@ fn room<T>(vec: &[T]) -> usize {
 
 #[cfg(test)]
 impl<V> Shard<V> {
+    /// How many slots an eviction may look over.
+    pub(super) fn looks(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.looks)
+    }
+
     /// Checks every invariant; returns entries and bytes.
     pub(super) fn validate(&self, judge: &Judge<'_>) -> (usize, usize) {
         let Some(rest) = &self.rest else {

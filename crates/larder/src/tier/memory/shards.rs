@@ -1,0 +1,134 @@
+//! Shards: so many that none gets too large, and each behind a lock of its own.
+//!
+//! Some of what a shard does takes as long as it has entries: its index gets another size, its ghosts do.
+//! So a large cache has many shards, each of which stays small. They are made in groups, once something is
+//! to be stored in one of a group: a large bound alone takes next to no memory.
+
+use std::sync::{OnceLock, PoisonError};
+
+use super::shard::Shard;
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// With fewer bytes or entries to a shard, its own few entries say too little about what is popular.
+const MIN_SHARD_BYTES: usize = 4 << 20;
+const MIN_SHARD_ENTRIES: usize = 1 << 10;
+/// So many let all threads of a large machine work at once.
+const ENOUGH_SHARDS: usize = 64;
+/// Beyond that there are more only so that none gets too large: it then has a hundred thousand of the
+/// smallest entries, which takes half a millisecond to enter into another table.
+const MAX_SHARD_BYTES: usize = 16 << 20;
+const MAX_SHARD_ENTRIES: usize = 1 << 16;
+/// Enough for 64 GiB. In a larger cache of small entries the tables that grow take longer.
+const MAX_SHARDS: usize = 1 << 12;
+/// Shards that are made at once.
+const GROUP: usize = 16;
+
+pub(super) struct Shards<V> {
+    groups: Box<[OnceLock<Box<Group<V>>>]>,
+    /// Of a power of two, so that a hash picks its shard with a mask.
+    mask: usize,
+}
+
+type Group<V> = [Locked<V>; GROUP];
+
+/// A shard behind its lock. What a hit reads of it shares the lock's cache line, and no other shard's
+/// lock is on that line.
+#[repr(align(64))]
+pub(super) struct Locked<V>(RwLock<Shard<V>>);
+
+impl<V> Shards<V> {
+    /// For a cache with these bounds.
+    pub(super) fn new(max_bytes: usize, max_entries: usize) -> Self {
+        let useful = (max_bytes / MIN_SHARD_BYTES).min(max_entries / MIN_SHARD_ENTRIES);
+        let useful = 1 << useful.clamp(1, ENOUGH_SHARDS).ilog2();
+        let needed = (max_bytes / MAX_SHARD_BYTES).min(max_entries / MAX_SHARD_ENTRIES);
+        let count = needed.clamp(useful, MAX_SHARDS).next_power_of_two();
+        let groups = (0..count.div_ceil(GROUP)).map(|_| OnceLock::new()).collect();
+        Shards { groups, mask: count - 1 }
+    }
+
+    /// How many there are, or can be.
+    pub(super) fn count(&self) -> usize {
+        self.mask + 1
+    }
+
+    /// The number of the shard for this hash.
+    #[inline]
+    pub(super) fn number(&self, hash: u32) -> usize {
+        hash as usize & self.mask
+    }
+
+    /// `None`: nothing was ever stored there.
+    #[inline]
+    pub(super) fn get(&self, number: usize) -> Option<&Locked<V>> {
+        Some(&self.groups.get(number / GROUP)?.get()?[number % GROUP])
+    }
+
+    /// The next after this one in which something may be, round and round.
+    pub(super) fn after(&self, number: usize) -> usize {
+        let all = (1..=self.count()).map(|step| (number + step) & self.mask);
+        all.into_iter().find(|&next| self.get(next).is_some()).unwrap_or(number)
+    }
+
+    pub(super) fn get_or_make(&self, number: usize) -> &Locked<V> {
+        let new = || Box::new(std::array::from_fn(|_| Locked(RwLock::new(Shard::new()))));
+        &self.groups[number / GROUP].get_or_init(new)[number % GROUP]
+    }
+
+    /// Those in which something may be.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Locked<V>> {
+        self.groups.iter().filter_map(OnceLock::get).flat_map(|group| group.iter())
+    }
+}
+
+// What runs under these locks leaves a shard consistent at every point where the caller's code can
+// panic, so a poisoned one is as good as any.
+
+#[inline]
+pub(super) fn read<V>(shard: &Locked<V>) -> RwLockReadGuard<'_, Shard<V>> {
+    shard.0.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[inline]
+pub(super) fn write<V>(shard: &Locked<V>) -> RwLockWriteGuard<'_, Shard<V>> {
+    shard.0.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tier::memory::shard::Slot;
+
+    #[test]
+    fn what_a_hit_reads_of_a_shard_is_on_one_line_with_its_lock() {
+        #[cfg(not(shuttle))]
+        assert_eq!(size_of::<Locked<String>>(), 64);
+    }
+
+    #[test]
+    fn no_shard_gets_so_large_that_whatever_takes_as_long_as_it_has_entries_is_noticed() {
+        let smallest = Slot::<()>::OVERHEAD_BYTES;
+        for shift in 0..=36 {
+            for max_bytes in [1 << shift, (3_usize << shift >> 1).min(64 << 30)] {
+                let shards = Shards::<()>::new(max_bytes, usize::MAX);
+                let most = max_bytes / smallest / shards.count();
+                assert!(most <= 150_000, "{most} entries in a shard of {max_bytes} bytes");
+                let fewest = max_bytes / shards.count();
+                assert!(shards.count() == 1 || fewest >= MIN_SHARD_BYTES);
+            }
+            let shards = Shards::<()>::new(usize::MAX, 1 << shift.min(28));
+            assert!((1 << shift.min(28)) / shards.count() <= MAX_SHARD_ENTRIES);
+        }
+    }
+
+    #[test]
+    fn a_bound_takes_no_memory_until_something_is_stored() {
+        let shards = Shards::<String>::new(64 << 30, usize::MAX);
+        assert_eq!((shards.count(), shards.iter().count()), (MAX_SHARDS, 0));
+        assert!(size_of_val(&*shards.groups) <= 4 << 10);
+        assert!(shards.get(17).is_none());
+        shards.get_or_make(17);
+        assert!(shards.get(17).is_some() && shards.get(16).is_some() && shards.get(15).is_none());
+        assert_eq!(shards.iter().count(), GROUP);
+    }
+}
