@@ -248,10 +248,11 @@ impl HttpCache {
         origin: Origin,
         own: oneshot::Sender<Own>,
     ) {
-        let (cache, waiters) = (self.clone(), leader.waiters());
+        let (cache, waiters, polled) = (self.clone(), leader.waiters(), leader.polled());
+        let filling = pin!(self.fill(errand, leader, origin, Some(own)));
         tokio::select! {
             biased;
-            () = self.fill(errand, leader, origin, Some(own)) => {}
+            () = polled.run(filling) => {}
             () = waiters.gone() => cache.counters().abandoned.increment(),
         }
     }

@@ -484,7 +484,8 @@ impl HttpCache {
                 let key = Arc::clone(&asked.key);
                 let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
                 let errand = Errand::refresh(&cache, asked, Arc::clone(&stored), conditional);
-                cache.clone().fill(errand, leader, origin, None).await;
+                let polled = leader.polled();
+                polled.run(pin!(cache.clone().fill(errand, leader, origin, None))).await;
                 // A refresh puts something into its place, if only a confirmation.
                 attempt.failed = cache.look(&key).variants.iter().any(is_there);
                 if !attempt.failed {
