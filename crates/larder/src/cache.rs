@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use self::{
     fill::{AtHand, Brought, Wants},
-    look::{Found, Lookup, Seen},
+    look::{Found, Lookup, Seen, Shape},
     negative::Negatives,
 };
 use crate::{
@@ -222,8 +222,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     fn get_on(&self, key: &str, seen: Seen) -> Option<V> {
         match self.shared.look_on(key, seen) {
-            Lookup::Fresh { answer, .. } => Some(answer.value),
-            Lookup::Usable(_) | Lookup::LastResort(_) | Lookup::Miss(_) => {
+            Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(answer.value),
+            Lookup::Usable { shape: Shape::Stale, .. }
+            | Lookup::LastResort(_)
+            | Lookup::Miss(_) => {
                 self.shared.counters.misses.increment();
                 None
             }
@@ -416,17 +418,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let (reason, at_hand) = match shared.look_on(key.as_str(), seen) {
             Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
             Lookup::Miss(reason) => (reason, AtHand::Nothing),
-            Lookup::Fresh { answer, is_aging } => {
-                if is_aging {
-                    shared.refresh(key, answer.cost, fetch);
-                } else {
-                    drop_before(fetch, &answer);
+            // One arm, for in each an answer would have its own place on the stack.
+            Lookup::Usable { answer, shape } => {
+                if shape == Shape::Stale {
+                    shared.stale_served(key.as_str(), &answer);
                 }
-                return Next::Served(answer);
-            }
-            Lookup::Usable(answer) => {
-                shared.stale_served(key.as_str(), &answer);
-                shared.refresh(key, answer.cost, fetch);
+                match shape {
+                    Shape::Fresh => drop_before(fetch, &answer),
+                    Shape::Aging | Shape::Stale => shared.refresh(key, answer.cost, fetch),
+                }
                 return Next::Served(answer);
             }
         };

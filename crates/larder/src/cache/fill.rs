@@ -11,7 +11,12 @@ use std::{
 
 use larder_policy::reason::Reason;
 
-use super::{Shared, drop_before, look::Lookup, negative::Failed, store::Dated};
+use super::{
+    Shared, drop_before,
+    look::{Lookup, Shape},
+    negative::Failed,
+    store::Dated,
+};
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     entry::{Facts, Fetched},
@@ -565,29 +570,32 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         if let AtHand::Nothing = at_hand {
             return None;
         }
-        match self.look(key) {
-            Lookup::Fresh { answer, .. } => Some(Box::new(answer)),
-            Lookup::Usable(mut stale) | Lookup::LastResort(mut stale) => {
-                stale.source = AnswerSource::Stale(reason);
-                self.stale_served(key, &stale);
-                Some(Box::new(stale))
-            }
-            Lookup::Miss(_) => None,
+        let (mut answer, is_stale) = match self.look(key) {
+            Lookup::Usable { answer, shape } => (Box::new(answer), shape == Shape::Stale),
+            Lookup::LastResort(answer) => (Box::new(answer), true),
+            Lookup::Miss(_) => return None,
+        };
+        if is_stale {
+            answer.source = AnswerSource::Stale(reason);
+            self.stale_served(key, &answer);
         }
+        Some(answer)
     }
 
     /// What is fresh, for callers that are polled: what a large value needs of the stack is given back
     /// here.
     fn fresh(&self, key: &str) -> Option<Box<Answer<V>>> {
         match self.look(key) {
-            Lookup::Fresh { answer, .. } => Some(Box::new(answer)),
-            Lookup::Usable(_) | Lookup::LastResort(_) | Lookup::Miss(_) => None,
+            Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(Box::new(answer)),
+            Lookup::Usable { shape: Shape::Stale, .. }
+            | Lookup::LastResort(_)
+            | Lookup::Miss(_) => None,
         }
     }
 
     /// Whether there is something fresh that need not be refreshed; here for the same reason.
     fn is_young(&self, key: &str) -> bool {
-        matches!(self.look(key), Lookup::Fresh { is_aging: false, .. })
+        matches!(self.look(key), Lookup::Usable { shape: Shape::Fresh, .. })
     }
 
     pub(super) fn stale_served(&self, key: &str, answer: &Answer<V>) {

@@ -17,16 +17,24 @@ use crate::{
 
 /// What that which is stored under a key is good for.
 pub(crate) enum Lookup<V> {
-    /// Serve it; if it is aging, refresh it as well.
-    Fresh {
+    /// Serve it.
+    Usable {
         answer: Answer<V>,
-        is_aging: bool,
+        shape: Shape,
     },
-    /// Serve it, and refresh it.
-    Usable(Answer<V>),
     /// Ask; serve it if that fails.
     LastResort(Answer<V>),
     Miss(Reason),
+}
+
+/// In which shape an entry is that may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Fresh,
+    /// Fresh, and to be refreshed.
+    Aging,
+    /// Stale, and to be refreshed.
+    Stale,
 }
 
 /// What a reader finds who only wants the value.
@@ -51,14 +59,10 @@ pub(super) enum Seen {
 
 /// What an entry is good for, without its value.
 enum Judged {
-    Fresh { terms: Terms, is_aging: bool },
-    Usable(Terms),
+    Usable { terms: Terms, shape: Shape },
     LastResort(Terms),
     Miss(Reason),
 }
-
-/// What an answer means to its reader.
-type Meaning<V> = fn(Answer<V>) -> Lookup<V>;
 
 /// What an answer says beside its value.
 struct Terms {
@@ -70,21 +74,19 @@ struct Terms {
 
 impl<V> Lookup<V> {
     fn of(judged: Option<Judged>, value: Option<V>) -> Lookup<V> {
-        let (terms, lookup): (Terms, Meaning<V>) = match judged {
-            Some(Judged::Fresh { terms, is_aging: false }) => {
-                (terms, |answer| Lookup::Fresh { answer, is_aging: false })
-            }
-            Some(Judged::Fresh { terms, is_aging: true }) => {
-                (terms, |answer| Lookup::Fresh { answer, is_aging: true })
-            }
-            Some(Judged::Usable(terms)) => (terms, Lookup::Usable),
-            Some(Judged::LastResort(terms)) => (terms, Lookup::LastResort),
+        let (terms, shape) = match judged {
+            Some(Judged::Usable { terms, shape }) => (terms, Some(shape)),
+            Some(Judged::LastResort(terms)) => (terms, None),
             Some(Judged::Miss(reason)) => return Lookup::Miss(reason),
             None => return Lookup::Miss(Reason::UriMiss),
         };
         let Some(value) = value else { return Lookup::Miss(Reason::UriMiss) };
         let Terms { source, age, storage, cost } = terms;
-        lookup(Answer { value, source, age, storage, cost })
+        let answer = Answer { value, source, age, storage, cost };
+        match shape {
+            Some(shape) => Lookup::Usable { answer, shape },
+            None => Lookup::LastResort(answer),
+        }
     }
 }
 
@@ -148,7 +150,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     fn count(&self, lookup: &Lookup<V>, began: Option<Instant>) {
-        if let Lookup::Fresh { answer, .. } = lookup {
+        if let Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } = lookup {
             self.counters.tally().hit(micros(answer.cost));
             self.time_hit(began);
         }
@@ -214,11 +216,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             None => Judged::Miss(Reason::Purged),
             Some(Freshness::Fresh { left }) => {
                 let terms = terms(AnswerSource::Hit, Storage::FreshFor(left));
-                Judged::Fresh { terms, is_aging: self.is_aging(entry, now) }
+                let shape = if self.is_aging(entry, now) { Shape::Aging } else { Shape::Fresh };
+                Judged::Usable { terms, shape }
             }
             Some(Freshness::StaleWhileRevalidate { stale }) => {
                 let source = AnswerSource::Stale(Reason::StaleWhileRevalidate);
-                Judged::Usable(terms(source, Storage::StaleFor(stale)))
+                let terms = terms(source, Storage::StaleFor(stale));
+                Judged::Usable { terms, shape: Shape::Stale }
             }
             Some(Freshness::StaleIfError { stale }) => {
                 let source = AnswerSource::Stale(Reason::StaleIfError);

@@ -38,7 +38,11 @@ use super::{
 };
 use crate::{
     answer::Storage,
-    cache::{Cache, Shared, look::Lookup, store::Dated},
+    cache::{
+        Cache, Shared,
+        look::{Lookup, Shape},
+        store::Dated,
+    },
     entry::{Entry, Facts, Fetched},
     judge::Judge,
     stats::Counters,
@@ -271,9 +275,11 @@ impl HttpCache {
     pub(crate) fn look(&self, key: &str) -> AtHand {
         let shared = self.shared();
         match shared.look(key) {
-            Lookup::Fresh { answer, .. } => AtHand { variants: answer.value, cost: answer.cost },
+            Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => {
+                AtHand { variants: answer.value, cost: answer.cost }
+            }
             // An entry lives as long as any of its variants is of use, so only a purge makes it stale.
-            Lookup::Usable(answer) | Lookup::LastResort(answer) => {
+            Lookup::Usable { answer, shape: Shape::Stale } | Lookup::LastResort(answer) => {
                 let Storage::StaleFor(ago) = answer.storage else { return AtHand::default() };
                 let at = self.wall().now().checked_sub(ago);
                 let at = at.unwrap_or(SystemTime::UNIX_EPOCH);
