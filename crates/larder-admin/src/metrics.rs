@@ -126,6 +126,9 @@ const COUNTERS: &[Count] = &[
     ("too_large", "Values not stored for their size", None, "", |stats| {
         vec![("", stats.too_large as f64)]
     }),
+    ("no_room", "Values not stored because others had all the room just then", None, "", |stats| {
+        vec![("", stats.no_room as f64)]
+    }),
     ("purges", "Purges of a key, a prefix, a tag or everything", None, "", |stats| {
         vec![("", stats.purges as f64)]
     }),

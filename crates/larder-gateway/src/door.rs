@@ -40,7 +40,7 @@ pub(crate) struct Door {
     max_connections: usize,
     addresses: Arc<Addresses>,
     /// Accepted, and not let in yet. It is kept here while somebody else's place is waited for.
-    waiting: Option<(TcpStream, SocketAddr, Option<Seat>)>,
+    waiting: Option<(TcpStream, SocketAddr, Here)>,
     guests: Guests,
     counters: Arc<Counters>,
     full: Seldom,
@@ -56,12 +56,17 @@ pub(crate) struct Entrant {
 
 /// A connection's place among those there may be. Dropping it leaves it to another.
 pub(crate) struct Place {
-    _seat: Option<Seat>,
+    _here: Here,
     _permit: OwnedSemaphorePermit,
+}
+
+/// A connection that counts as open, whether it is let in or waits. Dropping it counts it as ended.
+struct Here {
+    _seat: Option<Seat>,
     counters: Arc<Counters>,
 }
 
-impl Drop for Place {
+impl Drop for Here {
     fn drop(&mut self) {
         self.counters.ended.add();
     }
@@ -91,9 +96,8 @@ impl Door {
             }
             if self.waiting.is_some() {
                 let permit = self.find_room().await;
-                if let Some((stream, peer, seat)) = self.waiting.take() {
-                    let counters = Arc::clone(&self.counters);
-                    let place = Place { _seat: seat, _permit: permit, counters };
+                if let Some((stream, peer, here)) = self.waiting.take() {
+                    let place = Place { _here: here, _permit: permit };
                     return Entrant { stream, peer, place };
                 }
             }
@@ -106,7 +110,7 @@ impl Door {
         self.guests.add(ending, self.max_connections - self.room.available_permits());
     }
 
-    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr, Option<Seat>)> {
+    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr, Here)> {
         let (stream, peer) = match self.listener.accept().await {
             Ok(accepted) => accepted,
             // It was closed while it waited, or cannot be reached: the next one may be well.
@@ -133,7 +137,8 @@ impl Door {
             // Answers still arrive, only up to 40 ms later.
             tracing::debug!("cannot set TCP_NODELAY: {error}");
         }
-        Some((stream, peer, seat))
+        let counters = Arc::clone(&self.counters);
+        Some((stream, peer, Here { _seat: seat, counters }))
     }
 
     async fn find_room(&mut self) -> OwnedSemaphorePermit {

@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
 };
@@ -71,17 +71,24 @@ impl Interim {
 impl Interims {
     /// The next answer to write. Pending is not the end: there is none but dropping this.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Response<()>> {
-        let mut line = lock(&self.line);
-        match line.waiting.pop_front() {
-            Some(answer) => Poll::Ready(answer),
-            None => {
-                match &mut line.connection {
-                    Some(connection) => connection.clone_from(cx.waker()),
-                    none => *none = Some(cx.waker().clone()),
-                }
-                Poll::Pending
+        {
+            let mut line = lock(&self.line);
+            if let Some(answer) = line.waiting.pop_front() {
+                return Poll::Ready(answer);
+            }
+            if line.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                return Poll::Pending;
             }
         }
+        // A waker is the code of whoever polls: it is neither cloned nor dropped under the lock.
+        let mut connection = Some(cx.waker().clone());
+        let mut line = lock(&self.line);
+        if let Some(answer) = line.waiting.pop_front() {
+            return Poll::Ready(answer);
+        }
+        mem::swap(&mut line.connection, &mut connection);
+        drop(line);
+        Poll::Pending
     }
 }
 
@@ -89,8 +96,9 @@ impl Drop for Interims {
     fn drop(&mut self) {
         let mut line = lock(&self.line);
         line.is_open = false;
-        line.waiting.clear();
-        line.connection = None;
+        let waiting = (mem::take(&mut line.waiting), line.connection.take());
+        drop(line);
+        drop(waiting);
     }
 }
 
@@ -113,11 +121,42 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
 
 #[cfg(test)]
 mod tests {
-    use std::task::{Context, Poll, Waker};
+    use std::{
+        sync::{Arc, Mutex},
+        task::{Context, Poll, Wake, Waker},
+    };
 
     use http::{Response, StatusCode};
 
-    use super::{WAITING, channel};
+    use super::{Line, WAITING, channel};
+
+    /// A waker that wants the line where it is woken or dropped.
+    struct WantsLine(Arc<Mutex<Line>>);
+
+    impl Wake for WantsLine {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for WantsLine {
+        fn drop(&mut self) {
+            assert!(self.0.try_lock().is_ok(), "it is dropped under the lock");
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_under_no_lock() {
+        let (interim, mut interims) = channel();
+        let waker = || Waker::from(Arc::new(WantsLine(Arc::clone(&interim.line))));
+        for is_sent in [false, false, true] {
+            let waker = waker();
+            assert!(interims.poll_next(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            assert!(!is_sent || interim.send(answer(103)));
+        }
+        assert!(interims.poll_next(&mut Context::from_waker(&waker())).is_ready());
+        assert!(interims.poll_next(&mut Context::from_waker(&waker())).is_pending());
+        drop(interims);
+    }
 
     fn answer(status: u16) -> Response<()> {
         Response::builder().status(status).body(()).unwrap()

@@ -353,7 +353,7 @@ where
 {
     async move {
         let mut stream = match accepted.arrive() {
-            Ok(stream) => Resetting::new(stream),
+            Ok(stream) => Resetting::new(stream, &shared.http1.counters),
             Err(error) => return tracing::warn!("cannot serve a connection: {error}"),
         };
         let io = &mut stream.stream;
@@ -373,7 +373,7 @@ where
             }
             ended => ended,
         };
-        stream.end(&ended, &config.counters);
+        stream.is_whole = ended == Ended::Closed;
         drop(stream);
         drop(stay);
     }
@@ -412,7 +412,7 @@ async fn live_encrypted<H, S, B>(
     let Shared { http1: config, hits } = &*shared;
     let counters = &config.counters;
     let mut stream = match stop.run_until_cancelled(accepting).await {
-        Some(Ok(Ok(stream))) => Resetting::new(stream),
+        Some(Ok(Ok(stream))) => Resetting::new(stream, counters),
         Some(Ok(Err(error))) => {
             counters.handshaken(Handshaken::Failed);
             return tracing::debug!("a TLS handshake failed: {error}");
@@ -440,7 +440,7 @@ async fn live_encrypted<H, S, B>(
         // have gone without one; said twice, it is sent once. A reader that does not take it is gone.
         timeout(config.linger_timeout, io.shutdown()).await.ok();
     }
-    stream.end(&ended, &config.counters);
+    stream.is_whole = ended == Ended::Closed;
     drop(stream);
     drop(stay);
 }
@@ -455,11 +455,12 @@ fn logged(joined: Result<(), tokio::task::JoinError>) -> bool {
     true
 }
 
-/// A stream that is reset when dropped, unless all that was said on it was said to its end: an
-/// orderly close may be the end of a whole body to its reader.
-struct Resetting<IO: Socket> {
+/// A stream that is reset when dropped, and counted as such, unless all that was said on it was said to its
+/// end: an orderly close may be the end of a whole body to its reader.
+struct Resetting<'a, IO: Socket> {
     stream: IO,
     is_whole: bool,
+    counters: &'a Counters,
 }
 
 /// What bytes go through in the end.
@@ -479,24 +480,19 @@ impl Socket for TlsStream<TcpStream> {
     }
 }
 
-impl<IO: Socket> Resetting<IO> {
-    fn new(stream: IO) -> Self {
-        Resetting { stream, is_whole: false }
-    }
-
-    fn end(&mut self, how: &Ended, counters: &Counters) {
-        self.is_whole = *how == Ended::Closed;
-        if !self.is_whole {
-            counters.reset.add();
-        }
+impl<'a, IO: Socket> Resetting<'a, IO> {
+    fn new(stream: IO, counters: &'a Counters) -> Self {
+        Resetting { stream, is_whole: false, counters }
     }
 }
 
-impl<IO: Socket> Drop for Resetting<IO> {
+impl<IO: Socket> Drop for Resetting<'_, IO> {
     fn drop(&mut self) {
-        if !self.is_whole
-            && let Err(error) = self.stream.socket().set_zero_linger()
-        {
+        if self.is_whole {
+            return;
+        }
+        self.counters.reset.add();
+        if let Err(error) = self.stream.socket().set_zero_linger() {
             tracing::debug!("cannot reset a connection: {error}");
         }
     }

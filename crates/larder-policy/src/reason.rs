@@ -28,7 +28,8 @@ pub enum Reason {
     NotStorable,
     /// The answer weighs more than one entry may.
     TooLarge,
-    /// Answers that are on their way into the cache take all the room there is for such.
+    /// All the room there is was taken at that moment: by answers on their way into the cache, or by
+    /// entries that others were just storing or dropping.
     NoRoom,
     /// The answer carries more tags than one entry may.
     TooManyTags,

@@ -130,6 +130,28 @@ pub fn freshened_by<'a, F: Into<Fields<'a>> + Copy>(
     if nominated.len() == 1 { vec![0] } else { Vec::new() }
 }
 
+/// Which of the nominated responses answers the request that a 304 answers, by its place in the slice
+/// (RFC 9111 §4.1, §4.3.4). `None`: that cannot be told, and all of it is to be asked for.
+///
+/// Where one was nominated, it is the one that the request selects. Where there were several, they are
+/// variants that the request does not select, and only an entity tag tells one of them from another: they
+/// may bear the same date. Those that share a tag are of the same bytes, and the most recent of them is
+/// taken; if they are in different content codings, the origin's tag tells nothing of the bytes.
+pub fn answered_by<'a, F: Into<Fields<'a>> + Copy>(
+    not_modified: &HeaderMap,
+    nominated: &[F],
+) -> Option<usize> {
+    let confirmed = freshened_by(not_modified, nominated);
+    let &last = confirmed.last()?;
+    if nominated.len() > 1 {
+        EntityTag::of(not_modified)?;
+    }
+    let coding = |place: usize| -> Vec<&'a [u8]> {
+        list::members(nominated[place].into(), header::CONTENT_ENCODING.as_str()).collect()
+    };
+    confirmed.iter().all(|&place| coding(place) == coding(last)).then_some(last)
+}
+
 /// The fields of a stored response after `update`, a 304, a HEAD answer or a later part, has been
 /// merged into it (RFC 9111 §3.2). Each field of the update replaces all values stored under its
 /// name, those with an unknown `Content-` name too; what it does not name stays.

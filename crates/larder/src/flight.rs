@@ -22,7 +22,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, OnceLock, PoisonError, Weak},
+};
+#[cfg(any(feature = "http", shuttle))]
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
 };
 
 use foldhash::fast::RandomState;
@@ -31,7 +36,7 @@ use tokio::sync::Notify;
 #[cfg(feature = "http")]
 use crate::sync::atomic::AtomicU64;
 use crate::{
-    pulse::{self, Watched},
+    pulse::{self, Watch, Watched},
     purge::log::Fence,
     sync::{
         Mutex, MutexGuard,
@@ -66,10 +71,13 @@ struct Flight<L> {
     counts: AtomicBool,
     /// What others may know of its fetch.
     fetch: Arc<Fetch>,
-    /// Whether somebody looks whether its fetch is driven.
-    is_watched: AtomicBool,
+    /// Somebody waits to learn whether its fetch is driven.
+    watch: OnceLock<Watch>,
     /// Tells those who wait that it is not.
     is_undriven: Notify,
+    /// Its fetch is polled right now: what panics meanwhile is that, or what follows it.
+    #[cfg(any(feature = "http", shuttle))]
+    is_polled: AtomicBool,
     /// How many followers there are.
     followers: AtomicUsize,
     #[cfg(feature = "http")]
@@ -142,6 +150,8 @@ impl<L> Flight<L> {
 #[derive(Clone)]
 pub(crate) enum Landing<L> {
     Landed(L),
+    /// Its fetch, where nothing catches that.
+    #[cfg(any(feature = "http", shuttle))]
     Panicked,
 }
 
@@ -274,8 +284,10 @@ impl<L> Flights<L> {
             #[cfg(feature = "http")]
             waiters: AboutWaiters::default(),
             fetch: Fetch::new(&self.turns),
-            is_watched: AtomicBool::new(false),
+            watch: OnceLock::new(),
             is_undriven: Notify::new(),
+            #[cfg(any(feature = "http", shuttle))]
+            is_polled: AtomicBool::new(false),
         });
         under_way.insert(key, &flight);
         Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
@@ -318,8 +330,8 @@ impl<L> Flights<L> {
     }
 }
 
-/// The right, and the duty, to fetch one key. Dropping it without landing hands over to a follower;
-/// one that goes down with its panicking fetch tells them all.
+/// The right, and the duty, to fetch one key. Dropping it without landing hands over to a follower. Whoever
+/// catches its fetch's panic lands that; one that goes down with it tells them all, if it is [`Polled`].
 pub(crate) struct Leader<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,
@@ -369,6 +381,12 @@ impl<L> Leader<L> {
     #[cfg(feature = "http")]
     pub(crate) fn go_on(&self) {
         self.flight.waiters.goes_on.store(true, Ordering::Release);
+    }
+
+    /// For the task that runs the fetch.
+    #[cfg(any(feature = "http", shuttle))]
+    pub(crate) fn polled(&self) -> Polled<L> {
+        Polled(Arc::clone(&self.flight))
     }
 
     /// Says for whom it was begun.
@@ -431,14 +449,42 @@ impl<L> Leader<L> {
 impl<L> Drop for Leader<L> {
     fn drop(&mut self) {
         self.flights.end(&self.key, &self.flight);
-        // A leader that others wait for has its task for itself, so what panics there is its fetch, or
-        // what follows it.
+        #[cfg(any(feature = "http", shuttle))]
         if let Some(sender) = &self.sender
             && std::thread::panicking()
+            && self.flight.is_polled.load(Ordering::Relaxed)
             && sender.borrow().is_none()
         {
             self.tell(Landing::Panicked);
         }
+    }
+}
+
+/// A flight whose leader is part of what is [polled](Polled::run). If that panics, its followers are told; a
+/// leader that goes down with something else (its reader's task, a runtime) hands over.
+#[cfg(any(feature = "http", shuttle))]
+pub(crate) struct Polled<L>(Arc<Flight<L>>);
+
+#[cfg(any(feature = "http", shuttle))]
+impl<L> Polled<L> {
+    pub(crate) async fn run<F: Future>(self, mut future: Pin<&mut F>) -> F::Output {
+        poll_fn(|context| {
+            self.0.is_polled.store(true, Ordering::Relaxed);
+            let _over = Over(&self.0.is_polled);
+            future.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+/// Lowers a flag, also if there is a panic.
+#[cfg(any(feature = "http", shuttle))]
+struct Over<'a>(&'a AtomicBool);
+
+#[cfg(any(feature = "http", shuttle))]
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -566,21 +612,20 @@ impl<L: Send + Sync + 'static> Follower<L> {
 
     /// Waits until nobody drives the flight's task, for a second or two.
     pub(crate) async fn undriven(&self) {
-        if !self.flight.is_watched.swap(true, Ordering::Relaxed) {
-            pulse::watch(Box::new(Arc::downgrade(&self.flight)));
-        }
+        self.flight.watch.get_or_init(|| {
+            let flight: Weak<Flight<L>> = Arc::downgrade(&self.flight);
+            pulse::watch(self.flight.fetch.number(), flight)
+        });
         self.flight.is_undriven.notified().await;
     }
 }
 
-impl<L: Send + Sync> Watched for Weak<Flight<L>> {
-    fn look(&self) -> bool {
-        let Some(flight) = self.upgrade() else { return false };
-        if flight.fetch.pulse().is_lost() {
+impl<L: Send + Sync> Watched for Flight<L> {
+    fn look(&self) {
+        if self.fetch.pulse().is_lost() {
             // Those who come later hear of it the next time.
-            flight.is_undriven.notify_waiters();
+            self.is_undriven.notify_waiters();
         }
-        true
     }
 }
 

@@ -88,9 +88,9 @@
 //!
 //! **Unsafe methods** pass, once, and are never repeated. Where they succeed, what is stored for their
 //! URI, `Location` and `Content-Location` goes, with its answers to QUERY, and so do the named groups
-//! (RFC 9111 §4.4, RFC 9875), also if the reader has left meanwhile. One that gets no answer within
-//! the [`hard_timeout`](crate::Builder::hard_timeout), counted from the last of its content, is given up,
-//! and what is stored for its URI goes: what it has changed nobody knows.
+//! (RFC 9111 §4.4, RFC 9875), also if the reader has left meanwhile. Whatever passes and gets no answer within
+//! the [`hard_timeout`](crate::Builder::hard_timeout), counted from the last of its content, is given up; and
+//! if it is unsafe, what is stored for its URI goes: what it has changed nobody knows.
 //!
 //! # Who waits for whom
 //!

@@ -8,17 +8,25 @@
 //! case.
 //!
 //! Time is the machine's here, and the thread nobody's runtime: both go on where a runtime does not.
+//!
+//! Nearly every wait is over before the thread looks for the first time. So what is watched leaves when it is
+//! gone, and nothing of it is kept; and there are several lists, which threads seldom wait for each other at.
 
 use std::{
     future::{Future, poll_fn},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
     thread,
     time::{Duration, Instant},
 };
+
+use slab::Slab;
 
 /// How often tasks that are watched are looked at.
 pub(crate) const EVERY: Duration = Duration::from_millis(500);
@@ -113,30 +121,66 @@ impl Drop for Polled<'_> {
 }
 
 /// Something that waits for a task.
-pub(crate) trait Watched: Send {
-    /// Looks at the task, and tells those who wait if it is lost. False: there is nothing to watch any
-    /// more.
-    fn look(&self) -> bool;
+pub(crate) trait Watched: Send + Sync {
+    /// Looks at the task, and tells those who wait if it is lost.
+    fn look(&self);
 }
 
-struct Watching {
-    watched: Vec<Box<dyn Watched>>,
-    is_running: bool,
-}
+/// How many lists there are.
+const LISTS: usize = 16;
 
-static WATCHING: Mutex<Watching> = Mutex::new(Watching { watched: Vec::new(), is_running: false });
+/// Those that are watched. Nothing is dropped under these locks but what still has its owner.
+static LISTS_OF_WATCHED: [List; LISTS] =
+    [const { List(Mutex::new(Slab::<Weak<dyn Watched>>::new())) }; LISTS];
 
-/// Looks at `watched` from now on. Where interleavings are tried out every task is driven.
-pub(crate) fn watch(watched: Box<dyn Watched>) {
-    if cfg!(shuttle) {
-        return;
+/// A list on a cache line of its own.
+#[repr(align(128))]
+struct List(Mutex<Slab<Weak<dyn Watched>>>);
+
+impl List {
+    fn lock(&self) -> MutexGuard<'_, Slab<Weak<dyn Watched>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let mut watching = lock();
-    watching.watched.push(watched);
-    if !watching.is_running {
+}
+
+/// Whether somebody looks at them.
+static IS_RUNNING: AtomicBool = AtomicBool::new(false);
+
+/// A place in one of the lists. Dropping it leaves the list: let its owner be what is watched.
+pub(crate) struct Watch {
+    list: &'static List,
+    /// There is none where interleavings are tried out: every task is driven there.
+    place: Option<usize>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            let left = self.list.lock().remove(place);
+            drop(left);
+        }
+    }
+}
+
+/// Looks at `watched` from now on. Those of different numbers are mostly in different lists.
+pub(crate) fn watch(number: u64, watched: Weak<dyn Watched>) -> Watch {
+    let list = &LISTS_OF_WATCHED[number as usize % LISTS];
+    if cfg!(shuttle) {
+        return Watch { list, place: None };
+    }
+    let place = Some(list.lock().insert(watched));
+    see_to_watching();
+    Watch { list, place }
+}
+
+fn see_to_watching() {
+    // Read first: all who wait would have to wait for each other to write it.
+    if !IS_RUNNING.load(Ordering::SeqCst) && !IS_RUNNING.swap(true, Ordering::SeqCst) {
         let started = thread::Builder::new().name("larder-watch".to_owned()).spawn(watch_all);
-        // The next one tries again.
-        watching.is_running = started.is_ok();
+        if started.is_err() {
+            // The next one tries again.
+            IS_RUNNING.store(false, Ordering::SeqCst);
+        }
     }
 }
 
@@ -144,27 +188,73 @@ pub(crate) fn watch(watched: Box<dyn Watched>) {
 fn watch_all() {
     loop {
         thread::sleep(EVERY);
-        let mut looked_at = {
-            let mut watching = lock();
-            if watching.watched.is_empty() {
-                watching.is_running = false;
-                return;
+        let mut is_watching = false;
+        for list in &LISTS_OF_WATCHED {
+            let watched: Vec<_> = list.lock().iter().map(|(_, watched)| watched.clone()).collect();
+            is_watching |= !watched.is_empty();
+            for watched in watched {
+                // A waker runs its runtime's code, and the last handle of a value its owner's.
+                let look = move || _ = watched.upgrade().map(|watched| watched.look());
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(look)) {
+                    // It was reported when it began. What it carries may panic again where it is dropped.
+                    mem::forget(panic);
+                }
             }
-            mem::take(&mut watching.watched)
-        };
-        // A waker runs its runtime's code, and the last handle of a value its owner's.
-        looked_at.retain(|watched| match catch_unwind(AssertUnwindSafe(|| watched.look())) {
-            Ok(is_there) => is_there,
-            Err(panic) => {
-                // It was reported when it began. What it carries may panic again where it is dropped.
-                mem::forget(panic);
-                false
-            }
-        });
-        lock().watched.append(&mut looked_at);
+        }
+        if !is_watching && is_over() {
+            return;
+        }
     }
 }
 
-fn lock() -> MutexGuard<'static, Watching> {
-    WATCHING.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whether nothing came while the lists were looked through: whoever comes from now on starts another.
+fn is_over() -> bool {
+    IS_RUNNING.store(false, Ordering::SeqCst);
+    let is_empty = |list: &List| list.lock().is_empty();
+    LISTS_OF_WATCHED.iter().all(is_empty) || IS_RUNNING.swap(true, Ordering::SeqCst)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, mpsc};
+
+    use super::*;
+
+    struct Told(mpsc::Sender<()>);
+
+    impl Watched for Told {
+        fn look(&self) {
+            // Nobody may be listening any more.
+            self.0.send(()).ok();
+        }
+    }
+
+    fn watched(number: u64, told: &mpsc::Sender<()>) -> (Arc<Told>, Watch) {
+        let watched = Arc::new(Told(told.clone()));
+        let weak: Weak<Told> = Arc::downgrade(&watched);
+        (watched, watch(number, weak))
+    }
+
+    /// A list that no fetch of another test is in, as far as it goes: there are few of them here.
+    const NUMBER: u64 = 15;
+
+    #[test]
+    fn what_is_over_before_it_is_looked_at_leaves_nothing_behind() {
+        let (told, tells) = mpsc::channel();
+        let list = &LISTS_OF_WATCHED[NUMBER as usize];
+        let before = list.lock().capacity();
+        for _ in 0..10_000 {
+            drop(watched(NUMBER, &told));
+        }
+        assert!(list.lock().capacity() <= before + 100, "{}", list.lock().capacity());
+        // What stays is looked at again and again, also by a thread that is begun anew.
+        for _ in 0..2 {
+            let stays = watched(NUMBER, &told);
+            for _ in 0..2 {
+                tells.recv_timeout(20 * EVERY).unwrap();
+            }
+            drop(stays);
+            while tells.recv_timeout(2 * EVERY).is_ok() {}
+        }
+    }
 }

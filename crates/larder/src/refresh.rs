@@ -239,7 +239,8 @@ impl Refreshes {
         }
     }
 
-    /// Runs `job` now, later, or not at all. It is made only if it is wanted.
+    /// Runs `job` now, later, or not at all. It is made only if it is wanted, under the lock: no code of
+    /// the caller's runs where it is made.
     pub(crate) fn ask(
         self: &Arc<Self>,
         key: &Arc<str>,

@@ -65,6 +65,9 @@ pub struct Stats {
     pub expired: u64,
     /// Values that were not stored because they weigh more than one entry may.
     pub too_large: u64,
+    /// Values that were not stored because others had all the room at that moment: they were just being
+    /// stored or dropped.
+    pub no_room: u64,
     /// Purges: of a key, a prefix, a tag, or of everything.
     pub purges: u64,
     /// Tags whose last purge is remembered.
@@ -337,6 +340,7 @@ pub(crate) struct Counters {
     pub(crate) evictions: Counter,
     pub(crate) expired: Counter,
     pub(crate) too_large: Counter,
+    pub(crate) no_room: Counter,
     pub(crate) purges: Counter,
     fetch_times: Durations,
     hit_times: Durations,
@@ -427,6 +431,7 @@ impl Counters {
             evictions: Counter::default(),
             expired: Counter::default(),
             too_large: Counter::default(),
+            no_room: Counter::default(),
             purges: Counter::default(),
             // An hour in microseconds, a second in nanoseconds.
             fetch_times: Durations::up_to(3_600_000_000, &FETCH_BOUNDS),
@@ -494,6 +499,7 @@ impl Counters {
             evictions: self.evictions.get(),
             expired: self.expired.get(),
             too_large: self.too_large.get(),
+            no_room: self.no_room.get(),
             purges: self.purges.get(),
             saved: Duration::from_micros(sum(|stripe| &stripe.saved_micros)),
             fetch_times: self.fetch_times.times(Duration::from_micros),

@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::{
     time::{FormatTime, SystemTime},
 };
 
-use super::limit::Limiter;
+use super::limit::{EVERY, Limiter};
 
 /// The most bytes of lines that may wait to be written.
 const ROOM: usize = 1 << 20;
@@ -62,12 +62,18 @@ impl Waiting {
         true
     }
 
-    fn say(&mut self, level: Level, text: &str) {
+    /// The same for a line of our own.
+    fn say(&mut self, level: Level, text: &str) -> bool {
         let mut line = String::new();
         // A string takes all.
         SystemTime.format_time(&mut Writer::new(&mut line)).ok();
         line.push_str(&format!(" {level:>5} {text}\n"));
-        self.push(line.as_bytes());
+        self.push(line.as_bytes())
+    }
+
+    /// Whether there is room for any line.
+    fn has_room(&self) -> bool {
+        self.lines.len() + LINE_BYTES <= ROOM
     }
 }
 
@@ -97,7 +103,16 @@ impl Buffer {
 
     /// Tells now what was to be told later.
     pub(super) fn end(&self, limiter: &Limiter) {
-        tell(&mut self.waiting(), limiter);
+        let mut waiting = self.waiting();
+        waiting.summary_at = None;
+        // Nothing is told later: what there is no room for is lost.
+        while let Some((level, text)) = limiter.take_summary() {
+            if !waiting.say(level, &text) {
+                waiting.lost += 1;
+                self.lost.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        drop(waiting);
         self.changed.notify_all();
     }
 
@@ -117,11 +132,9 @@ impl Buffer {
         let mut batch = Vec::new();
         loop {
             self.take(&mut batch, limiter);
-            if write_all(out, &batch).is_err() {
-                // Nobody is there to read them: whoever scrapes the metrics is told.
-                let lines = count_lines(&batch);
-                self.lost.fetch_add(lines, Ordering::Relaxed);
-            }
+            // Nobody is there to read the rest: whoever scrapes the metrics is told.
+            let lines = count_lines(write(out, &batch));
+            self.lost.fetch_add(lines, Ordering::Relaxed);
             batch.clear();
         }
     }
@@ -134,7 +147,7 @@ impl Buffer {
         loop {
             let now = Instant::now();
             if waiting.summary_at.is_some_and(|at| at <= now) {
-                tell(&mut waiting, limiter);
+                tell(&mut waiting, limiter, now);
             }
             if !waiting.lines.is_empty() {
                 break;
@@ -164,25 +177,29 @@ impl Buffer {
     }
 }
 
-fn tell(waiting: &mut Waiting, limiter: &Limiter) {
+/// What was left out is told, or goes on being counted until there is room to tell it.
+fn tell(waiting: &mut Waiting, limiter: &Limiter, now: Instant) {
     waiting.summary_at = None;
-    for (level, text) in limiter.take_summaries() {
+    while waiting.has_room() {
+        let Some((level, text)) = limiter.take_summary() else { return };
         waiting.say(level, &text);
     }
+    waiting.summary_at = Some(now + EVERY);
 }
 
-/// Whoever started this process may have made its standard error one that does not block.
-fn write_all(out: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
+/// Writes all that can be written; returns what cannot. Whoever started this process may have made its
+/// standard error one that does not block.
+fn write<'a>(out: &mut dyn Write, mut bytes: &'a [u8]) -> &'a [u8] {
     while !bytes.is_empty() {
         match out.write(bytes) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(0) => break,
             Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(BREATHER),
-            Err(error) => return Err(error),
+            Err(_) => break,
         }
     }
-    Ok(())
+    bytes
 }
 
 fn count_lines(lines: &[u8]) -> u64 {
@@ -207,7 +224,10 @@ impl Write for LineWriter {
 mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    use super::*;
+    use super::{
+        super::limit::tests::{ONE, admitted},
+        *,
+    };
 
     /// Takes one write for each word it gets, and gives each back.
     struct Slow {
@@ -281,6 +301,60 @@ mod tests {
         buffer.push(b"c\n");
         assert_eq!(writes.recv().unwrap(), b"c\n");
         assert_eq!(buffer.lost(), 2);
+    }
+
+    /// Takes so many bytes, one at a time.
+    struct Short(Vec<u8>, usize);
+
+    impl Write for Short {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 = self.1.checked_sub(1).ok_or(io::ErrorKind::BrokenPipe)?;
+            self.0.write(&bytes[..1])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_written_before_a_fault_is_not_lost() {
+        let mut out = Short(Vec::new(), 3);
+        let lost = write(&mut out, b"a\nbc\nd\n");
+        assert_eq!((&*out.0, lost), (&b"a\nb"[..], &b"c\nd\n"[..]));
+        assert_eq!(count_lines(lost), 2);
+    }
+
+    #[test]
+    fn what_there_is_no_room_to_tell_is_told_later_or_counted_as_lost() {
+        let (buffer, limiter) = (Buffer::default(), Limiter::default());
+        let now = Instant::now();
+        admitted(&limiter, &ONE, 10, now);
+        admitted(&limiter, &ONE, 3, now);
+        let filling = [b"x".repeat(LINE_BYTES - 1), b"\n".to_vec()].concat();
+        while buffer.lost() == 0 {
+            buffer.push(&filling);
+        }
+        tell(&mut buffer.waiting(), &limiter, now);
+        assert_eq!(buffer.waiting().summary_at, Some(now + EVERY));
+        admitted(&limiter, &ONE, 1, now);
+        buffer.waiting().summary_at = Some(now);
+        buffer.take(&mut Vec::new(), &limiter);
+        let after = String::from_utf8(buffer.waiting().lines.clone()).unwrap();
+        assert!(after.contains("lost 1 log lines so far"), "{after}");
+        tell(&mut buffer.waiting(), &limiter, now);
+        let after = String::from_utf8(buffer.waiting().lines.clone()).unwrap();
+        assert!(after.contains("left out 4 lines like"), "{after}");
+        // At the end there is no later.
+        while buffer.lost() == 1 {
+            buffer.push(&filling);
+        }
+        while buffer.lost() == 2 {
+            buffer.push(b"x\n");
+        }
+        admitted(&limiter, &ONE, 1, now);
+        buffer.end(&limiter);
+        assert_eq!(buffer.lost(), 4);
     }
 
     #[test]

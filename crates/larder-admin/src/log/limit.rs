@@ -104,16 +104,13 @@ impl Limiter {
         if kind.left_out == 1 { Verdict::FirstLeftOut } else { Verdict::LeftOut }
     }
 
-    /// What was left out since this was asked last, a text for each kind.
-    pub(super) fn take_summaries(&self) -> Vec<(Level, String)> {
+    /// What was left out of one kind and not told yet, if anything was.
+    pub(super) fn take_summary(&self) -> Option<(Level, String)> {
         let mut kinds = self.kinds();
-        let due = kinds.values_mut().filter(|kind| kind.left_out > 0);
-        let text = |kind: &mut Kind| {
-            let (count, example) = (mem::take(&mut kind.left_out), mem::take(&mut kind.example));
-            let lines = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
-            (kind.level, format!("left out {lines} like: {example}"))
-        };
-        due.map(text).collect()
+        let kind = kinds.values_mut().find(|kind| kind.left_out > 0)?;
+        let (count, example) = (mem::take(&mut kind.left_out), mem::take(&mut kind.example));
+        let lines = if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+        Some((kind.level, format!("left out {lines} like: {example}")))
     }
 
     /// All lines that were left out so far.
@@ -191,11 +188,11 @@ impl Write for Head<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Not without size: it is known by its address.
-    struct Site(u8);
+    pub(crate) struct Site(u8);
 
     impl tracing::Callsite for Site {
         fn set_interest(&self, _: tracing::subscriber::Interest) {}
@@ -205,7 +202,7 @@ mod tests {
         }
     }
 
-    static ONE: Site = Site(1);
+    pub(crate) static ONE: Site = Site(1);
     static OTHER: Site = Site(2);
 
     /// Made in one place: an identifier's hash is also that of how its site came to be one.
@@ -213,7 +210,12 @@ mod tests {
         Identifier(site)
     }
 
-    fn admitted(limiter: &Limiter, site: &'static Site, times: usize, now: Instant) -> usize {
+    pub(crate) fn admitted(
+        limiter: &Limiter,
+        site: &'static Site,
+        times: usize,
+        now: Instant,
+    ) -> usize {
         let admit = || limiter.admit(kind(site), Level::WARN, now, || "no origin".to_owned());
         (0..times).filter(|_| admit()).count()
     }
@@ -222,14 +224,14 @@ mod tests {
     fn ten_lines_of_a_kind_come_at_once_then_one_a_second_and_the_rest_is_counted() {
         let (limiter, began) = (Limiter::default(), Instant::now());
         assert_eq!(admitted(&limiter, &ONE, 1000, began), 10);
-        let expected = [(Level::WARN, "left out 990 lines like: no origin".to_owned())];
-        assert_eq!(limiter.take_summaries(), expected);
+        let expected = (Level::WARN, "left out 990 lines like: no origin".to_owned());
+        assert_eq!(limiter.take_summary(), Some(expected));
         assert_eq!(admitted(&limiter, &ONE, 5, began + EVERY / 2), 0);
         assert_eq!(admitted(&limiter, &ONE, 5, began + EVERY), 1);
         assert_eq!(limiter.left_out(), 999);
-        let expected = [(Level::WARN, "left out 9 lines like: no origin".to_owned())];
-        assert_eq!(limiter.take_summaries(), expected);
-        assert_eq!(limiter.take_summaries(), []);
+        let expected = (Level::WARN, "left out 9 lines like: no origin".to_owned());
+        assert_eq!(limiter.take_summary(), Some(expected));
+        assert_eq!(limiter.take_summary(), None);
         assert_eq!(admitted(&limiter, &ONE, 1000, began + 100 * EVERY), 10);
     }
 
@@ -242,8 +244,8 @@ mod tests {
             "an example".to_owned()
         };
         assert!(!limiter.admit(kind(&ONE), Level::WARN, now, example));
-        let expected = [(Level::WARN, "left out 2 lines like: an example".to_owned())];
-        assert_eq!(limiter.take_summaries(), expected);
+        let expected = (Level::WARN, "left out 2 lines like: an example".to_owned());
+        assert_eq!(limiter.take_summary(), Some(expected));
     }
 
     #[test]

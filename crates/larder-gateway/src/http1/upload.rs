@@ -5,7 +5,7 @@
 //! sender.
 
 use std::{
-    fmt,
+    fmt, mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -53,6 +53,25 @@ struct Line {
     connection: Option<Waker>,
 }
 
+impl Line {
+    fn demand(&self) -> Option<Demand> {
+        if self.is_dropped {
+            return Some(Demand::Dropped);
+        }
+        (self.is_wanted && self.piece.is_none()).then_some(Demand::Wanted)
+    }
+
+    /// What the reader is given.
+    fn take(&mut self) -> Poll<Option<Result<Bytes, ReaderBodyError>>> {
+        match (self.piece.take(), self.end) {
+            (Some(piece), _) => Poll::Ready(Some(Ok(piece))),
+            (None, Some(Ok(()))) => Poll::Ready(None),
+            (None, Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            (None, None) => Poll::Pending,
+        }
+    }
+}
+
 /// The connection's end.
 pub(crate) struct Upload {
     line: Arc<Mutex<Line>>,
@@ -83,14 +102,23 @@ pub(crate) fn channel(left: Option<u64>) -> (Upload, ReaderBody) {
 impl Upload {
     /// What is asked; pending while nothing is.
     pub(crate) fn poll_demand(&self, cx: &mut Context<'_>) -> Poll<Demand> {
+        {
+            let line = lock(&self.line);
+            if let Some(demand) = line.demand() {
+                return Poll::Ready(demand);
+            }
+            if line.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+        }
+        // A waker is the code of whoever polls: it is neither cloned nor dropped under the lock.
+        let mut connection = Some(cx.waker().clone());
         let mut line = lock(&self.line);
-        if line.is_dropped {
-            return Poll::Ready(Demand::Dropped);
+        if let Some(demand) = line.demand() {
+            return Poll::Ready(demand);
         }
-        if line.is_wanted && line.piece.is_none() {
-            return Poll::Ready(Demand::Wanted);
-        }
-        line.connection = Some(cx.waker().clone());
+        mem::swap(&mut line.connection, &mut connection);
+        drop(line);
         Poll::Pending
     }
 
@@ -141,27 +169,14 @@ impl Body for ReaderBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReaderBodyError>>> {
         let Flow::Streaming { line, left } = &mut self.flow else { return Poll::Ready(None) };
-        let mut line = lock(line);
-        if let Some(piece) = line.piece.take() {
-            if let Some(left) = left {
-                *left = left.saturating_sub(piece.len() as u64);
-            }
-            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        let mut next = lock(line).take();
+        if next.is_pending() {
+            next = wait(line, cx.waker().clone());
         }
-        match line.end {
-            Some(Ok(())) => Poll::Ready(None),
-            Some(Err(error)) => Poll::Ready(Some(Err(error))),
-            None => {
-                line.is_wanted = true;
-                line.reader = Some(cx.waker().clone());
-                let connection = line.connection.take();
-                drop(line);
-                if let Some(connection) = connection {
-                    connection.wake();
-                }
-                Poll::Pending
-            }
+        if let (Some(left), Poll::Ready(Some(Ok(piece)))) = (left, &next) {
+            *left = left.saturating_sub(piece.len() as u64);
         }
+        next.map_ok(Frame::data)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -181,6 +196,23 @@ impl Body for ReaderBody {
             Flow::Streaming { left: None, .. } => SizeHint::default(),
         }
     }
+}
+
+/// Asks for a piece and waits for it, unless one has come just now.
+fn wait(line: &Mutex<Line>, reader: Waker) -> Poll<Option<Result<Bytes, ReaderBodyError>>> {
+    let mut reader = Some(reader);
+    let mut line = lock(line);
+    let next = line.take();
+    if next.is_pending() {
+        line.is_wanted = true;
+        mem::swap(&mut line.reader, &mut reader);
+        let connection = line.connection.take();
+        drop(line);
+        if let Some(connection) = connection {
+            connection.wake();
+        }
+    }
+    next
 }
 
 impl Drop for ReaderBody {
@@ -207,4 +239,47 @@ impl fmt::Debug for ReaderBody {
 fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
     // Nothing under this lock can panic half-way through a change.
     line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    /// A waker that wants the line where it is dropped.
+    struct WantsLine(Arc<Mutex<Line>>);
+
+    impl Wake for WantsLine {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for WantsLine {
+        fn drop(&mut self) {
+            assert!(self.0.try_lock().is_ok(), "it is dropped under the lock");
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_under_no_lock_and_none_is_forgotten() {
+        let (upload, mut body) = channel(Some(3));
+        let line = Arc::clone(&upload.line);
+        let waker = || Waker::from(Arc::new(WantsLine(Arc::clone(&line))));
+        let mut read = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker()));
+        let demand = || upload.poll_demand(&mut Context::from_waker(&waker()));
+        assert!(demand().is_pending() && demand().is_pending());
+        assert!(read().is_pending() && read().is_pending());
+        assert_eq!(demand(), Poll::Ready(Demand::Wanted));
+        upload.supply(Bytes::from_static(b"abc"));
+        assert!(demand().is_pending());
+        let Poll::Ready(Some(Ok(piece))) = read() else { panic!("it is here") };
+        assert_eq!(piece.into_data().unwrap(), "abc");
+        assert!(read().is_pending());
+        upload.end(Ok(()));
+        assert!(matches!(read(), Poll::Ready(None)));
+        drop(body);
+        assert_eq!(demand(), Poll::Ready(Demand::Dropped));
+        let line = lock(&line);
+        assert!(line.reader.is_none() && line.connection.is_none());
+    }
 }

@@ -134,6 +134,30 @@ async fn what_is_not_out_when_the_grace_is_over_is_cut() {
 }
 
 #[tokio::test]
+async fn once_it_has_stopped_no_connection_counts_as_open_and_what_was_cut_as_reset() {
+    let grace = Duration::from_millis(100);
+    let config = ServerConfig { grace, max_connections: 1, ..Default::default() };
+    let counters = Arc::clone(&config.http1.counters);
+    let mut held = held(config);
+    let mut cut = held.gate.connect().await;
+    cut.send(GET).await;
+    held.heard("called").await;
+    let mut waits = held.gate.connect().await;
+    let is_waiting = async {
+        while counters.read().found_no_room == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, is_waiting).await.unwrap();
+    assert_eq!((counters.read().open, counters.read().reset), (2, 0));
+    assert_eq!(held.gate.stopped().await.cut, 1);
+    cut.until_reset().await;
+    assert_eq!(waits.rest().await, "");
+    let counted = counters.read();
+    assert_eq!((counted.accepted, counted.open, counted.reset), (2, 0, 1));
+}
+
+#[tokio::test]
 async fn no_more_connections_are_served_than_may_be() {
     let mut held = held(ServerConfig { max_connections: 1, ..Default::default() });
     let mut first = held.gate.connect().await;

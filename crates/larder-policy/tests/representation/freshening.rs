@@ -2,7 +2,7 @@
 //! it changes.
 
 use http::HeaderMap;
-use larder_policy::validate::{HeadSays, freshen, freshened_by, head_says};
+use larder_policy::validate::{HeadSays, answered_by, freshen, freshened_by, head_says};
 
 use crate::cases::{SECOND_0, SECOND_1, SECOND_2, fields, response, text};
 
@@ -88,6 +88,28 @@ fn a_304_without_validators_is_about_the_only_one() {
     assert_eq!(selected(&[], &[tagged]), [0]);
     assert_eq!(selected(&[], &[plain, tagged]), [0; 0]);
     assert_eq!(selected(&[], &[]), [0; 0]);
+}
+
+#[test]
+fn of_several_variants_only_a_tag_tells_which_one_answers() {
+    let answers = |not_modified: &[(&str, &str)], stored: &[&[(&str, &str)]]| {
+        let stored: Vec<HeaderMap> = stored.iter().map(|stored| fields(stored)).collect();
+        answered_by(&fields(not_modified), &stored.iter().collect::<Vec<_>>())
+    };
+    let of = |tag| [("etag", tag), ("last-modified", SECOND_0), ("date", SECOND_2)];
+    let (a, b) = (&of(r#""a""#), &of(r#""b""#));
+    let dated: &[_] = &[("last-modified", SECOND_0)];
+    assert_eq!(answers(&[("etag", r#""a""#)], &[a, b]), Some(0));
+    assert_eq!(answers(&[("etag", r#"W/"a""#)], &[a, b]), Some(0));
+    assert_eq!(answers(dated, &[a, b]), None, "both bear it");
+    assert_eq!(answers(dated, &[a]), Some(0));
+    assert_eq!(answers(&[], &[a]), Some(0));
+    assert_eq!(answers(&[("etag", r#""c""#)], &[a, b]), None);
+    // The same bytes, as far as the origin's word goes.
+    assert_eq!(answers(&[("etag", r#""a""#)], &[a, b, a]), Some(2));
+    let zipped = &[("etag", r#""a""#), ("content-encoding", "gzip")];
+    assert_eq!(answers(&[("etag", r#""a""#)], &[zipped, zipped]), Some(1));
+    assert_eq!(answers(&[("etag", r#""a""#)], &[zipped, a]), None);
 }
 
 #[test]

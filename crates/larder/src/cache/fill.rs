@@ -554,6 +554,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             // A failure has no tags, so any purge since may have been meant for it.
             Landing::Landed(Brought::Failure { fence, .. }) if fence < asked => return None,
             Landing::Landed(Brought::Failure { failed, .. }) => failed.into_error()?,
+            #[cfg(any(feature = "http", shuttle))]
             Landing::Panicked => FetchError::Panicked,
         };
         let source = match whose {

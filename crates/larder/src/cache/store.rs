@@ -104,6 +104,10 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 self.counters.too_large.increment();
                 Storage::Not(Reason::TooLarge)
             }
+            Stored::NoRoom => {
+                self.counters.no_room.increment();
+                Storage::Not(Reason::NoRoom)
+            }
             Stored::Fenced => Storage::Not(Reason::Purged),
         }
     }

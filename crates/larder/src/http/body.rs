@@ -13,12 +13,16 @@
 //!
 //! What all bodies under way hold is counted in their [`Room`]; once a body is stored, its readers go
 //! on reading the stored bytes, and it holds none of its own.
+//!
+//! Wakers are the code of whoever polls, and bytes may be the origin's own: neither is woken, cloned or
+//! dropped under the lock ([`Changed`]).
 
 use std::{
     collections::VecDeque,
     error::Error,
     fmt,
     future::poll_fn,
+    mem,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -179,6 +183,7 @@ impl Room {
 
 /// A body under way.
 pub(crate) struct Arriving {
+    /// None of others' code runs while it is held.
     state: Mutex<State>,
     /// What the origin said it will be.
     announced_len: Option<u64>,
@@ -230,15 +235,42 @@ enum End {
     Broken,
 }
 
+/// What follows a change once the lock is free: who is to be woken, and what is to be dropped.
+#[derive(Default)]
+#[must_use = "whoever waits is woken by it"]
+struct Changed {
+    /// Most bodies have one reader.
+    reader: Option<Waker>,
+    readers: Vec<Waker>,
+    filler: Option<Waker>,
+    let_go: Vec<Chunk>,
+}
+
+impl Changed {
+    fn wakes_reader(&mut self, waker: Waker) {
+        match &self.reader {
+            None => self.reader = Some(waker),
+            Some(_) => self.readers.push(waker),
+        }
+    }
+
+    /// Call it with the lock free.
+    fn tell(self) {
+        let Changed { reader, readers, filler, let_go } = self;
+        reader.into_iter().chain(readers).chain(filler).for_each(Waker::wake);
+        drop(let_go);
+    }
+}
+
 impl State {
     fn arrived(&self) -> u64 {
         self.forgotten + self.held as u64
     }
 
-    fn wake_readers(&mut self) {
+    fn wake_readers(&mut self, changed: &mut Changed) {
         for (_, place) in &mut self.readers {
             if let Some(waker) = place.waker.take() {
-                waker.wake();
+                changed.wakes_reader(waker);
             }
         }
     }
@@ -258,7 +290,7 @@ impl State {
     }
 
     /// Goes on without those who have not read for long, if somebody waits for them.
-    fn leave_behind(&mut self) {
+    fn leave_behind(&mut self, changed: &mut Changed) {
         let (forgotten, arrived) = (self.forgotten, self.arrived());
         let begun = self.chunks.front().map_or(forgotten, Chunk::end);
         if self.readers.iter().all(|(_, place)| place.at != arrived) {
@@ -269,15 +301,15 @@ impl State {
                 place.at = u64::MAX;
                 place.is_left_behind = true;
                 if let Some(waker) = place.waker.take() {
-                    waker.wake();
+                    changed.wakes_reader(waker);
                 }
             }
         }
-        self.forget();
+        self.forget(changed);
     }
 
     /// Lets go of what every reader has had.
-    fn forget(&mut self) {
+    fn forget(&mut self, changed: &mut Changed) {
         if self.is_kept {
             return;
         }
@@ -289,11 +321,12 @@ impl State {
             if let Some(room) = &self.room {
                 room.give_back(chunk.bytes.len());
             }
+            changed.let_go.push(chunk);
         }
         let has_room = self.has_room();
         let is_over = |filler: &mut Waiting| has_room.is_some_and(|room| !room || filler.for_room);
         if let Some(filler) = self.filler.take_if(is_over) {
-            filler.waker.wake();
+            changed.filler = Some(filler.waker);
         }
     }
 
@@ -371,6 +404,12 @@ impl Arriving {
         Some(slices)
     }
 
+    fn change(&self, change: impl FnOnce(&mut State, &mut Changed)) {
+        let mut changed = Changed::default();
+        change(&mut self.lock(), &mut changed);
+        changed.tell();
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock can panic half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -395,15 +434,16 @@ impl Filler {
         if chunk.is_empty() {
             return;
         }
-        let mut state = self.arriving.lock();
-        if let Some(room) = &state.room {
-            room.take(chunk.len());
-        }
-        let begins = state.arrived();
-        state.held += chunk.len();
-        state.chunks.push_back(Chunk { begins, bytes: chunk });
-        state.wake_readers();
-        state.forget();
+        self.arriving.change(|state, changed| {
+            if let Some(room) = &state.room {
+                room.take(chunk.len());
+            }
+            let begins = state.arrived();
+            state.held += chunk.len();
+            state.chunks.push_back(Chunk { begins, bytes: chunk });
+            state.wake_readers(changed);
+            state.forget(changed);
+        });
     }
 
     /// How many bytes there were so far.
@@ -418,9 +458,10 @@ impl Filler {
 
     /// It will not be stored: from now on only what its readers have not had yet is held.
     pub(crate) fn keep_no_longer(&self) {
-        let mut state = self.arriving.lock();
-        state.is_kept = false;
-        state.forget();
+        self.arriving.change(|state, changed| {
+            state.is_kept = false;
+            state.forget(changed);
+        });
     }
 
     /// Waits until there is room for more. False: nobody reads it any more, nor is it kept.
@@ -433,7 +474,7 @@ impl Filler {
         while has_room.is_none() {
             match timeout(PATIENCE, self.readers()).await {
                 Ok(()) => {}
-                Err(_) => self.arriving.lock().leave_behind(),
+                Err(_) => self.arriving.change(State::leave_behind),
             }
             has_room = self.arriving.lock().has_room();
         }
@@ -442,43 +483,51 @@ impl Filler {
 
     /// Waits until readers have made room, or left.
     async fn readers(&self) {
-        poll_fn(|context| {
-            let mut state = self.arriving.lock();
-            if state.has_room().is_some() {
-                return Poll::Ready(());
-            }
-            state.filler = Some(Waiting { for_room: true, waker: context.waker().clone() });
-            Poll::Pending
-        })
-        .await;
+        poll_fn(|context| self.poll_until(|has_room| has_room.is_some(), true, context)).await;
     }
 
     /// Waits until nobody reads any more what is no longer kept.
     pub(crate) async fn unwanted(&self) {
-        poll_fn(|context| {
+        poll_fn(|context| self.poll_until(|has_room| has_room == Some(false), false, context))
+            .await;
+    }
+
+    fn poll_until(
+        &self,
+        is_over: impl Fn(Option<bool>) -> bool,
+        for_room: bool,
+        context: &Context<'_>,
+    ) -> Poll<()> {
+        if is_over(self.arriving.lock().has_room()) {
+            return Poll::Ready(());
+        }
+        let waiting = Waiting { for_room, waker: context.waker().clone() };
+        let (polled, other) = {
             let mut state = self.arriving.lock();
-            if state.has_room() == Some(false) {
-                return Poll::Ready(());
+            // It may have changed in between.
+            match is_over(state.has_room()) {
+                true => (Poll::Ready(()), Some(waiting)),
+                false => (Poll::Pending, state.filler.replace(waiting)),
             }
-            state.filler = Some(Waiting { for_room: false, waker: context.waker().clone() });
-            Poll::Pending
-        })
-        .await;
+        };
+        drop(other);
+        polled
     }
 
     /// It is whole. `None`: but not kept.
     pub(crate) fn complete(mut self) -> Option<StoredBody> {
         self.is_done = true;
-        let mut state = self.arriving.lock();
-        state.end = Some(End::Complete);
-        state.wake_readers();
-        if !state.is_kept {
-            return None;
-        }
+        let mut kept = None;
+        self.arriving.change(|state, changed| {
+            state.end = Some(End::Complete);
+            state.wake_readers(changed);
+            if state.is_kept {
+                let chunks = state.chunks.iter().map(|chunk| chunk.bytes.clone()).collect();
+                kept = Some((chunks, state.arrived()));
+            }
+        });
         // Copied outside the lock: nothing is added any more, and what is kept is not let go.
-        let chunks = state.chunks.iter().map(|chunk| chunk.bytes.clone()).collect();
-        let len = state.arrived();
-        drop(state);
+        let (chunks, len) = kept?;
         let stored = StoredBody::of(chunks, len);
         let mut begins = 0;
         let pieces = stored.pieces().iter().map(|piece| {
@@ -486,15 +535,16 @@ impl Filler {
             begins = chunk.end();
             chunk
         });
-        let mut state = self.arriving.lock();
-        state.chunks = pieces.collect();
-        if let Some(room) = state.room.take() {
-            room.give_back(state.held);
-        }
-        // From now on its readers let go of what they have had.
-        state.is_kept = false;
-        state.forget();
-        drop(state);
+        let mut pieces: VecDeque<_> = pieces.collect();
+        self.arriving.change(|state, changed| {
+            mem::swap(&mut state.chunks, &mut pieces);
+            if let Some(room) = state.room.take() {
+                room.give_back(state.held);
+            }
+            // From now on its readers let go of what they have had.
+            state.is_kept = false;
+            state.forget(changed);
+        });
         Some(stored)
     }
 }
@@ -504,9 +554,10 @@ impl Drop for Filler {
         if self.is_done {
             return;
         }
-        let mut state = self.arriving.lock();
-        state.end = Some(End::Broken);
-        state.wake_readers();
+        self.arriving.change(|state, changed| {
+            state.end = Some(End::Broken);
+            state.wake_readers(changed);
+        });
     }
 }
 
@@ -525,6 +576,16 @@ impl Reader {
         if self.left == Some(0) {
             return Poll::Ready(None);
         }
+        let next = self.next_chunk(None);
+        match next {
+            Poll::Ready(_) => next,
+            // It may have come in between.
+            Poll::Pending => self.next_chunk(Some(context.waker().clone())),
+        }
+    }
+
+    /// What comes next, and who is woken where that is to be waited for.
+    fn next_chunk(&mut self, mut waker: Option<Waker>) -> Poll<Option<Result<Bytes, BoxError>>> {
         let mut state = self.arriving.lock();
         let Place { at, is_left_behind, .. } = state.readers[self.id];
         if is_left_behind {
@@ -538,14 +599,20 @@ impl Reader {
             let is_done = self.left == Some(0);
             // A reader that has had everything holds nothing back, even if it stays a while.
             state.readers[self.id].at = if is_done { u64::MAX } else { at + chunk.len() as u64 };
-            state.forget();
+            let mut changed = Changed::default();
+            state.forget(&mut changed);
+            drop(state);
+            changed.tell();
             return Poll::Ready(Some(Ok(chunk)));
         }
         match state.end {
             Some(End::Complete) => Poll::Ready(None),
             Some(End::Broken) => Poll::Ready(Some(Err(Box::new(BrokenOff)))),
             None => {
-                state.readers[self.id].waker = Some(context.waker().clone());
+                if waker.is_some() {
+                    // What was there is dropped when the lock is free, as everything passed in here is.
+                    mem::swap(&mut waker, &mut state.readers[self.id].waker);
+                }
                 Poll::Pending
             }
         }
@@ -554,9 +621,11 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let mut state = self.arriving.lock();
-        state.readers.remove(self.id);
-        state.forget();
+        let mut place = None;
+        self.arriving.change(|state, changed| {
+            place = Some(state.readers.remove(self.id));
+            state.forget(changed);
+        });
     }
 }
 
@@ -779,6 +848,127 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The code of others: it notes whether it ran while the body was locked.
+    struct Others {
+        arriving: Arc<Arriving>,
+        woken: AtomicUsize,
+        ran_under_lock: AtomicUsize,
+    }
+
+    impl Others {
+        fn of(arriving: &Arc<Arriving>) -> Arc<Others> {
+            let (woken, ran_under_lock) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            Arc::new(Others { arriving: Arc::clone(arriving), woken, ran_under_lock })
+        }
+
+        fn waker(self: &Arc<Self>) -> Waker {
+            futures_util::task::waker(Arc::new(Theirs(Arc::clone(self))))
+        }
+
+        fn bytes(self: &Arc<Self>) -> Bytes {
+            Bytes::from_owner(Theirs(Arc::clone(self)))
+        }
+
+        fn runs(&self) {
+            if self.arriving.state.try_lock().is_err() {
+                self.ran_under_lock.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+
+        fn check(&self, woken: usize) {
+            assert_eq!(self.ran_under_lock.load(Ordering::Relaxed), 0);
+            assert_eq!(self.woken.swap(0, Ordering::Relaxed), woken);
+        }
+    }
+
+    /// A waker that runs its task's code where it is woken or dropped, and bytes that run code where they are
+    /// dropped.
+    struct Theirs(Arc<Others>);
+
+    impl futures_util::task::ArcWake for Theirs {
+        fn wake_by_ref(this: &Arc<Theirs>) {
+            this.0.woken.fetch_add(1, Ordering::Relaxed);
+            this.0.runs();
+        }
+    }
+
+    impl Drop for Theirs {
+        fn drop(&mut self) {
+            self.0.runs();
+        }
+    }
+
+    impl AsRef<[u8]> for Theirs {
+        fn as_ref(&self) -> &[u8] {
+            &[7; 100]
+        }
+    }
+
+    fn polls(body: &mut Body, waker: Waker) -> bool {
+        Pin::new(body).poll_frame(&mut Context::from_waker(&waker)).is_ready()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_code_of_others_runs_while_a_body_is_locked() {
+        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let others = Others::of(&arriving);
+        let mut readers = [(); 3].map(|()| Body::arriving(arriving.read(Span::WHOLE).unwrap()));
+        for body in &mut readers {
+            // The second waker takes the first one's place.
+            assert!(!polls(body, others.waker()) && !polls(body, others.waker()));
+        }
+        filler.push(others.bytes());
+        others.check(3);
+        filler.keep_no_longer();
+        for body in &mut readers {
+            // The last of them lets go of the bytes.
+            assert!(polls(body, others.waker()) && !polls(body, others.waker()));
+        }
+        let [mut reading, idle, leaving] = readers;
+        filler.push(bytes(0..WINDOW_BYTES));
+        filler.push(others.bytes());
+        others.check(3);
+        while polls(&mut reading, others.waker()) {}
+        let mut room = Box::pin(filler.room());
+        for _ in 0..2 {
+            let waker = others.waker();
+            assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(leaving);
+        tokio::time::advance(PATIENCE).await;
+        let waker = others.waker();
+        // It leaves the idle one behind.
+        assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+        drop((room, idle));
+        others.woken.store(0, Ordering::Relaxed);
+        let mut unwanted = Box::pin(filler.unwanted());
+        for _ in 0..2 {
+            let waker = others.waker();
+            assert!(unwanted.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop(reading);
+        others.check(1);
+        drop(unwanted);
+    }
+
+    #[test]
+    fn no_code_of_others_runs_while_a_body_that_ends_is_locked() {
+        for is_whole in [true, false] {
+            let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+            let others = Others::of(&arriving);
+            let mut body = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+            filler.push(others.bytes());
+            assert!(polls(&mut body, others.waker()) && !polls(&mut body, others.waker()));
+            if is_whole {
+                // What it is kept in is another's from now on.
+                assert!(filler.complete().is_some());
+            } else {
+                drop(filler);
+            }
+            others.check(1);
+        }
+    }
 
     /// Bytes that tell their place, so that a mix-up shows.
     fn bytes(range: std::ops::Range<usize>) -> Bytes {

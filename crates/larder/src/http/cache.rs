@@ -365,7 +365,7 @@ impl HttpCache {
     pub(crate) fn keep(
         &self,
         request: RequestHead<'_>,
-        fresh: Vec<Arc<Stored>>,
+        fresh: Arc<Stored>,
         updates: &[Arc<Stored>],
         cost: Duration,
         leader: &Leader,
@@ -374,7 +374,7 @@ impl HttpCache {
         let stored = self.look(leader.key()).variants;
         let is_update = |kept: &Kept| updates.iter().any(|old| Arc::ptr_eq(old, &kept.stored));
         let is_in_the_way = |kept: &Kept| {
-            let asked_later = fresh.iter().all(|fresh| kept.stored.asked_at > fresh.asked_at);
+            let asked_later = kept.stored.asked_at > fresh.asked_at;
             let replaced = !updates.is_empty() && !stored.iter().any(is_update);
             (asked_later || replaced)
                 && kept.stored.is_whole()
@@ -384,11 +384,10 @@ impl HttpCache {
         if stored.iter().any(is_in_the_way) {
             return Storage::Not(Reason::NotStorable);
         }
-        let fresh_ones = fresh.len();
         let mut kept = self.merged(request, stored, fresh, updates);
         let mut dated = self.dated(request, &kept, cost, leader);
-        // Where all of them are too much for one entry, the new ones are worth more than the old.
-        while kept.len() > fresh_ones && !self.shared().fits(leader.key(), &dated) {
+        // Where all of them are too much for one entry, the new one is worth more than the old.
+        while kept.len() > 1 && !self.shared().fits(leader.key(), &dated) {
             kept.remove(0);
             dated = self.dated(request, &kept, cost, leader);
         }
@@ -425,17 +424,16 @@ impl HttpCache {
         }
     }
 
-    /// The variants of a key from now on: the fresh ones last, before them those that stay, the oldest
+    /// The variants of a key from now on: the fresh one last, before it those that stay, the oldest
     /// first.
     fn merged(
         &self,
         request: RequestHead<'_>,
         stored: Variants,
-        fresh: Vec<Arc<Stored>>,
+        mut fresh: Arc<Stored>,
         updates: &[Arc<Stored>],
     ) -> Vec<Kept> {
-        let mut kept: Vec<Kept> = Vec::with_capacity(stored.len() + fresh.len());
-        let mut fresh = fresh;
+        let mut kept: Vec<Kept> = Vec::with_capacity(stored.len() + 1);
         for old in stored.iter() {
             if updates.iter().any(|update| Arc::ptr_eq(update, &old.stored)) {
                 continue;
@@ -444,21 +442,14 @@ impl HttpCache {
                 kept.push(old.clone());
                 continue;
             }
-            let mut is_hidden = false;
-            for new in &mut fresh {
-                if let Some(joined) = self.joined(request, &old.stored, new) {
-                    *new = joined;
-                    is_hidden = true;
-                } else {
-                    is_hidden |= new.is_whole() || !old.stored.is_whole();
-                }
-            }
-            if !is_hidden {
+            if let Some(joined) = self.joined(request, &old.stored, &fresh) {
+                fresh = joined;
+            } else if old.stored.is_whole() && !fresh.is_whole() {
                 kept.push(old.clone());
             }
         }
         kept.sort_by_key(|kept| kept.stored.head.received_at());
-        kept.extend(fresh.into_iter().map(Kept::from));
+        kept.push(Kept::from(fresh));
         let max = self.policy().variant_limit().max(1);
         kept.drain(..kept.len().saturating_sub(max));
         kept

@@ -2,7 +2,7 @@
 //! it arrives, store it, land.
 
 use std::{
-    future::Future,
+    future::{Future, pending},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,7 +26,7 @@ use larder_policy::{
     response::{storability, tells_of_others},
     reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue, may_share},
     settings::Policy,
-    validate::{HeadSays, freshen, freshened_by, head_says},
+    validate::{HeadSays, answered_by, freshen, head_says},
 };
 use tokio::{
     sync::oneshot,
@@ -248,10 +248,11 @@ impl HttpCache {
         origin: Origin,
         own: oneshot::Sender<Own>,
     ) {
-        let (cache, waiters) = (self.clone(), leader.waiters());
+        let (cache, waiters, polled) = (self.clone(), leader.waiters(), leader.polled());
+        let filling = pin!(self.fill(errand, leader, origin, Some(own)));
         tokio::select! {
             biased;
-            () = self.fill(errand, leader, origin, Some(own)) => {}
+            () = polled.run(filling) => {}
             () = waiters.gone() => cache.counters().abandoned.increment(),
         }
     }
@@ -320,27 +321,16 @@ impl HttpCache {
                 Judged::Here { fresh, updates, sent, status } => {
                     load.succeed();
                     shared.counters.fetch_took(took);
-                    let kept: Vec<_> = fresh.iter().cloned().map(Kept::from).collect();
-                    let delivery = self.delivery(errand.asked(), &leader, kept, took);
-                    let first = fresh.first().cloned().map(Kept::from);
-                    if let Some(first) = fresh.first() {
-                        self.note_sharing(&errand, first, &leader);
-                    }
-                    let not_stored = self.keep_fetched(&errand, fresh, &updates, took, &leader);
+                    let kept = Kept::from(Arc::clone(&fresh));
+                    let delivery = self.delivery(errand.asked(), &leader, vec![kept.clone()], took);
+                    self.note_sharing(&errand, &fresh, &leader);
+                    let updates = updates.as_slice();
+                    let not_stored = self.keep_fetched(&errand, fresh, updates, took, &leader);
                     leader.land(Brought::Value(Arc::new(delivery)));
-                    if let Some(kept) = first {
-                        let (place, reader_fields) = (None, errand.reader_fields);
-                        let answer = Own::Stored {
-                            kept,
-                            place,
-                            sent,
-                            status,
-                            took,
-                            reader_fields,
-                            not_stored,
-                        };
-                        send(own, answer);
-                    }
+                    let (place, reader_fields) = (None, errand.reader_fields);
+                    let answer =
+                        Own::Stored { kept, place, sent, status, took, reader_fields, not_stored };
+                    send(own, answer);
                     return;
                 }
                 Judged::Arrives { stored, filler, place, body, sent, status } => {
@@ -376,7 +366,7 @@ impl HttpCache {
                             shared.counters.fetch_took(cost);
                             match stored.with_body(body) {
                                 Some(whole) => {
-                                    let whole = vec![Arc::new(whole)];
+                                    let whole = Arc::new(whole);
                                     self.keep_fetched(&errand, whole, &[], cost, &leader);
                                 }
                                 None => {
@@ -392,36 +382,32 @@ impl HttpCache {
         }
     }
 
-    /// The turn of an errand: its client's, or, once others wait for it as well, nobody's. A client that has
-    /// all it may have does not keep them waiting by having asked first.
+    /// The turn of an errand: its client's, or, once others wait for it as well, of them all. A client that
+    /// has all it may have does not keep them waiting by having asked first.
     async fn turn_for(&self, errand: &Errand, leader: &Leader) -> Result<Turn, OriginError> {
         let key = &errand.asked.key;
         if !errand.is_shared || errand.client.is_none() {
-            return self.fetch_turn(key, errand.client).await;
+            return self.fetch_turn(key, errand.client, pending()).await;
         }
         let waiters = leader.waiters();
-        tokio::select! {
-            biased;
-            turn = self.fetch_turn(key, errand.client) => turn,
-            () = waiters.of_several() => self.fetch_turn(key, None).await,
-        }
+        self.fetch_turn(key, errand.client, waiters.of_several()).await
     }
 
     /// Stores what was fetched, and tells of it; and why it is not stored, where it is not.
     fn keep_fetched(
         &self,
         errand: &Errand,
-        fresh: Vec<Arc<Stored>>,
+        fresh: Arc<Stored>,
         updates: &[Arc<Stored>],
         cost: Duration,
         leader: &Leader,
     ) -> Option<Reason> {
-        let first = fresh.first().cloned();
-        let not_stored = match self.keep(errand.asked(), fresh, updates, cost, leader) {
+        let kept = self.keep(errand.asked(), Arc::clone(&fresh), updates, cost, leader);
+        let not_stored = match kept {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => {
-                if let (Some(stored), &Method::GET) = (first, &errand.asked.head.method) {
-                    self.remember_equivalent(leader.key(), &stored, leader.fence());
+                if errand.asked.head.method == Method::GET {
+                    self.remember_equivalent(leader.key(), &fresh, leader.fence());
                 }
                 None
             }
@@ -560,57 +546,38 @@ impl HttpCache {
         let request = errand.asked();
         let nominated: Vec<_> =
             errand.revalidates.iter().map(|stored| stored.head.fields()).collect();
-        let mut confirmed = freshened_by(&update, &nominated);
-        // The one that is the answer comes first: what this request would have been given anyway.
-        let fits = |&index: &usize| errand.revalidates[index].head.selects(request.headers);
-        confirmed.sort_by_key(|index| !fits(index));
-        let others_end = confirmed.iter().filter(|index| fits(index)).count().max(1);
-        confirmed.truncate(others_end);
-        if confirmed.is_empty() {
+        let Some(index) = answered_by(&update, &nominated) else { return Judged::AskForTheWhole };
+        let old = &errand.revalidates[index];
+        let mut merged = freshen(old.head.fields(), &update);
+        // A part of what the reader's range is no longer for: the update names another version.
+        if !old.is_whole() && contradicts_if_range(request.headers, &merged) {
             return Judged::AskForTheWhole;
         }
-        let mut fresh = Vec::new();
-        let mut updates = Vec::new();
-        for index in confirmed {
-            let old = &errand.revalidates[index];
-            let mut merged = freshen(old.head.fields(), &update);
-            // A part of what the reader's range is no longer for: the update names another version.
-            if !old.is_whole() && contradicts_if_range(request.headers, &merged) {
-                return Judged::AskForTheWhole;
+        match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
+            Ok(head) => {
+                let content = old.content.clone();
+                let asked_at = Mark::at(came.exchange.requested_at);
+                // One that was another request's stays as it is for those: the origin has said that its
+                // body is this request's answer as well.
+                let is_update = old.head.selects(request.headers);
+                Judged::Here {
+                    fresh: Arc::new(Stored { head, content, asked_at }),
+                    updates: is_update.then(|| Arc::clone(old)),
+                    sent: update,
+                    status: StatusCode::NOT_MODIFIED,
+                }
             }
-            match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
-                Ok(head) => {
-                    let (content, asked_at) =
-                        (old.content.clone(), Mark::at(came.exchange.requested_at));
-                    fresh.push(Arc::new(Stored { head, content, asked_at }));
-                    // One that was another request's stays as it is for those: the origin has said
-                    // that its body is this request's answer as well.
-                    if fits(&index) {
-                        updates.push(Arc::clone(old));
-                    }
+            // It is true, but may be kept no longer.
+            Err(reason) => {
+                if !is_about_its_reader(reason) {
+                    self.drop_variants(leader, &[Arc::clone(old)]);
                 }
-                // It is true, but may be kept no longer.
-                Err(reason) => {
-                    // That this one reader may not share it says nothing of the others.
-                    let is_of_reader = matches!(
-                        reason,
-                        Reason::Authorization
-                            | Reason::Cookie
-                            | Reason::RequestNoStore
-                            | Reason::UnusualRequest
-                    );
-                    if !is_of_reader {
-                        self.drop_variants(leader, &[Arc::clone(old)]);
-                    }
-                    // Dates are strong only beside one of the answer (RFC 9110 §8.8.2.2).
-                    merged.entry(DATE).or_insert(date::format(came.exchange.received_at));
-                    let answer = respond_once(request, old, &merged).unwrap_or_default();
-                    let status = StatusCode::NOT_MODIFIED;
-                    return Judged::NotStored { answer, status, reason };
-                }
+                // Dates are strong only beside one of the answer (RFC 9110 §8.8.2.2).
+                merged.entry(DATE).or_insert(date::format(came.exchange.received_at));
+                let answer = respond_once(request, old, &merged).unwrap_or_default();
+                Judged::NotStored { answer, status: StatusCode::NOT_MODIFIED, reason }
             }
         }
-        Judged::Here { fresh, updates, sent: update, status: StatusCode::NOT_MODIFIED }
     }
 
     /// The missing rest of a part (RFC 9111 §3.3, §3.4). Its reader waits for all of it, as it does
@@ -637,8 +604,8 @@ impl HttpCache {
         let rest = Stored { head, content: Content::Here(rest), asked_at };
         match self.joined(request, part, &rest) {
             Some(whole) if whole.is_whole() => Judged::Here {
-                fresh: vec![whole],
-                updates: vec![Arc::clone(part)],
+                fresh: whole,
+                updates: Some(Arc::clone(part)),
                 sent: HeaderMap::new(),
                 status: response.status,
             },
@@ -721,18 +688,19 @@ impl HttpCache {
                 HeadSays::Nothing => continue,
                 HeadSays::Current => {
                     let merged = freshen(stored.head.fields(), headers);
-                    stored.head.freshened(self.policy(), request, merged, came.exchange).ok()
+                    stored.head.freshened(self.policy(), request, merged, came.exchange)
                 }
-                HeadSays::Changed => None,
+                HeadSays::Changed => Err(Reason::Expired),
             };
             match updated {
-                Some(head) => {
+                Ok(head) => {
                     let (content, asked_at) =
                         (stored.content.clone(), Mark::at(came.exchange.requested_at));
                     let fresh = Arc::new(Stored { head, content, asked_at });
-                    self.keep(request, vec![fresh], &[Arc::clone(stored)], came.took, leader);
+                    self.keep(request, fresh, &[Arc::clone(stored)], came.took, leader);
                 }
-                None => self.drop_variants(leader, &[Arc::clone(stored)]),
+                Err(reason) if is_about_its_reader(reason) => {}
+                Err(_) => self.drop_variants(leader, &[Arc::clone(stored)]),
             }
         }
     }
@@ -910,10 +878,10 @@ enum Judged {
         status: StatusCode,
         reason: Reason,
     },
-    /// It is here, and to be stored in the place of what it updates. The first is the answer.
+    /// It is here, and to be stored in the place of what it updates, if it updates anything.
     Here {
-        fresh: Vec<Arc<Stored>>,
-        updates: Vec<Arc<Stored>>,
+        fresh: Arc<Stored>,
+        updates: Option<Arc<Stored>>,
         sent: HeaderMap,
         status: StatusCode,
     },
@@ -973,6 +941,15 @@ fn send(own: Option<oneshot::Sender<Own>>, outcome: Own) {
     if let Some(own) = own {
         own.send(outcome).ok();
     }
+}
+
+/// Whether an answer is not stored for what its request was: that says nothing of what is stored for
+/// others.
+fn is_about_its_reader(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Authorization | Reason::Cookie | Reason::RequestNoStore | Reason::UnusualRequest
+    )
 }
 
 /// How long the body will be, if the origin has said so.

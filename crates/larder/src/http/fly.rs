@@ -462,8 +462,9 @@ impl HttpCache {
         let key = Arc::clone(&asked.key);
         // What waits for its turn does not keep the cache it waits in alive.
         let cache = self.downgrade();
+        // Here, for it clones what the reader's server has put into the request.
+        let (asked, stored) = (asked.clone(), Arc::clone(&kept.stored));
         let asked_for = shared.refreshes.ask(&key, worth, || {
-            let (asked, stored) = (asked.clone(), Arc::clone(&kept.stored));
             Box::pin(async move {
                 let Some(cache) = cache() else { return };
                 let shared = Arc::clone(cache.shared());
@@ -483,7 +484,8 @@ impl HttpCache {
                 let key = Arc::clone(&asked.key);
                 let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
                 let errand = Errand::refresh(&cache, asked, Arc::clone(&stored), conditional);
-                cache.clone().fill(errand, leader, origin, None).await;
+                let polled = leader.polled();
+                polled.run(pin!(cache.clone().fill(errand, leader, origin, None))).await;
                 // A refresh puts something into its place, if only a confirmation.
                 attempt.failed = cache.look(&key).variants.iter().any(is_there);
                 if !attempt.failed {

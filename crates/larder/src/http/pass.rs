@@ -103,7 +103,7 @@ impl HttpCache {
             .map(|key| shared.flights.lead_aside(key, || shared.purges.position()));
         let requested_at = self.wall().now();
         let mut asking = |body| origin(Request::from_parts(head.clone(), body));
-        let answered = match shared.hard_timeout.filter(|_| !is_safe(&head.method)) {
+        let answered = match shared.hard_timeout {
             None => Ok(asking(body).await),
             Some(limit) => in_time(limit, body, asking).await,
         };
@@ -113,7 +113,7 @@ impl HttpCache {
             Ok(answer) => answer?,
             Err(late) => {
                 // What it has changed until now, nobody will tell.
-                if let Some(about) = &about {
+                if let (Some(about), false) = (&about, is_safe(&head.method)) {
                     self.invalidate(about, None);
                 }
                 return Err(OriginError::new(late));
@@ -172,8 +172,8 @@ impl HttpCache {
             if let Pumped::Whole(body) = pumped
                 && let Some(whole) = stored.with_body(body)
             {
-                let whole = vec![Arc::new(whole)];
-                cache.keep(request_head(&head, &uri), whole, &[], began.elapsed(), &leader);
+                let request = request_head(&head, &uri);
+                cache.keep(request, Arc::new(whole), &[], began.elapsed(), &leader);
             }
         });
         place.map(Body::arriving).unwrap_or_default()

@@ -28,6 +28,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
+    future::{Future, pending},
     hash::BuildHasher,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -83,13 +84,14 @@ impl Client {
 pub struct NoTurn(pub Duration);
 
 impl HttpCache {
-    /// A turn to fetch `url`.
+    /// A turn to fetch `url`. Once `of_several` completes, others wait for what it brings as well.
     pub(crate) fn fetch_turn(
         &self,
         url: &str,
         client: Option<Client>,
+        of_several: impl Future<Output = ()>,
     ) -> impl Future<Output = Result<Turn, OriginError>> {
-        self.turn_of(self.turns(), url, client)
+        self.turn_among(self.turns(), url, client, of_several)
     }
 
     /// Tells clients apart.
@@ -99,15 +101,25 @@ impl HttpCache {
     }
 
     /// One of `turns` to ask for `url`; within [`turn_wait`](super::Settings::turn_wait).
-    pub(crate) async fn turn_of(
+    pub(crate) fn turn_of(
         &self,
         turns: &Arc<Turns>,
         url: &str,
         client: Option<Client>,
+    ) -> impl Future<Output = Result<Turn, OriginError>> {
+        self.turn_among(turns, url, client, pending())
+    }
+
+    async fn turn_among(
+        &self,
+        turns: &Arc<Turns>,
+        url: &str,
+        client: Option<Client>,
+        of_several: impl Future<Output = ()>,
     ) -> Result<Turn, OriginError> {
         let limit = self.settings().turn_wait;
         let waits = || self.counters().turns_awaited.increment();
-        let taken = turns.take(turns.claim(url, client), limit, waits).await;
+        let taken = turns.take(turns.claim(url, client), limit, waits, of_several).await;
         taken.map_err(|denied| {
             self.counters().turns_refused.increment();
             match denied {
@@ -183,12 +195,14 @@ impl Turns {
     }
 
     /// A turn, now or within `limit`. Dropping the future leaves the line. `waits` is called if it has to
-    /// wait.
+    /// wait. Once `of_several` completes, it keeps its place and waits for nothing that only its client is
+    /// the reason of.
     pub(crate) async fn take(
         self: &Arc<Self>,
         claim: Claim,
         limit: Duration,
         waits: impl FnOnce(),
+        of_several: impl Future<Output = ()>,
     ) -> Result<Turn, Denied> {
         let (ticket, granted) = {
             let mut book = self.book();
@@ -201,16 +215,26 @@ impl Turns {
         // A turn that comes too late is dropped with `granted`.
         let _place = Place { turns: self, ticket };
         waits();
-        match timeout(limit, granted).await {
+        let mut granted = granted;
+        let waiting = async {
+            tokio::select! {
+                biased;
+                turn = &mut granted => return turn,
+                () = of_several => self.change(|book| book.spare_client(ticket)),
+            }
+            granted.await
+        };
+        match timeout(limit, waiting).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(Denied::WaitedInVain),
         }
     }
 
-    fn give_back(self: &Arc<Self>, claim: Claim) {
+    /// Changes the book, and gives turns to those in line who may have them now.
+    fn change(self: &Arc<Self>, change: impl FnOnce(&mut Book<oneshot::Sender<Turn>>)) {
         let granted = {
             let mut book = self.book();
-            book.give_back(&claim);
+            change(&mut book);
             book.grant()
         };
         // Outside the lock: the turn of who has left in this moment is given back right here.
@@ -233,7 +257,8 @@ impl Turns {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.turns.give_back(self.claim);
+        let claim = self.claim;
+        self.turns.change(|book| book.give_back(&claim));
     }
 }
 
@@ -357,6 +382,16 @@ impl<G> Book<G> {
         self.change(&claim, |held| held.places += 1);
         self.line.insert(ticket, (claim, grant));
         Some(ticket)
+    }
+
+    /// Whoever has this place has it for others as well: its client's turns are counted, and no reason not to
+    /// give it one.
+    fn spare_client(&mut self, ticket: u64) {
+        let Some((claim, _)) = self.line.get_mut(&ticket) else { return };
+        if let Some(client) = &mut claim.0[2] {
+            client.per_free = usize::MAX;
+            self.barred = None;
+        }
     }
 
     fn leave(&mut self, ticket: u64) -> Option<G> {
@@ -538,7 +573,9 @@ mod tests {
         let take = |host: usize, path: usize, number: u8| {
             let (turns, claim) =
                 (Arc::clone(&turns), turns.claim(&url(host, path), Some(client(number))));
-            tokio::spawn(async move { turns.take(claim, Duration::from_secs(5), || ()).await })
+            tokio::spawn(async move {
+                turns.take(claim, Duration::from_secs(5), || (), pending()).await
+            })
         };
         let elsewhere = take(1, 0, 9).await.unwrap().ok().unwrap();
         let mut held = Vec::new();
@@ -577,7 +614,9 @@ mod tests {
         let turns = turns(4);
         let take = |path: usize| {
             let (turns, claim) = (Arc::clone(&turns), turns.claim(&url(path, path), None));
-            tokio::spawn(async move { turns.take(claim, Duration::from_secs(5), || ()).await })
+            tokio::spawn(async move {
+                turns.take(claim, Duration::from_secs(5), || (), pending()).await
+            })
         };
         let mut held = Vec::new();
         for _ in 0..3 {
@@ -601,26 +640,74 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whom_others_join_keeps_its_place_and_its_client_is_no_reason_to_wait() {
+        let turns = turns(8);
+        let take = |path: usize, number: u8, joined: oneshot::Receiver<()>| {
+            let (turns, claim) =
+                (Arc::clone(&turns), turns.claim(&url(0, path), Some(client(number))));
+            let joined = async move { _ = joined.await };
+            tokio::spawn(
+                async move { turns.take(claim, Duration::from_secs(5), || (), joined).await },
+            )
+        };
+        let never = || {
+            let (sender, joined) = oneshot::channel();
+            std::mem::forget(sender);
+            joined
+        };
+        let mut held = Vec::new();
+        for path in 0..7 {
+            held.push(take(path, 0, never()).await.unwrap().ok().unwrap());
+        }
+        // One is free, and the client has seven.
+        let (join, joined) = oneshot::channel();
+        let first = take(10, 0, joined);
+        tokio::task::yield_now().await;
+        let eighth = take(11, 1, never()).await.unwrap().ok().unwrap();
+        let second = take(12, 2, never());
+        tokio::task::yield_now().await;
+        join.send(()).unwrap();
+        tokio::task::yield_now().await;
+        assert!(!first.is_finished() && !second.is_finished(), "none is free");
+        drop(eighth);
+        let first = first.await.unwrap().ok().unwrap();
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished(), "it came later");
+        // It is counted among its client's.
+        assert_eq!(turns.book().holds(first.claim.client().unwrap()).turns, 8);
+        drop((first, held));
+        let second = second.await.unwrap().ok().unwrap();
+
+        drop(second);
+        assert_eq!(turns.in_use(), (0, 0));
+        assert!(turns.book().parties.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_waits_in_vain_or_leaves_takes_nothing_along() {
         let turns = Turns::new(1, 2);
         let claim = |path| turns.claim(&url(path, path), None);
         let limit = Duration::from_secs(5);
-        let held = turns.take(claim(0), limit, || panic!("it is free")).await.ok().unwrap();
+        let held =
+            turns.take(claim(0), limit, || panic!("it is free"), pending()).await.ok().unwrap();
         let began = tokio::time::Instant::now();
         let mut has_waited = false;
-        let denied = turns.take(claim(1), limit, || has_waited = true).await.err();
+        let denied = turns.take(claim(1), limit, || has_waited = true, pending()).await.err();
         assert_eq!((denied, began.elapsed()), (Some(Denied::WaitedInVain), limit));
         assert!(has_waited);
-        let at_once = turns.take(claim(1), Duration::ZERO, || ()).await.err();
+        let at_once = turns.take(claim(1), Duration::ZERO, || (), pending()).await.err();
         assert_eq!((at_once, began.elapsed()), (Some(Denied::WaitedInVain), limit));
         // There are two places, and they are taken by who waits, not by who has waited.
         let wait = |path| {
             let (turns, claim) = (Arc::clone(&turns), claim(path));
-            tokio::spawn(async move { turns.take(claim, Duration::MAX, || ()).await })
+            tokio::spawn(async move { turns.take(claim, Duration::MAX, || (), pending()).await })
         };
         let (leaving, staying) = (wait(2), wait(3));
         tokio::task::yield_now().await;
-        assert_eq!(turns.take(claim(4), limit, || ()).await.err(), Some(Denied::LineFull));
+        assert_eq!(
+            turns.take(claim(4), limit, || (), pending()).await.err(),
+            Some(Denied::LineFull)
+        );
         leaving.abort();
         tokio::task::yield_now().await;
         drop(held);

@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::pin,
     sync::Arc,
 };
 
@@ -86,23 +87,43 @@ fn leaders_that_give_up_hand_over_until_one_lands() {
     });
 }
 
+/// Goes down with a panic. Not `panic!`: nobody should read about it.
+fn goes_down(with: Leader<&'static str>) {
+    let _leader = with;
+    resume_unwind(Box::new("it panicked"));
+}
+
 #[test]
-fn a_leader_that_panics_tells_everybody_who_follows_it() {
+fn a_leader_whose_fetch_panics_tells_everybody_who_follows_it() {
     in_many_orders(RUNS, || {
         let (landings, begun) = flights(|leader, number| {
             if number > 0 {
                 return leader.land(BROUGHT);
             }
+            let polled = leader.polled();
             let gone_down = catch_unwind(AssertUnwindSafe(|| {
-                let _leader = leader;
-                // Not `panic!`: nobody should read about it.
-                resume_unwind(Box::new("the fetch failed"));
+                block_on(polled.run(pin!(async { goes_down(leader) })));
             }));
             assert!(gone_down.is_err());
         });
         let told = landings.iter().filter(|landing| matches!(landing, Landing::Panicked)).count();
         assert!(told >= 1, "its own reader at least");
         assert!(begun > 1 || told == READERS);
+    });
+}
+
+#[test]
+fn a_leader_that_goes_down_with_its_readers_task_hands_over() {
+    in_many_orders(RUNS, || {
+        let (landings, begun) = flights(|leader, number| {
+            if number > 0 {
+                return leader.land(BROUGHT);
+            }
+            let gone_down = catch_unwind(AssertUnwindSafe(|| goes_down(leader)));
+            assert!(gone_down.is_err());
+        });
+        assert!(landings.iter().all(|landing| matches!(landing, Landing::Landed(BROUGHT))));
+        assert!(begun > 1);
     });
 }
 

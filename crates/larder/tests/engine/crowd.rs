@@ -93,6 +93,37 @@ async fn who_waits_for_room_shares_a_fetch_and_goes_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_goes_down_while_it_waits_for_room_hands_over() {
+    let (cache, origin) = crowded().await;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let goes_down = tokio::spawn({
+        let (cache, origin) = (cache.clone(), origin.clone());
+        async move {
+            let fetch = async move || origin.call().await.unwrap();
+            tokio::join!(cache.get_or_fetch("late", fetch), async {
+                told.await.unwrap();
+                panic!("for another reason");
+            })
+        }
+    });
+    settle().await;
+    let shares = origin.ask(&cache, "late");
+    settle().await;
+    // There is room for one.
+    origin.answer("early");
+    settle().await;
+    tell.send(()).unwrap();
+    assert!(goes_down.await.is_err());
+    for _ in 1..1024 {
+        settle().await;
+        origin.answer("early");
+    }
+    settle().await;
+    origin.answer("late");
+    assert_eq!(shares.await.unwrap().unwrap().value, "late");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_leaves_while_it_waits_for_room_hands_over() {
     let (cache, origin) = crowded().await;
     let leaves = wants(&cache, "late", &origin);

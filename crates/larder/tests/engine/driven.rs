@@ -4,6 +4,7 @@
 
 use std::{
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{
         Arc,
@@ -309,6 +310,21 @@ fn outside_a_runtime_a_miss_is_fetched_by_its_reader() {
     let inner = cache.clone();
     let nested = async move || inner.get_or_fetch("inner", async || "inner".to_owned()).await;
     assert_eq!(block_on(cache.get_or_fetch("outer", nested)), "inner");
+}
+
+#[test]
+fn a_reader_that_goes_down_with_what_else_its_task_does_hands_its_fetch_over() {
+    let cache = Cache::<String>::builder().build();
+    let mut leads = Box::pin(cache.get_or_fetch("key", never));
+    assert!(leads.as_mut().now_or_never().is_none());
+    let mut follows = pin!(cache.answer("key", async || Ok::<_, ()>("value".to_owned())));
+    assert!(follows.as_mut().now_or_never().is_none());
+    let task = AssertUnwindSafe(|| {
+        let _reader = leads;
+        panic!("for another reason");
+    });
+    catch_unwind(task).unwrap_err();
+    assert_eq!(block_on(follows).unwrap().value, "value");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! Room: who has to go for what is stored, and who need not.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, Weak, mpsc},
+    time::Duration,
+};
 
-use larder::{Cache, Eviction, Lifetime, ManualClock};
+use larder::{Cache, Eviction, Lifetime, ManualClock, Reason, Storage};
 
 use crate::support::{MINUTE, secs};
 
@@ -132,6 +135,35 @@ fn what_replaces_and_is_too_large_makes_only_what_it_replaces_go() {
         assert_eq!((cache.stats().too_large, cache.stats().evictions), (1, 0), "{eviction:?}");
         cache.insert("b", 1000);
         assert_eq!(cache.stats().evictions, 0, "its room was given back");
+    }
+}
+
+/// A value that stores another when it is dropped, and tells what came of that.
+#[derive(Clone)]
+struct Refills(Option<(Weak<Mutex<Option<Cache<Refills>>>>, mpsc::Sender<Storage>)>);
+
+impl Drop for Refills {
+    fn drop(&mut self) {
+        let Some((cache, told)) = &self.0 else { return };
+        let Some(cache) = cache.upgrade().and_then(|cache| cache.lock().unwrap().clone()) else {
+            return;
+        };
+        told.send(cache.insert("refilled", Refills(None))).unwrap();
+    }
+}
+
+#[test]
+fn what_finds_all_the_room_taken_at_that_moment_is_not_said_to_be_too_large() {
+    for eviction in POLICIES {
+        let cache = Cache::builder_with_weigher(|_: &Refills| 0).eviction(eviction);
+        let cache = cache.max_entries(1).build();
+        let (shared, (told, tells)) = (Arc::new(Mutex::new(Some(cache.clone()))), mpsc::channel());
+        let value = Refills(Some((Arc::downgrade(&shared), told)));
+        cache.insert("a", value);
+        // While it is dropped, its room is still its own, and then the newcomer's.
+        assert!(matches!(cache.insert("b", Refills(None)), Storage::FreshFor(_)));
+        assert_eq!(tells.recv().unwrap(), Storage::Not(Reason::NoRoom), "{eviction:?}");
+        assert_eq!((cache.stats().no_room, cache.stats().too_large), (1, 0));
     }
 }
 

@@ -290,6 +290,7 @@ async fn an_origin_that_panics_is_an_error_for_those_who_wait_and_not_for_later_
     for reading in readings {
         assert!(reading.await.unwrap().is_err());
     }
+    assert_eq!(site.origin.calls(), 1, "it is told to all, and not tried for each");
     // One that goes alone waits for no task, and one that may change something has its own.
     let alone = site.ask(get_with("/a", &[("if-match", "\"1\"")]));
     assert!(alone.await.unwrap().is_err());

@@ -295,23 +295,40 @@ async fn an_unsafe_request_that_hangs_is_given_up_in_time_and_may_have_changed_s
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unsafe_request_may_take_long_to_send() {
+async fn a_safe_request_that_passes_and_hangs_is_given_up_in_time_and_has_changed_nothing() {
     let site = Site::with(Policy::standard(), Settings::default(), |builder| {
         builder.hard_timeout(secs(10))
     });
-    let (drip, body) = drip();
-    let mut uploading = request("PUT", "/a", &[]);
-    *uploading.body_mut() = body;
-    let uploading = site.ask(uploading);
-    for _ in 0..5 {
-        tokio::time::sleep(secs(8)).await;
-        drip.send("piece ");
+    site.fill("/a", fresh("old")).await;
+    for passing in [request("OPTIONS", "/a", &[]), with_content("REPORT", "/a", "what?")] {
+        let began = Instant::now();
+        let error = failed(site.ask(passing)).await;
+        assert!(error.downcast_ref::<TookTooLong>().is_some(), "{error}");
+        assert_eq!((began.elapsed().as_secs(), site.origin.waiting()), (10, 0));
+        assert!(site.store().get(key("/a")).is_some());
     }
-    drop(drip);
-    tokio::time::sleep(secs(8)).await;
-    assert_eq!(site.origin.last().body, "piece piece piece piece piece ");
-    site.origin.answer(answer(204, &[], ""));
-    assert_eq!(read(uploading).await.status, 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_passes_may_take_long_to_send() {
+    for method in ["PUT", "PROPFIND"] {
+        let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+            builder.hard_timeout(secs(10))
+        });
+        let (drip, body) = drip();
+        let mut uploading = request(method, "/a", &[]);
+        *uploading.body_mut() = body;
+        let uploading = site.ask(uploading);
+        for _ in 0..5 {
+            tokio::time::sleep(secs(8)).await;
+            drip.send("piece ");
+        }
+        drop(drip);
+        tokio::time::sleep(secs(8)).await;
+        assert_eq!(site.origin.last().body, "piece piece piece piece piece ");
+        site.origin.answer(answer(204, &[], ""));
+        assert_eq!(read(uploading).await.status, 204);
+    }
 }
 
 #[tokio::test(start_paused = true)]

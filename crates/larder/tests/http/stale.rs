@@ -1,5 +1,12 @@
 //! Stale answers: behind the reader's back, instead of an error, for want of patience.
 
+use std::{
+    sync::mpsc,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
+
 use http::Request;
 use larder::http::{Body, Policy, Settings};
 
@@ -299,6 +306,40 @@ async fn who_wants_the_origins_word_waits_for_it() {
     tokio::time::sleep(secs(5)).await;
     site.origin.answer(with_windows("new"));
     assert_eq!(read(reading).await.text(), "new");
+}
+
+/// What a server puts among a request's extensions. Its clones ask the cache.
+struct AsksTheCache(Site);
+
+impl Clone for AsksTheCache {
+    fn clone(&self) -> Self {
+        let mut asking = Box::pin(self.0.get("/b"));
+        // One poll: what is stale is served at once, and a refresh begins.
+        _ = asking.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        AsksTheCache(self.0.clone())
+    }
+}
+
+#[test]
+fn what_a_request_carries_may_ask_the_cache_where_it_is_cloned_for_a_refresh() {
+    let (done, is_done) = mpsc::channel();
+    // Who waits for a lock that it holds itself waits for ever.
+    thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+            let site = Site::new();
+            for path in ["/a", "/b"] {
+                site.fill(path, with_windows("old")).await;
+            }
+            site.clock.advance(secs(15));
+            let mut asks = get("/a");
+            asks.extensions_mut().insert(AsksTheCache(site.clone()));
+            assert_eq!(site.send(asks).await.text(), "old");
+            settle().await;
+            done.send(site.origin.waiting()).unwrap();
+        });
+    });
+    assert_eq!(is_done.recv_timeout(Duration::from_secs(30)), Ok(2), "both are refreshed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,10 @@
 //! Validation: ours with the origin, and the readers' with us.
 
-use crate::support::{Answer, Site, answer, get, get_with, ok, read, secs, settle};
+use larder::http::Body;
+
+use crate::support::{
+    Answer, Site, answer, get, get_with, ok, read, request, secs, settle, without_length,
+};
 
 fn tagged(tag: &str, body: &'static str) -> http::Response<larder::http::Body> {
     ok(&[("cache-control", "max-age=10"), ("etag", tag)], body)
@@ -80,6 +84,51 @@ async fn a_variant_that_is_confirmed_for_another_request_answers_both() {
         assert_eq!(hit.text(), body);
     }
     assert_eq!(site.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_304_that_does_not_name_one_of_several_variants_is_no_answer() {
+    let date = "Mon, 01 Jan 2024 00:00:00 GMT";
+    let fields = |tag| {
+        let made = ("date", "Mon, 01 Jan 2024 00:01:00 GMT");
+        let fresh = ("cache-control", "max-age=1000000000");
+        [fresh, made, ("vary", "x-lang"), ("etag", tag), ("last-modified", date)]
+    };
+    let tagged_alike = [("vary", "x-lang"), ("etag", "\"d\""), ("content-encoding", "gzip")];
+    for not_modified in [&[("last-modified", date)][..], &[("etag", "\"d\"")]] {
+        let site = Site::new();
+        let asks = |lang| get_with("/a", &[("x-lang", lang)]);
+        site.answered(asks("de"), ok(&fields("\"d\""), "deutsch")).await;
+        site.answered(asks("fr"), ok(&fields("\"f\""), "français")).await;
+        let zipped = [&tagged_alike[..], &[("cache-control", "max-age=100")]].concat();
+        site.answered(asks("zip"), ok(&zipped, "zipped")).await;
+        let reading = site.ask(asks("at"));
+        settle().await;
+        assert!(site.origin.last().field("if-none-match").contains("\"f\""));
+        site.origin.answer(answer(304, not_modified, ""));
+        settle().await;
+        assert_eq!(site.origin.last().field("if-none-match"), "", "{not_modified:?}");
+        site.origin.answer(ok(&fields("\"a\""), "schwyzerdütsch"));
+        assert_eq!(read(reading).await.text(), "schwyzerdütsch");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_of_one_reader_says_nothing_of_what_is_stored_for_others() {
+    let personal = [("authorization", "x"), ("cache-control", "no-cache")];
+    for (fields, tag, is_kept) in [
+        (&personal[..], "\"1\"", true),
+        (&[("cache-control", "no-store, no-cache")], "\"1\"", true),
+        (&[("cache-control", "no-cache")], "\"2\"", false),
+    ] {
+        let site = Site::new();
+        site.fill("/a", tagged("\"1\"", "body")).await;
+        let head = [("cache-control", "max-age=10"), ("etag", tag)];
+        let answer = without_length(200, &head, Body::empty());
+        site.answered(request("HEAD", "/a", fields), answer).await;
+        assert_eq!(site.origin.calls(), 2);
+        assert_eq!(site.store().stats().entries == 1, is_kept, "{fields:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -113,9 +113,11 @@ pub(crate) enum Pace {
 pub(crate) enum Stored {
     /// It is there; this many others had to go for it, and so many were over.
     Yes { evicted: usize, over: usize },
-    /// It weighs more than one entry may, or than there is once all others are gone. What was stored
-    /// under its key is gone too, for it is older.
+    /// It weighs more than one entry may. What was stored under its key is gone too, for it is older.
     TooLarge,
+    /// It may weigh so much, but others had all the room at that moment: they were being stored or dropped.
+    /// What was stored under its key is gone too.
+    NoRoom,
     /// A purge came in between.
     Fenced,
 }
@@ -253,7 +255,11 @@ impl<V> MemoryTier<V> {
                 let leaving = self.leave(&older);
                 drop(shard);
                 bury([&mut older, &mut slot], leaving).pass_over();
-                return if is_fenced { Stored::Fenced } else { Stored::TooLarge };
+                return match may_be_stored {
+                    _ if is_fenced => Stored::Fenced,
+                    true => Stored::NoRoom,
+                    false => Stored::TooLarge,
+                };
             }
             let (newcomer, spared) = if from == place.shard { (more, older) } else { (0, None) };
             if from != place.shard {
@@ -683,7 +689,11 @@ mod tests {
                             assert_eq!(is_there, Some(key));
                             assert!(evicted == 0 || over <= gone + 1, "what was over stayed");
                         }
-                        Stored::TooLarge => assert_eq!(is_there, None),
+                        Stored::TooLarge => {
+                            assert_eq!(is_there, None);
+                            assert!(heap_bytes > 4_000, "it fits");
+                        }
+                        Stored::NoRoom => unreachable!("nobody else has any"),
                         Stored::Fenced => assert!(fenced()),
                     }
                 }
