@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     fields::{push_number, write_number},
-    proxy_status,
+    list,
     reason::Reason,
 };
 
@@ -219,7 +219,7 @@ impl<'a> CacheStatus<'a> {
     /// Appends this cache to what those nearer to the origin have written (RFC 9211 §2).
     pub fn append_to(&self, headers: &mut HeaderMap) {
         let name = HeaderName::from_static("cache-status");
-        proxy_status::append_member(headers, name, self.to_field());
+        list::append_member(headers, name, self.to_field());
     }
 }
 
