@@ -4,10 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_policy::{
-    cache_status::{CacheStatus, Forward},
-    fields::push_number,
-    freshness::Freshness,
-    reason::Reason,
+    cache_status::CacheStatus, fields::push_number, freshness::Freshness, reason::Reason,
     stored::StoredHead,
 };
 
@@ -106,7 +103,7 @@ fn cache_status(
         Handling::Refused(reason) => CacheStatus::refused().detail(reason),
         Handling::Forwarded { outcome: Outcome::StoodIn(reason), .. } => hit().detail(reason),
         Handling::Forwarded { why, status, outcome, .. } => {
-            let forwarded = CacheStatus::forwarded(forward(why), status);
+            let forwarded = CacheStatus::forwarded(why, status);
             let stored_for = |forwarded: CacheStatus<'static>| match stored {
                 Some(stored) => match stored.freshness(now) {
                     Freshness::Fresh { left } => forwarded.stored_for(left),
@@ -121,23 +118,5 @@ fn cache_status(
                 Outcome::Passed | Outcome::StoodIn(_) => forwarded.detail(why),
             }
         }
-    }
-}
-
-/// The word of RFC 9211 §2.2 for our reason.
-fn forward(why: Reason) -> Forward {
-    match why {
-        Reason::UriMiss | Reason::Purged => Forward::UriMiss,
-        Reason::VaryMiss => Forward::VaryMiss,
-        Reason::PartialMiss => Forward::Partial,
-        Reason::Method => Forward::Method,
-        Reason::RequestNoCache
-        | Reason::RequestNoStore
-        | Reason::RequestMaxAge
-        | Reason::RequestMinFresh
-        | Reason::Precondition => Forward::Request,
-        Reason::Expired | Reason::NoCache => Forward::Stale,
-        Reason::BypassRule => Forward::Bypass,
-        _ => Forward::Miss,
     }
 }
