@@ -124,6 +124,17 @@ impl<'a> CacheStatus<'a> {
         CacheStatus { handling, ttl_secs: None, key: None, detail: None }
     }
 
+    /// What came from the cache stands in for the origin's own answer, an error with this status: the
+    /// request went forward for this reason, so it is no hit (RFC 9211 §2.1).
+    ///
+    /// Where the origin gave no answer it is one: without `fwd-status`, the status of what stands in would be
+    /// read as the origin's (§2.3).
+    pub fn stands_in_for(mut self, why: Reason, status: u16) -> Self {
+        let status = Some(status);
+        self.handling = Handling::Forwarded { why, status, stored: false, collapsed: false };
+        self
+    }
+
     /// The forwarded answer was stored and is fresh for `left`. Says nothing on a hit.
     pub fn stored_for(mut self, left: Duration) -> Self {
         if let Handling::Forwarded { stored, .. } = &mut self.handling {
@@ -300,6 +311,7 @@ mod tests {
         let handlings = [
             CacheStatus::hit(Duration::from_secs(10)),
             CacheStatus::stale_hit(Duration::from_secs(9)),
+            CacheStatus::stale_hit(Duration::from_secs(9)).stands_in_for(Reason::Expired, 503),
             CacheStatus::refused(),
             CacheStatus::forwarded(Reason::UriMiss, Some(200)),
             CacheStatus::forwarded(Reason::VaryMiss, None).stored_for(Duration::MAX).collapsed(),
@@ -353,6 +365,14 @@ mod tests {
         let stale = |millis| CacheStatus::stale_hit(Duration::from_millis(millis)).to_field();
         assert_eq!(stale(1), "Larder;hit;ttl=-1");
         assert_eq!(stale(12_000), "Larder;hit;ttl=-12");
+    }
+
+    #[test]
+    fn what_stands_in_for_an_error_of_the_origin_is_no_hit() {
+        let stale = CacheStatus::stale_hit(Duration::from_secs(30));
+        let status = stale.stands_in_for(Reason::Expired, 503).detail(Reason::StaleIfError);
+        let field = "Larder;fwd=stale;fwd-status=503;ttl=-30;detail=stale-if-error";
+        assert_eq!(status.to_field(), field);
     }
 
     #[test]

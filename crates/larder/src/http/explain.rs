@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
     Collapsed,
     /// It is not stored, for this reason.
     NotStored(Reason),
-    /// There was none, and something stale stands in.
+    /// There was none, or an error, and something stale stands in.
     StoodIn(Reason),
     /// It only passed.
     Passed,
@@ -101,7 +101,6 @@ fn cache_status(
     match handling {
         Handling::Served { reason, .. } => hit().detail(reason),
         Handling::Refused(reason) => CacheStatus::refused().detail(reason),
-        Handling::Forwarded { outcome: Outcome::StoodIn(reason), .. } => hit().detail(reason),
         Handling::Forwarded { why, status, outcome, .. } => {
             let forwarded = CacheStatus::forwarded(why, status);
             let stored_for = |forwarded: CacheStatus<'static>| match stored {
@@ -115,7 +114,11 @@ fn cache_status(
                 Outcome::Stored => stored_for(forwarded).detail(why),
                 Outcome::Collapsed => stored_for(forwarded).collapsed().detail(Reason::Collapsed),
                 Outcome::NotStored(reason) => forwarded.detail(reason),
-                Outcome::Passed | Outcome::StoodIn(_) => forwarded.detail(why),
+                Outcome::StoodIn(reason) => match status {
+                    Some(status) => hit().stands_in_for(why, status).detail(reason),
+                    None => hit().detail(reason),
+                },
+                Outcome::Passed => forwarded.detail(why),
             }
         }
     }
