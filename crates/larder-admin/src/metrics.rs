@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use axum::{extract::State, response::IntoResponse};
 use http::header;
-use larder::{Stats, Times};
+use larder::{Stats, Times, reason::Reason};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text},
@@ -67,7 +67,7 @@ type Sample = (&'static str, f64);
 const COUNTERS: &[Count] = &[
     ("lookups", "Requests and look-ups, by what came of them", None, "verdict", |stats| {
         vec![
-            ("hit", stats.hits as f64),
+            (Reason::Hit.as_str(), stats.hits as f64),
             ("stale", stats.stale_served as f64),
             ("negative", stats.negative_hits as f64),
             ("miss", stats.misses as f64),
@@ -121,7 +121,7 @@ const COUNTERS: &[Count] = &[
         |stats| vec![("", stats.backoffs_forgotten as f64)],
     ),
     ("evictions", "Entries that went, by cause", None, "cause", |stats| {
-        vec![("room", stats.evictions as f64), ("expired", stats.expired as f64)]
+        vec![("room", stats.evictions as f64), (Reason::Expired.as_str(), stats.expired as f64)]
     }),
     ("too_large", "Values not stored for their size", None, "", |stats| {
         vec![("", stats.too_large as f64)]

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::{
     fields::{push_number, write_number},
-    proxy_status,
+    list,
     reason::Reason,
 };
 
@@ -37,67 +37,60 @@ enum Handling {
     /// Neither answered from the cache nor forwarded.
     Refused,
     Forwarded {
-        why: Forward,
+        why: Reason,
         status: Option<u16>,
         stored: bool,
         collapsed: bool,
     },
 }
 
-/// Why a request went forward to the origin (RFC 9211 §2.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
-    /// The cache was told to stay out of it.
-    Bypass,
-    /// The method's semantics require it.
-    Method,
-    /// Nothing was stored for this URI.
-    UriMiss,
-    /// Something was stored for this URI, but not for these selecting fields (`Vary`).
-    VaryMiss,
-    /// Nothing that is stored fits, and which of the two reasons above it is cannot be told.
-    Miss,
-    /// What was stored was fresh, but the reader wants an answer of the origin
-    /// (`Cache-Control: no-cache`, for instance).
-    Request,
-    /// What was stored was no longer fresh.
-    Stale,
-    /// What was stored does not have all bytes that were asked for.
-    Partial,
-}
-
-impl Forward {
-    /// Which of the standard's reasons comes nearest to ours.
-    pub const fn of(reason: Reason) -> Forward {
-        match reason {
-            Reason::UriMiss => Forward::UriMiss,
-            Reason::VaryMiss => Forward::VaryMiss,
-            Reason::PartialMiss => Forward::Partial,
-            Reason::Method => Forward::Method,
-            Reason::RequestNoCache | Reason::RequestMaxAge | Reason::RequestMinFresh => {
-                Forward::Request
-            }
-            Reason::Expired | Reason::NoCache | Reason::Purged => Forward::Stale,
-            // Something fits, but this cache keeps out of such requests.
-            Reason::BypassRule
-            | Reason::RequestNoStore
-            | Reason::Cookie
-            | Reason::Authorization => Forward::Bypass,
-            _ => Forward::Miss,
-        }
-    }
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Forward::Bypass => "bypass",
-            Forward::Method => "method",
-            Forward::UriMiss => "uri-miss",
-            Forward::VaryMiss => "vary-miss",
-            Forward::Miss => "miss",
-            Forward::Request => "request",
-            Forward::Stale => "stale",
-            Forward::Partial => "partial",
-        }
+/// Why a request went forward to the origin, in the words of RFC 9211 §2.2: the most specific that holds.
+const fn forward(why: Reason) -> &'static str {
+    match why {
+        // The cache was told to stay out of it.
+        Reason::BypassRule => "bypass",
+        Reason::Method => "method",
+        // What was purged for good is not stored any more.
+        Reason::UriMiss | Reason::Purged => "uri-miss",
+        Reason::VaryMiss => "vary-miss",
+        Reason::PartialMiss => "partial",
+        // Something was stored and would have fitted, but what the request says forbids to use it: its
+        // directives, its preconditions, or that it is one person's.
+        Reason::RequestNoCache
+        | Reason::RequestMaxAge
+        | Reason::RequestMinFresh
+        | Reason::RequestNoStore
+        | Reason::Precondition
+        | Reason::Authorization
+        | Reason::Cookie
+        | Reason::OnlyIfCached => "request",
+        // What may not be used without asking is as good as stale.
+        Reason::Expired
+        | Reason::NoCache
+        | Reason::MaxStale
+        | Reason::StaleWhileRevalidate
+        | Reason::StaleIfError
+        | Reason::SoftTimeout => "stale",
+        // These say what became of an answer, and not why one was needed.
+        Reason::Hit
+        | Reason::Collapsed
+        | Reason::NotStorable
+        | Reason::TooLarge
+        | Reason::NoRoom
+        | Reason::TooManyTags
+        | Reason::OriginError
+        | Reason::Status
+        | Reason::MustUnderstand
+        | Reason::NoStore
+        | Reason::Private
+        | Reason::SetCookie
+        | Reason::VaryStar
+        | Reason::NoFreshness
+        | Reason::ContentRange
+        | Reason::Endless
+        | Reason::UnusualRequest
+        | Reason::TransferCoding
+        | Reason::Spelling => "miss",
     }
 }
 
@@ -116,8 +109,9 @@ impl<'a> CacheStatus<'a> {
         status
     }
 
-    /// The request went forward; `status` is what the origin answered, if it did.
-    pub fn forwarded(why: Forward, status: Option<u16>) -> Self {
+    /// The request went forward for this reason; `status` is what the origin answered, if it did. The
+    /// reason is told in the standard's words; in ours by [`detail`](Self::detail).
+    pub fn forwarded(why: Reason, status: Option<u16>) -> Self {
         Self::new(Handling::Forwarded { why, status, stored: false, collapsed: false })
     }
 
@@ -128,6 +122,17 @@ impl<'a> CacheStatus<'a> {
 
     fn new(handling: Handling) -> Self {
         CacheStatus { handling, ttl_secs: None, key: None, detail: None }
+    }
+
+    /// What came from the cache stands in for the origin's own answer, an error with this status: the
+    /// request went forward for this reason, so it is no hit (RFC 9211 §2.1).
+    ///
+    /// Where the origin gave no answer it is one: without `fwd-status`, the status of what stands in would be
+    /// read as the origin's (§2.3).
+    pub fn stands_in_for(mut self, why: Reason, status: u16) -> Self {
+        let status = Some(status);
+        self.handling = Handling::Forwarded { why, status, stored: false, collapsed: false };
+        self
     }
 
     /// The forwarded answer was stored and is fresh for `left`. Says nothing on a hit.
@@ -175,7 +180,7 @@ impl<'a> CacheStatus<'a> {
             Handling::Refused => {}
             Handling::Forwarded { why, status, stored, collapsed } => {
                 field.push_str(";fwd=");
-                field.push_str(why.as_str());
+                field.push_str(forward(why));
                 if let Some(status) = status {
                     field.push_str(";fwd-status=");
                     push_number(status.into(), &mut field);
@@ -219,7 +224,7 @@ impl<'a> CacheStatus<'a> {
     /// Appends this cache to what those nearer to the origin have written (RFC 9211 §2).
     pub fn append_to(&self, headers: &mut HeaderMap) {
         let name = HeaderName::from_static("cache-status");
-        proxy_status::append_member(headers, name, self.to_field());
+        list::append_member(headers, name, self.to_field());
     }
 }
 
@@ -252,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_miss_says_why_what_the_origin_answered_and_that_it_was_stored() {
-        let status = CacheStatus::forwarded(Forward::UriMiss, Some(200))
+        let status = CacheStatus::forwarded(Reason::UriMiss, Some(200))
             .stored_for(Duration::from_millis(299_999))
             .key("/posts/1")
             .detail(Reason::UriMiss);
@@ -262,20 +267,42 @@ mod tests {
         );
     }
 
+    /// A new reason does not compile before it stands here.
+    macro_rules! words {
+        ($($word:literal: $($reason:ident)*,)*) => {
+            fn word(reason: Reason) -> &'static str {
+                match reason {
+                    $($(Reason::$reason)|* => $word,)*
+                }
+            }
+
+            const REASONS: &[Reason] = &[$($(Reason::$reason,)*)*];
+        };
+    }
+
+    words! {
+        "bypass": BypassRule,
+        "method": Method,
+        "uri-miss": UriMiss Purged,
+        "vary-miss": VaryMiss,
+        "partial": PartialMiss,
+        "request": RequestNoCache RequestMaxAge RequestMinFresh RequestNoStore Precondition Authorization
+            Cookie OnlyIfCached,
+        "stale": Expired NoCache MaxStale StaleWhileRevalidate StaleIfError SoftTimeout,
+        "miss": Hit Collapsed NotStorable TooLarge NoRoom TooManyTags OriginError Status MustUnderstand
+            NoStore Private SetCookie VaryStar NoFreshness ContentRange Endless UnusualRequest
+            TransferCoding Spelling,
+    }
+
     #[test]
-    fn reasons_have_their_nearest_word_in_the_standard() {
-        for (reason, expected) in [
-            (Reason::UriMiss, "uri-miss"),
-            (Reason::VaryMiss, "vary-miss"),
-            (Reason::PartialMiss, "partial"),
-            (Reason::Expired, "stale"),
-            (Reason::NoCache, "stale"),
-            (Reason::RequestMaxAge, "request"),
-            (Reason::Method, "method"),
-            (Reason::Cookie, "bypass"),
-            (Reason::OriginError, "miss"),
-        ] {
-            assert_eq!(Forward::of(reason).as_str(), expected, "{reason}");
+    fn each_reason_is_told_in_a_word_of_the_standard_and_in_its_own() {
+        for &why in REASONS {
+            let field = CacheStatus::forwarded(why, None).detail(why).to_field();
+            assert_eq!(field, format!("Larder;fwd={};detail={why}", word(why)));
+            let hit = CacheStatus::hit(Duration::ZERO).detail(why).to_field();
+            assert_eq!(hit, format!("Larder;hit;ttl=0;detail={why}"));
+            let refused = CacheStatus::refused().detail(why).to_field();
+            assert_eq!(refused, format!("Larder;detail={why}"));
         }
     }
 
@@ -284,9 +311,10 @@ mod tests {
         let handlings = [
             CacheStatus::hit(Duration::from_secs(10)),
             CacheStatus::stale_hit(Duration::from_secs(9)),
+            CacheStatus::stale_hit(Duration::from_secs(9)).stands_in_for(Reason::Expired, 503),
             CacheStatus::refused(),
-            CacheStatus::forwarded(Forward::UriMiss, Some(200)),
-            CacheStatus::forwarded(Forward::VaryMiss, None).stored_for(Duration::MAX).collapsed(),
+            CacheStatus::forwarded(Reason::UriMiss, Some(200)),
+            CacheStatus::forwarded(Reason::VaryMiss, None).stored_for(Duration::MAX).collapsed(),
         ];
         for handling in handlings {
             for key in [None, Some("http://example.org/a?b='c'"), Some(r#" "\ "#), Some("~é")] {
@@ -302,7 +330,7 @@ mod tests {
     #[test]
     fn a_follower_says_that_it_was_collapsed() {
         let status =
-            CacheStatus::forwarded(Forward::Stale, None).collapsed().detail(Reason::Collapsed);
+            CacheStatus::forwarded(Reason::Expired, None).collapsed().detail(Reason::Collapsed);
         assert_eq!(status.to_field(), "Larder;fwd=stale;collapsed;detail=collapsed");
     }
 
@@ -340,20 +368,11 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_to_forward_is_written_as_it_is_registered() {
-        for (why, word) in [
-            (Forward::Bypass, "bypass"),
-            (Forward::Method, "method"),
-            (Forward::UriMiss, "uri-miss"),
-            (Forward::VaryMiss, "vary-miss"),
-            (Forward::Miss, "miss"),
-            (Forward::Request, "request"),
-            (Forward::Stale, "stale"),
-            (Forward::Partial, "partial"),
-        ] {
-            let field = CacheStatus::forwarded(why, None).to_field();
-            assert_eq!(field, format!("Larder;fwd={word}"));
-        }
+    fn what_stands_in_for_an_error_of_the_origin_is_no_hit() {
+        let stale = CacheStatus::stale_hit(Duration::from_secs(30));
+        let status = stale.stands_in_for(Reason::Expired, 503).detail(Reason::StaleIfError);
+        let field = "Larder;fwd=stale;fwd-status=503;ttl=-30;detail=stale-if-error";
+        assert_eq!(status.to_field(), field);
     }
 
     #[test]

@@ -327,6 +327,17 @@ pub fn push_number(number: u64, out: &mut String) {
     out.extend(digits(number, &mut [0; 20]).iter().map(|digit| char::from(*digit)));
 }
 
+/// Reads a decimal number; one too large for u64 counts as the largest, since no body is that long
+/// (RFC 9110 §14.1.2 asks that large numbers do no harm).
+pub(crate) fn read_number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |number: u64, digit| {
+        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    }))
+}
+
 fn digits(mut number: u64, place: &mut [u8; 20]) -> &[u8] {
     let mut at = place.len();
     loop {

@@ -9,10 +9,9 @@ use http::{
 };
 
 use crate::{
-    fields::push_number,
+    fields::{push_number, read_number},
     head::RequestHead,
     list::{self, Backslash},
-    range,
 };
 
 /// The name under which a hop signs `Via` and `CDN-Loop`: a token, or a host with or without port.
@@ -109,7 +108,7 @@ pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission
     }
     if matches!(*method, Method::OPTIONS | Method::TRACE)
         && let Some(left) = list::single(&*fields, header::MAX_FORWARDS.as_str())
-        && let Some(left) = range::number(left)
+        && let Some(left) = read_number(left)
     {
         match left.checked_sub(1) {
             Some(left) => fields.insert(header::MAX_FORWARDS, HeaderValue::from(left)),

@@ -1,5 +1,8 @@
 //! List: the members of a comma-separated field, over all its lines (RFC 9110 §5.6.1).
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{List, Parser};
+
 use crate::fields::Fields;
 
 /// The members, without the white space around them; empty ones are skipped, as §5.6.1.2 asks. A
@@ -50,6 +53,23 @@ pub(crate) fn lines<'a>(
     headers.into().lines(name)
 }
 
+/// Appends a member to a structured list. A list that cannot be read is replaced, since a reader would
+/// drop all of it together with our member (RFC 9651 §4.2); so is an empty one, whose line would leave
+/// a comma with nothing before it.
+pub(crate) fn append_member(headers: &mut HeaderMap, name: HeaderName, member: String) {
+    let value = HeaderValue::try_from(member).expect("a structured field is visible ASCII");
+    if !headers.contains_key(&name) {
+        headers.insert(name, value);
+        return;
+    }
+    let before = lines(&*headers, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
+    if Parser::new(&before).parse::<List>().is_ok_and(|list| !list.is_empty()) {
+        headers.append(name, value);
+    } else {
+        headers.insert(name, value);
+    }
+}
+
 /// The value of a field that may stand only once. Twice is a contradiction, and counts as not at
 /// all.
 pub(crate) fn single<'a>(headers: impl Into<Fields<'a>>, name: &str) -> Option<&'a [u8]> {
@@ -78,8 +98,6 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
-
     use super::*;
 
     fn list(lines: &[&'static str]) -> Vec<String> {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::{
     etag::EntityTag,
-    fields::Fields,
+    fields::{Fields, read_number},
     head::{Asking, ResponseHead},
     list,
     range::{self, ByteRange, Selection},
@@ -67,7 +67,7 @@ impl Part {
             Some(content_range(range)?.0.len())
         };
         let length = list::single(part.headers, header::CONTENT_LENGTH.as_str());
-        Part::of(part, length.and_then(range::number).or_else(spans)?)
+        Part::of(part, length.and_then(read_number).or_else(spans)?)
     }
 
     /// A complete body of this length as the one part of itself; `None` if it is empty.
@@ -268,7 +268,7 @@ fn content_range(value: &[u8]) -> Option<(ByteRange, Option<u64>)> {
     let slash = rest.iter().position(|&byte| byte == b'/')?;
     let (range, complete) = (&rest[..slash], &rest[slash + 1..]);
     let dash = range.iter().position(|&byte| byte == b'-')?;
-    let range = ByteRange::new(range::number(&range[..dash])?, range::number(&range[dash + 1..])?)?;
+    let range = ByteRange::new(read_number(&range[..dash])?, read_number(&range[dash + 1..])?)?;
     // Numbers saturate: so many bytes cannot be, and must not be added to.
     if range.last() == u64::MAX {
         return None;
@@ -276,7 +276,7 @@ fn content_range(value: &[u8]) -> Option<(ByteRange, Option<u64>)> {
     match complete {
         b"*" => Some((range, None)),
         digits => {
-            let complete = range::number(digits)?;
+            let complete = read_number(digits)?;
             (range.last() < complete).then_some((range, Some(complete)))
         }
     }

@@ -1,7 +1,7 @@
 //! The `Proxy-Status` response field: why a gateway answers in the origin's place (RFC 9209).
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use sfv::{KeyRef, List, ListSerializer, Parser, StringRef, TokenRef};
+use http::{HeaderMap, HeaderName, StatusCode};
+use sfv::{KeyRef, ListSerializer, StringRef, TokenRef};
 
 use crate::{cache_status::CACHE_NAME, list};
 
@@ -174,24 +174,7 @@ impl<'a> ProxyStatus<'a> {
 
     /// Appends this hop to what those nearer to the origin have written (RFC 9209 §2).
     pub fn append_to(&self, headers: &mut HeaderMap) {
-        append_member(headers, HeaderName::from_static("proxy-status"), self.to_field());
-    }
-}
-
-/// Appends a member to a structured list. A list that cannot be read is replaced, since a reader would
-/// drop all of it together with our member (RFC 9651 §4.2); so is an empty one, whose line would leave
-/// a comma with nothing before it.
-pub(crate) fn append_member(headers: &mut HeaderMap, name: HeaderName, member: String) {
-    let value = HeaderValue::try_from(member).expect("a structured field is visible ASCII");
-    if !headers.contains_key(&name) {
-        headers.insert(name, value);
-        return;
-    }
-    let before = list::lines(&*headers, name.as_str()).collect::<Vec<_>>().join(&b", "[..]);
-    if Parser::new(&before).parse::<List>().is_ok_and(|list| !list.is_empty()) {
-        headers.append(name, value);
-    } else {
-        headers.insert(name, value);
+        list::append_member(headers, HeaderName::from_static("proxy-status"), self.to_field());
     }
 }
 
@@ -205,6 +188,8 @@ fn name(word: &'static str) -> &'static KeyRef {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{
     date,
     etag::EntityTag,
-    fields::{FieldBlock, FieldLine, Fields},
+    fields::{FieldBlock, FieldLine, Fields, read_number},
     head::{Asking, ResponseHead},
     list::{self, Backslash},
     validate,
@@ -241,10 +241,10 @@ impl Spec {
         let dash = spec.iter().position(|&byte| byte == b'-')?;
         let (first, last) = (list::trimmed(&spec[..dash]), list::trimmed(&spec[dash + 1..]));
         match (first, last) {
-            ([], length) => Some(Spec::Suffix(number(length)?)),
-            (first, []) => Some(Spec::From { first: number(first)?, last: None }),
+            ([], length) => Some(Spec::Suffix(read_number(length)?)),
+            (first, []) => Some(Spec::From { first: read_number(first)?, last: None }),
             (first, last) => {
-                let (first, last) = (number(first)?, number(last)?);
+                let (first, last) = (read_number(first)?, read_number(last)?);
                 // §14.1.1: backwards is invalid, not empty.
                 (first <= last).then_some(Spec::From { first, last: Some(last) })
             }
@@ -295,17 +295,6 @@ pub fn part_lines(stored: &FieldBlock) -> impl Iterator<Item = FieldLine<'_>> {
 
 pub(crate) const OF_THE_WHOLE_CONTENT: [HeaderName; 2] =
     [HeaderName::from_static("content-digest"), HeaderName::from_static("content-md5")];
-
-/// A decimal number; one too large for u64 counts as the largest, since no body is that long
-/// (RFC 9110 §14.1.2 asks that large numbers do no harm).
-pub(crate) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(digits.iter().fold(0, |number: u64, digit| {
-        number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-    }))
-}
 
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("digits and signs are visible ASCII")

@@ -17,7 +17,7 @@ use http::{
 use crate::{
     date,
     directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
-    fields::{FieldBlock, Fields},
+    fields::{FieldBlock, Fields, read_number},
     forward::{names_the_target, steers, strip},
     freshness::{Lifetime, part_of},
     head::{Exchange, RequestHead, ResponseHead},
@@ -25,7 +25,6 @@ use crate::{
     key::RequestKey,
     list,
     part::Part,
-    range,
     reason::Reason,
     request::{Asks, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
@@ -172,7 +171,7 @@ pub(crate) fn keep(
         .map(String::into_boxed_str)
         .collect();
     let named_length = list::single(&headers, CONTENT_LENGTH.as_str())
-        .and_then(range::number)
+        .and_then(read_number)
         .and_then(NonMaxU64::new);
     let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
         && !headers.contains_key(CACHE_STATUS);

@@ -252,12 +252,18 @@ impl Question<'_> {
             Err((found, reason)) => return Judgement::Ask(found, reason),
         };
         let head = self.stored[index].head;
+        // Of a stale one it is told that it was stale, whatever else speaks against it: that the request
+        // forbids to use it is said of fresh ones (RFC 9211 §2.2).
+        let unless_stale = |reason| match self.freshness(index) {
+            Freshness::Fresh { .. } => reason,
+            _ => Reason::Expired,
+        };
         if let Some(reason) = self.not_for(head) {
-            return Judgement::Ask(Found::Personal, reason);
+            return Judgement::Ask(Found::Personal, unless_stale(reason));
         }
         let stored = ResponseHead { status: head.status(), headers: head.fields() };
         if !validate::meets_conditions_for_the_origin(self.request.headers, stored) {
-            return Judgement::Ask(Found::AnotherVersion, Reason::Precondition);
+            return Judgement::Ask(Found::AnotherVersion, unless_stale(Reason::Precondition));
         }
         let ask = |reason| Judgement::Ask(Found::Fitting(index), reason);
         if head.terms.always_validate {

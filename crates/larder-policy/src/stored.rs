@@ -307,11 +307,6 @@ impl StoredHead {
         self.rare.as_ref().is_none_or(|rare| rare.selection.matches(request.into()))
     }
 
-    /// Whether it fits every request, because it does not vary.
-    pub fn fits_all(&self) -> bool {
-        self.rare.as_ref().is_none_or(|rare| rare.selection.is_empty())
-    }
-
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
     /// nothing by waiting for another's fetch of it.
     pub fn can_be_shared(&self) -> bool {

@@ -16,10 +16,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use crate::{
     date,
     etag::{EntityTag, TagList},
-    fields::Fields,
+    fields::{Fields, read_number},
     forward,
     head::{Asking, ResponseHead},
-    list, range,
+    list,
     request::is_for_the_origin,
 };
 
@@ -253,7 +253,7 @@ fn dates_agree(stored: Fields<'_>, head: Fields<'_>) -> bool {
 
 fn lengths_agree(complete_bytes: Option<u64>, head: Fields<'_>) -> bool {
     match (list::single(head, header::CONTENT_LENGTH.as_str()), complete_bytes) {
-        (Some(length), Some(bytes)) => range::number(length) == Some(bytes),
+        (Some(length), Some(bytes)) => read_number(length) == Some(bytes),
         (Some(_), None) => true,
         (None, _) => !head.contains(header::CONTENT_LENGTH.as_str()),
     }

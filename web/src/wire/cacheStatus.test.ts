@@ -50,6 +50,16 @@ describe('the verdict', () => {
     });
   });
 
+  test('is stale when it stands in for an error of the origin that was asked', () => {
+    const said = 'Larder;fwd=stale;fwd-status=503;ttl=-30;detail=stale-if-error';
+    expect(readVerdict(said, '90')).toEqual({
+      kind: 'stale',
+      ageSeconds: 90,
+      expiredForSeconds: 30,
+      reason: 'stale-if-error',
+    });
+  });
+
   test('is a bypass when the cache was told to stay out', () => {
     expect(readVerdict('Larder; fwd=bypass; fwd-status=200; detail=bypass-rule', null)).toEqual({ kind: 'bypass' });
   });

@@ -32,7 +32,8 @@ export function readVerdict(cacheStatus: string | null, age: string | null): Ver
   const ttlSeconds = numberOr(said.get('ttl'), null);
   const detail = textOr(said.get('detail'), null);
 
-  if (said.get('hit') === true) {
+  // What stands in for the error of an origin that was asked is no hit (RFC 9211 §2.1), but stale all the same.
+  if (said.get('hit') === true || detail === 'stale-if-error') {
     const expired = ttlSeconds === null ? detail?.startsWith('stale') === true : ttlSeconds < 0;
     return expired
       ? {

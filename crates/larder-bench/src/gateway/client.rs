@@ -9,13 +9,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::certificate::Certificate;
+use super::certificate::{Certificate, HOST};
 
 /// Longer than any answer of the bench takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Asked of everybody in the same words: a cache keeps each host's answers apart.
-pub(crate) const HOST: &str = "larder.bench";
 
 pub(crate) struct Client {
     stream: Box<dyn Stream>,

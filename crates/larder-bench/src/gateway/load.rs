@@ -14,7 +14,7 @@ use tokio::{process::Command, time::timeout};
 
 use super::{
     case::{Case, Protocol},
-    client::HOST,
+    certificate::HOST,
 };
 
 /// What a generator may take to start, to end and to say what it saw.

@@ -5,11 +5,13 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
 use serde::Serialize;
 
 use crate::{
-    backend::{endpoint::Endpoint, reply::Reply},
+    backend::{
+        endpoint::Endpoint,
+        reply::{Reply, Unusable},
+    },
     error::with_causes,
     http_client::{HttpClient, HttpError},
     settings::BaseUrl,
@@ -41,15 +43,13 @@ pub(crate) enum LastCall {
 pub(crate) enum OriginError {
     #[error("the posts service cannot be asked")]
     Http(#[from] HttpError),
-    #[error("the posts service answered {0}, which means nothing here")]
-    Status(StatusCode),
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
     /// It says itself that it cannot: passed on, unless a stale copy can stand in (RFC 5861 §4).
     #[error("the posts service answered {}", .0.status())]
     Failing(Reply),
     #[error("no answer of the posts service reached its readers")]
     Lost,
-    #[error("the posts service answered 200 with something that is no JSON")]
-    NoJson(#[source] serde_json::Error),
 }
 
 impl OriginError {
@@ -71,10 +71,9 @@ impl OriginError {
                 "Posts service unavailable (timeout)"
             }
             OriginError::Http(_)
-            | OriginError::Status(_)
+            | OriginError::Unusable(_)
             | OriginError::Failing(_)
-            | OriginError::Lost
-            | OriginError::NoJson(_) => "Service communication error",
+            | OriginError::Lost => "Service communication error",
         }
     }
 }
@@ -100,7 +99,7 @@ impl Origin {
         let reply = match self.client.get(self.base.join(&path)).await {
             Ok(reply) => match Reply::from_origin(reply) {
                 Ok(reply) if reply.status().is_server_error() => Err(OriginError::Failing(reply)),
-                reply => reply,
+                reply => reply.map_err(OriginError::from),
             },
             Err(error) => Err(error.into()),
         };

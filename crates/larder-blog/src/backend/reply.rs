@@ -8,7 +8,7 @@ use larder::Weigh;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::{backend::origin::OriginError, http_client::HttpReply};
+use crate::http_client::HttpReply;
 
 /// Digested once, when it arrives: a hit parses nothing.
 #[derive(Debug)]
@@ -20,6 +20,15 @@ pub(crate) struct Reply {
     took: Duration,
 }
 
+/// Why an answer cannot be passed on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("the posts service answered {0}, which means nothing here")]
+    Status(StatusCode),
+    #[error("the posts service answered 200 with something that is no JSON")]
+    NoJson(#[source] serde_json::Error),
+}
+
 /// What the log says was retrieved.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
@@ -29,11 +38,11 @@ pub(crate) enum Subject {
 
 impl Reply {
     /// 200 passes unchanged if it is JSON; redirects and errors pass as `{"detail":…}`.
-    pub(crate) fn from_origin(reply: HttpReply) -> Result<Reply, OriginError> {
+    pub(crate) fn from_origin(reply: HttpReply) -> Result<Reply, Unusable> {
         let HttpReply { status, body, took, .. } = reply;
         let (body, subject) = match status.as_u16() {
             200 => {
-                serde_json::from_slice::<IgnoredAny>(&body).map_err(OriginError::NoJson)?;
+                serde_json::from_slice::<IgnoredAny>(&body).map_err(Unusable::NoJson)?;
                 let subject = subject(&body);
                 // A copy of its own: the bytes that arrived may be a small part of a connection's
                 // large buffer, and would keep the whole of it for as long as they are cached.
@@ -41,7 +50,7 @@ impl Reply {
             }
             // 304 answers a condition, and none was sent.
             300..=303 | 305..=599 => (detail(&body), None),
-            _ => return Err(OriginError::Status(status)),
+            _ => return Err(Unusable::Status(status)),
         };
         let etag = etag(&body);
         Ok(Reply { status, body, etag, subject, took })
@@ -132,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn reply(status: u16, body: &'static str) -> Result<Reply, OriginError> {
+    fn reply(status: u16, body: &'static str) -> Result<Reply, Unusable> {
         let status = StatusCode::from_u16(status).unwrap();
         let (headers, body) = (HeaderMap::new(), Bytes::from_static(body.as_bytes()));
         Reply::from_origin(HttpReply { status, headers, body, took: Duration::ZERO })
@@ -158,7 +167,7 @@ mod tests {
     #[test]
     fn a_200_that_is_no_json_is_an_error() {
         for body in ["", "<html>", "{", "{} {}", "\u{feff}{}"] {
-            assert!(matches!(reply(200, body), Err(OriginError::NoJson(_))), "{body:?}");
+            assert!(matches!(reply(200, body), Err(Unusable::NoJson(_))), "{body:?}");
         }
     }
 
@@ -180,7 +189,7 @@ mod tests {
     #[test]
     fn a_status_that_means_nothing_here_is_an_error() {
         for status in [201, 204, 206, 304, 600, 999] {
-            assert!(matches!(reply(status, "{}"), Err(OriginError::Status(_))), "{status}");
+            assert!(matches!(reply(status, "{}"), Err(Unusable::Status(_))), "{status}");
         }
     }
 

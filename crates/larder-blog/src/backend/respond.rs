@@ -8,8 +8,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use larder::{
-    Answer, AnswerSource, Failure, FailureSource, FetchError, Storage,
-    cache_status::{CacheStatus, Forward},
+    Answer, AnswerSource, Failure, FailureSource, FetchError, Storage, cache_status::CacheStatus,
     reason::Reason,
 };
 
@@ -106,12 +105,15 @@ impl Delivery {
         let status = match self {
             Delivery::FromCache(answer) => of_answer(answer),
             Delivery::PastTheCache(_) | Delivery::FailedPastTheCache(_) => {
-                CacheStatus::forwarded(Forward::Bypass, status).detail(Reason::BypassRule)
+                let why = Reason::BypassRule;
+                CacheStatus::forwarded(why, status).detail(why)
             }
             Delivery::Failed { source, .. } => {
                 let status = match *source {
-                    FailureSource::Fetched(why) => forwarded(why, status),
-                    FailureSource::Collapsed(why) => forwarded(why, status).collapsed(),
+                    FailureSource::Fetched(why) => CacheStatus::forwarded(why, status),
+                    FailureSource::Collapsed(why) => {
+                        CacheStatus::forwarded(why, status).collapsed()
+                    }
                     FailureSource::Remembered => CacheStatus::hit(Duration::ZERO),
                 };
                 status.detail(Reason::OriginError)
@@ -146,8 +148,8 @@ impl Delivery {
 pub(crate) async fn complete(mut response: Response) -> Response {
     let headers = response.headers_mut();
     if !headers.contains_key(CACHE_STATUS) {
-        let status = HeaderValue::from_static("Larder;detail=bypass-rule");
-        headers.insert(CACHE_STATUS, status);
+        let status = CacheStatus::refused().detail(Reason::BypassRule);
+        headers.insert(CACHE_STATUS, value(status.to_field()));
         headers.insert(SERVER_TIMING, HeaderValue::from_static("cache;desc=\"BYPASS\""));
     }
     response
@@ -157,10 +159,10 @@ fn of_answer(answer: &Answer<Arc<Reply>>) -> CacheStatus<'static> {
     let status = Some(answer.value.status().as_u16());
     let status = match (answer.source, answer.storage) {
         (AnswerSource::Fetched(why), Storage::FreshFor(left)) => {
-            forwarded(why, status).stored_for(left)
+            CacheStatus::forwarded(why, status).stored_for(left)
         }
-        (AnswerSource::Fetched(why), _) => forwarded(why, status),
-        (AnswerSource::Collapsed(why), _) => forwarded(why, status).collapsed(),
+        (AnswerSource::Fetched(why), _) => CacheStatus::forwarded(why, status),
+        (AnswerSource::Collapsed(why), _) => CacheStatus::forwarded(why, status).collapsed(),
         (AnswerSource::Hit | AnswerSource::Stale(_), Storage::FreshFor(left)) => {
             CacheStatus::hit(left)
         }
@@ -172,11 +174,6 @@ fn of_answer(answer: &Answer<Arc<Reply>>) -> CacheStatus<'static> {
         }
     };
     status.detail(answer.reason())
-}
-
-fn forwarded(why: Reason, status: Option<u16>) -> CacheStatus<'static> {
-    let why = if why == Reason::Expired { Forward::Stale } else { Forward::UriMiss };
-    CacheStatus::forwarded(why, status)
 }
 
 /// The stored bytes, or 304 if the reader has them (RFC 9110 §13.1.2).

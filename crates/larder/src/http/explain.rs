@@ -4,10 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_policy::{
-    cache_status::{CacheStatus, Forward},
-    fields::push_number,
-    freshness::Freshness,
-    reason::Reason,
+    cache_status::CacheStatus, fields::push_number, freshness::Freshness, reason::Reason,
     stored::StoredHead,
 };
 
@@ -40,7 +37,7 @@ pub(crate) enum Outcome {
     Collapsed,
     /// It is not stored, for this reason.
     NotStored(Reason),
-    /// There was none, and something stale stands in.
+    /// There was none, or an error, and something stale stands in.
     StoodIn(Reason),
     /// It only passed.
     Passed,
@@ -104,9 +101,8 @@ fn cache_status(
     match handling {
         Handling::Served { reason, .. } => hit().detail(reason),
         Handling::Refused(reason) => CacheStatus::refused().detail(reason),
-        Handling::Forwarded { outcome: Outcome::StoodIn(reason), .. } => hit().detail(reason),
         Handling::Forwarded { why, status, outcome, .. } => {
-            let forwarded = CacheStatus::forwarded(forward(why), status);
+            let forwarded = CacheStatus::forwarded(why, status);
             let stored_for = |forwarded: CacheStatus<'static>| match stored {
                 Some(stored) => match stored.freshness(now) {
                     Freshness::Fresh { left } => forwarded.stored_for(left),
@@ -118,26 +114,12 @@ fn cache_status(
                 Outcome::Stored => stored_for(forwarded).detail(why),
                 Outcome::Collapsed => stored_for(forwarded).collapsed().detail(Reason::Collapsed),
                 Outcome::NotStored(reason) => forwarded.detail(reason),
-                Outcome::Passed | Outcome::StoodIn(_) => forwarded.detail(why),
+                Outcome::StoodIn(reason) => match status {
+                    Some(status) => hit().stands_in_for(why, status).detail(reason),
+                    None => hit().detail(reason),
+                },
+                Outcome::Passed => forwarded.detail(why),
             }
         }
-    }
-}
-
-/// The word of RFC 9211 §2.2 for our reason.
-fn forward(why: Reason) -> Forward {
-    match why {
-        Reason::UriMiss | Reason::Purged => Forward::UriMiss,
-        Reason::VaryMiss => Forward::VaryMiss,
-        Reason::PartialMiss => Forward::Partial,
-        Reason::Method => Forward::Method,
-        Reason::RequestNoCache
-        | Reason::RequestNoStore
-        | Reason::RequestMaxAge
-        | Reason::RequestMinFresh
-        | Reason::Precondition => Forward::Request,
-        Reason::Expired | Reason::NoCache => Forward::Stale,
-        Reason::BypassRule => Forward::Bypass,
-        _ => Forward::Miss,
     }
 }

@@ -264,9 +264,13 @@ impl HttpCache {
             return None;
         }
         let kept = at_hand.variants.get(rescue.index)?;
+        let status = match failure {
+            OriginFailure::Status(status) => Some(status.as_u16()),
+            OriginFailure::Disconnected => None,
+        };
         let handling = Handling::Forwarded {
             why,
-            status: None,
+            status,
             outcome: Outcome::StoodIn(reason),
             took: asked.began.elapsed(),
         };

@@ -122,7 +122,7 @@ impl HttpCache {
         let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
         let took = began.elapsed();
         let (mut sent, mut body) = answer.into_parts();
-        let mut outcome = Outcome::Passed;
+        let (mut outcome, mut stored) = (Outcome::Passed, None);
         if let Some(uri) = uri {
             let request = request_head(&head, &uri);
             let response = ResponseHead { status: sent.status, headers: (&sent.headers).into() };
@@ -130,14 +130,15 @@ impl HttpCache {
             if let (Ok(receiving), Some(leader)) =
                 (self.receive(request, response, exchange), leader)
             {
-                outcome = Outcome::Stored;
+                (outcome, stored) = (Outcome::Stored, Some(Arc::clone(&receiving.stored)));
                 body = self.store_arriving(head.clone(), uri, receiving, body, leader, began);
             }
         }
         let status = Some(sent.status.as_u16());
         let handling = Handling::Forwarded { why: reason, status, outcome, took };
         let key = key.filter(|_| head.extensions.get::<ShowKey>().is_some());
-        explain(&mut sent.headers, handling, None, key.as_deref(), self.wall().now());
+        let stored = stored.as_ref().map(|stored| &stored.head);
+        explain(&mut sent.headers, handling, stored, key.as_deref(), self.wall().now());
         Ok(Response::from_parts(sent, body))
     }
 

@@ -1,4 +1,5 @@
-//! Service: the HTTP order of steps, written here and nowhere else.
+//! Service: what becomes of a request: answered from what is stored, here; or it asks (`fly.rs`), or passes
+//! (`pass.rs`).
 
 use std::{
     error::Error,

@@ -15,6 +15,7 @@ mod methods;
 mod poison;
 mod purge;
 mod range;
+mod said;
 mod spelling;
 mod stale;
 mod storm;

@@ -124,7 +124,8 @@ async fn the_answer_to_a_post_that_is_the_current_state_answers_later_gets() {
     let fields = [("cache-control", "max-age=60"), ("content-location", "/a")];
     let posted = site.answered(with_content("POST", "/a", "new"), ok(&fields, "new")).await;
     assert_eq!(posted.text(), "new");
-    assert!(posted.said().contains("fwd=method"), "{posted:?}");
+    let said = "Larder;fwd=method;fwd-status=200;stored;ttl=60;detail=method";
+    assert_eq!(posted.said(), said);
     settle().await;
     let hit = site.get("/a").await;
     assert!(hit.is_hit(), "{hit:?}");

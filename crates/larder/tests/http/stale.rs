@@ -185,6 +185,8 @@ async fn so_is_an_error_of_the_origin_but_only_in_the_window() {
         site.clock.advance(secs(69));
         let stale = site.answered(get("/a"), answer(status, &[], "broken")).await;
         assert_eq!((stale.status, stale.text()), (200, "old"), "{status}");
+        let said = format!("Larder;fwd=stale;fwd-status={status};ttl=-59;detail=stale-if-error");
+        assert_eq!(stale.said(), said);
         site.clock.advance(secs(1));
         let error = site.answered(get("/a"), answer(status, &[], "broken")).await;
         assert_eq!((error.status, error.text()), (status, "broken"));
