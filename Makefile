@@ -7,9 +7,9 @@ SHELL := /bin/bash
 RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-interleavings test-conformance \
-        test-guard test-containers test-page test-browser check bench bench-gateway bench-deps \
-        bench-engine fuzz install up down logs clean tools engine
+.PHONY: help run build page dev test test-deps test-crates test-interleavings test-binaries \
+        test-conformance test-guard test-containers test-page test-browser test-long check bench \
+        bench-gateway bench-deps bench-engine fuzz install up down logs clean tools engine
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,8 +48,13 @@ test-interleavings: ## What must hold however tasks take turns, tried out by shu
 	RUSTFLAGS="$$RUSTFLAGS --cfg shuttle" SHUTTLE_SILENCE_WARNINGS=1 CARGO_TARGET_DIR=$(SHUTTLE_TARGET) \
 	  cargo test --locked -p larder --lib interleavings
 
-test-conformance: conformance/node_modules/.installed ## Run the public tests for HTTP caches against `larder serve`
-	cargo build --locked -p larder-cli
+# The programs as the crates' tests have built them. `cargo build` of one crate chooses the features of
+# what it depends on for that crate alone, and compiles tokio, hyper, sqlx and SQLite once more for them.
+test-binaries: page
+	@echo "building the programs and the crates' tests, unless that is done"
+	@cargo test --locked --workspace --no-run --quiet
+
+test-conformance: test-binaries conformance/node_modules/.installed ## Run the public tests for HTTP caches against `larder serve`
 	LARDER_BIN=$(CURDIR)/target/debug/larder npm --prefix conformance run --silent test
 
 test-guard: ## Instructions of a hit, a 304, a miss and a pass stay within 5 % of the record
@@ -61,21 +66,23 @@ test-containers: ## Build the images and run the containers for real (as root, o
 test-page: web/node_modules/.installed
 	npm --prefix web run --silent test
 
-test-browser: test-deps page
-	cargo build --locked -p larder-blog
+test-browser: test-deps test-binaries
 	BLOG_BIN=$(CURDIR)/target/debug/blog npm --prefix web run --silent e2e
 
-check: tools web/node_modules/.installed page ## All that a change must pass: format, lints, crate tests, docs, licences, the page's checks
+# Nobody waits for it. MINUTES is what its trials take; what has to be built comes on top.
+MINUTES ?= 30
+
+test-long: test-deps page ## Try longer than `make test` does: more cases, orders, fuzzing (30 minutes, or MINUTES=…, and the builds)
+	@tools/test-long $(MINUTES)
+
+# With examples, the documentation is of the build that clippy has looked at; without, of another.
+check: tools web/node_modules/.installed page ## All that a change must pass beside its tests: format, lints, docs, licences, the page's types and lints
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked --workspace --exclude larder-blog -- --skip real::
-	cargo test --locked -p larder-blog --bins
-	@$(MAKE) --no-print-directory test-interleavings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --lib --bins --examples
 	@tools/deny
 	npm --prefix web run --silent check
 	npm --prefix web run --silent lint
-	npm --prefix web run --silent test
 
 bench: build bench-deps ## Measure the blog with and without its cache: the README's table; then the gateway, briefly (7 minutes)
 	cargo build --release --locked -p larder-cli -p larder-bench

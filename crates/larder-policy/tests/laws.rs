@@ -175,7 +175,7 @@ fn has_quotes(headers: &HeaderMap) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(4 * ProptestConfig::default().cases))]
 
     #[test]
     fn no_bytes_make_anything_panic(

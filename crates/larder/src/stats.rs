@@ -361,6 +361,9 @@ struct Durations {
 struct Recorded {
     histogram: Histogram<u32>,
     sum: u64,
+    /// What these times come to, until one more is recorded: counting them reads the whole histogram
+    /// three times, for counters that are asked for far more often than a fetch ends.
+    told: Option<Times>,
 }
 
 impl Durations {
@@ -374,7 +377,9 @@ impl Durations {
         let recorded = recorded.get_or_insert_with(|| Recorded {
             histogram: Histogram::new(2).expect("so many digits are allowed"),
             sum: 0,
+            told: None,
         });
+        recorded.told = None;
         let value = value.clamp(1, self.max);
         recorded.sum = recorded.sum.saturating_add(value);
         let added = recorded.histogram.record(value);
@@ -382,11 +387,18 @@ impl Durations {
     }
 
     fn times(&self, unit: fn(u64) -> Duration) -> Times {
-        let mut buckets = self.bounds.map(|bound| Bucket { up_to: unit(bound), count: 0 });
-        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Recorded { histogram, sum }) = &*recorded else {
-            return Times { buckets, ..Times::default() };
-        };
+        let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *recorded {
+            None => Times { buckets: self.empty_buckets(unit), ..Times::default() },
+            Some(recorded) => match recorded.told {
+                Some(times) => times,
+                None => *recorded.told.insert(self.count(&recorded.histogram, recorded.sum, unit)),
+            },
+        }
+    }
+
+    fn count(&self, histogram: &Histogram<u32>, sum: u64, unit: fn(u64) -> Duration) -> Times {
+        let mut buckets = self.empty_buckets(unit);
         for step in histogram.iter_recorded() {
             // A hundredth of values is not told apart: they go where the least of them belongs.
             let value = histogram.lowest_equivalent(step.value_iterated_to());
@@ -404,9 +416,13 @@ impl Durations {
             p50: unit(histogram.value_at_quantile(0.5)),
             p99: unit(histogram.value_at_quantile(0.99)),
             max: unit(histogram.max()),
-            sum: unit(*sum),
+            sum: unit(sum),
             buckets,
         }
+    }
+
+    fn empty_buckets(&self, unit: fn(u64) -> Duration) -> [Bucket; 15] {
+        self.bounds.map(|bound| Bucket { up_to: unit(bound), count: 0 })
     }
 }
 
@@ -596,6 +612,12 @@ mod tests {
             times.sum,
             Duration::from_nanos(1 + 80 + 1000 + 50_000 + 123_456_789 + 1_000_000_000)
         );
+        // Told again as it is, and anew once there is one more.
+        assert_eq!(durations.times(Duration::from_nanos), times);
+        durations.record(80);
+        let more = durations.times(Duration::from_nanos);
+        assert_eq!((more.count, more.buckets[1].count), (7, 3));
+        assert_eq!(more.sum, times.sum + Duration::from_nanos(80));
     }
 
     #[test]

@@ -276,8 +276,3 @@ async fn without_a_key_each_type_has_its_own() {
     assert_eq!(of_type::<bool, 2>(1).await, "false 2 1");
     assert_eq!(of_type::<bool, 3>(1).await, "false 3 1");
 }
-
-#[test]
-fn mistakes_are_told_where_they_are() {
-    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
-}

@@ -127,8 +127,6 @@ fn after_an_empty_line_nothing_is_http_2() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn splitting_the_bytes_of_requests_anywhere_gives_the_same_answers(
         requests in prop::collection::vec(request(), 1..6),

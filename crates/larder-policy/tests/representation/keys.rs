@@ -62,7 +62,7 @@ fn a_uri_is_written_as_its_key_or_it_is_not() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
 
     #[test]
     fn the_short_way_to_a_key_leads_to_the_same_one(

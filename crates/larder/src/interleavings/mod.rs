@@ -30,6 +30,7 @@ const SWITCHES: usize = 3;
 const STACK_BYTES: usize = 512 << 10;
 
 fn in_many_orders(runs: usize, scenario: impl Fn() + Send + Sync + Copy + 'static) {
+    let runs = runs * times();
     let config = || {
         let mut config = Config::new();
         config.stack_size = STACK_BYTES;
@@ -37,4 +38,12 @@ fn in_many_orders(runs: usize, scenario: impl Fn() + Send + Sync + Copy + 'stati
     };
     Runner::new(RandomScheduler::new(runs), config()).run(scenario);
     Runner::new(PctScheduler::new(SWITCHES, runs), config()).run(scenario);
+}
+
+/// `INTERLEAVINGS_TIMES=20` tries out twenty times as many orders.
+fn times() -> usize {
+    match std::env::var("INTERLEAVINGS_TIMES") {
+        Ok(times) => times.parse().expect("INTERLEAVINGS_TIMES is a whole number"),
+        Err(_) => 1,
+    }
 }

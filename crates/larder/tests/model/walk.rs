@@ -304,8 +304,6 @@ fn eviction() -> impl Strategy<Value = Eviction> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
     #[test]
     fn where_there_is_room_a_cache_does_exactly_what_its_model_does(
         eviction in eviction(),
