@@ -173,6 +173,7 @@ struct CacheSample {
     /// Removed because they could no longer be served.
     expired: u64,
     too_large: u64,
+    no_room: u64,
     purges: u64,
     /// Whose last purge is remembered.
     tags: u64,
@@ -210,6 +211,7 @@ impl Console {
                 evictions: stats.evictions,
                 expired: stats.expired,
                 too_large: stats.too_large,
+                no_room: stats.no_room,
                 purges: stats.purges,
                 tags: stats.tags,
                 entries: stats.entries,

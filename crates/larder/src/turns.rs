@@ -312,6 +312,20 @@ impl Drop for Place<'_> {
 }
 
 #[cfg(test)]
+impl Turns {
+    /// Panics unless all turns, as many as this, are there and nobody waits for one.
+    pub(crate) fn assert_idle(&self, turns: usize) {
+        let state = self.lock();
+        assert_eq!((state.free, state.waiting.len()), (turns, 0), "turns that were not given back");
+    }
+
+    /// Tells caches apart while they exist.
+    pub(crate) fn cache(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::pin::pin;
 
@@ -339,19 +353,5 @@ mod tests {
         late.give_up();
         assert_eq!(late.take_turn().now_or_never(), Some(false));
         assert!(turns.lock().waiting.is_empty());
-    }
-}
-
-#[cfg(test)]
-impl Turns {
-    /// Panics unless all turns, as many as this, are there and nobody waits for one.
-    pub(crate) fn assert_idle(&self, turns: usize) {
-        let state = self.lock();
-        assert_eq!((state.free, state.waiting.len()), (turns, 0), "turns that were not given back");
-    }
-
-    /// Tells caches apart while they exist.
-    pub(crate) fn cache(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self).addr()
     }
 }

@@ -140,7 +140,10 @@ fn what_replaces_and_is_too_large_makes_only_what_it_replaces_go() {
 
 /// A value that stores another when it is dropped, and tells what came of that.
 #[derive(Clone)]
-struct Refills(Option<(Weak<Mutex<Option<Cache<Refills>>>>, mpsc::Sender<Storage>)>);
+struct Refills(Option<(Handle, mpsc::Sender<Storage>)>);
+
+/// A clone of the cache would keep itself alive in it.
+type Handle = Weak<Mutex<Option<Cache<Refills>>>>;
 
 impl Drop for Refills {
     fn drop(&mut self) {
