@@ -24,8 +24,14 @@ install: page ## Put the commands larder and blog on the PATH (cargo install, in
 	cargo install --locked --path crates/larder-cli
 	cargo install --locked --path crates/larder-blog
 
-page: tools web/node_modules/.installed ## Build the page
+page: tools web/dist/index.html ## Build the page
+
+# Only when something of it has changed: a new one makes cargo build the blog anew.
+PAGE := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
+
+web/dist/index.html: $(PAGE) web/node_modules/.installed
 	npm --prefix web run --silent build
+	@touch $@
 
 dev: tools web/node_modules/.installed ## The page with hot reload at http://localhost:5173 before a running backend
 	cargo build --locked -p larder-blog

@@ -72,7 +72,7 @@ To purge, with --admin 127.0.0.1:9191:
   curl http://127.0.0.1:9191/v1/purge -H 'content-type: application/json' \\
     -d '{\"keys\":[\"http://127.0.0.1:8080/posts/1\"]}'
 or {\"prefix\":\"http://127.0.0.1:8080/posts/\"}, {\"tags\":[\"posts\"]}, {\"all\":true}; with
-\"mode\":\"hard\" nothing is left, otherwise what is stale may still be served while it is refreshed.
+\"mode\":\"hard\" nothing is left, otherwise it is stale: served once more while it is refreshed, or if the origin fails.
 
 SIGTERM and Ctrl-C let the answers under way end, for 10 s; once more, and it ends at once. Until then the
 admin listener answers, /readyz with 503. Other signals change nothing; SIGHUP is kept for reading settings
@@ -330,7 +330,8 @@ impl Serve {
             if let Ok(stopped) = serving.await
                 && stopped.cut > 0
             {
-                tracing::warn!("{} answers were cut off", stopped.cut);
+                let were = if stopped.cut == 1 { "answer was" } else { "answers were" };
+                tracing::warn!("{} {were} cut off", stopped.cut);
             }
             if let Some((admin, end)) = admin {
                 end.cancel();

@@ -33,6 +33,27 @@ impl<'a> From<&'a StoredHead> for Variant<'a> {
     }
 }
 
+impl Variant<'_> {
+    /// What it is good for, a soft purge considered.
+    pub fn freshness(&self, now: SystemTime) -> Freshness {
+        let age = self.head.age(now);
+        match self.marked_stale {
+            None => self.head.lifetime().at(age),
+            Some(at) => {
+                let marked = now.duration_since(at).unwrap_or_default();
+                self.head.lifetime().at_marked_stale(age, marked)
+            }
+        }
+    }
+
+    /// How long it has been stale: since its lifetime was over, or since a soft purge before that.
+    pub fn stale_for(&self, now: SystemTime) -> Duration {
+        let by_age = self.head.age(now).saturating_sub(self.head.lifetime().ttl());
+        let marked = self.marked_stale.and_then(|at| now.duration_since(at).ok());
+        marked.map_or(by_age, |marked| marked.max(by_age))
+    }
+}
+
 /// What to do with a request.
 #[derive(Clone, Debug)]
 pub enum Verdict {
@@ -339,15 +360,7 @@ impl Question<'_> {
     }
 
     fn freshness(&self, index: usize) -> Freshness {
-        let Variant { head, marked_stale } = self.stored[index];
-        let age = head.age(self.now);
-        match marked_stale {
-            None => head.terms.lifetime().at(age),
-            Some(at) => {
-                let marked = self.now.duration_since(at).unwrap_or_default();
-                head.terms.lifetime().at_marked_stale(age, marked)
-            }
-        }
+        self.stored[index].freshness(self.now)
     }
 
     /// `max-stale` (RFC 9111 §5.2.1.2), for what was fresh once: an answer that never said for how long

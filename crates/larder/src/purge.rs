@@ -68,7 +68,7 @@ pub enum Tier {
 }
 
 impl Purge {
-    /// The soft purge of one key.
+    /// The soft purge of one key; [`hard`](Purge::hard) makes it what [`Cache::remove`](crate::Cache::remove) does.
     pub fn key(key: impl Into<String>) -> Self {
         Purge::of(Scope::Key(key.into()))
     }
@@ -141,8 +141,8 @@ pub struct TierReceipt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TierState {
-    /// It holds in so many of the tier's parts (instances, nodes): nothing older than it is served there
-    /// to anybody who asks from now on.
+    /// It holds in so many of the tier's parts (instances, nodes): nothing older than it is served there as
+    /// fresh (soft), or at all (hard), to anybody who asks from now on.
     Applied {
         /// In so many it holds.
         by: usize,
@@ -236,17 +236,21 @@ impl fmt::Display for TierState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
         match self {
-            TierState::Applied { by, of } => write!(f, " {by} of {of}"),
+            TierState::Applied { by, of } => write!(f, " by {by} of {of}"),
             TierState::Failed { reason } => write!(f, ": {reason}"),
             TierState::Queued | TierState::Sent | TierState::Confirmed => Ok(()),
         }
     }
 }
 
-/// In one line: `purge 17, tag posts, hard: memory applied 1 of 1`.
+/// In one line: `purge 17, key /posts/1, hard, entries 1: memory applied by 1 of 1`.
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "purge {}, {}, {}:", self.number, self.scope, self.mode)?;
+        write!(f, "purge {}, {}, {}", self.number, self.scope, self.mode)?;
+        if let Some(entries) = self.entries {
+            write!(f, ", entries {entries}")?;
+        }
+        f.write_str(":")?;
         for (nth, TierReceipt { tier, state }) in self.tiers.iter().enumerate() {
             let comma = if nth == 0 { "" } else { "," };
             write!(f, "{comma} {tier} {state}")?;
@@ -274,8 +278,9 @@ mod tests {
             entries: None,
             tiers: tiers.map(|(tier, state)| TierReceipt { tier, state }).into(),
         };
-        let line =
-            "purge 17, tag posts, hard: memory applied 1 of 1, shared sent, cdn failed: no answer";
-        assert_eq!(receipt.to_string(), line);
+        let tiers = "memory applied by 1 of 1, shared sent, cdn failed: no answer";
+        assert_eq!(receipt.to_string(), format!("purge 17, tag posts, hard: {tiers}"));
+        let counted = Receipt { entries: Some(3), ..receipt };
+        assert_eq!(counted.to_string(), format!("purge 17, tag posts, hard, entries 3: {tiers}"));
     }
 }

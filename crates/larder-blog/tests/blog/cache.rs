@@ -438,7 +438,8 @@ async fn a_purge_of_all_makes_every_next_load_a_miss() {
 
     let purged = purge(&blog, r#"{"all":true,"mode":"hard"}"#).await;
 
-    assert_eq!((purged.status, purged.json()), (200, json!({"purged": 3, "mode": "hard"})));
+    assert_eq!((purged.status, &purged.json()["purged"]), (200, &json!(3)));
+    assert_eq!(purged.json()["mode"], "hard");
     assert_eq!(blog.stats().await["entries"], 0);
     let answers = get_all(urls).await;
     assert!(answers.iter().all(|answer| answer.handling() == "uri-miss"), "{answers:?}");
@@ -454,7 +455,8 @@ async fn a_soft_purge_by_tag_serves_what_there_was_once_more_and_refreshes_it() 
 
     let purged = purge(&blog, r#"{"tags":["post:1"]}"#).await;
 
-    assert_eq!((purged.status, purged.json()), (200, json!({"purged": null, "mode": "soft"})));
+    assert_eq!((purged.status, &purged.json()["purged"]), (200, &json!(null)));
+    assert_eq!(purged.json()["mode"], "soft");
     let [one, two] = urls.each_ref().map(|url| get(url));
     assert_eq!(detail(&one.await), "stale-while-revalidate");
     assert_eq!(detail(&two.await), "hit");

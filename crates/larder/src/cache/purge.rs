@@ -97,8 +97,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         entries.unwrap_or(0)
     }
 
-    /// Removes `key`; true if something was there that could still be served, be it stale. The short form of
-    /// [`Purge::key`]: what holds when [`purge`](Cache::purge) returns holds here for this process.
+    /// Removes `key`; true if something was there that could still be served, be it stale. The short form of a
+    /// hard [`Purge::key`]: what holds when [`purge`](Cache::purge) returns holds here for this process.
     ///
     /// # Panics
     ///
@@ -118,7 +118,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Removes everything, with the same promise as [`remove`](Cache::remove); returns how many entries
-    /// could still be served. The short form of [`Purge::everything`].
+    /// could still be served. The short form of a hard [`Purge::everything`].
     ///
     /// # Panics
     ///
@@ -137,7 +137,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// returns, nothing fetched before it is served to anybody who asks afterwards. A single step,
     /// however many entries that are. They go when room is needed, before anything else, or with the next
     /// [`sweep`](Cache::sweep). Remembered errors are forgotten, all of them: an error has no tags. The
-    /// short form of [`Purge::tag`].
+    /// short form of a hard [`Purge::tag`].
     pub fn purge_tag(&self, tag: &str) {
         self.purge_now(&Named::Tag(tag), Mode::Hard, || format!("tag {tag}"));
     }
@@ -149,7 +149,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Removes every key that begins with `prefix`, with the same promise as
     /// [`remove`](Cache::remove); returns how many of those entries could still be served. Looks at every
-    /// key: tags are cheaper. The short form of [`Purge::prefix`].
+    /// key: tags are cheaper. The short form of a hard [`Purge::prefix`].
     ///
     /// # Panics
     ///

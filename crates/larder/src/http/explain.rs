@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_policy::{
     cache_status::CacheStatus, fields::push_number, freshness::Freshness, reason::Reason,
-    stored::StoredHead,
+    reuse::Variant,
 };
 
 use crate::stats::micros;
@@ -48,7 +48,7 @@ pub(crate) enum Outcome {
 pub(crate) fn explain(
     headers: &mut HeaderMap,
     handling: Handling,
-    stored: Option<&StoredHead>,
+    stored: Option<Variant<'_>>,
     key: Option<&str>,
     now: SystemTime,
 ) {
@@ -88,14 +88,12 @@ fn push_millis(took: Duration, digits: usize, timing: &mut String) {
 
 fn cache_status(
     handling: Handling,
-    stored: Option<&StoredHead>,
+    stored: Option<Variant<'_>>,
     now: SystemTime,
 ) -> CacheStatus<'static> {
     let hit = || match stored.map(|stored| (stored.freshness(now), stored)) {
         Some((Freshness::Fresh { left }, _)) => CacheStatus::hit(left),
-        Some((_, stored)) => {
-            CacheStatus::stale_hit(stored.age(now).saturating_sub(stored.lifetime().ttl()))
-        }
+        Some((_, stored)) => CacheStatus::stale_hit(stored.stale_for(now)),
         None => CacheStatus::hit(Duration::ZERO),
     };
     match handling {

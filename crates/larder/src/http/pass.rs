@@ -137,7 +137,7 @@ impl HttpCache {
         let status = Some(sent.status.as_u16());
         let handling = Handling::Forwarded { why: reason, status, outcome, took };
         let key = key.filter(|_| head.extensions.get::<ShowKey>().is_some());
-        let stored = stored.as_ref().map(|stored| &stored.head);
+        let stored = stored.as_ref().map(|stored| (&stored.head).into());
         explain(&mut sent.headers, handling, stored, key.as_deref(), self.wall().now());
         Ok(Response::from_parts(sent, body))
     }

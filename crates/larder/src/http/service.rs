@@ -450,7 +450,7 @@ impl HttpCache {
     ) {
         let shows_key = asked.head.extensions.get::<ShowKey>().is_some();
         let key = shows_key.then_some(&*asked.key);
-        let stored = kept.map(|kept| &kept.stored.head);
+        let stored = kept.map(Kept::variant);
         explain(headers, handling, stored, key, self.wall().now());
     }
 

@@ -142,7 +142,8 @@ impl Kept {
         matches!(&self.stored.content, Content::Arriving(body) if body.is_broken())
     }
 
-    fn variant(&self) -> Variant<'_> {
+    /// As the rules look at it.
+    pub(crate) fn variant(&self) -> Variant<'_> {
         Variant { head: &self.stored.head, marked_stale: self.marked_stale.map(Mark::time) }
     }
 }

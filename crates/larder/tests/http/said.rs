@@ -81,6 +81,18 @@ async fn what_is_stale_and_what_may_not_be_used_unasked_is_stale() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_soft_purge_has_made_stale_is_stale_since_then() {
+    let fields = [("cache-control", "max-age=60, stale-while-revalidate=60"), ("etag", "\"1\"")];
+    let site = Site::new();
+    site.fill("/a", ok(&fields, "body")).await;
+    site.clock.advance(secs(10));
+    site.store().soft_remove(key("/a"));
+    site.clock.advance(secs(5));
+    let said = site.get("/a").await.said();
+    assert_eq!(said, "Larder;hit;ttl=-5;detail=stale-while-revalidate");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fresh_answer_that_the_request_forbids_to_use_is_told_by_the_request() {
     for (field, detail) in [
         (("cache-control", "no-cache"), "request-no-cache"),
