@@ -28,7 +28,7 @@ use crate::{
     reason::Reason,
     request::{Asks, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
-    stored::{Grants, NonMaxU64, Rare, StoredHead, Terms, age_value, has_validator},
+    stored::{NonMaxU64, Rare, ReuseFlags, StoredHead, Terms, age_value, has_validator},
     tags, uri,
     validate::stays_in_304,
     vary::Selection,
@@ -469,7 +469,7 @@ impl Orders {
         }
         Ok(Terms::new(
             lifetime,
-            Grants {
+            ReuseFlags {
                 explicit,
                 always_validate,
                 never_stale,

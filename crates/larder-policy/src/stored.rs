@@ -127,12 +127,12 @@ pub(crate) struct Terms {
     ttl: Nanos,
     stale_while_revalidate: Nanos,
     stale_if_error: Nanos,
-    pub(crate) grants: Grants,
+    pub(crate) reuse_flags: ReuseFlags,
 }
 
 /// The yes and no of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grants {
+pub(crate) struct ReuseFlags {
     /// The origin, or a rule, said how long it is fresh; it was not guessed.
     pub(crate) explicit: bool,
     /// `no-cache`: never without asking.
@@ -147,12 +147,12 @@ pub(crate) struct Grants {
 }
 
 impl Terms {
-    pub(crate) fn new(lifetime: Lifetime, grants: Grants) -> Terms {
+    pub(crate) fn new(lifetime: Lifetime, reuse_flags: ReuseFlags) -> Terms {
         Terms {
             ttl: lifetime.ttl().into(),
             stale_while_revalidate: lifetime.revalidate_window().into(),
             stale_if_error: lifetime.rescue_window().into(),
-            grants,
+            reuse_flags,
         }
     }
 
@@ -164,10 +164,10 @@ impl Terms {
 }
 
 impl Deref for Terms {
-    type Target = Grants;
+    type Target = ReuseFlags;
 
-    fn deref(&self) -> &Grants {
-        &self.grants
+    fn deref(&self) -> &ReuseFlags {
+        &self.reuse_flags
     }
 }
 
