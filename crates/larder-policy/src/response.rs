@@ -28,7 +28,7 @@ use crate::{
     reason::Reason,
     request::{Asks, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
-    stored::{NonMaxU64, Rare, ReuseFlags, StoredHead, Terms, age_value, has_validator},
+    stored::{Extras, NonMaxU64, ReuseFlags, StoredHead, Terms, age_value, has_validator},
     tags, uri,
     validate::stays_in_304,
     vary::Selection,
@@ -177,11 +177,11 @@ pub(crate) fn keep(
         && !headers.contains_key(CACHE_STATUS);
     let has_tag = headers.contains_key(ETAG);
     let (fields, end_of_304) = FieldBlock::laid_out(&headers, |name| stays_in_304(name, has_tag));
-    let rare = Rare { selection, part, tags, groups };
-    let weight = weight(&fields, &rare);
+    let extras = Extras { selection, part, tags, groups };
+    let weight = weight(&fields, &extras);
     Ok(StoredHead {
         fields,
-        rare: rare.boxed(),
+        extras: extras.boxed(),
         received_at: exchange.received_at.into(),
         date: dated.date.into(),
         initial_age: dated.initial_age.into(),
@@ -562,9 +562,13 @@ fn is_of_use(headers: Fields<'_>, terms: Terms) -> bool {
     has_validator(headers) || (!terms.always_validate && !terms.lifetime().end().is_zero())
 }
 
-fn weight(fields: &FieldBlock, rare: &Rare) -> usize {
-    let names: usize =
-        rare.tags.iter().chain(&rare.groups).map(|name| name.len() + size_of::<Box<str>>()).sum();
-    let apart = if rare.is_empty() { 0 } else { size_of::<Rare>() };
-    size_of::<StoredHead>() + fields.as_bytes().len() + apart + names + rare.selection.weight()
+fn weight(fields: &FieldBlock, extras: &Extras) -> usize {
+    let names: usize = extras
+        .tags
+        .iter()
+        .chain(&extras.groups)
+        .map(|name| name.len() + size_of::<Box<str>>())
+        .sum();
+    let apart = if extras.is_empty() { 0 } else { size_of::<Extras>() };
+    size_of::<StoredHead>() + fields.as_bytes().len() + apart + names + extras.selection.weight()
 }

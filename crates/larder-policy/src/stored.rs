@@ -35,7 +35,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct StoredHead {
     pub(crate) fields: FieldBlock,
-    pub(crate) rare: Option<Box<Rare>>,
+    pub(crate) extras: Option<Box<Extras>>,
     pub(crate) received_at: Instant,
     pub(crate) date: Instant,
     pub(crate) initial_age: Nanos,
@@ -53,14 +53,14 @@ pub struct StoredHead {
 
 /// What most responses do without.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rare {
+pub(crate) struct Extras {
     pub(crate) selection: Selection,
     pub(crate) part: Option<Part>,
     pub(crate) tags: Box<[Box<str>]>,
     pub(crate) groups: Box<[Box<str>]>,
 }
 
-impl Rare {
+impl Extras {
     /// Whether the response could do without it.
     pub(crate) fn is_empty(&self) -> bool {
         self.selection.is_empty()
@@ -70,7 +70,7 @@ impl Rare {
     }
 
     /// `None` if it could.
-    pub(crate) fn boxed(self) -> Option<Box<Rare>> {
+    pub(crate) fn boxed(self) -> Option<Box<Extras>> {
         (!self.is_empty()).then(|| Box::new(self))
     }
 }
@@ -271,7 +271,7 @@ impl StoredHead {
 
     /// How much of the representation it is.
     pub fn extent(&self) -> Extent {
-        match self.rare.as_ref().and_then(|rare| rare.part) {
+        match self.extras.as_ref().and_then(|extras| extras.part) {
             Some(part) => Extent::Part(part),
             None => Extent::Whole,
         }
@@ -281,7 +281,7 @@ impl StoredHead {
     /// which part of the representation a 206 is. `None` if it is none that could be kept.
     pub fn of_length(mut self, content_bytes: u64) -> Option<StoredHead> {
         let head = ResponseHead { status: self.status, headers: Fields::from(&self.fields) };
-        if let Some(part) = self.rare.as_mut().and_then(|rare| rare.part.as_mut()) {
+        if let Some(part) = self.extras.as_mut().and_then(|extras| extras.part.as_mut()) {
             *part = Part::of(head, content_bytes)?;
         }
         Some(self)
@@ -304,7 +304,7 @@ impl StoredHead {
 
     /// Whether it fits a request with these fields (RFC 9111 §4.1).
     pub fn selects<'a>(&self, request: impl Into<Fields<'a>>) -> bool {
-        self.rare.as_ref().is_none_or(|rare| rare.selection.matches(request.into()))
+        self.extras.as_ref().is_none_or(|extras| extras.selection.matches(request.into()))
     }
 
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
@@ -317,12 +317,12 @@ impl StoredHead {
 
     /// The names to purge it by: `Surrogate-Key`, `Cache-Tag`, `xkey`.
     pub fn tags(&self) -> &[Box<str>] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.tags)
+        self.extras.as_ref().map_or(&[], |extras| &extras.tags)
     }
 
     /// Its groups within its origin (RFC 9875).
     pub fn groups(&self) -> &[Box<str>] {
-        self.rare.as_ref().map_or(&[], |rare| &rare.groups)
+        self.extras.as_ref().map_or(&[], |extras| &extras.groups)
     }
 
     /// Bytes it takes in memory, roughly and rather more than less.
