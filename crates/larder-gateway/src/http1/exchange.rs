@@ -44,7 +44,7 @@ pub(crate) enum Turn {
 }
 
 /// What goes on beside the answer: interim answers out, the request's body in.
-struct Errands {
+struct SideWork {
     interims: Option<Interims>,
     upload: Option<Receiving>,
 }
@@ -89,15 +89,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let asked = Asked::of(&head.method, head.version, head.is_persistent);
-        let (request, mut errands) = prepare(*head, peer);
+        let (request, mut side_work) = prepare(*head, peer);
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
             let answer = pin!(service.call(request));
-            self.wait_for(answer, &mut errands, hits).await
+            self.wait_for(answer, &mut side_work, hits).await
         };
         self.read_timer.clear();
         match answered {
-            Ok(response) => self.answer(response, asked, errands).await,
+            Ok(response) => self.answer(response, asked, side_work).await,
             Err(Interrupted::Refused(refusal)) => {
                 self.refuse(refusal);
                 Turn::Close
@@ -106,11 +106,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         }
     }
 
-    /// Waits for the service, does the errands meanwhile, and notices when the reader is gone.
+    /// Waits for the service, does the side work meanwhile, and notices when the reader is gone.
     async fn wait_for<H, F, B>(
         &mut self,
         mut answer: Pin<&mut F>,
-        errands: &mut Errands,
+        side_work: &mut SideWork,
         hits: &H,
     ) -> Result<Response<B>, Interrupted>
     where
@@ -120,7 +120,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         let mut half_closed = None;
         poll_fn(|cx| {
             let answered = answer.as_mut().poll(cx);
-            if let Some(interims) = &mut errands.interims {
+            if let Some(interims) = &mut side_work.interims {
                 while let Poll::Ready(interim) = interims.poll_next(cx) {
                     answer::write_interim(self.outbox.text(), &interim);
                 }
@@ -128,7 +128,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             if let Poll::Ready(Ok(response)) = answered {
                 return Poll::Ready(Ok(response));
             }
-            if let Poll::Ready(Err(interrupted)) = self.poll_upload(&mut errands.upload, cx) {
+            if let Poll::Ready(Err(interrupted)) = self.poll_upload(&mut side_work.upload, cx) {
                 return Poll::Ready(Err(interrupted));
             }
             if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
@@ -140,12 +140,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         .await
     }
 
-    async fn answer<B>(&mut self, response: Response<B>, asked: Asked, errands: Errands) -> Turn
+    async fn answer<B>(&mut self, response: Response<B>, asked: Asked, side_work: SideWork) -> Turn
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Errands { interims, mut upload } = errands;
+        let SideWork { interims, mut upload } = side_work;
         drop(interims);
         let (parts, body) = response.into_parts();
         if parts.status.is_informational() {
@@ -402,15 +402,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     }
 }
 
-fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, Errands) {
-    let mut errands = Errands { interims: None, upload: None };
+fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, SideWork) {
+    let mut side_work = SideWork { interims: None, upload: None };
     let body = match head.body {
         BodyFraming::None => ReaderBody::empty(),
         framing => {
             let reader = BodyReader::new(framing);
             let (upload, body) = upload::channel(reader.left());
             let owes_continue = head.expects_continue;
-            errands.upload = Some(Receiving { upload, reader, owes_continue });
+            side_work.upload = Some(Receiving { upload, reader, owes_continue });
             body
         }
     };
@@ -419,11 +419,11 @@ fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, Errands) {
     if head.version == Version::HTTP_11 {
         let (interim, interims) = interim::channel();
         request.extensions_mut().insert(interim);
-        errands.interims = Some(interims);
+        side_work.interims = Some(interims);
     }
     *request.method_mut() = head.method;
     *request.uri_mut() = head.uri;
     *request.version_mut() = head.version;
     *request.headers_mut() = head.headers;
-    (request, errands)
+    (request, side_work)
 }

@@ -38,7 +38,7 @@ use crate::{
 const BAD_TRAILERS: &str = "the trailers are malformed";
 
 /// What goes on beside the answer: interim answers out, the request's body in.
-struct Errands<'a> {
+struct SideWork<'a> {
     config: &'a Http1Config,
     /// Until the final answer begins.
     interims: Option<Interims>,
@@ -112,7 +112,7 @@ pub(super) async fn exchange<S, B>(
         None => Ok(()),
     };
     let prepared = malformed.and_then(|()| prepare(request, peer, config, notes, stream));
-    let (request, mut errands) = match prepared {
+    let (request, mut side_work) = match prepared {
         Ok(prepared) => prepared,
         Err(refusal) => {
             config.counters.refused(refusal.reason());
@@ -121,16 +121,16 @@ pub(super) async fn exchange<S, B>(
     };
     let answered = {
         let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-        wait_for(pin!(service.call(request)), &mut respond, &mut errands).await
+        wait_for(pin!(service.call(request)), &mut respond, &mut side_work).await
     };
     match answered {
-        Ok(response) => answer(response, respond, asked, errands).await,
+        Ok(response) => answer(response, respond, asked, side_work).await,
         Err(Interrupted::Refused(refusal)) => {
             config.counters.refused(refusal.reason());
             refuse(&refusal.to_problem(), respond, asked);
         }
         Err(Interrupted::Malformed) => respond.send_reset(Reason::PROTOCOL_ERROR),
-        Err(Interrupted::Reset) => errands.notes.given_up(),
+        Err(Interrupted::Reset) => side_work.notes.given_up(),
         // Nobody is there to be told.
         Err(Interrupted::Gone) => {}
     }
@@ -142,7 +142,7 @@ fn prepare<'a>(
     config: &'a Http1Config,
     notes: Arc<Notes>,
     stream_id: u32,
-) -> Result<(Request<ReaderBody>, Errands<'a>), Refusal> {
+) -> Result<(Request<ReaderBody>, SideWork<'a>), Refusal> {
     let (mut parts, stream) = request.into_parts();
     if parts.headers.len() > config.max_fields {
         return Err(Refusal::TooManyFields);
@@ -171,9 +171,9 @@ fn prepare<'a>(
     let interims = Some(interims);
     let read_timer = Timer::default();
     let waiting = Waiting::new(&notes);
-    let errands =
-        Errands { config, interims, upload, read_timer, waiting, notes, stream: stream_id };
-    Ok((request, errands))
+    let side_work =
+        SideWork { config, interims, upload, read_timer, waiting, notes, stream: stream_id };
+    Ok((request, side_work))
 }
 
 /// HTTP/1 has such space around values, and drops it; here it is not allowed, since not everybody drops it
@@ -207,18 +207,18 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Waits for the service, does the errands meanwhile, and notices when the reader gives up.
+/// Waits for the service, does the side work meanwhile, and notices when the reader gives up.
 async fn wait_for<F, B>(
     mut answer: Pin<&mut F>,
     respond: &mut SendResponse<Bytes>,
-    errands: &mut Errands<'_>,
+    side_work: &mut SideWork<'_>,
 ) -> Result<Response<B>, Interrupted>
 where
     F: Future<Output = Result<Response<B>, Infallible>>,
 {
     poll_fn(|cx| {
         let answered = answer.as_mut().poll(cx);
-        if let Some(interims) = &mut errands.interims {
+        if let Some(interims) = &mut side_work.interims {
             while let Poll::Ready(interim) = interims.poll_next(cx) {
                 send_interim(respond, interim);
             }
@@ -232,10 +232,10 @@ where
             Poll::Ready(Err(_)) => return Poll::Ready(Err(Interrupted::Gone)),
             Poll::Pending => {}
         }
-        match errands.poll_upload(Some(respond), cx) {
+        match side_work.poll_upload(Some(respond), cx) {
             Poll::Ready(Err(interrupted)) => Poll::Ready(Err(interrupted)),
             Poll::Ready(Ok(())) | Poll::Pending => {
-                errands.waiting.set(errands.is_hungry());
+                side_work.waiting.set(side_work.is_hungry());
                 Poll::Pending
             }
         }
@@ -268,13 +268,13 @@ async fn answer<B>(
     response: Response<B>,
     mut respond: SendResponse<Bytes>,
     asked: Asked,
-    mut errands: Errands<'_>,
+    mut side_work: SideWork<'_>,
 ) where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    errands.interims = None;
-    errands.notes.moved();
+    side_work.interims = None;
+    side_work.notes.moved();
     let (parts, body) = response.into_parts();
     if parts.status.is_informational() {
         tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
@@ -287,10 +287,10 @@ async fn answer<B>(
     let is_empty = ending == Ending::None || ending == (Ending::Length { left: 0 });
     let Ok(mut stream) = respond.send_response(head, is_empty) else { return };
     let sent =
-        if is_empty { Sent::Whole } else { send(body, ending, &mut stream, &mut errands).await };
+        if is_empty { Sent::Whole } else { send(body, ending, &mut stream, &mut side_work).await };
     match sent {
-        Sent::Whole => errands.notes.answered(),
-        Sent::Reset => errands.notes.given_up(),
+        Sent::Whole => side_work.notes.answered(),
+        Sent::Reset => side_work.notes.given_up(),
         Sent::Broken => stream.send_reset(Reason::INTERNAL_ERROR),
         Sent::Malformed => stream.send_reset(Reason::PROTOCOL_ERROR),
     }
@@ -303,7 +303,7 @@ async fn send<B>(
     body: B,
     mut ending: Ending,
     stream: &mut SendStream<Bytes>,
-    errands: &mut Errands<'_>,
+    side_work: &mut SideWork<'_>,
 ) -> Sent
 where
     B: Body<Data = Bytes>,
@@ -317,10 +317,10 @@ where
             if stream.poll_reset(cx).is_ready() {
                 return Poll::Ready(Sent::Reset);
             }
-            match errands.poll_upload(None, cx) {
+            match side_work.poll_upload(None, cx) {
                 Poll::Ready(Err(Interrupted::Malformed)) => return Poll::Ready(Sent::Malformed),
                 // The service has been told; its answer goes on all the same.
-                Poll::Ready(Err(_)) => errands.upload = None,
+                Poll::Ready(Err(_)) => side_work.upload = None,
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
             if !waiting.is_empty() {
@@ -329,8 +329,8 @@ where
                     Poll::Ready(Some(Ok(capacity))) => {
                         write_timer.clear();
                         let part = waiting.split_to(capacity.min(waiting.len()));
-                        errands.notes.sent(part.len());
-                        errands.notes.moved();
+                        side_work.notes.sent(part.len());
+                        side_work.notes.moved();
                         // Said with the last of the data, the end costs no frame, and no write, of its own.
                         let is_last =
                             waiting.is_empty() && body.is_end_stream() && ending.is_reached();
@@ -342,15 +342,15 @@ where
                     // The stream is over already.
                     Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Sent::Reset),
                     Poll::Pending => {
-                        errands.waiting.set(true);
-                        write_timer.ensure(errands.config.write_timeout);
+                        side_work.waiting.set(true);
+                        write_timer.ensure(side_work.config.write_timeout);
                         ready!(write_timer.poll_passed(cx));
-                        errands.config.counters.timed_out(Timeout::Write);
+                        side_work.config.counters.timed_out(Timeout::Write);
                         return Poll::Ready(Sent::Broken);
                     }
                 }
             }
-            errands.waiting.set(errands.is_hungry());
+            side_work.waiting.set(side_work.is_hungry());
             let frame =
                 if body.is_end_stream() { None } else { ready!(body.as_mut().poll_frame(cx)) };
             match frame {
@@ -422,7 +422,7 @@ fn own_fields(mut headers: HeaderMap) -> HeaderMap {
     headers
 }
 
-impl Errands<'_> {
+impl SideWork<'_> {
     /// Whether the service waits for more of the request.
     fn is_hungry(&self) -> bool {
         self.upload.as_ref().is_some_and(|receiving| receiving.is_hungry)
