@@ -238,7 +238,7 @@ impl<L> Flights<L> {
     /// As [`lead_alone`](Self::lead_alone), for a request that goes on its way whether or not there is
     /// a flight: it does not count, and takes no fetch's place.
     #[cfg(feature = "http")]
-    pub(crate) fn lead_aside(
+    pub(crate) fn lead_uncounted(
         self: &Arc<Self>,
         key: &Arc<str>,
         fence: impl FnOnce() -> Fence,

@@ -100,7 +100,7 @@ impl HttpCache {
         let leader = key
             .as_ref()
             .filter(may_be_stored)
-            .map(|key| shared.flights.lead_aside(key, || shared.purges.position()));
+            .map(|key| shared.flights.lead_uncounted(key, || shared.purges.position()));
         let requested_at = self.wall().now();
         let mut asking = |body| origin(Request::from_parts(head.clone(), body));
         let answered = match shared.hard_timeout {
