@@ -17,7 +17,7 @@
 //! | [`head`] | what the rules read of requests and responses | RFC 9110 §6 |
 //! | [`fields`] | field lines, however they are held | RFC 9110 §5 |
 //! | [`key`] | under which name a response is stored | RFC 9111 §2, RFC 3986 §6 |
-//! | [`facet`] | which of the requests for one URI may wait for the same answer | RFC 9111 §4 |
+//! | [`collapse_key`] | which of the requests for one URI may wait for the same answer | RFC 9111 §4 |
 //! | [`no_vary_search`] | which parts of a query do not matter | draft-ietf-httpbis-no-vary-search |
 //! | [`validate`] | conditional requests out, 304 and HEAD merged in, readers' conditions | RFC 9111 §4.3, RFC 9110 §13 |
 //! | [`etag`] | entity tags and their two comparisons | RFC 9110 §8.8.3 |
@@ -34,11 +34,11 @@
 //! | [`proxy_status`] | the `Proxy-Status` field | RFC 9209 |
 
 pub mod cache_status;
+pub mod collapse_key;
 pub mod cookies;
 pub mod date;
 mod directives;
 pub mod etag;
-pub mod facet;
 pub mod fields;
 pub mod forward;
 pub mod freshness;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A key may have several flights at once that have nothing to do with each other: one for each
-//! *facet* (a variant of a response, a part of it), and such that nobody may join. A purge of the key
+//! *collapse key* (a variant of a response, a part of it), and such that nobody may join. A purge of the key
 //! revokes them all.
 //!
 //! A flight whose value can be shared before it is complete *announces* it: from then on who joins
@@ -103,14 +103,14 @@ struct AboutWaiters {
 /// What those know a flight by who may join it, and what they wait for.
 struct Open<L> {
     /// What of its key it fetches.
-    facet: Box<str>,
+    collapse_key: Box<str>,
     landing: watch::Receiver<Option<Landing<L>>>,
 }
 
 impl<L> UnderWay<L> {
-    fn joinable(&self, key: &str, facet: &str) -> Option<&Arc<Flight<L>>> {
+    fn joinable(&self, key: &str, collapse_key: &str) -> Option<&Arc<Flight<L>>> {
         let flights = self.by_key.get(key)?;
-        let fetches = |open: &Open<L>| *open.facet == *facet;
+        let fetches = |open: &Open<L>| *open.collapse_key == *collapse_key;
         flights.iter().find(|flight| flight.open.as_ref().is_some_and(fetches))
     }
 
@@ -172,7 +172,7 @@ impl<L> Flights<L> {
     /// The flight of the whole of `key`. `fence` is read under the lock, so that no purge falls
     /// between the two.
     pub(crate) fn join(self: &Arc<Self>, key: &Arc<str>, fence: impl FnOnce() -> Fence) -> Join<L> {
-        self.join_facet(key, "", fence)
+        self.join_collapse_key(key, "", fence)
     }
 
     /// The same for a reader that is never one too many: beyond the bound it leads a flight that does
@@ -191,36 +191,40 @@ impl<L> Flights<L> {
         Join::Lead(self.begin(&mut under_way, key, Some("".into()), counts, fence))
     }
 
-    /// The flight of one facet of `key`.
-    pub(crate) fn join_facet(
+    /// The flight of one collapse key of `key`.
+    pub(crate) fn join_collapse_key(
         self: &Arc<Self>,
         key: &Arc<str>,
-        facet: &str,
+        collapse_key: &str,
         fence: impl FnOnce() -> Fence,
     ) -> Join<L> {
         let mut under_way = self.lock();
-        if let Some(follower) = self.following(&under_way, key, facet) {
+        if let Some(follower) = self.following(&under_way, key, collapse_key) {
             return Join::Follow(follower);
         }
-        match self.take_off(&mut under_way, key, Some(facet.into()), fence) {
+        match self.take_off(&mut under_way, key, Some(collapse_key.into()), fence) {
             Some(leader) => Join::Lead(leader),
             None => Join::TooMany,
         }
     }
 
-    /// The flight of one facet of `key`, if one is under way.
+    /// The flight of one collapse key of `key`, if one is under way.
     #[cfg(feature = "http")]
-    pub(crate) fn follow(self: &Arc<Self>, key: &Arc<str>, facet: &str) -> Option<Follower<L>> {
-        self.following(&self.lock(), key, facet)
+    pub(crate) fn follow(
+        self: &Arc<Self>,
+        key: &Arc<str>,
+        collapse_key: &str,
+    ) -> Option<Follower<L>> {
+        self.following(&self.lock(), key, collapse_key)
     }
 
     fn following(
         self: &Arc<Self>,
         under_way: &UnderWay<L>,
         key: &Arc<str>,
-        facet: &str,
+        collapse_key: &str,
     ) -> Option<Follower<L>> {
-        let flight = under_way.joinable(key, facet)?;
+        let flight = under_way.joinable(key, collapse_key)?;
         Some(Follower::of(self, key, flight))
     }
 
@@ -250,28 +254,28 @@ impl<L> Flights<L> {
         self: &Arc<Self>,
         under_way: &mut UnderWay<L>,
         key: &Arc<str>,
-        facet: Option<Box<str>>,
+        collapse_key: Option<Box<str>>,
         fence: impl FnOnce() -> Fence,
     ) -> Option<Leader<L>> {
         if under_way.count >= self.max {
             return None;
         }
         under_way.count += 1;
-        Some(self.begin(under_way, key, facet, true, fence))
+        Some(self.begin(under_way, key, collapse_key, true, fence))
     }
 
     fn begin(
         self: &Arc<Self>,
         under_way: &mut UnderWay<L>,
         key: &Arc<str>,
-        facet: Option<Box<str>>,
+        collapse_key: Option<Box<str>>,
         counts: bool,
         fence: impl FnOnce() -> Fence,
     ) -> Leader<L> {
-        let (sender, open) = match facet {
-            Some(facet) => {
+        let (sender, open) = match collapse_key {
+            Some(collapse_key) => {
                 let (sender, landing) = watch::channel(None);
-                (Some(sender), Some(Open { facet, landing }))
+                (Some(sender), Some(Open { collapse_key, landing }))
             }
             None => (None, None),
         };

@@ -15,7 +15,7 @@ use http::{
     header::{AGE, IF_MODIFIED_SINCE, IF_NONE_MATCH},
 };
 use larder_policy::{
-    facet::facet,
+    collapse_key::collapse_key,
     reason::Reason,
     request::{Flight, is_personal},
     reuse::{Ask, Failure as OriginFailure, ReaderFields, Verdict, may_share},
@@ -97,17 +97,19 @@ impl HttpCache {
             if ask.flight == Flight::Alone || self.goes_alone(asked, &ask) {
                 break;
             }
-            let facet = self.facet_of(asked, &at_hand, &announced);
+            let collapse_key = self.collapse_key_of(asked, &at_hand, &announced);
             let follower = match ask.flight {
-                Flight::Share => match shared.flights.join_facet(&asked.key, &facet, fence) {
-                    Join::Follow(follower) => Some(follower),
-                    Join::Lead(leader) => {
-                        leader.asked_by(self.client_number(asked.client()));
-                        return self.lead(asked, leader, true, origin).await;
+                Flight::Share => {
+                    match shared.flights.join_collapse_key(&asked.key, &collapse_key, fence) {
+                        Join::Follow(follower) => Some(follower),
+                        Join::Lead(leader) => {
+                            leader.asked_by(self.client_number(asked.client()));
+                            return self.lead(asked, leader, true, origin).await;
+                        }
+                        Join::TooMany => return Err(self.too_many()),
                     }
-                    Join::TooMany => return Err(self.too_many()),
-                },
-                Flight::Follow | Flight::Alone => shared.flights.follow(&asked.key, &facet),
+                }
+                Flight::Follow | Flight::Alone => shared.flights.follow(&asked.key, &collapse_key),
             };
             let Some(follower) = follower else { break };
             follower.asked_by(self.client_number(asked.client()));
@@ -472,9 +474,10 @@ impl HttpCache {
             Box::pin(async move {
                 let Some(cache) = cache() else { return };
                 let shared = Arc::clone(cache.shared());
-                let facet = cache.facet_of(&asked, &cache.look(&asked.key), &[]);
+                let collapse_key = cache.collapse_key_of(&asked, &cache.look(&asked.key), &[]);
                 let fence = || shared.purges.position();
-                let Join::Lead(leader) = shared.flights.join_facet(&asked.key, &facet, fence)
+                let Join::Lead(leader) =
+                    shared.flights.join_collapse_key(&asked.key, &collapse_key, fence)
                 else {
                     return;
                 };
@@ -505,21 +508,26 @@ impl HttpCache {
     /// Which requests for a key wait for each other: those that ask for the same variant, as far as is
     /// known. A personal one's answer is likely to be for nobody else, so others do not wait for it; nor
     /// do those with other credentials, unless such answers are known to be for all.
-    fn facet_of(&self, asked: &Asked, at_hand: &AtHand, announced: &[Arc<Stored>]) -> String {
+    fn collapse_key_of(
+        &self,
+        asked: &Asked,
+        at_hand: &AtHand,
+        announced: &[Arc<Stored>],
+    ) -> String {
         let stored = at_hand.variants.iter().map(|kept| &kept.stored);
         let known = stored.chain(announced).map(|stored| stored.head.fields());
         let always = self.policy().fields_in_key();
-        let mut facet = facet(always, known, (&asked.head.headers).into());
+        let mut collapse_key = collapse_key(always, known, (&asked.head.headers).into());
         if is_personal(self.policy(), &asked.head.headers) {
-            facet.push('\u{3}');
+            collapse_key.push('\u{3}');
             let is_here = |kept: &Kept| kept.stored.head.selects(&asked.head.headers);
             if !at_hand.variants.iter().any(is_here)
                 && !self.is_shared_though_personal(&self.sharing_name(asked))
             {
-                facet.push_str(&self.credentials(&asked.head.headers));
+                collapse_key.push_str(&self.credentials(&asked.head.headers));
             }
         }
-        facet
+        collapse_key
     }
 
     /// Whether a request goes to the origin by itself, going by how its key's answers were of late.

@@ -5,13 +5,13 @@ use http::{HeaderName, header::VARY};
 use crate::fields::Fields;
 
 /// Names the variant that a request asks for, as far as the answers known so far tell: the request's
-/// values of every field that the `Vary` of one of them names, and of those in `always`. Requests of different facets would
+/// values of every field that the `Vary` of one of them names, and of those in `always`. Requests of different collapse key would
 /// get different answers and need not wait for each other; those of the same one may still turn out
 /// to differ, once an answer varies by more.
 ///
 /// Empty if nothing is in `always` and no known answer varies. `known` are the fields of stored responses, or of such as are
 /// being fetched.
-pub fn facet<'a, F: Into<Fields<'a>>>(
+pub fn collapse_key<'a, F: Into<Fields<'a>>>(
     always: &[HeaderName],
     known: impl IntoIterator<Item = F>,
     request: Fields<'_>,
@@ -25,17 +25,17 @@ pub fn facet<'a, F: Into<Fields<'a>>>(
     }
     names.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
     names.dedup();
-    let mut facet = String::new();
+    let mut collapse_key = String::new();
     for name in &names {
-        facet.push_str(name.as_str());
+        collapse_key.push_str(name.as_str());
         for value in request.lines(name.as_str()) {
             // Neither sign is in a field's name or at the edge of a value.
-            facet.push('\u{1}');
-            facet.push_str(&String::from_utf8_lossy(value.trim_ascii()));
+            collapse_key.push('\u{1}');
+            collapse_key.push_str(&String::from_utf8_lossy(value.trim_ascii()));
         }
-        facet.push('\u{2}');
+        collapse_key.push('\u{2}');
     }
-    facet
+    collapse_key
 }
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn requests_are_told_apart_by_what_known_answers_vary_by_and_nothing_else() {
         let known = [fields(&[("vary", "Accept-Encoding, X-One")])];
-        let asks = |pairs| facet(&[], &known, (&fields(pairs)).into());
+        let asks = |pairs| collapse_key(&[], &known, (&fields(pairs)).into());
         let plain = asks(&[("accept-encoding", "gzip"), ("cookie", "a=1")]);
         assert_eq!(plain, asks(&[("accept-encoding", "gzip"), ("cookie", "a=2")]));
         assert_ne!(plain, asks(&[("accept-encoding", "br")]));
@@ -63,8 +63,8 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_facet_while_nothing_is_known_to_vary() {
+    fn there_is_one_collapse_key_while_nothing_is_known_to_vary() {
         let known = [fields(&[("etag", "\"a\"")]), fields(&[("vary", "")])];
-        assert_eq!(facet(&[], &known, (&fields(&[("accept-encoding", "gzip")])).into()), "");
+        assert_eq!(collapse_key(&[], &known, (&fields(&[("accept-encoding", "gzip")])).into()), "");
     }
 }
