@@ -146,7 +146,7 @@ mod service;
 mod settings;
 mod stored;
 mod turns;
-mod wall;
+mod wall_clock;
 
 pub use body::{Body, BoxError, BrokenOff};
 pub use cache::HttpCache;

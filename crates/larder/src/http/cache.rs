@@ -34,7 +34,7 @@ use super::{
     settings::Settings,
     stored::{Content, Kept, Stored, Variants},
     turns::Turns,
-    wall::Wall,
+    wall_clock::WallClock,
 };
 use crate::{
     answer::Storage,
@@ -78,7 +78,7 @@ struct Parts {
     cache: Cache<Variants>,
     policy: Policy,
     settings: Settings,
-    wall: Wall,
+    wall_clock: WallClock,
     room: Arc<Room>,
     /// Answers that were passed through because there was no room for them on their way.
     crowded_out: AtomicU64,
@@ -118,7 +118,7 @@ impl HttpCache {
         HttpCache(Arc::new(Parts {
             turns: turns(cache.shared().max_fetches),
             passing_turns: settings.max_passing.map(turns),
-            wall: Wall::new(cache.shared().clock.clone()),
+            wall_clock: WallClock::new(cache.shared().clock.clone()),
             cache,
             policy,
             room: Room::new(settings.max_arriving_bytes),
@@ -259,8 +259,8 @@ impl HttpCache {
         format!("{:x}", hasher.finish())
     }
 
-    pub(crate) fn wall(&self) -> &Wall {
-        &self.0.wall
+    pub(crate) fn wall_clock(&self) -> &WallClock {
+        &self.0.wall_clock
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<Variants>> {
@@ -281,7 +281,7 @@ impl HttpCache {
             // An entry lives as long as any of its variants is of use, so only a purge makes it stale.
             Lookup::Usable { answer, shape: Shape::Stale } | Lookup::LastResort(answer) => {
                 let Storage::StaleFor(ago) = answer.storage else { return AtHand::default() };
-                let at = self.wall().now().checked_sub(ago);
+                let at = self.wall_clock().now().checked_sub(ago);
                 let at = at.unwrap_or(SystemTime::UNIX_EPOCH);
                 AtHand { variants: answer.value.marked_stale(at), cost: answer.cost }
             }

@@ -226,7 +226,7 @@ impl Errand {
     }
 
     fn may_stand_in(&self, failure: OriginFailure, cache: &HttpCache) -> bool {
-        self.rescue.is_some_and(|rescue| rescue.allows(failure, cache.wall().now()))
+        self.rescue.is_some_and(|rescue| rescue.allows(failure, cache.wall_clock().now()))
     }
 }
 
@@ -284,7 +284,7 @@ impl HttpCache {
         let began = Instant::now();
         // Once more at most: when what comes fits nothing that is stored.
         for is_last in [false, true] {
-            let requested_at = self.wall().now();
+            let requested_at = self.wall_clock().now();
             let asking = origin(errand.request(self.policy()));
             let answered = until(deadline, asking).await.unwrap_or_else(|| Err(too_long()));
             let took = began.elapsed();
@@ -292,7 +292,8 @@ impl HttpCache {
                 Ok(answer) => answer,
                 Err(error) => return self.failed(leader, own, error),
             };
-            let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
+            let exchange =
+                Exchange { requested_at, received_at: self.wall_clock().now_followed_up() };
             let came = Came { errand: &errand, exchange, took, deadline };
             match self.judge(&came, answer, &leader).await {
                 Judged::TookTooLong => return self.failed(leader, own, too_long()),
@@ -421,7 +422,7 @@ impl HttpCache {
     /// by later ones.
     fn note_sharing(&self, errand: &Errand, fresh: &Stored, leader: &Leader) {
         let (request, name) = (errand.asked(), &errand.sharing_name);
-        match may_share(self.policy(), &fresh.head, request, self.wall().now()) {
+        match may_share(self.policy(), &fresh.head, request, self.wall_clock().now()) {
             Ok(()) if is_personal(self.policy(), request.headers) => {
                 self.remember_shared_though_personal(name, leader);
             }

@@ -215,7 +215,7 @@ impl HttpCache {
         variants: &Variants,
         announced: &mut Vec<Arc<Stored>>,
     ) -> Followed {
-        let now = self.wall().now();
+        let now = self.wall_clock().now();
         let fits = |kept: &&Kept| {
             may_share(self.policy(), &kept.stored.head, asked.request(), now).is_ok()
         };
@@ -262,7 +262,7 @@ impl HttpCache {
             Verdict::Ask(ask) => ask.rescue?,
             Verdict::Refuse { .. } | Verdict::Pass { .. } => return None,
         };
-        if !rescue.allows(failure, self.wall().now()) {
+        if !rescue.allows(failure, self.wall_clock().now()) {
             return None;
         }
         let kept = at_hand.variants.get(rescue.index)?;
@@ -423,7 +423,7 @@ impl HttpCache {
             }
             Own::Through { mut answer, status, reason, took, reader_fields } => {
                 if reader_fields == ReaderFields::Drop {
-                    answer = conditioned(asked.request(), answer, self.wall().now());
+                    answer = conditioned(asked.request(), answer, self.wall_clock().now());
                 }
                 let handling = Handling::Forwarded {
                     why: ask.reason,

@@ -88,7 +88,7 @@ impl HttpCache {
         let began = tally.is_sample().then(Instant::now);
         let (variants, cost_micros) = self.shared().plain(key)?;
         let asking = Asking { method: request.method, headers: request.fields };
-        let now = self.wall().now();
+        let now = self.wall_clock().now();
         let verdict = variants.judged(|stored| decide(self.policy(), stored, asking, now));
         let Verdict::Serve { index, reason: Reason::Hit } = verdict else { return None };
         let stored = variants.into_stored(index)?;

@@ -101,7 +101,7 @@ impl HttpCache {
             .as_ref()
             .filter(may_be_stored)
             .map(|key| shared.flights.lead_uncounted(key, || shared.purges.position()));
-        let requested_at = self.wall().now();
+        let requested_at = self.wall_clock().now();
         let mut asking = |body| origin(Request::from_parts(head.clone(), body));
         let answered = match shared.hard_timeout {
             None => Ok(asking(body).await),
@@ -119,7 +119,7 @@ impl HttpCache {
                 return Err(OriginError::new(late));
             }
         };
-        let exchange = Exchange { requested_at, received_at: self.wall().now_followed_up() };
+        let exchange = Exchange { requested_at, received_at: self.wall_clock().now_followed_up() };
         let took = began.elapsed();
         let (mut sent, mut body) = answer.into_parts();
         let (mut outcome, mut stored) = (Outcome::Passed, None);
@@ -138,7 +138,7 @@ impl HttpCache {
         let handling = Handling::Forwarded { why: reason, status, outcome, took };
         let key = key.filter(|_| head.extensions.get::<ShowKey>().is_some());
         let stored = stored.as_ref().map(|stored| (&stored.head).into());
-        explain(&mut sent.headers, handling, stored, key.as_deref(), self.wall().now());
+        explain(&mut sent.headers, handling, stored, key.as_deref(), self.wall_clock().now());
         Ok(Response::from_parts(sent, body))
     }
 

@@ -387,7 +387,7 @@ impl HttpCache {
     /// What is stored may answer a request in any spelling; but one in another than the key's brings
     /// nothing into the cache.
     pub(crate) fn decide(&self, asked: &Asked, at_hand: &AtHand) -> Verdict {
-        let now = self.wall().now();
+        let now = self.wall_clock().now();
         let verdict =
             at_hand.variants.judged(|stored| decide(self.policy(), stored, asked.request(), now));
         match verdict {
@@ -435,7 +435,7 @@ impl HttpCache {
         apply: Apply,
         handling: Handling,
     ) -> Option<Response<Body>> {
-        let now = self.wall().now();
+        let now = self.wall_clock().now();
         let mut answer = respond(asked.request(), &kept.stored, apply, now)?;
         self.explain(asked, answer.headers_mut(), handling, Some(kept));
         Some(answer)
@@ -451,7 +451,7 @@ impl HttpCache {
         let shows_key = asked.head.extensions.get::<ShowKey>().is_some();
         let key = shows_key.then_some(&*asked.key);
         let stored = kept.map(Kept::variant);
-        explain(headers, handling, stored, key, self.wall().now());
+        explain(headers, handling, stored, key, self.wall_clock().now());
     }
 
     /// 504: the reader wants no origin asked (RFC 9111 §5.2.1.7).

@@ -1,4 +1,4 @@
-//! Wall: the time of day as HTTP needs it, from a clock that never steps back.
+//! WallClock: the time of day as HTTP needs it, from a clock that never steps back.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -13,17 +13,17 @@ const STEP: Duration = Duration::from_secs(1);
 /// Ages are differences of what this shows, so it only goes forward. Where the machine's clock is
 /// set forward (it was wrong when the process began), this one follows at the next answer from the
 /// origin; where that is set back, it goes on as before.
-pub(crate) struct Wall {
+pub(crate) struct WallClock {
     clock: Clock,
     began: (Moment, SystemTime),
     /// By how much the machine's clock was set forward since.
     ahead_nanos: AtomicU64,
 }
 
-impl Wall {
+impl WallClock {
     pub(crate) fn new(clock: Clock) -> Self {
         let began = (clock.now(), SystemTime::now());
-        Wall { clock, began, ahead_nanos: AtomicU64::new(0) }
+        WallClock { clock, began, ahead_nanos: AtomicU64::new(0) }
     }
 
     pub(crate) fn now(&self) -> SystemTime {
@@ -38,7 +38,7 @@ impl Wall {
         then.checked_add(elapsed).unwrap_or(then)
     }
 
-    /// As [`now`](Wall::now), where an answer has come in whose dates will be compared with it.
+    /// As [`now`](WallClock::now), where an answer has come in whose dates will be compared with it.
     pub(crate) fn now_followed_up(&self) -> SystemTime {
         let shown = self.now();
         if !self.clock.is_system() {
@@ -71,26 +71,26 @@ mod tests {
     #[test]
     fn a_step_forward_is_followed_once_however_many_notice_it() {
         let clock = ManualClock::new();
-        let wall = Wall::new(clock.clock());
-        let before = wall.now();
+        let wall_clock = WallClock::new(clock.clock());
+        let before = wall_clock.now();
         clock.advance(Duration::from_secs(10));
         let hour = Duration::from_secs(3600);
         let machine = before + Duration::from_secs(10) + hour;
         for _ in 0..3 {
-            wall.follow(machine);
+            wall_clock.follow(machine);
         }
-        assert_eq!(wall.now(), machine);
+        assert_eq!(wall_clock.now(), machine);
     }
 
     #[test]
     fn a_step_back_and_a_drift_are_not_followed() {
         let clock = ManualClock::new();
-        let wall = Wall::new(clock.clock());
-        let before = wall.now();
-        wall.follow(before - Duration::from_secs(3600));
-        wall.follow(before + Duration::from_millis(900));
-        assert_eq!(wall.now(), before);
+        let wall_clock = WallClock::new(clock.clock());
+        let before = wall_clock.now();
+        wall_clock.follow(before - Duration::from_secs(3600));
+        wall_clock.follow(before + Duration::from_millis(900));
+        assert_eq!(wall_clock.now(), before);
         clock.advance(Duration::from_secs(5));
-        assert_eq!(wall.now(), before + Duration::from_secs(5));
+        assert_eq!(wall_clock.now(), before + Duration::from_secs(5));
     }
 }
