@@ -5,7 +5,7 @@ use http::{HeaderName, header::VARY};
 use crate::fields::Fields;
 
 /// Names the variant that a request asks for, as far as the answers known so far tell: the request's
-/// values of every field that the `Vary` of one of them names, and of those in `always`. Requests of different collapse key would
+/// values of every field that the `Vary` of one of them names, and of those in `always`. Requests of different collapse keys would
 /// get different answers and need not wait for each other; those of the same one may still turn out
 /// to differ, once an answer varies by more.
 ///
