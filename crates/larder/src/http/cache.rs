@@ -55,7 +55,7 @@ const SHARING_BYTES: usize = 1 << 20;
 /// ceased to be so, it costs one wait, once.
 const TOGETHER: Duration = Duration::from_secs(3600);
 /// For so long after answers were not shared, the preconditions of their readers still go to the origin.
-const UNSHARED_WINDOW: Duration = Duration::from_secs(3600);
+const HIT_FOR_MISS_WINDOW: Duration = Duration::from_secs(3600);
 /// How many requests may wait for each turn that there is; and how many at least, however few turns there are.
 const WAITING_PER_TURN: usize = 4;
 const MIN_WAITING: usize = 1024;
@@ -290,13 +290,13 @@ impl HttpCache {
     }
 
     /// Whether answers of this name ([`HttpCache::sharing_name`]) were of late for one reader each.
-    pub(crate) fn is_unshared(&self, name: &str) -> bool {
+    pub(crate) fn is_hit_for_miss(&self, name: &str) -> bool {
         self.sharing(name).is_some_and(|(sharing, _)| sharing == Sharing::Apart)
     }
 
     /// The same of the last hour: too long ago to let all readers ask one by one, but of those who have a
     /// copy the origin most likely only has to say that it is current.
-    pub(crate) fn was_unshared(&self, name: &str) -> bool {
+    pub(crate) fn was_hit_for_miss(&self, name: &str) -> bool {
         let now = self.shared().clock.now();
         let is_young =
             |entry: &Entry<Sharing>| entry.value == Sharing::Apart && now < entry.expires();
@@ -319,9 +319,9 @@ impl HttpCache {
 
     /// Remembers it for a while, if the reason lies in the answer. Each such answer says it anew: readers
     /// who come again and again do not wait for each other in between.
-    pub(crate) fn remember_unshared(&self, name: &Arc<str>, reason: Reason, leader: &Leader) {
+    pub(crate) fn remember_hit_for_miss(&self, name: &Arc<str>, reason: Reason, leader: &Leader) {
         if let Some(memory) = hit_for_miss(self.policy(), reason) {
-            let memory = Lifetime::fresh_for(memory).stale_if_error(UNSHARED_WINDOW);
+            let memory = Lifetime::fresh_for(memory).stale_if_error(HIT_FOR_MISS_WINDOW);
             self.remember_sharing(name, Sharing::Apart, memory, leader);
         }
     }
@@ -352,8 +352,8 @@ impl HttpCache {
         self.0.sharing.put(name, entry, 0, &judge, || leader.is_revoked());
     }
 
-    pub(crate) fn forget_unshared(&self, name: &str) {
-        if self.was_unshared(name) {
+    pub(crate) fn forget_hit_for_miss(&self, name: &str) {
+        if self.was_hit_for_miss(name) {
             // It is nothing whose dropping could panic.
             self.0.sharing.remove(name, &self.shared().judge_now()).1.pass_over();
         }

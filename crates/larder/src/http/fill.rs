@@ -312,7 +312,7 @@ impl HttpCache {
                     shared.counters.fetch_took(took);
                     let reader_fields = errand.reader_fields;
                     if errand.tells_of_others(answer.status()) {
-                        self.remember_unshared(&errand.sharing_name, reason, &leader);
+                        self.remember_hit_for_miss(&errand.sharing_name, reason, &leader);
                     }
                     self.tell_fetched(&leader, took, Some(reason));
                     land_unshared(leader, Unshared::NotForOthers);
@@ -426,7 +426,7 @@ impl HttpCache {
             Ok(()) if is_personal(self.policy(), request.headers) => {
                 self.remember_shared_though_personal(name, leader);
             }
-            Ok(()) => self.forget_unshared(name),
+            Ok(()) => self.forget_hit_for_miss(name),
             Err(reason) => {
                 let tells = errand.tells_of_others(fresh.head.status());
                 let reason = match reason {
@@ -434,7 +434,7 @@ impl HttpCache {
                     reason => reason,
                 };
                 if tells {
-                    self.remember_unshared(name, reason, leader);
+                    self.remember_hit_for_miss(name, reason, leader);
                 }
             }
         }
@@ -760,7 +760,7 @@ impl HttpCache {
             let Some(frame) = frame else {
                 // Later readers ask anew. These have begun, and may wait for the rest of it.
                 let reason = if goes_on() { Reason::Endless } else { Reason::OriginError };
-                self.remember_unshared(sharing_name, reason, leader);
+                self.remember_hit_for_miss(sharing_name, reason, leader);
                 kept = Err(reason);
                 leader.withdraw();
                 filler.keep_no_longer();
@@ -810,10 +810,10 @@ impl HttpCache {
                 if is_too_large {
                     kept = Err(Reason::TooLarge);
                     self.counters().too_large.increment();
-                    self.remember_unshared(sharing_name, Reason::TooLarge, leader);
+                    self.remember_hit_for_miss(sharing_name, Reason::TooLarge, leader);
                 } else if is_endless {
                     kept = Err(Reason::Endless);
-                    self.remember_unshared(sharing_name, Reason::Endless, leader);
+                    self.remember_hit_for_miss(sharing_name, Reason::Endless, leader);
                 } else {
                     kept = Err(Reason::NoRoom);
                     self.count_crowded_out();

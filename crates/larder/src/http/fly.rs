@@ -532,7 +532,8 @@ impl HttpCache {
 
     /// Whether a request goes to the origin by itself, going by how its key's answers were of late.
     fn goes_alone(&self, asked: &Asked, ask: &Ask) -> bool {
-        self.is_unshared(&self.sharing_name(asked)) || self.asks_in_vain_for_the_whole(asked, ask)
+        self.is_hit_for_miss(&self.sharing_name(asked))
+            || self.asks_in_vain_for_the_whole(asked, ask)
     }
 
     /// Whether a request's own preconditions were to be kept from the origin for the sake of a whole answer
@@ -542,7 +543,8 @@ impl HttpCache {
         ask.reader_fields == ReaderFields::Drop
             && ask.conditional.is_empty()
             && (has_own(IF_NONE_MATCH) || has_own(IF_MODIFIED_SINCE))
-            && (self.was_unshared(&self.sharing_name(asked)) || self.was_unshared(&asked.key))
+            && (self.was_hit_for_miss(&self.sharing_name(asked))
+                || self.was_hit_for_miss(&asked.key))
     }
 
     /// Under which name it is remembered whether answers like this one's are for one reader each. That
