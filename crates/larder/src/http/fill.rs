@@ -99,7 +99,7 @@ pub(crate) enum Own {
 }
 
 /// One way to the origin and back.
-pub(crate) struct Errand {
+pub(crate) struct OriginRequest {
     /// The reader's request, as it came.
     asked: Arc<Asked>,
     /// What of its fields goes along.
@@ -120,7 +120,7 @@ pub(crate) struct Errand {
     client: Option<Client>,
 }
 
-impl Errand {
+impl OriginRequest {
     pub(crate) fn new(
         cache: &HttpCache,
         asked: &Arc<Asked>,
@@ -139,7 +139,7 @@ impl Errand {
                 .collect(),
             _ => Vec::new(),
         };
-        Errand {
+        OriginRequest {
             asked: Arc::clone(asked),
             reader_fields: ask.reader_fields,
             conditional: ask.conditional.clone(),
@@ -169,7 +169,7 @@ impl Errand {
         for name in [IF_MATCH, IF_UNMODIFIED_SINCE, IF_RANGE] {
             asked.head.headers.remove(name);
         }
-        Errand {
+        OriginRequest {
             sharing_name,
             client: None,
             asked: Arc::new(asked),
@@ -243,13 +243,13 @@ impl HttpCache {
     /// head: then nobody wants what the origin is asked for, and its turn is somebody else's.
     pub(crate) async fn fill_while_awaited(
         self,
-        errand: Errand,
+        origin_request: OriginRequest,
         leader: Leader,
         origin: Origin,
         own: oneshot::Sender<Own>,
     ) {
         let (cache, waiters, polled) = (self.clone(), leader.waiters(), leader.polled());
-        let filling = pin!(self.fill(errand, leader, origin, Some(own)));
+        let filling = pin!(self.fill(origin_request, leader, origin, Some(own)));
         tokio::select! {
             biased;
             () = polled.run(filling) => {}
@@ -260,7 +260,7 @@ impl HttpCache {
     /// The leader's part: waits for a turn, asks, judges, hands out, stores, lands.
     pub(crate) async fn fill(
         self,
-        mut errand: Errand,
+        mut origin_request: OriginRequest,
         leader: Leader,
         mut origin: Origin,
         own: Option<oneshot::Sender<Own>>,
@@ -272,7 +272,7 @@ impl HttpCache {
         let too_long = || OriginError::new(TookTooLong(limit.unwrap_or_default()));
         let taken = {
             // Pinned here: it is large, and would be moved from hand to hand.
-            let taking_turn = pin!(self.turn_for(&errand, &leader));
+            let taking_turn = pin!(self.turn_for(&origin_request, &leader));
             until(deadline, taking_turn).await
         };
         let turn = match taken {
@@ -285,7 +285,7 @@ impl HttpCache {
         // Once more at most: when what comes fits nothing that is stored.
         for is_last in [false, true] {
             let requested_at = self.wall_clock().now();
-            let asking = origin(errand.request(self.policy()));
+            let asking = origin(origin_request.request(self.policy()));
             let answered = until(deadline, asking).await.unwrap_or_else(|| Err(too_long()));
             let took = began.elapsed();
             let answer = match answered {
@@ -294,10 +294,10 @@ impl HttpCache {
             };
             let exchange =
                 Exchange { requested_at, received_at: self.wall_clock().now_followed_up() };
-            let came = Came { errand: &errand, exchange, took, deadline };
+            let came = Came { origin_request: &origin_request, exchange, took, deadline };
             match self.judge(&came, answer, &leader).await {
                 Judged::TookTooLong => return self.failed(leader, own, too_long()),
-                Judged::AskForTheWhole if !is_last => errand.ask_for_the_whole(),
+                Judged::AskForTheWhole if !is_last => origin_request.ask_for_the_whole(),
                 Judged::AskForTheWhole => {
                     let error = Broken("it confirms what it was not asked".to_owned());
                     return self.failed(leader, own, OriginError::new(error));
@@ -310,9 +310,9 @@ impl HttpCache {
                 Judged::NotStored { answer, status, reason } => {
                     load.succeed();
                     shared.counters.fetch_took(took);
-                    let reader_fields = errand.reader_fields;
-                    if errand.tells_of_others(answer.status()) {
-                        self.remember_hit_for_miss(&errand.sharing_name, reason, &leader);
+                    let reader_fields = origin_request.reader_fields;
+                    if origin_request.tells_of_others(answer.status()) {
+                        self.remember_hit_for_miss(&origin_request.sharing_name, reason, &leader);
                     }
                     self.tell_fetched(&leader, took, Some(reason));
                     land_unshared(leader, Unshared::NotForOthers);
@@ -323,12 +323,14 @@ impl HttpCache {
                     load.succeed();
                     shared.counters.fetch_took(took);
                     let kept = Kept::from(Arc::clone(&fresh));
-                    let delivery = self.delivery(errand.asked(), &leader, vec![kept.clone()], took);
-                    self.note_sharing(&errand, &fresh, &leader);
+                    let delivery =
+                        self.delivery(origin_request.asked(), &leader, vec![kept.clone()], took);
+                    self.note_sharing(&origin_request, &fresh, &leader);
                     let updates = updates.as_slice();
-                    let not_stored = self.keep_fetched(&errand, fresh, updates, took, &leader);
+                    let not_stored =
+                        self.keep_fetched(&origin_request, fresh, updates, took, &leader);
                     leader.land(Brought::Value(Arc::new(delivery)));
-                    let (place, reader_fields) = (None, errand.reader_fields);
+                    let (place, reader_fields) = (None, origin_request.reader_fields);
                     let answer =
                         Own::Stored { kept, place, sent, status, took, reader_fields, not_stored };
                     send(own, answer);
@@ -338,18 +340,18 @@ impl HttpCache {
                     // Its readers may leave from now on: it is on its way into the cache.
                     leader.go_on();
                     let kept = Kept::from(Arc::clone(&stored));
-                    self.note_sharing(&errand, &stored, &leader);
-                    if errand.is_shared {
+                    self.note_sharing(&origin_request, &stored, &leader);
+                    if origin_request.is_shared {
                         let kept = vec![kept.clone()];
-                        let delivery = self.delivery(errand.asked(), &leader, kept, took);
+                        let delivery = self.delivery(origin_request.asked(), &leader, kept, took);
                         leader.announce(Brought::Value(Arc::new(delivery)));
                     }
-                    let reader_fields = errand.reader_fields;
+                    let reader_fields = origin_request.reader_fields;
                     let not_stored = leader.is_revoked().then_some(Reason::Purged);
                     let answer =
                         Own::Stored { kept, place, sent, status, took, reader_fields, not_stored };
                     send(own, answer);
-                    let name = &errand.sharing_name;
+                    let name = &origin_request.sharing_name;
                     let pumped = self.pump(body, filler, &stored, &leader, name, Some(turn)).await;
                     let cost = began.elapsed();
                     match pumped {
@@ -368,7 +370,7 @@ impl HttpCache {
                             match stored.with_body(body) {
                                 Some(whole) => {
                                     let whole = Arc::new(whole);
-                                    self.keep_fetched(&errand, whole, &[], cost, &leader);
+                                    self.keep_fetched(&origin_request, whole, &[], cost, &leader);
                                 }
                                 None => {
                                     self.tell_fetched(&leader, cost, Some(Reason::ContentRange));
@@ -383,31 +385,35 @@ impl HttpCache {
         }
     }
 
-    /// The turn of an errand: its client's, or, once others wait for it as well, of them all. A client that
+    /// The turn of a request to the origin: its client's, or, once others wait for it as well, of them all. A client that
     /// has all it may have does not keep them waiting by having asked first.
-    async fn turn_for(&self, errand: &Errand, leader: &Leader) -> Result<Turn, OriginError> {
-        let key = &errand.asked.key;
-        if !errand.is_shared || errand.client.is_none() {
-            return self.fetch_turn(key, errand.client, pending()).await;
+    async fn turn_for(
+        &self,
+        origin_request: &OriginRequest,
+        leader: &Leader,
+    ) -> Result<Turn, OriginError> {
+        let key = &origin_request.asked.key;
+        if !origin_request.is_shared || origin_request.client.is_none() {
+            return self.fetch_turn(key, origin_request.client, pending()).await;
         }
         let waiters = leader.waiters();
-        self.fetch_turn(key, errand.client, waiters.of_several()).await
+        self.fetch_turn(key, origin_request.client, waiters.of_several()).await
     }
 
     /// Stores what was fetched, and tells of it; and why it is not stored, where it is not.
     fn keep_fetched(
         &self,
-        errand: &Errand,
+        origin_request: &OriginRequest,
         fresh: Arc<Stored>,
         updates: &[Arc<Stored>],
         cost: Duration,
         leader: &Leader,
     ) -> Option<Reason> {
-        let kept = self.keep(errand.asked(), Arc::clone(&fresh), updates, cost, leader);
+        let kept = self.keep(origin_request.asked(), Arc::clone(&fresh), updates, cost, leader);
         let not_stored = match kept {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => {
-                if errand.asked.head.method == Method::GET {
+                if origin_request.asked.head.method == Method::GET {
                     self.remember_equivalent(leader.key(), &fresh, leader.fence());
                 }
                 None
@@ -420,15 +426,15 @@ impl HttpCache {
     /// Remembers whether those who wait for an answer like this one may have it: what is stored, but
     /// stale at once, is not to be reused without asking (RFC 9111 §4), by those who wait for it no more than
     /// by later ones.
-    fn note_sharing(&self, errand: &Errand, fresh: &Stored, leader: &Leader) {
-        let (request, name) = (errand.asked(), &errand.sharing_name);
+    fn note_sharing(&self, origin_request: &OriginRequest, fresh: &Stored, leader: &Leader) {
+        let (request, name) = (origin_request.asked(), &origin_request.sharing_name);
         match may_share(self.policy(), &fresh.head, request, self.wall_clock().now()) {
             Ok(()) if is_personal(self.policy(), request.headers) => {
                 self.remember_shared_though_personal(name, leader);
             }
             Ok(()) => self.forget_hit_for_miss(name),
             Err(reason) => {
-                let tells = errand.tells_of_others(fresh.head.status());
+                let tells = origin_request.tells_of_others(fresh.head.status());
                 let reason = match reason {
                     Reason::Expired => Reason::NoFreshness,
                     reason => reason,
@@ -468,42 +474,44 @@ impl HttpCache {
 
     /// What an answer of the origin means.
     async fn judge(&self, came: &Came<'_>, answer: Response<Body>, leader: &Leader) -> Judged {
-        let errand = came.errand;
+        let origin_request = came.origin_request;
         let (head, body) = answer.into_parts();
         let status = head.status;
-        if status == StatusCode::NOT_MODIFIED && !errand.revalidates.is_empty() {
+        if status == StatusCode::NOT_MODIFIED && !origin_request.revalidates.is_empty() {
             return self.confirmed(came, head.headers, leader);
         }
-        if status.is_server_error() && errand.may_stand_in(OriginFailure::Status(status), self) {
+        if status.is_server_error()
+            && origin_request.may_stand_in(OriginFailure::Status(status), self)
+        {
             return Judged::StandIn(status);
         }
-        if !errand.asked.is_spelt_as_its_key() {
+        if !origin_request.asked.is_spelt_as_its_key() {
             let answer = Response::from_parts(head, body);
             return Judged::NotStored { answer, status, reason: Reason::Spelling };
         }
-        if errand.asked.head.method == Method::HEAD {
+        if origin_request.asked.head.method == Method::HEAD {
             self.update_by_head(came, status, &head.headers, leader);
         }
         let response = ResponseHead { status, headers: (&head.headers).into() };
-        match (&errand.completes, status) {
+        match (&origin_request.completes, status) {
             (Some(part), StatusCode::PARTIAL_CONTENT) => {
                 return self.completed(came, response, body, part).await;
             }
             // What there is now ends before the range, which was ours; or the reader has it already, and
             // the origin has only seen what we have.
             (completes, StatusCode::RANGE_NOT_SATISFIABLE)
-                if completes.is_some() || errand.hides_preconditions() =>
+                if completes.is_some() || origin_request.hides_preconditions() =>
             {
                 return Judged::AskForTheWhole;
             }
             (None, StatusCode::PARTIAL_CONTENT)
-                if contradicts_if_range(&errand.asked.head.headers, &head.headers) =>
+                if contradicts_if_range(&origin_request.asked.head.headers, &head.headers) =>
             {
                 return Judged::AskForTheWhole;
             }
             _ => {}
         }
-        match self.receive(errand.asked(), response, came.exchange) {
+        match self.receive(origin_request.asked(), response, came.exchange) {
             Ok(Receiving { stored, filler, place }) => {
                 Judged::Arrives { stored, filler, place, body, sent: head.headers, status }
             }
@@ -543,12 +551,12 @@ impl HttpCache {
 
     /// A 304 to our own validators (RFC 9111 §4.3.4).
     fn confirmed(&self, came: &Came<'_>, update: HeaderMap, leader: &Leader) -> Judged {
-        let errand = came.errand;
-        let request = errand.asked();
+        let origin_request = came.origin_request;
+        let request = origin_request.asked();
         let nominated: Vec<_> =
-            errand.revalidates.iter().map(|stored| stored.head.fields()).collect();
+            origin_request.revalidates.iter().map(|stored| stored.head.fields()).collect();
         let Some(index) = answered_by(&update, &nominated) else { return Judged::AskForTheWhole };
-        let old = &errand.revalidates[index];
+        let old = &origin_request.revalidates[index];
         let mut merged = freshen(old.head.fields(), &update);
         // A part of what the reader's range is no longer for: the update names another version.
         if !old.is_whole() && contradicts_if_range(request.headers, &merged) {
@@ -596,7 +604,7 @@ impl HttpCache {
             Some(None) => return Judged::AskForTheWhole,
             None => return Judged::TookTooLong,
         };
-        let request = came.errand.asked();
+        let request = came.origin_request.asked();
         let head = storability(self.policy(), request, response, came.exchange).ok();
         let Some(head) = head.and_then(|head| head.of_length(rest.len())) else {
             return Judged::AskForTheWhole;
@@ -681,8 +689,8 @@ impl HttpCache {
         headers: &HeaderMap,
         leader: &Leader,
     ) {
-        let request = came.errand.asked();
-        for stored in &came.errand.about {
+        let request = came.origin_request.asked();
+        for stored in &came.origin_request.about {
             let response = ResponseHead { status, headers: headers.into() };
             let complete_bytes = if stored.is_whole() { stored.content_len() } else { None };
             let updated = match head_says(stored.response_head(), complete_bytes, response) {
@@ -857,9 +865,9 @@ pub(crate) enum Pumped {
     Broken,
 }
 
-/// An answer of the origin to an errand.
+/// An answer of the origin.
 struct Came<'a> {
-    errand: &'a Errand,
+    origin_request: &'a OriginRequest,
     exchange: Exchange,
     took: Duration,
     /// Until then its reader waits for a head.

@@ -26,7 +26,7 @@ use super::{
     body::Body,
     cache::HttpCache,
     explain::{Handling, Outcome},
-    fill::{Broken, Errand, Leader, Own, ShutDown, Unshared},
+    fill::{Broken, Leader, OriginRequest, Own, ShutDown, Unshared},
     respond::{Apply, conditioned},
     service::{Asked, AtHand, Origin, OriginError, TooManyFetches},
     stored::{Kept, Stored, Variants},
@@ -306,7 +306,7 @@ impl HttpCache {
         self.depart(asked, ask, &at_hand, leader, is_shared, origin).await
     }
 
-    /// Sends the errand on its way, and waits for its reader's own part of what comes of it.
+    /// Sends the request to the origin on its way, and waits for its reader's own part of what comes of it.
     async fn depart(
         &self,
         asked: &Arc<Asked>,
@@ -328,7 +328,7 @@ impl HttpCache {
         if !is_shared && self.asks_in_vain_for_the_whole(asked, &ask) {
             ask.reader_fields = ReaderFields::Forward;
         }
-        let errand = Errand::new(self, asked, &ask, at_hand, is_shared);
+        let origin_request = OriginRequest::new(self, asked, &ask, at_hand, is_shared);
         let (own, landing) = oneshot::channel();
         // Something stale may be served when it takes too long: then it goes on, as a refresh does.
         let goes_on = ask.rescue.is_some() && self.shared().soft_timeout.is_some();
@@ -338,16 +338,16 @@ impl HttpCache {
             }
             // This reader waits as the others do, and its leaving is noticed as theirs is.
             let _waits = leader.follower();
-            tasks.spawn(self.clone().fill_while_awaited(errand, leader, origin, own));
+            tasks.spawn(self.clone().fill_while_awaited(origin_request, leader, origin, own));
             landing.await.ok()
         } else {
-            let filling = Box::pin(self.clone().fill(errand, leader, origin, Some(own)));
+            let filling = Box::pin(self.clone().fill(origin_request, leader, origin, Some(own)));
             self.fill_here(Box::pin(tasks.own(filling)), landing).await
         };
         self.own_answer(asked, &ask, own.ok_or_else(|| self.given_up())?)
     }
 
-    /// An errand that nobody else waits for needs no task of its own until its reader has the answer,
+    /// A request to the origin that nobody else waits for needs no task of its own until its reader has the answer,
     /// and goes no further than its reader. `None`: it was given up.
     async fn fill_here(
         &self,
@@ -490,9 +490,10 @@ impl HttpCache {
                 shared.counters.refreshes.increment();
                 let key = Arc::clone(&asked.key);
                 let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
-                let errand = Errand::refresh(&cache, asked, Arc::clone(&stored), conditional);
+                let origin_request =
+                    OriginRequest::refresh(&cache, asked, Arc::clone(&stored), conditional);
                 let polled = leader.polled();
-                polled.run(pin!(cache.clone().fill(errand, leader, origin, None))).await;
+                polled.run(pin!(cache.clone().fill(origin_request, leader, origin, None))).await;
                 // A refresh puts something into its place, if only a confirmation.
                 attempt.failed = cache.look(&key).variants.iter().any(is_there);
                 if !attempt.failed {
