@@ -100,7 +100,7 @@ pub(crate) enum Own {
 
 /// One way to the origin and back.
 pub(crate) struct OriginRequest {
-    /// The reader's request, as it came.
+    /// The reader's request, as it reply.
     asked: Arc<Asked>,
     /// What of its fields goes along.
     reader_fields: ReaderFields,
@@ -294,8 +294,8 @@ impl HttpCache {
             };
             let exchange =
                 Exchange { requested_at, received_at: self.wall_clock().now_followed_up() };
-            let came = Came { origin_request: &origin_request, exchange, took, deadline };
-            match self.judge(&came, answer, &leader).await {
+            let reply = OriginReply { origin_request: &origin_request, exchange, took, deadline };
+            match self.judge(&reply, answer, &leader).await {
                 Judged::TookTooLong => return self.failed(leader, own, too_long()),
                 Judged::AskForTheWhole if !is_last => origin_request.ask_for_the_whole(),
                 Judged::AskForTheWhole => {
@@ -473,12 +473,17 @@ impl HttpCache {
     }
 
     /// What an answer of the origin means.
-    async fn judge(&self, came: &Came<'_>, answer: Response<Body>, leader: &Leader) -> Judged {
-        let origin_request = came.origin_request;
+    async fn judge(
+        &self,
+        reply: &OriginReply<'_>,
+        answer: Response<Body>,
+        leader: &Leader,
+    ) -> Judged {
+        let origin_request = reply.origin_request;
         let (head, body) = answer.into_parts();
         let status = head.status;
         if status == StatusCode::NOT_MODIFIED && !origin_request.revalidates.is_empty() {
-            return self.confirmed(came, head.headers, leader);
+            return self.confirmed(reply, head.headers, leader);
         }
         if status.is_server_error()
             && origin_request.may_stand_in(OriginFailure::Status(status), self)
@@ -490,12 +495,12 @@ impl HttpCache {
             return Judged::NotStored { answer, status, reason: Reason::Spelling };
         }
         if origin_request.asked.head.method == Method::HEAD {
-            self.update_by_head(came, status, &head.headers, leader);
+            self.update_by_head(reply, status, &head.headers, leader);
         }
         let response = ResponseHead { status, headers: (&head.headers).into() };
         match (&origin_request.completes, status) {
             (Some(part), StatusCode::PARTIAL_CONTENT) => {
-                return self.completed(came, response, body, part).await;
+                return self.completed(reply, response, body, part).await;
             }
             // What there is now ends before the range, which was ours; or the reader has it already, and
             // the origin has only seen what we have.
@@ -511,7 +516,7 @@ impl HttpCache {
             }
             _ => {}
         }
-        match self.receive(origin_request.asked(), response, came.exchange) {
+        match self.receive(origin_request.asked(), response, reply.exchange) {
             Ok(Receiving { stored, filler, place }) => {
                 Judged::Arrives { stored, filler, place, body, sent: head.headers, status }
             }
@@ -550,8 +555,8 @@ impl HttpCache {
     }
 
     /// A 304 to our own validators (RFC 9111 §4.3.4).
-    fn confirmed(&self, came: &Came<'_>, update: HeaderMap, leader: &Leader) -> Judged {
-        let origin_request = came.origin_request;
+    fn confirmed(&self, reply: &OriginReply<'_>, update: HeaderMap, leader: &Leader) -> Judged {
+        let origin_request = reply.origin_request;
         let request = origin_request.asked();
         let nominated: Vec<_> =
             origin_request.revalidates.iter().map(|stored| stored.head.fields()).collect();
@@ -562,10 +567,10 @@ impl HttpCache {
         if !old.is_whole() && contradicts_if_range(request.headers, &merged) {
             return Judged::AskForTheWhole;
         }
-        match old.head.freshened(self.policy(), request, merged.clone(), came.exchange) {
+        match old.head.freshened(self.policy(), request, merged.clone(), reply.exchange) {
             Ok(head) => {
                 let content = old.content.clone();
-                let asked_at = Mark::at(came.exchange.requested_at);
+                let asked_at = Mark::at(reply.exchange.requested_at);
                 // One that was another request's stays as it is for those: the origin has said that its
                 // body is this request's answer as well.
                 let is_update = old.head.selects(request.headers);
@@ -582,7 +587,7 @@ impl HttpCache {
                     self.drop_variants(leader, &[Arc::clone(old)]);
                 }
                 // Dates are strong only beside one of the answer (RFC 9110 §8.8.2.2).
-                merged.entry(DATE).or_insert(date::format(came.exchange.received_at));
+                merged.entry(DATE).or_insert(date::format(reply.exchange.received_at));
                 let answer = respond_once(request, old, &merged).unwrap_or_default();
                 Judged::NotStored { answer, status: StatusCode::NOT_MODIFIED, reason }
             }
@@ -593,23 +598,23 @@ impl HttpCache {
     /// for a head.
     async fn completed(
         &self,
-        came: &Came<'_>,
+        reply: &OriginReply<'_>,
         response: ResponseHead<'_>,
         body: Body,
         part: &Arc<Stored>,
     ) -> Judged {
         let reading = self.whole_body(body, announced_len(response));
-        let rest = match until(came.deadline, reading).await {
+        let rest = match until(reply.deadline, reading).await {
             Some(Some(rest)) => rest,
             Some(None) => return Judged::AskForTheWhole,
             None => return Judged::TookTooLong,
         };
-        let request = came.origin_request.asked();
-        let head = storability(self.policy(), request, response, came.exchange).ok();
+        let request = reply.origin_request.asked();
+        let head = storability(self.policy(), request, response, reply.exchange).ok();
         let Some(head) = head.and_then(|head| head.of_length(rest.len())) else {
             return Judged::AskForTheWhole;
         };
-        let asked_at = Mark::at(came.exchange.requested_at);
+        let asked_at = Mark::at(reply.exchange.requested_at);
         let rest = Stored { head, content: Content::Here(rest), asked_at };
         match self.joined(request, part, &rest) {
             Some(whole) if whole.is_whole() => Judged::Here {
@@ -684,29 +689,29 @@ impl HttpCache {
     /// What an answer to HEAD tells about stored answers to GET (RFC 9111 §4.3.5).
     fn update_by_head(
         &self,
-        came: &Came<'_>,
+        reply: &OriginReply<'_>,
         status: StatusCode,
         headers: &HeaderMap,
         leader: &Leader,
     ) {
-        let request = came.origin_request.asked();
-        for stored in &came.origin_request.about {
+        let request = reply.origin_request.asked();
+        for stored in &reply.origin_request.about {
             let response = ResponseHead { status, headers: headers.into() };
             let complete_bytes = if stored.is_whole() { stored.content_len() } else { None };
             let updated = match head_says(stored.response_head(), complete_bytes, response) {
                 HeadSays::Nothing => continue,
                 HeadSays::Current => {
                     let merged = freshen(stored.head.fields(), headers);
-                    stored.head.freshened(self.policy(), request, merged, came.exchange)
+                    stored.head.freshened(self.policy(), request, merged, reply.exchange)
                 }
                 HeadSays::Changed => Err(Reason::Expired),
             };
             match updated {
                 Ok(head) => {
                     let (content, asked_at) =
-                        (stored.content.clone(), Mark::at(came.exchange.requested_at));
+                        (stored.content.clone(), Mark::at(reply.exchange.requested_at));
                     let fresh = Arc::new(Stored { head, content, asked_at });
-                    self.keep(request, fresh, &[Arc::clone(stored)], came.took, leader);
+                    self.keep(request, fresh, &[Arc::clone(stored)], reply.took, leader);
                 }
                 Err(reason) if is_about_its_reader(reason) => {}
                 Err(_) => self.drop_variants(leader, &[Arc::clone(stored)]),
@@ -866,7 +871,7 @@ pub(crate) enum Pumped {
 }
 
 /// An answer of the origin.
-struct Came<'a> {
+struct OriginReply<'a> {
     origin_request: &'a OriginRequest,
     exchange: Exchange,
     took: Duration,
