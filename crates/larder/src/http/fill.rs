@@ -72,7 +72,7 @@ pub(crate) enum Unshared {
 
 /// What the reader who leads a flight gets of it. `reader_fields`: whether the origin has seen the reader's
 /// own preconditions and range, or has to be answered for.
-pub(crate) enum Own {
+pub(crate) enum LeaderOutcome {
     /// An answer that is stored, or will be. `sent`: the fields as the origin sent them. `place`: keeps
     /// the beginning of its body until this reader reads it.
     Stored {
@@ -246,7 +246,7 @@ impl HttpCache {
         origin_request: OriginRequest,
         leader: Leader,
         origin: Origin,
-        own: oneshot::Sender<Own>,
+        own: oneshot::Sender<LeaderOutcome>,
     ) {
         let (cache, waiters, polled) = (self.clone(), leader.waiters(), leader.polled());
         let filling = pin!(self.fill(origin_request, leader, origin, Some(own)));
@@ -263,7 +263,7 @@ impl HttpCache {
         mut origin_request: OriginRequest,
         leader: Leader,
         mut origin: Origin,
-        own: Option<oneshot::Sender<Own>>,
+        own: Option<oneshot::Sender<LeaderOutcome>>,
     ) {
         let shared = Arc::clone(self.shared());
         let limit = shared.hard_timeout;
@@ -304,7 +304,7 @@ impl HttpCache {
                 }
                 Judged::StandIn(status) => {
                     land_unshared(leader, Unshared::StoodIn(status));
-                    send(own, Own::StandIn(OriginFailure::Status(status)));
+                    send(own, LeaderOutcome::StandIn(OriginFailure::Status(status)));
                     return;
                 }
                 Judged::NotStored { answer, status, reason } => {
@@ -316,7 +316,10 @@ impl HttpCache {
                     }
                     self.tell_fetched(&leader, took, Some(reason));
                     land_unshared(leader, Unshared::NotForOthers);
-                    send(own, Own::Through { answer, status, reason, took, reader_fields });
+                    send(
+                        own,
+                        LeaderOutcome::Through { answer, status, reason, took, reader_fields },
+                    );
                     return;
                 }
                 Judged::Here { fresh, updates, sent, status } => {
@@ -331,8 +334,15 @@ impl HttpCache {
                         self.keep_fetched(&origin_request, fresh, updates, took, &leader);
                     leader.land(Brought::Value(Arc::new(delivery)));
                     let (place, reader_fields) = (None, origin_request.reader_fields);
-                    let answer =
-                        Own::Stored { kept, place, sent, status, took, reader_fields, not_stored };
+                    let answer = LeaderOutcome::Stored {
+                        kept,
+                        place,
+                        sent,
+                        status,
+                        took,
+                        reader_fields,
+                        not_stored,
+                    };
                     send(own, answer);
                     return;
                 }
@@ -348,8 +358,15 @@ impl HttpCache {
                     }
                     let reader_fields = origin_request.reader_fields;
                     let not_stored = leader.is_revoked().then_some(Reason::Purged);
-                    let answer =
-                        Own::Stored { kept, place, sent, status, took, reader_fields, not_stored };
+                    let answer = LeaderOutcome::Stored {
+                        kept,
+                        place,
+                        sent,
+                        status,
+                        took,
+                        reader_fields,
+                        not_stored,
+                    };
                     send(own, answer);
                     let name = &origin_request.sharing_name;
                     let pumped = self.pump(body, filler, &stored, &leader, name, Some(turn)).await;
@@ -451,10 +468,15 @@ impl HttpCache {
         self.counters().tell(|| Event::Fetched { key: key(), took, not_stored });
     }
 
-    fn failed(&self, leader: Leader, own: Option<oneshot::Sender<Own>>, error: OriginError) {
+    fn failed(
+        &self,
+        leader: Leader,
+        own: Option<oneshot::Sender<LeaderOutcome>>,
+        error: OriginError,
+    ) {
         self.counters().tell(|| Event::FetchFailed { key: Arc::clone(leader.key()) });
         land_unshared(leader, Unshared::Failed(error.clone()));
-        send(own, Own::Failed(error));
+        send(own, LeaderOutcome::Failed(error));
     }
 
     /// What a flight's readers are told, with the tags by which a purge finds it.
@@ -951,7 +973,7 @@ fn land_unshared(leader: Leader, unshared: Unshared) {
 }
 
 /// The reader may have left.
-fn send(own: Option<oneshot::Sender<Own>>, outcome: Own) {
+fn send(own: Option<oneshot::Sender<LeaderOutcome>>, outcome: LeaderOutcome) {
     if let Some(own) = own {
         own.send(outcome).ok();
     }

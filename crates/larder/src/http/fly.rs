@@ -26,7 +26,7 @@ use super::{
     body::Body,
     cache::HttpCache,
     explain::{Handling, Outcome},
-    fill::{Broken, Leader, OriginRequest, Own, ShutDown, Unshared},
+    fill::{Broken, Leader, LeaderOutcome, OriginRequest, ShutDown, Unshared},
     respond::{Apply, conditioned},
     service::{Asked, AtHand, Origin, OriginError, TooManyFetches},
     stored::{Kept, Stored, Variants},
@@ -352,8 +352,8 @@ impl HttpCache {
     async fn fill_here(
         &self,
         mut filling: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
-        mut landing: oneshot::Receiver<Own>,
-    ) -> Option<Own> {
+        mut landing: oneshot::Receiver<LeaderOutcome>,
+    ) -> Option<LeaderOutcome> {
         stand_back().await;
         if self.shared().tasks.is_closed() {
             return None;
@@ -387,10 +387,18 @@ impl HttpCache {
         &self,
         asked: &Asked,
         ask: &Ask,
-        own: Own,
+        own: LeaderOutcome,
     ) -> Result<Response<Body>, OriginError> {
         match own {
-            Own::Stored { kept, place, sent, status, took, reader_fields, not_stored } => {
+            LeaderOutcome::Stored {
+                kept,
+                place,
+                sent,
+                status,
+                took,
+                reader_fields,
+                not_stored,
+            } => {
                 let apply = match reader_fields {
                     ReaderFields::Drop => Apply::All,
                     ReaderFields::Forward => Apply::Nothing,
@@ -421,7 +429,7 @@ impl HttpCache {
                 }
                 Ok(answer)
             }
-            Own::Through { mut answer, status, reason, took, reader_fields } => {
+            LeaderOutcome::Through { mut answer, status, reason, took, reader_fields } => {
                 if reader_fields == ReaderFields::Drop {
                     answer = conditioned(asked.request(), answer, self.wall_clock().now());
                 }
@@ -434,10 +442,10 @@ impl HttpCache {
                 self.explain(asked, answer.headers_mut(), handling, None);
                 Ok(answer)
             }
-            Own::StandIn(failure) => self
+            LeaderOutcome::StandIn(failure) => self
                 .stand_in(asked, ask.reason, failure, Reason::StaleIfError)
                 .ok_or_else(|| OriginError::new(Broken("it failed, and was purged".to_owned()))),
-            Own::Failed(error) => {
+            LeaderOutcome::Failed(error) => {
                 let failure = OriginFailure::Disconnected;
                 self.stand_in(asked, ask.reason, failure, Reason::StaleIfError).ok_or(error)
             }
