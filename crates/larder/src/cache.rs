@@ -17,7 +17,7 @@ use larder_policy::{
 use tokio::time::timeout;
 
 use self::{
-    fill::{AtHand, Brought, Wants},
+    fill::{AtHand, FlightResult, Wants},
     look::{Found, Lookup, Seen, Shape},
     negative::Negatives,
 };
@@ -109,7 +109,7 @@ pub(crate) struct Shared<V> {
     pub(crate) backoffs: Backoffs,
     /// Every purge has its number from here.
     pub(crate) purges: PurgeLog,
-    pub(crate) flights: Arc<Flights<Brought<V>>>,
+    pub(crate) flights: Arc<Flights<FlightResult<V>>>,
     #[cfg(feature = "http")]
     pub(crate) max_fetches: usize,
     pub(crate) refreshes: Arc<Refreshes>,

@@ -39,7 +39,7 @@ const READERS_SLACK: Duration = Duration::from_millis(100);
 
 /// What a flight brings to those who wait for it.
 #[derive(Clone)]
-pub(crate) enum Brought<V> {
+pub(crate) enum FlightResult<V> {
     Value(Arc<Delivery<V>>),
     Failure { failed: Failed, fence: Fence },
 }
@@ -87,7 +87,7 @@ pub(super) enum Wants {
 
 /// How a reader's waiting ended.
 enum Waited<V> {
-    Landed(Landing<Brought<V>>),
+    Landed(Landing<FlightResult<V>>),
     /// The leader is gone without a landing.
     GaveUp,
     TookTooLong(Duration),
@@ -254,13 +254,15 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     async fn run(
         &self,
         leading: impl Future<Output = ()> + Send + 'static,
-        mine: Follower<Brought<V>>,
+        mine: Follower<FlightResult<V>>,
         asked: Fence,
         wants: Wants,
     ) -> Waited<V> {
         // That it takes too long is said to others; a reader that wants a value waits on.
-        let is_final = |landing: &Landing<Brought<V>>| {
-            let Landing::Landed(Brought::Failure { failed, .. }) = landing else { return true };
+        let is_final = |landing: &Landing<FlightResult<V>>| {
+            let Landing::Landed(FlightResult::Failure { failed, .. }) = landing else {
+                return true;
+            };
             wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
         };
         let left = if sync::is_in_runtime() && !self.tasks.is_closed() {
@@ -284,10 +286,10 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     async fn wait_for_own(
         &self,
-        mine: &Follower<Brought<V>>,
+        mine: &Follower<FlightResult<V>>,
         asked: Fence,
         wants: Wants,
-        is_final: impl Fn(&Landing<Brought<V>>) -> bool,
+        is_final: impl Fn(&Landing<FlightResult<V>>) -> bool,
     ) -> Waited<V> {
         match wants {
             Wants::Answer => self.wait_until_too_long(mine, asked, mine.landing()).await,
@@ -298,7 +300,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// Waits for another's landing. If nobody drives its task, the first to learn of it takes over.
-    async fn wait(&self, follower: &Follower<Brought<V>>, asked: Fence) -> Waited<V> {
+    async fn wait(&self, follower: &Follower<FlightResult<V>>, asked: Fence) -> Waited<V> {
         let landing = async {
             tokio::select! {
                 biased;
@@ -312,7 +314,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         self.wait_until_too_long(follower, asked, landing).await
     }
 
-    fn take_over(&self, follower: &Follower<Brought<V>>) {
+    fn take_over(&self, follower: &Follower<FlightResult<V>>) {
         if follower.take_over() {
             self.counters.fetches_taken_over.increment();
         }
@@ -322,9 +324,9 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// next one starts anew.
     async fn wait_until_too_long(
         &self,
-        follower: &Follower<Brought<V>>,
+        follower: &Follower<FlightResult<V>>,
         asked: Fence,
-        landing: impl Future<Output = Option<Landing<Brought<V>>>>,
+        landing: impl Future<Output = Option<Landing<FlightResult<V>>>>,
     ) -> Waited<V> {
         let landing = match self.hard_timeout {
             None => landing.await,
@@ -414,7 +416,12 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// The leader's part: fetch, store, land. True if it brought a value.
-    async fn lead<T, E, F, Fut>(&self, leader: Leader<Brought<V>>, fetch: F, wants: Wants) -> bool
+    async fn lead<T, E, F, Fut>(
+        &self,
+        leader: Leader<FlightResult<V>>,
+        fetch: F,
+        wants: Wants,
+    ) -> bool
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
@@ -426,17 +433,17 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             Ok(brought) => brought,
             Err(Panic) => self.failed(&leader, Failed::Panicked),
         };
-        let is_value = matches!(brought, Brought::Value(_));
+        let is_value = matches!(brought, FlightResult::Value(_));
         leader.land(brought);
         is_value
     }
 
     async fn bring<T, E, F, Fut>(
         &self,
-        leader: &Leader<Brought<V>>,
+        leader: &Leader<FlightResult<V>>,
         fetch: F,
         wants: Wants,
-    ) -> Brought<V>
+    ) -> FlightResult<V>
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
@@ -477,17 +484,17 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         self.negatives.forget(key).pass_over();
         let took = fetched.facts.cost;
         self.counters.tell(|| Event::Fetched { key: Arc::clone(key), took, not_stored });
-        Brought::Value(Arc::new(Delivery::of(fetched, storage)))
+        FlightResult::Value(Arc::new(Delivery::of(fetched, storage)))
     }
 
     /// A fetch ended so: it is told, remembered, and brought to those who wait.
-    fn failed(&self, leader: &Leader<Brought<V>>, failed: Failed) -> Brought<V> {
+    fn failed(&self, leader: &Leader<FlightResult<V>>, failed: Failed) -> FlightResult<V> {
         let (key, fence) = (leader.key(), leader.fence());
         // A failure has no tags, so any purge since may have been meant for it.
         let fenced = || leader.is_revoked() || self.purges.last_in_table() > fence;
         self.remember(key, &failed, fence, fenced);
         self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
-        Brought::Failure { failed, fence }
+        FlightResult::Failure { failed, fence }
     }
 
     fn remember(
@@ -536,13 +543,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// before this reader asked; or the error is of a type this reader does not know.
     pub(crate) fn share<E: Send + Sync + 'static>(
         &self,
-        landing: Landing<Brought<V>>,
+        landing: Landing<FlightResult<V>>,
         asked: Fence,
         whose: Whose,
         reason: Reason,
     ) -> Option<Result<Box<Answer<V>>, Failure<E>>> {
         let error = match landing {
-            Landing::Landed(Brought::Value(delivery)) => {
+            Landing::Landed(FlightResult::Value(delivery)) => {
                 let is_older = delivery.fence < asked
                     && self.purges.state(&delivery.tags, delivery.fence) != PurgeState::Untouched;
                 let source = match whose {
@@ -552,8 +559,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                 return (!is_older).then(|| Ok(delivery.answer(source)));
             }
             // A failure has no tags, so any purge since may have been meant for it.
-            Landing::Landed(Brought::Failure { fence, .. }) if fence < asked => return None,
-            Landing::Landed(Brought::Failure { failed, .. }) => failed.into_error()?,
+            Landing::Landed(FlightResult::Failure { fence, .. }) if fence < asked => return None,
+            Landing::Landed(FlightResult::Failure { failed, .. }) => failed.into_error()?,
             #[cfg(any(feature = "http", shuttle))]
             Landing::Panicked => FetchError::Panicked,
         };

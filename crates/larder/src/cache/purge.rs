@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{Cache, Shared};
 #[cfg(feature = "http")]
-use crate::{cache::fill::Brought, flight::Leader};
+use crate::{cache::fill::FlightResult, flight::Leader};
 use crate::{
     key::CacheKey,
     purge::{Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState},
@@ -187,7 +187,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// The hard purge of the key of a flight that is itself the cause: what it brings is what the change
     /// has led to, and may be stored.
     #[cfg(feature = "http")]
-    pub(crate) fn purge_beside(&self, leader: &Leader<Brought<V>>) {
+    pub(crate) fn purge_beside(&self, leader: &Leader<FlightResult<V>>) {
         let number = self.purges.next();
         leader.revoke_others();
         // What else panics here is not this request's fault.

@@ -44,7 +44,7 @@ use super::{
 use crate::{
     answer::Storage,
     cache::{
-        fill::{Brought, Delivery, Load},
+        fill::{Delivery, FlightResult, Load},
         negative::Failed,
         store::MAX_TAGS_OF_ENTRY,
     },
@@ -57,7 +57,7 @@ use crate::{
 const UNREAD_BYTES: u64 = 16 << 10;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-pub(crate) type Leader = crate::flight::Leader<Brought<Variants>>;
+pub(crate) type Leader = crate::flight::Leader<FlightResult<Variants>>;
 
 /// What a flight brings to those who waited, where there is nothing to share.
 #[derive(Debug)]
@@ -332,7 +332,7 @@ impl HttpCache {
                     let updates = updates.as_slice();
                     let not_stored =
                         self.keep_fetched(&origin_request, fresh, updates, took, &leader);
-                    leader.land(Brought::Value(Arc::new(delivery)));
+                    leader.land(FlightResult::Value(Arc::new(delivery)));
                     let (place, reader_fields) = (None, origin_request.reader_fields);
                     let answer = LeaderOutcome::Stored {
                         kept,
@@ -354,7 +354,7 @@ impl HttpCache {
                     if origin_request.is_shared {
                         let kept = vec![kept.clone()];
                         let delivery = self.delivery(origin_request.asked(), &leader, kept, took);
-                        leader.announce(Brought::Value(Arc::new(delivery)));
+                        leader.announce(FlightResult::Value(Arc::new(delivery)));
                     }
                     let reader_fields = origin_request.reader_fields;
                     let not_stored = leader.is_revoked().then_some(Reason::Purged);
@@ -969,7 +969,7 @@ pub struct ShutDown;
 
 fn land_unshared(leader: Leader, unshared: Unshared) {
     let fence = leader.fence();
-    leader.land(Brought::Failure { failed: Failed::Error(Arc::new(unshared)), fence });
+    leader.land(FlightResult::Failure { failed: Failed::Error(Arc::new(unshared)), fence });
 }
 
 /// The reader may have left.

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     answer::Failure,
-    cache::fill::{Attempt, Brought, Whose},
+    cache::fill::{Attempt, FlightResult, Whose},
     error::FetchError,
     flight::{Follower, Join},
     purge::log::Fence,
@@ -165,7 +165,7 @@ impl HttpCache {
         &self,
         asked: &Asked,
         ask: &Ask,
-        follower: Follower<Brought<Variants>>,
+        follower: Follower<FlightResult<Variants>>,
         asked_at: Fence,
         announced: &mut Vec<Arc<Stored>>,
     ) -> Followed {
