@@ -133,12 +133,12 @@
 
 mod body;
 mod cache;
-mod equivalent;
 mod explain;
 mod fill;
 mod fly;
 mod glance;
 mod layer;
+mod no_vary_search;
 mod pass;
 mod purge;
 mod respond;

@@ -27,9 +27,9 @@ use larder_policy::{
 
 use super::{
     body::{Room, Span, StoredBody},
-    equivalent::Equivalents,
     fill::Leader,
     layer::CacheLayer,
+    no_vary_search::NoVarySearchTables,
     service::{AtHand, CacheService},
     settings::Settings,
     stored::{Content, Kept, Stored, Variants},
@@ -85,7 +85,7 @@ struct Parts {
     /// A set bit: answers to QUERY for a URI with this hash may be stored. No bit is ever cleared; one
     /// that is set for nothing costs a purge of a tag that nothing carries.
     queried: Box<[AtomicU64]>,
-    equivalents: Option<Equivalents>,
+    no_vary_search_tables: Option<NoVarySearchTables>,
     /// What answers turned out to be, by key.
     sharing: MemoryTier<Sharing>,
     turns: Arc<Turns>,
@@ -124,7 +124,7 @@ impl HttpCache {
             room: Room::new(settings.max_arriving_bytes),
             crowded_out: AtomicU64::new(0),
             queried: (0..QUERIED_BITS / 64).map(|_| AtomicU64::new(0)).collect(),
-            equivalents: settings.no_vary_search.then(Equivalents::new),
+            no_vary_search_tables: settings.no_vary_search.then(NoVarySearchTables::new),
             settings,
             sharing: MemoryTier::new(Limits::bytes(SHARING_BYTES)),
             merges: (0..MERGES).map(|_| Mutex::new(())).collect(),
@@ -214,8 +214,8 @@ impl HttpCache {
         self.0.crowded_out.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn equivalents(&self) -> Option<&Equivalents> {
-        self.0.equivalents.as_ref()
+    pub(crate) fn no_vary_search_tables(&self) -> Option<&NoVarySearchTables> {
+        self.0.no_vary_search_tables.as_ref()
     }
 
     /// An answer to QUERY may be stored for this URI from now on. Said before the origin is asked, so

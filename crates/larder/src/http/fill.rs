@@ -431,7 +431,7 @@ impl HttpCache {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => {
                 if origin_request.asked.head.method == Method::GET {
-                    self.remember_equivalent(leader.key(), &fresh, leader.fence());
+                    self.remember_no_vary_search(leader.key(), &fresh, leader.fence());
                 }
                 None
             }

@@ -331,7 +331,7 @@ impl HttpCache {
                 }
                 Answering::now(answer.expect("what is in the cache is here as a whole"))
             }
-            Verdict::Ask(ask) => match self.equivalent(&asked) {
+            Verdict::Ask(ask) => match self.by_no_vary_search(&asked) {
                 Some((at_hand, Verdict::Serve { index, reason })) => {
                     let answer = self.serve(&asked, &at_hand, index, reason);
                     Answering::now(answer.expect("what is in the cache is here as a whole"))

@@ -6,12 +6,12 @@
 mod allocation;
 mod arriving;
 mod conditions;
-mod equivalent;
 mod flight;
 mod glance;
 mod hit;
 mod layer;
 mod methods;
+mod no_vary_search;
 mod poison;
 mod purge;
 mod range;

@@ -1,4 +1,4 @@
-//! Equivalent: what is stored for one URI may answer others whose query differs in nothing that
+//! No-Vary-Search: what is stored for one URI may answer others whose query differs in nothing that
 //! matters (`No-Vary-Search`, draft-ietf-httpbis-no-vary-search).
 //!
 //! Two small tables, both bounded: by path, the variance that an answer there named last; by key modulo
@@ -28,7 +28,7 @@ use crate::{
 /// Each of the tables weighs this at most.
 const TABLE_BYTES: usize = 1 << 20;
 
-pub(crate) struct Equivalents {
+pub(crate) struct NoVarySearchTables {
     variances: MemoryTier<Arc<NoVarySearch>>,
     answers: MemoryTier<Answer>,
 }
@@ -41,18 +41,21 @@ struct Answer {
     fence: Fence,
 }
 
-impl Equivalents {
+impl NoVarySearchTables {
     pub(crate) fn new() -> Self {
         let limits = || Limits::bytes(TABLE_BYTES);
-        Equivalents { variances: MemoryTier::new(limits()), answers: MemoryTier::new(limits()) }
+        NoVarySearchTables {
+            variances: MemoryTier::new(limits()),
+            answers: MemoryTier::new(limits()),
+        }
     }
 }
 
 impl HttpCache {
     /// Remembers what `stored`, just stored for `key`, may answer beside it. `fence` is the last
     /// purge before it was asked for.
-    pub(crate) fn remember_equivalent(&self, key: &Arc<str>, stored: &Stored, fence: Fence) {
-        let Some(equivalents) = self.equivalents() else { return };
+    pub(crate) fn remember_no_vary_search(&self, key: &Arc<str>, stored: &Stored, fence: Fence) {
+        let Some(tables) = self.no_vary_search_tables() else { return };
         let variance = variance_of(stored.head.fields());
         let Some((path, modulo)) = variance.as_ref().and_then(|rule| names(key, rule)) else {
             return;
@@ -67,25 +70,24 @@ impl HttpCache {
         let heap_bytes = size_of::<NoVarySearch>() + modulo.len();
         let entry = Entry::new(Arc::new(variance.unwrap_or_default()), facts());
         let judge = Judge::of_untagged(self.shared().clock.now());
-        equivalents.variances.put(path, entry, heap_bytes, &judge, || false);
+        tables.variances.put(path, entry, heap_bytes, &judge, || false);
         let answer = Answer { key: Arc::clone(key), fence };
         let answer = Entry::new(answer, facts());
-        equivalents.answers.put(&modulo, answer, key.len(), &judge, || false);
+        tables.answers.put(&modulo, answer, key.len(), &judge, || false);
     }
 
     /// What is stored for an equivalent URI, if it may answer this request as it is: its key, what is
     /// there, and the verdict.
-    pub(crate) fn equivalent(&self, asked: &Asked) -> Option<(AtHand, Verdict)> {
-        let equivalents = self.equivalents()?;
+    pub(crate) fn by_no_vary_search(&self, asked: &Asked) -> Option<(AtHand, Verdict)> {
+        let tables = self.no_vary_search_tables()?;
         if !matches!(asked.head.method, Method::GET | Method::HEAD) {
             return None;
         }
         let path = path_of(&asked.key);
-        let variance = equivalents.variances.read(path, |entry| Arc::clone(&entry.value))?;
+        let variance = tables.variances.read(path, |entry| Arc::clone(&entry.value))?;
         let (_, modulo) = names(&asked.key, &variance)?;
-        let found = equivalents
-            .answers
-            .read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.fence));
+        let found =
+            tables.answers.read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.fence));
         let (key, fence) = found?;
         if fence != self.shared().purges.position() || key == asked.key {
             return None;
