@@ -139,7 +139,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             }
         }
         self.counters.misses.increment();
-        let mut flight = pin!(self.fly(key, reason, fetch, wants));
+        let mut flight = pin!(self.miss(key, reason, fetch, wants));
         let landed = match (at_hand, self.soft_timeout) {
             (AtHand::Stale, Some(limit)) => match sync::in_time(limit, flight.as_mut()).await {
                 Ok(landed) => landed,
@@ -162,7 +162,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// Joins the key's flight, or starts it, and waits for its landing.
-    async fn fly<T, E, F, Fut>(
+    async fn miss<T, E, F, Fut>(
         self: &Arc<Self>,
         key: &Arc<str>,
         reason: Reason,

@@ -1,4 +1,4 @@
-//! Service: what becomes of a request: answered from what is stored, here; or it asks (`fly.rs`), or passes
+//! Service: what becomes of a request: answered from what is stored, here; or it asks (`miss.rs`), or passes
 //! (`pass.rs`).
 
 use std::{

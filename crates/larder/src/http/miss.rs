@@ -68,7 +68,7 @@ impl HttpCache {
         let asked = Arc::new(asked);
         let limit = self.shared().soft_timeout.filter(|_| ask.rescue.is_some());
         let why = ask.reason;
-        let mut flying = pin!(self.fly(&asked, ask, at_hand, origin));
+        let mut flying = pin!(self.miss(&asked, ask, at_hand, origin));
         let Some(limit) = limit else { return flying.await };
         if let Ok(landed) = timeout(limit, flying.as_mut()).await {
             return landed;
@@ -81,7 +81,7 @@ impl HttpCache {
     }
 
     /// Alone or with others.
-    async fn fly(
+    async fn miss(
         &self,
         asked: &Arc<Asked>,
         mut ask: Ask,
