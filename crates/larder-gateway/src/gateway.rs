@@ -23,8 +23,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
 use larder::http::{
-    Body, CacheService, Client, Glance, HttpCache, NoTurn, OriginError, Served, ShowKey, ShutDown,
-    TooManyFetches, TookTooLong,
+    Body, BorrowedRequest, CacheService, Client, HitResponse, HttpCache, NoTurn, OriginError,
+    ShowKey, ShutDown, TooManyFetches, TookTooLong,
     policy::{
         cookies::Left,
         fields::Fields,
@@ -35,7 +35,7 @@ use larder::http::{
 use tower::Service;
 
 use crate::{
-    http1::{Ahead, Hits, Peer, ReaderBody},
+    http1::{FastPath, PeekedRequest, Peer, ReaderBody},
     problem::Problem,
     seldom::Seldom,
     upstream::{Upstream, UpstreamError},
@@ -171,15 +171,20 @@ impl Gateway {
     }
 }
 
-impl Hits for Gateway {
-    fn hit(&self, request: Ahead<'_, '_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served> {
+impl FastPath for Gateway {
+    fn hit(
+        &self,
+        request: PeekedRequest<'_, '_>,
+        peer: SocketAddr,
+        head: &mut Vec<u8>,
+    ) -> Option<HitResponse> {
         // Whoever wants to read of each request has each go the whole way.
         if tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
         let peer = peer.ip().to_canonical();
         let peer_is_trusted = self.config.trusts(peer);
-        let Ahead { method, scheme, host, target, lines } = request;
+        let PeekedRequest { method, scheme, host, target, lines } = request;
         let ignored_cookies = self.store.policy().ignored_cookies();
         let mut shows_key = peer.is_loopback();
         let mut decides = false;
@@ -205,7 +210,8 @@ impl Hits for Gateway {
             return None;
         }
         let fields = Fields::of_lines(lines);
-        self.store.glance(Glance { method, scheme, host, target, fields, shows_key }, head)
+        self.store
+            .fast_hit(BorrowedRequest { method, scheme, host, target, fields, shows_key }, head)
     }
 
     fn is_crowded(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The HTTP server around the cache: listeners towards readers, upstreams towards origins.
 //!
 //! Only [`Gateway`] knows the cache. A [`Server`] hands the requests of its connections to any tower
-//! service; what can be answered where it lies in the buffer ([`Hits`](http1::Hits)) comes first. An
+//! service; what can be answered where it lies in the buffer ([`FastPath`](http1::FastPath)) comes first. An
 //! [`Upstream`](upstream::Upstream) is a tower service that asks an origin.
 //!
 //! ```no_run

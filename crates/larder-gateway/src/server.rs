@@ -39,7 +39,7 @@ use tower::Service;
 use crate::{
     counters::{Counters, Handshaken},
     door::{Door, Entrant, Place},
-    http1::{self, Ended, Hits, Http1Config, ReaderBody},
+    http1::{self, Ended, FastPath, Http1Config, ReaderBody},
     http2,
     loops::Loops,
     tls::{self, Tls},
@@ -171,7 +171,7 @@ impl Server {
         stop: CancellationToken,
     ) -> JoinHandle<Stopped>
     where
-        H: Hits + Clone + Send + Sync + 'static,
+        H: FastPath + Clone + Send + Sync + 'static,
         S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + 'static,
         S::Future: Send,
@@ -191,7 +191,7 @@ impl Server {
         stop: CancellationToken,
     ) -> Stopped
     where
-        H: Hits + Clone + Send + Sync + 'static,
+        H: FastPath + Clone + Send + Sync + 'static,
         S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
         S: Clone + Send + 'static,
         S::Future: Send,
@@ -344,7 +344,7 @@ fn live<H, S, B>(
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send
 where
-    H: Hits + Send + Sync + 'static,
+    H: FastPath + Send + Sync + 'static,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
@@ -395,7 +395,7 @@ async fn live_encrypted<H, S, B>(
     service: S,
     stop: CancellationToken,
 ) where
-    H: Hits + Send + Sync + 'static,
+    H: FastPath + Send + Sync + 'static,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,

@@ -43,7 +43,7 @@
 //!    `Server-Timing` are added, and the body is shared with the store, however long it is. Nobody is
 //!    waited for. A *stale* hit (RFC 5861) starts a refresh besides.
 //!
-//! Who holds the request's bytes in a buffer may ask [`HttpCache::glance`] first: it answers plain hits by
+//! Who holds the request's bytes in a buffer may ask [`HttpCache::fast_hit`] first: it answers plain hits by
 //! the same rules, without making a request of them, and allocates nothing.
 //!
 //! On a **miss**:
@@ -134,8 +134,8 @@
 mod body;
 mod cache;
 mod explain;
+mod fast_hit;
 mod fill;
-mod glance;
 mod layer;
 mod miss;
 mod no_vary_search;
@@ -151,8 +151,8 @@ mod wall_clock;
 pub use body::{Body, BoxError, BrokenOff};
 pub use cache::HttpCache;
 pub use explain::ShowKey;
+pub use fast_hit::{BorrowedRequest, HitResponse};
 pub use fill::{ShutDown, TookTooLong};
-pub use glance::{Glance, Served};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};
 pub use service::{Answering, CacheService, OriginError, TooManyFetches};

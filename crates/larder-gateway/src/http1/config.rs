@@ -41,7 +41,7 @@ pub struct Http1Config {
     pub stalled_timeout: Duration,
     /// How long the head of an answer is waited for after its reader has closed its side (RFC 9112 §9.6).
     /// That may say that it sends no more, or that it has left: the two look the same until something is
-    /// written. Where others wait in vain for room, not at all ([`Hits::is_crowded`](super::Hits::is_crowded)).
+    /// written. Where others wait in vain for room, not at all ([`FastPath::is_crowded`](super::FastPath::is_crowded)).
     /// Default 10 s.
     pub half_closed_timeout: Duration,
     /// How long, after the last answer, a connection is read on and what comes thrown away: closing

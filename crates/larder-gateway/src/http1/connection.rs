@@ -26,8 +26,8 @@ use super::{
     answer::{self, Asked},
     body_reader::{BodyReader, Piece},
     config::Http1Config,
+    fast_hit::{self, FastPath},
     framing::BodyFraming,
-    glance::{self, Hits},
     head::{Head, HeadReader},
     outbox::{self, Outbox},
     refusal::Refusal,
@@ -123,7 +123,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// The next request's head that `hits` has no answer to. What waits to be written is written before
     /// anything is waited for.
-    pub(crate) async fn next_head<H: Hits>(&mut self, peer: SocketAddr, hits: &H) -> Next {
+    pub(crate) async fn next_head<H: FastPath>(&mut self, peer: SocketAddr, hits: &H) -> Next {
         self.has_begun = false;
         self.read_timer.clear();
         let next = poll_fn(|cx| self.poll_next_head(peer, hits, cx)).await;
@@ -132,7 +132,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         next
     }
 
-    fn poll_next_head<H: Hits>(
+    fn poll_next_head<H: FastPath>(
         &mut self,
         peer: SocketAddr,
         hits: &H,
@@ -373,7 +373,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// Reads a request's first bytes. Memory is taken when they are there, and none before; none at all
     /// for hits.
-    fn poll_read_idle<H: Hits>(
+    fn poll_read_idle<H: FastPath>(
         &mut self,
         peer: SocketAddr,
         hits: &H,
@@ -397,7 +397,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// Answers the requests at the front of `bytes` that are plain hits, in one write; returns how many
     /// bytes that was. What the reader does not take at once waits in the outbox.
-    fn answer_hits<H: Hits>(
+    fn answer_hits<H: FastPath>(
         &mut self,
         bytes: &[u8],
         peer: SocketAddr,
@@ -411,8 +411,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         let (mut large, mut has_answer) = (None, true);
         while desk.len() < DESK_BYTES && large.is_none() {
             let ahead = &bytes[answered..];
-            let answer = glance::end_of_head(ahead, self.config).and_then(|end| {
-                Some((end, glance::answer(&ahead[..end], peer, self.config, hits, &mut desk)?))
+            let answer = fast_hit::end_of_head(ahead, self.config).and_then(|end| {
+                Some((end, fast_hit::answer(&ahead[..end], peer, self.config, hits, &mut desk)?))
             });
             let Some((end, served)) = answer else {
                 has_answer = false;

@@ -21,8 +21,8 @@ use super::{
     answer::{self, Asked, Ending},
     body_reader::{BodyReader, Piece},
     connection::{Connection, HEAD_READ},
+    fast_hit::FastPath,
     framing::BodyFraming,
-    glance::Hits,
     head::Head,
     refusal::Refusal,
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
@@ -83,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         service: &mut S,
     ) -> Turn
     where
-        H: Hits,
+        H: FastPath,
         S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -114,7 +114,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         hits: &H,
     ) -> Result<Response<B>, Interrupted>
     where
-        H: Hits,
+        H: FastPath,
         F: Future<Output = Result<Response<B>, Infallible>>,
     {
         let mut half_closed = None;

@@ -8,8 +8,8 @@ mod body_reader;
 mod config;
 mod connection;
 mod exchange;
+mod fast_hit;
 pub(crate) mod framing;
-mod glance;
 mod head;
 mod outbox;
 pub(crate) mod refusal;
@@ -27,7 +27,7 @@ use tower::Service;
 
 pub use self::{
     config::Http1Config,
-    glance::{Ahead, Hits, Lines},
+    fast_hit::{FastPath, Lines, PeekedRequest},
     upload::{ReaderBody, ReaderBodyError},
 };
 use self::{
@@ -96,7 +96,7 @@ pub async fn serve_connection_with_hits<IO, H, S, B>(
 ) -> Ended
 where
     IO: AsyncRead + AsyncWrite + Unpin,
-    H: Hits,
+    H: FastPath,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use larder::http::Served;
+use larder::http::HitResponse;
 use tokio::io::AsyncWrite;
 
 /// Up to here copying is cheaper than one more entry of a vectored write.
@@ -77,11 +77,11 @@ impl Outbox {
     pub(crate) fn write<IO: AsyncWrite + Unpin>(
         &mut self,
         text: &[u8],
-        large: Option<&Served>,
+        large: Option<&HitResponse>,
         io: &mut IO,
         cx: &mut Context<'_>,
     ) {
-        let content = large.map_or(&[][..], Served::content);
+        let content = large.map_or(&[][..], HitResponse::content);
         // What is beyond a turn waits with the rest.
         let content = &content[..content.len().min(TURN)];
         let mut written = 0;

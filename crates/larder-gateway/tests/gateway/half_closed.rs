@@ -18,11 +18,11 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use larder::{
     Cache,
-    http::{HttpCache, Policy, Served, Variants},
+    http::{HitResponse, HttpCache, Policy, Variants},
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig,
-    http1::{Ahead, Ended, Hits, Http1Config, ReaderBody, serve_connection_with_hits},
+    http1::{Ended, FastPath, Http1Config, PeekedRequest, ReaderBody, serve_connection_with_hits},
     http2::serve_connection,
     upstream::UpstreamConfig,
 };
@@ -218,8 +218,8 @@ async fn one_that_resets_the_connection_after_it_has_closed_its_side_is_given_up
 #[derive(Default)]
 struct Crowd(AtomicBool);
 
-impl Hits for Crowd {
-    fn hit(&self, _: Ahead<'_, '_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<Served> {
+impl FastPath for Crowd {
+    fn hit(&self, _: PeekedRequest<'_, '_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<HitResponse> {
         None
     }
 

@@ -5,10 +5,10 @@
 mod cases;
 mod forwarding;
 mod freshening;
-mod glance;
 mod invalidation;
 mod keys;
 mod laws;
 mod parts;
 mod preconditions;
 mod ranges;
+mod short_cuts;

@@ -6,8 +6,8 @@
 mod allocation;
 mod arriving;
 mod conditions;
+mod fast_hit;
 mod flight;
-mod glance;
 mod hit;
 mod layer;
 mod methods;

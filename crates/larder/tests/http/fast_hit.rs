@@ -3,7 +3,7 @@
 use allocation_counter::measure;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use larder::http::{
-    Body, Glance, Served, ShowKey,
+    Body, BorrowedRequest, HitResponse, ShowKey,
     policy::{
         fields::{FieldLine, Fields},
         scheme::Scheme,
@@ -23,22 +23,23 @@ const FIELDS: [(&str, &str); 7] = [
 ];
 
 /// Asks at a glance; the head as text, and the answer.
-fn glance(
+fn fast_hit(
     site: &Site,
     method: &Method,
     path: &str,
     fields: &[(&str, &str)],
     shows_key: bool,
-) -> Option<(String, Served)> {
+) -> Option<(String, HitResponse)> {
     let lines: Vec<FieldLine<'_>> = fields
         .iter()
         .map(|(name, value)| FieldLine { name: name.as_bytes(), value: value.as_bytes() })
         .collect();
     let fields = Fields::of_lines(&lines);
     let (scheme, host) = (Scheme::Http, b"example.org");
-    let asked = Glance { method, scheme, host, target: path.as_bytes(), fields, shows_key };
+    let asked =
+        BorrowedRequest { method, scheme, host, target: path.as_bytes(), fields, shows_key };
     let mut head = b"before ".to_vec();
-    let served = site.cache.glance(asked, &mut head);
+    let served = site.cache.fast_hit(asked, &mut head);
     let head = String::from_utf8(head).unwrap().strip_prefix("before ").unwrap().to_owned();
     assert_eq!(served.is_none(), head.is_empty(), "{head}");
     Some((head, served?))
@@ -104,7 +105,7 @@ async fn both_ways_give_the_same_answer() {
         for shows_key in [false, true] {
             let before = site.store().stats();
             let (head, served) =
-                glance(&site, method, path, fields, shows_key).unwrap_or_else(|| {
+                fast_hit(&site, method, path, fields, shows_key).unwrap_or_else(|| {
                     panic!("{method} {path} {fields:?} takes no more than a glance")
                 });
             let between = site.store().stats();
@@ -141,7 +142,7 @@ async fn what_is_more_than_a_plain_hit_goes_the_whole_way_and_is_not_counted() {
     site.fill("/tagged", cached(&[("surrogate-key", "t")])).await;
     site.fill("/empty", answer(204, &[("cache-control", "max-age=60")], "")).await;
     let get = Method::GET;
-    assert!(glance(&site, &get, "/a", &[], false).is_some());
+    assert!(fast_hit(&site, &get, "/a", &[], false).is_some());
     let hits = site.store().stats().hits;
     site.clock.advance(secs(1));
     let rows = [
@@ -157,12 +158,12 @@ async fn what_is_more_than_a_plain_hit_goes_the_whole_way_and_is_not_counted() {
         ("http://example.org/a", vec![]),
     ];
     for (path, fields) in rows {
-        assert!(glance(&site, &get, path, &fields, false).is_none(), "{path} {fields:?}");
+        assert!(fast_hit(&site, &get, path, &fields, false).is_none(), "{path} {fields:?}");
     }
     site.store().purge_tag("t");
-    assert!(glance(&site, &get, "/tagged", &[], false).is_none(), "it was purged");
+    assert!(fast_hit(&site, &get, "/tagged", &[], false).is_none(), "it was purged");
     site.clock.advance(secs(61));
-    assert!(glance(&site, &get, "/a", &[], false).is_none(), "it is stale");
+    assert!(fast_hit(&site, &get, "/a", &[], false).is_none(), "it is stale");
     assert_eq!(site.store().stats().hits, hits);
     assert_eq!(site.store().stats().stale_served, 0);
 }
@@ -173,9 +174,9 @@ async fn who_looks_personal_is_not_answered_with_what_is_not_for_everybody() {
     site.fill("/a", ok(&[("cache-control", "max-age=60")], "own")).await;
     site.fill("/b", ok(&[("cache-control", "public, max-age=60")], "all")).await;
     let cookie = [("cookie", "session=1")];
-    assert!(glance(&site, &Method::GET, "/a", &cookie, false).is_none());
-    assert!(glance(&site, &Method::GET, "/a", &[], false).is_some());
-    assert!(glance(&site, &Method::GET, "/b", &cookie, false).is_some());
+    assert!(fast_hit(&site, &Method::GET, "/a", &cookie, false).is_none());
+    assert!(fast_hit(&site, &Method::GET, "/a", &[], false).is_some());
+    assert!(fast_hit(&site, &Method::GET, "/b", &cookie, false).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +195,7 @@ async fn a_glance_allocates_nothing_however_large_the_body() {
         // The first look of a thread sets up what it counts with; a range is a list of one.
         for (lines, allowed) in [(&lines[..3], 0), (&lines[..3], 0), (&lines[..], 2)] {
             let fields = Fields::of_lines(lines);
-            let asked = Glance {
+            let asked = BorrowedRequest {
                 method: &Method::GET,
                 scheme: Scheme::Http,
                 host: b"example.org",
@@ -202,10 +203,10 @@ async fn a_glance_allocates_nothing_however_large_the_body() {
                 fields,
                 shows_key: true,
             };
-            site.cache.glance(asked, &mut head);
+            site.cache.fast_hit(asked, &mut head);
             head.clear();
             let mut served = None;
-            let counted = measure(|| served = site.cache.glance(asked, &mut head));
+            let counted = measure(|| served = site.cache.fast_hit(asked, &mut head));
             assert!(served.is_some());
             assert!(counted.count_total <= allowed, "{counted:?}");
         }

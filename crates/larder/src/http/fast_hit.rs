@@ -1,4 +1,4 @@
-//! Glance: a hit answered from a request as it lies in a connection's buffer.
+//! Fast hit: a hit answered from a request as it lies in a connection's buffer.
 //!
 //! Nothing is made of the request, and nothing of the answer but its bytes. The rules are those of the
 //! whole way ([`decide`], preconditions, ranges), read from borrowed fields; what they would have more
@@ -32,7 +32,7 @@ use super::{
 
 /// A GET or HEAD for a host and a target, without content, as it was read.
 #[derive(Clone, Copy, Debug)]
-pub struct Glance<'a> {
+pub struct BorrowedRequest<'a> {
     /// GET or HEAD.
     pub method: &'a Method,
     /// How it came.
@@ -49,7 +49,7 @@ pub struct Glance<'a> {
 
 /// The answer to it. Its body is shared with the store.
 #[derive(Debug)]
-pub struct Served {
+pub struct HitResponse {
     stored: Arc<Stored>,
     is_head: bool,
     what: What,
@@ -76,14 +76,23 @@ impl HttpCache {
     /// Nothing is allocated, but for the short lists that a range, or entity tags to compare with, are
     /// read into.
     #[inline]
-    pub fn glance(&self, request: Glance<'_>, head: &mut Vec<u8>) -> Option<Served> {
+    pub fn fast_hit(
+        &self,
+        request: BorrowedRequest<'_>,
+        head: &mut Vec<u8>,
+    ) -> Option<HitResponse> {
         KEY.with_borrow_mut(|key| {
             let key = RequestKey::write(request.scheme, request.host, request.target, key)?;
             self.look_at(request, key, head)
         })
     }
 
-    fn look_at(&self, request: Glance<'_>, key: &str, head: &mut Vec<u8>) -> Option<Served> {
+    fn look_at(
+        &self,
+        request: BorrowedRequest<'_>,
+        key: &str,
+        head: &mut Vec<u8>,
+    ) -> Option<HitResponse> {
         let tally = self.counters().tally();
         let began = tally.is_sample().then(Instant::now);
         let (variants, cost_micros) = self.shared().plain(key)?;
@@ -93,7 +102,7 @@ impl HttpCache {
         let Verdict::Serve { index, reason: Reason::Hit } = verdict else { return None };
         let stored = variants.into_stored(index)?;
         let what = what(asking, &stored)?;
-        let served = Served { stored, is_head: *request.method == Method::HEAD, what };
+        let served = HitResponse { stored, is_head: *request.method == Method::HEAD, what };
         served.write(request.shows_key.then_some(key), now, head);
         tally.hit(cost_micros);
         if let Some(began) = began {
@@ -133,7 +142,7 @@ fn what(asking: Asking<'_>, stored: &Stored) -> Option<What> {
     }
 }
 
-impl Served {
+impl HitResponse {
     /// The status.
     pub fn status(&self) -> StatusCode {
         match self.what {

@@ -1,11 +1,11 @@
-//! Glance: requests that are answered where they lie in the buffer, before they become requests.
+//! Fast hit: requests that are answered where they lie in the buffer, before they become requests.
 
 use std::{mem::MaybeUninit, net::SocketAddr};
 
 use arrayvec::ArrayVec;
 use http::Method;
 use larder::http::{
-    Served,
+    HitResponse,
     policy::{fields::FieldLine, scheme::Scheme},
 };
 
@@ -19,13 +19,18 @@ const MAX_HEAD: usize = 8 << 10;
 pub type Lines<'a> = ArrayVec<FieldLine<'a>, MAX_FIELDS>;
 
 /// Answers requests without making them requests: what is in a cache, and nothing else.
-pub trait Hits {
+pub trait FastPath {
     /// It never has an answer, and need not be asked.
     const NONE: bool = false;
 
     /// The answer to a request of `peer`, with its head appended to `head` as HTTP/1.1 writes it, but for
     /// the blank line. `None`: the service has to answer; `head` is as it was, and nothing was counted.
-    fn hit(&self, request: Ahead<'_, '_>, peer: SocketAddr, head: &mut Vec<u8>) -> Option<Served>;
+    fn hit(
+        &self,
+        request: PeekedRequest<'_, '_>,
+        peer: SocketAddr,
+        head: &mut Vec<u8>,
+    ) -> Option<HitResponse>;
 
     /// Whether some wait for room to be answered in. Then those are no longer answered who have closed
     /// their side, and so may have left. Asked a few times a second for each of them.
@@ -35,10 +40,10 @@ pub trait Hits {
 }
 
 /// No hits.
-impl Hits for () {
+impl FastPath for () {
     const NONE: bool = true;
 
-    fn hit(&self, _: Ahead<'_, '_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<Served> {
+    fn hit(&self, _: PeekedRequest<'_, '_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<HitResponse> {
         None
     }
 }
@@ -46,7 +51,7 @@ impl Hits for () {
 /// A GET or HEAD of HTTP/1.1 that lies ahead in a connection's buffer. It has one `Host`, no content,
 /// and no expectation.
 #[derive(Debug)]
-pub struct Ahead<'a, 'l> {
+pub struct PeekedRequest<'a, 'l> {
     /// GET or HEAD.
     pub method: &'a Method,
     /// The connection's.
@@ -79,13 +84,13 @@ pub(super) fn end_of_head(bytes: &[u8], config: &Http1Config) -> Option<usize> {
 
 /// Answers the request with this head, if `hits` can; the answer's head, with its blank line, is
 /// appended to `desk`, and its content is still to be sent.
-pub(super) fn answer<H: Hits>(
+pub(super) fn answer<H: FastPath>(
     head: &[u8],
     peer: SocketAddr,
     config: &Http1Config,
     hits: &H,
     desk: &mut Vec<u8>,
-) -> Option<Served> {
+) -> Option<HitResponse> {
     let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
     let fields = &mut fields[..config.max_fields.min(MAX_FIELDS)];
     let mut request = httparse::Request::new(&mut []);
@@ -114,7 +119,7 @@ pub(super) fn answer<H: Hits>(
         }
     }
     let (scheme, target) = (config.scheme, target.as_bytes());
-    let request = Ahead { method, scheme, host: host?, target, lines: &mut lines };
+    let request = PeekedRequest { method, scheme, host: host?, target, lines: &mut lines };
     let served = hits.hit(request, peer, desk)?;
     desk.extend_from_slice(b"\r\n");
     Some(served)
