@@ -1,4 +1,4 @@
-//! Facet: which of the requests for one URI may wait for the same answer.
+//! Collapse key: which of the requests for one URI may wait for the same answer.
 
 use http::{HeaderName, header::VARY};
 

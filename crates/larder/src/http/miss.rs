@@ -1,4 +1,4 @@
-//! Fly: a reader's part of a miss: join the key's flight or lead it, wait, and take what is its own.
+//! Miss: a reader's part of a miss: join the key's flight or lead it, wait, and take what is its own.
 
 use std::{
     future::{Future, poll_fn},

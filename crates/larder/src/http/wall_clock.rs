@@ -1,4 +1,4 @@
-//! WallClock: the time of day as HTTP needs it, from a clock that never steps back.
+//! Wall clock: the time of day as HTTP needs it, from a clock that never steps back.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

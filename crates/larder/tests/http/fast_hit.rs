@@ -1,4 +1,4 @@
-//! At a glance: what is answered from borrowed bytes is what the whole way answers.
+//! Fast hit: what is answered from borrowed bytes is what the whole way answers.
 
 use allocation_counter::measure;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
