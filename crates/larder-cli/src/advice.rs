@@ -1,4 +1,4 @@
-//! Advice: says once why a service's answers are not stored, and what would change that.
+//! Advice: says once why a service's answers are not stored, or not reused, and what would change that.
 //!
 //! Somebody who puts the cache before a service for the first time sees nothing but misses, and each of
 //! them says why; but only to those who know where to look.
@@ -13,11 +13,21 @@ const MANY: u32 = 20;
 struct Advisor {
     fetched: u32,
     without_freshness: Habit,
+    validated_each_time: Habit,
     to_cookies: Habit,
     with_cookies: Habit,
 }
 
-/// How many answers were not stored for one reason, and whether that was told.
+/// What came of one answer.
+#[derive(Clone, Copy, Debug)]
+enum Came {
+    NotStored(Reason),
+    /// It is stored, and asked for again at each use.
+    LacksFreshness,
+    Reusable,
+}
+
+/// How many answers had one fate, and whether that was told.
 #[derive(Debug, Default)]
 struct Habit {
     count: u32,
@@ -35,37 +45,52 @@ impl Habit {
 }
 
 impl Advisor {
-    /// The line that is due now that an answer was not stored for `reason`, or was stored.
-    fn after(&mut self, reason: Option<Reason>, origin: &str) -> Option<String> {
+    /// The line that is due now that this came of an answer.
+    fn after(&mut self, came: Came, origin: &str) -> Option<String> {
+        const SAY_HOW_LONG: &str = "let it send Cache-Control: max-age=60, or start with --ttl 1m";
         self.fetched = self.fetched.saturating_add(1);
-        let (habit, why, remedy) = match reason? {
-            Reason::NoFreshness => (
+        let (habit, why, remedy) = match came {
+            Came::NotStored(Reason::NoFreshness) => (
                 &mut self.without_freshness,
-                "do not say how long they are fresh",
-                "let it send Cache-Control: max-age=60, or start with --ttl 1m",
+                "were not stored because they do not say how long they are fresh",
+                SAY_HOW_LONG,
             ),
-            Reason::Cookie => (
+            Came::LacksFreshness => (
+                &mut self.validated_each_time,
+                "are asked for again at each use because they do not say how long they are fresh",
+                SAY_HOW_LONG,
+            ),
+            Came::NotStored(Reason::Cookie) => (
                 &mut self.to_cookies,
-                "answer requests with a cookie",
+                "were not stored because they answer requests with a cookie",
                 "name the cookies that change nothing in them with --ignore-cookies \
                  (--ignore-cookies analytics: those of the usual visitor counters), or let it send \
                  Cache-Control: public",
             ),
-            Reason::SetCookie => (
+            Came::NotStored(Reason::SetCookie) => (
                 &mut self.with_cookies,
-                "set a cookie",
+                "were not stored because they set a cookie",
                 "let it set cookies only where somebody logs in",
             ),
-            _ => return None,
+            Came::NotStored(_) | Came::Reusable => return None,
         };
         habit.shows(self.fetched).then(|| {
             let count = habit.count;
-            format!("{count} answers of {origin} were not stored because they {why}: {remedy}")
+            format!("{count} answers of {origin} {why}: {remedy}")
         })
     }
 
     fn has_told_all(&self) -> bool {
-        self.without_freshness.was_told && self.to_cookies.was_told && self.with_cookies.was_told
+        let Advisor {
+            fetched: _,
+            without_freshness,
+            validated_each_time,
+            to_cookies,
+            with_cookies,
+        } = self;
+        [without_freshness, validated_each_time, to_cookies, with_cookies]
+            .iter()
+            .all(|habit| habit.was_told)
     }
 }
 
@@ -74,8 +99,15 @@ impl Advisor {
 pub(crate) async fn give(mut events: Events, origin: String) {
     let mut advisor = Advisor::default();
     while let Some(observed) = events.next().await {
-        let Observed::Event(Event::Fetched { not_stored, .. }) = observed else { continue };
-        if let Some(line) = advisor.after(not_stored, &origin) {
+        let Observed::Event(Event::Fetched { not_stored, lacks_freshness, .. }) = observed else {
+            continue;
+        };
+        let came = match not_stored {
+            Some(reason) => Came::NotStored(reason),
+            None if lacks_freshness => Came::LacksFreshness,
+            None => Came::Reusable,
+        };
+        if let Some(line) = advisor.after(came, &origin) {
             tracing::info!("{line}");
         }
         if advisor.has_told_all() {
@@ -88,30 +120,42 @@ pub(crate) async fn give(mut events: Events, origin: String) {
 mod tests {
     use super::*;
 
-    fn lines(reasons: impl IntoIterator<Item = Option<Reason>>) -> Vec<String> {
+    fn lines(fates: impl IntoIterator<Item = Came>) -> Vec<String> {
         let mut advisor = Advisor::default();
-        reasons.into_iter().filter_map(|reason| advisor.after(reason, "http://o:1")).collect()
+        fates.into_iter().filter_map(|came| advisor.after(came, "http://o:1")).collect()
+    }
+
+    fn many(came: Came) -> impl Iterator<Item = Came> {
+        std::iter::repeat_n(came, 100)
     }
 
     #[test]
     fn a_habit_is_told_once_with_what_to_do() {
-        let told = lines(std::iter::repeat_n(Some(Reason::NoFreshness), 100));
+        let told = lines(many(Came::NotStored(Reason::NoFreshness)));
         assert_eq!(
             told,
             ["20 answers of http://o:1 were not stored because they do not say how long they are \
               fresh: let it send Cache-Control: max-age=60, or start with --ttl 1m"]
         );
-        let told = lines(std::iter::repeat_n(Some(Reason::Cookie), 100));
+        let told = lines(many(Came::NotStored(Reason::Cookie)));
         assert!(told.len() == 1 && told[0].contains("--ignore-cookies analytics"), "{told:?}");
-        assert_eq!(lines(std::iter::repeat_n(Some(Reason::SetCookie), 100)).len(), 1);
+        assert_eq!(lines(many(Came::NotStored(Reason::SetCookie))).len(), 1);
+        let told = lines(many(Came::LacksFreshness));
+        assert!(
+            told.len() == 1 && told[0].contains("at each use") && told[0].contains("--ttl"),
+            "{told:?}"
+        );
     }
 
     #[test]
     fn what_is_rare_or_nobody_can_change_is_not_told() {
-        assert!(lines(std::iter::repeat_n(Some(Reason::NoFreshness), 19)).is_empty());
-        assert!(lines(std::iter::repeat_n(Some(Reason::NoStore), 100)).is_empty());
+        assert!(lines(many(Came::NotStored(Reason::NoFreshness)).take(19)).is_empty());
+        assert!(lines(many(Came::NotStored(Reason::NoStore))).is_empty());
         // One in four.
-        let rarely = (0..400).map(|n| (n % 4 == 0).then_some(Reason::NoFreshness));
+        let rarely = (0..400).map(|n| match n % 4 {
+            0 => Came::NotStored(Reason::NoFreshness),
+            _ => Came::Reusable,
+        });
         assert!(lines(rarely).is_empty());
     }
 }

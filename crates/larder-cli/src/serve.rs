@@ -78,7 +78,7 @@ SIGTERM and Ctrl-C let the answers under way end, for 10 s; once more, and it en
 admin listener answers, /readyz with 503. Other signals change nothing; SIGHUP is kept for reading settings
 again.
 
-Every answer says in Cache-Status what the cache did, and why.")]
+Every answer says in Cache-Status what the cache did, and why; in Proxy-Status, why the service gave none.")]
 pub(crate) struct Serve {
     /// The service to put the cache before: http://127.0.0.1:8001, localhost:8001, or a port of this machine
     #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM", value_parser = address::upstream)]

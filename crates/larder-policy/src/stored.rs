@@ -224,6 +224,13 @@ impl StoredHead {
         self.terms.lifetime()
     }
 
+    /// Whether nothing says how long it is fresh, and so each use of it asks the origin first.
+    pub fn lacks_freshness(&self) -> bool {
+        let Terms { reuse_flags, .. } = &self.terms;
+        let is_silent = !reuse_flags.explicit && !reuse_flags.always_validate;
+        is_silent && self.terms.lifetime().ttl().is_zero()
+    }
+
     /// How long it may be used, counted from its receipt: what is left of the TTL after the age it
     /// came with, and the windows. This is what a store keeps.
     pub fn lifetime_from_receipt(&self) -> Lifetime {

@@ -167,6 +167,9 @@ pub enum Event {
         took: Duration,
         /// Why it is not in the cache, if it is not.
         not_stored: Option<Reason>,
+        /// It is in the cache, but nothing said how long it is fresh: each use asks the origin first. Of
+        /// HTTP responses only.
+        lacks_freshness: bool,
     },
     /// A fetch failed or took too long.
     FetchFailed {

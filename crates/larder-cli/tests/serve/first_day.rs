@@ -62,9 +62,11 @@ async fn a_name_that_no_cookie_can_have_is_refused() {
 }
 
 #[tokio::test]
-async fn answers_that_are_never_stored_are_told_of_once_with_the_remedy() {
+async fn answers_that_are_never_reused_are_told_of_once_with_the_remedy() {
     for (fields, cookie, remedy) in [
-        ("", "", "--ttl 1m"),
+        ("", "", "not stored because they do not say how long they are fresh"),
+        // As a server of files says.
+        ("last-modified: Sun, 01 Nov 2026 10:00:00 GMT\r\n", "", "at each use"),
         (FRESH, "cookie: a=1\r\n", "--ignore-cookies"),
         ("cache-control: max-age=60\r\nset-cookie: a=1\r\n", "", "set a cookie"),
     ] {
@@ -86,11 +88,26 @@ async fn answers_that_are_never_stored_are_told_of_once_with_the_remedy() {
 
 #[tokio::test]
 async fn with_a_ttl_nothing_is_told() {
-    let origin = Origin::saying(ok("", "an answer")).await;
-    let larder = Larder::with(origin.address, &["--ttl", "1m"]).await;
-    for path in 0..40 {
-        larder.get(&format!("/{path}")).await;
+    for fields in ["", "last-modified: Sun, 01 Nov 2026 10:00:00 GMT\r\n"] {
+        let origin = Origin::saying(ok(fields, "an answer")).await;
+        let larder = Larder::with(origin.address, &["--ttl", "1m"]).await;
+        for path in 0..40 {
+            larder.get(&format!("/{path}")).await;
+        }
+        assert_eq!(larder.get("/1").await.handling(), "hit");
+        assert!(!larder.log().contains("answers of"), "{}", larder.log());
     }
-    assert_eq!(larder.get("/1").await.handling(), "hit");
-    assert!(!larder.log().contains("not stored"), "{}", larder.log());
+}
+
+#[tokio::test]
+async fn where_a_service_wants_to_be_asked_each_time_nothing_is_told() {
+    for control in ["no-cache", "max-age=0"] {
+        let fields = format!("cache-control: {control}\r\netag: \"1\"\r\n");
+        let origin = Origin::saying(ok(&fields, "an answer")).await;
+        let larder = Larder::before(origin.address).await;
+        for path in 0..40 {
+            larder.get(&format!("/{path}")).await;
+        }
+        assert!(!larder.log().contains("answers of"), "{}", larder.log());
+    }
 }

@@ -483,7 +483,12 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         self.backoffs.forget(key);
         self.negatives.forget(key).pass_over();
         let took = fetched.facts.cost;
-        self.counters.tell(|| Event::Fetched { key: Arc::clone(key), took, not_stored });
+        self.counters.tell(|| Event::Fetched {
+            key: Arc::clone(key),
+            took,
+            not_stored,
+            lacks_freshness: false,
+        });
         FlightResult::Value(Arc::new(Delivery::of(fetched, storage)))
     }
 

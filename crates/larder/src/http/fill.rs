@@ -314,7 +314,7 @@ impl HttpCache {
                     if origin_request.tells_of_others(answer.status()) {
                         self.remember_hit_for_miss(&origin_request.sharing_name, reason, &leader);
                     }
-                    self.tell_fetched(&leader, took, Some(reason));
+                    self.tell_fetched(&leader, took, Some(reason), false);
                     land_unshared(leader, Unshared::NotForOthers);
                     send(
                         own,
@@ -379,7 +379,7 @@ impl HttpCache {
                         Pumped::Passed(reason) => {
                             load.succeed();
                             shared.counters.fetch_took(cost);
-                            self.tell_fetched(&leader, cost, Some(reason));
+                            self.tell_fetched(&leader, cost, Some(reason), false);
                         }
                         Pumped::Whole(body) => {
                             load.succeed();
@@ -390,7 +390,12 @@ impl HttpCache {
                                     self.keep_fetched(&origin_request, whole, &[], cost, &leader);
                                 }
                                 None => {
-                                    self.tell_fetched(&leader, cost, Some(Reason::ContentRange));
+                                    self.tell_fetched(
+                                        &leader,
+                                        cost,
+                                        Some(Reason::ContentRange),
+                                        false,
+                                    );
                                 }
                             }
                         }
@@ -436,7 +441,7 @@ impl HttpCache {
                 None
             }
         };
-        self.tell_fetched(leader, cost, not_stored);
+        self.tell_fetched(leader, cost, not_stored, fresh.head.lacks_freshness());
         not_stored
     }
 
@@ -463,9 +468,16 @@ impl HttpCache {
         }
     }
 
-    fn tell_fetched(&self, leader: &Leader, took: Duration, not_stored: Option<Reason>) {
+    fn tell_fetched(
+        &self,
+        leader: &Leader,
+        took: Duration,
+        not_stored: Option<Reason>,
+        lacks_freshness: bool,
+    ) {
         let key = || Arc::clone(leader.key());
-        self.counters().tell(|| Event::Fetched { key: key(), took, not_stored });
+        let lacks_freshness = lacks_freshness && not_stored.is_none();
+        self.counters().tell(|| Event::Fetched { key: key(), took, not_stored, lacks_freshness });
     }
 
     fn failed(

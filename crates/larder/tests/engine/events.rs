@@ -58,7 +58,12 @@ async fn a_reader_of_events_learns_what_happens() {
         let key: Arc<str> = "key".into();
         let took = std::time::Duration::ZERO;
         let expected = [
-            Event::Fetched { key: Arc::clone(&key), took, not_stored: None },
+            Event::Fetched {
+                key: Arc::clone(&key),
+                took,
+                not_stored: None,
+                lacks_freshness: false,
+            },
             Event::StaleServed { key: Arc::clone(&key), reason: Reason::StaleWhileRevalidate },
             Event::FetchFailed { key },
             Event::Purged { what: "tag tag".to_owned(), soft: false, number: 1 },
