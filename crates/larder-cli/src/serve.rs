@@ -29,7 +29,7 @@ use larder_gateway::{
     http1::Http1Config,
     upstream::{Origin, Upstream, UpstreamConfig},
 };
-use tokio::runtime::Builder;
+use tokio::{runtime::Builder, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -41,6 +41,9 @@ use crate::{
 
 /// How long answers under way may take once it is told to stop.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// A stop that takes longer says what it waits for.
+const PROMPT: Duration = Duration::from_millis(300);
 
 /// How long answers of the admin listener may take after that.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -327,7 +330,18 @@ impl Serve {
         stop.cancel();
         advising.abort();
         let ending = async {
-            if let Ok(stopped) = serving.await
+            let mut serving = serving;
+            let stopped = match timeout(PROMPT, &mut serving).await {
+                Ok(stopped) => stopped,
+                Err(_) => {
+                    tracing::info!(
+                        "stopping: answers under way have {} s to end; told once more, it ends at once",
+                        GRACE.as_secs()
+                    );
+                    serving.await
+                }
+            };
+            if let Ok(stopped) = stopped
                 && stopped.cut > 0
             {
                 let were = if stopped.cut == 1 { "answer was" } else { "answers were" };

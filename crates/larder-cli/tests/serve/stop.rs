@@ -110,6 +110,8 @@ async fn told_to_stop_twice_it_does_not_wait_for_what_is_under_way() {
         let address = larder.address;
         eventually("a closed port", async || TcpStream::connect(address).await.err()).await;
         assert!(larder.is_running());
+        let said = "stopping: answers under way have 10 s to end; told once more, it ends at once";
+        eventually(said, async || larder.log().contains(said).then_some(())).await;
         let began = std::time::Instant::now();
         larder.signal(second);
         assert_eq!(larder.exit().await, Some(1));
