@@ -49,8 +49,9 @@ use crate::options::Options;
 /// ```
 ///
 /// An error is shared by all who waited for it, so callers see `FetchError<E>` in place of `E`. The
-/// fetch may outlive its caller: arguments are taken by value. A function that returns no `Result`
-/// uses `get_or_fetch`, and panics where that does.
+/// fetch may outlive its caller: arguments are taken by value (`String`, not `&str`), and a method with
+/// `self` cannot be cached (call `get_or_fetch` in it). A function that returns no `Result` uses
+/// `get_or_fetch`, and panics where that does.
 ///
 /// # No two calls share a key by accident
 ///
