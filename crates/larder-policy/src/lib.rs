@@ -33,32 +33,59 @@
 //! | [`cache_status`] | the `Cache-Status` field | RFC 9211 |
 //! | [`proxy_status`] | the `Proxy-Status` field | RFC 9209 |
 
+#[cfg(feature = "http")]
 pub mod cache_status;
+#[cfg(feature = "http")]
 pub mod collapse_key;
+#[cfg(feature = "http")]
 pub mod cookies;
+#[cfg(feature = "http")]
 pub mod date;
+#[cfg(feature = "http")]
 mod directives;
+#[cfg(feature = "http")]
 pub mod etag;
+#[cfg(feature = "http")]
 pub mod fields;
+#[cfg(feature = "http")]
 pub mod forward;
 pub mod freshness;
+#[cfg(feature = "http")]
 pub mod head;
+#[cfg(feature = "http")]
 pub mod invalidate;
+#[cfg(feature = "http")]
 pub mod key;
+#[cfg(feature = "http")]
 mod list;
+#[cfg(feature = "http")]
 pub mod multipart;
+#[cfg(feature = "http")]
 pub mod no_vary_search;
+#[cfg(feature = "http")]
 pub mod part;
+#[cfg(feature = "http")]
 pub mod proxy_status;
+#[cfg(feature = "http")]
 pub mod range;
 pub mod reason;
+#[cfg(feature = "http")]
 pub mod request;
+#[cfg(feature = "http")]
 pub mod response;
+#[cfg(feature = "http")]
 pub mod reuse;
+#[cfg(feature = "http")]
 pub mod scheme;
+#[cfg(feature = "http")]
 pub mod settings;
+#[cfg(feature = "http")]
 pub mod stored;
+#[cfg(feature = "http")]
 pub mod tags;
+#[cfg(feature = "http")]
 pub mod uri;
+#[cfg(feature = "http")]
 pub mod validate;
+#[cfg(feature = "http")]
 mod vary;

@@ -126,8 +126,9 @@ pub use entry::Fetched;
 pub use error::FetchError;
 pub use key::{CacheKey, KeyPart, ZeroPadded};
 pub use larder_macros::cached;
+#[cfg(feature = "http")]
+pub use larder_policy::cache_status;
 pub use larder_policy::{
-    cache_status,
     freshness::{self, Freshness, Lifetime},
     reason::{self, Reason},
 };
