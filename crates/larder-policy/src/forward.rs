@@ -117,6 +117,7 @@ pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission
     }
     strip(fields);
     drop_claims(fields, hop.peer_is_trusted);
+    settle_forwarded(fields);
     Admission::Granted
 }
 
@@ -147,7 +148,9 @@ pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
         (8, Some(b'c')) if is(&CDN_LOOP) => LineFate::Decides,
         (8, Some(b'c')) if is_spelt(&CDN_LOOP) => LineFate::Goes,
         (14, Some(b'c')) if is_spelt(&header::CONTENT_LENGTH) && name[7] == b'_' => LineFate::Goes,
-        (9, Some(b'f')) if is(&header::FORWARDED) => claim(name, peer_is_trusted),
+        // What it says of the target is moved to other fields.
+        (9, Some(b'f')) if is(&header::FORWARDED) && peer_is_trusted => LineFate::Decides,
+        (9, Some(b'f')) if is(&header::FORWARDED) => LineFate::Goes,
         (9, Some(b'x')) if is_spelt(&X_REAL_IP) => claim(name, peer_is_trusted),
         (12.., Some(b'x')) if begins_as_forwarded(name) => claim(name, peer_is_trusted),
         (2 | 7 | 10 | 14.., Some(b'k' | b'p' | b't' | b'u' | b'h'))
@@ -378,14 +381,33 @@ fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
     if let Some(authority) = uri.authority() {
         // Host and port only: no quote or backslash can be in them.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-        insert_if_missing(fields, X_FORWARDED_HOST, host);
+        let host = said_or_inserted(fields, X_FORWARDED_HOST, host);
         element.extend([";host=\"", host, "\""]);
     }
     if let Some(scheme) = uri.scheme_str() {
-        insert_if_missing(fields, X_FORWARDED_PROTO, scheme);
+        let scheme = said_or_inserted(fields, X_FORWARDED_PROTO, scheme);
         element.extend([";proto=", scheme]);
     }
     append_text(fields, &header::FORWARDED, element);
+}
+
+/// What a peer that is trusted has said in this field, which tells answers apart: origins that read
+/// `Forwarded` alone are to hear the same. Otherwise `known`, which is then in the field, or stands for what
+/// takes more than a host's or a scheme's characters.
+fn said_or_inserted<'a>(fields: &'a mut HeaderMap, name: HeaderName, known: &'a str) -> &'a str {
+    match fields.entry(name) {
+        Entry::Vacant(place) => {
+            if let Ok(value) = HeaderValue::from_str(known) {
+                place.insert(value);
+            }
+            known
+        }
+        Entry::Occupied(place) => {
+            let said = place.into_mut().to_str().unwrap_or_default();
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]_".contains(&byte);
+            if !said.is_empty() && said.bytes().all(is_plain) { said } else { known }
+        }
+    }
 }
 
 /// As text. Nearly all are of the kind that is written quickly.
@@ -410,6 +432,79 @@ fn drop_claims(fields: &mut HeaderMap, peer_is_trusted: bool) {
     let claims: Vec<HeaderName> = fields.keys().filter(is_dropped).cloned().collect();
     for name in claims {
         fields.remove(name);
+    }
+}
+
+/// Leaves in `Forwarded` (RFC 7239), which only a trusted peer's request still has, who asked. For which host
+/// and scheme is moved to `X-Forwarded-Host` and `-Proto`, unless those are there: by these answers are kept
+/// apart. By the whole field they could not be, since it names each client. What cannot be read goes.
+fn settle_forwarded(fields: &mut HeaderMap) {
+    if !fields.contains_key(header::FORWARDED) {
+        return;
+    }
+    let told = Forwarded::read(fields);
+    fields.remove(header::FORWARDED);
+    let Some(Forwarded { who, host, proto }) = told else { return };
+    if !who.is_empty() {
+        append_text(fields, &header::FORWARDED, who);
+    }
+    if let Some(host) = host {
+        insert_if_missing(fields, X_FORWARDED_HOST, &host);
+    }
+    if let Some(proto) = proto {
+        insert_if_missing(fields, X_FORWARDED_PROTO, &proto);
+    }
+}
+
+/// What `Forwarded` says.
+#[derive(Default)]
+struct Forwarded {
+    /// `for` and `by` of each element, as they were written.
+    who: String,
+    /// Those of the first element that names them: the one next to the client.
+    host: Option<String>,
+    proto: Option<String>,
+}
+
+impl Forwarded {
+    /// `None` if any part of it is not what RFC 7239 §4 allows.
+    fn read(fields: &HeaderMap) -> Option<Forwarded> {
+        let mut told = Forwarded::default();
+        for element in members(fields, header::FORWARDED) {
+            let mut separator = if told.who.is_empty() { "" } else { ", " };
+            for pair in list::split(element, b';', Backslash::Escapes) {
+                let pair = std::str::from_utf8(pair).ok()?;
+                let (name, written) = pair.split_once('=')?;
+                let value = unquoted(written)?;
+                match &*name.to_ascii_lowercase() {
+                    "for" | "by" => {
+                        told.who.extend([separator, pair]);
+                        separator = ";";
+                    }
+                    "host" => told.host = told.host.or(Some(value)),
+                    "proto" => told.proto = told.proto.or(Some(value)),
+                    _ => {}
+                }
+            }
+        }
+        Some(told)
+    }
+}
+
+/// The value of a token or a quoted string (RFC 9110 §5.6.4); `None` if it is neither.
+fn unquoted(written: &str) -> Option<String> {
+    let Some(quoted) = written.strip_prefix('"') else {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\,;=".contains(&byte);
+        return written.bytes().all(is_plain).then(|| written.to_owned());
+    };
+    let mut value = String::with_capacity(quoted.len());
+    let mut rest = quoted.chars();
+    loop {
+        match rest.next()? {
+            '"' => return rest.as_str().is_empty().then_some(value),
+            '\\' => value.push(rest.next()?),
+            plain => value.push(plain),
+        }
     }
 }
 

@@ -313,6 +313,24 @@ async fn fields_of_one_hop_stay_on_it_both_ways() {
 }
 
 #[tokio::test]
+async fn for_which_host_a_trusted_peer_asks_tells_answers_apart_however_it_says_so() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "for that host")).await;
+    let larder = Larder::with(origin.address, &["--trusted-peers", "127.0.0.1"]).await;
+    for said in [
+        "forwarded: host=pub.example;proto=https\r\n",
+        "x-forwarded-host: other.example\r\n",
+        "forwarded: for=192.0.2.9\r\n",
+    ] {
+        let answer = larder.get_with("/", said).await;
+        assert_ne!(answer.handling(), "hit", "{said}");
+        assert_eq!(larder.get_with("/", said).await.handling(), "hit", "{said}");
+    }
+    // Who asks does not.
+    assert_eq!(larder.get_with("/", "forwarded: for=192.0.2.7\r\n").await.handling(), "hit");
+    assert_eq!(larder.get("/").await.handling(), "hit");
+}
+
+#[tokio::test]
 async fn only_a_trusted_peer_is_believed_in_whom_it_asks_for() {
     for (flags, is_believed) in
         [(&[][..], false), (&["--trusted-peers", "192.0.2.1,127.0.0.1"], true)]

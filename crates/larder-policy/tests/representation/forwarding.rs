@@ -194,10 +194,7 @@ fn what_an_untrusted_peer_claims_is_replaced_by_what_is_known() {
 fn what_a_trusted_peer_says_is_kept_and_the_peer_added() {
     let headers = forwarded(&get(&CLAIMS), "2001:db8::1", true);
     for (name, value) in [
-        (
-            "forwarded",
-            r#"for=198.51.100.7;proto=https, for="[2001:db8::1]";host="example.com";proto=http"#,
-        ),
+        ("forwarded", r#"for=198.51.100.7, for="[2001:db8::1]";host="evil.example";proto=https"#),
         ("x-forwarded-for", "198.51.100.7, 2001:db8::1"),
         ("x-forwarded-host", "evil.example"),
         ("x-forwarded-proto", "https"),
@@ -206,6 +203,41 @@ fn what_a_trusted_peer_says_is_kept_and_the_peer_added() {
     ] {
         assert_eq!(text(&headers, name).as_deref(), Some(value), "{name}");
     }
+}
+
+#[test]
+fn what_forwarded_says_of_the_target_is_where_it_tells_answers_apart() {
+    let rows = [
+        ("host=pub.example;proto=https", "", "pub.example", "https"),
+        (
+            "For=1.1.1.1;Host=\"pub.example:81\";by=_a, for=b;host=c;proto=https",
+            "For=1.1.1.1;by=_a, for=b, ",
+            "pub.example:81",
+            "https",
+        ),
+        ("for=1.1.1.1;secret=x", "for=1.1.1.1, ", "example.com", "http"),
+        // What cannot be read goes, all of it.
+        ("for=1.1.1.1;host=\"evil.example", "", "example.com", "http"),
+        ("for=1.1.1.1, evil", "", "example.com", "http"),
+        ("host=a b", "", "example.com", "http"),
+        ("host=\"a\"b", "", "example.com", "http"),
+    ];
+    for (said, who, host, proto) in rows {
+        let headers = forwarded(&get(&[("forwarded", said)]), "192.0.2.1", true);
+        let whole = format!("{who}for=192.0.2.1;host=\"{host}\";proto={proto}");
+        assert_eq!(text(&headers, "forwarded"), Some(whole), "{said}");
+        assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some(host), "{said}");
+        assert_eq!(text(&headers, "x-forwarded-proto").as_deref(), Some(proto), "{said}");
+    }
+    // What is said there already stands.
+    let both = [("forwarded", "host=a;proto=https"), ("x-forwarded-host", "b")];
+    let headers = forwarded(&get(&both), "192.0.2.1", true);
+    assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some("b"));
+    // No quote gets out of its place.
+    let odd = [("x-forwarded-host", "b\";proto=\"x")];
+    let headers = forwarded(&get(&odd), "192.0.2.1", true);
+    let whole = "for=192.0.2.1;host=\"example.com\";proto=http";
+    assert_eq!(text(&headers, "forwarded").as_deref(), Some(whole));
 }
 
 #[test]
