@@ -1,10 +1,8 @@
 //! Cache: the library's order of steps, written here and nowhere else.
 
-pub(crate) mod fill;
-pub(crate) mod look;
-pub(crate) mod negative;
-pub(crate) mod purge;
-pub(crate) mod store;
+mod miss;
+mod negative;
+mod purge;
 #[cfg(all(test, not(shuttle)))]
 mod storm;
 
@@ -17,42 +15,35 @@ use larder_policy::{
 use tokio::time::timeout;
 
 use self::{
-    fill::{AtHand, FlightResult, Wants},
-    look::{Found, Lookup, Seen, Shape},
+    miss::{AtHand, FlightResult, Wants},
     negative::Negatives,
 };
 use crate::{
     answer::{Answer, EntryView, Failure, Storage},
-    backoff::Backoffs,
-    builder::{Builder, Weigher},
+    builder::Builder,
     claim::{Claims, Instance},
-    clock::Clock,
-    entry::Fetched,
+    engine::{
+        Engine,
+        flight::Flights,
+        look::{Found, Lookup, Seen, Shape},
+        refresh::{Refreshes, Tasks},
+        store::{Dated, Unstored},
+    },
+    entry::{Fetched, Keep},
     error::FetchError,
-    flight::Flights,
     key::CacheKey,
-    purge::{log::PurgeLog, tags::TagKey},
-    refresh::{Refreshes, Tasks},
+    purge::log::Fence,
     shape::KeyShape,
-    stats::{Counters, Events, Stats},
+    stats::{Events, Stats},
     sweeper::{self, Sweep},
-    sync::atomic::{AtomicBool, Ordering},
-    tier::memory::{Burial, Limits, MemoryTier, Pace},
-    turns::Turns,
+    tier::memory::{Burial, Pace},
     weigh::Weigh,
 };
 
-/// Keys whose refreshes are held back after a failure.
-const MAX_BACKOFFS: usize = 1024;
-/// Refreshes that wait for their turn.
-const MAX_WAITING_REFRESHES: usize = 1024;
 /// Slots that the sweep of each second looks at, or a quarter as many that it takes out: some milliseconds'
 /// work, and no more than a fifth of a second's. What expires is found without looking at all; what a purge
 /// has ended is not, and with millions of entries takes some seconds.
 const SLOTS_PER_SWEEP: usize = 1 << 19;
-/// Keys that are fetched, or wait for it, for each fetch that may run; but at least so many.
-const FLIGHTS_PER_FETCH: usize = 16;
-const MIN_FLIGHTS: usize = 1024;
 
 /// A cache of values by key. Clones share one cache.
 ///
@@ -75,11 +66,11 @@ const MIN_FLIGHTS: usize = 1024;
 /// who wait begin it anew ([`Stats::fetches_taken_over`]). Outside a tokio runtime a fetch runs in its
 /// reader's own future, and ends with it; nothing is refreshed, and no timeout is kept.
 pub struct Cache<V> {
-    shared: Arc<Shared<V>>,
+    library: Arc<Library<V>>,
     _owner: Arc<Owner>,
 }
 
-/// Ends the cache's tasks, and gives up what waits: both hold what is shared.
+/// Ends the cache's tasks, and gives up what waits: both hold the library's part.
 struct Owner {
     tasks: Tasks,
     refreshes: Arc<Refreshes>,
@@ -92,29 +83,15 @@ impl Drop for Owner {
     }
 }
 
-pub(crate) struct Shared<V> {
+/// What clones of a cache share: the engine, and what the library's order of steps needs beside it.
+struct Library<V> {
+    engine: Engine<V>,
     name: String,
-    pub(crate) lifetime: Lifetime,
-    /// Whether a stale entry may be served while it is refreshed, if its window says so.
-    serves_while_revalidating: AtomicBool,
-    pub(crate) refresh_ahead: Option<f64>,
-    pub(crate) jitter: f64,
-    pub(crate) soft_timeout: Option<Duration>,
-    pub(crate) hard_timeout: Option<Duration>,
-    pub(crate) clock: Clock,
-    pub(crate) weigher: Weigher<V>,
-    pub(crate) memory: MemoryTier<V>,
+    /// How long an entry is kept if nothing else is said about it.
+    lifetime: Lifetime,
+    flights: Arc<Flights<FlightResult<V>>>,
     negatives: Negatives,
     claims: Claims,
-    pub(crate) backoffs: Backoffs,
-    /// Every purge has its number from here.
-    pub(crate) purges: PurgeLog,
-    pub(crate) flights: Arc<Flights<FlightResult<V>>>,
-    #[cfg(feature = "http")]
-    pub(crate) max_fetches: usize,
-    pub(crate) refreshes: Arc<Refreshes>,
-    pub(crate) tasks: Tasks,
-    pub(crate) counters: Counters,
 }
 
 /// What a look-up leads to.
@@ -144,57 +121,34 @@ impl<V> Cache<V> {
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub(crate) fn from_builder(builder: Builder<V>) -> Self {
-        let tasks = Tasks::new();
         let max_bytes = builder.bound_bytes();
         let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
-        let refreshes =
-            Refreshes::new(builder.max_concurrent_refreshes, MAX_WAITING_REFRESHES, tasks.clone());
-        let is_swept = builder.clock.is_system();
-        let shared = Arc::new(Shared {
-            memory: MemoryTier::new(Limits {
-                max_bytes: max_bytes - negatives.max_bytes(),
-                max_entries: builder.max_entries,
-                max_entry_bytes: builder.max_entry_bytes,
-                eviction: builder.eviction,
-            }),
-            negatives,
-            claims: Claims::new(),
-            backoffs: Backoffs::new(MAX_BACKOFFS),
-            purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
-            flights: Flights::new(
-                builder.max_concurrent_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS),
-                Turns::new(builder.max_concurrent_fetches),
-            ),
-            #[cfg(feature = "http")]
-            max_fetches: builder.max_concurrent_fetches,
-            refreshes: Arc::clone(&refreshes),
-            counters: Counters::new(),
+        let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
+        let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
+        let library = Arc::new(Library {
+            flights: engine.flights(),
+            engine,
             name: builder.name,
             lifetime: builder.lifetime,
-            serves_while_revalidating: AtomicBool::new(true),
-            refresh_ahead: builder.refresh_ahead,
-            jitter: builder.jitter,
-            soft_timeout: builder.soft_timeout,
-            hard_timeout: builder.hard_timeout,
-            clock: builder.clock,
-            weigher: builder.weigher,
-            tasks: tasks.clone(),
+            negatives,
+            claims: Claims::new(),
         });
-        if is_swept {
-            sweeper::watch(&shared);
+        library.engine.listen(&library);
+        if library.engine.clock().is_system() {
+            sweeper::watch(&library);
         }
-        Cache { shared, _owner: Arc::new(Owner { tasks, refreshes }) }
+        Cache { library, _owner: Arc::new(Owner { tasks, refreshes }) }
     }
 
-    /// What its clones share, for the caches that are built on this one.
+    /// What another conductor plays on, too.
     #[cfg(feature = "http")]
-    pub(crate) fn shared(&self) -> &Arc<Shared<V>> {
-        &self.shared
+    pub(crate) fn engine(&self) -> &Engine<V> {
+        &self.library.engine
     }
 
     /// The name it was built with.
     pub fn name(&self) -> &str {
-        &self.shared.name
+        &self.library.name
     }
 
     /// Says that the keys of this shape are those of one function with certain types, and goes on. Two
@@ -205,8 +159,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If another function has claimed one of them, or this one with other types, with the places of both.
     pub fn claim_keys(&self, instance: &Instance, shape: impl FnOnce() -> KeyShape) -> &Self {
-        if let Err(clash) = self.shared.claims.claim(instance, shape) {
-            panic!("in the cache {:?} {clash}", self.shared.name);
+        if let Err(clash) = self.library.claims.claim(instance, shape) {
+            panic!("in the cache {:?} {clash}", self.library.name);
         }
         self
     }
@@ -214,19 +168,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// The fresh value under `key`, if there is one. Needs no runtime; starts nothing.
     pub fn get<'k>(&self, key: impl Into<CacheKey<'k>>) -> Option<V> {
         let key = key.into();
-        match self.shared.find(key.as_str()) {
+        match self.library.engine.find(key.as_str()) {
             Found::Plain(value) => Some(value),
             Found::Other(seen) => self.get_on(key.as_str(), seen),
         }
     }
 
     fn get_on(&self, key: &str, seen: Seen) -> Option<V> {
-        match self.shared.look_on(key, seen) {
+        match self.library.engine.look_on(key, seen) {
             Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(answer.value),
             Lookup::Usable { shape: Shape::Stale, .. }
             | Lookup::LastResort(_)
             | Lookup::Miss(_) => {
-                self.shared.counters.misses.increment();
+                self.library.engine.counters().misses.increment();
                 None
             }
         }
@@ -234,13 +188,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// What is stored under `key`, without touching it: nothing is counted, nothing marked as used.
     pub fn entry<'k>(&self, key: impl Into<CacheKey<'k>>) -> Option<EntryView<V>> {
-        let shared = &*self.shared;
-        let now = shared.clock.now();
-        shared.memory.peek(key.into().as_str(), |entry| EntryView {
+        let engine = &self.library.engine;
+        let now = engine.now();
+        engine.peek(key.into().as_str(), |entry| EntryView {
             value: entry.value.clone(),
             age: entry.age(now),
             lifetime: entry.lifetime(),
-            freshness: shared.freshness(entry, now).unwrap_or(Freshness::Expired),
+            freshness: engine.freshness(entry, now).unwrap_or(Freshness::Expired),
             cost: entry.cost(),
             tags: entry.tags().len(),
         })
@@ -278,15 +232,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     fn insert_fetched<'k>(&self, key: impl Into<CacheKey<'k>>, fetched: Fetched<V>) -> Storage {
-        let shared = &*self.shared;
+        let Library { engine, flights, negatives, .. } = &*self.library;
         let key = key.into().into_shared();
-        shared.flights.revoke(&key);
-        shared.negatives.forget(&key).pass_over();
-        shared.backoffs.forget(&key);
-        let fetched = shared.dated(&key, fetched, Duration::ZERO, shared.purges.position());
-        let storage = shared.store_whole(&key, fetched);
+        flights.revoke(&key);
+        negatives.forget(&key).pass_over();
+        engine.forget_backoff(&key);
+        let fetched = self.library.dated(&key, fetched, Duration::ZERO, engine.position());
+        let storage = engine.store_whole(&key, fetched);
         if let Storage::Not(_) = storage {
-            shared.memory.remove(&key, &shared.judge_now()).1.pass_over();
+            engine.take_out(&key).pass_over();
         }
         storage
     }
@@ -294,7 +248,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Up to `most` keys, in no order: for people who look for one. What is expired or purged by its tag
     /// may be among them, and what is stored meanwhile. Copies each key; holds no lock for long.
     pub fn keys(&self, most: usize) -> Vec<String> {
-        self.shared.memory.keys(most)
+        self.library.engine.keys(most)
     }
 
     /// The value under `key`; if there is none, the one that `fetch` brings, which is then stored.
@@ -320,7 +274,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = T> + Send,
     {
         let key = key.into();
-        let seen = match self.shared.find(key.as_str()) {
+        let seen = match self.library.engine.find(key.as_str()) {
             Found::Plain(value) => {
                 drop_before(fetch, &value);
                 return value;
@@ -358,7 +312,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let key = key.into();
-        let seen = match self.shared.find(key.as_str()) {
+        let seen = match self.library.engine.find(key.as_str()) {
             Found::Plain(value) => {
                 drop_before(fetch, &value);
                 return Ok(value);
@@ -414,18 +368,18 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let shared = &self.shared;
-        let (reason, at_hand) = match shared.look_on(key.as_str(), seen) {
+        let library = &self.library;
+        let (reason, at_hand) = match library.engine.look_on(key.as_str(), seen) {
             Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
             Lookup::Miss(reason) => (reason, AtHand::Nothing),
             // One arm, for in each an answer would have its own place on the stack.
             Lookup::Usable { answer, shape } => {
                 if shape == Shape::Stale {
-                    shared.stale_served(key.as_str(), &answer);
+                    library.stale_served(key.as_str(), &answer);
                 }
                 match shape {
                     Shape::Fresh => drop_before(fetch, &answer),
-                    Shape::Aging | Shape::Stale => shared.refresh(key, answer.cost, fetch),
+                    Shape::Aging | Shape::Stale => library.refresh(key, answer.cost, fetch),
                 }
                 return Next::Served(answer);
             }
@@ -433,21 +387,21 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into_shared();
         // In a box, for the future of a hit would otherwise be as large as that of a miss, and moving it
         // about takes a quarter of a hit's instructions.
-        Next::Fill(Box::pin(async move { shared.fill(&key, reason, fetch, at_hand, wants).await }))
+        Next::Fill(Box::pin(async move { library.miss(&key, reason, fetch, at_hand, wants).await }))
     }
 
     /// What the cache did so far and holds now.
     pub fn stats(&self) -> Stats {
-        let shared = &self.shared;
-        let (entries, bytes) = shared.memory.size();
-        let (errors, error_bytes) = shared.negatives.size();
-        let max_bytes = shared.memory.max_bytes() + shared.negatives.max_bytes();
+        let Library { engine, negatives, .. } = &*self.library;
+        let (entries, bytes) = engine.size();
+        let (errors, error_bytes) = negatives.size();
+        let max_bytes = engine.max_bytes() + negatives.max_bytes();
         Stats {
             entries: (entries + errors) as u64,
             bytes: (bytes + error_bytes) as u64,
             max_bytes: (max_bytes < usize::MAX).then_some(max_bytes as u64),
-            tags: shared.purges.tags() as u64,
-            ..shared.counters.snapshot()
+            tags: engine.purged_tags() as u64,
+            ..engine.counters().snapshot()
         }
     }
 
@@ -459,7 +413,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// For an hour in which old answers do harm. Answers of an `HttpCache` follow their own fields, and
     /// are not concerned.
     pub fn serve_stale_while_revalidate(&self, on: bool) {
-        self.shared.serves_while_revalidating.store(on, Ordering::Relaxed);
+        self.library.engine.serve_while_revalidating(on);
     }
 
     /// Changes the bound in bytes; returns how many entries had to go. Once this returns, the new
@@ -473,19 +427,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something that had to go does, once the bound holds: see [`Cache`].
     pub fn resize(&self, max_bytes: usize) -> usize {
-        let shared = &self.shared;
-        let share = shared.negatives.share_of(max_bytes);
-        let errors = shared.negatives.resize(share);
-        let burial = shared.memory.resize(max_bytes - share, &shared.judge_now()).and(errors);
+        let Library { engine, negatives, .. } = &*self.library;
+        let share = negatives.share_of(max_bytes);
+        let errors = negatives.resize(share);
+        let burial = engine.resize(max_bytes - share).and(errors);
         let evicted = burial.entries;
-        shared.counters.evictions.add(evicted as u64);
+        engine.counters().evictions.add(evicted as u64);
         burial.resume();
         evicted
     }
 
     /// What the cache does from now on, one event after the other.
     pub fn events(&self) -> Events {
-        self.shared.counters.events()
+        self.library.engine.counters().events()
     }
 
     /// Removes what can no longer be served, for it has expired beyond its stale windows or was purged by a
@@ -497,7 +451,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub fn sweep(&self) -> usize {
-        let burial = self.shared.sweep_at(Pace::Whole);
+        let burial = self.library.sweep_at(Pace::Whole);
         let count = burial.entries;
         burial.resume();
         count
@@ -512,11 +466,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// Outside a tokio runtime.
     pub async fn shut_down(&self, within: Duration) -> bool {
-        let shared = &self.shared;
-        shared.refreshes.close();
-        shared.tasks.close();
-        let in_time = timeout(within, shared.tasks.ended()).await.is_ok();
-        shared.tasks.stop();
+        let engine = &self.library.engine;
+        engine.close();
+        let in_time = timeout(within, engine.tasks().ended()).await.is_ok();
+        engine.tasks().stop();
         in_time
     }
 }
@@ -528,17 +481,30 @@ fn drop_before<F, R>(fetch: F, _result: &R) {
     drop(fetch);
 }
 
-impl<V: Clone + Send + Sync + 'static> Shared<V> {
+impl<V: Clone + Send + Sync + 'static> Library<V> {
+    /// What was fetched, with what it will be stored with where it does not say so itself.
+    fn dated(&self, key: &str, fetched: Fetched<V>, cost: Duration, fence: Fence) -> Dated<V> {
+        let Fetched { value, keep, skip: refusal, tags } = fetched;
+        let lifetime = match keep {
+            Keep::Default => self.lifetime,
+            Keep::FreshFor(ttl) => Lifetime::fresh_for(ttl)
+                .stale_while_revalidate(self.lifetime.revalidate_window())
+                .stale_if_error(self.lifetime.rescue_window()),
+            Keep::For(lifetime) => lifetime,
+        };
+        self.engine.dated(key, Unstored { value, lifetime, tags, refusal }, cost, fence)
+    }
+
     fn sweep_at(&self, pace: Pace) -> Burial {
-        let judge = self.judge_now();
+        let judge = self.engine.judge_now();
         let errors = self.negatives.sweep(judge.now(), pace);
-        let burial = self.memory.sweep(&judge, pace).and(errors);
-        self.counters.expired.add(burial.entries as u64);
+        let burial = self.engine.sweep(&judge, pace).and(errors);
+        self.engine.counters().expired.add(burial.entries as u64);
         burial
     }
 }
 
-impl<V: Clone + Send + Sync + 'static> Sweep for Shared<V> {
+impl<V: Clone + Send + Sync + 'static> Sweep for Library<V> {
     fn sweep_some(&self) {
         self.sweep_at(Pace::UpTo(SLOTS_PER_SWEEP)).pass_over();
     }
@@ -547,12 +513,12 @@ impl<V: Clone + Send + Sync + 'static> Sweep for Shared<V> {
 // Derived code would ask for `V: Clone`.
 impl<V> Clone for Cache<V> {
     fn clone(&self) -> Self {
-        Cache { shared: Arc::clone(&self.shared), _owner: Arc::clone(&self._owner) }
+        Cache { library: Arc::clone(&self.library), _owner: Arc::clone(&self._owner) }
     }
 }
 
 impl<V> fmt::Debug for Cache<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cache").field("name", &self.shared.name).finish_non_exhaustive()
+        f.debug_struct("Cache").field("name", &self.library.name).finish_non_exhaustive()
     }
 }

@@ -91,24 +91,21 @@
 //! - Key spaces without end (search texts, every query parameter there is): nothing is asked twice.
 
 mod answer;
-mod backoff;
 mod builder;
 mod cache;
 mod claim;
 mod clock;
+mod engine;
 mod entry;
 mod error;
-mod flight;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(all(test, shuttle))]
 mod interleavings;
-mod judge;
 mod key;
 mod needs;
 mod pulse;
 mod purge;
-mod refresh;
 mod shape;
 mod stats;
 mod sweeper;

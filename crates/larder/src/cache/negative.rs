@@ -6,16 +6,16 @@ use larder_policy::freshness::{Freshness, Lifetime};
 
 use crate::{
     clock::Moment,
+    engine::judge::Judge,
     entry::{Entry, Facts},
     error::FetchError,
-    judge::Judge,
     purge::log::Fence,
     tier::memory::{Burial, Limits, MemoryTier, Pace},
 };
 
 /// Why a fetch brought no value.
 #[derive(Clone)]
-pub(crate) enum Failed {
+pub(super) enum Failed {
     /// The fetch's own error. Readers of one key may use different error types; each takes it only if
     /// it is theirs.
     Error(Arc<dyn Any + Send + Sync>),
@@ -26,7 +26,7 @@ pub(crate) enum Failed {
 
 impl Failed {
     /// The same to a reader that knows errors of type `E`. `None`: it is one of another type.
-    pub(crate) fn into_error<E: Send + Sync + 'static>(self) -> Option<FetchError<E>> {
+    pub(super) fn into_error<E: Send + Sync + 'static>(self) -> Option<FetchError<E>> {
         Some(match self {
             Failed::Error(error) => FetchError::Failed(error.downcast().ok()?),
             Failed::TookTooLong(limit) => FetchError::Timeout { limit },

@@ -1,44 +1,14 @@
-//! Purge: the order of its steps, and its short forms.
+//! Purge: the one way in, its short forms, and what the library has to forget.
 
 use std::time::SystemTime;
 
-use super::{Cache, Shared};
-#[cfg(feature = "http")]
-use crate::{cache::fill::FlightResult, flight::Leader};
+use super::{Cache, Library};
 use crate::{
+    engine::purge::{Done, Listener, Named},
     key::CacheKey,
     purge::{Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState},
-    stats::Event,
     tier::memory::Burial,
 };
-
-/// What a purge names, as it is stored. One key or prefix may be stored in several spellings.
-pub(crate) enum Named<'a> {
-    Keys(&'a [&'a str]),
-    Prefixes(&'a [&'a str]),
-    Tag(&'a str),
-    Everything,
-}
-
-/// What a purge has done.
-pub(crate) struct Done {
-    pub(crate) number: u64,
-    /// How many entries could still be served; `None` where nobody looked.
-    pub(crate) entries: Option<usize>,
-    /// What has gone, and what its `Drop` had to say.
-    pub(crate) burial: Burial,
-}
-
-impl Named<'_> {
-    fn names(&self, key: &str) -> bool {
-        match self {
-            Named::Keys(keys) => keys.contains(&key),
-            Named::Prefixes(prefixes) => prefixes.iter().any(|prefix| key.starts_with(prefix)),
-            Named::Tag(_) => false,
-            Named::Everything => true,
-        }
-    }
-}
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// Makes a purge: the one way in, of which all others are short forms.
@@ -63,23 +33,24 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub async fn purge(&self, purge: Purge) -> Result<Receipt, PurgeError> {
         match &purge.scope {
-            Scope::Key(key) => self.purge_named(&purge, &Named::Keys(&[key])),
-            Scope::Prefix(prefix) => self.purge_named(&purge, &Named::Prefixes(&[prefix])),
-            Scope::Tag(tag) => self.purge_named(&purge, &Named::Tag(tag)),
-            Scope::Everything => self.purge_named(&purge, &Named::Everything),
+            Scope::Key(key) => self.purge_named(&purge, Named::Keys(&[key])),
+            Scope::Prefix(prefix) => self.purge_named(&purge, Named::Prefixes(&[prefix])),
+            Scope::Tag(tag) => self.purge_named(&purge, Named::Tag(tag)),
+            Scope::Everything => self.purge_named(&purge, Named::Everything),
         }
     }
 
     pub(crate) fn purge_named(
         &self,
         purge: &Purge,
-        named: &Named<'_>,
+        named: Named<'_>,
     ) -> Result<Receipt, PurgeError> {
         if purge.wait != Tier::Memory {
             return Err(PurgeError::NoTier { tier: purge.wait });
         }
         let (scope, mode, at) = (purge.scope.clone(), purge.mode, SystemTime::now());
-        let Done { number, entries, burial } = self.shared.purge(named, mode, || scope.to_string());
+        let Done { number, entries, burial } =
+            self.library.engine.purge(named, mode, || scope.to_string());
         burial.resume();
         let state = TierState::Applied { by: 1, of: 1 };
         let tiers = vec![TierReceipt { tier: Tier::Memory, state }];
@@ -88,11 +59,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     pub(crate) fn purge_now(
         &self,
-        named: &Named<'_>,
+        named: Named<'_>,
         mode: Mode,
         what: impl FnOnce() -> String,
     ) -> usize {
-        let Done { entries, burial, .. } = self.shared.purge(named, mode, what);
+        let Done { entries, burial, .. } = self.library.engine.purge(named, mode, what);
         burial.resume();
         entries.unwrap_or(0)
     }
@@ -114,7 +85,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     fn purge_key(&self, key: &str, mode: Mode) -> bool {
-        self.purge_now(&Named::Keys(&[key]), mode, || format!("key {key}")) > 0
+        self.purge_now(Named::Keys(&[key]), mode, || format!("key {key}")) > 0
     }
 
     /// Removes everything, with the same promise as [`remove`](Cache::remove); returns how many entries
@@ -124,13 +95,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something removed does, once everything is: see [`Cache`].
     pub fn clear(&self) -> usize {
-        self.purge_now(&Named::Everything, Mode::Hard, || "everything".to_owned())
+        self.purge_now(Named::Everything, Mode::Hard, || "everything".to_owned())
     }
 
     /// Marks everything stale: see [`soft_remove`](Cache::soft_remove). A single step, however much
     /// there is.
     pub fn soft_clear(&self) {
-        self.purge_now(&Named::Everything, Mode::Soft, || "everything".to_owned());
+        self.purge_now(Named::Everything, Mode::Soft, || "everything".to_owned());
     }
 
     /// Purges every entry that carries `tag`, also those whose fetch is under way: once this
@@ -139,12 +110,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// [`sweep`](Cache::sweep). Remembered errors are forgotten, all of them: an error has no tags. The
     /// short form of a hard [`Purge::tag`].
     pub fn purge_tag(&self, tag: &str) {
-        self.purge_now(&Named::Tag(tag), Mode::Hard, || format!("tag {tag}"));
+        self.purge_now(Named::Tag(tag), Mode::Hard, || format!("tag {tag}"));
     }
 
     /// Marks every entry that carries `tag` stale: see [`soft_remove`](Cache::soft_remove).
     pub fn soft_purge_tag(&self, tag: &str) {
-        self.purge_now(&Named::Tag(tag), Mode::Soft, || format!("tag {tag}"));
+        self.purge_now(Named::Tag(tag), Mode::Soft, || format!("tag {tag}"));
     }
 
     /// Removes every key that begins with `prefix`, with the same promise as
@@ -155,133 +126,53 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub fn purge_prefix(&self, prefix: &str) -> usize {
-        self.purge_now(&Named::Prefixes(&[prefix]), Mode::Hard, || format!("prefix {prefix}"))
+        self.purge_now(Named::Prefixes(&[prefix]), Mode::Hard, || format!("prefix {prefix}"))
     }
 
     /// Marks every key that begins with `prefix` stale; returns how many of those entries could still be
     /// served.
     pub fn soft_purge_prefix(&self, prefix: &str) -> usize {
-        self.purge_now(&Named::Prefixes(&[prefix]), Mode::Soft, || format!("prefix {prefix}"))
+        self.purge_now(Named::Prefixes(&[prefix]), Mode::Soft, || format!("prefix {prefix}"))
     }
 }
 
-impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// How every purge goes: the log, the flights under way, the failures that are remembered, memory. In
-    /// this order: what is stored later is asked for its fence under the lock of its shard, and finds the
-    /// purge.
-    pub(crate) fn purge(
-        &self,
-        named: &Named<'_>,
-        mode: Mode,
-        what: impl FnOnce() -> String,
-    ) -> Done {
-        let number = self.number_of(named, mode);
-        self.revoke_flights(named);
-        let errors = self.forget_failures(named);
-        let (entries, burial) = self.purge_memory(named, mode);
-        self.counters.purges.increment();
-        self.counters.tell(|| Event::Purged { what: what(), soft: mode == Mode::Soft, number });
-        Done { number, entries, burial: burial.and(errors) }
-    }
-
-    /// The hard purge of the key of a flight that is itself the cause: what it brings is what the change
-    /// has led to, and may be stored.
-    #[cfg(feature = "http")]
-    pub(crate) fn purge_beside(&self, leader: &Leader<FlightResult<V>>) {
-        let number = self.purges.next();
-        leader.revoke_others();
-        // What else panics here is not this request's fault.
-        self.memory.remove(leader.key(), &self.judge_now()).1.pass_over();
-        self.counters.purges.increment();
-        let what = || format!("key {}", leader.key());
-        self.counters.tell(|| Event::Purged { what: what(), soft: false, number });
-    }
-
-    /// What is not looked for is written down in the table, where entries meet it.
-    fn number_of(&self, named: &Named<'_>, mode: Mode) -> u64 {
-        match named {
-            Named::Tag(tag) => self.purges.purge_tag(tag, mode, self.clock.now()),
-            Named::Everything if mode == Mode::Soft => {
-                self.purges.mark_everything_stale(self.clock.now())
-            }
-            Named::Keys(_) | Named::Prefixes(_) | Named::Everything => self.purges.next(),
-        }
-    }
-
-    /// A flight learns the tags of what it brings only in the end, and meets the table then.
-    fn revoke_flights(&self, named: &Named<'_>) {
-        match named {
-            Named::Keys(keys) => keys.iter().for_each(|key| self.flights.revoke(key)),
-            Named::Prefixes(_) | Named::Everything => {
-                self.flights.revoke_where(|key| named.names(key));
-            }
-            Named::Tag(_) => {}
-        }
-    }
-
-    fn forget_failures(&self, named: &Named<'_>) -> Burial {
+impl<V: Clone + Send + Sync + 'static> Listener for Library<V> {
+    /// A flight learns the tags of what it brings only in the end, and meets the table of purged tags then. A
+    /// failure has no tags: any of those that are remembered may have been meant.
+    fn purge(&self, named: Named<'_>) -> Burial {
+        let Library { flights, negatives, .. } = self;
         match named {
             Named::Keys(keys) => keys.iter().fold(Burial::default(), |burial, key| {
-                self.backoffs.forget(key);
-                burial.and(self.negatives.forget(key))
+                flights.revoke(key);
+                burial.and(negatives.forget(key))
             }),
+            #[cfg(feature = "http")]
+            Named::KeyBeside(key, number) => {
+                flights.revoke_beside(key, number);
+                negatives.forget(key)
+            }
             Named::Prefixes(_) => {
-                // Which keys those are is not known: at worst some other refresh is tried again too soon.
-                self.backoffs.forget_all();
-                self.negatives.forget_where(|key| named.names(key))
+                flights.revoke_where(|key| named.names(key));
+                negatives.forget_where(|key| named.names(key))
             }
             Named::Everything => {
-                self.backoffs.forget_all();
-                self.negatives.forget_all()
+                flights.revoke_where(|_| true);
+                negatives.forget_all()
             }
-            // An error has no tags. What is held back is looked up with its entry.
-            Named::Tag(_) => self.negatives.forget_all(),
+            Named::Tag(_) => negatives.forget_all(),
         }
-    }
-
-    fn purge_memory(&self, named: &Named<'_>, mode: Mode) -> (Option<usize>, Burial) {
-        let judge = self.judge_now();
-        let mut marked = 0;
-        let (entries, burial) = match (named, mode) {
-            (Named::Keys(keys), Mode::Hard) => {
-                keys.iter().fold((0, Burial::default()), |(entries, burial), key| {
-                    let (was_of_use, removed) = self.memory.remove(key, &judge);
-                    (entries + usize::from(was_of_use), burial.and(removed))
-                })
-            }
-            (Named::Prefixes(_), Mode::Hard) => {
-                self.memory.remove_where(|key| named.names(key), &judge)
-            }
-            (Named::Everything, Mode::Hard) => self.memory.clear(&judge),
-            (Named::Keys(_) | Named::Prefixes(_), Mode::Soft) => {
-                let mut mark = |entry: &mut crate::entry::Entry<V>| {
-                    marked += usize::from(!judge.is_over(entry));
-                    entry.mark_stale(judge.now());
-                };
-                match named {
-                    Named::Keys(keys) => keys.iter().for_each(|key| {
-                        self.memory.update(key, &mut mark);
-                    }),
-                    _ => self.memory.update_where(|key| named.names(key), &mut mark),
-                }
-                (marked, Burial::default())
-            }
-            // Nobody looks: what is there may be what it marks.
-            (Named::Everything, Mode::Soft) => (self.memory.size().0, Burial::default()),
-            (Named::Tag(_), _) => return (None, Burial::default()),
-        };
-        (Some(entries), burial)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::look::Found;
+    use crate::engine::look::Found;
 
     #[test]
     fn only_purges_that_entries_must_be_looked_up_for_make_a_hit_look_closer() {
-        let is_plain = |cache: &Cache<String>| matches!(cache.shared.find("a"), Found::Plain(_));
+        let is_plain =
+            |cache: &Cache<String>| matches!(cache.library.engine.find("a"), Found::Plain(_));
         let cache = Cache::<String>::builder().build();
         cache.insert("a", String::new());
         cache.remove("b");

@@ -21,7 +21,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::Cache;
+use super::{Cache, Library};
 use crate::{entry::Fetched, needs};
 
 /// How long the next reader may take, or what goes on without one. A storm that hangs is over then, on a busy
@@ -237,14 +237,13 @@ fn blow(runtime: &Runtime, tasks: Tasks, readers: usize, world: World, seed: u64
     }
     for (cache, turns) in world.caches.iter().zip(TURNS) {
         let stats = cache.stats();
-        let shared = &cache.shared;
-        shared.flights.assert_idle(turns);
-        shared.refreshes.assert_idle();
-        needs::assert_none_of(shared.flights.turns());
-        shared.memory.validate(&shared.judge_now());
-        shared.negatives.validate();
+        let Library { engine, flights, negatives, .. } = &*cache.library;
+        flights.assert_idle(turns);
+        needs::assert_none_of(flights.turns());
+        engine.validate();
+        negatives.validate();
         _ = catch_unwind(AssertUnwindSafe(|| cache.clear()));
-        shared.memory.validate(&shared.judge_now());
+        engine.validate();
         let left = cache.stats();
         assert_eq!((left.entries, left.bytes), (0, 0));
         assert!(stats.loads > 0 && stats.load_failures > 0 && stats.collapsed > 0);

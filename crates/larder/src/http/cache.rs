@@ -43,8 +43,8 @@ use crate::{
         look::{Lookup, Shape},
         store::Dated,
     },
+    engine::judge::Judge,
     entry::{Entry, Facts, Fetched},
-    judge::Judge,
     stats::Counters,
     tier::memory::{Limits, MemoryTier},
 };

@@ -19,8 +19,8 @@ use super::{
     stored::Stored,
 };
 use crate::{
+    engine::judge::Judge,
     entry::{Entry, Facts},
-    judge::Judge,
     purge::log::Fence,
     tier::memory::{Limits, MemoryTier},
 };

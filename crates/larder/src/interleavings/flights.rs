@@ -14,7 +14,7 @@ use shuttle::{
 
 use super::{RUNS, in_many_orders};
 use crate::{
-    flight::{Flights, Join, Landing, Leader},
+    engine::flight::{Flights, Join, Landing, Leader},
     turns::Turns,
 };
 

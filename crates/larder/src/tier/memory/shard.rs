@@ -17,7 +17,7 @@ use super::{
     queue::{Links, Queue},
     slots::Slots,
 };
-use crate::{entry::Entry, judge::Judge};
+use crate::{engine::judge::Judge, entry::Entry};
 
 /// A hit counts up to here. Higher is better on skewed loads until 7; beyond, entries that were hot
 /// once stay too long.

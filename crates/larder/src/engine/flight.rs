@@ -306,6 +306,20 @@ impl<L> Flights<L> {
         }
     }
 
+    /// The same, but for the flight whose fetch has this number: it is the cause.
+    #[cfg(feature = "http")]
+    pub(crate) fn revoke_beside(&self, key: &str, number: u64) {
+        let mut under_way = self.lock();
+        let Some((key, flights)) = under_way.by_key.remove_entry(key) else { return };
+        for flight in flights {
+            if flight.fetch.number() == number {
+                under_way.insert(&key, &flight);
+            } else {
+                flight.revoke();
+            }
+        }
+    }
+
     /// The same for every key that `is_named`.
     pub(crate) fn revoke_where(&self, is_named: impl Fn(&str) -> bool) {
         self.lock().revoke(is_named);
@@ -408,23 +422,6 @@ impl<L> Leader<L> {
     fn tell(&self, landing: Landing<L>) {
         if let Some(sender) = &self.sender {
             sender.send_replace(Some(landing));
-        }
-    }
-
-    /// A purge of its key begins that this flight itself is the cause of: all others of the key are
-    /// revoked.
-    #[cfg(feature = "http")]
-    pub(crate) fn revoke_others(&self) {
-        let mut under_way = self.flights.lock();
-        if let Some(flights) = under_way.by_key.remove(&self.key) {
-            let is_this = |flight: &Arc<Flight<L>>| Arc::ptr_eq(flight, &self.flight);
-            for flight in flights {
-                if is_this(&flight) {
-                    under_way.insert(&self.key, &flight);
-                } else {
-                    flight.revoke();
-                }
-            }
         }
     }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use larder_policy::{freshness::Lifetime, reason::Reason};
 
-use super::Shared;
+use super::Engine;
 use crate::{
     answer::Storage,
-    entry::{Entry, Facts, Fetched, Keep},
+    entry::{Entry, Facts},
     purge::{log::Fence, tags::PurgeState},
     tier::memory::Stored,
 };
@@ -15,7 +15,17 @@ use crate::{
 /// An entry with more tags than this is not stored.
 pub(crate) const MAX_TAGS_OF_ENTRY: usize = 256;
 
-/// A value on its way into the cache.
+/// A value that a fetch has brought.
+pub(crate) struct Unstored<V> {
+    /// In a box, for on its way into the cache it is moved a dozen times, and may be large.
+    pub(crate) value: Box<V>,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) tags: Vec<String>,
+    /// Why it is not to be stored, whatever else is said of it.
+    pub(crate) refusal: Option<Reason>,
+}
+
+/// The same on its way into the cache.
 pub(crate) struct Dated<V> {
     pub(crate) value: Box<V>,
     pub(crate) facts: Facts,
@@ -23,23 +33,17 @@ pub(crate) struct Dated<V> {
     refusal: Option<Reason>,
 }
 
-impl<V: Clone + Send + Sync + 'static> Shared<V> {
-    /// What was fetched, with the times and tags it will be stored with.
+impl<V: Clone> Engine<V> {
+    /// What was fetched, with the times and tags it will be stored with. `lifetime` and `tags` are what it
+    /// is to be stored with; `refusal`, why it is not to be.
     pub(crate) fn dated(
         &self,
         key: &str,
-        fetched: Fetched<V>,
+        unstored: Unstored<V>,
         cost: Duration,
         fence: Fence,
     ) -> Dated<V> {
-        let Fetched { value, keep, skip: mut refusal, tags } = fetched;
-        let lifetime = match keep {
-            Keep::Default => self.lifetime,
-            Keep::FreshFor(ttl) => Lifetime::fresh_for(ttl)
-                .stale_while_revalidate(self.lifetime.revalidate_window())
-                .stale_if_error(self.lifetime.rescue_window()),
-            Keep::For(lifetime) => lifetime,
-        };
+        let Unstored { value, lifetime, tags, mut refusal } = unstored;
         if lifetime.end().is_zero() {
             refusal = refusal.or(Some(Reason::NotStorable));
         }
@@ -52,14 +56,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         } else {
             lifetime
         };
-        let facts = Facts {
-            lifetime,
-            fetched: ended,
-            cost,
-            tags: tags.iter().map(|tag| self.purges.tag(tag)).collect(),
-            fence,
-        };
-        Dated { value, facts, refusal }
+        let tags = self.tag_ids(tags.iter().map(String::as_str));
+        Dated { value, facts: Facts { lifetime, fetched: ended, cost, tags, fence }, refusal }
     }
 
     /// Stores a clone of the value, and counts.

@@ -16,8 +16,10 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::Engine;
 use crate::{
     pulse::{self, Life, Pulse},
+    purge::tags::PurgeState,
     sync::{self, Mutex, MutexGuard},
 };
 
@@ -381,6 +383,66 @@ impl Drop for Place {
         if let Some(place) = state.place_of(&self.pulse) {
             let ended = state.running.swap_remove(place);
             state.keys.remove(&ended.key);
+        }
+    }
+}
+
+impl<V: Clone> Engine<V> {
+    /// Runs `job`, which refreshes `key`, now, later, or not at all: if one is under way, if the last one
+    /// failed just now, or if too many that are worth more wait. `worth`: what fetching it cost in time.
+    pub(crate) fn refresh(&self, key: &Arc<str>, worth: Duration, job: impl FnOnce() -> Job) {
+        if self.refreshes.ask(key, worth, job) == Asked::OneDropped {
+            self.counters.refreshes_dropped.increment();
+        }
+    }
+
+    /// Whether a refresh of `key` would be begun, or wait for its turn. Counts one that is held back.
+    pub(crate) fn may_refresh(&self, key: &str) -> bool {
+        if !self.refreshes.is_wanted(key) {
+            return false;
+        }
+        let is_held_back = self.is_held_back(key);
+        if is_held_back {
+            self.counters.refreshes_held_back.increment();
+        }
+        !is_held_back
+    }
+
+    /// Whether the last refresh of `key` failed just now, and its entry was not purged since.
+    fn is_held_back(&self, key: &str) -> bool {
+        self.backoffs.holds_back(key, self.clock.now(), |fence| {
+            let state = self.memory.peek(key, |entry| self.purges.state(entry.tags(), fence));
+            state.is_some_and(|state| state != PurgeState::Untouched)
+        })
+    }
+
+    /// A refresh of `key` begins to ask.
+    pub(crate) fn begin_refresh<'a>(&'a self, key: &'a str) -> Attempt<'a, V> {
+        self.counters.refreshes.increment();
+        Attempt { engine: self, key, failed: false }
+    }
+
+    /// `key` was fetched or inserted: its next refresh is held back no longer.
+    pub(crate) fn forget_backoff(&self, key: &str) {
+        self.backoffs.forget(key);
+    }
+}
+
+/// A refresh under way. If it fails or panics, the next one of its key is held back; one that is
+/// dropped, with its runtime perhaps, says nothing about the origin.
+pub(crate) struct Attempt<'a, V> {
+    engine: &'a Engine<V>,
+    key: &'a str,
+    pub(crate) failed: bool,
+}
+
+impl<V> Drop for Attempt<'_, V> {
+    fn drop(&mut self) {
+        let Engine { backoffs, clock, purges, counters, .. } = self.engine;
+        if (self.failed || std::thread::panicking())
+            && backoffs.failed(self.key, clock.now(), purges.position())
+        {
+            counters.backoffs_forgotten.increment();
         }
     }
 }

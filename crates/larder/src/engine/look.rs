@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use larder_policy::{freshness::Freshness, reason::Reason};
 
-use super::Shared;
+use super::Engine;
 use crate::{
     answer::{Answer, AnswerSource, Storage},
     clock::Moment,
     entry::Entry,
-    judge::Judge,
     purge::tags::PurgeState,
     stats::micros,
     sync::atomic::Ordering,
@@ -38,16 +37,16 @@ pub(crate) enum Shape {
 }
 
 /// What a reader finds who only wants the value.
-pub(super) enum Found<V> {
+pub(crate) enum Found<V> {
     /// It is fresh, and nothing else is to be done: nearly every hit. Nothing is made up around the
     /// value, for carrying an answer about takes a third of a hit's time.
     Plain(V),
-    /// Look on: see [`Shared::look_on`].
+    /// Look on: see [`Engine::look_on`].
     Other(Seen),
 }
 
 /// How far a reader has looked.
-pub(super) enum Seen {
+pub(crate) enum Seen {
     /// Nothing yet.
     Nothing,
     /// There is an entry, which has been marked as used. `began`: when, if the hit is to be timed.
@@ -55,6 +54,16 @@ pub(super) enum Seen {
         began: Option<Instant>,
     },
     NoEntry,
+}
+
+/// What is stored, for a conductor whose values have lifetimes of their own.
+#[cfg(feature = "http")]
+pub(crate) struct Kept<V> {
+    pub(crate) value: V,
+    /// What fetching it cost in time.
+    pub(crate) cost: Duration,
+    /// How long ago a soft purge came over it, if one did.
+    pub(crate) marked_stale: Option<Duration>,
 }
 
 /// What an entry is good for, without its value.
@@ -90,7 +99,7 @@ impl<V> Lookup<V> {
     }
 }
 
-impl<V: Clone + Send + Sync + 'static> Shared<V> {
+impl<V: Clone> Engine<V> {
     /// Looks and counts. One function for its callers, which are generic in more than the value: in
     /// each of theirs the compiler would hand on what the closure holds through memory.
     ///
@@ -98,7 +107,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// which nothing that follows may overtake. So what a hit has to do beside stands between those
     /// two, where the processor does it while it waits.
     #[inline(never)]
-    pub(super) fn find(&self, key: &str) -> Found<V> {
+    pub(crate) fn find(&self, key: &str) -> Found<V> {
         if !self.memory.marks_hits() {
             return Found::Other(Seen::Nothing);
         }
@@ -125,7 +134,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// Looks closer, and counts. For whoever finds that it is no plain hit: on the stack of a plain one
     /// there is no room for what this needs, where values are large.
-    pub(super) fn look_on(&self, key: &str, seen: Seen) -> Lookup<V> {
+    pub(crate) fn look_on(&self, key: &str, seen: Seen) -> Lookup<V> {
         match seen {
             Seen::Nothing => self.look_up(key),
             Seen::Entry { began } => self.look_again(key, began),
@@ -134,7 +143,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// Looks and counts.
-    pub(super) fn look_up(&self, key: &str) -> Lookup<V> {
+    pub(crate) fn look_up(&self, key: &str) -> Lookup<V> {
         let began = self.counters.tally().is_sample().then(Instant::now);
         let lookup = self.look(key);
         self.count(&lookup, began);
@@ -180,6 +189,24 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         self.memory.read_if(key, |entry| {
             self.is_plain(entry, now).then(|| (entry.value.clone(), entry.cost_micros()))
         })
+    }
+
+    /// What is stored under `key`, as far as purges and the end of its windows tell: for a conductor whose
+    /// values have lifetimes of their own. Counts nothing.
+    #[cfg(feature = "http")]
+    pub(crate) fn find_kept(&self, key: &str) -> Option<Kept<V>> {
+        let now = self.clock.now();
+        let kept = self.memory.read(key, |entry| {
+            let marked_stale = match self.lifetime_left(entry, now)? {
+                Freshness::Fresh { .. } => None,
+                Freshness::StaleWhileRevalidate { stale } | Freshness::StaleIfError { stale } => {
+                    Some(stale)
+                }
+                Freshness::Expired => return None,
+            };
+            Some(Kept { value: entry.value.clone(), cost: entry.cost(), marked_stale })
+        });
+        kept?
     }
 
     #[inline]
@@ -232,13 +259,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         }
     }
 
-    /// What is over now.
-    pub(crate) fn judge_now(&self) -> Judge<'_> {
-        Judge::new(self.clock.now(), &self.purges)
-    }
-
     /// What `entry` is good for; `None` if it was purged.
-    pub(super) fn freshness(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
+    pub(crate) fn freshness(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
         match self.lifetime_left(entry, now)? {
             Freshness::StaleWhileRevalidate { stale }
                 if !self.serves_while_revalidating.load(Ordering::Relaxed) =>

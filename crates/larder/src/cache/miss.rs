@@ -1,4 +1,4 @@
-//! Fill: what happens on a miss and in a refresh: join or lead the key's flight, fetch, store, land.
+//! Miss: what happens on a miss and in a refresh: join or lead the key's flight, fetch, store, land.
 
 use std::{
     future::{Future, poll_fn},
@@ -11,25 +11,20 @@ use std::{
 
 use larder_policy::reason::Reason;
 
-use super::{
-    Shared, drop_before,
-    look::{Lookup, Shape},
-    negative::Failed,
-    store::Dated,
-};
+use super::{Library, drop_before, negative::Failed};
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
+    engine::{
+        flight::{Follower, Join, Landing, Leader},
+        look::{Lookup, Shape},
+        store::Dated,
+    },
     entry::{Facts, Fetched},
     error::FetchError,
-    flight::{Follower, Join, Landing, Leader},
     key::CacheKey,
     needs::{self, Need},
-    purge::{
-        log::Fence,
-        tags::{PurgeState, TagId},
-    },
-    refresh::Asked,
-    stats::{Counters, Event, micros},
+    purge::{log::Fence, tags::TagId},
+    stats::{Event, micros},
     sync,
     turns::Fetch,
 };
@@ -39,12 +34,12 @@ const READERS_SLACK: Duration = Duration::from_millis(100);
 
 /// What a flight brings to those who wait for it.
 #[derive(Clone)]
-pub(crate) enum FlightResult<V> {
+pub(super) enum FlightResult<V> {
     Value(Arc<Delivery<V>>),
     Failure { failed: Failed, fence: Fence },
 }
 
-pub(crate) struct Delivery<V> {
+pub(super) struct Delivery<V> {
     value: Box<V>,
     cost: Duration,
     tags: Box<[TagId]>,
@@ -53,7 +48,7 @@ pub(crate) struct Delivery<V> {
 }
 
 impl<V> Delivery<V> {
-    pub(crate) fn of(fetched: Dated<V>, storage: Storage) -> Self {
+    fn of(fetched: Dated<V>, storage: Storage) -> Self {
         let Facts { cost, tags, fence, .. } = fetched.facts;
         Delivery { value: fetched.value, cost, tags, fence, storage }
     }
@@ -95,7 +90,7 @@ enum Waited<V> {
 
 /// Whose fetch a reader waited for.
 #[derive(Clone, Copy)]
-pub(crate) enum Whose {
+enum Whose {
     Own,
     Anothers,
 }
@@ -110,10 +105,10 @@ impl Wants {
     }
 }
 
-impl<V: Clone + Send + Sync + 'static> Shared<V> {
+impl<V: Clone + Send + Sync + 'static> Library<V> {
     /// A miss, start to end: a failure that is remembered, somebody else's fetch, or one of its own;
     /// what is at hand if that fails or takes too long.
-    pub(super) async fn fill<T, E, F, Fut>(
+    pub(super) async fn miss<T, E, F, Fut>(
         self: &Arc<Self>,
         key: &Arc<str>,
         reason: Reason,
@@ -127,20 +122,20 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        if let Some(failed) = self.negatives.recall(key, self.clock.now()) {
+        if let Some(failed) = self.negatives.recall(key, self.engine.now()) {
             if let Some(stale) = self.rescue(key, at_hand, Reason::StaleIfError) {
                 drop_before(fetch, &stale);
                 return Ok(stale);
             }
             if let Some(error) = wants.as_error(failed) {
-                self.counters.negative_hits.increment();
+                self.engine.counters().negative_hits.increment();
                 drop_before(fetch, &error);
                 return Err(Failure { error, source: FailureSource::Remembered });
             }
         }
-        self.counters.misses.increment();
-        let mut flight = pin!(self.miss(key, reason, fetch, wants));
-        let landed = match (at_hand, self.soft_timeout) {
+        self.engine.counters().misses.increment();
+        let mut flight = pin!(self.join(key, reason, fetch, wants));
+        let landed = match (at_hand, self.engine.soft_timeout) {
             (AtHand::Stale, Some(limit)) => match sync::in_time(limit, flight.as_mut()).await {
                 Ok(landed) => landed,
                 Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
@@ -162,7 +157,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     }
 
     /// Joins the key's flight, or starts it, and waits for its landing.
-    async fn miss<T, E, F, Fut>(
+    async fn join<T, E, F, Fut>(
         self: &Arc<Self>,
         key: &Arc<str>,
         reason: Reason,
@@ -176,15 +171,14 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
-        let asked = self.purges.last_in_table();
+        let asked = self.engine.asked_at();
         let within = needs::within();
         let leader = loop {
-            let fence = || self.purges.position();
             let joined = match (&within, wants) {
-                (None, Wants::Answer) => self.flights.join(key, fence),
+                (None, Wants::Answer) => self.engine.join(&self.flights, key),
                 // If a fetch that asks for another could be one too many, those under way, which make
                 // room by ending, might wait for it. There are no more of them than of those that ask.
-                (Some(_), _) | (None, Wants::Value) => self.flights.join_anyway(key, fence),
+                (Some(_), _) | (None, Wants::Value) => self.engine.join_anyway(&self.flights, key),
             };
             let follower = match joined {
                 Join::Lead(leader) => break leader,
@@ -199,7 +193,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     match self.share(landing, asked, Whose::Anothers, reason) {
                         Some(Err(_)) if wants == Wants::Value => {}
                         Some(shared) => {
-                            self.counters.collapsed.increment();
+                            self.engine.counters().collapsed.increment();
                             drop_before(fetch, &shared);
                             return shared;
                         }
@@ -228,18 +222,18 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             drop_before(fetch, &answer);
             return Ok(answer);
         }
-        let remembered = self.negatives.recall(key, self.clock.now());
+        let remembered = self.negatives.recall(key, self.engine.now());
         if let Some(error) = remembered.and_then(|failed| wants.as_error(failed)) {
             drop_before(fetch, &error);
             return Err(Failure { error, source: FailureSource::Remembered });
         }
-        if self.tasks.is_closed() && wants == Wants::Answer {
+        if self.engine.tasks().is_closed() && wants == Wants::Answer {
             return failed(FetchError::ShutDown);
         }
         let mine = leader.follower();
-        let shared = Arc::clone(self);
+        let library = Arc::clone(self);
         // Its reader is told how it went, and holds nothing back.
-        let leading = async move { _ = shared.lead(leader, fetch, wants).await };
+        let leading = async move { _ = library.lead(leader, fetch, wants).await };
         match self.run(leading, mine, asked, wants).await {
             Waited::Landed(landing) => {
                 let shared = self.share(landing, asked, Whose::Own, reason);
@@ -265,8 +259,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             };
             wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
         };
-        let left = if sync::is_in_runtime() && !self.tasks.is_closed() {
-            let lent = self.tasks.lend(leading);
+        let left = if sync::is_in_runtime() && !self.engine.tasks().is_closed() {
+            let lent = self.engine.tasks().lend(leading);
             tokio::select! {
                 biased;
                 waited = self.wait_for_own(&mine, asked, wants, is_final) => return waited,
@@ -277,8 +271,8 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             Box::pin(leading)
         };
         match wants {
-            Wants::Answer if self.tasks.is_stopped() => return Waited::GaveUp,
-            Wants::Answer => self.tasks.own(left).await,
+            Wants::Answer if self.engine.tasks().is_stopped() => return Waited::GaveUp,
+            Wants::Answer => self.engine.tasks().own(left).await,
             Wants::Value => left.await,
         }
         mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed)
@@ -316,7 +310,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     fn take_over(&self, follower: &Follower<FlightResult<V>>) {
         if follower.take_over() {
-            self.counters.fetches_taken_over.increment();
+            self.engine.counters().fetches_taken_over.increment();
         }
     }
 
@@ -328,7 +322,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         asked: Fence,
         landing: impl Future<Output = Option<Landing<FlightResult<V>>>>,
     ) -> Waited<V> {
-        let landing = match self.hard_timeout {
+        let landing = match self.engine.hard_timeout {
             None => landing.await,
             Some(limit) => {
                 let patience = limit.saturating_add(READERS_SLACK);
@@ -338,7 +332,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                         // One that waits for its turn may be in nobody's task, and have no limit.
                         if !follower.fetch().is_waiting() {
                             let fenced =
-                                || follower.is_revoked() || self.purges.last_in_table() > asked;
+                                || follower.is_revoked() || self.engine.may_be_purged(asked);
                             let failed = Failed::TookTooLong(limit);
                             self.remember(follower.key(), &failed, asked, fenced);
                             follower.give_up();
@@ -363,30 +357,29 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        if !self.refreshes.is_wanted(key.as_str())
-            || self.negatives.recall(key.as_str(), self.clock.now()).is_some()
-        {
+        let is_known_to_fail = |key| self.negatives.recall(key, self.engine.now()).is_some();
+        if !self.engine.refreshes().is_wanted(key.as_str()) || is_known_to_fail(key.as_str()) {
             return;
         }
         if !sync::is_in_runtime() {
             // There is nobody to run it; the reader does not wait for it.
-            self.counters.refreshes_dropped.increment();
+            self.engine.counters().refreshes_dropped.increment();
             return;
         }
-        if self.is_held_back(key.as_str()) {
-            self.counters.refreshes_held_back.increment();
+        if !self.engine.may_refresh(key.as_str()) {
             return;
         }
         let key = key.into_shared();
-        let asked = self.refreshes.ask(&key, worth, || {
-            let (shared, key) = (Arc::clone(self), Arc::clone(&key));
+        self.engine.refresh(&key, worth, || {
+            let (library, key) = (Arc::clone(self), Arc::clone(&key));
             Box::pin(async move {
-                let join = || shared.flights.join(&key, || shared.purges.position());
+                let Library { engine, flights, .. } = &*library;
+                let join = || engine.join(flights, &key);
                 let leader = match join() {
                     Join::Lead(leader) => leader,
                     // One that nobody drives brings nothing.
                     Join::Follow(follower) if follower.is_undriven() => {
-                        shared.take_over(&follower);
+                        library.take_over(&follower);
                         let Join::Lead(leader) = join() else { return };
                         leader
                     }
@@ -394,25 +387,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
                     Join::Follow(_) | Join::TooMany => return,
                 };
                 // Or somebody has inserted a newer value.
-                if shared.is_young(&key) {
+                if library.is_young(&key) {
                     return;
                 }
-                shared.counters.refreshes.increment();
-                let mut attempt = Attempt { shared: &shared, key: &key, failed: false };
-                attempt.failed = !shared.lead(leader, fetch, Wants::Answer).await;
+                let mut attempt = engine.begin_refresh(&key);
+                attempt.failed = !library.lead(leader, fetch, Wants::Answer).await;
             })
         });
-        if asked == Asked::OneDropped {
-            self.counters.refreshes_dropped.increment();
-        }
-    }
-
-    /// Whether the last refresh of `key` failed just now, and its entry was not purged since.
-    pub(crate) fn is_held_back(&self, key: &str) -> bool {
-        self.backoffs.holds_back(key, self.clock.now(), |fence| {
-            let state = self.memory.peek(key, |entry| self.purges.state(entry.tags(), fence));
-            state.is_some_and(|state| state != PurgeState::Untouched)
-        })
     }
 
     /// The leader's part: fetch, store, land. True if it brought a value.
@@ -456,7 +437,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             self.take_turn(leader.fetch()).await;
         }
         let mut fetching = pin!(self.fetch(fetch, leader.fetch()));
-        let fetched = match self.hard_timeout {
+        let fetched = match self.engine.hard_timeout {
             None => fetching.await,
             Some(limit) => match sync::in_time(limit, fetching.as_mut()).await {
                 Ok(fetched) => fetched,
@@ -475,15 +456,15 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
             Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
         };
         let fetched = self.dated(key, fetched, cost, leader.fence());
-        let storage = self.store(key, &fetched, || leader.is_revoked());
+        let storage = self.engine.store(key, &fetched, || leader.is_revoked());
         let not_stored = match storage {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => None,
         };
-        self.backoffs.forget(key);
+        self.engine.forget_backoff(key);
         self.negatives.forget(key).pass_over();
         let took = fetched.facts.cost;
-        self.counters.tell(|| Event::Fetched {
+        self.engine.counters().tell(|| Event::Fetched {
             key: Arc::clone(key),
             took,
             not_stored,
@@ -496,9 +477,9 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     fn failed(&self, leader: &Leader<FlightResult<V>>, failed: Failed) -> FlightResult<V> {
         let (key, fence) = (leader.key(), leader.fence());
         // A failure has no tags, so any purge since may have been meant for it.
-        let fenced = || leader.is_revoked() || self.purges.last_in_table() > fence;
+        let fenced = || leader.is_revoked() || self.engine.may_be_purged(fence);
         self.remember(key, &failed, fence, fenced);
-        self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
+        self.engine.tell_failed(key);
         FlightResult::Failure { failed, fence }
     }
 
@@ -509,7 +490,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         fence: Fence,
         fenced: impl FnOnce() -> bool,
     ) {
-        self.negatives.remember(key, failed, self.clock.now(), fence, fenced);
+        self.negatives.remember(key, failed, self.engine.now(), fence, fenced);
     }
 
     /// Waits for a turn, and fetches. What the fetch cost in time comes with its result. The turn ends
@@ -525,13 +506,13 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         Fut: Future<Output = Result<T, E>>,
     {
         self.take_turn(flight).await;
-        let load = Load::begin(&self.counters);
-        let began = self.clock.now_precisely();
+        let load = self.engine.begin_load();
+        let began = self.engine.clock().now_precisely();
         // Made into what is small at once: what comes out passes through many hands.
         let fetched = async { fetch().await.map(T::into) };
         let fetched = needs::run_as(Arc::clone(flight), fetched).await;
-        let cost = self.clock.now_precisely().since(began);
-        self.counters.fetch_took(cost);
+        let cost = self.engine.clock().now_precisely().since(began);
+        self.engine.counters().fetch_took(cost);
         let fetched = fetched?;
         load.succeed();
         Ok((fetched, cost))
@@ -539,14 +520,14 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     async fn take_turn(&self, fetch: &Arc<Fetch>) {
         if fetch.take_turn().await {
-            self.counters.fetches_out_of_turn.increment();
+            self.engine.counters().fetches_out_of_turn.increment();
         }
     }
 
     /// What a landing means to a reader that asked when `asked` was the last purge in the table. `None`: nothing,
     /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
     /// before this reader asked; or the error is of a type this reader does not know.
-    pub(crate) fn share<E: Send + Sync + 'static>(
+    fn share<E: Send + Sync + 'static>(
         &self,
         landing: Landing<FlightResult<V>>,
         asked: Fence,
@@ -555,8 +536,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     ) -> Option<Result<Box<Answer<V>>, Failure<E>>> {
         let error = match landing {
             Landing::Landed(FlightResult::Value(delivery)) => {
-                let is_older = delivery.fence < asked
-                    && self.purges.state(&delivery.tags, delivery.fence) != PurgeState::Untouched;
+                let is_older = self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
                 let source = match whose {
                     Whose::Own => AnswerSource::Fetched(reason),
                     Whose::Anothers => AnswerSource::Collapsed(reason),
@@ -582,7 +562,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
         if let AtHand::Nothing = at_hand {
             return None;
         }
-        let (mut answer, is_stale) = match self.look(key) {
+        let (mut answer, is_stale) = match self.engine.look(key) {
             Lookup::Usable { answer, shape } => (Box::new(answer), shape == Shape::Stale),
             Lookup::LastResort(answer) => (Box::new(answer), true),
             Lookup::Miss(_) => return None,
@@ -597,7 +577,7 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
     /// What is fresh, for callers that are polled: what a large value needs of the stack is given back
     /// here.
     fn fresh(&self, key: &str) -> Option<Box<Answer<V>>> {
-        match self.look(key) {
+        match self.engine.look(key) {
             Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(Box::new(answer)),
             Lookup::Usable { shape: Shape::Stale, .. }
             | Lookup::LastResort(_)
@@ -607,12 +587,14 @@ impl<V: Clone + Send + Sync + 'static> Shared<V> {
 
     /// Whether there is something fresh that need not be refreshed; here for the same reason.
     fn is_young(&self, key: &str) -> bool {
-        matches!(self.look(key), Lookup::Usable { shape: Shape::Fresh, .. })
+        matches!(self.engine.look(key), Lookup::Usable { shape: Shape::Fresh, .. })
     }
 
     pub(super) fn stale_served(&self, key: &str, answer: &Answer<V>) {
-        self.counters.tally().stale_served(micros(answer.cost));
-        self.counters.tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
+        self.engine.counters().tally().stale_served(micros(answer.cost));
+        self.engine
+            .counters()
+            .tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
     }
 }
 
@@ -626,46 +608,4 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
         Err(_) => Poll::Ready(Err(Panic)),
     })
     .await
-}
-
-/// A refresh under way. If it fails or panics, the next one of its key is held back; one that is
-/// dropped, with its runtime perhaps, says nothing about the origin.
-pub(crate) struct Attempt<'a, V> {
-    pub(crate) shared: &'a Shared<V>,
-    pub(crate) key: &'a str,
-    pub(crate) failed: bool,
-}
-
-impl<V> Drop for Attempt<'_, V> {
-    fn drop(&mut self) {
-        let Shared { backoffs, clock, purges, counters, .. } = self.shared;
-        if (self.failed || std::thread::panicking())
-            && backoffs.failed(self.key, clock.now(), purges.position())
-        {
-            counters.backoffs_forgotten.increment();
-        }
-    }
-}
-
-/// One fetch in the books: begun it counts as a load, and unless it succeeds (it fails, panics, is
-/// dropped) as a failed one.
-pub(crate) struct Load<'a>(Option<&'a Counters>);
-
-impl<'a> Load<'a> {
-    pub(crate) fn begin(counters: &'a Counters) -> Self {
-        counters.loads.increment();
-        Load(Some(counters))
-    }
-
-    pub(crate) fn succeed(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Load<'_> {
-    fn drop(&mut self) {
-        if let Some(counters) = self.0 {
-            counters.load_failures.increment();
-        }
-    }
 }

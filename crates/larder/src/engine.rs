@@ -1,0 +1,302 @@
+//! Engine: what both conductors play on, the library's cache and the HTTP cache: look · join · store · purge ·
+//! refresh.
+//!
+//! It knows keys, values, what purges name, and time. What a fetch is, and what its flight brings to those who
+//! wait, each conductor knows for itself.
+
+pub(crate) mod backoff;
+pub(crate) mod flight;
+pub(crate) mod judge;
+pub(crate) mod look;
+pub(crate) mod purge;
+pub(crate) mod refresh;
+pub(crate) mod store;
+
+use std::{sync::Arc, time::Duration};
+
+#[cfg(feature = "http")]
+use self::flight::Leader;
+use self::{
+    backoff::Backoffs,
+    flight::{Flights, Join},
+    judge::Judge,
+    purge::Listeners,
+    refresh::{Refreshes, Tasks},
+};
+use crate::{
+    builder::{Builder, Weigher},
+    clock::{Clock, Moment},
+    entry::Entry,
+    purge::{
+        log::{Fence, PurgeLog},
+        tags::{PurgeState, TagId, TagKey},
+    },
+    stats::{Counters, Event},
+    sync::atomic::{AtomicBool, Ordering},
+    tier::memory::{Burial, Limits, MemoryTier, Pace},
+    turns::Turns,
+};
+
+/// Keys whose refreshes are held back after a failure.
+const MAX_BACKOFFS: usize = 1024;
+/// Refreshes that wait for their turn.
+const MAX_WAITING_REFRESHES: usize = 1024;
+/// Keys that are fetched, or wait for it, for each fetch that may run; but at least so many.
+const FLIGHTS_PER_FETCH: usize = 16;
+const MIN_FLIGHTS: usize = 1024;
+
+/// One cache's tiers, purges, tasks and figures.
+pub(crate) struct Engine<V> {
+    clock: Clock,
+    weigher: Weigher<V>,
+    memory: MemoryTier<V>,
+    /// Every purge has its number from here.
+    purges: PurgeLog,
+    /// Who has flights under way that a purge has to reach.
+    listeners: Listeners,
+    backoffs: Backoffs,
+    refreshes: Arc<Refreshes>,
+    tasks: Tasks,
+    counters: Counters,
+    jitter: f64,
+    refresh_ahead: Option<f64>,
+    /// Whether a stale entry may be served while it is refreshed, if its window says so.
+    serves_while_revalidating: AtomicBool,
+    max_fetches: usize,
+    /// How long a reader waits for a fetch where something stale would do.
+    pub(crate) soft_timeout: Option<Duration>,
+    /// How long a fetch may take.
+    pub(crate) hard_timeout: Option<Duration>,
+}
+
+impl<V> Engine<V> {
+    /// Nothing is stored yet. `max_bytes`: what entries may weigh.
+    pub(crate) fn new(builder: &Builder<V>, max_bytes: usize) -> Self {
+        let tasks = Tasks::new();
+        Engine {
+            clock: builder.clock.clone(),
+            weigher: Arc::clone(&builder.weigher),
+            memory: MemoryTier::new(Limits {
+                max_bytes,
+                max_entries: builder.max_entries,
+                max_entry_bytes: builder.max_entry_bytes,
+                eviction: builder.eviction,
+            }),
+            purges: PurgeLog::new(
+                builder.max_tags,
+                builder.tag_key.clone().unwrap_or_else(TagKey::random),
+            ),
+            listeners: Listeners::default(),
+            backoffs: Backoffs::new(MAX_BACKOFFS),
+            refreshes: Refreshes::new(
+                builder.max_concurrent_refreshes,
+                MAX_WAITING_REFRESHES,
+                tasks.clone(),
+            ),
+            tasks,
+            counters: Counters::new(),
+            jitter: builder.jitter,
+            refresh_ahead: builder.refresh_ahead,
+            serves_while_revalidating: AtomicBool::new(true),
+            max_fetches: builder.max_concurrent_fetches,
+            soft_timeout: builder.soft_timeout,
+            hard_timeout: builder.hard_timeout,
+        }
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    pub(crate) fn refreshes(&self) -> &Arc<Refreshes> {
+        &self.refreshes
+    }
+
+    /// How many fetches may run at once.
+    #[cfg(feature = "http")]
+    pub(crate) fn max_fetches(&self) -> usize {
+        self.max_fetches
+    }
+
+    /// A table of flights for a conductor. As many keys may be under way as the builder's bound of fetches
+    /// allows; which of them may fetch, the conductor says.
+    pub(crate) fn flights<R>(&self) -> Arc<Flights<R>> {
+        let max = self.max_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS);
+        Flights::new(max, Turns::new(self.max_fetches))
+    }
+
+    /// How many purges there were so far: the fence of what begins now.
+    pub(crate) fn position(&self) -> Fence {
+        self.purges.position()
+    }
+
+    /// The last purge that what is brought to a reader who asks now has to be looked up for.
+    pub(crate) fn asked_at(&self) -> Fence {
+        self.purges.last_in_table()
+    }
+
+    /// The flight of the whole of `key`: led, or followed.
+    pub(crate) fn join<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Join<R> {
+        flights.join(key, || self.purges.position())
+    }
+
+    /// The same for a reader that is never one too many.
+    pub(crate) fn join_anyway<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Join<R> {
+        flights.join_anyway(key, || self.purges.position())
+    }
+
+    /// The flight of what this collapse key of `key` stands for.
+    #[cfg(feature = "http")]
+    pub(crate) fn join_collapse_key<R>(
+        &self,
+        flights: &Arc<Flights<R>>,
+        key: &Arc<str>,
+        collapse_key: &str,
+    ) -> Join<R> {
+        flights.join_collapse_key(key, collapse_key, || self.purges.position())
+    }
+
+    /// A flight of `key` that nobody joins. `None`: as many keys are being fetched as may.
+    #[cfg(feature = "http")]
+    pub(crate) fn lead_alone<R>(
+        &self,
+        flights: &Arc<Flights<R>>,
+        key: &Arc<str>,
+    ) -> Option<Leader<R>> {
+        flights.lead_alone(key, || self.purges.position())
+    }
+
+    /// The same for a request that goes on its way whether or not there is a flight.
+    #[cfg(feature = "http")]
+    pub(crate) fn lead_uncounted<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Leader<R> {
+        flights.lead_uncounted(key, || self.purges.position())
+    }
+
+    /// Whether what carries `tags`, and whose fetch began at `fence`, is too old for a reader who asked when
+    /// `asked` was the last purge in the table: it has been purged since its fetch began, perhaps before
+    /// this reader asked.
+    pub(crate) fn is_too_old(&self, tags: &[TagId], fence: Fence, asked: Fence) -> bool {
+        fence < asked && self.purges.state(tags, fence) != PurgeState::Untouched
+    }
+
+    /// Whether a purge since `fence` may have been meant for something whose tags nobody knows: a failure has
+    /// none.
+    pub(crate) fn may_be_purged(&self, fence: Fence) -> bool {
+        self.purges.last_in_table() > fence
+    }
+
+    /// By which numbers a purge finds what carries these tags.
+    pub(crate) fn tag_ids<'a>(&self, tags: impl IntoIterator<Item = &'a str>) -> Box<[TagId]> {
+        tags.into_iter().map(|tag| self.purges.tag(tag)).collect()
+    }
+
+    /// What is over now.
+    pub(crate) fn judge_now(&self) -> Judge<'_> {
+        Judge::new(self.clock.now(), &self.purges)
+    }
+
+    /// How many tags have been purged and are remembered.
+    pub(crate) fn purged_tags(&self) -> usize {
+        self.purges.tags()
+    }
+
+    /// How many entries there are, and what they weigh.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        self.memory.size()
+    }
+
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.memory.max_bytes()
+    }
+
+    /// What one entry may weigh.
+    #[cfg(feature = "http")]
+    pub(crate) fn max_entry_bytes(&self) -> usize {
+        self.memory.max_entry_bytes()
+    }
+
+    /// Up to `most` keys, in no order.
+    pub(crate) fn keys(&self, most: usize) -> Vec<String> {
+        self.memory.keys(most)
+    }
+
+    /// `look` at what is stored under `key`, without marking it as used.
+    pub(crate) fn peek<R>(&self, key: &str, look: impl FnOnce(&Entry<V>) -> R) -> Option<R> {
+        self.memory.peek(key, look)
+    }
+
+    /// Takes what is stored under `key` out, without a purge. Whoever stores something else there calls this.
+    pub(crate) fn take_out(&self, key: &str) -> Burial {
+        self.memory.remove(key, &self.judge_now()).1
+    }
+
+    /// Changes the bound in bytes; the burial tells how many entries had to go.
+    pub(crate) fn resize(&self, max_bytes: usize) -> Burial {
+        self.memory.resize(max_bytes, &self.judge_now())
+    }
+
+    /// Lets go what can no longer be served to anybody.
+    pub(crate) fn sweep(&self, judge: &Judge<'_>, pace: Pace) -> Burial {
+        self.memory.sweep(judge, pace)
+    }
+
+    pub(crate) fn serve_while_revalidating(&self, on: bool) {
+        self.serves_while_revalidating.store(on, Ordering::Relaxed);
+    }
+
+    /// A fetch failed, or will never end.
+    pub(crate) fn tell_failed(&self, key: &Arc<str>) {
+        self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
+    }
+
+    /// A fetch begins. Unless it is told of its success (it fails, panics, is dropped), it counts as a failed
+    /// one.
+    pub(crate) fn begin_load(&self) -> Load<'_> {
+        self.counters.loads.increment();
+        Load(Some(&self.counters))
+    }
+
+    /// Gives up the refreshes that wait, and begins no more tasks.
+    pub(crate) fn close(&self) {
+        self.refreshes.close();
+        self.tasks.close();
+    }
+}
+
+/// One fetch in the books.
+pub(crate) struct Load<'a>(Option<&'a Counters>);
+
+impl Load<'_> {
+    pub(crate) fn succeed(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        if let Some(counters) = self.0 {
+            counters.load_failures.increment();
+        }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+impl<V> Engine<V> {
+    /// Checks every invariant of what is stored, and that nothing is being refreshed.
+    pub(crate) fn validate(&self) {
+        self.refreshes.assert_idle();
+        self.memory.validate(&self.judge_now());
+    }
+}

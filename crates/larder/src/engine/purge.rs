@@ -1,0 +1,152 @@
+//! Purge: the order of steps of every purge.
+
+use std::sync::{Arc, PoisonError, Weak};
+
+use super::Engine;
+use crate::{entry::Entry, purge::Mode, stats::Event, sync::Mutex, tier::memory::Burial};
+
+/// What a purge names, as it is stored. One key or prefix may be stored in several spellings.
+#[derive(Clone, Copy)]
+pub(crate) enum Named<'a> {
+    Keys(&'a [&'a str]),
+    /// A key, whose new value a flight of it brings: its fetch is the cause. That one goes on, by the number
+    /// of its fetch.
+    #[cfg(feature = "http")]
+    KeyBeside(&'a str, u64),
+    Prefixes(&'a [&'a str]),
+    Tag(&'a str),
+    Everything,
+}
+
+/// What a purge has done.
+pub(crate) struct Done {
+    pub(crate) number: u64,
+    /// How many entries could still be served; `None` where nobody looked.
+    pub(crate) entries: Option<usize>,
+    /// What has gone, and what its `Drop` had to say.
+    pub(crate) burial: Burial,
+}
+
+/// A conductor with flights under way, and whatever else a purge has to reach before memory.
+pub(crate) trait Listener: Send + Sync {
+    /// From now on nobody joins a flight of what is named, and those under way no longer store it. Failures
+    /// that are remembered of it are forgotten.
+    fn purge(&self, named: Named<'_>) -> Burial;
+}
+
+/// Those whom every purge reaches. One for each conductor of a cache, of which there are one or two.
+#[derive(Default)]
+pub(crate) struct Listeners(Mutex<Vec<Weak<dyn Listener>>>);
+
+impl Listeners {
+    fn all(&self) -> Vec<Arc<dyn Listener>> {
+        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Named<'_> {
+    pub(crate) fn names(&self, key: &str) -> bool {
+        match self {
+            Named::Keys(keys) => keys.contains(&key),
+            #[cfg(feature = "http")]
+            Named::KeyBeside(named, _) => *named == key,
+            Named::Prefixes(prefixes) => prefixes.iter().any(|prefix| key.starts_with(prefix)),
+            Named::Tag(_) => false,
+            Named::Everything => true,
+        }
+    }
+}
+
+impl<V> Engine<V> {
+    /// Every purge reaches `listener` from now on, as long as it lives.
+    pub(crate) fn listen<L: Listener + 'static>(&self, listener: &Arc<L>) {
+        let listener: Weak<L> = Arc::downgrade(listener);
+        let mut listeners = self.listeners.0.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|other| other.strong_count() > 0);
+        listeners.push(listener);
+    }
+
+    /// How every purge goes: the log, the flights under way, the failures that are remembered, memory. In
+    /// this order: what is stored later is asked for its fence under the lock of its shard, and finds the
+    /// purge.
+    pub(crate) fn purge(
+        &self,
+        named: Named<'_>,
+        mode: Mode,
+        what: impl FnOnce() -> String,
+    ) -> Done {
+        let number = self.number_of(named, mode);
+        let reached = self.listeners.all();
+        let forgotten = reached.iter().map(|listener| listener.purge(named));
+        let forgotten = forgotten.fold(Burial::default(), Burial::and);
+        self.forget_backoffs(named);
+        let (entries, burial) = self.purge_memory(named, mode);
+        self.counters.purges.increment();
+        self.counters.tell(|| Event::Purged { what: what(), soft: mode == Mode::Soft, number });
+        Done { number, entries, burial: burial.and(forgotten) }
+    }
+
+    /// What is not looked for is written down in the table, where entries meet it.
+    fn number_of(&self, named: Named<'_>, mode: Mode) -> u64 {
+        match named {
+            Named::Tag(tag) => self.purges.purge_tag(tag, mode, self.clock.now()),
+            Named::Everything if mode == Mode::Soft => {
+                self.purges.mark_everything_stale(self.clock.now())
+            }
+            #[cfg(feature = "http")]
+            Named::KeyBeside(..) => self.purges.next(),
+            Named::Keys(_) | Named::Prefixes(_) | Named::Everything => self.purges.next(),
+        }
+    }
+
+    fn forget_backoffs(&self, named: Named<'_>) {
+        match named {
+            Named::Keys(keys) => keys.iter().for_each(|key| self.backoffs.forget(key)),
+            #[cfg(feature = "http")]
+            Named::KeyBeside(key, _) => self.backoffs.forget(key),
+            // Which keys those are is not known: at worst some other refresh is tried again too soon.
+            Named::Prefixes(_) | Named::Everything => self.backoffs.forget_all(),
+            // What is held back is looked up with its entry.
+            Named::Tag(_) => {}
+        }
+    }
+
+    fn purge_memory(&self, named: Named<'_>, mode: Mode) -> (Option<usize>, Burial) {
+        let judge = self.judge_now();
+        let remove = |keys: &[&str]| {
+            keys.iter().fold((0, Burial::default()), |(entries, burial), key| {
+                let (was_of_use, removed) = self.memory.remove(key, &judge);
+                (entries + usize::from(was_of_use), burial.and(removed))
+            })
+        };
+        let mut marked = 0;
+        let mut mark = |entry: &mut Entry<V>| {
+            marked += usize::from(!judge.is_over(entry));
+            entry.mark_stale(judge.now());
+        };
+        let (entries, burial) = match (named, mode) {
+            (Named::Keys(keys), Mode::Hard) => remove(keys),
+            #[cfg(feature = "http")]
+            (Named::KeyBeside(key, _), _) => remove(&[key]),
+            (Named::Prefixes(_), Mode::Hard) => {
+                self.memory.remove_where(|key| named.names(key), &judge)
+            }
+            (Named::Everything, Mode::Hard) => self.memory.clear(&judge),
+            (Named::Keys(keys), Mode::Soft) => {
+                for key in keys {
+                    self.memory.update(key, &mut mark);
+                }
+                (marked, Burial::default())
+            }
+            (Named::Prefixes(_), Mode::Soft) => {
+                self.memory.update_where(|key| named.names(key), &mut mark);
+                (marked, Burial::default())
+            }
+            // Nobody looks: what is there may be what it marks.
+            (Named::Everything, Mode::Soft) => (self.memory.size().0, Burial::default()),
+            (Named::Tag(_), _) => return (None, Burial::default()),
+        };
+        (Some(entries), burial)
+    }
+}
