@@ -23,8 +23,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
 use larder::http::{
-    Body, BorrowedRequest, CacheService, Client, HitResponse, HttpCache, NoTurn, OriginError,
-    ShowKey, ShutDown, TooManyFetches, TookTooLong,
+    Body, BorrowedRequest, CacheService, Client, HitResponse, HttpCache, NoAnswer, ShowKey,
     policy::{
         cookies::Left,
         fields::Fields,
@@ -210,8 +209,9 @@ impl FastPath for Gateway {
             return None;
         }
         let fields = Fields::of_lines(lines);
-        self.store
-            .fast_hit(BorrowedRequest { method, scheme, host, target, fields, shows_key }, head)
+        let policy = None;
+        let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
+        self.store.fast_hit(request, head)
     }
 
     fn is_crowded(&self) -> bool {
@@ -276,8 +276,8 @@ impl Line {
     }
 }
 
-fn is_for_want_of_a_turn(error: &OriginError) -> bool {
-    error.downcast_ref::<NoTurn>().is_some() || error.downcast_ref::<TooManyFetches>().is_some()
+fn is_for_want_of_a_turn(error: &NoAnswer) -> bool {
+    matches!(error, NoAnswer::NoTurn { .. } | NoAnswer::TooManyFetches)
 }
 
 /// One line while requests find the origin too busy, not one for each.
@@ -292,50 +292,45 @@ fn tell_busy(busy: &Seldom) {
 }
 
 /// What the reader is told when there is no answer. Where the origin is stays inside.
-fn problem_of(error: &OriginError) -> Problem {
-    if let Some(error) = error.downcast_ref::<UpstreamError>() {
+fn problem_of(error: &NoAnswer) -> Problem {
+    if let Some(error) = error.origin::<UpstreamError>() {
         return error.to_problem();
     }
-    if error.downcast_ref::<TookTooLong>().is_some() {
-        return Problem::new(
+    match error {
+        NoAnswer::TookTooLong { .. } => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,
             "Origin slow",
             "the origin did not answer in time",
             ProxyError::HttpResponseTimeout,
-        );
-    }
-    if error.downcast_ref::<TooManyFetches>().is_some() {
-        return Problem::new(
+        ),
+        NoAnswer::TooManyFetches => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "Busy",
             "too many answers are being fetched",
             ProxyError::ConnectionLimitReached,
         )
-        .retry_after(RETRY_AFTER);
-    }
-    if let Some(NoTurn(waited)) = error.downcast_ref() {
-        return Problem::new(
+        .retry_after(RETRY_AFTER),
+        NoAnswer::NoTurn { waited } => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "Busy",
             "too many requests wait for the origin",
             ProxyError::ConnectionLimitReached,
         )
-        .retry_after(*waited);
-    }
-    if error.downcast_ref::<ShutDown>().is_some() {
-        return Problem::new(
+        .retry_after(*waited),
+        NoAnswer::ShutDown => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "Stopping",
             "this gateway stops, and asks the origin no more",
             ProxyError::DestinationUnavailable,
-        );
+        ),
+        // What else there may be is the origin's fault as well.
+        _ => Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "Origin failed",
+            "the origin gave no answer that could be used",
+            ProxyError::ConnectionTerminated,
+        ),
     }
-    Problem::new(
-        StatusCode::BAD_GATEWAY,
-        "Origin failed",
-        "the origin gave no answer that could be used",
-        ProxyError::ConnectionTerminated,
-    )
 }
 
 /// Between the cache and the origin: the origin's answers lose what was meant for this hop only.

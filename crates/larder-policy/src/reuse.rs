@@ -100,6 +100,52 @@ impl Verdict {
             Verdict::Ask(ask) => ask.reason,
         }
     }
+
+    /// The variant that answers at once, and why it may.
+    pub fn served(&self) -> Option<(usize, Reason)> {
+        match self {
+            Verdict::Serve { index, reason } | Verdict::ServeAndRefresh { index, reason, .. } => {
+                Some((*index, *reason))
+            }
+            Verdict::Ask(_) | Verdict::Refuse { .. } | Verdict::Pass { .. } => None,
+        }
+    }
+
+    /// The variant that answers, with nothing else to be done, and why it may.
+    pub fn served_alone(&self) -> Option<(usize, Reason)> {
+        match self {
+            Verdict::Serve { index, reason } => Some((*index, *reason)),
+            _ => None,
+        }
+    }
+
+    /// The variant that is a plain hit, with nothing else to be done.
+    pub fn plain_hit(&self) -> Option<usize> {
+        match self {
+            Verdict::Serve { index, reason: Reason::Hit } => Some(*index),
+            _ => None,
+        }
+    }
+
+    /// The variant that may stand in for an origin that failed like this, by this instant.
+    pub fn rescued(&self, failure: Failure, now: SystemTime) -> Option<usize> {
+        match self {
+            Verdict::Ask(Ask { rescue: Some(rescue), .. }) if rescue.allows(failure, now) => {
+                Some(rescue.index)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same for a request whose answer is for its reader alone ([`Ask::for_its_reader`]): nothing is
+    /// refreshed for it.
+    pub fn for_its_reader(self) -> Verdict {
+        match self {
+            Verdict::Ask(ask) => Verdict::Ask(ask.for_its_reader()),
+            Verdict::ServeAndRefresh { index, reason, .. } => Verdict::Serve { index, reason },
+            verdict => verdict,
+        }
+    }
 }
 
 /// How to ask the origin, and what to fall back on.

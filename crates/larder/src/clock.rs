@@ -1,5 +1,8 @@
 //! Clock: where the cache gets its time from, so that tests can hold it still.
 
+#[cfg(feature = "http")]
+pub(crate) mod wall;
+
 use std::{
     fmt,
     sync::{

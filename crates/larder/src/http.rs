@@ -106,7 +106,7 @@
 //! ([`max_concurrent_fetches`](crate::Builder::max_concurrent_fetches)). No path may hold more than three for
 //! each one that is free, no [`Client`] more than seven, no host more than fifteen: with 1024 turns, a path that
 //! hangs takes 768 at most, a client 896, a host 960, and where several hang each has less. Further ones wait, up
-//! to [`Settings::turn_wait`], and then are a [`NoTurn`]: 503. A body that is stored keeps its turn until it is
+//! to [`Settings::turn_wait`], and then are a [`NoAnswer::NoTurn`]: 503. A body that is stored keeps its turn until it is
 //! here; one that passes to its reader gives it back with its head, however long it stays open. Requests that
 //! pass have turns of their own ([`Settings::max_passing`]).
 //!
@@ -133,29 +133,44 @@
 
 mod body;
 mod cache;
+mod error;
 mod explain;
 mod fast_hit;
-mod fill;
+mod fetch;
+mod follow;
+mod hit_for_miss;
+mod landing;
 mod layer;
+mod lead;
 mod miss;
 mod no_vary_search;
+mod origin;
 mod pass;
+mod pump;
 mod purge;
+mod queries;
+mod refresh;
+mod reply;
+mod request;
 mod respond;
+mod serve;
 mod service;
 mod settings;
+mod store;
 mod stored;
+mod tags;
 mod turns;
-mod wall_clock;
+mod variants;
 
-pub use body::{Body, BoxError, BrokenOff};
+pub use body::Body;
 pub use cache::HttpCache;
+pub use error::{BoxError, BrokenOff, NoAnswer};
 pub use explain::ShowKey;
 pub use fast_hit::{BorrowedRequest, HitResponse};
-pub use fill::{ShutDown, TookTooLong};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};
-pub use service::{Answering, CacheService, OriginError, TooManyFetches};
+pub use request::Rules;
+pub use service::{Answering, CacheService};
 pub use settings::Settings;
-pub use stored::Variants;
-pub use turns::{Client, NoTurn};
+pub use turns::Client;
+pub use variants::Variants;

@@ -137,30 +137,20 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Listener for Library<V> {
-    /// A flight learns the tags of what it brings only in the end, and meets the table of purged tags then. A
-    /// failure has no tags: any of those that are remembered may have been meant.
+    /// A failure has no tags: any of those that are remembered may have been meant.
     fn purge(&self, named: Named<'_>) -> Burial {
         let Library { flights, negatives, .. } = self;
-        match named {
-            Named::Keys(keys) => keys.iter().fold(Burial::default(), |burial, key| {
-                flights.revoke(key);
-                burial.and(negatives.forget(key))
-            }),
+        let revoked = flights.purge(named);
+        let forgotten = match named {
+            Named::Keys(keys) => {
+                keys.iter().fold(Burial::default(), |burial, key| burial.and(negatives.forget(key)))
+            }
             #[cfg(feature = "http")]
-            Named::KeyBeside(key, number) => {
-                flights.revoke_beside(key, number);
-                negatives.forget(key)
-            }
-            Named::Prefixes(_) => {
-                flights.revoke_where(|key| named.names(key));
-                negatives.forget_where(|key| named.names(key))
-            }
-            Named::Everything => {
-                flights.revoke_where(|_| true);
-                negatives.forget_all()
-            }
-            Named::Tag(_) => negatives.forget_all(),
-        }
+            Named::KeyBeside(key, _) => negatives.forget(key),
+            Named::Prefixes(_) => negatives.forget_where(|key| named.names(key)),
+            Named::Everything | Named::Tag(_) => negatives.forget_all(),
+        };
+        revoked.and(forgotten)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, Weak};
 
-use super::Engine;
+use super::{Engine, flight::Flights};
 use crate::{entry::Entry, purge::Mode, stats::Event, sync::Mutex, tier::memory::Burial};
 
 /// What a purge names, as it is stored. One key or prefix may be stored in several spellings.
@@ -42,6 +42,20 @@ impl Listeners {
     fn all(&self) -> Vec<Arc<dyn Listener>> {
         let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl<R: Send + Sync + 'static> Listener for Flights<R> {
+    /// A flight learns the tags of what it brings only in the end, and meets the table of purged tags then.
+    fn purge(&self, named: Named<'_>) -> Burial {
+        match named {
+            Named::Keys(keys) => keys.iter().for_each(|key| self.revoke(key)),
+            #[cfg(feature = "http")]
+            Named::KeyBeside(key, number) => self.revoke_beside(key, number),
+            Named::Prefixes(_) | Named::Everything => self.revoke_where(|key| named.names(key)),
+            Named::Tag(_) => {}
+        }
+        Burial::default()
     }
 }
 

@@ -19,16 +19,13 @@ use larder_policy::{
     head::Asking,
     key::RequestKey,
     range::{self, ByteRange, Selection},
-    reason::Reason,
-    reuse::{Verdict, decide},
+    reuse::decide,
     scheme::Scheme,
+    settings::Policy,
     validate::{self, Precondition},
 };
 
-use super::{
-    HttpCache,
-    stored::{Content, Stored},
-};
+use super::{cache::HttpCache, stored::Stored};
 
 /// A GET or HEAD for a host and a target, without content, as it was read.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +42,8 @@ pub struct BorrowedRequest<'a> {
     pub fields: Fields<'a>,
     /// The answer tells under which key it is stored.
     pub shows_key: bool,
+    /// The rules that hold for it instead of the cache's own ([`Rules`](super::Rules)).
+    pub policy: Option<&'a Policy>,
 }
 
 /// The answer to it. Its body is shared with the store.
@@ -93,20 +92,21 @@ impl HttpCache {
         key: &str,
         head: &mut Vec<u8>,
     ) -> Option<HitResponse> {
-        let tally = self.counters().tally();
+        let cache = self.parts();
+        let tally = cache.counters().tally();
         let began = tally.is_sample().then(Instant::now);
-        let (variants, cost_micros) = self.shared().plain(key)?;
+        let (variants, cost_micros) = cache.engine().plain(key)?;
         let asking = Asking { method: request.method, headers: request.fields };
-        let now = self.wall_clock().now();
-        let verdict = variants.judged(|stored| decide(self.policy(), stored, asking, now));
-        let Verdict::Serve { index, reason: Reason::Hit } = verdict else { return None };
+        let now = cache.now();
+        let policy = request.policy.unwrap_or(&cache.policy);
+        let index = variants.judged(|stored| decide(policy, stored, asking, now)).plain_hit()?;
         let stored = variants.into_stored(index)?;
         let what = what(asking, &stored)?;
         let served = HitResponse { stored, is_head: *request.method == Method::HEAD, what };
         served.write(request.shows_key.then_some(key), now, head);
         tally.hit(cost_micros);
         if let Some(began) = began {
-            self.counters().hit_took(began);
+            cache.counters().hit_took(began);
         }
         Some(served)
     }
@@ -114,7 +114,7 @@ impl HttpCache {
 
 /// What of it answers the request. `None`: that takes more than a glance.
 fn what(asking: Asking<'_>, stored: &Stored) -> Option<What> {
-    let Content::Here(body) = &stored.content else { return None };
+    let body = &stored.body;
     let has_content = !matches!(
         stored.head.status(),
         StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
@@ -173,14 +173,11 @@ impl HitResponse {
     }
 
     fn piece(&self) -> Option<&Bytes> {
-        match &self.stored.content {
-            Content::Here(body) if !self.is_head => body.piece(),
-            Content::Here(_) | Content::Arriving(_) => None,
-        }
+        if self.is_head { None } else { self.stored.body.piece() }
     }
 
     fn whole_bytes(&self) -> u64 {
-        self.stored.content_len().unwrap_or_default()
+        self.stored.body.len()
     }
 
     fn write(&self, key: Option<&str>, now: SystemTime, out: &mut Vec<u8>) {

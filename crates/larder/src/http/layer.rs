@@ -18,11 +18,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    HttpCache,
-    body::{Body, BoxError},
-    fill::{ShutDown, TookTooLong},
-    service::{Answering, CacheService, OriginError, TooManyFetches},
-    turns::NoTurn,
+    body::Body,
+    cache::HttpCache,
+    error::{BoxError, NoAnswer},
+    service::{Answering, CacheService},
 };
 
 /// Seconds after which asking again may help: about as long as a turn is waited for.
@@ -33,9 +32,10 @@ const BUSY_FOR: HeaderValue = HeaderValue::from_static("5");
 #[derive(Clone, Debug)]
 pub struct CacheLayer(HttpCache);
 
-impl CacheLayer {
-    pub(crate) fn new(cache: HttpCache) -> Self {
-        CacheLayer(cache)
+impl HttpCache {
+    /// Before an application's own handlers, as tower and axum put layers.
+    pub fn layer(&self) -> CacheLayer {
+        CacheLayer(self.clone())
     }
 }
 
@@ -97,19 +97,21 @@ impl fmt::Debug for Unfailing {
 }
 
 /// RFC 9457. What went wrong is for the log of whoever it went wrong for, not for the reader.
-fn problem_of(error: &OriginError) -> Response<Body> {
-    let is_busy = error.downcast_ref::<TooManyFetches>().is_some()
-        || error.downcast_ref::<NoTurn>().is_some();
-    let is_for_now = is_busy || error.downcast_ref::<ShutDown>().is_some();
-    let (status, text) = if is_for_now {
-        let text = "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}";
-        (StatusCode::SERVICE_UNAVAILABLE, text)
-    } else if error.downcast_ref::<TookTooLong>().is_some() {
-        let text = "{\"type\":\"about:blank\",\"title\":\"Gateway Timeout\",\"status\":504}";
-        (StatusCode::GATEWAY_TIMEOUT, text)
-    } else {
-        let text = "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}";
-        (StatusCode::INTERNAL_SERVER_ERROR, text)
+fn problem_of(error: &NoAnswer) -> Response<Body> {
+    let is_busy = matches!(error, NoAnswer::TooManyFetches | NoAnswer::NoTurn { .. });
+    let (status, text) = match error {
+        NoAnswer::TooManyFetches | NoAnswer::NoTurn { .. } | NoAnswer::ShutDown => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}",
+        ),
+        NoAnswer::TookTooLong { .. } => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "{\"type\":\"about:blank\",\"title\":\"Gateway Timeout\",\"status\":504}",
+        ),
+        NoAnswer::Origin(_) | NoAnswer::Request(_) | NoAnswer::Unusable(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "{\"type\":\"about:blank\",\"title\":\"Internal Server Error\",\"status\":500}",
+        ),
     };
     let mut answer = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
     *answer.status_mut() = status;

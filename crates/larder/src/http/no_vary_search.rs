@@ -5,20 +5,14 @@
 //! that variance, the key of an answer that named it. Nothing is stored twice, and what is found is
 //! judged like everything that is stored.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use http::Method;
 use larder_policy::{
     fields::Fields, freshness::Lifetime, key::RequestKey, no_vary_search::NoVarySearch,
-    reuse::Verdict,
 };
 
-use super::{
-    HttpCache,
-    service::{Asked, AtHand},
-    stored::Stored,
-};
 use crate::{
+    clock::Clock,
     engine::judge::Judge,
     entry::{Entry, Facts},
     purge::log::Fence,
@@ -31,6 +25,7 @@ const TABLE_BYTES: usize = 1 << 20;
 pub(crate) struct NoVarySearchTables {
     variances: MemoryTier<Arc<NoVarySearch>>,
     answers: MemoryTier<Answer>,
+    clock: Clock,
 }
 
 /// Where an answer for a key modulo its variance is stored.
@@ -41,64 +36,65 @@ struct Answer {
     fence: Fence,
 }
 
+/// A key under which an answer may be stored that answers another key as well.
+pub(crate) struct Equivalent {
+    pub(crate) key: Arc<str>,
+    variance: Arc<NoVarySearch>,
+}
+
+impl Equivalent {
+    /// Whether an answer with these fields still says so. Another may be stored there by now.
+    pub(crate) fn is_still_so(&self, headers: Fields<'_>) -> bool {
+        variance_of(headers).as_ref() == Some(&*self.variance)
+    }
+}
+
 impl NoVarySearchTables {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         let limits = || Limits::bytes(TABLE_BYTES);
         NoVarySearchTables {
             variances: MemoryTier::new(limits()),
             answers: MemoryTier::new(limits()),
+            clock,
         }
     }
-}
 
-impl HttpCache {
-    /// Remembers what `stored`, just stored for `key`, may answer beside it. `fence` is the last
-    /// purge before it was asked for.
-    pub(crate) fn remember_no_vary_search(&self, key: &Arc<str>, stored: &Stored, fence: Fence) {
-        let Some(tables) = self.no_vary_search_tables() else { return };
-        let variance = variance_of(stored.head.fields());
-        let Some((path, modulo)) = variance.as_ref().and_then(|rule| names(key, rule)) else {
-            return;
-        };
+    /// Remembers what an answer with these fields, just stored for `key` and kept for so long, may answer
+    /// beside it. `fence` is the last purge before it was asked for.
+    pub(crate) fn remember(
+        &self,
+        key: &Arc<str>,
+        headers: Fields<'_>,
+        keep_for: Duration,
+        fence: Fence,
+    ) {
+        let Some(variance) = variance_of(headers) else { return };
+        let Some((path, modulo)) = names(key, &variance) else { return };
+        let now = self.clock.now();
         let facts = || Facts {
-            lifetime: Lifetime::fresh_for(stored.head.keep_for(self.policy())),
-            fetched: self.shared().clock.now(),
-            cost: std::time::Duration::ZERO,
+            lifetime: Lifetime::fresh_for(keep_for),
+            fetched: now,
+            cost: Duration::ZERO,
             tags: Box::default(),
             fence: 0,
         };
+        let judge = Judge::of_untagged(now);
         let heap_bytes = size_of::<NoVarySearch>() + modulo.len();
-        let entry = Entry::new(Arc::new(variance.unwrap_or_default()), facts());
-        let judge = Judge::of_untagged(self.shared().clock.now());
-        tables.variances.put(path, entry, heap_bytes, &judge, || false);
-        let answer = Answer { key: Arc::clone(key), fence };
-        let answer = Entry::new(answer, facts());
-        tables.answers.put(&modulo, answer, key.len(), &judge, || false);
+        let entry = Entry::new(Arc::new(variance), facts());
+        self.variances.put(path, entry, heap_bytes, &judge, || false);
+        let answer = Entry::new(Answer { key: Arc::clone(key), fence }, facts());
+        self.answers.put(&modulo, answer, key.len(), &judge, || false);
     }
 
-    /// What is stored for an equivalent URI, if it may answer this request as it is: its key, what is
-    /// there, and the verdict.
-    pub(crate) fn by_no_vary_search(&self, asked: &Asked) -> Option<(AtHand, Verdict)> {
-        let tables = self.no_vary_search_tables()?;
-        if !matches!(asked.head.method, Method::GET | Method::HEAD) {
-            return None;
-        }
-        let path = path_of(&asked.key);
-        let variance = tables.variances.read(path, |entry| Arc::clone(&entry.value))?;
-        let (_, modulo) = names(&asked.key, &variance)?;
+    /// Under which other key an answer may be stored that answers `key`, where no purge has come since
+    /// `position`.
+    pub(crate) fn equivalent(&self, key: &Arc<str>, position: Fence) -> Option<Equivalent> {
+        let variance = self.variances.read(path_of(key), |entry| Arc::clone(&entry.value))?;
+        let (_, modulo) = names(key, &variance)?;
         let found =
-            tables.answers.read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.fence));
-        let (key, fence) = found?;
-        if fence != self.shared().purges.position() || key == asked.key {
-            return None;
-        }
-        let at_hand = self.look(&key);
-        let verdict = self.decide(asked, &at_hand);
-        let Verdict::Serve { index, .. } = verdict else { return None };
-        // Another answer may be stored there by now, with another variance.
-        let kept = at_hand.variants.get(index)?;
-        let is_still_so = variance_of(kept.stored.head.fields()).as_ref() == Some(&*variance);
-        is_still_so.then_some((at_hand, verdict))
+            self.answers.read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.fence));
+        let (other, fence) = found?;
+        (fence == position && other != *key).then_some(Equivalent { key: other, variance })
     }
 }
 

@@ -10,9 +10,9 @@ use larder_policy::{
     uri::{self, normal},
 };
 
-use super::HttpCache;
+use super::cache::HttpCache;
 use crate::{
-    cache::purge::Named,
+    engine::purge::Named,
     purge::{Mode, Purge, PurgeError, Receipt, Scope},
 };
 
@@ -28,11 +28,11 @@ impl HttpCache {
         match &purge.scope {
             Scope::Key(key) => {
                 let keys = stored_keys(key);
-                self.cache().purge_named(&purge, &Named::Keys(&borrowed(&keys)))
+                self.cache().purge_named(&purge, Named::Keys(&borrowed(&keys)))
             }
             Scope::Prefix(prefix) => {
                 let prefixes = stored_prefixes(prefix);
-                self.cache().purge_named(&purge, &Named::Prefixes(&borrowed(&prefixes)))
+                self.cache().purge_named(&purge, Named::Prefixes(&borrowed(&prefixes)))
             }
             Scope::Tag(_) | Scope::Everything => self.cache().purge(purge).await,
         }
@@ -52,7 +52,7 @@ impl HttpCache {
     fn purge_key(&self, key: &str, mode: Mode) -> bool {
         let keys = stored_keys(key);
         let named = Named::Keys(&borrowed(&keys));
-        self.cache().purge_now(&named, mode, || format!("key {key}")) > 0
+        self.cache().purge_now(named, mode, || format!("key {key}")) > 0
     }
 
     /// [`Cache::purge_prefix`](crate::Cache::purge_prefix) for the beginning of URIs in any spelling:
@@ -70,7 +70,7 @@ impl HttpCache {
     fn purge_prefixes(&self, prefix: &str, mode: Mode) -> usize {
         let prefixes = stored_prefixes(prefix);
         let named = Named::Prefixes(&borrowed(&prefixes));
-        self.cache().purge_now(&named, mode, || format!("prefix {prefix}"))
+        self.cache().purge_now(named, mode, || format!("prefix {prefix}"))
     }
 }
 

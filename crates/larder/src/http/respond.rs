@@ -1,6 +1,9 @@
 //! Respond: an answer made from what is stored, or is on its way into the cache.
+//!
+//! First it is planned from the heads alone (status, fields, which bytes); then the bytes are taken, which for
+//! a stored body always succeeds, and for one on its way only while they are there.
 
-use std::time::SystemTime;
+use std::{convert::Infallible, time::SystemTime};
 
 use bytes::Bytes;
 use http::{
@@ -8,16 +11,17 @@ use http::{
     header::{AGE, CONTENT_LENGTH, CONTENT_RANGE},
 };
 use larder_policy::{
-    fields::Fields,
     head::{RequestHead, ResponseHead},
     multipart::{Boundary, Multipart},
+    part::Part,
     range::{self, ByteRange, Selection},
+    stored::StoredHead,
     validate::{self, Precondition},
 };
 
 use super::{
-    body::{Body, Span},
-    stored::{Content, Stored},
+    body::{Body, stored::Span},
+    stored::{Brought, Incoming, Stored, part_of},
 };
 
 /// What of the reader's request still has to be applied to the stored response.
@@ -29,21 +33,38 @@ pub(crate) enum Apply {
     Nothing,
 }
 
-/// The answer to `request` from `stored`. `None`: its body is on its way, and its beginning gone
-/// already.
+/// The answer to `request` from what is stored.
 pub(crate) fn respond(
     request: RequestHead<'_>,
     stored: &Stored,
     apply: Apply,
     now: SystemTime,
+) -> Response<Body> {
+    let plan = Source::of_stored(stored).plan(request, stored.response_head(), apply);
+    aged(plan.from_stored(stored), &stored.head, now)
+}
+
+/// The answer to `request` from what a fetch has brought. `None`: its body is on its way, and its beginning
+/// gone already.
+pub(crate) fn respond_brought(
+    request: RequestHead<'_>,
+    brought: &Brought,
+    apply: Apply,
+    now: SystemTime,
 ) -> Option<Response<Body>> {
-    let mut response = match apply {
-        Apply::All => applied(request, stored.response_head(), stored)?,
-        Apply::Nothing => whole(request, stored.response_head(), stored)?,
-    };
-    let age = stored.head.age(now).as_secs();
-    response.headers_mut().insert(AGE, HeaderValue::from(age));
-    Some(response)
+    match brought {
+        Brought::Stored(stored) => Some(respond(request, stored, apply, now)),
+        Brought::Incoming(incoming) => {
+            let source = Source::of_incoming(incoming);
+            let head = &incoming.head;
+            let response = ResponseHead { status: head.status(), headers: head.fields() };
+            let planned = source.plan(request, response, apply).from_incoming(incoming);
+            // Where not all ranges are here, they could only be given one after the other, and until the
+            // last of them was read, all that arrives would have to be kept.
+            let whole = || source.plan(request, response, Apply::Nothing).from_incoming(incoming);
+            planned.or_else(whole).map(|answer| aged(answer, head, now))
+        }
+    }
 }
 
 /// The answer to `request` from `stored`, under fields that it may not be kept with.
@@ -51,9 +72,9 @@ pub(crate) fn respond_once(
     request: RequestHead<'_>,
     stored: &Stored,
     fields: &HeaderMap,
-) -> Option<Response<Body>> {
+) -> Response<Body> {
     let head = ResponseHead { status: stored.head.status(), headers: fields.into() };
-    applied(request, head, stored)
+    Source::of_stored(stored).plan(request, head, Apply::All).from_stored(stored)
 }
 
 /// An answer that is not stored, to a reader whose preconditions the origin has not seen. A range is a
@@ -66,89 +87,147 @@ pub(crate) fn conditioned(
     let head = ResponseHead { status: answer.status(), headers: answer.headers().into() };
     match validate::precondition(request, head, received_at) {
         Precondition::Proceed => answer,
-        Precondition::NotModified => not_modified(head.headers),
+        Precondition::NotModified => {
+            made(StatusCode::NOT_MODIFIED, validate::not_modified(head.headers), Body::empty())
+        }
     }
 }
 
-fn not_modified(fields: Fields<'_>) -> Response<Body> {
-    answer(StatusCode::NOT_MODIFIED, validate::not_modified(fields), Body::empty())
+/// What is known of the bytes that an answer is made from.
+struct Source {
+    received_at: SystemTime,
+    part: Option<Part>,
+    /// `None`: how many there will be nobody knows yet.
+    len: Option<u64>,
 }
 
-/// What of `stored` answers the request, with the status and the fields of `head`.
-fn applied(
-    request: RequestHead<'_>,
-    head: ResponseHead<'_>,
-    stored: &Stored,
-) -> Option<Response<Body>> {
-    let received_at = stored.head.received_at();
-    if validate::precondition(request, head, received_at) == Precondition::NotModified {
-        return Some(not_modified(head.headers));
+/// An answer but for its bytes.
+struct Plan {
+    status: StatusCode,
+    fields: HeaderMap,
+    content: Content,
+}
+
+enum Content {
+    Nothing,
+    Span(Span),
+    /// Several ranges, of a body that begins at this byte of the whole.
+    Parts(Multipart, u64),
+}
+
+impl Source {
+    fn of_stored(stored: &Stored) -> Self {
+        let len = Some(stored.body.len());
+        Source { received_at: stored.head.received_at(), part: stored.part(), len }
     }
-    // Of what is stored, which bytes; where those begin in the whole, and how long that is.
-    let (selection, begins_at, complete_bytes) = match (stored.part(), stored.content_len()) {
-        (Some(part), _) => match part.select(request, head.headers) {
-            Some(selection) => (selection, part.range().first(), part.complete_bytes()),
-            None => return whole(request, head, stored),
-        },
-        (None, Some(len)) => (range::select(request, head, len), 0, Some(len)),
-        // How long it is nobody knows yet, and a range is a wish, not an order (RFC 9110 §14.2).
-        (None, None) => return whole(request, head, stored),
-    };
-    match (selection, complete_bytes) {
-        (Selection::Part(range), _) => {
-            let fields = range::part_fields(head.headers, range, complete_bytes);
-            let body = stored.body(span(range, begins_at))?;
-            Some(answer(StatusCode::PARTIAL_CONTENT, fields, body))
+
+    fn of_incoming(incoming: &Incoming) -> Self {
+        let Incoming { head, body, .. } = incoming;
+        Source { received_at: head.received_at(), part: part_of(head), len: body.len() }
+    }
+
+    /// What of it answers the request, with the status and the fields of `head`.
+    fn plan(&self, request: RequestHead<'_>, head: ResponseHead<'_>, apply: Apply) -> Plan {
+        match apply {
+            Apply::All => self.applied(request, head),
+            Apply::Nothing => self.whole(request, head),
         }
-        (Selection::Parts(ranges), _) => {
-            parts(head.headers, &stored.content, ranges, begins_at, complete_bytes)
-                .or_else(|| whole(request, head, stored))
+    }
+
+    fn applied(&self, request: RequestHead<'_>, head: ResponseHead<'_>) -> Plan {
+        let fields = head.headers;
+        if validate::precondition(request, head, self.received_at) == Precondition::NotModified {
+            let (status, fields) = (StatusCode::NOT_MODIFIED, validate::not_modified(fields));
+            return Plan { status, fields, content: Content::Nothing };
         }
-        (Selection::Unsatisfiable, Some(complete_bytes)) => {
-            let mut fields = validate::not_modified(head.headers);
-            let range = range::unsatisfied_range(complete_bytes);
-            fields.insert(CONTENT_RANGE, range);
-            fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
-            Some(answer(StatusCode::RANGE_NOT_SATISFIABLE, fields, Body::empty()))
+        // Of these bytes, which ones; where those begin in the whole, and how long that is.
+        let (selection, begins_at, complete_bytes) = match (&self.part, self.len) {
+            (Some(part), _) => match part.select(request, fields) {
+                Some(selection) => (selection, part.range().first(), part.complete_bytes()),
+                None => return self.whole(request, head),
+            },
+            (None, Some(len)) => (range::select(request, head, len), 0, Some(len)),
+            // How long it is nobody knows yet, and a range is a wish, not an order (RFC 9110 §14.2).
+            (None, None) => return self.whole(request, head),
+        };
+        match (selection, complete_bytes) {
+            (Selection::Part(range), _) => Plan {
+                status: StatusCode::PARTIAL_CONTENT,
+                fields: range::part_fields(fields, range, complete_bytes),
+                content: Content::Span(span(range, begins_at)),
+            },
+            (Selection::Parts(ranges), _) => {
+                let parts = Multipart::new(ranges, fields, complete_bytes, boundary());
+                let (status, fields) = (StatusCode::PARTIAL_CONTENT, parts.fields(fields));
+                Plan { status, fields, content: Content::Parts(parts, begins_at) }
+            }
+            (Selection::Unsatisfiable, Some(complete_bytes)) => {
+                let mut fields = validate::not_modified(fields);
+                fields.insert(CONTENT_RANGE, range::unsatisfied_range(complete_bytes));
+                fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
+                let status = StatusCode::RANGE_NOT_SATISFIABLE;
+                Plan { status, fields, content: Content::Nothing }
+            }
+            (Selection::Whole | Selection::Unsatisfiable, _) => self.whole(request, head),
         }
-        (Selection::Whole | Selection::Unsatisfiable, _) => whole(request, head, stored),
+    }
+
+    fn whole(&self, request: RequestHead<'_>, head: ResponseHead<'_>) -> Plan {
+        let mut fields = head.headers.to_map();
+        let content = match *request.method {
+            Method::HEAD => {
+                if let (Some(len), false) = (self.len, fields.contains_key(CONTENT_LENGTH)) {
+                    fields.insert(CONTENT_LENGTH, HeaderValue::from(len));
+                }
+                Content::Nothing
+            }
+            _ => Content::Span(Span::WHOLE),
+        };
+        Plan { status: head.status, fields, content }
     }
 }
 
-fn whole(
-    request: RequestHead<'_>,
-    head: ResponseHead<'_>,
-    stored: &Stored,
-) -> Option<Response<Body>> {
-    let mut fields = head.headers.to_map();
-    let body = if *request.method == Method::HEAD {
-        if let (Some(len), false) = (stored.content_len(), fields.contains_key(CONTENT_LENGTH)) {
-            fields.insert(CONTENT_LENGTH, HeaderValue::from(len));
-        }
-        Body::empty()
-    } else {
-        stored.body(Span::WHOLE)?
-    };
-    Some(answer(head.status, fields, body))
+impl Plan {
+    fn from_stored(self, stored: &Stored) -> Response<Body> {
+        let body = match self.content {
+            Content::Nothing => Body::empty(),
+            Content::Span(span) => Body::stored(stored.body.clone(), span),
+            Content::Parts(parts, begins_at) => {
+                let slices = |span| Ok::<_, Infallible>(stored.body.slices(span));
+                let Ok(pieces) = pieces(&parts, begins_at, slices);
+                Body::made(pieces)
+            }
+        };
+        made(self.status, self.fields, body)
+    }
+
+    /// `None`: not all of these bytes are here.
+    fn from_incoming(self, incoming: &Incoming) -> Option<Response<Body>> {
+        let body = match self.content {
+            Content::Nothing => Body::empty(),
+            Content::Span(span) => Body::arriving(incoming.body.read(span)?),
+            Content::Parts(parts, begins_at) => {
+                let slices = |span| incoming.body.slices(span).ok_or(());
+                Body::made(pieces(&parts, begins_at, slices).ok()?)
+            }
+        };
+        Some(made(self.status, self.fields, body))
+    }
 }
 
-/// `None`: not all of these bytes are here yet. They could only be given one range after the other,
-/// and until the last of them was read, all that arrives would have to be kept.
-fn parts(
-    fields: Fields<'_>,
-    content: &Content,
-    ranges: Vec<ByteRange>,
+/// The bytes of an answer in several parts.
+fn pieces<E>(
+    parts: &Multipart,
     begins_at: u64,
-    complete_bytes: Option<u64>,
-) -> Option<Response<Body>> {
-    let laid_out = Multipart::new(ranges, fields, complete_bytes, boundary());
+    slices: impl Fn(Span) -> Result<Vec<Bytes>, E>,
+) -> Result<Vec<Bytes>, E> {
     let mut pieces = Vec::new();
-    for (head, range) in laid_out.parts() {
+    for (head, range) in parts.parts() {
         pieces.push(Bytes::copy_from_slice(head));
-        pieces.extend(content.slices(span(range, begins_at))?);
+        pieces.extend(slices(span(range, begins_at))?);
     }
-    pieces.push(Bytes::from(laid_out.tail()));
-    Some(answer(StatusCode::PARTIAL_CONTENT, laid_out.fields(fields), Body::made(pieces)))
+    pieces.push(Bytes::from(parts.tail()));
+    Ok(pieces)
 }
 
 /// Where a range of the whole lies in a body that begins at one of its bytes.
@@ -164,7 +243,12 @@ fn boundary() -> Boundary {
         .expect("letters, digits and a dash")
 }
 
-fn answer(status: StatusCode, fields: HeaderMap, body: Body) -> Response<Body> {
+fn aged(mut answer: Response<Body>, head: &StoredHead, now: SystemTime) -> Response<Body> {
+    answer.headers_mut().insert(AGE, HeaderValue::from(head.age(now).as_secs()));
+    answer
+}
+
+fn made(status: StatusCode, fields: HeaderMap, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;

@@ -45,7 +45,7 @@ pub struct Settings {
     /// How long a request waits for its turn to ask the origin, where as many do as may
     /// ([`Builder::max_concurrent_fetches`](crate::Builder::max_concurrent_fetches), or `max_passing`), or
     /// its path, host or client has as many turns as each may have. After that it is a
-    /// [`NoTurn`](super::NoTurn): a 503 with `Retry-After`. Zero: it does not wait at all.
+    /// [`NoTurn`](super::NoAnswer::NoTurn): a 503 with `Retry-After`. Zero: it does not wait at all.
     pub turn_wait: Duration,
     /// How many requests that pass (POST and the like, and what is not for the cache) may wait for the
     /// head of their answer at once; they take their turns apart from fetches, by the same rules.

@@ -28,7 +28,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
-    future::{Future, pending},
+    future::Future,
     hash::BuildHasher,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -38,10 +38,8 @@ use std::{
 use foldhash::fast::RandomState;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::{
-    cache::HttpCache,
-    service::{OriginError, TooManyFetches},
-};
+use super::error::NoAnswer;
+use crate::stats::Counters;
 
 /// How many turns a path may hold for each that is free. Its query does not count: whoever asks can
 /// write any.
@@ -75,58 +73,6 @@ impl Client {
             }
             address @ IpAddr::V4(_) => address,
         }
-    }
-}
-
-/// No turn became free in time ([`Settings::turn_wait`](super::Settings::turn_wait)).
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the origin is busy: no turn to ask it became free within {0:?}")]
-pub struct NoTurn(pub Duration);
-
-impl HttpCache {
-    /// A turn to fetch `url`. Once `of_several` completes, others wait for what it brings as well.
-    pub(crate) fn fetch_turn(
-        &self,
-        url: &str,
-        client: Option<Client>,
-        of_several: impl Future<Output = ()>,
-    ) -> impl Future<Output = Result<Turn, OriginError>> {
-        self.turn_among(self.turns(), url, client, of_several)
-    }
-
-    /// Tells clients apart.
-    pub(crate) fn client_number(&self, client: Option<Client>) -> u64 {
-        let hasher = &self.turns().hasher;
-        client.map_or(0, |client| hasher.hash_one(client.network()))
-    }
-
-    /// One of `turns` to ask for `url`; within [`turn_wait`](super::Settings::turn_wait).
-    pub(crate) fn turn_of(
-        &self,
-        turns: &Arc<Turns>,
-        url: &str,
-        client: Option<Client>,
-    ) -> impl Future<Output = Result<Turn, OriginError>> {
-        self.turn_among(turns, url, client, pending())
-    }
-
-    async fn turn_among(
-        &self,
-        turns: &Arc<Turns>,
-        url: &str,
-        client: Option<Client>,
-        of_several: impl Future<Output = ()>,
-    ) -> Result<Turn, OriginError> {
-        let limit = self.settings().turn_wait;
-        let waits = || self.counters().turns_awaited.increment();
-        let taken = turns.take(turns.claim(url, client), limit, waits, of_several).await;
-        taken.map_err(|denied| {
-            self.counters().turns_refused.increment();
-            match denied {
-                Denied::LineFull => OriginError::new(TooManyFetches),
-                Denied::WaitedInVain => OriginError::new(NoTurn(limit)),
-            }
-        })
     }
 }
 
@@ -192,6 +138,31 @@ impl Turns {
         let path = Party { hash: self.hasher.hash_one(path), per_free: PATH };
         let host = Party { hash: self.hasher.hash_one(host), per_free: HOST };
         Claim([Some(path), Some(host), client])
+    }
+
+    /// Tells clients apart.
+    pub(crate) fn client_number(&self, client: Option<Client>) -> u64 {
+        client.map_or(0, |client| self.hasher.hash_one(client.network()))
+    }
+
+    /// A turn to ask for `url`, now or within `limit`; waiting and refusing are counted. Once `of_several`
+    /// completes, others wait for what it brings as well.
+    pub(crate) async fn take_counted(
+        self: &Arc<Self>,
+        (url, client): (&str, Option<Client>),
+        limit: Duration,
+        counters: &Counters,
+        of_several: impl Future<Output = ()>,
+    ) -> Result<Turn, NoAnswer> {
+        let waits = || counters.turns_awaited.increment();
+        let taken = self.take(self.claim(url, client), limit, waits, of_several).await;
+        taken.map_err(|denied| {
+            counters.turns_refused.increment();
+            match denied {
+                Denied::LineFull => NoAnswer::TooManyFetches,
+                Denied::WaitedInVain => NoAnswer::NoTurn { waited: limit },
+            }
+        })
     }
 
     /// A turn, now or within `limit`. Dropping the future leaves the line. `waits` is called if it has to
@@ -500,6 +471,8 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use std::net::Ipv6Addr;
 
     use proptest::prelude::*;

@@ -36,8 +36,15 @@ fn fast_hit(
         .collect();
     let fields = Fields::of_lines(&lines);
     let (scheme, host) = (Scheme::Http, b"example.org");
-    let asked =
-        BorrowedRequest { method, scheme, host, target: path.as_bytes(), fields, shows_key };
+    let asked = BorrowedRequest {
+        method,
+        scheme,
+        host,
+        target: path.as_bytes(),
+        fields,
+        shows_key,
+        policy: None,
+    };
     let mut head = b"before ".to_vec();
     let served = site.cache.fast_hit(asked, &mut head);
     let head = String::from_utf8(head).unwrap().strip_prefix("before ").unwrap().to_owned();
@@ -202,6 +209,7 @@ async fn a_glance_allocates_nothing_however_large_the_body() {
                 target: b"/a",
                 fields,
                 shows_key: true,
+                policy: None,
             };
             site.cache.fast_hit(asked, &mut head);
             head.clear();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use larder::http::{Body, OriginError, Policy, Settings, ShutDown, TooManyFetches};
+use larder::http::{Body, NoAnswer, Policy, Settings};
 
 use crate::support::{
     Answer, Refused, Site, answer, chunk, drip, fresh, get, get_with, ok, read, request, secs,
@@ -171,7 +171,7 @@ async fn a_request_that_went_alone_is_given_up_when_the_time_to_shut_down_is_ove
     settle().await;
     assert!(!site.store().shut_down(secs(1)).await);
     let error = reading.await.unwrap().unwrap_err();
-    assert!(error.downcast_ref::<ShutDown>().is_some());
+    assert!(matches!(error, NoAnswer::ShutDown));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,8 +275,8 @@ async fn an_origin_that_fails_is_an_error_for_those_who_wait_and_not_for_later_o
     settle().await;
     site.origin.refuse();
     for reading in readings {
-        let error: OriginError = reading.await.unwrap().unwrap_err();
-        assert_eq!(error.downcast_ref::<Refused>().unwrap().0, "connection refused");
+        let error: NoAnswer = reading.await.unwrap().unwrap_err();
+        assert_eq!(error.origin::<Refused>().unwrap().0, "connection refused");
     }
     assert_eq!(site.origin.calls(), 1);
     assert_eq!(site.answered(get("/a"), fresh("body")).await.text(), "body");
@@ -311,7 +311,7 @@ async fn more_keys_than_may_be_fetched_are_refused() {
     assert!(readings.iter().all(|reading| !reading.is_finished()));
     assert_eq!(site.origin.waiting(), 1, "one at a time");
     let error = site.ask(get("/one-more")).await.unwrap().unwrap_err();
-    assert!(error.downcast_ref::<TooManyFetches>().is_some());
+    assert!(matches!(error, NoAnswer::TooManyFetches));
     readings.iter().for_each(|reading| reading.abort());
 }
 
@@ -330,7 +330,7 @@ async fn purges_make_no_room_for_more_fetches_than_may_wait() {
     settle().await;
     assert!(one_more.is_finished(), "it is one too many");
     let error = one_more.await.unwrap().unwrap_err();
-    assert!(error.downcast_ref::<TooManyFetches>().is_some());
+    assert!(matches!(error, NoAnswer::TooManyFetches));
     site.origin.answer(fresh("body"));
     settle().await;
     let waiting = site.ask(get("/a"));
@@ -346,7 +346,7 @@ async fn after_it_is_shut_down_what_is_stored_is_still_served() {
     settle().await;
     assert!(!site.store().shut_down(Duration::from_secs(1)).await);
     let error = waiting.await.unwrap().unwrap_err();
-    assert!(error.downcast_ref::<ShutDown>().is_some(), "{error}");
+    assert!(matches!(error, NoAnswer::ShutDown), "{error}");
     assert!(site.ask(get("/c")).await.unwrap().is_err());
     assert!(site.get("/a").await.is_hit());
 }
@@ -367,7 +367,7 @@ async fn while_it_is_shut_down_what_runs_ends_and_nothing_else_is_begun() {
     let joining = site.ask(get("/b"));
     for refused in [get("/c"), request("POST", "/c", &[]), get_with("/c", &[("cookie", "a=b")])] {
         let error = site.ask(refused).await.unwrap().unwrap_err();
-        assert!(error.downcast_ref::<ShutDown>().is_some(), "{error}");
+        assert!(matches!(error, NoAnswer::ShutDown), "{error}");
     }
     assert!(site.get("/a").await.is_hit());
     assert_eq!(site.get("/stale").await.text(), "stale");

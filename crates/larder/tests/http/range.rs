@@ -1,6 +1,6 @@
 //! Ranges: from a whole body, from one on its way, from parts, and the rest of a part.
 
-use larder::http::{Body, Policy, Settings, TookTooLong};
+use larder::http::{Body, NoAnswer, Policy, Settings};
 
 use crate::support::{
     Answer, Drip, Reading, Site, answer, drip, failed, get, get_with, ok, read, secs, settle,
@@ -240,7 +240,7 @@ async fn a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is() {
     let (reading, drip) = waiting_for_the_rest(&site).await;
     assert_eq!(site.cache.arriving_bytes(), 3);
     let error = failed(reading).await;
-    assert!(error.downcast_ref::<TookTooLong>().is_some(), "{error}");
+    assert!(matches!(error, NoAnswer::TookTooLong { .. }), "{error}");
     assert!(drip.is_given_up());
     assert_eq!((site.origin.calls(), site.cache.arriving_bytes()), (2, 0));
 }

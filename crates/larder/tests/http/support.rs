@@ -17,7 +17,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use larder::{
     Builder, Cache, ManualClock,
-    http::{Body, BoxError, CacheService, HttpCache, OriginError, Policy, Settings, Variants},
+    http::{Body, BoxError, CacheService, HttpCache, NoAnswer, Policy, Settings, Variants},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -104,7 +104,7 @@ impl Site {
     }
 }
 
-pub(crate) type Reading = JoinHandle<Result<Response<Body>, OriginError>>;
+pub(crate) type Reading = JoinHandle<Result<Response<Body>, NoAnswer>>;
 
 pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<Body> {
     let mut request = Request::new(Body::empty());
@@ -372,7 +372,7 @@ pub(crate) async fn read(reading: Reading) -> Answer {
 }
 
 /// Whoever waits in vain.
-pub(crate) async fn failed(reading: Reading) -> OriginError {
+pub(crate) async fn failed(reading: Reading) -> NoAnswer {
     in_time(reading).await.unwrap().unwrap_err()
 }
 

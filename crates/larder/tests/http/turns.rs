@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use futures_util::FutureExt;
 use http::{Request, Response};
-use larder::http::{Body, Client, NoTurn, Policy, Settings, TooManyFetches};
+use larder::http::{Body, Client, NoAnswer, Policy, Settings};
 
 use crate::support::{
     Drip, Reading, Site, answer, chunk, drip, failed, fresh, get, get_with, ok, read, request,
@@ -259,7 +259,7 @@ async fn who_waits_for_a_turn_has_it_in_time_or_is_told_so() {
         }
     }
     let [error] = refused.try_into().unwrap();
-    assert_eq!(error.downcast_ref::<NoTurn>().unwrap().0, secs(5));
+    assert!(matches!(error, NoAnswer::NoTurn { waited } if waited == secs(5)));
     assert!(began.elapsed() < secs(30));
     let stats = site.store().stats();
     assert_eq!((stats.turns_awaited, stats.turns_refused), (2, 1));
@@ -278,7 +278,7 @@ async fn all_who_share_a_fetch_that_gets_no_turn_are_told_so_and_something_stale
         assert_eq!(read(reading).await.text(), "stale");
     }
     for reading in nothing {
-        assert!(failed(reading).await.downcast_ref::<NoTurn>().is_some());
+        assert!(matches!(failed(reading).await, NoAnswer::NoTurn { .. }));
     }
     assert_eq!(site.origin.calls(), 2);
 }
@@ -292,7 +292,7 @@ async fn one_path_cannot_have_the_whole_line() {
     assert_eq!(site.cache.waiting_for_turns(), 768);
     let turned_away = readings.into_iter().filter(|reading| reading.is_finished());
     for reading in turned_away {
-        assert!(failed(reading).await.downcast_ref::<TooManyFetches>().is_some());
+        assert!(matches!(failed(reading).await, NoAnswer::TooManyFetches));
     }
     let other = site.ask(get("/other"));
     settle().await;
@@ -369,7 +369,7 @@ async fn a_body_that_nobody_reads_any_more_keeps_no_turn_from_those_who_wait_unl
             assert_eq!(read(waits).await.text(), "body", "{case}");
         } else {
             coming(&mut answer, 2).await;
-            assert!(failed(waits).await.downcast_ref::<NoTurn>().is_some(), "{case}");
+            assert!(matches!(failed(waits).await, NoAnswer::NoTurn { .. }), "{case}");
         }
     }
 }

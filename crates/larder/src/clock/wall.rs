@@ -1,11 +1,11 @@
-//! Wall clock: the time of day as HTTP needs it, from a clock that never steps back.
+//! Wall: the time of day as HTTP needs it, from a clock that never steps back.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 
-use crate::clock::{Clock, Moment};
+use super::{Clock, Moment};
 
 /// A step of the machine's clock that is smaller than this is the two clocks' drift.
 const STEP: Duration = Duration::from_secs(1);

@@ -1,0 +1,371 @@
+//! Fetch: a leader's part of a miss, and a refresh: ask → judge → hand out → store → land.
+
+use std::{
+    future::pending,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, Method, StatusCode};
+use larder_policy::{
+    head::Exchange,
+    reason::Reason,
+    reuse::{Failure as OriginFailure, ReaderFields, may_share},
+    stored::StoredHead,
+};
+use tokio::{sync::oneshot, time::Instant as Deadline};
+
+use super::{
+    body::{Body, arriving::Reader},
+    cache::Parts,
+    error::NoAnswer,
+    landing::{Delivery, FlightResult, Leader, Outcome},
+    origin::{Origin, OriginRequest},
+    pump::{Flow, Pumped, pump, until},
+    reply::{Judged, OriginReply, Receiving, Unstored, judge},
+    stored::{Brought, Stored},
+    tags::tags_of,
+    turns::Turn,
+};
+use crate::{answer::Storage, engine::Load, stats::Event};
+
+/// What the reader who leads a flight gets of it.
+pub(crate) enum LeaderOutcome {
+    /// An answer that is stored, or will be.
+    Kept(Kept),
+    /// An answer that is for this reader alone. `reader_fields`: as in [`Kept`].
+    Through {
+        unstored: Unstored,
+        took: Duration,
+        reader_fields: ReaderFields,
+    },
+    /// The origin failed like this, and what is at hand may stand in.
+    StandIn(OriginFailure),
+    Failed(NoAnswer),
+}
+
+/// An answer that is stored, or will be.
+pub(crate) struct Kept {
+    pub(crate) response: Brought,
+    /// Keeps the beginning of its body until this reader reads it.
+    pub(crate) place: Option<Reader>,
+    /// The fields as the origin sent them.
+    pub(crate) sent: HeaderMap,
+    pub(crate) status: StatusCode,
+    pub(crate) took: Duration,
+    /// Whether the origin has seen the reader's own preconditions and range, or has to be answered for.
+    pub(crate) reader_fields: ReaderFields,
+    /// Why it is not stored after all: a purge came in between, say.
+    pub(crate) not_stored: Option<Reason>,
+}
+
+/// A fetch whose leader, and perhaps whose reader, waits for what comes of it.
+struct Fetching<'a> {
+    cache: &'a Parts,
+    leader: Leader,
+    /// The reader that it is for may have left.
+    own: Option<oneshot::Sender<LeaderOutcome>>,
+}
+
+/// As [`fetch`], for others as well. Given up when all have left who waited for a
+/// head: then nobody wants what the origin is asked for, and its turn is somebody else's.
+pub(crate) async fn fetch_while_awaited(
+    cache: Arc<Parts>,
+    origin_request: OriginRequest,
+    leader: Leader,
+    origin: Origin,
+    own: oneshot::Sender<LeaderOutcome>,
+) {
+    let (waiters, polled) = (leader.waiters(), leader.polled());
+    let fetching = pin!(fetch(Arc::clone(&cache), origin_request, leader, origin, Some(own)));
+    tokio::select! {
+        biased;
+        () = polled.run(fetching) => {}
+        () = waiters.gone() => cache.counters().abandoned.increment(),
+    }
+}
+
+/// The leader's part: waits for a turn, asks, judges, hands out, stores, lands.
+pub(crate) async fn fetch(
+    cache: Arc<Parts>,
+    mut origin_request: OriginRequest,
+    leader: Leader,
+    origin: Origin,
+    own: Option<oneshot::Sender<LeaderOutcome>>,
+) {
+    let limit = cache.engine().hard_timeout;
+    // One that cannot be told is none.
+    let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
+    let fetching = Fetching { cache: &cache, leader, own };
+    let taken = {
+        // Pinned here: it is large, and would be moved from hand to hand.
+        let taking_turn = pin!(fetching.take_turn(&origin_request));
+        until(deadline, taking_turn).await
+    };
+    let too_long = || NoAnswer::TookTooLong { limit: limit.unwrap_or_default() };
+    let turn = match taken.unwrap_or_else(|| Err(too_long())) {
+        Ok(turn) => turn,
+        Err(error) => return fetching.fail(error),
+    };
+    let load = cache.engine().begin_load();
+    let began = Instant::now();
+    let asked = {
+        let asking = pin!(fetching.ask(&mut origin_request, origin, began, deadline));
+        asking.await
+    };
+    let (judged, took) = match asked {
+        Ok(judged) => judged,
+        Err(error) => return fetching.fail(error),
+    };
+    match judged {
+        Judged::TookTooLong => fetching.fail(too_long()),
+        Judged::AskForTheWhole => {
+            fetching.fail(NoAnswer::Unusable("it confirms what it was not asked"));
+        }
+        Judged::StandIn(status) => fetching.stand_in(status),
+        Judged::NotStored(unstored) => fetching.hand_through(&origin_request, unstored, took, load),
+        Judged::Here { fresh, updates, sent, status } => {
+            let updates = updates.as_slice();
+            fetching.store(&origin_request, fresh, updates, (sent, status), took, load);
+        }
+        Judged::Arrives { receiving, body, sent, status } => {
+            let arrives = Arrives { receiving, body, sent, status, took, began, load, turn };
+            fetching.stream(&origin_request, arrives).await;
+        }
+    }
+}
+
+/// An answer that arrives, and is to be stored.
+struct Arrives<'a> {
+    receiving: Receiving,
+    body: Body,
+    sent: HeaderMap,
+    status: StatusCode,
+    took: Duration,
+    began: Instant,
+    load: Load<'a>,
+    turn: Turn,
+}
+
+impl Fetching<'_> {
+    /// The turn of a request to the origin: its client's, or, once others wait for it as well, of them all. A
+    /// client that has all it may have does not keep them waiting by having asked first.
+    async fn take_turn(&self, origin_request: &OriginRequest) -> Result<Turn, NoAnswer> {
+        let Parts { turns, settings, .. } = self.cache;
+        let client = match origin_request.is_refresh {
+            true => None,
+            false => origin_request.asked.client(),
+        };
+        let of = (&*origin_request.asked.key, client);
+        let (limit, counters) = (settings.turn_wait, self.cache.counters());
+        if !origin_request.is_shared || client.is_none() {
+            return turns.take_counted(of, limit, counters, pending()).await;
+        }
+        let waiters = self.leader.waiters();
+        turns.take_counted(of, limit, counters, waiters.of_several()).await
+    }
+
+    /// Asks, and judges the answer; once more at most, when what comes fits nothing that is stored. Tells
+    /// how long that took.
+    async fn ask(
+        &self,
+        origin_request: &mut OriginRequest,
+        mut origin: Origin,
+        began: Instant,
+        deadline: Option<Deadline>,
+    ) -> Result<(Judged, Duration), NoAnswer> {
+        let mut is_last = false;
+        loop {
+            let requested_at = self.cache.now();
+            let asking = origin(origin_request.request());
+            let Some(answered) = until(deadline, asking).await else {
+                return Ok((Judged::TookTooLong, began.elapsed()));
+            };
+            let (took, answer) = (began.elapsed(), answered?);
+            let exchange = Exchange { requested_at, received_at: self.cache.received_now() };
+            let reply = OriginReply { origin_request, exchange, took, deadline };
+            match judge(self.cache, &reply, answer, &self.leader).await {
+                Judged::AskForTheWhole if !is_last => origin_request.ask_for_the_whole(),
+                judged => return Ok((judged, took)),
+            }
+            is_last = true;
+        }
+    }
+
+    fn fail(self, error: NoAnswer) {
+        self.cache.engine().tell_failed(self.leader.key());
+        self.land(Outcome::Failed(error.clone()), LeaderOutcome::Failed(error));
+    }
+
+    fn stand_in(self, status: StatusCode) {
+        let failure = OriginFailure::Status(status);
+        self.land(Outcome::StoodIn(status), LeaderOutcome::StandIn(failure));
+    }
+
+    /// An answer that is for its reader alone.
+    fn hand_through(
+        self,
+        origin_request: &OriginRequest,
+        unstored: Unstored,
+        took: Duration,
+        load: Load<'_>,
+    ) {
+        load.succeed();
+        self.cache.counters().fetch_took(took);
+        let OriginRequest { asked, reader_fields, .. } = origin_request;
+        let Unstored { answer, reason, .. } = &unstored;
+        if origin_request.tells_of_others(answer.status()) {
+            let name = asked.sharing_name();
+            self.cache.remember_apart(&asked.policy, name, *reason, &self.leader);
+        }
+        self.tell_fetched(took, Some(*reason), false);
+        let reader_fields = *reader_fields;
+        let own = LeaderOutcome::Through { unstored, took, reader_fields };
+        self.land(Outcome::NotForOthers, own);
+    }
+
+    /// An answer that is here, with its body.
+    fn store(
+        self,
+        origin_request: &OriginRequest,
+        fresh: Arc<Stored>,
+        updates: &[Arc<Stored>],
+        (sent, status): (HeaderMap, StatusCode),
+        took: Duration,
+        load: Load<'_>,
+    ) {
+        load.succeed();
+        self.cache.counters().fetch_took(took);
+        let response = Brought::Stored(Arc::clone(&fresh));
+        let outcome = self.brought(origin_request, response.clone());
+        self.note_sharing(origin_request, &fresh.head);
+        let not_stored = self.keep(origin_request, fresh, updates, took);
+        let (place, reader_fields) = (None, origin_request.reader_fields);
+        let kept = Kept { response, place, sent, status, took, reader_fields, not_stored };
+        self.land(outcome, LeaderOutcome::Kept(kept));
+    }
+
+    /// An answer that arrives: who waits reads it as it comes, and it is stored once it is here.
+    async fn stream(mut self, origin_request: &OriginRequest, arrives: Arrives<'_>) {
+        let Arrives { receiving, body, sent, status, took, began, load, turn } = arrives;
+        let Receiving { incoming, filler, place } = receiving;
+        // Its readers may leave from now on: it is on its way into the cache.
+        self.leader.go_on();
+        let response = Brought::Incoming(Arc::clone(&incoming));
+        self.note_sharing(origin_request, &incoming.head);
+        if origin_request.is_shared {
+            let outcome = self.brought(origin_request, response.clone());
+            self.leader.announce(FlightResult { fence: self.leader.fence(), outcome });
+        }
+        let reader_fields = origin_request.reader_fields;
+        let not_stored = self.leader.is_revoked().then_some(Reason::Purged);
+        let kept = Kept { response, place, sent, status, took, reader_fields, not_stored };
+        self.tell_own(LeaderOutcome::Kept(kept));
+        let flow = Flow {
+            body,
+            filler,
+            announced: incoming.body.len(),
+            leader: &self.leader,
+            sharing_name: origin_request.asked.sharing_name(),
+            policy: &origin_request.asked.policy,
+            turn: Some(turn),
+        };
+        let pumped = pump(self.cache, flow).await;
+        let cost = began.elapsed();
+        let whole = match pumped {
+            Pumped::Broken => return self.cache.engine().tell_failed(self.leader.key()),
+            Pumped::Passed(reason) => Err(reason),
+            Pumped::Whole(body) => incoming.with_body(body).ok_or(Reason::ContentRange),
+        };
+        load.succeed();
+        self.cache.counters().fetch_took(cost);
+        // Who joins once the leader is gone looks in the cache first.
+        match whole {
+            Ok(whole) => _ = self.keep(origin_request, Arc::new(whole), &[], cost),
+            Err(reason) => self.tell_fetched(cost, Some(reason), false),
+        }
+    }
+
+    /// Stores what was fetched, and tells of it; and why it is not stored, where it is not.
+    fn keep(
+        &self,
+        origin_request: &OriginRequest,
+        fresh: Arc<Stored>,
+        updates: &[Arc<Stored>],
+        cost: Duration,
+    ) -> Option<Reason> {
+        let Fetching { cache, leader, .. } = self;
+        let asked = &origin_request.asked;
+        let (policy, request) = (&asked.policy, asked.request());
+        let kept = cache.store.keep(policy, request, Arc::clone(&fresh), updates, cost, leader);
+        let not_stored = match kept {
+            Storage::Not(reason) => Some(reason),
+            Storage::FreshFor(_) | Storage::StaleFor(_) => None,
+        };
+        if let (None, Some(tables)) = (not_stored, &cache.no_vary_search)
+            && asked.head.method == Method::GET
+        {
+            let keep_for = fresh.head.keep_for(policy);
+            tables.remember(leader.key(), fresh.head.fields(), keep_for, leader.fence());
+        }
+        self.tell_fetched(cost, not_stored, fresh.head.lacks_freshness());
+        not_stored
+    }
+
+    /// Remembers whether those who wait for an answer like this one may have it: what is stored, but
+    /// stale at once, is not to be reused without asking (RFC 9111 §4), by those who wait for it no more than
+    /// by later ones.
+    fn note_sharing(&self, origin_request: &OriginRequest, fresh: &StoredHead) {
+        let Fetching { cache, leader, .. } = self;
+        let asked = &origin_request.asked;
+        let name = asked.sharing_name();
+        match may_share(&asked.policy, fresh, asked.request(), cache.now()) {
+            Ok(()) if asked.is_personal() => {
+                let is_revoked = || leader.is_revoked();
+                cache.hit_for_miss.remember_together(name, leader.fence(), is_revoked);
+            }
+            Ok(()) => cache.hit_for_miss.forget(name),
+            Err(reason) => {
+                let reason = match reason {
+                    Reason::Expired => Reason::NoFreshness,
+                    reason => reason,
+                };
+                if origin_request.tells_of_others(fresh.status()) {
+                    cache.remember_apart(&asked.policy, name, reason, leader);
+                }
+            }
+        }
+    }
+
+    /// What the flight's readers are told, with the tags by which a purge finds it.
+    fn brought(&self, origin_request: &OriginRequest, response: Brought) -> Outcome {
+        let tags = tags_of([response.head()], origin_request.reader());
+        let tags = self.cache.engine().tag_ids(tags.iter().map(String::as_str));
+        Outcome::Brought(Arc::new(Delivery { response, tags }))
+    }
+
+    fn tell_fetched(&self, took: Duration, not_stored: Option<Reason>, lacks_freshness: bool) {
+        let key = || Arc::clone(self.leader.key());
+        let lacks_freshness = lacks_freshness && not_stored.is_none();
+        let event = || Event::Fetched { key: key(), took, not_stored, lacks_freshness };
+        self.cache.counters().tell(event);
+    }
+
+    /// Ends the flight, and tells its own reader, who may have left.
+    fn land(mut self, outcome: Outcome, own: LeaderOutcome) {
+        let sender = self.own.take();
+        let fence = self.leader.fence();
+        self.leader.land(FlightResult { fence, outcome });
+        if let Some(sender) = sender {
+            sender.send(own).ok();
+        }
+    }
+
+    /// Tells its own reader how it goes on. It may have left.
+    fn tell_own(&mut self, own: LeaderOutcome) {
+        if let Some(sender) = self.own.take() {
+            sender.send(own).ok();
+        }
+    }
+}

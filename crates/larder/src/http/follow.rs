@@ -1,0 +1,101 @@
+//! Follow: a reader waits for another's flight, and takes what is its own of what that brings.
+
+use std::time::Duration;
+
+use http::{Response, header::AGE};
+use larder_policy::{
+    reason::Reason,
+    reuse::{Ask, Failure as OriginFailure, may_share},
+};
+
+use super::{
+    body::Body,
+    cache::Parts,
+    error::NoAnswer,
+    explain::{Handling, Outcome as Explained},
+    landing::{FlightResult, Follower, Outcome},
+    request::Retrieval,
+    respond::{Apply, respond_brought},
+    serve::{explained, stand_in},
+    stored::Brought,
+};
+use crate::{engine::flight::Landing, purge::log::Fence};
+
+/// How a wait for another's flight ended.
+pub(crate) enum Followed {
+    Answer(Response<Body>),
+    Failed(NoAnswer),
+    /// Look again: the flight ended without a result, or what it brought was purged meanwhile.
+    Again,
+    /// The same, and this is what it brought: for other requests than this one.
+    AnotherVariant(Brought),
+    /// What it brought is not for this reader.
+    NotForThis,
+}
+
+/// Waits for another's flight to land. `asked_at`: the last purge in the table when this reader asked.
+pub(crate) async fn follow(
+    cache: &Parts,
+    asked: &Retrieval,
+    ask: &Ask,
+    follower: Follower,
+    asked_at: Fence,
+) -> Followed {
+    let comes_late = follower.has_landed();
+    let Some(landing) = follower.landing().await else { return Followed::Again };
+    let stale = |failure| stand_in(cache, asked, ask.reason, failure, Reason::StaleIfError);
+    let stale_or = |error| match stale(OriginFailure::Disconnected) {
+        Some(answer) => Followed::Answer(answer),
+        None => Followed::Failed(error),
+    };
+    let FlightResult { fence, outcome } = match landing {
+        Landing::Landed(result) => result,
+        Landing::Panicked => return stale_or(NoAnswer::Unusable("its fetch panicked")),
+    };
+    let delivery = match outcome {
+        Outcome::Brought(delivery) => delivery,
+        // It has no tags, so any purge since may have been meant for it.
+        _ if fence < asked_at => {
+            follower.give_up();
+            return Followed::Again;
+        }
+        Outcome::NotForOthers => return Followed::NotForThis,
+        Outcome::StoodIn(status) => {
+            let answer = stale(OriginFailure::Status(status));
+            return answer.map_or(Followed::NotForThis, Followed::Answer);
+        }
+        Outcome::Failed(error) => return stale_or(error),
+    };
+    // A purge came in between. Or it broke off before this reader came: those who waited for it share that;
+    // this one asks anew.
+    if cache.engine().is_too_old(&delivery.tags, fence, asked_at)
+        || (comes_late && delivery.response.is_broken())
+    {
+        follower.give_up();
+        return Followed::Again;
+    }
+    share(cache, asked, ask, &delivery.response)
+}
+
+/// What another's fetch has brought, for a reader that may have it: here it is decided that followers do not
+/// share an answer.
+fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, response: &Brought) -> Followed {
+    let (head, now) = (response.head(), cache.now());
+    if may_share(&asked.policy, head, asked.request(), now).is_err() {
+        return match head.selects(&asked.head.headers) {
+            true => Followed::NotForThis,
+            false => Followed::AnotherVariant(response.clone()),
+        };
+    }
+    let answer = respond_brought(asked.request(), response, Apply::All, now);
+    let Some(mut answer) = answer else { return Followed::Again };
+    let status = Some(head.status().as_u16());
+    let (outcome, took) = (Explained::Collapsed, asked.began.elapsed());
+    let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
+    explained(asked, answer.headers_mut(), handling, Some(head.into()), now);
+    cache.counters().collapsed.increment();
+    if head.age(now) < Duration::from_secs(1) {
+        answer.headers_mut().remove(AGE);
+    }
+    Followed::Answer(answer)
+}

@@ -1,0 +1,40 @@
+//! Landing: what a flight brings to those who wait for it.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::{error::NoAnswer, stored::Brought};
+use crate::{
+    engine,
+    purge::{log::Fence, tags::TagId},
+};
+
+pub(crate) type Flights = engine::flight::Flights<FlightResult>;
+pub(crate) type Leader = engine::flight::Leader<FlightResult>;
+pub(crate) type Follower = engine::flight::Follower<FlightResult>;
+
+/// What a flight brings. `fence`: what its fetch knew of purges.
+#[derive(Clone)]
+pub(crate) struct FlightResult {
+    pub(crate) fence: Fence,
+    pub(crate) outcome: Outcome,
+}
+
+/// What comes of a fetch for those who do not lead it.
+#[derive(Clone)]
+pub(crate) enum Outcome {
+    /// A response that may be stored.
+    Brought(Arc<Delivery>),
+    /// The answer is for one reader.
+    NotForOthers,
+    /// The origin answered with this error, and something stale stood in for it.
+    StoodIn(StatusCode),
+    Failed(NoAnswer),
+}
+
+/// A response, with the tags by which a purge finds it.
+pub(crate) struct Delivery {
+    pub(crate) response: Brought,
+    pub(crate) tags: Box<[TagId]>,
+}

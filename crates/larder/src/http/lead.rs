@@ -1,0 +1,185 @@
+//! Lead: a leader's reader: its request goes on its way to the origin, and it gets what of the answer is its own.
+
+use std::{
+    future::{Future, poll_fn},
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use http::{HeaderName, Response, header::AGE};
+use larder_policy::{
+    reason::Reason,
+    reuse::{Ask, Failure as OriginFailure, ReaderFields},
+};
+use tokio::sync::oneshot;
+
+use super::{
+    body::Body,
+    cache::Parts,
+    error::NoAnswer,
+    explain::{Handling, Outcome},
+    fetch::{Kept, LeaderOutcome, fetch, fetch_while_awaited},
+    landing::Leader,
+    origin::{Origin, OriginRequest},
+    reply::Unstored,
+    request::Retrieval,
+    respond::{Apply, conditioned, respond_brought},
+    serve::{explained, stand_in},
+    store::AtHand,
+};
+use crate::{stats::Counters, sync};
+
+/// Sends the request on its way to the origin, and waits for its reader's own part of what comes of it.
+pub(crate) async fn lead(
+    cache: &Arc<Parts>,
+    asked: &Arc<Retrieval>,
+    ask: Ask,
+    at_hand: &AtHand,
+    (leader, is_shared): (Leader, bool),
+    origin: Origin,
+) -> Result<Response<Body>, NoAnswer> {
+    let stale_or = |error| {
+        let failure = OriginFailure::Disconnected;
+        stand_in(cache, asked, ask.reason, failure, Reason::StaleIfError).ok_or(error)
+    };
+    let engine = cache.engine();
+    if engine.tasks().is_closed() {
+        return stale_or(NoAnswer::ShutDown);
+    }
+    let origin_request = OriginRequest::new(cache, asked, &ask, at_hand, is_shared);
+    let (own, landing) = oneshot::channel();
+    // Something stale may be served when it takes too long: then it goes on, as a refresh does.
+    let goes_on = ask.rescue.is_some() && engine.soft_timeout.is_some();
+    let outcome = if is_shared || goes_on {
+        if goes_on {
+            leader.go_on();
+        }
+        // This reader waits as the others do, and its leaving is noticed as theirs is.
+        let _waits = leader.follower();
+        let fetching = fetch_while_awaited(Arc::clone(cache), origin_request, leader, origin, own);
+        engine.tasks().spawn(fetching);
+        landing.await.ok()
+    } else {
+        let fetching =
+            Box::pin(fetch(Arc::clone(cache), origin_request, leader, origin, Some(own)));
+        fetch_here(cache, Box::pin(engine.tasks().own(fetching)), landing).await
+    };
+    match outcome.ok_or_else(|| cache.given_up())? {
+        LeaderOutcome::Kept(kept) => own_of_kept(cache, asked, &ask, kept),
+        LeaderOutcome::Through { unstored, took, reader_fields } => {
+            let Unstored { mut answer, status, reason } = unstored;
+            if reader_fields == ReaderFields::Drop {
+                answer = conditioned(asked.request(), answer, cache.now());
+            }
+            let (status, outcome) = (Some(status.as_u16()), Outcome::NotStored(reason));
+            let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
+            explained(asked, answer.headers_mut(), handling, None, cache.now());
+            Ok(answer)
+        }
+        LeaderOutcome::StandIn(failure) => {
+            stand_in(cache, asked, ask.reason, failure, Reason::StaleIfError)
+                .ok_or(NoAnswer::Unusable("it failed, and was purged"))
+        }
+        LeaderOutcome::Failed(error) => stale_or(error),
+    }
+}
+
+/// The answer from a response that is stored, or will be.
+fn own_of_kept(
+    cache: &Parts,
+    asked: &Retrieval,
+    ask: &Ask,
+    kept: Kept,
+) -> Result<Response<Body>, NoAnswer> {
+    let Kept { response, place, sent, status, took, reader_fields, not_stored } = kept;
+    let apply = match reader_fields {
+        ReaderFields::Drop => Apply::All,
+        ReaderFields::Forward => Apply::Nothing,
+    };
+    let now = cache.now();
+    let answer = respond_brought(asked.request(), &response, apply, now);
+    drop(place);
+    let mut answer = answer.ok_or(NoAnswer::Unusable("it ended before it was whole"))?;
+    let outcome = not_stored.map_or(Outcome::Stored, Outcome::NotStored);
+    let status = Some(status.as_u16());
+    let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
+    explained(asked, answer.headers_mut(), handling, Some(response.head().into()), now);
+    if !sent.contains_key(AGE) {
+        // It comes from the origin, for this reader (RFC 9111 §5.1).
+        answer.headers_mut().remove(AGE);
+    }
+    // Read once: to look each of them up would read the block as often.
+    let stored: Vec<&[u8]> = response.head().fields().iter().map(|line| line.name).collect();
+    for name in sent.keys() {
+        // What the cache may not keep is for the reader who asked all the same.
+        if !stored.contains(&name.as_str().as_bytes()) && is_for_reader(name) {
+            for value in sent.get_all(name) {
+                answer.headers_mut().append(name, value.clone());
+            }
+        }
+    }
+    Ok(answer)
+}
+
+/// A request to the origin that nobody else waits for needs no task of its own until its reader has the answer,
+/// and goes no further than its reader. `None`: it was given up.
+async fn fetch_here(
+    cache: &Parts,
+    mut fetching: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
+    mut landing: oneshot::Receiver<LeaderOutcome>,
+) -> Option<LeaderOutcome> {
+    stand_back().await;
+    if cache.engine().tasks().is_closed() {
+        return None;
+    }
+    let awaited = Awaited(cache.counters());
+    let (own, is_done) = poll_fn(|context| {
+        // A panic of the origin is no panic of whoever serves its reader.
+        let polled = catch_unwind(AssertUnwindSafe(|| fetching.as_mut().poll(context)));
+        let is_done = !matches!(polled, Ok(Poll::Pending));
+        match landing.try_recv() {
+            Ok(own) => Poll::Ready((Some(own), is_done)),
+            Err(_) if is_done => Poll::Ready((None, is_done)),
+            Err(_) => Poll::Pending,
+        }
+    })
+    .await;
+    mem::forget(awaited);
+    if !is_done {
+        // The body is on its way, and to be stored.
+        sync::spawn(fetching);
+    }
+    own
+}
+
+/// A reader that waits for a fetch in its own future. Dropping this counts that the reader has left.
+struct Awaited<'a>(&'a Counters);
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.0.abandoned.increment();
+    }
+}
+
+/// Whoever is ready as well has its turn before the origin is asked: requests that came together then reach
+/// it together, which wakes it once (a fourteenth of what a pass costs, measured on one machine).
+async fn stand_back() {
+    let mut has_stood_back = false;
+    poll_fn(|context| {
+        if mem::replace(&mut has_stood_back, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Whether a field that is not stored is still the reader's business. What describes the content is
+/// stored or does not hold, and an age is told by us.
+fn is_for_reader(name: &HeaderName) -> bool {
+    *name != AGE && !name.as_str().starts_with("content-")
+}

@@ -1,0 +1,146 @@
+//! Request: what was asked, by whom, and by which rules it is answered.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Uri,
+    header::HOST,
+    request::Parts as Head,
+    uri::{self, Authority},
+};
+use larder_policy::{
+    head::RequestHead, key::RequestKey, request::is_personal, scheme::Scheme, settings::Policy,
+    uri::is_written_as,
+};
+
+use super::turns::Client;
+
+/// Put into a request's extensions: the rules that hold for this request instead of the
+/// [cache's own](super::HttpCache::policy). What is stored may be answered by other rules than it was
+/// stored by: the cache only keeps.
+#[derive(Clone, Debug)]
+pub struct Rules(pub Arc<Policy>);
+
+/// A request that the cache may answer.
+#[derive(Clone)]
+pub(crate) struct Retrieval {
+    pub(crate) head: Head,
+    /// The URI it is about, which is always absolute; that in its head need not be.
+    pub(crate) uri: Uri,
+    pub(crate) key: Arc<str>,
+    /// What it asks, if it is a QUERY.
+    pub(crate) content: Bytes,
+    pub(crate) began: Instant,
+    pub(crate) policy: Arc<Policy>,
+    /// What [`sharing_name`](Retrieval::sharing_name) has found.
+    sharing_name: OnceLock<Arc<str>>,
+}
+
+impl Retrieval {
+    pub(crate) fn new(
+        head: Head,
+        uri: Uri,
+        key: Arc<str>,
+        content: Bytes,
+        began: Instant,
+        policy: Arc<Policy>,
+    ) -> Self {
+        Retrieval { head, uri, key, content, began, policy, sharing_name: OnceLock::new() }
+    }
+
+    pub(crate) fn request(&self) -> RequestHead<'_> {
+        request_head(&self.head, &self.uri)
+    }
+
+    /// Who asks, if that was told.
+    pub(crate) fn client(&self) -> Option<Client> {
+        self.head.extensions.get().copied()
+    }
+
+    pub(crate) fn is_spelt_as_its_key(&self) -> bool {
+        is_spelt_as(&self.uri, &self.key)
+    }
+
+    pub(crate) fn is_personal(&self) -> bool {
+        is_personal(&self.policy, &self.head.headers)
+    }
+
+    /// Under which name it is remembered whether answers like this one's are for one reader each. That
+    /// personal ones are says nothing of the others.
+    pub(crate) fn sharing_name(&self) -> &Arc<str> {
+        self.sharing_name.get_or_init(|| match self.is_personal() {
+            true => format!("{} personal", self.key).into(),
+            false => Arc::clone(&self.key),
+        })
+    }
+}
+
+/// Whether a URI is written just as in `key`. If not, the origin sees another spelling, and may answer it
+/// otherwise: `key` would be poisoned with that.
+pub(crate) fn is_spelt_as(uri: &Uri, key: &str) -> bool {
+    // The key begins with the URI, and no URI has a space in it. Its end is where this URI ends, or it is
+    // written otherwise.
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    let target = uri.path_and_query().map_or("", |target| target.as_str());
+    let end = scheme.len() + "://".len() + authority.as_str().len() + target.len();
+    matches!(key.as_bytes().get(end), None | Some(b' '))
+        && key.get(..end).is_some_and(|written| is_written_as(uri, written))
+}
+
+pub(crate) fn request_head<'a>(head: &'a Head, uri: &'a Uri) -> RequestHead<'a> {
+    RequestHead { method: &head.method, uri, headers: (&head.headers).into() }
+}
+
+/// `None`: it is not for the cache at all.
+pub(crate) fn key_of(head: &Head, uri: &Uri, content: Option<&[u8]>) -> Option<Arc<str>> {
+    let usual = if content.is_none() { usual_key(uri) } else { None };
+    let key = || RequestKey::of(request_head(head, uri), content);
+    usual.or_else(|| key().map(|key| key.as_str().into()))
+}
+
+/// The same key without detours, where the URI is written as nearly all are.
+fn usual_key(uri: &Uri) -> Option<Arc<str>> {
+    let scheme = match uri.scheme_str()? {
+        "http" => Scheme::Http,
+        "https" => Scheme::Https,
+        _ => return None,
+    };
+    let (host, target) = (uri.authority()?.as_str(), uri.path_and_query()?.as_str());
+    let mut key = Vec::with_capacity(scheme.as_str().len() + 3 + host.len() + target.len());
+    RequestKey::write(scheme, host.as_bytes(), target.as_bytes(), &mut key).map(Arc::from)
+}
+
+/// An absolute URI counts, and not what is said in `Host` beside it (RFC 9112 §3.2.2): handlers may look
+/// there, and what they answer is stored for the URI.
+pub(crate) fn hear_of_one_host(head: &mut Head) {
+    let Some(authority) = head.uri.authority() else { return };
+    let is_named = |host: &HeaderValue| host == authority.as_str();
+    if !head.headers.get_all(HOST).iter().all(is_named)
+        && let Ok(named) = HeaderValue::try_from(authority.as_str())
+    {
+        head.headers.insert(HOST, named);
+    }
+}
+
+/// The URI that a request is about (RFC 9110 §7.1). A gateway's requests name it whole; an
+/// application's have its authority in `Host`, and its scheme nowhere: all count as `http`.
+pub(crate) fn effective_uri(head: &Head) -> Option<Uri> {
+    if head.uri.authority().is_some() {
+        return Some(head.uri.clone());
+    }
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let (host, None) = (hosts.next()?, hosts.next()) else { return None };
+    let authority = Authority::try_from(host.as_bytes()).ok()?;
+    // Nobody means a user by it (RFC 9110 §4.2.4).
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    let mut parts = head.uri.clone().into_parts();
+    parts.scheme = Some(uri::Scheme::HTTP);
+    parts.authority = Some(authority);
+    Uri::from_parts(parts).ok()
+}

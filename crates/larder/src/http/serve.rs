@@ -1,0 +1,115 @@
+//! Serve: an answer from what is stored, counted, and explained.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use larder_policy::{
+    reason::Reason,
+    reuse::{Failure as OriginFailure, Variant},
+};
+
+use super::{
+    body::Body,
+    cache::Parts,
+    explain::{Handling, Outcome, ShowKey, explain},
+    request::Retrieval,
+    respond::{Apply, respond},
+    store::AtHand,
+    variants::StoredVariant,
+};
+use crate::stats::{Event, micros};
+
+/// Answers from a variant, and counts that.
+pub(crate) fn serve(
+    cache: &Parts,
+    asked: &Retrieval,
+    at_hand: &AtHand,
+    index: usize,
+    reason: Reason,
+) -> Response<Body> {
+    let handling = Handling::Served { reason, took: asked.began.elapsed() };
+    let answer = answer(cache, asked, at_hand.variants.at(index), handling);
+    let counters = cache.counters();
+    match reason {
+        Reason::Hit => {
+            let tally = counters.tally();
+            tally.hit(micros(at_hand.cost));
+            if tally.is_sample() {
+                counters.hit_took(asked.began);
+            }
+        }
+        _ => count_stale(cache, asked, at_hand, reason),
+    }
+    answer
+}
+
+/// What is stored instead of the origin's answer, looked for anew: somebody may have purged it, or
+/// brought something newer, which then may need nobody to stand in for. `why`: for what the origin was asked;
+/// `reason`: why something stale will do.
+pub(crate) fn stand_in(
+    cache: &Parts,
+    asked: &Retrieval,
+    why: Reason,
+    failure: OriginFailure,
+    reason: Reason,
+) -> Option<Response<Body>> {
+    let at_hand = cache.store.look(&asked.key);
+    let verdict = cache.decide(asked, &at_hand);
+    if let Some((index, reason)) = verdict.served() {
+        return Some(serve(cache, asked, &at_hand, index, reason));
+    }
+    let index = verdict.rescued(failure, cache.now())?;
+    let status = match failure {
+        OriginFailure::Status(status) => Some(status.as_u16()),
+        OriginFailure::Disconnected => None,
+    };
+    let (outcome, took) = (Outcome::StoodIn(reason), asked.began.elapsed());
+    let handling = Handling::Forwarded { why, status, outcome, took };
+    let answer = answer(cache, asked, at_hand.variants.at(index), handling);
+    count_stale(cache, asked, &at_hand, reason);
+    Some(answer)
+}
+
+/// 504: the reader wants no origin asked (RFC 9111 §5.2.1.7).
+pub(crate) fn refuse(cache: &Parts, asked: &Retrieval, reason: Reason) -> Response<Body> {
+    cache.counters().misses.increment();
+    const DETAIL: &str = "{\"type\":\"about:blank\",\"title\":\"Gateway Timeout\",\"status\":504,\
+        \"detail\":\"nothing stored may answer this request, and it asks for only-if-cached\"}";
+    let mut answer = Response::new(Body::from(Bytes::from_static(DETAIL.as_bytes())));
+    *answer.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    let kind = HeaderValue::from_static("application/problem+json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    explained(asked, answer.headers_mut(), Handling::Refused(reason), None, cache.now());
+    answer
+}
+
+/// Says in an answer what was done with its request. `stored`: what it was made from, if it was.
+pub(crate) fn explained(
+    asked: &Retrieval,
+    headers: &mut HeaderMap,
+    handling: Handling,
+    stored: Option<Variant<'_>>,
+    now: SystemTime,
+) {
+    let shows_key = asked.head.extensions.get::<ShowKey>().is_some();
+    explain(headers, handling, stored, shows_key.then_some(&*asked.key), now);
+}
+
+fn answer(
+    cache: &Parts,
+    asked: &Retrieval,
+    variant: &StoredVariant,
+    handling: Handling,
+) -> Response<Body> {
+    let now = cache.now();
+    let mut answer = respond(asked.request(), &variant.stored, Apply::All, now);
+    explained(asked, answer.headers_mut(), handling, Some(variant.variant()), now);
+    answer
+}
+
+fn count_stale(cache: &Parts, asked: &Retrieval, at_hand: &AtHand, reason: Reason) {
+    let counters = cache.counters();
+    counters.tally().stale_served(micros(at_hand.cost));
+    counters.tell(|| Event::StaleServed { key: Arc::clone(&asked.key), reason });
+}

@@ -1,0 +1,140 @@
+//! Store: the variants of each key, read and written.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use larder_policy::{freshness::Lifetime, head::RequestHead, settings::Policy};
+
+use super::{landing::Leader, stored::Stored, tags::tags_of, variants::Variants};
+use crate::{
+    answer::Storage,
+    cache::Cache,
+    clock::wall::WallClock,
+    engine::{
+        Engine,
+        look::Kept,
+        store::{Dated, Unstored},
+    },
+};
+
+/// At most this many keys may be merged at once.
+const MERGES: usize = 64;
+
+/// What is stored of responses, and when that is.
+pub(crate) struct Store {
+    cache: Cache<Variants>,
+    wall_clock: WallClock,
+    /// Held while a key's variants are read and written again, so that none is lost. Picked by hash.
+    merges: Box<[Mutex<()>]>,
+    hasher: RandomState,
+}
+
+/// What is stored for a request, purges considered.
+#[derive(Clone, Default)]
+pub(crate) struct AtHand {
+    pub(crate) variants: Variants,
+    /// What fetching them cost in time.
+    pub(crate) cost: Duration,
+}
+
+impl Store {
+    pub(crate) fn new(cache: Cache<Variants>) -> Self {
+        let wall_clock = WallClock::new(cache.engine().clock().clone());
+        let merges = (0..MERGES).map(|_| Mutex::new(())).collect();
+        Store { cache, wall_clock, merges, hasher: RandomState::new() }
+    }
+
+    pub(crate) fn cache(&self) -> &Cache<Variants> {
+        &self.cache
+    }
+
+    pub(crate) fn engine(&self) -> &Engine<Variants> {
+        self.cache.engine()
+    }
+
+    pub(crate) fn wall_clock(&self) -> &WallClock {
+        &self.wall_clock
+    }
+
+    /// What is stored under `key`, purges considered.
+    pub(crate) fn look(&self, key: &str) -> AtHand {
+        let Some(kept) = self.engine().find_kept(key) else { return AtHand::default() };
+        let Kept { value: variants, cost, marked_stale } = kept;
+        let variants = match marked_stale {
+            None => variants,
+            Some(ago) => {
+                let at = self.wall_clock.now().checked_sub(ago);
+                variants.marked_stale(at.unwrap_or(SystemTime::UNIX_EPOCH))
+            }
+        };
+        AtHand { variants, cost }
+    }
+
+    /// Stores `fresh` among the variants of its leader's key, in the place of those it stands for; `updates`
+    /// are the ones it was made of.
+    pub(crate) fn keep(
+        &self,
+        policy: &Policy,
+        request: RequestHead<'_>,
+        fresh: Arc<Stored>,
+        updates: &[Arc<Stored>],
+        cost: Duration,
+        leader: &Leader,
+    ) -> Storage {
+        let key = leader.key();
+        let _merging = self.merge(key);
+        let mut variants = match self.look(key).variants.with(fresh, updates, request, policy) {
+            Ok(variants) => variants,
+            Err(reason) => return Storage::Not(reason),
+        };
+        let dated = |variants: &Variants| self.dated(policy, request, variants, cost, leader);
+        let mut entry = dated(&variants);
+        while !self.engine().fits(key, &entry)
+            && let Some(fewer) = variants.without_the_oldest()
+        {
+            entry = dated(&fewer);
+            variants = fewer;
+        }
+        self.engine().store(key, &entry, || leader.is_revoked())
+    }
+
+    /// What lies under a key, as it is to be stored.
+    fn dated(
+        &self,
+        policy: &Policy,
+        request: RequestHead<'_>,
+        variants: &Variants,
+        cost: Duration,
+        leader: &Leader,
+    ) -> Dated<Variants> {
+        let keep_for = variants.keep_for(policy);
+        let unstored = Unstored {
+            value: Box::new(variants.clone()),
+            // After a soft purge its variants are of use for as long again, each by its own windows.
+            lifetime: Lifetime::fresh_for(keep_for).stale_if_error(keep_for),
+            tags: tags_of(variants.heads(), request),
+            refusal: None,
+        };
+        self.engine().dated(leader.key(), unstored, cost, leader.fence())
+    }
+
+    /// Takes what is stored under a key and is no longer true out of it.
+    /// The flight that has found out may still store what it has brought.
+    pub(crate) fn drop_variant(&self, gone: &Arc<Stored>, leader: &Leader) {
+        let _merging = self.merge(leader.key());
+        if self.look(leader.key()).variants.contain(gone) {
+            // The others are fetched again: that is cheaper than being wrong.
+            leader.revoke_others();
+            self.engine().take_out(leader.key()).pass_over();
+        }
+    }
+
+    fn merge(&self, key: &str) -> MutexGuard<'_, ()> {
+        let place = self.hasher.hash_one(key) as usize % MERGES;
+        // It protects an order, nothing that could be left half-way.
+        self.merges[place].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

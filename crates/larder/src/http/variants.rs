@@ -1,0 +1,250 @@
+//! Variants: the index of what is stored under one key: the variants of a response.
+//!
+//! Each variant, with its body, is replaced, confirmed and weighed by itself; the index names those that there
+//! are. Every change makes a new index: whoever reads the old one is not disturbed.
+
+use std::time::Duration;
+use std::{sync::Arc, time::SystemTime};
+
+use http::{HeaderValue, header::AGE};
+use larder_policy::{
+    head::{Exchange, RequestHead, ResponseHead},
+    part::{Piece, combine},
+    reason::Reason,
+    response::storability,
+    reuse::Variant,
+    settings::Policy,
+    stored::StoredHead,
+};
+
+use super::{
+    body::stored::{Span, StoredBody},
+    stored::{Mark, Stored},
+};
+use crate::weigh::Weigh;
+
+/// What an [`HttpCache`](super::HttpCache) keeps under one key: the variants of a response, each
+/// chosen by the request's fields that its `Vary` names.
+#[derive(Clone, Debug, Default)]
+pub struct Variants(List);
+
+/// Nearly always there is one, and then there is no list.
+#[derive(Clone, Debug)]
+enum List {
+    One(StoredVariant),
+    Others(Arc<[StoredVariant]>),
+}
+
+impl Default for List {
+    fn default() -> Self {
+        List::Others(Arc::default())
+    }
+}
+
+/// One of them, as it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredVariant {
+    pub(crate) stored: Arc<Stored>,
+    /// When a soft purge came over it.
+    marked_stale: Option<Mark>,
+}
+
+impl StoredVariant {
+    /// As the rules look at it.
+    pub(crate) fn variant(&self) -> Variant<'_> {
+        Variant { head: &self.stored.head, marked_stale: self.marked_stale.map(Mark::time) }
+    }
+}
+
+impl From<Arc<Stored>> for StoredVariant {
+    fn from(stored: Arc<Stored>) -> Self {
+        StoredVariant { stored, marked_stale: None }
+    }
+}
+
+impl Variants {
+    pub(crate) fn of(variants: Vec<StoredVariant>) -> Self {
+        Variants(match <[StoredVariant; 1]>::try_from(variants) {
+            Ok([only]) => List::One(only),
+            Err(several) => List::Others(several.into()),
+        })
+    }
+
+    fn all(&self) -> &[StoredVariant] {
+        match &self.0 {
+            List::One(only) => std::slice::from_ref(only),
+            List::Others(variants) => variants,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &StoredVariant> {
+        self.all().iter()
+    }
+
+    /// One that the rules have named, which they only do of those that they were given.
+    pub(crate) fn at(&self, index: usize) -> &StoredVariant {
+        &self.all()[index]
+    }
+
+    /// Those that were chosen by fields like the request's.
+    pub(crate) fn selected_by<'a>(
+        &'a self,
+        request: RequestHead<'a>,
+    ) -> impl Iterator<Item = &'a StoredVariant> {
+        self.iter().filter(move |variant| variant.stored.head.selects(request.headers))
+    }
+
+    /// Whether this very response is one of them.
+    pub(crate) fn contain(&self, stored: &Arc<Stored>) -> bool {
+        self.iter().any(|variant| Arc::ptr_eq(&variant.stored, stored))
+    }
+
+    /// One of them, with the others let go.
+    pub(crate) fn into_stored(self, index: usize) -> Option<Arc<Stored>> {
+        match self.0 {
+            List::One(only) => (index == 0).then_some(only.stored),
+            List::Others(variants) => Some(Arc::clone(&variants.get(index)?.stored)),
+        }
+    }
+
+    /// All of them marked stale, as of `at` or earlier.
+    pub(crate) fn marked_stale(&self, at: SystemTime) -> Variants {
+        let at = Mark::at(at);
+        let marked = self.all().iter().map(|variant| StoredVariant {
+            stored: Arc::clone(&variant.stored),
+            marked_stale: Some(variant.marked_stale.map_or(at, |earlier| earlier.min(at))),
+        });
+        Variants::of(marked.collect())
+    }
+
+    /// Their heads.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &StoredHead> {
+        self.iter().map(|variant| &variant.stored.head)
+    }
+
+    /// How long any of them is of use, by these rules.
+    pub(crate) fn keep_for(&self, policy: &Policy) -> Duration {
+        self.heads().map(|head| head.keep_for(policy)).max().unwrap_or_default()
+    }
+
+    /// The index with `fresh` last, in the place of those it stands for, and before it those that stay, the
+    /// oldest first. `updates` are the ones it was made of.
+    ///
+    /// # Errors
+    ///
+    /// It is older news: what it was made of is gone and something else has come in its place, or what is there
+    /// was asked for later.
+    pub(crate) fn with(
+        &self,
+        fresh: Arc<Stored>,
+        updates: &[Arc<Stored>],
+        request: RequestHead<'_>,
+        policy: &Policy,
+    ) -> Result<Variants, Reason> {
+        let is_update = |stored: &Arc<Stored>| updates.iter().any(|old| Arc::ptr_eq(old, stored));
+        let is_replaced = !updates.is_empty() && !updates.iter().any(|old| self.contain(old));
+        let is_in_the_way = |variant: &StoredVariant| {
+            let stored = &variant.stored;
+            (is_replaced || stored.asked_at > fresh.asked_at)
+                && stored.is_whole()
+                && !is_update(stored)
+        };
+        if self.selected_by(request).any(is_in_the_way) {
+            return Err(Reason::NotStorable);
+        }
+        let mut fresh = fresh;
+        let mut variants: Vec<StoredVariant> = Vec::with_capacity(self.len() + 1);
+        for old in self.iter().filter(|old| !is_update(&old.stored)) {
+            if !old.stored.head.selects(request.headers) {
+                variants.push(old.clone());
+            } else if let Some(joined) = joined(policy, request, &old.stored, &fresh) {
+                fresh = joined;
+            } else if old.stored.is_whole() && !fresh.is_whole() {
+                variants.push(old.clone());
+            }
+        }
+        variants.sort_by_key(|variant| variant.stored.head.received_at());
+        variants.push(StoredVariant::from(fresh));
+        let max = policy.variant_limit().max(1);
+        variants.drain(..variants.len().saturating_sub(max));
+        Ok(Variants::of(variants))
+    }
+
+    /// The index without its oldest variant, if there is another: where all of them are too much for one entry,
+    /// the new one is worth more than the old.
+    pub(crate) fn without_the_oldest(&self) -> Option<Variants> {
+        match self.all() {
+            [] | [_] => None,
+            [_, others @ ..] => Some(Variants::of(others.to_vec())),
+        }
+    }
+
+    /// Lets `judge` look at them as the policy does. Nearly always there is one, and then nothing is
+    /// allocated.
+    pub(crate) fn judged<R>(&self, judge: impl FnOnce(&[Variant<'_>]) -> R) -> R {
+        match self.all() {
+            [] => judge(&[]),
+            [only] => judge(&[only.variant()]),
+            several => judge(&several.iter().map(StoredVariant::variant).collect::<Vec<_>>()),
+        }
+    }
+}
+
+impl Weigh for Variants {
+    fn heap_bytes(&self) -> usize {
+        let list = match &self.0 {
+            List::One(_) => 0,
+            List::Others(variants) => size_of_val(&**variants) + 2 * size_of::<usize>(),
+        };
+        list + self.all().iter().map(|variant| variant.stored.heap_bytes()).sum::<usize>()
+    }
+}
+
+/// Two parts as one (RFC 9111 §3.4), if they fit.
+pub(crate) fn joined(
+    policy: &Policy,
+    request: RequestHead<'_>,
+    old: &Stored,
+    new: &Stored,
+) -> Option<Arc<Stored>> {
+    let parts = (old.part()?, new.part()?);
+    let joined = combine((old.head.fields(), &parts.0), (new.head.fields(), &parts.1))?;
+    let mut slices = Vec::new();
+    for piece in &joined.pieces {
+        let (body, range) = match piece {
+            Piece::Stored(range) => (&old.body, range),
+            Piece::Newer(range) => (&new.body, range),
+        };
+        let span = Span { start: range.start, len: Some(range.end - range.start) };
+        slices.extend(body.slices(span));
+    }
+    let received_at = new.head.received_at();
+    let exchange = Exchange { requested_at: received_at, received_at };
+    // It is as old as its newer part was when that came; what is stored does not say so itself.
+    let mut headers = joined.headers;
+    let age = new.head.age(received_at).as_secs();
+    headers.insert(AGE, HeaderValue::from(age));
+    let response = ResponseHead { status: joined.status, headers: (&headers).into() };
+    let head = storability(policy, request, response, exchange).ok()?;
+    Some(Arc::new(Stored { head, body: StoredBody::of_slices(slices), asked_at: new.asked_at }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_one_variant_is_small() {
+        assert!(size_of::<Variants>() <= 24, "{}", size_of::<Variants>());
+    }
+}
