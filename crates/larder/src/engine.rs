@@ -82,10 +82,7 @@ impl<V> Engine<V> {
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
             }),
-            purges: PurgeLog::new(
-                builder.max_tags,
-                builder.tag_key.clone().unwrap_or_else(TagKey::random),
-            ),
+            purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             listeners: Listeners::default(),
             backoffs: Backoffs::new(MAX_BACKOFFS),
             refreshes: Refreshes::new(

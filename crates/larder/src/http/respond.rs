@@ -41,7 +41,7 @@ pub(crate) fn respond(
     now: SystemTime,
 ) -> Response<Body> {
     let plan = Source::of_stored(stored).plan(request, stored.response_head(), apply);
-    aged(plan.from_stored(stored), &stored.head, now)
+    aged(plan.with_body_of(stored), &stored.head, now)
 }
 
 /// The answer to `request` from what a fetch has brought. `None`: its body is on its way, and its beginning
@@ -58,10 +58,10 @@ pub(crate) fn respond_brought(
             let source = Source::of_incoming(incoming);
             let head = &incoming.head;
             let response = ResponseHead { status: head.status(), headers: head.fields() };
-            let planned = source.plan(request, response, apply).from_incoming(incoming);
+            let planned = source.plan(request, response, apply).with_arriving(incoming);
             // Where not all ranges are here, they could only be given one after the other, and until the
             // last of them was read, all that arrives would have to be kept.
-            let whole = || source.plan(request, response, Apply::Nothing).from_incoming(incoming);
+            let whole = || source.plan(request, response, Apply::Nothing).with_arriving(incoming);
             planned.or_else(whole).map(|answer| aged(answer, head, now))
         }
     }
@@ -74,7 +74,7 @@ pub(crate) fn respond_once(
     fields: &HeaderMap,
 ) -> Response<Body> {
     let head = ResponseHead { status: stored.head.status(), headers: fields.into() };
-    Source::of_stored(stored).plan(request, head, Apply::All).from_stored(stored)
+    Source::of_stored(stored).plan(request, head, Apply::All).with_body_of(stored)
 }
 
 /// An answer that is not stored, to a reader whose preconditions the origin has not seen. A range is a
@@ -188,7 +188,7 @@ impl Source {
 }
 
 impl Plan {
-    fn from_stored(self, stored: &Stored) -> Response<Body> {
+    fn with_body_of(self, stored: &Stored) -> Response<Body> {
         let body = match self.content {
             Content::Nothing => Body::empty(),
             Content::Span(span) => Body::stored(stored.body.clone(), span),
@@ -202,7 +202,7 @@ impl Plan {
     }
 
     /// `None`: not all of these bytes are here.
-    fn from_incoming(self, incoming: &Incoming) -> Option<Response<Body>> {
+    fn with_arriving(self, incoming: &Incoming) -> Option<Response<Body>> {
         let body = match self.content {
             Content::Nothing => Body::empty(),
             Content::Span(span) => Body::arriving(incoming.body.read(span)?),
