@@ -113,6 +113,7 @@ mod shape;
 mod stats;
 mod sweeper;
 mod sync;
+mod tasks;
 mod tier;
 mod turns;
 mod weigh;
