@@ -65,6 +65,33 @@ pub fn storability(
     keep(policy, answers, request, response, exchange)
 }
 
+impl StoredHead {
+    /// The same stored response after the origin confirmed it: `merged` are its fields updated by those
+    /// of a 304 or of an answer to HEAD (RFC 9111 §3.2, §4.3.4, §4.3.5), `request` the request they
+    /// answer, `exchange` theirs.
+    ///
+    /// The result fits `request`, also where this variant did not: an origin that confirms the entity
+    /// tag of one variant for a request with other selecting fields chooses it (RFC 9111 §4.3.4).
+    ///
+    /// # Errors
+    ///
+    /// The reason why what is stored may be kept no longer: the update forbids it.
+    pub fn freshened(
+        &self,
+        policy: &Policy,
+        request: RequestHead<'_>,
+        mut merged: HeaderMap,
+        exchange: Exchange,
+    ) -> Result<StoredHead, Reason> {
+        // The cookie of an answer that had none is for the one reader whose request confirmed it.
+        if policy.set_cookie != SetCookie::Store && !self.fields().contains(SET_COOKIE.as_str()) {
+            merged.remove(SET_COOKIE);
+        }
+        let response = ResponseHead { status: self.status, headers: Fields::from(&merged) };
+        keep(policy, self.answers, request, response, exchange)
+    }
+}
+
 /// How long to remember that answers for a key cannot be shared, so that its readers do not queue up
 /// behind each other for nothing. `None` if the reason lies in the one request, not in the answer.
 pub fn hit_for_miss(policy: &Policy, reason: Reason) -> Option<Duration> {
@@ -102,7 +129,7 @@ pub fn tells_of_others<'a>(request: impl Into<Fields<'a>>, status: StatusCode) -
 }
 
 /// The rules of [`storability`] that hold for whatever is kept, also after an update.
-pub(crate) fn keep(
+fn keep(
     policy: &Policy,
     answers: Asks,
     request: RequestHead<'_>,

@@ -8,7 +8,7 @@ use std::{
 
 use http::{
     HeaderMap, StatusCode,
-    header::{AGE, ETAG, LAST_MODIFIED, SET_COOKIE},
+    header::{AGE, ETAG, LAST_MODIFIED},
 };
 
 use crate::{
@@ -16,13 +16,11 @@ use crate::{
     directives::delta_seconds,
     fields::{FieldBlock, Fields},
     freshness::{Freshness, Lifetime},
-    head::{Exchange, RequestHead, ResponseHead},
+    head::ResponseHead,
     list,
     part::Part,
-    reason::Reason,
     request::Asks,
-    response,
-    settings::{Policy, SetCookie},
+    settings::Policy,
     vary::Selection,
 };
 
@@ -335,31 +333,6 @@ impl StoredHead {
     /// Bytes it takes in memory, roughly and rather more than less.
     pub fn weight(&self) -> usize {
         self.weight as usize
-    }
-
-    /// The same stored response after the origin confirmed it: `merged` are its fields updated by those
-    /// of a 304 or of an answer to HEAD (RFC 9111 §3.2, §4.3.4, §4.3.5), `request` the request they
-    /// answer, `exchange` theirs.
-    ///
-    /// The result fits `request`, also where this variant did not: an origin that confirms the entity
-    /// tag of one variant for a request with other selecting fields chooses it (RFC 9111 §4.3.4).
-    ///
-    /// # Errors
-    ///
-    /// The reason why what is stored may be kept no longer: the update forbids it.
-    pub fn freshened(
-        &self,
-        policy: &Policy,
-        request: RequestHead<'_>,
-        mut merged: HeaderMap,
-        exchange: Exchange,
-    ) -> Result<StoredHead, Reason> {
-        // The cookie of an answer that had none is for the one reader whose request confirmed it.
-        if policy.set_cookie != SetCookie::Store && !self.fields().contains(SET_COOKIE.as_str()) {
-            merged.remove(SET_COOKIE);
-        }
-        let response = ResponseHead { status: self.status, headers: Fields::from(&merged) };
-        response::keep(policy, self.answers, request, response, exchange)
     }
 }
 
