@@ -31,7 +31,7 @@ use crate::{
     stored::{Extras, NonMaxU64, ReuseFlags, StoredHead, Terms, age_value, has_validator},
     tags, uri,
     validate::stays_in_304,
-    vary::Selection,
+    vary::SelectingFields,
 };
 
 /// May this response be stored (RFC 9111 §3), and what for? The way to make a [`StoredHead`].
@@ -168,9 +168,9 @@ fn keep(
     let dated = Dated::new(response.headers, exchange);
     let terms = orders.terms(policy, response, &dated)?;
     let keyed = keyed_fields(policy, request.headers);
-    let selection = Selection::new(&keyed, response.headers, request.headers)
+    let selecting = SelectingFields::new(&keyed, response.headers, request.headers)
         .map_err(|_never_matches| Reason::VaryStar)?;
-    if selection.is_doubtful(request.headers) {
+    if selecting.is_doubtful(request.headers) {
         return Err(Reason::UnusualRequest);
     }
 
@@ -204,7 +204,7 @@ fn keep(
         && !headers.contains_key(CACHE_STATUS);
     let has_tag = headers.contains_key(ETAG);
     let (fields, end_of_304) = FieldBlock::laid_out(&headers, |name| stays_in_304(name, has_tag));
-    let extras = Extras { selection, part, tags, groups };
+    let extras = Extras { selecting, part, tags, groups };
     let weight = weight(&fields, &extras);
     Ok(StoredHead {
         fields,
@@ -597,5 +597,5 @@ fn weight(fields: &FieldBlock, extras: &Extras) -> usize {
         .map(|name| name.len() + size_of::<Box<str>>())
         .sum();
     let apart = if extras.is_empty() { 0 } else { size_of::<Extras>() };
-    size_of::<StoredHead>() + fields.as_bytes().len() + apart + names + extras.selection.weight()
+    size_of::<StoredHead>() + fields.as_bytes().len() + apart + names + extras.selecting.weight()
 }

@@ -21,7 +21,7 @@ use crate::{
     part::Part,
     request::Asks,
     settings::Policy,
-    vary::Selection,
+    vary::SelectingFields,
 };
 
 /// A response's head as the cache keeps it. There is no way to make one but
@@ -52,7 +52,7 @@ pub struct StoredHead {
 /// What most responses do without.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extras {
-    pub(crate) selection: Selection,
+    pub(crate) selecting: SelectingFields,
     pub(crate) part: Option<Part>,
     pub(crate) tags: Box<[Box<str>]>,
     pub(crate) groups: Box<[Box<str>]>,
@@ -61,7 +61,7 @@ pub(crate) struct Extras {
 impl Extras {
     /// Whether the response could do without it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.selection.is_empty()
+        self.selecting.is_empty()
             && self.part.is_none()
             && self.tags.is_empty()
             && self.groups.is_empty()
@@ -309,7 +309,7 @@ impl StoredHead {
 
     /// Whether it fits a request with these fields (RFC 9111 §4.1).
     pub fn selects<'a>(&self, request: impl Into<Fields<'a>>) -> bool {
-        self.extras.as_ref().is_none_or(|extras| extras.selection.matches(request.into()))
+        self.extras.as_ref().is_none_or(|extras| extras.selecting.matches(request.into()))
     }
 
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
