@@ -34,8 +34,8 @@ use crate::{
 pub struct StoredHead {
     pub(crate) fields: FieldBlock,
     pub(crate) extras: Option<Box<Extras>>,
-    pub(crate) received_at: Instant,
-    pub(crate) date: Instant,
+    pub(crate) received_at: UnixNanos,
+    pub(crate) date: UnixNanos,
     pub(crate) initial_age: Nanos,
     pub(crate) terms: Terms,
     /// What `Content-Length` says, if it stands there once.
@@ -91,17 +91,17 @@ impl From<Duration> for Nanos {
 
 /// An instant in nanoseconds since 1970; saturates there and in 2554.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Instant(Nanos);
+pub(crate) struct UnixNanos(Nanos);
 
-impl Instant {
+impl UnixNanos {
     pub(crate) fn get(self) -> SystemTime {
         UNIX_EPOCH + self.0.get()
     }
 }
 
-impl From<SystemTime> for Instant {
+impl From<SystemTime> for UnixNanos {
     fn from(time: SystemTime) -> Self {
-        Instant(time.duration_since(UNIX_EPOCH).unwrap_or_default().into())
+        UnixNanos(time.duration_since(UNIX_EPOCH).unwrap_or_default().into())
     }
 }
 
