@@ -33,19 +33,19 @@ pub enum Flight {
 
 /// The methods a cache answers (RFC 9110 §9.2.3; RFC 10008 for QUERY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asks {
+pub(crate) enum CachedMethod {
     Get,
     Head,
     /// Its content is part of the key, so nothing of it can be mistaken for a GET's.
     Query,
 }
 
-impl Asks {
-    pub(crate) fn of(method: &Method) -> Option<Asks> {
+impl CachedMethod {
+    pub(crate) fn of(method: &Method) -> Option<CachedMethod> {
         match *method {
-            Method::GET => Some(Asks::Get),
-            Method::HEAD => Some(Asks::Head),
-            _ if method.as_str() == "QUERY" => Some(Asks::Query),
+            Method::GET => Some(CachedMethod::Get),
+            Method::HEAD => Some(CachedMethod::Head),
+            _ if method.as_str() == "QUERY" => Some(CachedMethod::Query),
             _ => None,
         }
     }
@@ -161,7 +161,7 @@ pub fn is_personal<'a>(policy: &Policy, headers: impl Into<Fields<'a>>) -> bool 
 pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
     let request = request.into();
     let headers = request.headers;
-    match Asks::of(request.method) {
+    match CachedMethod::of(request.method) {
         None => Flight::Alone,
         // What must not be stored must not be shared.
         Some(_) if RequestDirectives::parse(headers).no_store => Flight::Alone,
@@ -169,10 +169,10 @@ pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
         Some(_) if is_for_the_origin(headers) => Flight::Alone,
         // A stream of events goes on for as long as its one reader reads it.
         Some(_) if asks_for_events(headers) => Flight::Alone,
-        Some(Asks::Head) => Flight::Follow,
+        Some(CachedMethod::Head) => Flight::Follow,
         Some(_) if headers.contains(RANGE.as_str()) => Flight::Follow,
         Some(_) if is_conditional(headers) && !policy.fills_on_conditional_miss => Flight::Follow,
-        Some(Asks::Get | Asks::Query) => Flight::Share,
+        Some(CachedMethod::Get | CachedMethod::Query) => Flight::Share,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     list,
     part::Part,
     reason::Reason,
-    request::{Asks, Personal, is_for_the_origin},
+    request::{CachedMethod, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
     stored::{Extras, NonMaxU64, ReuseFlags, StoredHead, Terms, age_value, has_validator},
     tags, uri,
@@ -50,15 +50,15 @@ pub fn storability(
     exchange: Exchange,
 ) -> Result<StoredHead, Reason> {
     let answers = match *request.method {
-        Method::GET => Asks::Get,
+        Method::GET => CachedMethod::Get,
         // What made the origin answer as for another request is not in the key, and is still there.
         Method::POST
             if is_current_state_of(request.uri, response)
                 && !(policy.guards && is_steered(policy, request.headers)) =>
         {
-            Asks::Get
+            CachedMethod::Get
         }
-        _ if Asks::of(request.method) == Some(Asks::Query) => Asks::Query,
+        _ if CachedMethod::of(request.method) == Some(CachedMethod::Query) => CachedMethod::Query,
         // An answer to HEAD has no body to store; it updates what is stored (RFC 9111 §4.3.5).
         _ => return Err(Reason::Method),
     };
@@ -131,7 +131,7 @@ pub fn tells_of_others<'a>(request: impl Into<Fields<'a>>, status: StatusCode) -
 /// The rules of [`storability`] that hold for whatever is kept, also after an update.
 fn keep(
     policy: &Policy,
-    answers: Asks,
+    answers: CachedMethod,
     request: RequestHead<'_>,
     response: ResponseHead<'_>,
     exchange: Exchange,
@@ -157,7 +157,7 @@ fn keep(
     let part = match response.status {
         // Several parts in one body, or no word on which part it is, cannot be put together again.
         StatusCode::PARTIAL_CONTENT => match (answers, Part::announced(response)) {
-            (Asks::Get, Some(part)) => Some(part),
+            (CachedMethod::Get, Some(part)) => Some(part),
             _ => return Err(Reason::ContentRange),
         },
         _ => None,

@@ -19,7 +19,7 @@ use crate::{
     head::ResponseHead,
     list,
     part::Part,
-    request::Asks,
+    request::CachedMethod,
     settings::Policy,
     vary::SelectingFields,
 };
@@ -44,7 +44,7 @@ pub struct StoredHead {
     /// Where in `fields` those end that a 304 has.
     pub(crate) end_of_304: u32,
     pub(crate) status: StatusCode,
-    pub(crate) answers: Asks,
+    pub(crate) answers: CachedMethod,
     /// Its fields can go out as they are, with those that a hit adds.
     pub(crate) is_verbatim: bool,
 }
