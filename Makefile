@@ -87,6 +87,7 @@ check: tools web/node_modules/.installed page ## All that a change must pass bes
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --lib --bins --examples
 	@tools/deny
+	@tools/light
 	npm --prefix web run --silent check
 	npm --prefix web run --silent lint
 

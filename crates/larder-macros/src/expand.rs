@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::{
-    Error, FnArg, GenericArgument, ItemFn, PathArguments, Result, ReturnType, Type,
+    Error, FnArg, GenericArgument, ItemFn, PathArguments, Result, ReturnType, Safety, Type,
     spanned::Spanned,
 };
 
@@ -20,7 +20,7 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
     let (work, found) = (ours("work"), ours("found"));
     let Key { told, text, shape } = key::key(&options, &function, &instance)?;
     let Options { cache, ttl_millis, tags, .. } = &options;
-    let ItemFn { attrs, vis, sig, block } = &function;
+    let ItemFn { attrs, vis, sig, block, .. } = &function;
     let returned = returned(&sig.output)?;
     let (value, call) = match &returned {
         Returned::Plain(value) => (value, quote!(get_or_fetch)),
@@ -110,7 +110,7 @@ fn check(function: &ItemFn, has_cache: bool) -> Result<()> {
         let message = "only an `async fn` can be cached: its readers wait for one another";
         return Err(Error::new(signature.fn_token.span, message));
     }
-    if let Some(unsafety) = &signature.unsafety {
+    if let Safety::Unsafe(unsafety) = &signature.safety {
         let message =
             "an unsafe function cannot be cached: a fetch may outlive what its caller vouches for";
         return Err(Error::new(unsafety.span, message));

@@ -13,7 +13,7 @@ use http::{
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 use crate::{
-    fields::{Fields, Names},
+    fields::{Fields, NameFilter},
     list::{self, is_token_byte},
 };
 
@@ -325,7 +325,7 @@ pub(crate) struct RequestDirectives {
 impl RequestDirectives {
     /// All lines of `Cache-Control`, or `Pragma: no-cache` where there are none (RFC 9111 §5.4).
     pub(crate) fn parse(headers: Fields<'_>) -> RequestDirectives {
-        const SAYING: Names = Names::of(&["cache-control", "pragma"]);
+        const SAYING: NameFilter = NameFilter::of(&["cache-control", "pragma"]);
         let mut directives = RequestDirectives::default();
         if !headers.may_have(SAYING) {
             return directives;
@@ -388,7 +388,7 @@ fn names_within(member: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether `Pragma` says `no-cache`.
 pub(crate) fn pragma_no_cache(headers: Fields<'_>) -> bool {
-    const PRAGMAS: Names = Names::of(&["pragma"]);
+    const PRAGMAS: NameFilter = NameFilter::of(&["pragma"]);
     headers.may_have(PRAGMAS)
         && list::members(headers, PRAGMA.as_str())
             .any(|member| member.eq_ignore_ascii_case(b"no-cache"))

@@ -16,8 +16,8 @@ pub struct Fields<'a>(Held<'a>);
 
 #[derive(Clone, Copy)]
 enum Held<'a> {
-    Map { map: &'a HeaderMap, names: Names },
-    Read { lines: &'a [FieldLine<'a>], names: Names },
+    Map { map: &'a HeaderMap, names: NameFilter },
+    Read { lines: &'a [FieldLine<'a>], names: NameFilter },
     Block(&'a FieldBlock),
 }
 
@@ -34,36 +34,36 @@ pub struct FieldLine<'a> {
 /// Which names may be there: a set bit says perhaps, a clear one certainly not. A request has ten lines
 /// and is asked for a dozen names that it mostly lacks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Names(u64);
+pub(crate) struct NameFilter(u64);
 
-impl Names {
+impl NameFilter {
     const fn bit(name: &[u8]) -> u64 {
         let ([first, ..], [.., last]) = (name, name) else { return 0 };
         let letters = (*first | 0x20) as usize * 3 + (*last | 0x20) as usize;
         1 << ((name.len() * 7 + letters) % 64)
     }
 
-    pub(crate) const fn of(names: &[&str]) -> Names {
+    pub(crate) const fn of(names: &[&str]) -> NameFilter {
         let (mut bits, mut at) = (0, 0);
         while at < names.len() {
-            bits |= Names::bit(names[at].as_bytes());
+            bits |= NameFilter::bit(names[at].as_bytes());
             at += 1;
         }
-        Names(bits)
+        NameFilter(bits)
     }
 
     fn add(&mut self, name: &[u8]) {
-        self.0 |= Names::bit(name);
+        self.0 |= NameFilter::bit(name);
     }
 
     fn may_have(self, name: &[u8]) -> bool {
-        self.0 & Names::bit(name) != 0
+        self.0 & NameFilter::bit(name) != 0
     }
 }
 
 /// A map's own name for this one. To go through the few there are costs less than to parse and hash
 /// one that is mostly not there.
-fn name_in<'a>(map: &'a HeaderMap, names: Names, name: &str) -> Option<&'a HeaderName> {
+fn name_in<'a>(map: &'a HeaderMap, names: NameFilter, name: &str) -> Option<&'a HeaderName> {
     if !names.may_have(name.as_bytes()) {
         return None;
     }
@@ -78,7 +78,7 @@ fn is_called(there: &HeaderName, name: &str) -> bool {
 impl<'a> Fields<'a> {
     /// Lines as they were read.
     pub fn of_lines(lines: &'a [FieldLine<'a>]) -> Fields<'a> {
-        let mut names = Names::default();
+        let mut names = NameFilter::default();
         for line in lines {
             names.add(line.name);
         }
@@ -89,7 +89,7 @@ impl<'a> Fields<'a> {
     /// for: no directives, credentials, cookies, preconditions and ranges. What a response varies by is
     /// another question. `false`: perhaps.
     pub(crate) fn ask_for_nothing(self) -> bool {
-        const RULES_ASK_FOR: Names = Names::of(&[
+        const RULES_ASK_FOR: NameFilter = NameFilter::of(&[
             "authorization",
             "cache-control",
             "cookie",
@@ -109,7 +109,7 @@ impl<'a> Fields<'a> {
 
     /// Whether any of these names may be there. `false`: certainly not, told by one look at all of them.
     #[inline]
-    pub(crate) fn may_have(self, any: Names) -> bool {
+    pub(crate) fn may_have(self, any: NameFilter) -> bool {
         match self.0 {
             Held::Read { names, .. } | Held::Map { names, .. } => names.0 & any.0 != 0,
             Held::Block(_) => true,
@@ -201,7 +201,7 @@ impl<'a> Fields<'a> {
 
 impl<'a> From<&'a HeaderMap> for Fields<'a> {
     fn from(map: &'a HeaderMap) -> Self {
-        let mut names = Names::default();
+        let mut names = NameFilter::default();
         map.keys().for_each(|name| names.add(name.as_str().as_bytes()));
         Fields(Held::Map { map, names })
     }

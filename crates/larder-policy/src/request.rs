@@ -12,7 +12,7 @@ use http::{
 
 use crate::{
     directives::RequestDirectives,
-    fields::{Fields, Names},
+    fields::{Fields, NameFilter},
     forward::steers,
     head::Asking,
     reason::Reason,
@@ -33,19 +33,19 @@ pub enum Flight {
 
 /// The methods a cache answers (RFC 9110 §9.2.3; RFC 10008 for QUERY).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asks {
+pub(crate) enum CachedMethod {
     Get,
     Head,
     /// Its content is part of the key, so nothing of it can be mistaken for a GET's.
     Query,
 }
 
-impl Asks {
-    pub(crate) fn of(method: &Method) -> Option<Asks> {
+impl CachedMethod {
+    pub(crate) fn of(method: &Method) -> Option<CachedMethod> {
         match *method {
-            Method::GET => Some(Asks::Get),
-            Method::HEAD => Some(Asks::Head),
-            _ if method.as_str() == "QUERY" => Some(Asks::Query),
+            Method::GET => Some(CachedMethod::Get),
+            Method::HEAD => Some(CachedMethod::Head),
+            _ if method.as_str() == "QUERY" => Some(CachedMethod::Query),
             _ => None,
         }
     }
@@ -129,7 +129,7 @@ impl Reader {
 
 impl Personal {
     pub(crate) fn of(policy: &Policy, headers: Fields<'_>) -> Option<Personal> {
-        const CREDENTIALS: Names = Names::of(&["authorization", "cookie"]);
+        const CREDENTIALS: NameFilter = NameFilter::of(&["authorization", "cookie"]);
         if !policy.guards || !headers.may_have(CREDENTIALS) {
             None
         } else if headers.contains(AUTHORIZATION.as_str()) {
@@ -146,7 +146,7 @@ impl Personal {
 /// others had better not wait for it: one with credentials, and where the policy guards against that,
 /// one with a cookie.
 pub fn is_personal<'a>(policy: &Policy, headers: impl Into<Fields<'a>>) -> bool {
-    const AUTHORIZED: Names = Names::of(&["authorization"]);
+    const AUTHORIZED: NameFilter = NameFilter::of(&["authorization"]);
     let headers = headers.into();
     (headers.may_have(AUTHORIZED) && headers.contains(AUTHORIZATION.as_str()))
         || Personal::of(policy, headers).is_some()
@@ -161,7 +161,7 @@ pub fn is_personal<'a>(policy: &Policy, headers: impl Into<Fields<'a>>) -> bool 
 pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
     let request = request.into();
     let headers = request.headers;
-    match Asks::of(request.method) {
+    match CachedMethod::of(request.method) {
         None => Flight::Alone,
         // What must not be stored must not be shared.
         Some(_) if RequestDirectives::parse(headers).no_store => Flight::Alone,
@@ -169,16 +169,16 @@ pub fn flight<'a>(policy: &Policy, request: impl Into<Asking<'a>>) -> Flight {
         Some(_) if is_for_the_origin(headers) => Flight::Alone,
         // A stream of events goes on for as long as its one reader reads it.
         Some(_) if asks_for_events(headers) => Flight::Alone,
-        Some(Asks::Head) => Flight::Follow,
+        Some(CachedMethod::Head) => Flight::Follow,
         Some(_) if headers.contains(RANGE.as_str()) => Flight::Follow,
         Some(_) if is_conditional(headers) && !policy.fills_on_conditional_miss => Flight::Follow,
-        Some(Asks::Get | Asks::Query) => Flight::Share,
+        Some(CachedMethod::Get | CachedMethod::Query) => Flight::Share,
     }
 }
 
 /// Preconditions that a cache answers itself (RFC 9111 §4.3.2).
 pub(crate) fn is_conditional(headers: Fields<'_>) -> bool {
-    const OURS: Names = Names::of(&["if-modified-since", "if-none-match"]);
+    const OURS: NameFilter = NameFilter::of(&["if-modified-since", "if-none-match"]);
     headers.may_have(OURS)
         && (headers.contains(IF_NONE_MATCH.as_str())
             || headers.contains(IF_MODIFIED_SINCE.as_str()))
@@ -192,7 +192,7 @@ fn asks_for_events(headers: Fields<'_>) -> bool {
 
 /// Preconditions that a cache leaves to the origin.
 pub(crate) fn is_for_the_origin(headers: Fields<'_>) -> bool {
-    const THEIRS: Names = Names::of(&["if-match", "if-unmodified-since"]);
+    const THEIRS: NameFilter = NameFilter::of(&["if-match", "if-unmodified-since"]);
     headers.may_have(THEIRS)
         && (headers.contains(IF_MATCH.as_str()) || headers.contains(IF_UNMODIFIED_SINCE.as_str()))
 }

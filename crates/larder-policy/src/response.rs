@@ -26,12 +26,12 @@ use crate::{
     list,
     part::Part,
     reason::Reason,
-    request::{Asks, Personal, is_for_the_origin},
+    request::{CachedMethod, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
     stored::{Extras, NonMaxU64, ReuseFlags, StoredHead, Terms, age_value, has_validator},
     tags, uri,
     validate::stays_in_304,
-    vary::Selection,
+    vary::SelectingFields,
 };
 
 /// May this response be stored (RFC 9111 §3), and what for? The way to make a [`StoredHead`].
@@ -50,19 +50,46 @@ pub fn storability(
     exchange: Exchange,
 ) -> Result<StoredHead, Reason> {
     let answers = match *request.method {
-        Method::GET => Asks::Get,
+        Method::GET => CachedMethod::Get,
         // What made the origin answer as for another request is not in the key, and is still there.
         Method::POST
             if is_current_state_of(request.uri, response)
                 && !(policy.guards && is_steered(policy, request.headers)) =>
         {
-            Asks::Get
+            CachedMethod::Get
         }
-        _ if Asks::of(request.method) == Some(Asks::Query) => Asks::Query,
+        _ if CachedMethod::of(request.method) == Some(CachedMethod::Query) => CachedMethod::Query,
         // An answer to HEAD has no body to store; it updates what is stored (RFC 9111 §4.3.5).
         _ => return Err(Reason::Method),
     };
     keep(policy, answers, request, response, exchange)
+}
+
+impl StoredHead {
+    /// The same stored response after the origin confirmed it: `merged` are its fields updated by those
+    /// of a 304 or of an answer to HEAD (RFC 9111 §3.2, §4.3.4, §4.3.5), `request` the request they
+    /// answer, `exchange` theirs.
+    ///
+    /// The result fits `request`, also where this variant did not: an origin that confirms the entity
+    /// tag of one variant for a request with other selecting fields chooses it (RFC 9111 §4.3.4).
+    ///
+    /// # Errors
+    ///
+    /// The reason why what is stored may be kept no longer: the update forbids it.
+    pub fn freshened(
+        &self,
+        policy: &Policy,
+        request: RequestHead<'_>,
+        mut merged: HeaderMap,
+        exchange: Exchange,
+    ) -> Result<StoredHead, Reason> {
+        // The cookie of an answer that had none is for the one reader whose request confirmed it.
+        if policy.set_cookie != SetCookie::Store && !self.fields().contains(SET_COOKIE.as_str()) {
+            merged.remove(SET_COOKIE);
+        }
+        let response = ResponseHead { status: self.status, headers: Fields::from(&merged) };
+        keep(policy, self.answers, request, response, exchange)
+    }
 }
 
 /// How long to remember that answers for a key cannot be shared, so that its readers do not queue up
@@ -102,9 +129,9 @@ pub fn tells_of_others<'a>(request: impl Into<Fields<'a>>, status: StatusCode) -
 }
 
 /// The rules of [`storability`] that hold for whatever is kept, also after an update.
-pub(crate) fn keep(
+fn keep(
     policy: &Policy,
-    answers: Asks,
+    answers: CachedMethod,
     request: RequestHead<'_>,
     response: ResponseHead<'_>,
     exchange: Exchange,
@@ -130,7 +157,7 @@ pub(crate) fn keep(
     let part = match response.status {
         // Several parts in one body, or no word on which part it is, cannot be put together again.
         StatusCode::PARTIAL_CONTENT => match (answers, Part::announced(response)) {
-            (Asks::Get, Some(part)) => Some(part),
+            (CachedMethod::Get, Some(part)) => Some(part),
             _ => return Err(Reason::ContentRange),
         },
         _ => None,
@@ -141,9 +168,9 @@ pub(crate) fn keep(
     let dated = Dated::new(response.headers, exchange);
     let terms = orders.terms(policy, response, &dated)?;
     let keyed = keyed_fields(policy, request.headers);
-    let selection = Selection::new(&keyed, response.headers, request.headers)
+    let selecting = SelectingFields::new(&keyed, response.headers, request.headers)
         .map_err(|_never_matches| Reason::VaryStar)?;
-    if selection.is_doubtful(request.headers) {
+    if selecting.is_doubtful(request.headers) {
         return Err(Reason::UnusualRequest);
     }
 
@@ -177,7 +204,7 @@ pub(crate) fn keep(
         && !headers.contains_key(CACHE_STATUS);
     let has_tag = headers.contains_key(ETAG);
     let (fields, end_of_304) = FieldBlock::laid_out(&headers, |name| stays_in_304(name, has_tag));
-    let extras = Extras { selection, part, tags, groups };
+    let extras = Extras { selecting, part, tags, groups };
     let weight = weight(&fields, &extras);
     Ok(StoredHead {
         fields,
@@ -570,5 +597,5 @@ fn weight(fields: &FieldBlock, extras: &Extras) -> usize {
         .map(|name| name.len() + size_of::<Box<str>>())
         .sum();
     let apart = if extras.is_empty() { 0 } else { size_of::<Extras>() };
-    size_of::<StoredHead>() + fields.as_bytes().len() + apart + names + extras.selection.weight()
+    size_of::<StoredHead>() + fields.as_bytes().len() + apart + names + extras.selecting.weight()
 }

@@ -12,7 +12,7 @@ use crate::{
     freshness::Freshness,
     head::{Asking, RequestHead, ResponseHead},
     reason::Reason,
-    request::{Asks, Flight, Personal, Reader, flight, is_conditional, is_for_the_origin},
+    request::{CachedMethod, Flight, Personal, Reader, flight, is_conditional, is_for_the_origin},
     settings::Policy,
     stored::{Extent, StoredHead},
     validate,
@@ -239,7 +239,7 @@ pub fn decide<'a>(
     now: SystemTime,
 ) -> Verdict {
     let request = request.into();
-    let Some(asks) = Asks::of(request.method) else {
+    let Some(asks) = CachedMethod::of(request.method) else {
         return Verdict::Pass { reason: Reason::Method };
     };
     let reader = Reader::new(policy, request.headers);
@@ -259,7 +259,7 @@ pub fn may_share(
     request: RequestHead<'_>,
     now: SystemTime,
 ) -> Result<(), Reason> {
-    let asks = Asks::of(request.method).ok_or(Reason::Method)?;
+    let asks = CachedMethod::of(request.method).ok_or(Reason::Method)?;
     let reader = Reader::new(policy, request.headers).content_with_new_answer();
     let stored = &[fetched.into()];
     let request = request.into();
@@ -274,7 +274,7 @@ struct Question<'a> {
     policy: &'a Policy,
     stored: &'a [Variant<'a>],
     request: Asking<'a>,
-    asks: Asks,
+    asks: CachedMethod,
     reader: Reader,
     now: SystemTime,
 }
@@ -380,10 +380,10 @@ impl Question<'_> {
         }
     }
 
-    fn is_answered_by(&self, answers: Asks) -> bool {
+    fn is_answered_by(&self, answers: CachedMethod) -> bool {
         match self.asks {
-            Asks::Get | Asks::Head => answers == Asks::Get,
-            Asks::Query => answers == Asks::Query,
+            CachedMethod::Get | CachedMethod::Head => answers == CachedMethod::Get,
+            CachedMethod::Query => answers == CachedMethod::Query,
         }
     }
 
@@ -464,7 +464,7 @@ impl Question<'_> {
     fn validate(&self, index: usize, ask: &mut Ask) {
         let head = self.stored[index].head;
         // A HEAD is forwarded as it is: its answer updates what is stored (RFC 9111 §4.3.5).
-        if self.asks == Asks::Head {
+        if self.asks == CachedMethod::Head {
             return;
         }
         ask.conditional = self.validators_of(index);
@@ -506,7 +506,8 @@ impl Question<'_> {
     /// What is missing of a fresh part, if one range can name it.
     fn complete(&self, index: usize, ask: &mut Ask) {
         let head = self.stored[index].head;
-        let wants_whole = self.asks == Asks::Get && !self.request.headers.contains(RANGE.as_str());
+        let wants_whole =
+            self.asks == CachedMethod::Get && !self.request.headers.contains(RANGE.as_str());
         let fresh = matches!(self.freshness(index), Freshness::Fresh { .. })
             && !head.terms.always_validate
             && self.not_for(head).is_none();
@@ -528,7 +529,7 @@ impl Question<'_> {
     /// only: a weak one is often the same for a page and for its compressed form.
     fn offer_other_variants(&self, ask: &mut Ask) {
         if !self.policy.asks_for_other_variants
-            || self.asks == Asks::Head
+            || self.asks == CachedMethod::Head
             || self.request.headers.contains(RANGE.as_str())
         {
             return;

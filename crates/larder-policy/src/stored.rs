@@ -8,7 +8,7 @@ use std::{
 
 use http::{
     HeaderMap, StatusCode,
-    header::{AGE, ETAG, LAST_MODIFIED, SET_COOKIE},
+    header::{AGE, ETAG, LAST_MODIFIED},
 };
 
 use crate::{
@@ -16,14 +16,12 @@ use crate::{
     directives::delta_seconds,
     fields::{FieldBlock, Fields},
     freshness::{Freshness, Lifetime},
-    head::{Exchange, RequestHead, ResponseHead},
+    head::ResponseHead,
     list,
     part::Part,
-    reason::Reason,
-    request::Asks,
-    response,
-    settings::{Policy, SetCookie},
-    vary::Selection,
+    request::CachedMethod,
+    settings::Policy,
+    vary::SelectingFields,
 };
 
 /// A response's head as the cache keeps it. There is no way to make one but
@@ -36,8 +34,8 @@ use crate::{
 pub struct StoredHead {
     pub(crate) fields: FieldBlock,
     pub(crate) extras: Option<Box<Extras>>,
-    pub(crate) received_at: Instant,
-    pub(crate) date: Instant,
+    pub(crate) received_at: UnixNanos,
+    pub(crate) date: UnixNanos,
     pub(crate) initial_age: Nanos,
     pub(crate) terms: Terms,
     /// What `Content-Length` says, if it stands there once.
@@ -46,7 +44,7 @@ pub struct StoredHead {
     /// Where in `fields` those end that a 304 has.
     pub(crate) end_of_304: u32,
     pub(crate) status: StatusCode,
-    pub(crate) answers: Asks,
+    pub(crate) answers: CachedMethod,
     /// Its fields can go out as they are, with those that a hit adds.
     pub(crate) is_verbatim: bool,
 }
@@ -54,7 +52,7 @@ pub struct StoredHead {
 /// What most responses do without.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extras {
-    pub(crate) selection: Selection,
+    pub(crate) selecting: SelectingFields,
     pub(crate) part: Option<Part>,
     pub(crate) tags: Box<[Box<str>]>,
     pub(crate) groups: Box<[Box<str>]>,
@@ -63,7 +61,7 @@ pub(crate) struct Extras {
 impl Extras {
     /// Whether the response could do without it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.selection.is_empty()
+        self.selecting.is_empty()
             && self.part.is_none()
             && self.tags.is_empty()
             && self.groups.is_empty()
@@ -93,17 +91,17 @@ impl From<Duration> for Nanos {
 
 /// An instant in nanoseconds since 1970; saturates there and in 2554.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Instant(Nanos);
+pub(crate) struct UnixNanos(Nanos);
 
-impl Instant {
+impl UnixNanos {
     pub(crate) fn get(self) -> SystemTime {
         UNIX_EPOCH + self.0.get()
     }
 }
 
-impl From<SystemTime> for Instant {
+impl From<SystemTime> for UnixNanos {
     fn from(time: SystemTime) -> Self {
-        Instant(time.duration_since(UNIX_EPOCH).unwrap_or_default().into())
+        UnixNanos(time.duration_since(UNIX_EPOCH).unwrap_or_default().into())
     }
 }
 
@@ -311,7 +309,7 @@ impl StoredHead {
 
     /// Whether it fits a request with these fields (RFC 9111 §4.1).
     pub fn selects<'a>(&self, request: impl Into<Fields<'a>>) -> bool {
-        self.extras.as_ref().is_none_or(|extras| extras.selection.matches(request.into()))
+        self.extras.as_ref().is_none_or(|extras| extras.selecting.matches(request.into()))
     }
 
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
@@ -335,31 +333,6 @@ impl StoredHead {
     /// Bytes it takes in memory, roughly and rather more than less.
     pub fn weight(&self) -> usize {
         self.weight as usize
-    }
-
-    /// The same stored response after the origin confirmed it: `merged` are its fields updated by those
-    /// of a 304 or of an answer to HEAD (RFC 9111 §3.2, §4.3.4, §4.3.5), `request` the request they
-    /// answer, `exchange` theirs.
-    ///
-    /// The result fits `request`, also where this variant did not: an origin that confirms the entity
-    /// tag of one variant for a request with other selecting fields chooses it (RFC 9111 §4.3.4).
-    ///
-    /// # Errors
-    ///
-    /// The reason why what is stored may be kept no longer: the update forbids it.
-    pub fn freshened(
-        &self,
-        policy: &Policy,
-        request: RequestHead<'_>,
-        mut merged: HeaderMap,
-        exchange: Exchange,
-    ) -> Result<StoredHead, Reason> {
-        // The cookie of an answer that had none is for the one reader whose request confirmed it.
-        if policy.set_cookie != SetCookie::Store && !self.fields().contains(SET_COOKIE.as_str()) {
-            merged.remove(SET_COOKIE);
-        }
-        let response = ResponseHead { status: self.status, headers: Fields::from(&merged) };
-        response::keep(policy, self.answers, request, response, exchange)
     }
 }
 

@@ -20,8 +20,8 @@ use crate::{
 
 /// What a stored response's own request said in the fields that `Vary` names.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Selection {
-    fields: Box<[Selecting]>,
+pub(crate) struct SelectingFields {
+    fields: Box<[SelectingField]>,
     /// The one language the response is in, if it varies by language.
     language: Option<Box<[u8]>>,
 }
@@ -34,7 +34,7 @@ const MAX_NAMES: usize = 32;
 pub(crate) struct NeverMatches;
 
 #[derive(Clone, Debug)]
-struct Selecting {
+struct SelectingField {
     name: HeaderName,
     /// The value as it came, if it came in one line: most requests repeat it to the letter.
     verbatim: Option<Box<[u8]>>,
@@ -50,13 +50,13 @@ enum Value {
     Preferences(Box<[(Box<[u8]>, u16)]>),
 }
 
-impl Selection {
+impl SelectingFields {
     /// `always`: what every response varies by.
     pub(crate) fn new(
         always: &[HeaderName],
         response: Fields<'_>,
         request: Fields<'_>,
-    ) -> Result<Selection, NeverMatches> {
+    ) -> Result<SelectingFields, NeverMatches> {
         let mut names: Vec<HeaderName> = always.to_vec();
         for line in response.lines(VARY.as_str()) {
             for member in line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
@@ -78,8 +78,8 @@ impl Selection {
             }
         }
         let language = names.contains(&ACCEPT_LANGUAGE).then(|| only_language(response)).flatten();
-        let fields = names.into_iter().map(|name| Selecting::new(name, request)).collect();
-        Ok(Selection { fields, language })
+        let fields = names.into_iter().map(|name| SelectingField::new(name, request)).collect();
+        Ok(SelectingFields { fields, language })
     }
 
     /// Whether the response fits a request with these fields.
@@ -116,8 +116,8 @@ impl Selection {
                 members.iter().map(|(name, _)| name.len() + size_of::<(Box<[u8]>, u16)>()).sum()
             }
         };
-        let field = |field: &Selecting| {
-            size_of::<Selecting>()
+        let field = |field: &SelectingField| {
+            size_of::<SelectingField>()
                 + field.name.as_str().len()
                 + field.verbatim.as_ref().map_or(0, |line| line.len())
                 + value(&field.value)
@@ -147,8 +147,8 @@ impl Selection {
     }
 }
 
-impl Selecting {
-    fn new(name: HeaderName, request: Fields<'_>) -> Selecting {
+impl SelectingField {
+    fn new(name: HeaderName, request: Fields<'_>) -> SelectingField {
         let value = if !request.contains(name.as_str()) {
             Value::Absent
         } else if let Some(preferences) = Preferences::parse(&name, request) {
@@ -158,7 +158,7 @@ impl Selecting {
             Value::Opaque(Canonical::new(request, &name).collect())
         };
         let verbatim = only_line(request, &name).map(Box::from);
-        Selecting { name, verbatim, value }
+        SelectingField { name, verbatim, value }
     }
 
     fn matches(&self, request: Fields<'_>) -> bool {

@@ -11,6 +11,7 @@ pub(crate) mod look;
 pub(crate) mod purge;
 pub(crate) mod refresh;
 pub(crate) mod store;
+pub(crate) mod tasks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +22,8 @@ use self::{
     flight::{Flights, Join},
     judge::Judge,
     purge::Listeners,
-    refresh::{Refreshes, Tasks},
+    refresh::Refreshes,
+    tasks::Tasks,
 };
 use crate::{
     builder::{Builder, Weigher},

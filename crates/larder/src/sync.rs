@@ -144,8 +144,28 @@ mod tried_out {
                 self.0.send_replace(value)
             }
 
+            pub(crate) fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
+                others_may_run();
+                self.0.send_if_modified(modify)
+            }
+
             pub(crate) fn borrow(&self) -> Ref<'_, T> {
                 self.0.borrow()
+            }
+
+            pub(crate) fn subscribe(&self) -> Receiver<T> {
+                Receiver(self.0.subscribe())
+            }
+
+            pub(crate) async fn closed(&self) {
+                others_may_run();
+                self.0.closed().await;
+            }
+        }
+
+        impl<T> Clone for Sender<T> {
+            fn clone(&self) -> Self {
+                Sender(self.0.clone())
             }
         }
 
@@ -156,6 +176,10 @@ mod tried_out {
         }
 
         impl<T> Receiver<T> {
+            pub(crate) fn borrow(&self) -> Ref<'_, T> {
+                self.0.borrow()
+            }
+
             pub(crate) async fn wait_for(
                 &mut self,
                 is_awaited: impl FnMut(&T) -> bool,

@@ -6,24 +6,20 @@
 
 use std::{
     collections::HashSet,
-    future::{Future, poll_fn},
-    pin::Pin,
     sync::{Arc, PoisonError},
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use super::Engine;
+use super::{
+    Engine,
+    tasks::{Job, Tasks},
+};
 use crate::{
     pulse::{self, Life, Pulse},
     purge::tags::PurgeState,
     sync::{self, Mutex, MutexGuard},
 };
-
-pub(crate) type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(crate) struct Refreshes {
     /// Keys that are being refreshed or wait for it. Never held across an await.
@@ -63,145 +59,6 @@ pub(crate) enum Asked {
     NotNeeded,
     /// One was given up, this or another.
     OneDropped,
-}
-
-/// The owner of every task a cache starts.
-#[derive(Clone, Debug)]
-pub(crate) struct Tasks {
-    tracker: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl Tasks {
-    pub(crate) fn new() -> Self {
-        Tasks { tracker: TaskTracker::new(), stop: CancellationToken::new() }
-    }
-
-    /// Runs `task` until it ends or the tasks are stopped.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
-    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        sync::spawn(self.own(Box::pin(task)));
-    }
-
-    /// The same, to be run by whoever has it: stopped with the others, and waited for as they are. On the
-    /// heap, because a fetch is a large future, and on its way into a task and out of it, it is moved a
-    /// dozen times.
-    pub(crate) fn own<T>(&self, task: Pin<Box<T>>) -> impl Future<Output = ()> + Send + use<T>
-    where
-        T: Future<Output = ()> + Send + ?Sized + 'static,
-    {
-        let stop = self.stop.clone();
-        self.tracker.track_future(async move {
-            stop.run_until_cancelled(task).await;
-        })
-    }
-
-    /// As [`spawn`](Self::spawn), but whoever has the returned handle may take back what is left of
-    /// `task` if it does not run to its end.
-    ///
-    /// # Panics
-    ///
-    /// Outside a tokio runtime.
-    pub(crate) fn lend(&self, task: impl Future<Output = ()> + Send + 'static) -> Lent {
-        let (until_gone, gone) = oneshot::channel();
-        let job = Arc::<Slot>::default();
-        job.put(Box::pin(task), None);
-        let (stop, lent) = (self.stop.clone(), Arc::clone(&job));
-        sync::spawn(self.tracker.track_future(async move {
-            let _until_gone: oneshot::Sender<()> = until_gone;
-            stop.run_until_cancelled(poll_fn(|context| lent.poll(context))).await;
-        }));
-        Lent { job, gone }
-    }
-
-    /// Ends every task at its next await.
-    pub(crate) fn stop(&self) {
-        self.stop.cancel();
-    }
-
-    /// No task is to be spawned any more.
-    pub(crate) fn close(&self) {
-        self.tracker.close();
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.stop.is_cancelled()
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.tracker.is_closed() || self.stop.is_cancelled()
-    }
-
-    /// Waits until no task is left, once closed.
-    pub(crate) async fn ended(&self) {
-        self.tracker.wait().await;
-    }
-}
-
-/// A task that runs for somebody who can also run it himself. Dropping this leaves the task alone.
-pub(crate) struct Lent {
-    job: Arc<Slot>,
-    /// Closed when the task is gone: it ended, was stopped, or its runtime was dropped.
-    gone: oneshot::Receiver<()>,
-}
-
-/// Where a lent job lies while nobody polls it, with the waker of the task that polled it last. The lock is
-/// held for no longer than it takes to take them or put them there.
-#[derive(Default)]
-struct Slot(Mutex<Option<(Job, Option<Waker>)>>);
-
-impl Slot {
-    fn take(&self) -> Option<(Job, Option<Waker>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    fn put(&self, job: Job, polled_by: Option<Waker>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((job, polled_by));
-    }
-
-    /// One poll of the job. One that was taken back is over here.
-    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
-        let Some((mut job, polled_by)) = self.take() else { return Poll::Ready(()) };
-        let polled = job.as_mut().poll(context);
-        if polled.is_pending() {
-            let is_known = polled_by.as_ref().is_some_and(|it| it.will_wake(context.waker()));
-            let same = polled_by.filter(|_| is_known);
-            self.put(job, same.or_else(|| Some(context.waker().clone())));
-        }
-        polled
-    }
-
-    /// Takes the job from the task that had it. It may have been polled since it was found undriven, and
-    /// wait for the job to wake it, which will wake others now: so it is woken once more, to end.
-    fn take_back(&self) -> Option<Job> {
-        let (job, polled_by) = self.take()?;
-        polled_by.into_iter().for_each(Waker::wake);
-        Some(job)
-    }
-}
-
-impl Lent {
-    /// What is left of the task, once that is gone, or when `undriven` completes. `None`: it has ended.
-    pub(crate) async fn take_back<F>(mut self, undriven: impl Fn() -> F) -> Option<Job>
-    where
-        F: Future<Output = ()>,
-    {
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut self.gone => return self.job.take_back(),
-                () = undriven() => {
-                    // Else it is polled right now, and driven after all.
-                    if let Some(job) = self.job.take_back() {
-                        return Some(job);
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl Refreshes {
@@ -454,32 +311,5 @@ impl Refreshes {
         let state = self.lock();
         let left = (state.running.len(), state.waiting.len(), state.keys.len());
         assert_eq!(left, (0, 0, 0), "refreshes that never ended");
-    }
-}
-
-#[cfg(all(test, not(shuttle)))]
-mod tests {
-    use std::future::{pending, ready};
-
-    use tokio::{task::yield_now, time::timeout};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_task_whose_job_was_taken_back_ends_though_it_was_driven_after_all() {
-        for polls in [0, 1, 3] {
-            let tasks = Tasks::new();
-            let lent = tasks.lend(async {
-                yield_now().await;
-                pending().await
-            });
-            for _ in 0..polls {
-                yield_now().await;
-            }
-            assert!(lent.take_back(|| ready(())).await.is_some());
-            tasks.close();
-            let ended = timeout(Duration::from_secs(60), tasks.ended()).await;
-            assert!(ended.is_ok(), "it waits for ever, polled {polls} times");
-        }
     }
 }
