@@ -27,6 +27,7 @@ mod config;
 mod error;
 mod link;
 mod origin;
+mod outgoing;
 mod pool;
 mod socket;
 
@@ -61,7 +62,7 @@ pub use self::{
 };
 use self::{
     body::Whole,
-    link::{Outgoing, Pulse, Wait, Word},
+    outgoing::{Outgoing, Pulse, Wait, Word},
     pool::{Lease, May, Pool, within},
 };
 use crate::{interim::Interim, timer::after};

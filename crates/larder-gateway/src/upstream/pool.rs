@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Origin, config::UpstreamConfig, error::UpstreamError, link::Link};
+use super::{config::UpstreamConfig, error::UpstreamError, link::Link, origin::Origin};
 
 /// Counters of one upstream since it was made, and what is going on there now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
