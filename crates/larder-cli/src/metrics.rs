@@ -3,7 +3,7 @@
 use larder::http::HttpCache;
 use larder_admin::metrics::{Family, Kind};
 use larder_gateway::{
-    counters::{Counted, Counters},
+    downstream::counters::{Counted, Counters},
     upstream::UpstreamStats,
 };
 

@@ -26,7 +26,7 @@ use larder_admin::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls, TlsError,
-    http1::Http1Config,
+    downstream::http1::Http1Config,
     upstream::{Origin, Upstream, UpstreamConfig},
 };
 use tokio::{runtime::Builder, time::timeout};

@@ -35,7 +35,10 @@ use larder::http::{
 use tower::Service;
 
 use crate::{
-    http1::{FastPath, PeekedRequest, Peer, ReaderBody},
+    downstream::{
+        Peer,
+        http1::{FastPath, PeekedRequest, ReaderBody},
+    },
     problem::Problem,
     seldom::Seldom,
     upstream::{Upstream, UpstreamError},

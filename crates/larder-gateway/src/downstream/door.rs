@@ -23,7 +23,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{counters::Counters, seldom::Seldom, server::ServerConfig};
+use super::{config::ServerConfig, counters::Counters};
+use crate::seldom::Seldom;
 
 /// How many are told to leave first. Each time it is not enough, twice as many are.
 const FEW: usize = 16;

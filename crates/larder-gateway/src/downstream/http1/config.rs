@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
 
-use crate::counters::Counters;
+use crate::downstream::counters::Counters;
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;

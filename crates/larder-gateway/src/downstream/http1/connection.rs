@@ -22,7 +22,6 @@ use tokio_util::{
 };
 
 use super::{
-    Ended,
     answer::{self, Asked},
     body_reader::{BodyReader, Piece},
     config::Http1Config,
@@ -33,7 +32,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    counters::Timeout,
+    downstream::{counters::Timeout, ended::Ended},
     problem::Problem,
     timer::{Timer, after},
 };

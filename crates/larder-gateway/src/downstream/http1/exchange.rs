@@ -17,7 +17,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
 use super::{
-    Peer,
     answer::{self, Asked, Ending},
     body_reader::{BodyReader, Piece},
     connection::{Connection, HEAD_READ},
@@ -28,6 +27,7 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
+    downstream::peer::Peer,
     interim::{self, Interims},
     problem::Problem,
 };

@@ -21,14 +21,17 @@ use tower::Service;
 
 use super::notes::{Malformed, Notes, Waiting};
 use crate::{
-    counters::Timeout,
-    http1::{
-        Http1Config, Peer, ReaderBody, ReaderBodyError,
-        answer::{self, Asked, Ending},
-        framing,
-        refusal::Refusal,
-        target,
-        upload::{self, Demand, Upload},
+    downstream::{
+        counters::Timeout,
+        http1::{
+            Http1Config, ReaderBody, ReaderBodyError,
+            answer::{self, Asked, Ending},
+            framing,
+            refusal::Refusal,
+            target,
+            upload::{self, Demand, Upload},
+        },
+        peer::Peer,
     },
     interim::{self, Interims},
     problem::Problem,

@@ -11,6 +11,7 @@ use h2::Reason;
 use super::{
     budget::{Budget, Spent},
     hpack,
+    limits::MAX_STREAMS,
     notes::{Malformed, Notes, TooMany},
 };
 
@@ -47,7 +48,7 @@ mod flag {
 }
 
 /// Streams that are remembered as open: some more than may be.
-const OPEN_STREAMS: usize = 2 * super::MAX_STREAMS as usize;
+const OPEN_STREAMS: usize = 2 * MAX_STREAMS as usize;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const WINDOW_LIMIT: u32 = (1 << 31) - 1;

@@ -10,6 +10,7 @@ mod corked;
 mod exchange;
 mod hpack;
 mod inspect;
+mod limits;
 mod notes;
 mod patience;
 
@@ -39,35 +40,25 @@ use self::{
     corked::Corked,
     exchange::exchange,
     inspect::{Fault, Inspector},
+    limits::{
+        CONNECTION_WINDOW, MAX_GIVEN_UP, MAX_MISTAKES, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW,
+    },
     notes::Notes,
     patience::Patience,
 };
 use crate::{
-    counters::Timeout,
-    http1::{Ended, Http1Config, ReaderBody},
+    downstream::{
+        counters::Timeout,
+        ended::Ended,
+        http1::{Http1Config, ReaderBody},
+    },
     timer::Timer,
 };
-
-/// Streams that a reader may have open at once; the number that RFC 9113 §6.5.2 names as the least
-/// that does not hold a reader back.
-const MAX_STREAMS: u32 = 100;
-/// What a reader may send ahead on one stream, and on all of them, before anybody wants it.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-/// What one stream may have waiting for the socket.
-const SEND_BUFFER: usize = 128 << 10;
-/// Streams that a reader may give up before they were accepted. All that has come is read before the
-/// first is accepted, so this is no sign of ill will; who goes on like that meets the budget.
-const MAX_GIVEN_UP: usize = 1000;
-
-/// Streams that we may have to reset for mistakes. Most of what leads to that draws on the budget, too; h2
-/// counts over the whole life of a connection, which may be that of a proxy with many readers.
-const MAX_MISTAKES: usize = 10_000;
 
 /// Serves the streams of one connection until it ends. `read` is what was read off `io` already, as
 /// [`Ended::Http2`] brings it.
 ///
-/// For the service all is as with [`http1::serve_connection`](crate::http1::serve_connection), and
+/// For the service all is as with [`http1::serve_connection`](crate::downstream::http1::serve_connection), and
 /// of the limits those that have a meaning here hold: for one stream rather than for the connection
 /// where there is a choice. An answer that breaks off ends in a reset of its stream.
 ///

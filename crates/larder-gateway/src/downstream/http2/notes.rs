@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
 };
 
-use super::MAX_STREAMS;
+use super::limits::MAX_STREAMS;
 
 /// What an answer gives back to the budget: its own request, and what browsers send around one (two
 /// `WINDOW_UPDATE`s, a `PRIORITY_UPDATE`, and some for streams that were given up).
