@@ -14,7 +14,7 @@ use serde::{
 };
 
 use crate::{
-    admin::Console,
+    console::Console,
     managed::Managed,
     nearest::{nearest_keys, nearest_prefixes},
     problem::Problem,

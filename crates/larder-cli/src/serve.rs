@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     address, advice, amount, doubts,
     files::{self, Files},
-    metrics,
+    metrics::{CacheFigures, OriginFigures, ReaderFigures},
     signals::Signals,
 };
 
@@ -299,13 +299,12 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                let (log, requests, upstream) = (log.clone(), cache.clone(), upstream.clone());
                 let router = Admin::new()
                     .http_cache(&cache)
-                    .metrics(move || metrics::of_readers(&counters))
-                    .metrics(move || metrics::of_requests(&requests))
-                    .metrics(move || metrics::of_origin(upstream.stats()))
-                    .metrics(move || log.families())
+                    .metrics(ReaderFigures(counters))
+                    .metrics(CacheFigures(cache.clone()))
+                    .metrics(OriginFigures(upstream.clone()))
+                    .metrics(log.clone())
                     .stop_with(stop.clone())
                     .router();
                 // Of its own: whoever asks /readyz is to hear that the others stop.

@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::{
     time::{FormatTime, SystemTime},
 };
 
-use super::limit::{EVERY, Limiter};
+use super::limiter::{EVERY, Limiter};
 
 /// The most bytes of lines that may wait to be written.
 const ROOM: usize = 1 << 20;
@@ -225,7 +225,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::{
-        super::limit::tests::{ONE, admitted},
+        super::limiter::tests::{ONE, admitted},
         *,
     };
 

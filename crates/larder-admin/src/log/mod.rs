@@ -7,6 +7,7 @@
 mod buffer;
 mod levels;
 mod limit;
+mod limiter;
 
 use std::{
     io::{self, IsTerminal, stderr},
@@ -21,9 +22,10 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 pub use self::levels::{Levels, LevelsError};
 use self::{
     buffer::{Buffer, LineWriter},
-    limit::{Limit, Limiter},
+    limit::Limit,
+    limiter::Limiter,
 };
-use crate::metrics::{Family, Kind};
+use crate::figures::{Family, Figures, Kind};
 
 /// How long a panic waits for its line to be written: the process may be about to end.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -88,9 +90,10 @@ impl Log {
         self.buffer.end(&self.limiter);
         self.buffer.wait_until_written(within);
     }
+}
 
-    /// Its counters, for [`Admin::metrics`](crate::Admin::metrics).
-    pub fn families(&self) -> Vec<Family> {
+impl Figures for Log {
+    fn families(&self) -> Vec<Family> {
         let count = |count: u64| count as f64;
         vec![Family {
             name: "log_lines_lost",
