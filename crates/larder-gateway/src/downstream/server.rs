@@ -34,10 +34,10 @@ use tower::Service;
 
 use super::{
     config::ServerConfig,
-    door::{Door, Entrant},
+    door::{Door, NewConnection},
     http1::{FastPath, Http1Config, ReaderBody},
     loops::Loops,
-    session::{Accepted, Handshake, Shared, Stay, live, live_encrypted},
+    session::{Accepted, ConnectionGuard, Handshake, Shared, live, live_encrypted},
 };
 
 /// How many bytes of an answer may wait in the system's buffers beyond what is on its way. Without this bound a
@@ -78,14 +78,14 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the system does not tell its address, or lets nobody wait for it.
+    /// If the system does not tell its address, or does not make it non-blocking.
     pub fn with_listener(listener: net::TcpListener, config: ServerConfig) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         // Connections have it from the listener.
         #[cfg(any(target_os = "android", target_os = "linux"))]
         if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
-            // More memory for those who are slow.
+            // A slow reader holds more memory then.
             tracing::debug!("cannot set TCP_NOTSENT_LOWAT: {error}");
         }
         Ok(Server { listener, address, config })
@@ -96,7 +96,7 @@ impl Server {
         self.address
     }
 
-    /// Serves until `stop` is cancelled: then nobody is accepted any more, connections between
+    /// Serves until `stop` is cancelled: then no connection is accepted any more, connections between
     /// requests end at once, answers under way get the grace, and what is left is reset. Each
     /// connection has a clone of the service and a task of its own, on the runtime that calls this.
     /// Dropping the future resets all connections.
@@ -164,7 +164,7 @@ impl Server {
         let (here, _) = loops.split_first().expect("there is one at least");
         let mut connections = JoinSet::new();
         loop {
-            let Entrant { stream, peer, place } = tokio::select! {
+            let NewConnection { stream, peer, permit } = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(joined) = connections.join_next() => {
@@ -172,12 +172,12 @@ impl Server {
                     while connections.try_join_next().is_some_and(logged) {}
                     continue;
                 }
-                entrant = door.next() => entrant,
+                connection = door.next() => connection,
             };
             let one = Loop::with_fewest(&loops);
             let stop = one.stop.child_token();
-            door.entered(stop.clone());
-            let stay = Stay::begin(&one.connections, &stop, place);
+            door.let_in(stop.clone());
+            let guard = ConnectionGuard::begin(&one.connections, &stop, permit);
             let accepted = if std::ptr::eq(one, here) {
                 Accepted::Here(stream)
             } else {
@@ -186,11 +186,11 @@ impl Server {
             let (shared, service) = (Arc::clone(&shared), service.clone());
             match &config.tls {
                 None => connections
-                    .spawn_on(live(accepted, peer, stay, shared, service, stop), &one.handle),
+                    .spawn_on(live(accepted, peer, guard, shared, service, stop), &one.handle),
                 Some(tls) => {
                     let handshake = Handshake { tls: tls.clone(), limit: config.handshake_timeout };
                     let connection =
-                        live_encrypted(accepted, handshake, peer, stay, shared, service, stop);
+                        live_encrypted(accepted, handshake, peer, guard, shared, service, stop);
                     connections.spawn_on(connection, &one.handle)
                 }
             };
@@ -230,7 +230,7 @@ impl Loop {
     }
 }
 
-/// A connection's panic takes nobody else down, but it is a bug of the service.
+/// A connection's panic ends no other connection, but it is a bug of the service.
 fn logged(joined: Result<(), tokio::task::JoinError>) -> bool {
     if let Err(error) = joined
         && error.is_panic()

@@ -24,7 +24,7 @@ use tower::Service;
 
 use super::{
     counters::{Counters, Handshaken},
-    door::Place,
+    door::ConnectionPermit,
     ended::Ended,
     http1::{self, FastPath, Http1Config, ReaderBody},
     http2,
@@ -47,28 +47,28 @@ impl Accepted {
     }
 }
 
-/// A connection's time here: among those there may be, and among those of its loop. Dropping it ends both.
-pub(super) struct Stay {
+/// Counts a connection as open, and as one of its loop, until this is dropped.
+pub(super) struct ConnectionGuard {
     connections: Arc<AtomicUsize>,
     /// Once it is cancelled, the door forgets the connection.
     ending: CancellationToken,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
-impl Stay {
+impl ConnectionGuard {
     /// On the heap, so that a connection's task is no larger for it.
     pub(super) fn begin(
         connections: &Arc<AtomicUsize>,
         ending: &CancellationToken,
-        place: Place,
-    ) -> Box<Stay> {
+        permit: ConnectionPermit,
+    ) -> Box<ConnectionGuard> {
         connections.fetch_add(1, Ordering::Relaxed);
         let connections = Arc::clone(connections);
-        Box::new(Stay { connections, ending: ending.clone(), _place: place })
+        Box::new(ConnectionGuard { connections, ending: ending.clone(), _permit: permit })
     }
 }
 
-impl Drop for Stay {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.ending.cancel();
@@ -89,7 +89,7 @@ pub(super) struct Shared<H> {
 pub(super) fn live<H, S, B>(
     accepted: Accepted,
     peer: SocketAddr,
-    stay: Box<Stay>,
+    guard: Box<ConnectionGuard>,
     shared: Arc<Shared<H>>,
     mut service: S,
     stop: CancellationToken,
@@ -126,7 +126,7 @@ where
         };
         stream.is_whole = ended == Ended::Closed;
         drop(stream);
-        drop(stay);
+        drop(guard);
     }
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn live_encrypted<H, S, B>(
     accepted: Accepted,
     handshake: Handshake,
     peer: SocketAddr,
-    stay: Box<Stay>,
+    guard: Box<ConnectionGuard>,
     shared: Arc<Shared<H>>,
     service: S,
     stop: CancellationToken,
@@ -183,17 +183,17 @@ pub(super) async fn live_encrypted<H, S, B>(
             http2::serve_connection_beside(io, read, peer, config, is_crowded, service, stop);
         Box::pin(serving).await
     } else {
-        // Who has not chosen HTTP/2 by now may not begin with it any more (RFC 9113 §3.3).
+        // A reader that has not chosen HTTP/2 by now may not begin with it any more (RFC 9113 §3.3).
         http1::serve_connection_with_hits(io, peer, config, hits, service, stop).await
     };
     if ended == Ended::Closed {
-        // What was cut gets no farewell, so that nobody takes it for whole (RFC 8446 §6.1). HTTP/2 may
+        // What was cut gets no farewell, so that its reader does not take it for whole (RFC 8446 §6.1). HTTP/2 may
         // have gone without one; said twice, it is sent once. A reader that does not take it is gone.
         timeout(config.linger_timeout, io.shutdown()).await.ok();
     }
     stream.is_whole = ended == Ended::Closed;
     drop(stream);
-    drop(stay);
+    drop(guard);
 }
 
 /// A stream that is reset when dropped, and counted as such, unless all that was said on it was said to its

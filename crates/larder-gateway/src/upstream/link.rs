@@ -1,4 +1,4 @@
-//! Link: one connection to the origin, driven by whoever uses it.
+//! Link: one connection to the origin, driven by the request that uses it.
 //!
 //! hyper's connection is a future beside the request's. It is polled here from within the request and
 //! then from within the answer's body, so no task stands between reader and origin, a reader that does
@@ -94,7 +94,7 @@ impl Link {
         }
     }
 
-    /// The same in one turn. Nobody is woken for what is looked for: only the driver brings it, and each look
+    /// The same in one turn. No task is woken for what is looked for: only the driver brings it, and each look
     /// follows a turn of it.
     pub(super) fn drive_and_look<T>(
         &mut self,

@@ -1,5 +1,5 @@
-//! Outgoing: a request's body on its way to the origin, and what its sending and the origin's first words tell
-//! each other.
+//! Outgoing: a request's body on its way to the origin. It tells that it moves on, and may have to wait until
+//! the origin asks for it.
 
 use std::{
     error::Error,
@@ -20,41 +20,43 @@ use crate::timer::Timer;
 
 /// Signs of life of an exchange: pieces of the request sent, interim answers received.
 #[derive(Debug, Default)]
-pub(super) struct Pulse(AtomicU64);
+pub(super) struct Progress(AtomicU64);
 
-impl Pulse {
-    pub(super) fn beat(&self) {
+impl Progress {
+    pub(super) fn advance(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn beats(&self) -> u64 {
+    pub(super) fn steps(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Whether the origin wants the content of a request that asks for its word first (RFC 9110 §10.1.1).
+/// Whether the origin wants the content of a request that asks first, with `Expect` (RFC 9110 §10.1.1).
 #[derive(Debug, Default)]
-pub(super) struct Word(AtomicU8);
+pub(super) struct ContinueSignal(AtomicU8);
 
-impl Word {
+impl ContinueSignal {
     const ASKED: u8 = 0;
     const GO_ON: u8 = 1;
     const ANSWERED: u8 = 2;
 
     /// The origin says 100, or has said nothing for long enough.
     pub(super) fn go_on(&self) {
-        self.say(Word::GO_ON);
+        self.set(ContinueSignal::GO_ON);
     }
 
-    /// The final answer is here: who has not begun to send need not.
+    /// The final answer is here: content that has not begun to go need not.
     pub(super) fn answered(&self) {
-        self.say(Word::ANSWERED);
+        self.set(ContinueSignal::ANSWERED);
     }
 
-    /// The first word counts.
-    fn say(&self, word: u8) {
+    /// The first signal counts.
+    fn set(&self, signal: u8) {
         // An error says that there has been one.
-        self.0.compare_exchange(Word::ASKED, word, Ordering::Relaxed, Ordering::Relaxed).ok();
+        self.0
+            .compare_exchange(ContinueSignal::ASKED, signal, Ordering::Relaxed, Ordering::Relaxed)
+            .ok();
     }
 }
 
@@ -63,40 +65,40 @@ pub(super) enum Outgoing {
     Empty,
     Streaming {
         body: UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>,
-        pulse: Arc<Pulse>,
-        /// Until the origin has said its word.
-        wait: Option<Box<Wait>>,
+        progress: Arc<Progress>,
+        /// Until the origin has asked for it.
+        wait: Option<Box<ContinueWait>>,
     },
 }
 
 /// A body that is held back.
-pub(super) struct Wait {
-    word: Arc<Word>,
+pub(super) struct ContinueWait {
+    signal: Arc<ContinueSignal>,
     limit: Duration,
     timer: Timer,
 }
 
-impl Wait {
-    pub(super) fn for_word(word: &Arc<Word>, limit: Duration) -> Wait {
-        Wait { word: Arc::clone(word), limit, timer: Timer::default() }
+impl ContinueWait {
+    pub(super) fn for_signal(signal: &Arc<ContinueSignal>, limit: Duration) -> ContinueWait {
+        ContinueWait { signal: Arc::clone(signal), limit, timer: Timer::default() }
     }
 
     /// Ready when the body may go. hyper polls bodies in the turn in which it has read.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.word.0.load(Ordering::Relaxed) {
-            Word::GO_ON => return Poll::Ready(()),
-            Word::ANSWERED => return Poll::Pending,
+        match self.signal.0.load(Ordering::Relaxed) {
+            ContinueSignal::GO_ON => return Poll::Ready(()),
+            ContinueSignal::ANSWERED => return Poll::Pending,
             _ => {}
         }
         self.timer.ensure(self.limit);
         ready!(self.timer.poll_passed(cx));
-        self.word.go_on();
+        self.signal.go_on();
         Poll::Ready(())
     }
 }
 
 impl Outgoing {
-    pub(super) fn new<B>(body: B, pulse: &Arc<Pulse>, wait: Option<Wait>) -> Self
+    pub(super) fn new<B>(body: B, progress: &Arc<Progress>, wait: Option<ContinueWait>) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -106,7 +108,7 @@ impl Outgoing {
         }
         let body = http_body_util::BodyExt::map_err(body, Into::into);
         let (body, wait) = (UnsyncBoxBody::new(body), wait.map(Box::new));
-        Outgoing::Streaming { body, pulse: Arc::clone(pulse), wait }
+        Outgoing::Streaming { body, progress: Arc::clone(progress), wait }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -122,7 +124,7 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Outgoing::Streaming { body, pulse, wait } = &mut *self else {
+        let Outgoing::Streaming { body, progress, wait } = &mut *self else {
             return Poll::Ready(None);
         };
         if let Some(waiting) = wait {
@@ -130,7 +132,7 @@ impl Body for Outgoing {
             *wait = None;
         }
         let frame = ready!(Pin::new(body).poll_frame(cx));
-        pulse.beat();
+        progress.advance();
         Poll::Ready(frame)
     }
 

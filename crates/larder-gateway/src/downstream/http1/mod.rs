@@ -27,12 +27,12 @@ use tower::Service;
 
 pub use self::{
     config::Http1Config,
-    fast_hit::{FastPath, Lines, PeekedRequest},
+    fast_hit::{FastPath, FieldLines, PeekedRequest},
     upload::{ReaderBody, ReaderBodyError},
 };
 use self::{
     connection::{Connection, Next},
-    exchange::Turn,
+    exchange::AfterExchange,
 };
 use super::ended::Ended;
 
@@ -98,9 +98,9 @@ where
         };
         // On the heap, so that connections that wait are no larger for it.
         match Box::pin(connection.exchange(head, peer, hits, &mut service)).await {
-            Turn::Next => {}
-            Turn::Close => break,
-            Turn::Cut => return Ended::Cut,
+            AfterExchange::Next => {}
+            AfterExchange::Close => break,
+            AfterExchange::Cut => return Ended::Cut,
         }
     }
     connection.close().await

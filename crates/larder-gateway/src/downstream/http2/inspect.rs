@@ -20,7 +20,7 @@ const HEAD_BYTES: usize = 9;
 /// The most that a frame of a reader's may hold, since we never say otherwise (RFC 9113 §4.2).
 const FRAME_BYTES: usize = 16 << 10;
 /// A header block may be so many times as large as a head: h2 answers a head that is too large, up to four
-/// times the limit, and coded it may be larger still. Beyond is nobody who wants an answer.
+/// times the limit, and coded it may be larger still. No client that wants an answer sends more.
 const BLOCK_TIMES: usize = 8;
 /// No more memory than this is kept from one frame to the next.
 const KEPT_BYTES: usize = 1 << 10;
@@ -57,7 +57,7 @@ const WINDOW_LIMIT: u32 = (1 << 31) - 1;
 pub(super) struct Inspector {
     notes: Arc<Notes>,
     budget: Budget,
-    hpack: hpack::Reader,
+    hpack: hpack::Decoder,
     block_limit: usize,
     preface_left: usize,
     has_settings: bool,
@@ -109,7 +109,7 @@ impl Inspector {
         Inspector {
             notes,
             budget: Budget::new(),
-            hpack: hpack::Reader::new(),
+            hpack: hpack::Decoder::new(),
             block_limit: max_head_bytes.saturating_mul(BLOCK_TIMES),
             preface_left: PREFACE_BYTES,
             has_settings: false,

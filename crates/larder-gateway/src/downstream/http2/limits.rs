@@ -9,7 +9,7 @@ pub(super) const CONNECTION_WINDOW: u32 = 1 << 20;
 /// What one stream may have waiting for the socket.
 pub(super) const SEND_BUFFER: usize = 128 << 10;
 /// Streams that a reader may give up before they were accepted. All that has come is read before the
-/// first is accepted, so this is no sign of ill will; who goes on like that meets the budget.
+/// first is accepted, so this is no sign of an attack; a reader that goes on like that exhausts its budget.
 pub(super) const MAX_GIVEN_UP: usize = 1000;
 
 /// Streams that we may have to reset for mistakes. Most of what leads to that draws on the budget, too; h2

@@ -140,7 +140,7 @@ where
     let Over { ended, is_told } = run(connection, &corked, begin, watch, config, &stop).await;
     if is_told {
         // Closed at once, it would be reset by what was not read, and the reader might lose what it was
-        // told with that. Who goes on sending is not read for as long as that takes.
+        // told with that. What a reader goes on sending is read up to a bound, of bytes and of time.
         let mut left = CONNECTION_WINDOW as usize;
         let discarding = poll_fn(|cx| corked.poll_discard(&mut left, cx));
         timeout(config.linger_timeout, discarding).await.ok();
@@ -229,7 +229,7 @@ where
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        // Who is told of a fault has nothing more to wait for.
+        // A reader that is told of a fault has nothing more to wait for.
         if !exchanges.is_empty() && !is_faulty {
             quiet.clear();
             if corked.has_closed()
@@ -266,7 +266,7 @@ where
                     config.counters.timed_out(what);
                     return Poll::Ready(Ended::Cut.into());
                 }
-                // Whoever does not answer the farewell is gone.
+                // A reader that does not answer the farewell is gone.
                 Poll::Ready(()) if is_faulty => return Poll::Ready(Ended::Cut.into()),
                 Poll::Ready(()) if is_stopping => return Poll::Ready(Ended::Closed.into()),
                 Poll::Ready(()) => {
