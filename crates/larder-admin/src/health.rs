@@ -12,7 +12,7 @@ pub(crate) async fn live() -> &'static str {
     "ok"
 }
 
-/// 503 once it is told to stop: whoever sends requests here should look for another instance.
+/// 503 once it is told to stop: requests should go to another instance.
 pub(crate) async fn ready(State(console): State<Arc<Console>>) -> Result<&'static str, Problem> {
     if console.stop.is_cancelled() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "this one stops"));

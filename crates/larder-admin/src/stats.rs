@@ -28,7 +28,7 @@ struct CacheSample {
     /// Not among the hits: those are fresh.
     stale_served: u64,
     refreshes: u64,
-    /// Given up because too many waited, or because nobody could run them.
+    /// Given up because too many waited, or because no runtime could run them.
     refreshes_dropped: u64,
     /// Not begun because the last one of the key failed just now.
     refreshes_held_back: u64,
@@ -42,7 +42,7 @@ struct CacheSample {
     abandoned: u64,
     /// Although all turns were taken.
     fetches_out_of_turn: u64,
-    /// Because nobody drove theirs.
+    /// Because the runtime they ran on was not driven.
     fetches_taken_over: u64,
     evictions: u64,
     /// Removed because they could no longer be served.

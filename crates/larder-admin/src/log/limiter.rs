@@ -23,12 +23,12 @@ pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// The kinds of lines. There are as many as places in the code that log.
 #[derive(Debug, Default)]
 pub(super) struct Limiter {
-    kinds: Mutex<HashMap<Identifier, Kind>>,
+    kinds: Mutex<HashMap<Identifier, LineKind>>,
     left_out: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Kind {
+struct LineKind {
     /// How many more may come at once.
     left: u32,
     /// When `left` grew last.
@@ -42,7 +42,7 @@ struct Kind {
 
 /// What becomes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Decision {
     Logged,
     /// It is to be the example.
     FirstLeftOut,
@@ -51,7 +51,7 @@ enum Verdict {
 
 impl Limiter {
     /// Whether another line of this kind may be logged. `example` is asked for where it is the first that
-    /// may not: under no lock, for it is whoever's code, which may log in its turn.
+    /// may not: under no lock, for it runs the code that logs, which may log once more.
     pub(super) fn admit(
         &self,
         kind: Identifier,
@@ -59,20 +59,20 @@ impl Limiter {
         now: Instant,
         example: impl FnOnce() -> String,
     ) -> bool {
-        let verdict = self.judge(kind.clone(), level, now);
-        if verdict == Verdict::FirstLeftOut {
+        let decision = self.judge(kind.clone(), level, now);
+        if decision == Decision::FirstLeftOut {
             let example = example();
             // It may have been told without one meanwhile; then this is the next one's.
             if let Some(kind) = self.kinds().get_mut(&kind) {
                 kind.example = example;
             }
         }
-        verdict == Verdict::Logged
+        decision == Decision::Logged
     }
 
-    fn judge(&self, kind: Identifier, level: Level, now: Instant) -> Verdict {
+    fn judge(&self, kind: Identifier, level: Level, now: Instant) -> Decision {
         let mut kinds = self.kinds();
-        let kind = kinds.entry(kind).or_insert_with(|| Kind {
+        let kind = kinds.entry(kind).or_insert_with(|| LineKind {
             left: BURST,
             grown: now,
             left_out: 0,
@@ -87,11 +87,11 @@ impl Limiter {
         }
         if kind.left > 0 {
             kind.left -= 1;
-            return Verdict::Logged;
+            return Decision::Logged;
         }
         kind.left_out += 1;
         self.left_out.fetch_add(1, Ordering::Relaxed);
-        if kind.left_out == 1 { Verdict::FirstLeftOut } else { Verdict::LeftOut }
+        if kind.left_out == 1 { Decision::FirstLeftOut } else { Decision::LeftOut }
     }
 
     /// What was left out of one kind and not told yet, if anything was.
@@ -108,7 +108,7 @@ impl Limiter {
         self.left_out.load(Ordering::Relaxed)
     }
 
-    fn kinds(&self) -> MutexGuard<'_, HashMap<Identifier, Kind>> {
+    fn kinds(&self) -> MutexGuard<'_, HashMap<Identifier, LineKind>> {
         // Nothing under this lock can panic half-way through a change.
         self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
     }

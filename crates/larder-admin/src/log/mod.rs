@@ -1,7 +1,7 @@
-//! Log: a process's log, on its way to standard error without anybody waiting for it.
+//! Log: a process's log, on its way to standard error, for which no task waits.
 //!
-//! Whoever logs adds a line to a bounded buffer, and a thread writes it. Where standard error is not read,
-//! lines are lost and counted: an event loop that waited for the log would answer nobody. What clients can
+//! A line is added to a bounded buffer, and a thread writes it. Where standard error is not read, lines are
+//! lost and counted: an event loop that waited for the log would answer no request. What clients can
 //! cause is limited for each kind of line, and what was left out is counted in a line of its own.
 
 mod buffer;
