@@ -52,7 +52,7 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 const ADMIN_HEAD: Duration = Duration::from_secs(5);
 
 /// Where all its connections are taken, each is left alone for so long, and then has as long again for the
-/// next step: nobody on this machine needs more, and whoever asks `/livez` is not to wait for strangers.
+/// next step: a program on this machine needs no more, and a question for `/livez` must not wait for others.
 const ADMIN_TURN: Duration = Duration::from_millis(100);
 
 /// What was logged may take so long to be written where the gateway is told to end at once.
@@ -307,7 +307,7 @@ impl Serve {
                     .metrics(log.clone())
                     .stop_with(stop.clone())
                     .router();
-                // Of its own: whoever asks /readyz is to hear that the others stop.
+                // Of its own: /readyz still answers, with 503, while the others stop.
                 let end = CancellationToken::new();
                 Some((tokio::spawn(server.serve(router, end.clone())), end))
             }
@@ -398,7 +398,7 @@ impl Serve {
         }
     }
 
-    /// For whoever starts it: what will be found in the cache.
+    /// For the line of the start: what will be found in the cache.
     fn what_is_cached(&self) -> String {
         let rules = match self.policy {
             Preset::Guarded => "what its answers allow and does not look personal",
