@@ -13,7 +13,7 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderValue, StatusCode, header};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::{admin::Console, problem::Problem};
+use crate::{console::Console, problem::Problem, stats::Sample};
 
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -27,7 +27,7 @@ pub(crate) async fn events(State(console): State<Arc<Console>>) -> Response {
     let samples =
         stream::unfold((ticks(), console, permit), async |(mut ticks, console, permit)| {
             ticks.tick().await;
-            let event = Event::default().event("stats").json_data(console.sample());
+            let event = Event::default().event("stats").json_data(Sample::of(&console));
             let event = event.expect("counters are plain JSON");
             Some((Ok::<_, Infallible>(event), (ticks, console, permit)))
         });

@@ -13,10 +13,10 @@
 //! | `GET /` | a page that says what there is |
 //! | `GET /livez` | 200 `ok` while the process answers |
 //! | `GET /readyz` | 200 `ready`; 503 once it is told to stop |
-//! | `GET /metrics` | the counters of every cache as OpenMetrics text |
+//! | `GET /metrics` | the counters of every cache as OpenMetrics text, and the [`figures`] of what is beside them |
 //! | `GET /v1/stats` | the counters of every cache, and its hit rate: hits ÷ (hits + misses), [as the library counts them](larder::Stats::hit_rate); `null` before the first look-up |
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
-//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone); answers `{"purged":2,"mode":"soft"}`, the number of entries, or `null` where a single step purges them uncounted (tags) |
+//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, is the only one there is); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
 //!
 //! The answer to a purge of keys says of each how many entries that were:
 //! `"keys":[{"key":"/a","purged":0,"did_you_mean":["http://localhost:8080/a"]}]`. Where that is none, up to
@@ -26,7 +26,7 @@
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
 //!
-//! With the feature `log`, the module `log` is a process's log, which nobody waits for.
+//! With the feature `log`, the module `log` is a process's log. No task waits for it to be written.
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 //!
@@ -35,16 +35,20 @@
 //! this address ([`Admin::allow_origin`], [`Admin::allow_host`]). No cookie is read or set.
 
 mod admin;
+mod console;
 mod events;
+pub mod figures;
 mod guard;
+mod health;
 mod index;
 #[cfg(feature = "log")]
 pub mod log;
 mod managed;
-pub mod metrics;
+mod metrics;
 mod nearest;
 mod problem;
 mod purge;
+mod stats;
 
 pub use admin::Admin;
 pub use problem::Problem;

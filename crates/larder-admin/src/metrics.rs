@@ -1,4 +1,4 @@
-//! Metrics: every counter of every cache, and what else is told, as OpenMetrics text.
+//! Metrics: every counter of every cache, and the figures of what is beside them, as OpenMetrics text.
 
 use std::{fmt, sync::Arc};
 
@@ -12,34 +12,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{admin::Console, managed::Managed};
-
-/// Numbers of one name, for [`Admin::metrics`](crate::Admin::metrics).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Family {
-    /// Without `larder_` in front, and without `_total` at the end. With the unit at the end if it has one:
-    /// `_seconds`, `_bytes`.
-    pub name: &'static str,
-    /// One sentence without a full stop.
-    pub help: &'static str,
-    /// Whether it can go down.
-    pub kind: Kind,
-    /// What tells its numbers apart, from a closed set; empty where there is only one.
-    pub label: &'static str,
-    /// The label's values, and the numbers.
-    pub samples: Vec<(&'static str, f64)>,
-}
-
-/// What a number is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Never goes down while the process lives.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-}
-
-pub(crate) type Source = Box<dyn Fn() -> Vec<Family> + Send + Sync>;
+use crate::{
+    console::Console,
+    figures::{Family, Figures, Kind},
+    managed::Managed,
+};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -50,10 +27,10 @@ pub(crate) async fn metrics(State(console): State<Arc<Console>>) -> impl IntoRes
 }
 
 /// What is scraped: made once, read at each scrape.
-pub(crate) fn registry(caches: &[Arc<dyn Managed>], sources: Vec<Source>) -> Registry {
+pub(crate) fn registry(caches: &[Arc<dyn Managed>], figures: Vec<Box<dyn Figures>>) -> Registry {
     let mut registry = Registry::with_prefix("larder");
     registry.register_collector(Box::new(Caches(caches.to_vec())));
-    registry.register_collector(Box::new(Sources(sources)));
+    registry.register_collector(Box::new(Further(figures)));
     registry
 }
 
@@ -233,11 +210,13 @@ impl fmt::Debug for Caches {
     }
 }
 
-struct Sources(Vec<Source>);
+/// What is told beside the caches.
+struct Further(Vec<Box<dyn Figures>>);
 
-impl Collector for Sources {
+impl Collector for Further {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for Family { name, help, kind, label, samples } in self.0.iter().flat_map(|source| source())
+        for Family { name, help, kind, label, samples } in
+            self.0.iter().flat_map(|part| part.families())
         {
             let kind = match kind {
                 Kind::Counter => MetricType::Counter,
@@ -263,8 +242,8 @@ impl Collector for Sources {
     }
 }
 
-impl fmt::Debug for Sources {
+impl fmt::Debug for Further {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Sources").field(&self.0.len()).finish()
+        f.debug_tuple("Further").field(&self.0.len()).finish()
     }
 }

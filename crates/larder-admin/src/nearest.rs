@@ -1,4 +1,4 @@
-//! Nearest: which stored keys somebody may have meant who named one that is not there.
+//! Nearest: which stored keys may be meant by one that is not there.
 
 /// How many are shown.
 const SHOWN: usize = 3;

@@ -14,7 +14,7 @@ use serde::{
 };
 
 use crate::{
-    admin::Console,
+    console::Console,
     managed::Managed,
     nearest::{nearest_keys, nearest_prefixes},
     problem::Problem,
@@ -83,7 +83,7 @@ impl From<TierWord> for Tier {
 
 /// What is to be purged, in the words of a request.
 #[derive(Debug, PartialEq, Eq)]
-enum Names {
+enum Targets {
     All,
     Keys(Vec<String>),
     Prefix(String),
@@ -95,13 +95,13 @@ const LOGGED_NAMES: usize = 5;
 const LOGGED_BYTES: usize = 100;
 
 /// For the log: one line of no more than a few names, however many were purged.
-impl fmt::Display for Names {
+impl fmt::Display for Targets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, names) = match self {
-            Names::All => return f.write_str("everything"),
-            Names::Prefix(prefix) => ("prefix", std::slice::from_ref(prefix)),
-            Names::Keys(keys) => ("keys", &keys[..]),
-            Names::Tags(tags) => ("tags", &tags[..]),
+            Targets::All => return f.write_str("everything"),
+            Targets::Prefix(prefix) => ("prefix", std::slice::from_ref(prefix)),
+            Targets::Keys(keys) => ("keys", &keys[..]),
+            Targets::Tags(tags) => ("tags", &tags[..]),
         };
         f.write_str(what)?;
         for name in names.iter().take(LOGGED_NAMES) {
@@ -117,19 +117,19 @@ impl fmt::Display for Names {
     }
 }
 
-impl TryFrom<PurgeRequest> for Names {
+impl TryFrom<PurgeRequest> for Targets {
     type Error = String;
 
-    fn try_from(request: PurgeRequest) -> Result<Names, String> {
+    fn try_from(request: PurgeRequest) -> Result<Targets, String> {
         let PurgeRequest { all, keys, prefix, tags, mode: _, wait: _ } = request;
         match (all, keys, prefix, tags) {
-            (Some(true), None, None, None) => Ok(Names::All),
-            (None, Some(keys), None, None) => names("keys", keys).map(Names::Keys),
+            (Some(true), None, None, None) => Ok(Targets::All),
+            (None, Some(keys), None, None) => names("keys", keys).map(Targets::Keys),
             (None, None, Some(prefix), None) if prefix.is_empty() => {
                 Err("\"prefix\" is empty: to purge everything, say {\"all\":true}".to_owned())
             }
-            (None, None, Some(prefix), None) => Ok(Names::Prefix(prefix)),
-            (None, None, None, Some(tags)) => names("tags", tags).map(Names::Tags),
+            (None, None, Some(prefix), None) => Ok(Targets::Prefix(prefix)),
+            (None, None, None, Some(tags)) => names("tags", tags).map(Targets::Tags),
             _ => Err("say one of {\"tags\":[\"…\"]}, {\"keys\":[\"…\"]}, {\"prefix\":\"…\"} and \
                       {\"all\":true}, and \"mode\":\"soft\" or \"hard\" if you like"
                 .to_owned()),
@@ -152,15 +152,15 @@ struct How {
     wait: Tier,
 }
 
-impl Names {
+impl Targets {
     /// Every cache, also after one that does not count.
     async fn purge(&self, caches: &[Arc<dyn Managed>], how: How) -> Result<Purged, PurgeError> {
         let mut purged = Purged { mode: how.mode.as_str(), ..Purged::default() };
         match self {
-            Names::All => {
+            Targets::All => {
                 purged.purged = purged.make(caches, Purge::everything(), how).await?;
             }
-            Names::Keys(keys) => {
+            Targets::Keys(keys) => {
                 for key in keys {
                     let count = purged.make(caches, Purge::key(key), how).await?.unwrap_or(0);
                     let did_you_mean = Vec::new();
@@ -170,13 +170,13 @@ impl Names {
                 let missed = purged.keys.iter_mut().filter(|key| key.purged == 0);
                 look_for(missed.take(KEYS_LOOKED_FOR).collect(), caches);
             }
-            Names::Prefix(prefix) => {
+            Targets::Prefix(prefix) => {
                 purged.purged = purged.make(caches, Purge::prefix(prefix), how).await?;
                 if purged.purged == Some(0) {
                     purged.did_you_mean = nearest_prefixes(prefix, &some_keys(caches));
                 }
             }
-            Names::Tags(tags) => {
+            Targets::Tags(tags) => {
                 for tag in tags {
                     purged.make(caches, Purge::tag(tag), how).await?;
                 }
@@ -317,10 +317,10 @@ pub(crate) async fn purge(
     })?;
     let how = How { mode: request.mode.into(), wait: request.wait.into() };
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
-    let names = Names::try_from(request).map_err(not_understood)?;
-    let purged = names.purge(&console.caches, how).await;
+    let targets = Targets::try_from(request).map_err(not_understood)?;
+    let purged = targets.purge(&console.caches, how).await;
     let purged = purged.map_err(|error| not_understood(error.to_string()))?;
-    tracing::info!(purged = purged.purged, mode = %how.mode, "purged {names}");
+    tracing::info!(purged = purged.purged, mode = %how.mode, "purged {targets}");
     Ok(Json(purged))
 }
 
@@ -356,13 +356,16 @@ mod tests {
     fn the_log_names_a_few_and_counts_the_rest() {
         let names = |count: usize| (0..count).map(|number| format!("t{number}")).collect();
         for (scope, text) in [
-            (Names::All, "everything".to_owned()),
-            (Names::Prefix("/a".to_owned()), r#"prefix "/a""#.to_owned()),
-            (Names::Keys(names(1)), r#"keys "t0""#.to_owned()),
-            (Names::Tags(names(5)), r#"tags "t0" "t1" "t2" "t3" "t4""#.to_owned()),
-            (Names::Tags(names(1000)), r#"tags "t0" "t1" "t2" "t3" "t4" and 995 more"#.to_owned()),
-            (Names::Prefix("é".repeat(1000)), format!("prefix {:?}…", "é".repeat(50))),
-            (Names::Keys(vec!["a\nb".to_owned()]), r#"keys "a\nb""#.to_owned()),
+            (Targets::All, "everything".to_owned()),
+            (Targets::Prefix("/a".to_owned()), r#"prefix "/a""#.to_owned()),
+            (Targets::Keys(names(1)), r#"keys "t0""#.to_owned()),
+            (Targets::Tags(names(5)), r#"tags "t0" "t1" "t2" "t3" "t4""#.to_owned()),
+            (
+                Targets::Tags(names(1000)),
+                r#"tags "t0" "t1" "t2" "t3" "t4" and 995 more"#.to_owned(),
+            ),
+            (Targets::Prefix("é".repeat(1000)), format!("prefix {:?}…", "é".repeat(50))),
+            (Targets::Keys(vec!["a\nb".to_owned()]), r#"keys "a\nb""#.to_owned()),
         ] {
             assert_eq!(scope.to_string(), text);
         }

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use larder::{Cache, Freshness, Lifetime, ManualClock};
 use larder_admin::{
     Admin,
-    metrics::{Family, Kind},
+    figures::{Family, Kind},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;

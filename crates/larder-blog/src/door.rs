@@ -1,8 +1,8 @@
-//! Door: how many connections a server has, how long each may take for a step, and who makes room.
+//! Door: how many connections a server has, how long each may take for a step, and which make room.
 //!
 //! `axum::serve` bounds none of it. Here a connection has [`STEP`] for its next head, and [`PIECE`] for the next
-//! bytes of a body. Where as many are open as may be, the next one waits, and the oldest are told to leave: who has no
-//! request under way, and sends or takes nothing for [`LITTLE`], is closed. So whoever asks for `/health` is
+//! bytes of a body. Where as many are open as may be, the next one waits, and the oldest are told to leave: one that has
+//! no request under way, and sends or takes nothing for [`LITTLE`], is closed. So a request for `/health` is
 //! answered soon, whatever the others do.
 
 use std::{
@@ -64,18 +64,18 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(max_connections));
-    let mut guests = VecDeque::new();
+    let mut let_in = VecDeque::new();
     let mut connections = JoinSet::new();
     let letting_in = async {
         loop {
             let stream = accept(&listener).await;
-            let place = find_room(&room, &mut guests).await;
+            let permit = find_room(&room, &mut let_in).await;
             let leave = stop.child_token();
-            guests.push_back(leave.clone());
-            connections.spawn(live(stream, router.clone(), leave, place));
+            let_in.push_back(leave.clone());
+            connections.spawn(live(stream, router.clone(), leave, permit));
             while connections.try_join_next().is_some() {}
-            if guests.len() > 2 * connections.len() + FEW {
-                guests.retain(|guest| !guest.is_cancelled());
+            if let_in.len() > 2 * connections.len() + FEW {
+                let_in.retain(|connection| !connection.is_cancelled());
             }
         }
     };
@@ -104,16 +104,16 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 
 async fn find_room(
     room: &Arc<Semaphore>,
-    guests: &mut VecDeque<CancellationToken>,
+    let_in: &mut VecDeque<CancellationToken>,
 ) -> OwnedSemaphorePermit {
     let mut many = FEW;
     let mut wait = Duration::ZERO;
     loop {
-        if let Ok(place) = timeout(wait, Arc::clone(room).acquire_owned()).await {
-            return place.expect("the semaphore is never closed");
+        if let Ok(permit) = timeout(wait, Arc::clone(room).acquire_owned()).await {
+            return permit.expect("the semaphore is never closed");
         }
-        for guest in guests.drain(..many.min(guests.len())) {
-            guest.cancel();
+        for connection in let_in.drain(..many.min(let_in.len())) {
+            connection.cancel();
         }
         (many, wait) = (many.saturating_mul(2), NOTICE);
     }
@@ -125,14 +125,14 @@ async fn live<IO: AsyncRead + AsyncWrite + Unpin>(
     io: IO,
     router: Router,
     leave: CancellationToken,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) {
-    let signs = Arc::new(Signs::default());
-    let io = TokioIo::new(Watched { io, signs: Arc::clone(&signs) });
+    let activity = Arc::new(Activity::default());
+    let io = TokioIo::new(Watched { io, activity: Arc::clone(&activity) });
     let service = service_fn(|request: Request<Incoming>| {
         let request = request.map(|body| TimeoutBody::new(PIECE, body));
         let (answering, busy) =
-            (TowerToHyperService::new(router.clone()).call(request), signs.begin());
+            (TowerToHyperService::new(router.clone()).call(request), activity.begin());
         async move {
             let answer = answering.await;
             drop(busy);
@@ -148,10 +148,10 @@ async fn live<IO: AsyncRead + AsyncWrite + Unpin>(
         () = leave.cancelled() => {
             serving.as_mut().graceful_shutdown();
             loop {
-                let before = signs.moved.load(Relaxed);
+                let before = activity.moved.load(Relaxed);
                 match timeout(LITTLE, serving.as_mut()).await {
                     Ok(ended) => break Some(ended),
-                    Err(_) if signs.is_still(before) => break None,
+                    Err(_) if activity.is_still(before) => break None,
                     Err(_) => {}
                 }
             }
@@ -164,19 +164,19 @@ async fn live<IO: AsyncRead + AsyncWrite + Unpin>(
         None => tracing::debug!("a connection on which nothing moved made room"),
     }
     leave.cancel();
-    drop(place);
+    drop(permit);
 }
 
 /// What a connection does.
 #[derive(Debug, Default)]
-struct Signs {
+struct Activity {
     /// How often something was read or written.
     moved: AtomicUsize,
     /// Requests whose answers are being made.
     under_way: AtomicUsize,
 }
 
-impl Signs {
+impl Activity {
     fn begin(self: &Arc<Self>) -> Busy {
         self.under_way.fetch_add(1, Relaxed);
         Busy(Arc::clone(self))
@@ -188,7 +188,7 @@ impl Signs {
 }
 
 /// A request whose answer is being made, until it is dropped.
-struct Busy(Arc<Signs>);
+struct Busy(Arc<Activity>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -196,10 +196,10 @@ impl Drop for Busy {
     }
 }
 
-/// A stream whose signs of life are noted.
+/// A stream that notes what moves on it.
 struct Watched<IO> {
     io: IO,
-    signs: Arc<Signs>,
+    activity: Arc<Activity>,
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
@@ -209,7 +209,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.signs.moved.fetch_add(1, Relaxed);
+        self.activity.moved.fetch_add(1, Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -221,7 +221,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-        self.signs.moved.fetch_add(1, Relaxed);
+        self.activity.moved.fetch_add(1, Relaxed);
         Poll::Ready(Ok(written))
     }
 
@@ -231,7 +231,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?;
-        self.signs.moved.fetch_add(1, Relaxed);
+        self.activity.moved.fetch_add(1, Relaxed);
         Poll::Ready(Ok(written))
     }
 
@@ -266,20 +266,20 @@ mod tests {
             .route("/echo", post(async |body: String| body))
     }
 
-    struct Reader {
+    struct Client {
         wire: DuplexStream,
         leave: CancellationToken,
         living: JoinHandle<()>,
     }
 
-    impl Reader {
-        async fn saying(text: &str) -> Reader {
+    impl Client {
+        async fn saying(text: &str) -> Client {
             let (mut wire, io) = duplex(1 << 10);
             let leave = CancellationToken::new();
-            let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-            let living = tokio::spawn(live(io, router(), leave.clone(), place));
+            let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            let living = tokio::spawn(live(io, router(), leave.clone(), permit));
             wire.write_all(text.as_bytes()).await.unwrap();
-            Reader { wire, leave, living }
+            Client { wire, leave, living }
         }
 
         /// What comes until the end, and after how many seconds that is.
@@ -299,20 +299,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_does_not_go_on_is_closed_after_a_step() {
         for (said, limit) in [("", STEP), ("GET / HT", STEP), (KEPT, STEP), (UPLOAD, PIECE)] {
-            let (_, seconds) = Reader::saying(said).await.rest().await;
+            let (_, seconds) = Client::saying(said).await.rest().await;
             assert_eq!(seconds, limit.as_secs(), "{said}");
         }
-        let (heard, _) = Reader::saying(SLOW).await.rest().await;
+        let (heard, _) = Client::saying(SLOW).await.rest().await;
         assert!(heard.starts_with("HTTP/1.1 200 "), "whoever waits for us may: {heard}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_is_to_leave_does_so_soon_unless_it_is_being_answered() {
         for (said, seconds) in [("", 0), ("GET / HT", 0), (KEPT, 0), (UPLOAD, 3), (SLOW, 30)] {
-            let reader = Reader::saying(said).await;
+            let client = Client::saying(said).await;
             tokio::task::yield_now().await;
-            reader.leave.cancel();
-            let (heard, took) = reader.rest().await;
+            client.leave.cancel();
+            let (heard, took) = client.rest().await;
             assert_eq!(took, seconds, "{said}");
             assert_eq!(heard.contains(" 200 "), [KEPT, SLOW].contains(&said), "{said}: {heard}");
         }
@@ -348,14 +348,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_upload_that_goes_on_is_not_cut() {
-        let mut reader = Reader::saying(UPLOAD).await;
+        let mut client = Client::saying(UPLOAD).await;
         tokio::task::yield_now().await;
-        reader.leave.cancel();
+        client.leave.cancel();
         for _ in 0..6 {
             sleep(PIECE / 2).await;
-            reader.wire.write_all(b"x").await.unwrap();
+            client.wire.write_all(b"x").await.unwrap();
         }
-        let (heard, _) = reader.rest().await;
+        let (heard, _) = client.rest().await;
         assert!(heard.ends_with("\r\n\r\nabcxxxxxx"), "{heard}");
     }
 }

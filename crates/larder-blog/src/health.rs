@@ -44,7 +44,7 @@ pub(crate) async fn check_parts(settings: &Settings) -> Result<(), BlogError> {
     Ok(())
 }
 
-/// How a part is not well, for whoever asks by hand.
+/// How a part is not well, for a person who asks.
 enum Unwell {
     /// Nothing listens there.
     Refused(String),

@@ -24,7 +24,7 @@ use tracing::Level;
 
 use crate::{command::Command, error::BlogError, settings::Settings};
 
-/// What was logged may take so long to be written at the end: nobody may be reading it.
+/// What was logged may take this long to be written at the end: it may not be read at all.
 const LAST_LINES: Duration = Duration::from_millis(200);
 
 #[tokio::main]

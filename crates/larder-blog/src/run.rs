@@ -10,7 +10,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backend::{Backend, BackendSettings},
+    backend::{Backend, settings::BackendSettings},
     error::BlogError,
     page::{self, PageSettings},
     posts::{self, Store},
@@ -69,7 +69,7 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
     };
     let servers = start(settings, listeners, store.clone());
     told_to_stop.await;
-    // Readers first: nobody is left asking when the part they ask goes.
+    // The asking part first, so that each still has the part that it asks.
     for server in servers.into_iter().rev() {
         server.stop(DRAIN).await;
     }
@@ -134,7 +134,7 @@ fn check_apart(wanted: &[(&'static str, SocketAddr)]) -> Result<(), BlogError> {
     Ok(())
 }
 
-/// Starts what has a listener, origin first, and prints one line for each.
+/// Starts what has a listener, the posts service first, and prints one line for each.
 fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<Server> {
     let ip = reachable(settings.bind_address);
     let port = |bound: Option<&Listener>, set: u16| bound.map_or(set, Listener::port);
@@ -161,9 +161,9 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
     }
     if let Some((listener, console)) = backend.zip(console) {
         let here = BaseUrl::of(SocketAddr::new(ip, posts_port));
-        let origin = settings.posts_service_url.unwrap_or(here);
+        let posts_service = settings.posts_service_url.unwrap_or(here);
         let backend = Backend::new(BackendSettings {
-            origin,
+            posts_service,
             cache_enabled: settings.cache_enabled,
             cache_ttl: settings.cache_ttl,
             cache_negative_ttl: settings.cache_negative_ttl,
@@ -195,14 +195,14 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
     servers
 }
 
-/// Nobody listening (`blog run | head -1`) is no reason not to serve.
+/// That the output is not read (`blog run | head -1`) is no reason not to serve.
 fn say(line: &str) {
     if let Err(error) = writeln!(stdout(), "{line}") {
         tracing::debug!("cannot print where to find what: {error}");
     }
 }
 
-/// Who listens on every address is reached from this machine at the loopback one.
+/// A part that listens on every address is reached from this machine at the loopback one.
 pub(crate) fn reachable(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

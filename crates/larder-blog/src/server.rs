@@ -76,7 +76,7 @@ impl Server {
         Server { name, stop, task: tokio::spawn(serving) }
     }
 
-    /// Accepts nobody any more, lets requests under way end `within` that time, and ends.
+    /// Accepts no more connections, lets requests under way end `within` that time, and ends.
     pub(crate) async fn stop(mut self, within: Duration) {
         self.stop.cancel();
         match tokio::time::timeout(within, &mut self.task).await {

@@ -60,7 +60,7 @@ const VARIABLES: [(&str, &str, &str); 20] = [
 /// No answer takes longer than a day, and no cache keeps one longer than 68 years (RFC 9111 §1.2.2).
 const MAX_DELAY_MS: u64 = 86_400_000;
 const MAX_TTL_SECONDS: u64 = 1 << 31;
-/// Whoever waits longer for a database has forgotten that he does.
+/// A longer wait for a database is a forgotten one.
 const MAX_DATABASE_WAIT_SECONDS: u64 = 3600;
 
 #[derive(Clone, Debug)]
@@ -187,45 +187,45 @@ impl Settings {
     }
 
     fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Settings, SettingsError> {
-        let mut reader = Reader { lookup, mistakes: Vec::new() };
+        let mut variables = Variables { lookup, mistakes: Vec::new() };
         let settings = Settings {
-            bind_address: reader.parse("BIND_ADDRESS", "must be an IP address"),
-            frontend_port: reader.port("FRONTEND_PORT"),
-            backend_port: reader.port("BACKEND_PORT"),
-            posts_service_port: reader.port("POSTS_SERVICE_PORT"),
-            console_port: reader.port("CONSOLE_PORT"),
-            frontend_origins: reader.origins("FRONTEND_ORIGIN"),
-            backend_url: reader.url("BACKEND_URL"),
-            posts_service_url: reader.url("POSTS_SERVICE_URL"),
-            database: reader.database(),
+            bind_address: variables.parse("BIND_ADDRESS", "must be an IP address"),
+            frontend_port: variables.port("FRONTEND_PORT"),
+            backend_port: variables.port("BACKEND_PORT"),
+            posts_service_port: variables.port("POSTS_SERVICE_PORT"),
+            console_port: variables.port("CONSOLE_PORT"),
+            frontend_origins: variables.origins("FRONTEND_ORIGIN"),
+            backend_url: variables.url("BACKEND_URL"),
+            posts_service_url: variables.url("POSTS_SERVICE_URL"),
+            database: variables.database(),
             database_wait: Duration::from_secs(
-                reader.number("DATABASE_WAIT_SECONDS", MAX_DATABASE_WAIT_SECONDS),
+                variables.number("DATABASE_WAIT_SECONDS", MAX_DATABASE_WAIT_SECONDS),
             ),
-            posts_delay: Duration::from_millis(reader.number("POSTS_DELAY_MS", MAX_DELAY_MS)),
-            cache_enabled: reader.switch("CACHE_ENABLED"),
-            cache_ttl: reader.seconds("CACHE_TTL_SECONDS"),
-            cache_negative_ttl: reader.seconds("CACHE_NEGATIVE_TTL_SECONDS"),
-            cache_stale_while_revalidate: reader.seconds("CACHE_STALE_WHILE_REVALIDATE_SECONDS"),
-            cache_stale_if_error: reader.seconds("CACHE_STALE_IF_ERROR_SECONDS"),
-            cache_max_bytes: reader.parse("CACHE_MAX_BYTES", "must be a whole number of bytes"),
-            is_redis_url_set: reader.optional("REDIS_URL").is_some(),
-            log: reader.value("RUST_LOG"),
+            posts_delay: Duration::from_millis(variables.number("POSTS_DELAY_MS", MAX_DELAY_MS)),
+            cache_enabled: variables.switch("CACHE_ENABLED"),
+            cache_ttl: variables.seconds("CACHE_TTL_SECONDS"),
+            cache_negative_ttl: variables.seconds("CACHE_NEGATIVE_TTL_SECONDS"),
+            cache_stale_while_revalidate: variables.seconds("CACHE_STALE_WHILE_REVALIDATE_SECONDS"),
+            cache_stale_if_error: variables.seconds("CACHE_STALE_IF_ERROR_SECONDS"),
+            cache_max_bytes: variables.parse("CACHE_MAX_BYTES", "must be a whole number of bytes"),
+            is_redis_url_set: variables.optional("REDIS_URL").is_some(),
+            log: variables.value("RUST_LOG"),
         };
-        if reader.mistakes.is_empty() {
+        if variables.mistakes.is_empty() {
             Ok(settings)
         } else {
-            Err(SettingsError::Wrong(reader.mistakes))
+            Err(SettingsError::Wrong(variables.mistakes))
         }
     }
 }
 
 /// Reads one variable after the other and goes on after a mistake, so that all are told at once.
-struct Reader<L> {
+struct Variables<L> {
     lookup: L,
     mistakes: Vec<Mistake>,
 }
 
-impl<L: Fn(&str) -> Option<String>> Reader<L> {
+impl<L: Fn(&str) -> Option<String>> Variables<L> {
     fn optional(&self, variable: &'static str) -> Option<String> {
         (self.lookup)(variable)
     }

@@ -1,14 +1,14 @@
 //! Advice: says once why a service's answers are not stored, or not reused, and what would change that.
 //!
-//! Somebody who puts the cache before a service for the first time sees nothing but misses, and each of
-//! them says why; but only to those who know where to look.
+//! On a first try there may be nothing but misses. Each of them says why, but only to a user who knows where
+//! to look.
 
 use larder::{Event, Events, Observed, http::policy::reason::Reason};
 
 /// How many answers, not stored for one reason, are worth a line in the log.
 const MANY: u32 = 20;
 
-/// What came of the origin's answers so far, as far as somebody could change it.
+/// What came of the origin's answers so far, as far as a change of the service could mend it.
 #[derive(Debug, Default)]
 struct Advisor {
     fetched: u32,

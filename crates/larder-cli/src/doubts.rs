@@ -9,12 +9,12 @@ use std::{
 
 use larder_gateway::upstream::Origin;
 
-/// Warns in the log, in a while: names may take long to look up, and nobody waits for that.
+/// Warns in the log, in a while: names may take long to look up, and the start does not wait for that.
 ///
 /// `own` are the addresses that this process listens on, each with its flag.
 pub(crate) fn tell(upstream: &Origin, own: Vec<(&'static str, SocketAddr)>) {
     let upstream = upstream.clone();
-    // A thread that nobody joins: a lookup cannot be cut short, and must not hold up the end.
+    // A thread that is not joined: a lookup cannot be cut short, and must not hold up the end.
     let started = thread::Builder::new().name("doubts".to_owned()).spawn(move || {
         if let Some(doubt) = doubt(&upstream, &own) {
             tracing::warn!("{doubt}");

@@ -51,7 +51,7 @@ impl Files {
     }
 
     /// How many fetches may wait for the origin at once. With those that pass (POST and the like) they are as
-    /// many as there are connections to it, so whoever has a turn has a connection. No path may have more than
+    /// many as there are connections to it, so a request that has a turn has a connection. No path may have more than
     /// three quarters of either: by default, 1024 long polls of one path are well within.
     pub(crate) fn fetches(self) -> usize {
         (self.origin - self.passing()).max(1)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
-use larder_gateway::upstream::{Origin, OriginError, Upstream, UpstreamConfig, UpstreamError};
+use larder_gateway::upstream::{Origin, ParseOriginError, Upstream, UpstreamConfig, UpstreamError};
 use tokio::{runtime::Builder, time::timeout};
 use tower::Service;
 
@@ -41,7 +41,7 @@ pub(crate) struct Health {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HealthError {
     #[error("{url} cannot be asked: it must be of the form http://host:port/path")]
-    Url { url: Uri, source: OriginError },
+    Url { url: Uri, source: ParseOriginError },
     #[error("{url} is not well: it answered {status}")]
     Unwell { url: Uri, status: StatusCode },
     #[error("no gateway answers at {0}: `larder serve` does if it runs with --admin {0}")]
@@ -98,7 +98,7 @@ async fn ask(url: Uri) -> Result<(), HealthError> {
 }
 
 /// The server that `url` names, without the path.
-fn origin_of(url: &Uri) -> Result<Origin, OriginError> {
+fn origin_of(url: &Uri) -> Result<Origin, ParseOriginError> {
     let scheme = url.scheme_str().unwrap_or_default();
     let authority = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
     format!("{scheme}://{authority}").parse()

@@ -29,7 +29,7 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What was logged may take so long to be written at the end: nobody may be reading it.
+/// What was logged may take this long to be written at the end: it may not be read at all.
 const LAST_LINES: Duration = Duration::from_millis(500);
 
 /// A cache before any HTTP service: nothing in the service changes.

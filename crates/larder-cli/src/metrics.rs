@@ -1,141 +1,156 @@
-//! Metrics: the gateway's own counters, as the admin API tells them.
+//! Metrics: the figures of the gateway's parts, for the admin API.
+
+use std::sync::Arc;
 
 use larder::http::HttpCache;
-use larder_admin::metrics::{Family, Kind};
+use larder_admin::figures::{Family, Figures, Kind};
 use larder_gateway::{
-    counters::{Counted, Counters},
-    upstream::UpstreamStats,
+    downstream::counters::{Counted, Counters},
+    upstream::{Upstream, UpstreamStats},
 };
 
 /// What happens on readers' connections.
-pub(crate) fn of_readers(counters: &Counters) -> Vec<Family> {
-    let Counted {
-        accepted,
-        open,
-        turned_away,
-        asked_to_leave,
-        found_no_room,
-        reset,
-        handshakes,
-        timeouts,
-        refusals,
-    } = counters.read();
-    vec![
-        gauge("connections_open", "Connections of readers, now", vec![("", open)]),
-        counter("connections_accepted", "Connections of readers", "", vec![("", accepted)]),
-        counter(
-            "connections_turned_away",
-            "Connections closed at once: their address has as many as it may",
-            "",
-            vec![("", turned_away)],
-        ),
-        counter(
-            "connections_waited",
-            "Connections that found as many open as there may be",
-            "",
-            vec![("", found_no_room)],
-        ),
-        counter(
-            "connections_asked_to_leave",
-            "Connections closed to make room, once they were between two requests",
-            "",
-            vec![("", asked_to_leave)],
-        ),
-        counter(
-            "connections_reset",
-            "Connections reset in the middle of an answer, by readers who left or by the gateway",
-            "",
-            vec![("", reset)],
-        ),
-        counter("tls_handshakes", "TLS handshakes, by how they ended", "outcome", handshakes),
-        counter("timeouts", "Readers who were too slow, by what for", "kind", timeouts),
-        counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
-    ]
+pub(crate) struct ReaderFigures(pub(crate) Arc<Counters>);
+
+impl Figures for ReaderFigures {
+    fn families(&self) -> Vec<Family> {
+        let Counted {
+            accepted,
+            open,
+            turned_away,
+            asked_to_leave,
+            found_no_room,
+            reset,
+            handshakes,
+            timeouts,
+            refusals,
+        } = self.0.read();
+        vec![
+            gauge("connections_open", "Connections of readers, now", vec![("", open)]),
+            counter("connections_accepted", "Connections of readers", "", vec![("", accepted)]),
+            counter(
+                "connections_turned_away",
+                "Connections closed at once: their address has as many as it may",
+                "",
+                vec![("", turned_away)],
+            ),
+            counter(
+                "connections_waited",
+                "Connections that found as many open as there may be",
+                "",
+                vec![("", found_no_room)],
+            ),
+            counter(
+                "connections_asked_to_leave",
+                "Connections closed to make room, once they were between two requests",
+                "",
+                vec![("", asked_to_leave)],
+            ),
+            counter(
+                "connections_reset",
+                "Connections reset in the middle of an answer, by readers who left or by the gateway",
+                "",
+                vec![("", reset)],
+            ),
+            counter("tls_handshakes", "TLS handshakes, by how they ended", "outcome", handshakes),
+            counter("timeouts", "Readers who were too slow, by what for", "kind", timeouts),
+            counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
+        ]
+    }
 }
 
 /// What requests for the origin hold and wait for now, and what there was no room for.
-pub(crate) fn of_requests(cache: &HttpCache) -> Vec<Family> {
-    vec![
-        gauge(
-            "turns_taken",
-            "Requests that wait for the head of an answer, or bring a body into the cache, now",
-            vec![("", number(cache.turns_taken()))],
-        ),
-        gauge(
-            "turns_waiting",
-            "Requests that wait for a turn to ask the origin, now",
-            vec![("", number(cache.waiting_for_turns()))],
-        ),
-        gauge(
-            "arriving_bytes",
-            "What bodies on their way into the cache hold, now",
-            vec![("", number(cache.arriving_bytes()))],
-        ),
-        counter(
-            "crowded_out",
-            "Answers not kept because bodies on their way into the cache hold all they may",
-            "",
-            vec![("", cache.crowded_out())],
-        ),
-    ]
+pub(crate) struct CacheFigures(pub(crate) HttpCache);
+
+impl Figures for CacheFigures {
+    fn families(&self) -> Vec<Family> {
+        let CacheFigures(cache) = self;
+        vec![
+            gauge(
+                "turns_taken",
+                "Requests that wait for the head of an answer, or bring a body into the cache, now",
+                vec![("", number(cache.turns_taken()))],
+            ),
+            gauge(
+                "turns_waiting",
+                "Requests that wait for a turn to ask the origin, now",
+                vec![("", number(cache.waiting_for_turns()))],
+            ),
+            gauge(
+                "arriving_bytes",
+                "What bodies on their way into the cache hold, now",
+                vec![("", number(cache.arriving_bytes()))],
+            ),
+            counter(
+                "crowded_out",
+                "Answers not kept because bodies on their way into the cache hold all they may",
+                "",
+                vec![("", cache.crowded_out())],
+            ),
+        ]
+    }
 }
 
 /// What happens on connections to the origin.
-pub(crate) fn of_origin(stats: UpstreamStats) -> Vec<Family> {
-    let UpstreamStats {
-        connected,
-        reused,
-        retried,
-        turned_away,
-        waited_in_vain,
-        in_use,
-        streams,
-        idle,
-        waiting,
-    } = stats;
-    vec![
-        Family {
-            label: "state",
-            ..gauge(
-                "upstream_connections",
-                "Connections to the origin, now",
-                vec![
-                    ("waited_for", number(in_use.saturating_sub(streams))),
-                    ("streaming", number(streams)),
-                    ("idle", number(idle)),
-                ],
-            )
-        },
-        gauge(
-            "upstream_waiting",
-            "Requests that wait for a connection, now",
-            vec![("", number(waiting))],
-        ),
-        counter(
-            "upstream_connections_made",
-            "Connections made to the origin",
-            "",
-            vec![("", connected)],
-        ),
-        counter(
-            "upstream_connections_reused",
-            "Requests that went over a connection that was there",
-            "",
-            vec![("", reused)],
-        ),
-        counter(
-            "upstream_retries",
-            "Requests sent once more, because a kept connection was closed",
-            "",
-            vec![("", retried)],
-        ),
-        counter(
-            "upstream_refused",
-            "Requests that got no connection to the origin, by why",
-            "reason",
-            vec![("too_many_waiting", turned_away), ("waited_too_long", waited_in_vain)],
-        ),
-    ]
+pub(crate) struct OriginFigures(pub(crate) Upstream);
+
+impl Figures for OriginFigures {
+    fn families(&self) -> Vec<Family> {
+        let UpstreamStats {
+            connected,
+            reused,
+            retried,
+            turned_away,
+            waited_in_vain,
+            in_use,
+            streams,
+            idle,
+            waiting,
+        } = self.0.stats();
+        vec![
+            Family {
+                label: "state",
+                ..gauge(
+                    "upstream_connections",
+                    "Connections to the origin, now",
+                    vec![
+                        ("waited_for", number(in_use.saturating_sub(streams))),
+                        ("streaming", number(streams)),
+                        ("idle", number(idle)),
+                    ],
+                )
+            },
+            gauge(
+                "upstream_waiting",
+                "Requests that wait for a connection, now",
+                vec![("", number(waiting))],
+            ),
+            counter(
+                "upstream_connections_made",
+                "Connections made to the origin",
+                "",
+                vec![("", connected)],
+            ),
+            counter(
+                "upstream_connections_reused",
+                "Requests that went over a connection that was there",
+                "",
+                vec![("", reused)],
+            ),
+            counter(
+                "upstream_retries",
+                "Requests sent once more, because a kept connection was closed",
+                "",
+                vec![("", retried)],
+            ),
+            counter(
+                "upstream_refused",
+                "Requests that got no connection to the origin, by why",
+                "reason",
+                vec![("too_many_waiting", turned_away), ("waited_too_long", waited_in_vain)],
+            ),
+        ]
+    }
 }
 
 fn number(count: usize) -> u64 {

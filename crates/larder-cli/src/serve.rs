@@ -26,7 +26,7 @@ use larder_admin::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls, TlsError,
-    http1::Http1Config,
+    downstream::http1::Http1Config,
     upstream::{Origin, Upstream, UpstreamConfig},
 };
 use tokio::{runtime::Builder, time::timeout};
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     address, advice, amount, doubts,
     files::{self, Files},
-    metrics,
+    metrics::{CacheFigures, OriginFigures, ReaderFigures},
     signals::Signals,
 };
 
@@ -52,7 +52,7 @@ const ADMIN_GRACE: Duration = Duration::from_secs(1);
 const ADMIN_HEAD: Duration = Duration::from_secs(5);
 
 /// Where all its connections are taken, each is left alone for so long, and then has as long again for the
-/// next step: nobody on this machine needs more, and whoever asks `/livez` is not to wait for strangers.
+/// next step: a program on this machine needs no more, and a question for `/livez` must not wait for others.
 const ADMIN_TURN: Duration = Duration::from_millis(100);
 
 /// What was logged may take so long to be written where the gateway is told to end at once.
@@ -299,16 +299,15 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                let (log, requests, upstream) = (log.clone(), cache.clone(), upstream.clone());
                 let router = Admin::new()
                     .http_cache(&cache)
-                    .metrics(move || metrics::of_readers(&counters))
-                    .metrics(move || metrics::of_requests(&requests))
-                    .metrics(move || metrics::of_origin(upstream.stats()))
-                    .metrics(move || log.families())
+                    .metrics(ReaderFigures(counters))
+                    .metrics(CacheFigures(cache.clone()))
+                    .metrics(OriginFigures(upstream.clone()))
+                    .metrics(log.clone())
                     .stop_with(stop.clone())
                     .router();
-                // Of its own: whoever asks /readyz is to hear that the others stop.
+                // Of its own: /readyz still answers, with 503, while the others stop.
                 let end = CancellationToken::new();
                 Some((tokio::spawn(server.serve(router, end.clone())), end))
             }
@@ -399,7 +398,7 @@ impl Serve {
         }
     }
 
-    /// For whoever starts it: what will be found in the cache.
+    /// For the line of the start: what will be found in the cache.
     fn what_is_cached(&self) -> String {
         let rules = match self.policy {
             Preset::Guarded => "what its answers allow and does not look personal",

@@ -27,7 +27,10 @@ use larder::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig,
-    http1::{Ended, Http1Config, serve_connection_with_hits},
+    downstream::{
+        Ended,
+        http1::{Http1Config, serve_connection_with_hits},
+    },
     upstream::{Upstream, UpstreamConfig},
 };
 use tokio::{

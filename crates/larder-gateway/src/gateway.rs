@@ -34,7 +34,10 @@ use larder::http::{
 use tower::Service;
 
 use crate::{
-    http1::{FastPath, PeekedRequest, Peer, ReaderBody},
+    downstream::{
+        Peer,
+        http1::{FastPath, PeekedRequest, ReaderBody},
+    },
     problem::Problem,
     seldom::Seldom,
     upstream::{Upstream, UpstreamError},
@@ -128,7 +131,7 @@ impl GatewayConfig {
         Hop { name: &self.name, version: head.version, peer, peer_is_trusted }
     }
 
-    /// Whoever listens for IPv6 hears of IPv4 addresses as mapped ones: they are the same peers.
+    /// A listener for IPv6 is told of IPv4 addresses as mapped ones: they are the same peers.
     fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_peers.iter().any(|trusted| trusted.to_canonical() == peer.to_canonical())
     }
@@ -177,7 +180,7 @@ impl FastPath for Gateway {
         peer: SocketAddr,
         head: &mut Vec<u8>,
     ) -> Option<HitResponse> {
-        // Whoever wants to read of each request has each go the whole way.
+        // Only the whole way has a line in the log for each request.
         if tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
@@ -234,7 +237,7 @@ impl Service<Request<ReaderBody>> for Gateway {
             let answer = problem.to_response().map(Body::from);
             return Box::pin(std::future::ready(Ok(answer)));
         }
-        let line = Line::begin(&head);
+        let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));
         let busy = Arc::clone(&self.busy);
         Box::pin(async move {
@@ -254,17 +257,17 @@ impl Service<Request<ReaderBody>> for Gateway {
 }
 
 /// The one line of a request in the log, at `debug`. Queries may be anybody's secrets and stay out.
-struct Line {
+struct LogLine {
     what: String,
     began: Instant,
 }
 
-impl Line {
-    fn begin(head: &Parts) -> Option<Line> {
+impl LogLine {
+    fn begin(head: &Parts) -> Option<LogLine> {
         let host = || head.uri.authority().map_or("", |authority| authority.as_str());
         let what = || format!("{} {}{}", head.method, host(), head.uri.path());
         let is_wanted = tracing::enabled!(tracing::Level::DEBUG);
-        is_wanted.then(|| Line { what: what(), began: Instant::now() })
+        is_wanted.then(|| LogLine { what: what(), began: Instant::now() })
     }
 
     fn end(self, answer: &Response<Body>) {
@@ -458,7 +461,7 @@ mod tests {
             // What stands before it may be anything: it is not read.
             ("198.51.100.1", "\u{e9}, 203.0.113.1", "203.0.113.1"),
             ("198.51.100.1", "203.0.113.1, \u{e9}", "198.51.100.1"),
-            // Whoever listens for IPv6 hears of it so.
+            // A listener for IPv6 is told of it so.
             ("[::ffff:198.51.100.1]", "203.0.113.1", "203.0.113.1"),
             ("198.51.100.1", "203.0.113.1, ::ffff:198.51.100.2", "203.0.113.1"),
             ("[::ffff:198.51.100.7]", "203.0.113.1", "198.51.100.7"),

@@ -1,7 +1,7 @@
 //! Interim: the way 1xx answers take past the final one (RFC 9110 §15.2).
 //!
 //! A connection puts an [`Interim`] into the extensions of each request whose reader understands
-//! interim answers. Whoever holds it may send any number of them until the final answer begins.
+//! interim answers. Its holder may send any number of them until the final answer begins.
 
 use std::{
     collections::VecDeque,
@@ -19,16 +19,16 @@ const WAITING: usize = 16;
 /// The sending end. Clones send into the same connection; dropping them all has no effect.
 #[derive(Clone)]
 pub struct Interim {
-    line: Arc<Mutex<Line>>,
+    channel: Arc<Mutex<Channel>>,
 }
 
 /// The connection's end. Dropping it, as the final answer begins, makes every later send a no-op.
 pub struct Interims {
-    line: Arc<Mutex<Line>>,
+    channel: Arc<Mutex<Channel>>,
 }
 
 /// Under one lock, which is never held across an await.
-struct Line {
+struct Channel {
     waiting: VecDeque<Response<()>>,
     is_open: bool,
     connection: Option<Waker>,
@@ -36,9 +36,9 @@ struct Line {
 
 /// The two ends for one request.
 pub fn channel() -> (Interim, Interims) {
-    let line = Line { waiting: VecDeque::new(), is_open: true, connection: None };
-    let line = Arc::new(Mutex::new(line));
-    (Interim { line: Arc::clone(&line) }, Interims { line })
+    let channel = Channel { waiting: VecDeque::new(), is_open: true, connection: None };
+    let channel = Arc::new(Mutex::new(channel));
+    (Interim { channel: Arc::clone(&channel) }, Interims { channel })
 }
 
 impl Interim {
@@ -54,13 +54,13 @@ impl Interim {
         {
             return false;
         }
-        let mut line = lock(&self.line);
-        if !line.is_open || line.waiting.len() >= WAITING {
+        let mut channel = lock(&self.channel);
+        if !channel.is_open || channel.waiting.len() >= WAITING {
             return false;
         }
-        line.waiting.push_back(answer);
-        let connection = line.connection.take();
-        drop(line);
+        channel.waiting.push_back(answer);
+        let connection = channel.connection.take();
+        drop(channel);
         if let Some(connection) = connection {
             connection.wake();
         }
@@ -72,51 +72,51 @@ impl Interims {
     /// The next answer to write. Pending is not the end: there is none but dropping this.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Response<()>> {
         {
-            let mut line = lock(&self.line);
-            if let Some(answer) = line.waiting.pop_front() {
+            let mut channel = lock(&self.channel);
+            if let Some(answer) = channel.waiting.pop_front() {
                 return Poll::Ready(answer);
             }
-            if line.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            if channel.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
         }
-        // A waker is the code of whoever polls: it is neither cloned nor dropped under the lock.
+        // Cloning and dropping a waker runs code of the task that polls: not under the lock.
         let mut connection = Some(cx.waker().clone());
-        let mut line = lock(&self.line);
-        if let Some(answer) = line.waiting.pop_front() {
+        let mut channel = lock(&self.channel);
+        if let Some(answer) = channel.waiting.pop_front() {
             return Poll::Ready(answer);
         }
-        mem::swap(&mut line.connection, &mut connection);
-        drop(line);
+        mem::swap(&mut channel.connection, &mut connection);
+        drop(channel);
         Poll::Pending
     }
 }
 
 impl Drop for Interims {
     fn drop(&mut self) {
-        let mut line = lock(&self.line);
-        line.is_open = false;
-        let waiting = (mem::take(&mut line.waiting), line.connection.take());
-        drop(line);
+        let mut channel = lock(&self.channel);
+        channel.is_open = false;
+        let waiting = (mem::take(&mut channel.waiting), channel.connection.take());
+        drop(channel);
         drop(waiting);
     }
 }
 
 impl fmt::Debug for Interim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interim").field("is_open", &lock(&self.line).is_open).finish()
+        f.debug_struct("Interim").field("is_open", &lock(&self.channel).is_open).finish()
     }
 }
 
 impl fmt::Debug for Interims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Interims").field("waiting", &lock(&self.line).waiting.len()).finish()
+        f.debug_struct("Interims").field("waiting", &lock(&self.channel).waiting.len()).finish()
     }
 }
 
-fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+fn lock(channel: &Mutex<Channel>) -> MutexGuard<'_, Channel> {
     // Nothing under this lock can panic half-way through a change.
-    line.lock().unwrap_or_else(PoisonError::into_inner)
+    channel.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -128,16 +128,16 @@ mod tests {
 
     use http::{Response, StatusCode};
 
-    use super::{Line, WAITING, channel};
+    use super::{Channel, WAITING, channel};
 
-    /// A waker that wants the line where it is woken or dropped.
-    struct WantsLine(Arc<Mutex<Line>>);
+    /// A waker that wants the lock where it is woken or dropped.
+    struct WantsChannel(Arc<Mutex<Channel>>);
 
-    impl Wake for WantsLine {
+    impl Wake for WantsChannel {
         fn wake(self: Arc<Self>) {}
     }
 
-    impl Drop for WantsLine {
+    impl Drop for WantsChannel {
         fn drop(&mut self) {
             assert!(self.0.try_lock().is_ok(), "it is dropped under the lock");
         }
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_waker_is_dropped_under_no_lock() {
         let (interim, mut interims) = channel();
-        let waker = || Waker::from(Arc::new(WantsLine(Arc::clone(&interim.line))));
+        let waker = || Waker::from(Arc::new(WantsChannel(Arc::clone(&interim.channel))));
         for is_sent in [false, false, true] {
             let waker = waker();
             assert!(interims.poll_next(&mut Context::from_waker(&waker)).is_pending());

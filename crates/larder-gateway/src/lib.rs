@@ -1,7 +1,7 @@
 //! The HTTP server around the cache: listeners towards readers, upstreams towards origins.
 //!
 //! Only [`Gateway`] knows the cache. A [`Server`] hands the requests of its connections to any tower
-//! service; what can be answered where it lies in the buffer ([`FastPath`](http1::FastPath)) comes first. An
+//! service; what can be answered where it lies in the buffer ([`FastPath`](downstream::http1::FastPath)) comes first. An
 //! [`Upstream`](upstream::Upstream) is a tower service that asks an origin.
 //!
 //! ```no_run
@@ -10,7 +10,7 @@
 //! use bytes::Bytes;
 //! use http::{Request, Response};
 //! use http_body_util::Full;
-//! use larder_gateway::{Server, ServerConfig, http1::ReaderBody};
+//! use larder_gateway::{Server, ServerConfig, downstream::http1::ReaderBody};
 //! use tokio_util::sync::CancellationToken;
 //!
 //! # async fn example() -> std::io::Result<()> {
@@ -26,34 +26,35 @@
 //!
 //! What happens to a request:
 //!
-//! 1. `server.rs serve_on` lets the connection in (`door.rs next`: how many there may be) and gives it a
-//!    task, on one of the event loops.
-//!    With a certificate, `tls.rs accept` comes first, and tells which protocol the reader has chosen.
-//! 2. `http1/mod.rs serve_connection` takes its head (`connection.rs next_head`): refused if two
-//!    readers could read it differently, idle or slow connections end here.
+//! 1. `downstream/server.rs serve_on` has the connection let in (`door.rs next`: how many there may be) and
+//!    gives it a task, on one of the event loops: `session.rs live`, which holds its whole life.
+//!    With a certificate that is `live_encrypted`: `tls.rs accept` comes first, and tells which protocol the
+//!    reader has chosen.
+//! 2. `http1/mod.rs serve_connection` takes the request's head (`connection.rs next_head`). It is refused if
+//!    two programs could read it differently; a connection that is idle or slow ends here.
 //!    A connection that begins as HTTP/2 goes on in `http2/mod.rs`, where each stream is an
 //!    `exchange.rs exchange` with the same steps.
-//! 3. `exchange.rs exchange` calls the service. While that works, the connection passes interim
-//!    answers on, brings the request's body as it is asked for, and notices when the reader leaves.
+//! 3. `exchange.rs exchange` calls the service. While the service works, the connection passes interim
+//!    answers on, reads the request's body as the service asks for it, and notices when the reader leaves.
 //! 4. `upstream/mod.rs ask`, if the service gets there: a connection from the pool, the request, the
-//!    answer's head. The answer's body drives the connection to the origin itself.
+//!    answer's head. Polling the answer's body drives the connection to the origin.
 //! 5. `exchange.rs answer` writes the head and the body, in one `send` where they fit.
+//!
+//! [`downstream`] and [`upstream`] do not know each other, but for what lies beside them: [`interim`] answers
+//! go from one to the other, and both answer with a [`problem`](problem::Problem).
 
-pub mod counters;
-mod door;
+pub mod downstream;
 pub mod gateway;
-pub mod http1;
-pub mod http2;
 pub mod interim;
-pub mod loops;
 pub mod problem;
 mod seldom;
-pub mod server;
 mod timer;
-pub mod tls;
 pub mod upstream;
 
+pub use downstream::{
+    ServerConfig,
+    loops::Loops,
+    server::Server,
+    tls::{Tls, TlsError},
+};
 pub use gateway::{Gateway, GatewayConfig};
-pub use loops::Loops;
-pub use server::{Server, ServerConfig};
-pub use tls::{Tls, TlsError};

@@ -64,7 +64,8 @@ impl Timer {
     }
 }
 
-/// The instant after so long, or after so many years that nobody waits for it: settings may say any time.
+/// The instant after this time, or after 30 years where that is beyond what can be told: settings may say any
+/// time.
 pub(crate) fn after(within: Duration) -> Instant {
     const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
     let now = Instant::now();

@@ -10,7 +10,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use larder_gateway::{
     Server, ServerConfig,
-    http1::ReaderBody,
+    downstream::http1::ReaderBody,
     upstream::{Upstream, UpstreamConfig},
 };
 use tokio::{

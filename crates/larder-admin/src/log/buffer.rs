@@ -17,7 +17,7 @@ use tracing_subscriber::fmt::{
     time::{FormatTime, SystemTime},
 };
 
-use super::limit::{EVERY, Limiter};
+use super::limiter::{EVERY, Limiter};
 
 /// The most bytes of lines that may wait to be written.
 const ROOM: usize = 1 << 20;
@@ -116,7 +116,7 @@ impl Buffer {
         self.changed.notify_all();
     }
 
-    /// All lines that were lost so far, because nobody read those before them.
+    /// All lines that were lost so far, because those before them were not read.
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -132,7 +132,7 @@ impl Buffer {
         let mut batch = Vec::new();
         loop {
             self.take(&mut batch, limiter);
-            // Nobody is there to read the rest: whoever scrapes the metrics is told.
+            // The rest is not read either: the metrics tell how much was lost.
             let lines = count_lines(write(out, &batch));
             self.lost.fetch_add(lines, Ordering::Relaxed);
             batch.clear();
@@ -225,7 +225,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     use super::{
-        super::limit::tests::{ONE, admitted},
+        super::limiter::tests::{ONE, admitted},
         *,
     };
 

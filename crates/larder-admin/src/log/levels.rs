@@ -89,20 +89,20 @@ mod tests {
             // What is said, and for whom which level is the last that is logged.
             ("info", "larder", Some(Level::INFO)),
             ("info", "larder::serve", Some(Level::INFO)),
-            ("info", "larder_gateway::server", Some(Level::INFO)),
+            ("info", "larder_gateway::gateway", Some(Level::INFO)),
             ("info", "blog::backend", Some(Level::INFO)),
             ("info", "h2::proto", None),
             ("trace", "h2::proto", None),
-            ("trace", "larder_gateway::server", Some(Level::TRACE)),
-            ("off", "larder_gateway::server", None),
+            ("trace", "larder_gateway::gateway", Some(Level::TRACE)),
+            ("off", "larder_gateway::gateway", None),
             ("h2=debug", "h2::proto", Some(Level::DEBUG)),
-            ("h2=debug", "larder_gateway::server", Some(Level::INFO)),
+            ("h2=debug", "larder_gateway::gateway", Some(Level::INFO)),
             ("warn, h2=info", "h2::proto", Some(Level::INFO)),
             ("warn, h2=info", "larder", Some(Level::WARN)),
-            ("larder_gateway=debug,error", "larder_gateway::server", Some(Level::DEBUG)),
+            ("larder_gateway=debug,error", "larder_gateway::gateway", Some(Level::DEBUG)),
             ("larder_gateway=debug,error", "larder_admin::guard", Some(Level::ERROR)),
-            ("larder_gateway::server=off", "larder_gateway::server", None),
-            ("larder_gateway::server=off", "larder_gateway::tls", Some(Level::INFO)),
+            ("larder_gateway::gateway=off", "larder_gateway::gateway", None),
+            ("larder_gateway::gateway=off", "larder_gateway::upstream", Some(Level::INFO)),
         ];
         let all = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
         for (text, target, last) in rows {

@@ -1,12 +1,13 @@
-//! Log: a process's log, on its way to standard error without anybody waiting for it.
+//! Log: a process's log, on its way to standard error, for which no task waits.
 //!
-//! Whoever logs adds a line to a bounded buffer, and a thread writes it. Where standard error is not read,
-//! lines are lost and counted: an event loop that waited for the log would answer nobody. What clients can
+//! A line is added to a bounded buffer, and a thread writes it. Where standard error is not read, lines are
+//! lost and counted: an event loop that waited for the log would answer no request. What clients can
 //! cause is limited for each kind of line, and what was left out is counted in a line of its own.
 
 mod buffer;
 mod levels;
 mod limit;
+mod limiter;
 
 use std::{
     io::{self, IsTerminal, stderr},
@@ -21,9 +22,10 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 pub use self::levels::{Levels, LevelsError};
 use self::{
     buffer::{Buffer, LineWriter},
-    limit::{Limit, Limiter},
+    limit::Limit,
+    limiter::Limiter,
 };
-use crate::metrics::{Family, Kind};
+use crate::figures::{Family, Figures, Kind};
 
 /// How long a panic waits for its line to be written: the process may be about to end.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -88,9 +90,10 @@ impl Log {
         self.buffer.end(&self.limiter);
         self.buffer.wait_until_written(within);
     }
+}
 
-    /// Its counters, for [`Admin::metrics`](crate::Admin::metrics).
-    pub fn families(&self) -> Vec<Family> {
+impl Figures for Log {
+    fn families(&self) -> Vec<Family> {
         let count = |count: u64| count as f64;
         vec![Family {
             name: "log_lines_lost",

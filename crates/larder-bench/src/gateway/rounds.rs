@@ -5,12 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Result, bail};
 
 use super::{
-    Bench,
+    bench::{Bench, progress},
     case::{self, Case, PAGE},
     client::request,
     contestant::{Contestant, Who},
     figure::{Samples, Unit},
-    idle, load, memory, paced, progress,
+    idle, load, memory, paced,
     server::find_program,
     slow::{self, SlowClients},
     stampede::{self, CROWDED, Crowded},
@@ -97,6 +97,22 @@ impl Bench {
             seen.note = Some(format!("{gone} of {} slow clients were cut off", case.slow_clients));
         }
         Ok(())
+    }
+
+    /// No server answers in the open and over TLS at one address, so all are started once more.
+    pub(super) async fn tls(&mut self) -> Result<()> {
+        if !self.wants("tls") {
+            return Ok(());
+        }
+        let case = case::over_tls();
+        let mut running = Vec::new();
+        for who in self.who.clone().into_iter().filter(|who| case.has(*who)) {
+            match Contestant::start_over_tls(who, &self.setting) {
+                Ok(contestant) => running.push(contestant),
+                Err(why) => self.leave_out(case.id, who, &why),
+            }
+        }
+        self.cpu_per_request(&mut running, &case).await
     }
 
     pub(super) async fn paced(&mut self, running: &[Contestant]) -> Result<()> {

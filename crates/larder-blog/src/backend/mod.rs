@@ -2,10 +2,11 @@
 
 mod cors;
 mod endpoint;
-mod origin;
+mod posts_client;
 mod reply;
 mod respond;
 mod rules;
+pub(crate) mod settings;
 
 use std::{
     sync::Arc,
@@ -27,40 +28,26 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backend::{
         endpoint::Endpoint,
-        origin::{Origin, OriginError},
+        posts_client::{PostsClient, PostsError},
         reply::Reply,
         respond::Delivery,
-        rules::Rules,
+        rules::{Rules, Switches},
+        settings::BackendSettings,
     },
     post_id::{NoPostId, PostId},
     replies::{no_post_id, with_common_replies},
-    settings::BaseUrl,
 };
 
-pub(crate) struct BackendSettings {
-    pub(crate) origin: BaseUrl,
-    pub(crate) cache_enabled: bool,
-    pub(crate) cache_ttl: Duration,
-    /// For the 404 of an unknown id; zero: not kept.
-    pub(crate) cache_negative_ttl: Duration,
-    /// How long a stale answer is still given: at once, while a new one is fetched (zero: not, until
-    /// the page's switch asks for it); and if the posts service fails. Neither is if the lifetime is
-    /// zero.
-    pub(crate) cache_stale_while_revalidate: Duration,
-    pub(crate) cache_stale_if_error: Duration,
-    pub(crate) cache_max_bytes: usize,
-}
-
 pub(crate) struct Backend {
-    origin: Origin,
+    posts: PostsClient,
     cache: Cache<Arc<Reply>>,
-    rules: Rules,
+    rules: Arc<Rules>,
     negative_ttl: Duration,
 }
 
 impl Backend {
     pub(crate) fn new(settings: BackendSettings) -> Arc<Backend> {
-        let rules = Rules::new(&settings);
+        let rules = Arc::new(Rules::new(&settings));
         let lifetime = rules.lifetime();
         let cache = Cache::<Arc<Reply>>::builder()
             .name("posts")
@@ -71,7 +58,7 @@ impl Backend {
             .build();
         cache.serve_stale_while_revalidate(rules.is_stale_served_while_revalidating());
         Arc::new(Backend {
-            origin: Origin::new(settings.origin),
+            posts: PostsClient::new(settings.posts_service),
             cache,
             rules,
             negative_ttl: settings.cache_negative_ttl,
@@ -80,11 +67,11 @@ impl Backend {
 
     /// Whom it asks and what it keeps, for the line of a start.
     pub(crate) fn summary(&self) -> String {
-        let origin = self.origin.base();
+        let posts_service = self.posts.base();
         if self.rules.is_enabled() {
-            format!("asks {origin}, {}", self.rules)
+            format!("asks {posts_service}, {}", self.rules)
         } else {
-            format!("asks {origin} every time: the cache is off, until the page turns it on")
+            format!("asks {posts_service} every time: the cache is off, until the page turns it on")
         }
     }
 
@@ -94,7 +81,13 @@ impl Backend {
             Router::new().route("/api/posts", get(posts)).route("/api/posts/{id}", get(post));
         let router = with_common_replies(router, "backend", endpoint::is_path);
         let posts = router.layer(map_response(respond::complete)).with_state(Arc::clone(self));
-        let rules = rules::router(self, page_origins).layer(map_response(respond::complete));
+        let switches = Switches {
+            rules: Arc::clone(&self.rules),
+            cache: self.cache.clone(),
+            posts: self.posts.clone(),
+            page_origins: page_origins.into(),
+        };
+        let rules = rules::router(switches).layer(map_response(respond::complete));
         cors::allow(posts, page_origins, [Method::GET, Method::HEAD]).merge(cors::allow(
             rules,
             page_origins,
@@ -126,7 +119,7 @@ impl Backend {
                 Err(failure) => Delivery::failed(failure),
             }
         } else {
-            match self.origin.ask(&endpoint).await {
+            match self.posts.ask(&endpoint).await {
                 Ok(reply) => Delivery::PastTheCache(reply),
                 Err(error) => Delivery::FailedPastTheCache(error),
             }
@@ -137,8 +130,8 @@ impl Backend {
 
     /// Asks the posts service, and decides how long its answer is worth keeping. A posts service that
     /// fails while it answers is an error, so that a stale copy can stand in.
-    async fn fetch(&self, endpoint: &Endpoint) -> Result<Fetched<Arc<Reply>>, OriginError> {
-        let reply = Arc::new(self.origin.ask(endpoint).await?);
+    async fn fetch(&self, endpoint: &Endpoint) -> Result<Fetched<Arc<Reply>>, PostsError> {
+        let reply = Arc::new(self.posts.ask(endpoint).await?);
         Ok(match (endpoint, reply.status()) {
             (_, StatusCode::OK) => Fetched::new(reply).tags(endpoint.tags()),
             (Endpoint::Post(_), StatusCode::NOT_FOUND) => {

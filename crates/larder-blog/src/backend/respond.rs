@@ -14,7 +14,7 @@ use larder::{
 
 use crate::{
     backend::{
-        origin::OriginError,
+        posts_client::PostsError,
         reply::{Reply, Subject},
     },
     replies::detail,
@@ -29,17 +29,17 @@ pub(crate) enum Delivery {
     PastTheCache(Reply),
     /// The posts service gave nothing good, and there was no copy to stand in.
     Failed {
-        error: Arc<OriginError>,
+        error: Arc<PostsError>,
         source: FailureSource,
     },
-    FailedPastTheCache(OriginError),
+    FailedPastTheCache(PostsError),
 }
 
 impl Delivery {
-    pub(crate) fn failed(failure: Failure<OriginError>) -> Self {
+    pub(crate) fn failed(failure: Failure<PostsError>) -> Self {
         let error = match failure.error {
             FetchError::Failed(error) => error,
-            _ => Arc::new(OriginError::Lost),
+            _ => Arc::new(PostsError::Lost),
         };
         Delivery::Failed { error, source: failure.source }
     }
@@ -91,7 +91,7 @@ impl Delivery {
     }
 
     /// What is passed on, if there is anything.
-    fn reply(&self) -> Result<&Reply, &OriginError> {
+    fn reply(&self) -> Result<&Reply, &PostsError> {
         match self {
             Delivery::FromCache(answer) => Ok(&answer.value),
             Delivery::PastTheCache(reply) => Ok(reply),

@@ -20,11 +20,15 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use larder::Lifetime;
+use larder::{Cache, Lifetime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backend::{Backend, BackendSettings, origin::LastCall},
+    backend::{
+        posts_client::{LastCall, PostsClient},
+        reply::Reply,
+        settings::BackendSettings,
+    },
     replies::{detail, method_not_allowed},
 };
 
@@ -50,7 +54,7 @@ impl Rules {
         let set = settings.cache_stale_while_revalidate;
         let window = if set.is_zero() { WINDOW_IF_SWITCHED_ON } else { set };
         let lifetime = Lifetime::fresh_for(settings.cache_ttl);
-        // Who sets no lifetime wants every answer to be new.
+        // No lifetime means that every answer is to be new.
         let lifetime = if settings.cache_ttl.is_zero() {
             lifetime
         } else {
@@ -113,12 +117,11 @@ struct Change {
     stale_while_revalidate: Option<bool>,
 }
 
-/// `GET` tells the rules, `PATCH` changes them; pages of other origins than `page_origins` may not.
+/// `GET` tells the rules, `PATCH` changes them; pages of other origins than the page's own may not.
 ///
 /// Another page's script needs the browser's permission for a PATCH, and its preflight is refused. A
 /// foreign name that is pointed here makes the request a page's own, so its `Origin` is looked at too.
-pub(crate) fn router(backend: &Arc<Backend>, page_origins: &[String]) -> Router {
-    let desk = Desk { backend: Arc::clone(backend), page_origins: page_origins.into() };
+pub(crate) fn router(switches: Switches) -> Router {
     let routes = get(tell).patch(change).fallback(async || {
         let mut response = method_not_allowed();
         let allow = HeaderValue::from_static("GET, HEAD, PATCH");
@@ -126,36 +129,39 @@ pub(crate) fn router(backend: &Arc<Backend>, page_origins: &[String]) -> Router 
         response
     });
     let routes = routes.layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
-    Router::new().route(PATH, routes).with_state(desk)
+    Router::new().route(PATH, routes).with_state(switches)
 }
 
+/// What the page's switches show and change. Clones share it.
 #[derive(Clone)]
-struct Desk {
-    backend: Arc<Backend>,
-    page_origins: Arc<[String]>,
+pub(crate) struct Switches {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) cache: Cache<Arc<Reply>>,
+    pub(crate) posts: PostsClient,
+    pub(crate) page_origins: Arc<[String]>,
 }
 
-async fn tell(State(desk): State<Desk>) -> Response {
-    desk.backend.tell()
+async fn tell(State(switches): State<Switches>) -> Response {
+    switches.tell()
 }
 
 async fn change(
-    State(desk): State<Desk>,
+    State(switches): State<Switches>,
     headers: HeaderMap,
     change: Result<Json<Change>, JsonRejection>,
 ) -> Response {
     if let Some(origin) = headers.get(header::ORIGIN)
-        && !desk.page_origins.iter().any(|own| own.as_bytes() == origin.as_bytes())
+        && !switches.page_origins.iter().any(|own| own.as_bytes() == origin.as_bytes())
     {
         return detail(StatusCode::FORBIDDEN, "This page may not change the cache");
     }
     match change {
-        Ok(Json(change)) => desk.backend.change(&change),
+        Ok(Json(change)) => switches.change(&change),
         Err(rejection) => detail(rejection.status(), &rejection.body_text()),
     }
 }
 
-impl Backend {
+impl Switches {
     fn tell(&self) -> Response {
         let rules = &self.rules;
         let told = Told {
@@ -164,7 +170,7 @@ impl Backend {
             stale_while_revalidate: rules.is_stale_served_while_revalidating(),
             stale_while_revalidate_seconds: rules.lifetime.revalidate_window().as_secs(),
             stale_if_error_seconds: rules.lifetime.rescue_window().as_secs(),
-            posts_service: self.origin.last_call(),
+            posts_service: self.posts.last_call(),
         };
         ([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response()
     }

@@ -6,7 +6,7 @@
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use larder::http::policy::forward::stands_for_the_method;
 
-use super::link::Outgoing;
+use super::outgoing::Outgoing;
 
 /// The request without content whose head this is, as hyper writes it: the first line, and `name: value`
 /// for each field. `None`: it is no whole head, or may not be sent twice after all, because some origins

@@ -49,7 +49,7 @@ impl UpstreamBody {
     fn settle(&mut self) {
         if let Some(mut lease) = self.lease.take() {
             // hyper notices in its next turn that the exchange is over, and what came beyond it. From then on
-            // nobody waits for this connection: the next request over it would wake this task otherwise.
+            // this task is not woken by the connection: the next request over it would do that otherwise.
             lease.link.drive(&mut Context::from_waker(Waker::noop()));
             lease.give_back();
         }
@@ -117,7 +117,7 @@ impl Body for UpstreamBody {
                     Poll::Ready(None)
                 }
                 Poll::Pending => {
-                    // Nobody waits for its connection any more, whether or not there is room for it there.
+                    // A body that pauses is a stream, if one more may be: no request waits for its connection.
                     if let Some(lease) = &mut self.lease {
                         lease.become_stream();
                     }

@@ -10,7 +10,7 @@ pub struct UpstreamConfig {
     /// From the last of the request that was sent to the head of the answer; an interim answer
     /// counts as a sign of life. Default 60 s.
     pub first_byte_timeout: Duration,
-    /// How long the content of a request that asks for the origin's word first (`Expect: 100-continue`) is
+    /// How long the content of a request that asks the origin first (`Expect: 100-continue`) is
     /// held back while the origin says nothing: some never answer that, and it must not be waited for
     /// without end (RFC 9110 §10.1.1). Default 1 s, as long as curl waits itself.
     pub continue_timeout: Duration,
@@ -21,7 +21,7 @@ pub struct UpstreamConfig {
     pub whole_timeout: Option<Duration>,
     /// Connections to the origin on which an answer is waited for, or is so short that it is here with its
     /// head, and idle ones, together. Default 3072: as many as there are turns in `larder serve`, so that
-    /// whoever has a turn has a connection, and where an answer turns out to be for one reader each, a crowd
+    /// a request that has a turn has a connection, and where an answer turns out to be for one reader each, a crowd
     /// that waited for it goes on in one wave, not in several of its length.
     pub max_connections: usize,
     /// Connections beside those on which an answer's body is under way: streams that stay open, long

@@ -2,9 +2,9 @@
 
 use std::{error::Error, io, time::Duration};
 
-use super::Origin;
 use larder::http::policy::proxy_status::ProxyError;
 
+use super::origin::Origin;
 use crate::problem::Problem;
 
 /// What readers are told where the origin is busy: about as long as others wait.

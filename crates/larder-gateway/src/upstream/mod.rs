@@ -10,9 +10,8 @@
 //! Content of a request whose method gives it no meaning (GET, DELETE and the like) is read by some origins
 //! and taken for the next request by others. Such a request goes on a connection of its own.
 //!
-//! Where a request asks for the origin's word before its content (`Expect: 100-continue`), so does the one
-//! that goes on, and the content is not read off its sender until the origin says 100, or nothing for a
-//! while.
+//! Where a request asks before it sends its content (`Expect: 100-continue`), so does the one that goes on, and
+//! the content is not read off its sender until the origin says 100, or nothing for a while.
 //!
 //! Passed on as they are: the status, the fields' bytes and the order of fields of one name, and the
 //! reason phrase, as hyper's [`ReasonPhrase`](hyper::ext::ReasonPhrase) in the answer's extensions
@@ -27,6 +26,7 @@ mod config;
 mod error;
 mod link;
 mod origin;
+mod outgoing;
 mod pool;
 mod socket;
 
@@ -56,12 +56,12 @@ pub use self::{
     body::UpstreamBody,
     config::UpstreamConfig,
     error::{UpstreamBodyError, UpstreamError},
-    origin::{Origin, OriginError},
+    origin::{Origin, ParseOriginError},
     pool::UpstreamStats,
 };
 use self::{
     body::Whole,
-    link::{Outgoing, Pulse, Wait, Word},
+    outgoing::{ContinueSignal, ContinueWait, Outgoing, Progress},
     pool::{Lease, May, Pool, within},
 };
 use crate::{interim::Interim, timer::after};
@@ -125,26 +125,28 @@ where
 
 /// What the origin shows of itself before its answer.
 #[derive(Default)]
-struct Signs {
-    pulse: Arc<Pulse>,
+struct EarlySigns {
+    progress: Arc<Progress>,
     /// If it was asked for.
-    word: Option<Arc<Word>>,
+    signal: Option<Arc<ContinueSignal>>,
     /// Who is told what comes before the final answer.
     interim: Option<Interim>,
 }
 
-impl Signs {
+impl EarlySigns {
     /// Has a request's interim answers noticed, if anybody minds them.
     fn hear_interim(&self, request: &mut Request<Outgoing>) {
-        if self.interim.is_none() && self.word.is_none() {
+        if self.interim.is_none() && self.signal.is_none() {
             return;
         }
-        let (pulse, word) = (Arc::clone(&self.pulse), self.word.clone());
+        let (progress, signal) = (Arc::clone(&self.progress), self.signal.clone());
         let interim = self.interim.clone();
         on_informational(request, move |answer| {
-            pulse.beat();
-            if let Some(word) = word.as_ref().filter(|_| answer.status() == StatusCode::CONTINUE) {
-                word.go_on();
+            progress.advance();
+            if let Some(signal) =
+                signal.as_ref().filter(|_| answer.status() == StatusCode::CONTINUE)
+            {
+                signal.go_on();
             }
             if let Some(interim) = &interim {
                 let mut passed = Response::new(());
@@ -160,7 +162,7 @@ async fn ask(
     pool: Arc<Pool>,
     mut request: Request<Outgoing>,
     is_head: bool,
-    signs: Signs,
+    signs: EarlySigns,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     let whole = pool.config.whole_timeout.map(|limit| Whole { limit, deadline: after(limit) });
     let is_apart = has_doubtful_content(&request);
@@ -217,14 +219,14 @@ enum Failed {
 async fn send(
     lease: &mut Lease,
     request: Request<Outgoing>,
-    signs: &Signs,
+    signs: &EarlySigns,
     whole: Option<Whole>,
 ) -> Result<Response<Incoming>, Failed> {
-    let (link, pulse) = (&mut lease.link, &*signs.pulse);
+    let (link, progress) = (&mut lease.link, &*signs.progress);
     let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
     // Unconstrained: where tokio would put a look off, it would say so to the waker, and none is given.
     let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
-    let (mut beats, mut is_sent) = (pulse.beats(), false);
+    let (mut steps, mut is_sent) = (progress.steps(), false);
     link.timer.restart(limit);
     let answer = poll_fn(|cx| {
         let look = |cx: &mut Context<'_>| answer.as_mut().poll(cx);
@@ -236,8 +238,8 @@ async fn send(
         if let Poll::Ready(answer) = answered {
             return Poll::Ready(Ok(answer));
         }
-        if beats != pulse.beats() {
-            beats = pulse.beats();
+        if steps != progress.steps() {
+            steps = progress.steps();
             link.timer.restart(within(limit, whole.map(|whole| whole.deadline)));
         }
         ready!(link.timer.poll_passed(cx));
@@ -245,8 +247,8 @@ async fn send(
     })
     .await?;
     link.timer.clear();
-    if let Some(word) = &signs.word {
-        word.answered();
+    if let Some(signal) = &signs.signal {
+        signal.answered();
     }
     answer.map_err(|mut error| match error.take_message() {
         Some(request) => Failed::Unsent(Box::new(request)),
@@ -271,7 +273,7 @@ fn receive(
     let has_body =
         !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     // hyper undoes `chunked` where it is the last coding, and passes on what others made of the content.
-    // Dropping the lease closes the connection: where such an answer ends nobody here can tell.
+    // Dropping the lease closes the connection: where such an answer ends cannot be told here.
     if has_body && is_coded && !is_decoded(&parts.headers) {
         return Err(UpstreamError::TransferCoding { origin: lease.pool.origin.clone() });
     }
@@ -328,7 +330,7 @@ fn sort(pool: &Pool, source: hyper::Error) -> UpstreamError {
     }
 }
 
-fn outgoing<B>(request: Request<B>, pool: &Pool) -> (Request<Outgoing>, Signs)
+fn outgoing<B>(request: Request<B>, pool: &Pool) -> (Request<Outgoing>, EarlySigns)
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -352,15 +354,15 @@ where
             parts.headers.insert(header::TRANSFER_ENCODING, chunked);
         }
     }
-    let mut signs = Signs::default();
+    let mut signs = EarlySigns::default();
     let mut wait = None;
     if asks_first {
         parts.headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-        let word = signs.word.insert(Arc::default());
-        wait = Some(Wait::for_word(word, pool.config.continue_timeout));
+        let signal = signs.signal.insert(Arc::default());
+        wait = Some(ContinueWait::for_signal(signal, pool.config.continue_timeout));
     }
     signs.interim = parts.extensions.remove::<Interim>();
-    let mut request = Request::new(Outgoing::new(body, &signs.pulse, wait));
+    let mut request = Request::new(Outgoing::new(body, &signs.progress, wait));
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(parts.uri);
     *request.version_mut() = Version::HTTP_11;

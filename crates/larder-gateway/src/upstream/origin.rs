@@ -13,7 +13,7 @@ pub struct Origin {
 /// Why something is no origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OriginError {
+pub enum ParseOriginError {
     /// Not `http://host[:port]`.
     #[error("not of the form http://host:port")]
     Malformed,
@@ -45,24 +45,24 @@ impl Origin {
 }
 
 impl FromStr for Origin {
-    type Err = OriginError;
+    type Err = ParseOriginError;
 
-    fn from_str(text: &str) -> Result<Self, OriginError> {
-        let uri: Uri = text.parse().map_err(|_| OriginError::Malformed)?;
+    fn from_str(text: &str) -> Result<Self, ParseOriginError> {
+        let uri: Uri = text.parse().map_err(|_| ParseOriginError::Malformed)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(OriginError::Malformed);
+            return Err(ParseOriginError::Malformed);
         };
         if scheme != "http" {
-            return Err(OriginError::Scheme);
+            return Err(ParseOriginError::Scheme);
         }
         let has_path = uri.path_and_query().is_some_and(|path| path.as_str() != "/");
         if has_path || authority.as_str().contains('@') {
-            return Err(OriginError::Path);
+            return Err(ParseOriginError::Path);
         }
         if authority.host().is_empty()
             || (authority.port().is_none() && authority.as_str() != authority.host())
         {
-            return Err(OriginError::Malformed);
+            return Err(ParseOriginError::Malformed);
         }
         Ok(Origin { authority: authority.clone() })
     }
@@ -82,7 +82,7 @@ impl fmt::Debug for Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::{Origin, OriginError};
+    use super::{Origin, ParseOriginError};
 
     #[test]
     fn an_origin_is_a_scheme_a_host_and_a_port() {
@@ -97,12 +97,12 @@ mod tests {
     #[test]
     fn what_is_more_or_less_than_an_origin_is_refused() {
         let refused = |text: &str| text.parse::<Origin>().unwrap_err();
-        assert_eq!(refused("https://posts.example"), OriginError::Scheme);
-        assert_eq!(refused("http://posts.example/v1"), OriginError::Path);
-        assert_eq!(refused("http://posts.example/?a"), OriginError::Path);
-        assert_eq!(refused("http://me@posts.example"), OriginError::Path);
+        assert_eq!(refused("https://posts.example"), ParseOriginError::Scheme);
+        assert_eq!(refused("http://posts.example/v1"), ParseOriginError::Path);
+        assert_eq!(refused("http://posts.example/?a"), ParseOriginError::Path);
+        assert_eq!(refused("http://me@posts.example"), ParseOriginError::Path);
         for text in ["", "posts.example", "/posts", "127.0.0.1:8001", "http://", "http://x:y"] {
-            assert_eq!(refused(text), OriginError::Malformed, "{text}");
+            assert_eq!(refused(text), ParseOriginError::Malformed, "{text}");
         }
     }
 }

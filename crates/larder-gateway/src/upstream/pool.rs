@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Origin, config::UpstreamConfig, error::UpstreamError, link::Link};
+use super::{config::UpstreamConfig, error::UpstreamError, link::Link, origin::Origin};
 
 /// Counters of one upstream since it was made, and what is going on there now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -243,7 +243,7 @@ impl Pool {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
-        let Some(_place) = Place::take(&self.waiting, self.config.max_waiting) else {
+        let Some(_slot) = QueueSlot::take(&self.waiting, self.config.max_waiting) else {
             self.turned_away.fetch_add(1, Ordering::Relaxed);
             let waiting = self.config.max_waiting;
             return Err(UpstreamError::Busy { origin: self.origin.clone(), waiting });
@@ -365,7 +365,7 @@ impl Sweep {
             let mut idle = pool.idle();
             let old = idle.older_than(idle_timeout);
             if idle.len() == 0 {
-                // Under the lock: who gives one back after this starts another sweep.
+                // Under the lock: giving one back after this starts another sweep.
                 drop(self);
                 drop(idle);
                 return;
@@ -384,18 +384,18 @@ impl Drop for Sweep {
     }
 }
 
-/// A place among those who wait. Dropping it leaves the line.
-struct Place<'a>(&'a AtomicUsize);
+/// One of the requests that wait for a connection. Dropping it ends the wait.
+struct QueueSlot<'a>(&'a AtomicUsize);
 
-impl<'a> Place<'a> {
+impl<'a> QueueSlot<'a> {
     fn take(waiting: &'a AtomicUsize, max: usize) -> Option<Self> {
-        let place = Place(waiting);
+        let slot = QueueSlot(waiting);
         // Taken first and given back if it was one too many, by the drop.
-        (waiting.fetch_add(1, Ordering::AcqRel) < max).then_some(place)
+        (waiting.fetch_add(1, Ordering::AcqRel) < max).then_some(slot)
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueueSlot<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

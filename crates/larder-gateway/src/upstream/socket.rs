@@ -25,12 +25,12 @@ pub(super) struct Socket {
     stream: Arc<TcpStream>,
     /// Something has come.
     has_heard: Arc<AtomicBool>,
-    sent: Arc<Mutex<Sent>>,
+    sent: Arc<Mutex<SentBytes>>,
 }
 
 /// What was given to the socket first. It may not all have left.
 #[derive(Default)]
-struct Sent {
+struct SentBytes {
     is_wanted: bool,
     bytes: Vec<u8>,
 }
@@ -67,7 +67,7 @@ impl Socket {
         }
     }
 
-    fn sent(&self) -> MutexGuard<'_, Sent> {
+    fn sent(&self) -> MutexGuard<'_, SentBytes> {
         // Nothing under this lock can panic half-way through a change.
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use larder_gateway::{
     ServerConfig,
-    http1::{Peer, ReaderBody},
+    downstream::{Peer, http1::ReaderBody},
     interim::Interim,
 };
 use tokio::sync::mpsc;

@@ -95,13 +95,15 @@ async fn curl_shows_early_hints_and_notices_a_broken_answer() {
 async fn pythons_http_client_reads_what_was_meant() {
     let gate = Gate::serving(
         ServerConfig::default(),
-        service_fn(async |request: http::Request<larder_gateway::http1::ReaderBody>| {
-            let mut response = Response::new(whole(Bytes::from("body")));
-            if request.uri().path() == "/304" {
-                *response.status_mut() = http::StatusCode::NOT_MODIFIED;
-            }
-            Ok(response)
-        }),
+        service_fn(
+            async |request: http::Request<larder_gateway::downstream::http1::ReaderBody>| {
+                let mut response = Response::new(whole(Bytes::from("body")));
+                if request.uri().path() == "/304" {
+                    *response.status_mut() = http::StatusCode::NOT_MODIFIED;
+                }
+                Ok(response)
+            },
+        ),
     );
     let script = r#"
 import http.client, sys

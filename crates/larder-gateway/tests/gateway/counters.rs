@@ -6,8 +6,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use larder_gateway::{
     ServerConfig,
-    counters::{Counted, Counters},
-    http1::{Http1Config, ReaderBody},
+    downstream::{
+        counters::{Counted, Counters},
+        http1::{Http1Config, ReaderBody},
+    },
 };
 use tokio::time::timeout;
 use tower::service_fn;

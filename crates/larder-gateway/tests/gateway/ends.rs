@@ -14,7 +14,7 @@ use larder::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, ServerConfig,
-    http1::{Http1Config, ReaderBody},
+    downstream::http1::{Http1Config, ReaderBody},
     upstream::UpstreamConfig,
 };
 use tokio::{

@@ -12,7 +12,7 @@ use larder::{
     http::{HttpCache, Policy, Variants},
 };
 use larder_gateway::{
-    Gateway, GatewayConfig, ServerConfig, http1::ReaderBody, upstream::UpstreamConfig,
+    Gateway, GatewayConfig, ServerConfig, downstream::http1::ReaderBody, upstream::UpstreamConfig,
 };
 use tokio::{sync::mpsc, time::Instant};
 use tower::service_fn;

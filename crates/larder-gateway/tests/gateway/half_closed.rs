@@ -22,8 +22,11 @@ use larder::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig,
-    http1::{Ended, FastPath, Http1Config, PeekedRequest, ReaderBody, serve_connection_with_hits},
-    http2::serve_connection,
+    downstream::{
+        Ended,
+        http1::{FastPath, Http1Config, PeekedRequest, ReaderBody, serve_connection_with_hits},
+        http2::serve_connection,
+    },
     upstream::UpstreamConfig,
 };
 use tokio::{

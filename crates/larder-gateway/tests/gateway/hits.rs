@@ -11,7 +11,10 @@ use larder::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig,
-    http1::{Ended, Http1Config, serve_connection_with_hits},
+    downstream::{
+        Ended,
+        http1::{Http1Config, serve_connection_with_hits},
+    },
     upstream::UpstreamConfig,
 };
 use tokio::{

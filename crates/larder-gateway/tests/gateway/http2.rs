@@ -17,8 +17,11 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody};
 use larder_gateway::{
     ServerConfig,
-    http1::{Ended, Http1Config, ReaderBody},
-    http2,
+    downstream::{
+        Ended,
+        http1::{Http1Config, ReaderBody},
+        http2,
+    },
     interim::Interim,
 };
 use tokio::{

@@ -14,9 +14,12 @@ use http::{Request, Response};
 use http_body_util::BodyExt;
 use larder_gateway::{
     ServerConfig,
-    counters::Counters,
-    http1::{Ended, Http1Config, ReaderBody},
-    http2,
+    downstream::{
+        Ended,
+        counters::Counters,
+        http1::{Http1Config, ReaderBody},
+        http2,
+    },
 };
 use tokio::{
     io::{

@@ -13,8 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use larder_gateway::{
     Loops, Server, ServerConfig,
-    http1::ReaderBody,
-    server::Stopped,
+    downstream::{http1::ReaderBody, server::Stopped},
     upstream::{Upstream, UpstreamConfig, UpstreamStats},
 };
 use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use larder_gateway::{ServerConfig, http1::Http1Config};
+use larder_gateway::{ServerConfig, downstream::http1::Http1Config};
 use tower::service_fn;
 
 use crate::support::{Gate, echo, field, status};

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use larder_gateway::{ServerConfig, http1::ReaderBody};
+use larder_gateway::{ServerConfig, downstream::http1::ReaderBody};
 use tower::service_fn;
 
 use crate::support::{Gate, PATIENCE, Wire, whole};

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use larder_gateway::http1::{Ended, Http1Config, serve_connection};
+use larder_gateway::downstream::{
+    Ended,
+    http1::{Http1Config, serve_connection},
+};
 use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},

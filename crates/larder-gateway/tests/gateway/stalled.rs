@@ -7,9 +7,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use larder_gateway::{
     ServerConfig,
-    counters::Counters,
-    http1::{Ended, Http1Config, ReaderBody},
-    http2::serve_connection,
+    downstream::{
+        Ended,
+        counters::Counters,
+        http1::{Http1Config, ReaderBody},
+        http2::serve_connection,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, duplex},

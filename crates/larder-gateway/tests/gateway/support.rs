@@ -19,8 +19,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use larder_gateway::{
     Server, ServerConfig,
-    http1::ReaderBody,
-    server::Stopped,
+    downstream::{http1::ReaderBody, server::Stopped},
     upstream::{Upstream, UpstreamConfig},
 };
 use tokio::{

@@ -9,9 +9,12 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use larder_gateway::{
-    ServerConfig, http1,
-    http1::{Ended, Http1Config, ReaderBody},
-    http2,
+    ServerConfig,
+    downstream::{
+        Ended,
+        http1::{self, Http1Config, ReaderBody},
+        http2,
+    },
     upstream::UpstreamConfig,
 };
 use tokio::{

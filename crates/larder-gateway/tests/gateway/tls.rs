@@ -20,7 +20,10 @@ use larder::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls,
-    http1::{Ended, Http1Config, ReaderBody, serve_connection},
+    downstream::{
+        Ended,
+        http1::{Http1Config, ReaderBody, serve_connection},
+    },
     upstream::UpstreamConfig,
 };
 use rustls::{

@@ -1,6 +1,6 @@
 //! Framing: where a message's body ends (RFC 9112 §6).
 //!
-//! Requests are read strictly: whoever can make two readers disagree about a body's end can put words
+//! Requests are read strictly: an attacker who can make two programs disagree about a body's end can put words
 //! into another's mouth. Answers of the service are trusted, but for what they contradict.
 
 use http::{HeaderMap, HeaderName, Version, header};

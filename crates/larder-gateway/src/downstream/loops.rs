@@ -45,7 +45,7 @@ impl Loops {
 
 fn run(runtime: Runtime, end: &CancellationToken) {
     runtime.block_on(end.cancelled());
-    // The lookup of a name may hang for long; nobody waits for it any more.
+    // The lookup of a name may hang for long, and its result is not needed any more.
     runtime.shutdown_background();
 }
 

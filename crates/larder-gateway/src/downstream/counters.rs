@@ -1,4 +1,4 @@
-//! Counters: what happened on readers' connections, for whoever watches.
+//! Counters: what happened on readers' connections, for monitoring.
 //!
 //! Nothing here is counted for a request that is answered: the cache counts those. What is counted
 //! happens at most once or twice in a connection's life.
@@ -22,7 +22,7 @@ pub struct Counters {
     pub(crate) reset: Count,
     handshakes: [Count; Handshaken::NAMES.len()],
     timeouts: [Count; Timeout::NAMES.len()],
-    /// By reason. Whoever is refused has made more work than this lock.
+    /// By reason. A request that is refused costs more than this lock.
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
 

@@ -147,7 +147,7 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
         body = framing::of_request(version, &headers)?;
         expects_continue = self::expects_continue(version, &headers)? && body != BodyFraming::None;
         if !expects_continue {
-            // Nobody behind this hop shall wait for what this reader does not.
+            // The hops behind this one shall not wait for what this reader does not.
             headers.remove(header::EXPECT);
         }
     }

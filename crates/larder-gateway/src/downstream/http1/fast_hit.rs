@@ -16,7 +16,7 @@ const MAX_FIELDS: usize = 32;
 const MAX_HEAD: usize = 8 << 10;
 
 /// The fields of a request that may be answered at a glance.
-pub type Lines<'a> = ArrayVec<FieldLine<'a>, MAX_FIELDS>;
+pub type FieldLines<'a> = ArrayVec<FieldLine<'a>, MAX_FIELDS>;
 
 /// Answers requests without making them requests: what is in a cache, and nothing else.
 pub trait FastPath {
@@ -32,8 +32,8 @@ pub trait FastPath {
         head: &mut Vec<u8>,
     ) -> Option<HitResponse>;
 
-    /// Whether some wait for room to be answered in. Then those are no longer answered who have closed
-    /// their side, and so may have left. Asked a few times a second for each of them.
+    /// Whether requests wait for room to be answered in. Then readers that have closed their side, and so may
+    /// have left, are no longer answered. Asked a few times a second for each of them.
     fn is_crowded(&self) -> bool {
         false
     }
@@ -60,9 +60,8 @@ pub struct PeekedRequest<'a, 'l> {
     pub host: &'a [u8],
     /// The request target as it was sent.
     pub target: &'a [u8],
-    /// All fields as they were sent, `Host` among them. Whoever answers may take out what is not for
-    /// them.
-    pub lines: &'l mut Lines<'a>,
+    /// All fields as they were sent, `Host` among them. [`FastPath::hit`] may take out what is not for it.
+    pub lines: &'l mut FieldLines<'a>,
 }
 
 /// Where the head at the front of `bytes` ends, just after its blank line. `None`: it is not all there,
@@ -105,7 +104,7 @@ pub(super) fn answer<H: FastPath>(
         Some("HEAD") => &Method::HEAD,
         _ => return None,
     };
-    let mut lines = Lines::new();
+    let mut lines = FieldLines::new();
     let mut host = None;
     for field in &*request.headers {
         lines.push(FieldLine { name: field.name.as_bytes(), value: field.value });

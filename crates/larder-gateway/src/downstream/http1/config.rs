@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
 
-use crate::counters::Counters;
+use crate::downstream::counters::Counters;
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -48,13 +48,13 @@ pub struct Http1Config {
     /// at once would reset it, and the answer might be lost with that (RFC 9112 §9.6). TLS's own farewell
     /// may take as long. Default 2 s.
     pub linger_timeout: Duration,
-    /// How many bytes of a request's body that nobody wants are thrown away to keep the connection;
+    /// How many bytes of a request's body that is not wanted are thrown away to keep the connection;
     /// beyond, it is closed. Default 64 KiB.
     pub max_discarded_bytes: u64,
     /// Who an HTTP/1.0 request without `Host` is for. Default `localhost`.
     pub default_authority: Authority,
     /// How requests come on this connection; one for a target of another scheme is answered 421.
-    /// Default in the open; that is also what to change where somebody else ends TLS before this listener.
+    /// Default in the open; that is also what to change where TLS ends before this listener.
     /// On a [`Server`](crate::Server) with a certificate it is always over TLS.
     pub scheme: Scheme,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share

@@ -17,8 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
 use super::{
-    Peer,
-    answer::{self, Asked, Ending},
+    answer::{self, Ending, RequestFacts},
     body_reader::{BodyReader, Piece},
     connection::{Connection, HEAD_READ},
     fast_hit::FastPath,
@@ -28,6 +27,7 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
+    downstream::peer::Peer,
     interim::{self, Interims},
     problem::Problem,
 };
@@ -37,7 +37,7 @@ const BODY_READ: usize = 64 << 10;
 
 /// What follows an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum AfterExchange {
     Next,
     Close,
     Cut,
@@ -81,14 +81,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         peer: SocketAddr,
         hits: &H,
         service: &mut S,
-    ) -> Turn
+    ) -> AfterExchange
     where
         H: FastPath,
         S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let asked = Asked::of(&head.method, head.version, head.is_persistent);
+        let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
         let (request, mut side_work) = prepare(*head, peer);
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
@@ -97,12 +97,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         };
         self.read_timer.clear();
         match answered {
-            Ok(response) => self.answer(response, asked, side_work).await,
+            Ok(response) => self.answer(response, facts, side_work).await,
             Err(Interrupted::Refused(refusal)) => {
                 self.refuse(refusal);
-                Turn::Close
+                AfterExchange::Close
             }
-            Err(Interrupted::Gone) => Turn::Cut,
+            Err(Interrupted::Gone) => AfterExchange::Cut,
         }
     }
 
@@ -140,7 +140,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         .await
     }
 
-    async fn answer<B>(&mut self, response: Response<B>, asked: Asked, side_work: SideWork) -> Turn
+    async fn answer<B>(
+        &mut self,
+        response: Response<B>,
+        facts: RequestFacts,
+        side_work: SideWork,
+    ) -> AfterExchange
     where
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -153,26 +158,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             let error = ProxyError::HttpProtocolError;
             let detail = "the answer was not a final one";
             let problem = Problem::new(error.status(), "Unusable answer", detail, error);
-            self.answer_with(&problem, Asked { is_persistent: false, ..asked });
-            return Turn::Close;
+            self.answer_with(&problem, RequestFacts { is_persistent: false, ..facts });
+            return AfterExchange::Close;
         }
         // A reader that was never told to continue may or may not send its body now. In the middle of an
         // answer it cannot be told.
         let owes_continue =
             upload.as_mut().is_some_and(|receiving| std::mem::take(&mut receiving.owes_continue));
         let is_last = self.stop.is_cancelled() || (self.is_at_eof && self.bytes.is_empty());
-        let is_persistent = asked.is_persistent && !owes_continue && !is_last;
-        let asked = Asked { is_persistent, ..asked };
-        let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), asked);
+        let is_persistent = facts.is_persistent && !owes_continue && !is_last;
+        let facts = RequestFacts { is_persistent, ..facts };
+        let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), facts);
         let sent = self.send(body, promise.ending, &mut upload).await;
         match sent {
             Sent::Cut => {
                 // What was said so far may still arrive; that it is not all is told by the reset.
                 let _flushed = poll_fn(|cx| self.poll_flush(cx)).await;
-                Turn::Cut
+                AfterExchange::Cut
             }
-            Sent::Whole if promise.is_persistent && self.discard(upload).await => Turn::Next,
-            Sent::Whole | Sent::WholeButNoMore => Turn::Close,
+            Sent::Whole if promise.is_persistent && self.discard(upload).await => {
+                AfterExchange::Next
+            }
+            Sent::Whole | Sent::WholeButNoMore => AfterExchange::Close,
         }
     }
 
@@ -281,7 +288,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         }
     }
 
-    /// Brings the request's body to whoever asks for it, as far as the socket has it. Ready once
+    /// Brings the request's body to its consumer as it asks for it, as far as the socket has it. Ready once
     /// there is nothing more to bring.
     fn poll_upload(
         &mut self,
@@ -298,7 +305,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 Poll::Ready(Demand::Wanted) => {}
                 Poll::Ready(Demand::Dropped) => return Poll::Ready(Ok(())),
                 Poll::Pending => {
-                    // Nobody asks, so nobody is slow.
+                    // The body is not asked for, so the reader is not slow.
                     if !self.is_at_eof {
                         self.read_timer.clear();
                     }
@@ -371,7 +378,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     /// it does not come, and the connection cannot be used again.
     async fn discard(&mut self, upload: Option<Receiving>) -> bool {
         let Some(Receiving { upload, mut reader, .. }) = upload else { return true };
-        // From here on nobody else reads it.
+        // From here on the body has no other consumer.
         drop(upload);
         let limit = self.config.max_discarded_bytes;
         if reader.left().is_some_and(|left| left > limit) {

@@ -21,14 +21,17 @@ use tower::Service;
 
 use super::notes::{Malformed, Notes, Waiting};
 use crate::{
-    counters::Timeout,
-    http1::{
-        Http1Config, Peer, ReaderBody, ReaderBodyError,
-        answer::{self, Asked, Ending},
-        framing,
-        refusal::Refusal,
-        target,
-        upload::{self, Demand, Upload},
+    downstream::{
+        counters::Timeout,
+        http1::{
+            Http1Config, ReaderBody, ReaderBodyError,
+            answer::{self, Ending, RequestFacts},
+            framing,
+            refusal::Refusal,
+            target,
+            upload::{self, Demand, Upload},
+        },
+        peer::Peer,
     },
     interim::{self, Interims},
     problem::Problem,
@@ -55,7 +58,7 @@ struct Receiving {
     stream: RecvStream,
     /// The reader waits for 100, which is due when the body is first asked for.
     owes_continue: bool,
-    /// Somebody waits for the reader to send more.
+    /// The service waits for the reader to send more.
     is_hungry: bool,
 }
 
@@ -93,7 +96,7 @@ pub(super) async fn exchange<S, B>(
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let asked = Asked::of(request.method(), Version::HTTP_2, true);
+    let facts = RequestFacts::of(request.method(), Version::HTTP_2, true);
     if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
         // Given up before anybody looked: no work for the service, and nothing to hold against the reader.
         return;
@@ -116,7 +119,7 @@ pub(super) async fn exchange<S, B>(
         Ok(prepared) => prepared,
         Err(refusal) => {
             config.counters.refused(refusal.reason());
-            return refuse(&refusal.to_problem(), respond, asked);
+            return refuse(&refusal.to_problem(), respond, facts);
         }
     };
     let answered = {
@@ -124,14 +127,14 @@ pub(super) async fn exchange<S, B>(
         wait_for(pin!(service.call(request)), &mut respond, &mut side_work).await
     };
     match answered {
-        Ok(response) => answer(response, respond, asked, side_work).await,
+        Ok(response) => answer(response, respond, facts, side_work).await,
         Err(Interrupted::Refused(refusal)) => {
             config.counters.refused(refusal.reason());
-            refuse(&refusal.to_problem(), respond, asked);
+            refuse(&refusal.to_problem(), respond, facts);
         }
         Err(Interrupted::Malformed) => respond.send_reset(Reason::PROTOCOL_ERROR),
         Err(Interrupted::Reset) => side_work.notes.given_up(),
-        // Nobody is there to be told.
+        // The reader is gone.
         Err(Interrupted::Gone) => {}
     }
 }
@@ -176,7 +179,7 @@ fn prepare<'a>(
     Ok((request, side_work))
 }
 
-/// HTTP/1 has such space around values, and drops it; here it is not allowed, since not everybody drops it
+/// HTTP/1 has such space around values, and drops it; here it is not allowed, since not every program drops it
 /// (RFC 9113 §8.2.1).
 fn is_padded(value: &HeaderValue) -> bool {
     let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
@@ -191,7 +194,7 @@ fn expects_continue(headers: &HeaderMap) -> Result<bool, Refusal> {
     if is_known { Ok(is_there) } else { Err(Refusal::Expectation) }
 }
 
-/// HTTP/2 sends cookies apart to compress them better; everybody else knows one field (RFC 9113
+/// HTTP/2 sends cookies apart to compress them better; other programs know one field (RFC 9113
 /// §8.2.3).
 fn join_cookies(headers: &mut HeaderMap) {
     let mut cookies = headers.get_all(header::COOKIE).iter();
@@ -251,9 +254,9 @@ fn send_interim(respond: &mut SendResponse<Bytes>, mut interim: Response<()>) {
     }
 }
 
-fn refuse(problem: &Problem, mut respond: SendResponse<Bytes>, asked: Asked) {
+fn refuse(problem: &Problem, mut respond: SendResponse<Bytes>, facts: RequestFacts) {
     let (parts, body) = problem.to_response().into_parts();
-    let (head, ending) = head(parts, SizeHint::with_exact(body.len() as u64), asked);
+    let (head, ending) = head(parts, SizeHint::with_exact(body.len() as u64), facts);
     let sent =
         respond.send_response(head, ending == Ending::None).and_then(|mut stream| match ending {
             Ending::None => Ok(()),
@@ -267,7 +270,7 @@ fn refuse(problem: &Problem, mut respond: SendResponse<Bytes>, asked: Asked) {
 async fn answer<B>(
     response: Response<B>,
     mut respond: SendResponse<Bytes>,
-    asked: Asked,
+    facts: RequestFacts,
     mut side_work: SideWork<'_>,
 ) where
     B: Body<Data = Bytes>,
@@ -281,9 +284,9 @@ async fn answer<B>(
         let error = ProxyError::HttpProtocolError;
         let detail = "the answer was not a final one";
         let problem = Problem::new(error.status(), "Unusable answer", detail, error);
-        return refuse(&problem, respond, asked);
+        return refuse(&problem, respond, facts);
     }
-    let (head, ending) = head(parts, body.size_hint(), asked);
+    let (head, ending) = head(parts, body.size_hint(), facts);
     let is_empty = ending == Ending::None || ending == (Ending::Length { left: 0 });
     let Ok(mut stream) = respond.send_response(head, is_empty) else { return };
     let sent =
@@ -295,7 +298,7 @@ async fn answer<B>(
         Sent::Malformed => stream.send_reset(Reason::PROTOCOL_ERROR),
     }
     // Where the rest of the request is not wanted (RFC 9113 §8.1), h2 says so once the answer is out and
-    // nobody holds the stream any more. A reset of our own would overtake the answer.
+    // nothing holds the stream any more. A reset of our own would overtake the answer.
 }
 
 /// Sends a body to its end.
@@ -386,9 +389,9 @@ fn end(ending: Ending, stream: &mut SendStream<Bytes>) -> Sent {
 }
 
 /// The head as HTTP/2 has it, and how the body will end.
-fn head(parts: Parts, hint: SizeHint, asked: Asked) -> (Response<()>, Ending) {
+fn head(parts: Parts, hint: SizeHint, facts: RequestFacts) -> (Response<()>, Ending) {
     let named = framing::length_of_answer(&parts.headers);
-    let ending = answer::ending(parts.status, named.or(hint.exact()), asked);
+    let ending = answer::ending(parts.status, named.or(hint.exact()), facts);
     let mut headers = own_fields(parts.headers);
     let length = match ending {
         Ending::Length { left } => Some(left),
@@ -428,7 +431,7 @@ impl SideWork<'_> {
         self.upload.as_ref().is_some_and(|receiving| receiving.is_hungry)
     }
 
-    /// Brings the request's body to whoever asks for it. Ready once there is nothing more to bring.
+    /// Brings the request's body to its consumer as it asks for it. Ready once there is nothing more to bring.
     fn poll_upload(
         &mut self,
         respond: Option<&mut SendResponse<Bytes>>,
@@ -462,7 +465,7 @@ impl SideWork<'_> {
 }
 
 impl Receiving {
-    /// Ready when all of it was brought, which the other end is not told yet, or nobody wants the rest.
+    /// Ready when all of it was brought, which the other end is not told yet, or the rest is not wanted.
     fn poll(
         &mut self,
         mut respond: Option<&mut SendResponse<Bytes>>,
@@ -477,7 +480,7 @@ impl Receiving {
                 Poll::Ready(Demand::Wanted) => {}
                 Poll::Ready(Demand::Dropped) => return Poll::Ready(Ok(Demand::Dropped)),
                 Poll::Pending => {
-                    // Nobody asks, so nobody is slow.
+                    // The body is not asked for, so the reader is not slow.
                     timer.clear();
                     return Poll::Pending;
                 }

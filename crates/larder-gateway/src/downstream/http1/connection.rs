@@ -22,8 +22,7 @@ use tokio_util::{
 };
 
 use super::{
-    Ended,
-    answer::{self, Asked},
+    answer::{self, RequestFacts},
     body_reader::{BodyReader, Piece},
     config::Http1Config,
     fast_hit::{self, FastPath},
@@ -33,7 +32,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    counters::Timeout,
+    downstream::{counters::Timeout, ended::Ended},
     problem::Problem,
     timer::{Timer, after},
 };
@@ -184,7 +183,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     _ => Next::Refused(Refusal::Malformed("the head ends early")),
                 });
             }
-            // Empty lines are none of it, nor is the first half of one: whoever sends only those is idle.
+            // Empty lines are no part of it, nor is the first half of one: a reader that sends only those is idle.
             let is_begun = !matches!(self.bytes[..], [] | [b'\r']);
             if !self.has_begun && is_begun {
                 self.has_begun = true;
@@ -224,7 +223,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         }
     }
 
-    /// Who sends a head byte by byte keeps neither a place from others nor a server from its end.
+    /// A head that comes byte by byte keeps neither room from other connections nor the server from its end.
     fn hurry(&mut self) {
         if !std::mem::replace(&mut self.is_hurried, true) {
             let limit = self.config.linger_timeout.min(self.config.head_timeout);
@@ -252,11 +251,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     pub(crate) fn refuse(&mut self, refusal: Refusal) {
         tracing::debug!(?refusal, "request refused");
         self.config.counters.refused(refusal.reason());
-        self.answer_with(&refusal.to_problem(), Asked::UNKNOWN);
+        self.answer_with(&refusal.to_problem(), RequestFacts::UNKNOWN);
     }
 
-    pub(super) fn answer_with(&mut self, problem: &Problem, asked: Asked) {
-        answer::write_own(self.outbox.text(), problem.to_response(), asked);
+    pub(super) fn answer_with(&mut self, problem: &Problem, facts: RequestFacts) {
+        answer::write_own(self.outbox.text(), problem.to_response(), facts);
     }
 
     /// Closes our side where nothing is under way.
@@ -289,7 +288,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             Err(_) => return Ended::Closed,
         }
         if self.is_stalled {
-            // Somebody waits for its place, and there is nothing that a close could meet.
+            // Its room is wanted, and there is nothing that a close could meet.
             return Ended::Closed;
         }
         self.read_timer.restart(self.config.linger_timeout);
@@ -309,7 +308,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     }
 
     /// Ready when the reader has closed its side, with an error when it is gone. To notice, the connection
-    /// reads ahead, up to the bound of a head; beyond that it waits until somebody takes what was read.
+    /// reads ahead, up to the bound of a head; beyond that it waits until what was read is taken.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_at_eof {
             if self.bytes.len() >= self.config.max_head_bytes {

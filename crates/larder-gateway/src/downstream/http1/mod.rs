@@ -27,36 +27,19 @@ use tower::Service;
 
 pub use self::{
     config::Http1Config,
-    fast_hit::{FastPath, Lines, PeekedRequest},
+    fast_hit::{FastPath, FieldLines, PeekedRequest},
     upload::{ReaderBody, ReaderBodyError},
 };
 use self::{
     connection::{Connection, Next},
-    exchange::Turn,
+    exchange::AfterExchange,
 };
-
-/// Who sent a request; in the request's extensions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peer(pub SocketAddr);
-
-/// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "an answer that was cut must not look whole"]
-pub enum Ended {
-    /// In order: whatever was answered was answered whole.
-    Closed,
-    /// In the middle of an answer, or the reader was gone. The stream must be reset rather than
-    /// closed: to a reader of HTTP/1.0 an orderly close may be the end of a whole body.
-    Cut,
-    /// It did not: its first bytes, these, are HTTP/2's. Go on with
-    /// [`http2::serve_connection`](crate::http2::serve_connection), or close it.
-    Http2(Bytes),
-}
+use super::ended::Ended;
 
 /// Serves the requests of one connection, one after the other, until it ends.
 ///
 /// Each request reaches `service` with an absolute URI (but `OPTIONS *`), its fields as they were
-/// sent, and in its extensions the [`Peer`] and, if its reader understands interim answers, an
+/// sent, and in its extensions the [`Peer`](super::Peer) and, if its reader understands interim answers, an
 /// [`Interim`](crate::interim::Interim). Requests that two readers might read differently never
 /// reach it: they are answered 400 and the like, and the connection ends.
 ///
@@ -115,9 +98,9 @@ where
         };
         // On the heap, so that connections that wait are no larger for it.
         match Box::pin(connection.exchange(head, peer, hits, &mut service)).await {
-            Turn::Next => {}
-            Turn::Close => break,
-            Turn::Cut => return Ended::Cut,
+            AfterExchange::Next => {}
+            AfterExchange::Close => break,
+            AfterExchange::Cut => return Ended::Cut,
         }
     }
     connection.close().await

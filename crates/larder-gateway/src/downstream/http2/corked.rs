@@ -1,7 +1,7 @@
 //! Corked: a stream whose small writes are gathered and leave together.
 //!
 //! h2 flushes after every frame of data, so each answer would be a system call and a packet of its own,
-//! however many there are to one turn. Here a flush by h2 does nothing: who polls its connection has
+//! however many there are to one turn. Here a flush by h2 does nothing: the task that polls its connection has
 //! [`Corked::poll_release`] write what was gathered, once a turn. What comes in is inspected on its way.
 //!
 //! Its end h2 does not hear of once [`Corked::keep_end`] was asked for: h2 would drop all streams, and a reader
@@ -24,7 +24,7 @@ const SMALL: usize = 4 << 10;
 /// The most bytes that are gathered into one write.
 const GATHERED_BYTES: usize = 32 << 10;
 
-/// Clones are the same stream: h2 has one of them, and who polls it another.
+/// Clones are the same stream: h2 has one of them, and the task that polls h2 another.
 #[derive(Debug)]
 pub(super) struct Corked<IO>(Arc<Mutex<Cork<IO>>>);
 
@@ -96,13 +96,13 @@ impl<IO> Corked<IO> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Cork<IO>> {
-        // What panics under it is the stream, which nobody goes on with then.
+        // What panics under it is the stream, which is not gone on with then.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<IO: AsyncWrite + Unpin> Corked<IO> {
-    /// Writes what was gathered. Nobody else hears of an error: to h2, all was written.
+    /// Writes what was gathered. Only the caller hears of an error: to h2, all was written.
     pub(super) fn poll_release(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut cork = self.lock();
         ready!(cork.poll_write_gathered(cx))?;
@@ -173,7 +173,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Corked<IO> {
     ) -> Poll<io::Result<()>> {
         let cork = &mut *self.lock();
         if cork.fault.is_some() || cork.has_closed {
-            // Whoever polls h2 asks for these then, and does not wait for more.
+            // The task that polls h2 asks for these then, and does not wait for more.
             return Poll::Pending;
         }
         let before = buffer.filled().len();

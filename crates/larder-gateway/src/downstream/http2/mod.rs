@@ -10,6 +10,7 @@ mod corked;
 mod exchange;
 mod hpack;
 mod inspect;
+mod limits;
 mod notes;
 mod patience;
 
@@ -39,35 +40,25 @@ use self::{
     corked::Corked,
     exchange::exchange,
     inspect::{Fault, Inspector},
+    limits::{
+        CONNECTION_WINDOW, MAX_GIVEN_UP, MAX_MISTAKES, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW,
+    },
     notes::Notes,
     patience::Patience,
 };
 use crate::{
-    counters::Timeout,
-    http1::{Ended, Http1Config, ReaderBody},
+    downstream::{
+        counters::Timeout,
+        ended::Ended,
+        http1::{Http1Config, ReaderBody},
+    },
     timer::Timer,
 };
-
-/// Streams that a reader may have open at once; the number that RFC 9113 §6.5.2 names as the least
-/// that does not hold a reader back.
-const MAX_STREAMS: u32 = 100;
-/// What a reader may send ahead on one stream, and on all of them, before anybody wants it.
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
-/// What one stream may have waiting for the socket.
-const SEND_BUFFER: usize = 128 << 10;
-/// Streams that a reader may give up before they were accepted. All that has come is read before the
-/// first is accepted, so this is no sign of ill will; who goes on like that meets the budget.
-const MAX_GIVEN_UP: usize = 1000;
-
-/// Streams that we may have to reset for mistakes. Most of what leads to that draws on the budget, too; h2
-/// counts over the whole life of a connection, which may be that of a proxy with many readers.
-const MAX_MISTAKES: usize = 10_000;
 
 /// Serves the streams of one connection until it ends. `read` is what was read off `io` already, as
 /// [`Ended::Http2`] brings it.
 ///
-/// For the service all is as with [`http1::serve_connection`](crate::http1::serve_connection), and
+/// For the service all is as with [`http1::serve_connection`](crate::downstream::http1::serve_connection), and
 /// of the limits those that have a meaning here hold: for one stream rather than for the connection
 /// where there is a choice. An answer that breaks off ends in a reset of its stream.
 ///
@@ -149,7 +140,7 @@ where
     let Over { ended, is_told } = run(connection, &corked, begin, watch, config, &stop).await;
     if is_told {
         // Closed at once, it would be reset by what was not read, and the reader might lose what it was
-        // told with that. Who goes on sending is not read for as long as that takes.
+        // told with that. What a reader goes on sending is read up to a bound, of bytes and of time.
         let mut left = CONNECTION_WINDOW as usize;
         let discarding = poll_fn(|cx| corked.poll_discard(&mut left, cx));
         timeout(config.linger_timeout, discarding).await.ok();
@@ -238,7 +229,7 @@ where
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
-        // Who is told of a fault has nothing more to wait for.
+        // A reader that is told of a fault has nothing more to wait for.
         if !exchanges.is_empty() && !is_faulty {
             quiet.clear();
             if corked.has_closed()
@@ -275,7 +266,7 @@ where
                     config.counters.timed_out(what);
                     return Poll::Ready(Ended::Cut.into());
                 }
-                // Whoever does not answer the farewell is gone.
+                // A reader that does not answer the farewell is gone.
                 Poll::Ready(()) if is_faulty => return Poll::Ready(Ended::Cut.into()),
                 Poll::Ready(()) if is_stopping => return Poll::Ready(Ended::Closed.into()),
                 Poll::Ready(()) => {

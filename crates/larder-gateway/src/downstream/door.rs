@@ -1,11 +1,11 @@
-//! Door: who is let in, and who makes room.
+//! Door: which connections are let in, and which are told to make room.
 //!
 //! Connections are bounded, in all and for each address. At the bound of an address its next connection is
-//! closed at once. At the bound of all, the next one waits, and the oldest are told to leave: whoever is
-//! between two requests does so at once, whoever is not ends with the answer under way. So connections that
-//! are only kept never keep anybody out, and no answer is cut whose reader takes it. Who was told and does not
-//! go on (half a head, an upload that does not come, an answer that is not taken) is given little time:
-//! `Http1Config::linger_timeout` and `stalled_timeout`.
+//! closed at once. At the bound of all, the next one waits, and the oldest are told to leave: those between
+//! two requests do so at once, the others after the answer under way. So connections that are only kept
+//! never keep new ones out, and no answer is cut whose reader takes it. A connection that was told to leave
+//! and does not go on (half a head, an upload that does not come, an answer that is not taken) is given
+//! little time: `Http1Config::linger_timeout` and `stalled_timeout`.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,7 +23,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{counters::Counters, seldom::Seldom, server::ServerConfig};
+use super::{config::ServerConfig, counters::Counters};
+use crate::seldom::Seldom;
 
 /// How many are told to leave first. Each time it is not enough, twice as many are.
 const FEW: usize = 16;
@@ -39,34 +40,34 @@ pub(crate) struct Door {
     room: Arc<Semaphore>,
     max_connections: usize,
     addresses: Arc<Addresses>,
-    /// Accepted, and not let in yet. It is kept here while somebody else's place is waited for.
-    waiting: Option<(TcpStream, SocketAddr, Here)>,
-    guests: Guests,
+    /// Accepted, and not let in yet: it waits until another connection ends.
+    waiting: Option<(TcpStream, SocketAddr, OpenConnection)>,
+    let_in: LetIn,
     counters: Arc<Counters>,
     full: Seldom,
     address_full: Seldom,
 }
 
 /// A connection that is let in.
-pub(crate) struct Entrant {
+pub(crate) struct NewConnection {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
-    pub(crate) place: Place,
+    pub(crate) permit: ConnectionPermit,
 }
 
-/// A connection's place among those there may be. Dropping it leaves it to another.
-pub(crate) struct Place {
-    _here: Here,
+/// The right to be one of the connections there may be. Dropping it gives the right back.
+pub(crate) struct ConnectionPermit {
+    _open: OpenConnection,
     _permit: OwnedSemaphorePermit,
 }
 
 /// A connection that counts as open, whether it is let in or waits. Dropping it counts it as ended.
-struct Here {
-    _seat: Option<Seat>,
+struct OpenConnection {
+    _address: Option<AddressPermit>,
     counters: Arc<Counters>,
 }
 
-impl Drop for Here {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.counters.ended.add();
     }
@@ -81,7 +82,7 @@ impl Door {
             max_connections,
             addresses: Arc::new(Addresses::new(config)),
             waiting: None,
-            guests: Guests::new(config.welcome),
+            let_in: LetIn::new(config.welcome),
             counters: Arc::clone(&config.http1.counters),
             full: Seldom::every(TELL_AGAIN),
             address_full: Seldom::every(TELL_AGAIN),
@@ -89,16 +90,16 @@ impl Door {
     }
 
     /// The next connection that may come in. Dropping the future loses none.
-    pub(crate) async fn next(&mut self) -> Entrant {
+    pub(crate) async fn next(&mut self) -> NewConnection {
         loop {
             if self.waiting.is_none() {
                 self.waiting = self.accept().await;
             }
             if self.waiting.is_some() {
                 let permit = self.find_room().await;
-                if let Some((stream, peer, here)) = self.waiting.take() {
-                    let place = Place { _here: here, _permit: permit };
-                    return Entrant { stream, peer, place };
+                if let Some((stream, peer, open_connection)) = self.waiting.take() {
+                    let permit = ConnectionPermit { _open: open_connection, _permit: permit };
+                    return NewConnection { stream, peer, permit };
                 }
             }
         }
@@ -106,24 +107,24 @@ impl Door {
 
     /// `ending` ends the connection between two requests. It is cancelled in any case once the connection
     /// has ended.
-    pub(crate) fn entered(&mut self, ending: CancellationToken) {
-        self.guests.add(ending, self.max_connections - self.room.available_permits());
+    pub(crate) fn let_in(&mut self, ending: CancellationToken) {
+        self.let_in.add(ending, self.max_connections - self.room.available_permits());
     }
 
-    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr, Here)> {
+    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr, OpenConnection)> {
         let (stream, peer) = match self.listener.accept().await {
             Ok(accepted) => accepted,
             // It was closed while it waited, or cannot be reached: the next one may be well.
             Err(error) if is_about_one(&error) => return None,
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
-                self.guests.tell(FEW, &self.counters);
+                self.let_in.tell(FEW, &self.counters);
                 sleep(BREATHER).await;
                 return None;
             }
         };
         self.counters.accepted.add();
-        let Ok(seat) = self.addresses.take(peer.ip()) else {
+        let Ok(address_permit) = self.addresses.take(peer.ip()) else {
             self.counters.turned_away.add();
             if self.address_full.one_more().is_some() {
                 let (ip, limit) = (peer.ip(), self.addresses.limit);
@@ -138,7 +139,7 @@ impl Door {
             tracing::debug!("cannot set TCP_NODELAY: {error}");
         }
         let counters = Arc::clone(&self.counters);
-        Some((stream, peer, Here { _seat: seat, counters }))
+        Some((stream, peer, OpenConnection { _address: address_permit, counters }))
     }
 
     async fn find_room(&mut self) -> OwnedSemaphorePermit {
@@ -153,7 +154,7 @@ impl Door {
         }
         let mut many = FEW;
         loop {
-            self.guests.tell(many, &self.counters);
+            self.let_in.tell(many, &self.counters);
             match timeout(NOTICE, Arc::clone(&self.room).acquire_owned()).await {
                 Ok(permit) => return permit.expect(OPEN),
                 Err(_) => many = many.saturating_mul(2),
@@ -175,32 +176,32 @@ fn is_about_one(error: &io::Error) -> bool {
 }
 
 /// The connections that are let in and were not told to leave, the oldest first; and some that have ended.
-struct Guests {
+struct LetIn {
     all: VecDeque<(Instant, CancellationToken)>,
-    /// Who came so recently is not told.
+    /// Connections younger than this are not told.
     welcome: Duration,
 }
 
-impl Guests {
-    fn new(welcome: Duration) -> Guests {
-        Guests { all: VecDeque::new(), welcome }
+impl LetIn {
+    fn new(welcome: Duration) -> LetIn {
+        LetIn { all: VecDeque::new(), welcome }
     }
 
-    fn add(&mut self, guest: CancellationToken, open: usize) {
+    fn add(&mut self, connection: CancellationToken, open: usize) {
         if self.all.len() > 2 * open + FEW {
-            self.all.retain(|(_, guest)| !guest.is_cancelled());
+            self.all.retain(|(_, connection)| !connection.is_cancelled());
         }
-        self.all.push_back((Instant::now(), guest));
+        self.all.push_back((Instant::now(), connection));
     }
 
     fn tell(&mut self, many: usize, counters: &Counters) {
         let mut told = 0;
         while told < many
-            && let Some((_, guest)) =
+            && let Some((_, connection)) =
                 self.all.pop_front_if(|(came, _)| came.elapsed() >= self.welcome)
         {
-            if !guest.is_cancelled() {
-                guest.cancel();
+            if !connection.is_cancelled() {
+                connection.cancel();
                 counters.asked_to_leave.add();
                 told += 1;
             }
@@ -216,8 +217,8 @@ struct Addresses {
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
 
-/// One of an address's connections. Dropping it gives it back.
-struct Seat {
+/// The right of an address to one more connection. Dropping it gives the right back.
+struct AddressPermit {
     addresses: Arc<Addresses>,
     address: IpAddr,
 }
@@ -235,7 +236,7 @@ impl Addresses {
         }
     }
 
-    fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Option<Seat>, Full> {
+    fn take(self: &Arc<Self>, ip: IpAddr) -> Result<Option<AddressPermit>, Full> {
         // With IPv6 a subscriber has a whole /64.
         let address = Client(ip).network();
         if self.spares_own && is_own(ip) {
@@ -247,11 +248,11 @@ impl Addresses {
             return Err(Full);
         }
         *count += 1;
-        Ok(Some(Seat { addresses: Arc::clone(self), address }))
+        Ok(Some(AddressPermit { addresses: Arc::clone(self), address }))
     }
 }
 
-impl Drop for Seat {
+impl Drop for AddressPermit {
     fn drop(&mut self) {
         let mut counts = self.addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.address) {
@@ -287,12 +288,12 @@ mod tests {
     fn an_address_gets_a_quarter_and_what_it_gives_back() {
         let addresses = addresses(8, None);
         let take = |ip: &str| addresses.take(ip.parse().unwrap()).ok();
-        let seats = [take("198.51.100.1"), take("::ffff:198.51.100.1")];
-        assert!(seats.iter().all(Option::is_some));
+        let permits = [take("198.51.100.1"), take("::ffff:198.51.100.1")];
+        assert!(permits.iter().all(Option::is_some));
         assert!(take("198.51.100.1").is_none());
         let other = take("198.51.100.2");
         assert!(other.is_some());
-        drop(seats);
+        drop(permits);
         assert!(take("198.51.100.1").is_some());
         drop(other);
         assert!(addresses.counts.lock().unwrap().is_empty(), "nobody is remembered who is gone");
@@ -302,7 +303,7 @@ mod tests {
     fn a_64_of_ipv6_is_one_address() {
         let addresses = addresses(100, Some(1));
         let take = |ip: &str| addresses.take(ip.parse().unwrap()).ok();
-        let _seat = take("2001:db8::1").unwrap();
+        let _address = take("2001:db8::1").unwrap();
         assert!(take("2001:db8::2:3").is_none());
         assert!(take("2001:db8:0:1::1").is_some());
     }
@@ -313,36 +314,36 @@ mod tests {
             let addresses = addresses(4, per_address);
             for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
                 let ip: IpAddr = ip.parse().unwrap();
-                let seats = [addresses.take(ip), addresses.take(ip)];
-                assert_eq!(seats[1].is_ok(), is_spared, "{ip}");
+                let permits = [addresses.take(ip), addresses.take(ip)];
+                assert_eq!(permits[1].is_ok(), is_spared, "{ip}");
             }
         }
         let others = addresses(4, None);
-        let _seat = others.take([127, 0, 0, 2].into());
+        let _address = others.take([127, 0, 0, 2].into());
         assert!(others.take([127, 0, 0, 2].into()).is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_oldest_are_told_first_and_who_has_gone_is_forgotten() {
         let welcome = ServerConfig::default().welcome;
-        let (mut guests, counters) = (Guests::new(welcome), Counters::default());
+        let (mut let_in, counters) = (LetIn::new(welcome), Counters::default());
         let tokens: Vec<_> = (0..100).map(|_| CancellationToken::new()).collect();
         for (number, token) in tokens.iter().enumerate() {
-            guests.add(token.clone(), number);
+            let_in.add(token.clone(), number);
         }
         tokens[0].cancel();
-        guests.tell(2, &counters);
+        let_in.tell(2, &counters);
         assert_eq!(counters.read().asked_to_leave, 0, "their first requests may be on their way");
         advance(welcome).await;
-        guests.tell(2, &counters);
+        let_in.tell(2, &counters);
         let told: Vec<_> = tokens.iter().map(CancellationToken::is_cancelled).collect();
         assert_eq!(told[..4], [true, true, true, false]);
         assert_eq!(counters.read().asked_to_leave, 2);
         for _ in 0..1000 {
             let token = CancellationToken::new();
-            guests.add(token.clone(), 1);
+            let_in.add(token.clone(), 1);
             token.cancel();
         }
-        assert!(guests.all.len() < 100 + 3 * FEW, "{}", guests.all.len());
+        assert!(let_in.all.len() < 100 + 3 * FEW, "{}", let_in.all.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Origin: the posts service as the backend sees it.
+//! Posts client: the posts service as the backend sees it.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,13 +22,13 @@ const BUDGET: Duration = Duration::from_secs(5);
 const MAX_IDLE_CONNECTIONS: usize = 32;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct PostsClient {
     client: HttpClient,
     base: Arc<BaseUrl>,
     last_call: Arc<Mutex<LastCall>>,
 }
 
-/// What came of the call that ended last, whoever made it.
+/// What came of the call that ended last, for all clones.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LastCall {
@@ -40,7 +40,7 @@ pub(crate) enum LastCall {
 
 /// Why the posts service gave no answer that can be passed on.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OriginError {
+pub(crate) enum PostsError {
     #[error("the posts service cannot be asked")]
     Http(#[from] HttpError),
     #[error(transparent)]
@@ -52,11 +52,11 @@ pub(crate) enum OriginError {
     Lost,
 }
 
-impl OriginError {
+impl PostsError {
     /// What can be passed on of a posts service that says itself that it fails.
-    pub(crate) fn reply(&self) -> Result<&Reply, &OriginError> {
+    pub(crate) fn reply(&self) -> Result<&Reply, &PostsError> {
         match self {
-            OriginError::Failing(reply) => Ok(reply),
+            PostsError::Failing(reply) => Ok(reply),
             _ => Err(self),
         }
     }
@@ -64,25 +64,23 @@ impl OriginError {
     /// What the page is told; the cause is for the log.
     pub(crate) fn answer(&self) -> &'static str {
         match self {
-            OriginError::Http(HttpError::Connect(_)) => {
+            PostsError::Http(HttpError::Connect(_)) => {
                 "Posts service unavailable (connection error)"
             }
-            OriginError::Http(HttpError::ConnectTimeout(_)) => {
-                "Posts service unavailable (timeout)"
-            }
-            OriginError::Http(_)
-            | OriginError::Unusable(_)
-            | OriginError::Failing(_)
-            | OriginError::Lost => "Service communication error",
+            PostsError::Http(HttpError::ConnectTimeout(_)) => "Posts service unavailable (timeout)",
+            PostsError::Http(_)
+            | PostsError::Unusable(_)
+            | PostsError::Failing(_)
+            | PostsError::Lost => "Service communication error",
         }
     }
 }
 
-impl Origin {
-    pub(crate) fn new(base: BaseUrl) -> Origin {
+impl PostsClient {
+    pub(crate) fn new(base: BaseUrl) -> PostsClient {
         let client = HttpClient::new(BUDGET, MAX_IDLE_CONNECTIONS);
         let last_call = Arc::new(Mutex::new(LastCall::Unasked));
-        Origin { client, base: Arc::new(base), last_call }
+        PostsClient { client, base: Arc::new(base), last_call }
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -94,12 +92,12 @@ impl Origin {
     }
 
     /// One call of the posts service. A failure is logged here, once, however many wait for it.
-    pub(crate) async fn ask(&self, endpoint: &Endpoint) -> Result<Reply, OriginError> {
+    pub(crate) async fn ask(&self, endpoint: &Endpoint) -> Result<Reply, PostsError> {
         let path = endpoint.path();
         let reply = match self.client.get(self.base.join(&path)).await {
             Ok(reply) => match Reply::from_origin(reply) {
-                Ok(reply) if reply.status().is_server_error() => Err(OriginError::Failing(reply)),
-                reply => reply.map_err(OriginError::from),
+                Ok(reply) if reply.status().is_server_error() => Err(PostsError::Failing(reply)),
+                reply => reply.map_err(PostsError::from),
             },
             Err(error) => Err(error.into()),
         };

@@ -1,8 +1,8 @@
-//! Upload: a request's body on its way from the connection to whoever reads it.
+//! Upload: a request's body on its way from the connection to its consumer, which is the service mostly.
 //!
-//! The reader of the body says that it wants a piece, and only then does the connection read one off
-//! the socket: at most one piece waits between them, and a body that nobody reads stays with its
-//! sender.
+//! The consumer says that it wants a piece, and only then does the connection read one off the socket: at
+//! most one piece waits between the two, and a body that is not consumed stays with the reader that sends
+//! it.
 
 use std::{
     fmt, mem,
@@ -19,41 +19,41 @@ use http_body::{Body, Frame, SizeHint};
 #[non_exhaustive]
 pub enum ReaderBodyError {
     /// The reader closed the connection in the middle of the body.
-    #[error("the reader went away in the middle of its request")]
+    #[error("the consumer went away in the middle of its request")]
     Gone,
     /// No bytes within [`Http1Config::body_timeout`](super::Http1Config::body_timeout).
-    #[error("the reader sent no more of its request in time")]
+    #[error("the consumer sent no more of its request in time")]
     TimedOut,
     /// What came is not a body.
     #[error("the request's body is malformed: {0}")]
     Malformed(&'static str),
-    /// The exchange ended, by an answer or otherwise, and nobody reads the socket for it any more.
+    /// The exchange ended, by an answer or otherwise, and no more is read off the socket for it.
     #[error("the exchange ended before the request's body did")]
     Over,
 }
 
 /// A request's body. Its data is read off the connection only as it is asked for. Dropping it tells
-/// the connection that nobody wants the rest.
+/// the connection that the rest is not wanted.
 pub struct ReaderBody {
     flow: Flow,
 }
 
 enum Flow {
     Empty,
-    Streaming { line: Arc<Mutex<Line>>, left: Option<u64> },
+    Streaming { channel: Arc<Mutex<Channel>>, left: Option<u64> },
 }
 
 /// Between the two. Under one lock, which is never held across an await.
-struct Line {
+struct Channel {
     piece: Option<Bytes>,
     end: Option<Result<(), ReaderBodyError>>,
     is_wanted: bool,
     is_dropped: bool,
-    reader: Option<Waker>,
+    consumer: Option<Waker>,
     connection: Option<Waker>,
 }
 
-impl Line {
+impl Channel {
     fn demand(&self) -> Option<Demand> {
         if self.is_dropped {
             return Some(Demand::Dropped);
@@ -61,7 +61,7 @@ impl Line {
         (self.is_wanted && self.piece.is_none()).then_some(Demand::Wanted)
     }
 
-    /// What the reader is given.
+    /// What the consumer is given.
     fn take(&mut self) -> Poll<Option<Result<Bytes, ReaderBodyError>>> {
         match (self.piece.take(), self.end) {
             (Some(piece), _) => Poll::Ready(Some(Ok(piece))),
@@ -74,68 +74,68 @@ impl Line {
 
 /// The connection's end.
 pub(crate) struct Upload {
-    line: Arc<Mutex<Line>>,
+    channel: Arc<Mutex<Channel>>,
 }
 
-/// What the reader of the body asks of the connection.
+/// What the consumer asks of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
     Wanted,
-    /// Nobody will want any more of it.
+    /// It wants no more of it.
     Dropped,
 }
 
 /// The two ends of a body of `left` bytes, if that is known.
 pub(crate) fn channel(left: Option<u64>) -> (Upload, ReaderBody) {
-    let line = Arc::new(Mutex::new(Line {
+    let channel = Arc::new(Mutex::new(Channel {
         piece: None,
         end: None,
         is_wanted: false,
         is_dropped: false,
-        reader: None,
+        consumer: None,
         connection: None,
     }));
-    let body = ReaderBody { flow: Flow::Streaming { line: Arc::clone(&line), left } };
-    (Upload { line }, body)
+    let body = ReaderBody { flow: Flow::Streaming { channel: Arc::clone(&channel), left } };
+    (Upload { channel }, body)
 }
 
 impl Upload {
     /// What is asked; pending while nothing is.
     pub(crate) fn poll_demand(&self, cx: &mut Context<'_>) -> Poll<Demand> {
         {
-            let line = lock(&self.line);
-            if let Some(demand) = line.demand() {
+            let channel = lock(&self.channel);
+            if let Some(demand) = channel.demand() {
                 return Poll::Ready(demand);
             }
-            if line.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            if channel.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
         }
-        // A waker is the code of whoever polls: it is neither cloned nor dropped under the lock.
+        // Cloning and dropping a waker runs code of the task that polls: not under the lock.
         let mut connection = Some(cx.waker().clone());
-        let mut line = lock(&self.line);
-        if let Some(demand) = line.demand() {
+        let mut channel = lock(&self.channel);
+        if let Some(demand) = channel.demand() {
             return Poll::Ready(demand);
         }
-        mem::swap(&mut line.connection, &mut connection);
-        drop(line);
+        mem::swap(&mut channel.connection, &mut connection);
+        drop(channel);
         Poll::Pending
     }
 
     pub(crate) fn supply(&self, piece: Bytes) {
-        let mut line = lock(&self.line);
-        line.piece = Some(piece);
-        line.is_wanted = false;
-        wake(line);
+        let mut channel = lock(&self.channel);
+        channel.piece = Some(piece);
+        channel.is_wanted = false;
+        wake(channel);
     }
 
     /// The end, good or bad. What has been supplied is still delivered before it.
     pub(crate) fn end(&self, end: Result<(), ReaderBodyError>) {
-        let mut line = lock(&self.line);
-        if line.end.is_none() {
-            line.end = Some(end);
+        let mut channel = lock(&self.channel);
+        if channel.end.is_none() {
+            channel.end = Some(end);
         }
-        wake(line);
+        wake(channel);
     }
 }
 
@@ -145,11 +145,11 @@ impl Drop for Upload {
     }
 }
 
-fn wake(mut line: MutexGuard<'_, Line>) {
-    let reader = line.reader.take();
-    drop(line);
-    if let Some(reader) = reader {
-        reader.wake();
+fn wake(mut channel: MutexGuard<'_, Channel>) {
+    let consumer = channel.consumer.take();
+    drop(channel);
+    if let Some(consumer) = consumer {
+        consumer.wake();
     }
 }
 
@@ -168,10 +168,10 @@ impl Body for ReaderBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ReaderBodyError>>> {
-        let Flow::Streaming { line, left } = &mut self.flow else { return Poll::Ready(None) };
-        let mut next = lock(line).take();
+        let Flow::Streaming { channel, left } = &mut self.flow else { return Poll::Ready(None) };
+        let mut next = lock(channel).take();
         if next.is_pending() {
-            next = wait(line, cx.waker().clone());
+            next = wait(channel, cx.waker().clone());
         }
         if let (Some(left), Poll::Ready(Some(Ok(piece)))) = (left, &next) {
             *left = left.saturating_sub(piece.len() as u64);
@@ -182,9 +182,9 @@ impl Body for ReaderBody {
     fn is_end_stream(&self) -> bool {
         match &self.flow {
             Flow::Empty => true,
-            Flow::Streaming { line, .. } => {
-                let line = lock(line);
-                line.piece.is_none() && line.end == Some(Ok(()))
+            Flow::Streaming { channel, .. } => {
+                let channel = lock(channel);
+                channel.piece.is_none() && channel.end == Some(Ok(()))
             }
         }
     }
@@ -199,15 +199,15 @@ impl Body for ReaderBody {
 }
 
 /// Asks for a piece and waits for it, unless one has come just now.
-fn wait(line: &Mutex<Line>, reader: Waker) -> Poll<Option<Result<Bytes, ReaderBodyError>>> {
-    let mut reader = Some(reader);
-    let mut line = lock(line);
-    let next = line.take();
+fn wait(channel: &Mutex<Channel>, consumer: Waker) -> Poll<Option<Result<Bytes, ReaderBodyError>>> {
+    let mut consumer = Some(consumer);
+    let mut channel = lock(channel);
+    let next = channel.take();
     if next.is_pending() {
-        line.is_wanted = true;
-        mem::swap(&mut line.reader, &mut reader);
-        let connection = line.connection.take();
-        drop(line);
+        channel.is_wanted = true;
+        mem::swap(&mut channel.consumer, &mut consumer);
+        let connection = channel.connection.take();
+        drop(channel);
         if let Some(connection) = connection {
             connection.wake();
         }
@@ -217,12 +217,12 @@ fn wait(line: &Mutex<Line>, reader: Waker) -> Poll<Option<Result<Bytes, ReaderBo
 
 impl Drop for ReaderBody {
     fn drop(&mut self) {
-        if let Flow::Streaming { line, .. } = &self.flow {
-            let mut line = lock(line);
-            line.is_dropped = true;
-            line.piece = None;
-            let connection = line.connection.take();
-            drop(line);
+        if let Flow::Streaming { channel, .. } = &self.flow {
+            let mut channel = lock(channel);
+            channel.is_dropped = true;
+            channel.piece = None;
+            let connection = channel.connection.take();
+            drop(channel);
             if let Some(connection) = connection {
                 connection.wake();
             }
@@ -236,9 +236,9 @@ impl fmt::Debug for ReaderBody {
     }
 }
 
-fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+fn lock(channel: &Mutex<Channel>) -> MutexGuard<'_, Channel> {
     // Nothing under this lock can panic half-way through a change.
-    line.lock().unwrap_or_else(PoisonError::into_inner)
+    channel.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -247,14 +247,14 @@ mod tests {
 
     use super::*;
 
-    /// A waker that wants the line where it is dropped.
-    struct WantsLine(Arc<Mutex<Line>>);
+    /// A waker that wants the lock where it is dropped.
+    struct WantsChannel(Arc<Mutex<Channel>>);
 
-    impl Wake for WantsLine {
+    impl Wake for WantsChannel {
         fn wake(self: Arc<Self>) {}
     }
 
-    impl Drop for WantsLine {
+    impl Drop for WantsChannel {
         fn drop(&mut self) {
             assert!(self.0.try_lock().is_ok(), "it is dropped under the lock");
         }
@@ -263,8 +263,8 @@ mod tests {
     #[test]
     fn a_waker_is_dropped_under_no_lock_and_none_is_forgotten() {
         let (upload, mut body) = channel(Some(3));
-        let line = Arc::clone(&upload.line);
-        let waker = || Waker::from(Arc::new(WantsLine(Arc::clone(&line))));
+        let channel = Arc::clone(&upload.channel);
+        let waker = || Waker::from(Arc::new(WantsChannel(Arc::clone(&channel))));
         let mut read = || Pin::new(&mut body).poll_frame(&mut Context::from_waker(&waker()));
         let demand = || upload.poll_demand(&mut Context::from_waker(&waker()));
         assert!(demand().is_pending() && demand().is_pending());
@@ -279,7 +279,7 @@ mod tests {
         assert!(matches!(read(), Poll::Ready(None)));
         drop(body);
         assert_eq!(demand(), Poll::Ready(Demand::Dropped));
-        let line = lock(&line);
-        assert!(line.reader.is_none() && line.connection.is_none());
+        let channel = lock(&channel);
+        assert!(channel.consumer.is_none() && channel.connection.is_none());
     }
 }

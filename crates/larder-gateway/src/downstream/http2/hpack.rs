@@ -1,8 +1,8 @@
 //! HPACK (RFC 7541), as far as it takes to see what h2 does not tell of a header block.
 //!
 //! h2 drops pseudo-fields in trailers, its URI drops a fragment in `:path` and makes up a path where there
-//! is none, all in silence (RFC 9113 §8.1, §8.3.1). A block can only be read by who has read all before it, so this keeps a table like
-//! h2's, but only of what the entries weigh and what kind they are.
+//! is none, all in silence (RFC 9113 §8.1, §8.3.1). To read a block, all blocks before it must have been read, so
+//! this keeps a table like h2's, but only of what the entries weigh and what kind they are.
 
 use std::collections::VecDeque;
 
@@ -19,16 +19,16 @@ const STATIC_NAMES: [u8; 61] = [
 ];
 
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(super) struct Decoder {
     /// Newest first.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<TableEntry>,
     bytes: usize,
     limit: usize,
     text: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct TableEntry {
     kind: Kind,
     name_bytes: usize,
     value_bytes: usize,
@@ -56,9 +56,9 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
-impl Reader {
+impl Decoder {
     pub(super) fn new() -> Self {
-        Reader { entries: VecDeque::new(), bytes: 0, limit: TABLE_BYTES, text: Vec::new() }
+        Decoder { entries: VecDeque::new(), bytes: 0, limit: TABLE_BYTES, text: Vec::new() }
     }
 
     /// Reads a whole block.
@@ -99,7 +99,7 @@ impl Reader {
         Ok(seen)
     }
 
-    fn entry(&self, index: usize) -> Result<Entry, Unreadable> {
+    fn entry(&self, index: usize) -> Result<TableEntry, Unreadable> {
         let index = index.checked_sub(1).ok_or(Unreadable)?;
         if let Some(name_bytes) = STATIC_NAMES.get(index) {
             let kind = match index {
@@ -108,12 +108,12 @@ impl Reader {
                 _ => Kind::Field,
             };
             let name_bytes = usize::from(*name_bytes);
-            return Ok(Entry { kind, name_bytes, value_bytes: 0, has_fragment: false });
+            return Ok(TableEntry { kind, name_bytes, value_bytes: 0, has_fragment: false });
         }
         self.entries.get(index - STATIC_NAMES.len()).copied().ok_or(Unreadable)
     }
 
-    fn literal(&mut self, block: &mut &[u8], prefix: u32) -> Result<Entry, Unreadable> {
+    fn literal(&mut self, block: &mut &[u8], prefix: u32) -> Result<TableEntry, Unreadable> {
         let (kind, name_bytes) = match integer(block, prefix)? {
             0 => {
                 let name = string(block, &mut self.text)?;
@@ -131,10 +131,10 @@ impl Reader {
         };
         let value = string(block, &mut self.text)?;
         let has_fragment = kind == Kind::Path && value.contains(&b'#');
-        Ok(Entry { kind, name_bytes, value_bytes: value.len(), has_fragment })
+        Ok(TableEntry { kind, name_bytes, value_bytes: value.len(), has_fragment })
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: TableEntry) {
         self.evict(entry.bytes());
         // A larger one than the table leaves it empty (§4.4).
         if entry.bytes() <= self.limit {
@@ -151,7 +151,7 @@ impl Reader {
     }
 }
 
-impl Entry {
+impl TableEntry {
     fn bytes(&self) -> usize {
         self.name_bytes + self.value_bytes + ENTRY_BYTES
     }
@@ -300,7 +300,7 @@ mod tests {
             assert_eq!(text, expected.as_bytes());
         }
         // Appendix C.4: three requests on one connection, and what the table weighs after each.
-        let mut reader = Reader::new();
+        let mut reader = Decoder::new();
         for (block, weight) in [
             ("828684418cf1e3c2e5f23a6ba0ab90f4ff", 57),
             ("828684be5886a8eb10649cbf", 110),
@@ -340,9 +340,9 @@ mod tests {
             ("0081f000", "padding of zeros"),
             ("0084ffffffff00", "the end of the string inside it"),
         ] {
-            assert_eq!(Reader::new().read(&bytes(block)), Err(Unreadable), "{fault}");
+            assert_eq!(Decoder::new().read(&bytes(block)), Err(Unreadable), "{fault}");
         }
-        assert!(Reader::new().read(&bytes("3fe11f82")).is_ok());
+        assert!(Decoder::new().read(&bytes("3fe11f82")).is_ok());
     }
 
     #[test]
@@ -366,24 +366,24 @@ mod tests {
             literal(0x00, ":path", "#"),
             literal(0x40, ":path", "/?#"),
         ] {
-            assert_eq!(Reader::new().read(&block), Ok(path), "{block:?}");
+            assert_eq!(Decoder::new().read(&block), Ok(path), "{block:?}");
         }
         // As an entry of the table, and by the name of one.
-        let mut reader = Reader::new();
+        let mut reader = Decoder::new();
         reader.read(&literal(0x40, ":path", "/a")).unwrap();
         assert!(!reader.read(&[0x80 | 62]).unwrap().has_fragment);
         assert_eq!(reader.read(&literal(0x40 | 62, "", "/a#b")), Ok(path));
         assert_eq!(reader.read(&[0x80 | 62]), Ok(path));
         // Elsewhere it is a value like others.
         let other = literal(0x00, "x", "#");
-        assert_eq!(Reader::new().read(&other), Ok(Seen::default()));
-        let authority = Reader::new().read(&literal(0x00, ":authority", "#")).unwrap();
+        assert_eq!(Decoder::new().read(&other), Ok(Seen::default()));
+        let authority = Decoder::new().read(&literal(0x00, ":authority", "#")).unwrap();
         assert_eq!(authority, Seen { has_pseudo: true, ..Seen::default() });
     }
 
     #[test]
     fn entries_leave_the_table_as_their_weight_says() {
-        let mut reader = Reader::new();
+        let mut reader = Decoder::new();
         // A value of 127 + 1 + (29 << 7) bytes.
         let block = [vec![0x40, 1, b'x', 0x7f, 0x81, 0x1d], vec![b'v'; 3840]].concat();
         reader.read(&block).unwrap();

@@ -11,7 +11,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{corked::Corked, notes::Notes};
-use crate::{counters::Timeout, http1::Http1Config, timer::Timer};
+use crate::{
+    downstream::{counters::Timeout, http1::Http1Config},
+    timer::Timer,
+};
 
 /// How often a reader that has closed its side is looked after.
 const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
 };
 
-use super::MAX_STREAMS;
+use super::limits::MAX_STREAMS;
 
 /// What an answer gives back to the budget: its own request, and what browsers send around one (two
 /// `WINDOW_UPDATE`s, a `PRIORITY_UPDATE`, and some for streams that were given up).
@@ -15,7 +15,7 @@ const EARNED_BY_PIECE: u32 = 2;
 /// Clients that read in small steps acknowledge in small steps: some every 4 KiB, and twice.
 const EARNED_EVERY_BYTES: usize = 1 << 10;
 /// What giving up a request costs its reader once the service has begun to work for it. Little more than
-/// the request itself: somebody who reloads a page that hangs, again and again, is no enemy.
+/// the request itself: a user who reloads a page that hangs, again and again, is no attacker.
 const SPENT_BY_GIVING_UP: u32 = 1;
 
 #[derive(Debug, Default)]
@@ -136,6 +136,6 @@ impl Drop for Waiting {
 }
 
 fn add(to: &AtomicU32, count: u32) {
-    // All of a connection is one task: between the two nobody else writes.
+    // All of a connection is one task: nothing else writes between the two.
     to.store(to.load(Ordering::Relaxed).saturating_add(count), Ordering::Relaxed);
 }

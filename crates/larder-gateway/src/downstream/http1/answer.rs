@@ -15,7 +15,7 @@ use super::framing;
 
 /// What of the request decides how its answer is written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct RequestFacts {
     pub(crate) is_head: bool,
     pub(crate) version: Version,
     /// Whether the connection may be used again as far as the request, and the connection, are
@@ -56,11 +56,11 @@ pub(crate) fn write_head(
     text: &mut BytesMut,
     parts: &Parts,
     hint: SizeHint,
-    asked: Asked,
+    facts: RequestFacts,
 ) -> Promise {
     let named = framing::length_of_answer(&parts.headers);
-    let ending = ending(parts.status, named.or(hint.exact()), asked);
-    let is_persistent = asked.is_persistent
+    let ending = ending(parts.status, named.or(hint.exact()), facts);
+    let is_persistent = facts.is_persistent
         && ending != Ending::Close
         && framing::is_persistent(Version::HTTP_11, &parts.headers);
     text.reserve(256 + parts.headers.len() * 48);
@@ -80,7 +80,7 @@ pub(crate) fn write_head(
     if !parts.headers.contains_key(header::DATE) {
         write_date(text);
     }
-    match (is_persistent, asked.version) {
+    match (is_persistent, facts.version) {
         (true, Version::HTTP_10) => text.extend_from_slice(b"connection: keep-alive\r\n"),
         (true, _) => {}
         (false, _) => text.extend_from_slice(b"connection: close\r\n"),
@@ -97,9 +97,13 @@ pub(crate) fn write_interim(text: &mut BytesMut, answer: &Response<()>) {
 }
 
 /// The status of a whole answer of ours, its fields and its body.
-pub(crate) fn write_own(text: &mut BytesMut, response: Response<Bytes>, asked: Asked) -> Promise {
+pub(crate) fn write_own(
+    text: &mut BytesMut,
+    response: Response<Bytes>,
+    facts: RequestFacts,
+) -> Promise {
     let (parts, body) = response.into_parts();
-    let promise = write_head(text, &parts, SizeHint::with_exact(body.len() as u64), asked);
+    let promise = write_head(text, &parts, SizeHint::with_exact(body.len() as u64), facts);
     if promise.ending != Ending::None {
         text.extend_from_slice(&body);
     }
@@ -107,22 +111,22 @@ pub(crate) fn write_own(text: &mut BytesMut, response: Response<Bytes>, asked: A
 }
 
 /// What is known of the request when it is refused before it was understood.
-impl Asked {
-    pub(crate) const UNKNOWN: Asked =
-        Asked { is_head: false, version: Version::HTTP_11, is_persistent: false };
+impl RequestFacts {
+    pub(crate) const UNKNOWN: RequestFacts =
+        RequestFacts { is_head: false, version: Version::HTTP_11, is_persistent: false };
 
     pub(crate) fn of(method: &Method, version: Version, is_persistent: bool) -> Self {
-        Asked { is_head: method == Method::HEAD, version, is_persistent }
+        RequestFacts { is_head: method == Method::HEAD, version, is_persistent }
     }
 }
 
-pub(crate) fn ending(status: StatusCode, length: Option<u64>, asked: Asked) -> Ending {
-    if asked.is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
+pub(crate) fn ending(status: StatusCode, length: Option<u64>, facts: RequestFacts) -> Ending {
+    if facts.is_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED {
         return Ending::None;
     }
     match length {
         Some(left) => Ending::Length { left },
-        None if asked.version == Version::HTTP_10 => Ending::Close,
+        None if facts.version == Version::HTTP_10 => Ending::Close,
         None => Ending::Chunked,
     }
 }

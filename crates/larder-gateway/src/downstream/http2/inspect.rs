@@ -11,6 +11,7 @@ use h2::Reason;
 use super::{
     budget::{Budget, Spent},
     hpack,
+    limits::MAX_STREAMS,
     notes::{Malformed, Notes, TooMany},
 };
 
@@ -19,7 +20,7 @@ const HEAD_BYTES: usize = 9;
 /// The most that a frame of a reader's may hold, since we never say otherwise (RFC 9113 §4.2).
 const FRAME_BYTES: usize = 16 << 10;
 /// A header block may be so many times as large as a head: h2 answers a head that is too large, up to four
-/// times the limit, and coded it may be larger still. Beyond is nobody who wants an answer.
+/// times the limit, and coded it may be larger still. No client that wants an answer sends more.
 const BLOCK_TIMES: usize = 8;
 /// No more memory than this is kept from one frame to the next.
 const KEPT_BYTES: usize = 1 << 10;
@@ -47,7 +48,7 @@ mod flag {
 }
 
 /// Streams that are remembered as open: some more than may be.
-const OPEN_STREAMS: usize = 2 * super::MAX_STREAMS as usize;
+const OPEN_STREAMS: usize = 2 * MAX_STREAMS as usize;
 
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const WINDOW_LIMIT: u32 = (1 << 31) - 1;
@@ -56,7 +57,7 @@ const WINDOW_LIMIT: u32 = (1 << 31) - 1;
 pub(super) struct Inspector {
     notes: Arc<Notes>,
     budget: Budget,
-    hpack: hpack::Reader,
+    hpack: hpack::Decoder,
     block_limit: usize,
     preface_left: usize,
     has_settings: bool,
@@ -108,7 +109,7 @@ impl Inspector {
         Inspector {
             notes,
             budget: Budget::new(),
-            hpack: hpack::Reader::new(),
+            hpack: hpack::Decoder::new(),
             block_limit: max_head_bytes.saturating_mul(BLOCK_TIMES),
             preface_left: PREFACE_BYTES,
             has_settings: false,

@@ -1,0 +1,21 @@
+//! Console: what the handlers of the admin API share.
+
+use std::{sync::Arc, time::Instant};
+
+use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::managed::Managed;
+
+/// One for all requests of a router.
+pub(crate) struct Console {
+    pub(crate) caches: Vec<Arc<dyn Managed>>,
+    /// What is scraped: made once, read at each scrape.
+    pub(crate) metrics: Registry,
+    /// One permit for each event stream that may be open.
+    pub(crate) streams: Arc<Semaphore>,
+    /// Cancelled once the process is told to stop.
+    pub(crate) stop: CancellationToken,
+    pub(crate) started: Instant,
+}

@@ -1,0 +1,101 @@
+//! Stats: the counters of every cache, as JSON.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+
+use crate::console::Console;
+
+pub(crate) async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {
+    Json(Sample::of(&console))
+}
+
+/// What `/v1/stats` and each event say.
+#[derive(Serialize)]
+pub(crate) struct Sample {
+    uptime_seconds: f64,
+    caches: Vec<CacheSample>,
+}
+
+#[derive(Serialize)]
+struct CacheSample {
+    name: String,
+    hits: u64,
+    misses: u64,
+    /// [`Stats::hit_rate`](larder::Stats::hit_rate); `null` before the first look-up.
+    hit_rate: Option<f64>,
+    /// Not among the hits: those are fresh.
+    stale_served: u64,
+    refreshes: u64,
+    /// Given up because too many waited, or because no runtime could run them.
+    refreshes_dropped: u64,
+    /// Not begun because the last one of the key failed just now.
+    refreshes_held_back: u64,
+    backoffs_forgotten: u64,
+    negative_hits: u64,
+    loads: u64,
+    load_failures: u64,
+    collapsed: u64,
+    turns_awaited: u64,
+    turns_refused: u64,
+    abandoned: u64,
+    /// Although all turns were taken.
+    fetches_out_of_turn: u64,
+    /// Because the runtime they ran on was not driven.
+    fetches_taken_over: u64,
+    evictions: u64,
+    /// Removed because they could no longer be served.
+    expired: u64,
+    too_large: u64,
+    no_room: u64,
+    purges: u64,
+    /// Whose last purge is remembered.
+    tags: u64,
+    entries: u64,
+    bytes: u64,
+    /// `null` where only the number of entries is bounded.
+    max_bytes: Option<u64>,
+    /// What fetching all that was served from entries would have taken.
+    saved_seconds: f64,
+}
+
+impl Sample {
+    /// What there is to say now.
+    pub(crate) fn of(console: &Console) -> Sample {
+        let caches = console.caches.iter().map(|cache| {
+            let stats = cache.stats();
+            CacheSample {
+                name: cache.name().to_owned(),
+                hits: stats.hits,
+                misses: stats.misses,
+                hit_rate: stats.hit_rate(),
+                stale_served: stats.stale_served,
+                refreshes: stats.refreshes,
+                refreshes_dropped: stats.refreshes_dropped,
+                refreshes_held_back: stats.refreshes_held_back,
+                backoffs_forgotten: stats.backoffs_forgotten,
+                negative_hits: stats.negative_hits,
+                loads: stats.loads,
+                load_failures: stats.load_failures,
+                collapsed: stats.collapsed,
+                turns_awaited: stats.turns_awaited,
+                turns_refused: stats.turns_refused,
+                abandoned: stats.abandoned,
+                fetches_out_of_turn: stats.fetches_out_of_turn,
+                fetches_taken_over: stats.fetches_taken_over,
+                evictions: stats.evictions,
+                expired: stats.expired,
+                too_large: stats.too_large,
+                no_room: stats.no_room,
+                purges: stats.purges,
+                tags: stats.tags,
+                entries: stats.entries,
+                bytes: stats.bytes,
+                max_bytes: stats.max_bytes,
+                saved_seconds: stats.saved.as_secs_f64(),
+            }
+        });
+        Sample { uptime_seconds: console.started.elapsed().as_secs_f64(), caches: caches.collect() }
+    }
+}

@@ -1,0 +1,50 @@
+//! What a listener and its connections may take, in number and in time.
+
+use std::time::Duration;
+
+use super::{http1::Http1Config, tls::Tls};
+
+/// Limits of a listener. Every field has a default.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// How many connections may be open. Where there are as many, the next one waits, and the oldest are
+    /// closed once they are between two requests. Default 16384; each takes a file descriptor.
+    pub max_connections: usize,
+    /// How many of them one address may have, or with IPv6 one network of 64 bits; more are closed at once.
+    /// A balancer in front needs as many as it keeps open. Default a quarter of `max_connections`, and no
+    /// bound for 127.0.0.1 and ::1, where a proxy on the same machine connects from.
+    pub max_connections_per_address: Option<usize>,
+    /// For how long a connection is left alone that came, though its place is wanted: its first request may be
+    /// on its way, over TLS after some round trips. Default 500 ms.
+    pub welcome: Duration,
+    /// How many connections may wait to be accepted. Default 1024, and no more than the system allows:
+    /// the 128 that are usual turn a part of a crowd away, which comes back only a second later.
+    pub backlog: u32,
+    /// How long the answers under way may take once the server stops; where a reader does not go on, no longer
+    /// than [`Http1Config::stalled_timeout`]. Default 10 s.
+    pub grace: Duration,
+    /// With a certificate and its key, readers come over TLS and not otherwise. Default none: they come
+    /// in the open.
+    pub tls: Option<Tls>,
+    /// From the start of a connection to the end of its TLS handshake; slower ones are closed. Default
+    /// 10 s: several round trips across the world, on a line that loses some of them. One under way takes
+    /// 4 kB, and up to 64 KiB where its reader sends that much.
+    pub handshake_timeout: Duration,
+    /// What each connection may take.
+    pub http1: Http1Config,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            max_connections: 16_384,
+            max_connections_per_address: None,
+            welcome: Duration::from_millis(500),
+            backlog: 1024,
+            grace: Duration::from_secs(10),
+            tls: None,
+            handshake_timeout: Duration::from_secs(10),
+            http1: Http1Config::default(),
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Outgoing: a request's body on its way to the origin. It tells that it moves on, and may have to wait until
+//! the origin asks for it.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+
+use crate::timer::Timer;
+
+/// Signs of life of an exchange: pieces of the request sent, interim answers received.
+#[derive(Debug, Default)]
+pub(super) struct Progress(AtomicU64);
+
+impl Progress {
+    pub(super) fn advance(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether the origin wants the content of a request that asks first, with `Expect` (RFC 9110 §10.1.1).
+#[derive(Debug, Default)]
+pub(super) struct ContinueSignal(AtomicU8);
+
+impl ContinueSignal {
+    const ASKED: u8 = 0;
+    const GO_ON: u8 = 1;
+    const ANSWERED: u8 = 2;
+
+    /// The origin says 100, or has said nothing for long enough.
+    pub(super) fn go_on(&self) {
+        self.set(ContinueSignal::GO_ON);
+    }
+
+    /// The final answer is here: content that has not begun to go need not.
+    pub(super) fn answered(&self) {
+        self.set(ContinueSignal::ANSWERED);
+    }
+
+    /// The first signal counts.
+    fn set(&self, signal: u8) {
+        // An error says that there has been one.
+        self.0
+            .compare_exchange(ContinueSignal::ASKED, signal, Ordering::Relaxed, Ordering::Relaxed)
+            .ok();
+    }
+}
+
+/// A request's body on its way out.
+pub(super) enum Outgoing {
+    Empty,
+    Streaming {
+        body: UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>,
+        progress: Arc<Progress>,
+        /// Until the origin has asked for it.
+        wait: Option<Box<ContinueWait>>,
+    },
+}
+
+/// A body that is held back.
+pub(super) struct ContinueWait {
+    signal: Arc<ContinueSignal>,
+    limit: Duration,
+    timer: Timer,
+}
+
+impl ContinueWait {
+    pub(super) fn for_signal(signal: &Arc<ContinueSignal>, limit: Duration) -> ContinueWait {
+        ContinueWait { signal: Arc::clone(signal), limit, timer: Timer::default() }
+    }
+
+    /// Ready when the body may go. hyper polls bodies in the turn in which it has read.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.signal.0.load(Ordering::Relaxed) {
+            ContinueSignal::GO_ON => return Poll::Ready(()),
+            ContinueSignal::ANSWERED => return Poll::Pending,
+            _ => {}
+        }
+        self.timer.ensure(self.limit);
+        ready!(self.timer.poll_passed(cx));
+        self.signal.go_on();
+        Poll::Ready(())
+    }
+}
+
+impl Outgoing {
+    pub(super) fn new<B>(body: B, progress: &Arc<Progress>, wait: Option<ContinueWait>) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if body.is_end_stream() {
+            return Outgoing::Empty;
+        }
+        let body = http_body_util::BodyExt::map_err(body, Into::into);
+        let (body, wait) = (UnsyncBoxBody::new(body), wait.map(Box::new));
+        Outgoing::Streaming { body, progress: Arc::clone(progress), wait }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Outgoing::Empty)
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Outgoing::Streaming { body, progress, wait } = &mut *self else {
+            return Poll::Ready(None);
+        };
+        if let Some(waiting) = wait {
+            ready!(waiting.poll_over(cx));
+            *wait = None;
+        }
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        progress.advance();
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Outgoing::Empty => true,
+            Outgoing::Streaming { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Outgoing::Empty => SizeHint::with_exact(0),
+            Outgoing::Streaming { body, .. } => body.size_hint(),
+        }
+    }
+}
