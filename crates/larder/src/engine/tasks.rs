@@ -341,7 +341,7 @@ mod tests {
 
     impl Drop for Told {
         fn drop(&mut self) {
-            self.1.send(have_ended_now(&self.0)).unwrap();
+            self.1.send(have_ended_now(&self.0)).expect("the test waits for it");
         }
     }
 
