@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http_body::Frame;
 use http_body_util::BodyExt;
 use larder_policy::{reason::Reason, settings::Policy};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
@@ -13,6 +15,7 @@ use super::{
         stored::StoredBody,
     },
     cache::Parts,
+    error::BoxError,
     landing::Leader,
     turns::Turn,
 };
@@ -46,122 +49,202 @@ pub(crate) struct Flow<'a> {
     pub(crate) turn: Option<Turn>,
 }
 
-/// Why the next piece of a body is not waited for any longer.
-enum Late {
-    TooLong,
+/// Brings a body to its readers, and to its end.
+pub(crate) async fn pump(cache: &Parts, flow: Flow<'_>) -> Pumped {
+    let Flow { mut body, filler, announced, leader, sharing_name, policy, turn } = flow;
+    // What has not said how long it is may have no end.
+    let limit = cache.settings.max_arriving_time.filter(|_| announced.is_none());
+    let mut pump = Pump {
+        cache,
+        leader,
+        sharing_name,
+        policy,
+        filler,
+        announced,
+        ends_by: limit.and_then(|limit| Deadline::now().checked_add(limit)),
+        kept: Ok(turn),
+        was_read: false,
+        unread_since: None,
+        unread_pace: None,
+    };
+    match pump.run(&mut body).await {
+        Ok(()) => pump.complete(),
+        // Dropping the filler tells its readers. Whoever comes then is not one of them any more.
+        Err(end) => {
+            if end == End::Forsaken {
+                cache.counters().abandoned.increment();
+            }
+            leader.withdraw();
+            Pumped::Broken
+        }
+    }
+}
+
+struct Pump<'a> {
+    cache: &'a Parts,
+    leader: &'a Leader,
+    sharing_name: &'a Arc<str>,
+    policy: &'a Policy,
+    filler: Filler,
+    announced: Option<u64>,
+    /// If it goes on beyond that, it counts as endless.
+    ends_by: Option<Deadline>,
+    /// It is kept, with the turn it has; or not, for this reason.
+    kept: Result<Option<Turn>, Reason>,
+    was_read: bool,
+    /// When the last of its readers left, if it had any.
+    unread_since: Option<Deadline>,
+    /// When nobody read it, and how much of it there was.
+    unread_pace: Option<(Deadline, u64)>,
+}
+
+/// Why a body comes to no end.
+#[derive(PartialEq, Eq)]
+enum End {
+    Broken,
     /// Nobody reads it, and others wait for its turn.
     Forsaken,
 }
 
-/// Brings a body to its readers, and to its end.
-pub(crate) async fn pump(cache: &Parts, flow: Flow<'_>) -> Pumped {
-    let Flow { mut body, filler, announced, leader, sharing_name, policy, turn } = flow;
-    let max = cache.max_body_bytes();
-    // What has not said how long it is may have no end.
-    let limit = cache.settings.max_arriving_time.filter(|_| announced.is_none());
-    let ends_by = limit.and_then(|limit| Deadline::now().checked_add(limit));
-    let goes_on = || ends_by.is_some_and(|ends_by| ends_by <= Deadline::now());
-    // Dropping the filler tells its readers. Whoever comes then is not one of them any more.
-    let broken = || {
-        leader.withdraw();
-        Pumped::Broken
-    };
-    let mut kept = Ok(turn);
-    // When the last of its readers left, if it had any.
-    let (mut was_read, mut unread_since) = (false, None);
-    // When nobody read it, and how much of it there was.
-    let mut unread_pace: Option<(Deadline, u64)> = None;
-    let forsaken = || {
-        cache.counters().abandoned.increment();
-        broken()
-    };
-    loop {
-        if !filler.room().await {
-            return broken();
+/// What a body brings next.
+enum Next {
+    Frame(Result<Frame<Bytes>, BoxError>),
+    /// It is over.
+    End,
+    /// It pauses for too long, or goes on for too long.
+    Late,
+}
+
+/// Why the next piece of a body is not waited for any longer.
+enum Late {
+    TooLong,
+    Forsaken,
+}
+
+impl Pump<'_> {
+    async fn run(&mut self, body: &mut Body) -> Result<(), End> {
+        loop {
+            if !self.filler.room().await {
+                return Err(End::Broken);
+            }
+            match self.next(body).await? {
+                Next::End => break,
+                Next::Frame(Err(_)) => return Err(End::Broken),
+                Next::Frame(Ok(frame)) => {
+                    let Ok(chunk) = frame.into_data() else { continue };
+                    self.filler.push(chunk);
+                }
+                Next::Late => {
+                    // Later readers ask anew. These have begun, and may wait for the rest of it.
+                    let reason = if self.goes_on() { Reason::Endless } else { Reason::OriginError };
+                    self.keep_no_longer(reason);
+                    continue;
+                }
+            }
+            let arrived = self.filler.arrived();
+            if self.announced.is_some_and(|announced| arrived > announced) {
+                return Err(End::Broken);
+            }
+            self.look_at_readers(arrived)?;
+            if self.kept.is_ok()
+                && let Some(reason) = self.may_not_be_kept(arrived)
+            {
+                self.keep_no_longer(reason);
+            }
         }
-        // Whichever of these is dropped half-way, the body has lost nothing.
-        let frame = match &kept {
+        match self.announced {
+            Some(announced) if announced != self.filler.arrived() => Err(End::Broken),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whichever of these is dropped half-way, the body has lost nothing.
+    async fn next(&self, body: &mut Body) -> Result<Next, End> {
+        let Pump { cache, filler, ends_by, .. } = self;
+        let frame = match &self.kept {
             Ok(Some(_)) => {
-                let frame = in_time_if(cache, body.frame(), || may_go_on_unread(cache, &filler));
-                match until(ends_by, frame).await {
-                    Some(Err(Late::Forsaken)) => return forsaken(),
+                let frame = in_time_if(cache, body.frame(), || may_go_on_unread(cache, filler));
+                match until(*ends_by, frame).await {
+                    Some(Err(Late::Forsaken)) => return Err(End::Forsaken),
                     Some(Err(Late::TooLong)) | None => None,
                     Some(Ok(frame)) => Some(frame),
                 }
             }
-            Ok(None) => until(ends_by, in_time(cache, body.frame())).await.flatten(),
+            Ok(None) => until(*ends_by, in_time(cache, body.frame())).await.flatten(),
             Err(_) => tokio::select! {
                 frame = body.frame() => Some(frame),
-                () = filler.unwanted() => return broken(),
+                () = filler.unwanted() => return Err(End::Broken),
             },
         };
-        let Some(frame) = frame else {
-            // Later readers ask anew. These have begun, and may wait for the rest of it.
-            let reason = if goes_on() { Reason::Endless } else { Reason::OriginError };
-            cache.remember_apart(policy, sharing_name, reason, leader);
-            kept = Err(reason);
-            leader.withdraw();
-            filler.keep_no_longer();
-            continue;
-        };
-        match frame {
-            None => break,
-            Some(Ok(frame)) => {
-                let Ok(chunk) = frame.into_data() else { continue };
-                filler.push(chunk);
-            }
-            Some(Err(_)) => return broken(),
-        }
-        let arrived = filler.arrived();
-        if announced.is_some_and(|announced| arrived > announced) {
-            return broken();
-        }
-        if filler.is_read() {
-            (was_read, unread_since) = (true, None);
-        } else if was_read {
-            let since = *unread_since.get_or_insert_with(Deadline::now);
-            // One that drips would have a turn for as long as it likes.
-            if kept.is_ok()
-                && cache.settings.idle_body_timeout.is_some_and(|limit| since.elapsed() >= limit)
-            {
-                return broken();
+        Ok(match frame {
+            Some(Some(frame)) => Next::Frame(frame),
+            Some(None) => Next::End,
+            None => Next::Late,
+        })
+    }
+
+    /// One that nobody reads any more does not have a turn for as long as it likes: neither if it drips, nor
+    /// where others wait for one and next to nothing of it comes.
+    fn look_at_readers(&mut self, arrived: u64) -> Result<(), End> {
+        let is_read = self.filler.is_read();
+        if is_read {
+            (self.was_read, self.unread_since) = (true, None);
+        } else if self.was_read {
+            let since = *self.unread_since.get_or_insert_with(Deadline::now);
+            let limit = self.cache.settings.idle_body_timeout.filter(|_| self.kept.is_ok());
+            if limit.is_some_and(|limit| since.elapsed() >= limit) {
+                return Err(End::Broken);
             }
         }
-        if filler.is_read() || !matches!(kept, Ok(Some(_))) {
-            unread_pace = None;
+        if is_read || !matches!(self.kept, Ok(Some(_))) {
+            self.unread_pace = None;
+            return Ok(());
+        }
+        let (since, before) = *self.unread_pace.get_or_insert_with(|| (Deadline::now(), arrived));
+        if since.elapsed() >= LOOK_EVERY {
+            if arrived - before < UNREAD_BYTES && !may_go_on_unread(self.cache, &self.filler) {
+                return Err(End::Forsaken);
+            }
+            self.unread_pace = Some((Deadline::now(), arrived));
+        }
+        Ok(())
+    }
+
+    fn may_not_be_kept(&self, arrived: u64) -> Option<Reason> {
+        if arrived > self.cache.max_body_bytes() {
+            Some(Reason::TooLarge)
+        } else if self.goes_on() {
+            Some(Reason::Endless)
         } else {
-            let (since, before) = *unread_pace.get_or_insert_with(|| (Deadline::now(), arrived));
-            if since.elapsed() >= LOOK_EVERY {
-                if arrived - before < UNREAD_BYTES && !may_go_on_unread(cache, &filler) {
-                    return forsaken();
-                }
-                unread_pace = Some((Deadline::now(), arrived));
-            }
-        }
-        let is_too_large = arrived > max;
-        let is_endless = kept.is_ok() && goes_on();
-        if kept.is_ok() && (is_too_large || is_endless || !cache.room.fits(0)) {
-            if is_too_large {
-                kept = Err(Reason::TooLarge);
-                cache.counters().too_large.increment();
-                cache.remember_apart(policy, sharing_name, Reason::TooLarge, leader);
-            } else if is_endless {
-                kept = Err(Reason::Endless);
-                cache.remember_apart(policy, sharing_name, Reason::Endless, leader);
-            } else {
-                kept = Err(Reason::NoRoom);
-                cache.count_crowded_out();
-            }
-            leader.withdraw();
-            filler.keep_no_longer();
+            (!self.cache.room.fits(0)).then_some(Reason::NoRoom)
         }
     }
-    if announced.is_some_and(|announced| announced != filler.arrived()) {
-        return broken();
+
+    /// From now on it is for those who read it, who set the pace; its turn is another's.
+    fn keep_no_longer(&mut self, reason: Reason) {
+        match reason {
+            Reason::NoRoom => self.cache.count_crowded_out(),
+            Reason::TooLarge => self.cache.counters().too_large.increment(),
+            _ => {}
+        }
+        // That there is no room now says nothing of later answers.
+        if reason != Reason::NoRoom {
+            self.cache.remember_apart(self.policy, self.sharing_name, reason, self.leader);
+        }
+        self.kept = Err(reason);
+        self.leader.withdraw();
+        self.filler.keep_no_longer();
     }
-    match (filler.complete(), kept) {
-        (Some(body), _) => Pumped::Whole(body),
-        (None, kept) => Pumped::Passed(kept.err().unwrap_or(Reason::TooLarge)),
+
+    fn goes_on(&self) -> bool {
+        self.ends_by.is_some_and(|ends_by| ends_by <= Deadline::now())
+    }
+
+    fn complete(self) -> Pumped {
+        match (self.filler.complete(), self.kept) {
+            (Some(body), _) => Pumped::Whole(body),
+            (None, kept) => Pumped::Passed(kept.err().unwrap_or(Reason::TooLarge)),
+        }
     }
 }
 
