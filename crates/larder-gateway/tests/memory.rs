@@ -13,6 +13,7 @@ use larder_gateway::{
     downstream::http1::ReaderBody,
     upstream::{Upstream, UpstreamConfig},
 };
+use larder_test_support::memory::memory_kib;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -28,10 +29,8 @@ const BODY: usize = PIECE * PIECES;
 /// and the origin are all in this process.
 const BOUND: usize = 24 << 20;
 
-fn bytes_of(line: &str) -> usize {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let value = status.lines().find_map(|found| found.strip_prefix(line)).unwrap();
-    value.trim_matches([':', ' ', '\t', 'k', 'B']).parse::<usize>().unwrap() << 10
+fn bytes_of(kind: &str) -> usize {
+    usize::try_from(memory_kib(std::process::id(), kind)).unwrap() << 10
 }
 
 /// How much more memory was resident at the worst moment of `work` than before it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{
     blog::{Blog, Setup},
-    port_to_come_back_to,
+    free_port,
     postgres::Postgres,
     reader::{get, get_all},
 };
@@ -27,7 +27,7 @@ async fn assert_recovered(blog: &Blog) {
 
 #[tokio::test]
 async fn a_posts_service_may_die_in_the_middle_of_a_request_and_come_back() {
-    let port = port_to_come_back_to();
+    let port = free_port();
     let setup = Setup::part("posts").set("POSTS_SERVICE_PORT", port).set("POSTS_DELAY_MS", 1000);
     let posts = setup.start().await;
     let blog = Setup::part("backend").set("POSTS_SERVICE_URL", posts.posts("")).start().await;

@@ -8,10 +8,10 @@ use rustix::process::Signal;
 use tokio::net::TcpStream;
 
 use crate::support::{
-    blog::{Exit, Setup},
-    eventually,
+    Exit,
+    blog::Setup,
+    eventually, free_port,
     origin::{Act, Origin},
-    port_to_come_back_to,
     reader::{answer, ask, get, get_all, try_answer},
 };
 
@@ -94,7 +94,7 @@ async fn a_start_tells_that_the_cache_is_off() {
 
 #[tokio::test]
 async fn a_start_nobody_listens_to_serves_all_the_same() {
-    let port = port_to_come_back_to();
+    let port = free_port();
     let _blog = Setup::run().set("BACKEND_PORT", port).start_unheard();
     let health = format!("http://127.0.0.1:{port}/health");
     eventually("a backend", async || {
@@ -143,7 +143,7 @@ async fn two_parts_cannot_have_one_port() {
         ("BACKEND_PORT", "CONSOLE_PORT"),
         ("CONSOLE_PORT", "FRONTEND_PORT"),
     ] {
-        let port = port_to_come_back_to();
+        let port = free_port();
         let setup = Setup::run().set(one, port).set(other, port);
         let names = format!("{one} and {other} are both {port}");
         assert_refused(&setup, &setup.end().await, &[&names]);
@@ -326,7 +326,7 @@ async fn health_is_0_for_a_part_that_is_well_and_1_for_any_other() {
 
 #[tokio::test]
 async fn health_without_an_address_is_that_of_the_parts_that_run_here() {
-    let ports = [port_to_come_back_to(), port_to_come_back_to(), port_to_come_back_to()];
+    let ports = [free_port(), free_port(), free_port()];
     let on_ports = |arguments: &[&str]| {
         let setup = Setup::bare(arguments).set("FRONTEND_PORT", ports[0]);
         setup.set("BACKEND_PORT", ports[1]).set("POSTS_SERVICE_PORT", ports[2])
@@ -368,9 +368,7 @@ async fn an_idle_blog_needs_less_than_40_megabytes() {
         let ids = (1..=10).map(|id| blog.backend(&format!("/api/posts/{id}")));
         get_all(ids.chain([blog.backend("/api/posts"), blog.page("/")])).await;
     }
-    let status = std::fs::read_to_string(format!("/proc/{}/status", blog.id())).unwrap();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    let kilobytes = blog.memory_kib("VmRSS");
     assert!((1000..40_000).contains(&kilobytes), "{kilobytes} kB");
 }
 

@@ -8,10 +8,10 @@ use std::sync::{
 use tokio::sync::Notify;
 
 use crate::support::{
+    answer::{Answer, field, status},
     eventually,
     larder::{Larder, request, run},
     origin::{Origin, ok},
-    wire::{Answer, field, status},
 };
 
 /// Every byte there is, some of them often.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::support::{
+    answer::status,
     larder::{Larder, request},
     origin::Origin,
-    wire::status,
 };
 
 /// How an origin ends an answer that is not whole.

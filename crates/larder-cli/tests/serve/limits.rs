@@ -9,10 +9,9 @@ use std::{
 use tokio::{net::TcpSocket, sync::Semaphore, task::JoinSet};
 
 use crate::support::{
-    eventually,
+    Wire, eventually,
     larder::Larder,
     origin::{Origin, ok},
-    wire::Wire,
 };
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";

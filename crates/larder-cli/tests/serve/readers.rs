@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use crate::support::{
+    answer::Answer,
     eventually,
     larder::{Larder, request},
     origin::{Origin, ok},
-    wire::Answer,
 };
 
 /// Stale as soon as it comes, so that no test has to wait for it.

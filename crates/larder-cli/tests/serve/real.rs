@@ -4,39 +4,21 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
-
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
-use tokio::net::TcpStream;
 
 use crate::support::{
-    PATIENCE,
-    certificate::Certificate,
-    eventually, free_port,
-    larder::{Larder, request},
-    lines::Lines,
+    Certificate, Process,
+    answer::{field, status},
+    larder::{Larder, request, tls_flags},
+    nginx::Nginx,
     origin::{Origin, ok},
-    wire::{field, status},
+    program::{self, curl},
 };
 
-/// Runs a program to its end, which must be a good one, and returns what it wrote.
+/// What a program writes.
 async fn output(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let running = tokio::process::Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(4 * PATIENCE, running).await.expect("an end").unwrap();
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {complaints}");
-    output.stdout
-}
-
-async fn curl(arguments: &[&str]) -> String {
-    let arguments = [&["--silent", "--show-error", "--max-time", "60"], arguments].concat();
-    String::from_utf8(output("curl", &arguments).await).unwrap()
+    program::run(Command::new(program).args(arguments)).await.stdout
 }
 
 fn letters(count: usize) -> String {
@@ -83,7 +65,7 @@ async fn curl_comes_over_tls_with_either_protocol_and_the_origin_hears_of_it() {
     let body = letters(100_000);
     let origin = Origin::saying(ok("cache-control: max-age=60\r\n", &body)).await;
     let certificate = Certificate::new();
-    let flags = certificate.flags();
+    let flags = tls_flags(&certificate);
     let larder = Larder::with(origin.address, &flags.each_ref().map(String::as_str)).await;
     let log = larder.log();
     let listening = format!("listening on https://{}", larder.address);
@@ -182,77 +164,46 @@ async fn a_browser_loads_a_page_and_what_it_needs() {
     assert_eq!(asked.len(), 4, "{asked:?}");
 }
 
-/// A program that serves until it is dropped.
-struct Service(Child);
+/// nginx with a folder of files, and a log of what it was asked.
+struct Files(Nginx);
 
-impl Drop for Service {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        kill_process(Pid::from_child(&self.0), Signal::KILL).ok();
-        self.0.wait().ok();
+impl Files {
+    async fn start() -> Files {
+        let settings = "
+            log_format short '$status $request_uri $http_range';
+            access_log log short;
+            gzip on; gzip_proxied any; gzip_types text/plain; gzip_vary on;";
+        let server = "
+            root files;
+            default_type text/plain;
+            location / { expires 1h; }
+            location /checked/ { add_header cache-control no-cache; }";
+        let nginx = Nginx::start(settings, server).await;
+        std::fs::create_dir_all(nginx.folder().join("files/checked")).unwrap();
+        Files(nginx)
     }
-}
 
-struct Nginx {
-    address: SocketAddr,
-    folder: TempDir,
-    _service: Service,
-}
-
-impl Nginx {
-    async fn start() -> Nginx {
-        let folder = tempfile::tempdir().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let path = folder.path().display();
-        let config = format!(
-            "daemon off; master_process off; pid {path}/pid; error_log stderr;
-            events {{ }}
-            http {{
-                log_format short '$status $request_uri $http_range';
-                access_log {path}/log short;
-                client_body_temp_path {path}/1; proxy_temp_path {path}/2;
-                fastcgi_temp_path {path}/3; uwsgi_temp_path {path}/4; scgi_temp_path {path}/5;
-                gzip on; gzip_proxied any; gzip_types text/plain; gzip_vary on;
-                server {{
-                    listen {address};
-                    root {path}/files;
-                    default_type text/plain;
-                    location / {{ expires 1h; }}
-                    location /checked/ {{ add_header cache-control no-cache; }}
-                }}
-            }}"
-        );
-        std::fs::write(folder.path().join("conf"), config).unwrap();
-        std::fs::create_dir_all(folder.path().join("files/checked")).unwrap();
-        let conf = folder.path().join("conf");
-        let service = Command::new("/usr/sbin/nginx")
-            .args([Path::new("-e"), Path::new("stderr"), Path::new("-c"), &conf])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let service = Service(service);
-        eventually("nginx", async || TcpStream::connect(address).await.ok()).await;
-        Nginx { address, folder, _service: service }
+    fn address(&self) -> SocketAddr {
+        self.0.address
     }
 
     fn file(&self, name: &str, content: &str) {
-        std::fs::write(self.folder.path().join("files").join(name), content).unwrap();
+        std::fs::write(self.0.folder().join("files").join(name), content).unwrap();
     }
 
     /// One line for each request.
     fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+        std::fs::read_to_string(self.0.folder().join("log")).unwrap()
     }
 }
 
 #[tokio::test]
 async fn files_of_nginx_are_served_whole_in_parts_zipped_and_confirmed() {
-    let nginx = Nginx::start().await;
+    let nginx = Files::start().await;
     let body = letters(200_000);
     nginx.file("a", &body);
     nginx.file("checked/b", &body);
-    let larder = Larder::before(nginx.address).await;
+    let larder = Larder::before(nginx.address()).await;
 
     let miss = larder.get("/a").await;
     assert_eq!((miss.handling(), miss.text()), ("uri-miss", body.as_str()));
@@ -289,10 +240,10 @@ async fn files_of_nginx_are_served_whole_in_parts_zipped_and_confirmed() {
 
 #[tokio::test]
 async fn parts_of_a_file_of_nginx_are_stored_and_joined() {
-    let nginx = Nginx::start().await;
+    let nginx = Files::start().await;
     let body = letters(10_000);
     nginx.file("a", &body);
-    let larder = Larder::before(nginx.address).await;
+    let larder = Larder::before(nginx.address()).await;
     for (range, expected) in [("0-4999", &body[..5000]), ("5000-", &body[5000..])] {
         let part = larder.get_with("/a", &format!("range: bytes={range}\r\n")).await;
         assert_eq!((part.status(), part.text()), (206, expected), "{range}");
@@ -310,25 +261,22 @@ async fn the_slow_posts_service_of_the_blog_is_asked_once() {
     let blog = Path::new(env!("CARGO_BIN_EXE_larder")).with_file_name("blog");
     assert!(blog.exists(), "cargo build -p larder-blog comes first");
     let folder = tempfile::tempdir().unwrap();
-    let mut posts = Command::new(blog)
-        .arg("posts")
-        .env_clear()
-        .env("POSTS_SERVICE_PORT", "0")
-        .env("POSTS_DELAY_MS", "100")
-        .current_dir(folder.path())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let out = Lines::of(posts.stdout.take().unwrap());
-    let _posts = Service(posts);
-    let address: SocketAddr = eventually("the posts service", async || {
-        let text = out.text();
+    let mut posts = Process::start(
+        Command::new(blog)
+            .arg("posts")
+            .env_clear()
+            .env("POSTS_SERVICE_PORT", "0")
+            .env("POSTS_DELAY_MS", "100")
+            .current_dir(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    );
+    let listens = |posts: &Process| -> Option<SocketAddr> {
+        let text = posts.out.text();
         let url = text.lines().find_map(|line| line.split_once("http://")?.1.split(' ').next());
         url.map(|address| address.trim_end_matches('/').parse().unwrap())
-    })
-    .await;
+    };
+    let address = posts.until("the posts service", listens).await;
 
     let larder = Larder::with(address, &["--ttl", "5m"]).await;
     let miss = larder.get("/posts/1").await;

@@ -1,9 +1,9 @@
 //! Requests that two readers could read differently: refused, and the origin never hears of them.
 
 use crate::support::{
+    answer::status,
     larder::Larder,
     origin::{Origin, ok},
-    wire::status,
 };
 
 const PROBES: &[(u16, &str, &str)] = &[

@@ -3,8 +3,7 @@
 use std::net::TcpListener;
 
 use crate::support::{
-    certificate::Certificate,
-    eventually, free_port,
+    Certificate, eventually, free_port,
     larder::{Larder, run},
     origin::{Origin, ok},
 };

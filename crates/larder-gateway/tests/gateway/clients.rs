@@ -3,32 +3,20 @@
 use std::{
     io::Write,
     net::SocketAddr,
-    process::{Child, Command, Output, Stdio},
+    process::Command,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::Response;
 use larder_gateway::{ServerConfig, upstream::UpstreamConfig};
-use tempfile::TempDir;
-use tokio::time::{Duration, Instant, sleep};
 use tower::service_fn;
 
-use crate::support::{Gate, Origin, PATIENCE, status, upstream, whole};
-
-/// Runs a client beside the gateway's runtime.
-pub(crate) async fn run(mut command: Command) -> Output {
-    command.stdin(Stdio::null());
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}: {stderr}", output.status);
-    output
-}
-
-pub(crate) async fn curl(arguments: &[&str]) -> String {
-    let mut command = Command::new("curl");
-    command.args(["--silent", "--show-error", "--max-time", "20"]).args(arguments);
-    String::from_utf8(run(command).await.stdout).unwrap()
-}
+use crate::support::{
+    Gate, Nginx, Origin, Wire,
+    program::{self, curl, run},
+    status, upstream, whole,
+};
 
 #[tokio::test]
 async fn curl_gets_posts_and_keeps_its_connection() {
@@ -64,7 +52,7 @@ async fn curl_gets_posts_and_keeps_its_connection() {
     assert!(expected.ends_with(&large));
     assert!(began.elapsed() < Duration::from_secs(10), "curl was never told to continue");
     let head = curl(&["--head", &url("/")]).await;
-    assert_eq!(status(&head), "200");
+    assert_eq!(status(&head), 200);
     let old = curl(&["--http1.0", &url("/")]).await;
     assert!(old.contains("HTTP/1.0\n"), "{old}");
     let proxied = curl(&["--proxy", &url(""), "http://real.example/x"]).await;
@@ -82,7 +70,7 @@ async fn curl_shows_early_hints_and_notices_a_broken_answer() {
     let mut command = Command::new("curl");
     command.args(["--silent", "--include", "--max-time", "20"]);
     command.arg(format!("http://{}/", gate.address));
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let output = program::output(&mut command).await;
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.starts_with("HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\n")
@@ -122,69 +110,21 @@ print("fine")
 "#;
     let mut command = Command::new("python3");
     command.args(["-c", script, &gate.address.to_string()]);
-    assert_eq!(run(command).await.stdout, b"fine\n");
-}
-
-/// nginx with a file of `size` bytes. Stopped by the drop.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-    _folder: TempDir,
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        // It ends by itself if this fails: it is in the foreground, and its parent is gone.
-        let _ended = self.child.kill();
-        let _reaped = self.child.wait();
-    }
-}
-
-async fn nginx(content: &[u8]) -> Nginx {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    std::fs::write(path.join("file.bin"), content).unwrap();
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let root = path.display();
-    let configuration = format!(
-        "daemon off; master_process off; worker_processes 1; pid {root}/pid; error_log stderr;
-         events {{ worker_connections 64; }}
-         http {{
-           access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;
-           fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-           client_max_body_size 1m;
-           server {{ listen {address}; root {root};
-             location /status {{ return 299 'odd'; }}
-             location /here {{ return 302 /there; }} }}
-         }}"
-    );
-    std::fs::write(path.join("nginx.conf"), configuration).unwrap();
-    // Debian keeps it where a user's PATH does not lead.
-    let path_of = |folder: &str| std::path::Path::new(folder).join("nginx");
-    let program = Some(path_of("/usr/sbin")).filter(|program| program.exists());
-    let mut child = Command::new(program.unwrap_or("nginx".into()))
-        .args(["-p", path.to_str().unwrap(), "-c", "nginx.conf", "-e", "stderr"])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("nginx is needed: tools/install-test-deps");
-    let began = Instant::now();
-    while tokio::net::TcpStream::connect(address).await.is_err() {
-        assert_eq!(child.try_wait().unwrap(), None, "nginx does not start");
-        assert!(began.elapsed() < PATIENCE, "nginx does not listen");
-        sleep(Duration::from_millis(10)).await;
-    }
-    Nginx { child, address, _folder: folder }
+    assert_eq!(run(&mut command).await.stdout, b"fine\n");
 }
 
 #[tokio::test]
 async fn nginx_as_origin_is_passed_on_byte_for_byte() {
     let content: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(n) / 31) as u8).collect();
-    let nginx = nginx(&content).await;
+    let settings = "access_log off; client_max_body_size 1m;";
+    let server =
+        "root .; location /status { return 299 'odd'; } location /here { return 302 /there; }";
+    let nginx = Nginx::start(settings, server).await;
+    std::fs::write(nginx.folder().join("file.bin"), &content).unwrap();
     let client = upstream(nginx.address, UpstreamConfig::default());
     let gate = Gate::with(ServerConfig::default(), client.clone());
     let asked = async |address: SocketAddr, request: &str| {
-        let mut wire = crate::support::Wire::connect(address).await;
+        let mut wire = Wire::connect(address).await;
         wire.send(format!("{request} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).await;
         wire.rest().await
     };
@@ -206,7 +146,7 @@ async fn nginx_as_origin_is_passed_on_byte_for_byte() {
     let range =
         "GET /file.bin HTTP/1.1\r\nHost: a\r\nRange: bytes=10-19\r\nConnection: close\r\n\r\n";
     let part = gate.say(range).await;
-    assert_eq!(status(&part), "206");
+    assert_eq!(status(&part), 206);
     let expected: String = content[10..20].iter().map(|byte| char::from(*byte)).collect();
     assert!(part.ends_with(&expected));
 }

@@ -11,10 +11,9 @@ use larder_gateway::{
         http1::{Http1Config, ReaderBody},
     },
 };
-use tokio::time::timeout;
 use tower::service_fn;
 
-use crate::support::{Gate, PATIENCE, echo, whole};
+use crate::support::{Gate, echo, eventually, whole};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -38,17 +37,8 @@ fn impatient() -> (Gate, Arc<Counters>) {
 }
 
 async fn once(counters: &Counters, is_so: impl Fn(&Counted) -> bool) -> Counted {
-    let counted = async {
-        loop {
-            let counted = counters.read();
-            if is_so(&counted) {
-                return counted;
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let counted = timeout(PATIENCE, counted).await;
-    counted.unwrap_or_else(|_| panic!("{:?}", counters.read()))
+    eventually("the right counts", async || Some(counters.read()).filter(|counted| is_so(counted)))
+        .await
 }
 
 #[tokio::test]

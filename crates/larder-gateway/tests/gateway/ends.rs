@@ -23,7 +23,7 @@ use tokio::{
 };
 use tower::service_fn;
 
-use crate::support::{AnyBody, Gate, Origin, PATIENCE, field, status, upstream, whole};
+use crate::support::{AnyBody, Gate, Origin, PATIENCE, field, status, until, upstream, whole};
 
 /// Tells when it is dropped.
 struct Witness(mpsc::UnboundedSender<&'static str>);
@@ -94,7 +94,7 @@ async fn requests_sent_ahead_are_not_lost_while_the_reader_is_watched() {
     }
     held.permits.add_permits(11);
     for _ in 0..11 {
-        assert_eq!(wire.answer().await.1, "x");
+        assert_eq!(wire.answer().await.text(), "x");
     }
 }
 
@@ -115,7 +115,7 @@ async fn a_gateway_that_stops_ends_idle_connections_and_lets_answers_out() {
     assert_eq!(idle.rest().await, "");
     assert!(tokio::net::TcpStream::connect(address).await.is_err());
     permits.add_permits(1);
-    let (head, body) = busy.answer().await;
+    let (head, body) = busy.answer().await.into_text();
     assert_eq!((field(&head, "connection"), body.as_str()), (Some("close"), "x"));
     assert_eq!(busy.rest().await, "");
     drop((idle, busy));
@@ -143,12 +143,7 @@ async fn once_it_has_stopped_no_connection_counts_as_open_and_what_was_cut_as_re
     cut.send(GET).await;
     held.heard("called").await;
     let mut waits = held.gate.connect().await;
-    let is_waiting = async {
-        while counters.read().found_no_room == 0 {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, is_waiting).await.unwrap();
+    until("one for whom there is no room", || counters.read().found_no_room > 0).await;
     assert_eq!((counters.read().open, counters.read().reset), (2, 0));
     assert_eq!(held.gate.stopped().await.cut, 1);
     cut.until_reset().await;
@@ -185,8 +180,8 @@ async fn a_head_that_does_not_end_keeps_no_place_and_holds_up_no_end() {
         slow.send(beginning).await;
         let mut other = gate.connect().await;
         other.send(GET).await;
-        assert_eq!(status(&other.head().await), "200", "{beginning}");
-        assert_eq!(status(&slow.head().await), "408", "{beginning}");
+        assert_eq!(status(&other.head().await), 200, "{beginning}");
+        assert_eq!(status(&slow.head().await), 408, "{beginning}");
         other.send(beginning).await;
         assert_eq!(gate.stopped().await.cut, 0, "{beginning}");
     }
@@ -209,7 +204,7 @@ async fn a_reader_that_takes_nothing_is_given_up() {
     );
     let mut wire = gate.connect().await;
     wire.send(GET).await;
-    assert_eq!(status(&wire.head().await), "200");
+    assert_eq!(status(&wire.head().await), 200);
     let dropped = timeout(PATIENCE, news.recv()).await.expect("still waiting for the reader");
     assert_eq!(dropped, Some("dropped"));
     drop(wire);
@@ -247,14 +242,12 @@ async fn once_its_cache_is_shut_down_only_what_is_stored_is_served() {
     let gate = Gate::serving(ServerConfig::default(), gateway);
     let mut wire = gate.connect().await;
     wire.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(status(&wire.answer().await.0), "200");
-    while cache.cache().get("http://a/a").is_none() {
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(status(&wire.answer().await.head), 200);
+    until("the entry", || cache.cache().get("http://a/a").is_some()).await;
     assert!(cache.cache().shut_down(Duration::from_secs(1)).await);
-    for (asked, expected) in [("GET /b", "503"), ("DELETE /a", "503"), ("GET /a", "200")] {
+    for (asked, expected) in [("GET /b", 503), ("DELETE /a", 503), ("GET /a", 200)] {
         wire.send(format!("{asked} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
-        assert_eq!(status(&wire.answer().await.0), expected, "{asked}");
+        assert_eq!(status(&wire.answer().await.head), expected, "{asked}");
     }
     assert_eq!(origin.connections(), 1);
 }

@@ -44,6 +44,7 @@ fn patient() -> UpstreamConfig {
 async fn a_final_answer_reaches_the_reader_before_any_content_leaves_it() {
     for line in ["200 OK", "307 Elsewhere", "401 Who", "413 Too much", "417 No", "500 Oh"] {
         let (tell, mut told) = mpsc::unbounded_channel();
+        let code: u16 = line[..3].parse().unwrap();
         let answer = format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nno");
         let origin = Origin::playing(move |mut wire: Wire, _| {
             let (tell, answer) = (tell.clone(), answer.clone());
@@ -57,8 +58,8 @@ async fn a_final_answer_reaches_the_reader_before_any_content_leaves_it() {
         for (what, gate) in gates(&origin, &patient()) {
             let mut wire = gate.connect().await;
             wire.send(HEAD).await;
-            let (head, body) = wire.answer().await;
-            assert_eq!((status(&head), body.as_str()), (&line[..3], "no"), "{what}");
+            let (head, body) = wire.answer().await.into_text();
+            assert_eq!((status(&head), body.as_str()), (code, "no"), "{what}");
             // Whether the content comes now nobody knows.
             assert_eq!(field(&head, "connection"), Some("close"), "{what}");
             assert_eq!(wire.rest().await, "", "{what}");
@@ -92,13 +93,13 @@ async fn the_reader_is_told_to_continue_once_the_origin_says_so() {
         let mut wire = gate.connect().await;
         for _ in 0..2 {
             wire.send(HEAD).await;
-            assert_eq!(status(&wire.head().await), "103", "{what}");
+            assert_eq!(status(&wire.head().await), 103, "{what}");
             go_on.send(()).unwrap();
             assert_eq!(wire.head().await, CONTINUE, "{what}");
             wire.send("hello").await;
-            assert_eq!(told.recv().await.unwrap(), "hello", "{what}");
-            let (head, body) = wire.answer().await;
-            assert_eq!((status(&head), body.as_str()), ("200", "done"), "{what}");
+            assert_eq!(told.recv().await.unwrap(), b"hello", "{what}");
+            let (head, body) = wire.answer().await.into_text();
+            assert_eq!((status(&head), body.as_str()), (200, "done"), "{what}");
         }
     }
     assert_eq!(origin.connections(), 2, "connections are kept");
@@ -109,7 +110,8 @@ async fn an_origin_that_gives_no_word_gets_the_content_after_a_while() {
     let origin = Origin::playing(|mut wire: Wire, _| async move {
         wire.head().await;
         let body = wire.exactly(5).await;
-        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}")).await;
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        wire.send([&head[..], &body].concat()).await;
     })
     .await;
     let continue_timeout = Duration::from_millis(100);
@@ -121,7 +123,7 @@ async fn an_origin_that_gives_no_word_gets_the_content_after_a_while() {
         assert_eq!(wire.head().await, CONTINUE, "{what}");
         assert!(began.elapsed() >= continue_timeout, "{what}");
         wire.send("hello").await;
-        assert_eq!(wire.answer().await.1, "hello", "{what}");
+        assert_eq!(wire.answer().await.text(), "hello", "{what}");
     }
 }
 
@@ -133,7 +135,7 @@ async fn who_cannot_have_an_answer_is_told_before_it_sends() {
     let gone = Gate::before(address);
     let mut wire = gone.connect().await;
     wire.send(HEAD).await;
-    assert_eq!(status(&wire.head().await), "502");
+    assert_eq!(status(&wire.head().await), 502);
 }
 
 #[tokio::test]
@@ -143,7 +145,8 @@ async fn a_reader_that_does_not_wait_loses_nothing() {
             wire.head().await;
             wire.send(CONTINUE).await;
             let body = wire.exactly(5).await;
-            wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{body}")).await;
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+            wire.send([&head[..], &body].concat()).await;
         }
     })
     .await;
@@ -152,7 +155,7 @@ async fn a_reader_that_does_not_wait_loses_nothing() {
         wire.send(HEAD.to_owned() + "hello" + HEAD + "world").await;
         for body in ["hello", "world"] {
             assert_eq!(wire.head().await, CONTINUE, "{what}");
-            assert_eq!(wire.answer().await.1, body, "{what}");
+            assert_eq!(wire.answer().await.text(), body, "{what}");
         }
     }
 }
@@ -182,8 +185,8 @@ async fn an_expectation_that_says_nothing_is_not_passed_on() {
         let mut wire = gate.connect().await;
         for row in rows {
             wire.send(row).await;
-            let (head, body) = wire.answer().await;
-            assert_eq!((status(&head), body.as_str()), ("200", "done"), "{what} {row}");
+            let (head, body) = wire.answer().await.into_text();
+            assert_eq!((status(&head), body.as_str()), (200, "done"), "{what} {row}");
         }
     }
 }
@@ -208,7 +211,7 @@ async fn the_sender_of_a_query_is_told_by_the_cache() {
         wire.send(HEAD.replace("POST", "QUERY")).await;
         assert_eq!(wire.head().await, CONTINUE);
         wire.send("hello").await;
-        assert_eq!(wire.answer().await.1, "done");
+        assert_eq!(wire.answer().await.text(), "done");
     }
 }
 
@@ -228,7 +231,7 @@ async fn nobody_is_told_to_continue_in_the_middle_of_an_answer() {
     let mut wire = gate.connect().await;
     wire.send(HEAD.to_owned() + "hello").await;
     let said = wire.rest().await;
-    assert_eq!(status(&said), "200");
+    assert_eq!(status(&said), 200);
     assert!(said.ends_with("\r\n\r\n5\r\nhello\r\n0\r\n\r\n"), "{said}");
 }
 

@@ -39,7 +39,7 @@ use tower::service_fn;
 
 use crate::{
     http2_frames::{DATA, SETTINGS, frame, get, hello, post, window_update},
-    support::{AnyBody, Gate, Origin, PATIENCE, Wire, echo, status, upstream, whole},
+    support::{AnyBody, Gate, Origin, PATIENCE, Wire, echo, status, until, upstream, whole},
 };
 
 /// Echoes after a moment, in which the reader's end has certainly come.
@@ -104,7 +104,7 @@ async fn what_was_not_asked_to_its_end_is_refused_and_reaches_no_service_whole()
     let gate = slow();
     for asked in rows {
         let said = said_to(&gate, asked).await;
-        assert_eq!(status(&said), "400", "{asked}");
+        assert_eq!(status(&said), 400, "{asked}");
         let said = said_to(&gate, &(GET.to_owned() + asked)).await;
         assert!(said.starts_with("HTTP/1.1 200 OK\r\n"), "{asked}: {said}");
         assert_eq!(said.matches("HTTP/1.1 400 ").count(), 1, "{asked}: {said}");
@@ -162,16 +162,14 @@ async fn those_who_may_have_left_keep_no_turn_from_those_who_wait() {
     for number in 1..=2 {
         let mut wire = Wire::connect(address).await;
         wire.send("GET /hangs HTTP/1.1\r\nHost: a\r\nCache-Control: no-store\r\n\r\n").await;
-        while origin.connections() < number {
-            tokio::task::yield_now().await;
-        }
+        until("a connection", || origin.connections() == number).await;
         wire.stream.shutdown().await.unwrap();
         left.push(wire);
     }
     let began = Instant::now();
     let mut waits = Wire::connect(address).await;
     waits.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(waits.answer().await.1, "fine");
+    assert_eq!(waits.answer().await.text(), "fine");
     assert!(began.elapsed() < Http1Config::default().half_closed_timeout / 2);
 }
 
@@ -417,15 +415,13 @@ async fn over_http_2_those_who_may_have_left_keep_no_turn_from_those_who_wait() 
     for number in 1..=2 {
         let mut wire = Wire::connect(address).await;
         wire.send([hello(), get(1, &format!("/hangs?{number}"))].concat()).await;
-        while origin.connections() < number {
-            tokio::task::yield_now().await;
-        }
+        until("a connection", || origin.connections() == number).await;
         wire.stream.shutdown().await.unwrap();
         left.push(wire);
     }
     let began = Instant::now();
     let mut waits = Wire::connect(address).await;
     waits.send("GET /b HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(waits.answer().await.1, "fine");
+    assert_eq!(waits.answer().await.text(), "fine");
     assert!(began.elapsed() < Http1Config::default().half_closed_timeout / 2);
 }

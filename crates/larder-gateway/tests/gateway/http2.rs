@@ -33,9 +33,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use crate::{
-    clients::{curl, run},
-    support::{AnyBody, Gate, Origin, PATIENCE, echo, field, status, whole},
+use crate::support::{
+    AnyBody, Gate, Origin, PATIENCE, echo, eventually, field,
+    program::{curl, run},
+    status, whole,
 };
 
 /// A connection on which a test opens streams.
@@ -83,7 +84,7 @@ async fn curl_speaks_http_2_with_the_same_listener() {
     let posted = curl(&[two, &url, "--data-binary", &from_file]).await;
     assert!(posted.ends_with(&format!("\n\n{large}")));
     let head = curl(&[two, "--head", &url]).await;
-    assert_eq!(status(&head), "200");
+    assert_eq!(status(&head), 200);
     assert!(field(&head, "date").is_some(), "{head}");
 }
 
@@ -92,7 +93,7 @@ async fn h2load_is_answered_to_the_last_request() {
     let gate = Gate::echoing();
     let mut command = Command::new("h2load");
     command.args(["-n", "3000", "-c", "5", "-m", "50", &format!("http://{}/", gate.address)]);
-    let output = String::from_utf8(run(command).await.stdout).unwrap();
+    let output = String::from_utf8(run(&mut command).await.stdout).unwrap();
     assert!(output.contains("3000 succeeded, 0 failed, 0 errored, 0 timeout"), "{output}");
 }
 
@@ -433,12 +434,7 @@ async fn a_gateway_that_stops_lets_the_answers_out_and_says_farewell() {
     timeout(PATIENCE, calls.recv()).await.unwrap().unwrap();
     let stopping = tokio::spawn(gate.stopped());
     // Nobody else is let in, and the one inside is let out.
-    let refused = async {
-        while client.clone().ready().await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, refused).await.expect("no farewell");
+    eventually("a farewell", async || client.clone().ready().await.err()).await;
     go_on.send(true).unwrap();
     let (parts, mut body) = timeout(PATIENCE, answer).await.unwrap().unwrap().into_parts();
     assert_eq!(parts.status, 200);
@@ -452,7 +448,7 @@ async fn the_preface_counts_only_at_the_beginning() {
     let gate = Gate::echoing();
     let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let answers = gate.say(format!("GET / HTTP/1.1\r\nHost: a\r\n\r\n{preface}")).await;
-    assert_eq!(status(&answers), "200");
+    assert_eq!(status(&answers), 200);
     assert!(answers.contains("HTTP/1.1 505 "), "{answers}");
 }
 

@@ -34,7 +34,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
-use crate::support::{AnyBody, Gate, PATIENCE, echo, whole};
+use crate::support::{AnyBody, Gate, PATIENCE, echo, until, whole};
 
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -276,12 +276,8 @@ async fn a_browser_that_gives_up_what_is_being_worked_for_is_no_enemy_either() {
         connection
             .send(streams().flat_map(|stream| get(stream, "/slow")).collect::<Vec<_>>())
             .await;
-        let all_called = async {
-            while calls.load(Ordering::SeqCst) < 100 * (page as usize + 1) {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, all_called).await.unwrap();
+        let expected = 100 * (page as usize + 1);
+        until("all calls", || calls.load(Ordering::SeqCst) == expected).await;
         connection.send(streams().flat_map(reset).collect::<Vec<_>>()).await;
     }
     connection.send(get(2001, "/")).await;

@@ -16,11 +16,11 @@ use larder_gateway::{
     downstream::{http1::ReaderBody, server::Stopped},
     upstream::{Upstream, UpstreamConfig, UpstreamStats},
 };
-use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
-use crate::support::{AnyBody, Origin, PATIENCE, Wire, pass, upstream, whole};
+use crate::support::{AnyBody, Origin, PATIENCE, Wire, eventually, pass, upstream, whole};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -73,16 +73,11 @@ impl Hall {
     }
 
     async fn called(&self, times: usize) -> Vec<ThreadId> {
-        let all = async {
-            loop {
-                let called = self.called.lock().unwrap().clone();
-                if called.len() >= times {
-                    return called;
-                }
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(PATIENCE, all).await.expect("the service was not called")
+        eventually("all calls of the service", async || {
+            let called = self.called.lock().unwrap().clone();
+            (called.len() >= times).then_some(called)
+        })
+        .await
     }
 
     async fn stopped(self) -> Stopped {
@@ -108,7 +103,7 @@ async fn kept_connections_are_dealt_out_evenly() {
     }
     hall.permits.add_permits(12);
     for wire in &mut wires {
-        assert_eq!(wire.answer().await.1, "x");
+        assert_eq!(wire.answer().await.text(), "x");
     }
     drop(wires);
     assert_eq!(hall.stopped().await.cut, 0);
@@ -141,11 +136,11 @@ async fn the_bound_of_connections_is_for_all_loops_together() {
     }
     hall.called(3).await;
     hall.permits.add_permits(4);
-    assert_eq!(wires[0].answer().await.1, "x");
+    assert_eq!(wires[0].answer().await.text(), "x");
     assert_eq!(hall.called.lock().unwrap().len(), 3);
     drop(wires.remove(0));
     for wire in &mut wires {
-        assert_eq!(wire.answer().await.1, "x");
+        assert_eq!(wire.answer().await.text(), "x");
     }
 }
 
@@ -166,16 +161,11 @@ async fn all_loops_let_their_answers_out_and_no_one_else_in() {
     let (address, permits) = (hall.address, Arc::clone(&hall.permits));
     let stopping = tokio::spawn(hall.stopped());
     assert_eq!(idle.rest().await, "");
-    let closed = async {
-        // The listener is on another loop than who was idle.
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, closed).await.expect("somebody is let in");
+    // The listener is on another loop than who was idle.
+    eventually("a closed port", async || TcpStream::connect(address).await.err()).await;
     permits.add_permits(4);
     for wire in &mut wires {
-        assert_eq!(wire.answer().await.1, "x");
+        assert_eq!(wire.answer().await.text(), "x");
         assert_eq!(wire.rest().await, "");
     }
     drop((wires, idle));
@@ -227,7 +217,7 @@ async fn each_loop_has_connections_of_its_own_to_the_origin() {
     for _ in 0..5 {
         for wire in [&mut one, &mut other] {
             wire.send(GET).await;
-            assert_eq!(wire.answer().await.1, "x");
+            assert_eq!(wire.answer().await.text(), "x");
         }
     }
     let UpstreamStats { connected, reused, idle, .. } = upstream.stats();
@@ -242,7 +232,7 @@ async fn what_one_loop_keeps_makes_room_for_another() {
     for made in 1..=3 {
         for wire in [&mut one, &mut other] {
             wire.send(GET).await;
-            assert_eq!(wire.answer().await.1, "x");
+            assert_eq!(wire.answer().await.text(), "x");
             let UpstreamStats { in_use, idle, .. } = upstream.stats();
             assert!(in_use + idle <= 1, "{in_use} in use and {idle} idle");
         }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use larder_gateway::{ServerConfig, upstream::UpstreamConfig};
 
-use crate::support::{Gate, Origin, Wire, status, upstream};
+use crate::support::{Gate, Origin, Wire, status, until, upstream};
 
 const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine";
 
@@ -79,14 +79,14 @@ async fn only_what_is_idempotent_and_has_no_content_is_sent_once_more() {
             let gate = Gate::with(ServerConfig::default(), client.clone());
             let mut wire = gate.connect().await;
             wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
-            assert_eq!(wire.answer().await.1, "fine");
+            assert_eq!(wire.answer().await.text(), "fine");
             let body = if content.contains('1') { "x" } else { "" };
             wire.send(format!("{method} /next HTTP/1.1\r\nHost: a\r\n{content}\r\n{body}")).await;
             let head = wire.head().await;
             // With content, those that give it no meaning go on a connection of their own.
             let is_apart = !body.is_empty() && is_idempotent && !["PUT", "QUERY"].contains(&method);
             let is_retried = is_idempotent && body.is_empty();
-            let expected = if is_retried || is_apart { "200" } else { "502" };
+            let expected = if is_retried || is_apart { 200 } else { 502 };
             assert_eq!(status(&head), expected, "{method} {content:?}");
             let times = count(&seen, &format!("{method} /next "));
             assert_eq!(times, if is_retried { 2 } else { 1 }, "{method} {content:?}");
@@ -110,23 +110,23 @@ async fn what_may_stand_for_another_method_is_not_sent_once_more() {
             let gate = Gate::before(origin.address);
             let mut wire = gate.connect().await;
             wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
-            assert_eq!(wire.answer().await.1, "fine");
+            assert_eq!(wire.answer().await.text(), "fine");
             wire.send(format!("{method} /next HTTP/1.1\r\nHost: a\r\n{field}: POST\r\n\r\n")).await;
-            let expected = if is_retried { ("200", 2) } else { ("502", 1) };
-            let status = status(&wire.head().await).to_owned();
-            assert_eq!((status.as_str(), count(&seen, method)), expected, "{method} {field}");
+            let expected = if is_retried { (200, 2) } else { (502, 1) };
+            let status = status(&wire.head().await);
+            assert_eq!((status, count(&seen, method)), expected, "{method} {field}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_reset_is_as_good_a_reason_as_a_close() {
-    for (method, expected) in [("GET", "200"), ("POST", "502")] {
+    for (method, expected) in [("GET", 200), ("POST", 502)] {
         let (origin, seen) = origin_that(1, "", false, true).await;
         let gate = Gate::before(origin.address);
         let mut wire = gate.connect().await;
         wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert_eq!(wire.answer().await.1, "fine");
+        assert_eq!(wire.answer().await.text(), "fine");
         wire.send(format!("{method} /next HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         assert_eq!(status(&wire.head().await), expected, "{method}");
         let times = count(&seen, &format!("{method} /next "));
@@ -150,14 +150,14 @@ async fn nothing_is_sent_once_more_after_a_byte_of_an_answer() {
         let gate = Gate::with(ServerConfig::default(), client.clone());
         let mut wire = gate.connect().await;
         wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert_eq!(wire.answer().await.1, "fine");
+        assert_eq!(wire.answer().await.text(), "fine");
         wire.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let head = wire.until("\r\n").await;
         let begins = last_words.contains("\r\n\r\n") && last_words.contains(" 200 ");
         let expected = match last_words.contains(" 103 ") {
-            true => "103",
-            false if begins => "200",
-            false => "502",
+            true => 103,
+            false if begins => 200,
+            false => 502,
         };
         assert_eq!(status(&head), expected, "{last_words}");
         assert_eq!(count(&seen, "GET /next "), 1, "{last_words}");
@@ -172,7 +172,7 @@ async fn on_a_new_connection_nothing_is_sent_once_more() {
         let gate = Gate::before(origin.address);
         let mut wire = gate.connect().await;
         wire.send(format!("{method} /first HTTP/1.1\r\nHost: a\r\n\r\n")).await;
-        assert_eq!(status(&wire.head().await), "502", "{method}");
+        assert_eq!(status(&wire.head().await), 502, "{method}");
         assert_eq!(count(&seen, method), 1, "{method}");
     }
 }
@@ -183,9 +183,9 @@ async fn once_more_is_once() {
     let gate = Gate::before(origin.address);
     let mut wire = gate.connect().await;
     wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(wire.answer().await.1, "fine");
+    assert_eq!(wire.answer().await.text(), "fine");
     wire.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(status(&wire.head().await), "502");
+    assert_eq!(status(&wire.head().await), 502);
     assert_eq!(count(&seen, "GET /next "), 2);
 }
 
@@ -199,18 +199,16 @@ async fn it_goes_on_a_new_connection_although_others_are_kept() {
     let post = "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n";
     for (made, wire) in wires.iter_mut().enumerate() {
         wire.send(post).await;
-        while origin.connections() <= made {
-            tokio::task::yield_now().await;
-        }
+        until("a connection", || origin.connections() > made).await;
     }
     for wire in &mut wires {
         wire.send("x").await;
-        assert_eq!(wire.answer().await.1, "fine");
+        assert_eq!(wire.answer().await.text(), "fine");
     }
     assert_eq!(client.stats().idle, 3);
     let [wire, ..] = &mut wires;
     wire.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(wire.answer().await.1, "fine");
+    assert_eq!(wire.answer().await.text(), "fine");
     let seen = seen.lock().unwrap();
     let next: Vec<_> = seen.iter().filter(|(_, line)| line.starts_with("GET /next")).collect();
     assert_eq!(next.len(), 2);
@@ -244,16 +242,16 @@ async fn what_is_sent_once_more_is_the_same_head_and_its_interim_answers_go_on()
     let gate = Gate::before(origin.address);
     let mut wire = gate.connect().await;
     wire.send("GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(wire.answer().await.1, "fine");
+    assert_eq!(wire.answer().await.text(), "fine");
     let fields = "X-Line: one\r\nX-Empty:\r\nAccept: a:b, \"c\\\"\"\r\nX-Line: \ttwo:\u{e9}\r\n";
     // More than there is room for in one buffer of the way.
     let long = "l".repeat(24 << 10);
     let next = format!("GET /next?q=1 HTTP/1.1\r\nHost: a\r\n{fields}X-Long: {long}\r\n\r\n");
     wire.send(next).await;
     let early = wire.head().await;
-    assert_eq!(status(&early), "103");
+    assert_eq!(status(&early), 103);
     assert!(early.contains("</a>"), "{early}");
-    assert_eq!(wire.answer().await.1, "fine");
+    assert_eq!(wire.answer().await.text(), "fine");
     let heads = heads.lock().unwrap();
     let [first, again] = &heads[..] else { panic!("{heads:?}") };
     assert_eq!(first, again);

@@ -106,7 +106,7 @@ async fn a_place_where_nothing_goes_on_is_given_to_who_waits_for_one() {
         let began = Instant::now();
         let mut other = gate.connect().await;
         other.send(GET).await;
-        assert_eq!(status(&other.head().await), "200", "{what}");
+        assert_eq!(status(&other.head().await), 200, "{what}");
         assert!(began.elapsed() < Duration::from_secs(5), "{what}: {:?}", began.elapsed());
         assert!((1..=2).contains(&counted(&counters, kind)), "{what}: {:?}", counters.read());
     }
@@ -137,9 +137,9 @@ async fn one_that_was_held_up_long_ago_leaves_at_once_and_is_told_why() {
     let mut other = gate.connect().await;
     let began = Instant::now();
     other.send(GET).await;
-    assert_eq!(status(&other.head().await), "200");
+    assert_eq!(status(&other.head().await), 200);
     assert!(began.elapsed() < STALLED, "{:?}", began.elapsed());
-    assert_eq!(status(&stalled.rest().await), "408");
+    assert_eq!(status(&stalled.rest().await), 408);
 }
 
 /// Sends a body byte by byte, each within the time, and all of it much later.
@@ -173,7 +173,7 @@ async fn an_upload_that_goes_on_is_cut_neither_for_others_nor_for_an_end() {
             for _ in 0..3 {
                 let mut other = gate.connect().await;
                 other.send(GET).await;
-                assert_eq!(status(&other.head().await), "200");
+                assert_eq!(status(&other.head().await), 200);
             }
             Some(gate)
         };

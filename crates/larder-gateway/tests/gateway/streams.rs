@@ -1,14 +1,8 @@
 //! Answers that stay open: what they leave of the connections to the origin for those who wait.
 
-use std::time::{Duration, Instant};
+use larder_gateway::{ServerConfig, upstream::UpstreamConfig};
 
-use larder_gateway::{
-    ServerConfig,
-    upstream::{Upstream, UpstreamConfig},
-};
-use tokio::time::sleep;
-
-use crate::support::{Gate, Origin, PATIENCE, Wire, field, status, upstream};
+use crate::support::{Gate, Origin, Wire, field, status, until, upstream};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const STREAM: &str = "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -37,14 +31,6 @@ fn reset(wire: Wire) {
     wire.stream.set_zero_linger().unwrap();
 }
 
-async fn until(upstream: &Upstream, are_so: impl Fn(&Upstream) -> bool) {
-    let began = Instant::now();
-    while !are_so(upstream) {
-        assert!(began.elapsed() < PATIENCE, "{upstream:?}");
-        sleep(Duration::from_millis(1)).await;
-    }
-}
-
 #[tokio::test]
 async fn a_body_that_goes_on_takes_no_connection_that_others_wait_for() {
     let large = "y".repeat(100_000);
@@ -66,16 +52,16 @@ async fn a_body_that_goes_on_takes_no_connection_that_others_wait_for() {
         for open in 1..=2 {
             let mut stream = gate.connect().await;
             stream.send(STREAM).await;
-            assert_eq!(status(&stream.head().await), "200");
+            assert_eq!(status(&stream.head().await), 200);
             stream.until("abc").await;
-            until(&upstream, |upstream| upstream.stats().streams == open).await;
+            until("a stream", || upstream.stats().streams == open).await;
             streams.push(stream);
         }
         let mut reader = gate.connect().await;
         reader.send(GET).await;
-        assert_eq!(reader.answer().await.1, "x", "{fields_and_body:.40}");
+        assert_eq!(reader.answer().await.text(), "x", "{fields_and_body:.40}");
         streams.into_iter().for_each(reset);
-        until(&upstream, |upstream| upstream.stats().streams == 0).await;
+        until("no stream", || upstream.stats().streams == 0).await;
     }
 }
 
@@ -93,16 +79,16 @@ async fn streams_without_end_that_are_too_many_are_turned_away_and_leave_the_oth
         for _ in 0..5 {
             let mut one_more = gate.connect().await;
             one_more.send(STREAM).await;
-            let (head, body) = one_more.answer().await;
-            assert_eq!((status(&head), field(&head, "retry-after")), ("503", Some("5")), "{head}");
+            let (head, body) = one_more.answer().await.into_text();
+            assert_eq!((status(&head), field(&head, "retry-after")), (503, Some("5")), "{head}");
             assert!(body.contains("too many streams are open"), "{body}");
             let mut reader = gate.connect().await;
             reader.send(GET).await;
-            assert_eq!(reader.answer().await.1, "x");
+            assert_eq!(reader.answer().await.text(), "x");
         }
-        until(&upstream, |upstream| upstream.stats().in_use == 1).await;
+        until("one connection in use", || upstream.stats().in_use == 1).await;
         reset(open);
-        until(&upstream, |upstream| upstream.stats().in_use == 0).await;
+        until("no connection in use", || upstream.stats().in_use == 0).await;
         let mut again = gate.connect().await;
         again.send(STREAM).await;
         again.until("abc").await;
@@ -121,7 +107,7 @@ async fn a_connection_comes_back_from_a_long_body_as_from_a_short_one() {
     let mut reader = gate.connect().await;
     for _ in 0..3 {
         reader.send(GET).await;
-        assert_eq!(reader.answer().await.1.len(), length);
+        assert_eq!(reader.answer().await.text().len(), length);
     }
     let stats = upstream.stats();
     assert_eq!((stats.connected, stats.reused, stats.in_use), (1, 2, 0));

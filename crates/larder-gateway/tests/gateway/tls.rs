@@ -5,7 +5,6 @@ use std::{
     fs, io,
     net::SocketAddr,
     num::NonZeroUsize,
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -29,10 +28,9 @@ use larder_gateway::{
 use rustls::{
     ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName},
+    pki_types::ServerName,
     version::{TLS12, TLS13},
 };
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex},
     net::TcpStream,
@@ -42,36 +40,23 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 
-use crate::support::{Gate, Origin, PATIENCE, Wire, echo, field, pass, status, upstream, whole};
+use crate::support::{
+    Certificate, Gate, Origin, PATIENCE, Wire, echo, eventually, field, pass, status, upstream,
+    whole,
+};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A certificate for `localhost`, and its key, in files.
-struct Identity {
-    der: CertificateDer<'static>,
-    folder: TempDir,
-}
+/// A certificate, and both sides that use it.
+struct Identity(Certificate);
 
 impl Identity {
     fn new() -> Identity {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let identity =
-            Identity { der: made.cert.der().clone(), folder: tempfile::tempdir().unwrap() };
-        fs::write(identity.certificate(), made.cert.pem()).unwrap();
-        fs::write(identity.key(), made.signing_key.serialize_pem()).unwrap();
-        identity
-    }
-
-    fn certificate(&self) -> PathBuf {
-        self.folder.path().join("certificate.pem")
-    }
-
-    fn key(&self) -> PathBuf {
-        self.folder.path().join("key.pem")
+        Identity(Certificate::new())
     }
 
     fn tls(&self) -> Tls {
-        Tls::from_pem_files(&self.certificate(), &self.key()).unwrap()
+        Tls::from_pem_files(&self.0.file(), &self.0.key()).unwrap()
     }
 
     fn config(&self) -> ServerConfig {
@@ -85,7 +70,7 @@ impl Identity {
         protocols: &[&str],
     ) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        roots.add(self.der.clone()).unwrap();
+        roots.add(self.0.der().to_vec().into()).unwrap();
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
@@ -166,15 +151,12 @@ impl Drop for Site {
 
 /// Asks until the answer is a hit: a reader may have an answer a moment before the cache has it.
 async fn hit<IO: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<IO>) -> (String, String) {
-    for _ in 0..1000 {
+    eventually("a hit", async || {
         wire.send(GET).await;
-        let (head, body) = wire.answer().await;
-        if field(&head, "cache-status").unwrap().contains(";hit") {
-            return (head, body);
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    panic!("never a hit");
+        let answer = wire.answer().await;
+        (answer.handling() == "hit").then(|| answer.into_text())
+    })
+    .await
 }
 
 #[tokio::test]
@@ -188,7 +170,7 @@ async fn a_hit_over_tls_is_answered_at_a_glance_and_named_https() {
         let asked = site.origin.connections();
         wire.send([GET, GET].concat()).await;
         for _ in 0..2 {
-            let (head, body) = wire.answer().await;
+            let (head, body) = wire.answer().await.into_text();
             // The whole way tells how long it took.
             assert_eq!(field(&head, "server-timing"), Some("cache;desc=hit"), "{head}");
             let said = field(&head, "cache-status").unwrap();
@@ -204,7 +186,7 @@ async fn the_origin_is_told_that_the_reader_came_over_tls() {
     let site = Site::open().await;
     let mut wire = site.connect(&TLS13).await;
     wire.send(GET).await;
-    let (_, body) = wire.answer().await;
+    let (_, body) = wire.answer().await.into_text();
     assert!(body.starts_with("https ") && body.ends_with("proto=https"), "{body}");
     // Over HTTP/2, too.
     let reader = site.identity.reader(&TLS13, &["h2"]);
@@ -233,13 +215,13 @@ async fn what_came_in_the_open_is_not_for_who_comes_encrypted_nor_the_other_way_
     }
     // Nor can anybody say that they came otherwise.
     secret.send("GET https://a/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert!(secret.answer().await.1.starts_with("https "));
+    assert!(secret.answer().await.text().starts_with("https "));
     secret.send("GET http://a/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(status(&secret.answer().await.0), "421");
+    assert_eq!(status(&secret.answer().await.head), 421);
     open.send("GET http://a/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert!(open.answer().await.1.starts_with("http "));
+    assert!(open.answer().await.text().starts_with("http "));
     open.send("GET https://a/a HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    assert_eq!(status(&open.answer().await.0), "421");
+    assert_eq!(status(&open.answer().await.head), 421);
 }
 
 #[tokio::test]
@@ -259,7 +241,7 @@ async fn a_reader_chooses_its_protocol_in_the_handshake() {
         if chosen != Some(b"h2") {
             let mut wire = Wire::new(stream);
             wire.send(GET).await;
-            let (_, body) = wire.answer().await;
+            let (_, body) = wire.answer().await.into_text();
             assert!(body.starts_with("GET https://a/a HTTP/1.1\n"), "{body}");
             continue;
         }
@@ -318,8 +300,7 @@ async fn large_bodies_arrive_whole_in_both_directions() {
     let length = body.len();
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
     wire.send(head + &body).await;
-    let (_, echoed) = wire.answer().await;
-    assert!(echoed.ends_with(&format!("\n\n{body}")));
+    assert!(wire.answer().await.text().ends_with(&format!("\n\n{body}")));
 }
 
 #[tokio::test]
@@ -342,7 +323,7 @@ async fn who_never_finishes_a_handshake_is_cut_off_after_its_limit() {
     let mut wire = connect(&identity.reader(&TLS13, &[]), gate.address).await;
     tokio::time::sleep(limit * 2).await;
     wire.send(GET).await;
-    assert_eq!(status(&wire.head().await), "200");
+    assert_eq!(status(&wire.head().await), 200);
     assert_eq!(counters.read().handshakes, [("ok", 1), ("failed", 0), ("timed_out", 2)]);
 }
 
@@ -360,7 +341,7 @@ async fn who_speaks_in_the_open_where_tls_is_spoken_gets_an_alert_and_an_end() {
     assert!(began.elapsed() < Duration::from_secs(5), "before the limit of the handshake");
     let mut wire = connect(&identity.reader(&TLS13, &[]), gate.address).await;
     wire.send(GET).await;
-    assert_eq!(status(&wire.head().await), "200", "nobody else is concerned");
+    assert_eq!(status(&wire.head().await), 200, "nobody else is concerned");
 }
 
 #[tokio::test]
@@ -447,7 +428,7 @@ async fn a_reader_over_tls_that_takes_nothing_is_given_up() {
     // There is room for another only when the first is gone.
     let mut second = connect(&reader, gate.address).await;
     second.send(GET).await;
-    assert_eq!(status(&second.head().await), "200");
+    assert_eq!(status(&second.head().await), 200);
     drop(first);
 }
 
@@ -501,10 +482,10 @@ async fn a_farewell_that_is_not_taken_is_not_waited_for_longer_than_an_answer() 
 
 #[test]
 fn files_that_will_not_do_are_named_with_what_is_wrong_with_them() {
-    let (identity, other) = (Identity::new(), Identity::new());
-    let (certificate, key) = (identity.certificate(), identity.key());
+    let (identity, other) = (Certificate::new(), Certificate::new());
+    let (certificate, key) = (identity.file(), identity.key());
     let file_of = |name: &str, content: Vec<u8>| {
-        let file = identity.folder.path().join(name);
+        let file = certificate.with_file_name(name);
         fs::write(&file, content).unwrap();
         file
     };
@@ -512,7 +493,7 @@ fn files_that_will_not_do_are_named_with_what_is_wrong_with_them() {
     let pem = |label: &str, content: &str| {
         format!("-----BEGIN {label}-----\n{content}\n-----END {label}-----\n")
     };
-    let missing = identity.folder.path().join("missing.pem");
+    let missing = certificate.with_file_name("missing.pem");
     let cut = fs::read_to_string(&certificate).unwrap().replace("-----END", "");
     let cut = file("cut.pem", &cut);
     let nothing = file("empty.pem", "");
@@ -550,8 +531,8 @@ fn files_that_will_not_do_are_named_with_what_is_wrong_with_them() {
 
 #[test]
 fn what_editors_and_people_add_to_the_files_does_no_harm() {
-    let identity = Identity::new();
-    let [certificate, key] = [identity.certificate(), identity.key()].map(|file| {
+    let identity = Certificate::new();
+    let [certificate, key] = [identity.file(), identity.key()].map(|file| {
         let pem = fs::read_to_string(&file).unwrap().replace('\n', "\r\n");
         fs::write(&file, format!("\u{feff}# This one is UNENCRYPTED: guard it.\r\n{pem}")).unwrap();
         file

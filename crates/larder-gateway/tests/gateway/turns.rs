@@ -8,7 +8,7 @@ use larder::{
 };
 use larder_gateway::{Gateway, GatewayConfig, ServerConfig, upstream::UpstreamConfig};
 
-use crate::support::{Gate, Origin, Wire, field, status, upstream};
+use crate::support::{Gate, Origin, Wire, field, status, until, upstream};
 
 /// A gateway with sixteen turns of each kind before an origin that answers only what is not `/hang…`.
 async fn crowded(config: GatewayConfig) -> (Gate, HttpCache, Origin) {
@@ -39,9 +39,7 @@ async fn ask(gate: &Gate, method: &str, path: &str, fields: &str) -> Wire {
 }
 
 async fn until_taken(cache: &HttpCache, turns: usize) {
-    while cache.turns_taken() < turns {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until("all turns to be taken", || cache.turns_taken() >= turns).await;
 }
 
 #[tokio::test]
@@ -54,14 +52,15 @@ async fn who_gets_no_turn_in_time_is_told_when_to_ask_again() {
             hanging.push(ask(&gate, method, &format!("/hang?{number}"), "").await);
             until_taken(&cache, number + 1).await;
         }
-        let (head, body) = ask(&gate, method, "/hang?one-more", "").await.answer().await;
-        assert_eq!((status(&head), field(&head, "retry-after")), ("503", Some("1")), "{head}");
+        let (head, body) =
+            ask(&gate, method, "/hang?one-more", "").await.answer().await.into_text();
+        assert_eq!((status(&head), field(&head, "retry-after")), (503, Some("1")), "{head}");
         assert_eq!(field(&head, "content-type"), Some("application/problem+json"));
         let said = field(&head, "proxy-status").unwrap();
         assert!(said.starts_with("Larder;error=connection_limit_reached"), "{said}");
         assert!(body.contains("too many requests wait for the origin"), "{body}");
         // Others find turns.
-        assert_eq!(ask(&gate, method, "/other", "").await.answer().await.1, "x");
+        assert_eq!(ask(&gate, method, "/other", "").await.answer().await.text(), "x");
         assert_eq!(cache.cache().stats().turns_refused, 1);
     }
 }
@@ -69,7 +68,7 @@ async fn who_gets_no_turn_in_time_is_told_when_to_ask_again() {
 #[tokio::test]
 async fn behind_a_trusted_balancer_each_of_its_readers_is_a_client() {
     let balancer: IpAddr = [127, 0, 0, 1].into();
-    for (trusted_peers, is_served) in [(vec![balancer], "200"), (Vec::new(), "503")] {
+    for (trusted_peers, is_served) in [(vec![balancer], 200), (Vec::new(), 503)] {
         let config = GatewayConfig { trusted_peers, ..GatewayConfig::default() };
         let (gate, cache, _origin) = crowded(config).await;
         let mut hanging = Vec::new();
@@ -80,7 +79,7 @@ async fn behind_a_trusted_balancer_each_of_its_readers_is_a_client() {
             until_taken(&cache, number + 1).await;
         }
         let of_other = "X-Forwarded-For: 203.0.113.2\r\n";
-        let (head, _) = ask(&gate, "GET", "/other", of_other).await.answer().await;
+        let (head, _) = ask(&gate, "GET", "/other", of_other).await.answer().await.into_text();
         assert_eq!(status(&head), is_served);
     }
 }

@@ -10,13 +10,10 @@ use std::{
 };
 
 use larder::{Answer, Builder, Cache, Eviction, FetchError, Fetched, ManualClock};
+pub(crate) use larder_test_support::paused::{secs, settle};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
-
-pub(crate) const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
 
 /// Every shape a cache of text can have, each with a clock of its own.
 pub(crate) fn shapes() -> impl Iterator<Item = Shape> {
@@ -42,12 +39,6 @@ pub(crate) struct Shape {
     pub(crate) name: &'static str,
     pub(crate) clock: ManualClock,
     pub(crate) builder: Builder<String>,
-}
-
-/// Lets everything run that can, and returns when all wait. Time is paused, so the runtime moves it
-/// only when it has nothing else to do.
-pub(crate) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
 type Reply = Result<Fetched<String>, &'static str>;

@@ -10,7 +10,7 @@ use allocation_counter::{AllocationInfo, measure};
 use larder::http::CacheService;
 use tower_service::Service;
 
-use crate::support::{Origin, Site, get, ok};
+use crate::support::{Origin, Shape, Site, get, ok, over_each_shape};
 
 /// A hit, from the request to the end of the body.
 fn hit(service: &mut CacheService<Origin>, request: http::Request<larder::http::Body>) -> usize {
@@ -28,8 +28,8 @@ fn hit(service: &mut CacheService<Origin>, request: http::Request<larder::http::
     read
 }
 
-async fn allocated(body_bytes: usize) -> AllocationInfo {
-    let site = Site::new();
+async fn allocated(shape: Shape, body_bytes: usize) -> AllocationInfo {
+    let site = Site::new(shape.holding(body_bytes));
     let fields = [
         ("cache-control", "max-age=60"),
         ("content-type", "text/html"),
@@ -50,9 +50,9 @@ async fn allocated(body_bytes: usize) -> AllocationInfo {
     counted
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_hit_allocates_little_and_no_more_for_a_large_body() {
-    let (small, large) = (allocated(2 << 10).await, allocated(8 << 20).await);
+over_each_shape!(a_hit_allocates_little_and_no_more_for_a_large_body);
+async fn a_hit_allocates_little_and_no_more_for_a_large_body(shape: Shape) {
+    let (small, large) = (allocated(shape, 2 << 10).await, allocated(shape, 8 << 20).await);
     assert_eq!(small.count_total, large.count_total);
     assert!(large.bytes_total.abs_diff(small.bytes_total) < 64, "{small:?}, {large:?}");
     assert!(small.count_total <= 18, "{small:?}");

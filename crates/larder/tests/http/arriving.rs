@@ -6,14 +6,15 @@ use bytes::Bytes;
 use larder::http::{Body, Policy, Settings};
 
 use crate::support::{
-    Answer, Site, chunk, drip, fresh, get, ok, read, secs, settle, without_length,
+    Answer, Shape, Site, chunk, drip, fresh, get, ok, over_each_shape, read, secs, settle,
+    without_length,
 };
 
 const FRESH: [(&str, &str); 1] = [("cache-control", "max-age=60")];
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_breaks_off_is_an_error_for_all_and_not_stored() {
-    let site = Site::new();
+over_each_shape!(a_body_that_breaks_off_is_an_error_for_all_and_not_stored);
+async fn a_body_that_breaks_off_is_an_error_for_all_and_not_stored(shape: Shape) {
+    let site = Site::new(shape);
     let readings: Vec<_> = (0..10).map(|_| site.ask(get("/a"))).collect();
     settle().await;
     let (drip, body) = drip();
@@ -29,9 +30,9 @@ async fn a_body_that_breaks_off_is_an_error_for_all_and_not_stored() {
     assert_eq!(site.answered(get("/a"), fresh("all of it")).await.text(), "all of it");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_shorter_than_it_said_is_an_error_and_not_stored() {
-    let site = Site::new();
+over_each_shape!(a_body_shorter_than_it_said_is_an_error_and_not_stored);
+async fn a_body_shorter_than_it_said_is_an_error_and_not_stored(shape: Shape) {
+    let site = Site::new(shape);
     let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
     settle().await;
     let fields = [FRESH[0], ("content-length", "10")];
@@ -42,9 +43,9 @@ async fn a_body_shorter_than_it_said_is_an_error_and_not_stored() {
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_longer_than_it_said_is_cut_there_and_not_stored() {
-    let site = Site::new();
+over_each_shape!(a_body_longer_than_it_said_is_cut_there_and_not_stored);
+async fn a_body_longer_than_it_said_is_cut_there_and_not_stored(shape: Shape) {
+    let site = Site::new(shape);
     let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
     settle().await;
     let fields = [FRESH[0], ("content-length", "5")];
@@ -60,14 +61,14 @@ async fn a_body_longer_than_it_said_is_cut_there_and_not_stored() {
     assert_eq!(site.store().stats().entries, 0);
 }
 
-fn small(max_body_bytes: usize) -> Site {
+fn small(shape: Shape, max_body_bytes: usize) -> Site {
     let settings = Settings { max_body_bytes, ..Settings::default() };
-    Site::with(Policy::standard(), settings, |builder| builder)
+    Site::with(shape, Policy::standard(), settings, |builder| builder)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_says_it_is_too_large_passes_to_each_reader_alone() {
-    let site = small(1000);
+over_each_shape!(a_body_that_says_it_is_too_large_passes_to_each_reader_alone);
+async fn a_body_that_says_it_is_too_large_passes_to_each_reader_alone(shape: Shape) {
+    let site = small(shape, 1000);
     let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
     settle().await;
     let large = || ok(&FRESH, vec![b'x'; 1001]);
@@ -86,11 +87,11 @@ async fn a_body_that_says_it_is_too_large_passes_to_each_reader_alone() {
     assert!(site.get("/b").await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_turns_out_too_large_reaches_its_readers_in_bounded_memory() {
+over_each_shape!(a_body_that_turns_out_too_large_reaches_its_readers_in_bounded_memory);
+async fn a_body_that_turns_out_too_large_reaches_its_readers_in_bounded_memory(shape: Shape) {
     const PIECE: usize = 64 << 10;
     const PIECES: usize = 200;
-    let site = small(10 * PIECE);
+    let site = small(shape, 10 * PIECE);
     let readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
     settle().await;
     let (drip, body) = drip();
@@ -126,10 +127,10 @@ async fn a_body_that_turns_out_too_large_reaches_its_readers_in_bounded_memory()
     later.iter().for_each(|reading| reading.abort());
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_origin_faster_than_its_first_reader_loses_nothing() {
+over_each_shape!(an_origin_faster_than_its_first_reader_loses_nothing);
+async fn an_origin_faster_than_its_first_reader_loses_nothing(shape: Shape) {
     // All of it is there before the reader's task runs again.
-    let site = small(10);
+    let site = small(shape, 10);
     let pieces = (0..100).map(|piece| Bytes::from(vec![piece; 5]));
     let chunks = futures_util::stream::iter(
         pieces.map(|piece| Ok::<_, larder::http::BoxError>(http_body::Frame::data(piece))),
@@ -140,9 +141,9 @@ async fn an_origin_faster_than_its_first_reader_loses_nothing() {
     assert_eq!(answer.body.len(), 500);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_large_body_that_nobody_reads_any_more_is_given_up() {
-    let site = small(10);
+over_each_shape!(a_large_body_that_nobody_reads_any_more_is_given_up);
+async fn a_large_body_that_nobody_reads_any_more_is_given_up(shape: Shape) {
+    let site = small(shape, 10);
     let reading = site.ask(get("/a"));
     settle().await;
     let (drip, body) = drip();
@@ -157,11 +158,12 @@ async fn a_large_body_that_nobody_reads_any_more_is_given_up() {
     assert!(drip.is_given_up());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_large_body_does_not_keep_others_from_their_turn() {
+over_each_shape!(a_large_body_does_not_keep_others_from_their_turn);
+async fn a_large_body_does_not_keep_others_from_their_turn(shape: Shape) {
     let settings = Settings { max_body_bytes: 10, ..Settings::default() };
-    let site =
-        Site::with(Policy::standard(), settings, |builder| builder.max_concurrent_fetches(1));
+    let site = Site::with(shape, Policy::standard(), settings, |builder| {
+        builder.max_concurrent_fetches(1)
+    });
     let reading = site.ask(get("/large"));
     settle().await;
     let (drip, body) = drip();
@@ -173,10 +175,10 @@ async fn a_large_body_does_not_keep_others_from_their_turn() {
     assert_eq!(Answer::read(slow).await.text(), "more than ten bytes");
 }
 
-#[tokio::test(start_paused = true)]
-async fn bodies_on_their_way_are_counted_and_bounded_together() {
+over_each_shape!(bodies_on_their_way_are_counted_and_bounded_together);
+async fn bodies_on_their_way_are_counted_and_bounded_together(shape: Shape) {
     let settings = Settings { max_arriving_bytes: 100, ..Settings::default() };
-    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
     let first = site.ask(get("/1"));
     settle().await;
     let (first_drip, body) = drip();
@@ -210,9 +212,9 @@ async fn bodies_on_their_way_are_counted_and_bounded_together() {
     assert!(site.get("/2").await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_slow_reader_of_what_is_stored_holds_nothing_of_its_own() {
-    let site = Site::new();
+over_each_shape!(a_slow_reader_of_what_is_stored_holds_nothing_of_its_own);
+async fn a_slow_reader_of_what_is_stored_holds_nothing_of_its_own(shape: Shape) {
+    let site = Site::new(shape);
     let slow = site.ask(get("/a"));
     settle().await;
     site.origin.answer(fresh(vec![7; 1 << 20]));
@@ -223,14 +225,16 @@ async fn a_slow_reader_of_what_is_stored_holds_nothing_of_its_own() {
     assert_eq!(Answer::read(slow).await.body.len(), 1 << 20);
 }
 
-fn impatient() -> Site {
+fn impatient(shape: Shape) -> Site {
     let settings = Settings { idle_body_timeout: Some(secs(5)), ..Settings::default() };
-    Site::with(Policy::standard(), settings, |builder| builder.max_concurrent_fetches(1))
+    Site::with(shape, Policy::standard(), settings, |builder| builder.max_concurrent_fetches(1))
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_pauses_for_too_long_is_for_those_who_have_begun_it_and_is_not_stored() {
-    let site = impatient();
+over_each_shape!(a_body_that_pauses_for_too_long_is_for_those_who_have_begun_it_and_is_not_stored);
+async fn a_body_that_pauses_for_too_long_is_for_those_who_have_begun_it_and_is_not_stored(
+    shape: Shape,
+) {
+    let site = impatient(shape);
     let first = site.ask(get("/a"));
     settle().await;
     let (drip, body) = drip();
@@ -256,9 +260,9 @@ async fn a_body_that_pauses_for_too_long_is_for_those_who_have_begun_it_and_is_n
     assert_eq!((site.get("/a").await.text(), site.arriving()), ("another", 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_pauses_goes_with_the_last_who_reads_it() {
-    let site = impatient();
+over_each_shape!(a_body_that_pauses_goes_with_the_last_who_reads_it);
+async fn a_body_that_pauses_goes_with_the_last_who_reads_it(shape: Shape) {
+    let site = impatient(shape);
     let reading = site.ask(get("/a"));
     settle().await;
     let (drip, body) = drip();
@@ -283,9 +287,9 @@ async fn a_body_that_pauses_goes_with_the_last_who_reads_it() {
     assert!(drip.is_given_up());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_one_reader_has_for_itself_may_pause() {
-    let site = impatient();
+over_each_shape!(a_body_that_one_reader_has_for_itself_may_pause);
+async fn a_body_that_one_reader_has_for_itself_may_pause(shape: Shape) {
+    let site = impatient(shape);
     let reading = site.ask(get("/a"));
     settle().await;
     let (drip, body) = drip();
@@ -304,12 +308,12 @@ impl Site {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_goes_on_and_on_is_for_those_who_have_begun_it_and_is_not_stored() {
+over_each_shape!(a_body_that_goes_on_and_on_is_for_those_who_have_begun_it_and_is_not_stored);
+async fn a_body_that_goes_on_and_on_is_for_those_who_have_begun_it_and_is_not_stored(shape: Shape) {
     // It pauses for less than any limit, or not at all before its time is over.
     for pause in [10, 61] {
         let settings = Settings { idle_body_timeout: None, ..Settings::default() };
-        let site = Site::with(Policy::standard(), settings, |builder| builder);
+        let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
         let (drip, body) = drip();
         let first = site.ask(get("/a"));
         settle().await;
@@ -335,9 +339,9 @@ async fn a_body_that_goes_on_and_on_is_for_those_who_have_begun_it_and_is_not_st
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_has_said_how_long_it_is_may_take_its_time() {
-    let site = Site::new();
+over_each_shape!(a_body_that_has_said_how_long_it_is_may_take_its_time);
+async fn a_body_that_has_said_how_long_it_is_may_take_its_time(shape: Shape) {
+    let site = Site::new(shape);
     let (drip, body) = drip();
     let reading = site.ask(get("/a"));
     settle().await;

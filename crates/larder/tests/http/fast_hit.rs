@@ -10,7 +10,7 @@ use larder::http::{
     },
 };
 
-use crate::support::{Answer, Site, answer, get_with, ok, request, secs};
+use crate::support::{Answer, Shape, Site, answer, get_with, ok, over_each_shape, request, secs};
 
 const FIELDS: [(&str, &str); 7] = [
     ("cache-control", "max-age=60"),
@@ -82,9 +82,9 @@ fn asking(method: &Method, path: &str, fields: &[(&str, &str)], shows_key: bool)
 /// A request: its method, path and fields.
 type Row = (Method, &'static str, Vec<(&'static str, &'static str)>);
 
-#[tokio::test(start_paused = true)]
-async fn both_ways_give_the_same_answer() {
-    let site = Site::new();
+over_each_shape!(both_ways_give_the_same_answer);
+async fn both_ways_give_the_same_answer(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(get_with("/a?b", &[("accept-encoding", "gzip")]), ok(&FIELDS, "0123456789"))
         .await;
     site.answered(get_with("/a?b", &[("accept-encoding", "br")]), ok(&FIELDS, "abcdefghij")).await;
@@ -136,9 +136,9 @@ async fn both_ways_give_the_same_answer() {
     assert_eq!(site.origin.calls(), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_more_than_a_plain_hit_goes_the_whole_way_and_is_not_counted() {
-    let site = Site::new();
+over_each_shape!(what_is_more_than_a_plain_hit_goes_the_whole_way_and_is_not_counted);
+async fn what_is_more_than_a_plain_hit_goes_the_whole_way_and_is_not_counted(shape: Shape) {
+    let site = Site::new(shape);
     let cached = |fields: &[(&'static str, &'static str)]| {
         let mut all = vec![("cache-control", "max-age=60, stale-while-revalidate=60")];
         all.extend_from_slice(fields);
@@ -175,9 +175,9 @@ async fn what_is_more_than_a_plain_hit_goes_the_whole_way_and_is_not_counted() {
     assert_eq!(site.store().stats().stale_served, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_looks_personal_is_not_answered_with_what_is_not_for_everybody() {
-    let site = Site::guarded();
+over_each_shape!(who_looks_personal_is_not_answered_with_what_is_not_for_everybody);
+async fn who_looks_personal_is_not_answered_with_what_is_not_for_everybody(shape: Shape) {
+    let site = Site::guarded(shape);
     site.fill("/a", ok(&[("cache-control", "max-age=60")], "own")).await;
     site.fill("/b", ok(&[("cache-control", "public, max-age=60")], "all")).await;
     let cookie = [("cookie", "session=1")];
@@ -186,10 +186,10 @@ async fn who_looks_personal_is_not_answered_with_what_is_not_for_everybody() {
     assert!(fast_hit(&site, &Method::GET, "/b", &cookie, false).is_some());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_glance_allocates_nothing_however_large_the_body() {
+over_each_shape!(a_glance_allocates_nothing_however_large_the_body);
+async fn a_glance_allocates_nothing_however_large_the_body(shape: Shape) {
     for bytes in [2 << 10, 512 << 10] {
-        let site = Site::new();
+        let site = Site::new(shape.holding(bytes));
         site.answered(get_with("/a", &[("accept-encoding", "gzip")]), ok(&FIELDS, vec![7; bytes]))
             .await;
         let lines = [

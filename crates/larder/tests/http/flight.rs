@@ -6,13 +6,13 @@ use http::Response;
 use larder::http::{Body, NoAnswer, Policy, Settings};
 
 use crate::support::{
-    Answer, Refused, Site, answer, chunk, drip, fresh, get, get_with, ok, read, request, secs,
-    settle, without_length,
+    Answer, Refused, Shape, Site, answer, chunk, drip, fresh, get, get_with, ok, over_each_shape,
+    read, request, secs, settle, without_length,
 };
 
-#[tokio::test(start_paused = true)]
-async fn a_thousand_readers_of_a_cold_key_cause_one_request_and_each_gets_it_whole() {
-    let site = Site::new();
+over_each_shape!(a_thousand_readers_of_a_cold_key_cause_one_request_and_each_gets_it_whole);
+async fn a_thousand_readers_of_a_cold_key_cause_one_request_and_each_gets_it_whole(shape: Shape) {
+    let site = Site::new(shape.holding(100_000));
     let body: String = (0..100_000).map(|place| char::from(b'a' + (place % 23) as u8)).collect();
     let readings: Vec<_> = (0..1000).map(|_| site.ask(get("/a"))).collect();
     settle().await;
@@ -35,9 +35,9 @@ async fn a_thousand_readers_of_a_cold_key_cause_one_request_and_each_gets_it_who
     assert_eq!((stats.misses, stats.loads, stats.collapsed), (1000, 1, 999));
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_arrives_reaches_all_at_once_and_not_after_the_end() {
-    let site = Site::new();
+over_each_shape!(what_arrives_reaches_all_at_once_and_not_after_the_end);
+async fn what_arrives_reaches_all_at_once_and_not_after_the_end(shape: Shape) {
+    let site = Site::new(shape);
     let readings: Vec<_> = (0..20).map(|_| site.ask(get("/a"))).collect();
     settle().await;
     let (drip, body) = drip();
@@ -63,11 +63,11 @@ async fn what_arrives_reaches_all_at_once_and_not_after_the_end() {
     assert_eq!(site.origin.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_reader_that_leaves_disturbs_nobody_whoever_it_is() {
+over_each_shape!(a_reader_that_leaves_disturbs_nobody_whoever_it_is);
+async fn a_reader_that_leaves_disturbs_nobody_whoever_it_is(shape: Shape) {
     for leaver in [0, 1] {
         for has_answer in [false, true] {
-            let site = Site::new();
+            let site = Site::new(shape);
             let mut readings: Vec<_> = (0..3).map(|_| site.ask(get("/a"))).collect();
             settle().await;
             let leaving = readings.remove(leaver);
@@ -98,9 +98,9 @@ async fn a_reader_that_leaves_disturbs_nobody_whoever_it_is() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_whose_readers_have_all_left_is_stored_all_the_same() {
-    let site = Site::new();
+over_each_shape!(an_answer_whose_readers_have_all_left_is_stored_all_the_same);
+async fn an_answer_whose_readers_have_all_left_is_stored_all_the_same(shape: Shape) {
+    let site = Site::new(shape);
     let reading = site.ask(get("/a"));
     settle().await;
     let (drip, body) = drip();
@@ -113,9 +113,9 @@ async fn an_answer_whose_readers_have_all_left_is_stored_all_the_same() {
     assert!(site.get("/a").await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_request_that_goes_alone_is_given_up_with_its_reader() {
-    let site = Site::new();
+over_each_shape!(a_request_that_goes_alone_is_given_up_with_its_reader);
+async fn a_request_that_goes_alone_is_given_up_with_its_reader(shape: Shape) {
+    let site = Site::new(shape);
     let reading = site.ask(get_with("/a", &[("if-match", "\"1\"")]));
     settle().await;
     assert_eq!(site.origin.waiting(), 1);
@@ -124,9 +124,9 @@ async fn a_request_that_goes_alone_is_given_up_with_its_reader() {
     assert_eq!(site.origin.waiting(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_comes_for_a_request_that_went_alone_is_stored_though_its_reader_leaves() {
-    let site = Site::new();
+over_each_shape!(what_comes_for_a_request_that_went_alone_is_stored_though_its_reader_leaves);
+async fn what_comes_for_a_request_that_went_alone_is_stored_though_its_reader_leaves(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(get("/a"), personal(0)).await;
     let reading = site.ask(get("/a"));
     settle().await;
@@ -144,9 +144,9 @@ async fn what_comes_for_a_request_that_went_alone_is_stored_though_its_reader_le
     assert!(stored.is_hit() && stored.text() == "body");
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_shuts_down_waits_for_a_request_that_went_alone() {
-    let site = Site::new();
+over_each_shape!(who_shuts_down_waits_for_a_request_that_went_alone);
+async fn who_shuts_down_waits_for_a_request_that_went_alone(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(get("/a"), personal(0)).await;
     let reading = site.ask(get("/a"));
     settle().await;
@@ -163,9 +163,9 @@ async fn who_shuts_down_waits_for_a_request_that_went_alone() {
     assert!(stopping.await.unwrap());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_request_that_went_alone_is_given_up_when_the_time_to_shut_down_is_over() {
-    let site = Site::new();
+over_each_shape!(a_request_that_went_alone_is_given_up_when_the_time_to_shut_down_is_over);
+async fn a_request_that_went_alone_is_given_up_when_the_time_to_shut_down_is_over(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(get("/a"), personal(0)).await;
     let reading = site.ask(get("/a"));
     settle().await;
@@ -174,11 +174,11 @@ async fn a_request_that_went_alone_is_given_up_when_the_time_to_shut_down_is_ove
     assert!(matches!(error, NoAnswer::ShutDown));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_origin_hears_of_no_other_host_than_the_key_names() {
+over_each_shape!(the_origin_hears_of_no_other_host_than_the_key_names);
+async fn the_origin_hears_of_no_other_host_than_the_key_names(shape: Shape) {
     let methods = ["GET", "QUERY", "POST"];
     for host in [&["evil.example"][..], &["example.org", "evil.example"], &["Example.org"]] {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.origin.answers(|seen| {
             Ok(fresh(seen.headers.get_all("host").iter().count().to_string() + seen.field("host")))
         });
@@ -199,10 +199,10 @@ fn personal(number: usize) -> Response<Body> {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_for_one_reader_never_reaches_another_and_nobody_queues_for_it() {
+over_each_shape!(what_is_for_one_reader_never_reaches_another_and_nobody_queues_for_it);
+async fn what_is_for_one_reader_never_reaches_another_and_nobody_queues_for_it(shape: Shape) {
     for kind in 0..3 {
-        let site = Site::guarded();
+        let site = Site::guarded(shape);
         let readings: Vec<_> = (0..50).map(|_| site.ask(get("/a"))).collect();
         settle().await;
         assert_eq!(site.origin.waiting(), 1);
@@ -234,17 +234,17 @@ async fn what_is_for_one_reader_never_reaches_another_and_nobody_queues_for_it()
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_for_all_ends_the_memory_that_there_was_none() {
-    let site = Site::new();
+over_each_shape!(an_answer_for_all_ends_the_memory_that_there_was_none);
+async fn an_answer_for_all_ends_the_memory_that_there_was_none(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(get("/a"), personal(0)).await;
     site.answered(get("/a"), fresh("for all")).await;
     assert!(site.get("/a").await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn anonymous_readers_do_not_wait_for_a_personal_request() {
-    let site = Site::guarded();
+over_each_shape!(anonymous_readers_do_not_wait_for_a_personal_request);
+async fn anonymous_readers_do_not_wait_for_a_personal_request(shape: Shape) {
+    let site = Site::guarded(shape);
     let personal_reading = site.ask(get_with("/a", &[("cookie", "id=1")]));
     settle().await;
     let personal_call = site.origin.take();
@@ -268,9 +268,9 @@ async fn anonymous_readers_do_not_wait_for_a_personal_request() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_origin_that_fails_is_an_error_for_those_who_wait_and_not_for_later_ones() {
-    let site = Site::new();
+over_each_shape!(an_origin_that_fails_is_an_error_for_those_who_wait_and_not_for_later_ones);
+async fn an_origin_that_fails_is_an_error_for_those_who_wait_and_not_for_later_ones(shape: Shape) {
+    let site = Site::new(shape);
     let readings: Vec<_> = (0..20).map(|_| site.ask(get("/a"))).collect();
     settle().await;
     site.origin.refuse();
@@ -282,9 +282,9 @@ async fn an_origin_that_fails_is_an_error_for_those_who_wait_and_not_for_later_o
     assert_eq!(site.answered(get("/a"), fresh("body")).await.text(), "body");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_origin_that_panics_is_an_error_for_those_who_wait_and_not_for_later_ones() {
-    let site = Site::new();
+over_each_shape!(an_origin_that_panics_is_an_error_for_those_who_wait_and_not_for_later_ones);
+async fn an_origin_that_panics_is_an_error_for_those_who_wait_and_not_for_later_ones(shape: Shape) {
+    let site = Site::new(shape);
     site.origin.answers(|_| panic!("it is broken"));
     let readings: Vec<_> = (0..5).map(|_| site.ask(get("/a"))).collect();
     for reading in readings {
@@ -300,9 +300,9 @@ async fn an_origin_that_panics_is_an_error_for_those_who_wait_and_not_for_later_
     assert_eq!(site.get("/a").await.text(), "body");
 }
 
-#[tokio::test(start_paused = true)]
-async fn more_keys_than_may_be_fetched_are_refused() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(more_keys_than_may_be_fetched_are_refused);
+async fn more_keys_than_may_be_fetched_are_refused(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.max_concurrent_fetches(1)
     });
     // One has the turn; of the 1024 places in line, a host may have no more than 960.
@@ -315,9 +315,9 @@ async fn more_keys_than_may_be_fetched_are_refused() {
     readings.iter().for_each(|reading| reading.abort());
 }
 
-#[tokio::test(start_paused = true)]
-async fn purges_make_no_room_for_more_fetches_than_may_wait() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(purges_make_no_room_for_more_fetches_than_may_wait);
+async fn purges_make_no_room_for_more_fetches_than_may_wait(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.max_concurrent_fetches(1)
     });
     let mut readings = Vec::new();
@@ -338,9 +338,9 @@ async fn purges_make_no_room_for_more_fetches_than_may_wait() {
     assert!(!waiting.is_finished(), "a fetch has ended, so another may wait");
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_it_is_shut_down_what_is_stored_is_still_served() {
-    let site = Site::new();
+over_each_shape!(after_it_is_shut_down_what_is_stored_is_still_served);
+async fn after_it_is_shut_down_what_is_stored_is_still_served(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", fresh("body")).await;
     let waiting = site.ask(get("/b"));
     settle().await;
@@ -351,9 +351,9 @@ async fn after_it_is_shut_down_what_is_stored_is_still_served() {
     assert!(site.get("/a").await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn while_it_is_shut_down_what_runs_ends_and_nothing_else_is_begun() {
-    let site = Site::new();
+over_each_shape!(while_it_is_shut_down_what_runs_ends_and_nothing_else_is_begun);
+async fn while_it_is_shut_down_what_runs_ends_and_nothing_else_is_begun(shape: Shape) {
+    let site = Site::new(shape);
     let bridging = [("cache-control", "max-age=60, stale-if-error=60")];
     site.fill("/stale", ok(&bridging, "stale")).await;
     site.clock.advance(secs(59));
@@ -379,9 +379,9 @@ async fn while_it_is_shut_down_what_runs_ends_and_nothing_else_is_begun() {
     assert!(stopping.await.unwrap(), "all ended in time");
 }
 
-#[test]
-fn a_runtime_that_ends_breaks_off_what_runs_on_it_and_the_next_one_starts_anew() {
-    let site = Site::new();
+over_each_shape!(a_runtime_that_ends_breaks_off_what_runs_on_it_and_the_next_one_starts_anew, test);
+fn a_runtime_that_ends_breaks_off_what_runs_on_it_and_the_next_one_starts_anew(shape: Shape) {
+    let site = Site::new(shape);
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap()
     };
@@ -417,8 +417,8 @@ fn a_runtime_that_ends_breaks_off_what_runs_on_it_and_the_next_one_starts_anew()
     });
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_particular_request_does_not_end_the_sharing_of_a_key() {
+over_each_shape!(one_particular_request_does_not_end_the_sharing_of_a_key);
+async fn one_particular_request_does_not_end_the_sharing_of_a_key(shape: Shape) {
     let particular: [(&[(&str, &str)], u16); 4] = [
         (&[("if-match", "\"x\"")], 412),
         (&[("range", "bytes=99999-")], 416),
@@ -426,7 +426,7 @@ async fn one_particular_request_does_not_end_the_sharing_of_a_key() {
         (&[], 503),
     ];
     for (fields, status) in particular {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.answered(get_with("/a", fields), answer(status, &[], "")).await;
         let readers: Vec<_> = (0..10).map(|_| site.ask(get("/a"))).collect();
         settle().await;

@@ -3,12 +3,13 @@
 use larder::http::{Body, Policy, Settings, ShowKey};
 
 use crate::support::{
-    Answer, Site, answer, fresh, get, get_with, ok, request, secs, settle, without_length,
+    Answer, Shape, Site, answer, fresh, get, get_with, ok, over_each_shape, request, secs, settle,
+    without_length,
 };
 
-#[tokio::test(start_paused = true)]
-async fn a_miss_asks_the_origin_and_a_hit_does_not() {
-    let site = Site::new();
+over_each_shape!(a_miss_asks_the_origin_and_a_hit_does_not);
+async fn a_miss_asks_the_origin_and_a_hit_does_not(shape: Shape) {
+    let site = Site::new(shape);
     let miss = site.answered(get("/a"), fresh("body")).await;
     assert_eq!((miss.status, miss.text()), (200, "body"));
     assert_eq!(miss.said(), "Larder;fwd=uri-miss;fwd-status=200;stored;ttl=60;detail=uri-miss");
@@ -28,9 +29,9 @@ async fn a_miss_asks_the_origin_and_a_hit_does_not() {
     assert_eq!((stats.hits, stats.misses, stats.loads, stats.entries), (1, 1, 1, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_origin_sees_the_request_as_it_came() {
-    let site = Site::new();
+over_each_shape!(the_origin_sees_the_request_as_it_came);
+async fn the_origin_sees_the_request_as_it_came(shape: Shape) {
+    let site = Site::new(shape);
     let asked = get_with("/a?b=%7e", &[("accept", "text/html"), ("x-own", "1")]);
     site.answered(asked, fresh("body")).await;
     let seen = site.origin.last();
@@ -38,9 +39,9 @@ async fn the_origin_sees_the_request_as_it_came() {
     assert_eq!((seen.field("accept"), seen.field("x-own")), ("text/html", "1"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn uris_that_are_equivalent_share_an_entry() {
-    let site = Site::new();
+over_each_shape!(uris_that_are_equivalent_share_an_entry);
+async fn uris_that_are_equivalent_share_an_entry(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a?b=~", fresh("body")).await;
     assert!(site.get("/a?b=%7e").await.is_hit());
     let mut shouted = get("/a?b=~");
@@ -48,9 +49,9 @@ async fn uris_that_are_equivalent_share_an_entry() {
     assert!(site.send(shouted).await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_caches_before_us_said_stays_in_front() {
-    let site = Site::new();
+over_each_shape!(what_caches_before_us_said_stays_in_front);
+async fn what_caches_before_us_said_stays_in_front(shape: Shape) {
+    let site = Site::new(shape);
     let fields = [("cache-control", "max-age=60"), ("cache-status", "Inner;hit"), ("age", "9")];
     let miss = site.answered(get("/a"), ok(&fields, "body")).await;
     assert!(miss.said().starts_with("Inner;hit, Larder;fwd=uri-miss;"), "{miss:?}");
@@ -59,9 +60,9 @@ async fn what_caches_before_us_said_stays_in_front() {
     assert_eq!(hit.said(), "Inner;hit, Larder;hit;ttl=51;detail=hit");
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_key_is_shown_to_those_who_may_see_it() {
-    let site = Site::new();
+over_each_shape!(the_key_is_shown_to_those_who_may_see_it);
+async fn the_key_is_shown_to_those_who_may_see_it(shape: Shape) {
+    let site = Site::new(shape);
     let show = |path| {
         let mut request = get(path);
         request.extensions_mut().insert(ShowKey);
@@ -80,15 +81,15 @@ async fn the_key_is_shown_to_those_who_may_see_it() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_may_not_be_stored_says_why() {
+over_each_shape!(an_answer_that_may_not_be_stored_says_why);
+async fn an_answer_that_may_not_be_stored_says_why(shape: Shape) {
     let why = [
         ("no-store", "no-store"),
         ("private, max-age=60", "private"),
         ("max-age=0", "no-freshness"),
     ];
     for (number, (directives, reason)) in why.into_iter().enumerate() {
-        let site = Site::new();
+        let site = Site::new(shape);
         let path = format!("/{number}");
         for _ in 0..2 {
             let answer = ok(&[("cache-control", directives)], "body");
@@ -103,9 +104,9 @@ async fn an_answer_that_may_not_be_stored_says_why() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn only_if_cached_is_answered_from_the_cache_or_refused() {
-    let site = Site::new();
+over_each_shape!(only_if_cached_is_answered_from_the_cache_or_refused);
+async fn only_if_cached_is_answered_from_the_cache_or_refused(shape: Shape) {
+    let site = Site::new(shape);
     let asks = || get_with("/a", &[("cache-control", "only-if-cached")]);
     let refused = site.send(asks()).await;
     assert_eq!(refused.status, 504);
@@ -118,27 +119,27 @@ async fn only_if_cached_is_answered_from_the_cache_or_refused() {
     assert_eq!(site.origin.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_head_is_answered_from_a_stored_get() {
-    let site = Site::new();
+over_each_shape!(a_head_is_answered_from_a_stored_get);
+async fn a_head_is_answered_from_a_stored_get(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", fresh("body")).await;
     let head = site.send(request("HEAD", "/a", &[])).await;
     assert!(head.is_hit());
     assert_eq!((head.status, head.text(), &*head.field("content-length")), (200, "", "4"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_head_that_misses_goes_to_the_origin_and_stores_nothing() {
-    let site = Site::new();
+over_each_shape!(a_head_that_misses_goes_to_the_origin_and_stores_nothing);
+async fn a_head_that_misses_goes_to_the_origin_and_stores_nothing(shape: Shape) {
+    let site = Site::new(shape);
     let head = request("HEAD", "/a", &[]);
     let miss = site.answered(head, answer(200, &[("cache-control", "max-age=60")], "")).await;
     assert_eq!(miss.said(), "Larder;fwd=uri-miss;fwd-status=200;detail=method");
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_answer_to_a_head_updates_what_is_stored_for_get() {
-    let site = Site::new();
+over_each_shape!(the_answer_to_a_head_updates_what_is_stored_for_get);
+async fn the_answer_to_a_head_updates_what_is_stored_for_get(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", ok(&[("cache-control", "max-age=60"), ("etag", "\"1\"")], "body")).await;
     site.clock.advance(secs(60));
     let fields = [("cache-control", "max-age=100"), ("etag", "\"1\""), ("x-new", "1")];
@@ -151,9 +152,9 @@ async fn the_answer_to_a_head_updates_what_is_stored_for_get() {
     assert_eq!((hit.text(), &*hit.field("x-new"), &*hit.field("age")), ("body", "1", "0"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_head_whose_validator_differs_drops_what_is_stored() {
-    let site = Site::new();
+over_each_shape!(a_head_whose_validator_differs_drops_what_is_stored);
+async fn a_head_whose_validator_differs_drops_what_is_stored(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", ok(&[("cache-control", "max-age=60"), ("etag", "\"1\"")], "old")).await;
     let head = request("HEAD", "/a", &[("cache-control", "no-cache")]);
     site.answered(head, answer(200, &[("etag", "\"2\"")], "")).await;
@@ -161,10 +162,10 @@ async fn a_head_whose_validator_differs_drops_what_is_stored() {
     assert_eq!(next.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_answer_to_a_slow_head_brings_nothing_older_back() {
+over_each_shape!(the_answer_to_a_slow_head_brings_nothing_older_back);
+async fn the_answer_to_a_slow_head_brings_nothing_older_back(shape: Shape) {
     for is_head_asked_first in [false, true] {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", fresh("old")).await;
         let head = || site.ask(request("HEAD", "/a", &[("cache-control", "no-cache")]));
         let alone = || {
@@ -192,10 +193,10 @@ async fn the_answer_to_a_slow_head_brings_nothing_older_back() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn of_two_answers_the_one_asked_for_later_stays() {
+over_each_shape!(of_two_answers_the_one_asked_for_later_stays);
+async fn of_two_answers_the_one_asked_for_later_stays(shape: Shape) {
     // Each goes alone, so that their ways cross.
-    let site = Site::new();
+    let site = Site::new(shape);
     let asks = || get_with("/a", &[("if-match", "\"x\"")]);
     let first = site.ask(asks());
     settle().await;
@@ -208,9 +209,9 @@ async fn of_two_answers_the_one_asked_for_later_stays() {
     assert_eq!(site.get("/a").await.text(), "newer");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_get_with_content_passes_and_leaves_nothing_behind() {
-    let site = Site::new();
+over_each_shape!(a_get_with_content_passes_and_leaves_nothing_behind);
+async fn a_get_with_content_passes_and_leaves_nothing_behind(shape: Shape) {
+    let site = Site::new(shape);
     let mut asked = get("/a");
     *asked.body_mut() = bytes::Bytes::from("content").into();
     let passed = site.answered(asked, fresh("for this content")).await;
@@ -219,9 +220,9 @@ async fn a_get_with_content_passes_and_leaves_nothing_behind() {
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_uri_that_would_make_too_long_a_key_passes() {
-    let site = Site::new();
+over_each_shape!(a_uri_that_would_make_too_long_a_key_passes);
+async fn a_uri_that_would_make_too_long_a_key_passes(shape: Shape) {
+    let site = Site::new(shape);
     let path = format!("/{}", "a".repeat(9000));
     for calls in 1..3 {
         let passed = site.answered(get(&path), fresh("body")).await;
@@ -230,10 +231,10 @@ async fn a_uri_that_would_make_too_long_a_key_passes() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_with_256_tags_is_stored_and_one_with_more_is_not() {
+over_each_shape!(an_answer_with_256_tags_is_stored_and_one_with_more_is_not);
+async fn an_answer_with_256_tags_is_stored_and_one_with_more_is_not(shape: Shape) {
     for (count, reason) in [(256, None), (257, Some("too-many-tags"))] {
-        let site = Site::new();
+        let site = Site::new(shape.holding(8 << 10));
         let tags = (0..count).map(|tag| format!("t{tag}")).collect::<Vec<_>>().join(" ");
         let fields = [("cache-control", "max-age=60"), ("surrogate-key", &*tags)];
         let miss = site.answered(get("/a"), ok(&fields, "body")).await;
@@ -246,18 +247,18 @@ async fn an_answer_with_256_tags_is_stored_and_one_with_more_is_not() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_field_that_may_not_be_kept_reaches_the_one_who_asked() {
-    let site = Site::new();
+over_each_shape!(a_field_that_may_not_be_kept_reaches_the_one_who_asked);
+async fn a_field_that_may_not_be_kept_reaches_the_one_who_asked(shape: Shape) {
+    let site = Site::new(shape);
     let fields = [("cache-control", "max-age=60, private=\"x-own\""), ("x-own", "secret")];
     let miss = site.answered(get("/a"), ok(&fields, "body")).await;
     assert_eq!(miss.field("x-own"), "secret");
     assert_eq!(site.get("/a").await.field("x-own"), "");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_without_content_is_stored_whatever_length_it_names() {
-    let site = Site::new();
+over_each_shape!(an_answer_without_content_is_stored_whatever_length_it_names);
+async fn an_answer_without_content_is_stored_whatever_length_it_names(shape: Shape) {
+    let site = Site::new(shape);
     let mut with = answer(204, &[("cache-control", "max-age=60")], "");
     with.headers_mut().insert("content-length", 5.into());
     let miss = site.answered(get("/a"), with).await;
@@ -265,9 +266,9 @@ async fn an_answer_without_content_is_stored_whatever_length_it_names() {
     assert!(site.get("/a").await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn guarded_keeps_what_looks_personal_from_others() {
-    let site = Site::guarded();
+over_each_shape!(guarded_keeps_what_looks_personal_from_others);
+async fn guarded_keeps_what_looks_personal_from_others(shape: Shape) {
+    let site = Site::guarded(shape);
     let fields = [("cache-control", "max-age=60"), ("set-cookie", "id=1")];
     let miss = site.answered(get("/a"), ok(&fields, "for one")).await;
     assert!(miss.said().ends_with("detail=set-cookie"), "{miss:?}");
@@ -284,9 +285,9 @@ async fn guarded_keeps_what_looks_personal_from_others() {
     assert!(site.send(get_with("/c", &[("cookie", "id=2")])).await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_origin_is_asked_in_time_or_given_up() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(the_origin_is_asked_in_time_or_given_up);
+async fn the_origin_is_asked_in_time_or_given_up(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.hard_timeout(secs(5))
     });
     let reading = site.ask(get("/a"));

@@ -15,13 +15,10 @@ use axum::{
     routing::get,
 };
 use http::Request;
-use larder::{
-    Cache,
-    http::{HttpCache, Policy, Variants},
-};
+use larder::http::{HttpCache, Policy};
 use tower_service::Service;
 
-use crate::support::Answer;
+use crate::support::{Answer, Shape, over_each_shape};
 
 struct App {
     router: Router,
@@ -29,7 +26,7 @@ struct App {
     calls: Arc<AtomicUsize>,
 }
 
-fn app() -> App {
+fn app(shape: Shape) -> App {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let handler = async move |Path(id): Path<u32>| {
@@ -39,7 +36,7 @@ fn app() -> App {
             id => ([(CACHE_CONTROL, "max-age=60")], format!("post {id}")),
         }
     };
-    let store = Cache::<Variants>::builder().build();
+    let store = shape.builder().build();
     let cache = HttpCache::new(store, Policy::guarded());
     let router = Router::new()
         .route("/posts/{id}", get(handler).put(async || StatusCode::NO_CONTENT))
@@ -60,9 +57,9 @@ impl App {
     }
 }
 
-#[tokio::test]
-async fn handlers_are_asked_once() {
-    let mut app = app();
+over_each_shape!(handlers_are_asked_once);
+async fn handlers_are_asked_once(shape: Shape) {
+    let mut app = app(shape);
     for says in ["Larder;fwd=uri-miss;", "Larder;hit;", "Larder;hit;"] {
         let answer = app.send("GET", "/posts/1", Some("example.org")).await;
         assert_eq!(answer.text(), "post 1");
@@ -74,9 +71,9 @@ async fn handlers_are_asked_once() {
     assert_eq!(app.calls.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
-async fn hosts_are_kept_apart_and_a_request_without_one_passes() {
-    let mut app = app();
+over_each_shape!(hosts_are_kept_apart_and_a_request_without_one_passes);
+async fn hosts_are_kept_apart_and_a_request_without_one_passes(shape: Shape) {
+    let mut app = app(shape);
     for host in ["one.example", "two.example"] {
         assert!(!app.send("GET", "/posts/1", Some(host)).await.is_hit());
         assert!(app.send("GET", "/posts/1", Some(host)).await.is_hit());
@@ -89,18 +86,18 @@ async fn hosts_are_kept_apart_and_a_request_without_one_passes() {
     }
 }
 
-#[tokio::test]
-async fn a_change_through_the_layer_is_noticed() {
-    let mut app = app();
+over_each_shape!(a_change_through_the_layer_is_noticed);
+async fn a_change_through_the_layer_is_noticed(shape: Shape) {
+    let mut app = app(shape);
     let host = Some("example.org");
     app.send("GET", "/posts/1", host).await;
     assert_eq!(app.send("PUT", "/posts/1", host).await.status, 204);
     assert!(!app.send("GET", "/posts/1", host).await.is_hit());
 }
 
-#[tokio::test]
-async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again() {
-    let mut app = app();
+over_each_shape!(a_handler_that_panics_is_a_500_and_the_next_reader_tries_again);
+async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again(shape: Shape) {
+    let mut app = app(shape);
     for calls in 1..3 {
         let answer = app.send("GET", "/posts/0", Some("example.org")).await;
         assert_eq!(
@@ -111,9 +108,9 @@ async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_handler_that_takes_too_long_is_a_504() {
-    let store = Cache::<Variants>::builder().hard_timeout(Duration::from_secs(2)).build();
+over_each_shape!(a_handler_that_takes_too_long_is_a_504);
+async fn a_handler_that_takes_too_long_is_a_504(shape: Shape) {
+    let store = shape.builder().hard_timeout(Duration::from_secs(2)).build();
     let cache = HttpCache::new(store, Policy::standard());
     let slow = async || tokio::time::sleep(Duration::from_secs(3)).await;
     let mut router = Router::new().route("/", get(slow)).layer(cache.layer());
@@ -123,9 +120,9 @@ async fn a_handler_that_takes_too_long_is_a_504() {
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
 }
 
-#[tokio::test]
-async fn once_it_is_shut_down_only_what_is_stored_is_served() {
-    let mut app = app();
+over_each_shape!(once_it_is_shut_down_only_what_is_stored_is_served);
+async fn once_it_is_shut_down_only_what_is_stored_is_served(shape: Shape) {
+    let mut app = app(shape);
     let host = Some("example.org");
     app.send("GET", "/posts/1", host).await;
     assert!(app.cache.cache().shut_down(Duration::from_secs(1)).await);
@@ -140,9 +137,9 @@ async fn once_it_is_shut_down_only_what_is_stored_is_served() {
     assert_eq!(app.calls.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn whom_no_handler_takes_in_time_is_told_when_to_ask_again() {
-    let store = Cache::<Variants>::builder().max_concurrent_fetches(1).build();
+over_each_shape!(whom_no_handler_takes_in_time_is_told_when_to_ask_again);
+async fn whom_no_handler_takes_in_time_is_told_when_to_ask_again(shape: Shape) {
+    let store = shape.builder().max_concurrent_fetches(1).build();
     let cache = HttpCache::new(store, Policy::guarded());
     let router = Router::new()
         .route("/hang", get(std::future::pending::<StatusCode>))

@@ -6,8 +6,8 @@ use larder::http::{Body, NoAnswer, Policy, Settings};
 use tokio::time::Instant;
 
 use crate::support::{
-    Answer, Site, answer, drip, failed, fresh, get, key, ok, read, request, secs, settle,
-    without_length,
+    Answer, Shape, Site, answer, drip, failed, fresh, get, key, ok, over_each_shape, read, request,
+    secs, settle, without_length,
 };
 
 fn with_content(method: &str, path: &str, content: &str) -> Request<Body> {
@@ -21,12 +21,12 @@ fn query(content: &str) -> Request<Body> {
     with_content("QUERY", "/a", content)
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_unsafe_request_that_succeeds_removes_what_it_may_have_changed() {
+over_each_shape!(an_unsafe_request_that_succeeds_removes_what_it_may_have_changed);
+async fn an_unsafe_request_that_succeeds_removes_what_it_may_have_changed(shape: Shape) {
     for (method, status) in
         [("POST", 200), ("PUT", 204), ("DELETE", 202), ("PATCH", 303), ("X-OWN", 200)]
     {
-        let site = Site::new();
+        let site = Site::new(shape);
         for path in ["/a", "/b", "/c", "/d"] {
             site.fill(path, fresh("old")).await;
         }
@@ -41,21 +41,21 @@ async fn an_unsafe_request_that_succeeds_removes_what_it_may_have_changed() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_that_fails_or_is_safe_changes_nothing() {
+over_each_shape!(one_that_fails_or_is_safe_changes_nothing);
+async fn one_that_fails_or_is_safe_changes_nothing(shape: Shape) {
     let harmless =
         [("POST", 400), ("PUT", 500), ("DELETE", 404), ("OPTIONS", 200), ("PROPFIND", 207)];
     for (method, status) in harmless {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", fresh("body")).await;
         site.answered(request(method, "/a", &[]), answer(status, &[], "")).await;
         assert!(site.get("/a").await.is_hit(), "{method} {status}");
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn nobody_empties_anothers_cache() {
-    let site = Site::new();
+over_each_shape!(nobody_empties_anothers_cache);
+async fn nobody_empties_anothers_cache(shape: Shape) {
+    let site = Site::new(shape);
     let mut other = get("/");
     *other.uri_mut() = "http://other.org/b".parse().unwrap();
     site.answered(other, fresh("body")).await;
@@ -64,9 +64,9 @@ async fn nobody_empties_anothers_cache() {
     assert!(site.store().get("http://other.org/b").is_some());
 }
 
-#[tokio::test(start_paused = true)]
-async fn groups_are_invalidated_within_their_origin() {
-    let site = Site::new();
+over_each_shape!(groups_are_invalidated_within_their_origin);
+async fn groups_are_invalidated_within_their_origin(shape: Shape) {
+    let site = Site::new(shape);
     let grouped = |group| ok(&[("cache-control", "max-age=60"), ("cache-groups", group)], "body");
     site.fill("/a", grouped("\"one\", \"two\"")).await;
     site.fill("/b", grouped("\"two\"")).await;
@@ -76,9 +76,9 @@ async fn groups_are_invalidated_within_their_origin() {
     assert_eq!(site.answered(get("/a"), fresh("new")).await.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_fetch_under_way_is_not_stored_over_an_invalidation() {
-    let site = Site::new();
+over_each_shape!(a_fetch_under_way_is_not_stored_over_an_invalidation);
+async fn a_fetch_under_way_is_not_stored_over_an_invalidation(shape: Shape) {
+    let site = Site::new(shape);
     let before = site.ask(get("/a"));
     settle().await;
     let fetch = site.origin.take();
@@ -94,9 +94,9 @@ async fn a_fetch_under_way_is_not_stored_over_an_invalidation() {
     assert_eq!(site.get("/a").await.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_change_is_noticed_though_its_reader_has_left() {
-    let site = Site::new();
+over_each_shape!(a_change_is_noticed_though_its_reader_has_left);
+async fn a_change_is_noticed_though_its_reader_has_left(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", fresh("old")).await;
     let reading = site.ask(request("POST", "/a", &[]));
     settle().await;
@@ -107,9 +107,9 @@ async fn a_change_is_noticed_though_its_reader_has_left() {
     assert!(site.store().get(key("/a")).is_none());
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_unsafe_request_is_sent_once() {
-    let site = Site::new();
+over_each_shape!(an_unsafe_request_is_sent_once);
+async fn an_unsafe_request_is_sent_once(shape: Shape) {
+    let site = Site::new(shape);
     let reading = site.ask(request("POST", "/a", &[]));
     settle().await;
     site.origin.refuse();
@@ -117,9 +117,9 @@ async fn an_unsafe_request_is_sent_once() {
     assert_eq!((site.origin.calls(), site.origin.waiting()), (1, 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_answer_to_a_post_that_is_the_current_state_answers_later_gets() {
-    let site = Site::new();
+over_each_shape!(the_answer_to_a_post_that_is_the_current_state_answers_later_gets);
+async fn the_answer_to_a_post_that_is_the_current_state_answers_later_gets(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", fresh("old")).await;
     let fields = [("cache-control", "max-age=60"), ("content-location", "/a")];
     let posted = site.answered(with_content("POST", "/a", "new"), ok(&fields, "new")).await;
@@ -132,17 +132,17 @@ async fn the_answer_to_a_post_that_is_the_current_state_answers_later_gets() {
     assert_eq!(hit.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_that_is_not_does_not() {
-    let site = Site::new();
+over_each_shape!(one_that_is_not_does_not);
+async fn one_that_is_not_does_not(shape: Shape) {
+    let site = Site::new(shape);
     let fields = [("cache-control", "max-age=60"), ("content-location", "/other")];
     site.answered(with_content("POST", "/a", "x"), ok(&fields, "a note")).await;
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_query_is_answered_by_what_was_stored_for_the_same_content() {
-    let site = Site::new();
+over_each_shape!(a_query_is_answered_by_what_was_stored_for_the_same_content);
+async fn a_query_is_answered_by_what_was_stored_for_the_same_content(shape: Shape) {
+    let site = Site::new(shape);
     assert_eq!(site.answered(query("one"), fresh("answer 1")).await.text(), "answer 1");
     assert_eq!(site.origin.last().method, "QUERY");
     assert_eq!(site.origin.last().body, "one", "its content goes on");
@@ -159,9 +159,9 @@ async fn a_query_is_answered_by_what_was_stored_for_the_same_content() {
     assert_eq!(site.origin.calls(), 4);
 }
 
-#[tokio::test(start_paused = true)]
-async fn queries_of_the_same_content_share_a_fetch() {
-    let site = Site::new();
+over_each_shape!(queries_of_the_same_content_share_a_fetch);
+async fn queries_of_the_same_content_share_a_fetch(shape: Shape) {
+    let site = Site::new(shape);
     let readings: Vec<_> = (0..20).map(|_| site.ask(query("one"))).collect();
     settle().await;
     assert_eq!(site.origin.calls(), 1);
@@ -171,10 +171,10 @@ async fn queries_of_the_same_content_share_a_fetch() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_query_with_more_content_than_is_read_passes_with_all_of_it() {
+over_each_shape!(a_query_with_more_content_than_is_read_passes_with_all_of_it);
+async fn a_query_with_more_content_than_is_read_passes_with_all_of_it(shape: Shape) {
     let settings = Settings { max_query_bytes: 10, ..Settings::default() };
-    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
     for content in ["eleven bytes", "0123456789a"] {
         for _ in 0..2 {
             let passed = site.answered(query(content), fresh("answer")).await;
@@ -187,9 +187,9 @@ async fn a_query_with_more_content_than_is_read_passes_with_all_of_it() {
     assert_eq!(site.store().stats().entries, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_change_of_the_uri_removes_its_queries() {
-    let site = Site::new();
+over_each_shape!(a_change_of_the_uri_removes_its_queries);
+async fn a_change_of_the_uri_removes_its_queries(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(query("one"), fresh("old")).await;
     site.answered(with_content("QUERY", "/b", "one"), fresh("kept")).await;
     let before = site.ask(query("two"));
@@ -206,9 +206,9 @@ async fn a_change_of_the_uri_removes_its_queries() {
     assert!(site.send(with_content("QUERY", "/b", "one")).await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stale_query_is_confirmed_with_its_content() {
-    let site = Site::new();
+over_each_shape!(a_stale_query_is_confirmed_with_its_content);
+async fn a_stale_query_is_confirmed_with_its_content(shape: Shape) {
+    let site = Site::new(shape);
     let tagged = || ok(&[("cache-control", "max-age=10"), ("etag", "\"1\"")], "answer");
     site.answered(query("one"), tagged()).await;
     site.clock.advance(secs(10));
@@ -220,9 +220,9 @@ async fn a_stale_query_is_confirmed_with_its_content() {
     assert!(site.send(query("one")).await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_answer_to_a_post_is_not_stored_over_a_purge_while_it_arrives() {
-    let site = Site::new();
+over_each_shape!(the_answer_to_a_post_is_not_stored_over_a_purge_while_it_arrives);
+async fn the_answer_to_a_post_is_not_stored_over_a_purge_while_it_arrives(shape: Shape) {
+    let site = Site::new(shape);
     let posting = site.ask(with_content("POST", "/a", "new"));
     settle().await;
     let (drip, body) = drip();
@@ -238,9 +238,9 @@ async fn the_answer_to_a_post_is_not_stored_over_a_purge_while_it_arrives() {
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_answer_to_a_post_waits_for_nobodys_fetch() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(the_answer_to_a_post_waits_for_nobodys_fetch);
+async fn the_answer_to_a_post_waits_for_nobodys_fetch(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.max_concurrent_fetches(1)
     });
     let fetching = site.ask(get("/b"));
@@ -254,9 +254,9 @@ async fn the_answer_to_a_post_waits_for_nobodys_fetch() {
     assert_eq!(read(fetching).await.text(), "body");
 }
 
-#[tokio::test(start_paused = true)]
-async fn unsafe_requests_that_hang_keep_nobody_from_fetching() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(unsafe_requests_that_hang_keep_nobody_from_fetching);
+async fn unsafe_requests_that_hang_keep_nobody_from_fetching(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.max_concurrent_fetches(1)
     });
     for method in ["POST", "PUT"] {
@@ -272,10 +272,12 @@ async fn unsafe_requests_that_hang_keep_nobody_from_fetching() {
     assert!(!reading.is_finished());
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_unsafe_request_that_hangs_is_given_up_in_time_and_may_have_changed_something() {
+over_each_shape!(an_unsafe_request_that_hangs_is_given_up_in_time_and_may_have_changed_something);
+async fn an_unsafe_request_that_hangs_is_given_up_in_time_and_may_have_changed_something(
+    shape: Shape,
+) {
     for leaves in [false, true] {
-        let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
             builder.hard_timeout(secs(10))
         });
         site.fill("/a", fresh("old")).await;
@@ -295,9 +297,11 @@ async fn an_unsafe_request_that_hangs_is_given_up_in_time_and_may_have_changed_s
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_safe_request_that_passes_and_hangs_is_given_up_in_time_and_has_changed_nothing() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(a_safe_request_that_passes_and_hangs_is_given_up_in_time_and_has_changed_nothing);
+async fn a_safe_request_that_passes_and_hangs_is_given_up_in_time_and_has_changed_nothing(
+    shape: Shape,
+) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.hard_timeout(secs(10))
     });
     site.fill("/a", fresh("old")).await;
@@ -310,10 +314,10 @@ async fn a_safe_request_that_passes_and_hangs_is_given_up_in_time_and_has_change
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_request_that_passes_may_take_long_to_send() {
+over_each_shape!(a_request_that_passes_may_take_long_to_send);
+async fn a_request_that_passes_may_take_long_to_send(shape: Shape) {
     for method in ["PUT", "PROPFIND"] {
-        let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
             builder.hard_timeout(secs(10))
         });
         let (drip, body) = drip();
@@ -332,9 +336,9 @@ async fn a_request_that_passes_may_take_long_to_send() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_head_is_answered_from_a_get_that_is_still_arriving() {
-    let site = Site::new();
+over_each_shape!(a_head_is_answered_from_a_get_that_is_still_arriving);
+async fn a_head_is_answered_from_a_get_that_is_still_arriving(shape: Shape) {
+    let site = Site::new(shape);
     let getting = site.ask(get("/a"));
     settle().await;
     let heading = site.ask(request("HEAD", "/a", &[]));

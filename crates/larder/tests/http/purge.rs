@@ -5,12 +5,15 @@ use larder::{
     http::{Body, HttpCache, Variants},
 };
 
-use crate::support::{Answer, Site, drip, get, ok, read, request, secs, settle, without_length};
+use crate::support::{
+    Answer, Shape, Site, drip, get, ok, over_each_shape, read, request, secs, settle,
+    without_length,
+};
 
 type Counting = fn(&HttpCache) -> usize;
 
-#[tokio::test(start_paused = true)]
-async fn keys_and_prefixes_are_found_however_they_are_spelt() {
+over_each_shape!(keys_and_prefixes_are_found_however_they_are_spelt);
+async fn keys_and_prefixes_are_found_however_they_are_spelt(shape: Shape) {
     let purges: [(&str, Counting); 6] = [
         ("remove", |cache| cache.remove("HTTP://Example.org:80/%61").into()),
         ("soft_remove", |cache| cache.soft_remove("http://EXAMPLE.org:/a").into()),
@@ -20,7 +23,7 @@ async fn keys_and_prefixes_are_found_however_they_are_spelt() {
         ("purge_prefix as it is stored", |cache| cache.purge_prefix("http://example.org/a")),
     ];
     for (name, purge) in purges {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", ok(&[("cache-control", "max-age=60")], "old")).await;
         assert_eq!(purge(&site.cache), 1, "{name}");
         let next = site.answered(get("/a"), ok(&[("cache-control", "max-age=60")], "new")).await;
@@ -66,10 +69,10 @@ const FIELDS: [(&str, &str); 6] = [
     ("cache-groups", "\"six\""),
 ];
 
-#[tokio::test(start_paused = true)]
-async fn what_is_purged_hard_is_gone() {
+over_each_shape!(what_is_purged_hard_is_gone);
+async fn what_is_purged_hard_is_gone(shape: Shape) {
     for (name, purge) in HARD {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", ok(&FIELDS, "old")).await;
         purge(site.store());
         let reading = site.ask(get("/a"));
@@ -84,10 +87,10 @@ async fn what_is_purged_hard_is_gone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_purged_softly_is_refreshed_behind_its_readers() {
+over_each_shape!(what_is_purged_softly_is_refreshed_behind_its_readers);
+async fn what_is_purged_softly_is_refreshed_behind_its_readers(shape: Shape) {
     for (name, purge) in SOFT {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", ok(&FIELDS, "old")).await;
         purge(site.store());
         let stale = site.get("/a").await;
@@ -103,10 +106,10 @@ async fn what_is_purged_softly_is_refreshed_behind_its_readers() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_window_of_a_soft_purge_closes_at_its_end() {
+over_each_shape!(the_window_of_a_soft_purge_closes_at_its_end);
+async fn the_window_of_a_soft_purge_closes_at_its_end(shape: Shape) {
     for (name, purge) in SOFT {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", ok(&FIELDS, "old")).await;
         purge(site.store());
         site.clock.advance(secs(60));
@@ -115,12 +118,12 @@ async fn the_window_of_a_soft_purge_closes_at_its_end() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_purge_while_it_is_fetched_is_not_undone() {
+over_each_shape!(a_purge_while_it_is_fetched_is_not_undone);
+async fn a_purge_while_it_is_fetched_is_not_undone(shape: Shape) {
     // What a soft purge of a tag means for an answer under way is told in a test of its own.
     let soft = SOFT.into_iter().filter(|(name, _)| *name != "soft_purge_tag");
     for (name, purge) in HARD.into_iter().chain(soft) {
-        let site = Site::new();
+        let site = Site::new(shape);
         let before = site.ask(get("/a"));
         settle().await;
         let old = site.origin.take();
@@ -140,8 +143,8 @@ async fn a_purge_while_it_is_fetched_is_not_undone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_a_purge_overtook_is_not_said_to_be_stored() {
+over_each_shape!(an_answer_that_a_purge_overtook_is_not_said_to_be_stored);
+async fn an_answer_that_a_purge_overtook_is_not_said_to_be_stored(shape: Shape) {
     // Tags are looked at when it is stored, and an answer with a body has been told by then.
     let purges = HARD.into_iter().chain(SOFT).filter(|(name, _)| !name.contains("tag"));
     for (name, purge) in purges {
@@ -149,7 +152,7 @@ async fn an_answer_that_a_purge_overtook_is_not_said_to_be_stored() {
             ("a new one", ok(&FIELDS, "old")),
             ("a confirmed one", without_length(304, &FIELDS, Body::empty())),
         ] {
-            let site = Site::new();
+            let site = Site::new(shape);
             if kind == "a confirmed one" {
                 site.fill("/a", ok(&[("etag", "\"1\""), ("cache-control", "max-age=0")], "old"))
                     .await;
@@ -165,9 +168,11 @@ async fn an_answer_that_a_purge_overtook_is_not_said_to_be_stored() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_on_its_way_at_a_soft_purge_of_its_tag_is_stored_as_stale_and_refreshed() {
-    let site = Site::new();
+over_each_shape!(what_was_on_its_way_at_a_soft_purge_of_its_tag_is_stored_as_stale_and_refreshed);
+async fn what_was_on_its_way_at_a_soft_purge_of_its_tag_is_stored_as_stale_and_refreshed(
+    shape: Shape,
+) {
+    let site = Site::new(shape);
     let before = site.ask(get("/a"));
     settle().await;
     let old = site.origin.take();
@@ -184,10 +189,10 @@ async fn what_was_on_its_way_at_a_soft_purge_of_its_tag_is_stored_as_stale_and_r
     assert_eq!(site.get("/a").await.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_purge_while_the_body_arrives_is_not_undone() {
+over_each_shape!(a_purge_while_the_body_arrives_is_not_undone);
+async fn a_purge_while_the_body_arrives_is_not_undone(shape: Shape) {
     for (name, purge) in HARD.into_iter().chain(SOFT) {
-        let site = Site::new();
+        let site = Site::new(shape);
         let before = site.ask(get("/a"));
         settle().await;
         let (drip, body) = drip();
@@ -212,11 +217,11 @@ async fn a_purge_while_the_body_arrives_is_not_undone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_purge_of_a_variant_that_was_overtaken_finds_what_came_after_it() {
+over_each_shape!(a_purge_of_a_variant_that_was_overtaken_finds_what_came_after_it);
+async fn a_purge_of_a_variant_that_was_overtaken_finds_what_came_after_it(shape: Shape) {
     // A soft purge lets a reader overtake the flight under way; a hard one then has to find the new
     // flight, not the old.
-    let site = Site::new();
+    let site = Site::new(shape);
     let first = site.ask(get("/a"));
     settle().await;
     let (drip, body) = drip();
@@ -241,9 +246,9 @@ async fn a_purge_of_a_variant_that_was_overtaken_finds_what_came_after_it() {
     assert_eq!(site.get("/a").await.text(), "3");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_purge_of_one_variant_takes_its_key_along() {
-    let site = Site::new();
+over_each_shape!(a_purge_of_one_variant_takes_its_key_along);
+async fn a_purge_of_one_variant_takes_its_key_along(shape: Shape) {
+    let site = Site::new(shape);
     for (lang, tag) in [("de", "one"), ("fr", "two")] {
         let fields = [("cache-control", "max-age=60"), ("vary", "x-lang"), ("xkey", tag)];
         site.answered(request("GET", "/a", &[("x-lang", lang)]), ok(&fields, lang)).await;

@@ -3,8 +3,8 @@
 use larder::http::{Body, NoAnswer, Policy, Settings};
 
 use crate::support::{
-    Answer, Drip, Reading, Site, answer, drip, failed, get, get_with, ok, read, secs, settle,
-    without_length,
+    Answer, Drip, Reading, Shape, Site, answer, drip, failed, get, get_with, ok, over_each_shape,
+    read, secs, settle, without_length,
 };
 
 const BODY: &str = "0123456789";
@@ -22,9 +22,9 @@ fn range(range: &str) -> http::Request<Body> {
     get_with("/a", &[("range", range)])
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stored_body_is_served_in_parts() {
-    let site = Site::new();
+over_each_shape!(a_stored_body_is_served_in_parts);
+async fn a_stored_body_is_served_in_parts(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged()).await;
     let parts = [
         ("bytes=0-3", "bytes 0-3/10", "0123"),
@@ -44,9 +44,9 @@ async fn a_stored_body_is_served_in_parts() {
     assert_eq!(site.origin.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn several_ranges_come_as_one_multipart_answer() {
-    let site = Site::new();
+over_each_shape!(several_ranges_come_as_one_multipart_answer);
+async fn several_ranges_come_as_one_multipart_answer(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged()).await;
     let parts = site.send(range("bytes=0-1,4-5,-1")).await;
     assert_eq!(parts.status, 206);
@@ -64,18 +64,18 @@ async fn several_ranges_come_as_one_multipart_answer() {
     assert!(text.ends_with(&format!("--{boundary}--\r\n")), "{text}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_range_beyond_the_end_is_refused_with_the_length() {
-    let site = Site::new();
+over_each_shape!(a_range_beyond_the_end_is_refused_with_the_length);
+async fn a_range_beyond_the_end_is_refused_with_the_length(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged()).await;
     let refused = site.send(range("bytes=10-")).await;
     assert_eq!((refused.status, refused.text()), (416, ""));
     assert_eq!(refused.field("content-range"), "bytes */10");
 }
 
-#[tokio::test(start_paused = true)]
-async fn if_range_decides_between_part_and_whole() {
-    let site = Site::new();
+over_each_shape!(if_range_decides_between_part_and_whole);
+async fn if_range_decides_between_part_and_whole(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged()).await;
     let asks = |tag| get_with("/a", &[("range", "bytes=0-1"), ("if-range", tag)]);
     assert_eq!(site.send(asks("\"1\"")).await.text(), "01");
@@ -83,9 +83,9 @@ async fn if_range_decides_between_part_and_whole() {
     assert_eq!((whole.status, whole.text()), (200, BODY));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_is_still_arriving_is_served_in_parts() {
-    let site = Site::new();
+over_each_shape!(a_body_that_is_still_arriving_is_served_in_parts);
+async fn a_body_that_is_still_arriving_is_served_in_parts(shape: Shape) {
+    let site = Site::new(shape);
     let (drip, body) = drip();
     let leader = site.ask(get("/a"));
     settle().await;
@@ -108,9 +108,9 @@ async fn a_body_that_is_still_arriving_is_served_in_parts() {
     assert_eq!(site.origin.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn several_ranges_of_a_body_are_served_as_soon_as_they_are_here() {
-    let site = Site::new();
+over_each_shape!(several_ranges_of_a_body_are_served_as_soon_as_they_are_here);
+async fn several_ranges_of_a_body_are_served_as_soon_as_they_are_here(shape: Shape) {
+    let site = Site::new(shape);
     let (drip, body) = drip();
     let leader = site.ask(get("/a"));
     settle().await;
@@ -135,9 +135,9 @@ async fn several_ranges_of_a_body_are_served_as_soon_as_they_are_here() {
     assert_eq!(site.origin.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn while_nobody_knows_its_length_a_range_gets_all_of_it() {
-    let site = Site::new();
+over_each_shape!(while_nobody_knows_its_length_a_range_gets_all_of_it);
+async fn while_nobody_knows_its_length_a_range_gets_all_of_it(shape: Shape) {
+    let site = Site::new(shape);
     let (drip, body) = drip();
     let leader = site.ask(get("/a"));
     settle().await;
@@ -155,9 +155,9 @@ async fn while_nobody_knows_its_length_a_range_gets_all_of_it() {
     assert_eq!(site.send(range("bytes=1-3")).await.text(), "123");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_range_that_misses_goes_on_and_its_part_is_stored() {
-    let site = Site::new();
+over_each_shape!(a_range_that_misses_goes_on_and_its_part_is_stored);
+async fn a_range_that_misses_goes_on_and_its_part_is_stored(shape: Shape) {
+    let site = Site::new(shape);
     let miss = site.answered(range("bytes=2-5"), part("bytes 2-5/10", "\"1\"", "2345")).await;
     assert_eq!(site.origin.last().field("range"), "bytes=2-5");
     assert_eq!((miss.status, miss.text()), (206, "2345"));
@@ -166,9 +166,9 @@ async fn a_range_that_misses_goes_on_and_its_part_is_stored() {
     assert_eq!((hit.text(), &*hit.field("content-range")), ("34", "bytes 3-4/10"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn two_parts_of_the_same_bytes_are_joined_and_others_are_not() {
-    let site = Site::new();
+over_each_shape!(two_parts_of_the_same_bytes_are_joined_and_others_are_not);
+async fn two_parts_of_the_same_bytes_are_joined_and_others_are_not(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
     site.answered(range("bytes=5-9"), part("bytes 5-9/10", "\"1\"", "56789")).await;
     let whole = site.get("/a").await;
@@ -176,7 +176,7 @@ async fn two_parts_of_the_same_bytes_are_joined_and_others_are_not() {
     assert_eq!((whole.status, whole.text()), (200, BODY));
     assert_eq!(whole.field("content-length"), "10");
 
-    let site = Site::new();
+    let site = Site::new(shape);
     site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
     site.answered(range("bytes=5-9"), part("bytes 5-9/10", "\"2\"", "abcde")).await;
     let whole = site.answered(get("/a"), tagged()).await;
@@ -184,9 +184,9 @@ async fn two_parts_of_the_same_bytes_are_joined_and_others_are_not() {
     assert_eq!(site.origin.calls(), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_missing_rest_of_a_part_is_asked_for_and_joined() {
-    let site = Site::new();
+over_each_shape!(the_missing_rest_of_a_part_is_asked_for_and_joined);
+async fn the_missing_rest_of_a_part_is_asked_for_and_joined(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
     let whole = site.answered(get("/a"), part("bytes 5-9/10", "\"1\"", "56789")).await;
     assert_eq!(site.origin.last().field("range"), "bytes=5-");
@@ -196,15 +196,15 @@ async fn the_missing_rest_of_a_part_is_asked_for_and_joined() {
     assert!(site.get("/a").await.is_hit());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_rest_that_does_not_fit_is_asked_for_as_a_whole() {
+over_each_shape!(a_rest_that_does_not_fit_is_asked_for_as_a_whole);
+async fn a_rest_that_does_not_fit_is_asked_for_as_a_whole(shape: Shape) {
     let misfits = [
         ("bytes 5-9/10", "\"2\"", "abcde"),
         ("bytes 6-9/10", "\"1\"", "6789"),
         ("bytes 5-9/10", "\"1\"", "567"),
     ];
     for (range_sent, tag, body) in misfits {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
         let reading = site.ask(get("/a"));
         settle().await;
@@ -232,9 +232,9 @@ async fn waiting_for_the_rest(site: &Site) -> (Reading, Drip) {
     (reading, drip)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is);
+async fn a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.hard_timeout(secs(10))
     });
     let (reading, drip) = waiting_for_the_rest(&site).await;
@@ -245,10 +245,10 @@ async fn a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is() {
     assert_eq!((site.origin.calls(), site.cache.arriving_bytes()), (2, 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_rest_that_pauses_for_too_long_is_asked_for_as_a_whole() {
+over_each_shape!(a_rest_that_pauses_for_too_long_is_asked_for_as_a_whole);
+async fn a_rest_that_pauses_for_too_long_is_asked_for_as_a_whole(shape: Shape) {
     let settings = Settings { idle_body_timeout: Some(secs(5)), ..Settings::default() };
-    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
     let (reading, drip) = waiting_for_the_rest(&site).await;
     tokio::time::sleep(secs(4)).await;
     drip.send("8");
@@ -261,10 +261,10 @@ async fn a_rest_that_pauses_for_too_long_is_asked_for_as_a_whole() {
     assert_eq!(read(reading).await.text(), BODY);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_rest_is_counted_among_the_bodies_on_their_way() {
+over_each_shape!(a_rest_is_counted_among_the_bodies_on_their_way);
+async fn a_rest_is_counted_among_the_bodies_on_their_way(shape: Shape) {
     let settings = Settings { max_arriving_bytes: 100, ..Settings::default() };
-    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
     site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
     let other = site.ask(get("/other"));
     settle().await;
@@ -284,9 +284,9 @@ async fn a_rest_is_counted_among_the_bodies_on_their_way() {
     assert_eq!(read(other).await.body.len(), 96);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_changed_whole_instead_of_the_rest_is_the_answer() {
-    let site = Site::new();
+over_each_shape!(a_changed_whole_instead_of_the_rest_is_the_answer);
+async fn a_changed_whole_instead_of_the_rest_is_the_answer(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(range("bytes=0-4"), part("bytes 0-4/10", "\"1\"", "01234")).await;
     let changed = ok(&[("cache-control", "max-age=60"), ("etag", "\"2\"")], "changed");
     assert_eq!(site.answered(get("/a"), changed).await.text(), "changed");
@@ -294,9 +294,9 @@ async fn a_changed_whole_instead_of_the_rest_is_the_answer() {
     assert_eq!(site.get("/a").await.text(), "changed");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_part_that_is_shorter_than_it_says_answers_nobody_else() {
-    let site = Site::new();
+over_each_shape!(a_part_that_is_shorter_than_it_says_answers_nobody_else);
+async fn a_part_that_is_shorter_than_it_says_answers_nobody_else(shape: Shape) {
+    let site = Site::new(shape);
     let (drip, body) = drip();
     let reading = site.ask(range("bytes=0-4"));
     settle().await;
@@ -314,9 +314,9 @@ async fn a_part_that_is_shorter_than_it_says_answers_nobody_else() {
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stored_part_answers_as_the_whole_would() {
-    let site = Site::new();
+over_each_shape!(a_stored_part_answers_as_the_whole_would);
+async fn a_stored_part_answers_as_the_whole_would(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(range("bytes=0-6"), part("bytes 0-6/10", "\"1\"", "0123456")).await;
     let beyond = site.send(range("bytes=10-")).await;
     assert_eq!((beyond.status, &*beyond.field("content-range")), (416, "bytes */10"));
@@ -329,9 +329,9 @@ async fn a_stored_part_answers_as_the_whole_would() {
     assert_eq!(site.origin.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn joined_parts_are_as_old_as_the_newer_one_was() {
-    let site = Site::new();
+over_each_shape!(joined_parts_are_as_old_as_the_newer_one_was);
+async fn joined_parts_are_as_old_as_the_newer_one_was(shape: Shape) {
+    let site = Site::new(shape);
     let aged = |range: &str, body: &'static str| {
         let fields = [
             ("cache-control", "max-age=7200"),

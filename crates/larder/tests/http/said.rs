@@ -4,13 +4,14 @@ use http::Request;
 use larder::http::{Body, Policy, Settings};
 
 use crate::support::{
-    Answer, Site, answer, fresh, get, get_with, key, ok, read, request, secs, settle,
+    Answer, Shape, Site, answer, fresh, get, get_with, key, ok, over_each_shape, read, request,
+    secs, settle,
 };
 
 const TAGGED: [(&str, &str); 2] = [("cache-control", "max-age=60"), ("etag", "\"1\"")];
 
-fn guarded() -> Site {
-    Site::with(Policy::guarded(), Settings::default(), |builder| builder)
+fn guarded(shape: Shape) -> Site {
+    Site::with(shape, Policy::guarded(), Settings::default(), |builder| builder)
 }
 
 /// What is said of a request whose origin answers with this.
@@ -18,9 +19,9 @@ async fn asked(site: &Site, request: Request<Body>, with: http::Response<Body>) 
     site.answered(request, with).await.said()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_miss_is_told_by_what_was_looked_for() {
-    let site = Site::new();
+over_each_shape!(a_miss_is_told_by_what_was_looked_for);
+async fn a_miss_is_told_by_what_was_looked_for(shape: Shape) {
+    let site = Site::new(shape);
     let varies = || ok(&[("cache-control", "max-age=60"), ("vary", "accept")], "body");
     let said = asked(&site, get_with("/a", &[("accept", "x")]), varies()).await;
     assert_eq!(said, "Larder;fwd=uri-miss;fwd-status=200;stored;ttl=60;detail=uri-miss");
@@ -31,9 +32,9 @@ async fn a_miss_is_told_by_what_was_looked_for() {
     assert_eq!(said, "Larder;fwd=uri-miss;fwd-status=200;stored;ttl=60;detail=uri-miss");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_not_stored_says_why_not() {
-    let site = Site::new();
+over_each_shape!(what_is_not_stored_says_why_not);
+async fn what_is_not_stored_says_why_not(shape: Shape) {
+    let site = Site::new(shape);
     for (fields, detail) in [
         ([("cache-control", "no-store")], "no-store"),
         ([("cache-control", "private")], "private"),
@@ -46,9 +47,9 @@ async fn what_is_not_stored_says_why_not() {
     assert_eq!(said, "Larder;fwd=uri-miss;fwd-status=503;detail=status");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_comes_from_the_cache_says_how_long_it_is_fresh_or_has_been_stale() {
-    let site = Site::new();
+over_each_shape!(what_comes_from_the_cache_says_how_long_it_is_fresh_or_has_been_stale);
+async fn what_comes_from_the_cache_says_how_long_it_is_fresh_or_has_been_stale(shape: Shape) {
+    let site = Site::new(shape);
     let swr = ok(&[("cache-control", "max-age=60, stale-while-revalidate=60")], "body");
     site.fill("/a", swr).await;
     site.clock.advance(secs(20));
@@ -60,30 +61,30 @@ async fn what_comes_from_the_cache_says_how_long_it_is_fresh_or_has_been_stale()
     assert_eq!(stale, "Larder;hit;ttl=-20;detail=stale-while-revalidate");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_stale_and_what_may_not_be_used_unasked_is_stale() {
+over_each_shape!(what_is_stale_and_what_may_not_be_used_unasked_is_stale);
+async fn what_is_stale_and_what_may_not_be_used_unasked_is_stale(shape: Shape) {
     for (control, age, detail) in
         [("max-age=60", 60, "expired"), ("max-age=60, no-cache", 0, "no-cache")]
     {
         let fields = [("cache-control", control), ("etag", "\"1\"")];
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", ok(&fields, "body")).await;
         site.clock.advance(secs(age));
         let said = asked(&site, get("/a"), answer(304, &fields, "")).await;
         let ttl = "stored;ttl=60";
         assert_eq!(said, format!("Larder;fwd=stale;fwd-status=304;{ttl};detail={detail}"));
     }
-    let site = Site::new();
+    let site = Site::new(shape);
     site.fill("/a", ok(&TAGGED, "body")).await;
     site.store().soft_remove(key("/a"));
     let said = asked(&site, get("/a"), fresh("new")).await;
     assert_eq!(said, "Larder;fwd=stale;fwd-status=200;stored;ttl=60;detail=expired");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_a_soft_purge_has_made_stale_is_stale_since_then() {
+over_each_shape!(what_a_soft_purge_has_made_stale_is_stale_since_then);
+async fn what_a_soft_purge_has_made_stale_is_stale_since_then(shape: Shape) {
     let fields = [("cache-control", "max-age=60, stale-while-revalidate=60"), ("etag", "\"1\"")];
-    let site = Site::new();
+    let site = Site::new(shape);
     site.fill("/a", ok(&fields, "body")).await;
     site.clock.advance(secs(10));
     site.store().soft_remove(key("/a"));
@@ -92,15 +93,15 @@ async fn what_a_soft_purge_has_made_stale_is_stale_since_then() {
     assert_eq!(said, "Larder;hit;ttl=-5;detail=stale-while-revalidate");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_fresh_answer_that_the_request_forbids_to_use_is_told_by_the_request() {
+over_each_shape!(a_fresh_answer_that_the_request_forbids_to_use_is_told_by_the_request);
+async fn a_fresh_answer_that_the_request_forbids_to_use_is_told_by_the_request(shape: Shape) {
     for (field, detail) in [
         (("cache-control", "no-cache"), "request-no-cache"),
         (("cache-control", "max-age=1"), "request-max-age"),
         (("cache-control", "min-fresh=59"), "request-min-fresh"),
         (("if-match", "\"2\""), "precondition"),
     ] {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", ok(&TAGGED, "body")).await;
         site.clock.advance(secs(2));
         let said = asked(&site, get_with("/a", &[field]), fresh("new")).await;
@@ -109,10 +110,10 @@ async fn a_fresh_answer_that_the_request_forbids_to_use_is_told_by_the_request()
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn so_is_one_that_a_personal_request_does_not_get_and_a_stale_one_is_stale() {
+over_each_shape!(so_is_one_that_a_personal_request_does_not_get_and_a_stale_one_is_stale);
+async fn so_is_one_that_a_personal_request_does_not_get_and_a_stale_one_is_stale(shape: Shape) {
     for (name, detail) in [("cookie", "cookie"), ("authorization", "authorization")] {
-        let site = guarded();
+        let site = guarded(shape);
         site.fill("/a", ok(&TAGGED, "body")).await;
         let personal = || get_with("/a", &[(name, "a=b")]);
         let said = asked(&site, personal(), fresh("own")).await;
@@ -121,16 +122,16 @@ async fn so_is_one_that_a_personal_request_does_not_get_and_a_stale_one_is_stale
         let said = asked(&site, personal(), fresh("own")).await;
         assert_eq!(said, format!("Larder;fwd=stale;fwd-status=200;detail={detail}"));
     }
-    let site = Site::new();
+    let site = Site::new(shape);
     site.fill("/a", ok(&TAGGED, "body")).await;
     site.clock.advance(secs(60));
     let said = asked(&site, get_with("/a", &[("if-match", "\"2\"")]), fresh("new")).await;
     assert_eq!(said, "Larder;fwd=stale;fwd-status=200;stored;ttl=60;detail=expired");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_part_that_is_not_the_one_asked_for_is_partial() {
-    let site = Site::new();
+over_each_shape!(a_part_that_is_not_the_one_asked_for_is_partial);
+async fn a_part_that_is_not_the_one_asked_for_is_partial(shape: Shape) {
+    let site = Site::new(shape);
     let fields = [TAGGED[0], TAGGED[1], ("content-range", "bytes 0-1/4")];
     site.answered(get_with("/a", &[("range", "bytes=0-1")]), answer(206, &fields, "bo")).await;
     let fields = [TAGGED[0], TAGGED[1], ("content-range", "bytes 2-3/4")];
@@ -138,10 +139,10 @@ async fn a_part_that_is_not_the_one_asked_for_is_partial() {
     assert_eq!(said, "Larder;fwd=partial;fwd-status=206;stored;ttl=60;detail=partial-miss");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_follower_was_collapsed_and_has_the_reason_it_would_have_gone_for() {
+over_each_shape!(a_follower_was_collapsed_and_has_the_reason_it_would_have_gone_for);
+async fn a_follower_was_collapsed_and_has_the_reason_it_would_have_gone_for(shape: Shape) {
     for (is_stale, word) in [(false, "uri-miss"), (true, "stale")] {
-        let site = Site::new();
+        let site = Site::new(shape);
         if is_stale {
             site.fill("/a", fresh("old")).await;
             site.clock.advance(secs(60));
@@ -160,9 +161,9 @@ async fn a_follower_was_collapsed_and_has_the_reason_it_would_have_gone_for() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_the_cache_keeps_out_of_says_so() {
-    let site = Site::new();
+over_each_shape!(what_the_cache_keeps_out_of_says_so);
+async fn what_the_cache_keeps_out_of_says_so(shape: Shape) {
+    let site = Site::new(shape);
     let mut with_content = get("/a");
     *with_content.body_mut() = bytes::Bytes::from("content").into();
     let said = asked(&site, with_content, fresh("body")).await;
@@ -175,10 +176,10 @@ async fn what_the_cache_keeps_out_of_says_so() {
     assert_eq!(said, "Larder;fwd=method;fwd-status=200;stored;ttl=60;detail=method");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_stands_in_is_a_hit_only_where_the_origin_gave_no_answer() {
+over_each_shape!(what_stands_in_is_a_hit_only_where_the_origin_gave_no_answer);
+async fn what_stands_in_is_a_hit_only_where_the_origin_gave_no_answer(shape: Shape) {
     let windows = || ok(&[("cache-control", "max-age=10, stale-if-error=60")], "old");
-    let site = Site::new();
+    let site = Site::new(shape);
     site.fill("/a", windows()).await;
     site.clock.advance(secs(40));
 
@@ -197,16 +198,16 @@ async fn what_stands_in_is_a_hit_only_where_the_origin_gave_no_answer() {
     assert_eq!(read(reading).await.said(), "Larder;hit;ttl=-30;detail=stale-if-error");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_request_that_wants_no_origin_is_neither_a_hit_nor_forwarded() {
-    let site = Site::new();
+over_each_shape!(a_request_that_wants_no_origin_is_neither_a_hit_nor_forwarded);
+async fn a_request_that_wants_no_origin_is_neither_a_hit_nor_forwarded(shape: Shape) {
+    let site = Site::new(shape);
     let refused = site.send(get_with("/a", &[("cache-control", "only-if-cached")])).await;
     assert_eq!((refused.status, &*refused.said()), (504, "Larder;detail=only-if-cached"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_origin_that_fails_leaves_nothing_to_say() {
-    let site = Site::new();
+over_each_shape!(an_origin_that_fails_leaves_nothing_to_say);
+async fn an_origin_that_fails_leaves_nothing_to_say(shape: Shape) {
+    let site = Site::new(shape);
     let reading = site.ask(get("/a"));
     settle().await;
     site.origin.refuse();

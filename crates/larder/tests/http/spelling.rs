@@ -5,8 +5,8 @@ use http::{HeaderValue, Request, Uri, header::HOST};
 use larder::http::{Body, Policy, Settings};
 
 use crate::support::{
-    Refused, Site, answer, failed, fresh, get, get_with, headers, key, ok, read, request, secs,
-    settle,
+    Refused, Shape, Site, answer, failed, fresh, get, get_with, headers, key, ok, over_each_shape,
+    read, request, secs, settle,
 };
 
 const PATH: &str = "/posts/1~?q=%2F";
@@ -44,11 +44,11 @@ fn asking(asked: &Request<()>) -> Request<Body> {
     with(asked, "GET", &[])
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_origin_sees_each_spelling_as_it_is_whatever_the_method() {
+over_each_shape!(the_origin_sees_each_spelling_as_it_is_whatever_the_method);
+async fn the_origin_sees_each_spelling_as_it_is_whatever_the_method(shape: Shape) {
     for method in ["GET", "HEAD", "QUERY", "POST", "PUT", "OPTIONS"] {
         for (what, asked) in spellings() {
-            let site = Site::new();
+            let site = Site::new(shape);
             site.answered(with(&asked, method, &[]), fresh("body")).await;
             let seen = site.origin.last();
             let written = (asked.uri().to_string(), asked.headers().get(HOST));
@@ -57,21 +57,21 @@ async fn the_origin_sees_each_spelling_as_it_is_whatever_the_method() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn each_spelling_is_answered_with_what_is_stored() {
+over_each_shape!(each_spelling_is_answered_with_what_is_stored);
+async fn each_spelling_is_answered_with_what_is_stored(shape: Shape) {
     for (what, asked) in spellings() {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill(PATH, fresh("body")).await;
         let hit = site.send(asking(&asked)).await;
         assert!(hit.is_hit(), "{what}: {hit:?}");
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_the_origin_answers_to_a_spelling_is_for_its_reader_alone() {
+over_each_shape!(what_the_origin_answers_to_a_spelling_is_for_its_reader_alone);
+async fn what_the_origin_answers_to_a_spelling_is_for_its_reader_alone(shape: Shape) {
     for (what, asked) in spellings() {
         for status in [200, 404, 301, 410] {
-            let site = Site::new();
+            let site = Site::new(shape);
             let fields = [("cache-control", "max-age=60"), ("location", "/")];
             let passed = site.answered(asking(&asked), answer(status, &fields, "odd")).await;
             assert_eq!((passed.status, passed.text()), (status, "odd"), "{what}");
@@ -84,10 +84,10 @@ async fn what_the_origin_answers_to_a_spelling_is_for_its_reader_alone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_spelling_shares_its_way_to_the_origin_with_nobody() {
+over_each_shape!(a_spelling_shares_its_way_to_the_origin_with_nobody);
+async fn a_spelling_shares_its_way_to_the_origin_with_nobody(shape: Shape) {
     for (what, asked) in spellings() {
-        let site = Site::new();
+        let site = Site::new(shape);
         let readers = [get(PATH), asking(&asked), asking(&asked)].map(|request| site.ask(request));
         settle().await;
         assert_eq!(site.origin.waiting(), 3, "{what}");
@@ -104,10 +104,10 @@ async fn a_spelling_shares_its_way_to_the_origin_with_nobody() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_spelling_neither_confirms_nor_replaces_what_is_stored() {
+over_each_shape!(a_spelling_neither_confirms_nor_replaces_what_is_stored);
+async fn a_spelling_neither_confirms_nor_replaces_what_is_stored(shape: Shape) {
     for (what, asked) in spellings() {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill(PATH, ok(&[("cache-control", "max-age=10"), ("etag", "\"1\"")], "old")).await;
         site.clock.advance(secs(15));
         let fields = [("cache-control", "max-age=60"), ("etag", "\"2\"")];
@@ -127,10 +127,10 @@ async fn a_spelling_neither_confirms_nor_replaces_what_is_stored() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_to_head_in_a_spelling_tells_nothing_of_what_is_stored() {
+over_each_shape!(an_answer_to_head_in_a_spelling_tells_nothing_of_what_is_stored);
+async fn an_answer_to_head_in_a_spelling_tells_nothing_of_what_is_stored(shape: Shape) {
     for (what, asked) in spellings() {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill(PATH, ok(&[("cache-control", "max-age=60"), ("etag", "\"1\"")], "old")).await;
         let head = with(&asked, "HEAD", &[("cache-control", "no-cache")]);
         let fields = [("cache-control", "max-age=60"), ("etag", "\"2\"")];
@@ -140,10 +140,10 @@ async fn an_answer_to_head_in_a_spelling_tells_nothing_of_what_is_stored() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_part_in_a_spelling_is_not_joined_with_what_is_stored() {
+over_each_shape!(a_part_in_a_spelling_is_not_joined_with_what_is_stored);
+async fn a_part_in_a_spelling_is_not_joined_with_what_is_stored(shape: Shape) {
     for (what, asked) in spellings() {
-        let site = Site::new();
+        let site = Site::new(shape);
         let part = |range, body: &'static str| {
             let fields =
                 [("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-range", range)];
@@ -159,10 +159,10 @@ async fn a_part_in_a_spelling_is_not_joined_with_what_is_stored() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stale_answer_goes_out_to_a_spelling_and_is_not_refreshed_by_it() {
+over_each_shape!(a_stale_answer_goes_out_to_a_spelling_and_is_not_refreshed_by_it);
+async fn a_stale_answer_goes_out_to_a_spelling_and_is_not_refreshed_by_it(shape: Shape) {
     for (what, asked) in spellings() {
-        let site = Site::new();
+        let site = Site::new(shape);
         let windows = "max-age=10, stale-while-revalidate=20, stale-if-error=60";
         site.fill(PATH, ok(&[("cache-control", windows)], "old")).await;
         site.clock.advance(secs(15));
@@ -179,11 +179,11 @@ async fn a_stale_answer_goes_out_to_a_spelling_and_is_not_refreshed_by_it() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_unsafe_request_in_a_spelling_ends_what_is_stored_and_leaves_nothing() {
+over_each_shape!(an_unsafe_request_in_a_spelling_ends_what_is_stored_and_leaves_nothing);
+async fn an_unsafe_request_in_a_spelling_ends_what_is_stored_and_leaves_nothing(shape: Shape) {
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         for (what, asked) in spellings() {
-            let site = Site::new();
+            let site = Site::new(shape);
             site.fill(PATH, fresh("old")).await;
             let fields = [("cache-control", "max-age=60"), ("content-location", PATH)];
             site.answered(with(&asked, method, &[]), ok(&fields, "odd")).await;
@@ -193,10 +193,10 @@ async fn an_unsafe_request_in_a_spelling_ends_what_is_stored_and_leaves_nothing(
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_failure_in_a_spelling_is_not_remembered() {
+over_each_shape!(a_failure_in_a_spelling_is_not_remembered);
+async fn a_failure_in_a_spelling_is_not_remembered(shape: Shape) {
     for (what, asked) in spellings() {
-        let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+        let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
             builder.negative_ttl(secs(60))
         });
         let reading = site.ask(asking(&asked));
@@ -207,9 +207,9 @@ async fn a_failure_in_a_spelling_is_not_remembered() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_origins_may_tell_apart_has_entries_of_its_own() {
-    let site = Site::new();
+over_each_shape!(what_origins_may_tell_apart_has_entries_of_its_own);
+async fn what_origins_may_tell_apart_has_entries_of_its_own(shape: Shape) {
+    let site = Site::new(shape.holding(12 << 10));
     site.origin.answers(|seen| match seen.uri.path_and_query() {
         Some(target) => Ok(fresh(target.as_str().to_owned())),
         None => Err(Refused("no target")),
@@ -252,9 +252,9 @@ async fn what_origins_may_tell_apart_has_entries_of_its_own() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_target_beyond_ascii_passes_as_it_is() {
-    let site = Site::new();
+over_each_shape!(a_target_beyond_ascii_passes_as_it_is);
+async fn a_target_beyond_ascii_passes_as_it_is(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/%C3%A9", fresh("encoded")).await;
     for _ in 0..2 {
         let passed = site.answered(get("/\u{e9}"), fresh("raw")).await;

@@ -10,7 +10,10 @@ use std::{
 use http::Request;
 use larder::http::{Body, Policy, Settings};
 
-use crate::support::{Refused, Site, answer, get, get_with, key, ok, read, request, secs, settle};
+use crate::support::{
+    Refused, Shape, Site, answer, get, get_with, key, ok, over_each_shape, read, request, secs,
+    settle,
+};
 
 fn with_windows(body: &'static str) -> http::Response<Body> {
     ok(
@@ -26,9 +29,9 @@ fn reload() -> Request<Body> {
     get_with("/a", &[("cache-control", "no-cache")])
 }
 
-#[tokio::test(start_paused = true)]
-async fn while_it_is_refreshed_a_stale_answer_goes_out_at_once() {
-    let site = Site::new();
+over_each_shape!(while_it_is_refreshed_a_stale_answer_goes_out_at_once);
+async fn while_it_is_refreshed_a_stale_answer_goes_out_at_once(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(15));
     for _ in 0..5 {
@@ -47,9 +50,9 @@ async fn while_it_is_refreshed_a_stale_answer_goes_out_at_once() {
     assert_eq!((stats.refreshes, stats.stale_served), (1, 5));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_refresh_that_is_confirmed_makes_it_fresh_again() {
-    let site = Site::new();
+over_each_shape!(a_refresh_that_is_confirmed_makes_it_fresh_again);
+async fn a_refresh_that_is_confirmed_makes_it_fresh_again(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(15));
     site.get("/a").await;
@@ -60,9 +63,9 @@ async fn a_refresh_that_is_confirmed_makes_it_fresh_again() {
     assert_eq!((hit.text(), &*hit.said()), ("old", "Larder;hit;ttl=10;detail=hit"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_refresh_asks_for_the_whole_whatever_its_reader_wanted() {
-    let site = Site::new();
+over_each_shape!(a_refresh_asks_for_the_whole_whatever_its_reader_wanted);
+async fn a_refresh_asks_for_the_whole_whatever_its_reader_wanted(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(15));
     let wants = [("range", "bytes=0-0"), ("if-none-match", "\"1\"")];
@@ -78,9 +81,9 @@ async fn a_refresh_asks_for_the_whole_whatever_its_reader_wanted() {
     assert_eq!(site.origin.calls(), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_head_that_finds_it_stale_refreshes_what_there_is_to_get() {
-    let site = Site::new();
+over_each_shape!(a_head_that_finds_it_stale_refreshes_what_there_is_to_get);
+async fn a_head_that_finds_it_stale_refreshes_what_there_is_to_get(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(15));
     assert_eq!(site.send(request("HEAD", "/a", &[])).await.status, 200);
@@ -91,12 +94,12 @@ async fn a_head_that_finds_it_stale_refreshes_what_there_is_to_get() {
     assert_eq!(site.get("/a").await.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_origins_own_window_ends_also_for_an_origin_that_is_gone() {
+over_each_shape!(an_origins_own_window_ends_also_for_an_origin_that_is_gone);
+async fn an_origins_own_window_ends_also_for_an_origin_that_is_gone(shape: Shape) {
     for (window, stands_in) in
         [("", true), (", stale-if-error=0", false), (", stale-if-error=60", true)]
     {
-        let site = Site::new();
+        let site = Site::new(shape);
         let control = format!("max-age=10{window}");
         site.fill("/a", ok(&[("cache-control", &control)], "old")).await;
         site.clock.advance(secs(15));
@@ -107,9 +110,9 @@ async fn an_origins_own_window_ends_also_for_an_origin_that_is_gone() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn after_a_refresh_that_fails_the_next_waits_a_little() {
-    let site = Site::new();
+over_each_shape!(after_a_refresh_that_fails_the_next_waits_a_little);
+async fn after_a_refresh_that_fails_the_next_waits_a_little(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(12));
     site.get("/a").await;
@@ -135,9 +138,9 @@ async fn after_a_refresh_that_fails_the_next_waits_a_little() {
     assert_eq!(site.origin.calls(), 4);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_refresh_that_fails_leaves_what_is_stored() {
-    let site = Site::new();
+over_each_shape!(a_refresh_that_fails_leaves_what_is_stored);
+async fn a_refresh_that_fails_leaves_what_is_stored(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(15));
     site.get("/a").await;
@@ -151,9 +154,9 @@ async fn a_refresh_that_fails_leaves_what_is_stored() {
     assert_eq!(site.origin.waiting(), 1, "a later reader asks again");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_purge_while_it_is_refreshed_is_not_undone() {
-    let site = Site::new();
+over_each_shape!(a_purge_while_it_is_refreshed_is_not_undone);
+async fn a_purge_while_it_is_refreshed_is_not_undone(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(15));
     site.get("/a").await;
@@ -164,9 +167,9 @@ async fn a_purge_while_it_is_refreshed_is_not_undone() {
     assert_eq!(site.answered(get("/a"), with_windows("new")).await.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_refused_connection_is_bridged_with_what_is_stale() {
-    let site = Site::new();
+over_each_shape!(a_refused_connection_is_bridged_with_what_is_stale);
+async fn a_refused_connection_is_bridged_with_what_is_stale(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(40));
     let reading = site.ask(get("/a"));
@@ -177,10 +180,10 @@ async fn a_refused_connection_is_bridged_with_what_is_stale() {
     assert_eq!(stale.said(), "Larder;hit;ttl=-30;detail=stale-if-error");
 }
 
-#[tokio::test(start_paused = true)]
-async fn so_is_an_error_of_the_origin_but_only_in_the_window() {
+over_each_shape!(so_is_an_error_of_the_origin_but_only_in_the_window);
+async fn so_is_an_error_of_the_origin_but_only_in_the_window(shape: Shape) {
     for status in [500, 502, 503, 504] {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", with_windows("old")).await;
         site.clock.advance(secs(69));
         let stale = site.answered(get("/a"), answer(status, &[], "broken")).await;
@@ -191,16 +194,16 @@ async fn so_is_an_error_of_the_origin_but_only_in_the_window() {
         let error = site.answered(get("/a"), answer(status, &[], "broken")).await;
         assert_eq!((error.status, error.text()), (status, "broken"));
     }
-    let site = Site::new();
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(40));
     let gone = site.answered(get("/a"), answer(404, &[], "gone")).await;
     assert_eq!(gone.status, 404, "that is an answer, not a failure");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_must_be_revalidated_bridges_nothing() {
-    let site = Site::new();
+over_each_shape!(an_answer_that_must_be_revalidated_bridges_nothing);
+async fn an_answer_that_must_be_revalidated_bridges_nothing(shape: Shape) {
+    let site = Site::new(shape);
     let fields = [("cache-control", "max-age=10, must-revalidate, stale-if-error=60")];
     site.fill("/a", ok(&fields, "old")).await;
     site.clock.advance(secs(20));
@@ -210,9 +213,9 @@ async fn an_answer_that_must_be_revalidated_bridges_nothing() {
     assert!(reading.await.unwrap().is_err());
 }
 
-#[tokio::test(start_paused = true)]
-async fn those_who_wait_for_a_fetch_that_fails_are_each_bridged() {
-    let site = Site::new();
+over_each_shape!(those_who_wait_for_a_fetch_that_fails_are_each_bridged);
+async fn those_who_wait_for_a_fetch_that_fails_are_each_bridged(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(40));
     let readings: Vec<_> = (0..10).map(|_| site.ask(get("/a"))).collect();
@@ -225,9 +228,9 @@ async fn those_who_wait_for_a_fetch_that_fails_are_each_bridged() {
     assert_eq!(site.origin.calls(), 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_purged_meanwhile_bridges_nothing() {
-    let site = Site::new();
+over_each_shape!(what_was_purged_meanwhile_bridges_nothing);
+async fn what_was_purged_meanwhile_bridges_nothing(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", with_windows("old")).await;
     site.clock.advance(secs(40));
     let reading = site.ask(get("/a"));
@@ -237,10 +240,10 @@ async fn what_was_purged_meanwhile_bridges_nothing() {
     assert!(reading.await.unwrap().is_err());
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_fails_to_fetch_what_another_has_brought_meanwhile_is_given_that() {
+over_each_shape!(who_fails_to_fetch_what_another_has_brought_meanwhile_is_given_that);
+async fn who_fails_to_fetch_what_another_has_brought_meanwhile_is_given_that(shape: Shape) {
     for was_there in [true, false] {
-        let site = Site::new();
+        let site = Site::new(shape);
         if was_there {
             site.fill("/a", with_windows("old")).await;
             site.clock.advance(secs(40));
@@ -259,9 +262,9 @@ async fn who_fails_to_fetch_what_another_has_brought_meanwhile_is_given_that() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_is_waited_for_too_long_goes_on_behind_its_readers_backs() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(an_answer_that_is_waited_for_too_long_goes_on_behind_its_readers_backs);
+async fn an_answer_that_is_waited_for_too_long_goes_on_behind_its_readers_backs(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.soft_timeout(secs(1))
     });
     site.fill("/a", with_windows("old")).await;
@@ -278,11 +281,11 @@ async fn an_answer_that_is_waited_for_too_long_goes_on_behind_its_readers_backs(
     assert_eq!(site.get("/a").await.text(), "new");
 }
 
+over_each_shape!(a_lone_readers_request_that_takes_too_long_goes_on_behind_its_back);
 /// Whose answers must be validated each time go to the origin alone, and the stale copy must not be all
 /// that they ever see.
-#[tokio::test(start_paused = true)]
-async fn a_lone_readers_request_that_takes_too_long_goes_on_behind_its_back() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+async fn a_lone_readers_request_that_takes_too_long_goes_on_behind_its_back(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.soft_timeout(secs(1))
     });
     let answer =
@@ -298,9 +301,9 @@ async fn a_lone_readers_request_that_takes_too_long_goes_on_behind_its_back() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_wants_the_origins_word_waits_for_it() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(who_wants_the_origins_word_waits_for_it);
+async fn who_wants_the_origins_word_waits_for_it(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.soft_timeout(secs(1))
     });
     site.fill("/a", with_windows("old")).await;
@@ -322,14 +325,14 @@ impl Clone for AsksTheCache {
     }
 }
 
-#[test]
-fn what_a_request_carries_may_ask_the_cache_where_it_is_cloned_for_a_refresh() {
+over_each_shape!(what_a_request_carries_may_ask_the_cache_where_it_is_cloned_for_a_refresh, test);
+fn what_a_request_carries_may_ask_the_cache_where_it_is_cloned_for_a_refresh(shape: Shape) {
     let (done, is_done) = mpsc::channel();
     // Who waits for a lock that it holds itself waits for ever.
     thread::spawn(move || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
-            let site = Site::new();
+            let site = Site::new(shape);
             for path in ["/a", "/b"] {
                 site.fill(path, with_windows("old")).await;
             }
@@ -344,9 +347,9 @@ fn what_a_request_carries_may_ask_the_cache_where_it_is_cloned_for_a_refresh() {
     assert_eq!(is_done.recv_timeout(Duration::from_secs(30)), Ok(2), "both are refreshed");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_refresh_that_waits_does_not_keep_the_cache_alive() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(a_refresh_that_waits_does_not_keep_the_cache_alive);
+async fn a_refresh_that_waits_does_not_keep_the_cache_alive(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.max_concurrent_refreshes(1)
     });
     for path in ["/a", "/b"] {

@@ -1,4 +1,4 @@
-//! A cache of HTTP responses with a clock of its own, and an origin that follows a script.
+//! A cache of HTTP responses in each of its shapes with a clock of its own, and an origin that follows a script.
 
 use std::{
     collections::VecDeque,
@@ -7,7 +7,6 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,24 +15,82 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use larder::{
-    Builder, Cache, ManualClock,
+    Builder, Cache, Eviction, ManualClock,
     http::{Body, BoxError, CacheService, HttpCache, NoAnswer, Policy, Settings, Variants},
 };
+pub(crate) use larder_test_support::paused::{secs, settle};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 use tower_service::Service;
 
-pub(crate) const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
+/// Enough for four answers or so, which is more than most of these tests store.
+const SMALL_BYTES: usize = 4 << 10;
+
+/// What a cache is like inside. No reader and no origin can tell, so each test is one of all of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Shape {
+    eviction: Eviction,
+    /// `None`: as large as a cache is whose builder is told nothing, and of many shards.
+    small_bytes: Option<usize>,
 }
 
-/// Lets everything run that can, and returns when all wait. Time is paused, so the runtime moves it
-/// only when it has nothing else to do.
-pub(crate) async fn settle() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+impl Shape {
+    pub(crate) const S3_FIFO: Shape = Shape { eviction: Eviction::S3Fifo, small_bytes: None };
+    pub(crate) const SMALL_S3_FIFO: Shape =
+        Shape { small_bytes: Some(SMALL_BYTES), ..Shape::S3_FIFO };
+    pub(crate) const LRU: Shape = Shape { eviction: Eviction::Lru, small_bytes: None };
+    pub(crate) const SMALL_LRU: Shape = Shape { small_bytes: Some(SMALL_BYTES), ..Shape::LRU };
+
+    /// For a test that stores so many bytes more: a small cache has room for them, and for little else.
+    pub(crate) fn holding(self, bytes: usize) -> Shape {
+        Shape { small_bytes: self.small_bytes.map(|small| small + bytes), ..self }
+    }
+
+    pub(crate) fn builder(self) -> Builder<Variants> {
+        let builder = Cache::builder().eviction(self.eviction);
+        match self.small_bytes {
+            Some(bytes) => builder.max_bytes(bytes),
+            None => builder,
+        }
+    }
 }
+
+/// A test of this name for each shape: `over_each_shape!(sentence);` stands above `async fn sentence(shape: Shape)`,
+/// and time is paused. What needs another runtime, or none, says how it is a test:
+/// `over_each_shape!(sentence, test);` is for a `fn`.
+macro_rules! over_each_shape {
+    ($sentence:ident) => {
+        over_each_shape!($sentence, tokio::test(start_paused = true), async, .await);
+    };
+    ($sentence:ident, $test:meta $(, $async:tt, $($await:tt)+)?) => {
+        mod $sentence {
+            use $crate::support::Shape;
+
+            #[$test]
+            $($async)? fn s3_fifo() {
+                super::$sentence(Shape::S3_FIFO)$($($await)+)?;
+            }
+
+            #[$test]
+            $($async)? fn small_s3_fifo() {
+                super::$sentence(Shape::SMALL_S3_FIFO)$($($await)+)?;
+            }
+
+            #[$test]
+            $($async)? fn lru() {
+                super::$sentence(Shape::LRU)$($($await)+)?;
+            }
+
+            #[$test]
+            $($async)? fn small_lru() {
+                super::$sentence(Shape::SMALL_LRU)$($($await)+)?;
+            }
+        }
+    };
+}
+pub(crate) use over_each_shape;
 
 /// A cache, its clock, and its origin.
 #[derive(Clone)]
@@ -45,21 +102,22 @@ pub(crate) struct Site {
 
 impl Site {
     /// By the standard, before an origin that answers when told to.
-    pub(crate) fn new() -> Site {
-        Site::with(Policy::standard(), Settings::default(), |builder| builder)
+    pub(crate) fn new(shape: Shape) -> Site {
+        Site::with(shape, Policy::standard(), Settings::default(), |builder| builder)
     }
 
-    pub(crate) fn guarded() -> Site {
-        Site::with(Policy::guarded(), Settings::default(), |builder| builder)
+    pub(crate) fn guarded(shape: Shape) -> Site {
+        Site::with(shape, Policy::guarded(), Settings::default(), |builder| builder)
     }
 
     pub(crate) fn with(
+        shape: Shape,
         policy: Policy,
         settings: Settings,
         build: impl FnOnce(Builder<Variants>) -> Builder<Variants>,
     ) -> Site {
         let clock = ManualClock::new();
-        let store = build(Cache::<Variants>::builder().clock(clock.clock())).build();
+        let store = build(shape.builder().clock(clock.clock())).build();
         let cache = HttpCache::with_settings(store, policy, settings);
         Site { clock, cache, origin: Origin::default() }
     }

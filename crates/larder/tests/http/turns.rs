@@ -7,17 +7,17 @@ use http::{Request, Response};
 use larder::http::{Body, Client, NoAnswer, Policy, Settings};
 
 use crate::support::{
-    Drip, Reading, Site, answer, chunk, drip, failed, fresh, get, get_with, ok, read, request,
-    secs, settle, without_length,
+    Drip, Reading, Shape, Site, answer, chunk, drip, failed, fresh, get, get_with, ok,
+    over_each_shape, read, request, secs, settle, without_length,
 };
 
 const FRESH: [(&str, &str); 1] = [("cache-control", "max-age=60")];
 const NO_STORE: [(&str, &str); 1] = [("cache-control", "no-store")];
 
 /// A cache with so many turns for each kind of request.
-fn with_turns(turns: usize) -> Site {
+fn with_turns(shape: Shape, turns: usize) -> Site {
     let settings = Settings { max_passing: Some(turns), ..Settings::default() };
-    Site::with(Policy::standard(), settings, |builder| builder.max_concurrent_fetches(turns))
+    Site::with(shape, Policy::standard(), settings, |builder| builder.max_concurrent_fetches(turns))
 }
 
 /// How three readers come to the origin.
@@ -75,8 +75,8 @@ async fn leave(readings: &mut Vec<Reading>, leaving: Leaving) {
     settle().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_fetch_is_given_up_with_the_last_who_waits_for_its_head() {
+over_each_shape!(a_fetch_is_given_up_with_the_last_who_waits_for_its_head);
+async fn a_fetch_is_given_up_with_the_last_who_waits_for_its_head(shape: Shape) {
     for (way, left) in [
         (Way::Shared, [1, 1, 0]),
         (Way::Alone, [2, 1, 0]),
@@ -89,7 +89,7 @@ async fn a_fetch_is_given_up_with_the_last_who_waits_for_its_head() {
         for (leaving, left) in
             [Leaving::First, Leaving::AllButTheFirst, Leaving::All].into_iter().zip(left)
         {
-            let site = with_turns(16);
+            let site = with_turns(shape, 16);
             let mut readings = three(&site, way).await;
             leave(&mut readings, leaving).await;
             assert_eq!(site.origin.waiting(), left, "{way:?} {leaving:?}");
@@ -117,13 +117,15 @@ async fn a_fetch_is_given_up_with_the_last_who_waits_for_its_head() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_on_its_way_into_the_cache_goes_on_and_what_is_not_goes_with_its_reader() {
+over_each_shape!(what_is_on_its_way_into_the_cache_goes_on_and_what_is_not_goes_with_its_reader);
+async fn what_is_on_its_way_into_the_cache_goes_on_and_what_is_not_goes_with_its_reader(
+    shape: Shape,
+) {
     for way in WAYS {
         for is_stored in [true, false] {
             for leaving in [Leaving::First, Leaving::AllButTheFirst, Leaving::All] {
                 let what = format!("{way:?} {leaving:?} stored: {is_stored}");
-                let site = with_turns(16);
+                let site = with_turns(shape, 16);
                 let mut readings = three(&site, way).await;
                 let mut drips: Vec<Drip> = Vec::new();
                 while site.origin.waiting() > 0 {
@@ -165,9 +167,11 @@ async fn what_is_on_its_way_into_the_cache_goes_on_and_what_is_not_goes_with_its
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn eleven_hundred_readers_of_what_hangs_who_leave_at_once_leave_every_turn_behind() {
-    let site = with_turns(1024);
+over_each_shape!(eleven_hundred_readers_of_what_hangs_who_leave_at_once_leave_every_turn_behind);
+async fn eleven_hundred_readers_of_what_hangs_who_leave_at_once_leave_every_turn_behind(
+    shape: Shape,
+) {
+    let site = with_turns(shape, 1024);
     let hang =
         |number| if number % 2 == 0 { "/hang".to_owned() } else { format!("/hang?{number}") };
     let readings: Vec<_> = (0..1100).map(|number| site.ask(get(&hang(number)))).collect();
@@ -199,12 +203,12 @@ fn from(client: u8, mut request: Request<Body>) -> Request<Body> {
     request
 }
 
-#[tokio::test(start_paused = true)]
-async fn no_path_and_no_client_can_take_every_turn() {
+over_each_shape!(no_path_and_no_client_can_take_every_turn);
+async fn no_path_and_no_client_can_take_every_turn(shape: Shape) {
     for method in ["GET", "POST"] {
         let of = |path: &str| request(method, path, &[]);
         // The path has three quarters, whoever asks,
-        let site = with_turns(16);
+        let site = with_turns(shape, 16);
         let flood = (0..100).map(|number| from(number, of(&format!("/poll?{number}"))));
         let polling = hang(&site, flood).await;
         assert_eq!((site.cache.turns_taken(), site.cache.waiting_for_turns()), (12, 88));
@@ -212,7 +216,7 @@ async fn no_path_and_no_client_can_take_every_turn() {
         assert_eq!(site.answered(from(1, of("/other")), fresh("body")).await.text(), "body");
         // and the client seven eighths, whatever it asks for.
         drop(polling);
-        let site = with_turns(16);
+        let site = with_turns(shape, 16);
         let flood = (0..100).map(|number| from(1, of(&format!("/poll/{number}"))));
         hang(&site, flood).await;
         assert_eq!((site.cache.turns_taken(), site.cache.waiting_for_turns()), (14, 86));
@@ -221,9 +225,9 @@ async fn no_path_and_no_client_can_take_every_turn() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_that_has_all_it_may_have_keeps_nobody_waiting_by_asking_first() {
-    let site = with_turns(16);
+over_each_shape!(a_client_that_has_all_it_may_have_keeps_nobody_waiting_by_asking_first);
+async fn a_client_that_has_all_it_may_have_keeps_nobody_waiting_by_asking_first(shape: Shape) {
+    let site = with_turns(shape, 16);
     hang(&site, (0..14).map(|number| from(1, get(&format!("/hang/{number}"))))).await;
     let first = site.ask(from(1, get("/a")));
     settle().await;
@@ -242,9 +246,9 @@ async fn a_client_that_has_all_it_may_have_keeps_nobody_waiting_by_asking_first(
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_waits_for_a_turn_has_it_in_time_or_is_told_so() {
-    let site = with_turns(4);
+over_each_shape!(who_waits_for_a_turn_has_it_in_time_or_is_told_so);
+async fn who_waits_for_a_turn_has_it_in_time_or_is_told_so(shape: Shape) {
+    let site = with_turns(shape, 4);
     let readings = hang(&site, (0..5).map(|number| get(&format!("/a?{number}")))).await;
     assert_eq!((site.cache.turns_taken(), site.cache.waiting_for_turns()), (3, 2));
     site.origin.answer(fresh("body"));
@@ -265,9 +269,11 @@ async fn who_waits_for_a_turn_has_it_in_time_or_is_told_so() {
     assert_eq!((stats.turns_awaited, stats.turns_refused), (2, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn all_who_share_a_fetch_that_gets_no_turn_are_told_so_and_something_stale_stands_in() {
-    let site = with_turns(1);
+over_each_shape!(all_who_share_a_fetch_that_gets_no_turn_are_told_so_and_something_stale_stands_in);
+async fn all_who_share_a_fetch_that_gets_no_turn_are_told_so_and_something_stale_stands_in(
+    shape: Shape,
+) {
+    let site = with_turns(shape, 1);
     let bridging = [("cache-control", "max-age=1, stale-if-error=600")];
     site.fill("/stale", ok(&bridging, "stale")).await;
     site.clock.advance(secs(2));
@@ -283,9 +289,9 @@ async fn all_who_share_a_fetch_that_gets_no_turn_are_told_so_and_something_stale
     assert_eq!(site.origin.calls(), 2);
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_path_cannot_have_the_whole_line() {
-    let site = with_turns(1);
+over_each_shape!(one_path_cannot_have_the_whole_line);
+async fn one_path_cannot_have_the_whole_line(shape: Shape) {
+    let site = with_turns(shape, 1);
     // Of 1024 places, a path has 768.
     let flood = (0..1024).map(|number| get(&format!("/hang?{number}")));
     let readings = hang(&site, flood).await;
@@ -299,9 +305,9 @@ async fn one_path_cannot_have_the_whole_line() {
     assert!(!other.is_finished());
 }
 
-#[tokio::test(start_paused = true)]
-async fn streams_that_stay_open_hold_no_turn() {
-    let site = with_turns(16);
+over_each_shape!(streams_that_stay_open_hold_no_turn);
+async fn streams_that_stay_open_hold_no_turn(shape: Shape) {
+    let site = with_turns(shape, 16);
     let stream = [("content-type", "text/event-stream"), ("cache-control", "no-store")];
     let mut streams = Vec::new();
     for method in ["GET", "POST"] {
@@ -324,9 +330,12 @@ async fn streams_that_stay_open_hold_no_turn() {
     assert!(gone.iter().all(Drip::is_given_up));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_nobody_reads_any_more_keeps_no_turn_from_those_who_wait_unless_it_comes_fast()
-{
+over_each_shape!(
+    a_body_that_nobody_reads_any_more_keeps_no_turn_from_those_who_wait_unless_it_comes_fast
+);
+async fn a_body_that_nobody_reads_any_more_keeps_no_turn_from_those_who_wait_unless_it_comes_fast(
+    shape: Shape,
+) {
     // How much comes every half second, and whether a reader is left.
     for (bytes, is_read, is_given_up) in [
         (0, false, true),
@@ -336,7 +345,7 @@ async fn a_body_that_nobody_reads_any_more_keeps_no_turn_from_those_who_wait_unl
         (1, true, false),
     ] {
         let case = format!("{bytes} B, read: {is_read}");
-        let site = with_turns(1);
+        let site = with_turns(shape.holding(1_000_000), 1);
         let reading = site.ask(get("/slow"));
         settle().await;
         let (drip, body) = drip();
@@ -374,10 +383,11 @@ async fn a_body_that_nobody_reads_any_more_keeps_no_turn_from_those_who_wait_unl
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_drips_goes_into_the_cache_no_longer_than_somebody_reads_it() {
+over_each_shape!(a_body_that_drips_goes_into_the_cache_no_longer_than_somebody_reads_it);
+async fn a_body_that_drips_goes_into_the_cache_no_longer_than_somebody_reads_it(shape: Shape) {
     let settings = Settings { idle_body_timeout: Some(secs(60)), ..Settings::default() };
-    let site = Site::with(Policy::standard(), settings, |builder| builder);
+    let shape = shape.holding(1_000_000);
+    let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
     let reading = site.ask(get("/dripping"));
     settle().await;
     let (drip, body) = drip();
@@ -402,9 +412,9 @@ async fn a_body_that_drips_goes_into_the_cache_no_longer_than_somebody_reads_it(
     assert_eq!((site.cache.turns_taken(), site.cache.arriving_bytes()), (0, 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_post_that_waits_for_its_turn_is_given_up_with_its_reader() {
-    let site = with_turns(1);
+over_each_shape!(a_post_that_waits_for_its_turn_is_given_up_with_its_reader);
+async fn a_post_that_waits_for_its_turn_is_given_up_with_its_reader(shape: Shape) {
+    let site = with_turns(shape, 1);
     let _first = hang(&site, [request("POST", "/a", &[])]).await;
     let second = hang(&site, [request("POST", "/a", &[])]).await;
     assert_eq!(site.cache.waiting_for_turns(), 1);
@@ -413,19 +423,19 @@ async fn a_post_that_waits_for_its_turn_is_given_up_with_its_reader() {
     assert_eq!((site.cache.waiting_for_turns(), site.origin.calls()), (0, 1));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_application_has_as_many_posts_at_once_as_without_a_cache() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
+over_each_shape!(an_application_has_as_many_posts_at_once_as_without_a_cache);
+async fn an_application_has_as_many_posts_at_once_as_without_a_cache(shape: Shape) {
+    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
         builder.max_concurrent_fetches(1)
     });
     let _posting = hang(&site, (0..50).map(|_| request("POST", "/a", &[]))).await;
     assert_eq!(site.origin.waiting(), 50);
 }
 
-#[tokio::test(start_paused = true)]
-async fn readers_with_other_credentials_do_not_wait_for_each_other() {
+over_each_shape!(readers_with_other_credentials_do_not_wait_for_each_other);
+async fn readers_with_other_credentials_do_not_wait_for_each_other(shape: Shape) {
     for field in ["authorization", "cookie"] {
-        let site = Site::guarded();
+        let site = Site::guarded(shape);
         let ask = |user: &str| site.ask(get_with("/a", &[(field, user)]));
         let readings = [ask("one"), ask("two"), ask("two"), ask("three")];
         settle().await;
@@ -466,8 +476,8 @@ async fn rounds(site: &Site, readings: &[Reading], with: impl Fn() -> http::Resp
     rounds
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain() {
+over_each_shape!(a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain);
+async fn a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain(shape: Shape) {
     let nothing: &[(&str, &str)] = &[];
     let validated = [("etag", "\"1\"")];
     let no_cache = [("cache-control", "no-cache"), ("etag", "\"1\"")];
@@ -484,7 +494,7 @@ async fn a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain() 
         (&no_cache, [(50, 2), (50, 1)]),
         (&stale_at_once, [(50, 2), (50, 1)]),
     ] {
-        let site = Site::guarded();
+        let site = Site::guarded(shape);
         let crowd = async || {
             let before = site.origin.calls();
             let readings: Vec<_> = (0..50).map(|_| site.ask(get("/a"))).collect();
@@ -503,10 +513,10 @@ async fn a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain() 
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_crowd_with_credentials_of_its_own_each_waits_for_nobody() {
+over_each_shape!(a_crowd_with_credentials_of_its_own_each_waits_for_nobody);
+async fn a_crowd_with_credentials_of_its_own_each_waits_for_nobody(shape: Shape) {
     for field in ["authorization", "cookie"] {
-        let site = Site::guarded();
+        let site = Site::guarded(shape);
         for _ in 0..2 {
             let ask = |user| site.ask(get_with("/a", &[(field, &format!("user={user}"))]));
             let readings: Vec<_> = (0..50).map(ask).collect();
@@ -516,9 +526,9 @@ async fn a_crowd_with_credentials_of_its_own_each_waits_for_nobody() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_key_whose_answers_become_reusable_is_fetched_once_again() {
-    let site = Site::guarded();
+over_each_shape!(a_key_whose_answers_become_reusable_is_fetched_once_again);
+async fn a_key_whose_answers_become_reusable_is_fetched_once_again(shape: Shape) {
+    let site = Site::guarded(shape);
     site.answered(get("/a"), answer(200, &[], "")).await;
     site.answered(get("/a"), fresh("for all")).await;
     site.store().clear();

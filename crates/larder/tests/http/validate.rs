@@ -3,16 +3,17 @@
 use larder::http::Body;
 
 use crate::support::{
-    Answer, Site, answer, get, get_with, ok, read, request, secs, settle, without_length,
+    Answer, Shape, Site, answer, get, get_with, ok, over_each_shape, read, request, secs, settle,
+    without_length,
 };
 
 fn tagged(tag: &str, body: &'static str) -> http::Response<larder::http::Body> {
     ok(&[("cache-control", "max-age=10"), ("etag", tag)], body)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stale_answer_that_the_origin_confirms_is_served_with_its_new_fields() {
-    let site = Site::new();
+over_each_shape!(a_stale_answer_that_the_origin_confirms_is_served_with_its_new_fields);
+async fn a_stale_answer_that_the_origin_confirms_is_served_with_its_new_fields(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged("\"1\"", "body")).await;
     site.clock.advance(secs(10));
     let update = [("cache-control", "max-age=50"), ("etag", "\"1\""), ("x-new", "1")];
@@ -26,9 +27,9 @@ async fn a_stale_answer_that_the_origin_confirms_is_served_with_its_new_fields()
     assert_eq!((&*hit.field("x-new"), &*hit.field("content-length")), ("1", "4"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_new_answer_on_revalidation_replaces_the_old_one() {
-    let site = Site::new();
+over_each_shape!(a_new_answer_on_revalidation_replaces_the_old_one);
+async fn a_new_answer_on_revalidation_replaces_the_old_one(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged("\"1\"", "old")).await;
     site.clock.advance(secs(10));
     assert_eq!(site.answered(get("/a"), tagged("\"2\"", "new")).await.text(), "new");
@@ -36,9 +37,9 @@ async fn a_new_answer_on_revalidation_replaces_the_old_one() {
     assert_eq!(site.store().stats().entries, 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_304_about_something_else_makes_us_ask_for_all_of_it() {
-    let site = Site::new();
+over_each_shape!(a_304_about_something_else_makes_us_ask_for_all_of_it);
+async fn a_304_about_something_else_makes_us_ask_for_all_of_it(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged("\"1\"", "old")).await;
     site.clock.advance(secs(10));
     let reading = site.ask(get("/a"));
@@ -51,9 +52,9 @@ async fn a_304_about_something_else_makes_us_ask_for_all_of_it() {
     assert_eq!(site.origin.calls(), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_update_that_forbids_to_keep_it_drops_it_and_its_reader_is_answered() {
-    let site = Site::new();
+over_each_shape!(an_update_that_forbids_to_keep_it_drops_it_and_its_reader_is_answered);
+async fn an_update_that_forbids_to_keep_it_drops_it_and_its_reader_is_answered(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged("\"1\"", "body")).await;
     site.clock.advance(secs(10));
     let update = [("cache-control", "no-store"), ("etag", "\"1\"")];
@@ -63,9 +64,9 @@ async fn an_update_that_forbids_to_keep_it_drops_it_and_its_reader_is_answered()
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_variant_that_is_confirmed_for_another_request_answers_both() {
-    let site = Site::new();
+over_each_shape!(a_variant_that_is_confirmed_for_another_request_answers_both);
+async fn a_variant_that_is_confirmed_for_another_request_answers_both(shape: Shape) {
+    let site = Site::new(shape);
     let fields = |tag| [("cache-control", "max-age=100"), ("vary", "x-lang"), ("etag", tag)];
     for (lang, tag, body) in [("de", "\"d\"", "deutsch"), ("fr", "\"f\"", "français")] {
         let asks = get_with("/a", &[("x-lang", lang)]);
@@ -86,8 +87,8 @@ async fn a_variant_that_is_confirmed_for_another_request_answers_both() {
     assert_eq!(site.origin.calls(), 3);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_304_that_does_not_name_one_of_several_variants_is_no_answer() {
+over_each_shape!(a_304_that_does_not_name_one_of_several_variants_is_no_answer);
+async fn a_304_that_does_not_name_one_of_several_variants_is_no_answer(shape: Shape) {
     let date = "Mon, 01 Jan 2024 00:00:00 GMT";
     let fields = |tag| {
         let made = ("date", "Mon, 01 Jan 2024 00:01:00 GMT");
@@ -96,7 +97,7 @@ async fn a_304_that_does_not_name_one_of_several_variants_is_no_answer() {
     };
     let tagged_alike = [("vary", "x-lang"), ("etag", "\"d\""), ("content-encoding", "gzip")];
     for not_modified in [&[("last-modified", date)][..], &[("etag", "\"d\"")]] {
-        let site = Site::new();
+        let site = Site::new(shape);
         let asks = |lang| get_with("/a", &[("x-lang", lang)]);
         site.answered(asks("de"), ok(&fields("\"d\""), "deutsch")).await;
         site.answered(asks("fr"), ok(&fields("\"f\""), "français")).await;
@@ -113,15 +114,15 @@ async fn a_304_that_does_not_name_one_of_several_variants_is_no_answer() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_head_of_one_reader_says_nothing_of_what_is_stored_for_others() {
+over_each_shape!(a_head_of_one_reader_says_nothing_of_what_is_stored_for_others);
+async fn a_head_of_one_reader_says_nothing_of_what_is_stored_for_others(shape: Shape) {
     let personal = [("authorization", "x"), ("cache-control", "no-cache")];
     for (fields, tag, is_kept) in [
         (&personal[..], "\"1\"", true),
         (&[("cache-control", "no-store, no-cache")], "\"1\"", true),
         (&[("cache-control", "no-cache")], "\"2\"", false),
     ] {
-        let site = Site::new();
+        let site = Site::new(shape);
         site.fill("/a", tagged("\"1\"", "body")).await;
         let head = [("cache-control", "max-age=10"), ("etag", tag)];
         let answer = without_length(200, &head, Body::empty());
@@ -131,9 +132,9 @@ async fn a_head_of_one_reader_says_nothing_of_what_is_stored_for_others() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_slow_confirmation_brings_nothing_older_back() {
-    let site = Site::new();
+over_each_shape!(a_slow_confirmation_brings_nothing_older_back);
+async fn a_slow_confirmation_brings_nothing_older_back(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged("\"1\"", "old")).await;
     site.clock.advance(secs(10));
     let first = site.ask(get("/a"));
@@ -148,9 +149,9 @@ async fn a_slow_confirmation_brings_nothing_older_back() {
     assert_eq!(site.get("/a").await.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_is_purged_before_a_reader_leads_is_not_confirmed() {
-    let site = Site::new();
+over_each_shape!(what_is_purged_before_a_reader_leads_is_not_confirmed);
+async fn what_is_purged_before_a_reader_leads_is_not_confirmed(shape: Shape) {
+    let site = Site::new(shape);
     site.fill(
         "/a",
         ok(&[("cache-control", "max-age=10"), ("etag", "\"1\""), ("xkey", "t")], "old"),
@@ -174,9 +175,9 @@ async fn what_is_purged_before_a_reader_leads_is_not_confirmed() {
     assert_eq!(read(third).await.text(), "new");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_readers_conditions_are_answered_from_what_is_stored() {
-    let site = Site::new();
+over_each_shape!(a_readers_conditions_are_answered_from_what_is_stored);
+async fn a_readers_conditions_are_answered_from_what_is_stored(shape: Shape) {
+    let site = Site::new(shape);
     let date = "Mon, 01 Jan 2024 00:00:00 GMT";
     let fields = [("cache-control", "max-age=60"), ("etag", "\"1\""), ("last-modified", date)];
     site.fill("/a", ok(&fields, "body")).await;
@@ -192,9 +193,9 @@ async fn a_readers_conditions_are_answered_from_what_is_stored() {
     assert_eq!(site.origin.calls(), 1);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_conditional_miss_fetches_all_and_is_answered_by_its_condition() {
-    let site = Site::new();
+over_each_shape!(a_conditional_miss_fetches_all_and_is_answered_by_its_condition);
+async fn a_conditional_miss_fetches_all_and_is_answered_by_its_condition(shape: Shape) {
+    let site = Site::new(shape);
     let asks = get_with("/a", &[("if-none-match", "\"1\"")]);
     let miss = site.answered(asks, tagged("\"1\"", "body")).await;
     assert_eq!(site.origin.last().field("if-none-match"), "");
@@ -203,9 +204,9 @@ async fn a_conditional_miss_fetches_all_and_is_answered_by_its_condition() {
     assert_eq!(site.get("/a").await.text(), "body");
 }
 
-#[tokio::test(start_paused = true)]
-async fn conditions_that_only_the_origin_can_judge_go_there() {
-    let site = Site::new();
+over_each_shape!(conditions_that_only_the_origin_can_judge_go_there);
+async fn conditions_that_only_the_origin_can_judge_go_there(shape: Shape) {
+    let site = Site::new(shape);
     site.fill("/a", tagged("\"1\"", "body")).await;
     site.clock.advance(secs(10));
     let failed =

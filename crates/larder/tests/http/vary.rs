@@ -2,7 +2,7 @@
 
 use larder::http::{Policy, Settings};
 
-use crate::support::{Answer, Site, get_with, ok, read, secs, settle};
+use crate::support::{Answer, Shape, Site, get_with, ok, over_each_shape, read, secs, settle};
 
 fn asks(lang: &str) -> http::Request<larder::http::Body> {
     get_with("/a", &[("x-lang", lang)])
@@ -12,9 +12,9 @@ fn in_lang(body: String) -> http::Response<larder::http::Body> {
     ok(&[("cache-control", "max-age=60"), ("vary", "X-Lang")], body)
 }
 
-#[tokio::test(start_paused = true)]
-async fn variants_lie_under_one_entry_and_each_reader_gets_its_own() {
-    let site = Site::new();
+over_each_shape!(variants_lie_under_one_entry_and_each_reader_gets_its_own);
+async fn variants_lie_under_one_entry_and_each_reader_gets_its_own(shape: Shape) {
+    let site = Site::new(shape);
     for lang in ["de", "fr", "it"] {
         let miss = site.answered(asks(lang), in_lang(lang.to_owned())).await;
         let why = if lang == "de" { "uri-miss" } else { "vary-miss" };
@@ -29,10 +29,10 @@ async fn variants_lie_under_one_entry_and_each_reader_gets_its_own() {
     assert_eq!(site.store().stats().entries, 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn there_are_so_many_variants_and_no_more() {
+over_each_shape!(there_are_so_many_variants_and_no_more);
+async fn there_are_so_many_variants_and_no_more(shape: Shape) {
     let policy = Policy::standard().max_variants(3);
-    let site = Site::with(policy, Settings::default(), |builder| builder);
+    let site = Site::with(shape, policy, Settings::default(), |builder| builder);
     for number in 0..10 {
         let lang = number.to_string();
         site.answered(asks(&lang), in_lang(lang.clone())).await;
@@ -65,11 +65,12 @@ async fn left_of(site: &Site, langs: &[&str]) -> String {
     left.join(" ")
 }
 
-#[tokio::test(start_paused = true)]
-async fn where_all_variants_are_too_much_for_one_entry_the_oldest_go() {
-    let site = Site::with(Policy::standard(), Settings::default(), |builder| {
-        builder.max_entry_bytes(100_000)
-    });
+over_each_shape!(where_all_variants_are_too_much_for_one_entry_the_oldest_go);
+async fn where_all_variants_are_too_much_for_one_entry_the_oldest_go(shape: Shape) {
+    let site =
+        Site::with(shape.holding(100_000), Policy::standard(), Settings::default(), |builder| {
+            builder.max_entry_bytes(100_000)
+        });
     for (lang, length) in [("de", 30_000), ("fr", 30_000), ("it", 60_000), ("rm", 3_000)] {
         let body = lang.repeat(length / 2);
         assert_eq!(site.answered(asks(lang), in_lang(body.clone())).await.text(), body);
@@ -83,9 +84,9 @@ async fn where_all_variants_are_too_much_for_one_entry_the_oldest_go() {
     assert_eq!((site.store().stats().entries, site.store().stats().too_large), (1, 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn where_all_variants_have_more_tags_than_one_entry_may_the_oldest_go() {
-    let site = Site::new();
+over_each_shape!(where_all_variants_have_more_tags_than_one_entry_may_the_oldest_go);
+async fn where_all_variants_have_more_tags_than_one_entry_may_the_oldest_go(shape: Shape) {
+    let site = Site::new(shape.holding(8 << 10));
     for lang in ["de", "fr", "it"] {
         let tags: Vec<_> = (0..120).map(|number| format!("{lang}-{number}")).collect();
         let tags = tags.join(" ");
@@ -99,9 +100,9 @@ async fn where_all_variants_have_more_tags_than_one_entry_may_the_oldest_go() {
     assert_eq!(left_of(&site, &["fr", "it"]).await, "", "a purge of one takes its key along");
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_depends_on_everything_answers_only_its_own_reader() {
-    let site = Site::new();
+over_each_shape!(an_answer_that_depends_on_everything_answers_only_its_own_reader);
+async fn an_answer_that_depends_on_everything_answers_only_its_own_reader(shape: Shape) {
+    let site = Site::new(shape);
     let star = || ok(&[("cache-control", "max-age=60"), ("vary", "*")], "body");
     for _ in 0..2 {
         let miss = site.answered(asks("de"), star()).await;
@@ -109,9 +110,9 @@ async fn an_answer_that_depends_on_everything_answers_only_its_own_reader() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn those_who_waited_for_another_variant_fly_together() {
-    let site = Site::new();
+over_each_shape!(those_who_waited_for_another_variant_fly_together);
+async fn those_who_waited_for_another_variant_fly_together(shape: Shape) {
+    let site = Site::new(shape);
     let first = site.ask(asks("de"));
     settle().await;
     let others: Vec<_> =
@@ -129,9 +130,9 @@ async fn those_who_waited_for_another_variant_fly_together() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn variants_of_a_known_answer_do_not_wait_for_each_other() {
-    let site = Site::new();
+over_each_shape!(variants_of_a_known_answer_do_not_wait_for_each_other);
+async fn variants_of_a_known_answer_do_not_wait_for_each_other(shape: Shape) {
+    let site = Site::new(shape);
     site.answered(asks("de"), in_lang("de".to_owned())).await;
     let fr = site.ask(asks("fr"));
     let it = site.ask(asks("it"));

@@ -5,19 +5,16 @@ use std::{
     fmt::Display,
     io::{PipeReader, pipe},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use larder_test_support::process::{Exit, Process};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, lines::Lines, reader};
-
-/// A process that is no longer wanted may end by itself for so long.
-const GRACE: Duration = Duration::from_secs(2);
+use super::{eventually, reader};
 
 /// How a `blog` is started. Its environment is this and nothing else.
 #[derive(Clone)]
@@ -106,13 +103,7 @@ impl Setup {
             "backend" => "console ",
             _ => "open ",
         };
-        eventually("the last line of a start", async || {
-            if let Some(code) = blog.exit_code() {
-                panic!("blog ended with {code} instead of starting:\n{}", blog.log());
-            }
-            blog.out.any(|line| line.starts_with(last_line)).then_some(())
-        })
-        .await;
+        blog.says(last_line).await;
         blog
     }
 
@@ -133,8 +124,7 @@ impl Setup {
         let (reader, writer) = pipe().expect("a pipe");
         let mut blog = self.spawn_with(Stdio::piped(), writer.into());
         blog.unread = Some(reader);
-        let started = async || blog.out.any(|line| line.starts_with("open ")).then_some(());
-        eventually("the last line of a start", started).await;
+        blog.says("open ").await;
         blog
     }
 
@@ -143,20 +133,16 @@ impl Setup {
     }
 
     fn spawn_with(&self, out: Stdio, log: Stdio) -> Blog {
-        let mut child = self
-            .command()
-            .args(&self.arguments)
-            .env_clear()
-            .envs(&self.variables)
-            .current_dir(self.folder())
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(log)
-            .spawn()
-            .expect("the command blog, which cargo has just built");
-        let out = child.stdout.take().map_or_else(Lines::default, Lines::of);
-        let log = child.stderr.take().map_or_else(Lines::default, Lines::of);
-        Blog { child, out, log, unread: None, _temporary: Arc::clone(&self.temporary) }
+        let process = Process::start(
+            self.command()
+                .args(&self.arguments)
+                .env_clear()
+                .envs(&self.variables)
+                .current_dir(self.folder())
+                .stdout(out)
+                .stderr(log),
+        );
+        Blog { process, unread: None, _temporary: Arc::clone(&self.temporary) }
     }
 
     fn command(&self) -> Command {
@@ -170,21 +156,10 @@ impl Setup {
 
 /// A running process. Dropping it ends it.
 pub(crate) struct Blog {
-    child: Child,
-    out: Lines,
-    log: Lines,
+    process: Process,
     /// The end of its standard error that nobody reads from.
     unread: Option<PipeReader>,
     _temporary: Arc<TempDir>,
-}
-
-/// How a process ended, and all it said.
-pub(crate) struct Exit {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) log: String,
-    /// Between the call that waited for it and the end.
-    pub(crate) took: Duration,
 }
 
 impl Blog {
@@ -234,24 +209,33 @@ impl Blog {
     }
 
     pub(crate) fn out(&self) -> String {
-        self.out.text()
+        self.process.out.text()
     }
 
     pub(crate) fn log(&self) -> String {
-        self.log.text()
+        self.process.log.text()
     }
 
     /// Waits for a line of the log that ends with `text`.
     pub(crate) async fn logs(&self, text: &str) {
-        eventually(text, async || self.log.any(|line| line.ends_with(text)).then_some(())).await;
+        let log = &self.process.log;
+        eventually(text, async || log.any(|line| line.ends_with(text)).then_some(())).await;
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+    /// Waits for the line with which a start is over.
+    async fn says(&mut self, last_line: &str) {
+        let is_it = |line: &str| line.starts_with(last_line);
+        let said = |process: &Process| process.out.any(is_it).then_some(());
+        self.process.until("the last line of a start", said).await;
+    }
+
+    /// `VmRSS` is what is resident now.
+    pub(crate) fn memory_kib(&self, kind: &str) -> u64 {
+        self.process.memory_kib(kind)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a process that is still there");
+        self.process.signal(signal);
     }
 
     /// Ends it in the middle of whatever it does.
@@ -261,31 +245,7 @@ impl Blog {
     }
 
     /// Waits for its end.
-    pub(crate) async fn exit(mut self) -> Exit {
-        let began = Instant::now();
-        let status = eventually("the end of a process", async || {
-            self.child.try_wait().expect("a child of this process")
-        });
-        let code = status.await.code();
-        let took = began.elapsed();
-        Exit { code, out: self.out.all(), log: self.log.all(), took }
-    }
-
-    fn exit_code(&mut self) -> Option<String> {
-        let status = self.child.try_wait().expect("a child of this process")?;
-        // All it had to say is wanted in the message.
-        self.log.all();
-        Some(status.to_string())
-    }
-}
-
-impl Drop for Blog {
-    fn drop(&mut self) {
-        let began = Instant::now();
-        while let Ok(None) = self.child.try_wait() {
-            let signal = if began.elapsed() < GRACE { Signal::TERM } else { Signal::KILL };
-            self.signal(signal);
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    pub(crate) async fn exit(self) -> Exit {
+        self.process.exit().await
     }
 }

@@ -1,16 +1,12 @@
 //! Origin: a posts service that does what a test tells it to, down to the bytes.
 
 use std::{
-    net::SocketAddr,
+    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::{AbortHandle, JoinSet},
-};
+use larder_test_support::{origin, wire::Wire};
+use tokio::sync::watch;
 
 /// What becomes of a request.
 #[derive(Clone)]
@@ -43,9 +39,8 @@ pub(crate) fn answer(status: u16, body: &str) -> Vec<u8> {
 
 /// A running origin. Dropping it closes its port and its connections.
 pub(crate) struct Origin {
-    address: SocketAddr,
+    serving: origin::Origin,
     stage: Arc<Stage>,
-    serving: AbortHandle,
 }
 
 struct Stage {
@@ -57,19 +52,22 @@ struct Stage {
 
 impl Origin {
     pub(crate) async fn start(act: Act) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
         let stage = Arc::new(Stage {
             act: Mutex::new(act),
             calls: Mutex::default(),
             released: watch::Sender::new(false),
         });
-        let serving = tokio::spawn(serve(listener, Arc::clone(&stage))).abort_handle();
-        Origin { address, stage, serving }
+        let played = Arc::clone(&stage);
+        let play = move |mut wire, _| {
+            let stage = Arc::clone(&played);
+            // What goes wrong goes wrong because the reader has left.
+            async move { play(&mut wire, &stage).await.unwrap_or_default() }
+        };
+        Origin { serving: origin::Origin::playing(play).await, stage }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.serving.url()
     }
 
     /// From now on.
@@ -91,59 +89,34 @@ impl Origin {
     }
 }
 
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, stage: Arc<Stage>) {
-    // Aborted together with this task.
-    let mut connections = JoinSet::new();
-    loop {
-        let (connection, _) = listener.accept().await.expect("a listener that stays open");
-        connections.spawn(play(connection, Arc::clone(&stage)));
-    }
-}
-
-/// One connection to its end; what goes wrong here goes wrong because the reader has left.
-async fn play(mut connection: TcpStream, stage: Arc<Stage>) -> Option<()> {
-    loop {
-        let path = request(&mut connection).await?;
+/// One connection to its end.
+async fn play(wire: &mut Wire, stage: &Stage) -> io::Result<()> {
+    while wire.has_more().await {
+        let head = wire.head().await;
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         stage.calls.lock().unwrap_or_else(PoisonError::into_inner).push(path);
         let act = stage.act.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match act {
-            Act::Send(bytes) => connection.write_all(&bytes).await.ok()?,
-            Act::SendAndClose(bytes) => return connection.write_all(&bytes).await.ok(),
+            Act::Send(bytes) => wire.try_send(bytes).await?,
+            Act::SendAndClose(bytes) => return wire.try_send(bytes).await,
             Act::SendAndReset(bytes) => {
-                connection.write_all(&bytes).await.ok()?;
-                return connection.set_zero_linger().ok();
+                wire.try_send(bytes).await?;
+                return wire.stream.set_zero_linger();
             }
             Act::SendAndStall(bytes) => {
-                connection.write_all(&bytes).await.ok()?;
-                until_left(&mut connection).await;
-                return None;
+                wire.try_send(bytes).await?;
+                while wire.has_more().await {
+                    wire.some().await;
+                }
+                return Ok(());
             }
             Act::SendOnRelease(bytes) => {
                 let mut released = stage.released.subscribe();
-                released.wait_for(|&is_released| is_released).await.ok()?;
-                connection.write_all(&bytes).await.ok()?;
+                // It is never dropped while the stage is there.
+                released.wait_for(|&is_released| is_released).await.map_err(io::Error::other)?;
+                wire.try_send(bytes).await?;
             }
         }
     }
-}
-
-/// Reads one request without a body, and returns its path.
-async fn request(connection: &mut TcpStream) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(connection.read_u8().await.ok()?);
-    }
-    let head = String::from_utf8(head).ok()?;
-    head.split(' ').nth(1).map(ToOwned::to_owned)
-}
-
-async fn until_left(connection: &mut TcpStream) {
-    let mut ignored = [0; 64];
-    while connection.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+    Ok(())
 }

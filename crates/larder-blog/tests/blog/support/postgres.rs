@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
-use super::{blog::Setup, eventually, port_to_come_back_to};
+use super::{blog::Setup, eventually, free_port};
 
 /// In every URL here, and never in a message.
 pub(crate) const PASSWORD: &str = "vErY-sEcReT";
@@ -65,7 +65,7 @@ impl Postgres {
             .expect("initdb was found");
         let said = String::from_utf8_lossy(&initdb.stderr);
         assert!(initdb.status.success(), "initdb does not make a database: {said}");
-        let port = port_to_come_back_to();
+        let port = free_port();
         let (keeper, server) = launch(&installed, &folder, port);
         let postgres = Postgres { installed, folder, port, keeper, server };
         postgres.until_it_accepts().await;

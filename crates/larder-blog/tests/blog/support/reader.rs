@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::{HeaderMap, Method};
+use larder_test_support::cache_status::handling;
 use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::{
@@ -97,13 +98,7 @@ impl Answer {
     #[track_caller]
     pub(crate) fn handling(&self) -> &str {
         let field = self.field("cache-status").unwrap_or_else(|| panic!("no status: {self:?}"));
-        let parameters: Vec<_> = field.split(';').skip(1).collect();
-        let forward = parameters.iter().find_map(|parameter| parameter.strip_prefix("fwd="));
-        ["hit", "collapsed"]
-            .into_iter()
-            .find(|word| parameters.contains(word))
-            .or(forward)
-            .unwrap_or_else(|| panic!("says nothing: {field}"))
+        handling(field)
     }
 
     /// Fails unless this is that error in the form of the contract.

@@ -1,40 +1,33 @@
 //! Larder: a `larder serve` process on ports that were free.
 
 use std::{
-    ffi::OsStr,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, ChildStderr, Command, Stdio},
+    path::Path,
+    process::{ChildStderr, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
-
-use super::{
-    LOOK_EVERY, eventually,
-    lines::Lines,
-    wire::{Answer, Wire},
+use larder_test_support::{
+    certificate::Certificate,
+    eventually::LOOK_EVERY,
+    process::{Exit, Process},
 };
+use rustix::process::Signal;
 
-/// A process that is no longer wanted may end by itself for so long.
+use super::{Wire, answer::Answer};
+
+/// What an answer may take to its place in the cache.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// A running process. Dropping it ends it.
 pub(crate) struct Larder {
-    child: Child,
-    log: Lines,
-    /// Where nobody reads it.
+    process: Process,
+    /// Its log, where nobody reads it.
     unread: Option<BufReader<ChildStderr>>,
     scheme: &'static str,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
-}
-
-/// How a process ended, and all it said.
-pub(crate) struct Exit {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) log: String,
 }
 
 /// Runs the command to its end.
@@ -44,23 +37,19 @@ pub(crate) async fn run(arguments: &[&str]) -> Exit {
 
 /// Runs the command to its end. Its environment is `variables`, and nothing else.
 pub(crate) async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Exit {
-    let (child, log, out) = spawn(arguments, variables);
-    end(child, log, out).await
+    let variables = variables.iter().copied();
+    Process::read(command().args(arguments).env_clear().envs(variables)).exit().await
 }
 
-fn spawn<S: AsRef<OsStr>>(arguments: &[S], variables: &[(&str, &str)]) -> (Child, Lines, Lines) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_larder"))
-        .args(arguments)
-        .env_clear()
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the command larder, which cargo has just built");
-    let out = Lines::of(child.stdout.take().expect("a pipe, as asked for"));
-    let log = Lines::of(child.stderr.take().expect("a pipe, as asked for"));
-    (child, log, out)
+fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_larder"))
+}
+
+/// What `larder serve` is told of a certificate.
+pub(crate) fn tls_flags(certificate: &Certificate) -> [String; 4] {
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let [file, key] = ["--tls-certificate", "--tls-key"].map(str::to_owned);
+    [file, text(&certificate.file()), key, text(&certificate.key())]
 }
 
 fn arguments(origin: SocketAddr, flags: &[&str]) -> Vec<String> {
@@ -70,14 +59,6 @@ fn arguments(origin: SocketAddr, flags: &[&str]) -> Vec<String> {
     arguments.iter().chain(&listen).chain(flags).map(|argument| (*argument).to_owned()).collect()
 }
 
-async fn end(mut child: Child, mut log: Lines, mut out: Lines) -> Exit {
-    let status = eventually("the end of a process", async || {
-        child.try_wait().expect("a child of this process")
-    });
-    let code = status.await.code();
-    Exit { code, out: out.all(), log: log.all() }
-}
-
 impl Larder {
     /// With the flags' defaults.
     pub(crate) async fn before(origin: SocketAddr) -> Larder {
@@ -85,8 +66,8 @@ impl Larder {
     }
 
     pub(crate) async fn with(origin: SocketAddr, flags: &[&str]) -> Larder {
-        let (child, log, _) = spawn(&arguments(origin, flags), &[]);
-        Larder::started(child, log, flags).await
+        let process = Process::read(command().args(arguments(origin, flags)).env_clear());
+        Larder::started(process, flags).await
     }
 
     /// It may have so many files open.
@@ -98,15 +79,12 @@ impl Larder {
         let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &limited, env!("CARGO_BIN_EXE_larder")]).args(arguments(origin, flags));
-        let mut child =
-            command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a shell");
-        let log = Lines::of(child.stderr.take().expect("a pipe, as asked for"));
-        Larder::started(child, log, flags).await
+        Larder::started(Process::start(command.stderr(Stdio::piped())), flags).await
     }
 
     /// From the moment it has started nobody reads its log.
     pub(crate) async fn with_unread_log(origin: SocketAddr, flags: &[&str]) -> Larder {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let mut command = command();
         command.args(arguments(origin, flags)).stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the command larder, which cargo has just built");
         let mut unread = BufReader::new(child.stderr.take().expect("a pipe, as asked for"));
@@ -119,8 +97,8 @@ impl Larder {
             line.split_once(words).unwrap().1.trim().parse().expect("an address")
         };
         let (admin, address) = (address("admin on http://"), address("listening on http://"));
-        let (log, unread, scheme) = (Lines::default(), Some(unread), "http");
-        Larder { child, log, unread, scheme, address, admin }
+        let process = Process::of(child);
+        Larder { process, unread: Some(unread), scheme: "http", address, admin }
     }
 
     /// Whoever could have read its log is gone.
@@ -130,16 +108,15 @@ impl Larder {
 
     /// With all its arguments, `--admin` among them.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Larder {
-        let (child, log, _) = spawn(arguments, &[]);
-        Larder::started(child, log, arguments).await
+        Larder::started(Process::read(command().args(arguments).env_clear()), arguments).await
     }
 
-    async fn started(mut child: Child, log: Lines, flags: &[&str]) -> Larder {
+    async fn started(mut process: Process, flags: &[&str]) -> Larder {
         let scheme = if flags.contains(&"--tls-certificate") { "https" } else { "http" };
         let listening = format!("listening on {scheme}://");
-        let address = address_after(&mut child, &log, &listening).await;
-        let admin = address_after(&mut child, &log, "admin on http://").await;
-        Larder { child, log, unread: None, scheme, address, admin }
+        let address = address_after(&mut process, &listening).await;
+        let admin = address_after(&mut process, "admin on http://").await;
+        Larder { process, unread: None, scheme, address, admin }
     }
 
     pub(crate) async fn connect(&self) -> Wire {
@@ -226,61 +203,38 @@ impl Larder {
     }
 
     pub(crate) fn log(&self) -> String {
-        self.log.text()
+        self.process.log.text()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a process that is still there");
+        self.process.signal(signal);
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child of this process").is_none()
+        self.process.ended().is_none()
     }
 
     /// Waits for its end, and returns its exit code.
-    pub(crate) async fn exit(mut self) -> Option<i32> {
-        eventually("the end of larder", async || {
-            self.child.try_wait().expect("a child of this process")
-        })
-        .await
-        .code()
+    pub(crate) async fn exit(self) -> Option<i32> {
+        self.process.exit().await.code
     }
 
-    /// Of its memory in KiB, as the system counts: `VmRSS` what is resident now, `VmHWM` the most
-    /// that ever was.
+    /// `VmRSS` is what is resident now, `VmHWM` the most that ever was.
     pub(crate) fn memory_kib(&self, kind: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("a process of this user");
-        let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'));
-        let count = line.and_then(|line| line.trim().strip_suffix("kB")).map(str::trim);
-        count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no {kind}"))
+        self.process.memory_kib(kind)
     }
 }
 
-async fn address_after(child: &mut Child, log: &Lines, words: &str) -> SocketAddr {
-    eventually(words, async || {
-        if let Some(status) = child.try_wait().expect("a child of this process") {
-            panic!("larder ended with {status} instead of starting:\n{}", log.text());
-        }
-        let text = log.text();
+async fn address_after(process: &mut Process, words: &str) -> SocketAddr {
+    let said = |process: &Process| {
+        let text = process.log.text();
         let (_, rest) = text.lines().find_map(|line| line.split_once(words))?;
         Some(rest.parse().expect("an address"))
-    })
-    .await
+    };
+    process.until(words, said).await
 }
 
 /// A request on a connection of its own.
 pub(crate) fn request(method: &str, path: &str, fields: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nhost: larder.test\r\nconnection: close\r\n{fields}\r\n")
-}
-
-impl Drop for Larder {
-    fn drop(&mut self) {
-        let began = Instant::now();
-        while let Ok(None) = self.child.try_wait() {
-            let signal = if began.elapsed() < GRACE { Signal::TERM } else { Signal::KILL };
-            self.signal(signal);
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
 }

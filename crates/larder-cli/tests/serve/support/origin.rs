@@ -3,22 +3,18 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, JoinSet},
-};
+use larder_test_support::origin;
 
-use super::wire::Wire;
+use super::Wire;
 
 /// A running origin. Dropping it closes its port and its connections.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     heads: Heads,
-    serving: JoinHandle<()>,
+    _serving: origin::Origin,
 }
 
 type Heads = Arc<Mutex<Vec<String>>>;
@@ -57,24 +53,11 @@ impl Origin {
         F: Fn(Visit) -> P + Send + 'static,
         P: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let heads = Heads::default();
-        let play = {
-            let heads = Arc::clone(&heads);
-            move |stream: TcpStream| -> Pin<Box<dyn Future<Output = ()> + Send>> {
-                Box::pin(script(Visit { wire: Wire::new(stream), heads: Arc::clone(&heads) }))
-            }
-        };
-        let serving = tokio::spawn(async move {
-            let mut visits = JoinSet::new();
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                visits.spawn(play(stream));
-            }
-        });
-        Origin { address, heads, serving }
+        let heard = Arc::clone(&heads);
+        let play = move |wire, _| script(Visit { wire, heads: Arc::clone(&heard) });
+        let serving = origin::Origin::playing(play).await;
+        Origin { address: serving.address, heads, _serving: serving }
     }
 
     /// Answers each request with what `respond` makes of its head.
@@ -113,10 +96,4 @@ pub(crate) fn ok(fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{fields}\r\n", body.len());
     [head.as_bytes(), body].concat()
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
 }

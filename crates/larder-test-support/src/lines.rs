@@ -6,14 +6,17 @@ use std::{
     thread::JoinHandle,
 };
 
-#[derive(Default)]
-pub(crate) struct Lines {
+/// What was said so far. Nothing is forgotten; dropping it leaves its thread to read on until the other
+/// end is closed, so that nobody who still writes is held up.
+#[derive(Debug, Default)]
+pub struct Lines {
     lines: Arc<Mutex<Vec<String>>>,
     reading: Option<JoinHandle<()>>,
 }
 
 impl Lines {
-    pub(crate) fn of(pipe: impl Read + Send + 'static) -> Lines {
+    /// Reads `pipe` in a thread of its own until it ends, or says what is not UTF-8.
+    pub fn of(pipe: impl Read + Send + 'static) -> Lines {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&lines);
         let reading = std::thread::spawn(move || {
@@ -24,12 +27,18 @@ impl Lines {
         Lines { lines, reading: Some(reading) }
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// Whether such a line was said.
+    pub fn any(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|line| is_it(line))
+    }
+
+    /// All lines so far.
+    pub fn text(&self) -> String {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
-    /// The text once the other end is closed.
-    pub(crate) fn all(&mut self) -> String {
+    /// The text once the other end is closed, for which it waits.
+    pub fn all(&mut self) -> String {
         if let Some(reading) = self.reading.take() {
             reading.join().expect("reading lines does not panic");
         }

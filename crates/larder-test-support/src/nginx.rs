@@ -1,0 +1,70 @@
+//! Nginx: a server that others wrote, in the foreground and in a folder of its own.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::{eventually::eventually, port::free_port, process::Process};
+
+/// A running nginx (Debian's package of that name). Dropping it ends it and removes its folder.
+#[derive(Debug)]
+pub struct Nginx {
+    /// Where it listens: a port of its own on the loopback.
+    pub address: SocketAddr,
+    // The process goes first.
+    process: Process,
+    folder: TempDir,
+}
+
+impl Nginx {
+    /// Starts it with one server, and waits until it accepts connections. `settings` are of the `http`
+    /// block, and `server` of the one in it; relative paths in both begin in its folder.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no nginx, and where it does not like its settings.
+    pub async fn start(settings: &str, server: &str) -> Nginx {
+        let folder = tempfile::tempdir().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let configuration = format!(
+            "daemon off; master_process off; pid pid; error_log stderr;
+             events {{ worker_connections 64; }}
+             http {{
+                 client_body_temp_path 1; proxy_temp_path 2; fastcgi_temp_path 3;
+                 uwsgi_temp_path 4; scgi_temp_path 5;
+                 {settings}
+                 server {{ listen {address}; {server} }}
+             }}"
+        );
+        std::fs::write(folder.path().join("conf"), configuration).unwrap();
+        // Debian keeps it where a user's PATH does not lead.
+        let kept = Path::new("/usr/sbin/nginx");
+        let program = if kept.exists() { kept } else { Path::new("nginx") };
+        let mut command = Command::new(program);
+        command.arg("-p").arg(folder.path()).args(["-c", "conf", "-e", "stderr"]);
+        let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+        let mut nginx = Nginx { address, process, folder };
+        nginx.listens().await;
+        nginx
+    }
+
+    async fn listens(&mut self) {
+        eventually("nginx to listen", async || {
+            if let Some(status) = self.process.ended() {
+                panic!("nginx ended with {status}: {}", self.process.log.all());
+            }
+            TcpStream::connect(self.address).await.ok()
+        })
+        .await;
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
