@@ -66,7 +66,7 @@ const STATES = {
     await reader.open(`${blog.urls.open}/?post=3`);
     await reader.gauge.getByText('load 1', { exact: true }).waitFor();
     await reader.button('Let 100 users ask at once').click();
-    await reader.crowd.getByText(/origin calls? for 100 users/).waitFor();
+    await reader.crowd.getByText(/fetch(es)? for 100 users/).waitFor();
     await reader.button('Clear the cache').click();
     await reader.larder.getByText(/^Cleared/).waitFor();
   },
@@ -86,7 +86,7 @@ const STATES = {
     await reader.switch('Cache', false);
     await reader.again();
     await reader.button('Let 100 users ask at once').click();
-    await reader.crowd.getByText('100 origin calls for 100 users').waitFor();
+    await reader.crowd.getByText('100 fetches for 100 users').waitFor();
     await reader.switch('Cache', true);
   },
   forty: async (reader) => {

@@ -56,7 +56,7 @@ test('choosing, loading again, the table, the crowd and clearing all work from t
 
   await tabTo('Let 100 users ask at once');
   await keyboard.press('Space');
-  await reader.crowd.getByText('1 origin call for 100 users of post 1').waitFor();
+  await reader.crowd.getByText('1 fetch for 100 users of post 1').waitFor();
 
   await tabTo('Clear the cache');
   await keyboard.press('Enter');

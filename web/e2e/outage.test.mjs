@@ -142,6 +142,6 @@ test('without the console one can still read and send a crowd, and sees why clea
   assert.equal(await reader.button('Clear the cache').getAttribute('aria-disabled'), 'true');
   await reader.choose(1);
   await reader.button('Let 100 users ask at once').click();
-  await reader.crowd.getByText('0 origin calls for 100 users of post 1').waitFor();
+  await reader.crowd.getByText('0 fetches for 100 users of post 1').waitFor();
   await reader.crowd.getByText(/could not be cleared first/).waitFor();
 });

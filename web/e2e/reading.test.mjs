@@ -71,11 +71,11 @@ test('each post has a fate of its own', async () => {
   assertFast(await reader.reading());
 });
 
-test('a hundred users who ask for one cold post cost one origin call', async () => {
+test('a hundred users who ask for one cold post cost one fetch', async () => {
   await reader.choose(3);
   await reader.button('Let 100 users ask at once').click();
   await reader.crowd.getByRole('timer').waitFor();
-  await reader.crowd.getByText('1 origin call for 100 users of post 3').waitFor();
+  await reader.crowd.getByText('1 fetch for 100 users of post 3').waitFor();
   assert.match((await reader.crowd.locator('dl').textContent()) ?? '', /Answered100Failed0Waited along99/);
 
   // The counters follow by themselves.

@@ -65,8 +65,8 @@ const COUNTERS: &[Count] = &[
     ("abandoned", "Fetches given up because all their readers had left", None, "", |stats| {
         vec![("", stats.abandoned as f64)]
     }),
-    ("origin_requests", "Fetches begun: what the origin saw", None, "", |stats| {
-        vec![("", stats.loads as f64)]
+    ("fetches", "Fetches begun: what the origin saw", None, "", |stats| {
+        vec![("", stats.fetches as f64)]
     }),
     ("fetches_out_of_turn", "Fetches that ran although all turns were taken", None, "", |stats| {
         vec![("", stats.fetches_out_of_turn as f64)]
@@ -74,8 +74,8 @@ const COUNTERS: &[Count] = &[
     ("fetches_taken_over", "Fetches begun anew because nobody drove theirs", None, "", |stats| {
         vec![("", stats.fetches_taken_over as f64)]
     }),
-    ("origin_failures", "Fetches that ended without a value", None, "", |stats| {
-        vec![("", stats.load_failures as f64)]
+    ("fetch_failures", "Fetches that ended without a value", None, "", |stats| {
+        vec![("", stats.fetch_failures as f64)]
     }),
     (
         "refreshes",
@@ -109,13 +109,9 @@ const COUNTERS: &[Count] = &[
     ("purges", "Purges of a key, a prefix, a tag or everything", None, "", |stats| {
         vec![("", stats.purges as f64)]
     }),
-    (
-        "origin_saved",
-        "What the hits would have cost in fetches",
-        Some(Unit::Seconds),
-        "",
-        |stats| vec![("", stats.saved.as_secs_f64())],
-    ),
+    ("fetch_saved", "What the hits would have cost in fetches", Some(Unit::Seconds), "", |stats| {
+        vec![("", stats.saved.as_secs_f64())]
+    }),
 ];
 
 const GAUGES: &[Count] = &[

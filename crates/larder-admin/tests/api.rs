@@ -102,8 +102,8 @@ async fn metrics_tell_every_counter_as_openmetrics() {
         r#"larder_purges_total{cache="posts"} 1.0"#,
         r#"larder_entries{cache="posts"} 2.0"#,
         r#"larder_memory_max_bytes{cache="posts"} 1048576.0"#,
-        r#"larder_origin_saved_seconds_total{cache="posts"} 0.0"#,
-        "# UNIT larder_origin_saved_seconds seconds",
+        r#"larder_fetch_saved_seconds_total{cache="posts"} 0.0"#,
+        "# UNIT larder_fetch_saved_seconds seconds",
         "# TYPE larder_lookups counter",
     ];
     for line in lines {

@@ -39,7 +39,7 @@ struct Measured {
 struct Crowd {
     users: usize,
     answered: usize,
-    origin_calls: usize,
+    fetches: usize,
     last_answer_ms: f64,
 }
 
@@ -94,7 +94,7 @@ async fn load(client: &Client, blog: &Blog, post: u32) -> anyhow::Result<f64> {
 /// A hundred users, each with a connection of its own, ask for one post that nobody asked for yet.
 async fn crowd(blog: &Blog, cache_enabled: bool) -> anyhow::Result<Crowd> {
     let url = format!("{}/api/posts/3", blog.backend);
-    let loads_before = loads(blog).await?;
+    let fetches_before = counted_fetches(blog).await?;
     let began = Instant::now();
     let users = (0..USERS).map(|_| async {
         let client = Client::builder().timeout(BUDGET).build()?;
@@ -107,25 +107,28 @@ async fn crowd(blog: &Blog, cache_enabled: bool) -> anyhow::Result<Crowd> {
         anyhow::Ok((is_ok, is_origin_call, began.elapsed()))
     });
     let seen: Vec<_> = join_all(users).await.into_iter().flatten().collect();
-    let origin_calls = seen.iter().filter(|(_, is_origin_call, _)| *is_origin_call).count();
+    let fetches = seen.iter().filter(|(_, is_origin_call, _)| *is_origin_call).count();
     if cache_enabled {
         // Two ways to count, one by the readers and one by the engine, must agree.
-        let loads = loads(blog).await? - loads_before;
-        ensure!(loads == origin_calls as u64, "{origin_calls} origin calls, but {loads} loads");
+        let counted = counted_fetches(blog).await? - fetches_before;
+        ensure!(
+            counted == fetches as u64,
+            "{fetches} answers were fetched, but the engine counts {counted}"
+        );
     }
     Ok(Crowd {
         users: USERS,
         answered: seen.iter().filter(|(is_ok, ..)| *is_ok).count(),
-        origin_calls,
+        fetches,
         last_answer_ms: seen.iter().map(|(.., took)| millis(*took)).fold(0.0, f64::max),
     })
 }
 
-/// The engine's own count of origin calls.
-async fn loads(blog: &Blog) -> anyhow::Result<u64> {
+/// The engine's own count of fetches.
+async fn counted_fetches(blog: &Blog) -> anyhow::Result<u64> {
     let stats = reqwest::get(format!("{}/v1/stats", blog.console)).await?.bytes().await?;
     let stats: serde_json::Value = serde_json::from_slice(&stats)?;
-    stats["caches"][0]["loads"].as_u64().context("no loads in the console's stats")
+    stats["caches"][0]["fetches"].as_u64().context("no fetches in the console's stats")
 }
 
 impl Report {
@@ -137,7 +140,7 @@ impl Report {
             ("10 loads of one post", self.both(|run| time(run.ten_loads_ms))),
             (
                 "100 users on one cold post: calls of the posts service",
-                self.both(|run| run.crowd.origin_calls.to_string()),
+                self.both(|run| run.crowd.fetches.to_string()),
             ),
             (
                 "100 users on one cold post: answered, last one after",

@@ -262,9 +262,9 @@ impl<V> Engine<V> {
 
     /// A fetch begins. Unless it is told of its success (it fails, panics, is dropped), it counts as a failed
     /// one.
-    pub(crate) fn begin_load(&self) -> Load<'_> {
-        self.counters.loads.increment();
-        Load(Some(&self.counters))
+    pub(crate) fn begin_fetch(&self) -> CountedFetch<'_> {
+        self.counters.fetches.increment();
+        CountedFetch(Some(&self.counters))
     }
 
     /// Gives up the refreshes that wait, and begins no more tasks.
@@ -275,18 +275,18 @@ impl<V> Engine<V> {
 }
 
 /// One fetch in the books.
-pub(crate) struct Load<'a>(Option<&'a Counters>);
+pub(crate) struct CountedFetch<'a>(Option<&'a Counters>);
 
-impl Load<'_> {
+impl CountedFetch<'_> {
     pub(crate) fn succeed(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Load<'_> {
+impl Drop for CountedFetch<'_> {
     fn drop(&mut self) {
         if let Some(counters) = self.0 {
-            counters.load_failures.increment();
+            counters.fetch_failures.increment();
         }
     }
 }

@@ -31,9 +31,9 @@ pub struct Stats {
     /// Look-ups answered with a failure that is remembered.
     pub negative_hits: u64,
     /// Fetches begun: what the origin saw.
-    pub loads: u64,
+    pub fetches: u64,
     /// Fetches that ended in an error, a panic, a timeout, or were dropped before they ended.
-    pub load_failures: u64,
+    pub fetch_failures: u64,
     /// Misses that shared another reader's fetch instead of causing their own.
     pub collapsed: u64,
     /// Requests that had to wait for their turn to ask the origin. Only an HTTP cache counts them.
@@ -328,8 +328,8 @@ pub(crate) struct Counters {
     stripes: Box<[Stripe; SEATS + 1]>,
     pub(crate) misses: Counter,
     pub(crate) negative_hits: Counter,
-    pub(crate) loads: Counter,
-    pub(crate) load_failures: Counter,
+    pub(crate) fetches: Counter,
+    pub(crate) fetch_failures: Counter,
     pub(crate) collapsed: Counter,
     pub(crate) turns_awaited: Counter,
     pub(crate) turns_refused: Counter,
@@ -435,8 +435,8 @@ impl Counters {
             stripes: Box::new(std::array::from_fn(|_| Stripe::default())),
             misses: Counter::default(),
             negative_hits: Counter::default(),
-            loads: Counter::default(),
-            load_failures: Counter::default(),
+            fetches: Counter::default(),
+            fetch_failures: Counter::default(),
             collapsed: Counter::default(),
             turns_awaited: Counter::default(),
             turns_refused: Counter::default(),
@@ -503,8 +503,8 @@ impl Counters {
             misses: self.misses.get(),
             stale_served: sum(|stripe| &stripe.stale_served),
             negative_hits: self.negative_hits.get(),
-            loads: self.loads.get(),
-            load_failures: self.load_failures.get(),
+            fetches: self.fetches.get(),
+            fetch_failures: self.fetch_failures.get(),
             collapsed: self.collapsed.get(),
             turns_awaited: self.turns_awaited.get(),
             turns_refused: self.turns_refused.get(),

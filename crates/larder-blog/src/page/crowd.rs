@@ -57,7 +57,7 @@ pub(crate) struct CrowdReport {
     /// Got an error, or nothing.
     failed: usize,
     /// Of all answers, those that caused a call of the posts service.
-    origin_calls: usize,
+    fetches: usize,
     /// Those that shared such a call.
     collapsed: usize,
     hits: usize,
@@ -158,7 +158,7 @@ fn report(mut seen: Vec<(Option<Seen>, Duration)>) -> CrowdReport {
         users: seen.len(),
         answered,
         failed: seen.len() - answered,
-        origin_calls: count(|seen| seen.handling == Handling::Forwarded),
+        fetches: count(|seen| seen.handling == Handling::Forwarded),
         collapsed: count(|seen| seen.handling == Handling::Collapsed),
         hits: count(|seen| seen.handling == Handling::Hit),
         fastest_ms: took_ms(0),
@@ -201,7 +201,7 @@ mod tests {
             users: 5,
             answered: 3,
             failed: 2,
-            origin_calls: 2,
+            fetches: 2,
             collapsed: 1,
             hits: 1,
             fastest_ms: 10.0,

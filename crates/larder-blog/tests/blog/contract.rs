@@ -171,7 +171,7 @@ async fn every_way_to_write_an_id_is_one_entry(setup: Setup) {
     }
     let stats = blog.stats().await;
     assert_eq!(
-        (&stats["loads"], &stats["entries"], &stats["hits"]),
+        (&stats["fetches"], &stats["entries"], &stats["hits"]),
         (&json!(1), &json!(1), &json!(6))
     );
 }

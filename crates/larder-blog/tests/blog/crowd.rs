@@ -63,8 +63,7 @@ async fn a_crowd_before_a_cold_post_is_answered_with_one_call() {
 
     assert_eq!((report.status, counter.calls()), (200, 1));
     let report = report.json();
-    for (field, expected) in [("users", 100), ("answered", 100), ("failed", 0), ("origin_calls", 1)]
-    {
+    for (field, expected) in [("users", 100), ("answered", 100), ("failed", 0), ("fetches", 1)] {
         assert_eq!(report[field], expected, "{field} in {report}");
     }
     let number = |field: &str| report[field].as_f64().unwrap_or_else(|| panic!("{report}"));
@@ -80,7 +79,7 @@ async fn a_crowd_before_a_cold_post_is_answered_with_one_call() {
         "fastest_ms",
         "hits",
         "median_ms",
-        "origin_calls",
+        "fetches",
         "slowest_ms",
         "users",
     ];
@@ -95,7 +94,7 @@ async fn a_crowd_before_a_warm_post_is_all_hits() {
     let report = crowd(&blog, 1, 500).await.json();
 
     assert_eq!((&report["answered"], &report["hits"]), (&json!(500), &json!(500)), "{report}");
-    assert_eq!((&report["origin_calls"], counter.calls()), (&json!(0), 1));
+    assert_eq!((&report["fetches"], counter.calls()), (&json!(0), 1));
 }
 
 #[tokio::test]
@@ -104,7 +103,7 @@ async fn without_the_cache_a_crowd_is_as_many_calls() {
 
     let report = crowd(&blog, 1, 100).await.json();
 
-    assert_eq!((&report["answered"], &report["origin_calls"]), (&json!(100), &json!(100)));
+    assert_eq!((&report["answered"], &report["fetches"]), (&json!(100), &json!(100)));
     assert_eq!((&report["collapsed"], &report["hits"]), (&json!(0), &json!(0)));
     assert_eq!(counter.calls(), 100);
 }
@@ -115,7 +114,7 @@ async fn the_largest_crowd_fits_into_the_limits_of_an_ordinary_login() {
     let setup = Setup::run().set("CACHE_ENABLED", false).open_files(1024);
     let blog = setup.set("POSTS_DELAY_MS", 500).start().await;
     let report = crowd(&blog, 1, 500).await.json();
-    assert_eq!((&report["answered"], &report["origin_calls"]), (&json!(500), &json!(500)));
+    assert_eq!((&report["answered"], &report["fetches"]), (&json!(500), &json!(500)));
 }
 
 #[tokio::test]
@@ -131,7 +130,7 @@ async fn a_crowd_before_a_broken_posts_service_fails_with_one_call() {
     let report = failing().await;
 
     assert_eq!((&report["answered"], &report["failed"]), (&json!(0), &json!(50)), "{report}");
-    assert_eq!(report["origin_calls"], origin.calls(), "{report}");
+    assert_eq!(report["fetches"], origin.calls(), "{report}");
 }
 
 #[tokio::test]
@@ -140,7 +139,7 @@ async fn a_crowd_without_a_backend_fails_and_says_so() {
     let report = crowd(&setup.start().await, 1, 10).await;
     let report: Value = report.json();
     assert_eq!((&report["answered"], &report["failed"]), (&json!(0), &json!(10)), "{report}");
-    assert_eq!(report["origin_calls"], 0);
+    assert_eq!(report["fetches"], 0);
 }
 
 #[tokio::test]

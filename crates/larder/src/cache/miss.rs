@@ -506,7 +506,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Fut: Future<Output = Result<T, E>>,
     {
         self.take_turn(flight).await;
-        let load = self.engine.begin_load();
+        let counted = self.engine.begin_fetch();
         let began = self.engine.clock().now_precisely();
         // Made into what is small at once: what comes out passes through many hands.
         let fetched = async { fetch().await.map(T::into) };
@@ -514,7 +514,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let cost = self.engine.clock().now_precisely().since(began);
         self.engine.counters().fetch_took(cost);
         let fetched = fetched?;
-        load.succeed();
+        counted.succeed();
         Ok((fetched, cost))
     }
 

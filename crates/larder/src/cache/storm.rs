@@ -246,7 +246,7 @@ fn blow(runtime: &Runtime, tasks: Tasks, readers: usize, world: World, seed: u64
         engine.validate();
         let left = cache.stats();
         assert_eq!((left.entries, left.bytes), (0, 0));
-        assert!(stats.loads > 0 && stats.load_failures > 0 && stats.collapsed > 0);
+        assert!(stats.fetches > 0 && stats.fetch_failures > 0 && stats.collapsed > 0);
     }
     let World { caches, alive, .. } = world;
     drop(caches);

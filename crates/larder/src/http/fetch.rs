@@ -28,7 +28,7 @@ use super::{
     tags::tags_of,
     turns::Turn,
 };
-use crate::{answer::Storage, engine::Load, stats::Event};
+use crate::{answer::Storage, engine::CountedFetch, stats::Event};
 
 /// What the reader who leads a flight gets of it.
 pub(crate) enum LeaderOutcome {
@@ -108,7 +108,7 @@ pub(crate) async fn fetch(
         Ok(turn) => turn,
         Err(error) => return fetching.fail(error),
     };
-    let load = cache.engine().begin_load();
+    let counted = cache.engine().begin_fetch();
     let began = Instant::now();
     let asked = {
         let asking = pin!(fetching.ask(&mut origin_request, origin, began, deadline));
@@ -124,13 +124,15 @@ pub(crate) async fn fetch(
             fetching.fail(NoAnswer::Unusable("it confirms what it was not asked"));
         }
         Judged::StandIn(status) => fetching.stand_in(status),
-        Judged::NotStored(unstored) => fetching.hand_through(&origin_request, unstored, took, load),
+        Judged::NotStored(unstored) => {
+            fetching.hand_through(&origin_request, unstored, took, counted)
+        }
         Judged::Here { fresh, updates, sent, status } => {
             let updates = updates.as_slice();
-            fetching.store(&origin_request, fresh, updates, (sent, status), took, load);
+            fetching.store(&origin_request, fresh, updates, (sent, status), took, counted);
         }
         Judged::Arrives { receiving, body, sent, status } => {
-            let arrives = Arrives { receiving, body, sent, status, took, began, load, turn };
+            let arrives = Arrives { receiving, body, sent, status, took, began, counted, turn };
             fetching.stream(&origin_request, arrives).await;
         }
     }
@@ -144,7 +146,7 @@ struct Arrives<'a> {
     status: StatusCode,
     took: Duration,
     began: Instant,
-    load: Load<'a>,
+    counted: CountedFetch<'a>,
     turn: Turn,
 }
 
@@ -209,9 +211,9 @@ impl Fetching<'_> {
         origin_request: &OriginRequest,
         unstored: Unstored,
         took: Duration,
-        load: Load<'_>,
+        counted: CountedFetch<'_>,
     ) {
-        load.succeed();
+        counted.succeed();
         self.cache.counters().fetch_took(took);
         let OriginRequest { asked, reader_fields, .. } = origin_request;
         let Unstored { answer, reason, .. } = &unstored;
@@ -233,9 +235,9 @@ impl Fetching<'_> {
         updates: &[Arc<Stored>],
         (sent, status): (HeaderMap, StatusCode),
         took: Duration,
-        load: Load<'_>,
+        counted: CountedFetch<'_>,
     ) {
-        load.succeed();
+        counted.succeed();
         self.cache.counters().fetch_took(took);
         let response = Brought::Stored(Arc::clone(&fresh));
         let outcome = self.brought(origin_request, response.clone());
@@ -248,7 +250,7 @@ impl Fetching<'_> {
 
     /// An answer that arrives: who waits reads it as it comes, and it is stored once it is here.
     async fn stream(mut self, origin_request: &OriginRequest, arrives: Arrives<'_>) {
-        let Arrives { receiving, body, sent, status, took, began, load, turn } = arrives;
+        let Arrives { receiving, body, sent, status, took, began, counted, turn } = arrives;
         let Receiving { incoming, filler, place } = receiving;
         // Its readers may leave from now on: it is on its way into the cache.
         self.leader.go_on();
@@ -278,7 +280,7 @@ impl Fetching<'_> {
             Pumped::Passed(reason) => Err(reason),
             Pumped::Whole(body) => incoming.with_body(body).ok_or(Reason::ContentRange),
         };
-        load.succeed();
+        counted.succeed();
         self.cache.counters().fetch_took(cost);
         // Who joins once the leader is gone looks in the cache first.
         match whole {

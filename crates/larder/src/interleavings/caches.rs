@@ -132,7 +132,7 @@ fn readers_of_a_cold_key_cause_one_fetch_and_all_are_answered() {
         join(readers(4, &cache, &origin));
         assert_eq!((origin.calls(), origin.most_at_once()), (1, 1));
         let stats = cache.stats();
-        assert_eq!((stats.loads, stats.load_failures, stats.entries), (1, 0, 1));
+        assert_eq!((stats.fetches, stats.fetch_failures, stats.entries), (1, 0, 1));
         assert_eq!(stats.hits + stats.misses, 4);
     });
 }
@@ -257,7 +257,7 @@ fn a_fetch_that_panics_or_fails_answers_everybody_and_the_next_one_fetches() {
             block_on(origin.ask(&cache));
             assert_eq!((origin.calls(), origin.most_at_once()), (2, 1));
             let stats = cache.stats();
-            assert_eq!((stats.loads, stats.load_failures), (2, 1));
+            assert_eq!((stats.fetches, stats.fetch_failures), (2, 1));
         });
     }
 }

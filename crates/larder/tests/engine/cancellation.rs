@@ -152,8 +152,8 @@ async fn drop_after(
     assert_eq!(world.cache.get("key").as_deref(), Some("value"), "fetched at last");
     assert_eq!(world.origin.most_at_once(), 1);
     let stats = world.cache.stats();
-    assert_eq!(stats.loads, world.origin.calls() as u64);
-    assert_eq!(stats.load_failures, stats.loads - world.successes);
+    assert_eq!(stats.fetches, world.origin.calls() as u64);
+    assert_eq!(stats.fetch_failures, stats.fetches - world.successes);
     is_done
 }
 

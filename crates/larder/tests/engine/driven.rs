@@ -81,7 +81,7 @@ fn a_fetch_that_nobody_drives_is_begun_anew_by_whoever_waits_for_it() {
         assert!(sources.contains(&AnswerSource::Fetched(Reason::UriMiss)), "{sources:?}");
     });
     let stats = cache.stats();
-    assert_eq!((stats.loads, stats.fetches_taken_over, stats.fetches_out_of_turn), (2, 1, 0));
+    assert_eq!((stats.fetches, stats.fetches_taken_over, stats.fetches_out_of_turn), (2, 1, 0));
     // The one left behind took nothing with it.
     let quick = runtime().block_on(async {
         cache.get_or_fetch("another", async || "another".to_owned()).now_or_never();
@@ -128,7 +128,7 @@ fn a_fetch_that_runs_for_long_without_a_pause_is_not_begun_anew() {
     });
     has_begun.recv().unwrap();
     let shared = runtime().block_on(at_last(cache.get_or_fetch("key", never)));
-    assert_eq!((shared.as_str(), cache.stats().loads), ("its own", 1));
+    assert_eq!((shared.as_str(), cache.stats().fetches), ("its own", 1));
     assert_eq!(blocking.join().unwrap(), "its own");
     assert_eq!(cache.get("key").as_deref(), Some("its own"), "it was stored");
 }
@@ -274,7 +274,7 @@ fn outside_a_runtime_a_stale_value_is_served_and_not_refreshed() {
         // Where there is one, it is refreshed.
         runtime().block_on(async {
             cache.get_or_fetch("key", async || "new".to_owned()).await;
-            while cache.stats().loads == 0 {
+            while cache.stats().fetches == 0 {
                 tokio::task::yield_now().await;
             }
         });

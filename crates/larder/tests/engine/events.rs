@@ -20,7 +20,7 @@ async fn the_counters_tell_what_happened() {
         reader.await.unwrap().unwrap_err();
         let stats = cache.stats();
         assert_eq!((stats.hits, stats.misses), (2, 2), "{}", shape.name);
-        assert_eq!((stats.loads, stats.load_failures, stats.collapsed), (2, 1, 0));
+        assert_eq!((stats.fetches, stats.fetch_failures, stats.collapsed), (2, 1, 0));
         assert_eq!((stats.entries, stats.fetch_times.count), (1, 2), "{}", shape.name);
     }
 }

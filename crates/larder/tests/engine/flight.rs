@@ -40,7 +40,7 @@ async fn a_hundred_readers_of_one_cold_key_cause_one_fetch() {
             assert_eq!(reader.await.unwrap(), "value", "{}", shape.name);
         }
         let stats = cache.stats();
-        assert_eq!((calls.load(Ordering::SeqCst), stats.loads), (1, 1), "{}", shape.name);
+        assert_eq!((calls.load(Ordering::SeqCst), stats.fetches), (1, 1), "{}", shape.name);
         assert_eq!((stats.misses, stats.hits), (READERS as u64, 0), "{}", shape.name);
     }
 }
@@ -74,7 +74,7 @@ async fn an_error_reaches_everybody_who_waited_and_nobody_later() {
             assert!(matches!(answer, Err(FetchError::Failed(error)) if *error == "origin down"));
         }
         origin.fill(&cache, "key", "value").await;
-        assert_eq!((origin.calls(), cache.stats().load_failures), (2, 1), "{}", shape.name);
+        assert_eq!((origin.calls(), cache.stats().fetch_failures), (2, 1), "{}", shape.name);
     }
 }
 
@@ -134,7 +134,7 @@ async fn a_panicking_fetch_wakes_its_readers_with_an_error_and_poisons_nothing()
             assert!(matches!(reader.await.unwrap(), Err(FetchError::Panicked)), "{}", shape.name);
         }
         origin.fill(&cache, "key", "value").await;
-        assert_eq!((origin.calls(), cache.stats().load_failures), (2, 1), "{}", shape.name);
+        assert_eq!((origin.calls(), cache.stats().fetch_failures), (2, 1), "{}", shape.name);
     }
 }
 

@@ -295,6 +295,6 @@ async fn a_purge_of_another_key_changes_nothing_for_a_fetch_that_fails() {
             assert!(reader.await.unwrap().is_err(), "both have this failure, {}", shape.name);
         }
         assert!(origin.ask(&cache, "key").await.unwrap().is_err(), "it is remembered");
-        assert_eq!(cache.stats().loads, 1, "{}", shape.name);
+        assert_eq!(cache.stats().fetches, 1, "{}", shape.name);
     }
 }

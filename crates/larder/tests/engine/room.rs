@@ -61,7 +61,7 @@ async fn fetching_a_key_anew_makes_nobody_go() {
             cache.insert_with_ttl("a", 1, 10 * MINUTE);
         }
         assert_eq!((cache.get("a"), cache.stats().evictions), (Some(1), 0), "{eviction:?}");
-        assert_eq!(cache.stats().loads, 10);
+        assert_eq!(cache.stats().fetches, 10);
     }
 }
 

@@ -43,7 +43,7 @@ async fn a_refresh_that_fails_leaves_the_stale_entry_and_is_tried_again() {
             // Not at once: the first failure holds the next refresh back for 1 s, the second for 2.
             shape.clock.advance(secs(2));
         }
-        assert_eq!((origin.calls(), cache.stats().load_failures), (4, 3), "{}", shape.name);
+        assert_eq!((origin.calls(), cache.stats().fetch_failures), (4, 3), "{}", shape.name);
     }
 }
 

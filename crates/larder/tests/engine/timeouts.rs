@@ -46,7 +46,7 @@ async fn past_the_hard_timeout_the_fetch_is_dropped_and_all_are_told() {
             assert!(matches!(answer, Err(FetchError::Timeout { limit }) if limit == secs(5)));
         }
         settle().await;
-        assert_eq!((origin.waiting(), cache.stats().load_failures), (0, 1), "{}", shape.name);
+        assert_eq!((origin.waiting(), cache.stats().fetch_failures), (0, 1), "{}", shape.name);
         origin.fill(&cache, "key", "value").await;
     }
 }

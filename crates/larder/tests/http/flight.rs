@@ -32,7 +32,7 @@ async fn a_thousand_readers_of_a_cold_key_cause_one_request_and_each_gets_it_who
     assert_eq!((site.origin.calls(), collapsed), (1, 999));
     assert!(site.get("/a").await.text() == body);
     let stats = site.store().stats();
-    assert_eq!((stats.misses, stats.loads, stats.collapsed), (1000, 1, 999));
+    assert_eq!((stats.misses, stats.fetches, stats.collapsed), (1000, 1, 999));
 }
 
 over_each_shape!(what_arrives_reaches_all_at_once_and_not_after_the_end);

@@ -26,7 +26,7 @@ async fn a_miss_asks_the_origin_and_a_hit_does_not(shape: Shape) {
     assert_eq!(site.origin.calls(), 1);
 
     let stats = site.store().stats();
-    assert_eq!((stats.hits, stats.misses, stats.loads, stats.entries), (1, 1, 1, 1));
+    assert_eq!((stats.hits, stats.misses, stats.fetches, stats.entries), (1, 1, 1, 1));
 }
 
 over_each_shape!(the_origin_sees_the_request_as_it_came);

@@ -40,7 +40,7 @@ pub(crate) struct Counts {
     pub(crate) stale_served: u64,
     pub(crate) negative_hits: u64,
     pub(crate) loads: u64,
-    pub(crate) load_failures: u64,
+    pub(crate) fetch_failures: u64,
     pub(crate) refreshes: u64,
     pub(crate) held_back: u64,
     pub(crate) purges: u64,
@@ -378,7 +378,7 @@ impl Model {
             self.errors.remove(&key);
             return Answer::Fetched(value);
         }
-        self.counts.load_failures += 1;
+        self.counts.fetch_failures += 1;
         if self.settings.negative_secs > 0 && !flight.is_revoked && flight.fence == self.purges {
             self.errors.insert(key, self.now + self.settings.negative_secs);
         }

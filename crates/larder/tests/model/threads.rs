@@ -139,7 +139,7 @@ fn threads_find_nothing_purged_and_the_bound_kept_at_any_time() {
         });
         let stats = cache.stats();
         assert!(stats.hits > 0 && stats.collapsed > 0 && stats.evictions > 0, "{stats:?}");
-        assert_eq!(stats.load_failures, 0);
+        assert_eq!(stats.fetch_failures, 0);
         cache.clear();
         assert_eq!((cache.stats().entries, cache.stats().bytes), (0, 0));
     }

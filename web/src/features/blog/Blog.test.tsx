@@ -44,7 +44,7 @@ const STATS = {
   stale_served: 7,
   misses: 2,
   hit_rate: 10 / 12,
-  loads: 2,
+  fetches: 2,
   collapsed: 99,
   entries: 2,
   bytes: 5123,
@@ -426,7 +426,7 @@ describe('a crowd', () => {
     await readPost(3);
     await user.click(button('Let 100 users ask at once'));
 
-    expect(await crowd().findByText(/origin call for/)).toBeTruthy();
+    expect(await crowd().findByText(/fetch for/)).toBeTruthy();
     expect(crowd().getByText('1')).toBeTruthy();
     expect(crowd().getByText('Answered').nextSibling?.textContent).toBe('100');
     expect(crowd().getByText('Slowest').nextSibling?.textContent).toBe('2012\u00a0ms');
@@ -434,7 +434,7 @@ describe('a crowd', () => {
       'POST /v1/purge {"keys":["/posts/3"],"mode":"hard"}',
       'POST /crowd {"post_id":3,"users":100}',
     ]);
-    expect(screen.getByRole('status').textContent).toBe('100 users asked: 100 answered, 0 failed, 1 origin call.');
+    expect(screen.getByRole('status').textContent).toBe('100 users asked: 100 answered, 0 failed, 1 fetch.');
   });
 
   test('comes to a warm post when the console is out of reach, and says so', async () => {

@@ -14,8 +14,8 @@ export function loadSaid(load: FinishedLoad): string {
 export function crowdSaid(view: CrowdView): string {
   if (view.kind === 'failed') return view.problem.title;
   if (view.kind !== 'done') return '';
-  const { users, answered, failed, origin_calls: calls } = view.result;
-  return `${users} users asked: ${answered} answered, ${failed} failed, ${plural(calls, 'origin call', 'origin calls')}.`;
+  const { users, answered, failed, fetches } = view.result;
+  return `${users} users asked: ${answered} answered, ${failed} failed, ${plural(fetches, 'fetch', 'fetches')}.`;
 }
 
 export function clearSaid(view: ClearView): string {

@@ -25,7 +25,7 @@ const crowdShape = shape({
   users: count,
   answered: count,
   failed: count,
-  origin_calls: count,
+  fetches: count,
   collapsed: count,
   hits: count,
   fastest_ms: amount,
@@ -58,7 +58,7 @@ const cacheStatsShape = shape({
   misses: count,
   /** None before the first look-up. */
   hit_rate: orElse(nullable(amount), null),
-  loads: count,
+  fetches: count,
   collapsed: count,
   entries: count,
   bytes: count,

@@ -27,7 +27,7 @@ export function CrowdReport({ view }: Props) {
       return (
         <>
           <p className="crowd-headline figures">
-            <strong>{result.origin_calls}</strong> {result.origin_calls === 1 ? 'origin call' : 'origin calls'} for{' '}
+            <strong>{result.fetches}</strong> {result.fetches === 1 ? 'fetch' : 'fetches'} for{' '}
             {result.users} users of post {postId}
           </p>
           <CrowdPicture result={result} />

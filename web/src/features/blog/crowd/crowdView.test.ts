@@ -6,7 +6,7 @@ const RESULT = {
   users: 5,
   answered: 5,
   failed: 0,
-  origin_calls: 1,
+  fetches: 1,
   collapsed: 4,
   hits: 0,
   fastest_ms: 1,
@@ -19,11 +19,11 @@ test('each user has one share, whoever asked the posts service first', () => {
 });
 
 test('a warm post is found by all', () => {
-  expect(sharesOf({ ...RESULT, origin_calls: 0, collapsed: 0, hits: 5 })).toEqual(Array(5).fill('kept'));
+  expect(sharesOf({ ...RESULT, fetches: 0, collapsed: 0, hits: 5 })).toEqual(Array(5).fill('kept'));
 });
 
 test('without a cache everybody asks, and some get nothing', () => {
-  const shares = sharesOf({ ...RESULT, origin_calls: 5, collapsed: 0, answered: 2, failed: 3 });
+  const shares = sharesOf({ ...RESULT, fetches: 5, collapsed: 0, answered: 2, failed: 3 });
   expect(shares).toEqual(['asked', 'asked', 'failed', 'failed', 'failed']);
 });
 

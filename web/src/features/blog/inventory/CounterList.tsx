@@ -33,7 +33,7 @@ const COUNTERS: readonly { readonly name: string; readonly of: (stats: CacheStat
   { name: 'Hits', of: ({ hits }) => wholeNumber(hits) },
   { name: 'Stale', of: ({ stale_served }) => wholeNumber(stale_served) },
   { name: 'Misses', of: ({ misses }) => wholeNumber(misses) },
-  { name: 'Origin calls', of: ({ loads }) => wholeNumber(loads) },
+  { name: 'Fetches', of: ({ fetches }) => wholeNumber(fetches) },
   { name: 'Collapsed', of: ({ collapsed }) => wholeNumber(collapsed) },
   { name: 'Entries', of: ({ entries }) => wholeNumber(entries) },
   {

@@ -141,7 +141,7 @@ export class FakeServers {
 
   #crowd(body: string): Response {
     const warm = this.#cache.has(`/posts/${/"post_id":(\d+)/.exec(body)?.[1] ?? ''}`);
-    const counts = warm ? { origin_calls: 0, collapsed: 0, hits: 100 } : { origin_calls: 1, collapsed: 99, hits: 0 };
+    const counts = warm ? { fetches: 0, collapsed: 0, hits: 100 } : { fetches: 1, collapsed: 99, hits: 0 };
     const times = { fastest_ms: 2004.1, median_ms: 2008, slowest_ms: 2012.4 };
     return Response.json({ users: 100, answered: 100, failed: 0, ...counts, ...times });
   }
