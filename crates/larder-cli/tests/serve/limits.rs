@@ -37,7 +37,7 @@ async fn connections_that_are_only_kept_make_room_and_are_told_of_once() {
     let last = kept.last_mut().unwrap();
     last.send(GET).await;
     assert_eq!(last.answer().await.status(), 200);
-    let told = larder.log().matches("all 20 connections are in use").count();
+    let told = larder.told("all 20 connections are in use").await;
     assert_eq!(told, 1, "{}", larder.log());
     assert!(larder.metric("larder_connections_open").await <= 20.0);
     assert!(larder.metric("larder_connections_waited_total").await > 0.0);
@@ -104,12 +104,8 @@ async fn an_address_that_has_as_many_as_it_may_gets_no_more_and_others_do() {
             assert_eq!(reader.answer().await.status(), 200, "those it has stay");
         }
         assert_eq!(larder.metric("larder_connections_turned_away_total").await, 5.0);
-        assert_eq!(
-            larder.log().matches("127.0.0.2 has 2 connections").count(),
-            1,
-            "{}",
-            larder.log()
-        );
+        let told = larder.told("127.0.0.2 has 2 connections").await;
+        assert_eq!(told, 1, "{}", larder.log());
         drop(readers);
         eventually("a place", async || {
             let mut reader = connect_from([127, 0, 0, 2], larder.address).await;

@@ -10,7 +10,7 @@ use std::{
 
 use larder_test_support::{
     certificate::Certificate,
-    eventually::LOOK_EVERY,
+    eventually::{LOOK_EVERY, eventually},
     process::{Exit, Process},
 };
 use rustix::process::Signal;
@@ -116,6 +116,9 @@ impl Larder {
         let listening = format!("listening on {scheme}://");
         let address = address_after(&mut process, &listening).await;
         let admin = address_after(&mut process, "admin on http://").await;
+        // The last that it says of itself: what comes later has another cause.
+        let caching = |process: &Process| process.log.text().contains(" caching ").then_some(());
+        process.until("caching", caching).await;
         Larder { process, unread: None, scheme, address, admin }
     }
 
@@ -202,8 +205,15 @@ impl Larder {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
+    /// What can be read of it by now. Lines are written behind the back of what they tell.
     pub(crate) fn log(&self) -> String {
         self.process.log.text()
+    }
+
+    /// Waits until the log has these words; how often it has them.
+    pub(crate) async fn told(&self, words: &str) -> usize {
+        let count = || self.log().matches(words).count();
+        eventually(words, async || (count() > 0).then(count)).await
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
