@@ -118,16 +118,16 @@ impl Clock {
     /// What time it is.
     #[inline]
     pub fn now(&self) -> Moment {
-        self.glance().now()
+        self.reading().now()
     }
 
     /// A look at the clock, to be finished under a lock.
     #[inline]
-    pub(crate) fn glance(&self) -> Glance {
+    pub(crate) fn reading(&self) -> Reading {
         match &self.0 {
-            Source::System { origin } => Glance::Machine { origin: *origin },
-            Source::Manual(nanos) => Glance::At(Moment(nanos.load(Ordering::Acquire))),
-            Source::Other(clock) => Glance::At(Moment(nanos(clock.now()))),
+            Source::System { origin } => Reading::Machine { origin: *origin },
+            Source::Manual(nanos) => Reading::At(Moment(nanos.load(Ordering::Acquire))),
+            Source::Other(clock) => Reading::At(Moment(nanos(clock.now()))),
         }
     }
 
@@ -144,17 +144,17 @@ impl Clock {
 /// A look at a clock that ends when the time is asked for. Only the machine's clock is read that
 /// late; what may wait or run the caller's code is over by then.
 #[derive(Clone, Copy)]
-pub(crate) enum Glance {
+pub(crate) enum Reading {
     Machine { origin: u64 },
     At(Moment),
 }
 
-impl Glance {
+impl Reading {
     #[inline]
     pub(crate) fn now(self) -> Moment {
         match self {
-            Glance::Machine { origin } => Moment(machine::coarse().saturating_sub(origin)),
-            Glance::At(moment) => moment,
+            Reading::Machine { origin } => Moment(machine::coarse().saturating_sub(origin)),
+            Reading::At(moment) => moment,
         }
     }
 }

@@ -24,10 +24,10 @@ pub(crate) struct Entry<V> {
     fresh_until: Moment,
     /// The last purge this entry is known to have outlived. Begins as what its fetch knew of.
     fence: AtomicU64,
-    ttl: Span,
+    ttl: CompactDuration,
     cost_micros: u32,
-    revalidate_window: Span,
-    rescue_window: Span,
+    revalidate_window: CompactDuration,
+    rescue_window: CompactDuration,
     /// Boxed twice, for a slice's own box is two words. Most entries have none.
     tags: Option<Box<Box<[TagId]>>>,
 }
@@ -35,20 +35,20 @@ pub(crate) struct Entry<V> {
 /// A duration in four bytes, exact to a microsecond below 17 minutes, to a millisecond below 12 days
 /// and to a second below 34 years, where it ends. What is lost makes it shorter, never longer.
 #[derive(Clone, Copy, Debug)]
-struct Span(u32);
+struct CompactDuration(u32);
 
-impl Span {
+impl CompactDuration {
     /// Nanoseconds in a unit. The last is never needed; with it every number there can be has one.
     const UNITS: [u64; 4] = [1_000, 1_000_000, 1_000_000_000, 1_000_000_000];
     const UNIT_SHIFT: u32 = 30;
-    const MAX_COUNT: u64 = (1 << Span::UNIT_SHIFT) - 1;
+    const MAX_COUNT: u64 = (1 << CompactDuration::UNIT_SHIFT) - 1;
 
-    fn new(duration: Duration) -> Span {
+    fn new(duration: Duration) -> CompactDuration {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let fits = |unit: &u64| nanos / unit <= Span::MAX_COUNT;
-        let unit = Span::UNITS.iter().position(fits).unwrap_or(2);
-        let count = (nanos / Span::UNITS[unit]).min(Span::MAX_COUNT);
-        Span((unit as u32) << Span::UNIT_SHIFT | count as u32)
+        let fits = |unit: &u64| nanos / unit <= CompactDuration::MAX_COUNT;
+        let unit = CompactDuration::UNITS.iter().position(fits).unwrap_or(2);
+        let count = (nanos / CompactDuration::UNITS[unit]).min(CompactDuration::MAX_COUNT);
+        CompactDuration((unit as u32) << CompactDuration::UNIT_SHIFT | count as u32)
     }
 
     fn get(self) -> Duration {
@@ -56,8 +56,8 @@ impl Span {
     }
 
     fn nanos(self) -> u64 {
-        let unit = Span::UNITS[(self.0 >> Span::UNIT_SHIFT) as usize];
-        (u64::from(self.0) & Span::MAX_COUNT) * unit
+        let unit = CompactDuration::UNITS[(self.0 >> CompactDuration::UNIT_SHIFT) as usize];
+        (u64::from(self.0) & CompactDuration::MAX_COUNT) * unit
     }
 }
 
@@ -74,15 +74,15 @@ pub(crate) struct Facts {
 impl<V> Entry<V> {
     pub(crate) fn new(value: V, facts: Facts) -> Self {
         let Facts { lifetime, fetched, cost, tags, fence } = facts;
-        let ttl = Span::new(lifetime.ttl());
+        let ttl = CompactDuration::new(lifetime.ttl());
         Entry {
             value,
             fresh_until: fetched.plus(ttl.get()),
             fence: AtomicU64::new(fence),
             ttl,
             cost_micros: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
-            revalidate_window: Span::new(lifetime.revalidate_window()),
-            rescue_window: Span::new(lifetime.rescue_window()),
+            revalidate_window: CompactDuration::new(lifetime.revalidate_window()),
+            rescue_window: CompactDuration::new(lifetime.rescue_window()),
             tags: (!tags.is_empty()).then(|| Box::new(tags)),
         }
     }
@@ -135,7 +135,7 @@ impl<V> Entry<V> {
         let age = self.age(now);
         if age < self.ttl.get() {
             let fetched = self.fetched();
-            self.ttl = Span::new(age);
+            self.ttl = CompactDuration::new(age);
             self.fresh_until = fetched.plus(self.ttl.get());
         }
     }
@@ -276,14 +276,16 @@ mod tests {
             Duration::from_millis(86_400_001),
             Duration::from_secs(365 * 86_400),
         ];
-        exact.into_iter().for_each(|duration| assert_eq!(Span::new(duration).get(), duration));
-        assert!(Span::new(Duration::MAX).get() > Duration::from_secs(34 * 365 * 86_400));
+        exact
+            .into_iter()
+            .for_each(|duration| assert_eq!(CompactDuration::new(duration).get(), duration));
+        assert!(CompactDuration::new(Duration::MAX).get() > Duration::from_secs(34 * 365 * 86_400));
     }
 
     proptest! {
         #[test]
         fn a_span_is_never_longer_and_hardly_shorter(nanos in 0..u64::MAX / 32) {
-            let span = Span::new(Duration::from_nanos(nanos)).get().as_nanos() as u64;
+            let span = CompactDuration::new(Duration::from_nanos(nanos)).get().as_nanos() as u64;
             prop_assert!(span <= nanos);
             prop_assert!(nanos - span < 1000 + nanos / 1_000_000);
         }

@@ -113,11 +113,11 @@ impl<V: Clone> Engine<V> {
         }
         let tally = self.counters.tally();
         let began = tally.is_sample().then(Instant::now);
-        let glance = self.clock.glance();
+        let reading = self.clock.reading();
         let mut is_there = false;
         let found = self.memory.read_and_mark(key, |entry| {
             is_there = true;
-            self.is_plain(entry, glance.now()).then(|| {
+            self.is_plain(entry, reading.now()).then(|| {
                 tally.hit(entry.cost_micros());
                 entry.value.clone()
             })

@@ -53,7 +53,7 @@ struct Waiting {
 
 /// What became of a refresh that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum RefreshQueued {
     Accepted,
     /// It is under way or waiting already, or the cache was shut down.
     NotNeeded,
@@ -105,17 +105,17 @@ impl Refreshes {
         key: &Arc<str>,
         worth: Duration,
         job: impl FnOnce() -> Job,
-    ) -> Asked {
+    ) -> RefreshQueued {
         let mut state = self.lock();
         if state.is_closed || !state.keys.insert(Arc::clone(key)) {
-            return Asked::NotNeeded;
+            return RefreshQueued::NotNeeded;
         }
         let job = job();
         if state.running.len() < self.max_running {
             let pulse = state.begin(key);
             drop(state);
             self.run(pulse, job);
-            return Asked::Accepted;
+            return RefreshQueued::Accepted;
         }
         state.waiting.push(Waiting { worth, key: Arc::clone(key), job });
         let given_up = match state.waiting.len() > self.max_waiting {
@@ -126,8 +126,8 @@ impl Refreshes {
         self.go_on_without_the_lost();
         // Dropping a job drops what its caller put into it: not under the lock.
         match given_up {
-            Some(_) => Asked::OneDropped,
-            None => Asked::Accepted,
+            Some(_) => RefreshQueued::OneDropped,
+            None => RefreshQueued::Accepted,
         }
     }
 
@@ -148,7 +148,7 @@ impl Refreshes {
     /// One task for one job after the other, while there are any. It is a loop, not a task that
     /// starts the next: where a runtime is shut down, each would be dropped as it is started.
     fn run(self: &Arc<Self>, pulse: Arc<Pulse>, first: Job) {
-        let place = Place { refreshes: Arc::clone(self), pulse: Arc::clone(&pulse) };
+        let place = RunningPlace { refreshes: Arc::clone(self), pulse: Arc::clone(&pulse) };
         let jobs = async move {
             let mut job = first;
             loop {
@@ -210,13 +210,13 @@ impl State {
 
 /// One of the places for running refreshes. Dropping it frees the place and its key, also where its task
 /// is dropped half-way; what waits then goes with the next refresh that is asked for.
-struct Place {
+struct RunningPlace {
     refreshes: Arc<Refreshes>,
     /// Which one it is. There is none any more if it was lost meanwhile.
     pulse: Arc<Pulse>,
 }
 
-impl Place {
+impl RunningPlace {
     /// Passes the place on to the most valuable that waits.
     fn next(&self) -> Option<Job> {
         let mut state = self.refreshes.lock();
@@ -234,7 +234,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for RunningPlace {
     fn drop(&mut self) {
         let mut state = self.refreshes.lock();
         if let Some(place) = state.place_of(&self.pulse) {
@@ -248,7 +248,7 @@ impl<V: Clone> Engine<V> {
     /// Runs `job`, which refreshes `key`, now, later, or not at all: if one is under way, if the last one
     /// failed just now, or if too many that are worth more wait. `worth`: what fetching it cost in time.
     pub(crate) fn refresh(&self, key: &Arc<str>, worth: Duration, job: impl FnOnce() -> Job) {
-        if self.refreshes.ask(key, worth, job) == Asked::OneDropped {
+        if self.refreshes.ask(key, worth, job) == RefreshQueued::OneDropped {
             self.counters.refreshes_dropped.increment();
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     answer::Storage,
     entry::{Entry, Facts},
     purge::{log::Fence, tags::PurgeState},
-    tier::memory::Stored,
+    tier::memory::PutOutcome,
 };
 
 /// An entry with more tags than this is not stored.
@@ -93,20 +93,20 @@ impl<V: Clone> Engine<V> {
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
         match self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced) {
-            Stored::Yes { evicted, over } => {
+            PutOutcome::Yes { evicted, over } => {
                 self.counters.evictions.add(evicted as u64);
                 self.counters.expired.add(over as u64);
                 Storage::FreshFor(facts.lifetime.ttl())
             }
-            Stored::TooLarge => {
+            PutOutcome::TooLarge => {
                 self.counters.too_large.increment();
                 Storage::Not(Reason::TooLarge)
             }
-            Stored::NoRoom => {
+            PutOutcome::NoRoom => {
                 self.counters.no_room.increment();
                 Storage::Not(Reason::NoRoom)
             }
-            Stored::Fenced => Storage::Not(Reason::Purged),
+            PutOutcome::Fenced => Storage::Not(Reason::Purged),
         }
     }
 

@@ -15,7 +15,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
 use self::{
-    arriving::Reader,
+    arriving::BodyReader,
     stored::{Span, StoredBody, Unread},
 };
 use super::error::BoxError;
@@ -29,7 +29,7 @@ enum Kind {
     #[default]
     Empty,
     Stored(Unread),
-    Arriving(Reader),
+    Arriving(BodyReader),
     /// Pieces made up for this answer (the parts of a multipart answer).
     Made {
         pieces: VecDeque<Bytes>,
@@ -82,7 +82,7 @@ impl Body {
         Body(Kind::Stored(body.read(span)))
     }
 
-    pub(crate) fn arriving(reader: Reader) -> Body {
+    pub(crate) fn arriving(reader: BodyReader) -> Body {
         Body(Kind::Arriving(reader))
     }
 

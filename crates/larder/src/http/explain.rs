@@ -25,12 +25,12 @@ pub(crate) enum Handling {
     /// Not at all, for this reason.
     Refused(Reason),
     /// From the origin, which was asked for this reason.
-    Forwarded { why: Reason, status: Option<u16>, outcome: Outcome, took: Duration },
+    Forwarded { why: Reason, status: Option<u16>, outcome: ReplyOutcome, took: Duration },
 }
 
 /// What became of the origin's answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum ReplyOutcome {
     /// It is stored, or will be once it is here.
     Stored,
     /// It was another reader's, and is shared.
@@ -109,14 +109,16 @@ fn cache_status(
                 None => forwarded,
             };
             match outcome {
-                Outcome::Stored => stored_for(forwarded).detail(why),
-                Outcome::Collapsed => stored_for(forwarded).collapsed().detail(Reason::Collapsed),
-                Outcome::NotStored(reason) => forwarded.detail(reason),
-                Outcome::StoodIn(reason) => match status {
+                ReplyOutcome::Stored => stored_for(forwarded).detail(why),
+                ReplyOutcome::Collapsed => {
+                    stored_for(forwarded).collapsed().detail(Reason::Collapsed)
+                }
+                ReplyOutcome::NotStored(reason) => forwarded.detail(reason),
+                ReplyOutcome::StoodIn(reason) => match status {
                     Some(status) => hit().stands_in_for(why, status).detail(reason),
                     None => hit().detail(reason),
                 },
-                Outcome::Passed => forwarded.detail(why),
+                ReplyOutcome::Passed => forwarded.detail(why),
             }
         }
     }

@@ -17,13 +17,13 @@ use larder_policy::{
 use tokio::{sync::oneshot, time::Instant as Deadline};
 
 use super::{
-    body::{Body, arriving::Reader},
+    body::{Body, arriving::BodyReader},
     cache::Parts,
     error::NoAnswer,
-    landing::{Delivery, FlightResult, Leader, Outcome},
+    landing::{Delivery, FlightOutcome, FlightResult, Leader},
     origin::{Origin, OriginRequest},
     pump::{Flow, Pumped, pump, until},
-    reply::{Judged, OriginReply, Receiving, Unstored, judge},
+    reply::{Judged, OriginReply, Receiving, UnstoredReply, judge},
     stored::{Brought, Stored},
     tags::tags_of,
     turns::Turn,
@@ -33,10 +33,10 @@ use crate::{answer::Storage, engine::CountedFetch, stats::Event};
 /// What the reader who leads a flight gets of it.
 pub(crate) enum LeaderOutcome {
     /// An answer that is stored, or will be.
-    Kept(Kept),
-    /// An answer that is for this reader alone. `reader_fields`: as in [`Kept`].
+    StoredReply(StoredReply),
+    /// An answer that is for this reader alone. `reader_fields`: as in [`StoredReply`].
     Through {
-        unstored: Unstored,
+        reply: UnstoredReply,
         took: Duration,
         reader_fields: ReaderFields,
     },
@@ -46,10 +46,10 @@ pub(crate) enum LeaderOutcome {
 }
 
 /// An answer that is stored, or will be.
-pub(crate) struct Kept {
+pub(crate) struct StoredReply {
     pub(crate) response: Brought,
     /// Keeps the beginning of its body until this reader reads it.
-    pub(crate) place: Option<Reader>,
+    pub(crate) place: Option<BodyReader>,
     /// The fields as the origin sent them.
     pub(crate) sent: HeaderMap,
     pub(crate) status: StatusCode,
@@ -124,9 +124,7 @@ pub(crate) async fn fetch(
             fetching.fail(NoAnswer::Unusable("it confirms what it was not asked"));
         }
         Judged::StandIn(status) => fetching.stand_in(status),
-        Judged::NotStored(unstored) => {
-            fetching.hand_through(&origin_request, unstored, took, counted)
-        }
+        Judged::NotStored(reply) => fetching.hand_through(&origin_request, reply, took, counted),
         Judged::Here { fresh, updates, sent, status } => {
             let updates = updates.as_slice();
             fetching.store(&origin_request, fresh, updates, (sent, status), took, counted);
@@ -197,34 +195,34 @@ impl Fetching<'_> {
 
     fn fail(self, error: NoAnswer) {
         self.cache.engine().tell_failed(self.leader.key());
-        self.land(Outcome::Failed(error.clone()), LeaderOutcome::Failed(error));
+        self.land(FlightOutcome::Failed(error.clone()), LeaderOutcome::Failed(error));
     }
 
     fn stand_in(self, status: StatusCode) {
         let failure = OriginFailure::Status(status);
-        self.land(Outcome::StoodIn(status), LeaderOutcome::StandIn(failure));
+        self.land(FlightOutcome::StoodIn(status), LeaderOutcome::StandIn(failure));
     }
 
     /// An answer that is for its reader alone.
     fn hand_through(
         self,
         origin_request: &OriginRequest,
-        unstored: Unstored,
+        reply: UnstoredReply,
         took: Duration,
         counted: CountedFetch<'_>,
     ) {
         counted.succeed();
         self.cache.counters().fetch_took(took);
         let OriginRequest { asked, reader_fields, .. } = origin_request;
-        let Unstored { answer, reason, .. } = &unstored;
+        let UnstoredReply { answer, reason, .. } = &reply;
         if origin_request.tells_of_others(answer.status()) {
             let name = asked.sharing_name();
             self.cache.remember_apart(&asked.policy, name, *reason, &self.leader);
         }
         self.tell_fetched(took, Some(*reason), false);
         let reader_fields = *reader_fields;
-        let own = LeaderOutcome::Through { unstored, took, reader_fields };
-        self.land(Outcome::NotForOthers, own);
+        let own = LeaderOutcome::Through { reply, took, reader_fields };
+        self.land(FlightOutcome::NotForOthers, own);
     }
 
     /// An answer that is here, with its body.
@@ -244,8 +242,8 @@ impl Fetching<'_> {
         self.note_sharing(origin_request, &fresh.head);
         let not_stored = self.keep(origin_request, fresh, updates, took);
         let (place, reader_fields) = (None, origin_request.reader_fields);
-        let kept = Kept { response, place, sent, status, took, reader_fields, not_stored };
-        self.land(outcome, LeaderOutcome::Kept(kept));
+        let kept = StoredReply { response, place, sent, status, took, reader_fields, not_stored };
+        self.land(outcome, LeaderOutcome::StoredReply(kept));
     }
 
     /// An answer that arrives: who waits reads it as it comes, and it is stored once it is here.
@@ -262,8 +260,8 @@ impl Fetching<'_> {
         }
         let reader_fields = origin_request.reader_fields;
         let not_stored = self.leader.is_revoked().then_some(Reason::Purged);
-        let kept = Kept { response, place, sent, status, took, reader_fields, not_stored };
-        self.tell_own(LeaderOutcome::Kept(kept));
+        let kept = StoredReply { response, place, sent, status, took, reader_fields, not_stored };
+        self.tell_own(LeaderOutcome::StoredReply(kept));
         let flow = Flow {
             body,
             filler,
@@ -341,10 +339,10 @@ impl Fetching<'_> {
     }
 
     /// What the flight's readers are told, with the tags by which a purge finds it.
-    fn brought(&self, origin_request: &OriginRequest, response: Brought) -> Outcome {
+    fn brought(&self, origin_request: &OriginRequest, response: Brought) -> FlightOutcome {
         let tags = tags_of([response.head()], origin_request.reader());
         let tags = self.cache.engine().tag_ids(tags.iter().map(String::as_str));
-        Outcome::Brought(Arc::new(Delivery { response, tags }))
+        FlightOutcome::Brought(Arc::new(Delivery { response, tags }))
     }
 
     fn tell_fetched(&self, took: Duration, not_stored: Option<Reason>, lacks_freshness: bool) {
@@ -355,7 +353,7 @@ impl Fetching<'_> {
     }
 
     /// Ends the flight, and tells its own reader, who may have left.
-    fn land(mut self, outcome: Outcome, own: LeaderOutcome) {
+    fn land(mut self, outcome: FlightOutcome, own: LeaderOutcome) {
         let sender = self.own.take();
         let fence = self.leader.fence();
         self.leader.land(FlightResult { fence, outcome });

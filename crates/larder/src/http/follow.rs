@@ -12,8 +12,8 @@ use super::{
     body::Body,
     cache::Parts,
     error::NoAnswer,
-    explain::{Handling, Outcome as Explained},
-    landing::{FlightResult, Follower, Outcome},
+    explain::{Handling, ReplyOutcome},
+    landing::{FlightOutcome, FlightResult, Follower},
     request::Retrieval,
     respond::{Apply, respond_brought},
     serve::{explained, stand_in},
@@ -53,18 +53,18 @@ pub(crate) async fn follow(
         Landing::Panicked => return stale_or(NoAnswer::Unusable("its fetch panicked")),
     };
     let delivery = match outcome {
-        Outcome::Brought(delivery) => delivery,
+        FlightOutcome::Brought(delivery) => delivery,
         // It has no tags, so any purge since may have been meant for it.
         _ if fence < asked_at => {
             follower.give_up();
             return Followed::Again;
         }
-        Outcome::NotForOthers => return Followed::NotForThis,
-        Outcome::StoodIn(status) => {
+        FlightOutcome::NotForOthers => return Followed::NotForThis,
+        FlightOutcome::StoodIn(status) => {
             let answer = stale(OriginFailure::Status(status));
             return answer.map_or(Followed::NotForThis, Followed::Answer);
         }
-        Outcome::Failed(error) => return stale_or(error),
+        FlightOutcome::Failed(error) => return stale_or(error),
     };
     // A purge came in between. Or it broke off before this reader came: those who waited for it share that;
     // this one asks anew.
@@ -90,7 +90,7 @@ fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, response: &Brought) -> Fol
     let answer = respond_brought(asked.request(), response, Apply::All, now);
     let Some(mut answer) = answer else { return Followed::Again };
     let status = Some(head.status().as_u16());
-    let (outcome, took) = (Explained::Collapsed, asked.began.elapsed());
+    let (outcome, took) = (ReplyOutcome::Collapsed, asked.began.elapsed());
     let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
     explained(asked, answer.headers_mut(), handling, Some(head.into()), now);
     cache.counters().collapsed.increment();

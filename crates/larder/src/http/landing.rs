@@ -18,12 +18,12 @@ pub(crate) type Follower = engine::flight::Follower<FlightResult>;
 #[derive(Clone)]
 pub(crate) struct FlightResult {
     pub(crate) fence: Fence,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: FlightOutcome,
 }
 
 /// What comes of a fetch for those who do not lead it.
 #[derive(Clone)]
-pub(crate) enum Outcome {
+pub(crate) enum FlightOutcome {
     /// A response that may be stored.
     Brought(Arc<Delivery>),
     /// The answer is for one reader.

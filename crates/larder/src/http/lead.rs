@@ -20,11 +20,11 @@ use super::{
     body::Body,
     cache::Parts,
     error::NoAnswer,
-    explain::{Handling, Outcome},
-    fetch::{Kept, LeaderOutcome, fetch, fetch_while_awaited},
+    explain::{Handling, ReplyOutcome},
+    fetch::{LeaderOutcome, StoredReply, fetch, fetch_while_awaited},
     landing::Leader,
     origin::{Origin, OriginRequest},
-    reply::Unstored,
+    reply::UnstoredReply,
     request::Retrieval,
     respond::{Apply, conditioned, respond_brought},
     serve::{explained, stand_in},
@@ -68,13 +68,13 @@ pub(crate) async fn lead(
         fetch_here(cache, Box::pin(engine.tasks().own(fetching)), landing).await
     };
     match outcome.ok_or_else(|| cache.given_up())? {
-        LeaderOutcome::Kept(kept) => own_of_kept(cache, asked, &ask, kept),
-        LeaderOutcome::Through { unstored, took, reader_fields } => {
-            let Unstored { mut answer, status, reason } = unstored;
+        LeaderOutcome::StoredReply(kept) => own_of_kept(cache, asked, &ask, kept),
+        LeaderOutcome::Through { reply, took, reader_fields } => {
+            let UnstoredReply { mut answer, status, reason } = reply;
             if reader_fields == ReaderFields::Drop {
                 answer = conditioned(asked.request(), answer, cache.now());
             }
-            let (status, outcome) = (Some(status.as_u16()), Outcome::NotStored(reason));
+            let (status, outcome) = (Some(status.as_u16()), ReplyOutcome::NotStored(reason));
             let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
             explained(asked, answer.headers_mut(), handling, None, cache.now());
             Ok(answer)
@@ -92,9 +92,9 @@ fn own_of_kept(
     cache: &Parts,
     asked: &Retrieval,
     ask: &Ask,
-    kept: Kept,
+    kept: StoredReply,
 ) -> Result<Response<Body>, NoAnswer> {
-    let Kept { response, place, sent, status, took, reader_fields, not_stored } = kept;
+    let StoredReply { response, place, sent, status, took, reader_fields, not_stored } = kept;
     let apply = match reader_fields {
         ReaderFields::Drop => Apply::All,
         ReaderFields::Forward => Apply::Nothing,
@@ -103,7 +103,7 @@ fn own_of_kept(
     let answer = respond_brought(asked.request(), &response, apply, now);
     drop(place);
     let mut answer = answer.ok_or(NoAnswer::Unusable("it ended before it was whole"))?;
-    let outcome = not_stored.map_or(Outcome::Stored, Outcome::NotStored);
+    let outcome = not_stored.map_or(ReplyOutcome::Stored, ReplyOutcome::NotStored);
     let status = Some(status.as_u16());
     let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
     explained(asked, answer.headers_mut(), handling, Some(response.head().into()), now);

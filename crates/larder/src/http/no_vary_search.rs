@@ -24,12 +24,12 @@ const TABLE_BYTES: usize = 1 << 20;
 
 pub(crate) struct NoVarySearchTables {
     variances: MemoryTier<Arc<NoVarySearch>>,
-    answers: MemoryTier<Answer>,
+    answers: MemoryTier<StoredUnder>,
     clock: Clock,
 }
 
 /// Where an answer for a key modulo its variance is stored.
-struct Answer {
+struct StoredUnder {
     key: Arc<str>,
     /// The last purge before it was asked for: any later one may have meant another URI that it stands
     /// for.
@@ -82,7 +82,7 @@ impl NoVarySearchTables {
         let heap_bytes = size_of::<NoVarySearch>() + modulo.len();
         let entry = Entry::new(Arc::new(variance), facts());
         self.variances.put(path, entry, heap_bytes, &judge, || false);
-        let answer = Entry::new(Answer { key: Arc::clone(key), fence }, facts());
+        let answer = Entry::new(StoredUnder { key: Arc::clone(key), fence }, facts());
         self.answers.put(&modulo, answer, key.len(), &judge, || false);
     }
 

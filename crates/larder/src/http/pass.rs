@@ -25,7 +25,7 @@ use super::{
     body::Body,
     cache::Parts,
     error::NoAnswer,
-    explain::{Handling, Outcome, ShowKey, explain},
+    explain::{Handling, ReplyOutcome, ShowKey, explain},
     landing::Leader,
     origin::{BoxFuture, Origin},
     pump::{Flow, Pumped, pump},
@@ -131,7 +131,7 @@ async fn forward(
     let exchange = Exchange { requested_at, received_at: cache.received_now() };
     let took = began.elapsed();
     let (mut sent, mut body) = answer.into_parts();
-    let (mut outcome, mut stored) = (Outcome::Passed, None);
+    let (mut outcome, mut stored) = (ReplyOutcome::Passed, None);
     if let Some(uri) = uri {
         let request = request_head(&head, &uri);
         let response = ResponseHead { status: sent.status, headers: (&sent.headers).into() };
@@ -139,7 +139,7 @@ async fn forward(
         if let (Ok(receiving), Some(leader)) =
             (receive(cache, &policy, request, response, exchange), leader)
         {
-            (outcome, stored) = (Outcome::Stored, Some(Arc::clone(&receiving.incoming)));
+            (outcome, stored) = (ReplyOutcome::Stored, Some(Arc::clone(&receiving.incoming)));
             let storing = Storing { head: head.clone(), uri, policy, receiving, leader, began };
             body = store_arriving(cache, storing, body);
         }

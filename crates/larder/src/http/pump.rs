@@ -71,7 +71,7 @@ pub(crate) async fn pump(cache: &Parts, flow: Flow<'_>) -> Pumped {
         Ok(()) => pump.complete(),
         // Dropping the filler tells its readers. Whoever comes then is not one of them any more.
         Err(end) => {
-            if end == End::Forsaken {
+            if end == Abort::Forsaken {
                 cache.counters().abandoned.increment();
             }
             leader.withdraw();
@@ -100,14 +100,14 @@ struct Pump<'a> {
 
 /// Why a body comes to no end.
 #[derive(PartialEq, Eq)]
-enum End {
+enum Abort {
     Broken,
     /// Nobody reads it, and others wait for its turn.
     Forsaken,
 }
 
 /// What a body brings next.
-enum Next {
+enum Pulled {
     Frame(Result<Frame<Bytes>, BoxError>),
     /// It is over.
     End,
@@ -122,19 +122,19 @@ enum Late {
 }
 
 impl Pump<'_> {
-    async fn run(&mut self, body: &mut Body) -> Result<(), End> {
+    async fn run(&mut self, body: &mut Body) -> Result<(), Abort> {
         loop {
             if !self.filler.room().await {
-                return Err(End::Broken);
+                return Err(Abort::Broken);
             }
             match self.next(body).await? {
-                Next::End => break,
-                Next::Frame(Err(_)) => return Err(End::Broken),
-                Next::Frame(Ok(frame)) => {
+                Pulled::End => break,
+                Pulled::Frame(Err(_)) => return Err(Abort::Broken),
+                Pulled::Frame(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.filler.push(chunk);
                 }
-                Next::Late => {
+                Pulled::Late => {
                     // Later readers ask anew. These have begun, and may wait for the rest of it.
                     let reason = if self.goes_on() { Reason::Endless } else { Reason::OriginError };
                     self.keep_no_longer(reason);
@@ -143,7 +143,7 @@ impl Pump<'_> {
             }
             let arrived = self.filler.arrived();
             if self.announced.is_some_and(|announced| arrived > announced) {
-                return Err(End::Broken);
+                return Err(Abort::Broken);
             }
             self.look_at_readers(arrived)?;
             if self.kept.is_ok()
@@ -153,19 +153,19 @@ impl Pump<'_> {
             }
         }
         match self.announced {
-            Some(announced) if announced != self.filler.arrived() => Err(End::Broken),
+            Some(announced) if announced != self.filler.arrived() => Err(Abort::Broken),
             _ => Ok(()),
         }
     }
 
     /// Whichever of these is dropped half-way, the body has lost nothing.
-    async fn next(&self, body: &mut Body) -> Result<Next, End> {
+    async fn next(&self, body: &mut Body) -> Result<Pulled, Abort> {
         let Pump { cache, filler, ends_by, .. } = self;
         let frame = match &self.kept {
             Ok(Some(_)) => {
                 let frame = in_time_if(cache, body.frame(), || may_go_on_unread(cache, filler));
                 match until(*ends_by, frame).await {
-                    Some(Err(Late::Forsaken)) => return Err(End::Forsaken),
+                    Some(Err(Late::Forsaken)) => return Err(Abort::Forsaken),
                     Some(Err(Late::TooLong)) | None => None,
                     Some(Ok(frame)) => Some(frame),
                 }
@@ -173,19 +173,19 @@ impl Pump<'_> {
             Ok(None) => until(*ends_by, in_time(cache, body.frame())).await.flatten(),
             Err(_) => tokio::select! {
                 frame = body.frame() => Some(frame),
-                () = filler.unwanted() => return Err(End::Broken),
+                () = filler.unwanted() => return Err(Abort::Broken),
             },
         };
         Ok(match frame {
-            Some(Some(frame)) => Next::Frame(frame),
-            Some(None) => Next::End,
-            None => Next::Late,
+            Some(Some(frame)) => Pulled::Frame(frame),
+            Some(None) => Pulled::End,
+            None => Pulled::Late,
         })
     }
 
     /// One that nobody reads any more does not have a turn for as long as it likes: neither if it drips, nor
     /// where others wait for one and next to nothing of it comes.
-    fn look_at_readers(&mut self, arrived: u64) -> Result<(), End> {
+    fn look_at_readers(&mut self, arrived: u64) -> Result<(), Abort> {
         let is_read = self.filler.is_read();
         if is_read {
             (self.was_read, self.unread_since) = (true, None);
@@ -193,7 +193,7 @@ impl Pump<'_> {
             let since = *self.unread_since.get_or_insert_with(Deadline::now);
             let limit = self.cache.settings.idle_body_timeout.filter(|_| self.kept.is_ok());
             if limit.is_some_and(|limit| since.elapsed() >= limit) {
-                return Err(End::Broken);
+                return Err(Abort::Broken);
             }
         }
         if is_read || !matches!(self.kept, Ok(Some(_))) {
@@ -203,7 +203,7 @@ impl Pump<'_> {
         let (since, before) = *self.unread_pace.get_or_insert_with(|| (Deadline::now(), arrived));
         if since.elapsed() >= LOOK_EVERY {
             if arrived - before < UNREAD_BYTES && !may_go_on_unread(self.cache, &self.filler) {
-                return Err(End::Forsaken);
+                return Err(Abort::Forsaken);
             }
             self.unread_pace = Some((Deadline::now(), arrived));
         }

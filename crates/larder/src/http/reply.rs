@@ -21,7 +21,7 @@ use tokio::time::Instant as Deadline;
 use super::{
     body::{
         Body,
-        arriving::{Arriving, Filler, Reader},
+        arriving::{Arriving, BodyReader, Filler},
         stored::Span,
     },
     cache::Parts,
@@ -53,7 +53,7 @@ pub(crate) enum Judged {
     /// It is an error, and something stale stands in.
     StandIn(StatusCode),
     /// It is for its reader alone.
-    NotStored(Unstored),
+    NotStored(UnstoredReply),
     /// It is here, and to be stored in the place of what it updates, if it updates anything. `sent`: the fields
     /// as the origin sent them.
     Here { fresh: Arc<Stored>, updates: Option<Arc<Stored>>, sent: HeaderMap, status: StatusCode },
@@ -62,7 +62,7 @@ pub(crate) enum Judged {
 }
 
 /// An answer that is not stored. `status`: how the origin answered.
-pub(crate) struct Unstored {
+pub(crate) struct UnstoredReply {
     pub(crate) answer: Response<Body>,
     pub(crate) status: StatusCode,
     pub(crate) reason: Reason,
@@ -73,7 +73,7 @@ pub(crate) struct Receiving {
     pub(crate) incoming: Arc<Incoming>,
     pub(crate) filler: Filler,
     /// Keeps its beginning until its first reader reads it.
-    pub(crate) place: Option<Reader>,
+    pub(crate) place: Option<BodyReader>,
 }
 
 /// What an answer of the origin means.
@@ -95,7 +95,7 @@ pub(crate) async fn judge(
     }
     if !asked.is_spelt_as_its_key() {
         let answer = Response::from_parts(head, body);
-        return Judged::NotStored(Unstored { answer, status, reason: Reason::Spelling });
+        return Judged::NotStored(UnstoredReply { answer, status, reason: Reason::Spelling });
     }
     if asked.head.method == Method::HEAD {
         update_by_head(cache, reply, status, &head.headers, leader);
@@ -123,7 +123,7 @@ pub(crate) async fn judge(
         Ok(receiving) => Judged::Arrives { receiving, body, sent: head.headers, status },
         Err(reason) => {
             let answer = Response::from_parts(head, body);
-            Judged::NotStored(Unstored { answer, status, reason })
+            Judged::NotStored(UnstoredReply { answer, status, reason })
         }
     }
 }
@@ -188,7 +188,7 @@ fn confirmed(cache: &Parts, reply: &OriginReply<'_>, update: HeaderMap, leader: 
             // Dates are strong only beside one of the answer (RFC 9110 §8.8.2.2).
             merged.entry(DATE).or_insert(date::format(reply.exchange.received_at));
             let answer = respond_once(request, old, &merged);
-            Judged::NotStored(Unstored { answer, status: StatusCode::NOT_MODIFIED, reason })
+            Judged::NotStored(UnstoredReply { answer, status: StatusCode::NOT_MODIFIED, reason })
         }
     }
 }

@@ -12,7 +12,7 @@ use larder_policy::{
 use super::{
     body::Body,
     cache::Parts,
-    explain::{Handling, Outcome, ShowKey, explain},
+    explain::{Handling, ReplyOutcome, ShowKey, explain},
     request::Retrieval,
     respond::{Apply, respond},
     store::AtHand,
@@ -64,7 +64,7 @@ pub(crate) fn stand_in(
         OriginFailure::Status(status) => Some(status.as_u16()),
         OriginFailure::Disconnected => None,
     };
-    let (outcome, took) = (Outcome::StoodIn(reason), asked.began.elapsed());
+    let (outcome, took) = (ReplyOutcome::StoodIn(reason), asked.began.elapsed());
     let handling = Handling::Forwarded { why, status, outcome, took };
     let answer = answer(cache, asked, at_hand.variants.at(index), handling);
     count_stale(cache, asked, &at_hand, reason);

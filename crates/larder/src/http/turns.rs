@@ -184,7 +184,7 @@ impl Turns {
             (book.line_up(claim, grant).ok_or(Denied::LineFull)?, granted)
         };
         // A turn that comes too late is dropped with `granted`.
-        let _place = Place { turns: self, ticket };
+        let _place = LinePlace { turns: self, ticket };
         waits();
         let mut granted = granted;
         let waiting = async {
@@ -234,12 +234,12 @@ impl Drop for Turn {
 }
 
 /// A place in line. Dropping it leaves the line.
-struct Place<'a> {
+struct LinePlace<'a> {
     turns: &'a Turns,
     ticket: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for LinePlace<'_> {
     fn drop(&mut self) {
         // The grant's other end is dropped outside the lock.
         let _grant = self.turns.book().leave(self.ticket);

@@ -93,7 +93,7 @@ struct State {
     /// Whether everything is kept, to be stored in the end.
     is_kept: bool,
     end: Option<End>,
-    readers: Slab<Place>,
+    readers: Slab<Position>,
     /// Where the filler waits for its readers.
     filler: Option<Waiting>,
 }
@@ -116,7 +116,7 @@ impl Chunk {
 }
 
 /// Where a reader is; beyond everything once it has had what it is to be given.
-struct Place {
+struct Position {
     at: u64,
     /// The others have gone on without it.
     is_left_behind: bool,
@@ -272,15 +272,16 @@ impl Arriving {
     }
 
     /// A reader of `span`. `None`: its first bytes are gone.
-    pub(crate) fn read(self: &Arc<Self>, span: Span) -> Option<Reader> {
+    pub(crate) fn read(self: &Arc<Self>, span: Span) -> Option<BodyReader> {
         let mut state = self.lock();
         if span.start < state.forgotten {
             return None;
         }
-        let id = state.readers.insert(Place { at: span.start, is_left_behind: false, waker: None });
+        let id =
+            state.readers.insert(Position { at: span.start, is_left_behind: false, waker: None });
         drop(state);
         let left = span.len.or(self.len().map(|len| len.saturating_sub(span.start)));
-        Some(Reader { arriving: Arc::clone(self), id, left })
+        Some(BodyReader { arriving: Arc::clone(self), id, left })
     }
 
     /// The bytes of `span`, shared with it. `None`: not all of them are here, not yet or not any more.
@@ -456,14 +457,14 @@ impl Drop for Filler {
 }
 
 /// One reader of a body under way.
-pub(crate) struct Reader {
+pub(crate) struct BodyReader {
     arriving: Arc<Arriving>,
     id: usize,
     /// Bytes it is still to be given, where that is known.
     left: Option<u64>,
 }
 
-impl Reader {
+impl BodyReader {
     /// How many bytes that is, where it is known.
     pub(super) fn left(&self) -> Option<u64> {
         self.left
@@ -489,7 +490,7 @@ impl Reader {
     /// What comes next, and who is woken where that is to be waited for.
     fn next_chunk(&mut self, mut waker: Option<Waker>) -> Poll<Option<Result<Bytes, BoxError>>> {
         let mut state = self.arriving.lock();
-        let Place { at, is_left_behind, .. } = state.readers[self.id];
+        let Position { at, is_left_behind, .. } = state.readers[self.id];
         if is_left_behind {
             return Poll::Ready(Some(Err(Box::new(LeftBehind))));
         }
@@ -521,7 +522,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for BodyReader {
     fn drop(&mut self) {
         let mut place = None;
         self.arriving.change(|state, changed| {
@@ -670,7 +671,7 @@ mod tests {
         range.map(|place| (place % 251) as u8).collect()
     }
 
-    async fn read_all(reader: Reader) -> Result<Bytes, BoxError> {
+    async fn read_all(reader: BodyReader) -> Result<Bytes, BoxError> {
         Body::arriving(reader).collect().await.map(|body| body.to_bytes())
     }
 

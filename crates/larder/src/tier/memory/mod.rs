@@ -110,7 +110,7 @@ pub(crate) enum Pace {
 
 /// What became of an entry that was to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stored {
+pub(crate) enum PutOutcome {
     /// It is there; this many others had to go for it, and so many were over.
     Yes { evicted: usize, over: usize },
     /// It weighs more than one entry may. What was stored under its key is gone too, for it is older.
@@ -213,7 +213,7 @@ impl<V> MemoryTier<V> {
         heap_bytes: usize,
         judge: &Judge<'_>,
         fenced: impl FnOnce() -> bool,
-    ) -> Stored {
+    ) -> PutOutcome {
         let place = self.place(key);
         let weight = Self::weight(key, heap_bytes);
         let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
@@ -235,7 +235,7 @@ impl<V> MemoryTier<V> {
                 if fenced() {
                     drop(shard);
                     bury([&mut slot], self.budget.leave(0, 0)).pass_over();
-                    return Stored::Fenced;
+                    return PutOutcome::Fenced;
                 }
                 shard.put(place.hash, older, &mut slot, self.eviction);
                 room.keep();
@@ -243,7 +243,7 @@ impl<V> MemoryTier<V> {
                 let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
                 drop(shard);
                 bury([&mut slot], leaving).pass_over();
-                return Stored::Yes { evicted, over };
+                return PutOutcome::Yes { evicted, over };
             }
             // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
             if !may_be_stored || in_vain > 2 * self.shards.count() || by == By::Drop {
@@ -256,9 +256,9 @@ impl<V> MemoryTier<V> {
                 drop(shard);
                 bury([&mut older, &mut slot], leaving).pass_over();
                 return match may_be_stored {
-                    _ if is_fenced => Stored::Fenced,
-                    true => Stored::NoRoom,
-                    false => Stored::TooLarge,
+                    _ if is_fenced => PutOutcome::Fenced,
+                    true => PutOutcome::NoRoom,
+                    false => PutOutcome::TooLarge,
                 };
             }
             let (newcomer, spared) = if from == place.shard { (more, older) } else { (0, None) };
@@ -685,16 +685,16 @@ mod tests {
                     let stored = tier.put(&key.to_string(), entry, heap_bytes, &judge, fenced);
                     let is_there = tier.peek(&key.to_string(), |entry| entry.value);
                     match stored {
-                        Stored::Yes { evicted, over: gone } => {
+                        PutOutcome::Yes { evicted, over: gone } => {
                             assert_eq!(is_there, Some(key));
                             assert!(evicted == 0 || over <= gone + 1, "what was over stayed");
                         }
-                        Stored::TooLarge => {
+                        PutOutcome::TooLarge => {
                             assert_eq!(is_there, None);
                             assert!(heap_bytes > 4_000, "it fits");
                         }
-                        Stored::NoRoom => unreachable!("nobody else has any"),
-                        Stored::Fenced => assert!(fenced()),
+                        PutOutcome::NoRoom => unreachable!("nobody else has any"),
+                        PutOutcome::Fenced => assert!(fenced()),
                     }
                 }
                 Step::Read { key } => {
