@@ -1,6 +1,6 @@
 //! Answer: an HTTP/1.1 answer that has arrived whole, and what its head says.
 
-use crate::{cache_status, wire::lossless};
+use crate::cache_status;
 
 /// An answer that has arrived whole.
 #[derive(Clone, Debug)]
@@ -68,4 +68,9 @@ pub fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         let (found, value) = line.split_once(':')?;
         found.eq_ignore_ascii_case(name).then(|| value.trim())
     })
+}
+
+/// Each byte as the character of the same number.
+pub fn lossless(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
 }

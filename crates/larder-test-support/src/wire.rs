@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    answer::{Answer, field, status},
+    answer::{Answer, field, lossless, status},
     eventually::PATIENCE,
 };
 
@@ -209,9 +209,4 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
         let rest = self.read.split_off(length);
         std::mem::replace(&mut self.read, rest)
     }
-}
-
-/// Each byte as the character of the same number.
-pub fn lossless(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
 }

@@ -12,13 +12,13 @@ use larder_gateway::{
     upstream::{Upstream, UpstreamConfig},
 };
 pub(crate) use larder_test_support::{
-    answer::{field, status},
+    answer::{field, lossless, status},
     certificate::Certificate,
     eventually::{PATIENCE, eventually, until},
     nginx::Nginx,
     origin::Origin,
     program,
-    wire::{Wire, lossless},
+    wire::Wire,
 };
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
