@@ -110,6 +110,13 @@
 //! here; one that passes to its reader gives it back with its head, however long it stays open. Requests that
 //! pass have turns of their own ([`Settings::max_passing`]).
 //!
+//! # Rules
+//!
+//! An [`HttpCache`] keeps responses, and has rules for requests that bring none along. A server whose paths have
+//! rules of their own puts them into its requests ([`Rules`]): one cache, one bound of memory, one purge for all of
+//! them. A request's rules say what is stored of its answer, how its readers wait for each other, and whether
+//! something stored may answer it, also if that was stored by other rules.
+//!
 //! # What `guarded` refuses
 //!
 //! [`Policy::guarded`], the default, does not share what looks personal although the standard would

@@ -1,8 +1,10 @@
 //! Miss: a request that has to go to the origin joins the key's flight: it leads, or it follows.
 
+use http::Response;
 use larder_policy::{collapse_key::collapse_key, request::Flight, reuse::Ask, stored::StoredHead};
 
 use super::{
+    body::Body,
     cache::Parts,
     error::NoAnswer,
     follow::{Followed, follow},
@@ -35,8 +37,12 @@ pub(crate) enum Joined {
     /// It leads. `is_shared`: others may wait for what it brings. `is_news`: something may have changed since
     /// it was decided that the origin is to be asked.
     Leads { leader: Leader, is_shared: bool, is_news: bool },
-    /// Another's flight has brought an answer, or none for anybody.
-    Followed(Followed),
+    /// Another's flight has brought its answer.
+    Answer(Response<Body>),
+    /// Another's flight has brought none to anybody.
+    Failed(NoAnswer),
+    /// Another's flight has ended, and was not for it: what is stored may have changed.
+    LookAgain,
 }
 
 impl<'a> Miss<'a> {
@@ -72,12 +78,14 @@ impl<'a> Miss<'a> {
                 follower.asked_by(client);
                 self.has_waited = true;
                 match follow(cache, asked, ask, follower, self.asked_at).await {
-                    Followed::NotForThis => {}
+                    Followed::Answer(answer) => return Ok(Joined::Answer(answer)),
+                    Followed::Failed(error) => return Ok(Joined::Failed(error)),
+                    Followed::Again => return Ok(Joined::LookAgain),
                     Followed::AnotherVariant(brought) => {
                         self.announced.push(brought);
-                        return Ok(Joined::Followed(Followed::Again));
+                        return Ok(Joined::LookAgain);
                     }
-                    followed => return Ok(Joined::Followed(followed)),
+                    Followed::NotForThis => {}
                 }
             }
         }

@@ -26,7 +26,6 @@ use super::{
     body::{Body, UpTo},
     cache::{HttpCache, Parts},
     error::{BoxError, NoAnswer},
-    follow::Followed,
     lead::lead,
     miss::{Joined, Miss},
     origin::{BoxFuture, Origin},
@@ -269,9 +268,9 @@ async fn go_on(
                 return lead(cache, asked, ask, &at_hand, (leader, is_shared), origin).await;
             }
             Joined::Leads { leader, is_shared, is_news: true } => Some((leader, is_shared)),
-            Joined::Followed(Followed::Answer(answer)) => return Ok(answer),
-            Joined::Followed(Followed::Failed(error)) => return Err(error),
-            Joined::Followed(_) => None,
+            Joined::Answer(answer) => return Ok(answer),
+            Joined::Failed(error) => return Err(error),
+            Joined::LookAgain => None,
         };
         // Meanwhile another flight may have landed, or a purge have come: what was purged is neither
         // confirmed nor completed. Who waits for this flight looks again as well if it ends here.
