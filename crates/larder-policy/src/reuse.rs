@@ -128,7 +128,7 @@ impl Verdict {
     }
 
     /// The variant that may stand in for an origin that failed like this, by this instant.
-    pub fn rescued(&self, failure: Failure, now: SystemTime) -> Option<usize> {
+    pub fn rescued(&self, failure: OriginFailure, now: SystemTime) -> Option<usize> {
         match self {
             Verdict::Ask(Ask { rescue: Some(rescue), .. }) if rescue.allows(failure, now) => {
                 Some(rescue.index)
@@ -207,7 +207,7 @@ pub struct Rescue {
 
 /// How an origin failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum OriginFailure {
     /// No connection, no answer, or none in time.
     Disconnected,
     /// An answer with this status.
@@ -217,13 +217,13 @@ pub enum Failure {
 impl Rescue {
     /// Whether it may stand in for this failure at this instant, which is later than the one that the
     /// verdict was made for: origins take their time to fail.
-    pub fn allows(&self, failure: Failure, now: SystemTime) -> bool {
+    pub fn allows(&self, failure: OriginFailure, now: SystemTime) -> bool {
         let until = match failure {
-            Failure::Disconnected => self.if_disconnected_until.max(self.if_error_until),
-            Failure::Status(status) if matches!(status.as_u16(), 500 | 502 | 503 | 504) => {
+            OriginFailure::Disconnected => self.if_disconnected_until.max(self.if_error_until),
+            OriginFailure::Status(status) if matches!(status.as_u16(), 500 | 502 | 503 | 504) => {
                 self.if_error_until
             }
-            Failure::Status(_) => None,
+            OriginFailure::Status(_) => None,
         };
         until.is_some_and(|until| now < until)
     }

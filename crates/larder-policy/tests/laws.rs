@@ -10,7 +10,7 @@ use larder_policy::{
     reason::Reason,
     request::flight,
     response::storability,
-    reuse::{Failure, Variant, Verdict, decide, may_share},
+    reuse::{OriginFailure, Variant, Verdict, decide, may_share},
     settings::Policy,
     stored::StoredHead,
 };
@@ -246,14 +246,14 @@ proptest! {
             }
             Verdict::Ask(ask) => {
                 if let Some(rescue) = ask.rescue {
-                    let error = Failure::Status(StatusCode::BAD_GATEWAY);
+                    let error = OriginFailure::Status(StatusCode::BAD_GATEWAY);
                     for wait in 0..500 {
                         let then = now + secs(wait);
                         let stale = head.age(then).saturating_sub(lifetime.ttl());
                         let fresh = head.age(then) < lifetime.ttl();
                         let in_window = stale < lifetime.rescue_window();
                         prop_assert_eq!(rescue.allows(error, then), fresh || in_window);
-                        if rescue.allows(Failure::Disconnected, then) {
+                        if rescue.allows(OriginFailure::Disconnected, then) {
                             prop_assert!(then < after(0) + head.keep_for(&policy) || fresh || in_window);
                         }
                     }

@@ -10,7 +10,7 @@ use larder_policy::{
     reason::Reason,
     request::{Flight, drop_reader_fields, flight},
     response::storability,
-    reuse::{Failure, ReaderFields, Rescue, Variant, Verdict, decide, may_share},
+    reuse::{OriginFailure, ReaderFields, Rescue, Variant, Verdict, decide, may_share},
     settings::Policy,
     stored::StoredHead,
 };
@@ -472,7 +472,7 @@ fn rescue_of(policy: &Policy, value: &str, wish: Fields<'_>, later: u64) -> Opti
     asked(verdict(policy, &head, &get(wish), after(later))).rescue
 }
 
-const BAD_GATEWAY: Failure = Failure::Status(StatusCode::BAD_GATEWAY);
+const BAD_GATEWAY: OriginFailure = OriginFailure::Status(StatusCode::BAD_GATEWAY);
 
 #[test]
 fn an_origin_that_cannot_be_reached_is_stood_in_for_where_nothing_forbids_it() {
@@ -487,14 +487,14 @@ fn an_origin_that_cannot_be_reached_is_stood_in_for_where_nothing_forbids_it() {
         ("max-age=60, stale-if-error=9, must-revalidate", false),
     ] {
         let rescue = rescue_of(&policy, value, &[], 61);
-        let allowed = |rescue: Rescue| rescue.allows(Failure::Disconnected, after(61));
+        let allowed = |rescue: Rescue| rescue.allows(OriginFailure::Disconnected, after(61));
         assert_eq!(rescue.is_some_and(allowed), rescued, "{value}");
         // An answer is an answer: without `stale-if-error` it goes to the reader.
         assert!(!rescue.is_some_and(|rescue| rescue.allows(BAD_GATEWAY, after(61))), "{value}");
     }
     let rescue = rescue_of(&policy, "max-age=60", &[], 61).unwrap();
-    assert!(rescue.allows(Failure::Disconnected, after(159)));
-    assert!(!rescue.allows(Failure::Disconnected, after(160)));
+    assert!(rescue.allows(OriginFailure::Disconnected, after(159)));
+    assert!(!rescue.allows(OriginFailure::Disconnected, after(160)));
     assert_eq!(rescue_of(&policy, "max-age=60", &[], 160), None);
 }
 
@@ -512,13 +512,13 @@ fn an_origin_that_answers_with_an_error_is_stood_in_for_within_stale_if_error() 
         (404, false),
         (200, false),
     ] {
-        let failure = Failure::Status(StatusCode::from_u16(status).unwrap());
+        let failure = OriginFailure::Status(StatusCode::from_u16(status).unwrap());
         assert_eq!(rescue.allows(failure, after(61)), rescued, "{status}");
     }
-    assert!(rescue.allows(Failure::Disconnected, after(69)));
+    assert!(rescue.allows(OriginFailure::Disconnected, after(69)));
     assert!(rescue.allows(BAD_GATEWAY, after(69)));
     assert!(!rescue.allows(BAD_GATEWAY, after(70)));
-    assert!(!rescue.allows(Failure::Disconnected, after(70)));
+    assert!(!rescue.allows(OriginFailure::Disconnected, after(70)));
     assert_eq!(rescue_of(&policy, "max-age=60, stale-if-error=10", &[], 70), None);
 }
 
@@ -540,7 +540,7 @@ fn what_is_fresh_stands_in_though_the_reader_wanted_younger() {
     let rescue = rescue_of(&standard(), "max-age=60, must-revalidate", &reload, 10).unwrap();
     assert!(rescue.allows(BAD_GATEWAY, after(59)));
     assert!(!rescue.allows(BAD_GATEWAY, after(60)));
-    assert!(!rescue.allows(Failure::Disconnected, after(60)));
+    assert!(!rescue.allows(OriginFailure::Disconnected, after(60)));
 }
 
 #[test]
@@ -548,8 +548,8 @@ fn s_maxage_beside_windows_stands_in_within_them_only_and_only_if_guarded() {
     let value = "s-maxage=60, stale-if-error=10";
     assert_eq!(rescue_of(&standard(), value, &[], 61), None);
     let rescue = rescue_of(&Policy::guarded(), value, &[], 61).unwrap();
-    assert!(rescue.allows(Failure::Disconnected, after(69)));
-    assert!(!rescue.allows(Failure::Disconnected, after(70)));
+    assert!(rescue.allows(OriginFailure::Disconnected, after(69)));
+    assert!(!rescue.allows(OriginFailure::Disconnected, after(70)));
 }
 
 fn marked(policy: &Policy, value: &str, wish: Fields<'_>, later: u64, marked_at: u64) -> Verdict {
@@ -578,8 +578,8 @@ fn a_soft_purge_ends_freshness_and_opens_the_windows() {
     assert_eq!(short(&marked(&policy, "max-age=60", &any, 5, 5)), EXPIRED);
     let ask = asked(marked(&policy.stale_if_disconnected(secs(10)), "max-age=60", &[], 5, 5));
     let rescue = ask.rescue.unwrap();
-    assert!(rescue.allows(Failure::Disconnected, after(14)));
-    assert!(!rescue.allows(Failure::Disconnected, after(15)));
+    assert!(rescue.allows(OriginFailure::Disconnected, after(14)));
+    assert!(!rescue.allows(OriginFailure::Disconnected, after(15)));
 }
 
 #[test]

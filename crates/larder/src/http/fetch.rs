@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, StatusCode};
 use larder_policy::{
     head::Exchange,
     reason::Reason,
-    reuse::{Failure as OriginFailure, ReaderFields, may_share},
+    reuse::{OriginFailure, ReaderFields, may_share},
     stored::StoredHead,
 };
 use tokio::{sync::oneshot, time::Instant as Deadline};

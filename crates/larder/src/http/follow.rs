@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Response, header::AGE};
 use larder_policy::{
     reason::Reason,
-    reuse::{Ask, Failure as OriginFailure, may_share},
+    reuse::{Ask, OriginFailure, may_share},
 };
 
 use super::{

@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderName, Response, header::AGE};
 use larder_policy::{
     reason::Reason,
-    reuse::{Ask, Failure as OriginFailure, ReaderFields},
+    reuse::{Ask, OriginFailure, ReaderFields},
 };
 use tokio::sync::oneshot;
 

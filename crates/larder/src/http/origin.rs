@@ -10,7 +10,7 @@ use larder_policy::{
     head::RequestHead,
     request::{drop_reader_fields, drop_steering_fields},
     response::tells_of_others,
-    reuse::{Ask, Failure as OriginFailure, ReaderFields, Rescue},
+    reuse::{Ask, OriginFailure, ReaderFields, Rescue},
 };
 
 use super::{

@@ -12,7 +12,7 @@ use larder_policy::{
     range::contradicts_if_range,
     reason::Reason,
     response::storability,
-    reuse::Failure as OriginFailure,
+    reuse::OriginFailure,
     settings::Policy,
     validate::{HeadSays, answered_by, freshen, head_says},
 };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use larder_policy::{
     reason::Reason,
-    reuse::{Failure as OriginFailure, Variant},
+    reuse::{OriginFailure, Variant},
 };
 
 use super::{

@@ -16,7 +16,7 @@ use http_body::Body as HttpBody;
 use larder_policy::{
     key::RequestKey,
     reason::Reason,
-    reuse::{Ask, Failure as OriginFailure, Verdict},
+    reuse::{Ask, OriginFailure, Verdict},
     settings::Policy,
 };
 use tokio::time::timeout;
