@@ -4,9 +4,12 @@
 //! So a large cache has many shards, each of which stays small. They are made in groups, once something is
 //! to be stored in one of a group: a large bound alone takes next to no memory.
 
-use std::sync::{OnceLock, PoisonError};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{OnceLock, PoisonError},
+};
 
-use super::shard::Shard;
+use super::{freed::Freed, shard::Shard};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// With fewer bytes or entries to a shard, its own few entries say too little about what is popular.
@@ -90,12 +93,46 @@ pub(super) fn read<V>(shard: &Locked<V>) -> RwLockReadGuard<'_, Shard<V>> {
 }
 
 #[inline]
-pub(super) fn write<V>(shard: &Locked<V>) -> RwLockWriteGuard<'_, Shard<V>> {
-    shard.0.write().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn write<V>(shard: &Locked<V>) -> Held<'_, V> {
+    let shard = shard.0.write().unwrap_or_else(PoisonError::into_inner);
+    Held { shard, _freed: None }
+}
+
+/// A shard, locked. What memory it needs no more is given back when the lock is free again: the order of the
+/// fields is the one in which they are dropped.
+pub(super) struct Held<'a, V> {
+    shard: RwLockWriteGuard<'a, Shard<V>>,
+    _freed: Option<Box<Freed<V>>>,
+}
+
+impl<V> Drop for Held<'_, V> {
+    #[inline]
+    fn drop(&mut self) {
+        self._freed = self.shard.take_freed();
+    }
+}
+
+impl<V> Deref for Held<'_, V> {
+    type Target = Shard<V>;
+
+    #[inline]
+    fn deref(&self) -> &Shard<V> {
+        &self.shard
+    }
+}
+
+impl<V> DerefMut for Held<'_, V> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Shard<V> {
+        &mut self.shard
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #[cfg(not(shuttle))]
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::tier::memory::shard::Slot;
 
@@ -119,6 +156,20 @@ mod tests {
             let shards = Shards::<()>::new(usize::MAX, 1 << shift.min(28));
             assert!((1 << shift.min(28)) / shards.count() <= MAX_SHARD_ENTRIES);
         }
+    }
+
+    #[cfg(not(shuttle))]
+    #[test]
+    fn a_poisoned_lock_is_as_good_as_any() {
+        let shards = Shards::<String>::new(1 << 20, usize::MAX);
+        let shard = shards.get_or_make(0);
+        let poison = || {
+            let _held = write(shard);
+            panic!("while it is held");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(poison)).is_err());
+        drop(write(shard));
+        drop(read(shard));
     }
 
     #[test]
