@@ -5,8 +5,9 @@
 //! to be stored in one of a group: a large bound alone takes next to no memory.
 
 use std::{
+    hint,
     ops::{Deref, DerefMut},
-    sync::{OnceLock, PoisonError},
+    sync::{LockResult, OnceLock, PoisonError, TryLockError, TryLockResult},
 };
 
 use super::{freed::Freed, shard::Shard};
@@ -25,6 +26,9 @@ const MAX_SHARD_ENTRIES: usize = 1 << 16;
 const MAX_SHARDS: usize = 1 << 12;
 /// Shards that are made at once.
 const GROUP: usize = 16;
+/// How often a thread looks again whether a lock is free before it sleeps: for ten to fifty microseconds. Where
+/// interleavings are tried out, each is a step.
+const LOOKS: usize = if cfg!(shuttle) { 0 } else { 1000 };
 
 pub(super) struct Shards<V> {
     groups: Box<[OnceLock<Box<Group<V>>>]>,
@@ -89,13 +93,36 @@ impl<V> Shards<V> {
 
 #[inline]
 pub(super) fn read<V>(shard: &Locked<V>) -> RwLockReadGuard<'_, Shard<V>> {
-    shard.0.read().unwrap_or_else(PoisonError::into_inner)
+    match shard.0.try_read() {
+        Ok(shard) => shard,
+        Err(TryLockError::Poisoned(shard)) => shard.into_inner(),
+        Err(TryLockError::WouldBlock) => wait(|| shard.0.try_read(), || shard.0.read()),
+    }
 }
 
 #[inline]
 pub(super) fn write<V>(shard: &Locked<V>) -> Held<'_, V> {
-    let shard = shard.0.write().unwrap_or_else(PoisonError::into_inner);
+    let shard = match shard.0.try_write() {
+        Ok(shard) => shard,
+        Err(TryLockError::Poisoned(shard)) => shard.into_inner(),
+        Err(TryLockError::WouldBlock) => wait(|| shard.0.try_write(), || shard.0.write()),
+    };
     Held { shard, _freed: None }
+}
+
+/// Looks for the lock a while before it sleeps: whoever sleeps waits for the processor as well, which takes
+/// milliseconds where others want it, and a lock is held for some microseconds.
+#[cold]
+fn wait<G>(try_lock: impl Fn() -> TryLockResult<G>, lock: impl FnOnce() -> LockResult<G>) -> G {
+    for _ in 0..LOOKS {
+        hint::spin_loop();
+        match try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+    lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A shard, locked. What memory it needs no more is given back when the lock is free again: the order of the
@@ -131,7 +158,10 @@ impl<V> DerefMut for Held<'_, V> {
 #[cfg(test)]
 mod tests {
     #[cfg(not(shuttle))]
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::{
+        cell::Cell,
+        panic::{AssertUnwindSafe, catch_unwind},
+    };
 
     use super::*;
     use crate::tier::memory::shard::Slot;
@@ -160,6 +190,25 @@ mod tests {
 
     #[cfg(not(shuttle))]
     #[test]
+    fn whoever_waits_for_a_lock_looks_for_it_a_while_before_it_sleeps() {
+        for free_after in [1, LOOKS, LOOKS + 1] {
+            let (looks, sleeps) = (Cell::new(0), Cell::new(0));
+            let try_lock = || {
+                looks.set(looks.get() + 1);
+                if looks.get() < free_after { Err(TryLockError::WouldBlock) } else { Ok(()) }
+            };
+            let lock = || {
+                sleeps.set(sleeps.get() + 1);
+                Ok(())
+            };
+            wait(try_lock, lock);
+            assert_eq!(looks.get(), free_after.min(LOOKS));
+            assert_eq!(sleeps.get(), usize::from(free_after > LOOKS));
+        }
+    }
+
+    #[cfg(not(shuttle))]
+    #[test]
     fn a_poisoned_lock_is_as_good_as_any() {
         let shards = Shards::<String>::new(1 << 20, usize::MAX);
         let shard = shards.get_or_make(0);
@@ -170,6 +219,7 @@ mod tests {
         assert!(catch_unwind(AssertUnwindSafe(poison)).is_err());
         drop(write(shard));
         drop(read(shard));
+        drop(wait(|| shard.0.try_read(), || shard.0.read()));
     }
 
     #[test]
