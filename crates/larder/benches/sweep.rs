@@ -3,14 +3,18 @@
 //!
 //! Two measures. **By its own time**: the clock of the thread that does it, which others' programs do not
 //! touch. A value's `Drop` runs between two holds of a lock, so from the last one of a lot to the first of the
-//! next is the longest that a lock was held, or a little more. **By the clock on the wall**: how long reads
-//! and inserts took. What others had of a busy machine's processors is in that, too: compare with the same
-//! cache on a clock that stands still, which nobody sweeps, and see how often the thread was interrupted.
+//! next is the longest that a lock was held, or more: memory is given back in between, under no lock, and
+//! glibc then tidies at times all that was freed before. (`GLIBC_TUNABLES=glibc.malloc.mxfast=0` leaves it
+//! nothing to tidy, and only holds are left.) **By the clock on the wall**: how long reads and inserts took.
+//! What others had of a busy machine's processors is in that, too. So each round measures the same cache on a
+//! clock that stands still as well, which nobody sweeps; and of what took longer than a millisecond it
+//! tells how much did so while its thread slept, as it does for a lock. The others lost their processor.
 //!
 //! `cargo bench -p larder --bench sweep`
 
 use std::{
     cell::RefCell,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,7 +27,10 @@ mod cpu_clock;
 use cpu_clock::cpu_time;
 
 const SECONDS: u64 = 60;
-const MEASURED: Duration = Duration::from_secs(5);
+const ROUNDS: usize = 4;
+const MEASURED: Duration = Duration::from_secs(4);
+/// Calls between two looks at how often the thread slept.
+const STRETCH: u64 = 500;
 
 fn main() {
     for entries in [1_000_000, 4_000_000] {
@@ -100,8 +107,7 @@ fn by_own_time(entries: u64) {
             _ => cache.sweep(),
         };
         let holds = HOLDS.take().expect("it was just set");
-        // What is cleared gives its memory back under no lock, which is in these times, too.
-        print(&format!("{what}: a hold"), &holds.times);
+        print(&format!("{what}: from drop to drop"), &holds.times);
         println!("    {gone} went, in {:?} of its own time", cpu_time(began) - last);
     }
     full_of_what_is_over(entries);
@@ -185,17 +191,21 @@ fn print(what: &str, times: &Histogram<u64>) {
 
 fn by_wall_time(entries: u64) {
     let builder = || Cache::<u64>::builder().max_bytes(4 << 30);
-    let cache = builder().clock(ManualClock::new().clock()).build();
-    fill(&cache, entries);
-    measure("not swept", &cache, entries);
-    cache.purge_tag("odd");
-    measure("not swept, half are purged", &cache, entries);
-    drop(cache);
-    let cache = builder().build();
-    fill(&cache, entries);
-    measure("some expire", &cache, entries);
-    cache.purge_tag("odd");
-    measure("half are purged", &cache, entries);
+    let unswept = builder().clock(ManualClock::new().clock()).build();
+    fill(&unswept, entries);
+    let names = ["not swept", "not swept, half purged", "some expire", "half purged"];
+    let mut measures = names.map(Measure::new);
+    for _ in 0..ROUNDS {
+        measures[0].take(&unswept, entries);
+        unswept.purge_tag("odd");
+        measures[1].take(&unswept, entries);
+        let swept = builder().build();
+        fill(&swept, entries);
+        measures[2].take(&swept, entries);
+        swept.purge_tag("odd");
+        measures[3].take(&swept, entries);
+    }
+    measures.iter().for_each(Measure::print);
 }
 
 fn key(number: u64) -> String {
@@ -212,40 +222,116 @@ fn fill(cache: &Cache<u64>, entries: u64) {
     (0..entries).for_each(|number| insert(cache, number));
 }
 
-fn measure(name: &str, cache: &Cache<u64>, entries: u64) {
-    let (mut reads, mut inserts) = (histogram(), histogram());
-    let keys: Arc<[String]> = (0..10_000).map(|number| key(number * 7919 % entries)).collect();
-    let (began, interrupted) = (Instant::now(), interruptions());
-    let ran = cpu_time(began);
-    let mut number = 0_u64;
-    while began.elapsed() < MEASURED {
-        number = number.wrapping_add(1);
-        let key = &keys[(number % 10_000) as usize];
-        let at = Instant::now();
-        std::hint::black_box(cache.get(key));
-        reads.saturating_record(at.elapsed().as_nanos() as u64);
-        if number.is_multiple_of(20) {
-            let at = Instant::now();
-            insert(cache, number * 104_729 % entries);
-            inserts.saturating_record(at.elapsed().as_nanos() as u64);
-        }
-    }
-    print(&format!("{name}: a read"), &reads);
-    print(&format!("{name}: an insert"), &inserts);
-    let (interrupted, waited) =
-        (interruptions().0 - interrupted.0, interruptions().1 - interrupted.1);
-    println!(
-        "    it ran {:.1?} of {MEASURED:?}, was interrupted {interrupted} times, and waited {waited} times",
-        cpu_time(began) - ran,
-    );
+/// What the rounds of one kind come to.
+struct Measure {
+    name: &'static str,
+    reads: Waits,
+    inserts: Waits,
+    ran: Duration,
+    /// How often the sweeping thread was interrupted, and how often it rested.
+    sweeper: Switches,
 }
 
-/// How often others took the processor from this thread, and how often it gave it up to wait.
-fn interruptions() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let count = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
-    };
-    (count("nonvoluntary_ctxt_switches:"), count("voluntary_ctxt_switches:"))
+struct Waits {
+    times: Histogram<u64>,
+    /// How many took longer than a millisecond while the thread slept.
+    asleep: u64,
+}
+
+impl Measure {
+    fn new(name: &'static str) -> Self {
+        let waits = || Waits { times: histogram(), asleep: 0 };
+        let (ran, sweeper) = (Duration::ZERO, Switches::default());
+        Measure { name, reads: waits(), inserts: waits(), ran, sweeper }
+    }
+
+    fn take(&mut self, cache: &Cache<u64>, entries: u64) {
+        let keys: Arc<[String]> = (0..10_000).map(|number| key(number * 7919 % entries)).collect();
+        let (began, sweeper) = (Instant::now(), Switches::of("larder-sweeper"));
+        let ran = cpu_time(began);
+        let mut number = 0_u64;
+        while began.elapsed() < MEASURED {
+            self.reads.stretch(STRETCH, || {
+                number = number.wrapping_add(1);
+                std::hint::black_box(cache.get(&keys[(number % 10_000) as usize]));
+            });
+            self.inserts.stretch(STRETCH / 20, || {
+                number = number.wrapping_add(1);
+                insert(cache, number * 104_729 % entries);
+            });
+        }
+        self.ran += cpu_time(began) - ran;
+        self.sweeper.add_since(sweeper, Switches::of("larder-sweeper"));
+    }
+
+    fn print(&self) {
+        for (what, Waits { times, asleep }) in
+            [("a read", &self.reads), ("an insert", &self.inserts)]
+        {
+            print(&format!("{}: {what}", self.name), times);
+            println!("    of those above 1 ms, {asleep} took so long asleep");
+        }
+        let Switches { interrupted, slept } = self.sweeper;
+        println!(
+            "    the thread ran {:.1?}; the sweeper rested {slept} times and was interrupted {interrupted} times",
+            self.ran
+        );
+    }
+}
+
+impl Waits {
+    fn stretch(&mut self, calls: u64, mut call: impl FnMut()) {
+        let before = Switches::of_this_thread();
+        let mut above = 0;
+        for _ in 0..calls {
+            let at = Instant::now();
+            call();
+            let took = at.elapsed();
+            self.times.saturating_record(took.as_nanos() as u64);
+            above += u64::from(took > Duration::from_millis(1));
+        }
+        if above > 0 && Switches::of_this_thread().slept > before.slept {
+            self.asleep += above;
+        }
+    }
+}
+
+/// How often others took the processor from a thread, and how often it gave it up to wait.
+#[derive(Clone, Copy, Default)]
+struct Switches {
+    interrupted: u64,
+    slept: u64,
+}
+
+impl Switches {
+    fn of_this_thread() -> Self {
+        Switches::told_in("/proc/thread-self/status".as_ref())
+    }
+
+    /// None, if there is no such thread.
+    fn of(thread: &str) -> Self {
+        let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+        let is_called = |path: &PathBuf| {
+            std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread)
+        };
+        let found = threads.map(|thread| thread.path()).find(is_called);
+        found.map(|path| Switches::told_in(&path.join("status"))).unwrap_or_default()
+    }
+
+    fn told_in(status: &Path) -> Self {
+        let status = std::fs::read_to_string(status).unwrap_or_default();
+        let count = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.trim().parse().ok()).unwrap_or(0)
+        };
+        Switches {
+            interrupted: count("nonvoluntary_ctxt_switches:"),
+            slept: count("voluntary_ctxt_switches:"),
+        }
+    }
+
+    fn add_since(&mut self, before: Switches, now: Switches) {
+        self.interrupted += now.interrupted.saturating_sub(before.interrupted);
+        self.slept += now.slept.saturating_sub(before.slept);
+    }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::tier::memory::discard;
+use crate::tier::memory::{Runs, discard};
 
 /// Twice in the time within which expired bytes are promised to be gone.
 const EVERY: Duration = Duration::from_secs(1);
@@ -51,12 +51,14 @@ fn sweep_all() {
             }
             watched.caches.clone()
         };
+        let mut runs = Runs::in_background();
         for cache in caches {
             // One after the other, so that a cache that is dropped meanwhile need not wait for others.
             // Dropping a value runs its owner's code, and dropping the last handle of a cache all of
             // it. A panic there has been reported; it must not end the sweeping of other caches.
             let sweep = move || _ = cache.upgrade().map(|cache| cache.sweep_some());
             catch_unwind(AssertUnwindSafe(sweep)).unwrap_or_else(discard);
+            runs.rest_if_due();
         }
     }
 }

@@ -22,20 +22,21 @@ impl Ghost {
     }
 
     /// Makes room for `capacity` fingerprints, or lets the surplus go. Cheap unless the size it has
-    /// is wrong by more than an eighth.
-    pub(super) fn fit(&mut self, capacity: usize) {
+    /// is wrong by more than an eighth; `free` gets the memory that it had then.
+    pub(super) fn fit(&mut self, capacity: usize, free: impl FnOnce(Vec<u32>)) {
         let rows = capacity.div_ceil(ROW).max(1);
         if rows.abs_diff(self.rows.len()) * 8 <= self.rows.len() {
             return;
         }
         let old = std::mem::replace(&mut self.rows, vec![[EMPTY; ROW]; rows]);
         self.len = 0;
-        for row in old {
+        for row in &old {
             // Oldest first, so that the newest is in front again.
             for &fingerprint in row.iter().rev().filter(|&&fingerprint| fingerprint != EMPTY) {
                 self.push(fingerprint);
             }
         }
+        free(old.into_flattened());
     }
 
     pub(super) fn push(&mut self, fingerprint: u32) {
@@ -76,7 +77,7 @@ mod tests {
     fn it_remembers_once() {
         let mut ghost = Ghost::default();
         assert!(!ghost.take(7));
-        ghost.fit(100);
+        ghost.fit(100, drop);
         ghost.push(7);
         assert!(ghost.take(7));
         assert!(!ghost.take(7));
@@ -85,7 +86,7 @@ mod tests {
     #[test]
     fn it_forgets_the_oldest_first_and_never_grows() {
         let mut ghost = Ghost::default();
-        ghost.fit(800);
+        ghost.fit(800, drop);
         for number in 0..10_000 {
             ghost.push(spread(number));
         }
@@ -100,11 +101,11 @@ mod tests {
     #[test]
     fn another_size_keeps_what_is_remembered() {
         let mut ghost = Ghost::default();
-        ghost.fit(400);
+        ghost.fit(400, drop);
         for number in 0..200 {
             ghost.push(spread(number));
         }
-        ghost.fit(4000);
+        ghost.fit(4000, drop);
         assert_eq!(ghost.len(), 200);
         assert!((0..200).all(|number| ghost.take(spread(number))));
         assert_eq!(ghost.len(), 0);

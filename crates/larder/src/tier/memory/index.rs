@@ -68,13 +68,19 @@ impl Index {
         slots * 4 <= cells * 3 && (slots * 10 >= cells * 3 || cells == MIN_CELLS)
     }
 
-    /// Takes the size that is right for `slots` slots, and enters those there are anew.
-    pub(super) fn fit(&mut self, slots: usize, all: impl Iterator<Item = (u32, u32)>) {
+    /// Takes the size that is right for `slots` slots, and enters those there are anew. Returns the cells it
+    /// had.
+    pub(super) fn fit(
+        &mut self,
+        slots: usize,
+        all: impl Iterator<Item = (u32, u32)>,
+    ) -> Box<[u32]> {
         // Five to ten cells in sixteen are taken then: there is room to grow and to shrink.
         let cells = (slots * 8).div_ceil(5).next_power_of_two().max(MIN_CELLS);
         assert!(cells < 1 << 31, "a shard holds less than a billion entries");
-        self.cells = vec![EMPTY; cells].into();
+        let before = std::mem::replace(&mut self.cells, vec![EMPTY; cells].into());
         all.for_each(|(hash, number)| self.insert(hash, number));
+        before
     }
 
     fn place_of(&self, hash: u32, number: u32) -> usize {

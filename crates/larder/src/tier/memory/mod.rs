@@ -23,7 +23,8 @@
 //!
 //! What is over (expired beyond its windows, or purged by a tag) goes before anything that is not.
 //!
-//! **Users' code runs under no lock**: what is taken out is dropped once the lock is free ([`burial`]).
+//! **Users' code runs under no lock**: what is taken out is dropped once the lock is free ([`burial`]), and so
+//! is the memory that it took ([`freed`]).
 //! The one exception is a hit, whose value is cloned under its shard's read lock.
 //!
 //! When not to use it: where only recency counts (the last requests of one user, say), [`Eviction::Lru`]
@@ -32,10 +33,12 @@
 mod blocks;
 mod budget;
 mod burial;
+mod freed;
 mod ghost;
 mod index;
 mod name;
 mod queue;
+mod runs;
 mod shard;
 mod shards;
 mod slots;
@@ -44,7 +47,6 @@ use std::{
     hash::{BuildHasher, Hasher},
     ops::Range,
     thread,
-    time::Duration,
 };
 
 use foldhash::fast::RandomState;
@@ -54,17 +56,12 @@ use budget::{Budget, By, Leaving};
 pub(crate) use burial::{Burial, discard};
 use burial::{Burials, bury};
 use name::Name;
+pub(crate) use runs::Runs;
 use shard::{Gone, SLOTS_PER_HOLD, Shard, Slot};
 use shards::{Locked, Shards, read, write};
 
 /// Victims taken from one shard before the next has to give some, when much room is needed at once.
 const VICTIMS_PER_SHARD: usize = 32;
-/// How long the background sweep leaves all locks alone between two rounds over the shards.
-const BREATH: Duration = Duration::from_micros(100);
-/// With fewer, a round is over before whoever waits for one has woken up.
-const MANY_SHARDS: usize = 16;
-/// So many holds of one lock after each other are not noticed.
-const ROUNDS_PER_BREATH: usize = 4;
 
 /// Who goes when room is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +101,7 @@ pub(crate) struct MemoryTier<V> {
 pub(crate) enum Pace {
     /// All of it.
     Whole,
-    /// As much as takes looking at so many slots, with pauses; the next sweep goes on from there.
+    /// As much as takes looking at so many slots; the next sweep goes on from there.
     UpTo(usize),
 }
 
@@ -329,13 +326,12 @@ impl<V> MemoryTier<V> {
         mut change: impl FnMut(&mut Entry<V>),
     ) {
         let mut burials = Burials::default();
-        let step = |shard: &mut Shard<V>, numbers| {
+        let step = |shard: &mut Shard<V>, numbers, _: &mut Gone<V>| {
             shard.change(numbers, |slot| {
                 if is_named(slot.key()) {
                     change(slot.entry_mut());
                 }
             });
-            Vec::new()
         };
         self.walk(&mut burials, step, |_| ());
     }
@@ -348,8 +344,9 @@ impl<V> MemoryTier<V> {
         judge: &Judge<'_>,
     ) -> (usize, Burial) {
         let (mut count, mut burials) = (0, Burials::default());
-        let step =
-            |shard: &mut Shard<V>, numbers| shard.extract(numbers, |slot| is_named(slot.key()));
+        let step = |shard: &mut Shard<V>, numbers, gone: &mut Gone<V>| {
+            shard.extract(numbers, |slot| is_named(slot.key()), gone)
+        };
         self.walk(&mut burials, step, |gone| count += of_use(gone.iter().flatten(), judge));
         (count, burials.end())
     }
@@ -357,30 +354,33 @@ impl<V> MemoryTier<V> {
     /// Removes what is over; the burial tells how many entries that was. Where nothing can be, it looks at one
     /// number per shard.
     ///
-    /// It goes over all shards in rounds, a bounded number of slots in each: whoever waits for a lock has
-    /// it before its turn comes again.
+    /// It goes over all shards in rounds, a bounded number of slots in each hold of a lock, and rests in between
+    /// ([`runs`]): whoever waits for a lock has it before its turn comes again.
     pub(crate) fn sweep(&self, judge: &Judge<'_>, pace: Pace) -> Burial {
         let (mut looked_at, mut burials) = (0, Burials::default());
+        let (mut runs, most) = match pace {
+            Pace::Whole => (Runs::for_a_caller(), usize::MAX),
+            Pace::UpTo(most) => (Runs::in_background(), most),
+        };
         // What is stored or purged meanwhile could keep it going for ever.
-        for round in 1..=self.rounds() {
+        for _ in 0..self.rounds() {
             let mut is_done = true;
             for shard in self.shards.iter() {
                 if !read(shard).is_due(judge) {
                     continue;
                 }
+                let mut over = room_for_one_hold();
                 let mut shard = write(shard);
-                let (over, effort) = shard.sweep(judge);
+                let effort = shard.sweep(judge, &mut over);
                 let leaving = self.leave(over.iter().flatten());
                 drop(shard);
                 burials.bury(over, leaving);
+                runs.rest_if_due();
                 looked_at += effort;
                 is_done &= effort == 0;
             }
-            match pace {
-                _ if is_done => break,
-                Pace::Whole => self.let_others_in(round),
-                Pace::UpTo(max) if looked_at >= max => break,
-                Pace::UpTo(_) => thread::sleep(BREATH),
+            if is_done || looked_at >= most {
+                break;
             }
         }
         burials.end()
@@ -409,6 +409,7 @@ impl<V> MemoryTier<V> {
             let mut next = 0;
             // No lock is held for longer than a few slots take.
             loop {
+                keys.reserve(SLOTS_PER_HOLD.min(most - keys.len()));
                 let shard = read(shard);
                 let end = (next + SLOTS_PER_HOLD).min(shard.slot_count());
                 let room = most - keys.len();
@@ -444,7 +445,7 @@ impl<V> MemoryTier<V> {
     /// bound holds for all that is stored. The number of shards stays.
     pub(crate) fn resize(&self, max_bytes: usize, judge: &Judge<'_>) -> Burial {
         self.budget.set_max_bytes(max_bytes);
-        let (mut count, mut burials) = (0, Burials::default());
+        let (mut count, mut burials, mut runs) = (0, Burials::default(), Runs::for_a_caller());
         while self.budget.is_exceeded() {
             let before = count;
             for shard in self.shards.iter() {
@@ -454,6 +455,7 @@ impl<V> MemoryTier<V> {
                 drop(shard);
                 count += gone.len();
                 burials.bury(gone, leaving);
+                runs.rest_if_due();
             }
             if count == before {
                 // What exceeds it is being stored by somebody right now.
@@ -485,38 +487,26 @@ impl<V> MemoryTier<V> {
     fn walk<'a>(
         &'a self,
         burials: &mut Burials<'a, V>,
-        mut step: impl FnMut(&mut Shard<V>, Range<usize>) -> Gone<V>,
+        mut step: impl FnMut(&mut Shard<V>, Range<usize>, &mut Gone<V>),
         mut took: impl FnMut(&Gone<V>),
     ) {
         let all = self.shards.iter().map(|shard| (shard, read(shard).slot_count()));
         let mut left: Vec<_> = all.filter(|(_, end)| *end > 0).collect();
-        for round in 1.. {
+        let mut runs = Runs::for_a_caller();
+        while !left.is_empty() {
             for (shard, end) in &mut left {
+                let mut gone = room_for_one_hold();
                 let mut held = write(shard);
                 let stop = (*end).min(held.slot_count());
                 *end = stop.saturating_sub(SLOTS_PER_HOLD);
-                let gone = step(&mut held, *end..stop);
+                step(&mut held, *end..stop, &mut gone);
                 let leaving = self.leave(gone.iter().flatten());
                 drop(held);
                 took(&gone);
                 burials.bury(gone, leaving);
+                runs.rest_if_due();
             }
             left.retain(|(_, end)| *end > 0);
-            if left.is_empty() {
-                break;
-            }
-            self.let_others_in(round);
-        }
-    }
-
-    /// After so many rounds over the shards. A lock goes to who asks first, not to who waits and has yet to
-    /// wake up. Where there are many, each is free while the others' turn is; where there are few, nobody
-    /// else would have one for as long as it all takes.
-    fn let_others_in(&self, round: usize) {
-        if self.shards.count() >= MANY_SHARDS {
-            thread::yield_now();
-        } else if round.is_multiple_of(ROUNDS_PER_BREATH) {
-            thread::sleep(BREATH);
         }
     }
 
@@ -538,6 +528,12 @@ impl<V> MemoryTier<V> {
         }
         self.budget.leave(entries, bytes)
     }
+}
+
+/// For what comes out of a shard in one hold. An allocator that tidies when it is asked for much (glibc's does)
+/// has done so then before the lock is taken.
+fn room_for_one_hold<V>() -> Gone<V> {
+    Vec::with_capacity(SLOTS_PER_HOLD)
 }
 
 /// How many of them are not over.
@@ -575,6 +571,8 @@ impl<V> MemoryTier<V> {
 mod tests {
     use std::time::Duration;
 
+    #[cfg(not(shuttle))]
+    use allocation_counter::measure;
     use larder_policy::freshness::Lifetime;
     use proptest::{collection::vec, prelude::*};
 
@@ -837,7 +835,9 @@ mod tests {
             let (mut swept, mut parts) = (0, 0);
             while read(tier.shards.get(0).unwrap()).is_due(&judge) {
                 if parts % 2 == 0 {
-                    let (mut gone, effort) = write(tier.shards.get(0).unwrap()).sweep(&judge);
+                    let mut gone = room_for_one_hold();
+                    let effort = write(tier.shards.get(0).unwrap()).sweep(&judge, &mut gone);
+                    assert_eq!(gone.capacity(), SLOTS_PER_HOLD, "it grew under the lock");
                     assert!(effort <= most_in_a_hold, "{effort} in a hold, {over:?}");
                     assert!(gone.len() <= SLOTS_PER_HOLD / 4 + 1, "{} in a hold", gone.len());
                     swept += gone.len();
@@ -892,6 +892,56 @@ mod tests {
         }
     }
 
+    /// What takes out some of what is in a shard, in one hold of its lock.
+    #[cfg(not(shuttle))]
+    type TakeOut = fn(&MemoryTier<u8>, &mut Shard<u8>, &Judge<'_>, &mut Gone<u8>, usize);
+
+    #[cfg(not(shuttle))]
+    const TAKE_OUT: [(&str, TakeOut); 4] = [
+        ("sweep", |_, shard, judge, gone, _| _ = shard.sweep(judge, gone)),
+        ("walk", |_, shard, _, gone, _| {
+            let end = shard.slot_count();
+            shard.extract(end.saturating_sub(SLOTS_PER_HOLD)..end, |_| true, gone);
+        }),
+        ("remove", |tier, shard, _, gone, number| {
+            let key = number.to_string();
+            gone.push(None);
+            shard.remove(tier.place(&key).hash, &key, gone.last_mut().unwrap());
+        }),
+        ("evict", |_, shard, judge, gone, _| gone.append(&mut shard.evict(0, None, judge).gone)),
+    ];
+
+    #[cfg(not(shuttle))]
+    #[test]
+    fn memory_is_given_back_without_a_lock() {
+        for (name, take_out) in TAKE_OUT {
+            let tags = PurgeLog::new(100, TagKey::random());
+            let (tier, now) = third_over(Over::Expired, &tags);
+            let judge = Judge::new(now, &tags);
+            let mut given_back = 0;
+            for number in 0..ENTRIES {
+                let mut gone = room_for_one_hold();
+                let mut held = write(tier.shards.get(0).unwrap());
+                let hold = measure(|| take_out(&tier, &mut held, &judge, &mut gone, number));
+                assert!(hold.bytes_current >= 0, "{name} gives memory back under the lock");
+                assert_eq!(
+                    gone.capacity(),
+                    SLOTS_PER_HOLD,
+                    "{name} needs more room for what is gone"
+                );
+                let leaving = tier.leave(gone.iter().flatten());
+                given_back -= measure(|| drop(held)).bytes_current;
+                bury(&mut gone, leaving).pass_over();
+            }
+            tier.validate(&judge);
+            let (entries, _) = tier.size();
+            assert!(entries <= ENTRIES - ENTRIES / 3, "{name}");
+            // The slots alone; the links, hashes and ends come to a little more.
+            let gone = ENTRIES - entries - 1000;
+            assert!(given_back > (gone * size_of::<Slot<u8>>()) as i64, "{name} keeps memory");
+        }
+    }
+
     #[test]
     fn a_walk_takes_bounded_steps_and_goes_from_shard_to_shard() {
         let (now, tags) = (ManualClock::new().clock().now(), PurgeLog::new(100, TagKey::random()));
@@ -900,9 +950,8 @@ mod tests {
             tier.put(&number.to_string(), entry(0, 60, now), 0, &judge, || false);
         }
         let (mut holds, mut burials) = (Vec::new(), Burials::default());
-        let step = |shard: &mut Shard<u8>, numbers: Range<usize>| {
+        let step = |shard: &mut Shard<u8>, numbers: Range<usize>, _: &mut Gone<u8>| {
             holds.push((std::ptr::from_ref(shard), numbers.len()));
-            Vec::new()
         };
         tier.walk(&mut burials, step, |_| ());
         burials.end().pass_over();

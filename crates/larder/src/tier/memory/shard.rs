@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::{
     Eviction,
     blocks::{BLOCK, Block},
+    freed::Freed,
     ghost::Ghost,
     index::Index,
     name::Name,
@@ -41,9 +42,9 @@ const MAX_VACANT: usize = 16;
 /// so few that its inserts do not notice.
 const LOOKS_PER_PUT: usize = 64;
 const MAX_LOOKS: usize = 2048;
-/// Slots looked at in one hold of the lock, and what taking one out counts as: twenty microseconds, where all
+/// Slots looked at in one hold of the lock, and what taking one out counts as: five microseconds, where all
 /// of them have to come from memory.
-pub(super) const SLOTS_PER_HOLD: usize = 128;
+pub(super) const SLOTS_PER_HOLD: usize = 32;
 const LOOKS_PER_REMOVAL: usize = 3;
 
 /// Laid out for a hit, which reads the first two fields only: the whole shares a cache line with the lock.
@@ -53,10 +54,10 @@ pub(super) struct Shard<V> {
     index: Index,
     slots: Slots<Slot<V>>,
     /// What a hit does not read; none before the first entry.
-    rest: Option<Box<Rest>>,
+    rest: Option<Box<Rest<V>>>,
 }
 
-struct Rest {
+struct Rest<V> {
     /// Beside the slots, number by number: as many as there are.
     links: Vec<Links>,
     /// Beside the slots as well. Whatever puts all of them into another order reads nothing else: the slots
@@ -82,6 +83,8 @@ struct Rest {
     main_ghost: Ghost,
     small_share: f32,
     eviction: Eviction,
+    /// What is not needed any more: whoever holds the lock gives it back once that is free.
+    freed: Option<Box<Freed<V>>>,
 }
 
 /// A block that takes too long to be looked over at once, for its entries have many tags. It stays due.
@@ -301,19 +304,19 @@ impl<V> Shard<V> {
         self.rest.as_ref().is_some_and(|rest| rest.known.is_due(judge))
     }
 
-    /// Takes out what is over, as far as that is found in one hold of the lock; says how many slots that
+    /// Takes out into `over` what is, as far as that is found in one hold of the lock; says how many slots that
     /// took looking at. None: nothing is over any more.
-    pub(super) fn sweep(&mut self, judge: &Judge<'_>) -> (Gone<V>, usize) {
-        let (mut over, mut effort) = (Vec::new(), 0);
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>, over: &mut Gone<V>) -> usize {
+        let mut effort = 0;
         while effort < SLOTS_PER_HOLD
             && let Some(rest) = &mut self.rest
             && let Some(due) = rest.next_due(judge)
         {
             let most = SLOTS_PER_HOLD - effort;
-            effort += self.look_over(due, most, None, judge, &mut over).max(1);
+            effort += self.look_over(due, most, None, judge, over).max(1);
         }
         self.give_back();
-        (over, effort)
+        effort
     }
 
     /// Takes what is over out of one block, but for what is in the slot `spared`. Returns what that cost,
@@ -352,21 +355,20 @@ impl<V> Shard<V> {
         effort
     }
 
-    /// Takes out those of the slots `numbers` that are doomed. Slots that move meanwhile move
+    /// Takes out into `gone` those of the slots `numbers` that are doomed. Slots that move meanwhile move
     /// towards zero, so whoever walks downwards misses none.
     pub(super) fn extract(
         &mut self,
         numbers: std::ops::Range<usize>,
         mut is_doomed: impl FnMut(&Slot<V>) -> bool,
-    ) -> Gone<V> {
-        let mut gone = Vec::new();
+        gone: &mut Gone<V>,
+    ) {
         for number in numbers.rev().map(number_of) {
             if self.slots.get(number).is_some_and(&mut is_doomed) {
-                self.vacate(number, new_place(&mut gone));
+                self.vacate(number, new_place(gone));
             }
         }
         self.give_back();
-        gone
     }
 
     /// Lets `change` at what is in the slots `numbers`.
@@ -509,9 +511,25 @@ impl<V> Shard<V> {
     /// Gives back the memory that is not needed, where nothing is about to be stored: a shard that has got empty is as it was at first.
     fn give_back(&mut self) {
         self.tidy();
-        if self.rest.as_ref().is_some_and(|rest| rest.small.is_empty() && rest.main.is_empty()) {
-            *self = Shard::new();
+        if let Some(rest) = &self.rest
+            && rest.small.is_empty()
+            && rest.main.is_empty()
+        {
+            let mut rest = Box::new(Rest::new(rest.eviction));
+            freed(&mut rest.freed).shards.push(self.take_all());
+            self.rest = Some(rest);
         }
+    }
+
+    /// The memory that is not needed any more, for the caller to give back without the lock.
+    #[inline]
+    pub(super) fn take_freed(&mut self) -> Option<Box<Freed<V>>> {
+        let rest = self.rest.as_mut()?;
+        let freed = rest.freed.take()?;
+        if rest.links.is_empty() && !freed.shards.is_empty() {
+            self.rest = None;
+        }
+        Some(freed)
     }
 
     /// Fills empty slots with the last ones, and gives back the memory that frees.
@@ -527,20 +545,21 @@ impl<V> Shard<V> {
                 }
             }
             let rest = rest_of(&mut self.rest);
-            shrink(&mut rest.links);
-            shrink(&mut rest.hashes);
-            shrink(&mut rest.blocks);
-            rest.vacant.shrink_to(2 * MAX_VACANT);
+            shrink(&mut rest.links, |old| freed(&mut rest.freed).links.push(old));
+            shrink(&mut rest.hashes, |old| freed(&mut rest.freed).numbers.push(old));
+            shrink(&mut rest.blocks, |old| freed(&mut rest.freed).blocks.push(old));
         }
         self.fit_index();
     }
 
     fn fit_index(&mut self) {
-        let Some(rest) = &self.rest else { return };
+        let Some(rest) = &mut self.rest else { return };
         if !self.index.fits(rest.links.len()) {
             let taken = rest.hashes.iter().copied().zip(0..).zip(&rest.links);
             let taken = taken.filter(|(_, links)| **links != Links::VACANT);
-            self.index.fit(rest.links.len(), taken.map(|(hash_and_number, _)| hash_and_number));
+            let taken = taken.map(|(hash_and_number, _)| hash_and_number);
+            let old = self.index.fit(rest.links.len(), taken);
+            freed(&mut rest.freed).numbers.push(old.into_vec());
         }
     }
 
@@ -563,15 +582,15 @@ impl<V> Shard<V> {
             // What is vacant there is forgotten with it; the hole still is one.
             rest.vacant.push(hole);
         }
-        self.slots.pop(len);
         let rest = rest_of(&mut self.rest);
+        self.slots.pop(len, |chunks| freed(&mut rest.freed).chunks.push(chunks));
         rest.links.pop();
         rest.hashes.pop();
         rest.blocks.truncate(rest.links.len().div_ceil(BLOCK));
     }
 }
 
-impl Rest {
+impl<V> Rest<V> {
     fn new(eviction: Eviction) -> Self {
         Rest {
             links: Vec::new(),
@@ -588,6 +607,7 @@ impl Rest {
             main_ghost: Ghost::default(),
             small_share: SMALL_SHARE,
             eviction,
+            freed: None,
         }
     }
 
@@ -651,7 +671,9 @@ impl Rest {
             return;
         }
         let ghost = if is_main { &mut self.main_ghost } else { &mut self.small_ghost };
-        ghost.fit((self.links.len() as f32 * GHOST_SHARE) as usize);
+        ghost.fit((self.links.len() as f32 * GHOST_SHARE) as usize, |old| {
+            freed(&mut self.freed).numbers.push(old);
+        });
         ghost.push(self.hashes[number as usize]);
     }
 }
@@ -669,7 +691,7 @@ fn taken_mut<V>(slots: &mut Slots<Slot<V>>, number: u32) -> &mut Slot<V> {
     slots.get_mut(number).expect(TAKEN)
 }
 
-fn rest_of(rest: &mut Option<Box<Rest>>) -> &mut Rest {
+fn rest_of<V>(rest: &mut Option<Box<Rest<V>>>) -> &mut Rest<V> {
     rest.as_mut().expect("a shard that has or had an entry has the rest")
 }
 
@@ -682,6 +704,10 @@ fn number_of(place: usize) -> u32 {
     u32::try_from(place).expect("a shard holds less than four billion entries")
 }
 
+fn freed<V>(freed: &mut Option<Box<Freed<V>>>) -> &mut Freed<V> {
+    freed.get_or_insert_default()
+}
+
 /// Makes room for one more, and for a thirty-second: doubling would leave too much unused.
 fn push<T>(vec: &mut Vec<T>, new: T) {
     if vec.len() == vec.capacity() {
@@ -690,9 +716,12 @@ fn push<T>(vec: &mut Vec<T>, new: T) {
     vec.push(new);
 }
 
-fn shrink<T>(vec: &mut Vec<T>) {
+/// Moves what is there to where there is a little room for more, if it has much. `free` gets the memory it had.
+fn shrink<T>(vec: &mut Vec<T>, free: impl FnOnce(Vec<T>)) {
     if vec.capacity() > vec.len() + 2 * room(vec) {
-        vec.shrink_to(vec.len() + room(vec));
+        let mut fewer = Vec::with_capacity(vec.len() + room(vec));
+        fewer.append(vec);
+        free(std::mem::replace(vec, fewer));
     }
 }
 

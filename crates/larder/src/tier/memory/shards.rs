@@ -4,9 +4,13 @@
 //! So a large cache has many shards, each of which stays small. They are made in groups, once something is
 //! to be stored in one of a group: a large bound alone takes next to no memory.
 
-use std::sync::{OnceLock, PoisonError};
+use std::{
+    hint,
+    ops::{Deref, DerefMut},
+    sync::{LockResult, OnceLock, PoisonError, TryLockError, TryLockResult},
+};
 
-use super::shard::Shard;
+use super::{freed::Freed, shard::Shard};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// With fewer bytes or entries to a shard, its own few entries say too little about what is popular.
@@ -22,6 +26,9 @@ const MAX_SHARD_ENTRIES: usize = 1 << 16;
 const MAX_SHARDS: usize = 1 << 12;
 /// Shards that are made at once.
 const GROUP: usize = 16;
+/// How often a thread looks again whether a lock is free before it sleeps: for ten to fifty microseconds. Where
+/// interleavings are tried out, each is a step.
+const LOOKS: usize = if cfg!(shuttle) { 0 } else { 1000 };
 
 pub(super) struct Shards<V> {
     groups: Box<[OnceLock<Box<Group<V>>>]>,
@@ -86,16 +93,76 @@ impl<V> Shards<V> {
 
 #[inline]
 pub(super) fn read<V>(shard: &Locked<V>) -> RwLockReadGuard<'_, Shard<V>> {
-    shard.0.read().unwrap_or_else(PoisonError::into_inner)
+    match shard.0.try_read() {
+        Ok(shard) => shard,
+        Err(TryLockError::Poisoned(shard)) => shard.into_inner(),
+        Err(TryLockError::WouldBlock) => wait(|| shard.0.try_read(), || shard.0.read()),
+    }
 }
 
 #[inline]
-pub(super) fn write<V>(shard: &Locked<V>) -> RwLockWriteGuard<'_, Shard<V>> {
-    shard.0.write().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn write<V>(shard: &Locked<V>) -> Held<'_, V> {
+    let shard = match shard.0.try_write() {
+        Ok(shard) => shard,
+        Err(TryLockError::Poisoned(shard)) => shard.into_inner(),
+        Err(TryLockError::WouldBlock) => wait(|| shard.0.try_write(), || shard.0.write()),
+    };
+    Held { shard, _freed: None }
+}
+
+/// Looks for the lock a while before it sleeps: whoever sleeps waits for the processor as well, which takes
+/// milliseconds where others want it, and a lock is held for some microseconds.
+#[cold]
+fn wait<G>(try_lock: impl Fn() -> TryLockResult<G>, lock: impl FnOnce() -> LockResult<G>) -> G {
+    for _ in 0..LOOKS {
+        hint::spin_loop();
+        match try_lock() {
+            Ok(guard) => return guard,
+            Err(TryLockError::Poisoned(guard)) => return guard.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+    lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A shard, locked. What memory it needs no more is given back when the lock is free again: the order of the
+/// fields is the one in which they are dropped.
+pub(super) struct Held<'a, V> {
+    shard: RwLockWriteGuard<'a, Shard<V>>,
+    _freed: Option<Box<Freed<V>>>,
+}
+
+impl<V> Drop for Held<'_, V> {
+    #[inline]
+    fn drop(&mut self) {
+        self._freed = self.shard.take_freed();
+    }
+}
+
+impl<V> Deref for Held<'_, V> {
+    type Target = Shard<V>;
+
+    #[inline]
+    fn deref(&self) -> &Shard<V> {
+        &self.shard
+    }
+}
+
+impl<V> DerefMut for Held<'_, V> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Shard<V> {
+        &mut self.shard
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    #[cfg(not(shuttle))]
+    use std::{
+        cell::Cell,
+        panic::{AssertUnwindSafe, catch_unwind},
+    };
+
     use super::*;
     use crate::tier::memory::shard::Slot;
 
@@ -119,6 +186,40 @@ mod tests {
             let shards = Shards::<()>::new(usize::MAX, 1 << shift.min(28));
             assert!((1 << shift.min(28)) / shards.count() <= MAX_SHARD_ENTRIES);
         }
+    }
+
+    #[cfg(not(shuttle))]
+    #[test]
+    fn whoever_waits_for_a_lock_looks_for_it_a_while_before_it_sleeps() {
+        for free_after in [1, LOOKS, LOOKS + 1] {
+            let (looks, sleeps) = (Cell::new(0), Cell::new(0));
+            let try_lock = || {
+                looks.set(looks.get() + 1);
+                if looks.get() < free_after { Err(TryLockError::WouldBlock) } else { Ok(()) }
+            };
+            let lock = || {
+                sleeps.set(sleeps.get() + 1);
+                Ok(())
+            };
+            wait(try_lock, lock);
+            assert_eq!(looks.get(), free_after.min(LOOKS));
+            assert_eq!(sleeps.get(), usize::from(free_after > LOOKS));
+        }
+    }
+
+    #[cfg(not(shuttle))]
+    #[test]
+    fn a_poisoned_lock_is_as_good_as_any() {
+        let shards = Shards::<String>::new(1 << 20, usize::MAX);
+        let shard = shards.get_or_make(0);
+        let poison = || {
+            let _held = write(shard);
+            panic!("while it is held");
+        };
+        assert!(catch_unwind(AssertUnwindSafe(poison)).is_err());
+        drop(write(shard));
+        drop(read(shard));
+        drop(wait(|| shard.0.try_read(), || shard.0.read()));
     }
 
     #[test]

@@ -6,9 +6,11 @@ use std::mem;
 
 const CHUNK: usize = 128;
 
+pub(super) type Chunk<T> = Box<[Option<T>; CHUNK]>;
+
 pub(super) struct Slots<T> {
     /// The last may have more than there are.
-    chunks: Vec<Box<[Option<T>; CHUNK]>>,
+    chunks: Vec<Chunk<T>>,
 }
 
 impl<T> Slots<T> {
@@ -47,14 +49,17 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Gives up the last of `len` slots, and drops what is in it.
-    pub(super) fn pop(&mut self, len: usize) {
+    /// Gives up the last of `len` slots, and drops what is in it. `free` gets the memory that is needed no
+    /// more.
+    pub(super) fn pop(&mut self, len: usize, mut free: impl FnMut(Vec<Chunk<T>>)) {
         let Some(number) = len.checked_sub(1) else { return };
         self.chunks[number / CHUNK][number % CHUNK] = None;
         if number.is_multiple_of(CHUNK) {
-            self.chunks.pop();
+            free(self.chunks.pop().into_iter().collect());
             if self.chunks.capacity() > 2 * self.chunks.len() + 8 {
-                self.chunks.shrink_to(self.chunks.len() + 4);
+                let mut fewer = Vec::with_capacity(self.chunks.len() + 4);
+                fewer.append(&mut self.chunks);
+                free(mem::replace(&mut self.chunks, fewer));
             }
         }
     }
@@ -96,7 +101,7 @@ mod tests {
         *slots.get_mut(7).unwrap() = 77;
         for number in (900..1000).rev() {
             assert!(slots.get(number).is_some());
-            slots.pop(number as usize + 1);
+            slots.pop(number as usize + 1, drop);
             assert_eq!(slots.get(number), None);
         }
         assert_eq!(slots.iter().flatten().count(), 899);
@@ -109,12 +114,12 @@ mod tests {
         let mut slots: Slots<u8> = Slots::new();
         (0..10_000).for_each(|len| slots.push(len));
         for len in (1..10_000).rev() {
-            slots.pop(len + 1);
+            slots.pop(len + 1, drop);
             assert_eq!(slots.chunks.len(), len.div_ceil(CHUNK));
         }
         assert!(slots.chunks.capacity() <= 16);
-        slots.pop(1);
-        slots.pop(0);
+        slots.pop(1, drop);
+        slots.pop(0, drop);
         assert_eq!(slots.chunks.len(), 0);
     }
 }

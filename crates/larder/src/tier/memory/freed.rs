@@ -1,0 +1,34 @@
+//! Freed: memory that a shard needs no more. It is given back once the shard's lock is free ([`Held`]): some
+//! allocators then tidy all that was freed before, which takes milliseconds where that was much.
+//!
+//! [`Held`]: super::shards::Held
+
+use super::{
+    blocks::Block,
+    queue::Links,
+    shard::{Shard, Slot},
+    slots::Chunk,
+};
+
+pub(super) struct Freed<V> {
+    pub(super) chunks: Vec<Vec<Chunk<Slot<V>>>>,
+    pub(super) links: Vec<Vec<Links>>,
+    /// Hashes, cells of an index, and what ghosts remembered.
+    pub(super) numbers: Vec<Vec<u32>>,
+    pub(super) blocks: Vec<Vec<Block>>,
+    /// What a shard had that has got empty.
+    pub(super) shards: Vec<Shard<V>>,
+}
+
+// Derived code would ask for `V: Default`.
+impl<V> Default for Freed<V> {
+    fn default() -> Self {
+        Freed {
+            chunks: Vec::new(),
+            links: Vec::new(),
+            numbers: Vec::new(),
+            blocks: Vec::new(),
+            shards: Vec::new(),
+        }
+    }
+}
