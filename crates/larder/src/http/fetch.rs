@@ -66,6 +66,9 @@ struct Fetching<'a> {
     leader: Leader,
     /// The reader that it is for may have left.
     own: Option<oneshot::Sender<LeaderOutcome>>,
+    /// How long its reader waits for a head, and until when.
+    limit: Option<Duration>,
+    deadline: Option<Deadline>,
 }
 
 /// As [`fetch`], for others as well. Given up when all have left who waited for a
@@ -94,32 +97,22 @@ pub(crate) async fn fetch(
     origin: Origin,
     own: Option<oneshot::Sender<LeaderOutcome>>,
 ) {
-    let limit = cache.engine().hard_timeout;
-    // One that cannot be told is none.
-    let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
-    let fetching = Fetching { cache: &cache, leader, own };
-    let taken = {
-        // Pinned here: it is large, and would be moved from hand to hand.
-        let taking_turn = pin!(fetching.take_turn(&origin_request));
-        until(deadline, taking_turn).await
-    };
-    let too_long = || NoAnswer::TookTooLong { limit: limit.unwrap_or_default() };
-    let turn = match taken.unwrap_or_else(|| Err(too_long())) {
+    let fetching = Fetching::begin(&cache, leader, own);
+    let turn = match fetching.take_turn(&origin_request).await {
         Ok(turn) => turn,
         Err(error) => return fetching.fail(error),
     };
     let counted = cache.engine().begin_fetch();
     let began = Instant::now();
-    let asked = {
-        let asking = pin!(fetching.ask(&mut origin_request, origin, began, deadline));
-        asking.await
-    };
-    let (judged, took) = match asked {
+    let (judged, took) = match fetching.ask(&mut origin_request, origin, began).await {
         Ok(judged) => judged,
         Err(error) => return fetching.fail(error),
     };
     match judged {
-        Judged::TookTooLong => fetching.fail(too_long()),
+        Judged::TookTooLong => {
+            let error = fetching.too_long();
+            fetching.fail(error);
+        }
         Judged::AskForTheWhole => {
             fetching.fail(NoAnswer::Unusable("it confirms what it was not asked"));
         }
@@ -148,7 +141,22 @@ struct Arrives<'a> {
     turn: Turn,
 }
 
-impl Fetching<'_> {
+impl<'a> Fetching<'a> {
+    fn begin(
+        cache: &'a Parts,
+        leader: Leader,
+        own: Option<oneshot::Sender<LeaderOutcome>>,
+    ) -> Self {
+        let limit = cache.engine().hard_timeout;
+        // One that cannot be told is none.
+        let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
+        Fetching { cache, leader, own, limit, deadline }
+    }
+
+    fn too_long(&self) -> NoAnswer {
+        NoAnswer::TookTooLong { limit: self.limit.unwrap_or_default() }
+    }
+
     /// The turn of a request to the origin: its client's, or, once others wait for it as well, of them all. A
     /// client that has all it may have does not keep them waiting by having asked first.
     async fn take_turn(&self, origin_request: &OriginRequest) -> Result<Turn, NoAnswer> {
@@ -157,13 +165,16 @@ impl Fetching<'_> {
             true => None,
             false => origin_request.asked.client(),
         };
+        let of_several = async {
+            match origin_request.is_shared && client.is_some() {
+                true => self.leader.waiters().of_several().await,
+                false => pending().await,
+            }
+        };
         let of = (&*origin_request.asked.key, client);
-        let (limit, counters) = (settings.turn_wait, self.cache.counters());
-        if !origin_request.is_shared || client.is_none() {
-            return turns.take_counted(of, limit, counters, pending()).await;
-        }
-        let waiters = self.leader.waiters();
-        turns.take_counted(of, limit, counters, waiters.of_several()).await
+        let counters = self.cache.counters();
+        let taking = pin!(turns.take_counted(of, settings.turn_wait, counters, of_several));
+        until(self.deadline, taking).await.unwrap_or_else(|| Err(self.too_long()))
     }
 
     /// Asks, and judges the answer; once more at most, when what comes fits nothing that is stored. Tells
@@ -173,8 +184,8 @@ impl Fetching<'_> {
         origin_request: &mut OriginRequest,
         mut origin: Origin,
         began: Instant,
-        deadline: Option<Deadline>,
     ) -> Result<(Judged, Duration), NoAnswer> {
+        let deadline = self.deadline;
         let mut is_last = false;
         loop {
             let requested_at = self.cache.now();
