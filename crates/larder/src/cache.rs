@@ -26,6 +26,7 @@ use crate::{
         Engine,
         flight::Flights,
         look::{Found, Lookup, Seen, Shape},
+        purge::Named,
         refresh::Refreshes,
         store::{Dated, Unstored},
         tasks::Tasks,
@@ -233,10 +234,9 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     fn insert_fetched<'k>(&self, key: impl Into<CacheKey<'k>>, fetched: Fetched<V>) -> Storage {
-        let Library { engine, flights, negatives, .. } = &*self.library;
+        let engine = &self.library.engine;
         let key = key.into().into_shared();
-        flights.revoke(&key);
-        negatives.forget(&key).pass_over();
+        engine.reach(Named::Keys(&[&key])).pass_over();
         engine.forget_backoff(&key);
         let fetched = self.library.dated(&key, fetched, Duration::ZERO, engine.position());
         let storage = engine.store_whole(&key, fetched);

@@ -13,7 +13,11 @@ pub(crate) mod refresh;
 pub(crate) mod store;
 pub(crate) mod tasks;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 #[cfg(feature = "http")]
 use self::flight::Leader;
@@ -34,7 +38,10 @@ use crate::{
         tags::{PurgeState, TagId, TagKey},
     },
     stats::{Counters, Event},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     tier::memory::{Burial, Limits, MemoryTier, Pace},
     turns::Turns,
 };
@@ -54,6 +61,8 @@ pub(crate) struct Engine<V> {
     memory: MemoryTier<V>,
     /// Every purge has its number from here.
     purges: PurgeLog,
+    /// The tables of flights, by what those bring.
+    tables: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     /// Who has flights under way that a purge has to reach.
     listeners: Listeners,
     backoffs: Backoffs,
@@ -85,7 +94,8 @@ impl<V> Engine<V> {
                 eviction: builder.eviction,
             }),
             purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
-            listeners: Listeners::default(),
+            tables: Mutex::default(),
+            listeners: Listeners::none(),
             backoffs: Backoffs::new(MAX_BACKOFFS),
             refreshes: Refreshes::new(
                 builder.max_concurrent_refreshes,
@@ -129,11 +139,18 @@ impl<V> Engine<V> {
         self.max_fetches
     }
 
-    /// A table of flights for a conductor. As many keys may be under way as the builder's bound of fetches
-    /// allows; which of them may fetch, the conductor says.
-    pub(crate) fn flights<R>(&self) -> Arc<Flights<R>> {
-        let max = self.max_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS);
-        Flights::new(max, Turns::new(self.max_fetches))
+    /// The table of the flights that bring an `R`: one for all who ask for it, so that they share flights. As
+    /// many keys may be under way as the builder's bound of fetches allows; which of them may fetch, the
+    /// conductor says.
+    pub(crate) fn flights<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = tables.iter().find_map(|table| Arc::clone(table).downcast().ok());
+        known.unwrap_or_else(|| {
+            let max = self.max_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS);
+            let table: Arc<Flights<R>> = Flights::new(max, Turns::new(self.max_fetches));
+            tables.push(Arc::clone(&table) as Arc<dyn Any + Send + Sync>);
+            table
+        })
     }
 
     /// How many purges there were so far: the fence of what begins now.

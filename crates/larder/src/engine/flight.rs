@@ -425,12 +425,6 @@ impl<L> Leader<L> {
         }
     }
 
-    /// All other flights of its key are revoked.
-    #[cfg(feature = "http")]
-    pub(crate) fn revoke_others(&self) {
-        self.flights.revoke_beside(&self.key, self.flight.fetch.number());
-    }
-
     /// Nobody joins any more; those who have go on. It counts no longer: what it brings is not for
     /// the cache, and no faster than its readers.
     #[cfg(feature = "http")]

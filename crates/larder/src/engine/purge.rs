@@ -34,14 +34,16 @@ pub(crate) trait Listener: Send + Sync {
     fn purge(&self, named: Named<'_>) -> Burial;
 }
 
-/// Those whom every purge reaches. One for each conductor of a cache, of which there are one or two.
-#[derive(Default)]
-pub(crate) struct Listeners(Mutex<Vec<Weak<dyn Listener>>>);
+/// Those whom every purge reaches: the library's conductor, and the flights of HTTP caches that store here.
+pub(crate) struct Listeners(Mutex<Arc<[Weak<dyn Listener>]>>);
 
 impl Listeners {
-    fn all(&self) -> Vec<Arc<dyn Listener>> {
-        let listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.iter().filter_map(Weak::upgrade).collect()
+    pub(crate) fn none() -> Self {
+        Listeners(Mutex::new(Arc::new([])))
+    }
+
+    fn all(&self) -> Arc<[Weak<dyn Listener>]> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -75,10 +77,22 @@ impl Named<'_> {
 impl<V> Engine<V> {
     /// Every purge reaches `listener` from now on, as long as it lives.
     pub(crate) fn listen<L: Listener + 'static>(&self, listener: &Arc<L>) {
-        let listener: Weak<L> = Arc::downgrade(listener);
+        let new: Weak<L> = Arc::downgrade(listener);
+        let new: Weak<dyn Listener> = new;
         let mut listeners = self.listeners.0.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|other| other.strong_count() > 0);
-        listeners.push(listener);
+        let stays = |other: &&Weak<dyn Listener>| {
+            other.strong_count() > 0 && !std::ptr::addr_eq(other.as_ptr(), new.as_ptr())
+        };
+        let others: Vec<_> = listeners.iter().filter(stays).cloned().collect();
+        *listeners = others.into_iter().chain([new]).collect();
+    }
+
+    /// From now on no flight that began before stores what is named, and failures that are remembered of it
+    /// are forgotten: a part of every purge, and of an insert.
+    pub(crate) fn reach(&self, named: Named<'_>) -> Burial {
+        let listeners = self.listeners.all();
+        let reached = listeners.iter().filter_map(Weak::upgrade);
+        reached.map(|listener| listener.purge(named)).fold(Burial::default(), Burial::and)
     }
 
     /// How every purge goes: the log, the flights under way, the failures that are remembered, memory. In
@@ -91,9 +105,7 @@ impl<V> Engine<V> {
         what: impl FnOnce() -> String,
     ) -> Done {
         let number = self.number_of(named, mode);
-        let reached = self.listeners.all();
-        let forgotten = reached.iter().map(|listener| listener.purge(named));
-        let forgotten = forgotten.fold(Burial::default(), Burial::and);
+        let forgotten = self.reach(named);
         self.forget_backoffs(named);
         let (entries, burial) = self.purge_memory(named, mode);
         self.counters.purges.increment();

@@ -81,7 +81,8 @@ pub(crate) struct Parts {
 
 impl HttpCache {
     /// Keeps responses in `cache`, as `policy` says. The lifetimes of the builder count for nothing
-    /// here: the responses' own do.
+    /// here: the responses' own do. One for each [`Cache`] is best: two share their fetches, but not their turns, nor what they
+    /// remember. For requests with other rules there are [`Rules`](super::Rules).
     pub fn new(cache: Cache<Variants>, policy: Policy) -> Self {
         HttpCache::with_settings(cache, policy, Settings::default())
     }

@@ -11,54 +11,70 @@ use super::{
     origin::{Origin, OriginRequest},
     request::Retrieval,
     store::AtHand,
+    stored::Stored,
 };
 use crate::engine::flight::Join;
 
-/// Asks the origin whether one of the variants at hand is still current, unless somebody does already.
-///
-/// # Panics
-///
-/// Outside a tokio runtime.
-pub(crate) fn refresh(
-    cache: &Arc<Parts>,
-    asked: &Retrieval,
-    at_hand: &AtHand,
-    index: usize,
+/// What is to be asked behind the readers' backs: whether one of the variants at hand is still current.
+pub(crate) struct Refresh {
+    pub(crate) at_hand: AtHand,
+    pub(crate) index: usize,
+    /// The fields to add to the request.
+    pub(crate) conditional: HeaderMap,
+    pub(crate) origin: Origin,
+}
+
+impl Refresh {
+    /// Asks, unless somebody does already.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn begin(self, cache: &Arc<Parts>, asked: &Retrieval) {
+        if !cache.engine().may_refresh(&asked.key) {
+            return;
+        }
+        let Refresh { at_hand, index, conditional, origin } = self;
+        let key = Arc::clone(&asked.key);
+        // Here, for it clones what the reader's server has put into the request.
+        let (asked, stored) = (asked.clone(), Arc::clone(&at_hand.variants.at(index).stored));
+        // What waits for its turn does not keep the cache it waits in alive.
+        let waiting = Arc::downgrade(cache);
+        cache.engine().refresh(&key, at_hand.cost, || {
+            Box::pin(async move {
+                let Some(cache) = waiting.upgrade() else { return };
+                run(cache, asked, stored, conditional, origin).await;
+            })
+        });
+    }
+}
+
+async fn run(
+    cache: Arc<Parts>,
+    asked: Retrieval,
+    stored: Arc<Stored>,
     conditional: HeaderMap,
     origin: Origin,
 ) {
-    if !cache.engine().may_refresh(&asked.key) {
+    let engine = cache.engine();
+    let key = Arc::clone(&asked.key);
+    let at_hand = cache.store.look(&key);
+    let collapse_key = collapse_key_of(&cache, &asked, &at_hand, iter::empty());
+    let joined = engine.join_collapse_key(&cache.flights, &key, &collapse_key);
+    let Join::Lead(leader) = joined else { return };
+    // Somebody may have brought a newer one, or purged it.
+    let is_there = || cache.store.look(&key).variants.contain(&stored);
+    if !is_there() {
         return;
     }
-    let key = Arc::clone(&asked.key);
-    // Here, for it clones what the reader's server has put into the request.
-    let (asked, stored) = (asked.clone(), Arc::clone(&at_hand.variants.at(index).stored));
-    // What waits for its turn does not keep the cache it waits in alive.
-    let waiting = Arc::downgrade(cache);
-    cache.engine().refresh(&key, at_hand.cost, || {
-        Box::pin(async move {
-            let Some(cache) = waiting.upgrade() else { return };
-            let engine = cache.engine();
-            let key = Arc::clone(&asked.key);
-            let at_hand = cache.store.look(&key);
-            let collapse_key = collapse_key_of(&cache, &asked, &at_hand, iter::empty());
-            let joined = engine.join_collapse_key(&cache.flights, &key, &collapse_key);
-            let Join::Lead(leader) = joined else { return };
-            // Somebody may have brought a newer one, or purged it.
-            let is_there = || cache.store.look(&key).variants.contain(&stored);
-            if !is_there() {
-                return;
-            }
-            let mut attempt = engine.begin_refresh(&key);
-            let origin_request = OriginRequest::refresh(asked, Arc::clone(&stored), conditional);
-            let polled = leader.polled();
-            let fetching = pin!(fetch(Arc::clone(&cache), origin_request, leader, origin, None));
-            polled.run(fetching).await;
-            // A refresh puts something into its place, if only a confirmation.
-            attempt.failed = is_there();
-            if !attempt.failed {
-                engine.forget_backoff(&key);
-            }
-        })
-    });
+    let mut attempt = engine.begin_refresh(&key);
+    let origin_request = OriginRequest::refresh(asked, Arc::clone(&stored), conditional);
+    let polled = leader.polled();
+    let fetching = pin!(fetch(Arc::clone(&cache), origin_request, leader, origin, None));
+    polled.run(fetching).await;
+    // A refresh puts something into its place, if only a confirmation.
+    attempt.failed = is_there();
+    if !attempt.failed {
+        engine.forget_backoff(&key);
+    }
 }

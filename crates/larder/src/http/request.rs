@@ -20,8 +20,9 @@ use larder_policy::{
 use super::turns::Client;
 
 /// Put into a request's extensions: the rules that hold for this request instead of the
-/// [cache's own](super::HttpCache::policy). What is stored may be answered by other rules than it was
-/// stored by: the cache only keeps.
+/// [cache's own](super::HttpCache::policy). All requests for one URI should have the same: what is stored answers by
+/// the rules of who asks, but was stored by those of who brought it, `Set-Cookie` included; and whether readers of a
+/// URI wait for each other is remembered for all of them.
 #[derive(Clone, Debug)]
 pub struct Rules(pub Arc<Policy>);
 

@@ -30,7 +30,7 @@ use super::{
     miss::{Joined, Miss},
     origin::{BoxFuture, Origin},
     pass::{Passing, pass},
-    refresh::refresh,
+    refresh::Refresh,
     request::{Retrieval, Rules, effective_uri, hear_of_one_host, key_of},
     serve::{refuse, serve, stand_in},
     store::AtHand,
@@ -172,8 +172,8 @@ impl fmt::Debug for Answering {
 
 /// What a look at what is stored leads to.
 enum Next {
-    /// The answer is there, and all else is done.
-    Answer(Response<Body>),
+    /// The answer is there; a refresh of what it was made from may be due.
+    Answer(Response<Body>, Option<Refresh>),
     /// The origin has to be asked.
     Ask { ask: Ask, at_hand: AtHand, origin: Origin },
     /// It is not for the cache.
@@ -183,7 +183,12 @@ enum Next {
 /// What becomes of a request that the cache may answer.
 fn answer(cache: &Arc<Parts>, asked: Retrieval, origin: impl FnOnce() -> Origin) -> Answering {
     match look(cache, &asked, origin) {
-        Next::Answer(answer) => Answering::now(answer),
+        Next::Answer(answer, refresh) => {
+            if let Some(refresh) = refresh {
+                refresh.begin(cache, &asked);
+            }
+            Answering::now(answer)
+        }
         Next::Ask { ask, at_hand, origin } => {
             cache.counters().misses.increment();
             Answering::later(miss(Arc::clone(cache), asked, ask, at_hand, origin))
@@ -194,25 +199,25 @@ fn answer(cache: &Arc<Parts>, asked: Retrieval, origin: impl FnOnce() -> Origin)
     }
 }
 
-/// Looks at what is stored, and does what the rules say: here, and nowhere else.
+/// Looks at what is stored, and says what is to be done by the rules: here, and nowhere else.
 fn look(cache: &Arc<Parts>, asked: &Retrieval, origin: impl FnOnce() -> Origin) -> Next {
     let at_hand = cache.store.look(&asked.key);
     match cache.decide(asked, &at_hand) {
         Verdict::Serve { index, reason } => {
-            Next::Answer(serve(cache, asked, &at_hand, index, reason))
+            Next::Answer(serve(cache, asked, &at_hand, index, reason), None)
         }
         Verdict::ServeAndRefresh { index, conditional, reason } => {
             let answer = serve(cache, asked, &at_hand, index, reason);
-            refresh(cache, asked, &at_hand, index, conditional, origin());
-            Next::Answer(answer)
+            let refresh = Refresh { at_hand, index, conditional, origin: origin() };
+            Next::Answer(answer, Some(refresh))
         }
         Verdict::Ask(ask) => match equivalent(cache, asked) {
             Some((at_hand, index, reason)) => {
-                Next::Answer(serve(cache, asked, &at_hand, index, reason))
+                Next::Answer(serve(cache, asked, &at_hand, index, reason), None)
             }
             None => Next::Ask { ask, at_hand, origin: origin() },
         },
-        Verdict::Refuse { reason } => Next::Answer(refuse(cache, asked, reason)),
+        Verdict::Refuse { reason } => Next::Answer(refuse(cache, asked, reason), None),
         Verdict::Pass { reason } => Next::Pass { reason, origin: origin() },
     }
 }
@@ -275,8 +280,16 @@ async fn go_on(
         // Meanwhile another flight may have landed, or a purge have come: what was purged is neither
         // confirmed nor completed. Who waits for this flight looks again as well if it ends here.
         match look(cache, asked, || origin) {
-            Next::Answer(answer) => return Ok(answer),
+            Next::Answer(answer, refresh) => {
+                // First the flight ends: it would stand in the refresh's way.
+                drop(leads);
+                if let Some(refresh) = refresh {
+                    refresh.begin(cache, asked);
+                }
+                return Ok(answer);
+            }
             Next::Pass { reason, origin } => {
+                drop(leads);
                 let asked = Retrieval::clone(asked);
                 return pass(Arc::clone(cache), passing(asked, reason), origin).await;
             }

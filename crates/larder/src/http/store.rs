@@ -16,6 +16,7 @@ use crate::{
     engine::{
         Engine,
         look::Kept,
+        purge::Named,
         store::{Dated, Unstored},
     },
 };
@@ -127,7 +128,8 @@ impl Store {
         let _merging = self.merge(leader.key());
         if self.look(leader.key()).variants.contain(gone) {
             // The others are fetched again: that is cheaper than being wrong.
-            leader.revoke_others();
+            let beside = Named::KeyBeside(leader.key(), leader.fetch().number());
+            self.engine().reach(beside).pass_over();
             self.engine().take_out(leader.key()).pass_over();
         }
     }

@@ -437,3 +437,42 @@ async fn one_particular_request_does_not_end_the_sharing_of_a_key(shape: Shape) 
         }
     }
 }
+
+over_each_shape!(readers_of_two_caches_before_one_store_share_a_fetch);
+async fn readers_of_two_caches_before_one_store_share_a_fetch(shape: Shape) {
+    let site = Site::new(shape);
+    let other = site.beside();
+    let readings = [site.ask(get("/a")), other.ask(get("/a"))];
+    settle().await;
+    assert_eq!(site.origin.calls(), 1);
+    site.origin.answer(fresh("for both"));
+    for reading in readings {
+        assert_eq!(read(reading).await.text(), "for both");
+    }
+}
+
+over_each_shape!(
+    what_a_head_has_shown_to_be_old_is_not_stored_by_another_cache_before_the_same_store
+);
+async fn what_a_head_has_shown_to_be_old_is_not_stored_by_another_cache_before_the_same_store(
+    shape: Shape,
+) {
+    let site = Site::new(shape);
+    let other = site.beside();
+    let fields = [("cache-control", "max-age=60, stale-if-error=600"), ("etag", "\"1\"")];
+    site.fill("/a", ok(&fields, "one")).await;
+    site.clock.advance(secs(61));
+    let older = other.ask(get_with("/a", &[("if-match", "\"1\"")]));
+    settle().await;
+    let older_call = site.origin.take();
+    let head = site.ask(request("HEAD", "/a", &[("cache-control", "no-cache")]));
+    settle().await;
+    let changed = [("cache-control", "no-store"), ("etag", "\"2\""), ("content-length", "5")];
+    site.origin.answer(without_length(200, &changed, Body::empty()));
+    read(head).await;
+    assert!(older_call.send(Ok(ok(&fields, "one"))).is_ok());
+    read(older).await;
+    settle().await;
+    let anew = site.answered(get("/a"), fresh("two")).await;
+    assert_eq!(anew.text(), "two");
+}

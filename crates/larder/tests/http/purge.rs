@@ -6,7 +6,7 @@ use larder::{
 };
 
 use crate::support::{
-    Answer, Shape, Site, drip, get, ok, over_each_shape, read, request, secs, settle,
+    Answer, Shape, Site, drip, fresh, get, key, ok, over_each_shape, read, request, secs, settle,
     without_length,
 };
 
@@ -258,4 +258,17 @@ async fn a_purge_of_one_variant_takes_its_key_along(shape: Shape) {
     settle().await;
     assert_eq!(site.origin.waiting(), 1);
     reading.abort();
+}
+
+over_each_shape!(what_is_inserted_by_hand_is_not_undone_by_a_fetch_that_began_before_it);
+async fn what_is_inserted_by_hand_is_not_undone_by_a_fetch_that_began_before_it(shape: Shape) {
+    let site = Site::new(shape);
+    let reading = site.ask(get("/a"));
+    settle().await;
+    site.store().insert(key("/a"), Variants::default());
+    site.origin.answer(fresh("older than the insert"));
+    read(reading).await;
+    settle().await;
+    let anew = site.answered(get("/a"), fresh("newer")).await;
+    assert_eq!(anew.text(), "newer");
 }

@@ -9,10 +9,12 @@ use std::{
 
 use http::Request;
 use larder::http::{Body, Policy, Settings};
+use larder_test_support::eventually::until;
+use tower_service::Service;
 
 use crate::support::{
-    Refused, Shape, Site, answer, get, get_with, key, ok, over_each_shape, read, request, secs,
-    settle,
+    Answer, Refused, Shape, Site, answer, get, get_with, key, ok, over_each_shape, read, request,
+    secs, settle,
 };
 
 fn with_windows(body: &'static str) -> http::Response<Body> {
@@ -366,4 +368,25 @@ async fn a_refresh_that_waits_does_not_keep_the_cache_alive(shape: Shape) {
     origin.answer(with_windows("new"));
     settle().await;
     assert_eq!(origin.calls(), 3, "nobody wants it any more");
+}
+
+/// A miss that finds something stale when it looks once more leads a flight, which ends before the refresh.
+#[test]
+fn a_refresh_is_not_lost_to_the_flight_of_the_reader_who_has_asked_for_it() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let site = Site::new(Shape::S3_FIFO);
+        let stale = [("cache-control", "max-age=0, stale-while-revalidate=600"), ("etag", "\"1\"")];
+        site.origin.answers(move |_| Ok(ok(&stale, "body")));
+        for round in 0..200 {
+            let path = format!("/{round}");
+            let late = site.service().call(get(&path));
+            site.get(&path).await;
+            until("it is stored", || site.store().get(key(&path)).is_some()).await;
+            let answer = Answer::read(late.await.unwrap()).await;
+            assert!(answer.said().ends_with("detail=stale-while-revalidate"), "{}", answer.said());
+            until("the refresh", || site.store().stats().refreshes == round + 1).await;
+        }
+    });
 }

@@ -122,6 +122,12 @@ impl Site {
         Site { clock, cache, origin: Origin::default() }
     }
 
+    /// Another cache of HTTP responses before the same store and origin.
+    pub(crate) fn beside(&self) -> Site {
+        let cache = HttpCache::new(self.store().clone(), Policy::standard());
+        Site { cache, ..self.clone() }
+    }
+
     pub(crate) fn store(&self) -> &Cache<Variants> {
         self.cache.cache()
     }
