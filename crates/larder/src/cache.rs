@@ -1,4 +1,4 @@
-//! Cache: the library's order of steps, written here and nowhere else.
+//! Cache: what an application calls, and in which order a look-up goes on; a miss goes on in `cache/miss.rs`.
 
 mod miss;
 mod negative;
@@ -142,7 +142,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Cache { library, _owner: Arc::new(Owner { tasks, refreshes }) }
     }
 
-    /// What another conductor plays on, too.
+    /// For the HTTP cache that stores here.
     #[cfg(feature = "http")]
     pub(crate) fn engine(&self) -> &Engine<V> {
         &self.library.engine

@@ -70,7 +70,7 @@
 //!
 //! 1. is answered from what was announced, if that fits: the variant is its own, it asked after no purge
 //!    that the fetch began before, and its own `Cache-Control` has nothing against it;
-//! 2. if it is another variant, flies together with those who want the same;
+//! 2. if it is another variant, joins those who want the same;
 //! 3. if the answer was for one reader only, or may not be reused without asking, goes on alone, at once, as
 //!    all the others do;
 //! 4. if the origin failed, gets the same error, or something stale that may stand in. Errors are not

@@ -150,7 +150,7 @@ impl<L> Flight<L> {
 #[derive(Clone)]
 pub(crate) enum Landing<L> {
     Landed(L),
-    /// Its fetch, where nothing catches that.
+    /// Its fetch panicked, and nothing has caught that.
     #[cfg(any(feature = "http", shuttle))]
     Panicked,
 }

@@ -9,8 +9,8 @@ use crate::{entry::Entry, purge::Mode, stats::Event, sync::Mutex, tier::memory::
 #[derive(Clone, Copy)]
 pub(crate) enum Named<'a> {
     Keys(&'a [&'a str]),
-    /// A key, whose new value a flight of it brings: its fetch is the cause. That one goes on, by the number
-    /// of its fetch.
+    /// A key, because of what a fetch of it has shown. The fetch with this number is the cause: what it brings
+    /// is newer than the purge, and may be stored. Always hard.
     #[cfg(feature = "http")]
     KeyBeside(&'a str, u64),
     Prefixes(&'a [&'a str]),

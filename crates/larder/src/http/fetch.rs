@@ -60,7 +60,7 @@ pub(crate) struct StoredReply {
     pub(crate) not_stored: Option<Reason>,
 }
 
-/// A fetch whose leader, and perhaps whose reader, waits for what comes of it.
+/// A fetch: what it is for, and how long it may take.
 struct Fetching<'a> {
     cache: &'a Parts,
     leader: Leader,

@@ -77,8 +77,8 @@ pub(crate) async fn follow(
     share(cache, asked, ask, &delivery.response)
 }
 
-/// What another's fetch has brought, for a reader that may have it: here it is decided that followers do not
-/// share an answer.
+/// What another's fetch has brought and the cache may keep, for a reader that may have it: not every follower shares
+/// it. What may not be kept never comes here (`reply.rs judge`).
 fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, response: &Brought) -> Followed {
     let (head, now) = (response.head(), cache.now());
     if may_share(&asked.policy, head, asked.request(), now).is_err() {

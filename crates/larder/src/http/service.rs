@@ -1,5 +1,4 @@
-//! Service: what becomes of a request: answered from what is stored, here; or it misses (`miss.rs`), or passes
-//! (`pass.rs`).
+//! Service: the order of steps: what becomes of a request that is answered from what is stored, misses, or passes.
 
 use std::{
     fmt,

@@ -24,7 +24,7 @@ use crate::{
 /// At most this many keys may be merged at once.
 const MERGES: usize = 64;
 
-/// What is stored of responses, and when that is.
+/// The cache in which the variants lie, and the time of day.
 pub(crate) struct Store {
     cache: Cache<Variants>,
     wall_clock: WallClock,

@@ -1,7 +1,8 @@
 //! Variants: the index of what is stored under one key: the variants of a response.
 //!
-//! Each variant, with its body, is replaced, confirmed and weighed by itself; the index names those that there
-//! are. Every change makes a new index: whoever reads the old one is not disturbed.
+//! A variant is replaced or confirmed by itself: the others, and a confirmed one's body, stay where they are. Memory
+//! keeps the index as one entry, whose weight is the sum of its variants', which lives as long as one of them is of
+//! use, and which has the tags of all. Every change makes a new index: who reads the old one is not disturbed.
 
 use std::time::Duration;
 use std::{sync::Arc, time::SystemTime};
