@@ -30,8 +30,9 @@ use crate::{
     clock::{Clock, Moment},
     entry::Entry,
     purge::{
+        last::PurgeState,
         log::{Fence, PurgeLog},
-        tags::{PurgeState, TagId, TagKey},
+        tags::{TagId, TagKey},
     },
     stats::{Counters, Event},
     sync::atomic::{AtomicBool, Ordering},

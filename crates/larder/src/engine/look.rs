@@ -9,7 +9,7 @@ use crate::{
     answer::{Answer, AnswerSource, Storage},
     clock::Moment,
     entry::Entry,
-    purge::tags::PurgeState,
+    purge::last::PurgeState,
     stats::micros,
     sync::atomic::Ordering,
 };

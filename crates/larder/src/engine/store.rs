@@ -8,7 +8,7 @@ use super::Engine;
 use crate::{
     answer::Storage,
     entry::{Entry, Facts},
-    purge::{log::Fence, tags::PurgeState},
+    purge::{last::PurgeState, log::Fence},
     tier::memory::Stored,
 };
 
