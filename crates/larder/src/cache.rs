@@ -1,5 +1,6 @@
 //! Cache: the library's order of steps, written here and nowhere else.
 
+mod below;
 mod miss;
 mod negative;
 mod purge;
@@ -15,6 +16,7 @@ use larder_policy::{
 use tokio::time::timeout;
 
 use self::{
+    below::Beneath,
     miss::{AtHand, FlightResult, Wants},
     negative::Negatives,
 };
@@ -93,6 +95,7 @@ struct Library<V> {
     flights: Arc<Flights<FlightResult<V>>>,
     negatives: Negatives,
     claims: Claims,
+    beneath: Option<Beneath<V>>,
 }
 
 /// What a look-up leads to.
@@ -126,6 +129,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
         let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
+        let beneath = builder
+            .below
+            .as_ref()
+            .zip(engine.lower())
+            .map(|(below, lower)| Beneath::new(lower, &below.codec, &builder.name));
         let library = Arc::new(Library {
             flights: engine.flights(),
             engine,
@@ -133,8 +141,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             lifetime: builder.lifetime,
             negatives,
             claims: Claims::new(),
+            beneath,
         });
         library.engine.listen(&library);
+        if let Some(lower) = library.engine.lower() {
+            lower.lies_below(&library);
+        }
         if library.engine.clock().is_system() {
             sweeper::watch(&library);
         }
@@ -235,6 +247,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     fn insert_fetched<'k>(&self, key: impl Into<CacheKey<'k>>, fetched: Fetched<V>) -> Storage {
         let Library { engine, flights, negatives, .. } = &*self.library;
         let key = key.into().into_shared();
+        let _until_stored = engine.replace_below(&key);
         flights.revoke(&key);
         negatives.forget(&key).pass_over();
         engine.forget_backoff(&key);
@@ -372,6 +385,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let library = &self.library;
         let (reason, at_hand) = match library.engine.look_on(key.as_str(), seen) {
             Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
+            Lookup::Miss(reason) if library.beneath.is_some() => (reason, AtHand::Perhaps),
             Lookup::Miss(reason) => (reason, AtHand::Nothing),
             // One arm, for in each an answer would have its own place on the stack.
             Lookup::Usable { answer, shape } => {
@@ -402,6 +416,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             bytes: (bytes + error_bytes) as u64,
             max_bytes: (max_bytes < usize::MAX).then_some(max_bytes as u64),
             tags: engine.purged_tags() as u64,
+            lower: engine.lower().map(|lower| lower.stats()).unwrap_or_default(),
             ..engine.counters().snapshot()
         }
     }

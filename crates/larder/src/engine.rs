@@ -8,6 +8,7 @@ pub(crate) mod backoff;
 pub(crate) mod flight;
 pub(crate) mod judge;
 pub(crate) mod look;
+pub(crate) mod lower;
 pub(crate) mod purge;
 pub(crate) mod refresh;
 pub(crate) mod store;
@@ -21,6 +22,7 @@ use self::{
     backoff::Backoffs,
     flight::{Flights, Join},
     judge::Judge,
+    lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
     tasks::Tasks,
@@ -53,6 +55,8 @@ pub(crate) struct Engine<V> {
     clock: Clock,
     weigher: Weigher<V>,
     memory: MemoryTier<V>,
+    /// What lies below memory, if anything does.
+    lower: Option<Arc<Lower>>,
     /// Every purge has its number from here.
     purges: PurgeLog,
     /// Who has flights under way that a purge has to reach.
@@ -76,6 +80,10 @@ impl<V> Engine<V> {
     /// Nothing is stored yet. `max_bytes`: what entries may weigh.
     pub(crate) fn new(builder: &Builder<V>, max_bytes: usize) -> Self {
         let tasks = Tasks::new();
+        let lower = builder.below.as_ref().map(|below| {
+            let tier = Arc::clone(&below.tier);
+            Lower::new(tier, below.settings, builder.clock.clone(), tasks.clone())
+        });
         Engine {
             clock: builder.clock.clone(),
             weigher: Arc::clone(&builder.weigher),
@@ -85,6 +93,7 @@ impl<V> Engine<V> {
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
             }),
+            lower,
             purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             listeners: Listeners::default(),
             backoffs: Backoffs::new(MAX_BACKOFFS),
@@ -124,6 +133,11 @@ impl<V> Engine<V> {
         &self.refreshes
     }
 
+    /// What lies below memory, if anything does.
+    pub(crate) fn lower(&self) -> Option<&Arc<Lower>> {
+        self.lower.as_ref()
+    }
+
     /// How many fetches may run at once.
     #[cfg(feature = "http")]
     pub(crate) fn max_fetches(&self) -> usize {
@@ -134,7 +148,7 @@ impl<V> Engine<V> {
     /// allows; which of them may fetch, the conductor says.
     pub(crate) fn flights<R>(&self) -> Arc<Flights<R>> {
         let max = self.max_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS);
-        Flights::new(max, Turns::new(self.max_fetches))
+        Flights::new(max, Turns::new(self.max_fetches), self.lower.is_some())
     }
 
     /// How many purges there were so far: the fence of what begins now.

@@ -33,6 +33,18 @@ pub(crate) struct Dated<V> {
     refusal: Option<Reason>,
 }
 
+impl<V> Dated<V> {
+    /// What another process has fetched.
+    pub(crate) fn found(value: Box<V>, facts: Facts) -> Self {
+        Dated { value, facts, refusal: None }
+    }
+
+    /// Whether anything may keep it.
+    pub(crate) fn is_to_be_stored(&self) -> bool {
+        self.refusal.is_none()
+    }
+}
+
 impl<V: Clone> Engine<V> {
     /// What was fetched, with the times and tags it will be stored with. `lifetime` and `tags` are what it
     /// is to be stored with; `refusal`, why it is not to be.

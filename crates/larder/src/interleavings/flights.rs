@@ -27,7 +27,7 @@ type Lead = fn(Leader<&'static str>, number: usize);
 /// Readers of one key who ask until they are given something. Each flight has its number, and there
 /// is never more than one; returns what the readers were given, and how many flights there were.
 fn flights(lead: Lead) -> (Vec<Landing<&'static str>>, usize) {
-    let flights = Flights::new(READERS, Turns::new(1));
+    let flights = Flights::new(READERS, Turns::new(1), false);
     let begun = Arc::new(AtomicUsize::new(0));
     let under_way = Arc::new(AtomicUsize::new(0));
     let readers: Vec<_> = (0..READERS)

@@ -7,7 +7,7 @@
 //! What is remembered lies in parts, each under a lock of its own and small: giving one more room, or
 //! forgetting half of it, holds up those who ask for these tags only, and not for long.
 
-use std::{collections::HashMap, fmt, hash::BuildHasher, sync::PoisonError};
+use std::{collections::HashMap, fmt, sync::PoisonError};
 
 use siphasher::sip::SipHasher24;
 
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::Moment,
     sync::{
-        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        self, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -43,13 +43,7 @@ impl TagKey {
 
     /// A key of this cache alone, from the system's randomness.
     pub(crate) fn random() -> Self {
-        // The standard library's own keys, which it does not hand out, behind its own hash.
-        let random = std::hash::RandomState::new();
-        let halves = [random.hash_one(0), random.hash_one(1)].map(u64::to_le_bytes);
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&halves[0]);
-        key[8..].copy_from_slice(&halves[1]);
-        TagKey(key)
+        TagKey(sync::random().to_le_bytes())
     }
 }
 

@@ -1,0 +1,267 @@
+//! Known: what this process has read of the lower tier's log, and what that means for a record.
+//!
+//! What is not known is purged: a record of another log, one from before purges that were forgotten here, or
+//! one whose fence lies beyond what has been read.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+};
+
+use crate::{
+    clock::Moment,
+    purge::{
+        Mode, Scope,
+        last::{LastPurges, PurgeState},
+    },
+    tier::lower::{LowerPurge, Position, Tail},
+};
+
+/// Keys and tags whose last purges are remembered.
+const MAX_NAMES: usize = 1 << 16;
+/// Each is looked at for each record.
+const MAX_PREFIXES: usize = 256;
+/// Logs that were read before this one. Nothing of theirs is believed again.
+const MAX_PAST: usize = 64;
+
+#[derive(Default)]
+pub(super) struct Known {
+    /// How far which log has been read.
+    read: Option<Position>,
+    /// Purges up to this number may have been forgotten here, or were never seen.
+    floor: u64,
+    names: HashMap<Name, LastPurges>,
+    prefixes: Vec<(String, LastPurges)>,
+    everything: LastPurges,
+    past: VecDeque<u128>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Name {
+    Key(String),
+    Tag(String),
+}
+
+/// What reading the end of a log has brought.
+pub(super) enum Learnt {
+    /// Purges that were not known, in their order.
+    Purges(Vec<LowerPurge>),
+    /// There may have been others: what memory has may be named by them.
+    Gap,
+    /// It is an answer from a log that has ended.
+    OfThePast,
+}
+
+impl Known {
+    /// How far the log has been read.
+    pub(super) fn read(&self) -> Option<Position> {
+        self.read
+    }
+
+    /// Reads the end of a log.
+    pub(super) fn learn(&mut self, tail: &Tail, now: Moment) -> Learnt {
+        let Tail { whole_since, purges, position } = tail;
+        if self.past.contains(&position.generation) {
+            return Learnt::OfThePast;
+        }
+        let (read, is_another) = match self.read {
+            Some(read) if read.generation == position.generation => (read.number, false),
+            Some(ended) => {
+                self.begin_anew(ended.generation);
+                (0, true)
+            }
+            None => (0, false),
+        };
+        let is_gap = is_another || *whole_since > read;
+        if *whole_since > read {
+            self.floor = self.floor.max(*whole_since);
+        }
+        let mut news = Vec::new();
+        for logged in purges.iter().filter(|logged| logged.number > read) {
+            self.note(&logged.purge, logged.number, now.minus(logged.age));
+            news.push(logged.purge.clone());
+        }
+        let number = position.number.max(read);
+        self.read = Some(Position { generation: position.generation, number });
+        if is_gap { Learnt::Gap } else { Learnt::Purges(news) }
+    }
+
+    fn begin_anew(&mut self, ended: u128) {
+        let mut past = mem::take(&mut self.past);
+        past.push_back(ended);
+        if past.len() > MAX_PAST {
+            past.pop_front();
+        }
+        *self = Known { past, ..Known::default() };
+    }
+
+    /// Whether a purge of this process that was appended at `position` is now known. It is not where that log
+    /// is another than the one that has been read.
+    pub(super) fn append(&mut self, purge: &LowerPurge, position: Position, at: Moment) -> bool {
+        let is_this = self.read.is_some_and(|read| read.generation == position.generation);
+        if is_this {
+            self.note(purge, position.number, at);
+        }
+        is_this
+    }
+
+    fn note(&mut self, purge: &LowerPurge, number: u64, at: Moment) {
+        for scope in &purge.scopes {
+            match scope {
+                Scope::Key(key) => self.note_name(Name::Key(key.clone()), purge.mode, number, at),
+                Scope::Tag(tag) => self.note_name(Name::Tag(tag.clone()), purge.mode, number, at),
+                Scope::Prefix(prefix) => self.note_prefix(prefix, purge.mode, number, at),
+                Scope::Everything => self.everything.purge(purge.mode, number, at),
+            }
+        }
+    }
+
+    fn note_name(&mut self, name: Name, mode: Mode, number: u64, at: Moment) {
+        self.names.entry(name).or_default().purge(mode, number, at);
+        if self.names.len() <= MAX_NAMES {
+            return;
+        }
+        let mut numbers: Vec<_> = self.names.values().map(LastPurges::newest).collect();
+        let middle = numbers.len() / 2;
+        let (_, &mut median, _) = numbers.select_nth_unstable(middle);
+        self.names.retain(|_, last| last.newest() > median);
+        self.floor = self.floor.max(median);
+    }
+
+    fn note_prefix(&mut self, prefix: &str, mode: Mode, number: u64, at: Moment) {
+        match self.prefixes.iter_mut().find(|(known, _)| known == prefix) {
+            Some((_, last)) => last.purge(mode, number, at),
+            None => {
+                let mut last = LastPurges::default();
+                last.purge(mode, number, at);
+                self.prefixes.push((prefix.to_owned(), last));
+            }
+        }
+        if self.prefixes.len() > MAX_PREFIXES {
+            let oldest = (0..self.prefixes.len()).min_by_key(|&at| self.prefixes[at].1.newest());
+            let forgotten = oldest.map(|at| self.prefixes.swap_remove(at).1.newest());
+            self.floor = self.floor.max(forgotten.unwrap_or(0));
+        }
+    }
+
+    /// What the log means for a record of `key` with these tags, whose fetch began at `fence`.
+    pub(super) fn state(&self, key: &str, tags: &[String], fence: Position) -> PurgeState {
+        let is_known = self
+            .read
+            .is_some_and(|read| read.generation == fence.generation && fence.number <= read.number);
+        let fence = fence.number;
+        if !is_known || fence < self.floor {
+            return PurgeState::Purged;
+        }
+        let of_name = |name| self.names.get(&name).map(|last: &LastPurges| last.state(fence));
+        let of_key = of_name(Name::Key(key.to_owned()));
+        let of_tags = tags.iter().map(|tag| of_name(Name::Tag(tag.clone())));
+        let named = self.prefixes.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
+        let of_prefixes = named.map(|(_, last)| Some(last.state(fence)));
+        [Some(self.everything.state(fence)), of_key]
+            .into_iter()
+            .chain(of_tags)
+            .chain(of_prefixes)
+            .flatten()
+            .fold(PurgeState::Untouched, PurgeState::and)
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::tier::lower::{Logged, PurgeId};
+
+    const NOW: Moment = Moment::FIRST;
+
+    fn at(number: u64) -> Position {
+        Position { generation: 7, number }
+    }
+
+    fn purge(number: u64, scopes: Vec<Scope>) -> LowerPurge {
+        LowerPurge { id: PurgeId { source: 1, number }, scopes, mode: Mode::Hard }
+    }
+
+    fn tail(whole_since: u64, numbers: impl IntoIterator<Item = u64>, position: Position) -> Tail {
+        let logged = |number| Logged {
+            number,
+            purge: purge(number, vec![Scope::Key(format!("key {number}"))]),
+            age: Duration::ZERO,
+        };
+        Tail { whole_since, purges: numbers.into_iter().map(logged).collect(), position }
+    }
+
+    fn state(known: &Known, key: &str, fence: u64) -> PurgeState {
+        known.state(key, &[], at(fence))
+    }
+
+    #[test]
+    fn what_is_not_known_is_purged() {
+        let mut known = Known::default();
+        assert_eq!(state(&known, "key", 0), PurgeState::Purged, "nothing has been read");
+        known.learn(&tail(0, 1..=5, at(5)), NOW);
+        assert_eq!(state(&known, "key", 5), PurgeState::Untouched);
+        assert_eq!(state(&known, "key", 6), PurgeState::Purged, "beyond what has been read");
+        let elsewhere = Position { generation: 8, number: 5 };
+        assert_eq!(known.state("key", &[], elsewhere), PurgeState::Purged, "another log");
+        assert_eq!(state(&known, "key 3", 2), PurgeState::Purged);
+        assert_eq!(state(&known, "key 3", 3), PurgeState::Untouched);
+    }
+
+    #[test]
+    fn a_gap_is_noticed_and_what_is_older_counts_as_purged() {
+        let mut known = Known::default();
+        assert!(
+            matches!(known.learn(&tail(0, 1..=5, at(5)), NOW), Learnt::Purges(news) if news.len() == 5)
+        );
+        assert!(matches!(known.learn(&tail(7, 8..=9, at(9)), NOW), Learnt::Gap));
+        assert_eq!(state(&known, "key", 6), PurgeState::Purged);
+        assert_eq!(state(&known, "key", 7), PurgeState::Untouched);
+        assert_eq!(state(&known, "key 8", 7), PurgeState::Purged);
+    }
+
+    #[test]
+    fn answers_out_of_order_bring_nothing_twice_and_take_nothing_back() {
+        let mut known = Known::default();
+        known.learn(&tail(0, 1..=5, at(5)), NOW);
+        let Learnt::Purges(late) = known.learn(&tail(0, 1..=3, at(3)), NOW) else { panic!() };
+        assert!(late.is_empty());
+        assert_eq!(known.read(), Some(at(5)));
+        let Learnt::Purges(more) = known.learn(&tail(3, 4..=6, at(6)), NOW) else { panic!() };
+        assert_eq!(more.len(), 1);
+    }
+
+    #[test]
+    fn a_log_that_has_ended_is_never_believed_again() {
+        let mut known = Known::default();
+        known.learn(&tail(0, 1..=5, at(5)), NOW);
+        let anew = Position { generation: 8, number: 0 };
+        assert!(matches!(known.learn(&tail(0, [], anew), NOW), Learnt::Gap));
+        assert!(matches!(known.learn(&tail(0, 1..=5, at(5)), NOW), Learnt::OfThePast));
+        assert_eq!(state(&known, "key", 5), PurgeState::Purged);
+        assert_eq!(known.state("key", &[], anew), PurgeState::Untouched);
+        assert!(!known.append(&purge(6, vec![Scope::Everything]), at(6), NOW));
+    }
+
+    #[test]
+    fn the_bounds_hold_and_what_is_forgotten_stays_purged() {
+        let mut known = Known::default();
+        known.learn(&tail(0, 1..=100_000, at(100_000)), NOW);
+        assert!(known.names.len() <= MAX_NAMES);
+        for number in (1..=100_000).step_by(1000) {
+            assert_eq!(state(&known, &format!("key {number}"), number - 1), PurgeState::Purged);
+        }
+        assert_eq!(state(&known, "key", 99_999), PurgeState::Untouched);
+        for number in 0..1000 {
+            known.note(
+                &purge(0, vec![Scope::Prefix(format!("p{number}/"))]),
+                100_001 + number,
+                NOW,
+            );
+        }
+        assert_eq!(known.prefixes.len(), MAX_PREFIXES);
+        assert_eq!(state(&known, "p3/x", 100_000), PurgeState::Purged);
+    }
+}
