@@ -130,7 +130,7 @@ fn a_leader_that_goes_down_with_its_readers_task_hands_over() {
 #[test]
 fn who_joins_after_a_revocation_is_not_given_what_began_before() {
     in_many_orders(RUNS, || {
-        let flights = Flights::<usize>::new(READERS, Turns::new(1));
+        let flights = Flights::<usize>::new(READERS, Turns::new(1), false);
         let (version, acknowledged) = (Arc::default(), Arc::default());
         let purger = {
             let flights = Arc::clone(&flights);
