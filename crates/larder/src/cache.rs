@@ -135,7 +135,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             .zip(engine.lower())
             .map(|(below, lower)| Beneath::new(lower, &below.codec, &builder.name));
         let library = Arc::new(Library {
-            flights: engine.flights(),
+            flights: engine.flights_looking_below(),
             engine,
             name: builder.name,
             lifetime: builder.lifetime,

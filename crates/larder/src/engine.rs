@@ -144,11 +144,21 @@ impl<V> Engine<V> {
         self.max_fetches
     }
 
-    /// A table of flights for a conductor. As many keys may be under way as the builder's bound of fetches
-    /// allows; which of them may fetch, the conductor says.
+    /// A table of flights for a conductor whose leaders fetch at once. As many keys may be under way as the
+    /// builder's bound of fetches allows; which of them may fetch, the conductor says.
+    #[cfg(feature = "http")]
     pub(crate) fn flights<R>(&self) -> Arc<Flights<R>> {
+        self.flights_that(false)
+    }
+
+    /// The same for one whose leaders look below memory first, if there is anything.
+    pub(crate) fn flights_looking_below<R>(&self) -> Arc<Flights<R>> {
+        self.flights_that(self.lower.is_some())
+    }
+
+    fn flights_that<R>(&self, look_below: bool) -> Arc<Flights<R>> {
         let max = self.max_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS);
-        Flights::new(max, Turns::new(self.max_fetches), self.lower.is_some())
+        Flights::new(max, Turns::new(self.max_fetches), look_below)
     }
 
     /// How many purges there were so far: the fence of what begins now.

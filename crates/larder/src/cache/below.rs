@@ -3,7 +3,6 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -106,7 +105,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         // Whom nobody runs as a task, nobody would tell when a call takes too long.
         if sync::is_in_runtime() {
             lower.send_behind();
-            match self.look_below(beneath, leader, whom).await {
+            match self.look_in_time(beneath, leader, whom).await {
                 Ok(dated) => {
                     lower.count_hit();
                     return Found::Value(dated);
@@ -120,6 +119,20 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Found::Nothing(lower.position().map(|fence| MayWrite { fence, lease }))
     }
 
+    /// All of it together takes no longer than a fetch may, however many pieces a body has.
+    async fn look_in_time(
+        &self,
+        beneath: &Beneath<V>,
+        leader: &Leader<FlightResult<V>>,
+        whom: For,
+    ) -> Result<Dated<V>, Option<OwnLease>> {
+        let looking = self.look_below(beneath, leader, whom);
+        match self.engine.hard_timeout.and_then(|limit| Instant::now().checked_add(limit)) {
+            Some(deadline) => sync::until(deadline, looking).await.unwrap_or(Err(None)),
+            None => looking.await,
+        }
+    }
+
     /// A fresh value, or else the lease if there is one.
     async fn look_below(
         &self,
@@ -128,8 +141,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> Result<Dated<V>, Option<OwnLease>> {
         let (lower, key) = (&beneath.lower, leader.key());
-        let wait = self.engine.hard_timeout.unwrap_or(Duration::MAX);
-        let deadline = Instant::now().checked_add(lower.settings().lease_wait.min(wait));
+        let deadline = Instant::now().checked_add(lower.settings().lease_wait);
         let Some(mut asked) = lower.heads(key).await else { return Err(None) };
         loop {
             if let Some(dated) = self.usable(beneath, leader, whom, &asked).await {
@@ -146,7 +158,6 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     return found.ok_or(Some(lease));
                 }
                 Leasing::Held(ended) => {
-                    let is_late = |now| deadline.is_some_and(|deadline| deadline <= now);
                     let has_ended = match deadline {
                         Some(deadline) => sync::until(deadline, ended).await.is_some(),
                         None => {
@@ -154,7 +165,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                             true
                         }
                     };
-                    if !has_ended || is_late(Instant::now()) {
+                    if !has_ended || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                         return Err(None);
                     }
                 }

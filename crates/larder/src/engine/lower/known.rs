@@ -17,8 +17,8 @@ use crate::{
     tier::lower::{LowerPurge, Position, Tail},
 };
 
-/// Keys and tags whose last purges are remembered.
-const MAX_NAMES: usize = 1 << 16;
+/// Keys whose last purges are remembered, and as many tags.
+const MAX_NAMES: usize = 1 << 15;
 /// Each is looked at for each record.
 const MAX_PREFIXES: usize = 256;
 /// Logs that were read before this one. Nothing of theirs is believed again.
@@ -30,16 +30,42 @@ pub(super) struct Known {
     read: Option<Position>,
     /// Purges up to this number may have been forgotten here, or were never seen.
     floor: u64,
-    names: HashMap<Name, LastPurges>,
+    keys: Names,
+    tags: Names,
     prefixes: Vec<(String, LastPurges)>,
     everything: LastPurges,
     past: VecDeque<u128>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
-enum Name {
-    Key(String),
-    Tag(String),
+/// The last purges of keys, or of tags.
+#[derive(Default)]
+struct Names(HashMap<String, LastPurges>);
+
+impl Names {
+    /// Gives the number up to which purges were forgotten for this one; mostly 0.
+    fn note(&mut self, name: &str, mode: Mode, number: u64, at: Moment) -> u64 {
+        match self.0.get_mut(name) {
+            Some(last) => last.purge(mode, number, at),
+            None => {
+                let mut last = LastPurges::default();
+                last.purge(mode, number, at);
+                self.0.insert(name.to_owned(), last);
+            }
+        }
+        if self.0.len() > MAX_NAMES { self.forget_older_half() } else { 0 }
+    }
+
+    fn forget_older_half(&mut self) -> u64 {
+        let mut numbers: Vec<_> = self.0.values().map(LastPurges::newest).collect();
+        let middle = numbers.len() / 2;
+        let (_, &mut median, _) = numbers.select_nth_unstable(middle);
+        self.0.retain(|_, last| last.newest() > median);
+        median
+    }
+
+    fn state(&self, name: &str, fence: u64) -> PurgeState {
+        self.0.get(name).map_or(PurgeState::Untouched, |last| last.state(fence))
+    }
 }
 
 /// What reading the end of a log has brought.
@@ -106,29 +132,22 @@ impl Known {
     }
 
     fn note(&mut self, purge: &LowerPurge, number: u64, at: Moment) {
+        let mode = purge.mode;
         for scope in &purge.scopes {
-            match scope {
-                Scope::Key(key) => self.note_name(Name::Key(key.clone()), purge.mode, number, at),
-                Scope::Tag(tag) => self.note_name(Name::Tag(tag.clone()), purge.mode, number, at),
-                Scope::Prefix(prefix) => self.note_prefix(prefix, purge.mode, number, at),
-                Scope::Everything => self.everything.purge(purge.mode, number, at),
-            }
+            let forgotten = match scope {
+                Scope::Key(key) => self.keys.note(key, mode, number, at),
+                Scope::Tag(tag) => self.tags.note(tag, mode, number, at),
+                Scope::Prefix(prefix) => self.note_prefix(prefix, mode, number, at),
+                Scope::Everything => {
+                    self.everything.purge(mode, number, at);
+                    0
+                }
+            };
+            self.floor = self.floor.max(forgotten);
         }
     }
 
-    fn note_name(&mut self, name: Name, mode: Mode, number: u64, at: Moment) {
-        self.names.entry(name).or_default().purge(mode, number, at);
-        if self.names.len() <= MAX_NAMES {
-            return;
-        }
-        let mut numbers: Vec<_> = self.names.values().map(LastPurges::newest).collect();
-        let middle = numbers.len() / 2;
-        let (_, &mut median, _) = numbers.select_nth_unstable(middle);
-        self.names.retain(|_, last| last.newest() > median);
-        self.floor = self.floor.max(median);
-    }
-
-    fn note_prefix(&mut self, prefix: &str, mode: Mode, number: u64, at: Moment) {
+    fn note_prefix(&mut self, prefix: &str, mode: Mode, number: u64, at: Moment) -> u64 {
         match self.prefixes.iter_mut().find(|(known, _)| known == prefix) {
             Some((_, last)) => last.purge(mode, number, at),
             None => {
@@ -137,11 +156,11 @@ impl Known {
                 self.prefixes.push((prefix.to_owned(), last));
             }
         }
-        if self.prefixes.len() > MAX_PREFIXES {
-            let oldest = (0..self.prefixes.len()).min_by_key(|&at| self.prefixes[at].1.newest());
-            let forgotten = oldest.map(|at| self.prefixes.swap_remove(at).1.newest());
-            self.floor = self.floor.max(forgotten.unwrap_or(0));
+        if self.prefixes.len() <= MAX_PREFIXES {
+            return 0;
         }
+        let oldest = (0..self.prefixes.len()).min_by_key(|&at| self.prefixes[at].1.newest());
+        oldest.map_or(0, |at| self.prefixes.swap_remove(at).1.newest())
     }
 
     /// What the log means for a record of `key` with these tags, whose fetch began at `fence`.
@@ -153,16 +172,12 @@ impl Known {
         if !is_known || fence < self.floor {
             return PurgeState::Purged;
         }
-        let of_name = |name| self.names.get(&name).map(|last: &LastPurges| last.state(fence));
-        let of_key = of_name(Name::Key(key.to_owned()));
-        let of_tags = tags.iter().map(|tag| of_name(Name::Tag(tag.clone())));
+        let of_tags = tags.iter().map(|tag| self.tags.state(tag, fence));
         let named = self.prefixes.iter().filter(|(prefix, _)| key.starts_with(prefix.as_str()));
-        let of_prefixes = named.map(|(_, last)| Some(last.state(fence)));
-        [Some(self.everything.state(fence)), of_key]
+        [self.everything.state(fence), self.keys.state(key, fence)]
             .into_iter()
             .chain(of_tags)
-            .chain(of_prefixes)
-            .flatten()
+            .chain(named.map(|(_, last)| last.state(fence)))
             .fold(PurgeState::Untouched, PurgeState::and)
     }
 }
@@ -249,7 +264,7 @@ mod tests {
     fn the_bounds_hold_and_what_is_forgotten_stays_purged() {
         let mut known = Known::default();
         known.learn(&tail(0, 1..=100_000, at(100_000)), NOW);
-        assert!(known.names.len() <= MAX_NAMES);
+        assert!(known.keys.0.len() <= MAX_NAMES);
         for number in (1..=100_000).step_by(1000) {
             assert_eq!(state(&known, &format!("key {number}"), number - 1), PurgeState::Purged);
         }

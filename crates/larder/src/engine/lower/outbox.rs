@@ -89,6 +89,11 @@ impl Outbox {
         }
     }
 
+    /// Whether there is something to send.
+    pub(super) fn has_ready(&self) -> bool {
+        self.outstanding.iter().any(|outstanding| outstanding.is_ready)
+    }
+
     /// What is to be sent next.
     pub(super) fn batch(&self) -> Vec<LowerPurge> {
         let mut scopes = 0;

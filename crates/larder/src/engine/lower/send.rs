@@ -103,7 +103,7 @@ impl Sending {
     /// `None`: there is nothing to send, or somebody does already.
     fn begin(lower: &Arc<Lower>) -> Option<Self> {
         let mut ledger = lower.lock();
-        if ledger.is_sending || ledger.outbox.batch().is_empty() {
+        if ledger.is_sending || !ledger.outbox.has_ready() {
             return None;
         }
         ledger.is_sending = true;
