@@ -3,10 +3,14 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
-use larder_policy::freshness::{Freshness, Lifetime};
+use larder_policy::{
+    freshness::{Freshness, Lifetime},
+    reason::Reason,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -57,27 +61,30 @@ pub(super) enum For {
 pub(super) enum Found<V> {
     /// A fresh value.
     Value(Dated<V>),
-    /// None. What is fetched may be written down with this.
-    Nothing(Option<MayWrite>),
+    /// None. In a box, for the leader keeps it while it fetches, and where there is nothing below it is to take
+    /// no room: a future is moved a dozen times.
+    Nothing(Box<Looked>),
+}
+
+/// What a leader brings with it from having looked in vain.
+pub(super) struct Looked {
+    /// How long that took.
+    pub(super) spent: Duration,
+    /// What is fetched may be written down with this.
+    may_write: Option<MayWrite>,
 }
 
 /// What it takes to write a fetched value.
-pub(super) struct MayWrite {
+struct MayWrite {
     /// Where the lower log was when the fetch began.
     fence: Position,
     lease: Option<OwnLease>,
 }
 
-/// What of a fetched value only the lower tier needs.
-pub(super) struct ForBelow {
-    may: MayWrite,
-    tags: Vec<String>,
-}
-
-impl MayWrite {
-    pub(super) fn with(self, tags: &[String]) -> ForBelow {
-        ForBelow { may: self, tags: tags.to_vec() }
-    }
+/// A fetched value on its way down, without the value.
+pub(super) struct ToWrite {
+    record: NewRecord,
+    lease: Option<OwnLease>,
 }
 
 /// A record that is of use.
@@ -100,7 +107,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         leader: &Leader<FlightResult<V>>,
         whom: For,
     ) -> Found<V> {
-        let lower = &beneath.lower;
+        let (lower, began) = (&beneath.lower, Instant::now());
         let mut lease = None;
         // Whom nobody runs as a task, nobody would tell when a call takes too long.
         if sync::is_in_runtime() {
@@ -116,7 +123,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         lower.count_miss();
         leader.begin(|| self.engine.position());
         // Read after purges reach the flight. Where the tier has not been read yet, nothing can be said to it.
-        Found::Nothing(lower.position().map(|fence| MayWrite { fence, lease }))
+        let may_write = lower.position().map(|fence| MayWrite { fence, lease });
+        Found::Nothing(Box::new(Looked { spent: began.elapsed(), may_write }))
     }
 
     /// All of it together takes no longer than a fetch may, however many pieces a body has.
@@ -246,31 +254,37 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             freshness => Some(Usable { lifetime, fetched, freshness }),
         }
     }
-
-    /// Writes what was fetched, behind the readers' backs.
-    pub(super) fn write_below(
-        beneath: &Beneath<V>,
-        key: &Arc<str>,
-        delivery: &Arc<Delivery<V>>,
-        for_below: ForBelow,
-    ) {
-        let ForBelow { may: MayWrite { fence, lease }, tags } = for_below;
-        let &Facts { lifetime, fetched, cost, .. } = delivery.facts();
-        let record = NewRecord {
-            key: Arc::clone(key),
-            fence,
-            lifetime,
-            fetched,
-            cost,
-            tags,
-            format: beneath.format.clone(),
-        };
-        let (codec, delivery) = (Arc::clone(&beneath.codec), Arc::clone(delivery));
-        beneath.lower.write_behind(record, move || codec.encode(delivery.value()), lease);
-    }
 }
 
-impl<V: 'static> Beneath<V> {
+impl<V: Send + Sync + 'static> Beneath<V> {
+    /// How what was `fetched` after having `looked` in vain is written below. `None`: it is not, for nothing was
+    /// heard of the tier, or because what kept it out of memory (`not_stored`) holds for every tier.
+    pub(super) fn record(
+        &self,
+        looked: Looked,
+        key: &Arc<str>,
+        fetched: &Dated<V>,
+        tags: Vec<String>,
+        not_stored: Option<Reason>,
+    ) -> Option<ToWrite> {
+        let MayWrite { fence, lease } = looked.may_write?;
+        match not_stored {
+            None | Some(Reason::TooLarge | Reason::NoRoom) if fetched.is_to_be_stored() => {}
+            _ => return None,
+        }
+        let &Facts { lifetime, fetched, cost, .. } = &fetched.facts;
+        let (key, format) = (Arc::clone(key), self.format.clone());
+        let record = NewRecord { key, fence, lifetime, fetched, cost, tags, format };
+        Some(ToWrite { record, lease })
+    }
+
+    /// Writes it, behind the readers' backs.
+    pub(super) fn write(&self, to_write: ToWrite, delivery: &Arc<Delivery<V>>) {
+        let ToWrite { record, lease } = to_write;
+        let (codec, delivery) = (Arc::clone(&self.codec), Arc::clone(delivery));
+        self.lower.write_behind(record, move || codec.encode(delivery.value()), lease);
+    }
+
     /// The user's code may say no, or panic: then it is fetched.
     fn decode(&self, bytes: Bytes) -> Option<Box<V>> {
         let decoded = catch_unwind(AssertUnwindSafe(|| self.codec.decode(bytes)));

@@ -10,11 +10,10 @@ use std::{
 };
 
 use larder_policy::reason::Reason;
-use tokio::time::Instant;
 
 use super::{
     Library,
-    below::{For, Found},
+    below::{For, Found, Looked},
     drop_before,
     negative::Failed,
 };
@@ -29,7 +28,7 @@ use crate::{
     error::FetchError,
     key::CacheKey,
     needs::{self, Need},
-    purge::log::Fence,
+    purge::{log::Fence, tags::TagId},
     stats::{Event, micros},
     sync,
     turns::Fetch,
@@ -47,7 +46,9 @@ pub(super) enum FlightResult<V> {
 
 pub(super) struct Delivery<V> {
     value: Box<V>,
-    facts: Facts,
+    cost: Duration,
+    tags: Box<[TagId]>,
+    fence: Fence,
     storage: Storage,
     /// How old it was when it came from below. `None`: it was fetched.
     age_below: Option<Duration>,
@@ -55,28 +56,25 @@ pub(super) struct Delivery<V> {
 
 impl<V> Delivery<V> {
     fn of(fetched: Dated<V>, storage: Storage) -> Self {
-        Delivery { value: fetched.value, facts: fetched.facts, storage, age_below: None }
+        let Facts { cost, tags, fence, .. } = fetched.facts;
+        Delivery { value: fetched.value, cost, tags, fence, storage, age_below: None }
     }
 
     pub(super) fn value(&self) -> &V {
         &self.value
-    }
-
-    pub(super) fn facts(&self) -> &Facts {
-        &self.facts
     }
 }
 
 impl<V: Clone> Delivery<V> {
     /// The answer that one of its readers gets.
     fn answer(&self, source: AnswerSource) -> Box<Answer<V>> {
-        let &Delivery { storage, age_below, .. } = self;
+        let &Delivery { storage, cost, age_below, .. } = self;
         let value = V::clone(&self.value);
         let (source, age) = match age_below {
             Some(age) => (AnswerSource::Lower, age),
             None => (source, Duration::ZERO),
         };
-        Box::new(Answer { value, source, age, storage, cost: self.facts.cost })
+        Box::new(Answer { value, source, age, storage, cost })
     }
 }
 
@@ -455,15 +453,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let key = leader.key();
-        let (mut limit, mut may_write) = (self.engine.hard_timeout, None);
+        let mut looked = None;
         if let Some(beneath) = &self.beneath {
-            let began = Instant::now();
             match Box::pin(self.ask_below(beneath, leader, whom)).await {
                 Found::Value(dated) => return self.found(leader, dated),
-                Found::Nothing(may) => may_write = may,
-            }
-            if wants == Wants::Answer {
-                limit = limit.map(|limit| limit.saturating_sub(began.elapsed()));
+                Found::Nothing(in_vain) => looked = Some(in_vain),
             }
         }
         if wants == Wants::Value {
@@ -471,27 +465,28 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             self.take_turn(leader.fetch()).await;
         }
         let mut fetching = pin!(self.fetch(fetch, leader.fetch()));
-        let fetched = match limit.zip(self.engine.hard_timeout) {
+        let fetched = match self.engine.hard_timeout {
             None => fetching.await,
-            Some((left, limit)) => match sync::in_time(left, fetching.as_mut()).await {
-                Ok(fetched) => fetched,
-                Err(_) => {
-                    let failed = self.failed(leader, Failed::TookTooLong(limit));
-                    if wants == Wants::Answer {
-                        return failed;
+            Some(limit) => {
+                match sync::in_time(left_of(limit, &looked, wants), fetching.as_mut()).await {
+                    Ok(fetched) => fetched,
+                    Err(_) => {
+                        let failed = self.failed(leader, Failed::TookTooLong(limit));
+                        if wants == Wants::Answer {
+                            return failed;
+                        }
+                        leader.give_up(failed);
+                        fetching.await
                     }
-                    leader.give_up(failed);
-                    fetching.await
                 }
-            },
+            }
         };
         let (fetched, cost) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
         };
-        let for_below = may_write.map(|may| may.with(&fetched.tags));
+        let tags = looked.is_some().then(|| fetched.tags.clone());
         let fetched = self.dated(key, fetched, cost, leader.fence());
-        let is_for_below = for_below.is_some() && fetched.is_to_be_stored();
         let storage = self.engine.store(key, &fetched, || leader.is_revoked());
         let not_stored = match storage {
             Storage::Not(reason) => Some(reason),
@@ -506,11 +501,13 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             not_stored,
             lacks_freshness: false,
         });
+        let (Some(beneath), Some(looked), Some(tags)) = (&self.beneath, looked, tags) else {
+            return FlightResult::Value(Arc::new(Delivery::of(fetched, storage)));
+        };
+        let record = beneath.record(*looked, key, &fetched, tags, not_stored);
         let delivery = Arc::new(Delivery::of(fetched, storage));
-        if let (Some(beneath), Some(for_below), true) = (&self.beneath, for_below, is_for_below)
-            && storage != Storage::Not(Reason::Purged)
-        {
-            Self::write_below(beneath, key, &delivery, for_below);
+        if let Some(record) = record {
+            beneath.write(record, &delivery);
         }
         FlightResult::Value(delivery)
     }
@@ -593,10 +590,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> Option<Result<Box<Answer<V>>, Failure<E>>> {
         let error = match landing {
             Landing::Landed(FlightResult::Value(delivery)) => {
-                let is_older = {
-                    let Facts { tags, fence, .. } = &delivery.facts;
-                    self.engine.is_too_old(tags, *fence, asked)
-                };
+                let is_older = self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
                 let source = match whose {
                     Whose::Own => AnswerSource::Fetched(reason),
                     Whose::Anothers => AnswerSource::Collapsed(reason),
@@ -655,6 +649,14 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         self.engine
             .counters()
             .tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
+    }
+}
+
+/// What a fetch has of its limit, if it has looked below: who wants an answer has waited for that as well.
+fn left_of(limit: Duration, looked: &Option<Box<Looked>>, wants: Wants) -> Duration {
+    match (looked, wants) {
+        (Some(looked), Wants::Answer) => limit.saturating_sub(looked.spent),
+        (_, Wants::Value) | (None, Wants::Answer) => limit,
     }
 }
 

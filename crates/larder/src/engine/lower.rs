@@ -40,7 +40,7 @@
 //!
 //! **A tier that was away comes back with what it had.** Purges that were made meanwhile are in the outbox until it
 //! has acknowledged them. If it lost its log, that has another generation: what was stored under the old one is
-//! not believed, purges that were under way are appended anew, and memory lets all go, for others may have purged
+//! not believed (nor is an answer that may have been given before), purges that were under way are appended anew, and memory lets all go, for others may have purged
 //! what nobody can tell any more.
 //!
 //! A purge that another process has made is learnt with the next read, and is then a purge here like any other,
@@ -175,12 +175,12 @@ impl Lower {
         known.and(ledger.outbox.state(key, &head.tags))
     }
 
-    /// Reads the end of the log, as it was when it was asked for at `asked` or later. False: it is that of a
-    /// log that has ended, and what came with it is of no use.
-    fn learn(&self, tail: &Tail, asked: Moment) -> bool {
+    /// Reads the end of the log, which was asked for at `asked`, `since` what was known then. False: it is
+    /// perhaps that of a log that has ended, and what came with it is of no use.
+    fn learn(&self, tail: &Tail, since: Option<Position>, asked: Moment) -> bool {
         let learnt = {
             let Ledger { known, outbox, .. } = &mut *self.lock();
-            let learnt = known.learn(tail, asked);
+            let learnt = known.learn(tail, since, asked);
             if !matches!(learnt, Learnt::OfThePast) {
                 for Logged { number, purge, .. } in &tail.purges {
                     if outbox.is_own(purge.id) {

@@ -128,8 +128,9 @@ impl<V> Engine<V> {
         what: impl FnOnce() -> String,
     ) -> Done {
         let outgoing = self.enter(named, mode);
-        let done = self.purge_here(named, mode, what);
-        Done { sent: outgoing.map(Outgoing::done), ..done }
+        let mut done = self.purge_here(named, mode, what);
+        done.sent = outgoing.map(Outgoing::done);
+        done
     }
 
     /// A purge that another process has made, which the lower tier has already.
@@ -156,6 +157,7 @@ impl<V> Engine<V> {
 
     /// The log, the flights under way, the failures that are remembered, memory. In this order: what is stored
     /// later is asked for its fence under the lock of its shard, and finds the purge.
+    #[inline]
     fn purge_here(&self, named: Named<'_>, mode: Mode, what: impl FnOnce() -> String) -> Done {
         let number = self.number_of(named, mode);
         let reached = self.listeners.all();

@@ -309,6 +309,29 @@ async fn a_tier_that_lost_its_log_serves_nothing_of_before_and_memory_lets_go() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_of_a_log_that_has_ended_meanwhile_is_of_no_use() {
+    for knows_the_log in [true, false] {
+        let cluster = Cluster::new();
+        cluster.tagged().await;
+        let cache = cluster.cache();
+        if knows_the_log {
+            cache.catch_up().await.unwrap();
+        }
+        cluster.tier.hold(Call::Heads, Point::Answer);
+        let before = cluster.origin.ask(&cache, "key");
+        settle().await;
+        cluster.tier.begin_another_log();
+        let receipt = purged(&cache, Purge::key("key").hard()).await;
+        assert_eq!(shared(&receipt), &TierState::Applied { by: 1, of: 1 });
+        cluster.tier.release_all();
+        settle().await;
+        assert_eq!(cluster.origin.calls(), 2, "the log was known: {knows_the_log}");
+        cluster.origin.answer("new");
+        assert_eq!(before.await.unwrap().unwrap().value, "new");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_purge_under_way_is_made_again_where_the_tier_lost_its_log() {
     for point in [Point::Request, Point::Answer] {
         let cluster = Cluster::new();

@@ -3,10 +3,7 @@
 //! What is not known is purged: a record of another log, one from before purges that were forgotten here, or
 //! one whose fence lies beyond what has been read.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    mem,
-};
+use std::collections::HashMap;
 
 use crate::{
     clock::Moment,
@@ -21,8 +18,6 @@ use crate::{
 const MAX_NAMES: usize = 1 << 15;
 /// Each is looked at for each record.
 const MAX_PREFIXES: usize = 256;
-/// Logs that were read before this one. Nothing of theirs is believed again.
-const MAX_PAST: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Known {
@@ -34,7 +29,6 @@ pub(super) struct Known {
     tags: Names,
     prefixes: Vec<(String, LastPurges)>,
     everything: LastPurges,
-    past: VecDeque<u128>,
 }
 
 /// The last purges of keys, or of tags.
@@ -74,7 +68,7 @@ pub(super) enum Learnt {
     Purges(Vec<LowerPurge>),
     /// There may have been others: what memory has may be named by them.
     Gap,
-    /// It is an answer from a log that has ended.
+    /// It may be an answer from a log that has ended.
     OfThePast,
 }
 
@@ -84,18 +78,20 @@ impl Known {
         self.read
     }
 
-    /// Reads the end of a log.
-    pub(super) fn learn(&mut self, tail: &Tail, now: Moment) -> Learnt {
+    /// Reads the end of a log, which was asked for `since` what was known then.
+    ///
+    /// Who asks when he knows a log, and is told of another, is told of a later one. Who knew another one when
+    /// he asked, or none, cannot tell: the answer may have been on its way for long.
+    pub(super) fn learn(&mut self, tail: &Tail, since: Option<Position>, now: Moment) -> Learnt {
         let Tail { whole_since, purges, position } = tail;
-        if self.past.contains(&position.generation) {
-            return Learnt::OfThePast;
-        }
+        let generation = |position: Option<Position>| position.map(|position| position.generation);
         let (read, is_another) = match self.read {
             Some(read) if read.generation == position.generation => (read.number, false),
-            Some(ended) => {
-                self.begin_anew(ended.generation);
+            Some(read) if Some(read.generation) == generation(since) => {
+                *self = Known::default();
                 (0, true)
             }
+            Some(_) => return Learnt::OfThePast,
             None => (0, false),
         };
         let is_gap = is_another || *whole_since > read;
@@ -110,15 +106,6 @@ impl Known {
         let number = position.number.max(read);
         self.read = Some(Position { generation: position.generation, number });
         if is_gap { Learnt::Gap } else { Learnt::Purges(news) }
-    }
-
-    fn begin_anew(&mut self, ended: u128) {
-        let mut past = mem::take(&mut self.past);
-        past.push_back(ended);
-        if past.len() > MAX_PAST {
-            past.pop_front();
-        }
-        *self = Known { past, ..Known::default() };
     }
 
     /// Whether a purge of this process that was appended at `position` is now known. It is not where that log
@@ -216,7 +203,7 @@ mod tests {
     fn what_is_not_known_is_purged() {
         let mut known = Known::default();
         assert_eq!(state(&known, "key", 0), PurgeState::Purged, "nothing has been read");
-        known.learn(&tail(0, 1..=5, at(5)), NOW);
+        known.learn(&tail(0, 1..=5, at(5)), known.read(), NOW);
         assert_eq!(state(&known, "key", 5), PurgeState::Untouched);
         assert_eq!(state(&known, "key", 6), PurgeState::Purged, "beyond what has been read");
         let elsewhere = Position { generation: 8, number: 5 };
@@ -229,9 +216,9 @@ mod tests {
     fn a_gap_is_noticed_and_what_is_older_counts_as_purged() {
         let mut known = Known::default();
         assert!(
-            matches!(known.learn(&tail(0, 1..=5, at(5)), NOW), Learnt::Purges(news) if news.len() == 5)
+            matches!(known.learn(&tail(0, 1..=5, at(5)), known.read(), NOW), Learnt::Purges(news) if news.len() == 5)
         );
-        assert!(matches!(known.learn(&tail(7, 8..=9, at(9)), NOW), Learnt::Gap));
+        assert!(matches!(known.learn(&tail(7, 8..=9, at(9)), known.read(), NOW), Learnt::Gap));
         assert_eq!(state(&known, "key", 6), PurgeState::Purged);
         assert_eq!(state(&known, "key", 7), PurgeState::Untouched);
         assert_eq!(state(&known, "key 8", 7), PurgeState::Purged);
@@ -240,21 +227,28 @@ mod tests {
     #[test]
     fn answers_out_of_order_bring_nothing_twice_and_take_nothing_back() {
         let mut known = Known::default();
-        known.learn(&tail(0, 1..=5, at(5)), NOW);
-        let Learnt::Purges(late) = known.learn(&tail(0, 1..=3, at(3)), NOW) else { panic!() };
+        known.learn(&tail(0, 1..=5, at(5)), known.read(), NOW);
+        let Learnt::Purges(late) = known.learn(&tail(0, 1..=3, at(3)), known.read(), NOW) else {
+            panic!()
+        };
         assert!(late.is_empty());
         assert_eq!(known.read(), Some(at(5)));
-        let Learnt::Purges(more) = known.learn(&tail(3, 4..=6, at(6)), NOW) else { panic!() };
+        let Learnt::Purges(more) = known.learn(&tail(3, 4..=6, at(6)), known.read(), NOW) else {
+            panic!()
+        };
         assert_eq!(more.len(), 1);
     }
 
     #[test]
     fn a_log_that_has_ended_is_never_believed_again() {
         let mut known = Known::default();
-        known.learn(&tail(0, 1..=5, at(5)), NOW);
+        known.learn(&tail(0, 1..=5, at(5)), known.read(), NOW);
         let anew = Position { generation: 8, number: 0 };
-        assert!(matches!(known.learn(&tail(0, [], anew), NOW), Learnt::Gap));
-        assert!(matches!(known.learn(&tail(0, 1..=5, at(5)), NOW), Learnt::OfThePast));
+        assert!(matches!(known.learn(&tail(0, [], anew), known.read(), NOW), Learnt::Gap));
+        for asked_since in [None, Some(at(0)), Some(at(5))] {
+            let late = known.learn(&tail(0, 1..=5, at(5)), asked_since, NOW);
+            assert!(matches!(late, Learnt::OfThePast), "{asked_since:?}");
+        }
         assert_eq!(state(&known, "key", 5), PurgeState::Purged);
         assert_eq!(known.state("key", &[], anew), PurgeState::Untouched);
         assert!(!known.append(&purge(6, vec![Scope::Everything]), at(6), NOW));
@@ -263,7 +257,7 @@ mod tests {
     #[test]
     fn the_bounds_hold_and_what_is_forgotten_stays_purged() {
         let mut known = Known::default();
-        known.learn(&tail(0, 1..=100_000, at(100_000)), NOW);
+        known.learn(&tail(0, 1..=100_000, at(100_000)), known.read(), NOW);
         assert!(known.keys.0.len() <= MAX_NAMES);
         for number in (1..=100_000).step_by(1000) {
             assert_eq!(state(&known, &format!("key {number}"), number - 1), PurgeState::Purged);

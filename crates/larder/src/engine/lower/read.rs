@@ -63,7 +63,7 @@ impl Lower {
     pub(crate) async fn heads(&self, key: &str) -> Option<Asked> {
         let (at, since) = (self.clock.now(), self.position());
         let heads = self.call(|tier| tier.heads(key, since)).await.ok()?;
-        let is_of_use = self.learn(&heads.tail, at);
+        let is_of_use = self.learn(&heads.tail, since, at);
         is_of_use.then_some(Asked { records: heads.records, at })
     }
 
@@ -85,7 +85,7 @@ impl Lower {
         };
         self.leased.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(key));
         let own = OwnLease { lease: Some(lease), key: Arc::clone(key), lower: Arc::clone(self) };
-        let records = match self.learn(&heads.tail, at) {
+        let records = match self.learn(&heads.tail, since, at) {
             true => heads.records,
             false => Vec::new(),
         };
@@ -121,7 +121,7 @@ impl Lower {
     pub(crate) async fn catch_up(&self) -> Result<(), LowerError> {
         let (at, since) = (self.clock.now(), self.position());
         let tail: Tail = self.call(|tier| tier.tail(since)).await?;
-        self.learn(&tail, at);
+        self.learn(&tail, since, at);
         Ok(())
     }
 }
