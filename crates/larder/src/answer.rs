@@ -36,6 +36,8 @@ pub enum AnswerSource {
     Fetched(Reason),
     /// From another reader's fetch that was under way; without it, the reason for its own.
     Collapsed(Reason),
+    /// From the tier below memory, fresh, brought there by another process perhaps.
+    Lower,
 }
 
 /// No value, and how that came about.
@@ -105,7 +107,7 @@ impl<V> Answer<V> {
     /// why that.
     pub fn reason(&self) -> Reason {
         match (self.source, self.storage) {
-            (AnswerSource::Hit, _) => Reason::Hit,
+            (AnswerSource::Hit | AnswerSource::Lower, _) => Reason::Hit,
             (AnswerSource::Stale(reason), _) => reason,
             (AnswerSource::Collapsed(_), _) => Reason::Collapsed,
             (AnswerSource::Fetched(_), Storage::Not(reason)) => reason,

@@ -4,12 +4,28 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use larder_policy::freshness::Lifetime;
 
-use crate::{cache::Cache, clock::Clock, purge::tags::TagKey, tier::memory::Eviction};
+use crate::{
+    cache::Cache,
+    clock::Clock,
+    codec::Codec,
+    purge::tags::TagKey,
+    tier::{
+        lower::{LowerTier, Settings},
+        memory::Eviction,
+    },
+};
 
 /// The bound of a cache that was given none.
 const USUAL_BYTES: usize = 64 << 20;
 
 pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
+
+/// What is to lie below memory.
+pub(crate) struct Below<V> {
+    pub(crate) tier: Arc<dyn LowerTier>,
+    pub(crate) codec: Arc<dyn Codec<V>>,
+    pub(crate) settings: Settings,
+}
 
 /// The settings of a [`Cache`].
 ///
@@ -28,6 +44,7 @@ pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 /// | [`max_concurrent_refreshes`](Builder::max_concurrent_refreshes) | 16, and 1024 that wait |
 /// | [`max_tags`](Builder::max_tags) | 65,536 purged tags remembered |
 /// | [`tag_key`](Builder::tag_key) | one of this cache's own, by chance |
+/// | [`lower`](Builder::lower) | nothing below memory |
 /// | [`clock`](Builder::clock) | the machine's monotonic clock |
 pub struct Builder<V> {
     pub(crate) name: String,
@@ -47,6 +64,7 @@ pub struct Builder<V> {
     pub(crate) tag_key: Option<TagKey>,
     pub(crate) clock: Clock,
     pub(crate) weigher: Weigher<V>,
+    pub(crate) below: Option<Below<V>>,
 }
 
 /// Why settings make no cache.
@@ -97,6 +115,7 @@ impl<V> Builder<V> {
             tag_key: None,
             clock: Clock::system(),
             weigher,
+            below: None,
         }
     }
 
@@ -248,6 +267,27 @@ impl<V> Builder<V> {
         self
     }
 
+    /// A tier below memory that other processes share ([`lower`](crate::lower) says what it is), with the codec
+    /// by which values are bytes there.
+    ///
+    /// What misses in memory is asked for there before it is fetched; what is fetched is written there, behind
+    /// the readers' backs; every purge, and every insert as a purge of its key, is passed on. A tier that
+    /// fails or is slow is a miss, and never an error. Outside a tokio runtime it is not asked.
+    pub fn lower(self, tier: impl LowerTier, codec: impl Codec<V>) -> Self {
+        self.lower_with(tier, codec, Settings::default())
+    }
+
+    /// As [`lower`](Builder::lower), with other settings.
+    pub fn lower_with(
+        mut self,
+        tier: impl LowerTier,
+        codec: impl Codec<V>,
+        settings: Settings,
+    ) -> Self {
+        self.below = Some(Below { tier: Arc::new(tier), codec: Arc::new(codec), settings });
+        self
+    }
+
     /// The bound in bytes that was asked for, or is usual: one in entries is a bound already.
     pub(crate) fn bound_bytes(&self) -> usize {
         self.max_bytes.unwrap_or(if self.max_entries.is_some() { usize::MAX } else { USUAL_BYTES })
@@ -268,6 +308,18 @@ impl<V> Builder<V> {
         ];
         if let Some((setting, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(BuildError::Zero { setting });
+        }
+        if let Some(Below { settings, .. }) = &self.below {
+            let zeros = [
+                ("lower.budget", settings.budget.is_zero()),
+                ("lower.failures", settings.failures == 0),
+                ("lower.rest", settings.rest.is_zero()),
+                ("lower.max_outstanding", settings.max_outstanding == 0),
+                ("lower.lease", settings.lease.is_zero()),
+            ];
+            if let Some((setting, _)) = zeros.into_iter().find(|(_, is_zero)| *is_zero) {
+                return Err(BuildError::Zero { setting });
+            }
         }
         if self.hard_timeout.is_some_and(|limit| limit.is_zero()) {
             return Err(BuildError::Zero { setting: "hard_timeout" });

@@ -1,5 +1,6 @@
 //! Cache: what an application calls, and in which order a look-up goes on; a miss goes on in `cache/miss.rs`.
 
+mod below;
 mod miss;
 mod negative;
 mod purge;
@@ -15,6 +16,7 @@ use larder_policy::{
 use tokio::time::timeout;
 
 use self::{
+    below::Beneath,
     miss::{AtHand, FlightResult, Wants},
     negative::Negatives,
 };
@@ -94,6 +96,7 @@ struct Library<V> {
     flights: Arc<Flights<FlightResult<V>>>,
     negatives: Negatives,
     claims: Claims,
+    beneath: Option<Beneath<V>>,
 }
 
 /// What a look-up leads to.
@@ -127,15 +130,24 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
         let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
+        let beneath = builder
+            .below
+            .as_ref()
+            .zip(engine.lower())
+            .map(|(below, lower)| Beneath::new(lower, &below.codec, &builder.name));
         let library = Arc::new(Library {
-            flights: engine.flights(),
+            flights: engine.flights_looking_below(),
             engine,
             name: builder.name,
             lifetime: builder.lifetime,
             negatives,
             claims: Claims::new(),
+            beneath,
         });
         library.engine.listen(&library);
+        if let Some(lower) = library.engine.lower() {
+            lower.lies_below(&library);
+        }
         if library.engine.clock().is_system() {
             sweeper::watch(&library);
         }
@@ -236,6 +248,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     fn insert_fetched<'k>(&self, key: impl Into<CacheKey<'k>>, fetched: Fetched<V>) -> Storage {
         let engine = &self.library.engine;
         let key = key.into().into_shared();
+        let _until_stored = engine.replace_below(&key);
         engine.reach(Named::Keys(&[&key])).pass_over();
         engine.forget_backoff(&key);
         let fetched = self.library.dated(&key, fetched, Duration::ZERO, engine.position());
@@ -372,6 +385,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let library = &self.library;
         let (reason, at_hand) = match library.engine.look_on(key.as_str(), seen) {
             Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
+            Lookup::Miss(reason) if library.beneath.is_some() => (reason, AtHand::Perhaps),
             Lookup::Miss(reason) => (reason, AtHand::Nothing),
             // One arm, for in each an answer would have its own place on the stack.
             Lookup::Usable { answer, shape } => {
@@ -402,6 +416,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             bytes: (bytes + error_bytes) as u64,
             max_bytes: (max_bytes < usize::MAX).then_some(max_bytes as u64),
             tags: engine.purged_tags() as u64,
+            lower: engine.lower().map(|lower| lower.stats()).unwrap_or_default(),
             ..engine.counters().snapshot()
         }
     }

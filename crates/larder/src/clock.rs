@@ -12,10 +12,14 @@ use std::{
     time::Duration,
 };
 
-/// An instant on one clock: nanoseconds since that clock was made. Moments of two clocks have
-/// nothing to do with each other.
+/// An instant on one clock: nanoseconds since 36 years before that clock was made, so that what was fetched
+/// before, by another process, has a moment as well. Moments of two clocks have nothing to do with each
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(u64);
+
+/// What a clock shows when it is made: 36 years, a little more than the longest TTL there is.
+const MADE: u64 = 1 << 60;
 
 impl Moment {
     pub(crate) const FIRST: Moment = Moment(0);
@@ -48,7 +52,7 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// What the machine's clock showed when this one was made.
+    /// What the machine's clock showed at this one's beginning: [`MADE`] before it was made, so it wraps.
     System {
         origin: u64,
     },
@@ -67,7 +71,7 @@ struct ForwardOnly {
 struct Steps {
     /// What it showed last.
     shown: Duration,
-    /// Its steps forward so far, all together.
+    /// What this one shows: its beginning, and all steps forward so far.
     sum: Duration,
     /// How many looks counted.
     looks: u64,
@@ -101,13 +105,14 @@ impl Clock {
     /// on Linux it is the coarse one, which advances in steps of 1 to 10 ms (4 ms mostly) and is read
     /// in 3 ns instead of 25.
     pub fn system() -> Clock {
-        Clock(Source::System { origin: machine::coarse() })
+        Clock(Source::System { origin: machine::coarse().wrapping_sub(MADE) })
     }
 
     /// A clock of your own: `read` tells the time since any fixed point. It may step back; ages then
     /// stand still for that step and go on with the next. Each look costs a lock.
     pub fn other(read: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
-        let state = Mutex::new(Steps { shown: read(), sum: Duration::ZERO, looks: 0 });
+        let made = Duration::from_nanos(MADE);
+        let state = Mutex::new(Steps { shown: read(), sum: made, looks: 0 });
         Clock(Source::Other(Arc::new(ForwardOnly { read: Box::new(read), state })))
     }
 
@@ -135,7 +140,7 @@ impl Clock {
     /// ahead of [`now`](Clock::now).
     pub(crate) fn now_precisely(&self) -> Moment {
         match &self.0 {
-            Source::System { origin } => Moment(machine::precise().saturating_sub(*origin)),
+            Source::System { origin } => Moment(machine::precise().wrapping_sub(*origin)),
             Source::Manual(_) | Source::Other(_) => self.now(),
         }
     }
@@ -153,7 +158,7 @@ impl Reading {
     #[inline]
     pub(crate) fn now(self) -> Moment {
         match self {
-            Reading::Machine { origin } => Moment(machine::coarse().saturating_sub(origin)),
+            Reading::Machine { origin } => Moment(machine::coarse().wrapping_sub(origin)),
             Reading::At(moment) => moment,
         }
     }
@@ -171,11 +176,17 @@ impl Reading {
 /// clock.advance(Duration::from_secs(60));
 /// assert_eq!(cache.get("key"), None);
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ManualClock(Arc<AtomicU64>);
 
+impl Default for ManualClock {
+    fn default() -> Self {
+        ManualClock(Arc::new(AtomicU64::new(MADE)))
+    }
+}
+
 impl ManualClock {
-    /// A clock that stands at zero.
+    /// A clock that stands still where it begins.
     pub fn new() -> ManualClock {
         ManualClock::default()
     }
@@ -185,7 +196,7 @@ impl ManualClock {
         Clock(Source::Manual(Arc::clone(&self.0)))
     }
 
-    /// Moves the time forward. It stops at the last moment that can be told (584 years).
+    /// Moves the time forward. It stops at the last moment that can be told (in 548 years).
     pub fn advance(&self, by: Duration) {
         let by = nanos(by);
         self.0

@@ -8,6 +8,7 @@ pub(crate) mod backoff;
 pub(crate) mod flight;
 pub(crate) mod judge;
 pub(crate) mod look;
+pub(crate) mod lower;
 pub(crate) mod purge;
 pub(crate) mod refresh;
 pub(crate) mod store;
@@ -25,6 +26,7 @@ use self::{
     backoff::Backoffs,
     flight::{Flights, Join},
     judge::Judge,
+    lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
     tasks::Tasks,
@@ -34,8 +36,9 @@ use crate::{
     clock::{Clock, Moment},
     entry::Entry,
     purge::{
+        last::PurgeState,
         log::{Fence, PurgeLog},
-        tags::{PurgeState, TagId, TagKey},
+        tags::{TagId, TagKey},
     },
     stats::{Counters, Event},
     sync::{
@@ -59,6 +62,8 @@ pub(crate) struct Engine<V> {
     clock: Clock,
     weigher: Weigher<V>,
     memory: MemoryTier<V>,
+    /// What lies below memory, if anything does.
+    lower: Option<Arc<Lower>>,
     /// Every purge has its number from here.
     purges: PurgeLog,
     /// The tables of flights, by what those bring.
@@ -84,6 +89,10 @@ impl<V> Engine<V> {
     /// Nothing is stored yet. `max_bytes`: what entries may weigh.
     pub(crate) fn new(builder: &Builder<V>, max_bytes: usize) -> Self {
         let tasks = Tasks::new();
+        let lower = builder.below.as_ref().map(|below| {
+            let tier = Arc::clone(&below.tier);
+            Lower::new(tier, below.settings, builder.clock.clone(), tasks.clone())
+        });
         Engine {
             clock: builder.clock.clone(),
             weigher: Arc::clone(&builder.weigher),
@@ -93,6 +102,7 @@ impl<V> Engine<V> {
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
             }),
+            lower,
             purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             tables: Mutex::default(),
             listeners: Listeners::none(),
@@ -133,21 +143,37 @@ impl<V> Engine<V> {
         &self.refreshes
     }
 
+    /// What lies below memory, if anything does.
+    pub(crate) fn lower(&self) -> Option<&Arc<Lower>> {
+        self.lower.as_ref()
+    }
+
     /// How many fetches may run at once.
     #[cfg(feature = "http")]
     pub(crate) fn max_fetches(&self) -> usize {
         self.max_fetches
     }
 
-    /// The table of the flights that bring an `R`: one for all who ask for it, so that they share flights. As
-    /// many keys may be under way as the builder's bound of fetches allows; which of them may fetch, the
-    /// conductor says.
+    /// The table of the flights that bring an `R`: one for all who ask for it, so that they share flights. Its
+    /// leaders fetch at once. As many keys may be under way as the builder's bound of fetches allows; which of
+    /// them may fetch, the conductor says.
+    #[cfg(feature = "http")]
     pub(crate) fn flights<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
+        self.flights_that(false)
+    }
+
+    /// The same for one whose leaders look below memory first, if there is anything.
+    pub(crate) fn flights_looking_below<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
+        self.flights_that(self.lower.is_some())
+    }
+
+    fn flights_that<R: Send + Sync + 'static>(&self, look_below: bool) -> Arc<Flights<R>> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let known = tables.iter().find_map(|table| Arc::clone(table).downcast().ok());
         known.unwrap_or_else(|| {
             let max = self.max_fetches.saturating_mul(FLIGHTS_PER_FETCH).max(MIN_FLIGHTS);
-            let table: Arc<Flights<R>> = Flights::new(max, Turns::new(self.max_fetches));
+            let turns = Turns::new(self.max_fetches);
+            let table: Arc<Flights<R>> = Flights::new(max, turns, look_below);
             tables.push(Arc::clone(&table) as Arc<dyn Any + Send + Sync>);
             table
         })

@@ -97,6 +97,7 @@ mod builder;
 mod cache;
 mod claim;
 mod clock;
+pub mod codec;
 mod engine;
 mod entry;
 mod error;
@@ -135,8 +136,8 @@ pub use purge::{
     Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState, tags::TagKey,
 };
 pub use shape::KeyShape;
-pub use stats::{Bucket, Event, Events, Observed, Stats, Times};
-pub use tier::memory::Eviction;
+pub use stats::{Bucket, Event, Events, LowerStats, Observed, Stats, Times};
+pub use tier::{lower, memory::Eviction};
 pub use weigh::Weigh;
 
 /// What the README shows runs.

@@ -1,5 +1,6 @@
 //! Purge: what is no longer true, how it goes, and what has been done about it.
 
+pub(crate) mod last;
 pub(crate) mod log;
 pub(crate) mod tags;
 

@@ -70,6 +70,8 @@ pub struct Stats {
     pub no_room: u64,
     /// Purges: of a key, a prefix, a tag, or of everything.
     pub purges: u64,
+    /// What was asked of the tier below memory, if there is one.
+    pub lower: LowerStats,
     /// Tags whose last purge is remembered.
     pub tags: u64,
     /// Entries held now, with those that can no longer be served and have yet to be removed.
@@ -99,6 +101,39 @@ impl Stats {
         let all = hits + self.misses as f64;
         (all > 0.0).then_some(hits / all)
     }
+}
+
+/// What a cache asked of the tier below its memory ([`Builder::lower`](crate::Builder::lower)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LowerStats {
+    /// Misses in memory for which it had a fresh record.
+    pub hits: u64,
+    /// Misses in memory for which it had none, was not asked, or did not answer.
+    pub misses: u64,
+    /// Stale records that were brought into memory, to stand in for a fetch that fails or takes too long.
+    pub rescues: u64,
+    /// Calls that failed, or took too long.
+    pub failures: u64,
+    /// Calls that were not made, because several in a row had failed.
+    pub left_alone: u64,
+    /// Records that could not be read, and values that could not be written: of another format or version, or
+    /// broken.
+    pub unreadable: u64,
+    /// Values that were written.
+    pub writes: u64,
+    /// Values that were not written because a purge came in between.
+    pub writes_refused: u64,
+    /// Values that were not written because too many others were, or because the tier failed.
+    pub writes_dropped: u64,
+    /// Purges that it has yet to acknowledge.
+    pub purges_outstanding: u64,
+    /// Purges of other processes that were read in its log.
+    pub purges_learnt: u64,
+    /// How often the log had lost what this process had not read, so that memory let everything go.
+    pub gaps: u64,
+    /// How often too many purges were outstanding, so that they became one of everything.
+    pub overflows: u64,
 }
 
 /// A distribution of times.

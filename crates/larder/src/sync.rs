@@ -15,6 +15,7 @@ pub(crate) use {
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
+    hash::{BuildHasher, RandomState},
     panic::catch_unwind,
     pin::pin,
     task::Poll,
@@ -69,13 +70,32 @@ async fn before<F: Future>(future: F, timer: impl Fn() -> Option<Sleep>) -> Opti
     .await
 }
 
+/// Lets so much time pass. False where nothing can tell the time.
+#[cfg(not(shuttle))]
+pub(crate) async fn pause(time: Duration) -> bool {
+    if !has_timers() {
+        return false;
+    }
+    if let Some(end) = Instant::now().checked_add(time) {
+        until(end, std::future::pending::<()>()).await;
+    }
+    true
+}
+
+/// 128 bits that nobody guesses by chance: the standard library's own keys, which it does not hand out,
+/// behind its own hash.
+pub(crate) fn random() -> u128 {
+    let random = RandomState::new();
+    u128::from(random.hash_one(0)) << 64 | u128::from(random.hash_one(1))
+}
+
 /// Whether there is somebody to run tasks.
 #[cfg(not(shuttle))]
 pub(crate) fn is_in_runtime() -> bool {
     Handle::try_current().is_ok()
 }
 
-fn has_timers() -> bool {
+pub(crate) fn has_timers() -> bool {
     std::thread_local! {
         /// What is known of the runtime that was asked last.
         static KNOWN: Cell<Option<(Id, bool)>> = const { Cell::new(None) };
@@ -98,7 +118,7 @@ pub(crate) use {
         sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
         thread_local,
     },
-    tried_out::{is_in_runtime, spawn, watch},
+    tried_out::{is_in_runtime, pause, spawn, watch},
 };
 
 #[cfg(shuttle)]
@@ -107,10 +127,17 @@ mod tried_out {
         future::{Future, poll_fn},
         panic::{AssertUnwindSafe, catch_unwind},
         task::Poll,
+        time::Duration,
     };
 
     /// Its tasks run; it has no timers, though, and no limit is set where interleavings are tried out.
     pub(crate) fn is_in_runtime() -> bool {
+        true
+    }
+
+    /// There is no time: others go on, and then this.
+    pub(crate) async fn pause(_time: Duration) -> bool {
+        shuttle::future::yield_now().await;
         true
     }
 

@@ -1,3 +1,4 @@
-//! Tiers: the places entries live in. Memory is the only one so far.
+//! Tiers: the places entries live in. Memory, and what may lie below it.
 
+pub mod lower;
 pub(crate) mod memory;

@@ -49,6 +49,7 @@ impl Delivery {
         match self {
             Delivery::FromCache(answer) => match answer.source {
                 AnswerSource::Hit => tracing::info!("Cache HIT for {key}"),
+                AnswerSource::Lower => tracing::info!("Cache HIT for {key} (below memory)"),
                 AnswerSource::Stale(reason) => tracing::info!("Cache HIT for {key} ({reason})"),
                 // Was told when it began.
                 AnswerSource::Fetched(_) => {}
@@ -83,7 +84,7 @@ impl Delivery {
         headers.insert(CACHE_STATUS, value(self.cache_status(key).to_field()));
         headers.insert(SERVER_TIMING, value(self.server_timing(took)));
         if let Delivery::FromCache(Answer { source, age, .. }) = self
-            && let AnswerSource::Hit | AnswerSource::Stale(_) = source
+            && let AnswerSource::Hit | AnswerSource::Lower | AnswerSource::Stale(_) = source
         {
             headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
         }
@@ -125,7 +126,7 @@ impl Delivery {
     fn server_timing(&self, took: Duration) -> String {
         let (description, origin) = match self {
             Delivery::FromCache(answer) => match answer.source {
-                AnswerSource::Hit => ("HIT", None),
+                AnswerSource::Hit | AnswerSource::Lower => ("HIT", None),
                 AnswerSource::Stale(_) => ("STALE", None),
                 AnswerSource::Fetched(_) => ("MISS", Some(answer.value.took())),
                 AnswerSource::Collapsed(_) => ("COLLAPSED", Some(answer.value.took())),
@@ -163,13 +164,15 @@ fn of_answer(answer: &Answer<Arc<Reply>>) -> CacheStatus<'static> {
         }
         (AnswerSource::Fetched(why), _) => CacheStatus::forwarded(why, status),
         (AnswerSource::Collapsed(why), _) => CacheStatus::forwarded(why, status).collapsed(),
-        (AnswerSource::Hit | AnswerSource::Stale(_), Storage::FreshFor(left)) => {
-            CacheStatus::hit(left)
-        }
-        (AnswerSource::Hit | AnswerSource::Stale(_), Storage::StaleFor(stale)) => {
-            CacheStatus::stale_hit(stale)
-        }
-        (AnswerSource::Hit | AnswerSource::Stale(_), Storage::Not(_)) => {
+        (
+            AnswerSource::Hit | AnswerSource::Lower | AnswerSource::Stale(_),
+            Storage::FreshFor(left),
+        ) => CacheStatus::hit(left),
+        (
+            AnswerSource::Hit | AnswerSource::Lower | AnswerSource::Stale(_),
+            Storage::StaleFor(stale),
+        ) => CacheStatus::stale_hit(stale),
+        (AnswerSource::Hit | AnswerSource::Lower | AnswerSource::Stale(_), Storage::Not(_)) => {
             CacheStatus::hit(Duration::ZERO)
         }
     };

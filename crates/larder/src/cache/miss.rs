@@ -11,7 +11,12 @@ use std::{
 
 use larder_policy::reason::Reason;
 
-use super::{Library, drop_before, negative::Failed};
+use super::{
+    Library,
+    below::{For, Found, Looked},
+    drop_before,
+    negative::Failed,
+};
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     engine::{
@@ -45,21 +50,31 @@ pub(super) struct Delivery<V> {
     tags: Box<[TagId]>,
     fence: Fence,
     storage: Storage,
+    /// How old it was when it came from below. `None`: it was fetched.
+    age_below: Option<Duration>,
 }
 
 impl<V> Delivery<V> {
     fn of(fetched: Dated<V>, storage: Storage) -> Self {
         let Facts { cost, tags, fence, .. } = fetched.facts;
-        Delivery { value: fetched.value, cost, tags, fence, storage }
+        Delivery { value: fetched.value, cost, tags, fence, storage, age_below: None }
+    }
+
+    pub(super) fn value(&self) -> &V {
+        &self.value
     }
 }
 
 impl<V: Clone> Delivery<V> {
     /// The answer that one of its readers gets.
     fn answer(&self, source: AnswerSource) -> Box<Answer<V>> {
-        let &Delivery { storage, cost, .. } = self;
+        let &Delivery { storage, cost, age_below, .. } = self;
         let value = V::clone(&self.value);
-        Box::new(Answer { value, source, age: Duration::ZERO, storage, cost })
+        let (source, age) = match age_below {
+            Some(age) => (AnswerSource::Lower, age),
+            None => (source, Duration::ZERO),
+        };
+        Box::new(Answer { value, source, age, storage, cost })
     }
 }
 
@@ -67,6 +82,8 @@ impl<V: Clone> Delivery<V> {
 #[derive(Clone, Copy)]
 pub(super) enum AtHand {
     Stale,
+    /// Nothing yet; something may come from below.
+    Perhaps,
     Nothing,
 }
 
@@ -136,14 +153,16 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         self.engine.counters().misses.increment();
         let mut flight = pin!(self.join(key, reason, fetch, wants));
         let landed = match (at_hand, self.engine.soft_timeout) {
-            (AtHand::Stale, Some(limit)) => match sync::in_time(limit, flight.as_mut()).await {
-                Ok(landed) => landed,
-                Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
-                    Some(stale) => return Ok(stale),
-                    None => flight.await,
-                },
-            },
-            (AtHand::Stale, None) | (AtHand::Nothing, _) => flight.await,
+            (AtHand::Stale | AtHand::Perhaps, Some(limit)) => {
+                match sync::in_time(limit, flight.as_mut()).await {
+                    Ok(landed) => landed,
+                    Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
+                        Some(stale) => return Ok(stale),
+                        None => flight.await,
+                    },
+                }
+            }
+            (_, None) | (AtHand::Nothing, _) => flight.await,
         };
         let answer = landed
             .or_else(|failure| self.rescue(key, at_hand, Reason::StaleIfError).ok_or(failure));
@@ -233,7 +252,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let mine = leader.follower();
         let library = Arc::clone(self);
         // Its reader is told how it went, and holds nothing back.
-        let leading = async move { _ = library.lead(leader, fetch, wants).await };
+        let leading = async move { _ = library.lead(leader, fetch, wants, For::Readers).await };
         match self.run(leading, mine, asked, wants).await {
             Waited::Landed(landing) => {
                 let shared = self.share(landing, asked, Whose::Own, reason);
@@ -391,17 +410,18 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     return;
                 }
                 let mut attempt = engine.begin_refresh(&key);
-                attempt.failed = !library.lead(leader, fetch, Wants::Answer).await;
+                attempt.failed = !library.lead(leader, fetch, Wants::Answer, For::Refresh).await;
             })
         });
     }
 
-    /// The leader's part: fetch, store, land. True if it brought a value.
+    /// The leader's part: ask below, fetch, store, land, write below. True if it brought a value.
     async fn lead<T, E, F, Fut>(
         &self,
         leader: Leader<FlightResult<V>>,
         fetch: F,
         wants: Wants,
+        whom: For,
     ) -> bool
     where
         T: Into<Fetched<V>> + Send,
@@ -409,7 +429,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let bringing = leader.fetch().pulse().drive(self.bring(&leader, fetch, wants));
+        let bringing = leader.fetch().pulse().drive(self.bring(&leader, fetch, wants, whom));
         let brought = match caught(bringing).await {
             Ok(brought) => brought,
             Err(Panic) => self.failed(&leader, Failed::Panicked),
@@ -424,6 +444,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         leader: &Leader<FlightResult<V>>,
         fetch: F,
         wants: Wants,
+        whom: For,
     ) -> FlightResult<V>
     where
         T: Into<Fetched<V>> + Send,
@@ -432,6 +453,13 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let key = leader.key();
+        let mut looked = None;
+        if let Some(beneath) = &self.beneath {
+            match Box::pin(self.ask_below(beneath, leader, whom)).await {
+                Found::Value(dated) => return self.found(leader, dated),
+                Found::Nothing(in_vain) => looked = Some(in_vain),
+            }
+        }
         if wants == Wants::Value {
             // Who waits as long as it takes has no limit until its fetch runs.
             self.take_turn(leader.fetch()).await;
@@ -439,22 +467,25 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let mut fetching = pin!(self.fetch(fetch, leader.fetch()));
         let fetched = match self.engine.hard_timeout {
             None => fetching.await,
-            Some(limit) => match sync::in_time(limit, fetching.as_mut()).await {
-                Ok(fetched) => fetched,
-                Err(_) => {
-                    let failed = self.failed(leader, Failed::TookTooLong(limit));
-                    if wants == Wants::Answer {
-                        return failed;
+            Some(limit) => {
+                match sync::in_time(left_of(limit, &looked, wants), fetching.as_mut()).await {
+                    Ok(fetched) => fetched,
+                    Err(_) => {
+                        let failed = self.failed(leader, Failed::TookTooLong(limit));
+                        if wants == Wants::Answer {
+                            return failed;
+                        }
+                        leader.give_up(failed);
+                        fetching.await
                     }
-                    leader.give_up(failed);
-                    fetching.await
                 }
-            },
+            }
         };
         let (fetched, cost) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
         };
+        let tags = looked.is_some().then(|| fetched.tags.clone());
         let fetched = self.dated(key, fetched, cost, leader.fence());
         let storage = self.engine.store(key, &fetched, || leader.is_revoked());
         let not_stored = match storage {
@@ -470,7 +501,30 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             not_stored,
             lacks_freshness: false,
         });
-        FlightResult::Value(Arc::new(Delivery::of(fetched, storage)))
+        let (Some(beneath), Some(looked), Some(tags)) = (&self.beneath, looked, tags) else {
+            return FlightResult::Value(Arc::new(Delivery::of(fetched, storage)));
+        };
+        let record = beneath.record(*looked, key, &fetched, tags, not_stored);
+        let delivery = Arc::new(Delivery::of(fetched, storage));
+        if let Some(record) = record {
+            beneath.write(record, &delivery);
+        }
+        FlightResult::Value(delivery)
+    }
+
+    /// A value from below: kept in memory like one that was fetched, and shared.
+    fn found(&self, leader: &Leader<FlightResult<V>>, found: Dated<V>) -> FlightResult<V> {
+        let key = leader.key();
+        let storage = self.engine.store(key, &found, || leader.is_revoked());
+        self.engine.forget_backoff(key);
+        self.negatives.forget(key).pass_over();
+        let age = self.engine.now().since(found.facts.fetched);
+        let storage = match storage {
+            Storage::FreshFor(ttl) => Storage::FreshFor(ttl.saturating_sub(age)),
+            not => not,
+        };
+        let delivery = Delivery { age_below: Some(age), ..Delivery::of(found, storage) };
+        FlightResult::Value(Arc::new(delivery))
     }
 
     /// A fetch ended so: it is told, remembered, and brought to those who wait.
@@ -595,6 +649,14 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         self.engine
             .counters()
             .tell(|| Event::StaleServed { key: key.into(), reason: answer.reason() });
+    }
+}
+
+/// What a fetch has of its limit, if it has looked below: who wants an answer has waited for that as well.
+fn left_of(limit: Duration, looked: &Option<Box<Looked>>, wants: Wants) -> Duration {
+    match (looked, wants) {
+        (Some(looked), Wants::Answer) => limit.saturating_sub(looked.spent),
+        (_, Wants::Value) | (None, Wants::Answer) => limit,
     }
 }
 

@@ -4,10 +4,16 @@ use std::time::SystemTime;
 
 use super::{Cache, Library};
 use crate::{
-    engine::purge::{Done, Listener, Named},
+    engine::{
+        lower::{Above, Sent},
+        purge::{Done, Listener, Named},
+    },
     key::CacheKey,
     purge::{Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState},
-    tier::memory::Burial,
+    tier::{
+        lower::{LowerError, LowerPurge},
+        memory::Burial,
+    },
 };
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
@@ -20,8 +26,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// beneath and outside get it in their order, memory first, so that none can take the old
     /// copy from one further in; the receipt says how far each is.
     ///
-    /// In this cache memory is the only tier, and the future is ready at once. A purge is made when the
-    /// future is first polled, and is not undone by dropping it.
+    /// A tier below memory ([`Builder::lower`](crate::Builder::lower)) is told next. Until it has
+    /// acknowledged the purge, nothing that the purge names is taken from there; it is told again until it
+    /// does, while the cache lives. Whoever is to know that other processes see the purge, too, says
+    /// [`wait(Tier::Shared)`](Purge::wait), and reads the receipt: a tier that does not answer is no error.
+    ///
+    /// Without that the future is ready at once. A purge is made when the future is first polled, and is not
+    /// undone by dropping it.
     ///
     /// # Errors
     ///
@@ -32,29 +43,68 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub async fn purge(&self, purge: Purge) -> Result<Receipt, PurgeError> {
-        match &purge.scope {
-            Scope::Key(key) => self.purge_named(&purge, Named::Keys(&[key])),
-            Scope::Prefix(prefix) => self.purge_named(&purge, Named::Prefixes(&[prefix])),
-            Scope::Tag(tag) => self.purge_named(&purge, Named::Tag(tag)),
-            Scope::Everything => self.purge_named(&purge, Named::Everything),
+        let (mut receipt, sent) = match &purge.scope {
+            Scope::Key(key) => self.begin_purge(&purge, Named::Keys(&[key])),
+            Scope::Prefix(prefix) => self.begin_purge(&purge, Named::Prefixes(&[prefix])),
+            Scope::Tag(tag) => self.begin_purge(&purge, Named::Tag(tag)),
+            Scope::Everything => self.begin_purge(&purge, Named::Everything),
+        }?;
+        if let Some(sent) = sent {
+            let state = match purge.wait {
+                Tier::Memory => sent.state(),
+                Tier::Shared | Tier::Cdn => sent.wait().await,
+            };
+            receipt.tiers.push(TierReceipt { tier: Tier::Shared, state });
         }
+        Ok(receipt)
     }
 
+    /// A purge in memory, for a cache without a tier below.
+    #[cfg(feature = "http")]
     pub(crate) fn purge_named(
         &self,
         purge: &Purge,
         named: Named<'_>,
     ) -> Result<Receipt, PurgeError> {
-        if purge.wait != Tier::Memory {
+        self.begin_purge(purge, named).map(|(receipt, _)| receipt)
+    }
+
+    /// Purges memory. What is below is on its way.
+    fn begin_purge(
+        &self,
+        purge: &Purge,
+        named: Named<'_>,
+    ) -> Result<(Receipt, Option<Sent>), PurgeError> {
+        let engine = &self.library.engine;
+        let has_tier = match purge.wait {
+            Tier::Memory => true,
+            Tier::Shared => engine.lower().is_some(),
+            Tier::Cdn => false,
+        };
+        if !has_tier {
             return Err(PurgeError::NoTier { tier: purge.wait });
         }
         let (scope, mode, at) = (purge.scope.clone(), purge.mode, SystemTime::now());
-        let Done { number, entries, burial } =
-            self.library.engine.purge(named, mode, || scope.to_string());
+        let Done { number, entries, burial, sent } =
+            engine.purge(named, mode, || scope.to_string());
         burial.resume();
         let state = TierState::Applied { by: 1, of: 1 };
         let tiers = vec![TierReceipt { tier: Tier::Memory, state }];
-        Ok(Receipt { scope, mode, number, at, entries, tiers })
+        Ok((Receipt { scope, mode, number, at, entries, tiers }, sent))
+    }
+
+    /// Reads which purges other processes have made, from the tier below memory, and makes them here. A miss
+    /// does the same; a process whose memory has everything asks for nothing, and learns of a purge only so.
+    /// Does nothing where there is no such tier.
+    ///
+    /// # Errors
+    ///
+    /// The tier has not answered. What it may have is unknown then, and memory is served as before.
+    pub async fn catch_up(&self) -> Result<(), LowerError> {
+        match self.library.engine.lower() {
+            Some(lower) => lower.catch_up().await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn purge_now(
@@ -69,7 +119,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Removes `key`; true if something was there that could still be served, be it stale. The short form of a
-    /// hard [`Purge::key`]: what holds when [`purge`](Cache::purge) returns holds here for this process.
+    /// hard [`Purge::key`]: what holds when [`purge`](Cache::purge) returns holds here for this process. A tier
+    /// below memory is told a moment later, and judged by the purge until it has it.
     ///
     /// # Panics
     ///
@@ -151,6 +202,12 @@ impl<V: Clone + Send + Sync + 'static> Listener for Library<V> {
             Named::Everything | Named::Tag(_) => negatives.forget_all(),
         };
         revoked.and(forgotten)
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> Above for Library<V> {
+    fn purge_too(&self, purge: &LowerPurge) {
+        self.engine.purge_too(purge);
     }
 }
 

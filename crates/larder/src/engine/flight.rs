@@ -17,6 +17,9 @@
 //! Followers wait on a channel whose sender the leader owns, so there is no wake-up to forget: a
 //! leader that goes away without landing closes it.
 //!
+//! Where there is a tier below memory, a flight *looks* there before its fetch begins. Until then it has brought
+//! nothing that could be too old, so purges leave it alone, and who asks after one may still join.
+//!
 //! A flight counts who waits for it, the leader's own reader included where it has a [`Follower`]. Whoever
 //! runs the fetch may end it when nobody is left ([`Waiters::gone`]).
 
@@ -33,14 +36,12 @@ use std::{
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
-#[cfg(feature = "http")]
-use crate::sync::atomic::AtomicU64;
 use crate::{
     pulse::{self, Watch, Watched},
     purge::log::Fence,
     sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         watch,
     },
     turns::{Fetch, Turns},
@@ -51,6 +52,8 @@ pub(crate) struct Flights<L> {
     /// Never held across an await.
     under_way: Mutex<UnderWay<L>>,
     max: usize,
+    /// Those that may be joined look below first.
+    look_below: bool,
     turns: Arc<Turns>,
 }
 
@@ -67,6 +70,8 @@ struct Flight<L> {
     open: Option<Open<L>>,
     /// Raised by a purge: what this flight brings may be older than the purge.
     revoked: AtomicBool,
+    /// It has nothing yet that a purge could be meant for. Changed under the table's lock only.
+    is_looking: AtomicBool,
     /// It is one of those counted. Changed under the table's lock only.
     counts: AtomicBool,
     /// What others may know of its fetch.
@@ -131,11 +136,10 @@ impl<L> UnderWay<L> {
 
     fn revoke(&mut self, is_named: impl Fn(&str) -> bool) {
         self.by_key.retain(|key, flights| {
-            let is_named = is_named(key);
-            if is_named {
-                flights.iter().for_each(|flight| flight.revoke());
+            if is_named(key) {
+                flights.retain(|flight| !flight.is_reached());
             }
-            !is_named
+            !flights.is_empty()
         });
     }
 }
@@ -143,6 +147,15 @@ impl<L> UnderWay<L> {
 impl<L> Flight<L> {
     fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
+    }
+
+    /// A purge comes over it, and revokes it unless it still looks below. Called under the table's lock.
+    fn is_reached(&self) -> bool {
+        let is_reached = !self.is_looking.load(Ordering::Relaxed);
+        if is_reached {
+            self.revoke();
+        }
+        is_reached
     }
 }
 
@@ -164,9 +177,10 @@ pub(crate) enum Join<L> {
 }
 
 impl<L> Flights<L> {
-    pub(crate) fn new(max: usize, turns: Arc<Turns>) -> Arc<Self> {
+    /// Where leaders `look_below`, each says when it [begins](Leader::begin).
+    pub(crate) fn new(max: usize, turns: Arc<Turns>, look_below: bool) -> Arc<Self> {
         let under_way = Mutex::new(UnderWay { by_key: HashMap::default(), count: 0 });
-        Arc::new(Flights { under_way, max, turns })
+        Arc::new(Flights { under_way, max, look_below, turns })
     }
 
     /// The flight of the whole of `key`. `fence` is read under the lock, so that no purge falls
@@ -280,9 +294,11 @@ impl<L> Flights<L> {
             None => (None, None),
         };
         let (revoked, counts) = (AtomicBool::new(false), AtomicBool::new(counts));
+        let is_looking = AtomicBool::new(self.look_below && open.is_some());
         let flight = Arc::new(Flight {
             open,
             revoked,
+            is_looking,
             counts,
             followers: AtomicUsize::new(0),
             #[cfg(feature = "http")]
@@ -294,15 +310,18 @@ impl<L> Flights<L> {
             is_polled: AtomicBool::new(false),
         });
         under_way.insert(key, &flight);
-        Leader { flights: Arc::clone(self), key: Arc::clone(key), fence: fence(), flight, sender }
+        let (flights, key) = (Arc::clone(self), Arc::clone(key));
+        Leader { flights, key, fence: AtomicU64::new(fence()), flight, sender }
     }
 
     /// A purge of `key` begins: who asks from now on starts a new flight, and those under way may
     /// no longer store. Call it *before* removing the key from the tiers.
     pub(crate) fn revoke(&self, key: &str) {
         let mut under_way = self.lock();
-        if let Some(flights) = under_way.by_key.remove(key) {
-            flights.iter().for_each(|flight| flight.revoke());
+        let Some((key, mut flights)) = under_way.by_key.remove_entry(key) else { return };
+        flights.retain(|flight| !flight.is_reached());
+        if !flights.is_empty() {
+            under_way.by_key.insert(key, flights);
         }
     }
 
@@ -312,10 +331,8 @@ impl<L> Flights<L> {
         let mut under_way = self.lock();
         let Some((key, flights)) = under_way.by_key.remove_entry(key) else { return };
         for flight in flights {
-            if flight.fetch.number() == number {
+            if flight.fetch.number() == number || !flight.is_reached() {
                 under_way.insert(&key, &flight);
-            } else {
-                flight.revoke();
             }
         }
     }
@@ -353,7 +370,8 @@ impl<L> Flights<L> {
 pub(crate) struct Leader<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,
-    fence: Fence,
+    /// Changed under the table's lock, and by nobody but this leader.
+    fence: AtomicU64,
     flight: Arc<Flight<L>>,
     /// There is none where nobody may join.
     sender: Option<watch::Sender<Option<Landing<L>>>>,
@@ -366,7 +384,17 @@ impl<L> Leader<L> {
 
     /// The purges this flight's fetch knows of.
     pub(crate) fn fence(&self) -> Fence {
-        self.fence
+        self.fence.load(Ordering::Relaxed)
+    }
+
+    /// It has looked below, and begins: from now on purges reach it, and it knows of all before. `fence` is read
+    /// under the table's lock, so that no purge falls between the two.
+    pub(crate) fn begin(&self, fence: impl FnOnce() -> Fence) {
+        let _under_way = self.flights.lock();
+        self.flight.is_looking.store(false, Ordering::Relaxed);
+        if !self.is_revoked() {
+            self.fence.store(fence(), Ordering::Relaxed);
+        }
     }
 
     /// Whether a purge of this key came in between; asked under the tier's lock.

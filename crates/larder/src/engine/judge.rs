@@ -4,8 +4,8 @@ use crate::{
     clock::Moment,
     entry::Entry,
     purge::{
+        last::PurgeState,
         log::{Fence, PurgeLog},
-        tags::PurgeState,
     },
 };
 

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use larder_policy::{freshness::Freshness, reason::Reason};
 
-use super::Engine;
+use super::{Engine, store::Dated};
 use crate::{
     answer::{Answer, AnswerSource, Storage},
     clock::Moment,
-    entry::Entry,
-    purge::tags::PurgeState,
+    entry::{Entry, Facts},
+    purge::last::PurgeState,
     stats::micros,
     sync::atomic::Ordering,
 };
@@ -212,6 +212,13 @@ impl<V: Clone> Engine<V> {
     #[inline]
     fn is_aging(&self, entry: &Entry<V>, now: Moment) -> bool {
         self.refresh_ahead.is_some_and(|fraction| entry.has_lived(fraction, now))
+    }
+
+    /// Whether what is found below has lived so long that it would be refreshed at once.
+    pub(crate) fn is_to_be_refreshed(&self, found: &Dated<V>) -> bool {
+        let Facts { lifetime, fetched, .. } = &found.facts;
+        let age = self.clock.now().since(*fetched);
+        self.refresh_ahead.is_some_and(|fraction| age >= lifetime.ttl().mul_f64(fraction))
     }
 
     pub(crate) fn look(&self, key: &str) -> Lookup<V> {

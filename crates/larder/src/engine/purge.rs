@@ -2,8 +2,18 @@
 
 use std::sync::{Arc, PoisonError, Weak};
 
-use super::{Engine, flight::Flights};
-use crate::{entry::Entry, purge::Mode, stats::Event, sync::Mutex, tier::memory::Burial};
+use super::{
+    Engine,
+    flight::Flights,
+    lower::{Outgoing, Sent},
+};
+use crate::{
+    entry::Entry,
+    purge::{Mode, Scope},
+    stats::Event,
+    sync::Mutex,
+    tier::{lower::LowerPurge, memory::Burial},
+};
 
 /// What a purge names, as it is stored. One key or prefix may be stored in several spellings.
 #[derive(Clone, Copy)]
@@ -25,6 +35,8 @@ pub(crate) struct Done {
     pub(crate) entries: Option<usize>,
     /// What has gone, and what its `Drop` had to say.
     pub(crate) burial: Burial,
+    /// How far it is below, if there is anything.
+    pub(crate) sent: Option<Sent>,
 }
 
 /// A conductor with flights under way, and whatever else a purge has to reach before memory.
@@ -72,6 +84,32 @@ impl Named<'_> {
             Named::Everything => true,
         }
     }
+
+    /// The same for a tier below.
+    fn scopes(&self) -> Vec<Scope> {
+        let keys = |keys: &[&str]| keys.iter().map(|key| Scope::Key((*key).to_owned())).collect();
+        match self {
+            Named::Keys(named) => keys(named),
+            #[cfg(feature = "http")]
+            Named::KeyBeside(key, _) => keys(&[key]),
+            Named::Prefixes(prefixes) => {
+                prefixes.iter().map(|prefix| Scope::Prefix((*prefix).to_owned())).collect()
+            }
+            Named::Tag(tag) => vec![Scope::Tag((*tag).to_owned())],
+            Named::Everything => vec![Scope::Everything],
+        }
+    }
+}
+
+impl<'a> Named<'a> {
+    fn of(scope: &'a Scope, as_list: &'a [&'a str]) -> Self {
+        match scope {
+            Scope::Key(_) => Named::Keys(as_list),
+            Scope::Prefix(_) => Named::Prefixes(as_list),
+            Scope::Tag(tag) => Named::Tag(tag),
+            Scope::Everything => Named::Everything,
+        }
+    }
 }
 
 impl<V> Engine<V> {
@@ -95,22 +133,53 @@ impl<V> Engine<V> {
         reached.map(|listener| listener.purge(named)).fold(Burial::default(), Burial::and)
     }
 
-    /// How every purge goes: the log, the flights under way, the failures that are remembered, memory. In
-    /// this order: what is stored later is asked for its fence under the lock of its shard, and finds the
-    /// purge.
+    /// How every purge that is made here goes: here, and then below. From the beginning on, what comes from
+    /// below is judged by it ([`lower`](super::lower) says why).
     pub(crate) fn purge(
         &self,
         named: Named<'_>,
         mode: Mode,
         what: impl FnOnce() -> String,
     ) -> Done {
+        let outgoing = self.enter(named, mode);
+        let mut done = self.purge_here(named, mode, what);
+        done.sent = outgoing.map(Outgoing::done);
+        done
+    }
+
+    /// A purge that another process has made, which the lower tier has already.
+    pub(crate) fn purge_too(&self, purge: &LowerPurge) {
+        for scope in &purge.scopes {
+            let as_list = match scope {
+                Scope::Key(name) | Scope::Prefix(name) => name.as_str(),
+                Scope::Tag(_) | Scope::Everything => "",
+            };
+            let named = Named::of(scope, std::slice::from_ref(&as_list));
+            self.purge_here(named, purge.mode, || scope.to_string()).burial.pass_over();
+        }
+    }
+
+    /// Something else is stored under `key`: what is below is older, from now on. To be dropped when it is
+    /// stored.
+    pub(crate) fn replace_below(&self, key: &str) -> Option<Outgoing> {
+        self.enter(Named::Keys(&[key]), Mode::Hard)
+    }
+
+    fn enter(&self, named: Named<'_>, mode: Mode) -> Option<Outgoing> {
+        self.lower.as_ref().map(|lower| lower.enter(named.scopes(), mode))
+    }
+
+    /// The log, the flights under way, the failures that are remembered, memory. In this order: what is stored
+    /// later is asked for its fence under the lock of its shard, and finds the purge.
+    #[inline]
+    fn purge_here(&self, named: Named<'_>, mode: Mode, what: impl FnOnce() -> String) -> Done {
         let number = self.number_of(named, mode);
         let forgotten = self.reach(named);
         self.forget_backoffs(named);
         let (entries, burial) = self.purge_memory(named, mode);
         self.counters.purges.increment();
         self.counters.tell(|| Event::Purged { what: what(), soft: mode == Mode::Soft, number });
-        Done { number, entries, burial: burial.and(forgotten) }
+        Done { number, entries, burial: burial.and(forgotten), sent: None }
     }
 
     /// What is not looked for is written down in the table, where entries meet it.

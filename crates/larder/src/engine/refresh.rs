@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     pulse::{self, Life, Pulse},
-    purge::tags::PurgeState,
+    purge::last::PurgeState,
     sync::{self, Mutex, MutexGuard},
 };
 

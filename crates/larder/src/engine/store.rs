@@ -8,7 +8,7 @@ use super::Engine;
 use crate::{
     answer::Storage,
     entry::{Entry, Facts},
-    purge::{log::Fence, tags::PurgeState},
+    purge::{last::PurgeState, log::Fence},
     tier::memory::PutOutcome,
 };
 
@@ -31,6 +31,18 @@ pub(crate) struct Dated<V> {
     pub(crate) facts: Facts,
     /// Why it does not get there.
     refusal: Option<Reason>,
+}
+
+impl<V> Dated<V> {
+    /// What another process has fetched.
+    pub(crate) fn found(value: Box<V>, facts: Facts) -> Self {
+        Dated { value, facts, refusal: None }
+    }
+
+    /// Whether anything may keep it.
+    pub(crate) fn is_to_be_stored(&self) -> bool {
+        self.refusal.is_none()
+    }
 }
 
 impl<V: Clone> Engine<V> {

@@ -12,7 +12,7 @@ use shuttle::{
 use super::{RUNS, in_many_orders};
 use crate::{Builder, Cache, FetchError, Fetched, Lifetime, ManualClock};
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 /// Points at which others may run while a reader finds nothing, fetches, stores and lands.
 const STEPS_OF_A_FETCH: usize = 40;
 
@@ -20,7 +20,7 @@ type Purge = fn(&Cache<u64>);
 
 /// Every way to say that what is known about `key` (tagged `tag`) no longer counts. Without stale
 /// windows the soft ones leave nothing either.
-const PURGES: [Purge; 8] = [
+pub(super) const PURGES: [Purge; 8] = [
     |cache| _ = cache.remove("key"),
     |cache| _ = cache.clear(),
     |cache| cache.purge_tag("tag"),
@@ -33,7 +33,7 @@ const PURGES: [Purge; 8] = [
 
 /// A version, counted up by whoever changes the data; fetches bring the one they meet.
 #[derive(Default)]
-struct Origin {
+pub(super) struct Origin {
     version: AtomicU64,
     /// The newest whose purge has returned.
     acknowledged: AtomicU64,
@@ -43,23 +43,31 @@ struct Origin {
 }
 
 impl Origin {
-    fn calls(&self) -> usize {
+    pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    fn most_at_once(&self) -> usize {
+    pub(super) fn most_at_once(&self) -> usize {
         self.most_at_once.load(Ordering::SeqCst)
     }
 
-    fn acknowledged(&self) -> u64 {
+    pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
     }
 
     /// The data change, and then the cache is told.
-    fn change(&self, purge: impl FnOnce(u64)) {
+    pub(super) fn change(&self, purge: impl FnOnce(u64)) {
         let newest = self.version.fetch_add(1, Ordering::SeqCst) + 1;
         purge(newest);
         self.acknowledged.fetch_max(newest, Ordering::SeqCst);
+    }
+
+    /// The same, and whether the cache has been told shows later.
+    pub(super) fn change_if(&self, is_purged: impl FnOnce() -> bool) {
+        let newest = self.version.fetch_add(1, Ordering::SeqCst) + 1;
+        if is_purged() {
+            self.acknowledged.fetch_max(newest, Ordering::SeqCst);
+        }
     }
 
     async fn fetch(self: Arc<Self>) -> Fetched<u64> {
@@ -70,8 +78,13 @@ impl Origin {
     }
 
     /// Asks as a reader does: what it is given is no older than what was acknowledged before.
-    async fn ask(self: &Arc<Self>, cache: &Cache<u64>) {
-        let (acknowledged, origin) = (self.acknowledged(), Arc::clone(self));
+    pub(super) async fn ask(self: &Arc<Self>, cache: &Cache<u64>) {
+        self.ask_since(cache, self.acknowledged()).await;
+    }
+
+    /// The same for a reader who has to be given nothing older than this.
+    pub(super) async fn ask_since(self: &Arc<Self>, cache: &Cache<u64>, acknowledged: u64) {
+        let origin = Arc::clone(self);
         let version = cache.get_or_fetch("key", move || origin.fetch()).await;
         assert!(version >= acknowledged, "{version} was served after a purge of {acknowledged}");
     }
@@ -96,13 +109,13 @@ impl Drop for Here<'_> {
 
 /// As much of it as a reader needs for its fetch, or less: else nearly all purges would come before
 /// that is made.
-fn time_passes() {
+pub(super) fn time_passes() {
     for _ in 0..thread_rng().gen_range(0..STEPS_OF_A_FETCH) {
         thread::yield_now();
     }
 }
 
-fn builder() -> (Builder<u64>, ManualClock) {
+pub(super) fn builder() -> (Builder<u64>, ManualClock) {
     let clock = ManualClock::new();
     let builder = Cache::builder_with_weigher(|_: &u64| 0)
         .ttl(MINUTE)
@@ -112,7 +125,11 @@ fn builder() -> (Builder<u64>, ManualClock) {
 }
 
 /// `count` readers, each a task; returns when all have been answered.
-fn readers(count: usize, cache: &Cache<u64>, origin: &Arc<Origin>) -> Vec<thread::JoinHandle<()>> {
+pub(super) fn readers(
+    count: usize,
+    cache: &Cache<u64>,
+    origin: &Arc<Origin>,
+) -> Vec<thread::JoinHandle<()>> {
     (0..count)
         .map(|_| {
             let (cache, origin) = (cache.clone(), Arc::clone(origin));
@@ -121,7 +138,7 @@ fn readers(count: usize, cache: &Cache<u64>, origin: &Arc<Origin>) -> Vec<thread
         .collect()
 }
 
-fn join(tasks: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+pub(super) fn join(tasks: impl IntoIterator<Item = thread::JoinHandle<()>>) {
     tasks.into_iter().for_each(|task| task.join().unwrap());
 }
 

@@ -27,7 +27,7 @@ type Lead = fn(Leader<&'static str>, number: usize);
 /// Readers of one key who ask until they are given something. Each flight has its number, and there
 /// is never more than one; returns what the readers were given, and how many flights there were.
 fn flights(lead: Lead) -> (Vec<Landing<&'static str>>, usize) {
-    let flights = Flights::new(READERS, Turns::new(1));
+    let flights = Flights::new(READERS, Turns::new(1), false);
     let begun = Arc::new(AtomicUsize::new(0));
     let under_way = Arc::new(AtomicUsize::new(0));
     let readers: Vec<_> = (0..READERS)
@@ -130,7 +130,7 @@ fn a_leader_that_goes_down_with_its_readers_task_hands_over() {
 #[test]
 fn who_joins_after_a_revocation_is_not_given_what_began_before() {
     in_many_orders(RUNS, || {
-        let flights = Flights::<usize>::new(READERS, Turns::new(1));
+        let flights = Flights::<usize>::new(READERS, Turns::new(1), false);
         let (version, acknowledged) = (Arc::default(), Arc::default());
         let purger = {
             let flights = Arc::clone(&flights);

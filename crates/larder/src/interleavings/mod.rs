@@ -16,6 +16,7 @@ use shuttle::{
     scheduler::{PctScheduler, RandomScheduler},
 };
 
+mod below;
 mod caches;
 mod flights;
 mod tags;

@@ -10,11 +10,7 @@ use shuttle::{
 use super::{RUNS, in_many_orders};
 use crate::{
     clock::ManualClock,
-    purge::{
-        Mode,
-        log::PurgeLog,
-        tags::{PurgeState, TagKey},
-    },
+    purge::{Mode, last::PurgeState, log::PurgeLog, tags::TagKey},
 };
 
 #[test]

@@ -19,7 +19,8 @@ use std::sync::PoisonError;
 
 use super::{
     Mode,
-    tags::{PurgeState, TagHasher, TagId, TagKey, TagTable},
+    last::PurgeState,
+    tags::{TagHasher, TagId, TagKey, TagTable},
 };
 use crate::{
     clock::Moment,

@@ -7,15 +7,19 @@
 //! What is remembered lies in parts, each under a lock of its own and small: giving one more room, or
 //! forgetting half of it, holds up those who ask for these tags only, and not for long.
 
-use std::{collections::HashMap, fmt, hash::BuildHasher, sync::PoisonError};
+use std::{collections::HashMap, fmt, sync::PoisonError};
 
 use siphasher::sip::SipHasher24;
 
-use super::{Mode, log::Fence};
+use super::{
+    Mode,
+    last::{LastPurges, PurgeState},
+    log::Fence,
+};
 use crate::{
     clock::Moment,
     sync::{
-        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        self, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -39,13 +43,7 @@ impl TagKey {
 
     /// A key of this cache alone, from the system's randomness.
     pub(crate) fn random() -> Self {
-        // The standard library's own keys, which it does not hand out, behind its own hash.
-        let random = std::hash::RandomState::new();
-        let halves = [random.hash_one(0), random.hash_one(1)].map(u64::to_le_bytes);
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&halves[0]);
-        key[8..].copy_from_slice(&halves[1]);
-        TagKey(key)
+        TagKey(sync::random().to_le_bytes())
     }
 }
 
@@ -67,34 +65,12 @@ impl TagHasher {
     }
 }
 
-/// What the purges so far mean for one entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PurgeState {
-    Untouched,
-    /// Marked stale at this moment.
-    MarkedStale(Moment),
-    Purged,
-}
-
-impl PurgeState {
-    /// What both mean for one entry.
-    fn and(self, other: PurgeState) -> PurgeState {
-        match (self, other) {
-            (PurgeState::Purged, _) | (_, PurgeState::Purged) => PurgeState::Purged,
-            (PurgeState::MarkedStale(at), PurgeState::MarkedStale(earlier)) => {
-                PurgeState::MarkedStale(at.min(earlier))
-            }
-            (PurgeState::Untouched, marked) | (marked, PurgeState::Untouched) => marked,
-        }
-    }
-}
-
 /// The last purges of each tag, and of everything.
 pub(super) struct TagTable {
     /// By the tags' own numbers.
     parts: Box<[RwLock<Part>]>,
     /// The soft purges of all entries, tagged or not.
-    everything: RwLock<Record>,
+    everything: RwLock<LastPurges>,
     /// The last of them. Whoever knows it need not ask.
     newest_of_everything: AtomicU64,
     max_tags_in_part: usize,
@@ -105,23 +81,11 @@ const TAGS_IN_PART: usize = 2048;
 const MAX_PARTS: usize = 32;
 
 struct Part {
-    by_tag: HashMap<TagId, Record, foldhash::fast::RandomState>,
+    by_tag: HashMap<TagId, LastPurges, foldhash::fast::RandomState>,
     /// Purges up to here may have been forgotten: an entry from before with a tag of this part counts as
     /// purged.
     floor: Fence,
 }
-
-#[derive(Clone, Copy, Default)]
-struct Record {
-    hard: Fence,
-    /// The last soft purges, oldest first. An entry is stale since the *first* that came after its
-    /// fetch; knowing only the last would open its windows anew each time.
-    soft: [Option<(Fence, Moment)>; SOFT_PURGES],
-}
-
-/// Of more soft purges than this, the oldest two count as one: with the later number, so that it
-/// reaches whatever either reached, and the earlier moment, so that no window is opened anew.
-const SOFT_PURGES: usize = 4;
 
 impl TagTable {
     /// Remembers the purges of at most `max_tags` tags. That bounds each part alone: where more of the tags
@@ -131,7 +95,7 @@ impl TagTable {
         let part = || RwLock::new(Part { by_tag: HashMap::default(), floor: 0 });
         TagTable {
             parts: (0..parts).map(|_| part()).collect(),
-            everything: RwLock::new(Record::default()),
+            everything: RwLock::new(LastPurges::default()),
             newest_of_everything: AtomicU64::new(0),
             max_tags_in_part: (max_tags / parts).max(2),
         }
@@ -198,44 +162,11 @@ impl Part {
     /// Makes room. What is forgotten must not come back to life, so everything with a tag of this part that
     /// is older than a forgotten purge counts as purged from now on.
     fn forget_older_half(&mut self) {
-        let mut numbers: Vec<_> = self.by_tag.values().map(Record::newest).collect();
+        let mut numbers: Vec<_> = self.by_tag.values().map(LastPurges::newest).collect();
         let middle = numbers.len() / 2;
         let (_, &mut median, _) = numbers.select_nth_unstable(middle);
-        self.by_tag.retain(|_, record| record.newest() > median);
+        self.by_tag.retain(|_, last| last.newest() > median);
         self.floor = self.floor.max(median);
-    }
-}
-
-impl Record {
-    fn purge(&mut self, mode: Mode, number: Fence, now: Moment) {
-        match mode {
-            Mode::Hard => self.hard = number,
-            Mode::Soft => match self.soft.iter_mut().find(|place| place.is_none()) {
-                Some(free) => *free = Some((number, now)),
-                None => {
-                    if let (Some((_, oldest)), Some((_, next))) = (self.soft[0], &mut self.soft[1])
-                    {
-                        *next = oldest;
-                    }
-                    self.soft.rotate_left(1);
-                    self.soft[SOFT_PURGES - 1] = Some((number, now));
-                }
-            },
-        }
-    }
-
-    /// What it means for an entry with this fence.
-    fn state(&self, fence: Fence) -> PurgeState {
-        if self.hard > fence {
-            return PurgeState::Purged;
-        }
-        let first = self.soft.iter().flatten().find(|(number, _)| *number > fence);
-        first.map_or(PurgeState::Untouched, |&(_, at)| PurgeState::MarkedStale(at))
-    }
-
-    fn newest(&self) -> Fence {
-        let soft = self.soft.iter().flatten().map(|(number, _)| *number).max();
-        self.hard.max(soft.unwrap_or(0))
     }
 }
 

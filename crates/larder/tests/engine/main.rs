@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
 mod backoff;
+mod below;
+mod below_faults;
+mod below_purges;
 mod cancellation;
 mod crowd;
 mod driven;

@@ -6,9 +6,9 @@ use larder::{
     Tier, TierState, reason::Reason,
 };
 
-use crate::support::{MINUTE, Origin, secs, settle, shapes};
+use crate::support::{MINUTE, Origin, secs, settle, shapes, shapes_of_memory};
 
-type Form = fn(&Cache<String>);
+pub(crate) type Form = fn(&Cache<String>);
 
 /// The one way in. Memory is all there is, so nothing is waited for.
 fn purge(cache: &Cache<String>, purge: Purge) -> Result<Receipt, PurgeError> {
@@ -16,7 +16,7 @@ fn purge(cache: &Cache<String>, purge: Purge) -> Result<Receipt, PurgeError> {
 }
 
 /// Every way to say that what is known about `key` (tagged `tag`) no longer counts.
-const HARD: [(&str, Form); 8] = [
+pub(crate) const HARD: [(&str, Form); 8] = [
     ("remove", |cache| {
         cache.remove("key");
     }),
@@ -34,7 +34,7 @@ const HARD: [(&str, Form); 8] = [
 ];
 
 /// … and to say that it should be looked after.
-const SOFT: [(&str, Form); 8] = [
+pub(crate) const SOFT: [(&str, Form); 8] = [
     ("soft_remove", |cache| {
         cache.soft_remove("key");
     }),
@@ -227,7 +227,7 @@ async fn a_value_with_too_many_tags_is_handed_out_and_not_stored() {
 
 #[test]
 fn a_receipt_says_what_was_purged_and_how_far_each_tier_is() {
-    for shape in shapes() {
+    for shape in shapes_of_memory() {
         let cache = shape.builder.build();
         let rows = [
             (Purge::key("key"), Some(1)),
@@ -267,7 +267,7 @@ fn every_purge_has_the_next_number_whatever_it_names_and_however_it_is_asked_for
 
 #[test]
 fn a_purge_that_would_wait_for_a_tier_that_is_not_there_is_refused_and_purges_nothing() {
-    for shape in shapes() {
+    for shape in shapes_of_memory() {
         let cache = shape.builder.build();
         insert(&cache, Lifetime::fresh_for(MINUTE));
         for tier in [Tier::Shared, Tier::Cdn] {

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use larder::{Answer, Builder, Cache, Eviction, FetchError, Fetched, ManualClock};
+use larder::{
+    Answer, Builder, Cache, Eviction, FetchError, Fetched, ManualClock, codec::Text,
+    lower::InProcess,
+};
 pub(crate) use larder_test_support::paused::{secs, settle};
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -17,6 +20,15 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Every shape a cache of text can have, each with a clock of its own.
 pub(crate) fn shapes() -> impl Iterator<Item = Shape> {
+    let over_a_lower_tier = shapes_of_memory().take(1).map(|Shape { clock, builder, .. }| {
+        let builder = builder.lower(InProcess::new(clock.clock()), Text);
+        Shape { name: "S3-FIFO over a lower tier", clock, builder }
+    });
+    shapes_of_memory().chain(over_a_lower_tier)
+}
+
+/// Those that have nothing below memory.
+pub(crate) fn shapes_of_memory() -> impl Iterator<Item = Shape> {
     let shape = |name, eviction, max_bytes| {
         let clock = ManualClock::new();
         let builder = Cache::<String>::builder()

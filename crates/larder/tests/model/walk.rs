@@ -226,6 +226,7 @@ impl Walk {
                     AnswerSource::Stale(_) => Answer::Stale(answer.value),
                     AnswerSource::Fetched(_) => Answer::Fetched(answer.value),
                     AnswerSource::Collapsed(_) => panic!("there is one reader at a time"),
+                    AnswerSource::Lower => panic!("there is nothing below memory"),
                 },
                 Err(failure) if failure.source == FailureSource::Remembered => Answer::Remembered,
                 Err(_) => Answer::Failed,

@@ -1,0 +1,299 @@
+//! Below: what a leader asks the tier below memory before it fetches, and what is written there afterwards.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use larder_policy::{
+    freshness::{Freshness, Lifetime},
+    reason::Reason,
+};
+use tokio::time::Instant;
+
+use super::{
+    Library,
+    miss::{Delivery, FlightResult},
+};
+use crate::{
+    clock::Moment,
+    codec::Codec,
+    engine::{
+        flight::Leader,
+        look::Lookup,
+        lower::{Asked, Leasing, Lower, NewRecord, OwnLease},
+        store::Dated,
+    },
+    entry::Facts,
+    purge::last::PurgeState,
+    sync,
+    tier::lower::{Head, Position, Record},
+};
+
+/// What lies beneath this cache, and how its values are written there.
+pub(super) struct Beneath<V> {
+    pub(super) lower: Arc<Lower>,
+    codec: Arc<dyn Codec<V>>,
+    /// Of whose values the bytes are, and what they mean.
+    format: String,
+}
+
+impl<V: 'static> Beneath<V> {
+    /// `name`: that of the cache. What another one has written is not this one's.
+    pub(super) fn new(lower: &Arc<Lower>, codec: &Arc<dyn Codec<V>>, name: &str) -> Self {
+        let format = format!("{name} {}", codec.format());
+        Beneath { lower: Arc::clone(lower), codec: Arc::clone(codec), format }
+    }
+}
+
+/// For whom a leader asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// Readers, who have nothing fresh.
+    Readers,
+    /// A refresh: what is fresh has to be younger than what began it.
+    Refresh,
+}
+
+/// What asking below has come to.
+pub(super) enum Found<V> {
+    /// A fresh value.
+    Value(Dated<V>),
+    /// None. In a box, for the leader keeps it while it fetches, and where there is nothing below it is to take
+    /// no room: a future is moved a dozen times.
+    Nothing(Box<Looked>),
+}
+
+/// What a leader brings with it from having looked in vain.
+pub(super) struct Looked {
+    /// How long that took.
+    pub(super) spent: Duration,
+    /// What is fetched may be written down with this.
+    may_write: Option<MayWrite>,
+}
+
+/// What it takes to write a fetched value.
+struct MayWrite {
+    /// Where the lower log was when the fetch began.
+    fence: Position,
+    lease: Option<OwnLease>,
+}
+
+/// A fetched value on its way down, without the value.
+pub(super) struct ToWrite {
+    record: NewRecord,
+    lease: Option<OwnLease>,
+}
+
+/// A record that is of use.
+struct Usable {
+    /// With the end that a soft purge has brought.
+    lifetime: Lifetime,
+    fetched: Moment,
+    freshness: Freshness,
+}
+
+impl<V: Clone + Send + Sync + 'static> Library<V> {
+    /// One read; where nothing fresh is there, the right to fetch, or what another process fetches meanwhile.
+    /// The flight is within reach of purges afterwards ([`lower`](crate::engine::lower) has the pictures).
+    ///
+    /// What is stale there, and may still serve, is brought into memory: readers who come meanwhile get it as
+    /// they get any stale entry, and those who wait if the fetch fails or takes too long.
+    pub(super) async fn ask_below(
+        &self,
+        beneath: &Beneath<V>,
+        leader: &Leader<FlightResult<V>>,
+        whom: For,
+    ) -> Found<V> {
+        let (lower, began) = (&beneath.lower, Instant::now());
+        let mut lease = None;
+        // Whom nobody runs as a task, nobody would tell when a call takes too long.
+        if sync::is_in_runtime() {
+            lower.send_behind();
+            match self.look_in_time(beneath, leader, whom).await {
+                Ok(dated) => {
+                    lower.count_hit();
+                    return Found::Value(dated);
+                }
+                Err(granted) => lease = granted,
+            }
+        }
+        lower.count_miss();
+        leader.begin(|| self.engine.position());
+        // Read after purges reach the flight. Where the tier has not been read yet, nothing can be said to it.
+        let may_write = lower.position().map(|fence| MayWrite { fence, lease });
+        Found::Nothing(Box::new(Looked { spent: began.elapsed(), may_write }))
+    }
+
+    /// All of it together takes no longer than a fetch may, however many pieces a body has.
+    async fn look_in_time(
+        &self,
+        beneath: &Beneath<V>,
+        leader: &Leader<FlightResult<V>>,
+        whom: For,
+    ) -> Result<Dated<V>, Option<OwnLease>> {
+        let looking = self.look_below(beneath, leader, whom);
+        match self.engine.hard_timeout.and_then(|limit| Instant::now().checked_add(limit)) {
+            Some(deadline) => sync::until(deadline, looking).await.unwrap_or(Err(None)),
+            None => looking.await,
+        }
+    }
+
+    /// A fresh value, or else the lease if there is one.
+    async fn look_below(
+        &self,
+        beneath: &Beneath<V>,
+        leader: &Leader<FlightResult<V>>,
+        whom: For,
+    ) -> Result<Dated<V>, Option<OwnLease>> {
+        let (lower, key) = (&beneath.lower, leader.key());
+        let deadline = Instant::now().checked_add(lower.settings().lease_wait);
+        let Some(mut asked) = lower.heads(key).await else { return Err(None) };
+        loop {
+            if let Some(dated) = self.usable(beneath, leader, whom, &asked).await {
+                return Ok(dated);
+            }
+            match lower.lease(key).await {
+                Leasing::Granted(lease, again) => {
+                    // Another process may have written since, and given it back.
+                    let is_news = again.head() != asked.head();
+                    let found = match is_news {
+                        true => self.usable(beneath, leader, whom, &again).await,
+                        false => None,
+                    };
+                    return found.ok_or(Some(lease));
+                }
+                Leasing::Held(ended) => {
+                    let has_ended = match deadline {
+                        Some(deadline) => sync::until(deadline, ended).await.is_some(),
+                        None => {
+                            ended.await;
+                            true
+                        }
+                    };
+                    if !has_ended || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        return Err(None);
+                    }
+                }
+                Leasing::Nobody => return Err(None),
+            }
+            let Some(again) = lower.heads(key).await else { return Err(None) };
+            asked = again;
+        }
+    }
+
+    /// What of `asked` serves. Something stale is brought into memory.
+    async fn usable(
+        &self,
+        beneath: &Beneath<V>,
+        leader: &Leader<FlightResult<V>>,
+        whom: For,
+        asked: &Asked,
+    ) -> Option<Dated<V>> {
+        let Record { head, age } = asked.record()?;
+        let (lower, key) = (&beneath.lower, leader.key());
+        if head.format != beneath.format {
+            lower.count_unreadable();
+            return None;
+        }
+        let fetched = asked.at.minus(*age);
+        // Before its body is asked for.
+        self.judge_record(lower, key, head, fetched)?;
+        let bytes = lower.body(&head.body, self.engine.max_bytes()).await?;
+        let value = beneath.decode(bytes)?;
+        leader.begin(|| self.engine.position());
+        let Usable { lifetime, fetched, freshness } =
+            self.judge_record(lower, key, head, fetched)?;
+        let facts = Facts {
+            lifetime,
+            fetched,
+            cost: head.cost,
+            tags: self.engine.tag_ids(head.tags.iter().map(String::as_str)),
+            fence: leader.fence(),
+        };
+        let dated = Dated::found(value, facts);
+        match freshness {
+            Freshness::Fresh { .. } => {
+                let is_young = whom == For::Readers || !self.engine.is_to_be_refreshed(&dated);
+                is_young.then_some(dated)
+            }
+            Freshness::StaleWhileRevalidate { .. } | Freshness::StaleIfError { .. } => {
+                if let Lookup::Miss(_) = self.engine.look(key) {
+                    self.engine.store(key, &dated, || leader.is_revoked());
+                    lower.count_rescue();
+                }
+                None
+            }
+            Freshness::Expired => None,
+        }
+    }
+
+    /// What a record is good for, if it is for anything.
+    fn judge_record(
+        &self,
+        lower: &Lower,
+        key: &str,
+        head: &Head,
+        fetched: Moment,
+    ) -> Option<Usable> {
+        let now = self.engine.now();
+        let lifetime = match lower.state(key, head) {
+            PurgeState::Untouched => head.lifetime,
+            PurgeState::MarkedStale(at) => {
+                let ttl = at.since(fetched).min(head.lifetime.ttl());
+                Lifetime::fresh_for(ttl)
+                    .stale_while_revalidate(head.lifetime.revalidate_window())
+                    .stale_if_error(head.lifetime.rescue_window())
+            }
+            PurgeState::Purged => return None,
+        };
+        match lifetime.at(now.since(fetched)) {
+            Freshness::Expired => None,
+            freshness => Some(Usable { lifetime, fetched, freshness }),
+        }
+    }
+}
+
+impl<V: Send + Sync + 'static> Beneath<V> {
+    /// How what was `fetched` after having `looked` in vain is written below. `None`: it is not, for nothing was
+    /// heard of the tier, or because what kept it out of memory (`not_stored`) holds for every tier.
+    pub(super) fn record(
+        &self,
+        looked: Looked,
+        key: &Arc<str>,
+        fetched: &Dated<V>,
+        tags: Vec<String>,
+        not_stored: Option<Reason>,
+    ) -> Option<ToWrite> {
+        let MayWrite { fence, lease } = looked.may_write?;
+        match not_stored {
+            None | Some(Reason::TooLarge | Reason::NoRoom) if fetched.is_to_be_stored() => {}
+            _ => return None,
+        }
+        let &Facts { lifetime, fetched, cost, .. } = &fetched.facts;
+        let (key, format) = (Arc::clone(key), self.format.clone());
+        let record = NewRecord { key, fence, lifetime, fetched, cost, tags, format };
+        Some(ToWrite { record, lease })
+    }
+
+    /// Writes it, behind the readers' backs.
+    pub(super) fn write(&self, to_write: ToWrite, delivery: &Arc<Delivery<V>>) {
+        let ToWrite { record, lease } = to_write;
+        let (codec, delivery) = (Arc::clone(&self.codec), Arc::clone(delivery));
+        self.lower.write_behind(record, move || codec.encode(delivery.value()), lease);
+    }
+
+    /// The user's code may say no, or panic: then it is fetched.
+    fn decode(&self, bytes: Bytes) -> Option<Box<V>> {
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.codec.decode(bytes)));
+        match decoded {
+            Ok(Ok(value)) => Some(Box::new(value)),
+            Ok(Err(_)) | Err(_) => {
+                self.lower.count_unreadable();
+                None
+            }
+        }
+    }
+}

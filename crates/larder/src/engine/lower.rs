@@ -1,0 +1,293 @@
+//! Lower: how a cache uses the tier below memory, and why nothing from there is older than a purge.
+//!
+//! Only a flight's leader asks. What it finds is judged by two things that lie under one lock: what this
+//! process has read of the tier's log ([`known`]), and its own purges that the tier has not acknowledged
+//! ([`outbox`]). Each of its steps stands where it does because of a race.
+//!
+//! **A purge enters the outbox before it has a number here.** A leader whose flight began after that number
+//! may keep what it finds, so it must meet the purge when it judges:
+//!
+//! ```text
+//! purge   outbox ── number, flights, memory ── returns ── sent ── acknowledged: known, and out of the outbox
+//! leader              join, ask below, judge: the outbox names it     judge: the log names it
+//! ```
+//!
+//! From the first of these steps on, one of the two names it, at any moment.
+//!
+//! **A flight is beyond the reach of purges while it looks below, and comes within it before it judges.**
+//!
+//! ```text
+//! leader   looks below ─────────── begins ── judges ── keeps ── lands
+//!                                  (its fence is now)
+//! purge    A: before it begins     judged: outbox or log
+//!          B: after it began                 the flight is revoked, or its tags have a later number than its
+//!                                            fence: not kept, and not for those who asked after B
+//! ```
+//!
+//! So a purge that comes while a leader looks makes nobody fetch twice, and neither does one that it learns of
+//! by looking. If it finds nothing, its fetch begins later than A as well.
+//!
+//! **What is late is known by its number.** An answer that was given before a purge and arrives after it brings a
+//! record with a fence below that purge's number, which is in `known` since it was acknowledged. A record that
+//! is written late carries the position at which its fetch began, and the tier refuses it. One that gets in
+//! before the purge does is named by it:
+//!
+//! ```text
+//! write    fence 4 ─ fetch ─ outbox asked ─────── commit ───────────
+//! purge                                  outbox ─ … ── append: 5      or   append: 5 ── commit: refused
+//! reader                                               record 4 < 5: purged
+//! ```
+//!
+//! **A tier that was away comes back with what it had.** Purges that were made meanwhile are in the outbox until it
+//! has acknowledged them. If it lost its log, that has another generation: what was stored under the old one is
+//! not believed (nor is an answer that may have been given before), purges that were under way are appended anew, and memory lets all go, for others may have purged
+//! what nobody can tell any more.
+//!
+//! A purge that another process has made is learnt with the next read, and is then a purge here like any other,
+//! with a number of its own.
+
+mod breaker;
+mod known;
+mod outbox;
+mod read;
+mod send;
+mod write;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock, PoisonError, Weak},
+};
+
+use tokio::time::Instant;
+
+use self::{
+    breaker::Breaker,
+    known::{Known, Learnt},
+    outbox::Outbox,
+};
+pub(crate) use self::{
+    read::{Asked, Leasing, OwnLease},
+    send::{Outgoing, Sent},
+    write::NewRecord,
+};
+use super::tasks::Tasks;
+use crate::{
+    clock::{Clock, Moment},
+    purge::{Mode, Scope, last::PurgeState},
+    stats::{Counter, LowerStats},
+    sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
+    tier::lower::{
+        Answering, Head, Logged, LowerError, LowerPurge, LowerTier, Position, PurgeId, Settings,
+        Tail,
+    },
+};
+
+/// Purges of others that are looked for one by one. More at once are one of everything.
+const MAX_LEARNT: usize = 256;
+
+/// The tier below a cache's memory, and what is known of it.
+pub(crate) struct Lower {
+    tier: Arc<dyn LowerTier>,
+    settings: Settings,
+    clock: Clock,
+    tasks: Tasks,
+    ledger: Mutex<Ledger>,
+    breaker: Breaker,
+    counters: LowerCounters,
+    /// Records on their way down.
+    writing: AtomicUsize,
+    /// Keys that this process has the lease of.
+    leased: Mutex<HashSet<Arc<str>>>,
+    above: OnceLock<Weak<dyn Above>>,
+}
+
+/// What everything from below is judged by. One lock: a purge that is acknowledged is in the one or the other.
+struct Ledger {
+    known: Known,
+    outbox: Outbox,
+    /// Somebody sends what is in the outbox.
+    is_sending: bool,
+}
+
+/// What lies above the lower tier, and learns from it what others have purged.
+pub(crate) trait Above: Send + Sync {
+    fn purge_too(&self, purge: &LowerPurge);
+}
+
+#[derive(Default)]
+struct LowerCounters {
+    hits: Counter,
+    misses: Counter,
+    rescues: Counter,
+    failures: Counter,
+    left_alone: Counter,
+    unreadable: Counter,
+    writes: Counter,
+    writes_refused: Counter,
+    writes_dropped: Counter,
+    purges_learnt: Counter,
+    gaps: Counter,
+    overflows: Counter,
+}
+
+impl Lower {
+    pub(crate) fn new(
+        tier: Arc<dyn LowerTier>,
+        settings: Settings,
+        clock: Clock,
+        tasks: Tasks,
+    ) -> Arc<Self> {
+        let outbox = Outbox::new(settings.max_outstanding, sync::random() as u64);
+        let ledger = Ledger { known: Known::default(), outbox, is_sending: false };
+        Arc::new(Lower {
+            tier,
+            settings,
+            clock,
+            tasks,
+            ledger: Mutex::new(ledger),
+            breaker: Breaker::new(settings.failures, settings.rest),
+            counters: LowerCounters::default(),
+            writing: AtomicUsize::new(0),
+            leased: Mutex::default(),
+            above: OnceLock::new(),
+        })
+    }
+
+    /// What others purge reaches `above` from now on, as long as it lives.
+    pub(crate) fn lies_below<A: Above + 'static>(&self, above: &Arc<A>) {
+        let above: Weak<A> = Arc::downgrade(above);
+        _ = self.above.set(above);
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How far the log has been read: the fence of a fetch that begins now, for what it writes down there.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.lock().known.read()
+    }
+
+    /// What all purges that are known of mean for this record.
+    pub(crate) fn state(&self, key: &str, head: &Head) -> PurgeState {
+        let ledger = self.lock();
+        let known = ledger.known.state(key, &head.tags, head.fence);
+        known.and(ledger.outbox.state(key, &head.tags))
+    }
+
+    /// Reads the end of the log, which was asked for at `asked`, `since` what was known then. False: it is
+    /// perhaps that of a log that has ended, and what came with it is of no use.
+    fn learn(&self, tail: &Tail, since: Option<Position>, asked: Moment) -> bool {
+        let learnt = {
+            let Ledger { known, outbox, .. } = &mut *self.lock();
+            let learnt = known.learn(tail, since, asked);
+            if !matches!(learnt, Learnt::OfThePast) {
+                for Logged { number, purge, .. } in &tail.purges {
+                    if outbox.is_own(purge.id) {
+                        let position = Position { number: *number, ..tail.position };
+                        outbox.acknowledged(&[purge.id], position);
+                    }
+                }
+            }
+            match learnt {
+                Learnt::OfThePast => return false,
+                Learnt::Gap => None,
+                Learnt::Purges(mut purges) => {
+                    purges.retain(|purge| !outbox.is_own(purge.id));
+                    Some(purges)
+                }
+            }
+        };
+        let count = learnt.as_ref().map_or(0, Vec::len);
+        if learnt.is_none() {
+            self.counters.gaps.increment();
+        }
+        self.counters.purges_learnt.add(count as u64);
+        if count > 0 || learnt.is_none() {
+            // Under no lock: what goes is the user's.
+            self.pass_on(learnt.filter(|purges| purges.len() <= MAX_LEARNT));
+        }
+        true
+    }
+
+    /// `None`: nobody can tell what was purged.
+    fn pass_on(&self, purges: Option<Vec<LowerPurge>>) {
+        let everything = || LowerPurge {
+            id: PurgeId { source: 0, number: 0 },
+            scopes: vec![Scope::Everything],
+            mode: Mode::Hard,
+        };
+        let purges = purges.unwrap_or_else(|| vec![everything()]);
+        if let Some(above) = self.above.get().and_then(Weak::upgrade) {
+            purges.iter().for_each(|purge| above.purge_too(purge));
+        }
+    }
+
+    /// One call to the tier, in its time, unless the tier is left alone. Failures are counted here, and are
+    /// nobody's error.
+    async fn call<'a, T>(
+        &'a self,
+        ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
+    ) -> Result<T, LowerError> {
+        let now = Instant::now();
+        if !self.breaker.may_ask(now) {
+            self.counters.left_alone.increment();
+            return Err(LowerError::LeftAlone);
+        }
+        let budget = self.settings.budget;
+        let asked = ask(&*self.tier);
+        let answered = match now.checked_add(budget) {
+            Some(deadline) => sync::until(deadline, asked).await,
+            None => Some(asked.await),
+        };
+        let answer = answered.unwrap_or(Err(LowerError::TookTooLong { budget }));
+        match answer {
+            Ok(_) | Err(LowerError::Gone) => self.breaker.answered(),
+            Err(_) => {
+                self.counters.failures.increment();
+                self.breaker.failed(Instant::now());
+            }
+        }
+        answer
+    }
+
+    pub(crate) fn stats(&self) -> LowerStats {
+        let counters = &self.counters;
+        LowerStats {
+            hits: counters.hits.get(),
+            misses: counters.misses.get(),
+            rescues: counters.rescues.get(),
+            failures: counters.failures.get(),
+            left_alone: counters.left_alone.get(),
+            unreadable: counters.unreadable.get(),
+            writes: counters.writes.get(),
+            writes_refused: counters.writes_refused.get(),
+            writes_dropped: counters.writes_dropped.get(),
+            purges_outstanding: self.lock().outbox.len() as u64,
+            purges_learnt: counters.purges_learnt.get(),
+            gaps: counters.gaps.get(),
+            overflows: counters.overflows.get(),
+        }
+    }
+
+    pub(crate) fn count_hit(&self) {
+        self.counters.hits.increment();
+    }
+
+    pub(crate) fn count_miss(&self) {
+        self.counters.misses.increment();
+    }
+
+    pub(crate) fn count_rescue(&self) {
+        self.counters.rescues.increment();
+    }
+
+    /// A record that is not what it should be, or is for another version of this program.
+    pub(crate) fn count_unreadable(&self) {
+        self.counters.unreadable.increment();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,84 @@
+//! Breaker: a lower tier that fails several times in a row is left alone for a while.
+
+use std::{sync::PoisonError, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::sync::Mutex;
+
+pub(super) struct Breaker {
+    state: Mutex<State>,
+    /// So many failures in a row.
+    failures: u32,
+    /// For so long.
+    rest: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    /// Since the last answer.
+    failures: u32,
+    /// Left alone until then.
+    until: Option<Instant>,
+}
+
+impl Breaker {
+    pub(super) fn new(failures: u32, rest: Duration) -> Self {
+        Breaker { state: Mutex::default(), failures, rest }
+    }
+
+    /// Whether the tier may be asked. When its rest is over, the first to ask tries, and the others leave it
+    /// alone for one more.
+    pub(super) fn may_ask(&self, now: Instant) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.until {
+            Some(until) if now < until => false,
+            Some(_) => {
+                state.until = now.checked_add(self.rest);
+                true
+            }
+            None => true,
+        }
+    }
+
+    pub(super) fn answered(&self) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
+    }
+
+    pub(super) fn failed(&self, now: Instant) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.failures = state.failures.saturating_add(1);
+        if state.failures >= self.failures {
+            state.until = now.checked_add(self.rest);
+        }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_opens_after_failures_in_a_row_lets_one_try_and_closes_with_the_first_answer() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        let breaker = Breaker::new(3, second);
+        for _ in 0..2 {
+            breaker.failed(now);
+        }
+        breaker.answered();
+        for _ in 0..2 {
+            breaker.failed(now);
+        }
+        assert!(breaker.may_ask(now), "not three in a row");
+        breaker.failed(now);
+        assert!(!breaker.may_ask(now));
+        let later = now + second;
+        assert!(breaker.may_ask(later), "one tries");
+        assert!(!breaker.may_ask(later), "and one only");
+        breaker.failed(later);
+        assert!(!breaker.may_ask(later + second / 2));
+        assert!(breaker.may_ask(later + second));
+        breaker.answered();
+        assert!(breaker.may_ask(later + second));
+    }
+}

@@ -1,0 +1,204 @@
+//! Outbox: purges of this process that the lower tier has not acknowledged.
+//!
+//! It is bounded. One too many, and all of them become one hard purge of everything, which names whatever they
+//! named: until that is acknowledged, nothing from below is used. That costs what the tier holds, and serves
+//! nothing that was purged.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    clock::Moment,
+    purge::{Mode, Scope, last::PurgeState},
+    sync::watch,
+    tier::lower::{LowerPurge, Position, PurgeId},
+};
+
+/// Scopes that are sent in one call.
+const SCOPES_PER_CALL: usize = 256;
+
+pub(super) struct Outbox {
+    /// The oldest first.
+    outstanding: VecDeque<Outstanding>,
+    max: usize,
+    source: u64,
+    next: u64,
+}
+
+struct Outstanding {
+    purge: LowerPurge,
+    /// Since then what it names is stale, if it is soft.
+    at: Moment,
+    /// It is done in memory, and may be sent.
+    is_ready: bool,
+    tell: Vec<watch::Sender<Progress>>,
+}
+
+/// How far a purge is.
+#[derive(Clone, Debug)]
+pub(super) enum Progress {
+    Waits,
+    /// It could not be sent, for this reason, and will be sent again.
+    Tried(Arc<str>),
+    Acknowledged(Position),
+}
+
+impl Outbox {
+    pub(super) fn new(max: usize, source: u64) -> Self {
+        Outbox { outstanding: VecDeque::new(), max, source, next: 0 }
+    }
+
+    /// Whether this purge was made here.
+    pub(super) fn is_own(&self, id: PurgeId) -> bool {
+        id.source == self.source
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// From now on whatever comes from below is judged by this purge, too. `None`: there were too many.
+    pub(super) fn enter(
+        &mut self,
+        scopes: Vec<Scope>,
+        mode: Mode,
+        at: Moment,
+    ) -> (PurgeId, watch::Receiver<Progress>, bool) {
+        let (teller, told) = watch::channel(Progress::Waits);
+        let overflows = self.outstanding.len() >= self.max;
+        let mut tell = vec![teller];
+        // What takes the place of many need not wait for the last of them to be done in memory: order is a
+        // matter of course here, and nothing hangs on it.
+        let (scopes, mode, is_ready) = match overflows {
+            true => {
+                tell.extend(self.outstanding.drain(..).flat_map(|outstanding| outstanding.tell));
+                (vec![Scope::Everything], Mode::Hard, true)
+            }
+            false => (scopes, mode, false),
+        };
+        self.next += 1;
+        let id = PurgeId { source: self.source, number: self.next };
+        let purge = LowerPurge { id, scopes, mode };
+        self.outstanding.push_back(Outstanding { purge, at, is_ready, tell });
+        (id, told, overflows)
+    }
+
+    /// It is done in memory. It may be gone by now, where there were too many.
+    pub(super) fn ready(&mut self, id: PurgeId) {
+        if let Some(outstanding) = self.outstanding.iter_mut().find(|it| it.purge.id == id) {
+            outstanding.is_ready = true;
+        }
+    }
+
+    /// Whether there is something to send.
+    pub(super) fn has_ready(&self) -> bool {
+        self.outstanding.iter().any(|outstanding| outstanding.is_ready)
+    }
+
+    /// What is to be sent next.
+    pub(super) fn batch(&self) -> Vec<LowerPurge> {
+        let mut scopes = 0;
+        let fits = |outstanding: &&Outstanding| {
+            scopes += outstanding.purge.scopes.len();
+            scopes <= SCOPES_PER_CALL || scopes == outstanding.purge.scopes.len()
+        };
+        let ready = self.outstanding.iter().filter(|outstanding| outstanding.is_ready);
+        ready.take_while(fits).map(|outstanding| outstanding.purge.clone()).collect()
+    }
+
+    pub(super) fn acknowledged(&mut self, ids: &[PurgeId], position: Position) {
+        self.outstanding.retain(|outstanding| {
+            let is_meant = ids.contains(&outstanding.purge.id);
+            if is_meant {
+                outstanding.tell(&Progress::Acknowledged(position));
+            }
+            !is_meant
+        });
+    }
+
+    /// These could not be sent.
+    pub(super) fn tried(&self, ids: &[PurgeId], reason: &Arc<str>) {
+        let meant = self.outstanding.iter().filter(|it| ids.contains(&it.purge.id));
+        meant.for_each(|outstanding| outstanding.tell(&Progress::Tried(Arc::clone(reason))));
+    }
+
+    /// When `id` was made, if it is still outstanding.
+    pub(super) fn made(&self, id: PurgeId) -> Option<Moment> {
+        self.outstanding.iter().find(|it| it.purge.id == id).map(|outstanding| outstanding.at)
+    }
+
+    /// What the purges that are outstanding mean for what is below under `key` with these tags.
+    pub(super) fn state(&self, key: &str, tags: &[String]) -> PurgeState {
+        let named = self.outstanding.iter().filter(|it| it.purge.names(key, tags));
+        let states = named.map(|outstanding| match outstanding.purge.mode {
+            Mode::Hard => PurgeState::Purged,
+            Mode::Soft => PurgeState::MarkedStale(outstanding.at),
+        });
+        states.fold(PurgeState::Untouched, PurgeState::and)
+    }
+}
+
+impl Outstanding {
+    fn tell(&self, progress: &Progress) {
+        for teller in &self.tell {
+            teller.send_replace(progress.clone());
+        }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    fn key(key: &str) -> Vec<Scope> {
+        vec![Scope::Key(key.to_owned())]
+    }
+
+    #[test]
+    fn one_too_many_makes_one_purge_of_everything_of_all() {
+        let mut outbox = Outbox::new(3, 1);
+        let mut told = Vec::new();
+        for number in 0..3 {
+            let (id, progress, overflows) =
+                outbox.enter(key(&format!("{number}")), Mode::Soft, Moment::FIRST);
+            assert!(!overflows);
+            outbox.ready(id);
+            told.push(progress);
+        }
+        assert_eq!(outbox.state("other", &[]), PurgeState::Untouched);
+        let (id, progress, overflows) = outbox.enter(key("3"), Mode::Soft, Moment::FIRST);
+        told.push(progress);
+        assert!(overflows);
+        assert_eq!((outbox.len(), outbox.state("other", &[])), (1, PurgeState::Purged));
+        let batch = outbox.batch();
+        assert_eq!((&*batch[0].scopes, batch[0].mode), (&[Scope::Everything][..], Mode::Hard));
+        outbox.acknowledged(&[id], Position { generation: 1, number: 1 });
+        assert_eq!(outbox.state("0", &[]), PurgeState::Untouched);
+        assert!(told.iter().all(|told| matches!(*told.borrow(), Progress::Acknowledged(_))));
+    }
+
+    #[test]
+    fn what_is_not_done_in_memory_is_not_sent_but_judged_by() {
+        let mut outbox = Outbox::new(3, 1);
+        let (id, ..) = outbox.enter(key("a"), Mode::Hard, Moment::FIRST);
+        assert!(outbox.batch().is_empty());
+        assert_eq!(outbox.state("a", &[]), PurgeState::Purged);
+        outbox.ready(id);
+        assert_eq!(outbox.batch().len(), 1);
+    }
+
+    #[test]
+    fn a_call_carries_so_many_scopes_and_always_one_purge() {
+        let mut outbox = Outbox::new(1000, 1);
+        for scopes in [300, 200, 56, 1] {
+            let (id, ..) = outbox.enter(vec![Scope::Everything; scopes], Mode::Hard, Moment::FIRST);
+            outbox.ready(id);
+        }
+        let mut sizes = Vec::new();
+        while outbox.len() > 0 {
+            let ids: Vec<_> = outbox.batch().iter().map(|purge| purge.id).collect();
+            sizes.push(ids.len());
+            outbox.acknowledged(&ids, Position { generation: 1, number: 1 });
+        }
+        assert_eq!(sizes, [1, 2, 1]);
+    }
+}

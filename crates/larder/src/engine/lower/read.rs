@@ -1,0 +1,127 @@
+//! Read: what a leader asks the lower tier: heads, a body, and the right to fetch.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, PoisonError},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use super::Lower;
+use crate::{
+    clock::Moment,
+    tier::lower::{Body, Head, Lease, LeaseAnswer, LowerError, Record, Tail},
+};
+
+/// What the tier has under a key.
+pub(crate) struct Asked {
+    records: Vec<Record>,
+    /// Their ages are as of now or later: on its way an answer may be held up.
+    pub(crate) at: Moment,
+}
+
+impl Asked {
+    /// The one that a cache of values has.
+    pub(crate) fn record(&self) -> Option<&Record> {
+        self.records.iter().find(|record| record.head.variant.is_empty())
+    }
+
+    pub(crate) fn head(&self) -> Option<&Head> {
+        self.record().map(|record| &record.head)
+    }
+}
+
+/// Who may fetch.
+pub(crate) enum Leasing {
+    /// The caller, who has looked once more.
+    Granted(OwnLease, Asked),
+    /// Another process, until this is ready.
+    Held(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// Whoever wants to.
+    Nobody,
+}
+
+/// The right to fetch a key. Dropping it gives it back.
+pub(crate) struct OwnLease {
+    /// Only until it is dropped.
+    lease: Option<Lease>,
+    key: Arc<str>,
+    lower: Arc<Lower>,
+}
+
+impl Drop for OwnLease {
+    fn drop(&mut self) {
+        drop(self.lease.take());
+        let mut leased = self.lower.leased.lock().unwrap_or_else(PoisonError::into_inner);
+        leased.remove(&self.key);
+    }
+}
+
+impl Lower {
+    /// One plain read. `None`: there is no answer, or none of use.
+    pub(crate) async fn heads(&self, key: &str) -> Option<Asked> {
+        let (at, since) = (self.clock.now(), self.position());
+        let heads = self.call(|tier| tier.heads(key, since)).await.ok()?;
+        let is_of_use = self.learn(&heads.tail, since, at);
+        is_of_use.then_some(Asked { records: heads.records, at })
+    }
+
+    /// Asks for the right to fetch `key`. Within this process flights see to it, so a second one here, after a
+    /// purge perhaps, does not wait for what the first has asked for.
+    pub(crate) async fn lease(self: &Arc<Self>, key: &Arc<str>) -> Leasing {
+        let is_own = |lower: &Lower| {
+            lower.leased.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+        };
+        if is_own(self) {
+            return Leasing::Nobody;
+        }
+        let (at, since, length) = (self.clock.now(), self.position(), self.settings.lease);
+        let (lease, heads) = match self.call(|tier| tier.lease(key, since, length)).await {
+            Ok(LeaseAnswer::Granted { lease, heads }) => (lease, heads),
+            Ok(LeaseAnswer::Held { .. }) if is_own(self) => return Leasing::Nobody,
+            Ok(LeaseAnswer::Held { ended, .. }) => return Leasing::Held(ended),
+            Err(_) => return Leasing::Nobody,
+        };
+        self.leased.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(key));
+        let own = OwnLease { lease: Some(lease), key: Arc::clone(key), lower: Arc::clone(self) };
+        let records = match self.learn(&heads.tail, since, at) {
+            true => heads.records,
+            false => Vec::new(),
+        };
+        Leasing::Granted(own, Asked { records, at })
+    }
+
+    /// A record's body, if all of it is there and it is no longer than `most` bytes.
+    pub(crate) async fn body(&self, body: &Body, most: usize) -> Option<Bytes> {
+        let (id, pieces, bytes) = match body {
+            Body::Whole(bytes) => return (bytes.len() <= most).then(|| bytes.clone()),
+            Body::Pieces { id, pieces, bytes } => (*id, *pieces, usize::try_from(*bytes).ok()?),
+        };
+        if bytes > most {
+            return None;
+        }
+        let mut whole = BytesMut::new();
+        for index in 0..pieces {
+            let piece = self.call(|tier| tier.piece(id, index)).await.ok()?;
+            if piece.len() > bytes - whole.len() {
+                self.count_unreadable();
+                return None;
+            }
+            whole.extend_from_slice(&piece);
+        }
+        if whole.len() != bytes {
+            self.count_unreadable();
+            return None;
+        }
+        Some(whole.freeze())
+    }
+
+    /// Reads what the log has since it was last read.
+    pub(crate) async fn catch_up(&self) -> Result<(), LowerError> {
+        let (at, since) = (self.clock.now(), self.position());
+        let tail: Tail = self.call(|tier| tier.tail(since)).await?;
+        self.learn(&tail, since, at);
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! Send: how purges of this process get into the lower tier's log.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Ledger, Lower, outbox::Progress};
+use crate::{
+    purge::{Mode, Scope, TierState},
+    sync::{self, watch},
+    tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId},
+};
+
+/// After a failure the next try waits so long, then twice as long, up to the tier's rest.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A purge on its way: what comes from below is judged by it. Dropping this says that it is done in memory.
+pub(crate) struct Outgoing {
+    lower: Arc<Lower>,
+    id: PurgeId,
+    told: watch::Receiver<Progress>,
+}
+
+impl Outgoing {
+    /// It is done in memory, and may be sent.
+    pub(crate) fn done(self) -> Sent {
+        Sent { lower: Arc::clone(&self.lower), told: self.told.clone() }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.lower.lock().outbox.ready(self.id);
+        self.lower.send_behind();
+    }
+}
+
+/// A purge that is sent, or waits to be.
+pub(crate) struct Sent {
+    lower: Arc<Lower>,
+    told: watch::Receiver<Progress>,
+}
+
+impl Sent {
+    /// How far it is now.
+    pub(crate) fn state(&self) -> TierState {
+        match &*self.told.borrow() {
+            Progress::Waits => TierState::Queued,
+            Progress::Tried(reason) => TierState::Failed { reason: reason.to_string() },
+            Progress::Acknowledged(_) => TierState::Applied { by: 1, of: 1 },
+        }
+    }
+
+    /// How far it is when the tier has answered, or has taken too long.
+    pub(crate) async fn wait(mut self) -> TierState {
+        let Some(deadline) = Instant::now().checked_add(self.lower.settings.purge_wait) else {
+            return self.state();
+        };
+        let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
+        let Some(position) = acknowledged else { return self.state() };
+        let held = self.lower.tier.holds(position);
+        match sync::until(deadline, held).await {
+            Some(Ok(Holds { by, of })) => TierState::Applied { by, of },
+            Some(Err(error)) => TierState::Failed { reason: told(&error) },
+            None => TierState::Failed { reason: "not all of its readers have answered".to_owned() },
+        }
+    }
+
+    /// `None`: it could not be sent, and nobody can tell when to try again.
+    async fn acknowledged(&mut self) -> Option<Position> {
+        // Where no task does.
+        if let Some(sending) = Sending::begin(&self.lower) {
+            sending.send().await;
+        }
+        let is_over = |progress: &Progress| match progress {
+            Progress::Waits => false,
+            Progress::Tried(_) => !sync::has_timers(),
+            Progress::Acknowledged(_) => true,
+        };
+        match &*self.told.wait_for(is_over).await.ok()? {
+            Progress::Acknowledged(position) => Some(*position),
+            Progress::Waits | Progress::Tried(_) => None,
+        }
+    }
+}
+
+/// The right to send, of one at a time. Dropping it, with its runtime perhaps, lets others.
+struct Sending {
+    lower: Arc<Lower>,
+    /// There was nothing more to send, and it has been given back.
+    is_over: bool,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.lower.lock().is_sending = false;
+        }
+    }
+}
+
+impl Sending {
+    /// `None`: there is nothing to send, or somebody does already.
+    fn begin(lower: &Arc<Lower>) -> Option<Self> {
+        let mut ledger = lower.lock();
+        if ledger.is_sending || !ledger.outbox.has_ready() {
+            return None;
+        }
+        ledger.is_sending = true;
+        Some(Sending { lower: Arc::clone(lower), is_over: false })
+    }
+
+    async fn send(mut self) {
+        let mut pause = FIRST_PAUSE;
+        while let Some(batch) = self.next() {
+            match self.lower.append(&batch).await {
+                Ok(()) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    let ids: Vec<_> = batch.iter().map(|purge| purge.id).collect();
+                    self.lower.lock().outbox.tried(&ids, &told(&error).into());
+                    if !sync::pause(pause).await {
+                        return;
+                    }
+                    pause = pause.saturating_mul(2).min(self.lower.settings.rest);
+                }
+            }
+        }
+    }
+
+    /// What is to be sent next. `None`: nothing, and under the same lock the right is given back, so that
+    /// whoever adds something sends it.
+    fn next(&mut self) -> Option<Vec<LowerPurge>> {
+        let mut ledger = self.lower.lock();
+        let batch = ledger.outbox.batch();
+        self.is_over = batch.is_empty();
+        ledger.is_sending = !self.is_over;
+        (!self.is_over).then_some(batch)
+    }
+}
+
+impl Lower {
+    /// From now on what comes from below is judged by this purge.
+    pub(crate) fn enter(self: &Arc<Self>, scopes: Vec<Scope>, mode: Mode) -> Outgoing {
+        let now = self.clock.now();
+        let (id, told, overflows) = self.lock().outbox.enter(scopes, mode, now);
+        self.counters.overflows.add(u64::from(overflows));
+        Outgoing { lower: Arc::clone(self), id, told }
+    }
+
+    /// Sends what is in the outbox, in a task of the cache, unless somebody does already. Where there is no
+    /// runtime it stays there until somebody looks below or purges.
+    pub(crate) fn send_behind(self: &Arc<Self>) {
+        if sync::is_in_runtime()
+            && !self.tasks.is_closed()
+            && let Some(sending) = Sending::begin(self)
+        {
+            self.tasks.spawn(sending.send());
+        }
+    }
+
+    /// Appends purges to the log. They leave the outbox only when they are in the log that is known here.
+    async fn append(&self, purges: &[LowerPurge]) -> Result<(), LowerError> {
+        if self.position().is_none() {
+            self.catch_up().await?;
+        }
+        let position = self.call(|tier| tier.append(purges)).await?;
+        if !self.acknowledge(purges, position) {
+            // It is another log. What it had is learnt, and these are in it, or are appended once more.
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&self, purges: &[LowerPurge], position: Position) -> bool {
+        let Ledger { known, outbox, .. } = &mut *self.lock();
+        let now = self.clock.now();
+        let known = purges
+            .iter()
+            .all(|purge| known.append(purge, position, outbox.made(purge.id).unwrap_or(now)));
+        if known {
+            let ids: Vec<_> = purges.iter().map(|purge| purge.id).collect();
+            outbox.acknowledged(&ids, position);
+        }
+        known
+    }
+}
+
+/// The error and what is behind it, in one line.
+fn told(error: &LowerError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,398 @@
+//! A lower tier in this process: for trying out what a shared one does, and for tests, whose faults it makes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use super::{
+    Answering, Body, BodyId, Call, Commit, Head, Heads, Lease, LeaseAnswer, Logged, LowerError,
+    LowerPurge, LowerTier, Piece, Point, Position, PurgeId, Record, Tail, faults::Faults,
+};
+use crate::{
+    clock::{Clock, Moment},
+    purge::Mode,
+    sync::{self, Mutex, MutexGuard, watch},
+};
+
+/// Purges that the log remembers.
+const MAX_LOG: usize = 4096;
+/// The last commits whose records are kept, and the last bodies.
+const MAX_KEPT: usize = 1 << 16;
+
+/// A lower tier in this process. Clones are one tier, for several caches. It keeps the records of the last
+/// 65,536 commits, and the last 4096 purges.
+///
+/// It does what a tier elsewhere may do, if it is told to: be away, fail, lose answers, be slow, answer in
+/// another order, forget. Nothing of that makes a cache serve what was purged.
+#[derive(Clone)]
+pub struct InProcess(Arc<Shared>);
+
+struct Shared {
+    /// Held for one call's effect.
+    state: Mutex<State>,
+    faults: Faults,
+    clock: Clock,
+}
+
+struct State {
+    generation: u128,
+    /// The number of the last purge.
+    number: u64,
+    /// Purges up to here may be forgotten.
+    whole_since: u64,
+    log: VecDeque<(u64, LowerPurge, Moment)>,
+    by_id: HashMap<PurgeId, u64>,
+    records: HashMap<Arc<str>, Vec<Kept>>,
+    /// The keys of the last commits.
+    committed: VecDeque<Arc<str>>,
+    bodies: HashMap<BodyId, Vec<Bytes>>,
+    written: VecDeque<BodyId>,
+    leases: HashMap<Arc<str>, Leased>,
+    next_lease: u64,
+}
+
+struct Kept {
+    head: Head,
+    fetched: Moment,
+}
+
+struct Leased {
+    number: u64,
+    until: Moment,
+    /// Closed when it ends.
+    ended: watch::Sender<()>,
+}
+
+impl InProcess {
+    /// An empty one, whose records age by this clock.
+    pub fn new(clock: Clock) -> Self {
+        let state = Mutex::new(State::new());
+        InProcess(Arc::new(Shared { state, faults: Faults::default(), clock }))
+    }
+
+    /// From now on every call fails and does nothing.
+    pub fn go_away(&self) {
+        self.0.faults.lock().is_away = true;
+    }
+
+    /// Calls are answered again.
+    pub fn come_back(&self) {
+        self.0.faults.lock().is_away = false;
+    }
+
+    /// Whether calls take effect and then fail.
+    pub fn lose_answers(&self, on: bool) {
+        self.0.faults.lock().loses_answers = on;
+    }
+
+    /// Each `nth` call fails and does nothing; with 0, none.
+    pub fn fail_every(&self, nth: u64) {
+        self.0.faults.lock().fails_every = nth;
+    }
+
+    /// Each call takes so long before it does anything.
+    pub fn delay(&self, by: Duration) {
+        self.0.faults.lock().delay = by;
+    }
+
+    /// Each call takes so long after it has done what it does.
+    pub fn answer_late(&self, by: Duration) {
+        self.0.faults.lock().answers_late = by;
+    }
+
+    /// Calls of this kind wait at this point until they are [released](InProcess::release).
+    pub fn hold(&self, call: Call, point: Point) {
+        self.0.faults.lock().holds.push((call, point));
+    }
+
+    /// How many calls wait.
+    pub fn held(&self) -> usize {
+        self.0.faults.held()
+    }
+
+    /// Lets the `nth` of those that wait go on; the first to come is 0. None if there are fewer.
+    pub fn release(&self, nth: usize) {
+        self.0.faults.release(nth);
+    }
+
+    /// Lets all go on, and holds no more.
+    pub fn release_all(&self) {
+        self.0.faults.release_all();
+    }
+
+    /// How often it was asked so.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.0.faults.count(call)
+    }
+
+    /// How many records there are, those that are over included.
+    pub fn records(&self) -> usize {
+        self.0.lock().records.values().map(Vec::len).sum()
+    }
+
+    /// Loses all records and bodies. The log remains.
+    pub fn forget(&self) {
+        let mut state = self.0.lock();
+        let State { records, committed, bodies, written, .. } = &mut *state;
+        records.clear();
+        committed.clear();
+        bodies.clear();
+        written.clear();
+    }
+
+    /// Loses the pieces of all bodies; their heads remain.
+    pub fn lose_pieces(&self) {
+        self.0.lock().bodies.clear();
+    }
+
+    /// Loses all but the last `keep` purges of the log.
+    pub fn trim_log(&self, keep: usize) {
+        self.0.lock().trim_log(keep);
+    }
+
+    /// Loses the log and begins another. Records remain, as after a server was restored from an older copy.
+    pub fn begin_another_log(&self) {
+        let mut state = self.0.lock();
+        state.generation = sync::random();
+        (state.number, state.whole_since) = (0, 0);
+        state.log.clear();
+        state.by_id.clear();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new() -> Self {
+        State {
+            generation: sync::random(),
+            number: 0,
+            whole_since: 0,
+            log: VecDeque::new(),
+            by_id: HashMap::new(),
+            records: HashMap::new(),
+            committed: VecDeque::new(),
+            bodies: HashMap::new(),
+            written: VecDeque::new(),
+            leases: HashMap::new(),
+            next_lease: 0,
+        }
+    }
+
+    fn position(&self) -> Position {
+        Position { generation: self.generation, number: self.number }
+    }
+
+    fn trim_log(&mut self, keep: usize) {
+        while self.log.len() > keep {
+            if let Some((number, purge, _)) = self.log.pop_front() {
+                self.whole_since = number;
+                self.by_id.remove(&purge.id);
+            }
+        }
+    }
+
+    fn tail(&self, since: Option<Position>, now: Moment) -> Tail {
+        let known = since.filter(|since| since.generation == self.generation);
+        let known = known.map_or(0, |since| since.number).max(self.whole_since);
+        let after = self.log.iter().filter(|(number, ..)| *number > known);
+        let purges = after.map(|(number, purge, at)| Logged {
+            number: *number,
+            purge: purge.clone(),
+            age: now.since(*at),
+        });
+        Tail { whole_since: known, purges: purges.collect(), position: self.position() }
+    }
+
+    fn heads(&mut self, key: &str, since: Option<Position>, now: Moment) -> Heads {
+        let is_over = |kept: &Kept| now.since(kept.fetched) >= kept.head.lifetime.end();
+        if self.records.get(key).is_some_and(|records| records.iter().any(is_over)) {
+            self.let_go(key, is_over);
+        }
+        let records = self.records.get(key).into_iter().flatten();
+        let records = records
+            .map(|kept| Record { head: kept.head.clone(), age: now.since(kept.fetched) })
+            .collect();
+        Heads { records, tail: self.tail(since, now) }
+    }
+
+    /// Lets the records under `key` go that `is_meant`, with their bodies.
+    fn let_go(&mut self, key: &str, is_meant: impl Fn(&Kept) -> bool) {
+        let State { records, bodies, .. } = self;
+        let Some(of_key) = records.get_mut(key) else { return };
+        of_key.retain(|kept| {
+            let goes = is_meant(kept);
+            if goes && let Body::Pieces { id, .. } = &kept.head.body {
+                bodies.remove(id);
+            }
+            !goes
+        });
+        if of_key.is_empty() {
+            records.remove(key);
+        }
+    }
+
+    fn commit(&mut self, key: &str, record: Record, now: Moment) -> Commit {
+        let Record { head, age } = record;
+        let is_known =
+            head.fence.generation == self.generation && head.fence.number >= self.whole_since;
+        let is_named = |(number, purge, _): &(u64, LowerPurge, Moment)| {
+            *number > head.fence.number && purge.names(key, &head.tags)
+        };
+        if !is_known || self.log.iter().any(is_named) {
+            return Commit::Refused;
+        }
+        self.let_go(key, |kept| kept.head.variant == head.variant);
+        let key: Arc<str> = key.into();
+        let kept = Kept { head, fetched: now.minus(age) };
+        self.records.entry(Arc::clone(&key)).or_default().push(kept);
+        self.committed.push_back(key);
+        if self.committed.len() > MAX_KEPT
+            && let Some(oldest) = self.committed.pop_front()
+        {
+            self.let_go(&oldest, |_| true);
+        }
+        Commit::Stored
+    }
+
+    fn write(&mut self, piece: Piece) {
+        let Piece { body, index, bytes, .. } = piece;
+        if index == 0 {
+            self.written.push_back(body);
+        }
+        let pieces = self.bodies.entry(body).or_default();
+        let place = index as usize;
+        if pieces.len() <= place {
+            pieces.resize(place + 1, Bytes::new());
+        }
+        pieces[place] = bytes;
+        if self.written.len() > MAX_KEPT
+            && let Some(oldest) = self.written.pop_front()
+        {
+            self.bodies.remove(&oldest);
+        }
+    }
+
+    fn append(&mut self, purge: &LowerPurge, now: Moment) -> u64 {
+        if let Some(number) = self.by_id.get(&purge.id) {
+            return *number;
+        }
+        self.number += 1;
+        self.log.push_back((self.number, purge.clone(), now));
+        self.by_id.insert(purge.id, self.number);
+        self.trim_log(MAX_LOG);
+        // Readers judge for themselves, so nothing hangs on what goes here.
+        if purge.mode == Mode::Hard {
+            let keys: Vec<_> = self.records.keys().cloned().collect();
+            for key in keys {
+                self.let_go(&key, |kept| purge.names(&key, &kept.head.tags));
+            }
+        }
+        self.leases.retain(|key, _| !purge.names_key(key));
+        self.number
+    }
+}
+
+impl LowerTier for InProcess {
+    fn heads<'a>(&'a self, key: &'a str, since: Option<Position>) -> Answering<'a, Heads> {
+        Box::pin(self.0.faults.around(Call::Heads, move || {
+            let now = self.0.clock.now();
+            Ok(self.0.lock().heads(key, since, now))
+        }))
+    }
+
+    fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
+        Box::pin(self.0.faults.around(Call::Piece, move || {
+            let state = self.0.lock();
+            let piece = state.bodies.get(&body).and_then(|pieces| pieces.get(index as usize));
+            piece.cloned().ok_or(LowerError::Gone)
+        }))
+    }
+
+    fn write(&self, piece: Piece) -> Answering<'_, ()> {
+        Box::pin(self.0.faults.around(Call::Write, move || {
+            self.0.lock().write(piece);
+            Ok(())
+        }))
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, record: Record) -> Answering<'a, Commit> {
+        Box::pin(self.0.faults.around(Call::Commit, move || {
+            let now = self.0.clock.now();
+            Ok(self.0.lock().commit(key, record, now))
+        }))
+    }
+
+    fn discard(&self, body: BodyId, _pieces: u32) -> Answering<'_, ()> {
+        Box::pin(self.0.faults.around(Call::Discard, move || {
+            self.0.lock().bodies.remove(&body);
+            Ok(())
+        }))
+    }
+
+    fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position> {
+        Box::pin(self.0.faults.around(Call::Append, move || {
+            let now = self.0.clock.now();
+            let mut state = self.0.lock();
+            let last = purges.iter().map(|purge| state.append(purge, now)).max();
+            let number = last.unwrap_or(state.number);
+            Ok(Position { generation: state.generation, number })
+        }))
+    }
+
+    fn tail(&self, since: Option<Position>) -> Answering<'_, Tail> {
+        Box::pin(self.0.faults.around(Call::Tail, move || {
+            let now = self.0.clock.now();
+            Ok(self.0.lock().tail(since, now))
+        }))
+    }
+
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        since: Option<Position>,
+        length: Duration,
+    ) -> Answering<'a, LeaseAnswer> {
+        Box::pin(self.0.faults.around(Call::Lease, move || {
+            let now = self.0.clock.now();
+            let mut state = self.0.lock();
+            if let Some(leased) = state.leases.get(key).filter(|leased| leased.until > now) {
+                let mut ended = leased.ended.subscribe();
+                return Ok(LeaseAnswer::Held {
+                    until: leased.until.since(now),
+                    // Its value never changes: it ends with its sender.
+                    ended: Box::pin(async move { _ = ended.wait_for(|()| false).await }),
+                });
+            }
+            state.next_lease += 1;
+            let (number, (ended, _)) = (state.next_lease, watch::channel(()));
+            let leased = Leased { number, until: now.plus(length), ended };
+            // What was there is over, and its sender tells those who wait.
+            drop(state.leases.insert(key.into(), leased));
+            let (shared, key_of_lease) = (Arc::downgrade(&self.0), Arc::<str>::from(key));
+            let lease = Lease::new(move || {
+                let Some(shared) = shared.upgrade() else { return };
+                let mut state = shared.lock();
+                if state.leases.get(&key_of_lease).is_some_and(|leased| leased.number == number) {
+                    state.leases.remove(&key_of_lease);
+                }
+            });
+            Ok(LeaseAnswer::Granted { lease, heads: state.heads(key, since, now) })
+        }))
+    }
+}
+
+impl fmt::Debug for InProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InProcess").finish_non_exhaustive()
+    }
+}
