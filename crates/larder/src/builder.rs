@@ -5,7 +5,6 @@ use std::{fmt, sync::Arc, time::Duration};
 use larder_policy::freshness::Lifetime;
 
 use crate::{
-    cache::Cache,
     clock::Clock,
     codec::Codec,
     purge::tags::TagKey,
@@ -27,7 +26,7 @@ pub(crate) struct Below<V> {
     pub(crate) settings: Settings,
 }
 
-/// The settings of a [`Cache`].
+/// The settings of a [`Cache`](crate::Cache).
 ///
 /// | setting | default |
 /// | --- | --- |
@@ -293,7 +292,7 @@ impl<V> Builder<V> {
         self.max_bytes.unwrap_or(if self.max_entries.is_some() { usize::MAX } else { USUAL_BYTES })
     }
 
-    fn check(&self) -> Result<(), BuildError> {
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
         let fractions =
             [("refresh_ahead", self.refresh_ahead.unwrap_or(0.0)), ("jitter", self.jitter)];
         for (setting, value) in fractions {
@@ -328,30 +327,6 @@ impl<V> Builder<V> {
             (Some(soft), Some(hard)) if soft >= hard => Err(BuildError::Timeouts { soft, hard }),
             _ => Ok(()),
         }
-    }
-}
-
-impl<V: Clone + Send + Sync + 'static> Builder<V> {
-    /// The cache. Dropping its last clone ends its refreshes and frees it.
-    ///
-    /// Each reader is given a clone of the value, made under a read lock of the cache: see [`Cache`] for what a
-    /// `Clone` must not do there.
-    ///
-    /// # Panics
-    ///
-    /// If the settings make no sense; [`try_build`](Builder::try_build) says so instead.
-    pub fn build(self) -> Cache<V> {
-        self.try_build().unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// As [`build`](Builder::build), for settings that come from outside.
-    ///
-    /// # Errors
-    ///
-    /// The first setting that makes no sense.
-    pub fn try_build(self) -> Result<Cache<V>, BuildError> {
-        self.check()?;
-        Ok(Cache::from_builder(self))
     }
 }
 

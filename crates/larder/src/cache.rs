@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     answer::{Answer, EntryView, Failure, Storage},
-    builder::Builder,
+    builder::{BuildError, Builder},
     claim::{Claims, Instance},
     engine::{
         Engine,
@@ -36,7 +36,7 @@ use crate::{
     entry::{Fetched, Keep},
     error::FetchError,
     key::CacheKey,
-    purge::log::Fence,
+    purge::Fence,
     shape::KeyShape,
     stats::{Events, Stats},
     sweeper::{self, Sweep},
@@ -114,6 +114,30 @@ impl<V: Weigh + 'static> Cache<V> {
     }
 }
 
+impl<V: Clone + Send + Sync + 'static> Builder<V> {
+    /// The cache. Dropping its last clone ends its refreshes and frees it.
+    ///
+    /// Each reader is given a clone of the value, made under a read lock of the cache: see [`Cache`] for what a
+    /// `Clone` must not do there.
+    ///
+    /// # Panics
+    ///
+    /// If the settings make no sense; [`try_build`](Builder::try_build) says so instead.
+    pub fn build(self) -> Cache<V> {
+        self.try_build().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`build`](Builder::build), for settings that come from outside.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that makes no sense.
+    pub fn try_build(self) -> Result<Cache<V>, BuildError> {
+        self.check()?;
+        Ok(Cache::from_builder(self))
+    }
+}
+
 impl<V> Cache<V> {
     /// Settings for a cache of any values: `heap_bytes` tells what one owns beyond its `size_of`.
     /// It runs once for each stored value, outside all locks.
@@ -125,7 +149,7 @@ impl<V> Cache<V> {
 }
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
-    pub(crate) fn from_builder(builder: Builder<V>) -> Self {
+    fn from_builder(builder: Builder<V>) -> Self {
         let max_bytes = builder.bound_bytes();
         let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());

@@ -6,7 +6,6 @@
 
 pub(crate) mod backoff;
 pub(crate) mod flight;
-pub(crate) mod judge;
 pub(crate) mod look;
 pub(crate) mod lower;
 pub(crate) mod purge;
@@ -25,7 +24,6 @@ use self::flight::Leader;
 use self::{
     backoff::Backoffs,
     flight::{Flights, Join},
-    judge::Judge,
     lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
@@ -36,8 +34,10 @@ use crate::{
     clock::{Clock, Moment},
     entry::Entry,
     purge::{
+        Fence,
+        judge::Judge,
         last::PurgeState,
-        log::{Fence, PurgeLog},
+        log::PurgeLog,
         tags::{TagId, TagKey},
     },
     stats::{Counters, Event},

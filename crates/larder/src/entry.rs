@@ -9,7 +9,7 @@ use larder_policy::{
 
 use crate::{
     clock::Moment,
-    purge::{log::Fence, tags::TagId},
+    purge::{Fence, tags::TagId},
     sync::atomic::{AtomicU64, Ordering},
     weigh::ALLOCATION_BYTES,
 };

@@ -1,10 +1,14 @@
 //! Purge: what is no longer true, how it goes, and what has been done about it.
 
+pub(crate) mod judge;
 pub(crate) mod last;
 pub(crate) mod log;
 pub(crate) mod tags;
 
 use std::{fmt, time::SystemTime};
+
+/// A position in the log of purges: the number of the last that a fetch, or a reader, knows of.
+pub(crate) type Fence = u64;
 
 /// A purge to be made: what it names, and what it leaves of that.
 ///

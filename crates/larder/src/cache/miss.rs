@@ -28,7 +28,7 @@ use crate::{
     error::FetchError,
     key::CacheKey,
     needs::{self, Need},
-    purge::{log::Fence, tags::TagId},
+    purge::{Fence, tags::TagId},
     stats::{Event, micros},
     sync,
     turns::Fetch,

@@ -6,10 +6,10 @@ use larder_policy::freshness::{Freshness, Lifetime};
 
 use crate::{
     clock::Moment,
-    engine::judge::Judge,
     entry::{Entry, Facts},
     error::FetchError,
-    purge::log::Fence,
+    purge::Fence,
+    purge::judge::Judge,
     tier::memory::{Burial, Limits, MemoryTier, Pace},
 };
 

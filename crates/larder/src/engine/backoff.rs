@@ -11,7 +11,7 @@ use foldhash::quality::RandomState;
 
 use crate::{
     clock::Moment,
-    purge::log::Fence,
+    purge::Fence,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicUsize, Ordering},

@@ -38,7 +38,7 @@ use tokio::sync::Notify;
 
 use crate::{
     pulse::{self, Watch, Watched},
-    purge::log::Fence,
+    purge::Fence,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},

@@ -8,7 +8,7 @@ use super::Engine;
 use crate::{
     answer::Storage,
     entry::{Entry, Facts},
-    purge::{last::PurgeState, log::Fence},
+    purge::{Fence, last::PurgeState},
     tier::memory::PutOutcome,
 };
 

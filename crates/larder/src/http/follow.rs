@@ -19,7 +19,7 @@ use super::{
     serve::{explained, stand_in},
     stored::Brought,
 };
-use crate::{engine::flight::Landing, purge::log::Fence};
+use crate::{engine::flight::Landing, purge::Fence};
 
 /// How a wait for another's flight ended.
 pub(crate) enum Followed {

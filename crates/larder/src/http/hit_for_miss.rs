@@ -7,9 +7,9 @@ use larder_policy::freshness::Lifetime;
 
 use crate::{
     clock::Clock,
-    engine::judge::Judge,
     entry::{Entry, Facts},
-    purge::log::Fence,
+    purge::Fence,
+    purge::judge::Judge,
     tier::memory::{Limits, MemoryTier},
 };
 

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{error::NoAnswer, stored::Brought};
 use crate::{
     engine,
-    purge::{log::Fence, tags::TagId},
+    purge::{Fence, tags::TagId},
 };
 
 pub(crate) type Flights = engine::flight::Flights<FlightResult>;

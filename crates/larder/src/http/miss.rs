@@ -14,7 +14,7 @@ use super::{
     store::AtHand,
     stored::Brought,
 };
-use crate::{engine::flight::Join, purge::log::Fence};
+use crate::{engine::flight::Join, purge::Fence};
 
 /// How many flights of others a reader waits for before it goes alone: each turned out to fetch
 /// another variant than its own, or was purged meanwhile.

@@ -13,9 +13,9 @@ use larder_policy::{
 
 use crate::{
     clock::Clock,
-    engine::judge::Judge,
     entry::{Entry, Facts},
-    purge::log::Fence,
+    purge::Fence,
+    purge::judge::Judge,
     tier::memory::{Limits, MemoryTier},
 };
 

@@ -1,6 +1,6 @@
 //! Last purges: what is remembered of the purges of one tag, key or prefix, or of everything.
 
-use super::{Mode, log::Fence};
+use super::{Fence, Mode};
 use crate::clock::Moment;
 
 /// What the purges so far mean for one entry.

@@ -18,7 +18,7 @@
 use std::sync::PoisonError;
 
 use super::{
-    Mode,
+    Fence, Mode,
     last::PurgeState,
     tags::{TagHasher, TagId, TagKey, TagTable},
 };
@@ -29,9 +29,6 @@ use crate::{
         atomic::{AtomicU64, Ordering},
     },
 };
-
-/// A position in the log: the number of the last purge that a fetch, or a reader, knows of.
-pub(crate) type Fence = u64;
 
 pub(crate) struct PurgeLog {
     /// How many purges have a number.

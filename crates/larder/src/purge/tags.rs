@@ -12,9 +12,8 @@ use std::{collections::HashMap, fmt, sync::PoisonError};
 use siphasher::sip::SipHasher24;
 
 use super::{
-    Mode,
+    Fence, Mode,
     last::{LastPurges, PurgeState},
-    log::Fence,
 };
 use crate::{
     clock::Moment,

@@ -5,7 +5,7 @@
 //! them were judged by. Both are bounds: an entry that goes, or is replaced by one that lives longer,
 //! leaves them as they are until its block is looked over.
 
-use crate::{clock::Moment, engine::judge::Judge, entry::Entry, purge::log::Fence};
+use crate::{clock::Moment, entry::Entry, purge::Fence, purge::judge::Judge};
 
 /// Slots in one block: few enough that looking them over is not noticed in an insert.
 pub(super) const BLOCK: usize = 32;

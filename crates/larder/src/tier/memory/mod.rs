@@ -51,7 +51,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 
-use crate::{clock::Moment, engine::judge::Judge, entry::Entry, weigh::ALLOCATION_BYTES};
+use crate::{clock::Moment, entry::Entry, purge::judge::Judge, weigh::ALLOCATION_BYTES};
 use budget::{Budget, By, Leaving};
 pub(crate) use burial::{Burial, discard};
 use burial::{Burials, bury};

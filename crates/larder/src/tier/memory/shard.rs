@@ -18,7 +18,7 @@ use super::{
     queue::{Links, Queue},
     slots::Slots,
 };
-use crate::{engine::judge::Judge, entry::Entry};
+use crate::{entry::Entry, purge::judge::Judge};
 
 /// A hit counts up to here. Higher is better on skewed loads until 7; beyond, entries that were hot
 /// once stay too long.

@@ -1,13 +1,7 @@
 //! Judge: from when on an entry is of no use to anybody, purges by tag considered.
 
-use crate::{
-    clock::Moment,
-    entry::Entry,
-    purge::{
-        last::PurgeState,
-        log::{Fence, PurgeLog},
-    },
-};
+use super::{Fence, last::PurgeState, log::PurgeLog};
+use crate::{clock::Moment, entry::Entry};
 
 /// What is over at one moment. The memory tier asks under its locks, so a judgement waits for nothing but
 /// the table of tags.
