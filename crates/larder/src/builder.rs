@@ -272,6 +272,10 @@ impl<V> Builder<V> {
     /// What misses in memory is asked for there before it is fetched; what is fetched is written there, behind
     /// the readers' backs; every purge, and every insert as a purge of its key, is passed on. A tier that
     /// fails or is slow is a miss, and never an error. Outside a tokio runtime it is not asked.
+    ///
+    /// Purges that it has not acknowledged, and values that are still to be written, are lost with the last clone
+    /// of the cache: [`Cache::shut_down`](crate::Cache::shut_down) waits for them. An `HttpCache` passes its purges
+    /// on and does nothing else with such a tier yet.
     pub fn lower(self, tier: impl LowerTier, codec: impl Codec<V>) -> Self {
         self.lower_with(tier, codec, Settings::default())
     }

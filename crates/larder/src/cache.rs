@@ -498,7 +498,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Gives up the refreshes that wait, lets what runs end within `within`, and stops the rest.
-    /// True if nothing had to be stopped. What asks for a fetch afterwards gets
+    /// True if nothing had to be stopped. What runs includes what is on its way to a tier below memory. What asks for a fetch afterwards gets
     /// [`FetchError::ShutDown`], or has it run in its own future ([`get_or_fetch`](Cache::get_or_fetch));
     /// what is stored is still served.
     ///

@@ -55,7 +55,8 @@
 //! 1. a failure that is remembered ([`Builder::negative_ttl`]) is the answer;
 //! 2. the reader joins the key's *flight*. The first to join leads, everybody else follows;
 //! 3. the leader looks once more, because another flight may have landed in between, and starts its
-//!    fetch as a task of the cache: a reader that leaves disturbs nobody;
+//!    fetch as a task of the cache: a reader that leaves disturbs nobody. Where there is a tier below memory
+//!    ([`Builder::lower`]), that is asked first, and what is fetched is written there behind the readers' backs;
 //! 4. the fetch waits its turn ([`Builder::max_concurrent_fetches`]), unless another fetch asks for it,
 //!    runs at most its limit ([`Builder::hard_timeout`]), and its value is stored, unless a purge came in
 //!    between;

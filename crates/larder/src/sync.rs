@@ -70,15 +70,19 @@ async fn before<F: Future>(future: F, timer: impl Fn() -> Option<Sleep>) -> Opti
     .await
 }
 
+/// So long from `now`, or in thirty years: what is later never comes.
+pub(crate) fn after(now: Instant, time: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    now + time.min(NEVER)
+}
+
 /// Lets so much time pass. False where nothing can tell the time.
 #[cfg(not(shuttle))]
 pub(crate) async fn pause(time: Duration) -> bool {
     if !has_timers() {
         return false;
     }
-    if let Some(end) = Instant::now().checked_add(time) {
-        until(end, std::future::pending::<()>()).await;
-    }
+    until(after(Instant::now(), time), std::future::pending::<()>()).await;
     true
 }
 

@@ -135,8 +135,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> Result<Dated<V>, Option<OwnLease>> {
         let looking = self.look_below(beneath, leader, whom);
-        match self.engine.hard_timeout.and_then(|limit| Instant::now().checked_add(limit)) {
-            Some(deadline) => sync::until(deadline, looking).await.unwrap_or(Err(None)),
+        match self.engine.hard_timeout {
+            Some(limit) => {
+                let deadline = sync::after(Instant::now(), limit);
+                sync::until(deadline, looking).await.unwrap_or(Err(None))
+            }
             None => looking.await,
         }
     }
@@ -149,7 +152,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> Result<Dated<V>, Option<OwnLease>> {
         let (lower, key) = (&beneath.lower, leader.key());
-        let deadline = Instant::now().checked_add(lower.settings().lease_wait);
+        let deadline = sync::after(Instant::now(), lower.settings().lease_wait);
         let Some(mut asked) = lower.heads(key).await else { return Err(None) };
         loop {
             if let Some(dated) = self.usable(beneath, leader, whom, &asked).await {
@@ -166,14 +169,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     return found.ok_or(Some(lease));
                 }
                 Leasing::Held(ended) => {
-                    let has_ended = match deadline {
-                        Some(deadline) => sync::until(deadline, ended).await.is_some(),
-                        None => {
-                            ended.await;
-                            true
-                        }
-                    };
-                    if !has_ended || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    let has_ended = sync::until(deadline, ended).await.is_some();
+                    if !has_ended || deadline <= Instant::now() {
                         return Err(None);
                     }
                 }

@@ -235,11 +235,7 @@ impl Lower {
             return Err(LowerError::LeftAlone);
         }
         let budget = self.settings.budget;
-        let asked = ask(&*self.tier);
-        let answered = match now.checked_add(budget) {
-            Some(deadline) => sync::until(deadline, asked).await,
-            None => Some(asked.await),
-        };
+        let answered = sync::until(sync::after(now, budget), ask(&*self.tier)).await;
         let answer = answered.unwrap_or(Err(LowerError::TookTooLong { budget }));
         match answer {
             Ok(_) | Err(LowerError::Gone) => self.breaker.answered(),

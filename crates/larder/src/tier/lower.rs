@@ -29,12 +29,14 @@
 //!
 //! # What a tier promises
 //!
-//! 1. Numbers of one log only grow. A log that has lost something, or begins anew, has another *generation*.
-//! 2. Once [`append`](LowerTier::append) has answered, every later [`heads`](LowerTier::heads),
-//!    [`lease`](LowerTier::lease) and [`tail`](LowerTier::tail) has the purge in its tail, and
-//!    [`commit`](LowerTier::commit) refuses what it names and began before.
-//! 3. A [`Tail`] is read no later than the heads that come with it.
-//! 4. What it no longer knows it says: [`Tail::whole_since`].
+//! 1. Numbers of one log only grow. A log that has lost something, or begins anew, has another *generation*, and
+//!    none comes back.
+//! 2. Once [`append`](LowerTier::append) and then [`holds`](LowerTier::holds) have answered, whatever is asked for
+//!    later with a tail has the purge in it. Of the caller's own purges nothing is promised: it knows them.
+//! 3. What it no longer knows of its log it says: [`Tail::whole_since`].
+//! 4. A record that is read has the head and the age that it was committed with, or is older.
+//!
+//! That [`commit`](LowerTier::commit) refuses what has been purged saves room and decides nothing: readers judge.
 //!
 //! Answers may be late, lost, and out of order, and records may vanish at any time.
 //!
@@ -73,8 +75,8 @@ pub trait LowerTier: Send + Sync + 'static {
     fn write(&self, piece: Piece) -> Answering<'_, ()>;
 
     /// Makes a record of what has been written, in place of the one of its key that has the same
-    /// [`variant`](Head::variant). Refused if the log has a purge after the head's fence that names it, or
-    /// may have had one.
+    /// [`variant`](Head::variant). Refused, as far as the tier can tell, if the log has a purge after the
+    /// head's fence that names it, or may have had one.
     fn commit<'a>(&'a self, key: &'a str, record: Record) -> Answering<'a, Commit>;
 
     /// Lets go the pieces of a body that no head will name.
@@ -126,8 +128,9 @@ pub struct Heads {
 /// The end of a log.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    /// Every purge with a later number than this, up to `position`, is in `purges`. Of earlier ones the log
-    /// may have lost some: who has not read as far has a gap.
+    /// Every purge with a later number than this, up to `position`, is in `purges`, or another one with a later
+    /// number that names as much and leaves no more. Of earlier ones the log may have lost some: who has not
+    /// read as far has a gap.
     pub whole_since: u64,
     /// In the order of their numbers.
     pub purges: Vec<Logged>,

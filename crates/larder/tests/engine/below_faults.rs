@@ -1,8 +1,9 @@
 //! A tier below memory that fails or is slow costs hits, and never a reader more than its budget.
 
 use larder::{
-    Purge, Tier, TierState,
-    lower::{Call, Point},
+    BuildError, Purge, Tier, TierState,
+    codec::Text,
+    lower::{Call, Point, Settings},
 };
 use tokio::time::{Duration, Instant};
 
@@ -134,4 +135,48 @@ async fn a_tier_that_forgets_is_filled_again() {
     cluster.origin.fill(&cache, "key", "anew").await;
     settle().await;
     assert_eq!(cluster.found(&cluster.cache(), "key").await.value, "anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_hold_at_their_ends() {
+    type Change = fn(&mut Settings, Duration, usize);
+    let changes: [(&str, Change); 8] = [
+        ("lower.budget", |settings, time, _| settings.budget = time),
+        ("lower.failures", |settings, _, count| settings.failures = count as u32),
+        ("lower.rest", |settings, time, _| settings.rest = time),
+        ("lower.max_outstanding", |settings, _, count| settings.max_outstanding = count),
+        ("lower.lease", |settings, time, _| settings.lease = time),
+        ("lower.max_writes", |settings, _, count| settings.max_writes = count),
+        ("lower.lease_wait", |settings, time, _| settings.lease_wait = time),
+        ("lower.purge_wait", |settings, time, _| settings.purge_wait = time),
+    ];
+    let ends = [(Duration::ZERO, 0), (Duration::from_nanos(1), 1), (Duration::MAX, usize::MAX)];
+    for (name, change) in changes {
+        for (time, count) in ends {
+            let cluster = Cluster::new();
+            let mut settings = Settings::default();
+            change(&mut settings, time, count);
+            let builder = cluster.builder().lower_with(cluster.tier.clone(), Text, settings);
+            let may_be_zero = ["lower.max_writes", "lower.lease_wait", "lower.purge_wait"];
+            let cache = match builder.try_build() {
+                Ok(cache) => cache,
+                Err(BuildError::Zero { setting }) => {
+                    assert_eq!((setting, count), (name, 0));
+                    assert!(!may_be_zero.contains(&name));
+                    continue;
+                }
+                Err(other) => panic!("{other}"),
+            };
+            assert!(count > 0 || may_be_zero.contains(&name), "{name} is 0");
+            cluster.origin.fill(&cache, "key", "value").await;
+            settle().await;
+            for key in ["key", "other"] {
+                let receipt = cache.purge(Purge::key(key).hard().wait(Tier::Shared)).await;
+                assert_eq!(receipt.unwrap().tiers.len(), 2, "{name}");
+            }
+            cluster.tier.go_away();
+            cluster.origin.fill(&cache, "key", "anew").await;
+            assert_eq!(cache.get("key").as_deref(), Some("anew"), "{name}");
+        }
+    }
 }

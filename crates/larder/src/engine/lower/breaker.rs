@@ -4,7 +4,7 @@ use std::{sync::PoisonError, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::sync::Mutex;
+use crate::sync::{self, Mutex};
 
 pub(super) struct Breaker {
     state: Mutex<State>,
@@ -34,7 +34,7 @@ impl Breaker {
         match state.until {
             Some(until) if now < until => false,
             Some(_) => {
-                state.until = now.checked_add(self.rest);
+                state.until = Some(sync::after(now, self.rest));
                 true
             }
             None => true,
@@ -49,7 +49,7 @@ impl Breaker {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.failures = state.failures.saturating_add(1);
         if state.failures >= self.failures {
-            state.until = now.checked_add(self.rest);
+            state.until = Some(sync::after(now, self.rest));
         }
     }
 }

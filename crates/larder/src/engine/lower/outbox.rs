@@ -56,7 +56,8 @@ impl Outbox {
         self.outstanding.len()
     }
 
-    /// From now on whatever comes from below is judged by this purge, too. `None`: there were too many.
+    /// From now on whatever comes from below is judged by this purge, too. By its name and its progress; and
+    /// whether there were too many.
     pub(super) fn enter(
         &mut self,
         scopes: Vec<Scope>,
@@ -66,8 +67,8 @@ impl Outbox {
         let (teller, told) = watch::channel(Progress::Waits);
         let overflows = self.outstanding.len() >= self.max;
         let mut tell = vec![teller];
-        // What takes the place of many need not wait for the last of them to be done in memory: order is a
-        // matter of course here, and nothing hangs on it.
+        // What takes the place of many is sent though the last of them may not be done in memory yet. That is
+        // so for order's sake, and nothing hangs on it: what is acknowledged is still judged by.
         let (scopes, mode, is_ready) = match overflows {
             true => {
                 tell.extend(self.outstanding.drain(..).flat_map(|outstanding| outstanding.tell));

@@ -53,9 +53,7 @@ impl Sent {
 
     /// How far it is when the tier has answered, or has taken too long.
     pub(crate) async fn wait(mut self) -> TierState {
-        let Some(deadline) = Instant::now().checked_add(self.lower.settings.purge_wait) else {
-            return self.state();
-        };
+        let deadline = sync::after(Instant::now(), self.lower.settings.purge_wait);
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
         let Some(position) = acknowledged else { return self.state() };
         let held = self.lower.tier.holds(position);

@@ -139,6 +139,6 @@ impl Faults {
 
 async fn pause(time: Duration) {
     if !time.is_zero() {
-        sync::until(Instant::now() + time, pending::<()>()).await;
+        sync::until(sync::after(Instant::now(), time), pending::<()>()).await;
     }
 }
