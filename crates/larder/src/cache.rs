@@ -1,6 +1,7 @@
 //! Cache: what an application calls, and in which order a look-up goes on; a miss goes on in `cache/miss.rs`.
 
 mod below;
+mod landing;
 mod miss;
 mod negative;
 mod purge;
@@ -17,7 +18,8 @@ use tokio::time::timeout;
 
 use self::{
     below::Beneath,
-    miss::{AtHand, FlightResult, Wants},
+    landing::FlightResult,
+    miss::{AtHand, Wants},
     negative::Negatives,
 };
 use crate::{

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{
     Library,
-    miss::{Delivery, FlightResult},
+    landing::{Delivery, FlightResult},
 };
 use crate::{
     clock::Moment,

@@ -15,6 +15,7 @@ use super::{
     Library,
     below::{For, Found, Looked},
     drop_before,
+    landing::{Delivery, FlightResult},
     negative::Failed,
 };
 use crate::{
@@ -24,11 +25,11 @@ use crate::{
         look::{Lookup, Shape},
         store::Dated,
     },
-    entry::{Facts, Fetched},
+    entry::Fetched,
     error::FetchError,
     key::CacheKey,
     needs::{self, Need},
-    purge::{Fence, tags::TagId},
+    purge::Fence,
     stats::{Event, micros},
     sync,
     turns::Fetch,
@@ -36,47 +37,6 @@ use crate::{
 
 /// A fetch is given up by its task; only if that task itself no longer runs, by its readers.
 const READERS_SLACK: Duration = Duration::from_millis(100);
-
-/// What a flight brings to those who wait for it.
-#[derive(Clone)]
-pub(super) enum FlightResult<V> {
-    Value(Arc<Delivery<V>>),
-    Failure { failed: Failed, fence: Fence },
-}
-
-pub(super) struct Delivery<V> {
-    value: Box<V>,
-    cost: Duration,
-    tags: Box<[TagId]>,
-    fence: Fence,
-    storage: Storage,
-    /// How old it was when it came from below. `None`: it was fetched.
-    age_below: Option<Duration>,
-}
-
-impl<V> Delivery<V> {
-    fn of(fetched: Dated<V>, storage: Storage) -> Self {
-        let Facts { cost, tags, fence, .. } = fetched.facts;
-        Delivery { value: fetched.value, cost, tags, fence, storage, age_below: None }
-    }
-
-    pub(super) fn value(&self) -> &V {
-        &self.value
-    }
-}
-
-impl<V: Clone> Delivery<V> {
-    /// The answer that one of its readers gets.
-    fn answer(&self, source: AnswerSource) -> Box<Answer<V>> {
-        let &Delivery { storage, cost, age_below, .. } = self;
-        let value = V::clone(&self.value);
-        let (source, age) = match age_below {
-            Some(age) => (AnswerSource::Lower, age),
-            None => (source, Duration::ZERO),
-        };
-        Box::new(Answer { value, source, age, storage, cost })
-    }
-}
 
 /// Whether a reader could be given something stale.
 #[derive(Clone, Copy)]
@@ -523,7 +483,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             Storage::FreshFor(ttl) => Storage::FreshFor(ttl.saturating_sub(age)),
             not => not,
         };
-        let delivery = Delivery { age_below: Some(age), ..Delivery::of(found, storage) };
+        let delivery = Delivery::found(found, storage, age);
         FlightResult::Value(Arc::new(delivery))
     }
 
