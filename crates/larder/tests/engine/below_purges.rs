@@ -115,6 +115,25 @@ async fn a_write_that_comes_late_undoes_no_purge() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_purge_of_another_that_is_learnt_while_a_value_is_written_is_not_undone() {
+    for scope in scopes() {
+        let cluster = Cluster::new();
+        let (one, other) = (cluster.cache(), cluster.cache());
+        cluster.tier.hold(Call::Write, Point::Request);
+        // In pieces, of which the first is under way.
+        cluster.fetch(&one, &"old".repeat(10_000)).await;
+        assert_eq!(cluster.tier.held(), 1);
+        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared };
+        purged(&other, purge).await;
+        one.catch_up().await.unwrap();
+        cluster.tier.release_all();
+        settle().await;
+        assert_eq!(cluster.tier.records(), 0, "{scope}");
+        cluster.is_fetched_anew(&other, &scope.to_string()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fetch_that_began_before_a_purge_is_not_written_after_it() {
     for (name, purge) in all_forms() {
         let cluster = Cluster::new();
