@@ -43,12 +43,21 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub async fn purge(&self, purge: Purge) -> Result<Receipt, PurgeError> {
-        let (mut receipt, sent) = match &purge.scope {
-            Scope::Key(key) => self.begin_purge(&purge, Named::Keys(&[key])),
-            Scope::Prefix(prefix) => self.begin_purge(&purge, Named::Prefixes(&[prefix])),
-            Scope::Tag(tag) => self.begin_purge(&purge, Named::Tag(tag)),
-            Scope::Everything => self.begin_purge(&purge, Named::Everything),
-        }?;
+        match &purge.scope {
+            Scope::Key(key) => self.purge_named(&purge, Named::Keys(&[key])).await,
+            Scope::Prefix(prefix) => self.purge_named(&purge, Named::Prefixes(&[prefix])).await,
+            Scope::Tag(tag) => self.purge_named(&purge, Named::Tag(tag)).await,
+            Scope::Everything => self.purge_named(&purge, Named::Everything).await,
+        }
+    }
+
+    /// The same for what the purge's scope is stored as.
+    pub(crate) async fn purge_named(
+        &self,
+        purge: &Purge,
+        named: Named<'_>,
+    ) -> Result<Receipt, PurgeError> {
+        let (mut receipt, sent) = self.begin_purge(purge, named)?;
         if let Some(sent) = sent {
             let state = match purge.wait {
                 Tier::Memory => sent.state(),
@@ -57,16 +66,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             receipt.tiers.push(TierReceipt { tier: Tier::Shared, state });
         }
         Ok(receipt)
-    }
-
-    /// A purge in memory, for a cache without a tier below.
-    #[cfg(feature = "http")]
-    pub(crate) fn purge_named(
-        &self,
-        purge: &Purge,
-        named: Named<'_>,
-    ) -> Result<Receipt, PurgeError> {
-        self.begin_purge(purge, named).map(|(receipt, _)| receipt)
     }
 
     /// Purges memory. What is below is on its way.

@@ -28,11 +28,11 @@ impl HttpCache {
         match &purge.scope {
             Scope::Key(key) => {
                 let keys = stored_keys(key);
-                self.cache().purge_named(&purge, Named::Keys(&borrowed(&keys)))
+                self.cache().purge_named(&purge, Named::Keys(&borrowed(&keys))).await
             }
             Scope::Prefix(prefix) => {
                 let prefixes = stored_prefixes(prefix);
-                self.cache().purge_named(&purge, Named::Prefixes(&borrowed(&prefixes)))
+                self.cache().purge_named(&purge, Named::Prefixes(&borrowed(&prefixes))).await
             }
             Scope::Tag(_) | Scope::Everything => self.cache().purge(purge).await,
         }

@@ -1,8 +1,11 @@
 //! A purge is a purge: nothing older than it is served to anybody who asks after it.
 
+use bytes::Bytes;
 use larder::{
-    Cache,
-    http::{Body, HttpCache, Variants},
+    Cache, Clock, Scope, Tier, TierState,
+    codec::{Codec, CodecError},
+    http::{Body, HttpCache, Policy, Variants},
+    lower::{InProcess, LowerTier},
 };
 
 use crate::support::{
@@ -271,4 +274,36 @@ async fn what_is_inserted_by_hand_is_not_undone_by_a_fetch_that_began_before_it(
     settle().await;
     let anew = site.answered(get("/a"), fresh("newer")).await;
     assert_eq!(anew.text(), "newer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_of_uris_reaches_the_tier_below_and_its_receipt_says_so() {
+    let below = InProcess::new(Clock::system());
+    let store = Cache::<Variants>::builder().lower(below.clone(), NoVariants).build();
+    let cache = HttpCache::new(store, Policy::standard());
+    let purge = larder::Purge::key("HTTP://example.org:80/a").hard().wait(Tier::Shared);
+    let receipt = cache.purge(purge).await.unwrap();
+    let told: Vec<_> = receipt.tiers.iter().map(|line| (line.tier, line.state.clone())).collect();
+    let applied = || TierState::Applied { by: 1, of: 1 };
+    assert_eq!(told, [(Tier::Memory, applied()), (Tier::Shared, applied())]);
+    let tail = below.tail(None).await.unwrap();
+    let named: Vec<_> = tail.purges.iter().flat_map(|logged| &logged.purge.scopes).collect();
+    assert!(named.contains(&&Scope::Key("http://example.org/a".to_owned())), "{named:?}");
+}
+
+/// Responses are not written below yet.
+struct NoVariants;
+
+impl Codec<Variants> for NoVariants {
+    fn format(&self) -> &str {
+        "none"
+    }
+
+    fn encode(&self, _: &Variants) -> Result<Bytes, CodecError> {
+        Err("responses are not written below".into())
+    }
+
+    fn decode(&self, _: Bytes) -> Result<Variants, CodecError> {
+        Err("responses are not read from below".into())
+    }
 }
