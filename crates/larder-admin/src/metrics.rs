@@ -112,6 +112,36 @@ const COUNTERS: &[Count] = &[
     ("fetch_saved", "What the hits would have cost in fetches", Some(Unit::Seconds), "", |stats| {
         vec![("", stats.saved.as_secs_f64())]
     }),
+    ("lower_lookups", "Misses in memory, by what the tier below had", None, "outcome", |stats| {
+        let lower = &stats.lower;
+        vec![
+            (Reason::Hit.as_str(), lower.hits as f64),
+            ("miss", lower.misses as f64),
+            ("rescue", lower.rescues as f64),
+        ]
+    }),
+    ("lower_calls_lost", "Calls to the tier below without an answer", None, "cause", |stats| {
+        let lower = &stats.lower;
+        vec![("failed", lower.failures as f64), ("left_alone", lower.left_alone as f64)]
+    }),
+    ("lower_unreadable", "Records below of another format, or broken", None, "", |stats| {
+        vec![("", stats.lower.unreadable as f64)]
+    }),
+    ("lower_writes", "Values on their way below, by what came of them", None, "outcome", |stats| {
+        let lower = &stats.lower;
+        vec![
+            ("written", lower.writes as f64),
+            ("refused", lower.writes_refused as f64),
+            ("dropped", lower.writes_dropped as f64),
+        ]
+    }),
+    ("lower_purges_learnt", "Purges of other processes, read below", None, "", |stats| {
+        vec![("", stats.lower.purges_learnt as f64)]
+    }),
+    ("lower_everything_lost", "How often all had to go for its sake", None, "cause", |stats| {
+        let lower = &stats.lower;
+        vec![("gap", lower.gaps as f64), ("overflow", lower.overflows as f64)]
+    }),
 ];
 
 const GAUGES: &[Count] = &[
@@ -125,6 +155,9 @@ const GAUGES: &[Count] = &[
     }),
     ("tags", "Tags whose last purge is remembered", None, "", |stats| {
         vec![("", stats.tags as f64)]
+    }),
+    ("lower_purges_outstanding", "Purges that the tier below has yet to take", None, "", |stats| {
+        vec![("", stats.lower.purges_outstanding as f64)]
     }),
 ];
 

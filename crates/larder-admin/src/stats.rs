@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use larder::LowerStats;
 use serde::Serialize;
 
 use crate::console::Console;
@@ -58,6 +59,46 @@ struct CacheSample {
     max_bytes: Option<u64>,
     /// What fetching all that was served from entries would have taken.
     saved_seconds: f64,
+    /// All zero where nothing lies below memory.
+    lower: LowerSample,
+}
+
+/// What is told of the tier below memory: see [`LowerStats`].
+#[derive(Serialize)]
+struct LowerSample {
+    hits: u64,
+    misses: u64,
+    rescues: u64,
+    failures: u64,
+    left_alone: u64,
+    unreadable: u64,
+    writes: u64,
+    writes_refused: u64,
+    writes_dropped: u64,
+    purges_outstanding: u64,
+    purges_learnt: u64,
+    gaps: u64,
+    overflows: u64,
+}
+
+impl From<LowerStats> for LowerSample {
+    fn from(stats: LowerStats) -> Self {
+        LowerSample {
+            hits: stats.hits,
+            misses: stats.misses,
+            rescues: stats.rescues,
+            failures: stats.failures,
+            left_alone: stats.left_alone,
+            unreadable: stats.unreadable,
+            writes: stats.writes,
+            writes_refused: stats.writes_refused,
+            writes_dropped: stats.writes_dropped,
+            purges_outstanding: stats.purges_outstanding,
+            purges_learnt: stats.purges_learnt,
+            gaps: stats.gaps,
+            overflows: stats.overflows,
+        }
+    }
 }
 
 impl Sample {
@@ -94,6 +135,7 @@ impl Sample {
                 bytes: stats.bytes,
                 max_bytes: stats.max_bytes,
                 saved_seconds: stats.saved.as_secs_f64(),
+                lower: stats.lower.into(),
             }
         });
         Sample { uptime_seconds: console.started.elapsed().as_secs_f64(), caches: caches.collect() }
