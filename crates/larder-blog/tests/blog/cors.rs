@@ -148,7 +148,7 @@ async fn a_preflight_of_the_page_is_answered_with_200(setup: Setup) {
             assert_eq!(headers, Some("if-none-match,x-trace"));
         }
     }
-    assert_eq!(blog.stats().await["loads"], 0, "a preflight asks nobody");
+    assert_eq!(blog.stats().await["fetches"], 0, "a preflight asks nobody");
 }
 
 async fn a_preflight_of_another_page_is_answered_with_400(setup: Setup) {

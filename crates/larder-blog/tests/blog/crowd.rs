@@ -77,9 +77,9 @@ async fn a_crowd_before_a_cold_post_is_answered_with_one_call() {
         "collapsed",
         "failed",
         "fastest_ms",
+        "fetches",
         "hits",
         "median_ms",
-        "fetches",
         "slowest_ms",
         "users",
     ];
