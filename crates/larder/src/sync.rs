@@ -184,6 +184,10 @@ mod tried_out {
                 self.0.borrow()
             }
 
+            pub(crate) fn receiver_count(&self) -> usize {
+                self.0.receiver_count()
+            }
+
             pub(crate) fn subscribe(&self) -> Receiver<T> {
                 Receiver(self.0.subscribe())
             }

@@ -300,6 +300,9 @@ pub enum LowerError {
     /// It failed several times in a row and is not asked for a while.
     #[error("the lower tier is left alone after failures")]
     LeftAlone,
+    /// Its log is another one at each call.
+    #[error("the lower tier begins its log anew at each call")]
+    Unsteady,
     /// What was asked for is not there. Says nothing against the tier.
     #[error("the lower tier no longer has this piece")]
     Gone,

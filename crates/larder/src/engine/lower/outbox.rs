@@ -71,7 +71,9 @@ impl Outbox {
         // so for order's sake, and nothing hangs on it: what is acknowledged is still judged by.
         let (scopes, mode, is_ready) = match overflows {
             true => {
-                tell.extend(self.outstanding.drain(..).flat_map(|outstanding| outstanding.tell));
+                // Only those who still wait: while the tier is away, this goes on and on.
+                let told = self.outstanding.drain(..).flat_map(|outstanding| outstanding.tell);
+                tell.extend(told.filter(|teller| teller.receiver_count() > 0));
                 (vec![Scope::Everything], Mode::Hard, true)
             }
             false => (scopes, mode, false),
@@ -175,6 +177,21 @@ mod tests {
         outbox.acknowledged(&[id], Position { generation: 1, number: 1 });
         assert_eq!(outbox.state("0", &[]), PurgeState::Untouched);
         assert!(told.iter().all(|told| matches!(*told.borrow(), Progress::Acknowledged(_))));
+    }
+
+    #[test]
+    fn an_outbox_that_overflows_again_and_again_remembers_only_those_who_wait() {
+        let mut outbox = Outbox::new(2, 1);
+        let (_, waits, _) = outbox.enter(key("waits"), Mode::Hard, Moment::FIRST);
+        for number in 0..1000 {
+            let (id, ..) = outbox.enter(key(&format!("{number}")), Mode::Hard, Moment::FIRST);
+            outbox.ready(id);
+        }
+        let tellers: usize = outbox.outstanding.iter().map(|it| it.tell.len()).sum();
+        assert!(tellers <= 4, "{tellers}");
+        let ids: Vec<_> = outbox.batch().iter().map(|purge| purge.id).collect();
+        outbox.acknowledged(&ids, Position { generation: 1, number: 1 });
+        assert!(matches!(*waits.borrow(), Progress::Acknowledged(_)));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use crate::{
 
 /// After a failure the next try waits so long, then twice as long, up to the tier's rest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// So often in a row purges are appended to another log than the last one at once. A tier whose log is another
+/// one at each call fails.
+const MAX_NEW_LOGS: usize = 3;
 
 /// A purge on its way: what comes from below is judged by it. Dropping this says that it is done in memory.
 pub(crate) struct Outgoing {
@@ -109,9 +112,13 @@ impl Sending {
     }
 
     async fn send(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let (mut pause, mut new_logs) = (FIRST_PAUSE, 0);
         while let Some(batch) = self.next() {
-            match self.lower.append(&batch).await {
+            let appended = self.lower.append(&batch).await.and_then(|is_known| {
+                new_logs = if is_known { 0 } else { new_logs + 1 };
+                if new_logs > MAX_NEW_LOGS { Err(LowerError::Unsteady) } else { Ok(()) }
+            });
+            match appended {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
                     let ids: Vec<_> = batch.iter().map(|purge| purge.id).collect();
@@ -156,17 +163,19 @@ impl Lower {
         }
     }
 
-    /// Appends purges to the log. They leave the outbox only when they are in the log that is known here.
-    async fn append(&self, purges: &[LowerPurge]) -> Result<(), LowerError> {
+    /// Appends purges to the log. They leave the outbox only when they are in the log that is known here. False:
+    /// they are in another one.
+    async fn append(&self, purges: &[LowerPurge]) -> Result<bool, LowerError> {
         if self.position().is_none() {
             self.catch_up().await?;
         }
         let position = self.call(|tier| tier.append(purges)).await?;
-        if !self.acknowledge(purges, position) {
-            // It is another log. What it had is learnt, and these are in it, or are appended once more.
+        let is_known = self.acknowledge(purges, position);
+        if !is_known {
+            // What it had is learnt, and these are in it, or are appended once more.
             self.catch_up().await?;
         }
-        Ok(())
+        Ok(is_known)
     }
 
     fn acknowledge(&self, purges: &[LowerPurge], position: Position) -> bool {
