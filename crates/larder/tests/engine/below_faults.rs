@@ -1,9 +1,13 @@
 //! A tier below memory that fails or is slow costs hits, and never a reader more than its budget.
 
+use bytes::Bytes;
 use larder::{
-    BuildError, Purge, Tier, TierState,
+    BuildError, Cache, Clock, Purge, Tier, TierState,
     codec::Text,
-    lower::{Call, Point, Settings},
+    lower::{
+        Answering, BodyId, Call, Commit, Heads, InProcess, LeaseAnswer, LowerPurge, LowerTier,
+        Piece, Point, Position, Record, Settings, Tail,
+    },
 };
 use tokio::time::{Duration, Instant};
 
@@ -179,4 +183,64 @@ async fn settings_hold_at_their_ends() {
             assert_eq!(cache.get("key").as_deref(), Some("anew"), "{name}");
         }
     }
+}
+
+/// A tier whose log is lost before each purge that is appended.
+struct Unsteady(InProcess);
+
+impl LowerTier for Unsteady {
+    fn heads<'a>(&'a self, key: &'a str, since: Option<Position>) -> Answering<'a, Heads> {
+        self.0.heads(key, since)
+    }
+
+    fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
+        self.0.piece(body, index)
+    }
+
+    fn write(&self, piece: Piece) -> Answering<'_, ()> {
+        self.0.write(piece)
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, record: Record) -> Answering<'a, Commit> {
+        self.0.commit(key, record)
+    }
+
+    fn discard(&self, body: BodyId, pieces: u32) -> Answering<'_, ()> {
+        self.0.discard(body, pieces)
+    }
+
+    fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position> {
+        self.0.begin_another_log();
+        let appended = self.0.append(purges);
+        Box::pin(async {
+            let position = appended.await;
+            // What was appended is lost with it.
+            self.0.begin_another_log();
+            position
+        })
+    }
+
+    fn tail(&self, since: Option<Position>) -> Answering<'_, Tail> {
+        self.0.tail(since)
+    }
+
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        since: Option<Position>,
+        length: Duration,
+    ) -> Answering<'a, LeaseAnswer> {
+        self.0.lease(key, since, length)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_begins_its_log_anew_each_time_is_asked_seldom_and_the_receipt_says_why() {
+    let below = InProcess::new(Clock::system());
+    let cache = Cache::<String>::builder().lower(Unsteady(below.clone()), Text).build();
+    let receipt = cache.purge(Purge::key("key").hard().wait(Tier::Shared)).await.unwrap();
+    let TierState::Failed { reason } = &receipt.tiers[1].state else { panic!("{receipt}") };
+    assert!(reason.contains("anew"), "{reason}");
+    let calls = below.calls(Call::Append);
+    assert!(calls < 100, "{calls} within five seconds");
 }
