@@ -138,6 +138,7 @@
 //! - Before streams that never end: server-sent events are passed on, each reader's own; of others nobody
 //!   knows before [`Settings::max_arriving_time`] is over. Say `no-store` there.
 
+mod below;
 mod body;
 mod cache;
 mod error;
@@ -156,6 +157,7 @@ mod pass;
 mod pump;
 mod purge;
 mod queries;
+mod records;
 mod refresh;
 mod reply;
 mod request;
