@@ -125,7 +125,7 @@ pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
-pub use key::{CacheKey, KeyPart, ZeroPadded};
+pub use key::{CacheKey, KeyPart, ToKey, ZeroPadded};
 pub use larder_macros::cached;
 #[cfg(feature = "http")]
 pub use larder_policy::cache_status;
