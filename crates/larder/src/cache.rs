@@ -109,9 +109,27 @@ enum Next<V, F> {
     Fill(Pin<Box<F>>),
 }
 
-impl<V: Weigh + 'static> Cache<V> {
-    /// Settings for a cache whose values know what they weigh.
-    pub fn builder() -> Builder<V> {
+impl<V> Cache<V> {
+    /// Settings for a cache whose values know what they weigh: what the standard library has, and what derives
+    /// [`Weigh`].
+    ///
+    /// ```
+    /// use larder::{Cache, Weigh};
+    ///
+    /// #[derive(Clone, Weigh)]
+    /// struct Post {
+    ///     id: u64,
+    ///     title: String,
+    /// }
+    ///
+    /// let posts = Cache::<Post>::builder().build();
+    /// ```
+    // The bound is the function's own. Were it that of the `impl`, the compiler would say that there is no such
+    // function, and nothing of what `Weigh` says about types that lack it.
+    pub fn builder() -> Builder<V>
+    where
+        V: Weigh + 'static,
+    {
         Builder::new(Arc::new(V::heap_bytes))
     }
 }

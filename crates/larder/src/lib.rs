@@ -126,7 +126,7 @@ pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
 pub use key::{CacheKey, KeyPart, ToKey, ZeroPadded};
-pub use larder_macros::cached;
+pub use larder_macros::{Weigh, cached};
 #[cfg(feature = "http")]
 pub use larder_policy::cache_status;
 pub use larder_policy::{
