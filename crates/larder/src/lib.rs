@@ -84,7 +84,8 @@
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
-//! | a bound in bytes | – | – | weigher | – | always |
+//! | a bound in bytes | – | – | weigher | – | always, by [`Weigh`], which types derive |
+//! | a key of several values | `key_builder` | `"{id}:{lang}"` | a tuple | – | a tuple, kept apart ([`ToKey`]) |
 //!
 //! # When not to cache
 //!
