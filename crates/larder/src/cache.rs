@@ -331,18 +331,21 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = T> + Send,
     {
-        let key = key.into();
-        let seen = match self.library.engine.find(key.as_str()) {
-            Found::Plain(value) => {
-                drop_before(fetch, &value);
-                return value;
+        // In a block, so that the key is no part of the future that waits.
+        let filling = {
+            let key = key.into();
+            let seen = match self.library.engine.find(key.as_str()) {
+                Found::Plain(value) => {
+                    drop_before(fetch, &value);
+                    return value;
+                }
+                Found::Other(seen) => seen,
+            };
+            let fetch = || async { Ok::<T, Infallible>(fetch().await) };
+            match self.go_on(key, seen, fetch, Wants::Value) {
+                Next::Served(answer) => return answer.value,
+                Next::Fill(filling) => filling,
             }
-            Found::Other(seen) => seen,
-        };
-        let fetch = || async { Ok::<T, Infallible>(fetch().await) };
-        let filling = match self.go_on(key, seen, fetch, Wants::Value) {
-            Next::Served(answer) => return answer.value,
-            Next::Fill(filling) => filling,
         };
         match filling.await {
             Ok(answer) => answer.value,
@@ -369,17 +372,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let key = key.into();
-        let seen = match self.library.engine.find(key.as_str()) {
-            Found::Plain(value) => {
-                drop_before(fetch, &value);
-                return Ok(value);
+        let filling = {
+            let key = key.into();
+            let seen = match self.library.engine.find(key.as_str()) {
+                Found::Plain(value) => {
+                    drop_before(fetch, &value);
+                    return Ok(value);
+                }
+                Found::Other(seen) => seen,
+            };
+            match self.go_on(key, seen, fetch, Wants::Answer) {
+                Next::Served(answer) => return Ok(answer.value),
+                Next::Fill(filling) => filling,
             }
-            Found::Other(seen) => seen,
-        };
-        let filling = match self.go_on(key, seen, fetch, Wants::Answer) {
-            Next::Served(answer) => return Ok(answer.value),
-            Next::Fill(filling) => filling,
         };
         match filling.await {
             Ok(answer) => Ok(answer.value),
