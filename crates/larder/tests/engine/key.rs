@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use crate::support::shapes;
 
 #[test]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "what is tried is the borrow")]
 fn a_text_is_one_key_in_whatever_it_is_held() {
     for shape in shapes() {
         let cache = shape.builder.build();
@@ -36,6 +37,7 @@ fn a_text_is_one_key_in_whatever_it_is_held() {
 }
 
 #[test]
+#[expect(clippy::needless_borrows_for_generic_args, reason = "what is tried is the borrow")]
 fn a_number_is_its_digits() {
     for shape in shapes() {
         let cache = shape.builder.build();
