@@ -5,9 +5,10 @@ mod expand;
 mod key;
 mod options;
 mod template;
+mod weigh;
 
 use proc_macro::TokenStream;
-use syn::{ItemFn, parse_macro_input};
+use syn::{DeriveInput, ItemFn, parse_macro_input};
 
 use crate::options::Options;
 
@@ -83,4 +84,46 @@ pub fn cached(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);
     let function = parse_macro_input!(function as ItemFn);
     expand::expand(options, function).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Weighs a struct or an enum by what its fields own.
+///
+/// ```text
+/// #[derive(Weigh)]
+/// struct Post<T> {
+///     title: String,
+///     body: T,
+///     #[weigh(with = json_bytes)]
+///     extra: serde_json::Value,
+///     #[weigh(skip)]
+///     pool: Pool,
+/// }
+/// ```
+///
+/// | on a field | meaning |
+/// | --- | --- |
+/// | nothing | it is `Weigh` itself |
+/// | `#[weigh(with = json_bytes)]` | its type is not: a function `fn(&Value) -> usize`, or a closure, tells the bytes that it owns on the heap |
+/// | `#[weigh(skip)]` | it counts for nothing, as what lives elsewhere anyway |
+///
+/// A type parameter of which a field that is weighed makes use has to be `Weigh`.
+///
+/// It expands to the sum that a reader could have written:
+///
+/// ```text
+/// impl<T: Weigh> Weigh for Post<T> {
+///     fn heap_bytes(&self) -> usize {
+///         match self {
+///             Post { title, body, extra, pool: _ } => 0_usize
+///                 .saturating_add(Weigh::heap_bytes(title))
+///                 .saturating_add(Weigh::heap_bytes(body))
+///                 .saturating_add((json_bytes)(extra)),
+///         }
+///     }
+/// }
+/// ```
+#[proc_macro_derive(Weigh, attributes(weigh))]
+pub fn derive_weigh(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    weigh::expand(input).unwrap_or_else(syn::Error::into_compile_error).into()
 }

@@ -110,6 +110,31 @@ fn hit(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
     (cache, value)
 }
 
+fn held_by_parts() -> Cache<Value> {
+    let cache = held();
+    cache.insert(42_u64, value());
+    cache.insert(("post", 42_u64, "de"), value());
+    for _ in 0..8 {
+        cache.get(42_u64);
+        cache.get(("post", 42_u64, "de"));
+    }
+    cache
+}
+
+#[library_benchmark]
+#[bench::untagged(held_by_parts())]
+fn hit_by_number(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
+    let value = black_box(&cache).get(black_box(42_u64));
+    (cache, value)
+}
+
+#[library_benchmark]
+#[bench::untagged(held_by_parts())]
+fn hit_by_tuple(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
+    let value = black_box(&cache).get(black_box(("post", 42_u64, "de")));
+    (cache, value)
+}
+
 #[library_benchmark]
 #[bench::that_starts_a_refresh(stale())]
 #[bench::while_it_is_refreshed(stale_and_refreshed())]
@@ -145,6 +170,6 @@ fn insert(cache: Cache<Value>, value: Value) -> Cache<Value> {
 
 library_benchmark_group!(
     name = engine,
-    benchmarks = [hit, stale_hit, get_or_fetch_hit, miss, insert]
+    benchmarks = [hit, hit_by_number, hit_by_tuple, stale_hit, get_or_fetch_hit, miss, insert]
 );
 main!(library_benchmark_groups = engine);

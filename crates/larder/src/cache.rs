@@ -109,9 +109,27 @@ enum Next<V, F> {
     Fill(Pin<Box<F>>),
 }
 
-impl<V: Weigh + 'static> Cache<V> {
-    /// Settings for a cache whose values know what they weigh.
-    pub fn builder() -> Builder<V> {
+impl<V> Cache<V> {
+    /// Settings for a cache whose values know what they weigh: what the standard library has, and what derives
+    /// [`Weigh`].
+    ///
+    /// ```
+    /// use larder::{Cache, Weigh};
+    ///
+    /// #[derive(Clone, Weigh)]
+    /// struct Post {
+    ///     id: u64,
+    ///     title: String,
+    /// }
+    ///
+    /// let posts = Cache::<Post>::builder().build();
+    /// ```
+    // The bound is the function's own. Were it that of the `impl`, the compiler would say that there is no such
+    // function, and nothing of what `Weigh` says about types that lack it.
+    pub fn builder() -> Builder<V>
+    where
+        V: Weigh + 'static,
+    {
         Builder::new(Arc::new(V::heap_bytes))
     }
 }
@@ -312,18 +330,21 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = T> + Send,
     {
-        let key = key.into();
-        let seen = match self.library.engine.find(key.as_str()) {
-            Found::Plain(value) => {
-                drop_before(fetch, &value);
-                return value;
+        // In a block, so that the key is no part of the future that waits.
+        let filling = {
+            let key = key.into();
+            let seen = match self.library.engine.find(key.as_str()) {
+                Found::Plain(value) => {
+                    drop_before(fetch, &value);
+                    return value;
+                }
+                Found::Other(seen) => seen,
+            };
+            let fetch = || async { Ok::<T, Infallible>(fetch().await) };
+            match self.go_on(key, seen, fetch, Wants::Value) {
+                Next::Served(answer) => return answer.value,
+                Next::Fill(filling) => filling,
             }
-            Found::Other(seen) => seen,
-        };
-        let fetch = || async { Ok::<T, Infallible>(fetch().await) };
-        let filling = match self.go_on(key, seen, fetch, Wants::Value) {
-            Next::Served(answer) => return answer.value,
-            Next::Fill(filling) => filling,
         };
         match filling.await {
             Ok(answer) => answer.value,
@@ -350,17 +371,19 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let key = key.into();
-        let seen = match self.library.engine.find(key.as_str()) {
-            Found::Plain(value) => {
-                drop_before(fetch, &value);
-                return Ok(value);
+        let filling = {
+            let key = key.into();
+            let seen = match self.library.engine.find(key.as_str()) {
+                Found::Plain(value) => {
+                    drop_before(fetch, &value);
+                    return Ok(value);
+                }
+                Found::Other(seen) => seen,
+            };
+            match self.go_on(key, seen, fetch, Wants::Answer) {
+                Next::Served(answer) => return Ok(answer.value),
+                Next::Fill(filling) => filling,
             }
-            Found::Other(seen) => seen,
-        };
-        let filling = match self.go_on(key, seen, fetch, Wants::Answer) {
-            Next::Served(answer) => return Ok(answer.value),
-            Next::Fill(filling) => filling,
         };
         match filling.await {
             Ok(answer) => Ok(answer.value),

@@ -84,7 +84,8 @@
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
-//! | a bound in bytes | – | – | weigher | – | always |
+//! | a bound in bytes | – | – | weigher | – | always, by [`Weigh`], which types derive |
+//! | a key of several values | `key_builder` | `"{id}:{lang}"` | a tuple | – | a tuple, kept apart ([`ToKey`]) |
 //!
 //! # When not to cache
 //!
@@ -125,8 +126,8 @@ pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::FetchError;
-pub use key::{CacheKey, KeyPart, ZeroPadded};
-pub use larder_macros::cached;
+pub use key::{CacheKey, KeyPart, ToKey, ZeroPadded};
+pub use larder_macros::{Weigh, cached};
 #[cfg(feature = "http")]
 pub use larder_policy::cache_status;
 pub use larder_policy::{

@@ -50,6 +50,20 @@ fn a_hit_of_get_or_fetch_allocates_nothing() {
 }
 
 #[test]
+fn a_hit_by_a_number_or_a_short_tuple_allocates_nothing() {
+    let cache = cache();
+    cache.insert(u128::MAX, "value".into());
+    cache.insert(("post", u64::MAX, "de"), "value".into());
+    let counted = measure(|| {
+        for _ in 0..3000 {
+            assert!(cache.get(u128::MAX).is_some());
+            assert!(cache.get(("post", u64::MAX, "de")).is_some());
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
 fn an_empty_cache_takes_no_more_than_16_kib() {
     type Settings = fn(Builder<Arc<str>>) -> Builder<Arc<str>>;
     let settings: [(&str, Settings); 8] = [

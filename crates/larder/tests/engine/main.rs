@@ -14,6 +14,7 @@ mod ends;
 mod events;
 mod extremes;
 mod flight;
+mod key;
 mod large;
 mod negative;
 mod nesting;

@@ -187,7 +187,7 @@ impl Storm {
                 1 => store.purge_tag(&format!("key-{number}")),
                 2 => store.purge_tag("all"),
                 3 => {
-                    store.purge_prefix(&key(&format!("/{number}")));
+                    store.purge_prefix(key(&format!("/{number}")));
                 }
                 4 => {
                     store.clear();
