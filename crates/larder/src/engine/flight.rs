@@ -21,7 +21,7 @@
 //! nothing that could be too old, so purges leave it alone, and who asks after one may still join.
 //!
 //! A flight counts who waits for it, the leader's own reader included where it has a [`Follower`]. Whoever
-//! runs the fetch may end it when nobody is left ([`Waiters::gone`]).
+//! runs the fetch may end it when nobody is left (`Waiters::gone`).
 
 use std::{
     collections::HashMap,
@@ -366,7 +366,7 @@ impl<L> Flights<L> {
 }
 
 /// The right, and the duty, to fetch one key. Dropping it without landing hands over to a follower. Whoever
-/// catches its fetch's panic lands that; one that goes down with it tells them all, if it is [`Polled`].
+/// catches its fetch's panic lands that; one that goes down with it tells them all, if it is `Polled`.
 pub(crate) struct Leader<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,
@@ -543,7 +543,7 @@ impl<L> Waiters<L> {
 }
 
 /// A reader that waits for a fetch. Dropping it leaves the flight alone, but for the one who runs the
-/// fetch, who may mind that nobody waits any more ([`Waiters`]).
+/// fetch, who may mind that nobody waits any more (`Waiters`).
 pub(crate) struct Follower<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,

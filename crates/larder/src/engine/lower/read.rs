@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::Lower;
 use crate::{
     clock::Moment,
-    tier::lower::{Body, BodyId, Lease, LeaseAnswer, LowerError, Record, Tail},
+    tier::lower::{Body, Lease, LeaseAnswer, LowerError, Record, Tail},
 };
 
 /// What the tier has under a key.
@@ -130,7 +130,7 @@ impl Lower {
 
     /// One piece of a body. `None`: it is not there, or does not come.
     #[cfg(feature = "http")]
-    pub(crate) async fn piece(&self, id: BodyId, index: u32) -> Option<Bytes> {
+    pub(crate) async fn piece(&self, id: crate::tier::lower::BodyId, index: u32) -> Option<Bytes> {
         self.call(|tier| tier.piece(id, index)).await.ok()
     }
 

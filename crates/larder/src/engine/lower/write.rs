@@ -49,13 +49,15 @@ pub(crate) enum NewBody {
     /// These bytes, in this order.
     Bytes(Vec<Bytes>),
     /// One that lies below already.
+    #[cfg(feature = "http")]
     There(Body),
 }
 
 impl Content {
     fn held_bytes(&self) -> usize {
-        let body = match &self.body {
+        let body: usize = match &self.body {
             NewBody::Bytes(chunks) => chunks.iter().map(Bytes::len).sum(),
+            #[cfg(feature = "http")]
             NewBody::There(_) => 0,
         };
         self.extra.len() + body
@@ -123,6 +125,7 @@ impl Lower {
     async fn write(&self, record: NewRecord, content: Content) {
         let Content { extra, body } = content;
         let (written, is_new) = match body {
+            #[cfg(feature = "http")]
             NewBody::There(body) => (Ok(body), false),
             NewBody::Bytes(chunks) => (self.write_body(&record, chunks).await, true),
         };
