@@ -10,7 +10,7 @@ use crate::{
     purge::tags::TagKey,
     tier::{
         lower::{LowerTier, Settings},
-        memory::Eviction,
+        memory::{Eviction, OnRemoved, RemovalCause},
     },
 };
 
@@ -44,6 +44,7 @@ pub(crate) struct Below<V> {
 /// | [`max_tags`](Builder::max_tags) | 65,536 purged tags remembered |
 /// | [`tag_key`](Builder::tag_key) | one of this cache's own, by chance |
 /// | [`lower`](Builder::lower) | nothing below memory |
+/// | [`on_removed`](Builder::on_removed) | nobody is told |
 /// | [`clock`](Builder::clock) | the machine's monotonic clock |
 pub struct Builder<V> {
     pub(crate) name: String,
@@ -64,6 +65,7 @@ pub struct Builder<V> {
     pub(crate) clock: Clock,
     pub(crate) weigher: Weigher<V>,
     pub(crate) below: Option<Below<V>>,
+    pub(crate) on_removed: Option<OnRemoved<V>>,
 }
 
 /// Why settings make no cache.
@@ -115,6 +117,7 @@ impl<V> Builder<V> {
             clock: Clock::system(),
             weigher,
             below: None,
+            on_removed: None,
         }
     }
 
@@ -288,6 +291,46 @@ impl<V> Builder<V> {
         settings: Settings,
     ) -> Self {
         self.below = Some(Below { tier: Arc::new(tier), codec: Arc::new(codec), settings });
+        self
+    }
+
+    /// Calls `hook` with each value that leaves memory, its key, and why ([`RemovalCause`]), just before the value is
+    /// dropped. A later call of this method replaces the hook.
+    ///
+    /// ```
+    /// use larder::{Cache, RemovalCause};
+    /// use std::sync::mpsc;
+    ///
+    /// let (gone, log) = mpsc::channel();
+    /// let cache = Cache::<String>::builder()
+    ///     .on_removed(move |key, value: &String, cause| _ = gone.send(format!("{key}={value}: {cause:?}")))
+    ///     .build();
+    /// cache.insert("user:1", "Rosa".to_owned());
+    /// cache.insert("user:1", "Rosa L.".to_owned());
+    /// cache.remove("user:1");
+    /// assert_eq!(log.recv().unwrap(), "user:1=Rosa: Replaced");
+    /// assert_eq!(log.recv().unwrap(), "user:1=Rosa L.: Purged");
+    /// ```
+    ///
+    /// - **Once for each value that was stored**, and never for one that was not: refused, too large, or fetched
+    ///   before a purge. Remembered errors are not told of. What ends a value takes it out at once, or later: what
+    ///   has expired or is purged by a tag is told of when it is swept, makes room, or is replaced.
+    /// - **By the thread that took it out**: the one that stores, purges or resizes, or the one that sweeps all
+    ///   caches of the process. A slow hook keeps that thread, and the value's bytes stay taken meanwhile: hand the
+    ///   work to another thread.
+    /// - **In order** where one thread takes values out one after the other. Two values of one key that two threads
+    ///   take out may be told of in either order, or at the same time.
+    /// - **Under no lock**: the hook may call any cache. What it stores makes nothing else go, in this cache and in
+    ///   others, and is not stored where there is no room for it, as for a value's `Drop`.
+    /// - **A panic** of the hook costs nothing: the value is dropped, and all others are still told of. Who asked for
+    ///   the removal gets it in the end, as that of a `Drop`: see [`Cache`](crate::Cache).
+    /// - When the last clone of the cache is dropped, what is stored then is dropped **untold**.
+    ///   [`clear`](crate::Cache::clear) it first where that matters.
+    pub fn on_removed(
+        mut self,
+        hook: impl Fn(&str, &V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_removed = Some(Arc::new(hook));
         self
     }
 

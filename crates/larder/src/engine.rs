@@ -45,7 +45,7 @@ use crate::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    tier::memory::{Burial, Limits, MemoryTier, Pace},
+    tier::memory::{Burial, Limits, MemoryTier, Pace, RemovalCause},
     turns::Turns,
 };
 
@@ -101,7 +101,8 @@ impl<V> Engine<V> {
                 max_entries: builder.max_entries,
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
-            }),
+            })
+            .with_hook(builder.on_removed.clone()),
             lower,
             purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             tables: Mutex::default(),
@@ -281,7 +282,7 @@ impl<V> Engine<V> {
 
     /// Takes what is stored under `key` out, without a purge. Whoever stores something else there calls this.
     pub(crate) fn take_out(&self, key: &str) -> Burial {
-        self.memory.remove(key, &self.judge_now()).1
+        self.memory.remove(key, &self.judge_now(), RemovalCause::Replaced).1
     }
 
     /// Changes the bound in bytes; the burial tells how many entries had to go.

@@ -138,7 +138,10 @@ pub use purge::{
 };
 pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, LowerStats, Observed, Stats, Times};
-pub use tier::{lower, memory::Eviction};
+pub use tier::{
+    lower,
+    memory::{Eviction, RemovalCause},
+};
 pub use weigh::Weigh;
 
 /// What the README shows runs.

@@ -12,7 +12,10 @@ use crate::{
     purge::{Mode, Scope},
     stats::Event,
     sync::Mutex,
-    tier::{lower::LowerPurge, memory::Burial},
+    tier::{
+        lower::LowerPurge,
+        memory::{Burial, RemovalCause},
+    },
 };
 
 /// What a purge names, as it is stored. One key or prefix may be stored in several spellings.
@@ -211,7 +214,7 @@ impl<V> Engine<V> {
         let judge = self.judge_now();
         let remove = |keys: &[&str]| {
             keys.iter().fold((0, Burial::default()), |(entries, burial), key| {
-                let (was_of_use, removed) = self.memory.remove(key, &judge);
+                let (was_of_use, removed) = self.memory.remove(key, &judge, RemovalCause::Purged);
                 (entries + usize::from(was_of_use), burial.and(removed))
             })
         };
@@ -235,7 +238,7 @@ impl<V> Engine<V> {
                 (marked, Burial::default())
             }
             (Named::Prefixes(_), Mode::Soft) => {
-                self.memory.update_where(|key| named.names(key), &mut mark);
+                self.memory.update_where(|key| named.names(key), &judge, &mut mark);
                 (marked, Burial::default())
             }
             // Nobody looks: what is there may be what it marks.

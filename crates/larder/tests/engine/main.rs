@@ -20,6 +20,7 @@ mod nesting;
 mod purge;
 mod reentry;
 mod refresh;
+mod removed;
 mod room;
 mod stale;
 mod store;
