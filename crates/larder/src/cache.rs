@@ -2,6 +2,7 @@
 
 mod below;
 mod landing;
+pub(crate) mod map;
 mod miss;
 mod negative;
 mod purge;
@@ -28,6 +29,7 @@ use crate::{
     claim::{Claims, Instance},
     engine::{
         Engine,
+        compute::Nothing,
         flight::Flights,
         look::{Found, Lookup, Seen, Shape},
         purge::Named,
@@ -99,6 +101,8 @@ struct Library<V> {
     negatives: Negatives,
     claims: Claims,
     beneath: Option<Beneath<V>>,
+    /// Who makes something new of what is stored: see `engine/compute.rs`.
+    computes: Arc<Flights<Nothing>>,
 }
 
 /// What a look-up leads to.
@@ -163,6 +167,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             .map(|(below, lower)| Beneath::new(lower, &below.codec, &builder.name));
         let library = Arc::new(Library {
             flights: engine.flights_looking_below(),
+            computes: engine.flights(),
             engine,
             name: builder.name,
             lifetime: builder.lifetime,
@@ -171,6 +176,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             beneath,
         });
         library.engine.listen(&library);
+        library.engine.listen(&library.computes);
         if let Some(lower) = library.engine.lower() {
             lower.lies_below(&library);
         }
@@ -283,12 +289,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             engine.take_out(&key).pass_over();
         }
         storage
-    }
-
-    /// Up to `most` keys, in no order: for people who look for one. What is expired or purged by its tag
-    /// may be among them, and what is stored meanwhile. Copies each key; holds no lock for long.
-    pub fn keys(&self, most: usize) -> Vec<String> {
-        self.library.engine.keys(most)
     }
 
     /// The value under `key`; if there is none, the one that `fetch` brings, which is then stored.

@@ -5,6 +5,7 @@
 //! wait, each conductor knows for itself.
 
 pub(crate) mod backoff;
+pub(crate) mod compute;
 pub(crate) mod flight;
 pub(crate) mod look;
 pub(crate) mod lower;
@@ -19,11 +20,9 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "http")]
-use self::flight::Leader;
 use self::{
     backoff::Backoffs,
-    flight::{Flights, Join},
+    flight::{Flights, Join, Leader},
     lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
@@ -158,7 +157,6 @@ impl<V> Engine<V> {
     /// The table of the flights that bring an `R`: one for all who ask for it, so that they share flights. Its
     /// leaders fetch at once. As many keys may be under way as the builder's bound of fetches allows; which of
     /// them may fetch, the conductor says.
-    #[cfg(feature = "http")]
     pub(crate) fn flights<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
         self.flights_that(false)
     }
@@ -222,7 +220,6 @@ impl<V> Engine<V> {
     }
 
     /// The same for a request that goes on its way whether or not there is a flight.
-    #[cfg(feature = "http")]
     pub(crate) fn lead_uncounted<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Leader<R> {
         flights.lead_uncounted(key, || self.purges.position())
     }
@@ -270,9 +267,9 @@ impl<V> Engine<V> {
         self.memory.max_entry_bytes()
     }
 
-    /// Up to `most` keys, in no order.
+    /// Up to `most` keys of what is not over, in no order.
     pub(crate) fn keys(&self, most: usize) -> Vec<String> {
-        self.memory.keys(most)
+        self.memory.keys(most, &self.judge_now())
     }
 
     /// `look` at what is stored under `key`, without marking it as used.

@@ -101,6 +101,11 @@ impl<V> Entry<V> {
             .stale_if_error(self.rescue_window.get())
     }
 
+    /// Until when it is fresh, as far as its own lifetime tells.
+    pub(crate) fn fresh_until(&self) -> Moment {
+        self.fresh_until
+    }
+
     /// Whether its freshness is `Fresh`, in a few instructions: every hit asks this.
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
         now < self.fresh_until

@@ -120,7 +120,10 @@ mod weigh;
 
 pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};
 pub use builder::{BuildError, Builder};
-pub use cache::Cache;
+pub use cache::{
+    Cache,
+    map::{Compute, Computed, Contended},
+};
 pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;

@@ -253,9 +253,8 @@ impl<L> Flights<L> {
         self.take_off(&mut self.lock(), key, None, fence)
     }
 
-    /// As [`lead_alone`](Self::lead_alone), for a request that goes on its way whether or not there is
-    /// a flight: it does not count, and takes no fetch's place.
-    #[cfg(feature = "http")]
+    /// A flight that nobody joins, and that a purge of `key` revokes like any other, for what goes on its way
+    /// whether or not there is a flight: it does not count, and takes no fetch's place.
     pub(crate) fn lead_uncounted(
         self: &Arc<Self>,
         key: &Arc<str>,

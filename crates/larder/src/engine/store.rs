@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use larder_policy::{freshness::Lifetime, reason::Reason};
 
-use super::Engine;
+use super::{Engine, compute::NotAsSeen};
 use crate::{
     answer::Storage,
     entry::{Entry, Facts},
     purge::{Fence, last::PurgeState},
-    tier::memory::PutOutcome,
+    tier::memory::{PutOutcome, Ticket},
 };
 
 /// An entry with more tags than this is not stored.
@@ -42,6 +42,11 @@ impl<V> Dated<V> {
     /// Whether anything may keep it.
     pub(crate) fn is_to_be_stored(&self) -> bool {
         self.refusal.is_none()
+    }
+
+    /// Why nothing may keep it.
+    pub(crate) fn refusal(&self) -> Option<Reason> {
+        self.refusal
     }
 }
 
@@ -104,7 +109,33 @@ impl<V: Clone> Engine<V> {
         let entry = Entry::new(value(), facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
-        match self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced) {
+        let outcome = self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced);
+        self.stored(outcome, facts)
+    }
+
+    /// Stores the value in the place of what was `seen`, if that is still there.
+    pub(super) fn store_over(
+        &self,
+        key: &str,
+        dated: Dated<V>,
+        seen: Option<Ticket>,
+        fenced: impl FnOnce() -> bool,
+    ) -> Result<Storage, NotAsSeen> {
+        let Dated { value, facts, .. } = dated;
+        let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
+        let entry = Entry::new(*value, facts.clone());
+        let heap_bytes = self.heap_bytes(&entry);
+        let fenced = || fenced() || is_purged();
+        let (judge, is_fresh) = (self.judge_now(), self.is_fresh_now());
+        match self.memory.put_if(key, entry, heap_bytes, &judge, seen, is_fresh, fenced) {
+            PutOutcome::Fenced => Err(NotAsSeen),
+            outcome => Ok(self.stored(outcome, &facts)),
+        }
+    }
+
+    /// Counts what became of what was to be stored.
+    fn stored(&self, outcome: PutOutcome, facts: &Facts) -> Storage {
+        match outcome {
             PutOutcome::Yes { evicted, over } => {
                 self.counters.evictions.add(evicted as u64);
                 self.counters.expired.add(over as u64);

@@ -33,6 +33,7 @@
 mod blocks;
 mod budget;
 mod burial;
+mod conditional;
 mod freed;
 mod ghost;
 mod index;
@@ -43,6 +44,7 @@ mod runs;
 mod shard;
 mod shards;
 mod slots;
+mod visit;
 
 use std::{
     hash::{BuildHasher, Hasher},
@@ -61,6 +63,7 @@ use removal::Notice;
 pub(crate) use removal::OnRemoved;
 pub use removal::RemovalCause;
 pub(crate) use runs::Runs;
+pub(crate) use shard::Ticket;
 use shard::{Gone, SLOTS_PER_HOLD, Shard, Slot};
 use shards::{Locked, Shards, read, write};
 
@@ -210,10 +213,6 @@ impl<V> MemoryTier<V> {
     ///
     /// `fenced` is asked under the shard's lock: a purge that first raises its fence and then takes
     /// this lock to remove the key therefore either is seen here, or removes what was stored here.
-    ///
-    /// Room is made one by one, victims from the entry's own shard, so that an insert meets one lock only,
-    /// and from all of them in turn if it takes many. A panic of what had to go is not the caller's, and
-    /// ends here.
     pub(crate) fn put(
         &self,
         key: &str,
@@ -221,6 +220,22 @@ impl<V> MemoryTier<V> {
         heap_bytes: usize,
         judge: &Judge<'_>,
         fenced: impl FnOnce() -> bool,
+    ) -> PutOutcome {
+        self.put_over(key, entry, heap_bytes, judge, |_, _| fenced())
+    }
+
+    /// The same where `fenced` is told which slot of the shard, if any, has what is stored under the key.
+    ///
+    /// Room is made one by one, victims from the entry's own shard, so that an insert meets one lock only,
+    /// and from all of them in turn if it takes many. A panic of what had to go is not the caller's, and
+    /// ends here.
+    fn put_over(
+        &self,
+        key: &str,
+        entry: Entry<V>,
+        heap_bytes: usize,
+        judge: &Judge<'_>,
+        fenced: impl FnOnce(&Shard<V>, Option<u32>) -> bool,
     ) -> PutOutcome {
         let place = self.place(key);
         let weight = Self::weight(key, heap_bytes);
@@ -240,7 +255,7 @@ impl<V> MemoryTier<V> {
                 .then(|| self.budget.try_book(usize::from(older.is_none()), more, by))
                 .flatten();
             if let Some(room) = room {
-                if fenced() {
+                if fenced(&shard, older) {
                     drop(shard);
                     bury_untold([&mut slot], self.budget.leave(0, 0)).pass_over();
                     return PutOutcome::Fenced;
@@ -250,13 +265,15 @@ impl<V> MemoryTier<V> {
                 // The newer one has its entry's place now, and as much of its bytes as it needs.
                 let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
                 drop(shard);
-                let replaced = self.notice(judge, RemovalCause::Replaced);
-                bury([&mut slot], leaving, replaced).pass_over();
+                if slot.is_some() {
+                    let replaced = self.notice(judge, RemovalCause::Replaced);
+                    bury([&mut slot], leaving, replaced).pass_over();
+                }
                 return PutOutcome::Yes { evicted, over };
             }
             // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
             if !may_be_stored || in_vain > 2 * self.shards.count() || by == By::Drop {
-                let is_fenced = fenced();
+                let is_fenced = fenced(&shard, older);
                 let mut older = None;
                 if !is_fenced {
                     shard.remove(place.hash, key, &mut older);
@@ -425,30 +442,6 @@ impl<V> MemoryTier<V> {
             burial = burial.and(bury(slots, leaving, purged));
         }
         (count, burial)
-    }
-
-    /// Up to `most` keys, in no order. What is stored or removed meanwhile is among them or not.
-    pub(crate) fn keys(&self, most: usize) -> Vec<String> {
-        let mut keys = Vec::new();
-        for shard in self.shards.iter() {
-            let mut next = 0;
-            // No lock is held for longer than a few slots take.
-            loop {
-                keys.reserve(SLOTS_PER_HOLD.min(most - keys.len()));
-                let shard = read(shard);
-                let end = (next + SLOTS_PER_HOLD).min(shard.slot_count());
-                let room = most - keys.len();
-                keys.extend(shard.keys(next..end).take(room).map(str::to_owned));
-                if keys.len() == most {
-                    return keys;
-                }
-                if end >= shard.slot_count() {
-                    break;
-                }
-                next = end;
-            }
-        }
-        keys
     }
 
     /// Entries and bytes held now, or about to be.
