@@ -33,6 +33,7 @@ pub(crate) struct Below<V> {
 /// | [`name`](Builder::name) | `"cache"` |
 /// | [`ttl`](Builder::ttl) | 300 s |
 /// | [`stale_while_revalidate`](Builder::stale_while_revalidate), [`stale_if_error`](Builder::stale_if_error) | none |
+/// | [`time_to_idle`](Builder::time_to_idle) | none |
 /// | [`refresh_ahead`](Builder::refresh_ahead), [`jitter`](Builder::jitter) | off |
 /// | [`max_bytes`](Builder::max_bytes) | 64 MiB; none if `max_entries` is given |
 /// | [`max_entries`](Builder::max_entries), [`max_entry_bytes`](Builder::max_entry_bytes) | what fits |
@@ -49,6 +50,7 @@ pub(crate) struct Below<V> {
 pub struct Builder<V> {
     pub(crate) name: String,
     pub(crate) lifetime: Lifetime,
+    pub(crate) time_to_idle: Option<Duration>,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) jitter: f64,
     pub(crate) max_bytes: Option<usize>,
@@ -101,6 +103,7 @@ impl<V> Builder<V> {
         Builder {
             name: "cache".to_owned(),
             lifetime: Lifetime::fresh_for(Duration::from_secs(300)),
+            time_to_idle: None,
             refresh_ahead: None,
             jitter: 0.0,
             max_bytes: None,
@@ -147,6 +150,43 @@ impl<V> Builder<V> {
     /// For so long after its TTL an entry is still served if fetching it anew fails (RFC 5861 §4).
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.lifetime = self.lifetime.stale_if_error(window);
+        self
+    }
+
+    /// An entry that nobody has read for so long is over, whatever is left of its lifetime: *sliding* expiry. Whole
+    /// seconds: one that is read in the middle of a second ends up to a second later, and none ends earlier.
+    ///
+    /// ```
+    /// use larder::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let (minute, clock) = (Duration::from_secs(60), ManualClock::new());
+    /// let sessions = Cache::<String>::builder()
+    ///     .ttl(60 * minute)
+    ///     .time_to_idle(10 * minute)
+    ///     .clock(clock.clock())
+    ///     .build();
+    /// sessions.insert("session", "Rosa".to_owned());
+    /// clock.advance(9 * minute);
+    /// assert!(sessions.get("session").is_some());
+    /// clock.advance(9 * minute);
+    /// assert!(sessions.get("session").is_some());
+    /// clock.advance(10 * minute);
+    /// assert!(sessions.get("session").is_none());
+    /// ```
+    ///
+    /// - Being read is being looked up for a reader ([`get`](crate::Cache::get) and its kin), fresh or stale;
+    ///   so is [`touch`](crate::Cache::touch). [`entry`](crate::Cache::entry),
+    ///   [`contains_key`](crate::Cache::contains_key) and whatever goes over all entries are not.
+    /// - The TTL still ends what is read all the time, and so does a purge: what comes first. For sliding expiry
+    ///   alone, set a long [`ttl`](Builder::ttl).
+    /// - What is idle is over: it is not served stale either, and the sweep takes it out.
+    /// - It is about this instance's memory. A tier below keeps what it has for its lifetime, and what is found
+    ///   there is stored here anew.
+    ///
+    /// A hit takes no lock more for it. An entry costs a small allocation more.
+    pub fn time_to_idle(mut self, limit: Duration) -> Self {
+        self.time_to_idle = Some(limit);
         self
     }
 
@@ -369,6 +409,9 @@ impl<V> Builder<V> {
         }
         if self.hard_timeout.is_some_and(|limit| limit.is_zero()) {
             return Err(BuildError::Zero { setting: "hard_timeout" });
+        }
+        if self.time_to_idle.is_some_and(|limit| limit.is_zero()) {
+            return Err(BuildError::Zero { setting: "time_to_idle" });
         }
         match (self.soft_timeout, self.hard_timeout) {
             (Some(soft), Some(hard)) if soft >= hard => Err(BuildError::Timeouts { soft, hard }),

@@ -29,7 +29,7 @@ use crate::{
     claim::{Claims, Instance},
     engine::{
         Engine,
-        compute::Nothing,
+        change::Nothing,
         flight::Flights,
         look::{Found, Lookup, Seen, Shape},
         purge::Named,
@@ -101,7 +101,7 @@ struct Library<V> {
     negatives: Negatives,
     claims: Claims,
     beneath: Option<Beneath<V>>,
-    /// Who makes something new of what is stored: see `engine/compute.rs`.
+    /// Who makes something new of what is stored: see `engine/change.rs`.
     computes: Arc<Flights<Nothing>>,
 }
 

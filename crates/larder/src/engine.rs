@@ -5,7 +5,7 @@
 //! wait, each conductor knows for itself.
 
 pub(crate) mod backoff;
-pub(crate) mod compute;
+pub(crate) mod change;
 pub(crate) mod flight;
 pub(crate) mod look;
 pub(crate) mod lower;
@@ -16,6 +16,7 @@ pub(crate) mod tasks;
 
 use std::{
     any::Any,
+    num::NonZeroU32,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -23,6 +24,7 @@ use std::{
 use self::{
     backoff::Backoffs,
     flight::{Flights, Join, Leader},
+    look::Hits,
     lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
@@ -44,7 +46,7 @@ use crate::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    tier::memory::{Burial, Limits, MemoryTier, Pace, RemovalCause},
+    tier::memory::{Burial, Eviction, Limits, MemoryTier, Pace, RemovalCause},
     turns::Turns,
 };
 
@@ -75,6 +77,9 @@ pub(crate) struct Engine<V> {
     counters: Counters,
     jitter: f64,
     refresh_ahead: Option<f64>,
+    hits: Hits,
+    /// After so many seconds without a reader an entry is over.
+    time_to_idle: Option<NonZeroU32>,
     /// Whether a stale entry may be served while it is refreshed, if its window says so.
     serves_while_revalidating: AtomicBool,
     max_fetches: usize,
@@ -92,6 +97,7 @@ impl<V> Engine<V> {
             let tier = Arc::clone(&below.tier);
             Lower::new(tier, below.settings, builder.clock.clone(), tasks.clone())
         });
+        let time_to_idle = builder.time_to_idle.and_then(whole_seconds);
         Engine {
             clock: builder.clock.clone(),
             weigher: Arc::clone(&builder.weigher),
@@ -116,6 +122,12 @@ impl<V> Engine<V> {
             counters: Counters::new(),
             jitter: builder.jitter,
             refresh_ahead: builder.refresh_ahead,
+            hits: match builder.eviction {
+                Eviction::S3Fifo if time_to_idle.is_some() => Hits::MarkedWithTime,
+                Eviction::S3Fifo => Hits::Marked,
+                Eviction::Lru => Hits::Moved,
+            },
+            time_to_idle,
             serves_while_revalidating: AtomicBool::new(true),
             max_fetches: builder.max_concurrent_fetches,
             soft_timeout: builder.soft_timeout,
@@ -313,6 +325,12 @@ impl<V> Engine<V> {
         self.refreshes.close();
         self.tasks.close();
     }
+}
+
+/// Rounded up, so that nothing ends too early. None of nothing.
+fn whole_seconds(duration: Duration) -> Option<NonZeroU32> {
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// One fetch in the books.

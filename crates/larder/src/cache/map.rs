@@ -44,7 +44,6 @@ pub enum Computed {
 /// Other writers of the key came first, each time [`Cache::compute`] tried: 1024 times. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("other writers of the key came first, {MAX_TRIES} times in a row")]
-#[non_exhaustive]
 pub struct Contended;
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
@@ -117,6 +116,31 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let (done, taken) = engine.take(key.as_str());
         done.burial.resume();
         taken
+    }
+
+    /// Gives what is fresh under `key` a new lifetime: fresh for `ttl` from now, longer or shorter than it was, with
+    /// the stale windows that it has. Its age goes on. False, and nothing has changed, where
+    /// [`get`](Cache::get) would bring nothing: what is purged, be it softly, or over does not come back.
+    ///
+    /// ```
+    /// use larder::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let (minute, clock) = (Duration::from_secs(60), ManualClock::new());
+    /// let cache = Cache::<String>::builder().ttl(minute).clock(clock.clock()).build();
+    /// cache.insert("session", "Rosa".to_owned());
+    /// clock.advance(minute / 2);
+    /// assert!(cache.touch("session", minute));
+    /// clock.advance(minute / 2);
+    /// assert!(cache.get("session").is_some());
+    /// clock.advance(minute / 2);
+    /// assert!(!cache.touch("session", minute));
+    /// ```
+    ///
+    /// It counts as read for [`time_to_idle`](crate::Builder::time_to_idle), and as no hit. A tier below memory
+    /// keeps the lifetime that the value was written with.
+    pub fn touch<'k>(&self, key: impl Into<CacheKey<'k>>, ttl: Duration) -> bool {
+        self.library.engine.touch(key.into().as_str(), ttl)
     }
 
     /// Makes something new of what is stored under `key`, or keeps or removes it, as `decide` says. No other

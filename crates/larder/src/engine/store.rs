@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder_policy::{freshness::Lifetime, reason::Reason};
 
-use super::{Engine, compute::NotAsSeen};
+use super::{Engine, change::NotAsSeen};
 use crate::{
     answer::Storage,
     entry::{Entry, Facts},
@@ -106,7 +106,7 @@ impl<V: Clone> Engine<V> {
             return Storage::Not(reason);
         }
         let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
-        let entry = Entry::new(value(), facts.clone());
+        let entry = self.entry_of(value(), facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
         let outcome = self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced);
@@ -123,7 +123,7 @@ impl<V: Clone> Engine<V> {
     ) -> Result<Storage, NotAsSeen> {
         let Dated { value, facts, .. } = dated;
         let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
-        let entry = Entry::new(*value, facts.clone());
+        let entry = self.entry_of(*value, facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
         let (judge, is_fresh) = (self.judge_now(), self.is_fresh_now());
@@ -156,9 +156,18 @@ impl<V: Clone> Engine<V> {
     /// Whether one entry may hold this much.
     #[cfg(feature = "http")]
     pub(crate) fn fits(&self, key: &str, fetched: &Dated<V>) -> bool {
-        let entry = Entry::new(V::clone(&fetched.value), fetched.facts.clone());
+        let entry = self.entry_of(V::clone(&fetched.value), fetched.facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
+    }
+
+    #[inline]
+    fn entry_of(&self, value: V, facts: Facts) -> Entry<V> {
+        let mut entry = Entry::new(value, facts);
+        if let Some(time_to_idle) = self.time_to_idle {
+            entry.end_when_idle(time_to_idle, self.clock.now());
+        }
+        entry
     }
 
     fn heap_bytes(&self, entry: &Entry<V>) -> usize {

@@ -1,19 +1,21 @@
-//! Compute: what is made of what is stored, and stored in its place if nothing else has come in between; and what
-//! else takes values out one by one.
+//! Change: what is done to a single key because of what is stored there; and what removes what a closure does not
+//! want.
+//!
+//! What a *compute* makes of what is stored is stored only if nothing else has come in between:
 //!
 //! ```text
-//! compute   begin ─ look ─── the caller's code ─── reach fetches ─ store if still as seen
+//! begin a flight ─ look ─── the caller's code ─── reach fetches ─ store, if all is as it was seen
 //! ```
 //!
-//! - another writer stores something, or what was seen is purged or no longer fresh: it is not as seen;
-//! - a purge or an insert names the key, though nothing is there: it revokes the *flight* that was begun first;
-//! - a purge names a tag of what is to be stored: the flight's fence is older than that;
-//! - a fetch under way began earlier, and would store what is older: it is revoked before the store.
+//! - If another writer stores something, or what was seen is purged or no longer fresh, it is not as it was seen.
+//! - If a purge or an insert names the key, it revokes the flight, also where nothing was stored.
+//! - If a purge names a tag of what is to be stored, that is older than the purge by the flight's fence.
+//! - A fetch that is under way may bring something older. It is revoked before the store.
 //!
 //! Those who compute spare each other's flights: if each revoked the other's, none might come to its end. Of two
 //! the first to store wins, and the other finds something else than it has seen.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use larder_policy::freshness::Freshness;
 
@@ -115,6 +117,20 @@ impl<V: Clone> Engine<V> {
             (None, removed.unwrap_or_default())
         });
         if is_as_seen { Ok(done.burial) } else { Err(NotAsSeen) }
+    }
+
+    /// What is fresh under `key` is so for `ttl` from now on, and counts as read. False: nothing is.
+    pub(crate) fn touch(&self, key: &str, ttl: Duration) -> bool {
+        let (now, is_fresh) = (self.now(), self.is_fresh_now());
+        let renewed = self.memory.update(key, |entry| {
+            let is_fresh = is_fresh(entry);
+            if is_fresh {
+                entry.read(now);
+                entry.renew(now, ttl);
+            }
+            is_fresh
+        });
+        renewed == Some(true)
     }
 
     /// Removes `key` by a purge, and hands the value out that was fresh.
