@@ -28,7 +28,10 @@ use crate::{
     reason::Reason,
     request::{CachedMethod, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
-    stored::{Extras, NonMaxU64, ReuseFlags, StoredHead, Terms, age_value, has_validator},
+    stored::{
+        Extras, Nanos, NonMaxU64, ReuseFlags, StoredHead, Terms, UnixNanos, age_value,
+        has_validator,
+    },
     tags, uri,
     validate::stays_in_304,
     vary::SelectingFields,
@@ -197,29 +200,56 @@ fn keep(
         .into_iter()
         .map(String::into_boxed_str)
         .collect();
-    let named_length = list::single(&headers, CONTENT_LENGTH.as_str())
-        .and_then(read_number)
-        .and_then(NonMaxU64::new);
-    let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
-        && !headers.contains_key(CACHE_STATUS);
-    let has_tag = headers.contains_key(ETAG);
-    let (fields, end_of_304) = FieldBlock::laid_out(&headers, |name| stays_in_304(name, has_tag));
     let extras = Extras { selecting, part, tags, groups };
-    let weight = weight(&fields, &extras);
-    Ok(StoredHead {
-        fields,
-        extras: extras.boxed(),
+    let digest = Digest {
         received_at: exchange.received_at.into(),
         date: dated.date.into(),
         initial_age: dated.initial_age.into(),
         terms,
-        named_length,
-        weight: u32::try_from(weight).unwrap_or(u32::MAX),
-        end_of_304: u32::try_from(end_of_304).expect("a head is shorter than 4 GiB"),
         status: response.status,
         answers,
-        is_verbatim,
-    })
+    };
+    Ok(digest.of_fields(&headers, extras).expect("a head is shorter than 4 GiB"))
+}
+
+/// What is known of a response beside its fields.
+pub(crate) struct Digest {
+    pub(crate) received_at: UnixNanos,
+    pub(crate) date: UnixNanos,
+    pub(crate) initial_age: Nanos,
+    pub(crate) terms: Terms,
+    pub(crate) status: StatusCode,
+    pub(crate) answers: CachedMethod,
+}
+
+impl Digest {
+    /// The head with these fields, laid out to be answered with. `None`: they are longer than any head.
+    pub(crate) fn of_fields(self, headers: &HeaderMap, extras: Extras) -> Option<StoredHead> {
+        let Digest { received_at, date, initial_age, terms, status, answers } = self;
+        let named_length = list::single(headers, CONTENT_LENGTH.as_str())
+            .and_then(read_number)
+            .and_then(NonMaxU64::new);
+        let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
+            && !headers.contains_key(CACHE_STATUS);
+        let has_tag = headers.contains_key(ETAG);
+        let (fields, end_of_304) =
+            FieldBlock::laid_out(headers, |name| stays_in_304(name, has_tag));
+        let weight = weight(&fields, &extras);
+        Some(StoredHead {
+            end_of_304: u32::try_from(end_of_304).ok()?,
+            fields,
+            extras: extras.boxed(),
+            received_at,
+            date,
+            initial_age,
+            terms,
+            named_length,
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            status,
+            answers,
+            is_verbatim,
+        })
+    }
 }
 
 /// Statuses that answer something in the one request that no key and no `Vary` holds: preconditions

@@ -13,7 +13,7 @@ use super::{
     cache::Parts,
     error::NoAnswer,
     explain::{Handling, ReplyOutcome},
-    landing::{FlightOutcome, FlightResult, Follower},
+    landing::{Delivery, FlightOutcome, FlightResult, Follower},
     request::Retrieval,
     respond::{Apply, respond_brought},
     serve::{explained, stand_in},
@@ -74,12 +74,13 @@ pub(crate) async fn follow(
         follower.give_up();
         return Followed::Again;
     }
-    share(cache, asked, ask, &delivery.response)
+    share(cache, asked, ask, &delivery)
 }
 
 /// What another's fetch has brought and the cache may keep, for a reader that may have it: not every follower shares
 /// it. What may not be kept never comes here (`reply.rs judge`).
-fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, response: &Brought) -> Followed {
+fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, delivery: &Delivery) -> Followed {
+    let response = &delivery.response;
     let (head, now) = (response.head(), cache.now());
     if may_share(&asked.policy, head, asked.request(), now).is_err() {
         return match head.selects(&asked.head.headers) {
@@ -91,10 +92,13 @@ fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, response: &Brought) -> Fol
     let Some(mut answer) = answer else { return Followed::Again };
     let status = Some(head.status().as_u16());
     let (outcome, took) = (ReplyOutcome::Collapsed, asked.began.elapsed());
-    let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
+    let handling = match delivery.is_from_below {
+        true => Handling::Found { reason: Reason::Hit, took },
+        false => Handling::Forwarded { why: ask.reason, status, outcome, took },
+    };
     explained(asked, answer.headers_mut(), handling, Some(head.into()), now);
     cache.counters().collapsed.increment();
-    if head.age(now) < Duration::from_secs(1) {
+    if !delivery.is_from_below && head.age(now) < Duration::from_secs(1) {
         answer.headers_mut().remove(AGE);
     }
     Followed::Answer(answer)

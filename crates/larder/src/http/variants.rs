@@ -51,6 +51,11 @@ pub(crate) struct StoredVariant {
 }
 
 impl StoredVariant {
+    /// `marked_stale`: when a soft purge came over it, if one has.
+    pub(crate) fn of(stored: Arc<Stored>, marked_stale: Option<Mark>) -> Self {
+        StoredVariant { stored, marked_stale }
+    }
+
     /// As the rules look at it.
     pub(crate) fn variant(&self) -> Variant<'_> {
         Variant { head: &self.stored.head, marked_stale: self.marked_stale.map(Mark::time) }
@@ -147,11 +152,12 @@ impl Variants {
     /// was asked for later.
     pub(crate) fn with(
         &self,
-        fresh: Arc<Stored>,
+        fresh: StoredVariant,
         updates: &[Arc<Stored>],
         request: RequestHead<'_>,
         policy: &Policy,
     ) -> Result<Variants, Reason> {
+        let StoredVariant { stored: fresh, marked_stale } = fresh;
         let is_update = |stored: &Arc<Stored>| updates.iter().any(|old| Arc::ptr_eq(old, stored));
         let is_replaced = !updates.is_empty() && !updates.iter().any(|old| self.contain(old));
         let is_in_the_way = |variant: &StoredVariant| {
@@ -175,7 +181,7 @@ impl Variants {
             }
         }
         variants.sort_by_key(|variant| variant.stored.head.received_at());
-        variants.push(StoredVariant::from(fresh));
+        variants.push(StoredVariant { stored: fresh, marked_stale });
         let max = policy.variant_limit().max(1);
         variants.drain(..variants.len().saturating_sub(max));
         Ok(Variants::of(variants))
@@ -198,6 +204,18 @@ impl Variants {
             [only] => judge(&[only.variant()]),
             several => judge(&several.iter().map(StoredVariant::variant).collect::<Vec<_>>()),
         }
+    }
+}
+
+impl Variants {
+    /// The same with one more behind them.
+    pub(crate) fn judged_beside<R>(
+        &self,
+        last: Variant<'_>,
+        judge: impl FnOnce(&[Variant<'_>]) -> R,
+    ) -> R {
+        let all = self.iter().map(StoredVariant::variant).chain([last]);
+        judge(&all.collect::<Vec<_>>())
     }
 }
 
