@@ -317,6 +317,10 @@ impl<L> Flights<L> {
     /// no longer store. Call it *before* removing the key from the tiers.
     pub(crate) fn revoke(&self, key: &str) {
         let mut under_way = self.lock();
+        // Most often there are none: hashing the key would be in vain.
+        if under_way.by_key.is_empty() {
+            return;
+        }
         let Some((key, mut flights)) = under_way.by_key.remove_entry(key) else { return };
         flights.retain(|flight| !flight.is_reached());
         if !flights.is_empty() {

@@ -161,7 +161,7 @@ impl<V: Clone> Engine<V> {
         fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     fn entry_of(&self, value: V, facts: Facts) -> Entry<V> {
         let mut entry = Entry::new(value, facts);
         if let Some(time_to_idle) = self.time_to_idle {
