@@ -23,6 +23,8 @@ use self::{
     miss::{AtHand, Wants},
     negative::Negatives,
 };
+#[cfg(feature = "http")]
+use crate::tier::memory;
 use crate::{
     answer::{Answer, EntryView, Failure, Storage},
     builder::{BuildError, Builder},
@@ -57,13 +59,15 @@ const SLOTS_PER_SWEEP: usize = 1 << 19;
 ///
 /// Values are handed out as clones: make them cheap to clone (an `Arc`, `Bytes`). A hit clones under the
 /// read lock of a part of the cache, so that a `Clone` of your own must not call the cache. All else of
-/// yours that the cache runs (`Drop`, weigher, fetches) may: no lock is held then. What a value's `Drop`
-/// inserts makes nothing else go, and is not stored where there is no room for it.
+/// yours that the cache runs (`Drop`, weigher, fetches, closures, the [hook](Builder::on_removed)) may: no lock
+/// is held then. What a value's `Drop` or the hook inserts makes nothing else go, and is not stored where there
+/// is no room for it.
 ///
 /// A `Drop` that panics costs nothing but itself: the value is gone, its room is free, and so is it with
-/// the others that were to go. [`remove`](Cache::remove), [`clear`](Cache::clear),
-/// [`purge_prefix`](Cache::purge_prefix), [`resize`](Cache::resize) and [`sweep`](Cache::sweep) then
-/// panic in the end; whoever stores something, and the sweeping in the background, does not.
+/// the others that were to go. [`remove`](Cache::remove), [`take`](Cache::take), [`clear`](Cache::clear),
+/// [`purge_prefix`](Cache::purge_prefix), [`retain_local`](Cache::retain_local), [`resize`](Cache::resize) and
+/// [`sweep`](Cache::sweep) then panic in the end; whoever stores something, and the sweeping in the background,
+/// does not. So it is with a hook that panics.
 ///
 /// Fetches run as tasks of the cache, on the tokio runtime of the reader that needed them first: a
 /// reader that leaves disturbs neither the fetch nor those who wait for it. They end when the last
@@ -156,6 +160,9 @@ impl<V> Cache<V> {
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     fn from_builder(builder: Builder<V>) -> Self {
+        #[cfg(feature = "http")]
+        let builder =
+            Builder { on_removed: builder.on_removed.map(memory::that_can_wait), ..builder };
         let max_bytes = builder.bound_bytes();
         let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());

@@ -84,6 +84,14 @@
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
+//! | told of what goes | – | – | `eviction_listener` | `Events` | [`Builder::on_removed`] |
+//! | is it there | – | `exists` | `contains_key` | – | [`Cache::contains_key`] |
+//! | all keys | – | `scan` | `iter` | – | [`Cache::keys`] |
+//! | get and remove | – | – | `remove` | – | [`Cache::take`] |
+//! | change what is there | – | `incr` | `and_compute_with` | – | [`Cache::compute`] |
+//! | remove by a closure | – | – | `invalidate_entries_if` | – | [`Cache::retain_local`] |
+//! | sliding expiry | – | – | `time_to_idle` | – | [`Builder::time_to_idle`] |
+//! | a new lifetime | – | `expire` | – | – | [`Cache::touch`] |
 //! | a bound in bytes | – | – | weigher | – | always |
 //!
 //! # When not to cache

@@ -62,6 +62,8 @@ use name::Name;
 use removal::Notice;
 pub(crate) use removal::OnRemoved;
 pub use removal::RemovalCause;
+#[cfg(feature = "http")]
+pub(crate) use removal::{TellLater, that_can_wait};
 pub(crate) use runs::Runs;
 pub(crate) use shard::Ticket;
 use shard::{Gone, SLOTS_PER_HOLD, Shard, Slot};

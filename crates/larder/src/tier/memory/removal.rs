@@ -1,7 +1,11 @@
 //! Removal: why a value left memory, told to whoever asked to be told.
 
+#[cfg(feature = "http")]
+use std::cell::RefCell;
 use std::sync::Arc;
 
+#[cfg(feature = "http")]
+use super::burial::as_dropping;
 use super::shard::Slot;
 use crate::{clock::Moment, purge::judge::Judge};
 
@@ -79,4 +83,49 @@ impl<'a, V> Notice<'a, V> {
             _ => self.cause,
         }
     }
+}
+
+/// As long as this lives, what is to be told by this thread waits: for somebody who holds a lock of its own while
+/// values are stored and taken out. To be dropped after that lock.
+#[cfg(feature = "http")]
+pub(crate) struct TellLater(());
+
+#[cfg(feature = "http")]
+type Untold = Vec<Box<dyn FnOnce()>>;
+
+#[cfg(feature = "http")]
+thread_local! {
+    /// What waits, as long as it has to.
+    static UNTOLD: RefCell<Option<Untold>> = const { RefCell::new(None) };
+}
+
+#[cfg(feature = "http")]
+impl TellLater {
+    pub(crate) fn begin() -> Self {
+        UNTOLD.with_borrow_mut(|untold| _ = untold.get_or_insert_default());
+        TellLater(())
+    }
+}
+
+#[cfg(feature = "http")]
+impl Drop for TellLater {
+    fn drop(&mut self) {
+        let untold = UNTOLD.try_with(|untold| untold.borrow_mut().take());
+        for tell in untold.ok().flatten().into_iter().flatten() {
+            as_dropping(tell).pass_over();
+        }
+    }
+}
+
+/// The same hook, which [can wait](TellLater) until it is told, with a clone of the value.
+#[cfg(feature = "http")]
+pub(crate) fn that_can_wait<V: Clone + Send + Sync + 'static>(hook: OnRemoved<V>) -> OnRemoved<V> {
+    Arc::new(move |key, value, cause| {
+        if !UNTOLD.with_borrow(Option::is_some) {
+            return hook(key, value, cause);
+        }
+        let (hook, key, value) = (Arc::clone(&hook), key.to_owned(), value.clone());
+        let tell = move || hook(&key, &value, cause);
+        UNTOLD.with_borrow_mut(|untold| untold.get_or_insert_default().push(Box::new(tell)));
+    })
 }
