@@ -162,8 +162,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// asked again with what there is then: it may run several times, so it should do nothing but decide.
     ///
     /// What is stored is stored as by [`insert`](Cache::insert), for the cache's TTL from now if it does not say
-    /// otherwise ([`Fetched`]), and what is removed as by [`remove`](Cache::remove): a fetch of the key that is
-    /// under way no longer stores. Counts no hit.
+    /// otherwise ([`Fetched`]), and what is removed as by [`remove`](Cache::remove): a fetch of the key that began
+    /// before no longer stores. Counts no hit.
     ///
     /// # Errors
     ///

@@ -10,7 +10,8 @@
 //! - If another writer stores something, or what was seen is purged or no longer fresh, it is not as it was seen.
 //! - If a purge or an insert names the key, it revokes the flight, also where nothing was stored.
 //! - If a purge names a tag of what is to be stored, that is older than the purge by the flight's fence.
-//! - A fetch that is under way may bring something older. It is revoked before the store.
+//! - A fetch that is under way may bring something older. It is revoked before the store, as by an insert. One that
+//!   begins after that is as new.
 //!
 //! Those who compute spare each other's flights: if each revoked the other's, none might come to its end. Of two
 //! the first to store wins, and the other finds something else than it has seen.
@@ -29,7 +30,7 @@ use crate::{
     answer::Storage,
     entry::Entry,
     purge::Fence,
-    tier::memory::{Burial, RemovalCause, Ticket},
+    tier::memory::{Burial, RemovalCause, Seen, Ticket},
 };
 
 /// What the flights of those who compute bring: nothing, for nobody joins them.
@@ -44,10 +45,6 @@ pub(crate) struct Begun<V> {
 impl<V> Begun<V> {
     pub(crate) fn value(&self) -> Option<&V> {
         self.seen.as_ref().map(|(value, _)| value)
-    }
-
-    fn ticket(&self) -> Option<Ticket> {
-        self.seen.as_ref().map(|(_, ticket)| *ticket)
     }
 }
 
@@ -83,20 +80,12 @@ impl<V: Clone> Engine<V> {
         let fenced = || begun.flight.is_revoked();
         let dated = dated(begun.flight.fence());
         if let Some(reason) = dated.refusal() {
-            let cause = RemovalCause::Replaced;
-            let judge = self.judge_now();
-            let removed = self.memory.remove_if(
-                key,
-                &judge,
-                cause,
-                begun.ticket(),
-                self.is_fresh_now(),
-                fenced,
-            );
+            let (judge, cause) = (self.judge_now(), RemovalCause::Replaced);
+            let removed = self.memory.remove_if(key, &judge, cause, self.seen(begun), fenced);
             removed.ok_or(NotAsSeen)?.pass_over();
             return Ok(Storage::Not(reason));
         }
-        self.store_over(key, dated, begun.ticket(), fenced)
+        self.store_over(key, dated, self.seen(begun), fenced)
     }
 
     /// Removes what was seen, with the promise of a purge of its key. Where it is not as seen, the purge has
@@ -110,9 +99,7 @@ impl<V: Clone> Engine<V> {
         // This purge revokes the flight itself, which says nothing any more.
         let done = self.purge_key_by(key, || {
             let (judge, cause) = (self.judge_now(), RemovalCause::Purged);
-            let is_fresh = self.is_fresh_now();
-            let removed =
-                self.memory.remove_if(key, &judge, cause, begun.ticket(), is_fresh, || false);
+            let removed = self.memory.remove_if(key, &judge, cause, self.seen(begun), || false);
             is_as_seen = removed.is_some();
             (None, removed.unwrap_or_default())
         });
@@ -148,6 +135,11 @@ impl<V: Clone> Engine<V> {
     /// Removes from memory what `is_kept` does not want, without a purge; returns how many entries that was.
     pub(crate) fn retain(&self, is_kept: impl FnMut(&str, &V) -> bool) -> (usize, Burial) {
         self.memory.retain(&self.judge_now(), is_kept)
+    }
+
+    fn seen(&self, begun: &Begun<V>) -> Seen<impl Fn(&Entry<V>) -> bool> {
+        let ticket = begun.seen.as_ref().map(|(_, ticket)| *ticket);
+        Seen { ticket, is_of_use: self.is_fresh_now() }
     }
 
     /// What is fresh now, purges considered. Asked under a shard's lock.

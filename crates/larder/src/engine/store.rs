@@ -9,7 +9,7 @@ use crate::{
     answer::Storage,
     entry::{Entry, Facts},
     purge::{Fence, last::PurgeState},
-    tier::memory::{PutOutcome, Ticket},
+    tier::memory::{PutOutcome, Seen},
 };
 
 /// An entry with more tags than this is not stored.
@@ -118,7 +118,7 @@ impl<V: Clone> Engine<V> {
         &self,
         key: &str,
         dated: Dated<V>,
-        seen: Option<Ticket>,
+        seen: Seen<impl Fn(&Entry<V>) -> bool>,
         fenced: impl FnOnce() -> bool,
     ) -> Result<Storage, NotAsSeen> {
         let Dated { value, facts, .. } = dated;
@@ -126,8 +126,7 @@ impl<V: Clone> Engine<V> {
         let entry = self.entry_of(*value, facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
-        let (judge, is_fresh) = (self.judge_now(), self.is_fresh_now());
-        match self.memory.put_if(key, entry, heap_bytes, &judge, seen, is_fresh, fenced) {
+        match self.memory.put_if(key, entry, heap_bytes, &self.judge_now(), seen, fenced) {
             PutOutcome::Fenced => Err(NotAsSeen),
             outcome => Ok(self.stored(outcome, &facts)),
         }

@@ -81,13 +81,14 @@ fn of_two_that_compute_neither_is_lost_nor_what_is_inserted_in_between() {
 }
 
 #[test]
-fn what_is_fetched_does_not_undo_what_is_computed() {
+fn what_was_being_fetched_does_not_undo_what_is_computed() {
     in_many_orders(RUNS, || {
-        let cache = builder().0.build();
+        let (cache, begun) = (builder().0.build(), Arc::new(AtomicUsize::new(0)));
         let reader = {
-            let cache = cache.clone();
+            let (cache, begun) = (cache.clone(), Arc::clone(&begun));
             thread::spawn(move || {
-                let fetch = async || {
+                let fetch = async move || {
+                    begun.store(1, Ordering::SeqCst);
                     yield_now().await;
                     10_u64
                 };
@@ -98,7 +99,10 @@ fn what_is_fetched_does_not_undo_what_is_computed() {
         let computer = {
             let cache = cache.clone();
             thread::spawn(move || {
-                time_passes();
+                // One that begins while something is being stored is as new as that.
+                while begun.load(Ordering::SeqCst) == 0 {
+                    thread::yield_now();
+                }
                 count(&cache);
             })
         };

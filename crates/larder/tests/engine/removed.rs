@@ -178,7 +178,8 @@ fn a_hook_that_panics_keeps_nobody_else_from_being_told_and_no_room() {
         })
         .build();
     let fill = || (0..10).for_each(|number| insert(&cache, &number.to_string(), "value"));
-    let ways: [(&str, fn(&Cache<String>)); 4] = [
+    type Go = fn(&Cache<String>);
+    let ways: [(&str, Go); 4] = [
         ("clear", |cache| _ = cache.clear()),
         ("purge_prefix", |cache| _ = cache.purge_prefix("")),
         ("resize", |cache| _ = cache.resize(0)),

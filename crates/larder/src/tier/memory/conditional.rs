@@ -8,6 +8,14 @@ use super::{
 };
 use crate::{entry::Entry, purge::judge::Judge};
 
+/// What somebody has seen under a key.
+pub(crate) struct Seen<U> {
+    /// `None`: nothing of use.
+    pub(crate) ticket: Option<Ticket>,
+    /// Says so of an entry. It is asked again under the shard's lock.
+    pub(crate) is_of_use: U,
+}
+
 impl<V> MemoryTier<V> {
     /// What `look` makes of the entry, and what that is known again by. Counts nothing.
     pub(crate) fn look_and_remember<R>(
@@ -21,38 +29,35 @@ impl<V> MemoryTier<V> {
         Some((look(slot.entry())?, slot.ticket()))
     }
 
-    /// Stores `entry` as [`put`](MemoryTier::put) does, if what is stored until then is still what was `seen`:
-    /// the entry with that ticket, or none that `is_of_use`. [`PutOutcome::Fenced`] otherwise.
+    /// Stores `entry` as [`put`](MemoryTier::put) does, if what is stored until then is still what was `seen`.
+    /// [`PutOutcome::Fenced`] otherwise.
     pub(crate) fn put_if(
         &self,
         key: &str,
         entry: Entry<V>,
         heap_bytes: usize,
         judge: &Judge<'_>,
-        seen: Option<Ticket>,
-        is_of_use: impl Fn(&Entry<V>) -> bool,
+        seen: Seen<impl Fn(&Entry<V>) -> bool>,
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
         self.put_over(key, entry, heap_bytes, judge, |shard, older| {
-            fenced() || !is_still(shard, older, seen, is_of_use)
+            fenced() || !seen.is_still(shard, older)
         })
     }
 
-    /// Removes what is stored under `key`, if that is still what was `seen`, as [`put_if`](MemoryTier::put_if)
-    /// has it. `None`: it is not.
+    /// Removes what is stored under `key`, if that is still what was `seen`. `None`: it is not.
     pub(crate) fn remove_if(
         &self,
         key: &str,
         judge: &Judge<'_>,
         cause: RemovalCause,
-        seen: Option<Ticket>,
-        is_of_use: impl Fn(&Entry<V>) -> bool,
+        seen: Seen<impl Fn(&Entry<V>) -> bool>,
         fenced: impl FnOnce() -> bool,
     ) -> Option<Burial> {
         let place = self.place(key);
         let mut shard = write(self.shards.get_or_make(place.shard));
         let number = shard.holds(place.hash, key).map(|(number, _)| number);
-        if fenced() || !is_still(&shard, number, seen, is_of_use) {
+        if fenced() || !seen.is_still(&shard, number) {
             return None;
         }
         let mut removed = None;
@@ -94,17 +99,17 @@ impl<V> MemoryTier<V> {
     }
 }
 
-/// Whether what is in the slot `number`, if that is anything of use, is what was seen.
-fn is_still<V>(
-    shard: &Shard<V>,
-    number: Option<u32>,
-    seen: Option<Ticket>,
-    is_of_use: impl Fn(&Entry<V>) -> bool,
-) -> bool {
-    let slot = number.map(|number| shard.slot(number)).filter(|slot| is_of_use(slot.entry()));
-    match (slot, seen) {
-        (None, None) => true,
-        (Some(slot), Some(ticket)) => slot.has(ticket),
-        (None, Some(_)) | (Some(_), None) => false,
+impl<U> Seen<U> {
+    /// Whether what is in the slot `number`, if that is anything of use, is what was seen.
+    fn is_still<V>(&self, shard: &Shard<V>, number: Option<u32>) -> bool
+    where
+        U: Fn(&Entry<V>) -> bool,
+    {
+        let slot = number.map(|number| shard.slot(number));
+        match (slot.filter(|slot| (self.is_of_use)(slot.entry())), self.ticket) {
+            (None, None) => true,
+            (Some(slot), Some(ticket)) => slot.has(ticket),
+            (None, Some(_)) | (Some(_), None) => false,
+        }
     }
 }
