@@ -152,6 +152,7 @@ async fn a_confirmation_writes_a_head_and_no_body() {
     let pieces = cluster.calls(Call::Write);
     assert_eq!(pieces, 8);
     // By the process that has it in memory, and by one that has nothing but what is below.
+    let mut read = 0;
     for site in [one, cluster.site()] {
         cluster.clock.advance(secs(70));
         let confirmed = site.answered(get("/a"), answer(304, &fields, "")).await;
@@ -159,6 +160,9 @@ async fn a_confirmation_writes_a_head_and_no_body() {
         assert_eq!(confirmed.body, long(1 << 20));
         assert!(confirmed.said().contains("fwd=stale"), "{confirmed:?}");
         assert_eq!(cluster.calls(Call::Write), pieces, "its body lies there already");
+        // Who has it in memory reads nothing but heads.
+        assert_eq!(cluster.calls(Call::Piece), read, "{:?}", site.cache);
+        read += 8;
     }
     let found = cluster.site().get("/a").await;
     assert_eq!((found.body.len(), found.is_hit(), cluster.origin.calls()), (1 << 20, true, 3));
@@ -348,6 +352,21 @@ async fn a_refresh_takes_what_another_process_has_refreshed() {
     settle().await;
     assert_eq!(other.get("/a").await.text(), "new");
     assert_eq!(cluster.origin.calls(), calls, "its refresh asked below");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_takes_nothing_stale_for_fresh_though_it_is_newer_than_what_is_in_memory() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60, stale-while-revalidate=600")];
+    let one = cluster.filled("/a", ok(&fields, "old")).await;
+    let other = cluster.site();
+    other.get("/a").await;
+    cluster.clock.advance(secs(70));
+    one.answered(get("/a"), ok(&fields, "new")).await;
+    cluster.clock.advance(secs(70));
+    assert_eq!(other.answered(get("/a"), ok(&fields, "newest")).await.text(), "old");
+    assert_eq!(other.get("/a").await.text(), "newest");
+    assert_eq!(cluster.site().get("/a").await.text(), "newest");
 }
 
 #[tokio::test(start_paused = true)]
