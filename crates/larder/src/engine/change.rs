@@ -30,7 +30,7 @@ use crate::{
     answer::Storage,
     entry::Entry,
     purge::Fence,
-    tier::memory::{Burial, RemovalCause, Seen, Ticket},
+    tier::memory::{AsSeen, Burial, RemovalCause, Ticket},
 };
 
 /// What the flights of those who compute bring: nothing, for nobody joins them.
@@ -137,9 +137,9 @@ impl<V: Clone> Engine<V> {
         self.memory.retain(&self.judge_now(), is_kept)
     }
 
-    fn seen(&self, begun: &Begun<V>) -> Seen<impl Fn(&Entry<V>) -> bool> {
+    fn seen(&self, begun: &Begun<V>) -> AsSeen<impl Fn(&Entry<V>) -> bool> {
         let ticket = begun.seen.as_ref().map(|(_, ticket)| *ticket);
-        Seen { ticket, is_of_use: self.is_fresh_now() }
+        AsSeen { ticket, is_of_use: self.is_fresh_now() }
     }
 
     /// What is fresh now, purges considered. Asked under a shard's lock.

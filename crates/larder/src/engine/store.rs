@@ -9,7 +9,7 @@ use crate::{
     answer::Storage,
     entry::{Entry, Facts},
     purge::{Fence, last::PurgeState},
-    tier::memory::{PutOutcome, Seen},
+    tier::memory::{AsSeen, PutOutcome},
 };
 
 /// An entry with more tags than this is not stored.
@@ -118,7 +118,7 @@ impl<V: Clone> Engine<V> {
         &self,
         key: &str,
         dated: Dated<V>,
-        seen: Seen<impl Fn(&Entry<V>) -> bool>,
+        seen: AsSeen<impl Fn(&Entry<V>) -> bool>,
         fenced: impl FnOnce() -> bool,
     ) -> Result<Storage, NotAsSeen> {
         let Dated { value, facts, .. } = dated;

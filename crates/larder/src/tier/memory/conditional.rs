@@ -9,7 +9,7 @@ use super::{
 use crate::{entry::Entry, purge::judge::Judge};
 
 /// What somebody has seen under a key.
-pub(crate) struct Seen<U> {
+pub(crate) struct AsSeen<U> {
     /// `None`: nothing of use.
     pub(crate) ticket: Option<Ticket>,
     /// Says so of an entry. It is asked again under the shard's lock.
@@ -37,7 +37,7 @@ impl<V> MemoryTier<V> {
         entry: Entry<V>,
         heap_bytes: usize,
         judge: &Judge<'_>,
-        seen: Seen<impl Fn(&Entry<V>) -> bool>,
+        seen: AsSeen<impl Fn(&Entry<V>) -> bool>,
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
         self.put_over(key, entry, heap_bytes, judge, |shard, older| {
@@ -51,11 +51,14 @@ impl<V> MemoryTier<V> {
         key: &str,
         judge: &Judge<'_>,
         cause: RemovalCause,
-        seen: Seen<impl Fn(&Entry<V>) -> bool>,
+        seen: AsSeen<impl Fn(&Entry<V>) -> bool>,
         fenced: impl FnOnce() -> bool,
     ) -> Option<Burial> {
         let place = self.place(key);
-        let mut shard = write(self.shards.get_or_make(place.shard));
+        let Some(shard) = place.shard(self) else {
+            return (seen.ticket.is_none() && !fenced()).then(Burial::default);
+        };
+        let mut shard = write(shard);
         let number = shard.holds(place.hash, key).map(|(number, _)| number);
         if fenced() || !seen.is_still(&shard, number) {
             return None;
@@ -99,7 +102,7 @@ impl<V> MemoryTier<V> {
     }
 }
 
-impl<U> Seen<U> {
+impl<U> AsSeen<U> {
     /// Whether what is in the slot `number`, if that is anything of use, is what was seen.
     fn is_still<V>(&self, shard: &Shard<V>, number: Option<u32>) -> bool
     where

@@ -58,7 +58,7 @@ use crate::{clock::Moment, entry::Entry, purge::judge::Judge, weigh::ALLOCATION_
 use budget::{Budget, By, Leaving};
 pub(crate) use burial::{Burial, discard};
 use burial::{Burials, bury, bury_untold};
-pub(crate) use conditional::Seen;
+pub(crate) use conditional::AsSeen;
 use name::Name;
 use removal::Notice;
 pub(crate) use removal::OnRemoved;
