@@ -9,8 +9,8 @@ use http::{
     HeaderMap, HeaderName, Method, StatusCode, Uri,
     header::{
         AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_LOCATION,
-        CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE,
-        TRANSFER_ENCODING,
+        CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, RANGE,
+        SET_COOKIE, TRANSFER_ENCODING,
     },
 };
 
@@ -165,6 +165,12 @@ fn keep(
         },
         _ => None,
     };
+    // A part that is all of it answers as a 200 would (RFC 9111 §3.3).
+    let (status, part) = match part {
+        Some(part) if part.is_whole() => (StatusCode::OK, None),
+        part => (response.status, part),
+    };
+    let is_complete_part = status != response.status;
     let orders = Orders::read(policy, response.headers);
     orders.check_storing(policy, request, response)?;
 
@@ -188,6 +194,10 @@ fn keep(
             SetCookie::Store => {}
         }
     }
+    if is_complete_part && let Some(part) = Part::announced(response) {
+        headers.remove(CONTENT_RANGE);
+        headers.insert(CONTENT_LENGTH, part.range().len().into());
+    }
     if !is_of_use(Fields::from(&headers), terms) {
         return Err(if terms.always_validate { Reason::NoCache } else { Reason::NoFreshness });
     }
@@ -206,7 +216,7 @@ fn keep(
         date: dated.date.into(),
         initial_age: dated.initial_age.into(),
         terms,
-        status: response.status,
+        status,
         answers,
     };
     Ok(digest.of_fields(&headers, extras).expect("a head is shorter than 4 GiB"))

@@ -207,8 +207,8 @@ impl<'a> Fetching<'a> {
             };
             let (took, answer) = (began.elapsed(), answered?);
             let exchange = Exchange { requested_at, received_at: self.cache.received_now() };
-            let reply = OriginReply { origin_request, exchange, took, deadline };
-            match judge(self.cache, &reply, answer, &self.leader).await {
+            let reply = OriginReply { origin_request, exchange, took };
+            match judge(self.cache, &reply, answer, &self.leader) {
                 Judged::AskForTheWhole if !is_last => origin_request.ask_for_the_whole(),
                 judged => return Ok((judged, took)),
             }

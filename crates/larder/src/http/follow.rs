@@ -9,17 +9,19 @@ use larder_policy::{
 };
 
 use super::{
-    body::Body,
+    body::{Body, arriving::Distance},
     cache::Parts,
     error::NoAnswer,
     explain::{Handling, ReplyOutcome},
     landing::{Delivery, FlightOutcome, FlightResult, Follower},
     request::Retrieval,
-    respond::{Apply, respond_brought},
+    respond::{Apply, first_byte_wanted, respond_brought},
     serve::{explained, stand_in},
-    stored::Brought,
+    stored::{Brought, Incoming},
 };
-use crate::{engine::flight::Landing, purge::Fence};
+use tokio::time::sleep;
+
+use crate::{engine::flight::Landing, purge::Fence, sync};
 
 /// How a wait for another's flight ended.
 pub(crate) enum Followed {
@@ -74,7 +76,35 @@ pub(crate) async fn follow(
         follower.give_up();
         return Followed::Again;
     }
+    if let Brought::Incoming(incoming) = &delivery.response
+        && !is_worth_waiting_for(asked, incoming).await
+    {
+        return Followed::NotForThis;
+    }
     share(cache, asked, ask, &delivery)
+}
+
+/// How long a reader of a range waits at least: before that nobody knows at what rate the body comes.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
+/// Whether a range of a body that is on its way will be here sooner than the origin would bring it, as far as can be
+/// told by how long it took to answer, and by the body's rate so far.
+async fn is_worth_waiting_for(asked: &Retrieval, incoming: &Incoming) -> bool {
+    let Some(place) = first_byte_wanted(asked.request(), incoming) else { return true };
+    if !sync::has_timers() {
+        return true;
+    }
+    let asking = incoming.head.received_at().duration_since(incoming.asked_at.time());
+    let patience = FIRST_LOOK + 2 * asking.unwrap_or_default();
+    let mut has_waited = Duration::ZERO;
+    while let Distance::Ahead(left) = incoming.body.distance(place) {
+        if has_waited >= FIRST_LOOK && left > patience {
+            return false;
+        }
+        sleep(FIRST_LOOK).await;
+        has_waited += FIRST_LOOK;
+    }
+    true
 }
 
 /// What another's fetch has brought and the cache may keep, for a reader that may have it: not every follower shares

@@ -9,7 +9,7 @@ use std::{
     task::Poll,
 };
 
-use http::{HeaderName, Response, header::AGE};
+use http::{HeaderName, Response, StatusCode, header::AGE};
 use larder_policy::{
     reason::Reason,
     request::Flight,
@@ -197,9 +197,11 @@ fn own_of_kept(
     kept: StoredReply,
 ) -> Result<Response<Body>, NoAnswer> {
     let StoredReply { response, place, sent, status, took, reader_fields, not_stored } = kept;
+    // A part that is all of it is stored as the whole: its reader's range is that of this.
+    let was_part = status == StatusCode::PARTIAL_CONTENT && response.head().status() != status;
     let apply = match reader_fields {
-        ReaderFields::Drop => Apply::All,
-        ReaderFields::Forward => Apply::Nothing,
+        ReaderFields::Forward if !was_part => Apply::Nothing,
+        ReaderFields::Forward | ReaderFields::Drop => Apply::All,
     };
     let now = cache.now();
     let answer = respond_brought(asked.request(), &response, apply, now);

@@ -20,7 +20,7 @@ use larder_policy::{
 
 use super::{
     body::stored::{Span, StoredBody},
-    stored::{Mark, Stored},
+    stored::{Mark, Stored, part_of},
 };
 use crate::weigh::Weigh;
 
@@ -236,10 +236,9 @@ pub(crate) fn joined(
     old: &Stored,
     new: &Stored,
 ) -> Option<Arc<Stored>> {
-    let parts = (old.part()?, new.part()?);
-    let joined = combine((old.head.fields(), &parts.0), (new.head.fields(), &parts.1))?;
+    let (head, pieces) = joined_head(policy, request, &old.head, &new.head)?;
     let mut slices = Vec::new();
-    for piece in &joined.pieces {
+    for piece in &pieces {
         let (body, range) = match piece {
             Piece::Stored(range) => (&old.body, range),
             Piece::Newer(range) => (&new.body, range),
@@ -247,15 +246,27 @@ pub(crate) fn joined(
         let span = Span { start: range.start, len: Some(range.end - range.start) };
         slices.extend(body.slices(span));
     }
-    let received_at = new.head.received_at();
+    Some(Arc::new(Stored { head, body: StoredBody::of_slices(slices), asked_at: new.asked_at }))
+}
+
+/// The head of two parts joined, and how their bodies make one, if they fit.
+pub(crate) fn joined_head(
+    policy: &Policy,
+    request: RequestHead<'_>,
+    old: &StoredHead,
+    new: &StoredHead,
+) -> Option<(StoredHead, Vec<Piece>)> {
+    let parts = (part_of(old)?, part_of(new)?);
+    let joined = combine((old.fields(), &parts.0), (new.fields(), &parts.1))?;
+    let received_at = new.received_at();
     let exchange = Exchange { requested_at: received_at, received_at };
     // It is as old as its newer part was when that came; what is stored does not say so itself.
     let mut headers = joined.headers;
-    let age = new.head.age(received_at).as_secs();
+    let age = new.age(received_at).as_secs();
     headers.insert(AGE, HeaderValue::from(age));
     let response = ResponseHead { status: joined.status, headers: (&headers).into() };
     let head = storability(policy, request, response, exchange).ok()?;
-    Some(Arc::new(Stored { head, body: StoredBody::of_slices(slices), asked_at: new.asked_at }))
+    Some((head, joined.pieces))
 }
 
 #[cfg(test)]

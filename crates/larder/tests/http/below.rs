@@ -338,6 +338,17 @@ async fn what_is_stale_below_answers_at_once_where_it_may_and_is_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_reader_of_what_is_stale_below_is_enough_for_a_refresh() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60, stale-while-revalidate=60")];
+    cluster.filled("/a", ok(&fields, "old")).await;
+    cluster.clock.advance(secs(70));
+    let other = cluster.site();
+    assert_eq!(other.answered(get("/a"), ok(&fields, "new")).await.text(), "old");
+    assert_eq!(other.get("/a").await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refresh_takes_what_another_process_has_refreshed() {
     let cluster = Cluster::new();
     let fields = [("cache-control", "max-age=60, stale-while-revalidate=60")];

@@ -15,7 +15,7 @@ use http::Response;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use larder::{
-    Cache, Clock, Mode, Purge, Scope, Tier, TierState,
+    Cache, Clock, Mode, Purge, Scope, Stats, Tier, TierState,
     http::{Body, BoxError, HttpCache, Policy, Variants},
     lower::InProcess,
 };
@@ -26,6 +26,8 @@ use crate::support::{Answer, Shape, key, over_each_shape, request};
 const KEYS: usize = 6;
 const READERS: usize = 8;
 const LASTS: Duration = Duration::from_millis(750);
+/// So much longer at most.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An origin whose answers count up. Each key's own number is what its answer was made from; the
 /// answer is some time on its way, in pieces.
@@ -131,7 +133,7 @@ impl Storm {
         let (mut dice, mut reads) = (Dice(seed), 0);
         let cache = &self.caches[seed as usize % self.caches.len()];
         let mut service = cache.service(self.origin.clone());
-        while Instant::now() < self.until {
+        while !self.is_over() {
             let number = dice.throw(KEYS);
             let oldest = self.oldest[number].load(Ordering::SeqCst);
             let lang = ["de", "fr"][dice.throw(2)];
@@ -164,7 +166,7 @@ impl Storm {
 
     async fn purge(self: Arc<Self>, seed: u64) {
         let mut dice = Dice(seed);
-        while Instant::now() < self.until {
+        while !self.is_over() {
             let number = dice.throw(KEYS);
             // The origin changes first, and whoever changed it purges.
             let version = self.origin.versions[number].fetch_add(1, Ordering::SeqCst) + 1;
@@ -208,6 +210,20 @@ impl Storm {
 }
 
 impl Storm {
+    /// It lasts until all that it is about has happened, however slow the machine.
+    fn is_over(&self) -> bool {
+        let now = Instant::now();
+        now >= self.until && (self.has_seen_enough() || now >= self.until + PATIENCE)
+    }
+
+    fn has_seen_enough(&self) -> bool {
+        let sum = |of: fn(&Stats) -> u64| {
+            self.caches.iter().map(|cache| of(&cache.cache().stats())).sum::<u64>()
+        };
+        let is_below = self.caches.len() == 1 || sum(|stats| stats.lower.hits) > 10;
+        is_below && sum(|stats| stats.hits) > 0 && sum(|stats| stats.purges) > 10
+    }
+
     /// Waits until the tier has the purge and the other processes have read of it. False: one of them could not.
     async fn purge_everywhere(&self, cache: &HttpCache, number: usize, what: usize) -> bool {
         let key = key(&format!("/{number}"));
@@ -274,9 +290,7 @@ async fn no_answer_is_older_than_a_purge_that_processes_over_one_tier_have_ackno
             HttpCache::new(builder.lower_http(tier.clone()).build(), Policy::standard())
         };
         let caches: Vec<_> = (0..3).map(|_| cache()).collect();
-        rage(caches.clone()).await;
-        let found: u64 = caches.iter().map(|cache| cache.cache().stats().lower.hits).sum();
-        assert!(found > 10, "{found}");
+        rage(caches).await;
     }
 }
 
@@ -299,6 +313,5 @@ async fn rage(caches: Vec<HttpCache>) {
     for purger in purgers {
         purger.await.unwrap();
     }
-    let stats = storm.caches[0].cache().stats();
-    assert!(reads > 10 && stats.hits > 0 && stats.purges > 10, "{reads} reads, {stats:?}");
+    assert!(reads > 10 && storm.has_seen_enough(), "{reads} reads");
 }
