@@ -17,6 +17,7 @@ mod log;
 mod readers;
 mod real;
 mod refusals;
+mod seeking;
 mod start;
 mod stop;
 mod support;
