@@ -12,7 +12,7 @@ use crate::{
     purge::tags::TagKey,
     tier::{
         lower::{LowerTier, Settings},
-        memory::Eviction,
+        memory::{Eviction, OnRemoved, RemovalCause},
     },
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Below<V> {
 /// | [`name`](Builder::name) | `"cache"` |
 /// | [`ttl`](Builder::ttl) | 300 s |
 /// | [`stale_while_revalidate`](Builder::stale_while_revalidate), [`stale_if_error`](Builder::stale_if_error) | none |
+/// | [`time_to_idle`](Builder::time_to_idle) | none |
 /// | [`refresh_ahead`](Builder::refresh_ahead), [`jitter`](Builder::jitter) | off |
 /// | [`max_bytes`](Builder::max_bytes) | 64 MiB; none if `max_entries` is given |
 /// | [`max_entries`](Builder::max_entries), [`max_entry_bytes`](Builder::max_entry_bytes) | what fits |
@@ -47,10 +48,12 @@ pub(crate) struct Below<V> {
 /// | [`max_tags`](Builder::max_tags) | 65,536 purged tags remembered |
 /// | [`tag_key`](Builder::tag_key) | one of this cache's own, by chance |
 /// | [`lower`](Builder::lower) | nothing below memory |
+/// | [`on_removed`](Builder::on_removed) | nobody is told |
 /// | [`clock`](Builder::clock) | the machine's monotonic clock |
 pub struct Builder<V> {
     pub(crate) name: String,
     pub(crate) lifetime: Lifetime,
+    pub(crate) time_to_idle: Option<Duration>,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) jitter: f64,
     pub(crate) max_bytes: Option<usize>,
@@ -67,6 +70,7 @@ pub struct Builder<V> {
     pub(crate) clock: Clock,
     pub(crate) weigher: Weigher<V>,
     pub(crate) below: Option<Below<V>>,
+    pub(crate) on_removed: Option<OnRemoved<V>>,
 }
 
 /// Why settings make no cache.
@@ -102,6 +106,7 @@ impl<V> Builder<V> {
         Builder {
             name: "cache".to_owned(),
             lifetime: Lifetime::fresh_for(Duration::from_secs(300)),
+            time_to_idle: None,
             refresh_ahead: None,
             jitter: 0.0,
             max_bytes: None,
@@ -118,6 +123,7 @@ impl<V> Builder<V> {
             clock: Clock::system(),
             weigher,
             below: None,
+            on_removed: None,
         }
     }
 
@@ -147,6 +153,43 @@ impl<V> Builder<V> {
     /// For so long after its TTL an entry is still served if fetching it anew fails (RFC 5861 §4).
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.lifetime = self.lifetime.stale_if_error(window);
+        self
+    }
+
+    /// An entry that nobody has read for so long is over, whatever is left of its lifetime: *sliding* expiry. Whole
+    /// seconds: one that is read in the middle of a second ends up to a second later, and none ends earlier.
+    ///
+    /// ```
+    /// use larder::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let (minute, clock) = (Duration::from_secs(60), ManualClock::new());
+    /// let sessions = Cache::<String>::builder()
+    ///     .ttl(60 * minute)
+    ///     .time_to_idle(10 * minute)
+    ///     .clock(clock.clock())
+    ///     .build();
+    /// sessions.insert("session", "Rosa".to_owned());
+    /// clock.advance(9 * minute);
+    /// assert!(sessions.get("session").is_some());
+    /// clock.advance(9 * minute);
+    /// assert!(sessions.get("session").is_some());
+    /// clock.advance(10 * minute);
+    /// assert!(sessions.get("session").is_none());
+    /// ```
+    ///
+    /// - Being read is being looked up for a reader ([`get`](crate::Cache::get) and its kin), fresh or stale;
+    ///   so is [`touch`](crate::Cache::touch). [`entry`](crate::Cache::entry),
+    ///   [`contains_key`](crate::Cache::contains_key) and whatever goes over all entries are not.
+    /// - The TTL still ends what is read all the time, and so does a purge: what comes first. For sliding expiry
+    ///   alone, set a long [`ttl`](Builder::ttl).
+    /// - What is idle is over: it is not served stale either, and the sweep takes it out.
+    /// - It is about this instance's memory. A tier below keeps what it has for its lifetime, and what is found
+    ///   there is stored here anew.
+    ///
+    /// A hit takes no lock more for it. An entry costs a small allocation more.
+    pub fn time_to_idle(mut self, limit: Duration) -> Self {
+        self.time_to_idle = Some(limit);
         self
     }
 
@@ -295,6 +338,46 @@ impl<V> Builder<V> {
         self
     }
 
+    /// Calls `hook` with each value that leaves memory, its key, and why ([`RemovalCause`]), just before the value is
+    /// dropped. A later call of this method replaces the hook.
+    ///
+    /// ```
+    /// use larder::{Cache, RemovalCause};
+    /// use std::sync::mpsc;
+    ///
+    /// let (gone, log) = mpsc::channel();
+    /// let cache = Cache::<String>::builder()
+    ///     .on_removed(move |key, value: &String, cause| _ = gone.send(format!("{key}={value}: {cause:?}")))
+    ///     .build();
+    /// cache.insert("user:1", "Rosa".to_owned());
+    /// cache.insert("user:1", "Rosa L.".to_owned());
+    /// cache.remove("user:1");
+    /// assert_eq!(log.recv().unwrap(), "user:1=Rosa: Replaced");
+    /// assert_eq!(log.recv().unwrap(), "user:1=Rosa L.: Purged");
+    /// ```
+    ///
+    /// - **Once for each value that was stored**, and never for one that was not: refused, too large, or fetched
+    ///   before a purge. Remembered errors are not told of. What ends a value takes it out at once, or later: what
+    ///   has expired or is purged by a tag is told of when it is swept, makes room, or is replaced.
+    /// - **By the thread that took it out**: the one that stores, purges or resizes, or the one that sweeps all
+    ///   caches of the process. A slow hook keeps that thread, and the value's bytes stay taken meanwhile: hand the
+    ///   work to another thread.
+    /// - **In order** where one thread takes values out one after the other. Two values of one key that two threads
+    ///   take out may be told of in either order, or at the same time.
+    /// - **Under no lock**: the hook may call any cache. What it stores makes nothing else go, in this cache and in
+    ///   others, and is not stored where there is no room for it, as for a value's `Drop`.
+    /// - **A panic** of the hook costs nothing: the value is dropped, and all others are still told of. Who asked for
+    ///   the removal gets it in the end, as that of a `Drop`: see [`Cache`](crate::Cache).
+    /// - When the last clone of the cache is dropped, what is stored then is dropped **untold**.
+    ///   [`clear`](crate::Cache::clear) it first where that matters.
+    pub fn on_removed(
+        mut self,
+        hook: impl Fn(&str, &V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_removed = Some(Arc::new(hook));
+        self
+    }
+
     /// The bound in bytes that was asked for, or is usual: one in entries is a bound already.
     pub(crate) fn bound_bytes(&self) -> usize {
         self.max_bytes.unwrap_or(if self.max_entries.is_some() { usize::MAX } else { USUAL_BYTES })
@@ -330,6 +413,9 @@ impl<V> Builder<V> {
         }
         if self.hard_timeout.is_some_and(|limit| limit.is_zero()) {
             return Err(BuildError::Zero { setting: "hard_timeout" });
+        }
+        if self.time_to_idle.is_some_and(|limit| limit.is_zero()) {
+            return Err(BuildError::Zero { setting: "time_to_idle" });
         }
         match (self.soft_timeout, self.hard_timeout) {
             (Some(soft), Some(hard)) if soft >= hard => Err(BuildError::Timeouts { soft, hard }),

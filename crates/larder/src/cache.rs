@@ -2,6 +2,7 @@
 
 mod below;
 mod landing;
+pub(crate) mod map;
 mod miss;
 mod negative;
 mod purge;
@@ -22,12 +23,15 @@ use self::{
     miss::{AtHand, Wants},
     negative::Negatives,
 };
+#[cfg(feature = "http")]
+use crate::tier::memory;
 use crate::{
     answer::{Answer, EntryView, Failure, Storage},
     builder::{BuildError, Builder},
     claim::{Claims, Instance},
     engine::{
         Engine,
+        change::Nothing,
         flight::Flights,
         look::{Found, Lookup, Seen, Shape},
         purge::Named,
@@ -55,13 +59,15 @@ const SLOTS_PER_SWEEP: usize = 1 << 19;
 ///
 /// Values are handed out as clones: make them cheap to clone (an `Arc`, `Bytes`). A hit clones under the
 /// read lock of a part of the cache, so that a `Clone` of your own must not call the cache. All else of
-/// yours that the cache runs (`Drop`, weigher, fetches) may: no lock is held then. What a value's `Drop`
-/// inserts makes nothing else go, and is not stored where there is no room for it.
+/// yours that the cache runs (`Drop`, weigher, fetches, closures, the [hook](Builder::on_removed)) may: no lock
+/// is held then. What a value's `Drop` or the hook inserts makes nothing else go, and is not stored where there
+/// is no room for it.
 ///
 /// A `Drop` that panics costs nothing but itself: the value is gone, its room is free, and so is it with
-/// the others that were to go. [`remove`](Cache::remove), [`clear`](Cache::clear),
-/// [`purge_prefix`](Cache::purge_prefix), [`resize`](Cache::resize) and [`sweep`](Cache::sweep) then
-/// panic in the end; whoever stores something, and the sweeping in the background, does not.
+/// the others that were to go. [`remove`](Cache::remove), [`take`](Cache::take), [`clear`](Cache::clear),
+/// [`purge_prefix`](Cache::purge_prefix), [`retain_local`](Cache::retain_local), [`resize`](Cache::resize) and
+/// [`sweep`](Cache::sweep) then panic in the end; whoever stores something, and the sweeping in the background,
+/// does not. So it is with a hook that panics.
 ///
 /// Fetches run as tasks of the cache, on the tokio runtime of the reader that needed them first: a
 /// reader that leaves disturbs neither the fetch nor those who wait for it. They end when the last
@@ -99,6 +105,8 @@ struct Library<V> {
     negatives: Negatives,
     claims: Claims,
     beneath: Option<Beneath<V>>,
+    /// Who makes something new of what is stored: see `engine/change.rs`.
+    computes: Arc<Flights<Nothing>>,
 }
 
 /// What a look-up leads to.
@@ -170,6 +178,9 @@ impl<V> Cache<V> {
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     fn from_builder(builder: Builder<V>) -> Self {
+        #[cfg(feature = "http")]
+        let builder =
+            Builder { on_removed: builder.on_removed.map(memory::that_can_wait), ..builder };
         let max_bytes = builder.bound_bytes();
         let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
@@ -180,6 +191,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             .map(|(codec, lower)| Beneath::new(lower, codec, &builder.name));
         let library = Arc::new(Library {
             flights: engine.flights(beneath.is_some()),
+            computes: engine.flights(false),
             engine,
             name: builder.name,
             lifetime: builder.lifetime,
@@ -188,6 +200,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             beneath,
         });
         library.engine.listen(&library);
+        library.engine.listen(&library.computes);
         if let Some(lower) = library.engine.lower() {
             lower.lies_below(&library);
         }
@@ -300,12 +313,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             engine.take_out(&key).pass_over();
         }
         storage
-    }
-
-    /// Up to `most` keys, in no order: for people who look for one. What is expired or purged by its tag
-    /// may be among them, and what is stored meanwhile. Copies each key; holds no lock for long.
-    pub fn keys(&self, most: usize) -> Vec<String> {
-        self.library.engine.keys(most)
     }
 
     /// The value under `key`; if there is none, the one that `fetch` brings, which is then stored.

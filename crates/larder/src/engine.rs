@@ -5,6 +5,7 @@
 //! wait, each conductor knows for itself.
 
 pub(crate) mod backoff;
+pub(crate) mod change;
 pub(crate) mod flight;
 pub(crate) mod look;
 pub(crate) mod lower;
@@ -15,15 +16,15 @@ pub(crate) mod tasks;
 
 use std::{
     any::Any,
+    num::NonZeroU32,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-#[cfg(feature = "http")]
-use self::flight::Leader;
 use self::{
     backoff::Backoffs,
-    flight::{Flights, Join},
+    flight::{Flights, Join, Leader},
+    look::Hits,
     lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
@@ -45,7 +46,7 @@ use crate::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    tier::memory::{Burial, Limits, MemoryTier, Pace},
+    tier::memory::{Burial, Eviction, Limits, MemoryTier, Pace, RemovalCause},
     turns::Turns,
 };
 
@@ -76,6 +77,9 @@ pub(crate) struct Engine<V> {
     counters: Counters,
     jitter: f64,
     refresh_ahead: Option<f64>,
+    hits: Hits,
+    /// After so many seconds without a reader an entry is over.
+    time_to_idle: Option<NonZeroU32>,
     /// Whether a stale entry may be served while it is refreshed, if its window says so.
     serves_while_revalidating: AtomicBool,
     max_fetches: usize,
@@ -93,6 +97,7 @@ impl<V> Engine<V> {
             let tier = Arc::clone(&below.tier);
             Lower::new(tier, below.settings, builder.clock.clone(), tasks.clone())
         });
+        let time_to_idle = builder.time_to_idle.and_then(whole_seconds);
         Engine {
             clock: builder.clock.clone(),
             weigher: Arc::clone(&builder.weigher),
@@ -101,7 +106,8 @@ impl<V> Engine<V> {
                 max_entries: builder.max_entries,
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
-            }),
+            })
+            .with_hook(builder.on_removed.clone()),
             lower,
             purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             tables: Mutex::default(),
@@ -116,6 +122,12 @@ impl<V> Engine<V> {
             counters: Counters::new(),
             jitter: builder.jitter,
             refresh_ahead: builder.refresh_ahead,
+            hits: match builder.eviction {
+                Eviction::S3Fifo if time_to_idle.is_some() => Hits::MarkedWithTime,
+                Eviction::S3Fifo => Hits::Marked,
+                Eviction::Lru => Hits::Moved,
+            },
+            time_to_idle,
             serves_while_revalidating: AtomicBool::new(true),
             max_fetches: builder.max_concurrent_fetches,
             soft_timeout: builder.soft_timeout,
@@ -211,7 +223,6 @@ impl<V> Engine<V> {
     }
 
     /// The same for a request that goes on its way whether or not there is a flight.
-    #[cfg(feature = "http")]
     pub(crate) fn lead_uncounted<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Leader<R> {
         flights.lead_uncounted(key, || self.purges.position())
     }
@@ -259,9 +270,9 @@ impl<V> Engine<V> {
         self.memory.max_entry_bytes()
     }
 
-    /// Up to `most` keys, in no order.
+    /// Up to `most` keys of what is not over, in no order.
     pub(crate) fn keys(&self, most: usize) -> Vec<String> {
-        self.memory.keys(most)
+        self.memory.keys(most, &self.judge_now())
     }
 
     /// `look` at what is stored under `key`, without marking it as used.
@@ -271,7 +282,7 @@ impl<V> Engine<V> {
 
     /// Takes what is stored under `key` out, without a purge. Whoever stores something else there calls this.
     pub(crate) fn take_out(&self, key: &str) -> Burial {
-        self.memory.remove(key, &self.judge_now()).1
+        self.memory.remove(key, &self.judge_now(), RemovalCause::Replaced).1
     }
 
     /// Changes the bound in bytes; the burial tells how many entries had to go.
@@ -305,6 +316,12 @@ impl<V> Engine<V> {
         self.refreshes.close();
         self.tasks.close();
     }
+}
+
+/// Rounded up, so that nothing ends too early. None of nothing.
+fn whole_seconds(duration: Duration) -> Option<NonZeroU32> {
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// One fetch in the books.

@@ -1,6 +1,6 @@
 //! Entry: a stored value, and what a fetch says about the value it brings.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use larder_policy::{
     freshness::{Freshness, Lifetime},
@@ -10,7 +10,7 @@ use larder_policy::{
 use crate::{
     clock::Moment,
     purge::{Fence, tags::TagId},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     weigh::ALLOCATION_BYTES,
 };
 
@@ -28,8 +28,24 @@ pub(crate) struct Entry<V> {
     cost_micros: u32,
     revalidate_window: CompactDuration,
     rescue_window: CompactDuration,
-    /// Boxed twice, for a slice's own box is two words. Most entries have none.
-    tags: Option<Box<Box<[TagId]>>>,
+    /// In a box, for most entries have none of it.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few entries have.
+#[derive(Debug, Default)]
+struct Rare {
+    tags: Box<[TagId]>,
+    idle: Option<Idle>,
+}
+
+/// When an entry is over because nobody reads it.
+#[derive(Debug)]
+struct Idle {
+    /// In seconds.
+    time_to_idle: NonZeroU32,
+    /// The second, as [`Moment::next_second`] counts them, after which it was last read.
+    read: AtomicU32,
 }
 
 /// A duration in four bytes, exact to a microsecond below 17 minutes, to a millisecond below 12 days
@@ -83,8 +99,32 @@ impl<V> Entry<V> {
             cost_micros: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
             revalidate_window: CompactDuration::new(lifetime.revalidate_window()),
             rescue_window: CompactDuration::new(lifetime.rescue_window()),
-            tags: (!tags.is_empty()).then(|| Box::new(tags)),
+            rare: (!tags.is_empty()).then(|| Box::new(Rare { tags, idle: None })),
         }
+    }
+
+    /// It is over once nobody has read it for so many seconds, from now on.
+    pub(crate) fn end_when_idle(&mut self, time_to_idle: NonZeroU32, now: Moment) {
+        let read = AtomicU32::new(now.next_second());
+        self.rare.get_or_insert_default().idle = Some(Idle { time_to_idle, read });
+    }
+
+    /// Somebody reads it. False, and nothing has changed, if nobody has for too long. Writes once a second at
+    /// the most, so that those who read it on several processors do not wait for each other.
+    pub(crate) fn read(&self, now: Moment) -> bool {
+        let Some(Rare { idle: Some(idle), .. }) = self.rare.as_deref() else { return true };
+        if idle.end() <= now {
+            return false;
+        }
+        let second = now.next_second();
+        if idle.read.load(Ordering::Relaxed) != second {
+            idle.read.store(second, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn idle_end(&self) -> Moment {
+        self.rare.as_ref().and_then(|rare| rare.idle.as_ref()).map_or(Moment::MAX, Idle::end)
     }
 
     fn fetched(&self) -> Moment {
@@ -101,6 +141,11 @@ impl<V> Entry<V> {
             .stale_if_error(self.rescue_window.get())
     }
 
+    /// Until when it is fresh, as far as its own lifetime tells.
+    pub(crate) fn fresh_until(&self) -> Moment {
+        self.fresh_until
+    }
+
     /// Whether its freshness is `Fresh`, in a few instructions: every hit asks this.
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
         now < self.fresh_until
@@ -112,22 +157,26 @@ impl<V> Entry<V> {
     }
 
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {
-        self.lifetime().at(self.age(now))
+        self.unless_idle(now, self.lifetime().at(self.age(now)))
     }
 
     pub(crate) fn freshness_marked_stale(&self, now: Moment, marked: Moment) -> Freshness {
-        self.lifetime().at_marked_stale(self.age(now), now.since(marked))
+        self.unless_idle(now, self.lifetime().at_marked_stale(self.age(now), now.since(marked)))
+    }
+
+    fn unless_idle(&self, now: Moment, freshness: Freshness) -> Freshness {
+        if self.idle_end() <= now { Freshness::Expired } else { freshness }
     }
 
     /// From here on it is of no use to anybody, and its bytes may go.
     pub(crate) fn expires(&self) -> Moment {
-        self.fetched().plus(self.lifetime().end())
+        self.fetched().plus(self.lifetime().end()).min(self.idle_end())
     }
 
     /// The same if it was marked stale at `marked`: its windows begin there, unless they began earlier.
     pub(crate) fn expires_marked_stale(&self, marked: Moment) -> Moment {
         let windows = self.revalidate_window.get().max(self.rescue_window.get());
-        self.fresh_until.min(marked).plus(windows)
+        self.fresh_until.min(marked).plus(windows).min(self.idle_end())
     }
 
     /// Its windows begin now, unless they began earlier.
@@ -140,6 +189,13 @@ impl<V> Entry<V> {
         }
     }
 
+    /// It is fresh for `ttl` from now on, and its windows follow. Its age stays what it is.
+    pub(crate) fn renew(&mut self, now: Moment, ttl: Duration) {
+        let fetched = self.fetched();
+        self.ttl = CompactDuration::new(now.since(fetched).saturating_add(ttl));
+        self.fresh_until = fetched.plus(self.ttl.get());
+    }
+
     /// What fetching it cost in time; saturates at 71 minutes.
     pub(crate) fn cost(&self) -> Duration {
         Duration::from_micros(self.cost_micros.into())
@@ -150,7 +206,7 @@ impl<V> Entry<V> {
     }
 
     pub(crate) fn tags(&self) -> &[TagId] {
-        self.tags.as_ref().map_or(&[], |tags| tags)
+        self.rare.as_ref().map_or(&[], |rare| &rare.tags)
     }
 
     pub(crate) fn fence(&self) -> Fence {
@@ -168,9 +224,16 @@ impl<V> Entry<V> {
 
     /// What it owns on the heap beside what its value owns.
     pub(crate) fn own_heap_bytes(&self) -> usize {
-        let two_boxes =
-            |tags: &[TagId]| size_of::<Box<[TagId]>>() + size_of_val(tags) + 2 * ALLOCATION_BYTES;
-        self.tags.as_ref().map_or(0, |tags| two_boxes(tags))
+        let Some(rare) = &self.rare else { return 0 };
+        let tags = if rare.tags.is_empty() { 0 } else { ALLOCATION_BYTES };
+        size_of::<Rare>() + ALLOCATION_BYTES + size_of_val(&*rare.tags) + tags
+    }
+}
+
+impl Idle {
+    fn end(&self) -> Moment {
+        let read = u64::from(self.read.load(Ordering::Relaxed));
+        Moment::of_second(read + u64::from(self.time_to_idle.get()))
     }
 }
 

@@ -86,6 +86,14 @@
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
 //! | a bound in bytes | – | – | weigher | – | always, by [`Weigh`], which types derive |
 //! | a key of several values | `key_builder` | `"{id}:{lang}"` | a tuple | – | a tuple, kept apart ([`ToKey`]) |
+//! | told of what goes | – | – | `eviction_listener` | `Events` | [`Builder::on_removed`] |
+//! | is it there | – | `exists` | `contains_key` | – | [`Cache::contains_key`] |
+//! | all keys | – | `scan` | `iter` | – | [`Cache::keys`] |
+//! | get and remove | – | – | `remove` | – | [`Cache::take`] |
+//! | change what is there | – | `incr` | `and_compute_with` | – | [`Cache::compute`] |
+//! | remove by a closure | – | – | `invalidate_entries_if` | – | [`Cache::retain_local`] |
+//! | sliding expiry | – | – | `time_to_idle` | – | [`Builder::time_to_idle`] |
+//! | a new lifetime | – | `expire` | – | – | [`Cache::touch`] |
 //!
 //! # When not to cache
 //!
@@ -121,7 +129,10 @@ mod weigh;
 
 pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};
 pub use builder::{BuildError, Builder};
-pub use cache::Cache;
+pub use cache::{
+    Cache,
+    map::{Compute, Computed, Contended},
+};
 pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
@@ -139,7 +150,10 @@ pub use purge::{
 };
 pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, LowerStats, Observed, Stats, Times};
-pub use tier::{lower, memory::Eviction};
+pub use tier::{
+    lower,
+    memory::{Eviction, RemovalCause},
+};
 pub use weigh::Weigh;
 
 /// What the README shows runs.

@@ -10,7 +10,7 @@ use crate::{
     error::FetchError,
     purge::Fence,
     purge::judge::Judge,
-    tier::memory::{Burial, Limits, MemoryTier, Pace},
+    tier::memory::{Burial, Limits, MemoryTier, Pace, RemovalCause},
 };
 
 /// Why a fetch brought no value.
@@ -101,7 +101,7 @@ impl Negatives {
     pub(super) fn forget(&self, key: &str) -> Burial {
         self.memory
             .as_ref()
-            .map(|memory| memory.remove(key, &NOTHING_IS_OVER).1)
+            .map(|memory| memory.remove(key, &NOTHING_IS_OVER, RemovalCause::Purged).1)
             .unwrap_or_default()
     }
 

@@ -253,9 +253,8 @@ impl<L> Flights<L> {
         self.take_off(&mut self.lock(), key, None, fence)
     }
 
-    /// As [`lead_alone`](Self::lead_alone), for a request that goes on its way whether or not there is
-    /// a flight: it does not count, and takes no fetch's place.
-    #[cfg(feature = "http")]
+    /// A flight that nobody joins, and that a purge of `key` revokes like any other, for what goes on its way
+    /// whether or not there is a flight: it does not count, and takes no fetch's place.
     pub(crate) fn lead_uncounted(
         self: &Arc<Self>,
         key: &Arc<str>,
@@ -318,6 +317,10 @@ impl<L> Flights<L> {
     /// no longer store. Call it *before* removing the key from the tiers.
     pub(crate) fn revoke(&self, key: &str) {
         let mut under_way = self.lock();
+        // Most often there are none: hashing the key would be in vain.
+        if under_way.by_key.is_empty() {
+            return;
+        }
         let Some((key, mut flights)) = under_way.by_key.remove_entry(key) else { return };
         flights.retain(|flight| !flight.is_reached());
         if !flights.is_empty() {

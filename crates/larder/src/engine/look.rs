@@ -26,6 +26,17 @@ pub(crate) enum Lookup<V> {
     Miss(Reason),
 }
 
+/// What a hit does to its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hits {
+    /// It counts up its mark.
+    Marked,
+    /// It also notes when it was: see [`Builder::time_to_idle`](crate::Builder::time_to_idle).
+    MarkedWithTime,
+    /// It makes it the last to go.
+    Moved,
+}
+
 /// In which shape an entry is that may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -108,16 +119,29 @@ impl<V: Clone> Engine<V> {
     /// two, where the processor does it while it waits.
     #[inline(never)]
     pub(crate) fn find(&self, key: &str) -> Found<V> {
-        if !self.memory.marks_hits() {
-            return Found::Other(Seen::Nothing);
+        match self.hits {
+            Hits::Marked => self.find_that(key, |_, _| true),
+            Hits::MarkedWithTime => self.find_read(key),
+            Hits::Moved => Found::Other(Seen::Nothing),
         }
+    }
+
+    /// The same where an entry is over that nobody reads. Apart, so that no other hit costs more for it.
+    #[inline(never)]
+    fn find_read(&self, key: &str) -> Found<V> {
+        self.find_that(key, Entry::read)
+    }
+
+    #[inline(always)]
+    fn find_that(&self, key: &str, read: impl Fn(&Entry<V>, Moment) -> bool) -> Found<V> {
         let tally = self.counters.tally();
         let began = tally.is_sample().then(Instant::now);
         let reading = self.clock.reading();
         let mut is_there = false;
         let found = self.memory.read_and_mark(key, |entry| {
             is_there = true;
-            self.is_plain(entry, reading.now()).then(|| {
+            let now = reading.now();
+            (self.is_plain(entry, now) && read(entry, now)).then(|| {
                 tally.hit(entry.cost_micros());
                 entry.value.clone()
             })
@@ -187,7 +211,9 @@ impl<V: Clone> Engine<V> {
     pub(crate) fn plain(&self, key: &str) -> Option<(V, u64)> {
         let now = self.clock.now();
         self.memory.read_if(key, |entry| {
-            self.is_plain(entry, now).then(|| (entry.value.clone(), entry.cost_micros()))
+            let is_plain =
+                self.is_plain(entry, now) && (self.hits == Hits::Marked || entry.read(now));
+            is_plain.then(|| (entry.value.clone(), entry.cost_micros()))
         })
     }
 
@@ -204,6 +230,7 @@ impl<V: Clone> Engine<V> {
                 }
                 Freshness::Expired => return None,
             };
+            entry.read(now);
             Some(Kept { value: entry.value.clone(), cost: entry.cost(), marked_stale })
         });
         kept?
@@ -236,6 +263,7 @@ impl<V: Clone> Engine<V> {
         let judged = look(&mut |entry| {
             let judged = self.judge(entry, now);
             if !matches!(judged, Judged::Miss(_)) {
+                entry.read(now);
                 value = Some(entry.value.clone());
             }
             judged

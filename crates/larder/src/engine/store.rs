@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use larder_policy::{freshness::Lifetime, reason::Reason};
 
-use super::Engine;
+use super::{Engine, change::NotAsSeen};
 use crate::{
     answer::Storage,
     entry::{Entry, Facts},
     purge::{Fence, last::PurgeState},
-    tier::memory::PutOutcome,
+    tier::memory::{AsSeen, PutOutcome},
 };
 
 /// An entry with more tags than this is not stored.
@@ -42,6 +42,11 @@ impl<V> Dated<V> {
     /// Whether anything may keep it.
     pub(crate) fn is_to_be_stored(&self) -> bool {
         self.refusal.is_none()
+    }
+
+    /// Why nothing may keep it.
+    pub(crate) fn refusal(&self) -> Option<Reason> {
+        self.refusal
     }
 }
 
@@ -101,10 +106,35 @@ impl<V: Clone> Engine<V> {
             return Storage::Not(reason);
         }
         let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
-        let entry = Entry::new(value(), facts.clone());
+        let entry = self.entry_of(value(), facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
-        match self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced) {
+        let outcome = self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced);
+        self.stored(outcome, facts)
+    }
+
+    /// Stores the value in the place of what was `seen`, if that is still there.
+    pub(super) fn store_over(
+        &self,
+        key: &str,
+        dated: Dated<V>,
+        seen: AsSeen<impl Fn(&Entry<V>) -> bool>,
+        fenced: impl FnOnce() -> bool,
+    ) -> Result<Storage, NotAsSeen> {
+        let Dated { value, facts, .. } = dated;
+        let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
+        let entry = self.entry_of(*value, facts.clone());
+        let heap_bytes = self.heap_bytes(&entry);
+        let fenced = || fenced() || is_purged();
+        match self.memory.put_if(key, entry, heap_bytes, &self.judge_now(), seen, fenced) {
+            PutOutcome::Fenced => Err(NotAsSeen),
+            outcome => Ok(self.stored(outcome, &facts)),
+        }
+    }
+
+    /// Counts what became of what was to be stored.
+    fn stored(&self, outcome: PutOutcome, facts: &Facts) -> Storage {
+        match outcome {
             PutOutcome::Yes { evicted, over } => {
                 self.counters.evictions.add(evicted as u64);
                 self.counters.expired.add(over as u64);
@@ -125,9 +155,18 @@ impl<V: Clone> Engine<V> {
     /// Whether one entry may hold this much.
     #[cfg(feature = "http")]
     pub(crate) fn fits(&self, key: &str, fetched: &Dated<V>) -> bool {
-        let entry = Entry::new(V::clone(&fetched.value), fetched.facts.clone());
+        let entry = self.entry_of(V::clone(&fetched.value), fetched.facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
+    }
+
+    #[inline(always)]
+    fn entry_of(&self, value: V, facts: Facts) -> Entry<V> {
+        let mut entry = Entry::new(value, facts);
+        if let Some(time_to_idle) = self.time_to_idle {
+            entry.end_when_idle(time_to_idle, self.clock.now());
+        }
+        entry
     }
 
     fn heap_bytes(&self, entry: &Entry<V>) -> usize {

@@ -24,6 +24,7 @@ use crate::{
         purge::Named,
         store::{Dated, Unstored},
     },
+    tier::memory::TellLater,
 };
 
 /// At most this many keys may be merged at once.
@@ -153,9 +154,17 @@ impl Store {
         }
     }
 
-    fn merge(&self, key: &str) -> MutexGuard<'_, ()> {
+    fn merge(&self, key: &str) -> Merging<'_> {
         let place = self.hasher.hash_one(key) as usize % MERGES;
         // It protects an order, nothing that could be left half-way.
-        self.merges[place].lock().unwrap_or_else(PoisonError::into_inner)
+        let lock = self.merges[place].lock().unwrap_or_else(PoisonError::into_inner);
+        Merging { _lock: lock, _then_tell: TellLater::begin() }
     }
+}
+
+/// A key's variants are read and written again. The order of the fields is the one in which they are dropped: who
+/// is told of what was taken out meanwhile is told under no lock.
+struct Merging<'a> {
+    _lock: MutexGuard<'a, ()>,
+    _then_tell: TellLater,
 }
