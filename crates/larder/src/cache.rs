@@ -338,8 +338,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// # Errors
     ///
     /// The fetch's own error, shared by all who waited for it and by nobody later (unless the cache
-    /// was built with a negative TTL); [`FetchError`] for what else can go wrong. It does not wait where
-    /// too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
+    /// was built with a negative TTL); [`FetchError`] for what else can go wrong. An `E` says what
+    /// went wrong (`Display`), which [`events`](Cache::events) tell. It does not wait where too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
     pub async fn try_get_or_fetch<'k, T, E, F, Fut>(
         &self,
         key: impl Into<CacheKey<'k>>,
@@ -347,7 +347,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<V, FetchError<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -381,7 +381,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -404,7 +404,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Next<V, impl Future<Output = Result<Box<Answer<V>>, Failure<E>>> + use<'a, V, T, E, F, Fut>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {

@@ -82,6 +82,7 @@
 //! | one fetch per key | – | `lock=True` | always | always | always |
 //! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
+//! | a failure that names its cause | – | – | `Arc<E>` | the exception | [`FetchError`], which `?` takes, and [`Event::FetchFailed`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
 //! | a bound in bytes | – | – | weigher | – | always |

@@ -1,6 +1,7 @@
 //! Miss: what happens on a miss and in a refresh: join or lead the key's flight, fetch, store, land.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -95,7 +96,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -145,7 +146,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -332,7 +333,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         fetch: F,
     ) where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -385,7 +386,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> bool
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -408,7 +409,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> FlightResult<V>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -493,7 +494,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         // A failure has no tags, so any purge since may have been meant for it.
         let fenced = || leader.is_revoked() || self.engine.may_be_purged(fence);
         self.remember(key, &failed, fence, fenced);
-        self.engine.tell_failed(key);
+        self.engine.tell_failed(key, &failed);
         FlightResult::Failure { failed, fence }
     }
 

@@ -1,6 +1,6 @@
 //! Negative results: failures that are remembered for a while.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use larder_policy::freshness::{Freshness, Lifetime};
 
@@ -13,12 +13,17 @@ use crate::{
     tier::memory::{Burial, Limits, MemoryTier, Pace},
 };
 
+/// A fetch's own error, of whatever type.
+pub(super) trait AnyError: Any + fmt::Display + Send + Sync {}
+
+impl<E: Any + fmt::Display + Send + Sync> AnyError for E {}
+
 /// Why a fetch brought no value.
 #[derive(Clone)]
 pub(super) enum Failed {
     /// The fetch's own error. Readers of one key may use different error types; each takes it only if
     /// it is theirs.
-    Error(Arc<dyn Any + Send + Sync>),
+    Error(Arc<dyn AnyError>),
     /// Longer than this.
     TookTooLong(Duration),
     Panicked,
@@ -28,7 +33,10 @@ impl Failed {
     /// The same to a reader that knows errors of type `E`. `None`: it is one of another type.
     pub(super) fn into_error<E: Send + Sync + 'static>(self) -> Option<FetchError<E>> {
         Some(match self {
-            Failed::Error(error) => FetchError::Failed(error.downcast().ok()?),
+            Failed::Error(error) => {
+                let error: Arc<dyn Any + Send + Sync> = error;
+                FetchError::Failed(error.downcast().ok()?)
+            }
             Failed::TookTooLong(limit) => FetchError::Timeout { limit },
             Failed::Panicked => FetchError::Panicked,
         })
@@ -40,6 +48,18 @@ impl Failed {
             Failed::Error(error) => size_of_val(&**error),
             Failed::TookTooLong(_) | Failed::Panicked => 0,
         }
+    }
+}
+
+/// What the error says, or as a reader is told.
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = match self {
+            Failed::Error(error) => return error.fmt(f),
+            Failed::TookTooLong(limit) => FetchError::<Infallible>::Timeout { limit: *limit },
+            Failed::Panicked => FetchError::Panicked,
+        };
+        own.fmt(f)
     }
 }
 
