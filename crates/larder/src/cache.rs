@@ -153,7 +153,7 @@ impl<V> Cache<V> {
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     fn from_builder(builder: Builder<V>) -> Self {
         let max_bytes = builder.bound_bytes();
-        let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
+        let negatives = Negatives::new(&builder);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
         let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
         let beneath = builder

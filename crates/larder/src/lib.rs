@@ -52,7 +52,7 @@
 //!
 //! On a **miss** ([`Cache::answer`] and its kin):
 //!
-//! 1. a failure that is remembered ([`Builder::negative_ttl`]) is the answer;
+//! 1. a failure that is remembered ([`Builder::negative_ttl`], [`Builder::negative_ttl_for`]) is the answer;
 //! 2. the reader joins the key's *flight*. The first to join leads, everybody else follows;
 //! 3. the leader looks once more, because another flight may have landed in between, and starts its
 //!    fetch as a task of the cache: a reader that leaves disturbs nobody. Where there is a tier below memory
@@ -82,6 +82,7 @@
 //! | one fetch per key | – | `lock=True` | always | always | always |
 //! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
+//! | remember failures, by error | – | – | – | – | [`Builder::negative_ttl_for`] |
 //! | a failure that names its cause | – | – | `Arc<E>` | the exception | [`FetchError`], which `?` takes, and [`Event::FetchFailed`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
