@@ -31,6 +31,7 @@ use crate::{
     key::CacheKey,
     needs::{self, Need},
     purge::Fence,
+    span,
     stats::{Event, micros},
     sync,
     turns::Fetch,
@@ -112,7 +113,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             }
         }
         self.engine.counters().misses.increment();
-        let mut flight = pin!(self.join(key, reason, fetch, wants));
+        let mut flight = pin!(self.join(key, reason, span::of_reader(fetch), wants));
         let landed = match (at_hand, self.engine.soft_timeout) {
             (AtHand::Stale | AtHand::Perhaps, Some(limit)) => {
                 match sync::in_time(limit, flight.as_mut()).await {
@@ -350,6 +351,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             return;
         }
         let key = key.into_shared();
+        let fetch = span::behind_reader(&self.name, fetch);
         self.engine.refresh(&key, worth, || {
             let (library, key) = (Arc::clone(self), Arc::clone(&key));
             Box::pin(async move {
