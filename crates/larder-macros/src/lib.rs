@@ -1,9 +1,12 @@
 //! `#[cached]`: a cache around an async function, in one line. Use it through the crate `larder`,
 //! which documents and re-exports it.
 
+mod borrowed;
 mod expand;
 mod key;
+mod method;
 mod options;
+mod returned;
 mod template;
 
 use proc_macro::TokenStream;

@@ -135,6 +135,24 @@ impl<E: fmt::Debug> fmt::Debug for FetchError<E> {
     }
 }
 
+/// A `Result` by any name. [`#[cached]`](macro@crate::cached) asks it for the types that an alias, as
+/// `anyhow::Result<T>` or `std::fmt::Result`, does not write.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is called `Result`, and is none",
+    label = "no `Result<T, E>`, nor an alias of one"
+)]
+pub trait Fallible {
+    /// What there is if all goes well.
+    type Value;
+    /// What there is if not.
+    type Error;
+}
+
+impl<T, E> Fallible for Result<T, E> {
+    type Value = T;
+    type Error = E;
+}
+
 /// As much of an error as an event tells, in bytes. Its text may hold what a client has sent.
 const MAX_TEXT_BYTES: usize = 512;
 
