@@ -2,65 +2,75 @@
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Error, FnArg, ItemFn, Pat, Result, Safety, Signature, spanned::Spanned};
+use syn::{
+    Error, Expr, FnArg, ItemFn, LitStr, Pat, Result, Safety, Signature, Type, spanned::Spanned,
+};
 
 use crate::{
     borrowed::Borrowed,
     key::{self, Key},
     method::{self, Method},
     options::{Options, Setting},
-    returned::{Found, Returned},
+    returned::{Failure, Found, Returned},
 };
+
+/// Names of our own that no argument and nothing in the body can mean.
+struct Names {
+    instance: Ident,
+    key: Ident,
+    ttl: Ident,
+    negative_ttl: Ident,
+    tags: Ident,
+    work: Ident,
+    found: Ident,
+}
+
+impl Names {
+    fn new() -> Names {
+        let ours = |name| Ident::new(name, Span::mixed_site());
+        Names {
+            instance: ours("instance"),
+            key: ours("key"),
+            ttl: ours("ttl"),
+            negative_ttl: ours("negative_ttl"),
+            tags: ours("tags"),
+            work: ours("work"),
+            found: ours("found"),
+        }
+    }
+}
 
 pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> {
     let returned = Returned::of(&function.sig.output);
     check(&options, &function, &returned)?;
-    // Names of our own that no argument and nothing in the body can mean.
-    let ours = |name| Ident::new(name, Span::mixed_site());
-    let (key_name, tags_name, ttl_name) = (ours("key"), ours("tags"), ours("ttl"));
-    let (work, found, instance) = (ours("work"), ours("found"), ours("instance"));
+    let names = Names::new();
     let method = Method::of(&function)?;
-    let Key { told, text, shape } = key::key(&options, &function, &instance)?;
+    let Key { told, text, shape } = key::key(&options, &function, &names.instance)?;
     let Home { item, cache } = home(&options, &function, &returned);
     let ItemFn { attrs, vis, sig, block, .. } = &function;
     let borrowed = sig.inputs.iter().enumerate();
     let borrowed = borrowed.map(|(place, input)| Borrowed::of(input, place));
     let borrowed = borrowed.filter_map(Result::transpose).collect::<Result<Vec<_>>>()?;
-    let (copies, lent) = (borrowed.iter().map(Borrowed::copy), borrowed.iter().map(Borrowed::lend));
 
-    let count = options.tags.len();
-    let tags = &options.tags;
-    let tags = quote! {
-        let #tags_name: [::std::string::String; #count] = [#(::std::format!(#tags)),*];
+    // In the caller's hands: `self` and all arguments are there.
+    let times = times(&options, &returned, &names);
+    let moved = sig.inputs.iter().filter_map(|input| moved(input, &borrowed));
+    let copies = borrowed.iter().map(Borrowed::copy).chain(method.iter().map(Method::copy));
+    // In the fetch's.
+    let lent = borrowed.iter().map(Borrowed::lend);
+    let (count, tags) = (options.tags.len(), &options.tags);
+    let body = match &method {
+        None => quote!(async move #block),
+        Some(method) => method.call(sig),
     };
-    // Before the body, which may take what it is made of.
-    let ttl = options.ttl.iter().map(|ttl| quote!(let #ttl_name: ::core::time::Duration = #ttl;));
-    let fetched = fetched(&options, &returned.value, &found, &ttl_name, &tags_name);
-    let (whole, kept) = (&returned.whole, returned.value.kept());
-    let (output, call, fetched) = match &returned.error {
-        None => (
-            quote!(#kept),
-            quote!(get_or_fetch),
-            quote!({ let #found: #whole = #work.await; #fetched }),
-        ),
-        Some(error) => (
-            quote!(::core::result::Result<#kept, ::larder::FetchError<#error>>),
-            quote_spanned!(whole.span()=> try_get_or_fetch),
-            quote!({
-                let #found: #whole = #work.await;
-                ::core::result::Result::map(#found, |#found| #fetched)
-            }),
-        ),
-    };
-    let (beside, copied_self, body) = match &method {
-        None => (None, None, quote!(async move #block)),
-        Some(method) => {
-            (Some(method.uncached(&function)), Some(method.copy()), method.call(&function.sig))
-        }
-    };
+    let (call, fetched) = fetched(&options, &returned, &names);
+
     let attrs = attrs.iter().filter(|it| method.is_none() || !method::is_of_the_body(it));
     let inputs = inputs(sig, &borrowed, method.is_some());
+    let output = output(&returned);
+    let beside = method.iter().map(|method| method.uncached(&function));
     let (name, generics, bounds) = (&sig.ident, &sig.generics, &sig.generics.where_clause);
+    let Names { instance, key: key_name, tags: tags_name, work, .. } = &names;
     Ok(quote! {
         #item
         #(#attrs)*
@@ -72,19 +82,21 @@ pub(crate) fn expand(options: Options, function: ItemFn) -> Result<TokenStream> 
                 );
                 KEYS.instance(|| (), ::larder::Told::#told)
             };
+            fn __is_moved<T: ::core::marker::Send + 'static>(_: &T) {}
+            #(#moved)*
             let #key_name = #text;
+            #times
             #(#copies)*
-            #copied_self
             #cache.claim_keys(&#instance, #shape).#call(&#key_name, move || async move {
                 #(#lent)*
-                #tags
-                #(#ttl)*
+                // Before the body, which may take what they are made of.
+                let #tags_name: [::std::string::String; #count] = [#(::std::format!(#tags)),*];
                 let #work = #body;
                 #fetched
             })
             .await
         }
-        #beside
+        #(#beside)*
     })
 }
 
@@ -109,16 +121,25 @@ fn home(options: &Options, function: &ItemFn, returned: &Returned) -> Home {
         [negative_ttl, options.stale_if_error.as_ref(), options.stale_while_revalidate.as_ref()];
     let settings = settings.into_iter().flatten();
     let settings = settings.map(|Setting { name, value }| quote!(.#name(#value)));
+    // One that an alias hides is what it is.
+    let is_written = !matches!(kept, Type::Path(path) if path.qself.is_some());
+    let is_plain = matches!(returned.value, Found::Value(_)) && is_written;
+    let check = is_plain.then(|| undisguised(kept));
     let cache = quote!(::std::sync::LazyLock<::larder::Cache<#kept>>);
     let built = quote!(::std::sync::LazyLock::new(|| #builder.name(#name) #(#settings)* .build()));
     match &options.own {
         Some(own) => {
             let (vis, about) = (&function.vis, format!("What [`{name}`] returned."));
-            let item = quote!(#[doc = #about] #vis static #own: #cache = #built;);
+            let item = quote! {
+                #check
+                #[doc = #about]
+                #vis static #own: #cache = #built;
+            };
             Home { item, cache: quote!((#own)) }
         }
         None => {
             let cache = quote!({
+                #check
                 static CACHE: #cache = #built;
                 &*CACHE
             });
@@ -127,33 +148,91 @@ fn home(options: &Options, function: &ItemFn, returned: &Returned) -> Home {
     }
 }
 
+/// Refuses what is kept as a value, and is none.
+fn undisguised(kept: &Type) -> TokenStream {
+    let message = "this is an `Option` or a `Result` by another name: write it by its own, for otherwise \
+                   `None` and errors would be remembered as values are";
+    quote_spanned! {kept.span()=>
+        const _: () = {
+            #[allow(unused_imports)]
+            use ::larder::Undisguised as _;
+            ::core::assert!(!::larder::Disguised::<#kept>::IS_ONE, #message)
+        };
+    }
+}
+
+/// What callers get.
+fn output(returned: &Returned) -> TokenStream {
+    let kept = returned.value.kept();
+    match &returned.error {
+        None => quote!(#kept),
+        Some(Failure { error, .. }) => {
+            quote!(::core::result::Result<#kept, ::larder::FetchError<#error>>)
+        }
+    }
+}
+
+/// Makes the times that what is fetched is kept for.
+fn times(options: &Options, returned: &Returned, names: &Names) -> TokenStream {
+    let time = |name: &Ident, time: &Expr| quote!(let #name: ::core::time::Duration = #time;);
+    let negative_ttl = options.negative_ttl.as_ref().filter(|_| returned.value.is_option());
+    let negative_ttl = negative_ttl.map(|Setting { value, .. }| time(&names.negative_ttl, value));
+    let ttl = options.ttl.as_ref().map(|ttl| time(&names.ttl, ttl));
+    quote!(#ttl #negative_ttl)
+}
+
+/// Which method of the cache is called, and the expression of what its fetch brings.
+fn fetched(options: &Options, returned: &Returned, names: &Names) -> (TokenStream, TokenStream) {
+    let (work, found, whole) = (&names.work, &names.found, &returned.whole);
+    let kept = kept(options, &returned.value, names);
+    match &returned.error {
+        None => (
+            quote!(get_or_fetch),
+            quote!({
+                let #found: #whole = #work.await;
+                #kept
+            }),
+        ),
+        Some(Failure { span, .. }) => (
+            // That it does not say what went wrong is told there.
+            quote_spanned!(*span=> try_get_or_fetch),
+            quote!({
+                let #found: #whole = #work.await;
+                ::core::result::Result::map(#found, |#found| #kept)
+            }),
+        ),
+    }
+}
+
 /// The expression that says how `found` is kept.
-fn fetched(
-    options: &Options,
-    value: &Found,
-    found: &Ident,
-    ttl_name: &Ident,
-    tags_name: &Ident,
-) -> TokenStream {
-    let ttl = |method: TokenStream| options.ttl.iter().map(move |_| quote!(.#method(#ttl_name)));
-    let fresh = ttl(quote!(fresh_for));
-    let usual = quote!(::larder::Fetched::new(#found) #(#fresh)* .tags(#tags_name));
+fn kept(options: &Options, value: &Found, names: &Names) -> TokenStream {
+    let Names { found, ttl, negative_ttl, tags, .. } = names;
+    let with_ttl = |method: TokenStream| options.ttl.as_ref().map(|_| quote!(.#method(#ttl)));
+    let fresh = with_ttl(quote!(fresh_for));
+    let usual = quote!(::larder::Fetched::new(#found) #fresh .tags(#tags));
     match value {
         Found::Value(_) => usual,
         Found::Fetched(_) => {
-            let fresh = ttl(quote!(or_fresh_for));
-            quote!(#found #(#fresh)* .and_tags(#tags_name))
+            let fresh = with_ttl(quote!(or_fresh_for));
+            quote!(#found #fresh .and_tags(#tags))
         }
         Found::Option(_) => {
             let none = match &options.negative_ttl {
-                Some(Setting { value, .. }) => {
-                    quote!(::larder::Fetched::new(#found).ttl(#value).tags(#tags_name))
-                }
+                Some(_) => quote!(::larder::Fetched::new(#found).ttl(#negative_ttl).tags(#tags)),
                 None => quote!(::larder::Fetched::gone(#found)),
             };
             quote!(if ::core::option::Option::is_some(&#found) { #usual } else { #none })
         }
     }
+}
+
+/// An argument that cannot be moved into the fetch is told of where it stands.
+fn moved(input: &FnArg, borrowed: &[Borrowed<'_>]) -> Option<TokenStream> {
+    let FnArg::Typed(argument) = input else { return None };
+    let Pat::Ident(name) = &*argument.pat else { return None };
+    let (name, span) = (&name.ident, argument.ty.span());
+    let is_copied = borrowed.iter().any(|it| it.is_of(name));
+    (!is_copied).then(|| quote_spanned!(span=> __is_moved(&#name);))
 }
 
 /// What the function around the body takes: what is only handed on need not be `mut`.
@@ -198,18 +277,23 @@ fn check(options: &Options, function: &ItemFn, returned: &Returned) -> Result<()
         return Err(Error::new(signature.generics.span(), message));
     }
     if let Some(Setting { name, .. }) = &options.negative_ttl
-        && !matches!(returned.value, Found::Option(_))
+        && !returned.value.is_option()
     {
-        let message = match &returned.error {
-            None => {
-                "there is nothing to remember: the function returns no `Option` and no `Result`"
-            }
-            Some(_) if has_cache => {
-                "how long errors are remembered, this cache's builder says: `Builder::negative_ttl`"
-            }
-            Some(_) => return Ok(()),
-        };
-        return Err(Error::new(name.span(), message));
+        if returned.error.is_none() {
+            let message =
+                "there is nothing to remember: the function returns no `Option` and no `Result`";
+            return Err(Error::new(name.span(), message));
+        }
+        if has_cache {
+            let message = "how long errors are remembered, this cache's builder says: `Builder::negative_ttl`";
+            return Err(Error::new(name.span(), message));
+        }
+    }
+    let has_self = matches!(signature.inputs.first(), Some(FnArg::Receiver(_)));
+    let names_self = |tag: &&LitStr| ["{self}", "{self:"].iter().any(|it| tag.value().contains(it));
+    if has_self && let Some(tag) = options.tags.iter().find(names_self) {
+        let message = "`self` is not there any more when the value gets its tags: return a `Fetched` that has this one";
+        return Err(Error::new(tag.span(), message));
     }
     Ok(())
 }

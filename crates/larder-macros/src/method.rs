@@ -37,7 +37,8 @@ impl<'a> Method<'a> {
             FnArg::Typed(argument) => Some(match &*argument.pat {
                 Pat::Ident(name) => Ok(&name.ident),
                 other => {
-                    let message = "name this argument, and take it apart in the body: a method's are handed on";
+                    let message =
+                        "name this argument, and take it apart in the body: a method hands it on";
                     Err(Error::new(other.span(), message))
                 }
             }),

@@ -1,8 +1,8 @@
 //! Returned: what the function brings, and which of it is kept.
 
-use proc_macro2::TokenStream;
-use quote::quote;
-use syn::{GenericArgument, PathArguments, PathSegment, ReturnType, Type};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::{GenericArgument, PathArguments, PathSegment, ReturnType, Type, spanned::Spanned};
 
 /// What a function returns.
 pub(crate) struct Returned {
@@ -10,8 +10,15 @@ pub(crate) struct Returned {
     pub(crate) whole: Type,
     /// The type of its values.
     pub(crate) value: Found,
-    /// The type of its errors, if it returns a `Result`, by whatever path.
-    pub(crate) error: Option<TokenStream>,
+    /// If it returns a `Result`, by whatever path.
+    pub(crate) error: Option<Failure>,
+}
+
+/// The type of errors.
+pub(crate) struct Failure {
+    pub(crate) error: TokenStream,
+    /// Where it stands, or else the alias that does not write it.
+    pub(crate) span: Span,
 }
 
 /// A value, as far as can be seen.
@@ -32,14 +39,22 @@ impl Returned {
         let Some(result) = last_segment(&whole).filter(|last| last.ident == "Result") else {
             return Returned { value: Found::of(whole.clone()), error: None, whole };
         };
-        // An alias writes one type, like `anyhow::Result<T>`, or none.
-        let fallible = quote!(<#whole as ::larder::Fallible>);
         let (value, error) = {
             let mut types = types(result);
-            (types.next().cloned(), types.next().map(|error| quote!(#error)))
+            (types.next().cloned(), types.next().cloned())
         };
-        let value = value.unwrap_or_else(|| syn::parse_quote!(#fallible::Value));
-        let error = error.unwrap_or_else(|| quote!(#fallible::Error));
+        // An alias writes one type, like `anyhow::Result<T>`, or none.
+        let span = whole.span();
+        let value = value.unwrap_or_else(
+            || syn::parse_quote_spanned!(span=> <#whole as ::larder::Fallible>::Value),
+        );
+        let error = match error {
+            Some(error) => Failure { span: error.span(), error: error.into_token_stream() },
+            None => {
+                let error = quote_spanned!(span=> <#whole as ::larder::Fallible>::Error);
+                Failure { error, span }
+            }
+        };
         Returned { value: Found::of(value), error: Some(error), whole }
     }
 }
@@ -54,6 +69,10 @@ impl Found {
             Some(value) => Found::Fetched(Box::new(value.clone())),
             None => Found::Value(Box::new(whole)),
         }
+    }
+
+    pub(crate) fn is_option(&self) -> bool {
+        matches!(self, Found::Option(_))
     }
 
     /// What is kept, and what callers get.

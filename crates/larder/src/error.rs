@@ -5,6 +5,7 @@ use std::iter::successors;
 use std::{
     fmt::{self, Write},
     io,
+    marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -152,6 +153,29 @@ impl<T, E> Fallible for Result<T, E> {
     type Value = T;
     type Error = E;
 }
+
+/// Tells [`#[cached]`](macro@crate::cached) of an `Option` or a `Result` that goes by another name: a macro sees names
+/// only, and would remember `None` and errors like values.
+#[derive(Debug)]
+pub struct Disguised<T>(PhantomData<T>);
+
+impl<T> Disguised<Option<T>> {
+    /// `T` is one.
+    pub const IS_ONE: bool = true;
+}
+
+impl<T, E> Disguised<Result<T, E>> {
+    /// `T` is one.
+    pub const IS_ONE: bool = true;
+}
+
+/// What [`Disguised`] says of all other types: an associated constant of its own goes before that of a trait.
+pub trait Undisguised {
+    /// `T` is none.
+    const IS_ONE: bool = false;
+}
+
+impl<T> Undisguised for Disguised<T> {}
 
 /// As much of an error as an event tells, in bytes. Its text may hold what a client has sent.
 const MAX_TEXT_BYTES: usize = 512;

@@ -171,7 +171,7 @@ pub use cache::Cache;
 pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
-pub use error::{Fallible, FetchError};
+pub use error::{Disguised, Fallible, FetchError, Undisguised};
 pub use key::{CacheKey, KeyPart, ZeroPadded};
 pub use larder_macros::cached;
 #[cfg(feature = "http")]

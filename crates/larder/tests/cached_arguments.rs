@@ -9,6 +9,7 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use larder::{Cache, cached};
@@ -91,6 +92,10 @@ impl Service {
         format!("{what} of {}", self.name)
     }
 
+    fn ttl(&self) -> Duration {
+        Duration::from_secs(self.name.len() as u64)
+    }
+
     /// In a cache of its own.
     #[cached(cache = self.posts, key = "post:{slug}:{id}", tags("post:{slug}"))]
     async fn post(&self, slug: &str, mut id: u32) -> Result<String, String> {
@@ -98,7 +103,7 @@ impl Service {
         Ok(self.ask(&format!("{slug} {id}")).await)
     }
 
-    #[cached(cache = EVERYWHERE, key = "{self}:{id}")]
+    #[cached(cache = EVERYWHERE, key = "{self}:{id}", ttl = self.ttl())]
     async fn named(&self, id: u32) -> String {
         self.ask(&id.to_string()).await
     }
@@ -143,6 +148,7 @@ async fn a_method_is_cached_in_its_value_or_by_what_its_key_says_of_it() {
         assert_eq!((*one).clone().by_value::<u8, 3>().await, "3 1 of one");
         assert_eq!(two.shared().await, "shared of two");
     }
+    assert_eq!(EVERYWHERE.entry("one:1").unwrap().lifetime.ttl(), Duration::from_secs(3));
     let calls = |of: &Service| of.calls.load(Ordering::SeqCst);
     assert_eq!((calls(&one), calls(&two)), (5, 3));
     one.posts.purge_tag("post:a");
