@@ -8,7 +8,10 @@ use syn::{
     spanned::Spanned,
 };
 
-use crate::returned::{last_segment, types};
+use crate::{
+    returned::{last_segment, types},
+    told_at,
+};
 
 /// An argument that borrows.
 pub(crate) struct Borrowed<'a> {
@@ -60,7 +63,7 @@ impl<'a> Borrowed<'a> {
     /// Makes the copy.
     pub(crate) fn copy(&self) -> TokenStream {
         let Borrowed { name, copy, how } = self;
-        let (span, name) = (how.lent().span(), &name.ident);
+        let (span, name) = (told_at(how.lent().span()), &name.ident);
         let made = how.copied(&quote_spanned!(span=> #name), span);
         quote_spanned!(span=> let #copy = #made;)
     }
@@ -68,7 +71,7 @@ impl<'a> Borrowed<'a> {
     /// Gives the copy the name, and the type, that the body knows.
     pub(crate) fn lend(&self) -> TokenStream {
         let Borrowed { name, copy, how } = self;
-        let (span, PatIdent { mutability, ident, .. }) = (how.lent().span(), name);
+        let (span, PatIdent { mutability, ident, .. }) = (told_at(how.lent().span()), name);
         let lent = how.lend(&quote_spanned!(span=> &#copy), span);
         quote_spanned!(span=> #[allow(unused_variables)] let #mutability #ident = #lent;)
     }

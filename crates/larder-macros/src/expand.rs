@@ -12,6 +12,7 @@ use crate::{
     method::{self, Method},
     options::{Options, Setting},
     returned::{Failure, Found, Returned},
+    told_at,
 };
 
 /// Names of our own that no argument and nothing in the body can mean.
@@ -114,7 +115,7 @@ fn home(options: &Options, function: &ItemFn, returned: &Returned) -> Home {
     }
     let (kept, name) = (returned.value.kept(), function.sig.ident.to_string());
     // That it does not say what it weighs is told where it stands.
-    let builder = quote_spanned!(kept.span()=> ::larder::Cache::<#kept>::builder());
+    let builder = quote_spanned!(told_at(kept.span())=> ::larder::Cache::<#kept>::builder());
     // An error is the cache's to remember.
     let negative_ttl = options.negative_ttl.as_ref().filter(|_| returned.error.is_some());
     let settings =
@@ -152,7 +153,7 @@ fn home(options: &Options, function: &ItemFn, returned: &Returned) -> Home {
 fn undisguised(kept: &Type) -> TokenStream {
     let message = "this is an `Option` or a `Result` by another name: write it by its own, for otherwise \
                    `None` and errors would be remembered as values are";
-    quote_spanned! {kept.span()=>
+    quote_spanned! {told_at(kept.span())=>
         const _: () = {
             #[allow(unused_imports)]
             use ::larder::Undisguised as _;
@@ -195,7 +196,7 @@ fn fetched(options: &Options, returned: &Returned, names: &Names) -> (TokenStrea
         ),
         Some(Failure { span, .. }) => (
             // That it does not say what went wrong is told there.
-            quote_spanned!(*span=> try_get_or_fetch),
+            quote_spanned!(told_at(*span)=> try_get_or_fetch),
             quote!({
                 let #found: #whole = #work.await;
                 ::core::result::Result::map(#found, |#found| #kept)
@@ -230,7 +231,7 @@ fn kept(options: &Options, value: &Found, names: &Names) -> TokenStream {
 fn moved(input: &FnArg, borrowed: &[Borrowed<'_>]) -> Option<TokenStream> {
     let FnArg::Typed(argument) = input else { return None };
     let Pat::Ident(name) = &*argument.pat else { return None };
-    let (name, span) = (&name.ident, argument.ty.span());
+    let (name, span) = (&name.ident, told_at(argument.ty.span()));
     let is_copied = borrowed.iter().any(|it| it.is_of(name));
     (!is_copied).then(|| quote_spanned!(span=> __is_moved(&#name);))
 }

@@ -10,6 +10,7 @@ mod returned;
 mod template;
 
 use proc_macro::TokenStream;
+use proc_macro2::Span;
 use syn::{ItemFn, parse_macro_input};
 
 use crate::options::Options;
@@ -178,4 +179,9 @@ pub fn cached(options: TokenStream, function: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as Options);
     let function = parse_macro_input!(function as ItemFn);
     expand::expand(options, function).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Errors about what has this span point at `place`; lints of the user's own code pass it over.
+fn told_at(place: Span) -> Span {
+    Span::mixed_site().located_at(place)
 }

@@ -8,6 +8,8 @@ use syn::{
     spanned::Spanned,
 };
 
+use crate::told_at;
+
 pub(crate) struct Method<'a> {
     receiver: &'a Receiver,
     /// The names of its arguments.
@@ -63,7 +65,7 @@ impl<'a> Method<'a> {
 
     /// Makes the copy of `self`.
     pub(crate) fn copy(&self) -> TokenStream {
-        let (copy, span) = (&self.copy, self.receiver.span());
+        let (copy, span) = (&self.copy, told_at(self.receiver.span()));
         let itself = Ident::new("self", self.receiver.self_token.span);
         let borrowed = match self.is_reference() {
             true => quote!(#itself),

@@ -4,6 +4,8 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 use syn::{GenericArgument, PathArguments, PathSegment, ReturnType, Type, spanned::Spanned};
 
+use crate::told_at;
+
 /// What a function returns.
 pub(crate) struct Returned {
     /// As it is written.
@@ -44,7 +46,7 @@ impl Returned {
             (types.next().cloned(), types.next().cloned())
         };
         // An alias writes one type, like `anyhow::Result<T>`, or none.
-        let span = whole.span();
+        let span = told_at(whole.span());
         let value = value.unwrap_or_else(
             || syn::parse_quote_spanned!(span=> <#whole as ::larder::Fallible>::Value),
         );

@@ -120,6 +120,9 @@
 //! | | fastapi-cache | cashews | moka | FusionCache | here |
 //! | --- | --- | --- | --- | --- | --- |
 //! | cache a function | `@cache(expire=…)` | `@cache(ttl=…)` | – | – | [`#[cached]`](macro@cached) |
+//! | cache a method | key builder | `key="{self.id}"` | – | – | [`#[cached]`](macro@cached) with `cache = self.posts` |
+//! | purge what a function returned | `namespace` | `tags=…` | – | – | [`#[cached]`](macro@cached) with `static POSTS`, then [`Cache::purge_tag`] |
+//! | keep no `None` | – | `condition=NOT_NONE` | `optionally_get_with` | – | always; `negative_ttl = "5s"` keeps it |
 //! | get or make | – | `get_or_set` | `try_get_with` | `GetOrSetAsync` | [`Cache::try_get_or_fetch`] |
 //! | one fetch per key | – | `lock=True` | always | always | always |
 //! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |

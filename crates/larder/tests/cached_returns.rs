@@ -1,7 +1,5 @@
 //! `#[cached]`, by what a function returns: what of it is remembered, for how long, and what callers get.
 
-#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
-
 use std::{
     io,
     sync::{
