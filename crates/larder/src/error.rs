@@ -261,4 +261,17 @@ mod tests {
         assert_eq!(text_of(&Stubborn).len(), MAX_TEXT_BYTES - 1 + "…".len());
         assert_eq!(&*text_of(&Panics), "an error whose text panics");
     }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn an_error_with_its_sources_is_told_down_to_the_first_cause() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Step(&'static str, #[source] Option<Box<Step>>);
+
+        let step = |text, source: Option<Step>| Step(text, source.map(Box::new));
+        let error = step("no answer", Some(step("no connection", Some(step("refused", None)))));
+        assert_eq!(&*text_of(&WithSources(&error)), "no answer: no connection: refused");
+        assert_eq!(&*text_of(&WithSources(&step("refused", None))), "refused");
+    }
 }
