@@ -1,6 +1,11 @@
 //! Builder: the settings of a cache and their defaults; refuses nonsense.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_policy::freshness::Lifetime;
 
@@ -20,6 +25,15 @@ use crate::{
 const USUAL_BYTES: usize = 64 << 20;
 
 pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
+
+type TtlOfError = dyn Fn(&dyn Any) -> Option<Duration> + Send + Sync;
+
+/// How long a failure with an error of one type is remembered. `None`: not at all.
+#[derive(Clone)]
+pub(crate) struct NegativeTtlFor {
+    pub(crate) error: TypeId,
+    pub(crate) ttl: Arc<TtlOfError>,
+}
 
 /// What is to lie below memory.
 pub(crate) struct Below<V> {
@@ -41,7 +55,7 @@ pub(crate) struct Below<V> {
 /// | [`max_bytes`](Builder::max_bytes) | 64 MiB; none if `max_entries` is given |
 /// | [`max_entries`](Builder::max_entries), [`max_entry_bytes`](Builder::max_entry_bytes) | what fits |
 /// | [`eviction`](Builder::eviction) | S3-FIFO |
-/// | [`negative_ttl`](Builder::negative_ttl) | errors are not remembered |
+/// | [`negative_ttl`](Builder::negative_ttl), [`negative_ttl_for`](Builder::negative_ttl_for) | errors are not remembered |
 /// | [`soft_timeout`](Builder::soft_timeout), [`hard_timeout`](Builder::hard_timeout) | none |
 /// | [`max_concurrent_fetches`](Builder::max_concurrent_fetches) | 1024 |
 /// | [`max_concurrent_refreshes`](Builder::max_concurrent_refreshes) | 16, and 1024 that wait |
@@ -61,6 +75,8 @@ pub struct Builder<V> {
     pub(crate) max_entry_bytes: Option<usize>,
     pub(crate) eviction: Eviction,
     pub(crate) negative_ttl: Duration,
+    /// One for each type of error that something was said of.
+    pub(crate) negative_ttls: Vec<NegativeTtlFor>,
     pub(crate) soft_timeout: Option<Duration>,
     pub(crate) hard_timeout: Option<Duration>,
     pub(crate) max_concurrent_fetches: usize,
@@ -114,6 +130,7 @@ impl<V> Builder<V> {
             max_entry_bytes: None,
             eviction: Eviction::default(),
             negative_ttl: Duration::ZERO,
+            negative_ttls: Vec::new(),
             soft_timeout: None,
             hard_timeout: None,
             max_concurrent_fetches: 1024,
@@ -237,9 +254,56 @@ impl<V> Builder<V> {
     /// How long a failed fetch is remembered, whether it brought an error, took longer than the hard
     /// timeout, or panicked: that is handed to later readers without asking, or a stale entry in its
     /// place. A purge or a value ends it, and [`get_or_fetch`](crate::Cache::get_or_fetch), which takes
-    /// no failure for an answer, asks. Zero: not at all.
+    /// no failure for an answer, asks. Zero: not at all. By error: [`negative_ttl_for`](Builder::negative_ttl_for).
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
+        self
+    }
+
+    /// How long a fetch that failed with an `E` is remembered, by what the error is: that there is no such post
+    /// for a minute perhaps, and that the database was busy not at all (`None`). It holds in place of
+    /// [`negative_ttl`](Builder::negative_ttl), which stays for errors of other types, for timeouts and panics. Of
+    /// two for one `E` the last holds.
+    ///
+    /// It is asked once for each fetch that fails with an `E`, under no lock. If it panics, `negative_ttl` holds.
+    ///
+    /// ```
+    /// # use larder::{Cache, FailureSource};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// #[derive(Debug)]
+    /// enum DbError {
+    ///     NotFound,
+    ///     Busy,
+    /// }
+    /// # impl std::fmt::Display for DbError {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// #         std::fmt::Debug::fmt(self, f)
+    /// #     }
+    /// # }
+    ///
+    /// let posts = Cache::<String>::builder()
+    ///     .negative_ttl_for(|error: &DbError| match error {
+    ///         DbError::NotFound => Some(Duration::from_secs(60)),
+    ///         DbError::Busy => None,
+    ///     })
+    ///     .build();
+    /// for (key, error, is_remembered) in [("7", DbError::NotFound, true), ("8", DbError::Busy, false)] {
+    ///     posts.try_get_or_fetch(key, async || Err::<String, _>(error)).await.unwrap_err();
+    ///     let again = posts.answer(key, async || Err::<String, _>(DbError::Busy)).await;
+    ///     assert_eq!(again.unwrap_err().source == FailureSource::Remembered, is_remembered);
+    /// }
+    /// # }
+    /// ```
+    pub fn negative_ttl_for<E: Send + Sync + 'static>(
+        mut self,
+        ttl: impl Fn(&E) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        let error = TypeId::of::<E>();
+        let ttl = move |error: &dyn Any| error.downcast_ref().and_then(&ttl);
+        self.negative_ttls.retain(|known| known.error != error);
+        self.negative_ttls.push(NegativeTtlFor { error, ttl: Arc::new(ttl) });
         self
     }
 

@@ -182,7 +182,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let builder =
             Builder { on_removed: builder.on_removed.map(memory::that_can_wait), ..builder };
         let max_bytes = builder.bound_bytes();
-        let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
+        let negatives = Negatives::new(&builder);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
         let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
         let codec = builder.below.as_ref().and_then(|below| below.codec.as_ref());
@@ -365,8 +365,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// # Errors
     ///
     /// The fetch's own error, shared by all who waited for it and by nobody later (unless the cache
-    /// was built with a negative TTL); [`FetchError`] for what else can go wrong. It does not wait where
-    /// too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
+    /// was built with a negative TTL); [`FetchError`] for what else can go wrong. An `E` says what
+    /// went wrong (`Display`), which [`events`](Cache::events) tell. It does not wait where too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
     pub async fn try_get_or_fetch<'k, T, E, F, Fut>(
         &self,
         key: impl Into<CacheKey<'k>>,
@@ -374,7 +374,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<V, FetchError<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -410,7 +410,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -433,7 +433,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Next<V, impl Future<Output = Result<Box<Answer<V>>, Failure<E>>> + use<'a, V, T, E, F, Fut>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {

@@ -123,6 +123,30 @@ impl Clock {
 
     /// A clock of your own: `read` tells the time since any fixed point. It may step back; ages then
     /// stand still for that step and go on with the next. Each look costs a lock.
+    ///
+    /// In a test whose time is Tokio's, and paused, entries age with it like this. On the machine's clock they
+    /// would not: that does not stand still, and does not jump.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use larder::{Cache, Clock};
+    /// use tokio::time::{Instant, sleep};
+    ///
+    /// #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// async fn main() {
+    ///     let began = Instant::now();
+    ///     let cache = Cache::<String>::builder()
+    ///         .ttl(Duration::from_secs(300))
+    ///         .clock(Clock::other(move || began.elapsed()))
+    ///         .build();
+    ///     cache.insert("greeting", "good morning".to_owned());
+    ///     sleep(Duration::from_secs(299)).await;
+    ///     assert!(cache.get("greeting").is_some());
+    ///     sleep(Duration::from_secs(1)).await;
+    ///     assert!(cache.get("greeting").is_none());
+    /// }
+    /// ```
     pub fn other(read: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
         let made = Duration::from_nanos(MADE);
         let state = Mutex::new(Steps { shown: read(), sum: made, looks: 0 });

@@ -16,6 +16,7 @@ pub(crate) mod tasks;
 
 use std::{
     any::Any,
+    fmt::Display,
     num::NonZeroU32,
     sync::{Arc, PoisonError},
     time::Duration,
@@ -34,6 +35,7 @@ use crate::{
     builder::{Builder, Weigher},
     clock::{Clock, Moment},
     entry::Entry,
+    error::text_of,
     purge::{
         Fence,
         judge::Judge,
@@ -299,9 +301,10 @@ impl<V> Engine<V> {
         self.serves_while_revalidating.store(on, Ordering::Relaxed);
     }
 
-    /// A fetch failed, or will never end.
-    pub(crate) fn tell_failed(&self, key: &Arc<str>) {
-        self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
+    /// A fetch failed with this error, or will never end.
+    pub(crate) fn tell_failed(&self, key: &Arc<str>, error: &dyn Display) {
+        let event = || Event::FetchFailed { key: Arc::clone(key), error: text_of(error) };
+        self.counters.tell(event);
     }
 
     /// A fetch begins. Unless it is told of its success (it fails, panics, is dropped), it counts as a failed

@@ -289,6 +289,33 @@ impl<V> Fetched<V> {
         Fetched { skip: Some(reason), ..Fetched::new(value) }
     }
 
+    /// Hand `value` to those who wait for it now, and let go of what was stored: the origin says that there is
+    /// nothing, or no more. As what [`do_not_store`](Fetched::do_not_store) is given, it is not there for later
+    /// readers; but neither is what came before, to stand in when the next fetch fails.
+    ///
+    /// ```
+    /// # use larder::{Cache, Fetched, ManualClock};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let clock = ManualClock::new();
+    /// # let builder = Cache::<Option<String>>::builder().clock(clock.clock());
+    /// # let minute = Duration::from_secs(60);
+    /// let posts = builder.ttl(minute).stale_if_error(60 * minute).build();
+    /// posts.insert("/posts/1", Some("a post".to_owned()));
+    /// # clock.advance(minute);
+    /// // A minute later it is deleted.
+    /// let found = posts.get_or_fetch("/posts/1", async || Fetched::gone(None)).await;
+    /// assert_eq!(found, None);
+    /// let failed = posts.try_get_or_fetch("/posts/1", async || Err::<Option<String>, _>("down")).await;
+    /// assert!(failed.is_err(), "it is not served again");
+    /// # }
+    /// ```
+    pub fn gone(value: V) -> Self {
+        // It takes the place of what was stored, as far as no purge came in between, and is over at once.
+        Fetched::new(value).ttl(Duration::from_nanos(1))
+    }
+
     /// Keep it for `ttl` and no longer: what is to be gone in five seconds is not served stale for an hour
     /// because other entries may be. Zero means not to store it. See [`fresh_for`](Fetched::fresh_for) and
     /// [`lifetime`](Fetched::lifetime) for values with stale windows. The last of the three counts.
@@ -304,6 +331,14 @@ impl<V> Fetched<V> {
         self
     }
 
+    /// As [`fresh_for`](Fetched::fresh_for), unless it has been said already how long to keep it.
+    pub fn or_fresh_for(self, ttl: Duration) -> Self {
+        match self.keep {
+            Keep::Default => self.fresh_for(ttl),
+            Keep::FreshFor(_) | Keep::For(_) => self,
+        }
+    }
+
     /// Keep it for `lifetime` instead, windows included. One that ends at once means not to store it.
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
         self.keep = Keep::For(lifetime);
@@ -313,7 +348,14 @@ impl<V> Fetched<V> {
     /// It is purged with each of these tags. Replaces earlier ones; empty ones are left out, and
     /// more than 256 make it unstorable (a purge by one of them would otherwise miss it).
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.tags = tags.into_iter().map(Into::into).filter(|tag| !tag.is_empty()).collect();
+        self.tags.clear();
+        self.and_tags(tags)
+    }
+
+    /// As [`tags`](Fetched::tags), beside those that it has already.
+    pub fn and_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        let tags = tags.into_iter().map(Into::into);
+        self.tags.extend(tags.filter(|tag: &String| !tag.is_empty()));
         self
     }
 }

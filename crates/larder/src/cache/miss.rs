@@ -1,6 +1,7 @@
 //! Miss: what happens on a miss and in a refresh: join or lead the key's flight, fetch, store, land.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -30,6 +31,7 @@ use crate::{
     key::CacheKey,
     needs::{self, Need},
     purge::Fence,
+    span,
     stats::{Event, micros},
     sync,
     turns::Fetch,
@@ -95,7 +97,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -111,7 +113,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             }
         }
         self.engine.counters().misses.increment();
-        let mut flight = pin!(self.join(key, reason, fetch, wants));
+        let mut flight = pin!(self.join(key, reason, span::of_reader(fetch), wants));
         let landed = match (at_hand, self.engine.soft_timeout) {
             (AtHand::Stale | AtHand::Perhaps, Some(limit)) => {
                 match sync::in_time(limit, flight.as_mut()).await {
@@ -145,7 +147,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -332,7 +334,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         fetch: F,
     ) where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -349,6 +351,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             return;
         }
         let key = key.into_shared();
+        let fetch = span::behind_reader(&self.name, fetch);
         self.engine.refresh(&key, worth, || {
             let (library, key) = (Arc::clone(self), Arc::clone(&key));
             Box::pin(async move {
@@ -385,7 +388,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> bool
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -408,7 +411,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) -> FlightResult<V>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
     {
@@ -493,7 +496,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         // A failure has no tags, so any purge since may have been meant for it.
         let fenced = || leader.is_revoked() || self.engine.may_be_purged(fence);
         self.remember(key, &failed, fence, fenced);
-        self.engine.tell_failed(key);
+        self.engine.tell_failed(key, &failed);
         FlightResult::Failure { failed, fence }
     }
 

@@ -3,6 +3,7 @@
 //! is left of it: no flight, no turn, no need, no task, no room that is booked for nothing.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
@@ -69,6 +70,12 @@ impl Thing {
     fn new(alive: &Arc<AtomicUsize>, dice: &mut Dice) -> Thing {
         alive.fetch_add(1, Ordering::SeqCst);
         Thing { alive: Arc::clone(alive), is_bomb: dice.one_in(50) }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a thing")
     }
 }
 

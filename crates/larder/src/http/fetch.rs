@@ -20,7 +20,7 @@ use super::{
     below::OwnFromBelow,
     body::{Body, arriving::BodyReader},
     cache::Parts,
-    error::NoAnswer,
+    error::{BrokenOff, NoAnswer},
     landing::{Delivery, FlightOutcome, FlightResult, Leader, Polled, Waiters},
     origin::{Origin, OriginRequest},
     pump::{Flow, Pumped, pump, until},
@@ -30,7 +30,7 @@ use super::{
     tags::tags_of,
     turns::Turn,
 };
-use crate::{answer::Storage, engine::CountedFetch, stats::Event};
+use crate::{answer::Storage, engine::CountedFetch, error::WithSources, stats::Event};
 
 /// What the reader who leads a flight gets of it. `why`: for what reason the origin was asked in the end.
 pub(crate) struct Told {
@@ -217,7 +217,7 @@ impl<'a> Fetching<'a> {
     }
 
     fn fail(self, error: NoAnswer) {
-        self.cache.engine().tell_failed(self.leader.key());
+        self.cache.engine().tell_failed(self.leader.key(), &WithSources(&error));
         self.land(FlightOutcome::Failed(error.clone()), LeaderOutcome::Failed(error));
     }
 
@@ -297,7 +297,9 @@ impl<'a> Fetching<'a> {
         let pumped = pump(self.cache, flow).await;
         let cost = began.elapsed();
         let whole = match pumped {
-            Pumped::Broken => return self.cache.engine().tell_failed(self.leader.key()),
+            Pumped::Broken => {
+                return self.cache.engine().tell_failed(self.leader.key(), &BrokenOff);
+            }
             Pumped::Passed(reason) => Err(reason),
             Pumped::Whole(body) => incoming.with_body(body).ok_or(Reason::ContentRange),
         };

@@ -79,7 +79,7 @@ const TESTS: [(&str, Test); 12] = [
     ("try_get_or_fetch", |cache, _| {
         block_on(async {
             for _ in 0..2 {
-                let fetch = || async { Ok::<_, ()>(Fetched::new(large(1)).tags(["tag"])) };
+                let fetch = || async { Ok::<_, &str>(Fetched::new(large(1)).tags(["tag"])) };
                 let value = cache.try_get_or_fetch("key", fetch).await;
                 assert!(is(value.as_ref().ok(), 1));
             }
@@ -88,7 +88,7 @@ const TESTS: [(&str, Test); 12] = [
     ("answer", |cache, _| {
         block_on(async {
             for _ in 0..2 {
-                let answer = cache.answer("key", || async { Ok::<_, ()>(large(1)) }).await;
+                let answer = cache.answer("key", || async { Ok::<_, &str>(large(1)) }).await;
                 assert!(is(answer.as_ref().ok().map(|answer| &answer.value), 1));
             }
         });
@@ -108,7 +108,7 @@ const TESTS: [(&str, Test); 12] = [
         fill(&cache);
         clock.advance(secs(190));
         block_on(async {
-            let value = cache.try_get_or_fetch("key", || async { Err::<Large, _>(()) }).await;
+            let value = cache.try_get_or_fetch("key", || async { Err::<Large, _>("down") }).await;
             assert!(is(value.as_ref().ok(), 1));
         });
     }),
@@ -116,7 +116,7 @@ const TESTS: [(&str, Test); 12] = [
         fill(&cache);
         clock.advance(secs(190));
         block_on(async {
-            let fetch = || async { std::future::pending::<Result<Large, ()>>().await };
+            let fetch = || async { std::future::pending::<Result<Large, &str>>().await };
             let answer = cache.answer("key", fetch).await;
             assert!(is(answer.as_ref().ok().map(|answer| &answer.value), 1));
         });

@@ -11,6 +11,7 @@ mod cancellation;
 mod crowd;
 mod driven;
 mod ends;
+mod errors;
 mod events;
 mod extremes;
 mod flight;

@@ -5,6 +5,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, Weak,
@@ -358,6 +359,12 @@ fn a_weigher_may_do_anything_to_its_cache() {
 /// An error that does something when it is dropped.
 #[expect(dead_code, reason = "it is there to be dropped")]
 struct Failure(Value);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("down")
+    }
+}
 
 #[test]
 fn an_error_that_is_remembered_may_do_so_too() {
@@ -738,9 +745,9 @@ async fn a_fetch_that_is_not_needed_and_panics_when_it_is_dropped_leaks_no_value
             match kind {
                 0 => drop(cache.get_or_fetch("key", fetch).await),
                 1 => drop(
-                    cache.try_get_or_fetch("key", || async { Ok::<_, ()>(fetch().await) }).await,
+                    cache.try_get_or_fetch("key", || async { Ok::<_, &str>(fetch().await) }).await,
                 ),
-                _ => drop(cache.answer("key", || async { Ok::<_, ()>(fetch().await) }).await),
+                _ => drop(cache.answer("key", || async { Ok::<_, &str>(fetch().await) }).await),
             }
         })
     };

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A fetch that waits for its reply.
-type Call = oneshot::Sender<Result<Fetched<Value>, ()>>;
+type Call = oneshot::Sender<Result<Fetched<Value>, &'static str>>;
 
 struct Walk {
     cache: Cache<Value>,
@@ -241,7 +241,7 @@ impl Walk {
         self.model.begin(flight);
         meanwhile.iter().for_each(|step| self.take_at_once(step));
         let call = self.calls.lock().unwrap().pop().unwrap();
-        assert!(call.send(reply.map(|put| fetched(value, put)).ok_or(())).is_ok());
+        assert!(call.send(reply.map(|put| fetched(value, put)).ok_or("down")).is_ok());
         settle().await;
         let landed = self.model.land(value, reply);
         assert_eq!(reader.await.unwrap(), at_once.unwrap_or(landed));
