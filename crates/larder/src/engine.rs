@@ -244,6 +244,11 @@ impl<V> Engine<V> {
         tags.into_iter().map(|tag| self.purges.tag(tag)).collect()
     }
 
+    /// The key by which they become numbers.
+    pub(crate) fn tag_key(&self) -> TagKey {
+        self.purges.tag_key()
+    }
+
     /// What is over now.
     pub(crate) fn judge_now(&self) -> Judge<'_> {
         Judge::new(self.clock.now(), &self.purges)

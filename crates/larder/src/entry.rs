@@ -9,7 +9,10 @@ use larder_policy::{
 
 use crate::{
     clock::Moment,
-    purge::{Fence, tags::TagId},
+    purge::{
+        Fence,
+        tags::{TagId, TagKey},
+    },
     sync::atomic::{AtomicU64, Ordering},
     weigh::ALLOCATION_BYTES,
 };
@@ -198,7 +201,19 @@ pub struct Fetched<V> {
     pub(crate) keep: Keep,
     /// Why it is not to be stored, whatever else is said of it.
     pub(crate) skip: Option<Reason>,
-    pub(crate) tags: Vec<String>,
+    pub(crate) tags: Tags,
+}
+
+/// The tags of a value that is to be stored.
+#[derive(Debug)]
+pub(crate) enum Tags {
+    Named(Vec<String>),
+    /// Those that it was stored with before: their names are not known any more. `key`: by which they became
+    /// numbers, for under another one they would be other tags.
+    Kept {
+        ids: Box<[TagId]>,
+        key: TagKey,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +228,12 @@ pub(crate) enum Keep {
 impl<V> Fetched<V> {
     /// Keep `value` as the cache's settings say.
     pub fn new(value: V) -> Self {
-        Fetched { value: Box::new(value), keep: Keep::Default, skip: None, tags: Vec::new() }
+        Fetched {
+            value: Box::new(value),
+            keep: Keep::Default,
+            skip: None,
+            tags: Tags::Named(Vec::new()),
+        }
     }
 
     /// Hand `value` to those who wait for it now, and do not store it, whatever TTL is given later.
@@ -250,7 +270,8 @@ impl<V> Fetched<V> {
     /// It is purged with each of these tags. Replaces earlier ones; empty ones are left out, and
     /// more than 256 make it unstorable (a purge by one of them would otherwise miss it).
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.tags = tags.into_iter().map(Into::into).filter(|tag| !tag.is_empty()).collect();
+        let named = tags.into_iter().map(Into::into).filter(|tag| !tag.is_empty());
+        self.tags = Tags::Named(named.collect());
         self
     }
 }

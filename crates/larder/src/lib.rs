@@ -83,6 +83,9 @@
 //! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
+//! | fetch whatever is stored | – | – | – | – | [`Cache::refresh`] (Caffeine's `refresh`) |
+//! | wishes of one call | – | – | – | entry options | [`Cache::read`]: [`max_age`](Read::max_age), [`soft_timeout`](Read::soft_timeout) |
+//! | ask whether it has changed | – | – | – | conditional refresh | [`Read::fetch_with`], [`Previous::not_modified`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
 //! | a bound in bytes | – | – | weigher | – | always |
 //!
@@ -120,7 +123,7 @@ mod weigh;
 
 pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};
 pub use builder::{BuildError, Builder};
-pub use cache::Cache;
+pub use cache::{Cache, Previous, Read};
 pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;

@@ -159,6 +159,9 @@ impl Turns {
     }
 }
 
+/// The number of the next fetch.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// One fetch, as those see it who need it and do not know what it brings.
 pub(crate) struct Fetch {
     /// No other has it, of whatever cache; a later one has a higher number.
@@ -183,15 +186,20 @@ enum Slot {
 
 impl Fetch {
     pub(crate) fn new(turns: &Arc<Turns>) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Fetch {
-            number: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            number: NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst),
             turns: Arc::clone(turns),
             is_needed: AtomicBool::new(false),
             turn: Mutex::new(Slot::Empty),
             is_given: Notify::new(),
             pulse: Pulse::default(),
         })
+    }
+
+    /// The number that the next fetch of any cache will have: those below it have begun, or wait for their
+    /// turn.
+    pub(crate) fn next_number() -> u64 {
+        NEXT.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     pub(crate) fn number(&self) -> u64 {

@@ -22,7 +22,7 @@ use crate::{
     codec::Codec,
     engine::{
         flight::Leader,
-        look::Lookup,
+        look::{ANY_AGE, Lookup, MaxAge},
         lower::{Asked, Leasing, Lower, NewRecord, OwnLease},
         store::Dated,
     },
@@ -51,10 +51,12 @@ impl<V: 'static> Beneath<V> {
 /// For whom a leader asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
-    /// Readers, who have nothing fresh.
-    Readers,
+    /// Readers, who have nothing fresh. What is older than this is not for the one who leads.
+    Readers { max_age: MaxAge },
     /// A refresh: what is fresh has to be younger than what began it.
     Refresh,
+    /// Somebody for whom only a fetch will do.
+    Forced,
 }
 
 /// What asking below has come to.
@@ -154,6 +156,10 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let (lower, key) = (&beneath.lower, leader.key());
         let deadline = sync::after(Instant::now(), lower.settings().lease_wait);
         let Some(mut asked) = lower.heads(key).await else { return Err(None) };
+        if whom == For::Forced {
+            // What was fetched can be written down, now that it is known where the log is.
+            return Err(None);
+        }
         loop {
             if let Some(dated) = self.usable(beneath, leader, whom, &asked).await {
                 return Ok(dated);
@@ -181,7 +187,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
     }
 
-    /// What of `asked` serves. Something stale is brought into memory.
+    /// What of `asked` serves. Something stale, or too old, is brought into memory if nothing is there.
     async fn usable(
         &self,
         beneath: &Beneath<V>,
@@ -213,18 +219,23 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let dated = Dated::found(value, facts);
         match freshness {
             Freshness::Fresh { .. } => {
-                let is_young = whom == For::Readers || !self.engine.is_to_be_refreshed(&dated);
-                is_young.then_some(dated)
-            }
-            Freshness::StaleWhileRevalidate { .. } | Freshness::StaleIfError { .. } => {
-                if let Lookup::Miss(_) = self.engine.look(key) {
-                    self.engine.store(key, &dated, || leader.is_revoked());
-                    lower.count_rescue();
+                let is_young = match whom {
+                    For::Readers { max_age } => self.engine.now().since(fetched) <= max_age,
+                    For::Refresh => !self.engine.is_to_be_refreshed(&dated),
+                    For::Forced => false,
+                };
+                if is_young {
+                    return Some(dated);
                 }
-                None
             }
-            Freshness::Expired => None,
+            Freshness::StaleWhileRevalidate { .. } | Freshness::StaleIfError { .. } => {}
+            Freshness::Expired => return None,
         }
+        if let Lookup::Miss(_) = self.engine.look(key, ANY_AGE) {
+            self.engine.store(key, &dated, || leader.is_revoked());
+            lower.count_rescue();
+        }
+        None
     }
 
     /// What a record is good for, if it is for anything.

@@ -39,6 +39,10 @@ impl<V> Delivery<V> {
         Delivery { age_below: Some(age), ..Delivery::of(found, storage) }
     }
 
+    pub(super) fn age(&self) -> Duration {
+        self.age_below.unwrap_or_default()
+    }
+
     pub(super) fn value(&self) -> &V {
         &self.value
     }

@@ -17,15 +17,16 @@ use super::{
     drop_before,
     landing::{Delivery, FlightResult},
     negative::Failed,
+    read::ReadOptions,
 };
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     engine::{
         flight::{Follower, Join, Landing, Leader},
-        look::{Lookup, Shape},
+        look::{ANY_AGE, Lookup, MaxAge, Shape},
         store::Dated,
     },
-    entry::Fetched,
+    entry::{Fetched, Tags},
     error::FetchError,
     key::CacheKey,
     needs::{self, Need},
@@ -91,16 +92,17 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         reason: Reason,
         fetch: F,
         at_hand: AtHand,
-        wants: Wants,
+        options: ReadOptions,
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        if let Some(failed) = self.negatives.recall(key, self.engine.now()) {
-            if let Some(stale) = self.rescue(key, at_hand, Reason::StaleIfError) {
+        let ReadOptions { wants, max_age, .. } = options;
+        if let Some(failed) = self.remembered(key, options) {
+            if let Some(stale) = self.rescue(key, at_hand, max_age, Reason::StaleIfError) {
                 drop_before(fetch, &stale);
                 return Ok(stale);
             }
@@ -110,13 +112,15 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 return Err(Failure { error, source: FailureSource::Remembered });
             }
         }
-        self.engine.counters().misses.increment();
-        let mut flight = pin!(self.join(key, reason, fetch, wants));
-        let landed = match (at_hand, self.engine.soft_timeout) {
+        if options.since.is_none() {
+            self.engine.counters().misses.increment();
+        }
+        let mut flight = pin!(self.join(key, reason, fetch, options));
+        let landed = match (at_hand, options.soft_timeout.or(self.engine.soft_timeout)) {
             (AtHand::Stale | AtHand::Perhaps, Some(limit)) => {
                 match sync::in_time(limit, flight.as_mut()).await {
                     Ok(landed) => landed,
-                    Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
+                    Err(_) => match self.rescue(key, at_hand, max_age, Reason::SoftTimeout) {
                         Some(stale) => return Ok(stale),
                         None => flight.await,
                     },
@@ -124,8 +128,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             }
             (_, None) | (AtHand::Nothing, _) => flight.await,
         };
-        let answer = landed
-            .or_else(|failure| self.rescue(key, at_hand, Reason::StaleIfError).ok_or(failure));
+        let answer = landed.or_else(|failure| {
+            self.rescue(key, at_hand, max_age, Reason::StaleIfError).ok_or(failure)
+        });
         match answer {
             // Its reader has no way to be told, and whoever wrote the fetch must know which one it is.
             Err(Failure { error: FetchError::Recursive, .. }) if wants == Wants::Value => {
@@ -141,14 +146,15 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         key: &Arc<str>,
         reason: Reason,
         fetch: F,
-        wants: Wants,
+        options: ReadOptions,
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
+        let ReadOptions { wants, max_age, since, .. } = options;
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
         let asked = self.engine.asked_at();
         let within = needs::within();
@@ -167,9 +173,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
                 return failed(FetchError::Recursive);
             };
+            let is_earlier = since.is_some_and(|since| follower.fetch().number() < since);
             match self.wait(&follower, asked).await {
+                _ if is_earlier => {}
                 Waited::Landed(landing) => {
-                    match self.share(landing, asked, Whose::Anothers, reason) {
+                    match self.share(landing, asked, max_age, Whose::Anothers, reason) {
                         Some(Err(_)) if wants == Wants::Value => {}
                         Some(shared) => {
                             self.engine.counters().collapsed.increment();
@@ -197,11 +205,13 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             fetch.pulse().drive(self.take_turn(fetch)).await;
         }
         // Another flight may have landed between the look-up and the lead.
-        if let Some(answer) = self.fresh(key) {
+        if since.is_none()
+            && let Some(answer) = self.fresh(key, max_age)
+        {
             drop_before(fetch, &answer);
             return Ok(answer);
         }
-        let remembered = self.negatives.recall(key, self.engine.now());
+        let remembered = self.remembered(key, options);
         if let Some(error) = remembered.and_then(|failed| wants.as_error(failed)) {
             drop_before(fetch, &error);
             return Err(Failure { error, source: FailureSource::Remembered });
@@ -212,10 +222,14 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let mine = leader.follower();
         let library = Arc::clone(self);
         // Its reader is told how it went, and holds nothing back.
-        let leading = async move { _ = library.lead(leader, fetch, wants, For::Readers).await };
+        let whom = match since {
+            None => For::Readers { max_age },
+            Some(_) => For::Forced,
+        };
+        let leading = async move { _ = library.lead(leader, fetch, wants, whom).await };
         match self.run(leading, mine, asked, wants).await {
             Waited::Landed(landing) => {
-                let shared = self.share(landing, asked, Whose::Own, reason);
+                let shared = self.share(landing, asked, max_age, Whose::Own, reason);
                 shared.expect("a fetch of this reader's own is no older, and its error is its own")
             }
             Waited::GaveUp => failed(FetchError::ShutDown),
@@ -333,7 +347,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     ) where
         T: Into<Fetched<V>> + Send,
         E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let is_known_to_fail = |key| self.negatives.recall(key, self.engine.now()).is_some();
@@ -384,10 +398,10 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> bool
     where
-        T: Into<Fetched<V>> + Send,
+        T: Into<Fetched<V>>,
         E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
+        F: FnOnce(&Library<V>, &str) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
     {
         let bringing = leader.fetch().pulse().drive(self.bring(&leader, fetch, wants, whom));
         let brought = match caught(bringing).await {
@@ -407,10 +421,10 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> FlightResult<V>
     where
-        T: Into<Fetched<V>> + Send,
+        T: Into<Fetched<V>>,
         E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
+        F: FnOnce(&Library<V>, &str) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
     {
         let key = leader.key();
         let mut looked = None;
@@ -424,7 +438,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             // Who waits as long as it takes has no limit until its fetch runs.
             self.take_turn(leader.fetch()).await;
         }
-        let mut fetching = pin!(self.fetch(fetch, leader.fetch()));
+        let mut fetching = pin!(self.fetch(|| fetch(self, key), leader.fetch()));
         let fetched = match self.engine.hard_timeout {
             None => fetching.await,
             Some(limit) => {
@@ -445,13 +459,22 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             Ok(fetched) => fetched,
             Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
         };
-        let tags = looked.is_some().then(|| fetched.tags.clone());
+        let tags = match &fetched.tags {
+            Tags::Named(tags) if looked.is_some() => Some(tags.clone()),
+            Tags::Named(_) | Tags::Kept { .. } => None,
+        };
         let fetched = self.dated(key, fetched, cost, leader.fence());
         let storage = self.engine.store(key, &fetched, || leader.is_revoked());
         let not_stored = match storage {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => None,
         };
+        if whom == For::Forced && not_stored.is_some() && !leader.is_revoked() {
+            // What is there is older than what its caller has been given. Below, what is only too large here
+            // takes its place.
+            let _until_gone = (!fetched.is_to_be_stored()).then(|| self.engine.replace_below(key));
+            self.engine.take_out(key).pass_over();
+        }
         self.engine.forget_backoff(key);
         self.negatives.forget(key).pass_over();
         let took = fetched.facts.cost;
@@ -540,17 +563,20 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// What a landing means to a reader that asked when `asked` was the last purge in the table. `None`: nothing,
     /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
-    /// before this reader asked; or the error is of a type this reader does not know.
+    /// before this reader asked; or it comes from below and is too old; or the error is of a type this
+    /// reader does not know.
     fn share<E: Send + Sync + 'static>(
         &self,
         landing: Landing<FlightResult<V>>,
         asked: Fence,
+        max_age: MaxAge,
         whose: Whose,
         reason: Reason,
     ) -> Option<Result<Box<Answer<V>>, Failure<E>>> {
         let error = match landing {
             Landing::Landed(FlightResult::Value(delivery)) => {
-                let is_older = self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
+                let is_older = delivery.age() > max_age
+                    || self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
                 let source = match whose {
                     Whose::Own => AnswerSource::Fetched(reason),
                     Whose::Anothers => AnswerSource::Collapsed(reason),
@@ -570,13 +596,27 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Some(Err(Failure { error, source }))
     }
 
+    /// A failure that is remembered, for a reader who takes that for an answer.
+    fn remembered(&self, key: &str, options: ReadOptions) -> Option<Failed> {
+        match options.since {
+            None => self.negatives.recall(key, self.engine.now()),
+            Some(_) => None,
+        }
+    }
+
     /// What there is for a reader whose fetch failed or takes too long, looked for anew: while it
     /// waited, time went on, and somebody may have purged or inserted.
-    fn rescue(&self, key: &str, at_hand: AtHand, reason: Reason) -> Option<Box<Answer<V>>> {
+    fn rescue(
+        &self,
+        key: &str,
+        at_hand: AtHand,
+        max_age: MaxAge,
+        reason: Reason,
+    ) -> Option<Box<Answer<V>>> {
         if let AtHand::Nothing = at_hand {
             return None;
         }
-        let (mut answer, is_stale) = match self.engine.look(key) {
+        let (mut answer, is_stale) = match self.engine.look(key, max_age) {
             Lookup::Usable { answer, shape } => (Box::new(answer), shape == Shape::Stale),
             Lookup::LastResort(answer) => (Box::new(answer), true),
             Lookup::Miss(_) => return None,
@@ -590,8 +630,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// What is fresh, for callers that are polled: what a large value needs of the stack is given back
     /// here.
-    fn fresh(&self, key: &str) -> Option<Box<Answer<V>>> {
-        match self.engine.look(key) {
+    fn fresh(&self, key: &str, max_age: MaxAge) -> Option<Box<Answer<V>>> {
+        match self.engine.look(key, max_age) {
             Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(Box::new(answer)),
             Lookup::Usable { shape: Shape::Stale, .. }
             | Lookup::LastResort(_)
@@ -601,7 +641,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// Whether there is something fresh that need not be refreshed; here for the same reason.
     fn is_young(&self, key: &str) -> bool {
-        matches!(self.engine.look(key), Lookup::Usable { shape: Shape::Fresh, .. })
+        matches!(self.engine.look(key, ANY_AGE), Lookup::Usable { shape: Shape::Fresh, .. })
     }
 
     pub(super) fn stale_served(&self, key: &str, answer: &Answer<V>) {

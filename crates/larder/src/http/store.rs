@@ -19,6 +19,7 @@ use crate::{
         purge::Named,
         store::{Dated, Unstored},
     },
+    entry::Tags,
 };
 
 /// At most this many keys may be merged at once.
@@ -116,7 +117,7 @@ impl Store {
             value: Box::new(variants.clone()),
             // After a soft purge its variants are of use for as long again, each by its own windows.
             lifetime: Lifetime::fresh_for(keep_for).stale_if_error(keep_for),
-            tags: tags_of(variants.heads(), request),
+            tags: Tags::Named(tags_of(variants.heads(), request)),
             refusal: None,
         };
         self.engine().dated(leader.key(), unstored, cost, leader.fence())
