@@ -2,6 +2,7 @@
 
 mod below;
 mod landing;
+mod many;
 mod miss;
 mod negative;
 mod previous;

@@ -29,6 +29,11 @@ pub enum FetchError<E> {
     /// waited for itself. The fetch is told, and may do without.
     #[error("the fetch of this key needs its own result")]
     Recursive,
+    /// Another reader's fetch of this key ended without anything that could be shared, when the one fetch of
+    /// this call had begun without the key ([`Cache::try_get_many_or_fetch`](crate::Cache::try_get_many_or_fetch)).
+    /// Seldom; asking again fetches it.
+    #[error("the fetch of this key that was waited for ended without a result")]
+    Abandoned,
     /// The cache was shut down.
     #[error("the cache was shut down")]
     ShutDown,
@@ -43,6 +48,7 @@ impl<E> Clone for FetchError<E> {
             FetchError::Panicked => FetchError::Panicked,
             FetchError::TooMany => FetchError::TooMany,
             FetchError::Recursive => FetchError::Recursive,
+            FetchError::Abandoned => FetchError::Abandoned,
             FetchError::ShutDown => FetchError::ShutDown,
         }
     }
@@ -58,6 +64,7 @@ impl<E: fmt::Debug> fmt::Debug for FetchError<E> {
             FetchError::Panicked => f.write_str("Panicked"),
             FetchError::TooMany => f.write_str("TooMany"),
             FetchError::Recursive => f.write_str("Recursive"),
+            FetchError::Abandoned => f.write_str("Abandoned"),
             FetchError::ShutDown => f.write_str("ShutDown"),
         }
     }

@@ -80,6 +80,7 @@
 //! | cache a function | `@cache(expire=…)` | `@cache(ttl=…)` | – | – | [`#[cached]`](macro@cached) |
 //! | get or make | – | `get_or_set` | `try_get_with` | `GetOrSetAsync` | [`Cache::try_get_or_fetch`] |
 //! | one fetch per key | – | `lock=True` | always | always | always |
+//! | many keys, one fetch | – | – | – | – | [`Cache::try_get_many_or_fetch`] (a DataLoader's batch, Caffeine's `getAll`) |
 //! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |

@@ -57,6 +57,9 @@ pub(super) enum For {
     Refresh,
     /// Somebody for whom only a fetch will do.
     Forced,
+    /// Somebody who asks for several keys. He has the right to fetch some while he asks for the others, so
+    /// he does not wait for those who have it: two such processes would wait for each other.
+    Several,
 }
 
 /// What asking below has come to.
@@ -174,6 +177,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     };
                     return found.ok_or(Some(lease));
                 }
+                Leasing::Held(_) if whom == For::Several => return Err(None),
                 Leasing::Held(ended) => {
                     let has_ended = sync::until(deadline, ended).await.is_some();
                     if !has_ended || deadline <= Instant::now() {
@@ -223,6 +227,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     For::Readers { max_age } => self.engine.now().since(fetched) <= max_age,
                     For::Refresh => !self.engine.is_to_be_refreshed(&dated),
                     For::Forced => false,
+                    For::Several => true,
                 };
                 if is_young {
                     return Some(dated);

@@ -59,7 +59,7 @@ pub(super) enum Wants {
 }
 
 /// How a reader's waiting ended.
-enum Waited<V> {
+pub(super) enum Waited<V> {
     Landed(Landing<FlightResult<V>>),
     /// The leader is gone without a landing.
     GaveUp,
@@ -68,14 +68,17 @@ enum Waited<V> {
 
 /// Whose fetch a reader waited for.
 #[derive(Clone, Copy)]
-enum Whose {
+pub(super) enum Whose {
     Own,
     Anothers,
 }
 
 impl Wants {
     /// What a failure is to a reader: an answer perhaps.
-    fn as_error<E: Send + Sync + 'static>(self, failed: Failed) -> Option<FetchError<E>> {
+    pub(super) fn as_error<E: Send + Sync + 'static>(
+        self,
+        failed: Failed,
+    ) -> Option<FetchError<E>> {
         match self {
             Wants::Value => None,
             Wants::Answer => failed.into_error(),
@@ -252,11 +255,27 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             };
             wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
         };
+        let waiting = self.wait_for_own(&mine, asked, wants, is_final);
+        match self.run_until(leading, &mine, wants, waiting).await {
+            Some(waited) => waited,
+            None => mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed),
+        }
+    }
+
+    /// Runs `leading` until `waiting` brings what its reader waits for: as a task, or, where nobody runs that,
+    /// here. `None`: it has ended or was stopped here, and has landed if it ever will.
+    pub(super) async fn run_until<R>(
+        &self,
+        leading: impl Future<Output = ()> + Send + 'static,
+        mine: &Follower<FlightResult<V>>,
+        wants: Wants,
+        waiting: impl Future<Output = R>,
+    ) -> Option<R> {
         let left = if sync::is_in_runtime() && !self.engine.tasks().is_closed() {
             let lent = self.engine.tasks().lend(leading);
             tokio::select! {
                 biased;
-                waited = self.wait_for_own(&mine, asked, wants, is_final) => return waited,
+                waited = waiting => return Some(waited),
                 // It was stopped, its runtime was, or nobody drives that: then its reader does.
                 Some(left) = lent.take_back(|| mine.undriven()) => left,
             }
@@ -264,11 +283,12 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             Box::pin(leading)
         };
         match wants {
-            Wants::Answer if self.engine.tasks().is_stopped() => return Waited::GaveUp,
+            // It is not to begin any more, so whoever waits for it learns that its leader is gone.
+            Wants::Answer if self.engine.tasks().is_stopped() => drop(left),
             Wants::Answer => self.engine.tasks().own(left).await,
             Wants::Value => left.await,
         }
-        mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed)
+        None
     }
 
     async fn wait_for_own(
@@ -287,7 +307,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// Waits for another's landing. If nobody drives its task, the first to learn of it takes over.
-    async fn wait(&self, follower: &Follower<FlightResult<V>>, asked: Fence) -> Waited<V> {
+    pub(super) async fn wait(
+        &self,
+        follower: &Follower<FlightResult<V>>,
+        asked: Fence,
+    ) -> Waited<V> {
         let landing = async {
             tokio::select! {
                 biased;
@@ -309,7 +333,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// The fetch has its own limit, but its task may no longer run: then its readers give it up, and the
     /// next one starts anew.
-    async fn wait_until_too_long(
+    pub(super) async fn wait_until_too_long(
         &self,
         follower: &Follower<FlightResult<V>>,
         asked: Fence,
@@ -350,8 +374,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let is_known_to_fail = |key| self.negatives.recall(key, self.engine.now()).is_some();
-        if !self.engine.refreshes().is_wanted(key.as_str()) || is_known_to_fail(key.as_str()) {
+        if !self.is_refresh_wanted(key.as_str()) {
             return;
         }
         if !sync::is_in_runtime() {
@@ -387,6 +410,12 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 attempt.failed = !library.lead(leader, fetch, Wants::Answer, For::Refresh).await;
             })
         });
+    }
+
+    /// Whether nobody refreshes `key`, and it is not known to fail.
+    pub(super) fn is_refresh_wanted(&self, key: &str) -> bool {
+        let is_known_to_fail = |key| self.negatives.recall(key, self.engine.now()).is_some();
+        self.engine.refreshes().is_wanted(key) && !is_known_to_fail(key)
     }
 
     /// The leader's part: ask below, fetch, store, land, write below. True if it brought a value.
@@ -438,7 +467,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             // Who waits as long as it takes has no limit until its fetch runs.
             self.take_turn(leader.fetch()).await;
         }
-        let mut fetching = pin!(self.fetch(|| fetch(self, key), leader.fetch()));
+        // Made into what is small at once: what comes out passes through many hands.
+        let fetching = async { fetch(self, key).await.map(T::into) };
+        let mut fetching = pin!(self.fetch(fetching, leader.fetch()));
         let fetched = match self.engine.hard_timeout {
             None => fetching.await,
             Some(limit) => {
@@ -455,10 +486,22 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 }
             }
         };
-        let (fetched, cost) = match fetched {
-            Ok(fetched) => fetched,
-            Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
-        };
+        match fetched {
+            Ok((fetched, cost)) => self.keep(leader, fetched, cost, looked, whom),
+            Err(error) => self.failed(leader, Failed::Error(Arc::new(error))),
+        }
+    }
+
+    /// What was fetched is stored, here and below, and becomes what is shared.
+    pub(super) fn keep(
+        &self,
+        leader: &Leader<FlightResult<V>>,
+        fetched: Fetched<V>,
+        cost: Duration,
+        looked: Option<Box<Looked>>,
+        whom: For,
+    ) -> FlightResult<V> {
+        let key = leader.key();
         let tags = match &fetched.tags {
             Tags::Named(tags) if looked.is_some() => Some(tags.clone()),
             Tags::Named(_) | Tags::Kept { .. } => None,
@@ -496,7 +539,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// A value from below: kept in memory like one that was fetched, and shared.
-    fn found(&self, leader: &Leader<FlightResult<V>>, found: Dated<V>) -> FlightResult<V> {
+    pub(super) fn found(
+        &self,
+        leader: &Leader<FlightResult<V>>,
+        found: Dated<V>,
+    ) -> FlightResult<V> {
         let key = leader.key();
         let storage = self.engine.store(key, &found, || leader.is_revoked());
         self.engine.forget_backoff(key);
@@ -511,7 +558,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// A fetch ended so: it is told, remembered, and brought to those who wait.
-    fn failed(&self, leader: &Leader<FlightResult<V>>, failed: Failed) -> FlightResult<V> {
+    pub(super) fn failed(
+        &self,
+        leader: &Leader<FlightResult<V>>,
+        failed: Failed,
+    ) -> FlightResult<V> {
         let (key, fence) = (leader.key(), leader.fence());
         // A failure has no tags, so any purge since may have been meant for it.
         let fenced = || leader.is_revoked() || self.engine.may_be_purged(fence);
@@ -532,22 +583,15 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// Waits for a turn, and fetches. What the fetch cost in time comes with its result. The turn ends
     /// with the flight.
-    async fn fetch<T, E, F, Fut>(
+    pub(super) async fn fetch<R, E>(
         &self,
-        fetch: F,
+        fetching: impl Future<Output = Result<R, E>>,
         flight: &Arc<Fetch>,
-    ) -> Result<(Fetched<V>, Duration), E>
-    where
-        T: Into<Fetched<V>>,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
+    ) -> Result<(R, Duration), E> {
         self.take_turn(flight).await;
         let counted = self.engine.begin_fetch();
         let began = self.engine.clock().now_precisely();
-        // Made into what is small at once: what comes out passes through many hands.
-        let fetched = async { fetch().await.map(T::into) };
-        let fetched = needs::run_as(Arc::clone(flight), fetched).await;
+        let fetched = needs::run_as(Arc::clone(flight), fetching).await;
         let cost = self.engine.clock().now_precisely().since(began);
         self.engine.counters().fetch_took(cost);
         let fetched = fetched?;
@@ -565,7 +609,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
     /// before this reader asked; or it comes from below and is too old; or the error is of a type this
     /// reader does not know.
-    fn share<E: Send + Sync + 'static>(
+    pub(super) fn share<E: Send + Sync + 'static>(
         &self,
         landing: Landing<FlightResult<V>>,
         asked: Fence,
@@ -597,7 +641,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// A failure that is remembered, for a reader who takes that for an answer.
-    fn remembered(&self, key: &str, options: ReadOptions) -> Option<Failed> {
+    pub(super) fn remembered(&self, key: &str, options: ReadOptions) -> Option<Failed> {
         match options.since {
             None => self.negatives.recall(key, self.engine.now()),
             Some(_) => None,
@@ -606,7 +650,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// What there is for a reader whose fetch failed or takes too long, looked for anew: while it
     /// waited, time went on, and somebody may have purged or inserted.
-    fn rescue(
+    pub(super) fn rescue(
         &self,
         key: &str,
         at_hand: AtHand,
@@ -630,7 +674,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// What is fresh, for callers that are polled: what a large value needs of the stack is given back
     /// here.
-    fn fresh(&self, key: &str, max_age: MaxAge) -> Option<Box<Answer<V>>> {
+    pub(super) fn fresh(&self, key: &str, max_age: MaxAge) -> Option<Box<Answer<V>>> {
         match self.engine.look(key, max_age) {
             Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(Box::new(answer)),
             Lookup::Usable { shape: Shape::Stale, .. }
@@ -640,7 +684,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// Whether there is something fresh that need not be refreshed; here for the same reason.
-    fn is_young(&self, key: &str) -> bool {
+    pub(super) fn is_young(&self, key: &str) -> bool {
         matches!(self.engine.look(key, ANY_AGE), Lookup::Usable { shape: Shape::Fresh, .. })
     }
 
@@ -660,10 +704,10 @@ fn left_of(limit: Duration, looked: &Option<Box<Looked>>, wants: Wants) -> Durat
     }
 }
 
-struct Panic;
+pub(super) struct Panic;
 
 /// What `future` brings, if it does not panic: then it is not polled again.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
+pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(polled) => polled.map(Ok),

@@ -41,7 +41,7 @@ impl ReadOptions {
 /// let balances = Cache::<i64>::builder_with_weigher(|_| 0).ttl(Duration::from_secs(300)).build();
 /// // Five minutes are fine for the overview. Before a payment it must be nearly new.
 /// let balance = balances.read("account 7").max_age(Duration::from_secs(5)).fetch(|| ask_the_bank(7)).await;
-/// assert_eq!(balance, Ok(100));
+/// assert_eq!(balance.unwrap(), 100);
 /// # }
 /// ```
 #[must_use = "nothing is read until it is given a fetch"]

@@ -15,6 +15,7 @@ mod events;
 mod extremes;
 mod flight;
 mod large;
+mod many;
 mod negative;
 mod nesting;
 mod previous;
