@@ -1,6 +1,7 @@
 //! Cache: what an application calls, and in which order a look-up goes on; a miss goes on in `cache/miss.rs`.
 
 mod below;
+mod blocking;
 mod landing;
 mod many;
 mod miss;
@@ -483,9 +484,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into_shared();
         // In a box, for the future of a hit would otherwise be as large as that of a miss, and moving it
         // about takes a quarter of a hit's instructions.
-        Next::Fill(Box::pin(
-            async move { library.miss(&key, reason, fetch, at_hand, options).await },
-        ))
+        Next::Fill(Box::pin(async move {
+            let flight = library.join(&key, reason, fetch, options);
+            library.miss(&key, at_hand, options, flight).await
+        }))
     }
 
     /// What the cache did so far and holds now.

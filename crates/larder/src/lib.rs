@@ -85,6 +85,7 @@
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
 //! | fetch whatever is stored | – | – | – | – | [`Cache::refresh`] (Caffeine's `refresh`) |
+//! | from threads, without a runtime | – | – | `sync::Cache::get_with` | `GetOrSet` | [`Cache::get_or_insert_with`] |
 //! | wishes of one call | – | – | – | entry options | [`Cache::read`]: [`max_age`](Read::max_age), [`soft_timeout`](Read::soft_timeout) |
 //! | ask whether it has changed | – | – | – | conditional refresh | [`Read::fetch_with`], [`Previous::not_modified`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |

@@ -60,6 +60,8 @@ pub(super) enum For {
     /// Somebody who asks for several keys. He has the right to fetch some while he asks for the others, so
     /// he does not wait for those who have it: two such processes would wait for each other.
     Several,
+    /// A thread that blocks. Nothing may drive what the tier does meanwhile, so it is not asked.
+    Thread,
 }
 
 /// What asking below has come to.
@@ -115,7 +117,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let (lower, began) = (&beneath.lower, Instant::now());
         let mut lease = None;
         // Whom nobody runs as a task, nobody would tell when a call takes too long.
-        if sync::is_in_runtime() {
+        if whom != For::Thread && sync::is_in_runtime() {
             lower.send_behind();
             match self.look_in_time(beneath, leader, whom).await {
                 Ok(dated) => {
@@ -226,7 +228,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 let is_young = match whom {
                     For::Readers { max_age } => self.engine.now().since(fetched) <= max_age,
                     For::Refresh => !self.engine.is_to_be_refreshed(&dated),
-                    For::Forced => false,
+                    For::Forced | For::Thread => false,
                     For::Several => true,
                 };
                 if is_young {

@@ -47,8 +47,9 @@ use crate::{
 /// The tier below is asked for so many keys at once.
 const ASKED_AT_ONCE: usize = 32;
 
-/// The values of several keys.
-type Values<V> = HashMap<Arc<str>, V>;
+/// The values of several keys. A list until it is handed out: where a `Drop` panics, a list drops all others
+/// and a map leaks them.
+type Values<V> = Vec<(Arc<str>, V)>;
 
 /// What a look at several keys finds.
 struct Survey<V> {
@@ -149,13 +150,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             let to_refresh: Vec<_> = served.chain(aging).collect();
             for (key, answer) in stale {
                 library.stale_served(&key, &answer);
-                values.insert(key, answer.value);
+                values.push((key, answer.value));
             }
             match to_refresh.is_empty() {
                 true => drop_before(fetch, &values),
                 false => library.refresh_several(to_refresh, fetch),
             }
-            return Ok(values);
+            return Ok(values.into_iter().collect());
         }
         // There is something to wait for, and then something new for all. What is fresh is left to its next reader.
         missing.extend(stale.into_iter().map(|(key, _)| Missing {
@@ -164,7 +165,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             at_hand: AtHand::Stale,
         }));
         let library = Arc::clone(library);
-        Box::pin(async move { library.miss_several(missing, values, fetch).await }).await
+        let filling = Box::pin(async move { library.miss_several(missing, values, fetch).await });
+        Ok(filling.await?.into_iter().collect())
     }
 }
 
@@ -172,7 +174,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     /// Looks at each key once.
     fn look_for<'k>(&self, keys: impl Iterator<Item = CacheKey<'k>>) -> Survey<V> {
         let mut survey = Survey {
-            values: Values::new(),
+            values: Vec::new(),
             missing: Vec::new(),
             stale: Vec::new(),
             aging: Vec::new(),
@@ -184,7 +186,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             }
             let lookup = match self.engine.find(&key) {
                 Found::Plain(value) => {
-                    survey.values.insert(key, value);
+                    survey.values.push((key, value));
                     continue;
                 }
                 Found::Other(seen) => self.engine.look_on(&key, seen, ANY_AGE),
@@ -199,7 +201,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     if shape == Shape::Aging {
                         survey.aging.push((Arc::clone(&key), cost));
                     }
-                    survey.values.insert(key, value);
+                    survey.values.push((key, value));
                     continue;
                 }
                 Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
@@ -234,7 +236,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 continue;
             };
             if let Some(stale) = self.stand_in(&missing, Reason::StaleIfError) {
-                values.insert(missing.key, stale);
+                values.push((missing.key, stale));
             } else if let Some(error) = failed.into_error() {
                 self.engine.counters().negative_hits.increment();
                 drop_before(fetch, &error);
@@ -267,7 +269,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         for (missing, ended) in open.iter().zip(filled) {
             let error = match ended {
                 Ended::Value(value) => {
-                    values.insert(Arc::clone(&missing.key), value);
+                    values.push((Arc::clone(&missing.key), value));
                     continue;
                 }
                 Ended::Absent => continue,
@@ -275,8 +277,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 Ended::Nothing => FetchError::Abandoned,
             };
             match self.stand_in(missing, Reason::StaleIfError) {
-                Some(stale) => _ = values.insert(Arc::clone(&missing.key), stale),
-                None => failed = failed.or(Some(error)),
+                Some(stale) => values.push((Arc::clone(&missing.key), stale)),
+                None if failed.is_none() => failed = Some(error),
+                None => {}
             }
         }
         failed.map_or(Ok(values), Err)
@@ -512,8 +515,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
         let keys: Vec<_> = led.iter().map(|led| Arc::clone(led.leader.key())).collect();
         let fetching = async {
-            let asked: HashSet<_> = keys.iter().cloned().collect();
-            fetch(keys).await.map(|found| those_asked_for(found, asked))
+            let places = keys.iter().cloned().zip(0..).collect();
+            fetch(keys).await.map(|found| those_asked_for(found, places))
         };
         let fetching = self.fetch(fetching, flight);
         let fetched = match self.engine.hard_timeout {
@@ -530,7 +533,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             }
         };
         while let Some(Led { leader, looked }) = led.last_mut() {
-            let fetched = found.remove(leader.key());
+            let fetched = found.pop().flatten();
             let brought = fetched
                 .map(|fetched| self.keep(leader, fetched, cost, looked.take(), For::Several));
             // One that brings nothing goes without landing: its followers begin anew.
@@ -579,15 +582,17 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 }
 
-/// Of what a fetch answers, the first value of each key that it was asked for.
+/// Of what a fetch answers, the first value of each key that it was asked for, at that key's place.
 fn those_asked_for<V, N: AsRef<str>, T: Into<Fetched<V>>>(
     found: impl IntoIterator<Item = (N, T)>,
-    mut asked: HashSet<Arc<str>>,
-) -> HashMap<Arc<str>, Fetched<V>> {
-    let mut wanted = HashMap::with_capacity(asked.len());
+    places: HashMap<Arc<str>, usize>,
+) -> Vec<Option<Fetched<V>>> {
+    let mut wanted: Vec<_> = places.iter().map(|_| None).collect();
     for (name, value) in found {
-        if let Some(key) = asked.take(name.as_ref()) {
-            wanted.insert(key, value.into());
+        if let Some(&place) = places.get(name.as_ref())
+            && wanted[place].is_none()
+        {
+            wanted[place] = Some(value.into());
         }
     }
     wanted

@@ -66,6 +66,14 @@ pub(super) enum Waited<V> {
     TookTooLong(Duration),
 }
 
+/// What joining a key's flight has come to.
+pub(super) enum Joined<V, E> {
+    /// To an answer, or a failure.
+    Ended(Result<Box<Answer<V>>, Failure<E>>),
+    /// This reader is to fetch; while it does, the need stands.
+    Lead(Leader<FlightResult<V>>, Option<Need>),
+}
+
 /// Whose fetch a reader waited for.
 #[derive(Clone, Copy)]
 pub(super) enum Whose {
@@ -87,38 +95,31 @@ impl Wants {
 }
 
 impl<V: Clone + Send + Sync + 'static> Library<V> {
-    /// A miss, start to end: a failure that is remembered, somebody else's fetch, or one of its own;
-    /// what is at hand if that fails or takes too long.
-    pub(super) async fn miss<T, E, F, Fut>(
-        self: &Arc<Self>,
-        key: &Arc<str>,
-        reason: Reason,
-        fetch: F,
+    /// A miss, start to end: a failure that is remembered, or what `flight` brings, which joins the key's flight
+    /// when it is first polled; what is at hand if that fails or takes too long.
+    pub(super) async fn miss<E: Send + Sync + 'static>(
+        &self,
+        key: &str,
         at_hand: AtHand,
         options: ReadOptions,
-    ) -> Result<Box<Answer<V>>, Failure<E>>
-    where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, E>> + Send,
-    {
+        flight: impl Future<Output = Result<Box<Answer<V>>, Failure<E>>>,
+    ) -> Result<Box<Answer<V>>, Failure<E>> {
         let ReadOptions { wants, max_age, .. } = options;
         if let Some(failed) = self.remembered(key, options) {
             if let Some(stale) = self.rescue(key, at_hand, max_age, Reason::StaleIfError) {
-                drop_before(fetch, &stale);
+                drop_before(flight, &stale);
                 return Ok(stale);
             }
             if let Some(error) = wants.as_error(failed) {
                 self.engine.counters().negative_hits.increment();
-                drop_before(fetch, &error);
+                drop_before(flight, &error);
                 return Err(Failure { error, source: FailureSource::Remembered });
             }
         }
         if options.since.is_none() {
             self.engine.counters().misses.increment();
         }
-        let mut flight = pin!(self.join(key, reason, fetch, options));
+        let mut flight = pin!(flight);
         let landed = match (at_hand, options.soft_timeout.or(self.engine.soft_timeout)) {
             (AtHand::Stale | AtHand::Perhaps, Some(limit)) => {
                 match sync::in_time(limit, flight.as_mut()).await {
@@ -143,8 +144,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
     }
 
-    /// Joins the key's flight, or starts it, and waits for its landing.
-    async fn join<T, E, F, Fut>(
+    /// Joins the key's flight, or starts it as a task, and waits for its landing.
+    pub(super) async fn join<T, E, F, Fut>(
         self: &Arc<Self>,
         key: &Arc<str>,
         reason: Reason,
@@ -160,6 +161,41 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let ReadOptions { wants, max_age, since, .. } = options;
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
         let asked = self.engine.asked_at();
+        let (leader, _need) = match self.follow_or_lead(key, reason, asked, options).await {
+            Joined::Lead(leader, need) => (leader, need),
+            Joined::Ended(ended) => {
+                drop_before(fetch, &ended);
+                return ended;
+            }
+        };
+        let mine = leader.follower();
+        let library = Arc::clone(self);
+        let whom = match since {
+            None => For::Readers { max_age },
+            Some(_) => For::Forced,
+        };
+        // Its reader is told how it went, and holds nothing back.
+        let leading = async move { _ = library.lead(leader, fetch, wants, whom).await };
+        match self.run(leading, mine, asked, wants).await {
+            Waited::Landed(landing) => self.share_own(landing, asked, max_age, reason),
+            Waited::GaveUp => failed(FetchError::ShutDown),
+            Waited::TookTooLong(limit) => failed(FetchError::Timeout { limit }),
+        }
+    }
+
+    /// Follows the flights of `key` that others lead, one after the other, until one brings what this reader
+    /// takes; or until there is none, and this reader is to lead one. `asked`: the last purge in the table
+    /// when it asked.
+    pub(super) async fn follow_or_lead<E: Send + Sync + 'static>(
+        &self,
+        key: &Arc<str>,
+        reason: Reason,
+        asked: Fence,
+        options: ReadOptions,
+    ) -> Joined<V, E> {
+        let ReadOptions { wants, max_age, since, blocks, .. } = options;
+        let failed =
+            |error| Joined::Ended(Err(Failure { error, source: FailureSource::Fetched(reason) }));
         let within = needs::within();
         let leader = loop {
             let joined = match (&within, wants) {
@@ -184,23 +220,27 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                         Some(Err(_)) if wants == Wants::Value => {}
                         Some(shared) => {
                             self.engine.counters().collapsed.increment();
-                            drop_before(fetch, &shared);
-                            return shared;
+                            return Joined::Ended(shared);
                         }
                         None => {}
                     }
                 }
                 Waited::TookTooLong(limit) if wants == Wants::Answer => {
                     let source = FailureSource::Collapsed(reason);
-                    return Err(Failure { error: FetchError::Timeout { limit }, source });
+                    let error = FetchError::Timeout { limit };
+                    return Joined::Ended(Err(Failure { error, source }));
                 }
                 Waited::TookTooLong(_) | Waited::GaveUp => {}
             }
         };
         // Before the fetch begins: it may ask for what this reader's own fetch is to bring.
-        let Ok(_need) = Need::of(within.as_ref(), leader.fetch()) else {
+        let Ok(need) = Need::of(within.as_ref(), leader.fetch()) else {
             return failed(FetchError::Recursive);
         };
+        if blocks {
+            // It runs on this thread, and a turn may be held by what waits for the thread.
+            leader.fetch().hurry();
+        }
         if within.is_none() && !leader.counts() {
             // There are as many tasks as may be. This fetch becomes one when it can run; until then it
             // is its reader's, who hands it over to those who follow by leaving.
@@ -211,33 +251,28 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         if since.is_none()
             && let Some(answer) = self.fresh(key, max_age)
         {
-            drop_before(fetch, &answer);
-            return Ok(answer);
+            return Joined::Ended(Ok(answer));
         }
         let remembered = self.remembered(key, options);
         if let Some(error) = remembered.and_then(|failed| wants.as_error(failed)) {
-            drop_before(fetch, &error);
-            return Err(Failure { error, source: FailureSource::Remembered });
+            return Joined::Ended(Err(Failure { error, source: FailureSource::Remembered }));
         }
         if self.engine.tasks().is_closed() && wants == Wants::Answer {
             return failed(FetchError::ShutDown);
         }
-        let mine = leader.follower();
-        let library = Arc::clone(self);
-        // Its reader is told how it went, and holds nothing back.
-        let whom = match since {
-            None => For::Readers { max_age },
-            Some(_) => For::Forced,
-        };
-        let leading = async move { _ = library.lead(leader, fetch, wants, whom).await };
-        match self.run(leading, mine, asked, wants).await {
-            Waited::Landed(landing) => {
-                let shared = self.share(landing, asked, max_age, Whose::Own, reason);
-                shared.expect("a fetch of this reader's own is no older, and its error is its own")
-            }
-            Waited::GaveUp => failed(FetchError::ShutDown),
-            Waited::TookTooLong(limit) => failed(FetchError::Timeout { limit }),
-        }
+        Joined::Lead(leader, need)
+    }
+
+    /// What a landing of a reader's own flight means to it.
+    pub(super) fn share_own<E: Send + Sync + 'static>(
+        &self,
+        landing: Landing<FlightResult<V>>,
+        asked: Fence,
+        max_age: MaxAge,
+        reason: Reason,
+    ) -> Result<Box<Answer<V>>, Failure<E>> {
+        let shared = self.share(landing, asked, max_age, Whose::Own, reason);
+        shared.expect("a fetch of this reader's own is no older, and its error is its own")
     }
 
     /// Runs `leading`, which a reader has begun, and waits for what it brings to that reader.
@@ -419,7 +454,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// The leader's part: ask below, fetch, store, land, write below. True if it brought a value.
-    async fn lead<T, E, F, Fut>(
+    pub(super) async fn lead<T, E, F, Fut>(
         &self,
         leader: Leader<FlightResult<V>>,
         fetch: F,

@@ -21,11 +21,13 @@ pub(super) struct ReadOptions {
     pub(super) max_age: MaxAge,
     /// Only a fetch with this number, or a later one, will do, and nothing that is stored.
     pub(super) since: Option<u64>,
+    /// It blocks its thread, and fetches there.
+    pub(super) blocks: bool,
 }
 
 impl ReadOptions {
     pub(super) const fn of(wants: Wants) -> Self {
-        ReadOptions { wants, soft_timeout: None, max_age: ANY_AGE, since: None }
+        ReadOptions { wants, soft_timeout: None, max_age: ANY_AGE, since: None, blocks: false }
     }
 }
 

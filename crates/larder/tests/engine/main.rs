@@ -27,4 +27,5 @@ mod room;
 mod stale;
 mod store;
 mod support;
+mod threads;
 mod timeouts;
