@@ -156,7 +156,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let fetch = |_: &_, _: &_| async { make() };
         self.lead(leader, fetch, options.wants, For::Thread).await;
         match mine.landing().await {
-            Some(landing) => self.share_own(landing, asked, options.max_age, reason),
+            Some(landing) => self.share_own(landing, asked, options, reason),
             None => {
                 let source = FailureSource::Fetched(reason);
                 Err(Failure { error: FetchError::ShutDown, source })

@@ -39,8 +39,9 @@ impl<V> Delivery<V> {
         Delivery { age_below: Some(age), ..Delivery::of(found, storage) }
     }
 
-    pub(super) fn age(&self) -> Duration {
-        self.age_below.unwrap_or_default()
+    /// How old it was when it came from below. `None`: it was fetched.
+    pub(super) fn age_below(&self) -> Option<Duration> {
+        self.age_below
     }
 
     pub(super) fn value(&self) -> &V {

@@ -239,7 +239,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 values.push((missing.key, stale));
             } else if let Some(error) = failed.into_error() {
                 self.engine.counters().negative_hits.increment();
-                drop_before(fetch, &error);
+                drop_before((fetch, values), &error);
                 return Err(error);
             } else {
                 open.push(missing);
@@ -282,7 +282,13 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 None => {}
             }
         }
-        failed.map_or(Ok(values), Err)
+        match failed {
+            None => Ok(values),
+            Some(error) => {
+                drop_before(values, &error);
+                Err(error)
+            }
+        }
     }
 
     fn stand_in(&self, missing: &Missing, reason: Reason) -> Option<V> {
@@ -401,7 +407,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             (Waited::GaveUp, Whose::Own) => Some(Ended::Absent),
             (Waited::GaveUp, Whose::Anothers) => None,
             (Waited::Landed(landing), _) => {
-                match (self.share(landing, asked, ANY_AGE, whose, reason), whose) {
+                let options = ReadOptions::of(Wants::Answer);
+                match (self.share(landing, asked, options, whose, reason), whose) {
                     (None, Whose::Own) => Some(Ended::Nothing),
                     (None, Whose::Anothers) => None,
                     (Some(shared), _) => {

@@ -177,7 +177,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         // Its reader is told how it went, and holds nothing back.
         let leading = async move { _ = library.lead(leader, fetch, wants, whom).await };
         match self.run(leading, mine, asked, wants).await {
-            Waited::Landed(landing) => self.share_own(landing, asked, max_age, reason),
+            Waited::Landed(landing) => self.share_own(landing, asked, options, reason),
             Waited::GaveUp => failed(FetchError::ShutDown),
             Waited::TookTooLong(limit) => failed(FetchError::Timeout { limit }),
         }
@@ -216,7 +216,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             match self.wait(&follower, asked).await {
                 _ if is_earlier => {}
                 Waited::Landed(landing) => {
-                    match self.share(landing, asked, max_age, Whose::Anothers, reason) {
+                    match self.share(landing, asked, options, Whose::Anothers, reason) {
                         Some(Err(_)) if wants == Wants::Value => {}
                         Some(shared) => {
                             self.engine.counters().collapsed.increment();
@@ -268,10 +268,10 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         &self,
         landing: Landing<FlightResult<V>>,
         asked: Fence,
-        max_age: MaxAge,
+        options: ReadOptions,
         reason: Reason,
     ) -> Result<Box<Answer<V>>, Failure<E>> {
-        let shared = self.share(landing, asked, max_age, Whose::Own, reason);
+        let shared = self.share(landing, asked, options, Whose::Own, reason);
         shared.expect("a fetch of this reader's own is no older, and its error is its own")
     }
 
@@ -642,25 +642,27 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// What a landing means to a reader that asked when `asked` was the last purge in the table. `None`: nothing,
     /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
-    /// before this reader asked; or it comes from below and is too old; or the error is of a type this
+    /// before this reader asked; or it comes from below and will not do; or the error is of a type this
     /// reader does not know.
     pub(super) fn share<E: Send + Sync + 'static>(
         &self,
         landing: Landing<FlightResult<V>>,
         asked: Fence,
-        max_age: MaxAge,
+        options: ReadOptions,
         whose: Whose,
         reason: Reason,
     ) -> Option<Result<Box<Answer<V>>, Failure<E>>> {
         let error = match landing {
             Landing::Landed(FlightResult::Value(delivery)) => {
-                let is_older = delivery.age() > max_age
-                    || self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
-                let source = match whose {
-                    Whose::Own => AnswerSource::Fetched(reason),
-                    Whose::Anothers => AnswerSource::Collapsed(reason),
+                let (source, will_do) = match whose {
+                    // What it found below was young enough then.
+                    Whose::Own => (AnswerSource::Fetched(reason), true),
+                    Whose::Anothers => {
+                        (AnswerSource::Collapsed(reason), options.takes(delivery.age_below()))
+                    }
                 };
-                return (!is_older).then(|| Ok(delivery.answer(source)));
+                let is_older = self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
+                return (will_do && !is_older).then(|| Ok(delivery.answer(source)));
             }
             // A failure has no tags, so any purge since may have been meant for it.
             Landing::Landed(FlightResult::Failure { fence, .. }) if fence < asked => return None,

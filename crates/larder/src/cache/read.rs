@@ -29,6 +29,14 @@ impl ReadOptions {
     pub(super) const fn of(wants: Wants) -> Self {
         ReadOptions { wants, soft_timeout: None, max_age: ANY_AGE, since: None, blocks: false }
     }
+
+    /// Whether what a flight has brought will do: it was fetched now, or was so old below.
+    pub(super) fn takes(&self, age_below: Option<Duration>) -> bool {
+        match age_below {
+            None => true,
+            Some(age) => self.since.is_none() && age <= self.max_age,
+        }
+    }
 }
 
 /// A look-up with wishes of its own: [`Cache::read`] begins it, [`fetch`](Read::fetch) or another of its kind

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use larder::{Answer, AnswerSource, Cache, FetchError, Fetched, Read, reason::Reason};
+use larder::{
+    Answer, AnswerSource, Cache, FetchError, Fetched, Read,
+    lower::{Call, Point},
+    reason::Reason,
+};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -221,6 +225,31 @@ async fn a_refresh_takes_nothing_from_below_and_replaces_it_there() {
     assert_eq!(value(refreshed).await, "new");
     settle().await;
     assert_eq!(cluster.found(&cluster.cache(), "key").await.value, "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_does_not_take_what_a_later_reader_finds_below() {
+    let cluster = Cluster::new();
+    let cache = cluster.cache();
+    let earlier = cluster.origin.ask(&cache, "key");
+    settle().await;
+    let origin = cluster.origin.clone();
+    let mut refreshed = Box::pin(cache.refresh("key", move || origin.call()));
+    assert!(futures_util::poll!(refreshed.as_mut()).is_pending());
+    cluster.origin.fail("down");
+    assert!(earlier.await.unwrap().is_err());
+    cluster.filled("key", "below").await;
+    cluster.tier.hold(Call::Heads, Point::Answer);
+    let later = cluster.origin.ask(&cache, "key");
+    settle().await;
+    // It finds the flight of the later reader, which is still looking.
+    assert!(futures_util::poll!(refreshed.as_mut()).is_pending());
+    cluster.tier.release_all();
+    assert_eq!(value(later).await, "below");
+    assert!(futures_util::poll!(refreshed.as_mut()).is_pending());
+    settle().await;
+    cluster.origin.answer("new");
+    assert_eq!(refreshed.await.unwrap(), "new");
 }
 
 #[tokio::test(start_paused = true)]
