@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use larder_policy::freshness::Lifetime;
 
+#[cfg(feature = "http")]
+use crate::http::Variants;
 use crate::{
     clock::Clock,
     codec::Codec,
@@ -22,7 +24,8 @@ pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 /// What is to lie below memory.
 pub(crate) struct Below<V> {
     pub(crate) tier: Arc<dyn LowerTier>,
-    pub(crate) codec: Arc<dyn Codec<V>>,
+    /// How a library's values are written there. HTTP responses have records of their own.
+    pub(crate) codec: Option<Arc<dyn Codec<V>>>,
     pub(crate) settings: Settings,
 }
 
@@ -274,8 +277,8 @@ impl<V> Builder<V> {
     /// fails or is slow is a miss, and never an error. Outside a tokio runtime it is not asked.
     ///
     /// Purges that it has not acknowledged, and values that are still to be written, are lost with the last clone
-    /// of the cache: [`Cache::shut_down`](crate::Cache::shut_down) waits for them. An `HttpCache` passes its purges
-    /// on and does nothing else with such a tier yet.
+    /// of the cache: [`Cache::shut_down`](crate::Cache::shut_down) waits for them. HTTP responses need no codec:
+    /// see `Builder::lower_http`.
     pub fn lower(self, tier: impl LowerTier, codec: impl Codec<V>) -> Self {
         self.lower_with(tier, codec, Settings::default())
     }
@@ -287,7 +290,8 @@ impl<V> Builder<V> {
         codec: impl Codec<V>,
         settings: Settings,
     ) -> Self {
-        self.below = Some(Below { tier: Arc::new(tier), codec: Arc::new(codec), settings });
+        let (tier, codec) = (Arc::new(tier), Some(Arc::new(codec) as Arc<dyn Codec<V>>));
+        self.below = Some(Below { tier, codec, settings });
         self
     }
 
@@ -331,6 +335,27 @@ impl<V> Builder<V> {
             (Some(soft), Some(hard)) if soft >= hard => Err(BuildError::Timeouts { soft, hard }),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(feature = "http")]
+impl Builder<Variants> {
+    /// A tier below memory that other processes share ([`lower`](crate::lower) says what it is), for HTTP responses.
+    ///
+    /// As with [`lower`](Builder::lower), what misses in memory is asked for there before the origin is, and what the
+    /// origin answers is written there, as far as memory may keep it: a record for each variant. Long bodies lie in
+    /// pieces and are streamed from there. A confirmation (304) writes a head, and no body. Parts (206), and what is
+    /// stored of an answer to POST, are in memory only. A request that says `only-if-cached` is answered from memory.
+    ///
+    /// All processes over one tier have to keep the same rules: what one has stored, others answer with.
+    pub fn lower_http(self, tier: impl LowerTier) -> Self {
+        self.lower_http_with(tier, Settings::default())
+    }
+
+    /// As [`lower_http`](Builder::lower_http), with other settings.
+    pub fn lower_http_with(mut self, tier: impl LowerTier, settings: Settings) -> Self {
+        self.below = Some(Below { tier: Arc::new(tier), codec: None, settings });
+        self
     }
 }
 

@@ -162,13 +162,12 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
         let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
-        let beneath = builder
-            .below
-            .as_ref()
+        let codec = builder.below.as_ref().and_then(|below| below.codec.as_ref());
+        let beneath = codec
             .zip(engine.lower())
-            .map(|(below, lower)| Beneath::new(lower, &below.codec, &builder.name));
+            .map(|(codec, lower)| Beneath::new(lower, codec, &builder.name));
         let library = Arc::new(Library {
-            flights: engine.flights_looking_below(),
+            flights: engine.flights(beneath.is_some()),
             engine,
             name: builder.name,
             lifetime: builder.lifetime,

@@ -155,19 +155,9 @@ impl<V> Engine<V> {
     }
 
     /// The table of the flights that bring an `R`: one for all who ask for it, so that they share flights. Its
-    /// leaders fetch at once. As many keys may be under way as the builder's bound of fetches allows; which of
-    /// them may fetch, the conductor says.
-    #[cfg(feature = "http")]
-    pub(crate) fn flights<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
-        self.flights_that(false)
-    }
-
-    /// The same for one whose leaders look below memory first, if there is anything.
-    pub(crate) fn flights_looking_below<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
-        self.flights_that(self.lower.is_some())
-    }
-
-    fn flights_that<R: Send + Sync + 'static>(&self, look_below: bool) -> Arc<Flights<R>> {
+    /// leaders `look_below` memory first, or fetch at once. As many keys may be under way as the builder's bound of
+    /// fetches allows; which of them may fetch, the conductor says.
+    pub(crate) fn flights<R: Send + Sync + 'static>(&self, look_below: bool) -> Arc<Flights<R>> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let known = tables.iter().find_map(|table| Arc::clone(table).downcast().ok());
         known.unwrap_or_else(|| {

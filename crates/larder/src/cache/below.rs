@@ -23,7 +23,7 @@ use crate::{
     engine::{
         flight::Leader,
         look::{ANY_AGE, Lookup, MaxAge},
-        lower::{Asked, Leasing, Lower, NewRecord, OwnLease},
+        lower::{Asked, Content, Lower, NewBody, NewRecord, OwnLease, Search},
         store::Dated,
     },
     entry::Facts,
@@ -94,6 +94,30 @@ pub(super) struct ToWrite {
     lease: Option<OwnLease>,
 }
 
+/// A leader's search for a value.
+struct ForValue<'a, V> {
+    library: &'a Library<V>,
+    beneath: &'a Beneath<V>,
+    leader: &'a Leader<FlightResult<V>>,
+    whom: For,
+}
+
+impl<V: Clone + Send + Sync + 'static> Search for ForValue<'_, V> {
+    type Found = Dated<V>;
+
+    async fn usable(&mut self, asked: &Asked) -> Option<Dated<V>> {
+        self.library.usable(self.beneath, self.leader, self.whom, asked).await
+    }
+
+    fn wanted(&self, _: &Asked) -> String {
+        String::new()
+    }
+
+    fn waits_for_others(&self) -> bool {
+        self.whom != For::Several
+    }
+}
+
 /// A record that is of use.
 struct Usable {
     /// With the end that a soft purge has brought.
@@ -141,55 +165,21 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         leader: &Leader<FlightResult<V>>,
         whom: For,
     ) -> Result<Dated<V>, Option<OwnLease>> {
-        let looking = self.look_below(beneath, leader, whom);
+        let mut search = ForValue { library: self, beneath, leader, whom };
+        let looking = async {
+            if whom == For::Forced {
+                // What is fetched can be written down, now that it is known where the log is.
+                _ = beneath.lower.heads(leader.key()).await;
+                return Err(None);
+            }
+            beneath.lower.look(leader.key(), &mut search).await
+        };
         match self.engine.hard_timeout {
             Some(limit) => {
                 let deadline = sync::after(Instant::now(), limit);
                 sync::until(deadline, looking).await.unwrap_or(Err(None))
             }
             None => looking.await,
-        }
-    }
-
-    /// A fresh value, or else the lease if there is one.
-    async fn look_below(
-        &self,
-        beneath: &Beneath<V>,
-        leader: &Leader<FlightResult<V>>,
-        whom: For,
-    ) -> Result<Dated<V>, Option<OwnLease>> {
-        let (lower, key) = (&beneath.lower, leader.key());
-        let deadline = sync::after(Instant::now(), lower.settings().lease_wait);
-        let Some(mut asked) = lower.heads(key).await else { return Err(None) };
-        if whom == For::Forced {
-            // What was fetched can be written down, now that it is known where the log is.
-            return Err(None);
-        }
-        loop {
-            if let Some(dated) = self.usable(beneath, leader, whom, &asked).await {
-                return Ok(dated);
-            }
-            match lower.lease(key).await {
-                Leasing::Granted(lease, again) => {
-                    // Another process may have written since, and given it back.
-                    let is_news = again.head() != asked.head();
-                    let found = match is_news {
-                        true => self.usable(beneath, leader, whom, &again).await,
-                        false => None,
-                    };
-                    return found.ok_or(Some(lease));
-                }
-                Leasing::Held(_) if whom == For::Several => return Err(None),
-                Leasing::Held(ended) => {
-                    let has_ended = sync::until(deadline, ended).await.is_some();
-                    if !has_ended || deadline <= Instant::now() {
-                        return Err(None);
-                    }
-                }
-                Leasing::Nobody => return Err(None),
-            }
-            let Some(again) = lower.heads(key).await else { return Err(None) };
-            asked = again;
         }
     }
 
@@ -289,7 +279,8 @@ impl<V: Send + Sync + 'static> Beneath<V> {
         }
         let &Facts { lifetime, fetched, cost, .. } = &fetched.facts;
         let (key, format) = (Arc::clone(key), self.format.clone());
-        let record = NewRecord { key, fence, lifetime, fetched, cost, tags, format };
+        let (variant, most) = (String::new(), 1);
+        let record = NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format };
         Some(ToWrite { record, lease })
     }
 
@@ -297,7 +288,11 @@ impl<V: Send + Sync + 'static> Beneath<V> {
     pub(super) fn write(&self, to_write: ToWrite, delivery: &Arc<Delivery<V>>) {
         let ToWrite { record, lease } = to_write;
         let (codec, delivery) = (Arc::clone(&self.codec), Arc::clone(delivery));
-        self.lower.write_behind(record, move || codec.encode(delivery.value()), lease);
+        let encode = move || {
+            let bytes = codec.encode(delivery.value())?;
+            Ok(Content { extra: Bytes::new(), body: NewBody::Bytes(vec![bytes]) })
+        };
+        self.lower.write_behind(record, encode, lease);
     }
 
     /// The user's code may say no, or panic: then it is fetched.

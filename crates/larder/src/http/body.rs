@@ -7,7 +7,7 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -36,10 +36,14 @@ enum Kind {
         left: u64,
     },
     Passing(UnsyncBoxBody<Bytes, BoxError>),
-    /// A body from elsewhere whose beginning has been read already.
-    Resumed {
-        beginning: VecDeque<Bytes>,
-        rest: UnsyncBoxBody<Bytes, BoxError>,
+    /// A body from elsewhere, between bytes that are here.
+    Between {
+        before: VecDeque<Bytes>,
+        middle: UnsyncBoxBody<Bytes, BoxError>,
+        /// So many bytes of it are left out.
+        skip: u64,
+        has_ended: bool,
+        after: VecDeque<Bytes>,
     },
 }
 
@@ -71,8 +75,7 @@ impl Body {
             len += chunk.len();
             beginning.push_back(chunk);
             if len > max {
-                let rest = self.map_err(Into::into).boxed_unsync();
-                return Ok(UpTo::More(Body(Kind::Resumed { beginning, rest })));
+                return Ok(UpTo::More(self.between(beginning, 0, VecDeque::new())));
             }
         }
         Ok(UpTo::All(beginning.into()))
@@ -84,6 +87,18 @@ impl Body {
 
     pub(crate) fn arriving(reader: BodyReader) -> Body {
         Body(Kind::Arriving(reader))
+    }
+
+    /// The same with these bytes before and after it, and without the first `skip` of its own.
+    pub(crate) fn between(
+        self,
+        before: impl Into<VecDeque<Bytes>>,
+        skip: u64,
+        after: impl Into<VecDeque<Bytes>>,
+    ) -> Body {
+        let middle = self.map_err(Into::into).boxed_unsync();
+        let (before, after) = (before.into(), after.into());
+        Body(Kind::Between { before, middle, skip, has_ended: false, after })
     }
 
     pub(crate) fn made(pieces: impl IntoIterator<Item = Bytes>) -> Body {
@@ -126,10 +141,22 @@ impl HttpBody for Body {
                 Ok(Frame::data(piece))
             })),
             Kind::Passing(body) => Pin::new(body).poll_frame(context),
-            Kind::Resumed { beginning, rest } => match beginning.pop_front() {
-                Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
-                None => Pin::new(rest).poll_frame(context),
-            },
+            Kind::Between { before, middle, skip, has_ended, after } => {
+                if let Some(chunk) = before.pop_front() {
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                }
+                while !*has_ended
+                    && let Some(frame) = ready!(Pin::new(&mut *middle).poll_frame(context))
+                {
+                    let frame = frame.map(|frame| without_first(frame, skip));
+                    if !matches!(&frame, Ok(frame) if frame.data_ref().is_some_and(Bytes::is_empty))
+                    {
+                        return Poll::Ready(Some(frame));
+                    }
+                }
+                *has_ended = true;
+                Poll::Ready(after.pop_front().map(|chunk| Ok(Frame::data(chunk))))
+            }
         }
     }
 
@@ -140,7 +167,9 @@ impl HttpBody for Body {
             Kind::Made { left, .. } => *left == 0,
             Kind::Arriving(reader) => reader.left() == Some(0),
             Kind::Passing(body) => body.is_end_stream(),
-            Kind::Resumed { beginning, rest } => beginning.is_empty() && rest.is_end_stream(),
+            Kind::Between { before, middle, has_ended, after, .. } => {
+                before.is_empty() && after.is_empty() && (*has_ended || middle.is_end_stream())
+            }
         }
     }
 
@@ -153,18 +182,28 @@ impl HttpBody for Body {
                 reader.left().map_or_else(SizeHint::default, SizeHint::with_exact)
             }
             Kind::Passing(body) => body.size_hint(),
-            Kind::Resumed { beginning, rest } => {
-                let begun = beginning.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-                let hint = rest.size_hint();
+            Kind::Between { before, middle, skip, after, .. } => {
+                let here = before.iter().chain(after).map(|chunk| chunk.len() as u64).sum::<u64>();
+                let hint = middle.size_hint();
+                let of_all = |middle: u64| middle.saturating_sub(*skip).checked_add(here);
                 let mut whole = SizeHint::new();
-                whole.set_lower(hint.lower().saturating_add(begun));
-                if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(begun)) {
+                whole.set_lower(of_all(hint.lower()).unwrap_or(u64::MAX));
+                if let Some(upper) = hint.upper().and_then(of_all) {
                     whole.set_upper(upper);
                 }
                 whole
             }
         }
     }
+}
+
+/// A frame without what of it is still to be left out.
+fn without_first(frame: Frame<Bytes>, skip: &mut u64) -> Frame<Bytes> {
+    frame.map_data(|mut bytes| {
+        let left_out = usize::try_from(*skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
+        *skip -= left_out as u64;
+        bytes.split_off(left_out)
+    })
 }
 
 impl fmt::Debug for Body {
@@ -175,7 +214,7 @@ impl fmt::Debug for Body {
             Kind::Arriving(_) => "Arriving",
             Kind::Made { .. } => "Made",
             Kind::Passing(_) => "Passing",
-            Kind::Resumed { .. } => "Resumed",
+            Kind::Between { .. } => "Between",
         };
         f.debug_tuple("Body").field(&kind).finish()
     }

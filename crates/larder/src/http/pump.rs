@@ -9,11 +9,7 @@ use larder_policy::{reason::Reason, settings::Policy};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use super::{
-    body::{
-        Body,
-        arriving::{Arriving, Filler},
-        stored::StoredBody,
-    },
+    body::{Body, arriving::Filler, stored::StoredBody},
     cache::Parts,
     error::BoxError,
     landing::Leader,
@@ -246,29 +242,6 @@ impl Pump<'_> {
             (None, kept) => Pumped::Passed(kept.err().unwrap_or(Reason::TooLarge)),
         }
     }
-}
-
-/// All of a body. `None`: it is larger than what is stored, there is no room for it, it pauses for
-/// too long, or it breaks off.
-pub(crate) async fn whole_body(
-    cache: &Parts,
-    mut body: Body,
-    announced: Option<u64>,
-) -> Option<StoredBody> {
-    let max = cache.max_body_bytes();
-    let has_room = |announced| announced <= max && cache.room.fits(announced);
-    if !has_room(announced.unwrap_or(0)) {
-        return None;
-    }
-    let (filler, _) = Arriving::new(announced, &cache.room);
-    while let Some(frame) = in_time(cache, body.frame()).await? {
-        let Ok(chunk) = frame.ok()?.into_data() else { continue };
-        filler.push(chunk);
-        if filler.arrived() > max || !has_room(0) {
-            return None;
-        }
-    }
-    filler.complete()
 }
 
 /// What a body on its way into the cache brings next. `None`: it pauses for too long.

@@ -8,11 +8,16 @@ use std::{
 
 use larder_policy::{freshness::Lifetime, head::RequestHead, settings::Policy};
 
-use super::{landing::Leader, stored::Stored, tags::tags_of, variants::Variants};
+use super::{
+    landing::Leader,
+    stored::Stored,
+    tags::tags_of,
+    variants::{StoredVariant, Variants},
+};
 use crate::{
     answer::Storage,
     cache::Cache,
-    clock::wall::WallClock,
+    clock::{Moment, wall::WallClock},
     engine::{
         Engine,
         look::Kept,
@@ -75,23 +80,36 @@ impl Store {
         AtHand { variants, cost }
     }
 
+    /// The time of day at a moment of the cache's clock, which may lie before its beginning.
+    pub(crate) fn time_of_day(&self, moment: Moment) -> SystemTime {
+        let ago = self.engine().now().since(moment);
+        self.wall_clock.now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// The moment of the cache's clock at a time of day.
+    pub(crate) fn moment(&self, time: SystemTime) -> Moment {
+        let ago = self.wall_clock.now().duration_since(time).unwrap_or_default();
+        self.engine().now().minus(ago)
+    }
+
     /// Stores `fresh` among the variants of its leader's key, in the place of those it stands for; `updates`
     /// are the ones it was made of.
     pub(crate) fn keep(
         &self,
         policy: &Policy,
         request: RequestHead<'_>,
-        fresh: Arc<Stored>,
+        fresh: impl Into<StoredVariant>,
         updates: &[Arc<Stored>],
         cost: Duration,
         leader: &Leader,
     ) -> Storage {
         let key = leader.key();
         let _merging = self.merge(key);
-        let mut variants = match self.look(key).variants.with(fresh, updates, request, policy) {
-            Ok(variants) => variants,
-            Err(reason) => return Storage::Not(reason),
-        };
+        let mut variants =
+            match self.look(key).variants.with(fresh.into(), updates, request, policy) {
+                Ok(variants) => variants,
+                Err(reason) => return Storage::Not(reason),
+            };
         let dated = |variants: &Variants| self.dated(policy, request, variants, cost, leader);
         let mut entry = dated(&variants);
         while !self.engine().fits(key, &entry)
@@ -130,6 +148,7 @@ impl Store {
         if self.look(leader.key()).variants.contain(gone) {
             // The others are fetched again: that is cheaper than being wrong.
             let beside = Named::KeyBeside(leader.key(), leader.fetch().number());
+            let _until_it_is_out = self.engine().replace_below(leader.key());
             self.engine().reach(beside).pass_over();
             self.engine().take_out(leader.key()).pass_over();
         }

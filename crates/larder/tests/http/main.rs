@@ -5,6 +5,7 @@
 
 mod allocation;
 mod arriving;
+mod below;
 mod conditions;
 mod fast_hit;
 mod flight;

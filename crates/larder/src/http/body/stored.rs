@@ -36,6 +36,11 @@ impl StoredBody {
         }
     }
 
+    /// All of it, in order.
+    pub(crate) fn chunks(&self) -> Vec<Bytes> {
+        self.pieces().to_vec()
+    }
+
     /// All of it, where it lies in one piece.
     pub(crate) fn piece(&self) -> Option<&Bytes> {
         match &self.0 {
