@@ -484,8 +484,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         // In a box, for the future of a hit would otherwise be as large as that of a miss, and moving it
         // about takes a quarter of a hit's instructions.
         Next::Fill(Box::pin(async move {
-            let flight = library.join(&key, reason, fetch, options);
-            library.miss(&key, at_hand, options, flight).await
+            let join = || library.join(&key, reason, fetch, options);
+            library.miss(&key, at_hand, options, join).await
         }))
     }
 

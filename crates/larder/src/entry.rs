@@ -228,12 +228,11 @@ pub(crate) enum Keep {
 impl<V> Fetched<V> {
     /// Keep `value` as the cache's settings say.
     pub fn new(value: V) -> Self {
-        Fetched {
-            value: Box::new(value),
-            keep: Keep::Default,
-            skip: None,
-            tags: Tags::Named(Vec::new()),
-        }
+        Fetched::of_boxed(Box::new(value))
+    }
+
+    pub(crate) fn of_boxed(value: Box<V>) -> Self {
+        Fetched { value, keep: Keep::Default, skip: None, tags: Tags::Named(Vec::new()) }
     }
 
     /// Hand `value` to those who wait for it now, and do not store it, whatever TTL is given later.

@@ -127,8 +127,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         };
         let key = key.into_shared();
         let options = ReadOptions { blocks: true, ..ReadOptions::of(wants) };
-        let flight = library.join_here(&key, reason, make, options);
-        match block_on(library.miss(&key, at_hand, options, flight)) {
+        let join = || library.join_here(&key, reason, make, options);
+        match block_on(library.miss(&key, at_hand, options, join)) {
             Ok(answer) => Ok(answer.value),
             Err(failure) => Err(failure.error),
         }

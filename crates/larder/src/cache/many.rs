@@ -78,7 +78,7 @@ struct Led<V> {
 
 /// What waiting for one key's flight has come to.
 enum Ended<V, E> {
-    Value(V),
+    Value(Box<Answer<V>>),
     /// The origin does not have it.
     Absent,
     Failed(FetchError<E>),
@@ -236,7 +236,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 continue;
             };
             if let Some(stale) = self.stand_in(&missing, Reason::StaleIfError) {
-                values.push((missing.key, stale));
+                values.push((missing.key, stale.value));
             } else if let Some(error) = failed.into_error() {
                 self.engine.counters().negative_hits.increment();
                 drop_before((fetch, values), &error);
@@ -253,10 +253,10 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 Ok(filled) => filled,
                 Err(_) => {
                     let stale = open.iter().map(|it| self.stand_in(it, Reason::SoftTimeout));
-                    match stale.collect::<Option<Vec<V>>>() {
+                    match stale.collect::<Option<Vec<_>>>() {
                         Some(stale) => {
                             let keys = open.iter().map(|missing| Arc::clone(&missing.key));
-                            values.extend(keys.zip(stale));
+                            values.extend(keys.zip(stale.into_iter().map(|stale| stale.value)));
                             return Ok(values);
                         }
                         None => filling.await,
@@ -268,8 +268,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let mut failed = None;
         for (missing, ended) in open.iter().zip(filled) {
             let error = match ended {
-                Ended::Value(value) => {
-                    values.push((Arc::clone(&missing.key), value));
+                Ended::Value(answer) => {
+                    values.push((Arc::clone(&missing.key), answer.value));
                     continue;
                 }
                 Ended::Absent => continue,
@@ -277,7 +277,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 Ended::Nothing => FetchError::Abandoned,
             };
             match self.stand_in(missing, Reason::StaleIfError) {
-                Some(stale) => values.push((Arc::clone(&missing.key), stale)),
+                Some(stale) => values.push((Arc::clone(&missing.key), stale.value)),
                 None if failed.is_none() => failed = Some(error),
                 None => {}
             }
@@ -291,9 +291,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
     }
 
-    fn stand_in(&self, missing: &Missing, reason: Reason) -> Option<V> {
-        let stale = self.rescue(&missing.key, missing.at_hand, ANY_AGE, reason)?;
-        Some(stale.value)
+    fn stand_in(&self, missing: &Missing, reason: Reason) -> Option<Box<Answer<V>>> {
+        self.rescue(&missing.key, missing.at_hand, ANY_AGE, reason)
     }
 
     /// Joins the flights of all, starts those that nobody has begun, and waits until all have landed. What
@@ -336,7 +335,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 match join {
                     Join::Lead(leader) => match self.fresh(leader.key(), ANY_AGE) {
                         // Another flight may have landed between the look-up and the lead.
-                        Some(answer) => ended[at] = Some(Ended::Value(answer.value)),
+                        Some(answer) => ended[at] = Some(Ended::Value(answer)),
                         None => leaders.push((at, leader)),
                     },
                     Join::Follow(follower) => waits.push((at, follower, Whose::Anothers)),
@@ -367,7 +366,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     let mine = leaders[0].1.follower();
                     let leaders = leaders.into_iter().map(|(_, leader)| leader).collect();
                     let library = Arc::clone(self);
-                    let leading = async move { _ = library.lead_several(leaders, fetch).await };
+                    let leading =
+                        Box::pin(async move { _ = library.lead_several(leaders, fetch).await });
                     match self.run_until(leading, &mine, Wants::Answer, wait()).await {
                         Some(waited) => waited,
                         None => wait().await,
@@ -416,7 +416,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                             self.engine.counters().collapsed.increment();
                         }
                         Some(match shared {
-                            Ok(answer) => Ended::Value(answer.value),
+                            Ok(answer) => Ended::Value(answer),
                             Err(failure) => Ended::Failed(failure.error),
                         })
                     }

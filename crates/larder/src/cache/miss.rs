@@ -25,6 +25,7 @@ use crate::{
         flight::{Follower, Join, Landing, Leader},
         look::{ANY_AGE, Lookup, MaxAge, Shape},
         store::Dated,
+        tasks::Job,
     },
     entry::{Fetched, Tags},
     error::FetchError,
@@ -95,31 +96,35 @@ impl Wants {
 }
 
 impl<V: Clone + Send + Sync + 'static> Library<V> {
-    /// A miss, start to end: a failure that is remembered, or what `flight` brings, which joins the key's flight
-    /// when it is first polled; what is at hand if that fails or takes too long.
-    pub(super) async fn miss<E: Send + Sync + 'static>(
+    /// A miss, start to end: a failure that is remembered, or what the key's flight brings, which `join` joins;
+    /// what is at hand if that fails or takes too long.
+    pub(super) async fn miss<E, Fut>(
         &self,
         key: &str,
         at_hand: AtHand,
         options: ReadOptions,
-        flight: impl Future<Output = Result<Box<Answer<V>>, Failure<E>>>,
-    ) -> Result<Box<Answer<V>>, Failure<E>> {
+        join: impl FnOnce() -> Fut,
+    ) -> Result<Box<Answer<V>>, Failure<E>>
+    where
+        E: Send + Sync + 'static,
+        Fut: Future<Output = Result<Box<Answer<V>>, Failure<E>>>,
+    {
         let ReadOptions { wants, max_age, .. } = options;
         if let Some(failed) = self.remembered(key, options) {
             if let Some(stale) = self.rescue(key, at_hand, max_age, Reason::StaleIfError) {
-                drop_before(flight, &stale);
+                drop_before(join, &stale);
                 return Ok(stale);
             }
             if let Some(error) = wants.as_error(failed) {
                 self.engine.counters().negative_hits.increment();
-                drop_before(flight, &error);
+                drop_before(join, &error);
                 return Err(Failure { error, source: FailureSource::Remembered });
             }
         }
         if options.since.is_none() {
             self.engine.counters().misses.increment();
         }
-        let mut flight = pin!(flight);
+        let mut flight = pin!(join());
         let landed = match (at_hand, options.soft_timeout.or(self.engine.soft_timeout)) {
             (AtHand::Stale | AtHand::Perhaps, Some(limit)) => {
                 match sync::in_time(limit, flight.as_mut()).await {
@@ -174,8 +179,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             None => For::Readers { max_age },
             Some(_) => For::Forced,
         };
-        // Its reader is told how it went, and holds nothing back.
-        let leading = async move { _ = library.lead(leader, fetch, wants, whom).await };
+        // Its reader is told how it went, and holds nothing back. On the heap at once: it is large, and goes
+        // through many hands.
+        let leading = Box::pin(async move { _ = library.lead(leader, fetch, wants, whom).await });
         match self.run(leading, mine, asked, wants).await {
             Waited::Landed(landing) => self.share_own(landing, asked, options, reason),
             Waited::GaveUp => failed(FetchError::ShutDown),
@@ -278,7 +284,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     /// Runs `leading`, which a reader has begun, and waits for what it brings to that reader.
     async fn run(
         &self,
-        leading: impl Future<Output = ()> + Send + 'static,
+        leading: Job,
         mine: Follower<FlightResult<V>>,
         asked: Fence,
         wants: Wants,
@@ -301,7 +307,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     /// here. `None`: it has ended or was stopped here, and has landed if it ever will.
     pub(super) async fn run_until<R>(
         &self,
-        leading: impl Future<Output = ()> + Send + 'static,
+        leading: Job,
         mine: &Follower<FlightResult<V>>,
         wants: Wants,
         waiting: impl Future<Output = R>,
@@ -315,7 +321,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 Some(left) = lent.take_back(|| mine.undriven()) => left,
             }
         } else {
-            Box::pin(leading)
+            leading
         };
         match wants {
             // It is not to begin any more, so whoever waits for it learns that its leader is gone.

@@ -47,7 +47,8 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Previous<V> {
-    value: V,
+    /// In a box, for it goes into a future with the fetch, and may be large.
+    value: Box<V>,
     age: Duration,
     tags: Box<[TagId]>,
     tag_key: TagKey,
@@ -67,7 +68,7 @@ impl<V> Previous<V> {
     /// it has none, or is given them once more.
     pub fn not_modified(self) -> Fetched<V> {
         let Previous { value, tags: ids, tag_key: key, .. } = self;
-        let fetched = Fetched::new(value);
+        let fetched = Fetched::of_boxed(value);
         match ids.is_empty() {
             true => fetched,
             false => Fetched { tags: Tags::Kept { ids, key }, ..fetched },
@@ -91,7 +92,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let previous = self.engine.peek(key, |entry| {
             self.engine.freshness(entry, now)?;
             Some(Previous {
-                value: entry.value.clone(),
+                value: Box::new(entry.value.clone()),
                 age: entry.age(now),
                 tags: entry.tags().into(),
                 tag_key: self.engine.tag_key(),
