@@ -1,11 +1,15 @@
 //! Cache: what an application calls, and in which order a look-up goes on; a miss goes on in `cache/miss.rs`.
 
 mod below;
+mod blocking;
 mod landing;
+mod many;
 pub(crate) mod map;
 mod miss;
 mod negative;
+mod previous;
 mod purge;
+mod read;
 #[cfg(all(test, not(shuttle)))]
 mod storm;
 
@@ -22,7 +26,9 @@ use self::{
     landing::FlightResult,
     miss::{AtHand, Wants},
     negative::Negatives,
+    read::ReadOptions,
 };
+pub use self::{previous::Previous, read::Read};
 #[cfg(feature = "http")]
 use crate::tier::memory;
 use crate::{
@@ -33,7 +39,7 @@ use crate::{
         Engine,
         change::Nothing,
         flight::Flights,
-        look::{Found, Lookup, Seen, Shape},
+        look::{ANY_AGE, Found, Lookup, Seen, Shape},
         purge::Named,
         refresh::Refreshes,
         store::{Dated, Unstored},
@@ -44,6 +50,7 @@ use crate::{
     key::CacheKey,
     purge::Fence,
     shape::KeyShape,
+    span::FetchSpan,
     stats::{Events, Stats},
     sweeper::{self, Sweep},
     tier::memory::{Burial, Pace},
@@ -245,7 +252,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     fn get_on(&self, key: &str, seen: Seen) -> Option<V> {
-        match self.library.engine.look_on(key, seen) {
+        match self.library.engine.look_on(key, seen, ANY_AGE) {
             Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(answer.value),
             Lookup::Usable { shape: Shape::Stale, .. }
             | Lookup::LastResort(_)
@@ -347,8 +354,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                 }
                 Found::Other(seen) => seen,
             };
-            let fetch = || async { Ok::<T, Infallible>(fetch().await) };
-            match self.go_on(key, seen, fetch, Wants::Value) {
+            let fetch = |_: &_, _: &_| async { Ok::<T, Infallible>(fetch().await) };
+            match self.go_on(key, seen, fetch, ReadOptions::of(Wants::Value)) {
                 Next::Served(answer) => return answer.value,
                 Next::Fill(filling) => filling,
             }
@@ -387,7 +394,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
                 }
                 Found::Other(seen) => seen,
             };
-            match self.go_on(key, seen, fetch, Wants::Answer) {
+            let fetch = |_: &_, _: &_| fetch();
+            match self.go_on(key, seen, fetch, ReadOptions::of(Wants::Answer)) {
                 Next::Served(answer) => return Ok(answer.value),
                 Next::Fill(filling) => filling,
             }
@@ -414,12 +422,52 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let key = key.into();
-        let filling = match self.go_on(key, Seen::Nothing, fetch, Wants::Answer) {
-            Next::Served(answer) => return Ok(answer),
-            Next::Fill(filling) => filling,
-        };
-        filling.await.map(|answer| *answer)
+        self.read(key).answer(fetch).await
+    }
+
+    /// Fetches `key` now, whatever is stored, and stores what that brings: for whoever knows that the origin
+    /// has something newer. Short for [`read`](Cache::read) with
+    /// [`force_refresh`](Read::force_refresh), which says what it does beside another fetch of the key.
+    ///
+    /// This is no purge. Until the fetch ends, readers get what is stored; if it fails, they go on getting
+    /// it, and only the caller is told. Where an old value must not be served any more,
+    /// [`remove`](Cache::remove) it.
+    ///
+    /// ```
+    /// # use larder::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let prices = Cache::<u32>::builder_with_weigher(|_| 0).build();
+    /// prices.insert("tea", 3);
+    /// let failed = prices.refresh("tea", async || Err::<u32, _>("the shop is closed")).await;
+    /// assert!(failed.is_err() && prices.get("tea") == Some(3));
+    /// let price = prices.refresh("tea", async || Ok::<u32, String>(4)).await;
+    /// assert_eq!((price.unwrap(), prices.get("tea")), (4, Some(4)));
+    /// # }
+    /// ```
+    ///
+    /// Dropping the returned future leaves a fetch that has begun alone: its value is stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get_or_fetch`](Cache::try_get_or_fetch), but never a remembered one.
+    pub async fn refresh<'k, T, E, F, Fut>(
+        &self,
+        key: impl Into<CacheKey<'k>>,
+        fetch: F,
+    ) -> Result<V, FetchError<E>>
+    where
+        T: Into<Fetched<V>> + Send,
+        E: fmt::Display + Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        self.read(key).force_refresh().fetch(fetch).await
+    }
+
+    /// Reads `key` with wishes of this call's own; [`fetch`](Read::fetch) or another of its kind then does it.
+    pub fn read<'k>(&self, key: impl Into<CacheKey<'k>>) -> Read<'_, 'k, V> {
+        Read::new(self, key.into())
     }
 
     /// The one function that holds the order of steps, for all but a plain hit. No future, so that what was
@@ -429,17 +477,26 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         key: CacheKey<'_>,
         seen: Seen,
         fetch: F,
-        wants: Wants,
+        options: ReadOptions,
     ) -> Next<V, impl Future<Output = Result<Box<Answer<V>>, Failure<E>>> + use<'a, V, T, E, F, Fut>>
     where
         T: Into<Fetched<V>> + Send,
         E: fmt::Display + Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let library = &self.library;
-        let (reason, at_hand) = match library.engine.look_on(key.as_str(), seen) {
+        let lookup = match options.since {
+            None => library.engine.look_on(key.as_str(), seen, options.max_age),
+            Some(_) => Lookup::Miss(Reason::RequestNoCache),
+        };
+        let (reason, at_hand) = match lookup {
+            Lookup::LastResort(Answer { storage: Storage::FreshFor(_), .. }) => {
+                (Reason::RequestMaxAge, AtHand::Stale)
+            }
             Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
+            // Whoever forces a fetch wants to know how it went.
+            Lookup::Miss(reason @ Reason::RequestNoCache) => (reason, AtHand::Nothing),
             Lookup::Miss(reason) if library.beneath.is_some() => (reason, AtHand::Perhaps),
             Lookup::Miss(reason) => (reason, AtHand::Nothing),
             // One arm, for in each an answer would have its own place on the stack.
@@ -457,7 +514,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into_shared();
         // In a box, for the future of a hit would otherwise be as large as that of a miss, and moving it
         // about takes a quarter of a hit's instructions.
-        Next::Fill(Box::pin(async move { library.miss(&key, reason, fetch, at_hand, wants).await }))
+        Next::Fill(Box::pin(async move {
+            let span = FetchSpan::of_reader();
+            let fetch = move |library: &Library<V>, key: &str| {
+                let fetching = span.call(|| fetch(library, key));
+                span.around(fetching)
+            };
+            let join = || library.join(&key, reason, fetch, options);
+            library.miss(&key, at_hand, options, join).await
+        }))
     }
 
     /// What the cache did so far and holds now.

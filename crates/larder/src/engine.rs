@@ -203,6 +203,18 @@ impl<V> Engine<V> {
         flights.join_anyway(key, || self.purges.position())
     }
 
+    /// The flights of the whole of each of `keys`, those that are led with one fetch for all. `None`: they are
+    /// too many, and it is not `anyway`.
+    pub(crate) fn join_several<R>(
+        &self,
+        flights: &Arc<Flights<R>>,
+        keys: &[Arc<str>],
+        asked: Fence,
+        anyway: bool,
+    ) -> Option<Vec<Join<R>>> {
+        flights.join_several(keys, asked, anyway, || self.purges.position())
+    }
+
     /// The flight of what this collapse key of `key` stands for.
     #[cfg(feature = "http")]
     pub(crate) fn join_collapse_key<R>(
@@ -245,6 +257,11 @@ impl<V> Engine<V> {
     /// By which numbers a purge finds what carries these tags.
     pub(crate) fn tag_ids<'a>(&self, tags: impl IntoIterator<Item = &'a str>) -> Box<[TagId]> {
         tags.into_iter().map(|tag| self.purges.tag(tag)).collect()
+    }
+
+    /// The key by which they become numbers.
+    pub(crate) fn tag_key(&self) -> TagKey {
+        self.purges.tag_key()
     }
 
     /// What is over now.

@@ -9,7 +9,10 @@ use larder_policy::{
 
 use crate::{
     clock::Moment,
-    purge::{Fence, tags::TagId},
+    purge::{
+        Fence,
+        tags::{TagId, TagKey},
+    },
     sync::atomic::{AtomicU32, AtomicU64, Ordering},
     weigh::ALLOCATION_BYTES,
 };
@@ -261,7 +264,29 @@ pub struct Fetched<V> {
     pub(crate) keep: Keep,
     /// Why it is not to be stored, whatever else is said of it.
     pub(crate) skip: Option<Reason>,
-    pub(crate) tags: Vec<String>,
+    pub(crate) tags: Tags,
+}
+
+/// The tags of a value that is to be stored.
+#[derive(Debug, Default)]
+pub(crate) struct Tags {
+    pub(crate) named: Vec<String>,
+    /// Those that it was stored with before.
+    pub(crate) kept: Option<KeptTags>,
+}
+
+/// Tags whose names are not known any more. `key`: by which they became numbers, for under another one they would be
+/// other tags.
+#[derive(Debug)]
+pub(crate) struct KeptTags {
+    pub(crate) ids: Box<[TagId]>,
+    pub(crate) key: TagKey,
+}
+
+impl From<Vec<String>> for Tags {
+    fn from(named: Vec<String>) -> Self {
+        Tags { named, kept: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -276,7 +301,11 @@ pub(crate) enum Keep {
 impl<V> Fetched<V> {
     /// Keep `value` as the cache's settings say.
     pub fn new(value: V) -> Self {
-        Fetched { value: Box::new(value), keep: Keep::Default, skip: None, tags: Vec::new() }
+        Fetched::of_boxed(Box::new(value))
+    }
+
+    pub(crate) fn of_boxed(value: Box<V>) -> Self {
+        Fetched { value, keep: Keep::Default, skip: None, tags: Tags::default() }
     }
 
     /// Hand `value` to those who wait for it now, and do not store it, whatever TTL is given later.
@@ -348,14 +377,14 @@ impl<V> Fetched<V> {
     /// It is purged with each of these tags. Replaces earlier ones; empty ones are left out, and
     /// more than 256 make it unstorable (a purge by one of them would otherwise miss it).
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.tags.clear();
+        self.tags = Tags::default();
         self.and_tags(tags)
     }
 
     /// As [`tags`](Fetched::tags), beside those that it has already.
     pub fn and_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
         let tags = tags.into_iter().map(Into::into);
-        self.tags.extend(tags.filter(|tag: &String| !tag.is_empty()));
+        self.tags.named.extend(tags.filter(|tag: &String| !tag.is_empty()));
         self
     }
 }

@@ -57,6 +57,10 @@ pub enum FetchError<E> {
     /// The fetch asked for its own key, directly or through the fetches of other keys: it would have
     /// waited for itself. The fetch is told, and may do without.
     Recursive,
+    /// Another reader's fetch of this key ended without anything that could be shared, when the one fetch of
+    /// this call had begun without the key ([`Cache::try_get_many_or_fetch`](crate::Cache::try_get_many_or_fetch)).
+    /// Seldom; asking again fetches it.
+    Abandoned,
     /// The cache was shut down.
     ShutDown,
 }
@@ -88,6 +92,9 @@ impl<E: fmt::Display> fmt::Display for FetchError<E> {
             FetchError::Panicked => f.write_str("the fetch of this key panicked"),
             FetchError::TooMany => f.write_str("too many fetches are under way"),
             FetchError::Recursive => f.write_str("the fetch of this key needs its own result"),
+            FetchError::Abandoned => {
+                f.write_str("the fetch of this key that was waited for ended without a result")
+            }
             FetchError::ShutDown => f.write_str("the cache was shut down"),
         }
     }
@@ -116,6 +123,7 @@ impl<E> Clone for FetchError<E> {
             FetchError::Panicked => FetchError::Panicked,
             FetchError::TooMany => FetchError::TooMany,
             FetchError::Recursive => FetchError::Recursive,
+            FetchError::Abandoned => FetchError::Abandoned,
             FetchError::ShutDown => FetchError::ShutDown,
         }
     }
@@ -131,6 +139,7 @@ impl<E: fmt::Debug> fmt::Debug for FetchError<E> {
             FetchError::Panicked => f.write_str("Panicked"),
             FetchError::TooMany => f.write_str("TooMany"),
             FetchError::Recursive => f.write_str("Recursive"),
+            FetchError::Abandoned => f.write_str("Abandoned"),
             FetchError::ShutDown => f.write_str("ShutDown"),
         }
     }

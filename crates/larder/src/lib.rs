@@ -125,6 +125,7 @@
 //! | keep no `None` | – | `condition=NOT_NONE` | `optionally_get_with` | – | always; `negative_ttl = "5s"` keeps it |
 //! | get or make | – | `get_or_set` | `try_get_with` | `GetOrSetAsync` | [`Cache::try_get_or_fetch`] |
 //! | one fetch per key | – | `lock=True` | always | always | always |
+//! | many keys, one fetch | – | – | – | – | [`Cache::try_get_many_or_fetch`] (a DataLoader's batch, Caffeine's `getAll`) |
 //! | serve stale, refresh behind | – | `early`, `soft` | – | eager refresh | [`Builder::stale_while_revalidate`], [`Builder::refresh_ahead`] |
 //! | serve stale on error | – | `failover` | – | fail-safe | [`Builder::stale_if_error`] |
 //! | remember failures, by error | – | – | – | – | [`Builder::negative_ttl_for`] |
@@ -132,6 +133,10 @@
 //! | the caller's span in the fetch | – | – | – | activities | feature `tracing` |
 //! | time that tests move | – | – | – | – | [`ManualClock`], [`Clock::other`] for Tokio's |
 //! | soft and hard timeouts | – | – | – | yes | [`Builder::soft_timeout`], [`Builder::hard_timeout`] |
+//! | fetch whatever is stored | – | – | – | – | [`Cache::refresh`] (Caffeine's `refresh`) |
+//! | from threads, without a runtime | – | – | `sync::Cache::get_with` | `GetOrSet` | [`Cache::get_or_insert_with`] |
+//! | wishes of one call | – | – | – | entry options | [`Cache::read`]: [`max_age`](Read::max_age), [`soft_timeout`](Read::soft_timeout) |
+//! | ask whether it has changed | – | – | – | conditional refresh | [`Read::fetch_with`], [`Previous::not_modified`] |
 //! | purge by tag | `namespace` | tags | – | tags | [`Cache::purge_tag`], or with a receipt [`Cache::purge`] |
 //! | a bound in bytes | – | – | weigher | – | always, by [`Weigh`], which types derive |
 //! | a key of several values | `key_builder` | `"{id}:{lang}"` | a tuple | – | a tuple, kept apart ([`ToKey`]) |
@@ -180,7 +185,7 @@ mod weigh;
 pub use answer::{Answer, AnswerSource, EntryView, Failure, FailureSource, Storage};
 pub use builder::{BuildError, Builder};
 pub use cache::{
-    Cache,
+    Cache, Previous, Read,
     map::{Compute, Computed, Contended},
 };
 pub use claim::{Instance, KeysOf, Told};

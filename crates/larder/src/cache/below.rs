@@ -22,7 +22,7 @@ use crate::{
     codec::Codec,
     engine::{
         flight::Leader,
-        look::Lookup,
+        look::{ANY_AGE, Lookup, MaxAge},
         lower::{Asked, Content, Lower, NewBody, NewRecord, OwnLease, Search},
         store::Dated,
     },
@@ -51,10 +51,17 @@ impl<V: 'static> Beneath<V> {
 /// For whom a leader asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
-    /// Readers, who have nothing fresh.
-    Readers,
+    /// Readers, who have nothing fresh. What is older than this is not for the one who leads.
+    Readers { max_age: MaxAge },
     /// A refresh: what is fresh has to be younger than what began it.
     Refresh,
+    /// Somebody for whom only a fetch will do.
+    Forced,
+    /// Somebody who asks for several keys. He has the right to fetch some while he asks for the others, so
+    /// he does not wait for those who have it: two such processes would wait for each other.
+    Several,
+    /// A thread that blocks. Nothing may drive what the tier does meanwhile, so it is not asked.
+    Thread,
 }
 
 /// What asking below has come to.
@@ -105,6 +112,10 @@ impl<V: Clone + Send + Sync + 'static> Search for ForValue<'_, V> {
     fn wanted(&self, _: &Asked) -> String {
         String::new()
     }
+
+    fn waits_for_others(&self) -> bool {
+        self.whom != For::Several
+    }
 }
 
 /// A record that is of use.
@@ -130,7 +141,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let (lower, began) = (&beneath.lower, Instant::now());
         let mut lease = None;
         // Whom nobody runs as a task, nobody would tell when a call takes too long.
-        if sync::is_in_runtime() {
+        if whom != For::Thread && sync::is_in_runtime() {
             lower.send_behind();
             match self.look_in_time(beneath, leader, whom).await {
                 Ok(dated) => {
@@ -155,7 +166,14 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> Result<Dated<V>, Option<OwnLease>> {
         let mut search = ForValue { library: self, beneath, leader, whom };
-        let looking = beneath.lower.look(leader.key(), &mut search);
+        let looking = async {
+            if whom == For::Forced {
+                // What is fetched can be written down, now that it is known where the log is.
+                _ = beneath.lower.heads(leader.key()).await;
+                return Err(None);
+            }
+            beneath.lower.look(leader.key(), &mut search).await
+        };
         match self.engine.hard_timeout {
             Some(limit) => {
                 let deadline = sync::after(Instant::now(), limit);
@@ -165,7 +183,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
     }
 
-    /// What of `asked` serves. Something stale is brought into memory.
+    /// What of `asked` serves. Something stale, or too old, is brought into memory if nothing is there.
     async fn usable(
         &self,
         beneath: &Beneath<V>,
@@ -197,18 +215,24 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let dated = Dated::found(value, facts);
         match freshness {
             Freshness::Fresh { .. } => {
-                let is_young = whom == For::Readers || !self.engine.is_to_be_refreshed(&dated);
-                is_young.then_some(dated)
-            }
-            Freshness::StaleWhileRevalidate { .. } | Freshness::StaleIfError { .. } => {
-                if let Lookup::Miss(_) = self.engine.look(key) {
-                    self.engine.store(key, &dated, || leader.is_revoked());
-                    lower.count_rescue();
+                let is_young = match whom {
+                    For::Readers { max_age } => self.engine.now().since(fetched) <= max_age,
+                    For::Refresh => !self.engine.is_to_be_refreshed(&dated),
+                    For::Forced | For::Thread => false,
+                    For::Several => true,
+                };
+                if is_young {
+                    return Some(dated);
                 }
-                None
             }
-            Freshness::Expired => None,
+            Freshness::StaleWhileRevalidate { .. } | Freshness::StaleIfError { .. } => {}
+            Freshness::Expired => return None,
         }
+        if let Lookup::Miss(_) = self.engine.look(key, ANY_AGE) {
+            self.engine.store(key, &dated, || leader.is_revoked());
+            lower.count_rescue();
+        }
+        None
     }
 
     /// What a record is good for, if it is for anything.

@@ -14,6 +14,12 @@ use crate::{
     sync::atomic::Ordering,
 };
 
+/// What is older counts as stale to a reader.
+pub(crate) type MaxAge = Duration;
+
+/// For readers who go by an entry's own lifetime.
+pub(crate) const ANY_AGE: MaxAge = MaxAge::MAX;
+
 /// What that which is stored under a key is good for.
 pub(crate) enum Lookup<V> {
     /// Serve it.
@@ -158,26 +164,27 @@ impl<V: Clone> Engine<V> {
 
     /// Looks closer, and counts. For whoever finds that it is no plain hit: on the stack of a plain one
     /// there is no room for what this needs, where values are large.
-    pub(crate) fn look_on(&self, key: &str, seen: Seen) -> Lookup<V> {
+    pub(crate) fn look_on(&self, key: &str, seen: Seen, max_age: MaxAge) -> Lookup<V> {
         match seen {
-            Seen::Nothing => self.look_up(key),
+            Seen::Nothing => self.look_up(key, max_age),
             Seen::Entry { began } => self.look_again(key, began),
             Seen::NoEntry => Lookup::Miss(Reason::UriMiss),
         }
     }
 
     /// Looks and counts.
-    pub(crate) fn look_up(&self, key: &str) -> Lookup<V> {
+    fn look_up(&self, key: &str, max_age: MaxAge) -> Lookup<V> {
         let began = self.counters.tally().is_sample().then(Instant::now);
-        let lookup = self.look(key);
+        let lookup = self.look(key, max_age);
         self.count(&lookup, began);
         lookup
     }
 
-    /// Looks closer at an entry that has just been marked as used, and counts.
+    /// Looks closer at an entry that has just been marked as used, and counts. Only readers who take whatever
+    /// is fresh look in two steps.
     #[cold]
     fn look_again(&self, key: &str, began: Option<Instant>) -> Lookup<V> {
-        let lookup = self.judged(|judge| self.memory.peek(key, judge));
+        let lookup = self.judged(ANY_AGE, |judge| self.memory.peek(key, judge));
         self.count(&lookup, began);
         lookup
     }
@@ -248,20 +255,21 @@ impl<V: Clone> Engine<V> {
         self.refresh_ahead.is_some_and(|fraction| age >= lifetime.ttl().mul_f64(fraction))
     }
 
-    pub(crate) fn look(&self, key: &str) -> Lookup<V> {
-        self.judged(|judge| self.memory.read(key, judge))
+    pub(crate) fn look(&self, key: &str, max_age: MaxAge) -> Lookup<V> {
+        self.judged(max_age, |judge| self.memory.read(key, judge))
     }
 
     /// What `look` comes to, which lets its argument at an entry. The value is cloned to where it is
     /// needed: were it handed on from function to function, a large one would need much of the stack.
     fn judged(
         &self,
+        max_age: MaxAge,
         look: impl FnOnce(&mut dyn FnMut(&Entry<V>) -> Judged) -> Option<Judged>,
     ) -> Lookup<V> {
         let now = self.clock.now();
         let mut value = None;
         let judged = look(&mut |entry| {
-            let judged = self.judge(entry, now);
+            let judged = self.judge(entry, now, max_age);
             if !matches!(judged, Judged::Miss(_)) {
                 entry.read(now);
                 value = Some(entry.value.clone());
@@ -271,11 +279,12 @@ impl<V: Clone> Engine<V> {
         Lookup::of(judged, value)
     }
 
-    fn judge(&self, entry: &Entry<V>, now: Moment) -> Judged {
-        let terms =
-            |source, storage| Terms { source, age: entry.age(now), storage, cost: entry.cost() };
+    fn judge(&self, entry: &Entry<V>, now: Moment, max_age: MaxAge) -> Judged {
+        let age = entry.age(now);
+        let terms = |source, storage| Terms { source, age, storage, cost: entry.cost() };
         match self.freshness(entry, now) {
             None => Judged::Miss(Reason::Purged),
+            Some(freshness) if age > max_age => self.judge_too_old(entry, freshness, age, max_age),
             Some(Freshness::Fresh { left }) => {
                 let terms = terms(AnswerSource::Hit, Storage::FreshFor(left));
                 let shape = if self.is_aging(entry, now) { Shape::Aging } else { Shape::Fresh };
@@ -292,6 +301,33 @@ impl<V: Clone> Engine<V> {
             }
             Some(Freshness::Expired) => Judged::Miss(Reason::Expired),
         }
+    }
+
+    /// What `entry` is good for to a reader for whom it is too old: what an entry is whose freshness ended at
+    /// `max_age`, and that is not served while it is refreshed.
+    #[cold]
+    fn judge_too_old(
+        &self,
+        entry: &Entry<V>,
+        freshness: Freshness,
+        age: Duration,
+        max_age: MaxAge,
+    ) -> Judged {
+        let too_old_for = age.saturating_sub(max_age);
+        let (storage, stale, reason) = match freshness {
+            Freshness::Fresh { left } => {
+                (Storage::FreshFor(left), too_old_for, Reason::RequestMaxAge)
+            }
+            Freshness::StaleWhileRevalidate { stale } | Freshness::StaleIfError { stale } => {
+                (Storage::StaleFor(stale), stale.max(too_old_for), Reason::Expired)
+            }
+            Freshness::Expired => return Judged::Miss(Reason::Expired),
+        };
+        if stale >= entry.lifetime().rescue_window() {
+            return Judged::Miss(reason);
+        }
+        let source = AnswerSource::Stale(Reason::StaleIfError);
+        Judged::LastResort(Terms { source, age, storage, cost: entry.cost() })
     }
 
     /// What `entry` is good for; `None` if it was purged.

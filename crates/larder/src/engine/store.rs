@@ -7,7 +7,7 @@ use larder_policy::{freshness::Lifetime, reason::Reason};
 use super::{Engine, change::NotAsSeen};
 use crate::{
     answer::Storage,
-    entry::{Entry, Facts},
+    entry::{Entry, Facts, KeptTags, Tags},
     purge::{Fence, last::PurgeState},
     tier::memory::{AsSeen, PutOutcome},
 };
@@ -20,7 +20,7 @@ pub(crate) struct Unstored<V> {
     /// In a box, for on its way into the cache it is moved a dozen times, and may be large.
     pub(crate) value: Box<V>,
     pub(crate) lifetime: Lifetime,
-    pub(crate) tags: Vec<String>,
+    pub(crate) tags: Tags,
     /// Why it is not to be stored, whatever else is said of it.
     pub(crate) refusal: Option<Reason>,
 }
@@ -64,16 +64,24 @@ impl<V: Clone> Engine<V> {
         if lifetime.end().is_zero() {
             refusal = refusal.or(Some(Reason::NotStorable));
         }
-        if tags.len() > MAX_TAGS_OF_ENTRY {
-            refusal = Some(Reason::TooManyTags);
-        }
         let ended = self.clock.now();
         let lifetime = if self.jitter > 0.0 {
             lifetime.shortened_by(self.jitter * self.memory.dice(key, ended))
         } else {
             lifetime
         };
-        let tags = self.tag_ids(tags.iter().map(String::as_str));
+        let Tags { named, kept } = tags;
+        let mut tags = self.tag_ids(named.iter().map(String::as_str));
+        if let Some(KeptTags { ids, key }) = kept {
+            if key != self.purges.tag_key() {
+                // It comes from a cache that knows its tags by other numbers: no purge would find it here.
+                refusal = Some(Reason::NotStorable);
+            }
+            tags = if tags.is_empty() { ids } else { [tags, ids].concat().into() };
+        }
+        if tags.len() > MAX_TAGS_OF_ENTRY {
+            refusal = Some(Reason::TooManyTags);
+        }
         Dated { value, facts: Facts { lifetime, fetched: ended, cost, tags, fence }, refusal }
     }
 

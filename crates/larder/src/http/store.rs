@@ -135,7 +135,7 @@ impl Store {
             value: Box::new(variants.clone()),
             // After a soft purge its variants are of use for as long again, each by its own windows.
             lifetime: Lifetime::fresh_for(keep_for).stale_if_error(keep_for),
-            tags: tags_of(variants.heads(), request),
+            tags: tags_of(variants.heads(), request).into(),
             refusal: None,
         };
         self.engine().dated(leader.key(), unstored, cost, leader.fence())

@@ -21,6 +21,11 @@ pub(crate) trait Search {
 
     /// Which of the key's records it would fetch: the right to do that keeps nobody from fetching another one.
     fn wanted(&self, asked: &Asked) -> String;
+
+    /// Whether it waits for another process that has the right to fetch.
+    fn waits_for_others(&self) -> bool {
+        true
+    }
 }
 
 impl Lower {
@@ -45,6 +50,7 @@ impl Lower {
                     };
                     return found.ok_or(Some(lease));
                 }
+                Leasing::Held(_) if !search.waits_for_others() => return Err(None),
                 Leasing::Held(ended) => {
                     let has_ended = sync::until(deadline, ended).await.is_some();
                     if !has_ended || deadline <= Instant::now() {
