@@ -90,6 +90,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     {
         let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
         let (request, mut side_work) = prepare(*head, peer);
+        self.begin_reading();
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
             let answer = pin!(service.call(request));
@@ -309,6 +310,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     if !self.is_at_eof {
                         self.read_timer.clear();
                     }
+                    self.pause_reading();
                     return Poll::Pending;
                 }
             }
@@ -368,7 +370,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             }
             Poll::Ready(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
             Poll::Pending => {
-                ready!(self.poll_sends_nothing(cx));
+                ready!(self.poll_sends_too_little(cx));
                 Poll::Ready(Err(ReaderBodyError::TimedOut))
             }
         }
