@@ -326,10 +326,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     }
 
     /// Ready when the reader has closed its side, with an error when it is gone. To notice, the connection
-    /// reads ahead, up to the bound of a head; beyond that it waits until what was read is taken.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// reads ahead, up to the bound of a head, and of an upload that nobody takes little; beyond that it waits
+    /// until what was read is taken.
+    fn poll_end(&mut self, is_uploading: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let limit = if is_uploading { HEAD_READ } else { self.config.max_head_bytes };
         while !self.is_at_eof {
-            if self.bytes.len() >= self.config.max_head_bytes {
+            if self.bytes.len() >= limit {
                 return Poll::Pending;
             }
             ready!(self.poll_read(HEAD_READ, cx))?;
@@ -342,10 +344,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     pub(super) fn poll_left(
         &mut self,
         half_closed: &mut Option<Instant>,
+        is_uploading: bool,
         is_crowded: impl Fn() -> bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if ready!(self.poll_end(cx)).is_err() {
+        if ready!(self.poll_end(is_uploading, cx)).is_err() {
             return Poll::Ready(());
         }
         let limit = self.config.half_closed_timeout;
@@ -365,8 +368,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// Ready when an answer that pauses need not be gone on with. That a reader has left shows when
     /// something is written; where nothing is, it is given up after the same time as one that takes nothing.
-    pub(super) fn poll_left_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.poll_end(cx)).is_ok() {
+    pub(super) fn poll_left_meanwhile(
+        &mut self,
+        is_uploading: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if ready!(self.poll_end(is_uploading, cx)).is_ok() {
             let usual = self.config.write_timeout;
             let little = self.config.half_closed_timeout.min(usual);
             self.count_reading(usual, little, cx);

@@ -135,7 +135,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
                 return Poll::Ready(Err(Interrupted::Gone));
             }
-            let left = self.poll_left(&mut half_closed, || hits.is_crowded(), cx);
+            let is_uploading = side_work.upload.is_some();
+            let left = self.poll_left(&mut half_closed, is_uploading, || hits.is_crowded(), cx);
             left.map(|()| Err(Interrupted::Gone))
         })
         .await
@@ -219,7 +220,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     return Poll::Ready(Sent::Cut);
                 }
                 if is_waiting {
-                    return self.poll_left_meanwhile(cx).map(|()| Sent::Cut);
+                    return self.poll_left_meanwhile(upload.is_some(), cx).map(|()| Sent::Cut);
                 }
             }
         })
