@@ -26,7 +26,7 @@ const MAX_BACKLOG: usize = 16 << 10;
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     steps: AtomicU64,
-    /// So much hyper has to write, and the socket did not take.
+    /// So much hyper was given, and the socket did not take.
     backlog: AtomicUsize,
 }
 
@@ -147,12 +147,16 @@ impl Body for Outgoing {
             ready!(waiting.poll_over(cx));
             *wait = None;
         }
-        // hyper asks again in the turn in which the socket has taken some of it: that wakes the task.
+        // hyper asks again in the turn in which the socket has taken some of it, and that wakes the task.
         if progress.backlog.load(Ordering::Relaxed) >= MAX_BACKLOG {
             return Poll::Pending;
         }
         let frame = ready!(Pin::new(body).poll_frame(cx));
         progress.advance();
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            progress.backlog.fetch_add(bytes, Ordering::Relaxed);
+        }
         Poll::Ready(frame)
     }
 

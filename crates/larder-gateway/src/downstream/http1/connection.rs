@@ -56,6 +56,8 @@ thread_local! {
     /// Where answers to hits are written before they leave: one for all connections of a thread, since
     /// each is done with it before it waits.
     static DESK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Room for the next read of an upload on this thread: made anew for each, its pages would be too.
+    static SPARE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
 pub(crate) struct Connection<'a, IO> {
@@ -325,13 +327,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         Ended::Closed
     }
 
-    /// Ready when the reader has closed its side, with an error when it is gone. To notice, the connection
-    /// reads ahead, up to the bound of a head, and of an upload that nobody takes little; beyond that it waits
-    /// until what was read is taken.
-    fn poll_end(&mut self, is_uploading: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let limit = if is_uploading { HEAD_READ } else { self.config.max_head_bytes };
+    /// Ready when the reader has closed its side, with an error when it is gone. To notice, the connection reads
+    /// so many bytes `ahead`; beyond that it waits until what was read is taken.
+    fn poll_end(&mut self, ahead: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_at_eof {
-            if self.bytes.len() >= limit {
+            if self.bytes.len() >= ahead {
+                self.give_room_back();
                 return Poll::Pending;
             }
             ready!(self.poll_read(HEAD_READ, cx))?;
@@ -344,11 +345,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     pub(super) fn poll_left(
         &mut self,
         half_closed: &mut Option<Instant>,
-        is_uploading: bool,
+        ahead: usize,
         is_crowded: impl Fn() -> bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if ready!(self.poll_end(is_uploading, cx)).is_err() {
+        if ready!(self.poll_end(ahead, cx)).is_err() {
             return Poll::Ready(());
         }
         let limit = self.config.half_closed_timeout;
@@ -368,12 +369,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// Ready when an answer that pauses need not be gone on with. That a reader has left shows when
     /// something is written; where nothing is, it is given up after the same time as one that takes nothing.
-    pub(super) fn poll_left_meanwhile(
-        &mut self,
-        is_uploading: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        if ready!(self.poll_end(is_uploading, cx)).is_ok() {
+    pub(super) fn poll_left_meanwhile(&mut self, ahead: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.poll_end(ahead, cx)).is_ok() {
             let usual = self.config.write_timeout;
             let little = self.config.half_closed_timeout.min(usual);
             self.count_reading(usual, little, cx);
@@ -467,6 +464,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         at_least: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.bytes.capacity() == 0 && at_least > HEAD_READ {
+            self.bytes = SPARE.take();
+        }
         if self.bytes.capacity() - self.bytes.len() < at_least / 2 {
             self.bytes.reserve(at_least);
         }
@@ -482,11 +482,14 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// Taken anew, room costs less than what thousands of slow uploads would keep of it.
+    /// Thousands of slow uploads would keep much of it.
     fn give_room_back(&mut self) {
         let room = self.bytes.capacity() - self.bytes.len();
         if self.bytes.is_empty() {
-            self.bytes = BytesMut::new();
+            let bytes = std::mem::take(&mut self.bytes);
+            if room > HEAD_READ {
+                SPARE.set(bytes);
+            }
         } else if room > self.bytes.len().max(HEAD_READ) {
             self.bytes = BytesMut::from(&self.bytes[..]);
         }
