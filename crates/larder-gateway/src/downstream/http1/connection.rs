@@ -477,7 +477,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         let read = read?;
         self.is_at_eof = read == 0;
         if let Some(pace) = &mut self.read_pace {
-            pace.sent(read, self.config.min_rate, ALONE);
+            pace.moved(read, self.config.min_rate, ALONE);
         }
         Poll::Ready(Ok(()))
     }
@@ -503,7 +503,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             && (flushed.is_ready() || moved > 0)
         {
             lag.timer.clear();
-            lag.pace.took(moved, self.config.min_rate, ALONE);
+            lag.pace.moved(moved, self.config.min_rate, ALONE);
         }
         match flushed {
             Poll::Ready(result) => Poll::Ready(result),
@@ -518,7 +518,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         let is_to_end = self.is_to_end(cx);
         let rate = self.config.min_rate;
         let lag = self.lag.get_or_insert_with(|| {
-            let (timer, pace) = (Timer::default(), Pace::seen_late(rate));
+            let (timer, pace) = (Timer::default(), Pace::rested(rate));
             Box::new(Lag { timer, pace, is_shortened: false })
         });
         if is_to_end && !std::mem::replace(&mut lag.is_shortened, true) {

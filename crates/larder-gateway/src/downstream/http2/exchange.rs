@@ -332,7 +332,7 @@ where
                 match stream.poll_capacity(cx) {
                     Poll::Ready(Some(Ok(capacity))) => {
                         let part = waiting.split_to(capacity.min(waiting.len()));
-                        share.took(part.len(), &side_work.notes);
+                        share.moved(part.len(), &side_work.notes);
                         side_work.notes.sent(part.len());
                         side_work.notes.moved(part.len());
                         // Said with the last of the data, the end costs no frame, and no write, of its own.
@@ -498,7 +498,7 @@ impl Receiving {
             }
             match self.stream.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
-                    share.sent(data.len(), notes);
+                    share.moved(data.len(), notes);
                     notes.moved(data.len());
                     if self.stream.flow_control().release_capacity(data.len()).is_err() {
                         return Poll::Ready(Err(ReaderBodyError::Gone));

@@ -265,7 +265,7 @@ where
         if drained > 0 {
             // A slow reader of the last answers.
             quiet.clear();
-            pace.took(drained, config.min_rate, ALONE);
+            pace.moved(drained, config.min_rate, ALONE);
         }
         if !corked.is_blocked() {
             pace.pause(ALONE);
@@ -345,7 +345,7 @@ fn poll_late_head<IO>(
         Box::new(Head { limit: Timer::default(), pace: Pace::new(config.min_rate) })
     });
     limit.ensure(config.head_timeout);
-    pace.sent(bytes, config.min_rate, ALONE);
+    pace.moved(bytes, config.min_rate, ALONE);
     match ready!(limit.poll_passed_or(pace.wait(ALONE), cx)) {
         true => config.counters.too_slow(TooSlow::Head),
         false => config.counters.timed_out(Timeout::Head),

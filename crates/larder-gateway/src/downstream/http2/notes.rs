@@ -99,7 +99,7 @@ impl Notes {
     pub(super) fn moved(&self, bytes: usize) {
         self.has_moved.store(true, Ordering::Relaxed);
         let mut line = self.line();
-        line.took(bytes, self.min_rate, ALONE);
+        line.moved(bytes, self.min_rate, ALONE);
         if self.waiting() > 0 {
             line.wait(ALONE);
         }

@@ -69,14 +69,9 @@ impl Share {
         }
     }
 
-    /// The reader has sent so much.
-    pub(super) fn sent(&mut self, bytes: usize, notes: &Notes) {
-        self.pace.sent(bytes, self.rate, notes.waiting());
-    }
-
-    /// The reader has taken so much.
-    pub(super) fn took(&mut self, bytes: usize, notes: &Notes) {
-        self.pace.took(bytes, self.rate, notes.waiting());
+    /// The reader has sent or taken so much.
+    pub(super) fn moved(&mut self, bytes: usize, notes: &Notes) {
+        self.pace.moved(bytes, self.rate, notes.waiting());
     }
 
     /// The stream waits for its reader, who cannot go on because of us: it is looked at again soon.
