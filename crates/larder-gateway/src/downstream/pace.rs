@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use crate::timer::after;
 
 /// A reader may move so much at once and then rest until the rate asks for more. Slow ones do: curl with a limit sends
-/// its buffer and sleeps, and the system says only every so many bytes that something was taken (half of what may
+/// its buffer of 64 KiB and sleeps, and the system says only every so many bytes that something was taken (up to what may
 /// wait unsent: `TCP_NOTSENT_LOWAT`, `server.rs`).
-const BURST_BYTES: u64 = 64 << 10;
+const BURST_BYTES: u64 = 128 << 10;
 
 /// One reader has all of a connection to itself, as with HTTP/1.1.
 pub(crate) const ALONE: usize = 1;
@@ -55,7 +55,7 @@ pub struct MinRate {
     /// In bytes a second. Default 1024; 0 asks for no rate, and only the other limits hold.
     pub bytes_per_second: u64,
     /// How long a reader may send or take nothing before that counts. One that was faster before may rest on that, up
-    /// to as long as the rate gives 64 KiB: many move that much at once, and the system tells no earlier that it
+    /// to as long as the rate gives 128 KiB: many move that much at once, and the system tells no earlier that it
     /// was taken. Default 30 s.
     pub period: Duration,
 }
@@ -186,7 +186,7 @@ mod tests {
             (1024, second, 3600..3601),
             (2048, second, 3600..3601),
             (20 << 10, 20 * second, 3600..3601),
-            (64 << 10, 29 * second, 3600..3700),
+            (64 << 10, 29 * second, 3600..3760),
             (1 << 30, 40 * second, 30..31),
         ] {
             let lasted = lasts(KIB_OVER_30_S, bytes, every).await.as_secs();

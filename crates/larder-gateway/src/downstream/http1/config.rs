@@ -30,9 +30,9 @@ pub struct Http1Config {
     /// requests should be the one that closes.
     pub idle_timeout: Duration,
     /// How long the service may wait for the next bytes of a request's body; slower is answered 408
-    /// where the answer has not begun. Default 2 minutes: `min_rate` allows less, and more to none.
+    /// where the answer has not begun. Default 3 minutes: `min_rate` lets nobody wait for longer, as it is by default.
     pub body_timeout: Duration,
-    /// How long a reader may take nothing of an answer that waits for it. Default 2 minutes, as above.
+    /// How long a reader may take nothing of an answer that waits for it. Default 3 minutes, as above.
     pub write_timeout: Duration,
     /// How fast heads and uploads have to come, and answers to be taken. [`MinRate`] has a table of what bounds
     /// what. Default 1 KiB a second over 30 s.
@@ -73,8 +73,8 @@ impl Default for Http1Config {
             max_fields: 128,
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
-            body_timeout: Duration::from_secs(120),
-            write_timeout: Duration::from_secs(120),
+            body_timeout: Duration::from_secs(180),
+            write_timeout: Duration::from_secs(180),
             min_rate: MinRate::default(),
             stalled_timeout: Duration::from_secs(3),
             half_closed_timeout: Duration::from_secs(10),

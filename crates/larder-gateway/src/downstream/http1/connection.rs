@@ -560,9 +560,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         Poll::Ready(())
     }
 
-    /// What is to be read from now on has all its time.
-    pub(super) fn begin_reading(&mut self) {
+    /// What is to be read from now on has all its time; of an upload that counts which comes at once.
+    pub(super) fn begin_reading(&mut self, is_upload: bool) {
         self.read_pace = None;
+        if is_upload {
+            self.read_pace();
+        }
     }
 
     /// The reader is not waited for.

@@ -92,7 +92,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     {
         let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
         let (request, mut side_work) = prepare(*head, peer);
-        self.begin_reading();
+        self.begin_reading(side_work.upload.is_some());
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
             let answer = pin!(service.call(request));
