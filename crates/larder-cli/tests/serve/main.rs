@@ -14,6 +14,7 @@ mod health;
 mod large;
 mod limits;
 mod log;
+mod rates;
 mod readers;
 mod real;
 mod refusals;

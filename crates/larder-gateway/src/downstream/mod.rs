@@ -11,9 +11,10 @@ mod ended;
 pub mod http1;
 pub mod http2;
 pub mod loops;
+mod pace;
 mod peer;
 pub mod server;
 mod session;
 pub mod tls;
 
-pub use self::{config::ServerConfig, ended::Ended, peer::Peer};
+pub use self::{config::ServerConfig, ended::Ended, pace::MinRate, peer::Peer};
