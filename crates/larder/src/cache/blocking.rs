@@ -112,35 +112,52 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         make: impl FnOnce() -> Result<T, E>,
         wants: Wants,
     ) -> Result<V, FetchError<E>> {
-        let library = &self.library;
-        let seen = match library.engine.find(key.as_str()) {
-            Found::Plain(value) => {
+        match self.look_for_thread(key.as_str()) {
+            Ok(value) => {
                 drop_before(make, &value);
-                return Ok(value);
+                Ok(value)
             }
+            Err((reason, at_hand)) => {
+                let options = ReadOptions { blocks: true, ..ReadOptions::of(wants) };
+                let answer =
+                    self.library.fill_here(key.into_shared(), reason, at_hand, make, options);
+                answer.map(|answer| answer.value)
+            }
+        }
+    }
+
+    /// What is fresh; or why there is nothing, and what is at hand. By itself, so that what it needs of the stack
+    /// for large values is free again while one is made.
+    fn look_for_thread(&self, key: &str) -> Result<V, (Reason, AtHand)> {
+        let engine = &self.library.engine;
+        let seen = match engine.find(key) {
+            Found::Plain(value) => return Ok(value),
             Found::Other(seen) => seen,
         };
-        let (reason, at_hand) = match library.engine.look_on(key.as_str(), seen, ANY_AGE) {
-            Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => {
-                drop_before(make, &answer);
-                return Ok(answer.value);
-            }
+        match engine.look_on(key, seen, ANY_AGE) {
+            Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Ok(answer.value),
             Lookup::Usable { shape: Shape::Stale, .. } | Lookup::LastResort(_) => {
-                (Reason::Expired, AtHand::Stale)
+                Err((Reason::Expired, AtHand::Stale))
             }
-            Lookup::Miss(reason) => (reason, AtHand::Nothing),
-        };
-        let key = key.into_shared();
-        let options = ReadOptions { blocks: true, ..ReadOptions::of(wants) };
-        let join = || library.join_here(&key, reason, make, options);
-        match block_on(library.miss(&key, at_hand, options, join)) {
-            Ok(answer) => Ok(answer.value),
-            Err(failure) => Err(failure.error),
+            Lookup::Miss(reason) => Err((reason, AtHand::Nothing)),
         }
     }
 }
 
 impl<V: Clone + Send + Sync + 'static> Library<V> {
+    fn fill_here<T: Into<Fetched<V>>, E: fmt::Display + Send + Sync + 'static>(
+        &self,
+        key: Arc<str>,
+        reason: Reason,
+        at_hand: AtHand,
+        make: impl FnOnce() -> Result<T, E>,
+        options: ReadOptions,
+    ) -> Result<Box<Answer<V>>, FetchError<E>> {
+        let join = || self.join_here(&key, reason, make, options);
+        let filled = block_on(Box::pin(self.miss(&key, at_hand, options, join)));
+        filled.map_err(|failure| failure.error)
+    }
+
     /// Joins the key's flight, or leads it to its end.
     async fn join_here<T: Into<Fetched<V>>, E: fmt::Display + Send + Sync + 'static>(
         &self,
@@ -159,7 +176,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         };
         let mine = leader.follower();
         let fetch = |_: &_, _: &_| async { make() };
-        self.lead(leader, fetch, options.wants, For::Thread).await;
+        // On the heap at once: large values need no large stack.
+        Box::pin(self.lead(leader, fetch, options.wants, For::Thread)).await;
         match mine.landing().await {
             Some(landing) => self.share_own(landing, asked, options, reason),
             None => {

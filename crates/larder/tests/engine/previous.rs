@@ -179,8 +179,9 @@ async fn what_is_stale_below_is_handed_to_a_fetch_and_renewed_there() {
     for tags in [&[][..], &["tag"]] {
         let cluster = Cluster::new();
         let one = cluster.builder().stale_if_error(10 * MINUTE).build();
-        let fetch =
-            async move || Ok::<_, &str>(Fetched::new("value".to_owned()).tags(tags.iter().copied()));
+        let fetch = async move || {
+            Ok::<_, &str>(Fetched::new("value".to_owned()).tags(tags.iter().copied()))
+        };
         one.try_get_or_fetch("key", fetch).await.unwrap();
         settle().await;
         cluster.clock.advance(2 * MINUTE);
