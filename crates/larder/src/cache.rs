@@ -24,9 +24,9 @@ use tokio::time::timeout;
 use self::{
     below::Beneath,
     landing::FlightResult,
-    miss::{AtHand, Wants},
+    miss::AtHand,
     negative::Negatives,
-    read::ReadOptions,
+    read::{ReadOptions, Wants},
 };
 pub use self::{previous::Previous, read::Read};
 #[cfg(feature = "http")]

@@ -23,8 +23,8 @@ use super::{
     Cache, Library,
     below::For,
     drop_before,
-    miss::{AtHand, Joined, Wants},
-    read::ReadOptions,
+    miss::{AtHand, Joined},
+    read::{ReadOptions, Wants},
 };
 use crate::{
     answer::{Answer, Failure, FailureSource},

@@ -26,9 +26,9 @@ use super::{
     below::{For, Found as FoundBelow, Looked},
     drop_before,
     landing::FlightResult,
-    miss::{AtHand, Panic, Waited, Wants, Whose, caught},
+    miss::{AtHand, Panic, Waited, Whose, caught},
     negative::Failed,
-    read::ReadOptions,
+    read::{ReadOptions, Wants},
 };
 use crate::{
     answer::Answer,

@@ -18,7 +18,7 @@ use super::{
     drop_before,
     landing::{Delivery, FlightResult},
     negative::Failed,
-    read::ReadOptions,
+    read::{ReadOptions, Wants},
 };
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
@@ -51,16 +51,6 @@ pub(super) enum AtHand {
     Nothing,
 }
 
-/// What a reader takes for an answer.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Wants {
-    /// A value, however long it waits for it. Others' failures mean nothing to it, and it is never one
-    /// too many.
-    Value,
-    /// A value, or the reason why there is none.
-    Answer,
-}
-
 /// How a reader's waiting ended.
 pub(super) enum Waited<V> {
     Landed(Landing<FlightResult<V>>),
@@ -82,19 +72,6 @@ pub(super) enum Joined<V, E> {
 pub(super) enum Whose {
     Own,
     Anothers,
-}
-
-impl Wants {
-    /// What a failure is to a reader: an answer perhaps.
-    pub(super) fn as_error<E: fmt::Display + Send + Sync + 'static>(
-        self,
-        failed: Failed,
-    ) -> Option<FetchError<E>> {
-        match self {
-            Wants::Value => None,
-            Wants::Answer => failed.into_error(),
-        }
-    }
 }
 
 impl<V: Clone + Send + Sync + 'static> Library<V> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use super::{Cache, Library, Next, Previous, miss::Wants};
+use super::{Cache, Library, Next, Previous, negative::Failed};
 use crate::{
     answer::{Answer, Failure},
     engine::look::{ANY_AGE, MaxAge, Seen},
@@ -11,6 +11,29 @@ use crate::{
     key::CacheKey,
     turns::Fetch,
 };
+
+/// What a reader takes for an answer.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Wants {
+    /// A value, however long it waits for it. Others' failures mean nothing to it, and it is never one
+    /// too many.
+    Value,
+    /// A value, or the reason why there is none.
+    Answer,
+}
+
+impl Wants {
+    /// What a failure is to a reader: an answer perhaps.
+    pub(super) fn as_error<E: fmt::Display + Send + Sync + 'static>(
+        self,
+        failed: Failed,
+    ) -> Option<FetchError<E>> {
+        match self {
+            Wants::Value => None,
+            Wants::Answer => failed.into_error(),
+        }
+    }
+}
 
 /// What one call asks for beyond what the cache's settings say.
 #[derive(Clone, Copy)]

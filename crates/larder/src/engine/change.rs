@@ -24,7 +24,7 @@ use super::{
     Engine,
     flight::{Flights, Leader},
     purge::{Done, Named},
-    store::Dated,
+    store::{Dated, NotAsSeen},
 };
 use crate::{
     answer::Storage,
@@ -47,9 +47,6 @@ impl<V> Begun<V> {
         self.seen.as_ref().map(|(value, _)| value)
     }
 }
-
-/// Something else came in between.
-pub(crate) struct NotAsSeen;
 
 impl<V: Clone> Engine<V> {
     /// The fresh value under `key`, counted and marked by nobody, with what tells whether it still is.

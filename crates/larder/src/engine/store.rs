@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder_policy::{freshness::Lifetime, reason::Reason};
 
-use super::{Engine, change::NotAsSeen};
+use super::Engine;
 use crate::{
     answer::Storage,
     entry::{Entry, Facts, KeptTags, Tags},
@@ -32,6 +32,9 @@ pub(crate) struct Dated<V> {
     /// Why it does not get there.
     refusal: Option<Reason>,
 }
+
+/// Something else came in between.
+pub(crate) struct NotAsSeen;
 
 impl<V> Dated<V> {
     /// What another process has fetched.

@@ -2,7 +2,8 @@
 
 use super::{
     Burial, MemoryTier, PutOutcome, RemovalCause,
-    burial::{as_dropping, bury},
+    burial::bury,
+    dropping::as_dropping,
     shard::{Shard, Slot, Ticket},
     shards::{read, write},
 };

@@ -34,6 +34,7 @@ mod blocks;
 mod budget;
 mod burial;
 mod conditional;
+mod dropping;
 mod freed;
 mod ghost;
 mod index;
@@ -56,9 +57,9 @@ use foldhash::fast::RandomState;
 
 use crate::{clock::Moment, entry::Entry, purge::judge::Judge, weigh::ALLOCATION_BYTES};
 use budget::{Budget, By, Leaving};
-pub(crate) use burial::{Burial, discard};
 use burial::{Burials, bury, bury_untold};
 pub(crate) use conditional::AsSeen;
+pub(crate) use dropping::{Burial, discard};
 use name::Name;
 use removal::Notice;
 pub(crate) use removal::OnRemoved;
@@ -245,7 +246,7 @@ impl<V> MemoryTier<V> {
         let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
         // What is stored, then what that replaced.
         let mut slot = Some(Slot::new(Name::new(key), entry, slot_weight));
-        let by = if burial::is_dropping() { By::Drop } else { By::Anybody };
+        let by = if dropping::is_dropping() { By::Drop } else { By::Anybody };
         let (mut evicted, mut over) = (0, 0);
         let (mut from, mut in_vain) = (place.shard, 0);
         loop {

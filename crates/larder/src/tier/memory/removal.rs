@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 #[cfg(feature = "http")]
-use super::burial::as_dropping;
+use super::dropping::as_dropping;
 use super::shard::Slot;
 use crate::{clock::Moment, purge::judge::Judge};
 

@@ -14,7 +14,7 @@ use std::{
 use super::{
     Eviction,
     blocks::{BLOCK, Block},
-    freed::Freed,
+    freed,
     ghost::Ghost,
     index::Index,
     name::Name,
@@ -49,6 +49,9 @@ const MAX_LOOKS: usize = 2048;
 /// of them have to come from memory.
 pub(super) const SLOTS_PER_HOLD: usize = 32;
 const LOOKS_PER_REMOVAL: usize = 3;
+
+/// What a shard of such values needs no more.
+pub(super) type Freed<V> = freed::Freed<Slot<V>, Shard<V>>;
 
 /// Laid out for a hit, which reads the first two fields only: the whole shares a cache line with the lock.
 #[repr(C)]
