@@ -169,7 +169,10 @@ mod tags;
 mod turns;
 mod variants;
 
-pub use body::Body;
+pub use body::{
+    Body,
+    readers::{CutOff, Loan},
+};
 pub use cache::HttpCache;
 pub use error::{BoxError, BrokenOff, NoAnswer};
 pub use explain::ShowKey;

@@ -132,7 +132,8 @@ impl Pump<'_> {
                 Pulled::Frame(Err(_)) => return Err(Abort::Broken),
                 Pulled::Frame(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    self.filler.push(chunk);
+                    self.filler.push(&chunk);
+                    self.cache.engine().make_room();
                 }
                 Pulled::Late => {
                     // Later readers ask anew. These have begun, and may wait for the rest of it.
@@ -216,7 +217,9 @@ impl Pump<'_> {
         } else if self.goes_on() {
             Some(Reason::Endless)
         } else {
-            (!self.cache.room.fits(0)).then_some(Reason::NoRoom)
+            // One that said how long it is has had its room since then.
+            let has_room = self.announced.is_some() || self.filler.may_be_kept();
+            (!has_room).then_some(Reason::NoRoom)
         }
     }
 
@@ -256,15 +259,16 @@ pub(crate) async fn whole_body(
     announced: Option<u64>,
 ) -> Option<StoredBody> {
     let max = cache.max_body_bytes();
-    let has_room = |announced| announced <= max && cache.room.fits(announced);
-    if !has_room(announced.unwrap_or(0)) {
+    if announced.is_some_and(|announced| announced > max) {
         return None;
     }
-    let (filler, _) = Arriving::new(announced, &cache.room);
+    let reserved = cache.account.reserve(announced.unwrap_or(0))?;
+    let (filler, _) = Arriving::new(announced, reserved);
     while let Some(frame) = in_time(cache, body.frame()).await? {
         let Ok(chunk) = frame.ok()?.into_data() else { continue };
-        filler.push(chunk);
-        if filler.arrived() > max || !has_room(0) {
+        filler.push(&chunk);
+        cache.engine().make_room();
+        if filler.arrived() > max || !(announced.is_some() || filler.may_be_kept()) {
             return None;
         }
     }

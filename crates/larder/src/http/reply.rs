@@ -142,14 +142,14 @@ pub(crate) fn receive(
         cache.counters().too_large.increment();
         return Err(Reason::TooLarge);
     }
-    if !cache.room.fits(len.unwrap_or(0)) {
-        cache.count_crowded_out();
-        return Err(Reason::NoRoom);
-    }
     if tags_of([&head], request).len() > MAX_TAGS_OF_ENTRY {
         return Err(Reason::TooManyTags);
     }
-    let (filler, body) = Arriving::new(len, &cache.room);
+    let Some(reserved) = cache.account.reserve(len.unwrap_or(0)) else {
+        cache.count_crowded_out();
+        return Err(Reason::NoRoom);
+    };
+    let (filler, body) = Arriving::new(len, reserved);
     let place = body.read(Span::WHOLE);
     let asked_at = Mark::at(exchange.requested_at);
     Ok(Receiving { incoming: Arc::new(Incoming { head, body, asked_at }), filler, place })

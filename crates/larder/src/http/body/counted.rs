@@ -1,0 +1,92 @@
+//! Counted: a body that passes, and whose large pieces count while they are on their way out.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+
+use super::{
+    super::error::BoxError,
+    account::Account,
+    readers::{CutOff, SMALL_BYTES, Seat, Source},
+};
+
+/// A body from elsewhere. Its pieces are counted as they are: they are not copied.
+pub(super) struct Counted {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    account: Arc<Account>,
+    /// Bytes of it that were given out and are still somewhere.
+    out: Arc<AtomicUsize>,
+    /// Once there is something of it to be recalled.
+    seat: OnceLock<Arc<Seat>>,
+}
+
+impl Counted {
+    pub(super) fn new(body: UnsyncBoxBody<Bytes, BoxError>, account: &Arc<Account>) -> Counted {
+        let (account, out) = (Arc::clone(account), Arc::default());
+        Counted { body, account, out, seat: OnceLock::new() }
+    }
+
+    pub(super) fn inner(&self) -> &UnsyncBoxBody<Bytes, BoxError> {
+        &self.body
+    }
+
+    pub(super) fn seat(&self) -> &Arc<Seat> {
+        let new = || Seat::new(&self.account, Source::Passing(Arc::clone(&self.out)), Weak::new());
+        self.seat.get_or_init(new)
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.seat.get().is_some_and(|seat| seat.is_recalled()) {
+            return Poll::Ready(Some(Err(Box::new(CutOff))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
+        let frame = frame.map_data(|piece| self.count(piece));
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn count(&self, piece: Bytes) -> Bytes {
+        if piece.len() <= SMALL_BYTES {
+            return piece;
+        }
+        let (account, out) = (Arc::clone(&self.account), Arc::clone(&self.out));
+        account.take(piece.len());
+        out.fetch_add(piece.len(), Ordering::Relaxed);
+        self.seat().took(piece.len());
+        // What this one holds, others may have to go for, or this one later.
+        self.account.relieve();
+        Bytes::from_owner(Out { piece, account, out })
+    }
+}
+
+/// A piece on its way out.
+struct Out {
+    piece: Bytes,
+    account: Arc<Account>,
+    out: Arc<AtomicUsize>,
+}
+
+impl AsRef<[u8]> for Out {
+    fn as_ref(&self) -> &[u8] {
+        &self.piece
+    }
+}
+
+impl Drop for Out {
+    fn drop(&mut self) {
+        self.account.give_back(self.piece.len());
+        self.out.fetch_sub(self.piece.len(), Ordering::Relaxed);
+    }
+}
