@@ -1,9 +1,14 @@
 //! Notes: what the reading of a connection's frames and its streams tell each other.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
+
+use larder::http::Loan;
 
 use super::limits::MAX_STREAMS;
 
@@ -28,6 +33,8 @@ pub(super) struct Notes {
     has_moved: AtomicBool,
     /// By stream, until the stream asks. Their number is bounded by [`Notes::remember`].
     malformed: Mutex<Vec<(u32, Malformed)>>,
+    /// Of answers that are out of their streams' hands and wait for the socket.
+    lingering: Mutex<Vec<Loan>>,
 }
 
 /// What is wrong with a request that h2 takes for well formed.
@@ -65,6 +72,28 @@ impl Notes {
     /// A stream has sent something that its reader made room for, or has got something from it.
     pub(super) fn moved(&self) {
         self.has_moved.store(true, Ordering::Relaxed);
+    }
+
+    /// An answer that is lent by its cache waits for the socket.
+    pub(super) fn linger(&self, loan: Loan) {
+        if !loan.is_nothing() {
+            self.lingering.lock().unwrap_or_else(PoisonError::into_inner).push(loan);
+        }
+    }
+
+    /// All has been written.
+    pub(super) fn settle(&self) {
+        let settled = std::mem::take(&mut *self.lingering.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(settled);
+    }
+
+    /// Ready once something that waits for the socket is asked back.
+    pub(super) fn poll_recalled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        match lingering.iter_mut().any(|loan| loan.poll_recalled(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// Whether any has since this was asked last.

@@ -62,6 +62,8 @@ struct State {
     chunks: VecDeque<Chunk>,
     forgotten: u64,
     held: usize,
+    /// What that takes on the heap.
+    owned: usize,
     /// Room for what was announced and has yet to come.
     reserved: Reserved,
     /// Whether everything is kept, to be stored in the end.
@@ -217,6 +219,7 @@ impl State {
             let needed = needed.unwrap_or(u64::MAX);
             while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.end() <= needed) {
                 self.held -= chunk.piece.len();
+                self.owned -= chunk.piece.capacity();
                 self.forgotten = chunk.end();
                 changed.let_go.push(chunk);
             }
@@ -247,6 +250,7 @@ impl Arriving {
             chunks: VecDeque::new(),
             forgotten: 0,
             held: 0,
+            owned: 0,
             reserved,
             is_kept: true,
             end: None,
@@ -372,6 +376,7 @@ impl Filler {
         self.arriving.change(|state, changed| {
             let begins = state.arrived();
             state.held += piece.len();
+            state.owned += piece.capacity();
             state.reserved.came(piece.len());
             state.chunks.push_back(Chunk { begins, piece });
             state.wake_readers(changed);
@@ -390,7 +395,9 @@ impl Filler {
             let Some(last) = last.filter(|last| last.len() + chunk.len() <= LARGE_BYTES) else {
                 return;
             };
+            let before = last.capacity();
             last.append(chunk);
+            state.owned += last.capacity() - before;
             state.held += chunk.len();
             state.reserved.came(chunk.len());
             state.wake_readers(changed);
@@ -412,8 +419,8 @@ impl Filler {
 
     /// Whether what is here of it has room, all of it being kept.
     pub(crate) fn may_be_kept(&self) -> bool {
-        let held = self.arriving.lock().held;
-        self.arriving.account.fits(held, 0)
+        let owned = self.arriving.lock().owned;
+        self.arriving.account.fits(owned, 0)
     }
 
     /// It will not be stored: from now on only what its readers have not had yet is held.
@@ -528,6 +535,8 @@ impl Filler {
                 let joined = Arc::new(Piece::new(joined, &self.arriving.account));
                 self.arriving.change(|state, changed| {
                     let begins = state.chunks[first].begins;
+                    state.owned += joined.capacity();
+                    state.owned -= parts.iter().map(|part| part.capacity()).sum::<usize>();
                     let parts = state.chunks.drain(first..first + parts.len());
                     changed.let_go.extend(parts);
                     state.chunks.insert(first, Chunk { begins, piece: joined });
