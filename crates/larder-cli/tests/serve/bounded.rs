@@ -161,6 +161,8 @@ async fn assert_no_window_holds_little(memory_mib: u64, streams: u32, body_bytes
     reader.send([b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &no_window[..]].concat()).await;
     for number in 0..streams {
         reader.send(http2_get(2 * number + 1, &format!("/{number}"))).await;
+        // One after the other, so that each is stored, and others have to go for it.
+        sleep(Duration::from_millis(body_bytes as u64 / 100_000)).await;
     }
     eventually("all requests", async || {
         (origin.requests().len() == streams as usize).then_some(())

@@ -134,6 +134,7 @@ impl Pump<'_> {
                     let Ok(chunk) = frame.into_data() else { continue };
                     self.filler.push(&chunk);
                     self.cache.engine().make_room();
+                    self.cache.account.relieve();
                 }
                 Pulled::Late => {
                     // Later readers ask anew. These have begun, and may wait for the rest of it.

@@ -11,7 +11,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -33,13 +33,16 @@ pub(crate) struct Account {
     pub(super) readers: Readers,
     /// How many were.
     pub(super) cut: Arc<Counter>,
+    /// Somebody looks after them already.
+    pub(super) is_watched: AtomicBool,
 }
 
 impl Account {
     /// `max`: what may be loose, in bytes, where half the store's bound is not less.
     pub(crate) fn new(bound: Arc<Bound>, max: usize, cut: Arc<Counter>) -> Arc<Account> {
         let (reserved, readers) = (AtomicUsize::new(0), Readers::default());
-        Arc::new(Account { bound, max, reserved, readers, cut })
+        let is_watched = AtomicBool::new(false);
+        Arc::new(Account { bound, max, reserved, readers, cut, is_watched })
     }
 
     /// What is loose now, in bytes.
@@ -81,9 +84,9 @@ impl Account {
         self.excess() > 0
     }
 
-    /// Whether so much is loose that even who goes on has to wait.
+    /// Whether it is half as much again, so that even who goes on has to wait.
     pub(super) fn is_overfull(&self) -> bool {
-        self.excess() > self.room()
+        self.excess() > self.room() / 2
     }
 
     /// Room for a body that is announced, if there is any.

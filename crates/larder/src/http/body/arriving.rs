@@ -25,7 +25,6 @@ use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -35,16 +34,14 @@ use tokio::time::timeout;
 use super::{
     super::error::{BoxError, BrokenOff},
     account::{Account, Piece, Reserved},
-    readers::{CutOff, Loan, SMALL_BYTES, Seat, Source},
+    readers::{CutOff, LOOK_EVERY, Loan, SMALL_BYTES, Seat, Source},
     stored::{LARGE_BYTES, PIECE_BYTES, Span, StoredBody, to_join},
 };
 
 /// What is not stored comes so far ahead of its fastest reader.
 const WINDOW_BYTES: usize = 256 << 10;
 /// So far where there is no room.
-const LEAST_BYTES: usize = 32 << 10;
-/// While there is no room, it is looked for as often as this.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LEAST_BYTES: usize = 16 << 10;
 
 
 /// A body under way.
@@ -654,6 +651,7 @@ mod tests {
         future::Future,
         pin::Pin,
         sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
     };
 
     use http_body::Body as _;

@@ -1,6 +1,7 @@
 //! Counted: a body that passes, and whose large pieces count while they are on their way out.
 
 use std::{
+    future::Future,
     pin::Pin,
     sync::{
         Arc, OnceLock, Weak,
@@ -12,12 +13,14 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::{Sleep, sleep};
 
 use super::{
     super::error::BoxError,
     account::Account,
-    readers::{CutOff, SMALL_BYTES, Seat, Source},
+    readers::{CutOff, LOOK_EVERY, SMALL_BYTES, Seat, Source},
 };
+use crate::sync::has_timers;
 
 /// A body from elsewhere. Its pieces are counted as they are: they are not copied.
 pub(super) struct Counted {
@@ -27,12 +30,14 @@ pub(super) struct Counted {
     out: Arc<AtomicUsize>,
     /// Once there is something of it to be recalled.
     seat: OnceLock<Arc<Seat>>,
+    /// Where it waits for others to let go of what they hold.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Counted {
     pub(super) fn new(body: UnsyncBoxBody<Bytes, BoxError>, account: &Arc<Account>) -> Counted {
         let (account, out) = (Arc::clone(account), Arc::default());
-        Counted { body, account, out, seat: OnceLock::new() }
+        Counted { body, account, out, seat: OnceLock::new(), pause: None }
     }
 
     pub(super) fn inner(&self) -> &UnsyncBoxBody<Bytes, BoxError> {
@@ -51,10 +56,23 @@ impl Counted {
         if self.seat.get().is_some_and(|seat| seat.is_recalled()) {
             return Poll::Ready(Some(Err(Box::new(CutOff))));
         }
+        ready!(self.poll_room(context));
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
         let frame = frame.map_data(|piece| self.count(piece));
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// Where far too much is on its way out already, nothing more is read off the origin for a while.
+    fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.account.is_overfull() && has_timers() {
+            self.account.relieve();
+            let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        self.pause = None;
+        Poll::Ready(())
     }
 
     fn count(&self, piece: Bytes) -> Bytes {

@@ -18,18 +18,19 @@ use std::{
 
 use bytes::Bytes;
 use slab::Slab;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     account::{Account, Piece},
     arriving::{Arriving, Place},
     stored::Unread,
 };
+use crate::sync::{has_timers, spawn};
 
 /// How fast a reader is, is told by what it took in so long at least.
 const MEASURED: Duration = Duration::from_secs(1);
 /// The time between two looks at all readers.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Who takes less in a second does not go on.
 const STANDS_STILL: u64 = 1 << 10;
 /// What is in pieces no larger is not looked for at its readers.
@@ -90,12 +91,21 @@ impl Readers {
 
 impl Account {
     /// Where more is loose than may be, cuts readers off that do not go on, the slowest first, and only such as
-    /// hold some of it. Where it is twice as much, also those who do.
-    pub(crate) fn relieve(&self) {
-        let mut over = self.excess();
-        if over == 0 {
+    /// hold some of it. Where it is half as much again, also those who do. Goes on behind the caller's back until
+    /// there is room, where the caller is in a runtime with timers.
+    pub(crate) fn relieve(self: &Arc<Self>) {
+        if self.excess() == 0 {
             return;
         }
+        self.cut_slowest();
+        if self.excess() > 0 && has_timers() && !self.is_watched.swap(true, Ordering::AcqRel) {
+            let watch = Watch(Arc::downgrade(self));
+            spawn(watch.until_there_is_room());
+        }
+    }
+
+    fn cut_slowest(&self) {
+        let mut over = self.excess();
         let may_go_on = !self.is_overfull();
         for (rate, seat) in self.readers.slowest(Instant::now()) {
             if over == 0 || (may_go_on && rate >= STANDS_STILL) {
@@ -106,6 +116,29 @@ impl Account {
                 over = over.saturating_sub(held);
                 self.cut.increment();
             }
+        }
+    }
+}
+
+/// Looks after readers while more is loose than may be. It ends with the account, or its runtime.
+struct Watch(Weak<Account>);
+
+impl Watch {
+    async fn until_there_is_room(self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            match self.0.upgrade() {
+                Some(account) if account.excess() > 0 => account.cut_slowest(),
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(account) = self.0.upgrade() {
+            account.is_watched.store(false, Ordering::Release);
         }
     }
 }
