@@ -23,7 +23,7 @@ use super::{again, config::UpstreamConfig, outgoing::Outgoing, socket::Socket};
 use crate::timer::Timer;
 
 /// What hyper holds of an answer that is not asked for yet, at most.
-const READ_AHEAD: usize = 64 << 10;
+const READ_AHEAD: usize = 128 << 10;
 
 /// What hyper reads at most unless it is told otherwise.
 const HYPER_MAX_FIELDS: usize = 100;

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
-use larder::http::{Loan, policy::proxy_status::ProxyError};
+use larder::http::{CutOff, Loan, policy::proxy_status::ProxyError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
@@ -71,6 +71,8 @@ enum Sent {
     /// Nothing after this can be trusted to be read as meant.
     WholeButNoMore,
     Cut,
+    /// Its reader takes nothing, or is to go at once: nothing is written any more.
+    Gone,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
@@ -176,6 +178,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 let _flushed = poll_fn(|cx| self.poll_flush(cx)).await;
                 AfterExchange::Cut
             }
+            Sent::Gone => AfterExchange::Cut,
             Sent::Whole if promise.is_persistent && self.discard(upload).await => {
                 AfterExchange::Next
             }
@@ -220,11 +223,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 }
                 match self.poll_flush(cx) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return Poll::Ready(Sent::Cut),
+                    Poll::Ready(Err(_)) => return Poll::Ready(Sent::Gone),
                     // What this body holds may be asked back.
                     Poll::Pending => {
                         let loan = loan.get_or_insert_with(|| loan_of(&*body));
-                        return loan.poll_recalled(cx).map(|()| Sent::Cut);
+                        return loan.poll_recalled(cx).map(|()| Sent::Gone);
                     }
                 }
                 if is_waiting {
@@ -254,7 +257,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             Some(Err(error)) => {
                 let error: Box<dyn Error + Send + Sync> = error.into();
                 tracing::debug!(error, "the answer's body broke off: its reader is cut off");
-                return Poll::Ready(Some(Sent::Cut));
+                let is_to_go = error.is::<CutOff>();
+                return Poll::Ready(Some(if is_to_go { Sent::Gone } else { Sent::Cut }));
             }
         };
         // An empty chunk would be the last one. Trailers end up here too: they are not passed on.

@@ -183,6 +183,8 @@ impl Outbox {
         }
         // What comes next goes behind what is left of it.
         if self.before.is_empty() && self.body.is_empty() {
+            // An empty rest would keep all of the piece.
+            self.body = Bytes::new();
             self.loan = Loan::default();
             std::mem::swap(&mut self.before, &mut self.after);
         }

@@ -4,7 +4,9 @@
 //! counts it. If none does, it is *loose*: it arrives, or it was evicted and somebody still reads it, or it is on
 //! its way out. Nothing is passed around for that: a piece counts itself until its last holder lets go of it.
 //!
-//! What is loose takes room from the store ([`Bound`]), which keeps at least half of it.
+//! What is loose takes room from the store ([`Bound`]), which keeps at least half of it. What arrives is kept in a
+//! quarter of it at most. What streams through, and what was evicted and is still read, has half as much again; the rest
+//! is for what can no longer be helped, and for what no piece counts.
 
 use std::{
     fmt,
@@ -38,7 +40,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// `max`: what may be loose, in bytes, where half the store's bound is not less.
+    /// `max`: what may be loose, in bytes, where a quarter of the store's bound is not less.
     pub(crate) fn new(bound: Arc<Bound>, max: usize, cut: Arc<Counter>) -> Arc<Account> {
         let (reserved, readers) = (AtomicUsize::new(0), Readers::default());
         let is_watched = AtomicBool::new(false);
@@ -52,17 +54,18 @@ impl Account {
 
     /// What may be kept of what arrives.
     fn limit(&self) -> usize {
-        self.max.min(self.bound.max_bytes() / 2)
+        self.max.min(self.bound.max_bytes() / 4)
     }
 
-    /// What is on its way has some room however little may be kept.
+    /// What is on its way has some room beside that, however little may be kept.
     fn room(&self) -> usize {
-        self.limit().max(LEAST_ROOM)
+        let limit = self.limit();
+        limit.saturating_add(limit / 2).max(LEAST_ROOM)
     }
 
-    /// What is loose beyond the room for it.
+    /// What is loose, or will be, beyond the room for it.
     pub(super) fn excess(&self) -> usize {
-        self.loose().saturating_sub(self.room())
+        self.taken().saturating_sub(self.room())
     }
 
     fn taken(&self) -> usize {
@@ -70,7 +73,7 @@ impl Account {
     }
 
     /// Whether so many bytes more have room beside what there is. One body alone, which holds `own` already,
-    /// may have more than half the store's bound: it is about to be stored, and has it then.
+    /// may have more: it is about to be stored, and has room there then.
     pub(crate) fn fits(&self, own: usize, more: u64) -> bool {
         let Ok(more) = usize::try_from(more) else { return false };
         let taken = self.taken();
@@ -84,9 +87,9 @@ impl Account {
         self.excess() > 0
     }
 
-    /// Whether it is half as much again, so that even who goes on has to wait.
+    /// Whether it is a quarter as much again, so that even who goes on has to wait.
     pub(super) fn is_overfull(&self) -> bool {
-        self.excess() > self.room() / 2
+        self.excess() > self.room() / 4
     }
 
     /// Room for a body that is announced, if there is any.
@@ -271,15 +274,15 @@ mod tests {
 
     #[test]
     fn what_was_announced_has_room_until_it_comes() {
-        let account = Account::of(200);
+        let account = Account::of(800);
         let mut reserved = account.reserve(60).unwrap();
-        assert!(account.reserve(41).is_none());
+        assert!(account.reserve(141).is_none());
         let piece = Piece::copied(&[7; 50], &account);
         reserved.came(50);
-        assert!(account.fits(0, 40) && !account.fits(0, 41));
+        assert!(account.fits(0, 140) && !account.fits(0, 141));
         drop(reserved);
-        assert!(account.fits(0, 50) && !account.fits(0, 51));
+        assert!(account.fits(0, 150) && !account.fits(0, 151));
         drop(piece);
-        assert!(account.fits(0, 200), "one alone may be as large as the store");
+        assert!(account.fits(0, 800), "one alone may be as large as the store");
     }
 }

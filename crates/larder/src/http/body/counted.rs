@@ -56,8 +56,14 @@ impl Counted {
         if self.seat.get().is_some_and(|seat| seat.is_recalled()) {
             return Poll::Ready(Some(Err(Box::new(CutOff))));
         }
-        ready!(self.poll_room(context));
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let polled = match self.poll_room(context) {
+            Poll::Ready(()) => Pin::new(&mut self.body).poll_frame(context),
+            Poll::Pending => Poll::Pending,
+        };
+        if let (Poll::Pending, Some(seat)) = (&polled, self.seat.get()) {
+            seat.waits();
+        }
+        let frame = ready!(polled);
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
         let frame = frame.map_data(|piece| self.count(piece));
         Poll::Ready(Some(Ok(frame)))

@@ -10,7 +10,7 @@ use std::{
     fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -74,7 +74,10 @@ impl Readers {
             let (since, before) = listed.seen;
             let taken = seat.taken.load(Ordering::Relaxed);
             let passed = now.duration_since(since);
-            if passed >= MEASURED {
+            if seat.waits.swap(false, Ordering::Relaxed) {
+                // It had read all there was: that it got no more says nothing of its pace.
+                (listed.seen, listed.rate) = ((now, taken), None);
+            } else if passed >= MEASURED {
                 let rate = (taken - before) as f64 / passed.as_secs_f64();
                 (listed.seen, listed.rate) = ((now, taken), Some(rate as u64));
             }
@@ -91,7 +94,7 @@ impl Readers {
 
 impl Account {
     /// Where more is loose than may be, cuts readers off that do not go on, the slowest first, and only such as
-    /// hold some of it. Where it is half as much again, also those who do. Goes on behind the caller's back until
+    /// hold some of it. Where it is a quarter as much again, also those who do. Goes on behind the caller's back until
     /// there is room, where the caller is in a runtime with timers.
     pub(crate) fn relieve(self: &Arc<Self>) {
         if self.excess() == 0 {
@@ -149,6 +152,8 @@ pub(crate) struct Seat {
     number: usize,
     /// What it was given, or has taken, in bytes.
     taken: AtomicU64,
+    /// It has asked for more than there was since its pace was measured last.
+    waits: AtomicBool,
     /// None of others' code runs while it is held.
     state: Mutex<State>,
 }
@@ -182,7 +187,8 @@ impl Seat {
         let mut seats = account.readers.lock();
         let place = seats.all.vacant_entry();
         let (account, number) = (Arc::clone(account), place.key());
-        let seat = Arc::new(Seat { account: Arc::clone(&account), number, taken: AtomicU64::new(0), state });
+        let (taken, waits) = (AtomicU64::new(0), AtomicBool::new(false));
+        let seat = Arc::new(Seat { account, number, taken, waits, state });
         place.insert(Listed { seat: Arc::downgrade(&seat), seen: (Instant::now(), 0), rate: None });
         drop(seats);
         seat
@@ -195,6 +201,11 @@ impl Seat {
 
     pub(super) fn took(&self, bytes: usize) {
         self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// It asks for more than there is.
+    pub(super) fn waits(&self) {
+        self.waits.store(true, Ordering::Relaxed);
     }
 
     /// It was given some of this piece.
