@@ -21,8 +21,6 @@ use std::{
 
 #[cfg(feature = "http")]
 use self::flight::Leader;
-#[cfg(feature = "http")]
-use crate::tier::memory::Bound;
 use self::{
     backoff::Backoffs,
     flight::{Flights, Join},
@@ -31,6 +29,8 @@ use self::{
     refresh::Refreshes,
     tasks::Tasks,
 };
+#[cfg(feature = "http")]
+use crate::tier::memory::Bound;
 use crate::{
     builder::{Builder, Weigher},
     clock::{Clock, Moment},

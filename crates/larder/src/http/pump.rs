@@ -11,6 +11,7 @@ use tokio::time::{Instant as Deadline, timeout, timeout_at};
 use super::{
     body::{
         Body,
+        account::Ahead,
         arriving::{Arriving, Filler},
         stored::StoredBody,
     },
@@ -61,6 +62,7 @@ pub(crate) async fn pump(cache: &Parts, flow: Flow<'_>) -> Pumped {
         policy,
         filler,
         announced,
+        ahead: Ahead::new(&cache.account),
         ends_by: limit.and_then(|limit| Deadline::now().checked_add(limit)),
         kept: Ok(turn),
         was_read: false,
@@ -87,6 +89,7 @@ struct Pump<'a> {
     policy: &'a Policy,
     filler: Filler,
     announced: Option<u64>,
+    ahead: Ahead,
     /// If it goes on beyond that, it counts as endless.
     ends_by: Option<Deadline>,
     /// It is kept, with the turn it has; or not, for this reason.
@@ -124,6 +127,7 @@ enum Late {
 impl Pump<'_> {
     async fn run(&mut self, body: &mut Body) -> Result<(), Abort> {
         loop {
+            self.ahead.release_if_overfull();
             if !self.filler.room().await {
                 return Err(Abort::Broken);
             }
@@ -132,6 +136,9 @@ impl Pump<'_> {
                 Pulled::Frame(Err(_)) => return Err(Abort::Broken),
                 Pulled::Frame(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
+                    if self.kept.is_err() {
+                        self.ahead.came(chunk.len());
+                    }
                     self.filler.push(&chunk);
                     self.cache.engine().make_room();
                     self.cache.account.relieve();

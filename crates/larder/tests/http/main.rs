@@ -15,6 +15,7 @@ mod no_vary_search;
 mod poison;
 mod purge;
 mod range;
+mod readers;
 mod rules;
 mod said;
 mod spelling;

@@ -23,7 +23,6 @@ use super::notes::{Malformed, Notes, Waiting};
 use crate::{
     downstream::{
         counters::Timeout,
-        lent::loan_of,
         http1::{
             Http1Config, ReaderBody, ReaderBodyError,
             answer::{self, Ending, RequestFacts},
@@ -33,6 +32,7 @@ use crate::{
             target,
             upload::{self, Demand, Upload},
         },
+        lent::loan_of,
         peer::Peer,
     },
     interim::{self, Interims},

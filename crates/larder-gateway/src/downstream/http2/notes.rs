@@ -83,7 +83,8 @@ impl Notes {
 
     /// All has been written.
     pub(super) fn settle(&self) {
-        let settled = std::mem::take(&mut *self.lingering.lock().unwrap_or_else(PoisonError::into_inner));
+        let settled =
+            std::mem::take(&mut *self.lingering.lock().unwrap_or_else(PoisonError::into_inner));
         drop(settled);
     }
 

@@ -82,14 +82,19 @@ impl Account {
         taken.saturating_add(more) <= limit
     }
 
+    /// What is loose, or will be, beyond half the room for it.
+    pub(super) fn beyond_half(&self) -> usize {
+        self.taken().saturating_sub(self.room() / 2)
+    }
+
     /// Whether more is loose than may be.
     pub(crate) fn is_full(&self) -> bool {
         self.excess() > 0
     }
 
-    /// Whether it is a quarter as much again, so that even who goes on has to wait.
+    /// Whether it is an eighth as much again, so that new ones have to wait, and who goes on may be cut off.
     pub(super) fn is_overfull(&self) -> bool {
-        self.excess() > self.room() / 4
+        self.excess() > self.room() / 8
     }
 
     /// Room for a body that is announced, if there is any.
@@ -144,6 +149,41 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// What the origin's side of a body may have read ahead: about as much as it has given at once. Nobody else counts
+/// that.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Ahead {
+    pub(crate) fn new(account: &Arc<Account>) -> Ahead {
+        Ahead { account: Arc::clone(account), bytes: 0 }
+    }
+
+    /// So many bytes have come at once.
+    pub(crate) fn came(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.account.take(bytes - self.bytes);
+            self.bytes = bytes;
+        }
+    }
+
+    /// Whoever waits for room does not wait for its own.
+    pub(crate) fn release_if_overfull(&mut self) {
+        if self.account.is_overfull() {
+            self.account.give_back(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        self.account.give_back(self.bytes);
     }
 }
 

@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use super::{
     super::error::{BoxError, BrokenOff},
     account::{Account, Piece, Reserved},
-    readers::{CutOff, LOOK_EVERY, Loan, SMALL_BYTES, Seat, Source},
+    readers::{ASK_EVERY, CutOff, Loan, SMALL_BYTES, Seat, Source},
     stored::{LARGE_BYTES, PIECE_BYTES, Span, StoredBody, to_join},
 };
 
@@ -42,7 +42,6 @@ use super::{
 const WINDOW_BYTES: usize = 256 << 10;
 /// So far where there is no room.
 const LEAST_BYTES: usize = 16 << 10;
-
 
 /// A body under way.
 pub(crate) struct Arriving {
@@ -94,7 +93,7 @@ impl Until {
         match (self, next) {
             (_, Next::Nothing) => true,
             (Until::MayCome, next) => next != Next::Later,
-            (Until::HeldBelow(least), Next::IfRoom { held }) => held < least,
+            (Until::HeldBelow(least), Next::IfRoom { held, .. }) => held < least,
             (Until::HeldBelow(_), Next::More) => true,
             (Until::HeldBelow(_), Next::Later) | (Until::NobodyReads, _) => false,
         }
@@ -140,8 +139,8 @@ enum End {
 enum Next {
     /// More may come: it is kept.
     More,
-    /// More may come if there is room for it, beside what is held.
-    IfRoom { held: usize },
+    /// More may come if there is room for it, beside what is held. `has_begun`: its readers have had some of it.
+    IfRoom { held: usize, has_begun: bool },
     /// Its readers have enough to read.
     Later,
     /// Nobody wants it.
@@ -195,7 +194,9 @@ impl State {
             return Next::More;
         }
         match usize::try_from(self.arrived().saturating_sub(fastest)) {
-            Ok(ahead) if ahead < WINDOW_BYTES => Next::IfRoom { held: self.held },
+            Ok(ahead) if ahead < WINDOW_BYTES => {
+                Next::IfRoom { held: self.held, has_begun: self.arrived() > 0 }
+            }
             _ => Next::Later,
         }
     }
@@ -298,9 +299,8 @@ impl Arriving {
         let mut slices = Vec::new();
         while left > 0 {
             let (piece, skipped) = state.piece_at(at)?;
-            let end = usize::try_from(left).map_or(piece.len(), |left| {
-                piece.len().min(skipped.saturating_add(left))
-            });
+            let end = usize::try_from(left)
+                .map_or(piece.len(), |left| piece.len().min(skipped.saturating_add(left)));
             let slice = piece.slice(skipped..end);
             at += slice.len() as u64;
             left -= slice.len() as u64;
@@ -443,14 +443,18 @@ impl Filler {
                 Next::Nothing => return false,
                 Next::Later => self.wait(Until::MayCome).await,
                 Next::IfRoom { .. } if !account.is_full() => return true,
-                Next::IfRoom { held } => {
+                Next::IfRoom { held, has_begun } => {
                     account.relieve();
-                    let least = if account.is_overfull() { 0 } else { LEAST_BYTES };
+                    let least = match account.is_overfull() {
+                        false => LEAST_BYTES,
+                        // Those who have read all there was go on; a new one waits.
+                        true => usize::from(has_begun),
+                    };
                     if held < least || !account.is_full() {
                         return true;
                     }
                     // Others make room as well.
-                    timeout(LOOK_EVERY, self.wait(Until::HeldBelow(least))).await.ok();
+                    timeout(ASK_EVERY, self.wait(Until::HeldBelow(least))).await.ok();
                 }
             }
         }
@@ -836,7 +840,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_kept_goes_at_the_pace_of_its_fastest_reader_and_is_let_go_with_the_slowest() {
+    async fn what_is_not_kept_goes_at_the_pace_of_its_fastest_reader_and_is_let_go_with_the_slowest()
+     {
         let (filler, arriving) = arriving(None);
         let account = Arc::clone(&arriving.account);
         let mut slow = arriving.read(Span::WHOLE).map(Body::arriving).unwrap();

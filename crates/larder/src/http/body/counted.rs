@@ -17,7 +17,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::{
     super::error::BoxError,
-    account::Account,
+    account::{Account, Ahead},
     readers::{CutOff, LOOK_EVERY, SMALL_BYTES, Seat, Source},
 };
 use crate::sync::has_timers;
@@ -26,6 +26,7 @@ use crate::sync::has_timers;
 pub(super) struct Counted {
     body: UnsyncBoxBody<Bytes, BoxError>,
     account: Arc<Account>,
+    ahead: Ahead,
     /// Bytes of it that were given out and are still somewhere.
     out: Arc<AtomicUsize>,
     /// Once there is something of it to be recalled.
@@ -36,8 +37,9 @@ pub(super) struct Counted {
 
 impl Counted {
     pub(super) fn new(body: UnsyncBoxBody<Bytes, BoxError>, account: &Arc<Account>) -> Counted {
-        let (account, out) = (Arc::clone(account), Arc::default());
-        Counted { body, account, out, seat: OnceLock::new(), pause: None }
+        let (ahead, out) = (Ahead::new(account), Arc::default());
+        let account = Arc::clone(account);
+        Counted { body, account, ahead, out, seat: OnceLock::new(), pause: None }
     }
 
     pub(super) fn inner(&self) -> &UnsyncBoxBody<Bytes, BoxError> {
@@ -72,6 +74,7 @@ impl Counted {
     /// Where far too much is on its way out already, nothing more is read off the origin for a while.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<()> {
         while self.account.is_overfull() && has_timers() {
+            self.ahead.release_if_overfull();
             self.account.relieve();
             let pause = self.pause.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
             ready!(pause.as_mut().poll(context));
@@ -81,11 +84,12 @@ impl Counted {
         Poll::Ready(())
     }
 
-    fn count(&self, piece: Bytes) -> Bytes {
+    fn count(&mut self, piece: Bytes) -> Bytes {
         if piece.len() <= SMALL_BYTES {
             return piece;
         }
         let (account, out) = (Arc::clone(&self.account), Arc::clone(&self.out));
+        self.ahead.came(piece.len());
         account.take(piece.len());
         out.fetch_add(piece.len(), Ordering::Relaxed);
         self.seat().took(piece.len());

@@ -31,6 +31,8 @@ use crate::sync::{has_timers, spawn};
 const MEASURED: Duration = Duration::from_secs(1);
 /// The time between two looks at all readers.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Who waits for room asks for it as often as this.
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Who takes less in a second does not go on.
 const STANDS_STILL: u64 = 1 << 10;
 /// What is in pieces no larger is not looked for at its readers.
@@ -94,7 +96,7 @@ impl Readers {
 
 impl Account {
     /// Where more is loose than may be, cuts readers off that do not go on, the slowest first, and only such as
-    /// hold some of it. Where it is a quarter as much again, also those who do. Goes on behind the caller's back until
+    /// hold some of it. Where it is an eighth as much again, also those who do. Goes on behind the caller's back until
     /// there is room, where the caller is in a runtime with timers.
     pub(crate) fn relieve(self: &Arc<Self>) {
         if self.excess() == 0 {
@@ -108,8 +110,9 @@ impl Account {
     }
 
     fn cut_slowest(&self) {
-        let mut over = self.excess();
         let may_go_on = !self.is_overfull();
+        // Where others wait already, there is to be room for several of them.
+        let mut over = if may_go_on { self.excess() } else { self.beyond_half() };
         for (rate, seat) in self.readers.slowest(Instant::now()) {
             if over == 0 || (may_go_on && rate >= STANDS_STILL) {
                 return;
@@ -178,11 +181,7 @@ pub(super) enum Source {
 }
 
 impl Seat {
-    pub(super) fn new(
-        account: &Arc<Account>,
-        source: Source,
-        last: Weak<Piece>,
-    ) -> Arc<Seat> {
+    pub(super) fn new(account: &Arc<Account>, source: Source, last: Weak<Piece>) -> Arc<Seat> {
         let state = Mutex::new(State { source, last, is_recalled: false, waker: None });
         let mut seats = account.readers.lock();
         let place = seats.all.vacant_entry();

@@ -43,13 +43,13 @@ mod shard;
 mod shards;
 mod slots;
 
+#[cfg(feature = "http")]
+use std::sync::Arc;
 use std::{
     hash::{BuildHasher, Hasher},
     ops::Range,
     thread,
 };
-#[cfg(feature = "http")]
-use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
