@@ -17,7 +17,7 @@ use tokio::io::AsyncWrite;
 /// Up to here copying is cheaper than one more entry of a vectored write.
 pub(crate) const COPIED: usize = 8 << 10;
 /// How many bytes may wait here before the connection waits for its reader.
-const ROOM: usize = 64 << 10;
+const ROOM: usize = 16 << 10;
 /// The most bytes that are written in one turn of the event loop: then other connections have theirs, however
 /// much this reader would take.
 const TURN: usize = 256 << 10;
