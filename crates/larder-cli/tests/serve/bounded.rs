@@ -218,11 +218,11 @@ async fn readers_that_do_not_read_hold_no_more_than_the_bound() {
 }
 
 #[tokio::test]
-#[ignore = "a thousand connections for each of three kinds of bodies"]
-async fn a_thousand_readers_that_do_not_read_hold_no_more_than_the_bound() {
-    for path_end in ["", "/chunked", "/no-store"] {
-        assert_idle_readers_hold_little(64, (1000, 100), 1_000_000, path_end).await;
-        assert_idle_readers_hold_little(64, (1000, 100), 10_000_000, path_end).await;
+#[ignore = "a gigabyte passes, which takes a minute where nothing is optimized"]
+async fn hundreds_of_readers_that_do_not_read_hold_no_more_than_the_bound() {
+    // What the connections themselves take, theirs and those to the origin, is beside the bound.
+    for (readers, path_end) in [(500, ""), (500, "/chunked"), (1000, "/no-store")] {
+        assert_idle_readers_hold_little(64, (readers, readers), 10_000_000, path_end).await;
     }
 }
 

@@ -18,9 +18,12 @@ use tokio::time::{Sleep, sleep};
 use super::{
     super::error::BoxError,
     account::{Account, Ahead},
-    readers::{CutOff, LOOK_EVERY, SMALL_BYTES, Seat, Source},
+    readers::{CutOff, LOOK_EVERY, Seat, Source},
 };
 use crate::sync::has_timers;
+
+/// Connections copy what is smaller, and let go of it.
+const COPIED_BYTES: usize = 8 << 10;
 
 /// A body from elsewhere. Its pieces are counted as they are: they are not copied.
 pub(super) struct Counted {
@@ -85,7 +88,7 @@ impl Counted {
     }
 
     fn count(&mut self, piece: Bytes) -> Bytes {
-        if piece.len() <= SMALL_BYTES {
+        if piece.len() <= COPIED_BYTES {
             return piece;
         }
         let (account, out) = (Arc::clone(&self.account), Arc::clone(&self.out));
