@@ -106,6 +106,13 @@ const COUNTERS: &[Count] = &[
     ("no_room", "Values not stored because others had all the room just then", None, "", |stats| {
         vec![("", stats.no_room as f64)]
     }),
+    (
+        "readers_cut",
+        "Readers cut off because bodies held all the memory they may and these did not go on",
+        None,
+        "",
+        |stats| vec![("", stats.readers_cut as f64)],
+    ),
     ("purges", "Purges of a key, a prefix, a tag or everything", None, "", |stats| {
         vec![("", stats.purges as f64)]
     }),

@@ -50,6 +50,7 @@ struct CacheSample {
     expired: u64,
     too_large: u64,
     no_room: u64,
+    readers_cut: u64,
     purges: u64,
     /// Whose last purge is remembered.
     tags: u64,
@@ -129,6 +130,7 @@ impl Sample {
                 expired: stats.expired,
                 too_large: stats.too_large,
                 no_room: stats.no_room,
+                readers_cut: stats.readers_cut,
                 purges: stats.purges,
                 tags: stats.tags,
                 entries: stats.entries,

@@ -31,6 +31,8 @@ use self::{
     refresh::Refreshes,
     tasks::Tasks,
 };
+#[cfg(feature = "http")]
+use crate::tier::memory::Bound;
 use crate::{
     builder::{Builder, Weigher},
     clock::{Clock, Moment},
@@ -287,6 +289,22 @@ impl<V> Engine<V> {
     #[cfg(feature = "http")]
     pub(crate) fn max_entry_bytes(&self) -> usize {
         self.memory.max_entry_bytes()
+    }
+
+    /// What the store may hold, and what lives outside it at its expense.
+    #[cfg(feature = "http")]
+    pub(crate) fn bound(&self) -> &Arc<Bound> {
+        self.memory.bound()
+    }
+
+    /// Lets entries go where what lives outside the store needs their room.
+    #[cfg(feature = "http")]
+    pub(crate) fn make_room(&self) {
+        if self.memory.is_exceeded() {
+            let burial = self.memory.make_room(&self.judge_now());
+            self.counters.evictions.add(burial.entries as u64);
+            burial.pass_over();
+        }
     }
 
     /// Up to `most` keys of what is not over, in no order.

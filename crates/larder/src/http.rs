@@ -65,8 +65,14 @@
 //! 4. what may be stored is announced: whoever waits is answered from the body that arrives, as it
 //!    arrives;
 //! 5. once it is whole it is stored, unless a purge came in between. What breaks off, or is not as long
-//!    as it said, is an error for its readers and is never stored. What grows too large reaches its
-//!    readers through a window and is not stored.
+//!    as it said, is an error for its readers and is never stored. What grows too large, or finds no room, reaches
+//!    its readers through a window and is not stored.
+//!
+//! Readers of one body do not wait for each other: the origin is read as fast as the fastest of them reads, and the
+//! others go on from what is kept for them while there is room
+//! ([`Settings::max_arriving_bytes`]). Where there is none, a reader that stands still gets an error
+//! ([`CutOff`]) instead of the rest. A server that holds bytes of a [`Body`] while its reader takes nothing waits for
+//! its [`Loan`] as well.
 //!
 //! A **follower**, who waits for another's flight:
 //!
@@ -173,7 +179,10 @@ mod tags;
 mod turns;
 mod variants;
 
-pub use body::Body;
+pub use body::{
+    Body,
+    readers::{CutOff, Loan},
+};
 pub use cache::HttpCache;
 pub use error::{BoxError, BrokenOff, NoAnswer};
 pub use explain::ShowKey;

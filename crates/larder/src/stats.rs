@@ -68,6 +68,9 @@ pub struct Stats {
     /// Values that were not stored because others had all the room at that moment: they were just being
     /// stored or dropped.
     pub no_room: u64,
+    /// Readers cut off because bodies held all the memory they may and these did not go on, the slowest first.
+    /// Only an HTTP cache counts them.
+    pub readers_cut: u64,
     /// Purges: of a key, a prefix, a tag, or of everything.
     pub purges: u64,
     /// What was asked of the tier below memory, if there is one.
@@ -382,6 +385,8 @@ pub(crate) struct Counters {
     pub(crate) expired: Counter,
     pub(crate) too_large: Counter,
     pub(crate) no_room: Counter,
+    /// Shared with what cuts them.
+    pub(crate) readers_cut: Arc<Counter>,
     pub(crate) purges: Counter,
     fetch_times: Durations,
     hit_times: Durations,
@@ -489,6 +494,7 @@ impl Counters {
             expired: Counter::default(),
             too_large: Counter::default(),
             no_room: Counter::default(),
+            readers_cut: Arc::default(),
             purges: Counter::default(),
             // An hour in microseconds, a second in nanoseconds.
             fetch_times: Durations::up_to(3_600_000_000, &FETCH_BOUNDS),
@@ -557,6 +563,7 @@ impl Counters {
             expired: self.expired.get(),
             too_large: self.too_large.get(),
             no_room: self.no_room.get(),
+            readers_cut: self.readers_cut.get(),
             purges: self.purges.get(),
             saved: Duration::from_micros(sum(|stripe| &stripe.saved_micros)),
             fetch_times: self.fetch_times.times(Duration::from_micros),

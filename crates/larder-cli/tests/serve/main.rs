@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
 mod answers;
+mod bounded;
 mod broken;
 mod crowd;
 mod first_day;

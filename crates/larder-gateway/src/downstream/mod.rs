@@ -10,6 +10,8 @@ mod door;
 mod ended;
 pub mod http1;
 pub mod http2;
+
+mod lent;
 pub mod loops;
 mod pace;
 mod peer;

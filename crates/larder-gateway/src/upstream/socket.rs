@@ -18,6 +18,9 @@ use tokio::{
 
 use super::outgoing::Progress;
 
+/// hyper makes its buffers as large as what comes at once, and keeps them while a reader does not read.
+const READ_AT_ONCE: usize = 32 << 10;
+
 /// The most memory that is kept with a connection for the requests that it sends.
 const MAX_KEPT: usize = 4 << 10;
 
@@ -121,15 +124,20 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
-            let mut read = 0;
+            let (mut read, room) = (0, buffer.remaining().min(READ_AT_ONCE));
             let tried = self.stream.try_io(Interest::READABLE, || {
-                read = self.stream.try_read_buf(buffer)?;
+                if room == buffer.remaining() {
+                    read = self.stream.try_read_buf(buffer)?;
+                } else {
+                    read = self.stream.try_read(buffer.initialize_unfilled_to(room))?;
+                    buffer.advance(read);
+                }
                 if read > 0 {
                     self.has_heard.store(true, Ordering::Relaxed);
                 }
                 // Less than there was room for is all there was. The stream is told so, and the next
                 // reading waits to hear of more instead of asking the kernel, which would say no.
-                match buffer.remaining() {
+                match room - read {
                     0 => Ok(()),
                     _ if read == 0 => Ok(()),
                     _ => Err(io::ErrorKind::WouldBlock.into()),

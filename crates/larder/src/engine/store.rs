@@ -101,8 +101,18 @@ impl<V: Clone> Engine<V> {
 
     /// The same where nobody else needs the value: it is moved, and not cloned.
     pub(crate) fn store_whole(&self, key: &str, fetched: Dated<V>) -> Storage {
+        self.store_whole_unless(key, fetched, || false)
+    }
+
+    /// The same, unless `fenced` says otherwise.
+    pub(crate) fn store_whole_unless(
+        &self,
+        key: &str,
+        fetched: Dated<V>,
+        fenced: impl FnOnce() -> bool,
+    ) -> Storage {
         let Dated { value, facts, refusal } = fetched;
-        self.store_value(key, || *value, &facts, refusal, || false)
+        self.store_value(key, || *value, &facts, refusal, fenced)
     }
 
     fn store_value(

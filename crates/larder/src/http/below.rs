@@ -18,21 +18,17 @@ use larder_policy::reason::Reason;
 use tokio::time::Instant;
 
 use super::{
-    body::{
-        Body,
-        arriving::{Arriving, BodyReader},
-        stored::{Span, StoredBody},
-    },
+    body::{Body, arriving::BodyReader, stored::StoredBody},
     cache::Parts,
     error::BoxError,
     landing::{Delivery, FlightOutcome, FlightResult, Leader},
     miss::collapse_key_of,
     pump::{Flow, Pumped, pump},
     records::{Beneath, MayWrite, ResponseBelow, short_name},
-    reply::Receiving,
+    reply::{Receiving, make_ready},
     request::Retrieval,
     store::AtHand,
-    stored::{Brought, Incoming, Mark, Stored},
+    stored::{Brought, Mark, Stored},
     tags::tags_of,
     variants::StoredVariant,
 };
@@ -196,15 +192,12 @@ impl ForResponse<'_> {
         let source = match &found.record.head.body {
             // Those who wait do not share what is stale: they find it in memory, where it is as a whole.
             LowerBody::Pieces { id, pieces, bytes } if reason == Reason::Hit => {
-                let is_kept = *bytes <= cache.max_body_bytes() && cache.room.fits(*bytes);
-                if !is_kept || head.named_length().is_some_and(|named| named != *bytes) {
+                if head.named_length().is_some_and(|named| named != *bytes) {
+                    beneath.lower.count_unreadable();
                     return None;
                 }
                 let first = beneath.lower.piece(*id, 0).await?;
-                let (filler, body) = Arriving::new(Some(*bytes), &cache.room);
-                let place = body.read(Span::WHOLE);
-                let incoming = Arc::new(Incoming { head, body, asked_at: found.asked_at });
-                let receiving = Receiving { incoming, filler, place };
+                let receiving = make_ready(cache, head, Some(*bytes), found.asked_at).ok()?;
                 let pieces = Pieces::new(&beneath.lower, *id, *pieces, first);
                 Source::Arrives { receiving, body: Body::passing(pieces) }
             }
@@ -231,7 +224,7 @@ impl ForResponse<'_> {
             self.beneath.lower.count_unreadable();
             return None;
         }
-        let body = StoredBody::of_slices(vec![bytes]);
+        let body = StoredBody::copied(&[bytes], &self.cache.account);
         Some(Arc::new(Stored { head: found.head.clone(), body, asked_at: found.asked_at }))
     }
 

@@ -1,12 +1,17 @@
 //! Body: what an answer's reader reads: stored bytes, bytes on their way into the cache, or the origin's own.
 
+pub(crate) mod account;
 pub(crate) mod arriving;
+pub(crate) mod readers;
 pub(crate) mod stored;
+
+mod counted;
 
 use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
+    sync::{Arc, Weak},
     task::{Context, Poll, ready},
 };
 
@@ -15,7 +20,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
 use self::{
+    account::{Account, Piece},
     arriving::BodyReader,
+    counted::Counted,
+    readers::{Loan, Seat, Source},
     stored::{Span, StoredBody, Unread},
 };
 use super::error::BoxError;
@@ -29,13 +37,19 @@ enum Kind {
     #[default]
     Empty,
     Stored(Unread),
+    /// The same where it is more than is given at once: its reader may be told to go.
+    Seated(Arc<Seat>),
     Arriving(BodyReader),
     /// Pieces made up for this answer (the parts of a multipart answer).
     Made {
         pieces: VecDeque<Bytes>,
         left: u64,
+        /// What they are parts of, where that is known.
+        of: Weak<Piece>,
     },
     Passing(UnsyncBoxBody<Bytes, BoxError>),
+    /// The same on its way out, and counted.
+    Counted(Box<Counted>),
     /// A body from elsewhere, between bytes that are here.
     Between {
         before: VecDeque<Bytes>,
@@ -85,6 +99,27 @@ impl Body {
         Body(Kind::Stored(body.read(span)))
     }
 
+    /// The same body, whose large pieces count while they are on their way out, if it is from elsewhere.
+    pub(crate) fn counted(self, account: &Arc<Account>) -> Body {
+        Body(match self.0 {
+            Kind::Passing(body) => Kind::Counted(Box::new(Counted::new(body, account))),
+            other => other,
+        })
+    }
+
+    /// What a connection holds of it that sends it to a reader: a connection waits for that as well while its
+    /// reader does not take what was given out.
+    pub fn loan(&self) -> Loan {
+        match &self.0 {
+            Kind::Stored(unread) => Loan::of_piece_if(unread.last()),
+            Kind::Seated(seat) => Loan::of_seat(seat),
+            Kind::Arriving(reader) => reader.loan(),
+            Kind::Made { of, .. } => Loan::of_piece_if(of.upgrade()),
+            Kind::Counted(body) => Loan::of_seat(body.seat()),
+            Kind::Empty | Kind::Passing(_) | Kind::Between { .. } => Loan::default(),
+        }
+    }
+
     pub(crate) fn arriving(reader: BodyReader) -> Body {
         Body(Kind::Arriving(reader))
     }
@@ -104,7 +139,16 @@ impl Body {
     pub(crate) fn made(pieces: impl IntoIterator<Item = Bytes>) -> Body {
         let pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        Body(Kind::Made { pieces, left })
+        Body(Kind::Made { pieces, left, of: Weak::new() })
+    }
+
+    /// The same, of which most are parts of `body`.
+    pub(crate) fn made_of(body: &StoredBody, pieces: impl IntoIterator<Item = Bytes>) -> Body {
+        let mut made = Body::made(pieces);
+        if let (Kind::Made { of, .. }, Some(piece)) = (&mut made.0, body.piece()) {
+            *of = Arc::downgrade(piece);
+        }
+        made
     }
 }
 
@@ -129,44 +173,18 @@ impl HttpBody for Body {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let kind = &mut self.get_mut().0;
-        match kind {
-            Kind::Empty => Poll::Ready(None),
-            Kind::Stored(unread) => Poll::Ready(unread.next().map(|slice| Ok(Frame::data(slice)))),
-            Kind::Arriving(reader) => {
-                reader.poll_chunk(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
-            }
-            Kind::Made { pieces, left } => Poll::Ready(pieces.pop_front().map(|piece| {
-                *left -= piece.len() as u64;
-                Ok(Frame::data(piece))
-            })),
-            Kind::Passing(body) => Pin::new(body).poll_frame(context),
-            Kind::Between { before, middle, skip, has_ended, after } => {
-                if let Some(chunk) = before.pop_front() {
-                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
-                }
-                while !*has_ended
-                    && let Some(frame) = ready!(Pin::new(&mut *middle).poll_frame(context))
-                {
-                    let frame = frame.map(|frame| without_first(frame, skip));
-                    if !matches!(&frame, Ok(frame) if frame.data_ref().is_some_and(Bytes::is_empty))
-                    {
-                        return Poll::Ready(Some(frame));
-                    }
-                }
-                *has_ended = true;
-                Poll::Ready(after.pop_front().map(|chunk| Ok(Frame::data(chunk))))
-            }
-        }
+        self.get_mut().poll_next(context)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Empty => true,
             Kind::Stored(unread) => unread.len() == 0,
+            Kind::Seated(seat) => seat.left() == Some(0),
             Kind::Made { left, .. } => *left == 0,
             Kind::Arriving(reader) => reader.left() == Some(0),
             Kind::Passing(body) => body.is_end_stream(),
+            Kind::Counted(body) => body.inner().is_end_stream(),
             Kind::Between { before, middle, has_ended, after, .. } => {
                 before.is_empty() && after.is_empty() && (*has_ended || middle.is_end_stream())
             }
@@ -177,11 +195,13 @@ impl HttpBody for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Stored(unread) => SizeHint::with_exact(unread.len()),
+            Kind::Seated(seat) => seat.left().map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Made { left, .. } => SizeHint::with_exact(*left),
             Kind::Arriving(reader) => {
                 reader.left().map_or_else(SizeHint::default, SizeHint::with_exact)
             }
             Kind::Passing(body) => body.size_hint(),
+            Kind::Counted(body) => body.inner().size_hint(),
             Kind::Between { before, middle, skip, after, .. } => {
                 let here = before.iter().chain(after).map(|chunk| chunk.len() as u64).sum::<u64>();
                 let hint = middle.size_hint();
@@ -206,14 +226,71 @@ fn without_first(frame: Frame<Bytes>, skip: &mut u64) -> Frame<Bytes> {
     })
 }
 
+impl Body {
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Kind::Empty => Poll::Ready(None),
+            Kind::Stored(unread) if unread.is_one_frame() => {
+                Poll::Ready(unread.next().map(|slice| Ok(Frame::data(slice))))
+            }
+            Kind::Stored(_) => {
+                self.take_seat();
+                self.poll_next(context)
+            }
+            Kind::Seated(seat) => {
+                let next = seat.next_stored();
+                Poll::Ready(next.map(|next| next.map(Frame::data).map_err(Into::into)))
+            }
+            Kind::Arriving(reader) => {
+                reader.poll_chunk(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+            }
+            Kind::Made { pieces, left, .. } => Poll::Ready(pieces.pop_front().map(|piece| {
+                *left -= piece.len() as u64;
+                Ok(Frame::data(piece))
+            })),
+            Kind::Passing(body) => Pin::new(body).poll_frame(context),
+            Kind::Counted(body) => body.poll_frame(context),
+            Kind::Between { before, middle, skip, has_ended, after } => {
+                if let Some(chunk) = before.pop_front() {
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                }
+                while !*has_ended
+                    && let Some(frame) = ready!(Pin::new(&mut *middle).poll_frame(context))
+                {
+                    let frame = frame.map(|frame| without_first(frame, skip));
+                    if !matches!(&frame, Ok(frame) if frame.data_ref().is_some_and(Bytes::is_empty))
+                    {
+                        return Poll::Ready(Some(frame));
+                    }
+                }
+                *has_ended = true;
+                Poll::Ready(after.pop_front().map(|chunk| Ok(Frame::data(chunk))))
+            }
+        }
+    }
+
+    /// What is given in several pieces, its reader may be told to read faster or go.
+    fn take_seat(&mut self) {
+        if let Kind::Stored(unread) = &self.0
+            && let Some(account) = unread.account().cloned()
+            && let Kind::Stored(unread) = std::mem::take(&mut self.0)
+        {
+            self.0 = Kind::Seated(Seat::new(&account, Source::Stored(unread), Weak::new()));
+        }
+    }
+}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.0 {
             Kind::Empty => "Empty",
-            Kind::Stored(_) => "Stored",
+            Kind::Stored(_) | Kind::Seated(_) => "Stored",
             Kind::Arriving(_) => "Arriving",
             Kind::Made { .. } => "Made",
-            Kind::Passing(_) => "Passing",
+            Kind::Passing(_) | Kind::Counted(_) => "Passing",
             Kind::Between { .. } => "Between",
         };
         f.debug_tuple("Body").field(&kind).finish()

@@ -24,7 +24,7 @@ use larder_policy::{
 };
 
 use super::{
-    body::arriving::Room,
+    body::account::Account,
     error::NoAnswer,
     hit_for_miss::HitForMiss,
     landing::{Flights, Leader},
@@ -71,7 +71,8 @@ pub(crate) struct Parts {
     pub(crate) turns: Arc<Turns>,
     /// The turns of requests that pass. `None`: they need none.
     pub(crate) passing_turns: Option<Arc<Turns>>,
-    pub(crate) room: Arc<Room>,
+    /// What bodies hold outside the store.
+    pub(crate) account: Arc<Account>,
     /// Answers that were passed through because there was no room for them on their way.
     crowded_out: AtomicU64,
     pub(crate) queries: Queries,
@@ -102,7 +103,11 @@ impl HttpCache {
         HttpCache(Arc::new(Parts {
             turns: turns(engine.max_fetches()),
             passing_turns: settings.max_passing.map(turns),
-            room: Room::new(settings.max_arriving_bytes),
+            account: Account::new(
+                Arc::clone(engine.bound()),
+                settings.max_arriving_bytes,
+                Arc::clone(&engine.counters().readers_cut),
+            ),
             crowded_out: AtomicU64::new(0),
             queries: Queries::new(),
             hit_for_miss: HitForMiss::new(clock()),
@@ -135,13 +140,14 @@ impl HttpCache {
         self.0.settings
     }
 
-    /// What bodies on their way into the cache hold now, in bytes.
+    /// What bodies hold outside the store now, in bytes: those that arrive, those that were evicted and are still
+    /// read, and what is on its way out.
     pub fn arriving_bytes(&self) -> usize {
-        self.0.room.held()
+        self.0.account.loose()
     }
 
-    /// How many answers were passed through, or stopped being kept, because bodies on their way held
-    /// all they may ([`Settings::max_arriving_bytes`]).
+    /// How many answers were passed through, or stopped being kept, because bodies held all they may outside the
+    /// store ([`Settings::max_arriving_bytes`]).
     pub fn crowded_out(&self) -> u64 {
         self.0.crowded_out.load(Ordering::Relaxed)
     }

@@ -25,7 +25,11 @@ use larder_policy::{
     validate::{self, Precondition},
 };
 
-use super::{cache::HttpCache, stored::Stored};
+use super::{
+    body::{account::Piece, readers::Loan},
+    cache::HttpCache,
+    stored::Stored,
+};
 
 /// A GET or HEAD for a host and a target, without content, as it was read.
 #[derive(Clone, Copy, Debug)]
@@ -154,7 +158,7 @@ impl HitResponse {
 
     /// The bytes to send after the head.
     pub fn content(&self) -> &[u8] {
-        let Some(piece) = self.piece() else { return &[] };
+        let Some(piece) = self.piece().map(|piece| piece.bytes()) else { return &[] };
         match self.what {
             What::Whole => piece,
             What::Part(range) => &piece[bounds(range)],
@@ -166,13 +170,21 @@ impl HitResponse {
     pub fn content_from(&self, start: usize) -> Bytes {
         let Some(piece) = self.piece() else { return Bytes::new() };
         match self.what {
-            What::Whole => piece.slice(start..),
-            What::Part(range) => piece.slice(bounds(range)).slice(start..),
+            What::Whole => piece.slice(start..piece.len()),
+            What::Part(range) => {
+                let std::ops::Range { start: first, end } = bounds(range);
+                piece.slice(first + start..end)
+            }
             What::NotModified => Bytes::new(),
         }
     }
 
-    fn piece(&self) -> Option<&Bytes> {
+    /// What a connection holds that keeps [`content_from`](HitResponse::content_from).
+    pub fn loan(&self) -> Loan {
+        self.piece().map(Loan::of_piece).unwrap_or_default()
+    }
+
+    fn piece(&self) -> Option<&Arc<Piece>> {
         if self.is_head { None } else { self.stored.body.piece() }
     }
 

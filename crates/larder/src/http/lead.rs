@@ -96,7 +96,7 @@ pub(crate) async fn lead(
             let (status, outcome) = (Some(status.as_u16()), ReplyOutcome::NotStored(reason));
             let handling = Handling::Forwarded { why, status, outcome, took };
             explained(asked, answer.headers_mut(), handling, None, cache.now());
-            Ok(answer)
+            Ok(answer.map(|body| body.counted(&cache.account)))
         }
         LeaderOutcome::StandIn(failure) => {
             stand_in(cache, asked, why, failure, Reason::StaleIfError)

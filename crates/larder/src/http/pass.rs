@@ -144,6 +144,7 @@ async fn forward(
             body = store_arriving(cache, storing, body);
         }
     }
+    let body = body.counted(&cache.account);
     let status = Some(sent.status.as_u16());
     let handling = Handling::Forwarded { why: reason, status, outcome, took };
     let key = key.filter(|_| head.extensions.get::<ShowKey>().is_some());

@@ -9,7 +9,7 @@ use larder_policy::{reason::Reason, settings::Policy};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use super::{
-    body::{Body, arriving::Filler, stored::StoredBody},
+    body::{Body, account::Ahead, arriving::Filler, stored::StoredBody},
     cache::Parts,
     error::BoxError,
     landing::Leader,
@@ -57,6 +57,7 @@ pub(crate) async fn pump(cache: &Parts, flow: Flow<'_>) -> Pumped {
         policy,
         filler,
         announced,
+        ahead: Ahead::new(&cache.account),
         ends_by: limit.and_then(|limit| Deadline::now().checked_add(limit)),
         kept: Ok(turn),
         was_read: false,
@@ -83,6 +84,7 @@ struct Pump<'a> {
     policy: &'a Policy,
     filler: Filler,
     announced: Option<u64>,
+    ahead: Ahead,
     /// If it goes on beyond that, it counts as endless.
     ends_by: Option<Deadline>,
     /// It is kept, with the turn it has; or not, for this reason.
@@ -120,6 +122,7 @@ enum Late {
 impl Pump<'_> {
     async fn run(&mut self, body: &mut Body) -> Result<(), Abort> {
         loop {
+            self.ahead.release_if_overfull();
             if !self.filler.room().await {
                 return Err(Abort::Broken);
             }
@@ -128,7 +131,12 @@ impl Pump<'_> {
                 Pulled::Frame(Err(_)) => return Err(Abort::Broken),
                 Pulled::Frame(Ok(frame)) => {
                     let Ok(chunk) = frame.into_data() else { continue };
-                    self.filler.push(chunk);
+                    if self.kept.is_err() {
+                        self.ahead.came(chunk.len());
+                    }
+                    self.filler.push(&chunk);
+                    self.cache.engine().make_room();
+                    self.cache.account.relieve();
                 }
                 Pulled::Late => {
                     // Later readers ask anew. These have begun, and may wait for the rest of it.
@@ -212,7 +220,9 @@ impl Pump<'_> {
         } else if self.goes_on() {
             Some(Reason::Endless)
         } else {
-            (!self.cache.room.fits(0)).then_some(Reason::NoRoom)
+            // One that said how long it is has had its room since then.
+            let has_room = self.announced.is_some() || self.filler.may_be_kept();
+            (!has_room).then_some(Reason::NoRoom)
         }
     }
 

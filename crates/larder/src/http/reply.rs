@@ -144,7 +144,7 @@ pub(crate) fn receive(
 }
 
 /// The same for a response that may be stored, of this length if that is known.
-fn make_ready(
+pub(crate) fn make_ready(
     cache: &Parts,
     head: StoredHead,
     len: Option<u64>,
@@ -154,11 +154,11 @@ fn make_ready(
         cache.counters().too_large.increment();
         return Err(Reason::TooLarge);
     }
-    if !cache.room.fits(len.unwrap_or(0)) {
+    let Some(reserved) = cache.account.reserve(len.unwrap_or(0)) else {
         cache.count_crowded_out();
         return Err(Reason::NoRoom);
-    }
-    let (filler, body) = Arriving::new(len, &cache.room);
+    };
+    let (filler, body) = Arriving::new(len, reserved);
     let place = body.read(Span::WHOLE);
     Ok(Receiving { incoming: Arc::new(Incoming { head, body, asked_at }), filler, place })
 }

@@ -205,7 +205,7 @@ impl Plan {
             Content::Parts(parts, begins_at) => {
                 let slices = |span| Ok::<_, Infallible>(stored.body.slices(span));
                 let Ok(pieces) = pieces(&parts, begins_at, slices);
-                Body::made(pieces)
+                Body::made_of(&stored.body, pieces)
             }
         };
         made(self.status, self.fields, body)

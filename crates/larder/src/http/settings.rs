@@ -23,11 +23,18 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Longer bodies are not stored, in bytes; nor are such as would not fit into one entry of the
-    /// store. They stream through in bounded memory.
+    /// store. They stream through, a window ahead of their fastest reader.
     pub max_body_bytes: usize,
-    /// What bodies on their way into the cache may hold together, in bytes: the store's own bound
-    /// does not count them. While they hold so much, further answers are passed through instead of
-    /// shared and stored.
+    /// What bodies may hold outside the store together, in bytes, and a quarter of the store's bound
+    /// ([`Builder::max_bytes`](crate::Builder::max_bytes)) at most: those that arrive, those that were evicted and are
+    /// still read, and what is on its way out. It is taken from the store's room, so that all of it together stays
+    /// within that bound; the store keeps half of its room in any case.
+    ///
+    /// While bodies hold so much, further answers pass instead of being shared and stored. What streams
+    /// through, and what readers have yet to take, has half as much again. Where that is gone too, those readers are cut
+    /// off who do not go on and hold some of it, the slowest first
+    /// ([`Stats::readers_cut`](crate::Stats::readers_cut)); others wait for room. One body alone may have more
+    /// than a quarter, up to this.
     pub max_arriving_bytes: usize,
     /// How long a body on its way into the cache may pause, and how long it may go on after the last of its
     /// readers has left: then it is given up. One that pauses for longer is no longer

@@ -118,7 +118,9 @@ impl Store {
             entry = dated(&fewer);
             variants = fewer;
         }
-        self.engine().store(key, &entry, || leader.is_revoked())
+        // What is its own now counts there: it is moved.
+        entry.value.enter_store();
+        self.engine().store_whole_unless(key, entry, || leader.is_revoked())
     }
 
     /// What lies under a key, as it is to be stored.

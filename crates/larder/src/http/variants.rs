@@ -30,15 +30,31 @@ use crate::weigh::Weigh;
 pub struct Variants(List);
 
 /// Nearly always there is one, and then there is no list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum List {
-    One(StoredVariant),
-    Others(Arc<[StoredVariant]>),
+    #[default]
+    None,
+    One(StoredVariant, IsEntry),
+    Others(Arc<[StoredVariant]>, IsEntry),
 }
 
-impl Default for List {
-    fn default() -> Self {
-        List::Others(Arc::default())
+/// Whether this is what the store holds, and not a copy of it.
+#[derive(Debug)]
+struct IsEntry(bool);
+
+impl Clone for IsEntry {
+    #[inline]
+    fn clone(&self) -> Self {
+        IsEntry(false)
+    }
+}
+
+impl Drop for Variants {
+    #[inline]
+    fn drop(&mut self) {
+        if let List::One(_, IsEntry(true)) | List::Others(_, IsEntry(true)) = self.0 {
+            self.leave_store();
+        }
     }
 }
 
@@ -71,16 +87,34 @@ impl From<Arc<Stored>> for StoredVariant {
 impl Variants {
     pub(crate) fn of(variants: Vec<StoredVariant>) -> Self {
         Variants(match <[StoredVariant; 1]>::try_from(variants) {
-            Ok([only]) => List::One(only),
-            Err(several) => List::Others(several.into()),
+            Ok([only]) => List::One(only, IsEntry(false)),
+            Err(none) if none.is_empty() => List::None,
+            Err(several) => List::Others(several.into(), IsEntry(false)),
         })
     }
 
     fn all(&self) -> &[StoredVariant] {
         match &self.0 {
-            List::One(only) => std::slice::from_ref(only),
-            List::Others(variants) => variants,
+            List::None => &[],
+            List::One(only, _) => std::slice::from_ref(only),
+            List::Others(variants, _) => variants,
         }
+    }
+
+    /// From now on this is what the store holds, and its bodies are counted there, until it is dropped.
+    pub(crate) fn enter_store(&mut self) {
+        let is_entry = match &mut self.0 {
+            List::None => return,
+            List::One(_, is_entry) | List::Others(_, is_entry) => is_entry,
+        };
+        if !std::mem::replace(&mut is_entry.0, true) {
+            self.iter().for_each(|variant| variant.stored.body.enter_store());
+        }
+    }
+
+    #[cold]
+    fn leave_store(&self) {
+        self.iter().for_each(|variant| variant.stored.body.leave_store());
     }
 
     /// How many there are.
@@ -116,10 +150,12 @@ impl Variants {
     }
 
     /// One of them, with the others let go.
-    pub(crate) fn into_stored(self, index: usize) -> Option<Arc<Stored>> {
-        match self.0 {
-            List::One(only) => (index == 0).then_some(only.stored),
-            List::Others(variants) => Some(Arc::clone(&variants.get(index)?.stored)),
+    #[inline]
+    pub(crate) fn into_stored(mut self, index: usize) -> Option<Arc<Stored>> {
+        match std::mem::take(&mut self.0) {
+            List::None => None,
+            List::One(only, _) => (index == 0).then_some(only.stored),
+            List::Others(variants, _) => Some(Arc::clone(&variants.get(index)?.stored)),
         }
     }
 
@@ -222,8 +258,8 @@ impl Variants {
 impl Weigh for Variants {
     fn heap_bytes(&self) -> usize {
         let list = match &self.0 {
-            List::One(_) => 0,
-            List::Others(variants) => size_of_val(&**variants) + 2 * size_of::<usize>(),
+            List::None | List::One(..) => 0,
+            List::Others(variants, _) => size_of_val(&**variants) + 2 * size_of::<usize>(),
         };
         list + self.all().iter().map(|variant| variant.stored.heap_bytes()).sum::<usize>()
     }
@@ -246,7 +282,9 @@ pub(crate) fn joined(
         let span = Span { start: range.start, len: Some(range.end - range.start) };
         slices.extend(body.slices(span));
     }
-    Some(Arc::new(Stored { head, body: StoredBody::of_slices(slices), asked_at: new.asked_at }))
+    let account = old.body.account().or(new.body.account());
+    let body = account.map(|account| StoredBody::copied(&slices, account)).unwrap_or_default();
+    Some(Arc::new(Stored { head, body, asked_at: new.asked_at }))
 }
 
 /// The head of two parts joined, and how their bodies make one, if they fit.

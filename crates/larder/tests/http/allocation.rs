@@ -50,11 +50,12 @@ async fn allocated(shape: Shape, body_bytes: usize) -> AllocationInfo {
     counted
 }
 
-over_each_shape!(a_hit_allocates_little_and_no_more_for_a_large_body);
-async fn a_hit_allocates_little_and_no_more_for_a_large_body(shape: Shape) {
+over_each_shape!(a_hit_allocates_little_and_nothing_like_its_body);
+async fn a_hit_allocates_little_and_nothing_like_its_body(shape: Shape) {
     let (small, large) = (allocated(shape, 2 << 10).await, allocated(shape, 8 << 20).await);
-    assert_eq!(small.count_total, large.count_total);
-    assert!(large.bytes_total.abs_diff(small.bytes_total) < 64, "{small:?}, {large:?}");
+    // A handle for each 256 KiB that are given out, and what tells a reader that it is too slow.
+    assert!(large.count_total <= small.count_total + (8 << 20) / (256 << 10) + 8, "{large:?}");
+    assert!(large.bytes_total <= small.bytes_total + 4096, "{small:?}, {large:?}");
     assert!(small.count_total <= 18, "{small:?}");
     assert!(small.bytes_total <= 4096, "{small:?}");
 }

@@ -16,6 +16,7 @@ mod no_vary_search;
 mod poison;
 mod purge;
 mod range;
+mod readers;
 mod removed;
 mod rules;
 mod said;

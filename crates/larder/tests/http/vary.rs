@@ -68,7 +68,7 @@ async fn left_of(site: &Site, langs: &[&str]) -> String {
 over_each_shape!(where_all_variants_are_too_much_for_one_entry_the_oldest_go);
 async fn where_all_variants_are_too_much_for_one_entry_the_oldest_go(shape: Shape) {
     let site =
-        Site::with(shape.holding(100_000), Policy::standard(), Settings::default(), |builder| {
+        Site::with(shape.holding(200_000), Policy::standard(), Settings::default(), |builder| {
             builder.max_entry_bytes(100_000)
         });
     for (lang, length) in [("de", 30_000), ("fr", 30_000), ("it", 60_000), ("rm", 3_000)] {

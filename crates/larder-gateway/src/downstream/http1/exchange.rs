@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
-use larder::http::policy::proxy_status::ProxyError;
+use larder::http::{CutOff, Loan, policy::proxy_status::ProxyError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower::Service;
 
@@ -27,7 +27,7 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
-    downstream::peer::Peer,
+    downstream::{lent::loan_of, peer::Peer},
     interim::{self, Interims},
     problem::Problem,
 };
@@ -73,6 +73,8 @@ enum Sent {
     /// Nothing after this can be trusted to be read as meant.
     WholeButNoMore,
     Cut,
+    /// Its reader takes nothing, or is to go at once: nothing is written any more.
+    Gone,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
@@ -87,7 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     where
         H: FastPath,
         S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
@@ -151,7 +153,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         side_work: SideWork,
     ) -> AfterExchange
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let SideWork { interims, mut upload } = side_work;
@@ -180,6 +182,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 let _flushed = poll_fn(|cx| self.poll_flush(cx)).await;
                 AfterExchange::Cut
             }
+            Sent::Gone => AfterExchange::Cut,
             Sent::Whole if promise.is_persistent && self.discard(upload).await => {
                 AfterExchange::Next
             }
@@ -190,7 +193,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     /// Sends a body to its end. The last of it may still wait to be written afterwards.
     async fn send<B>(&mut self, body: B, mut ending: Ending, upload: &mut Option<Receiving>) -> Sent
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         if ending == Ending::None {
@@ -198,6 +201,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         }
         let mut body = pin!(body);
         let mut is_upload_broken = false;
+        let mut loan: Option<Loan> = None;
         let sent = poll_fn(|cx| {
             loop {
                 if let Poll::Ready(Err(_)) = self.poll_upload(upload, cx) {
@@ -208,7 +212,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 let mut is_waiting = false;
                 while self.outbox.has_room() {
                     match self.poll_piece(body.as_mut(), &mut ending, cx) {
-                        Poll::Ready(Some(sent)) => return Poll::Ready(sent),
+                        Poll::Ready(Some(sent)) => {
+                            self.outbox.lent(|| loan_of(&*body));
+                            return Poll::Ready(sent);
+                        }
                         // It does not pause.
                         Poll::Ready(None) if self.is_at_eof => self.read_timer.clear(),
                         Poll::Ready(None) => {}
@@ -218,8 +225,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                         }
                     }
                 }
-                if ready!(self.poll_flush(cx)).is_err() {
-                    return Poll::Ready(Sent::Cut);
+                match self.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Sent::Gone),
+                    // What this body holds may be asked back.
+                    Poll::Pending => {
+                        let loan = loan.get_or_insert_with(|| loan_of(&*body));
+                        return loan.poll_recalled(cx).map(|()| Sent::Gone);
+                    }
                 }
                 if is_waiting {
                     let Some(ahead) = self.reads_ahead(upload) else { return Poll::Pending };
@@ -239,7 +252,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Sent>>
     where
-        B: Body<Data = Bytes>,
+        B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let frame = if body.is_end_stream() { None } else { ready!(body.as_mut().poll_frame(cx)) };
@@ -249,7 +262,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             Some(Err(error)) => {
                 let error: Box<dyn Error + Send + Sync> = error.into();
                 tracing::debug!(error, "the answer's body broke off: its reader is cut off");
-                return Poll::Ready(Some(Sent::Cut));
+                let is_to_go = error.is::<CutOff>();
+                return Poll::Ready(Some(if is_to_go { Sent::Gone } else { Sent::Cut }));
             }
         };
         // An empty chunk would be the last one. Trailers end up here too: they are not passed on.

@@ -11,7 +11,7 @@ mod exchange;
 mod fast_hit;
 pub(crate) mod framing;
 mod head;
-mod outbox;
+pub(in crate::downstream) mod outbox;
 pub(crate) mod refusal;
 pub(crate) mod target;
 pub(crate) mod upload;
@@ -61,7 +61,7 @@ pub async fn serve_connection<IO, S, B>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     serve_connection_with_hits(io, peer, config, &(), service, stop).await
@@ -81,7 +81,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
     H: FastPath,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut connection = Connection::new(io, config, stop);

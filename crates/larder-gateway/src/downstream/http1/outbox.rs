@@ -11,13 +11,13 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use larder::http::HitResponse;
+use larder::http::{CutOff, HitResponse, Loan};
 use tokio::io::AsyncWrite;
 
 /// Up to here copying is cheaper than one more entry of a vectored write.
 pub(crate) const COPIED: usize = 8 << 10;
 /// How many bytes may wait here before the connection waits for its reader.
-const ROOM: usize = 64 << 10;
+const ROOM: usize = 16 << 10;
 /// The most bytes that are written in one turn of the event loop: then other connections have theirs, however
 /// much this reader would take.
 const TURN: usize = 256 << 10;
@@ -32,6 +32,8 @@ pub(crate) struct Outbox {
     moved: usize,
     /// Something was written that the stream may still hold.
     is_unflushed: bool,
+    /// What the piece of a body is part of, where it may be asked back.
+    loan: Loan,
 }
 
 impl Outbox {
@@ -46,6 +48,13 @@ impl Outbox {
             self.text().extend_from_slice(&piece);
         } else {
             self.body = piece;
+        }
+    }
+
+    /// What waits here of a body is lent by its cache, which may ask it back where the reader does not take it.
+    pub(crate) fn lent(&mut self, loan: impl FnOnce() -> Loan) {
+        if !self.body.is_empty() {
+            self.loan = loan();
         }
     }
 
@@ -109,6 +118,7 @@ impl Outbox {
             let rest = large.content_from(written.saturating_sub(text.len()));
             if !rest.is_empty() {
                 self.push(rest);
+                self.lent(|| large.loan());
             }
         }
     }
@@ -130,7 +140,7 @@ impl Outbox {
             }
             let written = if self.body.is_empty() && self.after.is_empty() {
                 let before = &self.before[..self.before.len().min(room)];
-                ready!(Pin::new(&mut *io).poll_write(cx, before))?
+                Pin::new(&mut *io).poll_write(cx, before)
             } else {
                 let mut left = room;
                 let slices = [&self.before[..], &self.body, &self.after].map(|slice| {
@@ -141,13 +151,22 @@ impl Outbox {
                 // A writer without vectors writes the first entry alone, which must not be empty.
                 let first = slices.iter().position(|slice| !slice.is_empty()).unwrap_or_default();
                 let slices = &slices[first..];
-                ready!(Pin::new(&mut *io).poll_write_vectored(cx, slices))?
+                Pin::new(&mut *io).poll_write_vectored(cx, slices)
+            };
+            let written = match written {
+                Poll::Ready(written) => written?,
+                // Not even what is lent is taken.
+                Poll::Pending => {
+                    ready!(self.loan.poll_recalled(cx));
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, CutOff)));
+                }
             };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.moved += written;
             self.is_unflushed = true;
+            self.loan.took(written);
             self.advance(written);
             room = room.saturating_sub(written);
         }
@@ -164,6 +183,9 @@ impl Outbox {
         }
         // What comes next goes behind what is left of it.
         if self.before.is_empty() && self.body.is_empty() {
+            // An empty rest would keep all of the piece.
+            self.body = Bytes::new();
+            self.loan = Loan::default();
             std::mem::swap(&mut self.before, &mut self.after);
         }
     }

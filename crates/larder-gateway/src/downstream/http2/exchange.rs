@@ -16,7 +16,7 @@ use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response::Parts,
 };
 use http_body::{Body, SizeHint};
-use larder::http::policy::proxy_status::ProxyError;
+use larder::http::{Loan, policy::proxy_status::ProxyError};
 use tower::Service;
 
 use super::{
@@ -30,10 +30,12 @@ use crate::{
             Http1Config, ReaderBody, ReaderBodyError,
             answer::{self, Ending, RequestFacts},
             framing,
+            outbox::COPIED,
             refusal::Refusal,
             target,
             upload::{self, Demand, Upload},
         },
+        lent::loan_of,
         peer::Peer,
     },
     interim::{self, Interims},
@@ -96,7 +98,7 @@ pub(super) async fn exchange<S, B>(
     notes: Arc<Notes>,
 ) where
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let facts = RequestFacts::of(request.method(), Version::HTTP_2, true);
@@ -274,7 +276,7 @@ async fn answer<B>(
     facts: RequestFacts,
     mut side_work: SideWork<'_>,
 ) where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     side_work.interims = None;
@@ -310,12 +312,13 @@ async fn send<B>(
     side_work: &mut SideWork<'_>,
 ) -> Sent
 where
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut body = pin!(body);
     let mut waiting = Bytes::new();
     let mut share = Share::new(side_work.config.min_rate);
+    let mut loan: Option<Loan> = None;
     poll_fn(|cx| {
         loop {
             if stream.poll_reset(cx).is_ready() {
@@ -338,7 +341,12 @@ where
                         // Said with the last of the data, the end costs no frame, and no write, of its own.
                         let is_last =
                             waiting.is_empty() && body.is_end_stream() && ending.is_reached();
+                        let is_large = part.len() > COPIED;
                         if stream.send_data(part, is_last).is_err() || is_last {
+                            if is_large {
+                                // It waits for the socket, and may be asked back until it is written.
+                                side_work.notes.linger(loan_of(&*body));
+                            }
                             return Poll::Ready(Sent::Whole);
                         }
                         continue;
@@ -347,6 +355,11 @@ where
                     Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Sent::Reset),
                     Poll::Pending => {
                         side_work.waiting.set(true);
+                        // What this stream holds may be asked back.
+                        let loan = loan.get_or_insert_with(|| loan_of(&*body));
+                        if loan.poll_recalled(cx).is_ready() {
+                            return Poll::Ready(Sent::Broken);
+                        }
                         let SideWork { config, notes, .. } = side_work;
                         match ready!(share.poll_late(config.write_timeout, notes, cx)) {
                             Late::TooSlow => config.counters.too_slow(TooSlow::Answer),

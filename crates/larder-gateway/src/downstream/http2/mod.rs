@@ -77,7 +77,7 @@ pub async fn serve_connection<IO, S, B>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible> + Clone,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     serve_connection_beside(io, read, peer, config, || false, service, stop).await
@@ -97,7 +97,7 @@ pub(crate) async fn serve_connection_beside<IO, S, B>(
 where
     IO: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<ReaderBody>, Response = Response<B>, Error = Infallible> + Clone,
-    B: Body<Data = Bytes>,
+    B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let mut builder = h2::server::Builder::new();
@@ -191,6 +191,7 @@ where
     // Of what is left of the last answers.
     let mut pace = Pace::new(config.min_rate);
     let mut head = None;
+    let lent = Arc::clone(&watch.notes);
     let mut turn = |cx: &mut Context<'_>| {
         if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
             is_stopping = true;
@@ -311,7 +312,13 @@ where
     };
     poll_fn(|cx| {
         let ended = turn(cx);
-        match corked.poll_release(cx) {
+        let released = corked.poll_release(cx);
+        if !corked.is_blocked() {
+            lent.settle();
+        } else if ended.is_pending() && lent.poll_recalled(cx).is_ready() {
+            return Poll::Ready(Ended::Cut.into());
+        }
+        match released {
             // h2 has not heard of it: to it, all was written.
             Poll::Ready(Err(error)) if ended.is_pending() => {
                 tracing::debug!("an HTTP/2 connection ended: {error}");

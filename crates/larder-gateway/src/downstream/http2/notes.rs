@@ -5,9 +5,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
+use larder::http::Loan;
 use tokio::time::Instant;
 
 use super::limits::{CONNECTION_WINDOW, MAX_STREAMS, STREAM_WINDOW};
@@ -42,6 +44,8 @@ pub(super) struct Notes {
     line: Mutex<Pace>,
     /// By stream, until the stream asks. Their number is bounded by [`Notes::remember`].
     malformed: Mutex<Vec<(u32, Malformed)>>,
+    /// Of answers that are out of their streams' hands and wait for the socket.
+    lingering: Mutex<Vec<Loan>>,
 }
 
 /// What is wrong with a request that h2 takes for well formed.
@@ -124,6 +128,29 @@ impl Notes {
     fn line(&self) -> MutexGuard<'_, Pace> {
         // Nothing under this lock can panic half-way through a change.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer that is lent by its cache waits for the socket.
+    pub(super) fn linger(&self, loan: Loan) {
+        if !loan.is_nothing() {
+            self.lingering.lock().unwrap_or_else(PoisonError::into_inner).push(loan);
+        }
+    }
+
+    /// All has been written.
+    pub(super) fn settle(&self) {
+        let settled =
+            std::mem::take(&mut *self.lingering.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(settled);
+    }
+
+    /// Ready once something that waits for the socket is asked back.
+    pub(super) fn poll_recalled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+        match lingering.iter_mut().any(|loan| loan.poll_recalled(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// Whether any has since this was asked last.

@@ -1,18 +1,19 @@
 //! Arriving: bytes on their way from the origin to any number of readers, and into the cache.
 //!
 //! ```text
-//! origin ──push──▶ Filler ─▶ chunk chunk chunk … ─┬─▶ reader A (at the third)
+//! origin ──push──▶ Filler ─▶ piece piece piece … ─┬─▶ reader A (at the third)
 //!                    │                            └─▶ reader B (at the first)
 //!                    └─ complete ─▶ StoredBody
 //! ```
 //!
 //! While what arrives may still be stored, all of it is kept, and whoever joins begins at the first
-//! byte. Once it may not (it grew too large), what every reader has had is let go, and the origin is
-//! read no faster than the slowest of them reads. One that does not read at all, while others wait for
-//! it, is left behind after a while.
+//! byte. Once it may not (it grew too large, or there is no room), what every reader has had is let go.
 //!
-//! What all bodies under way hold is counted in their [`Room`]; once a body is stored, its readers go
-//! on reading the stored bytes, and it holds none of its own.
+//! Readers do not wait for each other. The origin is read as fast as the fastest of them reads, a window ahead;
+//! what the others have yet to read waits for them while there is room ([`Account`]). Where there is none, those who
+//! do not read are cut off, and the others wait for those who do.
+//!
+//! Once a body is complete, its readers go on reading the pieces that are stored.
 //!
 //! Wakers are the code of whoever polls, and bytes may be the origin's own: neither is woken, cloned or
 //! dropped under the lock ([`Changed`]).
@@ -22,10 +23,7 @@ use std::{
     fmt,
     future::poll_fn,
     mem,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -36,49 +34,22 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     super::error::{BoxError, BrokenOff},
-    stored::{Span, StoredBody},
+    account::{Account, Piece, Reserved},
+    readers::{ASK_EVERY, CutOff, Loan, SMALL_BYTES, Seat, Source},
+    stored::{LARGE_BYTES, PIECE_BYTES, Span, StoredBody, to_join},
 };
 
-/// What is not stored is held for its readers up to so many bytes.
+/// What is not stored comes so far ahead of its fastest reader.
 const WINDOW_BYTES: usize = 256 << 10;
-/// How long the readers of a body that is not stored wait for the one among them that does not read.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What all bodies under way may hold together. Those that are kept while it is full are kept no
-/// longer; what their readers wait for is held all the same, a window each.
-#[derive(Debug)]
-pub(crate) struct Room {
-    held: AtomicUsize,
-    max: usize,
-}
-
-impl Room {
-    pub(crate) fn new(max: usize) -> Arc<Room> {
-        Arc::new(Room { held: AtomicUsize::new(0), max })
-    }
-
-    pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-
-    /// Whether so many bytes more would go in.
-    pub(crate) fn fits(&self, bytes: u64) -> bool {
-        usize::try_from(bytes).is_ok_and(|bytes| self.held().saturating_add(bytes) <= self.max)
-    }
-
-    fn take(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
+/// So far where there is no room.
+const LEAST_BYTES: usize = 16 << 10;
 
 /// A body under way.
 pub(crate) struct Arriving {
     /// None of others' code runs while it is held.
     state: Mutex<State>,
+    /// Where its bytes are counted.
+    account: Arc<Account>,
     /// What the origin said it will be.
     announced_len: Option<u64>,
     /// When it began to arrive.
@@ -99,45 +70,93 @@ struct State {
     chunks: VecDeque<Chunk>,
     forgotten: u64,
     held: usize,
-    /// Where what is held is counted; `None` once it is the stored body's.
-    room: Option<Arc<Room>>,
+    /// What that takes on the heap.
+    owned: usize,
+    /// Room for what was announced and has yet to come.
+    reserved: Reserved,
     /// Whether everything is kept, to be stored in the end.
     is_kept: bool,
     end: Option<End>,
     readers: Slab<Position>,
+    /// How many there were.
+    readers_so_far: u64,
     /// Where the filler waits for its readers.
     filler: Option<Waiting>,
 }
 
-/// A filler that waits until nobody reads any more, or until there is room.
+/// A filler that waits for its readers.
 struct Waiting {
-    for_room: bool,
+    until: Until,
     waker: Waker,
+}
+
+/// What a filler waits for. If nobody wants more, it waits no longer, whatever it waits for.
+#[derive(Clone, Copy)]
+enum Until {
+    NobodyReads,
+    /// The fastest has read on.
+    MayCome,
+    /// The slowest has.
+    HeldBelow(usize),
+}
+
+impl Until {
+    fn is_over(self, next: Next) -> bool {
+        match (self, next) {
+            (_, Next::Nothing) => true,
+            (Until::MayCome, next) => next != Next::Later,
+            (Until::HeldBelow(least), Next::IfRoom { held, .. }) => held < least,
+            (Until::HeldBelow(_), Next::More) => true,
+            (Until::HeldBelow(_), Next::Later) | (Until::NobodyReads, _) => false,
+        }
+    }
 }
 
 struct Chunk {
     begins: u64,
-    bytes: Bytes,
+    piece: Arc<Piece>,
 }
 
 impl Chunk {
     fn end(&self) -> u64 {
-        self.begins + self.bytes.len() as u64
+        self.begins + self.piece.len() as u64
     }
 }
 
 /// Where a reader is; beyond everything once it has had what it is to be given.
 struct Position {
     at: u64,
-    /// The others have gone on without it.
-    is_left_behind: bool,
+    number: u64,
+    /// It did not go on, and there was no room.
+    is_cut_off: bool,
     waker: Option<Waker>,
+}
+
+/// Which reader of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    id: usize,
+    /// Another may have its place once it has left.
+    number: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Complete,
     Broken,
+}
+
+/// What is to come of a body that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// More may come: it is kept.
+    More,
+    /// More may come if there is room for it, beside what is held. `has_begun`: its readers have had some of it.
+    IfRoom { held: usize, has_begun: bool },
+    /// Its readers have enough to read.
+    Later,
+    /// Nobody wants it.
+    Nothing,
 }
 
 /// What follows a change once the lock is free: who is to be woken, and what is to be dropped.
@@ -180,95 +199,78 @@ impl State {
         }
     }
 
-    /// Whether more may come; `None`: not yet. It may not if nobody wants it.
-    fn has_room(&self) -> Option<bool> {
-        let is_wanted = self.is_wanted();
-        if self.is_kept || (self.held < WINDOW_BYTES && is_wanted) {
-            return Some(true);
+    fn next(&self) -> Next {
+        let fastest = self.wanting().map(|place| place.at).max();
+        let Some(fastest) = fastest.or(self.is_kept.then_some(0)) else { return Next::Nothing };
+        if self.is_kept {
+            return Next::More;
         }
-        (!is_wanted).then_some(false)
+        match usize::try_from(self.arrived().saturating_sub(fastest)) {
+            Ok(ahead) if ahead < WINDOW_BYTES => {
+                Next::IfRoom { held: self.held, has_begun: self.arrived() > 0 }
+            }
+            _ => Next::Later,
+        }
     }
 
     fn is_wanted(&self) -> bool {
-        // One that has had all it is to be given, or was left behind, wants nothing.
-        self.readers.iter().any(|(_, place)| place.at != u64::MAX)
+        self.wanting().next().is_some()
     }
 
-    /// Goes on without those who have not read for long, if somebody waits for them.
-    fn leave_behind(&mut self, changed: &mut Changed) {
-        let (forgotten, arrived) = (self.forgotten, self.arrived());
-        let begun = self.chunks.front().map_or(forgotten, Chunk::end);
-        if self.readers.iter().all(|(_, place)| place.at != arrived) {
-            return;
-        }
-        for (_, place) in &mut self.readers {
-            if place.at < begun {
-                place.at = u64::MAX;
-                place.is_left_behind = true;
-                if let Some(waker) = place.waker.take() {
-                    changed.wakes_reader(waker);
-                }
-            }
-        }
-        self.forget(changed);
+    /// One that has had all it is to be given, or was cut off, wants nothing.
+    fn wanting(&self) -> impl Iterator<Item = &Position> {
+        self.readers.iter().map(|(_, place)| place).filter(|place| place.at != u64::MAX)
     }
 
     /// Lets go of what every reader has had.
     fn forget(&mut self, changed: &mut Changed) {
-        if self.is_kept {
-            return;
-        }
-        let needed = self.readers.iter().map(|(_, place)| place.at).min();
-        let needed = needed.unwrap_or(u64::MAX);
-        while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.end() <= needed) {
-            self.held -= chunk.bytes.len();
-            self.forgotten = chunk.end();
-            if let Some(room) = &self.room {
-                room.give_back(chunk.bytes.len());
+        if !self.is_kept {
+            let needed = self.readers.iter().map(|(_, place)| place.at).min();
+            let needed = needed.unwrap_or(u64::MAX);
+            while let Some(chunk) = self.chunks.pop_front_if(|chunk| chunk.end() <= needed) {
+                self.held -= chunk.piece.len();
+                self.owned -= chunk.piece.capacity();
+                self.forgotten = chunk.end();
+                changed.let_go.push(chunk);
             }
-            changed.let_go.push(chunk);
         }
-        let has_room = self.has_room();
-        let is_over = |filler: &mut Waiting| has_room.is_some_and(|room| !room || filler.for_room);
-        if let Some(filler) = self.filler.take_if(is_over) {
+        let next = self.next();
+        if let Some(filler) = self.filler.take_if(|filler| filler.until.is_over(next)) {
             changed.filler = Some(filler.waker);
         }
     }
 
-    /// The bytes from `at` on to the end of the chunk they are in.
-    fn chunk_at(&self, at: u64) -> Option<Bytes> {
+    /// The piece with the byte `at`, and where in it that is.
+    fn piece_at(&self, at: u64) -> Option<(&Arc<Piece>, usize)> {
         let chunk = self.chunks.get(self.chunks.partition_point(|chunk| chunk.end() <= at))?;
         let skipped = usize::try_from(at.checked_sub(chunk.begins)?).ok()?;
-        Some(chunk.bytes.slice(skipped..))
+        Some((&chunk.piece, skipped))
     }
-}
 
-impl Drop for State {
-    fn drop(&mut self) {
-        if let Some(room) = &self.room {
-            room.give_back(self.held);
-        }
+    fn position(&mut self, place: Place) -> Option<&mut Position> {
+        self.readers.get_mut(place.id).filter(|position| position.number == place.number)
     }
 }
 
 impl Arriving {
-    /// `len`: what the origin said it will be, in bytes.
-    pub(crate) fn new(len: Option<u64>, room: &Arc<Room>) -> (Filler, Arc<Arriving>) {
+    /// `len`: what the origin said it will be, in bytes. `reserved`: room for it.
+    pub(crate) fn new(len: Option<u64>, reserved: Reserved) -> (Filler, Arc<Arriving>) {
+        let account = Arc::clone(reserved.account());
         let state = State {
             chunks: VecDeque::new(),
             forgotten: 0,
             held: 0,
-            room: Some(Arc::clone(room)),
+            owned: 0,
+            reserved,
             is_kept: true,
             end: None,
             readers: Slab::new(),
+            readers_so_far: 0,
             filler: None,
         };
-        let arriving = Arc::new(Arriving {
-            state: Mutex::new(state),
-            announced_len: len,
-            began: Instant::now(),
-        });
+        let state = Mutex::new(state);
+        let began = Instant::now();
+        let arriving = Arc::new(Arriving { state, account, announced_len: len, began });
         (Filler { arriving: Arc::clone(&arriving), is_done: false }, arriving)
     }
 
@@ -306,11 +308,15 @@ impl Arriving {
         if span.start < state.forgotten {
             return None;
         }
-        let id =
-            state.readers.insert(Position { at: span.start, is_left_behind: false, waker: None });
+        state.readers_so_far += 1;
+        let number = state.readers_so_far;
+        let position = Position { at: span.start, number, is_cut_off: false, waker: None };
+        let place = Place { id: state.readers.insert(position), number };
         drop(state);
         let left = span.len.or(self.len().map(|len| len.saturating_sub(span.start)));
-        Some(BodyReader { arriving: Arc::clone(self), id, left })
+        let source = Source::Arriving(Arc::downgrade(self), place);
+        let seat = Seat::new(&self.account, source, Weak::new());
+        Some(BodyReader { arriving: Arc::clone(self), place, seat, left })
     }
 
     /// The bytes of `span`, shared with it. `None`: not all of them are here, not yet or not any more.
@@ -319,13 +325,40 @@ impl Arriving {
         let (mut at, mut left) = (span.start, span.len?);
         let mut slices = Vec::new();
         while left > 0 {
-            let mut slice = state.chunk_at(at)?;
-            slice.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            let (piece, skipped) = state.piece_at(at)?;
+            let end = usize::try_from(left)
+                .map_or(piece.len(), |left| piece.len().min(skipped.saturating_add(left)));
+            let slice = piece.slice(skipped..end);
             at += slice.len() as u64;
             left -= slice.len() as u64;
             slices.push(slice);
         }
         Some(slices)
+    }
+
+    /// What is held for one reader, as far as it is nowhere in the store, and would be let go if nobody else
+    /// waited for it.
+    pub(super) fn held_for(&self, place: Place) -> usize {
+        let mut state = self.lock();
+        if state.is_kept {
+            return 0;
+        }
+        let Some(Position { at, .. }) = state.position(place) else { return 0 };
+        let at = *at;
+        let waiting = state.chunks.iter().filter(|chunk| chunk.end() > at);
+        waiting.map(|chunk| chunk.piece.loose()).sum()
+    }
+
+    /// This reader is given nothing more.
+    pub(super) fn cut_off(&self, place: Place) {
+        self.change(|state, changed| {
+            let Some(position) = state.position(place) else { return };
+            (position.at, position.is_cut_off) = (u64::MAX, true);
+            if let Some(waker) = position.waker.take() {
+                changed.wakes_reader(waker);
+            }
+            state.forget(changed);
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut State, &mut Changed)) {
@@ -354,20 +387,48 @@ pub(crate) struct Filler {
 }
 
 impl Filler {
-    pub(crate) fn push(&self, chunk: Bytes) {
-        if chunk.is_empty() {
+    /// Copies `chunk`, which may be a small part of a large buffer.
+    pub(crate) fn push(&self, chunk: &[u8]) {
+        if chunk.is_empty() || self.gather(chunk) {
             return;
         }
+        chunk.chunks(PIECE_BYTES).for_each(|part| self.add(part));
+    }
+
+    fn add(&self, chunk: &[u8]) {
+        let piece = Arc::new(Piece::copied(chunk, &self.arriving.account));
         self.arriving.change(|state, changed| {
-            if let Some(room) = &state.room {
-                room.take(chunk.len());
-            }
             let begins = state.arrived();
-            state.held += chunk.len();
-            state.chunks.push_back(Chunk { begins, bytes: chunk });
+            state.held += piece.len();
+            state.owned += piece.capacity();
+            state.reserved.came(piece.len());
+            state.chunks.push_back(Chunk { begins, piece });
             state.wake_readers(changed);
             state.forget(changed);
         });
+    }
+
+    /// Adds what is small to the last piece, where no reader holds that.
+    fn gather(&self, chunk: &[u8]) -> bool {
+        if chunk.len() > SMALL_BYTES {
+            return false;
+        }
+        let mut is_gathered = false;
+        self.arriving.change(|state, changed| {
+            let last = state.chunks.back_mut().and_then(|last| Arc::get_mut(&mut last.piece));
+            let Some(last) = last.filter(|last| last.len() + chunk.len() <= LARGE_BYTES) else {
+                return;
+            };
+            let before = last.capacity();
+            last.append(chunk);
+            state.owned += last.capacity() - before;
+            state.held += chunk.len();
+            state.reserved.came(chunk.len());
+            state.wake_readers(changed);
+            state.forget(changed);
+            is_gathered = true;
+        });
+        is_gathered
     }
 
     /// How many bytes there were so far.
@@ -380,10 +441,17 @@ impl Filler {
         self.arriving.lock().is_wanted()
     }
 
+    /// Whether what is here of it has room, all of it being kept.
+    pub(crate) fn may_be_kept(&self) -> bool {
+        let owned = self.arriving.lock().owned;
+        self.arriving.account.fits(owned, 0)
+    }
+
     /// It will not be stored: from now on only what its readers have not had yet is held.
     pub(crate) fn keep_no_longer(&self) {
         self.arriving.change(|state, changed| {
             state.is_kept = false;
+            state.reserved.release();
             state.forget(changed);
         });
     }
@@ -392,44 +460,51 @@ impl Filler {
     ///
     /// # Panics
     ///
-    /// If it has to wait on a runtime without timers.
+    /// If it has to wait for room on a runtime without timers.
     pub(crate) async fn room(&self) -> bool {
-        let mut has_room = self.arriving.lock().has_room();
-        while has_room.is_none() {
-            match timeout(PATIENCE, self.readers()).await {
-                Ok(()) => {}
-                Err(_) => self.arriving.change(State::leave_behind),
+        let account = &self.arriving.account;
+        loop {
+            let next = self.arriving.lock().next();
+            match next {
+                Next::More => return true,
+                Next::Nothing => return false,
+                Next::Later => self.wait(Until::MayCome).await,
+                Next::IfRoom { .. } if !account.is_full() => return true,
+                Next::IfRoom { held, has_begun } => {
+                    account.relieve();
+                    let least = match account.is_overfull() {
+                        false => LEAST_BYTES,
+                        // Those who have read all there was go on; a new one waits.
+                        true => usize::from(has_begun),
+                    };
+                    if held < least || !account.is_full() {
+                        return true;
+                    }
+                    // Others make room as well.
+                    timeout(ASK_EVERY, self.wait(Until::HeldBelow(least))).await.ok();
+                }
             }
-            has_room = self.arriving.lock().has_room();
         }
-        has_room.unwrap_or_default()
-    }
-
-    /// Waits until readers have made room, or left.
-    async fn readers(&self) {
-        poll_fn(|context| self.poll_until(|has_room| has_room.is_some(), true, context)).await;
     }
 
     /// Waits until nobody reads any more what is no longer kept.
     pub(crate) async fn unwanted(&self) {
-        poll_fn(|context| self.poll_until(|has_room| has_room == Some(false), false, context))
-            .await;
+        self.wait(Until::NobodyReads).await;
     }
 
-    fn poll_until(
-        &self,
-        is_over: impl Fn(Option<bool>) -> bool,
-        for_room: bool,
-        context: &Context<'_>,
-    ) -> Poll<()> {
-        if is_over(self.arriving.lock().has_room()) {
+    async fn wait(&self, until: Until) {
+        poll_fn(|context| self.poll_until(until, context)).await;
+    }
+
+    fn poll_until(&self, until: Until, context: &Context<'_>) -> Poll<()> {
+        if until.is_over(self.arriving.lock().next()) {
             return Poll::Ready(());
         }
-        let waiting = Waiting { for_room, waker: context.waker().clone() };
+        let waiting = Waiting { until, waker: context.waker().clone() };
         let (polled, other) = {
             let mut state = self.arriving.lock();
             // It may have changed in between.
-            match is_over(state.has_room()) {
+            match until.is_over(state.next()) {
                 true => (Poll::Ready(()), Some(waiting)),
                 false => (Poll::Pending, state.filler.replace(waiting)),
             }
@@ -441,35 +516,62 @@ impl Filler {
     /// It is whole. `None`: but not kept.
     pub(crate) fn complete(mut self) -> Option<StoredBody> {
         self.is_done = true;
-        let mut kept = None;
+        let mut is_kept = false;
         self.arriving.change(|state, changed| {
             state.end = Some(End::Complete);
+            state.reserved.release();
             state.wake_readers(changed);
-            if state.is_kept {
-                let chunks = state.chunks.iter().map(|chunk| chunk.bytes.clone()).collect();
-                kept = Some((chunks, state.arrived()));
-            }
+            is_kept = state.is_kept;
         });
-        // Copied outside the lock: nothing is added any more, and what is kept is not let go.
-        let (chunks, len) = kept?;
-        let stored = StoredBody::of(chunks, len);
-        let mut begins = 0;
-        let pieces = stored.pieces().iter().map(|piece| {
-            let chunk = Chunk { begins, bytes: piece.clone() };
-            begins = chunk.end();
-            chunk
-        });
-        let mut pieces: VecDeque<_> = pieces.collect();
+        if !is_kept {
+            return None;
+        }
+        self.join_parts();
+        let mut parts = Vec::new();
         self.arriving.change(|state, changed| {
-            mem::swap(&mut state.chunks, &mut pieces);
-            if let Some(room) = state.room.take() {
-                room.give_back(state.held);
-            }
+            parts.extend(state.chunks.iter().map(|chunk| Arc::clone(&chunk.piece)));
             // From now on its readers let go of what they have had.
             state.is_kept = false;
             state.forget(changed);
         });
-        Some(stored)
+        Some(StoredBody::of(parts))
+    }
+
+    /// Joins small parts to larger pieces, one after the other: nothing is added any more, and what is kept is not
+    /// let go. A short body becomes one piece.
+    fn join_parts(&self) {
+        let is_short = self.arrived() <= PIECE_BYTES as u64;
+        let mut first = 0;
+        loop {
+            let parts: Vec<_> = {
+                let state = self.arriving.lock();
+                let parts = || state.chunks.range(first..).map(|chunk| &chunk.piece);
+                let owns_more = |part: &Arc<Piece>| part.capacity() > part.len();
+                let count = match is_short {
+                    true if state.chunks.len() > 1 || parts().any(owns_more) => state.chunks.len(),
+                    true => 0,
+                    false => to_join(parts()),
+                };
+                if first >= state.chunks.len() {
+                    return;
+                }
+                parts().take(count).map(Arc::clone).collect()
+            };
+            if !parts.is_empty() {
+                let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+                parts.iter().for_each(|part| joined.extend_from_slice(part.bytes()));
+                let joined = Arc::new(Piece::new(joined, &self.arriving.account));
+                self.arriving.change(|state, changed| {
+                    let begins = state.chunks[first].begins;
+                    state.owned += joined.capacity();
+                    state.owned -= parts.iter().map(|part| part.capacity()).sum::<usize>();
+                    let parts = state.chunks.drain(first..first + parts.len());
+                    changed.let_go.extend(parts);
+                    state.chunks.insert(first, Chunk { begins, piece: joined });
+                });
+            }
+            first += 1;
+        }
     }
 }
 
@@ -480,6 +582,7 @@ impl Drop for Filler {
         }
         self.arriving.change(|state, changed| {
             state.end = Some(End::Broken);
+            state.reserved.release();
             state.wake_readers(changed);
         });
     }
@@ -488,7 +591,8 @@ impl Drop for Filler {
 /// One reader of a body under way.
 pub(crate) struct BodyReader {
     arriving: Arc<Arriving>,
-    id: usize,
+    place: Place,
+    seat: Arc<Seat>,
     /// Bytes it is still to be given, where that is known.
     left: Option<u64>,
 }
@@ -497,6 +601,10 @@ impl BodyReader {
     /// How many bytes that is, where it is known.
     pub(super) fn left(&self) -> Option<u64> {
         self.left
+    }
+
+    pub(super) fn loan(&self) -> Loan {
+        Loan::of_seat(&self.seat)
     }
 
     pub(super) fn poll_chunk(
@@ -519,31 +627,38 @@ impl BodyReader {
     /// What comes next, and who is woken where that is to be waited for.
     fn next_chunk(&mut self, mut waker: Option<Waker>) -> Poll<Option<Result<Bytes, BoxError>>> {
         let mut state = self.arriving.lock();
-        let Position { at, is_left_behind, .. } = state.readers[self.id];
-        if is_left_behind {
-            return Poll::Ready(Some(Err(Box::new(LeftBehind))));
+        let Position { at, is_cut_off, .. } = state.readers[self.place.id];
+        if is_cut_off {
+            return Poll::Ready(Some(Err(Box::new(CutOff))));
         }
-        if let Some(mut chunk) = state.chunk_at(at) {
+        if let Some((piece, skipped)) = state.piece_at(at) {
+            let piece = Arc::clone(piece);
+            let mut end = piece.len();
             if let Some(left) = &mut self.left {
-                chunk.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= chunk.len() as u64;
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                end = end.min(skipped.saturating_add(most));
+                *left -= (end - skipped) as u64;
             }
+            let count = end - skipped;
             let is_done = self.left == Some(0);
             // A reader that has had everything holds nothing back, even if it stays a while.
-            state.readers[self.id].at = if is_done { u64::MAX } else { at + chunk.len() as u64 };
+            state.readers[self.place.id].at = if is_done { u64::MAX } else { at + count as u64 };
             let mut changed = Changed::default();
             state.forget(&mut changed);
             drop(state);
             changed.tell();
+            let chunk = piece.slice(skipped..end);
+            self.seat.gave(&piece, count);
             return Poll::Ready(Some(Ok(chunk)));
         }
         match state.end {
             Some(End::Complete) => Poll::Ready(None),
             Some(End::Broken) => Poll::Ready(Some(Err(Box::new(BrokenOff)))),
             None => {
+                self.seat.waits();
                 if waker.is_some() {
                     // What was there is dropped when the lock is free, as everything passed in here is.
-                    mem::swap(&mut waker, &mut state.readers[self.id].waker);
+                    mem::swap(&mut waker, &mut state.readers[self.place.id].waker);
                 }
                 Poll::Pending
             }
@@ -553,21 +668,23 @@ impl BodyReader {
 
 impl Drop for BodyReader {
     fn drop(&mut self) {
+        self.seat.leaves();
         let mut place = None;
         self.arriving.change(|state, changed| {
-            place = Some(state.readers.remove(self.id));
+            place = Some(state.readers.remove(self.place.id));
             state.forget(changed);
         });
     }
 }
-/// A reader that did not read while others waited for it.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("this answer was not read for {PATIENCE:?}, and others share it")]
-struct LeftBehind;
 
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
+    use std::{
+        future::Future,
+        pin::Pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use http_body::Body as _;
     use http_body_util::BodyExt;
@@ -634,16 +751,25 @@ mod tests {
         Pin::new(body).poll_frame(&mut Context::from_waker(&waker)).is_ready()
     }
 
+    /// Where there is room for everything.
+    fn arriving(len: Option<u64>) -> (Filler, Arc<Arriving>) {
+        arriving_in(&Account::of(usize::MAX), len)
+    }
+
+    fn arriving_in(account: &Arc<Account>, len: Option<u64>) -> (Filler, Arc<Arriving>) {
+        Arriving::new(len, account.reserve(len.unwrap_or(0)).unwrap())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn no_code_of_others_runs_while_a_body_is_locked() {
-        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let (filler, arriving) = arriving(None);
         let others = Others::of(&arriving);
         let mut readers = [(); 3].map(|()| Body::arriving(arriving.read(Span::WHOLE).unwrap()));
         for body in &mut readers {
             // The second waker takes the first one's place.
             assert!(!polls(body, others.waker()) && !polls(body, others.waker()));
         }
-        filler.push(others.bytes());
+        filler.push(&others.bytes());
         others.check(3);
         filler.keep_no_longer();
         for body in &mut readers {
@@ -651,22 +777,20 @@ mod tests {
             assert!(polls(body, others.waker()) && !polls(body, others.waker()));
         }
         let [mut reading, idle, leaving] = readers;
-        filler.push(bytes(0..WINDOW_BYTES));
-        filler.push(others.bytes());
+        filler.push(&bytes(0..WINDOW_BYTES));
         others.check(3);
-        while polls(&mut reading, others.waker()) {}
         let mut room = Box::pin(filler.room());
         for _ in 0..2 {
             let waker = others.waker();
             assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         }
-        drop(leaving);
-        tokio::time::advance(PATIENCE).await;
+        drop((idle, leaving));
+        others.check(0);
+        while polls(&mut reading, others.waker()) {}
+        others.check(1);
         let waker = others.waker();
-        // It leaves the idle one behind.
         assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
-        drop((room, idle));
-        others.woken.store(0, Ordering::Relaxed);
+        drop(room);
         let mut unwanted = Box::pin(filler.unwanted());
         for _ in 0..2 {
             let waker = others.waker();
@@ -680,10 +804,10 @@ mod tests {
     #[test]
     fn no_code_of_others_runs_while_a_body_that_ends_is_locked() {
         for is_whole in [true, false] {
-            let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+            let (filler, arriving) = arriving(None);
             let others = Others::of(&arriving);
             let mut body = Body::arriving(arriving.read(Span::WHOLE).unwrap());
-            filler.push(others.bytes());
+            filler.push(&others.bytes());
             assert!(polls(&mut body, others.waker()) && !polls(&mut body, others.waker()));
             if is_whole {
                 // What it is kept in is another's from now on.
@@ -706,13 +830,13 @@ mod tests {
 
     #[tokio::test]
     async fn readers_that_join_late_still_get_the_first_byte() {
-        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
-        filler.push(bytes(0..10));
+        let (filler, arriving) = arriving(None);
+        filler.push(&bytes(0..10));
         let early = tokio::spawn(read_all(arriving.read(Span::WHOLE).unwrap()));
         tokio::task::yield_now().await;
-        filler.push(bytes(10..30));
+        filler.push(&bytes(10..30));
         let late = tokio::spawn(read_all(arriving.read(Span::WHOLE).unwrap()));
-        filler.push(bytes(30..31));
+        filler.push(&bytes(30..31));
         let stored = filler.complete().unwrap();
         assert_eq!(early.await.unwrap().unwrap(), bytes(0..31));
         assert_eq!(late.await.unwrap().unwrap(), bytes(0..31));
@@ -721,8 +845,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_filler_that_goes_away_leaves_an_error_and_no_end() {
-        let (filler, arriving) = Arriving::new(Some(20), &Room::new(usize::MAX));
-        filler.push(bytes(0..10));
+        let (filler, arriving) = arriving(Some(20));
+        filler.push(&bytes(0..10));
         let mut body = Body::arriving(arriving.read(Span::WHOLE).unwrap());
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
         drop(filler);
@@ -733,92 +857,157 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_is_whole_before_the_body_is() {
-        let (filler, arriving) = Arriving::new(Some(100), &Room::new(usize::MAX));
-        filler.push(bytes(0..60));
+        let (filler, arriving) = arriving(Some(100));
+        filler.push(&bytes(0..60));
         let part = Span { start: 50, len: Some(20) };
         let part = tokio::spawn(read_all(arriving.read(part).unwrap()));
-        filler.push(bytes(60..75));
+        filler.push(&bytes(60..75));
         assert_eq!(part.await.unwrap().unwrap(), bytes(50..70));
         drop(filler);
     }
 
     #[tokio::test]
-    async fn what_is_not_kept_waits_for_its_slowest_reader_and_is_let_go() {
-        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
-        let mut slow = Body::arriving(arriving.read(Span::WHOLE).unwrap());
-        let mut fast = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+    async fn what_is_not_kept_goes_at_the_pace_of_its_fastest_reader_and_is_let_go_with_the_slowest()
+     {
+        let (filler, arriving) = arriving(None);
+        let account = Arc::clone(&arriving.account);
+        let mut slow = arriving.read(Span::WHOLE).map(Body::arriving).unwrap();
+        let mut fast = arriving.read(Span::WHOLE).map(Body::arriving).unwrap();
         filler.keep_no_longer();
-        filler.push(bytes(0..WINDOW_BYTES));
-        fast.frame().await.unwrap().unwrap();
-        let mut room = Box::pin(filler.room());
-        assert!(futures_util::poll!(&mut room).is_pending());
-        slow.frame().await.unwrap().unwrap();
-        assert!(room.await);
-        assert_eq!(arriving.lock().held, 0);
+        let piece = bytes(0..WINDOW_BYTES);
+        for _ in 0..10 {
+            filler.push(&piece);
+            let mut room = Box::pin(filler.room());
+            assert!(futures_util::poll!(&mut room).is_pending(), "nobody has read it");
+            assert!(window(&mut fast).await == piece);
+            assert!(room.await);
+        }
+        assert_eq!(account.loose(), 10 * WINDOW_BYTES);
+        for left in (0..10).rev() {
+            assert!(window(&mut slow).await == piece);
+            assert_eq!(account.loose(), left * WINDOW_BYTES);
+        }
         assert!(arriving.read(Span::WHOLE).is_none(), "its first bytes are gone");
         drop((slow, fast));
         assert!(!filler.room().await, "nobody wants it");
         assert!(filler.complete().is_none());
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_does_not_read_is_left_behind_but_only_if_others_wait() {
-        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
-        let mut idle = Body::arriving(arriving.read(Span::WHOLE).unwrap());
-        filler.keep_no_longer();
-        filler.push(bytes(0..WINDOW_BYTES));
-        // Alone, it takes all the time it wants.
-        assert!(timeout(PATIENCE * 3, filler.room()).await.is_err());
+    /// The next bytes of it, as many as a window.
+    async fn window(body: &mut Body) -> Vec<u8> {
+        let mut read = Vec::new();
+        while read.len() < WINDOW_BYTES {
+            read.extend(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+        read
+    }
 
-        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
-        let mut reading = Body::arriving(arriving.read(Span::WHOLE).unwrap());
-        let mut other = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+    /// A body that is not kept, and room for four windows of it.
+    fn crowded() -> (Filler, Arc<Arriving>, Arc<Account>) {
+        let account = Account::of(8 * WINDOW_BYTES);
+        let (filler, arriving) = arriving_in(&account, None);
         filler.keep_no_longer();
-        filler.push(bytes(0..WINDOW_BYTES));
-        reading.frame().await.unwrap().unwrap();
-        assert!(timeout(PATIENCE - Duration::from_secs(1), filler.room()).await.is_err());
-        assert!(timeout(PATIENCE, filler.room()).await.unwrap());
-        filler.push(bytes(0..10));
-        assert_eq!(reading.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
-        assert!(other.frame().await.unwrap().is_err());
+        (filler, arriving, account)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_does_not_read_is_cut_off_but_only_where_there_is_no_room() {
+        let (filler, arriving, account) = crowded();
+        let mut idle = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        let mut fast = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        let piece = bytes(0..WINDOW_BYTES);
+        for _ in 0..4 {
+            assert!(filler.room().await);
+            filler.push(&piece);
+            window(&mut fast).await;
+            tokio::time::advance(Duration::from_secs(3600)).await;
+        }
+        assert!(filler.room().await);
+        filler.push(&piece);
+        window(&mut fast).await;
+        assert_eq!((account.loose(), account.cut.get()), (5 * WINDOW_BYTES, 0));
+        assert!(filler.room().await, "there is room once it is gone");
+        assert_eq!((account.loose(), account.cut.get()), (0, 1));
+        assert!(idle.frame().await.unwrap().unwrap_err().is::<CutOff>());
+        filler.push(&piece);
+        assert!(window(&mut fast).await == piece);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_room_a_reader_that_goes_on_is_waited_for() {
+        let (filler, arriving, account) = crowded();
+        let mut slow = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        let mut fast = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        let piece = bytes(0..WINDOW_BYTES);
+        for number in 0..20 {
+            let began = tokio::time::Instant::now();
+            let filling = async {
+                assert!(filler.room().await);
+                filler.push(&piece);
+            };
+            let reading = async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                if number >= 4 {
+                    window(&mut slow).await;
+                }
+            };
+            tokio::join!(filling, reading);
+            assert!(account.loose() <= 5 * WINDOW_BYTES);
+            assert!(window(&mut fast).await == piece);
+            assert!(began.elapsed() <= Duration::from_secs(3));
+        }
+        assert_eq!(account.cut.get(), 0);
+        drop(fast);
         drop(filler);
-        assert!(idle.frame().await.unwrap().is_ok(), "what came before is still there");
+        let mut left = 0;
+        while let Some(Ok(frame)) = slow.frame().await {
+            left += frame.into_data().unwrap().len();
+        }
+        assert_eq!(left, 4 * WINDOW_BYTES, "nothing is lost");
     }
 
     #[tokio::test]
-    async fn a_reader_that_leaves_holds_nobody_up() {
-        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
-        let slow = arriving.read(Span::WHOLE).unwrap();
-        let mut fast = Body::arriving(arriving.read(Span::WHOLE).unwrap());
-        filler.keep_no_longer();
-        filler.push(bytes(0..WINDOW_BYTES));
-        fast.frame().await.unwrap().unwrap();
-        let mut room = Box::pin(filler.room());
-        assert!(futures_util::poll!(&mut room).is_pending());
-        drop(slow);
-        assert!(room.await);
+    async fn what_comes_in_small_parts_is_gathered() {
+        let (filler, arriving) = arriving(None);
+        let account = Arc::clone(&arriving.account);
+        let mut body = Body::arriving(arriving.read(Span::WHOLE).unwrap());
+        for part in bytes(0..1000).chunks(10) {
+            filler.push(part);
+        }
+        let parts = arriving.lock().chunks.len();
+        assert!(parts <= 1000 / (LARGE_BYTES - 10) + 1, "{parts}");
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let before = first.clone();
+        filler.push(&bytes(1000..1001));
+        assert_eq!(first, before, "what somebody holds does not change");
+        drop((first, before));
+        let stored = filler.complete().unwrap();
+        assert_eq!(stored.slices(Span::WHOLE).concat(), bytes(0..1001));
+        let piece = stored.piece().expect("a short body is one piece");
+        assert_eq!(piece.capacity(), 1001);
+        assert_eq!(account.loose(), 1001, "and nothing else is left");
     }
 
     #[tokio::test]
     async fn a_reader_that_has_had_its_part_holds_nobody_up() {
-        let (filler, arriving) = Arriving::new(None, &Room::new(usize::MAX));
+        let (filler, arriving) = arriving(None);
         let part = Span { start: 0, len: Some(10) };
         let mut part = Body::arriving(arriving.read(part).unwrap());
         let mut whole = Body::arriving(arriving.read(Span::WHOLE).unwrap());
         filler.keep_no_longer();
-        filler.push(bytes(0..WINDOW_BYTES));
+        filler.push(&bytes(0..WINDOW_BYTES));
         assert_eq!(part.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
         assert!(part.is_end_stream());
-        whole.frame().await.unwrap().unwrap();
+        window(&mut whole).await;
         assert!(filler.room().await);
         assert_eq!(arriving.lock().held, 0);
     }
 
     #[tokio::test]
     async fn a_body_that_was_announced_is_over_with_its_last_byte_however_it_ends() {
-        let (filler, arriving) = Arriving::new(Some(10), &Room::new(usize::MAX));
+        let (filler, arriving) = arriving(Some(10));
         let mut body = Body::arriving(arriving.read(Span::WHOLE).unwrap());
-        filler.push(bytes(0..12));
+        filler.push(&bytes(0..12));
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), bytes(0..10));
         assert!(body.is_end_stream());
         drop(filler);
@@ -826,24 +1015,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn room_is_taken_while_bytes_are_held_and_given_back_with_them() {
-        let room = Room::new(100);
-        let (filler, arriving) = Arriving::new(None, &room);
-        filler.push(bytes(0..60));
-        assert!(room.fits(40) && !room.fits(41));
+    async fn bytes_count_while_anybody_has_them() {
+        let account = Account::of(800);
+        let (filler, arriving) = arriving_in(&account, None);
+        filler.push(&bytes(0..60));
+        assert!(account.fits(0, 140) && !account.fits(0, 141));
         let mut slow = Body::arriving(arriving.read(Span::WHOLE).unwrap());
-        // What is stored is counted there, and its readers read it there.
         let stored = filler.complete().unwrap();
-        assert_eq!(room.held(), 0);
+        stored.enter_store();
+        assert_eq!(account.loose(), 0, "the store counts them");
+        stored.leave_store();
+        drop(stored);
+        assert_eq!(account.loose(), 60, "a reader of them is left");
         let chunk = slow.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert_eq!(chunk.as_ptr(), stored.pieces()[0].as_ptr());
-
-        let (filler, arriving) = Arriving::new(None, &room);
-        let slow = arriving.read(Span::WHOLE).unwrap();
-        filler.push(bytes(0..60));
-        drop(filler);
-        assert_eq!(room.held(), 60, "a reader of it is left");
         drop((slow, arriving));
-        assert_eq!(room.held(), 0);
+        assert_eq!((account.loose(), chunk.len()), (60, 60));
+        drop(chunk);
+        assert_eq!(account.loose(), 0);
+
+        let (filler, arriving) = arriving_in(&account, Some(200));
+        let slow = arriving.read(Span::WHOLE).unwrap();
+        filler.push(&bytes(0..60));
+        assert!(!account.fits(0, 1), "there is room for all that was announced, and for no more");
+        drop(filler);
+        assert!(account.fits(0, 140), "a reader of what came is left");
+        drop((slow, arriving));
+        assert_eq!(account.loose(), 0);
     }
 }

@@ -1,122 +1,195 @@
 //! Stored: a body that is here as a whole, in pieces.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{Arc, Weak},
+};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-/// A stored body lies in pieces of this size at most.
-const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+use super::account::{Account, Piece};
+
+/// What arrives in small parts is joined to pieces of this size at most.
+pub(super) const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+/// Parts that are so large stay as they are.
+pub(super) const LARGE_BYTES: usize = PIECE_BYTES / 16;
+/// What a reader is given at once: a connection writes no more in one turn.
+const FRAME_BYTES: usize = PIECE_BYTES / 4;
 
 /// A body that is here as a whole. Clones share its bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct StoredBody(Pieces);
 
 /// Nearly every body is short, and then there is no list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Pieces {
-    One(Bytes),
-    Several(Arc<[Bytes]>),
-}
-
-impl Default for StoredBody {
-    fn default() -> Self {
-        StoredBody(Pieces::One(Bytes::new()))
-    }
+    #[default]
+    None,
+    One(Arc<Piece>),
+    /// Each with the place where it ends.
+    Several(Arc<[(u64, Arc<Piece>)]>),
 }
 
 impl StoredBody {
     pub(crate) fn len(&self) -> u64 {
-        self.pieces().iter().map(|piece| piece.len() as u64).sum()
-    }
-
-    pub(super) fn pieces(&self) -> &[Bytes] {
         match &self.0 {
-            Pieces::One(piece) => std::slice::from_ref(piece),
-            Pieces::Several(pieces) => pieces,
+            Pieces::None => 0,
+            Pieces::One(piece) => piece.len() as u64,
+            Pieces::Several(pieces) => pieces.last().map_or(0, |(end, _)| *end),
         }
     }
 
-    /// All of it, in order.
+    fn pieces(&self) -> impl Iterator<Item = &Arc<Piece>> {
+        let (one, several) = match &self.0 {
+            Pieces::None => (None, None),
+            Pieces::One(piece) => (Some(piece), None),
+            Pieces::Several(pieces) => (None, Some(pieces.iter().map(|(_, piece)| piece))),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
+
+    /// All of it, in order, shared with it.
     pub(crate) fn chunks(&self) -> Vec<Bytes> {
-        self.pieces().to_vec()
+        self.slices(Span::WHOLE)
     }
 
     /// All of it, where it lies in one piece.
-    pub(crate) fn piece(&self) -> Option<&Bytes> {
+    #[inline]
+    pub(crate) fn piece(&self) -> Option<&Arc<Piece>> {
         match &self.0 {
             Pieces::One(piece) => Some(piece),
-            Pieces::Several(_) => None,
+            Pieces::None | Pieces::Several(_) => None,
         }
     }
 
     /// What it owns on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
+        let counts = 2 * size_of::<usize>();
         let list = match &self.0 {
-            Pieces::One(_) => 0,
-            Pieces::Several(pieces) => size_of_val(&**pieces) + 2 * size_of::<usize>(),
+            Pieces::None | Pieces::One(_) => 0,
+            Pieces::Several(pieces) => size_of_val(&**pieces) + counts,
         };
-        self.pieces().iter().map(Bytes::len).sum::<usize>() + list
+        let piece = |piece: &Arc<Piece>| size_of::<Piece>() + counts + piece.capacity();
+        list + self.pieces().map(piece).sum::<usize>()
     }
 
-    /// Its bytes in allocations of their own: what arrives are slices of buffers that may be much
-    /// larger.
-    pub(super) fn of(chunks: VecDeque<Bytes>, len: u64) -> StoredBody {
-        let mut left = usize::try_from(len).unwrap_or(usize::MAX);
-        let mut pieces = Vec::with_capacity(left.div_ceil(PIECE_BYTES));
-        let mut piece = BytesMut::with_capacity(left.min(PIECE_BYTES));
-        for mut chunk in chunks {
-            while !chunk.is_empty() {
-                let room = PIECE_BYTES - piece.len();
-                let part = chunk.split_to(chunk.len().min(room));
-                piece.extend_from_slice(&part);
-                left = left.saturating_sub(part.len());
-                if piece.len() == PIECE_BYTES {
-                    pieces.push(piece.freeze());
-                    piece = BytesMut::with_capacity(left.min(PIECE_BYTES));
+    /// Where its bytes are counted; `None`: it has none.
+    pub(crate) fn account(&self) -> Option<&Arc<Account>> {
+        self.pieces().next().map(|piece| piece.account())
+    }
+
+    /// An entry of the store holds it from now on.
+    pub(crate) fn enter_store(&self) {
+        self.pieces().for_each(|piece| piece.enter_store());
+    }
+
+    /// One does so no longer.
+    pub(crate) fn leave_store(&self) {
+        self.pieces().for_each(|piece| piece.leave_store());
+    }
+
+    /// Made of parts that own no more than their bytes.
+    pub(super) fn of(parts: Vec<Arc<Piece>>) -> StoredBody {
+        let mut end = 0;
+        let placed = |piece: Arc<Piece>| {
+            end += piece.len() as u64;
+            (end, piece)
+        };
+        StoredBody(match <[Arc<Piece>; 1]>::try_from(parts) {
+            Ok([only]) => Pieces::One(only),
+            Err(parts) if parts.is_empty() => Pieces::None,
+            Err(parts) => Pieces::Several(parts.into_iter().map(placed).collect()),
+        })
+    }
+
+    /// A copy of these bytes.
+    pub(crate) fn copied(slices: &[Bytes], account: &Arc<Account>) -> StoredBody {
+        let mut left: usize = slices.iter().map(Bytes::len).sum();
+        let mut parts = Vec::with_capacity(left.div_ceil(PIECE_BYTES));
+        let mut copy = Vec::with_capacity(left.min(PIECE_BYTES));
+        for mut slice in slices.iter().map(|slice| &slice[..]) {
+            while !slice.is_empty() {
+                let (now, later) = slice.split_at(slice.len().min(PIECE_BYTES - copy.len()));
+                copy.extend_from_slice(now);
+                (slice, left) = (later, left - now.len());
+                if copy.len() == PIECE_BYTES || left == 0 {
+                    let next = Vec::with_capacity(left.min(PIECE_BYTES));
+                    parts.push(Arc::new(Piece::new(std::mem::replace(&mut copy, next), account)));
                 }
             }
         }
-        if !piece.is_empty() {
-            pieces.push(piece.freeze());
-        }
-        StoredBody(match <[Bytes; 1]>::try_from(pieces) {
-            Ok([only]) => Pieces::One(only),
-            Err(pieces) if pieces.is_empty() => Pieces::One(Bytes::new()),
-            Err(pieces) => Pieces::Several(pieces.into()),
-        })
+        StoredBody::of(parts)
     }
 }
 
-impl StoredBody {
-    pub(crate) fn of_slices(slices: Vec<Bytes>) -> StoredBody {
-        let len = slices.iter().map(|slice| slice.len() as u64).sum();
-        StoredBody::of(slices.into(), len)
+/// How many of these parts, which are next to each other, are to be one, if the first is to be joined to any: it is
+/// small, and so is the next; or it owns more than its bytes, which then is one.
+pub(super) fn to_join<'a>(parts: impl Iterator<Item = &'a Arc<Piece>>) -> usize {
+    let (mut count, mut bytes, mut smallest) = (0, 0, usize::MAX);
+    let mut owns_more = false;
+    for part in parts {
+        let sum = bytes + part.len();
+        let is_small = part.len().min(smallest) < LARGE_BYTES;
+        if count > 0 && (sum > PIECE_BYTES || !is_small) {
+            break;
+        }
+        (count, bytes, smallest) = (count + 1, sum, smallest.min(part.len()));
+        owns_more |= part.capacity() > part.len();
     }
+    if count > 1 || owns_more { count } else { 0 }
 }
 
 impl StoredBody {
     /// What is left to read of `span`.
-    pub(super) fn read(self, span: Span) -> Unread {
+    pub(super) fn read(&self, span: Span) -> Unread {
         let left = self.len().saturating_sub(span.start);
         let left = span.len.map_or(left, |len| len.min(left));
-        // Every piece but the last is full.
-        let piece = usize::try_from(span.start / PIECE_BYTES as u64).unwrap_or(usize::MAX);
-        let skip = (span.start % PIECE_BYTES as u64) as usize;
-        Unread { body: self, piece, skip, left }
+        let mut unread = Unread { pieces: Left::One(None), skip: 0, left, last: Weak::new() };
+        if left == 0 {
+            return unread;
+        }
+        match &self.0 {
+            Pieces::None => {}
+            Pieces::One(piece) => {
+                unread.pieces = Left::One(Some(Arc::clone(piece)));
+                unread.skip = usize::try_from(span.start).unwrap_or(usize::MAX);
+            }
+            Pieces::Several(pieces) => {
+                let first = pieces.partition_point(|(end, _)| *end <= span.start);
+                let behind = pieces.partition_point(|(end, _)| *end < span.start + left);
+                let begins = first.checked_sub(1).map_or(0, |before| pieces[before].0);
+                unread.skip = usize::try_from(span.start - begins).unwrap_or(usize::MAX);
+                let pieces = pieces[first..=behind].iter().map(|(_, piece)| Arc::clone(piece));
+                unread.pieces = Left::Several(pieces.collect());
+            }
+        }
+        unread
     }
 
     /// The bytes of `span`, in order, shared with it.
     pub(crate) fn slices(&self, span: Span) -> Vec<Bytes> {
-        self.clone().read(span).collect()
+        let mut unread = self.read(span);
+        let mut slices = Vec::new();
+        while let Some((piece, range)) = unread.next_up_to(usize::MAX) {
+            slices.push(piece.slice(range));
+        }
+        slices
     }
 }
 
-/// What a reader of a stored body has not had yet: slices of its pieces, in order.
+/// What a reader of a stored body has not had yet: of each piece it lets go once it has had it.
 pub(super) struct Unread {
-    body: StoredBody,
-    piece: usize,
+    pieces: Left,
     skip: usize,
     left: u64,
+    /// The piece that it was given last.
+    last: Weak<Piece>,
+}
+
+enum Left {
+    One(Option<Arc<Piece>>),
+    Several(VecDeque<Arc<Piece>>),
 }
 
 impl Unread {
@@ -124,32 +197,68 @@ impl Unread {
     pub(super) fn len(&self) -> u64 {
         self.left
     }
-}
 
-impl Iterator for Unread {
-    type Item = Bytes;
+    /// Whether it is given at once.
+    pub(super) fn is_one_frame(&self) -> bool {
+        matches!(self.pieces, Left::One(_)) && self.left <= FRAME_BYTES as u64
+    }
 
-    fn next(&mut self) -> Option<Bytes> {
+    /// The piece that it was given last, if anybody has it still.
+    pub(super) fn last(&self) -> Option<Arc<Piece>> {
+        self.last.upgrade()
+    }
+
+    pub(super) fn account(&self) -> Option<&Arc<Account>> {
+        self.next_piece().map(|piece| piece.account())
+    }
+
+    fn next_piece(&self) -> Option<&Arc<Piece>> {
+        match &self.pieces {
+            Left::One(piece) => piece.as_ref(),
+            Left::Several(pieces) => pieces.front(),
+        }
+    }
+
+    /// What of it is nowhere in the store.
+    pub(super) fn loose(&self) -> usize {
+        match &self.pieces {
+            Left::One(piece) => piece.as_ref().map_or(0, |piece| piece.loose()),
+            Left::Several(pieces) => pieces.iter().map(|piece| piece.loose()).sum(),
+        }
+    }
+
+    /// What it is given next: some of a piece.
+    pub(super) fn next_frame(&mut self) -> Option<(Arc<Piece>, Range<usize>)> {
+        self.next_up_to(FRAME_BYTES)
+    }
+
+    pub(super) fn next(&mut self) -> Option<Bytes> {
+        let (piece, range) = self.next_frame()?;
+        let frame = piece.slice(range);
+        self.last = Arc::downgrade(&piece);
+        Some(frame)
+    }
+
+    fn next_up_to(&mut self, most: usize) -> Option<(Arc<Piece>, Range<usize>)> {
         if self.left == 0 {
             return None;
         }
-        let whole = self.body.pieces().get(self.piece)?;
-        let end = usize::try_from(self.left)
-            .map_or(whole.len(), |left| whole.len().min(self.skip + left));
-        let slice = whole.slice(self.skip..end);
-        self.piece += 1;
-        self.skip = 0;
-        self.left -= slice.len() as u64;
-        Some(slice)
+        let piece = Arc::clone(self.next_piece()?);
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX).min(most);
+        let range = self.skip..piece.len().min(self.skip.saturating_add(left));
+        self.left -= range.len() as u64;
+        self.skip = range.end;
+        if range.end == piece.len() || self.left == 0 {
+            self.skip = 0;
+            match &mut self.pieces {
+                Left::One(piece) => *piece = None,
+                Left::Several(pieces) => _ = pieces.pop_front(),
+            }
+        }
+        Some((piece, range))
     }
 }
 
-impl From<Bytes> for StoredBody {
-    fn from(bytes: Bytes) -> Self {
-        let len = bytes.len() as u64;
-        StoredBody::of(VecDeque::from([bytes]), len)
-    }
-}
 /// The part of a body that a reader is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -169,18 +278,40 @@ mod tests {
 
     use super::*;
 
-    fn bytes(range: std::ops::Range<usize>) -> Bytes {
+    fn bytes(range: Range<usize>) -> Bytes {
         range.map(|place| (place % 251) as u8).collect()
     }
 
     #[test]
-    fn a_body_that_is_here_owns_no_more_than_its_bytes() {
+    fn a_copied_body_owns_no_more_than_its_bytes() {
         let buffer = Bytes::from(vec![7; 1 << 20]);
-        let stored = StoredBody::of(VecDeque::from([buffer.slice(..10), buffer.slice(20..25)]), 15);
-        assert_eq!(stored.pieces().len(), 1);
-        assert_eq!(stored.heap_bytes(), 15);
+        let slices = [buffer.slice(..10), buffer.slice(20..25)];
+        let stored = StoredBody::copied(&slices, &Account::of(1000));
+        assert_eq!(stored.piece().unwrap().capacity(), 15);
         // Were it a slice of the buffer, the buffer could not be taken back.
+        drop(slices);
         assert!(buffer.try_into_mut().is_ok());
+    }
+
+    #[test]
+    fn small_parts_are_joined_and_large_ones_stay() {
+        let account = Account::of(usize::MAX);
+        let parts = |sizes: &[usize]| -> Vec<_> {
+            sizes.iter().map(|size| Arc::new(Piece::copied(&vec![7; *size], &account))).collect()
+        };
+        for (sizes, joined) in [
+            (&[10][..], 0),
+            (&[10, 20, 30], 3),
+            (&[LARGE_BYTES, LARGE_BYTES], 0),
+            (&[LARGE_BYTES, 1, LARGE_BYTES], 3),
+            (&[PIECE_BYTES, 1], 0),
+            (&[1, PIECE_BYTES - 1, 1], 2),
+        ] {
+            assert_eq!(to_join(parts(sizes).iter()), joined, "{sizes:?}");
+        }
+        let mut wide = Vec::with_capacity(100);
+        wide.push(7);
+        assert_eq!(to_join([Arc::new(Piece::new(wide, &account))].iter()), 1);
     }
 
     proptest! {
@@ -189,21 +320,36 @@ mod tests {
             cuts in prop::collection::vec(0..3 * PIECE_BYTES, 0..6),
             start in 0..3 * PIECE_BYTES as u64,
             len in prop::option::of(0..3 * PIECE_BYTES as u64),
+            is_copied in any::<bool>(),
         ) {
+            let account = Account::of(usize::MAX);
             let whole = bytes(0..5 * PIECE_BYTES / 2);
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(whole.len())).collect();
             cuts.extend([0, whole.len()]);
             cuts.sort_unstable();
-            let chunks: VecDeque<_> =
+            cuts.dedup();
+            let chunks: Vec<_> =
                 cuts.windows(2).map(|pair| whole.slice(pair[0]..pair[1])).collect();
-            let stored = StoredBody::of(chunks, whole.len() as u64);
+            let part = |chunk: &Bytes| Arc::new(Piece::copied(chunk, &account));
+            let stored = match is_copied {
+                true => StoredBody::copied(&chunks, &account),
+                false => StoredBody::of(chunks.iter().map(part).collect()),
+            };
+            prop_assert_eq!(stored.len(), whole.len() as u64);
             let span = Span { start, len };
             let from = (start as usize).min(whole.len());
             let to = len.map_or(whole.len(), |len| whole.len().min(from + len as usize));
             let got = stored.slices(span).concat();
             prop_assert!(got == whole[from..to], "{} bytes instead of {}", got.len(), to - from);
-            let hint = Some(stored.read(span).len());
-            prop_assert_eq!(hint, Some((to - from) as u64));
+            let mut unread = stored.read(span);
+            prop_assert_eq!(unread.len(), (to - from) as u64);
+            let mut framed = Vec::new();
+            while let Some(frame) = unread.next() {
+                prop_assert!((1..=FRAME_BYTES).contains(&frame.len()));
+                framed.extend_from_slice(&frame);
+                prop_assert_eq!(unread.len(), (to - from - framed.len()) as u64);
+            }
+            prop_assert!(framed == whole[from..to]);
         }
     }
 }

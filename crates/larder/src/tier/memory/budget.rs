@@ -6,7 +6,51 @@
 //! free at once, for all but what such a `Drop` stores itself: else a value that stores itself anew would take
 //! the place of what it had to go for.
 
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use crate::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+
+/// What a store may hold, and what lives outside it at its expense: bodies that arrive, or were evicted and are
+/// still read. The store keeps half of its room at least.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    max_bytes: AtomicUsize,
+    /// Below zero for a moment, where something is counted out before it was counted in.
+    outside: AtomicIsize,
+}
+
+impl Bound {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Bound { max_bytes: AtomicUsize::new(max_bytes), outside: AtomicIsize::new(0) }
+    }
+
+    /// Of both together, in bytes.
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What lives outside the store now, in bytes.
+    pub(crate) fn outside(&self) -> usize {
+        usize::try_from(self.outside.load(Ordering::SeqCst)).unwrap_or(0)
+    }
+
+    /// What the store may hold now.
+    fn inside(&self) -> usize {
+        let max = self.max_bytes.load(Ordering::SeqCst);
+        max - self.outside().min(max / 2)
+    }
+}
+
+#[cfg(feature = "http")]
+impl Bound {
+    pub(crate) fn grow_outside(&self, bytes: usize) {
+        self.outside.fetch_add(bytes.cast_signed(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn shrink_outside(&self, bytes: usize) {
+        self.outside.fetch_sub(bytes.cast_signed(), Ordering::SeqCst);
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Budget {
@@ -14,7 +58,7 @@ pub(super) struct Budget {
     booked: Amounts,
     /// Of what is stored or about to be.
     stored: Amounts,
-    max_bytes: AtomicUsize,
+    bound: Arc<Bound>,
     max_entries: usize,
 }
 
@@ -95,17 +139,22 @@ impl Budget {
         Budget {
             booked: Amounts::default(),
             stored: Amounts::default(),
-            max_bytes: AtomicUsize::new(max_bytes),
+            bound: Arc::new(Bound::new(max_bytes)),
             max_entries,
         }
     }
 
+    #[cfg(feature = "http")]
+    pub(super) fn bound(&self) -> &Arc<Bound> {
+        &self.bound
+    }
+
     pub(super) fn max_bytes(&self) -> usize {
-        self.max_bytes.load(Ordering::Relaxed)
+        self.bound.max_bytes()
     }
 
     pub(super) fn set_max_bytes(&self, max_bytes: usize) {
-        self.max_bytes.store(max_bytes, Ordering::SeqCst);
+        self.bound.max_bytes.store(max_bytes, Ordering::SeqCst);
     }
 
     /// Entries and bytes stored now, or about to be.
@@ -116,7 +165,7 @@ impl Budget {
 
     /// Whether more is stored than may be.
     pub(super) fn is_exceeded(&self) -> bool {
-        self.stored.bytes.load(Ordering::SeqCst) > self.max_bytes.load(Ordering::SeqCst)
+        self.stored.bytes.load(Ordering::SeqCst) > self.bound.inside()
     }
 
     /// Books room, if there is any, for what is stored by somebody, or by the `Drop` of something that is
@@ -131,7 +180,7 @@ impl Budget {
         {
             return None;
         }
-        if !raise(&self.booked.bytes, bytes, self.max_bytes()) {
+        if !raise(&self.booked.bytes, bytes, self.bound.inside()) {
             self.stored.entries.fetch_sub(entries, Ordering::SeqCst);
             return None;
         }
@@ -140,8 +189,7 @@ impl Budget {
         let room = Room { budget: self, entries, bytes };
         // The bound may have shrunk since it was read. Both sides write before they look, so either
         // this sees the new bound or who shrinks it sees these bytes.
-        (self.booked.bytes.load(Ordering::SeqCst) <= self.max_bytes.load(Ordering::SeqCst))
-            .then_some(room)
+        (self.booked.bytes.load(Ordering::SeqCst) <= self.bound.inside()).then_some(room)
     }
 
     /// `entries` of `bytes` are stored no longer, and are about to be dropped.
@@ -218,5 +266,22 @@ mod tests {
         budget.try_book(1, 100, By::Anybody).unwrap().keep();
         budget.set_max_bytes(50);
         assert!(budget.try_book(0, 0, By::Anybody).is_some() && budget.is_exceeded());
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn what_lives_outside_takes_room_but_never_more_than_half() {
+        let budget = Budget::new(100, 9);
+        budget.try_book(1, 50, By::Anybody).unwrap().keep();
+        budget.bound().grow_outside(30);
+        assert!(budget.try_book(1, 21, By::Anybody).is_none());
+        budget.try_book(1, 20, By::Anybody).unwrap().keep();
+        budget.bound().grow_outside(1);
+        assert!(budget.is_exceeded());
+        budget.leave(1, 20).is_gone(20);
+        budget.bound().grow_outside(1000);
+        assert!(!budget.is_exceeded(), "half of it is there");
+        budget.bound().shrink_outside(1031);
+        assert!(budget.try_book(1, 50, By::Anybody).is_some());
     }
 }

@@ -47,6 +47,8 @@ mod shards;
 mod slots;
 mod visit;
 
+#[cfg(feature = "http")]
+use std::sync::Arc;
 use std::{
     hash::{BuildHasher, Hasher},
     ops::Range,
@@ -56,6 +58,8 @@ use std::{
 use foldhash::fast::RandomState;
 
 use crate::{clock::Moment, entry::Entry, purge::judge::Judge, weigh::ALLOCATION_BYTES};
+#[cfg(feature = "http")]
+pub(crate) use budget::Bound;
 use budget::{Budget, By, Leaving};
 use burial::{Burials, bury, bury_untold};
 pub(crate) use conditional::AsSeen;
@@ -461,6 +465,40 @@ impl<V> MemoryTier<V> {
 
     pub(crate) fn max_bytes(&self) -> usize {
         self.budget.max_bytes()
+    }
+
+    /// The bound in bytes, and what lives outside at its expense.
+    #[cfg(feature = "http")]
+    pub(crate) fn bound(&self) -> &Arc<Bound> {
+        self.budget.bound()
+    }
+
+    /// Whether more is held than may be, given what lives outside.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.budget.is_exceeded()
+    }
+
+    /// Lets entries go for what lives outside, if that needs their room; the burial tells how many had to.
+    #[cfg(feature = "http")]
+    pub(crate) fn make_room(&self, judge: &Judge<'_>) -> Burial {
+        let mut burials = Burials::new(self.notice(judge, RemovalCause::Evicted));
+        let mut in_vain = 0;
+        let mut from = self.shards.after(self.shards.number(self.budget.stored().1 as u32));
+        // What exceeds it in the end is being stored by somebody right now, who finds that there is no room.
+        while self.budget.is_exceeded()
+            && in_vain < self.shards.count()
+            && let Some(shard) = self.shards.get(from)
+        {
+            let mut shard = write(shard);
+            let gone = shard.evict(0, None, judge).gone;
+            let leaving = self.leave(gone.iter().flatten());
+            drop(shard);
+            in_vain = if gone.is_empty() { in_vain + 1 } else { 0 };
+            burials.bury(gone, leaving);
+            from = self.shards.after(from);
+        }
+        burials.end()
     }
 
     /// Changes the bound in bytes; the burial tells how many entries had to go. Once this returns, the new
