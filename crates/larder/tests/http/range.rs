@@ -244,9 +244,11 @@ async fn what_is_here_of_a_body_is_sent_at_once_and_the_rest_as_it_comes(shape: 
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.headers()["content-length"], "10");
     assert!(!answer.headers().contains_key("content-range"));
-    for piece in ["01234", "567"] {
-        assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), piece);
+    let mut here = Vec::new();
+    while here.len() < 8 {
+        here.extend_from_slice(&chunk(&mut answer).await.unwrap().unwrap());
     }
+    assert_eq!(here, b"01234567");
     // Whoever comes meanwhile shares it.
     let follower = site.ask(get("/a"));
     let ranged = read(site.ask(range("bytes=3-6"))).await;
