@@ -80,6 +80,7 @@ impl Notes {
             min_rate,
             line: Mutex::new(Pace::new(min_rate)),
             malformed: Mutex::default(),
+            lingering: Mutex::default(),
         }
     }
 
