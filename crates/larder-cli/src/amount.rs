@@ -1,4 +1,4 @@
-//! Amount: what may be written after `--ttl`, `--memory` and the flags that want a number.
+//! Amount: what may be written after `--ttl`, `--memory`, `--min-rate` and the flags that want a number.
 //!
 //! The parsers' own words ("expected number at 0", "number would be zero for non-zero type") do not say what
 //! would be right.
@@ -11,6 +11,14 @@ use bytesize::ByteSize;
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text);
     parsed.map_err(|_| "say a number and its unit: 90s, 5m, 1h".to_owned())
+}
+
+/// The same, and long enough to look at anything over it.
+pub(crate) fn period(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        period if period >= Duration::from_secs(1) => Ok(period),
+        _ => Err("say 1s or more".to_owned()),
+    }
 }
 
 /// A number with its unit, as `256MiB`; bytes without one.
@@ -31,6 +39,7 @@ mod tests {
     fn an_amount_is_taken_with_its_unit() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(period("30s"), Ok(Duration::from_secs(30)));
         assert_eq!(size("2MiB"), Ok(ByteSize::mib(2)));
         assert_eq!(size("4096"), Ok(ByteSize::b(4096)));
         assert_eq!(count("2").map(NonZeroUsize::get), Ok(2));
@@ -41,6 +50,9 @@ mod tests {
         for text in ["", "5", "much", "5x", "-5s", "5 minuets", "99999999999999999999s", "NaN s"] {
             let words = duration(text).expect_err(text);
             assert!(words.contains("90s"), "{text}: {words}");
+        }
+        for text in ["0s", "999ms"] {
+            assert!(period(text).expect_err(text).contains("1s or more"), "{text}");
         }
         for text in ["", "much", "-1", "256Mio", "NaN"] {
             let words = size(text).expect_err(text);

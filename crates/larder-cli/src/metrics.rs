@@ -23,6 +23,7 @@ impl Figures for ReaderFigures {
             reset,
             handshakes,
             timeouts,
+            too_slow,
             refusals,
         } = self.0.read();
         vec![
@@ -54,6 +55,12 @@ impl Figures for ReaderFigures {
             ),
             counter("tls_handshakes", "TLS handshakes, by how they ended", "outcome", handshakes),
             counter("timeouts", "Readers who were too slow, by what for", "kind", timeouts),
+            counter(
+                "below_min_rate",
+                "Readers cut off because too little moved in a second, by what was under way",
+                "of",
+                too_slow,
+            ),
             counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
         ]
     }

@@ -26,7 +26,7 @@ use larder_admin::{
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls, TlsError,
-    downstream::http1::Http1Config,
+    downstream::{MinRate, http1::Http1Config},
     upstream::{Origin, Upstream, UpstreamConfig},
 };
 use tokio::{runtime::Builder, time::timeout};
@@ -122,6 +122,22 @@ pub(crate) struct Serve {
     /// of them, and all for a proxy on this machine (127.0.0.1, ::1)
     #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", value_parser = amount::count)]
     max_connections_per_address: Option<NonZeroUsize>,
+    /// How much of a request or of an answer has to move each second while those who ask are waited for, on
+    /// average. Who sends or takes less is cut off: nobody holds memory and connections by a byte now and then.
+    /// What waits for the service does not count, as an event stream without events or an upload that it does
+    /// not take. 0 asks for no rate. Counted in larder_below_min_rate_total
+    #[arg(long, value_name = "SIZE", env = "LARDER_MIN_RATE", default_value = "1KiB", value_parser = amount::size)]
+    min_rate: ByteSize,
+    /// How long nothing at all may move before that counts as too slow. Shorter is stricter: a line that
+    /// stalls for as long is cut, too
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "LARDER_MIN_RATE_PERIOD",
+        default_value = "30s",
+        value_parser = amount::period
+    )]
+    min_rate_period: Duration,
     /// How long answers are fresh that do not say so themselves: 90s, 5m, 1h. Those with content (200, 203,
     /// 206) and permanent redirects (301, 308) only, and what is not found (404, 410) for a minute at most
     #[arg(long, value_name = "DURATION", env = "LARDER_TTL", value_parser = amount::duration)]
@@ -270,6 +286,7 @@ impl Serve {
             tls,
             max_connections: self.max_connections.map_or(files.usual_readers(), NonZeroUsize::get),
             max_connections_per_address: self.max_connections_per_address.map(NonZeroUsize::get),
+            http1: Http1Config { min_rate: self.min_rate(), ..Http1Config::default() },
             ..ServerConfig::default()
         };
         let counters = Arc::clone(&config.http1.counters);
@@ -386,6 +403,10 @@ impl Serve {
                 Ok(files)
             }
         }
+    }
+
+    fn min_rate(&self) -> MinRate {
+        MinRate { bytes_per_second: self.min_rate.as_u64(), period: self.min_rate_period }
     }
 
     fn tls(&self) -> Result<Option<Tls>, ServeError> {

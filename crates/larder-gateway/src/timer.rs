@@ -47,6 +47,18 @@ impl Timer {
         self.limit = None;
     }
 
+    /// Ready once the limit has passed, or this instant, whichever comes first. Tells whether it was the instant.
+    pub(crate) fn poll_passed_or(&mut self, other: Instant, cx: &mut Context<'_>) -> Poll<bool> {
+        let limit = self.limit;
+        let is_sooner = limit.is_none_or(|limit| other < limit);
+        if is_sooner {
+            self.limit = Some(other);
+        }
+        let passed = self.poll_passed(cx);
+        self.limit = limit;
+        passed.map(|()| is_sooner)
+    }
+
     /// Ready once the limit has passed; never, while nothing counts.
     pub(crate) fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(limit) = self.limit else { return Poll::Pending };

@@ -23,7 +23,7 @@ pub(crate) struct Key {
 
 /// `instance` is the name of the `larder::Instance`.
 pub(crate) fn key(options: &Options, function: &ItemFn, instance: &Ident) -> Result<Key> {
-    let parameters = Parameters::of(function)?;
+    let parameters = Parameters::of(options, function)?;
     check_skipped(options, &parameters)?;
     let is_skipped = |name: &Ident| options.skip.contains(name);
     let itself = options.skip.iter().find(|name| *name == "Self");
@@ -62,15 +62,40 @@ struct Parameters {
     unnamed: Vec<Ident>,
     /// The first `impl Trait`.
     unnamed_type: Option<Type>,
+    /// Whether it is a method.
+    has_self: bool,
 }
 
 impl Parameters {
-    fn of(function: &ItemFn) -> Result<Parameters> {
+    /// # Errors
+    ///
+    /// An argument without a name, and a method without a key: nobody knows what of `self` its body goes by.
+    fn of(options: &Options, function: &ItemFn) -> Result<Parameters> {
         let generics = &function.sig.generics;
         let (mut arguments, mut numbers) = (Vec::new(), Vec::new());
         let (mut unnamed, mut unnamed_type) = (Vec::new(), None);
+        let mut has_self = false;
         for input in &function.sig.inputs {
-            let FnArg::Typed(argument) = input else { continue };
+            let argument = match input {
+                FnArg::Typed(argument) => argument,
+                FnArg::Receiver(receiver) => {
+                    if options.key.is_none() {
+                        let message = "a method needs a `key = \"…\"`: what of `self` its body goes by cannot \
+                                       be seen here";
+                        return Err(Error::new(receiver.span(), message));
+                    }
+                    has_self = true;
+                    // What is kept in `self` is not shared with another.
+                    if !options
+                        .cache
+                        .as_ref()
+                        .is_some_and(|cache| names_self(cache.to_token_stream()))
+                    {
+                        arguments.push(Ident::new("self", receiver.self_token.span));
+                    }
+                    continue;
+                }
+            };
             let known = arguments.len();
             numbers.extend(number(argument));
             bound(&argument.pat, &mut arguments)?;
@@ -86,6 +111,7 @@ impl Parameters {
             numbers,
             unnamed,
             unnamed_type,
+            has_self,
         })
     }
 
@@ -123,7 +149,8 @@ fn is_named(ident: &Ident, name: &str) -> bool {
 fn check_skipped(options: &Options, parameters: &Parameters) -> Result<()> {
     for (place, skipped) in options.skip.iter().enumerate() {
         let name = skipped.unraw().to_string();
-        let message = if skipped != "Self" && !parameters.all().any(|known| known == skipped) {
+        let is_itself = skipped == "Self" || (skipped == "self" && parameters.has_self);
+        let message = if !is_itself && !parameters.all().any(|known| known == skipped) {
             format!("there is no argument `{name}` to leave out of the key")
         } else if options.skip[..place].contains(skipped) {
             format!("`{name}` is left out already")
@@ -167,7 +194,11 @@ fn check_whole(options: &Options, template: &Template, parameters: &Parameters) 
     }
     if let Some(name) = parameters.arguments.iter().chain(&parameters.constants).find(is_left_out) {
         let text = name.unraw().to_string();
-        let message = if template.has(&text) {
+        let message = if *name == "self" && !template.has("self") {
+            "`self` is not in the key, so two values would share theirs: keep them in it, as \
+             `cache = self.posts`, name it in the key, or write `skip(self)` if all of them return the same"
+                .to_owned()
+        } else if template.has(&text) {
             format!(
                 "`{text}` cannot be told from the key (a precision cuts it, a width makes ` a` of `a`, and \
                  an address is soon another's), so calls that differ in it would share one value: write it \
@@ -310,6 +341,14 @@ fn usual(
 
 fn value(name: &Ident) -> TokenStream {
     quote!(::larder::KeyPart::new(::core::format_args!("{:?}", #name), ';'))
+}
+
+fn names_self(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "self",
+        TokenTree::Group(group) => names_self(group.stream()),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 /// `impl` stands in a type for one without a name, and for nothing else.

@@ -1,94 +1,153 @@
 //! Options: what stands in the parentheses of `#[cached(…)]`.
 
 use syn::{
-    Error, Expr, Ident, LitStr, Result, Token,
+    Error, Expr, ExprLit, Ident, Lit, LitStr, Result, Token,
     ext::IdentExt,
     parenthesized,
     parse::{Parse, ParseStream},
+    parse_quote,
     punctuated::Punctuated,
 };
 
 use crate::template::Template;
 
+#[derive(Default)]
 pub(crate) struct Options {
     pub(crate) cache: Option<Expr>,
+    /// The name of a cache of the function's own, for others.
+    pub(crate) own: Option<Ident>,
     pub(crate) key: Option<Template>,
     /// What is left out of the key on purpose.
     pub(crate) skip: Vec<Ident>,
-    pub(crate) ttl_millis: Option<u64>,
+    /// An expression of type `Duration`, as all of these.
+    pub(crate) ttl: Option<Expr>,
+    pub(crate) negative_ttl: Option<Setting>,
+    pub(crate) stale_if_error: Option<Setting>,
+    pub(crate) stale_while_revalidate: Option<Setting>,
     pub(crate) tags: Vec<LitStr>,
+}
+
+/// What is said of a cache of the function's own.
+pub(crate) struct Setting {
+    pub(crate) name: Ident,
+    pub(crate) value: Expr,
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Options> {
-        let (mut cache, mut key, mut ttl_millis, mut tags, mut skip) =
-            (None, None, None, None, None);
+        let mut options = Options::default();
+        let mut seen: Vec<Ident> = Vec::new();
         while !input.is_empty() {
-            let name: Ident = input.parse()?;
-            let is_new = match name.to_string().as_str() {
-                "cache" => {
-                    input.parse::<Token![=]>()?;
-                    cache.replace(input.parse::<Expr>()?).is_none()
-                }
-                "key" => {
-                    input.parse::<Token![=]>()?;
-                    key.replace(Template::parse(&input.parse()?)?).is_none()
-                }
-                "ttl" => {
-                    input.parse::<Token![=]>()?;
-                    ttl_millis.replace(millis(&input.parse()?)?).is_none()
-                }
-                "tags" => {
-                    let list;
-                    parenthesized!(list in input);
-                    let all = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)?;
-                    tags.replace(all.into_iter().collect()).is_none()
-                }
-                "skip" => {
-                    let list;
-                    parenthesized!(list in input);
-                    let all = Punctuated::<Ident, Token![,]>::parse_terminated_with(
-                        &list,
-                        // `Self` is no name otherwise.
-                        Ident::parse_any,
-                    )?;
-                    skip.replace(all.into_iter().collect()).is_none()
-                }
-                _ => {
-                    let message = "unknown option: there are `cache = …`, `key = \"…\"`, \
-                                   `skip(…)`, `ttl = \"…\"` and `tags(\"…\")`";
-                    return Err(Error::new(name.span(), message));
-                }
-            };
-            if !is_new {
+            // `static` is no name otherwise.
+            let name = Ident::parse_any(input)?;
+            options.read(&name, input)?;
+            if seen.contains(&name) {
                 return Err(Error::new(name.span(), format!("`{name}` is given twice")));
             }
+            seen.push(name);
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
         }
-        let (tags, skip) = (tags.unwrap_or_default(), skip.unwrap_or_default());
-        Ok(Options { cache, key, skip, ttl_millis, tags })
+        options.check(&seen)?;
+        Ok(options)
     }
 }
 
-fn millis(text: &LitStr) -> Result<u64> {
-    let value = text.value();
-    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = value.split_at(digits);
-    let unit: Option<u64> = match unit {
-        "ms" => Some(1),
-        "s" => Some(1000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(86_400_000),
+impl Options {
+    fn read(&mut self, name: &Ident, input: ParseStream<'_>) -> Result<()> {
+        match name.to_string().as_str() {
+            "cache" => self.cache = Some(after_sign(input)?),
+            "static" => self.own = Some(input.parse()?),
+            "key" => self.key = Some(Template::parse(&after_sign(input)?)?),
+            "ttl" => self.ttl = Some(duration(after_sign(input)?)?),
+            "negative_ttl" => self.negative_ttl = Some(Setting::read(name, input)?),
+            "stale_if_error" => self.stale_if_error = Some(Setting::read(name, input)?),
+            "stale_while_revalidate" => {
+                self.stale_while_revalidate = Some(Setting::read(name, input)?);
+            }
+            "tags" => {
+                let list;
+                parenthesized!(list in input);
+                let all = Punctuated::<LitStr, Token![,]>::parse_terminated(&list)?;
+                self.tags = all.into_iter().collect();
+            }
+            "skip" => {
+                let list;
+                parenthesized!(list in input);
+                // `Self` and `self` are no names otherwise.
+                let all =
+                    Punctuated::<Ident, Token![,]>::parse_terminated_with(&list, Ident::parse_any)?;
+                self.skip = all.into_iter().collect();
+            }
+            _ => {
+                let message = "unknown option: there are `cache = …`, `static NAME`, `key = \"…\"`, `skip(…)`, \
+                               `ttl = …`, `negative_ttl = …`, `stale_if_error = …`, `stale_while_revalidate = …` \
+                               and `tags(\"…\")`";
+                return Err(Error::new(name.span(), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is said of a cache can be said of one that is made here only.
+    fn check(&self, seen: &[Ident]) -> Result<()> {
+        if self.cache.is_none() {
+            return Ok(());
+        }
+        if let Some(name) = seen.iter().find(|name| *name == "static") {
+            let message =
+                "a function has one cache: of its own, `static NAME`, or another, `cache = …`";
+            return Err(Error::new(name.span(), message));
+        }
+        match [&self.stale_if_error, &self.stale_while_revalidate].into_iter().flatten().next() {
+            Some(Setting { name, .. }) => {
+                let message = format!(
+                    "`{name}` is for a cache of the function's own: of this one its builder says it"
+                );
+                Err(Error::new(name.span(), message))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Setting {
+    fn read(name: &Ident, input: ParseStream<'_>) -> Result<Setting> {
+        Ok(Setting { name: name.clone(), value: duration(after_sign(input)?)? })
+    }
+}
+
+fn after_sign<T: Parse>(input: ParseStream<'_>) -> Result<T> {
+    input.parse::<Token![=]>()?;
+    input.parse()
+}
+
+/// `"5m"`, or what is a `Duration` already.
+fn duration(written: Expr) -> Result<Expr> {
+    let Expr::Lit(ExprLit { lit, .. }) = &written else { return Ok(written) };
+    let millis = match lit {
+        Lit::Str(text) => millis(&text.value()),
         _ => None,
     };
-    let millis = unit.and_then(|unit| number.parse::<u64>().ok()?.checked_mul(unit));
-    millis.ok_or_else(|| {
-        Error::new(
-            text.span(),
-            "no duration: write a whole number with ms, s, m, h or d, as \"5m\"",
-        )
-    })
+    let Some(millis) = millis else {
+        let message = "no duration: write a whole number with ms, s, m, h or d, as \"5m\", or a constant of type \
+                       `Duration`";
+        return Err(Error::new(lit.span(), message));
+    };
+    Ok(parse_quote!(::core::time::Duration::from_millis(#millis)))
+}
+
+fn millis(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }

@@ -26,6 +26,7 @@
 //! | [`part`] | stored 206 answers: what they serve, and which join | RFC 9111 §3.3, §3.4 |
 //! | [`invalidate`] | what an unsafe request makes stale | RFC 9111 §4.4, RFC 9875 |
 //! | [`tags`] | the names under which an origin purges | – |
+//! | [`record`] | a stored head as bytes, and back | – |
 //! | [`forward`] | what goes on to the next hop | RFC 9110 §7.6, RFC 8586, RFC 7239 |
 //! | [`scheme`] | in the open, or encrypted | RFC 9110 §4.2 |
 //! | [`uri`] | references resolved, equal URIs written alike, origins compared | RFC 3986 §5, §6 |
@@ -69,6 +70,8 @@ pub mod proxy_status;
 #[cfg(feature = "http")]
 pub mod range;
 pub mod reason;
+#[cfg(feature = "http")]
+pub mod record;
 #[cfg(feature = "http")]
 pub mod request;
 #[cfg(feature = "http")]

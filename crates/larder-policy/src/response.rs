@@ -9,8 +9,8 @@ use http::{
     HeaderMap, HeaderName, Method, StatusCode, Uri,
     header::{
         AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_LOCATION,
-        CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE,
-        TRANSFER_ENCODING,
+        CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, RANGE,
+        SET_COOKIE, TRANSFER_ENCODING,
     },
 };
 
@@ -28,7 +28,10 @@ use crate::{
     reason::Reason,
     request::{CachedMethod, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
-    stored::{Extras, NonMaxU64, ReuseFlags, StoredHead, Terms, age_value, has_validator},
+    stored::{
+        Extras, Nanos, NonMaxU64, ReuseFlags, StoredHead, Terms, UnixNanos, age_value,
+        has_validator,
+    },
     tags, uri,
     validate::stays_in_304,
     vary::SelectingFields,
@@ -162,6 +165,12 @@ fn keep(
         },
         _ => None,
     };
+    // A part that is all of it answers as a 200 would (RFC 9111 §3.3).
+    let (status, part) = match part {
+        Some(part) if part.is_whole() => (StatusCode::OK, None),
+        part => (response.status, part),
+    };
+    let is_complete_part = status != response.status;
     let orders = Orders::read(policy, response.headers);
     orders.check_storing(policy, request, response)?;
 
@@ -185,6 +194,10 @@ fn keep(
             SetCookie::Store => {}
         }
     }
+    if is_complete_part && let Some(part) = Part::announced(response) {
+        headers.remove(CONTENT_RANGE);
+        headers.insert(CONTENT_LENGTH, part.range().len().into());
+    }
     if !is_of_use(Fields::from(&headers), terms) {
         return Err(if terms.always_validate { Reason::NoCache } else { Reason::NoFreshness });
     }
@@ -197,29 +210,56 @@ fn keep(
         .into_iter()
         .map(String::into_boxed_str)
         .collect();
-    let named_length = list::single(&headers, CONTENT_LENGTH.as_str())
-        .and_then(read_number)
-        .and_then(NonMaxU64::new);
-    let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
-        && !headers.contains_key(CACHE_STATUS);
-    let has_tag = headers.contains_key(ETAG);
-    let (fields, end_of_304) = FieldBlock::laid_out(&headers, |name| stays_in_304(name, has_tag));
     let extras = Extras { selecting, part, tags, groups };
-    let weight = weight(&fields, &extras);
-    Ok(StoredHead {
-        fields,
-        extras: extras.boxed(),
+    let digest = Digest {
         received_at: exchange.received_at.into(),
         date: dated.date.into(),
         initial_age: dated.initial_age.into(),
         terms,
-        named_length,
-        weight: u32::try_from(weight).unwrap_or(u32::MAX),
-        end_of_304: u32::try_from(end_of_304).expect("a head is shorter than 4 GiB"),
-        status: response.status,
+        status,
         answers,
-        is_verbatim,
-    })
+    };
+    Ok(digest.of_fields(&headers, extras).expect("a head is shorter than 4 GiB"))
+}
+
+/// What is known of a response beside its fields.
+pub(crate) struct Digest {
+    pub(crate) received_at: UnixNanos,
+    pub(crate) date: UnixNanos,
+    pub(crate) initial_age: Nanos,
+    pub(crate) terms: Terms,
+    pub(crate) status: StatusCode,
+    pub(crate) answers: CachedMethod,
+}
+
+impl Digest {
+    /// The head with these fields, laid out to be answered with. `None`: they are longer than any head.
+    pub(crate) fn of_fields(self, headers: &HeaderMap, extras: Extras) -> Option<StoredHead> {
+        let Digest { received_at, date, initial_age, terms, status, answers } = self;
+        let named_length = list::single(headers, CONTENT_LENGTH.as_str())
+            .and_then(read_number)
+            .and_then(NonMaxU64::new);
+        let is_verbatim = named_length.is_some() == headers.contains_key(CONTENT_LENGTH)
+            && !headers.contains_key(CACHE_STATUS);
+        let has_tag = headers.contains_key(ETAG);
+        let (fields, end_of_304) =
+            FieldBlock::laid_out(headers, |name| stays_in_304(name, has_tag));
+        let weight = weight(&fields, &extras);
+        Some(StoredHead {
+            end_of_304: u32::try_from(end_of_304).ok()?,
+            fields,
+            extras: extras.boxed(),
+            received_at,
+            date,
+            initial_age,
+            terms,
+            named_length,
+            weight: u32::try_from(weight).unwrap_or(u32::MAX),
+            status,
+            answers,
+            is_verbatim,
+        })
+    }
 }
 
 /// Statuses that answer something in the one request that no key and no `Vary` holds: preconditions

@@ -119,6 +119,33 @@ impl Verdict {
         }
     }
 
+    /// The variant that is to be refreshed behind the reader's back, and the fields to ask by.
+    pub fn refreshed(self) -> Option<(usize, HeaderMap)> {
+        match self {
+            Verdict::ServeAndRefresh { index, conditional, .. } => Some((index, conditional)),
+            _ => None,
+        }
+    }
+
+    /// How the origin is to be asked, if it is.
+    pub fn asks(self) -> Option<Ask> {
+        match self {
+            Verdict::Ask(ask) => Some(ask),
+            _ => None,
+        }
+    }
+
+    /// Whether this variant is asked about at the origin, or may stand in for it.
+    pub fn needs(&self, index: usize) -> bool {
+        match self {
+            Verdict::Ask(ask) => {
+                ask.revalidates.contains(&index)
+                    || ask.rescue.is_some_and(|rescue| rescue.index == index)
+            }
+            _ => false,
+        }
+    }
+
     /// The variant that is a plain hit, with nothing else to be done.
     pub fn plain_hit(&self) -> Option<usize> {
         match self {

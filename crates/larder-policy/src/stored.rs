@@ -10,6 +10,7 @@ use http::{
     HeaderMap, StatusCode,
     header::{AGE, ETAG, LAST_MODIFIED},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     date,
@@ -74,7 +75,7 @@ impl Extras {
 }
 
 /// A length of time in nanoseconds; saturates after 584 years.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Nanos(u64);
 
 impl Nanos {
@@ -90,7 +91,7 @@ impl From<Duration> for Nanos {
 }
 
 /// An instant in nanoseconds since 1970; saturates there and in 2554.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct UnixNanos(Nanos);
 
 impl UnixNanos {
@@ -120,7 +121,7 @@ impl NonMaxU64 {
 }
 
 /// What the origin, or the policy in its place, lets a cache do with a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Terms {
     ttl: Nanos,
     stale_while_revalidate: Nanos,
@@ -129,7 +130,7 @@ pub(crate) struct Terms {
 }
 
 /// The yes and no of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReuseFlags {
     /// The origin, or a rule, said how long it is fresh; it was not guessed.
     pub(crate) explicit: bool,

@@ -12,6 +12,8 @@ use http::{
     header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     fields::{Fields, Lines},
     forward::is_spelt,
@@ -19,7 +21,7 @@ use crate::{
 };
 
 /// What a stored response's own request said in the fields that `Vary` names.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct SelectingFields {
     fields: Box<[SelectingField]>,
     /// The one language the response is in, if it varies by language.
@@ -33,15 +35,16 @@ const MAX_NAMES: usize = 32;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NeverMatches;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct SelectingField {
+    #[serde(with = "name")]
     name: HeaderName,
     /// The value as it came, if it came in one line: most requests repeat it to the letter.
     verbatim: Option<Box<[u8]>>,
     value: Value,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum Value {
     /// Absent matches only absent.
     Absent,
@@ -105,6 +108,34 @@ impl SelectingFields {
     /// Whether every answer fits, because nothing was named.
     pub(crate) fn is_empty(&self) -> bool {
         self.fields.is_empty()
+    }
+
+    /// The names and what was said in them, as they are compared: bytes that are equal for equal requests.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut push = |part: &[u8]| {
+            bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(part);
+        };
+        for field in &self.fields {
+            push(field.name.as_str().as_bytes());
+            match &field.value {
+                Value::Absent => push(b"-"),
+                Value::Opaque(canonical) => {
+                    push(b"=");
+                    push(canonical);
+                }
+                Value::Preferences(members) => {
+                    push(b"q");
+                    push(&(members.len() as u64).to_le_bytes());
+                    for (name, weight) in members {
+                        push(&name.to_ascii_lowercase());
+                        push(&weight.to_le_bytes());
+                    }
+                }
+            }
+        }
+        bytes
     }
 
     /// Bytes it takes beyond its own size.
@@ -184,6 +215,21 @@ impl SelectingField {
                     })
             }
         }
+    }
+}
+
+/// A field's name as it is written in records.
+mod name {
+    use http::HeaderName;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(name: &HeaderName, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(name.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HeaderName, D::Error> {
+        let name = <&str>::deserialize(from)?;
+        HeaderName::from_bytes(name.as_bytes()).map_err(D::Error::custom)
     }
 }
 

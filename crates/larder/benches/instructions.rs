@@ -29,11 +29,16 @@ const KEY: &str = "/posts/000000000000000042";
 const ENTRIES: u32 = 1000;
 
 fn cache_of(max_entries: usize, tags: &[&str]) -> Cache<Value> {
-    let cache = Cache::builder_with_weigher(|value: &Value| value.len())
+    filled(builder().max_entries(max_entries).build(), tags)
+}
+
+fn builder() -> larder::Builder<Value> {
+    Cache::builder_with_weigher(|value: &Value| value.len())
         .max_bytes(4 << 20)
-        .max_entries(max_entries)
         .stale_while_revalidate(Duration::from_secs(60))
-        .build();
+}
+
+fn filled(cache: Cache<Value>, tags: &[&str]) -> Cache<Value> {
     let lifetime = Lifetime::fresh_for(Duration::from_secs(3600))
         .stale_while_revalidate(Duration::from_secs(3600));
     for number in 0..ENTRIES {
@@ -57,6 +62,19 @@ fn held() -> Cache<Value> {
 
 fn tagged() -> Cache<Value> {
     cache_of(usize::MAX, &["posts", "front page"])
+}
+
+fn sliding() -> Cache<Value> {
+    filled(builder().time_to_idle(Duration::from_secs(600)).build(), &[])
+}
+
+fn told() -> Cache<Value> {
+    let hook = |_: &str, _: &Value, _| {
+        black_box(());
+    };
+    let cache = filled(builder().max_entries(ENTRIES as usize).on_removed(hook).build(), &[]);
+    cache.insert("/posts/one more", value());
+    cache
 }
 
 fn purged_since() -> Cache<Value> {
@@ -103,10 +121,36 @@ fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
 #[library_benchmark]
 #[bench::untagged(held())]
 #[bench::tagged(tagged())]
+#[bench::that_keeps_it_from_being_idle(sliding())]
 #[bench::first_after_a_purge(purged_since())]
 #[bench::after_a_purge_of_another_key(key_purged_since())]
 fn hit(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
     let value = black_box(&cache).get(black_box(KEY));
+    (cache, value)
+}
+
+fn held_by_parts() -> Cache<Value> {
+    let cache = held();
+    cache.insert(42_u64, value());
+    cache.insert(("post", 42_u64, "de"), value());
+    for _ in 0..8 {
+        cache.get(42_u64);
+        cache.get(("post", 42_u64, "de"));
+    }
+    cache
+}
+
+#[library_benchmark]
+#[bench::untagged(held_by_parts())]
+fn hit_by_number(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
+    let value = black_box(&cache).get(black_box(42_u64));
+    (cache, value)
+}
+
+#[library_benchmark]
+#[bench::untagged(held_by_parts())]
+fn hit_by_tuple(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
+    let value = black_box(&cache).get(black_box(("post", 42_u64, "de")));
     (cache, value)
 }
 
@@ -138,6 +182,7 @@ fn miss(cache: Cache<Value>) -> (Cache<Value>, Option<Value>) {
 #[library_benchmark]
 #[bench::with_room(held(), value())]
 #[bench::with_eviction(full(), value())]
+#[bench::with_eviction_that_is_told_of(told(), value())]
 fn insert(cache: Cache<Value>, value: Value) -> Cache<Value> {
     black_box(&cache).insert(black_box("/posts/another"), value);
     cache
@@ -145,6 +190,6 @@ fn insert(cache: Cache<Value>, value: Value) -> Cache<Value> {
 
 library_benchmark_group!(
     name = engine,
-    benchmarks = [hit, stale_hit, get_or_fetch_hit, miss, insert]
+    benchmarks = [hit, hit_by_number, hit_by_tuple, stale_hit, get_or_fetch_hit, miss, insert]
 );
 main!(library_benchmark_groups = engine);

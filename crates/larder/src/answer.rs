@@ -50,17 +50,14 @@ pub struct Failure<E> {
     pub source: FailureSource,
 }
 
-impl<E> fmt::Display for Failure<E> {
+impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl<E: std::error::Error + 'static> std::error::Error for Failure<E> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
+/// An error for whatever `E`, as a [`FetchError`] is.
+impl<E: fmt::Debug + fmt::Display> std::error::Error for Failure<E> {}
 
 /// Where an error came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

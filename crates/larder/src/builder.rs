@@ -1,16 +1,23 @@
 //! Builder: the settings of a cache and their defaults; refuses nonsense.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_policy::freshness::Lifetime;
 
+#[cfg(feature = "http")]
+use crate::http::Variants;
 use crate::{
     clock::Clock,
     codec::Codec,
     purge::tags::TagKey,
     tier::{
         lower::{LowerTier, Settings},
-        memory::Eviction,
+        memory::{Eviction, OnRemoved, RemovalCause},
     },
 };
 
@@ -19,10 +26,20 @@ const USUAL_BYTES: usize = 64 << 20;
 
 pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 
+type TtlOfError = dyn Fn(&dyn Any) -> Option<Duration> + Send + Sync;
+
+/// How long a failure with an error of one type is remembered. `None`: not at all.
+#[derive(Clone)]
+pub(crate) struct NegativeTtlFor {
+    pub(crate) error: TypeId,
+    pub(crate) ttl: Arc<TtlOfError>,
+}
+
 /// What is to lie below memory.
 pub(crate) struct Below<V> {
     pub(crate) tier: Arc<dyn LowerTier>,
-    pub(crate) codec: Arc<dyn Codec<V>>,
+    /// How a library's values are written there. HTTP responses have records of their own.
+    pub(crate) codec: Option<Arc<dyn Codec<V>>>,
     pub(crate) settings: Settings,
 }
 
@@ -33,21 +50,24 @@ pub(crate) struct Below<V> {
 /// | [`name`](Builder::name) | `"cache"` |
 /// | [`ttl`](Builder::ttl) | 300 s |
 /// | [`stale_while_revalidate`](Builder::stale_while_revalidate), [`stale_if_error`](Builder::stale_if_error) | none |
+/// | [`time_to_idle`](Builder::time_to_idle) | none |
 /// | [`refresh_ahead`](Builder::refresh_ahead), [`jitter`](Builder::jitter) | off |
 /// | [`max_bytes`](Builder::max_bytes) | 64 MiB; none if `max_entries` is given |
 /// | [`max_entries`](Builder::max_entries), [`max_entry_bytes`](Builder::max_entry_bytes) | what fits |
 /// | [`eviction`](Builder::eviction) | S3-FIFO |
-/// | [`negative_ttl`](Builder::negative_ttl) | errors are not remembered |
+/// | [`negative_ttl`](Builder::negative_ttl), [`negative_ttl_for`](Builder::negative_ttl_for) | errors are not remembered |
 /// | [`soft_timeout`](Builder::soft_timeout), [`hard_timeout`](Builder::hard_timeout) | none |
 /// | [`max_concurrent_fetches`](Builder::max_concurrent_fetches) | 1024 |
 /// | [`max_concurrent_refreshes`](Builder::max_concurrent_refreshes) | 16, and 1024 that wait |
 /// | [`max_tags`](Builder::max_tags) | 65,536 purged tags remembered |
 /// | [`tag_key`](Builder::tag_key) | one of this cache's own, by chance |
 /// | [`lower`](Builder::lower) | nothing below memory |
+/// | [`on_removed`](Builder::on_removed) | nobody is told |
 /// | [`clock`](Builder::clock) | the machine's monotonic clock |
 pub struct Builder<V> {
     pub(crate) name: String,
     pub(crate) lifetime: Lifetime,
+    pub(crate) time_to_idle: Option<Duration>,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) jitter: f64,
     pub(crate) max_bytes: Option<usize>,
@@ -55,6 +75,8 @@ pub struct Builder<V> {
     pub(crate) max_entry_bytes: Option<usize>,
     pub(crate) eviction: Eviction,
     pub(crate) negative_ttl: Duration,
+    /// One for each type of error that something was said of.
+    pub(crate) negative_ttls: Vec<NegativeTtlFor>,
     pub(crate) soft_timeout: Option<Duration>,
     pub(crate) hard_timeout: Option<Duration>,
     pub(crate) max_concurrent_fetches: usize,
@@ -64,6 +86,7 @@ pub struct Builder<V> {
     pub(crate) clock: Clock,
     pub(crate) weigher: Weigher<V>,
     pub(crate) below: Option<Below<V>>,
+    pub(crate) on_removed: Option<OnRemoved<V>>,
 }
 
 /// Why settings make no cache.
@@ -99,6 +122,7 @@ impl<V> Builder<V> {
         Builder {
             name: "cache".to_owned(),
             lifetime: Lifetime::fresh_for(Duration::from_secs(300)),
+            time_to_idle: None,
             refresh_ahead: None,
             jitter: 0.0,
             max_bytes: None,
@@ -106,6 +130,7 @@ impl<V> Builder<V> {
             max_entry_bytes: None,
             eviction: Eviction::default(),
             negative_ttl: Duration::ZERO,
+            negative_ttls: Vec::new(),
             soft_timeout: None,
             hard_timeout: None,
             max_concurrent_fetches: 1024,
@@ -115,6 +140,7 @@ impl<V> Builder<V> {
             clock: Clock::system(),
             weigher,
             below: None,
+            on_removed: None,
         }
     }
 
@@ -144,6 +170,43 @@ impl<V> Builder<V> {
     /// For so long after its TTL an entry is still served if fetching it anew fails (RFC 5861 §4).
     pub fn stale_if_error(mut self, window: Duration) -> Self {
         self.lifetime = self.lifetime.stale_if_error(window);
+        self
+    }
+
+    /// An entry that nobody has read for so long is over, whatever is left of its lifetime: *sliding* expiry. Whole
+    /// seconds: one that is read in the middle of a second ends up to a second later, and none ends earlier.
+    ///
+    /// ```
+    /// use larder::{Cache, ManualClock};
+    /// use std::time::Duration;
+    ///
+    /// let (minute, clock) = (Duration::from_secs(60), ManualClock::new());
+    /// let sessions = Cache::<String>::builder()
+    ///     .ttl(60 * minute)
+    ///     .time_to_idle(10 * minute)
+    ///     .clock(clock.clock())
+    ///     .build();
+    /// sessions.insert("session", "Rosa".to_owned());
+    /// clock.advance(9 * minute);
+    /// assert!(sessions.get("session").is_some());
+    /// clock.advance(9 * minute);
+    /// assert!(sessions.get("session").is_some());
+    /// clock.advance(10 * minute);
+    /// assert!(sessions.get("session").is_none());
+    /// ```
+    ///
+    /// - Being read is being looked up for a reader ([`get`](crate::Cache::get) and its kin), fresh or stale;
+    ///   so is [`touch`](crate::Cache::touch). [`entry`](crate::Cache::entry),
+    ///   [`contains_key`](crate::Cache::contains_key) and whatever goes over all entries are not.
+    /// - The TTL still ends what is read all the time, and so does a purge: what comes first. For sliding expiry
+    ///   alone, set a long [`ttl`](Builder::ttl).
+    /// - What is idle is over: it is not served stale either, and the sweep takes it out.
+    /// - It is about this instance's memory. A tier below keeps what it has for its lifetime, and what is found
+    ///   there is stored here anew.
+    ///
+    /// A hit takes no lock more for it. An entry costs a small allocation more.
+    pub fn time_to_idle(mut self, limit: Duration) -> Self {
+        self.time_to_idle = Some(limit);
         self
     }
 
@@ -191,9 +254,56 @@ impl<V> Builder<V> {
     /// How long a failed fetch is remembered, whether it brought an error, took longer than the hard
     /// timeout, or panicked: that is handed to later readers without asking, or a stale entry in its
     /// place. A purge or a value ends it, and [`get_or_fetch`](crate::Cache::get_or_fetch), which takes
-    /// no failure for an answer, asks. Zero: not at all.
+    /// no failure for an answer, asks. Zero: not at all. By error: [`negative_ttl_for`](Builder::negative_ttl_for).
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
         self.negative_ttl = ttl;
+        self
+    }
+
+    /// How long a fetch that failed with an `E` is remembered, by what the error is: that there is no such post
+    /// for a minute perhaps, and that the database was busy not at all (`None`). It holds in place of
+    /// [`negative_ttl`](Builder::negative_ttl), which stays for errors of other types, for timeouts and panics. Of
+    /// two for one `E` the last holds.
+    ///
+    /// It is asked once for each fetch that fails with an `E`, under no lock. If it panics, `negative_ttl` holds.
+    ///
+    /// ```
+    /// # use larder::{Cache, FailureSource};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// #[derive(Debug)]
+    /// enum DbError {
+    ///     NotFound,
+    ///     Busy,
+    /// }
+    /// # impl std::fmt::Display for DbError {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// #         std::fmt::Debug::fmt(self, f)
+    /// #     }
+    /// # }
+    ///
+    /// let posts = Cache::<String>::builder()
+    ///     .negative_ttl_for(|error: &DbError| match error {
+    ///         DbError::NotFound => Some(Duration::from_secs(60)),
+    ///         DbError::Busy => None,
+    ///     })
+    ///     .build();
+    /// for (key, error, is_remembered) in [("7", DbError::NotFound, true), ("8", DbError::Busy, false)] {
+    ///     posts.try_get_or_fetch(key, async || Err::<String, _>(error)).await.unwrap_err();
+    ///     let again = posts.answer(key, async || Err::<String, _>(DbError::Busy)).await;
+    ///     assert_eq!(again.unwrap_err().source == FailureSource::Remembered, is_remembered);
+    /// }
+    /// # }
+    /// ```
+    pub fn negative_ttl_for<E: Send + Sync + 'static>(
+        mut self,
+        ttl: impl Fn(&E) -> Option<Duration> + Send + Sync + 'static,
+    ) -> Self {
+        let error = TypeId::of::<E>();
+        let ttl = move |error: &dyn Any| error.downcast_ref().and_then(&ttl);
+        self.negative_ttls.retain(|known| known.error != error);
+        self.negative_ttls.push(NegativeTtlFor { error, ttl: Arc::new(ttl) });
         self
     }
 
@@ -274,8 +384,8 @@ impl<V> Builder<V> {
     /// fails or is slow is a miss, and never an error. Outside a tokio runtime it is not asked.
     ///
     /// Purges that it has not acknowledged, and values that are still to be written, are lost with the last clone
-    /// of the cache: [`Cache::shut_down`](crate::Cache::shut_down) waits for them. An `HttpCache` passes its purges
-    /// on and does nothing else with such a tier yet.
+    /// of the cache: [`Cache::shut_down`](crate::Cache::shut_down) waits for them. HTTP responses need no codec:
+    /// see `Builder::lower_http`.
     pub fn lower(self, tier: impl LowerTier, codec: impl Codec<V>) -> Self {
         self.lower_with(tier, codec, Settings::default())
     }
@@ -287,7 +397,48 @@ impl<V> Builder<V> {
         codec: impl Codec<V>,
         settings: Settings,
     ) -> Self {
-        self.below = Some(Below { tier: Arc::new(tier), codec: Arc::new(codec), settings });
+        let (tier, codec) = (Arc::new(tier), Some(Arc::new(codec) as Arc<dyn Codec<V>>));
+        self.below = Some(Below { tier, codec, settings });
+        self
+    }
+
+    /// Calls `hook` with each value that leaves memory, its key, and why ([`RemovalCause`]), just before the value is
+    /// dropped. A later call of this method replaces the hook.
+    ///
+    /// ```
+    /// use larder::{Cache, RemovalCause};
+    /// use std::sync::mpsc;
+    ///
+    /// let (gone, log) = mpsc::channel();
+    /// let cache = Cache::<String>::builder()
+    ///     .on_removed(move |key, value: &String, cause| _ = gone.send(format!("{key}={value}: {cause:?}")))
+    ///     .build();
+    /// cache.insert("user:1", "Rosa".to_owned());
+    /// cache.insert("user:1", "Rosa L.".to_owned());
+    /// cache.remove("user:1");
+    /// assert_eq!(log.recv().unwrap(), "user:1=Rosa: Replaced");
+    /// assert_eq!(log.recv().unwrap(), "user:1=Rosa L.: Purged");
+    /// ```
+    ///
+    /// - **Once for each value that was stored**, and never for one that was not: refused, too large, or fetched
+    ///   before a purge. Remembered errors are not told of. What ends a value takes it out at once, or later: what
+    ///   has expired or is purged by a tag is told of when it is swept, makes room, or is replaced.
+    /// - **By the thread that took it out**: the one that stores, purges or resizes, or the one that sweeps all
+    ///   caches of the process. A slow hook keeps that thread, and the value's bytes stay taken meanwhile: hand the
+    ///   work to another thread.
+    /// - **In order** where one thread takes values out one after the other. Two values of one key that two threads
+    ///   take out may be told of in either order, or at the same time.
+    /// - **Under no lock**: the hook may call any cache. What it stores makes nothing else go, in this cache and in
+    ///   others, and is not stored where there is no room for it, as for a value's `Drop`.
+    /// - **A panic** of the hook costs nothing: the value is dropped, and all others are still told of. Who asked for
+    ///   the removal gets it in the end, as that of a `Drop`: see [`Cache`](crate::Cache).
+    /// - When the last clone of the cache is dropped, what is stored then is dropped **untold**.
+    ///   [`clear`](crate::Cache::clear) it first where that matters.
+    pub fn on_removed(
+        mut self,
+        hook: impl Fn(&str, &V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        self.on_removed = Some(Arc::new(hook));
         self
     }
 
@@ -327,10 +478,34 @@ impl<V> Builder<V> {
         if self.hard_timeout.is_some_and(|limit| limit.is_zero()) {
             return Err(BuildError::Zero { setting: "hard_timeout" });
         }
+        if self.time_to_idle.is_some_and(|limit| limit.is_zero()) {
+            return Err(BuildError::Zero { setting: "time_to_idle" });
+        }
         match (self.soft_timeout, self.hard_timeout) {
             (Some(soft), Some(hard)) if soft >= hard => Err(BuildError::Timeouts { soft, hard }),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(feature = "http")]
+impl Builder<Variants> {
+    /// A tier below memory that other processes share ([`lower`](crate::lower) says what it is), for HTTP responses.
+    ///
+    /// As with [`lower`](Builder::lower), what misses in memory is asked for there before the origin is, and what the
+    /// origin answers is written there, as far as memory may keep it: a record for each variant. Long bodies lie in
+    /// pieces and are streamed from there. A confirmation (304) writes a head, and no body. Parts (206), and what is
+    /// stored of an answer to POST, are in memory only. A request that says `only-if-cached` is answered from memory.
+    ///
+    /// All processes over one tier have to keep the same rules: what one has stored, others answer with.
+    pub fn lower_http(self, tier: impl LowerTier) -> Self {
+        self.lower_http_with(tier, Settings::default())
+    }
+
+    /// As [`lower_http`](Builder::lower_http), with other settings.
+    pub fn lower_http_with(mut self, tier: impl LowerTier, settings: Settings) -> Self {
+        self.below = Some(Below { tier: Arc::new(tier), codec: None, settings });
+        self
     }
 }
 

@@ -1,10 +1,15 @@
 //! Cache: what an application calls, and in which order a look-up goes on; a miss goes on in `cache/miss.rs`.
 
 mod below;
+mod blocking;
 mod landing;
+mod many;
+pub(crate) mod map;
 mod miss;
 mod negative;
+mod previous;
 mod purge;
+mod read;
 #[cfg(all(test, not(shuttle)))]
 mod storm;
 
@@ -19,17 +24,22 @@ use tokio::time::timeout;
 use self::{
     below::Beneath,
     landing::FlightResult,
-    miss::{AtHand, Wants},
+    miss::AtHand,
     negative::Negatives,
+    read::{ReadOptions, Wants},
 };
+pub use self::{previous::Previous, read::Read};
+#[cfg(feature = "http")]
+use crate::tier::memory;
 use crate::{
     answer::{Answer, EntryView, Failure, Storage},
     builder::{BuildError, Builder},
     claim::{Claims, Instance},
     engine::{
         Engine,
+        change::Nothing,
         flight::Flights,
-        look::{Found, Lookup, Seen, Shape},
+        look::{ANY_AGE, Found, Lookup, Seen, Shape},
         purge::Named,
         refresh::Refreshes,
         store::{Dated, Unstored},
@@ -40,6 +50,7 @@ use crate::{
     key::CacheKey,
     purge::Fence,
     shape::KeyShape,
+    span::FetchSpan,
     stats::{Events, Stats},
     sweeper::{self, Sweep},
     tier::memory::{Burial, Pace},
@@ -55,13 +66,15 @@ const SLOTS_PER_SWEEP: usize = 1 << 19;
 ///
 /// Values are handed out as clones: make them cheap to clone (an `Arc`, `Bytes`). A hit clones under the
 /// read lock of a part of the cache, so that a `Clone` of your own must not call the cache. All else of
-/// yours that the cache runs (`Drop`, weigher, fetches) may: no lock is held then. What a value's `Drop`
-/// inserts makes nothing else go, and is not stored where there is no room for it.
+/// yours that the cache runs (`Drop`, weigher, fetches, closures, the [hook](Builder::on_removed)) may: no lock
+/// is held then. What a value's `Drop` or the hook inserts makes nothing else go, and is not stored where there
+/// is no room for it.
 ///
 /// A `Drop` that panics costs nothing but itself: the value is gone, its room is free, and so is it with
-/// the others that were to go. [`remove`](Cache::remove), [`clear`](Cache::clear),
-/// [`purge_prefix`](Cache::purge_prefix), [`resize`](Cache::resize) and [`sweep`](Cache::sweep) then
-/// panic in the end; whoever stores something, and the sweeping in the background, does not.
+/// the others that were to go. [`remove`](Cache::remove), [`take`](Cache::take), [`clear`](Cache::clear),
+/// [`purge_prefix`](Cache::purge_prefix), [`retain_local`](Cache::retain_local), [`resize`](Cache::resize) and
+/// [`sweep`](Cache::sweep) then panic in the end; whoever stores something, and the sweeping in the background,
+/// does not. So it is with a hook that panics.
 ///
 /// Fetches run as tasks of the cache, on the tokio runtime of the reader that needed them first: a
 /// reader that leaves disturbs neither the fetch nor those who wait for it. They end when the last
@@ -99,6 +112,8 @@ struct Library<V> {
     negatives: Negatives,
     claims: Claims,
     beneath: Option<Beneath<V>>,
+    /// Who makes something new of what is stored: see `engine/change.rs`.
+    computes: Arc<Flights<Nothing>>,
 }
 
 /// What a look-up leads to.
@@ -109,9 +124,27 @@ enum Next<V, F> {
     Fill(Pin<Box<F>>),
 }
 
-impl<V: Weigh + 'static> Cache<V> {
-    /// Settings for a cache whose values know what they weigh.
-    pub fn builder() -> Builder<V> {
+impl<V> Cache<V> {
+    /// Settings for a cache whose values know what they weigh: what the standard library has, and what derives
+    /// [`Weigh`].
+    ///
+    /// ```
+    /// use larder::{Cache, Weigh};
+    ///
+    /// #[derive(Clone, Weigh)]
+    /// struct Post {
+    ///     id: u64,
+    ///     title: String,
+    /// }
+    ///
+    /// let posts = Cache::<Post>::builder().build();
+    /// ```
+    // The bound is the function's own. Were it that of the `impl`, the compiler would say that there is no such
+    // function, and nothing of what `Weigh` says about types that lack it.
+    pub fn builder() -> Builder<V>
+    where
+        V: Weigh + 'static,
+    {
         Builder::new(Arc::new(V::heap_bytes))
     }
 }
@@ -152,17 +185,20 @@ impl<V> Cache<V> {
 
 impl<V: Clone + Send + Sync + 'static> Cache<V> {
     fn from_builder(builder: Builder<V>) -> Self {
+        #[cfg(feature = "http")]
+        let builder =
+            Builder { on_removed: builder.on_removed.map(memory::that_can_wait), ..builder };
         let max_bytes = builder.bound_bytes();
-        let negatives = Negatives::new(builder.negative_ttl, max_bytes, builder.max_entries);
+        let negatives = Negatives::new(&builder);
         let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
         let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
-        let beneath = builder
-            .below
-            .as_ref()
+        let codec = builder.below.as_ref().and_then(|below| below.codec.as_ref());
+        let beneath = codec
             .zip(engine.lower())
-            .map(|(below, lower)| Beneath::new(lower, &below.codec, &builder.name));
+            .map(|(codec, lower)| Beneath::new(lower, codec, &builder.name));
         let library = Arc::new(Library {
-            flights: engine.flights_looking_below(),
+            flights: engine.flights(beneath.is_some()),
+            computes: engine.flights(false),
             engine,
             name: builder.name,
             lifetime: builder.lifetime,
@@ -171,6 +207,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             beneath,
         });
         library.engine.listen(&library);
+        library.engine.listen(&library.computes);
         if let Some(lower) = library.engine.lower() {
             lower.lies_below(&library);
         }
@@ -215,7 +252,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     fn get_on(&self, key: &str, seen: Seen) -> Option<V> {
-        match self.library.engine.look_on(key, seen) {
+        match self.library.engine.look_on(key, seen, ANY_AGE) {
             Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(answer.value),
             Lookup::Usable { shape: Shape::Stale, .. }
             | Lookup::LastResort(_)
@@ -285,12 +322,6 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         storage
     }
 
-    /// Up to `most` keys, in no order: for people who look for one. What is expired or purged by its tag
-    /// may be among them, and what is stored meanwhile. Copies each key; holds no lock for long.
-    pub fn keys(&self, most: usize) -> Vec<String> {
-        self.library.engine.keys(most)
-    }
-
     /// The value under `key`; if there is none, the one that `fetch` brings, which is then stored.
     /// Many readers of one missing key share one fetch.
     ///
@@ -313,18 +344,21 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = T> + Send,
     {
-        let key = key.into();
-        let seen = match self.library.engine.find(key.as_str()) {
-            Found::Plain(value) => {
-                drop_before(fetch, &value);
-                return value;
+        // In a block, so that the key is no part of the future that waits.
+        let filling = {
+            let key = key.into();
+            let seen = match self.library.engine.find(key.as_str()) {
+                Found::Plain(value) => {
+                    drop_before(fetch, &value);
+                    return value;
+                }
+                Found::Other(seen) => seen,
+            };
+            let fetch = |_: &_, _: &_| async { Ok::<T, Infallible>(fetch().await) };
+            match self.go_on(key, seen, fetch, ReadOptions::of(Wants::Value)) {
+                Next::Served(answer) => return answer.value,
+                Next::Fill(filling) => filling,
             }
-            Found::Other(seen) => seen,
-        };
-        let fetch = || async { Ok::<T, Infallible>(fetch().await) };
-        let filling = match self.go_on(key, seen, fetch, Wants::Value) {
-            Next::Served(answer) => return answer.value,
-            Next::Fill(filling) => filling,
         };
         match filling.await {
             Ok(answer) => answer.value,
@@ -338,8 +372,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// # Errors
     ///
     /// The fetch's own error, shared by all who waited for it and by nobody later (unless the cache
-    /// was built with a negative TTL); [`FetchError`] for what else can go wrong. It does not wait where
-    /// too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
+    /// was built with a negative TTL); [`FetchError`] for what else can go wrong. An `E` says what
+    /// went wrong (`Display`), which [`events`](Cache::events) tell. It does not wait where too much is under way ([`FetchError::TooMany`]), as [`get_or_fetch`](Cache::get_or_fetch) does.
     pub async fn try_get_or_fetch<'k, T, E, F, Fut>(
         &self,
         key: impl Into<CacheKey<'k>>,
@@ -347,21 +381,24 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<V, FetchError<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let key = key.into();
-        let seen = match self.library.engine.find(key.as_str()) {
-            Found::Plain(value) => {
-                drop_before(fetch, &value);
-                return Ok(value);
+        let filling = {
+            let key = key.into();
+            let seen = match self.library.engine.find(key.as_str()) {
+                Found::Plain(value) => {
+                    drop_before(fetch, &value);
+                    return Ok(value);
+                }
+                Found::Other(seen) => seen,
+            };
+            let fetch = |_: &_, _: &_| fetch();
+            match self.go_on(key, seen, fetch, ReadOptions::of(Wants::Answer)) {
+                Next::Served(answer) => return Ok(answer.value),
+                Next::Fill(filling) => filling,
             }
-            Found::Other(seen) => seen,
-        };
-        let filling = match self.go_on(key, seen, fetch, Wants::Answer) {
-            Next::Served(answer) => return Ok(answer.value),
-            Next::Fill(filling) => filling,
         };
         match filling.await {
             Ok(answer) => Ok(answer.value),
@@ -381,16 +418,56 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<Answer<V>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
+        E: fmt::Display + Send + Sync + 'static,
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let key = key.into();
-        let filling = match self.go_on(key, Seen::Nothing, fetch, Wants::Answer) {
-            Next::Served(answer) => return Ok(answer),
-            Next::Fill(filling) => filling,
-        };
-        filling.await.map(|answer| *answer)
+        self.read(key).answer(fetch).await
+    }
+
+    /// Fetches `key` now, whatever is stored, and stores what that brings: for whoever knows that the origin
+    /// has something newer. Short for [`read`](Cache::read) with
+    /// [`force_refresh`](Read::force_refresh), which says what it does beside another fetch of the key.
+    ///
+    /// This is no purge. Until the fetch ends, readers get what is stored; if it fails, they go on getting
+    /// it, and only the caller is told. Where an old value must not be served any more,
+    /// [`remove`](Cache::remove) it.
+    ///
+    /// ```
+    /// # use larder::Cache;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let prices = Cache::<u32>::builder_with_weigher(|_| 0).build();
+    /// prices.insert("tea", 3);
+    /// let failed = prices.refresh("tea", async || Err::<u32, _>("the shop is closed")).await;
+    /// assert!(failed.is_err() && prices.get("tea") == Some(3));
+    /// let price = prices.refresh("tea", async || Ok::<u32, String>(4)).await;
+    /// assert_eq!((price.unwrap(), prices.get("tea")), (4, Some(4)));
+    /// # }
+    /// ```
+    ///
+    /// Dropping the returned future leaves a fetch that has begun alone: its value is stored.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_get_or_fetch`](Cache::try_get_or_fetch), but never a remembered one.
+    pub async fn refresh<'k, T, E, F, Fut>(
+        &self,
+        key: impl Into<CacheKey<'k>>,
+        fetch: F,
+    ) -> Result<V, FetchError<E>>
+    where
+        T: Into<Fetched<V>> + Send,
+        E: fmt::Display + Send + Sync + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<T, E>> + Send,
+    {
+        self.read(key).force_refresh().fetch(fetch).await
+    }
+
+    /// Reads `key` with wishes of this call's own; [`fetch`](Read::fetch) or another of its kind then does it.
+    pub fn read<'k>(&self, key: impl Into<CacheKey<'k>>) -> Read<'_, 'k, V> {
+        Read::new(self, key.into())
     }
 
     /// The one function that holds the order of steps, for all but a plain hit. No future, so that what was
@@ -400,17 +477,26 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         key: CacheKey<'_>,
         seen: Seen,
         fetch: F,
-        wants: Wants,
+        options: ReadOptions,
     ) -> Next<V, impl Future<Output = Result<Box<Answer<V>>, Failure<E>>> + use<'a, V, T, E, F, Fut>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        E: fmt::Display + Send + Sync + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
         let library = &self.library;
-        let (reason, at_hand) = match library.engine.look_on(key.as_str(), seen) {
+        let lookup = match options.since {
+            None => library.engine.look_on(key.as_str(), seen, options.max_age),
+            Some(_) => Lookup::Miss(Reason::RequestNoCache),
+        };
+        let (reason, at_hand) = match lookup {
+            Lookup::LastResort(Answer { storage: Storage::FreshFor(_), .. }) => {
+                (Reason::RequestMaxAge, AtHand::Stale)
+            }
             Lookup::LastResort(_) => (Reason::Expired, AtHand::Stale),
+            // Whoever forces a fetch wants to know how it went.
+            Lookup::Miss(reason @ Reason::RequestNoCache) => (reason, AtHand::Nothing),
             Lookup::Miss(reason) if library.beneath.is_some() => (reason, AtHand::Perhaps),
             Lookup::Miss(reason) => (reason, AtHand::Nothing),
             // One arm, for in each an answer would have its own place on the stack.
@@ -428,7 +514,15 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let key = key.into_shared();
         // In a box, for the future of a hit would otherwise be as large as that of a miss, and moving it
         // about takes a quarter of a hit's instructions.
-        Next::Fill(Box::pin(async move { library.miss(&key, reason, fetch, at_hand, wants).await }))
+        Next::Fill(Box::pin(async move {
+            let span = FetchSpan::of_reader();
+            let fetch = move |library: &Library<V>, key: &str| {
+                let fetching = span.call(|| fetch(library, key));
+                span.around(fetching)
+            };
+            let join = || library.join(&key, reason, fetch, options);
+            library.miss(&key, at_hand, options, join).await
+        }))
     }
 
     /// What the cache did so far and holds now.

@@ -21,6 +21,8 @@ pub struct Moment(u64);
 /// What a clock shows when it is made: 36 years, a little more than the longest TTL there is.
 const MADE: u64 = 1 << 60;
 
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
 impl Moment {
     pub(crate) const FIRST: Moment = Moment(0);
     pub(crate) const MAX: Moment = Moment(u64::MAX);
@@ -38,6 +40,17 @@ impl Moment {
     /// The moment `later` from this one; the last one that can be told, if it lies beyond that.
     pub(crate) fn plus(self, later: Duration) -> Moment {
         Moment(self.0.saturating_add(nanos(later)))
+    }
+
+    /// The next whole second since the clock was made, in four bytes: enough for 136 years.
+    pub(crate) fn next_second(self) -> u32 {
+        let nanos = self.0.saturating_sub(MADE);
+        u32::try_from(nanos.div_ceil(NANOS_PER_SECOND)).unwrap_or(u32::MAX)
+    }
+
+    /// The moment so many seconds after the clock was made.
+    pub(crate) fn of_second(second: u64) -> Moment {
+        Moment(MADE.saturating_add(second.saturating_mul(NANOS_PER_SECOND)))
     }
 
     /// The moment `earlier` before this one; the clock's first, if it lies before that.
@@ -110,6 +123,30 @@ impl Clock {
 
     /// A clock of your own: `read` tells the time since any fixed point. It may step back; ages then
     /// stand still for that step and go on with the next. Each look costs a lock.
+    ///
+    /// In a test whose time is Tokio's, and paused, entries age with it like this. On the machine's clock they
+    /// would not: that does not stand still, and does not jump.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use larder::{Cache, Clock};
+    /// use tokio::time::{Instant, sleep};
+    ///
+    /// #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// async fn main() {
+    ///     let began = Instant::now();
+    ///     let cache = Cache::<String>::builder()
+    ///         .ttl(Duration::from_secs(300))
+    ///         .clock(Clock::other(move || began.elapsed()))
+    ///         .build();
+    ///     cache.insert("greeting", "good morning".to_owned());
+    ///     sleep(Duration::from_secs(299)).await;
+    ///     assert!(cache.get("greeting").is_some());
+    ///     sleep(Duration::from_secs(1)).await;
+    ///     assert!(cache.get("greeting").is_none());
+    /// }
+    /// ```
     pub fn other(read: impl Fn() -> Duration + Send + Sync + 'static) -> Clock {
         let made = Duration::from_nanos(MADE);
         let state = Mutex::new(Steps { shown: read(), sum: made, looks: 0 });

@@ -5,6 +5,7 @@
 //! wait, each conductor knows for itself.
 
 pub(crate) mod backoff;
+pub(crate) mod change;
 pub(crate) mod flight;
 pub(crate) mod look;
 pub(crate) mod lower;
@@ -15,15 +16,16 @@ pub(crate) mod tasks;
 
 use std::{
     any::Any,
+    fmt::Display,
+    num::NonZeroU32,
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
-#[cfg(feature = "http")]
-use self::flight::Leader;
 use self::{
     backoff::Backoffs,
-    flight::{Flights, Join},
+    flight::{Flights, Join, Leader},
+    look::Hits,
     lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
@@ -35,6 +37,7 @@ use crate::{
     builder::{Builder, Weigher},
     clock::{Clock, Moment},
     entry::Entry,
+    error::text_of,
     purge::{
         Fence,
         judge::Judge,
@@ -47,7 +50,7 @@ use crate::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    tier::memory::{Burial, Limits, MemoryTier, Pace},
+    tier::memory::{Burial, Eviction, Limits, MemoryTier, Pace, RemovalCause},
     turns::Turns,
 };
 
@@ -78,6 +81,9 @@ pub(crate) struct Engine<V> {
     counters: Counters,
     jitter: f64,
     refresh_ahead: Option<f64>,
+    hits: Hits,
+    /// After so many seconds without a reader an entry is over.
+    time_to_idle: Option<NonZeroU32>,
     /// Whether a stale entry may be served while it is refreshed, if its window says so.
     serves_while_revalidating: AtomicBool,
     max_fetches: usize,
@@ -95,6 +101,7 @@ impl<V> Engine<V> {
             let tier = Arc::clone(&below.tier);
             Lower::new(tier, below.settings, builder.clock.clone(), tasks.clone())
         });
+        let time_to_idle = builder.time_to_idle.and_then(whole_seconds);
         Engine {
             clock: builder.clock.clone(),
             weigher: Arc::clone(&builder.weigher),
@@ -103,7 +110,8 @@ impl<V> Engine<V> {
                 max_entries: builder.max_entries,
                 max_entry_bytes: builder.max_entry_bytes,
                 eviction: builder.eviction,
-            }),
+            })
+            .with_hook(builder.on_removed.clone()),
             lower,
             purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             tables: Mutex::default(),
@@ -118,6 +126,12 @@ impl<V> Engine<V> {
             counters: Counters::new(),
             jitter: builder.jitter,
             refresh_ahead: builder.refresh_ahead,
+            hits: match builder.eviction {
+                Eviction::S3Fifo if time_to_idle.is_some() => Hits::MarkedWithTime,
+                Eviction::S3Fifo => Hits::Marked,
+                Eviction::Lru => Hits::Moved,
+            },
+            time_to_idle,
             serves_while_revalidating: AtomicBool::new(true),
             max_fetches: builder.max_concurrent_fetches,
             soft_timeout: builder.soft_timeout,
@@ -157,19 +171,9 @@ impl<V> Engine<V> {
     }
 
     /// The table of the flights that bring an `R`: one for all who ask for it, so that they share flights. Its
-    /// leaders fetch at once. As many keys may be under way as the builder's bound of fetches allows; which of
-    /// them may fetch, the conductor says.
-    #[cfg(feature = "http")]
-    pub(crate) fn flights<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
-        self.flights_that(false)
-    }
-
-    /// The same for one whose leaders look below memory first, if there is anything.
-    pub(crate) fn flights_looking_below<R: Send + Sync + 'static>(&self) -> Arc<Flights<R>> {
-        self.flights_that(self.lower.is_some())
-    }
-
-    fn flights_that<R: Send + Sync + 'static>(&self, look_below: bool) -> Arc<Flights<R>> {
+    /// leaders `look_below` memory first, or fetch at once. As many keys may be under way as the builder's bound of
+    /// fetches allows; which of them may fetch, the conductor says.
+    pub(crate) fn flights<R: Send + Sync + 'static>(&self, look_below: bool) -> Arc<Flights<R>> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         let known = tables.iter().find_map(|table| Arc::clone(table).downcast().ok());
         known.unwrap_or_else(|| {
@@ -201,6 +205,18 @@ impl<V> Engine<V> {
         flights.join_anyway(key, || self.purges.position())
     }
 
+    /// The flights of the whole of each of `keys`, those that are led with one fetch for all. `None`: they are
+    /// too many, and it is not `anyway`.
+    pub(crate) fn join_several<R>(
+        &self,
+        flights: &Arc<Flights<R>>,
+        keys: &[Arc<str>],
+        asked: Fence,
+        anyway: bool,
+    ) -> Option<Vec<Join<R>>> {
+        flights.join_several(keys, asked, anyway, || self.purges.position())
+    }
+
     /// The flight of what this collapse key of `key` stands for.
     #[cfg(feature = "http")]
     pub(crate) fn join_collapse_key<R>(
@@ -223,7 +239,6 @@ impl<V> Engine<V> {
     }
 
     /// The same for a request that goes on its way whether or not there is a flight.
-    #[cfg(feature = "http")]
     pub(crate) fn lead_uncounted<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Leader<R> {
         flights.lead_uncounted(key, || self.purges.position())
     }
@@ -244,6 +259,11 @@ impl<V> Engine<V> {
     /// By which numbers a purge finds what carries these tags.
     pub(crate) fn tag_ids<'a>(&self, tags: impl IntoIterator<Item = &'a str>) -> Box<[TagId]> {
         tags.into_iter().map(|tag| self.purges.tag(tag)).collect()
+    }
+
+    /// The key by which they become numbers.
+    pub(crate) fn tag_key(&self) -> TagKey {
+        self.purges.tag_key()
     }
 
     /// What is over now.
@@ -287,9 +307,9 @@ impl<V> Engine<V> {
         }
     }
 
-    /// Up to `most` keys, in no order.
+    /// Up to `most` keys of what is not over, in no order.
     pub(crate) fn keys(&self, most: usize) -> Vec<String> {
-        self.memory.keys(most)
+        self.memory.keys(most, &self.judge_now())
     }
 
     /// `look` at what is stored under `key`, without marking it as used.
@@ -299,7 +319,7 @@ impl<V> Engine<V> {
 
     /// Takes what is stored under `key` out, without a purge. Whoever stores something else there calls this.
     pub(crate) fn take_out(&self, key: &str) -> Burial {
-        self.memory.remove(key, &self.judge_now()).1
+        self.memory.remove(key, &self.judge_now(), RemovalCause::Replaced).1
     }
 
     /// Changes the bound in bytes; the burial tells how many entries had to go.
@@ -316,9 +336,10 @@ impl<V> Engine<V> {
         self.serves_while_revalidating.store(on, Ordering::Relaxed);
     }
 
-    /// A fetch failed, or will never end.
-    pub(crate) fn tell_failed(&self, key: &Arc<str>) {
-        self.counters.tell(|| Event::FetchFailed { key: Arc::clone(key) });
+    /// A fetch failed with this error, or will never end.
+    pub(crate) fn tell_failed(&self, key: &Arc<str>, error: &dyn Display) {
+        let event = || Event::FetchFailed { key: Arc::clone(key), error: text_of(error) };
+        self.counters.tell(event);
     }
 
     /// A fetch begins. Unless it is told of its success (it fails, panics, is dropped), it counts as a failed
@@ -333,6 +354,12 @@ impl<V> Engine<V> {
         self.refreshes.close();
         self.tasks.close();
     }
+}
+
+/// Rounded up, so that nothing ends too early. None of nothing.
+fn whole_seconds(duration: Duration) -> Option<NonZeroU32> {
+    let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+    NonZeroU32::new(u32::try_from(seconds).unwrap_or(u32::MAX))
 }
 
 /// One fetch in the books.

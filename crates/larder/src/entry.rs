@@ -1,6 +1,6 @@
 //! Entry: a stored value, and what a fetch says about the value it brings.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use larder_policy::{
     freshness::{Freshness, Lifetime},
@@ -9,8 +9,11 @@ use larder_policy::{
 
 use crate::{
     clock::Moment,
-    purge::{Fence, tags::TagId},
-    sync::atomic::{AtomicU64, Ordering},
+    purge::{
+        Fence,
+        tags::{TagId, TagKey},
+    },
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     weigh::ALLOCATION_BYTES,
 };
 
@@ -28,8 +31,24 @@ pub(crate) struct Entry<V> {
     cost_micros: u32,
     revalidate_window: CompactDuration,
     rescue_window: CompactDuration,
-    /// Boxed twice, for a slice's own box is two words. Most entries have none.
-    tags: Option<Box<Box<[TagId]>>>,
+    /// In a box, for most entries have none of it.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few entries have.
+#[derive(Debug, Default)]
+struct Rare {
+    tags: Box<[TagId]>,
+    idle: Option<Idle>,
+}
+
+/// When an entry is over because nobody reads it.
+#[derive(Debug)]
+struct Idle {
+    /// In seconds.
+    time_to_idle: NonZeroU32,
+    /// The second, as [`Moment::next_second`] counts them, after which it was last read.
+    read: AtomicU32,
 }
 
 /// A duration in four bytes, exact to a microsecond below 17 minutes, to a millisecond below 12 days
@@ -83,8 +102,32 @@ impl<V> Entry<V> {
             cost_micros: u32::try_from(cost.as_micros()).unwrap_or(u32::MAX),
             revalidate_window: CompactDuration::new(lifetime.revalidate_window()),
             rescue_window: CompactDuration::new(lifetime.rescue_window()),
-            tags: (!tags.is_empty()).then(|| Box::new(tags)),
+            rare: (!tags.is_empty()).then(|| Box::new(Rare { tags, idle: None })),
         }
+    }
+
+    /// It is over once nobody has read it for so many seconds, from now on.
+    pub(crate) fn end_when_idle(&mut self, time_to_idle: NonZeroU32, now: Moment) {
+        let read = AtomicU32::new(now.next_second());
+        self.rare.get_or_insert_default().idle = Some(Idle { time_to_idle, read });
+    }
+
+    /// Somebody reads it. False, and nothing has changed, if nobody has for too long. Writes once a second at
+    /// the most, so that those who read it on several processors do not wait for each other.
+    pub(crate) fn read(&self, now: Moment) -> bool {
+        let Some(Rare { idle: Some(idle), .. }) = self.rare.as_deref() else { return true };
+        if idle.end() <= now {
+            return false;
+        }
+        let second = now.next_second();
+        if idle.read.load(Ordering::Relaxed) != second {
+            idle.read.store(second, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn idle_end(&self) -> Moment {
+        self.rare.as_ref().and_then(|rare| rare.idle.as_ref()).map_or(Moment::MAX, Idle::end)
     }
 
     fn fetched(&self) -> Moment {
@@ -101,6 +144,11 @@ impl<V> Entry<V> {
             .stale_if_error(self.rescue_window.get())
     }
 
+    /// Until when it is fresh, as far as its own lifetime tells.
+    pub(crate) fn fresh_until(&self) -> Moment {
+        self.fresh_until
+    }
+
     /// Whether its freshness is `Fresh`, in a few instructions: every hit asks this.
     pub(crate) fn is_fresh(&self, now: Moment) -> bool {
         now < self.fresh_until
@@ -112,22 +160,26 @@ impl<V> Entry<V> {
     }
 
     pub(crate) fn freshness(&self, now: Moment) -> Freshness {
-        self.lifetime().at(self.age(now))
+        self.unless_idle(now, self.lifetime().at(self.age(now)))
     }
 
     pub(crate) fn freshness_marked_stale(&self, now: Moment, marked: Moment) -> Freshness {
-        self.lifetime().at_marked_stale(self.age(now), now.since(marked))
+        self.unless_idle(now, self.lifetime().at_marked_stale(self.age(now), now.since(marked)))
+    }
+
+    fn unless_idle(&self, now: Moment, freshness: Freshness) -> Freshness {
+        if self.idle_end() <= now { Freshness::Expired } else { freshness }
     }
 
     /// From here on it is of no use to anybody, and its bytes may go.
     pub(crate) fn expires(&self) -> Moment {
-        self.fetched().plus(self.lifetime().end())
+        self.fetched().plus(self.lifetime().end()).min(self.idle_end())
     }
 
     /// The same if it was marked stale at `marked`: its windows begin there, unless they began earlier.
     pub(crate) fn expires_marked_stale(&self, marked: Moment) -> Moment {
         let windows = self.revalidate_window.get().max(self.rescue_window.get());
-        self.fresh_until.min(marked).plus(windows)
+        self.fresh_until.min(marked).plus(windows).min(self.idle_end())
     }
 
     /// Its windows begin now, unless they began earlier.
@@ -140,6 +192,13 @@ impl<V> Entry<V> {
         }
     }
 
+    /// It is fresh for `ttl` from now on, and its windows follow. Its age stays what it is.
+    pub(crate) fn renew(&mut self, now: Moment, ttl: Duration) {
+        let fetched = self.fetched();
+        self.ttl = CompactDuration::new(now.since(fetched).saturating_add(ttl));
+        self.fresh_until = fetched.plus(self.ttl.get());
+    }
+
     /// What fetching it cost in time; saturates at 71 minutes.
     pub(crate) fn cost(&self) -> Duration {
         Duration::from_micros(self.cost_micros.into())
@@ -150,7 +209,7 @@ impl<V> Entry<V> {
     }
 
     pub(crate) fn tags(&self) -> &[TagId] {
-        self.tags.as_ref().map_or(&[], |tags| tags)
+        self.rare.as_ref().map_or(&[], |rare| &rare.tags)
     }
 
     pub(crate) fn fence(&self) -> Fence {
@@ -168,9 +227,16 @@ impl<V> Entry<V> {
 
     /// What it owns on the heap beside what its value owns.
     pub(crate) fn own_heap_bytes(&self) -> usize {
-        let two_boxes =
-            |tags: &[TagId]| size_of::<Box<[TagId]>>() + size_of_val(tags) + 2 * ALLOCATION_BYTES;
-        self.tags.as_ref().map_or(0, |tags| two_boxes(tags))
+        let Some(rare) = &self.rare else { return 0 };
+        let tags = if rare.tags.is_empty() { 0 } else { ALLOCATION_BYTES };
+        size_of::<Rare>() + ALLOCATION_BYTES + size_of_val(&*rare.tags) + tags
+    }
+}
+
+impl Idle {
+    fn end(&self) -> Moment {
+        let read = u64::from(self.read.load(Ordering::Relaxed));
+        Moment::of_second(read + u64::from(self.time_to_idle.get()))
     }
 }
 
@@ -198,7 +264,29 @@ pub struct Fetched<V> {
     pub(crate) keep: Keep,
     /// Why it is not to be stored, whatever else is said of it.
     pub(crate) skip: Option<Reason>,
-    pub(crate) tags: Vec<String>,
+    pub(crate) tags: Tags,
+}
+
+/// The tags of a value that is to be stored.
+#[derive(Debug, Default)]
+pub(crate) struct Tags {
+    pub(crate) named: Vec<String>,
+    /// Those that it was stored with before.
+    pub(crate) kept: Option<KeptTags>,
+}
+
+/// Tags whose names are not known any more. `key`: by which they became numbers, for under another one they would be
+/// other tags.
+#[derive(Debug)]
+pub(crate) struct KeptTags {
+    pub(crate) ids: Box<[TagId]>,
+    pub(crate) key: TagKey,
+}
+
+impl From<Vec<String>> for Tags {
+    fn from(named: Vec<String>) -> Self {
+        Tags { named, kept: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -213,7 +301,11 @@ pub(crate) enum Keep {
 impl<V> Fetched<V> {
     /// Keep `value` as the cache's settings say.
     pub fn new(value: V) -> Self {
-        Fetched { value: Box::new(value), keep: Keep::Default, skip: None, tags: Vec::new() }
+        Fetched::of_boxed(Box::new(value))
+    }
+
+    pub(crate) fn of_boxed(value: Box<V>) -> Self {
+        Fetched { value, keep: Keep::Default, skip: None, tags: Tags::default() }
     }
 
     /// Hand `value` to those who wait for it now, and do not store it, whatever TTL is given later.
@@ -224,6 +316,33 @@ impl<V> Fetched<V> {
     /// As [`do_not_store`](Fetched::do_not_store), and why.
     pub fn skip(value: V, reason: Reason) -> Self {
         Fetched { skip: Some(reason), ..Fetched::new(value) }
+    }
+
+    /// Hand `value` to those who wait for it now, and let go of what was stored: the origin says that there is
+    /// nothing, or no more. As what [`do_not_store`](Fetched::do_not_store) is given, it is not there for later
+    /// readers; but neither is what came before, to stand in when the next fetch fails.
+    ///
+    /// ```
+    /// # use larder::{Cache, Fetched, ManualClock};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let clock = ManualClock::new();
+    /// # let builder = Cache::<Option<String>>::builder().clock(clock.clock());
+    /// # let minute = Duration::from_secs(60);
+    /// let posts = builder.ttl(minute).stale_if_error(60 * minute).build();
+    /// posts.insert("/posts/1", Some("a post".to_owned()));
+    /// # clock.advance(minute);
+    /// // A minute later it is deleted.
+    /// let found = posts.get_or_fetch("/posts/1", async || Fetched::gone(None)).await;
+    /// assert_eq!(found, None);
+    /// let failed = posts.try_get_or_fetch("/posts/1", async || Err::<Option<String>, _>("down")).await;
+    /// assert!(failed.is_err(), "it is not served again");
+    /// # }
+    /// ```
+    pub fn gone(value: V) -> Self {
+        // It takes the place of what was stored, as far as no purge came in between, and is over at once.
+        Fetched::new(value).ttl(Duration::from_nanos(1))
     }
 
     /// Keep it for `ttl` and no longer: what is to be gone in five seconds is not served stale for an hour
@@ -241,6 +360,14 @@ impl<V> Fetched<V> {
         self
     }
 
+    /// As [`fresh_for`](Fetched::fresh_for), unless it has been said already how long to keep it.
+    pub fn or_fresh_for(self, ttl: Duration) -> Self {
+        match self.keep {
+            Keep::Default => self.fresh_for(ttl),
+            Keep::FreshFor(_) | Keep::For(_) => self,
+        }
+    }
+
     /// Keep it for `lifetime` instead, windows included. One that ends at once means not to store it.
     pub fn lifetime(mut self, lifetime: Lifetime) -> Self {
         self.keep = Keep::For(lifetime);
@@ -250,7 +377,14 @@ impl<V> Fetched<V> {
     /// It is purged with each of these tags. Replaces earlier ones; empty ones are left out, and
     /// more than 256 make it unstorable (a purge by one of them would otherwise miss it).
     pub fn tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.tags = tags.into_iter().map(Into::into).filter(|tag| !tag.is_empty()).collect();
+        self.tags = Tags::default();
+        self.and_tags(tags)
+    }
+
+    /// As [`tags`](Fetched::tags), beside those that it has already.
+    pub fn and_tags<T: Into<String>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
+        let tags = tags.into_iter().map(Into::into);
+        self.tags.named.extend(tags.filter(|tag: &String| !tag.is_empty()));
         self
     }
 }

@@ -51,8 +51,10 @@
 //! 1. the reader joins the key's *flight*: one for each variant that is known of. Requests that look
 //!    personal (credentials, and in `guarded` cookies) have flights of their own, one for the same
 //!    credentials, or one for all once their answers have turned out to be for all. The first to join leads;
-//! 2. the leader looks once more, because another flight may have landed, or a purge have come, takes its
-//!    turn, and sends its request on as a task of the cache: with our validators if there is something to
+//! 2. the leader looks once more, because another flight may have landed, or a purge have come; where there is a
+//!    [tier below memory](crate::Builder::lower_http), it asks there, once, and decides over what both have. What
+//!    answers the request there is handed on as what arrives is, below, and nobody's origin is asked. Else the leader
+//!    takes its turn, and sends its request on as a task of the cache: with our validators if there is something to
 //!    validate, for the rest if there is a part, without the reader's range and conditions if the whole is
 //!    wanted. Those it applies itself then, to whatever comes; where a key's answers have not been stored for
 //!    long, they go to the origin (RFC 9110 §13.2.1). Fields that would make the origin answer another request
@@ -144,6 +146,7 @@
 //! - Before streams that never end: server-sent events are passed on, each reader's own; of others nobody
 //!   knows before [`Settings::max_arriving_time`] is over. Say `no-store` there.
 
+mod below;
 mod body;
 mod cache;
 mod error;
@@ -162,6 +165,7 @@ mod pass;
 mod pump;
 mod purge;
 mod queries;
+mod records;
 mod refresh;
 mod reply;
 mod request;

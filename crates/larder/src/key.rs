@@ -1,43 +1,68 @@
 //! Key: the name under which an entry is stored, and how several values make one.
 
+mod text;
+mod to_key;
+
 use std::{
-    fmt::{self, Write},
+    borrow::Cow,
+    fmt::{self, Display, Write},
     num,
     sync::Arc,
 };
 
+use self::text::Text;
+pub use self::to_key::ToKey;
+
 /// A cache key: text of any length, compared byte for byte.
 ///
-/// Looking up by `&str` borrows and allocates nothing; only storing copies it. The bytes of a key
-/// count towards the bound of the cache, so a huge key is merely refused as too large.
+/// | given | the key |
+/// | --- | --- |
+/// | `&str`, `String`, `Cow<str>`, `Box<str>`, `Arc<str>` | the text |
+/// | integers, `bool`, `char`, `IpAddr` and its kin | as they are displayed: `17` |
+/// | a tuple of such | its parts, kept apart: `("post", 17)` is `\|post\|17\|`, as [`ToKey`] says |
+/// | anything displayed | [`CacheKey::display`] |
+/// | a reference to one of them, or to a type of your own that is [`ToKey`] | the same |
+///
+/// Looking up by text borrows it and allocates nothing, nor does a number or a tuple whose key has no more than
+/// 46 bytes; only storing copies it. The bytes of a key count towards the bound of the cache, so a huge key is
+/// merely refused as too large.
 #[derive(Clone)]
 pub struct CacheKey<'a>(Text<'a>);
 
-#[derive(Clone)]
-enum Text<'a> {
-    Borrowed(&'a str),
-    Owned(String),
-    Shared(Arc<str>),
-}
-
 impl CacheKey<'_> {
+    /// What `value` displays. Values that are to be told apart must differ in that.
+    ///
+    /// ```
+    /// use larder::{Cache, CacheKey};
+    ///
+    /// # struct Uuid(u128);
+    /// # impl std::fmt::Display for Uuid {
+    /// #     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result { write!(f, "{:032x}", self.0) }
+    /// # }
+    /// # let id = Uuid(7);
+    /// let posts = Cache::<String>::builder().build();
+    /// posts.insert(("post", CacheKey::display(&id)), "a post of somebody else's id".to_owned());
+    /// assert!(posts.get(("post", CacheKey::display(&id))).is_some());
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If its `Display` returns an error, as `to_string` does.
+    pub fn display(value: impl Display) -> CacheKey<'static> {
+        let mut text = Text::EMPTY;
+        write!(text, "{value}").expect("a `Display` returned an error, and nothing else does");
+        CacheKey(text)
+    }
+
     /// The key's text.
     #[inline]
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            Text::Borrowed(text) => text,
-            Text::Owned(text) => text,
-            Text::Shared(text) => text,
-        }
+        self.0.as_str()
     }
 
     /// The owned form, shared by the table, the flight and its followers.
     pub(crate) fn into_shared(self) -> Arc<str> {
-        match self.0 {
-            Text::Borrowed(text) => text.into(),
-            Text::Owned(text) => text.into(),
-            Text::Shared(text) => text,
-        }
+        self.0.into_shared()
     }
 }
 
@@ -47,17 +72,10 @@ impl fmt::Debug for CacheKey<'_> {
     }
 }
 
-impl<'a> From<&'a str> for CacheKey<'a> {
+impl<'a, K: ToKey + ?Sized> From<&'a K> for CacheKey<'a> {
     #[inline]
-    fn from(text: &'a str) -> Self {
-        CacheKey(Text::Borrowed(text))
-    }
-}
-
-impl<'a> From<&'a String> for CacheKey<'a> {
-    #[inline]
-    fn from(text: &'a String) -> Self {
-        CacheKey(Text::Borrowed(text))
+    fn from(key: &'a K) -> Self {
+        key.to_key()
     }
 }
 
@@ -68,10 +86,34 @@ impl From<String> for CacheKey<'_> {
     }
 }
 
+impl From<Box<str>> for CacheKey<'_> {
+    #[inline]
+    fn from(text: Box<str>) -> Self {
+        CacheKey(Text::Owned(text.into_string()))
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for CacheKey<'a> {
+    #[inline]
+    fn from(text: Cow<'a, str>) -> Self {
+        CacheKey(match text {
+            Cow::Borrowed(text) => Text::Borrowed(text),
+            Cow::Owned(text) => Text::Owned(text),
+        })
+    }
+}
+
 impl From<Arc<str>> for CacheKey<'_> {
     #[inline]
     fn from(text: Arc<str>) -> Self {
         CacheKey(Text::Shared(text))
+    }
+}
+
+/// For where a key is asked for as text, as by [`Purge::key`](crate::Purge::key).
+impl From<CacheKey<'_>> for String {
+    fn from(key: CacheKey<'_>) -> Self {
+        key.0.into_string()
     }
 }
 
@@ -99,7 +141,7 @@ impl<T> KeyPart<T> {
     }
 }
 
-impl<T: fmt::Display> fmt::Display for KeyPart<T> {
+impl<T: Display> Display for KeyPart<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(Encoding { until: self.until, out: f }, "{}", self.value)
     }
@@ -112,19 +154,24 @@ struct Encoding<'a, 'f> {
 
 impl Write for Encoding<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text;
-        // Were it the delimiter as well, nobody could tell which of the two it is.
-        let escape = if self.until == '%' { '~' } else { '%' };
-        while let Some(place) = rest.find([self.until, escape]) {
-            let (plain, from) = rest.split_at(place);
-            let special = from.chars().next().map_or(0, char::len_utf8);
-            let (special, after) = from.split_at(special);
-            self.out.write_str(plain)?;
-            special.bytes().try_for_each(|byte| write!(self.out, "{escape}{byte:02X}"))?;
-            rest = after;
-        }
-        self.out.write_str(rest)
+        encode(text, self.until, self.out)
     }
+}
+
+/// Writes `text` so that it ends where `until` comes next.
+fn encode(text: &str, until: char, out: &mut impl Write) -> fmt::Result {
+    let mut rest = text;
+    // Were it the delimiter as well, nobody could tell which of the two it is.
+    let escape = if until == '%' { '~' } else { '%' };
+    while let Some(place) = rest.find([until, escape]) {
+        let (plain, from) = rest.split_at(place);
+        let special = from.chars().next().map_or(0, char::len_utf8);
+        let (special, after) = from.split_at(special);
+        out.write_str(plain)?;
+        special.bytes().try_for_each(|byte| write!(out, "{escape}{byte:02X}"))?;
+        rest = after;
+    }
+    out.write_str(rest)
 }
 
 /// A number, which can be told from its digits even behind zeros: `{id:08}` in a key of

@@ -7,6 +7,8 @@ pub(crate) mod tags;
 
 use std::{fmt, time::SystemTime};
 
+use crate::key::CacheKey;
+
 /// A position in the log of purges: the number of the last that a fetch, or a reader, knows of.
 pub(crate) type Fence = u64;
 
@@ -74,13 +76,13 @@ pub enum Tier {
 
 impl Purge {
     /// The soft purge of one key; [`hard`](Purge::hard) makes it what [`Cache::remove`](crate::Cache::remove) does.
-    pub fn key(key: impl Into<String>) -> Self {
-        Purge::of(Scope::Key(key.into()))
+    pub fn key<'k>(key: impl Into<CacheKey<'k>>) -> Self {
+        Purge::of(Scope::Key(key.into().into()))
     }
 
     /// The soft purge of every key that begins so.
-    pub fn prefix(prefix: impl Into<String>) -> Self {
-        Purge::of(Scope::Prefix(prefix.into()))
+    pub fn prefix<'k>(prefix: impl Into<CacheKey<'k>>) -> Self {
+        Purge::of(Scope::Prefix(prefix.into().into()))
     }
 
     /// The soft purge of every entry that carries this tag.

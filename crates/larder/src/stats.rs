@@ -213,6 +213,9 @@ pub enum Event {
     FetchFailed {
         /// Of this key.
         key: Arc<str>,
+        /// What the error says of itself, all of it (`{:#}`), or how else the fetch ended. After 512 bytes it is
+        /// cut, and ends with `…`.
+        error: Arc<str>,
     },
     /// A stale entry was served.
     StaleServed {

@@ -25,7 +25,7 @@ use crate::{
     pulse::Pulse,
     sync::{
         self, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -159,6 +159,9 @@ impl Turns {
     }
 }
 
+/// The number of the next fetch.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// One fetch, as those see it who need it and do not know what it brings.
 pub(crate) struct Fetch {
     /// No other has it, of whatever cache; a later one has a higher number.
@@ -172,6 +175,8 @@ pub(crate) struct Fetch {
     is_given: Notify,
     /// Whether its task is driven.
     pulse: Pulse,
+    /// Of how many keys it still brings something.
+    keys: AtomicUsize,
 }
 
 enum Slot {
@@ -183,15 +188,26 @@ enum Slot {
 
 impl Fetch {
     pub(crate) fn new(turns: &Arc<Turns>) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Fetch::of_several(turns, 1)
+    }
+
+    /// One that brings something of so many keys.
+    pub(crate) fn of_several(turns: &Arc<Turns>, keys: usize) -> Arc<Self> {
         Arc::new(Fetch {
-            number: NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            number: NEXT.fetch_add(1, std::sync::atomic::Ordering::SeqCst),
             turns: Arc::clone(turns),
             is_needed: AtomicBool::new(false),
             turn: Mutex::new(Slot::Empty),
             is_given: Notify::new(),
             pulse: Pulse::default(),
+            keys: AtomicUsize::new(keys),
         })
+    }
+
+    /// The number that the next fetch of any cache will have: those below it have begun, or wait for their
+    /// turn.
+    pub(crate) fn next_number() -> u64 {
+        NEXT.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -259,8 +275,14 @@ impl Fetch {
         self.is_given.notify_one();
     }
 
-    /// It has ended, or no longer counts as running: its turn is another's.
-    pub(crate) fn end(&self) {
+    /// It has ended for one key. With the last one it no longer counts as running: its turn is another's.
+    pub(crate) fn end_one(&self) {
+        if self.keys.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.end();
+        }
+    }
+
+    fn end(&self) {
         let slot = mem::replace(&mut *self.lock(), Slot::Ended);
         drop(slot);
     }
@@ -345,7 +367,7 @@ mod tests {
         assert_eq!(waits.as_mut().now_or_never(), None);
         left_behind.give_up();
         assert!(!left_behind.is_waiting() && next.is_waiting());
-        running.end();
+        running.end_one();
         assert_eq!(waits.as_mut().now_or_never(), Some(false), "the turn is not lost to it");
         // One that comes back to life, and one that asks only then, keep no place either.
         assert_eq!(undriven.as_mut().now_or_never(), Some(false));

@@ -35,6 +35,26 @@ fn a_hit_after_a_purge_of_another_tag_allocates_nothing() {
 }
 
 #[test]
+fn a_hit_on_what_slides_or_is_told_of_allocates_nothing() {
+    let clock = ManualClock::new();
+    let cache = Cache::<Arc<str>>::builder()
+        .time_to_idle(Duration::from_secs(2))
+        .on_removed(|_, _, _| unreachable!("nothing goes"))
+        .clock(clock.clock())
+        .build();
+    cache.insert("key", "value".into());
+    cache.get("key").expect("it is stored");
+    let counted = measure(|| {
+        for _ in 0..30 {
+            clock.advance(Duration::from_secs(1));
+            assert!(cache.get("key").is_some() && cache.contains_key("key"));
+            assert!(cache.touch("key", Duration::from_secs(60)));
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
 fn a_hit_of_get_or_fetch_allocates_nothing() {
     let cache = cache();
     let counted = measure(|| {
@@ -44,6 +64,20 @@ fn a_hit_of_get_or_fetch_allocates_nothing() {
             );
             let mut context = Context::from_waker(std::task::Waker::noop());
             assert!(hit.poll(&mut context).is_ready());
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_hit_by_a_number_or_a_short_tuple_allocates_nothing() {
+    let cache = cache();
+    cache.insert(u128::MAX, "value".into());
+    cache.insert(("post", u64::MAX, "de"), "value".into());
+    let counted = measure(|| {
+        for _ in 0..3000 {
+            assert!(cache.get(u128::MAX).is_some());
+            assert!(cache.get(("post", u64::MAX, "de")).is_some());
         }
     });
     assert_eq!(counted.count_total, 0);

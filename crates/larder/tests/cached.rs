@@ -56,8 +56,8 @@ async fn a_cached_function_runs_once_for_each_key_until_its_tag_is_purged() {
 
     let error = post(0, "en").await.expect_err("there is none");
     assert!(matches!(&error, FetchError::Failed(not_found) if not_found.0 == 0));
-    let source = std::error::Error::source(&error).expect("the function's own error");
-    assert_eq!(source.to_string(), "there is no post 0");
+    assert_eq!(error.failed().expect("the function's own error").to_string(), "there is no post 0");
+    assert_eq!(error.to_string(), "the fetch failed: there is no post 0");
 }
 
 #[cached(key = "{a}+{b}")]

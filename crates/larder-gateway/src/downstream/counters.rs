@@ -22,6 +22,7 @@ pub struct Counters {
     pub(crate) reset: Count,
     handshakes: [Count; Handshaken::NAMES.len()],
     timeouts: [Count; Timeout::NAMES.len()],
+    too_slow: [Count; TooSlow::NAMES.len()],
     /// By reason. A request that is refused costs more than this lock.
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -46,6 +47,10 @@ pub struct Counted {
     /// What readers were too slow for: `head`, `idle`, `body`, `write`; `stalled`: what is under way did not
     /// go on because of them, while the connection was to make room or the server to stop.
     pub timeouts: Vec<(&'static str, u64)>,
+    /// Readers cut off because they went below the least rate ([`MinRate`](super::MinRate)), by what was under
+    /// way: `head`, `upload`, `answer`. Where the connection was to make room or the server to stop, they count
+    /// as `stalled` instead.
+    pub too_slow: Vec<(&'static str, u64)>,
     /// Requests that no service saw, by why they were refused; what did not happen yet is not there. There
     /// are some dozens of reasons.
     pub refusals: Vec<(&'static str, u64)>,
@@ -82,6 +87,18 @@ impl Timeout {
     const NAMES: [&str; 5] = ["head", "idle", "body", "write", "stalled"];
 }
 
+/// What went on below the least rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TooSlow {
+    Head,
+    Upload,
+    Answer,
+}
+
+impl TooSlow {
+    const NAMES: [&str; 3] = ["head", "upload", "answer"];
+}
+
 impl Counters {
     pub(crate) fn handshaken(&self, how: Handshaken) {
         self.handshakes[how as usize].add();
@@ -89,6 +106,10 @@ impl Counters {
 
     pub(crate) fn timed_out(&self, what: Timeout) {
         self.timeouts[what as usize].add();
+    }
+
+    pub(crate) fn too_slow(&self, what: TooSlow) {
+        self.too_slow[what as usize].add();
     }
 
     pub(crate) fn refused(&self, reason: &'static str) {
@@ -114,6 +135,7 @@ impl Counters {
             reset: self.reset.get(),
             handshakes: named(&Handshaken::NAMES, &self.handshakes),
             timeouts: named(&Timeout::NAMES, &self.timeouts),
+            too_slow: named(&TooSlow::NAMES, &self.too_slow),
             refusals: refusals.iter().map(|(reason, count)| (*reason, *count)).collect(),
         }
     }

@@ -13,9 +13,10 @@ pub mod http2;
 
 mod lent;
 pub mod loops;
+mod pace;
 mod peer;
 pub mod server;
 mod session;
 pub mod tls;
 
-pub use self::{config::ServerConfig, ended::Ended, peer::Peer};
+pub use self::{config::ServerConfig, ended::Ended, pace::MinRate, peer::Peer};

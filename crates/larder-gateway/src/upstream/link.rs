@@ -7,6 +7,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -19,7 +20,12 @@ use tokio::{
     time::Instant,
 };
 
-use super::{again, config::UpstreamConfig, outgoing::Outgoing, socket::Socket};
+use super::{
+    again,
+    config::UpstreamConfig,
+    outgoing::{Outgoing, Progress},
+    socket::Socket,
+};
 use crate::timer::Timer;
 
 /// What hyper holds of an answer that is not asked for yet, at most.
@@ -106,8 +112,9 @@ impl Link {
     }
 
     /// A request comes: what was exchanged until now is forgotten. `may_repeat`: it may be sent twice.
-    pub(super) fn listen(&self, may_repeat: bool) {
-        self.socket.listen(may_repeat);
+    /// `progress` hears what becomes of its content, if it has any.
+    pub(super) fn listen(&self, may_repeat: bool, progress: Option<Arc<Progress>>) {
+        self.socket.listen(may_repeat, progress);
     }
 
     /// The request once more, if it may be sent twice, and no byte of an answer to it has come.

@@ -174,7 +174,8 @@ async fn ask(
         }
         let may_repeat =
             !lease.is_new && request.method().is_idempotent() && request.body().is_empty();
-        lease.link.listen(may_repeat);
+        let progress = (!request.body().is_empty()).then(|| Arc::clone(&signs.progress));
+        lease.link.listen(may_repeat, progress);
         match send(&mut lease, request, &signs, whole).await {
             Ok(response) => return receive(response, is_head, lease, whole),
             Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,

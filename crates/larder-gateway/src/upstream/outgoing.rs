@@ -1,12 +1,12 @@
 //! Outgoing: a request's body on its way to the origin. It tells that it moves on, and may have to wait until
-//! the origin asks for it.
+//! the origin asks for it, or until it has taken what went before.
 
 use std::{
     error::Error,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,17 +18,33 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::timer::Timer;
 
+/// While the origin has not taken so much of what hyper holds, hyper is given no more: by itself it would gather
+/// 128 KiB of each upload that an origin does not read.
+const MAX_BACKLOG: usize = 16 << 10;
+
 /// Signs of life of an exchange: pieces of the request sent, interim answers received.
 #[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU64);
+pub(super) struct Progress {
+    steps: AtomicU64,
+    /// So much hyper was given, and the socket did not take.
+    backlog: AtomicUsize,
+}
 
 impl Progress {
     pub(super) fn advance(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn steps(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// The socket took so much of what was to be written, and left so much.
+    pub(super) fn wrote(&self, taken: usize, left: usize) {
+        if taken > 0 {
+            self.advance();
+        }
+        self.backlog.store(left, Ordering::Relaxed);
     }
 }
 
@@ -131,8 +147,16 @@ impl Body for Outgoing {
             ready!(waiting.poll_over(cx));
             *wait = None;
         }
+        // hyper asks again in the turn in which the socket has taken some of it, and that wakes the task.
+        if progress.backlog.load(Ordering::Relaxed) >= MAX_BACKLOG {
+            return Poll::Pending;
+        }
         let frame = ready!(Pin::new(body).poll_frame(cx));
         progress.advance();
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            progress.backlog.fetch_add(bytes, Ordering::Relaxed);
+        }
         Poll::Ready(frame)
     }
 

@@ -16,6 +16,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::outgoing::Progress;
+
 /// hyper makes its buffers as large as what comes at once, and keeps them while a reader does not read.
 const READ_AT_ONCE: usize = 32 << 10;
 
@@ -36,6 +38,8 @@ pub(super) struct Socket {
 struct SentBytes {
     is_wanted: bool,
     bytes: Vec<u8>,
+    /// Of the request with content that is being sent.
+    progress: Option<Arc<Progress>>,
 }
 
 impl Socket {
@@ -49,11 +53,12 @@ impl Socket {
     }
 
     /// What has come and was sent until now is forgotten. What is sent first from now on is kept if it
-    /// `is_wanted`.
-    pub(super) fn listen(&self, is_wanted: bool) {
+    /// `is_wanted`. What becomes of a request's content is told to its `progress`.
+    pub(super) fn listen(&self, is_wanted: bool, progress: Option<Arc<Progress>>) {
         self.has_heard.store(false, Ordering::Relaxed);
         let mut sent = self.sent();
         sent.is_wanted = is_wanted;
+        sent.progress = progress;
         sent.bytes.clear();
         sent.bytes.shrink_to(MAX_KEPT);
     }
@@ -61,6 +66,18 @@ impl Socket {
     /// What was sent first, if that was wanted.
     pub(super) fn take_sent(&self) -> Vec<u8> {
         mem::take(&mut self.sent().bytes)
+    }
+
+    /// What was to be written, and what became of it.
+    fn note(&self, bytes: usize, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Some(progress) = &self.sent().progress {
+            let taken = match written {
+                Poll::Ready(Ok(taken)) => taken,
+                Poll::Ready(Err(_)) | Poll::Pending => 0,
+            };
+            progress.wrote(taken, bytes - taken);
+        }
+        written
     }
 
     fn keep_if_wanted(&self, bytes: &[u8]) {
@@ -80,6 +97,22 @@ impl Socket {
     pub(super) fn is_quiet(&self) -> bool {
         let peeked = recv(&*self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         matches!(peeked, Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+impl Socket {
+    fn poll_try_write(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
     }
 }
 
@@ -128,13 +161,8 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.keep_if_wanted(bytes);
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
+        let written = self.poll_try_write(cx, |stream| stream.try_write(bytes));
+        self.note(bytes.len(), written)
     }
 
     fn poll_write_vectored(
@@ -147,13 +175,8 @@ impl AsyncWrite for Socket {
             return self.poll_write(cx, only);
         }
         self.keep_if_wanted(slices.first().map_or(&[], |first| first));
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match self.stream.try_write_vectored(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
-        }
+        let written = self.poll_try_write(cx, |stream| stream.try_write_vectored(slices));
+        self.note(slices.iter().map(|slice| slice.len()).sum(), written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -15,6 +15,7 @@ mod http2;
 mod http2_frames;
 mod loops;
 mod passthrough;
+mod rates;
 mod requests;
 mod retry;
 mod slow;

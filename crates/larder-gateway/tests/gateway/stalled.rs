@@ -8,7 +8,7 @@ use http::{Request, Response};
 use larder_gateway::{
     ServerConfig,
     downstream::{
-        Ended,
+        Ended, MinRate,
         counters::Counters,
         http1::{Http1Config, ReaderBody},
         http2::serve_connection,
@@ -38,6 +38,8 @@ fn config(max_connections: usize) -> (ServerConfig, Arc<Counters>) {
         body_timeout: FOR_EVER,
         write_timeout: FOR_EVER,
         idle_timeout: FOR_EVER,
+        // A byte every 100 ms keeps it, one every second does not.
+        min_rate: MinRate { bytes_per_second: 4, period: FOR_EVER },
         ..Default::default()
     };
     let counters = Arc::clone(&http1.counters);

@@ -11,7 +11,7 @@ use http_body_util::StreamBody;
 use larder_gateway::{
     ServerConfig,
     downstream::{
-        Ended,
+        Ended, MinRate,
         http1::{self, Http1Config, ReaderBody},
         http2,
     },
@@ -42,6 +42,8 @@ fn config() -> Http1Config {
         write_timeout: WRITE,
         linger_timeout: LINGER,
         half_closed_timeout: HALF_CLOSED,
+        // Each of the others by itself.
+        min_rate: MinRate { bytes_per_second: 0, ..MinRate::default() },
         ..Default::default()
     }
 }
@@ -357,6 +359,7 @@ async fn every_limit_of_time_may_be_nothing_or_for_ever() {
         linger_timeout: limit,
         half_closed_timeout: limit,
         stalled_timeout: limit,
+        min_rate: MinRate { period: limit, ..MinRate::default() },
         ..Http1Config::default()
     };
     let towards_origins = |limit| UpstreamConfig {

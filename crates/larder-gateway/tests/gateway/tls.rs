@@ -465,7 +465,7 @@ impl AsyncWrite for Endless {
 
 #[tokio::test(start_paused = true)]
 async fn a_farewell_that_is_not_taken_is_not_waited_for_longer_than_an_answer() {
-    let config = Http1Config::default();
+    let config = Http1Config { write_timeout: Duration::from_secs(60), ..Http1Config::default() };
     for request in ["GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", GET] {
         let (mut wire, gate) = duplex(1 << 20);
         wire.write_all(request.as_bytes()).await.unwrap();

@@ -22,8 +22,8 @@ use crate::{
     codec::Codec,
     engine::{
         flight::Leader,
-        look::Lookup,
-        lower::{Asked, Leasing, Lower, NewRecord, OwnLease},
+        look::{ANY_AGE, Lookup, MaxAge},
+        lower::{Asked, Content, Lower, NewBody, NewRecord, OwnLease, Search},
         store::Dated,
     },
     entry::Facts,
@@ -51,10 +51,17 @@ impl<V: 'static> Beneath<V> {
 /// For whom a leader asks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
-    /// Readers, who have nothing fresh.
-    Readers,
+    /// Readers, who have nothing fresh. What is older than this is not for the one who leads.
+    Readers { max_age: MaxAge },
     /// A refresh: what is fresh has to be younger than what began it.
     Refresh,
+    /// Somebody for whom only a fetch will do.
+    Forced,
+    /// Somebody who asks for several keys. He has the right to fetch some while he asks for the others, so
+    /// he does not wait for those who have it: two such processes would wait for each other.
+    Several,
+    /// A thread that blocks. Nothing may drive what the tier does meanwhile, so it is not asked.
+    Thread,
 }
 
 /// What asking below has come to.
@@ -87,6 +94,30 @@ pub(super) struct ToWrite {
     lease: Option<OwnLease>,
 }
 
+/// A leader's search for a value.
+struct ForValue<'a, V> {
+    library: &'a Library<V>,
+    beneath: &'a Beneath<V>,
+    leader: &'a Leader<FlightResult<V>>,
+    whom: For,
+}
+
+impl<V: Clone + Send + Sync + 'static> Search for ForValue<'_, V> {
+    type Found = Dated<V>;
+
+    async fn usable(&mut self, asked: &Asked) -> Option<Dated<V>> {
+        self.library.usable(self.beneath, self.leader, self.whom, asked).await
+    }
+
+    fn wanted(&self, _: &Asked) -> String {
+        String::new()
+    }
+
+    fn waits_for_others(&self) -> bool {
+        self.whom != For::Several
+    }
+}
+
 /// A record that is of use.
 struct Usable {
     /// With the end that a soft purge has brought.
@@ -110,7 +141,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let (lower, began) = (&beneath.lower, Instant::now());
         let mut lease = None;
         // Whom nobody runs as a task, nobody would tell when a call takes too long.
-        if sync::is_in_runtime() {
+        if whom != For::Thread && sync::is_in_runtime() {
             lower.send_behind();
             match self.look_in_time(beneath, leader, whom).await {
                 Ok(dated) => {
@@ -134,7 +165,15 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         leader: &Leader<FlightResult<V>>,
         whom: For,
     ) -> Result<Dated<V>, Option<OwnLease>> {
-        let looking = self.look_below(beneath, leader, whom);
+        let mut search = ForValue { library: self, beneath, leader, whom };
+        let looking = async {
+            if whom == For::Forced {
+                // What is fetched can be written down, now that it is known where the log is.
+                _ = beneath.lower.heads(leader.key()).await;
+                return Err(None);
+            }
+            beneath.lower.look(leader.key(), &mut search).await
+        };
         match self.engine.hard_timeout {
             Some(limit) => {
                 let deadline = sync::after(Instant::now(), limit);
@@ -144,44 +183,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
     }
 
-    /// A fresh value, or else the lease if there is one.
-    async fn look_below(
-        &self,
-        beneath: &Beneath<V>,
-        leader: &Leader<FlightResult<V>>,
-        whom: For,
-    ) -> Result<Dated<V>, Option<OwnLease>> {
-        let (lower, key) = (&beneath.lower, leader.key());
-        let deadline = sync::after(Instant::now(), lower.settings().lease_wait);
-        let Some(mut asked) = lower.heads(key).await else { return Err(None) };
-        loop {
-            if let Some(dated) = self.usable(beneath, leader, whom, &asked).await {
-                return Ok(dated);
-            }
-            match lower.lease(key).await {
-                Leasing::Granted(lease, again) => {
-                    // Another process may have written since, and given it back.
-                    let is_news = again.head() != asked.head();
-                    let found = match is_news {
-                        true => self.usable(beneath, leader, whom, &again).await,
-                        false => None,
-                    };
-                    return found.ok_or(Some(lease));
-                }
-                Leasing::Held(ended) => {
-                    let has_ended = sync::until(deadline, ended).await.is_some();
-                    if !has_ended || deadline <= Instant::now() {
-                        return Err(None);
-                    }
-                }
-                Leasing::Nobody => return Err(None),
-            }
-            let Some(again) = lower.heads(key).await else { return Err(None) };
-            asked = again;
-        }
-    }
-
-    /// What of `asked` serves. Something stale is brought into memory.
+    /// What of `asked` serves. Something stale, or too old, is brought into memory if nothing is there.
     async fn usable(
         &self,
         beneath: &Beneath<V>,
@@ -213,18 +215,24 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let dated = Dated::found(value, facts);
         match freshness {
             Freshness::Fresh { .. } => {
-                let is_young = whom == For::Readers || !self.engine.is_to_be_refreshed(&dated);
-                is_young.then_some(dated)
-            }
-            Freshness::StaleWhileRevalidate { .. } | Freshness::StaleIfError { .. } => {
-                if let Lookup::Miss(_) = self.engine.look(key) {
-                    self.engine.store(key, &dated, || leader.is_revoked());
-                    lower.count_rescue();
+                let is_young = match whom {
+                    For::Readers { max_age } => self.engine.now().since(fetched) <= max_age,
+                    For::Refresh => !self.engine.is_to_be_refreshed(&dated),
+                    For::Forced | For::Thread => false,
+                    For::Several => true,
+                };
+                if is_young {
+                    return Some(dated);
                 }
-                None
             }
-            Freshness::Expired => None,
+            Freshness::StaleWhileRevalidate { .. } | Freshness::StaleIfError { .. } => {}
+            Freshness::Expired => return None,
         }
+        if let Lookup::Miss(_) = self.engine.look(key, ANY_AGE) {
+            self.engine.store(key, &dated, || leader.is_revoked());
+            lower.count_rescue();
+        }
+        None
     }
 
     /// What a record is good for, if it is for anything.
@@ -271,7 +279,8 @@ impl<V: Send + Sync + 'static> Beneath<V> {
         }
         let &Facts { lifetime, fetched, cost, .. } = &fetched.facts;
         let (key, format) = (Arc::clone(key), self.format.clone());
-        let record = NewRecord { key, fence, lifetime, fetched, cost, tags, format };
+        let (variant, most) = (String::new(), 1);
+        let record = NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format };
         Some(ToWrite { record, lease })
     }
 
@@ -279,7 +288,11 @@ impl<V: Send + Sync + 'static> Beneath<V> {
     pub(super) fn write(&self, to_write: ToWrite, delivery: &Arc<Delivery<V>>) {
         let ToWrite { record, lease } = to_write;
         let (codec, delivery) = (Arc::clone(&self.codec), Arc::clone(delivery));
-        self.lower.write_behind(record, move || codec.encode(delivery.value()), lease);
+        let encode = move || {
+            let bytes = codec.encode(delivery.value())?;
+            Ok(Content { extra: Bytes::new(), body: NewBody::Bytes(vec![bytes]) })
+        };
+        self.lower.write_behind(record, encode, lease);
     }
 
     /// The user's code may say no, or panic: then it is fetched.

@@ -39,6 +39,11 @@ impl<V> Delivery<V> {
         Delivery { age_below: Some(age), ..Delivery::of(found, storage) }
     }
 
+    /// How old it was when it came from below. `None`: it was fetched.
+    pub(super) fn age_below(&self) -> Option<Duration> {
+        self.age_below
+    }
+
     pub(super) fn value(&self) -> &V {
         &self.value
     }

@@ -1,6 +1,7 @@
 //! Miss: what happens on a miss and in a refresh: join or lead the key's flight, fetch, store, land.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
@@ -17,19 +18,22 @@ use super::{
     drop_before,
     landing::{Delivery, FlightResult},
     negative::Failed,
+    read::{ReadOptions, Wants},
 };
 use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     engine::{
         flight::{Follower, Join, Landing, Leader},
-        look::{Lookup, Shape},
+        look::{ANY_AGE, Lookup, MaxAge, Shape},
         store::Dated,
+        tasks::Job,
     },
-    entry::Fetched,
+    entry::{Fetched, Tags},
     error::FetchError,
     key::CacheKey,
     needs::{self, Need},
     purge::Fence,
+    span::FetchSpan,
     stats::{Event, micros},
     sync,
     turns::Fetch,
@@ -47,76 +51,64 @@ pub(super) enum AtHand {
     Nothing,
 }
 
-/// What a reader takes for an answer.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Wants {
-    /// A value, however long it waits for it. Others' failures mean nothing to it, and it is never one
-    /// too many.
-    Value,
-    /// A value, or the reason why there is none.
-    Answer,
-}
-
 /// How a reader's waiting ended.
-enum Waited<V> {
+pub(super) enum Waited<V> {
     Landed(Landing<FlightResult<V>>),
     /// The leader is gone without a landing.
     GaveUp,
     TookTooLong(Duration),
 }
 
+/// What joining a key's flight has come to.
+pub(super) enum Joined<V, E> {
+    /// To an answer, or a failure.
+    Ended(Result<Box<Answer<V>>, Failure<E>>),
+    /// This reader is to fetch; while it does, the need stands.
+    Lead(Leader<FlightResult<V>>, Option<Need>),
+}
+
 /// Whose fetch a reader waited for.
 #[derive(Clone, Copy)]
-enum Whose {
+pub(super) enum Whose {
     Own,
     Anothers,
 }
 
-impl Wants {
-    /// What a failure is to a reader: an answer perhaps.
-    fn as_error<E: Send + Sync + 'static>(self, failed: Failed) -> Option<FetchError<E>> {
-        match self {
-            Wants::Value => None,
-            Wants::Answer => failed.into_error(),
-        }
-    }
-}
-
 impl<V: Clone + Send + Sync + 'static> Library<V> {
-    /// A miss, start to end: a failure that is remembered, somebody else's fetch, or one of its own;
+    /// A miss, start to end: a failure that is remembered, or what the key's flight brings, which `join` joins;
     /// what is at hand if that fails or takes too long.
-    pub(super) async fn miss<T, E, F, Fut>(
-        self: &Arc<Self>,
-        key: &Arc<str>,
-        reason: Reason,
-        fetch: F,
+    pub(super) async fn miss<E, Fut>(
+        &self,
+        key: &str,
         at_hand: AtHand,
-        wants: Wants,
+        options: ReadOptions,
+        join: impl FnOnce() -> Fut,
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<T, E>> + Send,
+        E: fmt::Display + Send + Sync + 'static,
+        Fut: Future<Output = Result<Box<Answer<V>>, Failure<E>>>,
     {
-        if let Some(failed) = self.negatives.recall(key, self.engine.now()) {
-            if let Some(stale) = self.rescue(key, at_hand, Reason::StaleIfError) {
-                drop_before(fetch, &stale);
+        let ReadOptions { wants, max_age, .. } = options;
+        if let Some(failed) = self.remembered(key, options) {
+            if let Some(stale) = self.rescue(key, at_hand, max_age, Reason::StaleIfError) {
+                drop_before(join, &stale);
                 return Ok(stale);
             }
             if let Some(error) = wants.as_error(failed) {
                 self.engine.counters().negative_hits.increment();
-                drop_before(fetch, &error);
+                drop_before(join, &error);
                 return Err(Failure { error, source: FailureSource::Remembered });
             }
         }
-        self.engine.counters().misses.increment();
-        let mut flight = pin!(self.join(key, reason, fetch, wants));
-        let landed = match (at_hand, self.engine.soft_timeout) {
+        if options.since.is_none() {
+            self.engine.counters().misses.increment();
+        }
+        let mut flight = pin!(join());
+        let landed = match (at_hand, options.soft_timeout.or(self.engine.soft_timeout)) {
             (AtHand::Stale | AtHand::Perhaps, Some(limit)) => {
                 match sync::in_time(limit, flight.as_mut()).await {
                     Ok(landed) => landed,
-                    Err(_) => match self.rescue(key, at_hand, Reason::SoftTimeout) {
+                    Err(_) => match self.rescue(key, at_hand, max_age, Reason::SoftTimeout) {
                         Some(stale) => return Ok(stale),
                         None => flight.await,
                     },
@@ -124,8 +116,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             }
             (_, None) | (AtHand::Nothing, _) => flight.await,
         };
-        let answer = landed
-            .or_else(|failure| self.rescue(key, at_hand, Reason::StaleIfError).ok_or(failure));
+        let answer = landed.or_else(|failure| {
+            self.rescue(key, at_hand, max_age, Reason::StaleIfError).ok_or(failure)
+        });
         match answer {
             // Its reader has no way to be told, and whoever wrote the fetch must know which one it is.
             Err(Failure { error: FetchError::Recursive, .. }) if wants == Wants::Value => {
@@ -135,22 +128,59 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
     }
 
-    /// Joins the key's flight, or starts it, and waits for its landing.
-    async fn join<T, E, F, Fut>(
+    /// Joins the key's flight, or starts it as a task, and waits for its landing.
+    pub(super) async fn join<T, E, F, Fut>(
         self: &Arc<Self>,
         key: &Arc<str>,
         reason: Reason,
         fetch: F,
-        wants: Wants,
+        options: ReadOptions,
     ) -> Result<Box<Answer<V>>, Failure<E>>
     where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        E: fmt::Display + Send + Sync + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
+        let ReadOptions { wants, max_age, since, .. } = options;
         let failed = |error| Err(Failure { error, source: FailureSource::Fetched(reason) });
         let asked = self.engine.asked_at();
+        let (leader, _need) = match self.follow_or_lead(key, reason, asked, options).await {
+            Joined::Lead(leader, need) => (leader, need),
+            Joined::Ended(ended) => {
+                drop_before(fetch, &ended);
+                return ended;
+            }
+        };
+        let mine = leader.follower();
+        let library = Arc::clone(self);
+        let whom = match since {
+            None => For::Readers { max_age },
+            Some(_) => For::Forced,
+        };
+        // Its reader is told how it went, and holds nothing back. On the heap at once: it is large, and goes
+        // through many hands.
+        let leading = Box::pin(async move { _ = library.lead(leader, fetch, wants, whom).await });
+        match self.run(leading, mine, asked, wants).await {
+            Waited::Landed(landing) => self.share_own(landing, asked, options, reason),
+            Waited::GaveUp => failed(FetchError::ShutDown),
+            Waited::TookTooLong(limit) => failed(FetchError::Timeout { limit }),
+        }
+    }
+
+    /// Follows the flights of `key` that others lead, one after the other, until one brings what this reader
+    /// takes; or until there is none, and this reader is to lead one. `asked`: the last purge in the table
+    /// when it asked.
+    pub(super) async fn follow_or_lead<E: fmt::Display + Send + Sync + 'static>(
+        &self,
+        key: &Arc<str>,
+        reason: Reason,
+        asked: Fence,
+        options: ReadOptions,
+    ) -> Joined<V, E> {
+        let ReadOptions { wants, max_age, since, blocks, .. } = options;
+        let failed =
+            |error| Joined::Ended(Err(Failure { error, source: FailureSource::Fetched(reason) }));
         let within = needs::within();
         let leader = loop {
             let joined = match (&within, wants) {
@@ -167,29 +197,35 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
                 return failed(FetchError::Recursive);
             };
+            let is_earlier = since.is_some_and(|since| follower.fetch().number() < since);
             match self.wait(&follower, asked).await {
+                _ if is_earlier => {}
                 Waited::Landed(landing) => {
-                    match self.share(landing, asked, Whose::Anothers, reason) {
+                    match self.share(landing, asked, options, Whose::Anothers, reason) {
                         Some(Err(_)) if wants == Wants::Value => {}
                         Some(shared) => {
                             self.engine.counters().collapsed.increment();
-                            drop_before(fetch, &shared);
-                            return shared;
+                            return Joined::Ended(shared);
                         }
                         None => {}
                     }
                 }
                 Waited::TookTooLong(limit) if wants == Wants::Answer => {
                     let source = FailureSource::Collapsed(reason);
-                    return Err(Failure { error: FetchError::Timeout { limit }, source });
+                    let error = FetchError::Timeout { limit };
+                    return Joined::Ended(Err(Failure { error, source }));
                 }
                 Waited::TookTooLong(_) | Waited::GaveUp => {}
             }
         };
         // Before the fetch begins: it may ask for what this reader's own fetch is to bring.
-        let Ok(_need) = Need::of(within.as_ref(), leader.fetch()) else {
+        let Ok(need) = Need::of(within.as_ref(), leader.fetch()) else {
             return failed(FetchError::Recursive);
         };
+        if blocks {
+            // It runs on this thread, and a turn may be held by what waits for the thread.
+            leader.fetch().hurry();
+        }
         if within.is_none() && !leader.counts() {
             // There are as many tasks as may be. This fetch becomes one when it can run; until then it
             // is its reader's, who hands it over to those who follow by leaving.
@@ -197,36 +233,37 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             fetch.pulse().drive(self.take_turn(fetch)).await;
         }
         // Another flight may have landed between the look-up and the lead.
-        if let Some(answer) = self.fresh(key) {
-            drop_before(fetch, &answer);
-            return Ok(answer);
+        if since.is_none()
+            && let Some(answer) = self.fresh(key, max_age)
+        {
+            return Joined::Ended(Ok(answer));
         }
-        let remembered = self.negatives.recall(key, self.engine.now());
+        let remembered = self.remembered(key, options);
         if let Some(error) = remembered.and_then(|failed| wants.as_error(failed)) {
-            drop_before(fetch, &error);
-            return Err(Failure { error, source: FailureSource::Remembered });
+            return Joined::Ended(Err(Failure { error, source: FailureSource::Remembered }));
         }
         if self.engine.tasks().is_closed() && wants == Wants::Answer {
             return failed(FetchError::ShutDown);
         }
-        let mine = leader.follower();
-        let library = Arc::clone(self);
-        // Its reader is told how it went, and holds nothing back.
-        let leading = async move { _ = library.lead(leader, fetch, wants, For::Readers).await };
-        match self.run(leading, mine, asked, wants).await {
-            Waited::Landed(landing) => {
-                let shared = self.share(landing, asked, Whose::Own, reason);
-                shared.expect("a fetch of this reader's own is no older, and its error is its own")
-            }
-            Waited::GaveUp => failed(FetchError::ShutDown),
-            Waited::TookTooLong(limit) => failed(FetchError::Timeout { limit }),
-        }
+        Joined::Lead(leader, need)
+    }
+
+    /// What a landing of a reader's own flight means to it.
+    pub(super) fn share_own<E: fmt::Display + Send + Sync + 'static>(
+        &self,
+        landing: Landing<FlightResult<V>>,
+        asked: Fence,
+        options: ReadOptions,
+        reason: Reason,
+    ) -> Result<Box<Answer<V>>, Failure<E>> {
+        let shared = self.share(landing, asked, options, Whose::Own, reason);
+        shared.expect("a fetch of this reader's own is no older, and its error is its own")
     }
 
     /// Runs `leading`, which a reader has begun, and waits for what it brings to that reader.
     async fn run(
         &self,
-        leading: impl Future<Output = ()> + Send + 'static,
+        leading: Job,
         mine: Follower<FlightResult<V>>,
         asked: Fence,
         wants: Wants,
@@ -238,23 +275,40 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             };
             wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
         };
+        let waiting = self.wait_for_own(&mine, asked, wants, is_final);
+        match self.run_until(leading, &mine, wants, waiting).await {
+            Some(waited) => waited,
+            None => mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed),
+        }
+    }
+
+    /// Runs `leading` until `waiting` brings what its reader waits for: as a task, or, where nobody runs that,
+    /// here. `None`: it has ended or was stopped here, and has landed if it ever will.
+    pub(super) async fn run_until<R>(
+        &self,
+        leading: Job,
+        mine: &Follower<FlightResult<V>>,
+        wants: Wants,
+        waiting: impl Future<Output = R>,
+    ) -> Option<R> {
         let left = if sync::is_in_runtime() && !self.engine.tasks().is_closed() {
             let lent = self.engine.tasks().lend(leading);
             tokio::select! {
                 biased;
-                waited = self.wait_for_own(&mine, asked, wants, is_final) => return waited,
+                waited = waiting => return Some(waited),
                 // It was stopped, its runtime was, or nobody drives that: then its reader does.
                 Some(left) = lent.take_back(|| mine.undriven()) => left,
             }
         } else {
-            Box::pin(leading)
+            leading
         };
         match wants {
-            Wants::Answer if self.engine.tasks().is_stopped() => return Waited::GaveUp,
+            // It is not to begin any more, so whoever waits for it learns that its leader is gone.
+            Wants::Answer if self.engine.tasks().is_stopped() => drop(left),
             Wants::Answer => self.engine.tasks().own(left).await,
             Wants::Value => left.await,
         }
-        mine.landing_that(is_final).await.map_or(Waited::GaveUp, Waited::Landed)
+        None
     }
 
     async fn wait_for_own(
@@ -273,7 +327,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// Waits for another's landing. If nobody drives its task, the first to learn of it takes over.
-    async fn wait(&self, follower: &Follower<FlightResult<V>>, asked: Fence) -> Waited<V> {
+    pub(super) async fn wait(
+        &self,
+        follower: &Follower<FlightResult<V>>,
+        asked: Fence,
+    ) -> Waited<V> {
         let landing = async {
             tokio::select! {
                 biased;
@@ -295,7 +353,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// The fetch has its own limit, but its task may no longer run: then its readers give it up, and the
     /// next one starts anew.
-    async fn wait_until_too_long(
+    pub(super) async fn wait_until_too_long(
         &self,
         follower: &Follower<FlightResult<V>>,
         asked: Fence,
@@ -332,12 +390,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         fetch: F,
     ) where
         T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send + 'static,
+        E: fmt::Display + Send + Sync + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut + Send + 'static,
         Fut: Future<Output = Result<T, E>> + Send,
     {
-        let is_known_to_fail = |key| self.negatives.recall(key, self.engine.now()).is_some();
-        if !self.engine.refreshes().is_wanted(key.as_str()) || is_known_to_fail(key.as_str()) {
+        if !self.is_refresh_wanted(key.as_str()) {
             return;
         }
         if !sync::is_in_runtime() {
@@ -349,6 +406,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             return;
         }
         let key = key.into_shared();
+        let span = FetchSpan::behind_reader(&self.name);
+        let fetch = move |library: &Library<V>, key: &str| {
+            let fetching = span.call(|| fetch(library, key));
+            span.around(fetching)
+        };
         self.engine.refresh(&key, worth, || {
             let (library, key) = (Arc::clone(self), Arc::clone(&key));
             Box::pin(async move {
@@ -375,8 +437,14 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         });
     }
 
+    /// Whether nobody refreshes `key`, and it is not known to fail.
+    pub(super) fn is_refresh_wanted(&self, key: &str) -> bool {
+        let is_known_to_fail = |key| self.negatives.recall(key, self.engine.now()).is_some();
+        self.engine.refreshes().is_wanted(key) && !is_known_to_fail(key)
+    }
+
     /// The leader's part: ask below, fetch, store, land, write below. True if it brought a value.
-    async fn lead<T, E, F, Fut>(
+    pub(super) async fn lead<T, E, F, Fut>(
         &self,
         leader: Leader<FlightResult<V>>,
         fetch: F,
@@ -384,10 +452,10 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> bool
     where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
+        T: Into<Fetched<V>>,
+        E: fmt::Display + Send + Sync + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
     {
         let bringing = leader.fetch().pulse().drive(self.bring(&leader, fetch, wants, whom));
         let brought = match caught(bringing).await {
@@ -407,10 +475,10 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         whom: For,
     ) -> FlightResult<V>
     where
-        T: Into<Fetched<V>> + Send,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> Fut + Send,
-        Fut: Future<Output = Result<T, E>> + Send,
+        T: Into<Fetched<V>>,
+        E: fmt::Display + Send + Sync + 'static,
+        F: FnOnce(&Library<V>, &str) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
     {
         let key = leader.key();
         let mut looked = None;
@@ -424,7 +492,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             // Who waits as long as it takes has no limit until its fetch runs.
             self.take_turn(leader.fetch()).await;
         }
-        let mut fetching = pin!(self.fetch(fetch, leader.fetch()));
+        // Made into what is small at once: what comes out passes through many hands.
+        let fetching = async { fetch(self, key).await.map(T::into) };
+        let mut fetching = pin!(self.fetch(fetching, leader.fetch()));
         let fetched = match self.engine.hard_timeout {
             None => fetching.await,
             Some(limit) => {
@@ -441,17 +511,39 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 }
             }
         };
-        let (fetched, cost) = match fetched {
-            Ok(fetched) => fetched,
-            Err(error) => return self.failed(leader, Failed::Error(Arc::new(error))),
+        match fetched {
+            Ok((fetched, cost)) => self.keep(leader, fetched, cost, looked, whom),
+            Err(error) => self.failed(leader, Failed::Error(Arc::new(error))),
+        }
+    }
+
+    /// What was fetched is stored, here and below, and becomes what is shared.
+    pub(super) fn keep(
+        &self,
+        leader: &Leader<FlightResult<V>>,
+        fetched: Fetched<V>,
+        cost: Duration,
+        looked: Option<Box<Looked>>,
+        whom: For,
+    ) -> FlightResult<V> {
+        let key = leader.key();
+        let tags = match &fetched.tags {
+            Tags { named, kept: None } if looked.is_some() => Some(named.clone()),
+            // Below memory tags have names.
+            Tags { .. } => None,
         };
-        let tags = looked.is_some().then(|| fetched.tags.clone());
         let fetched = self.dated(key, fetched, cost, leader.fence());
         let storage = self.engine.store(key, &fetched, || leader.is_revoked());
         let not_stored = match storage {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => None,
         };
+        if whom == For::Forced && not_stored.is_some() && !leader.is_revoked() {
+            // What is there is older than what its caller has been given. Below, what is only too large here
+            // takes its place.
+            let _until_gone = (!fetched.is_to_be_stored()).then(|| self.engine.replace_below(key));
+            self.engine.take_out(key).pass_over();
+        }
         self.engine.forget_backoff(key);
         self.negatives.forget(key).pass_over();
         let took = fetched.facts.cost;
@@ -473,7 +565,11 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// A value from below: kept in memory like one that was fetched, and shared.
-    fn found(&self, leader: &Leader<FlightResult<V>>, found: Dated<V>) -> FlightResult<V> {
+    pub(super) fn found(
+        &self,
+        leader: &Leader<FlightResult<V>>,
+        found: Dated<V>,
+    ) -> FlightResult<V> {
         let key = leader.key();
         let storage = self.engine.store(key, &found, || leader.is_revoked());
         self.engine.forget_backoff(key);
@@ -488,12 +584,16 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// A fetch ended so: it is told, remembered, and brought to those who wait.
-    fn failed(&self, leader: &Leader<FlightResult<V>>, failed: Failed) -> FlightResult<V> {
+    pub(super) fn failed(
+        &self,
+        leader: &Leader<FlightResult<V>>,
+        failed: Failed,
+    ) -> FlightResult<V> {
         let (key, fence) = (leader.key(), leader.fence());
         // A failure has no tags, so any purge since may have been meant for it.
         let fenced = || leader.is_revoked() || self.engine.may_be_purged(fence);
         self.remember(key, &failed, fence, fenced);
-        self.engine.tell_failed(key);
+        self.engine.tell_failed(key, &failed);
         FlightResult::Failure { failed, fence }
     }
 
@@ -509,22 +609,15 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// Waits for a turn, and fetches. What the fetch cost in time comes with its result. The turn ends
     /// with the flight.
-    async fn fetch<T, E, F, Fut>(
+    pub(super) async fn fetch<R, E>(
         &self,
-        fetch: F,
+        fetching: impl Future<Output = Result<R, E>>,
         flight: &Arc<Fetch>,
-    ) -> Result<(Fetched<V>, Duration), E>
-    where
-        T: Into<Fetched<V>>,
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<T, E>>,
-    {
+    ) -> Result<(R, Duration), E> {
         self.take_turn(flight).await;
         let counted = self.engine.begin_fetch();
         let began = self.engine.clock().now_precisely();
-        // Made into what is small at once: what comes out passes through many hands.
-        let fetched = async { fetch().await.map(T::into) };
-        let fetched = needs::run_as(Arc::clone(flight), fetched).await;
+        let fetched = needs::run_as(Arc::clone(flight), fetching).await;
         let cost = self.engine.clock().now_precisely().since(began);
         self.engine.counters().fetch_took(cost);
         let fetched = fetched?;
@@ -540,22 +633,27 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// What a landing means to a reader that asked when `asked` was the last purge in the table. `None`: nothing,
     /// so it has to ask again. Either what was brought has been purged since its fetch began, perhaps
-    /// before this reader asked; or the error is of a type this reader does not know.
-    fn share<E: Send + Sync + 'static>(
+    /// before this reader asked; or it comes from below and will not do; or the error is of a type this
+    /// reader does not know.
+    pub(super) fn share<E: fmt::Display + Send + Sync + 'static>(
         &self,
         landing: Landing<FlightResult<V>>,
         asked: Fence,
+        options: ReadOptions,
         whose: Whose,
         reason: Reason,
     ) -> Option<Result<Box<Answer<V>>, Failure<E>>> {
         let error = match landing {
             Landing::Landed(FlightResult::Value(delivery)) => {
-                let is_older = self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
-                let source = match whose {
-                    Whose::Own => AnswerSource::Fetched(reason),
-                    Whose::Anothers => AnswerSource::Collapsed(reason),
+                let (source, will_do) = match whose {
+                    // What it found below was young enough then.
+                    Whose::Own => (AnswerSource::Fetched(reason), true),
+                    Whose::Anothers => {
+                        (AnswerSource::Collapsed(reason), options.takes(delivery.age_below()))
+                    }
                 };
-                return (!is_older).then(|| Ok(delivery.answer(source)));
+                let is_older = self.engine.is_too_old(&delivery.tags, delivery.fence, asked);
+                return (will_do && !is_older).then(|| Ok(delivery.answer(source)));
             }
             // A failure has no tags, so any purge since may have been meant for it.
             Landing::Landed(FlightResult::Failure { fence, .. }) if fence < asked => return None,
@@ -570,13 +668,27 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Some(Err(Failure { error, source }))
     }
 
+    /// A failure that is remembered, for a reader who takes that for an answer.
+    pub(super) fn remembered(&self, key: &str, options: ReadOptions) -> Option<Failed> {
+        match options.since {
+            None => self.negatives.recall(key, self.engine.now()),
+            Some(_) => None,
+        }
+    }
+
     /// What there is for a reader whose fetch failed or takes too long, looked for anew: while it
     /// waited, time went on, and somebody may have purged or inserted.
-    fn rescue(&self, key: &str, at_hand: AtHand, reason: Reason) -> Option<Box<Answer<V>>> {
+    pub(super) fn rescue(
+        &self,
+        key: &str,
+        at_hand: AtHand,
+        max_age: MaxAge,
+        reason: Reason,
+    ) -> Option<Box<Answer<V>>> {
         if let AtHand::Nothing = at_hand {
             return None;
         }
-        let (mut answer, is_stale) = match self.engine.look(key) {
+        let (mut answer, is_stale) = match self.engine.look(key, max_age) {
             Lookup::Usable { answer, shape } => (Box::new(answer), shape == Shape::Stale),
             Lookup::LastResort(answer) => (Box::new(answer), true),
             Lookup::Miss(_) => return None,
@@ -590,8 +702,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
 
     /// What is fresh, for callers that are polled: what a large value needs of the stack is given back
     /// here.
-    fn fresh(&self, key: &str) -> Option<Box<Answer<V>>> {
-        match self.engine.look(key) {
+    pub(super) fn fresh(&self, key: &str, max_age: MaxAge) -> Option<Box<Answer<V>>> {
+        match self.engine.look(key, max_age) {
             Lookup::Usable { answer, shape: Shape::Fresh | Shape::Aging } => Some(Box::new(answer)),
             Lookup::Usable { shape: Shape::Stale, .. }
             | Lookup::LastResort(_)
@@ -600,8 +712,8 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     }
 
     /// Whether there is something fresh that need not be refreshed; here for the same reason.
-    fn is_young(&self, key: &str) -> bool {
-        matches!(self.engine.look(key), Lookup::Usable { shape: Shape::Fresh, .. })
+    pub(super) fn is_young(&self, key: &str) -> bool {
+        matches!(self.engine.look(key, ANY_AGE), Lookup::Usable { shape: Shape::Fresh, .. })
     }
 
     pub(super) fn stale_served(&self, key: &str, answer: &Answer<V>) {
@@ -620,10 +732,10 @@ fn left_of(limit: Duration, looked: &Option<Box<Looked>>, wants: Wants) -> Durat
     }
 }
 
-struct Panic;
+pub(super) struct Panic;
 
 /// What `future` brings, if it does not panic: then it is not polled again.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
+pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
         Ok(polled) => polled.map(Ok),

@@ -1,24 +1,37 @@
 //! Negative results: failures that are remembered for a while.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    convert::Infallible,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use larder_policy::freshness::{Freshness, Lifetime};
 
 use crate::{
+    builder::{Builder, NegativeTtlFor},
     clock::Moment,
     entry::{Entry, Facts},
     error::FetchError,
     purge::Fence,
     purge::judge::Judge,
-    tier::memory::{Burial, Limits, MemoryTier, Pace},
+    tier::memory::{Burial, Limits, MemoryTier, Pace, RemovalCause},
 };
+
+/// A fetch's own error, of whatever type.
+pub(super) trait AnyError: Any + fmt::Display + Send + Sync {}
+
+impl<E: Any + fmt::Display + Send + Sync> AnyError for E {}
 
 /// Why a fetch brought no value.
 #[derive(Clone)]
 pub(super) enum Failed {
     /// The fetch's own error. Readers of one key may use different error types; each takes it only if
     /// it is theirs.
-    Error(Arc<dyn Any + Send + Sync>),
+    Error(Arc<dyn AnyError>),
     /// Longer than this.
     TookTooLong(Duration),
     Panicked,
@@ -28,7 +41,10 @@ impl Failed {
     /// The same to a reader that knows errors of type `E`. `None`: it is one of another type.
     pub(super) fn into_error<E: Send + Sync + 'static>(self) -> Option<FetchError<E>> {
         Some(match self {
-            Failed::Error(error) => FetchError::Failed(error.downcast().ok()?),
+            Failed::Error(error) => {
+                let error: Arc<dyn Any + Send + Sync> = error;
+                FetchError::Failed(error.downcast().ok()?)
+            }
             Failed::TookTooLong(limit) => FetchError::Timeout { limit },
             Failed::Panicked => FetchError::Panicked,
         })
@@ -43,6 +59,18 @@ impl Failed {
     }
 }
 
+/// What the error says, or as a reader is told.
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = match self {
+            Failed::Error(error) => return error.fmt(f),
+            Failed::TookTooLong(limit) => FetchError::<Infallible>::Timeout { limit: *limit },
+            Failed::Panicked => FetchError::Panicked,
+        };
+        own.fmt(f)
+    }
+}
+
 /// Remembered errors may weigh this part of the cache's bound, which they count towards.
 const SHARE: usize = 16;
 /// At least this many errors may be remembered, however few entries the cache may have.
@@ -50,22 +78,38 @@ const MIN_ERRORS: usize = 64;
 /// Where errors go by their name, how many of them could still have been given out is nobody's question.
 const NOTHING_IS_OVER: Judge<'static> = Judge::of_untagged(Moment::FIRST);
 
-/// How fetches failed a moment ago. With a TTL of zero there is nothing to remember
+/// How fetches failed a moment ago. Where none is ever to be remembered there is nothing to remember
 /// them in.
 pub(super) struct Negatives {
     ttl: Duration,
+    /// In its place for errors of some types.
+    ttls: Vec<NegativeTtlFor>,
     memory: Option<MemoryTier<Failed>>,
 }
 
 impl Negatives {
-    /// Remembers each for `ttl`, in a share of the cache's `max_bytes` and `max_entries`.
-    pub(super) fn new(ttl: Duration, max_bytes: usize, max_entries: Option<usize>) -> Self {
+    /// Remembers each for as long as `builder` says, in a share of the cache's bounds.
+    pub(super) fn new<V>(builder: &Builder<V>) -> Self {
         let limits = Limits {
-            max_entries: max_entries.map(|entries| (entries / SHARE).max(MIN_ERRORS)),
-            ..Limits::bytes(max_bytes / SHARE)
+            max_entries: builder.max_entries.map(|entries| (entries / SHARE).max(MIN_ERRORS)),
+            ..Limits::bytes(builder.bound_bytes() / SHARE)
         };
-        let memory = (!ttl.is_zero()).then(|| MemoryTier::new(limits));
-        Negatives { ttl, memory }
+        let (ttl, ttls) = (builder.negative_ttl, builder.negative_ttls.clone());
+        let memory = (!ttl.is_zero() || !ttls.is_empty()).then(|| MemoryTier::new(limits));
+        Negatives { ttl, ttls, memory }
+    }
+
+    /// How long this failure is to be remembered. Asks the user's code, so it is called under no lock.
+    fn ttl_of(&self, failed: &Failed) -> Duration {
+        let Failed::Error(error) = failed else { return self.ttl };
+        let error: &dyn Any = &**error;
+        let known = self.ttls.iter().find(|known| known.error == error.type_id());
+        known.map_or(self.ttl, |NegativeTtlFor { ttl, .. }| {
+            match catch_unwind(AssertUnwindSafe(|| ttl(error))) {
+                Ok(said) => said.unwrap_or_default(),
+                Err(_) => self.ttl,
+            }
+        })
     }
 
     /// How the last fetch of `key` failed, if that was a moment ago.
@@ -87,8 +131,12 @@ impl Negatives {
         fenced: impl FnOnce() -> bool,
     ) {
         let Some(memory) = &self.memory else { return };
+        let ttl = self.ttl_of(failed);
+        if ttl.is_zero() {
+            return;
+        }
         let facts = Facts {
-            lifetime: Lifetime::fresh_for(self.ttl),
+            lifetime: Lifetime::fresh_for(ttl),
             fetched: now,
             cost: Duration::ZERO,
             tags: Box::default(),
@@ -101,7 +149,7 @@ impl Negatives {
     pub(super) fn forget(&self, key: &str) -> Burial {
         self.memory
             .as_ref()
-            .map(|memory| memory.remove(key, &NOTHING_IS_OVER).1)
+            .map(|memory| memory.remove(key, &NOTHING_IS_OVER, RemovalCause::Purged).1)
             .unwrap_or_default()
     }
 

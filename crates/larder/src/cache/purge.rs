@@ -170,18 +170,23 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
 
     /// Removes every key that begins with `prefix`, with the same promise as
     /// [`remove`](Cache::remove); returns how many of those entries could still be served. Looks at every
-    /// key: tags are cheaper. The short form of a hard [`Purge::prefix`].
+    /// key: tags are cheaper. A tuple is the prefix of all tuples that begin with its parts
+    /// ([`ToKey`](crate::ToKey)). The short form of a hard [`Purge::prefix`].
     ///
     /// # Panics
     ///
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
-    pub fn purge_prefix(&self, prefix: &str) -> usize {
+    pub fn purge_prefix<'k>(&self, prefix: impl Into<CacheKey<'k>>) -> usize {
+        let prefix = prefix.into();
+        let prefix = prefix.as_str();
         self.purge_now(Named::Prefixes(&[prefix]), Mode::Hard, || format!("prefix {prefix}"))
     }
 
     /// Marks every key that begins with `prefix` stale; returns how many of those entries could still be
     /// served.
-    pub fn soft_purge_prefix(&self, prefix: &str) -> usize {
+    pub fn soft_purge_prefix<'k>(&self, prefix: impl Into<CacheKey<'k>>) -> usize {
+        let prefix = prefix.into();
+        let prefix = prefix.as_str();
         self.purge_now(Named::Prefixes(&[prefix]), Mode::Soft, || format!("prefix {prefix}"))
     }
 }

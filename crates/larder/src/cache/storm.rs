@@ -3,6 +3,7 @@
 //! is left of it: no flight, no turn, no need, no task, no room that is booked for nothing.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::Pin,
@@ -21,7 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Cache, Library};
+use super::{Cache, Library, Previous};
 use crate::{entry::Fetched, needs};
 
 /// How long the next reader may take, or what goes on without one. A storm that hangs is over then, on a busy
@@ -69,6 +70,12 @@ impl Thing {
     fn new(alive: &Arc<AtomicUsize>, dice: &mut Dice) -> Thing {
         alive.fetch_add(1, Ordering::SeqCst);
         Thing { alive: Arc::clone(alive), is_bomb: dice.one_in(50) }
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a thing")
     }
 }
 
@@ -124,7 +131,9 @@ impl World {
                 drop(held);
                 fetched
             };
-            let mut asking: Asking = match dice.roll(4) {
+            let others = [(); 3].map(|()| dice.roll(world.keys).to_string());
+            let (alive, mut values_dice) = (Arc::clone(&world.alive), dice.another());
+            let mut asking: Asking = match dice.roll(8) {
                 // Within another fetch it panics where it would need itself, and says so.
                 0 if depth == 0 => {
                     let fetch =
@@ -135,6 +144,41 @@ impl World {
                 1 => {
                     let cache = cache.clone();
                     Box::pin(async move { drop(cache.answer(key, fetch).await) })
+                }
+                2 => {
+                    let cache = cache.clone();
+                    Box::pin(async move { drop(cache.refresh(key, fetch).await) })
+                }
+                3 => {
+                    let cache = cache.clone();
+                    let fetch = move |previous: Option<Previous<Arc<Thing>>>| async move {
+                        let fetched = fetch().await?;
+                        let Some(previous) = previous else { return Ok(fetched) };
+                        drop(fetched);
+                        Ok::<_, Thing>(previous.not_modified())
+                    };
+                    let read = async move {
+                        let read = cache.read(key).max_age(Duration::from_millis(2));
+                        drop(read.fetch_with(fetch).await)
+                    };
+                    Box::pin(read)
+                }
+                4 | 5 => {
+                    let cache = cache.clone();
+                    let fetch = move |missing: Vec<Arc<str>>| async move {
+                        drop(fetch().await?);
+                        let found = missing.into_iter().map(move |key| {
+                            let value = Arc::new(Thing::new(&alive, &mut values_dice));
+                            (key, Fetched::new(value).tags(["tag 1"]))
+                        });
+                        Ok::<_, Thing>(found.skip(usize::from(depth == 0)))
+                    };
+                    let keys = others.into_iter().chain([key]);
+                    Box::pin(async move {
+                        let found = cache.try_get_many_or_fetch(keys, fetch).await;
+                        // A map leaks what is left of it when one of its values panics.
+                        drop(found.map(|found| found.into_iter().collect::<Vec<_>>()));
+                    })
                 }
                 _ => {
                     let cache = cache.clone();
@@ -176,6 +220,34 @@ impl World {
         }
     }
 
+    /// A thread asks for some keys, one after the other, and may panic in between.
+    fn ask_as_thread(&self, mut dice: Dice) {
+        for _ in 0..200 {
+            let cache = &self.caches[dice.roll(2) as usize];
+            let key = dice.roll(self.keys).to_string();
+            let (inner, its_dice) = (self.clone(), dice.another());
+            let ask = || {
+                let make = || inner.make(0, its_dice);
+                drop(cache.try_get_or_insert_with(key, make));
+            };
+            let _panicked = catch_unwind(AssertUnwindSafe(ask));
+        }
+    }
+
+    /// What a thread makes, which may need another value.
+    fn make(&self, depth: u64, mut dice: Dice) -> Result<Fetched<Arc<Thing>>, Thing> {
+        if depth < 3 && dice.one_in(4) {
+            let cache = &self.caches[dice.roll(2) as usize];
+            let (key, its_dice) = (dice.roll(self.keys).to_string(), dice.another());
+            drop(cache.try_get_or_insert_with(key, || self.make(depth + 1, its_dice)));
+        }
+        match dice.roll(20) {
+            0 => panic_quietly(),
+            1 => Err(Thing::new(&self.alive, &mut dice)),
+            _ => Ok(Fetched::new(Arc::new(Thing::new(&self.alive, &mut dice)))),
+        }
+    }
+
     /// Something else that happens to a cache.
     fn disturb(&self, mut dice: Dice) {
         let cache = &self.caches[dice.roll(2) as usize];
@@ -205,6 +277,10 @@ enum Tasks {
 
 fn blow(runtime: &Runtime, tasks: Tasks, readers: usize, world: World, seed: u64) {
     let mut dice = Dice(seed);
+    let threads = [(); 2].map(|()| {
+        let (world, dice) = (world.clone(), dice.another());
+        thread::spawn(move || world.ask_as_thread(dice))
+    });
     let all = async {
         let mut handles = Vec::new();
         for number in 0..readers {
@@ -226,6 +302,14 @@ fn blow(runtime: &Runtime, tasks: Tasks, readers: usize, world: World, seed: u64
         for handle in handles {
             // It may have been given a panic.
             _ = timeout(AT_MOST, handle).await.expect("somebody waits for ever");
+        }
+        let began = Instant::now();
+        for thread in threads {
+            while !thread.is_finished() {
+                assert!(began.elapsed() < AT_MOST, "a thread waits for ever");
+                sleep(Duration::from_millis(1)).await;
+            }
+            thread.join().expect("it catches what panics");
         }
         for cache in &world.caches {
             assert!(cache.shut_down(AT_MOST).await, "fetches that never end");

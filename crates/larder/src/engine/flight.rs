@@ -11,6 +11,8 @@
 //! *collapse key* (a variant of a response, a part of it), and such that nobody may join. A purge of the key
 //! revokes them all.
 //!
+//! Several flights may be led together, with one fetch for all: each lands, is revoked and is followed by itself.
+//!
 //! A flight whose value can be shared before it is complete *announces* it: from then on who joins
 //! has it at once, while the leader goes on filling it.
 //!
@@ -21,7 +23,7 @@
 //! nothing that could be too old, so purges leave it alone, and who asks after one may still join.
 //!
 //! A flight counts who waits for it, the leader's own reader included where it has a [`Follower`]. Whoever
-//! runs the fetch may end it when nobody is left ([`Waiters::gone`]).
+//! runs the fetch may end it when nobody is left (`Waiters::gone`).
 
 use std::{
     collections::HashMap,
@@ -68,12 +70,16 @@ struct UnderWay<L> {
 struct Flight<L> {
     /// `None`: nobody may join.
     open: Option<Open<L>>,
+    /// The purges its fetch knows of. Changed under the table's lock only.
+    fence: AtomicU64,
     /// Raised by a purge: what this flight brings may be older than the purge.
     revoked: AtomicBool,
     /// It has nothing yet that a purge could be meant for. Changed under the table's lock only.
     is_looking: AtomicBool,
     /// It is one of those counted. Changed under the table's lock only.
     counts: AtomicBool,
+    /// It is over, for its fetch as well. Changed under the table's lock only.
+    has_ended: AtomicBool,
     /// What others may know of its fetch.
     fetch: Arc<Fetch>,
     /// Somebody waits to learn whether its fetch is driven.
@@ -200,9 +206,50 @@ impl<L> Flights<L> {
         if let Some(follower) = self.following(&under_way, key, "") {
             return Join::Follow(follower);
         }
-        let counts = under_way.count < self.max;
-        under_way.count += usize::from(counts);
-        Join::Lead(self.begin(&mut under_way, key, Some("".into()), counts, fence))
+        let fetch = Fetch::new(&self.turns);
+        Join::Lead(self.begin_anyway(&mut under_way, key, &fetch, fence))
+    }
+
+    /// The flights of the whole of each of `keys`. Those that are led share one fetch, which takes one turn.
+    /// `None`: they are too many, and it is not `anyway`.
+    ///
+    /// Nobody who leads several waits for a flight before its own fetch begins, so two who ask for keys that
+    /// overlap do not wait for each other, whatever their order.
+    ///
+    /// Whoever has only one fetch for all cannot begin anew for one of them. So a flight that knows of fewer
+    /// purges than `asked`, and may bring what is too old, is not followed: it goes on for those it has,
+    /// and no longer stores.
+    pub(crate) fn join_several(
+        self: &Arc<Self>,
+        keys: &[Arc<str>],
+        asked: Fence,
+        anyway: bool,
+        fence: impl Fn() -> Fence,
+    ) -> Option<Vec<Join<L>>> {
+        let mut under_way = self.lock();
+        let is_young = |flight: &Flight<L>| {
+            flight.is_looking.load(Ordering::Relaxed)
+                || flight.fence.load(Ordering::Relaxed) >= asked
+        };
+        let is_followed =
+            |key: &&Arc<str>| under_way.joinable(key, "").is_some_and(|flight| is_young(flight));
+        let led = keys.len() - keys.iter().filter(is_followed).count();
+        if led > self.max.saturating_sub(under_way.count) && !anyway {
+            return None;
+        }
+        let fetch = Fetch::of_several(&self.turns, led);
+        let joins = keys.iter().map(|key| {
+            if let Some(flight) = under_way.joinable(key, "") {
+                if is_young(flight) {
+                    return Join::Follow(Follower::of(self, key, flight));
+                }
+                let flight = Arc::clone(flight);
+                flight.revoke();
+                under_way.remove(key, &flight);
+            }
+            Join::Lead(self.begin_anyway(&mut under_way, key, &fetch, &fence))
+        });
+        Some(joins.collect())
     }
 
     /// The flight of one collapse key of `key`.
@@ -253,15 +300,15 @@ impl<L> Flights<L> {
         self.take_off(&mut self.lock(), key, None, fence)
     }
 
-    /// As [`lead_alone`](Self::lead_alone), for a request that goes on its way whether or not there is
-    /// a flight: it does not count, and takes no fetch's place.
-    #[cfg(feature = "http")]
+    /// A flight that nobody joins, and that a purge of `key` revokes like any other, for what goes on its way
+    /// whether or not there is a flight: it does not count, and takes no fetch's place.
     pub(crate) fn lead_uncounted(
         self: &Arc<Self>,
         key: &Arc<str>,
         fence: impl FnOnce() -> Fence,
     ) -> Leader<L> {
-        self.begin(&mut self.lock(), key, None, false, fence)
+        let fetch = Fetch::new(&self.turns);
+        self.begin(&mut self.lock(), key, None, false, fetch, fence)
     }
 
     fn take_off(
@@ -275,7 +322,21 @@ impl<L> Flights<L> {
             return None;
         }
         under_way.count += 1;
-        Some(self.begin(under_way, key, collapse_key, true, fence))
+        let fetch = Fetch::new(&self.turns);
+        Some(self.begin(under_way, key, collapse_key, true, fetch, fence))
+    }
+
+    /// One of the whole of `key` that is never one too many: beyond the bound it does not count.
+    fn begin_anyway(
+        self: &Arc<Self>,
+        under_way: &mut UnderWay<L>,
+        key: &Arc<str>,
+        fetch: &Arc<Fetch>,
+        fence: impl FnOnce() -> Fence,
+    ) -> Leader<L> {
+        let counts = under_way.count < self.max;
+        under_way.count += usize::from(counts);
+        self.begin(under_way, key, Some("".into()), counts, Arc::clone(fetch), fence)
     }
 
     fn begin(
@@ -284,6 +345,7 @@ impl<L> Flights<L> {
         key: &Arc<str>,
         collapse_key: Option<Box<str>>,
         counts: bool,
+        fetch: Arc<Fetch>,
         fence: impl FnOnce() -> Fence,
     ) -> Leader<L> {
         let (sender, open) = match collapse_key {
@@ -297,13 +359,15 @@ impl<L> Flights<L> {
         let is_looking = AtomicBool::new(self.look_below && open.is_some());
         let flight = Arc::new(Flight {
             open,
+            fence: AtomicU64::new(fence()),
             revoked,
             is_looking,
             counts,
+            has_ended: AtomicBool::new(false),
             followers: AtomicUsize::new(0),
             #[cfg(feature = "http")]
             waiters: AboutWaiters::default(),
-            fetch: Fetch::new(&self.turns),
+            fetch,
             watch: OnceLock::new(),
             is_undriven: Notify::new(),
             #[cfg(any(feature = "http", shuttle))]
@@ -311,13 +375,17 @@ impl<L> Flights<L> {
         });
         under_way.insert(key, &flight);
         let (flights, key) = (Arc::clone(self), Arc::clone(key));
-        Leader { flights, key, fence: AtomicU64::new(fence()), flight, sender }
+        Leader { flights, key, flight, sender }
     }
 
     /// A purge of `key` begins: who asks from now on starts a new flight, and those under way may
     /// no longer store. Call it *before* removing the key from the tiers.
     pub(crate) fn revoke(&self, key: &str) {
         let mut under_way = self.lock();
+        // Most often there are none: hashing the key would be in vain.
+        if under_way.by_key.is_empty() {
+            return;
+        }
         let Some((key, mut flights)) = under_way.by_key.remove_entry(key) else { return };
         flights.retain(|flight| !flight.is_reached());
         if !flights.is_empty() {
@@ -349,14 +417,17 @@ impl<L> Flights<L> {
 
     /// The same, it no longer counts, and its turn is another's.
     fn end(&self, key: &str, flight: &Arc<Flight<L>>) {
-        {
+        let is_first = {
             let mut under_way = self.lock();
             under_way.remove(key, flight);
             if flight.counts.swap(false, Ordering::Relaxed) {
                 under_way.count -= 1;
             }
+            !flight.has_ended.swap(true, Ordering::Relaxed)
+        };
+        if is_first {
+            flight.fetch.end_one();
         }
-        flight.fetch.end();
     }
 
     fn lock(&self) -> MutexGuard<'_, UnderWay<L>> {
@@ -366,12 +437,10 @@ impl<L> Flights<L> {
 }
 
 /// The right, and the duty, to fetch one key. Dropping it without landing hands over to a follower. Whoever
-/// catches its fetch's panic lands that; one that goes down with it tells them all, if it is [`Polled`].
+/// catches its fetch's panic lands that; one that goes down with it tells them all, if it is `Polled`.
 pub(crate) struct Leader<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,
-    /// Changed under the table's lock, and by nobody but this leader.
-    fence: AtomicU64,
     flight: Arc<Flight<L>>,
     /// There is none where nobody may join.
     sender: Option<watch::Sender<Option<Landing<L>>>>,
@@ -384,7 +453,7 @@ impl<L> Leader<L> {
 
     /// The purges this flight's fetch knows of.
     pub(crate) fn fence(&self) -> Fence {
-        self.fence.load(Ordering::Relaxed)
+        self.flight.fence.load(Ordering::Relaxed)
     }
 
     /// It has looked below, and begins: from now on purges reach it, and it knows of all before. `fence` is read
@@ -393,7 +462,7 @@ impl<L> Leader<L> {
         let _under_way = self.flights.lock();
         self.flight.is_looking.store(false, Ordering::Relaxed);
         if !self.is_revoked() {
-            self.fence.store(fence(), Ordering::Relaxed);
+            self.flight.fence.store(fence(), Ordering::Relaxed);
         }
     }
 
@@ -543,7 +612,7 @@ impl<L> Waiters<L> {
 }
 
 /// A reader that waits for a fetch. Dropping it leaves the flight alone, but for the one who runs the
-/// fetch, who may mind that nobody waits any more ([`Waiters`]).
+/// fetch, who may mind that nobody waits any more (`Waiters`).
 pub(crate) struct Follower<L> {
     flights: Arc<Flights<L>>,
     key: Arc<str>,

@@ -14,6 +14,12 @@ use crate::{
     sync::atomic::Ordering,
 };
 
+/// What is older counts as stale to a reader.
+pub(crate) type MaxAge = Duration;
+
+/// For readers who go by an entry's own lifetime.
+pub(crate) const ANY_AGE: MaxAge = MaxAge::MAX;
+
 /// What that which is stored under a key is good for.
 pub(crate) enum Lookup<V> {
     /// Serve it.
@@ -24,6 +30,17 @@ pub(crate) enum Lookup<V> {
     /// Ask; serve it if that fails.
     LastResort(Answer<V>),
     Miss(Reason),
+}
+
+/// What a hit does to its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hits {
+    /// It counts up its mark.
+    Marked,
+    /// It also notes when it was: see [`Builder::time_to_idle`](crate::Builder::time_to_idle).
+    MarkedWithTime,
+    /// It makes it the last to go.
+    Moved,
 }
 
 /// In which shape an entry is that may be served.
@@ -108,16 +125,29 @@ impl<V: Clone> Engine<V> {
     /// two, where the processor does it while it waits.
     #[inline(never)]
     pub(crate) fn find(&self, key: &str) -> Found<V> {
-        if !self.memory.marks_hits() {
-            return Found::Other(Seen::Nothing);
+        match self.hits {
+            Hits::Marked => self.find_that(key, |_, _| true),
+            Hits::MarkedWithTime => self.find_read(key),
+            Hits::Moved => Found::Other(Seen::Nothing),
         }
+    }
+
+    /// The same where an entry is over that nobody reads. Apart, so that no other hit costs more for it.
+    #[inline(never)]
+    fn find_read(&self, key: &str) -> Found<V> {
+        self.find_that(key, Entry::read)
+    }
+
+    #[inline(always)]
+    fn find_that(&self, key: &str, read: impl Fn(&Entry<V>, Moment) -> bool) -> Found<V> {
         let tally = self.counters.tally();
         let began = tally.is_sample().then(Instant::now);
         let reading = self.clock.reading();
         let mut is_there = false;
         let found = self.memory.read_and_mark(key, |entry| {
             is_there = true;
-            self.is_plain(entry, reading.now()).then(|| {
+            let now = reading.now();
+            (self.is_plain(entry, now) && read(entry, now)).then(|| {
                 tally.hit(entry.cost_micros());
                 entry.value.clone()
             })
@@ -134,26 +164,27 @@ impl<V: Clone> Engine<V> {
 
     /// Looks closer, and counts. For whoever finds that it is no plain hit: on the stack of a plain one
     /// there is no room for what this needs, where values are large.
-    pub(crate) fn look_on(&self, key: &str, seen: Seen) -> Lookup<V> {
+    pub(crate) fn look_on(&self, key: &str, seen: Seen, max_age: MaxAge) -> Lookup<V> {
         match seen {
-            Seen::Nothing => self.look_up(key),
+            Seen::Nothing => self.look_up(key, max_age),
             Seen::Entry { began } => self.look_again(key, began),
             Seen::NoEntry => Lookup::Miss(Reason::UriMiss),
         }
     }
 
     /// Looks and counts.
-    pub(crate) fn look_up(&self, key: &str) -> Lookup<V> {
+    fn look_up(&self, key: &str, max_age: MaxAge) -> Lookup<V> {
         let began = self.counters.tally().is_sample().then(Instant::now);
-        let lookup = self.look(key);
+        let lookup = self.look(key, max_age);
         self.count(&lookup, began);
         lookup
     }
 
-    /// Looks closer at an entry that has just been marked as used, and counts.
+    /// Looks closer at an entry that has just been marked as used, and counts. Only readers who take whatever
+    /// is fresh look in two steps.
     #[cold]
     fn look_again(&self, key: &str, began: Option<Instant>) -> Lookup<V> {
-        let lookup = self.judged(|judge| self.memory.peek(key, judge));
+        let lookup = self.judged(ANY_AGE, |judge| self.memory.peek(key, judge));
         self.count(&lookup, began);
         lookup
     }
@@ -187,7 +218,9 @@ impl<V: Clone> Engine<V> {
     pub(crate) fn plain(&self, key: &str) -> Option<(V, u64)> {
         let now = self.clock.now();
         self.memory.read_if(key, |entry| {
-            self.is_plain(entry, now).then(|| (entry.value.clone(), entry.cost_micros()))
+            let is_plain =
+                self.is_plain(entry, now) && (self.hits == Hits::Marked || entry.read(now));
+            is_plain.then(|| (entry.value.clone(), entry.cost_micros()))
         })
     }
 
@@ -204,6 +237,7 @@ impl<V: Clone> Engine<V> {
                 }
                 Freshness::Expired => return None,
             };
+            entry.read(now);
             Some(Kept { value: entry.value.clone(), cost: entry.cost(), marked_stale })
         });
         kept?
@@ -221,21 +255,23 @@ impl<V: Clone> Engine<V> {
         self.refresh_ahead.is_some_and(|fraction| age >= lifetime.ttl().mul_f64(fraction))
     }
 
-    pub(crate) fn look(&self, key: &str) -> Lookup<V> {
-        self.judged(|judge| self.memory.read(key, judge))
+    pub(crate) fn look(&self, key: &str, max_age: MaxAge) -> Lookup<V> {
+        self.judged(max_age, |judge| self.memory.read(key, judge))
     }
 
     /// What `look` comes to, which lets its argument at an entry. The value is cloned to where it is
     /// needed: were it handed on from function to function, a large one would need much of the stack.
     fn judged(
         &self,
+        max_age: MaxAge,
         look: impl FnOnce(&mut dyn FnMut(&Entry<V>) -> Judged) -> Option<Judged>,
     ) -> Lookup<V> {
         let now = self.clock.now();
         let mut value = None;
         let judged = look(&mut |entry| {
-            let judged = self.judge(entry, now);
+            let judged = self.judge(entry, now, max_age);
             if !matches!(judged, Judged::Miss(_)) {
+                entry.read(now);
                 value = Some(entry.value.clone());
             }
             judged
@@ -243,11 +279,12 @@ impl<V: Clone> Engine<V> {
         Lookup::of(judged, value)
     }
 
-    fn judge(&self, entry: &Entry<V>, now: Moment) -> Judged {
-        let terms =
-            |source, storage| Terms { source, age: entry.age(now), storage, cost: entry.cost() };
+    fn judge(&self, entry: &Entry<V>, now: Moment, max_age: MaxAge) -> Judged {
+        let age = entry.age(now);
+        let terms = |source, storage| Terms { source, age, storage, cost: entry.cost() };
         match self.freshness(entry, now) {
             None => Judged::Miss(Reason::Purged),
+            Some(freshness) if age > max_age => self.judge_too_old(entry, freshness, age, max_age),
             Some(Freshness::Fresh { left }) => {
                 let terms = terms(AnswerSource::Hit, Storage::FreshFor(left));
                 let shape = if self.is_aging(entry, now) { Shape::Aging } else { Shape::Fresh };
@@ -264,6 +301,33 @@ impl<V: Clone> Engine<V> {
             }
             Some(Freshness::Expired) => Judged::Miss(Reason::Expired),
         }
+    }
+
+    /// What `entry` is good for to a reader for whom it is too old: what an entry is whose freshness ended at
+    /// `max_age`, and that is not served while it is refreshed.
+    #[cold]
+    fn judge_too_old(
+        &self,
+        entry: &Entry<V>,
+        freshness: Freshness,
+        age: Duration,
+        max_age: MaxAge,
+    ) -> Judged {
+        let too_old_for = age.saturating_sub(max_age);
+        let (storage, stale, reason) = match freshness {
+            Freshness::Fresh { left } => {
+                (Storage::FreshFor(left), too_old_for, Reason::RequestMaxAge)
+            }
+            Freshness::StaleWhileRevalidate { stale } | Freshness::StaleIfError { stale } => {
+                (Storage::StaleFor(stale), stale.max(too_old_for), Reason::Expired)
+            }
+            Freshness::Expired => return Judged::Miss(Reason::Expired),
+        };
+        if stale >= entry.lifetime().rescue_window() {
+            return Judged::Miss(reason);
+        }
+        let source = AnswerSource::Stale(Reason::StaleIfError);
+        Judged::LastResort(Terms { source, age, storage, cost: entry.cost() })
     }
 
     /// What `entry` is good for; `None` if it was purged.

@@ -48,6 +48,7 @@
 
 mod breaker;
 mod known;
+mod look;
 mod outbox;
 mod read;
 mod send;
@@ -66,9 +67,10 @@ use self::{
     outbox::Outbox,
 };
 pub(crate) use self::{
-    read::{Asked, Leasing, OwnLease},
+    look::Search,
+    read::{Asked, OwnLease},
     send::{Outgoing, Sent},
-    write::NewRecord,
+    write::{Content, NewBody, NewRecord},
 };
 use super::tasks::Tasks;
 use crate::{
@@ -94,10 +96,11 @@ pub(crate) struct Lower {
     ledger: Mutex<Ledger>,
     breaker: Breaker,
     counters: LowerCounters,
-    /// Records on their way down.
+    /// Records on their way down, and the bytes that they hold.
     writing: AtomicUsize,
-    /// Keys that this process has the lease of.
-    leased: Mutex<HashSet<Arc<str>>>,
+    writing_bytes: AtomicUsize,
+    /// Of which keys, and which of their records, this process has the lease.
+    leased: Mutex<HashSet<(Arc<str>, Box<str>)>>,
     above: OnceLock<Weak<dyn Above>>,
 }
 
@@ -148,6 +151,7 @@ impl Lower {
             breaker: Breaker::new(settings.failures, settings.rest),
             counters: LowerCounters::default(),
             writing: AtomicUsize::new(0),
+            writing_bytes: AtomicUsize::new(0),
             leased: Mutex::default(),
             above: OnceLock::new(),
         })

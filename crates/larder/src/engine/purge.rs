@@ -12,7 +12,10 @@ use crate::{
     purge::{Mode, Scope},
     stats::Event,
     sync::Mutex,
-    tier::{lower::LowerPurge, memory::Burial},
+    tier::{
+        lower::LowerPurge,
+        memory::{Burial, RemovalCause},
+    },
 };
 
 /// What a purge names, as it is stored. One key or prefix may be stored in several spellings.
@@ -133,6 +136,19 @@ impl<V> Engine<V> {
         reached.map(|listener| listener.purge(named)).fold(Burial::default(), Burial::and)
     }
 
+    /// The same for all but `spared`.
+    pub(crate) fn reach_all_but<L: Listener + 'static>(
+        &self,
+        spared: &Arc<L>,
+        named: Named<'_>,
+    ) -> Burial {
+        let listeners = self.listeners.all();
+        let others =
+            listeners.iter().filter(|one| !std::ptr::addr_eq(one.as_ptr(), Arc::as_ptr(spared)));
+        let reached = others.filter_map(Weak::upgrade);
+        reached.map(|listener| listener.purge(named)).fold(Burial::default(), Burial::and)
+    }
+
     /// How every purge that is made here goes: here, and then below. From the beginning on, what comes from
     /// below is judged by it ([`lower`](super::lower) says why).
     pub(crate) fn purge(
@@ -143,6 +159,19 @@ impl<V> Engine<V> {
     ) -> Done {
         let outgoing = self.enter(named, mode);
         let mut done = self.purge_here(named, mode, what);
+        done.sent = outgoing.map(Outgoing::done);
+        done
+    }
+
+    /// A hard purge of `key` that goes the same way, but that `remove` says what becomes of what is in memory.
+    pub(crate) fn purge_key_by(
+        &self,
+        key: &str,
+        remove: impl FnOnce() -> (Option<usize>, Burial),
+    ) -> Done {
+        let (named, mode) = (Named::Keys(&[key]), Mode::Hard);
+        let outgoing = self.enter(named, mode);
+        let mut done = self.purge_here_by(named, mode, || format!("key {key}"), remove);
         done.sent = outgoing.map(Outgoing::done);
         done
     }
@@ -169,14 +198,25 @@ impl<V> Engine<V> {
         self.lower.as_ref().map(|lower| lower.enter(named.scopes(), mode))
     }
 
+    #[inline]
+    fn purge_here(&self, named: Named<'_>, mode: Mode, what: impl FnOnce() -> String) -> Done {
+        self.purge_here_by(named, mode, what, || self.purge_memory(named, mode))
+    }
+
     /// The log, the flights under way, the failures that are remembered, memory. In this order: what is stored
     /// later is asked for its fence under the lock of its shard, and finds the purge.
     #[inline]
-    fn purge_here(&self, named: Named<'_>, mode: Mode, what: impl FnOnce() -> String) -> Done {
+    fn purge_here_by(
+        &self,
+        named: Named<'_>,
+        mode: Mode,
+        what: impl FnOnce() -> String,
+        purge_memory: impl FnOnce() -> (Option<usize>, Burial),
+    ) -> Done {
         let number = self.number_of(named, mode);
         let forgotten = self.reach(named);
         self.forget_backoffs(named);
-        let (entries, burial) = self.purge_memory(named, mode);
+        let (entries, burial) = purge_memory();
         self.counters.purges.increment();
         self.counters.tell(|| Event::Purged { what: what(), soft: mode == Mode::Soft, number });
         Done { number, entries, burial: burial.and(forgotten), sent: None }
@@ -211,7 +251,7 @@ impl<V> Engine<V> {
         let judge = self.judge_now();
         let remove = |keys: &[&str]| {
             keys.iter().fold((0, Burial::default()), |(entries, burial), key| {
-                let (was_of_use, removed) = self.memory.remove(key, &judge);
+                let (was_of_use, removed) = self.memory.remove(key, &judge, RemovalCause::Purged);
                 (entries + usize::from(was_of_use), burial.and(removed))
             })
         };
@@ -235,7 +275,7 @@ impl<V> Engine<V> {
                 (marked, Burial::default())
             }
             (Named::Prefixes(_), Mode::Soft) => {
-                self.memory.update_where(|key| named.names(key), &mut mark);
+                self.memory.update_where(|key| named.names(key), &judge, &mut mark);
                 (marked, Burial::default())
             }
             // Nobody looks: what is there may be what it marks.

@@ -7,9 +7,9 @@ use larder_policy::{freshness::Lifetime, reason::Reason};
 use super::Engine;
 use crate::{
     answer::Storage,
-    entry::{Entry, Facts},
+    entry::{Entry, Facts, KeptTags, Tags},
     purge::{Fence, last::PurgeState},
-    tier::memory::PutOutcome,
+    tier::memory::{AsSeen, PutOutcome},
 };
 
 /// An entry with more tags than this is not stored.
@@ -20,7 +20,7 @@ pub(crate) struct Unstored<V> {
     /// In a box, for on its way into the cache it is moved a dozen times, and may be large.
     pub(crate) value: Box<V>,
     pub(crate) lifetime: Lifetime,
-    pub(crate) tags: Vec<String>,
+    pub(crate) tags: Tags,
     /// Why it is not to be stored, whatever else is said of it.
     pub(crate) refusal: Option<Reason>,
 }
@@ -33,6 +33,9 @@ pub(crate) struct Dated<V> {
     refusal: Option<Reason>,
 }
 
+/// Something else came in between.
+pub(crate) struct NotAsSeen;
+
 impl<V> Dated<V> {
     /// What another process has fetched.
     pub(crate) fn found(value: Box<V>, facts: Facts) -> Self {
@@ -42,6 +45,11 @@ impl<V> Dated<V> {
     /// Whether anything may keep it.
     pub(crate) fn is_to_be_stored(&self) -> bool {
         self.refusal.is_none()
+    }
+
+    /// Why nothing may keep it.
+    pub(crate) fn refusal(&self) -> Option<Reason> {
+        self.refusal
     }
 }
 
@@ -59,16 +67,24 @@ impl<V: Clone> Engine<V> {
         if lifetime.end().is_zero() {
             refusal = refusal.or(Some(Reason::NotStorable));
         }
-        if tags.len() > MAX_TAGS_OF_ENTRY {
-            refusal = Some(Reason::TooManyTags);
-        }
         let ended = self.clock.now();
         let lifetime = if self.jitter > 0.0 {
             lifetime.shortened_by(self.jitter * self.memory.dice(key, ended))
         } else {
             lifetime
         };
-        let tags = self.tag_ids(tags.iter().map(String::as_str));
+        let Tags { named, kept } = tags;
+        let mut tags = self.tag_ids(named.iter().map(String::as_str));
+        if let Some(KeptTags { ids, key }) = kept {
+            if key != self.purges.tag_key() {
+                // It comes from a cache that knows its tags by other numbers: no purge would find it here.
+                refusal = Some(Reason::NotStorable);
+            }
+            tags = if tags.is_empty() { ids } else { [tags, ids].concat().into() };
+        }
+        if tags.len() > MAX_TAGS_OF_ENTRY {
+            refusal = Some(Reason::TooManyTags);
+        }
         Dated { value, facts: Facts { lifetime, fetched: ended, cost, tags, fence }, refusal }
     }
 
@@ -111,10 +127,35 @@ impl<V: Clone> Engine<V> {
             return Storage::Not(reason);
         }
         let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
-        let entry = Entry::new(value(), facts.clone());
+        let entry = self.entry_of(value(), facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
-        match self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced) {
+        let outcome = self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced);
+        self.stored(outcome, facts)
+    }
+
+    /// Stores the value in the place of what was `seen`, if that is still there.
+    pub(super) fn store_over(
+        &self,
+        key: &str,
+        dated: Dated<V>,
+        seen: AsSeen<impl Fn(&Entry<V>) -> bool>,
+        fenced: impl FnOnce() -> bool,
+    ) -> Result<Storage, NotAsSeen> {
+        let Dated { value, facts, .. } = dated;
+        let is_purged = || self.purges.state(&facts.tags, facts.fence) == PurgeState::Purged;
+        let entry = self.entry_of(*value, facts.clone());
+        let heap_bytes = self.heap_bytes(&entry);
+        let fenced = || fenced() || is_purged();
+        match self.memory.put_if(key, entry, heap_bytes, &self.judge_now(), seen, fenced) {
+            PutOutcome::Fenced => Err(NotAsSeen),
+            outcome => Ok(self.stored(outcome, &facts)),
+        }
+    }
+
+    /// Counts what became of what was to be stored.
+    fn stored(&self, outcome: PutOutcome, facts: &Facts) -> Storage {
+        match outcome {
             PutOutcome::Yes { evicted, over } => {
                 self.counters.evictions.add(evicted as u64);
                 self.counters.expired.add(over as u64);
@@ -135,9 +176,18 @@ impl<V: Clone> Engine<V> {
     /// Whether one entry may hold this much.
     #[cfg(feature = "http")]
     pub(crate) fn fits(&self, key: &str, fetched: &Dated<V>) -> bool {
-        let entry = Entry::new(V::clone(&fetched.value), fetched.facts.clone());
+        let entry = self.entry_of(V::clone(&fetched.value), fetched.facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
+    }
+
+    #[inline(always)]
+    fn entry_of(&self, value: V, facts: Facts) -> Entry<V> {
+        let mut entry = Entry::new(value, facts);
+        if let Some(time_to_idle) = self.time_to_idle {
+            entry.end_when_idle(time_to_idle, self.clock.now());
+        }
+        entry
     }
 
     fn heap_bytes(&self, entry: &Entry<V>) -> usize {

@@ -66,10 +66,10 @@ impl Tasks {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub(crate) fn lend(&self, task: impl Future<Output = ()> + Send + 'static) -> Lent {
+    pub(crate) fn lend(&self, task: Job) -> Lent {
         let (until_gone, gone) = oneshot::channel();
         let job = Arc::<Slot>::default();
-        job.put(Box::pin(task), None);
+        job.put(task, None);
         let task = Borrowed { job: Arc::clone(&job), _until_gone: until_gone };
         sync::spawn(Owned { task, ties: self.ties() }.run());
         Lent { job, gone }
@@ -261,10 +261,10 @@ mod tests {
     async fn a_task_whose_job_was_taken_back_ends_though_it_was_driven_after_all() {
         for polls in [0, 1, 3] {
             let tasks = Tasks::new();
-            let lent = tasks.lend(async {
+            let lent = tasks.lend(Box::pin(async {
                 yield_now().await;
                 pending().await
-            });
+            }));
             for _ in 0..polls {
                 yield_now().await;
             }
@@ -288,7 +288,7 @@ mod tests {
     async fn a_task_that_was_begun_before_the_close_goes_on_until_it_is_stopped() {
         let tasks = Tasks::new();
         tasks.spawn(pending());
-        tasks.lend(pending());
+        tasks.lend(Box::pin(pending()));
         tasks.close();
         assert!((tasks.is_closed(), tasks.is_stopped()) == (true, false));
         assert!(!have_ended(&tasks).await);
@@ -327,7 +327,7 @@ mod tests {
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         let entered = runtime.enter();
         tasks.spawn(pending());
-        let lent = tasks.lend(pending());
+        let lent = tasks.lend(Box::pin(pending()));
         drop(entered);
         tasks.close();
         let left = async { lent.take_back(pending).await.is_some() };
@@ -369,7 +369,7 @@ mod tests {
                 pending().await
             };
             match lends {
-                true => drop(tasks.lend(task)),
+                true => drop(tasks.lend(Box::pin(task))),
                 false => tasks.spawn(task),
             }
             yield_now().await;

@@ -12,7 +12,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Weak},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -50,10 +50,14 @@ enum Kind {
     Passing(UnsyncBoxBody<Bytes, BoxError>),
     /// The same on its way out, and counted.
     Counted(Box<Counted>),
-    /// A body from elsewhere whose beginning has been read already.
-    Resumed {
-        beginning: VecDeque<Bytes>,
-        rest: UnsyncBoxBody<Bytes, BoxError>,
+    /// A body from elsewhere, between bytes that are here.
+    Between {
+        before: VecDeque<Bytes>,
+        middle: UnsyncBoxBody<Bytes, BoxError>,
+        /// So many bytes of it are left out.
+        skip: u64,
+        has_ended: bool,
+        after: VecDeque<Bytes>,
     },
 }
 
@@ -85,8 +89,7 @@ impl Body {
             len += chunk.len();
             beginning.push_back(chunk);
             if len > max {
-                let rest = self.map_err(Into::into).boxed_unsync();
-                return Ok(UpTo::More(Body(Kind::Resumed { beginning, rest })));
+                return Ok(UpTo::More(self.between(beginning, 0, VecDeque::new())));
             }
         }
         Ok(UpTo::All(beginning.into()))
@@ -113,12 +116,24 @@ impl Body {
             Kind::Arriving(reader) => reader.loan(),
             Kind::Made { of, .. } => Loan::of_piece_if(of.upgrade()),
             Kind::Counted(body) => Loan::of_seat(body.seat()),
-            Kind::Empty | Kind::Passing(_) | Kind::Resumed { .. } => Loan::default(),
+            Kind::Empty | Kind::Passing(_) | Kind::Between { .. } => Loan::default(),
         }
     }
 
     pub(crate) fn arriving(reader: BodyReader) -> Body {
         Body(Kind::Arriving(reader))
+    }
+
+    /// The same with these bytes before and after it, and without the first `skip` of its own.
+    pub(crate) fn between(
+        self,
+        before: impl Into<VecDeque<Bytes>>,
+        skip: u64,
+        after: impl Into<VecDeque<Bytes>>,
+    ) -> Body {
+        let middle = self.map_err(Into::into).boxed_unsync();
+        let (before, after) = (before.into(), after.into());
+        Body(Kind::Between { before, middle, skip, has_ended: false, after })
     }
 
     pub(crate) fn made(pieces: impl IntoIterator<Item = Bytes>) -> Body {
@@ -170,7 +185,9 @@ impl HttpBody for Body {
             Kind::Arriving(reader) => reader.left() == Some(0),
             Kind::Passing(body) => body.is_end_stream(),
             Kind::Counted(body) => body.inner().is_end_stream(),
-            Kind::Resumed { beginning, rest } => beginning.is_empty() && rest.is_end_stream(),
+            Kind::Between { before, middle, has_ended, after, .. } => {
+                before.is_empty() && after.is_empty() && (*has_ended || middle.is_end_stream())
+            }
         }
     }
 
@@ -185,12 +202,13 @@ impl HttpBody for Body {
             }
             Kind::Passing(body) => body.size_hint(),
             Kind::Counted(body) => body.inner().size_hint(),
-            Kind::Resumed { beginning, rest } => {
-                let begun = beginning.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-                let hint = rest.size_hint();
+            Kind::Between { before, middle, skip, after, .. } => {
+                let here = before.iter().chain(after).map(|chunk| chunk.len() as u64).sum::<u64>();
+                let hint = middle.size_hint();
+                let of_all = |middle: u64| middle.saturating_sub(*skip).checked_add(here);
                 let mut whole = SizeHint::new();
-                whole.set_lower(hint.lower().saturating_add(begun));
-                if let Some(upper) = hint.upper().and_then(|upper| upper.checked_add(begun)) {
+                whole.set_lower(of_all(hint.lower()).unwrap_or(u64::MAX));
+                if let Some(upper) = hint.upper().and_then(of_all) {
                     whole.set_upper(upper);
                 }
                 whole
@@ -226,10 +244,22 @@ impl Body {
             })),
             Kind::Passing(body) => Pin::new(body).poll_frame(context),
             Kind::Counted(body) => body.poll_frame(context),
-            Kind::Resumed { beginning, rest } => match beginning.pop_front() {
-                Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
-                None => Pin::new(rest).poll_frame(context),
-            },
+            Kind::Between { before, middle, skip, has_ended, after } => {
+                if let Some(chunk) = before.pop_front() {
+                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+                }
+                while !*has_ended
+                    && let Some(frame) = ready!(Pin::new(&mut *middle).poll_frame(context))
+                {
+                    let frame = frame.map(|frame| without_first(frame, skip));
+                    if !matches!(&frame, Ok(frame) if frame.data_ref().is_some_and(Bytes::is_empty))
+                    {
+                        return Poll::Ready(Some(frame));
+                    }
+                }
+                *has_ended = true;
+                Poll::Ready(after.pop_front().map(|chunk| Ok(Frame::data(chunk))))
+            }
         }
     }
 
@@ -244,6 +274,15 @@ impl Body {
     }
 }
 
+/// A frame without what of it is still to be left out.
+fn without_first(frame: Frame<Bytes>, skip: &mut u64) -> Frame<Bytes> {
+    frame.map_data(|mut bytes| {
+        let left_out = usize::try_from(*skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
+        *skip -= left_out as u64;
+        bytes.split_off(left_out)
+    })
+}
+
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.0 {
@@ -252,7 +291,7 @@ impl fmt::Debug for Body {
             Kind::Arriving(_) => "Arriving",
             Kind::Made { .. } => "Made",
             Kind::Passing(_) | Kind::Counted(_) => "Passing",
-            Kind::Resumed { .. } => "Resumed",
+            Kind::Between { .. } => "Between",
         };
         f.debug_tuple("Body").field(&kind).finish()
     }

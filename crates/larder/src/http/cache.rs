@@ -19,7 +19,7 @@ use larder_policy::{
     key::RequestKey,
     reason::Reason,
     response::hit_for_miss,
-    reuse::{Verdict, decide},
+    reuse::{Variant, Verdict, decide},
     settings::Policy,
 };
 
@@ -30,6 +30,7 @@ use super::{
     landing::{Flights, Leader},
     no_vary_search::NoVarySearchTables,
     queries::Queries,
+    records::Beneath,
     request::Retrieval,
     settings::Settings,
     store::{AtHand, Store},
@@ -77,6 +78,8 @@ pub(crate) struct Parts {
     pub(crate) queries: Queries,
     pub(crate) hit_for_miss: HitForMiss,
     pub(crate) no_vary_search: Option<NoVarySearchTables>,
+    /// What lies below memory, if anything does.
+    pub(crate) beneath: Option<Beneath>,
     credentials: RandomState,
 }
 
@@ -94,7 +97,8 @@ impl HttpCache {
             |max: usize| Turns::new(max, max.saturating_mul(WAITING_PER_TURN).max(MIN_WAITING));
         let engine = cache.engine();
         let clock = || engine.clock().clone();
-        let flights = engine.flights();
+        let beneath = engine.lower().map(|lower| Beneath::new(lower, cache.name()));
+        let flights = engine.flights(beneath.is_some());
         engine.listen(&flights);
         HttpCache(Arc::new(Parts {
             turns: turns(engine.max_fetches()),
@@ -108,6 +112,7 @@ impl HttpCache {
             queries: Queries::new(),
             hit_for_miss: HitForMiss::new(clock()),
             no_vary_search: settings.no_vary_search.then(|| NoVarySearchTables::new(clock())),
+            beneath,
             credentials: RandomState::new(),
             store: Store::new(cache.clone()),
             policy: Arc::new(policy),
@@ -204,7 +209,21 @@ impl Parts {
         let now = self.now();
         let verdict =
             at_hand.variants.judged(|stored| decide(&asked.policy, stored, asked.request(), now));
-        if asked.is_spelt_as_its_key() { verdict } else { verdict.for_its_reader() }
+        for_its_spelling(asked, verdict)
+    }
+
+    /// The same where one more lies below: as the last of them.
+    pub(crate) fn decide_beside(
+        &self,
+        asked: &Retrieval,
+        at_hand: &AtHand,
+        below: Variant<'_>,
+    ) -> Verdict {
+        let now = self.now();
+        let verdict = at_hand
+            .variants
+            .judged_beside(below, |stored| decide(&asked.policy, stored, asked.request(), now));
+        for_its_spelling(asked, verdict)
     }
 
     /// Removes what is stored for this URI, whatever the method. `own`: the flight whose answer is
@@ -268,6 +287,10 @@ impl Parts {
         self.counters().turns_refused.increment();
         NoAnswer::TooManyFetches
     }
+}
+
+fn for_its_spelling(asked: &Retrieval, verdict: Verdict) -> Verdict {
+    if asked.is_spelt_as_its_key() { verdict } else { verdict.for_its_reader() }
 }
 
 impl fmt::Debug for HttpCache {

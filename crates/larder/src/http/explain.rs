@@ -20,8 +20,10 @@ pub struct ShowKey;
 /// How an answer came about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handling {
-    /// From the cache, for this reason.
+    /// From memory, for this reason.
     Served { reason: Reason, took: Duration },
+    /// From the tier below memory, for this reason.
+    Found { reason: Reason, took: Duration },
     /// Not at all, for this reason.
     Refused(Reason),
     /// From the origin, which was asked for this reason.
@@ -64,6 +66,10 @@ pub(crate) fn explain(
             timing.extend(["cache;desc=", what, ";dur="]);
             push_millis(took, 3, &mut timing);
         }
+        Handling::Found { took, .. } => {
+            timing.push_str("lower;desc=hit;dur=");
+            push_millis(took, 3, &mut timing);
+        }
         Handling::Forwarded { took, .. } => {
             timing.push_str("origin;dur=");
             push_millis(took, 1, &mut timing);
@@ -97,7 +103,7 @@ fn cache_status(
         None => CacheStatus::hit(Duration::ZERO),
     };
     match handling {
-        Handling::Served { reason, .. } => hit().detail(reason),
+        Handling::Served { reason, .. } | Handling::Found { reason, .. } => hit().detail(reason),
         Handling::Refused(reason) => CacheStatus::refused().detail(reason),
         Handling::Forwarded { why, status, outcome, .. } => {
             let forwarded = CacheStatus::forwarded(why, status);

@@ -1,7 +1,7 @@
 //! Fetch: a leader's part of a miss, and a refresh: ask → judge → hand out → store → land.
 
 use std::{
-    future::pending,
+    future::{Future, pending},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,21 +17,30 @@ use larder_policy::{
 use tokio::{sync::oneshot, time::Instant as Deadline};
 
 use super::{
+    below::OwnFromBelow,
     body::{Body, arriving::BodyReader},
     cache::Parts,
-    error::NoAnswer,
-    landing::{Delivery, FlightOutcome, FlightResult, Leader},
+    error::{BrokenOff, NoAnswer},
+    landing::{Delivery, FlightOutcome, FlightResult, Leader, Polled, Waiters},
     origin::{Origin, OriginRequest},
     pump::{Flow, Pumped, pump, until},
+    records::{MayWrite, ToWrite},
     reply::{Judged, OriginReply, Receiving, UnstoredReply, judge},
     stored::{Brought, Stored},
     tags::tags_of,
     turns::Turn,
 };
-use crate::{answer::Storage, engine::CountedFetch, stats::Event};
+use crate::{answer::Storage, engine::CountedFetch, error::WithSources, stats::Event};
 
-/// What the reader who leads a flight gets of it.
+/// What the reader who leads a flight gets of it. `why`: for what reason the origin was asked in the end.
+pub(crate) struct Told {
+    pub(crate) why: Reason,
+    pub(crate) outcome: LeaderOutcome,
+}
+
 pub(crate) enum LeaderOutcome {
+    /// What lay below memory answers it.
+    FromBelow(OwnFromBelow),
     /// An answer that is stored, or will be.
     StoredReply(StoredReply),
     /// An answer that is for this reader alone. `reader_fields`: as in [`StoredReply`].
@@ -64,27 +73,28 @@ pub(crate) struct StoredReply {
 struct Fetching<'a> {
     cache: &'a Parts,
     leader: Leader,
+    /// For what reason the origin is asked.
+    why: Reason,
+    /// What lets its answer be written below memory.
+    may_write: Option<MayWrite>,
     /// The reader that it is for may have left.
-    own: Option<oneshot::Sender<LeaderOutcome>>,
+    own: Option<oneshot::Sender<Told>>,
     /// How long its reader waits for a head, and until when.
     limit: Option<Duration>,
     deadline: Option<Deadline>,
 }
 
-/// As [`fetch`], for others as well. Given up when all have left who waited for a
-/// head: then nobody wants what the origin is asked for, and its turn is somebody else's.
-pub(crate) async fn fetch_while_awaited(
-    cache: Arc<Parts>,
-    origin_request: OriginRequest,
-    leader: Leader,
-    origin: Origin,
-    own: oneshot::Sender<LeaderOutcome>,
+/// Does what a flight's leader does, for others as well. Given up when all have left who waited for a head: then
+/// nobody wants what the origin is asked for, and its turn is somebody else's.
+pub(crate) async fn while_awaited(
+    cache: &Parts,
+    (waiters, polled): (Waiters, Polled),
+    leading: impl Future<Output = ()>,
 ) {
-    let (waiters, polled) = (leader.waiters(), leader.polled());
-    let fetching = pin!(fetch(Arc::clone(&cache), origin_request, leader, origin, Some(own)));
+    let leading = pin!(leading);
     tokio::select! {
         biased;
-        () = polled.run(fetching) => {}
+        () = polled.run(leading) => {}
         () = waiters.gone() => cache.counters().abandoned.increment(),
     }
 }
@@ -95,9 +105,9 @@ pub(crate) async fn fetch(
     mut origin_request: OriginRequest,
     leader: Leader,
     origin: Origin,
-    own: Option<oneshot::Sender<LeaderOutcome>>,
+    own: Option<oneshot::Sender<Told>>,
 ) {
-    let fetching = Fetching::begin(&cache, leader, own);
+    let fetching = Fetching::begin(&cache, &mut origin_request, leader, own);
     let turn = match fetching.take_turn(&origin_request).await {
         Ok(turn) => turn,
         Err(error) => return fetching.fail(error),
@@ -144,13 +154,15 @@ struct Arrives<'a> {
 impl<'a> Fetching<'a> {
     fn begin(
         cache: &'a Parts,
+        origin_request: &mut OriginRequest,
         leader: Leader,
-        own: Option<oneshot::Sender<LeaderOutcome>>,
+        own: Option<oneshot::Sender<Told>>,
     ) -> Self {
         let limit = cache.engine().hard_timeout;
         // One that cannot be told is none.
         let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
-        Fetching { cache, leader, own, limit, deadline }
+        let (why, may_write) = (origin_request.why, origin_request.may_write.take());
+        Fetching { cache, leader, why, may_write, own, limit, deadline }
     }
 
     fn too_long(&self) -> NoAnswer {
@@ -195,8 +207,8 @@ impl<'a> Fetching<'a> {
             };
             let (took, answer) = (began.elapsed(), answered?);
             let exchange = Exchange { requested_at, received_at: self.cache.received_now() };
-            let reply = OriginReply { origin_request, exchange, took, deadline };
-            match judge(self.cache, &reply, answer, &self.leader).await {
+            let reply = OriginReply { origin_request, exchange, took };
+            match judge(self.cache, &reply, answer, &self.leader) {
                 Judged::AskForTheWhole if !is_last => origin_request.ask_for_the_whole(),
                 judged => return Ok((judged, took)),
             }
@@ -205,7 +217,7 @@ impl<'a> Fetching<'a> {
     }
 
     fn fail(self, error: NoAnswer) {
-        self.cache.engine().tell_failed(self.leader.key());
+        self.cache.engine().tell_failed(self.leader.key(), &WithSources(&error));
         self.land(FlightOutcome::Failed(error.clone()), LeaderOutcome::Failed(error));
     }
 
@@ -238,7 +250,7 @@ impl<'a> Fetching<'a> {
 
     /// An answer that is here, with its body.
     fn store(
-        self,
+        mut self,
         origin_request: &OriginRequest,
         fresh: Arc<Stored>,
         updates: &[Arc<Stored>],
@@ -285,7 +297,9 @@ impl<'a> Fetching<'a> {
         let pumped = pump(self.cache, flow).await;
         let cost = began.elapsed();
         let whole = match pumped {
-            Pumped::Broken => return self.cache.engine().tell_failed(self.leader.key()),
+            Pumped::Broken => {
+                return self.cache.engine().tell_failed(self.leader.key(), &BrokenOff);
+            }
             Pumped::Passed(reason) => Err(reason),
             Pumped::Whole(body) => incoming.with_body(body).ok_or(Reason::ContentRange),
         };
@@ -300,13 +314,13 @@ impl<'a> Fetching<'a> {
 
     /// Stores what was fetched, and tells of it; and why it is not stored, where it is not.
     fn keep(
-        &self,
+        &mut self,
         origin_request: &OriginRequest,
         fresh: Arc<Stored>,
         updates: &[Arc<Stored>],
         cost: Duration,
     ) -> Option<Reason> {
-        let Fetching { cache, leader, .. } = self;
+        let Fetching { cache, leader, may_write, .. } = self;
         let asked = &origin_request.asked;
         let (policy, request) = (&asked.policy, asked.request());
         let kept = cache.store.keep(policy, request, Arc::clone(&fresh), updates, cost, leader);
@@ -314,6 +328,15 @@ impl<'a> Fetching<'a> {
             Storage::Not(reason) => Some(reason),
             Storage::FreshFor(_) | Storage::StaleFor(_) => None,
         };
+        // That memory has no room for it says nothing of what lies below.
+        if let (None | Some(Reason::TooLarge | Reason::NoRoom), Some(beneath)) =
+            (not_stored, &cache.beneath)
+            && let Some(may_write) = may_write.take()
+        {
+            let (key, stored) = (leader.key(), &fresh);
+            let to_write = ToWrite { key, policy, request, stored, cost };
+            beneath.write(&cache.store, may_write, to_write);
+        }
         if let (None, Some(tables)) = (not_stored, &cache.no_vary_search)
             && asked.head.method == Method::GET
         {
@@ -353,7 +376,7 @@ impl<'a> Fetching<'a> {
     fn brought(&self, origin_request: &OriginRequest, response: Brought) -> FlightOutcome {
         let tags = tags_of([response.head()], origin_request.reader());
         let tags = self.cache.engine().tag_ids(tags.iter().map(String::as_str));
-        FlightOutcome::Brought(Arc::new(Delivery { response, tags }))
+        FlightOutcome::Brought(Arc::new(Delivery { response, tags, is_from_below: false }))
     }
 
     fn tell_fetched(&self, took: Duration, not_stored: Option<Reason>, lacks_freshness: bool) {
@@ -365,18 +388,18 @@ impl<'a> Fetching<'a> {
 
     /// Ends the flight, and tells its own reader, who may have left.
     fn land(mut self, outcome: FlightOutcome, own: LeaderOutcome) {
-        let sender = self.own.take();
+        let (sender, why) = (self.own.take(), self.why);
         let fence = self.leader.fence();
         self.leader.land(FlightResult { fence, outcome });
         if let Some(sender) = sender {
-            sender.send(own).ok();
+            sender.send(Told { why, outcome: own }).ok();
         }
     }
 
     /// Tells its own reader how it goes on. It may have left.
     fn tell_own(&mut self, own: LeaderOutcome) {
         if let Some(sender) = self.own.take() {
-            sender.send(own).ok();
+            sender.send(Told { why: self.why, outcome: own }).ok();
         }
     }
 }

@@ -9,17 +9,19 @@ use larder_policy::{
 };
 
 use super::{
-    body::Body,
+    body::{Body, arriving::Distance},
     cache::Parts,
     error::NoAnswer,
     explain::{Handling, ReplyOutcome},
-    landing::{FlightOutcome, FlightResult, Follower},
+    landing::{Delivery, FlightOutcome, FlightResult, Follower},
     request::Retrieval,
-    respond::{Apply, respond_brought},
+    respond::{Apply, first_byte_wanted, respond_brought},
     serve::{explained, stand_in},
-    stored::Brought,
+    stored::{Brought, Incoming},
 };
-use crate::{engine::flight::Landing, purge::Fence};
+use tokio::time::sleep;
+
+use crate::{engine::flight::Landing, purge::Fence, sync};
 
 /// How a wait for another's flight ended.
 pub(crate) enum Followed {
@@ -74,12 +76,41 @@ pub(crate) async fn follow(
         follower.give_up();
         return Followed::Again;
     }
-    share(cache, asked, ask, &delivery.response)
+    if let Brought::Incoming(incoming) = &delivery.response
+        && !is_worth_waiting_for(asked, incoming).await
+    {
+        return Followed::NotForThis;
+    }
+    share(cache, asked, ask, &delivery)
+}
+
+/// How long a reader of a range waits at least: before that nobody knows at what rate the body comes.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
+/// Whether a range of a body that is on its way will be here sooner than the origin would bring it, as far as can be
+/// told by how long it took to answer, and by the body's rate so far.
+async fn is_worth_waiting_for(asked: &Retrieval, incoming: &Incoming) -> bool {
+    let Some(place) = first_byte_wanted(asked.request(), incoming) else { return true };
+    if !sync::has_timers() {
+        return true;
+    }
+    let asking = incoming.head.received_at().duration_since(incoming.asked_at.time());
+    let patience = FIRST_LOOK + 2 * asking.unwrap_or_default();
+    let mut has_waited = Duration::ZERO;
+    while let Distance::Ahead(left) = incoming.body.distance(place) {
+        if has_waited >= FIRST_LOOK && left > patience {
+            return false;
+        }
+        sleep(FIRST_LOOK).await;
+        has_waited += FIRST_LOOK;
+    }
+    true
 }
 
 /// What another's fetch has brought and the cache may keep, for a reader that may have it: not every follower shares
 /// it. What may not be kept never comes here (`reply.rs judge`).
-fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, response: &Brought) -> Followed {
+fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, delivery: &Delivery) -> Followed {
+    let response = &delivery.response;
     let (head, now) = (response.head(), cache.now());
     if may_share(&asked.policy, head, asked.request(), now).is_err() {
         return match head.selects(&asked.head.headers) {
@@ -91,10 +122,13 @@ fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, response: &Brought) -> Fol
     let Some(mut answer) = answer else { return Followed::Again };
     let status = Some(head.status().as_u16());
     let (outcome, took) = (ReplyOutcome::Collapsed, asked.began.elapsed());
-    let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
+    let handling = match delivery.is_from_below {
+        true => Handling::Found { reason: Reason::Hit, took },
+        false => Handling::Forwarded { why: ask.reason, status, outcome, took },
+    };
     explained(asked, answer.headers_mut(), handling, Some(head.into()), now);
     cache.counters().collapsed.increment();
-    if head.age(now) < Duration::from_secs(1) {
+    if !delivery.is_from_below && head.age(now) < Duration::from_secs(1) {
         answer.headers_mut().remove(AGE);
     }
     Followed::Answer(answer)

@@ -10,7 +10,7 @@ use crate::{
     entry::{Entry, Facts},
     purge::Fence,
     purge::judge::Judge,
-    tier::memory::{Limits, MemoryTier},
+    tier::memory::{Limits, MemoryTier, RemovalCause},
 };
 
 /// What is remembered of which keys' answers can be shared weighs this at most.
@@ -90,7 +90,7 @@ impl HitForMiss {
         if self.was_apart(name) {
             let judge = Judge::of_untagged(self.clock.now());
             // It is nothing whose dropping could panic.
-            self.memory.remove(name, &judge).1.pass_over();
+            self.memory.remove(name, &judge, RemovalCause::Purged).1.pass_over();
         }
     }
 

@@ -13,6 +13,8 @@ use crate::{
 pub(crate) type Flights = engine::flight::Flights<FlightResult>;
 pub(crate) type Leader = engine::flight::Leader<FlightResult>;
 pub(crate) type Follower = engine::flight::Follower<FlightResult>;
+pub(crate) type Waiters = engine::flight::Waiters<FlightResult>;
+pub(crate) type Polled = engine::flight::Polled<FlightResult>;
 
 /// What a flight brings. `fence`: what its fetch knew of purges.
 #[derive(Clone)]
@@ -37,4 +39,6 @@ pub(crate) enum FlightOutcome {
 pub(crate) struct Delivery {
     pub(crate) response: Brought,
     pub(crate) tags: Box<[TagId]>,
+    /// It lay below memory, and nobody has asked the origin for it.
+    pub(crate) is_from_below: bool,
 }

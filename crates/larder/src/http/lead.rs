@@ -9,26 +9,30 @@ use std::{
     task::Poll,
 };
 
-use http::{HeaderName, Response, header::AGE};
+use http::{HeaderName, Response, StatusCode, header::AGE};
 use larder_policy::{
     reason::Reason,
-    reuse::{Ask, OriginFailure, ReaderFields},
+    request::Flight,
+    reuse::{Ask, OriginFailure, ReaderFields, Variant},
 };
 use tokio::sync::oneshot;
 
 use super::{
+    below::{self, For, Found, OwnFromBelow},
     body::Body,
     cache::Parts,
     error::NoAnswer,
     explain::{Handling, ReplyOutcome},
-    fetch::{LeaderOutcome, StoredReply, fetch, fetch_while_awaited},
+    fetch::{LeaderOutcome, StoredReply, Told, fetch, while_awaited},
     landing::Leader,
     origin::{Origin, OriginRequest},
+    refresh::Refresh,
     reply::UnstoredReply,
     request::Retrieval,
     respond::{Apply, conditioned, respond_brought},
     serve::{explained, stand_in},
     store::AtHand,
+    stored::Mark,
 };
 use crate::{stats::Counters, sync};
 
@@ -49,55 +53,155 @@ pub(crate) async fn lead(
     if engine.tasks().is_closed() {
         return stale_or(NoAnswer::ShutDown);
     }
-    let origin_request = OriginRequest::new(cache, asked, &ask, at_hand, is_shared);
     let (own, landing) = oneshot::channel();
-    // Something stale may be served when it takes too long: then it goes on, as a refresh does.
-    let goes_on = ask.rescue.is_some() && engine.soft_timeout.is_some();
-    let outcome = if is_shared || goes_on {
-        if goes_on {
+    let looks_below = looks_below(cache, asked, &ask, is_shared);
+    let told = if is_shared || looks_below || goes_on(cache, &ask) {
+        if goes_on(cache, &ask) {
             leader.go_on();
         }
         // This reader waits as the others do, and its leaving is noticed as theirs is.
         let _waits = leader.follower();
-        let fetching = fetch_while_awaited(Arc::clone(cache), origin_request, leader, origin, own);
-        engine.tasks().spawn(fetching);
+        let about = (leader.waiters(), leader.polled());
+        let (cache, ask) = (Arc::clone(cache), ask.clone());
+        if looks_below {
+            let (asked, at_hand) = (Arc::clone(asked), at_hand.clone());
+            let miss = Leading { cache, asked, ask, at_hand, is_shared };
+            engine.tasks().spawn(async move {
+                let cache = Arc::clone(&miss.cache);
+                while_awaited(&cache, about, bring(miss, leader, origin, own)).await;
+            });
+        } else {
+            let origin_request = OriginRequest::new(&cache, asked, &ask, at_hand, is_shared);
+            engine.tasks().spawn(async move {
+                let fetching = fetch(Arc::clone(&cache), origin_request, leader, origin, Some(own));
+                while_awaited(&cache, about, fetching).await;
+            });
+        }
         landing.await.ok()
     } else {
+        let origin_request = OriginRequest::new(cache, asked, &ask, at_hand, is_shared);
         let fetching =
             Box::pin(fetch(Arc::clone(cache), origin_request, leader, origin, Some(own)));
         fetch_here(cache, Box::pin(engine.tasks().own(fetching)), landing).await
     };
-    match outcome.ok_or_else(|| cache.given_up())? {
-        LeaderOutcome::StoredReply(kept) => own_of_kept(cache, asked, &ask, kept),
+    let Told { why, outcome } = told.ok_or_else(|| cache.given_up())?;
+    match outcome {
+        LeaderOutcome::FromBelow(found) => own_from_below(cache, asked, found),
+        LeaderOutcome::StoredReply(kept) => own_of_kept(cache, asked, why, kept),
         LeaderOutcome::Through { reply, took, reader_fields } => {
             let UnstoredReply { mut answer, status, reason } = reply;
             if reader_fields == ReaderFields::Drop {
                 answer = conditioned(asked.request(), answer, cache.now());
             }
             let (status, outcome) = (Some(status.as_u16()), ReplyOutcome::NotStored(reason));
-            let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
+            let handling = Handling::Forwarded { why, status, outcome, took };
             explained(asked, answer.headers_mut(), handling, None, cache.now());
             Ok(answer.map(|body| body.counted(&cache.account)))
         }
         LeaderOutcome::StandIn(failure) => {
-            stand_in(cache, asked, ask.reason, failure, Reason::StaleIfError)
+            stand_in(cache, asked, why, failure, Reason::StaleIfError)
                 .ok_or(NoAnswer::Unusable("it failed, and was purged"))
         }
         LeaderOutcome::Failed(error) => stale_or(error),
     }
 }
 
+/// Whether something stale may be served when it takes too long: then it goes on, as a refresh does.
+fn goes_on(cache: &Parts, ask: &Ask) -> bool {
+    ask.rescue.is_some() && cache.engine().soft_timeout.is_some()
+}
+
+/// Whether something may lie below that answers this request: not if its answer is for its reader alone.
+fn looks_below(cache: &Parts, asked: &Retrieval, ask: &Ask, is_shared: bool) -> bool {
+    let may_be_below = || is_shared || ask.flight == Flight::Follow;
+    cache.beneath.is_some()
+        && may_be_below()
+        && !cache.hit_for_miss.is_apart(asked.sharing_name())
+        && sync::is_in_runtime()
+}
+
+/// A miss whose leader looks below.
+struct Leading {
+    cache: Arc<Parts>,
+    asked: Arc<Retrieval>,
+    ask: Ask,
+    at_hand: AtHand,
+    is_shared: bool,
+}
+
+/// The leader's part where something lies below memory: what is there answers, or else the origin is asked, by what
+/// has come into memory meanwhile.
+async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Sender<Told>) {
+    let Leading { cache, asked, mut ask, mut at_hand, is_shared } = miss;
+    let mut may_write = None;
+    if let Some(beneath) = &cache.beneath {
+        match below::look(&cache, beneath, &asked, &leader, For::Readers).await {
+            Found::Response(found) => {
+                let is_stale = found.reason == Reason::StaleWhileRevalidate;
+                let tell_own = |found| {
+                    let outcome = LeaderOutcome::FromBelow(found);
+                    // The reader may have left.
+                    own.send(Told { why: Reason::Hit, outcome }).ok();
+                };
+                below::hand_on(&cache, &asked, leader, found, tell_own).await;
+                if is_stale {
+                    refresh(&cache, &asked, origin);
+                }
+                return;
+            }
+            Found::Nothing(writes) => may_write = writes,
+        }
+        let found = cache.store.look(&asked.key);
+        if let Some(anew) = cache.decide(&asked, &found).asks() {
+            (ask, at_hand) = (anew, found);
+        }
+        if goes_on(&cache, &ask) {
+            leader.go_on();
+        }
+    }
+    let mut origin_request = OriginRequest::new(&cache, &asked, &ask, &at_hand, is_shared);
+    origin_request.may_write = may_write;
+    fetch(cache, origin_request, leader, origin, Some(own)).await;
+}
+
+/// What has come from below was stale, and is in memory now.
+fn refresh(cache: &Arc<Parts>, asked: &Retrieval, origin: Origin) {
+    let at_hand = cache.store.look(&asked.key);
+    if let Some((index, conditional)) = cache.decide(asked, &at_hand).refreshed() {
+        Refresh { at_hand, index, conditional, origin }.begin(cache, asked);
+    }
+}
+
+/// The answer from a response that lay below.
+fn own_from_below(
+    cache: &Parts,
+    asked: &Retrieval,
+    found: OwnFromBelow,
+) -> Result<Response<Body>, NoAnswer> {
+    let OwnFromBelow { response, place, reason, marked_stale } = found;
+    let now = cache.now();
+    let answer = respond_brought(asked.request(), &response, Apply::All, now);
+    drop(place);
+    let mut answer = answer.ok_or(NoAnswer::Unusable("it ended before it was whole"))?;
+    let variant = Variant { head: response.head(), marked_stale: marked_stale.map(Mark::time) };
+    let handling = Handling::Found { reason, took: asked.began.elapsed() };
+    explained(asked, answer.headers_mut(), handling, Some(variant), now);
+    Ok(answer)
+}
+
 /// The answer from a response that is stored, or will be.
 fn own_of_kept(
     cache: &Parts,
     asked: &Retrieval,
-    ask: &Ask,
+    why: Reason,
     kept: StoredReply,
 ) -> Result<Response<Body>, NoAnswer> {
     let StoredReply { response, place, sent, status, took, reader_fields, not_stored } = kept;
+    // A part that is all of it is stored as the whole: its reader's range is that of this.
+    let was_part = status == StatusCode::PARTIAL_CONTENT && response.head().status() != status;
     let apply = match reader_fields {
-        ReaderFields::Drop => Apply::All,
-        ReaderFields::Forward => Apply::Nothing,
+        ReaderFields::Forward if !was_part => Apply::Nothing,
+        ReaderFields::Forward | ReaderFields::Drop => Apply::All,
     };
     let now = cache.now();
     let answer = respond_brought(asked.request(), &response, apply, now);
@@ -105,7 +209,7 @@ fn own_of_kept(
     let mut answer = answer.ok_or(NoAnswer::Unusable("it ended before it was whole"))?;
     let outcome = not_stored.map_or(ReplyOutcome::Stored, ReplyOutcome::NotStored);
     let status = Some(status.as_u16());
-    let handling = Handling::Forwarded { why: ask.reason, status, outcome, took };
+    let handling = Handling::Forwarded { why, status, outcome, took };
     explained(asked, answer.headers_mut(), handling, Some(response.head().into()), now);
     if !sent.contains_key(AGE) {
         // It comes from the origin, for this reader (RFC 9111 §5.1).
@@ -129,8 +233,8 @@ fn own_of_kept(
 async fn fetch_here(
     cache: &Parts,
     mut fetching: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
-    mut landing: oneshot::Receiver<LeaderOutcome>,
-) -> Option<LeaderOutcome> {
+    mut landing: oneshot::Receiver<Told>,
+) -> Option<Told> {
     stand_back().await;
     if cache.engine().tasks().is_closed() {
         return None;

@@ -8,13 +8,15 @@ use http::{
 };
 use larder_policy::{
     head::RequestHead,
+    reason::Reason,
     request::{drop_reader_fields, drop_steering_fields},
     response::tells_of_others,
     reuse::{Ask, OriginFailure, ReaderFields, Rescue},
 };
 
 use super::{
-    body::Body, cache::Parts, error::NoAnswer, request::Retrieval, store::AtHand, stored::Stored,
+    body::Body, cache::Parts, error::NoAnswer, records::MayWrite, request::Retrieval,
+    store::AtHand, stored::Stored,
 };
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -41,6 +43,10 @@ pub(crate) struct OriginRequest {
     pub(crate) is_shared: bool,
     /// Whether it is behind the readers' backs: then it takes nobody's turn.
     pub(crate) is_refresh: bool,
+    /// Why the origin is asked.
+    pub(crate) why: Reason,
+    /// What lets its answer be written below memory, if something lies there.
+    pub(crate) may_write: Option<MayWrite>,
 }
 
 impl OriginRequest {
@@ -73,6 +79,8 @@ impl OriginRequest {
             rescue: ask.rescue,
             is_shared,
             is_refresh: false,
+            why: ask.reason,
+            may_write: None,
         }
     }
 
@@ -102,6 +110,8 @@ impl OriginRequest {
             rescue: None,
             is_shared: true,
             is_refresh: true,
+            why: Reason::StaleWhileRevalidate,
+            may_write: None,
         }
     }
 

@@ -9,12 +9,7 @@ use larder_policy::{reason::Reason, settings::Policy};
 use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use super::{
-    body::{
-        Body,
-        account::Ahead,
-        arriving::{Arriving, Filler},
-        stored::StoredBody,
-    },
+    body::{Body, account::Ahead, arriving::Filler, stored::StoredBody},
     cache::Parts,
     error::BoxError,
     landing::Leader,
@@ -257,30 +252,6 @@ impl Pump<'_> {
             (None, kept) => Pumped::Passed(kept.err().unwrap_or(Reason::TooLarge)),
         }
     }
-}
-
-/// All of a body. `None`: it is larger than what is stored, there is no room for it, it pauses for
-/// too long, or it breaks off.
-pub(crate) async fn whole_body(
-    cache: &Parts,
-    mut body: Body,
-    announced: Option<u64>,
-) -> Option<StoredBody> {
-    let max = cache.max_body_bytes();
-    if announced.is_some_and(|announced| announced > max) {
-        return None;
-    }
-    let reserved = cache.account.reserve(announced.unwrap_or(0))?;
-    let (filler, _) = Arriving::new(announced, reserved);
-    while let Some(frame) = in_time(cache, body.frame()).await? {
-        let Ok(chunk) = frame.ok()?.into_data() else { continue };
-        filler.push(&chunk);
-        cache.engine().make_room();
-        if filler.arrived() > max || !(announced.is_some() || filler.may_be_kept()) {
-            return None;
-        }
-    }
-    filler.complete()
 }
 
 /// What a body on its way into the cache brings next. `None`: it pauses for too long.

@@ -5,8 +5,10 @@ use std::{iter, pin::pin, sync::Arc};
 use http::HeaderMap;
 
 use super::{
+    below::{self, For, Found},
     cache::Parts,
     fetch::fetch,
+    landing::Leader,
     miss::collapse_key_of,
     origin::{Origin, OriginRequest},
     request::Retrieval,
@@ -68,13 +70,35 @@ async fn run(
         return;
     }
     let mut attempt = engine.begin_refresh(&key);
-    let origin_request = OriginRequest::refresh(asked, Arc::clone(&stored), conditional);
     let polled = leader.polled();
-    let fetching = pin!(fetch(Arc::clone(&cache), origin_request, leader, origin, None));
-    polled.run(fetching).await;
+    let refreshing = pin!(bring(&cache, asked, Arc::clone(&stored), conditional, leader, origin));
+    polled.run(refreshing).await;
     // A refresh puts something into its place, if only a confirmation.
     attempt.failed = is_there();
     if !attempt.failed {
         engine.forget_backoff(&key);
     }
+}
+
+/// The leader's part: below first, where something lies there, and then the origin.
+async fn bring(
+    cache: &Arc<Parts>,
+    asked: Retrieval,
+    stored: Arc<Stored>,
+    conditional: HeaderMap,
+    leader: Leader,
+    origin: Origin,
+) {
+    let mut may_write = None;
+    if let Some(beneath) = &cache.beneath {
+        match below::look(cache, beneath, &asked, &leader, For::Refresh).await {
+            Found::Response(found) => {
+                return below::hand_on(cache, &asked, leader, found, drop).await;
+            }
+            Found::Nothing(writes) => may_write = writes,
+        }
+    }
+    let mut origin_request = OriginRequest::refresh(asked, stored, conditional);
+    origin_request.may_write = may_write;
+    fetch(Arc::clone(cache), origin_request, leader, origin, None).await;
 }

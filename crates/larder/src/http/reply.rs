@@ -1,6 +1,6 @@
 //! Reply: what an answer of the origin means, and what is stored already learns from it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, Method, Response, StatusCode,
@@ -9,14 +9,15 @@ use http::{
 use larder_policy::{
     date,
     head::{Exchange, RequestHead, ResponseHead},
+    part::Piece,
     range::contradicts_if_range,
     reason::Reason,
     response::storability,
     reuse::OriginFailure,
     settings::Policy,
+    stored::{Extent, StoredHead},
     validate::{HeadSays, answered_by, freshen, head_says},
 };
-use tokio::time::Instant as Deadline;
 
 use super::{
     body::{
@@ -27,11 +28,10 @@ use super::{
     cache::Parts,
     landing::Leader,
     origin::OriginRequest,
-    pump::{until, whole_body},
     respond::respond_once,
-    stored::{Incoming, Mark, Stored},
+    stored::{Incoming, Mark, Stored, part_of},
     tags::tags_of,
-    variants::joined,
+    variants::joined_head,
 };
 use crate::engine::store::MAX_TAGS_OF_ENTRY;
 
@@ -40,15 +40,13 @@ pub(crate) struct OriginReply<'a> {
     pub(crate) origin_request: &'a OriginRequest,
     pub(crate) exchange: Exchange,
     pub(crate) took: Duration,
-    /// Until then its reader waits for a head.
-    pub(crate) deadline: Option<Deadline>,
 }
 
 /// What it means.
 pub(crate) enum Judged {
     /// It fits nothing that is stored.
     AskForTheWhole,
-    /// It fits, but does not come in time.
+    /// There was none in time.
     TookTooLong,
     /// It is an error, and something stale stands in.
     StandIn(StatusCode),
@@ -77,7 +75,7 @@ pub(crate) struct Receiving {
 }
 
 /// What an answer of the origin means.
-pub(crate) async fn judge(
+pub(crate) fn judge(
     cache: &Parts,
     reply: &OriginReply<'_>,
     answer: Response<Body>,
@@ -103,7 +101,7 @@ pub(crate) async fn judge(
     let response = ResponseHead { status, headers: (&head.headers).into() };
     match (completes, status) {
         (Some(part), StatusCode::PARTIAL_CONTENT) => {
-            return completed(cache, reply, response, body, part).await;
+            return completed(cache, reply, response, body, part);
         }
         // What there is now ends before the range, which was ours; or the reader has it already, and
         // the origin has only seen what we have.
@@ -137,13 +135,24 @@ pub(crate) fn receive(
     exchange: Exchange,
 ) -> Result<Receiving, Reason> {
     let head = storability(policy, request, response, exchange)?;
-    let len = announced_len(response);
+    // A complete part names its length with its range.
+    let len = announced_len(response).or_else(|| head.named_length());
+    if tags_of([&head], request).len() > MAX_TAGS_OF_ENTRY {
+        return Err(Reason::TooManyTags);
+    }
+    make_ready(cache, head, len, Mark::at(exchange.requested_at))
+}
+
+/// The same for a response that may be stored, of this length if that is known.
+fn make_ready(
+    cache: &Parts,
+    head: StoredHead,
+    len: Option<u64>,
+    asked_at: Mark,
+) -> Result<Receiving, Reason> {
     if len.is_some_and(|len| len > cache.max_body_bytes()) {
         cache.counters().too_large.increment();
         return Err(Reason::TooLarge);
-    }
-    if tags_of([&head], request).len() > MAX_TAGS_OF_ENTRY {
-        return Err(Reason::TooManyTags);
     }
     let Some(reserved) = cache.account.reserve(len.unwrap_or(0)) else {
         cache.count_crowded_out();
@@ -151,7 +160,6 @@ pub(crate) fn receive(
     };
     let (filler, body) = Arriving::new(len, reserved);
     let place = body.read(Span::WHOLE);
-    let asked_at = Mark::at(exchange.requested_at);
     Ok(Receiving { incoming: Arc::new(Incoming { head, body, asked_at }), filler, place })
 }
 
@@ -193,37 +201,63 @@ fn confirmed(cache: &Parts, reply: &OriginReply<'_>, update: HeaderMap, leader: 
     }
 }
 
-/// The missing rest of a part (RFC 9111 §3.3, §3.4). Its reader waits for all of it, as it does
-/// for a head.
-async fn completed(
+/// The missing rest of a part (RFC 9111 §3.3, §3.4). Where the two fit, by what their heads say, all of it is on its
+/// way from here: the part at once, the rest as it comes.
+fn completed(
     cache: &Parts,
     reply: &OriginReply<'_>,
     response: ResponseHead<'_>,
-    body: Body,
+    rest: Body,
     part: &Stored,
 ) -> Judged {
-    let reading = whole_body(cache, body, announced_len(response));
-    let body = match until(reply.deadline, reading).await {
-        Some(Some(body)) => body,
-        Some(None) => return Judged::AskForTheWhole,
-        None => return Judged::TookTooLong,
-    };
     let policy = &reply.origin_request.asked.policy;
     let request = reply.origin_request.reader();
-    let head = storability(policy, request, response, reply.exchange).ok();
-    let Some(head) = head.and_then(|head| head.of_length(body.len())) else {
+    let Ok(rest_head) = storability(policy, request, response, reply.exchange) else {
+        return Judged::AskForTheWhole;
+    };
+    let Some((head, body)) = whole_of(policy, request, part, rest_head, (response, rest)) else {
         return Judged::AskForTheWhole;
     };
     let asked_at = Mark::at(reply.exchange.requested_at);
-    match joined(policy, request, part, &Stored { head, body, asked_at }) {
-        Some(whole) if whole.is_whole() => Judged::Here {
-            fresh: whole,
-            updates: reply.origin_request.completes.clone(),
-            sent: HeaderMap::new(),
-            status: response.status,
-        },
-        _ => Judged::AskForTheWhole,
+    let (fields, len, status) = (head.headers(), head.named_length(), response.status);
+    match make_ready(cache, head, len, asked_at) {
+        Ok(receiving) => Judged::Arrives { receiving, body, sent: HeaderMap::new(), status },
+        // Its reader has it all the same.
+        Err(reason) => {
+            let mut answer = Response::new(body);
+            *answer.headers_mut() = fields;
+            Judged::NotStored(UnstoredReply { answer, status, reason })
+        }
     }
+}
+
+/// A part and the rest of it as one. `None`: they do not fit.
+fn whole_of(
+    policy: &Policy,
+    request: RequestHead<'_>,
+    part: &Stored,
+    rest_head: StoredHead,
+    (response, rest): (ResponseHead<'_>, Body),
+) -> Option<(StoredHead, Body)> {
+    // More came than was asked for: all of it.
+    let Some(rest_part) = part_of(&rest_head) else { return Some((rest_head, rest)) };
+    let spans = rest_part.range().len();
+    let (head, pieces) = joined_head(policy, request, &part.head, &rest_head)?;
+    let slices = |range: &Range<u64>| {
+        part.body.slices(Span { start: range.start, len: Some(range.end - range.start) })
+    };
+    let body = match &pieces[..] {
+        [Piece::Stored(stored), Piece::Newer(newer)] if newer.end == spans => {
+            rest.between(slices(stored), newer.start, Vec::new())
+        }
+        [Piece::Newer(newer), Piece::Stored(stored)] if newer.end == spans => {
+            rest.between(Vec::new(), newer.start, slices(stored))
+        }
+        _ => return None,
+    };
+    let is_as_long_as_named = announced_len(response).is_none_or(|named| named == spans);
+    let is_whole = head.extent() == Extent::Whole && is_as_long_as_named;
+    is_whole.then_some((head, body))
 }
 
 /// What an answer to HEAD tells about stored answers to GET (RFC 9111 §4.3.5).

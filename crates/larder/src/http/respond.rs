@@ -67,6 +67,16 @@ pub(crate) fn respond_brought(
     }
 }
 
+/// Where in a body that is on its way the first byte lies that `request` wants of it; `None`: it wants none, or all.
+pub(crate) fn first_byte_wanted(request: RequestHead<'_>, incoming: &Incoming) -> Option<u64> {
+    let head = &incoming.head;
+    let response = ResponseHead { status: head.status(), headers: head.fields() };
+    match Source::of_incoming(incoming).plan(request, response, Apply::All).content {
+        Content::Span(span) => Some(span.start).filter(|start| *start > 0),
+        Content::Nothing | Content::Parts(..) => None,
+    }
+}
+
 /// The answer to `request` from `stored`, under fields that it may not be kept with.
 pub(crate) fn respond_once(
     request: RequestHead<'_>,

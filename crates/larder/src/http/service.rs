@@ -244,7 +244,9 @@ async fn miss(
     origin: Origin,
 ) -> Result<Response<Body>, NoAnswer> {
     let asked = Arc::new(asked);
-    let limit = cache.engine().soft_timeout.filter(|_| ask.rescue.is_some());
+    // Below memory there may be something stale as well.
+    let may_rescue = ask.rescue.is_some() || cache.beneath.is_some();
+    let limit = cache.engine().soft_timeout.filter(|_| may_rescue);
     let why = ask.reason;
     let mut asking = pin!(go_on(&cache, &asked, ask, at_hand, origin));
     let Some(limit) = limit else { return asking.await };

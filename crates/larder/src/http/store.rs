@@ -8,17 +8,23 @@ use std::{
 
 use larder_policy::{freshness::Lifetime, head::RequestHead, settings::Policy};
 
-use super::{landing::Leader, stored::Stored, tags::tags_of, variants::Variants};
+use super::{
+    landing::Leader,
+    stored::Stored,
+    tags::tags_of,
+    variants::{StoredVariant, Variants},
+};
 use crate::{
     answer::Storage,
     cache::Cache,
-    clock::wall::WallClock,
+    clock::{Moment, wall::WallClock},
     engine::{
         Engine,
         look::Kept,
         purge::Named,
         store::{Dated, Unstored},
     },
+    tier::memory::TellLater,
 };
 
 /// At most this many keys may be merged at once.
@@ -74,23 +80,36 @@ impl Store {
         AtHand { variants, cost }
     }
 
+    /// The time of day at a moment of the cache's clock, which may lie before its beginning.
+    pub(crate) fn time_of_day(&self, moment: Moment) -> SystemTime {
+        let ago = self.engine().now().since(moment);
+        self.wall_clock.now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+
+    /// The moment of the cache's clock at a time of day.
+    pub(crate) fn moment(&self, time: SystemTime) -> Moment {
+        let ago = self.wall_clock.now().duration_since(time).unwrap_or_default();
+        self.engine().now().minus(ago)
+    }
+
     /// Stores `fresh` among the variants of its leader's key, in the place of those it stands for; `updates`
     /// are the ones it was made of.
     pub(crate) fn keep(
         &self,
         policy: &Policy,
         request: RequestHead<'_>,
-        fresh: Arc<Stored>,
+        fresh: impl Into<StoredVariant>,
         updates: &[Arc<Stored>],
         cost: Duration,
         leader: &Leader,
     ) -> Storage {
         let key = leader.key();
         let _merging = self.merge(key);
-        let mut variants = match self.look(key).variants.with(fresh, updates, request, policy) {
-            Ok(variants) => variants,
-            Err(reason) => return Storage::Not(reason),
-        };
+        let mut variants =
+            match self.look(key).variants.with(fresh.into(), updates, request, policy) {
+                Ok(variants) => variants,
+                Err(reason) => return Storage::Not(reason),
+            };
         let dated = |variants: &Variants| self.dated(policy, request, variants, cost, leader);
         let mut entry = dated(&variants);
         while !self.engine().fits(key, &entry)
@@ -118,7 +137,7 @@ impl Store {
             value: Box::new(variants.clone()),
             // After a soft purge its variants are of use for as long again, each by its own windows.
             lifetime: Lifetime::fresh_for(keep_for).stale_if_error(keep_for),
-            tags: tags_of(variants.heads(), request),
+            tags: tags_of(variants.heads(), request).into(),
             refusal: None,
         };
         self.engine().dated(leader.key(), unstored, cost, leader.fence())
@@ -131,14 +150,23 @@ impl Store {
         if self.look(leader.key()).variants.contain(gone) {
             // The others are fetched again: that is cheaper than being wrong.
             let beside = Named::KeyBeside(leader.key(), leader.fetch().number());
+            let _until_it_is_out = self.engine().replace_below(leader.key());
             self.engine().reach(beside).pass_over();
             self.engine().take_out(leader.key()).pass_over();
         }
     }
 
-    fn merge(&self, key: &str) -> MutexGuard<'_, ()> {
+    fn merge(&self, key: &str) -> Merging<'_> {
         let place = self.hasher.hash_one(key) as usize % MERGES;
         // It protects an order, nothing that could be left half-way.
-        self.merges[place].lock().unwrap_or_else(PoisonError::into_inner)
+        let lock = self.merges[place].lock().unwrap_or_else(PoisonError::into_inner);
+        Merging { _lock: lock, _then_tell: TellLater::begin() }
     }
+}
+
+/// A key's variants are read and written again. The order of the fields is the one in which they are dropped: who
+/// is told of what was taken out meanwhile is told under no lock.
+struct Merging<'a> {
+    _lock: MutexGuard<'a, ()>,
+    _then_tell: TellLater,
 }

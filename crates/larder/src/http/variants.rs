@@ -20,7 +20,7 @@ use larder_policy::{
 
 use super::{
     body::stored::{Span, StoredBody},
-    stored::{Mark, Stored},
+    stored::{Mark, Stored, part_of},
 };
 use crate::weigh::Weigh;
 
@@ -67,6 +67,11 @@ pub(crate) struct StoredVariant {
 }
 
 impl StoredVariant {
+    /// `marked_stale`: when a soft purge came over it, if one has.
+    pub(crate) fn of(stored: Arc<Stored>, marked_stale: Option<Mark>) -> Self {
+        StoredVariant { stored, marked_stale }
+    }
+
     /// As the rules look at it.
     pub(crate) fn variant(&self) -> Variant<'_> {
         Variant { head: &self.stored.head, marked_stale: self.marked_stale.map(Mark::time) }
@@ -183,11 +188,12 @@ impl Variants {
     /// was asked for later.
     pub(crate) fn with(
         &self,
-        fresh: Arc<Stored>,
+        fresh: StoredVariant,
         updates: &[Arc<Stored>],
         request: RequestHead<'_>,
         policy: &Policy,
     ) -> Result<Variants, Reason> {
+        let StoredVariant { stored: fresh, marked_stale } = fresh;
         let is_update = |stored: &Arc<Stored>| updates.iter().any(|old| Arc::ptr_eq(old, stored));
         let is_replaced = !updates.is_empty() && !updates.iter().any(|old| self.contain(old));
         let is_in_the_way = |variant: &StoredVariant| {
@@ -211,7 +217,7 @@ impl Variants {
             }
         }
         variants.sort_by_key(|variant| variant.stored.head.received_at());
-        variants.push(StoredVariant::from(fresh));
+        variants.push(StoredVariant { stored: fresh, marked_stale });
         let max = policy.variant_limit().max(1);
         variants.drain(..variants.len().saturating_sub(max));
         Ok(Variants::of(variants))
@@ -237,6 +243,18 @@ impl Variants {
     }
 }
 
+impl Variants {
+    /// The same with one more behind them.
+    pub(crate) fn judged_beside<R>(
+        &self,
+        last: Variant<'_>,
+        judge: impl FnOnce(&[Variant<'_>]) -> R,
+    ) -> R {
+        let all = self.iter().map(StoredVariant::variant).chain([last]);
+        judge(&all.collect::<Vec<_>>())
+    }
+}
+
 impl Weigh for Variants {
     fn heap_bytes(&self) -> usize {
         let list = match &self.0 {
@@ -254,10 +272,9 @@ pub(crate) fn joined(
     old: &Stored,
     new: &Stored,
 ) -> Option<Arc<Stored>> {
-    let parts = (old.part()?, new.part()?);
-    let joined = combine((old.head.fields(), &parts.0), (new.head.fields(), &parts.1))?;
+    let (head, pieces) = joined_head(policy, request, &old.head, &new.head)?;
     let mut slices = Vec::new();
-    for piece in &joined.pieces {
+    for piece in &pieces {
         let (body, range) = match piece {
             Piece::Stored(range) => (&old.body, range),
             Piece::Newer(range) => (&new.body, range),
@@ -265,17 +282,29 @@ pub(crate) fn joined(
         let span = Span { start: range.start, len: Some(range.end - range.start) };
         slices.extend(body.slices(span));
     }
-    let received_at = new.head.received_at();
-    let exchange = Exchange { requested_at: received_at, received_at };
-    // It is as old as its newer part was when that came; what is stored does not say so itself.
-    let mut headers = joined.headers;
-    let age = new.head.age(received_at).as_secs();
-    headers.insert(AGE, HeaderValue::from(age));
-    let response = ResponseHead { status: joined.status, headers: (&headers).into() };
-    let head = storability(policy, request, response, exchange).ok()?;
     let account = old.body.account().or(new.body.account());
     let body = account.map(|account| StoredBody::copied(&slices, account)).unwrap_or_default();
     Some(Arc::new(Stored { head, body, asked_at: new.asked_at }))
+}
+
+/// The head of two parts joined, and how their bodies make one, if they fit.
+pub(crate) fn joined_head(
+    policy: &Policy,
+    request: RequestHead<'_>,
+    old: &StoredHead,
+    new: &StoredHead,
+) -> Option<(StoredHead, Vec<Piece>)> {
+    let parts = (part_of(old)?, part_of(new)?);
+    let joined = combine((old.fields(), &parts.0), (new.fields(), &parts.1))?;
+    let received_at = new.received_at();
+    let exchange = Exchange { requested_at: received_at, received_at };
+    // It is as old as its newer part was when that came; what is stored does not say so itself.
+    let mut headers = joined.headers;
+    let age = new.age(received_at).as_secs();
+    headers.insert(AGE, HeaderValue::from(age));
+    let response = ResponseHead { status: joined.status, headers: (&headers).into() };
+    let head = storability(policy, request, response, exchange).ok()?;
+    Some((head, joined.pieces))
 }
 
 #[cfg(test)]

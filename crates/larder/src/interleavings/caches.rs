@@ -51,6 +51,10 @@ impl Origin {
         self.most_at_once.load(Ordering::SeqCst)
     }
 
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::SeqCst)
+    }
+
     pub(super) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
     }

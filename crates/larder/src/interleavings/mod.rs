@@ -18,6 +18,7 @@ use shuttle::{
 
 mod below;
 mod caches;
+mod changes;
 mod flights;
 mod tags;
 mod turns;

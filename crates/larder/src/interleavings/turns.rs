@@ -27,7 +27,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.at_once.fetch_sub(1, Ordering::SeqCst);
-        self.fetch.end();
+        self.fetch.end_one();
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct PurgeLog {
     /// Held by whoever writes down a purge, one at a time, so that numbers in the table only grow.
     writing: Mutex<()>,
     hasher: TagHasher,
+    tag_key: TagKey,
 }
 
 impl PurgeLog {
@@ -51,7 +52,13 @@ impl PurgeLog {
             table: TagTable::new(max_tags),
             writing: Mutex::new(()),
             hasher: TagHasher::new(key),
+            tag_key: key,
         }
+    }
+
+    /// The key by which tags become numbers here.
+    pub(crate) fn tag_key(&self) -> TagKey {
+        self.tag_key
     }
 
     pub(crate) fn tag(&self, tag: &str) -> TagId {

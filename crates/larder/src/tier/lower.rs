@@ -75,9 +75,12 @@ pub trait LowerTier: Send + Sync + 'static {
     fn write(&self, piece: Piece) -> Answering<'_, ()>;
 
     /// Makes a record of what has been written, in place of the one of its key that has the same
-    /// [`variant`](Head::variant). Refused, as far as the tier can tell, if the log has a purge after the
-    /// head's fence that names it, or may have had one.
-    fn commit<'a>(&'a self, key: &'a str, record: Record) -> Answering<'a, Commit>;
+    /// [`variant`](Head::variant), and keeps the pieces that its head names as long as the record. They may be those
+    /// of the record whose place it takes: a response that was confirmed has another head and the same body. Refused,
+    /// as far as the tier can tell, if the log has a purge after the head's fence that names it, or may have had one,
+    /// or if the pieces are not there. Of the key's records `most` stay, the last to be committed: readers read
+    /// them all at once.
+    fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit>;
 
     /// Lets go the pieces of a body that no head will name.
     fn discard(&self, body: BodyId, pieces: u32) -> Answering<'_, ()>;
@@ -96,12 +99,14 @@ pub trait LowerTier: Send + Sync + 'static {
     /// What the log has after `since`. `None`: all there is.
     fn tail(&self, since: Option<Position>) -> Answering<'_, Tail>;
 
-    /// The right to fetch `key`, for `length` or until it is given back. It saves fetches and decides nothing.
+    /// The right to fetch what is `wanted` under `key`, for `length` or until it is given back. It saves fetches and
+    /// decides nothing; other names of what is wanted, of a few words each, are other rights.
     /// A purge of the key, of a prefix of it or of everything ends it. What is granted comes with the heads as
     /// they were afterwards, with the tail after `since`.
     fn lease<'a>(
         &'a self,
         key: &'a str,
+        wanted: &'a str,
         since: Option<Position>,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer>;
@@ -325,6 +330,8 @@ pub struct Settings {
     pub max_outstanding: usize,
     /// Records that are on their way down at once: 64. One more is not written.
     pub max_writes: usize,
+    /// The bytes of those, most of which are in memory anyway: 64 MiB. What would be more is not written.
+    pub max_write_bytes: usize,
     /// For how long a fetch has a key to itself among all processes, if its process vanishes: 30 s.
     pub lease: Duration,
     /// How long a fetch waits for that of another process at most: 5 s.
@@ -341,6 +348,7 @@ impl Default for Settings {
             rest: Duration::from_secs(1),
             max_outstanding: 1024,
             max_writes: 64,
+            max_write_bytes: 64 << 20,
             lease: Duration::from_secs(30),
             lease_wait: Duration::from_secs(5),
             purge_wait: Duration::from_secs(5),

@@ -201,8 +201,8 @@ impl LowerTier for Unsteady {
         self.0.write(piece)
     }
 
-    fn commit<'a>(&'a self, key: &'a str, record: Record) -> Answering<'a, Commit> {
-        self.0.commit(key, record)
+    fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
+        self.0.commit(key, record, most)
     }
 
     fn discard(&self, body: BodyId, pieces: u32) -> Answering<'_, ()> {
@@ -227,10 +227,11 @@ impl LowerTier for Unsteady {
     fn lease<'a>(
         &'a self,
         key: &'a str,
+        wanted: &'a str,
         since: Option<Position>,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer> {
-        self.0.lease(key, since, length)
+        self.0.lease(key, wanted, since, length)
     }
 }
 

@@ -71,7 +71,7 @@ fn a_fetch_that_nobody_drives_is_begun_anew_by_whoever_waits_for_it() {
     let stalled = runtime();
     leave_behind(&stalled, &cache, "key");
     runtime().block_on(async {
-        let ask = || cache.answer("key", async || Ok::<_, ()>("value".to_owned()));
+        let ask = || cache.answer("key", async || Ok::<_, &str>("value".to_owned()));
         let (one, other) = at_last(async { tokio::join!(ask(), ask()) }).await;
         let sources = [one, other].map(|answer| {
             let Answer { value, source, .. } = answer.unwrap();
@@ -149,7 +149,7 @@ fn who_entered_a_runtime_that_nobody_drives_runs_its_fetch_itself() {
 fn who_outlives_its_runtime_runs_its_fetch_itself() {
     let cache = Cache::<String>::builder().build();
     let (reply, replied) = tokio::sync::oneshot::channel();
-    let fetch = async move || Ok::<String, ()>(replied.await.unwrap());
+    let fetch = async move || Ok::<String, &str>(replied.await.unwrap());
     let mut reader = pin!(cache.try_get_or_fetch("key", fetch));
     let first = runtime();
     first.block_on(async {
@@ -170,7 +170,7 @@ fn a_limit_goes_with_its_fetch_from_runtime_to_runtime() {
     {
         let cache = Cache::<String>::builder().hard_timeout(limit).build();
         let (reply, replied) = tokio::sync::oneshot::channel();
-        let fetch = async move || Ok::<String, ()>(replied.await.unwrap());
+        let fetch = async move || Ok::<String, &str>(replied.await.unwrap());
         let mut reader = pin!(cache.try_get_or_fetch("key", fetch));
         let first = runtime();
         first.block_on(async {
@@ -262,7 +262,7 @@ fn outside_a_runtime_a_stale_value_is_served_and_not_refreshed() {
         if !refresh_ahead {
             clock.advance(MINUTE);
         }
-        let fetch = async || Ok::<_, ()>("never".to_owned());
+        let fetch = async || Ok::<_, &str>("never".to_owned());
         let values = [
             cache.get_or_fetch("key", async || "never".to_owned()).now_or_never().unwrap(),
             cache.try_get_or_fetch("key", fetch).now_or_never().unwrap().unwrap(),
@@ -304,7 +304,7 @@ fn outside_a_runtime_a_miss_is_fetched_by_its_reader() {
         panic!("{failed:?}")
     };
     assert_eq!(*error, "down");
-    let panics = async || -> Result<String, ()> { panic!("the fetch panics") };
+    let panics = async || -> Result<String, &str> { panic!("the fetch panics") };
     let panicked = block_on(cache.try_get_or_fetch("panicking", panics));
     assert!(matches!(panicked, Err(FetchError::Panicked)));
     let inner = cache.clone();
@@ -317,7 +317,7 @@ fn a_reader_that_goes_down_with_what_else_its_task_does_hands_its_fetch_over() {
     let cache = Cache::<String>::builder().build();
     let mut leads = Box::pin(cache.get_or_fetch("key", never));
     assert!(leads.as_mut().now_or_never().is_none());
-    let mut follows = pin!(cache.answer("key", async || Ok::<_, ()>("value".to_owned())));
+    let mut follows = pin!(cache.answer("key", async || Ok::<_, &str>("value".to_owned())));
     assert!(follows.as_mut().now_or_never().is_none());
     let task = AssertUnwindSafe(|| {
         let _reader = leads;

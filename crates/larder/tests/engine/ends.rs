@@ -85,7 +85,7 @@ fn a_fetch_on_a_runtime_that_nobody_drives_is_given_up_by_its_readers() {
     stalled.block_on(asked).unwrap_err();
     // Nobody drives that runtime, and its timers, any more; it is not gone either.
     runtime().block_on(async {
-        let fetch = async || Ok::<_, ()>("value".to_owned());
+        let fetch = async || Ok::<_, &str>("value".to_owned());
         let given_up = cache.try_get_or_fetch("key", fetch).await;
         assert!(matches!(given_up, Err(FetchError::Timeout { .. })), "{given_up:?}");
         assert_eq!(cache.try_get_or_fetch("key", fetch).await.unwrap(), "value");

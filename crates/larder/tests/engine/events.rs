@@ -65,7 +65,7 @@ async fn a_reader_of_events_learns_what_happens() {
                 lacks_freshness: false,
             },
             Event::StaleServed { key: Arc::clone(&key), reason: Reason::StaleWhileRevalidate },
-            Event::FetchFailed { key },
+            Event::FetchFailed { key, error: "down".into() },
             Event::Purged { what: "tag tag".to_owned(), soft: false, number: 1 },
         ];
         for event in expected {

@@ -130,10 +130,10 @@ async fn use_it(
                 move || async move { Fetched::new(key.to_owned()).lifetime(lifetime).tags([key]) };
             drop(
                 cache
-                    .try_get_or_fetch(key, move || async move { Ok::<_, ()>(fetch().await) })
+                    .try_get_or_fetch(key, move || async move { Ok::<_, &str>(fetch().await) })
                     .await,
             );
-            drop(cache.try_get_or_fetch("failing", async || Err::<String, _>(())).await);
+            drop(cache.try_get_or_fetch("failing", async || Err::<String, _>("down")).await);
             cache.insert(key, key.to_owned());
             cache.insert_with_ttl(key, key.to_owned(), ttl);
             cache.insert_with(key, key.to_owned(), lifetime, ["tag"]);
@@ -141,11 +141,11 @@ async fn use_it(
         }
         cache.soft_purge_tag("tag");
         clock.advance(step);
-        drop(cache.answer("a", async || Err::<String, _>(())).await);
+        drop(cache.answer("a", async || Err::<String, _>("down")).await);
         cache.sweep();
         cache.soft_remove("a");
         clock.advance(step);
-        drop(cache.answer("a", async || Ok::<_, ()>("a".to_owned())).await);
+        drop(cache.answer("a", async || Ok::<_, &str>("a".to_owned())).await);
         cache.purge_tag("tag");
         cache.purge_prefix("b");
         cache.remove("c");
@@ -235,7 +235,7 @@ fn a_bound_in_entries_is_the_only_one_unless_bytes_are_given_one_too() {
 async fn remembered_errors_have_a_bound_where_entries_have() {
     let cache = Cache::<String>::builder().max_entries(10).negative_ttl(MINUTE).build();
     for key in 0..1000 {
-        drop(cache.try_get_or_fetch(key.to_string(), async || Err::<String, _>(())).await);
+        drop(cache.try_get_or_fetch(key.to_string(), async || Err::<String, _>("down")).await);
     }
     assert!(cache.stats().entries <= 10 + 64, "{:?}", cache.stats());
 }
@@ -293,9 +293,9 @@ async fn a_ttl_of_a_value_ends_it_and_a_freshness_of_its_own_keeps_the_windows()
     cache.insert_with_ttl("inserted", "404".to_owned(), short);
     clock.advance(short);
     for key in ["ttl", "inserted"] {
-        let failed = cache.try_get_or_fetch(key, async || Err::<String, _>(())).await;
+        let failed = cache.try_get_or_fetch(key, async || Err::<String, _>("down")).await;
         assert!(failed.is_err(), "{key}");
     }
-    let stale = cache.try_get_or_fetch("fresh_for", async || Err::<String, _>(())).await;
+    let stale = cache.try_get_or_fetch("fresh_for", async || Err::<String, _>("down")).await;
     assert_eq!(stale.unwrap(), "200");
 }

@@ -2,11 +2,12 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     task::{Context, Waker},
     thread,
 };
 
-use larder::{Cache, Fetched, ManualClock};
+use larder::{Cache, Fetched, ManualClock, Previous};
 use tokio::runtime;
 
 use crate::support::{MINUTE, secs};
@@ -55,7 +56,7 @@ fn is(value: Option<&Large>, byte: u8) -> bool {
     value.is_some_and(|value| (value[0], value[99_999]) == (byte, byte))
 }
 
-const TESTS: [(&str, Test); 12] = [
+const TESTS: [(&str, Test); 15] = [
     ("insert", |cache, _| {
         (1..3).for_each(|byte| _ = cache.insert("key", large(byte)));
         assert!(cache.remove("key"));
@@ -79,7 +80,7 @@ const TESTS: [(&str, Test); 12] = [
     ("try_get_or_fetch", |cache, _| {
         block_on(async {
             for _ in 0..2 {
-                let fetch = || async { Ok::<_, ()>(Fetched::new(large(1)).tags(["tag"])) };
+                let fetch = || async { Ok::<_, &str>(Fetched::new(large(1)).tags(["tag"])) };
                 let value = cache.try_get_or_fetch("key", fetch).await;
                 assert!(is(value.as_ref().ok(), 1));
             }
@@ -88,7 +89,7 @@ const TESTS: [(&str, Test); 12] = [
     ("answer", |cache, _| {
         block_on(async {
             for _ in 0..2 {
-                let answer = cache.answer("key", || async { Ok::<_, ()>(large(1)) }).await;
+                let answer = cache.answer("key", || async { Ok::<_, &str>(large(1)) }).await;
                 assert!(is(answer.as_ref().ok().map(|answer| &answer.value), 1));
             }
         });
@@ -108,7 +109,7 @@ const TESTS: [(&str, Test); 12] = [
         fill(&cache);
         clock.advance(secs(190));
         block_on(async {
-            let value = cache.try_get_or_fetch("key", || async { Err::<Large, _>(()) }).await;
+            let value = cache.try_get_or_fetch("key", || async { Err::<Large, _>("down") }).await;
             assert!(is(value.as_ref().ok(), 1));
         });
     }),
@@ -116,7 +117,7 @@ const TESTS: [(&str, Test); 12] = [
         fill(&cache);
         clock.advance(secs(190));
         block_on(async {
-            let fetch = || async { std::future::pending::<Result<Large, ()>>().await };
+            let fetch = || async { std::future::pending::<Result<Large, &str>>().await };
             let answer = cache.answer("key", fetch).await;
             assert!(is(answer.as_ref().ok().map(|answer| &answer.value), 1));
         });
@@ -144,6 +145,31 @@ const TESTS: [(&str, Test); 12] = [
         let mut context = Context::from_waker(Waker::noop());
         let mut reading = Box::pin(cache.get_or_fetch("key", || async { large(1) }));
         assert!(reading.as_mut().poll(&mut context).is_ready());
+    }),
+    ("several keys", |cache, _| {
+        block_on(async {
+            let fetch = async |missing: Vec<Arc<str>>| {
+                Ok::<_, &str>(missing.into_iter().map(|key| (key, Fetched::new(large(1)))))
+            };
+            let found = cache.try_get_many_or_fetch(["a", "b", "c"], fetch).await.unwrap();
+            assert!(is(found.get("b"), 1));
+        });
+    }),
+    ("a thread", |cache, clock| {
+        for _ in 0..2 {
+            assert!(is(Some(&cache.get_or_insert_with("key", || large(1))), 1));
+            clock.advance(secs(90));
+        }
+    }),
+    ("the previous value", |cache, _| {
+        fill(&cache);
+        block_on(async {
+            let fetch = async |previous: Option<Previous<Large>>| {
+                previous.map(Previous::not_modified).ok_or("none")
+            };
+            let renewed = cache.read("key").force_refresh().fetch_with(fetch).await;
+            assert!(is(renewed.as_ref().ok(), 1));
+        });
     }),
     ("eviction", |cache, _| {
         (0..700).for_each(|key| _ = cache.insert(key.to_string(), large(1)));

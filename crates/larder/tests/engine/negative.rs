@@ -1,5 +1,11 @@
 //! Negative results: errors that are remembered for a while, if asked for.
 
+use std::{
+    future::pending,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
 use futures_util::FutureExt;
 use larder::{AnswerSource, Cache, FailureSource, FetchError, Fetched, reason::Reason};
 
@@ -259,5 +265,72 @@ async fn a_value_ends_what_is_remembered_of_failures() {
         origin.fill(&cache, "key", "value").await;
         assert_eq!(origin.calls(), calls + 1);
         cache.remove("key");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_error_is_remembered_for_as_long_as_is_said_of_it() {
+    for shape in shapes() {
+        let builder = shape.builder.negative_ttl(secs(5)).hard_timeout(secs(2));
+        let builder = builder.negative_ttl_for(|_: &&str| unreachable!("the last one holds"));
+        let builder = builder.negative_ttl_for(|_: &String| Some(MINUTE));
+        let builder = builder.negative_ttl_for(|error: &&'static str| match *error {
+            "missing" => Some(secs(20)),
+            "busy" => None,
+            "for no time" => Some(secs(0)),
+            "for ever" => Some(Duration::MAX),
+            _ => panic!("on purpose"),
+        });
+        let cache = builder.build();
+        const ALL: [&str; 6] =
+            ["missing", "busy", "for no time", "for ever", "unforeseen", "too long"];
+        for error in ALL {
+            let fetch = async move || match error {
+                "too long" => pending().await,
+                error => Err::<String, &str>(error),
+            };
+            cache.try_get_or_fetch(error, fetch).await.unwrap_err();
+        }
+        cache.try_get_or_fetch("number", async || Err::<String, u8>(7)).await.unwrap_err();
+
+        let remembered = async || {
+            let mut remembered = Vec::new();
+            for key in ALL {
+                let again = cache.answer(key, async || Err::<String, &str>("busy")).await;
+                if again.unwrap_err().source == FailureSource::Remembered {
+                    remembered.push(key);
+                }
+            }
+            remembered
+        };
+        let now = remembered().await;
+        assert_eq!(now, ["missing", "for ever", "unforeseen", "too long"], "{}", shape.name);
+        let number = cache.try_get_or_fetch("number", async || Err::<String, u8>(8)).await;
+        assert_eq!(number.unwrap_err().failed(), Some(&7), "an error of another type");
+        shape.clock.advance(secs(5));
+        assert_eq!(remembered().await, ["missing", "for ever"], "{}", shape.name);
+        shape.clock.advance(secs(15));
+        assert_eq!(remembered().await, ["for ever"], "{}", shape.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_how_long_an_error_is_remembered_may_purge_it() {
+    for shape in shapes() {
+        let cache = Arc::new(OnceLock::<Cache<String>>::new());
+        let builder = shape.builder.negative_ttl_for({
+            let cache = Arc::clone(&cache);
+            move |_: &&'static str| {
+                cache.get().unwrap().clear();
+                Some(MINUTE)
+            }
+        });
+        let (cache, origin) = (cache.get_or_init(|| builder.build()), Origin::new());
+        let reader = origin.ask(cache, "key");
+        settle().await;
+        origin.fail("down");
+        reader.await.unwrap().unwrap_err();
+        origin.fill(cache, "key", "value").await;
+        assert_eq!(origin.calls(), 2, "{}: what was purged is remembered", shape.name);
     }
 }

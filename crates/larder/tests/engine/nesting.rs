@@ -230,7 +230,7 @@ async fn what_a_fetch_needs_is_never_one_too_many() {
         let cache = cache.clone();
         let fetch = async move || {
             opened.notified().await;
-            inner.try_get_or_fetch("child", async || Ok::<_, ()>("child".to_owned())).await
+            inner.try_get_or_fetch("child", async || Ok::<_, &str>("child".to_owned())).await
         };
         async move { cache.try_get_or_fetch("parent", fetch).await }
     });
@@ -384,7 +384,7 @@ async fn a_fetch_that_needs_its_own_key_is_told_so() {
     // It may do without, and then nothing is wrong.
     let inner = one.clone();
     let fetch = async move || match inner
-        .try_get_or_fetch("a", async || Ok::<_, ()>("never".to_owned()))
+        .try_get_or_fetch("a", async || Ok::<_, &str>("never".to_owned()))
         .await
     {
         Err(FetchError::Recursive) => "without".to_owned(),

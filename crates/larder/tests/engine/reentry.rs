@@ -5,6 +5,7 @@
 
 use std::{
     cell::Cell,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, Weak,
@@ -22,14 +23,15 @@ use crate::support::{MINUTE, secs, settle};
 type Doing = fn(&Cache<Value>);
 type Go = fn(&Case);
 
-/// A value that does something when it is dropped, and its cache is still there.
+/// A value that does something when it is dropped, or told of, and its cache is still there.
 #[derive(Clone)]
-#[expect(dead_code, reason = "it is there to be dropped")]
 struct Value(Arc<OnDrop>);
 
 struct OnDrop {
     /// `None`: nothing.
     does: Option<(Doing, Handle)>,
+    /// It does so when its removal is told of, and not when it is dropped.
+    in_hook: bool,
     dropped: Arc<AtomicUsize>,
 }
 
@@ -43,6 +45,14 @@ thread_local! {
 
 impl Drop for OnDrop {
     fn drop(&mut self) {
+        if !self.in_hook {
+            self.act();
+        }
+    }
+}
+
+impl OnDrop {
+    fn act(&self) {
         self.dropped.fetch_add(1, Ordering::SeqCst);
         let Some((does, cache)) = &self.does else { return };
         let Some(cache) = cache.upgrade() else { return };
@@ -59,13 +69,25 @@ struct Case {
     clock: ManualClock,
     /// What the values know the cache by.
     handle: Arc<Mutex<Option<Cache<Value>>>>,
+    /// How many values have done what they do.
     dropped: Arc<AtomicUsize>,
+    in_hook: bool,
 }
 
 impl Case {
     fn new(eviction: Eviction, max_entries: usize) -> Case {
+        Case::with(eviction, max_entries, false)
+    }
+
+    fn with(eviction: Eviction, max_entries: usize, in_hook: bool) -> Case {
         let clock = ManualClock::new();
+        let hook = move |_: &str, value: &Value, _| {
+            if in_hook {
+                value.0.act();
+            }
+        };
         let cache = Cache::builder_with_weigher(|_: &Value| 0)
+            .on_removed(hook)
             .ttl(MINUTE)
             .negative_ttl(MINUTE)
             .eviction(eviction)
@@ -73,12 +95,13 @@ impl Case {
             .clock(clock.clock())
             .build();
         let handle = Arc::new(Mutex::new(Some(cache.clone())));
-        Case { cache, clock, handle, dropped: Arc::default() }
+        Case { cache, clock, handle, dropped: Arc::default(), in_hook }
     }
 
     fn value(&self, does: Doing) -> Value {
         let does = Some((does, Arc::downgrade(&self.handle)));
-        Value(Arc::new(OnDrop { does, dropped: Arc::clone(&self.dropped) }))
+        let in_hook = self.in_hook;
+        Value(Arc::new(OnDrop { does, in_hook, dropped: Arc::clone(&self.dropped) }))
     }
 
     fn insert(&self, key: &str, does: Doing) {
@@ -88,7 +111,7 @@ impl Case {
 }
 
 fn quiet() -> Value {
-    Value(Arc::new(OnDrop { does: None, dropped: Arc::default() }))
+    Value(Arc::new(OnDrop { does: None, in_hook: false, dropped: Arc::default() }))
 }
 
 const DOINGS: [(&str, Doing); 17] = [
@@ -162,6 +185,15 @@ fn in_time(name: &str, what: impl FnOnce() + Send + 'static) {
 
 #[test]
 fn a_drop_may_do_anything_to_its_cache_however_it_comes_to_it() {
+    may_do_anything(false);
+}
+
+#[test]
+fn a_hook_may_do_anything_to_its_cache_however_a_value_comes_to_it() {
+    may_do_anything(true);
+}
+
+fn may_do_anything(in_hook: bool) {
     for eviction in [Eviction::S3Fifo, Eviction::Lru] {
         for (way, go) in WAYS {
             for (doing, does) in DOINGS {
@@ -169,11 +201,12 @@ fn a_drop_may_do_anything_to_its_cache_however_it_comes_to_it() {
                 for max_entries in [9, 100_000] {
                     let name = format!("{doing} in {way}, {eviction:?}, {max_entries}");
                     in_time(&name, move || {
-                        let case = Case::new(eviction, max_entries);
+                        let case = Case::with(eviction, max_entries, in_hook);
                         (0..9).for_each(|number| case.insert(&format!("key {number}"), does));
                         go(&case);
                         let evicts = way.starts_with("evict") && max_entries > 9;
-                        assert!(case.dropped.load(Ordering::SeqCst) > 0 || evicts);
+                        let untold = in_hook && way.starts_with("refuse");
+                        assert!(case.dropped.load(Ordering::SeqCst) > 0 || evicts || untold);
                         // The books are right: all goes, and all the room is there.
                         case.handle.lock().unwrap().take();
                         case.cache.resize(1 << 20);
@@ -191,7 +224,7 @@ fn a_drop_may_do_anything_to_its_cache_however_it_comes_to_it() {
 }
 
 #[test]
-fn many_drops_that_sweep_and_purge_do_not_pile_up() {
+fn many_drops_or_hooks_that_sweep_and_purge_do_not_pile_up() {
     let doings: [(&str, Doing); 4] = [
         ("sweep", |cache| _ = cache.sweep()),
         ("purge_prefix", |cache| _ = cache.purge_prefix("")),
@@ -200,9 +233,9 @@ fn many_drops_that_sweep_and_purge_do_not_pile_up() {
     ];
     for (doing, does) in doings {
         let ways: [(&str, Go); 4] = [WAYS[1], WAYS[2], WAYS[3], WAYS[5]];
-        for (way, go) in ways {
+        for ((way, go), in_hook) in ways.into_iter().flat_map(|way| [(way, false), (way, true)]) {
             in_time(&format!("{doing} in {way}"), move || {
-                let case = Case::new(Eviction::S3Fifo, 20_000);
+                let case = Case::with(Eviction::S3Fifo, 20_000, in_hook);
                 (0..20_000).for_each(|number| case.insert(&format!("key {number}"), does));
                 go(&case);
                 assert!(case.dropped.load(Ordering::SeqCst) >= 20_000);
@@ -327,6 +360,12 @@ fn a_weigher_may_do_anything_to_its_cache() {
 #[expect(dead_code, reason = "it is there to be dropped")]
 struct Failure(Value);
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("down")
+    }
+}
+
 #[test]
 fn an_error_that_is_remembered_may_do_so_too() {
     let ways: [(&str, Go); 9] = [
@@ -402,7 +441,7 @@ fn a_refresh_that_is_not_run_may_do_so_too() {
                 .clock(clock.clock())
                 .build();
             let handle = Arc::new(Mutex::new(Some(cache.clone())));
-            let case = Case { cache, clock, handle, dropped: Arc::default() };
+            let case = Case { cache, clock, handle, dropped: Arc::default(), in_hook: false };
             let key = |number: usize| format!("stale {number}");
             (0..KEYS).for_each(|number| _ = case.cache.insert(key(number), quiet()));
             case.clock.advance(MINUTE);
@@ -706,9 +745,9 @@ async fn a_fetch_that_is_not_needed_and_panics_when_it_is_dropped_leaks_no_value
             match kind {
                 0 => drop(cache.get_or_fetch("key", fetch).await),
                 1 => drop(
-                    cache.try_get_or_fetch("key", || async { Ok::<_, ()>(fetch().await) }).await,
+                    cache.try_get_or_fetch("key", || async { Ok::<_, &str>(fetch().await) }).await,
                 ),
-                _ => drop(cache.answer("key", || async { Ok::<_, ()>(fetch().await) }).await),
+                _ => drop(cache.answer("key", || async { Ok::<_, &str>(fetch().await) }).await),
             }
         })
     };

@@ -315,7 +315,7 @@ async fn a_fetch_decides_how_long_its_value_is_kept() {
 async fn a_value_that_is_not_to_be_stored_is_handed_out_and_forgotten() {
     for shape in shapes() {
         let cache = shape.builder.build();
-        let fetch = async || Ok::<_, ()>(Fetched::skip("value".to_owned(), Reason::BypassRule));
+        let fetch = async || Ok::<_, &str>(Fetched::skip("value".to_owned(), Reason::BypassRule));
         let answer = cache.answer("key", fetch).await.unwrap();
         assert_eq!((&*answer.value, answer.reason()), ("value", Reason::BypassRule));
         assert_eq!(answer.storage, Storage::Not(Reason::BypassRule));

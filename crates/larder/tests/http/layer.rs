@@ -15,7 +15,10 @@ use axum::{
     routing::get,
 };
 use http::Request;
-use larder::http::{HttpCache, Policy};
+use larder::{
+    Clock,
+    http::{HttpCache, Policy},
+};
 use tower_service::Service;
 
 use crate::support::{Answer, Shape, over_each_shape};
@@ -36,7 +39,7 @@ fn app(shape: Shape) -> App {
             id => ([(CACHE_CONTROL, "max-age=60")], format!("post {id}")),
         }
     };
-    let store = shape.builder().build();
+    let store = shape.builder_with(Clock::system()).build();
     let cache = HttpCache::new(store, Policy::guarded());
     let router = Router::new()
         .route("/posts/{id}", get(handler).put(async || StatusCode::NO_CONTENT))
@@ -110,7 +113,7 @@ async fn a_handler_that_panics_is_a_500_and_the_next_reader_tries_again(shape: S
 
 over_each_shape!(a_handler_that_takes_too_long_is_a_504);
 async fn a_handler_that_takes_too_long_is_a_504(shape: Shape) {
-    let store = shape.builder().hard_timeout(Duration::from_secs(2)).build();
+    let store = shape.builder_with(Clock::system()).hard_timeout(Duration::from_secs(2)).build();
     let cache = HttpCache::new(store, Policy::standard());
     let slow = async || tokio::time::sleep(Duration::from_secs(3)).await;
     let mut router = Router::new().route("/", get(slow)).layer(cache.layer());
@@ -139,7 +142,7 @@ async fn once_it_is_shut_down_only_what_is_stored_is_served(shape: Shape) {
 
 over_each_shape!(whom_no_handler_takes_in_time_is_told_when_to_ask_again);
 async fn whom_no_handler_takes_in_time_is_told_when_to_ask_again(shape: Shape) {
-    let store = shape.builder().max_concurrent_fetches(1).build();
+    let store = shape.builder_with(Clock::system()).max_concurrent_fetches(1).build();
     let cache = HttpCache::new(store, Policy::guarded());
     let router = Router::new()
         .route("/hang", get(std::future::pending::<StatusCode>))

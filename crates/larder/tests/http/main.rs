@@ -5,6 +5,7 @@
 
 mod allocation;
 mod arriving;
+mod below;
 mod conditions;
 mod fast_hit;
 mod flight;
@@ -16,6 +17,7 @@ mod poison;
 mod purge;
 mod range;
 mod readers;
+mod removed;
 mod rules;
 mod said;
 mod spelling;

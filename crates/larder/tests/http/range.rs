@@ -1,9 +1,13 @@
 //! Ranges: from a whole body, from one on its way, from parts, and the rest of a part.
 
-use larder::http::{Body, NoAnswer, Policy, Settings};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use larder::http::{Body, Policy, Settings};
 
 use crate::support::{
-    Answer, Drip, Reading, Shape, Site, answer, drip, failed, get, get_with, ok, over_each_shape,
+    Answer, Drip, Reading, Shape, Site, answer, chunk, drip, get, get_with, ok, over_each_shape,
     read, secs, settle, without_length,
 };
 
@@ -13,7 +17,7 @@ fn tagged() -> http::Response<Body> {
     ok(&[("cache-control", "max-age=60"), ("etag", "\"1\"")], BODY)
 }
 
-fn part(range: &str, tag: &str, body: &'static str) -> http::Response<Body> {
+fn part(range: &str, tag: &str, body: impl Into<Bytes>) -> http::Response<Body> {
     let fields = [("cache-control", "max-age=60"), ("etag", tag), ("content-range", range)];
     answer(206, &fields, body)
 }
@@ -232,32 +236,87 @@ async fn waiting_for_the_rest(site: &Site) -> (Reading, Drip) {
     (reading, drip)
 }
 
-over_each_shape!(a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is);
-async fn a_rest_that_does_not_come_in_time_is_given_up_as_a_head_is(shape: Shape) {
-    let site = Site::with(shape, Policy::standard(), Settings::default(), |builder| {
-        builder.hard_timeout(secs(10))
-    });
+over_each_shape!(what_is_here_of_a_body_is_sent_at_once_and_the_rest_as_it_comes);
+async fn what_is_here_of_a_body_is_sent_at_once_and_the_rest_as_it_comes(shape: Shape) {
+    let site = Site::new(shape);
     let (reading, drip) = waiting_for_the_rest(&site).await;
-    assert_eq!(site.cache.arriving_bytes(), 3);
-    let error = failed(reading).await;
-    assert!(matches!(error, NoAnswer::TookTooLong { .. }), "{error}");
-    assert!(drip.is_given_up());
-    assert_eq!((site.origin.calls(), site.cache.arriving_bytes()), (2, 0));
+    let mut answer = reading.await.unwrap().unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-length"], "10");
+    assert!(!answer.headers().contains_key("content-range"));
+    let mut here = Vec::new();
+    while here.len() < "01234567".len() {
+        here.extend(chunk(&mut answer).await.unwrap().unwrap());
+    }
+    assert_eq!(here, b"01234567");
+    // Whoever comes meanwhile shares it.
+    let follower = site.ask(get("/a"));
+    let ranged = read(site.ask(range("bytes=3-6"))).await;
+    assert_eq!((ranged.status, ranged.text()), (206, "3456"));
+    drip.send("89");
+    drop(drip);
+    assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), "89");
+    assert!(chunk(&mut answer).await.is_none());
+    assert_eq!(read(follower).await.text(), BODY);
+    settle().await;
+    let whole = site.get("/a").await;
+    assert!(whole.is_hit() && whole.text() == BODY);
+    assert_eq!(site.origin.calls(), 2);
 }
 
-over_each_shape!(a_rest_that_pauses_for_too_long_is_asked_for_as_a_whole);
-async fn a_rest_that_pauses_for_too_long_is_asked_for_as_a_whole(shape: Shape) {
+over_each_shape!(a_rest_may_be_the_beginning_and_may_be_more_than_was_asked_for);
+async fn a_rest_may_be_the_beginning_and_may_be_more_than_was_asked_for(shape: Shape) {
+    for (here, asks, comes) in [
+        ("bytes 6-9/10", "bytes=0-5", "bytes 0-5/10"),
+        ("bytes 6-9/10", "bytes=0-5", "bytes 0-7/10"),
+        ("bytes 0-5/10", "bytes=6-", "bytes 3-9/10"),
+        ("bytes 0-5/10", "bytes=6-", "bytes 0-9/10"),
+    ] {
+        let bytes = |range: &str| {
+            let (first, last) = (range.as_bytes()[6] - b'0', range.as_bytes()[8] - b'0');
+            BODY[first.into()..=last.into()].to_owned()
+        };
+        let site = Site::new(shape);
+        site.answered(range("bytes=6-9"), part(here, "\"1\"", bytes(here))).await;
+        let whole = site.answered(get("/a"), part(comes, "\"1\"", bytes(comes))).await;
+        assert_eq!(site.origin.last().field("range"), asks, "{here}, {comes}");
+        assert_eq!((whole.status, whole.text()), (200, BODY), "{here}, {comes}");
+        let again = site.get("/a").await;
+        assert!(again.is_hit() && again.text() == BODY, "{here}, {comes}");
+    }
+}
+
+over_each_shape!(a_rest_that_breaks_off_is_an_error_and_the_part_stays);
+async fn a_rest_that_breaks_off_is_an_error_and_the_part_stays(shape: Shape) {
+    let site = Site::new(shape);
+    let (reading, drip) = waiting_for_the_rest(&site).await;
+    drip.break_off();
+    let broken = read(reading).await;
+    assert_eq!((broken.is_whole, &broken.body[..]), (false, &b"01234567"[..]));
+    settle().await;
+    let part = site.send(range("bytes=1-3")).await;
+    assert_eq!((part.text(), part.is_hit()), ("123", true));
+    let whole = site.answered(get("/a"), part_of_body("bytes 5-9/10")).await;
+    assert_eq!((whole.text(), site.origin.last().field("range")), (BODY, "bytes=5-"));
+}
+
+fn part_of_body(range: &str) -> Response<Body> {
+    part(range, "\"1\"", "56789")
+}
+
+over_each_shape!(a_rest_that_pauses_for_too_long_is_for_its_readers_only);
+async fn a_rest_that_pauses_for_too_long_is_for_its_readers_only(shape: Shape) {
     let settings = Settings { idle_body_timeout: Some(secs(5)), ..Settings::default() };
     let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
     let (reading, drip) = waiting_for_the_rest(&site).await;
-    tokio::time::sleep(secs(4)).await;
-    drip.send("8");
-    tokio::time::sleep(secs(4)).await;
-    assert!(!drip.is_given_up(), "it drips");
-    tokio::time::sleep(secs(2)).await;
-    assert!(drip.is_given_up());
-    assert_eq!(site.origin.last().field("range"), "");
-    site.origin.answer(tagged());
+    tokio::time::sleep(secs(6)).await;
+    let later = site.ask(get("/a"));
+    settle().await;
+    assert_eq!(site.origin.last().field("range"), "bytes=5-", "nobody waits for that one");
+    site.origin.answer(part_of_body("bytes 5-9/10"));
+    assert_eq!(read(later).await.text(), BODY);
+    drip.send("89");
+    drop(drip);
     assert_eq!(read(reading).await.text(), BODY);
 }
 
@@ -271,17 +330,103 @@ async fn a_rest_is_counted_among_the_bodies_on_their_way(shape: Shape) {
     let (other_drip, body) = drip();
     site.origin.answer(without_length(200, &[("cache-control", "max-age=60")], body));
     other_drip.send(vec![1; 96]);
-    let reading = site.ask(get("/a"));
-    settle().await;
-    site.origin.answer(part("bytes 5-9/10", "\"1\"", "56789"));
-    settle().await;
-    assert_eq!(site.origin.last().field("range"), "", "there is no room for it");
-    site.origin.answer(tagged());
-    let passed = read(reading).await;
-    assert_eq!(passed.text(), BODY);
+    let passed = site.answered(get("/a"), part("bytes 5-9/10", "\"1\"", "56789")).await;
+    assert_eq!((passed.status, passed.text()), (200, BODY), "one request does");
     assert!(passed.said().ends_with("detail=no-room"), "{passed:?}");
     drop(other_drip);
     assert_eq!(read(other).await.body.len(), 96);
+}
+
+over_each_shape!(a_part_that_is_all_of_it_answers_as_the_whole);
+async fn a_part_that_is_all_of_it_answers_as_the_whole(shape: Shape) {
+    for names_length in [true, false] {
+        let site = Site::new(shape);
+        let mut all = part("bytes 0-9/10", "\"1\"", BODY);
+        if !names_length {
+            all.headers_mut().remove("content-length");
+        }
+        let first = site.answered(range("bytes=0-"), all).await;
+        assert_eq!((first.status, first.text()), (206, BODY));
+        assert_eq!(first.field("content-range"), "bytes 0-9/10");
+        let whole = site.get("/a").await;
+        assert_eq!((whole.status, whole.text(), whole.is_hit()), (200, BODY, true));
+        assert_eq!(whole.field("content-range"), "");
+        assert_eq!(whole.field("content-length"), "10");
+        let part = site.send(range("bytes=3-4")).await;
+        assert_eq!((part.status, part.text(), part.is_hit()), (206, "34", true));
+    }
+    // One that is shorter than it says is none.
+    let site = Site::new(shape);
+    let mut short = part("bytes 0-9/10", "\"1\"", "012345678");
+    short.headers_mut().remove("content-length");
+    assert!(!site.answered(range("bytes=0-"), short).await.is_whole);
+    let reading = site.ask(get("/a"));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1);
+    site.origin.answer(tagged());
+    assert_eq!(read(reading).await.text(), BODY);
+}
+
+over_each_shape!(a_reader_of_the_whole_shares_a_part_on_its_way_that_is_all_of_it);
+async fn a_reader_of_the_whole_shares_a_part_on_its_way_that_is_all_of_it(shape: Shape) {
+    let site = Site::new(shape);
+    let seeker = site.ask(range("bytes=0-"));
+    settle().await;
+    site.origin.answer(part("bytes 0-9/10", "\"1\"", BODY));
+    assert_eq!(read(seeker).await.status, 206);
+    settle().await;
+    assert!(site.get("/a").await.is_hit());
+    assert_eq!(site.origin.calls(), 1);
+}
+
+/// A reader of all of a body of 100 kB that comes at 1 kB a second, and whose origin took `asking` to answer.
+async fn slowly_arriving(site: &Site, asking: Duration) -> (Reading, tokio::task::JoinHandle<()>) {
+    let reading = site.ask(get("/a"));
+    settle().await;
+    site.clock.advance(asking);
+    let (drip, body) = drip();
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"1\""), ("content-length", "100000")];
+    site.origin.answer(without_length(200, &fields, body));
+    let dripping = tokio::spawn(async move {
+        for number in 0..100_u8 {
+            drip.send(vec![number; 1000]);
+            tokio::time::sleep(secs(1)).await;
+        }
+    });
+    tokio::time::sleep(secs(5)).await;
+    (reading, dripping)
+}
+
+over_each_shape!(a_range_far_ahead_of_what_has_arrived_is_asked_for_directly);
+async fn a_range_far_ahead_of_what_has_arrived_is_asked_for_directly(shape: Shape) {
+    let site = Site::new(shape.holding(120_000));
+    let (reading, dripping) = slowly_arriving(&site, Duration::ZERO).await;
+    let far = site.ask(range("bytes=90000-90009"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(site.origin.last().field("range"), "bytes=90000-90009");
+    site.origin.answer(part("bytes 90000-90009/100000", "\"1\"", ".........."));
+    let far = read(far).await;
+    assert_eq!((far.status, far.text()), (206, ".........."));
+    // What is here, or nearly, is not.
+    let (here, near) = (site.ask(range("bytes=10-19")), site.ask(range("bytes=5000-5009")));
+    assert_eq!(read(here).await.body, vec![0; 10]);
+    assert_eq!(read(near).await.body, vec![5; 10]);
+    assert_eq!(site.origin.calls(), 2);
+    dripping.await.unwrap();
+    assert_eq!(read(reading).await.body.len(), 100_000);
+    settle().await;
+    assert!(site.get("/a").await.is_hit(), "the part on its way did not hinder the whole");
+}
+
+over_each_shape!(a_range_is_waited_for_where_the_origin_takes_longer_than_the_body);
+async fn a_range_is_waited_for_where_the_origin_takes_longer_than_the_body(shape: Shape) {
+    let site = Site::new(shape.holding(120_000));
+    let (reading, dripping) = slowly_arriving(&site, secs(20)).await;
+    let ahead = read(site.ask(range("bytes=30000-30009"))).await;
+    assert_eq!((ahead.status, &ahead.body[..]), (206, &[30; 10][..]));
+    assert_eq!(site.origin.calls(), 1);
+    dripping.await.unwrap();
+    read(reading).await;
 }
 
 over_each_shape!(a_changed_whole_instead_of_the_rest_is_the_answer);

@@ -15,8 +15,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use larder::{
-    Builder, Cache, Eviction, ManualClock,
+    Builder, Cache, Clock, Eviction, ManualClock,
     http::{Body, BoxError, CacheService, HttpCache, NoAnswer, Policy, Settings, Variants},
+    lower::InProcess,
 };
 pub(crate) use larder_test_support::paused::{secs, settle};
 use tokio::{
@@ -31,21 +32,31 @@ const SMALL_BYTES: usize = 4 << 10;
 /// What a cache is like inside. No reader and no origin can tell, so each test is one of all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Shape {
+    /// Whether a lower tier lies below memory, which nobody else uses.
+    has_lower_tier: bool,
     eviction: Eviction,
     /// `None`: as large as a cache is whose builder is told nothing, and of many shards.
     small_bytes: Option<usize>,
 }
 
 impl Shape {
-    pub(crate) const S3_FIFO: Shape = Shape { eviction: Eviction::S3Fifo, small_bytes: None };
+    pub(crate) const S3_FIFO: Shape =
+        Shape { has_lower_tier: false, eviction: Eviction::S3Fifo, small_bytes: None };
     pub(crate) const SMALL_S3_FIFO: Shape =
         Shape { small_bytes: Some(SMALL_BYTES), ..Shape::S3_FIFO };
-    pub(crate) const LRU: Shape = Shape { eviction: Eviction::Lru, small_bytes: None };
+    pub(crate) const LRU: Shape = Shape { eviction: Eviction::Lru, ..Shape::S3_FIFO };
     pub(crate) const SMALL_LRU: Shape = Shape { small_bytes: Some(SMALL_BYTES), ..Shape::LRU };
+
+    pub(crate) const OVER_LOWER_TIER: Shape = Shape { has_lower_tier: true, ..Shape::S3_FIFO };
 
     /// For a test that stores so many bytes more: a small cache has room for them, and for little else.
     pub(crate) fn holding(self, bytes: usize) -> Shape {
         Shape { small_bytes: self.small_bytes.map(|small| small + bytes), ..self }
+    }
+
+    /// What memory has no room for lies below.
+    pub(crate) fn has_lower_tier(self) -> bool {
+        self.has_lower_tier
     }
 
     pub(crate) fn builder(self) -> Builder<Variants> {
@@ -53,6 +64,15 @@ impl Shape {
         match self.small_bytes {
             Some(bytes) => builder.max_bytes(bytes),
             None => builder,
+        }
+    }
+
+    /// The same with this clock, by which a lower tier tells ages as well.
+    pub(crate) fn builder_with(self, clock: Clock) -> Builder<Variants> {
+        let builder = self.builder().clock(clock.clone());
+        match self.has_lower_tier {
+            true => builder.lower_http(InProcess::new(clock)),
+            false => builder,
         }
     }
 }
@@ -87,6 +107,11 @@ macro_rules! over_each_shape {
             $($async)? fn small_lru() {
                 super::$sentence(Shape::SMALL_LRU)$($($await)+)?;
             }
+
+            #[$test]
+            $($async)? fn over_a_lower_tier() {
+                super::$sentence(Shape::OVER_LOWER_TIER)$($($await)+)?;
+            }
         }
     };
 }
@@ -117,7 +142,7 @@ impl Site {
         build: impl FnOnce(Builder<Variants>) -> Builder<Variants>,
     ) -> Site {
         let clock = ManualClock::new();
-        let store = build(shape.builder().clock(clock.clock())).build();
+        let store = build(shape.builder_with(clock.clock())).build();
         let cache = HttpCache::with_settings(store, policy, settings);
         Site { clock, cache, origin: Origin::default() }
     }

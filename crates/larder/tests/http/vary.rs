@@ -76,11 +76,14 @@ async fn where_all_variants_are_too_much_for_one_entry_the_oldest_go(shape: Shap
         assert_eq!(site.answered(asks(lang), in_lang(body.clone())).await.text(), body);
         site.clock.advance(secs(1));
     }
-    assert_eq!(left_of(&site, &["de", "fr", "it", "rm"]).await, "fr it rm");
+    let memory_or_below = |in_memory, all| if shape.has_lower_tier() { all } else { in_memory };
+    let left = memory_or_below("fr it rm", "de fr it rm");
+    assert_eq!(left_of(&site, &["de", "fr", "it", "rm"]).await, left);
     let whole = "en".repeat(45_000);
     site.answered(asks("en"), in_lang(whole.clone())).await;
     assert_eq!(site.send(asks("en")).await.text(), whole);
-    assert_eq!(left_of(&site, &["de", "fr", "it", "rm", "en"]).await, "rm en");
+    let left = memory_or_below("rm en", "de fr it rm en");
+    assert_eq!(left_of(&site, &["de", "fr", "it", "rm", "en"]).await, left);
     assert_eq!((site.store().stats().entries, site.store().stats().too_large), (1, 0));
 }
 
@@ -95,9 +98,12 @@ async fn where_all_variants_have_more_tags_than_one_entry_may_the_oldest_go(shap
         site.answered(asks(lang), ok(&fields, lang.to_owned())).await;
         site.clock.advance(secs(1));
     }
-    assert_eq!(left_of(&site, &["de", "fr", "it"]).await, "fr it");
+    let left = if shape.has_lower_tier() { "de fr it" } else { "fr it" };
+    assert_eq!(left_of(&site, &["de", "fr", "it"]).await, left);
     site.store().purge_tag("it-119");
-    assert_eq!(left_of(&site, &["fr", "it"]).await, "", "a purge of one takes its key along");
+    // Below memory each has a record, and tags, of its own.
+    let left = if shape.has_lower_tier() { "fr" } else { "" };
+    assert_eq!(left_of(&site, &["fr", "it"]).await, left, "a purge of one takes its key along");
 }
 
 over_each_shape!(an_answer_that_depends_on_everything_answers_only_its_own_reader);

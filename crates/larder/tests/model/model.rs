@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::steps::{Keep, Key, Mode, Put, Windows, name, prefix};
+use crate::steps::{Choice, Keep, Key, Mode, Put, Windows, name, prefix};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Value {
@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) windows: Windows,
     pub(crate) refresh_ahead: Option<f64>,
     pub(crate) negative_secs: u64,
+    pub(crate) idle_secs: Option<u64>,
 }
 
 /// What is stored under a key is good for this now.
@@ -49,6 +50,8 @@ pub(crate) struct Counts {
 struct Entry {
     value: Value,
     fetched: u64,
+    /// When it was last read.
+    read: u64,
     windows: Windows,
     tags: u8,
     fence: u64,
@@ -146,6 +149,9 @@ impl Model {
     /// What is stored under `key`, and what it is good for.
     pub(crate) fn look(&self, key: Key) -> Option<(Value, State)> {
         let entry = self.entries.get(&key)?;
+        if self.settings.idle_secs.is_some_and(|idle| self.now >= entry.read + idle) {
+            return Some((entry.value, State::Expired));
+        }
         let stale_since = match self.marked(entry.tags, entry.fence) {
             None => return Some((entry.value, State::Expired)),
             Some(marked) => (entry.fetched + entry.windows.ttl).min(marked),
@@ -180,8 +186,25 @@ impl Model {
         Some(marked)
     }
 
+    /// The same for a reader.
+    fn read(&mut self, key: Key) -> Option<(Value, State)> {
+        let found = self.look(key)?;
+        if found.1 != State::Expired
+            && let Some(entry) = self.entries.get_mut(&key)
+        {
+            entry.read = self.now;
+        }
+        Some(found)
+    }
+
+    /// What is fresh.
+    pub(crate) fn fresh(&self, key: Key) -> Option<Value> {
+        let is_fresh = |found: &(Value, State)| matches!(found.1, State::Fresh { .. });
+        self.look(key).filter(is_fresh).map(|(value, _)| value)
+    }
+
     pub(crate) fn get(&mut self, key: Key) -> Option<Value> {
-        match self.look(key) {
+        match self.read(key) {
             Some((value, State::Fresh { .. })) => {
                 self.counts.hits += 1;
                 Some(value)
@@ -210,7 +233,8 @@ impl Model {
             && self.marked(put.tags, fence).is_some();
         if is_kept {
             let (tags, fetched) = (put.tags, self.now);
-            self.entries.insert(key, Entry { value, fetched, windows, tags, fence });
+            let read = self.now;
+            self.entries.insert(key, Entry { value, fetched, read, windows, tags, fence });
         }
         is_kept
     }
@@ -229,6 +253,38 @@ impl Model {
         self.counts.purges += 1;
         self.forget(|other| other == key);
         self.purge_where(|other| other == key, mode) > 0
+    }
+
+    pub(crate) fn take(&mut self, key: Key) -> Option<Value> {
+        let value = self.fresh(key);
+        self.remove(key, Mode::Hard);
+        value
+    }
+
+    pub(crate) fn touch(&mut self, key: Key, secs: u64) -> bool {
+        let is_fresh = self.fresh(key).is_some();
+        if let Some(entry) = self.entries.get_mut(&key).filter(|_| is_fresh) {
+            entry.windows.ttl = self.now - entry.fetched + secs;
+            entry.read = self.now;
+        }
+        is_fresh
+    }
+
+    pub(crate) fn compute(&mut self, key: Key, value: Value, choice: &Choice) {
+        match choice {
+            Choice::Keep => {}
+            Choice::Store(put) => self.insert(key, value, put),
+            Choice::Remove => _ = self.remove(key, Mode::Hard),
+        }
+    }
+
+    /// How many went.
+    pub(crate) fn retain_local(&mut self, bits: u8) -> usize {
+        let gone: Vec<Key> = self.entries.keys().copied().collect();
+        let gone: Vec<Key> =
+            gone.into_iter().filter(|&key| bits & (1 << key) != 0 && !self.is_over(key)).collect();
+        self.entries.retain(|key, _| !gone.contains(key));
+        gone.len()
     }
 
     pub(crate) fn purge_prefix(&mut self, number: u8, mode: Mode) -> usize {
@@ -256,7 +312,7 @@ impl Model {
     }
 
     /// Whether what is under `key`, if anything is, can no longer be served.
-    fn is_over(&self, key: Key) -> bool {
+    pub(crate) fn is_over(&self, key: Key) -> bool {
         self.look(key).is_none_or(|(_, state)| state == State::Expired)
     }
 
@@ -300,7 +356,7 @@ impl Model {
     }
 
     pub(crate) fn ask(&mut self, key: Key) -> Asked {
-        match self.look(key) {
+        match self.read(key) {
             Some((value, State::Fresh { .. })) => {
                 self.counts.hits += 1;
                 let entry = &self.entries[&key];
@@ -388,7 +444,8 @@ impl Model {
             self.failures.insert(key, (in_a_row, self.now + delay, self.purges));
             return Answer::Failed;
         }
-        match self.look(key).filter(|_| flight.has_stale) {
+        let found = if flight.has_stale { self.read(key) } else { None };
+        match found {
             Some((value, State::Fresh { .. })) => Answer::Hit(value),
             Some((value, State::StaleWhileRevalidate { .. } | State::StaleIfError { .. })) => {
                 self.counts.stale_served += 1;

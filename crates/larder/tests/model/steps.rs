@@ -31,6 +31,14 @@ pub(crate) enum Step {
         meanwhile: Vec<Step>,
     },
     Remove(Key, Mode),
+    Take(Key),
+    Touch {
+        key: Key,
+        secs: u64,
+    },
+    Compute(Key, Choice),
+    /// A bit for each key that goes.
+    RetainLocal(u8),
     Clear(Mode),
     PurgeTag(u8, Mode),
     PurgePrefix(u8, Mode),
@@ -41,6 +49,14 @@ pub(crate) enum Step {
     Resize {
         max_bytes: usize,
     },
+}
+
+/// What is made of a key.
+#[derive(Clone, Debug)]
+pub(crate) enum Choice {
+    Keep,
+    Store(Put),
+    Remove,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,10 +116,19 @@ pub(crate) fn steps(
     max_bytes: std::ops::Range<usize>,
 ) -> impl Strategy<Value = Vec<Step>> {
     let mode = || prop_oneof![Just(Mode::Soft), Just(Mode::Hard)];
+    let choice = prop_oneof![
+        1 => Just(Choice::Keep),
+        3 => put(max_heap_bytes).prop_map(Choice::Store),
+        1 => Just(Choice::Remove),
+    ];
     let simple = prop_oneof![
         6 => (0..KEYS, put(max_heap_bytes)).prop_map(|(key, put)| Step::Insert(key, put)),
         6 => (0..KEYS).prop_map(Step::Get),
         2 => (0..KEYS, mode()).prop_map(|(key, mode)| Step::Remove(key, mode)),
+        1 => (0..KEYS).prop_map(Step::Take),
+        2 => (0..KEYS, 0..20_u64).prop_map(|(key, secs)| Step::Touch { key, secs }),
+        2 => (0..KEYS, choice).prop_map(|(key, choice)| Step::Compute(key, choice)),
+        1 => any::<u8>().prop_map(Step::RetainLocal),
         1 => mode().prop_map(Step::Clear),
         3 => (0..TAGS, mode()).prop_map(|(tag, mode)| Step::PurgeTag(tag, mode)),
         1 => (0..2_u8, mode()).prop_map(|(prefix, mode)| Step::PurgePrefix(prefix, mode)),

@@ -9,18 +9,19 @@ use std::{
 };
 
 use larder::{
-    AnswerSource, Cache, Eviction, FailureSource, Fetched, Freshness, Lifetime, ManualClock,
+    AnswerSource, Cache, Compute, Computed, Eviction, FailureSource, Fetched, Freshness, Lifetime,
+    ManualClock,
 };
 use proptest::prelude::*;
 use tokio::{sync::oneshot, task::yield_now};
 
 use crate::{
     model::{Answer, Asked, Counts, Model, Settings, State, Value},
-    steps::{KEYS, Keep, Key, Mode, Put, Step, Windows, name, prefix, steps, tag, windows},
+    steps::{Choice, KEYS, Keep, Key, Mode, Put, Step, Windows, name, prefix, steps, tag, windows},
 };
 
 /// A fetch that waits for its reply.
-type Call = oneshot::Sender<Result<Fetched<Value>, ()>>;
+type Call = oneshot::Sender<Result<Fetched<Value>, &'static str>>;
 
 struct Walk {
     cache: Cache<Value>,
@@ -78,6 +79,9 @@ impl Walk {
             .eviction(shape.eviction)
             .max_bytes(shape.max_bytes)
             .clock(clock.clock());
+        if let Some(idle_secs) = settings.idle_secs {
+            builder = builder.time_to_idle(secs(idle_secs));
+        }
         if let Some(fraction) = settings.refresh_ahead {
             builder = builder.refresh_ahead(fraction);
         }
@@ -123,6 +127,17 @@ impl Walk {
                     Mode::Hard => self.cache.remove(name(*key)),
                 };
                 assert_eq!(was_there, self.model.remove(*key, *mode));
+            }
+            Step::Take(key) => assert_eq!(self.cache.take(name(*key)), self.model.take(*key)),
+            Step::Touch { key, secs: ttl } => {
+                let touched = self.cache.touch(name(*key), secs(*ttl));
+                assert_eq!(touched, self.model.touch(*key, *ttl));
+            }
+            Step::Compute(key, choice) => self.compute(*key, choice),
+            Step::RetainLocal(bits) => {
+                let goes = |key: &str| (0..KEYS).any(|k| bits & (1 << k) != 0 && name(k) == key);
+                let removed = self.cache.retain_local(|key, _| !goes(key));
+                assert_eq!(removed, self.model.retain_local(*bits));
             }
             Step::Clear(mode) => {
                 let count = match mode {
@@ -182,6 +197,29 @@ impl Walk {
         self.model.insert(key, value, put);
     }
 
+    fn compute(&mut self, key: Key, choice: &Choice) {
+        let put = if let Choice::Store(put) = choice { Some(put) } else { None };
+        let value = self.value(put);
+        let mut seen = None;
+        let computed = self.cache.compute(name(key), |found| {
+            seen = found.copied();
+            match choice {
+                Choice::Keep => Compute::Keep,
+                Choice::Store(put) => Compute::Store(fetched(value, put)),
+                Choice::Remove => Compute::Remove,
+            }
+        });
+        assert_eq!(seen, self.model.fresh(key));
+        let as_chosen = matches!(
+            (choice, computed),
+            (Choice::Keep, Ok(Computed::Kept))
+                | (Choice::Store(_), Ok(Computed::Stored(_)))
+                | (Choice::Remove, Ok(Computed::Removed))
+        );
+        assert!(as_chosen, "nothing comes in between");
+        self.model.compute(key, value, choice);
+    }
+
     async fn ask(&mut self, key: Key, reply: Option<&Put>, meanwhile: &[Step]) {
         let value = self.value(reply);
         let expected = self.model.ask(key);
@@ -203,7 +241,7 @@ impl Walk {
         self.model.begin(flight);
         meanwhile.iter().for_each(|step| self.take_at_once(step));
         let call = self.calls.lock().unwrap().pop().unwrap();
-        assert!(call.send(reply.map(|put| fetched(value, put)).ok_or(())).is_ok());
+        assert!(call.send(reply.map(|put| fetched(value, put)).ok_or("down")).is_ok());
         settle().await;
         let landed = self.model.land(value, reply);
         assert_eq!(reader.await.unwrap(), at_once.unwrap_or(landed));
@@ -253,7 +291,13 @@ impl Walk {
                 Freshness::Expired => State::Expired,
             };
             assert_eq!(Some((view.value, state)), self.model.look(key), "{}", name(key));
+            let is_fresh = matches!(state, State::Fresh { .. });
+            assert_eq!(self.cache.contains_key(name(key)), is_fresh, "{}", name(key));
         }
+        let mut keys = self.cache.keys(usize::MAX);
+        keys.sort_unstable();
+        let of_use = (0..KEYS).filter(|&key| !self.model.is_over(key)).map(name);
+        assert_eq!(keys, of_use.collect::<Vec<_>>());
         let stats = self.cache.stats();
         assert!(
             stats.bytes <= self.max_bytes as u64 && stats.max_bytes == Some(self.max_bytes as u64)
@@ -295,9 +339,15 @@ fn walk(shape: Shape, settings: Settings, steps: &[Step]) {
 
 fn settings(negative_secs: std::ops::Range<u64>) -> impl Strategy<Value = Settings> {
     let refresh_ahead = prop_oneof![Just(None), Just(Some(0.0)), Just(Some(0.5))];
-    (windows(), refresh_ahead, negative_secs).prop_map(|(windows, refresh_ahead, negative_secs)| {
-        Settings { windows, refresh_ahead, negative_secs }
-    })
+    let idle_secs = prop_oneof![2 => Just(None), 1 => (1..20_u64).prop_map(Some)];
+    (windows(), refresh_ahead, negative_secs, idle_secs).prop_map(
+        |(windows, refresh_ahead, negative_secs, idle_secs)| Settings {
+            windows,
+            refresh_ahead,
+            negative_secs,
+            idle_secs,
+        },
+    )
 }
 
 fn eviction() -> impl Strategy<Value = Eviction> {

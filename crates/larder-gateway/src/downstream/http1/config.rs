@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
 
-use crate::downstream::counters::Counters;
+use crate::downstream::{counters::Counters, pace::MinRate};
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -30,14 +30,17 @@ pub struct Http1Config {
     /// requests should be the one that closes.
     pub idle_timeout: Duration,
     /// How long the service may wait for the next bytes of a request's body; slower is answered 408
-    /// where the answer has not begun. Default 30 s.
+    /// where the answer has not begun. Default 3 minutes: `min_rate` lets nobody wait for longer, as it is by default.
     pub body_timeout: Duration,
-    /// How long a reader may take nothing of an answer that waits for it. Default 60 s.
+    /// How long a reader may take nothing of an answer that waits for it. Default 3 minutes, as above.
     pub write_timeout: Duration,
+    /// How fast heads and uploads have to come, and answers to be taken. [`MinRate`] has a table of what bounds
+    /// what. Default 1 KiB a second over 30 s.
+    pub min_rate: MinRate,
     /// The most of `body_timeout` and `write_timeout` that is left once the connection is to make room, or the
-    /// server to stop: a reader that sends or takes nothing for so long is cut off, and one that did so
-    /// before is at once. Over HTTP/2: one for which all streams wait. Default 3 s; the system says only every
-    /// 64 KiB that a reader has taken something, which 22 kB/s make of it.
+    /// server to stop: a reader that sends or takes nothing for so long, or goes below `min_rate` over that time, is
+    /// cut off, and one that did so before is at once. Over HTTP/2: one for which all streams wait. Default 3 s;
+    /// the system says only every 64 KiB that a reader has taken something, which 22 kB/s make of it.
     pub stalled_timeout: Duration,
     /// How long the head of an answer is waited for after its reader has closed its side (RFC 9112 §9.6).
     /// That may say that it sends no more, or that it has left: the two look the same until something is
@@ -70,8 +73,9 @@ impl Default for Http1Config {
             max_fields: 128,
             head_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
-            body_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(60),
+            body_timeout: Duration::from_secs(180),
+            write_timeout: Duration::from_secs(180),
+            min_rate: MinRate::default(),
             stalled_timeout: Duration::from_secs(3),
             half_closed_timeout: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(2),

@@ -32,7 +32,11 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
-    downstream::{counters::Timeout, ended::Ended},
+    downstream::{
+        counters::{Timeout, TooSlow},
+        ended::Ended,
+        pace::{ALONE, Pace},
+    },
     problem::Problem,
     timer::{Timer, after},
 };
@@ -52,6 +56,8 @@ thread_local! {
     /// Where answers to hits are written before they leave: one for all connections of a thread, since
     /// each is done with it before it waits.
     static DESK: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// Room for the next read of an upload on this thread: made anew for each, its pages would be too.
+    static SPARE: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
 pub(crate) struct Connection<'a, IO> {
@@ -74,14 +80,23 @@ pub(crate) struct Connection<'a, IO> {
     is_hurried: bool,
     pub(super) outbox: Outbox,
     pub(super) read_timer: Timer,
-    write_timer: Timer,
+    /// Of the head or the upload under way; made when it is first waited for.
+    read_pace: Option<Box<Pace>>,
+    /// Made when an answer first has to wait for its reader.
+    lag: Option<Box<Lag>>,
     /// The reader was too slow to take an answer, or the end of the connection.
     takes_nothing: bool,
     /// The reader was cut off while the connection was to end: nothing of it is on its way.
     is_stalled: bool,
     /// What counts, or will, is as short as it is while the connection is to end.
     is_read_shortened: bool,
-    is_write_shortened: bool,
+}
+
+/// How long answers wait to be taken. On the heap, so that connections that are only kept are no larger for it.
+struct Lag {
+    timer: Timer,
+    pace: Pace,
+    is_shortened: bool,
 }
 
 /// What comes next on a connection.
@@ -112,11 +127,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             is_hurried: false,
             outbox: Outbox::default(),
             read_timer: Timer::default(),
-            write_timer: Timer::default(),
+            read_pace: None,
+            lag: None,
             takes_nothing: false,
             is_stalled: false,
             is_read_shortened: false,
-            is_write_shortened: false,
         }
     }
 
@@ -188,6 +203,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             if !self.has_begun && is_begun {
                 self.has_begun = true;
                 self.read_timer.restart(self.config.head_timeout);
+                self.read_pace = None;
             }
             if is_stopping {
                 if !self.has_begun {
@@ -209,15 +225,19 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                         }
                         self.hurry();
                     }
-                    self.read_timer.ensure(self.config.idle_timeout);
-                    ready!(self.read_timer.poll_passed(cx));
+                    if !self.has_begun {
+                        self.read_timer.ensure(self.config.idle_timeout);
+                        ready!(self.read_timer.poll_passed(cx));
+                        self.config.counters.timed_out(Timeout::Idle);
+                        return Poll::Ready(Next::Over);
+                    }
+                    let until = self.read_pace().wait(ALONE);
+                    match ready!(self.read_timer.poll_passed_or(until, cx)) {
+                        true => self.config.counters.too_slow(TooSlow::Head),
+                        false => self.config.counters.timed_out(Timeout::Head),
+                    }
                     self.is_stalled = self.is_hurried;
-                    let (what, next) = match self.has_begun {
-                        true => (Timeout::Head, Next::Refused(Refusal::Slow)),
-                        false => (Timeout::Idle, Next::Over),
-                    };
-                    self.config.counters.timed_out(what);
-                    return Poll::Ready(next);
+                    return Poll::Ready(Next::Refused(Refusal::Slow));
                 }
             }
         }
@@ -271,7 +291,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     fn poll_shut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut *self.io).poll_shutdown(cx) {
             Poll::Ready(result) => Poll::Ready(result),
-            Poll::Pending => self.poll_takes_nothing(cx).map(Err),
+            Poll::Pending => self.poll_takes_too_little(cx).map(Err),
         }
     }
 
@@ -307,11 +327,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         Ended::Closed
     }
 
-    /// Ready when the reader has closed its side, with an error when it is gone. To notice, the connection
-    /// reads ahead, up to the bound of a head; beyond that it waits until what was read is taken.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ready when the reader has closed its side, with an error when it is gone. To notice, the connection reads
+    /// so many bytes `ahead`; beyond that it waits until what was read is taken.
+    fn poll_end(&mut self, ahead: usize, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_at_eof {
-            if self.bytes.len() >= self.config.max_head_bytes {
+            if self.bytes.len() >= ahead {
+                self.give_room_back();
                 return Poll::Pending;
             }
             ready!(self.poll_read(HEAD_READ, cx))?;
@@ -324,10 +345,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     pub(super) fn poll_left(
         &mut self,
         half_closed: &mut Option<Instant>,
+        ahead: usize,
         is_crowded: impl Fn() -> bool,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        if ready!(self.poll_end(cx)).is_err() {
+        if ready!(self.poll_end(ahead, cx)).is_err() {
             return Poll::Ready(());
         }
         let limit = self.config.half_closed_timeout;
@@ -347,11 +369,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// Ready when an answer that pauses need not be gone on with. That a reader has left shows when
     /// something is written; where nothing is, it is given up after the same time as one that takes nothing.
-    pub(super) fn poll_left_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.poll_end(cx)).is_ok() {
+    pub(super) fn poll_left_meanwhile(&mut self, ahead: usize, cx: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.poll_end(ahead, cx)).is_ok() {
             let usual = self.config.write_timeout;
             let little = self.config.half_closed_timeout.min(usual);
-            ready!(self.poll_read_limit(usual, little, cx));
+            self.count_reading(usual, little, cx);
+            ready!(self.read_timer.poll_passed(cx));
         }
         Poll::Ready(())
     }
@@ -435,75 +458,136 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         answered
     }
 
+    /// Reads on, behind what is there. While nothing comes, next to no memory is held for it.
     pub(super) fn poll_read(
         &mut self,
         at_least: usize,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.bytes.capacity() == 0 && at_least > HEAD_READ {
+            self.bytes = SPARE.take();
+        }
         if self.bytes.capacity() - self.bytes.len() < at_least / 2 {
             self.bytes.reserve(at_least);
         }
-        let read = ready!(poll_read_buf(Pin::new(&mut *self.io), cx, &mut self.bytes))?;
+        let Poll::Ready(read) = poll_read_buf(Pin::new(&mut *self.io), cx, &mut self.bytes) else {
+            self.give_room_back();
+            return Poll::Pending;
+        };
+        let read = read?;
         self.is_at_eof = read == 0;
+        if let Some(pace) = &mut self.read_pace {
+            pace.moved(read, self.config.min_rate, ALONE);
+        }
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what waits. An error: the reader is gone, or has taken nothing for too long.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.outbox.poll_flush(self.io, cx) {
-            Poll::Ready(result) => {
-                self.write_timer.clear();
-                Poll::Ready(result)
+    /// Thousands of slow uploads would keep much of it.
+    fn give_room_back(&mut self) {
+        let room = self.bytes.capacity() - self.bytes.len();
+        if self.bytes.is_empty() {
+            let bytes = std::mem::take(&mut self.bytes);
+            if room > HEAD_READ {
+                SPARE.set(bytes);
             }
-            Poll::Pending => {
-                if self.outbox.has_moved() {
-                    self.write_timer.clear();
-                }
-                self.poll_takes_nothing(cx).map(Err)
-            }
+        } else if room > self.bytes.len().max(HEAD_READ) {
+            self.bytes = BytesMut::from(&self.bytes[..]);
         }
     }
 
-    /// Ready when the reader has taken nothing for as long as it may.
-    fn poll_takes_nothing(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    /// Writes what waits. An error: the reader is gone, or takes it too slowly.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.outbox.poll_flush(self.io, cx);
+        let moved = self.outbox.take_moved();
+        if let Some(lag) = &mut self.lag
+            && (flushed.is_ready() || moved > 0)
+        {
+            lag.timer.clear();
+            lag.pace.moved(moved, self.config.min_rate, ALONE);
+        }
+        match flushed {
+            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Pending => self.poll_takes_too_little(cx).map(Err),
+        }
+    }
+
+    /// Ready when the reader has taken nothing, or next to nothing, for as long as it may.
+    fn poll_takes_too_little(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let usual = self.config.write_timeout;
         let little = self.config.stalled_timeout.min(usual);
         let is_to_end = self.is_to_end(cx);
-        if is_to_end && !std::mem::replace(&mut self.is_write_shortened, true) {
-            self.write_timer.shorten(usual, little);
+        let rate = self.config.min_rate;
+        let lag = self.lag.get_or_insert_with(|| {
+            let (timer, pace) = (Timer::default(), Pace::rested(rate));
+            Box::new(Lag { timer, pace, is_shortened: false })
+        });
+        if is_to_end && !std::mem::replace(&mut lag.is_shortened, true) {
+            lag.timer.shorten(usual, little);
         }
-        self.write_timer.ensure(if is_to_end { little } else { usual });
-        ready!(self.write_timer.poll_passed(cx));
+        lag.timer.ensure(if is_to_end { little } else { usual });
+        let until = match is_to_end {
+            true => lag.pace.wait_little(rate, little),
+            false => lag.pace.wait(ALONE),
+        };
+        let is_slow = ready!(lag.timer.poll_passed_or(until, cx));
         if !std::mem::replace(&mut self.takes_nothing, true) {
-            let what = if is_to_end { Timeout::Stalled } else { Timeout::Write };
-            self.config.counters.timed_out(what);
+            match (is_to_end, is_slow) {
+                (true, _) => self.config.counters.timed_out(Timeout::Stalled),
+                (false, true) => self.config.counters.too_slow(TooSlow::Answer),
+                (false, false) => self.config.counters.timed_out(Timeout::Write),
+            }
         }
         Poll::Ready(io::ErrorKind::TimedOut.into())
     }
 
-    /// Ready when the reader has sent nothing of a request's body for as long as it may.
-    pub(super) fn poll_sends_nothing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the reader has sent nothing of a request's body, or next to nothing, for as long as it may.
+    pub(super) fn poll_sends_too_little(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let usual = self.config.body_timeout;
         let little = self.config.stalled_timeout.min(usual);
-        self.is_stalled = ready!(self.poll_read_limit(usual, little, cx));
-        let what = if self.is_stalled { Timeout::Stalled } else { Timeout::Body };
-        self.config.counters.timed_out(what);
+        let is_to_end = self.count_reading(usual, little, cx);
+        let rate = self.config.min_rate;
+        let until = match is_to_end {
+            true => self.read_pace().wait_little(rate, little),
+            false => self.read_pace().wait(ALONE),
+        };
+        let is_slow = ready!(self.read_timer.poll_passed_or(until, cx));
+        self.is_stalled = is_to_end;
+        match (is_to_end, is_slow) {
+            (true, _) => self.config.counters.timed_out(Timeout::Stalled),
+            (false, true) => self.config.counters.too_slow(TooSlow::Upload),
+            (false, false) => self.config.counters.timed_out(Timeout::Body),
+        }
         Poll::Ready(())
     }
 
-    /// Ready when nothing was read for so long: for `little`, if the connection is to end.
-    fn poll_read_limit(
-        &mut self,
-        usual: Duration,
-        little: Duration,
-        cx: &mut Context<'_>,
-    ) -> Poll<bool> {
+    /// What is to be read from now on has all its time; of an upload that counts which comes at once.
+    pub(super) fn begin_reading(&mut self, is_upload: bool) {
+        self.read_pace = None;
+        if is_upload {
+            self.read_pace();
+        }
+    }
+
+    /// The reader is not waited for.
+    pub(super) fn pause_reading(&mut self) {
+        if let Some(pace) = &mut self.read_pace {
+            pace.pause(ALONE);
+        }
+    }
+
+    fn read_pace(&mut self) -> &mut Pace {
+        self.read_pace.get_or_insert_with(|| Box::new(Pace::new(self.config.min_rate)))
+    }
+
+    /// From now on counts for how long nothing is read, unless that counts already: up to `little`, if the
+    /// connection is to end. Tells whether it is.
+    fn count_reading(&mut self, usual: Duration, little: Duration, cx: &mut Context<'_>) -> bool {
         let is_to_end = self.is_to_end(cx);
         if is_to_end && !std::mem::replace(&mut self.is_read_shortened, true) {
             self.read_timer.shorten(usual, little);
         }
         self.read_timer.ensure(if is_to_end { little } else { usual });
-        self.read_timer.poll_passed(cx).map(|()| is_to_end)
+        is_to_end
     }
 
     /// Whether the connection is to make room, or the server to stop; the task is woken when it is.

@@ -55,6 +55,8 @@ struct Receiving {
     reader: BodyReader,
     /// The reader waits for `100 Continue`, which is due when the body is first asked for.
     owes_continue: bool,
+    /// Nobody wants more of it for now.
+    is_resting: bool,
 }
 
 /// Why an exchange cannot go on.
@@ -92,6 +94,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     {
         let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
         let (request, mut side_work) = prepare(*head, peer);
+        self.begin_reading(side_work.upload.is_some());
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
             let answer = pin!(service.call(request));
@@ -136,7 +139,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             if let Poll::Ready(Err(_)) = self.poll_flush(cx) {
                 return Poll::Ready(Err(Interrupted::Gone));
             }
-            let left = self.poll_left(&mut half_closed, || hits.is_crowded(), cx);
+            let Some(ahead) = self.reads_ahead(&side_work.upload) else { return Poll::Pending };
+            let left = self.poll_left(&mut half_closed, ahead, || hits.is_crowded(), cx);
             left.map(|()| Err(Interrupted::Gone))
         })
         .await
@@ -231,7 +235,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     }
                 }
                 if is_waiting {
-                    return self.poll_left_meanwhile(cx).map(|()| Sent::Cut);
+                    let Some(ahead) = self.reads_ahead(upload) else { return Poll::Pending };
+                    return self.poll_left_meanwhile(ahead, cx).map(|()| Sent::Cut);
                 }
             }
         })
@@ -310,6 +315,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Interrupted>> {
         let Some(receiving) = upload else { return Poll::Ready(Ok(())) };
+        let mut has_moved = false;
+        receiving.is_resting = false;
         loop {
             if receiving.reader.is_at_end() {
                 *upload = None;
@@ -317,12 +324,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             }
             match receiving.upload.poll_demand(cx) {
                 Poll::Ready(Demand::Wanted) => {}
-                Poll::Ready(Demand::Dropped) => return Poll::Ready(Ok(())),
+                Poll::Ready(Demand::Dropped) => {
+                    receiving.is_resting = true;
+                    return Poll::Ready(Ok(()));
+                }
                 Poll::Pending => {
+                    receiving.is_resting = !has_moved;
                     // The body is not asked for, so the reader is not slow.
                     if !self.is_at_eof {
                         self.read_timer.clear();
                     }
+                    self.pause_reading();
                     return Poll::Pending;
                 }
             }
@@ -333,6 +345,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 Ok(Piece::Data(data)) => {
                     self.read_timer.clear();
                     receiving.upload.supply(data);
+                    has_moved = true;
                     if receiving.reader.is_at_end() {
                         receiving.upload.end(Ok(()));
                     }
@@ -365,6 +378,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         }
     }
 
+    /// How much may be read ahead to notice that the reader leaves. `None`: an upload is on its way, whose reading
+    /// notices that by itself, and is not to find it in small pieces.
+    fn reads_ahead(&self, upload: &Option<Receiving>) -> Option<usize> {
+        match upload {
+            None => Some(self.config.max_head_bytes),
+            Some(receiving) => receiving.is_resting.then_some(HEAD_READ),
+        }
+    }
+
     /// Reads more of a body within its limit of time.
     fn poll_body_bytes(
         &mut self,
@@ -382,7 +404,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             }
             Poll::Ready(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
             Poll::Pending => {
-                ready!(self.poll_sends_nothing(cx));
+                ready!(self.poll_sends_too_little(cx));
                 Poll::Ready(Err(ReaderBodyError::TimedOut))
             }
         }
@@ -431,7 +453,7 @@ fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, SideWork) {
             let reader = BodyReader::new(framing);
             let (upload, body) = upload::channel(reader.left());
             let owes_continue = head.expects_continue;
-            side_work.upload = Some(Receiving { upload, reader, owes_continue });
+            side_work.upload = Some(Receiving { upload, reader, owes_continue, is_resting: false });
             body
         }
     };

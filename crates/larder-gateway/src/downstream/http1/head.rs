@@ -68,7 +68,7 @@ impl HeadReader {
         self.check_size(bytes, end, config)?;
         let Some(end) = end else { return Ok(None) };
         self.pass_on();
-        parse(bytes.split_to(end).freeze(), config).map(Some)
+        parse(take_front(bytes, end), config).map(Some)
     }
 
     /// Just after the blank line of the head at the front of `bytes`. Asked again, with more bytes behind
@@ -112,6 +112,17 @@ impl HeadReader {
             Ok(())
         }
     }
+}
+
+/// As long as the request is answered its fields keep the memory that they are in. Of an upload's first bytes they
+/// shall not keep all.
+fn take_front(bytes: &mut BytesMut, end: usize) -> Bytes {
+    if bytes.len() - end <= end.max(1 << 10) {
+        return bytes.split_to(end).freeze();
+    }
+    let front = Bytes::copy_from_slice(&bytes[..end]);
+    bytes.advance(end);
+    front
 }
 
 /// Empty lines before a request are ignored (RFC 9112 §2.2).

@@ -28,8 +28,8 @@ pub(crate) struct Outbox {
     before: BytesMut,
     body: Bytes,
     after: BytesMut,
-    /// Something was written since the last look.
-    has_moved: bool,
+    /// So much was written since the last look.
+    moved: usize,
     /// Something was written that the stream may still hold.
     is_unflushed: bool,
     /// What the piece of a body is part of, where it may be asked back.
@@ -67,9 +67,9 @@ impl Outbox {
         self.before.is_empty() && self.body.is_empty() && self.after.is_empty()
     }
 
-    /// Whether anything was written since this was asked last.
-    pub(crate) fn has_moved(&mut self) -> bool {
-        std::mem::take(&mut self.has_moved)
+    /// How much of what waited here was written since this was asked last.
+    pub(crate) fn take_moved(&mut self) -> usize {
+        std::mem::take(&mut self.moved)
     }
 
     /// Gives the memory back while there is nothing to write.
@@ -164,7 +164,7 @@ impl Outbox {
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.has_moved = true;
+            self.moved += written;
             self.is_unflushed = true;
             self.loan.took(written);
             self.advance(written);
@@ -259,7 +259,7 @@ mod tests {
         while outbox.poll_flush(&mut io, cx).is_pending() {
             assert!(io.taken.len() <= turns * TURN, "{} in turn {turns}", io.taken.len());
             assert_eq!(woken.0.load(std::sync::atomic::Ordering::Relaxed), turns);
-            assert!(outbox.has_moved());
+            assert_eq!(outbox.take_moved(), TURN);
             turns += 1;
         }
         assert_eq!(turns, (10 << 20) / TURN + 1);

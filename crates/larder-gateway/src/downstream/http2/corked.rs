@@ -43,8 +43,10 @@ struct Cork<IO> {
     has_closed: bool,
     /// The reader does not take what was to be written last.
     is_blocked: bool,
-    /// It has gone on since.
-    has_drained: bool,
+    /// So much it has taken since.
+    drained: usize,
+    /// So much of an unfinished header block has come since that was asked last.
+    head_bytes: usize,
 }
 
 impl<IO> Clone for Corked<IO> {
@@ -66,7 +68,8 @@ impl<IO> Corked<IO> {
             keeps_end: false,
             has_closed: false,
             is_blocked: false,
-            has_drained: false,
+            drained: 0,
+            head_bytes: 0,
         })))
     }
 
@@ -85,9 +88,21 @@ impl<IO> Corked<IO> {
         self.lock().is_blocked
     }
 
-    /// Whether a reader that did not take what was to be written has gone on since this was asked last.
-    pub(super) fn take_drained(&self) -> bool {
-        std::mem::take(&mut self.lock().has_drained)
+    /// How much a reader that did not take what was to be written has taken since this was asked last.
+    pub(super) fn take_drained(&self) -> usize {
+        std::mem::take(&mut self.lock().drained)
+    }
+
+    /// How much of an unfinished header block has come since this was asked last; `None`, where there is none.
+    pub(super) fn take_head_bytes(&self) -> Option<usize> {
+        let mut cork = self.lock();
+        let head_bytes = std::mem::take(&mut cork.head_bytes);
+        cork.inspector.is_in_block().then_some(head_bytes)
+    }
+
+    /// Ends the connection for what was found elsewhere.
+    pub(super) fn give_up(&self, fault: Fault) {
+        self.lock().fault.get_or_insert(fault);
     }
 
     /// What the inspector has found, if that ends the connection.
@@ -153,7 +168,11 @@ impl<IO: AsyncWrite + Unpin> Cork<IO> {
 
     fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let was_blocked = std::mem::replace(&mut self.is_blocked, written.is_pending());
-        self.has_drained |= was_blocked && matches!(written, Poll::Ready(Ok(1..)));
+        if let Poll::Ready(Ok(bytes)) = written
+            && (was_blocked || self.drained > 0)
+        {
+            self.drained += bytes;
+        }
         written
     }
 
@@ -193,6 +212,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Corked<IO> {
             cork.fault = Some(fault);
             return Poll::Pending;
         }
+        cork.head_bytes += buffer.filled().len() - before;
         Poll::Ready(Ok(()))
     }
 }

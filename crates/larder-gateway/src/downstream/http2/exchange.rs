@@ -19,10 +19,13 @@ use http_body::{Body, SizeHint};
 use larder::http::{Loan, policy::proxy_status::ProxyError};
 use tower::Service;
 
-use super::notes::{Malformed, Notes, Waiting};
+use super::{
+    notes::{Malformed, Notes, Waiting},
+    share::{Late, Share},
+};
 use crate::{
     downstream::{
-        counters::Timeout,
+        counters::{Timeout, TooSlow},
         http1::{
             Http1Config, ReaderBody, ReaderBodyError,
             answer::{self, Ending, RequestFacts},
@@ -37,7 +40,6 @@ use crate::{
     },
     interim::{self, Interims},
     problem::Problem,
-    timer::Timer,
 };
 
 const BAD_TRAILERS: &str = "the trailers are malformed";
@@ -48,7 +50,8 @@ struct SideWork<'a> {
     /// Until the final answer begins.
     interims: Option<Interims>,
     upload: Option<Receiving>,
-    read_timer: Timer,
+    /// Of the upload.
+    share: Share,
     waiting: Waiting,
     notes: Arc<Notes>,
     stream: u32,
@@ -174,10 +177,8 @@ fn prepare<'a>(
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = parts.headers;
     let interims = Some(interims);
-    let read_timer = Timer::default();
-    let waiting = Waiting::new(&notes);
-    let side_work =
-        SideWork { config, interims, upload, read_timer, waiting, notes, stream: stream_id };
+    let (share, waiting) = (Share::new(config.min_rate), Waiting::new(&notes));
+    let side_work = SideWork { config, interims, upload, share, waiting, notes, stream: stream_id };
     Ok((request, side_work))
 }
 
@@ -279,7 +280,7 @@ async fn answer<B>(
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     side_work.interims = None;
-    side_work.notes.moved();
+    side_work.notes.moved(0);
     let (parts, body) = response.into_parts();
     if parts.status.is_informational() {
         tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
@@ -316,8 +317,8 @@ where
 {
     let mut body = pin!(body);
     let mut waiting = Bytes::new();
-    let mut write_timer = Timer::default();
     let mut loan: Option<Loan> = None;
+    let mut share = Share::new(side_work.config.min_rate);
     poll_fn(|cx| {
         loop {
             if stream.poll_reset(cx).is_ready() {
@@ -333,10 +334,10 @@ where
                 stream.reserve_capacity(waiting.len());
                 match stream.poll_capacity(cx) {
                     Poll::Ready(Some(Ok(capacity))) => {
-                        write_timer.clear();
                         let part = waiting.split_to(capacity.min(waiting.len()));
+                        share.moved(part.len(), &side_work.notes);
                         side_work.notes.sent(part.len());
-                        side_work.notes.moved();
+                        side_work.notes.moved(part.len());
                         // Said with the last of the data, the end costs no frame, and no write, of its own.
                         let is_last =
                             waiting.is_empty() && body.is_end_stream() && ending.is_reached();
@@ -359,9 +360,11 @@ where
                         if loan.poll_recalled(cx).is_ready() {
                             return Poll::Ready(Sent::Broken);
                         }
-                        write_timer.ensure(side_work.config.write_timeout);
-                        ready!(write_timer.poll_passed(cx));
-                        side_work.config.counters.timed_out(Timeout::Write);
+                        let SideWork { config, notes, .. } = side_work;
+                        match ready!(share.poll_late(config.write_timeout, notes, cx)) {
+                            Late::TooSlow => config.counters.too_slow(TooSlow::Answer),
+                            Late::Silent => config.counters.timed_out(Timeout::Write),
+                        }
                         return Poll::Ready(Sent::Broken);
                     }
                 }
@@ -439,9 +442,10 @@ fn own_fields(mut headers: HeaderMap) -> HeaderMap {
 }
 
 impl SideWork<'_> {
-    /// Whether the service waits for more of the request.
+    /// Whether the service waits for more of the request, and the reader may send it.
     fn is_hungry(&self) -> bool {
         self.upload.as_ref().is_some_and(|receiving| receiving.is_hungry)
+            && !self.notes.is_window_full()
     }
 
     /// Brings the request's body to its consumer as it asks for it. Ready once there is nothing more to bring.
@@ -451,7 +455,8 @@ impl SideWork<'_> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Interrupted>> {
         let Some(receiving) = &mut self.upload else { return Poll::Ready(Ok(())) };
-        let polled = receiving.poll(respond, &mut self.read_timer, self.config, &self.notes, cx);
+        let polled = receiving.poll(respond, &mut self.share, self.config, &self.notes, cx);
+        self.waiting.set_held_up(polled.is_pending() && !receiving.is_hungry);
         match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(demand)) if self.notes.take_malformed(self.stream).is_some() => {
@@ -482,7 +487,7 @@ impl Receiving {
     fn poll(
         &mut self,
         mut respond: Option<&mut SendResponse<Bytes>>,
-        timer: &mut Timer,
+        share: &mut Share,
         config: &Http1Config,
         notes: &Notes,
         cx: &mut Context<'_>,
@@ -494,7 +499,7 @@ impl Receiving {
                 Poll::Ready(Demand::Dropped) => return Poll::Ready(Ok(Demand::Dropped)),
                 Poll::Pending => {
                     // The body is not asked for, so the reader is not slow.
-                    timer.clear();
+                    share.pause(notes);
                     return Poll::Pending;
                 }
             }
@@ -506,8 +511,8 @@ impl Receiving {
             }
             match self.stream.poll_data(cx) {
                 Poll::Ready(Some(Ok(data))) => {
-                    timer.clear();
-                    notes.moved();
+                    share.moved(data.len(), notes);
+                    notes.moved(data.len());
                     if self.stream.flow_control().release_capacity(data.len()).is_err() {
                         return Poll::Ready(Err(ReaderBodyError::Gone));
                     }
@@ -520,9 +525,14 @@ impl Receiving {
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ReaderBodyError::Gone)),
                 Poll::Pending => {
                     self.is_hungry = true;
-                    timer.ensure(config.body_timeout);
-                    ready!(timer.poll_passed(cx));
-                    config.counters.timed_out(Timeout::Body);
+                    if notes.is_window_full() {
+                        share.excuse(notes, cx);
+                        return Poll::Pending;
+                    }
+                    match ready!(share.poll_late(config.body_timeout, notes, cx)) {
+                        Late::TooSlow => config.counters.too_slow(TooSlow::Upload),
+                        Late::Silent => config.counters.timed_out(Timeout::Body),
+                    }
                     return Poll::Ready(Err(ReaderBodyError::TimedOut));
                 }
             }

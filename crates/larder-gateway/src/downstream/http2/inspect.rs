@@ -100,6 +100,10 @@ pub(super) struct Fault {
     pub(super) detail: &'static str,
 }
 
+/// A header block that is not whole keeps memory, and what comes behind it from being read.
+pub(super) const SLOW_HEAD: Fault =
+    fault(Reason::ENHANCE_YOUR_CALM, "a header block comes too slowly");
+
 const fn fault(reason: Reason, detail: &'static str) -> Fault {
     Fault { reason, detail }
 }
@@ -242,6 +246,12 @@ impl Inspector {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a header block has begun and has not ended.
+    pub(super) fn is_in_block(&self) -> bool {
+        let is_begun = self.head_bytes == HEAD_BYTES && self.frame.kind == kind::HEADERS;
+        is_begun || self.unfinished.is_some()
     }
 
     fn append(&mut self, fragment: &[u8]) -> Result<(), Fault> {

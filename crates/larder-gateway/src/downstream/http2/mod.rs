@@ -13,6 +13,7 @@ mod inspect;
 mod limits;
 mod notes;
 mod patience;
+mod share;
 
 use std::{
     convert::Infallible,
@@ -39,7 +40,7 @@ use tower::Service;
 use self::{
     corked::Corked,
     exchange::exchange,
-    inspect::{Fault, Inspector},
+    inspect::{Fault, Inspector, SLOW_HEAD},
     limits::{
         CONNECTION_WINDOW, MAX_GIVEN_UP, MAX_MISTAKES, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW,
     },
@@ -48,9 +49,10 @@ use self::{
 };
 use crate::{
     downstream::{
-        counters::Timeout,
+        counters::{Timeout, TooSlow},
         ended::Ended,
         http1::{Http1Config, ReaderBody},
+        pace::{ALONE, Pace},
     },
     timer::Timer,
 };
@@ -107,10 +109,10 @@ where
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_GIVEN_UP)
         .max_local_error_reset_streams(Some(MAX_MISTAKES));
-    let notes = Arc::new(Notes::default());
+    let notes = Arc::new(Notes::new(config.min_rate));
     let corked = Corked::new(read, io, Inspector::new(Arc::clone(&notes), config.max_head_bytes));
     let mut handshake = pin!(builder.handshake(corked.clone()));
-    let mut limit = Timer::default();
+    let (mut limit, mut pace) = (Timer::default(), Pace::new(config.min_rate));
     limit.ensure(config.head_timeout);
     let (mut stopped, mut is_stopping) = (pin!(stop.cancelled()), false);
     let shaken = poll_fn(|cx| {
@@ -126,8 +128,11 @@ where
             is_stopping = true;
             limit.shorten(config.head_timeout, config.linger_timeout.min(config.head_timeout));
         }
-        ready!(limit.poll_passed(cx));
-        config.counters.timed_out(Timeout::Head);
+        // All of it is less than the rate brings in any time that counts.
+        match ready!(limit.poll_passed_or(pace.wait(ALONE), cx)) {
+            true => config.counters.too_slow(TooSlow::Head),
+            false => config.counters.timed_out(Timeout::Head),
+        }
         Poll::Ready(None)
     })
     .await;
@@ -184,6 +189,9 @@ where
     let (mut is_stopping, mut is_faulty) = (false, false);
     let (mut quiet, mut patience) = (Timer::default(), Patience::new(config));
     let lent = Arc::clone(&watch.notes);
+    // Of what is left of the last answers.
+    let mut pace = Pace::new(config.min_rate);
+    let mut head = None;
     let mut turn = |cx: &mut Context<'_>| {
         if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
             is_stopping = true;
@@ -230,9 +238,14 @@ where
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        if !is_faulty && poll_late_head(&mut head, corked, config, cx).is_ready() {
+            corked.give_up(SLOW_HEAD);
+            cx.waker().wake_by_ref();
+        }
         // A reader that is told of a fault has nothing more to wait for.
         if !exchanges.is_empty() && !is_faulty {
             quiet.clear();
+            pace.pause(ALONE);
             if corked.has_closed()
                 && let Some(mut pings) = connection.ping_pong()
             {
@@ -249,34 +262,52 @@ where
         if corked.has_closed() && !corked.is_blocked() && corked.poll_release(cx).is_ready() {
             return Poll::Ready(Ended::Closed.into());
         }
-        if corked.take_drained() {
+        let drained = corked.take_drained();
+        if drained > 0 {
             // A slow reader of the last answers.
             quiet.clear();
+            pace.moved(drained, config.min_rate, ALONE);
+        }
+        if !corked.is_blocked() {
+            pace.pause(ALONE);
         }
         loop {
-            quiet.ensure(match (is_stopping || corked.has_closed(), corked.is_blocked()) {
+            let (is_to_end, is_blocked) = (is_stopping || corked.has_closed(), corked.is_blocked());
+            quiet.ensure(match (is_to_end, is_blocked) {
                 (false, false) => config.idle_timeout,
                 (false, true) => config.write_timeout,
                 (true, false) => config.linger_timeout,
                 (true, true) => config.stalled_timeout,
             });
-            match poll_passed(&mut quiet, cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(()) if corked.is_blocked() => {
-                    let what = if is_stopping { Timeout::Stalled } else { Timeout::Write };
-                    config.counters.timed_out(what);
-                    return Poll::Ready(Ended::Cut.into());
+            let passed = match (is_to_end, is_blocked) {
+                (_, false) => quiet.poll_passed(cx).map(|()| false),
+                (false, true) => quiet.poll_passed_or(pace.wait(ALONE), cx),
+                (true, true) => {
+                    let until = pace.wait_little(config.min_rate, config.stalled_timeout);
+                    quiet.poll_passed_or(until, cx)
                 }
-                // A reader that does not answer the farewell is gone.
-                Poll::Ready(()) if is_faulty => return Poll::Ready(Ended::Cut.into()),
-                Poll::Ready(()) if is_stopping => return Poll::Ready(Ended::Closed.into()),
-                Poll::Ready(()) => {
-                    config.counters.timed_out(Timeout::Idle);
-                    is_stopping = true;
-                    connection.graceful_shutdown();
-                    cx.waker().wake_by_ref();
+            };
+            let is_slow = ready!(passed);
+            quiet.clear();
+            if is_blocked {
+                match (is_stopping, is_slow) {
+                    (true, _) => config.counters.timed_out(Timeout::Stalled),
+                    (false, true) => config.counters.too_slow(TooSlow::Answer),
+                    (false, false) => config.counters.timed_out(Timeout::Write),
                 }
+                return Poll::Ready(Ended::Cut.into());
             }
+            if is_faulty {
+                // A reader that does not answer the farewell is gone.
+                return Poll::Ready(Ended::Cut.into());
+            }
+            if is_stopping {
+                return Poll::Ready(Ended::Closed.into());
+            }
+            config.counters.timed_out(Timeout::Idle);
+            is_stopping = true;
+            connection.graceful_shutdown();
+            cx.waker().wake_by_ref();
         }
     };
     poll_fn(|cx| {
@@ -300,10 +331,31 @@ where
     .await
 }
 
-fn poll_passed(timer: &mut Timer, cx: &mut Context<'_>) -> Poll<()> {
-    let passed = timer.poll_passed(cx);
-    if passed.is_ready() {
-        timer.clear();
+/// An unfinished header block: how long it may be on its way.
+struct Head {
+    limit: Timer,
+    pace: Pace,
+}
+
+/// Ready when a header block has begun, and has been on its way for too long.
+fn poll_late_head<IO>(
+    head: &mut Option<Box<Head>>,
+    corked: &Corked<IO>,
+    config: &Http1Config,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    let Some(bytes) = corked.take_head_bytes() else {
+        *head = None;
+        return Poll::Pending;
+    };
+    let Head { limit, pace } = &mut **head.get_or_insert_with(|| {
+        Box::new(Head { limit: Timer::default(), pace: Pace::new(config.min_rate) })
+    });
+    limit.ensure(config.head_timeout);
+    pace.moved(bytes, config.min_rate, ALONE);
+    match ready!(limit.poll_passed_or(pace.wait(ALONE), cx)) {
+        true => config.counters.too_slow(TooSlow::Head),
+        false => config.counters.timed_out(Timeout::Head),
     }
-    passed
+    Poll::Ready(())
 }

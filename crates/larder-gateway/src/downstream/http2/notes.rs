@@ -6,11 +6,14 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use larder::http::Loan;
+use tokio::time::Instant;
 
-use super::limits::MAX_STREAMS;
+use super::limits::{CONNECTION_WINDOW, MAX_STREAMS, STREAM_WINDOW};
+use crate::downstream::pace::{ALONE, MinRate, Pace};
 
 /// What an answer gives back to the budget: its own request, and what browsers send around one (two
 /// `WINDOW_UPDATE`s, a `PRIORITY_UPDATE`, and some for streams that were given up).
@@ -23,14 +26,22 @@ const EARNED_EVERY_BYTES: usize = 1 << 10;
 /// the request itself: a user who reloads a page that hangs, again and again, is no attacker.
 const SPENT_BY_GIVING_UP: u32 = 1;
 
-#[derive(Debug, Default)]
+/// So many uploads that nobody takes fill the connection's window: whoever sends more is held up by us.
+const FILLING_UPLOADS: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize;
+
+#[derive(Debug)]
 pub(super) struct Notes {
     earned: AtomicU32,
     spent: AtomicU32,
     /// How many streams cannot go on until the reader does something.
     waiting: AtomicUsize,
+    /// Of how many uploads the reader may send more than the service takes.
+    held_up: AtomicUsize,
     /// The reader did something by which a stream went on.
     has_moved: AtomicBool,
+    min_rate: MinRate,
+    /// Of all streams together. It counts while any of them waits for the reader.
+    line: Mutex<Pace>,
     /// By stream, until the stream asks. Their number is bounded by [`Notes::remember`].
     malformed: Mutex<Vec<(u32, Malformed)>>,
     /// Of answers that are out of their streams' hands and wait for the socket.
@@ -52,7 +63,27 @@ pub(super) enum Malformed {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
+impl Default for Notes {
+    fn default() -> Self {
+        Notes::new(MinRate::default())
+    }
+}
+
 impl Notes {
+    pub(super) fn new(min_rate: MinRate) -> Notes {
+        Notes {
+            earned: AtomicU32::default(),
+            spent: AtomicU32::default(),
+            waiting: AtomicUsize::default(),
+            held_up: AtomicUsize::default(),
+            has_moved: AtomicBool::default(),
+            min_rate,
+            line: Mutex::new(Pace::new(min_rate)),
+            malformed: Mutex::default(),
+            lingering: Mutex::default(),
+        }
+    }
+
     /// An answer has gone out whole.
     pub(super) fn answered(&self) {
         add(&self.earned, EARNED_BY_ANSWER);
@@ -69,9 +100,35 @@ impl Notes {
         add(&self.spent, SPENT_BY_GIVING_UP);
     }
 
-    /// A stream has sent something that its reader made room for, or has got something from it.
-    pub(super) fn moved(&self) {
+    /// A stream has sent so much that its reader made room for, or has got so much from it.
+    pub(super) fn moved(&self, bytes: usize) {
         self.has_moved.store(true, Ordering::Relaxed);
+        let mut line = self.line();
+        line.moved(bytes, self.min_rate, ALONE);
+        if self.waiting() > 0 {
+            line.wait(ALONE);
+        }
+    }
+
+    /// When the connection as a whole will be below the least rate, if nothing more moves. `None`: no stream
+    /// waits for the reader.
+    pub(super) fn line_slow_at(&self) -> Option<Instant> {
+        (self.waiting() > 0).then(|| self.line().wait(ALONE))
+    }
+
+    /// The same where others wait for room, and the rate is asked for over so `little` time.
+    pub(super) fn line_stalls_at(&self, little: Duration) -> Option<Instant> {
+        (self.waiting() > 0).then(|| self.line().wait_little(self.min_rate, little))
+    }
+
+    /// Whether uploads that the service does not take may hold up all others of the connection.
+    pub(super) fn is_window_full(&self) -> bool {
+        self.held_up.load(Ordering::Relaxed) >= FILLING_UPLOADS
+    }
+
+    fn line(&self) -> MutexGuard<'_, Pace> {
+        // Nothing under this lock can panic half-way through a change.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An answer that is lent by its cache waits for the socket.
@@ -137,31 +194,49 @@ impl Notes {
     }
 }
 
-/// Whether a stream waits for its reader, as [`Notes::waiting`] counts it. Dropping it ends that.
+/// Whether a stream waits for its reader, as [`Notes::waiting`] counts it, or its reader for us. Dropping it ends
+/// both.
 #[derive(Debug)]
 pub(super) struct Waiting {
     notes: Arc<Notes>,
-    is_counted: bool,
+    is_waiting: bool,
+    is_held_up: bool,
 }
 
 impl Waiting {
     pub(super) fn new(notes: &Arc<Notes>) -> Waiting {
-        Waiting { notes: Arc::clone(notes), is_counted: false }
+        Waiting { notes: Arc::clone(notes), is_waiting: false, is_held_up: false }
     }
 
     pub(super) fn set(&mut self, is_waiting: bool) {
-        let waiting = &self.notes.waiting;
-        match (std::mem::replace(&mut self.is_counted, is_waiting), is_waiting) {
-            (false, true) => _ = waiting.fetch_add(1, Ordering::Relaxed),
-            (true, false) => _ = waiting.fetch_sub(1, Ordering::Relaxed),
+        let was_waiting = std::mem::replace(&mut self.is_waiting, is_waiting);
+        count(&self.notes.waiting, was_waiting, is_waiting);
+        match (was_waiting, self.notes.waiting()) {
+            (false, 1) if is_waiting => _ = self.notes.line().wait(ALONE),
+            (true, 0) => self.notes.line().pause(ALONE),
             _ => {}
         }
+    }
+
+    /// The reader may send more of its upload than the service takes.
+    pub(super) fn set_held_up(&mut self, is_held_up: bool) {
+        let was_held_up = std::mem::replace(&mut self.is_held_up, is_held_up);
+        count(&self.notes.held_up, was_held_up, is_held_up);
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.set(false);
+        self.set_held_up(false);
+    }
+}
+
+fn count(all: &AtomicUsize, was: bool, is: bool) {
+    match (was, is) {
+        (false, true) => _ = all.fetch_add(1, Ordering::Relaxed),
+        (true, false) => _ = all.fetch_sub(1, Ordering::Relaxed),
+        _ => {}
     }
 }
 

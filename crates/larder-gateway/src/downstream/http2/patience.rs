@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) struct Patience<'a> {
     config: &'a Http1Config,
-    /// Since when all streams wait for the reader, and nothing moves.
+    /// Since when all streams wait for the reader, and nothing moves. That too little does, the notes say.
     stalled: Timer,
     /// Since when the reader has closed its side, and nothing moves.
     half_closed: Timer,
@@ -54,9 +54,16 @@ impl<'a> Patience<'a> {
             self.stalled.ensure(self.config.stalled_timeout);
         }
         let has_closed = corked.has_closed();
-        if (is_stopping || has_closed) && self.stalled.poll_passed(cx).is_ready() {
-            self.config.counters.timed_out(Timeout::Stalled);
-            return Poll::Ready(());
+        if (is_stopping || has_closed) && all_wait {
+            let stalls_at = notes.line_stalls_at(self.config.stalled_timeout);
+            let stalled = match stalls_at {
+                Some(stalls_at) => self.stalled.poll_passed_or(stalls_at, cx).is_ready(),
+                None => self.stalled.poll_passed(cx).is_ready(),
+            };
+            if stalled {
+                self.config.counters.timed_out(Timeout::Stalled);
+                return Poll::Ready(());
+            }
         }
         if !has_closed {
             return Poll::Pending;

@@ -11,10 +11,11 @@ use bytes::{Bytes, BytesMut};
 use super::Lower;
 use crate::{
     clock::Moment,
-    tier::lower::{Body, Head, Lease, LeaseAnswer, LowerError, Record, Tail},
+    tier::lower::{Body, Lease, LeaseAnswer, LowerError, Record, Tail},
 };
 
 /// What the tier has under a key.
+#[derive(Clone)]
 pub(crate) struct Asked {
     records: Vec<Record>,
     /// Their ages are as of now or later: on its way an answer may be held up.
@@ -22,18 +23,26 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// All there are, in no order.
+    #[cfg(feature = "http")]
+    pub(crate) fn records(&self) -> &[Record] {
+        &self.records
+    }
+
     /// The one that a cache of values has.
     pub(crate) fn record(&self) -> Option<&Record> {
         self.records.iter().find(|record| record.head.variant.is_empty())
     }
 
-    pub(crate) fn head(&self) -> Option<&Head> {
-        self.record().map(|record| &record.head)
+    /// Whether something has been written, or has gone, between the two.
+    pub(super) fn has_other_heads(&self, before: &Asked) -> bool {
+        let heads = self.records.iter().map(|record| &record.head);
+        !heads.eq(before.records.iter().map(|record| &record.head))
     }
 }
 
 /// Who may fetch.
-pub(crate) enum Leasing {
+pub(super) enum Leasing {
     /// The caller, who has looked once more.
     Granted(OwnLease, Asked),
     /// Another process, until this is ready.
@@ -42,11 +51,11 @@ pub(crate) enum Leasing {
     Nobody,
 }
 
-/// The right to fetch a key. Dropping it gives it back.
+/// The right to fetch one of a key's records. Dropping it gives it back.
 pub(crate) struct OwnLease {
     /// Only until it is dropped.
     lease: Option<Lease>,
-    key: Arc<str>,
+    name: (Arc<str>, Box<str>),
     lower: Arc<Lower>,
 }
 
@@ -54,7 +63,7 @@ impl Drop for OwnLease {
     fn drop(&mut self) {
         drop(self.lease.take());
         let mut leased = self.lower.leased.lock().unwrap_or_else(PoisonError::into_inner);
-        leased.remove(&self.key);
+        leased.remove(&self.name);
     }
 }
 
@@ -67,24 +76,26 @@ impl Lower {
         is_of_use.then_some(Asked { records: heads.records, at })
     }
 
-    /// Asks for the right to fetch `key`. Within this process flights see to it, so a second one here, after a
-    /// purge perhaps, does not wait for what the first has asked for.
-    pub(crate) async fn lease(self: &Arc<Self>, key: &Arc<str>) -> Leasing {
+    /// Asks for the right to fetch what is `wanted` under `key`. Within this process flights see to it, so a second
+    /// one here, after a purge perhaps, does not wait for what the first has asked for.
+    pub(super) async fn lease(self: &Arc<Self>, key: &Arc<str>, wanted: &str) -> Leasing {
+        let name = (Arc::clone(key), Box::from(wanted));
         let is_own = |lower: &Lower| {
-            lower.leased.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+            lower.leased.lock().unwrap_or_else(PoisonError::into_inner).contains(&name)
         };
         if is_own(self) {
             return Leasing::Nobody;
         }
         let (at, since, length) = (self.clock.now(), self.position(), self.settings.lease);
-        let (lease, heads) = match self.call(|tier| tier.lease(key, since, length)).await {
+        let asking = self.call(|tier| tier.lease(key, wanted, since, length));
+        let (lease, heads) = match asking.await {
             Ok(LeaseAnswer::Granted { lease, heads }) => (lease, heads),
             Ok(LeaseAnswer::Held { .. }) if is_own(self) => return Leasing::Nobody,
             Ok(LeaseAnswer::Held { ended, .. }) => return Leasing::Held(ended),
             Err(_) => return Leasing::Nobody,
         };
-        self.leased.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(key));
-        let own = OwnLease { lease: Some(lease), key: Arc::clone(key), lower: Arc::clone(self) };
+        self.leased.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        let own = OwnLease { lease: Some(lease), name, lower: Arc::clone(self) };
         let records = match self.learn(&heads.tail, since, at) {
             true => heads.records,
             false => Vec::new(),
@@ -115,6 +126,12 @@ impl Lower {
             return None;
         }
         Some(whole.freeze())
+    }
+
+    /// One piece of a body. `None`: it is not there, or does not come.
+    #[cfg(feature = "http")]
+    pub(crate) async fn piece(&self, id: crate::tier::lower::BodyId, index: u32) -> Option<Bytes> {
+        self.call(|tier| tier.piece(id, index)).await.ok()
     }
 
     /// Reads what the log has since it was last read.

@@ -1,4 +1,4 @@
-//! Write: a value's way down, behind the readers' backs: its pieces first, its head last.
+//! Write: a record's way down, behind the readers' backs: its pieces first, its head last.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -23,9 +23,12 @@ const MAX_WHOLE: usize = 16 << 10;
 /// One piece holds up others on its connection for about a tenth of a millisecond.
 const PIECE: usize = 128 << 10;
 
-/// A value to be written.
+/// A record to be written, without its content.
 pub(crate) struct NewRecord {
     pub(crate) key: Arc<str>,
+    pub(crate) variant: String,
+    /// So many records of the key may stay, this one included.
+    pub(crate) most: usize,
     pub(crate) fence: Position,
     pub(crate) lifetime: Lifetime,
     pub(crate) fetched: Moment,
@@ -34,57 +37,108 @@ pub(crate) struct NewRecord {
     pub(crate) format: String,
 }
 
-/// One of those that are on their way down.
-struct Place(Arc<Lower>);
+/// What is in a record.
+pub(crate) struct Content {
+    /// What is in its head.
+    pub(crate) extra: Bytes,
+    pub(crate) body: NewBody,
+}
+
+/// The body of a record that is written.
+pub(crate) enum NewBody {
+    /// These bytes, in this order.
+    Bytes(Vec<Bytes>),
+    /// One that lies below already.
+    #[cfg(feature = "http")]
+    There(Body),
+}
+
+impl Content {
+    fn held_bytes(&self) -> usize {
+        let body: usize = match &self.body {
+            NewBody::Bytes(chunks) => chunks.iter().map(Bytes::len).sum(),
+            #[cfg(feature = "http")]
+            NewBody::There(_) => 0,
+        };
+        self.extra.len() + body
+    }
+}
+
+/// One of those that are on their way down, with the bytes that it holds.
+struct Place {
+    lower: Arc<Lower>,
+    bytes: usize,
+}
 
 impl Place {
     fn take(lower: &Arc<Lower>) -> Option<Self> {
         let max = lower.settings.max_writes;
-        let place = Place(Arc::clone(lower));
+        let place = Place { lower: Arc::clone(lower), bytes: 0 };
         let others = lower.writing.fetch_add(1, Ordering::AcqRel);
         (others < max).then_some(place)
+    }
+
+    /// Whether there is room for so many bytes.
+    fn holds(&mut self, bytes: usize) -> bool {
+        let max = self.lower.settings.max_write_bytes;
+        self.bytes = bytes;
+        let others = self.lower.writing_bytes.fetch_add(bytes, Ordering::AcqRel);
+        others.saturating_add(bytes) <= max
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.writing.fetch_sub(1, Ordering::AcqRel);
+        self.lower.writing.fetch_sub(1, Ordering::AcqRel);
+        self.lower.writing_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
 impl Lower {
-    /// Writes `record` with the value that `encode` makes, in a task of the cache. `lease` ends with that, so
-    /// that whoever waits for it finds what was written. Where too many are being written, or the cache is
-    /// being shut down, it is not.
+    /// Writes `record` with what `encode` makes, in a task of the cache. `lease` ends with that, so that whoever
+    /// waits for it finds what was written. Where too much is being written, or the cache is being shut down, it
+    /// is not.
     pub(crate) fn write_behind(
         self: &Arc<Self>,
         record: NewRecord,
-        encode: impl FnOnce() -> Result<Bytes, CodecError> + Send + 'static,
+        encode: impl FnOnce() -> Result<Content, CodecError> + Send + 'static,
         lease: Option<OwnLease>,
     ) {
         let may_begin = sync::is_in_runtime() && !self.tasks.is_closed();
-        let Some(place) = may_begin.then(|| Place::take(self)).flatten() else {
+        let Some(mut place) = may_begin.then(|| Place::take(self)).flatten() else {
             self.counters.writes_dropped.increment();
             return;
         };
         self.tasks.spawn(async move {
-            let Place(lower) = &place;
             // The user's code may panic: then it is not written.
             match catch_unwind(AssertUnwindSafe(encode)) {
-                Ok(Ok(bytes)) => lower.write(record, bytes).await,
-                Ok(Err(_)) | Err(_) => lower.count_unreadable(),
+                Ok(Ok(content)) if place.holds(content.held_bytes()) => {
+                    place.lower.write(record, content).await;
+                }
+                Ok(Ok(_)) => place.lower.counters.writes_dropped.increment(),
+                Ok(Err(_)) | Err(_) => place.lower.count_unreadable(),
             }
             drop(lease);
         });
     }
 
-    async fn write(&self, record: NewRecord, bytes: Bytes) {
-        let written = match bytes.len() <= MAX_WHOLE {
-            true => Ok(Body::Whole(bytes)),
-            false => self.write_pieces(&record, bytes).await,
+    async fn write(&self, record: NewRecord, content: Content) {
+        let Content { extra, body } = content;
+        let (written, is_new) = match body {
+            #[cfg(feature = "http")]
+            NewBody::There(body) => (Ok(body), false),
+            NewBody::Bytes(chunks) => (self.write_body(&record, chunks).await, true),
         };
         let committed = match written {
-            Ok(body) => self.commit(record, body).await,
+            Ok(body) => {
+                let left_over = is_new.then(|| body.clone());
+                let committed = self.commit(record, extra, body).await;
+                // After an error nobody knows whether its head is there.
+                if let (Ok(Commit::Refused), Some(body)) = (&committed, left_over) {
+                    self.discard(&body).await;
+                }
+                committed
+            }
             Err(error) => Err(error),
         };
         match committed {
@@ -95,15 +149,21 @@ impl Lower {
         }
     }
 
-    async fn write_pieces(&self, record: &NewRecord, bytes: Bytes) -> Result<Body, LowerError> {
-        let (id, length) = (BodyId::random(), bytes.len());
-        let pieces = u32::try_from(length.div_ceil(PIECE)).unwrap_or(u32::MAX);
-        for index in 0..pieces {
-            let begin = index as usize * PIECE;
-            let bytes = bytes.slice(begin..(begin + PIECE).min(length));
-            let piece = Piece { body: id, index, bytes, keep: record.lifetime.end() };
-            let written = self.call(|tier| tier.write(piece)).await;
-            if let Err(error) = written {
+    async fn write_body(
+        &self,
+        record: &NewRecord,
+        mut chunks: Vec<Bytes>,
+    ) -> Result<Body, LowerError> {
+        let length: usize = chunks.iter().map(Bytes::len).sum();
+        if length <= MAX_WHOLE {
+            let only = if chunks.len() == 1 { chunks.pop() } else { None };
+            return Ok(Body::Whole(only.unwrap_or_else(|| chunks.concat().into())));
+        }
+        let (id, mut pieces) = (BodyId::random(), 0);
+        for bytes in chunks.iter().flat_map(in_pieces) {
+            let piece = Piece { body: id, index: pieces, bytes, keep: record.lifetime.end() };
+            pieces += 1;
+            if let Err(error) = self.call(|tier| tier.write(piece)).await {
                 self.discard(&Body::Pieces { id, pieces, bytes: length as u64 }).await;
                 return Err(error);
             }
@@ -111,24 +171,22 @@ impl Lower {
         Ok(Body::Pieces { id, pieces, bytes: length as u64 })
     }
 
-    async fn commit(&self, record: NewRecord, body: Body) -> Result<Commit, LowerError> {
-        let NewRecord { key, fence, lifetime, fetched, cost, tags, format } = record;
-        let (variant, extra) = (String::new(), Bytes::new());
+    async fn commit(
+        &self,
+        record: NewRecord,
+        extra: Bytes,
+        body: Body,
+    ) -> Result<Commit, LowerError> {
+        let NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format } = record;
         let head = Head { variant, fence, lifetime, cost, tags, format, extra, body };
-        let left_over = head.body.clone();
-        let committed = match self.state(&key, &head) {
+        match self.state(&key, &head) {
             PurgeState::Untouched => {
                 let age = self.clock.now().since(fetched);
                 let record = Record { head, age };
-                self.call(|tier| tier.commit(&key, record)).await
+                self.call(|tier| tier.commit(&key, record, most)).await
             }
             PurgeState::MarkedStale(_) | PurgeState::Purged => Ok(Commit::Refused),
-        };
-        // After an error nobody knows whether its head is there.
-        if let Ok(Commit::Refused) = committed {
-            self.discard(&left_over).await;
         }
-        committed
     }
 
     async fn discard(&self, body: &Body) {
@@ -137,4 +195,10 @@ impl Lower {
             self.call(|tier| tier.discard(id, pieces)).await.ok();
         }
     }
+}
+
+/// A chunk as it is written, shared with it.
+fn in_pieces(chunk: &Bytes) -> impl Iterator<Item = Bytes> {
+    let begins = (0..chunk.len()).step_by(PIECE);
+    begins.map(|begin| chunk.slice(begin..(begin + PIECE).min(chunk.len())))
 }

@@ -25,11 +25,12 @@ use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use slab::Slab;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{
     super::error::{BoxError, BrokenOff},
@@ -51,6 +52,17 @@ pub(crate) struct Arriving {
     account: Arc<Account>,
     /// What the origin said it will be.
     announced_len: Option<u64>,
+    /// When it began to arrive.
+    began: Instant,
+}
+
+/// How far a place in a body is from what has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Distance {
+    /// It is here, or will not come any more.
+    Here,
+    /// At the body's rate so far it will be here in this time.
+    Ahead(Duration),
 }
 
 struct State {
@@ -256,8 +268,8 @@ impl Arriving {
             readers_so_far: 0,
             filler: None,
         };
-        let state = Mutex::new(state);
-        let arriving = Arc::new(Arriving { state, account, announced_len: len });
+        let (state, began) = (Mutex::new(state), Instant::now());
+        let arriving = Arc::new(Arriving { state, account, announced_len: len, began });
         (Filler { arriving: Arc::clone(&arriving), is_done: false }, arriving)
     }
 
@@ -268,6 +280,20 @@ impl Arriving {
             Some(End::Complete) => Some(state.arrived()),
             Some(End::Broken) | None => self.announced_len,
         }
+    }
+
+    /// How far the byte at this place is.
+    pub(crate) fn distance(&self, place: u64) -> Distance {
+        let (arrived, has_ended) = {
+            let state = self.lock();
+            (state.arrived(), state.end.is_some())
+        };
+        if has_ended || place < arrived {
+            return Distance::Here;
+        }
+        let so_far = self.began.elapsed().as_secs_f64();
+        let left = (place - arrived) as f64 * so_far / arrived.max(1) as f64;
+        Distance::Ahead(Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX))
     }
 
     /// Whether it ended before it was whole: who comes only now had better ask anew.
@@ -656,7 +682,6 @@ mod tests {
         future::Future,
         pin::Pin,
         sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
     };
 
     use http_body::Body as _;

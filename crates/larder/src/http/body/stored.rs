@@ -40,6 +40,11 @@ impl StoredBody {
         }
     }
 
+    /// All of it, in order.
+    pub(crate) fn chunks(&self) -> Vec<Bytes> {
+        self.pieces().map(|piece| piece.slice(0..piece.len())).collect()
+    }
+
     fn pieces(&self) -> impl Iterator<Item = &Arc<Piece>> {
         let (one, several) = match &self.0 {
             Pieces::None => (None, None),

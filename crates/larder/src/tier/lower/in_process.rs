@@ -52,7 +52,8 @@ struct State {
     committed: VecDeque<Arc<str>>,
     bodies: HashMap<BodyId, Vec<Bytes>>,
     written: VecDeque<BodyId>,
-    leases: HashMap<Arc<str>, Leased>,
+    /// By key, and by what of it is wanted.
+    leases: HashMap<(Arc<str>, Box<str>), Leased>,
     next_lease: u64,
 }
 
@@ -241,7 +242,13 @@ impl State {
         }
     }
 
-    fn commit(&mut self, key: &str, record: Record, now: Moment) -> Commit {
+    fn let_go_body(&mut self, body: &Body) {
+        if let Body::Pieces { id, .. } = body {
+            self.bodies.remove(id);
+        }
+    }
+
+    fn commit(&mut self, key: &str, record: Record, most: usize, now: Moment) -> Commit {
         let Record { head, age } = record;
         let is_known =
             head.fence.generation == self.generation && head.fence.number >= self.whole_since;
@@ -251,10 +258,27 @@ impl State {
         if !is_known || self.log.iter().any(is_named) {
             return Commit::Refused;
         }
-        self.let_go(key, |kept| kept.head.variant == head.variant);
+        if let Body::Pieces { id, pieces, .. } = &head.body {
+            let there = self.bodies.get(id).map_or(0, Vec::len);
+            if there < *pieces as usize {
+                return Commit::Refused;
+            }
+        }
+        let replaced = self.records.get_mut(key).and_then(|records| {
+            let place = records.iter().position(|kept| kept.head.variant == head.variant)?;
+            Some(records.remove(place).head.body)
+        });
+        if let Some(body) = replaced.filter(|body| *body != head.body) {
+            self.let_go_body(&body);
+        }
         let key: Arc<str> = key.into();
         let kept = Kept { head, fetched: now.minus(age) };
-        self.records.entry(Arc::clone(&key)).or_default().push(kept);
+        let records = self.records.entry(Arc::clone(&key)).or_default();
+        records.push(kept);
+        let too_many: Vec<_> = records.drain(..records.len().saturating_sub(most.max(1))).collect();
+        for kept in too_many {
+            self.let_go_body(&kept.head.body);
+        }
         self.committed.push_back(key);
         if self.committed.len() > MAX_KEPT
             && let Some(oldest) = self.committed.pop_front()
@@ -297,7 +321,7 @@ impl State {
                 self.let_go(&key, |kept| purge.names(&key, &kept.head.tags));
             }
         }
-        self.leases.retain(|key, _| !purge.names_key(key));
+        self.leases.retain(|(key, _), _| !purge.names_key(key));
         self.number
     }
 }
@@ -325,10 +349,10 @@ impl LowerTier for InProcess {
         }))
     }
 
-    fn commit<'a>(&'a self, key: &'a str, record: Record) -> Answering<'a, Commit> {
+    fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
         Box::pin(self.0.faults.around(Call::Commit, move || {
             let now = self.0.clock.now();
-            Ok(self.0.lock().commit(key, record, now))
+            Ok(self.0.lock().commit(key, record, most, now))
         }))
     }
 
@@ -359,13 +383,15 @@ impl LowerTier for InProcess {
     fn lease<'a>(
         &'a self,
         key: &'a str,
+        wanted: &'a str,
         since: Option<Position>,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer> {
         Box::pin(self.0.faults.around(Call::Lease, move || {
             let now = self.0.clock.now();
             let mut state = self.0.lock();
-            if let Some(leased) = state.leases.get(key).filter(|leased| leased.until > now) {
+            let name: (Arc<str>, Box<str>) = (key.into(), wanted.into());
+            if let Some(leased) = state.leases.get(&name).filter(|leased| leased.until > now) {
                 let mut ended = leased.ended.subscribe();
                 return Ok(LeaseAnswer::Held {
                     until: leased.until.since(now),
@@ -377,13 +403,13 @@ impl LowerTier for InProcess {
             let (number, (ended, _)) = (state.next_lease, watch::channel(()));
             let leased = Leased { number, until: now.plus(length), ended };
             // What was there is over, and its sender tells those who wait.
-            drop(state.leases.insert(key.into(), leased));
-            let (shared, key_of_lease) = (Arc::downgrade(&self.0), Arc::<str>::from(key));
+            drop(state.leases.insert(name.clone(), leased));
+            let shared = Arc::downgrade(&self.0);
             let lease = Lease::new(move || {
                 let Some(shared) = shared.upgrade() else { return };
                 let mut state = shared.lock();
-                if state.leases.get(&key_of_lease).is_some_and(|leased| leased.number == number) {
-                    state.leases.remove(&key_of_lease);
+                if state.leases.get(&name).is_some_and(|leased| leased.number == number) {
+                    state.leases.remove(&name);
                 }
             });
             Ok(LeaseAnswer::Granted { lease, heads: state.heads(key, since, now) })

@@ -3,25 +3,21 @@
 //!
 //! [`Held`]: super::shards::Held
 
-use super::{
-    blocks::Block,
-    queue::Links,
-    shard::{Shard, Slot},
-    slots::Chunk,
-};
+use super::{blocks::Block, queue::Links, slots::Chunk};
 
-pub(super) struct Freed<V> {
-    pub(super) chunks: Vec<Vec<Chunk<Slot<V>>>>,
+/// `T`: what is in a slot; `S`: a shard.
+pub(super) struct Freed<T, S> {
+    pub(super) chunks: Vec<Vec<Chunk<T>>>,
     pub(super) links: Vec<Vec<Links>>,
     /// Hashes, cells of an index, and what ghosts remembered.
     pub(super) numbers: Vec<Vec<u32>>,
     pub(super) blocks: Vec<Vec<Block>>,
     /// What a shard had that has got empty.
-    pub(super) shards: Vec<Shard<V>>,
+    pub(super) shards: Vec<S>,
 }
 
-// Derived code would ask for `V: Default`.
-impl<V> Default for Freed<V> {
+// Derived code would ask for `T: Default`.
+impl<T, S> Default for Freed<T, S> {
     fn default() -> Self {
         Freed {
             chunks: Vec::new(),

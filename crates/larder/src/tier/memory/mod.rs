@@ -23,8 +23,8 @@
 //!
 //! What is over (expired beyond its windows, or purged by a tag) goes before anything that is not.
 //!
-//! **Users' code runs under no lock**: what is taken out is dropped once the lock is free ([`burial`]), and so
-//! is the memory that it took ([`freed`]).
+//! **Users' code runs under no lock**: what is taken out is told of ([`removal`]) and dropped once the lock is
+//! free ([`burial`]), and so is the memory that it took ([`freed`]).
 //! The one exception is a hit, whose value is cloned under its shard's read lock.
 //!
 //! When not to use it: where only recency counts (the last requests of one user, say), [`Eviction::Lru`]
@@ -33,15 +33,19 @@
 mod blocks;
 mod budget;
 mod burial;
+mod conditional;
+mod dropping;
 mod freed;
 mod ghost;
 mod index;
 mod name;
 mod queue;
+mod removal;
 mod runs;
 mod shard;
 mod shards;
 mod slots;
+mod visit;
 
 #[cfg(feature = "http")]
 use std::sync::Arc;
@@ -57,10 +61,17 @@ use crate::{clock::Moment, entry::Entry, purge::judge::Judge, weigh::ALLOCATION_
 #[cfg(feature = "http")]
 pub(crate) use budget::Bound;
 use budget::{Budget, By, Leaving};
-pub(crate) use burial::{Burial, discard};
-use burial::{Burials, bury};
+use burial::{Burials, bury, bury_untold};
+pub(crate) use conditional::AsSeen;
+pub(crate) use dropping::{Burial, discard};
 use name::Name;
+use removal::Notice;
+pub(crate) use removal::OnRemoved;
+pub use removal::RemovalCause;
+#[cfg(feature = "http")]
+pub(crate) use removal::{TellLater, that_can_wait};
 pub(crate) use runs::Runs;
+pub(crate) use shard::Ticket;
 use shard::{Gone, SLOTS_PER_HOLD, Shard, Slot};
 use shards::{Locked, Shards, read, write};
 
@@ -98,6 +109,7 @@ pub(crate) struct MemoryTier<V> {
     budget: Budget,
     max_entry_bytes: usize,
     eviction: Eviction,
+    on_removed: Option<OnRemoved<V>>,
 }
 
 /// How much of a sweep is done at once.
@@ -134,7 +146,13 @@ impl<V> MemoryTier<V> {
             // A slot tells its weight in 32 bits.
             max_entry_bytes: max_entry_bytes.unwrap_or(usize::MAX).min(u32::MAX as usize),
             eviction,
+            on_removed: None,
         }
+    }
+
+    /// `hook` is told of each entry that goes, but for those that go with the tier itself.
+    pub(crate) fn with_hook(self, hook: Option<OnRemoved<V>>) -> Self {
+        MemoryTier { on_removed: hook, ..self }
     }
 
     /// Counts a hit and lets `look` at the entry, under the shard's lock: it takes out what it needs
@@ -203,10 +221,6 @@ impl<V> MemoryTier<V> {
     ///
     /// `fenced` is asked under the shard's lock: a purge that first raises its fence and then takes
     /// this lock to remove the key therefore either is seen here, or removes what was stored here.
-    ///
-    /// Room is made one by one, victims from the entry's own shard, so that an insert meets one lock only,
-    /// and from all of them in turn if it takes many. A panic of what had to go is not the caller's, and
-    /// ends here.
     pub(crate) fn put(
         &self,
         key: &str,
@@ -215,12 +229,28 @@ impl<V> MemoryTier<V> {
         judge: &Judge<'_>,
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
+        self.put_over(key, entry, heap_bytes, judge, |_, _| fenced())
+    }
+
+    /// The same where `fenced` is told which slot of the shard, if any, has what is stored under the key.
+    ///
+    /// Room is made one by one, victims from the entry's own shard, so that an insert meets one lock only,
+    /// and from all of them in turn if it takes many. A panic of what had to go is not the caller's, and
+    /// ends here.
+    fn put_over(
+        &self,
+        key: &str,
+        entry: Entry<V>,
+        heap_bytes: usize,
+        judge: &Judge<'_>,
+        fenced: impl FnOnce(&Shard<V>, Option<u32>) -> bool,
+    ) -> PutOutcome {
         let place = self.place(key);
         let weight = Self::weight(key, heap_bytes);
         let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
         // What is stored, then what that replaced.
         let mut slot = Some(Slot::new(Name::new(key), entry, slot_weight));
-        let by = if burial::is_dropping() { By::Drop } else { By::Anybody };
+        let by = if dropping::is_dropping() { By::Drop } else { By::Anybody };
         let (mut evicted, mut over) = (0, 0);
         let (mut from, mut in_vain) = (place.shard, 0);
         loop {
@@ -233,9 +263,9 @@ impl<V> MemoryTier<V> {
                 .then(|| self.budget.try_book(usize::from(older.is_none()), more, by))
                 .flatten();
             if let Some(room) = room {
-                if fenced() {
+                if fenced(&shard, older) {
                     drop(shard);
-                    bury([&mut slot], self.budget.leave(0, 0)).pass_over();
+                    bury_untold([&mut slot], self.budget.leave(0, 0)).pass_over();
                     return PutOutcome::Fenced;
                 }
                 shard.put(place.hash, older, &mut slot, self.eviction);
@@ -243,19 +273,24 @@ impl<V> MemoryTier<V> {
                 // The newer one has its entry's place now, and as much of its bytes as it needs.
                 let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
                 drop(shard);
-                bury([&mut slot], leaving).pass_over();
+                if slot.is_some() {
+                    let replaced = self.notice(judge, RemovalCause::Replaced);
+                    bury([&mut slot], leaving, replaced).pass_over();
+                }
                 return PutOutcome::Yes { evicted, over };
             }
             // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
             if !may_be_stored || in_vain > 2 * self.shards.count() || by == By::Drop {
-                let is_fenced = fenced();
+                let is_fenced = fenced(&shard, older);
                 let mut older = None;
                 if !is_fenced {
                     shard.remove(place.hash, key, &mut older);
                 }
                 let leaving = self.leave(&older);
                 drop(shard);
-                bury([&mut older, &mut slot], leaving).pass_over();
+                let replaced = self.notice(judge, RemovalCause::Replaced);
+                bury([&mut older], leaving, replaced).pass_over();
+                bury_untold([&mut slot], self.budget.leave(0, 0)).pass_over();
                 return match may_be_stored {
                     _ if is_fenced => PutOutcome::Fenced,
                     true => PutOutcome::NoRoom,
@@ -272,7 +307,8 @@ impl<V> MemoryTier<V> {
             drop(shard);
             evicted += out.gone.len() - out.over;
             over += out.over;
-            let burial = bury(&mut out.gone, leaving);
+            let evicted_for_room = self.notice(judge, RemovalCause::Evicted);
+            let burial = bury(&mut out.gone, leaving, evicted_for_room);
             let count = burial.entries;
             burial.pass_over();
             in_vain = if count > 0 { 0 } else { in_vain + 1 };
@@ -298,8 +334,13 @@ impl<V> MemoryTier<V> {
         overhead.saturating_add(heap_bytes).saturating_add(allocation)
     }
 
-    /// True if it was there and not over.
-    pub(crate) fn remove(&self, key: &str, judge: &Judge<'_>) -> (bool, Burial) {
+    /// Removes `key` for this `cause`. True if it was there and not over.
+    pub(crate) fn remove(
+        &self,
+        key: &str,
+        judge: &Judge<'_>,
+        cause: RemovalCause,
+    ) -> (bool, Burial) {
         let place = self.place(key);
         let Some(shard) = place.shard(self) else { return (false, Burial::default()) };
         let mut shard = write(shard);
@@ -307,7 +348,8 @@ impl<V> MemoryTier<V> {
         shard.remove(place.hash, key, &mut removed);
         let leaving = self.leave(&removed);
         drop(shard);
-        (of_use(&removed, judge) > 0, bury([&mut removed], leaving))
+        let notice = self.notice(judge, cause);
+        (of_use(&removed, judge) > 0, bury([&mut removed], leaving, notice))
     }
 
     /// Lets `change` at the entry, which must not alter what it weighs; what that returns if it was
@@ -327,9 +369,10 @@ impl<V> MemoryTier<V> {
     pub(crate) fn update_where(
         &self,
         is_named: impl Fn(&str) -> bool,
+        judge: &Judge<'_>,
         mut change: impl FnMut(&mut Entry<V>),
     ) {
-        let mut burials = Burials::default();
+        let mut burials = Burials::new(self.notice(judge, RemovalCause::Purged));
         let step = |shard: &mut Shard<V>, numbers, _: &mut Gone<V>| {
             shard.change(numbers, |slot| {
                 if is_named(slot.key()) {
@@ -347,7 +390,8 @@ impl<V> MemoryTier<V> {
         is_named: impl Fn(&str) -> bool,
         judge: &Judge<'_>,
     ) -> (usize, Burial) {
-        let (mut count, mut burials) = (0, Burials::default());
+        let mut count = 0;
+        let mut burials = Burials::new(self.notice(judge, RemovalCause::Purged));
         let step = |shard: &mut Shard<V>, numbers, gone: &mut Gone<V>| {
             shard.extract(numbers, |slot| is_named(slot.key()), gone)
         };
@@ -361,7 +405,8 @@ impl<V> MemoryTier<V> {
     /// It goes over all shards in rounds, a bounded number of slots in each hold of a lock, and rests in between
     /// ([`runs`]): whoever waits for a lock has it before its turn comes again.
     pub(crate) fn sweep(&self, judge: &Judge<'_>, pace: Pace) -> Burial {
-        let (mut looked_at, mut burials) = (0, Burials::default());
+        let mut looked_at = 0;
+        let mut burials = Burials::new(self.notice(judge, RemovalCause::Expired));
         let (mut runs, most) = match pace {
             Pace::Whole => (Runs::for_a_caller(), usize::MAX),
             Pace::UpTo(most) => (Runs::in_background(), most),
@@ -401,33 +446,10 @@ impl<V> MemoryTier<V> {
             let leaving = self.budget.leave(entries, bytes);
             drop(shard);
             let slots = all.slots_mut().inspect(|slot| count += of_use(&**slot, judge));
-            burial = burial.and(bury(slots, leaving));
+            let purged = self.notice(judge, RemovalCause::Purged);
+            burial = burial.and(bury(slots, leaving, purged));
         }
         (count, burial)
-    }
-
-    /// Up to `most` keys, in no order. What is stored or removed meanwhile is among them or not.
-    pub(crate) fn keys(&self, most: usize) -> Vec<String> {
-        let mut keys = Vec::new();
-        for shard in self.shards.iter() {
-            let mut next = 0;
-            // No lock is held for longer than a few slots take.
-            loop {
-                keys.reserve(SLOTS_PER_HOLD.min(most - keys.len()));
-                let shard = read(shard);
-                let end = (next + SLOTS_PER_HOLD).min(shard.slot_count());
-                let room = most - keys.len();
-                keys.extend(shard.keys(next..end).take(room).map(str::to_owned));
-                if keys.len() == most {
-                    return keys;
-                }
-                if end >= shard.slot_count() {
-                    break;
-                }
-                next = end;
-            }
-        }
-        keys
     }
 
     /// Entries and bytes held now, or about to be.
@@ -460,7 +482,8 @@ impl<V> MemoryTier<V> {
     /// Lets entries go for what lives outside, if that needs their room; the burial tells how many had to.
     #[cfg(feature = "http")]
     pub(crate) fn make_room(&self, judge: &Judge<'_>) -> Burial {
-        let (mut burials, mut in_vain) = (Burials::default(), 0);
+        let (notice, mut in_vain) = (self.notice(judge, RemovalCause::Evicted), 0);
+        let mut burials = Burials::new(notice);
         let mut from = self.shards.after(self.shards.number(self.budget.stored().1 as u32));
         // What exceeds it in the end is being stored by somebody right now, who finds that there is no room.
         while self.budget.is_exceeded()
@@ -482,7 +505,8 @@ impl<V> MemoryTier<V> {
     /// bound holds for all that is stored. The number of shards stays.
     pub(crate) fn resize(&self, max_bytes: usize, judge: &Judge<'_>) -> Burial {
         self.budget.set_max_bytes(max_bytes);
-        let (mut count, mut burials, mut runs) = (0, Burials::default(), Runs::for_a_caller());
+        let (mut count, mut runs) = (0, Runs::for_a_caller());
+        let mut burials = Burials::new(self.notice(judge, RemovalCause::Resized));
         while self.budget.is_exceeded() {
             let before = count;
             for shard in self.shards.iter() {
@@ -551,6 +575,11 @@ impl<V> MemoryTier<V> {
     fn rounds(&self) -> usize {
         let slots = self.shards.iter().map(|shard| read(shard).slot_count()).max();
         2 * slots.unwrap_or(0) + 2
+    }
+
+    /// How those are told of what goes who asked for it.
+    fn notice<'a>(&'a self, judge: &'a Judge<'a>, cause: RemovalCause) -> Notice<'a, V> {
+        Notice::new(self.on_removed.as_ref(), judge, cause)
     }
 
     /// What was just taken out is stored no longer; said before the lock is free.
@@ -738,7 +767,8 @@ mod tests {
                 }
                 Step::Remove { key } => {
                     let was_of_use = tier.peek(&key.to_string(), |entry| !judge.is_over(entry));
-                    let (removed, burial) = tier.remove(&key.to_string(), &judge);
+                    let (removed, burial) =
+                        tier.remove(&key.to_string(), &judge, RemovalCause::Purged);
                     assert_eq!(burial.entries, usize::from(was_of_use.is_some()));
                     assert_eq!(removed, was_of_use.unwrap_or(false));
                     assert!(tier.peek(&key.to_string(), |_| ()).is_none());
@@ -754,7 +784,8 @@ mod tests {
                 }
                 Step::MarkStaleWhere { digit } => {
                     let (digit, now) = (digit.to_string(), now.now());
-                    tier.update_where(|key| key.ends_with(&digit), |entry| entry.mark_stale(now));
+                    let is_named = |key: &str| key.ends_with(&digit);
+                    tier.update_where(is_named, &judge, |entry| entry.mark_stale(now));
                 }
                 Step::PurgeTag { digit, mode } => {
                     tags.purge_tag(&digit.to_string(), mode, now.now());
@@ -879,7 +910,7 @@ mod tests {
                     assert!(gone.len() <= SLOTS_PER_HOLD / 4 + 1, "{} in a hold", gone.len());
                     swept += gone.len();
                     let leaving = tier.leave(gone.iter().flatten());
-                    bury(&mut gone, leaving).pass_over();
+                    bury_untold(&mut gone, leaving).pass_over();
                 } else {
                     let taken = tier.sweep(&judge, Pace::UpTo(1000)).entries;
                     assert!(taken <= (1000 + most_in_a_hold) / 4, "{taken} in one part");
@@ -923,7 +954,7 @@ mod tests {
                 assert!((1..=BLOCK).contains(&out.gone.len()), "{} at once", out.gone.len());
                 evicted += out.gone.len();
                 let leaving = tier.leave(out.gone.iter().flatten());
-                bury(&mut out.gone, leaving).pass_over();
+                bury_untold(&mut out.gone, leaving).pass_over();
             }
             tier.validate(&judge);
         }
@@ -968,7 +999,7 @@ mod tests {
                 );
                 let leaving = tier.leave(gone.iter().flatten());
                 given_back -= measure(|| drop(held)).bytes_current;
-                bury(&mut gone, leaving).pass_over();
+                bury_untold(&mut gone, leaving).pass_over();
             }
             tier.validate(&judge);
             let (entries, _) = tier.size();
@@ -986,7 +1017,8 @@ mod tests {
         for number in 0..ENTRIES {
             tier.put(&number.to_string(), entry(0, 60, now), 0, &judge, || false);
         }
-        let (mut holds, mut burials) = (Vec::new(), Burials::default());
+        let notice = tier.notice(&judge, RemovalCause::Purged);
+        let (mut holds, mut burials) = (Vec::new(), Burials::new(notice));
         let step = |shard: &mut Shard<u8>, numbers: Range<usize>, _: &mut Gone<u8>| {
             holds.push((std::ptr::from_ref(shard), numbers.len()));
         };

@@ -6,19 +6,22 @@
 //! What is over goes before anything that is not, whatever was asked for how often. Blocks know where
 //! something may be over, so finding it costs little more than taking it out.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::{
+    num::NonZeroU16,
+    sync::atomic::{AtomicU8, AtomicU16, Ordering},
+};
 
 use super::{
     Eviction,
     blocks::{BLOCK, Block},
-    freed::Freed,
+    freed,
     ghost::Ghost,
     index::Index,
     name::Name,
     queue::{Links, Queue},
     slots::Slots,
 };
-use crate::{entry::Entry, purge::judge::Judge};
+use crate::{clock::Moment, entry::Entry, purge::judge::Judge};
 
 /// A hit counts up to here. Higher is better on skewed loads until 7; beyond, entries that were hot
 /// once stay too long.
@@ -46,6 +49,9 @@ const MAX_LOOKS: usize = 2048;
 /// of them have to come from memory.
 pub(super) const SLOTS_PER_HOLD: usize = 32;
 const LOOKS_PER_REMOVAL: usize = 3;
+
+/// What a shard of such values needs no more.
+pub(super) type Freed<V> = freed::Freed<Slot<V>, Shard<V>>;
 
 /// Laid out for a hit, which reads the first two fields only: the whole shares a cache line with the lock.
 #[repr(C)]
@@ -114,8 +120,20 @@ pub(super) struct Slot<V> {
     /// How often it was asked for since it was last looked at as a victim.
     marks: AtomicU8,
     is_main: bool,
+    /// By which what is here is known again. Zero: nobody has asked for it.
+    ticket: AtomicU16,
     weight: u32,
     entry: Entry<V>,
+}
+
+/// What an entry is known again by: any other of its key, be it stored a moment later, has another one or none.
+///
+/// There are 65,535, given out in turn. So two entries of one key have the same only if so many were given out
+/// between the two; [`Ticket`] has the end of their freshness as well, which all but rules it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    number: NonZeroU16,
+    fresh_until: Moment,
 }
 
 impl<V> Slot<V> {
@@ -132,7 +150,32 @@ impl<V> Slot<V> {
     };
 
     pub(super) fn new(key: Name, entry: Entry<V>, weight: u32) -> Self {
-        Slot { key, marks: AtomicU8::new(0), is_main: false, entry, weight }
+        let (marks, ticket) = (AtomicU8::new(0), AtomicU16::new(0));
+        Slot { key, marks, is_main: false, ticket, entry, weight }
+    }
+
+    /// What this entry is known again by.
+    pub(super) fn ticket(&self) -> Ticket {
+        let fresh_until = self.entry.fresh_until();
+        if let Some(number) = NonZeroU16::new(self.ticket.load(Ordering::Relaxed)) {
+            return Ticket { number, fresh_until };
+        }
+        let new = new_ticket();
+        let (before, after) = (Ordering::Relaxed, Ordering::Relaxed);
+        // Of two who ask at the same time the first gives it its number.
+        let given = self.ticket.compare_exchange(0, new.get(), before, after);
+        let number = given.err().and_then(NonZeroU16::new).unwrap_or(new);
+        Ticket { number, fresh_until }
+    }
+
+    /// Whether this is the entry that had this ticket, and nothing has changed how long it is fresh.
+    pub(super) fn has(&self, ticket: Ticket) -> bool {
+        self.ticket.load(Ordering::Relaxed) == ticket.number.get()
+            && self.entry.fresh_until() == ticket.fresh_until
+    }
+
+    pub(super) fn into_value(self) -> V {
+        self.entry.value
     }
 
     pub(super) fn key(&self) -> &str {
@@ -385,9 +428,31 @@ impl<V> Shard<V> {
         }
     }
 
-    /// The keys in the slots `numbers`.
-    pub(super) fn keys(&self, numbers: std::ops::Range<usize>) -> impl Iterator<Item = &str> {
-        numbers.filter_map(|number| self.slots.get(number_of(number))).map(Slot::key)
+    /// Lets `visit` at what is not over, from the slot before `end` downwards, as far as that goes in one hold
+    /// of the lock. Returns where to go on: slots that move meanwhile move towards zero, so whoever does misses
+    /// none, and may see one twice.
+    pub(super) fn visit(
+        &self,
+        end: usize,
+        judge: &Judge<'_>,
+        mut visit: impl FnMut(&Slot<V>),
+    ) -> usize {
+        let (mut next, mut effort) = (end.min(self.slot_count()), 0);
+        while next > 0 && effort < SLOTS_PER_HOLD {
+            next -= 1;
+            effort += 1;
+            let Some(slot) = self.slots.get(number_of(next)) else { continue };
+            effort += judge.effort(&slot.entry) - 1;
+            if !judge.is_over(&slot.entry) {
+                visit(slot);
+            }
+        }
+        next
+    }
+
+    /// What is in the slot.
+    pub(super) fn slot(&self, number: u32) -> &Slot<V> {
+        taken(&self.slots, number)
     }
 
     /// How many slots there are to walk over, empty ones included.
@@ -676,6 +741,12 @@ impl<V> Rest<V> {
         });
         ghost.push(self.hashes[number as usize]);
     }
+}
+
+fn new_ticket() -> NonZeroU16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let next = || NonZeroU16::new(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+    next().or_else(next).unwrap_or(NonZeroU16::MAX)
 }
 
 const TAKEN: &str = "the index and the queues name taken slots only";

@@ -10,7 +10,7 @@ use std::{
     sync::{LockResult, OnceLock, PoisonError, TryLockError, TryLockResult},
 };
 
-use super::{freed::Freed, shard::Shard};
+use super::shard::{Freed, Shard};
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// With fewer bytes or entries to a shard, its own few entries say too little about what is popular.

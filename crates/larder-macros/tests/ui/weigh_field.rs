@@ -1,0 +1,9 @@
+#[derive(larder::Weigh)]
+struct Post {
+    _title: String,
+    _pool: Pool,
+}
+
+struct Pool;
+
+fn main() {}

@@ -1,0 +1,374 @@
+//! Below: what a leader asks the tier below memory before it asks the origin, and what it hands on of what is there.
+//!
+//! Memory and the tier below are decided over together, by the same rules. What answers the request is handed on as
+//! what an origin has sent: a long body as it comes. What does not, but is of use for asking the origin or for
+//! standing in for it, is brought into memory first.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame};
+use larder_policy::reason::Reason;
+use tokio::time::Instant;
+
+use super::{
+    body::{
+        Body,
+        arriving::{Arriving, BodyReader},
+        stored::{Span, StoredBody},
+    },
+    cache::Parts,
+    error::BoxError,
+    landing::{Delivery, FlightOutcome, FlightResult, Leader},
+    miss::collapse_key_of,
+    pump::{Flow, Pumped, pump},
+    records::{Beneath, MayWrite, ResponseBelow, short_name},
+    reply::Receiving,
+    request::Retrieval,
+    store::AtHand,
+    stored::{Brought, Incoming, Mark, Stored},
+    tags::tags_of,
+    variants::StoredVariant,
+};
+use crate::{
+    engine::lower::{Asked, Lower, Search},
+    sync,
+    tier::lower::{Body as LowerBody, BodyId},
+};
+
+/// How often a piece of a body that is being read is asked for: its readers have had the beginning.
+const TRIES: usize = 3;
+
+/// For whom a leader asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Readers, whom nothing in memory answers.
+    Readers,
+    /// A refresh: only what is fresh is of use.
+    Refresh,
+}
+
+/// What asking below has come to.
+pub(crate) enum Found {
+    /// Something that answers the request.
+    Response(FromBelow),
+    /// Nothing that does. What is fetched now may be written.
+    Nothing(Option<MayWrite>),
+}
+
+/// A response from below.
+pub(crate) struct FromBelow {
+    /// Why it may answer.
+    pub(crate) reason: Reason,
+    marked_stale: Option<Mark>,
+    cost: Duration,
+    source: Source,
+}
+
+enum Source {
+    Here(Arc<Stored>),
+    /// Its body is on its way.
+    Arrives {
+        receiving: Receiving,
+        body: Body,
+    },
+}
+
+/// What the reader who leads gets of it.
+pub(crate) struct OwnFromBelow {
+    pub(crate) response: Brought,
+    /// Keeps the beginning of its body until this reader reads it.
+    pub(crate) place: Option<BodyReader>,
+    pub(crate) reason: Reason,
+    pub(crate) marked_stale: Option<Mark>,
+}
+
+/// Asks below. The flight is within reach of purges afterwards ([`lower`](crate::engine::lower) has the pictures).
+pub(crate) async fn look(
+    cache: &Parts,
+    beneath: &Beneath,
+    asked: &Retrieval,
+    leader: &Leader,
+    whom: For,
+) -> Found {
+    let (lower, engine) = (&beneath.lower, cache.engine());
+    lower.send_behind();
+    let mut search = ForResponse { cache, beneath, asked, leader, whom, last: None };
+    let looking = lower.look(leader.key(), &mut search);
+    let looked = match engine.hard_timeout {
+        Some(limit) => {
+            let deadline = sync::after(Instant::now(), limit);
+            sync::until(deadline, looking).await.unwrap_or(Err(None))
+        }
+        None => looking.await,
+    };
+    match looked {
+        Ok(found) => {
+            lower.count_hit();
+            Found::Response(found)
+        }
+        Err(lease) => {
+            lower.count_miss();
+            leader.begin(|| engine.position());
+            let there = search.last.as_ref();
+            let there = there.map(|asked| beneath.read(&cache.store, leader.key(), asked));
+            // Read after purges reach the flight.
+            Found::Nothing(beneath.may_write(lease, &there.unwrap_or_default()))
+        }
+    }
+}
+
+/// A leader's search for a response.
+struct ForResponse<'a> {
+    cache: &'a Parts,
+    beneath: &'a Beneath,
+    asked: &'a Retrieval,
+    leader: &'a Leader,
+    whom: For,
+    /// What was there when it looked last.
+    last: Option<Asked>,
+}
+
+impl Search for ForResponse<'_> {
+    type Found = FromBelow;
+
+    async fn usable(&mut self, asked: &Asked) -> Option<FromBelow> {
+        let ForResponse { cache, beneath, leader, .. } = *self;
+        self.last = Some(asked.clone());
+        let at_hand = cache.store.look(leader.key());
+        let there = beneath.read(&cache.store, leader.key(), asked);
+        let best = self.best(&there, &at_hand)?;
+        let verdict = cache.decide_beside(self.asked, &at_hand, best.variant());
+        let in_memory = at_hand.variants.len();
+        match verdict.served() {
+            Some((index, reason)) if index == in_memory => {
+                let is_of_use = self.whom == For::Readers || reason == Reason::Hit;
+                if is_of_use { self.bring(best, reason).await } else { None }
+            }
+            Some(_) => None,
+            None => {
+                if verdict.needs(in_memory) {
+                    self.bring_into_memory(best).await;
+                }
+                None
+            }
+        }
+    }
+
+    fn wanted(&self, asked: &Asked) -> String {
+        let ForResponse { cache, beneath, leader, .. } = *self;
+        let at_hand = cache.store.look(leader.key());
+        let there = beneath.read(&cache.store, leader.key(), asked);
+        let heads = there.iter().map(|response| &response.head);
+        let collapse_key = collapse_key_of(cache, self.asked, &at_hand, heads);
+        if collapse_key.is_empty() { collapse_key } else { short_name(collapse_key.as_bytes()) }
+    }
+}
+
+impl ForResponse<'_> {
+    /// The most recent one for this request, if memory has none as recent.
+    fn best<'a, 'b>(
+        &self,
+        there: &'b [ResponseBelow<'a>],
+        at_hand: &AtHand,
+    ) -> Option<&'b ResponseBelow<'a>> {
+        let request = self.asked.request();
+        let fitting = there.iter().filter(|response| response.head.selects(request.headers));
+        let best =
+            fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
+        let is_as_recent = |variant: &StoredVariant| {
+            variant.stored.is_whole() && variant.stored.asked_at >= best.asked_at
+        };
+        let is_known = at_hand.variants.selected_by(request).any(is_as_recent);
+        (!is_known).then_some(best)
+    }
+
+    /// It, with its body, or with the beginning of that.
+    async fn bring(&self, found: &ResponseBelow<'_>, reason: Reason) -> Option<FromBelow> {
+        let ForResponse { cache, beneath, .. } = *self;
+        let head = found.head.clone();
+        let source = match &found.record.head.body {
+            // Those who wait do not share what is stale: they find it in memory, where it is as a whole.
+            LowerBody::Pieces { id, pieces, bytes } if reason == Reason::Hit => {
+                if *bytes > cache.max_body_bytes()
+                    || head.named_length().is_some_and(|named| named != *bytes)
+                {
+                    return None;
+                }
+                let reserved = cache.account.reserve(*bytes)?;
+                let first = beneath.lower.piece(*id, 0).await?;
+                let (filler, body) = Arriving::new(Some(*bytes), reserved);
+                let place = body.read(Span::WHOLE);
+                let incoming = Arc::new(Incoming { head, body, asked_at: found.asked_at });
+                let receiving = Receiving { incoming, filler, place };
+                let pieces = Pieces::new(&beneath.lower, *id, *pieces, first);
+                Source::Arrives { receiving, body: Body::passing(pieces) }
+            }
+            _ => Source::Here(self.whole(found).await?),
+        };
+        self.begin_unless_purged(found)?;
+        let cost = found.record.head.cost;
+        let marked_stale = found.marked_stale();
+        Some(FromBelow { reason, marked_stale, cost, source })
+    }
+
+    /// Where the flight begins, and no purge has come since the record was judged.
+    fn begin_unless_purged(&self, found: &ResponseBelow<'_>) -> Option<()> {
+        let ForResponse { cache, beneath, leader, .. } = *self;
+        leader.begin(|| cache.engine().position());
+        let state = beneath.lower.state(leader.key(), &found.record.head);
+        (state == found.state).then_some(())
+    }
+
+    async fn whole(&self, found: &ResponseBelow<'_>) -> Option<Arc<Stored>> {
+        let max = usize::try_from(self.cache.max_body_bytes()).unwrap_or(usize::MAX);
+        let bytes = self.beneath.lower.body(&found.record.head.body, max).await?;
+        if found.head.named_length().is_some_and(|named| named != bytes.len() as u64) {
+            self.beneath.lower.count_unreadable();
+            return None;
+        }
+        let body = StoredBody::copied(&[bytes], &self.cache.account);
+        Some(Arc::new(Stored { head: found.head.clone(), body, asked_at: found.asked_at }))
+    }
+
+    /// What the origin is to be asked about, or may stand in for it.
+    async fn bring_into_memory(&self, found: &ResponseBelow<'_>) {
+        let ForResponse { cache, asked, leader, .. } = *self;
+        let Some(stored) = self.whole(found).await else { return };
+        if self.begin_unless_purged(found).is_none() {
+            return;
+        }
+        let variant = StoredVariant::of(stored, found.marked_stale());
+        let cost = found.record.head.cost;
+        cache.store.keep(&asked.policy, asked.request(), variant, &[], cost, leader);
+        self.beneath.lower.count_rescue();
+    }
+}
+
+/// Hands a response from below on to those who wait, and brings it into memory.
+pub(crate) async fn hand_on(
+    cache: &Parts,
+    asked: &Retrieval,
+    leader: Leader,
+    found: FromBelow,
+    tell_own: impl FnOnce(OwnFromBelow),
+) {
+    let FromBelow { reason, marked_stale, cost, source } = found;
+    let (policy, request) = (&asked.policy, asked.request());
+    let keep = |stored, leader: &Leader| {
+        let variant = StoredVariant::of(stored, marked_stale);
+        cache.store.keep(policy, request, variant, &[], cost, leader);
+    };
+    let result = |response: &Brought, leader: &Leader| {
+        let tags = tags_of([response.head()], request);
+        let tags = cache.engine().tag_ids(tags.iter().map(String::as_str));
+        let delivery = Delivery { response: response.clone(), tags, is_from_below: true };
+        FlightResult { fence: leader.fence(), outcome: FlightOutcome::Brought(Arc::new(delivery)) }
+    };
+    match source {
+        Source::Here(stored) => {
+            let response = Brought::Stored(Arc::clone(&stored));
+            keep(stored, &leader);
+            match reason {
+                Reason::Hit => {
+                    let result = result(&response, &leader);
+                    leader.land(result);
+                }
+                // They look in memory.
+                _ => drop(leader),
+            }
+            tell_own(OwnFromBelow { response, place: None, reason, marked_stale });
+        }
+        Source::Arrives { receiving, body } => {
+            let Receiving { incoming, filler, place } = receiving;
+            // Its readers may leave from now on: it is on its way into memory.
+            leader.go_on();
+            let response = Brought::Incoming(Arc::clone(&incoming));
+            let result = result(&response, &leader);
+            leader.announce(result);
+            tell_own(OwnFromBelow { response, place, reason, marked_stale });
+            let flow = Flow {
+                body,
+                filler,
+                announced: incoming.body.len(),
+                leader: &leader,
+                sharing_name: asked.sharing_name(),
+                policy,
+                // The origin has nothing to do with it.
+                turn: None,
+            };
+            if let Pumped::Whole(body) = pump(cache, flow).await
+                && let Some(whole) = incoming.with_body(body)
+            {
+                keep(Arc::new(whole), &leader);
+            }
+        }
+    }
+}
+
+/// A body that lies below in pieces, read one after the other.
+struct Pieces {
+    lower: Arc<Lower>,
+    id: BodyId,
+    /// The next to ask for, and how many there are.
+    next: u32,
+    pieces: u32,
+    piece: Option<Piece>,
+}
+
+enum Piece {
+    Here(Bytes),
+    Asked(Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>),
+}
+
+impl Pieces {
+    fn new(lower: &Arc<Lower>, id: BodyId, pieces: u32, first: Bytes) -> Self {
+        let piece = Some(Piece::Here(first));
+        Pieces { lower: Arc::clone(lower), id, next: 1, pieces, piece }
+    }
+
+    fn ask(&mut self) -> Option<Piece> {
+        if self.next >= self.pieces {
+            return None;
+        }
+        let (lower, id, index) = (Arc::clone(&self.lower), self.id, self.next);
+        self.next += 1;
+        Some(Piece::Asked(Box::pin(async move {
+            for _ in 0..TRIES {
+                if let Some(bytes) = lower.piece(id, index).await {
+                    return Some(bytes);
+                }
+            }
+            None
+        })))
+    }
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let bytes = match &mut this.piece {
+            None => return Poll::Ready(None),
+            Some(Piece::Here(bytes)) => Some(std::mem::take(bytes)),
+            Some(Piece::Asked(asking)) => ready!(asking.as_mut().poll(context)),
+        };
+        this.piece = match bytes {
+            Some(_) => this.ask(),
+            None => None,
+        };
+        let frame = bytes.map(Frame::data).ok_or_else(|| "a piece of it is gone below".into());
+        Poll::Ready(Some(frame))
+    }
+}

@@ -1,0 +1,215 @@
+//! Records: how a response lies in the tier below memory: its head, and its body in pieces.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use larder_policy::{
+    freshness::Lifetime, head::RequestHead, record, reuse::Variant, settings::Policy,
+    stored::StoredHead,
+};
+
+use super::{
+    store::Store,
+    stored::{Mark, Stored},
+    tags::tags_of,
+};
+use crate::{
+    codec::CodecError,
+    engine::lower::{Asked, Content, Lower, NewBody, NewRecord, OwnLease},
+    purge::last::PurgeState,
+    tier::lower::{Body, Position, Record},
+};
+
+/// The bytes of a BLAKE3 hash.
+type Digest = [u8; blake3::OUT_LEN];
+
+/// What lies beneath an HTTP cache.
+pub(crate) struct Beneath {
+    pub(crate) lower: Arc<Lower>,
+    /// Whose records are read and written, and what their bytes mean.
+    format: String,
+}
+
+/// A response that lies below.
+pub(crate) struct ResponseBelow<'a> {
+    /// As it is to this process: received by its own clock.
+    pub(crate) head: StoredHead,
+    pub(crate) asked_at: Mark,
+    /// What purges mean for it, as far as is known.
+    pub(crate) state: PurgeState,
+    marked_stale: Option<Mark>,
+    pub(crate) record: &'a Record,
+    body_digest: Digest,
+}
+
+impl ResponseBelow<'_> {
+    /// As the rules look at it.
+    pub(crate) fn variant(&self) -> Variant<'_> {
+        Variant { head: &self.head, marked_stale: self.marked_stale.map(Mark::time) }
+    }
+
+    pub(crate) fn marked_stale(&self) -> Option<Mark> {
+        self.marked_stale
+    }
+}
+
+/// What it takes to write what a fetch brings.
+pub(crate) struct MayWrite {
+    /// Where the lower log was when the fetch began.
+    fence: Position,
+    /// Given back when it is written, or when it turns out that nothing will be.
+    lease: Option<OwnLease>,
+    /// The long bodies that lay below then: what is confirmed is not written again.
+    there: Vec<BodyBelow>,
+}
+
+struct BodyBelow {
+    variant: String,
+    digest: Digest,
+    body: Body,
+}
+
+/// What is written, and of which key.
+pub(crate) struct ToWrite<'a> {
+    pub(crate) key: &'a Arc<str>,
+    pub(crate) policy: &'a Policy,
+    pub(crate) request: RequestHead<'a>,
+    pub(crate) stored: &'a Arc<Stored>,
+    pub(crate) cost: Duration,
+}
+
+impl Beneath {
+    /// `name`: that of the cache. What another one has written is not this one's.
+    pub(crate) fn new(lower: &Arc<Lower>, name: &str) -> Self {
+        let format = format!("{name} response 1, {}", record::FORMAT);
+        Beneath { lower: Arc::clone(lower), format }
+    }
+
+    /// What of `asked` are responses of this cache that have not been purged.
+    pub(crate) fn read<'a>(
+        &self,
+        store: &Store,
+        key: &str,
+        asked: &'a Asked,
+    ) -> Vec<ResponseBelow<'a>> {
+        let at = store.time_of_day(asked.at);
+        let read = |record| {
+            let response = self.response(store, key, record, at);
+            if response.is_none() {
+                self.lower.count_unreadable();
+            }
+            response
+        };
+        let responses = asked.records().iter().filter_map(read);
+        responses.filter(|response| response.state != PurgeState::Purged).collect()
+    }
+
+    fn response<'a>(
+        &self,
+        store: &Store,
+        key: &str,
+        record: &'a Record,
+        at: SystemTime,
+    ) -> Option<ResponseBelow<'a>> {
+        let Record { head, age } = record;
+        if head.format != self.format {
+            return None;
+        }
+        let (body_digest, rest) = head.extra.split_first_chunk()?;
+        let (asked_before, rest) = rest.split_first_chunk()?;
+        let received_at = at.checked_sub(*age)?;
+        let asked_before = Duration::from_nanos(u64::from_le_bytes(*asked_before));
+        let state = self.lower.state(key, head);
+        let marked_stale = match state {
+            PurgeState::MarkedStale(marked) => Some(Mark::at(store.time_of_day(marked))),
+            PurgeState::Untouched | PurgeState::Purged => None,
+        };
+        Some(ResponseBelow {
+            head: StoredHead::of_record(rest, received_at).ok()?,
+            asked_at: Mark::at(received_at.checked_sub(asked_before)?),
+            state,
+            marked_stale,
+            record,
+            body_digest: *body_digest,
+        })
+    }
+
+    /// What lets a fetch that begins now write. `None`: nothing was heard of the tier yet.
+    pub(crate) fn may_write(
+        &self,
+        lease: Option<OwnLease>,
+        there: &[ResponseBelow<'_>],
+    ) -> Option<MayWrite> {
+        let is_long = |response: &&ResponseBelow<'_>| {
+            matches!(response.record.head.body, Body::Pieces { .. })
+        };
+        let body_below = |response: &ResponseBelow<'_>| BodyBelow {
+            variant: response.record.head.variant.clone(),
+            digest: response.body_digest,
+            body: response.record.head.body.clone(),
+        };
+        let there = there.iter().filter(is_long).map(body_below).collect();
+        self.lower.position().map(|fence| MayWrite { fence, lease, there })
+    }
+
+    /// Writes a response, behind the readers' backs. A part is not written.
+    pub(crate) fn write(&self, store: &Store, may_write: MayWrite, to_write: ToWrite<'_>) {
+        let ToWrite { key, policy, request, stored, cost } = to_write;
+        let MayWrite { fence, lease, there } = may_write;
+        let keep_for = stored.head.keep_for(policy);
+        let Some(head) = stored.head.to_record().filter(|_| !keep_for.is_zero()) else { return };
+        let received_at = stored.head.received_at();
+        let record = NewRecord {
+            key: Arc::clone(key),
+            variant: variant_of(&stored.head),
+            most: policy.variant_limit().max(1),
+            fence,
+            lifetime: Lifetime::fresh_for(keep_for),
+            fetched: store.moment(received_at),
+            cost,
+            tags: tags_of([&stored.head], request),
+            format: self.format.clone(),
+        };
+        let (stored, variant) = (Arc::clone(stored), record.variant.clone());
+        let encode = move || -> Result<Content, CodecError> {
+            let chunks = stored.body.chunks();
+            let digest = digest_of(&chunks);
+            let asked_before = received_at.duration_since(stored.asked_at.time());
+            let nanos = u64::try_from(asked_before.unwrap_or_default().as_nanos());
+            let nanos = nanos.unwrap_or(u64::MAX).to_le_bytes();
+            let extra = [&digest[..], &nanos[..], &head[..]].concat().into();
+            let is_same = |below: &BodyBelow| below.variant == variant && below.digest == digest;
+            let body = match there.into_iter().find(is_same) {
+                Some(below) => NewBody::There(below.body),
+                None => NewBody::Bytes(chunks),
+            };
+            Ok(Content { extra, body })
+        };
+        self.lower.write_behind(record, encode, lease);
+    }
+}
+
+/// Which of a key's records a response is: that of all equal requests.
+fn variant_of(head: &StoredHead) -> String {
+    let selecting = head.selecting_bytes();
+    match selecting.is_empty() {
+        true => String::new(),
+        false => short_name(&selecting),
+    }
+}
+
+/// A name of a few letters for something longer.
+pub(crate) fn short_name(of: &[u8]) -> String {
+    blake3::hash(of).to_hex()[..32].to_owned()
+}
+
+fn digest_of(chunks: &[Bytes]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for chunk in chunks {
+        hasher.update(chunk);
+    }
+    *hasher.finalize().as_bytes()
+}

@@ -1,0 +1,628 @@
+//! A tier below memory: what it has answers as if it lay in memory, and nothing that was purged comes back from it.
+
+use bytes::Bytes;
+use http::Response;
+use larder::{
+    Cache, ManualClock, Mode, Purge, Scope, Tier, TierState,
+    http::{Body, HttpCache, Policy, Settings, Variants},
+    lower::{self, Call, InProcess, LowerTier, Point},
+};
+
+use crate::support::{
+    Answer, Origin, Site, answer, chunk, drip, failed, fresh, get, get_with, key, ok, read,
+    request, secs, settle, without_length,
+};
+
+/// HTTP caches over one tier, as processes are.
+struct Cluster {
+    tier: InProcess,
+    clock: ManualClock,
+    origin: Origin,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let clock = ManualClock::new();
+        Cluster { tier: InProcess::new(clock.clock()), clock, origin: Origin::default() }
+    }
+
+    fn site(&self) -> Site {
+        self.site_with(Policy::standard(), lower::Settings::default())
+    }
+
+    fn site_with(&self, policy: Policy, settings: lower::Settings) -> Site {
+        let builder = Cache::<Variants>::builder().clock(self.clock.clock());
+        let store = builder.lower_http_with(self.tier.clone(), settings).build();
+        let cache = HttpCache::with_settings(store, policy, Settings::default());
+        Site { clock: self.clock.clone(), cache, origin: self.origin.clone() }
+    }
+
+    /// A site that has fetched this, which is written below as well.
+    async fn filled(&self, path: &str, with: Response<Body>) -> Site {
+        let site = self.site();
+        site.fill(path, with).await;
+        settle().await;
+        site
+    }
+
+    fn calls(&self, call: Call) -> u64 {
+        self.tier.calls(call)
+    }
+}
+
+/// Its bytes are all different places.
+fn long(length: usize) -> Bytes {
+    (0..length).map(|place| (place / 7 * 31 + place) as u8).collect()
+}
+
+fn tagged(body: impl Into<Bytes>) -> Response<Body> {
+    let fields = [("cache-control", "max-age=60, stale-if-error=600"), ("surrogate-key", "tag")];
+    ok(&fields, body)
+}
+
+async fn purged(site: &Site, purge: Purge) {
+    let receipt = site.cache.purge(Purge { wait: Tier::Shared, ..purge }).await.unwrap();
+    let state = &receipt.tiers.last().unwrap().state;
+    assert_eq!(state, &TierState::Applied { by: 1, of: 1 });
+}
+
+fn scopes() -> [Scope; 4] {
+    let tag = Scope::Tag("tag".to_owned());
+    [Scope::Key(key("/a")), Scope::Prefix(key("/")), tag, Scope::Everything]
+}
+
+/// The origin is asked, and refuses.
+async fn is_fetched_anew(site: &Site, path: &str, why: &str) {
+    let reading = site.ask(get(path));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 1, "{why}: something was there");
+    site.origin.refuse();
+    reading.await.unwrap().ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_process_has_fetched_answers_in_another_and_is_in_its_memory_then() {
+    let cluster = Cluster::new();
+    let one = cluster.filled("/a", fresh("text")).await;
+    assert_eq!((cluster.tier.records(), one.store().stats().lower.writes), (1, 1));
+    cluster.clock.advance(secs(20));
+    let other = cluster.site();
+    let first = other.get("/a").await;
+    assert_eq!((first.text(), first.said().as_str()), ("text", "Larder;hit;ttl=40;detail=hit"));
+    assert_eq!((first.field("age").as_str(), cluster.origin.calls()), ("20", 1));
+    assert!(first.field("server-timing").starts_with("lower;"), "{first:?}");
+    let heads = cluster.calls(Call::Heads);
+    let second = other.get("/a").await;
+    assert!(second.is_hit() && second.field("server-timing").starts_with("cache;"));
+    assert_eq!(cluster.calls(Call::Heads), heads, "a hit asks nothing");
+    let stats = other.store().stats();
+    assert_eq!((stats.fetches, stats.misses, stats.hits, stats.lower.hits), (0, 1, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_variant_is_a_record_of_its_own() {
+    let cluster = Cluster::new();
+    let one = cluster.site();
+    let asks = |lang: &'static str| get_with("/a", &[("accept-language", lang)]);
+    let in_lang = |lang: &str| {
+        let fields =
+            [("cache-control", "max-age=60"), ("vary", "accept-language"), ("etag", "\"1\"")];
+        ok(&fields, lang.to_owned())
+    };
+    for lang in ["de", "fr"] {
+        one.answered(asks(lang), in_lang(lang)).await;
+    }
+    assert_eq!((cluster.tier.records(), cluster.calls(Call::Commit)), (2, 2));
+    let other = cluster.site();
+    for lang in ["fr", "de"] {
+        let found = other.send(asks(lang)).await;
+        assert_eq!((found.text(), found.is_hit()), (lang, true));
+    }
+    // One is fetched anew: the other stays as it is.
+    let reading =
+        other.ask(get_with("/a", &[("accept-language", "de"), ("cache-control", "no-cache")]));
+    settle().await;
+    cluster.origin.answer(in_lang("neu"));
+    read(reading).await;
+    settle().await;
+    assert_eq!(cluster.tier.records(), 2);
+    let third = cluster.site();
+    assert_eq!(third.send(asks("de")).await.text(), "neu");
+    assert_eq!(third.send(asks("fr")).await.text(), "fr");
+    assert_eq!(cluster.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_has_no_more_records_below_than_variants_in_memory() {
+    let cluster = Cluster::new();
+    let site = cluster.site_with(Policy::standard().max_variants(3), lower::Settings::default());
+    for number in 0..10 {
+        let fields = [("cache-control", "max-age=60"), ("vary", "x-lang")];
+        let asked = get_with("/a", &[("x-lang", &*number.to_string())]);
+        site.answered(asked, ok(&fields, long(20_000))).await;
+    }
+    assert_eq!(cluster.tier.records(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_confirmation_writes_a_head_and_no_body() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"one\"")];
+    let one = cluster.filled("/a", ok(&fields, long(1 << 20))).await;
+    let pieces = cluster.calls(Call::Write);
+    assert_eq!(pieces, 8);
+    // By the process that has it in memory, and by one that has nothing but what is below.
+    let mut read = 0;
+    for site in [one, cluster.site()] {
+        cluster.clock.advance(secs(70));
+        let confirmed = site.answered(get("/a"), answer(304, &fields, "")).await;
+        assert_eq!(cluster.origin.last().field("if-none-match"), "\"one\"");
+        assert_eq!(confirmed.body, long(1 << 20));
+        assert!(confirmed.said().contains("fwd=stale"), "{confirmed:?}");
+        assert_eq!(cluster.calls(Call::Write), pieces, "its body lies there already");
+        // Who has it in memory reads nothing but heads.
+        assert_eq!(cluster.calls(Call::Piece), read, "{:?}", site.cache);
+        read += 8;
+    }
+    let found = cluster.site().get("/a").await;
+    assert_eq!((found.body.len(), found.is_hit(), cluster.origin.calls()), (1 << 20, true, 3));
+    // What has changed is written, in the place of the old one.
+    cluster.clock.advance(secs(70));
+    let changed = long(1 << 20).slice(1..);
+    cluster.site().answered(get("/a"), ok(&fields, changed.clone())).await;
+    assert_eq!((cluster.calls(Call::Write), cluster.tier.records()), (2 * pieces, 1));
+    assert_eq!(cluster.site().get("/a").await.body, changed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_body_is_streamed_to_all_who_wait_and_is_in_memory_then() {
+    let cluster = Cluster::new();
+    let body = long(1 << 20);
+    cluster.filled("/a", fresh(body.clone())).await;
+    let other = cluster.site();
+    cluster.tier.hold(Call::Piece, Point::Answer);
+    let readers: Vec<_> = (0..5).map(|_| other.ask(get("/a"))).collect();
+    let ranged = other.ask(get_with("/a", &[("range", "bytes=100-199")]));
+    let head = other.ask(request("HEAD", "/a", &[]));
+    settle().await;
+    cluster.tier.release(0);
+    settle().await;
+    // The second piece is on its way, and they have the first.
+    let mut first = readers.into_iter().map(|reader| async { reader.await.unwrap().unwrap() });
+    let mut answer = first.next().unwrap().await;
+    assert_eq!(answer.headers()["content-length"], "1048576");
+    assert!(body.starts_with(&chunk(&mut answer).await.unwrap().unwrap()));
+    cluster.tier.release_all();
+    for reader in first {
+        assert_eq!(Answer::read(reader.await).await.body, body);
+    }
+    let ranged = read(ranged).await;
+    assert_eq!((ranged.status, &ranged.body[..]), (206, &body[100..200]));
+    let head = read(head).await;
+    assert_eq!((head.status, head.field("content-length").as_str()), (200, "1048576"));
+    drop(answer);
+    settle().await;
+    let pieces = cluster.calls(Call::Piece);
+    assert_eq!(other.get("/a").await.body, body);
+    assert_eq!((cluster.calls(Call::Piece), cluster.origin.calls()), (pieces, 1));
+    assert_eq!(pieces, 8, "one read for all of them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_range_a_head_and_a_condition_are_answered_from_below() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"one\"")];
+    cluster.filled("/a", ok(&fields, "0123456789")).await;
+    let range = cluster.site().send(get_with("/a", &[("range", "bytes=2-4")])).await;
+    assert_eq!((range.status, range.text()), (206, "234"));
+    let head = cluster.site().send(request("HEAD", "/a", &[])).await;
+    assert_eq!((head.status, head.field("content-length").as_str()), (200, "10"));
+    let same = cluster.site().send(get_with("/a", &[("if-none-match", "\"one\"")])).await;
+    assert_eq!(same.status, 304);
+    assert_eq!(cluster.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_body_is_a_miss_and_one_that_breaks_off_is_not_kept() {
+    let cluster = Cluster::new();
+    cluster.filled("/a", fresh(long(1 << 20))).await;
+    cluster.tier.lose_pieces();
+    is_fetched_anew(&cluster.site(), "/a", "its body is gone").await;
+
+    let cluster = Cluster::new();
+    cluster.filled("/a", fresh(long(1 << 20))).await;
+    let other = cluster.site();
+    cluster.tier.hold(Call::Piece, Point::Request);
+    let reading = other.ask(get("/a"));
+    settle().await;
+    cluster.tier.release(0);
+    settle().await;
+    cluster.tier.lose_pieces();
+    cluster.tier.release_all();
+    let broken = read(reading).await;
+    assert!(!broken.is_whole && broken.body.len() == 128 << 10);
+    assert_eq!(other.store().stats().entries, 0);
+    is_fetched_anew(&other, "/a", "it broke off").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_a_cold_key_of_several_processes_cause_one_request() {
+    let cluster = Cluster::new();
+    let sites = [cluster.site(), cluster.site(), cluster.site()];
+    let readers: Vec<_> = (0..30).map(|nth| sites[nth % 3].ask(get("/a"))).collect();
+    settle().await;
+    assert_eq!(cluster.origin.calls(), 1);
+    cluster.origin.answer(fresh(long(300_000)));
+    for reader in readers {
+        assert_eq!(read(reader).await.body, long(300_000));
+    }
+    assert_eq!(cluster.origin.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_process_that_fetches_another_variant() {
+    let cluster = Cluster::new();
+    let asks = |lang: &'static str| get_with("/a", &[("x-lang", lang)]);
+    let fields = [("cache-control", "max-age=60"), ("vary", "x-lang")];
+    let (one, other) = (cluster.site(), cluster.site());
+    // From this one both know that it varies.
+    one.answered(asks("it"), ok(&fields, "it")).await;
+    let first = one.ask(asks("de"));
+    settle().await;
+    let second = other.ask(asks("fr"));
+    settle().await;
+    assert_eq!(cluster.origin.waiting(), 2);
+    for (reading, lang) in [(first, "de"), (second, "fr")] {
+        cluster.origin.answer(ok(&fields, lang));
+        assert_eq!(read(reading).await.text(), lang);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_kept_is_not_written() {
+    for (asked, fields) in [
+        (vec![], vec![("cache-control", "private, max-age=60")]),
+        (vec![], vec![("cache-control", "no-store")]),
+        (vec![("authorization", "Basic eDp5")], vec![("cache-control", "max-age=60")]),
+        (vec![("cookie", "session=1")], vec![("cache-control", "max-age=60")]),
+        (vec![], vec![("cache-control", "max-age=60"), ("set-cookie", "a=b")]),
+        (vec![("range", "bytes=0-1")], vec![("cache-control", "max-age=60")]),
+    ] {
+        let cluster = Cluster::new();
+        let site = cluster.site_with(Policy::guarded(), lower::Settings::default());
+        let answer = match asked.first() {
+            Some(("range", _)) => {
+                let fields = [&fields[..], &[("content-range", "bytes 0-1/9")]].concat();
+                answer(206, &fields, "01")
+            }
+            _ => ok(&fields, "text"),
+        };
+        site.answered(get_with("/a", &asked), answer).await;
+        assert_eq!(cluster.calls(Call::Commit), 0, "{asked:?} {fields:?}");
+        // And nobody else waits for that any longer.
+        let reading = cluster.site().ask(get("/a"));
+        settle().await;
+        assert_eq!(cluster.origin.waiting(), 1);
+        cluster.origin.refuse();
+        failed(reading).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_below_answers_at_once_where_it_may_and_is_refreshed() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60, stale-while-revalidate=60"), ("etag", "\"1\"")];
+    for body in [Bytes::from("short"), long(300_000)] {
+        cluster.filled("/a", ok(&fields, body.clone())).await;
+        cluster.clock.advance(secs(70));
+        let other = cluster.site();
+        let readers: Vec<_> = (0..3).map(|_| other.ask(get("/a"))).collect();
+        settle().await;
+        assert_eq!(cluster.origin.waiting(), 1, "one refresh behind them");
+        for reader in readers {
+            let stale = read(reader).await;
+            assert_eq!(stale.body, body);
+            assert!(
+                stale.said().contains("hit;ttl=-10;detail=stale-while-revalidate"),
+                "{stale:?}"
+            );
+        }
+        assert_eq!(cluster.origin.last().field("if-none-match"), "\"1\"");
+        cluster.origin.answer(answer(304, &fields, ""));
+        settle().await;
+        assert!(other.get("/a").await.is_hit());
+        let found = cluster.site().get("/a").await;
+        assert!(found.is_hit() && found.body == body, "the confirmation is below");
+        purged(&other, Purge::key(key("/a")).hard()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_reader_of_what_is_stale_below_is_enough_for_a_refresh() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60, stale-while-revalidate=60")];
+    cluster.filled("/a", ok(&fields, "old")).await;
+    cluster.clock.advance(secs(70));
+    let other = cluster.site();
+    assert_eq!(other.answered(get("/a"), ok(&fields, "new")).await.text(), "old");
+    assert_eq!(other.get("/a").await.text(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_takes_what_another_process_has_refreshed() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60, stale-while-revalidate=60")];
+    let one = cluster.filled("/a", ok(&fields, "old")).await;
+    let other = cluster.site();
+    other.get("/a").await;
+    cluster.clock.advance(secs(70));
+    assert_eq!(one.answered(get("/a"), ok(&fields, "new")).await.text(), "old");
+    settle().await;
+    let calls = cluster.origin.calls();
+    assert_eq!(other.get("/a").await.text(), "old");
+    settle().await;
+    assert_eq!(other.get("/a").await.text(), "new");
+    assert_eq!(cluster.origin.calls(), calls, "its refresh asked below");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_takes_nothing_stale_for_fresh_though_it_is_newer_than_what_is_in_memory() {
+    let cluster = Cluster::new();
+    let fields = [("cache-control", "max-age=60, stale-while-revalidate=600")];
+    let one = cluster.filled("/a", ok(&fields, "old")).await;
+    let other = cluster.site();
+    other.get("/a").await;
+    cluster.clock.advance(secs(70));
+    one.answered(get("/a"), ok(&fields, "new")).await;
+    cluster.clock.advance(secs(70));
+    assert_eq!(other.answered(get("/a"), ok(&fields, "newest")).await.text(), "old");
+    assert_eq!(other.get("/a").await.text(), "newest");
+    assert_eq!(cluster.site().get("/a").await.text(), "newest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_below_stands_in_for_an_origin_that_fails() {
+    let cluster = Cluster::new();
+    for body in [Bytes::from("short"), long(300_000)] {
+        cluster.filled("/a", tagged(body.clone())).await;
+        cluster.clock.advance(secs(70));
+        for refuses in [true, false] {
+            let other = cluster.site();
+            let reading = other.ask(get("/a"));
+            settle().await;
+            match refuses {
+                true => cluster.origin.refuse(),
+                false => cluster.origin.answer(answer(503, &[], "")),
+            }
+            let stale = read(reading).await;
+            assert_eq!((stale.status, stale.body), (200, body.clone()));
+            assert_eq!(other.store().stats().lower.rescues, 1);
+        }
+        purged(&cluster.site(), Purge::key(key("/a")).hard()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_leaves_nothing_below_for_this_process_and_for_others() {
+    for scope in scopes() {
+        for mode in [Mode::Soft, Mode::Hard] {
+            let what = format!("{scope}, {mode}");
+            let cluster = Cluster::new();
+            let one = cluster.filled("/a", tagged("old")).await;
+            let other = cluster.site();
+            assert!(other.get("/a").await.is_hit());
+            let purge = Purge { scope: scope.clone(), mode, wait: Tier::Shared };
+            purged(&one, purge).await;
+            other.store().catch_up().await.unwrap();
+            for site in [&one, &other, &cluster.site()] {
+                is_fetched_anew(site, "/a", &what).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_that_is_not_acknowledged_yet_holds_here() {
+    for scope in scopes() {
+        let cluster = Cluster::new();
+        let one = cluster.filled("/a", tagged(long(300_000))).await;
+        cluster.tier.hold(Call::Append, Point::Request);
+        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+        one.cache.purge(purge).await.unwrap();
+        is_fetched_anew(&one, "/a", &scope.to_string()).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_while_it_is_read_from_below_is_not_handed_out() {
+    for (call, body) in [
+        (Call::Heads, Bytes::from("short")),
+        (Call::Heads, long(300_000)),
+        (Call::Piece, long(300_000)),
+    ] {
+        for scope in scopes() {
+            let cluster = Cluster::new();
+            cluster.filled("/a", tagged(body.clone())).await;
+            let other = cluster.site();
+            cluster.tier.hold(call, Point::Answer);
+            let before = other.ask(get("/a"));
+            settle().await;
+            let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+            other.cache.purge(purge).await.unwrap();
+            let after = other.ask(get("/a"));
+            settle().await;
+            cluster.tier.release_all();
+            settle().await;
+            assert_eq!(cluster.origin.waiting(), 1, "{scope}, {call:?}: one fetch for both");
+            cluster.origin.answer(tagged("new"));
+            for reader in [before, after] {
+                assert_eq!(read(reader).await.text(), "new", "{scope}, {call:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_while_its_body_streams_is_neither_kept_nor_given_to_later_readers() {
+    for scope in scopes() {
+        let cluster = Cluster::new();
+        cluster.filled("/a", tagged(long(400_000))).await;
+        let other = cluster.site();
+        cluster.tier.hold(Call::Piece, Point::Request);
+        let before = other.ask(get("/a"));
+        settle().await;
+        cluster.tier.release(0);
+        settle().await;
+        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+        other.cache.purge(purge).await.unwrap();
+        let after = other.ask(get("/a"));
+        settle().await;
+        assert_eq!(cluster.origin.waiting(), 1, "{scope}");
+        cluster.origin.answer(tagged("new"));
+        assert_eq!(read(after).await.text(), "new");
+        cluster.tier.release_all();
+        read(before).await;
+        settle().await;
+        assert_eq!(other.get("/a").await.text(), "new", "{scope}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_fetched_before_a_purge_is_not_written_after_it() {
+    for scope in scopes() {
+        let cluster = Cluster::new();
+        let (one, other) = (cluster.site(), cluster.site());
+        let reading = one.ask(get("/a"));
+        settle().await;
+        purged(&other, Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared }).await;
+        cluster.origin.answer(tagged(long(300_000)));
+        read(reading).await;
+        settle().await;
+        is_fetched_anew(&cluster.site(), "/a", &scope.to_string()).await;
+        assert_eq!((one.store().stats().lower.writes_refused, cluster.tier.records()), (1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_through_one_process_holds_in_others() {
+    let cluster = Cluster::new();
+    let one = cluster.filled("/a", tagged("old")).await;
+    one.answered(request("PUT", "/a", &[]), answer(204, &[], "")).await;
+    settle().await;
+    for site in [&one, &cluster.site()] {
+        is_fetched_anew(site, "/a", "it was changed").await;
+    }
+    // And so does what a HEAD has shown.
+    let cluster = Cluster::new();
+    let fields = |tag| [("cache-control", "max-age=60"), ("etag", tag)];
+    let one = cluster.filled("/a", ok(&fields("\"1\""), "old")).await;
+    let head = request("HEAD", "/a", &[("cache-control", "no-cache")]);
+    let mut changed = ok(&fields("\"2\""), "");
+    changed.headers_mut().insert("content-length", 7.into());
+    one.answered(head, changed).await;
+    settle().await;
+    for site in [&one, &cluster.site()] {
+        is_fetched_anew(site, "/a", "it has changed").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_is_away_slow_or_full_of_nonsense_is_a_miss() {
+    let cluster = Cluster::new();
+    let one = cluster.filled("/a", fresh("text")).await;
+    cluster.tier.go_away();
+    let other = cluster.site();
+    assert_eq!(other.answered(get("/a"), fresh("text")).await.text(), "text");
+    assert!(one.get("/a").await.is_hit() && other.get("/a").await.is_hit());
+    cluster.tier.come_back();
+
+    cluster.tier.delay(secs(20));
+    let reading = cluster.site().ask(get("/a"));
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(cluster.origin.waiting(), 1, "it is not waited for");
+    cluster.origin.answer(fresh("text"));
+    read(reading).await;
+    cluster.tier.delay(secs(0));
+
+    // What a cache of another name has written, and whatever else there may be.
+    let builder = Cache::<Variants>::builder().name("another").clock(cluster.clock.clock());
+    let store = builder.lower_http(cluster.tier.clone()).build();
+    let another = Site { cache: HttpCache::new(store, Policy::standard()), ..one.clone() };
+    is_fetched_anew(&another, "/a", "it is another's").await;
+    assert!(another.store().stats().lower.unreadable > 0);
+    let heads = cluster.tier.heads(&key("/a"), None).await.unwrap();
+    let mut record = heads.records[0].clone();
+    for length in [0, 10, 39, 40, 60] {
+        record.head.extra = heads.records[0].head.extra.slice(..length);
+        cluster.tier.commit(&key("/a"), record.clone(), 1).await.unwrap();
+        is_fetched_anew(&cluster.site(), "/a", "it cannot be read").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_another_length_than_its_head_names_is_a_miss() {
+    let cluster = Cluster::new();
+    cluster.filled("/a", fresh("text")).await;
+    let heads = cluster.tier.heads(&key("/a"), None).await.unwrap();
+    let mut record = heads.records[0].clone();
+    record.head.body = lower::Body::Whole(Bytes::from_static(b"longer text"));
+    cluster.tier.commit(&key("/a"), record, 1).await.unwrap();
+    is_fetched_anew(&cluster.site(), "/a", "its head says otherwise").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_while_his_flight_looks_below_strands_nobody() {
+    let cluster = Cluster::new();
+    cluster.filled("/a", fresh("text")).await;
+    let other = cluster.site();
+    cluster.tier.hold(Call::Heads, Point::Request);
+    let (first, second) = (other.ask(get("/a")), other.ask(get("/a")));
+    settle().await;
+    first.abort();
+    settle().await;
+    cluster.tier.release_all();
+    assert!(read(second).await.is_hit());
+    // And where all leave nothing goes on.
+    let third = cluster.site();
+    cluster.tier.hold(Call::Heads, Point::Request);
+    let reading = third.ask(get("/b"));
+    settle().await;
+    reading.abort();
+    settle().await;
+    cluster.tier.release_all();
+    settle().await;
+    assert_eq!((cluster.origin.calls(), third.store().stats().abandoned), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_answer_is_written_once_it_is_whole() {
+    let cluster = Cluster::new();
+    let one = cluster.site();
+    let (body, rest) = drip();
+    let reading = one.ask(get("/a"));
+    settle().await;
+    cluster.origin.answer(without_length(200, &[("cache-control", "max-age=60")], rest));
+    body.send(long(200_000));
+    settle().await;
+    assert_eq!(cluster.calls(Call::Commit), 0);
+    body.break_off();
+    read(reading).await;
+    settle().await;
+    assert_eq!((cluster.calls(Call::Write), cluster.calls(Call::Commit)), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_down_has_a_bound_in_bytes() {
+    let cluster = Cluster::new();
+    let settings = lower::Settings { max_write_bytes: 500_000, ..Default::default() };
+    let site = cluster.site_with(Policy::standard(), settings);
+    cluster.tier.hold(Call::Write, Point::Request);
+    for path in ["/a", "/b", "/c"] {
+        site.fill(path, fresh(long(200_000))).await;
+    }
+    cluster.tier.release_all();
+    settle().await;
+    let stats = site.store().stats().lower;
+    assert_eq!((stats.writes, stats.writes_dropped, cluster.tier.records()), (2, 1, 2));
+    assert!(site.get("/c").await.is_hit(), "memory has it");
+}
