@@ -170,6 +170,7 @@ mod refresh;
 mod reply;
 mod request;
 mod respond;
+mod resume;
 mod serve;
 mod service;
 mod settings;

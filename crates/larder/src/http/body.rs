@@ -10,6 +10,7 @@ mod counted;
 use std::{
     collections::VecDeque,
     fmt,
+    future::Future,
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, ready},
@@ -23,10 +24,12 @@ use self::{
     account::{Account, Piece},
     arriving::BodyReader,
     counted::Counted,
-    readers::{Loan, Seat, Source},
+    readers::{CutOff, Loan, Seat, Source},
     stored::{Span, StoredBody, Unread},
 };
-use super::error::BoxError;
+use super::error::{BoxError, BrokenOff};
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The body of an answer: stored, on its way into the cache, or passed through.
 #[derive(Default)]
@@ -40,6 +43,8 @@ enum Kind {
     /// The same where it is more than is given at once: its reader may be told to go.
     Seated(Arc<Seat>),
     Arriving(BodyReader),
+    /// The same, whose reader can go on by itself.
+    Resumable(Box<Resumable>),
     /// Pieces made up for this answer (the parts of a multipart answer).
     Made {
         pieces: VecDeque<Bytes>,
@@ -99,6 +104,26 @@ impl Body {
         Body(Kind::Stored(body.read(span)))
     }
 
+    /// Whether it is a body on its way that others read as well, or may, and is longer than this, or may be.
+    pub(crate) fn may_be_left_behind(&self, least: u64) -> bool {
+        match &self.0 {
+            Kind::Arriving(reader) => reader.left().is_none_or(|left| left > least),
+            _ => false,
+        }
+    }
+
+    /// Where its reader is left behind, it goes on like this.
+    pub(crate) fn resume_by(&mut self, resume: Resume) {
+        self.0 = match std::mem::take(&mut self.0) {
+            Kind::Arriving(mut reader) => {
+                reader.can_resume();
+                let (left, way_on) = (reader.left(), WayOn::Shared(reader, Some(resume)));
+                Kind::Resumable(Box::new(Resumable { way_on, left }))
+            }
+            other => other,
+        };
+    }
+
     /// The same body, whose large pieces count while they are on their way out, if it is from elsewhere.
     pub(crate) fn counted(self, account: &Arc<Account>) -> Body {
         Body(match self.0 {
@@ -114,6 +139,7 @@ impl Body {
             Kind::Stored(unread) => Loan::of_piece_if(unread.last()),
             Kind::Seated(seat) => Loan::of_seat(seat),
             Kind::Arriving(reader) => reader.loan(),
+            Kind::Resumable(body) => body.loan(),
             Kind::Made { of, .. } => Loan::of_piece_if(of.upgrade()),
             Kind::Counted(body) => Loan::of_seat(body.seat()),
             Kind::Empty | Kind::Passing(_) | Kind::Between { .. } => Loan::default(),
@@ -183,6 +209,7 @@ impl HttpBody for Body {
             Kind::Seated(seat) => seat.left() == Some(0),
             Kind::Made { left, .. } => *left == 0,
             Kind::Arriving(reader) => reader.left() == Some(0),
+            Kind::Resumable(body) => body.left == Some(0),
             Kind::Passing(body) => body.is_end_stream(),
             Kind::Counted(body) => body.inner().is_end_stream(),
             Kind::Between { before, middle, has_ended, after, .. } => {
@@ -200,6 +227,7 @@ impl HttpBody for Body {
             Kind::Arriving(reader) => {
                 reader.left().map_or_else(SizeHint::default, SizeHint::with_exact)
             }
+            Kind::Resumable(body) => body.left.map_or_else(SizeHint::default, SizeHint::with_exact),
             Kind::Passing(body) => body.size_hint(),
             Kind::Counted(body) => body.inner().size_hint(),
             Kind::Between { before, middle, skip, after, .. } => {
@@ -212,6 +240,75 @@ impl HttpBody for Body {
                     whole.set_upper(upper);
                 }
                 whole
+            }
+        }
+    }
+}
+
+/// How a reader of a body on its way goes on by itself, from this byte on. `None` of it: it cannot.
+pub(crate) type Resume = Box<dyn FnOnce(u64) -> BoxFuture<Option<Body>> + Send>;
+
+/// A body on its way, whose reader goes on by itself where the others leave it behind.
+struct Resumable {
+    way_on: WayOn,
+    /// Bytes that are still to come, where that is known.
+    left: Option<u64>,
+}
+
+/// Where the next bytes come from.
+enum WayOn {
+    /// From the body that others read as well.
+    Shared(BodyReader, Option<Resume>),
+    /// The rest was asked for.
+    Asks(BoxFuture<Option<Body>>),
+    /// It comes.
+    Own(Body),
+}
+
+impl Resumable {
+    fn loan(&self) -> Loan {
+        match &self.way_on {
+            WayOn::Shared(reader, _) => reader.loan(),
+            WayOn::Asks(_) => Loan::default(),
+            WayOn::Own(body) => body.loan(),
+        }
+    }
+
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BoxError>>> {
+        if self.left == Some(0) {
+            return Poll::Ready(None);
+        }
+        if let WayOn::Shared(reader, resume) = &mut self.way_on {
+            let polled = reader.poll_chunk(context);
+            self.left = reader.left();
+            let left_behind_at = if polled.is_pending() { reader.left_behind_at() } else { None };
+            let Some(at) = left_behind_at else { return polled };
+            let Some(resume) = resume.take() else {
+                return Poll::Ready(Some(Err(Box::new(CutOff))));
+            };
+            // What it held of the body is let go.
+            self.way_on = WayOn::Asks(resume(at));
+        }
+        if let WayOn::Asks(asking) = &mut self.way_on {
+            match ready!(asking.as_mut().poll(context)) {
+                Some(body) => self.way_on = WayOn::Own(body),
+                None => return Poll::Ready(Some(Err(Box::new(CutOff)))),
+            }
+        }
+        let WayOn::Own(body) = &mut self.way_on else { return Poll::Pending };
+        loop {
+            let Some(frame) = ready!(body.poll_next(context)) else {
+                let is_whole = self.left.is_none_or(|left| left == 0);
+                return Poll::Ready((!is_whole).then(|| Err(Box::new(BrokenOff) as BoxError)));
+            };
+            // Trailers are of the one answer.
+            let Ok(mut bytes) = frame?.into_data() else { continue };
+            if let Some(left) = &mut self.left {
+                bytes.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= bytes.len() as u64;
+            }
+            if !bytes.is_empty() {
+                return Poll::Ready(Some(Ok(bytes)));
             }
         }
     }
@@ -246,6 +343,9 @@ impl Body {
             }
             Kind::Arriving(reader) => {
                 reader.poll_chunk(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+            }
+            Kind::Resumable(body) => {
+                body.poll_chunk(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
             }
             Kind::Made { pieces, left, .. } => Poll::Ready(pieces.pop_front().map(|piece| {
                 *left -= piece.len() as u64;
@@ -288,7 +388,7 @@ impl fmt::Debug for Body {
         let kind = match &self.0 {
             Kind::Empty => "Empty",
             Kind::Stored(_) | Kind::Seated(_) => "Stored",
-            Kind::Arriving(_) => "Arriving",
+            Kind::Arriving(_) | Kind::Resumable(_) => "Arriving",
             Kind::Made { .. } => "Made",
             Kind::Passing(_) | Kind::Counted(_) => "Passing",
             Kind::Between { .. } => "Between",

@@ -201,7 +201,7 @@ impl<'a> Fetching<'a> {
         let mut is_last = false;
         loop {
             let requested_at = self.cache.now();
-            let asking = origin(origin_request.request());
+            let asking = origin.ask(origin_request.request());
             let Some(answered) = until(deadline, asking).await else {
                 return Ok((Judged::TookTooLong, began.elapsed()));
             };

@@ -1,6 +1,6 @@
 //! Origin: how the origin is asked.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use http::{
     HeaderMap, Method, Request, Response, StatusCode,
@@ -15,15 +15,61 @@ use larder_policy::{
 };
 
 use super::{
-    body::Body, cache::Parts, error::NoAnswer, records::MayWrite, request::Retrieval,
-    store::AtHand, stored::Stored,
+    body::{Body, BoxFuture},
+    cache::Parts,
+    error::NoAnswer,
+    records::MayWrite,
+    request::Retrieval,
+    store::AtHand,
+    stored::Stored,
 };
 
-pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// Asks the origin, with its type forgotten: what follows on a miss is the same for all.
-pub(crate) type Origin =
-    Box<dyn FnMut(Request<Body>) -> BoxFuture<Result<Response<Body>, NoAnswer>> + Send>;
+pub(crate) struct Origin(Box<dyn AskOrigin>);
+
+/// What an [`Origin`] is made of.
+trait AskOrigin: Send {
+    fn ask(&mut self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, NoAnswer>>;
+
+    fn boxed(&self) -> Box<dyn AskOrigin>;
+}
+
+impl<F> AskOrigin for F
+where
+    F: FnMut(Request<Body>) -> BoxFuture<Result<Response<Body>, NoAnswer>>,
+    F: Clone + Send + 'static,
+{
+    fn ask(&mut self, request: Request<Body>) -> BoxFuture<Result<Response<Body>, NoAnswer>> {
+        self(request)
+    }
+
+    fn boxed(&self) -> Box<dyn AskOrigin> {
+        Box::new(self.clone())
+    }
+}
+
+impl Origin {
+    pub(crate) fn new<F>(ask: F) -> Self
+    where
+        F: FnMut(Request<Body>) -> BoxFuture<Result<Response<Body>, NoAnswer>>,
+        F: Clone + Send + 'static,
+    {
+        Origin(Box::new(ask))
+    }
+
+    pub(crate) fn ask(
+        &mut self,
+        request: Request<Body>,
+    ) -> BoxFuture<Result<Response<Body>, NoAnswer>> {
+        self.0.ask(request)
+    }
+}
+
+impl Clone for Origin {
+    fn clone(&self) -> Self {
+        Origin(self.0.boxed())
+    }
+}
 
 /// One way to the origin and back.
 pub(crate) struct OriginRequest {

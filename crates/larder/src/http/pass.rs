@@ -22,12 +22,12 @@ use tokio::{
 };
 
 use super::{
-    body::Body,
+    body::{Body, BoxFuture},
     cache::Parts,
     error::NoAnswer,
     explain::{Handling, ReplyOutcome, ShowKey, explain},
     landing::Leader,
-    origin::{BoxFuture, Origin},
+    origin::Origin,
     pump::{Flow, Pumped, pump},
     reply::{Receiving, receive},
     request::{is_spelt_as, request_head},
@@ -111,7 +111,7 @@ async fn forward(
     let leader = key.as_ref().filter(may_be_stored);
     let leader = leader.map(|key| engine.lead_uncounted(&cache.flights, key));
     let requested_at = cache.now();
-    let mut asking = |body| origin(Request::from_parts(head.clone(), body));
+    let mut asking = |body| origin.ask(Request::from_parts(head.clone(), body));
     let answered = match engine.hard_timeout {
         None => Ok(asking(body).await),
         Some(limit) => in_time(limit, body, asking).await,

@@ -22,15 +22,16 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use super::{
-    body::{Body, UpTo},
+    body::{Body, BoxFuture, UpTo},
     cache::{HttpCache, Parts},
     error::{BoxError, NoAnswer},
     lead::lead,
     miss::{Joined, Miss},
-    origin::{BoxFuture, Origin},
+    origin::Origin,
     pass::{Passing, pass},
     refresh::Refresh,
     request::{Retrieval, Rules, effective_uri, hear_of_one_host, key_of},
+    resume::resumable,
     serve::{refuse, serve, stand_in},
     store::AtHand,
 };
@@ -119,7 +120,7 @@ where
 {
     fn origin(&self) -> Origin {
         let origin = self.origin.clone();
-        Box::new(move |request| {
+        Origin::new(move |request| {
             let mut origin = origin.clone();
             Box::pin(async move {
                 poll_fn(|context| origin.poll_ready(context)).await.map_err(NoAnswer::of_origin)?;
@@ -274,7 +275,7 @@ async fn go_on(
                 return lead(cache, asked, ask, &at_hand, (leader, is_shared), origin).await;
             }
             Joined::Leads { leader, is_shared, is_news: true } => Some((leader, is_shared)),
-            Joined::Answer(answer) => return Ok(answer),
+            Joined::Answer(answer) => return Ok(resumable(cache, asked, answer, origin)),
             Joined::Failed(error) => return Err(error),
             Joined::LookAgain => None,
         };
@@ -298,8 +299,13 @@ async fn go_on(
                 (ask, at_hand, origin) = (again, found, unused);
             }
         }
-        if let Some(leads) = leads {
-            return lead(cache, asked, ask, &at_hand, leads, origin).await;
+        if let Some((leader, is_shared)) = leads {
+            let own = is_shared.then(|| origin.clone());
+            let answer = lead(cache, asked, ask, &at_hand, (leader, is_shared), origin).await?;
+            return Ok(match own {
+                Some(own) => resumable(cache, asked, answer, own),
+                None => answer,
+            });
         }
     }
 }

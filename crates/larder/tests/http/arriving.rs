@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use larder::http::{Body, Policy, Settings};
+use futures_util::stream;
+use http::Response;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use larder::http::{Body, BoxError, Policy, Settings};
 
 use crate::support::{
-    Answer, Shape, Site, chunk, drip, fresh, get, ok, over_each_shape, read, secs, settle,
+    Answer, Shape, Site, answer, chunk, drip, fresh, get, ok, over_each_shape, read, secs, settle,
     without_length,
 };
 
@@ -355,4 +359,96 @@ async fn a_body_that_has_said_how_long_it_is_may_take_its_time(shape: Shape) {
     read(reading).await;
     settle().await;
     assert!(site.get("/a").await.is_hit());
+}
+
+const LENGTH: usize = 8 << 20;
+
+fn pattern() -> Bytes {
+    (0..LENGTH).map(|place| (place / 251 + place) as u8).collect()
+}
+
+/// A site whose bodies on their way have room for a part of one, before an origin that sends 8 MiB at once, and answers
+/// a range as `ranged` says, which is given the first byte of it.
+fn crowded(shape: Shape, ranged: impl Fn(usize) -> Response<Body> + Send + Sync + 'static) -> Site {
+    let settings = Settings { max_arriving_bytes: 2 << 20, ..Settings::default() };
+    let site = Site::with(shape, Policy::standard(), settings, |builder| builder);
+    let body = pattern();
+    site.origin.answers(move |seen| {
+        let first = seen
+            .field("range")
+            .strip_prefix("bytes=")
+            .and_then(|range| range.strip_suffix('-').map(|first| first.parse::<usize>().unwrap()));
+        Ok(match first {
+            Some(first) => ranged(first),
+            None => {
+                let chunks: Vec<_> = body.chunks(64 << 10).map(Bytes::copy_from_slice).collect();
+                let chunks = chunks.into_iter().map(|chunk| Ok::<_, BoxError>(Frame::data(chunk)));
+                let body = Body::passing(StreamBody::new(stream::iter(chunks)));
+                without_length(200, &[("cache-control", "max-age=60"), ("etag", "\"1\"")], body)
+            }
+        })
+    });
+    site
+}
+
+fn rest(first: usize, tag: &str) -> Response<Body> {
+    let range = format!("bytes {first}-{}/{LENGTH}", LENGTH - 1);
+    let fields = [("etag", tag), ("content-range", &*range), ("cache-control", "max-age=60")];
+    answer(206, &fields, pattern().slice(first..))
+}
+
+/// A fast reader has all of it while a slow one has read a little. Then the slow one reads on.
+async fn fast_beside_slow(site: &Site) -> (Answer, Vec<u8>, Option<BoxError>) {
+    let (fast, slow) = (site.ask(get("/a")), site.ask(get("/a")));
+    let mut slow = slow.await.unwrap().unwrap();
+    let mut had = chunk(&mut slow).await.unwrap().unwrap().to_vec();
+    let began = tokio::time::Instant::now();
+    let fast = read(fast).await;
+    assert!(began.elapsed() < secs(1), "it has waited for the slow one: {:?}", began.elapsed());
+    let mut error = None;
+    while let Some(next) = chunk(&mut slow).await {
+        match next {
+            Ok(bytes) => had.extend_from_slice(&bytes),
+            Err(broken) => {
+                error = Some(broken);
+                break;
+            }
+        }
+    }
+    (fast, had, error)
+}
+
+over_each_shape!(a_reader_that_is_left_behind_goes_on_by_a_request_of_its_own);
+async fn a_reader_that_is_left_behind_goes_on_by_a_request_of_its_own(shape: Shape) {
+    let site = crowded(shape, |first| rest(first, "\"1\""));
+    let (fast, slow, error) = fast_beside_slow(&site).await;
+    assert!(fast.body == pattern() && fast.is_whole);
+    assert!(error.is_none(), "{error:?}");
+    assert!(slow == pattern());
+    assert_eq!(site.origin.calls(), 2);
+    assert_eq!(site.origin.last().field("if-range"), "\"1\"");
+    assert_eq!(site.store().stats().readers_cut, 0);
+    settle().await;
+    assert_eq!(site.cache.arriving_bytes(), 0);
+}
+
+over_each_shape!(a_reader_that_is_left_behind_is_given_no_byte_of_another_body);
+async fn a_reader_that_is_left_behind_is_given_no_byte_of_another_body(shape: Shape) {
+    type Ranged = fn(usize) -> Response<Body>;
+    let others: [(&str, Ranged); 5] = [
+        ("all of another", |_| ok(&[("etag", "\"2\"")], pattern())),
+        ("a part of another", |first| rest(first, "\"2\"")),
+        ("another part", |first| rest(first + 1, "\"1\"")),
+        ("a part without an end", |first| {
+            let range = format!("bytes {first}-{}/*", LENGTH - 1);
+            answer(206, &[("etag", "\"1\""), ("content-range", &*range)], pattern().slice(first..))
+        }),
+        ("an error", |_| answer(503, &[], "")),
+    ];
+    for (what, ranged) in others {
+        let site = crowded(shape, ranged);
+        let (fast, slow, error) = fast_beside_slow(&site).await;
+        assert!(fast.body == pattern(), "{what}");
+        assert!(error.is_some() && slow.len() < LENGTH && pattern().starts_with(&slow), "{what}");
+    }
 }

@@ -11,7 +11,8 @@
 //!
 //! Readers do not wait for each other. The origin is read as fast as the fastest of them reads, a window ahead;
 //! what the others have yet to read waits for them while there is room ([`Account`]). Where there is none, those who
-//! do not read are cut off, and the others wait for those who do.
+//! can go on by themselves do so ([`Resume`](super::Resume)), those who do not read are cut off, and the others wait for
+//! those who do.
 //!
 //! Once a body is complete, its readers go on reading the pieces that are stored.
 //!
@@ -129,6 +130,10 @@ struct Position {
     number: u64,
     /// It did not go on, and there was no room.
     is_cut_off: bool,
+    /// It can go on by itself.
+    can_resume: bool,
+    /// It is to do so, from this byte on.
+    left_behind_at: Option<u64>,
     waker: Option<Waker>,
 }
 
@@ -222,6 +227,23 @@ impl State {
         self.readers.iter().map(|(_, place)| place).filter(|place| place.at != u64::MAX)
     }
 
+    /// The slowest reader, if it holds up the fastest and can go on by itself, does so: what is held for it is let
+    /// go.
+    fn leave_behind(&mut self, changed: &mut Changed) -> bool {
+        let Some(fastest) = self.wanting().map(|place| place.at).max() else { return false };
+        let places = self.readers.iter_mut().map(|(_, place)| place);
+        let Some(slowest) = places.min_by_key(|place| place.at) else { return false };
+        if !slowest.can_resume || fastest.saturating_sub(slowest.at) < WINDOW_BYTES as u64 {
+            return false;
+        }
+        slowest.left_behind_at = Some(mem::replace(&mut slowest.at, u64::MAX));
+        if let Some(waker) = slowest.waker.take() {
+            changed.wakes_reader(waker);
+        }
+        self.forget(changed);
+        true
+    }
+
     /// Lets go of what every reader has had.
     fn forget(&mut self, changed: &mut Changed) {
         if !self.is_kept {
@@ -310,7 +332,14 @@ impl Arriving {
         }
         state.readers_so_far += 1;
         let number = state.readers_so_far;
-        let position = Position { at: span.start, number, is_cut_off: false, waker: None };
+        let position = Position {
+            at: span.start,
+            number,
+            is_cut_off: false,
+            can_resume: false,
+            left_behind_at: None,
+            waker: None,
+        };
         let place = Place { id: state.readers.insert(position), number };
         drop(state);
         let left = span.len.or(self.len().map(|len| len.saturating_sub(span.start)));
@@ -470,6 +499,7 @@ impl Filler {
                 Next::Nothing => return false,
                 Next::Later => self.wait(Until::MayCome).await,
                 Next::IfRoom { .. } if !account.is_full() => return true,
+                Next::IfRoom { .. } if self.leave_behind() => {}
                 Next::IfRoom { held, has_begun } => {
                     account.relieve();
                     let least = match account.is_overfull() {
@@ -485,6 +515,12 @@ impl Filler {
                 }
             }
         }
+    }
+
+    fn leave_behind(&self) -> bool {
+        let mut is_left_behind = false;
+        self.arriving.change(|state, changed| is_left_behind = state.leave_behind(changed));
+        is_left_behind
     }
 
     /// Waits until nobody reads any more what is no longer kept.
@@ -607,6 +643,19 @@ impl BodyReader {
         Loan::of_seat(&self.seat)
     }
 
+    /// It can go on by itself, should the others leave it behind.
+    pub(super) fn can_resume(&mut self) {
+        if let Some(position) = self.arriving.lock().position(self.place) {
+            position.can_resume = true;
+        }
+    }
+
+    /// From which byte on it is to go on by itself. `None`: it is not left behind.
+    pub(super) fn left_behind_at(&self) -> Option<u64> {
+        self.arriving.lock().readers[self.place.id].left_behind_at
+    }
+
+    /// What comes next. Pending as well where it is [left behind](BodyReader::left_behind_at).
     pub(super) fn poll_chunk(
         &mut self,
         context: &mut Context<'_>,
@@ -627,7 +676,10 @@ impl BodyReader {
     /// What comes next, and who is woken where that is to be waited for.
     fn next_chunk(&mut self, mut waker: Option<Waker>) -> Poll<Option<Result<Bytes, BoxError>>> {
         let mut state = self.arriving.lock();
-        let Position { at, is_cut_off, .. } = state.readers[self.place.id];
+        let Position { at, is_cut_off, left_behind_at, .. } = state.readers[self.place.id];
+        if left_behind_at.is_some() {
+            return Poll::Pending;
+        }
         if is_cut_off {
             return Poll::Ready(Some(Err(Box::new(CutOff))));
         }

@@ -1,0 +1,77 @@
+//! Resume: a reader that the others have left behind goes on by a request of its own, from the byte where it is.
+
+use std::{future::pending, sync::Arc};
+
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_ENCODING, ETAG, IF_RANGE, RANGE},
+};
+use http_body::Body as _;
+use larder_policy::{
+    etag::EntityTag,
+    head::ResponseHead,
+    part::Part,
+    request::{drop_reader_fields, drop_steering_fields},
+};
+
+use super::{body::Body, cache::Parts, origin::Origin, request::Retrieval};
+
+/// What is worth a request of its own, in bytes: less than that others wait for.
+const LEAST_BYTES: u64 = 1 << 20;
+
+/// Lets the reader of `answer` go on by itself, where that is a body on its way, all of it, which the origin knows
+/// again by a strong tag (RFC 9110 §13.1.5). `origin`: how it is asked.
+pub(crate) fn resumable(
+    cache: &Arc<Parts>,
+    asked: &Arc<Retrieval>,
+    mut answer: Response<Body>,
+    origin: Origin,
+) -> Response<Body> {
+    let fields = answer.headers();
+    let is_strong = EntityTag::of(fields).is_some_and(|tag| tag.is_strong());
+    let is_all_of_it = answer.status() == StatusCode::OK && asked.head.method == Method::GET;
+    if !(is_strong && is_all_of_it && answer.body().may_be_left_behind(LEAST_BYTES)) {
+        return answer;
+    }
+    let Some(tag) = fields.get(ETAG).cloned() else { return answer };
+    let coding = fields.get(CONTENT_ENCODING).cloned();
+    let (cache, asked) = (Arc::clone(cache), Arc::clone(asked));
+    answer.body_mut().resume_by(Box::new(move |at| {
+        Box::pin(async move { ask(&cache, &asked, origin, (tag, coding), at).await })
+    }));
+    answer
+}
+
+async fn ask(
+    cache: &Parts,
+    asked: &Retrieval,
+    mut origin: Origin,
+    (tag, coding): (HeaderValue, Option<HeaderValue>),
+    at: u64,
+) -> Option<Body> {
+    let of = (&*asked.key, asked.client());
+    let (turns, wait) = (&cache.turns, cache.settings.turn_wait);
+    let turn = turns.take_counted(of, wait, cache.counters(), pending()).await.ok()?;
+    let mut head = asked.head.clone();
+    drop_steering_fields(&asked.policy, &mut head.headers);
+    drop_reader_fields(&mut head.headers);
+    let range = HeaderValue::try_from(format!("bytes={at}-")).expect("digits and a dash");
+    head.headers.insert(RANGE, range);
+    head.headers.insert(IF_RANGE, tag.clone());
+    let counted = cache.engine().begin_fetch();
+    let answer = origin.ask(Request::from_parts(head, Body::empty())).await.ok()?;
+    drop(turn);
+    let (head, body) = answer.into_parts();
+    let response = ResponseHead { status: head.status, headers: (&head.headers).into() };
+    let part = Part::announced(response)?;
+    let is_the_same = head.headers.get(ETAG) == Some(&tag)
+        && head.headers.get(CONTENT_ENCODING) == coding.as_ref();
+    let goes_on_there = part.range().first() == at
+        && part.complete_bytes().is_some_and(|complete| complete == part.range().last() + 1)
+        && body.size_hint().exact().is_none_or(|bytes| bytes == part.range().len());
+    if !(is_the_same && goes_on_there) {
+        return None;
+    }
+    counted.succeed();
+    Some(body.counted(&cache.account))
+}
