@@ -6,6 +6,7 @@ pub(crate) mod readers;
 pub(crate) mod stored;
 
 mod counted;
+mod list;
 
 use std::{
     collections::VecDeque,

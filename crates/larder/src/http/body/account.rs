@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::readers::Readers;
+use super::list::Readers;
 use crate::{stats::Counter, tier::memory::Bound};
 
 /// Readers share so many bytes at least, however small the store is.

@@ -36,7 +36,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     super::error::{BoxError, BrokenOff},
     account::{Account, Piece, Reserved},
-    readers::{ASK_EVERY, CutOff, Loan, SMALL_BYTES, Seat, Source},
+    readers::{ASK_EVERY, CutOff, Loan, Place, SMALL_BYTES, Seat, SharedBody, Source},
     stored::{LARGE_BYTES, PIECE_BYTES, Span, StoredBody, to_join},
 };
 
@@ -135,14 +135,6 @@ struct Position {
     /// It is to do so, from this byte on.
     left_behind_at: Option<u64>,
     waker: Option<Waker>,
-}
-
-/// Which reader of a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    id: usize,
-    /// Another may have its place once it has left.
-    number: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -343,7 +335,8 @@ impl Arriving {
         let place = Place { id: state.readers.insert(position), number };
         drop(state);
         let left = span.len.or(self.len().map(|len| len.saturating_sub(span.start)));
-        let source = Source::Arriving(Arc::downgrade(self), place);
+        let shared: Weak<Arriving> = Arc::downgrade(self);
+        let source = Source::Arriving(shared, place);
         let seat = Seat::new(&self.account, source, Weak::new());
         Some(BodyReader { arriving: Arc::clone(self), place, seat, left })
     }
@@ -365,9 +358,20 @@ impl Arriving {
         Some(slices)
     }
 
-    /// What is held for one reader, as far as it is nowhere in the store, and would be let go if nobody else
-    /// waited for it.
-    pub(super) fn held_for(&self, place: Place) -> usize {
+    fn change(&self, change: impl FnOnce(&mut State, &mut Changed)) {
+        let mut changed = Changed::default();
+        change(&mut self.lock(), &mut changed);
+        changed.tell();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under this lock can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SharedBody for Arriving {
+    fn held_for(&self, place: Place) -> usize {
         let mut state = self.lock();
         if state.is_kept {
             return 0;
@@ -378,8 +382,7 @@ impl Arriving {
         waiting.map(|chunk| chunk.piece.loose()).sum()
     }
 
-    /// This reader is given nothing more.
-    pub(super) fn cut_off(&self, place: Place) {
+    fn cut_off(&self, place: Place) {
         self.change(|state, changed| {
             let Some(position) = state.position(place) else { return };
             (position.at, position.is_cut_off) = (u64::MAX, true);
@@ -388,17 +391,6 @@ impl Arriving {
             }
             state.forget(changed);
         });
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State, &mut Changed)) {
-        let mut changed = Changed::default();
-        change(&mut self.lock(), &mut changed);
-        changed.tell();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock can panic half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,7 +18,8 @@ use tokio::time::{Sleep, sleep};
 use super::{
     super::error::BoxError,
     account::{Account, Ahead},
-    readers::{CutOff, LOOK_EVERY, Seat, Source},
+    list::LOOK_EVERY,
+    readers::{CutOff, Seat, Source},
 };
 use crate::sync::has_timers;
 

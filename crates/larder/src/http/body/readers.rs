@@ -17,20 +17,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use slab::Slab;
 use tokio::time::{Instant, sleep};
 
 use super::{
     account::{Account, Piece},
-    arriving::{Arriving, Place},
+    list::{LOOK_EVERY, Reader},
     stored::Unread,
 };
 use crate::sync::{has_timers, spawn};
 
-/// How fast a reader is, is told by what it took in so long at least.
-const MEASURED: Duration = Duration::from_secs(1);
-/// The time between two looks at all readers.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Who waits for room asks for it as often as this.
 pub(super) const ASK_EVERY: Duration = Duration::from_millis(20);
 /// Who takes less in a second does not go on.
@@ -38,60 +33,22 @@ const STANDS_STILL: u64 = 1 << 10;
 /// What is in pieces no larger is not looked for at its readers.
 pub(super) const SMALL_BYTES: usize = 16 << 10;
 
-/// All who have a seat.
-#[derive(Default)]
-pub(super) struct Readers(Mutex<Seats>);
-
-#[derive(Default)]
-struct Seats {
-    all: Slab<Listed>,
-    looked_at: Option<Instant>,
+/// Which reader of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) id: usize,
+    /// Another may have its place once it has left.
+    pub(super) number: u64,
 }
 
-struct Listed {
-    seat: Weak<Seat>,
-    /// What it had taken then.
-    seen: (Instant, u64),
-    /// Bytes in a second, in the last stretch of time that was long enough.
-    rate: Option<u64>,
-}
+/// A body on its way that several read.
+pub(super) trait SharedBody: Send + Sync {
+    /// What is held for one reader, as far as it is nowhere in the store, and would be let go if nobody else
+    /// waited for it.
+    fn held_for(&self, place: Place) -> usize;
 
-impl Readers {
-    fn lock(&self) -> MutexGuard<'_, Seats> {
-        // Nothing under this lock can panic half-way through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Those whose rate is known, the slowest first. None, if they were looked at just now.
-    fn slowest(&self, now: Instant) -> Vec<(u64, Arc<Seat>)> {
-        let mut seats = self.lock();
-        if seats.looked_at.is_some_and(|at| now.duration_since(at) < LOOK_EVERY) {
-            return Vec::new();
-        }
-        seats.looked_at = Some(now);
-        let mut known = Vec::new();
-        for (_, listed) in &mut seats.all {
-            // One that is just being dropped is not there any more.
-            let Some(seat) = listed.seat.upgrade() else { continue };
-            let (since, before) = listed.seen;
-            let taken = seat.taken.load(Ordering::Relaxed);
-            let passed = now.duration_since(since);
-            if seat.waits.swap(false, Ordering::Relaxed) {
-                // It had read all there was: that it got no more says nothing of its pace.
-                (listed.seen, listed.rate) = ((now, taken), None);
-            } else if passed >= MEASURED {
-                let rate = (taken - before) as f64 / passed.as_secs_f64();
-                (listed.seen, listed.rate) = ((now, taken), Some(rate as u64));
-            }
-            known.push((listed.rate, seat));
-        }
-        drop(seats);
-        // Seats are dropped with the lock free: they take themselves off the list.
-        let mut known: Vec<_> =
-            known.into_iter().filter_map(|(rate, seat)| Some((rate?, seat))).collect();
-        known.sort_by_key(|(rate, _)| *rate);
-        known
-    }
+    /// This reader is given nothing more.
+    fn cut_off(&self, place: Place);
 }
 
 impl Account {
@@ -175,7 +132,7 @@ pub(super) enum Source {
     /// It has been given all of it, or is given it elsewhere.
     Nothing,
     Stored(Unread),
-    Arriving(Weak<Arriving>, Place),
+    Arriving(Weak<dyn SharedBody>, Place),
     /// Bytes that were passed on to it, and are still somewhere.
     Passing(Arc<AtomicUsize>),
 }
@@ -183,14 +140,10 @@ pub(super) enum Source {
 impl Seat {
     pub(super) fn new(account: &Arc<Account>, source: Source, last: Weak<Piece>) -> Arc<Seat> {
         let state = Mutex::new(State { source, last, is_recalled: false, waker: None });
-        let mut seats = account.readers.lock();
-        let place = seats.all.vacant_entry();
-        let (account, number) = (Arc::clone(account), place.key());
-        let (taken, waits) = (AtomicU64::new(0), AtomicBool::new(false));
-        let seat = Arc::new(Seat { account, number, taken, waits, state });
-        place.insert(Listed { seat: Arc::downgrade(&seat), seen: (Instant::now(), 0), rate: None });
-        drop(seats);
-        seat
+        account.readers.list(|number| {
+            let (taken, waits) = (AtomicU64::new(0), AtomicBool::new(false));
+            Arc::new(Seat { account: Arc::clone(account), number, taken, waits, state })
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -245,7 +198,34 @@ impl Seat {
         Some(Ok(frame))
     }
 
-    /// What would be free if it went, as far as it alone holds it.
+    /// It is given nothing more from there.
+    pub(super) fn leaves(&self) {
+        let source = mem::replace(&mut self.lock().source, Source::Nothing);
+        drop(source);
+    }
+
+    fn poll_recalled(&self, context: &Context<'_>) -> Poll<()> {
+        let mut waker = Some(context.waker().clone());
+        {
+            let mut state = self.lock();
+            if state.is_recalled {
+                return Poll::Ready(());
+            }
+            mem::swap(&mut state.waker, &mut waker);
+        }
+        Poll::Pending
+    }
+}
+
+impl Reader for Seat {
+    fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    fn has_waited(&self) -> bool {
+        self.waits.swap(false, Ordering::Relaxed)
+    }
+
     fn loose(&self) -> usize {
         let (arriving, last) = {
             let state = self.lock();
@@ -261,7 +241,6 @@ impl Seat {
         last + arriving.upgrade().map_or(0, |arriving| arriving.held_for(place))
     }
 
-    /// Tells it to go, and lets go of what it holds. False: it was told already.
     fn recall(&self) -> bool {
         let (source, waker) = {
             let mut state = self.lock();
@@ -282,30 +261,11 @@ impl Seat {
         }
         true
     }
-
-    /// It is given nothing more from there.
-    pub(super) fn leaves(&self) {
-        let source = mem::replace(&mut self.lock().source, Source::Nothing);
-        drop(source);
-    }
-
-    fn poll_recalled(&self, context: &Context<'_>) -> Poll<()> {
-        let mut waker = Some(context.waker().clone());
-        {
-            let mut state = self.lock();
-            if state.is_recalled {
-                return Poll::Ready(());
-            }
-            mem::swap(&mut state.waker, &mut waker);
-        }
-        Poll::Pending
-    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let listed = self.account.readers.lock().all.try_remove(self.number);
-        drop(listed);
+        self.account.readers.strike(self.number);
     }
 }
 
