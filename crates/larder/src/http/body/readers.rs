@@ -280,7 +280,7 @@ impl Drop for Seat {
 /// use std::task::{Context, Waker};
 /// use larder::http::Body;
 ///
-/// let body = Body::from("a few words".to_owned());
+/// let body = Body::from(bytes::Bytes::from_static(b"a few words"));
 /// let mut loan = body.loan();
 /// // The connection takes nothing now. May it keep what it has?
 /// let mut context = Context::from_waker(Waker::noop());
