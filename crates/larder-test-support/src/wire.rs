@@ -124,10 +124,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
     ///
     /// Where the connection breaks.
     pub async fn some(&mut self) -> Vec<u8> {
+        self.try_some().await.unwrap()
+    }
+
+    /// As [`some`](Wire::some), where the connection may break.
+    ///
+    /// # Errors
+    ///
+    /// It has.
+    pub async fn try_some(&mut self) -> io::Result<Vec<u8>> {
         if self.read.is_empty() {
-            self.more().await.unwrap();
+            self.more().await?;
         }
-        std::mem::take(&mut self.read)
+        Ok(std::mem::take(&mut self.read))
     }
 
     /// The body that a head announces; `None` if the other side ends before it does.

@@ -15,6 +15,7 @@ mod health;
 mod large;
 mod limits;
 mod log;
+mod mixed;
 mod rates;
 mod readers;
 mod real;
