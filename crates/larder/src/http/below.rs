@@ -55,7 +55,7 @@ pub(crate) enum Found {
     /// Something that answers the request.
     Response(FromBelow),
     /// Nothing that does. What is fetched now may be written.
-    Nothing(Option<MayWrite>),
+    Nothing(Option<Box<MayWrite>>),
 }
 
 /// A response from below.
@@ -115,7 +115,7 @@ pub(crate) async fn look(
             let there = search.last.as_ref();
             let there = there.map(|asked| beneath.read(&cache.store, leader.key(), asked));
             // Read after purges reach the flight.
-            Found::Nothing(beneath.may_write(lease, &there.unwrap_or_default()))
+            Found::Nothing(beneath.may_write(lease, &there.unwrap_or_default()).map(Box::new))
         }
     }
 }

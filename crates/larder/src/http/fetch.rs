@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, pending},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -76,7 +76,7 @@ struct Fetching<'a> {
     /// For what reason the origin is asked.
     why: Reason,
     /// What lets its answer be written below memory.
-    may_write: Option<MayWrite>,
+    may_write: Option<Box<MayWrite>>,
     /// The reader that it is for may have left.
     own: Option<oneshot::Sender<Told>>,
     /// How long its reader waits for a head, and until when.
@@ -89,9 +89,8 @@ struct Fetching<'a> {
 pub(crate) async fn while_awaited(
     cache: &Parts,
     (waiters, polled): (Waiters, Polled),
-    leading: impl Future<Output = ()>,
+    leading: Pin<&mut impl Future<Output = ()>>,
 ) {
-    let leading = pin!(leading);
     tokio::select! {
         biased;
         () = polled.run(leading) => {}
@@ -335,7 +334,7 @@ impl<'a> Fetching<'a> {
         {
             let (key, stored) = (leader.key(), &fresh);
             let to_write = ToWrite { key, policy, request, stored, cost };
-            beneath.write(&cache.store, may_write, to_write);
+            beneath.write(&cache.store, *may_write, to_write);
         }
         if let (None, Some(tables)) = (not_stored, &cache.no_vary_search)
             && asked.head.method == Method::GET

@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
 };
@@ -62,18 +62,21 @@ pub(crate) async fn lead(
         // This reader waits as the others do, and its leaving is noticed as theirs is.
         let _waits = leader.follower();
         let about = (leader.waiters(), leader.polled());
-        let (cache, ask) = (Arc::clone(cache), ask.clone());
         if looks_below {
             let (asked, at_hand) = (Arc::clone(asked), at_hand.clone());
+            let (cache, ask) = (Arc::clone(cache), ask.clone());
             let miss = Leading { cache, asked, ask, at_hand, is_shared };
             engine.tasks().spawn(async move {
                 let cache = Arc::clone(&miss.cache);
-                while_awaited(&cache, about, bring(miss, leader, origin, own)).await;
+                let bringing = pin!(bring(miss, leader, origin, own));
+                while_awaited(&cache, about, bringing).await;
             });
         } else {
-            let origin_request = OriginRequest::new(&cache, asked, &ask, at_hand, is_shared);
+            let origin_request = OriginRequest::new(cache, asked, &ask, at_hand, is_shared);
+            let cache = Arc::clone(cache);
             engine.tasks().spawn(async move {
-                let fetching = fetch(Arc::clone(&cache), origin_request, leader, origin, Some(own));
+                let own = Some(own);
+                let fetching = pin!(fetch(Arc::clone(&cache), origin_request, leader, origin, own));
                 while_awaited(&cache, about, fetching).await;
             });
         }

@@ -92,7 +92,7 @@ pub(crate) struct OriginRequest {
     /// Why the origin is asked.
     pub(crate) why: Reason,
     /// What lets its answer be written below memory, if something lies there.
-    pub(crate) may_write: Option<MayWrite>,
+    pub(crate) may_write: Option<Box<MayWrite>>,
 }
 
 impl OriginRequest {
