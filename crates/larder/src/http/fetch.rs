@@ -40,7 +40,7 @@ pub(crate) struct Told {
 
 pub(crate) enum LeaderOutcome {
     /// What lay below memory answers it.
-    FromBelow(OwnFromBelow),
+    FromBelow(OwnFromBelow, Origin),
     /// An answer that is stored, or will be.
     StoredReply(StoredReply),
     /// An answer that is for this reader alone. `reader_fields`: as in [`StoredReply`].
@@ -67,6 +67,8 @@ pub(crate) struct StoredReply {
     pub(crate) reader_fields: ReaderFields,
     /// Why it is not stored after all: a purge came in between, say.
     pub(crate) not_stored: Option<Reason>,
+    /// By this its reader may go on by itself, where its body is on its way.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// A fetch: what it is for, and how long it may take.
@@ -103,7 +105,7 @@ pub(crate) async fn fetch(
     cache: Arc<Parts>,
     mut origin_request: OriginRequest,
     leader: Leader,
-    origin: Origin,
+    mut origin: Origin,
     own: Option<oneshot::Sender<Told>>,
 ) {
     let fetching = Fetching::begin(&cache, &mut origin_request, leader, own);
@@ -113,7 +115,7 @@ pub(crate) async fn fetch(
     };
     let counted = cache.engine().begin_fetch();
     let began = Instant::now();
-    let (judged, took) = match fetching.ask(&mut origin_request, origin, began).await {
+    let (judged, took) = match fetching.ask(&mut origin_request, &mut origin, began).await {
         Ok(judged) => judged,
         Err(error) => return fetching.fail(error),
     };
@@ -133,7 +135,7 @@ pub(crate) async fn fetch(
         }
         Judged::Arrives { receiving, body, sent, status } => {
             let arrives = Arrives { receiving, body, sent, status, took, began, counted, turn };
-            fetching.stream(&origin_request, arrives).await;
+            fetching.stream(&origin_request, arrives, origin).await;
         }
     }
 }
@@ -193,7 +195,7 @@ impl<'a> Fetching<'a> {
     async fn ask(
         &self,
         origin_request: &mut OriginRequest,
-        mut origin: Origin,
+        origin: &mut Origin,
         began: Instant,
     ) -> Result<(Judged, Duration), NoAnswer> {
         let deadline = self.deadline;
@@ -264,12 +266,19 @@ impl<'a> Fetching<'a> {
         self.note_sharing(origin_request, &fresh.head);
         let not_stored = self.keep(origin_request, fresh, updates, took);
         let (place, reader_fields) = (None, origin_request.reader_fields);
-        let kept = StoredReply { response, place, sent, status, took, reader_fields, not_stored };
+        let origin = None;
+        let kept =
+            StoredReply { response, place, sent, status, took, reader_fields, not_stored, origin };
         self.land(outcome, LeaderOutcome::StoredReply(kept));
     }
 
     /// An answer that arrives: who waits reads it as it comes, and it is stored once it is here.
-    async fn stream(mut self, origin_request: &OriginRequest, arrives: Arrives<'_>) {
+    async fn stream(
+        mut self,
+        origin_request: &OriginRequest,
+        arrives: Arrives<'_>,
+        origin: Origin,
+    ) {
         let Arrives { receiving, body, sent, status, took, began, counted, turn } = arrives;
         let Receiving { incoming, filler, place } = receiving;
         // Its readers may leave from now on: it is on its way into the cache.
@@ -282,7 +291,9 @@ impl<'a> Fetching<'a> {
         }
         let reader_fields = origin_request.reader_fields;
         let not_stored = self.leader.is_revoked().then_some(Reason::Purged);
-        let kept = StoredReply { response, place, sent, status, took, reader_fields, not_stored };
+        let origin = Some(origin);
+        let kept =
+            StoredReply { response, place, sent, status, took, reader_fields, not_stored, origin };
         self.tell_own(LeaderOutcome::StoredReply(kept));
         let flow = Flow {
             body,

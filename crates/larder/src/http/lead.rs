@@ -30,6 +30,7 @@ use super::{
     reply::UnstoredReply,
     request::Retrieval,
     respond::{Apply, conditioned, respond_brought},
+    resume::resumable,
     serve::{explained, stand_in},
     store::AtHand,
     stored::Mark,
@@ -89,7 +90,10 @@ pub(crate) async fn lead(
     };
     let Told { why, outcome } = told.ok_or_else(|| cache.given_up())?;
     match outcome {
-        LeaderOutcome::FromBelow(found) => own_from_below(cache, asked, found),
+        LeaderOutcome::FromBelow(found, origin) => {
+            let answer = own_from_below(cache, asked, found)?;
+            Ok(resumable(cache, asked, answer, origin))
+        }
         LeaderOutcome::StoredReply(kept) => own_of_kept(cache, asked, why, kept),
         LeaderOutcome::Through { reply, took, reader_fields } => {
             let UnstoredReply { mut answer, status, reason } = reply;
@@ -141,8 +145,9 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
         match below::look(&cache, beneath, &asked, &leader, For::Readers).await {
             Found::Response(found) => {
                 let is_stale = found.reason == Reason::StaleWhileRevalidate;
-                let tell_own = |found| {
-                    let outcome = LeaderOutcome::FromBelow(found);
+                let way_on = origin.clone();
+                let tell_own = move |found| {
+                    let outcome = LeaderOutcome::FromBelow(found, way_on);
                     // The reader may have left.
                     own.send(Told { why: Reason::Hit, outcome }).ok();
                 };
@@ -194,12 +199,13 @@ fn own_from_below(
 
 /// The answer from a response that is stored, or will be.
 fn own_of_kept(
-    cache: &Parts,
-    asked: &Retrieval,
+    cache: &Arc<Parts>,
+    asked: &Arc<Retrieval>,
     why: Reason,
     kept: StoredReply,
 ) -> Result<Response<Body>, NoAnswer> {
-    let StoredReply { response, place, sent, status, took, reader_fields, not_stored } = kept;
+    let StoredReply { response, place, sent, status, took, reader_fields, not_stored, origin } =
+        kept;
     // A part that is all of it is stored as the whole: its reader's range is that of this.
     let was_part = status == StatusCode::PARTIAL_CONTENT && response.head().status() != status;
     let apply = match reader_fields {
@@ -228,7 +234,10 @@ fn own_of_kept(
             }
         }
     }
-    Ok(answer)
+    Ok(match origin {
+        Some(origin) => resumable(cache, asked, answer, origin),
+        None => answer,
+    })
 }
 
 /// A request to the origin that nobody else waits for needs no task of its own until its reader has the answer,

@@ -27,10 +27,13 @@ pub(crate) fn resumable(
     mut answer: Response<Body>,
     origin: Origin,
 ) -> Response<Body> {
+    if !answer.body().may_be_left_behind(LEAST_BYTES) {
+        return answer;
+    }
     let fields = answer.headers();
     let is_strong = EntityTag::of(fields).is_some_and(|tag| tag.is_strong());
     let is_all_of_it = answer.status() == StatusCode::OK && asked.head.method == Method::GET;
-    if !(is_strong && is_all_of_it && answer.body().may_be_left_behind(LEAST_BYTES)) {
+    if !(is_strong && is_all_of_it) {
         return answer;
     }
     let Some(tag) = fields.get(ETAG).cloned() else { return answer };

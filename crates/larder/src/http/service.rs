@@ -299,13 +299,8 @@ async fn go_on(
                 (ask, at_hand, origin) = (again, found, unused);
             }
         }
-        if let Some((leader, is_shared)) = leads {
-            let own = is_shared.then(|| origin.clone());
-            let answer = lead(cache, asked, ask, &at_hand, (leader, is_shared), origin).await?;
-            return Ok(match own {
-                Some(own) => resumable(cache, asked, answer, own),
-                None => answer,
-            });
+        if let Some(leads) = leads {
+            return lead(cache, asked, ask, &at_hand, leads, origin).await;
         }
     }
 }
