@@ -46,6 +46,8 @@ const TRIES: usize = 3;
 pub(crate) enum For {
     /// Readers, whom nothing in memory answers.
     Readers,
+    /// One whose answer is for itself, mostly: a part, or a head. Nobody waits for that, nor does it wait.
+    OneReader,
     /// A refresh: only what is fresh is of use.
     Refresh,
 }
@@ -144,7 +146,7 @@ impl Search for ForResponse<'_> {
         let in_memory = at_hand.variants.len();
         match verdict.served() {
             Some((index, reason)) if index == in_memory => {
-                let is_of_use = self.whom == For::Readers || reason == Reason::Hit;
+                let is_of_use = self.whom != For::Refresh || reason == Reason::Hit;
                 if is_of_use { self.bring(best, reason).await } else { None }
             }
             Some(_) => None,
@@ -164,6 +166,10 @@ impl Search for ForResponse<'_> {
         let heads = there.iter().map(|response| &response.head);
         let collapse_key = collapse_key_of(cache, self.asked, &at_hand, heads);
         if collapse_key.is_empty() { collapse_key } else { short_name(collapse_key.as_bytes()) }
+    }
+
+    fn fetches_for_others(&self) -> bool {
+        self.whom != For::OneReader
     }
 }
 
@@ -218,8 +224,15 @@ impl ForResponse<'_> {
     }
 
     async fn whole(&self, found: &ResponseBelow<'_>) -> Option<Arc<Stored>> {
+        let lower = &self.beneath.lower;
         let max = usize::try_from(self.cache.max_body_bytes()).unwrap_or(usize::MAX);
-        let bytes = self.beneath.lower.body(&found.record.head.body, max).await?;
+        let _room = match found.record.head.body {
+            LowerBody::Pieces { bytes, .. } => Some(self.cache.account.reserve(bytes)?),
+            LowerBody::Whole(_) => None,
+        };
+        // However many pieces it has, its readers wait no longer for them than for another process.
+        let deadline = sync::after(Instant::now(), lower.settings().lease_wait);
+        let bytes = sync::until(deadline, lower.body(&found.record.head.body, max)).await??;
         if found.head.named_length().is_some_and(|named| named != bytes.len() as u64) {
             self.beneath.lower.count_unreadable();
             return None;
@@ -293,6 +306,7 @@ pub(crate) async fn hand_on(
                 policy,
                 // The origin has nothing to do with it.
                 turn: None,
+                may_write: &mut None,
             };
             if let Pumped::Whole(body) = pump(cache, flow).await
                 && let Some(whole) = incoming.with_body(body)
@@ -336,6 +350,7 @@ impl Pieces {
                     return Some(bytes);
                 }
             }
+            lower.note_lost(id);
             None
         })))
     }

@@ -15,7 +15,7 @@ use larder_policy::{
     request::Flight,
     reuse::{Ask, OriginFailure, ReaderFields, Variant},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     below::{self, For, Found, OwnFromBelow},
@@ -113,11 +113,10 @@ fn goes_on(cache: &Parts, ask: &Ask) -> bool {
 
 /// Whether something may lie below that answers this request: not if its answer is for its reader alone.
 fn looks_below(cache: &Parts, asked: &Retrieval, ask: &Ask, is_shared: bool) -> bool {
-    let may_be_below = || is_shared || ask.flight == Flight::Follow;
-    cache.beneath.is_some()
-        && may_be_below()
-        && !cache.hit_for_miss.is_apart(asked.sharing_name())
-        && sync::is_in_runtime()
+    let is_apart = || cache.hit_for_miss.is_apart(asked.sharing_name());
+    // One that may be joined looks in any case: without that, purges would not reach it.
+    let may_be_below = || is_shared || (ask.flight == Flight::Follow && !is_apart());
+    cache.beneath.is_some() && may_be_below() && sync::is_in_runtime()
 }
 
 /// A miss whose leader looks below.
@@ -133,9 +132,11 @@ struct Leading {
 /// has come into memory meanwhile.
 async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Sender<Told>) {
     let Leading { cache, asked, mut ask, mut at_hand, is_shared } = miss;
-    let mut may_write = None;
+    let (mut may_write, mut may_confirm) = (None, true);
+    let began = Instant::now();
     if let Some(beneath) = &cache.beneath {
-        match below::look(&cache, beneath, &asked, &leader, For::Readers).await {
+        let whom = if is_shared { For::Readers } else { For::OneReader };
+        match below::look(&cache, beneath, &asked, &leader, whom).await {
             Found::Response(found) => {
                 let is_stale = found.reason == Reason::StaleWhileRevalidate;
                 let tell_own = |found| {
@@ -152,15 +153,22 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
             Found::Nothing(writes) => may_write = writes,
         }
         let found = cache.store.look(&asked.key);
-        if let Some(anew) = cache.decide(&asked, &found).asks() {
-            (ask, at_hand) = (anew, found);
+        match cache.decide(&asked, &found).asks() {
+            Some(anew) => (ask, at_hand) = (anew, found),
+            // Somebody else has brought something: what was there before may be gone.
+            None => may_confirm = false,
         }
+        may_confirm &= !leader.was_passed_over();
         if goes_on(&cache, &ask) {
             leader.go_on();
         }
     }
     let mut origin_request = OriginRequest::new(&cache, &asked, &ask, &at_hand, is_shared);
+    if !may_confirm {
+        origin_request.confirm_nothing();
+    }
     origin_request.may_write = may_write;
+    origin_request.spent = began.elapsed();
     fetch(cache, origin_request, leader, origin, Some(own)).await;
 }
 

@@ -103,7 +103,8 @@ impl Beneath {
             }
             response
         };
-        let responses = asked.records().iter().filter_map(read);
+        let is_there = |record: &&Record| !self.lower.is_lost(&record.head.body);
+        let responses = asked.records().iter().filter(is_there).filter_map(read);
         responses.filter(|response| response.state != PurgeState::Purged).collect()
     }
 
