@@ -115,7 +115,8 @@ pub(crate) async fn look(
             lower.count_miss();
             leader.begin(|| engine.position());
             let there = search.last.as_ref();
-            let there = there.map(|asked| beneath.read(&cache.store, leader.key(), asked));
+            let read = |below| beneath.read(&cache.store, &asked.policy, leader.key(), below);
+            let there = there.map(read);
             // Read after purges reach the flight.
             Found::Nothing(beneath.may_write(lease, &there.unwrap_or_default()))
         }
@@ -140,7 +141,7 @@ impl Search for ForResponse<'_> {
         let ForResponse { cache, beneath, leader, .. } = *self;
         self.last = Some(asked.clone());
         let at_hand = cache.store.look(leader.key());
-        let there = beneath.read(&cache.store, leader.key(), asked);
+        let there = beneath.read(&cache.store, &self.asked.policy, leader.key(), asked);
         let best = self.best(&there, &at_hand)?;
         let verdict = cache.decide_beside(self.asked, &at_hand, best.variant());
         let in_memory = at_hand.variants.len();
@@ -162,7 +163,7 @@ impl Search for ForResponse<'_> {
     fn wanted(&self, asked: &Asked) -> String {
         let ForResponse { cache, beneath, leader, .. } = *self;
         let at_hand = cache.store.look(leader.key());
-        let there = beneath.read(&cache.store, leader.key(), asked);
+        let there = beneath.read(&cache.store, &self.asked.policy, leader.key(), asked);
         let heads = there.iter().map(|response| &response.head);
         let collapse_key = collapse_key_of(cache, self.asked, &at_hand, heads);
         if collapse_key.is_empty() { collapse_key } else { short_name(collapse_key.as_bytes()) }

@@ -13,7 +13,7 @@ use http::{HeaderName, Response, StatusCode, header::AGE};
 use larder_policy::{
     reason::Reason,
     request::Flight,
-    reuse::{Ask, OriginFailure, ReaderFields, Variant},
+    reuse::{Ask, OriginFailure, ReaderFields, Variant, Verdict},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -32,7 +32,7 @@ use super::{
     respond::{Apply, conditioned, respond_brought},
     serve::{explained, stand_in},
     store::AtHand,
-    stored::Mark,
+    stored::{Brought, Mark},
 };
 use crate::{stats::Counters, sync};
 
@@ -153,12 +153,22 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
             Found::Nothing(writes) => may_write = writes,
         }
         let found = cache.store.look(&asked.key);
-        match cache.decide(&asked, &found).asks() {
-            Some(anew) => (ask, at_hand) = (anew, found),
-            // Somebody else has brought something: what was there before may be gone.
-            None => may_confirm = false,
+        let verdict = cache.decide(&asked, &found);
+        if let Some((index, reason)) = verdict.served() {
+            // Somebody else has brought it meanwhile. Who waits for this flight finds it as well.
+            drop((leader, may_write));
+            let variant = found.variants.at(index);
+            let (response, marked_stale) = (Arc::clone(&variant.stored), variant.marked_stale());
+            let response = Brought::Stored(response);
+            let found = OwnFromBelow { response, place: None, reason, marked_stale };
+            own.send(Told { why: Reason::Hit, outcome: LeaderOutcome::FromBelow(found) }).ok();
+            return refresh(&cache, &asked, origin);
         }
-        may_confirm &= !leader.was_passed_over();
+        // What was there when it began may have been purged since.
+        may_confirm = matches!(verdict, Verdict::Ask(_)) && !leader.was_passed_over();
+        if let Some(anew) = verdict.asks() {
+            (ask, at_hand) = (anew, found);
+        }
         if goes_on(&cache, &ask) {
             leader.go_on();
         }
@@ -172,7 +182,7 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
     fetch(cache, origin_request, leader, origin, Some(own)).await;
 }
 
-/// What has come from below was stale, and is in memory now.
+/// What has come from below, or was brought meanwhile, may be stale, and is in memory now.
 fn refresh(cache: &Arc<Parts>, asked: &Retrieval, origin: Origin) {
     let at_hand = cache.store.look(&asked.key);
     if let Some((index, conditional)) = cache.decide(asked, &at_hand).refreshed() {

@@ -852,3 +852,34 @@ async fn the_hard_timeout_is_for_looking_below_and_fetching_together() {
     assert!(began.elapsed() <= secs(5), "{:?}", began.elapsed());
     holds.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_brought_meanwhile_is_not_fetched() {
+    for method in ["GET", "HEAD"] {
+        let cluster = Cluster::new();
+        cluster.filled("/a", fresh(long(1 << 20))).await;
+        let other = cluster.site();
+        let asks = || request(method, "/a", &[("range", "bytes=900000-900009")]);
+        let readers: Vec<_> = (0..30).map(|_| other.ask(asks())).collect();
+        for reader in readers {
+            assert!(read(reader).await.is_hit(), "{method}");
+        }
+        assert_eq!((cluster.origin.calls(), cluster.calls(Call::Piece)), (1, 8), "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_by_other_rules_is_nobodys() {
+    let by_tenant = Policy::standard().key_fields(vec!["x-tenant".parse().unwrap()]);
+    for policy in [by_tenant, Policy::guarded()] {
+        let cluster = Cluster::new();
+        let fields = [("cache-control", "public, max-age=60"), ("set-cookie", "session=of-a")];
+        let asked = get_with("/a", &[("x-tenant", "a")]);
+        cluster.site().answered(asked, ok(&fields, "of a")).await;
+        let other = cluster.site_with(policy, lower::Settings::default());
+        let reading = other.ask(get_with("/a", &[("x-tenant", "b")]));
+        settle().await;
+        assert_eq!(cluster.origin.waiting(), 1);
+        reading.abort();
+    }
+}
