@@ -235,6 +235,15 @@ impl Policy {
         &self.key_fields
     }
 
+    /// What decides which answers are stored, for whom, and what is left out of them: where two policies say the same
+    /// here, what one has stored is for readers of the other.
+    pub fn of_storing(&self) -> String {
+        let Policy { targeted_fields, surrogate_control, guards, cookies_matter, .. } = self;
+        let Policy { ignored_cookies, set_cookie, key_fields, .. } = self;
+        let orders = (targeted_fields, surrogate_control);
+        format!("{:?}", (orders, guards, cookies_matter, ignored_cookies, set_cookie, key_fields))
+    }
+
     /// Whether `Cache-Control` of requests is honoured (RFC 9111 §5.2.1 leaves it to the cache).
     /// `no-store` and `only-if-cached` are in any case. Yes in both presets.
     pub fn obeys_readers(mut self, obeys: bool) -> Policy {

@@ -76,6 +76,8 @@ struct Flight<L> {
     revoked: AtomicBool,
     /// It has nothing yet that a purge could be meant for. Changed under the table's lock only.
     is_looking: AtomicBool,
+    /// A purge came over it meanwhile, and left it alone. Changed under the table's lock only.
+    was_passed_over: AtomicBool,
     /// It is one of those counted. Changed under the table's lock only.
     counts: AtomicBool,
     /// It is over, for its fetch as well. Changed under the table's lock only.
@@ -158,8 +160,9 @@ impl<L> Flight<L> {
     /// A purge comes over it, and revokes it unless it still looks below. Called under the table's lock.
     fn is_reached(&self) -> bool {
         let is_reached = !self.is_looking.load(Ordering::Relaxed);
-        if is_reached {
-            self.revoke();
+        match is_reached {
+            true => self.revoke(),
+            false => self.was_passed_over.store(true, Ordering::Relaxed),
         }
         is_reached
     }
@@ -362,6 +365,7 @@ impl<L> Flights<L> {
             fence: AtomicU64::new(fence()),
             revoked,
             is_looking,
+            was_passed_over: AtomicBool::new(false),
             counts,
             has_ended: AtomicBool::new(false),
             followers: AtomicUsize::new(0),
@@ -464,6 +468,13 @@ impl<L> Leader<L> {
         if !self.is_revoked() {
             self.flight.fence.store(fence(), Ordering::Relaxed);
         }
+    }
+
+    /// Whether a purge of this key came while it looked below: its fetch begins later than that, but what was in
+    /// memory before may be what was purged, and is not to be confirmed.
+    #[cfg(feature = "http")]
+    pub(crate) fn was_passed_over(&self) -> bool {
+        self.flight.was_passed_over.load(Ordering::Relaxed)
     }
 
     /// Whether a purge of this key came in between; asked under the tier's lock.

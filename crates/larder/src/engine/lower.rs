@@ -55,8 +55,11 @@ mod send;
 mod write;
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock, PoisonError, Weak},
+    task::Poll,
 };
 
 use tokio::time::Instant;
@@ -79,8 +82,8 @@ use crate::{
     stats::{Counter, LowerStats},
     sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
     tier::lower::{
-        Answering, Head, Logged, LowerError, LowerPurge, LowerTier, Position, PurgeId, Settings,
-        Tail,
+        Answering, BodyId, Head, Logged, LowerError, LowerPurge, LowerTier, Position, PurgeId,
+        Settings, Tail,
     },
 };
 
@@ -101,6 +104,8 @@ pub(crate) struct Lower {
     writing_bytes: AtomicUsize,
     /// Of which keys, and which of their records, this process has the lease.
     leased: Mutex<HashSet<(Arc<str>, Box<str>)>>,
+    /// The last bodies of which some turned out to be gone.
+    lost: Mutex<VecDeque<BodyId>>,
     above: OnceLock<Weak<dyn Above>>,
 }
 
@@ -153,6 +158,7 @@ impl Lower {
             writing: AtomicUsize::new(0),
             writing_bytes: AtomicUsize::new(0),
             leased: Mutex::default(),
+            lost: Mutex::default(),
             above: OnceLock::new(),
         })
     }
@@ -239,7 +245,7 @@ impl Lower {
             return Err(LowerError::LeftAlone);
         }
         let budget = self.settings.budget;
-        let answered = sync::until(sync::after(now, budget), ask(&*self.tier)).await;
+        let answered = sync::until(sync::after(now, budget), caught(|| ask(&*self.tier))).await;
         let answer = answered.unwrap_or(Err(LowerError::TookTooLong { budget }));
         match answer {
             Ok(_) | Err(LowerError::Gone) => self.breaker.answered(),
@@ -290,4 +296,15 @@ impl Lower {
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a tier answers. Its panic is a failure of its own, and nobody's else.
+async fn caught<'a, T>(ask: impl FnOnce() -> Answering<'a, T>) -> Result<T, LowerError> {
+    let panicked = || LowerError::Failed("it panicked".into());
+    let mut answering = catch_unwind(AssertUnwindSafe(ask)).map_err(|_| panicked())?;
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| answering.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| Poll::Ready(Err(panicked())))
+    })
+    .await
 }

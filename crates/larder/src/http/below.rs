@@ -46,6 +46,8 @@ const TRIES: usize = 3;
 pub(crate) enum For {
     /// Readers, whom nothing in memory answers.
     Readers,
+    /// One whose answer is for itself, mostly: a part, or a head. Nobody waits for that, nor does it wait.
+    OneReader,
     /// A refresh: only what is fresh is of use.
     Refresh,
 }
@@ -113,7 +115,8 @@ pub(crate) async fn look(
             lower.count_miss();
             leader.begin(|| engine.position());
             let there = search.last.as_ref();
-            let there = there.map(|asked| beneath.read(&cache.store, leader.key(), asked));
+            let read = |below| beneath.read(&cache.store, &asked.policy, leader.key(), below);
+            let there = there.map(read);
             // Read after purges reach the flight.
             Found::Nothing(beneath.may_write(lease, &there.unwrap_or_default()).map(Box::new))
         }
@@ -138,13 +141,13 @@ impl Search for ForResponse<'_> {
         let ForResponse { cache, beneath, leader, .. } = *self;
         self.last = Some(asked.clone());
         let at_hand = cache.store.look(leader.key());
-        let there = beneath.read(&cache.store, leader.key(), asked);
+        let there = beneath.read(&cache.store, &self.asked.policy, leader.key(), asked);
         let best = self.best(&there, &at_hand)?;
         let verdict = cache.decide_beside(self.asked, &at_hand, best.variant());
         let in_memory = at_hand.variants.len();
         match verdict.served() {
             Some((index, reason)) if index == in_memory => {
-                let is_of_use = self.whom == For::Readers || reason == Reason::Hit;
+                let is_of_use = self.whom != For::Refresh || reason == Reason::Hit;
                 if is_of_use { self.bring(best, reason).await } else { None }
             }
             Some(_) => None,
@@ -160,10 +163,14 @@ impl Search for ForResponse<'_> {
     fn wanted(&self, asked: &Asked) -> String {
         let ForResponse { cache, beneath, leader, .. } = *self;
         let at_hand = cache.store.look(leader.key());
-        let there = beneath.read(&cache.store, leader.key(), asked);
+        let there = beneath.read(&cache.store, &self.asked.policy, leader.key(), asked);
         let heads = there.iter().map(|response| &response.head);
         let collapse_key = collapse_key_of(cache, self.asked, &at_hand, heads);
         if collapse_key.is_empty() { collapse_key } else { short_name(collapse_key.as_bytes()) }
+    }
+
+    fn fetches_for_others(&self) -> bool {
+        self.whom != For::OneReader
     }
 }
 
@@ -218,8 +225,15 @@ impl ForResponse<'_> {
     }
 
     async fn whole(&self, found: &ResponseBelow<'_>) -> Option<Arc<Stored>> {
+        let lower = &self.beneath.lower;
         let max = usize::try_from(self.cache.max_body_bytes()).unwrap_or(usize::MAX);
-        let bytes = self.beneath.lower.body(&found.record.head.body, max).await?;
+        let _room = match found.record.head.body {
+            LowerBody::Pieces { bytes, .. } => Some(self.cache.account.reserve(bytes)?),
+            LowerBody::Whole(_) => None,
+        };
+        // However many pieces it has, its readers wait no longer for them than for another process.
+        let deadline = sync::after(Instant::now(), lower.settings().lease_wait);
+        let bytes = sync::until(deadline, lower.body(&found.record.head.body, max)).await??;
         if found.head.named_length().is_some_and(|named| named != bytes.len() as u64) {
             self.beneath.lower.count_unreadable();
             return None;
@@ -293,6 +307,7 @@ pub(crate) async fn hand_on(
                 policy,
                 // The origin has nothing to do with it.
                 turn: None,
+                may_write: &mut None,
             };
             if let Pumped::Whole(body) = pump(cache, flow).await
                 && let Some(whole) = incoming.with_body(body)
@@ -336,6 +351,7 @@ impl Pieces {
                     return Some(bytes);
                 }
             }
+            lower.note_lost(id);
             None
         })))
     }

@@ -163,6 +163,11 @@ impl Body {
         Body(Kind::Between { before, middle, skip, has_ended: false, after })
     }
 
+    /// The same, which breaks off where it is longer or shorter than this.
+    pub(crate) fn of_length(self, len: u64) -> Body {
+        Body::passing(OfLength { body: self, left: len, is_over: false })
+    }
+
     pub(crate) fn made(pieces: impl IntoIterator<Item = Bytes>) -> Body {
         let pieces: VecDeque<_> = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
@@ -176,6 +181,43 @@ impl Body {
             *of = Arc::downgrade(piece);
         }
         made
+    }
+}
+
+/// A body that breaks off where it has another length than was said.
+struct OfLength {
+    body: Body,
+    left: u64,
+    is_over: bool,
+}
+
+impl HttpBody for OfLength {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(this.body.poll_next(context));
+        let len = match &frame {
+            Some(Ok(frame)) => frame.data_ref().map_or(0, Bytes::len) as u64,
+            Some(Err(_)) | None => 0,
+        };
+        let is_wrong = match &frame {
+            None => this.left > 0,
+            Some(_) => len > this.left,
+        };
+        this.left = this.left.saturating_sub(len);
+        this.is_over = is_wrong || !matches!(frame, Some(Ok(_)));
+        Poll::Ready(match is_wrong {
+            true => Some(Err("it has another length than it says".into())),
+            false => frame,
+        })
     }
 }
 

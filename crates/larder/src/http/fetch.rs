@@ -161,7 +161,8 @@ impl<'a> Fetching<'a> {
     ) -> Self {
         let limit = cache.engine().hard_timeout;
         // One that cannot be told is none.
-        let deadline = limit.and_then(|limit| Deadline::now().checked_add(limit));
+        let left = limit.map(|limit| limit.saturating_sub(origin_request.spent));
+        let deadline = left.and_then(|left| Deadline::now().checked_add(left));
         let (why, may_write) = (origin_request.why, origin_request.may_write.take());
         Fetching { cache, leader, why, may_write, own, limit, deadline }
     }
@@ -303,6 +304,7 @@ impl<'a> Fetching<'a> {
             sharing_name: origin_request.asked.sharing_name(),
             policy: &origin_request.asked.policy,
             turn: Some(turn),
+            may_write: &mut self.may_write,
         };
         let pumped = pump(self.cache, flow).await;
         let cost = began.elapsed();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Response, header::AGE};
 use larder_policy::{
     reason::Reason,
-    reuse::{Ask, OriginFailure, may_share},
+    reuse::{Ask, OriginFailure, decide, may_share},
 };
 
 use super::{
@@ -76,10 +76,15 @@ pub(crate) async fn follow(
         follower.give_up();
         return Followed::Again;
     }
-    if let Brought::Incoming(incoming) = &delivery.response
-        && !is_worth_waiting_for(asked, incoming).await
-    {
-        return Followed::NotForThis;
+    if let Brought::Incoming(incoming) = &delivery.response {
+        match worth_of_waiting(asked, incoming).await {
+            Worth::Waited => {}
+            Worth::TooFar => return Followed::NotForThis,
+            Worth::Broke => {
+                follower.give_up();
+                return Followed::Again;
+            }
+        }
     }
     share(cache, asked, ask, &delivery)
 }
@@ -87,24 +92,34 @@ pub(crate) async fn follow(
 /// How long a reader of a range waits at least: before that nobody knows at what rate the body comes.
 const FIRST_LOOK: Duration = Duration::from_millis(100);
 
+/// What waiting for a range has come to.
+enum Worth {
+    /// It is here, or there was nothing to wait for.
+    Waited,
+    /// The origin would bring it sooner.
+    TooFar,
+    /// The body broke off meanwhile, and this reader has had nothing of it.
+    Broke,
+}
+
 /// Whether a range of a body that is on its way will be here sooner than the origin would bring it, as far as can be
 /// told by how long it took to answer, and by the body's rate so far.
-async fn is_worth_waiting_for(asked: &Retrieval, incoming: &Incoming) -> bool {
-    let Some(place) = first_byte_wanted(asked.request(), incoming) else { return true };
+async fn worth_of_waiting(asked: &Retrieval, incoming: &Incoming) -> Worth {
+    let Some(place) = first_byte_wanted(asked.request(), incoming) else { return Worth::Waited };
     if !sync::has_timers() {
-        return true;
+        return Worth::Waited;
     }
     let asking = incoming.head.received_at().duration_since(incoming.asked_at.time());
     let patience = FIRST_LOOK + 2 * asking.unwrap_or_default();
     let mut has_waited = Duration::ZERO;
     while let Distance::Ahead(left) = incoming.body.distance(place) {
         if has_waited >= FIRST_LOOK && left > patience {
-            return false;
+            return Worth::TooFar;
         }
         sleep(FIRST_LOOK).await;
         has_waited += FIRST_LOOK;
     }
-    true
+    if !has_waited.is_zero() && incoming.body.is_broken() { Worth::Broke } else { Worth::Waited }
 }
 
 /// What another's fetch has brought and the cache may keep, for a reader that may have it: not every follower shares
@@ -112,7 +127,12 @@ async fn is_worth_waiting_for(asked: &Retrieval, incoming: &Incoming) -> bool {
 fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, delivery: &Delivery) -> Followed {
     let response = &delivery.response;
     let (head, now) = (response.head(), cache.now());
-    if may_share(&asked.policy, head, asked.request(), now).is_err() {
+    let is_for_this = match delivery.is_from_below {
+        // Nobody has asked the origin for it.
+        true => decide(&asked.policy, &[head.into()], asked.request(), now).plain_hit().is_some(),
+        false => may_share(&asked.policy, head, asked.request(), now).is_ok(),
+    };
+    if !is_for_this {
         return match head.selects(&asked.head.headers) {
             true => Followed::NotForThis,
             false => Followed::AnotherVariant(response.clone()),

@@ -13,9 +13,9 @@ use http::{HeaderName, Response, StatusCode, header::AGE};
 use larder_policy::{
     reason::Reason,
     request::Flight,
-    reuse::{Ask, OriginFailure, ReaderFields, Variant},
+    reuse::{Ask, OriginFailure, ReaderFields, Variant, Verdict},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     below::{self, For, Found, OwnFromBelow},
@@ -33,7 +33,7 @@ use super::{
     resume::resumable,
     serve::{explained, stand_in},
     store::AtHand,
-    stored::Mark,
+    stored::{Brought, Mark},
 };
 use crate::{stats::Counters, sync};
 
@@ -120,11 +120,10 @@ fn goes_on(cache: &Parts, ask: &Ask) -> bool {
 
 /// Whether something may lie below that answers this request: not if its answer is for its reader alone.
 fn looks_below(cache: &Parts, asked: &Retrieval, ask: &Ask, is_shared: bool) -> bool {
-    let may_be_below = || is_shared || ask.flight == Flight::Follow;
-    cache.beneath.is_some()
-        && may_be_below()
-        && !cache.hit_for_miss.is_apart(asked.sharing_name())
-        && sync::is_in_runtime()
+    let is_apart = || cache.hit_for_miss.is_apart(asked.sharing_name());
+    // One that may be joined looks in any case: without that, purges would not reach it.
+    let may_be_below = || is_shared || (ask.flight == Flight::Follow && !is_apart());
+    cache.beneath.is_some() && may_be_below() && sync::is_in_runtime()
 }
 
 /// A miss whose leader looks below.
@@ -140,9 +139,11 @@ struct Leading {
 /// has come into memory meanwhile.
 async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Sender<Told>) {
     let Leading { cache, asked, mut ask, mut at_hand, is_shared } = miss;
-    let mut may_write = None;
+    let (mut may_write, mut may_confirm) = (None, true);
+    let began = Instant::now();
     if let Some(beneath) = &cache.beneath {
-        match below::look(&cache, beneath, &asked, &leader, For::Readers).await {
+        let whom = if is_shared { For::Readers } else { For::OneReader };
+        match below::look(&cache, beneath, &asked, &leader, whom).await {
             Found::Response(found) => {
                 let is_stale = found.reason == Reason::StaleWhileRevalidate;
                 let way_on = origin.clone();
@@ -160,7 +161,21 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
             Found::Nothing(writes) => may_write = writes,
         }
         let found = cache.store.look(&asked.key);
-        if let Some(anew) = cache.decide(&asked, &found).asks() {
+        let verdict = cache.decide(&asked, &found);
+        if let Some((index, reason)) = verdict.served() {
+            // Somebody else has brought it meanwhile. Who waits for this flight finds it as well.
+            drop((leader, may_write));
+            let variant = found.variants.at(index);
+            let (response, marked_stale) = (Arc::clone(&variant.stored), variant.marked_stale());
+            let response = Brought::Stored(response);
+            let found = OwnFromBelow { response, place: None, reason, marked_stale };
+            let outcome = LeaderOutcome::FromBelow(found, origin.clone());
+            own.send(Told { why: Reason::Hit, outcome }).ok();
+            return refresh(&cache, &asked, origin);
+        }
+        // What was there when it began may have been purged since.
+        may_confirm = matches!(verdict, Verdict::Ask(_)) && !leader.was_passed_over();
+        if let Some(anew) = verdict.asks() {
             (ask, at_hand) = (anew, found);
         }
         if goes_on(&cache, &ask) {
@@ -168,11 +183,15 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
         }
     }
     let mut origin_request = OriginRequest::new(&cache, &asked, &ask, &at_hand, is_shared);
+    if !may_confirm {
+        origin_request.confirm_nothing();
+    }
     origin_request.may_write = may_write;
+    origin_request.spent = began.elapsed();
     fetch(cache, origin_request, leader, origin, Some(own)).await;
 }
 
-/// What has come from below was stale, and is in memory now.
+/// What has come from below, or was brought meanwhile, may be stale, and is in memory now.
 fn refresh(cache: &Arc<Parts>, asked: &Retrieval, origin: Origin) {
     let at_hand = cache.store.look(&asked.key);
     if let Some((index, conditional)) = cache.decide(asked, &at_hand).refreshed() {

@@ -1,6 +1,6 @@
 //! Origin: how the origin is asked.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, Method, Request, Response, StatusCode,
@@ -93,6 +93,8 @@ pub(crate) struct OriginRequest {
     pub(crate) why: Reason,
     /// What lets its answer be written below memory, if something lies there.
     pub(crate) may_write: Option<Box<MayWrite>>,
+    /// How long it took to look below: that is a part of the time it may take.
+    pub(crate) spent: Duration,
 }
 
 impl OriginRequest {
@@ -127,6 +129,7 @@ impl OriginRequest {
             is_refresh: false,
             why: ask.reason,
             may_write: None,
+            spent: Duration::ZERO,
         }
     }
 
@@ -158,6 +161,7 @@ impl OriginRequest {
             is_refresh: true,
             why: Reason::StaleWhileRevalidate,
             may_write: None,
+            spent: Duration::ZERO,
         }
     }
 
@@ -182,6 +186,11 @@ impl OriginRequest {
     /// Asks once more for all of it, since what came fits nothing that is stored.
     pub(crate) fn ask_for_the_whole(&mut self) {
         self.reader_fields = ReaderFields::Drop;
+        self.confirm_nothing();
+    }
+
+    /// What was stored when it was made may have been purged since.
+    pub(crate) fn confirm_nothing(&mut self) {
         self.conditional.clear();
         self.revalidates.clear();
         self.completes = None;

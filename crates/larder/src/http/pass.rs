@@ -196,6 +196,7 @@ fn store_arriving(cache: &Arc<Parts>, storing: Storing, body: Body) -> Body {
             policy: &policy,
             // Its reader has the head and waits for nobody's fetch.
             turn: None,
+            may_write: &mut None,
         };
         if let Pumped::Whole(body) = pump(&stores, flow).await
             && let Some(whole) = incoming.with_body(body)

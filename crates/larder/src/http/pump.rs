@@ -13,6 +13,7 @@ use super::{
     cache::Parts,
     error::BoxError,
     landing::Leader,
+    records::MayWrite,
     turns::Turn,
 };
 
@@ -43,11 +44,13 @@ pub(crate) struct Flow<'a> {
     pub(crate) policy: &'a Policy,
     /// Given back once its readers set the pace.
     pub(crate) turn: Option<Turn>,
+    /// Given up with its turn: it is not written either, and no other process is to wait for that.
+    pub(crate) may_write: &'a mut Option<Box<MayWrite>>,
 }
 
 /// Brings a body to its readers, and to its end.
 pub(crate) async fn pump(cache: &Parts, flow: Flow<'_>) -> Pumped {
-    let Flow { mut body, filler, announced, leader, sharing_name, policy, turn } = flow;
+    let Flow { mut body, filler, announced, leader, sharing_name, policy, turn, may_write } = flow;
     // What has not said how long it is may have no end.
     let limit = cache.settings.max_arriving_time.filter(|_| announced.is_none());
     let mut pump = Pump {
@@ -60,6 +63,7 @@ pub(crate) async fn pump(cache: &Parts, flow: Flow<'_>) -> Pumped {
         ahead: Ahead::new(&cache.account),
         ends_by: limit.and_then(|limit| Deadline::now().checked_add(limit)),
         kept: Ok(turn),
+        may_write,
         was_read: false,
         unread_since: None,
         unread_pace: None,
@@ -89,6 +93,7 @@ struct Pump<'a> {
     ends_by: Option<Deadline>,
     /// It is kept, with the turn it has; or not, for this reason.
     kept: Result<Option<Turn>, Reason>,
+    may_write: &'a mut Option<Box<MayWrite>>,
     was_read: bool,
     /// When the last of its readers left, if it had any.
     unread_since: Option<Deadline>,
@@ -238,6 +243,7 @@ impl Pump<'_> {
             self.cache.remember_apart(self.policy, self.sharing_name, reason, self.leader);
         }
         self.kept = Err(reason);
+        *self.may_write = None;
         self.leader.withdraw();
         self.filler.keep_no_longer();
     }

@@ -29,8 +29,8 @@ type Digest = [u8; blake3::OUT_LEN];
 /// What lies beneath an HTTP cache.
 pub(crate) struct Beneath {
     pub(crate) lower: Arc<Lower>,
-    /// Whose records are read and written, and what their bytes mean.
-    format: String,
+    /// Whose records are read and written.
+    name: String,
 }
 
 /// A response that lies below.
@@ -84,26 +84,35 @@ pub(crate) struct ToWrite<'a> {
 impl Beneath {
     /// `name`: that of the cache. What another one has written is not this one's.
     pub(crate) fn new(lower: &Arc<Lower>, name: &str) -> Self {
-        let format = format!("{name} response 1, {}", record::FORMAT);
-        Beneath { lower: Arc::clone(lower), format }
+        Beneath { lower: Arc::clone(lower), name: name.to_owned() }
+    }
+
+    /// Whose records are read and written, what their bytes mean, and by which rules they were stored: what a
+    /// process with other rules has stored may be for one reader by these.
+    fn format(&self, policy: &Policy) -> String {
+        let rules = short_name(policy.of_storing().as_bytes());
+        format!("{} response 1, {}, {rules}", self.name, record::FORMAT)
     }
 
     /// What of `asked` are responses of this cache that have not been purged.
     pub(crate) fn read<'a>(
         &self,
         store: &Store,
+        policy: &Policy,
         key: &str,
         asked: &'a Asked,
     ) -> Vec<ResponseBelow<'a>> {
-        let at = store.time_of_day(asked.at);
-        let read = |record| {
-            let response = self.response(store, key, record, at);
+        let (at, format) = (store.time_of_day(asked.at), self.format(policy));
+        let read = |record: &'a Record| {
+            let is_known = record.head.format == format;
+            let response = is_known.then(|| self.response(store, key, record, at)).flatten();
             if response.is_none() {
                 self.lower.count_unreadable();
             }
             response
         };
-        let responses = asked.records().iter().filter_map(read);
+        let is_there = |record: &&Record| !self.lower.is_lost(&record.head.body);
+        let responses = asked.records().iter().filter(is_there).filter_map(read);
         responses.filter(|response| response.state != PurgeState::Purged).collect()
     }
 
@@ -115,9 +124,6 @@ impl Beneath {
         at: SystemTime,
     ) -> Option<ResponseBelow<'a>> {
         let Record { head, age } = record;
-        if head.format != self.format {
-            return None;
-        }
         let (body_digest, rest) = head.extra.split_first_chunk()?;
         let (asked_before, rest) = rest.split_first_chunk()?;
         let received_at = at.checked_sub(*age)?;
@@ -171,7 +177,7 @@ impl Beneath {
             fetched: store.moment(received_at),
             cost,
             tags: tags_of([&stored.head], request),
-            format: self.format.clone(),
+            format: self.format(policy),
         };
         let (stored, variant) = (Arc::clone(stored), record.variant.clone());
         let encode = move || -> Result<Content, CodecError> {

@@ -3,6 +3,7 @@
 use std::{iter, pin::pin, sync::Arc};
 
 use http::HeaderMap;
+use tokio::time::Instant;
 
 use super::{
     below::{self, For, Found},
@@ -90,6 +91,7 @@ async fn bring(
     origin: Origin,
 ) {
     let mut may_write = None;
+    let began = Instant::now();
     if let Some(beneath) = &cache.beneath {
         match below::look(cache, beneath, &asked, &leader, For::Refresh).await {
             Found::Response(found) => {
@@ -97,8 +99,16 @@ async fn bring(
             }
             Found::Nothing(writes) => may_write = writes,
         }
+        // What was purged meanwhile is not confirmed.
+        if !cache.store.look(&asked.key).variants.contain(&stored) {
+            return;
+        }
     }
     let mut origin_request = OriginRequest::refresh(asked, stored, conditional);
+    if leader.was_passed_over() {
+        origin_request.confirm_nothing();
+    }
     origin_request.may_write = may_write;
+    origin_request.spent = began.elapsed();
     fetch(Arc::clone(cache), origin_request, leader, origin, None).await;
 }

@@ -246,6 +246,8 @@ fn whole_of(
     let slices = |range: &Range<u64>| {
         part.body.slices(Span { start: range.start, len: Some(range.end - range.start) })
     };
+    // What is another part than it says would shift what comes after it.
+    let rest = rest.of_length(spans);
     let body = match &pieces[..] {
         [Piece::Stored(stored), Piece::Newer(newer)] if newer.end == spans => {
             rest.between(slices(stored), newer.start, Vec::new())

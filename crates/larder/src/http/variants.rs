@@ -72,6 +72,10 @@ impl StoredVariant {
         StoredVariant { stored, marked_stale }
     }
 
+    pub(crate) fn marked_stale(&self) -> Option<Mark> {
+        self.marked_stale
+    }
+
     /// As the rules look at it.
     pub(crate) fn variant(&self) -> Variant<'_> {
         Variant { head: &self.stored.head, marked_stale: self.marked_stale.map(Mark::time) }

@@ -626,3 +626,260 @@ async fn what_is_on_its_way_down_has_a_bound_in_bytes() {
     assert_eq!((stats.writes, stats.writes_dropped, cluster.tier.records()), (2, 1, 2));
     assert!(site.get("/c").await.is_hit(), "memory has it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_purged_while_its_refresh_looks_below_is_not_confirmed() {
+    for scope in scopes() {
+        let cluster = Cluster::new();
+        let fields = [
+            ("cache-control", "max-age=60, stale-while-revalidate=60"),
+            ("etag", "\"1\""),
+            ("surrogate-key", "tag"),
+        ];
+        let site = cluster.filled("/a", ok(&fields, "old")).await;
+        cluster.clock.advance(secs(70));
+        cluster.tier.hold(Call::Heads, Point::Answer);
+        assert_eq!(site.get("/a").await.text(), "old");
+        settle().await;
+        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+        site.cache.purge(purge).await.unwrap();
+        cluster.tier.release_all();
+        settle().await;
+        if cluster.origin.waiting() > 0 {
+            assert_eq!(cluster.origin.last().field("if-none-match"), "", "{scope}");
+            cluster.origin.refuse();
+            settle().await;
+        }
+        for site in [&site, &cluster.site()] {
+            is_fetched_anew(site, "/a", &scope.to_string()).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_the_origins_word_gets_nothing_from_below() {
+    let cluster = Cluster::new();
+    cluster.filled("/a", fresh("old")).await;
+    cluster.clock.advance(secs(20));
+    let other = cluster.site();
+    cluster.tier.hold(Call::Heads, Point::Request);
+    let plain = other.ask(get("/a"));
+    settle().await;
+    let reload = other.ask(get_with("/a", &[("cache-control", "no-cache")]));
+    settle().await;
+    cluster.tier.release_all();
+    assert_eq!(read(plain).await.text(), "old");
+    settle().await;
+    assert_eq!(cluster.origin.waiting(), 1);
+    cluster.origin.answer(fresh("new"));
+    assert_eq!(read(reload).await.text(), "new");
+}
+
+/// A tier that has lost the second piece of each body, or whose calls panic.
+#[derive(Clone)]
+struct Faulty {
+    tier: InProcess,
+    panics: bool,
+}
+
+impl Faulty {
+    fn site(&self, of: &Cluster) -> Site {
+        let builder = Cache::<Variants>::builder().clock(of.clock.clock());
+        let store = builder.lower_http(self.clone()).build();
+        let cache = HttpCache::new(store, Policy::standard());
+        Site { clock: of.clock.clone(), cache, origin: of.origin.clone() }
+    }
+}
+
+impl LowerTier for Faulty {
+    fn heads<'a>(
+        &'a self,
+        key: &'a str,
+        since: Option<lower::Position>,
+    ) -> lower::Answering<'a, lower::Heads> {
+        assert!(!self.panics, "a bug of this tier");
+        self.tier.heads(key, since)
+    }
+
+    fn piece(&self, body: lower::BodyId, index: u32) -> lower::Answering<'_, Bytes> {
+        match index {
+            1 => Box::pin(async { Err(lower::LowerError::Gone) }),
+            _ => self.tier.piece(body, index),
+        }
+    }
+
+    fn write(&self, piece: lower::Piece) -> lower::Answering<'_, ()> {
+        self.tier.write(piece)
+    }
+
+    fn commit<'a>(
+        &'a self,
+        key: &'a str,
+        record: lower::Record,
+        most: usize,
+    ) -> lower::Answering<'a, lower::Commit> {
+        self.tier.commit(key, record, most)
+    }
+
+    fn discard(&self, body: lower::BodyId, pieces: u32) -> lower::Answering<'_, ()> {
+        self.tier.discard(body, pieces)
+    }
+
+    fn append<'a>(
+        &'a self,
+        purges: &'a [lower::LowerPurge],
+    ) -> lower::Answering<'a, lower::Position> {
+        self.tier.append(purges)
+    }
+
+    fn tail(&self, since: Option<lower::Position>) -> lower::Answering<'_, lower::Tail> {
+        self.tier.tail(since)
+    }
+
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        wanted: &'a str,
+        since: Option<lower::Position>,
+        length: std::time::Duration,
+    ) -> lower::Answering<'a, lower::LeaseAnswer> {
+        self.tier.lease(key, wanted, since, length)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_has_a_hole_breaks_off_once_and_is_fetched_then() {
+    let cluster = Cluster::new();
+    cluster.filled("/a", fresh(long(1 << 20))).await;
+    let tier = Faulty { tier: cluster.tier.clone(), panics: false };
+    let other = tier.site(&cluster);
+    assert!(!other.get("/a").await.is_whole);
+    settle().await;
+    is_fetched_anew(&other, "/a", "it has a hole").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_body_is_written_again() {
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"one\"")];
+    for is_confirmed in [false, true] {
+        let cluster = Cluster::new();
+        let one = cluster.filled("/a", ok(&fields, long(1 << 20))).await;
+        cluster.tier.lose_pieces();
+        match is_confirmed {
+            false => {
+                cluster.site().answered(get("/a"), ok(&fields, long(1 << 20))).await;
+            }
+            true => {
+                // Twice: only what is refused shows that it is lost.
+                for _ in 0..2 {
+                    cluster.clock.advance(secs(70));
+                    one.answered(get("/a"), answer(304, &fields, "")).await;
+                }
+            }
+        }
+        let calls = cluster.origin.calls();
+        let reading = cluster.site().ask(get("/a"));
+        settle().await;
+        assert_eq!(cluster.origin.calls(), calls, "confirmed: {is_confirmed}");
+        assert_eq!(read(reading).await.body, long(1 << 20));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_panics_is_a_miss() {
+    let cluster = Cluster::new();
+    let tier = Faulty { tier: cluster.tier.clone(), panics: true };
+    let site = tier.site(&cluster);
+    let reading = site.ask(get("/a"));
+    settle().await;
+    assert_eq!(cluster.origin.waiting(), 1);
+    cluster.origin.answer(fresh("text"));
+    assert_eq!(read(reading).await.text(), "text");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fetches_for_himself_keeps_nobody_waiting_and_waits_for_nobody() {
+    let asks = || [get("/a"), get_with("/a", &[("range", "bytes=5-")]), request("HEAD", "/a", &[])];
+    for (first, second) in [(0, 1), (0, 2), (1, 0), (2, 0), (1, 1)] {
+        let cluster = Cluster::new();
+        let (one, other) = (cluster.site(), cluster.site());
+        let leads = one.ask(asks().into_iter().nth(first).unwrap());
+        settle().await;
+        let asks_too = other.ask(asks().into_iter().nth(second).unwrap());
+        settle().await;
+        assert_eq!(cluster.origin.waiting(), 2, "{first}, {second}");
+        for reading in [leads, asks_too] {
+            cluster.origin.refuse();
+            failed(reading).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_kept_no_longer_keeps_no_other_process_waiting() {
+    let cluster = Cluster::new();
+    let one = cluster.site();
+    let settings = Settings { max_body_bytes: 1000, ..Settings::default() };
+    let cache = HttpCache::with_settings(one.store().clone(), Policy::standard(), settings);
+    let one = Site { cache, ..one };
+    let (body, rest) = drip();
+    let reading = one.ask(get("/a"));
+    settle().await;
+    cluster.origin.answer(without_length(200, &[("cache-control", "max-age=60")], rest));
+    let mut reading = reading.await.unwrap().unwrap();
+    body.send(long(2000));
+    chunk(&mut reading).await.unwrap().unwrap();
+    settle().await;
+    let other = cluster.site().ask(get("/a"));
+    settle().await;
+    assert_eq!(cluster.origin.waiting(), 1);
+    cluster.origin.refuse();
+    failed(other).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hard_timeout_is_for_looking_below_and_fetching_together() {
+    let cluster = Cluster::new();
+    let one = cluster.site();
+    let holds = one.ask(get("/a"));
+    settle().await;
+    let builder = Cache::<Variants>::builder().clock(cluster.clock.clock());
+    let store = builder.hard_timeout(secs(4)).lower_http(cluster.tier.clone()).build();
+    let cache = HttpCache::new(store, Policy::standard());
+    let other = Site { cache, ..one.clone() };
+    let began = tokio::time::Instant::now();
+    failed(other.ask(get("/a"))).await;
+    assert!(began.elapsed() <= secs(5), "{:?}", began.elapsed());
+    holds.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_brought_meanwhile_is_not_fetched() {
+    for method in ["GET", "HEAD"] {
+        let cluster = Cluster::new();
+        cluster.filled("/a", fresh(long(1 << 20))).await;
+        let other = cluster.site();
+        let asks = || request(method, "/a", &[("range", "bytes=900000-900009")]);
+        let readers: Vec<_> = (0..30).map(|_| other.ask(asks())).collect();
+        for reader in readers {
+            assert!(read(reader).await.is_hit(), "{method}");
+        }
+        assert_eq!((cluster.origin.calls(), cluster.calls(Call::Piece)), (1, 8), "{method}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_stored_by_other_rules_is_nobodys() {
+    let by_tenant = Policy::standard().key_fields(vec!["x-tenant".parse().unwrap()]);
+    for policy in [by_tenant, Policy::guarded()] {
+        let cluster = Cluster::new();
+        let fields = [("cache-control", "public, max-age=60"), ("set-cookie", "session=of-a")];
+        let asked = get_with("/a", &[("x-tenant", "a")]);
+        cluster.site().answered(asked, ok(&fields, "of a")).await;
+        let other = cluster.site_with(policy, lower::Settings::default());
+        let reading = other.ask(get_with("/a", &[("x-tenant", "b")]));
+        settle().await;
+        assert_eq!(cluster.origin.waiting(), 1);
+        reading.abort();
+    }
+}

@@ -491,3 +491,34 @@ async fn joined_parts_are_as_old_as_the_newer_one_was(shape: Shape) {
     let whole = site.get("/a").await;
     assert_eq!((whole.text(), &*whole.field("age")), (BODY, "3600"));
 }
+
+over_each_shape!(a_rest_of_another_length_than_it_says_shifts_nothing);
+async fn a_rest_of_another_length_than_it_says_shifts_nothing(shape: Shape) {
+    for comes in ["01234567", "0123"] {
+        let site = Site::new(shape);
+        site.answered(range("bytes=6-9"), part("bytes 6-9/10", "\"1\"", "6789")).await;
+        let reading = site.ask(get("/a"));
+        settle().await;
+        assert_eq!(site.origin.last().field("range"), "bytes=0-5");
+        let mut rest = part("bytes 0-5/10", "\"1\"", comes);
+        rest.headers_mut().remove("content-length");
+        site.origin.answer(rest);
+        let answer = read(reading).await;
+        assert!(!answer.is_whole, "{comes}: {answer:?}");
+        assert!(BODY.as_bytes().starts_with(&answer.body), "{comes}: {answer:?}");
+    }
+}
+
+over_each_shape!(who_waits_for_a_range_of_a_body_that_breaks_off_asks_anew);
+async fn who_waits_for_a_range_of_a_body_that_breaks_off_asks_anew(shape: Shape) {
+    let site = Site::new(shape.holding(120_000));
+    let (reading, dripping) = slowly_arriving(&site, secs(20)).await;
+    let ahead = site.ask(range("bytes=30000-30009"));
+    tokio::time::sleep(secs(2)).await;
+    dripping.abort();
+    tokio::time::sleep(secs(2)).await;
+    assert!(!read(reading).await.is_whole);
+    assert_eq!(site.origin.waiting(), 1);
+    site.origin.answer(part("bytes 30000-30009/100000", "\"1\"", ".........."));
+    assert_eq!(read(ahead).await.text(), "..........");
+}

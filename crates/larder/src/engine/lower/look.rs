@@ -22,6 +22,11 @@ pub(crate) trait Search {
     /// Which of the key's records it would fetch: the right to do that keeps nobody from fetching another one.
     fn wanted(&self, asked: &Asked) -> String;
 
+    /// Whether what it fetches is for others as well, and worth their waiting. If not, it goes without the right to.
+    fn fetches_for_others(&self) -> bool {
+        true
+    }
+
     /// Whether it waits for another process that has the right to fetch.
     fn waits_for_others(&self) -> bool {
         true
@@ -40,6 +45,9 @@ impl Lower {
         loop {
             if let Some(found) = search.usable(&asked).await {
                 return Ok(found);
+            }
+            if !search.fetches_for_others() {
+                return Err(None);
             }
             match self.lease(key, &search.wanted(&asked)).await {
                 Leasing::Granted(lease, again) => {

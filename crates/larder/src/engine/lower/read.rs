@@ -11,8 +11,11 @@ use bytes::{Bytes, BytesMut};
 use super::Lower;
 use crate::{
     clock::Moment,
-    tier::lower::{Body, Lease, LeaseAnswer, LowerError, Record, Tail},
+    tier::lower::{Body, BodyId, Lease, LeaseAnswer, LowerError, Record, Tail},
 };
+
+/// So many bodies are remembered of which some is gone.
+const MAX_LOST: usize = 256;
 
 /// What the tier has under a key.
 #[derive(Clone)]
@@ -114,7 +117,7 @@ impl Lower {
         }
         let mut whole = BytesMut::new();
         for index in 0..pieces {
-            let piece = self.call(|tier| tier.piece(id, index)).await.ok()?;
+            let piece = self.piece(id, index).await?;
             if piece.len() > bytes - whole.len() {
                 self.count_unreadable();
                 return None;
@@ -129,9 +132,30 @@ impl Lower {
     }
 
     /// One piece of a body. `None`: it is not there, or does not come.
+    pub(crate) async fn piece(&self, id: BodyId, index: u32) -> Option<Bytes> {
+        let answer = self.call(|tier| tier.piece(id, index)).await;
+        if let Err(LowerError::Gone) = answer {
+            self.note_lost(id);
+        }
+        answer.ok()
+    }
+
+    /// Some of a body is gone. A head may name it still, for as long as that lives.
+    pub(crate) fn note_lost(&self, id: BodyId) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        if !lost.contains(&id) {
+            if lost.len() >= MAX_LOST {
+                lost.pop_front();
+            }
+            lost.push_back(id);
+        }
+    }
+
+    /// Whether some of it is known to be gone.
     #[cfg(feature = "http")]
-    pub(crate) async fn piece(&self, id: crate::tier::lower::BodyId, index: u32) -> Option<Bytes> {
-        self.call(|tier| tier.piece(id, index)).await.ok()
+    pub(crate) fn is_lost(&self, body: &Body) -> bool {
+        let lost = || self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(body, Body::Pieces { id, .. } if lost().contains(id))
     }
 
     /// Reads what the log has since it was last read.

@@ -132,10 +132,18 @@ impl Lower {
         let committed = match written {
             Ok(body) => {
                 let left_over = is_new.then(|| body.clone());
+                let there = match body {
+                    Body::Pieces { id, .. } if !is_new => Some(id),
+                    Body::Pieces { .. } | Body::Whole(_) => None,
+                };
                 let committed = self.commit(record, extra, body).await;
                 // After an error nobody knows whether its head is there.
                 if let (Ok(Commit::Refused), Some(body)) = (&committed, left_over) {
                     self.discard(&body).await;
+                }
+                // Or some of a body that was there is gone: it is written anew next time.
+                if let (Ok(Commit::Refused), Some(id)) = (&committed, there) {
+                    self.note_lost(id);
                 }
                 committed
             }
