@@ -1,6 +1,6 @@
 //! Refresh: asks the origin behind the readers' backs.
 
-use std::{iter, pin::pin, sync::Arc};
+use std::{iter, pin::pin, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 use tokio::time::Instant;
@@ -16,7 +16,10 @@ use super::{
     store::AtHand,
     stored::Stored,
 };
-use crate::engine::flight::Join;
+use crate::{engine::flight::Join, sync};
+
+/// How long a flight is waited for that has brought its answer: one that goes on for longer brings something newer.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is to be asked behind the readers' backs: whether one of the variants at hand is still current.
 pub(crate) struct Refresh {
@@ -63,8 +66,18 @@ async fn run(
     let key = Arc::clone(&asked.key);
     let at_hand = cache.store.look(&key);
     let collapse_key = collapse_key_of(&cache, &asked, &at_hand, iter::empty());
-    let joined = engine.join_collapse_key(&cache.flights, &key, &collapse_key);
-    let Join::Lead(leader) = joined else { return };
+    let join = || engine.join_collapse_key(&cache.flights, &key, &collapse_key);
+    let leader = match join() {
+        Join::Lead(leader) => leader,
+        // It may have stored what is to be refreshed, and then is about to end.
+        Join::Follow(follower) if follower.has_landed() => {
+            sync::in_time(ENDS_WITHIN, follower.landing_that(|_| false)).await.ok();
+            drop(follower);
+            let Join::Lead(leader) = join() else { return };
+            leader
+        }
+        Join::Follow(_) | Join::TooMany => return,
+    };
     // Somebody may have brought a newer one, or purged it.
     let is_there = || cache.store.look(&key).variants.contain(&stored);
     if !is_there() {
