@@ -497,7 +497,8 @@ impl Builder<Variants> {
     /// pieces and are streamed from there. A confirmation (304) writes a head, and no body. Parts (206), and what is
     /// stored of an answer to POST, are in memory only. A request that says `only-if-cached` is answered from memory.
     ///
-    /// All processes over one tier have to keep the same rules: what one has stored, others answer with.
+    /// What one process has stored, others answer with: those whose [`Policy`](crate::http::Policy) says the same of
+    /// what may be stored, and by which fields answers are told apart. To others it is a miss.
     pub fn lower_http(self, tier: impl LowerTier) -> Self {
         self.lower_http_with(tier, Settings::default())
     }

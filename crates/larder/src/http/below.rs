@@ -141,7 +141,8 @@ impl Search for ForResponse<'_> {
         let ForResponse { cache, beneath, leader, .. } = *self;
         self.last = Some(asked.clone());
         let at_hand = cache.store.look(leader.key());
-        let there = beneath.read(&cache.store, &self.asked.policy, leader.key(), asked);
+        let policy = &self.asked.policy;
+        let there = beneath.read_and_count(&cache.store, policy, leader.key(), asked);
         let best = self.best(&there, &at_hand)?;
         let verdict = cache.decide_beside(self.asked, &at_hand, best.variant());
         let in_memory = at_hand.variants.len();

@@ -102,8 +102,8 @@ enum Worth {
     Broke,
 }
 
-/// Whether a range of a body that is on its way will be here sooner than the origin would bring it, as far as can be
-/// told by how long it took to answer, and by the body's rate so far.
+/// Waits for a range of a body that is on its way, while that will be here sooner than the origin would bring it: as far
+/// as can be told by how long it took to answer, and by the body's rate so far.
 async fn worth_of_waiting(asked: &Retrieval, incoming: &Incoming) -> Worth {
     let Some(place) = first_byte_wanted(asked.request(), incoming) else { return Worth::Waited };
     if !sync::has_timers() {

@@ -94,6 +94,20 @@ impl Beneath {
         format!("{} response 1, {}, {rules}", self.name, record::FORMAT)
     }
 
+    /// As [`read`](Beneath::read), and counts the records that cannot be: once for each answer of the tier.
+    pub(crate) fn read_and_count<'a>(
+        &self,
+        store: &Store,
+        policy: &Policy,
+        key: &str,
+        asked: &'a Asked,
+    ) -> Vec<ResponseBelow<'a>> {
+        let all = self.responses(store, policy, key, asked);
+        let is_unreadable = |response: &&Option<ResponseBelow<'_>>| response.is_none();
+        all.iter().filter(is_unreadable).for_each(|_| self.lower.count_unreadable());
+        not_purged(all)
+    }
+
     /// What of `asked` are responses of this cache that have not been purged.
     pub(crate) fn read<'a>(
         &self,
@@ -102,18 +116,24 @@ impl Beneath {
         key: &str,
         asked: &'a Asked,
     ) -> Vec<ResponseBelow<'a>> {
+        not_purged(self.responses(store, policy, key, asked))
+    }
+
+    /// All whose bodies are there; `None` where one cannot be read.
+    fn responses<'a>(
+        &self,
+        store: &Store,
+        policy: &Policy,
+        key: &str,
+        asked: &'a Asked,
+    ) -> Vec<Option<ResponseBelow<'a>>> {
         let (at, format) = (store.time_of_day(asked.at), self.format(policy));
         let read = |record: &'a Record| {
             let is_known = record.head.format == format;
-            let response = is_known.then(|| self.response(store, key, record, at)).flatten();
-            if response.is_none() {
-                self.lower.count_unreadable();
-            }
-            response
+            is_known.then(|| self.response(store, key, record, at)).flatten()
         };
         let is_there = |record: &&Record| !self.lower.is_lost(&record.head.body);
-        let responses = asked.records().iter().filter(is_there).filter_map(read);
-        responses.filter(|response| response.state != PurgeState::Purged).collect()
+        asked.records().iter().filter(is_there).map(read).collect()
     }
 
     fn response<'a>(
@@ -196,6 +216,11 @@ impl Beneath {
         };
         self.lower.write_behind(record, encode, lease);
     }
+}
+
+fn not_purged(responses: Vec<Option<ResponseBelow<'_>>>) -> Vec<ResponseBelow<'_>> {
+    let readable = responses.into_iter().flatten();
+    readable.filter(|response| response.state != PurgeState::Purged).collect()
 }
 
 /// Which of a key's records a response is: that of all equal requests.

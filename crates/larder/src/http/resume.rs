@@ -15,6 +15,7 @@ use larder_policy::{
 };
 
 use super::{body::Body, cache::Parts, origin::Origin, request::Retrieval};
+use crate::sync;
 
 /// What is worth a request of its own, in bytes: less than that others wait for.
 const LEAST_BYTES: u64 = 1 << 20;
@@ -40,7 +41,18 @@ pub(crate) fn resumable(
     let coding = fields.get(CONTENT_ENCODING).cloned();
     let (cache, asked) = (Arc::clone(cache), Arc::clone(asked));
     answer.body_mut().resume_by(Box::new(move |at| {
-        Box::pin(async move { ask(&cache, &asked, origin, (tag, coding), at).await })
+        Box::pin(async move {
+            let asking = ask(&cache, &asked, origin, (tag, coding), at);
+            // No longer than a fetch may take until its head is there: a turn is another's then.
+            let body = match cache.engine().hard_timeout {
+                Some(limit) => sync::in_time(limit, asking).await.ok().flatten(),
+                None => asking.await,
+            };
+            if body.is_none() {
+                cache.counters().readers_cut.increment();
+            }
+            body
+        })
     }));
     answer
 }

@@ -450,5 +450,35 @@ async fn a_reader_that_is_left_behind_is_given_no_byte_of_another_body(shape: Sh
         let (fast, slow, error) = fast_beside_slow(&site).await;
         assert!(fast.body == pattern(), "{what}");
         assert!(error.is_some() && slow.len() < LENGTH && pattern().starts_with(&slow), "{what}");
+        assert_eq!(site.store().stats().readers_cut, 1, "{what}");
     }
+}
+
+over_each_shape!(a_reader_that_is_left_behind_waits_no_longer_for_the_origin_than_a_fetch_may_take);
+async fn a_reader_that_is_left_behind_waits_no_longer_for_the_origin_than_a_fetch_may_take(
+    shape: Shape,
+) {
+    let settings = Settings { max_arriving_bytes: 2 << 20, ..Settings::default() };
+    let site =
+        Site::with(shape, Policy::standard(), settings, |builder| builder.hard_timeout(secs(10)));
+    let (fast, slow) = (site.ask(get("/a")), site.ask(get("/a")));
+    settle().await;
+    let chunks: Vec<_> = pattern().chunks(64 << 10).map(Bytes::copy_from_slice).collect();
+    let chunks = chunks.into_iter().map(|chunk| Ok::<_, BoxError>(Frame::data(chunk)));
+    let body = Body::passing(StreamBody::new(stream::iter(chunks)));
+    let fields = [("cache-control", "max-age=60"), ("etag", "\"1\"")];
+    site.origin.answer(without_length(200, &fields, body));
+    let mut slow = slow.await.unwrap().unwrap();
+    chunk(&mut slow).await.unwrap().unwrap();
+    assert!(read(fast).await.is_whole);
+    let began = tokio::time::Instant::now();
+    let last = loop {
+        match chunk(&mut slow).await.unwrap() {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(began.elapsed().as_secs(), 10, "{last}");
+    assert_eq!((site.origin.calls(), site.origin.waiting()), (2, 0), "the call was given up");
+    assert_eq!((site.cache.turns_taken(), site.store().stats().readers_cut), (0, 1));
 }
