@@ -394,7 +394,8 @@ pub(crate) struct Counters {
     events: OnceLock<broadcast::Sender<Event>>,
 }
 
-/// A distribution of times, in whole units. It begins with nothing and grows with the longest.
+/// A distribution of times, in whole units. It takes no memory before the first, and then what the longest
+/// needs: a hit that happened to take longer than any before it would allocate otherwise.
 #[derive(Debug)]
 struct Durations {
     recorded: Mutex<Option<Recorded>>,
@@ -419,9 +420,9 @@ impl Durations {
 
     fn record(&self, value: u64) {
         let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        // Two digits.
+        // Two digits: 12 KiB.
         let recorded = recorded.get_or_insert_with(|| Recorded {
-            histogram: Histogram::new(2).expect("so many digits are allowed"),
+            histogram: Histogram::new_with_max(self.max, 2).expect("the bounds are allowed"),
             sum: 0,
             told: None,
         });
@@ -429,7 +430,7 @@ impl Durations {
         let value = value.clamp(1, self.max);
         recorded.sum = recorded.sum.saturating_add(value);
         let added = recorded.histogram.record(value);
-        added.expect("a histogram of two digits grows up to any maximum");
+        added.expect("no more than the maximum is recorded");
     }
 
     fn times(&self, unit: fn(u64) -> Duration) -> Times {

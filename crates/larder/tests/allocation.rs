@@ -1,7 +1,16 @@
 //! A hit allocates nothing, and a cache without entries takes next to nothing. An allocator that counts
 //! proves it, in a process of its own.
 
-use std::{pin::pin, sync::Arc, task::Context, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::Context,
+    thread,
+    time::Duration,
+};
 
 use allocation_counter::measure;
 use larder::{Builder, Cache, Eviction, Lifetime, ManualClock};
@@ -51,6 +60,33 @@ fn a_hit_on_what_slides_or_is_told_of_allocates_nothing() {
             assert!(cache.touch("key", Duration::from_secs(60)));
         }
     });
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_hit_that_takes_longer_than_all_before_allocates_nothing() {
+    /// Slow to clone once.
+    struct Slow(AtomicU32);
+
+    impl Clone for Slow {
+        fn clone(&self) -> Slow {
+            // One hit of a thousand is timed, the first and then this one.
+            if self.0.fetch_add(1, Ordering::Relaxed) == 1024 {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Slow(AtomicU32::new(0))
+        }
+    }
+
+    let cache = Cache::<Slow>::builder_with_weigher(|_| 1).build();
+    cache.insert("key", Slow(AtomicU32::new(0)));
+    cache.get("key").expect("it is stored");
+    let counted = measure(|| {
+        for _ in 0..3000 {
+            assert!(cache.get("key").is_some());
+        }
+    });
+    assert!(cache.stats().hit_times.max >= Duration::from_millis(20), "it was timed");
     assert_eq!(counted.count_total, 0);
 }
 
