@@ -51,7 +51,7 @@ const fn forward(why: Reason) -> &'static str {
         Reason::BypassRule => "bypass",
         Reason::Method => "method",
         // What was purged for good is not stored any more.
-        Reason::UriMiss | Reason::Purged => "uri-miss",
+        Reason::UriMiss | Reason::Purged | Reason::Unsure => "uri-miss",
         Reason::VaryMiss => "vary-miss",
         Reason::PartialMiss => "partial",
         // Something was stored and would have fitted, but what the request says forbids to use it: its
@@ -283,7 +283,7 @@ mod tests {
     words! {
         "bypass": BypassRule,
         "method": Method,
-        "uri-miss": UriMiss Purged,
+        "uri-miss": UriMiss Purged Unsure,
         "vary-miss": VaryMiss,
         "partial": PartialMiss,
         "request": RequestNoCache RequestMaxAge RequestMinFresh RequestNoStore Precondition Authorization

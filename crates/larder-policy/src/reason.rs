@@ -36,6 +36,9 @@ pub enum Reason {
     /// The key was purged or overwritten while the answer was being fetched, so the answer may be
     /// older than the purge and is not stored.
     Purged,
+    /// Something was stored, but the tier that tells what other processes have purged has not been heard of for too
+    /// long.
+    Unsure,
     /// The origin failed to answer.
     OriginError,
     /// Something was stored for this URI, but for requests that differ in a field that `Vary` names.
@@ -110,6 +113,7 @@ impl Reason {
             Reason::NoRoom => "no-room",
             Reason::TooLarge => "too-large",
             Reason::Purged => "purged",
+            Reason::Unsure => "unsure",
             Reason::OriginError => "origin-error",
             Reason::VaryMiss => "vary-miss",
             Reason::PartialMiss => "partial-miss",

@@ -24,6 +24,9 @@ use crate::{
 /// The bound of a cache that was given none.
 const USUAL_BYTES: usize = 64 << 20;
 
+/// A tier forgets a reader that has been silent for an hour.
+const MAX_INCOHERENCE: Duration = Duration::from_secs(30 * 60);
+
 pub(crate) type Weigher<V> = Arc<dyn Fn(&V) -> usize + Send + Sync>;
 
 type TtlOfError = dyn Fn(&dyn Any) -> Option<Duration> + Send + Sync;
@@ -106,6 +109,14 @@ pub enum BuildError {
     Zero {
         /// The builder's method.
         setting: &'static str,
+    },
+    /// A time that is longer than it may be.
+    #[error("{setting} may be {most:?} at most")]
+    TooLong {
+        /// The builder's method.
+        setting: &'static str,
+        /// The longest it may be.
+        most: Duration,
     },
     /// The soft timeout can never come first.
     #[error("soft_timeout ({soft:?}) is not below hard_timeout ({hard:?})")]
@@ -470,9 +481,14 @@ impl<V> Builder<V> {
                 ("lower.rest", settings.rest.is_zero()),
                 ("lower.max_outstanding", settings.max_outstanding == 0),
                 ("lower.lease", settings.lease.is_zero()),
+                ("lower.max_incoherence", settings.max_incoherence.is_zero()),
             ];
             if let Some((setting, _)) = zeros.into_iter().find(|(_, is_zero)| *is_zero) {
                 return Err(BuildError::Zero { setting });
+            }
+            if settings.max_incoherence > MAX_INCOHERENCE {
+                let most = MAX_INCOHERENCE;
+                return Err(BuildError::TooLong { setting: "lower.max_incoherence", most });
             }
         }
         if self.hard_timeout.is_some_and(|limit| limit.is_zero()) {

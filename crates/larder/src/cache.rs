@@ -594,9 +594,10 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// Gives up the refreshes that wait, lets what runs end within `within`, and stops the rest.
-    /// True if nothing had to be stopped. What runs includes what is on its way to a tier below memory. What asks for a fetch afterwards gets
-    /// [`FetchError::ShutDown`], or has it run in its own future ([`get_or_fetch`](Cache::get_or_fetch));
-    /// what is stored is still served.
+    /// True if nothing had to be stopped. What runs includes what is on its way to a tier below memory. What asks for
+    /// a fetch afterwards gets [`FetchError::ShutDown`], or has it run in its own future
+    /// ([`get_or_fetch`](Cache::get_or_fetch)); what is stored is still served. Not so above a tier that knows its
+    /// readers: it is told that this one is no more, so that purges no longer wait for it.
     ///
     /// # Panics
     ///
@@ -604,7 +605,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     pub async fn shut_down(&self, within: Duration) -> bool {
         let engine = &self.library.engine;
         engine.close();
-        let in_time = timeout(within, engine.tasks().ended()).await.is_ok();
+        let over = async {
+            engine.tasks().ended().await;
+            if let Some(lower) = engine.lower() {
+                lower.leave().await;
+            }
+        };
+        let in_time = timeout(within, over).await.is_ok();
         engine.tasks().stop();
         in_time
     }

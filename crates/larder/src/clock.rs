@@ -59,6 +59,30 @@ impl Moment {
     }
 }
 
+/// A moment that several threads read and set.
+#[derive(Debug)]
+pub(crate) struct AtomicMoment(AtomicU64);
+
+impl AtomicMoment {
+    pub(crate) const fn new(moment: Moment) -> Self {
+        AtomicMoment(AtomicU64::new(moment.0))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> Moment {
+        Moment(self.0.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set(&self, moment: Moment) {
+        self.0.store(moment.0, Ordering::Release);
+    }
+
+    /// The later of what it is and this.
+    pub(crate) fn advance(&self, moment: Moment) {
+        self.0.fetch_max(moment.0, Ordering::AcqRel);
+    }
+}
+
 /// Where a cache gets its time from. Never runs backwards.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);

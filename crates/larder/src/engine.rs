@@ -164,6 +164,11 @@ impl<V> Engine<V> {
         self.lower.as_ref()
     }
 
+    /// Until then hits need not ask what other processes have purged.
+    pub(crate) fn trust_until(&self, moment: Moment) {
+        self.purges.trust_until(moment);
+    }
+
     /// How many fetches may run at once.
     #[cfg(feature = "http")]
     pub(crate) fn max_fetches(&self) -> usize {
@@ -353,6 +358,9 @@ impl<V> Engine<V> {
     pub(crate) fn close(&self) {
         self.refreshes.close();
         self.tasks.close();
+        if let Some(lower) = &self.lower {
+            lower.close();
+        }
     }
 }
 

@@ -156,6 +156,16 @@ pub enum TierState {
         /// That is how many there are.
         of: usize,
     },
+    /// So many have said that it holds, and of the others none can still serve what is older: they have not heard from
+    /// the tier for so long that they no longer go by what they know.
+    Lapsed {
+        /// So many have said it.
+        by: usize,
+        /// That is how many there are.
+        of: usize,
+        /// Those who have not; of many, some.
+        missing: Vec<String>,
+    },
     /// It is written down here, and will be sent.
     Queued,
     /// It is on its way, and nothing has come back.
@@ -203,10 +213,11 @@ impl Tier {
 }
 
 impl TierState {
-    /// The word for it: `applied`, `queued`, `sent`, `confirmed` or `failed`.
+    /// The word for it: `applied`, `lapsed`, `queued`, `sent`, `confirmed` or `failed`.
     pub fn as_str(&self) -> &'static str {
         match self {
             TierState::Applied { .. } => "applied",
+            TierState::Lapsed { .. } => "lapsed",
             TierState::Queued => "queued",
             TierState::Sent => "sent",
             TierState::Confirmed => "confirmed",
@@ -244,6 +255,9 @@ impl fmt::Display for TierState {
         f.write_str(self.as_str())?;
         match self {
             TierState::Applied { by, of } => write!(f, " by {by} of {of}"),
+            TierState::Lapsed { by, of, missing } => {
+                write!(f, " by {by} of {of}, without {}", missing.join(", "))
+            }
             TierState::Failed { reason } => write!(f, ": {reason}"),
             TierState::Queued | TierState::Sent | TierState::Confirmed => Ok(()),
         }

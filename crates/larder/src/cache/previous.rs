@@ -93,7 +93,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
     pub(super) fn previous(&self, key: &str) -> Option<Previous<V>> {
         let now = self.engine.now();
         let previous = self.engine.peek(key, |entry| {
-            self.engine.freshness(entry, now)?;
+            self.engine.freshness(entry, now).ok()?;
             Some(Previous {
                 value: Box::new(entry.value.clone()),
                 age: entry.age(now),

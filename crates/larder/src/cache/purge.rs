@@ -1,9 +1,10 @@
 //! Purge: the one way in, its short forms, and what the library has to forget.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Cache, Library};
 use crate::{
+    clock::Moment,
     engine::{
         lower::{Above, Sent},
         purge::{Done, Listener, Named},
@@ -43,11 +44,35 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub async fn purge(&self, purge: Purge) -> Result<Receipt, PurgeError> {
+        self.purge_as_said(&purge, None).await
+    }
+
+    /// The same, and it waits for its tier `within` this time, whatever the tier's settings say
+    /// ([`Settings::purge_wait`](crate::lower::Settings::purge_wait)).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`purge`](Cache::purge).
+    pub async fn purge_within(
+        &self,
+        purge: Purge,
+        within: Duration,
+    ) -> Result<Receipt, PurgeError> {
+        self.purge_as_said(&purge, Some(within)).await
+    }
+
+    pub(crate) async fn purge_as_said(
+        &self,
+        purge: &Purge,
+        within: Option<Duration>,
+    ) -> Result<Receipt, PurgeError> {
         match &purge.scope {
-            Scope::Key(key) => self.purge_named(&purge, Named::Keys(&[key])).await,
-            Scope::Prefix(prefix) => self.purge_named(&purge, Named::Prefixes(&[prefix])).await,
-            Scope::Tag(tag) => self.purge_named(&purge, Named::Tag(tag)).await,
-            Scope::Everything => self.purge_named(&purge, Named::Everything).await,
+            Scope::Key(key) => self.purge_named(purge, Named::Keys(&[key]), within).await,
+            Scope::Prefix(prefix) => {
+                self.purge_named(purge, Named::Prefixes(&[prefix]), within).await
+            }
+            Scope::Tag(tag) => self.purge_named(purge, Named::Tag(tag), within).await,
+            Scope::Everything => self.purge_named(purge, Named::Everything, within).await,
         }
     }
 
@@ -56,12 +81,13 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         &self,
         purge: &Purge,
         named: Named<'_>,
+        within: Option<Duration>,
     ) -> Result<Receipt, PurgeError> {
         let (mut receipt, sent) = self.begin_purge(purge, named)?;
         if let Some(sent) = sent {
             let state = match purge.wait {
                 Tier::Memory => sent.state(),
-                Tier::Shared | Tier::Cdn => sent.wait().await,
+                Tier::Shared | Tier::Cdn => sent.wait(within).await,
             };
             receipt.tiers.push(TierReceipt { tier: Tier::Shared, state });
         }
@@ -212,6 +238,10 @@ impl<V: Clone + Send + Sync + 'static> Listener for Library<V> {
 impl<V: Clone + Send + Sync + 'static> Above for Library<V> {
     fn purge_too(&self, purge: &LowerPurge) {
         self.engine.purge_too(purge);
+    }
+
+    fn trust_until(&self, moment: Moment) {
+        self.engine.trust_until(moment);
     }
 }
 

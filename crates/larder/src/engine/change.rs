@@ -142,6 +142,6 @@ impl<V: Clone> Engine<V> {
     /// What is fresh now, purges considered. Asked under a shard's lock.
     pub(crate) fn is_fresh_now(&self) -> impl Fn(&Entry<V>) -> bool {
         let now = self.now();
-        move |entry| matches!(self.freshness(entry, now), Some(Freshness::Fresh { .. }))
+        move |entry| matches!(self.freshness(entry, now), Ok(Freshness::Fresh { .. }))
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use larder_policy::{freshness::Freshness, reason::Reason};
 
-use super::{Engine, store::Dated};
+use super::{Engine, lower::Trusted, store::Dated};
 use crate::{
     answer::{Answer, AnswerSource, Storage},
     clock::Moment,
@@ -12,6 +12,7 @@ use crate::{
     purge::last::PurgeState,
     stats::micros,
     sync::atomic::Ordering,
+    tier::lower::Unsure,
 };
 
 /// What is older counts as stale to a reader.
@@ -81,6 +82,8 @@ pub(crate) struct Kept<V> {
     pub(crate) cost: Duration,
     /// How long ago a soft purge came over it, if one did.
     pub(crate) marked_stale: Option<Duration>,
+    /// Only what was asked for no longer ago than this is to be used.
+    pub(crate) within: Option<Duration>,
 }
 
 /// What an entry is good for, without its value.
@@ -208,6 +211,7 @@ impl<V: Clone> Engine<V> {
     fn is_plain(&self, entry: &Entry<V>, now: Moment) -> bool {
         entry.is_fresh(now)
             && entry.fence() >= self.purges.last_in_table()
+            && now < self.purges.trusted_until()
             && !self.is_aging(entry, now)
     }
 
@@ -230,7 +234,16 @@ impl<V: Clone> Engine<V> {
     pub(crate) fn find_kept(&self, key: &str) -> Option<Kept<V>> {
         let now = self.clock.now();
         let kept = self.memory.read(key, |entry| {
-            let marked_stale = match self.lifetime_left(entry, now)? {
+            let (freshness, within) = match self.trusted(now) {
+                Trusted::All => (self.purges_left(entry, now)?, None),
+                Trusted::Within(within) if !self.serves_unsure() => {
+                    (self.purges_left(entry, now)?, Some(within))
+                }
+                Trusted::Within(_) | Trusted::Nothing => {
+                    (self.lifetime_left(entry, now).ok()?, None)
+                }
+            };
+            let marked_stale = match freshness {
                 Freshness::Fresh { .. } => None,
                 Freshness::StaleWhileRevalidate { stale } | Freshness::StaleIfError { stale } => {
                     Some(stale)
@@ -238,7 +251,7 @@ impl<V: Clone> Engine<V> {
                 Freshness::Expired => return None,
             };
             entry.read(now);
-            Some(Kept { value: entry.value.clone(), cost: entry.cost(), marked_stale })
+            Some(Kept { value: entry.value.clone(), cost: entry.cost(), marked_stale, within })
         });
         kept?
     }
@@ -283,23 +296,23 @@ impl<V: Clone> Engine<V> {
         let age = entry.age(now);
         let terms = |source, storage| Terms { source, age, storage, cost: entry.cost() };
         match self.freshness(entry, now) {
-            None => Judged::Miss(Reason::Purged),
-            Some(freshness) if age > max_age => self.judge_too_old(entry, freshness, age, max_age),
-            Some(Freshness::Fresh { left }) => {
+            Err(reason) => Judged::Miss(reason),
+            Ok(freshness) if age > max_age => self.judge_too_old(entry, freshness, age, max_age),
+            Ok(Freshness::Fresh { left }) => {
                 let terms = terms(AnswerSource::Hit, Storage::FreshFor(left));
                 let shape = if self.is_aging(entry, now) { Shape::Aging } else { Shape::Fresh };
                 Judged::Usable { terms, shape }
             }
-            Some(Freshness::StaleWhileRevalidate { stale }) => {
+            Ok(Freshness::StaleWhileRevalidate { stale }) => {
                 let source = AnswerSource::Stale(Reason::StaleWhileRevalidate);
                 let terms = terms(source, Storage::StaleFor(stale));
                 Judged::Usable { terms, shape: Shape::Stale }
             }
-            Some(Freshness::StaleIfError { stale }) => {
+            Ok(Freshness::StaleIfError { stale }) => {
                 let source = AnswerSource::Stale(Reason::StaleIfError);
                 Judged::LastResort(terms(source, Storage::StaleFor(stale)))
             }
-            Some(Freshness::Expired) => Judged::Miss(Reason::Expired),
+            Ok(Freshness::Expired) => Judged::Miss(Reason::Expired),
         }
     }
 
@@ -330,21 +343,55 @@ impl<V: Clone> Engine<V> {
         Judged::LastResort(Terms { source, age, storage, cost: entry.cost() })
     }
 
-    /// What `entry` is good for; `None` if it was purged.
-    pub(crate) fn freshness(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
+    /// What `entry` is good for, or why for nothing.
+    pub(crate) fn freshness(&self, entry: &Entry<V>, now: Moment) -> Result<Freshness, Reason> {
         match self.lifetime_left(entry, now)? {
             Freshness::StaleWhileRevalidate { stale }
                 if !self.serves_while_revalidating.load(Ordering::Relaxed) =>
             {
                 let is_kept = stale < entry.lifetime().rescue_window();
-                Some(if is_kept { Freshness::StaleIfError { stale } } else { Freshness::Expired })
+                Ok(if is_kept { Freshness::StaleIfError { stale } } else { Freshness::Expired })
             }
-            freshness => Some(freshness),
+            freshness => Ok(freshness),
         }
     }
 
-    /// What its lifetime and the purges say.
-    fn lifetime_left(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
+    /// What its lifetime, the purges, and what is known of those of others say.
+    fn lifetime_left(&self, entry: &Entry<V>, now: Moment) -> Result<Freshness, Reason> {
+        let freshness = self.purges_left(entry, now).ok_or(Reason::Purged)?;
+        let is_trusted = match self.trusted(now) {
+            Trusted::All => true,
+            Trusted::Within(within) => entry.age(now).saturating_add(entry.cost()) < within,
+            Trusted::Nothing => false,
+        };
+        match freshness {
+            freshness if is_trusted => Ok(freshness),
+            Freshness::Fresh { .. } if self.serves_unsure() => {
+                Ok(entry.freshness_marked_stale(now, self.purges.trusted_until().min(now)))
+            }
+            Freshness::Expired => Ok(freshness),
+            freshness if self.serves_unsure() => Ok(freshness),
+            _ => Err(Reason::Unsure),
+        }
+    }
+
+    /// What of memory may be gone by.
+    #[inline]
+    fn trusted(&self, now: Moment) -> Trusted {
+        match &self.lower {
+            Some(lower) if now >= self.purges.trusted_until() => lower.trusted(),
+            _ => Trusted::All,
+        }
+    }
+
+    /// Whether what may have been purged by others is served as if it were stale.
+    fn serves_unsure(&self) -> bool {
+        let unsure = self.lower.as_ref().map(|lower| lower.settings().unsure);
+        unsure == Some(Unsure::ServeStale)
+    }
+
+    /// What its lifetime and the purges say. `None`: it was purged.
+    fn purges_left(&self, entry: &Entry<V>, now: Moment) -> Option<Freshness> {
         let newest = self.purges.last_in_table();
         if entry.fence() >= newest {
             return Some(entry.freshness(now));

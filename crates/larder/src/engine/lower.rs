@@ -43,15 +43,17 @@
 //! not believed (nor is an answer that may have been given before), purges that were under way are appended anew, and memory lets all go, for others may have purged
 //! what nobody can tell any more.
 //!
-//! A purge that another process has made is learnt with the next read, and is then a purge here like any other,
-//! with a number of its own.
+//! A purge that another process has made is learnt by following the log ([`follow`]), or with the next read, and is
+//! then a purge here like any other, with a number of its own.
 
 mod breaker;
+mod follow;
 mod known;
 mod look;
 mod outbox;
 mod read;
 mod send;
+mod trust;
 mod write;
 
 use std::{
@@ -60,19 +62,25 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock, PoisonError, Weak},
     task::Poll,
+    time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use self::{
     breaker::Breaker,
     known::{Known, Learnt},
     outbox::Outbox,
+    trust::Trust,
 };
 pub(crate) use self::{
     look::Search,
     read::{Asked, OwnLease},
     send::{Outgoing, Sent},
+    trust::Trusted,
     write::{Content, NewBody, NewRecord},
 };
 use super::tasks::Tasks;
@@ -83,12 +91,12 @@ use crate::{
     sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
     tier::lower::{
         Answering, BodyId, Head, Logged, LowerError, LowerPurge, LowerTier, Position, PurgeId,
-        Settings, Tail,
+        Reader, Settings, Tail,
     },
 };
 
 /// Purges of others that are looked for one by one. More at once are one of everything.
-const MAX_LEARNT: usize = 256;
+const MAX_LEARNT: usize = 4096;
 
 /// The tier below a cache's memory, and what is known of it.
 pub(crate) struct Lower {
@@ -106,6 +114,14 @@ pub(crate) struct Lower {
     leased: Mutex<HashSet<(Arc<str>, Box<str>)>>,
     /// The last bodies of which some turned out to be gone.
     lost: Mutex<VecDeque<BodyId>>,
+    /// By this name the tier knows this cache.
+    reader: Reader,
+    /// None is needed where the tier does not know its readers.
+    trust: Option<Trust>,
+    /// The log has something new, which has been read.
+    news: Notify,
+    /// True once nobody is to follow it any more.
+    closing: watch::Sender<bool>,
     above: OnceLock<Weak<dyn Above>>,
 }
 
@@ -115,11 +131,20 @@ struct Ledger {
     outbox: Outbox,
     /// Somebody sends what is in the outbox.
     is_sending: bool,
+    /// Somebody follows the log.
+    is_following: bool,
+    /// So many are purging in memory what they have read of the log.
+    purging: usize,
+    /// All that the log has up to here is done in memory.
+    done: Option<Position>,
 }
 
 /// What lies above the lower tier, and learns from it what others have purged.
 pub(crate) trait Above: Send + Sync {
     fn purge_too(&self, purge: &LowerPurge);
+
+    /// Until then hits need not ask what others have purged.
+    fn trust_until(&self, moment: Moment);
 }
 
 #[derive(Default)]
@@ -136,6 +161,7 @@ struct LowerCounters {
     purges_learnt: Counter,
     gaps: Counter,
     overflows: Counter,
+    renewals: Counter,
 }
 
 impl Lower {
@@ -146,7 +172,17 @@ impl Lower {
         tasks: Tasks,
     ) -> Arc<Self> {
         let outbox = Outbox::new(settings.max_outstanding, sync::random() as u64);
-        let ledger = Ledger { known: Known::default(), outbox, is_sending: false };
+        let reader = Reader { id: sync::random() as u64, name: process_name() };
+        let knows_readers = tier.readers().is_some();
+        let trust = knows_readers.then(|| Trust::new(&clock, settings.max_incoherence));
+        let ledger = Ledger {
+            known: Known::default(),
+            outbox,
+            is_sending: false,
+            is_following: false,
+            purging: 0,
+            done: None,
+        };
         Arc::new(Lower {
             tier,
             settings,
@@ -159,14 +195,22 @@ impl Lower {
             writing_bytes: AtomicUsize::new(0),
             leased: Mutex::default(),
             lost: Mutex::default(),
+            reader,
+            trust,
+            news: Notify::new(),
+            closing: watch::channel(false).0,
             above: OnceLock::new(),
         })
     }
 
     /// What others purge reaches `above` from now on, as long as it lives.
-    pub(crate) fn lies_below<A: Above + 'static>(&self, above: &Arc<A>) {
+    pub(crate) fn lies_below<A: Above + 'static>(self: &Arc<Self>, above: &Arc<A>) {
+        if let Some(trust) = &self.trust {
+            above.trust_until(trust.until_by_hits());
+        }
         let above: Weak<A> = Arc::downgrade(above);
         _ = self.above.set(above);
+        self.follow_behind();
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -188,8 +232,10 @@ impl Lower {
     /// Reads the end of the log, which was asked for at `asked`, `since` what was known then. False: it is
     /// perhaps that of a log that has ended, and what came with it is of no use.
     fn learn(&self, tail: &Tail, since: Option<Position>, asked: Moment) -> bool {
-        let learnt = {
-            let Ledger { known, outbox, .. } = &mut *self.lock();
+        let (learnt, is_first, purging) = {
+            let ledger = &mut *self.lock();
+            let Ledger { known, outbox, .. } = ledger;
+            let is_first = known.read().is_none();
             let learnt = known.learn(tail, since, asked);
             if !matches!(learnt, Learnt::OfThePast) {
                 for Logged { number, purge, .. } in &tail.purges {
@@ -199,17 +245,19 @@ impl Lower {
                     }
                 }
             }
-            match learnt {
+            let learnt = match learnt {
                 Learnt::OfThePast => return false,
                 Learnt::Gap => None,
                 Learnt::Purges(mut purges) => {
                     purges.retain(|purge| !outbox.is_own(purge.id));
                     Some(purges)
                 }
-            }
+            };
+            (learnt, is_first, Purging::begin(self, ledger))
         };
         let count = learnt.as_ref().map_or(0, Vec::len);
-        if learnt.is_none() {
+        // Who has just begun has missed nothing.
+        if learnt.is_none() && !is_first {
             self.counters.gaps.increment();
         }
         self.counters.purges_learnt.add(count as u64);
@@ -217,6 +265,7 @@ impl Lower {
             // Under no lock: what goes is the user's.
             self.pass_on(learnt.filter(|purges| purges.len() <= MAX_LEARNT));
         }
+        drop(purging);
         true
     }
 
@@ -239,16 +288,24 @@ impl Lower {
         &'a self,
         ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
+        self.call_within(self.settings.budget, ask).await
+    }
+
+    /// The same for a call that may take another time.
+    async fn call_within<'a, T>(
+        &'a self,
+        budget: Duration,
+        ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
+    ) -> Result<T, LowerError> {
         let now = Instant::now();
         if !self.breaker.may_ask(now) {
             self.counters.left_alone.increment();
             return Err(LowerError::LeftAlone);
         }
-        let budget = self.settings.budget;
         let answered = sync::until(sync::after(now, budget), caught(|| ask(&*self.tier))).await;
         let answer = answered.unwrap_or(Err(LowerError::TookTooLong { budget }));
         match answer {
-            Ok(_) | Err(LowerError::Gone) => self.breaker.answered(),
+            Ok(_) | Err(LowerError::Gone | LowerError::Reconciling) => self.breaker.answered(),
             Err(_) => {
                 self.counters.failures.increment();
                 self.breaker.failed(Instant::now());
@@ -258,7 +315,8 @@ impl Lower {
     }
 
     pub(crate) fn stats(&self) -> LowerStats {
-        let counters = &self.counters;
+        let (counters, position) = (&self.counters, self.position());
+        let purges_outstanding = self.lock().outbox.len() as u64;
         LowerStats {
             hits: counters.hits.get(),
             misses: counters.misses.get(),
@@ -269,10 +327,13 @@ impl Lower {
             writes: counters.writes.get(),
             writes_refused: counters.writes_refused.get(),
             writes_dropped: counters.writes_dropped.get(),
-            purges_outstanding: self.lock().outbox.len() as u64,
+            purges_outstanding,
             purges_learnt: counters.purges_learnt.get(),
             gaps: counters.gaps.get(),
             overflows: counters.overflows.get(),
+            renewals: counters.renewals.get(),
+            is_trusted: self.trust.as_ref().is_none_or(Trust::holds),
+            log_position: position.map_or(0, |position| position.number),
         }
     }
 
@@ -295,6 +356,34 @@ impl Lower {
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What people may know this process by: its host, and its number there.
+fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "process" } else { host };
+    format!("{host}:{}", std::process::id())
+}
+
+/// While what has been read of the log is being purged in memory: until nobody does, it is not said to be done.
+struct Purging<'a>(&'a Lower);
+
+impl<'a> Purging<'a> {
+    fn begin(lower: &'a Lower, ledger: &mut Ledger) -> Self {
+        ledger.purging += 1;
+        Purging(lower)
+    }
+}
+
+impl Drop for Purging<'_> {
+    fn drop(&mut self) {
+        let mut ledger = self.0.lock();
+        ledger.purging -= 1;
+        if ledger.purging == 0 {
+            ledger.done = ledger.known.read();
+        }
     }
 }
 

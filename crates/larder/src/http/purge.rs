@@ -5,6 +5,8 @@
 //! rather than less.
 
 use http::Uri;
+use std::time::Duration;
+
 use larder_policy::{
     key::RequestKey,
     uri::{self, normal},
@@ -25,16 +27,39 @@ impl HttpCache {
     ///
     /// As [`Cache::purge`](crate::Cache::purge).
     pub async fn purge(&self, purge: Purge) -> Result<Receipt, PurgeError> {
+        self.purge_as_said(&purge, None).await
+    }
+
+    /// [`Cache::purge_within`](crate::Cache::purge_within), likewise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cache::purge`](crate::Cache::purge).
+    pub async fn purge_within(
+        &self,
+        purge: Purge,
+        within: Duration,
+    ) -> Result<Receipt, PurgeError> {
+        self.purge_as_said(&purge, Some(within)).await
+    }
+
+    async fn purge_as_said(
+        &self,
+        purge: &Purge,
+        within: Option<Duration>,
+    ) -> Result<Receipt, PurgeError> {
         match &purge.scope {
             Scope::Key(key) => {
                 let keys = stored_keys(key);
-                self.cache().purge_named(&purge, Named::Keys(&borrowed(&keys))).await
+                let named = Named::Keys(&borrowed(&keys));
+                self.cache().purge_named(purge, named, within).await
             }
             Scope::Prefix(prefix) => {
                 let prefixes = stored_prefixes(prefix);
-                self.cache().purge_named(&purge, Named::Prefixes(&borrowed(&prefixes))).await
+                let named = Named::Prefixes(&borrowed(&prefixes));
+                self.cache().purge_named(purge, named, within).await
             }
-            Scope::Tag(_) | Scope::Everything => self.cache().purge(purge).await,
+            Scope::Tag(_) | Scope::Everything => self.cache().purge_as_said(purge, within).await,
         }
     }
 

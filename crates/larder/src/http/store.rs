@@ -10,7 +10,7 @@ use larder_policy::{freshness::Lifetime, head::RequestHead, settings::Policy};
 
 use super::{
     landing::Leader,
-    stored::Stored,
+    stored::{Mark, Stored},
     tags::tags_of,
     variants::{StoredVariant, Variants},
 };
@@ -69,7 +69,14 @@ impl Store {
     /// What is stored under `key`, purges considered.
     pub(crate) fn look(&self, key: &str) -> AtHand {
         let Some(kept) = self.engine().find_kept(key) else { return AtHand::default() };
-        let Kept { value: variants, cost, marked_stale } = kept;
+        let Kept { value: variants, cost, marked_stale, within } = kept;
+        let variants = match within {
+            None => variants,
+            Some(time) => {
+                let since = self.wall_clock.now().checked_sub(time);
+                variants.asked_since(Mark::at(since.unwrap_or(SystemTime::UNIX_EPOCH)))
+            }
+        };
         let variants = match marked_stale {
             None => variants,
             Some(ago) => {

@@ -173,6 +173,12 @@ impl Variants {
         Variants::of(marked.collect())
     }
 
+    /// Those that the origin was asked for, or has confirmed, since then.
+    pub(crate) fn asked_since(&self, since: Mark) -> Variants {
+        let young = self.iter().filter(|variant| variant.stored.asked_at >= since);
+        Variants::of(young.cloned().collect())
+    }
+
     /// Their heads.
     pub(crate) fn heads(&self) -> impl Iterator<Item = &StoredHead> {
         self.iter().map(|variant| &variant.stored.head)

@@ -63,6 +63,14 @@ impl LastPurges {
         }
     }
 
+    /// From now on these are those of both.
+    pub(crate) fn merge(&mut self, other: &LastPurges) {
+        self.hard = self.hard.max(other.hard);
+        for (number, at) in other.soft.iter().flatten() {
+            self.purge_softly(*number, *at);
+        }
+    }
+
     /// What they mean for an entry with this fence.
     pub(crate) fn state(&self, fence: Fence) -> PurgeState {
         if self.hard > fence {

@@ -23,7 +23,7 @@ use super::{
     tags::{TagHasher, TagId, TagKey, TagTable},
 };
 use crate::{
-    clock::Moment,
+    clock::{AtomicMoment, Moment},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -36,6 +36,9 @@ pub(crate) struct PurgeLog {
     /// The last number that the table has. Advanced after the purge is written there, so whoever reads it
     /// finds every purge up to it.
     last_in_table: AtomicU64,
+    /// Until then other processes have purged nothing of what is here, as far as anybody has to know: see
+    /// `engine/lower/follow.rs`. It lies beside what hits compare anyway.
+    trusted_until: AtomicMoment,
     table: TagTable,
     /// Held by whoever writes down a purge, one at a time, so that numbers in the table only grow.
     writing: Mutex<()>,
@@ -49,6 +52,7 @@ impl PurgeLog {
         PurgeLog {
             position: AtomicU64::new(0),
             last_in_table: AtomicU64::new(0),
+            trusted_until: AtomicMoment::new(Moment::MAX),
             table: TagTable::new(max_tags),
             writing: Mutex::new(()),
             hasher: TagHasher::new(key),
@@ -76,6 +80,16 @@ impl PurgeLog {
     #[inline]
     pub(crate) fn last_in_table(&self) -> Fence {
         self.last_in_table.load(Ordering::Acquire)
+    }
+
+    /// Until then every hit is served without a question about other processes.
+    #[inline]
+    pub(crate) fn trusted_until(&self) -> Moment {
+        self.trusted_until.get()
+    }
+
+    pub(crate) fn trust_until(&self, moment: Moment) {
+        self.trusted_until.set(moment);
     }
 
     /// The number of a purge that is not for the table.

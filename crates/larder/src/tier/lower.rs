@@ -24,17 +24,21 @@
 //! - A purge that is appended to the log gets a number there, its [`Position`]. A head carries the position at
 //!   which its fetch began, its *fence*. A record is older than every purge with a later number that names it.
 //!
-//! Whoever reads judges for himself, by what he knows of the log. So that he knows enough, each read of heads
-//! brings the end of the log with it.
+//! Whoever reads judges for himself, by what he knows of the log. A cache *follows* it, and *renews* its trust: it
+//! says how far it has read, and is told where the log ends. What it knows then is enough to go by for
+//! [`Settings::max_incoherence`], in memory and below. Without trust, a read of heads brings the end of the log with
+//! it.
 //!
 //! # What a tier promises
 //!
-//! 1. Numbers of one log only grow. A log that has lost something, or begins anew, has another *generation*, and
-//!    none comes back.
-//! 2. Once [`append`](LowerTier::append) and then [`holds`](LowerTier::holds) have answered, whatever is asked for
-//!    later with a tail has the purge in it. Of the caller's own purges nothing is promised: it knows them.
+//! 1. Numbers of one log only grow, and none is given twice. A log that has lost something, or begins anew, has another
+//!    *generation*, and none comes back.
+//! 2. Once [`append`](LowerTier::append) has answered, whatever is asked for later with a part of the log has the purge
+//!    in it, and the position that [`renew`](Readers::renew) gives is not before it. Of the caller's own purges nothing is
+//!    promised: it knows them.
 //! 3. What it no longer knows of its log it says: [`Tail::whole_since`].
 //! 4. A record that is read has the head and the age that it was committed with, or is older.
+//! 5. [`holds`](Readers::holds) counts every reader that has renewed and has not left, for an hour at least.
 //!
 //! That [`commit`](LowerTier::commit) refuses what has been purged saves room and decides nothing: readers judge.
 //!
@@ -48,6 +52,7 @@ mod in_process;
 use std::{future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
+use siphasher::sip::SipHasher24;
 
 pub use self::{
     faults::{Call, Point},
@@ -64,9 +69,9 @@ pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, LowerError>> +
 /// A tier below memory. The cache gives each call a time ([`Settings::budget`]), and takes one that fails for a
 /// miss.
 pub trait LowerTier: Send + Sync + 'static {
-    /// The heads of all records under `key`, and what the log has after `since`. One plain read: it is asked at
-    /// each miss in memory. `None`: all of the log that there is.
-    fn heads<'a>(&'a self, key: &'a str, since: Option<Position>) -> Answering<'a, Heads>;
+    /// The heads of all records under `key`, and this part of the log. One plain read: it is asked at each miss in
+    /// memory.
+    fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads>;
 
     /// One piece of a body.
     fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes>;
@@ -89,27 +94,62 @@ pub trait LowerTier: Send + Sync + 'static {
     /// [`id`](LowerPurge::id) the log has already is not appended again.
     fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position>;
 
-    /// Waits until what the log has up to `position` holds for all who read this tier. The caller says how
-    /// long, by dropping it. A tier that does not know its readers answers for itself.
-    fn holds(&self, position: Position) -> Answering<'_, Holds> {
-        _ = position;
-        Box::pin(async { Ok(Holds { by: 1, of: 1 }) })
-    }
-
     /// What the log has after `since`. `None`: all there is.
     fn tail(&self, since: Option<Position>) -> Answering<'_, Tail>;
 
+    /// Its list of those who read it. Without one nobody follows the log: what is in memory is purged there only when
+    /// a miss has brought the end of the log. Always the same answer.
+    fn readers(&self) -> Option<&dyn Readers> {
+        None
+    }
+
     /// The right to fetch what is `wanted` under `key`, for `length` or until it is given back. It saves fetches and
     /// decides nothing; other names of what is wanted, of a few words each, are other rights.
-    /// A purge of the key, of a prefix of it or of everything ends it. What is granted comes with the heads as
-    /// they were afterwards, with the tail after `since`.
+    /// A purge of the key, of a prefix of it or of everything may end it. What is granted comes with the heads as
+    /// they were afterwards, with this part of the log.
     fn lease<'a>(
         &'a self,
         key: &'a str,
         wanted: &'a str,
-        since: Option<Position>,
+        log: LogPart,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer>;
+}
+
+/// What a tier does that knows who reads it.
+pub trait Readers: Send + Sync {
+    /// What the log has after `since`, as soon as there is something, or after `most` in any case. Asked again and
+    /// again, by one caller at a time.
+    fn follow(&self, since: Position, most: Duration) -> Answering<'_, Tail>;
+
+    /// Says that all that `reader` has in memory is judged by the log up to `read` from now on, and gives the position
+    /// at which the log ends.
+    fn renew<'a>(&'a self, reader: &'a Reader, read: Option<Position>) -> Answering<'a, Position>;
+
+    /// Nothing is served by `reader` any more.
+    fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()>;
+
+    /// How many readers have said that they judge by what the log has up to `position`, or by a log that came after
+    /// it. Waits until all have, or `most`.
+    fn holds(&self, position: Position, most: Duration) -> Answering<'_, Holds>;
+}
+
+/// Which part of the log a read is to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogPart {
+    /// None: the reader knows enough of it.
+    Nothing,
+    /// What comes after this position. `None`: all there is.
+    After(Option<Position>),
+}
+
+/// A cache that reads a tier's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reader {
+    /// A random number, another one after each start.
+    pub id: u64,
+    /// What people call it: its host and process, say.
+    pub name: String,
 }
 
 /// A position in the log of a tier.
@@ -126,21 +166,55 @@ pub struct Position {
 pub struct Heads {
     /// The records of the key, one for each variant, in no order.
     pub records: Vec<Record>,
-    /// What the log had when they were read, or before.
-    pub tail: Tail,
+    /// The part of the log that was asked for, as it was after the call began.
+    pub tail: Option<Tail>,
 }
 
 /// The end of a log.
 #[derive(Clone, Debug)]
 pub struct Tail {
-    /// Every purge with a later number than this, up to `position`, is in `purges`, or another one with a later
-    /// number that names as much and leaves no more. Of earlier ones the log may have lost some: who has not
-    /// read as far has a gap.
+    /// Every purge with a later number than this, up to `position`, is in `purges` or in `folded`, or another one with
+    /// a later number that names as much and leaves no more. Of earlier ones the log may have lost some: who has
+    /// not read as far has a gap.
     pub whole_since: u64,
+    /// What is known of purges that are no longer in the log one by one. Where there are some, whoever has not read as
+    /// far has a gap as well in what is not judged by its key and its tags alone, as is so in memory.
+    pub folded: Vec<Folded>,
     /// In the order of their numbers.
     pub purges: Vec<Logged>,
     /// Where the log ends.
     pub position: Position,
+}
+
+/// What is known of all purges that named one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// What they named.
+    pub scope: FoldedScope,
+    /// The number of the last hard one; 0 if there was none.
+    pub hard: u64,
+    /// Of the soft ones, the number of the last of some, and how long ago the first of those was appended. In the
+    /// order of their numbers.
+    pub soft: Vec<(u64, Duration)>,
+}
+
+/// What purges named that are remembered together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoldedScope {
+    /// Every key in this [`bucket`].
+    Keys(u16),
+    /// Every tag in this [`bucket`].
+    Tags(u16),
+    /// A prefix.
+    Prefix(String),
+    /// Everything.
+    Everything,
+}
+
+/// The bucket of a key or a tag, of which there are 65,536: the last 16 bits of its SipHash-2-4 with a key of zeros,
+/// so that all versions and platforms agree.
+pub fn bucket(name: &str) -> u16 {
+    (SipHasher24::new().hash(name.as_bytes()) & 0xffff) as u16
 }
 
 /// A purge in a log.
@@ -248,12 +322,14 @@ pub enum Commit {
 }
 
 /// For how many of a tier's readers a purge holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holds {
     /// For so many.
     pub by: usize,
     /// That is how many there are.
     pub of: usize,
+    /// The names of the others; of many, some.
+    pub missing: Vec<String>,
 }
 
 /// Who may fetch.
@@ -308,6 +384,9 @@ pub enum LowerError {
     /// Its log is another one at each call.
     #[error("the lower tier begins its log anew at each call")]
     Unsteady,
+    /// It is finding out what it has lost, and answers again when it knows. Says nothing against it.
+    #[error("the lower tier is finding out what it has lost")]
+    Reconciling,
     /// What was asked for is not there. Says nothing against the tier.
     #[error("the lower tier no longer has this piece")]
     Gone,
@@ -325,7 +404,7 @@ pub struct Settings {
     pub failures: u32,
     /// For so long, then one call tries whether it is back: 1 s.
     pub rest: Duration,
-    /// Purges that wait to be acknowledged below: 1024. One more, and they all become one hard purge of
+    /// Purges that wait to be acknowledged below: 16,384. One more, and they all become one hard purge of
     /// everything; until that is acknowledged, nothing below is used.
     pub max_outstanding: usize,
     /// Records that are on their way down at once: 64. One more is not written.
@@ -336,8 +415,27 @@ pub struct Settings {
     pub lease: Duration,
     /// How long a fetch waits for that of another process at most: 5 s.
     pub lease_wait: Duration,
-    /// How long [`Cache::purge`](crate::Cache::purge) waits for the tier, if it is to: 5 s.
+    /// How long [`Cache::purge`](crate::Cache::purge) waits for the tier, if it is to: 15 s.
     pub purge_wait: Duration,
+    /// For how long what is in memory, and what is known of the log, is gone by after the tier has last said where
+    /// that ends: 10 s. So long a cache that has lost the tier goes on as if it had it; and a purge holds for one that
+    /// does not answer when this and [`max_incoherence_margin`](Settings::max_incoherence_margin) are over. Of tiers
+    /// that know their readers. At most 30 minutes.
+    pub max_incoherence: Duration,
+    /// What is waited beyond that, for what is under way and for clocks that run at other speeds: 2 s.
+    pub max_incoherence_margin: Duration,
+    /// What becomes of what is in memory after that.
+    pub unsure: Unsure,
+}
+
+/// What becomes of an entry of which nobody can tell any more whether another process has purged it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsure {
+    /// It is fetched anew, and what was fetched is used for [`Settings::max_incoherence`].
+    #[default]
+    Fetch,
+    /// It is stale, and is served as its stale windows allow. A purge does not wait for that to end.
+    ServeStale,
 }
 
 impl Default for Settings {
@@ -346,13 +444,23 @@ impl Default for Settings {
             budget: Duration::from_millis(250),
             failures: 5,
             rest: Duration::from_secs(1),
-            max_outstanding: 1024,
+            max_outstanding: 1 << 14,
             max_writes: 64,
             max_write_bytes: 64 << 20,
             lease: Duration::from_secs(30),
             lease_wait: Duration::from_secs(5),
-            purge_wait: Duration::from_secs(5),
+            purge_wait: Duration::from_secs(15),
+            max_incoherence: Duration::from_secs(10),
+            max_incoherence_margin: Duration::from_secs(2),
+            unsure: Unsure::default(),
         }
+    }
+}
+
+impl Folded {
+    /// The number of the last of them.
+    pub fn newest(&self) -> u64 {
+        self.soft.iter().map(|(number, _)| *number).fold(self.hard, u64::max)
     }
 }
 

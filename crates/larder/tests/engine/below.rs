@@ -6,7 +6,7 @@ use bytes::Bytes;
 use larder::{
     AnswerSource, Builder, Cache, Fetched, Freshness, Lifetime, ManualClock, Storage,
     codec::{Codec, CodecError, Text},
-    lower::{Call, InProcess, LowerTier, Point},
+    lower::{Call, InProcess, LogPart, LowerTier, Point},
     reason::Reason,
 };
 
@@ -458,8 +458,8 @@ fn outside_a_runtime_nothing_is_asked_below() {
 async fn a_tier_tells_others_what_lies_there() {
     let cluster = Cluster::new();
     cluster.filled("key", "value").await;
-    let heads = cluster.tier.heads("key", None).await.unwrap();
+    let heads = cluster.tier.heads("key", LogPart::After(None)).await.unwrap();
     assert_eq!(heads.records.len(), 1);
-    assert_eq!(heads.tail.position.number, 0);
+    assert_eq!(heads.tail.unwrap().position.number, 0);
     assert_eq!(cluster.cache().entry("key").map(|entry| entry.freshness), None::<Freshness>);
 }

@@ -5,8 +5,8 @@ use larder::{
     BuildError, Cache, Clock, Purge, Tier, TierState,
     codec::Text,
     lower::{
-        Answering, BodyId, Call, Commit, Heads, InProcess, LeaseAnswer, LowerPurge, LowerTier,
-        Piece, Point, Position, Record, Settings, Tail,
+        Answering, BodyId, Call, Commit, Heads, InProcess, LeaseAnswer, LogPart, LowerPurge,
+        LowerTier, Piece, Point, Position, Record, Settings, Tail,
     },
 };
 use tokio::time::{Duration, Instant};
@@ -189,8 +189,8 @@ async fn settings_hold_at_their_ends() {
 struct Unsteady(InProcess);
 
 impl LowerTier for Unsteady {
-    fn heads<'a>(&'a self, key: &'a str, since: Option<Position>) -> Answering<'a, Heads> {
-        self.0.heads(key, since)
+    fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads> {
+        self.0.heads(key, log)
     }
 
     fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
@@ -228,10 +228,10 @@ impl LowerTier for Unsteady {
         &'a self,
         key: &'a str,
         wanted: &'a str,
-        since: Option<Position>,
+        log: LogPart,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer> {
-        self.0.lease(key, wanted, since, length)
+        self.0.lease(key, wanted, log, length)
     }
 }
 

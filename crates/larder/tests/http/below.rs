@@ -5,7 +5,7 @@ use http::Response;
 use larder::{
     Cache, ManualClock, Mode, Purge, Scope, Tier, TierState,
     http::{Body, HttpCache, Policy, Settings, Variants},
-    lower::{self, Call, InProcess, LowerTier, Point},
+    lower::{self, Call, InProcess, LogPart, LowerTier, Point},
 };
 
 use crate::support::{
@@ -550,7 +550,7 @@ async fn a_tier_that_is_away_slow_or_full_of_nonsense_is_a_miss() {
     let another = Site { cache: HttpCache::new(store, Policy::standard()), ..one.clone() };
     is_fetched_anew(&another, "/a", "it is another's").await;
     assert_eq!(another.store().stats().lower.unreadable, 1);
-    let heads = cluster.tier.heads(&key("/a"), None).await.unwrap();
+    let heads = cluster.tier.heads(&key("/a"), LogPart::Nothing).await.unwrap();
     let mut record = heads.records[0].clone();
     for length in [0, 10, 39, 40, 60] {
         record.head.extra = heads.records[0].head.extra.slice(..length);
@@ -563,7 +563,7 @@ async fn a_tier_that_is_away_slow_or_full_of_nonsense_is_a_miss() {
 async fn a_body_of_another_length_than_its_head_names_is_a_miss() {
     let cluster = Cluster::new();
     cluster.filled("/a", fresh("text")).await;
-    let heads = cluster.tier.heads(&key("/a"), None).await.unwrap();
+    let heads = cluster.tier.heads(&key("/a"), LogPart::Nothing).await.unwrap();
     let mut record = heads.records[0].clone();
     record.head.body = lower::Body::Whole(Bytes::from_static(b"longer text"));
     cluster.tier.commit(&key("/a"), record, 1).await.unwrap();
@@ -695,10 +695,10 @@ impl LowerTier for Faulty {
     fn heads<'a>(
         &'a self,
         key: &'a str,
-        since: Option<lower::Position>,
+        log: lower::LogPart,
     ) -> lower::Answering<'a, lower::Heads> {
         assert!(!self.panics, "a bug of this tier");
-        self.tier.heads(key, since)
+        self.tier.heads(key, log)
     }
 
     fn piece(&self, body: lower::BodyId, index: u32) -> lower::Answering<'_, Bytes> {
@@ -740,10 +740,10 @@ impl LowerTier for Faulty {
         &'a self,
         key: &'a str,
         wanted: &'a str,
-        since: Option<lower::Position>,
+        log: lower::LogPart,
         length: std::time::Duration,
     ) -> lower::Answering<'a, lower::LeaseAnswer> {
-        self.tier.lease(key, wanted, since, length)
+        self.tier.lease(key, wanted, log, length)
     }
 }
 

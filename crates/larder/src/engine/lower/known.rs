@@ -11,7 +11,7 @@ use crate::{
         Mode, Scope,
         last::{LastPurges, PurgeState},
     },
-    tier::lower::{LowerPurge, Position, Tail},
+    tier::lower::{Folded, FoldedScope, LowerPurge, Position, Tail, bucket},
 };
 
 /// Keys whose last purges are remembered, and as many tags.
@@ -33,32 +33,44 @@ pub(super) struct Known {
 
 /// The last purges of keys, or of tags.
 #[derive(Default)]
-struct Names(HashMap<String, LastPurges>);
+struct Names {
+    by_name: HashMap<String, LastPurges>,
+    /// Those whose names are forgotten, by their buckets.
+    folded: HashMap<u16, LastPurges>,
+}
 
 impl Names {
-    /// Gives the number up to which purges were forgotten for this one; mostly 0.
-    fn note(&mut self, name: &str, mode: Mode, number: u64, at: Moment) -> u64 {
-        match self.0.get_mut(name) {
+    fn note(&mut self, name: &str, mode: Mode, number: u64, at: Moment) {
+        match self.by_name.get_mut(name) {
             Some(last) => last.purge(mode, number, at),
             None => {
                 let mut last = LastPurges::default();
                 last.purge(mode, number, at);
-                self.0.insert(name.to_owned(), last);
+                self.by_name.insert(name.to_owned(), last);
             }
         }
-        if self.0.len() > MAX_NAMES { self.forget_older_half() } else { 0 }
+        if self.by_name.len() > MAX_NAMES {
+            self.fold_older_half();
+        }
     }
 
-    fn forget_older_half(&mut self) -> u64 {
-        let mut numbers: Vec<_> = self.0.values().map(LastPurges::newest).collect();
+    /// What is forgotten must not come back to life, so all of its bucket counts as purged with it.
+    fn fold_older_half(&mut self) {
+        let mut numbers: Vec<_> = self.by_name.values().map(LastPurges::newest).collect();
         let middle = numbers.len() / 2;
         let (_, &mut median, _) = numbers.select_nth_unstable(middle);
-        self.0.retain(|_, last| last.newest() > median);
-        median
+        for (name, last) in self.by_name.extract_if(|_, last| last.newest() <= median) {
+            self.folded.entry(bucket(&name)).or_default().merge(&last);
+        }
     }
 
     fn state(&self, name: &str, fence: u64) -> PurgeState {
-        self.0.get(name).map_or(PurgeState::Untouched, |last| last.state(fence))
+        let state = |last: &LastPurges| last.state(fence);
+        let of_name = self.by_name.get(name).map_or(PurgeState::Untouched, state);
+        if self.folded.is_empty() {
+            return of_name;
+        }
+        of_name.and(self.folded.get(&bucket(name)).map_or(PurgeState::Untouched, state))
     }
 }
 
@@ -83,7 +95,7 @@ impl Known {
     /// Who asks when he knows a log, and is told of another, is told of a later one. Who knew another one when
     /// he asked, or none, cannot tell: the answer may have been on its way for long.
     pub(super) fn learn(&mut self, tail: &Tail, since: Option<Position>, now: Moment) -> Learnt {
-        let Tail { whole_since, purges, position } = tail;
+        let Tail { whole_since, folded, purges, position } = tail;
         let generation = |position: Option<Position>| position.map(|position| position.generation);
         let (read, is_another) = match self.read {
             Some(read) if read.generation == position.generation => (read.number, false),
@@ -98,7 +110,12 @@ impl Known {
         if *whole_since > read {
             self.floor = self.floor.max(*whole_since);
         }
-        let mut news = Vec::new();
+        let (mut news, mut is_gap) = (Vec::new(), is_gap);
+        for folded in folded {
+            // Nobody has told them one by one.
+            is_gap |= folded.newest() > read;
+            self.note_folded(folded, now);
+        }
         for logged in purges.iter().filter(|logged| logged.number > read) {
             self.note(&logged.purge, logged.number, now.minus(logged.age));
             news.push(logged.purge.clone());
@@ -121,33 +138,46 @@ impl Known {
     fn note(&mut self, purge: &LowerPurge, number: u64, at: Moment) {
         let mode = purge.mode;
         for scope in &purge.scopes {
-            let forgotten = match scope {
+            match scope {
                 Scope::Key(key) => self.keys.note(key, mode, number, at),
                 Scope::Tag(tag) => self.tags.note(tag, mode, number, at),
-                Scope::Prefix(prefix) => self.note_prefix(prefix, mode, number, at),
-                Scope::Everything => {
-                    self.everything.purge(mode, number, at);
-                    0
+                Scope::Prefix(prefix) => {
+                    self.note_prefix(prefix, |last| last.purge(mode, number, at));
                 }
-            };
-            self.floor = self.floor.max(forgotten);
+                Scope::Everything => self.everything.purge(mode, number, at),
+            }
         }
     }
 
-    fn note_prefix(&mut self, prefix: &str, mode: Mode, number: u64, at: Moment) -> u64 {
+    fn note_folded(&mut self, folded: &Folded, now: Moment) {
+        let note = |last: &mut LastPurges| {
+            last.purge(Mode::Hard, folded.hard, now);
+            for (number, age) in &folded.soft {
+                last.purge(Mode::Soft, *number, now.minus(*age));
+            }
+        };
+        match &folded.scope {
+            FoldedScope::Keys(bucket) => note(self.keys.folded.entry(*bucket).or_default()),
+            FoldedScope::Tags(bucket) => note(self.tags.folded.entry(*bucket).or_default()),
+            FoldedScope::Prefix(prefix) => self.note_prefix(prefix, note),
+            FoldedScope::Everything => note(&mut self.everything),
+        }
+    }
+
+    fn note_prefix(&mut self, prefix: &str, note: impl FnOnce(&mut LastPurges)) {
         match self.prefixes.iter_mut().find(|(known, _)| known == prefix) {
-            Some((_, last)) => last.purge(mode, number, at),
+            Some((_, last)) => note(last),
             None => {
                 let mut last = LastPurges::default();
-                last.purge(mode, number, at);
+                note(&mut last);
                 self.prefixes.push((prefix.to_owned(), last));
             }
         }
-        if self.prefixes.len() <= MAX_PREFIXES {
-            return 0;
+        if self.prefixes.len() > MAX_PREFIXES {
+            let oldest = (0..self.prefixes.len()).min_by_key(|&at| self.prefixes[at].1.newest());
+            let forgotten = oldest.map(|at| self.prefixes.swap_remove(at).1.newest());
+            self.floor = self.floor.max(forgotten.unwrap_or(0));
         }
-        let oldest = (0..self.prefixes.len()).min_by_key(|&at| self.prefixes[at].1.newest());
-        oldest.map_or(0, |at| self.prefixes.swap_remove(at).1.newest())
     }
 
     /// What the log means for a record of `key` with these tags, whose fetch began at `fence`.
@@ -192,7 +222,8 @@ mod tests {
             purge: purge(number, vec![Scope::Key(format!("key {number}"))]),
             age: Duration::ZERO,
         };
-        Tail { whole_since, purges: numbers.into_iter().map(logged).collect(), position }
+        let purges = numbers.into_iter().map(logged).collect();
+        Tail { whole_since, folded: Vec::new(), purges, position }
     }
 
     fn state(known: &Known, key: &str, fence: u64) -> PurgeState {
@@ -258,7 +289,7 @@ mod tests {
     fn the_bounds_hold_and_what_is_forgotten_stays_purged() {
         let mut known = Known::default();
         known.learn(&tail(0, 1..=100_000, at(100_000)), known.read(), NOW);
-        assert!(known.keys.0.len() <= MAX_NAMES);
+        assert!(known.keys.by_name.len() <= MAX_NAMES);
         for number in (1..=100_000).step_by(1000) {
             assert_eq!(state(&known, &format!("key {number}"), number - 1), PurgeState::Purged);
         }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::Lower;
 use crate::{
     clock::Moment,
-    tier::lower::{Body, BodyId, Lease, LeaseAnswer, LowerError, Record, Tail},
+    tier::lower::{Body, BodyId, Heads, Lease, LeaseAnswer, LogPart, LowerError, Record},
 };
 
 /// So many bodies are remembered of which some is gone.
@@ -72,11 +72,22 @@ impl Drop for OwnLease {
 
 impl Lower {
     /// One plain read. `None`: there is no answer, or none of use.
-    pub(crate) async fn heads(&self, key: &str) -> Option<Asked> {
-        let (at, since) = (self.clock.now(), self.position());
-        let heads = self.call(|tier| tier.heads(key, since)).await.ok()?;
-        let is_of_use = self.learn(&heads.tail, since, at);
-        is_of_use.then_some(Asked { records: heads.records, at })
+    pub(crate) async fn heads(self: &Arc<Self>, key: &str) -> Option<Asked> {
+        self.follow_behind();
+        let (at, log) = (self.clock.now(), self.missing_log());
+        let heads = self.call(|tier| tier.heads(key, log)).await.ok()?;
+        self.asked(heads, log, at)
+    }
+
+    /// What an answer brought that was asked for at `at` with this part of the log.
+    fn asked(&self, heads: Heads, log: LogPart, at: Moment) -> Option<Asked> {
+        let Heads { records, tail } = heads;
+        let is_of_use = match (log, tail) {
+            (LogPart::After(since), Some(tail)) => self.learn(&tail, since, at),
+            (LogPart::After(_), None) => false,
+            (LogPart::Nothing, _) => true,
+        };
+        is_of_use.then_some(Asked { records, at })
     }
 
     /// Asks for the right to fetch what is `wanted` under `key`. Within this process flights see to it, so a second
@@ -89,8 +100,8 @@ impl Lower {
         if is_own(self) {
             return Leasing::Nobody;
         }
-        let (at, since, length) = (self.clock.now(), self.position(), self.settings.lease);
-        let asking = self.call(|tier| tier.lease(key, wanted, since, length));
+        let (at, log, length) = (self.clock.now(), self.missing_log(), self.settings.lease);
+        let asking = self.call(|tier| tier.lease(key, wanted, log, length));
         let (lease, heads) = match asking.await {
             Ok(LeaseAnswer::Granted { lease, heads }) => (lease, heads),
             Ok(LeaseAnswer::Held { .. }) if is_own(self) => return Leasing::Nobody,
@@ -99,11 +110,8 @@ impl Lower {
         };
         self.leased.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
         let own = OwnLease { lease: Some(lease), name, lower: Arc::clone(self) };
-        let records = match self.learn(&heads.tail, since, at) {
-            true => heads.records,
-            false => Vec::new(),
-        };
-        Leasing::Granted(own, Asked { records, at })
+        let asked = self.asked(heads, log, at);
+        Leasing::Granted(own, asked.unwrap_or(Asked { records: Vec::new(), at }))
     }
 
     /// A record's body, if all of it is there and it is no longer than `most` bytes.
@@ -156,13 +164,5 @@ impl Lower {
     pub(crate) fn is_lost(&self, body: &Body) -> bool {
         let lost = || self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(body, Body::Pieces { id, .. } if lost().contains(id))
-    }
-
-    /// Reads what the log has since it was last read.
-    pub(crate) async fn catch_up(&self) -> Result<(), LowerError> {
-        let (at, since) = (self.clock.now(), self.position());
-        let tail: Tail = self.call(|tier| tier.tail(since)).await?;
-        self.learn(&tail, since, at);
-        Ok(())
     }
 }

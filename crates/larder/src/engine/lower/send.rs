@@ -1,14 +1,14 @@
 //! Send: how purges of this process get into the lower tier's log.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, future::pending, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Ledger, Lower, outbox::Progress};
+use super::{Ledger, Lower, caught, outbox::Progress};
 use crate::{
     purge::{Mode, Scope, TierState},
     sync::{self, watch},
-    tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId},
+    tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId, Settings, Unsure},
 };
 
 /// After a failure the next try waits so long, then twice as long, up to the tier's rest.
@@ -54,16 +54,35 @@ impl Sent {
         }
     }
 
-    /// How far it is when the tier has answered, or has taken too long.
-    pub(crate) async fn wait(mut self) -> TierState {
-        let deadline = sync::after(Instant::now(), self.lower.settings.purge_wait);
+    /// How far it is when the tier has answered, and all who read it have, or when that has taken too long.
+    pub(crate) async fn wait(mut self, within: Option<Duration>) -> TierState {
+        let within = within.unwrap_or(self.lower.settings.purge_wait);
+        let deadline = sync::after(Instant::now(), within);
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
         let Some(position) = acknowledged else { return self.state() };
-        let held = self.lower.tier.holds(position);
-        match sync::until(deadline, held).await {
-            Some(Ok(Holds { by, of })) => TierState::Applied { by, of },
-            Some(Err(error)) => TierState::Failed { reason: told(&error) },
-            None => TierState::Failed { reason: "not all of its readers have answered".to_owned() },
+        let Settings { max_incoherence, max_incoherence_margin: margin, unsure, .. } =
+            self.lower.settings;
+        // Whoever serves what is stale without trust does so for as long as it likes.
+        let lapses = match unsure {
+            Unsure::Fetch => Some(sync::after(Instant::now(), max_incoherence + margin)),
+            Unsure::ServeStale => None,
+        };
+        let most = lapses.map_or(deadline, |lapses| lapses.min(deadline));
+        let held = self.lower.hold(position, most).await;
+        if !matches!(&held, Ok(holds) if holds.missing.is_empty()) {
+            // It may have failed before the time.
+            sync::until(most, pending::<()>()).await;
+        }
+        let has_lapsed = lapses.is_some_and(|lapses| lapses <= Instant::now());
+        match held {
+            Ok(Holds { by, of, missing }) if missing.is_empty() => TierState::Applied { by, of },
+            Ok(Holds { by, of, missing }) if has_lapsed => TierState::Lapsed { by, of, missing },
+            Err(_) if has_lapsed => TierState::Lapsed { by: 1, of: 1, missing: Vec::new() },
+            Ok(Holds { by, of, missing }) => {
+                let missing = missing.join(", ");
+                TierState::Failed { reason: format!("{by} of {of} have answered, not {missing}") }
+            }
+            Err(error) => TierState::Failed { reason: told(&error) },
         }
     }
 
@@ -155,12 +174,25 @@ impl Lower {
     /// Sends what is in the outbox, in a task of the cache, unless somebody does already. Where there is no
     /// runtime it stays there until somebody looks below or purges.
     pub(crate) fn send_behind(self: &Arc<Self>) {
+        self.follow_behind();
         if sync::is_in_runtime()
             && !self.tasks.is_closed()
             && let Some(sending) = Sending::begin(self)
         {
             self.tasks.spawn(sending.send());
         }
+    }
+
+    /// Who has said that he judges by the log up to `position`, when all have, or at `deadline`.
+    async fn hold(&self, position: Position, deadline: Instant) -> Result<Holds, LowerError> {
+        let Some(readers) = self.tier.readers() else {
+            return Ok(Holds { by: 1, of: 1, missing: Vec::new() });
+        };
+        let most = deadline.saturating_duration_since(Instant::now());
+        let budget = self.settings.budget;
+        let held = caught(|| readers.holds(position, most));
+        let held = sync::until(sync::after(deadline, budget), held).await;
+        held.unwrap_or(Err(LowerError::TookTooLong { budget }))
     }
 
     /// Appends purges to the log. They leave the outbox only when they are in the log that is known here. False:

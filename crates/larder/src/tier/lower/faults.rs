@@ -26,9 +26,17 @@ pub enum Call {
     Tail,
     /// [`lease`](super::LowerTier::lease).
     Lease,
+    /// [`follow`](super::Readers::follow).
+    Follow,
+    /// [`renew`](super::Readers::renew).
+    Renew,
+    /// [`leave`](super::Readers::leave).
+    Leave,
+    /// [`holds`](super::Readers::holds).
+    Holds,
 }
 
-const CALLS: usize = 8;
+const CALLS: usize = 12;
 
 /// Where a call is held up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
-    Answering, Body, BodyId, Call, Commit, Head, Heads, Lease, LeaseAnswer, Logged, LowerError,
-    LowerPurge, LowerTier, Piece, Point, Position, PurgeId, Record, Tail, faults::Faults,
+    Answering, Body, BodyId, Call, Commit, Head, Heads, Holds, Lease, LeaseAnswer, LogPart, Logged,
+    LowerError, LowerPurge, LowerTier, Piece, Point, Position, PurgeId, Reader, Readers, Record,
+    Tail, faults::Faults,
 };
 use crate::{
     clock::{Clock, Moment},
@@ -35,6 +37,8 @@ pub struct InProcess(Arc<Shared>);
 struct Shared {
     /// Held for one call's effect.
     state: Mutex<State>,
+    /// Changed with each purge, and with what a reader says.
+    changed: watch::Sender<()>,
     faults: Faults,
     clock: Clock,
 }
@@ -55,6 +59,8 @@ struct State {
     /// By key, and by what of it is wanted.
     leases: HashMap<(Arc<str>, Box<str>), Leased>,
     next_lease: u64,
+    /// How far each has read, if that is asked.
+    readers: Option<HashMap<u64, (String, Option<Position>)>>,
 }
 
 struct Kept {
@@ -73,7 +79,15 @@ impl InProcess {
     /// An empty one, whose records age by this clock.
     pub fn new(clock: Clock) -> Self {
         let state = Mutex::new(State::new());
-        InProcess(Arc::new(Shared { state, faults: Faults::default(), clock }))
+        let (changed, _) = watch::channel(());
+        InProcess(Arc::new(Shared { state, changed, faults: Faults::default(), clock }))
+    }
+
+    /// The same, and it knows its readers, as a tier over a network does: caches above it follow its log, and what
+    /// they have in memory is gone by for [`Settings::max_incoherence`](super::Settings::max_incoherence) only.
+    pub fn with_readers(self) -> Self {
+        self.0.lock().readers.get_or_insert_default();
+        self
     }
 
     /// From now on every call fails and does nothing.
@@ -163,6 +177,8 @@ impl InProcess {
         (state.number, state.whole_since) = (0, 0);
         state.log.clear();
         state.by_id.clear();
+        drop(state);
+        self.0.changed.send_replace(());
     }
 }
 
@@ -186,6 +202,7 @@ impl State {
             written: VecDeque::new(),
             leases: HashMap::new(),
             next_lease: 0,
+            readers: None,
         }
     }
 
@@ -211,10 +228,11 @@ impl State {
             purge: purge.clone(),
             age: now.since(*at),
         });
-        Tail { whole_since: known, purges: purges.collect(), position: self.position() }
+        let purges = purges.collect();
+        Tail { whole_since: known, folded: Vec::new(), purges, position: self.position() }
     }
 
-    fn heads(&mut self, key: &str, since: Option<Position>, now: Moment) -> Heads {
+    fn heads(&mut self, key: &str, log: LogPart, now: Moment) -> Heads {
         let is_over = |kept: &Kept| now.since(kept.fetched) >= kept.head.lifetime.end();
         if self.records.get(key).is_some_and(|records| records.iter().any(is_over)) {
             self.let_go(key, is_over);
@@ -223,7 +241,25 @@ impl State {
         let records = records
             .map(|kept| Record { head: kept.head.clone(), age: now.since(kept.fetched) })
             .collect();
-        Heads { records, tail: self.tail(since, now) }
+        let tail = match log {
+            LogPart::Nothing => None,
+            LogPart::After(since) => Some(self.tail(since, now)),
+        };
+        Heads { records, tail }
+    }
+
+    fn holds(&self, position: Position) -> Holds {
+        let Some(readers) = &self.readers else {
+            return Holds { by: 1, of: 1, missing: Vec::new() };
+        };
+        let has_read = |read: &Option<Position>| {
+            read.is_some_and(|read| {
+                read.generation != position.generation || read.number >= position.number
+            })
+        };
+        let missing = readers.values().filter(|(_, read)| !has_read(read));
+        let missing: Vec<_> = missing.map(|(name, _)| name.clone()).collect();
+        Holds { by: readers.len() - missing.len(), of: readers.len(), missing }
     }
 
     /// Lets the records under `key` go that `is_meant`, with their bodies.
@@ -327,10 +363,10 @@ impl State {
 }
 
 impl LowerTier for InProcess {
-    fn heads<'a>(&'a self, key: &'a str, since: Option<Position>) -> Answering<'a, Heads> {
+    fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads> {
         Box::pin(self.0.faults.around(Call::Heads, move || {
             let now = self.0.clock.now();
-            Ok(self.0.lock().heads(key, since, now))
+            Ok(self.0.lock().heads(key, log, now))
         }))
     }
 
@@ -369,7 +405,10 @@ impl LowerTier for InProcess {
             let mut state = self.0.lock();
             let last = purges.iter().map(|purge| state.append(purge, now)).max();
             let number = last.unwrap_or(state.number);
-            Ok(Position { generation: state.generation, number })
+            let position = Position { generation: state.generation, number };
+            drop(state);
+            self.0.changed.send_replace(());
+            Ok(position)
         }))
     }
 
@@ -380,11 +419,16 @@ impl LowerTier for InProcess {
         }))
     }
 
+    fn readers(&self) -> Option<&dyn Readers> {
+        let knows = self.0.lock().readers.is_some();
+        knows.then_some(self as &dyn Readers)
+    }
+
     fn lease<'a>(
         &'a self,
         key: &'a str,
         wanted: &'a str,
-        since: Option<Position>,
+        log: LogPart,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer> {
         Box::pin(self.0.faults.around(Call::Lease, move || {
@@ -412,8 +456,63 @@ impl LowerTier for InProcess {
                     state.leases.remove(&name);
                 }
             });
-            Ok(LeaseAnswer::Granted { lease, heads: state.heads(key, since, now) })
+            Ok(LeaseAnswer::Granted { lease, heads: state.heads(key, log, now) })
         }))
+    }
+}
+
+impl Readers for InProcess {
+    fn follow(&self, since: Position, most: Duration) -> Answering<'_, Tail> {
+        Box::pin(async move {
+            let mut changed = self.0.changed.subscribe();
+            let is_news = |state: &State| state.position() != since;
+            let news = async {
+                while !is_news(&self.0.lock()) {
+                    // Its sender lives as long as this.
+                    changed.changed().await.ok();
+                }
+            };
+            sync::until(sync::after(Instant::now(), most), news).await;
+            let told = self.0.faults.around(Call::Follow, move || {
+                let now = self.0.clock.now();
+                Ok(self.0.lock().tail(Some(since), now))
+            });
+            told.await
+        })
+    }
+
+    fn renew<'a>(&'a self, reader: &'a Reader, read: Option<Position>) -> Answering<'a, Position> {
+        Box::pin(self.0.faults.around(Call::Renew, move || {
+            let mut state = self.0.lock();
+            let position = state.position();
+            let readers = state.readers.get_or_insert_default();
+            readers.insert(reader.id, (reader.name.clone(), read));
+            drop(state);
+            self.0.changed.send_replace(());
+            Ok(position)
+        }))
+    }
+
+    fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()> {
+        Box::pin(self.0.faults.around(Call::Leave, move || {
+            self.0.lock().readers.as_mut().and_then(|readers| readers.remove(&reader.id));
+            self.0.changed.send_replace(());
+            Ok(())
+        }))
+    }
+
+    fn holds(&self, position: Position, most: Duration) -> Answering<'_, Holds> {
+        Box::pin(async move {
+            let mut changed = self.0.changed.subscribe();
+            let all = async {
+                while !self.0.lock().holds(position).missing.is_empty() {
+                    changed.changed().await.ok();
+                }
+            };
+            sync::until(sync::after(Instant::now(), most), all).await;
+            let told = self.0.faults.around(Call::Holds, || Ok(self.0.lock().holds(position)));
+            told.await
+        })
     }
 }
 
