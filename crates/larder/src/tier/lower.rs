@@ -415,7 +415,10 @@ pub struct Settings {
     pub lease: Duration,
     /// How long a fetch waits for that of another process at most: 5 s.
     pub lease_wait: Duration,
-    /// How long [`Cache::purge`](crate::Cache::purge) waits for the tier, if it is to: 15 s.
+    /// How long [`Cache::purge`](crate::Cache::purge) waits for the tier, if it is to: 5 s. Once the tier has
+    /// acknowledged the purge, it waits until that holds for all who read the tier, as long as that takes
+    /// ([`max_incoherence`](Settings::max_incoherence) and its margin at most).
+    /// [`Cache::purge_within`](crate::Cache::purge_within) says how long both may take together.
     pub purge_wait: Duration,
     /// For how long what is in memory, and what is known of the log, is gone by after the tier has last said where
     /// that ends: 10 s. So long a cache that has lost the tier goes on as if it had it; and a purge holds for one that
@@ -449,7 +452,7 @@ impl Default for Settings {
             max_write_bytes: 64 << 20,
             lease: Duration::from_secs(30),
             lease_wait: Duration::from_secs(5),
-            purge_wait: Duration::from_secs(15),
+            purge_wait: Duration::from_secs(5),
             max_incoherence: Duration::from_secs(10),
             max_incoherence_margin: Duration::from_secs(2),
             unsure: Unsure::default(),

@@ -8,7 +8,7 @@ use super::{Ledger, Lower, caught, outbox::Progress};
 use crate::{
     purge::{Mode, Scope, TierState},
     sync::{self, watch},
-    tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId, Settings, Unsure},
+    tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId, Unsure},
 };
 
 /// After a failure the next try waits so long, then twice as long, up to the tier's rest.
@@ -56,17 +56,20 @@ impl Sent {
 
     /// How far it is when the tier has answered, and all who read it have, or when that has taken too long.
     pub(crate) async fn wait(mut self, within: Option<Duration>) -> TierState {
-        let within = within.unwrap_or(self.lower.settings.purge_wait);
-        let deadline = sync::after(Instant::now(), within);
+        let settings = *self.lower.settings();
+        let end = |within| sync::after(Instant::now(), within);
+        let said = within.map(end);
+        let deadline = said.unwrap_or(end(settings.purge_wait));
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
         let Some(position) = acknowledged else { return self.state() };
-        let Settings { max_incoherence, max_incoherence_margin: margin, unsure, .. } =
-            self.lower.settings;
         // Whoever serves what is stale without trust does so for as long as it likes.
-        let lapses = match unsure {
-            Unsure::Fetch => Some(sync::after(Instant::now(), max_incoherence + margin)),
+        let lapses = match settings.unsure {
+            Unsure::Fetch => {
+                Some(end(settings.max_incoherence.saturating_add(settings.max_incoherence_margin)))
+            }
             Unsure::ServeStale => None,
         };
+        let deadline = said.or(lapses).unwrap_or(deadline);
         let most = lapses.map_or(deadline, |lapses| lapses.min(deadline));
         let held = self.lower.hold(position, most).await;
         if !matches!(&held, Ok(holds) if holds.missing.is_empty()) {
