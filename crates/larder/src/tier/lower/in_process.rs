@@ -37,8 +37,8 @@ pub struct InProcess(Arc<Shared>);
 struct Shared {
     /// Held for one call's effect.
     state: Mutex<State>,
-    /// Changed with each purge, and with what a reader says.
-    changed: watch::Sender<()>,
+    /// Counts purges, and what readers say.
+    changes: watch::Sender<u64>,
     faults: Faults,
     clock: Clock,
 }
@@ -79,8 +79,8 @@ impl InProcess {
     /// An empty one, whose records age by this clock.
     pub fn new(clock: Clock) -> Self {
         let state = Mutex::new(State::new());
-        let (changed, _) = watch::channel(());
-        InProcess(Arc::new(Shared { state, changed, faults: Faults::default(), clock }))
+        let (changes, _) = watch::channel(0);
+        InProcess(Arc::new(Shared { state, changes, faults: Faults::default(), clock }))
     }
 
     /// The same, and it knows its readers, as a tier over a network does: caches above it follow its log, and what
@@ -178,11 +178,34 @@ impl InProcess {
         state.log.clear();
         state.by_id.clear();
         drop(state);
-        self.0.changed.send_replace(());
+        self.0.changed();
     }
 }
 
 impl Shared {
+    fn changed(&self) {
+        self.changes.send_if_modified(|count| {
+            *count += 1;
+            true
+        });
+    }
+
+    /// Until the state, or the time, is so.
+    async fn wait_until(&self, is_so: impl Fn(&State) -> bool, most: Duration) {
+        let mut changes = self.changes.subscribe();
+        let changed = async {
+            loop {
+                let seen = *changes.borrow();
+                if is_so(&self.lock()) {
+                    return;
+                }
+                // Its sender lives as long as this.
+                changes.wait_for(|count| *count != seen).await.ok();
+            }
+        };
+        sync::until(sync::after(Instant::now(), most), changed).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -407,7 +430,7 @@ impl LowerTier for InProcess {
             let number = last.unwrap_or(state.number);
             let position = Position { generation: state.generation, number };
             drop(state);
-            self.0.changed.send_replace(());
+            self.0.changed();
             Ok(position)
         }))
     }
@@ -464,15 +487,7 @@ impl LowerTier for InProcess {
 impl Readers for InProcess {
     fn follow(&self, since: Position, most: Duration) -> Answering<'_, Tail> {
         Box::pin(async move {
-            let mut changed = self.0.changed.subscribe();
-            let is_news = |state: &State| state.position() != since;
-            let news = async {
-                while !is_news(&self.0.lock()) {
-                    // Its sender lives as long as this.
-                    changed.changed().await.ok();
-                }
-            };
-            sync::until(sync::after(Instant::now(), most), news).await;
+            self.0.wait_until(|state| state.position() != since, most).await;
             let told = self.0.faults.around(Call::Follow, move || {
                 let now = self.0.clock.now();
                 Ok(self.0.lock().tail(Some(since), now))
@@ -488,7 +503,7 @@ impl Readers for InProcess {
             let readers = state.readers.get_or_insert_default();
             readers.insert(reader.id, (reader.name.clone(), read));
             drop(state);
-            self.0.changed.send_replace(());
+            self.0.changed();
             Ok(position)
         }))
     }
@@ -496,20 +511,14 @@ impl Readers for InProcess {
     fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()> {
         Box::pin(self.0.faults.around(Call::Leave, move || {
             self.0.lock().readers.as_mut().and_then(|readers| readers.remove(&reader.id));
-            self.0.changed.send_replace(());
+            self.0.changed();
             Ok(())
         }))
     }
 
     fn holds(&self, position: Position, most: Duration) -> Answering<'_, Holds> {
         Box::pin(async move {
-            let mut changed = self.0.changed.subscribe();
-            let all = async {
-                while !self.0.lock().holds(position).missing.is_empty() {
-                    changed.changed().await.ok();
-                }
-            };
-            sync::until(sync::after(Instant::now(), most), all).await;
+            self.0.wait_until(|state| state.holds(position).missing.is_empty(), most).await;
             let told = self.0.faults.around(Call::Holds, || Ok(self.0.lock().holds(position)));
             told.await
         })
