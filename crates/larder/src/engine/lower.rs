@@ -95,6 +95,8 @@ use crate::{
     },
 };
 
+/// A call that no reader waits for may take so long.
+const BEHIND: Duration = Duration::from_secs(1);
 /// Purges of others that are looked for one by one. More at once are one of everything.
 const MAX_LEARNT: usize = 4096;
 
@@ -289,6 +291,14 @@ impl Lower {
         ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
         self.call_within(self.settings.budget, ask).await
+    }
+
+    /// The same for a call that no reader waits for.
+    async fn call_behind<'a, T>(
+        &'a self,
+        ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
+    ) -> Result<T, LowerError> {
+        self.call_within(self.settings.budget.max(BEHIND), ask).await
     }
 
     /// The same for a call that may take another time.

@@ -147,7 +147,7 @@ impl Lower {
         &'a self,
         ask: impl FnOnce(&'a dyn Readers) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
-        self.call(|tier| ask_readers(tier, ask)).await
+        self.call_behind(|tier| ask_readers(tier, ask)).await
     }
 }
 

@@ -171,7 +171,7 @@ impl Lower {
         for bytes in chunks.iter().flat_map(in_pieces) {
             let piece = Piece { body: id, index: pieces, bytes, keep: record.lifetime.end() };
             pieces += 1;
-            if let Err(error) = self.call(|tier| tier.write(piece)).await {
+            if let Err(error) = self.call_behind(|tier| tier.write(piece)).await {
                 self.discard(&Body::Pieces { id, pieces, bytes: length as u64 }).await;
                 return Err(error);
             }
@@ -191,7 +191,7 @@ impl Lower {
             PurgeState::Untouched => {
                 let age = self.clock.now().since(fetched);
                 let record = Record { head, age };
-                self.call(|tier| tier.commit(&key, record, most)).await
+                self.call_behind(|tier| tier.commit(&key, record, most)).await
             }
             PurgeState::MarkedStale(_) | PurgeState::Purged => Ok(Commit::Refused),
         }
@@ -200,7 +200,7 @@ impl Lower {
     async fn discard(&self, body: &Body) {
         if let Body::Pieces { id, pieces, .. } = *body {
             // If it fails they stay until the tier lets them go: nothing names them.
-            self.call(|tier| tier.discard(id, pieces)).await.ok();
+            self.call_behind(|tier| tier.discard(id, pieces)).await.ok();
         }
     }
 }
