@@ -16,14 +16,20 @@
 mod address;
 mod connect;
 mod control;
+mod data;
+mod lease;
 mod names;
+mod record;
+mod time;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::RedisError;
 use bytes::Bytes;
 
-use self::{address::Address, connect::Lines, names::Names};
+use self::{
+    address::Address, connect::Lines, lease::Messages, names::Names, record::Seal, time::ServerTime,
+};
 use super::lower::{
     Answering, BodyId, Commit, Heads, Holds, LeaseAnswer, LogPart, LowerPurge, LowerTier, Piece,
     Position, Reader, Readers, Record, Tail,
@@ -37,6 +43,9 @@ pub struct Redis(Arc<Shared>);
 struct Shared {
     lines: Lines,
     names: Names,
+    seal: Seal,
+    time: ServerTime,
+    messages: Messages,
     max_incoherence: Duration,
 }
 
@@ -160,30 +169,37 @@ impl RedisOptions {
     pub fn connect(self) -> Result<Redis, ConnectError> {
         let names = Names::new(&self.namespace)?;
         let lines = Lines::new(Address::new(&self)?);
-        let max_incoherence = self.max_incoherence;
-        Ok(Redis(Arc::new(Shared { lines, names, max_incoherence })))
+        let seal = Seal::new(&self.namespace, self.key.as_ref());
+        Ok(Redis(Arc::new(Shared {
+            lines,
+            names,
+            seal,
+            time: ServerTime::default(),
+            messages: Messages::default(),
+            max_incoherence: self.max_incoherence,
+        })))
     }
 }
 
 impl LowerTier for Redis {
     fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads> {
-        todo!()
+        Box::pin(self.0.heads(key, log))
     }
 
     fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
-        todo!()
+        Box::pin(self.0.piece(body, index))
     }
 
     fn write(&self, piece: Piece) -> Answering<'_, ()> {
-        todo!()
+        Box::pin(self.0.write(piece))
     }
 
     fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
-        todo!()
+        Box::pin(self.0.commit(key, record, most))
     }
 
     fn discard(&self, body: BodyId, pieces: u32) -> Answering<'_, ()> {
-        todo!()
+        Box::pin(self.0.discard(body, pieces))
     }
 
     fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position> {
@@ -205,7 +221,7 @@ impl LowerTier for Redis {
         log: LogPart,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer> {
-        todo!()
+        Box::pin(self.0.lease(key, wanted, log, length))
     }
 }
 
