@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn two_names_of_one_bucket_are_remembered_once() {
-        let scopes = vec![Scope::Key("a".into()), Scope::Key("a".into()), Scope::Prefix("a:".into())];
+        let scopes =
+            vec![Scope::Key("a".into()), Scope::Key("a".into()), Scope::Prefix("a:".into())];
         let fields = fences(&LowerPurge { id: ID, scopes, mode: Mode::Soft });
         assert_eq!(fields, BTreeSet::from([format!("k:{}", bucket("a")), "p:a:".to_owned()]));
     }
