@@ -17,9 +17,14 @@ mod address;
 mod connect;
 mod control;
 mod data;
+mod fork;
 mod lease;
+mod log;
 mod names;
+mod readers;
 mod record;
+mod script;
+mod seen;
 mod time;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -28,7 +33,8 @@ use ::redis::RedisError;
 use bytes::Bytes;
 
 use self::{
-    address::Address, connect::Lines, lease::Messages, names::Names, record::Seal, time::ServerTime,
+    address::Address, connect::Lines, control::Control, lease::Messages, names::Names,
+    record::Seal, time::ServerTime,
 };
 use super::lower::{
     Answering, BodyId, Commit, Heads, Holds, LeaseAnswer, LogPart, LowerPurge, LowerTier, Piece,
@@ -46,7 +52,7 @@ struct Shared {
     seal: Seal,
     time: ServerTime,
     messages: Messages,
-    max_incoherence: Duration,
+    control: Control,
 }
 
 /// How to reach a server, and what to do there.
@@ -98,6 +104,12 @@ impl Redis {
     /// The URL is none of these.
     pub fn connect(url: &str) -> Result<Redis, ConnectError> {
         Redis::options(url).connect()
+    }
+
+    /// How often a replica of the server has not acknowledged purges in time. The server has them; should it be lost
+    /// now, those who have read them know them.
+    pub fn unreplicated(&self) -> u64 {
+        self.0.control.unreplicated()
     }
 
     /// The same, with more to say.
@@ -176,7 +188,7 @@ impl RedisOptions {
             seal,
             time: ServerTime::default(),
             messages: Messages::default(),
-            max_incoherence: self.max_incoherence,
+            control: Control::new(self.max_incoherence),
         })))
     }
 }

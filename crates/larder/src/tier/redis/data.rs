@@ -77,7 +77,8 @@ impl Shared {
         let mut link = self.lines.heads().await?;
         let asked = Instant::now();
         let script = TIME.key(self.names.control("ctl"));
-        self.time.note(asked, script.invoke_async(&mut link).await.map_err(failed)?);
+        let (seconds, micros): (u64, u64) = script.invoke_async(&mut link).await.map_err(failed)?;
+        self.time.note(asked, seconds.saturating_mul(1_000_000).saturating_add(micros));
         Ok(())
     }
 

@@ -34,10 +34,9 @@ struct Said {
 }
 
 impl ServerTime {
-    /// What `TIME` answered, in seconds and microseconds, to who asked at `asked` and has the answer now.
-    pub(super) fn note(&self, asked: Instant, (seconds, micros): (u64, u64)) {
-        let time = Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros));
-        self.note_at(asked, Instant::now(), time);
+    /// What the server answered, in microseconds since 1970, to who asked at `asked` and has the answer now.
+    pub(super) fn note(&self, asked: Instant, micros: u64) {
+        self.note_at(asked, Instant::now(), Duration::from_micros(micros));
     }
 
     fn note_at(&self, asked: Instant, answered: Instant, time: Duration) {
