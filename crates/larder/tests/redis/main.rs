@@ -1,0 +1,7 @@
+//! The lower tier on Redis, with real servers.
+
+mod contract;
+mod control;
+mod forks;
+mod log;
+mod readers;
