@@ -3,5 +3,9 @@
 mod contract;
 mod control;
 mod forks;
+mod leases;
+mod lines;
 mod log;
 mod readers;
+mod records;
+mod shared;

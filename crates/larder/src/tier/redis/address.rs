@@ -37,7 +37,7 @@ pub(super) struct Address {
 enum Servers {
     One(Client),
     Sentinels { addresses: Vec<ConnectionAddr>, primary: String, settings: RedisConnectionInfo },
-    Cluster(ClusterClient, ConnectionInfo),
+    Cluster(Box<ClusterClient>, ConnectionInfo),
 }
 
 /// An open connection: to one server, or to all of a cluster.
@@ -108,7 +108,7 @@ impl Address {
                 let nodes =
                     [first.clone()].into_iter().chain(others.into_iter().map(with_settings));
                 let cluster = cluster(nodes, &settings, certificates.as_ref())?;
-                Servers::Cluster(cluster, first)
+                Servers::Cluster(Box::new(cluster), first)
             }
         };
         Ok(Address { servers, settings, certificates })
