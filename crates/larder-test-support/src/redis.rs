@@ -141,6 +141,6 @@ impl Drop for Redis {
 }
 
 /// `LARDER_REDIS_SERVER`: another server that speaks the same, Valkey's.
-fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     env::var_os("LARDER_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }

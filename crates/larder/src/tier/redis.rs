@@ -80,13 +80,12 @@ pub enum ConnectError {
     Namespace,
     /// The client of Redis does not take it.
     #[error("the server cannot be reached so")]
-    Rejected(#[source] RedisError),
+    Rejected(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<RedisError> for ConnectError {
-    fn from(error: RedisError) -> Self {
-        ConnectError::Rejected(error)
-    }
+/// What the client of Redis says of a URL has nothing of it in it either.
+fn rejected(error: RedisError) -> ConnectError {
+    ConnectError::Rejected(Box::new(error))
 }
 
 impl Redis {

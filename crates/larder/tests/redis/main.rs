@@ -10,3 +10,4 @@ mod log;
 mod readers;
 mod records;
 mod shared;
+mod topologies;
