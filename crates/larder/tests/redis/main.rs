@@ -1,5 +1,6 @@
 //! The lower tier on Redis, with real servers.
 
+mod cluster;
 mod coherence;
 mod contract;
 mod control;
