@@ -72,10 +72,8 @@ async fn the_log_is_kept_in_a_cluster_and_moves_with_its_slot() {
     let (mut one, mut other) = (instance(&servers, 1), instance(&servers, 2));
     let begin = all_keep_up(&mut [&mut one, &mut other]).await;
     let purges = [purge(1), purge(2)];
-    let (followed, appended) = tokio::join!(
-        other.tier.follow(begin, Duration::from_secs(20)),
-        one.tier.append(&purges),
-    );
+    let (followed, appended) =
+        tokio::join!(other.tier.follow(begin, Duration::from_secs(20)), one.tier.append(&purges),);
     assert_eq!(told(&followed.unwrap()), [1, 2]);
     let before = all_keep_up(&mut [&mut one, &mut other]).await;
     assert_eq!(before, appended.unwrap());

@@ -48,6 +48,21 @@ async fn a_connection_that_the_server_closes_is_opened_again() {
     eventually("an answer", async || works(&one).await).await;
 }
 
+#[test]
+fn a_tier_outlives_the_runtime_that_opened_its_connections() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let first = runtime();
+    let server = first.block_on(Server::start());
+    let one = tier(&server);
+    first.block_on(works(&one)).unwrap();
+    drop(first);
+    let second = runtime();
+    second.block_on(eventually("an answer", async || works(&one).await));
+}
+
 #[tokio::test]
 async fn a_server_that_fails_is_not_asked_at_each_call() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
