@@ -10,8 +10,10 @@
 //! # }
 //! ```
 //!
-//! What lies there is in [`names`]; how each call of a tier is made, in [`data`] (records and bodies), [`lease`], and
-//! [`control`] (the log and its readers). A call is as long under way as its caller waits.
+//! A call is under way as long as its caller waits. Without an answer it may still take effect.
+
+// What lies there is in `names`; how each call of a tier is made, in `data` (records and bodies), `lease`, and `control`
+// (the log and its readers).
 
 mod address;
 mod connect;

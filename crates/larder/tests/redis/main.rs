@@ -10,5 +10,6 @@ mod lines;
 mod log;
 mod readers;
 mod records;
+mod replaced;
 mod shared;
 mod topologies;
