@@ -13,6 +13,7 @@ use crate::{
     stats::micros,
     sync::atomic::Ordering,
     tier::lower::Unsure,
+    turns::Fetch,
 };
 
 /// What is older counts as stale to a reader.
@@ -382,6 +383,16 @@ impl<V: Clone> Engine<V> {
             Some(lower) if now >= self.purges.trusted_until() => lower.trusted(),
             _ => Trusted::All,
         }
+    }
+
+    /// Who asks now shares only fetches with this number or a later one. `None`: any.
+    ///
+    /// Without trust, one that began earlier may have read what has been purged since, for all whom that purge had to
+    /// wait for: that was not this cache, or its time is over. What such a fetch stores is judged like all that is in
+    /// memory.
+    pub(crate) fn first_to_share(&self) -> Option<u64> {
+        let is_trusted = self.trusted(self.clock.now()) == Trusted::All;
+        (!is_trusted).then(Fetch::next_number)
     }
 
     /// Whether what may have been purged by others is served as if it were stale.

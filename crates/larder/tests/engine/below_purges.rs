@@ -463,6 +463,40 @@ async fn a_shut_down_waits_until_purges_are_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_a_cache_that_no_purge_waits_for_shares_no_fetch_that_began_before() {
+    let cluster = Cluster::new();
+    let _ = cluster.tier.clone().with_readers();
+    cluster.tier.go_away();
+    let cache = cluster.cache();
+    let first = cluster.origin.ask(&cache, "key");
+    settle().await;
+    // Another process may have purged the key meanwhile, and was told that nobody has what is older.
+    let others = [cluster.origin.ask(&cache, "key"), cluster.origin.ask(&cache, "key")];
+    settle().await;
+    assert_eq!(cluster.origin.calls(), 1);
+    cluster.origin.answer("old");
+    assert_eq!(first.await.unwrap().unwrap().value, "old");
+    settle().await;
+    assert_eq!(cluster.origin.calls(), 2, "one for both of them");
+    cluster.origin.answer("new");
+    for other in others {
+        assert_eq!(other.await.unwrap().unwrap().value, "new");
+    }
+    assert_eq!(cluster.origin.calls(), 2);
+
+    cluster.tier.come_back();
+    tokio::time::sleep(secs(3)).await;
+    assert!(cache.stats().lower.is_trusted);
+    let readers = [cluster.origin.ask(&cache, "other"), cluster.origin.ask(&cache, "other")];
+    settle().await;
+    cluster.origin.answer("shared");
+    for reader in readers {
+        assert_eq!(reader.await.unwrap().unwrap().value, "shared");
+    }
+    assert_eq!(cluster.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_has_read_a_log_that_ended_holds_nothing_of_the_next() {
     let cluster = Cluster::new();
     let tier = cluster.tier.clone().with_readers();
