@@ -10,6 +10,7 @@ use crate::{
     clock::Moment,
     entry::{Entry, Facts},
     purge::last::PurgeState,
+    rules::Rule,
     stats::micros,
     sync::atomic::Ordering,
     tier::lower::Unsure,
@@ -362,7 +363,7 @@ impl<V: Clone> Engine<V> {
         let freshness = self.purges_left(entry, now).ok_or(Reason::Purged)?;
         let is_trusted = match self.trusted(now) {
             Trusted::All => true,
-            Trusted::Within(within) => entry.age(now).saturating_add(entry.cost()) < within,
+            Trusted::Within(within) => self.began_within(entry, now, within),
             Trusted::Nothing => false,
         };
         match freshness {
@@ -376,11 +377,24 @@ impl<V: Clone> Engine<V> {
         }
     }
 
+    /// Whether its fetch began no longer ago than `within`.
+    fn began_within(&self, entry: &Entry<V>, now: Moment, within: Duration) -> bool {
+        let cost = match Rule::IsolationCountsFromTheBeginning.holds() {
+            true => entry.cost(),
+            false => Duration::ZERO,
+        };
+        entry.age(now).saturating_add(cost) < within || !Rule::IsolationIsBounded.holds()
+    }
+
     /// What of memory may be gone by.
     #[inline]
     fn trusted(&self, now: Moment) -> Trusted {
         match &self.lower {
-            Some(lower) if now >= self.purges.trusted_until() => lower.trusted(),
+            Some(lower)
+                if now >= self.purges.trusted_until() && Rule::TrustIsComparedAtHits.holds() =>
+            {
+                lower.trusted()
+            }
             _ => Trusted::All,
         }
     }
@@ -392,7 +406,7 @@ impl<V: Clone> Engine<V> {
     /// memory.
     pub(crate) fn first_to_share(&self) -> Option<u64> {
         let is_trusted = self.trusted(self.clock.now()) == Trusted::All;
-        (!is_trusted).then(Fetch::next_number)
+        (!is_trusted && Rule::WithoutTrustNoEarlierFetchIsShared.holds()).then(Fetch::next_number)
     }
 
     /// Whether what may have been purged by others is served as if it were stale.
