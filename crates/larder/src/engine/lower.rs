@@ -87,6 +87,7 @@ use super::tasks::Tasks;
 use crate::{
     clock::{Clock, Moment},
     purge::{Mode, Scope, last::PurgeState},
+    rules::Rule,
     stats::{Counter, LowerStats},
     sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
     tier::lower::{
@@ -228,7 +229,10 @@ impl Lower {
     pub(crate) fn state(&self, key: &str, head: &Head) -> PurgeState {
         let ledger = self.lock();
         let known = ledger.known.state(key, &head.tags, head.fence);
-        known.and(ledger.outbox.state(key, &head.tags))
+        match Rule::OutboxJudges.holds() {
+            true => known.and(ledger.outbox.state(key, &head.tags)),
+            false => known,
+        }
     }
 
     /// Reads the end of the log, which was asked for at `asked`, `since` what was known then. False: it is

@@ -56,7 +56,7 @@ use siphasher::sip::SipHasher24;
 
 pub use self::{
     faults::{Call, Point},
-    in_process::InProcess,
+    in_process::{InProcess, Snapshot},
 };
 use crate::{
     freshness::Lifetime,

@@ -14,6 +14,7 @@ use crate::{
     codec::CodecError,
     freshness::Lifetime,
     purge::last::PurgeState,
+    rules::Rule,
     sync::{self, atomic::Ordering},
     tier::lower::{Body, BodyId, Commit, Head, LowerError, Piece, Position, Record},
 };
@@ -186,6 +187,10 @@ impl Lower {
         body: Body,
     ) -> Result<Commit, LowerError> {
         let NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format } = record;
+        let fence = match Rule::WrittenWithTheFenceOfItsFetch.holds() {
+            true => fence,
+            false => self.position().unwrap_or(fence),
+        };
         let head = Head { variant, fence, lifetime, cost, tags, format, extra, body };
         match self.state(&key, &head) {
             PurgeState::Untouched => {

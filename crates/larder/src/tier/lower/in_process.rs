@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
+    fmt, mem,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -45,6 +45,8 @@ struct Shared {
 
 struct State {
     generation: u128,
+    /// Those that were before, the first one first.
+    ended: Vec<u128>,
     /// The number of the last purge.
     number: u64,
     /// Purges up to here may be forgotten.
@@ -63,6 +65,7 @@ struct State {
     readers: Option<HashMap<u64, (String, Option<Position>)>>,
 }
 
+#[derive(Clone)]
 struct Kept {
     head: Head,
     fetched: Moment,
@@ -173,13 +176,70 @@ impl InProcess {
     /// Loses the log and begins another. Records remain, as after a server was restored from an older copy.
     pub fn begin_another_log(&self) {
         let mut state = self.0.lock();
-        state.generation = sync::random();
+        state.begin_another_generation();
         (state.number, state.whole_since) = (0, 0);
         state.log.clear();
         state.by_id.clear();
         drop(state);
         self.0.changed();
     }
+
+    /// A copy of its log and its records.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.0.lock();
+        let State { number, whole_since, log, by_id, .. } = &*state;
+        let State { records, committed, bodies, written, .. } = &*state;
+        Snapshot {
+            number: *number,
+            whole_since: *whole_since,
+            log: log.clone(),
+            by_id: by_id.clone(),
+            records: records.clone(),
+            committed: committed.clone(),
+            bodies: bodies.clone(),
+            written: written.clone(),
+        }
+    }
+
+    /// Has what it had then, and no more. As a tier must that has lost purges, it begins another log, which goes on
+    /// where that one was. Whom it knows as readers it still knows.
+    pub fn restore(&self, snapshot: Snapshot) {
+        let Snapshot { number, whole_since, log, by_id, records, committed, bodies, written } =
+            snapshot;
+        let mut state = self.0.lock();
+        state.begin_another_generation();
+        let State { generation, ended, leases, next_lease, readers, .. } = &mut *state;
+        *state = State {
+            generation: *generation,
+            ended: mem::take(ended),
+            leases: mem::take(leases),
+            next_lease: *next_lease,
+            readers: readers.take(),
+            number,
+            whole_since,
+            log,
+            by_id,
+            records,
+            committed,
+            bodies,
+            written,
+        };
+        drop(state);
+        self.0.changed.send_replace(());
+    }
+}
+
+/// What a tier had at some moment.
+#[derive(Clone)]
+pub struct Snapshot {
+    number: u64,
+    whole_since: u64,
+    log: VecDeque<(u64, LowerPurge, Moment)>,
+    by_id: HashMap<PurgeId, u64>,
+    records: HashMap<Arc<str>, Vec<Kept>>,
+    committed: VecDeque<Arc<str>>,
+    bodies: HashMap<BodyId, Vec<Bytes>>,
+    written: VecDeque<BodyId>,
 }
 
 impl Shared {
@@ -215,6 +275,7 @@ impl State {
     fn new() -> Self {
         State {
             generation: sync::random(),
+            ended: Vec::new(),
             number: 0,
             whole_since: 0,
             log: VecDeque::new(),
@@ -231,6 +292,11 @@ impl State {
 
     fn position(&self) -> Position {
         Position { generation: self.generation, number: self.number }
+    }
+
+    fn begin_another_generation(&mut self) {
+        let ended = mem::replace(&mut self.generation, sync::random());
+        self.ended.push(ended);
     }
 
     fn trim_log(&mut self, keep: usize) {
@@ -275,9 +341,13 @@ impl State {
         let Some(readers) = &self.readers else {
             return Holds { by: 1, of: 1, missing: Vec::new() };
         };
+        // A log that ended before this one says nothing of what this one has.
+        let age = |generation| self.ended.iter().position(|ended| *ended == generation);
+        let age = |generation| age(generation).unwrap_or(self.ended.len());
         let has_read = |read: &Option<Position>| {
             read.is_some_and(|read| {
-                read.generation != position.generation || read.number >= position.number
+                let [read_log, log] = [read, position].map(|it| age(it.generation));
+                read_log > log || read_log == log && read.number >= position.number
             })
         };
         let missing = readers.values().filter(|(_, read)| !has_read(read));
