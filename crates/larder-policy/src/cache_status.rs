@@ -73,6 +73,7 @@ const fn forward(why: Reason) -> &'static str {
         | Reason::SoftTimeout => "stale",
         // These say what became of an answer, and not why one was needed.
         Reason::Hit
+        | Reason::Shared
         | Reason::Collapsed
         | Reason::NotStorable
         | Reason::TooLarge
