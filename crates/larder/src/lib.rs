@@ -205,6 +205,8 @@ pub use purge::{
 };
 pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, LowerStats, Observed, Stats, Times};
+#[cfg(feature = "redis")]
+pub use tier::redis;
 pub use tier::{
     lower,
     memory::{Eviction, RemovalCause},

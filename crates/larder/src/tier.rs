@@ -2,3 +2,5 @@
 
 pub mod lower;
 pub(crate) mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;

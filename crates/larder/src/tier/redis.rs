@@ -1,0 +1,248 @@
+//! Redis: a lower tier on Redis 7, Valkey, or what speaks as they do: one server, Sentinel, or Cluster.
+//!
+//! ```no_run
+//! use larder::{Cache, codec::Text, redis::Redis};
+//!
+//! # fn main() -> Result<(), larder::redis::ConnectError> {
+//! let tier = Redis::connect("redis://127.0.0.1")?;
+//! let cache = Cache::<String>::builder().lower(tier, Text).build();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What lies there is in [`names`]; how each call of a tier is made, in [`data`] (records and bodies), [`lease`], and
+//! [`control`] (the log and its readers). A call is as long under way as its caller waits.
+
+mod address;
+mod connect;
+mod control;
+mod names;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ::redis::RedisError;
+use bytes::Bytes;
+
+use self::{address::Address, connect::Lines, names::Names};
+use super::lower::{
+    Answering, BodyId, Commit, Heads, Holds, LeaseAnswer, LogPart, LowerPurge, LowerTier, Piece,
+    Position, Reader, Readers, Record, Tail,
+};
+
+/// A lower tier on a server of Redis or Valkey, or several. Clones are one tier, with its connections; they are opened
+/// when they are first needed, by the runtime that needs them.
+#[derive(Clone)]
+pub struct Redis(Arc<Shared>);
+
+struct Shared {
+    lines: Lines,
+    names: Names,
+    max_incoherence: Duration,
+}
+
+/// How to reach a server, and what to do there.
+#[derive(Clone)]
+pub struct RedisOptions {
+    url: String,
+    namespace: String,
+    username: Option<String>,
+    password: Option<String>,
+    sentinel_password: Option<String>,
+    ca_certificate: Option<Vec<u8>>,
+    key: Option<[u8; 32]>,
+    max_incoherence: Duration,
+}
+
+/// Why options name no server. None of its texts has a part of the URL in it: that may hold a password.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL is none of a server.
+    #[error("the URL of the server is of no use: {0}")]
+    Url(&'static str),
+    /// A name space is made of other letters, or is too long.
+    #[error("a name space is 1 to 64 letters, digits, '_', '-' and '.'")]
+    Namespace,
+    /// The client of Redis does not take it.
+    #[error("the server cannot be reached so")]
+    Rejected(#[source] RedisError),
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        ConnectError::Rejected(error)
+    }
+}
+
+impl Redis {
+    /// The tier on this server, in the name space `larder`. Opens nothing.
+    ///
+    /// | URL | what it names |
+    /// | --- | --- |
+    /// | `redis://[user:password@]host[:port][/database]` | one server |
+    /// | `rediss://…` | the same over TLS, as all of the following may be |
+    /// | `redis+sentinel://host:port,host:port/NAME[/database]` | the server that these sentinels say is the primary of NAME |
+    /// | `redis+cluster://host:port,host:port` | a cluster, of which these servers are some |
+    ///
+    /// # Errors
+    ///
+    /// The URL is none of these.
+    pub fn connect(url: &str) -> Result<Redis, ConnectError> {
+        Redis::options(url).connect()
+    }
+
+    /// The same, with more to say.
+    pub fn options(url: &str) -> RedisOptions {
+        RedisOptions {
+            url: url.to_owned(),
+            namespace: "larder".to_owned(),
+            username: None,
+            password: None,
+            sentinel_password: None,
+            ca_certificate: None,
+            key: None,
+            max_incoherence: Duration::from_secs(10),
+        }
+    }
+}
+
+impl RedisOptions {
+    /// Caches of one name space share values and purges; those of others know nothing of them. `larder` if nothing is
+    /// said; 1 to 64 letters, digits, `_`, `-` and `.`.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The user, in place of the URL's.
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into());
+        self
+    }
+
+    /// The password, in place of the URL's.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// The password of the sentinels, which is not that of the server.
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
+    }
+
+    /// Of `rediss://`: believe what these certificates (PEM) vouch for, in place of those that browsers believe.
+    pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca_certificate = Some(pem.into());
+        self
+    }
+
+    /// Sign what is written, and believe nothing that is not signed with this key: whoever can write to the server
+    /// cannot make a cache serve bytes of his own. He can still bring back what was signed once, and delete.
+    pub fn key(mut self, key: [u8; 32]) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The longest [`Settings::max_incoherence`](crate::lower::Settings::max_incoherence) of all caches above this tier,
+    /// in all processes: 10 s.
+    pub fn max_incoherence(mut self, longest: Duration) -> Self {
+        self.max_incoherence = longest;
+        self
+    }
+
+    /// The tier. Opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConnectError`].
+    pub fn connect(self) -> Result<Redis, ConnectError> {
+        let names = Names::new(&self.namespace)?;
+        let lines = Lines::new(Address::new(&self)?);
+        let max_incoherence = self.max_incoherence;
+        Ok(Redis(Arc::new(Shared { lines, names, max_incoherence })))
+    }
+}
+
+impl LowerTier for Redis {
+    fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads> {
+        todo!()
+    }
+
+    fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
+        todo!()
+    }
+
+    fn write(&self, piece: Piece) -> Answering<'_, ()> {
+        todo!()
+    }
+
+    fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
+        todo!()
+    }
+
+    fn discard(&self, body: BodyId, pieces: u32) -> Answering<'_, ()> {
+        todo!()
+    }
+
+    fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position> {
+        Box::pin(self.0.append(purges))
+    }
+
+    fn tail(&self, since: Option<Position>) -> Answering<'_, Tail> {
+        Box::pin(self.0.tail(since))
+    }
+
+    fn readers(&self) -> Option<&dyn Readers> {
+        Some(self)
+    }
+
+    fn lease<'a>(
+        &'a self,
+        key: &'a str,
+        wanted: &'a str,
+        log: LogPart,
+        length: Duration,
+    ) -> Answering<'a, LeaseAnswer> {
+        todo!()
+    }
+}
+
+impl Readers for Redis {
+    fn follow(&self, since: Position, most: Duration) -> Answering<'_, Tail> {
+        Box::pin(self.0.follow(since, most))
+    }
+
+    fn renew<'a>(&'a self, reader: &'a Reader, read: Option<Position>) -> Answering<'a, Position> {
+        Box::pin(self.0.renew(reader, read))
+    }
+
+    fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()> {
+        Box::pin(self.0.leave(reader))
+    }
+
+    fn holds(&self, position: Position, most: Duration) -> Answering<'_, Holds> {
+        Box::pin(self.0.holds(position, most))
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { lines, names, .. } = &*self.0;
+        f.debug_struct("Redis")
+            .field("servers", lines)
+            .field("namespace", &names.namespace())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Without the URL and what else may hold a secret.
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("namespace", &self.namespace)
+            .field("is_signed", &self.key.is_some())
+            .finish_non_exhaustive()
+    }
+}

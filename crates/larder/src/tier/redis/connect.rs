@@ -1,0 +1,296 @@
+//! Connect: lines to the servers, each of which is opened when it is first needed, and again after it broke.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value,
+    aio::ConnectionLike,
+};
+use tokio::{sync::watch, time::Instant};
+
+use super::address::{Address, Connection};
+use crate::{sync, tier::lower::LowerError};
+
+/// After the first failure in a row it is tried again so much later, after the second twice that, and so on.
+const FIRST_REST: Duration = Duration::from_millis(20);
+const LONGEST_REST: Duration = Duration::from_secs(1);
+
+/// The lines of one tier. Large answers hold up small ones behind them, and what waits at the server holds up all:
+/// so each kind has its own.
+pub(super) struct Lines {
+    address: Arc<Address>,
+    heads: Line,
+    bodies: [Line; 2],
+    next_body: AtomicUsize,
+    control: Line,
+    log: Line,
+}
+
+impl Lines {
+    pub(super) fn new(address: Address) -> Self {
+        let address = Arc::new(address);
+        let line = || Line::new(Arc::clone(&address));
+        Lines {
+            heads: line(),
+            bodies: [line(), line()],
+            next_body: AtomicUsize::new(0),
+            control: line(),
+            log: line(),
+            address,
+        }
+    }
+
+    /// For what is small: heads and leases.
+    pub(super) async fn heads(&self) -> Result<Link, LowerError> {
+        self.heads.link().await
+    }
+
+    /// For pieces of bodies.
+    pub(super) async fn bodies(&self) -> Result<Link, LowerError> {
+        let turn = self.next_body.fetch_add(1, Ordering::Relaxed);
+        self.bodies[turn % self.bodies.len()].link().await
+    }
+
+    /// For what is said about the log.
+    pub(super) async fn control(&self) -> Result<Link, LowerError> {
+        self.control.link().await
+    }
+
+    /// For who waits at the server for news. One caller at a time: whoever gives up has to [`close`](Link::close)
+    /// it.
+    pub(super) async fn log(&self) -> Result<Link, LowerError> {
+        self.log.link().await
+    }
+
+    pub(super) fn address(&self) -> &Arc<Address> {
+        &self.address
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// A place for one connection.
+#[derive(Clone)]
+struct Line(Arc<Shared>);
+
+struct Shared {
+    address: Arc<Address>,
+    /// Held for moments.
+    state: Mutex<State>,
+}
+
+enum State {
+    Closed {
+        /// In a row.
+        failures: u32,
+        /// Until then the line is not opened, and that is why.
+        rest: Option<(Instant, RedisError)>,
+    },
+    /// A task opens it. The channel is closed when that has ended, whichever way.
+    Opening { ended: watch::Receiver<()>, failures: u32 },
+    Open {
+        connection: Connection,
+        /// By which users of older connections are told apart.
+        number: u64,
+        since: Instant,
+        failures: u32,
+    },
+}
+
+impl Line {
+    fn new(address: Arc<Address>) -> Self {
+        let state = Mutex::new(State::Closed { failures: 0, rest: None });
+        Line(Arc::new(Shared { address, state }))
+    }
+
+    /// The open connection. Where there is none, the caller waits for the one attempt to open it, which goes on if
+    /// he gives up: else none that takes longer than one caller waits would ever succeed.
+    async fn link(&self) -> Result<Link, LowerError> {
+        loop {
+            let mut ended = {
+                let mut state = self.0.lock();
+                match &*state {
+                    State::Open { connection, number, .. } => {
+                        let (connection, number) = (connection.clone(), *number);
+                        return Ok(Link { connection, number, line: Arc::clone(&self.0) });
+                    }
+                    // A task whose runtime has ended leaves no other trace.
+                    State::Opening { ended, .. } if ended.has_changed().is_ok() => ended.clone(),
+                    State::Closed { rest: Some((until, error)), .. } if Instant::now() < *until => {
+                        return Err(failed(error.clone()));
+                    }
+                    State::Closed { failures, .. } | State::Opening { failures, .. } => {
+                        let failures = *failures;
+                        let (task, ended) = watch::channel(());
+                        *state = State::Opening { ended: ended.clone(), failures };
+                        tokio::spawn(open(Arc::clone(&self.0), failures, task));
+                        ended
+                    }
+                }
+            };
+            // Nothing is ever sent.
+            ended.changed().await.ok();
+        }
+    }
+}
+
+async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
+    let opened = line.address.connect().await;
+    let state = match opened {
+        Ok(connection) => {
+            let number = sync::random() as u64;
+            State::Open { connection, number, since: Instant::now(), failures }
+        }
+        Err(error) => closed(failures + 1, error),
+    };
+    *line.lock() = state;
+}
+
+fn closed(failures: u32, error: RedisError) -> State {
+    let rest = FIRST_REST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_REST);
+    // Between half of it and all: whoever failed together does not come back together.
+    let part = sync::random() as u64 as f64 / u64::MAX as f64;
+    let until = Instant::now() + rest.mul_f64(0.5 + part / 2.0);
+    State::Closed { failures, rest: Some((until, error)) }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever asks next opens it anew. One that broke soon after it was opened rests first.
+    fn broke(&self, broken: u64, error: RedisError) {
+        let mut state = self.lock();
+        if let State::Open { number, since, failures, .. } = &*state
+            && *number == broken
+        {
+            *state = match since.elapsed() < LONGEST_REST {
+                true => closed(failures + 1, error),
+                false => State::Closed { failures: 0, rest: None },
+            };
+        }
+    }
+
+    fn close(&self, number_closed: u64) {
+        let mut state = self.lock();
+        if let State::Open { number, .. } = &*state
+            && *number == number_closed
+        {
+            *state = State::Closed { failures: 0, rest: None };
+        }
+    }
+}
+
+/// A user's end of a line. It sees the errors go by, and has the line opened anew after those that need it. Any call
+/// may be given up: its answer is then passed over.
+#[derive(Clone)]
+pub(super) struct Link {
+    connection: Connection,
+    number: u64,
+    line: Arc<Shared>,
+}
+
+impl Link {
+    /// Asks, and reads the answer.
+    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, LowerError> {
+        command.query_async(self).await.map_err(failed)
+    }
+
+    /// The next caller gets another connection: this one may be waiting at the server.
+    pub(super) fn close(self) {
+        self.line.close(self.number);
+    }
+
+    fn look_at(&self, answer: &Result<Value, RedisError>) {
+        match answer {
+            Ok(Value::ServerError(error)) => self.look_at_error(&error.clone().into()),
+            Ok(_) => {}
+            Err(error) => self.look_at_error(error),
+        }
+    }
+
+    fn look_at_error(&self, error: &RedisError) {
+        let is_over = match (error.kind(), &self.connection) {
+            // A cluster's connection looks for the primary by itself.
+            (ErrorKind::Server(_), Connection::Cluster(_)) => false,
+            (ErrorKind::Server(kind), Connection::One(_)) => matches!(
+                kind,
+                ServerErrorKind::ReadOnly
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::BusyLoading
+            ),
+            (ErrorKind::Io | ErrorKind::Parse, _) => true,
+            // What is said to those who waited at a server that is no longer a primary.
+            _ => error.is_unrecoverable_error() || error.code() == Some("UNBLOCKED"),
+        };
+        if is_over {
+            self.line.broke(self.number, error.clone());
+        }
+    }
+}
+
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let answer = match &mut self.connection {
+                Connection::One(one) => one.send_packed_command(command).await,
+                Connection::Cluster(cluster) => cluster.req_packed_command(command).await,
+            };
+            self.look_at(&answer);
+            answer
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        commands: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(async move {
+            let answers = match &mut self.connection {
+                Connection::One(one) => one.send_packed_commands(commands, offset, count).await,
+                Connection::Cluster(cluster) => {
+                    cluster.req_packed_commands(commands, offset, count).await
+                }
+            };
+            match &answers {
+                Ok(answers) => {
+                    let errors = answers.iter().filter_map(|answer| match answer {
+                        Value::ServerError(error) => Some(error),
+                        _ => None,
+                    });
+                    for error in errors {
+                        self.look_at_error(&error.clone().into());
+                    }
+                }
+                Err(error) => self.look_at_error(error),
+            }
+            answers
+        })
+    }
+
+    fn get_db(&self) -> i64 {
+        match &self.connection {
+            Connection::One(one) => one.get_db(),
+            Connection::Cluster(cluster) => cluster.get_db(),
+        }
+    }
+}
+
+/// What a cache is told of it.
+pub(super) fn failed(error: RedisError) -> LowerError {
+    LowerError::Failed(Box::new(error))
+}
