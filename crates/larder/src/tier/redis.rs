@@ -16,14 +16,19 @@
 mod address;
 mod connect;
 mod control;
+mod fork;
+mod log;
 mod names;
+mod readers;
+mod script;
+mod seen;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::RedisError;
 use bytes::Bytes;
 
-use self::{address::Address, connect::Lines, names::Names};
+use self::{address::Address, connect::Lines, control::Control, names::Names};
 use super::lower::{
     Answering, BodyId, Commit, Heads, Holds, LeaseAnswer, LogPart, LowerPurge, LowerTier, Piece,
     Position, Reader, Readers, Record, Tail,
@@ -37,7 +42,7 @@ pub struct Redis(Arc<Shared>);
 struct Shared {
     lines: Lines,
     names: Names,
-    max_incoherence: Duration,
+    control: Control,
 }
 
 /// How to reach a server, and what to do there.
@@ -89,6 +94,12 @@ impl Redis {
     /// The URL is none of these.
     pub fn connect(url: &str) -> Result<Redis, ConnectError> {
         Redis::options(url).connect()
+    }
+
+    /// How often a replica of the server has not acknowledged purges in time. The server has them; should it be lost
+    /// now, those who have read them know them.
+    pub fn unreplicated(&self) -> u64 {
+        self.0.control.unreplicated()
     }
 
     /// The same, with more to say.
@@ -160,8 +171,8 @@ impl RedisOptions {
     pub fn connect(self) -> Result<Redis, ConnectError> {
         let names = Names::new(&self.namespace)?;
         let lines = Lines::new(Address::new(&self)?);
-        let max_incoherence = self.max_incoherence;
-        Ok(Redis(Arc::new(Shared { lines, names, max_incoherence })))
+        let control = Control::new(self.max_incoherence);
+        Ok(Redis(Arc::new(Shared { lines, names, control })))
     }
 }
 

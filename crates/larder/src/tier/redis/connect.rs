@@ -30,8 +30,13 @@ pub(super) struct Lines {
     bodies: [Line; 2],
     next_body: AtomicUsize,
     control: Line,
-    log: Line,
+    purges: Line,
+    /// Those that nobody waits on.
+    logs: Mutex<Vec<Line>>,
 }
+
+/// So many lines are kept on which nobody waits.
+const MAX_IDLE: usize = 4;
 
 impl Lines {
     pub(super) fn new(address: Address) -> Self {
@@ -42,7 +47,8 @@ impl Lines {
             bodies: [line(), line()],
             next_body: AtomicUsize::new(0),
             control: line(),
-            log: line(),
+            purges: line(),
+            logs: Mutex::default(),
             address,
         }
     }
@@ -63,10 +69,20 @@ impl Lines {
         self.control.link().await
     }
 
-    /// For who waits at the server for news. One caller at a time: whoever gives up has to [`close`](Link::close)
-    /// it.
-    pub(super) async fn log(&self) -> Result<Link, LowerError> {
-        self.log.link().await
+    /// For purges, whose writer may wait until a replica has them.
+    pub(super) async fn purges(&self) -> Result<Link, LowerError> {
+        self.purges.link().await
+    }
+
+    /// For who waits at the server for news.
+    pub(super) fn log(&self) -> LogLine<'_> {
+        let idle = self.idle().pop();
+        let line = idle.unwrap_or_else(|| Line::new(Arc::clone(&self.address)));
+        LogLine { lines: self, line }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn address(&self) -> &Arc<Address> {
@@ -77,6 +93,27 @@ impl Lines {
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
+    }
+}
+
+/// A line of one caller's own. Who does not [give it back](LogLine::give_back) may still be waiting at the server, so that
+/// it is closed.
+pub(super) struct LogLine<'a> {
+    lines: &'a Lines,
+    line: Line,
+}
+
+impl LogLine<'_> {
+    pub(super) async fn link(&self) -> Result<Link, LowerError> {
+        self.line.link().await
+    }
+
+    /// It has been answered, well or badly.
+    pub(super) fn give_back(self) {
+        let mut idle = self.lines.idle();
+        if idle.len() < MAX_IDLE {
+            idle.push(self.line);
+        }
     }
 }
 
@@ -182,15 +219,6 @@ impl Shared {
             };
         }
     }
-
-    fn close(&self, number_closed: u64) {
-        let mut state = self.lock();
-        if let State::Open { number, .. } = &*state
-            && *number == number_closed
-        {
-            *state = State::Closed { failures: 0, rest: None };
-        }
-    }
 }
 
 /// A user's end of a line. It sees the errors go by, and has the line opened anew after those that need it. Any call
@@ -206,11 +234,6 @@ impl Link {
     /// Asks, and reads the answer.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, LowerError> {
         command.query_async(self).await.map_err(failed)
-    }
-
-    /// The next caller gets another connection: this one may be waiting at the server.
-    pub(super) fn close(self) {
-        self.line.close(self.number);
     }
 
     fn look_at(&self, answer: &Result<Value, RedisError>) {

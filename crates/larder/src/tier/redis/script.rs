@@ -1,0 +1,131 @@
+//! Script: what is asked about the log, each question one script that the server runs at once.
+//!
+//! All begin with `prelude.lua`, which finds out whether the server has lost something (see [`fork`](super::fork)).
+
+use std::{sync::LazyLock, time::Duration};
+
+use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind, Value};
+
+use super::{
+    Shared,
+    connect::{Link, failed},
+    seen::{Epoch, Header},
+};
+use crate::{sync, tier::lower::LowerError};
+
+/// A script, and the hash by which the server knows it.
+pub(super) struct Script {
+    source: &'static str,
+    hash: String,
+}
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        pub(super) static $name: LazyLock<Script> = LazyLock::new(|| {
+            Script::new(concat!(
+                include_str!("scripts/prelude.lua"),
+                include_str!(concat!("scripts/", $file))
+            ))
+        });
+    };
+}
+
+script!(ANEW, "anew.lua");
+script!(APPEND, "append.lua");
+script!(LEAVE, "leave.lua");
+script!(READERS, "readers.lua");
+script!(RENEW, "renew.lua");
+script!(SIGN, "sign.lua");
+script!(TAIL, "tail.lua");
+
+/// What all scripts use, in the order that they know.
+const KEYS: [&str; 8] =
+    ["ctl", "log", "fences", "prefixes", "ids", "older-ids", "readers", "unsigned"];
+
+/// What a script answers.
+pub(super) struct Answer {
+    pub(super) header: Header,
+    /// When it was asked.
+    pub(super) asked: Epoch,
+    /// What comes after the header.
+    pub(super) rest: Vec<Value>,
+}
+
+impl Script {
+    fn new(source: &'static str) -> Self {
+        Script { source, hash: redis::Script::new(source).get_hash().to_owned() }
+    }
+}
+
+impl Shared {
+    /// Runs a script, whatever it answers. A server that does not know it gets all of it.
+    pub(super) async fn run(
+        &self,
+        link: &mut Link,
+        script: &Script,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Answer, LowerError> {
+        let (generation, highest, asked) = self.control.seen().known();
+        let new_generation = hex(sync::random());
+        let command = |name, script: &str| {
+            let mut command = redis::cmd(name);
+            command.arg(script).arg(KEYS.len());
+            for key in KEYS {
+                command.arg(self.names.control(key));
+            }
+            command.arg(&new_generation).arg(millis(self.control.settle));
+            command.arg(generation.map_or(String::new(), hex)).arg(highest);
+            arguments(&mut command);
+            command
+        };
+        let by_hash = command("EVALSHA", &script.hash).query_async::<Value>(link).await;
+        let answer = match by_hash {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                command("EVAL", script.source).query_async(link).await
+            }
+            by_hash => by_hash,
+        };
+        let Value::Array(mut parts) = answer.map_err(failed)? else { return Err(not_understood()) };
+        if parts.is_empty() {
+            return Err(not_understood());
+        }
+        let rest = parts.split_off(1);
+        let header = parts.pop().and_then(read_header).ok_or_else(not_understood)?;
+        Ok(Answer { header, asked, rest })
+    }
+}
+
+fn read_header(value: Value) -> Option<Header> {
+    let fields: Vec<String> = read(value).ok()?;
+    let [state, generation, number, floor, restored, forks, changed, ago, now, replicas] =
+        fields.try_into().ok()?;
+    Some(Header {
+        is_open: state == "open",
+        generation: u128::from_str_radix(&generation, 16).ok()?,
+        number: number.parse().ok()?,
+        floor: floor.parse().ok()?,
+        restored: restored.parse().ok()?,
+        forks: forks.parse().ok()?,
+        changed_ms: changed.parse().ok()?,
+        changed_ago: Duration::from_millis(ago.parse().ok()?),
+        now_us: now.parse().ok()?,
+        replicas: replicas.parse().ok()?,
+    })
+}
+
+/// Reads a part of an answer.
+pub(super) fn read<T: FromRedisValue>(value: Value) -> Result<T, LowerError> {
+    T::from_redis_value(value).map_err(|_| not_understood())
+}
+
+pub(super) fn not_understood() -> LowerError {
+    LowerError::Failed("its answer is of another kind".into())
+}
+
+pub(super) fn hex(generation: u128) -> String {
+    format!("{generation:032x}")
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,14 @@
+-- Sign: the caller has told what it knows of what the server has lost. The last one opens the log again.
+--
+-- ARGV: 5 '1' if it knew all that it had ever read after what the server still has, '0' if it may have forgotten some;
+-- then the ids of the readers for which it signs.
+-- Answers the header.
+if ctl.state ~= 'closing' then return {header()} end
+local signed = 0
+for at = 6, #ARGV do signed = signed + redis.call('SREM', UNSIGNED, ARGV[at]) end
+if signed > 0 and ARGV[5] ~= '1' then
+  begin_anew()
+elseif redis.call('SCARD', UNSIGNED) == 0 then
+  open()
+end
+return {header()}

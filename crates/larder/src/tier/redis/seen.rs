@@ -1,0 +1,191 @@
+//! Seen: what this process has seen of the log, so that it notices a server that has lost some, and can tell it.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use crate::tier::lower::PurgeId;
+
+/// So many purges are kept.
+const MAX_ENTRIES: usize = 4096;
+/// So many generations that have ended are known.
+const MAX_PAST: usize = 64;
+
+/// What a control script answers first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) is_open: bool,
+    pub(super) generation: u128,
+    /// The last number that was given.
+    pub(super) number: u64,
+    /// Purges up to here may be forgotten.
+    pub(super) floor: u64,
+    /// The last number that the server knew at the last fork.
+    pub(super) restored: u64,
+    /// How many of those the generation has survived.
+    pub(super) forks: u64,
+    /// When the server last was another one, by its clock, and how long ago that is.
+    pub(super) changed_ms: u64,
+    pub(super) changed_ago: Duration,
+    /// The server's time.
+    pub(super) now_us: u64,
+    /// How many replicas it has.
+    pub(super) replicas: u64,
+}
+
+/// A purge of the log as this process can append it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: PurgeId,
+    pub(super) bytes: Vec<u8>,
+    /// When it was appended, by the server's clock.
+    pub(super) at_ms: u64,
+}
+
+/// By this a call knows which log was the present one when it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Epoch(u64);
+
+/// What an answer says of the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Nothing that was not expected.
+    AsBefore,
+    /// The server has been another one, and what this process has seen after this number may be lost there.
+    Forked { after: u64 },
+    /// A log that has ended is there again.
+    CameBack,
+}
+
+/// What this process tells a server that asks what it has lost.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Testimony {
+    /// With the numbers that they had.
+    pub(super) entries: Vec<(u64, Entry)>,
+    /// Nothing else was known here that came later than what the server still has.
+    pub(super) is_whole: bool,
+    /// For these readers it speaks.
+    pub(super) readers: Vec<u64>,
+}
+
+#[derive(Default)]
+pub(super) struct Seen {
+    generation: Option<u128>,
+    /// Generations that have ended.
+    past: VecDeque<u128>,
+    /// Changed with the generation.
+    epoch: u64,
+    /// The highest number that was ever told of.
+    highest: u64,
+    entries: BTreeMap<u64, Entry>,
+    /// Purges up to here were known that are not in `entries`.
+    forgotten: u64,
+    forks: u64,
+    /// When the server changed last by its clock, and when that was seen here, if it was.
+    changed: Option<(u64, Option<Instant>)>,
+    /// All that have ever been renewed here.
+    readers: HashSet<u64>,
+}
+
+impl Seen {
+    /// What a call says is known, if anything is.
+    pub(super) fn known(&self) -> (Option<u128>, u64, Epoch) {
+        (self.generation, self.highest, Epoch(self.epoch))
+    }
+
+    pub(super) fn reads(&mut self, reader: u64) {
+        self.readers.insert(reader);
+    }
+
+    /// Hears what an open log says in answer to a call that was made in this epoch.
+    pub(super) fn hear(&mut self, header: &Header, asked: Epoch, now: Instant) -> Heard {
+        match self.generation {
+            Some(known) if known == header.generation => {}
+            // It was under way while the log ended.
+            Some(_) if asked != Epoch(self.epoch) => return Heard::AsBefore,
+            _ if self.past.contains(&header.generation) => return Heard::CameBack,
+            known => {
+                self.past.extend(known);
+                if self.past.len() > MAX_PAST {
+                    self.past.pop_front();
+                }
+                self.generation = Some(header.generation);
+                self.epoch += 1;
+                self.entries.clear();
+                (self.highest, self.forgotten, self.forks) = (0, 0, header.forks);
+            }
+        }
+        self.highest = self.highest.max(header.number);
+        match self.changed {
+            Some((changed, _)) if changed == header.changed_ms => {}
+            // Whoever has just come has not seen it happen.
+            None => self.changed = Some((header.changed_ms, None)),
+            Some(_) => self.changed = Some((header.changed_ms, Some(now))),
+        }
+        if header.forks <= self.forks {
+            return Heard::AsBefore;
+        }
+        let after = if header.forks == self.forks + 1 { header.restored } else { 0 };
+        Heard::Forked { after }
+    }
+
+    /// A server that is finding out what it has lost has given numbers up to here away.
+    pub(super) fn reserves(&mut self, header: &Header) {
+        if self.generation == Some(header.generation) {
+            self.highest = self.highest.max(header.number);
+        }
+    }
+
+    /// So long ago the server changed, as far as both clocks can tell.
+    pub(super) fn changed_ago(&self, header: &Header, now: Instant) -> Duration {
+        let seen = self.changed.and_then(|(_, seen)| seen);
+        seen.map_or(header.changed_ago, |seen| header.changed_ago.min(now.duration_since(seen)))
+    }
+
+    /// All that was lost has been told.
+    pub(super) fn told(&mut self, generation: u128, forks: u64) {
+        if self.generation == Some(generation) {
+            self.forks = self.forks.max(forks);
+        }
+    }
+
+    pub(super) fn note(&mut self, generation: u128, number: u64, entry: Entry) {
+        if self.generation != Some(generation) {
+            return;
+        }
+        self.entries.insert(number, entry);
+        if self.entries.len() > MAX_ENTRIES
+            && let Some((number, _)) = self.entries.pop_first()
+        {
+            self.forgotten = self.forgotten.max(number);
+        }
+    }
+
+    /// What was appended with the number `had` has this one now.
+    pub(super) fn renumber(&mut self, generation: u128, had: u64, number: u64) {
+        if self.generation == Some(generation)
+            && had != number
+            && let Some(entry) = self.entries.remove(&had)
+        {
+            self.entries.insert(number, entry);
+        }
+    }
+
+    /// Purges up to here are known, but not one by one.
+    pub(super) fn note_folded(&mut self, generation: u128, number: u64) {
+        if self.generation == Some(generation) {
+            self.forgotten = self.forgotten.max(number);
+        }
+    }
+
+    pub(super) fn testimony(&self, generation: u128, after: u64) -> Testimony {
+        let is_this = self.generation == Some(generation);
+        let entries = self.entries.range(after.saturating_add(1)..).filter(|_| is_this);
+        Testimony {
+            entries: entries.map(|(number, entry)| (*number, entry.clone())).collect(),
+            is_whole: self.generation.is_none() || is_this && self.forgotten <= after,
+            readers: self.readers.iter().copied().collect(),
+        }
+    }
+}
