@@ -30,6 +30,8 @@
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
 //!
+//! What becomes of a tier that processes share is for the log: [`watch`].
+//!
 //! With the feature `log`, the module `log` is a process's log. No task waits for it to be written.
 //!
 //! Errors are `application/problem+json` (RFC 9457).
@@ -53,6 +55,7 @@ mod nearest;
 mod problem;
 mod purge;
 mod stats;
+pub mod watch;
 
 pub use admin::Admin;
 pub use problem::Problem;

@@ -23,6 +23,7 @@ use larder::{
 use larder_admin::{
     Admin,
     log::{Levels, Log},
+    watch::Watch,
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls, TlsError,
@@ -289,7 +290,10 @@ impl Serve {
         let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let threads = self.threads.unwrap_or_else(usual);
         let files = self.files(threads.get())?;
-        let watch = shared.as_ref().map(Shared::watch);
+        let watch = shared.as_ref().map(|Shared { tier, settings }| {
+            tracing::info!("sharing with others over Redis at {tier}");
+            Watch::new(format!("Redis at {tier}"), *settings)
+        });
         let cache = self.cache(files, shared)?;
         let stop = CancellationToken::new();
         let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
@@ -342,9 +346,6 @@ impl Serve {
             }
         };
         tracing::info!("listening on {scheme}://{}", server.address());
-        if let Some(watch) = &watch {
-            tracing::info!("sharing with others over {}", watch.place());
-        }
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
         let watching = watch.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
         let advising =
@@ -472,7 +473,7 @@ impl Serve {
         let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes);
         let store = store.max_concurrent_fetches(files.fetches());
         let store = match shared {
-            Some(Shared { tier, settings, .. }) => store.lower_http_with(tier, settings),
+            Some(Shared { tier, settings }) => store.lower_http_with(tier, settings),
             None => store,
         };
         let store = store.build();

@@ -1,4 +1,4 @@
-//! Shared: the tier below memory that several gateways share, from flags to the cache, and what the log says of it.
+//! Shared: the tier below memory that several gateways share, as the flags name it.
 
 use std::{
     env, fmt, fs,
@@ -8,9 +8,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use larder::{
-    Cache,
-    http::Variants,
-    lower::{Health, Settings, Unsure},
+    lower::{Settings, Unsure},
     redis::{ConnectError, Redis},
 };
 
@@ -22,13 +20,6 @@ const PASSWORD_VARIABLE: &str = "LARDER_SHARED_PASSWORD";
 /// Shorter is more calls than it is worth; of longer ones the cache takes none.
 const MIN_INCOHERENCE: Duration = Duration::from_secs(1);
 const MAX_INCOHERENCE: Duration = Duration::from_secs(30 * 60);
-
-/// So often the log looks how the tier is.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// What is over sooner is told by counters alone.
-const WORTH_A_LINE: Duration = Duration::from_secs(1);
-/// A tier that answers has told within this what there is to go by, unless it cannot.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What there is to say of the shared tier.
 #[derive(Debug, Args)]
@@ -101,31 +92,16 @@ impl From<&str> for ServerUrl {
 }
 
 impl ServerUrl {
-    /// Its parts before and after what says who asks, which comes between.
-    fn parts(&self) -> (&str, &str, &str) {
-        let (scheme, rest) = match self.0.find("://") {
-            Some(at) => self.0.split_at(at + 3),
-            None => ("", &*self.0),
-        };
-        let (user, place) = rest.rsplit_once('@').unwrap_or(("", rest));
-        (scheme, user, place)
-    }
-
     fn has_password(&self) -> bool {
-        let (_, user, _) = self.parts();
+        let (_, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        let (user, _) = rest.rsplit_once('@').unwrap_or_default();
         user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
-    }
-
-    /// For the log.
-    fn place(&self) -> String {
-        let (scheme, _, place) = self.parts();
-        format!("{scheme}{place}")
     }
 }
 
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.place())
+        f.write_str("ServerUrl(…)")
     }
 }
 
@@ -156,8 +132,6 @@ impl fmt::Display for SharedMistakes {
 pub(crate) struct Shared {
     pub(crate) tier: Redis,
     pub(crate) settings: Settings,
-    /// How the log calls it.
-    place: String,
 }
 
 impl SharedFlags {
@@ -214,17 +188,9 @@ impl SharedFlags {
             ..Settings::default()
         };
         match tier {
-            Ok(tier) if mistakes.is_empty() => {
-                Ok(Some(Shared { tier, settings, place: url.place() }))
-            }
+            Ok(tier) if mistakes.is_empty() => Ok(Some(Shared { tier, settings })),
             _ => Err(SharedMistakes(mistakes)),
         }
-    }
-}
-
-impl Shared {
-    pub(crate) fn watch(&self) -> Watch {
-        Watch::new(self.place.clone(), self.settings)
     }
 }
 
@@ -268,91 +234,6 @@ fn key_of(path: &Path) -> Result<[u8; 32], String> {
     })
 }
 
-/// How a cache stands with its tier, as far as the log tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// What happens first is yet to be seen.
-    Begins,
-    Together,
-    Away,
-    /// It answers, and still nobody knows what others have purged.
-    Unsettled,
-}
-
-/// Says in the log when the tier goes, and when it comes back: each once, however many requests that concerns.
-pub(crate) struct Watch {
-    place: String,
-    settings: Settings,
-    state: State,
-    /// For so long it has been answering without being of use.
-    unsettled: Duration,
-}
-
-impl Watch {
-    fn new(place: String, settings: Settings) -> Self {
-        Watch { place, settings, state: State::Begins, unsettled: Duration::ZERO }
-    }
-
-    /// How the log calls the tier.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
-    }
-
-    /// Until the task is aborted.
-    pub(crate) async fn tell(mut self, cache: Cache<Variants>) {
-        while let Some(health) = cache.lower_health() {
-            if let Some(state) = self.change(&health, cache.stats().lower.is_trusted) {
-                let line = self.line(state, &health);
-                match state {
-                    State::Begins | State::Together => tracing::info!("{line}"),
-                    State::Away | State::Unsettled => tracing::warn!("{line}"),
-                }
-                self.state = state;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// The state now, if it is another one than was told last. Asked every [`LOOK_EVERY`].
-    fn change(&mut self, health: &Health, is_trusted: bool) -> Option<State> {
-        let is_unsettled = matches!(health, Health::Answers) && !is_trusted;
-        self.unsettled = if is_unsettled { self.unsettled + LOOK_EVERY } else { Duration::ZERO };
-        let state = match health {
-            Health::Fails { lasts, .. } if *lasts >= WORTH_A_LINE => State::Away,
-            Health::Answers if is_trusted => State::Together,
-            Health::Answers if self.unsettled > PATIENCE => State::Unsettled,
-            _ => return None,
-        };
-        (state != self.state).then_some(state)
-    }
-
-    fn line(&self, state: State, health: &Health) -> String {
-        let Watch { place, settings, .. } = self;
-        match (state, self.state) {
-            (State::Together, State::Begins) | (State::Begins, _) => format!("{place} answers"),
-            (State::Together, _) => format!("{place} answers again"),
-            (State::Unsettled, _) => format!(
-                "{place} answers, and does not know yet which purges it has lost: until then nothing in memory is served"
-            ),
-            (State::Away, _) => {
-                let lasts = humantime::format_duration(settings.max_incoherence);
-                let then = match settings.unsure {
-                    Unsure::ServeStale => "and then as stale answers may be",
-                    _ => "and then fetched anew",
-                };
-                let reason = match health {
-                    Health::Fails { reason, .. } => reason,
-                    _ => "",
-                };
-                format!(
-                    "{place} does not answer, and nothing is shared until it does: what is in memory is served for \
-                     {lasts}, {then}; purges reach others once it is back ({reason})"
-                )
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,17 +254,18 @@ mod tests {
 
     #[test]
     fn a_password_in_a_url_is_seen_and_not_shown() {
-        for (url, has_password, place) in [
-            ("redis://one", false, "redis://one"),
-            ("redis://user@one:7000/2", false, "redis://one:7000/2"),
-            ("redis://:secret@one", true, "redis://one"),
-            ("redis://user:secret@one,two", true, "redis://one,two"),
-            ("redis://user:se@cret@one", true, "redis://one"),
-            ("redis://user:@one", false, "redis://one"),
-            ("user:secret@one", true, "one"),
+        for (url, has_password) in [
+            ("redis://one", false),
+            ("redis://user@one:7000/2", false),
+            ("redis://:secret@one", true),
+            ("redis://user:secret@one,two", true),
+            ("redis://user:se@cret@one", true),
+            ("redis://user:@one", false),
+            ("user:secret@one", true),
         ] {
-            let url = ServerUrl::from(url);
-            assert_eq!((url.has_password(), &*url.place()), (has_password, place), "{url:?}");
+            let parsed = ServerUrl::from(url);
+            assert_eq!(parsed.has_password(), has_password, "{url}");
+            let url = parsed;
             assert!(!format!("{url:?}").contains("secret"));
         }
     }
@@ -422,7 +304,7 @@ mod tests {
     #[test]
     fn a_url_with_a_password_may_come_from_the_environment() {
         let flags = SharedFlags { is_url_typed: false, ..flags("redis://:secret@one") };
-        assert_eq!(flags.tier(None).ok().flatten().unwrap().place, "redis://one");
+        assert_eq!(flags.tier(None).ok().flatten().unwrap().tier.to_string(), "one:6379");
     }
 
     #[test]
@@ -436,35 +318,5 @@ mod tests {
         for text in ["", "00", &"0G".repeat(32), &"0f".repeat(33), &"+f".repeat(32)] {
             assert!(read(text).unwrap_err().contains("64 hexadecimal digits"), "{text}");
         }
-    }
-
-    #[test]
-    fn each_change_is_told_once_and_what_is_short_is_not() {
-        let mut watch = Watch::new("redis://one".to_owned(), Settings::default());
-        let fails = |millis| Health::Fails {
-            lasts: Duration::from_millis(millis),
-            reason: "refused".to_owned(),
-        };
-        let mut after = |health: Health, is_trusted| {
-            let state = watch.change(&health, is_trusted)?;
-            let line = watch.line(state, &health);
-            watch.state = state;
-            Some(line)
-        };
-        assert_eq!(after(fails(999), false), None);
-        let away = after(fails(1000), false).unwrap();
-        assert!(
-            away.starts_with("redis://one does not answer") && away.ends_with("(refused)"),
-            "{away}"
-        );
-        assert_eq!(after(fails(60_000), false), None);
-        assert_eq!(after(Health::Answers, false), None);
-        assert_eq!(after(Health::Answers, true).unwrap(), "redis://one answers again");
-        assert_eq!(after(Health::Answers, true), None);
-        assert_eq!(after(fails(500), true), None);
-        assert_eq!(after(Health::Answers, true), None);
-        let unsettled = (0..100).filter_map(|_| after(Health::Answers, false));
-        let unsettled: Vec<_> = unsettled.collect();
-        assert_eq!(unsettled.len(), 1, "{unsettled:?}");
     }
 }
