@@ -413,6 +413,35 @@ impl<V> Builder<V> {
         self
     }
 
+    /// As [`lower`](Builder::lower), with values as [`Postcard`](crate::codec::Postcard) writes them, version 1. For
+    /// another version, or text or bytes as they are, say `lower(tier, codec)`.
+    ///
+    /// ```no_run
+    /// use larder::{Cache, redis::Redis};
+    ///
+    /// # fn main() -> Result<(), larder::redis::ConnectError> {
+    /// let redis = Redis::connect("redis://127.0.0.1")?;
+    /// let names = Cache::<Vec<String>>::builder().shared(redis).build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "redis")]
+    pub fn shared(self, tier: impl LowerTier) -> Self
+    where
+        V: serde::Serialize + serde::de::DeserializeOwned + 'static,
+    {
+        self.shared_with(tier, Settings::default())
+    }
+
+    /// As [`shared`](Builder::shared), with other settings.
+    #[cfg(feature = "redis")]
+    pub fn shared_with(self, tier: impl LowerTier, settings: Settings) -> Self
+    where
+        V: serde::Serialize + serde::de::DeserializeOwned + 'static,
+    {
+        self.lower_with(tier, crate::codec::Postcard::new(), settings)
+    }
+
     /// Calls `hook` with each value that leaves memory, its key, and why ([`RemovalCause`]), just before the value is
     /// dropped. A later call of this method replaces the hook.
     ///

@@ -2,9 +2,15 @@
 //!
 //! **The shape of all of this may still change**, until a tier over a network has been built on it.
 
+#[cfg(feature = "redis")]
+mod by_postcard;
+
 use std::{str, sync::Arc};
 
 use bytes::Bytes;
+
+#[cfg(feature = "redis")]
+pub use self::by_postcard::Postcard;
 
 /// Why a value could not be written or read. The value is then fetched, or not kept below.
 pub type CodecError = Box<dyn std::error::Error + Send + Sync>;

@@ -305,7 +305,9 @@ impl Lower {
         let answered = sync::until(sync::after(now, budget), caught(|| ask(&*self.tier))).await;
         let answer = answered.unwrap_or(Err(LowerError::TookTooLong { budget }));
         match &answer {
-            Ok(_) | Err(LowerError::Gone | LowerError::Reconciling) => self.breaker.answered(),
+            Ok(_) | Err(LowerError::Gone | LowerError::Unreadable | LowerError::Reconciling) => {
+                self.breaker.answered();
+            }
             Err(error) => {
                 self.counters.failures.increment();
                 self.breaker.failed(Instant::now(), error);
@@ -356,6 +358,10 @@ impl Lower {
     /// A record that is not what it should be, or is for another version of this program.
     pub(crate) fn count_unreadable(&self) {
         self.counters.unreadable.increment();
+    }
+
+    fn count_all_unreadable(&self, how_many: u64) {
+        self.counters.unreadable.add(how_many);
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {

@@ -168,6 +168,8 @@ pub struct Heads {
     pub records: Vec<Record>,
     /// The part of the log that was asked for, as it was after the call began.
     pub tail: Option<Tail>,
+    /// So many more lie there that are not what they should be: damaged, moved, or written by somebody else.
+    pub unreadable: u64,
 }
 
 /// The end of a log.
@@ -390,6 +392,10 @@ pub enum LowerError {
     /// What was asked for is not there. Says nothing against the tier.
     #[error("the lower tier no longer has this piece")]
     Gone,
+    /// What is there is not what should be: damaged, moved, or written by somebody else. Says nothing against the
+    /// tier.
+    #[error("what the lower tier has of this piece is unreadable")]
+    Unreadable,
     /// It could not do it.
     #[error("the lower tier failed")]
     Failed(#[source] Box<dyn Error + Send + Sync>),

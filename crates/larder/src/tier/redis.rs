@@ -16,19 +16,26 @@
 mod address;
 mod connect;
 mod control;
+mod data;
 mod fork;
+mod lease;
 mod log;
 mod names;
 mod readers;
+mod record;
 mod script;
 mod seen;
+mod time;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::RedisError;
 use bytes::Bytes;
 
-use self::{address::Address, connect::Lines, control::Control, names::Names};
+use self::{
+    address::Address, connect::Lines, control::Control, lease::Messages, names::Names,
+    record::Seal, time::ServerTime,
+};
 use super::lower::{
     Answering, BodyId, Commit, Heads, Holds, LeaseAnswer, LogPart, LowerPurge, LowerTier, Piece,
     Position, Reader, Readers, Record, Tail,
@@ -42,6 +49,9 @@ pub struct Redis(Arc<Shared>);
 struct Shared {
     lines: Lines,
     names: Names,
+    seal: Seal,
+    time: ServerTime,
+    messages: Messages,
     control: Control,
 }
 
@@ -171,30 +181,37 @@ impl RedisOptions {
     pub fn connect(self) -> Result<Redis, ConnectError> {
         let names = Names::new(&self.namespace)?;
         let lines = Lines::new(Address::new(&self)?);
-        let control = Control::new(self.max_incoherence);
-        Ok(Redis(Arc::new(Shared { lines, names, control })))
+        let seal = Seal::new(&self.namespace, self.key.as_ref());
+        Ok(Redis(Arc::new(Shared {
+            lines,
+            names,
+            seal,
+            time: ServerTime::default(),
+            messages: Messages::default(),
+            control: Control::new(self.max_incoherence),
+        })))
     }
 }
 
 impl LowerTier for Redis {
     fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads> {
-        todo!()
+        Box::pin(self.0.heads(key, log))
     }
 
     fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
-        todo!()
+        Box::pin(self.0.piece(body, index))
     }
 
     fn write(&self, piece: Piece) -> Answering<'_, ()> {
-        todo!()
+        Box::pin(self.0.write(piece))
     }
 
     fn commit<'a>(&'a self, key: &'a str, record: Record, most: usize) -> Answering<'a, Commit> {
-        todo!()
+        Box::pin(self.0.commit(key, record, most))
     }
 
     fn discard(&self, body: BodyId, pieces: u32) -> Answering<'_, ()> {
-        todo!()
+        Box::pin(self.0.discard(body, pieces))
     }
 
     fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position> {
@@ -216,7 +233,7 @@ impl LowerTier for Redis {
         log: LogPart,
         length: Duration,
     ) -> Answering<'a, LeaseAnswer> {
-        todo!()
+        Box::pin(self.0.lease(key, wanted, log, length))
     }
 }
 

@@ -81,7 +81,8 @@ impl Lower {
 
     /// What an answer brought that was asked for at `at` with this part of the log.
     fn asked(&self, heads: Heads, log: LogPart, at: Moment) -> Option<Asked> {
-        let Heads { records, tail } = heads;
+        let Heads { records, tail, unreadable } = heads;
+        self.count_all_unreadable(unreadable);
         let is_of_use = match (log, tail) {
             (LogPart::After(since), Some(tail)) => self.learn(&tail, since, at),
             (LogPart::After(_), None) => false,
@@ -142,7 +143,10 @@ impl Lower {
     /// One piece of a body. `None`: it is not there, or does not come.
     pub(crate) async fn piece(&self, id: BodyId, index: u32) -> Option<Bytes> {
         let answer = self.call(|tier| tier.piece(id, index)).await;
-        if let Err(LowerError::Gone) = answer {
+        if let Err(LowerError::Unreadable) = answer {
+            self.count_unreadable();
+        }
+        if let Err(LowerError::Gone | LowerError::Unreadable) = answer {
             self.note_lost(id);
         }
         answer.ok()

@@ -245,7 +245,7 @@ impl State {
             LogPart::Nothing => None,
             LogPart::After(since) => Some(self.tail(since, now)),
         };
-        Heads { records, tail }
+        Heads { records, tail, unreadable: 0 }
     }
 
     fn holds(&self, position: Position) -> Holds {

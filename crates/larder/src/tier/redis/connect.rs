@@ -315,5 +315,9 @@ impl ConnectionLike for Link {
 
 /// What a cache is told of it.
 pub(super) fn failed(error: RedisError) -> LowerError {
-    LowerError::Failed(Box::new(error))
+    match error.code() {
+        // Somebody else has put something under this key.
+        Some("WRONGTYPE") => LowerError::Unreadable,
+        _ => LowerError::Failed(Box::new(error)),
+    }
 }

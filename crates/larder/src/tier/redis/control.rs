@@ -281,13 +281,14 @@ impl Shared {
         }
     }
 
-    /// The readers as they are at this moment, or later.
+    /// The readers as they were at this moment, or later.
     async fn look(&self, since: Instant) -> Result<Arc<Table>, LowerError> {
         let mut last = self.control.table.lock().await;
-        if let Some((asked, table)) = &*last
-            && *asked >= since
-        {
-            return Ok(Arc::clone(table));
+        if let Some((asked, table)) = &*last {
+            if *asked >= since {
+                return Ok(Arc::clone(table));
+            }
+            sync::pause(LOOK.saturating_sub(asked.elapsed())).await;
         }
         let asked = Instant::now();
         let mut link = self.lines.control().await?;

@@ -2,7 +2,10 @@
 //!
 //! All begin with `prelude.lua`, which finds out whether the server has lost something (see [`fork`](super::fork)).
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind, Value};
 
@@ -78,6 +81,7 @@ impl Shared {
             arguments(&mut command);
             command
         };
+        let sent = Instant::now();
         let by_hash = command("EVALSHA", &script.hash).query_async::<Value>(link).await;
         let answer = match by_hash {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -91,6 +95,7 @@ impl Shared {
         }
         let rest = parts.split_off(1);
         let header = parts.pop().and_then(read_header).ok_or_else(not_understood)?;
+        self.time.note(sent, header.now_us);
         Ok(Answer { header, asked, rest })
     }
 }

@@ -1,0 +1,124 @@
+//! Readers: who is counted when a purge is to hold for all.
+
+use std::time::{Duration, Instant};
+
+use larder::lower::{Holds, LowerError, LowerTier, Position, Readers};
+use larder_test_support::redis::Redis as Server;
+
+use crate::control::{Instance, all_keep_up, purge, reader, tell, tier, tier_for};
+
+/// With the margin that is waited beyond it, a server settles within two seconds and this.
+const SHORT: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_purge_holds_once_all_have_said_that_they_have_read_it() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let mut other = Instance::new(tier_for(&server, SHORT), 2);
+    all_keep_up(&mut [&mut one, &mut other]).await;
+    let position = one.tier.append(&[purge(1)]).await.unwrap();
+    one.try_to_keep_up().await.unwrap();
+    let holds = one.tier.holds(position, Duration::from_secs(4)).await.unwrap();
+    assert_eq!(holds, Holds { by: 1, of: 2, missing: vec!["reader 2".into()] });
+    let began = Instant::now();
+    let (holds, _) = tokio::join!(one.tier.holds(position, LONG), other.try_to_keep_up());
+    assert_eq!(holds.unwrap(), Holds { by: 2, of: 2, missing: vec![] });
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // Whoever has read nothing yet counts as well, until he goes.
+    one.tier.renew(&reader(3), None).await.unwrap();
+    let holds = other.tier.holds(position, Duration::ZERO).await.unwrap();
+    assert_eq!((holds.by, holds.of, &*holds.missing), (2, 3, &["reader 3".to_owned()][..]));
+    one.tier.leave(&reader(3)).await.unwrap();
+    assert_eq!(other.tier.holds(position, Duration::ZERO).await.unwrap().of, 2);
+}
+
+#[tokio::test]
+async fn nothing_holds_while_others_may_not_have_heard_of_a_new_server() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let began = Instant::now();
+    let position = one.try_to_keep_up().await.unwrap();
+    let early = one.tier.holds(position, Duration::ZERO).await;
+    assert!(matches!(early, Err(LowerError::Reconciling)), "{early:?}");
+    let holds = one.tier.holds(position, LONG).await.unwrap();
+    assert_eq!(holds.missing, Vec::<String>::new());
+    let waited = began.elapsed();
+    assert!(waited >= SHORT + Duration::from_secs(2) && waited < LONG, "{waited:?}");
+    tell::<()>(&server, &["FLUSHALL"]).await;
+    let another = one.try_to_keep_up().await.unwrap();
+    assert_ne!(another.generation, position.generation);
+    let early = one.tier.holds(position, Duration::from_millis(500)).await;
+    assert!(matches!(early, Err(LowerError::Reconciling)), "{early:?}");
+    // What was said of the log before holds for whoever has begun the later one.
+    let holds = one.tier.holds(position, LONG).await.unwrap();
+    assert_eq!((holds.by, holds.of), (1, 1));
+}
+
+#[tokio::test]
+async fn who_was_silent_for_an_hour_is_forgotten_when_somebody_new_comes() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    one.renew(&reader(1), None).await.unwrap();
+    let readers = "{larder:larder}:readers";
+    let now: (u64, u64) = tell(&server, &["TIME"]).await;
+    let said = |age: u64| format!("- 0 {} gone", (now.0 - age) * 1000);
+    tell::<u64>(&server, &["HSET", readers, "7", &said(3590), "8", &said(3610)]).await;
+    one.renew(&reader(1), None).await.unwrap();
+    let known = async || -> Vec<String> {
+        let mut known: Vec<String> = tell(&server, &["HKEYS", readers]).await;
+        known.sort();
+        known
+    };
+    assert_eq!(known().await, ["1", "7", "8"]);
+    one.renew(&reader(2), None).await.unwrap();
+    assert_eq!(known().await, ["1", "2", "7"]);
+}
+
+#[tokio::test]
+async fn many_who_wait_for_one_purge_look_together() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    one.try_to_keep_up().await.unwrap();
+    let position = one.tier.append(&[purge(1)]).await.unwrap();
+    one.tier.holds(one.read.unwrap(), LONG).await.unwrap();
+    let calls = async || -> u64 {
+        let stats: String = tell(&server, &["INFO", "commandstats"]).await;
+        let line = stats.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap();
+        line.split(['=', ',']).nth(1).unwrap().parse().unwrap()
+    };
+    let before = calls().await;
+    let began = Instant::now();
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let tier = one.tier.clone();
+        waiting.spawn(async move { tier.holds(position, Duration::from_millis(300)).await });
+    }
+    while let Some(holds) = waiting.join_next().await {
+        assert_eq!(holds.unwrap().unwrap().missing, ["reader 1"]);
+    }
+    let most = began.elapsed().as_millis() as u64 / 10 * 2 + 10;
+    let made = calls().await - before;
+    assert!((2..=most).contains(&made), "{made} calls, where {most} were expected at most");
+}
+
+#[tokio::test]
+async fn a_reader_that_was_cut_off_learns_what_it_has_missed() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let mut other = Instance::new(tier_for(&server, SHORT), 2);
+    all_keep_up(&mut [&mut one, &mut other]).await;
+    let purges: Vec<_> = (1..=3).map(purge).collect();
+    let position = one.tier.append(&purges).await.unwrap();
+    server.pause();
+    let cut_off = tokio::time::timeout(Duration::from_millis(100), other.try_to_keep_up());
+    assert!(cut_off.await.is_err());
+    server.go_on();
+    all_keep_up(&mut [&mut one, &mut other]).await;
+    assert_eq!((&*other.told, other.gaps), (&[1, 2, 3][..], 0));
+    let later = one.tier.append(&[purge(4)]).await.unwrap();
+    tell::<u64>(&server, &["XTRIM", "{larder:larder}:log", "MAXLEN", "0"]).await;
+    all_keep_up(&mut [&mut one, &mut other]).await;
+    assert_eq!((&*other.told, other.gaps), (&[1, 2, 3][..], 1));
+    assert_eq!(later, Position { number: position.number + 1, ..position });
+}
