@@ -88,22 +88,31 @@ impl Watch {
             (State::Unsettled, _) => format!(
                 "{place} answers, and does not know yet which purges it has lost: until then nothing in memory is served"
             ),
+            (State::Away, State::Begins) if settings.unsure == Unsure::Fetch => format!(
+                "{place} does not answer: nothing is kept until it first has, for no purge elsewhere waits for one that \
+                 it does not know ({})",
+                reason(health)
+            ),
             (State::Away, _) => {
                 let lasts = humantime::format_duration(settings.max_incoherence);
                 let then = match settings.unsure {
-                    Unsure::ServeStale => "and then as stale answers may be",
-                    _ => "and then fetched anew",
-                };
-                let reason = match health {
-                    Health::Fails { reason, .. } => reason,
-                    _ => "",
+                    Unsure::ServeStale => "then as stale answers may be",
+                    _ => "then fetched anew",
                 };
                 format!(
-                    "{place} does not answer, and nothing is shared until it does: what is in memory is served for \
-                     {lasts}, {then}; purges reach others once it is back ({reason})"
+                    "{place} does not answer: until it does, nothing is shared, what is in memory is served for {lasts} \
+                     and {then}, and purges wait to be sent ({})",
+                    reason(health)
                 )
             }
         }
+    }
+}
+
+fn reason(health: &Health) -> &str {
+    match health {
+        Health::Fails { reason, .. } => reason,
+        _ => "",
     }
 }
 
@@ -126,14 +135,13 @@ mod tests {
         };
         assert_eq!(after(fails(999), false), None);
         let away = after(fails(1000), false).unwrap();
-        assert!(
-            away.starts_with("redis://one does not answer") && away.ends_with("(refused)"),
-            "{away}"
-        );
+        assert!(away.contains("nothing is kept until") && away.ends_with("(refused)"), "{away}");
         assert_eq!(after(fails(60_000), false), None);
         assert_eq!(after(Health::Answers, false), None);
         assert_eq!(after(Health::Answers, true).unwrap(), "redis://one answers again");
         assert_eq!(after(Health::Answers, true), None);
+        assert!(after(fails(1000), true).unwrap().contains("served for 10s and then fetched anew"));
+        assert!(after(Health::Answers, true).is_some());
         assert_eq!(after(fails(500), true), None);
         assert_eq!(after(Health::Answers, true), None);
         let unsettled = (0..100).filter_map(|_| after(Health::Answers, false));
