@@ -8,35 +8,12 @@ use larder::{
 };
 use larder_test_support::{eventually::eventually, redis::Redis as Server};
 
-use crate::control::{Instance, all_keep_up, purge, tell, told};
+use crate::{
+    control::{Instance, all_keep_up, purge, tell, told},
+    topologies::{cluster, node},
+};
 
 const SLOTS: usize = 16384;
-
-/// Three servers, each with a third of the slots.
-async fn cluster() -> Vec<Server> {
-    let mut servers = Vec::new();
-    let last = SLOTS - 1;
-    let bounds = [0, SLOTS / 3, SLOTS / 3 * 2, SLOTS];
-    for part in bounds.windows(2) {
-        let server = Server::start_with(&["--save", "", "--cluster-enabled", "yes"]).await;
-        let (from, to) = (part[0].to_string(), (part[1] - 1).min(last).to_string());
-        tell::<()>(&server, &["CLUSTER", "ADDSLOTSRANGE", &from, &to]).await;
-        servers.push(server);
-    }
-    for server in &servers[1..] {
-        let port = server.port().to_string();
-        tell::<()>(&servers[0], &["CLUSTER", "MEET", "127.0.0.1", &port]).await;
-    }
-    for server in &servers {
-        eventually("a cluster that is well", async || {
-            let info: String = tell(server, &["CLUSTER", "INFO"]).await;
-            let is_well = ["cluster_state:ok", "cluster_known_nodes:3"];
-            is_well.iter().all(|line| info.contains(line)).then_some(())
-        })
-        .await;
-    }
-    servers
-}
 
 fn instance(servers: &[Server], number: u64) -> Instance {
     let all: Vec<_> = servers.iter().map(|it| format!("127.0.0.1:{}", it.port())).collect();
@@ -90,4 +67,37 @@ async fn the_log_is_kept_in_a_cluster_and_moves_with_its_slot() {
     all_keep_up(&mut [&mut one, &mut other]).await;
     assert_eq!((&*other.told, other.gaps), (&[1, 2, 3][..], 0));
     assert_eq!((&*one.told, one.gaps), (&[1, 2, 3][..], 0));
+}
+
+#[tokio::test]
+async fn a_purge_waits_for_a_replica_of_its_own_server_and_for_no_other() {
+    let servers = cluster().await;
+    let one = instance(&servers, 1);
+    one.tier.append(&[purge(1)]).await.unwrap();
+    let slot: usize = tell(&servers[0], &["CLUSTER", "KEYSLOT", "{larder:larder}:ctl"]).await;
+    let home = &servers[slot / (SLOTS / 3)];
+    let (replica, bus) = node().await;
+    let port = replica.port().to_string();
+    tell::<()>(home, &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await;
+    let id: String = tell(home, &["CLUSTER", "MYID"]).await;
+    eventually("a replica that keeps up", async || {
+        let nodes: String = tell(&replica, &["CLUSTER", "NODES"]).await;
+        let is_known = nodes.lines().any(|line| line.starts_with(&id) && line.contains("master"));
+        if is_known && !nodes.contains("myself,slave") {
+            tell::<()>(&replica, &["CLUSTER", "REPLICATE", &id]).await;
+        }
+        let info: String = tell(&replica, &["INFO", "replication"]).await;
+        info.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    eventually("a replica that has said that it has it", async || {
+        let before = one.tier.unreplicated();
+        one.tier.append(&[purge(1)]).await.unwrap();
+        (one.tier.unreplicated() == before).then_some(())
+    })
+    .await;
+    let before = one.tier.unreplicated();
+    replica.pause();
+    one.tier.append(&[purge(2)]).await.unwrap();
+    assert_eq!(one.tier.unreplicated(), before + 1);
 }

@@ -117,7 +117,7 @@ impl Shared {
     /// Waits until a replica has what was written on this link. The primary has it in any case.
     async fn replicate(&self, link: &mut Link) {
         let wait = redis::cmd("WAIT").arg(1).arg(REPLICATION_MS).take();
-        let replicated = link.ask::<u64>(&wait).await;
+        let replicated = link.ask_where::<u64>(&self.names.control("ctl"), wait).await;
         if !matches!(replicated, Ok(replicas) if replicas > 0) {
             self.control.unreplicated.fetch_add(1, Ordering::Relaxed);
         }
