@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     address, advice, amount, doubts,
     files::{self, Files},
-    metrics::{CacheFigures, OriginFigures, ReaderFigures},
+    metrics::{CacheFigures, OriginFigures, ReaderFigures, SharedFigures},
     shared::{Password, Shared, SharedFlags, SharedMistakes},
     signals::Signals,
 };
@@ -294,6 +294,7 @@ impl Serve {
             tracing::info!("sharing with others over Redis at {tier}");
             Watch::new(format!("Redis at {tier}"), *settings)
         });
+        let tier = shared.as_ref().map(|shared| shared.tier.clone());
         let cache = self.cache(files, shared)?;
         let stop = CancellationToken::new();
         let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
@@ -332,7 +333,11 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                let router = Admin::new()
+                let router = match tier {
+                    Some(tier) => Admin::new().metrics(SharedFigures(tier)),
+                    None => Admin::new(),
+                };
+                let router = router
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
                     .metrics(CacheFigures(cache.clone()))
