@@ -153,7 +153,7 @@ async fn when_who_fetches_is_killed_another_fetches_and_all_others_are_answered(
     })
     .await;
     assert_eq!(origin.requests().len(), 1, "the others wait");
-    fleet.gateways[0].larder.take().unwrap().kill().await;
+    fleet.gateways[0].kill().await;
     let killed = Instant::now();
     for (answer, name) in answers(readers).await {
         assert_eq!((answer.status(), answer.text()), (200, "one"), "{name}: {}", answer.head);

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use larder_test_support::{redis::Redis, relay::Relay};
+use rustix::process::Signal;
 
 use crate::support::{
     Wire,
@@ -103,6 +104,13 @@ impl Gateway {
             &trust,
         ];
         self.larder = Some(Larder::with_arguments(&arguments).await);
+    }
+
+    /// It is gone without a word.
+    pub(crate) async fn kill(&mut self) {
+        let larder = self.larder.take().expect("a gateway that is up");
+        larder.signal(Signal::KILL);
+        assert_eq!(larder.exit().await, None);
     }
 
     pub(crate) fn larder(&self) -> &Larder {

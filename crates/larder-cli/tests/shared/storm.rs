@@ -142,7 +142,7 @@ async fn nothing_older_is_served_for(lasts: Duration) {
                 fleet.gateways[at].start().await;
             }
             6 => {
-                fleet.gateways[at].larder.take().unwrap().kill().await;
+                fleet.gateways[at].kill().await;
                 fleet.gateways[at].start().await;
             }
             _ => _ = fleet.server.tell(&["CLIENT", "KILL", "TYPE", "normal"]).await,

@@ -236,12 +236,6 @@ impl Larder {
         self.process.ended().is_none()
     }
 
-    /// It is gone without a word.
-    pub(crate) async fn kill(self) {
-        self.signal(Signal::KILL);
-        self.exit().await;
-    }
-
     /// Waits for its end, and returns its exit code.
     pub(crate) async fn exit(self) -> Option<i32> {
         self.process.exit().await.code
