@@ -1,6 +1,6 @@
 //! Send: how purges of this process get into the lower tier's log.
 
-use std::{error::Error, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -101,7 +101,7 @@ impl Sent {
                 let missing = missing.join(", ");
                 TierState::Failed { reason: format!("{by} of {of} have answered, not {missing}") }
             }
-            Err(error) => TierState::Failed { reason: told(&error) },
+            Err(error) => TierState::Failed { reason: error.with_causes() },
         }
     }
 
@@ -160,7 +160,7 @@ impl Sending {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
                     let ids: Vec<_> = batch.iter().map(|purge| purge.id).collect();
-                    self.lower.lock().outbox.tried(&ids, &told(&error).into());
+                    self.lower.lock().outbox.tried(&ids, &error.with_causes().into());
                     if !sync::pause(pause).await {
                         return;
                     }
@@ -241,16 +241,4 @@ impl Lower {
         }
         known
     }
-}
-
-/// The error and what is behind it, in one line.
-fn told(error: &LowerError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
