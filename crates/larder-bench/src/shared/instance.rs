@@ -12,6 +12,7 @@
 //! | `gone KEY` | waits until it is gone from here | `at` |
 //! | `singles N` | purges N tags one by one, each for all | `p50`, `p99` |
 //! | `burst N` | purges N tags as fast as it can, for all | `took`, `overflows`, `by` |
+//! | `stats` | | `gaps`, `learnt` |
 //! | `pace N`, `stop` | purges N tags a second until it is to stop | `made` |
 //!
 //! Times are in ns; moments are those of the machine's monotonic clock.
@@ -87,6 +88,10 @@ impl Instance {
             ["gone", key] => self.gone(key).await,
             ["singles", count] => self.singles(count.parse()?).await,
             ["burst", count] => self.burst(count.parse()?).await,
+            ["stats"] => {
+                let lower = self.cache.stats().lower;
+                Ok(json!({ "gaps": lower.gaps, "learnt": lower.purges_learnt }))
+            }
             ["pace", rate] => self.pace(rate.parse()?),
             ["stop"] => {
                 let (task, made) = self.pacing.take().context("nothing to stop")?;
