@@ -13,7 +13,7 @@
 //! | [`port`] | ports for those who must be told one |
 //! | [`wire`] | one end of a connection; [`answer`] is what comes over it, [`cache_status`] what a cache says in it |
 //! | [`origin`] | a server that plays a script on each connection |
-//! | [`nginx`], [`redis`] | servers that others wrote |
+//! | [`nginx`], [`redis`], [`sentinel`] | servers that others wrote |
 //! | `certificate` | a certificate and its key, behind the feature of that name |
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
@@ -32,4 +32,5 @@ pub mod port;
 pub mod process;
 pub mod program;
 pub mod redis;
+pub mod sentinel;
 pub mod wire;

@@ -72,6 +72,7 @@ impl Redis {
         command.arg(self.folder.path());
         // A test's own server waits for nothing of the disk's, unless it is told to.
         command.args(["--enable-debug-command", "yes", "--loglevel", "warning"]);
+        command.args(["--repl-diskless-sync-delay", "0"]);
         command.args(&self.options).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(Process::start(&mut command));
         eventually("an answer of redis-server", async || self.answers().await.ok()).await;
@@ -140,6 +141,6 @@ impl Drop for Redis {
 }
 
 /// `LARDER_REDIS_SERVER`: another server that speaks the same, Valkey's.
-fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     env::var_os("LARDER_REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
 }

@@ -111,6 +111,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `http` | `larder::http`: a cache of responses before any service that answers HTTP requests |
+//! | `redis` | `larder::redis`: a tier below memory that several processes share, on a server of Redis or Valkey; `Builder::shared` and `codec::Postcard` |
 //! | `tracing` | fetches run in the spans of their readers |
 //!
 //! Without them 25 crates are built at most, tokio and this one included.
@@ -173,7 +174,10 @@ mod key;
 mod needs;
 mod pulse;
 mod purge;
+mod rules;
 mod shape;
+#[cfg(all(test, not(shuttle)))]
+mod simulation;
 mod span;
 mod stats;
 mod sweeper;

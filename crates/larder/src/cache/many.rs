@@ -320,6 +320,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Fut: Future<Output = Result<I, E>> + Send,
     {
         let asked = self.engine.asked_at();
+        let first_to_share = self.engine.first_to_share();
         let within = needs::within();
         let mut fetch = Some(fetch);
         let mut ended: Vec<Option<Ended<V, E>>> = missing.iter().map(|_| None).collect();
@@ -334,8 +335,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             };
             let keys: Vec<_> = open.iter().map(|&at| Arc::clone(&missing[at].key)).collect();
             let flights = &self.flights;
-            let Some(joins) = self.engine.join_several(flights, &keys, asked, within.is_some())
-            else {
+            let anyway = within.is_some();
+            let joins = self.engine.join_several(flights, &keys, asked, first_to_share, anyway);
+            let Some(joins) = joins else {
                 fail(&mut ended, FetchError::TooMany);
                 continue;
             };
@@ -469,7 +471,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             let keys: Vec<_> = wanted.into_iter().map(|(key, _)| key).collect();
             Box::pin(async move {
                 let Library { engine, flights, .. } = &*library;
-                let Some(joins) = engine.join_several(flights, &keys, 0, false) else { return };
+                let Some(joins) = engine.join_several(flights, &keys, 0, None, false) else {
+                    return;
+                };
                 // A reader may have started one meanwhile, or somebody has inserted a newer value.
                 let led = |join| match join {
                     Join::Lead(leader) if !library.is_young(leader.key()) => Some(leader),

@@ -87,6 +87,7 @@ use super::tasks::Tasks;
 use crate::{
     clock::{Clock, Moment},
     purge::{Mode, Scope, last::PurgeState},
+    rules::Rule,
     stats::{Counter, LowerStats},
     sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
     tier::lower::{
@@ -95,6 +96,8 @@ use crate::{
     },
 };
 
+/// A call that no reader waits for may take so long.
+const BEHIND: Duration = Duration::from_secs(1);
 /// Purges of others that are looked for one by one. More at once are one of everything.
 const MAX_LEARNT: usize = 4096;
 
@@ -226,7 +229,10 @@ impl Lower {
     pub(crate) fn state(&self, key: &str, head: &Head) -> PurgeState {
         let ledger = self.lock();
         let known = ledger.known.state(key, &head.tags, head.fence);
-        known.and(ledger.outbox.state(key, &head.tags))
+        match Rule::OutboxJudges.holds() {
+            true => known.and(ledger.outbox.state(key, &head.tags)),
+            false => known,
+        }
     }
 
     /// Reads the end of the log, which was asked for at `asked`, `since` what was known then. False: it is
@@ -289,6 +295,14 @@ impl Lower {
         ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
         self.call_within(self.settings.budget, ask).await
+    }
+
+    /// The same for a call that no reader waits for.
+    async fn call_behind<'a, T>(
+        &'a self,
+        ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
+    ) -> Result<T, LowerError> {
+        self.call_within(self.settings.budget.max(BEHIND), ask).await
     }
 
     /// The same for a call that may take another time.

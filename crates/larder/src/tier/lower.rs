@@ -56,7 +56,7 @@ use siphasher::sip::SipHasher24;
 
 pub use self::{
     faults::{Call, Point},
-    in_process::InProcess,
+    in_process::{InProcess, Snapshot},
 };
 use crate::{
     freshness::Lifetime,
@@ -404,7 +404,7 @@ pub enum LowerError {
 /// How a cache uses the tier below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long one call may take: 250 ms.
+    /// How long one call may take that a reader waits for: 50 ms. Others have a second.
     pub budget: Duration,
     /// After so many failures in a row the tier is left alone: 5.
     pub failures: u32,
@@ -450,7 +450,7 @@ pub enum Unsure {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            budget: Duration::from_millis(250),
+            budget: Duration::from_millis(50),
             failures: 5,
             rest: Duration::from_secs(1),
             max_outstanding: 1 << 14,

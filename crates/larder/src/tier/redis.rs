@@ -10,8 +10,10 @@
 //! # }
 //! ```
 //!
-//! What lies there is in [`names`]; how each call of a tier is made, in [`data`] (records and bodies), [`lease`], and
-//! [`control`] (the log and its readers). A call is as long under way as its caller waits.
+//! A call is under way as long as its caller waits. Without an answer it may still take effect.
+
+// What lies there is in `names`; how each call of a tier is made, in `data` (records and bodies), `lease`, and `control`
+// (the log and its readers).
 
 mod address;
 mod connect;
@@ -80,13 +82,12 @@ pub enum ConnectError {
     Namespace,
     /// The client of Redis does not take it.
     #[error("the server cannot be reached so")]
-    Rejected(#[source] RedisError),
+    Rejected(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl From<RedisError> for ConnectError {
-    fn from(error: RedisError) -> Self {
-        ConnectError::Rejected(error)
-    }
+/// What the client of Redis says of a URL has nothing of it in it either.
+fn rejected(error: RedisError) -> ConnectError {
+    ConnectError::Rejected(Box::new(error))
 }
 
 impl Redis {

@@ -103,6 +103,30 @@ async fn a_purge_reaches_three_caches_in_milliseconds_and_then_nobody_serves_wha
     assert!(took[30] < Duration::from_millis(50), "{took:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_ten_thousand_purges_in_a_row_two_others_learn_one_by_one() {
+    const PURGES: u64 = 10_000;
+    let server = Server::start().await;
+    let fleet = Fleet::new(&server, 3).await;
+    fleet.settles().await;
+    let learnt = |cache: usize| fleet.caches[cache].stats().lower.purges_learnt;
+    let before = [learnt(1), learnt(2)];
+    let began = Instant::now();
+    for number in 0..PURGES {
+        fleet.caches[0].purge(Purge::tag(format!("tag {number}")).hard()).await.unwrap();
+    }
+    let made = began.elapsed();
+    let last = Purge::tag("tag").hard().wait(Tier::Shared);
+    let receipt = fleet.caches[0].purge_within(last, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(receipt.tiers[1].state, TierState::Applied { by: 3, of: 3 });
+    let took = began.elapsed();
+    println!("{PURGES} purges were made in {made:?} and held for three caches after {took:?}");
+    // One by one: nobody had to drop what they had not named.
+    assert_eq!([learnt(1), learnt(2)], before.map(|before| before + PURGES + 1));
+    assert_eq!([1, 2].map(|cache| fleet.caches[cache].stats().lower.gaps), [0, 0]);
+    assert_eq!(fleet.caches[0].stats().lower.overflows, 0);
+}
+
 #[tokio::test]
 async fn while_the_server_stands_still_nothing_is_gone_by_for_longer_than_was_said() {
     let server = Server::start().await;

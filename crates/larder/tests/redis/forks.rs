@@ -3,7 +3,12 @@
 use std::time::{Duration, Instant};
 
 use larder::lower::{LowerError, LowerTier, Position, Readers};
-use larder_test_support::redis::Redis as Server;
+use larder_test_support::{eventually::eventually, redis::Redis as Server};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use crate::control::{Instance, all_keep_up, answer, numbers, purge, tell, tier_for, told};
 
@@ -229,4 +234,106 @@ async fn where_nobody_can_know_what_was_lost_another_log_begins_at_once() {
     server.start_again().await;
     let mut other = instance(&server, 2, LONG);
     assert_ne!(all_keep_up(&mut [&mut other]).await.generation, before.generation);
+}
+
+/// A port behind which now the one server is, now the other.
+struct Switch {
+    port: u16,
+    behind: watch::Sender<u16>,
+}
+
+impl Switch {
+    async fn to(server: &Server) -> Switch {
+        let (behind, seen) = watch::channel(server.port());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut here, _)) = listener.accept().await {
+                let mut seen = seen.clone();
+                tokio::spawn(async move {
+                    let port = *seen.borrow_and_update();
+                    let Ok(mut there) = TcpStream::connect(("127.0.0.1", port)).await else {
+                        return;
+                    };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut here, &mut there) => {}
+                        _ = seen.changed() => {}
+                    }
+                });
+            }
+        });
+        Switch { port, behind }
+    }
+
+    fn turn_to(&self, server: &Server) {
+        self.behind.send_replace(server.port());
+    }
+
+    fn instance(&self, number: u64) -> Instance {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        Instance::new(larder::redis::Redis::connect(&url).unwrap(), number)
+    }
+}
+
+async fn replicates(replica: &Server) {
+    eventually("a replica that keeps up", async || {
+        let info: String = tell(replica, &["INFO", "replication"]).await;
+        info.contains("master_link_status:up").then_some(())
+    })
+    .await;
+}
+
+async fn is_replica_of(replica: &Server, primary: &Server) {
+    tell::<()>(replica, &["REPLICAOF", "127.0.0.1", &primary.port().to_string()]).await;
+    replicates(replica).await;
+}
+
+#[tokio::test]
+async fn a_replica_that_takes_over_is_told_what_it_did_not_get() {
+    let (a, b) = (Server::start().await, Server::start().await);
+    is_replica_of(&b, &a).await;
+    let switch = Switch::to(&a).await;
+    let (mut one, mut other) = (switch.instance(1), switch.instance(2));
+    one.tier.append(&[purge(1)]).await.unwrap();
+    let before = all_keep_up(&mut [&mut one, &mut other]).await;
+    // What was sent again is waited for again.
+    let is_replicated = async || {
+        let before = one.tier.unreplicated();
+        one.tier.append(&[purge(1)]).await.unwrap();
+        (one.tier.unreplicated() == before).then_some(before)
+    };
+    let before_pause = eventually("a replica that has said that it has it", is_replicated).await;
+    b.pause();
+    one.tier.append(&[purge(2)]).await.unwrap();
+    assert_eq!(one.tier.unreplicated(), before_pause + 1);
+    b.go_on();
+    tell::<()>(&b, &["REPLICAOF", "NO", "ONE"]).await;
+    // The old one takes another, and one has read it.
+    let lost = one.tier.append(&[purge(3)]).await.unwrap();
+    one.try_to_keep_up().await.unwrap();
+    is_replica_of(&a, &b).await;
+    // A server that is no longer a primary is not believed, whatever it has.
+    for _ in 0..3 {
+        let answer = other.tier.tail(other.read).await;
+        assert!(matches!(answer, Err(LowerError::Failed(_))), "{answer:?}");
+    }
+    switch.turn_to(&b);
+    let after = all_keep_up(&mut [&mut one, &mut other]).await;
+    assert_eq!(after.generation, before.generation);
+    assert!(after.number > lost.number);
+    for instance in [&mut one, &mut other] {
+        instance.told.sort_unstable();
+        instance.told.dedup();
+        assert_eq!((&*instance.told, instance.gaps), (&[1, 2, 3][..], 0));
+    }
+    // And back, without a loss.
+    tell::<()>(&a, &["REPLICAOF", "NO", "ONE"]).await;
+    is_replica_of(&b, &a).await;
+    switch.turn_to(&a);
+    let back = all_keep_up(&mut [&mut one, &mut other]).await;
+    assert_eq!((back.generation, one.gaps, other.gaps), (before.generation, 0, 0));
+    assert!(back.number > after.number);
+    let numbers = numbers(&a).await;
+    assert_eq!(numbers.len(), 3);
+    assert!(only_grow(&numbers));
 }

@@ -224,3 +224,43 @@ async fn what_another_version_has_written_means_everything_hard() {
         Folded { scope: FoldedScope::Everything, hard: since.number + 1, soft: Vec::new() };
     assert_eq!(tail.folded, [everything]);
 }
+
+#[tokio::test]
+async fn of_many_soft_purges_of_one_thing_the_oldest_count_as_one_and_a_hard_one_as_all() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    let start = one.tail(None).await.unwrap().position.number;
+    let key =
+        |number, mode| LowerPurge { id: id(number), scopes: vec![Scope::Key("a".into())], mode };
+    one.append(&[key(1, Mode::Soft)]).await.unwrap();
+    let pause = Duration::from_millis(100);
+    tokio::time::sleep(pause).await;
+    let later: Vec<_> = (2..=7).map(|number| key(number, Mode::Soft)).collect();
+    one.append(&later).await.unwrap();
+    tell::<u64>(&server, &["XTRIM", LOG, "MAXLEN", "0"]).await;
+    let folded = one.tail(None).await.unwrap().folded.remove(0);
+    let numbers: Vec<_> = folded.soft.iter().map(|(number, _)| number - start).collect();
+    assert_eq!(numbers, [4, 5, 6, 7], "with the later number of each two");
+    let [first, second, ..] = folded.soft[..] else { unreachable!("four") };
+    assert!(first.1 >= second.1 + pause / 2, "and the earlier time: {folded:?}");
+    one.append(&[key(8, Mode::Hard)]).await.unwrap();
+    tell::<u64>(&server, &["XTRIM", LOG, "MAXLEN", "0"]).await;
+    let folded = one.tail(None).await.unwrap().folded.remove(0);
+    assert_eq!((folded.hard - start, folded.soft), (8, vec![]));
+}
+
+#[tokio::test]
+async fn a_purge_that_is_told_again_after_a_loss_is_as_old_as_it_was() {
+    let mut server = Server::start().await;
+    let one = tier(&server);
+    one.renew(&crate::control::reader(1), None).await.unwrap();
+    tell::<()>(&server, &["SAVE"]).await;
+    one.append(&[purge(1)]).await.unwrap();
+    let pause = Duration::from_millis(300);
+    tokio::time::sleep(pause).await;
+    server.kill().await;
+    server.start_again().await;
+    let tail = crate::control::answer(async || one.tail(None).await).await.unwrap();
+    assert_eq!(told(&tail), [1]);
+    assert!(tail.purges[0].age >= pause, "{tail:?}");
+}

@@ -28,6 +28,7 @@ use super::{
     trust::{Trust, Trusted},
 };
 use crate::{
+    rules::Rule,
     sync,
     tier::lower::{Answering, LogPart, LowerError, LowerTier, Position, Readers},
 };
@@ -75,6 +76,7 @@ impl Lower {
             let lower = &following.0;
             let both = async { tokio::join!(follow(lower), renew(lower)) };
             tokio::select! {
+                biased;
                 _ = both => {}
                 _ = closing.wait_for(|is_closing| *is_closing) => {}
             }
@@ -109,7 +111,7 @@ impl Lower {
     }
 
     async fn renew(&self, trust: &Trust) -> Result<(), LowerError> {
-        let (sent, done) = (trust.now(), self.lock().done);
+        let (sent, done) = (trust.now(), self.done());
         let end = self.call_readers(|readers| readers.renew(&self.reader, done)).await?;
         if !self.has_done(end) {
             self.catch_up().await?;
@@ -126,7 +128,13 @@ impl Lower {
     fn has_done(&self, end: Position) -> bool {
         let is_done =
             |done: Position| done.generation == end.generation && done.number >= end.number;
-        self.lock().done.is_some_and(is_done)
+        self.done().is_some_and(is_done)
+    }
+
+    /// All that the log has up to here is done in memory.
+    fn done(&self) -> Option<Position> {
+        let ledger = self.lock();
+        if Rule::DoneIsSaidWhenItIsDone.holds() { ledger.done } else { ledger.known.read() }
     }
 
     fn tell_trust(&self, trust: &Trust) {
@@ -147,7 +155,7 @@ impl Lower {
         &'a self,
         ask: impl FnOnce(&'a dyn Readers) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
-        self.call(|tier| ask_readers(tier, ask)).await
+        self.call_behind(|tier| ask_readers(tier, ask)).await
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         Mode, Scope,
         last::{LastPurges, PurgeState},
     },
+    rules::Rule,
     tier::lower::{Folded, FoldedScope, LowerPurge, Position, Tail, bucket},
 };
 
@@ -103,10 +104,15 @@ impl Known {
                 *self = Known::default();
                 (0, true)
             }
-            Some(_) => return Learnt::OfThePast,
+            Some(_) if Rule::EndedLogsAreIgnored.holds() => return Learnt::OfThePast,
+            Some(_) => {
+                *self = Known::default();
+                (0, true)
+            }
             None => (0, false),
         };
-        let is_gap = is_another || *whole_since > read;
+        let is_gap = is_another && Rule::AnotherLogPurgesMemory.holds()
+            || *whole_since > read && Rule::GapPurgesMemory.holds();
         if *whole_since > read {
             self.floor = self.floor.max(*whole_since);
         }

@@ -17,7 +17,7 @@ use crate::{
 const SCOPES_PER_CALL: usize = 256;
 
 pub(super) struct Outbox {
-    /// The oldest first, and so in the order of their numbers: there may be thousands, and each is looked for.
+    /// The oldest first, so in the order of their numbers: there may be thousands.
     outstanding: VecDeque<Outstanding>,
     max: usize,
     source: u64,
@@ -92,6 +92,11 @@ impl Outbox {
         }
     }
 
+    fn place(&self, id: PurgeId) -> Option<usize> {
+        let place = self.outstanding.binary_search_by_key(&id.number, |it| it.purge.id.number);
+        place.ok().filter(|_| self.is_own(id))
+    }
+
     /// Whether there is something to send.
     pub(super) fn has_ready(&self) -> bool {
         self.outstanding.iter().any(|outstanding| outstanding.is_ready)
@@ -110,9 +115,8 @@ impl Outbox {
 
     pub(super) fn acknowledged(&mut self, ids: &[PurgeId], position: Position) {
         for id in ids {
-            // Those that have waited longest are acknowledged first: they are taken from the front.
-            let outstanding = self.place(*id).and_then(|place| self.outstanding.remove(place));
-            if let Some(outstanding) = outstanding {
+            let gone = self.place(*id).and_then(|place| self.outstanding.remove(place));
+            if let Some(outstanding) = gone {
                 outstanding.tell(&Progress::Acknowledged(position));
             }
         }
@@ -120,22 +124,14 @@ impl Outbox {
 
     /// These could not be sent.
     pub(super) fn tried(&self, ids: &[PurgeId], reason: &Arc<str>) {
-        let meant = ids.iter().filter_map(|id| self.place(*id));
-        meant.for_each(|place| {
+        for place in ids.iter().filter_map(|id| self.place(*id)) {
             self.outstanding[place].tell(&Progress::Tried(Arc::clone(reason)));
-        });
+        }
     }
 
     /// When `id` was made, if it is still outstanding.
     pub(super) fn made(&self, id: PurgeId) -> Option<Moment> {
         self.place(id).map(|place| self.outstanding[place].at)
-    }
-
-    /// Where it is, if it is outstanding.
-    fn place(&self, id: PurgeId) -> Option<usize> {
-        let number = |outstanding: &Outstanding| outstanding.purge.id.number;
-        let place = self.outstanding.binary_search_by_key(&id.number, number).ok()?;
-        self.is_own(id).then_some(place)
     }
 
     /// What the purges that are outstanding mean for what is below under `key` with these tags.

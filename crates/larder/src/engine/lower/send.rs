@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Ledger, Lower, caught, outbox::Progress};
 use crate::{
     purge::{Mode, Scope, TierState},
+    rules::Rule,
     sync::{self, watch},
     tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId, Unsure},
 };
@@ -64,6 +65,7 @@ impl Sent {
         let Some(position) = acknowledged else { return self.state() };
         // Whoever serves what is stale without trust does so for as long as it likes.
         let lapses = match settings.unsure {
+            Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
             Unsure::Fetch => {
                 Some(end(settings.max_incoherence.saturating_add(settings.max_incoherence_margin)))
             }
@@ -71,7 +73,10 @@ impl Sent {
         };
         let deadline = said.or(lapses).unwrap_or(deadline);
         let most = lapses.map_or(deadline, |lapses| lapses.min(deadline));
-        let held = self.lower.hold(position, most).await;
+        let held = match Rule::HoldsWaitsForAll.holds() {
+            true => self.lower.hold(position, most).await,
+            false => Ok(Holds { by: 1, of: 1, missing: Vec::new() }),
+        };
         if !matches!(&held, Ok(holds) if holds.missing.is_empty()) {
             // It may have failed before the time.
             sync::until(most, pending::<()>()).await;
@@ -204,7 +209,7 @@ impl Lower {
         if self.position().is_none() {
             self.catch_up().await?;
         }
-        let position = self.call(|tier| tier.append(purges)).await?;
+        let position = self.call_behind(|tier| tier.append(purges)).await?;
         let is_known = self.acknowledge(purges, position);
         if !is_known {
             // What it had is learnt, and these are in it, or are appended once more.

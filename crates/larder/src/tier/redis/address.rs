@@ -13,7 +13,7 @@ use redis::{
 };
 use tokio::time::timeout;
 
-use super::{ConnectError, RedisOptions};
+use super::{ConnectError, RedisOptions, rejected};
 
 /// To open one connection may take so long.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(super) struct Address {
 enum Servers {
     One(Client),
     Sentinels { addresses: Vec<ConnectionAddr>, primary: String, settings: RedisConnectionInfo },
-    Cluster(ClusterClient, ConnectionInfo),
+    Cluster(Box<ClusterClient>, ConnectionInfo),
 }
 
 /// An open connection: to one server, or to all of a cluster.
@@ -90,7 +90,9 @@ impl Address {
             info.set_redis_settings(settings.clone()).set_tcp_settings(tcp_settings())
         };
         let servers = match kind {
-            Kind::One => Servers::One(client(with_settings(first), certificates.as_ref())?),
+            Kind::One => {
+                Servers::One(client(with_settings(first), certificates.as_ref()).map_err(rejected)?)
+            }
             Kind::Sentinels => {
                 let addresses = [first].into_iter().chain(others);
                 let mut to_sentinels = RedisConnectionInfo::default();
@@ -107,8 +109,8 @@ impl Address {
                 let first = with_settings(first);
                 let nodes =
                     [first.clone()].into_iter().chain(others.into_iter().map(with_settings));
-                let cluster = cluster(nodes, &settings, certificates.as_ref())?;
-                Servers::Cluster(cluster, first)
+                let cluster = cluster(nodes, &settings, certificates.as_ref()).map_err(rejected)?;
+                Servers::Cluster(Box::new(cluster), first)
             }
         };
         Ok(Address { servers, settings, certificates })
@@ -237,9 +239,9 @@ fn parse(url: &str) -> Result<Parts, ConnectError> {
     let mut hosts = hosts.split(',');
     let first = hosts.next().unwrap_or_default();
     let first = format!("{scheme}://{user}{first}/{database}");
-    let first = first.into_connection_info().map_err(ConnectError::Rejected)?;
+    let first = first.into_connection_info().map_err(rejected)?;
     let others = hosts.map(|host| format!("{scheme}://{host}").into_connection_info());
-    let others: Vec<_> = others.collect::<Result<_, _>>().map_err(ConnectError::Rejected)?;
+    let others: Vec<_> = others.collect::<Result<_, _>>().map_err(rejected)?;
     if kind == Kind::One && !others.is_empty() {
         return Err(bad("several servers need +sentinel or +cluster in its scheme"));
     }

@@ -12,6 +12,7 @@ use std::{
 use redis::{
     Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture, ServerErrorKind, Value,
     aio::ConnectionLike,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -234,6 +235,21 @@ impl Link {
     /// Asks, and reads the answer.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, LowerError> {
         command.query_async(self).await.map_err(failed)
+    }
+
+    /// Asks the server that has this key. In a cluster some commands go to all primaries otherwise.
+    pub(super) async fn ask_where<T: FromRedisValue>(
+        &mut self,
+        key: &str,
+        command: Cmd,
+    ) -> Result<T, LowerError> {
+        let Connection::Cluster(cluster) = &mut self.connection else {
+            return self.ask(&command).await;
+        };
+        let route = SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+        let answer = cluster.route_command(command, RoutingInfo::SingleNode(route)).await;
+        self.look_at(&answer);
+        T::from_redis_value(answer.map_err(failed)?).map_err(|error| failed(error.into()))
     }
 
     fn look_at(&self, answer: &Result<Value, RedisError>) {

@@ -104,6 +104,7 @@ impl Shared {
         record: Record,
         most: usize,
     ) -> Result<Commit, LowerError> {
+        let called = Instant::now();
         let Record { head, age } = record;
         let left = head.lifetime.end().saturating_sub(age);
         if left.is_zero() {
@@ -121,6 +122,8 @@ impl Shared {
         if !self.time.is_known() {
             self.ask_time().await?;
         }
+        // It has grown older meanwhile.
+        let age = age.saturating_add(called.elapsed());
         let now = self.time.earliest().ok_or(LowerError::Reconciling)?;
         let bytes = self.seal.write_head(key, &head, now.saturating_sub(age));
         let mut link = self.lines.heads().await?;

@@ -65,15 +65,18 @@ impl Shared {
         Err(LowerError::Reconciling)
     }
 
-    /// Tells a log that is closing all that it may have lost, and signs.
+    /// Tells a log that is closing all that it may have lost, and signs, once.
     async fn testify(&self, link: &mut Link, header: &Header) -> Result<(), LowerError> {
         let _turn = self.control.telling.lock().await;
-        self.control.seen().reserves(header);
+        if self.control.seen().hear_closing(header) {
+            return Ok(());
+        }
         let testimony = self.control.seen().testimony(header.generation, header.restored);
         let Testimony { entries, is_whole, readers } = testimony;
         self.tell(link, header.generation, &entries).await?;
         let sign = |command: &mut Cmd| _ = command.arg(u8::from(is_whole)).arg(&readers);
         self.run(link, &SIGN, sign).await?;
+        self.control.seen().signs(header);
         Ok(())
     }
 

@@ -102,7 +102,7 @@ impl Shared {
 
 fn read_header(value: Value) -> Option<Header> {
     let fields: Vec<String> = read(value).ok()?;
-    let [state, generation, number, floor, restored, forks, changed, ago, now, replicas] =
+    let [state, generation, number, floor, restored, forks, changed, ago, now, replicas, closing] =
         fields.try_into().ok()?;
     Some(Header {
         is_open: state == "open",
@@ -115,6 +115,7 @@ fn read_header(value: Value) -> Option<Header> {
         changed_ago: Duration::from_millis(ago.parse().ok()?),
         now_us: now.parse().ok()?,
         replicas: replicas.parse().ok()?,
+        closing_ms: closing.parse().ok()?,
     })
 }
 

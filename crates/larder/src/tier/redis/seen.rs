@@ -7,8 +7,9 @@ use std::{
 
 use crate::tier::lower::PurgeId;
 
-/// So many purges are kept.
+/// So many purges are kept, of so many bytes together.
 const MAX_ENTRIES: usize = 4096;
+const MAX_BYTES: usize = 8 << 20;
 /// So many generations that have ended are known.
 const MAX_PAST: usize = 64;
 
@@ -32,6 +33,8 @@ pub(super) struct Header {
     pub(super) now_us: u64,
     /// How many replicas it has.
     pub(super) replicas: u64,
+    /// When it was last found out that it may have lost something, by its clock.
+    pub(super) closing_ms: u64,
 }
 
 /// A purge of the log as this process can append it again.
@@ -79,9 +82,12 @@ pub(super) struct Seen {
     /// The highest number that was ever told of.
     highest: u64,
     entries: BTreeMap<u64, Entry>,
+    bytes: usize,
     /// Purges up to here were known that are not in `entries`.
     forgotten: u64,
     forks: u64,
+    /// For which log, and from when on, the readers here have signed last.
+    signed: Option<(u128, u64)>,
     /// When the server changed last by its clock, and when that was seen here, if it was.
     changed: Option<(u64, Option<Instant>)>,
     /// All that have ever been renewed here.
@@ -113,6 +119,7 @@ impl Seen {
                 self.generation = Some(header.generation);
                 self.epoch += 1;
                 self.entries.clear();
+                self.bytes = 0;
                 (self.highest, self.forgotten, self.forks) = (0, 0, header.forks);
             }
         }
@@ -130,11 +137,18 @@ impl Seen {
         Heard::Forked { after }
     }
 
-    /// A server that is finding out what it has lost has given numbers up to here away.
-    pub(super) fn reserves(&mut self, header: &Header) {
+    /// A server that is finding out what it has lost has given numbers up to here away. Whether it has been told
+    /// what is known here.
+    pub(super) fn hear_closing(&mut self, header: &Header) -> bool {
         if self.generation == Some(header.generation) {
             self.highest = self.highest.max(header.number);
         }
+        self.signed == Some((header.generation, header.closing_ms))
+    }
+
+    /// It has.
+    pub(super) fn signs(&mut self, header: &Header) {
+        self.signed = Some((header.generation, header.closing_ms));
     }
 
     /// So long ago the server changed, as far as both clocks can tell.
@@ -154,10 +168,12 @@ impl Seen {
         if self.generation != Some(generation) {
             return;
         }
-        self.entries.insert(number, entry);
-        if self.entries.len() > MAX_ENTRIES
-            && let Some((number, _)) = self.entries.pop_first()
-        {
+        self.bytes += entry.bytes.len();
+        let replaced = self.entries.insert(number, entry);
+        self.bytes -= replaced.map_or(0, |entry| entry.bytes.len());
+        while self.entries.len() > MAX_ENTRIES || self.bytes > MAX_BYTES {
+            let Some((number, entry)) = self.entries.pop_first() else { return };
+            self.bytes -= entry.bytes.len();
             self.forgotten = self.forgotten.max(number);
         }
     }
@@ -168,7 +184,8 @@ impl Seen {
             && had != number
             && let Some(entry) = self.entries.remove(&had)
         {
-            self.entries.insert(number, entry);
+            let replaced = self.entries.insert(number, entry);
+            self.bytes -= replaced.map_or(0, |entry| entry.bytes.len());
         }
     }
 
@@ -187,5 +204,102 @@ impl Seen {
             is_whole: self.generation.is_none() || is_this && self.forgotten <= after,
             readers: self.readers.iter().copied().collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(generation: u128, number: u64) -> Header {
+        Header {
+            is_open: true,
+            generation,
+            number,
+            floor: 0,
+            restored: 0,
+            forks: 0,
+            changed_ms: 1,
+            changed_ago: Duration::from_secs(60),
+            now_us: 0,
+            replicas: 0,
+            closing_ms: 0,
+        }
+    }
+
+    fn entry(bytes: usize) -> Entry {
+        Entry { id: PurgeId { source: 1, number: 1 }, bytes: vec![0; bytes], at_ms: 0 }
+    }
+
+    fn hear(seen: &mut Seen, header: &Header) -> Heard {
+        let (.., asked) = seen.known();
+        seen.hear(header, asked, Instant::now())
+    }
+
+    #[test]
+    fn a_log_that_has_ended_is_known_again_and_a_late_answer_of_it_says_nothing() {
+        let mut seen = Seen::default();
+        assert_eq!(hear(&mut seen, &header(1, 5)), Heard::AsBefore);
+        let (.., before) = seen.known();
+        assert_eq!(hear(&mut seen, &header(2, 1)), Heard::AsBefore);
+        assert_eq!(seen.hear(&header(1, 9), before, Instant::now()), Heard::AsBefore);
+        assert_eq!(seen.known().0, Some(2), "that was under way");
+        assert_eq!(seen.known().1, 1);
+        assert_eq!(hear(&mut seen, &header(1, 9)), Heard::CameBack);
+        assert_eq!(seen.known().0, Some(2));
+    }
+
+    #[test]
+    fn what_was_forgotten_is_not_signed_for() {
+        for (bytes, count) in [(1, MAX_ENTRIES as u64), (MAX_BYTES / 8, 8)] {
+            let mut seen = Seen::default();
+            hear(&mut seen, &header(1, 0));
+            for number in 1..=count {
+                seen.note(1, number, entry(bytes));
+            }
+            assert!(seen.testimony(1, 0).is_whole);
+            // The same again takes no room.
+            seen.note(1, count, entry(bytes));
+            assert_eq!(seen.testimony(1, 0).entries.len() as u64, count);
+            seen.note(1, count + 1, entry(bytes));
+            assert!(!seen.testimony(1, 0).is_whole);
+            let after = seen.testimony(1, 1);
+            assert!(after.is_whole && after.entries[0].0 == 2);
+            seen.renumber(1, 2, count + 9);
+            assert_eq!(
+                seen.testimony(1, 1).entries.last().map(|(number, _)| *number),
+                Some(count + 9)
+            );
+        }
+        let mut seen = Seen::default();
+        hear(&mut seen, &header(1, 0));
+        seen.note_folded(1, 7);
+        assert!(!seen.testimony(1, 6).is_whole && seen.testimony(1, 7).is_whole);
+        assert!(!seen.testimony(2, 7).is_whole, "of another log it knows nothing");
+    }
+
+    #[test]
+    fn who_has_missed_more_than_one_fork_tells_all_it_knows() {
+        let mut seen = Seen::default();
+        hear(&mut seen, &header(1, 5));
+        let later = |forks| Header { forks, restored: 4, ..header(1, 9) };
+        assert_eq!(hear(&mut seen, &later(1)), Heard::Forked { after: 4 });
+        seen.told(1, 1);
+        assert_eq!(hear(&mut seen, &later(1)), Heard::AsBefore);
+        assert_eq!(hear(&mut seen, &later(3)), Heard::Forked { after: 0 });
+    }
+
+    #[test]
+    fn a_change_that_was_seen_is_as_long_ago_as_the_nearer_of_both_clocks_says() {
+        let mut seen = Seen::default();
+        let now = Instant::now();
+        seen.hear(&header(1, 5), Epoch(0), now);
+        let minute = Duration::from_secs(60);
+        assert_eq!(seen.changed_ago(&header(1, 5), now), minute, "it was before this began");
+        let changed = Header { changed_ms: 2, ..header(1, 5) };
+        seen.hear(&changed, Epoch(1), now);
+        let second = Duration::from_secs(1);
+        assert_eq!(seen.changed_ago(&changed, now + second), second);
+        assert_eq!(seen.changed_ago(&changed, now + 2 * minute), minute);
     }
 }

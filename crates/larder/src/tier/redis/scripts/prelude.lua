@@ -90,5 +90,5 @@ end
 -- What each script answers first.
 local function header()
   return {ctl.state, ctl.gen, ctl.seq, ctl.floor, ctl.restored, ctl.forks, ctl.changed,
-          text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas)}
+          text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas), ctl.closing_since or '0'}
 end

@@ -1,0 +1,181 @@
+//! Lines: connections that break are opened again, and who gives up a call takes nothing from others.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use larder::{
+    lower::{BodyId, LogPart, LowerError, LowerTier, Piece},
+    redis::Redis,
+};
+use larder_test_support::{
+    certificate::Certificate, eventually::eventually, port::free_port, redis::Redis as Server,
+};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+
+use crate::control::{tell, tier};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+async fn works(tier: &Redis) -> Option<()> {
+    tier.heads("key", LogPart::Nothing).await.ok().map(|_| ())
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_found_again() {
+    let mut server = Server::start().await;
+    let one = tier(&server);
+    works(&one).await.unwrap();
+    server.kill().await;
+    for _ in 0..20 {
+        assert!(works(&one).await.is_none());
+    }
+    server.start_again().await;
+    eventually("an answer", async || works(&one).await).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_is_opened_again() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    works(&one).await.unwrap();
+    tell::<u64>(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    eventually("an answer", async || works(&one).await).await;
+}
+
+#[test]
+fn a_tier_outlives_the_runtime_that_opened_its_connections() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    let first = runtime();
+    let server = first.block_on(Server::start());
+    let one = tier(&server);
+    first.block_on(works(&one)).unwrap();
+    drop(first);
+    let second = runtime();
+    second.block_on(eventually("an answer", async || works(&one).await));
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_not_asked_at_each_call() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let one = Redis::connect(&format!("redis://{}", listener.local_addr().unwrap())).unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    let closing = tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            drop(connection);
+        }
+    });
+    let began = Instant::now();
+    for _ in 0..10_000 {
+        assert!(works(&one).await.is_none());
+    }
+    // The shortest rest is ten milliseconds.
+    let most = 1 + began.elapsed().as_millis() as usize / 10;
+    let accepted = accepted.load(Ordering::Relaxed);
+    assert!((1..=most.min(1000)).contains(&accepted), "{accepted} of {most}");
+    closing.abort();
+}
+
+#[tokio::test]
+async fn many_who_come_at_once_open_one_connection() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    let mut calls = JoinSet::new();
+    for _ in 0..50 {
+        let one = one.clone();
+        calls.spawn(async move { works(&one).await.unwrap() });
+    }
+    calls.join_all().await;
+    let clients: String = tell(&server, &["CLIENT", "LIST"]).await;
+    assert_eq!(clients.lines().count(), 2, "the test's own is the other:\n{clients}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_leaves_others_their_answers() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    let piece = |index| Piece {
+        body: BodyId(1),
+        index,
+        bytes: Bytes::from(vec![index as u8; 1000]),
+        keep: MINUTE,
+    };
+    for index in 0..8 {
+        one.write(piece(index)).await.unwrap();
+    }
+    server.pause();
+    for index in 0..8 {
+        let given_up = timeout(Duration::from_millis(10), one.piece(BodyId(1), index)).await;
+        assert!(given_up.is_err());
+    }
+    server.go_on();
+    for index in (0..8).rev() {
+        assert_eq!(one.piece(BodyId(1), index).await.unwrap(), piece(index).bytes);
+    }
+    let clients: String = tell(&server, &["CLIENT", "LIST"]).await;
+    assert!(clients.lines().count() <= 3, "the same connections as before:\n{clients}");
+}
+
+#[tokio::test]
+async fn what_is_no_server_of_redis_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let one = Redis::connect(&format!("redis://{}", listener.local_addr().unwrap())).unwrap();
+    let answering = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        while let Ok((mut connection, _)) = listener.accept().await {
+            connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.ok();
+        }
+    });
+    let answer = timeout(MINUTE / 4, one.heads("key", LogPart::Nothing)).await.unwrap();
+    assert!(matches!(answer, Err(LowerError::Failed(_))));
+    answering.abort();
+}
+
+#[tokio::test]
+async fn a_server_is_reached_over_tls_by_a_user_with_a_password() {
+    // Valkey's from PyPI was built without TLS. Debian's Redis has it.
+    if std::env::var_os("LARDER_REDIS_SERVER").is_some() {
+        return;
+    }
+    let certificate = Certificate::new();
+    let tls_port = free_port();
+    let (port, file, key) = (
+        tls_port.to_string(),
+        certificate.file().display().to_string(),
+        certificate.key().display().to_string(),
+    );
+    let server = Server::start_with(&[
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &file,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ])
+    .await;
+    tell::<()>(&server, &["ACL", "SETUSER", "larder", "on", ">secret", "allkeys", "+@all"]).await;
+    let url = format!("rediss://localhost:{tls_port}");
+    let pem = std::fs::read(certificate.file()).unwrap();
+    let known = Redis::options(&url).ca_certificate(pem).username("larder");
+    works(&known.clone().password("secret").connect().unwrap()).await.unwrap();
+    let wrong = known.password("wrong").connect().unwrap();
+    let refused = wrong.heads("key", LogPart::Nothing).await.unwrap_err();
+    let said = format!("{refused:?}");
+    assert!(said.contains("WRONGPASS") || said.contains("AuthenticationFailed"), "{said}");
+    // Nobody has vouched for its certificate.
+    let strange = Redis::options(&url).username("larder").password("secret").connect().unwrap();
+    let refused = strange.heads("key", LogPart::Nothing).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("UnknownIssuer"), "{refused:?}");
+}
