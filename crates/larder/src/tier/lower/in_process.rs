@@ -225,7 +225,7 @@ impl InProcess {
             written,
         };
         drop(state);
-        self.0.changed.send_replace(());
+        self.0.changed();
     }
 }
 
