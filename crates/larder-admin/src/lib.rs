@@ -12,11 +12,15 @@
 //! | --- | --- |
 //! | `GET /` | a page that says what there is |
 //! | `GET /livez` | 200 `ok` while the process answers |
-//! | `GET /readyz` | 200 `ready`; 503 once it is told to stop |
+//! | `GET /readyz` | 200 `ready`, and a further line for a shared tier that does not answer; 503 once it is told to stop |
 //! | `GET /metrics` | the counters of every cache as OpenMetrics text, and the [`figures`] of what is beside them |
 //! | `GET /v1/stats` | the counters of every cache, and its hit rate: hits ÷ (hits + misses), [as the library counts them](larder::Stats::hit_rate); `null` before the first look-up |
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
-//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, is the only one there is); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
+//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
+//!
+//! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
+//! `lapsed` (the same, and those `missing` have not heard from the tier for so long that they can no longer serve what
+//! is older), `queued`, `sent`, `confirmed`, or `failed` (with a `reason`).
 //!
 //! The answer to a purge of keys says of each how many entries that were:
 //! `"keys":[{"key":"/a","purged":0,"did_you_mean":["http://localhost:8080/a"]}]`. Where that is none, up to
@@ -25,6 +29,8 @@
 //!
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
+//!
+//! What becomes of a tier that processes share is for the log: [`watch`].
 //!
 //! With the feature `log`, the module `log` is a process's log. No task waits for it to be written.
 //!
@@ -49,6 +55,7 @@ mod nearest;
 mod problem;
 mod purge;
 mod stats;
+pub mod watch;
 
 pub use admin::Admin;
 pub use problem::Problem;

@@ -1,16 +1,23 @@
 //! Managed: a cache with its value type forgotten, which is all that administration needs. Each method
-//! is the cache's own of the same name.
+//! is the cache's own of the same name; `purge` is `purge_within` where a time is given.
+
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 #[cfg(feature = "http")]
 use larder::http::HttpCache;
-use larder::{Cache, Purge, PurgeError, Receipt, Stats};
+use larder::{Cache, Purge, PurgeError, Receipt, Stats, lower::Health};
 
 pub(crate) trait Managed: Send + Sync {
     fn name(&self) -> &str;
     fn stats(&self) -> Stats;
     fn keys(&self, most: usize) -> Vec<String>;
-    fn purge(&self, purge: Purge) -> BoxFuture<'_, Result<Receipt, PurgeError>>;
+    fn lower_health(&self) -> Option<Health>;
+    fn purge(
+        &self,
+        purge: Purge,
+        within: Option<Duration>,
+    ) -> BoxFuture<'_, Result<Receipt, PurgeError>>;
 }
 
 impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
@@ -26,8 +33,19 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
         Cache::keys(self, most)
     }
 
-    fn purge(&self, purge: Purge) -> BoxFuture<'_, Result<Receipt, PurgeError>> {
-        Box::pin(Cache::purge(self, purge))
+    fn lower_health(&self) -> Option<Health> {
+        Cache::lower_health(self)
+    }
+
+    fn purge(
+        &self,
+        purge: Purge,
+        within: Option<Duration>,
+    ) -> BoxFuture<'_, Result<Receipt, PurgeError>> {
+        match within {
+            Some(within) => Box::pin(Cache::purge_within(self, purge, within)),
+            None => Box::pin(Cache::purge(self, purge)),
+        }
     }
 }
 
@@ -46,7 +64,18 @@ impl Managed for HttpCache {
         self.cache().keys(most)
     }
 
-    fn purge(&self, purge: Purge) -> BoxFuture<'_, Result<Receipt, PurgeError>> {
-        Box::pin(HttpCache::purge(self, purge))
+    fn lower_health(&self) -> Option<Health> {
+        self.cache().lower_health()
+    }
+
+    fn purge(
+        &self,
+        purge: Purge,
+        within: Option<Duration>,
+    ) -> BoxFuture<'_, Result<Receipt, PurgeError>> {
+        match within {
+            Some(within) => Box::pin(HttpCache::purge_within(self, purge, within)),
+            None => Box::pin(HttpCache::purge(self, purge)),
+        }
     }
 }

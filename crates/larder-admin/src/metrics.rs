@@ -149,6 +149,9 @@ const COUNTERS: &[Count] = &[
         let lower = &stats.lower;
         vec![("gap", lower.gaps as f64), ("overflow", lower.overflows as f64)]
     }),
+    ("lower_renewals", "How often the tier below said where its log ends", None, "", |stats| {
+        vec![("", stats.lower.renewals as f64)]
+    }),
 ];
 
 const GAUGES: &[Count] = &[
@@ -165,6 +168,16 @@ const GAUGES: &[Count] = &[
     }),
     ("lower_purges_outstanding", "Purges that the tier below has yet to take", None, "", |stats| {
         vec![("", stats.lower.purges_outstanding as f64)]
+    }),
+    (
+        "lower_trusted",
+        "Whether memory is served without asking: 0 once the tier below has been silent for too long",
+        None,
+        "",
+        |stats| vec![("", f64::from(u8::from(stats.lower.is_trusted)))],
+    ),
+    ("lower_log_position", "The last purge that was read in the log below", None, "", |stats| {
+        vec![("", stats.lower.log_position as f64)]
     }),
 ];
 

@@ -1,11 +1,12 @@
 //! Purge: forget entries, or mark them stale.
 
-use std::{fmt, marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
 };
+use futures_util::future::try_join_all;
 use http::StatusCode;
 use larder::{Mode, Purge, PurgeError, Receipt, Tier, TierReceipt, TierState};
 use serde::{
@@ -28,6 +29,9 @@ const MAX_NAMES: usize = 1000;
 const KEYS_LOOKED_AT: usize = 5000;
 const KEYS_LOOKED_FOR: usize = 5;
 
+/// How long a request may wait for a tier, if it says so.
+const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
+
 /// A purge as it is asked for: one of the four, and how.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +45,8 @@ pub(crate) struct PurgeRequest {
     /// The outermost tier that must have answered before this is.
     #[serde(default)]
     wait: TierWord,
+    /// How long it waits for that. Usually as the cache's settings say.
+    timeout_ms: Option<u64>,
 }
 
 /// The words for [`larder::Mode`].
@@ -121,7 +127,7 @@ impl TryFrom<PurgeRequest> for Targets {
     type Error = String;
 
     fn try_from(request: PurgeRequest) -> Result<Targets, String> {
-        let PurgeRequest { all, keys, prefix, tags, mode: _, wait: _ } = request;
+        let PurgeRequest { all, keys, prefix, tags, mode: _, wait: _, timeout_ms: _ } = request;
         match (all, keys, prefix, tags) {
             (Some(true), None, None, None) => Ok(Targets::All),
             (None, Some(keys), None, None) => names("keys", keys).map(Targets::Keys),
@@ -150,59 +156,100 @@ fn names(what: &str, names: Vec<String>) -> Result<Vec<String>, String> {
 struct How {
     mode: Mode,
     wait: Tier,
+    within: Option<Duration>,
+}
+
+impl TryFrom<&PurgeRequest> for How {
+    type Error = String;
+
+    fn try_from(request: &PurgeRequest) -> Result<How, String> {
+        let wait = Tier::from(request.wait);
+        let within = match request.timeout_ms {
+            None => None,
+            Some(_) if wait == Tier::Memory => {
+                return Err("\"timeout_ms\" is how long to wait for an outer tier: say \"wait\":\"shared\" as well"
+                    .to_owned());
+            }
+            Some(millis) if TIMEOUT_MS.contains(&millis) => Some(Duration::from_millis(millis)),
+            Some(_) => {
+                let (least, most) = (TIMEOUT_MS.start(), TIMEOUT_MS.end());
+                return Err(format!("\"timeout_ms\" is from {least} to {most}"));
+            }
+        };
+        Ok(How { mode: request.mode.into(), wait, within })
+    }
 }
 
 impl Targets {
+    /// All purges that this is, in order.
+    fn purges(&self) -> Vec<Purge> {
+        match self {
+            Targets::All => vec![Purge::everything()],
+            Targets::Keys(keys) => keys.iter().map(Purge::key).collect(),
+            Targets::Prefix(prefix) => vec![Purge::prefix(prefix)],
+            Targets::Tags(tags) => tags.iter().map(Purge::tag).collect(),
+        }
+    }
+
     /// Every cache, also after one that does not count.
     async fn purge(&self, caches: &[Arc<dyn Managed>], how: How) -> Result<Purged, PurgeError> {
-        let mut purged = Purged { mode: how.mode.as_str(), ..Purged::default() };
+        let made = make(self.purges(), caches, how).await?;
+        let counts: Vec<_> = made.iter().map(|made| made.entries).collect();
+        let mut purged = Purged {
+            purged: counts.iter().copied().sum(),
+            mode: how.mode.as_str(),
+            receipts: made.into_iter().flat_map(|made| made.receipts).collect(),
+            ..Purged::default()
+        };
         match self {
-            Targets::All => {
-                purged.purged = purged.make(caches, Purge::everything(), how).await?;
-            }
             Targets::Keys(keys) => {
-                for key in keys {
-                    let count = purged.make(caches, Purge::key(key), how).await?.unwrap_or(0);
-                    let did_you_mean = Vec::new();
-                    purged.keys.push(PurgedKey { key: key.clone(), purged: count, did_you_mean });
-                }
-                purged.purged = Some(purged.keys.iter().map(|key| key.purged).sum());
+                let counted = keys.iter().zip(counts);
+                let counted = counted.map(|(key, count)| PurgedKey {
+                    key: key.clone(),
+                    purged: count.unwrap_or(0),
+                    did_you_mean: Vec::new(),
+                });
+                purged.keys = counted.collect();
                 let missed = purged.keys.iter_mut().filter(|key| key.purged == 0);
                 look_for(missed.take(KEYS_LOOKED_FOR).collect(), caches);
             }
-            Targets::Prefix(prefix) => {
-                purged.purged = purged.make(caches, Purge::prefix(prefix), how).await?;
-                if purged.purged == Some(0) {
-                    purged.did_you_mean = nearest_prefixes(prefix, &some_keys(caches));
-                }
+            Targets::Prefix(prefix) if purged.purged == Some(0) => {
+                purged.did_you_mean = nearest_prefixes(prefix, &some_keys(caches));
             }
-            Targets::Tags(tags) => {
-                for tag in tags {
-                    purged.make(caches, Purge::tag(tag), how).await?;
-                }
-            }
+            Targets::All | Targets::Prefix(_) | Targets::Tags(_) => {}
         }
         Ok(purged)
     }
 }
 
-impl Purged {
-    /// Purges each cache, and keeps the receipts. How many entries that was, if all of them counted.
-    async fn make(
-        &mut self,
-        caches: &[Arc<dyn Managed>],
-        purge: Purge,
-        How { mode, wait }: How,
-    ) -> Result<Option<usize>, PurgeError> {
+/// What came of one purge.
+struct Made {
+    /// How many entries that was, if all caches counted.
+    entries: Option<usize>,
+    receipts: Vec<ReceiptView>,
+}
+
+/// Purges each cache. Each purge is made when it is first polled, in their order; outer tiers are waited for together,
+/// so that many names take no longer than one.
+async fn make(
+    purges: Vec<Purge>,
+    caches: &[Arc<dyn Managed>],
+    How { mode, wait, within }: How,
+) -> Result<Vec<Made>, PurgeError> {
+    let of_all_caches = |purge: Purge| {
         let purge = purge.mode(mode).wait(wait);
-        let mut entries = Some(0);
-        for cache in caches {
-            let receipt = cache.purge(purge.clone()).await?;
-            entries = entries.zip(receipt.entries).map(|(so_far, here)| so_far + here);
-            self.receipts.push(ReceiptView::of(cache.name(), &receipt));
-        }
-        Ok(entries)
-    }
+        try_join_all(caches.iter().map(move |cache| cache.purge(purge.clone(), within)))
+    };
+    let receipts = try_join_all(purges.into_iter().map(of_all_caches)).await?;
+    let made = receipts.into_iter().map(|receipts| Made {
+        entries: receipts.iter().map(|receipt| receipt.entries).sum(),
+        receipts: caches
+            .iter()
+            .zip(&receipts)
+            .map(|(cache, receipt)| ReceiptView::of(cache.name(), receipt))
+            .collect(),
+    });
+    Ok(made.collect())
 }
 
 fn look_for(missed: Vec<&mut PurgedKey>, caches: &[Arc<dyn Managed>]) {
@@ -263,6 +310,9 @@ struct TierView {
     /// … and there are so many.
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<usize>,
+    /// The names of parts in which it has not been said to hold; of many, some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -282,15 +332,17 @@ impl ReceiptView {
 
 impl TierView {
     fn of(receipt: &TierReceipt) -> Self {
-        let (by, of) = match receipt.state {
-            TierState::Applied { by, of } => (Some(by), Some(of)),
-            _ => (None, None),
-        };
-        let reason = match &receipt.state {
-            TierState::Failed { reason } => Some(reason.clone()),
-            _ => None,
-        };
-        TierView { tier: receipt.tier.as_str(), state: receipt.state.as_str(), by, of, reason }
+        let (tier, state) = (receipt.tier.as_str(), receipt.state.as_str());
+        let view = TierView { tier, state, by: None, of: None, missing: Vec::new(), reason: None };
+        match &receipt.state {
+            TierState::Applied { by, of } => TierView { by: Some(*by), of: Some(*of), ..view },
+            TierState::Lapsed { by, of, missing } => {
+                let missing = missing.clone();
+                TierView { by: Some(*by), of: Some(*of), missing, ..view }
+            }
+            TierState::Failed { reason } => TierView { reason: Some(reason.clone()), ..view },
+            _ => view,
+        }
     }
 }
 
@@ -315,8 +367,8 @@ pub(crate) async fn purge(
         };
         Problem::new(rejection.status(), TITLE, detail)
     })?;
-    let how = How { mode: request.mode.into(), wait: request.wait.into() };
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
+    let how = How::try_from(&request).map_err(not_understood)?;
     let targets = Targets::try_from(request).map_err(not_understood)?;
     let purged = targets.purge(&console.caches, how).await;
     let purged = purged.map_err(|error| not_understood(error.to_string()))?;

@@ -60,7 +60,7 @@ struct CacheSample {
     max_bytes: Option<u64>,
     /// What fetching all that was served from entries would have taken.
     saved_seconds: f64,
-    /// All zero where nothing lies below memory.
+    /// Where nothing lies below memory: all zero, and trusted.
     lower: LowerSample,
 }
 
@@ -80,6 +80,9 @@ struct LowerSample {
     purges_learnt: u64,
     gaps: u64,
     overflows: u64,
+    renewals: u64,
+    is_trusted: bool,
+    log_position: u64,
 }
 
 impl From<LowerStats> for LowerSample {
@@ -98,6 +101,9 @@ impl From<LowerStats> for LowerSample {
             purges_learnt: stats.purges_learnt,
             gaps: stats.gaps,
             overflows: stats.overflows,
+            renewals: stats.renewals,
+            is_trusted: stats.is_trusted,
+            log_position: stats.log_position,
         }
     }
 }

@@ -7,7 +7,11 @@ use std::time::Duration;
 use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use larder::{Cache, Freshness, Lifetime, ManualClock};
+use larder::{
+    Cache, Clock, Freshness, Lifetime, ManualClock,
+    codec::Text,
+    lower::{InProcess, LowerTier, Reader},
+};
 use larder_admin::{
     Admin,
     figures::{Family, Kind},
@@ -103,6 +107,8 @@ async fn metrics_tell_every_counter_as_openmetrics() {
         r#"larder_entries{cache="posts"} 2.0"#,
         r#"larder_memory_max_bytes{cache="posts"} 1048576.0"#,
         r#"larder_fetch_saved_seconds_total{cache="posts"} 0.0"#,
+        // Nothing lies below.
+        r#"larder_lower_trusted{cache="posts"} 1.0"#,
         "# UNIT larder_fetch_saved_seconds seconds",
         "# TYPE larder_lookups counter",
     ];
@@ -248,7 +254,7 @@ async fn stats_tell_every_counter_of_every_cache() {
             Some(part) => &posts["lower"][part],
             None => &posts[told],
         };
-        assert!(told.is_number(), "{name} is not in {posts}");
+        assert!(told.is_number() || told.is_boolean(), "{name} is not in {posts}");
     }
     assert_eq!((&posts["entries"], &posts["max_bytes"]), (&json!(2), &json!(1 << 20)));
     assert!(posts["bytes"].as_u64().unwrap() > 0);
@@ -430,6 +436,94 @@ async fn a_purge_that_would_wait_for_a_tier_that_is_not_there_says_so_and_purges
     }
 }
 
+/// Consoles of two caches above one tier that knows its readers.
+async fn two_above(tier: &InProcess) -> [Console; 2] {
+    let consoles = ["one", "other"].map(|name| {
+        let cache = Cache::<String>::builder().name(name).lower(tier.clone(), Text).build();
+        let router = Admin::new().cache(&cache).router();
+        Console { cache, router, stop: CancellationToken::new() }
+    });
+    for console in &consoles {
+        while console.cache.stats().lower.renewals == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    consoles
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_that_waits_for_the_shared_tier_says_for_how_many_it_holds() {
+    let tier = InProcess::new(Clock::system()).with_readers();
+    let [one, other] = two_above(&tier).await;
+    other.cache.insert_with(
+        "/posts/1",
+        "old".to_owned(),
+        Lifetime::fresh_for(Duration::from_secs(60)),
+        ["posts"],
+    );
+    let body = r#"{"tags":["posts","users"],"mode":"hard","wait":"shared"}"#;
+    let answer = json_of(one.send(purge(body)).await).await;
+    for receipt in answer["receipts"].as_array().unwrap() {
+        let memory = json!({"tier": "memory", "state": "applied", "by": 1, "of": 1});
+        let shared = json!({"tier": "shared", "state": "applied", "by": 2, "of": 2});
+        assert_eq!(receipt["tiers"], json!([memory, shared]));
+    }
+    assert_eq!(answer["receipts"].as_array().unwrap().len(), 2);
+    assert_eq!(other.cache.get("/posts/1"), None);
+    let metrics = one.get("/metrics").await.into_body().collect().await.unwrap().to_bytes();
+    let metrics = std::str::from_utf8(&metrics).unwrap();
+    // What was inserted was a purge as well, of its key.
+    assert_eq!(samples(metrics, "larder_lower_log_position"), [("{cache=\"one\"}", 3.0)]);
+    assert!(samples(metrics, "larder_lower_renewals_total")[0].1 > 0.0, "{metrics}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_that_a_silent_reader_has_not_seen_names_it_and_has_lapsed_for_it_in_the_end() {
+    let tier = InProcess::new(Clock::system()).with_readers();
+    let [one, _other] = two_above(&tier).await;
+    let silent = Reader { id: 7, name: "silent".to_owned() };
+    tier.readers().unwrap().renew(&silent, None).await.unwrap();
+    let shared = async |body| {
+        let begun = tokio::time::Instant::now();
+        let answer = json_of(one.send(purge(body)).await).await;
+        (answer["receipts"][0]["tiers"][1].clone(), begun.elapsed().as_millis())
+    };
+    let (told, took) = shared(r#"{"all":true,"wait":"shared","timeout_ms":1500}"#).await;
+    let reason = "2 of 3 have answered, not silent";
+    assert_eq!(told, json!({"tier": "shared", "state": "failed", "reason": reason}));
+    assert!((1500..1600).contains(&took), "{took} ms");
+    let (told, took) = shared(r#"{"all":true,"wait":"shared"}"#).await;
+    let lapsed =
+        json!({"tier": "shared", "state": "lapsed", "by": 2, "of": 3, "missing": ["silent"]});
+    assert_eq!(told, lapsed);
+    // `max_incoherence` and its margin.
+    assert!((12_000..12_500).contains(&took), "{took} ms");
+    // Many names are waited for together.
+    let many = json!({"keys": vec!["k"; 100], "wait": "shared", "timeout_ms": 1000}).to_string();
+    let (_, took) = shared(&many).await;
+    assert!(took < 1500, "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_the_shared_tier_is_away_readyz_stays_200_and_says_so() {
+    let tier = InProcess::new(Clock::system()).with_readers();
+    let [one, _other] = two_above(&tier).await;
+    let ready = async || {
+        let response = one.get("/readyz").await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    assert_eq!(ready().await, "ready");
+    tier.go_away();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let said = ready().await;
+    assert!(said.starts_with("ready\nthe shared tier of one has not answered for 4 s"), "{said}");
+    tier.come_back();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(ready().await, "ready");
+}
+
 #[tokio::test]
 async fn a_thousand_keys_that_name_nothing_cost_no_more_than_a_few() {
     let console = console();
@@ -486,6 +580,10 @@ async fn a_purge_that_is_not_understood_purges_nothing_and_says_why() {
         (r#"{"prefix":"/","tags":["posts"]}"#, 422),
         (r#"{"all":true,"mode":"gentle"}"#, 422),
         (r#"{"all":true,"wait":"everybody"}"#, 422),
+        (r#"{"all":true,"timeout_ms":1000}"#, 422),
+        (r#"{"all":true,"wait":"shared","timeout_ms":0}"#, 422),
+        (r#"{"all":true,"wait":"shared","timeout_ms":60001}"#, 422),
+        (r#"{"all":true,"wait":"shared","timeout_ms":"1s"}"#, 422),
         (r#"{"all":true,"all":true}"#, 422),
         (r#"{"path":"/posts/1"}"#, 422),
         // The fields' values without their names.

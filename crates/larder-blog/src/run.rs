@@ -4,6 +4,7 @@ use std::{
     io::{Write, stdout},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -47,9 +48,6 @@ struct Listeners {
 
 /// Runs until Ctrl-C or SIGTERM.
 pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogError> {
-    if settings.is_redis_url_set {
-        tracing::warn!("REDIS_URL is set, but there is no shared tier yet: caching in memory only");
-    }
     if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES) {
         tracing::debug!("keeping the usual limit of open files: {error}");
     }
@@ -67,11 +65,14 @@ pub(crate) async fn run(settings: Settings, parts: Parts) -> Result<(), BlogErro
         }
         None => None,
     };
-    let servers = start(settings, listeners, store.clone());
+    let (servers, backend) = start(settings, listeners, store.clone());
     told_to_stop.await;
     // The asking part first, so that each still has the part that it asks.
     for server in servers.into_iter().rev() {
         server.stop(DRAIN).await;
+    }
+    if let Some(backend) = backend {
+        backend.shut_down(DRAIN).await;
     }
     if let Some(store) = store
         && tokio::time::timeout(DRAIN, store.close()).await.is_err()
@@ -135,7 +136,11 @@ fn check_apart(wanted: &[(&'static str, SocketAddr)]) -> Result<(), BlogError> {
 }
 
 /// Starts what has a listener, the posts service first, and prints one line for each.
-fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<Server> {
+fn start(
+    settings: Settings,
+    listeners: Listeners,
+    store: Option<Store>,
+) -> (Vec<Server>, Option<Arc<Backend>>) {
     let ip = reachable(settings.bind_address);
     let port = |bound: Option<&Listener>, set: u16| bound.map_or(set, Listener::port);
     let posts_port = port(listeners.posts.as_ref(), settings.posts_service_port);
@@ -159,6 +164,7 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
         let router = posts::router(store, settings.posts_delay);
         serve("posts", listener, router, CancellationToken::new(), talks_to);
     }
+    let mut running = None;
     if let Some((listener, console)) = backend.zip(console) {
         let here = BaseUrl::of(SocketAddr::new(ip, posts_port));
         let posts_service = settings.posts_service_url.unwrap_or(here);
@@ -170,12 +176,14 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
             cache_stale_while_revalidate: settings.cache_stale_while_revalidate,
             cache_stale_if_error: settings.cache_stale_if_error,
             cache_max_bytes: settings.cache_max_bytes,
+            shared: settings.shared,
         });
         let stop = CancellationToken::new();
         let admin = backend.admin(&page_origins, stop.clone());
         let router = backend.router(&page_origins);
         serve("backend", listener, router, CancellationToken::new(), backend.summary());
         serve("console", console, admin, stop, "shows and purges the backend's cache".to_owned());
+        running = Some(backend);
     }
     if let Some(listener) = listeners.page {
         let here = BaseUrl::of(SocketAddr::new(ip, backend_port));
@@ -192,7 +200,7 @@ fn start(settings: Settings, listeners: Listeners, store: Option<Store>) -> Vec<
         serve("page", listener, router, CancellationToken::new(), talks_to);
         say(&format!("open http://{}:{}", host_to_open(page_address), page_address.port()));
     }
-    servers
+    (servers, running)
 }
 
 /// That the output is not read (`blog run | head -1`) is no reason not to serve.

@@ -14,7 +14,10 @@ use std::{
 };
 
 use http::{HeaderValue, Uri};
+use larder::redis::Redis;
 use sqlx::postgres::PgConnectOptions;
+
+use crate::error::with_causes;
 
 /// One row for each variable: name, default, what it is. `blog run --help` prints them, and a test
 /// holds `.env.example` against them.
@@ -53,9 +56,16 @@ const VARIABLES: [(&str, &str, &str); 20] = [
         "how long beyond that it is given if the posts service fails",
     ),
     ("CACHE_MAX_BYTES", "67108864", "the most the cache may weigh, in bytes"),
-    ("REDIS_URL", "", "reserved for the shared tier; not used yet"),
+    (
+        "REDIS_URL",
+        "",
+        "redis://… of a Redis 7 or Valkey over which backends share posts; unset: each has its own",
+    ),
     ("RUST_LOG", "info", "what to log: a level for the blog, and more by module (info,sqlx=debug)"),
 ];
+
+/// Gateways and other caches may use the same server.
+const NAMESPACE: &str = "blog";
 
 /// No answer takes longer than a day, and no cache keeps one longer than 68 years (RFC 9111 §1.2.2).
 const MAX_DELAY_MS: u64 = 86_400_000;
@@ -82,7 +92,7 @@ pub(crate) struct Settings {
     pub(crate) cache_stale_while_revalidate: Duration,
     pub(crate) cache_stale_if_error: Duration,
     pub(crate) cache_max_bytes: usize,
-    pub(crate) is_redis_url_set: bool,
+    pub(crate) shared: Option<Redis>,
     pub(crate) log: String,
 }
 
@@ -208,7 +218,7 @@ impl Settings {
             cache_stale_while_revalidate: variables.seconds("CACHE_STALE_WHILE_REVALIDATE_SECONDS"),
             cache_stale_if_error: variables.seconds("CACHE_STALE_IF_ERROR_SECONDS"),
             cache_max_bytes: variables.parse("CACHE_MAX_BYTES", "must be a whole number of bytes"),
-            is_redis_url_set: variables.optional("REDIS_URL").is_some(),
+            shared: variables.shared(),
             log: variables.value("RUST_LOG"),
         };
         if variables.mistakes.is_empty() {
@@ -241,6 +251,7 @@ impl<L: Fn(&str) -> Option<String>> Variables<L> {
     ) -> T {
         let text = self.value(variable);
         check(text.trim()).unwrap_or_else(|why| {
+            let text = shown(variable, text);
             self.mistakes.push(Mistake { variable, text, why });
             check(default(variable)).expect("defaults are checked by a test")
         })
@@ -300,7 +311,16 @@ impl<L: Fn(&str) -> Option<String>> Variables<L> {
             },
             _ => Err("must begin with postgres:// (leave it unset for SQLite)".to_owned()),
         })
-        .hide_password(&mut self.mistakes)
+    }
+
+    fn shared(&mut self) -> Option<Redis> {
+        self.checked("REDIS_URL", |text| match text {
+            "" => Ok(None),
+            url => {
+                let tier = Redis::options(url).namespace(NAMESPACE).connect();
+                tier.map(Some).map_err(|error| with_causes(&error))
+            }
+        })
     }
 }
 
@@ -329,14 +349,16 @@ impl Database {
             Database::Postgres { .. } => "DATABASE_URL",
         }
     }
+}
 
-    /// A refused `DATABASE_URL` may carry a password; the message must not.
-    fn hide_password(self, mistakes: &mut [Mistake]) -> Database {
-        for mistake in mistakes.iter_mut().filter(|mistake| mistake.variable == "DATABASE_URL") {
-            let scheme = mistake.text.split_once("://").map_or("", |(scheme, _)| scheme);
-            mistake.text = format!("{scheme}…");
+/// A refused value as a message shows it: a URL of these may have a password in it.
+fn shown(variable: &'static str, text: String) -> String {
+    match variable {
+        "DATABASE_URL" | "REDIS_URL" => {
+            let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+            format!("{scheme}…")
         }
-        self
+        _ => text,
     }
 }
 
@@ -406,9 +428,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_database_url_does_not_show_its_password() {
-        let text = message(&[("DATABASE_URL", "mysql://user:secret@localhost/blog")]);
-        assert!(text.contains("DATABASE_URL=mysql…") && !text.contains("secret"), "{text}");
+    fn a_refused_url_does_not_show_its_password() {
+        let text = message(&[
+            ("DATABASE_URL", "mysql://user:secret@localhost/blog"),
+            ("REDIS_URL", "http://:secret@localhost"),
+        ]);
+        assert!(!text.contains("secret"), "{text}");
+        for words in ["DATABASE_URL=mysql…", "REDIS_URL=http…: the URL of the server"] {
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_redis_url_with_a_password_is_taken_and_not_shown() {
+        let settings = settings(&[("REDIS_URL", "redis://user:secret@localhost:6380")]).unwrap();
+        assert_eq!(settings.shared.as_ref().unwrap().to_string(), "localhost:6380");
+        assert!(!format!("{settings:?}").contains("secret"));
     }
 
     #[test]

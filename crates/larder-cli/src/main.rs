@@ -8,6 +8,7 @@ mod files;
 mod health;
 mod metrics;
 mod serve;
+mod shared;
 mod signals;
 
 use std::{env::var_os, ffi::OsStr, process::ExitCode, time::Duration};
@@ -15,6 +16,7 @@ use std::{env::var_os, ffi::OsStr, process::ExitCode, time::Duration};
 use clap::{
     CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
 };
 use larder_admin::log::Log;
 use tracing::Level;
@@ -22,6 +24,7 @@ use tracing::Level;
 use crate::{
     health::Health,
     serve::{Serve, ServeError},
+    shared::Password,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -52,8 +55,13 @@ fn main() -> ExitCode {
     let matches = empty_counts_as_unset(Command::command()).try_get_matches();
     let matches = matches.unwrap_or_else(|error| with_tip(error).exit());
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let serve_matches = matches.subcommand_matches("serve");
+    let source = serve_matches.and_then(|matches| matches.value_source("shared"));
     match command.what {
-        What::Serve(serve) => ended(start(*serve).map_err(|error| (error.exit_code(), error))),
+        What::Serve(mut serve) => {
+            serve.shared.is_url_typed = source == Some(ValueSource::CommandLine);
+            ended(start(*serve).map_err(|error| (error.exit_code(), error)))
+        }
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }
 }
@@ -93,7 +101,7 @@ fn ended(result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
 
 fn start(serve: Serve) -> Result<(), ServeError> {
     let log = Log::start(&serve.log, Level::INFO).map_err(ServeError::Start)?;
-    let served = serve.run(&log);
+    let served = serve.run(&log, Password::of_environment());
     log.flush(LAST_LINES);
     served
 }

@@ -23,6 +23,7 @@ use larder::{
 use larder_admin::{
     Admin,
     log::{Levels, Log},
+    watch::Watch,
 };
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig, Tls, TlsError,
@@ -35,7 +36,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     address, advice, amount, doubts,
     files::{self, Files},
-    metrics::{CacheFigures, OriginFigures, ReaderFigures},
+    metrics::{CacheFigures, OriginFigures, ReaderFigures, SharedFigures},
+    shared::{Password, Shared, SharedFlags, SharedMistakes},
     signals::Signals,
 };
 
@@ -81,7 +83,11 @@ SIGTERM and Ctrl-C let the answers under way end, for 10 s; once more, and it en
 admin listener answers, /readyz with 503. Other signals change nothing; SIGHUP is kept for reading settings
 again.
 
-Every answer says in Cache-Status what the cache did, and why; in Proxy-Status, why the service gave none.")]
+With --shared redis://127.0.0.1 several gateways share what they have, and a purge at one reaches all:
+with \"wait\":\"shared\" its answer says for how many it holds.
+
+Every answer says in Cache-Status what the cache did, and why (detail=hit: from memory, detail=shared: from the
+shared tier); in Proxy-Status, why the service gave none.")]
 pub(crate) struct Serve {
     /// The service to put the cache before: http://127.0.0.1:8001, localhost:8001, or a port of this machine
     #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM", value_parser = address::upstream)]
@@ -172,6 +178,8 @@ pub(crate) struct Serve {
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
+    #[command(flatten)]
+    pub(crate) shared: SharedFlags,
     /// What to log: error, warn, info, debug or off, and levels by module (info,h2=debug): modules that are
     /// not Larder's are off unless they are named. Lines that are not read in time are lost, and of one kind
     /// ten are logged at once and then one a second: what was left out is counted
@@ -232,6 +240,8 @@ pub(crate) enum ServeError {
     TooFewFiles { wanted: usize, needed: u64, limit: u64 },
     #[error("--memory {0} is too little for a cache: give it at least 1 MiB")]
     TooLittleMemory(ByteSize),
+    #[error(transparent)]
+    Shared(#[from] SharedMistakes),
 }
 
 impl ServeError {
@@ -243,7 +253,8 @@ impl ServeError {
             | ServeError::AdminNotLoopback(_)
             | ServeError::SameAddress { .. }
             | ServeError::TooFewFiles { .. }
-            | ServeError::TooLittleMemory(_) => 2,
+            | ServeError::TooLittleMemory(_)
+            | ServeError::Shared(_) => 2,
         }
     }
 }
@@ -256,12 +267,12 @@ fn other_port(taken: SocketAddr) -> u16 {
 impl Serve {
     /// Signals and questions about the cache are seen to beside the loops that serve: neither waits
     /// for the other.
-    pub(crate) fn run(self, log: &Log) -> Result<(), ServeError> {
+    pub(crate) fn run(self, log: &Log, password: Option<Password>) -> Result<(), ServeError> {
         let beside = Builder::new_current_thread().enable_all().build();
-        beside.map_err(ServeError::Start)?.block_on(self.serve(log))
+        beside.map_err(ServeError::Start)?.block_on(self.serve(log, password))
     }
 
-    async fn serve(self, log: &Log) -> Result<(), ServeError> {
+    async fn serve(self, log: &Log, password: Option<Password>) -> Result<(), ServeError> {
         // What was asked for wrongly is said before any port is taken.
         if let Some(address) = self.admin.filter(|address| !address.ip().is_loopback()) {
             return Err(ServeError::AdminNotLoopback(address));
@@ -273,12 +284,18 @@ impl Serve {
             return Err(ServeError::SameAddress { listen: self.listen, admin });
         }
         let tls = self.tls()?;
+        let shared = self.shared.tier(password)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let mut signals = Signals::listen().map_err(ServeError::Start)?;
         let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let threads = self.threads.unwrap_or_else(usual);
         let files = self.files(threads.get())?;
-        let cache = self.cache(files)?;
+        let watch = shared.as_ref().map(|Shared { tier, settings }| {
+            tracing::info!("sharing with others over Redis at {tier}");
+            Watch::new(format!("Redis at {tier}"), *settings)
+        });
+        let tier = shared.as_ref().map(|shared| shared.tier.clone());
+        let cache = self.cache(files, shared)?;
         let stop = CancellationToken::new();
         let listen = |flag, address| move |source| ServeError::Listen { flag, address, source };
         let config = ServerConfig {
@@ -316,7 +333,11 @@ impl Serve {
                 let server = Server::bind(address, config).map_err(listen("admin", address))?;
                 own.push(("admin", server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                let router = Admin::new()
+                let router = match tier {
+                    Some(tier) => Admin::new().metrics(SharedFigures(tier)),
+                    None => Admin::new(),
+                };
+                let router = router
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
                     .metrics(CacheFigures(cache.clone()))
@@ -331,6 +352,7 @@ impl Serve {
         };
         tracing::info!("listening on {scheme}://{}", server.address());
         tracing::info!("caching {}: {}", self.upstream, self.what_is_cached());
+        let watching = watch.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
         let advising =
             tokio::spawn(advice::give(cache.cache().events(), self.upstream.to_string()));
         doubts::tell(&self.upstream, own);
@@ -345,6 +367,9 @@ impl Serve {
         signals.told_to_stop().await;
         stop.cancel();
         advising.abort();
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         let ending = async {
             let mut serving = serving;
             let stopped = match timeout(PROMPT, &mut serving).await {
@@ -431,7 +456,7 @@ impl Serve {
         format!("{rules}{}, up to {}", ttl.unwrap_or_default(), self.memory)
     }
 
-    fn cache(&self, files: Files) -> Result<HttpCache, ServeError> {
+    fn cache(&self, files: Files, shared: Option<Shared>) -> Result<HttpCache, ServeError> {
         let policy = match self.policy {
             Preset::Guarded => Policy::guarded(),
             Preset::Standard => Policy::standard(),
@@ -451,7 +476,12 @@ impl Serve {
             return Err(ServeError::TooLittleMemory(self.memory));
         }
         let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes);
-        let store = store.max_concurrent_fetches(files.fetches()).build();
+        let store = store.max_concurrent_fetches(files.fetches());
+        let store = match shared {
+            Some(Shared { tier, settings }) => store.lower_http_with(tier, settings),
+            None => store,
+        };
+        let store = store.build();
         let settings = Settings { max_passing: Some(files.passing()), ..Settings::default() };
         Ok(HttpCache::with_settings(store, policy, settings))
     }

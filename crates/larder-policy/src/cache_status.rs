@@ -73,6 +73,7 @@ const fn forward(why: Reason) -> &'static str {
         | Reason::SoftTimeout => "stale",
         // These say what became of an answer, and not why one was needed.
         Reason::Hit
+        | Reason::Shared
         | Reason::Collapsed
         | Reason::NotStorable
         | Reason::TooLarge
@@ -289,7 +290,7 @@ mod tests {
         "request": RequestNoCache RequestMaxAge RequestMinFresh RequestNoStore Precondition Authorization
             Cookie OnlyIfCached,
         "stale": Expired NoCache MaxStale StaleWhileRevalidate StaleIfError SoftTimeout,
-        "miss": Hit Collapsed NotStorable TooLarge NoRoom TooManyTags OriginError Status MustUnderstand
+        "miss": Hit Shared Collapsed NotStorable TooLarge NoRoom TooManyTags OriginError Status MustUnderstand
             NoStore Private SetCookie VaryStar NoFreshness ContentRange Endless UnusualRequest
             TransferCoding Spelling,
     }

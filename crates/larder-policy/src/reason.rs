@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Reason {
     /// A fresh entry was stored.
     Hit,
+    /// A fresh entry was stored in the tier below memory, which other processes share.
+    Shared,
     /// A stale entry was served while it is refreshed behind the reader's back.
     StaleWhileRevalidate,
     /// A stale entry was served because the origin failed.
@@ -101,6 +103,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Reason::Hit => "hit",
+            Reason::Shared => "shared",
             Reason::StaleWhileRevalidate => "stale-while-revalidate",
             Reason::StaleIfError => "stale-if-error",
             Reason::SoftTimeout => "soft-timeout",

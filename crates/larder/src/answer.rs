@@ -104,7 +104,8 @@ impl<V> Answer<V> {
     /// why that.
     pub fn reason(&self) -> Reason {
         match (self.source, self.storage) {
-            (AnswerSource::Hit | AnswerSource::Lower, _) => Reason::Hit,
+            (AnswerSource::Hit, _) => Reason::Hit,
+            (AnswerSource::Lower, _) => Reason::Shared,
             (AnswerSource::Stale(reason), _) => reason,
             (AnswerSource::Collapsed(_), _) => Reason::Collapsed,
             (AnswerSource::Fetched(_), Storage::Not(reason)) => reason,

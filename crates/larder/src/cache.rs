@@ -51,9 +51,12 @@ use crate::{
     purge::Fence,
     shape::KeyShape,
     span::FetchSpan,
-    stats::{Events, Stats},
+    stats::{Events, LowerStats, Stats},
     sweeper::{self, Sweep},
-    tier::memory::{Burial, Pace},
+    tier::{
+        lower::Health,
+        memory::{Burial, Pace},
+    },
     weigh::Weigh,
 };
 
@@ -531,14 +534,21 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let (entries, bytes) = engine.size();
         let (errors, error_bytes) = negatives.size();
         let max_bytes = engine.max_bytes() + negatives.max_bytes();
+        let nothing_below = LowerStats { is_trusted: true, ..LowerStats::default() };
         Stats {
             entries: (entries + errors) as u64,
             bytes: (bytes + error_bytes) as u64,
             max_bytes: (max_bytes < usize::MAX).then_some(max_bytes as u64),
             tags: engine.purged_tags() as u64,
-            lower: engine.lower().map(|lower| lower.stats()).unwrap_or_default(),
+            lower: engine.lower().map_or(nothing_below, |lower| lower.stats()),
             ..engine.counters().snapshot()
         }
+    }
+
+    /// Whether the tier below memory answers. `None`: there is none. Above a tier that knows its readers this is
+    /// never older than a second or two, for the cache asks it all the time.
+    pub fn lower_health(&self) -> Option<Health> {
+        self.library.engine.lower().map(|lower| lower.health())
     }
 
     /// Whether stale entries are served while they are refreshed, as far as their windows allow: they

@@ -140,7 +140,8 @@ pub struct LowerStats {
     /// How often it has said where its log ends, and all up to there was done here. Of a tier that knows its readers.
     pub renewals: u64,
     /// Whether what is in memory is gone by: the tier has said so within
-    /// [`max_incoherence`](crate::lower::Settings::max_incoherence), or does not know its readers.
+    /// [`max_incoherence`](crate::lower::Settings::max_incoherence), or does not know its readers; or
+    /// there is none.
     pub is_trusted: bool,
     /// The number of the last purge in its log that has been read.
     pub log_position: u64,

@@ -11,6 +11,15 @@ describe('the verdict', () => {
     });
   });
 
+  test('is a hit in what backends share, and stale all the same where that has expired', () => {
+    expect(readVerdict('Larder; hit; ttl=297; key="/posts/1"; detail=shared', '3')).toEqual({
+      kind: 'shared',
+      ageSeconds: 3,
+      ttlSeconds: 297,
+    });
+    expect(readVerdict('Larder; hit; ttl=-1; detail=shared', '301').kind).toBe('stale');
+  });
+
   test('is a hit to the last second: a ttl of zero has not expired', () => {
     expect(readVerdict('Larder; hit; ttl=0', '300').kind).toBe('hit');
   });

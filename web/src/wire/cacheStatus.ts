@@ -4,6 +4,8 @@ import type { BareItem } from './structuredField';
 
 export type Verdict =
   | { readonly kind: 'hit'; readonly ageSeconds: number | null; readonly ttlSeconds: number | null }
+  /** A hit in what several backends share. */
+  | { readonly kind: 'shared'; readonly ageSeconds: number | null; readonly ttlSeconds: number | null }
   | {
       readonly kind: 'stale';
       readonly ageSeconds: number | null;
@@ -42,7 +44,7 @@ export function readVerdict(cacheStatus: string | null, age: string | null): Ver
           expiredForSeconds: ttlSeconds === null ? null : -ttlSeconds,
           reason: detail,
         }
-      : { kind: 'hit', ageSeconds, ttlSeconds };
+      : { kind: detail === 'shared' ? 'shared' : 'hit', ageSeconds, ttlSeconds };
   }
 
   const forwarded = textOr(said.get('fwd'), null);

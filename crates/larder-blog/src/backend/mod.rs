@@ -21,15 +21,16 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, Method, StatusCode};
-use larder::{Cache, Fetched, Lifetime};
-use larder_admin::Admin;
+use larder::{Cache, Fetched, Lifetime, lower};
+use larder_admin::{Admin, watch::Watch};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::{
         endpoint::Endpoint,
         posts_client::{PostsClient, PostsError},
-        reply::Reply,
+        reply::{Reply, ReplyCodec},
         respond::Delivery,
         rules::{Rules, Switches},
         settings::BackendSettings,
@@ -43,6 +44,9 @@ pub(crate) struct Backend {
     cache: Cache<Arc<Reply>>,
     rules: Arc<Rules>,
     negative_ttl: Duration,
+    /// What is shared with other backends, if something is, and the task that says in the log how that is.
+    place: Option<String>,
+    watching: Option<AbortHandle>,
 }
 
 impl Backend {
@@ -54,22 +58,44 @@ impl Backend {
             .ttl(lifetime.ttl())
             .stale_while_revalidate(lifetime.revalidate_window())
             .stale_if_error(lifetime.rescue_window())
-            .max_bytes(settings.cache_max_bytes)
-            .build();
+            .max_bytes(settings.cache_max_bytes);
+        let place = settings.shared.as_ref().map(|tier| format!("Redis at {tier}"));
+        let cache = match settings.shared {
+            Some(tier) => cache.lower(tier, ReplyCodec),
+            None => cache,
+        };
+        let cache = cache.build();
+        let watching = place.as_ref().map(|place| {
+            let watch = Watch::new(place, lower::Settings::default());
+            tokio::spawn(watch.tell(cache.clone()))
+        });
         cache.serve_stale_while_revalidate(rules.is_stale_served_while_revalidating());
         Arc::new(Backend {
             posts: PostsClient::new(settings.posts_service),
             cache,
             rules,
             negative_ttl: settings.cache_negative_ttl,
+            place,
+            watching: watching.map(|task| task.abort_handle()),
         })
+    }
+
+    /// What is on its way to the shared tier gets there, if it can `within` this time; and no purge at another backend
+    /// waits for this one any more.
+    pub(crate) async fn shut_down(&self, within: Duration) {
+        if let Some(watching) = &self.watching {
+            watching.abort();
+        }
+        self.cache.shut_down(within).await;
     }
 
     /// Whom it asks and what it keeps, for the line of a start.
     pub(crate) fn summary(&self) -> String {
         let posts_service = self.posts.base();
+        let shares = self.place.as_ref().map(|place| format!(", shares them over {place}"));
+        let shares = shares.unwrap_or_default();
         if self.rules.is_enabled() {
-            format!("asks {posts_service}, {}", self.rules)
+            format!("asks {posts_service}, {}{shares}", self.rules)
         } else {
             format!("asks {posts_service} every time: the cache is off, until the page turns it on")
         }
@@ -85,6 +111,7 @@ impl Backend {
             rules: Arc::clone(&self.rules),
             cache: self.cache.clone(),
             posts: self.posts.clone(),
+            is_shared: self.place.is_some(),
             page_origins: page_origins.into(),
         };
         let rules = rules::router(switches).layer(map_response(respond::complete));

@@ -1,10 +1,13 @@
 //! Reply: an answer of the posts service in the form it is passed on, and kept.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderValue, StatusCode};
-use larder::Weigh;
+use larder::{
+    Weigh,
+    codec::{Codec, CodecError},
+};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -86,6 +89,33 @@ impl Weigh for Reply {
             Some(Subject::Posts { .. }) | None => 0,
         };
         self.body.len() + self.etag.len() + title
+    }
+}
+
+/// How a reply lies in the shared tier: its status, the microseconds that it took, and its body. The rest is in that.
+pub(crate) struct ReplyCodec;
+
+impl Codec<Arc<Reply>> for ReplyCodec {
+    fn format(&self) -> &str {
+        "blog reply 1"
+    }
+
+    fn encode(&self, reply: &Arc<Reply>) -> Result<Bytes, CodecError> {
+        let mut bytes = BytesMut::with_capacity(10 + reply.body.len());
+        bytes.put_u16(reply.status.as_u16());
+        bytes.put_u64(u64::try_from(reply.took.as_micros())?);
+        bytes.put_slice(&reply.body);
+        Ok(bytes.freeze())
+    }
+
+    fn decode(&self, mut bytes: Bytes) -> Result<Arc<Reply>, CodecError> {
+        let status = StatusCode::from_u16(bytes.try_get_u16()?)?;
+        let took = Duration::from_micros(bytes.try_get_u64()?);
+        let subject = if status == StatusCode::OK { subject(&bytes) } else { None };
+        let etag = etag(&bytes);
+        // Of its own, as when it has arrived from the posts service.
+        let body = Bytes::copy_from_slice(&bytes);
+        Ok(Arc::new(Reply { status, body, etag, subject, took }))
     }
 }
 
@@ -190,6 +220,20 @@ mod tests {
     fn a_status_that_means_nothing_here_is_an_error() {
         for status in [201, 204, 206, 304, 600, 999] {
             assert!(matches!(reply(status, "{}"), Err(Unusable::Status(_))), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_reply_is_the_same_after_it_has_lain_in_the_shared_tier() {
+        for (status, body) in [(200, r#"{"title":"T"}"#), (200, "[1,2]"), (404, r#"{"detail":1}"#)]
+        {
+            let mut reply = reply(status, body).unwrap();
+            reply.took = Duration::from_micros(2_000_123);
+            let reply = Arc::new(reply);
+            let bytes = ReplyCodec.encode(&reply).unwrap();
+            let read = ReplyCodec.decode(bytes.clone()).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{reply:?}"));
+            assert!(ReplyCodec.decode(bytes.slice(..9)).is_err());
         }
     }
 

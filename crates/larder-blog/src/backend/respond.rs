@@ -49,7 +49,7 @@ impl Delivery {
         match self {
             Delivery::FromCache(answer) => match answer.source {
                 AnswerSource::Hit => tracing::info!("Cache HIT for {key}"),
-                AnswerSource::Lower => tracing::info!("Cache HIT for {key} (below memory)"),
+                AnswerSource::Lower => tracing::info!("Cache HIT for {key} (shared)"),
                 AnswerSource::Stale(reason) => tracing::info!("Cache HIT for {key} ({reason})"),
                 // Was told when it began.
                 AnswerSource::Fetched(_) => {}
@@ -126,7 +126,8 @@ impl Delivery {
     fn server_timing(&self, took: Duration) -> String {
         let (description, origin) = match self {
             Delivery::FromCache(answer) => match answer.source {
-                AnswerSource::Hit | AnswerSource::Lower => ("HIT", None),
+                AnswerSource::Hit => ("HIT", None),
+                AnswerSource::Lower => ("SHARED", None),
                 AnswerSource::Stale(_) => ("STALE", None),
                 AnswerSource::Fetched(_) => ("MISS", Some(answer.value.took())),
                 AnswerSource::Collapsed(_) => ("COLLAPSED", Some(answer.value.took())),
@@ -190,7 +191,7 @@ fn passed_on(reply: &Reply, request: &HeaderMap) -> Response {
     };
     if is_ok {
         response.headers_mut().insert(header::ETAG, reply.etag().clone());
-        // Other caches ask each time: a purge here reaches what this process holds, and no further.
+        // Other caches ask each time: a purge here reaches what the backends hold, and no further.
         let ask = HeaderValue::from_static("no-cache");
         response.headers_mut().insert(header::CACHE_CONTROL, ask);
     }

@@ -107,6 +107,8 @@ struct Told {
     stale_while_revalidate_seconds: u64,
     stale_if_error_seconds: u64,
     posts_service: LastCall,
+    /// With other backends: then a purge can wait for them.
+    shared: bool,
 }
 
 /// What the page may ask for. What it leaves out stays as it is.
@@ -138,6 +140,7 @@ pub(crate) struct Switches {
     pub(crate) rules: Arc<Rules>,
     pub(crate) cache: Cache<Arc<Reply>>,
     pub(crate) posts: PostsClient,
+    pub(crate) is_shared: bool,
     pub(crate) page_origins: Arc<[String]>,
 }
 
@@ -171,6 +174,7 @@ impl Switches {
             stale_while_revalidate_seconds: rules.lifetime.revalidate_window().as_secs(),
             stale_if_error_seconds: rules.lifetime.rescue_window().as_secs(),
             posts_service: self.posts.last_call(),
+            shared: self.is_shared,
         };
         ([(header::CACHE_CONTROL, "no-store")], Json(told)).into_response()
     }

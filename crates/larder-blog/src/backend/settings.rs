@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use larder::redis::Redis;
+
 use crate::settings::BaseUrl;
 
 pub(crate) struct BackendSettings {
@@ -16,4 +18,6 @@ pub(crate) struct BackendSettings {
     pub(crate) cache_stale_while_revalidate: Duration,
     pub(crate) cache_stale_if_error: Duration,
     pub(crate) cache_max_bytes: usize,
+    /// What several backends share, if they do.
+    pub(crate) shared: Option<Redis>,
 }

@@ -11,6 +11,7 @@ mod database;
 mod failures;
 mod outage;
 mod rules;
+mod shared;
 mod start;
 mod stop;
 mod support;

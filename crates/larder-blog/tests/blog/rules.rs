@@ -59,6 +59,7 @@ async fn the_rules_are_those_of_the_settings() {
         "stale_while_revalidate_seconds": 60,
         "stale_if_error_seconds": 3600,
         "posts_service": "unasked",
+        "shared": false,
     });
     assert_eq!(told(&[]).await, defaults);
 
@@ -75,6 +76,7 @@ async fn the_rules_are_those_of_the_settings() {
         "stale_while_revalidate_seconds": 7,
         "stale_if_error_seconds": 0,
         "posts_service": "unasked",
+        "shared": false,
     });
     assert_eq!(changed.await, expected);
 

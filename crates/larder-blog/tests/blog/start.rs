@@ -185,6 +185,7 @@ async fn all_wrong_settings_are_told_at_once() {
         ("BACKEND_URL", "https://backend"),
         ("POSTS_SERVICE_URL", "posts:8001"),
         ("DATABASE_URL", "mysql://user:vErY-sEcReT@localhost/blog"),
+        ("REDIS_URL", "http://:vErY-sEcReT@localhost"),
         ("POSTS_DELAY_MS", "2s"),
         ("CACHE_ENABLED", "maybe"),
         ("CACHE_TTL_SECONDS", "-1"),
@@ -199,6 +200,7 @@ async fn all_wrong_settings_are_told_at_once() {
 
     let told = wrong.map(|(variable, value)| match variable {
         "DATABASE_URL" => "DATABASE_URL=mysql…: ".to_owned(),
+        "REDIS_URL" => "REDIS_URL=http…: ".to_owned(),
         _ => format!("{variable}={value}: "),
     });
     assert_refused(&setup, &exit, &told.each_ref().map(String::as_str));
@@ -213,9 +215,11 @@ async fn log_levels_that_are_none_are_refused() {
 
 #[tokio::test]
 async fn the_log_says_what_it_was_asked_to_say() {
-    let blog = Setup::run().set("RUST_LOG", "warn").set("REDIS_URL", "redis://x").start().await;
-    get(&blog.backend("/api/posts/1")).await;
-    blog.logs("caching in memory only").await;
+    let setup = Setup::run().set("RUST_LOG", "warn").set("REDIS_URL", "redis://127.0.0.1:1");
+    let blog = setup.start().await;
+    assert_eq!(get(&blog.backend("/api/posts/1")).await.status, 200);
+    let warned = async || blog.log().contains("Redis at 127.0.0.1:1 does not answer").then_some(());
+    eventually("a warning", warned).await;
     assert_eq!(blog.log().lines().count(), 1, "{}", blog.log());
 }
 

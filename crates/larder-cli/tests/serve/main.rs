@@ -21,6 +21,7 @@ mod readers;
 mod real;
 mod refusals;
 mod seeking;
+mod shared;
 mod start;
 mod stop;
 mod support;

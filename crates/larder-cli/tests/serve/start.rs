@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::support::{
     Certificate, eventually, free_port,
-    larder::{Larder, run},
+    larder::{Larder, run, run_with},
     origin::{Origin, ok},
 };
 
@@ -37,6 +37,11 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["--uptsream", "x"], "--upstream"),
         (&["--tls-certificate", "a"], "--tls-key"),
         (&["--tls-key", "a"], "--tls-certificate"),
+        (&["--shared-namespace", "a"], "--shared <URL>"),
+        (&["--max-incoherence", "5s"], "--shared <URL>"),
+        (&["--shared", "http://127.0.0.1:6379"], "its scheme is not redis or rediss"),
+        (&["--shared", "redis://127.0.0.1", "--max-incoherence", "1h"], "is from 1s to 30m"),
+        (&["--shared", "redis://127.0.0.1", "--unsure", "maybe"], "fetch, serve-stale"),
     ];
     for (flags, words) in cases {
         let is_whole = !flags.first().is_some_and(|flag| flag.starts_with("--"));
@@ -45,6 +50,26 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         assert_eq!(exit.code, Some(2), "{flags:?}: {}", exit.log);
         assert!(exit.log.contains(words), "{flags:?}: {}", exit.log);
         assert_eq!(exit.out, "", "{flags:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_in_the_url_of_the_shared_tier_ends_with_2_and_is_never_shown() {
+    const URL: &str = "redis://user:hidden@127.0.0.1:6379";
+    let exit = run(&[&UPSTREAM[..], &["--shared", URL, "--max-incoherence", "1ms"]].concat()).await;
+    assert_eq!(exit.code, Some(2), "{}", exit.log);
+    for words in ["--shared-password-file FILE", "LARDER_SHARED_PASSWORD", "from 1s to 30m"] {
+        assert!(exit.log.contains(words), "{words}: {}", exit.log);
+    }
+    // From the environment it is taken, and as little shown.
+    let variables = [("LARDER_SHARED", URL), ("LARDER_SHARED_PASSWORD", "hidden")];
+    let help = run_with(&["serve", "--help"], &variables).await;
+    let refused =
+        run_with(&[&UPSTREAM[..], &["--max-incoherence", "1ms"]].concat(), &variables).await;
+    assert_eq!((help.code, refused.code), (Some(0), Some(2)), "{}", refused.log);
+    assert!(!refused.log.contains("has a password in it"), "{}", refused.log);
+    for exit in [exit, help, refused] {
+        assert!(!exit.out.contains("hidden") && !exit.log.contains("hidden"), "{}", exit.log);
     }
 }
 

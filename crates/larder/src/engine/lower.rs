@@ -91,8 +91,8 @@ use crate::{
     stats::{Counter, LowerStats},
     sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
     tier::lower::{
-        Answering, BodyId, Head, Logged, LowerError, LowerPurge, LowerTier, Position, PurgeId,
-        Reader, Settings, Tail,
+        Answering, BodyId, Head, Health, Logged, LowerError, LowerPurge, LowerTier, Position,
+        PurgeId, Reader, Settings, Tail,
     },
 };
 
@@ -318,16 +318,20 @@ impl Lower {
         }
         let answered = sync::until(sync::after(now, budget), caught(|| ask(&*self.tier))).await;
         let answer = answered.unwrap_or(Err(LowerError::TookTooLong { budget }));
-        match answer {
+        match &answer {
             Ok(_) | Err(LowerError::Gone | LowerError::Unreadable | LowerError::Reconciling) => {
                 self.breaker.answered();
             }
-            Err(_) => {
+            Err(error) => {
                 self.counters.failures.increment();
-                self.breaker.failed(Instant::now());
+                self.breaker.failed(Instant::now(), error);
             }
         }
         answer
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.breaker.health(Instant::now())
     }
 
     pub(crate) fn stats(&self) -> LowerStats {

@@ -85,6 +85,8 @@ pub(crate) struct OwnFromBelow {
     pub(crate) place: Option<BodyReader>,
     pub(crate) reason: Reason,
     pub(crate) marked_stale: Option<Mark>,
+    /// Somebody else has brought it there meanwhile.
+    pub(crate) was_in_memory: bool,
 }
 
 /// Asks below. The flight is within reach of purges afterwards ([`lower`](crate::engine::lower) has the pictures).
@@ -289,7 +291,8 @@ pub(crate) async fn hand_on(
                 // They look in memory.
                 _ => drop(leader),
             }
-            tell_own(OwnFromBelow { response, place: None, reason, marked_stale });
+            let place = None;
+            tell_own(OwnFromBelow { response, place, reason, marked_stale, was_in_memory: false });
         }
         Source::Arrives { receiving, body } => {
             let Receiving { incoming, filler, place } = receiving;
@@ -298,7 +301,7 @@ pub(crate) async fn hand_on(
             let response = Brought::Incoming(Arc::clone(&incoming));
             let result = result(&response, &leader);
             leader.announce(result);
-            tell_own(OwnFromBelow { response, place, reason, marked_stale });
+            tell_own(OwnFromBelow { response, place, reason, marked_stale, was_in_memory: false });
             let flow = Flow {
                 body,
                 filler,

@@ -103,6 +103,7 @@ fn cache_status(
         None => CacheStatus::hit(Duration::ZERO),
     };
     match handling {
+        Handling::Found { reason: Reason::Hit, .. } => hit().detail(Reason::Shared),
         Handling::Served { reason, .. } | Handling::Found { reason, .. } => hit().detail(reason),
         Handling::Refused(reason) => CacheStatus::refused().detail(reason),
         Handling::Forwarded { why, status, outcome, .. } => {

@@ -168,7 +168,8 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
             let variant = found.variants.at(index);
             let (response, marked_stale) = (Arc::clone(&variant.stored), variant.marked_stale());
             let response = Brought::Stored(response);
-            let found = OwnFromBelow { response, place: None, reason, marked_stale };
+            let found =
+                OwnFromBelow { response, place: None, reason, marked_stale, was_in_memory: true };
             let outcome = LeaderOutcome::FromBelow(found, origin.clone());
             own.send(Told { why: Reason::Hit, outcome }).ok();
             return refresh(&cache, &asked, origin);
@@ -205,13 +206,17 @@ fn own_from_below(
     asked: &Retrieval,
     found: OwnFromBelow,
 ) -> Result<Response<Body>, NoAnswer> {
-    let OwnFromBelow { response, place, reason, marked_stale } = found;
+    let OwnFromBelow { response, place, reason, marked_stale, was_in_memory } = found;
     let now = cache.now();
     let answer = respond_brought(asked.request(), &response, Apply::All, now);
     drop(place);
     let mut answer = answer.ok_or(NoAnswer::Unusable("it ended before it was whole"))?;
     let variant = Variant { head: response.head(), marked_stale: marked_stale.map(Mark::time) };
-    let handling = Handling::Found { reason, took: asked.began.elapsed() };
+    let took = asked.began.elapsed();
+    let handling = match was_in_memory {
+        true => Handling::Served { reason, took },
+        false => Handling::Found { reason, took },
+    };
     explained(asked, answer.headers_mut(), handling, Some(variant), now);
     Ok(answer)
 }

@@ -49,7 +49,7 @@
 mod faults;
 mod in_process;
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 use siphasher::sip::SipHasher24;
@@ -398,7 +398,36 @@ pub enum LowerError {
     Unreadable,
     /// It could not do it.
     #[error("the lower tier failed")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl LowerError {
+    /// It and what is behind it, in one line.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = self.source();
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
+}
+
+/// Whether a tier answers a cache ([`Cache::lower_health`](crate::Cache::lower_health)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// The last call was answered, or there has been none.
+    Answers,
+    /// Since the last answer every call has failed.
+    Fails {
+        /// For so long.
+        lasts: Duration,
+        /// What the last one said, for people.
+        reason: String,
+    },
 }
 
 /// How a cache uses the tier below it.

@@ -266,6 +266,13 @@ impl fmt::Debug for Redis {
     }
 }
 
+/// Where it is, for people, as `127.0.0.1:6379`. Without the user and the password.
+impl fmt::Display for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0.lines, f)
+    }
+}
+
 /// Without the URL and what else may hold a secret.
 impl fmt::Debug for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -49,6 +49,7 @@ const STATS = {
   entries: 2,
   bytes: 5123,
   max_bytes: 67_108_864,
+  lower: { hits: 0, misses: 0 },
 };
 
 function source() {
@@ -94,6 +95,18 @@ describe('reading', () => {
     expect(gauge().getByText(/^3\ss old$/)).toBeTruthy();
     expect(screen.getByRole('status').textContent).toMatch(/cache hit, 3\ss old\.$/);
     expect(postsAsked()).toHaveLength(2);
+  });
+
+  test('a post that another backend has loaded comes from what they share', async () => {
+    servers.isShared = true;
+    servers.loadElsewhere(1);
+    const user = openPage('?post=1');
+    await readPost(1);
+    expect(gauge().getByText('SHARED')).toBeTruthy();
+    expect(gauge().getByText(/The backends share it/)).toBeTruthy();
+    expect(screen.getByRole('status').textContent).toMatch(/hit in the shared cache, 3\ss old\.$/);
+    await user.click(button('Load this post again'));
+    await gauge().findByText('HIT');
   });
 
   test('each load of the visit is counted once, and listed as a table', async () => {
@@ -478,6 +491,26 @@ describe('the larder', () => {
     expect(await inventory().findByText(/Cleared 2 entries/)).toBeTruthy();
     await user.click(button('Load this post again'));
     await waitFor(() => expect(gauge().getByText('MISS')).toBeTruthy());
+  });
+
+  test('clears all backends that share, and says at how many that holds', async () => {
+    servers.isShared = true;
+    const user = openPage('?post=1');
+    await readPost(1);
+    countLive();
+    await gauge().findByText('Shared');
+    await user.click(button('Clear the cache'));
+    expect(await inventory().findByText(/Cleared at 2 backends/)).toBeTruthy();
+    expect(servers.asked.at(-1)).toBe('POST /v1/purge {"all":true,"mode":"hard","wait":"shared","timeout_ms":5000}');
+  });
+
+  test('counts what came from the shared tier, where there is one', async () => {
+    openPage();
+    await listed();
+    countLive();
+    expect(inventory().queryByText('Shared')).toBeNull();
+    countLive({ lower: { hits: 5, misses: 1 } });
+    expect(inventory().getByText('Shared').nextSibling?.textContent).toBe('5');
   });
 
   test('keeps its last numbers when the console is lost, and reading goes on', async () => {

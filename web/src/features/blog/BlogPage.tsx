@@ -46,6 +46,7 @@ export function BlogPage({ config }: Props) {
   const rules = rulesOf(rulesView);
   const cacheEnabled = rules?.enabled ?? config.cacheEnabled;
   const postsServiceFails = rules?.posts_service === 'failed';
+  const isShared = rules?.shared ?? false;
 
   const [posts, reloadPosts] = usePosts(config);
   const [post, reloadPost] = usePost(config, choice, (load) => {
@@ -53,7 +54,7 @@ export function BlogPage({ config }: Props) {
     say(loadSaid(load));
   });
   const [crowd, sendCrowd] = useCrowd(config, cacheEnabled, (view) => say(crowdSaid(view)));
-  const [clear, clearCache] = useClear(config, (view) => say(clearSaid(view)));
+  const [clear, clearCache] = useClear(config, isShared, (view) => say(clearSaid(view)));
   const [counters, connectCounters] = useCounters(eventsUrl(config));
 
   // A link or button in the article is gone once it has done its work; focus must not fall to nowhere.
@@ -84,6 +85,7 @@ export function BlogPage({ config }: Props) {
       view={post}
       loads={visit.at(-1)?.number ?? 0}
       postsServiceFails={postsServiceFails}
+      isShared={isShared}
       onReload={reloadPost}
     />
   );

@@ -23,7 +23,12 @@ export function clearSaid(view: ClearView): string {
   return view.kind === 'done' ? clearedSentence(view) : '';
 }
 
-export function clearedSentence({ mode, purged }: Extract<ClearView, { kind: 'done' }>): string {
+export function clearedSentence({ mode, purged, backends }: Extract<ClearView, { kind: 'done' }>): string {
+  if (backends === 'not-all-yet') return 'Done here. The other backends have not said so yet; they follow within seconds.';
+  // What was shared is gone as well, and nobody counts that.
+  if (backends !== null && mode === 'hard') {
+    return `Cleared at ${plural(backends, 'backend', 'backends')}. Every post is slow again, once.`;
+  }
   if (mode === 'soft') return 'From now on every copy counts as expired.';
   return purged === 0
     ? 'There was nothing to clear.'

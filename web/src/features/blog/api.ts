@@ -34,8 +34,21 @@ const crowdShape = shape({
 });
 export type CrowdResult = Decoded<typeof crowdShape>;
 
-/** How many entries that was is not known where a single step concerns them all. */
-const purgeShape = shape({ purged: nullable(count) });
+const tierShape = shape({ tier: text, state: text, by: orElse(count, 0) });
+
+const purgeShape = shape({
+  /** How many entries that was is not known where a single step concerns them all. */
+  purged: nullable(count),
+  receipts: orElse(list(shape({ tiers: list(tierShape) })), []),
+});
+
+/** What came of a purge. */
+export interface Purged {
+  /** So many entries of the backend's own, if they were counted. */
+  readonly purged: number | null;
+  /** At so many backends it holds, and none serves what is older. None: nothing is shared, or it was not waited for. */
+  readonly backends: number | 'not-all-yet' | null;
+}
 
 const rulesShape = shape({
   enabled: flag,
@@ -46,6 +59,8 @@ const rulesShape = shape({
   stale_if_error_seconds: amount,
   /** What came of the call that ended last. */
   posts_service: oneOf('unasked', 'answered', 'failed'),
+  /** With other backends. */
+  shared: orElse(flag, false),
 });
 export type Rules = Decoded<typeof rulesShape>;
 /** What of them the page can change. */
@@ -63,6 +78,8 @@ const cacheStatsShape = shape({
   entries: count,
   bytes: count,
   max_bytes: count,
+  /** What several backends share, as this one sees it. */
+  lower: orElse(shape({ hits: count, misses: count }), { hits: 0, misses: 0 }),
 });
 export type CacheStats = Decoded<typeof cacheStatsShape>;
 
@@ -111,10 +128,25 @@ export type PurgeWhat = { readonly all: true } | { readonly keys: readonly strin
 /** `hard`: gone for good. `soft`: as if its time were over. */
 export type PurgeMode = 'hard' | 'soft';
 
-/** How many entries that were, if they were counted. */
-export async function purge(config: Config, what: PurgeWhat, mode: PurgeMode): Promise<number | null> {
-  const { value } = await ask(`${config.consoleUrl}/v1/purge`, purgeShape, json({ ...what, mode }));
-  return value.purged;
+/** A backend that is gone is waited for no longer than this. */
+const OTHERS_TIMEOUT_MS = 5000;
+
+/** `waitsForOthers`: until it holds at all backends that share. */
+export async function purge(
+  config: Config,
+  what: PurgeWhat,
+  mode: PurgeMode,
+  waitsForOthers = false,
+): Promise<Purged> {
+  const wait = waitsForOthers ? { wait: 'shared', timeout_ms: OTHERS_TIMEOUT_MS } : {};
+  const { value } = await ask(`${config.consoleUrl}/v1/purge`, purgeShape, json({ ...what, mode, ...wait }));
+  const shared = waitsForOthers ? value.receipts[0]?.tiers.find(({ tier }) => tier === 'shared') : undefined;
+  return { purged: value.purged, backends: shared === undefined ? null : backendsOf(shared) };
+}
+
+function backendsOf({ state, by }: Decoded<typeof tierShape>): Purged['backends'] {
+  // `lapsed`: those who said nothing have not heard of the others for so long that they serve nothing older.
+  return state === 'applied' || state === 'lapsed' ? by : 'not-all-yet';
 }
 
 /** The name under which the backend keeps a post. */

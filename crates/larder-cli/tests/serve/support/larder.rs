@@ -70,6 +70,18 @@ impl Larder {
         Larder::started(process, flags).await
     }
 
+    /// With these variables in its environment, and no others.
+    pub(crate) async fn with_variables(
+        origin: SocketAddr,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Larder {
+        let variables = variables.iter().copied();
+        let mut command = command();
+        command.args(arguments(origin, flags)).env_clear().envs(variables);
+        Larder::started(Process::read(&mut command), flags).await
+    }
+
     /// It may have so many files open.
     pub(crate) async fn with_open_files(
         origin: SocketAddr,

@@ -5,5 +5,5 @@ pub(crate) mod origin;
 
 pub(crate) use larder_test_support::{
     answer, certificate::Certificate, eventually::eventually, nginx, port::free_port,
-    process::Process, program, wire::Wire,
+    process::Process, program, redis::Redis, wire::Wire,
 };

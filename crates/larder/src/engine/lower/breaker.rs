@@ -4,7 +4,10 @@ use std::{sync::PoisonError, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::sync::{self, Mutex};
+use crate::{
+    sync::{self, Mutex},
+    tier::lower::{Health, LowerError},
+};
 
 pub(super) struct Breaker {
     state: Mutex<State>,
@@ -20,6 +23,8 @@ struct State {
     failures: u32,
     /// Left alone until then.
     until: Option<Instant>,
+    /// When the first of them was, and what the last one said.
+    silence: Option<(Instant, String)>,
 }
 
 impl Breaker {
@@ -45,11 +50,25 @@ impl Breaker {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
     }
 
-    pub(super) fn failed(&self, now: Instant) {
+    pub(super) fn failed(&self, now: Instant, error: &LowerError) {
+        let said = error.with_causes();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = state.silence.as_ref().map_or(now, |(since, _)| *since);
+        state.silence = Some((since, said));
         state.failures = state.failures.saturating_add(1);
         if state.failures >= self.failures {
             state.until = Some(sync::after(now, self.rest));
+        }
+    }
+
+    pub(super) fn health(&self, now: Instant) -> Health {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.silence {
+            None => Health::Answers,
+            Some((since, reason)) => Health::Fails {
+                lasts: now.saturating_duration_since(*since),
+                reason: reason.clone(),
+            },
         }
     }
 }
@@ -63,22 +82,36 @@ mod tests {
         let (second, now) = (Duration::from_secs(1), Instant::now());
         let breaker = Breaker::new(3, second);
         for _ in 0..2 {
-            breaker.failed(now);
+            breaker.failed(now, &LowerError::Gone);
         }
         breaker.answered();
         for _ in 0..2 {
-            breaker.failed(now);
+            breaker.failed(now, &LowerError::Gone);
         }
         assert!(breaker.may_ask(now), "not three in a row");
-        breaker.failed(now);
+        breaker.failed(now, &LowerError::Gone);
         assert!(!breaker.may_ask(now));
         let later = now + second;
         assert!(breaker.may_ask(later), "one tries");
         assert!(!breaker.may_ask(later), "and one only");
-        breaker.failed(later);
+        breaker.failed(later, &LowerError::Gone);
         assert!(!breaker.may_ask(later + second / 2));
         assert!(breaker.may_ask(later + second));
         breaker.answered();
         assert!(breaker.may_ask(later + second));
+    }
+
+    #[test]
+    fn how_long_it_has_failed_counts_from_the_first_failure_after_an_answer() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        let breaker = Breaker::new(3, second);
+        assert_eq!(breaker.health(now), Health::Answers);
+        breaker.failed(now, &LowerError::Unsteady);
+        breaker.failed(now + second, &LowerError::Failed("refused".into()));
+        let reason = "the lower tier failed: refused".to_owned();
+        let fails = Health::Fails { lasts: 3 * second, reason };
+        assert_eq!(breaker.health(now + 3 * second), fails);
+        breaker.answered();
+        assert_eq!(breaker.health(now + 3 * second), Health::Answers);
     }
 }

@@ -1,6 +1,6 @@
 //! Send: how purges of this process get into the lower tier's log.
 
-use std::{error::Error, future::pending, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -51,7 +51,17 @@ impl Sent {
         match &*self.told.borrow() {
             Progress::Waits => TierState::Queued,
             Progress::Tried(reason) => TierState::Failed { reason: reason.to_string() },
+            // Who else has read it nobody has been asked.
+            Progress::Acknowledged(_) if self.lower.trust.is_some() => TierState::Confirmed,
             Progress::Acknowledged(_) => TierState::Applied { by: 1, of: 1 },
+        }
+    }
+
+    /// Where it is in the tier's log.
+    fn position(&self) -> Option<Position> {
+        match &*self.told.borrow() {
+            Progress::Acknowledged(position) => Some(*position),
+            Progress::Waits | Progress::Tried(_) => None,
         }
     }
 
@@ -62,7 +72,8 @@ impl Sent {
         let said = within.map(end);
         let deadline = said.unwrap_or(end(settings.purge_wait));
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
-        let Some(position) = acknowledged else { return self.state() };
+        // It may have been acknowledged just now.
+        let Some(position) = acknowledged.or_else(|| self.position()) else { return self.state() };
         // Whoever serves what is stale without trust does so for as long as it likes.
         let lapses = match settings.unsure {
             Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
@@ -90,7 +101,7 @@ impl Sent {
                 let missing = missing.join(", ");
                 TierState::Failed { reason: format!("{by} of {of} have answered, not {missing}") }
             }
-            Err(error) => TierState::Failed { reason: told(&error) },
+            Err(error) => TierState::Failed { reason: error.with_causes() },
         }
     }
 
@@ -149,7 +160,7 @@ impl Sending {
                 Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
                     let ids: Vec<_> = batch.iter().map(|purge| purge.id).collect();
-                    self.lower.lock().outbox.tried(&ids, &told(&error).into());
+                    self.lower.lock().outbox.tried(&ids, &error.with_causes().into());
                     if !sync::pause(pause).await {
                         return;
                     }
@@ -230,16 +241,4 @@ impl Lower {
         }
         known
     }
-}
-
-/// The error and what is behind it, in one line.
-fn told(error: &LowerError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -17,10 +17,12 @@ interface Props {
   readonly loads: number;
   /** The posts service failed when it was last asked. */
   readonly postsServiceFails: boolean;
+  /** Its backend shares posts with others. */
+  readonly isShared: boolean;
   readonly onReload: () => void;
 }
 
-export function Gauge({ view, loads, postsServiceFails, onReload }: Props) {
+export function Gauge({ view, loads, postsServiceFails, isShared, onReload }: Props) {
   const measure = view.kind === 'live' || view.kind === 'failed' ? view.measure : null;
   const canReload = view.kind === 'live' || (view.kind === 'failed' && view.id !== null);
   return (
@@ -43,7 +45,7 @@ export function Gauge({ view, loads, postsServiceFails, onReload }: Props) {
         )}
       </div>
 
-      <RouteMap route={routeOf(view, postsServiceFails)} />
+      <RouteMap route={routeOf(view, postsServiceFails, isShared)} />
 
       <ActionButton rank="main" onPress={onReload} resting={!canReload} doubleClicks>
         {view.kind === 'loading' ? 'Loading…' : 'Load this post again'}

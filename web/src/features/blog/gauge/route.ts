@@ -1,4 +1,4 @@
-// How far a load went: to Larder only, or all the way to the posts service. Drawn by RouteMap.
+// How far a load went: to Larder only, to what backends share, or all the way to the posts service. Drawn by RouteMap.
 import type { Measure } from '../../../wire/ask';
 import type { Verdict } from '../../../wire/cacheStatus';
 import type { BrokeAt, PostView } from '../post/postView';
@@ -9,6 +9,9 @@ export type Leg = 'quiet' | 'moving' | 'gone' | 'later' | 'broken';
 
 export interface Route {
   readonly toLarder: Leg;
+  /** From Larder's memory to what it shares with others. None: it shares nothing. */
+  readonly toShared: Leg | null;
+  /** From the last of these. */
   readonly toOrigin: Leg;
   /** The request went by the cache without stopping. */
   readonly pastLarder: boolean;
@@ -16,8 +19,23 @@ export interface Route {
   readonly sentence: string;
 }
 
-/** `postsServiceFails`: it did when it was last asked, so nothing new is on its way. */
-export function routeOf(view: PostView, postsServiceFails = false): Route {
+/**
+ * `postsServiceFails`: it did when it was last asked, so nothing new is on its way. `isShared`: there is something that
+ * several backends share.
+ */
+export function routeOf(view: PostView, postsServiceFails = false, isShared = false): Route {
+  const route = wayOf(view, postsServiceFails);
+  return isShared ? { ...route, toShared: toShared(view, route) } : route;
+}
+
+/** Whoever gets as far as the posts service has looked there before. */
+function toShared(view: PostView, { toOrigin }: Route): Leg {
+  const verdict = view.kind === 'live' || view.kind === 'failed' ? view.measure?.verdict : undefined;
+  if (verdict?.kind === 'shared') return 'gone';
+  return toOrigin === 'broken' ? 'gone' : toOrigin;
+}
+
+function wayOf(view: PostView, postsServiceFails: boolean): Route {
   switch (view.kind) {
     case 'none':
       return { ...UNTRAVELLED, sentence: 'Choose a post, and see how far it has to come.' };
@@ -37,6 +55,7 @@ export function routeOf(view: PostView, postsServiceFails = false): Route {
 
 const UNTRAVELLED: Route = {
   toLarder: 'quiet',
+  toShared: null,
   toOrigin: 'quiet',
   pastLarder: false,
   originMs: null,
@@ -53,6 +72,7 @@ function failedRoute(brokeAt: BrokeAt, measure: Measure | null): Route {
 function travelled({ verdict, serverTiming }: Measure, postsServiceFails: boolean): Route {
   return {
     toLarder: 'gone',
+    toShared: null,
     toOrigin: toOrigin(verdict, postsServiceFails),
     pastLarder: verdict.kind === 'bypass',
     originMs: serverTiming.get('origin') ?? null,
@@ -63,6 +83,7 @@ function travelled({ verdict, serverTiming }: Measure, postsServiceFails: boolea
 function toOrigin(verdict: Verdict, postsServiceFails: boolean): Leg {
   switch (verdict.kind) {
     case 'hit':
+    case 'shared':
       return 'quiet';
     case 'stale':
       // A stale copy either comes before the posts service is asked, or stands in for it.

@@ -44,5 +44,5 @@ export function gainOf(visit: Visit): number | null {
   const [slow, latest] = [slowestToCompare(visit), visit.at(-1)];
   if (slow === undefined || latest === undefined || latest.ms <= 0) return null;
   const mark = markOf(latest.ending, latest.verdict);
-  return mark === 'hit' || mark === 'stale' ? slow.ms / latest.ms : null;
+  return mark === 'hit' || mark === 'shared' || mark === 'stale' ? slow.ms / latest.ms : null;
 }

@@ -18,7 +18,7 @@ export function CounterList({ view }: Props) {
     <>
       <HitRate stats={stats} isOld={view.kind !== 'live'} />
       <dl className={view.kind === 'live' ? 'facts counters figures' : 'facts counters facts-old figures'}>
-      {COUNTERS.map(({ name, of }) => (
+      {COUNTERS.filter(({ name }) => name !== SHARED || (stats !== null && isUsed(stats.lower))).map(({ name, of }) => (
         <div key={name}>
           <dt>{name}</dt>
           <dd>{stats === null ? '–' : of(stats)}</dd>
@@ -29,10 +29,18 @@ export function CounterList({ view }: Props) {
   );
 }
 
+/** Only where there is something that several backends share. */
+const SHARED = 'Shared';
+
+function isUsed({ hits, misses }: CacheStats['lower']): boolean {
+  return hits + misses > 0;
+}
+
 const COUNTERS: readonly { readonly name: string; readonly of: (stats: CacheStats) => ReactNode }[] = [
   { name: 'Hits', of: ({ hits }) => wholeNumber(hits) },
   { name: 'Stale', of: ({ stale_served }) => wholeNumber(stale_served) },
   { name: 'Misses', of: ({ misses }) => wholeNumber(misses) },
+  { name: SHARED, of: ({ lower }) => wholeNumber(lower.hits) },
   { name: 'Fetches', of: ({ fetches }) => wholeNumber(fetches) },
   { name: 'Collapsed', of: ({ collapsed }) => wholeNumber(collapsed) },
   { name: 'Entries', of: ({ entries }) => wholeNumber(entries) },

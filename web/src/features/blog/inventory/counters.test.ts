@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { nextCounters } from './counters';
 
-const POSTS = { name: 'posts', hits: 3, misses: 2, fetches: 2, collapsed: 9, entries: 1, bytes: 5, max_bytes: 6, stale_served: 4, hit_rate: 0.75 };
+const POSTS = { name: 'posts', hits: 3, misses: 2, fetches: 2, collapsed: 9, entries: 1, bytes: 5, max_bytes: 6, stale_served: 4, hit_rate: 0.75, lower: { hits: 0, misses: 0 } };
 const heard = (data: unknown) => ({ kind: 'heard', data: JSON.stringify(data) }) as const;
 const CONNECTING = { kind: 'connecting' } as const;
 const LIVE = { kind: 'live', stats: POSTS } as const;

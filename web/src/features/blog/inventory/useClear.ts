@@ -1,20 +1,25 @@
 // Empties the cache on request, or lets all of it expire, and says what that came to.
 import { useMutation } from '@tanstack/react-query';
 import { purge } from '../api';
-import type { Config, PurgeMode } from '../api';
+import type { Config, Purged, PurgeMode } from '../api';
 import { purgeProblem } from '../problems';
 import type { Problem } from '../problems';
 
 export type ClearView =
   | { readonly kind: 'idle' }
   | { readonly kind: 'running' }
-  /** `purged` is not counted where everything has only expired. */
-  | { readonly kind: 'done'; readonly mode: PurgeMode; readonly purged: number | null }
+  /** Entries are not counted where everything has only expired. */
+  | ({ readonly kind: 'done'; readonly mode: PurgeMode } & Purged)
   | { readonly kind: 'failed'; readonly problem: Problem };
 
-export function useClear(config: Config, onEnd: (view: ClearView) => void): readonly [ClearView, (mode: PurgeMode) => void] {
+/** `isShared`: it is done when it is at all backends. */
+export function useClear(
+  config: Config,
+  isShared: boolean,
+  onEnd: (view: ClearView) => void,
+): readonly [ClearView, (mode: PurgeMode) => void] {
   const { mutate, ...mutation } = useMutation({
-    mutationFn: async (mode: PurgeMode) => ({ mode, purged: await purge(config, { all: true }, mode) }),
+    mutationFn: async (mode: PurgeMode) => ({ mode, ...(await purge(config, { all: true }, mode, isShared)) }),
     onSuccess: (done) => onEnd({ kind: 'done', ...done }),
     onError: (error) => onEnd({ kind: 'failed', problem: purgeProblem(error) }),
   });
@@ -24,7 +29,7 @@ export function useClear(config: Config, onEnd: (view: ClearView) => void): read
 interface ClearMutation {
   readonly isPending: boolean;
   readonly error: Error | null;
-  readonly data: { readonly mode: PurgeMode; readonly purged: number | null } | undefined;
+  readonly data: ({ readonly mode: PurgeMode } & Purged) | undefined;
 }
 
 function viewOf({ isPending, error, data }: ClearMutation): ClearView {

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { AskFailed } from '../../../wire/ask';
 import type { Measure, Trouble } from '../../../wire/ask';
 import { UNSAID } from '../../../wire/cacheStatus';
+import type { Verdict } from '../../../wire/cacheStatus';
 import { postView } from './postView';
 import { routeOf } from '../gauge/route';
 
@@ -69,6 +70,17 @@ describe('the way of a load', () => {
   test('ends at Larder for a hit', () => {
     const route = routeOf(postView(CHOICE, { isFetching: false, data: ANSWER, error: null }));
     expect(route).toMatchObject({ toLarder: 'gone', toOrigin: 'quiet' });
+  });
+
+  test('goes by what backends share, where there is something, and ends there for a hit in it', () => {
+    const wayFor = (verdict: Verdict) => {
+      const data = { value: POST, measure: measureOf(verdict) };
+      return routeOf(postView(CHOICE, { isFetching: false, data, error: null }), false, true);
+    };
+    const times = { ageSeconds: 1, ttlSeconds: 9 };
+    expect(wayFor({ kind: 'hit', ...times })).toMatchObject({ toShared: 'quiet', toOrigin: 'quiet' });
+    expect(wayFor({ kind: 'shared', ...times })).toMatchObject({ toShared: 'gone', toOrigin: 'quiet' });
+    expect(wayFor(MISS)).toMatchObject({ toShared: 'gone', toOrigin: 'gone' });
   });
 
   test('breaks before Larder when the backend is unreachable', () => {

@@ -8,7 +8,7 @@ const RULES = {
   stale_while_revalidate: false,
   stale_while_revalidate_seconds: 60,
   stale_if_error_seconds: 3600,
-  posts_service: 'answered',
+  posts_service: 'answered', shared: false,
 } as const;
 const ON = { stale_while_revalidate: true } as const;
 

@@ -23,6 +23,8 @@ export class FakeServers {
   posts: readonly FakePost[] = FAKE_POSTS;
   cacheEnabled = true;
   staleWhileRevalidate = false;
+  /** Another backend shares what this one has. */
+  isShared = false;
   ttlSeconds = 300;
   /** The backend tells and changes its rules. */
   rulesUp = true;
@@ -36,9 +38,16 @@ export class FakeServers {
   readonly asked: string[] = [];
 
   readonly #cache = new Map<string, string>();
+  readonly #shared = new Map<string, string>();
   readonly #expired = new Set<string>();
   #postsService = 'unasked';
   readonly #waiting: (() => void)[] = [];
+
+  /** The other backend loads a post. */
+  loadElsewhere(id: number): void {
+    const post = this.posts.find((known) => known.id === id);
+    if (post !== undefined) this.#shared.set(`/posts/${id}`, JSON.stringify(post));
+  }
 
   release(): void {
     this.slow = false;
@@ -91,6 +100,7 @@ export class FakeServers {
       stale_while_revalidate_seconds: this.ttlSeconds === 0 ? 0 : 60,
       stale_if_error_seconds: this.ttlSeconds === 0 ? 0 : 3600,
       posts_service: this.#postsService,
+      shared: this.isShared,
     });
   }
 
@@ -105,6 +115,12 @@ export class FakeServers {
       this.#postsService = this.postsServiceUp ? 'answered' : 'failed';
       if (this.postsServiceUp) this.#expired.delete(key);
       return answer(200, kept, `Larder; hit; ttl=-12; key="${key}"; detail=stale-while-revalidate`, '312');
+    }
+
+    const shared = this.cacheEnabled ? this.#shared.get(key) : undefined;
+    if (shared !== undefined) {
+      this.#cache.set(key, shared);
+      return answer(200, shared, `Larder; hit; ttl=297; key="${key}"; detail=shared`, '3');
     }
 
     if (this.slow) await new Promise<void>((proceed) => this.#waiting.push(proceed));
@@ -129,14 +145,17 @@ export class FakeServers {
   }
 
   #purge(body: string): Response {
+    const state = { tier: 'shared', state: 'applied', by: 2, of: 2 };
+    const receipts = body.includes('"wait":"shared"') ? [{ tiers: [state] }] : [];
+    this.#shared.clear();
     if (body.includes('"soft"')) {
       for (const key of this.#cache.keys()) this.#expired.add(key);
-      return Response.json({ purged: null, mode: 'soft' });
+      return Response.json({ purged: null, mode: 'soft', receipts });
     }
     const keys = body.includes('"all":true')
       ? [...this.#cache.keys()]
       : [...body.matchAll(/"(\/[^"]+)"/g)].map(([, key]) => key ?? '');
-    return Response.json({ purged: keys.filter((key) => this.#cache.delete(key)).length });
+    return Response.json({ purged: keys.filter((key) => this.#cache.delete(key)).length, receipts });
   }
 
   #crowd(body: string): Response {

@@ -22,6 +22,14 @@ function shape(mark: Mark) {
   switch (mark) {
     case 'hit':
       return <circle r="4.5" className="mark-full" />;
+    case 'shared':
+      // A hit within something larger.
+      return (
+        <>
+          <circle r="5" className="mark-open" />
+          <circle r="2" className="mark-full" />
+        </>
+      );
     case 'miss':
       return <path d="M0-6L6 0 0 6-6 0z" className="mark-full" />;
     case 'stale':

@@ -11,6 +11,13 @@ test('a hit tells its age and what is left', () => {
   expect(spokenVerdict(hit)).toBe('cache hit, 3\u00a0s old');
 });
 
+test('a hit in what backends share says so', () => {
+  const shared = { kind: 'shared', ageSeconds: 3, ttlSeconds: 97 } as const;
+  expect(badgeNote(shared)).toBe('3\u00a0s old');
+  expect(verdictSentence(shared)).toContain('The backends share it');
+  expect(spokenVerdict(shared)).toBe('hit in the shared cache, 3\u00a0s old');
+});
+
 test('a miss tells its cause', () => {
   expect(verdictSentence(MISS)).toContain('did not have it');
   expect(verdictSentence({ ...MISS, reason: 'expired' })).toContain('had expired');

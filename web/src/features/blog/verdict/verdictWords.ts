@@ -6,6 +6,7 @@ import { seconds } from '../format';
 export function badgeNote(verdict: Verdict): string | null {
   switch (verdict.kind) {
     case 'hit':
+    case 'shared':
     case 'stale':
       return verdict.ageSeconds === null ? null : `${seconds(verdict.ageSeconds)} old`;
     case 'miss':
@@ -21,6 +22,8 @@ export function verdictSentence(verdict: Verdict, postsServiceFails = false): st
   switch (verdict.kind) {
     case 'hit':
       return `Larder had it, so the posts service was not asked.${keptFor(verdict.ttlSeconds, 'Good for another')}`;
+    case 'shared':
+      return `The backends share it, so the posts service was not asked.${keptFor(verdict.ttlSeconds, 'Good for another')}`;
     case 'stale':
       return staleSentence(verdict.reason, verdict.expiredForSeconds, postsServiceFails);
     case 'miss':
@@ -37,6 +40,7 @@ export function verdictSentence(verdict: Verdict, postsServiceFails = false): st
 export function unknownSentence(verdict: Verdict | undefined): string {
   switch (verdict?.kind) {
     case 'hit':
+    case 'shared':
       return 'Larder remembered that.';
     case 'miss':
       return keptFor(verdict.ttlSeconds, 'Larder remembers that for').trim();
@@ -53,6 +57,7 @@ export function spokenVerdict(verdict: Verdict): string {
   const note = badgeNote(verdict);
   const word = {
     hit: 'cache hit',
+    shared: 'hit in the shared cache',
     stale: 'stale from the cache',
     miss: 'cache miss',
     bypass: 'cache bypassed',

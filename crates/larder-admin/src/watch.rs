@@ -1,0 +1,151 @@
+//! Watch: what the log says of a tier that processes share.
+
+use std::time::Duration;
+
+use larder::{
+    Cache,
+    lower::{Health, Settings, Unsure},
+};
+
+/// So often the log looks how the tier is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What is over sooner is told by counters alone.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
+/// A tier that answers has told within this what there is to go by, unless it cannot.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a cache stands with its tier, as far as the log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// What happens first is yet to be seen.
+    Begins,
+    Together,
+    Away,
+    /// It answers, and still nobody knows what others have purged.
+    Unsettled,
+}
+
+/// Says in the log when the tier goes, and when it comes back: each once, however many requests that concerns.
+///
+/// ```no_run
+/// # use larder::{Cache, codec::Text, lower::Settings};
+/// use larder_admin::watch::Watch;
+/// # async fn doc(tier: larder::lower::InProcess) {
+/// let settings = Settings::default();
+/// let cache = Cache::<String>::builder().lower_with(tier, Text, settings).build();
+/// let watching = tokio::spawn(Watch::new("Redis at 127.0.0.1:6379", settings).tell(cache));
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Watch {
+    place: String,
+    settings: Settings,
+    state: State,
+    /// For so long it has been answering without being of use.
+    unsettled: Duration,
+}
+
+impl Watch {
+    /// `place`: how the log is to call the tier. `settings`: those of the cache.
+    pub fn new(place: impl Into<String>, settings: Settings) -> Self {
+        let place = place.into();
+        Watch { place, settings, state: State::Begins, unsettled: Duration::ZERO }
+    }
+
+    /// Until its task is aborted.
+    pub async fn tell<V: Clone + Send + Sync + 'static>(mut self, cache: Cache<V>) {
+        while let Some(health) = cache.lower_health() {
+            if let Some(state) = self.change(&health, cache.stats().lower.is_trusted) {
+                let line = self.line(state, &health);
+                match state {
+                    State::Begins | State::Together => tracing::info!("{line}"),
+                    State::Away | State::Unsettled => tracing::warn!("{line}"),
+                }
+                self.state = state;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The state now, if it is another one than was told last. Asked every [`LOOK_EVERY`].
+    fn change(&mut self, health: &Health, is_trusted: bool) -> Option<State> {
+        let is_unsettled = matches!(health, Health::Answers) && !is_trusted;
+        self.unsettled = if is_unsettled { self.unsettled + LOOK_EVERY } else { Duration::ZERO };
+        let state = match health {
+            Health::Fails { lasts, .. } if *lasts >= WORTH_A_LINE => State::Away,
+            Health::Answers if is_trusted => State::Together,
+            Health::Answers if self.unsettled > PATIENCE => State::Unsettled,
+            _ => return None,
+        };
+        (state != self.state).then_some(state)
+    }
+
+    fn line(&self, state: State, health: &Health) -> String {
+        let Watch { place, settings, .. } = self;
+        match (state, self.state) {
+            (State::Together, State::Begins) | (State::Begins, _) => format!("{place} answers"),
+            (State::Together, _) => format!("{place} answers again"),
+            (State::Unsettled, _) => format!(
+                "{place} answers, and does not know yet which purges it has lost: until then nothing in memory is served"
+            ),
+            (State::Away, State::Begins) if settings.unsure == Unsure::Fetch => format!(
+                "{place} does not answer: nothing is kept until it first has, for no purge elsewhere waits for one that \
+                 it does not know ({})",
+                reason(health)
+            ),
+            (State::Away, _) => {
+                let lasts = humantime::format_duration(settings.max_incoherence);
+                let then = match settings.unsure {
+                    Unsure::ServeStale => "then as stale answers may be",
+                    _ => "then fetched anew",
+                };
+                format!(
+                    "{place} does not answer: until it does, nothing is shared, what is in memory is served for {lasts} \
+                     and {then}, and purges wait to be sent ({})",
+                    reason(health)
+                )
+            }
+        }
+    }
+}
+
+fn reason(health: &Health) -> &str {
+    match health {
+        Health::Fails { reason, .. } => reason,
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_is_told_once_and_what_is_short_is_not() {
+        let mut watch = Watch::new("redis://one".to_owned(), Settings::default());
+        let fails = |millis| Health::Fails {
+            lasts: Duration::from_millis(millis),
+            reason: "refused".to_owned(),
+        };
+        let mut after = |health: Health, is_trusted| {
+            let state = watch.change(&health, is_trusted)?;
+            let line = watch.line(state, &health);
+            watch.state = state;
+            Some(line)
+        };
+        assert_eq!(after(fails(999), false), None);
+        let away = after(fails(1000), false).unwrap();
+        assert!(away.contains("nothing is kept until") && away.ends_with("(refused)"), "{away}");
+        assert_eq!(after(fails(60_000), false), None);
+        assert_eq!(after(Health::Answers, false), None);
+        assert_eq!(after(Health::Answers, true).unwrap(), "redis://one answers again");
+        assert_eq!(after(Health::Answers, true), None);
+        assert!(after(fails(1000), true).unwrap().contains("served for 10s and then fetched anew"));
+        assert!(after(Health::Answers, true).is_some());
+        assert_eq!(after(fails(500), true), None);
+        assert_eq!(after(Health::Answers, true), None);
+        let unsettled = (0..100).filter_map(|_| after(Health::Answers, false));
+        let unsettled: Vec<_> = unsettled.collect();
+        assert_eq!(unsettled.len(), 1, "{unsettled:?}");
+    }
+}

@@ -1,0 +1,122 @@
+//! Several backends above one Redis: they share posts, clearing one clears all, and without it they go on.
+
+use http::Method;
+use larder_test_support::redis::Redis;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{
+    blog::{Blog, Setup},
+    eventually,
+    origin::{Act, Origin},
+    reader::{Answer, answer, ask, get},
+};
+
+fn post(title: &str) -> Act {
+    Act::answer(200, &json!({"id": 1, "title": title}).to_string())
+}
+
+async fn two(origin: &Origin, redis: &Redis) -> [Blog; 2] {
+    let setup = || {
+        let setup = Setup::part("backend").set("POSTS_SERVICE_URL", origin.url());
+        setup.set("REDIS_URL", redis.url())
+    };
+    let both = [setup().start().await, setup().start().await];
+    for blog in &both {
+        blog.logs(&format!("Redis at 127.0.0.1:{} answers", redis.port())).await;
+    }
+    both
+}
+
+/// Loads the post through `blog`, until it lies in the shared tier.
+async fn loaded(blog: &Blog) -> Answer {
+    let writes = async || blog.stats().await["lower"]["writes"].as_u64().expect("a counter");
+    let before = writes().await;
+    let answer = get(&blog.backend("/api/posts/1")).await;
+    eventually("a write", async || (writes().await > before).then_some(())).await;
+    answer
+}
+
+fn detail(answer: &Answer) -> &str {
+    let status = answer.field("cache-status").expect("the backend says what its cache did");
+    status.rsplit_once("detail=").expect("and why").1
+}
+
+/// What the page's button does; the receipt of the shared tier.
+async fn clear(blog: &Blog) -> Value {
+    let body = r#"{"all":true,"mode":"hard","wait":"shared"}"#;
+    let request = ask(Method::POST, &blog.console("/v1/purge"));
+    let cleared = answer(request.header("content-type", "application/json").body(body)).await;
+    cleared.json()["receipts"][0]["tiers"][1].clone()
+}
+
+#[tokio::test]
+async fn a_post_loaded_through_one_backend_is_a_hit_at_the_other_and_cleared_at_one_it_is_gone_at_both()
+ {
+    let (origin, redis) = (Origin::start(post("Old")).await, Redis::start().await);
+    let [one, other] = two(&origin, &redis).await;
+    let miss = loaded(&one).await;
+    for (expected, timing) in [("shared", "SHARED"), ("hit", "HIT")] {
+        let hit = get(&other.backend("/api/posts/1")).await;
+        assert_eq!((&hit.body, hit.handling(), detail(&hit)), (&miss.body, "hit", expected));
+        let timings = hit.field("server-timing").unwrap();
+        assert!(timings.starts_with(&format!("cache;desc=\"{timing}\"")), "{timings}");
+        assert_eq!(hit.field("etag"), miss.field("etag"));
+        assert!(hit.field("age").is_some());
+    }
+    assert_eq!(origin.calls(), 1);
+    other.logs("Cache HIT for /posts/1 (shared)").await;
+    let rules = get(&other.backend("/api/cache")).await.json();
+    assert_eq!(rules["shared"], true);
+
+    origin.will(post("New"));
+    assert_eq!(clear(&one).await, json!({"tier": "shared", "state": "applied", "by": 2, "of": 2}));
+    for blog in [&other, &one] {
+        let answer = get(&blog.backend("/api/posts/1")).await;
+        assert_eq!(answer.json()["title"], "New");
+    }
+}
+
+#[tokio::test]
+async fn without_redis_both_backends_go_on_and_with_it_they_agree_again() {
+    let (origin, mut redis) = (Origin::start(post("Old")).await, Redis::start().await);
+    let [one, other] = two(&origin, &redis).await;
+    loaded(&one).await;
+    get(&other.backend("/api/posts/1")).await;
+    redis.kill().await;
+    for blog in [&one, &other] {
+        eventually("a word about it", async || {
+            blog.log().contains("does not answer").then_some(())
+        })
+        .await;
+        for path in ["/api/posts/1", "/api/posts"] {
+            assert_eq!(get(&blog.backend(path)).await.status, 200);
+        }
+        let ready = get(&blog.console("/readyz")).await;
+        assert_eq!(ready.status, 200);
+        assert!(ready.text().contains("the shared tier of posts"), "{}", ready.text());
+    }
+    redis.start_again().await;
+    for blog in [&one, &other] {
+        blog.logs("answers again").await;
+    }
+    origin.will(post("New"));
+    let is_cleared = async || {
+        let receipt = clear(&one).await;
+        (receipt["state"] == "applied" && receipt["of"] == 2).then_some(())
+    };
+    eventually("a purge that holds at both", is_cleared).await;
+    for blog in [&other, &one] {
+        assert_eq!(get(&blog.backend("/api/posts/1")).await.json()["title"], "New");
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_stops_leaves_the_list_of_readers() {
+    let (origin, redis) = (Origin::start(post("Old")).await, Redis::start().await);
+    let [one, other] = two(&origin, &redis).await;
+    assert_eq!(clear(&one).await["of"], 2);
+    other.signal(Signal::TERM);
+    assert_eq!(other.exit().await.code, Some(0));
+    assert_eq!(clear(&one).await, json!({"tier": "shared", "state": "applied", "by": 1, "of": 1}));
+}
