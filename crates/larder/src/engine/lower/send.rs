@@ -51,7 +51,17 @@ impl Sent {
         match &*self.told.borrow() {
             Progress::Waits => TierState::Queued,
             Progress::Tried(reason) => TierState::Failed { reason: reason.to_string() },
+            // Who else has read it nobody has been asked.
+            Progress::Acknowledged(_) if self.lower.trust.is_some() => TierState::Confirmed,
             Progress::Acknowledged(_) => TierState::Applied { by: 1, of: 1 },
+        }
+    }
+
+    /// Where it is in the tier's log.
+    fn position(&self) -> Option<Position> {
+        match &*self.told.borrow() {
+            Progress::Acknowledged(position) => Some(*position),
+            Progress::Waits | Progress::Tried(_) => None,
         }
     }
 
@@ -62,7 +72,8 @@ impl Sent {
         let said = within.map(end);
         let deadline = said.unwrap_or(end(settings.purge_wait));
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
-        let Some(position) = acknowledged else { return self.state() };
+        // It may have been acknowledged just now.
+        let Some(position) = acknowledged.or_else(|| self.position()) else { return self.state() };
         // Whoever serves what is stale without trust does so for as long as it likes.
         let lapses = match settings.unsure {
             Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
