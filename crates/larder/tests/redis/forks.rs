@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use larder::lower::{LowerError, LowerTier, Position, Readers};
+use larder::{
+    Scope,
+    lower::{LowerError, LowerPurge, LowerTier, Position, Readers},
+};
 use larder_test_support::{eventually::eventually, redis::Redis as Server};
 use tokio::{
     io::copy_bidirectional,
@@ -164,6 +167,27 @@ async fn who_has_forgotten_what_it_would_have_to_tell_says_so() {
     let after = all_keep_up(&mut [&mut one]).await;
     assert_ne!(after.generation, before.generation);
     assert!(began.elapsed() < LONG, "it waits for nobody");
+}
+
+#[tokio::test]
+async fn who_has_skipped_what_it_would_have_to_tell_says_so() {
+    let mut server = Server::start().await;
+    let mut one = instance(&server, 1, LONG);
+    let before = all_keep_up(&mut [&mut one]).await;
+    tell::<()>(&server, &["SAVE"]).await;
+    // More prefixes than are remembered: of the first ones it is told that there were some.
+    let other = tier_for(&server, LONG);
+    let prefix = |number: u64| vec![Scope::Prefix(format!("{number}/"))];
+    for number in 1..=300 {
+        other.append(&[LowerPurge { scopes: prefix(number), ..purge(number) }]).await.unwrap();
+    }
+    let read = all_keep_up(&mut [&mut one]).await;
+    assert_eq!((one.gaps, read.generation), (1, before.generation));
+    assert!(one.told.len() < 300);
+    server.kill().await;
+    server.start_again().await;
+    let after = all_keep_up(&mut [&mut one]).await;
+    assert_ne!(after.generation, before.generation, "nobody has told it the first ones again");
 }
 
 #[tokio::test]
