@@ -248,7 +248,8 @@ impl Shared {
     /// A reader goes, whatever state the log is in.
     pub(super) async fn leave(&self, reader: &Reader) -> Result<(), LowerError> {
         let mut link = self.lines.control().await?;
-        self.run(&mut link, &LEAVE, |command| _ = command.arg(reader.id)).await?;
+        let left = self.run(&mut link, &LEAVE, |command| _ = command.arg(reader.id)).await?;
+        self.control.seen().leaves(reader.id, &left.header);
         Ok(())
     }
 

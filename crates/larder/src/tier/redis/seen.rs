@@ -94,7 +94,7 @@ pub(super) struct Seen {
     signed: Option<(u128, u64)>,
     /// When the server changed last by its clock, and when that was seen here, if it was.
     changed: Option<(u64, Option<Instant>)>,
-    /// All that have ever been renewed here.
+    /// All that have been renewed here and have not left.
     readers: HashSet<u64>,
 }
 
@@ -106,6 +106,13 @@ impl Seen {
 
     pub(super) fn reads(&mut self, reader: u64) {
         self.readers.insert(reader);
+    }
+
+    pub(super) fn leaves(&mut self, reader: u64, header: &Header) {
+        self.readers.remove(&reader);
+        if header.is_open && self.generation == Some(header.generation) {
+            self.had_readers = header.readers;
+        }
     }
 
     /// Hears what an open log says in answer to a call that was made in this epoch.
