@@ -50,6 +50,31 @@ async fn a_server_that_was_emptied_has_another_log() {
 }
 
 #[tokio::test]
+async fn a_log_whose_state_is_damaged_ends() {
+    let server = Server::start().await;
+    let mut one = instance(&server, 1, LONG);
+    let mut before = all_keep_up(&mut [&mut one]).await;
+    let damages = [
+        ("gen", "somebody's"),
+        ("state", "shut"),
+        ("seq", "-1"),
+        ("seq", "99999999999999999999"),
+        ("last", "x"),
+        ("floor", ""),
+        ("restored", "1.5"),
+        ("forks", "-1"),
+        ("changed", "today"),
+    ];
+    for (field, value) in damages {
+        tell::<u64>(&server, &["HSET", "{larder:larder}:ctl", field, value]).await;
+        let after = one.tier.append(&[purge(before.number)]).await;
+        let after = after.unwrap_or_else(|error| panic!("{field} {value}: {error:?}"));
+        assert_ne!(after.generation, before.generation, "{field} {value}");
+        before = all_keep_up(&mut [&mut one]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_comes_back_with_all_it_had_has_the_same_log_and_nobody_has_a_gap() {
     let mut server = Server::start_with(&DURABLE).await;
     let mut one = instance(&server, 1, LONG);

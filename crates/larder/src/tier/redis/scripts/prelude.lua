@@ -37,6 +37,9 @@ local function set(changes)
   redis.call('HSET', CTL, unpack(flat))
 end
 
+-- One that Lua can count on from.
+local function is_number(value) return value and value:match('^%d+$') and tonumber(value) < 2 ^ 52 end
+
 -- The clock by which readers are silent: the server's without its steps. It stands still while nobody renews.
 local function readers_clock()
   local beat, skipped = tonumber(ctl.beat) or now, tonumber(ctl.skipped) or 0
@@ -51,7 +54,7 @@ end
 
 -- A new log. Nothing of the old one is known any more; who reads it is.
 local function begin_anew()
-  local seq = text(math.max(micros, (tonumber(ctl.seq) or 0) + 1))
+  local seq = text(math.max(micros, (is_number(ctl.seq) and tonumber(ctl.seq) or 0) + 1))
   local beat, skipped = ctl.beat, ctl.skipped
   redis.call('UNLINK', CTL, LOG, FENCES, PREFIXES, IDS, OLDER_IDS, UNSIGNED)
   ctl = {}
@@ -81,7 +84,11 @@ local function open()
        forks = text((tonumber(ctl.forks) or 0) + 1)})
 end
 
-if not (ctl.gen and tonumber(ctl.seq) and tonumber(ctl.last) and tonumber(ctl.floor)) then
+local is_sound = (ctl.gen or ''):match('^%x+$') and #ctl.gen == 32 and (ctl.state == 'open' or ctl.state == 'closing')
+for _, field in ipairs({'seq', 'last', 'floor', 'restored', 'forks', 'changed'}) do
+  is_sound = is_sound and is_number(ctl[field])
+end
+if not is_sound then
   begin_anew()
 elseif ctl.state == 'closing' then
   local since = tonumber(ctl.closing_since) or 0
