@@ -72,6 +72,13 @@ async fn a_log_whose_state_is_damaged_ends() {
         assert_ne!(after.generation, before.generation, "{field} {value}");
         before = all_keep_up(&mut [&mut one]).await;
     }
+    let log = "{larder:larder}:log";
+    for words in [&["SET", log, "text"][..], &["XADD", log, "9999999999999999999-0", "a", "b"]] {
+        tell::<String>(&server, words).await;
+        let after = one.tier.append(&[purge(before.number)]).await.unwrap();
+        assert_ne!(after.generation, before.generation, "{words:?}");
+        before = all_keep_up(&mut [&mut one]).await;
+    }
 }
 
 #[tokio::test]

@@ -250,7 +250,7 @@ mod tests {
     fn long_names_are_sent_a_few_at_a_time_and_too_many_bytes_are_one_too_many() {
         let mut outbox = Outbox::new(1000, 1);
         let long = || key(&"x".repeat(BYTES_PER_CALL / 2));
-        let mut enter = |outbox: &mut Outbox| {
+        let enter = |outbox: &mut Outbox| {
             let (id, _, overflows) = outbox.enter(long(), Mode::Hard, Moment::FIRST);
             outbox.ready(id);
             overflows
