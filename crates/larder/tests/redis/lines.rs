@@ -206,7 +206,8 @@ type Fetching = Pin<Box<dyn Future<Output = String> + Send>>;
 
 #[test]
 fn where_no_connection_can_be_opened_values_are_fetched() {
-    let ways: [(&str, fn(Fetching) -> String); 3] = [
+    type Run = fn(Fetching) -> String;
+    let ways: [(&str, Run); 3] = [
         ("no runtime", |fetching| drive(fetching)),
         ("a runtime without timers and sockets", |fetching| {
             tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(fetching)
