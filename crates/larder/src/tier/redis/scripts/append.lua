@@ -8,6 +8,10 @@ local MAX_LOG, MAX_IDS, MAX_PREFIXES, MAX_SOFT = 65536, 131072, 256, 4
 -- Of long purges fewer stay, for clients can cause some: so many bytes, by the mean of about the last 4096.
 local MAX_LOG_BYTES, MIN_LOG, OF_MEAN = 33554432, 1024, 4096
 
+-- Beyond the last number that was given nothing can be appended.
+local newest = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+if newest.err or newest[1] and tonumber(newest[1][1]:match('^%d+')) > tonumber(ctl.seq) then begin_anew() end
+
 if ctl.state ~= 'open' and ARGV[5] ~= '1' then return {header()} end
 
 -- 'hard;number:time,number:time', the soft ones in the order of their numbers, later than the hard one. Of more than

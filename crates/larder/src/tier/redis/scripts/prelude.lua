@@ -88,13 +88,6 @@ local is_sound = (ctl.gen or ''):match('^%x+$') and #ctl.gen == 32 and (ctl.stat
 for _, field in ipairs({'seq', 'last', 'floor', 'restored', 'forks', 'changed'}) do
   is_sound = is_sound and is_number(ctl[field])
 end
--- Beyond the last number that was given nothing can be appended.
-local newest = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
-if newest.err then
-  is_sound = false
-elseif newest[1] then
-  is_sound = is_sound and tonumber(newest[1][1]:match('^%d+')) <= tonumber(ctl.seq)
-end
 if not is_sound then
   begin_anew()
 elseif ctl.state == 'closing' then

@@ -6,9 +6,12 @@ if ctl.state ~= 'open' then return {header()} end
 local clock, skipped = readers_clock()
 local said = ARGV[7] .. ' ' .. ARGV[8] .. ' ' .. text(clock) .. ' ' .. ARGV[6]
 local is_new = redis.call('HSET', READERS, ARGV[5], said) == 1
-local swept = tonumber(ctl.swept) or 0
+local swept, beat = tonumber(ctl.swept) or 0, tonumber(ctl.beat) or 0
 local is_time = clock < swept or clock - swept >= QUIET
-set({beat = text(now), skipped = text(skipped), swept = text(is_time and clock or swept)})
+-- A step is longer than this.
+if is_time or now < beat or now - beat >= QUIET / 6 then
+  set({beat = text(now), skipped = text(skipped), swept = text(is_time and clock or swept)})
+end
 -- It was never here before.
 if is_new and ARGV[7] == '-' then
   set({newcomers = text((tonumber(ctl.newcomers) or 0) + 1)})
