@@ -459,8 +459,8 @@ pub struct Settings {
     pub failures: u32,
     /// For so long, then one call tries whether it is back: 1 s.
     pub rest: Duration,
-    /// Purges that wait to be acknowledged below: 16,384. One more, and they all become one hard purge of
-    /// everything; until that is acknowledged, nothing below is used.
+    /// Purges that wait to be acknowledged below: 16,384, or fewer that name 16 MiB. One more, and they all become
+    /// one hard purge of everything; until that is acknowledged, nothing below is used.
     pub max_outstanding: usize,
     /// Records that are on their way down at once: 64. One more is not written.
     pub max_writes: usize,
