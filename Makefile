@@ -78,7 +78,7 @@ test-browser: test-deps test-binaries
 # Nobody waits for it. MINUTES is what its trials take; what has to be built comes on top.
 MINUTES ?= 30
 
-test-long: test-deps page ## Try longer than `make test` does: more cases, orders, fuzzing (30 minutes, or MINUTES=…, and the builds)
+test-long: test-deps page conformance/node_modules/.installed ## Try longer than `make test` does: more cases, orders, fuzzing (30 minutes, or MINUTES=…, and the builds)
 	@tools/test-long $(MINUTES)
 
 # With examples, the documentation is of the build that clippy has looked at; without, of another.

@@ -331,7 +331,8 @@ pub(crate) async fn hand_on(
     }
 }
 
-/// A body that lies below in pieces, read one after the other. While one is handed on the next is under way.
+/// A body that lies below in pieces, read one after the other. While one is handed on the next is under way. What came with
+/// the head goes first: whoever reads it is not to wait until the next has been asked for.
 struct Pieces {
     lower: Arc<Lower>,
     id: BodyId,
@@ -381,12 +382,14 @@ impl HttpBody for Pieces {
             Some(Part::Came(bytes)) => bytes.take(),
             Some(Part::Asked(asking)) => ready!(asking.as_mut().poll(context)),
         };
+        let is_begin = this.next == 0;
         this.part = match bytes {
             Some(_) => this.ask(),
             None => None,
         };
         // Nothing is asked before the first poll.
-        if let Some(Part::Asked(asking)) = &mut this.part
+        if !is_begin
+            && let Some(Part::Asked(asking)) = &mut this.part
             && let Poll::Ready(bytes) = asking.as_mut().poll(context)
         {
             this.part = Some(Part::Came(bytes));

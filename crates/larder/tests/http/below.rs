@@ -492,7 +492,7 @@ async fn what_is_purged_while_it_is_read_from_below_is_not_handed_out() {
     for (call, body) in [
         (Call::Heads, Bytes::from("short")),
         (Call::Heads, long(300_000)),
-        (Call::Piece, long(300_000)),
+        (Call::Piece, long(100_000)),
     ] {
         for scope in scopes() {
             let cluster = Cluster::new();

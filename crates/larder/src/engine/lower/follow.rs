@@ -146,7 +146,7 @@ impl Lower {
     /// Reads what the log has since it was last read.
     pub(crate) async fn catch_up(&self) -> Result<(), LowerError> {
         let (at, since) = (self.clock.now(), self.position());
-        let tail = self.call_within(TAIL, |tier| tier.tail(since)).await?;
+        let tail = self.call_log(TAIL, |tier| tier.tail(since)).await?;
         self.learn(&tail, since, at);
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Lower {
         &'a self,
         ask: impl FnOnce(&'a dyn Readers) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
-        self.call_behind(|tier| ask_readers(tier, ask)).await
+        self.call_log(self.behind(), |tier| ask_readers(tier, ask)).await
     }
 }
 
@@ -178,9 +178,9 @@ async fn follow(lower: &Weak<Lower>) {
             pause(&lower).await;
             continue;
         };
-        let (at, budget) = (lower.clock.now(), FOLLOW + lower.settings.budget);
+        let (at, budget) = (lower.clock.now(), FOLLOW + lower.behind());
         let ask = |tier| ask_readers(tier, |readers| readers.follow(since, FOLLOW));
-        match lower.call_within(budget, ask).await {
+        match lower.call_log(budget, ask).await {
             Ok(tail) => {
                 lower.learn(&tail, Some(since), at);
                 if tail.position != since {
@@ -198,7 +198,7 @@ async fn renew(lower: &Weak<Lower>) {
         let Some(trust) = &lower.trust else { return };
         let began = Instant::now();
         // The failure is counted where the tier was asked.
-        lower.renew(trust).await.ok();
+        lower.note_log(&lower.renew(trust).await);
         let every = (lower.settings.max_incoherence / RENEWALS).clamp(MIN_EVERY, MAX_EVERY);
         sync::until(sync::after(began, every), lower.news.notified()).await;
         sync::until(sync::after(began, MIN_EVERY), pending::<()>()).await;

@@ -220,7 +220,9 @@ impl Lower {
         if self.position().is_none() {
             self.catch_up().await?;
         }
-        let position = self.call_behind(|tier| tier.append(purges)).await?;
+        let position = self.call_log(self.behind(), |tier| tier.append(purges)).await;
+        self.note_log(&position);
+        let position = position?;
         let is_known = self.acknowledge(purges, position);
         if !is_known {
             // What it had is learnt, and these are in it, or are appended once more.

@@ -214,8 +214,7 @@ impl Line {
 
 async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
     let breaks = line.far_end.breaks.load(Ordering::Acquire);
-    let opened = line.far_end.address.connect().await;
-    let state = match opened {
+    let state = match opened(&line.far_end.address).await {
         Ok(connection) => {
             let number = sync::random() as u64;
             State::Open { connection, number, since: Instant::now(), failures, breaks }
@@ -223,6 +222,21 @@ async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
         Err(error) => closed(failures + 1, error),
     };
     *line.lock() = state;
+}
+
+/// A server that wants a password closes the connection of who says much without one, and does not say why; nor is one of
+/// use that is still loading. So it is asked something small first.
+async fn opened(address: &Address) -> Result<Connection, RedisError> {
+    let mut connection = address.connect().await?;
+    // Of a cluster's many, one may be away.
+    if let Connection::One(one) = &mut connection {
+        match redis::cmd("PING").query_async::<Value>(one).await {
+            // A user may be forbidden what nobody needs.
+            Err(error) if error.code() != Some("NOPERM") => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(connection)
 }
 
 fn closed(failures: u32, error: RedisError) -> State {
