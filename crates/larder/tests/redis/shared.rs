@@ -18,6 +18,7 @@ use larder::{
     AnswerSource, Cache, Purge, Tier, Weigh,
     codec::{Postcard, Text},
     http::{Body, HttpCache, Policy},
+    lower::Settings,
     redis::Redis,
 };
 use larder_test_support::{eventually::until, redis::Redis as Server};
@@ -33,7 +34,15 @@ fn cache(server: &Server) -> Cache<String> {
 /// The other of two caches has what the one has fetched, although all connections break in between: nothing is fetched,
 /// and no failure is counted that was not before.
 async fn nothing_is_lost_by(server: &mut Server, breaks: impl AsyncFnOnce(&mut Server)) {
-    let (one, other) = (cache(server), cache(server));
+    // However slow this machine is.
+    let settings = Settings { budget: Duration::from_secs(5), ..Settings::default() };
+    let cache = || {
+        let tier = Redis::connect(&server.url()).unwrap();
+        Cache::<String>::builder().lower_with(tier, Text, settings).build()
+    };
+    let (one, other) = (cache(), cache());
+    let both = || [&one, &other].map(|cache| cache.stats().lower);
+    until("both to follow the log", || both().iter().all(|stats| stats.is_trusted)).await;
     let values = [("short", 1), ("long", 100_000), ("another", 1), ("another long", 100_000)];
     for (key, times) in values {
         one.get_or_fetch(key, async move || key.repeat(times)).await;
@@ -47,7 +56,6 @@ async fn nothing_is_lost_by(server: &mut Server, breaks: impl AsyncFnOnce(&mut S
     is_found(values[0]).await;
     is_found(values[1]).await;
     breaks(server).await;
-    let both = || [&one, &other].map(|cache| cache.stats().lower);
     let renewed = both().map(|stats| stats.renewals);
     until("both to have been heard", || {
         both().iter().zip(renewed).all(|(stats, before)| stats.renewals > before)
