@@ -283,8 +283,9 @@ impl<V: Send + Sync + 'static> Beneath<V> {
         }
         let &Facts { lifetime, fetched, cost, .. } = &fetched.facts;
         let (key, format) = (Arc::clone(key), self.format.clone());
-        let (variant, most) = (String::new(), 1);
-        let record = NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format };
+        let (variant, most, beside) = (String::new(), 1, 1);
+        let record =
+            NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format, beside };
         Some(ToWrite { record, lease })
     }
 

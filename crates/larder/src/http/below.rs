@@ -201,14 +201,23 @@ impl ForResponse<'_> {
         let head = found.head.clone();
         let source = match &found.record.head.body {
             // Those who wait do not share what is stale: they find it in memory, where it is as a whole.
-            LowerBody::Pieces { id, pieces, bytes } if reason == Reason::Hit => {
+            LowerBody::Pieces { id, begin, pieces, bytes } if reason == Reason::Hit => {
                 if head.named_length().is_some_and(|named| named != *bytes) {
                     beneath.lower.count_unreadable();
                     return None;
                 }
-                let first = beneath.lower.piece(*id, 0).await?;
+                let (first, next) = match begin.is_empty() {
+                    true => (beneath.lower.piece(*id, 0).await?, 1),
+                    false => (begin.clone(), 0),
+                };
                 let receiving = make_ready(cache, head, Some(*bytes), found.asked_at).ok()?;
-                let pieces = Pieces::new(&beneath.lower, *id, *pieces, first);
+                let pieces = Pieces {
+                    lower: Arc::clone(&beneath.lower),
+                    id: *id,
+                    next,
+                    pieces: *pieces,
+                    part: Some(Part::Came(Some(first))),
+                };
                 Source::Arrives { receiving, body: Body::passing(pieces) }
             }
             _ => Source::Here(self.whole(found).await?),
@@ -322,34 +331,32 @@ pub(crate) async fn hand_on(
     }
 }
 
-/// A body that lies below in pieces, read one after the other.
+/// A body that lies below in pieces, read one after the other. While one is handed on the next is under way. What came with
+/// the head goes first: whoever reads it is not to wait until the next has been asked for.
 struct Pieces {
     lower: Arc<Lower>,
     id: BodyId,
     /// The next to ask for, and how many there are.
     next: u32,
     pieces: u32,
-    piece: Option<Piece>,
+    /// What is handed on next. `None`: that was all.
+    part: Option<Part>,
 }
 
-enum Piece {
-    Here(Bytes),
+enum Part {
+    /// `None`: in vain.
+    Came(Option<Bytes>),
     Asked(Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>),
 }
 
 impl Pieces {
-    fn new(lower: &Arc<Lower>, id: BodyId, pieces: u32, first: Bytes) -> Self {
-        let piece = Some(Piece::Here(first));
-        Pieces { lower: Arc::clone(lower), id, next: 1, pieces, piece }
-    }
-
-    fn ask(&mut self) -> Option<Piece> {
+    fn ask(&mut self) -> Option<Part> {
         if self.next >= self.pieces {
             return None;
         }
         let (lower, id, index) = (Arc::clone(&self.lower), self.id, self.next);
         self.next += 1;
-        Some(Piece::Asked(Box::pin(async move {
+        Some(Part::Asked(Box::pin(async move {
             for _ in 0..TRIES {
                 if let Some(bytes) = lower.piece(id, index).await {
                     return Some(bytes);
@@ -370,15 +377,23 @@ impl HttpBody for Pieces {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        let bytes = match &mut this.piece {
+        let bytes = match &mut this.part {
             None => return Poll::Ready(None),
-            Some(Piece::Here(bytes)) => Some(std::mem::take(bytes)),
-            Some(Piece::Asked(asking)) => ready!(asking.as_mut().poll(context)),
+            Some(Part::Came(bytes)) => bytes.take(),
+            Some(Part::Asked(asking)) => ready!(asking.as_mut().poll(context)),
         };
-        this.piece = match bytes {
+        let is_begin = this.next == 0;
+        this.part = match bytes {
             Some(_) => this.ask(),
             None => None,
         };
+        // Nothing is asked before the first poll.
+        if !is_begin
+            && let Some(Part::Asked(asking)) = &mut this.part
+            && let Poll::Ready(bytes) = asking.as_mut().poll(context)
+        {
+            this.part = Some(Part::Came(bytes));
+        }
         let frame = bytes.map(Frame::data).ok_or_else(|| "a piece of it is gone below".into());
         Poll::Ready(Some(frame))
     }

@@ -64,6 +64,8 @@ pub(crate) struct MayWrite {
     lease: Option<OwnLease>,
     /// The long bodies that lay below then: what is confirmed is not written again.
     there: Vec<BodyBelow>,
+    /// So many records lay there.
+    beside: usize,
 }
 
 struct BodyBelow {
@@ -177,14 +179,15 @@ impl Beneath {
             digest: response.body_digest,
             body: response.record.head.body.clone(),
         };
+        let beside = there.len();
         let there = there.iter().filter(is_long).map(body_below).collect();
-        self.lower.position().map(|fence| MayWrite { fence, lease, there })
+        self.lower.position().map(|fence| MayWrite { fence, lease, there, beside })
     }
 
     /// Writes a response, behind the readers' backs. A part is not written.
     pub(crate) fn write(&self, store: &Store, may_write: MayWrite, to_write: ToWrite<'_>) {
         let ToWrite { key, policy, request, stored, cost } = to_write;
-        let MayWrite { fence, lease, there } = may_write;
+        let MayWrite { fence, lease, there, beside } = may_write;
         let keep_for = stored.head.keep_for(policy);
         let Some(head) = stored.head.to_record().filter(|_| !keep_for.is_zero()) else { return };
         let received_at = stored.head.received_at();
@@ -198,6 +201,7 @@ impl Beneath {
             cost,
             tags: tags_of([&stored.head], request),
             format: self.format(policy),
+            beside,
         };
         let (stored, variant) = (Arc::clone(stored), record.variant.clone());
         let encode = move || -> Result<Content, CodecError> {

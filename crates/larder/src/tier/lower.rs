@@ -19,7 +19,8 @@
 //!
 //! A tier keeps *records* and one *log* of purges.
 //!
-//! - A record is a [`Head`] and a body, small ones in the head, larger ones in pieces. The pieces are written
+//! - A record is a [`Head`] and a body, small ones in the head, larger ones in pieces, of which the head may carry the
+//!   beginning: that can be handed on while the first piece is on its way. The pieces are written
 //!   first, under a name that nobody knows yet; the head is written last, and makes them part of the cache.
 //! - A purge that is appended to the log gets a number there, its [`Position`]. A head carries the position at
 //!   which its fetch began, its *fence*. A record is older than every purge with a later number that names it.
@@ -291,7 +292,9 @@ pub enum Body {
     Pieces {
         /// Under this name.
         id: BodyId,
-        /// In so many pieces.
+        /// So it begins. This, or nothing, comes with its head, and is in no piece.
+        begin: Bytes,
+        /// The rest of it lies in so many pieces.
         pieces: u32,
         /// So long is it as a whole.
         bytes: u64,

@@ -147,6 +147,44 @@ async fn a_key_has_no_more_records_below_than_variants_in_memory() {
     assert_eq!(cluster.tier.records(), 3);
 }
 
+/// How much of their bodies the heads of `/a` carry, by how long that is.
+async fn begins(cluster: &Cluster) -> Vec<usize> {
+    let heads = cluster.tier.heads(&key("/a"), LogPart::Nothing).await.unwrap();
+    let begin = |record: &lower::Record| match &record.head.body {
+        lower::Body::Pieces { begin, .. } => begin.len(),
+        lower::Body::Whole(whole) => panic!("{} bytes in a head", whole.len()),
+    };
+    let mut begins: Vec<_> = heads.records.iter().map(begin).collect();
+    begins.sort_unstable();
+    begins
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_variants_the_heads_carry_less_of_their_bodies() {
+    let cluster = Cluster::new();
+    let site = cluster.site();
+    let filled = async |variant: usize| {
+        let fields = [("cache-control", "max-age=60"), ("vary", "x-lang")];
+        let asked = get_with("/a", &[("x-lang", &*variant.to_string())]);
+        site.answered(asked, ok(&fields, long(200_000))).await;
+    };
+    for variant in 0..5 {
+        filled(variant).await;
+    }
+    assert_eq!(begins(&cluster).await, [16 << 10; 5]);
+    for variant in 5..32 {
+        filled(variant).await;
+    }
+    let begins = begins(&cluster).await;
+    assert_eq!((begins.len(), begins[0]), (32, (64 << 10) / 31));
+    assert!(begins.iter().sum::<usize>() < 256 << 10, "{begins:?}");
+    for variant in [0, 31] {
+        let asked = get_with("/a", &[("x-lang", &*variant.to_string())]);
+        let found = cluster.site().send(asked).await;
+        assert_eq!((found.body.clone(), found.is_hit()), (long(200_000), true));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_confirmation_writes_a_head_and_no_body() {
     let cluster = Cluster::new();
@@ -188,13 +226,15 @@ async fn a_long_body_is_streamed_to_all_who_wait_and_is_in_memory_then() {
     let ranged = other.ask(get_with("/a", &[("range", "bytes=100-199")]));
     let head = other.ask(request("HEAD", "/a", &[]));
     settle().await;
-    cluster.tier.release(0);
-    settle().await;
-    // The second piece is on its way, and they have the first.
+    // The first piece is on its way, and they have what the head brought.
     let mut first = readers.into_iter().map(|reader| async { reader.await.unwrap().unwrap() });
     let mut answer = first.next().unwrap().await;
     assert_eq!(answer.headers()["content-length"], "1048576");
-    assert!(body.starts_with(&chunk(&mut answer).await.unwrap().unwrap()));
+    assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), body[..16 << 10]);
+    // The second piece is asked for before the first is read.
+    cluster.tier.release(0);
+    settle().await;
+    assert_eq!(cluster.calls(Call::Piece), 2);
     cluster.tier.release_all();
     for reader in first {
         assert_eq!(Answer::read(reader.await).await.body, body);
@@ -227,10 +267,21 @@ async fn a_range_a_head_and_a_condition_are_answered_from_below() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_body_is_a_miss_and_one_that_breaks_off_is_not_kept() {
+    // What comes in one piece is whole or gone.
     let cluster = Cluster::new();
-    cluster.filled("/a", fresh(long(1 << 20))).await;
+    cluster.filled("/a", fresh(long(128 << 10))).await;
+    assert_eq!(cluster.calls(Call::Write), 1);
     cluster.tier.lose_pieces();
     is_fetched_anew(&cluster.site(), "/a", "its body is gone").await;
+
+    let cluster = Cluster::new();
+    cluster.filled("/a", fresh(long((128 << 10) + 1))).await;
+    cluster.tier.lose_pieces();
+    let other = cluster.site();
+    let broken = other.get("/a").await;
+    assert!(!broken.is_whole && broken.body == long(16 << 10), "{}", broken.body.len());
+    settle().await;
+    is_fetched_anew(&other, "/a", "it broke off").await;
 
     let cluster = Cluster::new();
     cluster.filled("/a", fresh(long(1 << 20))).await;
@@ -243,7 +294,7 @@ async fn a_lost_body_is_a_miss_and_one_that_breaks_off_is_not_kept() {
     cluster.tier.lose_pieces();
     cluster.tier.release_all();
     let broken = read(reading).await;
-    assert!(!broken.is_whole && broken.body.len() == 128 << 10);
+    assert!(!broken.is_whole && broken.body.len() == (16 + 128) << 10);
     assert_eq!(other.store().stats().entries, 0);
     is_fetched_anew(&other, "/a", "it broke off").await;
 }
@@ -441,7 +492,7 @@ async fn what_is_purged_while_it_is_read_from_below_is_not_handed_out() {
     for (call, body) in [
         (Call::Heads, Bytes::from("short")),
         (Call::Heads, long(300_000)),
-        (Call::Piece, long(300_000)),
+        (Call::Piece, long(100_000)),
     ] {
         for scope in scopes() {
             let cluster = Cluster::new();
@@ -766,11 +817,11 @@ async fn a_lost_body_is_written_again() {
     let fields = [("cache-control", "max-age=60"), ("etag", "\"one\"")];
     for is_confirmed in [false, true] {
         let cluster = Cluster::new();
-        let one = cluster.filled("/a", ok(&fields, long(1 << 20))).await;
+        let one = cluster.filled("/a", ok(&fields, long(100_000))).await;
         cluster.tier.lose_pieces();
         match is_confirmed {
             false => {
-                cluster.site().answered(get("/a"), ok(&fields, long(1 << 20))).await;
+                cluster.site().answered(get("/a"), ok(&fields, long(100_000))).await;
             }
             true => {
                 // Twice: only what is refused shows that it is lost.
@@ -784,7 +835,7 @@ async fn a_lost_body_is_written_again() {
         let reading = cluster.site().ask(get("/a"));
         settle().await;
         assert_eq!(cluster.origin.calls(), calls, "confirmed: {is_confirmed}");
-        assert_eq!(read(reading).await.body, long(1 << 20));
+        assert_eq!(read(reading).await.body, long(100_000));
     }
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use larder::{
     Cache,
     codec::Text,
-    lower::{BodyId, LogPart, LowerError, LowerTier, Piece},
+    lower::{BodyId, LogPart, LowerError, LowerTier, Piece, Readers},
     redis::Redis,
 };
 use larder_test_support::{
@@ -22,7 +22,7 @@ use larder_test_support::{
 };
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 
-use crate::control::{tell, tier};
+use crate::control::{purge, reader, tell, tier, told};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -50,6 +50,68 @@ async fn a_connection_that_the_server_closes_is_opened_again() {
     works(&one).await.unwrap();
     tell::<u64>(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     eventually("an answer", async || works(&one).await).await;
+}
+
+#[tokio::test]
+async fn the_first_question_after_a_restart_is_answered_whichever_it_is() {
+    let mut server = Server::start_with(&["--save", "3600 1"]).await;
+    let bytes = Bytes::from_static(b"piece");
+    let piece = Piece { body: BodyId(1), index: 0, bytes, keep: MINUTE };
+    let said = reader(1);
+    let ask = async |one: &Redis, question| match question {
+        0 => one.write(piece.clone()).await,
+        1 => one.append(&[purge(1)]).await.map(|_| ()),
+        2 => one.heads("key", LogPart::Nothing).await.map(|_| ()),
+        3 => one.heads("key", LogPart::After(None)).await.map(|_| ()),
+        4 => one.piece(BodyId(1), 0).await.map(|found| assert_eq!(found, piece.bytes)),
+        5 => one.tail(None).await.map(|tail| assert_eq!(told(&tail), [1])),
+        _ => one.renew(&said, None).await.map(|_| ()),
+    };
+    let all = 7;
+    for first in 0..all {
+        let one = tier(&server);
+        for question in 0..all {
+            ask(&one, question).await.unwrap();
+        }
+        server.stop().await;
+        server.start_again().await;
+        for question in (first..all).chain(0..first) {
+            let answer = ask(&one, question).await;
+            answer.unwrap_or_else(|error| panic!("{first}, {question}: {error:?}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_soon_again_and_again_rests() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    let (mut killed, mut lost) = (0, 0);
+    for _ in 0..10 {
+        lost += u32::from(works(&one).await.is_none());
+        killed +=
+            tell::<u32>(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    }
+    assert!(killed > 1 && lost > 0, "{killed} {lost}");
+}
+
+#[tokio::test]
+async fn who_follows_on_a_line_that_breaks_is_told_what_there_is() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    let since = one.append(&[purge(1)]).await.unwrap();
+    let following = tokio::spawn({
+        let one = one.clone();
+        async move { one.follow(since, MINUTE).await }
+    });
+    eventually("one who waits", async || {
+        let clients: String = tell(&server, &["CLIENT", "LIST"]).await;
+        clients.contains("cmd=xread").then_some(())
+    })
+    .await;
+    tell::<u64>(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    let tail = timeout(MINUTE / 4, following).await.unwrap().unwrap().unwrap();
+    assert_eq!((tail.position, told(&tail)), (since, Vec::new()));
 }
 
 #[test]

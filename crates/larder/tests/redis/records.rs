@@ -48,7 +48,9 @@ async fn written(tier: &Redis, pieces: u32) -> (BodyId, Body) {
         let bytes = piece(index);
         tier.write(Piece { body: id, index, bytes, keep: MINUTE }).await.unwrap();
     }
-    (id, Body::Pieces { id, pieces, bytes: u64::from(pieces) * 100_000 })
+    let begin = Bytes::from_static(b"so it begins");
+    let bytes = begin.len() as u64 + u64::from(pieces) * 100_000;
+    (id, Body::Pieces { id, begin, pieces, bytes })
 }
 
 fn piece(index: u32) -> Bytes {
@@ -196,8 +198,8 @@ async fn a_head_without_all_of_its_pieces_is_refused() {
     let server = Server::start().await;
     let one = tier(&server);
     let (id, body) = written(&one, 2).await;
-    let Body::Pieces { bytes, .. } = body else { unreachable!() };
-    let more = head("", Body::Pieces { id, pieces: 3, bytes });
+    let Body::Pieces { begin, bytes, .. } = body else { unreachable!() };
+    let more = head("", Body::Pieces { id, begin, pieces: 3, bytes });
     assert_eq!(commit(&one, "key", more).await, Commit::Refused);
     assert!(variants(&one, "key").await.is_empty());
     one.discard(id, 2).await.unwrap();

@@ -55,7 +55,7 @@ async fn write(tier: &Redis, id: BodyId, pieces: u32) -> Body {
         let bytes = Bytes::from(format!("{}:{index}", id.0));
         tier.write(Piece { body: id, index, bytes, keep: MINUTE }).await.unwrap();
     }
-    Body::Pieces { id, pieces, bytes: 100 }
+    Body::Pieces { id, begin: Bytes::new(), pieces, bytes: 100 }
 }
 
 async fn are_there(tier: &Redis, id: BodyId, pieces: u32) -> Vec<bool> {

@@ -18,6 +18,7 @@ use larder::{
     AnswerSource, Cache, Purge, Tier, Weigh,
     codec::{Postcard, Text},
     http::{Body, HttpCache, Policy},
+    lower::Settings,
     redis::Redis,
 };
 use larder_test_support::{eventually::until, redis::Redis as Server};
@@ -28,6 +29,66 @@ use crate::control::tell;
 
 fn cache(server: &Server) -> Cache<String> {
     Cache::<String>::builder().lower(Redis::connect(&server.url()).unwrap(), Text).build()
+}
+
+/// The other of two caches has what the one has fetched, although all connections break in between: nothing is fetched,
+/// and no failure is counted that was not before.
+async fn nothing_is_lost_by(server: &mut Server, breaks: impl AsyncFnOnce(&mut Server)) {
+    // However slow this machine is.
+    let settings = Settings { budget: Duration::from_secs(5), ..Settings::default() };
+    let cache = || {
+        let tier = Redis::connect(&server.url()).unwrap();
+        Cache::<String>::builder().lower_with(tier, Text, settings).build()
+    };
+    let (one, other) = (cache(), cache());
+    let both = || [&one, &other].map(|cache| cache.stats().lower);
+    until("both to follow the log", || both().iter().all(|stats| stats.is_trusted)).await;
+    let values = [("short", 1), ("long", 100_000), ("another", 1), ("another long", 100_000)];
+    for (key, times) in values {
+        one.get_or_fetch(key, async move || key.repeat(times)).await;
+    }
+    until("all to be written", || one.stats().lower.writes == 4).await;
+    let is_found = async |(key, times): (&str, usize)| {
+        let found = other.answer(key, async || Err::<String, _>("it is below")).await.unwrap();
+        assert!(found.value == key.repeat(times) && found.source == AnswerSource::Lower);
+    };
+    // All lines are open.
+    is_found(values[0]).await;
+    is_found(values[1]).await;
+    breaks(server).await;
+    let renewed = both().map(|stats| stats.renewals);
+    until("both to have been heard", || {
+        both().iter().zip(renewed).all(|(stats, before)| stats.renewals > before)
+    })
+    .await;
+    let failed = both().map(|stats| stats.failures);
+    is_found(values[2]).await;
+    is_found(values[3]).await;
+    one.get_or_fetch("new", async || "new".to_owned()).await;
+    until("it to be written", || one.stats().lower.writes == 5).await;
+    assert_eq!(both().map(|stats| stats.failures), failed);
+    assert_eq!(other.stats().fetches, 0);
+}
+
+#[tokio::test]
+async fn a_restart_of_the_server_costs_no_read_once_it_is_over() {
+    let mut server = Server::start_with(&["--save", "3600 1"]).await;
+    nothing_is_lost_by(&mut server, async |server| {
+        server.stop().await;
+        server.start_again().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_that_break_cost_no_read_and_no_failure() {
+    let mut server = Server::start().await;
+    nothing_is_lost_by(&mut server, async |server| {
+        let killed: u64 =
+            tell(server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        assert!(killed >= 8, "{killed}");
+    })
+    .await;
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Weigh)]

@@ -134,12 +134,12 @@ async fn in_a_cluster_all_calls_reach_the_servers_that_they_are_for() {
         let bytes = Bytes::from(vec![index as u8; 1000]);
         one.write(Piece { body: id, index, bytes, keep: MINUTE }).await.unwrap();
     }
-    let body = Body::Pieces { id, pieces: 20, bytes: 20_000 };
+    let body = Body::Pieces { id, begin: Bytes::new(), pieces: 20, bytes: 20_000 };
     assert_eq!(one.commit("long", record(body), 1).await.unwrap(), Commit::Stored);
     for index in 0..20 {
         assert_eq!(other.piece(id, index).await.unwrap(), vec![index as u8; 1000]);
     }
-    let missing = Body::Pieces { id, pieces: 21, bytes: 21_000 };
+    let missing = Body::Pieces { id, begin: Bytes::new(), pieces: 21, bytes: 21_000 };
     assert_eq!(one.commit("longer", record(missing), 1).await.unwrap(), Commit::Refused);
     assert_eq!(one.commit("long", small(), 1).await.unwrap(), Commit::Stored);
     for index in 0..20 {

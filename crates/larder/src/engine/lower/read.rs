@@ -118,14 +118,20 @@ impl Lower {
 
     /// A record's body, if all of it is there and it is no longer than `most` bytes.
     pub(crate) async fn body(&self, body: &Body, most: usize) -> Option<Bytes> {
-        let (id, pieces, bytes) = match body {
+        let (id, begin, pieces, bytes) = match body {
             Body::Whole(bytes) => return (bytes.len() <= most).then(|| bytes.clone()),
-            Body::Pieces { id, pieces, bytes } => (*id, *pieces, usize::try_from(*bytes).ok()?),
+            Body::Pieces { id, begin, pieces, bytes } => {
+                (*id, &begin[..], *pieces, usize::try_from(*bytes).ok()?)
+            }
         };
         if bytes > most {
             return None;
         }
-        let mut whole = BytesMut::new();
+        if begin.len() > bytes {
+            self.count_unreadable();
+            return None;
+        }
+        let mut whole = BytesMut::from(begin);
         for index in 0..pieces {
             let piece = self.piece(id, index).await?;
             if piece.len() > bytes - whole.len() {

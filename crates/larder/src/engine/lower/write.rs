@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{Lower, read::OwnLease};
 use crate::{
@@ -21,6 +21,10 @@ use crate::{
 
 /// What is no longer lies in the head: one read brings all.
 const MAX_WHOLE: usize = 16 << 10;
+/// So much of a longer one lies in the head, so that its readers have that while the first piece is on its way.
+const BEGIN: usize = 16 << 10;
+/// So much do the beginnings of a key's records share, about: one read brings all of them.
+const ALL_BEGIN: usize = 64 << 10;
 /// One piece holds up others on its connection for about a tenth of a millisecond.
 const PIECE: usize = 128 << 10;
 
@@ -36,6 +40,8 @@ pub(crate) struct NewRecord {
     pub(crate) cost: Duration,
     pub(crate) tags: Vec<String>,
     pub(crate) format: String,
+    /// So many records the key had when its fetch began.
+    pub(crate) beside: usize,
 }
 
 /// What is in a record.
@@ -132,19 +138,18 @@ impl Lower {
         };
         let committed = match written {
             Ok(body) => {
-                let left_over = is_new.then(|| body.clone());
-                let there = match body {
-                    Body::Pieces { id, .. } if !is_new => Some(id),
-                    Body::Pieces { .. } | Body::Whole(_) => None,
+                let apart = match body {
+                    Body::Pieces { id, pieces, .. } => Some((id, pieces)),
+                    Body::Whole(_) => None,
                 };
                 let committed = self.commit(record, extra, body).await;
                 // After an error nobody knows whether its head is there.
-                if let (Ok(Commit::Refused), Some(body)) = (&committed, left_over) {
-                    self.discard(&body).await;
-                }
-                // Or some of a body that was there is gone: it is written anew next time.
-                if let (Ok(Commit::Refused), Some(id)) = (&committed, there) {
-                    self.note_lost(id);
+                if let (Ok(Commit::Refused), Some((id, pieces))) = (&committed, apart) {
+                    match is_new {
+                        true => self.discard(id, pieces).await,
+                        // Some of it may be gone: it is written anew next time.
+                        false => self.note_lost(id),
+                    }
                 }
                 committed
             }
@@ -168,16 +173,21 @@ impl Lower {
             let only = if chunks.len() == 1 { chunks.pop() } else { None };
             return Ok(Body::Whole(only.unwrap_or_else(|| chunks.concat().into())));
         }
-        let (id, mut pieces) = (BodyId::random(), 0);
+        // What comes in one piece is there as a whole or not at all: nobody is to have half of it if that is lost.
+        let begin = match length <= PIECE {
+            true => Bytes::new(),
+            false => take_front(&mut chunks, BEGIN.min(ALL_BEGIN / record.beside.max(1))),
+        };
+        let (id, bytes, mut pieces) = (BodyId::random(), length as u64, 0);
         for bytes in chunks.iter().flat_map(in_pieces) {
             let piece = Piece { body: id, index: pieces, bytes, keep: record.lifetime.end() };
             pieces += 1;
             if let Err(error) = self.call_behind(|tier| tier.write(piece)).await {
-                self.discard(&Body::Pieces { id, pieces, bytes: length as u64 }).await;
+                self.discard(id, pieces).await;
                 return Err(error);
             }
         }
-        Ok(Body::Pieces { id, pieces, bytes: length as u64 })
+        Ok(Body::Pieces { id, begin, pieces, bytes })
     }
 
     async fn commit(
@@ -186,7 +196,8 @@ impl Lower {
         extra: Bytes,
         body: Body,
     ) -> Result<Commit, LowerError> {
-        let NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format } = record;
+        let NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format, .. } =
+            record;
         let fence = match Rule::WrittenWithTheFenceOfItsFetch.holds() {
             true => fence,
             false => self.position().unwrap_or(fence),
@@ -202,12 +213,20 @@ impl Lower {
         }
     }
 
-    async fn discard(&self, body: &Body) {
-        if let Body::Pieces { id, pieces, .. } = *body {
-            // If it fails they stay until the tier lets them go: nothing names them.
-            self.call_behind(|tier| tier.discard(id, pieces)).await.ok();
-        }
+    async fn discard(&self, id: BodyId, pieces: u32) {
+        // If it fails they stay until the tier lets them go: nothing names them.
+        self.call_behind(|tier| tier.discard(id, pieces)).await.ok();
     }
+}
+
+/// Takes so many bytes off the front of chunks that have more.
+fn take_front(chunks: &mut [Bytes], length: usize) -> Bytes {
+    let mut front = BytesMut::with_capacity(length);
+    for chunk in chunks {
+        let taken = chunk.split_to(chunk.len().min(length - front.len()));
+        front.extend_from_slice(&taken);
+    }
+    front.freeze()
 }
 
 /// A chunk as it is written, shared with it.

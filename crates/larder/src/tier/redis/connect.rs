@@ -1,10 +1,14 @@
 //! Connect: lines to the servers, each of which is opened when it is first needed, and again after it broke.
+//!
+//! Nobody hears of a line that breaks while nothing is under way on it. So a question that may be asked twice is, if its
+//! line broke; and no question is asked on a line that was opened before another one to the same server broke.
 
 use std::{
     fmt,
+    future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -26,7 +30,7 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 /// The lines of one tier. Large answers hold up small ones behind them, and what waits at the server holds up all:
 /// so each kind has its own.
 pub(super) struct Lines {
-    address: Arc<Address>,
+    far_end: Arc<FarEnd>,
     heads: Line,
     bodies: [Line; 2],
     next_body: AtomicUsize,
@@ -41,8 +45,8 @@ const MAX_IDLE: usize = 4;
 
 impl Lines {
     pub(super) fn new(address: Address) -> Self {
-        let address = Arc::new(address);
-        let line = || Line::new(Arc::clone(&address));
+        let far_end = Arc::new(FarEnd { address: Arc::new(address), breaks: AtomicU64::new(0) });
+        let line = || Line::new(Arc::clone(&far_end));
         Lines {
             heads: line(),
             bodies: [line(), line()],
@@ -50,7 +54,19 @@ impl Lines {
             control: line(),
             purges: line(),
             logs: Mutex::default(),
-            address,
+            far_end,
+        }
+    }
+
+    /// What `ask` brings, asked once more if the line broke on which it was asked. Nobody knows whether the server has
+    /// heard the first question, so it is one that may be asked twice.
+    pub(super) async fn twice<T, F: Future<Output = Result<T, LowerError>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<T, LowerError> {
+        match ask().await {
+            Err(error) if is_broken_line(&error) => ask().await,
+            answer => answer,
         }
     }
 
@@ -78,7 +94,7 @@ impl Lines {
     /// For who waits at the server for news.
     pub(super) fn log(&self) -> LogLine<'_> {
         let idle = self.idle().pop();
-        let line = idle.unwrap_or_else(|| Line::new(Arc::clone(&self.address)));
+        let line = idle.unwrap_or_else(|| Line::new(Arc::clone(&self.far_end)));
         LogLine { lines: self, line }
     }
 
@@ -87,13 +103,13 @@ impl Lines {
     }
 
     pub(super) fn address(&self) -> &Arc<Address> {
-        &self.address
+        &self.far_end.address
     }
 }
 
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        self.far_end.address.fmt(f)
     }
 }
 
@@ -118,12 +134,19 @@ impl LogLine<'_> {
     }
 }
 
+/// What all lines lead to.
+struct FarEnd {
+    address: Arc<Address>,
+    /// So many lines to one server broke. Those that were opened before the last of them are not believed to be whole.
+    breaks: AtomicU64,
+}
+
 /// A place for one connection.
 #[derive(Clone)]
 struct Line(Arc<Shared>);
 
 struct Shared {
-    address: Arc<Address>,
+    far_end: Arc<FarEnd>,
     /// Held for moments.
     state: Mutex<State>,
 }
@@ -143,13 +166,15 @@ enum State {
         number: u64,
         since: Instant,
         failures: u32,
+        /// So many lines had broken when it was opened.
+        breaks: u64,
     },
 }
 
 impl Line {
-    fn new(address: Arc<Address>) -> Self {
+    fn new(far_end: Arc<FarEnd>) -> Self {
         let state = Mutex::new(State::Closed { failures: 0, rest: None });
-        Line(Arc::new(Shared { address, state }))
+        Line(Arc::new(Shared { far_end, state }))
     }
 
     /// The open connection. Where there is none, the caller waits for the one attempt to open it, which goes on if
@@ -164,7 +189,9 @@ impl Line {
             let mut ended = {
                 let mut state = self.0.lock();
                 match &*state {
-                    State::Open { connection, number, .. } => {
+                    State::Open { connection, number, breaks, .. }
+                        if *breaks == self.0.far_end.breaks.load(Ordering::Acquire) =>
+                    {
                         let (connection, number) = (connection.clone(), *number);
                         return Ok(Link { connection, number, line: Arc::clone(&self.0) });
                     }
@@ -178,7 +205,9 @@ impl Line {
                         *state = closed(*failures + 1, no_runtime());
                         continue;
                     }
-                    State::Closed { failures, .. } | State::Opening { failures, .. } => {
+                    State::Open { failures, .. }
+                    | State::Closed { failures, .. }
+                    | State::Opening { failures, .. } => {
                         let failures = *failures;
                         let (task, ended) = watch::channel(());
                         *state = State::Opening { ended: ended.clone(), failures };
@@ -199,10 +228,11 @@ fn no_runtime() -> RedisError {
 }
 
 async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
-    let state = match opened(&line.address).await {
+    let breaks = line.far_end.breaks.load(Ordering::Acquire);
+    let state = match opened(&line.far_end.address).await {
         Ok(connection) => {
             let number = sync::random() as u64;
-            State::Open { connection, number, since: Instant::now(), failures }
+            State::Open { connection, number, since: Instant::now(), failures, breaks }
         }
         Err(error) => closed(failures + 1, error),
     };
@@ -237,15 +267,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever asks next opens it anew. One that broke soon after it was opened rests first.
+    /// Whoever asks next opens it anew. One that broke soon after it was opened rests first, but for the first time.
     fn broke(&self, broken: u64, error: RedisError) {
         let mut state = self.lock();
-        if let State::Open { number, since, failures, .. } = &*state
+        if let State::Open { connection, number, since, failures, .. } = &*state
             && *number == broken
         {
-            *state = match since.elapsed() < LONGEST_REST {
-                true => closed(failures + 1, error),
-                false => State::Closed { failures: 0, rest: None },
+            // A cluster's server is one of several, and its connections look for it by themselves.
+            if let Connection::One(_) = connection {
+                self.far_end.breaks.fetch_add(1, Ordering::AcqRel);
+            }
+            *state = match (since.elapsed() < LONGEST_REST, *failures) {
+                (true, 0) => State::Closed { failures: 1, rest: None },
+                (true, failures) => closed(failures + 1, error),
+                (false, _) => State::Closed { failures: 0, rest: None },
             };
         }
     }
@@ -264,6 +299,14 @@ impl Link {
     /// Asks, and reads the answer.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, LowerError> {
         command.query_async(self).await.map_err(failed)
+    }
+
+    /// The same with several commands, about one key.
+    pub(super) async fn ask_all<T: FromRedisValue>(
+        &mut self,
+        commands: &Pipeline,
+    ) -> Result<T, LowerError> {
+        commands.query_async(self).await.map_err(failed)
     }
 
     /// Asks the server that has this key. In a cluster some commands go to all primaries otherwise.
@@ -290,22 +333,27 @@ impl Link {
     }
 
     fn look_at_error(&self, error: &RedisError) {
-        let is_over = match (error.kind(), &self.connection) {
-            // A cluster's connection looks for the primary by itself.
-            (ErrorKind::Server(_), Connection::Cluster(_)) => false,
-            (ErrorKind::Server(kind), Connection::One(_)) => matches!(
-                kind,
-                ServerErrorKind::ReadOnly
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::BusyLoading
-            ),
-            (ErrorKind::Io | ErrorKind::Parse, _) => true,
-            // What is said to those who waited at a server that is no longer a primary.
-            _ => error.is_unrecoverable_error() || error.code() == Some("UNBLOCKED"),
-        };
-        if is_over {
+        // A cluster's connection looks for the primary by itself.
+        let is_looked_after = matches!(
+            (error.kind(), &self.connection),
+            (ErrorKind::Server(_), Connection::Cluster(_))
+        );
+        if ends_line(error) && !is_looked_after {
             self.line.broke(self.number, error.clone());
         }
+    }
+}
+
+/// Whether nothing is asked any more on a line after this.
+fn ends_line(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Server(kind) => matches!(
+            kind,
+            ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown | ServerErrorKind::BusyLoading
+        ),
+        ErrorKind::Io | ErrorKind::Parse => true,
+        // What is said to those who waited at a server that is no longer a primary.
+        _ => error.is_unrecoverable_error() || error.code() == Some("UNBLOCKED"),
     }
 }
 
@@ -355,6 +403,14 @@ impl ConnectionLike for Link {
             Connection::One(one) => one.get_db(),
             Connection::Cluster(cluster) => cluster.get_db(),
         }
+    }
+}
+
+/// Whether it was asked on a line that is over.
+pub(super) fn is_broken_line(error: &LowerError) -> bool {
+    match error {
+        LowerError::Failed(cause) => cause.downcast_ref().is_some_and(ends_line),
+        _ => false,
     }
 }
 

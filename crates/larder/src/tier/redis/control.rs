@@ -12,11 +12,13 @@ use redis::{Cmd, Value};
 
 use super::{
     Shared,
-    connect::Link,
+    connect::{Link, is_broken_line},
     fork::put,
     log::{decode, encode, folded, parse_id},
     readers::Table,
-    script::{APPEND, Answer, LEAVE, READERS, RENEW, TAIL, hex, millis, not_understood, read},
+    script::{
+        APPEND, Answer, LEAVE, READERS, RENEW, Script, TAIL, hex, millis, not_understood, read,
+    },
     seen::{Entry, Header, Heard, Seen},
 };
 use crate::{
@@ -100,8 +102,12 @@ impl Shared {
             command.arg("0");
             entries.iter().for_each(|entry| put(command, 0, entry));
         };
-        let mut link = self.lines.purges().await?;
-        let Answer { header, rest, .. } = self.call(&mut link, &APPEND, append).await?;
+        // What it has already it does not take again.
+        let asking = self.lines.twice(|| async {
+            let mut link = self.lines.purges().await?;
+            self.call(&mut link, &APPEND, append).await.map(|answer| (answer, link))
+        });
+        let (Answer { header, rest, .. }, mut link) = asking.await?;
         let numbers: Vec<u64> = read(rest.into_iter().next().ok_or_else(not_understood)?)?;
         let number = numbers.iter().copied().max().unwrap_or(header.number);
         {
@@ -128,6 +134,10 @@ impl Shared {
 
     /// What the log has after `since`.
     pub(super) async fn tail(&self, since: Option<Position>) -> Result<Tail, LowerError> {
+        self.lines.twice(|| async { self.read_tail(since).await }).await
+    }
+
+    async fn read_tail(&self, since: Option<Position>) -> Result<Tail, LowerError> {
         let mut link = self.lines.control().await?;
         let Part { header, since: whole_since, entries } =
             self.part(&mut link, since, MOST).await?;
@@ -220,7 +230,11 @@ impl Shared {
         wait.arg(self.names.control("log")).arg(format!("{}-0", since.number));
         let news = link.ask::<Value>(&wait).await;
         line.give_back();
-        news?;
+        match news {
+            // Whether there is something new is asked at once.
+            Err(error) if is_broken_line(&error) => {}
+            news => _ = news?,
+        }
         let tail = self.tail(Some(since)).await?;
         if tail.purges.len() >= MANY {
             sync::pause(REST).await;
@@ -240,17 +254,31 @@ impl Shared {
         let arguments = |command: &mut Cmd| {
             command.arg(reader.id).arg(&reader.name).arg(&generation).arg(number);
         };
-        let mut link = self.lines.control().await?;
-        let Answer { header, .. } = self.call(&mut link, &RENEW, arguments).await?;
+        let Answer { header, .. } = self.ask_control(&RENEW, arguments).await?;
         Ok(Position { generation: header.generation, number: header.number })
     }
 
     /// A reader goes, whatever state the log is in.
     pub(super) async fn leave(&self, reader: &Reader) -> Result<(), LowerError> {
-        let mut link = self.lines.control().await?;
-        let left = self.run(&mut link, &LEAVE, |command| _ = command.arg(reader.id)).await?;
+        let leave = |command: &mut Cmd| _ = command.arg(reader.id);
+        let asking = self
+            .lines
+            .twice(|| async { self.run(&mut self.lines.control().await?, &LEAVE, leave).await });
+        let left = asking.await?;
         self.control.seen().leaves(reader.id, &left.header);
         Ok(())
+    }
+
+    /// A question that takes no harm from being asked twice.
+    async fn ask_control(
+        &self,
+        script: &Script,
+        arguments: impl Fn(&mut Cmd),
+    ) -> Result<Answer, LowerError> {
+        let asking = self.lines.twice(|| async {
+            self.call(&mut self.lines.control().await?, script, &arguments).await
+        });
+        asking.await
     }
 
     /// For how many readers a purge holds. Several who wait look together.
@@ -301,8 +329,7 @@ impl Shared {
             sync::pause(LOOK.saturating_sub(asked.elapsed())).await;
         }
         let asked = Instant::now();
-        let mut link = self.lines.control().await?;
-        let Answer { header, rest, .. } = self.call(&mut link, &READERS, |_| ()).await?;
+        let Answer { header, rest, .. } = self.ask_control(&READERS, |_| ()).await?;
         let changed_ago = self.control.seen().changed_ago(&header, Instant::now());
         let readers = read(rest.into_iter().next().ok_or_else(not_understood)?)?;
         let table = Arc::new(Table::new(header.generation, changed_ago, readers));

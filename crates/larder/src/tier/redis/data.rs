@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::redis::{Script, cmd};
+use ::redis::{Script, cmd, pipe};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::try_join, stream};
 
@@ -40,10 +40,11 @@ impl Shared {
     }
 
     async fn records(&self, key: &str) -> Result<Heads, LowerError> {
-        let mut link = self.lines.heads().await?;
         let mut command = cmd("HGETALL");
         command.arg(self.names.head(key));
-        let asking = link.ask::<Vec<(Vec<u8>, Vec<u8>)>>(&command);
+        let asking = self.lines.twice(|| async {
+            self.lines.heads().await?.ask::<Vec<(Vec<u8>, Vec<u8>)>>(&command).await
+        });
         let asked = match self.time.is_known() {
             true => asking.await,
             false => try_join(asking, self.ask_time()).await.map(|(fields, ())| fields),
@@ -74,10 +75,14 @@ impl Shared {
 
     /// Of a cluster's clocks, the one of the log's server counts.
     async fn ask_time(&self) -> Result<(), LowerError> {
-        let mut link = self.lines.heads().await?;
-        let asked = Instant::now();
         let script = TIME.key(self.names.control("ctl"));
-        let (seconds, micros): (u64, u64) = script.invoke_async(&mut link).await.map_err(failed)?;
+        let asking = self.lines.twice(|| async {
+            let mut link = self.lines.heads().await?;
+            let asked = Instant::now();
+            let time: (u64, u64) = script.invoke_async(&mut link).await.map_err(failed)?;
+            Ok((asked, time))
+        });
+        let (asked, (seconds, micros)) = asking.await?;
         self.time.note(asked, seconds.saturating_mul(1_000_000).saturating_add(micros));
         Ok(())
     }
@@ -85,7 +90,8 @@ impl Shared {
     pub(super) async fn piece(&self, body: BodyId, index: u32) -> Result<Bytes, LowerError> {
         let mut command = cmd("GET");
         command.arg(self.names.piece(body, index));
-        let bytes: Option<Vec<u8>> = self.lines.bodies().await?.ask(&command).await?;
+        let asking = self.lines.twice(|| async { self.lines.bodies().await?.ask(&command).await });
+        let bytes: Option<Vec<u8>> = asking.await?;
         let bytes = bytes.ok_or(LowerError::Gone)?;
         self.seal.read_piece(body, index, bytes).map_err(|_| LowerError::Unreadable)
     }
@@ -95,7 +101,7 @@ impl Shared {
         let mut command = cmd("SET");
         command.arg(self.names.piece(body, index)).arg(self.seal.write_piece(body, index, &bytes));
         command.arg("PX").arg(millis(keep.saturating_add(PIECES_OUTLIVE)));
-        self.lines.bodies().await?.ask(&command).await
+        self.lines.twice(|| async { self.lines.bodies().await?.ask(&command).await }).await
     }
 
     pub(super) async fn commit(
@@ -130,6 +136,7 @@ impl Shared {
         let mut script = COMMIT.key(self.names.head(key));
         script.arg(&head.variant).arg(bytes).arg(most.max(1)).arg(millis(left));
         let script = script.arg(body).arg(pieces);
+        // Not twice: another one may have been put in its place since.
         let gone: Vec<(String, u32)> = script.invoke_async(&mut link).await.map_err(failed)?;
         for (body, pieces) in gone {
             if let Ok(id) = u128::from_str_radix(&body, 16) {
@@ -144,7 +151,7 @@ impl Shared {
         let each = stream::iter(0..pieces).map(async |index| {
             let mut command = cmd("UNLINK");
             command.arg(self.names.piece(body, index));
-            self.lines.heads().await?.ask::<()>(&command).await
+            self.lines.twice(|| async { self.lines.heads().await?.ask::<()>(&command).await }).await
         });
         let mut each = std::pin::pin!(each.buffer_unordered(AT_ONCE));
         while let Some(done) = each.next().await {
@@ -162,15 +169,12 @@ impl Shared {
     ) -> Result<bool, LowerError> {
         let keep = millis(keep.saturating_add(PIECES_OUTLIVE));
         let each = stream::iter(0..pieces).map(async |index| {
-            let mut link = self.lines.heads().await?;
-            let mut longer = cmd("PEXPIRE");
-            longer.arg(self.names.piece(body, index)).arg(keep).arg("GT");
-            if link.ask::<bool>(&longer).await? {
-                return Ok(true);
-            }
-            let mut exists = cmd("EXISTS");
-            exists.arg(self.names.piece(body, index));
-            link.ask::<bool>(&exists).await
+            let (mut both, name) = (pipe(), self.names.piece(body, index));
+            both.cmd("PEXPIRE").arg(&name).arg(keep).arg("GT").ignore();
+            both.cmd("EXISTS").arg(&name);
+            let asking =
+                self.lines.twice(|| async { self.lines.heads().await?.ask_all(&both).await });
+            asking.await.map(|(is_there,): (bool,)| is_there)
         });
         let mut each = std::pin::pin!(each.buffer_unordered(AT_ONCE));
         while let Some(is_there) = each.next().await {

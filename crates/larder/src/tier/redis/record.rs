@@ -10,7 +10,7 @@
 //! who has not that key can make none.
 //!
 //! What is in a head is its description in [postcard](https://postcard.jamesmunns.com), then `extra`, then the body if
-//! that lies in it.
+//! that lies in it, or the beginning of one that lies in pieces.
 
 use std::{cell::RefCell, time::Duration};
 
@@ -85,11 +85,8 @@ struct Description {
 enum DescriptionBody {
     /// What is left.
     Whole,
-    Pieces {
-        id: u128,
-        pieces: u32,
-        bytes: u64,
-    },
+    /// What is left is how it begins.
+    Pieces { id: u128, pieces: u32, bytes: u64 },
 }
 
 impl Seal {
@@ -108,11 +105,11 @@ impl Seal {
 
     /// A head whose fetch ended at `fetched` by the server's clock.
     pub(super) fn write_head(&self, key: &str, head: &Head, fetched: Duration) -> Vec<u8> {
-        let (body, whole) = match &head.body {
+        let (body, inside) = match &head.body {
             Body::Whole(bytes) => (DescriptionBody::Whole, &bytes[..]),
-            Body::Pieces { id, pieces, bytes } => {
+            Body::Pieces { id, begin, pieces, bytes } => {
                 let (pieces, bytes) = (*pieces, *bytes);
-                (DescriptionBody::Pieces { id: id.0, pieces, bytes }, &[][..])
+                (DescriptionBody::Pieces { id: id.0, pieces, bytes }, &begin[..])
             }
         };
         let description = Description {
@@ -128,11 +125,11 @@ impl Seal {
             extra_bytes: head.extra.len() as u64,
             body,
         };
-        let mut content = Vec::with_capacity(256 + head.extra.len() + whole.len());
+        let mut content = Vec::with_capacity(256 + head.extra.len() + inside.len());
         content = postcard::to_extend(&description, content)
             .expect("numbers and texts in memory can be written");
         content.extend_from_slice(&head.extra);
-        content.extend_from_slice(whole);
+        content.extend_from_slice(inside);
         self.write(Place::Head { key, variant: &head.variant }, &content)
     }
 
@@ -154,8 +151,8 @@ impl Seal {
         let (extra, rest) = (rest.slice(..extra_bytes), rest.slice(extra_bytes..));
         let body = match description.body {
             DescriptionBody::Whole => Body::Whole(rest),
-            DescriptionBody::Pieces { id, pieces, bytes } if rest.is_empty() => {
-                Body::Pieces { id: BodyId(id), pieces, bytes }
+            DescriptionBody::Pieces { id, pieces, bytes } if rest.len() as u64 <= bytes => {
+                Body::Pieces { id: BodyId(id), begin: rest, pieces, bytes }
             }
             DescriptionBody::Pieces { .. } => return Err(Unreadable),
         };
@@ -337,8 +334,10 @@ mod tests {
     fn body() -> impl Strategy<Value = Body> {
         prop_oneof![
             bytes().prop_map(Body::Whole),
-            any::<(u128, u32, u64)>()
-                .prop_map(|(id, pieces, bytes)| { Body::Pieces { id: BodyId(id), pieces, bytes } }),
+            (any::<(u128, u32, u32)>(), bytes()).prop_map(|((id, pieces, rest), begin)| {
+                let bytes = begin.len() as u64 + u64::from(rest);
+                Body::Pieces { id: BodyId(id), begin, pieces, bytes }
+            }),
         ]
     }
 
