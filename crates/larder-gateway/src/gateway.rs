@@ -1,4 +1,4 @@
-//! Gateway: the cache between the readers' connections and one origin.
+//! Gateway: the cache between the readers' connections and the origins.
 //!
 //! ```text
 //! reader ─▶ [inbound: loops, hop-by-hop fields, who asks] ─▶ [cache] ─▶ [outbound: hop-by-hop fields] ─▶ origin
@@ -23,7 +23,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
 use larder::http::{
-    Body, BorrowedRequest, CacheService, Client, HitResponse, HttpCache, NoAnswer, ShowKey,
+    Body, BorrowedRequest, Bypass, CacheService, Client, HitResponse, HttpCache, NoAnswer, Rules,
+    ShowKey,
     policy::{
         cookies::Left,
         fields::Fields,
@@ -39,6 +40,7 @@ use crate::{
         http1::{FastPath, PeekedRequest, ReaderBody},
     },
     problem::Problem,
+    routes::{Way, Ways},
     seldom::Seldom,
     upstream::{Upstream, UpstreamError},
 };
@@ -73,30 +75,80 @@ impl Default for GatewayConfig {
     }
 }
 
-/// The service of every connection: answers from the cache, or from the origin through it. Never
+/// The service of every connection: answers from the cache, or from an origin through it. Never
 /// fails: what goes wrong becomes an answer. Clones share everything.
 #[derive(Clone)]
 pub struct Gateway {
     store: HttpCache,
     cache: CacheService<Outbound>,
-    config: Arc<GatewayConfig>,
-    busy: Arc<Seldom>,
+    common: Arc<Common>,
 }
 
+/// What all connections have in common, and each points to once: a connection that waits is small.
+struct Common {
+    config: GatewayConfig,
+    upstreams: Vec<Upstream>,
+    ways: Ways,
+    /// What fits no route goes by the cache's own rules, which need not be said with each request.
+    otherwise_as_cache: bool,
+    busy: Seldom,
+}
+
+/// Put into a request's extensions: which of the upstreams is asked.
+#[derive(Clone, Copy, Debug)]
+struct AsksUpstream(usize);
+
 impl Gateway {
-    /// Puts `cache` before `upstream`.
+    /// Puts `cache` before `upstream`. Its rules are the cache's.
     pub fn new(cache: &HttpCache, upstream: Upstream, config: GatewayConfig) -> Self {
-        let config = Arc::new(config);
-        let outbound = Outbound { upstream, config: Arc::clone(&config) };
-        let busy = Arc::new(Seldom::every(BUSY_LINE));
-        Gateway { store: cache.clone(), cache: cache.service(outbound), config, busy }
+        let ways = Ways::one(Arc::new(cache.policy().clone()));
+        Gateway::with_ways(cache, vec![upstream], ways, config)
+    }
+
+    /// Puts `cache` before `upstreams`, each request by its way.
+    ///
+    /// # Panics
+    ///
+    /// If a way leads to an upstream that is not there.
+    pub fn with_ways(
+        cache: &HttpCache,
+        upstreams: Vec<Upstream>,
+        ways: Ways,
+        config: GatewayConfig,
+    ) -> Self {
+        assert!(
+            ways.upstreams() <= upstreams.len(),
+            "a way leads to an upstream that is not there"
+        );
+        let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
+        let busy = Seldom::every(BUSY_LINE);
+        let common = Arc::new(Common { config, upstreams, ways, otherwise_as_cache, busy });
+        let cached = cache.service(Outbound(Arc::clone(&common)));
+        Gateway { store: cache.clone(), cache: cached, common }
+    }
+
+    /// Sends the request its way.
+    fn set_out(&self, head: &mut Parts) {
+        let Common { ways, otherwise_as_cache, .. } = &*self.common;
+        let way = ways.way(&head.method, &head.uri);
+        let Way { policy, upstream, is_cached } = way;
+        let extensions = &mut head.extensions;
+        if !(*otherwise_as_cache && std::ptr::eq(way, ways.otherwise())) {
+            extensions.insert(Rules(Arc::clone(policy)));
+        }
+        if *upstream > 0 {
+            extensions.insert(AsksUpstream(*upstream));
+        }
+        if !is_cached {
+            extensions.insert(Bypass);
+        }
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
     fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
-        let hop = self.config.hop(head);
+        let hop = self.common.config.hop(head);
         let may_see_keys = self.may_see_keys(&head.headers, hop.peer);
-        let client = self.config.client(&head.headers, hop);
+        let client = self.common.config.client(&head.headers, hop);
         head.headers.remove(LARDER_EXPLAIN);
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
@@ -104,6 +156,7 @@ impl Gateway {
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
+                self.set_out(head);
                 Ok(())
             }
             Admission::Loop => Err(Problem::new(
@@ -165,7 +218,7 @@ impl Gateway {
             return true;
         }
         let sent = headers.get(LARDER_EXPLAIN).map(HeaderValue::as_bytes);
-        match (&self.config.explain_token, sent) {
+        match (&self.common.config.explain_token, sent) {
             // Hashes are compared in constant time: how long it takes tells nothing of the token.
             (Some(token), Some(sent)) => blake3::hash(token.as_bytes()) == blake3::hash(sent),
             _ => false,
@@ -185,9 +238,14 @@ impl FastPath for Gateway {
             return None;
         }
         let peer = peer.ip().to_canonical();
-        let peer_is_trusted = self.config.trusts(peer);
+        let peer_is_trusted = self.common.config.trusts(peer);
         let PeekedRequest { method, scheme, host, target, lines } = request;
-        let ignored_cookies = self.store.policy().ignored_cookies();
+        let Way { policy, is_cached: true, .. } =
+            self.common.ways.borrowed(method, host, target)?
+        else {
+            return None;
+        };
+        let ignored_cookies = policy.ignored_cookies();
         let mut shows_key = peer.is_loopback();
         let mut decides = false;
         lines.retain(|line| {
@@ -212,7 +270,7 @@ impl FastPath for Gateway {
             return None;
         }
         let fields = Fields::of_lines(lines);
-        let policy = None;
+        let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
         self.store.fast_hit(request, head)
     }
@@ -239,11 +297,11 @@ impl Service<Request<ReaderBody>> for Gateway {
         }
         let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));
-        let busy = Arc::clone(&self.busy);
+        let common = Arc::clone(&self.common);
         Box::pin(async move {
             let answer = answering.await.unwrap_or_else(|error| {
                 match is_for_want_of_a_turn(&error) {
-                    true => tell_busy(&busy),
+                    true => tell_busy(&common.busy),
                     false => tracing::warn!("{error}"),
                 }
                 problem_of(&error).to_response().map(Body::from)
@@ -336,12 +394,9 @@ fn problem_of(error: &NoAnswer) -> Problem {
     }
 }
 
-/// Between the cache and the origin: the origin's answers lose what was meant for this hop only.
+/// Between the cache and an origin: the origin's answers lose what was meant for this hop only.
 #[derive(Clone)]
-struct Outbound {
-    upstream: Upstream,
-    config: Arc<GatewayConfig>,
-}
+struct Outbound(Arc<Common>);
 
 impl Service<Request<Body>> for Outbound {
     type Response = Response<crate::upstream::UpstreamBody>;
@@ -355,13 +410,14 @@ impl Service<Request<Body>> for Outbound {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
-        forward::sign(&head.uri, &mut fields, self.config.hop(&head));
+        let common = Arc::clone(&self.0);
+        forward::sign(&head.uri, &mut fields, common.config.hop(&head));
         head.headers = fields;
-        let asking = self.upstream.call(Request::from_parts(head, body));
-        let config = Arc::clone(&self.config);
+        let upstream = head.extensions.get().map_or(0, |AsksUpstream(upstream)| *upstream);
+        let asking = common.upstreams[upstream].clone().call(Request::from_parts(head, body));
         Box::pin(async move {
             let (mut head, body) = asking.await?.into_parts();
-            head.headers = forward::response(head.headers, &config.name, head.version);
+            head.headers = forward::response(head.headers, &common.config.name, head.version);
             if forward::varies_by_peer(&head.headers) {
                 // The cache does not know what this hop has told of the reader.
                 head.headers.append(header::VARY, HeaderValue::from_static("*"));

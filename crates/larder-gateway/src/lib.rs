@@ -47,6 +47,7 @@ pub mod downstream;
 pub mod gateway;
 pub mod interim;
 pub mod problem;
+pub mod routes;
 mod seldom;
 mod timer;
 pub mod upstream;
