@@ -98,22 +98,16 @@ impl Figures for CacheFigures {
     }
 }
 
-/// What happens on connections to the origin.
-pub(crate) struct OriginFigures(pub(crate) Upstream);
+/// What happens on connections to the origins, all together.
+pub(crate) struct OriginFigures(pub(crate) Vec<Upstream>);
 
 impl Figures for OriginFigures {
     fn families(&self) -> Vec<Family> {
-        let UpstreamStats {
-            connected,
-            reused,
-            retried,
-            turned_away,
-            waited_in_vain,
-            in_use,
-            streams,
-            idle,
-            waiting,
-        } = self.0.stats();
+        let OriginFigures(upstreams) = self;
+        let all: Vec<_> = upstreams.iter().map(Upstream::stats).collect();
+        let sum = |of: fn(&UpstreamStats) -> u64| all.iter().map(of).sum::<u64>();
+        let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
+        let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
         vec![
             Family {
                 label: "state",
@@ -121,40 +115,43 @@ impl Figures for OriginFigures {
                     "upstream_connections",
                     "Connections to the origin, now",
                     vec![
-                        ("waited_for", number(in_use.saturating_sub(streams))),
-                        ("streaming", number(streams)),
-                        ("idle", number(idle)),
+                        ("waited_for", in_use.saturating_sub(streams)),
+                        ("streaming", streams),
+                        ("idle", count(|of| of.idle)),
                     ],
                 )
             },
             gauge(
                 "upstream_waiting",
                 "Requests that wait for a connection, now",
-                vec![("", number(waiting))],
+                vec![("", count(|of| of.waiting))],
             ),
             counter(
                 "upstream_connections_made",
                 "Connections made to the origin",
                 "",
-                vec![("", connected)],
+                vec![("", sum(|of| of.connected))],
             ),
             counter(
                 "upstream_connections_reused",
                 "Requests that went over a connection that was there",
                 "",
-                vec![("", reused)],
+                vec![("", sum(|of| of.reused))],
             ),
             counter(
                 "upstream_retries",
                 "Requests sent once more, because a kept connection was closed",
                 "",
-                vec![("", retried)],
+                vec![("", sum(|of| of.retried))],
             ),
             counter(
                 "upstream_refused",
                 "Requests that got no connection to the origin, by why",
                 "reason",
-                vec![("too_many_waiting", turned_away), ("waited_too_long", waited_in_vain)],
+                vec![
+                    ("too_many_waiting", sum(|of| of.turned_away)),
+                    ("waited_too_long", sum(|of| of.waited_in_vain)),
+                ],
             ),
         ]
     }

@@ -9,6 +9,7 @@
 mod answers;
 mod bounded;
 mod broken;
+mod configured;
 mod crowd;
 mod first_day;
 mod health;
