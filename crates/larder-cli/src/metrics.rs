@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder::http::HttpCache;
+use larder::{http::HttpCache, redis::Redis};
 use larder_admin::figures::{Family, Figures, Kind};
 use larder_gateway::{
     downstream::counters::{Counted, Counters},
@@ -95,6 +95,20 @@ impl Figures for CacheFigures {
                 vec![("", cache.crowded_out())],
             ),
         ]
+    }
+}
+
+/// What is known of the shared tier beside what each cache counts.
+pub(crate) struct SharedFigures(pub(crate) Redis);
+
+impl Figures for SharedFigures {
+    fn families(&self) -> Vec<Family> {
+        vec![counter(
+            "shared_unreplicated",
+            "How often purges were not acknowledged by a replica of the shared tier's server in time",
+            "",
+            vec![("", self.0.unreplicated())],
+        )]
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     configured::Configured,
     doubts,
     files::{self, Files},
-    metrics::{CacheFigures, OriginFigures, ReaderFigures},
+    metrics::{CacheFigures, OriginFigures, ReaderFigures, SharedFigures},
     shared::Shared,
     signals::Signals,
 };
@@ -96,6 +96,7 @@ impl Configured {
             tracing::info!("sharing with others over Redis at {tier}");
             Watch::new(format!("Redis at {tier}"), *settings)
         });
+        let tier = shared.as_ref().map(|shared| shared.tier.clone());
         let cache = cache(&settings, files, shared);
         let stop = CancellationToken::new();
         let name = |path: &str| places.name(path).to_owned();
@@ -134,7 +135,11 @@ impl Configured {
                     Server::bind(address, config).map_err(listen("admin.listen", address))?;
                 own.push((name("admin.listen"), server.address()));
                 tracing::info!("admin on http://{}", server.address());
-                let router = Admin::new()
+                let router = match tier {
+                    Some(tier) => Admin::new().metrics(SharedFigures(tier)),
+                    None => Admin::new(),
+                };
+                let router = router
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
                     .metrics(CacheFigures(cache.clone()))

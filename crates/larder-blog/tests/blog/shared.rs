@@ -30,7 +30,7 @@ async fn two(origin: &Origin, redis: &Redis) -> [Blog; 2] {
 
 /// Loads the post through `blog`, until it lies in the shared tier.
 async fn loaded(blog: &Blog) -> Answer {
-    let writes = async || blog.stats().await["lower"]["writes"].as_u64().unwrap();
+    let writes = async || blog.stats().await["lower"]["writes"].as_u64().expect("a counter");
     let before = writes().await;
     let answer = get(&blog.backend("/api/posts/1")).await;
     eventually("a write", async || (writes().await > before).then_some(())).await;

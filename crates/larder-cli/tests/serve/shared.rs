@@ -78,6 +78,7 @@ async fn what_one_gateway_has_fetched_another_serves_and_a_purge_at_one_holds_at
         assert!(answer.handling().starts_with("hit"), "{}", answer.head);
     }
     assert_eq!(origin.requests().len(), 1);
+    assert_eq!(one.metric("larder_shared_unreplicated_total").await, 0.0);
 
     purged_by_all(&one, 2).await;
     for larder in [&other, &one] {
@@ -211,4 +212,23 @@ async fn the_password_comes_from_the_environment_or_a_file_and_is_in_no_line() {
     larder.told("Password authentication failed").await;
     assert_eq!(larder.get("/a").await.status(), 200);
     assert!(!larder.log().contains("hidden"), "{}", larder.log());
+}
+
+#[tokio::test]
+async fn a_user_with_the_rights_that_the_documentation_names_is_enough() {
+    let (origin, redis) = (counting_origin().await, Redis::start().await);
+    let mut wire = Wire::connect(([127, 0, 0, 1], redis.port()).into()).await;
+    let rights = "+@all -@dangerous +info ~larder* ~{larder:* &larder*";
+    assert!(include_str!("../../../../docs/shared.md").contains("+@all -@dangerous +info"));
+    wire.send(format!("ACL SETUSER cache on >hidden {rights}\r\n")).await;
+    assert_eq!(wire.until("\r\n").await, "+OK\r\n");
+    let url = redis.url();
+    let flags = ["--shared", url.as_str(), "--shared-user", "cache"];
+    let variables = [("LARDER_SHARED_PASSWORD", "hidden")];
+    let larder = Larder::with_variables(origin.address, &flags, &variables).await;
+    larder.told(&format!("Redis at 127.0.0.1:{} answers", redis.port())).await;
+    fetched(&larder).await;
+    purged_by_all(&larder, 1).await;
+    const LOST: &str = r#"larder_lower_calls_lost_total{cache="gateway",cause="failed"}"#;
+    assert_eq!(larder.metric(LOST).await, 0.0, "{}", larder.log());
 }

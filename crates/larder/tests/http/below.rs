@@ -93,7 +93,10 @@ async fn what_one_process_has_fetched_answers_in_another_and_is_in_its_memory_th
     assert!(first.field("server-timing").starts_with("lower;"), "{first:?}");
     let heads = cluster.calls(Call::Heads);
     let second = other.get("/a").await;
-    assert!(second.said().ends_with("detail=hit") && second.field("server-timing").starts_with("cache;"));
+    assert!(
+        second.said().ends_with("detail=hit")
+            && second.field("server-timing").starts_with("cache;")
+    );
     assert_eq!(cluster.calls(Call::Heads), heads, "a hit asks nothing");
     let stats = other.store().stats();
     assert_eq!((stats.fetches, stats.misses, stats.hits, stats.lower.hits), (0, 1, 1, 1));

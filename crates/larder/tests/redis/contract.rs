@@ -208,7 +208,7 @@ async fn try_out(server: &Server, seed: u64) {
                 let mut purges = Vec::new();
                 for _ in 0..count {
                     let purge = model.purge(&mut random);
-                    model.append(log, &[purge.clone()]);
+                    model.append(log, std::slice::from_ref(&purge));
                     purges.push(purge);
                 }
                 let at = model.append(log, &purges);

@@ -55,7 +55,7 @@ async fn a_lease_is_one_processs_until_it_gives_it_back() {
     let server = Server::start().await;
     let (one, other) = (tier(&server), tier(&server));
     let lease = granted(&one, LONG).await;
-    held(&other).await;
+    drop(held(&other).await);
     let another = other.lease("key", "another", LogPart::Nothing, LONG).await.unwrap();
     assert!(matches!(another, LeaseAnswer::Granted { .. }), "something else is wanted");
     drop(lease);
@@ -116,7 +116,7 @@ async fn a_lease_lasts_as_long_as_it_is_wanted() {
         assert!((1..=300).contains(&left), "{left} after {:?}", began.elapsed());
         tokio::time::sleep(length / 10).await;
     }
-    held(&other).await;
+    drop(held(&other).await);
     drop(lease);
     eventually("its end", async || (!exists(&server).await).then_some(())).await;
 }

@@ -1,5 +1,7 @@
 //! The lower tier on Redis, with real servers.
 
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
 mod cluster;
 mod coherence;
 mod contract;

@@ -81,7 +81,7 @@ async fn after_a_failover_the_new_primary_is_asked() {
 }
 
 /// A server of a cluster, and the port at which the others talk to it.
-pub async fn node() -> (Server, String) {
+pub(crate) async fn node() -> (Server, String) {
     let bus = free_port().to_string();
     let options =
         ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", "5000"];
@@ -89,7 +89,7 @@ pub async fn node() -> (Server, String) {
 }
 
 /// Three primaries, each with a third of the slots.
-pub async fn cluster() -> [Server; 3] {
+pub(crate) async fn cluster() -> [Server; 3] {
     let nodes = [node().await, node().await, node().await];
     let slots = [("0", "5460"), ("5461", "10922"), ("10923", "16383")];
     for ((server, _), (first, last)) in nodes.iter().zip(slots) {

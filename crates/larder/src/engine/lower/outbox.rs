@@ -17,7 +17,7 @@ use crate::{
 const SCOPES_PER_CALL: usize = 256;
 
 pub(super) struct Outbox {
-    /// The oldest first.
+    /// The oldest first, so in the order of their numbers: there may be thousands.
     outstanding: VecDeque<Outstanding>,
     max: usize,
     source: u64,
@@ -87,9 +87,14 @@ impl Outbox {
 
     /// It is done in memory. It may be gone by now, where there were too many.
     pub(super) fn ready(&mut self, id: PurgeId) {
-        if let Some(outstanding) = self.outstanding.iter_mut().find(|it| it.purge.id == id) {
-            outstanding.is_ready = true;
+        if let Some(place) = self.place(id) {
+            self.outstanding[place].is_ready = true;
         }
+    }
+
+    fn place(&self, id: PurgeId) -> Option<usize> {
+        let place = self.outstanding.binary_search_by_key(&id.number, |it| it.purge.id.number);
+        place.ok().filter(|_| self.is_own(id))
     }
 
     /// Whether there is something to send.
@@ -109,24 +114,24 @@ impl Outbox {
     }
 
     pub(super) fn acknowledged(&mut self, ids: &[PurgeId], position: Position) {
-        self.outstanding.retain(|outstanding| {
-            let is_meant = ids.contains(&outstanding.purge.id);
-            if is_meant {
+        for id in ids {
+            let gone = self.place(*id).and_then(|place| self.outstanding.remove(place));
+            if let Some(outstanding) = gone {
                 outstanding.tell(&Progress::Acknowledged(position));
             }
-            !is_meant
-        });
+        }
     }
 
     /// These could not be sent.
     pub(super) fn tried(&self, ids: &[PurgeId], reason: &Arc<str>) {
-        let meant = self.outstanding.iter().filter(|it| ids.contains(&it.purge.id));
-        meant.for_each(|outstanding| outstanding.tell(&Progress::Tried(Arc::clone(reason))));
+        for place in ids.iter().filter_map(|id| self.place(*id)) {
+            self.outstanding[place].tell(&Progress::Tried(Arc::clone(reason)));
+        }
     }
 
     /// When `id` was made, if it is still outstanding.
     pub(super) fn made(&self, id: PurgeId) -> Option<Moment> {
-        self.outstanding.iter().find(|it| it.purge.id == id).map(|outstanding| outstanding.at)
+        self.place(id).map(|place| self.outstanding[place].at)
     }
 
     /// What the purges that are outstanding mean for what is below under `key` with these tags.

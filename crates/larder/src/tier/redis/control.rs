@@ -79,6 +79,9 @@ impl Control {
     }
 }
 
+/// Of a hash, or of an entry of a stream.
+type Fields = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The log after a position.
 struct Part {
     header: Header,
@@ -186,12 +189,12 @@ impl Shared {
     }
 
     /// Some perhaps twice, and those that change meanwhile as they were or as they are.
-    async fn fences(&self, link: &mut Link) -> Result<Vec<(Vec<u8>, Vec<u8>)>, LowerError> {
+    async fn fences(&self, link: &mut Link) -> Result<Fields, LowerError> {
         let (mut all, mut cursor) = (Vec::new(), 0_u64);
         loop {
             let mut scan = redis::cmd("HSCAN");
             scan.arg(self.names.control("fences")).arg(cursor).arg("COUNT").arg(PIECE);
-            let (next, piece): (u64, Vec<(Vec<u8>, Vec<u8>)>) = link.ask(&scan).await?;
+            let (next, piece): (u64, Fields) = link.ask(&scan).await?;
             all.extend(piece);
             if next == 0 {
                 return Ok(all);
@@ -320,8 +323,8 @@ fn tail(
 
 /// Entries of the stream.
 fn read_entries(entries: Value) -> Result<Vec<(u64, Entry)>, LowerError> {
-    let entries: Vec<(String, Vec<(Vec<u8>, Vec<u8>)>)> = read(entries)?;
-    let entry = |(id, fields): (String, Vec<(Vec<u8>, Vec<u8>)>)| {
+    let entries: Vec<(String, Fields)> = read(entries)?;
+    let entry = |(id, fields): (String, Fields)| {
         let number = id.split_once('-')?.0.parse().ok()?;
         let field = |name: &[u8]| fields.iter().find(|(field, _)| field == name).map(|(_, it)| it);
         let at_ms = str::from_utf8(field(b"t")?).ok()?.parse().ok()?;

@@ -23,7 +23,7 @@ export function verdictSentence(verdict: Verdict, postsServiceFails = false): st
     case 'hit':
       return `Larder had it, so the posts service was not asked.${keptFor(verdict.ttlSeconds, 'Good for another')}`;
     case 'shared':
-      return `The backends share it, so the posts service was not asked. From now on this one has it.${keptFor(verdict.ttlSeconds, 'Good for another')}`;
+      return `The backends share it, so the posts service was not asked.${keptFor(verdict.ttlSeconds, 'Good for another')}`;
     case 'stale':
       return staleSentence(verdict.reason, verdict.expiredForSeconds, postsServiceFails);
     case 'miss':
