@@ -55,7 +55,7 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
 const ONLY_UPSTREAM: &str = "upstream.service.url";
 
 /// What can be said on the command line, or in the environment. Whatever is said goes before the file.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Example:
   larder serve --upstream http://127.0.0.1:8001
@@ -74,8 +74,8 @@ or {\"prefix\":\"http://127.0.0.1:8080/posts/\"}, {\"tags\":[\"posts\"]}, {\"all
 \"mode\":\"hard\" nothing is left, otherwise it is stale: served once more while it is refreshed, or if the origin fails.
 
 SIGTERM and Ctrl-C let the answers under way end, for 10 s; once more, and it ends at once. Until then the
-admin listener answers, /readyz with 503. Other signals change nothing; SIGHUP is kept for reading settings
-again.
+admin listener answers, /readyz with 503. SIGHUP reads the file of settings again: rules, routes and services change
+at once, and nothing that is stored or under way is lost; a file with mistakes is refused, and the settings stay.
 
 With --shared redis://127.0.0.1 several gateways share what they have, and a purge at one reaches all:
 with \"wait\":\"shared\" its answer says for how many it holds.
@@ -200,7 +200,7 @@ enum SetCookies {
 }
 
 /// What there is to say of the shared tier.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sharing with other gateways")]
 struct SharedFlags {
     /// Share answers and purges with other gateways over this server of Redis 7 or Valkey, or several:

@@ -8,6 +8,7 @@ mod files;
 mod flags;
 mod health;
 mod metrics;
+mod reload;
 mod serve;
 mod shared;
 mod signals;
@@ -26,8 +27,8 @@ use larder_gateway::config;
 use tracing::Level;
 
 use crate::{
-    check::Check, configured::Configured, flags::ServeFlags, health::Health, serve::ServeError,
-    shared::Password,
+    check::Check, configured::Configured, flags::ServeFlags, health::Health, reload::Again,
+    serve::ServeError, shared::Password,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -66,8 +67,9 @@ fn main() -> ExitCode {
     match command.what {
         What::Serve(flags) => {
             let matches = matches.subcommand_matches("serve").expect("it has led here");
-            let configured = Configured::of_flags(*flags, matches, Password::of_environment());
-            let served = configured.map_err(ServeError::from).and_then(start);
+            let again = Again { flags: *flags, matches: matches.clone() };
+            let configured = again.configured().map_err(ServeError::from);
+            let served = configured.and_then(|configured| start(configured, again));
             ended(served.map_err(|error| (error.exit_code(), error)))
         }
         What::Check(check) => {
@@ -115,9 +117,9 @@ fn ended(result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start(configured: Configured) -> Result<(), ServeError> {
+fn start(configured: Configured, again: Again) -> Result<(), ServeError> {
     let log = Log::start(&configured.levels, Level::INFO).map_err(ServeError::Start)?;
-    let served = configured.run(&log);
+    let served = configured.run(&log, again);
     log.flush(LAST_LINES);
     served
 }

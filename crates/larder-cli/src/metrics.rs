@@ -5,6 +5,7 @@ use std::sync::Arc;
 use larder::{http::HttpCache, redis::Redis};
 use larder_admin::figures::{Family, Figures, Kind};
 use larder_gateway::{
+    Gateway,
     downstream::counters::{Counted, Counters},
     upstream::{Upstream, UpstreamStats},
 };
@@ -113,12 +114,11 @@ impl Figures for SharedFigures {
 }
 
 /// What happens on connections to the origins, all together.
-pub(crate) struct OriginFigures(pub(crate) Vec<Upstream>);
+pub(crate) struct OriginFigures(pub(crate) Gateway);
 
 impl Figures for OriginFigures {
     fn families(&self) -> Vec<Family> {
-        let OriginFigures(upstreams) = self;
-        let all: Vec<_> = upstreams.iter().map(Upstream::stats).collect();
+        let all: Vec<_> = self.0.upstreams().iter().map(Upstream::stats).collect();
         let sum = |of: fn(&UpstreamStats) -> u64| all.iter().map(of).sum::<u64>();
         let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
         let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
@@ -175,11 +175,15 @@ fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-fn gauge(name: &'static str, help: &'static str, samples: Vec<(&'static str, u64)>) -> Family {
+pub(crate) fn gauge(
+    name: &'static str,
+    help: &'static str,
+    samples: Vec<(&'static str, u64)>,
+) -> Family {
     Family { kind: Kind::Gauge, ..counter(name, help, "", samples) }
 }
 
-fn counter(
+pub(crate) fn counter(
     name: &'static str,
     help: &'static str,
     label: &'static str,

@@ -25,6 +25,7 @@ use crate::{
     doubts,
     files::{self, Files},
     metrics::{CacheFigures, OriginFigures, ReaderFigures, SharedFigures},
+    reload::{Again, Reloader, Reloads},
     shared::Shared,
     signals::Signals,
 };
@@ -74,17 +75,17 @@ impl ServeError {
 impl Configured {
     /// Signals and questions about the cache are seen to beside the loops that serve: neither waits
     /// for the other.
-    pub(crate) fn run(self, log: &Log) -> Result<(), ServeError> {
+    pub(crate) fn run(self, log: &Log, again: Again) -> Result<(), ServeError> {
         let beside = Builder::new_current_thread().enable_all().build();
-        beside.map_err(ServeError::Start)?.block_on(self.serve(log))
+        beside.map_err(ServeError::Start)?.block_on(self.serve(log, again))
     }
 
-    async fn serve(self, log: &Log) -> Result<(), ServeError> {
+    async fn serve(self, log: &Log, again: Again) -> Result<(), ServeError> {
         let mut signals = Signals::listen().map_err(ServeError::Start)?;
         let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let threads = self.settings.threads.unwrap_or_else(usual);
         let files = self.files(threads.get())?;
-        let Configured { settings, places, shared, .. } = self;
+        let Configured { settings, config: configuration, places, shared, .. } = self;
         if let Some(file) = places.file() {
             tracing::info!("settings from {}", file.display());
         }
@@ -115,7 +116,10 @@ impl Configured {
         let server = Server::bind(settings.listen, config);
         let server = server.map_err(listen("server.listen", settings.listen))?;
         let mut own = vec![(name("server.listen"), server.address())];
-        let upstreams = upstreams(&settings, files);
+        let upstreams = upstreams(&settings.upstreams, files, &[]);
+        let gateway =
+            Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
+        let reloads = Reloads::default();
         let admin = match settings.admin {
             None => None,
             Some(address) => {
@@ -143,7 +147,9 @@ impl Configured {
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
                     .metrics(CacheFigures(cache.clone()))
-                    .metrics(OriginFigures(upstreams.clone()))
+                    .metrics(OriginFigures(gateway.clone()))
+                    .metrics(reloads.clone())
+                    .ready_note(reloads.note())
                     .metrics(log.clone())
                     .stop_with(stop.clone())
                     .router();
@@ -160,11 +166,18 @@ impl Configured {
         for Named { name, origin, .. } in &settings.upstreams {
             doubts::tell(places.name(&format!("upstream.{name}.url")), origin, own.clone());
         }
-        let gateway = Gateway::with_ways(&cache, upstreams, settings.ways, settings.gateway);
+        let mut reloader = Reloader {
+            again,
+            running: configuration,
+            gateway: gateway.clone(),
+            upstreams: settings.upstreams,
+            files,
+            reloads,
+        };
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
-        signals.told_to_stop().await;
+        signals.told_to_reread_until_stop(|| reloader.reread()).await;
         stop.cancel();
         advising.abort();
         if let Some(watching) = watching {
@@ -260,16 +273,25 @@ fn services(upstreams: &[Named]) -> String {
     }
 }
 
-/// Those of several services share what connections there may be.
-fn upstreams(settings: &Settings, files: Files) -> Vec<Upstream> {
-    let each = |all: usize| (all / settings.upstreams.len()).max(1);
-    let upstreams = settings.upstreams.iter().map(|Named { origin, config, .. }| {
+/// Those of several services share what connections there may be. What is among `kept` and has not changed goes on with
+/// the connections that it has.
+pub(crate) fn upstreams(
+    named: &[Named],
+    files: Files,
+    kept: &[(Named, Upstream)],
+) -> Vec<Upstream> {
+    let each = |all: usize| (all / named.len()).max(1);
+    let upstreams = named.iter().map(|named| {
+        let is_kept = |(before, _): &&(Named, Upstream)| before == named;
+        if let Some((_, upstream)) = kept.iter().find(is_kept) {
+            return upstream.clone();
+        }
         let config = UpstreamConfig {
             max_connections: each(files.origin),
             max_streams: each(files.streams),
-            ..config.clone()
+            ..named.config.clone()
         };
-        Upstream::new(origin.clone(), config)
+        Upstream::new(named.origin.clone(), config)
     });
     upstreams.collect()
 }

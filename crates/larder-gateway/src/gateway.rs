@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
@@ -86,17 +87,41 @@ pub struct Gateway {
 
 /// What all connections have in common, and each points to once: a connection that waits is small.
 struct Common {
+    settings: ArcSwap<Settings>,
+    busy: Seldom,
+}
+
+/// What may change while it runs. A request goes by those that it was let in by, to its end.
+struct Settings {
     config: GatewayConfig,
     upstreams: Vec<Upstream>,
     ways: Ways,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
     otherwise_as_cache: bool,
-    busy: Seldom,
 }
 
-/// Put into a request's extensions: which of the upstreams is asked.
-#[derive(Clone, Copy, Debug)]
-struct AsksUpstream(usize);
+/// Put into a request's extensions: by which settings it was let in, and which upstream they have for it.
+#[derive(Clone)]
+struct LetIn {
+    settings: Arc<Settings>,
+    upstream: usize,
+}
+
+impl Settings {
+    fn new(
+        cache: &HttpCache,
+        upstreams: Vec<Upstream>,
+        ways: Ways,
+        config: GatewayConfig,
+    ) -> Arc<Settings> {
+        assert!(
+            ways.upstreams() <= upstreams.len(),
+            "a way leads to an upstream that is not there"
+        );
+        let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
+        Arc::new(Settings { config, upstreams, ways, otherwise_as_cache })
+    }
+}
 
 impl Gateway {
     /// Puts `cache` before `upstream`. Its rules are the cache's.
@@ -116,39 +141,33 @@ impl Gateway {
         ways: Ways,
         config: GatewayConfig,
     ) -> Self {
-        assert!(
-            ways.upstreams() <= upstreams.len(),
-            "a way leads to an upstream that is not there"
-        );
-        let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
-        let busy = Seldom::every(BUSY_LINE);
-        let common = Arc::new(Common { config, upstreams, ways, otherwise_as_cache, busy });
+        let settings = Settings::new(cache, upstreams, ways, config).into();
+        let common = Arc::new(Common { settings, busy: Seldom::every(BUSY_LINE) });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
     }
 
-    /// Sends the request its way.
-    fn set_out(&self, head: &mut Parts) {
-        let Common { ways, otherwise_as_cache, .. } = &*self.common;
-        let way = ways.way(&head.method, &head.uri);
-        let Way { policy, upstream, is_cached } = way;
-        let extensions = &mut head.extensions;
-        if !(*otherwise_as_cache && std::ptr::eq(way, ways.otherwise())) {
-            extensions.insert(Rules(Arc::clone(policy)));
-        }
-        if *upstream > 0 {
-            extensions.insert(AsksUpstream(*upstream));
-        }
-        if !is_cached {
-            extensions.insert(Bypass);
-        }
+    /// From now on requests go by these; those under way go on as they began. What is stored stays, and is answered by
+    /// the new rules.
+    ///
+    /// # Panics
+    ///
+    /// If a way leads to an upstream that is not there.
+    pub fn reload(&self, upstreams: Vec<Upstream>, ways: Ways, config: GatewayConfig) {
+        self.common.settings.store(Settings::new(&self.store, upstreams, ways, config));
+    }
+
+    /// The upstreams of now.
+    pub fn upstreams(&self) -> Vec<Upstream> {
+        self.common.settings.load().upstreams.clone()
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
     fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
-        let hop = self.common.config.hop(head);
-        let may_see_keys = self.may_see_keys(&head.headers, hop.peer);
-        let client = self.common.config.client(&head.headers, hop);
+        let settings = self.common.settings.load_full();
+        let hop = settings.config.hop(head);
+        let may_see_keys = settings.config.may_see_keys(&head.headers, hop.peer);
+        let client = settings.config.client(&head.headers, hop);
         head.headers.remove(LARDER_EXPLAIN);
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
@@ -156,7 +175,7 @@ impl Gateway {
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
-                self.set_out(head);
+                set_out(settings, head);
                 Ok(())
             }
             Admission::Loop => Err(Problem::new(
@@ -211,14 +230,28 @@ fn address(element: &[u8]) -> Option<IpAddr> {
     element.parse().ok().or_else(with_port).or_else(bare)
 }
 
-impl Gateway {
+/// Sends the request its way.
+fn set_out(settings: Arc<Settings>, head: &mut Parts) {
+    let way = settings.ways.way(&head.method, &head.uri);
+    let Way { policy, upstream, is_cached } = way;
+    let (upstream, extensions) = (*upstream, &mut head.extensions);
+    if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
+        extensions.insert(Rules(Arc::clone(policy)));
+    }
+    if !is_cached {
+        extensions.insert(Bypass);
+    }
+    extensions.insert(LetIn { settings, upstream });
+}
+
+impl GatewayConfig {
     /// Keys tell how the cache is laid out.
     fn may_see_keys(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
         if peer.is_loopback() && !ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name)) {
             return true;
         }
         let sent = headers.get(LARDER_EXPLAIN).map(HeaderValue::as_bytes);
-        match (&self.common.config.explain_token, sent) {
+        match (&self.explain_token, sent) {
             // Hashes are compared in constant time: how long it takes tells nothing of the token.
             (Some(token), Some(sent)) => blake3::hash(token.as_bytes()) == blake3::hash(sent),
             _ => false,
@@ -238,10 +271,10 @@ impl FastPath for Gateway {
             return None;
         }
         let peer = peer.ip().to_canonical();
-        let peer_is_trusted = self.common.config.trusts(peer);
+        let settings = self.common.settings.load();
+        let peer_is_trusted = settings.config.trusts(peer);
         let PeekedRequest { method, scheme, host, target, lines } = request;
-        let Way { policy, is_cached: true, .. } =
-            self.common.ways.borrowed(method, host, target)?
+        let Way { policy, is_cached: true, .. } = settings.ways.borrowed(method, host, target)?
         else {
             return None;
         };
@@ -410,14 +443,17 @@ impl Service<Request<Body>> for Outbound {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
-        let common = Arc::clone(&self.0);
-        forward::sign(&head.uri, &mut fields, common.config.hop(&head));
+        let let_in = head.extensions.get::<LetIn>().cloned();
+        let LetIn { settings, upstream } = let_in.unwrap_or_else(|| {
+            // Whatever asks without a reader goes by what holds now.
+            LetIn { settings: self.0.settings.load_full(), upstream: 0 }
+        });
+        forward::sign(&head.uri, &mut fields, settings.config.hop(&head));
         head.headers = fields;
-        let upstream = head.extensions.get().map_or(0, |AsksUpstream(upstream)| *upstream);
-        let asking = common.upstreams[upstream].clone().call(Request::from_parts(head, body));
+        let asking = settings.upstreams[upstream].clone().call(Request::from_parts(head, body));
         Box::pin(async move {
             let (mut head, body) = asking.await?.into_parts();
-            head.headers = forward::response(head.headers, &common.config.name, head.version);
+            head.headers = forward::response(head.headers, &settings.config.name, head.version);
             if forward::varies_by_peer(&head.headers) {
                 // The cache does not know what this hop has told of the reader.
                 head.headers.append(header::VARY, HeaderValue::from_static("*"));

@@ -21,6 +21,7 @@ mod rates;
 mod readers;
 mod real;
 mod refusals;
+mod reload;
 mod seeking;
 mod shared;
 mod start;

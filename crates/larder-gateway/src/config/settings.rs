@@ -65,7 +65,7 @@ pub struct Settings {
 }
 
 /// A service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// By the file's name for it.
     pub name: String,
