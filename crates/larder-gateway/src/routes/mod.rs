@@ -28,7 +28,7 @@ pub struct Fitting {
 pub struct Routes {
     routes: Vec<Fitting>,
     /// For hosts that are named: all routes that may fit them.
-    by_host: HashMap<Box<str>, Group, RandomState>,
+    by_host: HashMap<Box<[u8]>, Group, RandomState>,
     /// For all others.
     elsewhere: Group,
 }
@@ -36,8 +36,8 @@ pub struct Routes {
 /// Routes by their paths, each list in their order.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    by_path: HashMap<Box<str>, Vec<usize>, RandomState>,
-    by_first_part: HashMap<Box<str>, Vec<usize>, RandomState>,
+    by_path: HashMap<Box<[u8]>, Vec<usize>, RandomState>,
+    by_first_part: HashMap<Box<[u8]>, Vec<usize>, RandomState>,
     others: Vec<usize>,
 }
 
@@ -80,7 +80,7 @@ impl Routes {
         for name in named {
             let fit = |route: &Fitting| route.host.as_ref().is_none_or(|host| host.fits(&name));
             let group = Group::of(&all.routes, fit);
-            all.by_host.insert(name.clone(), group);
+            all.by_host.insert(name.as_bytes().into(), group);
         }
         let is_elsewhere = |route: &Fitting| !matches!(route.host, Some(HostPattern::Literal(_)));
         all.elsewhere = Group::of(&all.routes, is_elsewhere);
@@ -105,15 +105,30 @@ impl Routes {
         }
         let group = match self.by_host.is_empty() {
             true => &self.elsewhere,
-            false => self.by_host.get(host).unwrap_or(&self.elsewhere),
+            false => self.by_host.get(host.as_bytes()).unwrap_or(&self.elsewhere),
         };
-        let first_part = path.get(1..).unwrap_or_default().split('/').next().unwrap_or_default();
-        let lists = [group.by_path.get(path), group.by_first_part.get(first_part)];
-        let lists = lists.into_iter().flatten().chain([&group.others]);
-        let first = |list: &Vec<usize>| {
-            list.iter().copied().find(|&at| self.routes[at].fits(method, host, path))
-        };
-        lists.filter_map(first).min()
+        let mut found = self.first(&group.others, usize::MAX, method, host, path);
+        if !group.by_first_part.is_empty() {
+            let parts = path.as_bytes().get(1..).unwrap_or_default();
+            let end = parts.iter().position(|&byte| byte == b'/').unwrap_or(parts.len());
+            if let Some(list) = group.by_first_part.get(&parts[..end]) {
+                found = self.first(list, found, method, host, path);
+            }
+        }
+        if !group.by_path.is_empty()
+            && let Some(list) = group.by_path.get(path.as_bytes())
+        {
+            found = self.first(list, found, method, host, path);
+        }
+        (found != usize::MAX).then_some(found)
+    }
+
+    /// The first route of `list` that fits, if it comes before `best`; otherwise that.
+    #[inline]
+    fn first(&self, list: &[usize], best: usize, method: &Method, host: &str, path: &str) -> usize {
+        let before = list.iter().copied().take_while(|&at| at < best);
+        let fits = |at: &usize| self.routes[*at].fits(method, host, path);
+        { before }.find(fits).unwrap_or(best)
     }
 
     /// The routes that can never be found, each with one before it that fits all that it fits.
@@ -134,9 +149,9 @@ impl Group {
         for (at, route) in routes.iter().enumerate().filter(|(_, route)| is_in(route)) {
             let path = route.path.as_ref();
             let list = if let Some(literal) = path.and_then(PathPattern::literal) {
-                group.by_path.entry(literal.into()).or_default()
+                group.by_path.entry(literal.into_bytes().into()).or_default()
             } else if let Some(first) = path.and_then(PathPattern::first_literal) {
-                group.by_first_part.entry(first.into()).or_default()
+                group.by_first_part.entry(first.as_bytes().into()).or_default()
             } else {
                 &mut group.others
             };

@@ -70,17 +70,23 @@ impl PathPattern {
 
     /// `path` begins with a slash.
     pub fn fits(&self, path: &str) -> bool {
-        let Some(parts) = path.strip_prefix('/') else { return false };
-        let Some(tail) = &self.tail else {
-            let mut parts = parts.split('/');
-            let all = self.head.iter().all(|part| parts.next().is_some_and(|it| part.fits(it)));
-            return all && parts.next().is_none();
-        };
-        let mut left = parts.split('/');
-        if !self.head.iter().all(|part| left.next().is_some_and(|it| part.fits(it))) {
-            return false;
+        // What is left of the path, from a slash on.
+        let mut left = path.as_bytes();
+        for part in &self.head {
+            match part.taken_from(left) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
         }
-        tail.iter().rev().all(|part| left.next_back().is_some_and(|it| part.fits(it)))
+        let Some(tail) = &self.tail else { return left.is_empty() };
+        for part in tail.iter().rev() {
+            let Some(slash) = left.iter().rposition(|&byte| byte == b'/') else { return false };
+            if !part.fits(&left[slash + 1..]) {
+                return false;
+            }
+            left = &left[..slash];
+        }
+        left.is_empty() || left[0] == b'/'
     }
 
     /// The path that it is for, if that is one only.
@@ -178,31 +184,44 @@ impl Part {
         }
     }
 
-    fn fits(&self, text: &str) -> bool {
+    /// What is left of `path`, which begins with a slash or is empty, behind this part.
+    #[inline]
+    fn taken_from<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let (&b'/', rest) = path.split_first()? else { return None };
         match self {
-            Part::Literal(literal) => **literal == *text,
-            Part::Glob(texts) => {
-                let (Some((first, rest)), Some(last)) = (texts.split_first(), texts.last()) else {
-                    return false;
-                };
-                let Some(left) = text.strip_prefix(&**first) else { return false };
-                let mut left = left;
-                for text in &rest[..rest.len() - 1] {
-                    // The earliest place leaves the most for what comes after.
-                    let Some(begin) = left.char_indices().nth(1).map(|(at, _)| at) else {
-                        return false;
-                    };
-                    let Some(at) = left[begin..].find(&**text) else { return false };
-                    left = &left[begin + at + text.len()..];
-                }
-                left.strip_suffix(&**last).is_some_and(|wild| !wild.is_empty())
+            // A path that is read once, and not looked through for slashes first.
+            Part::Literal(literal) => {
+                let left = rest.strip_prefix(literal.as_bytes())?;
+                (left.is_empty() || left[0] == b'/').then_some(left)
+            }
+            Part::Glob(_) => {
+                let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+                let (text, left) = rest.split_at(end);
+                self.fits(text).then_some(left)
             }
         }
     }
 
+    fn fits(&self, text: &[u8]) -> bool {
+        let texts = match self {
+            Part::Literal(literal) => return literal.as_bytes() == text,
+            Part::Glob(texts) => texts,
+        };
+        let [first, between @ .., last] = &texts[..] else { return false };
+        let Some(mut left) = text.strip_prefix(first.as_bytes()) else { return false };
+        for text in between {
+            // The earliest place leaves the most for what comes after. One character at least is the wild one's.
+            let text = text.as_bytes();
+            let places = left.windows(text.len());
+            let Some(at) = places.skip(1).position(|window| window == text) else { return false };
+            left = &left[at + 1 + text.len()..];
+        }
+        left.strip_suffix(last.as_bytes()).is_some_and(|wild| !wild.is_empty())
+    }
+
     fn covers(&self, other: &Part) -> bool {
         match (self, other) {
-            (_, Part::Literal(text)) => self.fits(text),
+            (_, Part::Literal(text)) => self.fits(text.as_bytes()),
             (Part::Literal(_), Part::Glob(_)) => false,
             (Part::Glob(ours), Part::Glob(theirs)) => {
                 ours == theirs || ours.iter().all(|text| text.is_empty()) && ours.len() == 2
