@@ -78,7 +78,7 @@ impl Mistake {
     /// `--help`.
     pub fn about(mut self, path: &str) -> Mistake {
         if !matches!(self.place, Some(Place::Flag(_) | Place::Variable(_))) {
-            self.right = Known::new().right(path);
+            self.right = Known::get().right(path);
         }
         self.path = Some(path.to_owned());
         self

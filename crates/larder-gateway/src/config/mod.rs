@@ -94,18 +94,17 @@ fn read_all(text: &Text<'_>) -> (Config, Places, Vec<Mistake>) {
         Err(mistakes) => return (Config::default(), Places::default(), mistakes),
     };
     let (config, wrong) = decode::decode::<Config>(&table);
-    let known = Known::new();
-    let mistakes = wrong.into_iter().map(|wrong| told(wrong, text, &known)).collect();
+    let mistakes = wrong.into_iter().map(|wrong| told(wrong, text)).collect();
     (config, places, mistakes)
 }
 
 /// A mistake as its writer is told of it.
-fn told(Wrong { kind, at }: Wrong, text: &Text<'_>, known: &Known) -> Mistake {
+fn told(Wrong { kind, at }: Wrong, text: &Text<'_>) -> Mistake {
     let (at, path) = at.unwrap_or_default();
     let place = Some(text.place(&at));
     let key = path.last().to_owned();
     match kind {
-        Kind::Unknown { key, known: names } => unknown(&key, names, &path.0, known, place),
+        Kind::Unknown { key, known: names } => unknown(&key, names, &path.0, place),
         Kind::Word { found, known: words } => {
             let meant = nearest(found.trim_matches('"'), words.iter().copied());
             let meant = meant.map(|word| format!(": did you mean {word:?}?")).unwrap_or_default();
@@ -133,13 +132,8 @@ fn told(Wrong { kind, at }: Wrong, text: &Text<'_>, known: &Known) -> Mistake {
     }
 }
 
-fn unknown(
-    key: &str,
-    names: &'static [&'static str],
-    path: &str,
-    known: &Known,
-    place: Option<Place>,
-) -> Mistake {
+fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<Place>) -> Mistake {
+    let known = Known::get();
     let table = path.rsplit_once('.').map(|(table, _)| table);
     let is_route = table.is_some_and(|table| table.starts_with("route["));
     let own: &[&str] = if is_route { &OF_A_ROUTE } else { &[] };

@@ -1,5 +1,7 @@
 //! Schema: the keys of a `larder.toml` as data, for editors, for the reference, and for what is said of mistakes.
 
+use std::sync::LazyLock;
+
 use schemars::{generate::SchemaSettings, schema_for};
 use serde_json::Value;
 
@@ -48,7 +50,13 @@ pub struct Key {
 }
 
 impl Known {
-    pub(super) fn new() -> Known {
+    /// It is made once, when a mistake or a reference first needs it.
+    pub(super) fn get() -> &'static Known {
+        static KNOWN: LazyLock<Known> = LazyLock::new(Known::new);
+        &KNOWN
+    }
+
+    fn new() -> Known {
         let settings = SchemaSettings::draft2020_12().with(|known| known.inline_subschemas = true);
         Known(settings.into_generator().into_root_schema_for::<Config>().to_value())
     }
@@ -93,7 +101,7 @@ impl Known {
 
 /// Each key of a `larder.toml`, table by table.
 pub fn keys() -> Vec<Key> {
-    keys_below(&Known::new().0, "")
+    keys_below(&Known::get().0, "")
 }
 
 fn keys_below(schema: &Value, table: &str) -> Vec<Key> {

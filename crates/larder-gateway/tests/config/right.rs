@@ -207,3 +207,44 @@ fn whatever_stands_in_a_file_nothing_panics() {
         drop(check(text));
     }
 }
+
+#[test]
+fn whatever_number_stands_behind_a_key_nothing_panics() {
+    let values = [
+        "0",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "1e308",
+        "nan",
+        "-inf",
+        "true",
+        "[]",
+        "{}",
+        "\"\"",
+        "\"0\"",
+        "\"0s\"",
+        "\"1ns\"",
+        "\"500years\"",
+        "\"18446744073709551615s\"",
+        "\"15EiB\"",
+        "\"-1s\"",
+        "[\"\"]",
+        "[1]",
+    ];
+    for key in config::keys() {
+        for value in values {
+            let line = format!("{} = {value}\n", key.name);
+            let text = match key.table.as_str() {
+                "[upstream.NAME]" if key.name == "url" => format!("[upstream.blog]\n{line}"),
+                "[upstream.NAME]" => format!("{LEAST}{line}"),
+                table => format!("{LEAST}{table}\n{line}"),
+            };
+            // Taken or refused; where it is refused, at its line or for what it leaves out.
+            if let Err(mistakes) = check(&text) {
+                assert!(mistakes.iter().count() > 0, "{text}");
+            }
+        }
+    }
+}
