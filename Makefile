@@ -9,7 +9,7 @@ SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
 .PHONY: help run build page dev test test-deps test-crates test-interleavings test-binaries \
         test-conformance test-guard test-containers test-page test-browser test-long check bench \
-        bench-gateway bench-deps bench-engine fuzz install up down logs clean tools engine
+        bench-gateway bench-shared bench-deps bench-engine fuzz install up down logs clean tools engine
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,7 +78,7 @@ test-browser: test-deps test-binaries
 # Nobody waits for it. MINUTES is what its trials take; what has to be built comes on top.
 MINUTES ?= 30
 
-test-long: test-deps page ## Try longer than `make test` does: more cases, orders, fuzzing (30 minutes, or MINUTES=…, and the builds)
+test-long: test-deps page conformance/node_modules/.installed ## Try longer than `make test` does: more cases, orders, fuzzing (30 minutes, or MINUTES=…, and the builds)
 	@tools/test-long $(MINUTES)
 
 # With examples, the documentation is of the build that clippy has looked at; without, of another.
@@ -102,6 +102,13 @@ BENCH_GATEWAY ?=
 bench-gateway: bench-deps ## Measure the gateway beside nginx, HAProxy, Varnish and a bare epoll loop (about half an hour)
 	cargo build --release --locked -p larder-cli -p larder-bench
 	target/release/larder-bench gateway $(BENCH_GATEWAY)
+
+# The same: BENCH_SHARED="--json out.json". Figures mean something on a machine that does nothing else.
+BENCH_SHARED ?=
+
+bench-shared: bench-deps ## Measure the tier on Redis beside a bare GET, no tier, and a rival from npm (about six minutes)
+	cargo build --release --locked -p larder-bench
+	target/release/larder-bench shared $(BENCH_SHARED)
 
 bench-deps:
 	@tools/install-bench-deps

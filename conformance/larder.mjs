@@ -11,13 +11,12 @@ const STOP_MS = 15_000;
  * @param {string} binary
  * @param {string} upstream
  * @param {string} policy
+ * @param {string} [shared] the server that several share
  */
-export async function startLarder(binary, upstream, policy) {
-  const child = spawn(
-    binary,
-    ['serve', '--upstream', upstream, '--listen', '127.0.0.1:0', '--policy', policy, '--log', 'info'],
-    { stdio: ['ignore', 'inherit', 'pipe'] },
-  );
+export async function startLarder(binary, upstream, policy, shared) {
+  const flags = ['--upstream', upstream, '--listen', '127.0.0.1:0', '--policy', policy, '--log', 'info'];
+  if (shared !== undefined) flags.push('--shared', shared);
+  const child = spawn(binary, ['serve', ...flags], { stdio: ['ignore', 'inherit', 'pipe'] });
   const gone = once(child, 'exit').catch((/** @type {Error} */ error) => {
     throw new Error(`cannot start ${binary}: ${error.message} (cargo build -p larder-cli)`);
   });
@@ -31,10 +30,12 @@ export async function startLarder(binary, upstream, policy) {
   try {
     const log = createInterface({ input: child.stderr });
     const url = await Promise.race([
-      addressIn(log),
+      inLog(log, /listening on (http:\/\/\S+)/),
       gone.then(() => Promise.reject(new Error('larder ended before it listened'))),
       tooLate(),
     ]);
+    // Nothing is kept until it has heard of the others.
+    if (shared !== undefined) await Promise.race([inLog(log, / INFO (.+ answers)$/), tooLate()]);
     // The tests break connections on purpose, and it tells of each. What somebody must act on is shown.
     log.on('line', (line) => {
       if (line.includes(' ERROR ')) console.error(line);
@@ -48,15 +49,16 @@ export async function startLarder(binary, upstream, policy) {
 
 /**
  * @param {import('node:readline').Interface} log
+ * @param {RegExp} words
  * @returns {Promise<string>}
  */
-function addressIn(log) {
+function inLog(log, words) {
   return new Promise((found) => {
     log.on('line', function look(line) {
-      const [, url] = /listening on (http:\/\/\S+)/.exec(line) ?? [];
-      if (url === undefined) return;
+      const [, part] = words.exec(line) ?? [];
+      if (part === undefined) return;
       log.off('line', look);
-      found(url);
+      found(part);
     });
   });
 }
@@ -64,6 +66,6 @@ function addressIn(log) {
 /** @returns {Promise<never>} */
 function tooLate() {
   return new Promise((_, reject) => {
-    setTimeout(() => reject(new Error(`larder did not listen within ${START_MS} ms`)), START_MS).unref();
+    setTimeout(() => reject(new Error(`larder did not start within ${START_MS} ms`)), START_MS).unref();
   });
 }

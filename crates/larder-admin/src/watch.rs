@@ -21,7 +21,7 @@ enum State {
     Begins,
     Together,
     Away,
-    /// It answers, and still nobody knows what others have purged.
+    /// It answers, some calls at least, and still nobody knows what others have purged.
     Unsettled,
 }
 
@@ -43,13 +43,15 @@ pub struct Watch {
     state: State,
     /// For so long it has been answering without being of use.
     unsettled: Duration,
+    /// What a call that it did not answer meanwhile has come to.
+    reason: Option<String>,
 }
 
 impl Watch {
     /// `place`: how the log is to call the tier. `settings`: those of the cache.
     pub fn new(place: impl Into<String>, settings: Settings) -> Self {
         let place = place.into();
-        Watch { place, settings, state: State::Begins, unsettled: Duration::ZERO }
+        Watch { place, settings, state: State::Begins, unsettled: Duration::ZERO, reason: None }
     }
 
     /// Until its task is aborted.
@@ -69,12 +71,20 @@ impl Watch {
 
     /// The state now, if it is another one than was told last. Asked every [`LOOK_EVERY`].
     fn change(&mut self, health: &Health, is_trusted: bool) -> Option<State> {
-        let is_unsettled = matches!(health, Health::Answers) && !is_trusted;
-        self.unsettled = if is_unsettled { self.unsettled + LOOK_EVERY } else { Duration::ZERO };
+        let is_away = matches!(health, Health::Fails { lasts, .. } if *lasts >= WORTH_A_LINE);
+        // Reads may be answered where nothing else is: by a server that is full, or to a user with too few rights.
+        if is_trusted || is_away {
+            (self.unsettled, self.reason) = (Duration::ZERO, None);
+        } else {
+            self.unsettled += LOOK_EVERY;
+            if let Health::Fails { reason, .. } = health {
+                self.reason = Some(reason.clone());
+            }
+        }
         let state = match health {
-            Health::Fails { lasts, .. } if *lasts >= WORTH_A_LINE => State::Away,
+            _ if is_away => State::Away,
             Health::Answers if is_trusted => State::Together,
-            Health::Answers if self.unsettled > PATIENCE => State::Unsettled,
+            _ if self.unsettled > PATIENCE => State::Unsettled,
             _ => return None,
         };
         (state != self.state).then_some(state)
@@ -85,9 +95,14 @@ impl Watch {
         match (state, self.state) {
             (State::Together, State::Begins) | (State::Begins, _) => format!("{place} answers"),
             (State::Together, _) => format!("{place} answers again"),
-            (State::Unsettled, _) => format!(
-                "{place} answers, and does not know yet which purges it has lost: until then nothing in memory is served"
-            ),
+            (State::Unsettled, _) => {
+                let reason = self.reason.as_ref().map(|reason| format!(" ({reason})"));
+                format!(
+                    "{place} answers, and does not say which purges there were: until it does nothing in memory is \
+                     served without asking{}",
+                    reason.unwrap_or_default()
+                )
+            }
             (State::Away, State::Begins) if settings.unsure == Unsure::Fetch => format!(
                 "{place} does not answer: nothing is kept until it first has, for no purge elsewhere waits for one that \
                  it does not know ({})",
@@ -147,5 +162,12 @@ mod tests {
         let unsettled = (0..100).filter_map(|_| after(Health::Answers, false));
         let unsettled: Vec<_> = unsettled.collect();
         assert_eq!(unsettled.len(), 1, "{unsettled:?}");
+        assert!(unsettled[0].ends_with("without asking"), "{unsettled:?}");
+        assert!(after(Health::Answers, true).is_some());
+        // Its reads are answered, and nothing else is.
+        let health = |turn| if turn % 2 == 0 { Health::Answers } else { fails(100) };
+        let unsettled: Vec<_> = (0..100).filter_map(|turn| after(health(turn), false)).collect();
+        assert_eq!(unsettled.len(), 1, "{unsettled:?}");
+        assert!(unsettled[0].ends_with("without asking (refused)"), "{unsettled:?}");
     }
 }

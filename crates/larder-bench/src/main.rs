@@ -2,7 +2,11 @@
 
 mod blog;
 mod gateway;
+mod machine;
 mod process;
+mod shared;
+mod spread;
+mod table;
 
 use std::path::PathBuf;
 
@@ -31,6 +35,11 @@ enum What {
     },
     /// `larder serve` beside its rivals and beside the limit (about twenty minutes)
     Gateway(gateway::Options),
+    /// The tier on Redis beside a bare GET, beside no tier, and beside another cache (about five minutes)
+    Shared(shared::Options),
+    /// One of several processes over one server; `shared` starts it
+    #[command(hide = true)]
+    SharedInstance { url: String, namespace: String },
     /// The limit that servers are compared with; `gateway` starts it
     #[command(hide = true)]
     Limit { answers: Vec<Baked> },
@@ -59,6 +68,11 @@ async fn main() -> anyhow::Result<()> {
             print!("{}", gateway::measure(&options).await?);
             Ok(())
         }
+        What::Shared(options) => {
+            print!("{}", shared::measure(&options).await?);
+            Ok(())
+        }
+        What::SharedInstance { url, namespace } => shared::instance::serve(&url, &namespace).await,
         What::Limit { answers } => gateway::limit::serve(&answers),
         What::Origin => gateway::origin::serve().await,
     }

@@ -14,6 +14,7 @@
 //! | [`wire`] | one end of a connection; [`answer`] is what comes over it, [`cache_status`] what a cache says in it |
 //! | [`origin`] | a server that plays a script on each connection |
 //! | [`nginx`], [`redis`], [`sentinel`] | servers that others wrote |
+//! | [`relay`] | a port before another one, that delays or holds up what is said |
 //! | `certificate` | a certificate and its key, behind the feature of that name |
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
@@ -32,5 +33,6 @@ pub mod port;
 pub mod process;
 pub mod program;
 pub mod redis;
+pub mod relay;
 pub mod sentinel;
 pub mod wire;

@@ -1,6 +1,9 @@
 //! Redis: a server of its own for a test, in a folder of its own.
 
-use std::{env, ffi::OsString, io, path::Path, process::Command, process::Stdio, time::Duration};
+use std::{
+    env, ffi::OsString, io, net::SocketAddr, path::Path, process::Command, process::Stdio,
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -10,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{eventually::eventually, port::free_port, process::Process};
+use crate::{eventually::eventually, port::free_port, process::Process, wire::Wire};
 
 /// A server on a port of this machine that lasts over its restarts. Dropping it ends the server.
 #[derive(Debug)]
@@ -53,6 +56,26 @@ impl Redis {
     /// The same as a URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// The same as an address.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Says these words to it, and brings the first line of its answer, without the line's end.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not answer.
+    pub async fn tell(&self, words: &[&str]) -> String {
+        let mut wire = Wire::connect(self.address()).await;
+        let mut command = format!("*{}\r\n", words.len());
+        for word in words {
+            command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        wire.send(command).await;
+        wire.until("\r\n").await.trim_end().to_owned()
     }
 
     /// Where it keeps what it keeps.

@@ -31,7 +31,16 @@ impl Wire {
     ///
     /// Where nobody listens.
     pub async fn connect(address: SocketAddr) -> Wire {
-        Wire::new(TcpStream::connect(address).await.unwrap())
+        Wire::try_connect(address).await.unwrap()
+    }
+
+    /// The same where perhaps nobody listens.
+    ///
+    /// # Errors
+    ///
+    /// Nobody does.
+    pub async fn try_connect(address: SocketAddr) -> io::Result<Wire> {
+        TcpStream::connect(address).await.map(Wire::new)
     }
 
     /// Ends the connection by a reset instead of in order.
@@ -164,6 +173,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
             _ => self.body(&head).await.unwrap_or_else(|| panic!("its body ends early: {head}")),
         };
         Answer { head, body }
+    }
+
+    /// The same where the other side may be killed meanwhile: then there is none.
+    ///
+    /// # Panics
+    ///
+    /// Where nothing comes, and no end either.
+    pub async fn try_answer(&mut self) -> Option<Answer> {
+        let head = self.try_until("\r\n\r\n").await?;
+        let body = match status(&head) {
+            204 | 304 => Vec::new(),
+            _ => self.body(&head).await?,
+        };
+        Some(Answer { head, body })
     }
 
     async fn chunked(&mut self) -> Option<Vec<u8>> {

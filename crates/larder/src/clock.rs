@@ -181,6 +181,14 @@ impl Clock {
         matches!(self.0, Source::System { .. })
     }
 
+    /// Whether it is that of a simulation, where nothing else tells the time.
+    pub(crate) fn is_simulated(&self) -> bool {
+        #[cfg(all(test, not(shuttle)))]
+        return matches!(&self.0, Source::Other(_)) && crate::simulation::is_under_way();
+        #[cfg(not(all(test, not(shuttle))))]
+        false
+    }
+
     /// What time it is.
     #[inline]
     pub fn now(&self) -> Moment {

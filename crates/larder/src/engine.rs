@@ -217,9 +217,10 @@ impl<V> Engine<V> {
         flights: &Arc<Flights<R>>,
         keys: &[Arc<str>],
         asked: Fence,
+        first_to_share: Option<u64>,
         anyway: bool,
     ) -> Option<Vec<Join<R>>> {
-        flights.join_several(keys, asked, anyway, || self.purges.position())
+        flights.join_several(keys, asked, first_to_share, anyway, || self.purges.position())
     }
 
     /// The flight of what this collapse key of `key` stands for.

@@ -174,7 +174,10 @@ mod key;
 mod needs;
 mod pulse;
 mod purge;
+mod rules;
 mod shape;
+#[cfg(all(test, not(shuttle)))]
+mod simulation;
 mod span;
 mod stats;
 mod sweeper;

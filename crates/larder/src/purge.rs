@@ -170,7 +170,7 @@ pub enum TierState {
     Queued,
     /// It is on its way, and nothing has come back.
     Sent,
-    /// The tier has said that it holds.
+    /// The tier has said that it has it. Whether it holds in all of the tier's parts nobody has waited for.
     Confirmed,
     /// The tier could not be told.
     Failed {

@@ -3,14 +3,19 @@
 //! Under `--cfg shuttle` (see `interleavings/`) each of them is a point at which shuttle's scheduler
 //! may let another task go on; otherwise these are the standard library's and tokio's own.
 
+#[cfg(not(any(test, shuttle)))]
+pub(crate) use tokio::spawn;
 #[cfg(not(shuttle))]
 pub(crate) use {
     std::{
         sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
         thread_local,
     },
-    tokio::{spawn, sync::watch},
+    tokio::sync::watch,
 };
+
+#[cfg(all(test, not(shuttle)))]
+pub(crate) use crate::simulation::spawn;
 
 use std::{
     cell::Cell,
@@ -89,6 +94,10 @@ pub(crate) async fn pause(time: Duration) -> bool {
 /// 128 bits that nobody guesses by chance: the standard library's own keys, which it does not hand out,
 /// behind its own hash.
 pub(crate) fn random() -> u128 {
+    #[cfg(all(test, not(shuttle)))]
+    if let Some(random) = crate::simulation::random() {
+        return random;
+    }
     let random = RandomState::new();
     u128::from(random.hash_one(0)) << 64 | u128::from(random.hash_one(1))
 }

@@ -19,9 +19,10 @@ use super::{
     contestant::{self, Contestant, Setting, Who},
     figure::{Absent, Figure, Samples, Unit, figures},
     options::Options,
-    report::{Machine, Named, Report, Run},
+    report::{Named, Report, Run},
     server::{Server, find_program},
 };
+use crate::machine::Machine;
 
 /// One run.
 pub(super) struct Bench {
@@ -168,20 +169,8 @@ impl Bench {
             .who
             .iter()
             .map(|who| Named { who: *who, version: contestant::version(*who, &self.setting) });
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let processors = read("/proc/cpuinfo");
-        let named = |name| processors.lines().filter_map(move |line| line.strip_prefix(name));
         Report {
-            machine: Machine {
-                processor: named("model name")
-                    .next()
-                    .unwrap_or("?")
-                    .trim_start_matches([' ', '\t', ':'])
-                    .to_owned(),
-                cores: named("processor").count(),
-                kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-                date: httpdate::fmt_http_date(std::time::SystemTime::now()),
-            },
+            machine: Machine::this(),
             run: self.run,
             contestants: contestants.collect(),
             verdicts: bar::verdicts(&self.figures),

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{contestant::Who, spread::Spread};
+use super::contestant::Who;
+use crate::spread::Spread;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -19,9 +19,8 @@ pub(crate) mod origin;
 mod paced;
 mod report;
 mod rounds;
-mod server;
+pub(crate) mod server;
 mod slow;
-mod spread;
 mod stampede;
 mod svg;
 mod syscalls;
@@ -75,7 +74,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(bench.report())
 }
 
-async fn told_to_stop() -> anyhow::Result<()> {
+pub(crate) async fn told_to_stop() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

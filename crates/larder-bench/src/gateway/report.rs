@@ -7,9 +7,10 @@ use super::{
     contestant::Who,
     figure::{Absent, Figure, Unit},
 };
-
-/// A cell of what was not measured.
-const NOTHING: &str = "–";
+use crate::{
+    machine::Machine,
+    table::{NOTHING, table},
+};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -21,14 +22,6 @@ pub(crate) struct Report {
     pub(crate) verdicts: Vec<Verdict>,
     pub(crate) absent: Vec<Absent>,
     pub(crate) figures: Vec<Figure>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Machine {
-    pub(crate) processor: String,
-    pub(crate) cores: usize,
-    pub(crate) kernel: String,
-    pub(crate) date: String,
 }
 
 /// How it was measured.
@@ -192,29 +185,6 @@ impl Report {
     }
 }
 
-/// In Markdown, and aligned for those who read it as it is. Columns without a figure are left out.
-fn table(columns: &[String], rows: Vec<Vec<String>>) -> String {
-    if rows.is_empty() {
-        return String::new();
-    }
-    let is_empty = |column: usize| rows.iter().all(|row| row[column] == NOTHING);
-    let shown: Vec<_> = (0..columns.len()).filter(|column| !is_empty(*column)).collect();
-    let pick = |row: &[String]| shown.iter().map(|column| row[*column].clone()).collect::<Vec<_>>();
-    let (columns, rows) = (pick(columns), rows.iter().map(|row| pick(row)).collect::<Vec<_>>());
-    let width = |column: usize| {
-        let cells = rows.iter().map(|row| &row[column]).chain([&columns[column]]);
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default().max(3)
-    };
-    let widths: Vec<_> = (0..columns.len()).map(width).collect();
-    let line = |cells: &[String]| {
-        let cells = cells.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
-        format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
-    };
-    let rule: Vec<_> = widths.iter().map(|width| "-".repeat(*width)).collect();
-    let body = rows.iter().map(|row| line(row));
-    [line(&columns), line(&rule)].into_iter().chain(body).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,13 +196,5 @@ mod tests {
         assert_eq!(Unit::Microseconds.show(12_345.0), "12 ms");
         assert_eq!(Unit::Times.show(1.0), "1");
         assert_eq!(Unit::Bytes.show(449.6), "450 B");
-    }
-
-    #[test]
-    fn columns_are_as_wide_as_their_widest_cell_and_empty_ones_are_left_out() {
-        let columns = ["".to_owned(), "b".to_owned()];
-        let columns = [&columns[..], &["c".to_owned()]].concat();
-        let rows = vec![["µµµµ", "1", NOTHING].map(str::to_owned).to_vec()];
-        assert_eq!(table(&columns, rows), "|      | b   |\n| ---- | --- |\n| µµµµ | 1   |\n");
     }
 }

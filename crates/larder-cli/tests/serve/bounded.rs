@@ -221,7 +221,7 @@ async fn readers_that_do_not_read_hold_no_more_than_the_bound() {
 #[ignore = "a gigabyte passes, which takes a minute where nothing is optimized"]
 async fn hundreds_of_readers_that_do_not_read_hold_no_more_than_the_bound() {
     // What the connections themselves take, theirs and those to the origin, is beside the bound.
-    for (readers, path_end) in [(500, ""), (500, "/chunked"), (1000, "/no-store")] {
+    for (readers, path_end) in [(500, ""), (1000, ""), (1000, "/chunked"), (1000, "/no-store")] {
         assert_idle_readers_hold_little(64, (readers, readers), 10_000_000, path_end).await;
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     },
     entry::Facts,
     purge::last::PurgeState,
+    rules::Rule,
     sync,
     tier::lower::{Head, Position, Record},
 };
@@ -199,12 +200,15 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
         let fetched = asked.at.minus(*age);
         // Before its body is asked for.
-        self.judge_record(lower, key, head, fetched)?;
+        let usable = self.judge_record(lower, key, head, fetched)?;
         let bytes = lower.body(&head.body, self.engine.max_bytes()).await?;
         let value = beneath.decode(bytes)?;
         leader.begin(|| self.engine.position());
-        let Usable { lifetime, fetched, freshness } =
-            self.judge_record(lower, key, head, fetched)?;
+        let usable = match Rule::FoundIsJudgedWithinReach.holds() {
+            true => self.judge_record(lower, key, head, fetched)?,
+            false => usable,
+        };
+        let Usable { lifetime, fetched, freshness } = usable;
         let facts = Facts {
             lifetime,
             fetched,

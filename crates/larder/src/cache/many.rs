@@ -107,7 +107,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// posts.insert("post:1", "the first".to_owned());
     /// // SELECT … WHERE id IN (2, 3). There is no third.
     /// let select = async |missing: Vec<Arc<str>>| {
-    ///     assert_eq!(missing, ["post:2".into(), "post:3".into()]);
+    ///     assert!(missing.iter().map(|key| &**key).eq(["post:2", "post:3"]));
     ///     Ok::<_, String>(vec![("post:2", "the second".to_owned())])
     /// };
     /// let found = posts.try_get_many_or_fetch(["post:1", "post:2", "post:3"], select).await.unwrap();
@@ -320,6 +320,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         Fut: Future<Output = Result<I, E>> + Send,
     {
         let asked = self.engine.asked_at();
+        let first_to_share = self.engine.first_to_share();
         let within = needs::within();
         let mut fetch = Some(fetch);
         let mut ended: Vec<Option<Ended<V, E>>> = missing.iter().map(|_| None).collect();
@@ -334,8 +335,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             };
             let keys: Vec<_> = open.iter().map(|&at| Arc::clone(&missing[at].key)).collect();
             let flights = &self.flights;
-            let Some(joins) = self.engine.join_several(flights, &keys, asked, within.is_some())
-            else {
+            let anyway = within.is_some();
+            let joins = self.engine.join_several(flights, &keys, asked, first_to_share, anyway);
+            let Some(joins) = joins else {
                 fail(&mut ended, FetchError::TooMany);
                 continue;
             };
@@ -469,7 +471,9 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             let keys: Vec<_> = wanted.into_iter().map(|(key, _)| key).collect();
             Box::pin(async move {
                 let Library { engine, flights, .. } = &*library;
-                let Some(joins) = engine.join_several(flights, &keys, 0, false) else { return };
+                let Some(joins) = engine.join_several(flights, &keys, 0, None, false) else {
+                    return;
+                };
                 // A reader may have started one meanwhile, or somebody has inserted a newer value.
                 let led = |join| match join {
                     Join::Lead(leader) if !library.is_young(leader.key()) => Some(leader),

@@ -182,6 +182,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         let failed =
             |error| Joined::Ended(Err(Failure { error, source: FailureSource::Fetched(reason) }));
         let within = needs::within();
+        let first_to_share = since.max(self.engine.first_to_share());
         let leader = loop {
             let joined = match (&within, wants) {
                 (None, Wants::Answer) => self.engine.join(&self.flights, key),
@@ -197,7 +198,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             let Ok(_need) = Need::of(within.as_ref(), follower.fetch()) else {
                 return failed(FetchError::Recursive);
             };
-            let is_earlier = since.is_some_and(|since| follower.fetch().number() < since);
+            let is_earlier = first_to_share.is_some_and(|first| follower.fetch().number() < first);
             match self.wait(&follower, asked).await {
                 _ if is_earlier => {}
                 Waited::Landed(landing) => {

@@ -221,18 +221,20 @@ impl<L> Flights<L> {
     ///
     /// Whoever has only one fetch for all cannot begin anew for one of them. So a flight that knows of fewer
     /// purges than `asked`, and may bring what is too old, is not followed: it goes on for those it has,
-    /// and no longer stores.
+    /// and no longer stores. So is one whose fetch has a lower number than `first_to_share`.
     pub(crate) fn join_several(
         self: &Arc<Self>,
         keys: &[Arc<str>],
         asked: Fence,
+        first_to_share: Option<u64>,
         anyway: bool,
         fence: impl Fn() -> Fence,
     ) -> Option<Vec<Join<L>>> {
         let mut under_way = self.lock();
         let is_young = |flight: &Flight<L>| {
-            flight.is_looking.load(Ordering::Relaxed)
-                || flight.fence.load(Ordering::Relaxed) >= asked
+            first_to_share.is_none_or(|first| flight.fetch.number() >= first)
+                && (flight.is_looking.load(Ordering::Relaxed)
+                    || flight.fence.load(Ordering::Relaxed) >= asked)
         };
         let is_followed =
             |key: &&Arc<str>| under_way.joinable(key, "").is_some_and(|flight| is_young(flight));

@@ -10,9 +10,11 @@ use crate::{
     clock::Moment,
     entry::{Entry, Facts},
     purge::last::PurgeState,
+    rules::Rule,
     stats::micros,
     sync::atomic::Ordering,
     tier::lower::Unsure,
+    turns::Fetch,
 };
 
 /// What is older counts as stale to a reader.
@@ -361,7 +363,7 @@ impl<V: Clone> Engine<V> {
         let freshness = self.purges_left(entry, now).ok_or(Reason::Purged)?;
         let is_trusted = match self.trusted(now) {
             Trusted::All => true,
-            Trusted::Within(within) => entry.age(now).saturating_add(entry.cost()) < within,
+            Trusted::Within(within) => self.began_within(entry, now, within),
             Trusted::Nothing => false,
         };
         match freshness {
@@ -375,13 +377,36 @@ impl<V: Clone> Engine<V> {
         }
     }
 
+    /// Whether its fetch began no longer ago than `within`.
+    fn began_within(&self, entry: &Entry<V>, now: Moment, within: Duration) -> bool {
+        let cost = match Rule::IsolationCountsFromTheBeginning.holds() {
+            true => entry.cost(),
+            false => Duration::ZERO,
+        };
+        entry.age(now).saturating_add(cost) < within || !Rule::IsolationIsBounded.holds()
+    }
+
     /// What of memory may be gone by.
     #[inline]
     fn trusted(&self, now: Moment) -> Trusted {
         match &self.lower {
-            Some(lower) if now >= self.purges.trusted_until() => lower.trusted(),
+            Some(lower)
+                if now >= self.purges.trusted_until() && Rule::TrustIsComparedAtHits.holds() =>
+            {
+                lower.trusted()
+            }
             _ => Trusted::All,
         }
+    }
+
+    /// Who asks now shares only fetches with this number or a later one. `None`: any.
+    ///
+    /// Without trust, one that began earlier may have read what has been purged since, for all whom that purge had to
+    /// wait for: that was not this cache, or its time is over. What such a fetch stores is judged like all that is in
+    /// memory.
+    pub(crate) fn first_to_share(&self) -> Option<u64> {
+        let is_trusted = self.trusted(self.clock.now()) == Trusted::All;
+        (!is_trusted && Rule::WithoutTrustNoEarlierFetchIsShared.holds()).then(Fetch::next_number)
     }
 
     /// Whether what may have been purged by others is served as if it were stale.

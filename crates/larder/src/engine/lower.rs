@@ -71,7 +71,7 @@ use tokio::{
 };
 
 use self::{
-    breaker::Breaker,
+    breaker::{Breaker, Silence},
     known::{Known, Learnt},
     outbox::Outbox,
     trust::Trust,
@@ -87,6 +87,7 @@ use super::tasks::Tasks;
 use crate::{
     clock::{Clock, Moment},
     purge::{Mode, Scope, last::PurgeState},
+    rules::Rule,
     stats::{Counter, LowerStats},
     sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
     tier::lower::{
@@ -95,6 +96,8 @@ use crate::{
     },
 };
 
+/// A call that no reader waits for may take so long.
+const BEHIND: Duration = Duration::from_secs(1);
 /// Purges of others that are looked for one by one. More at once are one of everything.
 const MAX_LEARNT: usize = 4096;
 
@@ -118,6 +121,8 @@ pub(crate) struct Lower {
     reader: Reader,
     /// None is needed where the tier does not know its readers.
     trust: Option<Trust>,
+    /// A tier may answer whatever is read, and take nothing: then no purge is sent, and trust is not renewed.
+    log_writes: Mutex<Silence>,
     /// The log has something new, which has been read.
     news: Notify,
     /// True once nobody is to follow it any more.
@@ -197,6 +202,7 @@ impl Lower {
             lost: Mutex::default(),
             reader,
             trust,
+            log_writes: Mutex::default(),
             news: Notify::new(),
             closing: watch::channel(false).0,
             above: OnceLock::new(),
@@ -226,7 +232,10 @@ impl Lower {
     pub(crate) fn state(&self, key: &str, head: &Head) -> PurgeState {
         let ledger = self.lock();
         let known = ledger.known.state(key, &head.tags, head.fence);
-        known.and(ledger.outbox.state(key, &head.tags))
+        match Rule::OutboxJudges.holds() {
+            true => known.and(ledger.outbox.state(key, &head.tags)),
+            false => known,
+        }
     }
 
     /// Reads the end of the log, which was asked for at `asked`, `since` what was known then. False: it is
@@ -291,33 +300,78 @@ impl Lower {
         self.call_within(self.settings.budget, ask).await
     }
 
-    /// The same for a call that may take another time.
+    fn behind(&self) -> Duration {
+        self.settings.budget.max(BEHIND)
+    }
+
+    /// The same for a call that no reader waits for.
+    async fn call_behind<'a, T>(
+        &'a self,
+        ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
+    ) -> Result<T, LowerError> {
+        self.call_within(self.behind(), ask).await
+    }
+
+    /// A call about the log, which neither waits for others nor makes them wait: there is one of a kind at a time, who
+    /// failed rests by himself, and readers who find the tier too slow must not keep a cache from following it.
+    async fn call_log<'a, T>(
+        &'a self,
+        budget: Duration,
+        ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
+    ) -> Result<T, LowerError> {
+        let answer = self.answer_within(budget, ask).await;
+        self.counters.failures.add(u64::from(answer.as_ref().is_err_and(LowerError::is_failure)));
+        answer
+    }
+
     async fn call_within<'a, T>(
         &'a self,
         budget: Duration,
         ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
-        let now = Instant::now();
-        if !self.breaker.may_ask(now) {
+        let began = Instant::now();
+        if !self.breaker.may_ask(began) {
             self.counters.left_alone.increment();
             return Err(LowerError::LeftAlone);
         }
-        let answered = sync::until(sync::after(now, budget), caught(|| ask(&*self.tier))).await;
-        let answer = answered.unwrap_or(Err(LowerError::TookTooLong { budget }));
+        let answer = self.answer_within(budget, ask).await;
         match &answer {
-            Ok(_) | Err(LowerError::Gone | LowerError::Unreadable | LowerError::Reconciling) => {
-                self.breaker.answered();
-            }
-            Err(error) => {
+            Err(error) if error.is_failure() => {
                 self.counters.failures.increment();
-                self.breaker.failed(Instant::now(), error);
+                self.breaker.failed(began, Instant::now(), error);
             }
+            Ok(_) | Err(_) => self.breaker.answered(),
         }
         answer
     }
 
+    async fn answer_within<'a, T>(
+        &'a self,
+        budget: Duration,
+        ask: impl FnOnce(&'a dyn LowerTier) -> Answering<'a, T>,
+    ) -> Result<T, LowerError> {
+        let deadline = sync::after(Instant::now(), budget);
+        let answered = sync::until(deadline, caught(|| ask(&*self.tier))).await;
+        answered.unwrap_or(Err(LowerError::TookTooLong { budget }))
+    }
+
+    /// What came of a call that writes to the log.
+    fn note_log<T>(&self, answer: &Result<T, LowerError>) {
+        let mut writes = self.log_writes.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Err(error) if error.is_failure() => writes.failed(Instant::now(), error),
+            Ok(_) | Err(_) => writes.ended(),
+        }
+    }
+
+    /// Where the log is followed somebody asks all the time, so that tells more than what readers have asked last.
     pub(crate) fn health(&self) -> Health {
-        self.breaker.health(Instant::now())
+        let now = Instant::now();
+        let log = self.log_writes.lock().unwrap_or_else(PoisonError::into_inner).health(now);
+        match log {
+            Health::Answers if self.trust.is_none() => self.breaker.health(now),
+            _ => log,
+        }
     }
 
     pub(crate) fn stats(&self) -> LowerStats {

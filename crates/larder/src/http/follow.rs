@@ -35,13 +35,15 @@ pub(crate) enum Followed {
     NotForThis,
 }
 
-/// Waits for another's flight to land. `asked_at`: the last purge in the table when this reader asked.
+/// Waits for another's flight to land. `asked_at`: the last purge in the table when this reader asked; `is_earlier`:
+/// its fetch is too old for this reader, whatever purges are known.
 pub(crate) async fn follow(
     cache: &Parts,
     asked: &Retrieval,
     ask: &Ask,
     follower: Follower,
     asked_at: Fence,
+    is_earlier: bool,
 ) -> Followed {
     let comes_late = follower.has_landed();
     let Some(landing) = follower.landing().await else { return Followed::Again };
@@ -57,7 +59,7 @@ pub(crate) async fn follow(
     let delivery = match outcome {
         FlightOutcome::Brought(delivery) => delivery,
         // It has no tags, so any purge since may have been meant for it.
-        _ if fence < asked_at => {
+        _ if is_earlier || fence < asked_at => {
             follower.give_up();
             return Followed::Again;
         }
@@ -70,7 +72,8 @@ pub(crate) async fn follow(
     };
     // A purge came in between. Or it broke off before this reader came: those who waited for it share that;
     // this one asks anew.
-    if cache.engine().is_too_old(&delivery.tags, fence, asked_at)
+    if is_earlier
+        || cache.engine().is_too_old(&delivery.tags, fence, asked_at)
         || (comes_late && delivery.response.is_broken())
     {
         follower.give_up();

@@ -26,6 +26,8 @@ pub(crate) struct Miss<'a> {
     asked: &'a Retrieval,
     /// The last purge in the table when it asked.
     asked_at: Fence,
+    /// Fetches with lower numbers are too old for it.
+    first_to_share: Option<u64>,
     rounds: usize,
     has_waited: bool,
     /// What others' flights have brought that was not for it: its own is another variant.
@@ -48,7 +50,16 @@ pub(crate) enum Joined {
 impl<'a> Miss<'a> {
     pub(crate) fn new(cache: &'a Parts, asked: &'a Retrieval) -> Self {
         let asked_at = cache.engine().asked_at();
-        Miss { cache, asked, asked_at, rounds: 0, has_waited: false, announced: Vec::new() }
+        let first_to_share = cache.engine().first_to_share();
+        Miss {
+            cache,
+            asked,
+            asked_at,
+            first_to_share,
+            rounds: 0,
+            has_waited: false,
+            announced: Vec::new(),
+        }
     }
 
     /// Joins a flight of what is asked for, and waits for it where another leads it.
@@ -77,7 +88,9 @@ impl<'a> Miss<'a> {
             if let Some(follower) = follower {
                 follower.asked_by(client);
                 self.has_waited = true;
-                match follow(cache, asked, ask, follower, self.asked_at).await {
+                let is_earlier =
+                    self.first_to_share.is_some_and(|first| follower.fetch().number() < first);
+                match follow(cache, asked, ask, follower, self.asked_at, is_earlier).await {
                     Followed::Answer(answer) => return Ok(Joined::Answer(answer)),
                     Followed::Failed(error) => return Ok(Joined::Failed(error)),
                     Followed::Again => return Ok(Joined::LookAgain),

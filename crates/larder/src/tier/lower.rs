@@ -56,7 +56,7 @@ use siphasher::sip::SipHasher24;
 
 pub use self::{
     faults::{Call, Point},
-    in_process::InProcess,
+    in_process::{InProcess, Snapshot},
 };
 use crate::{
     freshness::Lifetime,
@@ -103,8 +103,9 @@ pub trait LowerTier: Send + Sync + 'static {
         None
     }
 
-    /// The right to fetch what is `wanted` under `key`, for `length` or until it is given back. It saves fetches and
-    /// decides nothing; other names of what is wanted, of a few words each, are other rights.
+    /// The right to fetch what is `wanted` under `key`, until it is given back. If its holder vanishes, it ends
+    /// `length` after it was last renewed, which is the tier's business. It saves fetches and decides nothing; other
+    /// names of what is wanted, of a few words each, are other rights.
     /// A purge of the key, of a prefix of it or of everything may end it. What is granted comes with the heads as
     /// they were afterwards, with this part of the log.
     fn lease<'a>(
@@ -401,17 +402,35 @@ pub enum LowerError {
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
+/// Letters of a reason.
+const MAX_REASON: usize = 300;
+
 impl LowerError {
-    /// It and what is behind it, in one line.
+    /// Whether it says something against the tier.
+    pub(crate) fn is_failure(&self) -> bool {
+        !matches!(self, LowerError::Gone | LowerError::Unreadable | LowerError::Reconciling)
+    }
+
+    /// It and what is behind it, in one line of a few words, whatever a server has said.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
         let mut source = self.source();
         while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let cause = error.to_string();
+            // Some say themselves what is behind them.
+            if !text.contains(&cause) {
+                text.push_str(": ");
+                text.push_str(&cause);
+            }
             source = error.source();
         }
-        text
+        let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
+        let mut line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        if let Some((end, _)) = line.char_indices().nth(MAX_REASON) {
+            line.truncate(end);
+            line.push('…');
+        }
+        line
     }
 }
 
@@ -419,9 +438,10 @@ impl LowerError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Health {
-    /// The last call was answered, or there has been none.
+    /// The last call was answered, or there has been none. Of a tier that knows its readers: the last that said how far
+    /// the log is read, or had a purge in it. Single reads may still fail; they are counted.
     Answers,
-    /// Since the last answer every call has failed.
+    /// Since the last answer every such call has failed.
     Fails {
         /// For so long.
         lasts: Duration,
@@ -433,20 +453,22 @@ pub enum Health {
 /// How a cache uses the tier below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// How long one call may take: 250 ms.
+    /// How long one call may take that a reader waits for: 50 ms. Others have a second.
     pub budget: Duration,
     /// After so many failures in a row the tier is left alone: 5.
     pub failures: u32,
     /// For so long, then one call tries whether it is back: 1 s.
     pub rest: Duration,
-    /// Purges that wait to be acknowledged below: 16,384. One more, and they all become one hard purge of
-    /// everything; until that is acknowledged, nothing below is used.
+    /// Purges that wait to be acknowledged below: 16,384, or fewer that name 16 MiB. One more, and they all become
+    /// one hard purge of everything; until that is acknowledged, nothing below is used.
     pub max_outstanding: usize,
     /// Records that are on their way down at once: 64. One more is not written.
     pub max_writes: usize,
     /// The bytes of those, most of which are in memory anyway: 64 MiB. What would be more is not written.
     pub max_write_bytes: usize,
-    /// For how long a fetch has a key to itself among all processes, if its process vanishes: 30 s.
+    /// For how long a fetch has a key to itself among all processes, if its process vanishes: 3 s. Less than
+    /// [`lease_wait`](Settings::lease_wait), so that of those who wait then one fetches, and not all. A tier in use by
+    /// several processes renews it while the fetch goes on.
     pub lease: Duration,
     /// How long a fetch waits for that of another process at most: 5 s.
     pub lease_wait: Duration,
@@ -479,13 +501,13 @@ pub enum Unsure {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
-            budget: Duration::from_millis(250),
+            budget: Duration::from_millis(50),
             failures: 5,
             rest: Duration::from_secs(1),
             max_outstanding: 1 << 14,
             max_writes: 64,
             max_write_bytes: 64 << 20,
-            lease: Duration::from_secs(30),
+            lease: Duration::from_secs(3),
             lease_wait: Duration::from_secs(5),
             purge_wait: Duration::from_secs(5),
             max_incoherence: Duration::from_secs(10),
@@ -532,5 +554,26 @@ impl BodyId {
     /// A name that no other body has.
     pub fn random() -> Self {
         BodyId(crate::sync::random())
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_one_line_of_a_few_words_and_says_nothing_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("a parse error: {0}")]
+        struct Outer(#[source] std::num::ParseIntError);
+
+        let of_digits = "x".parse::<u8>().unwrap_err();
+        let error = LowerError::Failed(Box::new(Outer(of_digits)));
+        let said = "the lower tier failed: a parse error: invalid digit found in string";
+        assert_eq!(error.with_causes(), said);
+        let error = LowerError::Failed("one\r\n2026 ERROR\x1b[31m two\t\n".into());
+        assert_eq!(error.with_causes(), "the lower tier failed: one 2026 ERROR [31m two");
+        let error = LowerError::Failed("ä".repeat(100_000).into());
+        assert_eq!(error.with_causes().chars().count(), MAX_REASON + 1);
     }
 }

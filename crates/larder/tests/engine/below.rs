@@ -60,7 +60,7 @@ async fn what_one_cache_has_fetched_another_finds_below_and_keeps() {
     let other = cluster.cache();
     let found = cluster.found(&other, "key").await;
     assert_eq!((&*found.value, found.source), ("value", AnswerSource::Lower));
-    assert_eq!((found.reason(), found.storage), (Reason::Hit, Storage::FreshFor(MINUTE)));
+    assert_eq!((found.reason(), found.storage), (Reason::Shared, Storage::FreshFor(MINUTE)));
     assert_eq!(other.get("key").as_deref(), Some("value"));
     let stats = other.stats();
     assert_eq!((stats.fetches, stats.misses, stats.hits, stats.lower.hits), (0, 1, 1, 1));

@@ -16,7 +16,7 @@ use crate::{
     support::{secs, settle},
 };
 
-const BUDGET: Duration = Duration::from_millis(250);
+const BUDGET: Duration = Duration::from_millis(50);
 
 #[tokio::test(start_paused = true)]
 async fn a_tier_that_fails_is_a_miss_and_no_error() {

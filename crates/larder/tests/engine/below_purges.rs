@@ -4,7 +4,7 @@ use larder::{
     AnswerSource, Cache, Fetched, Freshness, Lifetime, Mode, Purge, PurgeError, Receipt, Scope,
     Tier, TierState,
     codec::Text,
-    lower::{Call, LowerTier, Point, Settings},
+    lower::{Call, LowerPurge, LowerTier, Point, PurgeId, Reader, Settings},
 };
 
 use crate::{
@@ -460,4 +460,60 @@ async fn a_shut_down_waits_until_purges_are_acknowledged() {
     // Whoever waits for it sends a later one himself.
     let receipt = purged(&cache, Purge::key("key")).await;
     assert_eq!(shared(&receipt), &TierState::Applied { by: 1, of: 1 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_a_cache_that_no_purge_waits_for_shares_no_fetch_that_began_before() {
+    let cluster = Cluster::new();
+    let _ = cluster.tier.clone().with_readers();
+    cluster.tier.go_away();
+    let cache = cluster.cache();
+    let first = cluster.origin.ask(&cache, "key");
+    settle().await;
+    // Another process may have purged the key meanwhile, and was told that nobody has what is older.
+    let others = [cluster.origin.ask(&cache, "key"), cluster.origin.ask(&cache, "key")];
+    settle().await;
+    assert_eq!(cluster.origin.calls(), 1);
+    cluster.origin.answer("old");
+    assert_eq!(first.await.unwrap().unwrap().value, "old");
+    settle().await;
+    assert_eq!(cluster.origin.calls(), 2, "one for both of them");
+    cluster.origin.answer("new");
+    for other in others {
+        assert_eq!(other.await.unwrap().unwrap().value, "new");
+    }
+    assert_eq!(cluster.origin.calls(), 2);
+
+    cluster.tier.come_back();
+    tokio::time::sleep(secs(3)).await;
+    assert!(cache.stats().lower.is_trusted);
+    let readers = [cluster.origin.ask(&cache, "other"), cluster.origin.ask(&cache, "other")];
+    settle().await;
+    cluster.origin.answer("shared");
+    for reader in readers {
+        assert_eq!(reader.await.unwrap().unwrap().value, "shared");
+    }
+    assert_eq!(cluster.origin.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_read_a_log_that_ended_holds_nothing_of_the_next() {
+    let cluster = Cluster::new();
+    let tier = cluster.tier.clone().with_readers();
+    let readers = tier.readers().unwrap();
+    let reader = Reader { id: 1, name: "it".to_owned() };
+    let end = readers.renew(&reader, None).await.unwrap();
+    readers.renew(&reader, Some(end)).await.unwrap();
+    assert!(readers.holds(end, secs(0)).await.unwrap().missing.is_empty());
+    tier.begin_another_log();
+    let purge = LowerPurge {
+        id: PurgeId { source: 2, number: 1 },
+        scopes: vec![Scope::Everything],
+        mode: Mode::Hard,
+    };
+    let next = tier.append(&[purge]).await.unwrap();
+    assert_eq!(readers.holds(next, secs(1)).await.unwrap().missing, ["it"]);
+    readers.renew(&reader, Some(next)).await.unwrap();
+    assert!(readers.holds(next, secs(0)).await.unwrap().missing.is_empty());
+    assert!(readers.holds(end, secs(0)).await.unwrap().missing.is_empty(), "and of that before");
 }

@@ -8,6 +8,7 @@ mod below;
 mod below_faults;
 mod below_purges;
 mod cancellation;
+mod coherence;
 mod crowd;
 mod driven;
 mod ends;

@@ -77,13 +77,17 @@ fn threads_that_miss_one_key_at_once_make_it_once() {
 fn futures_follow_a_thread_and_threads_follow_a_future() {
     for shape in shapes() {
         let (cache, runtime) = (&shape.builder.build(), runtime());
+        // Who has missed need not lead yet.
+        let (leads, led) = mpsc::channel();
         thread::scope(|threads| {
-            let make = || {
+            let leads = leads.clone();
+            let make = move || {
+                leads.send(()).unwrap();
                 until_missed(cache, 2);
                 "made".to_owned()
             };
             threads.spawn(move || assert_eq!(cache.get_or_insert_with("one", make), "made"));
-            until_missed(cache, 1);
+            led.recv().unwrap();
             let follows = cache.get_or_fetch("one", async || "fetched".to_owned());
             assert_eq!(runtime.block_on(follows), "made", "{}", shape.name);
         });
@@ -91,10 +95,13 @@ fn futures_follow_a_thread_and_threads_follow_a_future() {
             let (reply, replied) = tokio::sync::oneshot::channel();
             let reader = cache.clone();
             threads.spawn(move || {
-                let fetch = async move || replied.await.unwrap();
+                let fetch = async move || {
+                    leads.send(()).unwrap();
+                    replied.await.unwrap()
+                };
                 runtime.block_on(reader.get_or_fetch::<String, _, _>("other", fetch));
             });
-            until_missed(cache, 3);
+            led.recv().unwrap();
             threads.spawn(|| {
                 let made = cache.get_or_insert_with("other", || "made".to_owned());
                 assert_eq!(made, "fetched", "{}", shape.name);
@@ -109,17 +116,19 @@ fn futures_follow_a_thread_and_threads_follow_a_future() {
 #[test]
 fn a_panic_is_its_own_threads_and_wakes_the_others_who_make_it() {
     for shape in shapes() {
-        let cache = shape.builder.build();
+        let cache = &shape.builder.build();
+        let (leads, led) = mpsc::channel();
         thread::scope(|threads| {
-            threads.spawn(|| {
+            threads.spawn(move || {
                 let make = || -> String {
-                    until_missed(&cache, 3);
+                    leads.send(()).unwrap();
+                    until_missed(cache, 3);
                     panic!("of this thread")
                 };
                 let made = catch_unwind(AssertUnwindSafe(|| cache.get_or_insert_with("key", make)));
                 assert!(made.is_err());
             });
-            until_missed(&cache, 1);
+            led.recv().unwrap();
             for _ in 0..2 {
                 threads.spawn(|| {
                     assert_eq!(cache.get_or_insert_with("key", || "value".to_owned()), "value");
@@ -258,14 +267,16 @@ fn a_task_that_has_used_up_its_budget_may_wait_like_a_thread() {
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
         let cache = &Cache::<String>::builder().build();
+        let (leads, led) = mpsc::channel();
         thread::scope(|threads| {
-            let make = || {
+            let make = move || {
+                leads.send(()).unwrap();
                 until_missed(cache, 2);
                 thread::sleep(Duration::from_millis(20));
                 "made".to_owned()
             };
             threads.spawn(move || cache.get_or_insert_with("key", make));
-            until_missed(cache, 1);
+            led.recv().unwrap();
             runtime().block_on(async {
                 while tokio::task::coop::consume_budget().now_or_never().is_some() {}
                 assert_eq!(cache.get_or_insert_with("key", || "other".to_owned()), "made");

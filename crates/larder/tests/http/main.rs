@@ -6,6 +6,7 @@
 mod allocation;
 mod arriving;
 mod below;
+mod coherence;
 mod conditions;
 mod fast_hit;
 mod flight;

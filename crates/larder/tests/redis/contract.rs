@@ -172,12 +172,12 @@ impl Model {
         At { log, number: numbers.into_iter().max().unwrap_or(self.purges.len() as u64) }
     }
 
-    /// Readers that have said so, of how many. Who is still in an earlier log than the last: `counts_earlier`.
-    fn holds(&self, at: At, log: usize, counts_earlier: bool) -> (usize, usize) {
+    /// Readers that have said so, of how many. Whether whoever reads a log that came later counts, or only the last one: `counts_any_later`.
+    fn holds(&self, at: At, log: usize, counts_any_later: bool) -> (usize, usize) {
         let has_read = |read: &&Option<At>| {
             read.is_some_and(|read| match read.log == at.log {
                 true => read.number >= at.number,
-                false => counts_earlier || read.log == log,
+                false => read.log == log || counts_any_later && read.log > at.log,
             })
         };
         (self.readers.values().filter(has_read).count(), self.readers.len())

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use larder::lower::{LowerError, LowerTier, Position, Readers};
+use larder::{
+    Scope,
+    lower::{LowerError, LowerPurge, LowerTier, Position, Readers},
+};
 use larder_test_support::{eventually::eventually, redis::Redis as Server};
 use tokio::{
     io::copy_bidirectional,
@@ -44,6 +47,38 @@ async fn a_server_that_was_emptied_has_another_log() {
     let third = other.tier.append(&[purge(3)]).await.unwrap();
     assert!(![before.generation, after.generation].contains(&third.generation));
     assert_eq!(told(&one.tier.tail(None).await.unwrap()), [3]);
+}
+
+#[tokio::test]
+async fn a_log_whose_state_is_damaged_ends() {
+    let server = Server::start().await;
+    let mut one = instance(&server, 1, LONG);
+    let mut before = all_keep_up(&mut [&mut one]).await;
+    let damages = [
+        ("gen", "somebody's"),
+        ("state", "shut"),
+        ("seq", "-1"),
+        ("seq", "99999999999999999999"),
+        ("last", "x"),
+        ("floor", ""),
+        ("restored", "1.5"),
+        ("forks", "-1"),
+        ("changed", "today"),
+    ];
+    for (field, value) in damages {
+        tell::<u64>(&server, &["HSET", "{larder:larder}:ctl", field, value]).await;
+        let after = one.tier.append(&[purge(before.number)]).await;
+        let after = after.unwrap_or_else(|error| panic!("{field} {value}: {error:?}"));
+        assert_ne!(after.generation, before.generation, "{field} {value}");
+        before = all_keep_up(&mut [&mut one]).await;
+    }
+    let log = "{larder:larder}:log";
+    for words in [&["SET", log, "text"][..], &["XADD", log, "9999999999999999999-0", "a", "b"]] {
+        tell::<String>(&server, words).await;
+        let after = one.tier.append(&[purge(before.number)]).await.unwrap();
+        assert_ne!(after.generation, before.generation, "{words:?}");
+        before = all_keep_up(&mut [&mut one]).await;
+    }
 }
 
 #[tokio::test]
@@ -167,6 +202,27 @@ async fn who_has_forgotten_what_it_would_have_to_tell_says_so() {
 }
 
 #[tokio::test]
+async fn who_has_skipped_what_it_would_have_to_tell_says_so() {
+    let mut server = Server::start().await;
+    let mut one = instance(&server, 1, LONG);
+    let before = all_keep_up(&mut [&mut one]).await;
+    tell::<()>(&server, &["SAVE"]).await;
+    // More prefixes than are remembered: of the first ones it is told that there were some.
+    let other = tier_for(&server, LONG);
+    let prefix = |number: u64| vec![Scope::Prefix(format!("{number}/"))];
+    for number in 1..=300 {
+        other.append(&[LowerPurge { scopes: prefix(number), ..purge(number) }]).await.unwrap();
+    }
+    let read = all_keep_up(&mut [&mut one]).await;
+    assert_eq!((one.gaps, read.generation), (1, before.generation));
+    assert!(one.told.len() < 300);
+    server.kill().await;
+    server.start_again().await;
+    let after = all_keep_up(&mut [&mut one]).await;
+    assert_ne!(after.generation, before.generation, "nobody has told it the first ones again");
+}
+
+#[tokio::test]
 async fn who_joined_after_what_was_restored_tells_what_it_knows_when_it_comes() {
     let mut server = Server::start().await;
     let mut one = instance(&server, 1, LONG);
@@ -174,16 +230,35 @@ async fn who_joined_after_what_was_restored_tells_what_it_knows_when_it_comes() 
     tell::<()>(&server, &["SAVE"]).await;
     let mut late = instance(&server, 2, LONG);
     let before = all_keep_up(&mut [&mut one, &mut late]).await;
+    one.tier.renew(&one.reader, one.read).await.unwrap();
     late.tier.append(&[purge(1)]).await.unwrap();
     server.kill().await;
     server.start_again().await;
-    // The restored server asks for the one that it knows.
-    let open = all_keep_up(&mut [&mut one]).await;
+    // The restored server does not know it, but the other one does.
+    let alone = answer(async || one.tier.tail(one.read).await).await;
+    assert!(matches!(alone, Err(LowerError::Reconciling)), "{alone:?}");
+    let open = all_keep_up(&mut [&mut one, &mut late]).await;
     assert_eq!(open.generation, before.generation);
-    assert_eq!(one.told, []);
-    all_keep_up(&mut [&mut one, &mut late]).await;
     assert_eq!((&*one.told, one.gaps), (&[1][..], 0));
     assert_eq!(late.gaps, 0);
+}
+
+#[tokio::test]
+async fn if_one_who_joined_after_what_was_restored_does_not_come_another_log_begins() {
+    let mut server = Server::start().await;
+    let mut one = instance(&server, 1, SHORT);
+    all_keep_up(&mut [&mut one]).await;
+    tell::<()>(&server, &["SAVE"]).await;
+    let mut cut_off = instance(&server, 2, SHORT);
+    let before = all_keep_up(&mut [&mut one, &mut cut_off]).await;
+    one.tier.renew(&one.reader, one.read).await.unwrap();
+    // Its receipt may say that this holds, twelve seconds later: nobody may go by a log without it until then.
+    cut_off.tier.append(&[purge(1)]).await.unwrap();
+    server.kill().await;
+    server.start_again().await;
+    let after = all_keep_up(&mut [&mut one]).await;
+    assert_ne!(after.generation, before.generation);
+    assert_eq!(one.gaps, 1);
 }
 
 #[tokio::test]

@@ -1,15 +1,19 @@
 //! Lines: connections that break are opened again, and who gives up a call takes nothing from others.
 
 use std::{
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use larder::{
+    Cache,
+    codec::Text,
     lower::{BodyId, LogPart, LowerError, LowerTier, Piece},
     redis::Redis,
 };
@@ -178,4 +182,52 @@ async fn a_server_is_reached_over_tls_by_a_user_with_a_password() {
     let strange = Redis::options(&url).username("larder").password("secret").connect().unwrap();
     let refused = strange.heads("key", LogPart::Nothing).await.unwrap_err();
     assert!(format!("{refused:?}").contains("UnknownIssuer"), "{refused:?}");
+}
+
+/// Where nothing but the future itself runs.
+fn drive<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let (mut context, mut future) = (std::task::Context::from_waker(&waker), pin!(future));
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::park();
+    }
+}
+
+type Fetching = Pin<Box<dyn Future<Output = String> + Send>>;
+
+#[test]
+fn where_no_connection_can_be_opened_values_are_fetched() {
+    type Run = fn(Fetching) -> String;
+    let ways: [(&str, Run); 3] = [
+        ("no runtime", |fetching| drive(fetching)),
+        ("a runtime without timers and sockets", |fetching| {
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(fetching)
+        }),
+        ("a runtime without sockets", |fetching| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_time().build().unwrap().block_on(fetching)
+        }),
+    ];
+    // Each in a thread of its own, which may never end.
+    for (name, run) in ways {
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let tier = Redis::connect("redis://127.0.0.1:1").unwrap();
+            let cache = Cache::<String>::builder().lower(tier, Text).build();
+            let fetch = async || "value".to_owned();
+            let fetching = Box::pin(async move { cache.get_or_fetch("key", fetch).await });
+            tell.send(run(fetching)).ok();
+        });
+        let told = told.recv_timeout(Duration::from_secs(10));
+        assert_eq!(told.as_deref(), Ok("value"), "{name}");
+    }
 }

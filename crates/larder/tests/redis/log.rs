@@ -264,3 +264,32 @@ async fn a_purge_that_is_told_again_after_a_loss_is_as_old_as_it_was() {
     assert_eq!(told(&tail), [1]);
     assert!(tail.purges[0].age >= pause, "{tail:?}");
 }
+
+#[tokio::test]
+async fn a_log_of_long_purges_stays_small() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    let long = |number: u64| {
+        let scopes = vec![Scope::Key(format!("{number}{}", "x".repeat(8 << 10)))];
+        LowerPurge { scopes, ..purge(number) }
+    };
+    let mut position = None;
+    for call in 0..64 {
+        let purges: Vec<_> = (call * 256..(call + 1) * 256).map(long).collect();
+        position = Some(one.append(&purges).await.unwrap());
+    }
+    // Those that were appended have 128 MiB.
+    let bytes: u64 = tell(&server, &["MEMORY", "USAGE", LOG, "SAMPLES", "0"]).await;
+    assert!(bytes < 64 << 20, "{bytes}");
+    assert!(tell::<u64>(&server, &["XLEN", LOG]).await >= 1024);
+    // Of the first ones it is told what is remembered.
+    let tail = tier(&server).tail(None).await.unwrap();
+    assert_eq!(Some(tail.position), position);
+    assert!(!tail.folded.is_empty());
+    // Short ones are kept as before.
+    for call in 100..140 {
+        let purges: Vec<_> = (call * 256..(call + 1) * 256).map(purge).collect();
+        one.append(&purges).await.unwrap();
+    }
+    assert!(tell::<u64>(&server, &["XLEN", LOG]).await >= 10_240);
+}

@@ -75,6 +75,93 @@ async fn who_was_silent_for_an_hour_is_forgotten_when_somebody_new_comes() {
     assert_eq!(known().await, ["1", "2", "7"]);
 }
 
+/// What these readers have said, and when anybody last said something, is so many seconds ago.
+async fn a_while_ago(server: &Server, seconds: u64, ids: &[&str]) {
+    let (now, _): (u64, u64) = tell(server, &["TIME"]).await;
+    let then = ((now - seconds) * 1000).to_string();
+    tell::<u64>(server, &["HSET", "{larder:larder}:ctl", "beat", &then]).await;
+    for id in ids {
+        let said = format!("- 0 {then} somebody");
+        tell::<u64>(server, &["HSET", "{larder:larder}:readers", id, &said]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_step_of_the_servers_clock_makes_nobody_silent() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    one.renew(&reader(1), None).await.unwrap();
+    // As if it had been set two hours forward since the last renewal of anybody.
+    a_while_ago(&server, 7200, &["7"]).await;
+    one.renew(&reader(2), None).await.unwrap();
+    let readers = "{larder:larder}:readers";
+    assert!(tell::<bool>(&server, &["HEXISTS", readers, "7"]).await);
+    // By the same clock it is silent for an hour yet.
+    one.renew(&reader(3), None).await.unwrap();
+    assert!(tell::<bool>(&server, &["HEXISTS", readers, "7"]).await);
+}
+
+#[tokio::test]
+async fn who_is_silent_for_an_hour_is_forgotten_though_nobody_new_comes() {
+    let server = Server::start().await;
+    let one = tier(&server);
+    one.renew(&reader(1), None).await.unwrap();
+    let (now, _): (u64, u64) = tell(&server, &["TIME"]).await;
+    let said = format!("- 0 {} gone", (now - 3610) * 1000);
+    let readers = "{larder:larder}:readers";
+    tell::<u64>(&server, &["HSET", readers, "7", &said]).await;
+    // It is looked for once a minute: the last time was one ago.
+    let minute_ago = ((now - 61) * 1000).to_string();
+    tell::<u64>(&server, &["HSET", "{larder:larder}:ctl", "swept", &minute_ago]).await;
+    one.renew(&reader(1), None).await.unwrap();
+    assert!(!tell::<bool>(&server, &["HEXISTS", readers, "7"]).await);
+}
+
+#[tokio::test]
+async fn who_was_there_before_the_server_lost_all_is_waited_for_though_it_is_cut_off() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let mut cut_off = Instance::new(tier_for(&server, SHORT), 2);
+    all_keep_up(&mut [&mut one, &mut cut_off]).await;
+    one.try_to_keep_up().await.unwrap();
+    tell::<()>(&server, &["FLUSHALL"]).await;
+    // It fetches and serves by itself, for it has been known; somebody else comes, and is not it.
+    let mut new = Instance::new(tier_for(&server, SHORT), 3);
+    all_keep_up(&mut [&mut new, &mut one]).await;
+    let position = one.tier.append(&[purge(1)]).await.unwrap();
+    all_keep_up(&mut [&mut one, &mut new]).await;
+    let settled = Duration::from_secs(4);
+    let holds = one.tier.holds(position, settled).await.unwrap();
+    let missing = vec!["one that the server has forgotten".to_owned()];
+    assert_eq!(holds, Holds { by: 2, of: 3, missing });
+    // Back, it is one of them; and who goes in order is not waited for.
+    all_keep_up(&mut [&mut one, &mut new, &mut cut_off]).await;
+    let all = one.tier.holds(position, Duration::ZERO).await.unwrap();
+    assert_eq!((all.by, all.of), (3, 3));
+    cut_off.tier.leave(&cut_off.reader).await.unwrap();
+    let all = one.tier.holds(position, Duration::ZERO).await.unwrap();
+    assert_eq!((all.by, all.of), (2, 2));
+}
+
+#[tokio::test]
+async fn who_came_after_what_was_restored_is_waited_for_though_it_is_cut_off() {
+    let mut server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    all_keep_up(&mut [&mut one]).await;
+    tell::<()>(&server, &["SAVE"]).await;
+    let mut cut_off = Instance::new(tier_for(&server, SHORT), 2);
+    all_keep_up(&mut [&mut one, &mut cut_off]).await;
+    one.try_to_keep_up().await.unwrap();
+    server.kill().await;
+    server.start_again().await;
+    let position = all_keep_up(&mut [&mut one]).await;
+    let holds = one.tier.holds(position, Duration::from_secs(4)).await.unwrap();
+    assert_eq!((holds.by, holds.of), (1, 2), "{holds:?}");
+    all_keep_up(&mut [&mut one, &mut cut_off]).await;
+    let holds = one.tier.holds(position, Duration::ZERO).await.unwrap();
+    assert_eq!((holds.by, holds.of), (2, 2));
+}
+
 #[tokio::test]
 async fn many_who_wait_for_one_purge_look_together() {
     let server = Server::start().await;

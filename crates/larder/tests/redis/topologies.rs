@@ -179,3 +179,38 @@ async fn caches_over_a_cluster_share_what_they_have_and_what_they_purge() {
     one.purge(Purge::key("key").hard().wait(Tier::Shared)).await.unwrap();
     assert_eq!(other.get_or_fetch("key", async || "new".to_owned()).await, "new");
 }
+
+/// As the documentation names them.
+const RIGHTS: [&str; 6] = ["+@all", "-@dangerous", "+info", "~larder*", "~{larder:*", "&larder*"];
+
+async fn has_a_user(server: &Server) {
+    let user = ["ACL", "SETUSER", "cache", "on", ">hidden"];
+    tell::<()>(server, &[&user[..], &RIGHTS].concat()).await;
+}
+
+async fn is_enough(url: &str) {
+    let tier = Redis::options(url).username("cache").password("hidden").connect().unwrap();
+    let stored = eventually("an answer", async || {
+        let answer = tier.commit("key", small(), 1).await;
+        (!matches!(answer, Err(LowerError::Reconciling))).then_some(answer)
+    });
+    assert_eq!(stored.await.unwrap(), Commit::Stored);
+    tier.append(&[purge(1)]).await.unwrap();
+    assert_eq!(told(&tier.tail(None).await.unwrap()), [1]);
+    assert_eq!(found(&tier, "key").await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn over_sentinels_and_a_cluster_a_user_with_the_rights_of_the_documentation_is_enough() {
+    let documentation = include_str!("../../../../docs/shared.md");
+    assert!(documentation.contains(&RIGHTS[..3].join(" ")));
+    let primary = Server::start().await;
+    has_a_user(&primary).await;
+    let sentinel = Sentinel::start(&primary, "main", Duration::from_secs(5)).await;
+    is_enough(&format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port())).await;
+    let nodes = cluster().await;
+    for node in &nodes {
+        has_a_user(node).await;
+    }
+    is_enough(&format!("redis+cluster://127.0.0.1:{}", nodes[0].port())).await;
+}

@@ -19,12 +19,39 @@ pub(super) struct Breaker {
 
 #[derive(Default)]
 struct State {
-    /// Since the last answer.
+    /// Since the last answer, one after the other: of calls that were under way at once one counts, or one hitch of a
+    /// server that many ask would be as bad as a server that is gone.
     failures: u32,
+    /// When the last of them was.
+    failed: Option<Instant>,
     /// Left alone until then.
     until: Option<Instant>,
-    /// When the first of them was, and what the last one said.
-    silence: Option<(Instant, String)>,
+    silence: Silence,
+}
+
+/// Failures in a row: when the first of them was, and what the last one said.
+#[derive(Default)]
+pub(super) struct Silence(Option<(Instant, String)>);
+
+impl Silence {
+    pub(super) fn ended(&mut self) {
+        self.0 = None;
+    }
+
+    pub(super) fn failed(&mut self, now: Instant, error: &LowerError) {
+        let since = self.0.as_ref().map_or(now, |(since, _)| *since);
+        self.0 = Some((since, error.with_causes()));
+    }
+
+    pub(super) fn health(&self, now: Instant) -> Health {
+        match &self.0 {
+            None => Health::Answers,
+            Some((since, reason)) => Health::Fails {
+                lasts: now.saturating_duration_since(*since),
+                reason: reason.clone(),
+            },
+        }
+    }
 }
 
 impl Breaker {
@@ -50,26 +77,21 @@ impl Breaker {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::default();
     }
 
-    pub(super) fn failed(&self, now: Instant, error: &LowerError) {
-        let said = error.with_causes();
+    /// `began`: when the tier was asked.
+    pub(super) fn failed(&self, began: Instant, now: Instant, error: &LowerError) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = state.silence.as_ref().map_or(now, |(since, _)| *since);
-        state.silence = Some((since, said));
-        state.failures = state.failures.saturating_add(1);
+        state.silence.failed(now, error);
+        if state.failed.is_none_or(|failed| failed <= began) {
+            state.failed = Some(now);
+            state.failures = state.failures.saturating_add(1);
+        }
         if state.failures >= self.failures {
             state.until = Some(sync::after(now, self.rest));
         }
     }
 
     pub(super) fn health(&self, now: Instant) -> Health {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match &state.silence {
-            None => Health::Answers,
-            Some((since, reason)) => Health::Fails {
-                lasts: now.saturating_duration_since(*since),
-                reason: reason.clone(),
-            },
-        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).silence.health(now)
     }
 }
 
@@ -82,19 +104,19 @@ mod tests {
         let (second, now) = (Duration::from_secs(1), Instant::now());
         let breaker = Breaker::new(3, second);
         for _ in 0..2 {
-            breaker.failed(now, &LowerError::Gone);
+            breaker.failed(now, now, &LowerError::Gone);
         }
         breaker.answered();
         for _ in 0..2 {
-            breaker.failed(now, &LowerError::Gone);
+            breaker.failed(now, now, &LowerError::Gone);
         }
         assert!(breaker.may_ask(now), "not three in a row");
-        breaker.failed(now, &LowerError::Gone);
+        breaker.failed(now, now, &LowerError::Gone);
         assert!(!breaker.may_ask(now));
         let later = now + second;
         assert!(breaker.may_ask(later), "one tries");
         assert!(!breaker.may_ask(later), "and one only");
-        breaker.failed(later, &LowerError::Gone);
+        breaker.failed(later, later, &LowerError::Gone);
         assert!(!breaker.may_ask(later + second / 2));
         assert!(breaker.may_ask(later + second));
         breaker.answered();
@@ -102,12 +124,27 @@ mod tests {
     }
 
     #[test]
+    fn of_calls_that_were_under_way_at_once_one_counts() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        let breaker = Breaker::new(3, second);
+        let hitch = second / 20;
+        for _ in 0..1000 {
+            breaker.failed(now, now + hitch, &LowerError::Gone);
+        }
+        assert!(breaker.may_ask(now + hitch));
+        breaker.failed(now + hitch, now + 2 * hitch, &LowerError::Gone);
+        assert!(breaker.may_ask(now + 2 * hitch));
+        breaker.failed(now + 2 * hitch, now + 3 * hitch, &LowerError::Gone);
+        assert!(!breaker.may_ask(now + 3 * hitch));
+    }
+
+    #[test]
     fn how_long_it_has_failed_counts_from_the_first_failure_after_an_answer() {
         let (second, now) = (Duration::from_secs(1), Instant::now());
         let breaker = Breaker::new(3, second);
         assert_eq!(breaker.health(now), Health::Answers);
-        breaker.failed(now, &LowerError::Unsteady);
-        breaker.failed(now + second, &LowerError::Failed("refused".into()));
+        breaker.failed(now, now, &LowerError::Unsteady);
+        breaker.failed(now, now + second, &LowerError::Failed("refused".into()));
         let reason = "the lower tier failed: refused".to_owned();
         let fails = Health::Fails { lasts: 3 * second, reason };
         assert_eq!(breaker.health(now + 3 * second), fails);

@@ -28,6 +28,7 @@ use super::{
     trust::{Trust, Trusted},
 };
 use crate::{
+    rules::Rule,
     sync,
     tier::lower::{Answering, LogPart, LowerError, LowerTier, Position, Readers},
 };
@@ -75,6 +76,7 @@ impl Lower {
             let lower = &following.0;
             let both = async { tokio::join!(follow(lower), renew(lower)) };
             tokio::select! {
+                biased;
                 _ = both => {}
                 _ = closing.wait_for(|is_closing| *is_closing) => {}
             }
@@ -109,7 +111,7 @@ impl Lower {
     }
 
     async fn renew(&self, trust: &Trust) -> Result<(), LowerError> {
-        let (sent, done) = (trust.now(), self.lock().done);
+        let (sent, done) = (trust.now(), self.done());
         let end = self.call_readers(|readers| readers.renew(&self.reader, done)).await?;
         if !self.has_done(end) {
             self.catch_up().await?;
@@ -126,7 +128,13 @@ impl Lower {
     fn has_done(&self, end: Position) -> bool {
         let is_done =
             |done: Position| done.generation == end.generation && done.number >= end.number;
-        self.lock().done.is_some_and(is_done)
+        self.done().is_some_and(is_done)
+    }
+
+    /// All that the log has up to here is done in memory.
+    fn done(&self) -> Option<Position> {
+        let ledger = self.lock();
+        if Rule::DoneIsSaidWhenItIsDone.holds() { ledger.done } else { ledger.known.read() }
     }
 
     fn tell_trust(&self, trust: &Trust) {
@@ -138,7 +146,7 @@ impl Lower {
     /// Reads what the log has since it was last read.
     pub(crate) async fn catch_up(&self) -> Result<(), LowerError> {
         let (at, since) = (self.clock.now(), self.position());
-        let tail = self.call_within(TAIL, |tier| tier.tail(since)).await?;
+        let tail = self.call_log(TAIL, |tier| tier.tail(since)).await?;
         self.learn(&tail, since, at);
         Ok(())
     }
@@ -147,7 +155,7 @@ impl Lower {
         &'a self,
         ask: impl FnOnce(&'a dyn Readers) -> Answering<'a, T>,
     ) -> Result<T, LowerError> {
-        self.call(|tier| ask_readers(tier, ask)).await
+        self.call_log(self.behind(), |tier| ask_readers(tier, ask)).await
     }
 }
 
@@ -170,9 +178,9 @@ async fn follow(lower: &Weak<Lower>) {
             pause(&lower).await;
             continue;
         };
-        let (at, budget) = (lower.clock.now(), FOLLOW + lower.settings.budget);
+        let (at, budget) = (lower.clock.now(), FOLLOW + lower.behind());
         let ask = |tier| ask_readers(tier, |readers| readers.follow(since, FOLLOW));
-        match lower.call_within(budget, ask).await {
+        match lower.call_log(budget, ask).await {
             Ok(tail) => {
                 lower.learn(&tail, Some(since), at);
                 if tail.position != since {
@@ -190,7 +198,7 @@ async fn renew(lower: &Weak<Lower>) {
         let Some(trust) = &lower.trust else { return };
         let began = Instant::now();
         // The failure is counted where the tier was asked.
-        lower.renew(trust).await.ok();
+        lower.note_log(&lower.renew(trust).await);
         let every = (lower.settings.max_incoherence / RENEWALS).clamp(MIN_EVERY, MAX_EVERY);
         sync::until(sync::after(began, every), lower.news.notified()).await;
         sync::until(sync::after(began, MIN_EVERY), pending::<()>()).await;

@@ -11,11 +11,14 @@ use crate::{
         Mode, Scope,
         last::{LastPurges, PurgeState},
     },
+    rules::Rule,
     tier::lower::{Folded, FoldedScope, LowerPurge, Position, Tail, bucket},
 };
 
 /// Keys whose last purges are remembered, and as many tags.
 const MAX_NAMES: usize = 1 << 15;
+/// The bytes of those names, and as many again.
+const MAX_NAME_BYTES: usize = 8 << 20;
 /// Each is looked at for each record.
 const MAX_PREFIXES: usize = 256;
 
@@ -35,6 +38,8 @@ pub(super) struct Known {
 #[derive(Default)]
 struct Names {
     by_name: HashMap<String, LastPurges>,
+    /// The bytes of these names.
+    bytes: usize,
     /// Those whose names are forgotten, by their buckets.
     folded: HashMap<u16, LastPurges>,
 }
@@ -47,9 +52,10 @@ impl Names {
                 let mut last = LastPurges::default();
                 last.purge(mode, number, at);
                 self.by_name.insert(name.to_owned(), last);
+                self.bytes += name.len();
             }
         }
-        if self.by_name.len() > MAX_NAMES {
+        while self.by_name.len() > MAX_NAMES || self.bytes > MAX_NAME_BYTES {
             self.fold_older_half();
         }
     }
@@ -60,6 +66,7 @@ impl Names {
         let middle = numbers.len() / 2;
         let (_, &mut median, _) = numbers.select_nth_unstable(middle);
         for (name, last) in self.by_name.extract_if(|_, last| last.newest() <= median) {
+            self.bytes -= name.len();
             self.folded.entry(bucket(&name)).or_default().merge(&last);
         }
     }
@@ -103,10 +110,15 @@ impl Known {
                 *self = Known::default();
                 (0, true)
             }
-            Some(_) => return Learnt::OfThePast,
+            Some(_) if Rule::EndedLogsAreIgnored.holds() => return Learnt::OfThePast,
+            Some(_) => {
+                *self = Known::default();
+                (0, true)
+            }
             None => (0, false),
         };
-        let is_gap = is_another || *whole_since > read;
+        let is_gap = is_another && Rule::AnotherLogPurgesMemory.holds()
+            || *whole_since > read && Rule::GapPurgesMemory.holds();
         if *whole_since > read {
             self.floor = self.floor.max(*whole_since);
         }
@@ -303,5 +315,25 @@ mod tests {
         }
         assert_eq!(known.prefixes.len(), MAX_PREFIXES);
         assert_eq!(state(&known, "p3/x", 100_000), PurgeState::Purged);
+    }
+
+    #[test]
+    fn long_names_are_forgotten_sooner_and_stay_purged() {
+        let mut known = Known::default();
+        known.learn(&tail(0, 1..=1, at(1)), known.read(), NOW);
+        let long = |number: u64| format!("{number}{}", "x".repeat(MAX_NAME_BYTES / 10));
+        for number in 2..=40 {
+            known.note(&purge(number, vec![Scope::Key(long(number))]), number, NOW);
+        }
+        let held: usize = known.keys.by_name.keys().map(String::len).sum();
+        assert!(held <= MAX_NAME_BYTES && held == known.keys.bytes, "{held}");
+        known.read = Some(at(40));
+        for number in 2..=40 {
+            assert_eq!(state(&known, &long(number), number - 1), PurgeState::Purged);
+        }
+        let longer = "y".repeat(MAX_NAME_BYTES + 1);
+        known.note(&purge(41, vec![Scope::Key(longer.clone())]), 41, NOW);
+        assert_eq!(known.keys.bytes, 0);
+        assert_eq!(state(&known, &longer, 40), PurgeState::Purged);
     }
 }

@@ -15,10 +15,16 @@ use crate::{
 
 /// Scopes that are sent in one call.
 const SCOPES_PER_CALL: usize = 256;
+/// The bytes of their names in one call: one that takes too long is repeated, and holds up all others.
+const BYTES_PER_CALL: usize = 256 << 10;
+/// The bytes of all names. More are one too many.
+const MAX_BYTES: usize = 16 << 20;
 
 pub(super) struct Outbox {
     /// The oldest first, so in the order of their numbers: there may be thousands.
     outstanding: VecDeque<Outstanding>,
+    /// The bytes of the names in it.
+    bytes: usize,
     max: usize,
     source: u64,
     next: u64,
@@ -44,7 +50,7 @@ pub(super) enum Progress {
 
 impl Outbox {
     pub(super) fn new(max: usize, source: u64) -> Self {
-        Outbox { outstanding: VecDeque::new(), max, source, next: 0 }
+        Outbox { outstanding: VecDeque::new(), bytes: 0, max, source, next: 0 }
     }
 
     /// Whether this purge was made here.
@@ -65,7 +71,9 @@ impl Outbox {
         at: Moment,
     ) -> (PurgeId, watch::Receiver<Progress>, bool) {
         let (teller, told) = watch::channel(Progress::Waits);
-        let overflows = self.outstanding.len() >= self.max;
+        let bytes = bytes_of(&scopes);
+        let overflows =
+            self.outstanding.len() >= self.max || self.bytes.saturating_add(bytes) > MAX_BYTES;
         let mut tell = vec![teller];
         // What takes the place of many is sent though the last of them may not be done in memory yet. That is
         // so for order's sake, and nothing hangs on it: what is acknowledged is still judged by.
@@ -74,10 +82,12 @@ impl Outbox {
                 // Only those who still wait: while the tier is away, this goes on and on.
                 let told = self.outstanding.drain(..).flat_map(|outstanding| outstanding.tell);
                 tell.extend(told.filter(|teller| teller.receiver_count() > 0));
+                self.bytes = 0;
                 (vec![Scope::Everything], Mode::Hard, true)
             }
             false => (scopes, mode, false),
         };
+        self.bytes += bytes_of(&scopes);
         self.next += 1;
         let id = PurgeId { source: self.source, number: self.next };
         let purge = LowerPurge { id, scopes, mode };
@@ -104,10 +114,12 @@ impl Outbox {
 
     /// What is to be sent next.
     pub(super) fn batch(&self) -> Vec<LowerPurge> {
-        let mut scopes = 0;
+        let (mut purges, mut scopes, mut bytes) = (0, 0, 0);
         let fits = |outstanding: &&Outstanding| {
+            purges += 1;
             scopes += outstanding.purge.scopes.len();
-            scopes <= SCOPES_PER_CALL || scopes == outstanding.purge.scopes.len()
+            bytes += bytes_of(&outstanding.purge.scopes);
+            purges == 1 || scopes <= SCOPES_PER_CALL && bytes <= BYTES_PER_CALL
         };
         let ready = self.outstanding.iter().filter(|outstanding| outstanding.is_ready);
         ready.take_while(fits).map(|outstanding| outstanding.purge.clone()).collect()
@@ -117,6 +129,7 @@ impl Outbox {
         for id in ids {
             let gone = self.place(*id).and_then(|place| self.outstanding.remove(place));
             if let Some(outstanding) = gone {
+                self.bytes -= bytes_of(&outstanding.purge.scopes);
                 outstanding.tell(&Progress::Acknowledged(position));
             }
         }
@@ -143,6 +156,14 @@ impl Outbox {
         });
         states.fold(PurgeState::Untouched, PurgeState::and)
     }
+}
+
+fn bytes_of(scopes: &[Scope]) -> usize {
+    let bytes = |scope: &Scope| match scope {
+        Scope::Key(name) | Scope::Prefix(name) | Scope::Tag(name) => name.len(),
+        Scope::Everything => 0,
+    };
+    scopes.iter().map(bytes).sum()
 }
 
 impl Outstanding {
@@ -223,5 +244,27 @@ mod tests {
             outbox.acknowledged(&ids, Position { generation: 1, number: 1 });
         }
         assert_eq!(sizes, [1, 2, 1]);
+    }
+
+    #[test]
+    fn long_names_are_sent_a_few_at_a_time_and_too_many_bytes_are_one_too_many() {
+        let mut outbox = Outbox::new(1000, 1);
+        let long = || key(&"x".repeat(BYTES_PER_CALL / 2));
+        let enter = |outbox: &mut Outbox| {
+            let (id, _, overflows) = outbox.enter(long(), Mode::Hard, Moment::FIRST);
+            outbox.ready(id);
+            overflows
+        };
+        let room = MAX_BYTES / (BYTES_PER_CALL / 2);
+        assert!((0..room).all(|_| !enter(&mut outbox)));
+        assert_eq!(outbox.batch().len(), 2);
+        let ids: Vec<_> = outbox.batch().iter().map(|purge| purge.id).collect();
+        outbox.acknowledged(&ids, Position { generation: 1, number: 1 });
+        assert!((0..2).all(|_| !enter(&mut outbox)), "there is room again");
+        assert!(enter(&mut outbox));
+        assert_eq!((outbox.len(), outbox.bytes), (1, 0));
+        let (id, ..) = outbox.enter(key(&"x".repeat(MAX_BYTES)), Mode::Hard, Moment::FIRST);
+        outbox.ready(id);
+        assert_eq!(outbox.batch().len(), 1, "one is sent however long it is");
     }
 }

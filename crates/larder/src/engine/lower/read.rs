@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use super::Lower;
 use crate::{
     clock::Moment,
+    rules::Rule,
     tier::lower::{Body, BodyId, Heads, Lease, LeaseAnswer, LogPart, LowerError, Record},
 };
 
@@ -98,7 +99,7 @@ impl Lower {
         let is_own = |lower: &Lower| {
             lower.leased.lock().unwrap_or_else(PoisonError::into_inner).contains(&name)
         };
-        if is_own(self) {
+        if is_own(self) || !Rule::OneHasTheLease.holds() {
             return Leasing::Nobody;
         }
         let (at, log, length) = (self.clock.now(), self.missing_log(), self.settings.lease);

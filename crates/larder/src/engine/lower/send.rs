@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{Ledger, Lower, caught, outbox::Progress};
 use crate::{
     purge::{Mode, Scope, TierState},
+    rules::Rule,
     sync::{self, watch},
     tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId, Unsure},
 };
@@ -50,7 +51,17 @@ impl Sent {
         match &*self.told.borrow() {
             Progress::Waits => TierState::Queued,
             Progress::Tried(reason) => TierState::Failed { reason: reason.to_string() },
+            // Who else has read it nobody has been asked.
+            Progress::Acknowledged(_) if self.lower.trust.is_some() => TierState::Confirmed,
             Progress::Acknowledged(_) => TierState::Applied { by: 1, of: 1 },
+        }
+    }
+
+    /// Where it is in the tier's log.
+    fn position(&self) -> Option<Position> {
+        match &*self.told.borrow() {
+            Progress::Acknowledged(position) => Some(*position),
+            Progress::Waits | Progress::Tried(_) => None,
         }
     }
 
@@ -61,9 +72,11 @@ impl Sent {
         let said = within.map(end);
         let deadline = said.unwrap_or(end(settings.purge_wait));
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
-        let Some(position) = acknowledged else { return self.state() };
+        // It may have been acknowledged just now.
+        let Some(position) = acknowledged.or_else(|| self.position()) else { return self.state() };
         // Whoever serves what is stale without trust does so for as long as it likes.
         let lapses = match settings.unsure {
+            Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
             Unsure::Fetch => {
                 Some(end(settings.max_incoherence.saturating_add(settings.max_incoherence_margin)))
             }
@@ -71,7 +84,10 @@ impl Sent {
         };
         let deadline = said.or(lapses).unwrap_or(deadline);
         let most = lapses.map_or(deadline, |lapses| lapses.min(deadline));
-        let held = self.lower.hold(position, most).await;
+        let held = match Rule::HoldsWaitsForAll.holds() {
+            true => self.lower.hold(position, most).await,
+            false => Ok(Holds { by: 1, of: 1, missing: Vec::new() }),
+        };
         if !matches!(&held, Ok(holds) if holds.missing.is_empty()) {
             // It may have failed before the time.
             sync::until(most, pending::<()>()).await;
@@ -204,7 +220,9 @@ impl Lower {
         if self.position().is_none() {
             self.catch_up().await?;
         }
-        let position = self.call(|tier| tier.append(purges)).await?;
+        let position = self.call_log(self.behind(), |tier| tier.append(purges)).await;
+        self.note_log(&position);
+        let position = position?;
         let is_known = self.acknowledge(purges, position);
         if !is_known {
             // What it had is learnt, and these are in it, or are appended once more.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::clock::{AtomicMoment, Clock, Moment};
+use crate::{
+    clock::{AtomicMoment, Clock, Moment},
+    rules::Rule,
+};
 
 /// So long after its last renewal a cache may still be waited for: a tier forgets a silent reader after an hour.
 const MAX_SILENCE: Duration = Duration::from_secs(55 * 60);
@@ -35,7 +38,7 @@ pub(crate) enum Trusted {
 impl Trust {
     /// None yet. `clock`: the one that hits read.
     pub(super) fn new(clock: &Clock, lasts: Duration) -> Self {
-        let is_of_hits = clock.is_system();
+        let is_of_hits = clock.is_system() || clock.is_simulated();
         Trust {
             clock: if is_of_hits { clock.clone() } else { Clock::system() },
             is_of_hits,
@@ -51,6 +54,7 @@ impl Trust {
 
     /// What was known when a call was sent at `sent` is all there was then.
     pub(super) fn renew(&self, sent: Moment) {
+        let sent = if Rule::TrustLastsFromSending.holds() { sent } else { self.now() };
         self.renewed.advance(sent);
         self.until.advance(sent.plus(self.lasts));
     }
@@ -75,7 +79,8 @@ impl Trust {
         if now < self.until.get() {
             return Trusted::All;
         }
-        let is_known = renewed > Moment::FIRST && now.since(renewed) < MAX_SILENCE;
+        let is_known = renewed > Moment::FIRST && now.since(renewed) < MAX_SILENCE
+            || !Rule::NothingIsKeptBeforeTheFirstRenewal.holds();
         // By a user's clock nobody can tell how old something is.
         if is_known && self.is_of_hits { Trusted::Within(self.lasts) } else { Trusted::Nothing }
     }

@@ -14,6 +14,7 @@ use crate::{
     codec::CodecError,
     freshness::Lifetime,
     purge::last::PurgeState,
+    rules::Rule,
     sync::{self, atomic::Ordering},
     tier::lower::{Body, BodyId, Commit, Head, LowerError, Piece, Position, Record},
 };
@@ -171,7 +172,7 @@ impl Lower {
         for bytes in chunks.iter().flat_map(in_pieces) {
             let piece = Piece { body: id, index: pieces, bytes, keep: record.lifetime.end() };
             pieces += 1;
-            if let Err(error) = self.call(|tier| tier.write(piece)).await {
+            if let Err(error) = self.call_behind(|tier| tier.write(piece)).await {
                 self.discard(&Body::Pieces { id, pieces, bytes: length as u64 }).await;
                 return Err(error);
             }
@@ -186,12 +187,16 @@ impl Lower {
         body: Body,
     ) -> Result<Commit, LowerError> {
         let NewRecord { key, variant, most, fence, lifetime, fetched, cost, tags, format } = record;
+        let fence = match Rule::WrittenWithTheFenceOfItsFetch.holds() {
+            true => fence,
+            false => self.position().unwrap_or(fence),
+        };
         let head = Head { variant, fence, lifetime, cost, tags, format, extra, body };
         match self.state(&key, &head) {
             PurgeState::Untouched => {
                 let age = self.clock.now().since(fetched);
                 let record = Record { head, age };
-                self.call(|tier| tier.commit(&key, record, most)).await
+                self.call_behind(|tier| tier.commit(&key, record, most)).await
             }
             PurgeState::MarkedStale(_) | PurgeState::Purged => Ok(Commit::Refused),
         }
@@ -200,7 +205,7 @@ impl Lower {
     async fn discard(&self, body: &Body) {
         if let Body::Pieces { id, pieces, .. } = *body {
             // If it fails they stay until the tier lets them go: nothing names them.
-            self.call(|tier| tier.discard(id, pieces)).await.ok();
+            self.call_behind(|tier| tier.discard(id, pieces)).await.ok();
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    fmt,
+    fmt, mem,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -37,14 +37,16 @@ pub struct InProcess(Arc<Shared>);
 struct Shared {
     /// Held for one call's effect.
     state: Mutex<State>,
-    /// Changed with each purge, and with what a reader says.
-    changed: watch::Sender<()>,
+    /// Counts purges, and what readers say.
+    changes: watch::Sender<u64>,
     faults: Faults,
     clock: Clock,
 }
 
 struct State {
     generation: u128,
+    /// Those that were before, the first one first.
+    ended: Vec<u128>,
     /// The number of the last purge.
     number: u64,
     /// Purges up to here may be forgotten.
@@ -63,6 +65,7 @@ struct State {
     readers: Option<HashMap<u64, (String, Option<Position>)>>,
 }
 
+#[derive(Clone)]
 struct Kept {
     head: Head,
     fetched: Moment,
@@ -79,8 +82,8 @@ impl InProcess {
     /// An empty one, whose records age by this clock.
     pub fn new(clock: Clock) -> Self {
         let state = Mutex::new(State::new());
-        let (changed, _) = watch::channel(());
-        InProcess(Arc::new(Shared { state, changed, faults: Faults::default(), clock }))
+        let (changes, _) = watch::channel(0);
+        InProcess(Arc::new(Shared { state, changes, faults: Faults::default(), clock }))
     }
 
     /// The same, and it knows its readers, as a tier over a network does: caches above it follow its log, and what
@@ -173,16 +176,96 @@ impl InProcess {
     /// Loses the log and begins another. Records remain, as after a server was restored from an older copy.
     pub fn begin_another_log(&self) {
         let mut state = self.0.lock();
-        state.generation = sync::random();
+        state.begin_another_generation();
         (state.number, state.whole_since) = (0, 0);
         state.log.clear();
         state.by_id.clear();
         drop(state);
-        self.0.changed.send_replace(());
+        self.0.changed();
+    }
+
+    /// A copy of its log and its records.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.0.lock();
+        let State { number, whole_since, log, by_id, .. } = &*state;
+        let State { records, committed, bodies, written, .. } = &*state;
+        Snapshot {
+            number: *number,
+            whole_since: *whole_since,
+            log: log.clone(),
+            by_id: by_id.clone(),
+            records: records.clone(),
+            committed: committed.clone(),
+            bodies: bodies.clone(),
+            written: written.clone(),
+        }
+    }
+
+    /// Has what it had then, and no more. As a tier must that has lost purges, it begins another log, which goes on
+    /// where that one was. Whom it knows as readers it still knows.
+    pub fn restore(&self, snapshot: Snapshot) {
+        let Snapshot { number, whole_since, log, by_id, records, committed, bodies, written } =
+            snapshot;
+        let mut state = self.0.lock();
+        state.begin_another_generation();
+        let State { generation, ended, leases, next_lease, readers, .. } = &mut *state;
+        *state = State {
+            generation: *generation,
+            ended: mem::take(ended),
+            leases: mem::take(leases),
+            next_lease: *next_lease,
+            readers: readers.take(),
+            number,
+            whole_since,
+            log,
+            by_id,
+            records,
+            committed,
+            bodies,
+            written,
+        };
+        drop(state);
+        self.0.changed();
     }
 }
 
+/// What a tier had at some moment.
+#[derive(Clone)]
+pub struct Snapshot {
+    number: u64,
+    whole_since: u64,
+    log: VecDeque<(u64, LowerPurge, Moment)>,
+    by_id: HashMap<PurgeId, u64>,
+    records: HashMap<Arc<str>, Vec<Kept>>,
+    committed: VecDeque<Arc<str>>,
+    bodies: HashMap<BodyId, Vec<Bytes>>,
+    written: VecDeque<BodyId>,
+}
+
 impl Shared {
+    fn changed(&self) {
+        self.changes.send_if_modified(|count| {
+            *count += 1;
+            true
+        });
+    }
+
+    /// Until the state, or the time, is so.
+    async fn wait_until(&self, is_so: impl Fn(&State) -> bool, most: Duration) {
+        let mut changes = self.changes.subscribe();
+        let changed = async {
+            loop {
+                let seen = *changes.borrow();
+                if is_so(&self.lock()) {
+                    return;
+                }
+                // Its sender lives as long as this.
+                changes.wait_for(|count| *count != seen).await.ok();
+            }
+        };
+        sync::until(sync::after(Instant::now(), most), changed).await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,6 +275,7 @@ impl State {
     fn new() -> Self {
         State {
             generation: sync::random(),
+            ended: Vec::new(),
             number: 0,
             whole_since: 0,
             log: VecDeque::new(),
@@ -208,6 +292,11 @@ impl State {
 
     fn position(&self) -> Position {
         Position { generation: self.generation, number: self.number }
+    }
+
+    fn begin_another_generation(&mut self) {
+        let ended = mem::replace(&mut self.generation, sync::random());
+        self.ended.push(ended);
     }
 
     fn trim_log(&mut self, keep: usize) {
@@ -252,9 +341,13 @@ impl State {
         let Some(readers) = &self.readers else {
             return Holds { by: 1, of: 1, missing: Vec::new() };
         };
+        // A log that ended before this one says nothing of what this one has.
+        let age = |generation| self.ended.iter().position(|ended| *ended == generation);
+        let age = |generation| age(generation).unwrap_or(self.ended.len());
         let has_read = |read: &Option<Position>| {
             read.is_some_and(|read| {
-                read.generation != position.generation || read.number >= position.number
+                let [read_log, log] = [read, position].map(|it| age(it.generation));
+                read_log > log || read_log == log && read.number >= position.number
             })
         };
         let missing = readers.values().filter(|(_, read)| !has_read(read));
@@ -407,7 +500,7 @@ impl LowerTier for InProcess {
             let number = last.unwrap_or(state.number);
             let position = Position { generation: state.generation, number };
             drop(state);
-            self.0.changed.send_replace(());
+            self.0.changed();
             Ok(position)
         }))
     }
@@ -464,15 +557,7 @@ impl LowerTier for InProcess {
 impl Readers for InProcess {
     fn follow(&self, since: Position, most: Duration) -> Answering<'_, Tail> {
         Box::pin(async move {
-            let mut changed = self.0.changed.subscribe();
-            let is_news = |state: &State| state.position() != since;
-            let news = async {
-                while !is_news(&self.0.lock()) {
-                    // Its sender lives as long as this.
-                    changed.changed().await.ok();
-                }
-            };
-            sync::until(sync::after(Instant::now(), most), news).await;
+            self.0.wait_until(|state| state.position() != since, most).await;
             let told = self.0.faults.around(Call::Follow, move || {
                 let now = self.0.clock.now();
                 Ok(self.0.lock().tail(Some(since), now))
@@ -488,7 +573,7 @@ impl Readers for InProcess {
             let readers = state.readers.get_or_insert_default();
             readers.insert(reader.id, (reader.name.clone(), read));
             drop(state);
-            self.0.changed.send_replace(());
+            self.0.changed();
             Ok(position)
         }))
     }
@@ -496,20 +581,14 @@ impl Readers for InProcess {
     fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()> {
         Box::pin(self.0.faults.around(Call::Leave, move || {
             self.0.lock().readers.as_mut().and_then(|readers| readers.remove(&reader.id));
-            self.0.changed.send_replace(());
+            self.0.changed();
             Ok(())
         }))
     }
 
     fn holds(&self, position: Position, most: Duration) -> Answering<'_, Holds> {
         Box::pin(async move {
-            let mut changed = self.0.changed.subscribe();
-            let all = async {
-                while !self.0.lock().holds(position).missing.is_empty() {
-                    changed.changed().await.ok();
-                }
-            };
-            sync::until(sync::after(Instant::now(), most), all).await;
+            self.0.wait_until(|state| state.holds(position).missing.is_empty(), most).await;
             let told = self.0.faults.around(Call::Holds, || Ok(self.0.lock().holds(position)));
             told.await
         })

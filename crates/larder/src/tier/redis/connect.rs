@@ -155,6 +155,11 @@ impl Line {
     /// The open connection. Where there is none, the caller waits for the one attempt to open it, which goes on if
     /// he gives up: else none that takes longer than one caller waits would ever succeed.
     async fn link(&self) -> Result<Link, LowerError> {
+        // Without them nothing is opened, and nothing ends that takes too long.
+        if !sync::has_timers() {
+            return Err(failed(no_runtime()));
+        }
+        let mut has_tried = false;
         loop {
             let mut ended = {
                 let mut state = self.0.lock();
@@ -168,11 +173,17 @@ impl Line {
                     State::Closed { rest: Some((until, error)), .. } if Instant::now() < *until => {
                         return Err(failed(error.clone()));
                     }
+                    // Nor does one that has panicked, as where there are no sockets.
+                    State::Opening { failures, .. } if has_tried => {
+                        *state = closed(*failures + 1, no_runtime());
+                        continue;
+                    }
                     State::Closed { failures, .. } | State::Opening { failures, .. } => {
                         let failures = *failures;
                         let (task, ended) = watch::channel(());
                         *state = State::Opening { ended: ended.clone(), failures };
                         tokio::spawn(open(Arc::clone(&self.0), failures, task));
+                        has_tried = true;
                         ended
                     }
                 }
@@ -183,9 +194,12 @@ impl Line {
     }
 }
 
+fn no_runtime() -> RedisError {
+    std::io::Error::other("it needs a runtime of Tokio with timers and sockets").into()
+}
+
 async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
-    let opened = line.address.connect().await;
-    let state = match opened {
+    let state = match opened(&line.address).await {
         Ok(connection) => {
             let number = sync::random() as u64;
             State::Open { connection, number, since: Instant::now(), failures }
@@ -193,6 +207,21 @@ async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
         Err(error) => closed(failures + 1, error),
     };
     *line.lock() = state;
+}
+
+/// A server that wants a password closes the connection of who says much without one, and does not say why; nor is one of
+/// use that is still loading. So it is asked something small first.
+async fn opened(address: &Address) -> Result<Connection, RedisError> {
+    let mut connection = address.connect().await?;
+    // Of a cluster's many, one may be away.
+    if let Connection::One(one) = &mut connection {
+        match redis::cmd("PING").query_async::<Value>(one).await {
+            // A user may be forbidden what nobody needs.
+            Err(error) if error.code() != Some("NOPERM") => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(connection)
 }
 
 fn closed(failures: u32, error: RedisError) -> State {

@@ -147,17 +147,23 @@ impl Shared {
         let number = since.map_or(0, |since| since.number);
         let arguments = |command: &mut Cmd| _ = command.arg(&generation).arg(number).arg(most);
         let Answer { header, rest, .. } = self.call(link, &TAIL, arguments).await?;
-        let [since, is_whole, entries] = rest.try_into().map_err(|_| not_understood())?;
+        let [begin, is_whole, entries] = rest.try_into().map_err(|_| not_understood())?;
+        // What lies between is told to nobody any more.
+        let known = since.filter(|since| since.generation == header.generation);
+        let skips = known.is_none_or(|known| known.number < header.floor);
         let entries = match read::<String>(is_whole)?.as_str() {
             "1" => Some(read_entries(entries)?),
             _ => None,
         };
         let mut seen = self.control.seen();
+        if skips {
+            seen.note_folded(header.generation, header.floor);
+        }
         for (number, entry) in entries.iter().flatten() {
             seen.note(header.generation, *number, entry.clone());
         }
         drop(seen);
-        Ok(Part { header, since: read(since)?, entries })
+        Ok(Part { header, since: read(begin)?, entries })
     }
 
     /// What the log has where it does not tell all one by one. The order is what makes it whole: what comes while the
@@ -242,7 +248,8 @@ impl Shared {
     /// A reader goes, whatever state the log is in.
     pub(super) async fn leave(&self, reader: &Reader) -> Result<(), LowerError> {
         let mut link = self.lines.control().await?;
-        self.run(&mut link, &LEAVE, |command| _ = command.arg(reader.id)).await?;
+        let left = self.run(&mut link, &LEAVE, |command| _ = command.arg(reader.id)).await?;
+        self.control.seen().leaves(reader.id, &left.header);
         Ok(())
     }
 

@@ -15,8 +15,9 @@
 //! No number is given twice: those of the closing log begin a million further, or at the server's time. Whoever does
 //! not sign within [`max_incoherence`](super::RedisOptions::max_incoherence) and a margin may be the only one who knew
 //! of a purge: then another log begins, and what was stored under the old one is not believed. Likewise if a process has
-//! forgotten what it would have to tell. A process that the restored server did not know tells what it has seen when it
-//! sees that the server has been another one.
+//! forgotten what it would have to tell. A process that the restored server does not know is waited for as well, if
+//! others knew how many there were: else they would go by a log that has lost its purges. One that nobody knew of tells
+//! what it has seen when it sees that the server has been another one.
 
 use redis::Cmd;
 

@@ -68,7 +68,7 @@ impl Shared {
         script: &Script,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Answer, LowerError> {
-        let (generation, highest, asked) = self.control.seen().known();
+        let (generation, highest, readers, asked) = self.control.seen().known();
         let new_generation = hex(sync::random());
         let command = |name, script: &str| {
             let mut command = redis::cmd(name);
@@ -77,7 +77,7 @@ impl Shared {
                 command.arg(self.names.control(key));
             }
             command.arg(&new_generation).arg(millis(self.control.settle));
-            command.arg(generation.map_or(String::new(), hex)).arg(highest);
+            command.arg(generation.map_or(String::new(), hex)).arg(format!("{highest} {readers}"));
             arguments(&mut command);
             command
         };
@@ -102,8 +102,20 @@ impl Shared {
 
 fn read_header(value: Value) -> Option<Header> {
     let fields: Vec<String> = read(value).ok()?;
-    let [state, generation, number, floor, restored, forks, changed, ago, now, replicas, closing] =
-        fields.try_into().ok()?;
+    let [
+        state,
+        generation,
+        number,
+        floor,
+        restored,
+        forks,
+        changed,
+        ago,
+        now,
+        replicas,
+        closing,
+        readers,
+    ] = fields.try_into().ok()?;
     Some(Header {
         is_open: state == "open",
         generation: u128::from_str_radix(&generation, 16).ok()?,
@@ -116,6 +128,7 @@ fn read_header(value: Value) -> Option<Header> {
         now_us: now.parse().ok()?,
         replicas: replicas.parse().ok()?,
         closing_ms: closing.parse().ok()?,
+        readers: readers.parse().ok()?,
     })
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Header {
     pub(super) replicas: u64,
     /// When it was last found out that it may have lost something, by its clock.
     pub(super) closing_ms: u64,
+    /// How many readers it knows.
+    pub(super) readers: u64,
 }
 
 /// A purge of the log as this process can append it again.
@@ -86,22 +88,31 @@ pub(super) struct Seen {
     /// Purges up to here were known that are not in `entries`.
     forgotten: u64,
     forks: u64,
+    /// So many readers the server had last.
+    had_readers: u64,
     /// For which log, and from when on, the readers here have signed last.
     signed: Option<(u128, u64)>,
     /// When the server changed last by its clock, and when that was seen here, if it was.
     changed: Option<(u64, Option<Instant>)>,
-    /// All that have ever been renewed here.
+    /// All that have been renewed here and have not left.
     readers: HashSet<u64>,
 }
 
 impl Seen {
     /// What a call says is known, if anything is.
-    pub(super) fn known(&self) -> (Option<u128>, u64, Epoch) {
-        (self.generation, self.highest, Epoch(self.epoch))
+    pub(super) fn known(&self) -> (Option<u128>, u64, u64, Epoch) {
+        (self.generation, self.highest, self.had_readers, Epoch(self.epoch))
     }
 
     pub(super) fn reads(&mut self, reader: u64) {
         self.readers.insert(reader);
+    }
+
+    pub(super) fn leaves(&mut self, reader: u64, header: &Header) {
+        self.readers.remove(&reader);
+        if header.is_open && self.generation == Some(header.generation) {
+            self.had_readers = header.readers;
+        }
     }
 
     /// Hears what an open log says in answer to a call that was made in this epoch.
@@ -124,6 +135,7 @@ impl Seen {
             }
         }
         self.highest = self.highest.max(header.number);
+        self.had_readers = header.readers;
         match self.changed {
             Some((changed, _)) if changed == header.changed_ms => {}
             // Whoever has just come has not seen it happen.
@@ -224,6 +236,7 @@ mod tests {
             now_us: 0,
             replicas: 0,
             closing_ms: 0,
+            readers: 0,
         }
     }
 

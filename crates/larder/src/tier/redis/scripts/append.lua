@@ -5,6 +5,12 @@
 -- those, each a field of the hash.
 -- Answers the header, and the number of each; only the header where it is closing.
 local MAX_LOG, MAX_IDS, MAX_PREFIXES, MAX_SOFT = 65536, 131072, 256, 4
+-- Of long purges fewer stay, for clients can cause some: so many bytes, by the mean of about the last 4096.
+local MAX_LOG_BYTES, MIN_LOG, OF_MEAN = 33554432, 1024, 4096
+
+-- Beyond the last number that was given nothing can be appended.
+local newest = redis.pcall('XREVRANGE', LOG, '+', '-', 'COUNT', 1)
+if newest.err or newest[1] and tonumber(newest[1][1]:match('^%d+')) > tonumber(ctl.seq) then begin_anew() end
 
 if ctl.state ~= 'open' and ARGV[5] ~= '1' then return {header()} end
 
@@ -42,7 +48,7 @@ local function has(number, id)
   return entry ~= nil and entry[2][4] == id
 end
 
-local numbers, seq = {}, tonumber(ctl.seq)
+local numbers, seq, mean = {}, tonumber(ctl.seq), tonumber(ctl.mean) or 0
 local at = 6
 while ARGV[at] do
   local id, had, since, mode, entry, count = unpack(ARGV, at, at + 5)
@@ -55,7 +61,9 @@ while ARGV[at] do
     if since == 0 or since > now then since = now end
     since = text(since)
     for field = at, at + count - 1 do fence(ARGV[field], mode == 'h', number, since) end
-    redis.call('XADD', LOG, 'MAXLEN', '~', MAX_LOG, number .. '-0', 'p', ctl.last, 'i', id, 't', since, 'd', entry)
+    mean = mean + (#entry - mean) / OF_MEAN
+    local most = math.max(MIN_LOG, math.min(MAX_LOG, math.floor(MAX_LOG_BYTES / math.max(mean, 1))))
+    redis.call('XADD', LOG, 'MAXLEN', '~', most, number .. '-0', 'p', ctl.last, 'i', id, 't', since, 'd', entry)
     redis.call('HSET', IDS, id, number)
     ctl.last = number
   end
@@ -63,5 +71,5 @@ while ARGV[at] do
   at = at + count
 end
 if redis.call('HLEN', IDS) >= MAX_IDS then redis.call('RENAME', IDS, OLDER_IDS) end
-if seq ~= tonumber(ctl.seq) then set({seq = text(seq), last = ctl.last, floor = ctl.floor}) end
+if seq ~= tonumber(ctl.seq) then set({seq = text(seq), last = ctl.last, floor = ctl.floor, mean = string.format('%.3f', mean)}) end
 return {header(), numbers}

@@ -2,11 +2,15 @@
 --
 -- KEYS, of each script, all in one slot: 1 ctl, 2 log, 3 fences, 4 prefixes, 5 ids, 6 older ids, 7 readers, 8 unsigned.
 -- ARGV, of each script: 1 the generation of a new log, should one begin; 2 for how many milliseconds a fork waits for
--- those who are to sign; 3 and 4 the generation and the highest number that the caller knows ('' and '0': none).
--- A script's own arguments begin at 5.
+-- those who are to sign; 3 the generation that the caller knows ('': none); 4 the highest number that it knows of that,
+-- and how many readers it last had ('0 0'). A script's own arguments begin at 5.
 local CTL, LOG, FENCES, PREFIXES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local IDS, OLDER_IDS, READERS, UNSIGNED = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local KNOWN, HAD = ARGV[4]:match('^(%d+) (%d+)$')
+KNOWN, HAD = tonumber(KNOWN), tonumber(HAD)
 local SILENT = 3600000
+-- Somebody renews all the time. If nobody has for so long, nobody was there, or the server's clock has stepped.
+local QUIET = 60000
 
 -- Lua would write large numbers as 1.7e+15.
 local function text(number) return string.format('%.0f', number) end
@@ -33,27 +37,43 @@ local function set(changes)
   redis.call('HSET', CTL, unpack(flat))
 end
 
+-- One that Lua can count on from.
+local function is_number(value) return value and value:match('^%d+$') and tonumber(value) < 2 ^ 52 end
+
+-- The clock by which readers are silent: the server's without its steps. It stands still while nobody renews.
+local function readers_clock()
+  local beat, skipped = tonumber(ctl.beat) or now, tonumber(ctl.skipped) or 0
+  if now < beat or now - beat > QUIET then skipped = skipped + now - beat end
+  return now - skipped, skipped
+end
+
+local function is_silent(said)
+  local renewed = tonumber(said:match('^%S+ %d+ (%d+)'))
+  return not renewed or readers_clock() - renewed >= SILENT
+end
+
 -- A new log. Nothing of the old one is known any more; who reads it is.
 local function begin_anew()
-  local seq = text(math.max(micros, (tonumber(ctl.seq) or 0) + 1))
+  local seq = text(math.max(micros, (is_number(ctl.seq) and tonumber(ctl.seq) or 0) + 1))
+  local beat, skipped = ctl.beat, ctl.skipped
   redis.call('UNLINK', CTL, LOG, FENCES, PREFIXES, IDS, OLDER_IDS, UNSIGNED)
   ctl = {}
   set({gen = ARGV[1], seq = seq, last = seq, floor = seq, state = 'open', run_id = run_id, replid = replid,
-       changed = text(now), restored = seq, forks = '0'})
+       changed = text(now), restored = seq, forks = '0', beat = beat, skipped = skipped, newcomers = '0'})
 end
 
 -- The server may have lost the last purges. Until all who may know more have said so nothing is told. No number is
 -- given twice: what was lost had numbers of which nobody knows how far they went.
 local function close()
   if ctl.state ~= 'closing' then set({restored = ctl.seq}) end
-  local known = ctl.gen == ARGV[3] and tonumber(ARGV[4]) or 0
+  local known = ctl.gen == ARGV[3] and KNOWN or 0
   local seq = math.max(tonumber(ctl.seq) + 1048576, micros, known + 1)
-  set({state = 'closing', seq = text(seq), closing_since = text(now), closing_run = run_id, closing_replid = replid})
+  set({state = 'closing', seq = text(seq), closing_since = text(now), closing_run = run_id, closing_replid = replid,
+       newcomers = '0'})
   redis.call('UNLINK', UNSIGNED)
   local readers = redis.call('HGETALL', READERS)
   for at = 1, #readers, 2 do
-    local renewed = tonumber(readers[at + 1]:match('^%S+ %d+ (%d+)'))
-    if renewed and now - renewed < SILENT then redis.call('SADD', UNSIGNED, readers[at]) end
+    if not is_silent(readers[at + 1]) then redis.call('SADD', UNSIGNED, readers[at]) end
   end
   -- Nobody can tell what was lost.
   if redis.call('SCARD', UNSIGNED) == 0 then begin_anew() end
@@ -64,7 +84,11 @@ local function open()
        forks = text((tonumber(ctl.forks) or 0) + 1)})
 end
 
-if not (ctl.gen and tonumber(ctl.seq) and tonumber(ctl.last) and tonumber(ctl.floor)) then
+local is_sound = (ctl.gen or ''):match('^%x+$') and #ctl.gen == 32 and (ctl.state == 'open' or ctl.state == 'closing')
+for _, field in ipairs({'seq', 'last', 'floor', 'restored', 'forks', 'changed'}) do
+  is_sound = is_sound and is_number(ctl[field])
+end
+if not is_sound then
   begin_anew()
 elseif ctl.state == 'closing' then
   local since = tonumber(ctl.closing_since) or 0
@@ -82,13 +106,33 @@ elseif ctl.state == 'closing' then
   end
 elseif ctl.run_id ~= run_id or ctl.replid ~= replid then
   close()
-elseif ctl.gen == ARGV[3] and tonumber(ARGV[4]) > tonumber(ctl.seq) then
+elseif ctl.gen == ARGV[3] and KNOWN > tonumber(ctl.seq) then
   -- The caller has read what the server no longer knows.
   close()
+end
+
+-- A server that has lost something may have lost readers too. One that it does not know may be cut off, and serve what
+-- it fetches itself. So there are to be as many as somebody knew before, and those who are new since then, until all have
+-- come back, or would be silent for an hour.
+local function expected()
+  local since = tonumber(ctl.expected_since)
+  if not since or readers_clock() - since >= SILENT then return 0 end
+  return tonumber(ctl.expected)
+end
+
+local function expect(more)
+  if ctl.expected then set({expected = text(tonumber(ctl.expected) + more)}) end
+end
+
+local is_of_before = ctl.state == 'closing' or ARGV[3] ~= '' and ARGV[3] ~= ctl.gen
+local had = HAD + (tonumber(ctl.newcomers) or 0)
+if is_of_before and HAD > 0 and had >= expected() then
+  set({expected = text(had), expected_since = text(readers_clock())})
 end
 
 -- What each script answers first.
 local function header()
   return {ctl.state, ctl.gen, ctl.seq, ctl.floor, ctl.restored, ctl.forks, ctl.changed,
-          text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas), ctl.closing_since or '0'}
+          text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas), ctl.closing_since or '0',
+          text(redis.call('HLEN', READERS))}
 end

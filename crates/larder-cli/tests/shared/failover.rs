@@ -1,0 +1,152 @@
+//! Failover: the server is lost, a replica takes its place, and gateways go on over that one without a restart.
+
+use std::{net::SocketAddr, process::Command, time::Duration};
+
+use larder_test_support::{redis::Redis, sentinel::Sentinel};
+
+use crate::{
+    faults::Readers,
+    fleet::{Place, State},
+    support::{eventually, free_port, larder::Larder, origin::Origin, program},
+    versions::{Versions, version},
+};
+
+/// A replica takes the place of a server that was silent for so long.
+const SILENCE: Duration = Duration::from_millis(1000);
+/// Longer than a failover takes: the gateways' own trust must not depend on it.
+const PURGE: &str = r#"{"tags":["one"],"mode":"hard","wait":"shared","timeout_ms":2000}"#;
+
+/// Two gateways over what has this URL.
+struct Pair {
+    larders: Vec<Larder>,
+    places: Vec<Place>,
+    versions: Versions,
+    _origin: Origin,
+}
+
+impl Pair {
+    async fn over(url: &str) -> Pair {
+        let versions = Versions::default();
+        let origin = versions.origin().await;
+        let mut larders = Vec::new();
+        for _ in 0..2 {
+            let flags = ["--shared", url, "--max-incoherence", "1s"];
+            larders.push(Larder::with(origin.address, &flags).await);
+        }
+        let place = |larder: &Larder| Place { address: larder.address, admin: larder.admin() };
+        let places = larders.iter().map(place).collect();
+        let pair = Pair { larders, places, versions, _origin: origin };
+        pair.agrees().await;
+        pair
+    }
+
+    /// Until a purge at each holds for both, and both then serve what is new.
+    async fn agrees(&self) {
+        for place in &self.places {
+            let newest = self.versions.update("/one");
+            eventually("a purge that holds for both", async || {
+                let said = place.purge(PURGE).await?;
+                let is_of_both = said.answer.contains(r#""by":2,"of":2"#);
+                (said.state == State::Applied && is_of_both).then_some(())
+            })
+            .await;
+            for place in &self.places {
+                assert_eq!(version(&place.get("/one").await), newest);
+            }
+        }
+    }
+
+    /// While somebody reads at both all the time, of whom no request fails.
+    async fn goes_on_after(&self, loss: impl AsyncFnOnce()) {
+        let readers = Readers::at(&self.places);
+        loss().await;
+        self.agrees().await;
+        let (seen, lasted) = readers.stop().await;
+        println!("{} hits and {} others in {lasted:?}", seen.hits.len(), seen.others);
+        for larder in &self.larders {
+            let outstanding = larder.metric("larder_lower_purges_outstanding{cache=\"gateway\"}");
+            assert_eq!(outstanding.await, 0.0);
+            let lines = larder.log().lines().filter(|line| line.contains(" Redis ")).count();
+            assert!(lines <= 6, "{}", larder.log());
+        }
+    }
+}
+
+/// What redis-cli has to say.
+async fn ask(port: u16, words: &[&str]) -> String {
+    let mut command = Command::new("redis-cli");
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(words);
+    let output = program::run(&mut command).await;
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_follow_a_sentinel_to_another_server() {
+    let mut primary = Redis::start().await;
+    let port = primary.port().to_string();
+    let replica = Redis::start_with(&["--replicaof", "127.0.0.1", &port]).await;
+    let sentinel = Sentinel::start(&primary, "main", SILENCE).await;
+    eventually("the sentinel to know the replica", async || {
+        ask(sentinel.port(), &["INFO", "sentinel"]).await.contains("slaves=1").then_some(())
+    })
+    .await;
+    let url = format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port());
+    let pair = Pair::over(&url).await;
+    pair.goes_on_after(async || primary.kill().await).await;
+    assert!(ask(replica.port(), &["ROLE"]).await.starts_with("master"));
+}
+
+/// A server of a cluster.
+async fn node() -> (Redis, String) {
+    let bus = free_port().to_string();
+    let timeout = SILENCE.as_millis().to_string();
+    let options =
+        ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", &timeout];
+    (Redis::start_with(&options).await, bus)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_gateways_follow_a_cluster_whose_log_moves_to_another_server() {
+    let mut nodes = [node().await, node().await, node().await];
+    let slots = [(0, 5460), (5461, 10922), (10923, 16383)];
+    for ((server, _), (first, last)) in nodes.iter().zip(slots) {
+        let range = [first.to_string(), last.to_string()];
+        assert_eq!(server.tell(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await, "+OK");
+    }
+    let (replica, bus) = node().await;
+    let others = nodes[1..].iter().map(|(server, bus)| (server, bus)).chain([(&replica, &bus)]);
+    for (server, bus) in others {
+        let other = server.port().to_string();
+        assert_eq!(nodes[0].0.tell(&["CLUSTER", "MEET", "127.0.0.1", &other, bus]).await, "+OK");
+    }
+    let slot = ask(replica.port(), &["CLUSTER", "KEYSLOT", "{larder:larder}:ctl"]).await;
+    let slot: u16 = slot.parse().unwrap();
+    let of_log = slots.iter().position(|(first, last)| (*first..=*last).contains(&slot)).unwrap();
+    let id = ask(nodes[of_log].0.port(), &["CLUSTER", "MYID"]).await;
+    eventually("the replica to know the server of the log", async || {
+        (replica.tell(&["CLUSTER", "REPLICATE", &id]).await == "+OK").then_some(())
+    })
+    .await;
+    eventually("the cluster, and its replica to have what there is", async || {
+        for (server, _) in &nodes {
+            let info = ask(server.port(), &["CLUSTER", "INFO"]).await;
+            let is_whole = info.contains("cluster_state:ok")
+                && info.contains("cluster_known_nodes:4")
+                && info.contains("cluster_size:3");
+            if !is_whole {
+                return None;
+            }
+        }
+        let info = ask(replica.port(), &["INFO", "replication"]).await;
+        info.contains("master_link_status:up").then_some(())
+    })
+    .await;
+    let hosts: Vec<_> = nodes
+        .iter()
+        .map(|(server, _)| server.address())
+        .map(|at: SocketAddr| at.to_string())
+        .collect();
+    let pair = Pair::over(&format!("redis+cluster://{}", hosts.join(","))).await;
+    pair.goes_on_after(async || nodes[of_log].0.kill().await).await;
+    assert!(ask(replica.port(), &["ROLE"]).await.starts_with("master"));
+}

@@ -1,0 +1,40 @@
+//! Purges: what one gateway is told to forget, all have forgotten when it says so.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    fleet::{Fleet, State},
+    versions::{Versions, version},
+};
+
+const PURGES: usize = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_by_tag_holds_for_three_gateways_in_milliseconds_and_none_serves_what_is_older() {
+    let versions = Versions::default();
+    let origin = versions.origin().await;
+    let fleet = Fleet::before(origin.address).await;
+    let (places, mut took) = (fleet.places(), Vec::new());
+    for turn in 0..PURGES {
+        for place in &places {
+            place.get("/page").await;
+        }
+        let fetched = versions.fetches("/page");
+        let newest = versions.update("/page");
+        let mode = if turn % 2 == 0 { "hard" } else { "soft" };
+        let body = format!(r#"{{"tags":["page"],"mode":"{mode}","wait":"shared"}}"#);
+        let began = Instant::now();
+        let said = places[turn % 3].purge(&body).await.unwrap();
+        took.push(began.elapsed());
+        assert_eq!(said.state, State::Applied, "{}", said.answer);
+        assert!(said.answer.contains(r#""by":3,"of":3"#), "{}", said.answer);
+        for place in &places {
+            assert_eq!(version(&place.get("/page").await), newest);
+        }
+        assert_eq!(versions.fetches("/page") - fetched, 1, "one fetches for all");
+    }
+    took.sort();
+    let (median, most) = (took[PURGES / 2], took[PURGES - 1]);
+    println!("a purge holds for three gateways after {median:?} at the median, {most:?} at most");
+    assert!(median < Duration::from_millis(50), "{took:?}");
+}

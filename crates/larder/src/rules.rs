@@ -1,0 +1,101 @@
+//! Rules: what keeps processes coherent that share a lower tier, each with a switch.
+//!
+//! The switches exist in tests only. The [simulation](crate::simulation) turns one off and has to find a run in
+//! which somebody is served what he must not be: so it is known that it would notice, and that the rule is needed.
+
+/// A rule that the code asks for where it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// Each look into memory compares trust with the time.
+    TrustIsComparedAtHits,
+    /// Trust lasts from the sending of the call that renews it, not from its answer.
+    TrustLastsFromSending,
+    /// Nothing is kept in memory before the first renewal: until then no purge waits for this cache.
+    NothingIsKeptBeforeTheFirstRenewal,
+    /// Without trust, only what was fetched lately is used.
+    IsolationIsBounded,
+    /// How lately counts from the beginning of the fetch, not from its end.
+    IsolationCountsFromTheBeginning,
+    /// Without trust, a reader shares no fetch that began before it asked.
+    WithoutTrustNoEarlierFetchIsShared,
+    /// What has been read of the log is purged in memory before it is said to be done.
+    DoneIsSaidWhenItIsDone,
+    /// Purges that the log has forgotten purge all memory.
+    GapPurgesMemory,
+    /// So does another log.
+    AnotherLogPurgesMemory,
+    /// An answer that is perhaps from a log that has ended is not learnt from.
+    EndedLogsAreIgnored,
+    /// Own purges that the tier has not acknowledged are judged by.
+    OutboxJudges,
+    /// What is written carries the position at which its fetch began.
+    WrittenWithTheFenceOfItsFetch,
+    /// What was found below is judged again once purges reach its flight.
+    FoundIsJudgedWithinReach,
+    /// A purge waits until all who read the tier have said that it holds.
+    HoldsWaitsForAll,
+    /// If they do not, it waits until they can no longer go by what they know.
+    LapsesWithTimeOnly,
+    /// Among all processes one fetches.
+    OneHasTheLease,
+}
+
+impl Rule {
+    /// Whether it is kept: always, but where a test has turned it off.
+    #[cfg(not(all(test, not(shuttle))))]
+    #[inline(always)]
+    pub(crate) fn holds(self) -> bool {
+        true
+    }
+
+    #[cfg(all(test, not(shuttle)))]
+    pub(crate) fn holds(self) -> bool {
+        switch::OFF.get() != Some(self)
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Rule;
+
+    thread_local! {
+        pub(super) static OFF: Cell<Option<Rule>> = const { Cell::new(None) };
+    }
+
+    /// While this is there, a rule is not kept in this thread.
+    pub(crate) struct Off(());
+
+    impl Rule {
+        pub(crate) const ALL: [Rule; 16] = [
+            Rule::TrustIsComparedAtHits,
+            Rule::TrustLastsFromSending,
+            Rule::NothingIsKeptBeforeTheFirstRenewal,
+            Rule::IsolationIsBounded,
+            Rule::IsolationCountsFromTheBeginning,
+            Rule::WithoutTrustNoEarlierFetchIsShared,
+            Rule::DoneIsSaidWhenItIsDone,
+            Rule::GapPurgesMemory,
+            Rule::AnotherLogPurgesMemory,
+            Rule::EndedLogsAreIgnored,
+            Rule::OutboxJudges,
+            Rule::WrittenWithTheFenceOfItsFetch,
+            Rule::FoundIsJudgedWithinReach,
+            Rule::HoldsWaitsForAll,
+            Rule::LapsesWithTimeOnly,
+            Rule::OneHasTheLease,
+        ];
+
+        pub(crate) fn turn_off(self) -> Off {
+            OFF.set(Some(self));
+            Off(())
+        }
+    }
+
+    impl Drop for Off {
+        fn drop(&mut self) {
+            OFF.set(None);
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! Run: what happens in the course of one simulation: readers, purges and faults, then calm, in which all must be well
+//! again.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use tokio::{runtime, time::Instant};
+
+use super::{
+    INSTANCES,
+    dice::Dice,
+    laws::{Floor, Floors, History, Outcome},
+    link::{Line, Link, Next, Weather, pass},
+    origin::{self, KEYS, Origin},
+    process::{Process, UnderWay},
+};
+use crate::{
+    Cache, Clock,
+    codec::Text,
+    purge::{Mode, Purge, Receipt, Tier, TierState},
+    tier::lower::{Call, InProcess, Settings, Unsure},
+};
+
+/// What happens outside all instances happens at moments of its own.
+const DRIVER: usize = INSTANCES;
+/// So long there are faults.
+const STORM: Duration = Duration::from_secs(15);
+/// After the last fault all is well again within this time and [`SETTINGS`]' `max_incoherence`.
+const RECOVERY: Duration = Duration::from_secs(5);
+
+const SETTINGS: Settings = Settings {
+    budget: Duration::from_millis(248),
+    failures: 5,
+    rest: Duration::from_secs(1),
+    max_outstanding: 64,
+    max_writes: 64,
+    max_write_bytes: 64 << 20,
+    lease: Duration::from_secs(10),
+    // Longer than any fetch takes.
+    lease_wait: Duration::from_secs(8),
+    purge_wait: Duration::from_secs(2),
+    max_incoherence: Duration::from_secs(4),
+    max_incoherence_margin: Duration::from_secs(1),
+    unsure: Unsure::Fetch,
+};
+
+/// What may happen beside reads and purges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// An instance does not reach the tier.
+    Cut,
+    /// A process stands still.
+    Stop,
+    /// The same while an answer is on its way to it.
+    StopAtAnswer,
+    /// A process is killed, and started anew.
+    Crash,
+    /// A process shuts down, and is started anew.
+    Leave,
+    /// The way to the tier gets better, or worse.
+    Weather,
+    /// The tier loses its log, or its records, or a part.
+    AnotherLog,
+    RollBack,
+    Forget,
+    LosePieces,
+    Trim,
+    /// It loses its log, and an answer from before comes late.
+    EndedLogAnswers,
+}
+
+/// Each run has the faults of one theme: where everything goes wrong at once, little that was learnt before is left for
+/// a fault to matter.
+const THEMES: [&[Fault]; 8] = [
+    &[Fault::Cut, Fault::Cut, Fault::Crash],
+    &[Fault::Leave],
+    &[Fault::StopAtAnswer],
+    &[Fault::StopAtAnswer, Fault::Stop, Fault::Weather],
+    &[Fault::EndedLogAnswers, Fault::RollBack, Fault::Weather],
+    &[Fault::Cut, Fault::Trim],
+    &[Fault::Cut, Fault::AnotherLog],
+    &[
+        Fault::Cut,
+        Fault::Stop,
+        Fault::StopAtAnswer,
+        Fault::Crash,
+        Fault::Leave,
+        Fault::Weather,
+        Fault::AnotherLog,
+        Fault::RollBack,
+        Fault::Forget,
+        Fault::LosePieces,
+        Fault::Trim,
+        Fault::EndedLogAnswers,
+    ],
+];
+
+/// Runs what this seed makes, in a thread that does nothing else.
+pub(super) fn run(seed: u64) -> Outcome {
+    let mut builder = runtime::Builder::new_current_thread();
+    let runtime = builder.enable_time().start_paused(true).build().expect("there are threads");
+    let _under_way = UnderWay::begin(seed);
+    runtime.block_on(async {
+        let mut run = Run::begin(seed);
+        run.storm().await;
+        run.calm().await;
+        run.all_is_well().await;
+        run.history.outcome()
+    })
+}
+
+struct Run {
+    seed: u64,
+    dice: Dice,
+    began: Instant,
+    model: InProcess,
+    origin: Arc<Origin>,
+    history: Arc<History>,
+    settings: Settings,
+    /// How long values are good for, and how they are served when they no longer are.
+    ttl: Duration,
+    stale: Duration,
+    instances: [Instance; INSTANCES],
+    faults: &'static [Fault],
+    /// So many of a hundred steps are purges.
+    purges: u64,
+    /// Between two steps.
+    pause_ms: u64,
+    /// Readers that ask at once.
+    crowd: u64,
+    /// Faults that have begun are over by then.
+    over: Instant,
+    /// Killed ones: nothing of them is ever dropped while the run lasts.
+    dead: Vec<Instance>,
+}
+
+#[derive(Clone)]
+struct Instance {
+    cache: Cache<String>,
+    process: Arc<Process>,
+    line: Arc<Line>,
+    start: u64,
+}
+
+impl Run {
+    fn begin(seed: u64) -> Self {
+        let (mut dice, began) = (Dice::of(seed, &[2]), Instant::now());
+        let model = InProcess::new(Clock::other(move || began.elapsed())).with_readers();
+        let slowest = [40, 400, 6000][dice.index(3)];
+        let fails = [0, 0, 20][dice.index(3)];
+        let origin = Origin::new(seed, began, slowest, fails);
+        let unsure = if dice.percent(15) { Unsure::ServeStale } else { Unsure::Fetch };
+        let settings = Settings { unsure, ..SETTINGS };
+        let (ttl, stale) = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
+        let (ttl, stale) = (Duration::from_secs(ttl), Duration::from_secs(stale));
+        let history = Arc::new(History::new(began));
+        let instances = std::array::from_fn(|instance| {
+            let line = Line::new(instance, seed, began);
+            start(&model, line, began, settings, (ttl, stale), 0)
+        });
+        let faults = THEMES[dice.index(THEMES.len())];
+        let purges = [4, 12][dice.index(2)];
+        let (pause_ms, crowd) = [(300, 4), (120, 2), (40, 1)][dice.index(3)];
+        let (over, dead) = (began, Vec::new());
+        Run {
+            seed,
+            dice,
+            began,
+            model,
+            origin,
+            history,
+            settings,
+            ttl,
+            stale,
+            instances,
+            faults,
+            purges,
+            pause_ms,
+            crowd,
+            over,
+            dead,
+        }
+    }
+
+    /// Readers, purges and faults, one after the other.
+    async fn storm(&mut self) {
+        self.history.note(format!("seed {}: {:?}", self.seed, self.faults));
+        while self.began.elapsed() < STORM {
+            while let Some(key) = self.origin.raced() {
+                let by = self.dice.index(INSTANCES);
+                self.purge_of(by, Purge::key(origin::name(key)), 100);
+            }
+            match self.dice.below(100) {
+                step if step < self.purges => self.purge(),
+                90.. => self.fault().await,
+                _ => self.read(),
+            }
+            let pause = self.dice.between(0, self.pause_ms);
+            self.pass(pause).await;
+        }
+    }
+
+    /// No faults any more, and whoever has something to do can do it.
+    async fn calm(&mut self) {
+        self.origin.recover();
+        self.instances.iter().for_each(|instance| instance.line.forget_next());
+        tokio::time::sleep_until(self.over).await;
+        for Instance { line, .. } in &self.instances {
+            line.set_weather(Weather::default());
+        }
+        self.pass((SETTINGS.max_incoherence + RECOVERY).as_millis() as u64).await;
+        let mut waited = 0;
+        while self.history.open() > 0 && waited < 20_000 {
+            waited += 100;
+            self.pass(100).await;
+        }
+        self.history.nobody_has_waited_for_long();
+        if self.history.open() > 0 {
+            self.history.broken(format!("3: {} are never answered", self.history.open()));
+        }
+    }
+
+    /// All go by the same, and among all one fetches.
+    async fn all_is_well(&mut self) {
+        for (instance, Instance { cache, .. }) in self.instances.iter().enumerate() {
+            let stats = cache.stats().lower;
+            if !stats.is_trusted || stats.purges_outstanding > 0 {
+                self.history.broken(format!("4: {instance} has not recovered: {stats:?}"));
+            }
+        }
+        let positions: Vec<_> = self
+            .instances
+            .iter()
+            .map(|instance| instance.cache.stats().lower.log_position)
+            .collect();
+        if positions.iter().any(|position| *position != positions[0]) {
+            self.history.broken(format!("4: they have read up to {positions:?}"));
+        }
+        for key in 0..KEYS {
+            self.origin.update(key);
+        }
+        let by = self.dice.index(INSTANCES);
+        let purge = Purge::everything().hard().wait(Tier::Shared);
+        let receipt = self.instances[by].cache.purge(purge).await;
+        let receipt = receipt.expect("there is a tier to wait for");
+        self.history.note(format!("{by} in calm {}", told(&receipt)));
+        // Whoever serves what is stale without trust is waited for, though it is dead.
+        if !holds(&receipt) && self.settings.unsure == Unsure::Fetch {
+            self.history.broken(format!("4: in calm {receipt}"));
+        }
+        for key in 0..KEYS {
+            let before = self.origin.fetches(key);
+            let floor = Floor::at(self.origin.version(key), Mode::Hard);
+            let mut floors = Floors::default();
+            floors[key] = floor;
+            self.history.holds_for_all(&floors);
+            for _ in 0..3 {
+                for instance in 0..INSTANCES {
+                    self.read_one(instance, key);
+                }
+                self.pass(4).await;
+            }
+            while self.history.open() > 0 {
+                self.pass(100).await;
+            }
+            let fetches = self.origin.fetches(key) - before;
+            if fetches > 1 {
+                let key = origin::name(key);
+                self.history.broken(format!("2: {fetches} fetches of {key} at once"));
+            }
+        }
+    }
+
+    async fn pass(&self, millis: u64) {
+        pass(self.began, DRIVER, Duration::from_millis(millis)).await;
+    }
+
+    fn read(&mut self) {
+        let key = self.dice.index(KEYS);
+        for _ in 0..self.dice.between(1, self.crowd) {
+            let instance = self.dice.index(INSTANCES);
+            self.read_one(instance, key);
+        }
+    }
+
+    fn read_one(&self, instance: usize, key: usize) {
+        let Instance { cache, process, .. } = self.instances[instance].clone();
+        let (history, origin) = (Arc::clone(&self.history), Arc::clone(&self.origin));
+        let question = history.ask(instance, key);
+        process.spawn(async move {
+            let fetch = async move || origin.fetch(instance, key).await;
+            match cache.answer(origin::name(key), fetch).await {
+                Ok(answer) => {
+                    let version = origin::version_of(&answer.value);
+                    history.served(question, version, &answer.source);
+                }
+                Err(_) => history.failed(question),
+            }
+        });
+    }
+
+    fn purge(&mut self) {
+        let scope = origin::some_scope(&mut self.dice);
+        let by = self.dice.index(INSTANCES);
+        self.purge_of(by, scope, 80);
+    }
+
+    /// Of the keys that are named so many of a hundred have changed before.
+    fn purge_of(&mut self, by: usize, purge: Purge, changed: u64) {
+        let mode = if self.dice.percent(60) { Mode::Hard } else { Mode::Soft };
+        let wait = if self.dice.percent(70) { Tier::Shared } else { Tier::Memory };
+        let purge = purge.mode(mode).wait(wait);
+        let named = (0..KEYS).filter(|key| origin::names(&purge.scope, *key));
+        let mut floors = Floors::default();
+        for key in named {
+            if self.dice.percent(changed) {
+                self.origin.update(key);
+            }
+            floors[key] = Floor::at(self.origin.version(key), mode);
+        }
+        let Instance { cache, process, start, .. } = self.instances[by].clone();
+        let history = Arc::clone(&self.history);
+        history.note(format!("{by} purges {} {mode}, {wait}", purge.scope));
+        process.spawn(async move {
+            let mut purging = pin!(cache.purge(purge));
+            // It is made when it is first asked for.
+            let made = poll_fn(|context| Poll::Ready(purging.as_mut().poll(context))).await;
+            history.holds_here(by, start, &floors);
+            let receipt = match made {
+                Poll::Ready(receipt) => receipt,
+                Poll::Pending => purging.await,
+            };
+            let receipt = receipt.expect("there is a tier to wait for");
+            if wait == Tier::Shared && holds(&receipt) {
+                history.holds_for_all(&floors);
+            }
+            history.note(format!("{by} {}", told(&receipt)));
+        });
+    }
+
+    async fn fault(&mut self) {
+        let fault = self.faults[self.dice.index(self.faults.len())];
+        let lasts = matches!(fault, Fault::Cut | Fault::Stop | Fault::StopAtAnswer);
+        if lasts && Instant::now() < self.over && self.dice.percent(80) {
+            // Mostly one at a time: where nobody can do anything, nothing goes wrong.
+            return;
+        }
+        let instance = self.dice.index(INSTANCES);
+        self.history.note(format!("{fault:?} {instance}"));
+        match fault {
+            Fault::Cut => self.cut(instance),
+            Fault::Stop => {
+                let process = Arc::clone(&self.instances[instance].process);
+                process.stop();
+                self.later(move || process.go_on());
+            }
+            Fault::StopAtAnswer => {
+                let process = Arc::clone(&self.instances[instance].process);
+                let calls = [Call::Renew, Call::Renew, Call::Renew, Call::Heads, Call::Append];
+                let stopped = Arc::clone(&process);
+                let (began, ends) = (self.began, Instant::now() + self.a_long_while());
+                let act = Box::new(move || {
+                    stopped.stop();
+                    tokio::spawn(async move {
+                        pass(began, DRIVER, ends.saturating_duration_since(Instant::now())).await;
+                        process.go_on();
+                    });
+                });
+                let call = calls[self.dice.index(calls.len())];
+                let next = Next { call, late: Duration::ZERO, act };
+                self.instances[instance].line.at_next(next);
+            }
+            Fault::EndedLogAnswers => self.answer_from_ended_log(instance).await,
+            Fault::Crash => {
+                let before = self.start_anew(instance);
+                before.process.kill();
+                self.dead.push(before);
+            }
+            Fault::Leave => {
+                let Instance { cache, process, .. } = self.start_anew(instance);
+                let within = Duration::from_millis(self.dice.between(0, 2000));
+                process.spawn(async move { _ = cache.shut_down(within).await });
+            }
+            Fault::Weather => {
+                let weather = Weather {
+                    most_ms: [4, 16, 100, 200][self.dice.index(4)],
+                    lost: [0, 0, 5, 30][self.dice.index(4)],
+                    late: [0, 0, 10, 40][self.dice.index(4)],
+                    late_ms: [200, 700, 4000][self.dice.index(3)],
+                };
+                self.instances[instance].line.set_weather(weather);
+            }
+            Fault::AnotherLog => self.model.begin_another_log(),
+            Fault::RollBack => {
+                let (snapshot, model) = (self.model.snapshot(), self.model.clone());
+                self.later(move || model.restore(snapshot));
+            }
+            Fault::Forget => self.model.forget(),
+            Fault::LosePieces => self.model.lose_pieces(),
+            Fault::Trim => self.model.trim_log(self.dice.index(2)),
+        }
+    }
+
+    fn cut(&mut self, instance: usize) {
+        let line = Arc::clone(&self.instances[instance].line);
+        line.cut();
+        self.later(move || line.mend());
+    }
+
+    /// The tier begins another log while an answer from the old one is on its way, which comes late. What is purged
+    /// meanwhile, that answer knows nothing of.
+    async fn answer_from_ended_log(&mut self, instance: usize) {
+        let late = self.dice.between(100, 220);
+        let (model, line) = (self.model.clone(), Arc::clone(&self.instances[instance].line));
+        let act = Box::new(move || model.begin_another_log());
+        line.at_next(Next { call: Call::Follow, late: Duration::from_millis(late), act });
+        for _ in 0..50 {
+            if !line.has_next() {
+                break;
+            }
+            self.pass(10).await;
+        }
+        let purge = origin::some_scope(&mut self.dice);
+        self.purge_of(instance, purge, 80);
+        self.pass(late).await;
+        for key in 0..KEYS {
+            self.read_one(instance, key);
+            self.pass(8).await;
+        }
+    }
+
+    /// Soon, or when all trust is over.
+    fn a_while(&mut self) -> Duration {
+        let (least, most) = [(20, 400), (400, 4000), (6000, 12_000)][self.dice.index(3)];
+        let while_ = Duration::from_millis(self.dice.between(least, most));
+        self.over = self.over.max(Instant::now() + while_ + Duration::from_millis(10));
+        while_
+    }
+
+    /// Mostly until all trust is over.
+    fn a_long_while(&mut self) -> Duration {
+        let (first, second) = (self.a_while(), self.a_while());
+        first.max(second)
+    }
+
+    /// Does something after a while.
+    fn later(&mut self, act: impl FnOnce() + Send + 'static) {
+        let (began, while_) = (self.began, self.a_while());
+        tokio::spawn(async move {
+            pass(began, DRIVER, while_).await;
+            act();
+        });
+    }
+
+    /// Starts another process in the place of this one, which is given back.
+    fn start_anew(&mut self, instance: usize) -> Instance {
+        self.history.is_gone(instance);
+        let starts = self.history.starts(instance);
+        let lives = (self.ttl, self.stale);
+        let seed = Dice::of(self.seed, &[3, starts]).roll();
+        let line = Line::new(instance, seed, self.began);
+        if self.dice.percent(50) {
+            // It does not reach the tier at first.
+            line.cut();
+            let line = Arc::clone(&line);
+            self.later(move || line.mend());
+        }
+        let new = start(&self.model, line, self.began, self.settings, lives, starts);
+        std::mem::replace(&mut self.instances[instance], new)
+    }
+}
+
+fn start(
+    model: &InProcess,
+    line: Arc<Line>,
+    began: Instant,
+    settings: Settings,
+    (ttl, stale): (Duration, Duration),
+    start: u64,
+) -> Instance {
+    let process = Arc::new(Process::default());
+    let link = Link::new(model, &line);
+    let builder = Cache::<String>::builder()
+        .ttl(ttl)
+        .stale_while_revalidate(stale)
+        .stale_if_error(2 * stale)
+        .clock(Clock::other(move || began.elapsed()))
+        .lower_with(link, Text, settings);
+    let cache = process.enter(|| builder.build());
+    Instance { cache, process, line, start }
+}
+
+/// What a receipt says, without the names of processes.
+fn told(receipt: &Receipt) -> String {
+    let state = match &receipt.tiers.last().map(|it| &it.state) {
+        Some(TierState::Applied { by, of }) => format!("applied by {by} of {of}"),
+        Some(TierState::Lapsed { by, of, .. }) => format!("lapsed, {by} of {of}"),
+        Some(state) => state.as_str().to_owned(),
+        None => "nothing".to_owned(),
+    };
+    format!("purge {}, {} {}: {state}", receipt.number, receipt.scope, receipt.mode)
+}
+
+/// Whether a receipt says that nobody serves anything older.
+fn holds(receipt: &Receipt) -> bool {
+    let shared = receipt.tiers.iter().find(|it| it.tier == Tier::Shared);
+    matches!(shared.map(|it| &it.state), Some(TierState::Applied { .. } | TierState::Lapsed { .. }))
+}
