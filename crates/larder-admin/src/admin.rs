@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    console::Console,
+    console::{Console, Note},
     events,
     figures::Figures,
     guard::{Allowed, guard},
@@ -35,6 +35,7 @@ pub struct Admin {
     caches: Vec<Arc<dyn Managed>>,
     figures: Vec<Box<dyn Figures>>,
     allowed: Allowed,
+    notes: Vec<Note>,
     stop: CancellationToken,
 }
 
@@ -62,6 +63,13 @@ impl Admin {
     /// are one family: name them apart.
     pub fn metrics(mut self, figures: impl Figures + 'static) -> Self {
         self.figures.push(Box::new(figures));
+        self
+    }
+
+    /// Adds a line to the answer of `/readyz` while `note` has one to say. It stays 200: what is told so is for whoever
+    /// looks, and no reason to send requests elsewhere.
+    pub fn ready_note(mut self, note: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.notes.push(Box::new(note));
         self
     }
 
@@ -96,6 +104,7 @@ impl Admin {
         let console = Arc::new(Console {
             metrics: metrics::registry(&self.caches, self.figures),
             caches: self.caches,
+            notes: self.notes,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,

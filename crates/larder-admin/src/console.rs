@@ -8,9 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::managed::Managed;
 
+/// What `/readyz` tells beside.
+pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// One for all requests of a router.
 pub(crate) struct Console {
     pub(crate) caches: Vec<Arc<dyn Managed>>,
+    pub(crate) notes: Vec<Note>,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Registry,
     /// One permit for each event stream that may be open.

@@ -33,5 +33,9 @@ pub(crate) async fn ready(State(console): State<Arc<Console>>) -> Result<String,
             ));
         }
     }
+    for note in console.notes.iter().filter_map(|note| note()) {
+        said.push('\n');
+        said.push_str(&note);
+    }
     Ok(said)
 }

@@ -3,20 +3,21 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket},
+    net::{SocketAddr, ToSocketAddrs},
     thread,
 };
 
-use larder_gateway::upstream::Origin;
+use larder_gateway::{config::address::reaches, upstream::Origin};
 
 /// Warns in the log, in a while: names may take long to look up, and the start does not wait for that.
 ///
-/// `own` are the addresses that this process listens on, each with its flag.
-pub(crate) fn tell(upstream: &Origin, own: Vec<(&'static str, SocketAddr)>) {
-    let upstream = upstream.clone();
+/// `upstream` has a name, such as the flag that it was said with; `own` are the addresses that this process listens
+/// on, each with its name.
+pub(crate) fn tell(name: &str, upstream: &Origin, own: Vec<(String, SocketAddr)>) {
+    let (name, upstream) = (name.to_owned(), upstream.clone());
     // A thread that is not joined: a lookup cannot be cut short, and must not hold up the end.
     let started = thread::Builder::new().name("doubts".to_owned()).spawn(move || {
-        if let Some(doubt) = doubt(&upstream, &own) {
+        if let Some(doubt) = doubt(&name, &upstream, &own) {
             tracing::warn!("{doubt}");
         }
     });
@@ -25,7 +26,7 @@ pub(crate) fn tell(upstream: &Origin, own: Vec<(&'static str, SocketAddr)>) {
     }
 }
 
-fn doubt(upstream: &Origin, own: &[(&'static str, SocketAddr)]) -> Option<String> {
+fn doubt(name: &str, upstream: &Origin, own: &[(String, SocketAddr)]) -> Option<String> {
     let found = (upstream.host(), upstream.port()).to_socket_addrs().and_then(|found| {
         let found: Vec<_> = found.collect();
         if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
@@ -34,36 +35,18 @@ fn doubt(upstream: &Origin, own: &[(&'static str, SocketAddr)]) -> Option<String
         Ok(found) => found,
         Err(error) => {
             return Some(format!(
-                "there is no address for {:?} of --upstream {upstream}: until there is, what is not cached \
+                "there is no address for {:?} of {name} {upstream}: until there is, what is not cached \
                  is answered 502 ({error})",
                 upstream.host()
             ));
         }
     };
-    let (flag, address) =
+    let (own, address) =
         own.iter().find(|(_, own)| found.iter().any(|found| reaches(*found, *own)))?;
     Some(format!(
-        "--upstream {upstream} is this larder itself (--{flag} {address}): give it the address of the \
+        "{name} {upstream} is this larder itself ({own} {address}): give it the address of the \
          service behind"
     ))
-}
-
-/// Whether a connection to `target` arrives at what listens at `own`.
-pub(crate) fn reaches(target: SocketAddr, own: SocketAddr) -> bool {
-    let (target_ip, own_ip) = (target.ip().to_canonical(), own.ip().to_canonical());
-    // Connecting to nowhere in particular is connecting to this machine.
-    let target_ip = match target_ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-        other => other,
-    };
-    target.port() == own.port()
-        && (target_ip == own_ip || own_ip.is_unspecified() && is_of_this_machine(target_ip))
-}
-
-/// Only those of this machine can be taken, by whatever means they came to it.
-fn is_of_this_machine(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
@@ -88,7 +71,8 @@ mod tests {
             ("http://[::1]:8080", "127.0.0.1:8080", false),
         ] {
             let origin = upstream.parse().unwrap();
-            let doubt = doubt(&origin, &[("listen", own.parse().unwrap())]);
+            let doubt =
+                doubt("--upstream", &origin, &[("--listen".to_owned(), own.parse().unwrap())]);
             assert_eq!(doubt.is_some(), is_doubted, "{upstream} {own}: {doubt:?}");
         }
     }
@@ -96,7 +80,7 @@ mod tests {
     #[test]
     fn an_upstream_that_is_not_known_is_doubted_by_its_name() {
         let origin = "http://no-such-host.invalid:80".parse().unwrap();
-        let doubt = doubt(&origin, &[]).unwrap();
+        let doubt = doubt("--upstream", &origin, &[]).unwrap();
         assert!(doubt.contains("\"no-such-host.invalid\""), "{doubt}");
     }
 }

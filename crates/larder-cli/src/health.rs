@@ -6,11 +6,12 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
-use larder_gateway::upstream::{Origin, ParseOriginError, Upstream, UpstreamConfig, UpstreamError};
+use larder_gateway::{
+    config::address,
+    upstream::{Origin, ParseOriginError, Upstream, UpstreamConfig, UpstreamError},
+};
 use tokio::{runtime::Builder, time::timeout};
 use tower::Service;
-
-use crate::address;
 
 /// Below the four seconds that the image's health check gives.
 const BUDGET: Duration = Duration::from_secs(3);

@@ -1,30 +1,34 @@
 //! `larder`: the cache before any HTTP service.
 
-mod address;
 mod advice;
-mod amount;
+mod check;
+mod configured;
 mod doubts;
 mod files;
+mod flags;
 mod health;
 mod metrics;
+mod reload;
 mod serve;
 mod shared;
 mod signals;
 
-use std::{env::var_os, ffi::OsStr, process::ExitCode, time::Duration};
-
-use clap::{
-    CommandFactory, FromArgMatches, Parser, Subcommand,
-    error::{ContextKind, ContextValue, ErrorKind},
-    parser::ValueSource,
+use std::{
+    env::var_os,
+    ffi::OsStr,
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
 };
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use larder_admin::log::Log;
+use larder_gateway::config;
 use tracing::Level;
 
 use crate::{
-    health::Health,
-    serve::{Serve, ServeError},
-    shared::Password,
+    check::Check, configured::Configured, flags::ServeFlags, health::Health, reload::Again,
+    serve::ServeError, shared::Password,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -46,34 +50,48 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Answer requests from the cache, and from the service behind it
-    Serve(Box<Serve>),
+    Serve(Box<ServeFlags>),
+    /// Say whether a larder.toml can be run, and all that is wrong with it otherwise
+    Check(Check),
+    /// Print a larder.toml to begin with, which runs as it stands: larder init > larder.toml
+    Init,
+    /// Print the JSON Schema of larder.toml, from which editors complete it
+    Schema,
     /// Ask a `larder serve` with --admin whether it is ready, and exit 0 if it is
     Health(Health),
 }
 
 fn main() -> ExitCode {
-    let matches = empty_counts_as_unset(Command::command()).try_get_matches();
-    let matches = matches.unwrap_or_else(|error| with_tip(error).exit());
+    let matches = empty_counts_as_unset(Command::command()).get_matches();
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let serve_matches = matches.subcommand_matches("serve");
-    let source = serve_matches.and_then(|matches| matches.value_source("shared"));
     match command.what {
-        What::Serve(mut serve) => {
-            serve.shared.is_url_typed = source == Some(ValueSource::CommandLine);
-            ended(start(*serve).map_err(|error| (error.exit_code(), error)))
+        What::Serve(flags) => {
+            let matches = matches.subcommand_matches("serve").expect("it has led here");
+            let again = Again { flags: *flags, matches: matches.clone() };
+            let configured = again.configured().map_err(ServeError::from);
+            let served = configured.and_then(|configured| start(configured, again));
+            ended(served.map_err(|error| (error.exit_code(), error)))
         }
+        What::Check(check) => {
+            let checked = check.run(Password::of_environment());
+            ended(checked.map(print).map_err(|error| (2, error)))
+        }
+        What::Init => printed(config::EXAMPLE.to_owned()),
+        What::Schema => printed(config::schema() + "\n"),
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }
 }
 
-/// Where a container says that a flag is missing, a variable is what its owner can set.
-fn with_tip(mut error: clap::Error) -> clap::Error {
-    if error.kind() == ErrorKind::MissingRequiredArgument {
-        let tip =
-            "each flag can come from the environment as well: --upstream from LARDER_UPSTREAM";
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+fn printed(text: String) -> ExitCode {
+    print(text);
+    ExitCode::SUCCESS
+}
+
+/// Whoever reads no more (`| head`) has enough.
+fn print(text: String) {
+    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
+        tracing::debug!("not all was printed: {error}");
     }
-    error
 }
 
 /// A file of settings often names variables that it gives no value.
@@ -99,9 +117,9 @@ fn ended(result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start(serve: Serve) -> Result<(), ServeError> {
-    let log = Log::start(&serve.log, Level::INFO).map_err(ServeError::Start)?;
-    let served = serve.run(&log, Password::of_environment());
+fn start(configured: Configured, again: Again) -> Result<(), ServeError> {
+    let log = Log::start(&configured.levels, Level::INFO).map_err(ServeError::Start)?;
+    let served = configured.run(&log, again);
     log.flush(LAST_LINES);
     served
 }

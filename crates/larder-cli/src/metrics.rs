@@ -5,6 +5,7 @@ use std::sync::Arc;
 use larder::{http::HttpCache, redis::Redis};
 use larder_admin::figures::{Family, Figures, Kind};
 use larder_gateway::{
+    Gateway,
     downstream::counters::{Counted, Counters},
     upstream::{Upstream, UpstreamStats},
 };
@@ -112,22 +113,15 @@ impl Figures for SharedFigures {
     }
 }
 
-/// What happens on connections to the origin.
-pub(crate) struct OriginFigures(pub(crate) Upstream);
+/// What happens on connections to the origins, all together.
+pub(crate) struct OriginFigures(pub(crate) Gateway);
 
 impl Figures for OriginFigures {
     fn families(&self) -> Vec<Family> {
-        let UpstreamStats {
-            connected,
-            reused,
-            retried,
-            turned_away,
-            waited_in_vain,
-            in_use,
-            streams,
-            idle,
-            waiting,
-        } = self.0.stats();
+        let all: Vec<_> = self.0.upstreams().iter().map(Upstream::stats).collect();
+        let sum = |of: fn(&UpstreamStats) -> u64| all.iter().map(of).sum::<u64>();
+        let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
+        let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
         vec![
             Family {
                 label: "state",
@@ -135,40 +129,43 @@ impl Figures for OriginFigures {
                     "upstream_connections",
                     "Connections to the origin, now",
                     vec![
-                        ("waited_for", number(in_use.saturating_sub(streams))),
-                        ("streaming", number(streams)),
-                        ("idle", number(idle)),
+                        ("waited_for", in_use.saturating_sub(streams)),
+                        ("streaming", streams),
+                        ("idle", count(|of| of.idle)),
                     ],
                 )
             },
             gauge(
                 "upstream_waiting",
                 "Requests that wait for a connection, now",
-                vec![("", number(waiting))],
+                vec![("", count(|of| of.waiting))],
             ),
             counter(
                 "upstream_connections_made",
                 "Connections made to the origin",
                 "",
-                vec![("", connected)],
+                vec![("", sum(|of| of.connected))],
             ),
             counter(
                 "upstream_connections_reused",
                 "Requests that went over a connection that was there",
                 "",
-                vec![("", reused)],
+                vec![("", sum(|of| of.reused))],
             ),
             counter(
                 "upstream_retries",
                 "Requests sent once more, because a kept connection was closed",
                 "",
-                vec![("", retried)],
+                vec![("", sum(|of| of.retried))],
             ),
             counter(
                 "upstream_refused",
                 "Requests that got no connection to the origin, by why",
                 "reason",
-                vec![("too_many_waiting", turned_away), ("waited_too_long", waited_in_vain)],
+                vec![
+                    ("too_many_waiting", sum(|of| of.turned_away)),
+                    ("waited_too_long", sum(|of| of.waited_in_vain)),
+                ],
             ),
         ]
     }
@@ -178,11 +175,15 @@ fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-fn gauge(name: &'static str, help: &'static str, samples: Vec<(&'static str, u64)>) -> Family {
+pub(crate) fn gauge(
+    name: &'static str,
+    help: &'static str,
+    samples: Vec<(&'static str, u64)>,
+) -> Family {
     Family { kind: Kind::Gauge, ..counter(name, help, "", samples) }
 }
 
-fn counter(
+pub(crate) fn counter(
     name: &'static str,
     help: &'static str,
     label: &'static str,

@@ -1,18 +1,12 @@
 //! Shared: the tier below memory that several gateways share, as the flags name it.
 
-use std::{
-    env, fmt, fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{env, fs, path::Path, time::Duration};
 
-use clap::{Args, ValueEnum};
 use larder::{
     lower::{Settings, Unsure},
     redis::{ConnectError, Redis},
 };
-
-use crate::amount;
+use larder_gateway::config::{Mistake, Place, Places, SharedPart, UnsureWord};
 
 /// The variable that may hold the password. It is no flag: what is on the command line all users of a machine can read.
 const PASSWORD_VARIABLE: &str = "LARDER_SHARED_PASSWORD";
@@ -21,88 +15,13 @@ const PASSWORD_VARIABLE: &str = "LARDER_SHARED_PASSWORD";
 const MIN_INCOHERENCE: Duration = Duration::from_secs(1);
 const MAX_INCOHERENCE: Duration = Duration::from_secs(30 * 60);
 
-/// What there is to say of the shared tier.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Sharing with other gateways")]
-pub(crate) struct SharedFlags {
-    /// Share answers and purges with other gateways over this server of Redis 7 or Valkey, or several:
-    /// redis://host:6379, rediss:// over TLS, redis+sentinel://host,host/NAME, redis+cluster://host,host.
-    /// Without a password: that is read from a file or from LARDER_SHARED_PASSWORD. While the server is away
-    /// nothing fails
-    #[arg(long, value_name = "URL", env = "LARDER_SHARED", hide_env_values = true)]
-    shared: Option<ServerUrl>,
-    /// Which gateways share: those with one name on one server. Their --policy and --key-fields have to agree
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "LARDER_SHARED_NAMESPACE",
-        default_value = "larder",
-        requires = "shared"
-    )]
-    shared_namespace: String,
-    /// The server's user, if it has users
-    #[arg(long, value_name = "NAME", env = "LARDER_SHARED_USER", requires = "shared")]
-    shared_user: Option<String>,
-    /// A file with the password in its first line; or the variable LARDER_SHARED_PASSWORD
-    #[arg(long, value_name = "FILE", env = "LARDER_SHARED_PASSWORD_FILE", requires = "shared")]
-    shared_password_file: Option<PathBuf>,
-    /// A file with 64 hexadecimal digits, one for all gateways (openssl rand -hex 32): what is not signed with this
-    /// key is not served, whoever has written it to the server
-    #[arg(long, value_name = "FILE", env = "LARDER_SHARED_KEY_FILE", requires = "shared")]
-    shared_key_file: Option<PathBuf>,
-    /// For rediss:// with certificates of one's own: a PEM file with those that vouch for the server's
-    #[arg(long, value_name = "FILE", env = "LARDER_SHARED_CA_FILE", requires = "shared")]
-    shared_ca_file: Option<PathBuf>,
-    /// For how long what is in memory is served without hearing of the server: no purge that another gateway has
-    /// made is missed for longer. One value for all gateways
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "LARDER_MAX_INCOHERENCE",
-        default_value = "10s",
-        requires = "shared",
-        value_parser = amount::duration
-    )]
-    max_incoherence: Duration,
-    /// What becomes of what is in memory after that
-    #[arg(long, value_enum, value_name = "WHAT", env = "LARDER_UNSURE", default_value_t = Doubt::Fetch, requires = "shared")]
-    unsure: Doubt,
-    /// Where the URL has come from: not from the environment.
-    #[arg(skip)]
-    pub(crate) is_url_typed: bool,
-}
+/// The namespace where none is named.
+const NAMESPACE: &str = "larder";
 
-/// The words for [`Unsure`].
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Doubt {
-    /// It is fetched anew, and used for as long
-    Fetch,
-    /// It is served as far as stale answers may be. A purge at another gateway then may go unnoticed for as long
-    ServeStale,
-}
-
-/// The URL of a server, which may hold a password: nothing shows it as it is.
-#[derive(Clone)]
-struct ServerUrl(String);
-
-impl From<&str> for ServerUrl {
-    fn from(url: &str) -> Self {
-        ServerUrl(url.to_owned())
-    }
-}
-
-impl ServerUrl {
-    fn has_password(&self) -> bool {
-        let (_, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
-        let (user, _) = rest.rsplit_once('@').unwrap_or_default();
-        user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
-    }
-}
-
-impl fmt::Debug for ServerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ServerUrl(…)")
-    }
+fn has_password(url: &str) -> bool {
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let (user, _) = rest.rsplit_once('@').unwrap_or_default();
+    user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
 }
 
 /// The password of the server. Nothing shows it.
@@ -115,112 +34,152 @@ impl Password {
     }
 }
 
-/// What is wrong with what was said of the shared tier, all of it.
-#[derive(Debug)]
-pub(crate) struct SharedMistakes(Vec<String>);
-
-impl std::error::Error for SharedMistakes {}
-
-impl fmt::Display for SharedMistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what is said of the shared tier will not do")?;
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  because: {mistake}"))
-    }
-}
-
 /// A shared tier that can be used. Nothing has been opened.
 pub(crate) struct Shared {
     pub(crate) tier: Redis,
     pub(crate) settings: Settings,
 }
 
-impl SharedFlags {
-    /// The tier, if there is to be one.
-    pub(crate) fn tier(
-        &self,
-        of_environment: Option<Password>,
-    ) -> Result<Option<Shared>, SharedMistakes> {
-        let Some(url) = &self.shared else { return Ok(None) };
-        let mut mistakes = Vec::new();
-        if self.is_url_typed && url.has_password() {
-            mistakes.push(format!(
-                "--shared has a password in it, and whoever can list this machine's processes can read it: leave it \
-                 out, and write it to a file (--shared-password-file FILE) or into the variable {PASSWORD_VARIABLE}"
-            ));
-        }
-        if !(MIN_INCOHERENCE..=MAX_INCOHERENCE).contains(&self.max_incoherence) {
-            mistakes.push("--max-incoherence is from 1s to 30m".to_owned());
-        }
-        let mut note = |mistake| mistakes.push(mistake);
-        let of_file = self.shared_password_file.as_deref();
-        let of_file = of_file.and_then(|path| password(path).map_err(&mut note).ok());
-        let key = self.shared_key_file.as_deref();
-        let key = key.and_then(|path| key_of(path).map_err(&mut note).ok());
-        let ca = self.shared_ca_file.as_deref();
-        let ca = ca.and_then(|path| read(path, "--shared-ca-file").map_err(&mut note).ok());
-        if self.shared_password_file.is_some() && of_environment.is_some() {
-            note(format!(
-                "there are two passwords: in {PASSWORD_VARIABLE}, and --shared-password-file"
-            ));
-        }
-        let mut options = Redis::options(&url.0)
-            .namespace(&self.shared_namespace)
-            .max_incoherence(self.max_incoherence);
-        if let Some(user) = &self.shared_user {
-            options = options.username(user);
-        }
-        if let Some(Password(password)) = of_file.or(of_environment) {
-            options = options.password(password);
-        }
-        if let Some(key) = key {
-            options = options.key(key);
-        }
-        if let Some(ca) = ca {
-            options = options.ca_certificate(ca);
-        }
-        let tier = options.connect().map_err(|error| note(told(&error)));
-        let settings = Settings {
-            max_incoherence: self.max_incoherence,
-            unsure: match self.unsure {
-                Doubt::Fetch => Unsure::Fetch,
-                Doubt::ServeStale => Unsure::ServeStale,
-            },
-            ..Settings::default()
+/// The tier that `part` describes, if there is to be one.
+pub(crate) fn tier(
+    part: &SharedPart,
+    places: &Places,
+    of_environment: Option<Password>,
+) -> Result<Option<Shared>, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let Some(url) = &part.url else {
+        without_url(part, places, &mut mistakes);
+        return if mistakes.is_empty() { Ok(None) } else { Err(mistakes) };
+    };
+    let mut note = |path: &str, what: String| mistakes.push(places.mistake(path, what));
+    // Only the environment is this user's alone.
+    let is_readable = !matches!(places.of("shared.url"), Some(Place::Variable(_)));
+    if is_readable && has_password(url) {
+        let (url, file) = (places.name("shared.url"), places.name("shared.password_file"));
+        let who = match places.of("shared.url") {
+            Some(Place::File { .. }) => "whoever is shown this file",
+            _ => "whoever can list this machine's processes",
         };
-        match tier {
-            Ok(tier) if mistakes.is_empty() => Ok(Some(Shared { tier, settings })),
-            _ => Err(SharedMistakes(mistakes)),
+        note(
+            "shared.url",
+            format!(
+                "{url} has a password in it, and {who} can read it: leave it out, and write it to a file of its own \
+                 ({file} FILE) or into the variable {PASSWORD_VARIABLE}"
+            ),
+        );
+    }
+    let usual = Settings::default();
+    let max_incoherence =
+        part.max_incoherence.as_ref().map_or(usual.max_incoherence, |time| time.0);
+    if !(MIN_INCOHERENCE..=MAX_INCOHERENCE).contains(&max_incoherence) {
+        let name = places.name("shared.max_incoherence");
+        note("shared.max_incoherence", format!("{name} is from 1s to 30m"));
+    }
+    let mut read_by = |path: &str, file: Option<&std::path::PathBuf>| {
+        let file = places.resolve(path, file?);
+        let read = read(&file, places.name(path));
+        read.map_err(|what| note(path, what)).ok().map(|bytes| (file, bytes))
+    };
+    let of_file = read_by("shared.password_file", part.password_file.as_ref());
+    let key = read_by("shared.key_file", part.key_file.as_ref());
+    let ca = read_by("shared.ca_file", part.ca_file.as_ref()).map(|(_, bytes)| bytes);
+    let of_file = of_file.and_then(|(file, bytes)| {
+        let password = password(&file, bytes, places.name("shared.password_file"));
+        password.map_err(|what| note("shared.password_file", what)).ok()
+    });
+    let key = key.and_then(|(file, bytes)| {
+        let key = key_of(&file, &bytes, places.name("shared.key_file"));
+        key.map_err(|what| note("shared.key_file", what)).ok()
+    });
+    if part.password_file.is_some() && of_environment.is_some() {
+        let name = places.name("shared.password_file");
+        let what = format!("there are two passwords: in {PASSWORD_VARIABLE}, and {name}");
+        note("shared.password_file", what);
+    }
+    let namespace = part.namespace.as_deref().unwrap_or(NAMESPACE);
+    let mut options = Redis::options(url).namespace(namespace).max_incoherence(max_incoherence);
+    if let Some(user) = &part.user {
+        options = options.username(user);
+    }
+    if let Some(Password(password)) = of_file.or(of_environment) {
+        options = options.password(password);
+    }
+    if let Some(key) = key {
+        options = options.key(key);
+    }
+    if let Some(ca) = ca {
+        options = options.ca_certificate(ca);
+    }
+    let tier = options.connect().map_err(|error| {
+        let path = match error {
+            ConnectError::Namespace => "shared.namespace",
+            _ => "shared.url",
+        };
+        note(path, told(&error, places.name(path)));
+    });
+    let unsure = match part.unsure {
+        None | Some(UnsureWord::Fetch) => Unsure::Fetch,
+        Some(UnsureWord::ServeStale) => Unsure::ServeStale,
+    };
+    let settings = Settings { max_incoherence, unsure, ..usual };
+    match tier {
+        Ok(tier) if mistakes.is_empty() => Ok(Some(Shared { tier, settings })),
+        _ => Err(mistakes),
+    }
+}
+
+/// What is said of a tier that nobody has named.
+fn without_url(part: &SharedPart, places: &Places, mistakes: &mut Vec<Mistake>) {
+    let SharedPart {
+        url: _,
+        namespace,
+        user,
+        password_file,
+        key_file,
+        ca_file,
+        max_incoherence,
+        unsure,
+    } = part;
+    let url = match places.name("shared.url") {
+        "--shared" => "--shared <URL>",
+        name => name,
+    };
+    for (path, is_said) in [
+        ("shared.namespace", namespace.is_some()),
+        ("shared.user", user.is_some()),
+        ("shared.password_file", password_file.is_some()),
+        ("shared.key_file", key_file.is_some()),
+        ("shared.ca_file", ca_file.is_some()),
+        ("shared.max_incoherence", max_incoherence.is_some()),
+        ("shared.unsure", unsure.is_some()),
+    ] {
+        if is_said {
+            let name = places.name(path);
+            let what = format!("{name} says nothing without a server to share over: {url}");
+            mistakes.push(places.mistake(path, what));
         }
     }
 }
 
-/// By which flag it came.
-fn told(error: &ConnectError) -> String {
-    let flag = match error {
-        ConnectError::Namespace => "--shared-namespace",
-        _ => "--shared",
-    };
+fn told(error: &ConnectError, name: &str) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(" ({cause})"));
-    format!("{flag}: {error}{}", cause.unwrap_or_default())
+    format!("{name}: {error}{}", cause.unwrap_or_default())
 }
 
-fn read(path: &Path, flag: &str) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("{flag} {}: {error}", path.display()))
+fn read(path: &Path, name: &str) -> Result<Vec<u8>, String> {
+    fs::read(path).map_err(|error| format!("{name} {}: {error}", path.display()))
 }
 
-fn password(path: &Path) -> Result<Password, String> {
-    const FLAG: &str = "--shared-password-file";
-    let text = String::from_utf8(read(path, FLAG)?);
-    let text = text.map_err(|_| format!("{FLAG} {}: it is no text", path.display()))?;
+fn password(path: &Path, bytes: Vec<u8>, name: &str) -> Result<Password, String> {
+    let text = String::from_utf8(bytes);
+    let text = text.map_err(|_| format!("{name} {}: it is no text", path.display()))?;
     match text.lines().next() {
-        None | Some("") => Err(format!("{FLAG} {}: its first line is empty", path.display())),
+        None | Some("") => Err(format!("{name} {}: its first line is empty", path.display())),
         Some(line) => Ok(Password(line.to_owned())),
     }
 }
 
-fn key_of(path: &Path) -> Result<[u8; 32], String> {
-    const FLAG: &str = "--shared-key-file";
-    let text = read(path, FLAG)?;
+fn key_of(path: &Path, text: &[u8], name: &str) -> Result<[u8; 32], String> {
     let digits = text.trim_ascii();
     let mut key = [0; 32];
     let is_key = digits.len() == 64
@@ -230,31 +189,34 @@ fn key_of(path: &Path) -> Result<[u8; 32], String> {
             value.and_then(|value| u8::try_from(value).ok()).map(|value| *byte = value).is_some()
         });
     is_key.then_some(key).ok_or_else(|| {
-        format!("{FLAG} {}: it is not 64 hexadecimal digits (openssl rand -hex 32)", path.display())
+        format!("{name} {}: it is not 64 hexadecimal digits (openssl rand -hex 32)", path.display())
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use larder_gateway::config::Time;
 
-    fn flags(url: &str) -> SharedFlags {
-        SharedFlags {
-            shared: Some(url.into()),
-            shared_namespace: "larder".to_owned(),
-            shared_user: None,
-            shared_password_file: None,
-            shared_key_file: None,
-            shared_ca_file: None,
-            max_incoherence: Duration::from_secs(10),
-            unsure: Doubt::Fetch,
-            is_url_typed: true,
-        }
+    use super::*;
+    use crate::flags;
+
+    fn part(url: &str) -> SharedPart {
+        SharedPart { url: Some(url.to_owned()), ..SharedPart::default() }
+    }
+
+    fn said_by(place: Place) -> Places {
+        let mut places = Places::of_flags(flags::NAMES);
+        places.set("shared.url", place);
+        places
+    }
+
+    fn typed() -> Places {
+        said_by(Place::Flag("--shared"))
     }
 
     #[test]
-    fn a_password_in_a_url_is_seen_and_not_shown() {
-        for (url, has_password) in [
+    fn a_password_in_a_url_is_seen() {
+        for (url, has) in [
             ("redis://one", false),
             ("redis://user@one:7000/2", false),
             ("redis://:secret@one", true),
@@ -263,24 +225,23 @@ mod tests {
             ("redis://user:@one", false),
             ("user:secret@one", true),
         ] {
-            let parsed = ServerUrl::from(url);
-            assert_eq!(parsed.has_password(), has_password, "{url}");
-            let url = parsed;
-            assert!(!format!("{url:?}").contains("secret"));
+            assert_eq!(has_password(url), has, "{url}");
         }
     }
 
     #[test]
     fn all_mistakes_are_told_at_once_and_no_secret_is() {
-        let flags = SharedFlags {
-            shared_namespace: "a b".to_owned(),
-            shared_password_file: Some("/no/such/password".into()),
-            shared_key_file: Some("/no/such/key".into()),
-            max_incoherence: Duration::from_millis(10),
-            ..flags("redis://:secret@one")
+        let part = SharedPart {
+            namespace: Some("a b".to_owned()),
+            password_file: Some("/no/such/password".into()),
+            key_file: Some("/no/such/key".into()),
+            max_incoherence: Some(Time(Duration::from_millis(10))),
+            ..part("redis://:secret@one")
         };
         let of_environment = Some(Password("secret".to_owned()));
-        let told = flags.tier(of_environment).err().unwrap().to_string();
+        let mistakes = tier(&part, &typed(), of_environment).err().unwrap();
+        let told: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        let told = told.join("\n");
         for words in [
             "--shared has a password in it",
             "--shared-password-file FILE",
@@ -293,27 +254,20 @@ mod tests {
             assert!(told.contains(words), "{words}: {told}");
         }
         assert!(!told.contains("secret"), "{told}");
-        assert!(flags_are_taken("redis://one"));
-        assert!(!flags_are_taken("http://one"));
-    }
-
-    fn flags_are_taken(url: &str) -> bool {
-        matches!(flags(url).tier(None), Ok(Some(_)))
+        assert!(matches!(tier(&self::part("redis://one"), &typed(), None), Ok(Some(_))));
+        assert!(tier(&self::part("http://one"), &typed(), None).is_err());
     }
 
     #[test]
     fn a_url_with_a_password_may_come_from_the_environment() {
-        let flags = SharedFlags { is_url_typed: false, ..flags("redis://:secret@one") };
-        assert_eq!(flags.tier(None).ok().flatten().unwrap().tier.to_string(), "one:6379");
+        let places = said_by(Place::Variable("LARDER_SHARED"));
+        let tier = tier(&part("redis://:secret@one"), &places, None).ok().flatten().unwrap();
+        assert_eq!(tier.tier.to_string(), "one:6379");
     }
 
     #[test]
     fn a_key_is_64_hexadecimal_digits() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let read = |text: &str| {
-            fs::write(file.path(), text).unwrap();
-            key_of(file.path())
-        };
+        let read = |text: &str| key_of(Path::new("key"), text.as_bytes(), "--shared-key-file");
         assert_eq!(read(&format!("{}\n", "0F".repeat(32))), Ok([15; 32]));
         for text in ["", "00", &"0G".repeat(32), &"0f".repeat(33), &"+f".repeat(32)] {
             assert!(read(text).unwrap_err().contains("64 hexadecimal digits"), "{text}");

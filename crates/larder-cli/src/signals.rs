@@ -13,8 +13,7 @@ const SIGPROF: i32 = Signal::PROF.as_raw();
 
 /// What supervisors and terminals send besides, and what is said to it. Unheard, each would end the process.
 /// (SIGPIPE is not one of these: Rust's runtime has it ignored.)
-const OTHERS: [(&str, SignalKind, &str); 8] = [
-    ("SIGHUP", SignalKind::hangup(), "there is nothing to read again yet"),
+const OTHERS: [(&str, SignalKind, &str); 7] = [
     ("SIGQUIT", SignalKind::quit(), "SIGTERM stops"),
     ("SIGUSR1", SignalKind::user_defined1(), "it has no meaning here"),
     ("SIGUSR2", SignalKind::user_defined2(), "it has no meaning here"),
@@ -28,6 +27,7 @@ const OTHERS: [(&str, SignalKind, &str); 8] = [
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
+    hangup: unix::Signal,
     _others: JoinSet<()>,
 }
 
@@ -44,7 +44,19 @@ impl Signals {
         }
         let (interrupt, terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        Ok(Signals { interrupt, terminate, _others: others })
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Signals { interrupt, terminate, hangup, _others: others })
+    }
+
+    /// Ready once it is told to stop. Until then `reread` is called each time that it is told to read its settings again.
+    pub(crate) async fn told_to_reread_until_stop(&mut self, mut reread: impl FnMut()) {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = self.hangup.recv() => reread(),
+            }
+        }
     }
 
     /// Ctrl-C, or what a supervisor sends: ready once for each.

@@ -1,4 +1,4 @@
-//! Gateway: the cache between the readers' connections and one origin.
+//! Gateway: the cache between the readers' connections and the origins.
 //!
 //! ```text
 //! reader ─▶ [inbound: loops, hop-by-hop fields, who asks] ─▶ [cache] ─▶ [outbound: hop-by-hop fields] ─▶ origin
@@ -19,11 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
 };
 use larder::http::{
-    Body, BorrowedRequest, CacheService, Client, HitResponse, HttpCache, NoAnswer, ShowKey,
+    Body, BorrowedRequest, Bypass, CacheService, Client, HitResponse, HttpCache, NoAnswer, Rules,
+    ShowKey,
     policy::{
         cookies::Left,
         fields::Fields,
@@ -39,6 +41,7 @@ use crate::{
         http1::{FastPath, PeekedRequest, ReaderBody},
     },
     problem::Problem,
+    routes::{Way, Ways},
     seldom::Seldom,
     upstream::{Upstream, UpstreamError},
 };
@@ -73,30 +76,98 @@ impl Default for GatewayConfig {
     }
 }
 
-/// The service of every connection: answers from the cache, or from the origin through it. Never
+/// The service of every connection: answers from the cache, or from an origin through it. Never
 /// fails: what goes wrong becomes an answer. Clones share everything.
 #[derive(Clone)]
 pub struct Gateway {
     store: HttpCache,
     cache: CacheService<Outbound>,
-    config: Arc<GatewayConfig>,
-    busy: Arc<Seldom>,
+    common: Arc<Common>,
+}
+
+/// What all connections have in common, and each points to once: a connection that waits is small.
+struct Common {
+    settings: ArcSwap<Settings>,
+    busy: Seldom,
+}
+
+/// What may change while it runs. A request goes by those that it was let in by, to its end.
+struct Settings {
+    config: GatewayConfig,
+    upstreams: Vec<Upstream>,
+    ways: Ways,
+    /// What fits no route goes by the cache's own rules, which need not be said with each request.
+    otherwise_as_cache: bool,
+}
+
+/// Put into a request's extensions: by which settings it was let in, and which upstream they have for it.
+#[derive(Clone)]
+struct LetIn {
+    settings: Arc<Settings>,
+    upstream: usize,
+}
+
+impl Settings {
+    fn new(
+        cache: &HttpCache,
+        upstreams: Vec<Upstream>,
+        ways: Ways,
+        config: GatewayConfig,
+    ) -> Arc<Settings> {
+        assert!(
+            ways.upstreams() <= upstreams.len(),
+            "a way leads to an upstream that is not there"
+        );
+        let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
+        Arc::new(Settings { config, upstreams, ways, otherwise_as_cache })
+    }
 }
 
 impl Gateway {
-    /// Puts `cache` before `upstream`.
+    /// Puts `cache` before `upstream`. Its rules are the cache's.
     pub fn new(cache: &HttpCache, upstream: Upstream, config: GatewayConfig) -> Self {
-        let config = Arc::new(config);
-        let outbound = Outbound { upstream, config: Arc::clone(&config) };
-        let busy = Arc::new(Seldom::every(BUSY_LINE));
-        Gateway { store: cache.clone(), cache: cache.service(outbound), config, busy }
+        let ways = Ways::one(Arc::new(cache.policy().clone()));
+        Gateway::with_ways(cache, vec![upstream], ways, config)
+    }
+
+    /// Puts `cache` before `upstreams`, each request by its way.
+    ///
+    /// # Panics
+    ///
+    /// If a way leads to an upstream that is not there.
+    pub fn with_ways(
+        cache: &HttpCache,
+        upstreams: Vec<Upstream>,
+        ways: Ways,
+        config: GatewayConfig,
+    ) -> Self {
+        let settings = Settings::new(cache, upstreams, ways, config).into();
+        let common = Arc::new(Common { settings, busy: Seldom::every(BUSY_LINE) });
+        let cached = cache.service(Outbound(Arc::clone(&common)));
+        Gateway { store: cache.clone(), cache: cached, common }
+    }
+
+    /// From now on requests go by these; those under way go on as they began. What is stored stays, and is answered by
+    /// the new rules.
+    ///
+    /// # Panics
+    ///
+    /// If a way leads to an upstream that is not there.
+    pub fn reload(&self, upstreams: Vec<Upstream>, ways: Ways, config: GatewayConfig) {
+        self.common.settings.store(Settings::new(&self.store, upstreams, ways, config));
+    }
+
+    /// The upstreams of now.
+    pub fn upstreams(&self) -> Vec<Upstream> {
+        self.common.settings.load().upstreams.clone()
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
     fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
-        let hop = self.config.hop(head);
-        let may_see_keys = self.may_see_keys(&head.headers, hop.peer);
-        let client = self.config.client(&head.headers, hop);
+        let settings = self.common.settings.load_full();
+        let hop = settings.config.hop(head);
+        let may_see_keys = settings.config.may_see_keys(&head.headers, hop.peer);
+        let client = settings.config.client(&head.headers, hop);
         head.headers.remove(LARDER_EXPLAIN);
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
@@ -104,6 +175,7 @@ impl Gateway {
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
+                set_out(settings, head);
                 Ok(())
             }
             Admission::Loop => Err(Problem::new(
@@ -158,14 +230,28 @@ fn address(element: &[u8]) -> Option<IpAddr> {
     element.parse().ok().or_else(with_port).or_else(bare)
 }
 
-impl Gateway {
+/// Sends the request its way.
+fn set_out(settings: Arc<Settings>, head: &mut Parts) {
+    let way = settings.ways.way(&head.method, &head.uri);
+    let Way { policy, upstream, is_cached } = way;
+    let (upstream, extensions) = (*upstream, &mut head.extensions);
+    if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
+        extensions.insert(Rules(Arc::clone(policy)));
+    }
+    if !is_cached {
+        extensions.insert(Bypass);
+    }
+    extensions.insert(LetIn { settings, upstream });
+}
+
+impl GatewayConfig {
     /// Keys tell how the cache is laid out.
     fn may_see_keys(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
         if peer.is_loopback() && !ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name)) {
             return true;
         }
         let sent = headers.get(LARDER_EXPLAIN).map(HeaderValue::as_bytes);
-        match (&self.config.explain_token, sent) {
+        match (&self.explain_token, sent) {
             // Hashes are compared in constant time: how long it takes tells nothing of the token.
             (Some(token), Some(sent)) => blake3::hash(token.as_bytes()) == blake3::hash(sent),
             _ => false,
@@ -185,9 +271,14 @@ impl FastPath for Gateway {
             return None;
         }
         let peer = peer.ip().to_canonical();
-        let peer_is_trusted = self.config.trusts(peer);
+        let settings = self.common.settings.load();
+        let peer_is_trusted = settings.config.trusts(peer);
         let PeekedRequest { method, scheme, host, target, lines } = request;
-        let ignored_cookies = self.store.policy().ignored_cookies();
+        let Way { policy, is_cached: true, .. } = settings.ways.borrowed(method, host, target)?
+        else {
+            return None;
+        };
+        let ignored_cookies = policy.ignored_cookies();
         let mut shows_key = peer.is_loopback();
         let mut decides = false;
         lines.retain(|line| {
@@ -212,7 +303,7 @@ impl FastPath for Gateway {
             return None;
         }
         let fields = Fields::of_lines(lines);
-        let policy = None;
+        let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
         self.store.fast_hit(request, head)
     }
@@ -239,11 +330,11 @@ impl Service<Request<ReaderBody>> for Gateway {
         }
         let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));
-        let busy = Arc::clone(&self.busy);
+        let common = Arc::clone(&self.common);
         Box::pin(async move {
             let answer = answering.await.unwrap_or_else(|error| {
                 match is_for_want_of_a_turn(&error) {
-                    true => tell_busy(&busy),
+                    true => tell_busy(&common.busy),
                     false => tracing::warn!("{error}"),
                 }
                 problem_of(&error).to_response().map(Body::from)
@@ -336,12 +427,9 @@ fn problem_of(error: &NoAnswer) -> Problem {
     }
 }
 
-/// Between the cache and the origin: the origin's answers lose what was meant for this hop only.
+/// Between the cache and an origin: the origin's answers lose what was meant for this hop only.
 #[derive(Clone)]
-struct Outbound {
-    upstream: Upstream,
-    config: Arc<GatewayConfig>,
-}
+struct Outbound(Arc<Common>);
 
 impl Service<Request<Body>> for Outbound {
     type Response = Response<crate::upstream::UpstreamBody>;
@@ -355,13 +443,17 @@ impl Service<Request<Body>> for Outbound {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
-        forward::sign(&head.uri, &mut fields, self.config.hop(&head));
+        let let_in = head.extensions.get::<LetIn>().cloned();
+        let LetIn { settings, upstream } = let_in.unwrap_or_else(|| {
+            // Whatever asks without a reader goes by what holds now.
+            LetIn { settings: self.0.settings.load_full(), upstream: 0 }
+        });
+        forward::sign(&head.uri, &mut fields, settings.config.hop(&head));
         head.headers = fields;
-        let asking = self.upstream.call(Request::from_parts(head, body));
-        let config = Arc::clone(&self.config);
+        let asking = settings.upstreams[upstream].clone().call(Request::from_parts(head, body));
         Box::pin(async move {
             let (mut head, body) = asking.await?.into_parts();
-            head.headers = forward::response(head.headers, &config.name, head.version);
+            head.headers = forward::response(head.headers, &settings.config.name, head.version);
             if forward::varies_by_peer(&head.headers) {
                 // The cache does not know what this hop has told of the reader.
                 head.headers.append(header::VARY, HeaderValue::from_static("*"));

@@ -43,10 +43,12 @@
 //! [`downstream`] and [`upstream`] do not know each other, but for what lies beside them: [`interim`] answers
 //! go from one to the other, and both answer with a [`problem`](problem::Problem).
 
+pub mod config;
 pub mod downstream;
 pub mod gateway;
 pub mod interim;
 pub mod problem;
+pub mod routes;
 mod seldom;
 mod timer;
 pub mod upstream;

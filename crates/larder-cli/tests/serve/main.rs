@@ -9,6 +9,7 @@
 mod answers;
 mod bounded;
 mod broken;
+mod configured;
 mod crowd;
 mod first_day;
 mod health;
@@ -20,6 +21,7 @@ mod rates;
 mod readers;
 mod real;
 mod refusals;
+mod reload;
 mod seeking;
 mod shared;
 mod start;

@@ -14,7 +14,11 @@ const UPSTREAM: [&str; 3] = ["serve", "--upstream", "http://127.0.0.1:9"];
 async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "Usage"),
-        (&["serve"], "--upstream"),
+        (&["serve"], "larder serve --upstream http://127.0.0.1:8001"),
+        (&["serve"], "larder init > larder.toml"),
+        (&["serve", "--config", "/no/such.toml"], "cannot read /no/such.toml: No such file"),
+        (&["check", "/no/such.toml"], "cannot read /no/such.toml: No such file"),
+        (&["check", "--method", "GET"], "--explain"),
         (&["sreve"], "serve"),
         (&["serve", "--upstream", "ftp://127.0.0.1:9"], "--upstream"),
         (&["serve", "--upstream", ""], "--upstream"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Limits towards one origin. Every field has a default: `UpstreamConfig { connect_timeout, ..Default::default() }`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// Name lookup and connecting together. Default 3 s: a second SYN is sent after one.
     pub connect_timeout: Duration,

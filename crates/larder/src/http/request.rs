@@ -26,6 +26,11 @@ use super::turns::Client;
 #[derive(Clone, Debug)]
 pub struct Rules(pub Arc<Policy>);
 
+/// Put into a request's extensions: it passes to the origin, and its answer is neither stored nor shared. All requests for
+/// one URI should have it, or none: what passes purges nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Bypass;
+
 /// A request that the cache may answer.
 #[derive(Clone)]
 pub(crate) struct Retrieval {

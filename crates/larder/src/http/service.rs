@@ -30,7 +30,7 @@ use super::{
     origin::Origin,
     pass::{Passing, pass},
     refresh::Refresh,
-    request::{Retrieval, Rules, effective_uri, hear_of_one_host, key_of},
+    request::{Bypass, Retrieval, Rules, effective_uri, hear_of_one_host, key_of},
     resume::resumable,
     serve::{refuse, serve, stand_in},
     store::AtHand,
@@ -85,8 +85,10 @@ where
             None => Arc::clone(&cache.policy),
         };
         let method = head.method.as_str();
+        let is_for_cache = head.extensions.get::<Bypass>().is_none();
         // What content means in a GET that is answered from a cache, nobody has said.
-        if matches!(method, "GET" | "HEAD")
+        if is_for_cache
+            && matches!(method, "GET" | "HEAD")
             && body.is_end_stream()
             && let Some(key) = uri.as_ref().and_then(|uri| key_of(&head, uri, None))
         {
@@ -97,10 +99,11 @@ where
         }
         let reason = match method {
             "GET" | "HEAD" | "QUERY" => Reason::BypassRule,
+            _ if !is_for_cache => Reason::BypassRule,
             _ => Reason::Method,
         };
         let (cache, origin, body) = (Arc::clone(cache), self.origin(), Body::passing(body));
-        if let ("QUERY", Some(uri)) = (method, &uri) {
+        if is_for_cache && let ("QUERY", Some(uri)) = (method, &uri) {
             let uri = uri.clone();
             return Answering::later(query(cache, (head, uri, body), policy, origin));
         }

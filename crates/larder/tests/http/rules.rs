@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Method, Request};
 use larder::http::{
-    Body, BorrowedRequest, Policy, Rules,
+    Body, BorrowedRequest, Bypass, Policy, Rules,
     policy::{
         fields::{FieldLine, Fields},
         scheme::Scheme,
@@ -89,6 +89,27 @@ async fn what_passes_is_learnt_from_by_the_rules_of_its_request(shape: Shape) {
     site.answered(by(&stores, post()), answer(200, &fields, "posted")).await;
     let hit = site.send(by(&stores, get("/a"))).await;
     assert_eq!((hit.text(), hit.is_hit()), ("posted", true));
+}
+
+over_each_shape!(what_bypasses_the_cache_is_neither_stored_nor_answered_from_what_is);
+async fn what_bypasses_the_cache_is_neither_stored_nor_answered_from_what_is(shape: Shape) {
+    let site = Site::guarded(shape);
+    let past = |mut request: Request<Body>| {
+        request.extensions_mut().insert(Bypass);
+        request
+    };
+    let fields = [("cache-control", "max-age=60"), ("content-location", "/a")];
+    for request in [get("/a"), request("POST", "/a", &[]), request("QUERY", "/a", &[])] {
+        let passed = site.answered(past(request), ok(&fields, "passed")).await;
+        assert_eq!(passed.said(), "Larder;fwd=bypass;fwd-status=200;detail=bypass-rule");
+    }
+    assert_eq!(site.store().stats().entries, 0);
+    site.fill("/a", ok(&fields, "stored")).await;
+    let passed = site.answered(past(get("/a")), ok(&fields, "passed")).await;
+    assert_eq!(passed.text(), "passed");
+    let passed = site.answered(past(request("POST", "/a", &[])), ok(&fields, "passed")).await;
+    assert_eq!(passed.text(), "passed");
+    assert!(site.send(get("/a")).await.is_hit(), "nothing of it was let go");
 }
 
 over_each_shape!(a_fast_hit_goes_by_the_rules_it_is_given);

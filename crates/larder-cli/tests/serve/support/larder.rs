@@ -41,6 +41,11 @@ pub(crate) async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> 
     Process::read(command().args(arguments).env_clear().envs(variables)).exit().await
 }
 
+/// Runs the command in `folder`, without an environment, to its end.
+pub(crate) async fn run_in(folder: &Path, arguments: &[&str]) -> Exit {
+    Process::read(command().args(arguments).env_clear().current_dir(folder)).exit().await
+}
+
 fn command() -> Command {
     Command::new(env!("CARGO_BIN_EXE_larder"))
 }
@@ -121,6 +126,17 @@ impl Larder {
     /// With all its arguments, `--admin` among them.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Larder {
         Larder::started(Process::read(command().args(arguments).env_clear()), arguments).await
+    }
+
+    /// In `folder`, which is where `larder.toml` is, with these variables in its environment, and no others.
+    pub(crate) async fn in_folder(
+        folder: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Larder {
+        let mut command = command();
+        command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
+        Larder::started(Process::read(&mut command), arguments).await
     }
 
     async fn started(mut process: Process, flags: &[&str]) -> Larder {

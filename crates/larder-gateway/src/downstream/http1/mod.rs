@@ -35,6 +35,7 @@ use self::{
     exchange::AfterExchange,
 };
 use super::ended::Ended;
+pub(crate) use config::FIELDS_LIMIT;
 
 /// Serves the requests of one connection, one after the other, until it ends.
 ///

@@ -8,13 +8,13 @@ use std::{num::NonZeroUsize, time::Duration};
 use bytesize::ByteSize;
 
 /// A number with its unit, as `5m`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text);
     parsed.map_err(|_| "say a number and its unit: 90s, 5m, 1h".to_owned())
 }
 
 /// The same, and long enough to look at anything over it.
-pub(crate) fn period(text: &str) -> Result<Duration, String> {
+pub fn period(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         period if period >= Duration::from_secs(1) => Ok(period),
         _ => Err("say 1s or more".to_owned()),
@@ -22,12 +22,12 @@ pub(crate) fn period(text: &str) -> Result<Duration, String> {
 }
 
 /// A number with its unit, as `256MiB`; bytes without one.
-pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
+pub fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "say a number and its unit: 64MiB, 2GiB".to_owned())
 }
 
 /// How many, and not none.
-pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
+pub fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "say a whole number from 1 on".to_owned())
 }
 

@@ -3,13 +3,13 @@
 //! People write addresses as they write them elsewhere. What can mean only one thing is taken; of all else
 //! the form that is wanted is said.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use larder_gateway::upstream::Origin;
+use crate::upstream::Origin;
 
 /// Where to listen: an address and a port, a name and a port, or a port alone, which is this machine's own,
 /// as the defaults are.
-pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
+pub fn listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
@@ -46,7 +46,7 @@ pub(crate) fn listen(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// The service behind: a URL, or one without its scheme, or a port alone, which is this machine's.
-pub(crate) fn upstream(text: &str) -> Result<Origin, String> {
+pub fn upstream(text: &str) -> Result<Origin, String> {
     if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
         return Err(
             "a service over TLS cannot be reached yet: give its http:// address, or that of \
@@ -76,6 +76,24 @@ fn number(port: &str) -> Result<u16, String> {
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     let number = if is_number { port.parse().ok() } else { None };
     number.ok_or_else(|| format!("{port:?} is no port: those are numbers up to 65535"))
+}
+
+/// Whether a connection to `target` arrives at what listens at `own`.
+pub fn reaches(target: SocketAddr, own: SocketAddr) -> bool {
+    let (target_ip, own_ip) = (target.ip().to_canonical(), own.ip().to_canonical());
+    // Connecting to nowhere in particular is connecting to this machine.
+    let target_ip = match target_ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        other => other,
+    };
+    target.port() == own.port()
+        && (target_ip == own_ip || own_ip.is_unspecified() && is_of_this_machine(target_ip))
+}
+
+/// Only those of this machine can be taken, by whatever means they came to it.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]

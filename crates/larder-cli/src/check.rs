@@ -1,0 +1,100 @@
+//! `larder check`, `larder schema` and `larder init`: a configuration before it runs.
+
+use std::{fmt::Write, path::PathBuf};
+
+use clap::Args;
+use http::{Method, Uri};
+use larder_gateway::config::{self, Mistakes, Named};
+
+use crate::{
+    configured::{Configured, USUAL_FILE},
+    shared::Password,
+};
+
+/// Says whether a file can be run, and all that is wrong with it otherwise.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 it is fine, 2 it is not.
+
+Example:
+  larder init > larder.toml
+  larder check larder.toml
+  larder check larder.toml --explain http://localhost:8080/static/logo.png")]
+pub(crate) struct Check {
+    /// The file
+    #[arg(default_value = USUAL_FILE)]
+    file: PathBuf,
+    /// Say which rules hold for this URL, and where in the file each of them stands
+    #[arg(long, value_name = "URL")]
+    explain: Option<Uri>,
+    /// The method of the request that is explained
+    #[arg(long, value_name = "METHOD", default_value = "GET", requires = "explain")]
+    method: Method,
+}
+
+/// Why it was not checked, or is not fine.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CheckError {
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+    #[error("{0} is not a whole URL: say http://localhost:8080/path, as readers ask for it")]
+    Url(Uri),
+}
+
+impl Check {
+    /// What is to be printed.
+    pub(crate) fn run(self, password: Option<Password>) -> Result<String, CheckError> {
+        let Check { file, explain, method } = self;
+        let configured = Configured::of_file(&file, password)?;
+        match explain {
+            None => Ok(summary(&file.display().to_string(), &configured)),
+            Some(url) if url.authority().is_none() => Err(CheckError::Url(url)),
+            Some(url) => {
+                Ok(config::explain(&configured.settings, &configured.places, &method, &url))
+            }
+        }
+    }
+}
+
+/// One screen.
+fn summary(file: &str, configured: &Configured) -> String {
+    let Configured { settings, shared, config, .. } = configured;
+    let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
+    let mut text = format!("{file} is fine\n");
+    let mut row = |name: &str, value: &str| {
+        let name = if name.is_empty() { String::new() } else { name.to_owned() };
+        writeln!(text, "  {name:<12}{value}").expect("a text takes what is written");
+    };
+    row("listens on", &format!("{scheme}://{}", settings.listen));
+    match settings.admin {
+        Some(address) => row("admin on", &format!("http://{address}")),
+        None => row("admin", "none: no page, no metrics, no purges"),
+    }
+    row("memory", &settings.memory.to_string());
+    match shared {
+        Some(shared) => row("shared", &format!("over Redis at {}", shared.tier)),
+        None => row("shared", "no"),
+    }
+    for (index, Named { name, origin, .. }) in settings.upstreams.iter().enumerate() {
+        row(if index == 0 { "upstreams" } else { "" }, &format!("{name}: {origin}"));
+    }
+    let of = |index: usize| settings.rules_of_routes[index].upstream.as_deref().unwrap_or_default();
+    const MOST: usize = 12;
+    for (index, route) in config.route.iter().enumerate().take(MOST) {
+        let host = route.host.as_deref().unwrap_or_default();
+        let path = route.path.as_deref().unwrap_or("/**");
+        let methods = route.methods.iter().flatten().map(|verb| format!(" {}", verb.0));
+        let methods: String = methods.collect();
+        let upstream =
+            if of(index).is_empty() { String::new() } else { format!(" -> {}", of(index)) };
+        let value = format!("{}. {host}{path}{methods}{upstream}", index + 1);
+        row(if index == 0 { "routes" } else { "" }, &value);
+    }
+    if config.route.len() > MOST {
+        row("", &format!("and {} more", config.route.len() - MOST));
+    }
+    for doubt in &settings.doubts {
+        writeln!(text, "but {doubt}").expect("a text takes what is written");
+    }
+    text
+}

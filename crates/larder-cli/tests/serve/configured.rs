@@ -1,0 +1,234 @@
+//! `larder.toml`: what is printed runs, what goes before what, and what is explained is what happens.
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    larder::{Larder, run_in},
+    origin::{Origin, ok},
+};
+
+const LISTENERS: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+
+/// A folder with this `larder.toml`.
+fn folder_with(text: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    folder
+}
+
+fn upstream(name: &str, origin: &Origin) -> String {
+    format!("[upstream.{name}]\nurl = \"http://{}\"\n", origin.address)
+}
+
+async fn serving(folder: &TempDir) -> Larder {
+    Larder::in_folder(folder.path(), &["serve"], &[]).await
+}
+
+/// What `larder check --explain` says of the rule `name` for `path`.
+async fn explained(folder: &Path, path: &str, name: &str) -> String {
+    let url = format!("http://larder.test{path}");
+    let exit = run_in(folder, &["check", "larder.toml", "--explain", &url]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    let name = format!("  {name} ");
+    let line = exit.out.lines().find(|line| line.starts_with(&name)).unwrap().to_owned();
+    line.trim_start_matches(&name).trim().to_owned()
+}
+
+#[tokio::test]
+async fn what_init_prints_is_fine_and_runs() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let printed = run_in(folder.path(), &["init"]).await;
+    assert_eq!(printed.code, Some(0));
+    // The ports are another's here; all else is as it was printed.
+    let port = origin.address.port().to_string();
+    let text = printed
+        .out
+        .replace("8001", &port)
+        .replace(":8080\" ", ":0\" ")
+        .replace(":9191\" ", ":0\" ");
+    fs::write(folder.path().join("larder.toml"), &text).unwrap();
+    let checked = run_in(folder.path(), &["check", "larder.toml"]).await;
+    assert_eq!((checked.code, checked.log.as_str()), (Some(0), ""), "{}", checked.log);
+    assert!(checked.out.starts_with("larder.toml is fine\n"), "{}", checked.out);
+    let larder = serving(&folder).await;
+    assert!(larder.log().contains("settings from larder.toml"), "{}", larder.log());
+    for then in ["uri-miss", "hit"] {
+        assert_eq!(larder.get("/static/a").await.handling(), then);
+    }
+}
+
+#[tokio::test]
+async fn all_mistakes_are_told_at_once_with_2_by_check_and_by_serve() {
+    let folder = folder_with(
+        "[server]\nlisen = 8080\nthreads = 0\n[shared]\nurl = \"redis://user:hidden@127.0.0.1\"\n\
+         max_incoherence = \"1ms\"\n[log]\nlevels = \"loud\"\n[upstream.app]\nurl = \"ftp://a\"\n",
+    );
+    let check = run_in(folder.path(), &["check", "larder.toml"]).await;
+    let serve = run_in(folder.path(), &["serve"]).await;
+    let named = run_in(folder.path(), &["serve", "--config", "larder.toml"]).await;
+    assert_eq!([&check, &serve, &named].map(|exit| exit.code), [Some(2); 3], "{}", check.log);
+    assert_eq!([&serve.log, &named.log], [&check.log; 2]);
+    assert_eq!(check.out, "");
+    for words in [
+        "larder.toml:2:1: there is no key \"lisen\" in [server]: did you mean \"listen\"?",
+        "larder.toml:3:1: threads: say a whole number from 1 on",
+        "larder.toml:5:1: shared.url has a password in it, and whoever is shown this file",
+        "larder.toml:6:1: shared.max_incoherence is from 1s to 30m",
+        "larder.toml:8:1: ",
+        "larder.toml:10:1: url: only http:// origins",
+        "6 mistakes",
+    ] {
+        assert!(check.log.contains(words), "{words}:\n{}", check.log);
+    }
+    assert!(!check.log.contains("hidden"), "{}", check.log);
+}
+
+#[tokio::test]
+async fn a_flag_goes_before_a_variable_and_that_before_the_file_and_that_before_the_default() {
+    let origin = Origin::saying(ok("", "a")).await;
+    let text = upstream("app", &origin)
+        + LISTENERS
+        + "[memory]\nsize = \"32MiB\"\n[defaults]\nttl = \"1m\"\n";
+    let folder = folder_with(&text);
+    let variables = [("LARDER_MEMORY", "48MiB"), ("LARDER_TTL", "2m")];
+    for (flags, variables, ttl, memory) in [
+        (&["serve", "--memory", "64MiB"][..], &variables[..], "2m", "64.0 MiB"),
+        (&["serve"], &variables, "2m", "48.0 MiB"),
+        (&["serve"], &[], "1m", "32.0 MiB"),
+    ] {
+        let larder = Larder::in_folder(folder.path(), flags, variables).await;
+        let said = format!("{ttl} where they do not say for how long, up to {memory}");
+        assert!(larder.log().contains(&said), "{said}: {}", larder.log());
+    }
+    let larder = Larder::before(origin.address).await;
+    assert!(larder.log().contains("up to 256.0 MiB"), "{}", larder.log());
+}
+
+#[tokio::test]
+async fn the_file_of_the_folder_is_not_read_where_the_service_is_said_otherwise() {
+    let origin = Origin::saying(ok("", "a")).await;
+    let folder = folder_with("this is no TOML");
+    let address = format!("http://{}", origin.address);
+    let flags = ["serve", "--upstream", &address, "--listen", "0", "--admin", "0"];
+    let larder = Larder::in_folder(folder.path(), &flags, &[]).await;
+    assert_eq!(larder.get("/").await.status(), 200);
+    assert!(!larder.log().contains("settings from"), "{}", larder.log());
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_said_goes_before_the_only_one_of_a_file_and_not_before_several() {
+    let [one, other] =
+        [Origin::saying(ok("", "of the file")).await, Origin::saying(ok("", "of the flag")).await];
+    let folder = folder_with(&(upstream("app", &one) + LISTENERS));
+    let address = format!("http://{}", other.address);
+    let flags = ["serve", "--config", "larder.toml", "--upstream", &address];
+    let larder = Larder::in_folder(folder.path(), &flags, &[]).await;
+    assert_eq!(larder.get("/").await.text(), "of the flag");
+    let two =
+        upstream("app", &one) + &upstream("other", &other) + "[defaults]\nupstream = \"app\"\n";
+    fs::write(folder.path().join("larder.toml"), two).unwrap();
+    let exit = run_in(folder.path(), &flags).await;
+    assert_eq!(exit.code, Some(2), "{}", exit.log);
+    assert!(exit.log.contains("--upstream names one service, and the file has 2"), "{}", exit.log);
+}
+
+#[tokio::test]
+async fn files_that_are_named_count_from_the_folder_of_the_configuration() {
+    let folder = folder_with("[upstream.app]\nurl = 9\n[server]\nexplain_token_file = \"token\"\n");
+    let file = folder.path().join("larder.toml");
+    let check = ["check", file.to_str().unwrap()];
+    let elsewhere = tempfile::tempdir().unwrap();
+    let exit = run_in(elsewhere.path(), &check).await;
+    assert_eq!(exit.code, Some(2));
+    let missing = format!("cannot read {}", folder.path().join("token").display());
+    assert!(exit.log.contains(&missing), "{}", exit.log);
+    fs::write(folder.path().join("token"), "open sesame\n").unwrap();
+    let exit = run_in(elsewhere.path(), &check).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+}
+
+#[tokio::test]
+async fn the_schema_is_one_that_editors_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let exit = run_in(folder.path(), &["schema"]).await;
+    assert_eq!(exit.code, Some(0));
+    let schema: serde_json::Value = serde_json::from_str(&exit.out).unwrap();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["additionalProperties"], false);
+}
+
+#[tokio::test]
+async fn what_is_explained_is_what_happens_to_the_next_request() {
+    let pages = Origin::answering(|head| match head.contains("/dated") {
+        true => ok("cache-control: max-age=60\r\n", "pages"),
+        false => ok("", "pages"),
+    })
+    .await;
+    let files = Origin::saying(ok("", "files")).await;
+    let text = upstream("pages", &pages)
+        + &upstream("files", &files)
+        + LISTENERS
+        + "[defaults]\nupstream = \"pages\"\n\
+           [[route]]\npath = \"/files/**\"\nupstream = \"files\"\nttl = \"5m\"\n\
+           [[route]]\npath = \"/me/{part}\"\ncache = false\n\
+           [[route]]\nhost = \"elsewhere.test\"\nttl = \"1m\"\n\
+           [[route]]\npath = \"/{kind}/kept\"\nttl = \"2m\"\ncookies_matter = false\n";
+    let folder = folder_with(&text);
+    let larder = serving(&folder).await;
+    for path in [
+        "/",
+        "/dated",
+        "/files",
+        "/files/a",
+        "/files/a/b?c=d",
+        "/filesystem",
+        "/me/1",
+        "/me/1/2",
+        "/%6De/1",
+        "/a/../me/dated",
+        "/me/dated",
+        "/x/kept",
+        "/files/kept",
+        "/elsewhere.test",
+        "/x/kept?me",
+    ] {
+        let upstream = explained(folder.path(), path, "upstream").await;
+        let is_cached = explained(folder.path(), path, "cache").await.starts_with("true");
+        let ttl = explained(folder.path(), path, "ttl").await;
+        let first = larder.get(path).await;
+        assert!(upstream.starts_with(first.text()), "{path}: {upstream}, {}", first.text());
+        let second = larder.get(path).await;
+        let expected = match (is_cached, path.contains("dated") || !ttl.starts_with("not set")) {
+            (false, _) => "bypass",
+            (true, true) => "hit",
+            (true, false) => "uri-miss",
+        };
+        assert_eq!(second.handling(), expected, "{path}: {ttl}");
+        // One that asks for nothing else may be answered where it lies in the buffer.
+        let mut wire = larder.connect().await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: larder.test\r\n\r\n")).await;
+        assert_eq!(wire.answer().await.handling(), expected, "{path}: {ttl}");
+    }
+}
+
+#[tokio::test]
+async fn requests_of_a_route_with_cookies_that_do_not_matter_share_an_answer() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let text = upstream("app", &origin)
+        + LISTENERS
+        + "[[route]]\npath = \"/static/**\"\nignore_cookies = [\"theme\"]\n";
+    let larder = serving(&folder_with(&text)).await;
+    for (path, cookie, then) in [
+        ("/static/a", "theme=dark", "uri-miss"),
+        ("/static/a", "theme=light", "hit"),
+        ("/static/a", "theme=light; session=1", "cookie"),
+        ("/b", "theme=dark", "cookie"),
+    ] {
+        let answer = larder.get_with(path, &format!("cookie: {cookie}\r\n")).await;
+        let said = answer.field("cache-status").unwrap_or_default().to_owned();
+        assert!(said.contains(then), "{path} {cookie}: {said}");
+    }
+}

@@ -1,0 +1,176 @@
+//! SIGHUP: a file is read again whole or not at all, and nobody who is served notices.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::{
+    Wire, eventually,
+    larder::Larder,
+    origin::{Origin, ok},
+};
+
+const LISTENERS: &str = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n";
+
+/// A gateway that runs by a file.
+struct Site {
+    folder: TempDir,
+    larder: Larder,
+    applied: u64,
+    refused: u64,
+}
+
+impl Site {
+    async fn with(text: &str) -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("larder.toml"), text).unwrap();
+        let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+        Site { folder, larder, applied: 0, refused: 0 }
+    }
+
+    /// Writes the file, and waits until what came of it is told.
+    async fn reread(&mut self, text: &str, is_taken: bool) {
+        fs::write(self.folder.path().join("larder.toml"), text).unwrap();
+        let (outcome, count) = match is_taken {
+            true => ("applied", &mut self.applied),
+            false => ("refused", &mut self.refused),
+        };
+        *count += 1;
+        let expected = *count as f64;
+        self.larder.signal(Signal::HUP);
+        let name = format!("larder_config_reloads_total{{outcome=\"{outcome}\"}}");
+        let larder = &self.larder;
+        let is_told = async || (larder.metric(&name).await == expected).then_some(());
+        eventually(&name, is_told).await;
+    }
+}
+
+fn before(origin: &Origin) -> String {
+    format!("[upstream.app]\nurl = \"http://{}\"\n{LISTENERS}", origin.address)
+}
+
+#[tokio::test]
+async fn what_is_stored_stays_and_is_answered_by_the_new_rules() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    let text = before(&origin);
+    let mut site = Site::with(&text).await;
+    let mut wire = site.larder.connect().await;
+    site.larder.get("/a").await;
+    let ask = "GET /a HTTP/1.1\r\nhost: larder.test\r\n\r\n";
+    for (rules, then) in [
+        ("", "hit"),
+        ("[[route]]\npath = \"/a\"\ncache = false\n", "bypass"),
+        ("[[route]]\npath = \"/b\"\ncache = false\n", "hit"),
+    ] {
+        site.reread(&(text.clone() + rules), true).await;
+        wire.send(ask).await;
+        let answer = wire.answer().await;
+        assert_eq!(answer.handling(), then, "{rules}");
+    }
+    let reload = "cache-control: no-cache\r\n";
+    assert_ne!(site.larder.get_with("/a", reload).await.handling(), "hit");
+    site.reread(&(text + "[defaults]\nobey_readers = false\n"), true).await;
+    assert_eq!(site.larder.get_with("/a", reload).await.handling(), "hit");
+}
+
+#[tokio::test]
+async fn a_file_with_mistakes_is_refused_and_told_until_it_is_mended() {
+    let origin = Origin::saying(ok("", "a")).await;
+    let text = before(&origin) + "[defaults]\nttl = \"1m\"\n";
+    let mut site = Site::with(&text).await;
+    site.larder.get("/a").await;
+    site.reread("[server]\nlisen = 8080\n", false).await;
+    assert_eq!(site.larder.get("/a").await.handling(), "hit");
+    let ready = site.larder.get_from_admin("/readyz").await;
+    assert_eq!(ready.status(), 200);
+    let told = "the file of settings is refused, and those before it are in force: larder.toml:2:1: there is no key";
+    assert!(ready.text().contains(told), "{}", ready.text());
+    assert_eq!(site.larder.metric("larder_config_refused").await, 1.0);
+    site.larder.told("did you mean \"listen\"?").await;
+    site.reread(&text, true).await;
+    assert_eq!(site.larder.get_from_admin("/readyz").await.text(), "ready");
+    assert_eq!(site.larder.metric("larder_config_refused").await, 0.0);
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_and_nothing_else() {
+    let origin = Origin::saying(ok("", "a")).await;
+    let text = before(&origin);
+    let mut site = Site::with(&text).await;
+    let more = text
+        .replace("[server]\n", "[server]\nthreads = 7\ntrusted_peers = [\"192.0.2.1\"]\n")
+        + "[memory]\nsize = \"8MiB\"\n[defaults]\nttl = \"1m\"\n";
+    site.reread(&more, true).await;
+    let line = "what changes only with a restart: server.threads, memory.size";
+    let is_told = async || site.larder.log().contains("restart").then_some(());
+    eventually("what needs a restart", is_told).await;
+    let log = site.larder.log();
+    assert!(log.lines().any(|said| said.ends_with(line)), "{log}");
+    assert_eq!(site.larder.get("/a").await.status(), 200);
+    assert_eq!(site.larder.get("/a").await.handling(), "hit", "the rest holds");
+}
+
+#[tokio::test]
+async fn a_service_that_moves_is_asked_where_it_is_now() {
+    let [one, other] = [Origin::saying(ok("", "one")).await, Origin::saying(ok("", "other")).await];
+    let mut site = Site::with(&before(&one)).await;
+    assert_eq!(site.larder.get("/a").await.text(), "one");
+    site.reread(&before(&other), true).await;
+    assert_eq!(site.larder.get("/a").await.text(), "other");
+    // In the order of their names the new one comes first.
+    let two = before(&one)
+        + &format!(
+            "[upstream.aaa]\nurl = \"http://{}\"\n[defaults]\nupstream = \"app\"\n",
+            other.address
+        );
+    site.reread(&two, true).await;
+    assert_eq!(site.larder.get("/a").await.text(), "one");
+}
+
+#[tokio::test]
+async fn no_request_fails_while_the_file_is_read_again_and_again() {
+    let origin = Origin::answering(|head| match head.contains("/kept") {
+        true => ok("cache-control: max-age=60\r\n", "a"),
+        false => ok("cache-control: no-store\r\n", "a"),
+    })
+    .await;
+    let text = before(&origin);
+    let mut site = Site::with(&text).await;
+    let (is_over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let address = site.larder.address;
+    let readers: Vec<_> = ["/kept", "/passed", "/kept", "/passed"]
+        .map(|path| {
+            let (is_over, answered) = (Arc::clone(&is_over), Arc::clone(&answered));
+            tokio::spawn(async move {
+                let mut wire = Wire::connect(address).await;
+                while !is_over.load(Ordering::Relaxed) {
+                    wire.send(format!("GET {path} HTTP/1.1\r\nhost: larder.test\r\n\r\n")).await;
+                    // One connection lasts all through it.
+                    assert_eq!(wire.answer().await.status(), 200, "{path}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .into_iter()
+        .collect();
+    for round in 0..20 {
+        let asked = answered.load(Ordering::Relaxed);
+        let rules = format!("[[route]]\npath = \"/kept\"\nttl = \"{}s\"\n", round + 1);
+        site.reread(&(text.clone() + &rules), true).await;
+        site.reread("[", false).await;
+        // Some are answered between any two.
+        let goes_on = async || (answered.load(Ordering::Relaxed) > asked).then_some(());
+        eventually("further answers", goes_on).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}

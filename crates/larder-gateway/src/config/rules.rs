@@ -1,0 +1,243 @@
+//! Rules: what is stored, for how long, and for whom; of a route, or of all requests.
+
+use larder::http::{
+    Policy,
+    policy::{
+        cookies::IgnoredCookies,
+        settings::{Heuristics, SetCookie},
+    },
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::{CookieName, Field, Time};
+
+/// What is said of rules. A route's go before those of `[defaults]`, each by itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rules {
+    /// Which service answers: its name. Default the only one
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"blog")]
+    pub upstream: Option<String>,
+    /// Whether answers are stored and shared at all. Default true; with false requests pass to the service
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = false)]
+    pub cache: Option<bool>,
+    /// Which rules to go by where no other key says so: guarded is the standard, and refusals where an answer looks
+    /// personal (cookies, credentials); standard is RFC 9111 to the letter. Default guarded
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"guarded")]
+    pub policy: Option<PolicyWord>,
+    /// How long answers are fresh that do not say so themselves: those with content (200, 203, 206) and permanent
+    /// redirects (301, 308), and what is not found (404, 410) for a minute at most. Default none: they are not stored
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"5m")]
+    pub ttl: Option<Time>,
+    /// How long answers are fresh whatever they say themselves; no-store, private and no-cache stay what they are.
+    /// Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1h")]
+    pub ttl_override: Option<Time>,
+    /// How long after its freshness an answer is served while it is fetched anew, where it does not say so itself.
+    /// Default 0s
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"30s")]
+    pub stale_while_revalidate: Option<Time>,
+    /// How long after its freshness an answer is served if the service fails, where it does not say so itself.
+    /// Default 0s
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1h")]
+    pub stale_if_error: Option<Time>,
+    /// How long after its freshness an answer is served if the service cannot be reached at all, where nothing forbids it.
+    /// Default 1day
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1day")]
+    pub stale_if_disconnected: Option<Time>,
+    /// Whether answers that say nothing of their freshness are kept for a tenth of the time for which they had not
+    /// changed, a day at most (RFC 9111 §4.2.2). Default true with policy standard only: nobody promised anything
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = true)]
+    pub heuristics: Option<bool>,
+    /// Whether readers' Cache-Control counts (a reload fetches anew). Default true
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = false)]
+    pub obey_readers: Option<bool>,
+    /// Whether a request's cookies make its answer personal. Default true with policy guarded; false is for what does
+    /// not depend on cookies, as images
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = false)]
+    pub cookies_matter: Option<bool>,
+    /// Cookies that change nothing in an answer, by name; * stands for any characters, analytics for those of the usual
+    /// visitor counters. The service does not see them on requests whose answer may be stored. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["analytics", "theme"])]
+    pub ignore_cookies: Option<Vec<CookieName>>,
+    /// What becomes of answers that set a cookie and could be stored but for that. Default refuse with policy guarded,
+    /// store with standard
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"store-without")]
+    pub set_cookie: Option<SetCookieWord>,
+    /// Request fields that tell answers apart, as if all varied by them. What guarded would keep from the service
+    /// (fields that stand for the method, the host or the URI) reaches it if it is among them. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["X-Tenant"])]
+    pub key_fields: Option<Vec<Field>>,
+}
+
+/// Which rules to go by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyWord {
+    /// The standard, and refusals where an answer looks personal
+    #[default]
+    Guarded,
+    /// RFC 9111 to the letter
+    Standard,
+}
+
+/// What becomes of a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SetCookieWord {
+    /// The answer is not stored
+    Refuse,
+    /// It is stored without the cookie, which only the reader gets who was asked for
+    StoreWithout,
+    /// It is stored with it, and all readers get the same cookie
+    Store,
+}
+
+impl Rules {
+    /// These, and what `others` say where these say nothing.
+    pub fn or(self, others: &Rules) -> Rules {
+        let others = others.clone();
+        Rules {
+            upstream: self.upstream.or(others.upstream),
+            cache: self.cache.or(others.cache),
+            policy: self.policy.or(others.policy),
+            ttl: self.ttl.or(others.ttl),
+            ttl_override: self.ttl_override.or(others.ttl_override),
+            stale_while_revalidate: self.stale_while_revalidate.or(others.stale_while_revalidate),
+            stale_if_error: self.stale_if_error.or(others.stale_if_error),
+            stale_if_disconnected: self.stale_if_disconnected.or(others.stale_if_disconnected),
+            heuristics: self.heuristics.or(others.heuristics),
+            obey_readers: self.obey_readers.or(others.obey_readers),
+            cookies_matter: self.cookies_matter.or(others.cookies_matter),
+            ignore_cookies: self.ignore_cookies.or(others.ignore_cookies),
+            set_cookie: self.set_cookie.or(others.set_cookie),
+            key_fields: self.key_fields.or(others.key_fields),
+        }
+    }
+
+    /// What holds where nothing is said, by the policy that is chosen.
+    pub fn built_in(policy: PolicyWord) -> Rules {
+        let is_guarded = policy == PolicyWord::Guarded;
+        let time = |seconds| Some(Time(std::time::Duration::from_secs(seconds)));
+        Rules {
+            upstream: None,
+            cache: Some(true),
+            policy: Some(policy),
+            ttl: None,
+            ttl_override: None,
+            stale_while_revalidate: time(0),
+            stale_if_error: time(0),
+            stale_if_disconnected: time(86_400),
+            heuristics: Some(!is_guarded),
+            obey_readers: Some(true),
+            cookies_matter: Some(is_guarded),
+            ignore_cookies: Some(Vec::new()),
+            set_cookie: Some(if is_guarded { SetCookieWord::Refuse } else { SetCookieWord::Store }),
+            key_fields: Some(Vec::new()),
+        }
+    }
+
+    /// As the cache goes by them.
+    pub fn policy(&self) -> Policy {
+        let word = self.policy.unwrap_or_default();
+        let Rules {
+            upstream: _,
+            cache: _,
+            policy: _,
+            ttl,
+            ttl_override,
+            stale_while_revalidate,
+            stale_if_error,
+            stale_if_disconnected,
+            heuristics,
+            obey_readers,
+            cookies_matter,
+            ignore_cookies,
+            set_cookie,
+            key_fields,
+        } = self;
+        let preset = match word {
+            PolicyWord::Guarded => Policy::guarded(),
+            PolicyWord::Standard => Policy::standard(),
+        };
+        /// What is said is set, and what is not stays as in the preset.
+        fn set<T>(policy: Policy, said: Option<&T>, by: impl Fn(Policy, &T) -> Policy) -> Policy {
+            match said {
+                Some(said) => by(policy, said),
+                None => policy,
+            }
+        }
+        let policy = set(preset, ttl.as_ref(), |p, ttl| p.default_ttl(ttl.0));
+        let policy = set(policy, ttl_override.as_ref(), |p, ttl| p.ttl_override(ttl.0));
+        let policy = set(policy, stale_while_revalidate.as_ref(), |p, window| {
+            p.default_stale_while_revalidate(window.0)
+        });
+        let policy =
+            set(policy, stale_if_error.as_ref(), |p, window| p.default_stale_if_error(window.0));
+        let policy = set(policy, stale_if_disconnected.as_ref(), |p, window| {
+            p.stale_if_disconnected(window.0)
+        });
+        let policy = set(policy, heuristics.as_ref(), |p, are_used| {
+            p.heuristics(are_used.then(Heuristics::default))
+        });
+        let policy = set(policy, obey_readers.as_ref(), |p, obeys| p.obeys_readers(*obeys));
+        let policy = set(policy, cookies_matter.as_ref(), |p, matter| p.cookies_matter(*matter));
+        let policy =
+            set(policy, ignore_cookies.as_ref(), |p, names| p.ignore_cookies(ignored(names)));
+        let policy = set(policy, set_cookie.as_ref(), |p, word| {
+            p.set_cookie(match word {
+                SetCookieWord::Refuse => SetCookie::Refuse,
+                SetCookieWord::StoreWithout => SetCookie::StoreWithout,
+                SetCookieWord::Store => SetCookie::Store,
+            })
+        });
+        set(policy, key_fields.as_ref(), |p, names| {
+            p.key_fields(names.iter().map(|name| name.0.clone()).collect())
+        })
+    }
+}
+
+fn ignored(names: &[CookieName]) -> IgnoredCookies {
+    let names: Vec<_> = names.iter().map(|name| name.0.as_str()).collect();
+    names.join(",").parse().expect("each name was read by itself")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_in_is_what_the_presets_do() {
+        for word in [PolicyWord::Guarded, PolicyWord::Standard] {
+            let said = Rules { policy: Some(word), ..Rules::default() };
+            // Cookies are of no matter to the standard at all, whatever the switch says.
+            let built_in = Rules { cookies_matter: None, ..Rules::built_in(word) };
+            assert_eq!(built_in.policy(), said.policy(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_route_says_goes_before_what_all_say_and_that_before_what_is_built_in() {
+        let time = |seconds| Some(Time(std::time::Duration::from_secs(seconds)));
+        let route = Rules { ttl: time(1), ..Rules::default() };
+        let all = Rules { ttl: time(2), stale_if_error: time(3), ..Rules::default() };
+        let effective = route.or(&all).or(&Rules::built_in(PolicyWord::Guarded));
+        assert_eq!((effective.ttl, effective.stale_if_error), (time(1), time(3)));
+        assert_eq!(effective.stale_if_disconnected, time(86_400));
+    }
+}

@@ -1,0 +1,363 @@
+//! Pattern: which paths and hosts a route is for.
+
+/// Paths: literal parts, `{id}` and `*` for one or more characters up to the next slash, and `**`, once, for any
+/// number of parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    /// Before `**`, or all of them.
+    head: Vec<Part>,
+    /// After `**`, if there is one.
+    tail: Option<Vec<Part>>,
+}
+
+/// What stands between two slashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(Box<str>),
+    /// Texts, between each two of which there is at least one character.
+    Glob(Vec<Box<str>>),
+}
+
+/// Hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This one, in small letters.
+    Literal(Box<str>),
+    /// All that end so, with something before it: `.example.org`.
+    Below(Box<str>),
+}
+
+impl PathPattern {
+    /// # Errors
+    ///
+    /// What is wrong with it, for whom has written it.
+    pub fn parse(text: &str) -> Result<PathPattern, String> {
+        if text.contains("://") {
+            return Err("say the path only, and the host with host = \"…\"".to_owned());
+        }
+        if text.contains(['^', '$']) {
+            return Err(
+                "this is a regular expression: patterns have only {name}, * and **".to_owned()
+            );
+        }
+        let Some(parts) = text.strip_prefix('/') else {
+            return Err(format!("a path begins with a slash: \"/{text}\""));
+        };
+        if let Some(other) = text.chars().find(|c| matches!(c, '?' | '#')) {
+            return Err(format!("paths end before the {other}"));
+        }
+        let odd = |c: &char| !c.is_ascii_graphic() || r#"\"<>[]^`|()"#.contains(*c);
+        if let Some(odd) = text.chars().find(odd) {
+            return Err(format!(
+                "{odd:?} does not stand in a path: it is percent-encoded there, and patterns have only {{name}}, \
+                 * and **"
+            ));
+        }
+        let mut names = Vec::new();
+        let mut pattern = PathPattern { head: Vec::new(), tail: None };
+        for part in parts.split('/') {
+            if part == "**" {
+                if pattern.tail.replace(Vec::new()).is_some() {
+                    return Err("** may stand in a path once".to_owned());
+                }
+                continue;
+            }
+            let part = Part::parse(part, &mut names)?;
+            pattern.tail.as_mut().unwrap_or(&mut pattern.head).push(part);
+        }
+        Ok(pattern)
+    }
+
+    /// `path` begins with a slash.
+    pub fn fits(&self, path: &str) -> bool {
+        // What is left of the path, from a slash on.
+        let mut left = path.as_bytes();
+        for part in &self.head {
+            match part.taken_from(left) {
+                Some(rest) => left = rest,
+                None => return false,
+            }
+        }
+        let Some(tail) = &self.tail else { return left.is_empty() };
+        for part in tail.iter().rev() {
+            let Some(slash) = left.iter().rposition(|&byte| byte == b'/') else { return false };
+            if !part.fits(&left[slash + 1..]) {
+                return false;
+            }
+            left = &left[..slash];
+        }
+        left.is_empty() || left[0] == b'/'
+    }
+
+    /// The path that it is for, if that is one only.
+    pub(super) fn literal(&self) -> Option<String> {
+        let text = |part: &Part| match part {
+            Part::Literal(text) => Some(format!("/{text}")),
+            Part::Glob(_) => None,
+        };
+        if self.tail.is_some() { None } else { self.head.iter().map(text).collect() }
+    }
+
+    /// The first part of all paths that it is for, if they have one in common.
+    pub(super) fn first_literal(&self) -> Option<&str> {
+        match self.head.first()? {
+            Part::Literal(text) => Some(text),
+            Part::Glob(_) => None,
+        }
+    }
+
+    /// Whether it fits whatever `other` fits. Not each pair is seen for which that is so.
+    pub(super) fn covers(&self, other: &PathPattern) -> bool {
+        let covers = |ours: &[Part], theirs: &[Part]| {
+            ours.iter().zip(theirs).all(|(our, their)| our.covers(their))
+        };
+        match (&self.tail, &other.tail) {
+            (None, Some(_)) => false,
+            (None, None) => self.head.len() == other.head.len() && covers(&self.head, &other.head),
+            (Some(tail), their_tail) => {
+                let none = Vec::new();
+                let (head, their_end) = match their_tail {
+                    Some(end) => (&other.head, end),
+                    None => (&other.head, &none),
+                };
+                if their_tail.is_none() {
+                    return head.len() >= self.head.len() + tail.len()
+                        && covers(&self.head, head)
+                        && covers(tail, &head[head.len() - tail.len()..]);
+                }
+                head.len() >= self.head.len()
+                    && covers(&self.head, head)
+                    && their_end.len() >= tail.len()
+                    && covers(tail, &their_end[their_end.len() - tail.len()..])
+            }
+        }
+    }
+}
+
+impl Part {
+    fn parse(text: &str, names: &mut Vec<String>) -> Result<Part, String> {
+        let mut texts = vec![String::new()];
+        let mut left = text;
+        while let Some(at) = left.find(['*', '{', '}']) {
+            let (before, rest) = left.split_at(at);
+            let was_wild = texts.len() > 1 && texts.last().is_some_and(String::is_empty);
+            if let Some(text) = texts.last_mut() {
+                text.push_str(before);
+            }
+            if was_wild && before.is_empty() {
+                return Err(match rest.starts_with('*') {
+                    true => "** stands alone between two slashes".to_owned(),
+                    false => "between two {names} or * there is a text".to_owned(),
+                });
+            }
+            left = match rest.as_bytes()[0] {
+                b'*' => &rest[1..],
+                b'{' => {
+                    let Some((name, after)) = rest[1..].split_once('}') else {
+                        return Err("a { without its }".to_owned());
+                    };
+                    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                    if name.is_empty() || !name.bytes().all(is_name) {
+                        return Err(format!(
+                            "{{{name}}} is no name: those have letters, digits and _"
+                        ));
+                    }
+                    if names.iter().any(|taken| taken == name) {
+                        return Err(format!("{{{name}}} stands there twice"));
+                    }
+                    names.push(name.to_owned());
+                    after
+                }
+                _ => return Err("a } without its {".to_owned()),
+            };
+            texts.push(String::new());
+        }
+        if let Some(text) = texts.last_mut() {
+            text.push_str(left);
+        }
+        let mut texts = texts.into_iter().map(String::into_boxed_str);
+        let first = texts.next().unwrap_or_default();
+        let others: Vec<_> = texts.collect();
+        match others.is_empty() {
+            true => Ok(Part::Literal(first)),
+            false => Ok(Part::Glob([vec![first], others].concat())),
+        }
+    }
+
+    /// What is left of `path`, which begins with a slash or is empty, behind this part.
+    #[inline]
+    fn taken_from<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
+        let (&b'/', rest) = path.split_first()? else { return None };
+        match self {
+            // A path that is read once, and not looked through for slashes first.
+            Part::Literal(literal) => {
+                let left = rest.strip_prefix(literal.as_bytes())?;
+                (left.is_empty() || left[0] == b'/').then_some(left)
+            }
+            Part::Glob(_) => {
+                let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+                let (text, left) = rest.split_at(end);
+                self.fits(text).then_some(left)
+            }
+        }
+    }
+
+    fn fits(&self, text: &[u8]) -> bool {
+        let texts = match self {
+            Part::Literal(literal) => return literal.as_bytes() == text,
+            Part::Glob(texts) => texts,
+        };
+        let [first, between @ .., last] = &texts[..] else { return false };
+        let Some(mut left) = text.strip_prefix(first.as_bytes()) else { return false };
+        for text in between {
+            // The earliest place leaves the most for what comes after. One character at least is the wild one's.
+            let text = text.as_bytes();
+            let places = left.windows(text.len());
+            let Some(at) = places.skip(1).position(|window| window == text) else { return false };
+            left = &left[at + 1 + text.len()..];
+        }
+        left.strip_suffix(last.as_bytes()).is_some_and(|wild| !wild.is_empty())
+    }
+
+    fn covers(&self, other: &Part) -> bool {
+        match (self, other) {
+            (_, Part::Literal(text)) => self.fits(text.as_bytes()),
+            (Part::Literal(_), Part::Glob(_)) => false,
+            (Part::Glob(ours), Part::Glob(theirs)) => {
+                ours == theirs || ours.iter().all(|text| text.is_empty()) && ours.len() == 2
+            }
+        }
+    }
+}
+
+impl HostPattern {
+    /// # Errors
+    ///
+    /// What is wrong with it, for whom has written it.
+    pub fn parse(text: &str) -> Result<HostPattern, String> {
+        if text.contains("://") || text.contains('/') {
+            return Err("say the host only, without a scheme or a path: \"example.org\"".to_owned());
+        }
+        let is_address = text.starts_with('[') && text.ends_with(']');
+        if !is_address && text.contains(':') {
+            return Err("say the host without its port: all ports count".to_owned());
+        }
+        let (below, name) = match text.strip_prefix("*.") {
+            Some(name) => (true, name),
+            None => (false, text),
+        };
+        if name.contains('*') {
+            return Err(
+                "* stands at the front only, for all hosts below one: \"*.example.org\"".to_owned()
+            );
+        }
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if name.is_empty() || !is_address && !name.bytes().all(is_host) {
+            return Err("this cannot be a host: \"example.org\"".to_owned());
+        }
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        Ok(match below {
+            true => HostPattern::Below(format!(".{name}").into()),
+            false => HostPattern::Literal(name.into()),
+        })
+    }
+
+    /// `host` is in small letters, without a port.
+    pub fn fits(&self, host: &str) -> bool {
+        match self {
+            HostPattern::Literal(name) => **name == *host,
+            HostPattern::Below(end) => host.len() > end.len() && host.ends_with(&**end),
+        }
+    }
+
+    pub(super) fn covers(&self, other: &HostPattern) -> bool {
+        match (self, other) {
+            (_, HostPattern::Literal(name)) => self.fits(name),
+            (HostPattern::Below(ours), HostPattern::Below(theirs)) => theirs.ends_with(&**ours),
+            (HostPattern::Literal(_), HostPattern::Below(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_fits_what_it_says_and_nothing_else() {
+        for (pattern, path, does_fit) in [
+            ("/", "/", true),
+            ("/", "/a", false),
+            ("/posts", "/posts", true),
+            ("/posts", "/posts/", false),
+            ("/posts", "/Posts", false),
+            ("/posts/{id}", "/posts/1", true),
+            ("/posts/{id}", "/posts/", false),
+            ("/posts/{id}", "/posts/1/2", false),
+            ("/posts/{id}.html", "/posts/1.html", true),
+            ("/posts/{id}.html", "/posts/.html", false),
+            ("/posts/{id}.html", "/posts/1.html.html", true),
+            ("/{a}-{b}", "/x-y-z", true),
+            ("/{a}-{b}", "/x-", false),
+            ("/*.css", "/a.css", true),
+            ("/*.css", "/b/a.css", false),
+            ("/**", "/", true),
+            ("/**", "/a/b/c", true),
+            ("/static/**", "/static", true),
+            ("/static/**", "/static/", true),
+            ("/static/**", "/static/a/b", true),
+            ("/static/**", "/staticx", false),
+            ("/**/*.css", "/a/b/c.css", true),
+            ("/**/*.css", "/c.css", true),
+            ("/**/*.css", "/a/c.js", false),
+            ("/a/**/b", "/a/b", true),
+            ("/a/**/a", "/a", false),
+        ] {
+            let parsed = PathPattern::parse(pattern).unwrap();
+            assert_eq!(parsed.fits(path), does_fit, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn one_pattern_covers_another_only_if_it_fits_all_that_it_fits() {
+        for (one, other, does_cover) in [
+            ("/**", "/a/{b}", true),
+            ("/**", "/**", true),
+            ("/a/**", "/a", true),
+            ("/a/**", "/a/b/**", true),
+            ("/a/b/**", "/a/**", false),
+            ("/{a}", "/b", true),
+            ("/{a}", "/{b}", true),
+            ("/{a}", "/{b}.css", true),
+            ("/*.css", "/{b}", false),
+            ("/*.css", "/b.css", true),
+            ("/b", "/{a}", false),
+            ("/**/*.css", "/a/**/*.css", true),
+            ("/**/a/b", "/**/b", false),
+            ("/{a}", "/**", false),
+        ] {
+            let [one_parsed, other_parsed] =
+                [one, other].map(|text| PathPattern::parse(text).unwrap());
+            assert_eq!(one_parsed.covers(&other_parsed), does_cover, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_one_or_all_below_one() {
+        for (pattern, host, does_fit) in [
+            ("Example.org", "example.org", true),
+            ("example.org", "www.example.org", false),
+            ("*.example.org", "www.example.org", true),
+            ("*.example.org", "a.b.example.org", true),
+            ("*.example.org", "example.org", false),
+            ("*.example.org", "wwwexample.org", false),
+            ("[::1]", "[::1]", true),
+        ] {
+            assert_eq!(
+                HostPattern::parse(pattern).unwrap().fits(host),
+                does_fit,
+                "{pattern} {host}"
+            );
+        }
+    }
+}

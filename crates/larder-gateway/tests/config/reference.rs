@@ -1,0 +1,91 @@
+//! `docs/config.md` has each key, its meaning and its default, as the program knows them.
+
+use std::{fmt::Write, fs, path::Path};
+
+use larder_gateway::config::{self, EXAMPLE};
+
+use crate::{check, same_as_in};
+
+const FILE: &str = "../../docs/config.md";
+const BEGIN: &str = "<!-- Written by crates/larder-gateway/tests/config/reference.rs -->\n";
+
+#[test]
+fn the_reference_says_what_there_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let stands = fs::read_to_string(path).unwrap();
+    let (before, _) = stands.split_once(BEGIN).expect("the mark that the keys begin with");
+    let mut text = format!("{before}{BEGIN}");
+    let mut table = String::new();
+    for key in config::keys() {
+        if key.table != table {
+            table.clone_from(&key.table);
+            write!(text, "\n### `{table}`\n\n| key | | example |\n| --- | --- | --- |\n").unwrap();
+        }
+        let (_, value) = key.example.split_once(" = ").unwrap();
+        writeln!(text, "| `{}` | {} | `{value}` |", key.name, key.meaning.replace('\n', " "))
+            .unwrap();
+    }
+    write!(text, "\n## The example\n\nAs `larder init` prints it:\n\n```toml\n{EXAMPLE}```\n")
+        .unwrap();
+    same_as_in(FILE, &text);
+}
+
+#[test]
+fn each_key_says_its_default_or_that_it_has_none() {
+    for key in config::keys() {
+        // What narrows a route down, or is a list, is by default nothing.
+        let says = ["Default", "no default"].iter().any(|word| key.meaning.contains(word));
+        assert!(says, "{} {}: {}", key.table, key.name, key.meaning);
+    }
+}
+
+/// The first word after `Default`, where that is a value as it would be written.
+fn default(key: &config::Key) -> Option<String> {
+    let (_, after) = key.meaning.split_once("Default ")?;
+    let word = after.split([',', ':', ';', ' ']).next()?;
+    // An address has a colon in it.
+    let word = if key.name == "listen" { after.split([',', ' ']).next()? } else { word };
+    let is_value = word.starts_with(|c: char| c.is_ascii_digit())
+        || ["true", "guarded", "info", "larder", "fetch"].contains(&word);
+    if !is_value || after.starts_with("true with") {
+        return None;
+    }
+    let (_, example) = key.example.split_once(" = ")?;
+    let value = if example.starts_with('"') { format!("{word:?}") } else { word.to_owned() };
+    Some(format!("{} = {value}\n", key.name))
+}
+
+#[test]
+fn a_default_that_is_told_is_the_one_that_holds() {
+    const LEAST: &str = "[upstream.blog]\nurl = 8001\n";
+    let shown = |text: &str| {
+        let (settings, _) = check(text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
+        let policy = settings.ways.otherwise();
+        let parts = (settings.listen, &settings.server, settings.memory, settings.cache);
+        format!("{parts:?} {policy:?} {:?}", settings.upstreams)
+    };
+    let usual = shown(LEAST);
+    let mut told = 0;
+    for key in config::keys() {
+        let Some(line) = default(&key) else { continue };
+        let text = match key.table.as_str() {
+            "[upstream.NAME]" => format!("{LEAST}{line}"),
+            table => format!("{LEAST}{table}\n{line}"),
+        };
+        assert_eq!(shown(&text), usual, "{text}");
+        told += 1;
+    }
+    assert!(told >= 30, "{told}");
+}
+
+#[test]
+fn the_schema_names_each_key_and_refuses_others() {
+    let schema: serde_json::Value = serde_json::from_str(&config::schema()).unwrap();
+    let server = &schema["$defs"]["Server"];
+    assert_eq!(server["additionalProperties"], false);
+    for key in config::keys().iter().filter(|key| key.table == "[server]") {
+        assert!(server["properties"][&key.name].is_object(), "{}", key.name);
+    }
+    assert!(schema["$defs"]["Route"]["properties"]["path"].is_object());
+    assert!(schema["$defs"]["Route"]["properties"]["ttl"].is_object());
+}
