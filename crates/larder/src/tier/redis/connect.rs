@@ -6,6 +6,7 @@
 use std::{
     fmt,
     future::Future,
+    io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -224,7 +225,7 @@ impl Line {
 }
 
 fn no_runtime() -> RedisError {
-    std::io::Error::other("it needs a runtime of Tokio with timers and sockets").into()
+    io::Error::other("it needs a runtime of Tokio with timers and sockets").into()
 }
 
 async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
@@ -298,7 +299,22 @@ pub(super) struct Link {
 impl Link {
     /// Asks, and reads the answer.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, LowerError> {
-        command.query_async(self).await.map_err(failed)
+        let answer = command.query_async(self).await;
+        answer.map_err(|error| self.not_an_answer(error))
+    }
+
+    /// Whoever is answered what he has not asked is on a line where answers have got out of step with questions, as
+    /// after something on the way has swallowed one. Nothing that it says is of use any more.
+    pub(super) fn is_out_of_step(&self) {
+        let error = io::Error::other("it was answered what had not been asked");
+        self.line.broke(self.number, error.into());
+    }
+
+    fn not_an_answer(&self, error: RedisError) -> LowerError {
+        if error.kind() == ErrorKind::UnexpectedReturnType {
+            self.is_out_of_step();
+        }
+        failed(error)
     }
 
     /// The same with several commands, about one key.
@@ -306,7 +322,8 @@ impl Link {
         &mut self,
         commands: &Pipeline,
     ) -> Result<T, LowerError> {
-        commands.query_async(self).await.map_err(failed)
+        let answers = commands.query_async(self).await;
+        answers.map_err(|error| self.not_an_answer(error))
     }
 
     /// Asks the server that has this key. In a cluster some commands go to all primaries otherwise.

@@ -89,18 +89,25 @@ impl Shared {
             }
             by_hash => by_hash,
         };
-        let Value::Array(mut parts) = answer.map_err(failed)? else { return Err(not_understood()) };
-        if parts.is_empty() {
+        // It says to which call it is the answer: an earlier one would let more be trusted than is known.
+        let Some((header, rest)) = read_answer(answer.map_err(failed)?, &new_generation) else {
+            link.is_out_of_step();
             return Err(not_understood());
-        }
-        let rest = parts.split_off(1);
-        let header = parts.pop().and_then(read_header).ok_or_else(not_understood)?;
+        };
         self.time.note(sent, header.now_us);
         Ok(Answer { header, asked, rest })
     }
 }
 
-fn read_header(value: Value) -> Option<Header> {
+/// The header and what comes after it, of the call that had this name.
+fn read_answer(answer: Value, call: &str) -> Option<(Header, Vec<Value>)> {
+    let Value::Array(mut parts) = answer else { return None };
+    let rest = parts.split_off(parts.len().min(1));
+    let header = read_header(parts.pop()?, call)?;
+    Some((header, rest))
+}
+
+fn read_header(value: Value, call: &str) -> Option<Header> {
     let fields: Vec<String> = read(value).ok()?;
     let [
         state,
@@ -115,7 +122,11 @@ fn read_header(value: Value) -> Option<Header> {
         replicas,
         closing,
         readers,
+        answered,
     ] = fields.try_into().ok()?;
+    if answered != call {
+        return None;
+    }
     Some(Header {
         is_open: state == "open",
         generation: u128::from_str_radix(&generation, 16).ok()?,
@@ -147,4 +158,23 @@ pub(super) fn hex(generation: u128) -> String {
 
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_another_call_is_none() {
+        let fields = ["open", "0a", "7", "3", "0", "0", "5", "9", "11", "0", "0", "1", "this"];
+        let text = |field: &&str| Value::BulkString(field.as_bytes().to_vec());
+        let answer =
+            || Value::Array(vec![Value::Array(fields.iter().map(text).collect()), Value::Int(1)]);
+        let (header, rest) = read_answer(answer(), "this").expect("it is this call's");
+        assert_eq!((header.number, header.readers, rest), (7, 1, vec![Value::Int(1)]));
+        assert!(read_answer(answer(), "another").is_none());
+        for other in [Value::Okay, Value::Nil, Value::Array(Vec::new())] {
+            assert!(read_answer(other, "this").is_none());
+        }
+    }
 }

@@ -130,9 +130,9 @@ if is_of_before and HAD > 0 and had >= expected() then
   set({expected = text(had), expected_since = text(readers_clock())})
 end
 
--- What each script answers first.
+-- What each script answers first. The last is random, and of this call alone: so it is known whose answer this is.
 local function header()
   return {ctl.state, ctl.gen, ctl.seq, ctl.floor, ctl.restored, ctl.forks, ctl.changed,
           text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas), ctl.closing_since or '0',
-          text(redis.call('HLEN', READERS))}
+          text(redis.call('HLEN', READERS)), ARGV[1]}
 end
