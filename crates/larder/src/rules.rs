@@ -1,6 +1,6 @@
 //! Rules: what keeps processes coherent that share a lower tier, each with a switch.
 //!
-//! The switches exist in tests only. The [simulation](crate::simulation) turns one off and has to find a run in
+//! The switches exist in tests only. The `simulation` turns one off and has to find a run in
 //! which somebody is served what he must not be: so it is known that it would notice, and that the rule is needed.
 
 /// A rule that the code asks for where it is kept.
