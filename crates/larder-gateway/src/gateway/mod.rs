@@ -9,72 +9,47 @@
 //! varies by that is therefore not stored. What this hop adds besides (`X-Forwarded-Host` and
 //! `-Proto`) is the same for all requests of a key.
 
+mod answers;
+mod client;
+mod hits;
+mod outbound;
+
 use std::{
     convert::Infallible,
     future::Future,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts,
-};
+use http::{Request, Response, StatusCode, request::Parts};
 use larder::http::{
-    Body, BorrowedRequest, Bypass, CacheService, Client, HitResponse, HttpCache, NoAnswer, Rules,
-    ShowKey,
+    Body, Bypass, CacheService, HttpCache, Rules, ShowKey,
     policy::{
-        cookies::Left,
-        fields::Fields,
-        forward::{self, Admission, Hop, HopName, LineFate},
+        forward::{self, Admission},
         proxy_status::ProxyError,
     },
 };
 use tower::Service;
 
+pub use self::client::GatewayConfig;
+use self::{
+    answers::{LogLine, is_for_want_of_a_turn, problem_of, tell_busy},
+    client::LARDER_EXPLAIN,
+    outbound::Outbound,
+};
 use crate::{
-    downstream::{
-        Peer,
-        http1::{FastPath, PeekedRequest, ReaderBody},
-    },
+    downstream::http1::ReaderBody,
     problem::Problem,
     routes::{Way, Ways},
     seldom::Seldom,
-    upstream::{Upstream, UpstreamError},
+    upstream::Upstream,
 };
 
-/// What a gateway needs to know besides its cache and its origin.
-#[derive(Clone, Debug)]
-pub struct GatewayConfig {
-    /// The name it signs `Via` and `CDN-Loop` with. Gateways one behind the other need different
-    /// ones: each refuses what it has seen. Default `larder`.
-    pub name: HopName,
-    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed. Default none.
-    pub trusted_peers: Vec<IpAddr>,
-    /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
-    /// this machine that ask for nobody else. Default none: only those.
-    pub explain_token: Option<String>,
-}
-
-/// Carries the token; goes no further than this gateway.
-const LARDER_EXPLAIN: HeaderName = HeaderName::from_static("larder-explain");
-/// What is said where no wait has shown how long it may take: about as long as a turn is waited for.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The time between two lines in the log that the origin is busy.
 const BUSY_LINE: Duration = Duration::from_secs(10);
-/// Sent by a proxy on this machine that asks for readers who are elsewhere.
-const ASKS_FOR_OTHERS: [HeaderName; 3] = [header::FORWARDED, header::VIA, X_FORWARDED_FOR];
-
-impl Default for GatewayConfig {
-    fn default() -> Self {
-        let name = HopName::new("larder").expect("a token");
-        GatewayConfig { name, trusted_peers: Vec::new(), explain_token: None }
-    }
-}
 
 /// The service of every connection: answers from the cache, or from an origin through it. Never
 /// fails: what goes wrong becomes an answer. Clones share everything.
@@ -194,42 +169,6 @@ impl Gateway {
     }
 }
 
-impl GatewayConfig {
-    /// This hop, as it received a request.
-    fn hop(&self, head: &Parts) -> Hop<'_> {
-        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let peer_is_trusted = self.trusts(peer);
-        Hop { name: &self.name, version: head.version, peer, peer_is_trusted }
-    }
-
-    /// A listener for IPv6 is told of IPv4 addresses as mapped ones: they are the same peers.
-    fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_peers.iter().any(|trusted| trusted.to_canonical() == peer.to_canonical())
-    }
-
-    /// Who asks: the peer, or whom a trusted one asks for. The last that no trusted peer has said of itself
-    /// counts: what stands before it, anybody may have written.
-    fn client(&self, headers: &HeaderMap, hop: Hop<'_>) -> Client {
-        if !hop.peer_is_trusted {
-            return Client(hop.peer);
-        }
-        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        let mut asked_for = elements.map_while(address);
-        let untrusted = asked_for.find(|address| !self.trusts(*address));
-        Client(untrusted.unwrap_or(hop.peer))
-    }
-}
-
-/// One address of `X-Forwarded-For`: some write a port with it.
-fn address(element: &[u8]) -> Option<IpAddr> {
-    let element = str::from_utf8(element).ok()?.trim();
-    let bare = || element.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let with_port = || Some(element.parse::<SocketAddr>().ok()?.ip());
-    element.parse().ok().or_else(with_port).or_else(bare)
-}
-
 /// Sends the request its way.
 fn set_out(settings: Arc<Settings>, head: &mut Parts) {
     let way = settings.ways.way(&head.method, &head.uri);
@@ -242,75 +181,6 @@ fn set_out(settings: Arc<Settings>, head: &mut Parts) {
         extensions.insert(Bypass);
     }
     extensions.insert(LetIn { settings, upstream });
-}
-
-impl GatewayConfig {
-    /// Keys tell how the cache is laid out.
-    fn may_see_keys(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
-        if peer.is_loopback() && !ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name)) {
-            return true;
-        }
-        let sent = headers.get(LARDER_EXPLAIN).map(HeaderValue::as_bytes);
-        match (&self.explain_token, sent) {
-            // Hashes are compared in constant time: how long it takes tells nothing of the token.
-            (Some(token), Some(sent)) => blake3::hash(token.as_bytes()) == blake3::hash(sent),
-            _ => false,
-        }
-    }
-}
-
-impl FastPath for Gateway {
-    fn hit(
-        &self,
-        request: PeekedRequest<'_, '_>,
-        peer: SocketAddr,
-        head: &mut Vec<u8>,
-    ) -> Option<HitResponse> {
-        // Only the whole way has a line in the log for each request.
-        if tracing::enabled!(tracing::Level::DEBUG) {
-            return None;
-        }
-        let peer = peer.ip().to_canonical();
-        let settings = self.common.settings.load();
-        let peer_is_trusted = settings.config.trusts(peer);
-        let PeekedRequest { method, scheme, host, target, lines } = request;
-        let Way { policy, is_cached: true, .. } = settings.ways.borrowed(method, host, target)?
-        else {
-            return None;
-        };
-        let ignored_cookies = policy.ignored_cookies();
-        let mut shows_key = peer.is_loopback();
-        let mut decides = false;
-        lines.retain(|line| {
-            let is = |name: &HeaderName| line.name.eq_ignore_ascii_case(name.as_str().as_bytes());
-            match line.name.len() {
-                14 if is(&LARDER_EXPLAIN) => decides = true,
-                6 if !ignored_cookies.is_empty() && is(&header::COOKIE) => {
-                    match ignored_cookies.left_of(line.value) {
-                        Left::All => {}
-                        Left::Some(_) => decides = true,
-                        Left::Nothing => return false,
-                    }
-                }
-                3 | 9 | 15 => shows_key &= !ASKS_FOR_OTHERS.iter().any(is),
-                _ => {}
-            }
-            let fate = forward::fate(line.name, line.value, peer_is_trusted);
-            decides |= fate == LineFate::Decides;
-            fate == LineFate::Stays
-        });
-        if decides {
-            return None;
-        }
-        let fields = Fields::of_lines(lines);
-        let policy = Some(&**policy);
-        let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
-        self.store.fast_hit(request, head)
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.store.is_crowded()
-    }
 }
 
 impl Service<Request<ReaderBody>> for Gateway {
@@ -347,128 +217,15 @@ impl Service<Request<ReaderBody>> for Gateway {
     }
 }
 
-/// The one line of a request in the log, at `debug`. Queries may be anybody's secrets and stay out.
-struct LogLine {
-    what: String,
-    began: Instant,
-}
-
-impl LogLine {
-    fn begin(head: &Parts) -> Option<LogLine> {
-        let host = || head.uri.authority().map_or("", |authority| authority.as_str());
-        let what = || format!("{} {}{}", head.method, host(), head.uri.path());
-        let is_wanted = tracing::enabled!(tracing::Level::DEBUG);
-        is_wanted.then(|| LogLine { what: what(), began: Instant::now() })
-    }
-
-    fn end(self, answer: &Response<Body>) {
-        let took_ms = self.began.elapsed().as_secs_f64() * 1e3;
-        let status = answer.status().as_u16();
-        let lines = answer.headers().get_all("cache-status");
-        let verdict = lines.iter().next_back().and_then(|line| line.to_str().ok()).unwrap_or("-");
-        tracing::debug!("{} {status} in {took_ms:.1} ms: {verdict}", self.what);
-    }
-}
-
-fn is_for_want_of_a_turn(error: &NoAnswer) -> bool {
-    matches!(error, NoAnswer::NoTurn { .. } | NoAnswer::TooManyFetches)
-}
-
-/// One line while requests find the origin too busy, not one for each.
-fn tell_busy(busy: &Seldom) {
-    if let Some(refused) = busy.one_more() {
-        tracing::warn!(
-            refused,
-            "{refused} requests got 503, because as many wait for the origin as may, or as their path, \
-             host or client may have"
-        );
-    }
-}
-
-/// What the reader is told when there is no answer. Where the origin is stays inside.
-fn problem_of(error: &NoAnswer) -> Problem {
-    if let Some(error) = error.origin::<UpstreamError>() {
-        return error.to_problem();
-    }
-    match error {
-        NoAnswer::TookTooLong { .. } => Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "Origin slow",
-            "the origin did not answer in time",
-            ProxyError::HttpResponseTimeout,
-        ),
-        NoAnswer::TooManyFetches => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Busy",
-            "too many answers are being fetched",
-            ProxyError::ConnectionLimitReached,
-        )
-        .retry_after(RETRY_AFTER),
-        NoAnswer::NoTurn { waited } => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Busy",
-            "too many requests wait for the origin",
-            ProxyError::ConnectionLimitReached,
-        )
-        .retry_after(*waited),
-        NoAnswer::ShutDown => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "Stopping",
-            "this gateway stops, and asks the origin no more",
-            ProxyError::DestinationUnavailable,
-        ),
-        // What else there may be is the origin's fault as well.
-        _ => Problem::new(
-            StatusCode::BAD_GATEWAY,
-            "Origin failed",
-            "the origin gave no answer that could be used",
-            ProxyError::ConnectionTerminated,
-        ),
-    }
-}
-
-/// Between the cache and an origin: the origin's answers lose what was meant for this hop only.
-#[derive(Clone)]
-struct Outbound(Arc<Common>);
-
-impl Service<Request<Body>> for Outbound {
-    type Response = Response<crate::upstream::UpstreamBody>;
-    type Error = UpstreamError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        let mut fields = std::mem::take(&mut head.headers);
-        let let_in = head.extensions.get::<LetIn>().cloned();
-        let LetIn { settings, upstream } = let_in.unwrap_or_else(|| {
-            // Whatever asks without a reader goes by what holds now.
-            LetIn { settings: self.0.settings.load_full(), upstream: 0 }
-        });
-        forward::sign(&head.uri, &mut fields, settings.config.hop(&head));
-        head.headers = fields;
-        let asking = settings.upstreams[upstream].clone().call(Request::from_parts(head, body));
-        Box::pin(async move {
-            let (mut head, body) = asking.await?.into_parts();
-            head.headers = forward::response(head.headers, &settings.config.name, head.version);
-            if forward::varies_by_peer(&head.headers) {
-                // The cache does not know what this hop has told of the reader.
-                head.headers.append(header::VARY, HeaderValue::from_static("*"));
-            }
-            Ok(Response::from_parts(head, body))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use larder::{Cache, http::Policy};
+    use larder::{
+        Cache,
+        http::{Client, Policy},
+    };
 
     use super::*;
-    use crate::upstream::UpstreamConfig;
+    use crate::{downstream::Peer, upstream::UpstreamConfig};
 
     fn gateway(config: GatewayConfig) -> Gateway {
         let store = Cache::builder().max_bytes(1 << 20).build();

@@ -1,0 +1,55 @@
+//! Parts: the tables of a `larder.toml` that are about the gateway as a whole, one file for each.
+
+mod admin;
+mod log;
+mod memory;
+mod server;
+mod shared;
+mod upstream;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use self::{
+    admin::AdminPart,
+    log::LogPart,
+    memory::Memory,
+    server::{Server, TlsPart},
+    shared::{SharedPart, UnsureWord},
+    upstream::UpstreamPart,
+};
+use super::{route::Route, rules::Rules};
+
+/// The configuration of `larder serve`: what a file says. Every key has a default but the service's address.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "larder.toml")]
+pub struct Config {
+    /// How requests come: where to listen, and what their connections may take
+    #[schemars(example = &"[server]\nlisten = \"127.0.0.1:8080\"")]
+    pub server: Server,
+    /// Where questions about the cache are answered, and purges taken
+    #[schemars(example = &"[admin]\nlisten = \"127.0.0.1:9191\"")]
+    pub admin: AdminPart,
+    /// What the cache may hold
+    #[schemars(example = &"[memory]\nsize = \"256MiB\"")]
+    pub memory: Memory,
+    /// What several gateways share
+    #[schemars(example = &"[shared]\nurl = \"redis://127.0.0.1\"")]
+    pub shared: SharedPart,
+    /// What is logged
+    #[schemars(example = &"[log]\nlevels = \"info\"")]
+    pub log: LogPart,
+    /// The services to put the cache before, each by a name of your choice
+    #[schemars(example = &"[upstream.blog]\nurl = \"http://127.0.0.1:8001\"")]
+    pub upstream: BTreeMap<String, UpstreamPart>,
+    /// The rules that hold where no route says otherwise
+    #[schemars(example = &"[defaults]\nttl = \"5m\"")]
+    pub defaults: Rules,
+    /// Requests that have rules of their own, or a service of their own. The first one counts that a request fits, in
+    /// the order of the file
+    #[schemars(example = &"[[route]]\npath = \"/static/**\"\nttl = \"1h\"")]
+    pub route: Vec<Route>,
+}

@@ -1,0 +1,62 @@
+//! Check: one look at a whole configuration, and what of it is the same for all parts.
+
+use std::{fs, path::Path, time::Duration};
+
+use crate::config::{
+    document::Places,
+    mistake::Mistake,
+    value::{Size, Time},
+};
+
+/// No time in a configuration is meant to be longer, and sums of longer ones are none.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+/// Heads lie in memory whole.
+const LARGEST_HEAD: u64 = 16 << 20;
+const SMALLEST_HEAD: u64 = 1 << 10;
+
+/// One look at a whole configuration.
+pub(super) struct Check<'a> {
+    pub(super) places: &'a Places,
+    pub(super) mistakes: Vec<Mistake>,
+}
+
+impl Check<'_> {
+    pub(super) fn note(&mut self, path: &str, what: impl Into<String>) {
+        self.mistakes.push(self.places.mistake(path, what));
+    }
+
+    /// A time that something may take.
+    pub(super) fn time(&mut self, path: &str, said: Option<&Time>) -> Option<Duration> {
+        let time = said?.0;
+        if time.is_zero() {
+            let name = self.places.name(path).to_owned();
+            self.note(path, format!("{name} of 0s leaves no time at all"));
+        } else if time > LONGEST {
+            self.note(path, "that is more than a year");
+        }
+        Some(time)
+    }
+
+    pub(super) fn head(&mut self, path: &str, said: Option<&Size>, usual: usize) -> usize {
+        let Some(size) = said else { return usual };
+        if size.0.as_u64() < SMALLEST_HEAD {
+            self.note(path, "that is too little for a head: at least 1KiB");
+        } else if size.0.as_u64() > LARGEST_HEAD {
+            self.note(path, "heads lie in memory whole: at most 16MiB");
+        }
+        bytes(size)
+    }
+}
+
+pub(super) fn bytes(size: &Size) -> usize {
+    usize::try_from(size.0.as_u64()).unwrap_or(usize::MAX)
+}
+
+pub(super) fn first_line(file: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(file);
+    let text = text.map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    match text.lines().next().map(str::trim) {
+        None | Some("") => Err(format!("the first line of {} is empty", file.display())),
+        Some(line) => Ok(line.to_owned()),
+    }
+}

@@ -1,0 +1,167 @@
+//! Settings: a configuration that can be run, whichever way it was said, and what is wrong with one that cannot.
+
+mod check;
+mod route;
+mod server;
+mod upstream;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    num::NonZeroUsize,
+};
+
+use bytesize::ByteSize;
+use larder::http;
+
+use self::check::{Check, bytes};
+use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
+use crate::{
+    GatewayConfig, ServerConfig,
+    routes::{Routes, Ways},
+    upstream::{Origin, UpstreamConfig},
+};
+
+/// What a gateway runs by. Everything in it can be done, as far as that can be told before any port is taken.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where requests are answered.
+    pub listen: SocketAddr,
+    /// How; `max_connections` only if [`Settings::max_connections`] says it.
+    pub server: ServerConfig,
+    /// How many event loops there are to be, if that was said.
+    pub threads: Option<NonZeroUsize>,
+    /// How many connections there may be, if that was said.
+    pub max_connections: Option<NonZeroUsize>,
+    /// Where questions about the cache are answered.
+    pub admin: Option<SocketAddr>,
+    /// What the cache may hold.
+    pub memory: ByteSize,
+    /// What it may spend.
+    pub cache: http::Settings,
+    /// Whom the gateway believes.
+    pub gateway: GatewayConfig,
+    /// The services, at least one; ways name them by their place here.
+    pub upstreams: Vec<Named>,
+    /// The rules of requests that fit no route.
+    pub rules: Rules,
+    /// By which rules which requests are answered.
+    pub ways: Ways,
+    /// The rules of each route, with those of `[defaults]`.
+    pub rules_of_routes: Vec<Rules>,
+    /// What can be run, and is probably not what was meant.
+    pub doubts: Vec<Mistake>,
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// By the file's name for it.
+    pub name: String,
+    /// Where it answers.
+    pub origin: Origin,
+    /// What requests to it may take.
+    pub config: UpstreamConfig,
+}
+
+/// What no file says: it comes from the environment, or from a file of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets {
+    /// Who sends this in `Larder-Explain` is told keys.
+    pub explain_token: Option<String>,
+}
+
+const LEAST_MEMORY: u64 = 1 << 20;
+
+impl Settings {
+    /// Checks all of it. Files that it names are read.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong.
+    pub fn of(
+        config: &Config,
+        places: &Places,
+        secrets: Secrets,
+    ) -> Result<Settings, Vec<Mistake>> {
+        let mut check = Check { places, mistakes: Vec::new() };
+        let Config { server, admin, memory, shared: _, log: _, upstream, defaults, route } = config;
+        let listen = server.listen.as_ref().map_or(LISTEN, |listen| listen.0);
+        let admin = admin.listen.as_ref().map(|listen| listen.0);
+        check.listeners(listen, admin);
+        let server_config = check.server(server);
+        let gateway = check.gateway(server, secrets);
+        let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
+        if size.as_u64() < LEAST_MEMORY {
+            let name = places.name("memory.size");
+            let what = format!("{name} {size} is too little for a cache: give it at least 1 MiB");
+            check.note("memory.size", what);
+        }
+        let max_body_bytes = memory.max_body.as_ref().map(bytes);
+        let usual = http::Settings::default();
+        let cache = http::Settings {
+            max_body_bytes: max_body_bytes.unwrap_or(usual.max_body_bytes),
+            ..usual
+        };
+        let upstreams: Vec<_> =
+            upstream.iter().filter_map(|(name, part)| check.upstream(name, part)).collect();
+        if upstream.is_empty() {
+            let what = "there is no service to put the cache before";
+            check.mistakes.push(places.mistake("upstream", what));
+        }
+        let names: Vec<_> = upstream.keys().map(String::as_str).collect();
+        let otherwise = check.way("defaults", defaults, defaults, &names);
+        let mut ways = Vec::new();
+        let mut fittings = Vec::new();
+        let mut rules_of_routes = Vec::new();
+        for (index, Route { rules, .. }) in route.iter().enumerate() {
+            let path = format!("route[{}]", index + 1);
+            let effective = rules.clone().or(defaults);
+            fittings.push(check.fitting(&path, &route[index]));
+            ways.push(check.way(&path, rules, &effective, &names));
+            rules_of_routes.push(effective);
+        }
+        let Check { mistakes, .. } = check;
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let (Some(fittings), Some(ways), Some(otherwise)) = (all(fittings), all(ways), otherwise)
+        else {
+            unreachable!("what cannot be used is a mistake");
+        };
+        let routes = Routes::new(fittings);
+        let doubts = hidden(&routes, places);
+        Ok(Settings {
+            listen,
+            server: server_config,
+            threads: server.threads.map(|count| count.0),
+            max_connections: server.max_connections.map(|count| count.0),
+            admin,
+            memory: size,
+            cache,
+            gateway,
+            upstreams,
+            rules: defaults.clone(),
+            ways: Ways::new(routes, ways, otherwise),
+            rules_of_routes,
+            doubts,
+        })
+    }
+}
+
+/// Other machines cannot reach it: a start without a word opens nothing to them.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+fn all<T>(each: Vec<Option<T>>) -> Option<Vec<T>> {
+    each.into_iter().collect()
+}
+
+fn hidden(routes: &Routes, places: &Places) -> Vec<Mistake> {
+    let hidden = routes.hidden().into_iter().map(|(hidden, by)| {
+        let by = format!("route[{}]", by + 1);
+        let at = places.of(&by).map(|place| format!(" ({place})")).unwrap_or_default();
+        let what =
+            format!("this route is never found: {by}{at} comes first, and fits all that it fits");
+        Mistake::new(places.of(&format!("route[{}]", hidden + 1)).cloned(), what)
+    });
+    hidden.collect()
+}

@@ -1,0 +1,158 @@
+//! The check of how requests come: listeners, their connections, their certificates.
+
+use std::{error::Error, net::SocketAddr, time::Duration};
+
+use super::{
+    Secrets,
+    check::{Check, bytes, first_line},
+};
+use crate::{
+    GatewayConfig, ServerConfig, Tls,
+    config::{
+        address,
+        parts::{Server, TlsPart},
+        value::Time,
+    },
+    downstream::{
+        MinRate,
+        http1::{FIELDS_LIMIT, Http1Config},
+    },
+};
+
+impl Check<'_> {
+    pub(super) fn listeners(&mut self, listen: SocketAddr, admin: Option<SocketAddr>) {
+        let Some(admin) = admin else { return };
+        let (listen_name, admin_name) =
+            (self.places.name("server.listen"), self.places.name("admin.listen"));
+        if !admin.ip().is_loopback() {
+            let what = format!(
+                "{admin_name} {admin} is not a loopback address, and there is no log-in: use 127.0.0.1"
+            );
+            self.note("admin.listen", what);
+        } else if admin.port() != 0 && address::reaches(admin, listen) {
+            // Port 0 is another one each time.
+            let port = if admin.port() == 9191 { 9192 } else { 9191 };
+            let other = SocketAddr::new(admin.ip(), port);
+            let what = format!(
+                "{listen_name} {listen} and {admin_name} {admin} are one address: give one of them another port, \
+                 for example {admin_name} {other}"
+            );
+            self.note("admin.listen", what);
+        }
+    }
+
+    pub(super) fn server(&mut self, server: &Server) -> ServerConfig {
+        let usual = Http1Config::default();
+        let time = |check: &mut Self, key, said: &Option<Time>, usual| {
+            check.time(&format!("server.{key}"), said.as_ref()).unwrap_or(usual)
+        };
+        let usual_rate = MinRate::default();
+        let min_rate = MinRate {
+            bytes_per_second: server
+                .min_rate
+                .as_ref()
+                .map_or(usual_rate.bytes_per_second, |size| size.0.as_u64()),
+            period: time(self, "min_rate_period", &server.min_rate_period, usual_rate.period),
+        };
+        if min_rate.period < Duration::from_secs(1) && !min_rate.period.is_zero() {
+            self.note("server.min_rate_period", "say 1s or more");
+        }
+        let max_head_bytes =
+            self.head("server.max_head", server.max_head.as_ref(), usual.max_head_bytes);
+        let max_request_line_bytes = server.max_request_line.as_ref().map(bytes);
+        let max_request_line_bytes =
+            max_request_line_bytes.unwrap_or(usual.max_request_line_bytes.min(max_head_bytes));
+        let is_said = server.max_request_line.is_some();
+        if is_said && max_request_line_bytes > max_head_bytes {
+            let what =
+                "a request's first line is a part of its head: max_request_line is above max_head";
+            self.note("server.max_request_line", what);
+        }
+        if is_said && max_request_line_bytes < 64 {
+            self.note("server.max_request_line", "that is too little for any address");
+        }
+        let max_fields = server.max_fields.map_or(usual.max_fields, |count| count.0.get());
+        if max_fields > FIELDS_LIMIT {
+            self.note("server.max_fields", format!("the most is {FIELDS_LIMIT}"));
+        }
+        if let (Some(of_one), Some(of_all)) =
+            (server.max_connections_per_address, server.max_connections)
+            && of_one.0 > of_all.0
+        {
+            let (of_one_name, of_all_name) = (
+                self.places.name("server.max_connections_per_address").to_owned(),
+                self.places.name("server.max_connections").to_owned(),
+            );
+            let what = format!("{of_one_name} {} is above {of_all_name} {}", of_one.0, of_all.0);
+            self.note("server.max_connections_per_address", what);
+        }
+        let http1 = Http1Config {
+            max_head_bytes,
+            max_request_line_bytes,
+            max_fields,
+            head_timeout: time(self, "head_timeout", &server.head_timeout, usual.head_timeout),
+            idle_timeout: time(self, "idle_timeout", &server.idle_timeout, usual.idle_timeout),
+            body_timeout: time(self, "body_timeout", &server.body_timeout, usual.body_timeout),
+            write_timeout: time(self, "write_timeout", &server.write_timeout, usual.write_timeout),
+            min_rate,
+            ..usual
+        };
+        let usual = ServerConfig::default();
+        let of_handshake = &server.tls.handshake_timeout;
+        ServerConfig {
+            max_connections_per_address: server.max_connections_per_address.map(|of| of.0.get()),
+            grace: time(self, "grace", &server.grace, usual.grace),
+            tls: self.tls(&server.tls),
+            handshake_timeout: time(
+                self,
+                "tls.handshake_timeout",
+                of_handshake,
+                usual.handshake_timeout,
+            ),
+            http1,
+            ..usual
+        }
+    }
+
+    fn tls(&mut self, tls: &TlsPart) -> Option<Tls> {
+        const PATHS: [&str; 2] = ["server.tls.certificate", "server.tls.key"];
+        let [of_certificate, of_key] = PATHS.map(|path| self.places.name(path).to_owned());
+        let (certificate, key) = match (&tls.certificate, &tls.key) {
+            (None, None) => return None,
+            (Some(certificate), Some(key)) => (certificate, key),
+            (Some(_), None) => {
+                self.note(PATHS[0], format!("{of_certificate} is of no use without {of_key}"));
+                return None;
+            }
+            (None, Some(_)) => {
+                self.note(PATHS[1], format!("{of_key} is of no use without {of_certificate}"));
+                return None;
+            }
+        };
+        let certificate = self.places.resolve(PATHS[0], certificate);
+        let key = self.places.resolve(PATHS[1], key);
+        let tls = Tls::from_pem_files(&certificate, &key);
+        let noted = tls.map_err(|error| {
+            let mut what = format!("the files of {of_certificate} and {of_key} will not do");
+            let mut cause: Option<&dyn Error> = Some(&error);
+            while let Some(error) = cause {
+                what += &format!("\n  because: {error}");
+                cause = error.source();
+            }
+            self.note(PATHS[0], what);
+        });
+        noted.ok()
+    }
+
+    pub(super) fn gateway(&mut self, server: &Server, secrets: Secrets) -> GatewayConfig {
+        const PATH: &str = "server.explain_token_file";
+        let of_file = server.explain_token_file.as_ref().and_then(|file| {
+            let read = first_line(&self.places.resolve(PATH, file));
+            read.map_err(|what| self.note(PATH, what)).ok()
+        });
+        // An empty one would be everybody's.
+        let explain_token = secrets.explain_token.filter(|token| !token.is_empty()).or(of_file);
+        let trusted_peers = server.trusted_peers.iter().map(|peer| peer.0).collect();
+        GatewayConfig { explain_token, trusted_peers, ..GatewayConfig::default() }
+    }
+}

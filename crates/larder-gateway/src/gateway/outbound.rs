@@ -1,0 +1,51 @@
+//! Outbound: between the cache and an origin.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{HeaderValue, Request, Response, header};
+use larder::http::{Body, policy::forward};
+use tower::Service;
+
+use super::{Common, LetIn};
+use crate::upstream::UpstreamError;
+
+/// Between the cache and an origin: the origin's answers lose what was meant for this hop only.
+#[derive(Clone)]
+pub(super) struct Outbound(pub(super) Arc<Common>);
+
+impl Service<Request<Body>> for Outbound {
+    type Response = Response<crate::upstream::UpstreamBody>;
+    type Error = UpstreamError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        let mut fields = std::mem::take(&mut head.headers);
+        let let_in = head.extensions.get::<LetIn>().cloned();
+        let LetIn { settings, upstream } = let_in.unwrap_or_else(|| {
+            // Whatever asks without a reader goes by what holds now.
+            LetIn { settings: self.0.settings.load_full(), upstream: 0 }
+        });
+        forward::sign(&head.uri, &mut fields, settings.config.hop(&head));
+        head.headers = fields;
+        let asking = settings.upstreams[upstream].clone().call(Request::from_parts(head, body));
+        Box::pin(async move {
+            let (mut head, body) = asking.await?.into_parts();
+            head.headers = forward::response(head.headers, &settings.config.name, head.version);
+            if forward::varies_by_peer(&head.headers) {
+                // The cache does not know what this hop has told of the reader.
+                head.headers.append(header::VARY, HeaderValue::from_static("*"));
+            }
+            Ok(Response::from_parts(head, body))
+        })
+    }
+}
