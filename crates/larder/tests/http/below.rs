@@ -13,6 +13,9 @@ use crate::support::{
     request, secs, settle, without_length,
 };
 
+/// So much of a body in pieces lies in its head.
+const BEGIN: usize = 4 << 10;
+
 /// HTTP caches over one tier, as processes are.
 struct Cluster {
     tier: InProcess,
@@ -171,7 +174,7 @@ async fn of_many_variants_the_heads_carry_less_of_their_bodies() {
     for variant in 0..5 {
         filled(variant).await;
     }
-    assert_eq!(begins(&cluster).await, [16 << 10; 5]);
+    assert_eq!(begins(&cluster).await, [BEGIN; 5]);
     for variant in 5..32 {
         filled(variant).await;
     }
@@ -230,7 +233,7 @@ async fn a_long_body_is_streamed_to_all_who_wait_and_is_in_memory_then() {
     let mut first = readers.into_iter().map(|reader| async { reader.await.unwrap().unwrap() });
     let mut answer = first.next().unwrap().await;
     assert_eq!(answer.headers()["content-length"], "1048576");
-    assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), body[..16 << 10]);
+    assert_eq!(chunk(&mut answer).await.unwrap().unwrap(), body[..BEGIN]);
     // The second piece is asked for before the first is read.
     cluster.tier.release(0);
     settle().await;
@@ -279,7 +282,7 @@ async fn a_lost_body_is_a_miss_and_one_that_breaks_off_is_not_kept() {
     cluster.tier.lose_pieces();
     let other = cluster.site();
     let broken = other.get("/a").await;
-    assert!(!broken.is_whole && broken.body == long(16 << 10), "{}", broken.body.len());
+    assert!(!broken.is_whole && broken.body == long(BEGIN), "{}", broken.body.len());
     settle().await;
     is_fetched_anew(&other, "/a", "it broke off").await;
 

@@ -21,8 +21,9 @@ use crate::{
 
 /// What is no longer lies in the head: one read brings all.
 const MAX_WHOLE: usize = 16 << 10;
-/// So much of a longer one lies in the head, so that its readers have that while the first piece is on its way.
-const BEGIN: usize = 16 << 10;
+/// So much of a longer one lies in the head, so that its readers have that while the first piece is on its way. Little:
+/// it is unpacked and summed before the first byte goes out.
+const BEGIN: usize = 4 << 10;
 /// So much do the beginnings of a key's records share, about: one read brings all of them.
 const ALL_BEGIN: usize = 64 << 10;
 /// One piece holds up others on its connection for about a tenth of a millisecond.
