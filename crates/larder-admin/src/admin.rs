@@ -17,6 +17,7 @@ use crate::{
     console::{Console, Note},
     events,
     figures::Figures,
+    forget,
     guard::{Allowed, guard},
     health, index,
     managed::Managed,
@@ -117,6 +118,7 @@ impl Admin {
             .route("/v1/stats", get(stats::stats))
             .route("/v1/events", get(events::events))
             .route("/v1/purge", post(purge::purge))
+            .route("/v1/shared/forget", post(forget::forget))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -1,12 +1,15 @@
 //! Health: whether this process answers, and whether it is to be sent requests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::State;
 use http::StatusCode;
 use larder::lower::Health;
 
 use crate::{console::Console, problem::Problem};
+
+/// What has waited less is on its way.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
 /// 200 as long as anything answers.
 pub(crate) async fn live() -> &'static str {
@@ -30,6 +33,20 @@ pub(crate) async fn ready(State(console): State<Arc<Console>>) -> Result<String,
             };
             said.push_str(&format!(
                 "\nthe shared tier of {name} has not answered for {seconds} s{trusted}: {reason}"
+            ));
+        }
+    }
+    for cache in &console.caches {
+        let (name, lower) = (cache.name(), cache.stats().lower);
+        if lower.purges_outstanding > 0 && lower.outbox_age >= WORTH_A_LINE {
+            let (purges, seconds) = (lower.purges_outstanding, lower.outbox_age.as_secs());
+            said.push_str(&format!(
+                "\n{purges} purges of {name} wait for its shared tier, the first for {seconds} s"
+            ));
+        }
+        if let Some(reason) = cache.outbox_failure() {
+            said.push_str(&format!(
+                "\nthe outbox of {name} is not on disk, so purges that wait are in memory alone: {reason}"
             ));
         }
     }

@@ -6,13 +6,22 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 #[cfg(feature = "http")]
 use larder::http::HttpCache;
-use larder::{Cache, Purge, PurgeError, Receipt, Stats, lower::Health};
+use larder::{
+    Cache, Purge, PurgeError, Receipt, Stats,
+    lower::{Forget, Forgotten, Health, LowerError},
+};
 
 pub(crate) trait Managed: Send + Sync {
     fn name(&self) -> &str;
     fn stats(&self) -> Stats;
     fn keys(&self, most: usize) -> Vec<String>;
     fn lower_health(&self) -> Option<Health>;
+    fn outbox_failure(&self) -> Option<String>;
+    fn forget_reader<'a>(
+        &'a self,
+        name: &'a str,
+        whom: Forget,
+    ) -> BoxFuture<'a, Result<Forgotten, LowerError>>;
     fn purge(
         &self,
         purge: Purge,
@@ -35,6 +44,18 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
 
     fn lower_health(&self) -> Option<Health> {
         Cache::lower_health(self)
+    }
+
+    fn outbox_failure(&self) -> Option<String> {
+        Cache::outbox_failure(self)
+    }
+
+    fn forget_reader<'a>(
+        &'a self,
+        name: &'a str,
+        whom: Forget,
+    ) -> BoxFuture<'a, Result<Forgotten, LowerError>> {
+        Box::pin(Cache::forget_reader(self, name, whom))
     }
 
     fn purge(
@@ -66,6 +87,18 @@ impl Managed for HttpCache {
 
     fn lower_health(&self) -> Option<Health> {
         self.cache().lower_health()
+    }
+
+    fn outbox_failure(&self) -> Option<String> {
+        self.cache().outbox_failure()
+    }
+
+    fn forget_reader<'a>(
+        &'a self,
+        name: &'a str,
+        whom: Forget,
+    ) -> BoxFuture<'a, Result<Forgotten, LowerError>> {
+        Box::pin(self.cache().forget_reader(name, whom))
     }
 
     fn purge(

@@ -149,6 +149,20 @@ const COUNTERS: &[Count] = &[
         let lower = &stats.lower;
         vec![("gap", lower.gaps as f64), ("overflow", lower.overflows as f64)]
     }),
+    (
+        "lower_forks",
+        "How often the tier below lost some of its log and got it back",
+        None,
+        "",
+        |stats| vec![("", stats.lower.forks as f64)],
+    ),
+    (
+        "lower_outbox_failures",
+        "How often the outbox could not be written to disk",
+        None,
+        "",
+        |stats| vec![("", stats.lower.outbox_failures as f64)],
+    ),
     ("lower_renewals", "How often the tier below said where its log ends", None, "", |stats| {
         vec![("", stats.lower.renewals as f64)]
     }),
@@ -178,6 +192,44 @@ const GAUGES: &[Count] = &[
     ),
     ("lower_log_position", "The last purge that was read in the log below", None, "", |stats| {
         vec![("", stats.lower.log_position as f64)]
+    }),
+    (
+        "lower_log_behind_entries",
+        "Numbers of the log below that are not done in memory",
+        None,
+        "",
+        |stats| vec![("", stats.lower.log_behind as f64)],
+    ),
+    (
+        "lower_log_behind",
+        "How long ago all of the log below was last known to be done in memory",
+        Some(Unit::Seconds),
+        "",
+        |stats| vec![("", stats.lower.log_behind_for.as_secs_f64())],
+    ),
+    ("lower_outbox", "The names in purges that wait", Some(Unit::Bytes), "", |stats| {
+        vec![("", stats.lower.outbox_bytes as f64)]
+    }),
+    ("lower_outbox_age", "For how long the first of them has", Some(Unit::Seconds), "", |stats| {
+        vec![("", stats.lower.outbox_age.as_secs_f64())]
+    }),
+    ("lower_outbox_file", "What of the outbox's file is of use", Some(Unit::Bytes), "", |stats| {
+        vec![("", stats.lower.outbox_file_bytes as f64)]
+    }),
+    (
+        "lower_outbox_failing",
+        "Whether purges that wait are in memory alone, though they should be on disk",
+        None,
+        "",
+        |stats| vec![("", f64::from(u8::from(stats.lower.is_outbox_failing)))],
+    ),
+    ("lower_instances", "Who shares the tier below, as it knows them", None, "state", |stats| {
+        let lower = &stats.lower;
+        let silent = lower.readers.saturating_sub(lower.readers_alive);
+        vec![("alive", lower.readers_alive as f64), ("silent", silent as f64)]
+    }),
+    ("lower_replicas", "Replicas of the server below", None, "", |stats| {
+        vec![("", stats.lower.replicas as f64)]
     }),
 ];
 

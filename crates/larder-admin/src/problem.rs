@@ -4,10 +4,16 @@ use std::fmt;
 
 use axum::{
     Json,
+    extract::rejection::JsonRejection,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
+
+/// A form on a page elsewhere can send anything but this header without asking: see `guard.rs`.
+const NO_JSON: &str = "say that this is JSON, with the header content-type: application/json (with curl: \
+                       -H 'content-type: application/json' or --json); without it, any page in a browser on \
+                       this machine could purge";
 
 /// An error as `application/problem+json`.
 #[derive(Clone, Debug)]
@@ -22,6 +28,15 @@ impl Problem {
     /// was this time, and the way out.
     pub fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
         Problem { status, title, detail: detail.into() }
+    }
+
+    /// A request whose body is not the JSON that it should be.
+    pub(crate) fn of_json(title: &'static str, rejection: &JsonRejection) -> Self {
+        let detail = match rejection {
+            JsonRejection::MissingJsonContentType(_) => NO_JSON.to_owned(),
+            other => other.body_text(),
+        };
+        Problem::new(rejection.status(), title, detail)
     }
 }
 

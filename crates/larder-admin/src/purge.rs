@@ -1,6 +1,6 @@
 //! Purge: forget entries, or mark them stale.
 
-use std::{fmt, marker::PhantomData, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -8,16 +8,14 @@ use axum::{
 };
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use larder::{Mode, Purge, PurgeError, Receipt, Tier, TierReceipt, TierState};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use larder::{Doubt, Mode, Purge, PurgeError, Receipt, Replication, Tier, TierReceipt, TierState};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     console::Console,
     managed::Managed,
     nearest::{nearest_keys, nearest_prefixes},
+    object::Object,
     problem::Problem,
 };
 
@@ -267,11 +265,6 @@ fn some_keys(caches: &[Arc<dyn Managed>]) -> Vec<String> {
     caches.iter().flat_map(|cache| cache.keys(most)).collect()
 }
 
-/// A form on a page elsewhere can send anything but this header without asking: see `guard.rs`.
-const NO_JSON: &str = "say that this is JSON, with the header content-type: application/json (with curl: \
-                       -H 'content-type: application/json' or --json); without it, any page in a browser on \
-                       this machine could purge";
-
 /// What was done.
 #[derive(Default, Serialize)]
 pub(crate) struct Purged {
@@ -315,6 +308,15 @@ struct TierView {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// Whether a replica of its server has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replication: Option<&'static str>,
+    /// What its server may do to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'static str>,
+    /// Whether what is not sent yet is on disk here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outbox: Option<String>,
 }
 
 impl ReceiptView {
@@ -333,7 +335,17 @@ impl ReceiptView {
 impl TierView {
     fn of(receipt: &TierReceipt) -> Self {
         let (tier, state) = (receipt.tier.as_str(), receipt.state.as_str());
-        let view = TierView { tier, state, by: None, of: None, missing: Vec::new(), reason: None };
+        let view = TierView {
+            tier,
+            state,
+            by: None,
+            of: None,
+            missing: Vec::new(),
+            reason: None,
+            replication: receipt.replication.map(Replication::as_str),
+            server: receipt.doubt.map(Doubt::as_str),
+            outbox: receipt.outbox.as_ref().map(ToString::to_string),
+        };
         match &receipt.state {
             TierState::Applied { by, of } => TierView { by: Some(*by), of: Some(*of), ..view },
             TierState::Lapsed { by, of, missing } => {
@@ -360,13 +372,7 @@ pub(crate) async fn purge(
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
 ) -> Result<Json<Purged>, Problem> {
     const TITLE: &str = "Purge not understood";
-    let Json(Object(request)) = request.map_err(|rejection| {
-        let detail = match &rejection {
-            JsonRejection::MissingJsonContentType(_) => NO_JSON.to_owned(),
-            other => other.body_text(),
-        };
-        Problem::new(rejection.status(), TITLE, detail)
-    })?;
+    let Json(Object(request)) = request.map_err(|rejection| Problem::of_json(TITLE, &rejection))?;
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
     let how = How::try_from(&request).map_err(not_understood)?;
     let targets = Targets::try_from(request).map_err(not_understood)?;
@@ -374,30 +380,6 @@ pub(crate) async fn purge(
     let purged = purged.map_err(|error| not_understood(error.to_string()))?;
     tracing::info!(purged = purged.purged, mode = %how.mode, "purged {targets}");
     Ok(Json(purged))
-}
-
-/// A `T` that is written as an object. What is derived also takes an array of the fields' values,
-/// which in a purge would be a mistake that purges something.
-pub(crate) struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Object)
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(map))
-    }
 }
 
 #[cfg(test)]

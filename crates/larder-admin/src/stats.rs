@@ -83,6 +83,17 @@ struct LowerSample {
     renewals: u64,
     is_trusted: bool,
     log_position: u64,
+    log_behind: u64,
+    log_behind_seconds: f64,
+    outbox_bytes: u64,
+    outbox_age_seconds: f64,
+    outbox_file_bytes: u64,
+    outbox_failures: u64,
+    is_outbox_failing: bool,
+    forks: u64,
+    readers: u64,
+    readers_alive: u64,
+    replicas: u64,
 }
 
 impl From<LowerStats> for LowerSample {
@@ -104,6 +115,17 @@ impl From<LowerStats> for LowerSample {
             renewals: stats.renewals,
             is_trusted: stats.is_trusted,
             log_position: stats.log_position,
+            log_behind: stats.log_behind,
+            log_behind_seconds: stats.log_behind_for.as_secs_f64(),
+            outbox_bytes: stats.outbox_bytes,
+            outbox_age_seconds: stats.outbox_age.as_secs_f64(),
+            outbox_file_bytes: stats.outbox_file_bytes,
+            outbox_failures: stats.outbox_failures,
+            is_outbox_failing: stats.is_outbox_failing,
+            forks: stats.forks,
+            readers: stats.readers,
+            readers_alive: stats.readers_alive,
+            replicas: stats.replicas,
         }
     }
 }

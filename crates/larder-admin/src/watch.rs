@@ -45,13 +45,16 @@ pub struct Watch {
     unsettled: Duration,
     /// What a call that it did not answer meanwhile has come to.
     reason: Option<String>,
+    /// Whether it was told last that purges which wait are not on disk.
+    outbox_fails: bool,
 }
 
 impl Watch {
     /// `place`: how the log is to call the tier. `settings`: those of the cache.
     pub fn new(place: impl Into<String>, settings: Settings) -> Self {
         let place = place.into();
-        Watch { place, settings, state: State::Begins, unsettled: Duration::ZERO, reason: None }
+        let (state, unsettled) = (State::Begins, Duration::ZERO);
+        Watch { place, settings, state, unsettled, reason: None, outbox_fails: false }
     }
 
     /// Until its task is aborted.
@@ -65,8 +68,30 @@ impl Watch {
                 }
                 self.state = state;
             }
+            match self.change_of_outbox(cache.outbox_failure()) {
+                Some(Ok(line)) => tracing::info!("{line}"),
+                Some(Err(line)) => tracing::warn!("{line}"),
+                None => {}
+            }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// What there is to say of the outbox's file, if that is new: it is written again, or it is not any more.
+    fn change_of_outbox(
+        &mut self,
+        failure: Option<String>,
+    ) -> Option<Result<&'static str, String>> {
+        if failure.is_some() == self.outbox_fails {
+            return None;
+        }
+        self.outbox_fails = failure.is_some();
+        Some(match failure {
+            None => Ok("the outbox is on disk again"),
+            Some(reason) => Err(format!(
+                "the outbox is not on disk: until it is, purges that wait to be sent are in memory alone ({reason})"
+            )),
+        })
     }
 
     /// The state now, if it is another one than was told last. Asked every [`LOOK_EVERY`].
@@ -164,6 +189,27 @@ mod tests {
         assert_eq!(unsettled.len(), 1, "{unsettled:?}");
         assert!(unsettled[0].ends_with("without asking"), "{unsettled:?}");
         assert!(after(Health::Answers, true).is_some());
+        let mut outbox = |failure: Option<&str>| watch.change_of_outbox(failure.map(str::to_owned));
+        assert_eq!(outbox(None), None);
+        assert!(outbox(Some("full")).unwrap().unwrap_err().ends_with("alone (full)"));
+        assert_eq!(outbox(Some("full")), None);
+        assert_eq!(outbox(None), Some(Ok("the outbox is on disk again")));
+        assert_eq!(outbox(None), None);
+    }
+
+    #[test]
+    fn who_is_answered_and_told_nothing_is_told_of_once() {
+        let mut watch = Watch::new("redis://one".to_owned(), Settings::default());
+        let fails = |millis| Health::Fails {
+            lasts: Duration::from_millis(millis),
+            reason: "refused".to_owned(),
+        };
+        let mut after = |health: Health, is_trusted| {
+            let state = watch.change(&health, is_trusted)?;
+            let line = watch.line(state, &health);
+            watch.state = state;
+            Some(line)
+        };
         // Its reads are answered, and nothing else is.
         let health = |turn| if turn % 2 == 0 { Health::Answers } else { fails(100) };
         let unsettled: Vec<_> = (0..100).filter_map(|turn| after(health(turn), false)).collect();

@@ -249,7 +249,12 @@ async fn stats_tell_every_counter_of_every_cache() {
     assert_eq!((&posts["hits"], &posts["misses"]), (&json!(1), &json!(1)));
     assert_eq!(posts["hit_rate"], 0.5);
     for name in counters_of(&console.cache) {
-        let told = if name == "saved" { "saved_seconds" } else { &name };
+        let told = match name.as_str() {
+            "saved" => "saved_seconds",
+            "lower.log_behind_for" => "lower.log_behind_seconds",
+            "lower.outbox_age" => "lower.outbox_age_seconds",
+            name => name,
+        };
         let told = match told.strip_prefix("lower.") {
             Some(part) => &posts["lower"][part],
             None => &posts[told],
@@ -465,7 +470,9 @@ async fn a_purge_that_waits_for_the_shared_tier_says_for_how_many_it_holds() {
     let answer = json_of(one.send(purge(body)).await).await;
     for receipt in answer["receipts"].as_array().unwrap() {
         let memory = json!({"tier": "memory", "state": "applied", "by": 1, "of": 1});
-        let shared = json!({"tier": "shared", "state": "applied", "by": 2, "of": 2});
+        let shared = json!({
+            "tier": "shared", "state": "applied", "by": 2, "of": 2, "replication": "single"
+        });
         assert_eq!(receipt["tiers"], json!([memory, shared]));
     }
     assert_eq!(answer["receipts"].as_array().unwrap().len(), 2);
@@ -490,11 +497,16 @@ async fn a_purge_that_a_silent_reader_has_not_seen_names_it_and_has_lapsed_for_i
     };
     let (told, took) = shared(r#"{"all":true,"wait":"shared","timeout_ms":1500}"#).await;
     let reason = "2 of 3 have answered, not silent";
-    assert_eq!(told, json!({"tier": "shared", "state": "failed", "reason": reason}));
+    let failed = json!({
+        "tier": "shared", "state": "failed", "reason": reason, "replication": "single"
+    });
+    assert_eq!(told, failed);
     assert!((1500..1600).contains(&took), "{took} ms");
     let (told, took) = shared(r#"{"all":true,"wait":"shared"}"#).await;
-    let lapsed =
-        json!({"tier": "shared", "state": "lapsed", "by": 2, "of": 3, "missing": ["silent"]});
+    let lapsed = json!({
+        "tier": "shared", "state": "lapsed", "by": 2, "of": 3, "missing": ["silent"],
+        "replication": "single"
+    });
     assert_eq!(told, lapsed);
     // `max_incoherence` and its margin.
     assert!((12_000..12_500).contains(&took), "{took} ms");
@@ -502,6 +514,33 @@ async fn a_purge_that_a_silent_reader_has_not_seen_names_it_and_has_lapsed_for_i
     let many = json!({"keys": vec!["k"; 100], "wait": "shared", "timeout_ms": 1000}).to_string();
     let (_, took) = shared(&many).await;
     assert!(took < 1500, "{took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_to_be_forgotten_is_named_and_needs_a_tier_that_knows_its_readers() {
+    let forget = |body: &str| {
+        let request = request(Method::POST, "/v1/shared/forget");
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        request.body(Body::from(body.to_owned())).unwrap()
+    };
+    let by_name = r#"{"instance":"web3:812"}"#;
+    let alone = console();
+    let title = "Not forgotten";
+    let answer = alone.send(forget(by_name)).await;
+    assert_problem(answer, StatusCode::UNPROCESSABLE_ENTITY, title).await;
+    let tier = InProcess::new(Clock::system()).with_readers();
+    let [one, _other] = two_above(&tier).await;
+    for (body, title) in [
+        (r#"{"instance":""}"#, title),
+        (r#"{"instance":"a","why":1}"#, "Forget not understood"),
+        (r#"["a"]"#, "Forget not understood"),
+    ] {
+        let answer = one.send(forget(body)).await;
+        assert_problem(answer, StatusCode::UNPROCESSABLE_ENTITY, title).await;
+    }
+    // It does not forget any.
+    let answer = one.send(forget(by_name)).await;
+    assert_problem(answer, StatusCode::SERVICE_UNAVAILABLE, title).await;
 }
 
 #[tokio::test(start_paused = true)]

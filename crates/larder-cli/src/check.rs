@@ -8,7 +8,7 @@ use larder_gateway::config::{self, Mistakes, Named};
 
 use crate::{
     configured::{Configured, USUAL_FILE},
-    shared::Password,
+    shared::Passwords,
 };
 
 /// Says whether a file can be run, and all that is wrong with it otherwise.
@@ -43,9 +43,9 @@ pub(crate) enum CheckError {
 
 impl Check {
     /// What is to be printed.
-    pub(crate) fn run(self, password: Option<Password>) -> Result<String, CheckError> {
+    pub(crate) fn run(self, passwords: Passwords) -> Result<String, CheckError> {
         let Check { file, explain, method } = self;
-        let configured = Configured::of_file(&file, password)?;
+        let configured = Configured::of_file(&file, passwords)?;
         match explain {
             None => Ok(summary(&file.display().to_string(), &configured)),
             Some(url) if url.authority().is_none() => Err(CheckError::Url(url)),

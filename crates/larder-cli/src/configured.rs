@@ -8,7 +8,7 @@ use larder_gateway::config::{self, Config, Mistake, Mistakes, Places, Secrets, S
 
 use crate::{
     flags::{self, ServeFlags},
-    shared::{self, Password, Shared},
+    shared::{self, Passwords, Shared},
 };
 
 /// What is read where nothing else is said.
@@ -35,7 +35,7 @@ impl Configured {
     pub(crate) fn of_flags(
         flags: ServeFlags,
         matches: &ArgMatches,
-        password: Option<Password>,
+        passwords: Passwords,
     ) -> Result<Configured, Mistakes> {
         let usual = Path::new(USUAL_FILE);
         let is_usual = flags.upstream.is_none() && usual.exists();
@@ -52,27 +52,27 @@ impl Configured {
         };
         let (secrets, more) = flags.lay_over(&mut config, &mut places, matches);
         mistakes.extend(more);
-        Configured::of(config, places, secrets, password, mistakes)
+        Configured::of(config, places, secrets, passwords, mistakes)
     }
 
     /// By a file alone.
-    pub(crate) fn of_file(file: &Path, password: Option<Password>) -> Result<Configured, Mistakes> {
+    pub(crate) fn of_file(file: &Path, passwords: Passwords) -> Result<Configured, Mistakes> {
         let text = text_of(file)?;
         let (config, places, mistakes) = config::read_on(file, &text);
-        Configured::of(config, places, Secrets::default(), password, mistakes)
+        Configured::of(config, places, Secrets::default(), passwords, mistakes)
     }
 
     fn of(
         config: Config,
         places: Places,
         secrets: Secrets,
-        password: Option<Password>,
+        passwords: Passwords,
         mut mistakes: Vec<Mistake>,
     ) -> Result<Configured, Mistakes> {
         let mut more = Vec::new();
         let mut note = |found: Vec<Mistake>| more.extend(found);
         let settings = Settings::of(&config, &places, secrets).map_err(&mut note);
-        let shared = shared::tier(&config.shared, &places, password).map_err(&mut note);
+        let shared = shared::tier(&config.shared, &places, passwords).map_err(&mut note);
         let levels = config.log.levels.as_deref().unwrap_or("info").parse::<Levels>();
         let levels = levels.map_err(|error| {
             note(vec![places.mistake("log.levels", error.to_string())]);

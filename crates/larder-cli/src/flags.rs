@@ -43,6 +43,9 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("shared.namespace", "--shared-namespace"),
     ("shared.user", "--shared-user"),
     ("shared.password_file", "--shared-password-file"),
+    ("shared.sentinel_user", "--shared-sentinel-user"),
+    ("shared.sentinel_password_file", "--shared-sentinel-password-file"),
+    ("shared.outbox", "--shared-outbox"),
     ("shared.key_file", "--shared-key-file"),
     ("shared.ca_file", "--shared-ca-file"),
     ("shared.max_incoherence", "--max-incoherence"),
@@ -219,6 +222,16 @@ struct SharedFlags {
     /// A file with the password in its first line; or the variable LARDER_SHARED_PASSWORD
     #[arg(long, value_name = "FILE", env = "LARDER_SHARED_PASSWORD_FILE")]
     shared_password_file: Option<PathBuf>,
+    /// The user of the sentinels, if they have users
+    #[arg(long, value_name = "NAME", env = "LARDER_SHARED_SENTINEL_USER")]
+    shared_sentinel_user: Option<String>,
+    /// A file with the password of the sentinels in its first line; or the variable LARDER_SHARED_SENTINEL_PASSWORD
+    #[arg(long, value_name = "FILE", env = "LARDER_SHARED_SENTINEL_PASSWORD_FILE")]
+    shared_sentinel_password_file: Option<PathBuf>,
+    /// A file for purges that the server does not have yet: one that says it is queued outlives this process, and is
+    /// sent by the next. Of one gateway alone [default: they are in memory]
+    #[arg(long, value_name = "FILE", env = "LARDER_SHARED_OUTBOX")]
+    shared_outbox: Option<PathBuf>,
     /// A file with 64 hexadecimal digits, one for all gateways (openssl rand -hex 32): what is not signed with this
     /// key is not served, whoever has written it to the server
     #[arg(long, value_name = "FILE", env = "LARDER_SHARED_KEY_FILE")]
@@ -363,6 +376,9 @@ impl ServeFlags {
             shared_namespace,
             shared_user,
             shared_password_file,
+            shared_sentinel_user,
+            shared_sentinel_password_file,
+            shared_outbox,
             shared_key_file,
             shared_ca_file,
             max_incoherence,
@@ -373,6 +389,9 @@ impl ServeFlags {
         set(&mut shared.namespace, shared_namespace);
         set(&mut shared.user, shared_user);
         set(&mut shared.password_file, shared_password_file);
+        set(&mut shared.sentinel_user, shared_sentinel_user);
+        set(&mut shared.sentinel_password_file, shared_sentinel_password_file);
+        set(&mut shared.outbox, shared_outbox);
         set(&mut shared.key_file, shared_key_file);
         set(&mut shared.ca_file, shared_ca_file);
         set(&mut shared.max_incoherence, max_incoherence.map(Time));

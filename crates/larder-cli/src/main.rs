@@ -28,7 +28,7 @@ use tracing::Level;
 
 use crate::{
     check::Check, configured::Configured, flags::ServeFlags, health::Health, reload::Again,
-    serve::ServeError, shared::Password,
+    serve::ServeError, shared::Passwords,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
             ended(served.map_err(|error| (error.exit_code(), error)))
         }
         What::Check(check) => {
-            let checked = check.run(Password::of_environment());
+            let checked = check.run(Passwords::of_environment());
             ended(checked.map(print).map_err(|error| (2, error)))
         }
         What::Init => printed(config::EXAMPLE.to_owned()),

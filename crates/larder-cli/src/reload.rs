@@ -21,7 +21,7 @@ use crate::{
     flags::ServeFlags,
     metrics::{counter, gauge},
     serve::upstreams,
-    shared::Password,
+    shared::Passwords,
 };
 
 /// What was said at the start, which is said again with the file as it is then.
@@ -32,7 +32,7 @@ pub(crate) struct Again {
 
 impl Again {
     pub(crate) fn configured(&self) -> Result<Configured, Mistakes> {
-        Configured::of_flags(self.flags.clone(), &self.matches, Password::of_environment())
+        Configured::of_flags(self.flags.clone(), &self.matches, Passwords::of_environment())
     }
 }
 

@@ -1,13 +1,19 @@
 //! `larder serve`: from settings to a running gateway, and its orderly end.
 
 use std::{
-    io, net::SocketAddr, num::NonZeroUsize, sync::Arc, thread::available_parallelism,
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::available_parallelism,
     time::Duration,
 };
 
 use larder::{
     Cache,
     http::{HttpCache, Settings as CacheSettings, Variants},
+    lower::{OutboxError, OutboxFile},
 };
 use larder_admin::{Admin, log::Log, watch::Watch};
 use larder_gateway::{
@@ -53,6 +59,8 @@ pub(crate) enum ServeError {
     Mistakes(#[from] Mistakes),
     #[error("cannot listen on {address} ({name})")]
     Listen { name: String, address: SocketAddr, source: io::Error },
+    #[error("cannot keep purges in {} ({name})", path.display())]
+    Outbox { name: String, path: PathBuf, source: OutboxError },
     #[error("cannot start event loops")]
     Start(#[source] io::Error),
     #[error(
@@ -66,7 +74,7 @@ impl ServeError {
     /// 2: it was asked for wrongly. 1: it was not possible.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Listen { .. } | ServeError::Start(_) => 1,
+            ServeError::Listen { .. } | ServeError::Outbox { .. } | ServeError::Start(_) => 1,
             ServeError::Mistakes(_) | ServeError::TooFewFiles { .. } => 2,
         }
     }
@@ -93,12 +101,15 @@ impl Configured {
             tracing::warn!("{doubt}");
         }
         let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
-        let watch = shared.as_ref().map(|Shared { tier, settings }| {
+        let watch = shared.as_ref().map(|Shared { tier, settings, outbox: _ }| {
             tracing::info!("sharing with others over Redis at {tier}");
             Watch::new(format!("Redis at {tier}"), *settings)
         });
         let tier = shared.as_ref().map(|shared| shared.tier.clone());
-        let cache = cache(&settings, files, shared);
+        let outbox = shared.as_ref().and_then(|shared| shared.outbox.as_deref());
+        let outbox =
+            outbox.map(|path| outbox_at(path, places.name("shared.outbox"))).transpose()?;
+        let cache = cache(&settings, files, shared, outbox);
         let stop = CancellationToken::new();
         let name = |path: &str| places.name(path).to_owned();
         let listen = |path: &str, address| {
@@ -296,12 +307,40 @@ pub(crate) fn upstreams(
     upstreams.collect()
 }
 
-fn cache(settings: &Settings, files: Files, shared: Option<Shared>) -> HttpCache {
+/// Opens the file in which purges wait for the shared tier. They are sent before anything from there is believed that
+/// they name.
+fn outbox_at(path: &Path, name: &str) -> Result<OutboxFile, ServeError> {
+    let opened = OutboxFile::open(path).map_err(|source| {
+        let (name, path) = (name.to_owned(), path.to_owned());
+        ServeError::Outbox { name, path, source }
+    })?;
+    if opened.is_damaged() {
+        tracing::warn!(
+            "a part of {} cannot be read: all that is shared is purged, for nobody can tell what was to be",
+            path.display()
+        );
+    }
+    if opened.left() > 0 {
+        tracing::info!("{} purges that an earlier run has left are sent first", opened.left());
+    }
+    Ok(opened)
+}
+
+fn cache(
+    settings: &Settings,
+    files: Files,
+    shared: Option<Shared>,
+    outbox: Option<OutboxFile>,
+) -> HttpCache {
     let bytes = usize::try_from(settings.memory.as_u64()).unwrap_or(usize::MAX);
     let store = Cache::<Variants>::builder().name("gateway").max_bytes(bytes);
     let store = store.max_concurrent_fetches(files.fetches());
     let store = match shared {
-        Some(Shared { tier, settings }) => store.lower_http_with(tier, settings),
+        Some(Shared { tier, settings, outbox: _ }) => store.lower_http_with(tier, settings),
+        None => store,
+    };
+    let store = match outbox {
+        Some(outbox) => store.outbox(outbox),
         None => store,
     };
     let policy = settings.rules.policy();

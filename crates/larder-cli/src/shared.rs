@@ -1,6 +1,10 @@
 //! Shared: the tier below memory that several gateways share, as the flags name it.
 
-use std::{env, fs, path::Path, time::Duration};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use larder::{
     lower::{Settings, Unsure},
@@ -8,8 +12,9 @@ use larder::{
 };
 use larder_gateway::config::{Mistake, Place, Places, SharedPart, UnsureWord};
 
-/// The variable that may hold the password. It is no flag: what is on the command line all users of a machine can read.
+/// The variables that may hold passwords. They are no flags: what is on the command line all users of a machine can read.
 const PASSWORD_VARIABLE: &str = "LARDER_SHARED_PASSWORD";
+const SENTINEL_PASSWORD_VARIABLE: &str = "LARDER_SHARED_SENTINEL_PASSWORD";
 
 /// Shorter is more calls than it is worth; of longer ones the cache takes none.
 const MIN_INCOHERENCE: Duration = Duration::from_secs(1);
@@ -24,13 +29,21 @@ fn has_password(url: &str) -> bool {
     user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
 }
 
-/// The password of the server. Nothing shows it.
-pub(crate) struct Password(String);
+/// A password. Nothing shows it.
+struct Password(String);
 
-impl Password {
-    /// What the environment has; empty counts as unset.
-    pub(crate) fn of_environment() -> Option<Password> {
-        env::var(PASSWORD_VARIABLE).ok().filter(|password| !password.is_empty()).map(Password)
+/// Those that the environment has.
+#[derive(Default)]
+pub(crate) struct Passwords {
+    server: Option<Password>,
+    sentinels: Option<Password>,
+}
+
+impl Passwords {
+    /// What is empty counts as unset.
+    pub(crate) fn of_environment() -> Passwords {
+        let read = |name| env::var(name).ok().filter(|password| !password.is_empty()).map(Password);
+        Passwords { server: read(PASSWORD_VARIABLE), sentinels: read(SENTINEL_PASSWORD_VARIABLE) }
     }
 }
 
@@ -38,13 +51,15 @@ impl Password {
 pub(crate) struct Shared {
     pub(crate) tier: Redis,
     pub(crate) settings: Settings,
+    /// Where purges wait for it on disk. Whoever only looks at the settings leaves it alone.
+    pub(crate) outbox: Option<PathBuf>,
 }
 
 /// The tier that `part` describes, if there is to be one.
 pub(crate) fn tier(
     part: &SharedPart,
     places: &Places,
-    of_environment: Option<Password>,
+    of_environment: Passwords,
 ) -> Result<Option<Shared>, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let Some(url) = &part.url else {
@@ -81,28 +96,63 @@ pub(crate) fn tier(
         read.map_err(|what| note(path, what)).ok().map(|bytes| (file, bytes))
     };
     let of_file = read_by("shared.password_file", part.password_file.as_ref());
+    let of_sentinels = part.sentinel_password_file.as_ref();
+    let of_sentinels = read_by("shared.sentinel_password_file", of_sentinels);
     let key = read_by("shared.key_file", part.key_file.as_ref());
     let ca = read_by("shared.ca_file", part.ca_file.as_ref()).map(|(_, bytes)| bytes);
-    let of_file = of_file.and_then(|(file, bytes)| {
-        let password = password(&file, bytes, places.name("shared.password_file"));
-        password.map_err(|what| note("shared.password_file", what)).ok()
-    });
+    let mut password_of = |path: &str, read: Option<(PathBuf, Vec<u8>)>| {
+        let (file, bytes) = read?;
+        let password = password(&file, bytes, places.name(path));
+        password.map_err(|what| note(path, what)).ok()
+    };
+    let of_file = password_of("shared.password_file", of_file);
+    let of_sentinels = password_of("shared.sentinel_password_file", of_sentinels);
     let key = key.and_then(|(file, bytes)| {
         let key = key_of(&file, &bytes, places.name("shared.key_file"));
         key.map_err(|what| note("shared.key_file", what)).ok()
     });
-    if part.password_file.is_some() && of_environment.is_some() {
-        let name = places.name("shared.password_file");
-        let what = format!("there are two passwords: in {PASSWORD_VARIABLE}, and {name}");
-        note("shared.password_file", what);
+    let Passwords { server: in_variable, sentinels: of_sentinels_in_variable } = of_environment;
+    for (path, file, variable, is_set) in [
+        ("shared.password_file", &part.password_file, PASSWORD_VARIABLE, in_variable.is_some()),
+        (
+            "shared.sentinel_password_file",
+            &part.sentinel_password_file,
+            SENTINEL_PASSWORD_VARIABLE,
+            of_sentinels_in_variable.is_some(),
+        ),
+    ] {
+        if file.is_some() && is_set {
+            let name = places.name(path);
+            note(path, format!("there are two passwords: in {variable}, and {name}"));
+        }
     }
+    let has_sentinels = url.contains("+sentinel://");
+    for (path, is_said) in [
+        ("shared.sentinel_user", part.sentinel_user.is_some()),
+        ("shared.sentinel_password_file", part.sentinel_password_file.is_some()),
+    ] {
+        if is_said && !has_sentinels {
+            let name = places.name(path);
+            note(
+                path,
+                format!("{name} says nothing without sentinels: redis+sentinel://host,host/NAME"),
+            );
+        }
+    }
+    let outbox = part.outbox.as_ref().map(|path| places.resolve("shared.outbox", path));
     let namespace = part.namespace.as_deref().unwrap_or(NAMESPACE);
     let mut options = Redis::options(url).namespace(namespace).max_incoherence(max_incoherence);
     if let Some(user) = &part.user {
         options = options.username(user);
     }
-    if let Some(Password(password)) = of_file.or(of_environment) {
+    if let Some(Password(password)) = of_file.or(in_variable) {
         options = options.password(password);
+    }
+    if let Some(user) = &part.sentinel_user {
+        options = options.sentinel_username(user);
+    }
+    if let Some(Password(password)) = of_sentinels.or(of_sentinels_in_variable) {
+        options = options.sentinel_password(password);
     }
     if let Some(key) = key {
         options = options.key(key);
@@ -123,7 +173,7 @@ pub(crate) fn tier(
     };
     let settings = Settings { max_incoherence, unsure, ..usual };
     match tier {
-        Ok(tier) if mistakes.is_empty() => Ok(Some(Shared { tier, settings })),
+        Ok(tier) if mistakes.is_empty() => Ok(Some(Shared { tier, settings, outbox })),
         _ => Err(mistakes),
     }
 }
@@ -135,6 +185,9 @@ fn without_url(part: &SharedPart, places: &Places, mistakes: &mut Vec<Mistake>) 
         namespace,
         user,
         password_file,
+        sentinel_user,
+        sentinel_password_file,
+        outbox,
         key_file,
         ca_file,
         max_incoherence,
@@ -148,6 +201,9 @@ fn without_url(part: &SharedPart, places: &Places, mistakes: &mut Vec<Mistake>) 
         ("shared.namespace", namespace.is_some()),
         ("shared.user", user.is_some()),
         ("shared.password_file", password_file.is_some()),
+        ("shared.sentinel_user", sentinel_user.is_some()),
+        ("shared.sentinel_password_file", sentinel_password_file.is_some()),
+        ("shared.outbox", outbox.is_some()),
         ("shared.key_file", key_file.is_some()),
         ("shared.ca_file", ca_file.is_some()),
         ("shared.max_incoherence", max_incoherence.is_some()),
@@ -234,11 +290,14 @@ mod tests {
         let part = SharedPart {
             namespace: Some("a b".to_owned()),
             password_file: Some("/no/such/password".into()),
+            sentinel_user: Some("larder".to_owned()),
+            sentinel_password_file: Some("/no/such/password".into()),
             key_file: Some("/no/such/key".into()),
             max_incoherence: Some(Time(Duration::from_millis(10))),
             ..part("redis://:secret@one")
         };
-        let of_environment = Some(Password("secret".to_owned()));
+        let secret = || Some(Password("secret".to_owned()));
+        let of_environment = Passwords { server: secret(), sentinels: secret() };
         let mistakes = tier(&part, &typed(), of_environment).err().unwrap();
         let told: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         let told = told.join("\n");
@@ -248,20 +307,28 @@ mod tests {
             "--max-incoherence is from 1s to 30m",
             "--shared-password-file /no/such/password: No such file",
             "--shared-key-file /no/such/key: No such file",
-            "there are two passwords",
+            "there are two passwords: in LARDER_SHARED_PASSWORD, and",
+            "there are two passwords: in LARDER_SHARED_SENTINEL_PASSWORD, and",
+            "--shared-sentinel-user says nothing without sentinels",
+            "--shared-sentinel-password-file /no/such/password: No such file",
             "--shared-namespace: a name space is",
         ] {
             assert!(told.contains(words), "{words}: {told}");
         }
         assert!(!told.contains("secret"), "{told}");
-        assert!(matches!(tier(&self::part("redis://one"), &typed(), None), Ok(Some(_))));
-        assert!(tier(&self::part("http://one"), &typed(), None).is_err());
+        let none = Passwords::default;
+        assert!(matches!(tier(&self::part("redis://one"), &typed(), none()), Ok(Some(_))));
+        assert!(tier(&self::part("http://one"), &typed(), none()).is_err());
+        let sentinels = self::part("redis+sentinel://one:26379/main");
+        let sentinels = SharedPart { sentinel_user: Some("larder".to_owned()), ..sentinels };
+        assert!(matches!(tier(&sentinels, &typed(), none()), Ok(Some(_))));
     }
 
     #[test]
     fn a_url_with_a_password_may_come_from_the_environment() {
         let places = said_by(Place::Variable("LARDER_SHARED"));
-        let tier = tier(&part("redis://:secret@one"), &places, None).ok().flatten().unwrap();
+        let none = Passwords::default();
+        let tier = tier(&part("redis://:secret@one"), &places, none).ok().flatten().unwrap();
         assert_eq!(tier.tier.to_string(), "one:6379");
     }
 

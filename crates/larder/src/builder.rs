@@ -16,7 +16,7 @@ use crate::{
     codec::Codec,
     purge::tags::TagKey,
     tier::{
-        lower::{LowerTier, Settings},
+        lower::{LowerTier, OutboxFile, Settings},
         memory::{Eviction, OnRemoved, RemovalCause},
     },
 };
@@ -65,6 +65,7 @@ pub(crate) struct Below<V> {
 /// | [`max_tags`](Builder::max_tags) | 65,536 purged tags remembered |
 /// | [`tag_key`](Builder::tag_key) | one of this cache's own, by chance |
 /// | [`lower`](Builder::lower) | nothing below memory |
+/// | [`outbox`](Builder::outbox) | purges on their way below are in memory alone |
 /// | [`on_removed`](Builder::on_removed) | nobody is told |
 /// | [`clock`](Builder::clock) | the machine's monotonic clock |
 pub struct Builder<V> {
@@ -89,6 +90,7 @@ pub struct Builder<V> {
     pub(crate) clock: Clock,
     pub(crate) weigher: Weigher<V>,
     pub(crate) below: Option<Below<V>>,
+    pub(crate) outbox: Option<OutboxFile>,
     pub(crate) on_removed: Option<OnRemoved<V>>,
 }
 
@@ -118,6 +120,9 @@ pub enum BuildError {
         /// The longest it may be.
         most: Duration,
     },
+    /// An outbox, and no tier to send to.
+    #[error("outbox is for purges on their way to a lower tier, and there is none")]
+    OutboxWithoutTier,
     /// The soft timeout can never come first.
     #[error("soft_timeout ({soft:?}) is not below hard_timeout ({hard:?})")]
     Timeouts {
@@ -151,6 +156,7 @@ impl<V> Builder<V> {
             clock: Clock::system(),
             weigher,
             below: None,
+            outbox: None,
             on_removed: None,
         }
     }
@@ -442,6 +448,27 @@ impl<V> Builder<V> {
         self.lower_with(tier, crate::codec::Postcard::new(), settings)
     }
 
+    /// Keeps purges that the tier below has not acknowledged in this file as well, so that a process that is killed
+    /// loses none: the next one that opens the file sends them, and takes nothing from below that they name.
+    ///
+    /// A purge whose receipt says that it is queued is on disk then. Where the file cannot be written, purges go on as
+    /// without one, and their receipts say so
+    /// ([`TierReceipt::outbox`](crate::TierReceipt::outbox)).
+    ///
+    /// ```no_run
+    /// use larder::{Cache, codec::Text, lower::OutboxFile};
+    ///
+    /// # fn doc(tier: larder::lower::InProcess) -> Result<(), Box<dyn std::error::Error>> {
+    /// let outbox = OutboxFile::open("/var/lib/app/outbox")?;
+    /// let cache = Cache::<String>::builder().lower(tier, Text).outbox(outbox).build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn outbox(mut self, file: OutboxFile) -> Self {
+        self.outbox = Some(file);
+        self
+    }
+
     /// Calls `hook` with each value that leaves memory, its key, and why ([`RemovalCause`]), just before the value is
     /// dropped. A later call of this method replaces the hook.
     ///
@@ -519,6 +546,9 @@ impl<V> Builder<V> {
                 let most = MAX_INCOHERENCE;
                 return Err(BuildError::TooLong { setting: "lower.max_incoherence", most });
             }
+        }
+        if self.outbox.is_some() && self.below.is_none() {
+            return Err(BuildError::OutboxWithoutTier);
         }
         if self.hard_timeout.is_some_and(|limit| limit.is_zero()) {
             return Err(BuildError::Zero { setting: "hard_timeout" });

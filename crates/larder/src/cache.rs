@@ -54,7 +54,7 @@ use crate::{
     stats::{Events, LowerStats, Stats},
     sweeper::{self, Sweep},
     tier::{
-        lower::Health,
+        lower::{Forget, Forgotten, Health, LowerError},
         memory::{Burial, Pace},
     },
     weigh::Weigh,
@@ -191,9 +191,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         #[cfg(feature = "http")]
         let builder =
             Builder { on_removed: builder.on_removed.map(memory::that_can_wait), ..builder };
+        let mut builder = builder;
+        let outbox = builder.outbox.take();
         let max_bytes = builder.bound_bytes();
         let negatives = Negatives::new(&builder);
-        let engine = Engine::new(&builder, max_bytes - negatives.max_bytes());
+        let engine = Engine::new(&builder, max_bytes - negatives.max_bytes(), outbox);
         let (tasks, refreshes) = (engine.tasks().clone(), Arc::clone(engine.refreshes()));
         let codec = builder.below.as_ref().and_then(|below| below.codec.as_ref());
         let beneath = codec
@@ -551,6 +553,26 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         self.library.engine.lower().map(|lower| lower.health())
     }
 
+    /// Why the file of the [outbox](crate::Builder::outbox) is not written, for people. `None`: it is, or there is none.
+    pub fn outbox_failure(&self) -> Option<String> {
+        self.library.engine.lower()?.outbox_failure().map(|reason| reason.to_string())
+    }
+
+    /// Has the tier below forget readers that went without a word, by the name that a receipt calls them
+    /// ([`TierState::Lapsed`](crate::TierState::Lapsed)): purges wait for one that was killed, and a server that is
+    /// restarted begins another log without it, until it has been silent for an hour. By itself it is safe: one that is
+    /// alive is not forgotten, and one that was only silent is a reader again when it says something.
+    ///
+    /// # Errors
+    ///
+    /// There is no tier below, it does not know its readers, or it does not answer.
+    pub async fn forget_reader(&self, name: &str, whom: Forget) -> Result<Forgotten, LowerError> {
+        match self.library.engine.lower() {
+            Some(lower) => lower.forget(name, whom).await,
+            None => Err(LowerError::Failed("there is none".into())),
+        }
+    }
+
     /// Whether stale entries are served while they are refreshed, as far as their windows allow: they
     /// are, unless this is given `false`. Then a stale entry is fetched anew before its reader is
     /// answered, and serves only if that fails, within its window for that. Holds at once, for what is
@@ -618,6 +640,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let over = async {
             engine.tasks().ended().await;
             if let Some(lower) = engine.lower() {
+                lower.keep().await;
                 lower.leave().await;
             }
         };

@@ -50,7 +50,10 @@ use crate::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    tier::memory::{Burial, Eviction, Limits, MemoryTier, Pace, RemovalCause},
+    tier::{
+        lower::OutboxFile,
+        memory::{Burial, Eviction, Limits, MemoryTier, Pace, RemovalCause},
+    },
     turns::Turns,
 };
 
@@ -94,12 +97,12 @@ pub(crate) struct Engine<V> {
 }
 
 impl<V> Engine<V> {
-    /// Nothing is stored yet. `max_bytes`: what entries may weigh.
-    pub(crate) fn new(builder: &Builder<V>, max_bytes: usize) -> Self {
+    /// Nothing is stored yet. `max_bytes`: what entries may weigh. `outbox`: where purges on their way below are kept.
+    pub(crate) fn new(builder: &Builder<V>, max_bytes: usize, outbox: Option<OutboxFile>) -> Self {
         let tasks = Tasks::new();
         let lower = builder.below.as_ref().map(|below| {
             let tier = Arc::clone(&below.tier);
-            Lower::new(tier, below.settings, builder.clock.clone(), tasks.clone())
+            Lower::new(tier, below.settings, builder.clock.clone(), tasks.clone(), outbox)
         });
         let time_to_idle = builder.time_to_idle.and_then(whole_seconds);
         Engine {

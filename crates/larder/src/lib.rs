@@ -170,6 +170,7 @@ mod error;
 pub mod http;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+mod journal;
 mod key;
 mod needs;
 mod pulse;
@@ -205,7 +206,8 @@ pub use larder_policy::{
     reason::{self, Reason},
 };
 pub use purge::{
-    Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState, tags::TagKey,
+    Doubt, Mode, OnDisk, Purge, PurgeError, Receipt, Replication, Scope, Tier, TierReceipt,
+    TierState, tags::TagKey,
 };
 pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, LowerStats, Observed, Stats, Times};

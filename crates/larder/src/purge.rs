@@ -142,6 +142,101 @@ pub struct TierReceipt {
     pub tier: Tier,
     /// How far it is.
     pub state: TierState,
+    /// Of a tier that has acknowledged it: whether a replica has it. `None` where nobody has asked, or been told.
+    pub replication: Option<Replication>,
+    /// Of a tier that has acknowledged it, and may yet lose it: why.
+    pub doubt: Option<Doubt>,
+    /// Of a tier that has not acknowledged it: whether it is on disk here. `None` where there is no file for it
+    /// ([`Builder::outbox`](crate::Builder::outbox)).
+    pub outbox: Option<OnDisk>,
+}
+
+/// Whether what a tier has acknowledged survives the loss of one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Replication {
+    /// There is one server, and no replica of it.
+    Single,
+    /// A replica has it.
+    Replicated,
+    /// No replica has said in time that it has it. A server that is lost now may take it away. Those who have read it
+    /// append it again; where there is an outbox on disk it stays there until a replica has it.
+    Unreplicated,
+}
+
+/// Why a tier may lose what it has acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// The server takes writes though too few of its replicas answer: cut off from them, it acknowledges what a failover
+    /// loses. More than half of all servers have it where `min-replicas-to-write` is more than (n − 1) / 2 of n replicas;
+    /// it is less, or cannot be seen.
+    MinReplicasToWrite,
+}
+
+/// Whether a purge that waits to be sent is on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDisk {
+    /// It is: it outlives this process.
+    Yes,
+    /// It is in memory alone.
+    No {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl TierReceipt {
+    /// One of which there is no more to say.
+    pub(crate) fn of(tier: Tier, state: TierState) -> Self {
+        TierReceipt { tier, state, replication: None, doubt: None, outbox: None }
+    }
+}
+
+impl Replication {
+    /// The word for it: `single`, `replicated` or `unreplicated`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Replication::Single => "single",
+            Replication::Replicated => "replicated",
+            Replication::Unreplicated => "unreplicated",
+        }
+    }
+}
+
+impl Doubt {
+    /// What there is to say: `may lose acknowledged purges: min-replicas-to-write`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Doubt::MinReplicasToWrite => "may lose acknowledged purges: min-replicas-to-write",
+        }
+    }
+}
+
+/// `on disk`, or `not on disk: ` and why.
+impl fmt::Display for OnDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OnDisk::Yes => f.write_str("on disk"),
+            OnDisk::No { reason } => write!(f, "not on disk: {reason}"),
+        }
+    }
+}
+
+/// `shared applied by 3 of 3 (unreplicated)`.
+impl fmt::Display for TierReceipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TierReceipt { tier, state, replication, doubt, outbox } = self;
+        write!(f, "{tier} {state}")?;
+        let notes = [
+            replication.map(|replication| replication.as_str().to_owned()),
+            doubt.map(|doubt| format!("the server {}", doubt.as_str())),
+            outbox.as_ref().map(ToString::to_string),
+        ];
+        let notes: Vec<_> = notes.into_iter().flatten().collect();
+        if notes.is_empty() { Ok(()) } else { write!(f, " ({})", notes.join("; ")) }
+    }
 }
 
 /// How far a tier is with a purge.
@@ -166,7 +261,8 @@ pub enum TierState {
         /// Those who have not; of many, some.
         missing: Vec<String>,
     },
-    /// It is written down here, and will be sent.
+    /// It is written down here, and will be sent: on disk, where there is a file for it
+    /// ([`Builder::outbox`](crate::Builder::outbox)), else in memory.
     Queued,
     /// It is on its way, and nothing has come back.
     Sent,
@@ -272,9 +368,9 @@ impl fmt::Display for Receipt {
             write!(f, ", entries {entries}")?;
         }
         f.write_str(":")?;
-        for (nth, TierReceipt { tier, state }) in self.tiers.iter().enumerate() {
+        for (nth, receipt) in self.tiers.iter().enumerate() {
             let comma = if nth == 0 { "" } else { "," };
-            write!(f, "{comma} {tier} {state}")?;
+            write!(f, "{comma} {receipt}")?;
         }
         Ok(())
     }
@@ -297,11 +393,18 @@ mod tests {
             number: 17,
             at: SystemTime::UNIX_EPOCH,
             entries: None,
-            tiers: tiers.map(|(tier, state)| TierReceipt { tier, state }).into(),
+            tiers: tiers.map(|(tier, state)| TierReceipt::of(tier, state)).into(),
         };
         let tiers = "memory applied by 1 of 1, shared sent, cdn failed: no answer";
         assert_eq!(receipt.to_string(), format!("purge 17, tag posts, hard: {tiers}"));
         let counted = Receipt { entries: Some(3), ..receipt };
         assert_eq!(counted.to_string(), format!("purge 17, tag posts, hard, entries 3: {tiers}"));
+        let shared = TierReceipt {
+            replication: Some(Replication::Unreplicated),
+            doubt: Some(Doubt::MinReplicasToWrite),
+            ..TierReceipt::of(Tier::Shared, TierState::Confirmed)
+        };
+        let notes = "unreplicated; the server may lose acknowledged purges: min-replicas-to-write";
+        assert_eq!(shared.to_string(), format!("shared confirmed ({notes})"));
     }
 }

@@ -145,6 +145,31 @@ pub struct LowerStats {
     pub is_trusted: bool,
     /// The number of the last purge in its log that has been read.
     pub log_position: u64,
+    /// So many numbers before the end of its log what is done in memory ends, as far as the tier has said. A log that has
+    /// lost something skips a million numbers.
+    pub log_behind: u64,
+    /// So long ago the call was sent after which all that its log then had was done here; zero where it does not know its
+    /// readers, or has not answered yet.
+    pub log_behind_for: Duration,
+    /// The bytes of the names in purges that it has yet to acknowledge.
+    pub outbox_bytes: u64,
+    /// For how long the oldest of those has been waiting.
+    pub outbox_age: Duration,
+    /// The bytes of purges in the outbox's file ([`Builder::outbox`](crate::Builder::outbox)) that are of use: those that
+    /// the tier, or its replica, has yet to acknowledge.
+    pub outbox_file_bytes: u64,
+    /// How often that file could not be written.
+    pub outbox_failures: u64,
+    /// Whether it could not be last time: purges that wait are in memory alone.
+    pub is_outbox_failing: bool,
+    /// How often it lost what it had acknowledged, and got it back from those who had read it.
+    pub forks: u64,
+    /// How many readers it knows, this cache among them, and those that have gone without a word.
+    pub readers: u64,
+    /// How many of those have said something lately.
+    pub readers_alive: u64,
+    /// How many replicas its server has.
+    pub replicas: u64,
 }
 
 /// A distribution of times.

@@ -62,7 +62,9 @@ async fn purge(larder: &Larder, body: Value) -> Value {
 
 async fn purged_by_all(larder: &Larder, of: usize) {
     let body = json!({"tags": ["posts"], "mode": "hard", "wait": "shared"});
-    let held = json!({"tier": "shared", "state": "applied", "by": of, "of": of});
+    let held = json!({
+        "tier": "shared", "state": "applied", "by": of, "of": of, "replication": "single"
+    });
     assert_eq!(purge(larder, body).await, held);
 }
 

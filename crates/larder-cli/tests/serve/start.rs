@@ -43,6 +43,8 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["--tls-key", "a"], "--tls-certificate"),
         (&["--shared-namespace", "a"], "--shared <URL>"),
         (&["--max-incoherence", "5s"], "--shared <URL>"),
+        (&["--shared-outbox", "a"], "--shared <URL>"),
+        (&["--shared", "redis://127.0.0.1", "--shared-sentinel-user", "a"], "without sentinels"),
         (&["--shared", "http://127.0.0.1:6379"], "its scheme is not redis or rediss"),
         (&["--shared", "redis://127.0.0.1", "--max-incoherence", "1h"], "is from 1s to 30m"),
         (&["--shared", "redis://127.0.0.1", "--unsure", "maybe"], "fetch, serve-stale"),

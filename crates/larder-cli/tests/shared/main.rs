@@ -9,6 +9,7 @@ mod crowd;
 mod failover;
 mod faults;
 mod fleet;
+mod outbox;
 mod purges;
 mod storm;
 #[path = "../serve/support/mod.rs"]

@@ -7,10 +7,10 @@ use crate::{
     clock::Moment,
     engine::{
         lower::{Above, Sent},
-        purge::{Done, Listener, Named},
+        purge::{Done, Listener, Named, Stored},
     },
     key::CacheKey,
-    purge::{Mode, Purge, PurgeError, Receipt, Scope, Tier, TierReceipt, TierState},
+    purge::{Mode, Purge, PurgeError, Receipt, Tier, TierReceipt, TierState},
     tier::{
         lower::{LowerError, LowerPurge},
         memory::Burial,
@@ -32,8 +32,9 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// does, while the cache lives. Whoever is to know that other processes see the purge, too, says
     /// [`wait(Tier::Shared)`](Purge::wait), and reads the receipt: a tier that does not answer is no error.
     ///
-    /// Without that the future is ready at once. A purge is made when the future is first polled, and is not
-    /// undone by dropping it.
+    /// Without that the future is ready at once; with a file for the [outbox](crate::Builder::outbox) when the purge
+    /// is on disk, or acknowledged, or cannot be written, and within a second. A purge is made when the future is first
+    /// polled, and is not undone by dropping it.
     ///
     /// # Errors
     ///
@@ -44,7 +45,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ///
     /// If the `Drop` of something removed does, once all of it is: see [`Cache`].
     pub async fn purge(&self, purge: Purge) -> Result<Receipt, PurgeError> {
-        self.purge_as_said(&purge, None).await
+        self.purge_as_stored(&purge, Stored::of(&purge.scope), None).await
     }
 
     /// The same, and it waits for its tier `within` this time, whatever the tier's settings say
@@ -58,38 +59,22 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         purge: Purge,
         within: Duration,
     ) -> Result<Receipt, PurgeError> {
-        self.purge_as_said(&purge, Some(within)).await
+        self.purge_as_stored(&purge, Stored::of(&purge.scope), Some(within)).await
     }
 
-    pub(crate) async fn purge_as_said(
+    /// Purges what `purge` names, as it is `stored`, and waits as it says, or `within` this time.
+    pub(crate) async fn purge_as_stored(
         &self,
         purge: &Purge,
+        stored: Stored<'_>,
         within: Option<Duration>,
     ) -> Result<Receipt, PurgeError> {
-        match &purge.scope {
-            Scope::Key(key) => self.purge_named(purge, Named::Keys(&[key]), within).await,
-            Scope::Prefix(prefix) => {
-                self.purge_named(purge, Named::Prefixes(&[prefix]), within).await
-            }
-            Scope::Tag(tag) => self.purge_named(purge, Named::Tag(tag), within).await,
-            Scope::Everything => self.purge_named(purge, Named::Everything, within).await,
-        }
-    }
-
-    /// The same for what the purge's scope is stored as.
-    pub(crate) async fn purge_named(
-        &self,
-        purge: &Purge,
-        named: Named<'_>,
-        within: Option<Duration>,
-    ) -> Result<Receipt, PurgeError> {
-        let (mut receipt, sent) = self.begin_purge(purge, named)?;
+        let (mut receipt, sent) = self.begin_purge(purge, stored.named())?;
         if let Some(sent) = sent {
-            let state = match purge.wait {
-                Tier::Memory => sent.state(),
+            receipt.tiers.push(match purge.wait {
+                Tier::Memory => sent.kept().await,
                 Tier::Shared | Tier::Cdn => sent.wait(within).await,
-            };
-            receipt.tiers.push(TierReceipt { tier: Tier::Shared, state });
+            });
         }
         Ok(receipt)
     }
@@ -114,7 +99,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
             engine.purge(named, mode, || scope.to_string());
         burial.resume();
         let state = TierState::Applied { by: 1, of: 1 };
-        let tiers = vec![TierReceipt { tier: Tier::Memory, state }];
+        let tiers = vec![TierReceipt::of(Tier::Memory, state)];
         Ok((Receipt { scope, mode, number, at, entries, tiers }, sent))
     }
 

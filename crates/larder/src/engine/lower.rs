@@ -48,6 +48,7 @@
 
 mod breaker;
 mod follow;
+mod kept;
 mod known;
 mod look;
 mod outbox;
@@ -91,8 +92,8 @@ use crate::{
     stats::{Counter, LowerStats},
     sync::{self, Mutex, MutexGuard, atomic::AtomicUsize},
     tier::lower::{
-        Answering, BodyId, Head, Health, Logged, LowerError, LowerPurge, LowerTier, Position,
-        PurgeId, Reader, Settings, Tail,
+        Answering, BodyId, Head, Health, Logged, LowerError, LowerPurge, LowerTier, OutboxFile,
+        Position, PurgeId, Reader, Settings, Tail, TierFigures,
     },
 };
 
@@ -142,6 +143,8 @@ struct Ledger {
     purging: usize,
     /// All that the log has up to here is done in memory.
     done: Option<Position>,
+    /// There the log ended when that was last told.
+    end: Option<Position>,
 }
 
 /// What lies above the lower tier, and learns from it what others have purged.
@@ -175,8 +178,10 @@ impl Lower {
         settings: Settings,
         clock: Clock,
         tasks: Tasks,
+        file: Option<OutboxFile>,
     ) -> Arc<Self> {
-        let outbox = Outbox::new(settings.max_outstanding, sync::random() as u64);
+        let source = sync::random() as u64;
+        let outbox = Outbox::new(settings.max_outstanding, source, file, clock.now());
         let reader = Reader { id: sync::random() as u64, name: process_name() };
         let knows_readers = tier.readers().is_some();
         let trust = knows_readers.then(|| Trust::new(&clock, settings.max_incoherence));
@@ -187,6 +192,7 @@ impl Lower {
             is_following: false,
             purging: 0,
             done: None,
+            end: None,
         };
         Arc::new(Lower {
             tier,
@@ -216,7 +222,8 @@ impl Lower {
         }
         let above: Weak<A> = Arc::downgrade(above);
         _ = self.above.set(above);
-        self.follow_behind();
+        // What an earlier process has left is judged by already, so nothing hangs on when it is sent.
+        self.send_behind();
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -375,8 +382,16 @@ impl Lower {
     }
 
     pub(crate) fn stats(&self) -> LowerStats {
-        let (counters, position) = (&self.counters, self.position());
-        let purges_outstanding = self.lock().outbox.len() as u64;
+        let (counters, now) = (&self.counters, self.clock.now());
+        let ledger = self.lock();
+        let (outbox, position, done) = (&ledger.outbox, ledger.known.read(), ledger.done);
+        let (purges_outstanding, outbox_bytes) = (outbox.len() as u64, outbox.bytes() as u64);
+        let outbox_age = outbox.oldest().map_or(Duration::ZERO, |oldest| now.since(oldest));
+        let file = outbox.file().cloned();
+        let log_behind = ledger.end.map_or(0, |end| end.behind(done));
+        drop(ledger);
+        let written = file.as_ref().map(|file| file.written().borrow().clone());
+        let TierFigures { forks, readers, readers_alive, replicas } = self.tier.figures();
         LowerStats {
             hits: counters.hits.get(),
             misses: counters.misses.get(),
@@ -394,6 +409,31 @@ impl Lower {
             renewals: counters.renewals.get(),
             is_trusted: self.trust.as_ref().is_none_or(Trust::holds),
             log_position: position.map_or(0, |position| position.number),
+            log_behind,
+            log_behind_for: self.trust.as_ref().map_or(Duration::ZERO, Trust::behind),
+            outbox_bytes,
+            outbox_age,
+            outbox_file_bytes: file.map_or(0, |file| file.live_bytes() as u64),
+            outbox_failures: written.as_ref().map_or(0, |written| written.failures),
+            is_outbox_failing: written.is_some_and(|written| written.failure.is_some()),
+            forks,
+            readers,
+            readers_alive,
+            replicas,
+        }
+    }
+
+    /// Why the outbox's file is not written, if there is one and it is not.
+    pub(crate) fn outbox_failure(&self) -> Option<Arc<str>> {
+        let file = self.lock().outbox.file().cloned()?;
+        file.written().borrow().failure.clone()
+    }
+
+    /// Until what waits to be sent is on disk, where there is a file, or cannot be.
+    pub(crate) async fn keep(&self) {
+        let file = self.lock().outbox.file().cloned();
+        if let Some(file) = file {
+            file.flush().await;
         }
     }
 

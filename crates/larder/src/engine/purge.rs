@@ -104,11 +104,32 @@ impl Named<'_> {
     }
 }
 
-impl<'a> Named<'a> {
-    fn of(scope: &'a Scope, as_list: &'a [&'a str]) -> Self {
-        match scope {
-            Scope::Key(_) => Named::Keys(as_list),
-            Scope::Prefix(_) => Named::Prefixes(as_list),
+/// A scope, and the names under which what it names is stored.
+pub(crate) struct Stored<'a> {
+    scope: &'a Scope,
+    names: Vec<&'a str>,
+}
+
+impl<'a> Stored<'a> {
+    /// What is stored as it is named.
+    pub(crate) fn of(scope: &'a Scope) -> Self {
+        let names = match scope {
+            Scope::Key(name) | Scope::Prefix(name) => vec![name.as_str()],
+            Scope::Tag(_) | Scope::Everything => Vec::new(),
+        };
+        Stored { scope, names }
+    }
+
+    /// A key or a prefix that is stored in these spellings. Of other scopes there are none.
+    #[cfg(feature = "http")]
+    pub(crate) fn in_spellings(scope: &'a Scope, names: Vec<&'a str>) -> Self {
+        Stored { scope, names }
+    }
+
+    pub(crate) fn named(&self) -> Named<'_> {
+        match self.scope {
+            Scope::Key(_) => Named::Keys(&self.names),
+            Scope::Prefix(_) => Named::Prefixes(&self.names),
             Scope::Tag(tag) => Named::Tag(tag),
             Scope::Everything => Named::Everything,
         }
@@ -179,12 +200,8 @@ impl<V> Engine<V> {
     /// A purge that another process has made, which the lower tier has already.
     pub(crate) fn purge_too(&self, purge: &LowerPurge) {
         for scope in &purge.scopes {
-            let as_list = match scope {
-                Scope::Key(name) | Scope::Prefix(name) => name.as_str(),
-                Scope::Tag(_) | Scope::Everything => "",
-            };
-            let named = Named::of(scope, std::slice::from_ref(&as_list));
-            self.purge_here(named, purge.mode, || scope.to_string()).burial.pass_over();
+            let stored = Stored::of(scope);
+            self.purge_here(stored.named(), purge.mode, || scope.to_string()).burial.pass_over();
         }
     }
 

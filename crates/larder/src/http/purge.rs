@@ -14,7 +14,7 @@ use larder_policy::{
 
 use super::cache::HttpCache;
 use crate::{
-    engine::purge::Named,
+    engine::purge::{Named, Stored},
     purge::{Mode, Purge, PurgeError, Receipt, Scope},
 };
 
@@ -48,19 +48,13 @@ impl HttpCache {
         purge: &Purge,
         within: Option<Duration>,
     ) -> Result<Receipt, PurgeError> {
-        match &purge.scope {
-            Scope::Key(key) => {
-                let keys = stored_keys(key);
-                let named = Named::Keys(&borrowed(&keys));
-                self.cache().purge_named(purge, named, within).await
-            }
-            Scope::Prefix(prefix) => {
-                let prefixes = stored_prefixes(prefix);
-                let named = Named::Prefixes(&borrowed(&prefixes));
-                self.cache().purge_named(purge, named, within).await
-            }
-            Scope::Tag(_) | Scope::Everything => self.cache().purge_as_said(purge, within).await,
-        }
+        let spellings = match &purge.scope {
+            Scope::Key(key) => stored_keys(key),
+            Scope::Prefix(prefix) => stored_prefixes(prefix),
+            Scope::Tag(_) | Scope::Everything => Vec::new(),
+        };
+        let stored = Stored::in_spellings(&purge.scope, borrowed(&spellings));
+        self.cache().purge_as_stored(purge, stored, within).await
     }
 
     /// [`Cache::remove`](crate::Cache::remove) for a URI in any spelling, or any other key as it is.

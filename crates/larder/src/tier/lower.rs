@@ -49,6 +49,7 @@
 
 mod faults;
 mod in_process;
+mod outbox_file;
 
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
@@ -58,10 +59,12 @@ use siphasher::sip::SipHasher24;
 pub use self::{
     faults::{Call, Point},
     in_process::{InProcess, Snapshot},
+    outbox_file::OutboxFile,
 };
+pub use crate::journal::OutboxError;
 use crate::{
     freshness::Lifetime,
-    purge::{Mode, Scope},
+    purge::{Doubt, Mode, Replication, Scope},
 };
 
 /// What a tier will answer. Dropping it before it is ready leaves open whether the call takes effect.
@@ -94,6 +97,18 @@ pub trait LowerTier: Send + Sync + 'static {
     /// Appends purges to the log, all or none of them, and gives the position of the last. One whose
     /// [`id`](LowerPurge::id) the log has already is not appended again.
     fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position>;
+
+    /// How safe what the log has up to `position` is at the tier itself. Where it has replicas, it waits for one of them
+    /// for a moment. A tier that says nothing has none.
+    fn copies(&self, position: Position) -> Answering<'_, Copies> {
+        let _ = position;
+        Box::pin(async { Ok(Copies { replication: Replication::Single, doubt: None }) })
+    }
+
+    /// What there is to say of the tier without asking it.
+    fn figures(&self) -> TierFigures {
+        TierFigures::default()
+    }
 
     /// What the log has after `since`. `None`: all there is.
     fn tail(&self, since: Option<Position>) -> Answering<'_, Tail>;
@@ -130,6 +145,14 @@ pub trait Readers: Send + Sync {
 
     /// Nothing is served by `reader` any more.
     fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()>;
+
+    /// Waits no longer for readers that go by this name: one that was killed would be waited for, for as long as it
+    /// is known. One that is only silent is a reader again as soon as it says something. What one that is forgotten
+    /// [`InAnyCase`](Forget::InAnyCase) may still serve no purge may pass over: none is said to hold until that is over.
+    fn forget<'a>(&'a self, name: &'a str, whom: Forget) -> Answering<'a, Forgotten> {
+        let _ = (name, whom);
+        Box::pin(async { Err(LowerError::Failed("it forgets no readers".into())) })
+    }
 
     /// How many readers have said that they judge by what the log has up to `position`, or by a log that came after
     /// it. Waits until all have, or `most`.
@@ -338,6 +361,51 @@ pub struct Holds {
     pub missing: Vec<String>,
 }
 
+/// Which readers of a name are forgotten ([`Readers::forget`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Forget {
+    /// Those that have been silent for so long that they serve nothing on trust.
+    #[default]
+    IfSilent,
+    /// All.
+    InAnyCase,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forgotten {
+    /// So many are no longer waited for.
+    Readers(u64),
+    /// None was: each of that name is alive. The one that has been silent for longest said something so long ago.
+    Alive(Duration),
+    /// There is none of that name.
+    Unknown,
+}
+
+/// How safe it is at a tier that has acknowledged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copies {
+    /// Whether a replica has it.
+    pub replication: Replication,
+    /// What may take it away all the same.
+    pub doubt: Option<Doubt>,
+}
+
+/// What a tier says of itself, as it last heard it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TierFigures {
+    /// How often it lost what it had acknowledged, and got it back from those who had read it.
+    pub forks: u64,
+    /// How many readers it knows.
+    pub readers: u64,
+    /// How many of them have said something lately.
+    pub readers_alive: u64,
+    /// How many replicas it has.
+    pub replicas: u64,
+}
+
 /// Who may fetch.
 pub enum LeaseAnswer {
     /// The caller.
@@ -517,6 +585,14 @@ impl Default for Settings {
             max_incoherence_margin: Duration::from_secs(2),
             unsure: Unsure::default(),
         }
+    }
+}
+
+impl Position {
+    /// So many purges this one is beyond what has been done up to `done`.
+    pub(crate) fn behind(self, done: Option<Position>) -> u64 {
+        let done = done.filter(|done| done.generation == self.generation);
+        self.number.saturating_sub(done.map_or(0, |done| done.number))
     }
 }
 

@@ -18,6 +18,7 @@
 mod address;
 mod connect;
 mod control;
+mod copies;
 mod data;
 mod fork;
 mod lease;
@@ -39,8 +40,8 @@ use self::{
     record::Seal, time::ServerTime,
 };
 use super::lower::{
-    Answering, BodyId, Commit, Heads, Holds, LeaseAnswer, LogPart, LowerPurge, LowerTier, Piece,
-    Position, Reader, Readers, Record, Tail,
+    Answering, BodyId, Commit, Copies, Forget, Forgotten, Heads, Holds, LeaseAnswer, LogPart,
+    LowerPurge, LowerTier, Piece, Position, Reader, Readers, Record, Tail, TierFigures,
 };
 
 /// A lower tier on a server of Redis or Valkey, or several. Clones are one tier, with its connections; they are opened
@@ -64,6 +65,7 @@ pub struct RedisOptions {
     namespace: String,
     username: Option<String>,
     password: Option<String>,
+    sentinel_username: Option<String>,
     sentinel_password: Option<String>,
     ca_certificate: Option<Vec<u8>>,
     key: Option<[u8; 32]>,
@@ -120,6 +122,7 @@ impl Redis {
             namespace: "larder".to_owned(),
             username: None,
             password: None,
+            sentinel_username: None,
             sentinel_password: None,
             ca_certificate: None,
             key: None,
@@ -145,6 +148,12 @@ impl RedisOptions {
     /// The password, in place of the URL's.
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into());
+        self
+    }
+
+    /// The user of the sentinels, which have users of their own. Without one, their usual user.
+    pub fn sentinel_username(mut self, username: impl Into<String>) -> Self {
+        self.sentinel_username = Some(username.into());
         self
     }
 
@@ -219,6 +228,14 @@ impl LowerTier for Redis {
         Box::pin(self.0.append(purges))
     }
 
+    fn copies(&self, position: Position) -> Answering<'_, Copies> {
+        Box::pin(self.0.copies(position))
+    }
+
+    fn figures(&self) -> TierFigures {
+        self.0.control.seen().figures()
+    }
+
     fn tail(&self, since: Option<Position>) -> Answering<'_, Tail> {
         Box::pin(self.0.tail(since))
     }
@@ -249,6 +266,10 @@ impl Readers for Redis {
 
     fn leave<'a>(&'a self, reader: &'a Reader) -> Answering<'a, ()> {
         Box::pin(self.0.leave(reader))
+    }
+
+    fn forget<'a>(&'a self, name: &'a str, whom: Forget) -> Answering<'a, Forgotten> {
+        Box::pin(self.0.forget(name, whom))
     }
 
     fn holds(&self, position: Position, most: Duration) -> Answering<'_, Holds> {

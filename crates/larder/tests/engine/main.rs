@@ -23,6 +23,7 @@ mod many;
 mod map;
 mod negative;
 mod nesting;
+mod outbox;
 mod previous;
 mod purge;
 mod read;

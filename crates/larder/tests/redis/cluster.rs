@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use larder::{
+    Replication,
     lower::{LowerTier, Readers},
     redis::Redis,
 };
@@ -10,6 +11,7 @@ use larder_test_support::{eventually::eventually, redis::Redis as Server};
 
 use crate::{
     control::{Instance, all_keep_up, purge, tell, told},
+    copies::copies,
     topologies::{cluster, node},
 };
 
@@ -91,13 +93,10 @@ async fn a_purge_waits_for_a_replica_of_its_own_server_and_for_no_other() {
     })
     .await;
     eventually("a replica that has said that it has it", async || {
-        let before = one.tier.unreplicated();
-        one.tier.append(&[purge(1)]).await.unwrap();
-        (one.tier.unreplicated() == before).then_some(())
+        let said = copies(&one, 1).await.unwrap().replication;
+        (said == Replication::Replicated).then_some(())
     })
     .await;
-    let before = one.tier.unreplicated();
     replica.pause();
-    one.tier.append(&[purge(2)]).await.unwrap();
-    assert_eq!(one.tier.unreplicated(), before + 1);
+    assert_eq!(copies(&one, 2).await.unwrap().replication, Replication::Unreplicated);
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use larder::{
-    Scope,
+    Replication, Scope,
     lower::{LowerError, LowerPurge, LowerTier, Position, Readers},
 };
 use larder_test_support::{eventually::eventually, redis::Redis as Server};
@@ -13,7 +13,10 @@ use tokio::{
     sync::watch,
 };
 
-use crate::control::{Instance, all_keep_up, answer, numbers, purge, tell, tier_for, told};
+use crate::{
+    control::{Instance, all_keep_up, answer, numbers, purge, tell, tier_for, told},
+    copies::copies,
+};
 
 /// Who does not sign within this and two seconds is not waited for.
 const SHORT: Duration = Duration::from_millis(50);
@@ -371,16 +374,13 @@ async fn a_replica_that_takes_over_is_told_what_it_did_not_get() {
     let (mut one, mut other) = (switch.instance(1), switch.instance(2));
     one.tier.append(&[purge(1)]).await.unwrap();
     let before = all_keep_up(&mut [&mut one, &mut other]).await;
-    // What was sent again is waited for again.
-    let is_replicated = async || {
-        let before = one.tier.unreplicated();
-        one.tier.append(&[purge(1)]).await.unwrap();
-        (one.tier.unreplicated() == before).then_some(before)
-    };
-    let before_pause = eventually("a replica that has said that it has it", is_replicated).await;
+    eventually("a replica that has said that it has it", async || {
+        let said = copies(&one, 1).await.unwrap().replication;
+        (said == Replication::Replicated).then_some(())
+    })
+    .await;
     b.pause();
-    one.tier.append(&[purge(2)]).await.unwrap();
-    assert_eq!(one.tier.unreplicated(), before_pause + 1);
+    assert_eq!(copies(&one, 2).await.unwrap().replication, Replication::Unreplicated);
     b.go_on();
     tell::<()>(&b, &["REPLICAOF", "NO", "ONE"]).await;
     // The old one takes another, and one has read it.

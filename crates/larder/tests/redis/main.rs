@@ -6,6 +6,7 @@ mod cluster;
 mod coherence;
 mod contract;
 mod control;
+mod copies;
 mod forks;
 mod leases;
 mod lines;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use larder::lower::{Holds, LowerError, LowerTier, Position, Readers};
-use larder_test_support::redis::Redis as Server;
+use larder::lower::{Forget, Forgotten, Holds, LowerError, LowerTier, Position, Reader, Readers};
+use larder_test_support::{eventually::eventually, redis::Redis as Server};
 
 use crate::control::{Instance, all_keep_up, purge, reader, tell, tier, tier_for};
 
@@ -115,6 +115,106 @@ async fn who_is_silent_for_an_hour_is_forgotten_though_nobody_new_comes() {
     tell::<u64>(&server, &["HSET", "{larder:larder}:ctl", "swept", &minute_ago]).await;
     one.renew(&reader(1), None).await.unwrap();
     assert!(!tell::<bool>(&server, &["HEXISTS", readers, "7"]).await);
+}
+
+/// Whether a purge with this number, made by `one`, holds for `of` and nobody else.
+async fn holds_for(one: &Instance, number: u64, of: usize) -> bool {
+    let position = one.tier.append(&[purge(number)]).await.unwrap();
+    let holds = one.tier.holds(position, Duration::ZERO).await;
+    matches!(holds, Ok(holds) if holds.of == of)
+}
+
+#[tokio::test]
+async fn one_that_was_killed_is_forgotten_by_its_name_and_the_living_of_that_name_are_not() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let position = all_keep_up(&mut [&mut one]).await;
+    let killed = reader(7);
+    one.tier.renew(&killed, None).await.unwrap();
+    let by_name = async |name: &str| one.tier.forget(name, Forget::IfSilent).await.unwrap();
+    assert_eq!(by_name("nobody").await, Forgotten::Unknown);
+    assert!(matches!(by_name("reader 7").await, Forgotten::Alive(_)));
+    // It has been silent for longer than it may trust, and somebody else goes by its name now.
+    let forgotten = eventually("it to be silent", async || {
+        let renamed = Reader { id: 8, name: "reader 7".into() };
+        one.tier.renew(&renamed, None).await.unwrap();
+        match by_name("reader 7").await {
+            Forgotten::Alive(_) => None,
+            forgotten => Some(forgotten),
+        }
+    })
+    .await;
+    assert_eq!(forgotten, Forgotten::Readers(1));
+    assert!(holds_for(&one, 1, 2).await, "the one that is alive is counted");
+    assert!(matches!(by_name("reader 7").await, Forgotten::Alive(_)));
+    // It was not dead.
+    one.tier.renew(&killed, Some(position)).await.unwrap();
+    assert!(holds_for(&one, 2, 3).await);
+}
+
+#[tokio::test]
+async fn one_that_is_alive_and_forgotten_all_the_same_is_waited_for_in_time() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let mut other = Instance::new(tier_for(&server, SHORT), 2);
+    let position = all_keep_up(&mut [&mut one, &mut other]).await;
+    one.tier.holds(position, LONG).await.unwrap();
+    all_keep_up(&mut [&mut one, &mut other]).await;
+    let forgotten = one.tier.forget("reader 2", Forget::InAnyCase).await.unwrap();
+    assert_eq!(forgotten, Forgotten::Readers(1));
+    // It may serve for as long as it trusts.
+    let position = one.tier.append(&[purge(1)]).await.unwrap();
+    one.try_to_keep_up().await.unwrap();
+    let began = Instant::now();
+    let early = one.tier.holds(position, Duration::ZERO).await;
+    assert!(matches!(early, Err(LowerError::Reconciling)), "{early:?}");
+    let holds = one.tier.holds(position, LONG).await.unwrap();
+    assert_eq!((holds.by, holds.of), (1, 1));
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    all_keep_up(&mut [&mut one, &mut other]).await;
+    assert!(holds_for(&one, 2, 2).await);
+}
+
+#[tokio::test]
+async fn a_server_that_is_restarted_does_not_wait_for_one_that_was_forgotten() {
+    let mut server = Server::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let mut killed = Instance::new(tier_for(&server, SHORT), 2);
+    let before = all_keep_up(&mut [&mut one, &mut killed]).await;
+    eventually("it to be silent", async || {
+        one.try_to_keep_up().await.unwrap();
+        let forgotten = one.tier.forget("reader 2", Forget::IfSilent).await.unwrap();
+        (forgotten == Forgotten::Readers(1)).then_some(())
+    })
+    .await;
+    one.try_to_keep_up().await.unwrap();
+    server.kill().await;
+    server.start_again().await;
+    let after = all_keep_up(&mut [&mut one]).await;
+    assert_eq!(after.generation, before.generation, "it has all who may know what it has lost");
+    let holds = one.tier.holds(after, LONG).await.unwrap();
+    assert_eq!((holds.by, holds.of), (1, 1));
+    assert_eq!(one.tier.figures().forks, 1);
+}
+
+#[tokio::test]
+async fn who_shares_is_counted_and_who_of_them_is_alive() {
+    let server = Server::start().await;
+    let mut one = Instance::new(tier_for(&server, SHORT), 1);
+    let mut other = Instance::new(tier_for(&server, SHORT), 2);
+    eventually("both to be there", async || {
+        all_keep_up(&mut [&mut one, &mut other]).await;
+        let figures = one.tier.figures();
+        ((figures.readers, figures.readers_alive) == (2, 2)).then_some(())
+    })
+    .await;
+    // They are counted every few seconds.
+    eventually("the other to be silent", async || {
+        one.try_to_keep_up().await.unwrap();
+        (one.tier.figures().readers_alive == 1).then_some(())
+    })
+    .await;
+    assert_eq!(one.tier.figures().readers, 2);
 }
 
 #[tokio::test]

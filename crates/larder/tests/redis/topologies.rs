@@ -46,6 +46,24 @@ async fn found(tier: &Redis, key: &str) -> Result<usize, LowerError> {
 }
 
 #[tokio::test]
+async fn sentinels_that_want_to_know_who_asks_are_told() {
+    let primary = Server::start().await;
+    let sentinel = Sentinel::start(&primary, "main", Duration::from_millis(500)).await;
+    let port = sentinel.port();
+    let client = ::redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+    let mut wire = client.get_multiplexed_async_connection().await.unwrap();
+    for user in [&["larder", "on", ">secret", "allchannels", "+@all"][..], &["default", "off"]] {
+        let set = ::redis::cmd("ACL").arg("SETUSER").arg(user).take();
+        set.query_async::<()>(&mut wire).await.unwrap();
+    }
+    let url = format!("redis+sentinel://127.0.0.1:{port}/main");
+    let nobody = Redis::connect(&url).unwrap();
+    assert!(found(&nobody, "key").await.is_err());
+    let known = Redis::options(&url).sentinel_username("larder").sentinel_password("secret");
+    assert_eq!(found(&known.connect().unwrap(), "key").await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn after_a_failover_the_new_primary_is_asked() {
     let mut primary = Server::start().await;
     let port = primary.port().to_string();

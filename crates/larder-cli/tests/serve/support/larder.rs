@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A running process. Dropping it ends it.
 pub(crate) struct Larder {
-    process: Process,
+    pub(crate) process: Process,
     /// Its log, where nobody reads it.
     unread: Option<BufReader<ChildStderr>>,
     scheme: &'static str,
@@ -93,10 +93,9 @@ impl Larder {
         files: usize,
         flags: &[&str],
     ) -> Larder {
-        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
-        let mut command = Command::new("sh");
-        command.args(["-c", &limited, env!("CARGO_BIN_EXE_larder")]).args(arguments(origin, flags));
-        Larder::started(Process::start(command.stderr(Stdio::piped())), flags).await
+        let arguments = arguments(origin, flags);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        Larder::within(&format!("ulimit -n {files}"), &arguments).await
     }
 
     /// From the moment it has started nobody reads its log.
@@ -126,6 +125,14 @@ impl Larder {
     /// With all its arguments, `--admin` among them.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Larder {
         Larder::started(Process::read(command().args(arguments).env_clear()), arguments).await
+    }
+
+    /// With all its arguments, within limits that a shell sets.
+    pub(crate) async fn within(limits: &str, arguments: &[&str]) -> Larder {
+        let limited = format!("{limits} && exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limited, env!("CARGO_BIN_EXE_larder")]).args(arguments).env_clear();
+        Larder::started(Process::read(&mut command), arguments).await
     }
 
     /// In `folder`, which is where `larder.toml` is, with these variables in its environment, and no others.

@@ -25,6 +25,17 @@ pub struct SharedPart {
     /// A file with the password in its first line. Default none
     #[schemars(example = &"redis-password")]
     pub password_file: Option<PathBuf>,
+    /// The user of the sentinels, of redis+sentinel://, if they have users. Default none
+    #[schemars(example = &"larder")]
+    pub sentinel_user: Option<String>,
+    /// A file with the password of the sentinels in its first line, which is not that of the server. Default none; or the
+    /// variable LARDER_SHARED_SENTINEL_PASSWORD
+    #[schemars(example = &"sentinel-password")]
+    pub sentinel_password_file: Option<PathBuf>,
+    /// A file for purges that the server does not have yet: one that says it is queued outlives this process, and is sent
+    /// by the next. Of one gateway alone, in a folder that is there. Default none: they are in memory
+    #[schemars(example = &"/var/lib/larder/outbox")]
+    pub outbox: Option<PathBuf>,
     /// A file with 64 hexadecimal digits, one for all gateways (openssl rand -hex 32): what is not signed with this key
     /// is not served, whoever has written it to the server. Default none
     #[schemars(example = &"shared-key")]

@@ -30,7 +30,9 @@ use super::{
 use crate::{
     rules::Rule,
     sync,
-    tier::lower::{Answering, LogPart, LowerError, LowerTier, Position, Readers},
+    tier::lower::{
+        Answering, Forget, Forgotten, LogPart, LowerError, LowerTier, Position, Readers,
+    },
 };
 
 /// So often trust is renewed in the time that it lasts.
@@ -89,6 +91,11 @@ impl Lower {
         self.closing.send_replace(true);
     }
 
+    /// No purge waits any longer for readers of this name.
+    pub(crate) async fn forget(&self, name: &str, whom: Forget) -> Result<Forgotten, LowerError> {
+        self.call_readers(|readers| readers.forget(name, whom)).await
+    }
+
     /// Nothing is served on trust from now on, and no purge waits for this cache.
     pub(crate) async fn leave(&self) {
         if let Some(trust) = &self.trust {
@@ -113,6 +120,7 @@ impl Lower {
     async fn renew(&self, trust: &Trust) -> Result<(), LowerError> {
         let (sent, done) = (trust.now(), self.done());
         let end = self.call_readers(|readers| readers.renew(&self.reader, done)).await?;
+        self.lock().end = Some(end);
         if !self.has_done(end) {
             self.catch_up().await?;
         }
@@ -199,6 +207,7 @@ async fn renew(lower: &Weak<Lower>) {
         let began = Instant::now();
         // The failure is counted where the tier was asked.
         lower.note_log(&lower.renew(trust).await);
+        lower.confirm().await;
         let every = (lower.settings.max_incoherence / RENEWALS).clamp(MIN_EVERY, MAX_EVERY);
         sync::until(sync::after(began, every), lower.news.notified()).await;
         sync::until(sync::after(began, MIN_EVERY), pending::<()>()).await;

@@ -3,14 +3,25 @@
 //! It is bounded. One too many, and all of them become one hard purge of everything, which names whatever they
 //! named: until that is acknowledged, nothing from below is used. That costs what the tier holds, and serves
 //! nothing that was purged.
+//!
+//! Where it has a file ([`journal`](crate::journal)), each purge is in there as well until the tier has acknowledged it,
+//! and a replica, if there are any. What an earlier process has left there comes first. It keeps its names, so that a
+//! tier that has it knows it again; new purges are named by another source, for nobody knows which numbers the earlier
+//! process has given last.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use super::kept::{self, Kept};
 use crate::{
     clock::Moment,
+    journal::{Found, Journal},
     purge::{Mode, Scope, last::PurgeState},
     sync::watch,
-    tier::lower::{LowerPurge, Position, PurgeId},
+    tier::lower::{LowerPurge, OutboxFile, Position, PurgeId},
 };
 
 /// Scopes that are sent in one call.
@@ -19,6 +30,9 @@ const SCOPES_PER_CALL: usize = 256;
 const BYTES_PER_CALL: usize = 256 << 10;
 /// The bytes of all names. More are one too many.
 const MAX_BYTES: usize = 16 << 20;
+/// So many stay in the file that no replica has acknowledged. The oldest go: the tier has them, and so has whoever has
+/// read them.
+const MAX_UNCONFIRMED: usize = 4096;
 
 pub(super) struct Outbox {
     /// The oldest first, so in the order of their numbers: there may be thousands.
@@ -27,10 +41,18 @@ pub(super) struct Outbox {
     bytes: usize,
     max: usize,
     source: u64,
-    next: u64,
+    /// The last number that was given.
+    last: u64,
+    /// The numbers, here, of what an earlier process has left.
+    restored: HashMap<PurgeId, u64>,
+    file: Option<Arc<Journal>>,
+    /// Of what the tier has acknowledged and is still in the file: numbers here, and positions there.
+    unconfirmed: VecDeque<(u64, Position)>,
 }
 
 struct Outstanding {
+    /// Its number here, and in the file.
+    number: u64,
     purge: LowerPurge,
     /// Since then what it names is stale, if it is soft.
     at: Moment,
@@ -49,13 +71,75 @@ pub(super) enum Progress {
 }
 
 impl Outbox {
-    pub(super) fn new(max: usize, source: u64) -> Self {
-        Outbox { outstanding: VecDeque::new(), bytes: 0, max, source, next: 0 }
+    /// With what `file` has, if there is one. `now` is the time of the clock that entries go by.
+    pub(super) fn new(max: usize, source: u64, file: Option<OutboxFile>, now: Moment) -> Self {
+        let mut outbox = Outbox {
+            outstanding: VecDeque::new(),
+            bytes: 0,
+            max,
+            source,
+            last: 0,
+            restored: HashMap::new(),
+            file: None,
+            unconfirmed: VecDeque::new(),
+        };
+        if let Some(OutboxFile { journal, found }) = file {
+            outbox.restore(journal, found, now);
+        }
+        outbox
     }
 
-    /// Whether this purge was made here.
+    fn restore(
+        &mut self,
+        journal: Journal,
+        Found { entries, last, is_damaged }: Found,
+        now: Moment,
+    ) {
+        self.last = last;
+        let wall_now = SystemTime::now();
+        for (number, bytes) in entries {
+            let Kept { purge, at } = kept::decode(&bytes);
+            let age = wall_now.duration_since(at).unwrap_or(Duration::ZERO);
+            self.restored.insert(purge.id, number);
+            self.bytes += bytes_of(&purge.scopes);
+            let (at, tell) = (now.minus(age), Vec::new());
+            self.outstanding.push_back(Outstanding { number, purge, at, is_ready: true, tell });
+        }
+        if is_damaged {
+            self.last += 1;
+            let (number, purge) = (self.last, kept::everything());
+            journal.add(number, kept::encode(&purge, wall_now));
+            self.restored.insert(purge.id, number);
+            let tell = Vec::new();
+            self.outstanding.push_back(Outstanding {
+                number,
+                purge,
+                at: now,
+                is_ready: true,
+                tell,
+            });
+        }
+        self.file = Some(Arc::new(journal));
+    }
+
+    /// Whether this purge was made here, or was left here by an earlier process.
     pub(super) fn is_own(&self, id: PurgeId) -> bool {
-        id.source == self.source
+        id.source == self.source || self.restored.contains_key(&id)
+    }
+
+    /// The file that it has.
+    pub(super) fn file(&self) -> Option<&Arc<Journal>> {
+        self.file.as_ref()
+    }
+
+    /// The bytes of the names in it.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Since when the oldest has been waiting.
+    pub(super) fn oldest(&self) -> Option<Moment> {
+        self.outstanding.front().map(|outstanding| outstanding.at)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -72,13 +156,17 @@ impl Outbox {
     ) -> (PurgeId, watch::Receiver<Progress>, bool) {
         let (teller, told) = watch::channel(Progress::Waits);
         let bytes = bytes_of(&scopes);
-        let overflows =
-            self.outstanding.len() >= self.max || self.bytes.saturating_add(bytes) > MAX_BYTES;
+        let is_file_full = self.file.as_ref().is_some_and(|file| !file.has_room(bytes));
+        let overflows = self.outstanding.len() >= self.max
+            || self.bytes.saturating_add(bytes) > MAX_BYTES
+            || is_file_full;
         let mut tell = vec![teller];
         // What takes the place of many is sent though the last of them may not be done in memory yet. That is
         // so for order's sake, and nothing hangs on it: what is acknowledged is still judged by.
+        let mut replaced = Vec::new();
         let (scopes, mode, is_ready) = match overflows {
             true => {
+                replaced.extend(self.outstanding.iter().map(|outstanding| outstanding.number));
                 // Only those who still wait: while the tier is away, this goes on and on.
                 let told = self.outstanding.drain(..).flat_map(|outstanding| outstanding.tell);
                 tell.extend(told.filter(|teller| teller.receiver_count() > 0));
@@ -88,10 +176,15 @@ impl Outbox {
             false => (scopes, mode, false),
         };
         self.bytes += bytes_of(&scopes);
-        self.next += 1;
-        let id = PurgeId { source: self.source, number: self.next };
-        let purge = LowerPurge { id, scopes, mode };
-        self.outstanding.push_back(Outstanding { purge, at, is_ready, tell });
+        self.last += 1;
+        let number = self.last;
+        let purge = LowerPurge { id: PurgeId { source: self.source, number }, scopes, mode };
+        let id = purge.id;
+        if let Some(file) = &self.file {
+            file.add(number, kept::encode(&purge, SystemTime::now()));
+            file.done(&replaced);
+        }
+        self.outstanding.push_back(Outstanding { number, purge, at, is_ready, tell });
         (id, told, overflows)
     }
 
@@ -103,8 +196,11 @@ impl Outbox {
     }
 
     fn place(&self, id: PurgeId) -> Option<usize> {
-        let place = self.outstanding.binary_search_by_key(&id.number, |it| it.purge.id.number);
-        place.ok().filter(|_| self.is_own(id))
+        let number = match id.source == self.source {
+            true => id.number,
+            false => *self.restored.get(&id)?,
+        };
+        self.outstanding.binary_search_by_key(&number, |it| it.number).ok()
     }
 
     /// Whether there is something to send.
@@ -131,8 +227,36 @@ impl Outbox {
             if let Some(outstanding) = gone {
                 self.bytes -= bytes_of(&outstanding.purge.scopes);
                 outstanding.tell(&Progress::Acknowledged(position));
+                if self.file.is_some() {
+                    self.unconfirmed.push_back((outstanding.number, position));
+                }
             }
         }
+        if let Some(file) = &self.file {
+            let too_many = self.unconfirmed.len().saturating_sub(MAX_UNCONFIRMED);
+            let oldest: Vec<_> =
+                self.unconfirmed.drain(..too_many).map(|(number, _)| number).collect();
+            file.done(&oldest);
+        }
+    }
+
+    /// The last position of which nobody has said yet that it is safe, if there is one.
+    pub(super) fn unconfirmed(&self) -> Option<Position> {
+        self.unconfirmed.back().map(|(_, position)| *position)
+    }
+
+    /// The log is safe up to here, or has ended.
+    pub(super) fn confirmed(&mut self, safe: Position) {
+        let Some(file) = &self.file else { return };
+        let mut done = Vec::new();
+        self.unconfirmed.retain(|(number, position)| {
+            let stays = position.generation == safe.generation && position.number > safe.number;
+            if !stays {
+                done.push(*number);
+            }
+            stays
+        });
+        file.done(&done);
     }
 
     /// These could not be sent.
@@ -184,7 +308,7 @@ mod tests {
 
     #[test]
     fn one_too_many_makes_one_purge_of_everything_of_all() {
-        let mut outbox = Outbox::new(3, 1);
+        let mut outbox = Outbox::new(3, 1, None, Moment::FIRST);
         let mut told = Vec::new();
         for number in 0..3 {
             let (id, progress, overflows) =
@@ -207,7 +331,7 @@ mod tests {
 
     #[test]
     fn an_outbox_that_overflows_again_and_again_remembers_only_those_who_wait() {
-        let mut outbox = Outbox::new(2, 1);
+        let mut outbox = Outbox::new(2, 1, None, Moment::FIRST);
         let (_, waits, _) = outbox.enter(key("waits"), Mode::Hard, Moment::FIRST);
         for number in 0..1000 {
             let (id, ..) = outbox.enter(key(&format!("{number}")), Mode::Hard, Moment::FIRST);
@@ -222,7 +346,7 @@ mod tests {
 
     #[test]
     fn what_is_not_done_in_memory_is_not_sent_but_judged_by() {
-        let mut outbox = Outbox::new(3, 1);
+        let mut outbox = Outbox::new(3, 1, None, Moment::FIRST);
         let (id, ..) = outbox.enter(key("a"), Mode::Hard, Moment::FIRST);
         assert!(outbox.batch().is_empty());
         assert_eq!(outbox.state("a", &[]), PurgeState::Purged);
@@ -232,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_call_carries_so_many_scopes_and_always_one_purge() {
-        let mut outbox = Outbox::new(1000, 1);
+        let mut outbox = Outbox::new(1000, 1, None, Moment::FIRST);
         for scopes in [300, 200, 56, 1] {
             let (id, ..) = outbox.enter(vec![Scope::Everything; scopes], Mode::Hard, Moment::FIRST);
             outbox.ready(id);
@@ -248,7 +372,7 @@ mod tests {
 
     #[test]
     fn long_names_are_sent_a_few_at_a_time_and_too_many_bytes_are_one_too_many() {
-        let mut outbox = Outbox::new(1000, 1);
+        let mut outbox = Outbox::new(1000, 1, None, Moment::FIRST);
         let long = || key(&"x".repeat(BYTES_PER_CALL / 2));
         let enter = |outbox: &mut Outbox| {
             let (id, _, overflows) = outbox.enter(long(), Mode::Hard, Moment::FIRST);

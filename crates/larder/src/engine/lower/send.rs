@@ -6,10 +6,11 @@ use tokio::time::Instant;
 
 use super::{Ledger, Lower, caught, outbox::Progress};
 use crate::{
-    purge::{Mode, Scope, TierState},
+    journal::{Journal, Written},
+    purge::{Mode, OnDisk, Replication, Scope, Tier, TierReceipt, TierState},
     rules::Rule,
     sync::{self, watch},
-    tier::lower::{Holds, LowerError, LowerPurge, Position, PurgeId, Unsure},
+    tier::lower::{Copies, Holds, LowerError, LowerPurge, Position, PurgeId, Unsure},
 };
 
 /// After a failure the next try waits so long, then twice as long, up to the tier's rest.
@@ -18,17 +19,22 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// one at each call fails.
 const MAX_NEW_LOGS: usize = 3;
 
+/// Whoever waits for a disk that hangs waits no longer.
+const DISK: Duration = Duration::from_secs(1);
+
 /// A purge on its way: what comes from below is judged by it. Dropping this says that it is done in memory.
 pub(crate) struct Outgoing {
     lower: Arc<Lower>,
     id: PurgeId,
     told: watch::Receiver<Progress>,
+    file: Option<Arc<Journal>>,
 }
 
 impl Outgoing {
     /// It is done in memory, and may be sent.
     pub(crate) fn done(self) -> Sent {
-        Sent { lower: Arc::clone(&self.lower), told: self.told.clone() }
+        let (lower, file) = (Arc::clone(&self.lower), self.file.clone());
+        Sent { lower, id: self.id, told: self.told.clone(), file }
     }
 }
 
@@ -42,19 +48,59 @@ impl Drop for Outgoing {
 /// A purge that is sent, or waits to be.
 pub(crate) struct Sent {
     lower: Arc<Lower>,
+    id: PurgeId,
     told: watch::Receiver<Progress>,
+    file: Option<Arc<Journal>>,
 }
 
 impl Sent {
-    /// How far it is now.
-    pub(crate) fn state(&self) -> TierState {
-        match &*self.told.borrow() {
-            Progress::Waits => TierState::Queued,
-            Progress::Tried(reason) => TierState::Failed { reason: reason.to_string() },
+    /// What a receipt says of it now.
+    fn receipt(&self) -> TierReceipt {
+        let progress = self.told.borrow().clone();
+        let outbox = match progress {
+            Progress::Acknowledged(_) => None,
+            Progress::Waits | Progress::Tried(_) => self.on_disk(),
+        };
+        let state = match (progress, &outbox) {
             // Who else has read it nobody has been asked.
-            Progress::Acknowledged(_) if self.lower.trust.is_some() => TierState::Confirmed,
-            Progress::Acknowledged(_) => TierState::Applied { by: 1, of: 1 },
+            (Progress::Acknowledged(_), _) if self.lower.trust.is_some() => TierState::Confirmed,
+            (Progress::Acknowledged(_), _) => TierState::Applied { by: 1, of: 1 },
+            (Progress::Tried(reason), _) => TierState::Failed { reason: reason.to_string() },
+            (Progress::Waits, Some(OnDisk::No { .. })) => TierState::Failed {
+                reason: "it has not been sent yet, and is in memory alone".into(),
+            },
+            (Progress::Waits, _) => TierState::Queued,
+        };
+        TierReceipt { outbox, ..TierReceipt::of(Tier::Shared, state) }
+    }
+
+    /// Whether it is on disk. `None`: it need not be.
+    fn on_disk(&self) -> Option<OnDisk> {
+        let written = self.file.as_ref()?.written();
+        let written = written.borrow();
+        Some(match &written.failure {
+            _ if written.to >= self.id.number => OnDisk::Yes,
+            Some(reason) => OnDisk::No { reason: reason.to_string() },
+            None => OnDisk::No { reason: "it takes too long".to_owned() },
+        })
+    }
+
+    /// How far it is, without waiting for the tier. Where it has a file, it is on disk then, or the tier has it, or the
+    /// disk does not take it.
+    pub(crate) async fn kept(mut self) -> TierReceipt {
+        if let Some(file) = self.file.clone() {
+            let (mut written, number) = (file.written(), self.id.number);
+            let is_kept = |written: &Written| written.to >= number || written.failure.is_some();
+            let is_there = |progress: &Progress| matches!(progress, Progress::Acknowledged(_));
+            let either = async {
+                tokio::select! {
+                    _ = written.wait_for(is_kept) => {}
+                    _ = self.told.wait_for(is_there) => {}
+                }
+            };
+            sync::until(sync::after(Instant::now(), DISK), either).await;
         }
+        self.receipt()
     }
 
     /// Where it is in the tier's log.
@@ -66,14 +112,16 @@ impl Sent {
     }
 
     /// How far it is when the tier has answered, and all who read it have, or when that has taken too long.
-    pub(crate) async fn wait(mut self, within: Option<Duration>) -> TierState {
+    pub(crate) async fn wait(mut self, within: Option<Duration>) -> TierReceipt {
         let settings = *self.lower.settings();
         let end = |within| sync::after(Instant::now(), within);
         let said = within.map(end);
         let deadline = said.unwrap_or(end(settings.purge_wait));
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
         // It may have been acknowledged just now.
-        let Some(position) = acknowledged.or_else(|| self.position()) else { return self.state() };
+        let Some(position) = acknowledged.or_else(|| self.position()) else {
+            return self.receipt();
+        };
         // Whoever serves what is stale without trust does so for as long as it likes.
         let lapses = match settings.unsure {
             Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
@@ -93,7 +141,7 @@ impl Sent {
             sync::until(most, pending::<()>()).await;
         }
         let has_lapsed = lapses.is_some_and(|lapses| lapses <= Instant::now());
-        match held {
+        let state = match held {
             Ok(Holds { by, of, missing }) if missing.is_empty() => TierState::Applied { by, of },
             Ok(Holds { by, of, missing }) if has_lapsed => TierState::Lapsed { by, of, missing },
             Err(_) if has_lapsed => TierState::Lapsed { by: 1, of: 1, missing: Vec::new() },
@@ -102,7 +150,12 @@ impl Sent {
                 TierState::Failed { reason: format!("{by} of {of} have answered, not {missing}") }
             }
             Err(error) => TierState::Failed { reason: error.with_causes() },
-        }
+        };
+        // It has been asked once for the batch already, so that this is known.
+        let copies = self.lower.copies(position, self.lower.behind()).await.ok();
+        let replication = copies.map(|copies| copies.replication);
+        let doubt = copies.and_then(|copies| copies.doubt);
+        TierReceipt { replication, doubt, ..TierReceipt::of(Tier::Shared, state) }
     }
 
     /// `None`: it could not be sent, and nobody can tell when to try again.
@@ -152,12 +205,19 @@ impl Sending {
     async fn send(mut self) {
         let (mut pause, mut new_logs) = (FIRST_PAUSE, 0);
         while let Some(batch) = self.next() {
-            let appended = self.lower.append(&batch).await.and_then(|is_known| {
-                new_logs = if is_known { 0 } else { new_logs + 1 };
-                if new_logs > MAX_NEW_LOGS { Err(LowerError::Unsteady) } else { Ok(()) }
+            let appended = self.lower.append(&batch).await.and_then(|position| {
+                new_logs = if position.is_some() { 0 } else { new_logs + 1 };
+                if new_logs > MAX_NEW_LOGS { Err(LowerError::Unsteady) } else { Ok(position) }
             });
             match appended {
-                Ok(()) => pause = FIRST_PAUSE,
+                Ok(position) => {
+                    pause = FIRST_PAUSE;
+                    if let Some(position) = position {
+                        // One question for all of them. Whoever needs to know asks himself, and is told the same; a
+                        // failure is counted where the tier was asked.
+                        self.lower.copies(position, self.lower.behind()).await.ok();
+                    }
+                }
                 Err(error) => {
                     let ids: Vec<_> = batch.iter().map(|purge| purge.id).collect();
                     self.lower.lock().outbox.tried(&ids, &error.with_causes().into());
@@ -185,9 +245,30 @@ impl Lower {
     /// From now on what comes from below is judged by this purge.
     pub(crate) fn enter(self: &Arc<Self>, scopes: Vec<Scope>, mode: Mode) -> Outgoing {
         let now = self.clock.now();
-        let (id, told, overflows) = self.lock().outbox.enter(scopes, mode, now);
+        let mut ledger = self.lock();
+        let (id, told, overflows) = ledger.outbox.enter(scopes, mode, now);
+        let file = ledger.outbox.file().cloned();
+        drop(ledger);
         self.counters.overflows.add(u64::from(overflows));
-        Outgoing { lower: Arc::clone(self), id, told }
+        Outgoing { lower: Arc::clone(self), id, told, file }
+    }
+
+    /// How safe what the log has up to `position` is.
+    async fn copies(&self, position: Position, most: Duration) -> Result<Copies, LowerError> {
+        let copies = self.call_log(most, |tier| tier.copies(position)).await?;
+        if copies.replication != Replication::Unreplicated {
+            self.lock().outbox.confirmed(position);
+        }
+        Ok(copies)
+    }
+
+    /// Asks again whether what has been acknowledged is safe, if the outbox's file has it still. Trust is not to wait
+    /// for that.
+    pub(super) async fn confirm(&self) {
+        let last = self.lock().outbox.unconfirmed();
+        if let Some(last) = last {
+            self.copies(last, self.settings.budget.saturating_mul(2)).await.ok();
+        }
     }
 
     /// Sends what is in the outbox, in a task of the cache, unless somebody does already. Where there is no
@@ -214,9 +295,9 @@ impl Lower {
         held.unwrap_or(Err(LowerError::TookTooLong { budget }))
     }
 
-    /// Appends purges to the log. They leave the outbox only when they are in the log that is known here. False:
-    /// they are in another one.
-    async fn append(&self, purges: &[LowerPurge]) -> Result<bool, LowerError> {
+    /// Appends purges to the log. They leave the outbox only when they are in the log that is known here. `None`: they
+    /// are in another one.
+    async fn append(&self, purges: &[LowerPurge]) -> Result<Option<Position>, LowerError> {
         if self.position().is_none() {
             self.catch_up().await?;
         }
@@ -228,7 +309,7 @@ impl Lower {
             // What it had is learnt, and these are in it, or are appended once more.
             self.catch_up().await?;
         }
-        Ok(is_known)
+        Ok(is_known.then_some(position))
     }
 
     fn acknowledge(&self, purges: &[LowerPurge], position: Position) -> bool {

@@ -70,6 +70,12 @@ impl Trust {
         if self.is_of_hits { self.until.get() } else { Moment::FIRST }
     }
 
+    /// So long ago the call was sent that has renewed it; zero where none has.
+    pub(super) fn behind(&self) -> Duration {
+        let renewed = self.renewed.get();
+        if renewed == Moment::FIRST { Duration::ZERO } else { self.now().since(renewed) }
+    }
+
     pub(super) fn holds(&self) -> bool {
         self.now() < self.until.get()
     }

@@ -96,6 +96,9 @@ impl Address {
             Kind::Sentinels => {
                 let addresses = [first].into_iter().chain(others);
                 let mut to_sentinels = RedisConnectionInfo::default();
+                if let Some(username) = &options.sentinel_username {
+                    to_sentinels = to_sentinels.set_username(username);
+                }
                 if let Some(password) = &options.sentinel_password {
                     to_sentinels = to_sentinels.set_password(password);
                 }
@@ -170,6 +173,9 @@ impl Address {
         }
         if let Some(password) = self.settings.password() {
             builder = builder.set_client_to_redis_password(password);
+        }
+        if let Some(username) = to_sentinels.username() {
+            builder = builder.set_client_to_sentinel_username(username);
         }
         if let Some(password) = to_sentinels.password() {
             builder = builder.set_client_to_sentinel_password(password);

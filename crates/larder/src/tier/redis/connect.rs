@@ -37,6 +37,7 @@ pub(super) struct Lines {
     next_body: AtomicUsize,
     control: Line,
     purges: Line,
+    copies: Line,
     /// Those that nobody waits on.
     logs: Mutex<Vec<Line>>,
 }
@@ -54,6 +55,7 @@ impl Lines {
             next_body: AtomicUsize::new(0),
             control: line(),
             purges: line(),
+            copies: line(),
             logs: Mutex::default(),
             far_end,
         }
@@ -87,9 +89,14 @@ impl Lines {
         self.control.link().await
     }
 
-    /// For purges, whose writer may wait until a replica has them.
+    /// For purges.
     pub(super) async fn purges(&self) -> Result<Link, LowerError> {
         self.purges.link().await
+    }
+
+    /// For who waits until a replica has them: opened where there are some.
+    pub(super) async fn copies(&self) -> Result<Link, LowerError> {
+        self.copies.link().await
     }
 
     /// For who waits at the server for news.

@@ -13,17 +13,21 @@ use redis::{Cmd, Value};
 use super::{
     Shared,
     connect::{Link, is_broken_line},
+    copies::LastCopies,
     fork::put,
     log::{decode, encode, folded, parse_id},
     readers::Table,
     script::{
-        APPEND, Answer, LEAVE, READERS, RENEW, Script, TAIL, hex, millis, not_understood, read,
+        APPEND, Answer, FORGET, LEAVE, READERS, RENEW, Script, TAIL, hex, millis, not_understood,
+        read,
     },
     seen::{Entry, Header, Heard, Seen},
 };
 use crate::{
     sync,
-    tier::lower::{Folded, Holds, Logged, LowerError, LowerPurge, Position, Reader, Tail},
+    tier::lower::{
+        Folded, Forget, Forgotten, Holds, Logged, LowerError, LowerPurge, Position, Reader, Tail,
+    },
 };
 
 /// What is waited beyond [`max_incoherence`](super::RedisOptions::max_incoherence) for who is silent.
@@ -37,8 +41,6 @@ const REST: Duration = Duration::from_millis(5);
 const PIECE: usize = 1000;
 /// So often that is read anew if too much came in between.
 const TRIES: usize = 3;
-/// A replica has so long to acknowledge purges.
-const REPLICATION_MS: u64 = 50;
 /// Readers are looked at so often while a receipt waits; and so often once it has waited for [`LONG`].
 const LOOK: Duration = Duration::from_millis(10);
 const SLOW_LOOK: Duration = Duration::from_millis(100);
@@ -54,7 +56,8 @@ pub(super) struct Control {
     pub(super) telling: tokio::sync::Mutex<()>,
     /// The readers when they were looked at last. Held by who looks.
     table: tokio::sync::Mutex<Option<(Instant, Arc<Table>)>>,
-    unreplicated: AtomicU64,
+    pub(super) copies: tokio::sync::Mutex<LastCopies>,
+    pub(super) unreplicated: AtomicU64,
 }
 
 impl Control {
@@ -64,6 +67,7 @@ impl Control {
             settle: max_incoherence.saturating_add(MARGIN),
             telling: tokio::sync::Mutex::default(),
             table: tokio::sync::Mutex::default(),
+            copies: tokio::sync::Mutex::default(),
             unreplicated: AtomicU64::new(0),
         }
     }
@@ -105,9 +109,9 @@ impl Shared {
         // What it has already it does not take again.
         let asking = self.lines.twice(|| async {
             let mut link = self.lines.purges().await?;
-            self.call(&mut link, &APPEND, append).await.map(|answer| (answer, link))
+            self.call(&mut link, &APPEND, append).await
         });
-        let (Answer { header, rest, .. }, mut link) = asking.await?;
+        let Answer { header, rest, .. } = asking.await?;
         let numbers: Vec<u64> = read(rest.into_iter().next().ok_or_else(not_understood)?)?;
         let number = numbers.iter().copied().max().unwrap_or(header.number);
         {
@@ -117,19 +121,7 @@ impl Shared {
                 seen.note(header.generation, number, Entry { at_ms, ..entry });
             }
         }
-        if header.replicas > 0 && !purges.is_empty() {
-            self.replicate(&mut link).await;
-        }
         Ok(Position { generation: header.generation, number })
-    }
-
-    /// Waits until a replica has what was written on this link. The primary has it in any case.
-    async fn replicate(&self, link: &mut Link) {
-        let wait = redis::cmd("WAIT").arg(1).arg(REPLICATION_MS).take();
-        let replicated = link.ask_where::<u64>(&self.names.control("ctl"), wait).await;
-        if !matches!(replicated, Ok(replicas) if replicas > 0) {
-            self.control.unreplicated.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     /// What the log has after `since`.
@@ -267,6 +259,20 @@ impl Shared {
         let left = asking.await?;
         self.control.seen().leaves(reader.id, &left.header);
         Ok(())
+    }
+
+    /// Readers of this name are not waited for any more.
+    pub(super) async fn forget(&self, name: &str, whom: Forget) -> Result<Forgotten, LowerError> {
+        let is_forced = u8::from(whom == Forget::InAnyCase);
+        let arguments = |command: &mut Cmd| _ = command.arg(name).arg(is_forced);
+        let Answer { rest, .. } = self.ask_control(&FORGET, arguments).await?;
+        let [forgotten, alive, silent] = rest.try_into().map_err(|_| not_understood())?;
+        let (forgotten, alive): (u64, u64) = (read(forgotten)?, read(alive)?);
+        Ok(match (forgotten, alive) {
+            (0, 0) => Forgotten::Unknown,
+            (0, _) => Forgotten::Alive(Duration::from_millis(read(silent)?)),
+            (forgotten, _) => Forgotten::Readers(forgotten),
+        })
     }
 
     /// A question that takes no harm from being asked twice.

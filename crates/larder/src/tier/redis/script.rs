@@ -35,9 +35,11 @@ macro_rules! script {
 
 script!(ANEW, "anew.lua");
 script!(APPEND, "append.lua");
+script!(FORGET, "forget.lua");
 script!(LEAVE, "leave.lua");
 script!(READERS, "readers.lua");
 script!(RENEW, "renew.lua");
+script!(REPLICATE, "replicate.lua");
 script!(SIGN, "sign.lua");
 script!(TAIL, "tail.lua");
 
@@ -122,6 +124,8 @@ fn read_header(value: Value, call: &str) -> Option<Header> {
         replicas,
         closing,
         readers,
+        alive,
+        guarded,
         answered,
     ] = fields.try_into().ok()?;
     if answered != call {
@@ -140,6 +144,8 @@ fn read_header(value: Value, call: &str) -> Option<Header> {
         replicas: replicas.parse().ok()?,
         closing_ms: closing.parse().ok()?,
         readers: readers.parse().ok()?,
+        alive: alive.parse().ok()?,
+        is_guarded: guarded == "1",
     })
 }
 
@@ -166,7 +172,8 @@ mod tests {
 
     #[test]
     fn the_answer_to_another_call_is_none() {
-        let fields = ["open", "0a", "7", "3", "0", "0", "5", "9", "11", "0", "0", "1", "this"];
+        let fields =
+            ["open", "0a", "7", "3", "0", "0", "5", "9", "11", "0", "0", "1", "1", "0", "this"];
         let text = |field: &&str| Value::BulkString(field.as_bytes().to_vec());
         let answer =
             || Value::Array(vec![Value::Array(fields.iter().map(text).collect()), Value::Int(1)]);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::tier::lower::PurgeId;
+use crate::tier::lower::{PurgeId, TierFigures};
 
 /// So many purges are kept, of so many bytes together.
 const MAX_ENTRIES: usize = 4096;
@@ -37,6 +37,10 @@ pub(super) struct Header {
     pub(super) closing_ms: u64,
     /// How many readers it knows.
     pub(super) readers: u64,
+    /// How many of them have said something lately.
+    pub(super) alive: u64,
+    /// It takes no writes without some of its replicas.
+    pub(super) is_guarded: bool,
 }
 
 /// A purge of the log as this process can append it again.
@@ -96,9 +100,26 @@ pub(super) struct Seen {
     changed: Option<(u64, Option<Instant>)>,
     /// All that have been renewed here and have not left.
     readers: HashSet<u64>,
+    /// Forks of this log that were heard of.
+    heard_forks: u64,
+    figures: TierFigures,
 }
 
 impl Seen {
+    /// What there is to say of the server.
+    pub(super) fn figures(&self) -> TierFigures {
+        self.figures
+    }
+
+    fn note_figures(&mut self, header: &Header) {
+        let figures = &mut self.figures;
+        figures.forks += header.forks.saturating_sub(self.heard_forks);
+        self.heard_forks = self.heard_forks.max(header.forks);
+        figures.readers = header.readers;
+        figures.readers_alive = header.alive.min(header.readers);
+        figures.replicas = header.replicas;
+    }
+
     /// What a call says is known, if anything is.
     pub(super) fn known(&self) -> (Option<u128>, u64, u64, Epoch) {
         (self.generation, self.highest, self.had_readers, Epoch(self.epoch))
@@ -132,10 +153,12 @@ impl Seen {
                 self.entries.clear();
                 self.bytes = 0;
                 (self.highest, self.forgotten, self.forks) = (0, 0, header.forks);
+                self.heard_forks = header.forks;
             }
         }
         self.highest = self.highest.max(header.number);
         self.had_readers = header.readers;
+        self.note_figures(header);
         match self.changed {
             Some((changed, _)) if changed == header.changed_ms => {}
             // Whoever has just come has not seen it happen.
@@ -237,6 +260,8 @@ mod tests {
             replicas: 0,
             closing_ms: 0,
             readers: 0,
+            alive: 0,
+            is_guarded: false,
         }
     }
 

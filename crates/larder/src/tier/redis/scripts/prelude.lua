@@ -11,6 +11,8 @@ KNOWN, HAD = tonumber(KNOWN), tonumber(HAD)
 local SILENT = 3600000
 -- Somebody renews all the time. If nobody has for so long, nobody was there, or the server's clock has stepped.
 local QUIET = 60000
+-- Beside what is known of the log: when a reader was forgotten that may come back. Its id follows.
+local FORGOTTEN = 'forgot:'
 
 -- Lua would write large numbers as 1.7e+15.
 local function text(number) return string.format('%.0f', number) end
@@ -22,6 +24,8 @@ local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
 if info:match('role:(%a+)') ~= 'master' then return redis.error_reply('READONLY not a primary') end
 local run_id, replid = info:match('run_id:(%x+)'), info:match('master_replid:(%x+)')
 local replicas = tonumber(info:match('connected_slaves:(%d+)')) or 0
+-- The server says how many of them are good only where it takes no writes without some.
+local guarded = info:match('min_[%a_]+_good_[%a_]+:') and '1' or '0'
 
 local ctl = {}
 local fields = redis.call('HGETALL', CTL)
@@ -55,9 +59,13 @@ end
 -- A new log. Nothing of the old one is known any more; who reads it is.
 local function begin_anew()
   local seq = text(math.max(micros, (is_number(ctl.seq) and tonumber(ctl.seq) or 0) + 1))
-  local beat, skipped = ctl.beat, ctl.skipped
+  local beat, skipped, forgotten = ctl.beat, ctl.skipped, {}
+  for field, at in pairs(ctl) do
+    if field:sub(1, #FORGOTTEN) == FORGOTTEN then forgotten[field] = at end
+  end
   redis.call('UNLINK', CTL, LOG, FENCES, PREFIXES, IDS, OLDER_IDS, UNSIGNED)
   ctl = {}
+  if next(forgotten) then set(forgotten) end
   set({gen = ARGV[1], seq = seq, last = seq, floor = seq, state = 'open', run_id = run_id, replid = replid,
        changed = text(now), restored = seq, forks = '0', beat = beat, skipped = skipped, newcomers = '0'})
 end
@@ -134,5 +142,5 @@ end
 local function header()
   return {ctl.state, ctl.gen, ctl.seq, ctl.floor, ctl.restored, ctl.forks, ctl.changed,
           text(math.max(now - tonumber(ctl.changed), 0)), text(micros), text(replicas), ctl.closing_since or '0',
-          text(redis.call('HLEN', READERS)), ARGV[1]}
+          text(redis.call('HLEN', READERS)), ctl.alive or '0', guarded, ARGV[1]}
 end

@@ -12,8 +12,10 @@ local is_time = clock < swept or clock - swept >= QUIET
 if is_time or now < beat or now - beat >= QUIET / 6 then
   set({beat = text(now), skipped = text(skipped), swept = text(is_time and clock or swept)})
 end
--- It was never here before.
-if is_new and ARGV[7] == '-' then
+-- It was never here before, or has been forgotten since.
+local was_forgotten = is_new and ctl[FORGOTTEN .. ARGV[5]] ~= nil
+if was_forgotten then redis.call('HDEL', CTL, FORGOTTEN .. ARGV[5]) end
+if is_new and (ARGV[7] == '-' or was_forgotten) then
   set({newcomers = text((tonumber(ctl.newcomers) or 0) + 1)})
   expect(1)
 end
@@ -26,5 +28,15 @@ if is_new or is_time then
       expect(-1)
     end
   end
+end
+-- How many have said something lately is for people, and may be a little late.
+local counted = tonumber(ctl.counted) or 0
+if is_new or is_time or clock < counted or clock - counted >= QUIET / 12 then
+  local alive, readers = 0, redis.call('HVALS', READERS)
+  for _, said in ipairs(readers) do
+    local renewed = tonumber(said:match('^%S+ %d+ (%d+)'))
+    if renewed and clock - renewed < tonumber(ARGV[2]) then alive = alive + 1 end
+  end
+  set({alive = text(alive), counted = text(clock)})
 end
 return {header()}

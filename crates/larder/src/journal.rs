@@ -1,0 +1,392 @@
+//! Journal: what must outlive this process, in one bounded file that a thread writes.
+//!
+//! Entries have numbers, which grow, and payloads. Whoever adds one goes on at once; a thread writes all that have
+//! come within a few milliseconds, and syncs once for them. Whoever must know waits for its [`Written`]. What is done
+//! before it was written never is.
+//!
+//! ```text
+//! caller   add 7   add 8   done 7                    add 9
+//! thread                            writes 8, syncs           writes 9, syncs
+//! ```
+//!
+//! A disk that fails is nobody's error: entries stay in memory, the file is written anew again and again until that
+//! succeeds, and meanwhile everybody is told why. What it holds is bounded by who adds: see [`Journal::has_room`].
+
+mod file;
+mod record;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use self::file::OnDisk;
+pub use self::file::OutboxError;
+
+/// The most bytes of entries that are not done.
+const MAX_LIVE_BYTES: usize = 32 << 20;
+/// So much of the file may be of no use, and as much as is.
+const MAX_DEAD_BYTES: u64 = 1 << 20;
+/// What comes within this time of the first is written with it. What is done by then is not written at all, as most of it
+/// is while all goes well.
+const GATHER: Duration = Duration::from_millis(2);
+/// After a failure the next try waits so long, then twice as long, and so on.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(10);
+/// Whoever drops a journal waits so long for what is still to be written.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// How far the file is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    /// Entries up to this number are on disk, or done.
+    pub(crate) to: u64,
+    /// Why nothing is written, where that has failed.
+    pub(crate) failure: Option<Arc<str>>,
+    /// How often it has failed.
+    pub(crate) failures: u64,
+}
+
+/// A file, and the thread that writes it.
+pub(crate) struct Journal(Arc<Shared>);
+
+struct Shared {
+    /// Held for moments.
+    state: Mutex<State>,
+    /// There is something to do, or the thread has ended.
+    changed: Condvar,
+    written: watch::Sender<Written>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is not done. What is in the file comes first.
+    live: BTreeMap<u64, Arc<[u8]>>,
+    live_bytes: usize,
+    /// Entries up to this number are in the file, or about to be.
+    taken_to: u64,
+    /// What is done of those, and not yet known to the file.
+    done: Vec<u64>,
+    /// The file is to be written anew: then nothing needs to be said of what is done.
+    is_to_be_replaced: bool,
+    is_closing: bool,
+    has_ended: bool,
+}
+
+/// What was found in a file.
+pub(crate) struct Found {
+    /// The entries that were not done, in their order.
+    pub(crate) entries: Vec<(u64, Vec<u8>)>,
+    /// Numbers that were given are no higher.
+    pub(crate) last: u64,
+    /// There were others, which cannot be read.
+    pub(crate) is_damaged: bool,
+}
+
+impl Journal {
+    /// Opens the file, or makes it, and begins to write it.
+    pub(crate) fn open(path: &Path) -> Result<(Journal, Found), OutboxError> {
+        let (file, record::Read { live, last, is_damaged, .. }) = OnDisk::open(path)?;
+        let entries: Vec<_> = live.into_iter().collect();
+        let shared = |(number, payload): &(u64, Vec<u8>)| (*number, Arc::from(payload.as_slice()));
+        let live: BTreeMap<u64, Arc<[u8]>> = entries.iter().map(shared).collect();
+        let live_bytes = live.values().map(|payload| record::bytes_of(payload)).sum();
+        let state = State { live, live_bytes, taken_to: last, ..State::default() };
+        let written = watch::Sender::new(Written { to: last, ..Written::default() });
+        let shared = Arc::new(Shared { state: state.into(), changed: Condvar::new(), written });
+        let of_thread = Arc::clone(&shared);
+        let spawned = thread::Builder::new().name("larder-outbox".to_owned()).spawn(move || {
+            let _ended = Ended(Arc::clone(&of_thread));
+            Writer { shared: of_thread, file, _ended }.run();
+        });
+        spawned.map_err(|source| OutboxError::Io { what: "no thread can write it", source })?;
+        Ok((Journal(shared), Found { entries, last, is_damaged }))
+    }
+
+    /// Whether there is room for one more.
+    pub(crate) fn has_room(&self, payload_bytes: usize) -> bool {
+        self.0.lock().live_bytes.saturating_add(payload_bytes) <= MAX_LIVE_BYTES
+    }
+
+    /// The bytes of what is not done.
+    pub(crate) fn live_bytes(&self) -> usize {
+        self.0.lock().live_bytes
+    }
+
+    /// Adds an entry. Its number is higher than all before.
+    pub(crate) fn add(&self, number: u64, payload: Vec<u8>) {
+        let mut state = self.0.lock();
+        state.live_bytes += record::bytes_of(&payload);
+        state.live.insert(number, payload.into());
+        self.0.changed.notify_all();
+    }
+
+    /// These are of no use any more.
+    pub(crate) fn done(&self, numbers: &[u64]) {
+        let mut state = self.0.lock();
+        for number in numbers {
+            let Some(payload) = state.live.remove(number) else { continue };
+            state.live_bytes -= record::bytes_of(&payload);
+            if *number <= state.taken_to && !state.is_to_be_replaced {
+                state.done.push(*number);
+            }
+        }
+        self.0.changed.notify_all();
+    }
+
+    /// How far it is, from now on.
+    pub(crate) fn written(&self) -> watch::Receiver<Written> {
+        self.0.written.subscribe()
+    }
+
+    /// Until what was added is on disk, or cannot be.
+    pub(crate) async fn flush(&self) {
+        let last = self.0.lock().live.last_key_value().map_or(0, |(number, _)| *number);
+        let is_over = |written: &Written| written.to >= last || written.failure.is_some();
+        // Its sender lives as long as this.
+        self.written().wait_for(is_over).await.ok();
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_closing = true;
+        self.0.changed.notify_all();
+        let goes_on = |state: &mut State| !state.has_ended;
+        // A disk that hangs keeps the thread, and nobody else.
+        drop(self.0.changed.wait_timeout_while(state, LAST_WAIT, goes_on));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is to be done with the file.
+enum Work {
+    Append { entries: BTreeMap<u64, Arc<[u8]>>, done: Vec<u64> },
+    Replace { live: BTreeMap<u64, Arc<[u8]>> },
+    Clear,
+}
+
+struct Writer {
+    shared: Arc<Shared>,
+    file: OnDisk,
+    /// Dropped after the file, which another process may have then.
+    _ended: Ended,
+}
+
+/// Tells that the thread has ended, in whichever way.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.lock().has_ended = true;
+        self.0.changed.notify_all();
+    }
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut rest = FIRST_REST;
+        while let Some((work, to)) = self.next() {
+            match self.act(&work) {
+                Ok(()) => {
+                    rest = FIRST_REST;
+                    self.shared.written.send_if_modified(|written| {
+                        let is_news = written.to < to || written.failure.is_some();
+                        (written.to, written.failure) = (to.max(written.to), None);
+                        is_news
+                    });
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    if !self.pause(rest) {
+                        return;
+                    }
+                    rest = (rest * 2).min(LONGEST_REST);
+                }
+            }
+        }
+    }
+
+    /// What is to be done now, and which number has been reached then. `None`: nothing, and nothing will be.
+    fn next(&self) -> Option<(Work, u64)> {
+        let changed = &self.shared.changed;
+        let is_idle = |state: &mut State| !state.has_work() && !state.is_closing;
+        let state = changed.wait_while(self.shared.lock(), is_idle);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        let gathers = |state: &mut State| !state.is_closing;
+        let gathered = changed.wait_timeout_while(state, GATHER, gathers);
+        let (mut state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        // What has come may be done by now.
+        match state.has_work() {
+            false if state.is_closing => None,
+            _ => Some(state.take(self.file.bytes())),
+        }
+    }
+
+    fn act(&mut self, work: &Work) -> io::Result<()> {
+        match work {
+            Work::Append { entries, done } => self.file.append(entries, done),
+            Work::Replace { live } => {
+                self.file.replace(live.iter().map(|(number, payload)| (*number, &**payload)))
+            }
+            Work::Clear => self.file.clear(),
+        }
+    }
+
+    /// Nobody knows what the file has now: after a sync that failed, not even the system does.
+    fn failed(&self, error: &io::Error) {
+        let mut state = self.shared.lock();
+        state.is_to_be_replaced = true;
+        state.done = Vec::new();
+        drop(state);
+        self.shared.written.send_modify(|written| {
+            written.failure = Some(error.to_string().into());
+            written.failures += 1;
+        });
+    }
+
+    /// False: the journal is closed, and there is no time for another try.
+    fn pause(&self, rest: Duration) -> bool {
+        let state = self.shared.lock();
+        let goes_on = |state: &mut State| !state.is_closing;
+        let waited = self.shared.changed.wait_timeout_while(state, rest, goes_on);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.is_closing
+    }
+}
+
+impl State {
+    fn has_work(&self) -> bool {
+        let is_new = |(number, _): (&u64, _)| *number > self.taken_to;
+        let has_new = self.live.last_key_value().is_some_and(is_new);
+        has_new || !self.done.is_empty() || self.is_to_be_replaced
+    }
+
+    fn take(&mut self, file_bytes: u64) -> (Work, u64) {
+        let dead_bytes = file_bytes.saturating_sub(self.live_bytes as u64);
+        let is_to_be_replaced = self.is_to_be_replaced
+            || dead_bytes > MAX_DEAD_BYTES && dead_bytes > self.live_bytes as u64;
+        self.is_to_be_replaced = false;
+        let new = self.live.range(self.taken_to + 1..);
+        let entries: BTreeMap<_, _> = new.map(|(number, it)| (*number, Arc::clone(it))).collect();
+        let last = entries.last_key_value().map_or(self.taken_to, |(number, _)| *number);
+        self.taken_to = last;
+        let done = std::mem::take(&mut self.done);
+        let work = match () {
+            () if is_to_be_replaced => Work::Replace { live: self.live.clone() },
+            () if self.live.is_empty() => Work::Clear,
+            () => Work::Append { entries, done },
+        };
+        (work, last)
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn place() -> (TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("outbox");
+        (folder, path)
+    }
+
+    fn open(path: &Path) -> (Journal, Vec<u64>) {
+        let (journal, found) = Journal::open(path).expect("a file of its own");
+        assert!(!found.is_damaged);
+        (journal, found.entries.iter().map(|(number, _)| *number).collect())
+    }
+
+    async fn written(journal: &Journal, is_so: impl FnMut(&Written) -> bool) -> Written {
+        journal.written().wait_for(is_so).await.expect("it lives as long").clone()
+    }
+
+    #[tokio::test]
+    async fn the_next_who_opens_it_finds_what_was_added_and_not_done_in_order() {
+        let (_folder, path) = place();
+        let (journal, found) = open(&path);
+        assert!(found.is_empty());
+        (1..=5).for_each(|number| journal.add(number, vec![number as u8; 100]));
+        written(&journal, |written| written.to == 5).await;
+        journal.done(&[2, 4]);
+        journal.add(6, Vec::new());
+        drop(journal);
+        let (journal, found) = open(&path);
+        assert_eq!(found, [1, 3, 5, 6]);
+        journal.done(&[1, 3, 5, 6]);
+        drop(journal);
+        assert_eq!(open(&path).1, [0; 0]);
+        assert_eq!(fs::read(&path).unwrap(), record::HEADER, "nothing in it is of use");
+    }
+
+    #[tokio::test]
+    async fn one_at_a_time_has_it_and_what_is_something_else_is_left_as_it_is() {
+        let (folder, path) = place();
+        let (journal, _) = open(&path);
+        assert!(matches!(Journal::open(&path), Err(OutboxError::InUse)));
+        drop(journal);
+        open(&path);
+        for (name, bytes) in [("settings", "[shared]\n"), ("later", "larder outbox 2\n")] {
+            let other = folder.path().join(name);
+            fs::write(&other, bytes).unwrap();
+            assert!(matches!(Journal::open(&other), Err(OutboxError::Foreign)), "{name}");
+            assert_eq!(fs::read_to_string(&other).unwrap(), bytes);
+        }
+        assert!(matches!(Journal::open(folder.path()), Err(OutboxError::Foreign)));
+        let nowhere = folder.path().join("none/outbox");
+        assert!(matches!(Journal::open(&nowhere), Err(OutboxError::Io { .. })));
+    }
+
+    #[tokio::test]
+    async fn it_stays_small_however_much_goes_through_it() {
+        let (_folder, path) = place();
+        let (journal, _) = open(&path);
+        journal.add(1, b"stays".to_vec());
+        for number in 2..200 {
+            journal.add(number, vec![0; 64 << 10]);
+            written(&journal, |written| written.to == number).await;
+            journal.done(&[number]);
+        }
+        drop(journal);
+        let bytes = fs::metadata(&path).unwrap().len();
+        assert!(bytes < 2 * MAX_DEAD_BYTES, "{bytes}");
+        assert_eq!(open(&path).1, [1]);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_is_when_it_can_be_and_meanwhile_that_is_told() {
+        let (folder, path) = place();
+        let (journal, _) = open(&path);
+        // The file is to be replaced by another one, which cannot be made.
+        let in_the_way = folder.path().join("outbox.new");
+        fs::create_dir(&in_the_way).unwrap();
+        (1..=3).for_each(|number| journal.add(number, vec![0; 1 << 20]));
+        written(&journal, |written| written.to == 3).await;
+        journal.done(&[1, 2]);
+        let failed = written(&journal, |written| written.failure.is_some()).await;
+        assert!(failed.to == 3 && failed.failures > 0, "{failed:?}");
+        journal.add(4, b"added meanwhile".to_vec());
+        // Who waits for it is not kept waiting.
+        journal.flush().await;
+        fs::remove_dir(&in_the_way).unwrap();
+        let again = written(&journal, |written| written.failure.is_none()).await;
+        assert!(again.to == 4 && again.failures > 0, "{again:?}");
+        drop(journal);
+        assert_eq!(open(&path).1, [3, 4]);
+    }
+}

@@ -1,0 +1,166 @@
+//! File: a journal on disk, which one process at a time has.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::record::{self, HEADER, Read};
+
+/// None that was written here is longer.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutboxError {
+    /// Two who write would lose each other's purges.
+    #[error("another process uses it")]
+    InUse,
+    /// It would be overwritten.
+    #[error("it is no outbox of this version of Larder, and is left as it is")]
+    Foreign,
+    /// It cannot be read, or not be written.
+    #[error("{what}")]
+    Io {
+        /// What could not be done.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A journal that is open for writing.
+pub(super) struct OnDisk {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    /// Nobody else writes while this is open. A file of its own, which stays when the journal is replaced.
+    _lock: File,
+}
+
+fn io(what: &'static str) -> impl Fn(io::Error) -> OutboxError {
+    move |source| OutboxError::Io { what, source }
+}
+
+impl OnDisk {
+    /// Opens it, or makes it, and says what is in it.
+    pub(super) fn open(path: &Path) -> Result<(Self, Read), OutboxError> {
+        let lock = lock(&beside(path, ".lock"))?;
+        // One that was not finished. Where there is none, or none that can be removed, nothing is lost.
+        fs::remove_file(beside(path, ".new")).ok();
+        match fs::metadata(path) {
+            // A pipe would be waited for, and a device has no end.
+            Ok(found) if !found.is_file() || found.len() > MAX_BYTES => {
+                return Err(OutboxError::Foreign);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io("it cannot be looked at")(error));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        let options = || options().read(true).truncate(false).open(path);
+        let mut file = options().map_err(io("it cannot be opened for writing"))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io("it cannot be read"))?;
+        let read = record::read(&bytes).ok_or(OutboxError::Foreign)?;
+        let mut on_disk =
+            OnDisk { path: path.to_owned(), file, bytes: read.sound_bytes as u64, _lock: lock };
+        if read.sound_bytes < bytes.len() || read.sound_bytes == 0 || read.is_damaged {
+            // What lies behind damage is written anew, with all the rest.
+            let live = read.live.iter().map(|(number, payload)| (*number, payload.as_slice()));
+            on_disk.replace(live).map_err(io("it cannot be written"))?;
+        }
+        Ok((on_disk, read))
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes these at the end. They are on disk once it has returned, where they must be.
+    pub(super) fn append(
+        &mut self,
+        entries: &BTreeMap<u64, Arc<[u8]>>,
+        done: &[u64],
+    ) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        if entries.is_empty() && done.is_empty() {
+            return Ok(());
+        }
+        // In this order: what takes the place of others is there before they go.
+        entries.iter().for_each(|(number, payload)| {
+            record::put_entry(&mut bytes, *number, payload);
+        });
+        if !done.is_empty() {
+            record::put_done(&mut bytes, done);
+        }
+        self.file.seek(SeekFrom::Start(self.bytes))?;
+        self.file.write_all(&bytes)?;
+        // Something that was done and is not known to be costs a purge that is made twice.
+        if !entries.is_empty() {
+            self.file.sync_data()?;
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Nothing in it is of use any more.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        if self.bytes == HEADER.len() as u64 {
+            return Ok(());
+        }
+        self.file.set_len(HEADER.len() as u64)?;
+        self.bytes = HEADER.len() as u64;
+        Ok(())
+    }
+
+    /// Makes another one with these alone, and puts it in the place of this one.
+    pub(super) fn replace<'a>(
+        &mut self,
+        live: impl Iterator<Item = (u64, &'a [u8])>,
+    ) -> io::Result<()> {
+        let new = beside(&self.path, ".new");
+        let mut bytes = HEADER.to_vec();
+        live.for_each(|(number, payload)| record::put_entry(&mut bytes, number, payload));
+        let mut file = options().read(true).truncate(true).open(&new)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        // The name is on disk when its folder is.
+        if let Some(folder) = self.path.parent() {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            File::open(folder)?.sync_all()?;
+        }
+        (self.file, self.bytes) = (file, bytes.len() as u64);
+        Ok(())
+    }
+}
+
+fn lock(path: &Path) -> Result<File, OutboxError> {
+    let file = options().truncate(false).open(path);
+    let file = file.map_err(io("a file beside it, by which it is locked, cannot be opened"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OutboxError::InUse),
+        Err(TryLockError::Error(error)) => Err(io("it cannot be locked")(error)),
+    }
+}
+
+/// What is purged may be nobody else's business.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
