@@ -54,6 +54,16 @@ impl<'a> EntityTag<'a> {
         self.kind == Kind::Strong
     }
 
+    /// Whether it is written as the standard says.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        self.kind != Kind::Malformed
+    }
+
+    /// What stands between its quotes, if it is written as the standard says.
+    pub(crate) fn inner(&self) -> Option<&'a [u8]> {
+        self.is_well_formed().then(|| self.opaque.get(1..self.opaque.len() - 1)).flatten()
+    }
+
     /// Strong comparison (§8.8.3.2): both strong, and the same. What parts are joined by.
     pub fn strongly_matches(&self, other: &EntityTag<'_>) -> bool {
         self.is_strong() && other.is_strong() && self.opaque == other.opaque

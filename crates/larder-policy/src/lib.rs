@@ -21,6 +21,9 @@
 //! | [`no_vary_search`] | which parts of a query do not matter | draft-ietf-httpbis-no-vary-search |
 //! | [`validate`] | conditional requests out, 304 and HEAD merged in, readers' conditions | RFC 9111 §4.3, RFC 9110 §13 |
 //! | [`etag`] | entity tags and their two comparisons | RFC 9110 §8.8.3 |
+//! | [`coding`] | which content codings a request takes | §8.4, §12.5.3 |
+//! | [`compression`] | which stored responses are coded, and which form answers | RFC 9111 §5.2.2.6 |
+//! | [`coded`] | the head of a coded form, and its entity tag | RFC 9110 §8.8.3 |
 //! | [`range`] | which bytes of a complete body a request asks for | RFC 9110 §14 |
 //! | [`multipart`] | several ranges in one answer | RFC 9110 §14.6 |
 //! | [`part`] | stored 206 answers: what they serve, and which join | RFC 9111 §3.3, §3.4 |
@@ -37,7 +40,13 @@
 #[cfg(feature = "http")]
 pub mod cache_status;
 #[cfg(feature = "http")]
+pub mod coded;
+#[cfg(feature = "http")]
+pub mod coding;
+#[cfg(feature = "http")]
 pub mod collapse_key;
+#[cfg(feature = "http")]
+pub mod compression;
 #[cfg(feature = "http")]
 pub mod cookies;
 #[cfg(feature = "http")]

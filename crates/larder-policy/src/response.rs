@@ -8,9 +8,9 @@ use std::{
 use http::{
     HeaderMap, HeaderName, Method, StatusCode, Uri,
     header::{
-        AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_LENGTH, CONTENT_LOCATION,
-        CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, LAST_MODIFIED, LOCATION, RANGE,
-        SET_COOKIE, TRANSFER_ENCODING,
+        ACCEPT_ENCODING, AGE, AUTHORIZATION, CACHE_CONTROL, CACHE_STATUS, CONTENT_ENCODING,
+        CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES,
+        LAST_MODIFIED, LOCATION, RANGE, SET_COOKIE, TRANSFER_ENCODING,
     },
 };
 
@@ -177,7 +177,12 @@ fn keep(
     let dated = Dated::new(response.headers, exchange);
     let terms = orders.terms(policy, response, &dated)?;
     let keyed = keyed_fields(policy, request.headers);
-    let selecting = SelectingFields::new(&keyed, response.headers, request.headers)
+    // Where the cache codes by itself, plain bytes are for readers of all codings.
+    let is_for_all_codings = policy.compression.is_some()
+        && !response.headers.contains(CONTENT_ENCODING.as_str())
+        && !keyed.contains(&ACCEPT_ENCODING);
+    let but = is_for_all_codings.then_some(&ACCEPT_ENCODING);
+    let selecting = SelectingFields::new(&keyed, but, response.headers, request.headers)
         .map_err(|_never_matches| Reason::VaryStar)?;
     if selecting.is_doubtful(request.headers) {
         return Err(Reason::UnusualRequest);

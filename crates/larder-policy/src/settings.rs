@@ -1,10 +1,10 @@
 //! Policy: what a cache was told to do, beyond what every message says itself.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use crate::cookies::IgnoredCookies;
+use crate::{compression::Compression, cookies::IgnoredCookies};
 
 /// The rules of one cache, or of one route of it. Two presets, and a method per knob:
 ///
@@ -39,6 +39,7 @@ pub struct Policy {
     pub(crate) fills_on_conditional_miss: bool,
     pub(crate) max_variants: usize,
     pub(crate) hit_for_miss: Duration,
+    pub(crate) compression: Option<Arc<Compression>>,
 }
 
 /// What becomes of an answer that sets a cookie, and could be stored but for that.
@@ -100,6 +101,7 @@ impl Policy {
             fills_on_conditional_miss: true,
             max_variants: 32,
             hit_for_miss: Duration::from_secs(120),
+            compression: None,
         }
     }
 
@@ -268,6 +270,23 @@ impl Policy {
     pub fn hit_for_miss(mut self, memory: Duration) -> Policy {
         self.hit_for_miss = memory;
         self
+    }
+
+    /// Which stored answers are kept in content codings as well, made by the cache behind its readers' backs, and
+    /// in which. None in both presets, and where no coding is named.
+    ///
+    /// The origin is asked for plain bytes where the answer may be shared, so that one copy serves everybody; that an
+    /// answer with plain bytes says `Vary: Accept-Encoding` makes no variants of it then.
+    #[cfg(feature = "compress")]
+    pub fn compress(mut self, compression: Compression) -> Policy {
+        self.compression = (!compression.codings().is_empty()).then(|| Arc::new(compression));
+        self
+    }
+
+    /// Which stored answers are kept in content codings as well.
+    #[inline]
+    pub fn compression(&self) -> Option<&Compression> {
+        self.compression.as_deref()
     }
 }
 

@@ -54,9 +54,10 @@ enum Value {
 }
 
 impl SelectingFields {
-    /// `always`: what every response varies by.
+    /// `always`: what every response varies by. `but`: what this one does not vary by, whatever it says.
     pub(crate) fn new(
         always: &[HeaderName],
+        but: Option<&HeaderName>,
         response: Fields<'_>,
         request: Fields<'_>,
     ) -> Result<SelectingFields, NeverMatches> {
@@ -72,7 +73,7 @@ impl SelectingFields {
                     return Err(NeverMatches);
                 }
                 let name = HeaderName::from_bytes(member).map_err(|_| NeverMatches)?;
-                if !names.contains(&name) {
+                if !names.contains(&name) && but != Some(&name) {
                     names.push(name);
                 }
                 if names.len() > MAX_NAMES {
@@ -358,7 +359,7 @@ impl<'a> Preferences<'a> {
 }
 
 /// `name` or `name;q=0.5`, the weight in thousandths.
-fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
+pub(crate) fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
     let mut parts = member.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
     let name = parts.next()?;
     if !is_token(name) {
@@ -391,7 +392,7 @@ fn thousandths(value: &[u8]) -> Option<u16> {
 }
 
 /// Two codings have an older name each (RFC 9110 §8.4.1).
-fn coding(name: &[u8]) -> &[u8] {
+pub(crate) fn coding(name: &[u8]) -> &[u8] {
     if name.eq_ignore_ascii_case(b"x-gzip") {
         b"gzip"
     } else if name.eq_ignore_ascii_case(b"x-compress") {
