@@ -216,6 +216,18 @@ impl<V> Entry<V> {
         self.fence.load(Ordering::Relaxed)
     }
 
+    /// What is known of it beside its value, for another form of the same value.
+    #[cfg(feature = "http")]
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            lifetime: self.lifetime(),
+            fetched: self.fetched(),
+            cost: self.cost(),
+            tags: self.tags().into(),
+            fence: self.fence(),
+        }
+    }
+
     /// No purge up to `fence` named it; the next reader need not look again.
     pub(crate) fn outlived(&self, fence: Fence) {
         // Whoever read `fence` before this entry was stored may come late: an older one would bring

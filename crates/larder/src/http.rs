@@ -136,6 +136,14 @@
 //! the letter, but that neither stores an error that its request may have caused (a large head, an odd
 //! field), nor a stream without an end. The reason of each refusal is the `detail` in `Cache-Status`.
 //!
+//! # Compression
+//!
+//! With `Policy::compress` (feature `compress`) stored text is kept in content codings as well: `zstd`, `br` and `gzip`
+//! ([`Coding`](policy::coding::Coding)). The first hit that would be answered better by a form that is not there is
+//! answered without, and has it made behind its back, once for all; [`HttpCache::compression`] counts. A form lies in
+//! the entry of its response, counts in its weight and goes with it. It has an entity tag of its own, which no origin
+//! sees ([`coded`](policy::coded)); what is not stored is never compressed, and so nothing that is one reader's.
+//!
 //! # When not to use it
 //!
 //! - Before handlers whose answers say nothing about caching: nothing is stored, and a
@@ -149,11 +157,13 @@
 mod below;
 mod body;
 mod cache;
+mod compress;
 mod error;
 mod explain;
 mod fast_hit;
 mod fetch;
 mod follow;
+mod forms;
 mod hit_for_miss;
 mod landing;
 mod layer;
@@ -185,6 +195,7 @@ pub use body::{
     readers::{CutOff, Loan},
 };
 pub use cache::HttpCache;
+pub use compress::CompressionStats;
 pub use error::{BoxError, BrokenOff, NoAnswer};
 pub use explain::ShowKey;
 pub use fast_hit::{BorrowedRequest, HitResponse};

@@ -111,6 +111,7 @@
 //! | feature | what it adds |
 //! | --- | --- |
 //! | `http` | `larder::http`: a cache of responses before any service that answers HTTP requests |
+//! | `compress` | with `http`: stored text in content codings as well, `zstd`, `br` and `gzip` (`Policy::compress`) |
 //! | `redis` | `larder::redis`: a tier below memory that several processes share, on a server of Redis or Valkey; `Builder::shared` and `codec::Postcard` |
 //! | `tracing` | fetches run in the spans of their readers |
 //!

@@ -117,6 +117,25 @@ impl<V: Clone> Engine<V> {
         renewed == Some(true)
     }
 
+    /// Puts what `remake` makes of the value under `key` in its place, if that is still there then: the same value in
+    /// another form, with the same times, tags and fence, so that every purge finds it as before. `None`: it is not
+    /// there, or `remake` makes nothing of it, or the two together would be too large; nothing has changed.
+    #[cfg(feature = "http")]
+    pub(crate) fn remake(
+        &self,
+        key: &str,
+        remake: impl FnOnce(V) -> Option<V>,
+    ) -> Option<Result<Storage, NotAsSeen>> {
+        let look = |entry: &Entry<V>| Some((entry.value.clone(), entry.facts()));
+        let ((value, facts), ticket) = self.memory.look_and_remember(key, look)?;
+        let dated = Dated::found(Box::new(remake(value)?), facts);
+        if !self.fits(key, &dated) {
+            return None;
+        }
+        let seen = AsSeen { ticket: Some(ticket), is_of_use: |_: &Entry<V>| true };
+        Some(self.store_over(key, dated, seen, || false))
+    }
+
     /// Removes `key` by a purge, and hands the value out that was fresh.
     pub(crate) fn take(&self, key: &str) -> (Done, Option<V>) {
         let mut value = None;

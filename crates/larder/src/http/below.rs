@@ -251,7 +251,7 @@ impl ForResponse<'_> {
             return None;
         }
         let body = StoredBody::copied(&[bytes], &self.cache.account);
-        Some(Arc::new(Stored { head: found.head.clone(), body, asked_at: found.asked_at }))
+        Some(Arc::new(Stored::new(found.head.clone(), body, found.asked_at)))
     }
 
     /// What the origin is to be asked about, or may stand in for it.

@@ -25,6 +25,7 @@ use larder_policy::{
 
 use super::{
     body::account::Account,
+    compress::{CompressionStats, Compressor},
     error::NoAnswer,
     hit_for_miss::HitForMiss,
     landing::{Flights, Leader},
@@ -78,6 +79,8 @@ pub(crate) struct Parts {
     pub(crate) queries: Queries,
     pub(crate) hit_for_miss: HitForMiss,
     pub(crate) no_vary_search: Option<NoVarySearchTables>,
+    /// What makes coded forms of what is stored.
+    pub(crate) compressor: Compressor,
     /// What lies below memory, if anything does.
     pub(crate) beneath: Option<Beneath>,
     credentials: RandomState,
@@ -112,6 +115,7 @@ impl HttpCache {
             queries: Queries::new(),
             hit_for_miss: HitForMiss::new(clock()),
             no_vary_search: settings.no_vary_search.then(|| NoVarySearchTables::new(clock())),
+            compressor: Compressor::new(),
             beneath,
             credentials: RandomState::new(),
             store: Store::new(cache.clone()),
@@ -150,6 +154,12 @@ impl HttpCache {
     /// store ([`Settings::max_arriving_bytes`]).
     pub fn crowded_out(&self) -> u64 {
         self.0.crowded_out.load(Ordering::Relaxed)
+    }
+
+    /// What has become of the coded forms of stored responses
+    /// ([`Policy::compression`](larder_policy::settings::Policy::compression)).
+    pub fn compression(&self) -> CompressionStats {
+        self.0.compressor.stats()
     }
 
     /// How many requests wait for the head of their answer, or bring a body into the cache; each has a

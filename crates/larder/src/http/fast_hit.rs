@@ -12,9 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header::RANGE};
 use larder_policy::{
     cache_status::CacheStatus,
+    compression::{Compression, asks_for_a_version},
     fields::{FieldLine, Fields, write_number},
     head::Asking,
     key::RequestKey,
@@ -27,8 +28,11 @@ use larder_policy::{
 
 use super::{
     body::{account::Piece, readers::Loan},
-    cache::HttpCache,
+    cache::{HttpCache, Parts},
+    compress::Compressor,
+    forms::choose,
     stored::Stored,
+    variants::StoredVariant,
 };
 
 /// A GET or HEAD for a host and a target, without content, as it was read.
@@ -56,6 +60,8 @@ pub struct HitResponse {
     stored: Arc<Stored>,
     is_head: bool,
     what: What,
+    /// It has to say that there may be coded forms, which its own fields do not.
+    varies: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,15 +110,53 @@ impl HttpCache {
         let now = cache.now();
         let policy = request.policy.unwrap_or(&cache.policy);
         let index = variants.judged(|stored| decide(policy, stored, asking, now)).plain_hit()?;
-        let stored = variants.into_stored(index)?;
+        let variant = variants.into_variant(index)?;
+        let (stored, varies) = match policy.compression() {
+            None => (variant.stored, false),
+            Some(rules) => form(cache, rules, asking, (key, variant))?,
+        };
         let what = what(asking, &stored)?;
-        let served = HitResponse { stored, is_head: *request.method == Method::HEAD, what };
+        let is_head = *request.method == Method::HEAD;
+        let served = HitResponse { stored, is_head, what, varies };
         served.write(request.shows_key.then_some(key), now, head);
         tally.hit(cost_micros);
         if let Some(began) = began {
             cache.counters().hit_took(began);
         }
         Some(served)
+    }
+}
+
+/// The form of a response that answers the request, and whether it has to say that there may be others. `None`: which
+/// one that is takes more than a glance.
+fn form(
+    cache: &Arc<Parts>,
+    rules: &Compression,
+    asking: Asking<'_>,
+    (key, variant): (&str, StoredVariant),
+) -> Option<(Arc<Stored>, bool)> {
+    let (plain, head) = (&variant.stored, &variant.stored.head);
+    if !plain.coding.has_forms(rules, head) {
+        return Some((variant.stored, false));
+    }
+    let chosen = choose(rules, asking.headers, &variant);
+    let form = chosen.form.unwrap_or(plain);
+    // Of conditions only the news is told here that this very form has not changed.
+    if asks_for_a_version(asking.headers)
+        && (asking.headers.contains(RANGE.as_str())
+            || what(asking, form) != Some(What::NotModified))
+    {
+        return None;
+    }
+    if let Some(coding) = chosen.wanted {
+        Compressor::want(cache, key, plain, coding);
+    }
+    match chosen.form {
+        Some(form) => Some((Arc::clone(form), false)),
+        None => {
+            let varies = plain.coding.lacks_vary(rules, head);
+            Some((variant.stored, varies))
+        }
     }
 }
 
@@ -202,6 +246,9 @@ impl HitResponse {
         write_number(age.as_secs(), out);
         // How long it took is not told: to look at a clock for that would take a good part of it.
         out.extend_from_slice(b"\r\nserver-timing: cache;desc=hit\r\n");
+        if self.varies {
+            out.extend_from_slice(b"vary: accept-encoding\r\n");
+        }
         let fields = self.stored.head.field_block();
         match self.what {
             What::Whole => {

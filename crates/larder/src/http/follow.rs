@@ -1,6 +1,6 @@
 //! Follow: a reader waits for another's flight, and takes what is its own of what that brings.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{Response, header::AGE};
 use larder_policy::{
@@ -38,7 +38,7 @@ pub(crate) enum Followed {
 /// Waits for another's flight to land. `asked_at`: the last purge in the table when this reader asked; `is_earlier`:
 /// its fetch is too old for this reader, whatever purges are known.
 pub(crate) async fn follow(
-    cache: &Parts,
+    cache: &Arc<Parts>,
     asked: &Retrieval,
     ask: &Ask,
     follower: Follower,

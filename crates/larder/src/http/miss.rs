@@ -1,5 +1,7 @@
 //! Miss: a request that has to go to the origin joins the key's flight: it leads, or it follows.
 
+use std::sync::Arc;
+
 use http::Response;
 use larder_policy::{collapse_key::collapse_key, request::Flight, reuse::Ask, stored::StoredHead};
 
@@ -22,7 +24,7 @@ const MAX_ROUNDS: usize = 4;
 
 /// A request on its way to the origin, alone or with others.
 pub(crate) struct Miss<'a> {
-    cache: &'a Parts,
+    cache: &'a Arc<Parts>,
     asked: &'a Retrieval,
     /// The last purge in the table when it asked.
     asked_at: Fence,
@@ -48,7 +50,7 @@ pub(crate) enum Joined {
 }
 
 impl<'a> Miss<'a> {
-    pub(crate) fn new(cache: &'a Parts, asked: &'a Retrieval) -> Self {
+    pub(crate) fn new(cache: &'a Arc<Parts>, asked: &'a Retrieval) -> Self {
         let asked_at = cache.engine().asked_at();
         let first_to_share = cache.engine().first_to_share();
         Miss {

@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{
+        ACCEPT_ENCODING, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    },
 };
 use larder_policy::{
     head::RequestHead,
@@ -177,10 +179,19 @@ impl OriginRequest {
         if self.reader_fields == ReaderFields::Drop {
             drop_reader_fields(&mut head.headers);
         }
+        if self.asks_for_plain_bytes() {
+            head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         for (name, value) in &self.conditional {
             head.headers.insert(name, value.clone());
         }
         Request::from_parts(head, Body::from(self.asked.content.clone()))
+    }
+
+    /// Whether the cache makes the coded forms of what comes. What is likely to be for one reader alone comes as that
+    /// reader wants it.
+    fn asks_for_plain_bytes(&self) -> bool {
+        self.is_shared && self.asked.policy.compression().is_some() && !self.asked.is_personal()
     }
 
     /// Asks once more for all of it, since what came fits nothing that is stored.

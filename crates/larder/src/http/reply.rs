@@ -182,7 +182,7 @@ fn confirmed(cache: &Parts, reply: &OriginReply<'_>, update: HeaderMap, leader: 
             // body is this request's answer as well.
             let is_update = old.head.selects(request.headers);
             Judged::Here {
-                fresh: Arc::new(Stored { head, body: old.body.clone(), asked_at }),
+                fresh: Arc::new(Stored::new(head, old.body.clone(), asked_at)),
                 updates: is_update.then(|| Arc::clone(old)),
                 sent: update,
                 status: StatusCode::NOT_MODIFIED,
@@ -286,7 +286,7 @@ fn update_by_head(
         match updated {
             Ok(head) => {
                 let asked_at = Mark::at(reply.exchange.requested_at);
-                let fresh = Arc::new(Stored { head, body: stored.body.clone(), asked_at });
+                let fresh = Arc::new(Stored::new(head, stored.body.clone(), asked_at));
                 let updates = [Arc::clone(stored)];
                 cache.store.keep(policy, request, fresh, &updates, reply.took, leader);
             }

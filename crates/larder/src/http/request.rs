@@ -13,8 +13,8 @@ use http::{
     uri::{self, Authority},
 };
 use larder_policy::{
-    head::RequestHead, key::RequestKey, request::is_personal, scheme::Scheme, settings::Policy,
-    uri::is_written_as,
+    coded::CodedTags, head::RequestHead, key::RequestKey, request::is_personal, scheme::Scheme,
+    settings::Policy, uri::is_written_as,
 };
 
 use super::turns::Client;
@@ -42,6 +42,8 @@ pub(crate) struct Retrieval {
     pub(crate) content: Bytes,
     pub(crate) began: Instant,
     pub(crate) policy: Arc<Policy>,
+    /// The tags of coded forms that its conditions had before they were written in the origin's terms.
+    pub(crate) coded_tags: Option<Arc<CodedTags>>,
     /// What [`sharing_name`](Retrieval::sharing_name) has found.
     sharing_name: OnceLock<Arc<str>>,
 }
@@ -55,7 +57,13 @@ impl Retrieval {
         began: Instant,
         policy: Arc<Policy>,
     ) -> Self {
-        Retrieval { head, uri, key, content, began, policy, sharing_name: OnceLock::new() }
+        let (coded_tags, sharing_name) = (None, OnceLock::new());
+        Retrieval { head, uri, key, content, began, policy, coded_tags, sharing_name }
+    }
+
+    /// The same, whose conditions had these tags.
+    pub(crate) fn with_coded_tags(self, coded_tags: Option<Arc<CodedTags>>) -> Self {
+        Retrieval { coded_tags, ..self }
     }
 
     pub(crate) fn request(&self) -> RequestHead<'_> {

@@ -44,6 +44,19 @@ pub(crate) fn respond(
     aged(plan.with_body_of(stored), &stored.head, now)
 }
 
+/// Whether `request` has what is stored already, by its own conditions.
+pub(crate) fn is_unchanged(request: RequestHead<'_>, stored: &Stored) -> bool {
+    let received_at = stored.head.received_at();
+    validate::precondition(request, stored.response_head(), received_at)
+        == Precondition::NotModified
+}
+
+/// The answer to a request that has what is stored already.
+pub(crate) fn unchanged(stored: &Stored, now: SystemTime) -> Response<Body> {
+    let fields = validate::not_modified(stored.head.fields());
+    aged(made(StatusCode::NOT_MODIFIED, fields, Body::empty()), &stored.head, now)
+}
+
 /// The answer to `request` from what a fetch has brought. `None`: its body is on its way, and its beginning
 /// gone already.
 pub(crate) fn respond_brought(

@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc};
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
-    header::{CONTENT_ENCODING, ETAG, IF_RANGE, RANGE},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, ETAG, IF_RANGE, RANGE},
 };
 use http_body::Body as _;
 use larder_policy::{
@@ -73,6 +73,10 @@ async fn ask(
     let range = HeaderValue::try_from(format!("bytes={at}-")).expect("digits and a dash");
     head.headers.insert(RANGE, range);
     head.headers.insert(IF_RANGE, tag.clone());
+    if asked.policy.compression().is_some() && coding.is_none() {
+        // What this reader has is plain bytes, whatever else it takes.
+        head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     let counted = cache.engine().begin_fetch();
     let answer = origin.ask(Request::from_parts(head, Body::empty())).await.ok()?;
     drop(turn);

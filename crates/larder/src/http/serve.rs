@@ -3,8 +3,13 @@
 use std::{sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, IF_NONE_MATCH, RANGE},
+};
 use larder_policy::{
+    compression::Compression,
+    head::RequestHead,
     reason::Reason,
     reuse::{OriginFailure, Variant},
 };
@@ -12,24 +17,25 @@ use larder_policy::{
 use super::{
     body::Body,
     cache::Parts,
+    compress::Compressor,
     explain::{Handling, ReplyOutcome, ShowKey, explain},
+    forms::{choose, tell_of_forms},
     request::Retrieval,
-    respond::{Apply, respond},
+    respond::{Apply, is_unchanged, respond, unchanged},
     store::AtHand,
-    variants::StoredVariant,
 };
 use crate::stats::{Event, micros};
 
 /// Answers from a variant, and counts that.
 pub(crate) fn serve(
-    cache: &Parts,
+    cache: &Arc<Parts>,
     asked: &Retrieval,
     at_hand: &AtHand,
     index: usize,
     reason: Reason,
 ) -> Response<Body> {
     let handling = Handling::Served { reason, took: asked.began.elapsed() };
-    let answer = answer(cache, asked, at_hand.variants.at(index), handling);
+    let answer = answer(cache, asked, at_hand, index, handling);
     let counters = cache.counters();
     match reason {
         Reason::Hit => {
@@ -48,7 +54,7 @@ pub(crate) fn serve(
 /// brought something newer, which then may need nobody to stand in for. `why`: for what the origin was asked;
 /// `reason`: why something stale will do.
 pub(crate) fn stand_in(
-    cache: &Parts,
+    cache: &Arc<Parts>,
     asked: &Retrieval,
     why: Reason,
     failure: OriginFailure,
@@ -66,7 +72,7 @@ pub(crate) fn stand_in(
     };
     let (outcome, took) = (ReplyOutcome::StoodIn(reason), asked.began.elapsed());
     let handling = Handling::Forwarded { why, status, outcome, took };
-    let answer = answer(cache, asked, at_hand.variants.at(index), handling);
+    let answer = answer(cache, asked, &at_hand, index, handling);
     count_stale(cache, asked, &at_hand, reason);
     Some(answer)
 }
@@ -93,17 +99,69 @@ pub(crate) fn explained(
     now: SystemTime,
 ) {
     let shows_key = asked.head.extensions.get::<ShowKey>().is_some();
+    if let Some((stored, rules)) = stored.zip(asked.policy.compression()) {
+        tell_of_forms(rules, stored.head, headers);
+    }
     explain(headers, handling, stored, shows_key.then_some(&*asked.key), now);
 }
 
-fn answer(
-    cache: &Parts,
+/// Answers from that form of a response that suits its reader.
+fn of_a_form(
+    cache: &Arc<Parts>,
     asked: &Retrieval,
-    variant: &StoredVariant,
+    (at_hand, index): (&AtHand, usize),
+    rules: &Compression,
+) -> Response<Body> {
+    let (request, now) = (asked.request(), cache.now());
+    let variant = at_hand.variants.at(index);
+    let plain = &variant.stored;
+    let chosen = choose(rules, request.headers, variant);
+    if let (Some(tags), Some(forms)) = (&asked.coded_tags, variant.forms()) {
+        for form in forms.iter().filter(|form| chosen.accepted.takes(form.coding)) {
+            let form = &form.stored;
+            // The reader has this very form, or wants the rest of it.
+            if tags.name(&form.head) {
+                return unchanged(form, now);
+            }
+            if let Some(range) = tags.range_of(&form.head) {
+                let headers = HeaderMap::from_iter([(RANGE, range.clone())]);
+                let request = RequestHead { headers: (&headers).into(), ..request };
+                return respond(request, form, Apply::All, now);
+            }
+        }
+    }
+    let form = chosen.form.unwrap_or(plain);
+    // By the origin's tag, its reader has the plain bytes.
+    let has_plain = request.headers.contains(IF_NONE_MATCH.as_str())
+        && !is_unchanged(request, form)
+        && is_unchanged(request, plain);
+    // Ranges that are asked for one by one fit together, whenever a form is made: they are of the plain bytes.
+    let wants_part = request.headers.contains(RANGE.as_str()) && chosen.accepted.takes_plain();
+    if has_plain || wants_part {
+        return respond(request, plain, Apply::All, now);
+    }
+    if let Some(coding) = chosen.wanted {
+        let key = at_hand.elsewhere.as_ref().unwrap_or(&asked.key);
+        Compressor::want(cache, key, plain, coding);
+    }
+    respond(request, form, Apply::All, now)
+}
+
+fn answer(
+    cache: &Arc<Parts>,
+    asked: &Retrieval,
+    at_hand: &AtHand,
+    index: usize,
     handling: Handling,
 ) -> Response<Body> {
     let now = cache.now();
-    let mut answer = respond(asked.request(), &variant.stored, Apply::All, now);
+    let variant = at_hand.variants.at(index);
+    let mut answer = match asked.policy.compression() {
+        Some(rules) if variant.stored.coding.has_forms(rules, &variant.stored.head) => {
+            of_a_form(cache, asked, (at_hand, index), rules)
+        }
+        _ => respond(asked.request(), &variant.stored, Apply::All, now),
+    };
     explained(asked, answer.headers_mut(), handling, Some(variant.variant()), now);
     answer
 }

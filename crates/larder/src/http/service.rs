@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{Request, Response, Uri, header::EXPECT, request::Parts as Head};
 use http_body::Body as HttpBody;
 use larder_policy::{
+    coded::CodedTags,
     key::RequestKey,
     reason::Reason,
     reuse::{Ask, OriginFailure, Verdict},
@@ -79,11 +80,38 @@ where
         let (mut head, body) = request.into_parts();
         hear_of_one_host(&mut head);
         let uri = effective_uri(&head);
-        let cache = self.cache.parts();
         let policy = match head.extensions.get::<Rules>() {
             Some(Rules(policy)) => Arc::clone(policy),
-            None => Arc::clone(&cache.policy),
+            None => Arc::clone(&self.cache.parts().policy),
         };
+        let coded_tags = match policy.compression() {
+            Some(_) => CodedTags::take(&head.method, &mut head.headers).map(Arc::new),
+            None => None,
+        };
+        let told = coded_tags.clone();
+        self.answer((head, body), uri, policy, coded_tags).telling(told)
+    }
+}
+
+impl<S> CacheService<S> {
+    /// What becomes of a request.
+    fn answer<B, R>(
+        &self,
+        (mut head, body): (Head, B),
+        uri: Option<Uri>,
+        policy: Arc<Policy>,
+        coded_tags: Option<Arc<CodedTags>>,
+    ) -> Answering
+    where
+        S: Service<Request<Body>, Response = Response<R>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let cache = self.cache.parts();
         let method = head.method.as_str();
         let is_for_cache = head.extensions.get::<Bypass>().is_none();
         // What content means in a GET that is answered from a cache, nobody has said.
@@ -94,7 +122,8 @@ where
         {
             let uri = uri.unwrap_or_default();
             policy.ignored_cookies().strip(&mut head.headers);
-            let asked = Retrieval::new(head, uri, key, Bytes::new(), Instant::now(), policy);
+            let asked = Retrieval::new(head, uri, key, Bytes::new(), Instant::now(), policy)
+                .with_coded_tags(coded_tags);
             return answer(cache, asked, || self.origin());
         }
         let reason = match method {
@@ -105,7 +134,8 @@ where
         let (cache, origin, body) = (Arc::clone(cache), self.origin(), Body::passing(body));
         if is_for_cache && let ("QUERY", Some(uri)) = (method, &uri) {
             let uri = uri.clone();
-            return Answering::later(query(cache, (head, uri, body), policy, origin));
+            let rules = (policy, coded_tags);
+            return Answering::later(query(cache, (head, uri, body), rules, origin));
         }
         // Nothing is stored for a retrieval that passes: what made it pass is not in the key.
         let uri = uri.filter(|_| reason == Reason::Method);
@@ -151,6 +181,16 @@ impl Answering {
         answer: impl Future<Output = Result<Response<Body>, NoAnswer>> + Send + 'static,
     ) -> Self {
         Answering(State::Later(Box::pin(answer)))
+    }
+
+    /// The same, told to a reader whose conditions had these tags.
+    fn telling(self, coded_tags: Option<Arc<CodedTags>>) -> Self {
+        let Some(tags) = coded_tags else { return self };
+        Answering::later(async move {
+            let mut answer = self.await?;
+            tags.tell_reader(answer.status(), answer.headers_mut());
+            Ok(answer)
+        })
     }
 }
 
@@ -232,7 +272,8 @@ fn equivalent(cache: &Parts, asked: &Retrieval) -> Option<(AtHand, usize, Reason
         return None;
     }
     let equivalent = tables.equivalent(&asked.key, cache.engine().position())?;
-    let at_hand = cache.store.look(&equivalent.key);
+    let mut at_hand = cache.store.look(&equivalent.key);
+    at_hand.elsewhere = Some(Arc::clone(&equivalent.key));
     let (index, reason) = cache.decide(asked, &at_hand).served_alone()?;
     let stored = &at_hand.variants.at(index).stored;
     equivalent.is_still_so(stored.head.fields()).then_some((at_hand, index, reason))
@@ -312,7 +353,7 @@ async fn go_on(
 async fn query(
     cache: Arc<Parts>,
     (mut head, uri, body): (Head, Uri, Body),
-    policy: Arc<Policy>,
+    (policy, coded_tags): (Arc<Policy>, Option<Arc<CodedTags>>),
     origin: Origin,
 ) -> Result<Response<Body>, NoAnswer> {
     let began = Instant::now();
@@ -331,7 +372,8 @@ async fn query(
             if let (Some(of_uri), Some(key)) = (RequestKey::of_uri(&uri), key) {
                 cache.queries.note(&of_uri);
                 policy.ignored_cookies().strip(&mut head.headers);
-                let asked = Retrieval::new(head, uri, key, content, began, policy);
+                let asked = Retrieval::new(head, uri, key, content, began, policy)
+                    .with_coded_tags(coded_tags);
                 return answer(&cache, asked, || origin).await;
             }
             Body::from(content)

@@ -9,6 +9,8 @@ use std::{
 use larder_policy::{freshness::Lifetime, head::RequestHead, settings::Policy};
 
 use super::{
+    body::stored::StoredBody,
+    forms::Forms,
     landing::Leader,
     stored::{Mark, Stored},
     tags::tags_of,
@@ -45,6 +47,8 @@ pub(crate) struct AtHand {
     pub(crate) variants: Variants,
     /// What fetching them cost in time.
     pub(crate) cost: Duration,
+    /// Where they lie, if that is not under the request's own key.
+    pub(crate) elsewhere: Option<Arc<str>>,
 }
 
 impl Store {
@@ -84,7 +88,7 @@ impl Store {
                 variants.marked_stale(at.unwrap_or(SystemTime::UNIX_EPOCH))
             }
         };
-        AtHand { variants, cost }
+        AtHand { variants, cost, elsewhere: None }
     }
 
     /// The time of day at a moment of the cache's clock, which may lie before its beginning.
@@ -128,6 +132,23 @@ impl Store {
         // What is its own now counts there: it is moved.
         entry.value.enter_store();
         self.engine().store_whole_unless(key, entry, || leader.is_revoked())
+    }
+
+    /// Keeps what `make` makes of the response with this body, and of its forms until now, beside it. `None`: that
+    /// response is gone, or something else came in between, or all of it is too much for one entry.
+    pub(crate) fn keep_forms(
+        &self,
+        key: &str,
+        body: &StoredBody,
+        make: impl FnOnce(&Stored, Option<&Forms>) -> Option<Forms>,
+    ) -> Option<Storage> {
+        let _merging = self.merge(key);
+        let remade = self.engine().remake(key, |variants| {
+            let mut variants = variants.with_forms(body, make)?;
+            variants.enter_store();
+            Some(variants)
+        });
+        remade?.ok()
     }
 
     /// What lies under a key, as it is to be stored.

@@ -12,7 +12,10 @@ use larder_policy::{
     stored::{Extent, StoredHead},
 };
 
-use super::body::{arriving::Arriving, stored::StoredBody};
+use super::{
+    body::{arriving::Arriving, stored::StoredBody},
+    forms::CodingVerdict,
+};
 
 /// A response, or a part of one, with its body: nothing else is in the cache.
 #[derive(Debug)]
@@ -21,6 +24,8 @@ pub(crate) struct Stored {
     pub(crate) body: StoredBody,
     /// When the origin was asked for it, or for its last confirmation.
     pub(crate) asked_at: Mark,
+    /// Whether it may have coded forms beside it.
+    pub(crate) coding: CodingVerdict,
 }
 
 /// The same while its body is on its way: shared by those who wait for it, and never in the cache.
@@ -39,6 +44,10 @@ pub(crate) enum Brought {
 }
 
 impl Stored {
+    pub(crate) fn new(head: StoredHead, body: StoredBody, asked_at: Mark) -> Stored {
+        Stored { head, body, asked_at, coding: CodingVerdict::default() }
+    }
+
     pub(crate) fn response_head(&self) -> ResponseHead<'_> {
         ResponseHead { status: self.head.status(), headers: self.head.fields() }
     }
@@ -72,7 +81,7 @@ impl Incoming {
     /// head has announced.
     pub(crate) fn with_body(&self, body: StoredBody) -> Option<Stored> {
         let head = self.head.clone().of_length(body.len())?;
-        Some(Stored { head, body, asked_at: self.asked_at })
+        Some(Stored::new(head, body, self.asked_at))
     }
 }
 
@@ -114,6 +123,6 @@ mod tests {
     #[test]
     fn what_there_is_for_each_response_is_small() {
         assert!(size_of::<StoredHead>() <= 112, "{}", size_of::<StoredHead>());
-        assert!(size_of::<Stored>() <= 152, "{}", size_of::<Stored>());
+        assert!(size_of::<Stored>() <= 160, "{}", size_of::<Stored>());
     }
 }

@@ -20,6 +20,7 @@ use larder_policy::{
 
 use super::{
     body::stored::{Span, StoredBody},
+    forms::Forms,
     stored::{Mark, Stored, part_of},
 };
 use crate::weigh::Weigh;
@@ -64,12 +65,28 @@ pub(crate) struct StoredVariant {
     pub(crate) stored: Arc<Stored>,
     /// When a soft purge came over it.
     marked_stale: Option<Mark>,
+    /// The same in content codings, as far as they were made.
+    forms: Option<Arc<Forms>>,
 }
 
 impl StoredVariant {
     /// `marked_stale`: when a soft purge came over it, if one has.
     pub(crate) fn of(stored: Arc<Stored>, marked_stale: Option<Mark>) -> Self {
-        StoredVariant { stored, marked_stale }
+        StoredVariant { stored, marked_stale, forms: None }
+    }
+
+    pub(crate) fn forms(&self) -> Option<&Forms> {
+        self.forms.as_deref()
+    }
+
+    /// All bodies that it has.
+    fn bodies(&self) -> impl Iterator<Item = &StoredBody> {
+        let forms = self.forms().into_iter().flat_map(Forms::iter);
+        [&self.stored.body].into_iter().chain(forms.map(|form| &form.stored.body))
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.stored.heap_bytes() + self.forms().map_or(0, Forms::heap_bytes)
     }
 
     pub(crate) fn marked_stale(&self) -> Option<Mark> {
@@ -84,7 +101,7 @@ impl StoredVariant {
 
 impl From<Arc<Stored>> for StoredVariant {
     fn from(stored: Arc<Stored>) -> Self {
-        StoredVariant { stored, marked_stale: None }
+        StoredVariant::of(stored, None)
     }
 }
 
@@ -112,13 +129,13 @@ impl Variants {
             List::One(_, is_entry) | List::Others(_, is_entry) => is_entry,
         };
         if !std::mem::replace(&mut is_entry.0, true) {
-            self.iter().for_each(|variant| variant.stored.body.enter_store());
+            self.iter().flat_map(StoredVariant::bodies).for_each(StoredBody::enter_store);
         }
     }
 
     #[cold]
     fn leave_store(&self) {
-        self.iter().for_each(|variant| variant.stored.body.leave_store());
+        self.iter().flat_map(StoredVariant::bodies).for_each(StoredBody::leave_store);
     }
 
     /// How many there are.
@@ -155,11 +172,11 @@ impl Variants {
 
     /// One of them, with the others let go.
     #[inline]
-    pub(crate) fn into_stored(mut self, index: usize) -> Option<Arc<Stored>> {
+    pub(crate) fn into_variant(mut self, index: usize) -> Option<StoredVariant> {
         match std::mem::take(&mut self.0) {
             List::None => None,
-            List::One(only, _) => (index == 0).then_some(only.stored),
-            List::Others(variants, _) => Some(Arc::clone(&variants.get(index)?.stored)),
+            List::One(only, _) => (index == 0).then_some(only),
+            List::Others(variants, _) => variants.get(index).cloned(),
         }
     }
 
@@ -167,8 +184,8 @@ impl Variants {
     pub(crate) fn marked_stale(&self, at: SystemTime) -> Variants {
         let at = Mark::at(at);
         let marked = self.all().iter().map(|variant| StoredVariant {
-            stored: Arc::clone(&variant.stored),
             marked_stale: Some(variant.marked_stale.map_or(at, |earlier| earlier.min(at))),
+            ..variant.clone()
         });
         Variants::of(marked.collect())
     }
@@ -203,7 +220,7 @@ impl Variants {
         request: RequestHead<'_>,
         policy: &Policy,
     ) -> Result<Variants, Reason> {
-        let StoredVariant { stored: fresh, marked_stale } = fresh;
+        let StoredVariant { stored: fresh, marked_stale, .. } = fresh;
         let is_update = |stored: &Arc<Stored>| updates.iter().any(|old| Arc::ptr_eq(old, stored));
         let is_replaced = !updates.is_empty() && !updates.iter().any(|old| self.contain(old));
         let is_in_the_way = |variant: &StoredVariant| {
@@ -216,6 +233,11 @@ impl Variants {
             return Err(Reason::NotStorable);
         }
         let mut fresh = fresh;
+        // Its bytes may be those of one that it confirms: then those of the forms are the same.
+        let forms = self.iter().filter(|old| old.stored.body.is(&fresh.body));
+        let forms = forms.filter_map(StoredVariant::forms).next();
+        let may_have_forms = policy.compression().is_some_and(|rules| rules.may_code(&fresh.head));
+        let forms = forms.filter(|_| may_have_forms).map(|forms| Arc::new(forms.under(&fresh)));
         let mut variants: Vec<StoredVariant> = Vec::with_capacity(self.len() + 1);
         for old in self.iter().filter(|old| !is_update(&old.stored)) {
             if !old.stored.head.selects(request.headers) {
@@ -227,10 +249,25 @@ impl Variants {
             }
         }
         variants.sort_by_key(|variant| variant.stored.head.received_at());
-        variants.push(StoredVariant { stored: fresh, marked_stale });
+        variants.push(StoredVariant { stored: fresh, marked_stale, forms });
         let max = policy.variant_limit().max(1);
         variants.drain(..variants.len().saturating_sub(max));
         Ok(Variants::of(variants))
+    }
+
+    /// The index with what `make` makes of the response with this body, and of the forms that it has until now.
+    /// `None`: there is no such response any more, or nothing is made of it.
+    pub(crate) fn with_forms(
+        &self,
+        body: &StoredBody,
+        make: impl FnOnce(&Stored, Option<&Forms>) -> Option<Forms>,
+    ) -> Option<Variants> {
+        let place = self.iter().position(|variant| variant.stored.body.is(body))?;
+        let mut variants = self.all().to_vec();
+        let variant = &mut variants[place];
+        let forms = make(&variant.stored, variant.forms())?;
+        variant.forms = Some(Arc::new(forms));
+        Some(Variants::of(variants))
     }
 
     /// The index without its oldest variant, if there is another: where all of them are too much for one entry,
@@ -271,7 +308,7 @@ impl Weigh for Variants {
             List::None | List::One(..) => 0,
             List::Others(variants, _) => size_of_val(&**variants) + 2 * size_of::<usize>(),
         };
-        list + self.all().iter().map(|variant| variant.stored.heap_bytes()).sum::<usize>()
+        list + self.all().iter().map(StoredVariant::heap_bytes).sum::<usize>()
     }
 }
 
@@ -294,7 +331,7 @@ pub(crate) fn joined(
     }
     let account = old.body.account().or(new.body.account());
     let body = account.map(|account| StoredBody::copied(&slices, account)).unwrap_or_default();
-    Some(Arc::new(Stored { head, body, asked_at: new.asked_at }))
+    Some(Arc::new(Stored::new(head, body, new.asked_at)))
 }
 
 /// The head of two parts joined, and how their bodies make one, if they fit.
@@ -323,6 +360,6 @@ mod tests {
 
     #[test]
     fn the_index_of_one_variant_is_small() {
-        assert!(size_of::<Variants>() <= 24, "{}", size_of::<Variants>());
+        assert!(size_of::<Variants>() <= 32, "{}", size_of::<Variants>());
     }
 }

@@ -23,7 +23,7 @@ const FIELDS: [(&str, &str); 7] = [
 ];
 
 /// Asks at a glance; the head as text, and the answer.
-fn fast_hit(
+pub(crate) fn fast_hit(
     site: &Site,
     method: &Method,
     path: &str,
@@ -53,7 +53,7 @@ fn fast_hit(
 }
 
 /// Status and fields of a head as it stands on the wire; without the field that tells how long it took.
-fn parsed(head: &str) -> (u16, HeaderMap) {
+pub(crate) fn parsed(head: &str) -> (u16, HeaderMap) {
     let mut lines = head.strip_suffix("\r\n").unwrap().split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let mut fields = HeaderMap::new();

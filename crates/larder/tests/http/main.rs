@@ -7,6 +7,8 @@ mod allocation;
 mod arriving;
 mod below;
 mod coherence;
+#[cfg(feature = "compress")]
+mod compression;
 mod conditions;
 mod fast_hit;
 mod flight;

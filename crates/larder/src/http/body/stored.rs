@@ -63,6 +63,20 @@ impl StoredBody {
         }
     }
 
+    /// Whether the other is the same, in the same place: a body without bytes is none that can be told from others.
+    pub(crate) fn is(&self, other: &StoredBody) -> bool {
+        match (&self.0, &other.0) {
+            (Pieces::One(one), Pieces::One(other)) => Arc::ptr_eq(one, other),
+            (Pieces::Several(one), Pieces::Several(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
+    /// Where it lies, which tells it from all others for as long as it is there.
+    pub(crate) fn place(&self) -> Option<usize> {
+        self.pieces().next().map(|piece| Arc::as_ptr(piece).addr())
+    }
+
     /// What it owns on the heap.
     pub(crate) fn heap_bytes(&self) -> usize {
         let counts = 2 * size_of::<usize>();
