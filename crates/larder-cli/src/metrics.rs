@@ -73,6 +73,7 @@ pub(crate) struct CacheFigures(pub(crate) HttpCache);
 impl Figures for CacheFigures {
     fn families(&self) -> Vec<Family> {
         let CacheFigures(cache) = self;
+        let compression = cache.compression();
         vec![
             gauge(
                 "turns_taken",
@@ -94,6 +95,27 @@ impl Figures for CacheFigures {
                 "Answers not kept because bodies on their way into the cache hold all they may",
                 "",
                 vec![("", cache.crowded_out())],
+            ),
+            counter(
+                "compression_forms",
+                "Compressed forms of stored answers that were asked for, by what became of them",
+                "outcome",
+                vec![
+                    ("made", compression.made),
+                    ("not_worth_it", compression.not_worth_it),
+                    ("turned_away", compression.turned_away),
+                ],
+            ),
+            gauge(
+                "compression_under_way",
+                "Compressed forms that wait to be made, or are being made, now",
+                vec![("", number(compression.under_way))],
+            ),
+            counter(
+                "compression_bytes",
+                "What answers were long whose compressed forms were made, and what those are",
+                "of",
+                vec![("plain", compression.plain_bytes), ("coded", compression.coded_bytes)],
             ),
         ]
     }

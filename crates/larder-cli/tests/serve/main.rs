@@ -9,6 +9,7 @@
 mod answers;
 mod bounded;
 mod broken;
+mod compressed;
 mod configured;
 mod crowd;
 mod first_day;

@@ -174,3 +174,30 @@ async fn no_request_fails_while_the_file_is_read_again_and_again() {
         reader.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn compression_that_is_switched_on_or_off_holds_for_what_is_stored() {
+    let text = "some text, ".repeat(500);
+    let fields = "cache-control: max-age=600\r\ncontent-type: text/plain\r\n";
+    let origin = Origin::saying(ok(fields, &text)).await;
+    let without = before(&origin);
+    let mut site = Site::with(&without).await;
+    let gzip = "accept-encoding: gzip\r\n";
+    for _ in 0..2 {
+        let answer = site.larder.get_with("/a", gzip).await;
+        assert_eq!((answer.field("vary"), answer.text()), (None, &*text));
+    }
+    site.reread(&format!("{without}[defaults]\ncompress = [\"gzip\"]\n"), true).await;
+    let larder = &site.larder;
+    let is_made = async || {
+        let answer = larder.get_with("/a", gzip).await;
+        assert_eq!(answer.field("vary"), Some("accept-encoding"));
+        (answer.field("content-encoding") == Some("gzip")).then_some(())
+    };
+    eventually("a compressed form", is_made).await;
+    site.reread(&without, true).await;
+    let answer = site.larder.get_with("/a", gzip).await;
+    assert_eq!((answer.handling(), answer.text()), ("hit", &*text));
+    assert_eq!((answer.field("vary"), answer.field("content-encoding")), (None, None));
+    assert_eq!(origin.requests().len(), 1);
+}

@@ -1,8 +1,11 @@
 //! Rules: what is stored, for how long, and for whom; of a route, or of all requests.
 
+use bytesize::ByteSize;
 use larder::http::{
     Policy,
     policy::{
+        coding::Coding,
+        compression::Compression,
         cookies::IgnoredCookies,
         settings::{Heuristics, SetCookie},
     },
@@ -10,7 +13,7 @@ use larder::http::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::{CookieName, Field, Time};
+use super::value::{CookieName, Field, MediaType, Size, Time};
 
 /// What is said of rules. A route's go before those of `[defaults]`, each by itself.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -83,6 +86,24 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = ["X-Tenant"])]
     pub key_fields: Option<Vec<Field>>,
+    /// Content codings in which stored text is kept as well (zstd, br, gzip), the first choice first: made once, behind
+    /// the first reader who wants it. The service is asked for plain bytes then. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["zstd", "br", "gzip"])]
+    pub compress: Option<Vec<CodingWord>>,
+    /// The media types that are compressed, without parameters; * stands for any characters. Default text, JSON, XML,
+    /// JavaScript, SVG, WebAssembly and their like
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["text/*", "application/json"])]
+    pub compress_types: Option<Vec<MediaType>>,
+    /// The shortest body that is compressed. Default 1KiB
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"512")]
+    pub compress_min: Option<Size>,
+    /// The longest body that is compressed. Default 8MiB
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1MiB")]
+    pub compress_max: Option<Size>,
 }
 
 /// Which rules to go by.
@@ -108,6 +129,18 @@ pub enum SetCookieWord {
     Store,
 }
 
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CodingWord {
+    /// Zstandard
+    Zstd,
+    /// Brotli
+    Br,
+    /// gzip
+    Gzip,
+}
+
 impl Rules {
     /// These, and what `others` say where these say nothing.
     pub fn or(self, others: &Rules) -> Rules {
@@ -127,6 +160,10 @@ impl Rules {
             ignore_cookies: self.ignore_cookies.or(others.ignore_cookies),
             set_cookie: self.set_cookie.or(others.set_cookie),
             key_fields: self.key_fields.or(others.key_fields),
+            compress: self.compress.or(others.compress),
+            compress_types: self.compress_types.or(others.compress_types),
+            compress_min: self.compress_min.or(others.compress_min),
+            compress_max: self.compress_max.or(others.compress_max),
         }
     }
 
@@ -149,6 +186,10 @@ impl Rules {
             ignore_cookies: Some(Vec::new()),
             set_cookie: Some(if is_guarded { SetCookieWord::Refuse } else { SetCookieWord::Store }),
             key_fields: Some(Vec::new()),
+            compress: Some(Vec::new()),
+            compress_types: None,
+            compress_min: Some(Size(ByteSize::kib(1))),
+            compress_max: Some(Size(ByteSize::mib(8))),
         }
     }
 
@@ -170,6 +211,10 @@ impl Rules {
             ignore_cookies,
             set_cookie,
             key_fields,
+            compress: _,
+            compress_types: _,
+            compress_min: _,
+            compress_max: _,
         } = self;
         let preset = match word {
             PolicyWord::Guarded => Policy::guarded(),
@@ -206,9 +251,33 @@ impl Rules {
                 SetCookieWord::Store => SetCookie::Store,
             })
         });
-        set(policy, key_fields.as_ref(), |p, names| {
+        let policy = set(policy, key_fields.as_ref(), |p, names| {
             p.key_fields(names.iter().map(|name| name.0.clone()).collect())
-        })
+        });
+        match self.compression() {
+            Some(compression) => policy.compress(compression),
+            None => policy,
+        }
+    }
+
+    /// What is compressed, if anything is said of that.
+    fn compression(&self) -> Option<Compression> {
+        let coding = |word: &CodingWord| match word {
+            CodingWord::Zstd => Coding::Zstd,
+            CodingWord::Br => Coding::Br,
+            CodingWord::Gzip => Coding::Gzip,
+        };
+        let mut compression = Compression::of(self.compress.as_ref()?.iter().map(coding));
+        if let Some(types) = &self.compress_types {
+            compression = compression.types(types.iter().map(|name| name.0.as_str()));
+        }
+        if let Some(Size(least)) = &self.compress_min {
+            compression = compression.min_bytes(least.as_u64());
+        }
+        if let Some(Size(most)) = &self.compress_max {
+            compression = compression.max_bytes(most.as_u64());
+        }
+        Some(compression)
     }
 }
 

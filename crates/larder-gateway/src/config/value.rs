@@ -84,6 +84,8 @@ written! {
     CookieName(String): cookie, String::clone, Text, "the name of a cookie, in quotes: \"_ga*\"";
     /// The name of a header field: `"X-Tenant"`.
     Field(HeaderName): field, HeaderName::to_string, Text, "the name of a header field, in quotes: \"X-Tenant\"";
+    /// A media type, in which `*` stands for any characters: `"text/*"`.
+    MediaType(String): media_type, String::clone, Text, "a media type, in quotes: \"text/*\"";
     /// A method of HTTP: `"GET"`.
     Verb(Method): verb, Method::to_string, Text, "a method, in quotes: \"GET\"";
 }
@@ -164,6 +166,21 @@ fn cookie(text: &str) -> Result<String, String> {
 
 fn field(text: &str) -> Result<HeaderName, String> {
     text.parse().map_err(|_| "this cannot be the name of a header field: \"X-Tenant\"".to_owned())
+}
+
+fn media_type(text: &str) -> Result<String, String> {
+    const WRONG: &str = "say a media type without parameters: \"application/json\", \"text/*\"";
+    let is_token = |part: &str| {
+        let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-*".contains(&byte);
+        !part.is_empty() && part.bytes().all(may_be)
+    };
+    let is_one = text.split_once('/').is_some_and(|(kind, name)| is_token(kind) && is_token(name));
+    match text.matches('*').count() {
+        _ if !is_one && text != "*" => Err(WRONG.to_owned()),
+        0 | 1 => Ok(text.to_owned()),
+        _ if text == "*/*" => Ok("*".to_owned()),
+        _ => Err("one * is enough: \"application/*+json\"".to_owned()),
+    }
 }
 
 /// Methods are told apart by case (RFC 9110 §9.1), and none that is in use has small letters.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use http::Method;
-use larder::http::Policy;
+use larder::http::{
+    Policy,
+    policy::{coding::Coding, compression::Compression},
+};
 use larder_gateway::{
     config::{self, EXAMPLE},
     upstream::UpstreamConfig,
@@ -72,6 +75,10 @@ max_fields = 9
 policy = "standard"
 ttl = "1m 30s"
 key_fields = ["X-Tenant"]
+compress = ["br", "gzip"]
+compress_types = ["text/*", "*/*"]
+compress_min = 100
+compress_max = "2MiB"
 "#;
     let (settings, _) = check(text).unwrap();
     let secs = Duration::from_secs;
@@ -104,8 +111,11 @@ key_fields = ["X-Tenant"]
     let counts =
         [upstream.max_waiting, upstream.max_idle, upstream.max_head_bytes, upstream.max_fields];
     assert_eq!(counts, [5, 6, 8 << 10, 9]);
-    let policy =
-        Policy::standard().default_ttl(secs(90)).key_fields(vec!["x-tenant".parse().unwrap()]);
+    let compression = Compression::of([Coding::Br, Coding::Gzip]).types(["text/*", "*"]);
+    let policy = Policy::standard()
+        .default_ttl(secs(90))
+        .key_fields(vec!["x-tenant".parse().unwrap()])
+        .compress(compression.min_bytes(100).max_bytes(2 << 20));
     assert_eq!(*settings.ways.otherwise().policy, policy);
 }
 

@@ -18,6 +18,7 @@ impl Check<'_> {
         upstreams: &[&str],
     ) -> Option<Way> {
         self.times_of_rules(path, said);
+        self.sizes_of_compression(path, said, effective);
         let upstream = match (&effective.upstream, upstreams) {
             (None, []) => None,
             (None, [_]) => Some(0),
@@ -77,6 +78,22 @@ impl Check<'_> {
         }
     }
 
+    fn sizes_of_compression(&mut self, path: &str, said: &Rules, effective: &Rules) {
+        let built_in = Rules::built_in(effective.policy.unwrap_or_default());
+        let least = effective.compress_min.as_ref().or(built_in.compress_min.as_ref());
+        let most = effective.compress_max.as_ref().or(built_in.compress_max.as_ref());
+        let (Some(least), Some(most)) = (least, most) else { return };
+        let key = match (&said.compress_max, &said.compress_min) {
+            (Some(_), _) => "compress_max",
+            (None, Some(_)) => "compress_min",
+            (None, None) => return,
+        };
+        if least.0 > most.0 {
+            let what = "no body is compressed where compress_min is more than compress_max";
+            self.note(&format!("{path}.{key}"), what);
+        }
+    }
+
     pub(super) fn fitting(&mut self, path: &str, route: &Route) -> Option<Fitting> {
         let mut is_fine = true;
         let host = route.host.as_deref().map(HostPattern::parse);
@@ -108,6 +125,7 @@ fn of_no_use(rules: &Rules) -> Option<&'static str> {
         ("stale_while_revalidate", rules.stale_while_revalidate.is_some()),
         ("stale_if_error", rules.stale_if_error.is_some()),
         ("set_cookie", rules.set_cookie.is_some()),
+        ("compress", rules.compress.is_some()),
     ];
     said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
 }
