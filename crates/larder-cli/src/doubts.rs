@@ -27,6 +27,12 @@ pub(crate) fn tell(name: &str, upstream: &Origin, own: Vec<(String, SocketAddr)>
 }
 
 fn doubt(name: &str, upstream: &Origin, own: &[(String, SocketAddr)]) -> Option<String> {
+    if let Some(path) = upstream.socket() {
+        let error = path.metadata().err()?;
+        return Some(format!(
+            "there is no socket of {name} {upstream}: until there is, what is not cached is answered 502 ({error})"
+        ));
+    }
     let found = (upstream.host(), upstream.port()).to_socket_addrs().and_then(|found| {
         let found: Vec<_> = found.collect();
         if found.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
@@ -75,6 +81,14 @@ mod tests {
                 doubt("--upstream", &origin, &[("--listen".to_owned(), own.parse().unwrap())]);
             assert_eq!(doubt.is_some(), is_doubted, "{upstream} {own}: {doubt:?}");
         }
+    }
+
+    #[test]
+    fn a_socket_that_is_not_there_is_doubted() {
+        let origin = "unix:/no/such/socket".parse().unwrap();
+        let doubt = doubt("--upstream", &origin, &[]).unwrap();
+        assert!(doubt.contains("no socket of --upstream unix:/no/such/socket"), "{doubt}");
+        assert_eq!(super::doubt("--upstream", &"unix:/".parse().unwrap(), &[]), None);
     }
 
     #[test]

@@ -45,6 +45,16 @@ impl Files {
         Files { readers, origin, streams, admin }
     }
 
+    /// How many requests may be under way to each of several origins, and how many answers' bodies besides. What readers do
+    /// not need is theirs, too: as far as it goes, none has less for there being others.
+    pub(crate) fn of_each(self, origins: usize, readers: usize) -> (usize, usize) {
+        let (most, spare) = (UpstreamConfig::default(), self.readers.saturating_sub(readers));
+        let each = |all: usize, most: usize| {
+            (all.saturating_add(spare / 2) / origins.max(1)).clamp(1, most)
+        };
+        (each(self.origin, most.max_connections), each(self.streams, most.max_streams))
+    }
+
     /// How many readers there may be unless it is said otherwise.
     pub(crate) fn usual_readers(self) -> usize {
         self.readers.min(ServerConfig::default().max_connections)
@@ -89,6 +99,26 @@ mod tests {
                 assert!(all < u128::from(limit.max(16)), "{limit}: {files:?}");
                 assert!(files.fetches() > 0 && files.passing() > 0, "{limit}: {files:?}");
             }
+        }
+    }
+
+    #[test]
+    fn several_origins_share_only_what_is_scarce() {
+        let most = UpstreamConfig::default();
+        let whole = (most.max_connections, most.max_streams);
+        let files = Files::of(1 << 20, 2);
+        assert_eq!(files.of_each(10, files.usual_readers()), whole);
+        let files = Files::of(1024, 2);
+        assert_eq!(files.of_each(1, files.usual_readers()), (206, 206));
+        assert_eq!(files.of_each(2, files.usual_readers()), (103, 103));
+        for (limit, origins) in [(0, 1), (64, 1000), (1024, 3), (1 << 15, 2), (1 << 20, 200)] {
+            let files = Files::of(limit, 2);
+            let readers = files.usual_readers();
+            let (requests, bodies) = files.of_each(origins, readers);
+            assert!(requests > 0 && bodies > 0);
+            let all = readers + files.admin + origins * (requests + bodies);
+            let is_within = all as u64 <= limit.max(16) + 2 * origins as u64;
+            assert!(is_within, "{limit} {origins}: {files:?} {requests} {bodies}");
         }
     }
 

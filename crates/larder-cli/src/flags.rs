@@ -90,7 +90,8 @@ pub(crate) struct ServeFlags {
     /// cache before, larder.toml of the working directory is read (`larder init > larder.toml`)
     #[arg(long, value_name = "FILE", env = "LARDER_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// The service to put the cache before: http://127.0.0.1:8001, localhost:8001, or a port of this machine
+    /// The service to put the cache before: http://127.0.0.1:8001, https://app.internal, unix:/run/app.sock,
+    /// localhost:8001, or a port of this machine
     #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM", value_parser = address::upstream)]
     pub(crate) upstream: Option<Origin>,
     /// Where to answer requests: 127.0.0.1:8080, or a port of 127.0.0.1; 0.0.0.0:8080 for all addresses

@@ -8,7 +8,7 @@ use http::{Request, StatusCode, Uri};
 use http_body_util::Empty;
 use larder_gateway::{
     config::address,
-    upstream::{Origin, ParseOriginError, Upstream, UpstreamConfig, UpstreamError},
+    upstream::{Origin, ParseOriginError, Scheme, Upstream, UpstreamConfig, UpstreamError},
 };
 use tokio::{runtime::Builder, time::timeout};
 use tower::Service;
@@ -102,5 +102,9 @@ async fn ask(url: Uri) -> Result<(), HealthError> {
 fn origin_of(url: &Uri) -> Result<Origin, ParseOriginError> {
     let scheme = url.scheme_str().unwrap_or_default();
     let authority = url.authority().map(|authority| authority.as_str()).unwrap_or_default();
-    format!("{scheme}://{authority}").parse()
+    let origin: Origin = format!("{scheme}://{authority}").parse()?;
+    match origin.scheme() {
+        Scheme::Http => Ok(origin),
+        _ => Err(ParseOriginError::Malformed),
+    }
 }

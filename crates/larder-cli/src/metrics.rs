@@ -181,6 +181,30 @@ impl Figures for OriginFigures {
                 vec![("", sum(|of| of.retried))],
             ),
             counter(
+                "upstream_connections_failed",
+                "Connections to the origin that could not be made",
+                "",
+                vec![("", sum(|of| of.unconnected))],
+            ),
+            counter(
+                "upstream_connections_silent",
+                "Connections given up because nothing came, not even the answer to a ping",
+                "",
+                vec![("", sum(|of| of.silent))],
+            ),
+            counter(
+                "upstream_streams_refused",
+                "Requests sent once more, because the origin had not looked at them, and said so",
+                "",
+                vec![("", sum(|of| of.refused))],
+            ),
+            counter(
+                "upstream_names_unknown",
+                "Look-ups of an origin's name that failed",
+                "",
+                vec![("", sum(|of| of.names_failed))],
+            ),
+            counter(
                 "upstream_refused",
                 "Requests that got no connection to the origin, by why",
                 "reason",

@@ -45,6 +45,8 @@ pub(crate) struct Reloader {
     /// Those of now, in the gateway's order.
     pub(crate) upstreams: Vec<Named>,
     pub(crate) files: Files,
+    /// How many connections of readers there may be.
+    pub(crate) readers: usize,
     pub(crate) reloads: Reloads,
 }
 
@@ -88,7 +90,7 @@ impl Reloader {
         let before = std::mem::replace(&mut self.upstreams, settings.upstreams);
         let kept: Vec<(Named, Upstream)> =
             before.into_iter().zip(self.gateway.upstreams()).collect();
-        let upstreams = upstreams(&self.upstreams, self.files, &kept);
+        let upstreams = upstreams(&self.upstreams, self.files, self.readers, &kept);
         self.gateway.reload(upstreams, settings.ways, settings.gateway);
         self.reloads.applied();
         tracing::info!("the settings are those of {} as it is now", file.display());
@@ -101,7 +103,7 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request.
-    const AT_ONCE: [&str; 2] = ["server.trusted_peers", "server.explain_token_file"];
+    const AT_ONCE: [&str; 3] = ["server.name", "server.trusted_peers", "server.explain_token_file"];
     let mut keys = Vec::new();
     let parts = |config: &Config| {
         [

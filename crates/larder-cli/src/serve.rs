@@ -127,7 +127,8 @@ impl Configured {
         let server = Server::bind(settings.listen, config);
         let server = server.map_err(listen("server.listen", settings.listen))?;
         let mut own = vec![(name("server.listen"), server.address())];
-        let upstreams = upstreams(&settings.upstreams, files, &[]);
+        let readers = settings.max_connections.map_or(files.usual_readers(), NonZeroUsize::get);
+        let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
         let reloads = Reloads::default();
@@ -183,6 +184,7 @@ impl Configured {
             gateway: gateway.clone(),
             upstreams: settings.upstreams,
             files,
+            readers,
             reloads,
         };
         // Dropped last of all: the cache's own work goes on there.
@@ -284,22 +286,23 @@ fn services(upstreams: &[Named]) -> String {
     }
 }
 
-/// Those of several services share what connections there may be. What is among `kept` and has not changed goes on with
+/// Each may have as many connections as its settings say, and the limit of open files allows. What is among `kept` and has not changed goes on with
 /// the connections that it has.
 pub(crate) fn upstreams(
     named: &[Named],
     files: Files,
+    readers: usize,
     kept: &[(Named, Upstream)],
 ) -> Vec<Upstream> {
-    let each = |all: usize| (all / named.len()).max(1);
+    let (connections, streams) = files.of_each(named.len(), readers);
     let upstreams = named.iter().map(|named| {
         let is_kept = |(before, _): &&(Named, Upstream)| before == named;
         if let Some((_, upstream)) = kept.iter().find(is_kept) {
             return upstream.clone();
         }
         let config = UpstreamConfig {
-            max_connections: each(files.origin),
-            max_streams: each(files.streams),
+            max_connections: named.config.max_connections.min(connections),
+            max_streams: named.config.max_streams.min(streams),
             ..named.config.clone()
         };
         Upstream::new(named.origin.clone(), config)

@@ -47,6 +47,7 @@ pub mod config;
 pub mod downstream;
 pub mod gateway;
 pub mod interim;
+pub mod pem;
 pub mod problem;
 pub mod routes;
 mod seldom;

@@ -16,19 +16,38 @@ use crate::{
 
 /// The name under which a hop signs `Via` and `CDN-Loop`: a token, or a host with or without port.
 ///
-/// Instances that stand one behind the other need different names: each refuses what it has seen.
+/// A hop refuses what it has seen. One that is told apart by its name alone ([`new`](HopName::new)) takes every
+/// message that a hop of that name has signed for one of its own: instances that stand one behind the other need different
+/// names then. One with a number of its own ([`numbered`](HopName::numbered)) does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HopName {
     /// As a field's value: every message is signed with it.
     name: HeaderValue,
     /// What `Via` says of a message that came as HTTP/1.1. Most do, so it is written once.
     via: HeaderValue,
+    /// What `CDN-Loop` says.
+    cdn_loop: HeaderValue,
+    /// What tells this hop apart from others of its name.
+    number: Option<String>,
 }
+
+/// How often hops of one name may sign a request, each with another number. There are some tiers at most, and what goes
+/// round among many gateways of one tier is to end soon.
+const MAX_PASSES: usize = 8;
 
 impl HopName {
     /// Checks the name.
     pub fn new(name: impl Into<String>) -> Option<HopName> {
-        let name = name.into();
+        HopName::of(name.into(), None)
+    }
+
+    /// The same, for a hop that is told apart from others of its name by a number, which it adds in `CDN-Loop` as a
+    /// parameter (RFC 8586 §2). `Via` shows the name alone.
+    pub fn numbered(name: impl Into<String>, number: u64) -> Option<HopName> {
+        HopName::of(name.into(), Some(format!("{number:016x}")))
+    }
+
+    fn of(name: String, number: Option<String>) -> Option<HopName> {
         let (host, port) = match name.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (name.as_str(), None),
@@ -38,8 +57,13 @@ impl HopName {
             return None;
         }
         let via = [protocol(Version::HTTP_11), &name].join(" ");
+        let cdn_loop = match &number {
+            None => name.clone(),
+            Some(number) => format!("{name};hop={number}"),
+        };
         // A token fits into a field.
-        Some(HopName { via: via.try_into().ok()?, name: name.try_into().ok()? })
+        let (via, cdn_loop) = (via.try_into().ok()?, cdn_loop.try_into().ok()?);
+        Some(HopName { via, cdn_loop, name: name.try_into().ok()?, number })
     }
 
     /// The name.
@@ -256,7 +280,7 @@ pub fn stands_for_the_method(name: &HeaderName) -> bool {
 pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>) {
     fields.reserve(SIGNED);
     append(fields, &header::VIA, via(hop.version, hop.name));
-    append(fields, &CDN_LOOP, hop.name.name.clone());
+    append(fields, &CDN_LOOP, hop.name.cdn_loop.clone());
     name_the_peer(fields, uri, hop);
 }
 
@@ -361,10 +385,22 @@ fn is_for_all(name: &HeaderName) -> bool {
 
 /// Whether `CDN-Loop` shows that the request has been here (RFC 8586 §2). Names are compared without
 /// regard to case, since they can be hosts.
-fn has_passed(headers: &HeaderMap, name: &HopName) -> bool {
+fn has_passed(headers: &HeaderMap, hop: &HopName) -> bool {
+    let mut passes = 0;
     members(headers, CDN_LOOP).any(|member| {
-        let id = member.split(|&byte| byte == b';').next().unwrap_or_default();
-        list::trimmed(id).eq_ignore_ascii_case(name.as_str().as_bytes())
+        let mut parts = member.split(|&byte| byte == b';').map(list::trimmed);
+        let id = parts.next().unwrap_or_default();
+        if !id.eq_ignore_ascii_case(hop.as_str().as_bytes()) {
+            return false;
+        }
+        passes += 1;
+        match &hop.number {
+            None => true,
+            Some(number) => {
+                let is_ours = |part: &[u8]| part.strip_prefix(b"hop=") == Some(number.as_bytes());
+                passes >= MAX_PASSES || parts.any(is_ours)
+            }
+        }
     })
 }
 

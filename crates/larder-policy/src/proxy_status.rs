@@ -35,6 +35,8 @@ pub enum ProxyError {
     TlsProtocolError,
     /// The origin's certificate was not accepted.
     TlsCertificateError,
+    /// The origin ended TLS with an alert.
+    TlsAlertReceived,
     /// The request itself is at fault; the status is one of 4xx.
     HttpRequestError,
     /// The request is not permitted here.
@@ -95,6 +97,7 @@ impl ProxyError {
             ProxyError::ConnectionLimitReached => ("connection_limit_reached", UNAVAILABLE),
             ProxyError::TlsProtocolError => ("tls_protocol_error", BAD),
             ProxyError::TlsCertificateError => ("tls_certificate_error", BAD),
+            ProxyError::TlsAlertReceived => ("tls_alert_received", BAD),
             ProxyError::HttpRequestError => ("http_request_error", StatusCode::BAD_REQUEST),
             ProxyError::HttpRequestDenied => ("http_request_denied", StatusCode::FORBIDDEN),
             ProxyError::HttpResponseIncomplete => ("http_response_incomplete", BAD),

@@ -29,11 +29,31 @@ impl Nginx {
     ///
     /// Where there is no nginx, and where it does not like its settings.
     pub async fn start(settings: &str, server: &str) -> Nginx {
+        Nginx::run("master_process off;", settings, server).await
+    }
+
+    /// As [`start`](Nginx::start), so that it can be [reloaded](Nginx::reload).
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Nginx::start).
+    pub async fn start_reloadable(settings: &str, server: &str) -> Nginx {
+        // As root it would give its worker to a user who cannot read the folder.
+        let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
+        Nginx::run(&format!("worker_processes 1; {user}"), settings, server).await
+    }
+
+    /// Has it begin anew with new workers. The old ones answer what they have, and close their connections in order.
+    pub fn reload(&self) {
+        self.process.signal(rustix::process::Signal::HUP);
+    }
+
+    async fn run(process: &str, settings: &str, server: &str) -> Nginx {
         let folder = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let configuration = format!(
-            "daemon off; master_process off; pid pid; error_log stderr;
-             events {{ worker_connections 64; }}
+            "daemon off; {process} pid pid; error_log stderr;
+             events {{ worker_connections 256; }}
              http {{
                  client_body_temp_path 1; proxy_temp_path 2; fastcgi_temp_path 3;
                  uwsgi_temp_path 4; scgi_temp_path 5;

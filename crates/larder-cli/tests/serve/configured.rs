@@ -78,7 +78,7 @@ async fn all_mistakes_are_told_at_once_with_2_by_check_and_by_serve() {
         "larder.toml:5:1: shared.url has a password in it, and whoever is shown this file",
         "larder.toml:6:1: shared.max_incoherence is from 1s to 30m",
         "larder.toml:8:1: ",
-        "larder.toml:10:1: url: only http:// origins",
+        "larder.toml:10:1: url: only http://, https://, h2c:// and unix: origins",
         "6 mistakes",
     ] {
         assert!(check.log.contains(words), "{words}:\n{}", check.log);

@@ -18,6 +18,7 @@ mod large;
 mod limits;
 mod log;
 mod mixed;
+mod origins;
 mod rates;
 mod readers;
 mod real;

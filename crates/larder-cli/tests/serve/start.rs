@@ -22,7 +22,7 @@ async fn wrong_usage_ends_with_2_and_says_what_is_wrong() {
         (&["sreve"], "serve"),
         (&["serve", "--upstream", "ftp://127.0.0.1:9"], "--upstream"),
         (&["serve", "--upstream", ""], "--upstream"),
-        (&["serve", "--upstream", "https://127.0.0.1:9"], "over TLS cannot be reached yet"),
+        (&["serve", "--upstream", "ftp://127.0.0.1:9"], "only http://, https://, h2c:// and unix:"),
         (&["--listen", "127.0.0.1"], "a port is missing: 127.0.0.1:8080"),
         (&["--listen", "http://127.0.0.1:8080"], "without a scheme"),
         (&["--admin", "localhost"], "say an address and a port (127.0.0.1:8080), or a port (8080)"),

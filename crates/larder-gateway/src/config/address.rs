@@ -45,23 +45,26 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     addresses.first().copied().ok_or_else(|| format!("there is no address for {host:?}"))
 }
 
-/// The service behind: a URL, or one without its scheme, or a port alone, which is this machine's.
+/// The service behind: a URL, or an http:// one without its scheme, or a port alone, which is this machine's.
 pub fn upstream(text: &str) -> Result<Origin, String> {
-    if text.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://")) {
-        return Err(
-            "a service over TLS cannot be reached yet: give its http:// address, or that of \
-                    something that speaks TLS for it"
-                .to_owned(),
-        );
-    }
     let url = match port_alone(text) {
         Some(port) => format!("http://127.0.0.1:{}", port?),
-        None if !text.contains("://") => format!("http://{text}"),
+        None if !text.contains("://") && !is_socket(text) => format!("http://{text}"),
         None => text.to_owned(),
     };
     url.parse().map_err(|error| {
-        format!("{error}; say http://127.0.0.1:8001, localhost:8001, or a port (8001)")
+        format!(
+            "{error}; say http://127.0.0.1:8001, https://app.internal, unix:/run/app.sock, localhost:8001, or a port \
+             (8001)"
+        )
     })
+}
+
+/// A host of this name would need a number behind it.
+fn is_socket(text: &str) -> bool {
+    let is_port = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit());
+    let scheme = text.get(..5).filter(|scheme| scheme.eq_ignore_ascii_case("unix:"));
+    scheme.is_some() && !is_port(&text[5..])
 }
 
 /// `8080` or `:8080`.
@@ -148,6 +151,12 @@ mod tests {
             ("localhost:8001", "http://localhost:8001"),
             ("posts", "http://posts"),
             ("posts.example:80/", "http://posts.example:80"),
+            ("https://posts.example", "https://posts.example"),
+            ("HTTPS://posts.example:8443/", "https://posts.example:8443"),
+            ("h2c://posts.example:50051", "h2c://posts.example:50051"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:app.sock", "unix:app.sock"),
+            ("unix:80", "http://unix:80"),
             ("[::1]:8001", "http://[::1]:8001"),
             ("8001", "http://127.0.0.1:8001"),
             (":8001", "http://127.0.0.1:8001"),
@@ -159,9 +168,8 @@ mod tests {
     #[test]
     fn of_a_service_that_cannot_be_one_it_is_said_why() {
         for (text, words) in [
-            ("https://posts.example", "over TLS cannot be reached yet"),
-            ("HTTPS://posts.example", "over TLS cannot be reached yet"),
-            ("ftp://posts.example", "only http:// origins"),
+            ("ftp://posts.example", "only http://, https://"),
+            ("unix:", "not of the form unix:/path/to/socket"),
             ("http://posts.example/v1", "neither path nor query nor user"),
             ("posts.example/v1", "neither path nor query nor user"),
             ("me@posts.example", "neither path nor query nor user"),

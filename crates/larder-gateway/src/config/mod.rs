@@ -38,13 +38,16 @@ pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
-    AdminPart, Config, LogPart, Memory, Server, SharedPart, TlsPart, UnsureWord, UpstreamPart,
+    AdminPart, Config, LogPart, Memory, ProtocolWord, Server, SharedPart, TlsPart, TlsVersionWord,
+    UnsureWord, UpstreamPart, UpstreamTlsPart,
 };
 pub use route::Route;
 pub use rules::{PolicyWord, Rules, SetCookieWord};
 pub use schema::{Key, keys, schema};
 pub use settings::{Named, Secrets, Settings};
-pub use value::{CookieName, Count, Field, Listen, Peer, Service, Size, Time, Verb};
+pub use value::{
+    CookieName, Count, Field, HopWord, HostName, Listen, Peer, Service, Size, Time, Verb,
+};
 
 use decode::{Kind, Wrong};
 use document::Text;

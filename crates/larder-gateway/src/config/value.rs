@@ -12,8 +12,8 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use http::{HeaderName, Method};
-use larder::http::policy::cookies::IgnoredCookies;
+use http::{HeaderName, Method, uri::Authority};
+use larder::http::policy::{cookies::IgnoredCookies, forward::HopName};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -78,6 +78,10 @@ written! {
     /// A service: `"http://127.0.0.1:8001"`, `"localhost:8001"`, or a port of 127.0.0.1.
     Service(Origin): address::upstream, Origin::to_string, TextOrNumber,
         "the address of a service, in quotes: \"http://127.0.0.1:8001\"";
+    /// What a request may say in `Host`: `"app.internal"`, with a port where that is told, too.
+    HostName(Authority): host, Authority::to_string, Text, "a host, in quotes: \"app.internal\"";
+    /// A name that a gateway signs with: `"edge-1"`.
+    HopWord(HopName): hop, |name| name.as_str().to_owned(), Text, "a name, in quotes: \"edge-1\"";
     /// The address of a machine: `"192.0.2.1"`.
     Peer(IpAddr): peer, IpAddr::to_string, Text, "an address without a port, in quotes: \"192.0.2.1\"";
     /// The name of a cookie, in which `*` stands for any characters; or `analytics`.
@@ -153,6 +157,20 @@ fn peer(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| match text.parse::<SocketAddr>() {
         Ok(address) => format!("without the port: \"{}\"", address.ip()),
         Err(_) => "say the address of a machine: \"192.0.2.1\", \"2001:db8::1\"".to_owned(),
+    })
+}
+
+fn host(text: &str) -> Result<Authority, String> {
+    let wanted =
+        || "say a host, perhaps with a port: \"app.internal\", \"app.internal:8443\"".to_owned();
+    let host: Authority = text.parse().map_err(|_| wanted())?;
+    let is_one = !text.contains('@') && !host.host().is_empty() && !text.ends_with(':');
+    if is_one { Ok(host) } else { Err(wanted()) }
+}
+
+fn hop(text: &str) -> Result<HopName, String> {
+    HopName::new(text).ok_or_else(|| {
+        "say a word, or a host with or without a port, without spaces: \"edge-1\"".to_owned()
     })
 }
 

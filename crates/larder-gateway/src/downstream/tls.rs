@@ -6,7 +6,7 @@
 //! over (0-RTT): what comes so early may have been sent before.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,14 +14,12 @@ use std::{
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs::{self, Ticketer},
-    pki_types::{
-        CertificateDer, PrivateKeyDer,
-        pem::{self, PemObject},
-    },
     server::NoServerSessionStorage,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::pem::{self, PemError};
 
 const HTTP_2: &[u8] = b"h2";
 /// By their names in the handshake, the best first. A reader that names none of these is refused; one
@@ -36,56 +34,9 @@ pub struct Tls(Arc<ServerConfig>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// Not there, or not ours to read.
-    #[error("cannot read {}", .file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// It begins like PEM, and goes on otherwise.
-    #[error("{} is damaged: copy it anew from where it came", .file.display())]
-    Damaged {
-        /// The file.
-        file: PathBuf,
-    },
-    /// PEM is ASCII, in bytes.
-    #[error("{} is UTF-16: save it as plain text", .file.display())]
-    Utf16 {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Something else, perhaps the key.
-    #[error(
-        "there is no certificate in {0}: it needs one in PEM form, which begins with \
-         -----BEGIN CERTIFICATE----- (from DER: `openssl x509 -inform der -in {0} -out FILE`)",
-        .file.display()
-    )]
-    NoCertificate {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Something else, perhaps the certificate.
-    #[error(
-        "there is no private key in {}: it needs one in PEM form, \
-         which begins with -----BEGIN PRIVATE KEY-----",
-        .file.display()
-    )]
-    NoKey {
-        /// The file.
-        file: PathBuf,
-    },
-    /// Only its owner's passphrase opens it.
-    #[error(
-        "the private key in {0} is locked with a passphrase: \
-         unlock it with `openssl pkey -in {0} -out FILE`, and give FILE",
-        .file.display()
-    )]
-    KeyLocked {
-        /// The file.
-        file: PathBuf,
-    },
+    /// A file that cannot be read, or holds something else.
+    #[error(transparent)]
+    Pem(#[from] PemError),
     /// PEM, but what is inside is no certificate.
     #[error(
         "the certificate in {} cannot be used: it must be one of X.509 version 3 \
@@ -135,7 +86,7 @@ impl Tls {
     ///
     /// If a file is not there or not what it should be, or if the two do not belong together.
     pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Tls, TlsError> {
-        let (chain, private_key) = (read_chain(certificate)?, read_key(key)?);
+        let (chain, private_key) = (pem::read_chain(certificate)?, pem::read_key(key)?);
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("the provider has suites for both versions")
@@ -166,40 +117,4 @@ impl Tls {
 /// Whether the reader has chosen HTTP/2 (RFC 9113 §3.2).
 pub(crate) fn is_http2(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(HTTP_2)
-}
-
-fn read_chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = read(file)?;
-    let chain = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|_| TlsError::Damaged { file: file.into() })?;
-    if chain.is_empty() {
-        return Err(TlsError::NoCertificate { file: file.into() });
-    }
-    Ok(chain)
-}
-
-fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let bytes = read(file)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
-        let file = file.into();
-        // In the form of today its label says so, in the older one a line below it.
-        if memchr::memmem::find(&bytes, b"ENCRYPTED").is_some() {
-            return TlsError::KeyLocked { file };
-        }
-        match error {
-            pem::Error::NoItemsFound => TlsError::NoKey { file },
-            _ => TlsError::Damaged { file },
-        }
-    })
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes =
-        fs::read(file).map_err(|source| TlsError::Unreadable { file: file.into(), source })?;
-    // Some editors mark what they write, at its front.
-    match bytes[..] {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(TlsError::Utf16 { file: file.into() }),
-        [0xef, 0xbb, 0xbf, ..] => Ok(bytes.split_off(3)),
-        _ => Ok(bytes),
-    }
 }

@@ -1,6 +1,9 @@
 //! Client: who asks, as this hop is told and as far as it believes that.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use larder::http::{
@@ -13,8 +16,8 @@ use crate::downstream::Peer;
 /// What a gateway needs to know besides its cache and its origin.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
-    /// The name it signs `Via` and `CDN-Loop` with. Gateways one behind the other need different
-    /// ones: each refuses what it has seen. Default `larder`.
+    /// The name it signs `Via` and `CDN-Loop` with. Default `larder`, with a number drawn at random: gateways one behind
+    /// the other are told apart by it, and it tells nothing of the machine.
     pub name: HopName,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed. Default none.
     pub trusted_peers: Vec<IpAddr>,
@@ -32,7 +35,9 @@ pub(super) const ASKS_FOR_OTHERS: [HeaderName; 3] =
 
 impl Default for GatewayConfig {
     fn default() -> Self {
-        let name = HopName::new("larder").expect("a token");
+        // The system's random numbers seed it anew for each process.
+        let number = RandomState::new().hash_one(std::process::id());
+        let name = HopName::numbered("larder", number).expect("a token");
         GatewayConfig { name, trusted_peers: Vec::new(), explain_token: None }
     }
 }

@@ -219,9 +219,13 @@ impl Service<Request<ReaderBody>> for Gateway {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, Uri, Version};
     use larder::{
         Cache,
-        http::{Client, Policy},
+        http::{
+            Client, Policy,
+            policy::forward::{Hop, HopName},
+        },
     };
 
     use super::*;
@@ -331,8 +335,23 @@ mod tests {
 
     #[test]
     fn a_request_that_was_here_before_is_refused() {
-        let gateway = gateway(GatewayConfig::default());
-        let refused = let_in(&gateway, "127.0.0.1", &[("cdn-loop", "other, larder; v=1")]);
+        let name = HopName::new("edge").unwrap();
+        let gateway = gateway(GatewayConfig { name, ..GatewayConfig::default() });
+        let refused = let_in(&gateway, "127.0.0.1", &[("cdn-loop", "other, edge; v=1")]);
         assert_eq!(refused.unwrap_err(), StatusCode::LOOP_DETECTED);
+    }
+
+    #[test]
+    fn without_a_name_only_a_gateway_s_own_requests_are_refused() {
+        let (one, other) = (GatewayConfig::default(), GatewayConfig::default());
+        let mut fields = HeaderMap::new();
+        let peer = "127.0.0.1".parse().unwrap();
+        let hop = Hop { name: &one.name, version: Version::HTTP_11, peer, peer_is_trusted: false };
+        forward::sign(&Uri::from_static("http://a/"), &mut fields, hop);
+        let signed = fields["cdn-loop"].to_str().unwrap().to_owned().leak();
+        let seen = [("cdn-loop", &*signed)];
+        let refused = let_in(&gateway(one), "127.0.0.1", &seen);
+        assert_eq!(refused.unwrap_err(), StatusCode::LOOP_DETECTED, "{signed}");
+        assert!(let_in(&gateway(other), "127.0.0.1", &seen).is_ok(), "{signed}");
     }
 }

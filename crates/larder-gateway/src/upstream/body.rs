@@ -9,22 +9,55 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
+    broken::Broken,
     error::UpstreamBodyError,
-    pool::{Lease, within},
+    http2::Receiving,
+    pool::{Carrier, Lease, within},
 };
 
-/// The body of an origin's answer. It is read off the socket only as it is polled. An error means
-/// that it is incomplete, whatever came before; trailers are dropped. Dropping it before its end
-/// closes the connection to the origin.
+/// The body of an origin's answer, with its trailers. It is read off the socket only as it is polled. An error means
+/// that it is incomplete, whatever came before. Dropping it before its end closes the connection to the origin, or
+/// resets its stream there.
 pub struct UpstreamBody {
     incoming: Incoming,
     /// Until the end.
     lease: Option<Lease>,
     whole: Option<Whole>,
+}
+
+/// A body as its version of HTTP brings it.
+pub(super) enum Incoming {
+    Http1(hyper::body::Incoming),
+    /// On the heap: most bodies are of the other kind, and smaller.
+    Http2(Box<Receiving>),
+}
+
+impl Incoming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Incoming::Http1(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| Some(frame?.map_err(Broken::Http1)))
+            }
+            Incoming::Http2(body) => body.poll_frame(cx),
+        }
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Incoming::Http1(body) => body.is_end_stream(),
+            Incoming::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self {
+            Incoming::Http1(body) => body.size_hint(),
+            Incoming::Http2(body) => body.left().map_or_else(SizeHint::new, SizeHint::with_exact),
+        }
+    }
 }
 
 /// When the whole exchange must be over.
@@ -48,9 +81,11 @@ impl UpstreamBody {
 
     fn settle(&mut self) {
         if let Some(mut lease) = self.lease.take() {
-            // hyper notices in its next turn that the exchange is over, and what came beyond it. From then on
-            // this task is not woken by the connection: the next request over it would do that otherwise.
-            lease.link.drive(&mut Context::from_waker(Waker::noop()));
+            if let Carrier::Http1(link) = &mut lease.carrier {
+                // hyper notices in its next turn that the exchange is over, and what came beyond it. From then on
+                // this task is not woken by the connection: the next request over it would do that otherwise.
+                link.drive(&mut Context::from_waker(Waker::noop()));
+            }
             lease.give_back();
         }
     }
@@ -58,11 +93,12 @@ impl UpstreamBody {
     fn poll_incoming(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut look = |cx: &mut Context<'_>| Pin::new(&mut self.incoming).poll_frame(cx);
-        match &mut self.lease {
-            Some(lease) => lease.link.drive_until(cx, look),
-            None => look(cx),
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let mut look = |cx: &mut Context<'_>| self.incoming.poll_frame(cx);
+        match self.lease.as_mut().map(|lease| &mut lease.carrier) {
+            Some(Carrier::Http1(link)) => link.drive_until(cx, look),
+            // The connection has a task of its own.
+            Some(Carrier::Http2(_)) | None => look(cx),
         }
     }
 
@@ -70,8 +106,9 @@ impl UpstreamBody {
     fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamBodyError> {
         let Some(lease) = &mut self.lease else { return Poll::Pending };
         let limit = lease.pool.config.idle_body_timeout;
-        lease.link.timer.ensure(within(limit, self.whole.map(|whole| whole.deadline)));
-        if lease.link.timer.poll_passed(cx).is_pending() {
+        let timer = lease.carrier.timer();
+        timer.ensure(within(limit, self.whole.map(|whole| whole.deadline)));
+        if timer.poll_passed(cx).is_pending() {
             return Poll::Pending;
         }
         let origin = lease.pool.origin.clone();
@@ -92,44 +129,40 @@ impl Body for UpstreamBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
-        loop {
-            let frame = self.poll_incoming(cx);
-            if let (Poll::Ready(_), Some(lease)) = (&frame, &mut self.lease) {
-                lease.link.timer.clear();
+        let frame = self.poll_incoming(cx);
+        if let (Poll::Ready(_), Some(lease)) = (&frame, &mut self.lease) {
+            lease.carrier.timer().clear();
+        }
+        match frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.settle_if_ended();
+                Poll::Ready(Some(Ok(frame)))
             }
-            return match frame {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if frame.is_trailers() {
-                        continue;
-                    }
-                    self.settle_if_ended();
-                    Poll::Ready(Some(Ok(frame)))
+            Poll::Ready(Some(Err(source))) => match self.lease.take() {
+                Some(lease) => {
+                    let origin = lease.pool.origin.clone();
+                    let source = source.into_source();
+                    Poll::Ready(Some(Err(UpstreamBodyError::Incomplete { origin, source })))
                 }
-                Poll::Ready(Some(Err(source))) => match self.lease.take() {
-                    Some(lease) => {
-                        let origin = lease.pool.origin.clone();
-                        Poll::Ready(Some(Err(UpstreamBodyError::Incomplete { origin, source })))
-                    }
-                    None => Poll::Ready(None),
-                },
-                Poll::Ready(None) => {
-                    self.settle();
-                    Poll::Ready(None)
+                None => Poll::Ready(None),
+            },
+            Poll::Ready(None) => {
+                self.settle();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                // A body that pauses is a stream, if one more may be: no request waits for its connection.
+                if let Some(lease) = &mut self.lease {
+                    lease.become_stream();
                 }
-                Poll::Pending => {
-                    // A body that pauses is a stream, if one more may be: no request waits for its connection.
-                    if let Some(lease) = &mut self.lease {
-                        lease.become_stream();
+                match self.poll_too_late(cx) {
+                    Poll::Ready(error) => {
+                        self.lease = None;
+                        Poll::Ready(Some(Err(error)))
                     }
-                    match self.poll_too_late(cx) {
-                        Poll::Ready(error) => {
-                            self.lease = None;
-                            Poll::Ready(Some(Err(error)))
-                        }
-                        Poll::Pending => Poll::Pending,
-                    }
+                    Poll::Pending => Poll::Pending,
                 }
-            };
+            }
         }
     }
 

@@ -2,10 +2,27 @@
 
 use std::time::Duration;
 
+use http::HeaderValue;
+
+use super::tls::OriginTls;
+
+/// Which version of HTTP an origin is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// What both sides can do, over TLS; HTTP/1.1 in the open.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, which the origin is known to speak.
+    Http2,
+}
+
 /// Limits towards one origin. Every field has a default: `UpstreamConfig { connect_timeout, ..Default::default() }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
-    /// Name lookup and connecting together. Default 3 s: a second SYN is sent after one.
+    /// Name lookup, connecting and the handshakes of TLS and HTTP/2 together. Default 3 s: a second SYN is sent after
+    /// one.
     pub connect_timeout: Duration,
     /// From the last of the request that was sent to the head of the answer; an interim answer
     /// counts as a sign of life. Default 60 s.
@@ -43,6 +60,23 @@ pub struct UpstreamConfig {
     /// The most header fields of an answer. Default 256; 100 costs each answer a little less than any
     /// other number.
     pub max_fields: usize,
+    /// What `Host` (in HTTP/2 `:authority`) says to the origin. Default what the reader has said.
+    pub host: Option<HeaderValue>,
+    /// The version of HTTP. Default [`Protocol::Auto`]; an `h2c://` origin is spoken to in HTTP/2 whatever this says.
+    pub protocol: Protocol,
+    /// What a connection to an `https://` origin needs: without it there is none. Default none.
+    pub tls: Option<OriginTls>,
+    /// How often an origin's name is looked up again. Default 30 s. The system's resolver, which knows all that the
+    /// machine knows of names, tells no TTL.
+    pub resolve_every: Duration,
+    /// Over HTTP/2: how many requests may be under way on one connection, and no more than the origin allows. Default 100.
+    pub max_requests_per_connection: usize,
+    /// Over HTTP/2: how much of an answer may come before its reader takes it. Default 128 KiB, as much as is held of an
+    /// answer over HTTP/1.1.
+    pub stream_window_bytes: u32,
+    /// Over HTTP/2: after so long without a sign of life on a connection with requests under way it is asked for one (PING),
+    /// and after as long again it is given up. Default 15 s.
+    pub ping_every: Duration,
 }
 
 impl Default for UpstreamConfig {
@@ -61,6 +95,13 @@ impl Default for UpstreamConfig {
             idle_timeout: Duration::from_secs(4),
             max_head_bytes: 128 << 10,
             max_fields: 256,
+            host: None,
+            protocol: Protocol::Auto,
+            tls: None,
+            resolve_every: Duration::from_secs(30),
+            max_requests_per_connection: 100,
+            stream_window_bytes: 128 << 10,
+            ping_every: Duration::from_secs(15),
         }
     }
 }

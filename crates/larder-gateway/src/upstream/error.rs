@@ -4,7 +4,7 @@ use std::{error::Error, io, time::Duration};
 
 use larder::http::policy::proxy_status::ProxyError;
 
-use super::origin::Origin;
+use super::{origin::Origin, tls};
 use crate::problem::Problem;
 
 /// What readers are told where the origin is busy: about as long as others wait.
@@ -38,6 +38,30 @@ pub enum UpstreamError {
         /// [`connect_timeout`](super::UpstreamConfig::connect_timeout), or what was left of the whole.
         limit: Duration,
     },
+    /// TLS did not come about.
+    #[error("no TLS with {origin}: {what}")]
+    Tls {
+        /// Which one.
+        origin: Origin,
+        /// What is wrong, and the way out.
+        what: String,
+        /// What TLS says.
+        source: io::Error,
+    },
+    /// It was to be spoken to in HTTP/2, and does not want that.
+    #[error("{origin} does not agree to HTTP/2: leave protocol at \"auto\", or say \"http1\"")]
+    NoHttp2 {
+        /// Which one.
+        origin: Origin,
+    },
+    /// The connection came about, and then no HTTP/2.
+    #[error("{origin} does not begin to speak HTTP/2")]
+    Http2 {
+        /// Which one.
+        origin: Origin,
+        /// What was noticed.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// All connections are in use, and so many requests wait for one that this one may not.
     #[error("{waiting} requests wait for a connection to {origin} already")]
     Busy {
@@ -68,7 +92,23 @@ pub enum UpstreamError {
         /// Which one.
         origin: Origin,
         /// What was noticed.
-        source: hyper::Error,
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The origin gave the request up.
+    #[error("{origin} reset the request's stream instead of answering")]
+    Reset {
+        /// Which one.
+        origin: Origin,
+        /// How it said so.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The origin has not looked at the request, however often it was sent.
+    #[error("{origin} refused the request's stream {times} times")]
+    Refused {
+        /// Which one.
+        origin: Origin,
+        /// How often it was sent.
+        times: u32,
     },
     /// No answer began in time.
     #[error("{origin} sent no response head within {limit:?}")]
@@ -91,12 +131,12 @@ pub enum UpstreamError {
         max_fields: usize,
     },
     /// What came is not HTTP.
-    #[error("{origin} did not answer in HTTP/1")]
+    #[error("{origin} did not answer in HTTP")]
     Protocol {
         /// Which one.
         origin: Origin,
         /// What is wrong with it.
-        source: hyper::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The answer's content is in a transfer coding other than `chunked`, or in several
     /// (RFC 9112 §6.1).
@@ -129,6 +169,10 @@ impl UpstreamError {
             UpstreamError::Name { .. }
                 | UpstreamError::Connect { .. }
                 | UpstreamError::ConnectTimeout { .. }
+                | UpstreamError::Tls { .. }
+                | UpstreamError::NoHttp2 { .. }
+                | UpstreamError::Http2 { .. }
+                | UpstreamError::Refused { .. }
                 | UpstreamError::Busy { .. }
                 | UpstreamError::WaitTimeout { .. }
         )
@@ -146,10 +190,19 @@ impl UpstreamError {
                 _ => ProxyError::ConnectionRefused,
             },
             UpstreamError::ConnectTimeout { .. } => ProxyError::ConnectionTimeout,
+            UpstreamError::Tls { source, .. } => match tls::fault(source) {
+                Some(fault) if tls::is_about_certificate(fault) => ProxyError::TlsCertificateError,
+                Some(rustls::Error::AlertReceived(_)) => ProxyError::TlsAlertReceived,
+                _ => ProxyError::TlsProtocolError,
+            },
+            UpstreamError::NoHttp2 { .. } => ProxyError::TlsProtocolError,
+            UpstreamError::Http2 { .. } => ProxyError::HttpProtocolError,
             UpstreamError::Busy { .. }
             | UpstreamError::WaitTimeout { .. }
             | UpstreamError::TooManyStreams { .. } => ProxyError::ConnectionLimitReached,
-            UpstreamError::Closed { .. } => ProxyError::ConnectionTerminated,
+            UpstreamError::Closed { .. }
+            | UpstreamError::Reset { .. }
+            | UpstreamError::Refused { .. } => ProxyError::ConnectionTerminated,
             UpstreamError::Timeout { .. } => ProxyError::HttpResponseTimeout,
             UpstreamError::HeadTooLarge { .. } => ProxyError::HttpResponseHeaderSectionSize,
             UpstreamError::Protocol { .. } => ProxyError::HttpProtocolError,
@@ -168,12 +221,20 @@ impl UpstreamError {
             UpstreamError::ConnectTimeout { .. } => {
                 ("Origin unreachable", "no connection to the origin in time")
             }
+            UpstreamError::Tls { .. }
+            | UpstreamError::NoHttp2 { .. }
+            | UpstreamError::Http2 { .. } => {
+                ("Origin unreachable", "no connection to the origin that is safe and understood")
+            }
             UpstreamError::Busy { .. } | UpstreamError::WaitTimeout { .. } => {
                 ("Origin busy", "all connections to the origin are in use")
             }
             UpstreamError::TooManyStreams { .. } => ("Origin busy", "too many streams are open"),
             UpstreamError::Closed { .. } => {
                 ("Origin failed", "the origin closed the connection instead of answering")
+            }
+            UpstreamError::Reset { .. } | UpstreamError::Refused { .. } => {
+                ("Origin failed", "the origin gave the request up instead of answering")
             }
             UpstreamError::Timeout { .. } => ("Origin slow", "the origin did not answer in time"),
             UpstreamError::HeadTooLarge { .. } => (
@@ -212,7 +273,7 @@ pub enum UpstreamBodyError {
         /// Which one.
         origin: Origin,
         /// What was noticed.
-        source: hyper::Error,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// Nothing came for too long.
     #[error("the answer of {origin} paused for more than {limit:?}")]

@@ -1,4 +1,4 @@
-//! Link: one connection to the origin, driven by the request that uses it.
+//! Link: one connection of HTTP/1.1 to the origin, driven by the request that uses it.
 //!
 //! hyper's connection is a future beside the request's. It is polled here from within the request and
 //! then from within the answer's body, so no task stands between reader and origin, a reader that does
@@ -6,6 +6,7 @@
 //! tell an HTTP/1.1 origin to stop.
 
 use std::{
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -15,7 +16,6 @@ use http::Request;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::TcpStream,
     runtime::{self, Handle},
     time::Instant,
 };
@@ -24,7 +24,8 @@ use super::{
     again,
     config::UpstreamConfig,
     outgoing::{Outgoing, Progress},
-    socket::Socket,
+    plain::Plain,
+    socket::{Notes, Socket},
 };
 use crate::timer::Timer;
 
@@ -41,7 +42,10 @@ pub(super) struct Link {
     driver: Box<Connection<TokioIo<Socket>, Outgoing>>,
     is_over: bool,
     is_distrusted: bool,
-    socket: Socket,
+    plain: Plain,
+    notes: Arc<Notes>,
+    /// Whom it leads to; nothing for a Unix socket.
+    pub(super) address: Option<SocketAddr>,
     /// Counts what the present user waits for.
     pub(super) timer: Timer,
     pub(super) idle_since: Instant,
@@ -51,10 +55,11 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) async fn new(
-        stream: TcpStream,
+        socket: Socket,
+        address: Option<SocketAddr>,
         config: &UpstreamConfig,
     ) -> Result<Link, hyper::Error> {
-        let socket = Socket::new(stream);
+        let (plain, notes) = (socket.plain(), socket.notes());
         let mut builder = Builder::new();
         builder
             // RFC 9112 §5.1 and §5.2 tell proxies to repair these two in answers.
@@ -66,13 +71,15 @@ impl Link {
         if config.max_fields != HYPER_MAX_FIELDS {
             builder.max_headers(config.max_fields);
         }
-        let (sender, driver) = builder.handshake(TokioIo::new(socket.clone())).await?;
+        let (sender, driver) = builder.handshake(TokioIo::new(socket)).await?;
         Ok(Link {
             sender,
             driver: Box::new(driver),
             is_over: false,
             is_distrusted: false,
-            socket,
+            plain,
+            notes,
+            address,
             timer: Timer::default(),
             idle_since: Instant::now(),
             home: Handle::current().id(),
@@ -114,12 +121,12 @@ impl Link {
     /// A request comes: what was exchanged until now is forgotten. `may_repeat`: it may be sent twice.
     /// `progress` hears what becomes of its content, if it has any.
     pub(super) fn listen(&self, may_repeat: bool, progress: Option<Arc<Progress>>) {
-        self.socket.listen(may_repeat, progress);
+        self.notes.listen(may_repeat, progress);
     }
 
     /// The request once more, if it may be sent twice, and no byte of an answer to it has come.
     pub(super) fn unheard_request(&self) -> Option<Request<Outgoing>> {
-        if self.socket.has_heard() { None } else { again::read(&self.socket.take_sent()) }
+        if self.notes.has_heard() { None } else { again::read(&self.notes.take_sent()) }
     }
 
     /// Where the request or the answer under way ends can be read in two ways: what comes after it is
@@ -135,6 +142,6 @@ impl Link {
 
     /// Whether nothing has come from the origin since, not even its end.
     pub(super) fn is_quiet(&self) -> bool {
-        self.socket.is_quiet()
+        self.plain.is_quiet()
     }
 }

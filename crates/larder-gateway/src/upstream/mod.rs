@@ -1,4 +1,4 @@
-//! Upstream: requests to one origin, each sent once, or twice where that does no harm.
+//! Upstream: requests to one origin, each sent once, or more often where that does no harm.
 //!
 //! The order of steps is in `ask`. Where a kept connection is closed before a byte of the answer has come,
 //! what the origin did with the request cannot be known: most likely it closed an idle connection, and has
@@ -13,6 +13,10 @@
 //! Where a request asks before it sends its content (`Expect: 100-continue`), so does the one that goes on, and
 //! the content is not read off its sender until the origin says 100, or nothing for a while.
 //!
+//! Over HTTP/2 (`http2`) several requests share a connection. One that the origin has not looked at, and says so
+//! (REFUSED_STREAM, GOAWAY), is sent again whatever it is, unless some of its content is gone (RFC 9113 §8.7). What a
+//! connection that breaks leaves in doubt is treated as over HTTP/1.1.
+//!
 //! Passed on as they are: the status, the fields' bytes and the order of fields of one name, and the
 //! reason phrase, as hyper's [`ReasonPhrase`](hyper::ext::ReasonPhrase) in the answer's extensions
 //! (one with bytes beyond ASCII arrives empty: hyper's parser drops it). Of a body longer than its
@@ -22,13 +26,20 @@
 
 mod again;
 mod body;
+mod broken;
 mod config;
+mod connect;
 mod error;
+mod http2;
+mod idle;
 mod link;
+mod names;
 mod origin;
 mod outgoing;
+mod plain;
 mod pool;
 mod socket;
+mod tls;
 
 use std::{
     error::Error,
@@ -47,22 +58,29 @@ use http::{
     uri::{Parts, PathAndQuery},
 };
 use http_body::Body;
-use hyper::{body::Incoming, ext::on_informational};
-use larder::http::policy::response::{is_decoded, is_endless};
-use tokio::task::unconstrained;
+use hyper::ext::on_informational;
+use larder::http::policy::{
+    forward::stands_for_the_method,
+    response::{is_decoded, is_endless},
+};
+use tokio::{task::unconstrained, time::Instant};
 use tower::Service;
 
 pub use self::{
     body::UpstreamBody,
-    config::UpstreamConfig,
+    config::{Protocol, UpstreamConfig},
     error::{UpstreamBodyError, UpstreamError},
-    origin::{Origin, ParseOriginError},
+    origin::{Origin, ParseOriginError, Scheme},
     pool::UpstreamStats,
+    tls::{OriginTls, OriginTlsError, OriginTlsOptions},
 };
 use self::{
-    body::Whole,
+    body::{Incoming, Whole},
+    broken::Broken,
+    http2::{Rejected, Slot},
+    link::Link,
     outgoing::{ContinueSignal, ContinueWait, Outgoing, Progress},
-    pool::{Lease, May, Pool, within},
+    pool::{Carrier, Lease, May, Pool, within},
 };
 use crate::{interim::Interim, timer::after};
 
@@ -74,6 +92,13 @@ pub type Asking =
 /// The longest body that a slow reader does not hold up: there is room for it between the origin and the
 /// reader.
 const SHORT: u64 = 64 << 10;
+
+/// A request that an origin refuses to look at is sent so often.
+const MAX_TIMES: u32 = 3;
+/// Kept connections that turn out to be closed are passed over. There cannot be more of them at once.
+const MAX_UNSENT: u32 = 1 << 16;
+/// Where that is because a connection ends, it goes over another, and each of those has answered some requests.
+const MAX_LEAVES: u32 = 16;
 
 /// A client of one origin. Clones share its connections.
 #[derive(Clone)]
@@ -131,6 +156,8 @@ struct EarlySigns {
     signal: Option<Arc<ContinueSignal>>,
     /// Who is told what comes before the final answer.
     interim: Option<Interim>,
+    /// Whoever asks takes trailers.
+    te_trailers: bool,
 }
 
 impl EarlySigns {
@@ -142,19 +169,33 @@ impl EarlySigns {
         let (progress, signal) = (Arc::clone(&self.progress), self.signal.clone());
         let interim = self.interim.clone();
         on_informational(request, move |answer| {
-            progress.advance();
-            if let Some(signal) =
-                signal.as_ref().filter(|_| answer.status() == StatusCode::CONTINUE)
-            {
-                signal.go_on();
-            }
-            if let Some(interim) = &interim {
-                let mut passed = Response::new(());
-                *passed.status_mut() = answer.status();
-                *passed.headers_mut() = answer.headers().clone();
-                interim.send(passed);
-            }
+            hear(&progress, signal.as_deref(), interim.as_ref(), answer.status(), answer.headers());
         });
+    }
+
+    /// An interim answer has come.
+    fn hear(&self, answer: &Response<()>) {
+        let (signal, interim) = (self.signal.as_deref(), self.interim.as_ref());
+        hear(&self.progress, signal, interim, answer.status(), answer.headers());
+    }
+}
+
+fn hear(
+    progress: &Progress,
+    signal: Option<&ContinueSignal>,
+    interim: Option<&Interim>,
+    status: StatusCode,
+    headers: &HeaderMap,
+) {
+    progress.advance();
+    if let (Some(signal), StatusCode::CONTINUE) = (signal, status) {
+        signal.go_on();
+    }
+    if let Some(interim) = interim {
+        let mut passed = Response::new(());
+        *passed.status_mut() = status;
+        *passed.headers_mut() = headers.clone();
+        interim.send(passed);
     }
 }
 
@@ -166,34 +207,42 @@ async fn ask(
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     let whole = pool.config.whole_timeout.map(|limit| Whole { limit, deadline: after(limit) });
     let is_apart = has_doubtful_content(&request);
-    let mut may = if is_apart { May::OnlyBeNew } else { May::BeKept };
+    let mut may = if is_apart { May::BeItsOwn } else { May::BeKept };
+    let mut times = 0;
     loop {
         let mut lease = pool.take(may, whole.map(|whole| whole.deadline)).await?;
-        if is_apart {
-            lease.link.distrust();
-        }
+        times += 1;
         let may_repeat =
             !lease.is_new && request.method().is_idempotent() && request.body().is_empty();
-        let progress = (!request.body().is_empty()).then(|| Arc::clone(&signs.progress));
-        lease.link.listen(may_repeat, progress);
-        match send(&mut lease, request, &signs, whole).await {
+        match send(&mut lease, request, is_apart, may_repeat, &signs, whole).await {
             Ok(response) => return receive(response, is_head, lease, whole),
-            Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
+            Err(Failed::Unsent(unsent)) if !lease.is_new && times < MAX_UNSENT => request = *unsent,
             Err(Failed::Unsent(_)) => {
                 return Err(UpstreamError::Connect {
                     origin: pool.origin.clone(),
                     source: std::io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            Err(Failed::Sent(source)) => match lease.link.unheard_request() {
-                Some(again) => {
-                    pool.count_retry();
-                    request = again;
-                    signs.hear_interim(&mut request);
+            Err(Failed::Unheard(again)) => {
+                pool.count_retry();
+                request = *again;
+                signs.hear_interim(&mut request);
+                may = May::OnlyBeNew;
+            }
+            Err(Failed::Refused { again, is_leaving })
+                if times < if is_leaving { MAX_LEAVES } else { MAX_TIMES } =>
+            {
+                pool.count_refusal();
+                request = *again;
+                if is_leaving && times >= MAX_TIMES {
+                    // On a connection of its own it comes before all others.
                     may = May::OnlyBeNew;
                 }
-                None => return Err(sort(&pool, source)),
-            },
+            }
+            Err(Failed::Refused { .. }) => {
+                return Err(UpstreamError::Refused { origin: pool.origin.clone(), times });
+            }
+            Err(Failed::Sent(source)) => return Err(sort(&pool, source)),
             Err(Failed::Late(limit)) => {
                 return Err(UpstreamError::Timeout { origin: pool.origin.clone(), limit });
             }
@@ -213,18 +262,58 @@ fn has_doubtful_content(request: &Request<Outgoing>) -> bool {
 enum Failed {
     /// Nothing of the request was written.
     Unsent(Box<Request<Outgoing>>),
-    Sent(hyper::Error),
+    /// The connection was closed before anything of an answer came. This may be sent once more.
+    Unheard(Box<Request<Outgoing>>),
+    /// The origin has not looked at it, and says so, perhaps since it takes its leave of the connection.
+    Refused {
+        again: Box<Request<Outgoing>>,
+        is_leaving: bool,
+    },
+    Sent(Broken),
     Late(Duration),
 }
 
 async fn send(
     lease: &mut Lease,
     request: Request<Outgoing>,
+    is_apart: bool,
+    may_repeat: bool,
     signs: &EarlySigns,
     whole: Option<Whole>,
 ) -> Result<Response<Incoming>, Failed> {
-    let (link, progress) = (&mut lease.link, &*signs.progress);
-    let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
+    let deadline = whole.map(|whole| whole.deadline);
+    let Lease { carrier, pool, .. } = lease;
+    let limit = within(pool.config.first_byte_timeout, deadline);
+    let answer = match carrier {
+        Carrier::Http1(link) => {
+            if is_apart {
+                link.distrust();
+            }
+            send_alone(link, request, may_repeat, signs, limit, deadline).await
+        }
+        Carrier::Http2(slot) => {
+            send_shared(slot, request, pool, may_repeat, signs, limit, deadline).await
+        }
+    }?;
+    lease.carrier.timer().clear();
+    if let Some(signal) = &signs.signal {
+        signal.answered();
+    }
+    Ok(answer)
+}
+
+/// Over HTTP/1.1.
+async fn send_alone(
+    link: &mut Link,
+    request: Request<Outgoing>,
+    may_repeat: bool,
+    signs: &EarlySigns,
+    limit: Duration,
+    deadline: Option<Instant>,
+) -> Result<Response<Incoming>, Failed> {
+    let progress = &*signs.progress;
+    let of_content = (!request.body().is_empty()).then(|| Arc::clone(&signs.progress));
+    link.listen(may_repeat, of_content);
     // Unconstrained: where tokio would put a look off, it would say so to the waker, and none is given.
     let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
     let (mut steps, mut is_sent) = (progress.steps(), false);
@@ -241,20 +330,67 @@ async fn send(
         }
         if steps != progress.steps() {
             steps = progress.steps();
-            link.timer.restart(within(limit, whole.map(|whole| whole.deadline)));
+            link.timer.restart(within(limit, deadline));
         }
         ready!(link.timer.poll_passed(cx));
         Poll::Ready(Err(Failed::Late(limit)))
     })
     .await?;
-    link.timer.clear();
-    if let Some(signal) = &signs.signal {
-        signal.answered();
-    }
-    answer.map_err(|mut error| match error.take_message() {
-        Some(request) => Failed::Unsent(Box::new(request)),
-        None => Failed::Sent(error.into_error()),
+    answer.map(|answer| answer.map(Incoming::Http1)).map_err(|mut error| {
+        match (error.take_message(), error.into_error()) {
+            (Some(request), _) => Failed::Unsent(Box::new(request)),
+            (None, error) => match link.unheard_request() {
+                Some(again) => Failed::Unheard(Box::new(again)),
+                None => Failed::Sent(Broken::Http1(error)),
+            },
+        }
     })
+}
+
+/// Over HTTP/2.
+async fn send_shared(
+    slot: &mut Slot,
+    request: Request<Outgoing>,
+    pool: &Pool,
+    may_repeat: bool,
+    signs: &EarlySigns,
+    limit: Duration,
+    deadline: Option<Instant>,
+) -> Result<Response<Incoming>, Failed> {
+    let may_repeat = may_repeat && !request.headers().keys().any(stands_for_the_method);
+    let scheme = match pool.origin.scheme() {
+        Scheme::Https => http::uri::Scheme::HTTPS,
+        Scheme::Http | Scheme::H2c => http::uri::Scheme::HTTP,
+    };
+    let progress = &signs.progress;
+    let begun = slot.begin(request, scheme, signs.te_trailers, progress);
+    let mut exchange = begun.map_err(|rejected| match rejected {
+        Rejected::Unseen { again, .. } => Failed::Unsent(again),
+        Rejected::Lost(again) => Failed::Unheard(again),
+        Rejected::Broken(broken) => Failed::Sent(broken),
+    })?;
+    let mut steps = progress.steps();
+    slot.timer.restart(limit);
+    let answer = poll_fn(|cx| {
+        if let Poll::Ready(answer) = exchange.poll(|answer| signs.hear(&answer), cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        if steps != progress.steps() {
+            steps = progress.steps();
+            slot.timer.restart(within(limit, deadline));
+        }
+        ready!(slot.timer.poll_passed(cx));
+        Poll::Ready(Err(Failed::Late(limit)))
+    })
+    .await?;
+    match answer {
+        Ok(response) => Ok(exchange.receive(response).map(|body| Incoming::Http2(Box::new(body)))),
+        Err(broken) => Err(match exchange.rejected(broken, may_repeat) {
+            Rejected::Unseen { again, is_leaving } => Failed::Refused { again, is_leaving },
+            Rejected::Lost(again) => Failed::Unheard(again),
+            Rejected::Broken(broken) => Failed::Sent(broken),
+        }),
+    }
 }
 
 fn receive(
@@ -267,9 +403,18 @@ fn receive(
         return Err(UpstreamError::Switched { origin: lease.pool.origin.clone() });
     }
     let (mut parts, incoming) = response.into_parts();
+    // HTTP/1 has looked at that as it read.
+    let UpstreamConfig { max_head_bytes: max_bytes, max_fields, .. } = lease.pool.config;
+    if parts.version == Version::HTTP_2 && parts.headers.len() > max_fields {
+        let origin = lease.pool.origin.clone();
+        return Err(UpstreamError::HeadTooLarge { origin, max_bytes, max_fields });
+    }
     let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
-    if is_coded && parts.headers.contains_key(header::CONTENT_LENGTH) {
-        lease.link.distrust();
+    if is_coded
+        && parts.headers.contains_key(header::CONTENT_LENGTH)
+        && let Carrier::Http1(link) = &mut lease.carrier
+    {
+        link.distrust();
     }
     let has_body =
         !is_head && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -317,17 +462,19 @@ fn says_once(headers: &HeaderMap, length: u64) -> bool {
     only.to_str().is_ok_and(|digits| digits.parse() == Ok(length))
 }
 
-fn sort(pool: &Pool, source: hyper::Error) -> UpstreamError {
+fn sort(pool: &Pool, broken: Broken) -> UpstreamError {
     let origin = pool.origin.clone();
-    if source.is_user() {
-        UpstreamError::Request { origin, source: source.into() }
-    } else if source.is_parse_too_large() {
+    if broken.is_upload() {
+        UpstreamError::Request { origin, source: broken.into_source() }
+    } else if broken.is_too_large() {
         let UpstreamConfig { max_head_bytes, max_fields, .. } = pool.config;
         UpstreamError::HeadTooLarge { origin, max_bytes: max_head_bytes, max_fields }
-    } else if source.is_parse() {
-        UpstreamError::Protocol { origin, source }
+    } else if broken.is_protocol() {
+        UpstreamError::Protocol { origin, source: broken.into_source() }
+    } else if broken.is_reset() {
+        UpstreamError::Reset { origin, source: broken.into_source() }
     } else {
-        UpstreamError::Closed { origin, source }
+        UpstreamError::Closed { origin, source: broken.into_source() }
     }
 }
 
@@ -339,8 +486,10 @@ where
     let (mut parts, body) = request.into_parts();
     let had_length = parts.headers.contains_key(header::CONTENT_LENGTH);
     let asks_first = !body.is_end_stream() && parts.headers.contains_key(header::EXPECT);
-    remove_framing(&mut parts.headers);
-    if !parts.headers.contains_key(header::HOST) {
+    let te_trailers = remove_framing(&mut parts.headers);
+    if let Some(host) = &pool.config.host {
+        parts.headers.insert(header::HOST, host.clone());
+    } else if !parts.headers.contains_key(header::HOST) {
         parts.headers.insert(header::HOST, pool.origin.as_host());
     }
     let expects_body = matches!(parts.method, Method::POST | Method::PUT | Method::PATCH);
@@ -355,7 +504,7 @@ where
             parts.headers.insert(header::TRANSFER_ENCODING, chunked);
         }
     }
-    let mut signs = EarlySigns::default();
+    let mut signs = EarlySigns { te_trailers, ..EarlySigns::default() };
     let mut wait = None;
     if asks_first {
         parts.headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
@@ -375,7 +524,8 @@ where
     (request, signs)
 }
 
-fn remove_framing(headers: &mut HeaderMap) {
+/// Tells whether whoever asks takes trailers.
+fn remove_framing(headers: &mut HeaderMap) -> bool {
     const FRAMING: [&str; 9] = [
         "connection",
         "content-length",
@@ -389,11 +539,16 @@ fn remove_framing(headers: &mut HeaderMap) {
     ];
     // Most requests have none of them, and few fields at all. As texts of different lengths they are
     // compared in fewer steps than as names.
-    if headers.keys().any(|name| FRAMING.contains(&name.as_str())) {
-        for name in FRAMING {
-            headers.remove(name);
-        }
+    if !headers.keys().any(|name| FRAMING.contains(&name.as_str())) {
+        return false;
     }
+    let said = headers.get_all(header::TE).iter();
+    let mut codings = said.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let te_trailers = codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+    for name in FRAMING {
+        headers.remove(name);
+    }
+    te_trailers
 }
 
 /// The path and the query of it, or `*`.

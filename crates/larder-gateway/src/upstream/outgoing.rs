@@ -2,6 +2,7 @@
 //! the origin asks for it, or until it has taken what went before.
 
 use std::{
+    collections::VecDeque,
     error::Error,
     pin::Pin,
     sync::{
@@ -85,6 +86,11 @@ pub(super) enum Outgoing {
         /// Until the origin has asked for it.
         wait: Option<Box<ContinueWait>>,
     },
+    /// What was sent before, in vain, and what is left.
+    Again {
+        pieces: VecDeque<Bytes>,
+        rest: Box<Outgoing>,
+    },
 }
 
 /// A body that is held back.
@@ -140,8 +146,15 @@ impl Body for Outgoing {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Outgoing::Streaming { body, progress, wait } = &mut *self else {
-            return Poll::Ready(None);
+        let (body, progress, wait) = match &mut *self {
+            Outgoing::Streaming { body, progress, wait } => (body, progress, wait),
+            Outgoing::Empty => return Poll::Ready(None),
+            Outgoing::Again { pieces, rest } => {
+                return match pieces.pop_front() {
+                    Some(piece) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                    None => Pin::new(&mut **rest).poll_frame(cx),
+                };
+            }
         };
         if let Some(waiting) = wait {
             ready!(waiting.poll_over(cx));
@@ -164,6 +177,7 @@ impl Body for Outgoing {
         match self {
             Outgoing::Empty => true,
             Outgoing::Streaming { body, .. } => body.is_end_stream(),
+            Outgoing::Again { pieces, rest } => pieces.is_empty() && rest.is_end_stream(),
         }
     }
 
@@ -171,6 +185,11 @@ impl Body for Outgoing {
         match self {
             Outgoing::Empty => SizeHint::with_exact(0),
             Outgoing::Streaming { body, .. } => body.size_hint(),
+            Outgoing::Again { pieces, rest } => {
+                let before: usize = pieces.iter().map(Bytes::len).sum();
+                let whole = rest.size_hint().exact().map(|left| left + before as u64);
+                whole.map_or_else(SizeHint::new, SizeHint::with_exact)
+            }
         }
     }
 }

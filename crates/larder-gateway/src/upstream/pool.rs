@@ -1,32 +1,48 @@
 //! Pool: the connections to one origin, a bounded number, and the requests that wait for one.
 //!
 //! A connection is used again on the event loop on which it was made, because only that one hears of
-//! its socket; the bounds are for all loops together.
+//! its socket; the bounds are for all loops together. Over HTTP/2 several requests share a connection, and it is
+//! requests that are bounded: there are never more connections in use than those.
 
 use std::{
-    io,
-    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{
-    net::{TcpStream, lookup_host},
-    runtime::{self, Handle},
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
 };
 
-use super::{config::UpstreamConfig, error::UpstreamError, link::Link, origin::Origin};
+use super::{
+    config::{Protocol, UpstreamConfig},
+    connect::{Connected, connect},
+    error::UpstreamError,
+    http2::{Connection, Slot},
+    idle::Idle,
+    link::Link,
+    names::Addresses,
+    origin::{Origin, Scheme},
+};
+use crate::timer::Timer;
 
 /// Counters of one upstream since it was made, and what is going on there now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamStats {
     /// Connections made.
     pub connected: u64,
+    /// Connections that could not be made.
+    pub unconnected: u64,
+    /// Requests that an origin has refused to look at, and that were sent once more for that.
+    pub refused: u64,
+    /// Connections that were given up because they gave no sign of life.
+    pub silent: u64,
+    /// Look-ups of the origin's name that failed.
+    pub names_failed: u64,
     /// Requests that went over a connection that had served another before.
     pub reused: u64,
     /// Requests that were sent once more, since a kept connection was closed before an answer began.
@@ -35,7 +51,7 @@ pub struct UpstreamStats {
     pub turned_away: u64,
     /// Requests that waited for a connection and got none in time.
     pub waited_in_vain: u64,
-    /// Connections in use now.
+    /// Connections in use now; over HTTP/2, requests under way.
     pub in_use: usize,
     /// Those of them on which a body is under way, and which no request waits for
     /// ([`max_streams`](UpstreamConfig::max_streams)).
@@ -44,6 +60,26 @@ pub struct UpstreamStats {
     pub idle: usize,
     /// Requests that wait for a connection now.
     pub waiting: usize,
+}
+
+/// Which version of HTTP connections to the origin have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Speaks {
+    /// The first connection will tell.
+    Unknown,
+    Http1,
+    Http2,
+}
+
+impl Speaks {
+    fn at_first(scheme: Scheme, protocol: Protocol) -> Speaks {
+        match (scheme, protocol) {
+            (Scheme::H2c, _) | (_, Protocol::Http2) => Speaks::Http2,
+            (Scheme::Http, _) | (_, Protocol::Http1) => Speaks::Http1,
+            (Scheme::Https, Protocol::Auto) => Speaks::Unknown,
+        }
+    }
 }
 
 pub(super) struct Pool {
@@ -56,6 +92,12 @@ pub(super) struct Pool {
     stream_permits: Arc<Semaphore>,
     /// Never held across an await.
     idle: Mutex<Idle>,
+    addresses: Addresses,
+    /// A [`Speaks`], as the last connection has shown.
+    speaks: AtomicU8,
+    unconnected: AtomicU64,
+    refused: AtomicU64,
+    silent: Arc<AtomicU64>,
     is_swept: AtomicBool,
     waiting: AtomicUsize,
     connected: AtomicU64,
@@ -65,62 +107,36 @@ pub(super) struct Pool {
     waited_in_vain: AtomicU64,
 }
 
-/// The idle connections, a list for each event loop: there are as many as cores.
-#[derive(Default)]
-struct Idle {
-    /// In each, the one used last is on top.
-    lists: Vec<(runtime::Id, Vec<Link>)>,
-}
-
-impl Idle {
-    fn len(&self) -> usize {
-        self.lists.iter().map(|(_, links)| links.len()).sum()
-    }
-
-    fn push(&mut self, link: Link) {
-        match self.lists.iter_mut().find(|(home, _)| *home == link.home) {
-            Some((_, links)) => links.push(link),
-            None => self.lists.push((link.home, vec![link])),
-        }
-    }
-
-    fn of(&mut self, home: runtime::Id) -> Option<&mut Vec<Link>> {
-        self.lists.iter_mut().find(|(of, _)| *of == home).map(|(_, links)| links)
-    }
-
-    /// The one that has been idle for longest.
-    fn oldest(&mut self) -> Option<Link> {
-        let begun = self.lists.iter_mut().filter(|(_, links)| !links.is_empty());
-        let (_, links) = begun.min_by_key(|(_, links)| links[0].idle_since)?;
-        Some(links.remove(0))
-    }
-
-    /// Those that have been idle for so long.
-    fn older_than(&mut self, age: Duration) -> Vec<Link> {
-        let mut old = Vec::new();
-        for (_, links) in &mut self.lists {
-            let is_good = |link: &Link| link.idle_since.elapsed() < age;
-            let first_good = links.iter().position(is_good).unwrap_or(links.len());
-            old.extend(links.drain(..first_good));
-        }
-        // A loop that has ended leaves an empty list.
-        self.lists.retain(|(_, links)| !links.is_empty());
-        old
-    }
-}
-
 /// What a connection may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum May {
     /// One that was used before, or a new one.
     BeKept,
+    /// One for this request alone; over HTTP/2, where no request is taken for a part of another, any.
+    BeItsOwn,
     /// A new one.
     OnlyBeNew,
 }
 
-/// The right to use one connection. Dropping it closes the connection; to keep it, give it back.
+/// What carries a request.
+pub(super) enum Carrier {
+    Http1(Link),
+    Http2(Slot),
+}
+
+impl Carrier {
+    pub(super) fn timer(&mut self) -> &mut Timer {
+        match self {
+            Carrier::Http1(link) => &mut link.timer,
+            Carrier::Http2(slot) => &mut slot.timer,
+        }
+    }
+}
+
+/// The right to use one connection. Dropping it closes the connection, unless others use it too; to keep it, give it
+/// back.
 pub(super) struct Lease {
-    pub(super) link: Link,
+    pub(super) carrier: Carrier,
     pub(super) is_new: bool,
     pub(super) pool: Arc<Pool>,
     permit: OwnedSemaphorePermit,
@@ -142,7 +158,15 @@ impl Lease {
 
     /// Keeps the connection for a later request if it is good for one.
     pub(super) fn give_back(self) {
-        let Lease { mut link, pool, permit, is_stream, .. } = self;
+        let Lease { carrier, pool, permit, is_stream, .. } = self;
+        let mut link = match carrier {
+            Carrier::Http1(link) => link,
+            Carrier::Http2(slot) => {
+                drop(slot);
+                pool.see_to_sweeping();
+                return drop(permit);
+            }
+        };
         if !link.is_reusable() {
             return;
         }
@@ -173,9 +197,16 @@ impl Pool {
     pub(super) fn new(origin: Origin, config: UpstreamConfig) -> Arc<Pool> {
         let max = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         let max_streams = config.max_streams.min(Semaphore::MAX_PERMITS);
+        let addresses = Addresses::of(&origin, config.resolve_every);
+        let speaks = Speaks::at_first(origin.scheme(), config.protocol);
         Arc::new(Pool {
             origin,
             config,
+            addresses,
+            speaks: AtomicU8::new(speaks as u8),
+            unconnected: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            silent: Arc::default(),
             permits: Arc::new(Semaphore::new(max)),
             stream_permits: Arc::new(Semaphore::new(max_streams)),
             idle: Mutex::default(),
@@ -192,6 +223,10 @@ impl Pool {
     pub(super) fn stats(&self) -> UpstreamStats {
         UpstreamStats {
             connected: self.connected.load(Ordering::Relaxed),
+            unconnected: self.unconnected.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            silent: self.silent.load(Ordering::Relaxed),
+            names_failed: self.addresses.failures(),
             reused: self.reused.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
@@ -207,6 +242,10 @@ impl Pool {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A connection that is ready for a request. Waiting for one ends at `deadline`, too.
     pub(super) async fn take(
         self: &Arc<Self>,
@@ -214,25 +253,37 @@ impl Pool {
         deadline: Option<Instant>,
     ) -> Result<Lease, UpstreamError> {
         let permit = self.permit(deadline).await?;
-        if may == May::BeKept
-            && let Some(link) = self.pop()
-        {
+        self.addresses.keep_up();
+        let pool = Arc::clone(self);
+        if let Some(carrier) = self.kept(may) {
             self.reused.fetch_add(1, Ordering::Relaxed);
-            let pool = Arc::clone(self);
-            return Ok(Lease { link, is_new: false, pool, permit, is_stream: false });
+            return Ok(Lease { carrier, is_new: false, pool, permit, is_stream: false });
         }
-        self.make_room();
         let limit = within(self.config.connect_timeout, deadline);
-        let link = match timeout(limit, self.connect()).await {
-            Ok(link) => link?,
+        let made = match timeout(limit, self.make(may)).await {
+            Ok(made) => made,
             Err(_) => {
                 let origin = self.origin.clone();
-                return Err(UpstreamError::ConnectTimeout { origin, limit });
+                Err(UpstreamError::ConnectTimeout { origin, limit })
             }
         };
-        self.connected.fetch_add(1, Ordering::Relaxed);
-        let pool = Arc::clone(self);
-        Ok(Lease { link, is_new: true, pool, permit, is_stream: false })
+        let made = made.inspect_err(|_| {
+            self.unconnected.fetch_add(1, Ordering::Relaxed);
+        })?;
+        match made {
+            Made::New(carrier) => {
+                self.connected.fetch_add(1, Ordering::Relaxed);
+                if matches!(carrier, Carrier::Http2(_)) {
+                    // It is there for others from now on, whatever becomes of this request.
+                    self.see_to_sweeping();
+                }
+                Ok(Lease { carrier, is_new: true, pool, permit, is_stream: false })
+            }
+            Made::Meanwhile(carrier) => {
+                self.reused.fetch_add(1, Ordering::Relaxed);
+                Ok(Lease { carrier, is_new: false, pool, permit, is_stream: false })
+            }
+        }
     }
 
     async fn permit(
@@ -258,12 +309,30 @@ impl Pool {
         }
     }
 
+    /// What is there already for such a request, on this loop.
+    fn kept(&self, may: May) -> Option<Carrier> {
+        match (self.speaks(), may) {
+            (_, May::OnlyBeNew) | (Speaks::Http1, May::BeItsOwn) => None,
+            (Speaks::Http1, May::BeKept) => self.pop().map(Carrier::Http1),
+            (Speaks::Http2 | Speaks::Unknown, _) => {
+                let single =
+                    || if may == May::BeKept { self.pop().map(Carrier::Http1) } else { None };
+                self.shared().map(Carrier::Http2).or_else(single)
+            }
+        }
+    }
+
+    fn speaks(&self) -> Speaks {
+        let known = [Speaks::Unknown, Speaks::Http1, Speaks::Http2];
+        known[usize::from(self.speaks.load(Ordering::Relaxed))]
+    }
+
     /// This loop's idle connection used last, of those that are still good.
     fn pop(&self) -> Option<Link> {
         let home = Handle::current().id();
         loop {
             let mut idle = self.idle();
-            let links = idle.of(home)?;
+            let links = idle.links_of(home)?;
             let link = links.pop()?;
             if link.idle_since.elapsed() >= self.config.idle_timeout {
                 // Those below it have been idle for longer.
@@ -273,10 +342,25 @@ impl Pool {
                 return None;
             }
             drop(idle);
-            if link.is_reusable() && link.is_quiet() {
+            if link.is_reusable() && link.is_quiet() && self.addresses.has(link.address) {
                 return Some(link);
             }
         }
+    }
+
+    /// A place on one of this loop's connections that are shared.
+    fn shared(&self) -> Option<Slot> {
+        let home = Handle::current().id();
+        let mut idle = self.idle();
+        let connections = idle.connections_of(home)?;
+        let is_good = |connection: &mut Arc<Connection>| {
+            connection.is_open() && self.addresses.has(connection.address)
+        };
+        let over: Vec<_> = connections.extract_if(.., |connection| !is_good(connection)).collect();
+        let slot = connections.iter().find_map(Connection::slot);
+        drop(idle);
+        drop(over);
+        slot
     }
 
     /// Closes what other loops keep, as far as the bound asks for it before one more is made.
@@ -307,34 +391,46 @@ impl Pool {
         self.config.max_connections.clamp(1, Semaphore::MAX_PERMITS)
     }
 
-    async fn connect(&self) -> Result<Link, UpstreamError> {
-        let failed = |source| UpstreamError::Connect { origin: self.origin.clone(), source };
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in self.addresses().await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    stream.set_nodelay(true).map_err(failed)?;
-                    return Link::new(stream, &self.config).await.map_err(|source| {
-                        UpstreamError::Closed { origin: self.origin.clone(), source }
-                    });
-                }
-                Err(error) => last = error,
-            }
+    /// A connection that was not there when it was looked for. Where many may share one, one request makes it and the others
+    /// wait for that.
+    async fn make(&self, may: May) -> Result<Made, UpstreamError> {
+        if self.speaks() == Speaks::Http1 || may == May::OnlyBeNew {
+            return self.connect().await.map(Made::New);
         }
-        Err(failed(last))
+        let gate = self.idle().gate_of(Handle::current().id());
+        let turn = gate.lock().await;
+        if let Some(slot) = self.shared() {
+            return Ok(Made::Meanwhile(Carrier::Http2(slot)));
+        }
+        if self.speaks() == Speaks::Http1 {
+            // That has turned out while it waited: all may go at once.
+            drop(turn);
+        }
+        self.connect().await.map(Made::New)
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, UpstreamError> {
-        let (host, port) = (self.origin.host(), self.origin.port());
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
+    async fn connect(&self) -> Result<Carrier, UpstreamError> {
+        self.make_room();
+        let Connected { socket, is_http2, address } =
+            connect(&self.origin, &self.addresses, &self.config).await?;
+        let speaks = if is_http2 { Speaks::Http2 } else { Speaks::Http1 };
+        self.speaks.store(speaks as u8, Ordering::Relaxed);
+        let origin = || self.origin.clone();
+        if !is_http2 {
+            let link = Link::new(socket, address, &self.config).await;
+            return link.map(Carrier::Http1).map_err(|source| UpstreamError::Closed {
+                origin: origin(),
+                source: source.into(),
+            });
         }
-        let unknown = |source| UpstreamError::Name { origin: self.origin.clone(), source };
-        let addresses: Vec<_> = lookup_host((host, port)).await.map_err(unknown)?.collect();
-        if addresses.is_empty() {
-            return Err(unknown(io::ErrorKind::NotFound.into()));
-        }
-        Ok(addresses)
+        let silent = Arc::clone(&self.silent);
+        let opened = Connection::open(socket, address, &self.config, silent).await;
+        let connection = opened
+            .map_err(|source| UpstreamError::Http2 { origin: origin(), source: source.into() })?;
+        let slot = connection.slot();
+        self.idle().share(Handle::current().id(), connection);
+        slot.map(Carrier::Http2)
+            .ok_or_else(|| UpstreamError::Refused { origin: origin(), times: 0 })
     }
 
     /// Sees to it that idle connections are closed when their time is over although no request comes
@@ -352,6 +448,13 @@ impl Pool {
     }
 }
 
+/// What [`Pool::make`] brings.
+enum Made {
+    New(Carrier),
+    /// Somebody else has made it.
+    Meanwhile(Carrier),
+}
+
 /// Closes idle connections when their time is over. Once it is dropped, the next may begin.
 struct Sweep {
     pool: Weak<Pool>,
@@ -364,7 +467,7 @@ impl Sweep {
             let Some(pool) = self.pool.upgrade() else { return };
             let mut idle = pool.idle();
             let old = idle.older_than(idle_timeout);
-            if idle.len() == 0 {
+            if idle.is_empty() {
                 // Under the lock: giving one back after this starts another sweep.
                 drop(self);
                 drop(idle);

@@ -1,4 +1,4 @@
-//! Socket: a stream that hyper reads and writes while we can still look at it.
+//! Socket: what HTTP is read from and written to, in the open or over TLS, with notes of what went through it.
 
 use std::{
     io, mem,
@@ -7,30 +7,34 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use rustix::net::{RecvFlags, recv};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
 
-use super::outgoing::Progress;
-
-/// hyper makes its buffers as large as what comes at once, and keeps them while a reader does not read.
-const READ_AT_ONCE: usize = 32 << 10;
+use super::{outgoing::Progress, plain::Plain};
 
 /// The most memory that is kept with a connection for the requests that it sends.
 const MAX_KEPT: usize = 4 << 10;
 
-/// Clones are the same socket. One of them reads and writes.
-#[derive(Clone)]
+/// A connection that is open.
 pub(super) struct Socket {
-    stream: Arc<TcpStream>,
+    flow: Flow,
+    notes: Arc<Notes>,
+}
+
+enum Flow {
+    Open(Plain),
+    Encrypted(Box<TlsStream<Plain>>),
+}
+
+/// What went through a socket. Whoever sends a request over it looks in here.
+#[derive(Default)]
+pub(super) struct Notes {
     /// Something has come.
-    has_heard: Arc<AtomicBool>,
-    sent: Arc<Mutex<SentBytes>>,
+    has_heard: AtomicBool,
+    sent: Mutex<SentBytes>,
 }
 
 /// What was given to the socket first. It may not all have left.
@@ -42,14 +46,15 @@ struct SentBytes {
     progress: Option<Arc<Progress>>,
 }
 
-impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Socket { stream: Arc::new(stream), has_heard: Arc::default(), sent: Arc::default() }
-    }
-
-    /// Whether anything has come since [`listen`](Socket::listen).
+impl Notes {
+    /// Whether anything has come since [`listen`](Notes::listen).
     pub(super) fn has_heard(&self) -> bool {
         self.has_heard.load(Ordering::Relaxed)
+    }
+
+    /// The same, and from now on nothing has.
+    pub(super) fn take_heard(&self) -> bool {
+        self.has_heard.swap(false, Ordering::Relaxed)
     }
 
     /// What has come and was sent until now is forgotten. What is sent first from now on is kept if it
@@ -91,82 +96,68 @@ impl Socket {
         // Nothing under this lock can panic half-way through a change.
         self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Whether the other side has neither closed nor said anything: asked of the kernel, because the
-    /// event loop may not have heard yet.
-    pub(super) fn is_quiet(&self) -> bool {
-        let peeked = recv(&*self.stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        matches!(peeked, Err(rustix::io::Errno::AGAIN))
-    }
 }
 
 impl Socket {
-    fn poll_try_write(
-        &self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match write(&self.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
+    pub(super) fn open(plain: Plain) -> Socket {
+        Socket { flow: Flow::Open(plain), notes: Arc::default() }
+    }
+
+    pub(super) fn encrypted(stream: TlsStream<Plain>) -> Socket {
+        Socket { flow: Flow::Encrypted(Box::new(stream)), notes: Arc::default() }
+    }
+
+    pub(super) fn notes(&self) -> Arc<Notes> {
+        Arc::clone(&self.notes)
+    }
+
+    /// The connection below.
+    pub(super) fn plain(&self) -> Plain {
+        match &self.flow {
+            Flow::Open(plain) => plain.clone(),
+            Flow::Encrypted(stream) => stream.get_ref().0.clone(),
         }
     }
+}
+
+/// The same of either kind.
+macro_rules! of_either {
+    ($socket:expr, $flow:ident => $result:expr) => {
+        match &mut $socket.flow {
+            Flow::Open($flow) => $result,
+            Flow::Encrypted($flow) => $result,
+        }
+    };
 }
 
 impl AsyncRead for Socket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            let (mut read, room) = (0, buffer.remaining().min(READ_AT_ONCE));
-            let tried = self.stream.try_io(Interest::READABLE, || {
-                if room == buffer.remaining() {
-                    read = self.stream.try_read_buf(buffer)?;
-                } else {
-                    read = self.stream.try_read(buffer.initialize_unfilled_to(room))?;
-                    buffer.advance(read);
-                }
-                if read > 0 {
-                    self.has_heard.store(true, Ordering::Relaxed);
-                }
-                // Less than there was room for is all there was. The stream is told so, and the next
-                // reading waits to hear of more instead of asking the kernel, which would say no.
-                match room - read {
-                    0 => Ok(()),
-                    _ if read == 0 => Ok(()),
-                    _ => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            });
-            match tried {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock && read == 0 => {}
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Poll::Ready(Err(error));
-                }
-                Ok(()) | Err(_) => return Poll::Ready(Ok(())),
-            }
+        let before = buffer.filled().len();
+        let read = of_either!(self, flow => Pin::new(flow).poll_read(cx, buffer));
+        if buffer.filled().len() > before {
+            self.notes.has_heard.store(true, Ordering::Relaxed);
         }
+        read
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.keep_if_wanted(bytes);
-        let written = self.poll_try_write(cx, |stream| stream.try_write(bytes));
-        self.note(bytes.len(), written)
+        self.notes.keep_if_wanted(bytes);
+        let written = of_either!(self, flow => Pin::new(flow).poll_write(cx, bytes));
+        self.notes.note(bytes.len(), written)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -174,21 +165,20 @@ impl AsyncWrite for Socket {
         if let [only] = slices {
             return self.poll_write(cx, only);
         }
-        self.keep_if_wanted(slices.first().map_or(&[], |first| first));
-        let written = self.poll_try_write(cx, |stream| stream.try_write_vectored(slices));
-        self.note(slices.iter().map(|slice| slice.len()).sum(), written)
+        self.notes.keep_if_wanted(slices.first().map_or(&[], |first| first));
+        let written = of_either!(self, flow => Pin::new(flow).poll_write_vectored(cx, slices));
+        self.notes.note(slices.iter().map(|slice| slice.len()).sum(), written)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_either!(self, flow => Pin::new(flow).poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = rustix::net::shutdown(&*self.stream, rustix::net::Shutdown::Write);
-        Poll::Ready(result.map_err(io::Error::from))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        of_either!(self, flow => Pin::new(flow).poll_shutdown(cx))
     }
 }

@@ -9,7 +9,7 @@ use larder::http::{
 };
 use larder_gateway::{
     config::{self, EXAMPLE},
-    upstream::UpstreamConfig,
+    upstream::{Protocol, UpstreamConfig},
 };
 
 use crate::check;
@@ -38,6 +38,7 @@ fn each_key_arrives_where_it_belongs() {
     let text = r#"
 [server]
 listen = "0.0.0.0:80"
+name = "edge-1"
 threads = 3
 max_connections = 1000
 max_connections_per_address = 10
@@ -71,6 +72,14 @@ max_idle = 6
 idle_timeout = "7s"
 max_head = "8KiB"
 max_fields = 9
+protocol = "http2"
+host = "inner.test:81"
+resolve_every = "8s"
+max_connections = 10
+max_streams = 11
+max_requests_per_connection = 12
+stream_window = "64KiB"
+ping_every = "9s"
 [defaults]
 policy = "standard"
 ttl = "1m 30s"
@@ -111,6 +120,13 @@ compress_max = "2MiB"
     let counts =
         [upstream.max_waiting, upstream.max_idle, upstream.max_head_bytes, upstream.max_fields];
     assert_eq!(counts, [5, 6, 8 << 10, 9]);
+    assert_eq!(upstream.protocol, Protocol::Http2);
+    assert_eq!(upstream.host.as_ref().unwrap(), "inner.test:81");
+    assert_eq!((upstream.resolve_every, upstream.ping_every), (secs(8), secs(9)));
+    let counts =
+        [upstream.max_connections, upstream.max_streams, upstream.max_requests_per_connection];
+    assert_eq!((counts, upstream.stream_window_bytes), ([10, 11, 12], 64 << 10));
+    assert_eq!(settings.gateway.name.as_str(), "edge-1");
     let compression = Compression::of([Coding::Br, Coding::Gzip]).types(["text/*", "*"]);
     let policy = Policy::standard()
         .default_ttl(secs(90))
@@ -257,4 +273,28 @@ fn whatever_number_stands_behind_a_key_nothing_panics() {
             }
         }
     }
+}
+
+#[test]
+fn an_origin_that_is_not_checked_is_doubted() {
+    let text = "[upstream.blog]\nurl = \"https://blog.test\"\n[upstream.blog.tls]\n";
+    let (settings, _) = check(&format!("{text}verify = false\n")).unwrap();
+    assert!(settings.upstreams[0].config.tls.is_some());
+    let doubts: Vec<_> = settings.doubts.iter().map(ToString::to_string).collect();
+    assert_eq!(doubts.len(), 1, "{doubts:?}");
+    assert!(doubts[0].contains("larder.toml:4:"), "{doubts:?}");
+    assert!(doubts[0].contains("can read and change what passes"), "{doubts:?}");
+}
+
+#[test]
+fn what_was_not_changed_is_the_same_upstream_and_what_was_is_another() {
+    let read = |tls: &str| {
+        let text =
+            format!("[upstream.blog]\nurl = \"https://blog.test\"\n[upstream.blog.tls]\n{tls}");
+        check(&text).unwrap().0.upstreams.remove(0)
+    };
+    let unchecked = "verify = false\n";
+    assert_eq!(read(unchecked), read(unchecked));
+    let named = "verify = false\nserver_name = \"a.test\"\n";
+    assert_ne!(read(unchecked), read(named));
 }

@@ -14,6 +14,8 @@ mod hits;
 mod http2;
 mod http2_frames;
 mod loops;
+mod origins;
+mod origins_http2;
 mod passthrough;
 mod rates;
 mod requests;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use larder_policy::{
     forward::{self, Hop, HopName, Onward, strip},
     request::drop_steering_fields,
@@ -353,5 +353,35 @@ fn an_answer_that_varies_by_who_asked_is_told_from_others() {
             answer.append(header::VARY, HeaderValue::from_static(line));
         }
         assert_eq!(forward::varies_by_peer(&answer), expected, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_hop_with_a_number_refuses_its_own_and_what_has_passed_too_many_of_its_name() {
+    let own = HopName::numbered("larder", 7).unwrap();
+    assert_eq!(own.as_str(), "larder");
+    assert_eq!(HopName::numbered("a b", 7), None);
+    let refuses = |line: &str| {
+        let mut fields = HeaderMap::new();
+        fields.insert("cdn-loop", line.parse().unwrap());
+        let peer = "192.0.2.1".parse().unwrap();
+        let hop = Hop { name: &own, version: Version::HTTP_11, peer, peer_is_trusted: false };
+        forward::admit(&Method::GET, &mut fields, hop) == forward::Admission::Loop
+    };
+    let seven = "larder;hop=0000000000000007";
+    let others = |count: usize| vec!["larder; hop=0000000000000008"; count].join(", ");
+    for (line, is_refused) in [
+        (seven.to_owned(), true),
+        ("other, LARDER ; v=1 ; hop=0000000000000007".to_owned(), true),
+        (format!("{}, {seven}", others(3)), true),
+        ("larder".to_owned(), false),
+        ("larder;hop=7".to_owned(), false),
+        ("other;hop=0000000000000007".to_owned(), false),
+        ("larder-1;hop=0000000000000007".to_owned(), false),
+        (others(7), false),
+        (others(8), true),
+        (["larder"; 8].join(","), true),
+    ] {
+        assert_eq!(refuses(&line), is_refused, "{line}");
     }
 }

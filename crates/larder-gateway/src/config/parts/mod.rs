@@ -18,7 +18,7 @@ pub use self::{
     memory::Memory,
     server::{Server, TlsPart},
     shared::{SharedPart, UnsureWord},
-    upstream::UpstreamPart,
+    upstream::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
 };
 use super::{route::Route, rules::Rules};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::value::{Count, Listen, Peer, Size, Time};
+use crate::config::value::{Count, HopWord, Listen, Peer, Size, Time};
 
 /// `[server]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -15,6 +15,10 @@ pub struct Server {
     /// machines cannot reach: 0.0.0.0:8080 is for all
     #[schemars(example = &"127.0.0.1:8080")]
     pub listen: Option<Listen>,
+    /// What this gateway is called in Via and CDN-Loop. Gateways that stand behind each other need no names, but what has
+    /// passed one of a name may not pass another of the same. Default larder, with a number that no other process has
+    #[schemars(example = &"edge-1")]
+    pub name: Option<HopWord>,
     /// How many event loops serve connections, each on a thread of its own. Default one for each core that this
     /// process may use
     #[schemars(example = 2)]

@@ -1,18 +1,34 @@
 //! `[upstream.NAME]`: a service.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::value::{Count, Service, Size, Time};
+use crate::config::value::{Count, HostName, Service, Size, Time};
 
 /// `[upstream.NAME]`: a service.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamPart {
-    /// Where the service answers: a URL, or a port of this machine. It has no default
+    /// Where the service answers: http://, https:// or h2c:// (HTTP/2 without TLS) with a host and perhaps a port; unix:
+    /// with the path of a socket, which counts from the folder of this file; or a port of this machine. It has no default
     #[schemars(example = &"http://127.0.0.1:8001")]
     pub url: Option<Service>,
-    /// How long a new connection may take. Default 3s: a lost packet is sent again after one, and after three
+    /// The version of HTTP: "http1", "http2", or "auto", which is what both sides can do over TLS, and HTTP/1.1 otherwise.
+    /// Default "auto"
+    #[schemars(example = &"auto")]
+    pub protocol: Option<ProtocolWord>,
+    /// What the service is told of the host that is asked for (Host). Default what the reader has said, which is told in
+    /// X-Forwarded-Host in any case
+    #[schemars(example = &"app.internal")]
+    pub host: Option<HostName>,
+    /// How often the name in url is looked up again. New connections go to the addresses of then, and those to other
+    /// addresses take no more requests. Default 30s
+    #[schemars(example = &"30s")]
+    pub resolve_every: Option<Time>,
+    /// How long a new connection may take, with the name looked up and the handshakes of TLS and HTTP/2. Default 3s: a lost
+    /// packet is sent again after one, and after three
     #[schemars(example = &"3s")]
     pub connect_timeout: Option<Time>,
     /// From the request to the head of the answer. Default 60s
@@ -43,4 +59,74 @@ pub struct UpstreamPart {
     /// The most header fields of an answer. Default 256
     #[schemars(example = 256)]
     pub max_fields: Option<Count>,
+    /// The most requests that may be under way to the service, and its idle connections, together. Default 3072, or a fair
+    /// share of what the limit of open files allows
+    #[schemars(example = 3072)]
+    pub max_connections: Option<Count>,
+    /// The most answers whose bodies may be under way beside those: downloads, streams. Default 8192, or a fair share of what
+    /// the limit of open files allows
+    #[schemars(example = 8192)]
+    pub max_streams: Option<Count>,
+    /// Over HTTP/2: how many requests may be under way on one connection; never more than the service allows. Default 100
+    #[schemars(example = 100)]
+    pub max_requests_per_connection: Option<Count>,
+    /// Over HTTP/2: how much of an answer may arrive before its reader takes it, from 16KiB to 64MiB. Default 128KiB; a
+    /// service far away needs more to be fast: its bytes each second by the seconds of a round trip
+    #[schemars(example = &"128KiB")]
+    pub stream_window: Option<Size>,
+    /// Over HTTP/2: a connection with requests under way on which nothing has come for so long is asked for a sign of life
+    /// (PING), and given up after as long again. Default 15s
+    #[schemars(example = &"15s")]
+    pub ping_every: Option<Time>,
+    /// How a service at an https:// address proves who it is, and how this gateway does
+    #[schemars(example = &"[upstream.blog.tls]\nca_file = \"ca.pem\"")]
+    pub tls: UpstreamTlsPart,
+}
+
+/// Which version of HTTP a service is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProtocolWord {
+    /// What both sides can do over TLS, and HTTP/1.1 otherwise.
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// The least version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TlsVersionWord {
+    /// TLS 1.2 or 1.3.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// `[upstream.NAME.tls]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamTlsPart {
+    /// A PEM file with the certificates that vouch for the service's. Default those that this system trusts
+    #[schemars(example = &"ca.pem")]
+    pub ca_file: Option<PathBuf>,
+    /// The name that the service's certificate has to be for, and that the service is told (SNI). Default the host of url
+    #[schemars(example = &"app.internal")]
+    pub server_name: Option<String>,
+    /// A PEM file with the certificate that this gateway shows to a service that asks for one, and those that vouch for it.
+    /// Default none
+    #[schemars(example = &"client.pem")]
+    pub client_certificate: Option<PathBuf>,
+    /// That certificate's private key: a PEM file without a passphrase. Default none
+    #[schemars(example = &"client-key.pem")]
+    pub client_key: Option<PathBuf>,
+    /// The least version of TLS: "1.2" or "1.3". Default "1.2"
+    #[schemars(example = &"1.2")]
+    pub min_version: Option<TlsVersionWord>,
+    /// false: take any certificate, so that whoever is on the way can read and change all. Default: it is checked
+    #[schemars(example = true)]
+    pub verify: Option<bool>,
 }

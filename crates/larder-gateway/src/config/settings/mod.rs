@@ -83,7 +83,7 @@ impl Settings {
         places: &Places,
         secrets: Secrets,
     ) -> Result<Settings, Vec<Mistake>> {
-        let mut check = Check { places, mistakes: Vec::new() };
+        let mut check = Check { places, mistakes: Vec::new(), doubts: Vec::new() };
         let Config { server, admin, memory, shared: _, log: _, upstream, defaults, route } = config;
         let listen = server.listen.as_ref().map_or(LISTEN, |listen| listen.0);
         let admin = admin.listen.as_ref().map(|listen| listen.0);
@@ -120,7 +120,7 @@ impl Settings {
             ways.push(check.way(&path, rules, &effective, &names));
             rules_of_routes.push(effective);
         }
-        let Check { mistakes, .. } = check;
+        let Check { mistakes, mut doubts, .. } = check;
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
@@ -129,7 +129,7 @@ impl Settings {
             unreachable!("what cannot be used is a mistake");
         };
         let routes = Routes::new(fittings);
-        let doubts = hidden(&routes, places);
+        doubts.extend(hidden(&routes, places));
         Ok(Settings {
             listen,
             server: server_config,

@@ -153,6 +153,8 @@ impl Check<'_> {
         // An empty one would be everybody's.
         let explain_token = secrets.explain_token.filter(|token| !token.is_empty()).or(of_file);
         let trusted_peers = server.trusted_peers.iter().map(|peer| peer.0).collect();
-        GatewayConfig { explain_token, trusted_peers, ..GatewayConfig::default() }
+        let usual = GatewayConfig::default();
+        let name = server.name.as_ref().map_or(usual.name, |name| name.0.clone());
+        GatewayConfig { name, explain_token, trusted_peers }
     }
 }

@@ -1,13 +1,30 @@
 //! The check of one service.
 
-use super::{Named, check::Check};
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
+
+use http::HeaderValue;
+
+use super::{
+    Named,
+    check::{Check, bytes},
+};
 use crate::{
     config::{
-        parts::UpstreamPart,
-        value::{Count, Time},
+        mistake::Mistake,
+        parts::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
+        value::{Count, Size, Time},
     },
-    upstream::UpstreamConfig,
+    pem::PemError,
+    upstream::{
+        Origin, OriginTls, OriginTlsError, OriginTlsOptions, Protocol, Scheme, UpstreamConfig,
+    },
 };
+
+/// Less is less than one frame, and more is more than any way between two machines holds.
+const WINDOWS: std::ops::RangeInclusive<u64> = 16 << 10..=64 << 20;
 
 impl Check<'_> {
     pub(super) fn upstream(&mut self, name: &str, part: &UpstreamPart) -> Option<Named> {
@@ -23,6 +40,8 @@ impl Check<'_> {
         let whole_timeout = time("whole_timeout", &part.whole_timeout);
         let wait = time("wait_timeout", &part.wait_timeout);
         let idle = time("idle_timeout", &part.idle_timeout);
+        let resolve_every = time("resolve_every", &part.resolve_every);
+        let ping_every = time("ping_every", &part.ping_every);
         for (key, part_of_it) in [
             ("connect_timeout", connect),
             ("first_byte_timeout", first_byte),
@@ -61,9 +80,152 @@ impl Check<'_> {
                 usual.max_head_bytes,
             ),
             max_fields,
+            max_connections: count(part.max_connections, usual.max_connections),
+            max_streams: count(part.max_streams, usual.max_streams),
+            max_requests_per_connection: count(
+                part.max_requests_per_connection,
+                usual.max_requests_per_connection,
+            ),
+            stream_window_bytes: self.window(&path("stream_window"), part.stream_window.as_ref()),
+            resolve_every: resolve_every.unwrap_or(usual.resolve_every),
+            ping_every: ping_every.unwrap_or(usual.ping_every),
+            host: part.host.as_ref().map(|host| {
+                HeaderValue::from_str(host.0.as_str()).expect("an authority fits into a field")
+            }),
             ..usual
         };
         let origin = part.url.as_ref()?.0.clone();
+        let origin = self.socket(&path("url"), origin)?;
+        let protocol = self.protocol(&path("protocol"), &origin, part.protocol);
+        let tls = self.tls_of_origin(name, &origin, &part.tls, protocol);
+        let config = UpstreamConfig { protocol, tls, ..config };
         Some(Named { name: name.to_owned(), origin, config })
+    }
+
+    /// The path of a socket counts from the folder of the file in which it stands.
+    fn socket(&mut self, path: &str, origin: Origin) -> Option<Origin> {
+        let folder = self.places.resolve(path, Path::new(""));
+        origin.within(&folder).map_err(|error| self.note(path, error.to_string())).ok()
+    }
+
+    fn window(&mut self, path: &str, said: Option<&Size>) -> u32 {
+        let usual = UpstreamConfig::default().stream_window_bytes;
+        let Some(size) = said else { return usual };
+        if !WINDOWS.contains(&size.0.as_u64()) {
+            self.note(path, "say something from 16KiB to 64MiB");
+        }
+        u32::try_from(bytes(size)).unwrap_or(usual)
+    }
+
+    fn protocol(&mut self, path: &str, origin: &Origin, said: Option<ProtocolWord>) -> Protocol {
+        match said {
+            None | Some(ProtocolWord::Auto) => Protocol::Auto,
+            Some(ProtocolWord::Http2) => Protocol::Http2,
+            Some(ProtocolWord::Http1) => {
+                if origin.scheme() == Scheme::H2c {
+                    let what =
+                        format!("{origin} is HTTP/2 by its scheme: say http:// for HTTP/1.1");
+                    self.note(path, what);
+                }
+                Protocol::Http1
+            }
+        }
+    }
+
+    fn tls_of_origin(
+        &mut self,
+        name: &str,
+        origin: &Origin,
+        part: &UpstreamTlsPart,
+        protocol: Protocol,
+    ) -> Option<OriginTls> {
+        let path = |key: &str| format!("upstream.{name}.tls.{key}");
+        let UpstreamTlsPart {
+            ca_file,
+            server_name,
+            client_certificate,
+            client_key,
+            min_version,
+            verify,
+        } = part;
+        if origin.scheme() != Scheme::Https {
+            let said = [
+                ("ca_file", ca_file.is_some()),
+                ("server_name", server_name.is_some()),
+                ("client_certificate", client_certificate.is_some()),
+                ("client_key", client_key.is_some()),
+                ("min_version", min_version.is_some()),
+                ("verify", verify.is_some()),
+            ];
+            if let Some((key, _)) = said.iter().find(|(_, is_said)| *is_said) {
+                let what = format!("{key} says nothing of {origin}: there is TLS at https:// only");
+                self.note(&path(key), what);
+            }
+            return None;
+        }
+        let verify = verify.unwrap_or(true);
+        if !verify {
+            if ca_file.is_some() {
+                self.note(&path("ca_file"), "ca_file says nothing where verify = false");
+            }
+            let what = format!(
+                "verify = false: anybody between here and {origin} can read and change what passes. Name what vouches \
+                 for it instead (ca_file)"
+            );
+            let place = self.places.of(&path("verify")).cloned();
+            self.doubts.push(Mistake::new(place, what));
+        }
+        let client = match (client_certificate, client_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((
+                self.places.resolve(&path("client_certificate"), certificate),
+                self.places.resolve(&path("client_key"), key),
+            )),
+            (Some(_), None) => {
+                let what = "client_certificate is of no use without client_key";
+                self.note(&path("client_certificate"), what);
+                return None;
+            }
+            (None, Some(_)) => {
+                let what = "client_key is of no use without client_certificate";
+                self.note(&path("client_key"), what);
+                return None;
+            }
+        };
+        let ca_file = ca_file.as_ref().map(|file| self.places.resolve(&path("ca_file"), file));
+        let options = OriginTlsOptions {
+            ca_file,
+            client,
+            server_name: server_name.clone(),
+            only_tls13: *min_version == Some(TlsVersionWord::Tls13),
+            verify,
+            protocol,
+        };
+        let tls = OriginTls::new(&options);
+        let noted = tls.map_err(|error| {
+            let is_of = |file: Option<&PathBuf>, error: &PemError| {
+                file.is_some_and(|file| file == error.file())
+            };
+            let client = options.client.as_ref();
+            let key = match &error {
+                OriginTlsError::ServerName(_) => "server_name",
+                OriginTlsError::Pem(error) if is_of(client.map(|(file, _)| file), error) => {
+                    "client_certificate"
+                }
+                OriginTlsError::Pem(error) if is_of(client.map(|(_, key)| key), error) => {
+                    "client_key"
+                }
+                OriginTlsError::Client { .. } => "client_certificate",
+                _ => "ca_file",
+            };
+            let mut what = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                what += &format!("\n  because: {error}");
+                cause = error.source();
+            }
+            self.note(&path(key), what);
+        });
+        noted.ok()
     }
 }
