@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -29,8 +30,17 @@ impl Nginx {
     ///
     /// Where there is no nginx, and where it does not like its settings.
     pub async fn start(settings: &str, server: &str) -> Nginx {
-        let folder = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        Nginx::start_at(address, settings, server).await
+    }
+
+    /// As [`start`](Nginx::start), where another one was before.
+    ///
+    /// # Panics
+    ///
+    /// As that does, and where the port is taken.
+    pub async fn start_at(address: SocketAddr, settings: &str, server: &str) -> Nginx {
+        let folder = tempfile::tempdir().unwrap();
         let configuration = format!(
             "daemon off; master_process off; pid pid; error_log stderr;
              events {{ worker_connections 64; }}
@@ -61,6 +71,25 @@ impl Nginx {
             TcpStream::connect(self.address).await.ok()
         })
         .await;
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// Where it has ended.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it without giving it time for anything, and waits until it is gone.
+    ///
+    /// # Panics
+    ///
+    /// Where it has ended.
+    pub async fn kill(mut self) {
+        self.signal(Signal::KILL);
+        eventually("nginx to be gone", async || self.process.ended()).await;
     }
 
     /// Its folder.
