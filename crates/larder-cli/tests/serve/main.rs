@@ -17,6 +17,7 @@ mod large;
 mod limits;
 mod log;
 mod mixed;
+mod pools;
 mod rates;
 mod readers;
 mod real;

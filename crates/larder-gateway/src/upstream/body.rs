@@ -13,9 +13,11 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
+    Began,
     error::UpstreamBodyError,
     pool::{Lease, within},
 };
+use crate::timer::after;
 
 /// The body of an origin's answer. It is read off the socket only as it is polled. An error means
 /// that it is incomplete, whatever came before; trailers are dropped. Dropping it before its end
@@ -32,6 +34,14 @@ pub struct UpstreamBody {
 pub(super) struct Whole {
     pub(super) limit: Duration,
     pub(super) deadline: Instant,
+}
+
+impl Whole {
+    /// From now on, or since it began at another address.
+    pub(super) fn of(limit: Duration, began: Option<Began>) -> Whole {
+        let deadline = began.and_then(|Began(began)| began.checked_add(limit));
+        Whole { limit, deadline: deadline.unwrap_or_else(|| after(limit)) }
+    }
 }
 
 impl UpstreamBody {

@@ -69,6 +69,8 @@ pub enum UpstreamError {
         origin: Origin,
         /// What was noticed.
         source: hyper::Error,
+        /// So had a kept connection before it, and the request was sent twice.
+        was_repeated: bool,
     },
     /// No answer began in time.
     #[error("{origin} sent no response head within {limit:?}")]

@@ -49,7 +49,7 @@ use http::{
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
 use larder::http::policy::response::{is_decoded, is_endless};
-use tokio::task::unconstrained;
+use tokio::{task::unconstrained, time::Instant};
 use tower::Service;
 
 pub use self::{
@@ -64,7 +64,7 @@ use self::{
     outgoing::{ContinueSignal, ContinueWait, Outgoing, Progress},
     pool::{Lease, May, Pool, within},
 };
-use crate::{interim::Interim, timer::after};
+use crate::interim::Interim;
 
 /// The future of one request to an origin. Dropping it gives the request up and closes its
 /// connection.
@@ -90,6 +90,16 @@ impl Upstream {
     /// Where the requests go.
     pub fn origin(&self) -> &Origin {
         &self.pool.origin
+    }
+
+    /// What requests there may take.
+    pub(crate) fn config(&self) -> &UpstreamConfig {
+        &self.pool.config
+    }
+
+    /// Whether a request would have a connection at once.
+    pub(crate) fn has_room(&self) -> bool {
+        self.pool.has_room()
     }
 
     /// What was done so far, and is going on.
@@ -131,7 +141,13 @@ struct EarlySigns {
     signal: Option<Arc<ContinueSignal>>,
     /// Who is told what comes before the final answer.
     interim: Option<Interim>,
+    /// If its time began to count before.
+    began: Option<Began>,
 }
+
+/// Put into a request's extensions: when its whole time began to count, where it was at another address before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began(pub(crate) Instant);
 
 impl EarlySigns {
     /// Has a request's interim answers noticed, if anybody minds them.
@@ -164,9 +180,10 @@ async fn ask(
     is_head: bool,
     signs: EarlySigns,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let whole = pool.config.whole_timeout.map(|limit| Whole { limit, deadline: after(limit) });
+    let whole = pool.config.whole_timeout.map(|limit| Whole::of(limit, signs.began));
     let is_apart = has_doubtful_content(&request);
     let mut may = if is_apart { May::OnlyBeNew } else { May::BeKept };
+    let mut was_repeated = false;
     loop {
         let mut lease = pool.take(may, whole.map(|whole| whole.deadline)).await?;
         if is_apart {
@@ -191,8 +208,9 @@ async fn ask(
                     request = again;
                     signs.hear_interim(&mut request);
                     may = May::OnlyBeNew;
+                    was_repeated = true;
                 }
-                None => return Err(sort(&pool, source)),
+                None => return Err(sort(&pool, source, was_repeated)),
             },
             Err(Failed::Late(limit)) => {
                 return Err(UpstreamError::Timeout { origin: pool.origin.clone(), limit });
@@ -317,7 +335,7 @@ fn says_once(headers: &HeaderMap, length: u64) -> bool {
     only.to_str().is_ok_and(|digits| digits.parse() == Ok(length))
 }
 
-fn sort(pool: &Pool, source: hyper::Error) -> UpstreamError {
+fn sort(pool: &Pool, source: hyper::Error, was_repeated: bool) -> UpstreamError {
     let origin = pool.origin.clone();
     if source.is_user() {
         UpstreamError::Request { origin, source: source.into() }
@@ -327,7 +345,7 @@ fn sort(pool: &Pool, source: hyper::Error) -> UpstreamError {
     } else if source.is_parse() {
         UpstreamError::Protocol { origin, source }
     } else {
-        UpstreamError::Closed { origin, source }
+        UpstreamError::Closed { origin, source, was_repeated }
     }
 }
 
@@ -363,6 +381,7 @@ where
         wait = Some(ContinueWait::for_signal(signal, pool.config.continue_timeout));
     }
     signs.interim = parts.extensions.remove::<Interim>();
+    signs.began = parts.extensions.remove::<Began>();
     let mut request = Request::new(Outgoing::new(body, &signs.progress, wait));
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(parts.uri);

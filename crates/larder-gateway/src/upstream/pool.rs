@@ -203,6 +203,11 @@ impl Pool {
         }
     }
 
+    /// Whether a request would get a connection without waiting.
+    pub(super) fn has_room(&self) -> bool {
+        self.permits.available_permits() > 0
+    }
+
     pub(super) fn count_retry(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
@@ -315,7 +320,8 @@ impl Pool {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(failed)?;
                     return Link::new(stream, &self.config).await.map_err(|source| {
-                        UpstreamError::Closed { origin: self.origin.clone(), source }
+                        let origin = self.origin.clone();
+                        UpstreamError::Closed { origin, source, was_repeated: false }
                     });
                 }
                 Err(error) => last = error,

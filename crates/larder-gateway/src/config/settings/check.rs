@@ -18,6 +18,8 @@ const SMALLEST_HEAD: u64 = 1 << 10;
 pub(super) struct Check<'a> {
     pub(super) places: &'a Places,
     pub(super) mistakes: Vec<Mistake>,
+    /// What can be run, and is probably not what was meant.
+    pub(super) doubts: Vec<Mistake>,
 }
 
 impl Check<'_> {

@@ -12,9 +12,8 @@ use crate::{
 impl Check<'_> {
     pub(super) fn upstream(&mut self, name: &str, part: &UpstreamPart) -> Option<Named> {
         let path = |key: &str| format!("upstream.{name}.{key}");
-        if part.url.is_none() {
-            self.note(&path("url"), format!("[upstream.{name}] has no url: where does it answer?"));
-        }
+        let addresses = self.addresses(name, part);
+        let origins = self.origins(name, part, addresses.as_ref().map_or(0, Vec::len));
         let usual = UpstreamConfig::default();
         let mut time = |key: &str, said: &Option<Time>| self.time(&path(key), said.as_ref());
         let connect = time("connect_timeout", &part.connect_timeout);
@@ -52,6 +51,7 @@ impl Check<'_> {
             idle_body_timeout: idle_body.unwrap_or(usual.idle_body_timeout),
             whole_timeout: whole_timeout.or(usual.whole_timeout),
             wait_timeout: wait.unwrap_or(usual.wait_timeout),
+            max_connections: count(part.max_connections, usual.max_connections),
             max_waiting: count(part.max_waiting, usual.max_waiting),
             max_idle: count(part.max_idle, usual.max_idle),
             idle_timeout: idle.unwrap_or(usual.idle_timeout),
@@ -63,7 +63,6 @@ impl Check<'_> {
             max_fields,
             ..usual
         };
-        let origin = part.url.as_ref()?.0.clone();
-        Some(Named { name: name.to_owned(), origin, config })
+        Some(Named { name: name.to_owned(), addresses: addresses?, config, origins })
     }
 }
