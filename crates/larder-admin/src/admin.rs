@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    console::{Console, Note},
+    console::{Console, Note, Part},
     events,
     figures::Figures,
     forget,
@@ -37,6 +37,7 @@ pub struct Admin {
     figures: Vec<Box<dyn Figures>>,
     allowed: Allowed,
     notes: Vec<Note>,
+    stats: Vec<(&'static str, Part)>,
     stop: CancellationToken,
 }
 
@@ -74,6 +75,17 @@ impl Admin {
         self
     }
 
+    /// Adds a part that is called `name` to `/v1/stats` and to each event: what stands beside the caches. It must not
+    /// wait.
+    pub fn stats(
+        mut self,
+        name: &'static str,
+        part: impl Fn() -> serde_json::Value + Send + Sync + 'static,
+    ) -> Self {
+        self.stats.push((name, Box::new(part)));
+        self
+    }
+
     /// Lets pages of `origin` (`http://localhost:3000`) use the API from a browser.
     ///
     /// # Errors
@@ -106,6 +118,7 @@ impl Admin {
             metrics: metrics::registry(&self.caches, self.figures),
             caches: self.caches,
             notes: self.notes,
+            stats: self.stats,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,

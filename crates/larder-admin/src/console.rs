@@ -11,10 +11,14 @@ use crate::managed::Managed;
 /// What `/readyz` tells beside.
 pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
+/// What `/v1/stats` tells beside.
+pub(crate) type Part = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+
 /// One for all requests of a router.
 pub(crate) struct Console {
     pub(crate) caches: Vec<Arc<dyn Managed>>,
     pub(crate) notes: Vec<Note>,
+    pub(crate) stats: Vec<(&'static str, Part)>,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Registry,
     /// One permit for each event stream that may be open.

@@ -8,6 +8,12 @@ pub trait Figures: Send + Sync {
     /// All of them, as they are now. Asked at each scrape, perhaps by several at once; it must not wait.
     /// Each call returns the same names.
     fn families(&self) -> Vec<Family>;
+
+    /// Those with labels that are known only while it runs, as the names of a configuration. Asked as
+    /// [`families`](Figures::families) are.
+    fn tables(&self) -> Vec<Table> {
+        Vec::new()
+    }
 }
 
 impl<F: Fn() -> Vec<Family> + Send + Sync> Figures for F {
@@ -30,6 +36,19 @@ pub struct Family {
     pub label: &'static str,
     /// The label's values, and the numbers.
     pub samples: Vec<(&'static str, f64)>,
+}
+
+/// Numbers of one name, each with labels of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// As [`Family::name`].
+    pub name: &'static str,
+    /// One sentence without a full stop.
+    pub help: &'static str,
+    /// Whether it can go down.
+    pub kind: Kind,
+    /// The labels and their values, and the numbers. A configuration bounds how many there are.
+    pub samples: Vec<(Vec<(&'static str, String)>, f64)>,
 }
 
 /// What a number is.

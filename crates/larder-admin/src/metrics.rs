@@ -14,7 +14,7 @@ use prometheus_client::{
 
 use crate::{
     console::Console,
-    figures::{Family, Figures, Kind},
+    figures::{Family, Figures, Kind, Table},
     managed::Managed,
 };
 
@@ -319,10 +319,7 @@ impl Collector for Further {
         for Family { name, help, kind, label, samples } in
             self.0.iter().flat_map(|part| part.families())
         {
-            let kind = match kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-            };
+            let kind = kind_of(kind);
             // The encoder writes a unit behind the name and into a line of its own.
             let (name, unit) = [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)]
                 .into_iter()
@@ -339,7 +336,23 @@ impl Collector for Further {
                 }
             }
         }
+        for Table { name, help, kind, samples } in self.0.iter().flat_map(|part| part.tables()) {
+            let kind = kind_of(kind);
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for (labels, sample) in &samples {
+                let labels: Vec<_> =
+                    labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
+                encode_number(family.encode_family(&labels)?, kind, *sample)?;
+            }
+        }
         Ok(())
+    }
+}
+
+fn kind_of(kind: Kind) -> MetricType {
+    match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Stats: the counters of every cache, as JSON.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State};
 use larder::LowerStats;
@@ -17,6 +17,9 @@ pub(crate) async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {
 pub(crate) struct Sample {
     uptime_seconds: f64,
     caches: Vec<CacheSample>,
+    /// What others have added, each by its name.
+    #[serde(flatten)]
+    further: BTreeMap<&'static str, serde_json::Value>,
 }
 
 #[derive(Serialize)]
@@ -168,6 +171,10 @@ impl Sample {
                 lower: stats.lower.into(),
             }
         });
-        Sample { uptime_seconds: console.started.elapsed().as_secs_f64(), caches: caches.collect() }
+        Sample {
+            uptime_seconds: console.started.elapsed().as_secs_f64(),
+            caches: caches.collect(),
+            further: console.stats.iter().map(|(name, part)| (*name, part())).collect(),
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt::Write, path::PathBuf};
 
 use clap::Args;
 use http::{Method, Uri};
-use larder_gateway::config::{self, Mistakes, Named};
+use larder_gateway::config::{self, Mistakes};
 
 use crate::{
     configured::{Configured, USUAL_FILE},
@@ -75,8 +75,9 @@ fn summary(file: &str, configured: &Configured) -> String {
         Some(shared) => row("shared", &format!("over Redis at {}", shared.tier)),
         None => row("shared", "no"),
     }
-    for (index, Named { name, origin, .. }) in settings.upstreams.iter().enumerate() {
-        row(if index == 0 { "upstreams" } else { "" }, &format!("{name}: {origin}"));
+    for (index, named) in settings.upstreams.iter().enumerate() {
+        let value = format!("{}: {}", named.name, named.shown());
+        row(if index == 0 { "upstreams" } else { "" }, &value);
     }
     let of = |index: usize| settings.rules_of_routes[index].upstream.as_deref().unwrap_or_default();
     const MOST: usize = 12;

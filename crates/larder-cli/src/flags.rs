@@ -339,6 +339,7 @@ impl ServeFlags {
                     let name = name.unwrap_or_else(|| "service".to_owned());
                     let part = config.upstream.entry(name.clone()).or_default();
                     part.url = Some(Service(origin));
+                    (part.urls, part.server) = (None, None);
                     if let Some(place) = place {
                         places.set(&format!("upstream.{name}.url"), place);
                     }

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use larder::{http::HttpCache, redis::Redis};
-use larder_admin::figures::{Family, Figures, Kind};
+use larder_admin::figures::{Family, Figures, Kind, Table};
 use larder_gateway::{
     Gateway,
     downstream::counters::{Counted, Counters},
-    upstream::{Upstream, UpstreamStats},
+    origins::{AddressStats, BreakerState, OriginsStats},
+    upstream::UpstreamStats,
 };
+use serde_json::{Value, json};
 
 /// What happens on readers' connections.
 pub(crate) struct ReaderFigures(pub(crate) Arc<Counters>);
@@ -140,7 +142,9 @@ pub(crate) struct OriginFigures(pub(crate) Gateway);
 
 impl Figures for OriginFigures {
     fn families(&self) -> Vec<Family> {
-        let all: Vec<_> = self.0.upstreams().iter().map(Upstream::stats).collect();
+        let upstreams = self.0.upstreams();
+        let addresses = upstreams.iter().flat_map(|upstream| upstream.stats().addresses);
+        let all: Vec<_> = addresses.map(|address| address.connections).collect();
         let sum = |of: fn(&UpstreamStats) -> u64| all.iter().map(of).sum::<u64>();
         let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
         let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
@@ -214,6 +218,150 @@ impl Figures for OriginFigures {
                 ],
             ),
         ]
+    }
+}
+
+/// What is known of each address of each upstream: as many labels as the file names.
+pub(crate) struct AddressFigures(pub(crate) Gateway);
+
+impl Figures for AddressFigures {
+    fn families(&self) -> Vec<Family> {
+        Vec::new()
+    }
+
+    fn tables(&self) -> Vec<Table> {
+        let all: Vec<_> = self.0.upstreams().iter().map(|upstream| upstream.stats()).collect();
+        let mut tables = address_tables();
+        for upstream in &all {
+            add_addresses(&mut tables, upstream);
+        }
+        let [requests, failures, ejections, outstanding, healthy, breaker] = tables;
+        let mut retries = table(
+            "upstream_retries_elsewhere",
+            "Requests sent to another address, by what was wrong with the one before",
+            Kind::Counter,
+        );
+        let mut held_back = table(
+            "upstream_retries_held_back",
+            "Requests not sent to another address because too many were already",
+            Kind::Counter,
+        );
+        let mut turned_away = table(
+            "upstream_down",
+            "Requests sent nowhere because all addresses were silent",
+            Kind::Counter,
+        );
+        for OriginsStats {
+            name, retries: by_cause, retries_held_back, turned_away: down, ..
+        } in &all
+        {
+            let of = || ("upstream", name.clone());
+            for (cause, count) in by_cause {
+                let labels = vec![of(), ("cause", (*cause).to_owned())];
+                retries.samples.push((labels, *count as f64));
+            }
+            held_back.samples.push((vec![of()], *retries_held_back as f64));
+            turned_away.samples.push((vec![of()], *down as f64));
+        }
+        vec![
+            requests,
+            failures,
+            ejections,
+            outstanding,
+            healthy,
+            breaker,
+            retries,
+            held_back,
+            turned_away,
+        ]
+    }
+}
+
+fn table(name: &'static str, help: &'static str, kind: Kind) -> Table {
+    Table { name, help, kind, samples: Vec::new() }
+}
+
+fn address_tables() -> [Table; 6] {
+    [
+        table("upstream_requests", "Requests sent to an address", Kind::Counter),
+        table("upstream_failures", "Requests that an address failed, by how", Kind::Counter),
+        table(
+            "upstream_ejections",
+            "How often an address was left alone after failures in a row",
+            Kind::Counter,
+        ),
+        table(
+            "upstream_outstanding",
+            "Requests at an address now, where there are several",
+            Kind::Gauge,
+        ),
+        table("upstream_healthy", "What the checks of an address' health say", Kind::Gauge),
+        table("upstream_breaker", "1 for the state that an address' breaker is in", Kind::Gauge),
+    ]
+}
+
+fn add_addresses(tables: &mut [Table; 6], upstream: &OriginsStats) {
+    let [requests, failures, ejections, outstanding, healthy, breaker] = tables;
+    for address in &upstream.addresses {
+        let of = || vec![("upstream", upstream.name.clone()), ("address", address.address.clone())];
+        let and = |label: &'static str, value: &str| {
+            let mut labels = of();
+            labels.push((label, value.to_owned()));
+            labels
+        };
+        requests.samples.push((of(), address.requests as f64));
+        for (kind, count) in &address.failures {
+            failures.samples.push((and("kind", kind), *count as f64));
+        }
+        ejections.samples.push((of(), address.ejections as f64));
+        outstanding.samples.push((of(), address.outstanding as f64));
+        healthy.samples.push((of(), f64::from(u8::from(address.is_healthy))));
+        for state in [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen] {
+            let is_it = f64::from(u8::from(address.breaker == state));
+            breaker.samples.push((and("state", breaker_word(state)), is_it));
+        }
+    }
+}
+
+/// For `/readyz`: an upstream that is down is no reason to send requests elsewhere, so it is told and no more.
+pub(crate) fn trouble(gateway: &Gateway) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+    let gateway = gateway.clone();
+    move || {
+        let upstreams = gateway.upstreams();
+        let troubles = upstreams.iter().filter_map(|upstream| upstream.stats().trouble());
+        let troubles: Vec<_> = troubles.collect();
+        (!troubles.is_empty()).then(|| troubles.join("\n"))
+    }
+}
+
+/// For `/v1/stats`: each upstream with its addresses.
+pub(crate) fn upstream_states(gateway: &Gateway) -> impl Fn() -> Value + Send + Sync + 'static {
+    let gateway = gateway.clone();
+    let of_address = |address: &AddressStats| {
+        let failures: u64 = address.failures.iter().map(|(_, count)| count).sum();
+        json!({
+            "address": address.address,
+            "is_up": address.is_up(),
+            "is_healthy": address.is_healthy,
+            "breaker": breaker_word(address.breaker),
+            "requests": address.requests,
+            "failures": failures,
+            "outstanding": address.outstanding,
+        })
+    };
+    let of_upstream = move |upstream: OriginsStats| {
+        let addresses: Vec<_> = upstream.addresses.iter().map(of_address).collect();
+        let retries: u64 = upstream.retries.iter().map(|(_, count)| count).sum();
+        json!({ "name": upstream.name, "retries_elsewhere": retries, "addresses": addresses })
+    };
+    move || gateway.upstreams().iter().map(|upstream| of_upstream(upstream.stats())).collect()
+}
+
+fn breaker_word(state: BreakerState) -> &'static str {
+    match state {
+        BreakerState::Closed => "closed",
+        BreakerState::Open => "open",
+        BreakerState::HalfOpen => "half_open",
     }
 }
 

@@ -10,7 +10,7 @@ use larder_admin::figures::{Family, Figures};
 use larder_gateway::{
     Gateway,
     config::{Config, Mistakes, Named},
-    upstream::Upstream,
+    origins::Origins,
 };
 
 use serde_json::Value;
@@ -88,7 +88,7 @@ impl Reloader {
             tracing::warn!("{doubt}");
         }
         let before = std::mem::replace(&mut self.upstreams, settings.upstreams);
-        let kept: Vec<(Named, Upstream)> =
+        let kept: Vec<(Named, Origins)> =
             before.into_iter().zip(self.gateway.upstreams()).collect();
         let upstreams = upstreams(&self.upstreams, self.files, self.readers, &kept);
         self.gateway.reload(upstreams, settings.ways, settings.gateway);

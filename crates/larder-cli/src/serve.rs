@@ -20,7 +20,8 @@ use larder_gateway::{
     Gateway, Loops, Server, ServerConfig,
     config::{Mistakes, Named, PolicyWord, Settings},
     downstream::http1::Http1Config,
-    upstream::{Upstream, UpstreamConfig},
+    origins::Origins,
+    upstream::UpstreamConfig,
 };
 use tokio::{runtime::Builder, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,10 @@ use crate::{
     configured::Configured,
     doubts,
     files::{self, Files},
-    metrics::{CacheFigures, OriginFigures, ReaderFigures, SharedFigures},
+    metrics::{
+        AddressFigures, CacheFigures, OriginFigures, ReaderFigures, SharedFigures, trouble,
+        upstream_states,
+    },
     reload::{Again, Reloader, Reloads},
     shared::Shared,
     signals::Signals,
@@ -160,6 +164,9 @@ impl Configured {
                     .metrics(ReaderFigures(counters))
                     .metrics(CacheFigures(cache.clone()))
                     .metrics(OriginFigures(gateway.clone()))
+                    .metrics(AddressFigures(gateway.clone()))
+                    .stats("upstreams", upstream_states(&gateway))
+                    .ready_note(trouble(&gateway))
                     .metrics(reloads.clone())
                     .ready_note(reloads.note())
                     .metrics(log.clone())
@@ -175,8 +182,12 @@ impl Configured {
         tracing::info!("caching {services}: {}", what_is_cached(&settings));
         let watching = watch.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
         let advising = tokio::spawn(advice::give(cache.cache().events(), services));
-        for Named { name, origin, .. } in &settings.upstreams {
-            doubts::tell(places.name(&format!("upstream.{name}.url")), origin, own.clone());
+        for Named { name, addresses, .. } in &settings.upstreams {
+            let url = if addresses.len() == 1 { ".url" } else { "" };
+            let name = format!("upstream.{name}{url}");
+            for address in addresses {
+                doubts::tell(places.name(&name), &address.origin, own.clone());
+            }
         }
         let mut reloader = Reloader {
             again,
@@ -277,35 +288,35 @@ fn what_is_cached(settings: &Settings) -> String {
 
 fn services(upstreams: &[Named]) -> String {
     match upstreams {
-        [one] => one.origin.to_string(),
+        [one] => one.shown(),
         several => {
-            let each =
-                several.iter().map(|Named { name, origin, .. }| format!("{name} ({origin})"));
+            let each = several.iter().map(|named| format!("{} ({})", named.name, named.shown()));
             each.collect::<Vec<_>>().join(", ")
         }
     }
 }
 
-/// Each may have as many connections as its settings say, and the limit of open files allows. What is among `kept` and has not changed goes on with
-/// the connections that it has.
+/// Each may have as many connections as its settings say, and the limit of open files allows. What is among `kept` and
+/// has not changed goes on with all that it has; of what has changed, what is known of addresses stays.
 pub(crate) fn upstreams(
     named: &[Named],
     files: Files,
     readers: usize,
-    kept: &[(Named, Upstream)],
-) -> Vec<Upstream> {
+    kept: &[(Named, Origins)],
+) -> Vec<Origins> {
     let (connections, streams) = files.of_each(named.len(), readers);
     let upstreams = named.iter().map(|named| {
-        let is_kept = |(before, _): &&(Named, Upstream)| before == named;
-        if let Some((_, upstream)) = kept.iter().find(is_kept) {
-            return upstream.clone();
-        }
-        let config = UpstreamConfig {
+        let connection = UpstreamConfig {
             max_connections: named.config.max_connections.min(connections),
             max_streams: named.config.max_streams.min(streams),
             ..named.config.clone()
         };
-        Upstream::new(named.origin.clone(), config)
+        let (addresses, config) = (&named.addresses, named.origins.clone());
+        match kept.iter().find(|(before, _)| before.name == named.name) {
+            Some((before, origins)) if before == named => origins.clone(),
+            Some((_, origins)) => origins.renewed(addresses, &connection, config),
+            None => Origins::new(&named.name, addresses, &connection, config),
+        }
     });
     upstreams.collect()
 }

@@ -31,12 +31,14 @@ pub struct Interims {
 struct Channel {
     waiting: VecDeque<Response<()>>,
     is_open: bool,
+    has_sent: bool,
     connection: Option<Waker>,
 }
 
 /// The two ends for one request.
 pub fn channel() -> (Interim, Interims) {
-    let channel = Channel { waiting: VecDeque::new(), is_open: true, connection: None };
+    let channel =
+        Channel { waiting: VecDeque::new(), is_open: true, has_sent: false, connection: None };
     let channel = Arc::new(Mutex::new(channel));
     (Interim { channel: Arc::clone(&channel) }, Interims { channel })
 }
@@ -59,12 +61,18 @@ impl Interim {
             return false;
         }
         channel.waiting.push_back(answer);
+        channel.has_sent = true;
         let connection = channel.connection.take();
         drop(channel);
         if let Some(connection) = connection {
             connection.wake();
         }
         true
+    }
+
+    /// Whether any was handed over.
+    pub(crate) fn has_sent(&self) -> bool {
+        lock(&self.channel).has_sent
     }
 }
 

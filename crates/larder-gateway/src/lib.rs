@@ -36,7 +36,8 @@
 //!    `exchange.rs exchange` with the same steps.
 //! 3. `exchange.rs exchange` calls the service. While the service works, the connection passes interim
 //!    answers on, reads the request's body as the service asks for it, and notices when the reader leaves.
-//! 4. `upstream/mod.rs ask`, if the service gets there: a connection from the pool, the request, the
+//! 4. `origins/mod.rs ask`, if the service gets there: one address of several, and another if that fails.
+//!    `upstream/mod.rs ask`: a connection from the pool, the request, the
 //!    answer's head. Polling the answer's body drives the connection to the origin.
 //! 5. `exchange.rs answer` writes the head and the body, in one `send` where they fit.
 //!
@@ -47,6 +48,7 @@ pub mod config;
 pub mod downstream;
 pub mod gateway;
 pub mod interim;
+pub mod origins;
 pub mod pem;
 pub mod problem;
 pub mod routes;

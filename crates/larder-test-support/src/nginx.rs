@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -29,7 +30,7 @@ impl Nginx {
     ///
     /// Where there is no nginx, and where it does not like its settings.
     pub async fn start(settings: &str, server: &str) -> Nginx {
-        Nginx::run("master_process off;", settings, server).await
+        Nginx::start_at(new_address(), settings, server).await
     }
 
     /// As [`start`](Nginx::start), so that it can be [reloaded](Nginx::reload).
@@ -40,7 +41,8 @@ impl Nginx {
     pub async fn start_reloadable(settings: &str, server: &str) -> Nginx {
         // As root it would give its worker to a user who cannot read the folder.
         let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
-        Nginx::run(&format!("worker_processes 1; {user}"), settings, server).await
+        let process = format!("worker_processes 1; {user}");
+        Nginx::run(&process, new_address(), settings, server).await
     }
 
     /// Has it begin anew with new workers. The old ones answer what they have, and close their connections in order.
@@ -48,9 +50,17 @@ impl Nginx {
         self.process.signal(rustix::process::Signal::HUP);
     }
 
-    async fn run(process: &str, settings: &str, server: &str) -> Nginx {
+    /// As [`start`](Nginx::start), where another one was before.
+    ///
+    /// # Panics
+    ///
+    /// As that does, and where the port is taken.
+    pub async fn start_at(address: SocketAddr, settings: &str, server: &str) -> Nginx {
+        Nginx::run("master_process off;", address, settings, server).await
+    }
+
+    async fn run(process: &str, address: SocketAddr, settings: &str, server: &str) -> Nginx {
         let folder = tempfile::tempdir().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let configuration = format!(
             "daemon off; {process} pid pid; error_log stderr;
              events {{ worker_connections 256; }}
@@ -83,8 +93,31 @@ impl Nginx {
         .await;
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// Where it has ended.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Ends it without giving it time for anything, and waits until it is gone.
+    ///
+    /// # Panics
+    ///
+    /// Where it has ended.
+    pub async fn kill(mut self) {
+        self.signal(Signal::KILL);
+        eventually("nginx to be gone", async || self.process.ended()).await;
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+fn new_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }

@@ -36,7 +36,20 @@ impl Origin {
         F: Fn(Wire, usize) -> P + Send + 'static,
         P: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Origin::playing_at(([127, 0, 0, 1], 0).into(), script).await
+    }
+
+    /// The same at a port where nobody listens.
+    ///
+    /// # Panics
+    ///
+    /// Where somebody does.
+    pub async fn playing_at<F, P>(address: SocketAddr, script: F) -> Origin
+    where
+        F: Fn(Wire, usize) -> P + Send + 'static,
+        P: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let accepted = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&accepted);

@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod mixed;
 mod origins;
+mod pools;
 mod rates;
 mod readers;
 mod real;

@@ -23,7 +23,7 @@ pub fn explain(settings: &Settings, places: &Places, method: &Method, uri: &Uri)
         Some(route) => row("route", &route, from(places, &[&route])),
         None => row("route", "none fits", String::new()),
     }];
-    let service = format!("{} ({})", upstream.name, upstream.origin);
+    let service = format!("{} ({})", upstream.name, upstream.shown());
     let of_route = route.map(|route| format!("route[{}].", route + 1)).unwrap_or_default();
     let said_at = |name: &str| {
         let paths = [format!("{of_route}{name}"), format!("defaults.{name}")];

@@ -38,8 +38,9 @@ pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
-    AdminPart, Config, LogPart, Memory, ProtocolWord, Server, SharedPart, TlsPart, TlsVersionWord,
-    UnsureWord, UpstreamPart, UpstreamTlsPart,
+    AdminPart, BalanceWord, BreakerPart, CauseWord, Config, HealthPart, LogPart, Memory,
+    ProtocolWord, RetryPart, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, UnsureWord,
+    UpstreamPart, UpstreamTlsPart,
 };
 pub use route::Route;
 pub use rules::{PolicyWord, Rules, SetCookieWord};
@@ -144,6 +145,10 @@ fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<
     let within = match table {
         None => "",
         Some(_) if is_route => " in [[route]]",
+        Some(table) if table.ends_with(']') => {
+            let list = table.rsplit_once('[').map_or(table, |(list, _)| list);
+            &format!(" in [[{list}]]")
+        }
         Some(table) => &format!(" in [{table}]"),
     };
     let what = format!("there is no key {key:?}{within}");

@@ -109,6 +109,8 @@ fn keys_below(schema: &Value, table: &str) -> Vec<Key> {
         return Vec::new();
     };
     let text = |schema: &Value, key: &str| Some(schema.get(key)?.as_str()?.to_owned());
+    let is_list = schema.get("items").is_some() || schema.get("anyOf").is_some_and(is_list);
+    let written = if is_list { format!("[[{table}]]") } else { format!("[{table}]") };
     let mut keys = Vec::new();
     let mut tables = Vec::new();
     for (name, schema) in properties {
@@ -120,10 +122,8 @@ fn keys_below(schema: &Value, table: &str) -> Vec<Key> {
             tables.extend(keys_below(schema, &path));
         } else {
             let examples = schema.get("examples").cloned().unwrap_or_default();
-            let written =
-                if table == "route" { "[[route]]".to_owned() } else { format!("[{table}]") };
             keys.push(Key {
-                table: written,
+                table: written.clone(),
                 name: name.clone(),
                 meaning: text(schema, "description").unwrap_or_default().replace('\n', " "),
                 example: example(name, &examples).unwrap_or_default(),
@@ -132,6 +132,11 @@ fn keys_below(schema: &Value, table: &str) -> Vec<Key> {
     }
     keys.append(&mut tables);
     keys
+}
+
+/// Whether one of them is a list.
+fn is_list(either: &Value) -> bool {
+    either.as_array().is_some_and(|of| of.iter().any(|one| one.get("items").is_some()))
 }
 
 /// What a key's value is, where it may be there or not, or several times.

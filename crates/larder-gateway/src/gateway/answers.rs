@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Response, StatusCode, request::Parts};
 use larder::http::{Body, NoAnswer, policy::proxy_status::ProxyError};
 
-use crate::{problem::Problem, seldom::Seldom, upstream::UpstreamError};
+use crate::{origins::Unanswered, problem::Problem, seldom::Seldom};
 
 /// What is said where no wait has shown how long it may take: about as long as a turn is waited for.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -37,6 +38,17 @@ pub(super) fn is_for_want_of_a_turn(error: &NoAnswer) -> bool {
     matches!(error, NoAnswer::NoTurn { .. } | NoAnswer::TooManyFetches)
 }
 
+pub(super) fn is_for_want_of_an_address(error: &NoAnswer) -> bool {
+    matches!(error.origin(), Some(Unanswered::Down { .. }))
+}
+
+/// One line while all addresses are silent, not one for each request.
+pub(super) fn tell_down(error: &NoAnswer, down: &Seldom) {
+    if let Some(refused) = down.one_more() {
+        tracing::warn!(refused, "{error}: {refused} requests were sent nowhere");
+    }
+}
+
 /// One line while requests find the origin too busy, not one for each.
 pub(super) fn tell_busy(busy: &Seldom) {
     if let Some(refused) = busy.one_more() {
@@ -49,10 +61,14 @@ pub(super) fn tell_busy(busy: &Seldom) {
 }
 
 /// What the reader is told when there is no answer. Where the origin is stays inside.
-pub(super) fn problem_of(error: &NoAnswer) -> Problem {
-    if let Some(error) = error.origin::<UpstreamError>() {
-        return error.to_problem();
+pub(super) fn answer_of(error: &NoAnswer) -> Response<Bytes> {
+    match error.origin::<Unanswered>() {
+        Some(error) => error.to_response(),
+        None => problem_of(error).to_response(),
     }
+}
+
+fn problem_of(error: &NoAnswer) -> Problem {
     match error {
         NoAnswer::TookTooLong { .. } => Problem::new(
             StatusCode::GATEWAY_TIMEOUT,

@@ -36,19 +36,21 @@ use tower::Service;
 
 pub use self::client::GatewayConfig;
 use self::{
-    answers::{LogLine, is_for_want_of_a_turn, problem_of, tell_busy},
+    answers::{
+        LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address, tell_busy, tell_down,
+    },
     client::LARDER_EXPLAIN,
     outbound::Outbound,
 };
 use crate::{
     downstream::http1::ReaderBody,
+    origins::Origins,
     problem::Problem,
     routes::{Way, Ways},
     seldom::Seldom,
-    upstream::Upstream,
 };
 
-/// The time between two lines in the log that the origin is busy.
+/// The time between two lines in the log that the origin is busy, or down.
 const BUSY_LINE: Duration = Duration::from_secs(10);
 
 /// The service of every connection: answers from the cache, or from an origin through it. Never
@@ -64,12 +66,13 @@ pub struct Gateway {
 struct Common {
     settings: ArcSwap<Settings>,
     busy: Seldom,
+    down: Seldom,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
 struct Settings {
     config: GatewayConfig,
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Origins>,
     ways: Ways,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
     otherwise_as_cache: bool,
@@ -85,7 +88,7 @@ struct LetIn {
 impl Settings {
     fn new(
         cache: &HttpCache,
-        upstreams: Vec<Upstream>,
+        upstreams: Vec<Origins>,
         ways: Ways,
         config: GatewayConfig,
     ) -> Arc<Settings> {
@@ -100,9 +103,9 @@ impl Settings {
 
 impl Gateway {
     /// Puts `cache` before `upstream`. Its rules are the cache's.
-    pub fn new(cache: &HttpCache, upstream: Upstream, config: GatewayConfig) -> Self {
+    pub fn new(cache: &HttpCache, upstream: impl Into<Origins>, config: GatewayConfig) -> Self {
         let ways = Ways::one(Arc::new(cache.policy().clone()));
-        Gateway::with_ways(cache, vec![upstream], ways, config)
+        Gateway::with_ways(cache, vec![upstream.into()], ways, config)
     }
 
     /// Puts `cache` before `upstreams`, each request by its way.
@@ -112,12 +115,16 @@ impl Gateway {
     /// If a way leads to an upstream that is not there.
     pub fn with_ways(
         cache: &HttpCache,
-        upstreams: Vec<Upstream>,
+        upstreams: Vec<Origins>,
         ways: Ways,
         config: GatewayConfig,
     ) -> Self {
         let settings = Settings::new(cache, upstreams, ways, config).into();
-        let common = Arc::new(Common { settings, busy: Seldom::every(BUSY_LINE) });
+        let common = Arc::new(Common {
+            settings,
+            busy: Seldom::every(BUSY_LINE),
+            down: Seldom::every(BUSY_LINE),
+        });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
     }
@@ -128,12 +135,12 @@ impl Gateway {
     /// # Panics
     ///
     /// If a way leads to an upstream that is not there.
-    pub fn reload(&self, upstreams: Vec<Upstream>, ways: Ways, config: GatewayConfig) {
+    pub fn reload(&self, upstreams: Vec<Origins>, ways: Ways, config: GatewayConfig) {
         self.common.settings.store(Settings::new(&self.store, upstreams, ways, config));
     }
 
     /// The upstreams of now.
-    pub fn upstreams(&self) -> Vec<Upstream> {
+    pub fn upstreams(&self) -> Vec<Origins> {
         self.common.settings.load().upstreams.clone()
     }
 
@@ -203,11 +210,12 @@ impl Service<Request<ReaderBody>> for Gateway {
         let common = Arc::clone(&self.common);
         Box::pin(async move {
             let answer = answering.await.unwrap_or_else(|error| {
-                match is_for_want_of_a_turn(&error) {
-                    true => tell_busy(&common.busy),
-                    false => tracing::warn!("{error}"),
+                match &error {
+                    error if is_for_want_of_a_turn(error) => tell_busy(&common.busy),
+                    error if is_for_want_of_an_address(error) => tell_down(error, &common.down),
+                    error => tracing::warn!("{error}"),
                 }
-                problem_of(&error).to_response().map(Body::from)
+                answer_of(&error).map(Body::from)
             });
             if let Some(line) = line {
                 line.end(&answer);
@@ -229,7 +237,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{downstream::Peer, upstream::UpstreamConfig};
+    use crate::{
+        downstream::Peer,
+        upstream::{Upstream, UpstreamConfig},
+    };
 
     fn gateway(config: GatewayConfig) -> Gateway {
         let store = Cache::builder().max_bytes(1 << 20).build();

@@ -12,18 +12,18 @@ use larder::http::{Body, policy::forward};
 use tower::Service;
 
 use super::{Common, LetIn};
-use crate::upstream::UpstreamError;
+use crate::origins::{OriginBody, Unanswered};
 
 /// Between the cache and an origin: the origin's answers lose what was meant for this hop only.
 #[derive(Clone)]
 pub(super) struct Outbound(pub(super) Arc<Common>);
 
 impl Service<Request<Body>> for Outbound {
-    type Response = Response<crate::upstream::UpstreamBody>;
-    type Error = UpstreamError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
+    type Response = Response<OriginBody>;
+    type Error = Unanswered;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Unanswered>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unanswered>> {
         Poll::Ready(Ok(()))
     }
 
@@ -37,7 +37,7 @@ impl Service<Request<Body>> for Outbound {
         });
         forward::sign(&head.uri, &mut fields, settings.config.hop(&head));
         head.headers = fields;
-        let asking = settings.upstreams[upstream].clone().call(Request::from_parts(head, body));
+        let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
         Box::pin(async move {
             let (mut head, body) = asking.await?.into_parts();
             head.headers = forward::response(head.headers, &settings.config.name, head.version);

@@ -12,11 +12,13 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::{
+    Began,
     broken::Broken,
     error::UpstreamBodyError,
     http2::Receiving,
     pool::{Carrier, Lease, within},
 };
+use crate::timer::after;
 
 /// The body of an origin's answer, with its trailers. It is read off the socket only as it is polled. An error means
 /// that it is incomplete, whatever came before. Dropping it before its end closes the connection to the origin, or
@@ -65,6 +67,14 @@ impl Incoming {
 pub(super) struct Whole {
     pub(super) limit: Duration,
     pub(super) deadline: Instant,
+}
+
+impl Whole {
+    /// From now on, or since it began at another address.
+    pub(super) fn of(limit: Duration, began: Option<Began>) -> Whole {
+        let deadline = began.and_then(|Began(began)| began.checked_add(limit));
+        Whole { limit, deadline: deadline.unwrap_or_else(|| after(limit)) }
+    }
 }
 
 impl UpstreamBody {

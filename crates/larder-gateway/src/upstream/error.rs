@@ -93,6 +93,8 @@ pub enum UpstreamError {
         origin: Origin,
         /// What was noticed.
         source: Box<dyn Error + Send + Sync>,
+        /// So had a kept connection before it, and the request was sent twice.
+        was_repeated: bool,
     },
     /// The origin gave the request up.
     #[error("{origin} reset the request's stream instead of answering")]

@@ -82,7 +82,7 @@ use self::{
     outgoing::{ContinueSignal, ContinueWait, Outgoing, Progress},
     pool::{Carrier, Lease, May, Pool, within},
 };
-use crate::{interim::Interim, timer::after};
+use crate::interim::Interim;
 
 /// The future of one request to an origin. Dropping it gives the request up and closes its
 /// connection.
@@ -115,6 +115,16 @@ impl Upstream {
     /// Where the requests go.
     pub fn origin(&self) -> &Origin {
         &self.pool.origin
+    }
+
+    /// What requests there may take.
+    pub(crate) fn config(&self) -> &UpstreamConfig {
+        &self.pool.config
+    }
+
+    /// Whether a request would have a connection at once.
+    pub(crate) fn has_room(&self) -> bool {
+        self.pool.has_room()
     }
 
     /// What was done so far, and is going on.
@@ -158,7 +168,13 @@ struct EarlySigns {
     interim: Option<Interim>,
     /// Whoever asks takes trailers.
     te_trailers: bool,
+    /// If its time began to count before.
+    began: Option<Began>,
 }
+
+/// Put into a request's extensions: when its whole time began to count, where it was at another address before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began(pub(crate) Instant);
 
 impl EarlySigns {
     /// Has a request's interim answers noticed, if anybody minds them.
@@ -205,10 +221,10 @@ async fn ask(
     is_head: bool,
     signs: EarlySigns,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let whole = pool.config.whole_timeout.map(|limit| Whole { limit, deadline: after(limit) });
+    let whole = pool.config.whole_timeout.map(|limit| Whole::of(limit, signs.began));
     let is_apart = has_doubtful_content(&request);
     let mut may = if is_apart { May::BeItsOwn } else { May::BeKept };
-    let mut times = 0;
+    let (mut times, mut was_repeated) = (0, false);
     loop {
         let mut lease = pool.take(may, whole.map(|whole| whole.deadline)).await?;
         times += 1;
@@ -228,6 +244,7 @@ async fn ask(
                 request = *again;
                 signs.hear_interim(&mut request);
                 may = May::OnlyBeNew;
+                was_repeated = true;
             }
             Err(Failed::Refused { again, is_leaving })
                 if times < if is_leaving { MAX_LEAVES } else { MAX_TIMES } =>
@@ -242,7 +259,7 @@ async fn ask(
             Err(Failed::Refused { .. }) => {
                 return Err(UpstreamError::Refused { origin: pool.origin.clone(), times });
             }
-            Err(Failed::Sent(source)) => return Err(sort(&pool, source)),
+            Err(Failed::Sent(source)) => return Err(sort(&pool, source, was_repeated)),
             Err(Failed::Late(limit)) => {
                 return Err(UpstreamError::Timeout { origin: pool.origin.clone(), limit });
             }
@@ -462,7 +479,7 @@ fn says_once(headers: &HeaderMap, length: u64) -> bool {
     only.to_str().is_ok_and(|digits| digits.parse() == Ok(length))
 }
 
-fn sort(pool: &Pool, broken: Broken) -> UpstreamError {
+fn sort(pool: &Pool, broken: Broken, was_repeated: bool) -> UpstreamError {
     let origin = pool.origin.clone();
     if broken.is_upload() {
         UpstreamError::Request { origin, source: broken.into_source() }
@@ -474,7 +491,7 @@ fn sort(pool: &Pool, broken: Broken) -> UpstreamError {
     } else if broken.is_reset() {
         UpstreamError::Reset { origin, source: broken.into_source() }
     } else {
-        UpstreamError::Closed { origin, source: broken.into_source() }
+        UpstreamError::Closed { origin, source: broken.into_source(), was_repeated }
     }
 }
 
@@ -512,6 +529,7 @@ where
         wait = Some(ContinueWait::for_signal(signal, pool.config.continue_timeout));
     }
     signs.interim = parts.extensions.remove::<Interim>();
+    signs.began = parts.extensions.remove::<Began>();
     let mut request = Request::new(Outgoing::new(body, &signs.progress, wait));
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(parts.uri);

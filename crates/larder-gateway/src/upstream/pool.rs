@@ -238,6 +238,11 @@ impl Pool {
         }
     }
 
+    /// Whether a request would get a connection without waiting.
+    pub(super) fn has_room(&self) -> bool {
+        self.permits.available_permits() > 0
+    }
+
     pub(super) fn count_retry(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
@@ -421,6 +426,7 @@ impl Pool {
             return link.map(Carrier::Http1).map_err(|source| UpstreamError::Closed {
                 origin: origin(),
                 source: source.into(),
+                was_repeated: false,
             });
         }
         let silent = Arc::clone(&self.silent);

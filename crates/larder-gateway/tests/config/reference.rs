@@ -46,7 +46,8 @@ fn default(key: &config::Key) -> Option<String> {
     // An address has a colon in it.
     let word = if key.name == "listen" { after.split([',', ' ']).next()? } else { word };
     let is_value = word.starts_with(|c: char| c.is_ascii_digit())
-        || ["true", "guarded", "info", "larder", "fetch"].contains(&word);
+        || ["true", "false", "guarded", "info", "larder", "fetch", "least-outstanding"]
+            .contains(&word);
     if !is_value || after.starts_with("true with") {
         return None;
     }
@@ -70,7 +71,8 @@ fn a_default_that_is_told_is_the_one_that_holds() {
         let Some(line) = default(&key) else { continue };
         let text = match key.table.as_str() {
             "[upstream.NAME]" => format!("{LEAST}{line}"),
-            table => format!("{LEAST}{table}\n{line}"),
+            "[[upstream.NAME.server]]" => format!("[[upstream.blog.server]]\nurl = 8001\n{line}"),
+            table => format!("{LEAST}{}\n{line}", table.replace("NAME", "blog")),
         };
         assert_eq!(shown(&text), usual, "{text}");
         told += 1;

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use larder::http::{
     Policy,
     policy::{coding::Coding, compression::Compression},
 };
 use larder_gateway::{
     config::{self, EXAMPLE},
+    origins::{
+        Address, Balance, BreakerConfig, Cause, HealthConfig, OriginsConfig, RetryConfig, RetryOn,
+    },
     upstream::{Protocol, UpstreamConfig},
 };
 
@@ -23,7 +26,7 @@ fn the_least_file_names_a_service_and_has_all_defaults() {
     assert_eq!((settings.admin, settings.threads, settings.max_connections), (None, None, None));
     assert_eq!(settings.memory.as_u64(), 256 << 20);
     assert_eq!(*settings.ways.otherwise().policy, Policy::guarded());
-    assert_eq!(settings.upstreams[0].origin.to_string(), "http://127.0.0.1:8001");
+    assert_eq!(settings.upstreams[0].addresses[0].origin.to_string(), "http://127.0.0.1:8001");
     let (ours, usual) = (&settings.upstreams[0].config, UpstreamConfig::default());
     assert_eq!(format!("{ours:?}"), format!("{usual:?}"));
     let usual = larder_gateway::ServerConfig::default();
@@ -133,6 +136,86 @@ compress_max = "2MiB"
         .key_fields(vec!["x-tenant".parse().unwrap()])
         .compress(compression.min_bytes(100).max_bytes(2 << 20));
     assert_eq!(*settings.ways.otherwise().policy, policy);
+}
+
+#[test]
+fn what_is_said_of_several_addresses_arrives_where_it_belongs() {
+    let text = r#"
+[upstream.blog]
+balance = "round-robin"
+slow_start = "3s"
+max_connections = 300
+[[upstream.blog.server]]
+url = 8001
+weight = 3
+max_connections = 7
+[[upstream.blog.server]]
+url = 8002
+backup = true
+[upstream.blog.retry]
+on = ["timeout", "503"]
+attempts = 2
+percent = 20
+per_second = 0
+[upstream.blog.breaker]
+failures = 7
+back_off = "2s"
+max_back_off = "4s"
+[upstream.blog.health]
+path = "/health?deep=1"
+host = "blog.test:80"
+every = "9s"
+timeout = "1s"
+expect = [200, 204]
+healthy_after = 4
+unhealthy_after = 6
+"#;
+    let (settings, _) = check(text).unwrap();
+    let named = &settings.upstreams[0];
+    let (secs, origin) = (Duration::from_secs, |port| format!("http://127.0.0.1:{port}").parse());
+    let first =
+        Address { weight: 3, max_connections: Some(7), ..Address::new(origin(8001).unwrap()) };
+    let second = Address { is_backup: true, ..Address::new(origin(8002).unwrap()) };
+    assert_eq!(named.addresses, [first, second]);
+    assert_eq!(named.shown(), "http://127.0.0.1:8001, weight 3; http://127.0.0.1:8002, backup");
+    assert_eq!(named.config.max_connections, 300);
+    let health = HealthConfig {
+        host: Some("blog.test:80".parse().unwrap()),
+        every: secs(9),
+        timeout: secs(1),
+        expect: vec![StatusCode::OK, StatusCode::NO_CONTENT],
+        healthy_after: 4,
+        unhealthy_after: 6,
+        ..HealthConfig::new("/health?deep=1".parse().unwrap())
+    };
+    let origins = OriginsConfig {
+        balance: Balance::RoundRobin,
+        breaker: BreakerConfig { failures: 7, back_off: secs(2), max_back_off: secs(4) },
+        retry: RetryConfig {
+            on: RetryOn::default().with(Cause::Timeout).with(Cause::Unavailable),
+            attempts: 2,
+            percent: 20,
+            per_second: 0,
+        },
+        slow_start: secs(3),
+        health: Some(health),
+        page: None,
+    };
+    assert_eq!(named.origins, origins);
+    assert!(settings.doubts.is_empty(), "{:?}", settings.doubts);
+}
+
+#[test]
+fn what_says_nothing_of_one_address_is_doubted() {
+    let text = format!(
+        "{LEAST}balance = \"round-robin\"\n[upstream.blog.retry]\nattempts = 2\n[upstream.blog.health]\nevery = \"1s\"\n"
+    );
+    let (settings, _) = check(&text).unwrap();
+    let doubts: Vec<_> = settings.doubts.iter().map(ToString::to_string).collect();
+    let [balance, attempts, health] = doubts.as_slice() else { panic!("{doubts:?}") };
+    assert!(balance.starts_with("larder.toml:3:1: balance changes nothing"), "{balance}");
+    assert!(attempts.starts_with("larder.toml:5:1: retry.attempts changes nothing"), "{attempts}");
+    assert!(health.contains("nothing is asked without a path"), "{health}");
 }
 
 #[test]
@@ -265,7 +348,12 @@ fn whatever_number_stands_behind_a_key_nothing_panics() {
             let text = match key.table.as_str() {
                 "[upstream.NAME]" if key.name == "url" => format!("[upstream.blog]\n{line}"),
                 "[upstream.NAME]" => format!("{LEAST}{line}"),
-                table => format!("{LEAST}{table}\n{line}"),
+                "[[upstream.NAME.server]]" => {
+                    format!(
+                        "[[upstream.blog.server]]\nurl = 8001\n[[upstream.blog.server]]\n{line}"
+                    )
+                }
+                table => format!("{LEAST}{}\n{line}", table.replace("NAME", "blog")),
             };
             // Taken or refused; where it is refused, at its line or for what it leaves out.
             if let Err(mistakes) = check(&text) {

@@ -53,10 +53,19 @@ impl Origin {
         F: Fn(Visit) -> P + Send + 'static,
         P: Future<Output = ()> + Send + 'static,
     {
+        Origin::playing_at(([127, 0, 0, 1], 0).into(), script).await
+    }
+
+    /// At a port where nobody listens.
+    pub(crate) async fn playing_at<F, P>(address: SocketAddr, script: F) -> Origin
+    where
+        F: Fn(Visit) -> P + Send + 'static,
+        P: Future<Output = ()> + Send + 'static,
+    {
         let heads = Heads::default();
         let heard = Arc::clone(&heads);
         let play = move |wire, _| script(Visit { wire, heads: Arc::clone(&heard) });
-        let serving = origin::Origin::playing(play).await;
+        let serving = origin::Origin::playing_at(address, play).await;
         Origin { address: serving.address, heads, _serving: serving }
     }
 
@@ -83,6 +92,16 @@ impl Origin {
     pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> Origin {
         let answer: Arc<[u8]> = answer.into().into();
         Origin::answering(move |_| Arc::clone(&answer)).await
+    }
+
+    /// The same at a port where nobody listens.
+    pub(crate) async fn saying_at(address: SocketAddr, answer: impl Into<Vec<u8>>) -> Origin {
+        let answer: Arc<[u8]> = answer.into().into();
+        Origin::playing_at(address, move |mut visit| {
+            let answer = Arc::clone(&answer);
+            async move { while visit.request().await.is_some() && visit.send(&answer).await {} }
+        })
+        .await
     }
 
     /// The heads of all requests so far.

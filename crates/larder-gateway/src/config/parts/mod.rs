@@ -3,6 +3,7 @@
 mod admin;
 mod log;
 mod memory;
+mod origins;
 mod server;
 mod shared;
 mod upstream;
@@ -16,6 +17,7 @@ pub use self::{
     admin::AdminPart,
     log::LogPart,
     memory::Memory,
+    origins::{BalanceWord, BreakerPart, CauseWord, HealthPart, RetryPart, ServerPart},
     server::{Server, TlsPart},
     shared::{SharedPart, UnsureWord},
     upstream::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::origins::{BalanceWord, BreakerPart, HealthPart, RetryPart, ServerPart};
 use crate::config::value::{Count, HostName, Service, Size, Time};
 
 /// `[upstream.NAME]`: a service.
@@ -15,6 +16,32 @@ pub struct UpstreamPart {
     /// with the path of a socket, which counts from the folder of this file; or a port of this machine. It has no default
     #[schemars(example = &"http://127.0.0.1:8001")]
     pub url: Option<Service>,
+    /// Where it answers if that is at several addresses; [[upstream.NAME.server]] says more of each. It has no default
+    #[schemars(example = &["http://10.0.0.1:8001", "http://10.0.0.2:8001"])]
+    pub urls: Option<Vec<Service>>,
+    /// Its addresses, each with what is to be said of it
+    #[schemars(example = &"[[upstream.NAME.server]]\nurl = \"http://127.0.0.1:8001\"")]
+    pub server: Option<Vec<ServerPart>>,
+    /// Which address is asked next: least-outstanding is the one with the fewest requests under way for its weight, so
+    /// that one which slows down gets fewer; round-robin is all in turn. Default least-outstanding
+    #[schemars(example = &"round-robin")]
+    pub balance: Option<BalanceWord>,
+    /// For how long an address that is back gets fewer requests than its weight: its caches are cold. Default 10s
+    #[schemars(example = &"10s")]
+    pub slow_start: Option<Time>,
+    /// A file that readers get, with status 503, while the service gives no answer and nothing stale may be served:
+    /// .html, .json or text, up to 1MiB. Read at the start and with SIGHUP. Default none: then it is a problem document
+    #[schemars(example = &"maintenance.html")]
+    pub maintenance_page: Option<PathBuf>,
+    /// What is sent once more, to another address
+    #[schemars(example = &"[upstream.NAME.retry]\non = [\"connect\", \"reset\", \"503\"]")]
+    pub retry: RetryPart,
+    /// When an address is left alone
+    #[schemars(example = &"[upstream.NAME.breaker]\nfailures = 5")]
+    pub breaker: BreakerPart,
+    /// Each address is asked how it is
+    #[schemars(example = &"[upstream.NAME.health]\npath = \"/health\"")]
+    pub health: HealthPart,
     /// The version of HTTP: "http1", "http2", or "auto", which is what both sides can do over TLS, and HTTP/1.1 otherwise.
     /// Default "auto"
     #[schemars(example = &"auto")]

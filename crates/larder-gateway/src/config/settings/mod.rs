@@ -1,6 +1,7 @@
 //! Settings: a configuration that can be run, whichever way it was said, and what is wrong with one that cannot.
 
 mod check;
+mod origins;
 mod route;
 mod server;
 mod upstream;
@@ -17,8 +18,9 @@ use self::check::{Check, bytes};
 use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
 use crate::{
     GatewayConfig, ServerConfig,
+    origins::{Address, OriginsConfig},
     routes::{Routes, Ways},
-    upstream::{Origin, UpstreamConfig},
+    upstream::UpstreamConfig,
 };
 
 /// What a gateway runs by. Everything in it can be done, as far as that can be told before any port is taken.
@@ -57,10 +59,27 @@ pub struct Settings {
 pub struct Named {
     /// By the file's name for it.
     pub name: String,
-    /// Where it answers.
-    pub origin: Origin,
+    /// Where it answers, one at least.
+    pub addresses: Vec<Address>,
     /// What requests to it may take.
     pub config: UpstreamConfig,
+    /// How its addresses are used.
+    pub origins: OriginsConfig,
+}
+
+impl Named {
+    /// Where it answers, for people.
+    pub fn shown(&self) -> String {
+        let each = self.addresses.iter().map(|address| {
+            let weight = match address.weight {
+                1 => String::new(),
+                weight => format!(", weight {weight}"),
+            };
+            let backup = if address.is_backup { ", backup" } else { "" };
+            format!("{}{weight}{backup}", address.origin)
+        });
+        each.collect::<Vec<_>>().join("; ")
+    }
 }
 
 /// What no file says: it comes from the environment, or from a file of its own.

@@ -17,6 +17,7 @@ use crate::{
         parts::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
         value::{Count, Size, Time},
     },
+    origins::Address,
     pem::PemError,
     upstream::{
         Origin, OriginTls, OriginTlsError, OriginTlsOptions, Protocol, Scheme, UpstreamConfig,
@@ -29,9 +30,8 @@ const WINDOWS: std::ops::RangeInclusive<u64> = 16 << 10..=64 << 20;
 impl Check<'_> {
     pub(super) fn upstream(&mut self, name: &str, part: &UpstreamPart) -> Option<Named> {
         let path = |key: &str| format!("upstream.{name}.{key}");
-        if part.url.is_none() {
-            self.note(&path("url"), format!("[upstream.{name}] has no url: where does it answer?"));
-        }
+        let addresses = self.addresses(name, part);
+        let origins = self.origins(name, part, addresses.as_ref().map_or(0, Vec::len));
         let usual = UpstreamConfig::default();
         let mut time = |key: &str, said: &Option<Time>| self.time(&path(key), said.as_ref());
         let connect = time("connect_timeout", &part.connect_timeout);
@@ -71,6 +71,7 @@ impl Check<'_> {
             idle_body_timeout: idle_body.unwrap_or(usual.idle_body_timeout),
             whole_timeout: whole_timeout.or(usual.whole_timeout),
             wait_timeout: wait.unwrap_or(usual.wait_timeout),
+            max_connections: count(part.max_connections, usual.max_connections),
             max_waiting: count(part.max_waiting, usual.max_waiting),
             max_idle: count(part.max_idle, usual.max_idle),
             idle_timeout: idle.unwrap_or(usual.idle_timeout),
@@ -80,7 +81,6 @@ impl Check<'_> {
                 usual.max_head_bytes,
             ),
             max_fields,
-            max_connections: count(part.max_connections, usual.max_connections),
             max_streams: count(part.max_streams, usual.max_streams),
             max_requests_per_connection: count(
                 part.max_requests_per_connection,
@@ -94,12 +94,32 @@ impl Check<'_> {
             }),
             ..usual
         };
-        let origin = part.url.as_ref()?.0.clone();
-        let origin = self.socket(&path("url"), origin)?;
+        let mut addresses = addresses?;
+        for (address, place) in &mut addresses {
+            address.origin = self.socket(place, address.origin.clone())?;
+        }
+        self.same_schemes(&addresses)?;
+        let origin = addresses[0].0.origin.clone();
         let protocol = self.protocol(&path("protocol"), &origin, part.protocol);
         let tls = self.tls_of_origin(name, &origin, &part.tls, protocol);
         let config = UpstreamConfig { protocol, tls, ..config };
-        Some(Named { name: name.to_owned(), origin, config })
+        let addresses = addresses.into_iter().map(|(address, _)| address).collect();
+        Some(Named { name: name.to_owned(), addresses, config, origins })
+    }
+
+    /// One set of settings holds for all addresses, and TLS is part of it.
+    fn same_schemes(&mut self, addresses: &[(Address, String)]) -> Option<()> {
+        let [(first, _), others @ ..] = addresses else { return None };
+        let other = others.iter().find(|(other, _)| {
+            (other.origin.scheme() == Scheme::Https) != (first.origin.scheme() == Scheme::Https)
+        });
+        let Some((other, place)) = other else { return Some(()) };
+        let what = format!(
+            "{} and {} are asked by one set of settings: over TLS both, or none",
+            first.origin, other.origin
+        );
+        self.note(place, what);
+        None
     }
 
     /// The path of a socket counts from the folder of the file in which it stands.

@@ -1,0 +1,75 @@
+//! Body: an answer's body as it comes from one of several addresses, which is watched to its end.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::{failure::Failure, ticket::Ticket};
+use crate::upstream::{UpstreamBody, UpstreamBodyError};
+
+/// The body of an answer. Until its end, or until it is dropped, its address counts a request under way.
+pub struct OriginBody {
+    body: UpstreamBody,
+    /// Until its end. None where there is no other address to compare with.
+    ticket: Option<Ticket>,
+}
+
+impl OriginBody {
+    pub(super) fn unwatched(body: UpstreamBody) -> OriginBody {
+        OriginBody { body, ticket: None }
+    }
+
+    pub(super) fn watched(body: UpstreamBody, ticket: Ticket) -> OriginBody {
+        let mut watched = OriginBody { body, ticket: Some(ticket) };
+        watched.see_whether_ended();
+        watched
+    }
+
+    fn see_whether_ended(&mut self) {
+        if self.ticket.is_some() && self.body.is_end_stream() {
+            self.settle(None);
+        }
+    }
+
+    fn settle(&mut self, failure: Option<Failure>) {
+        if let Some(mut ticket) = self.ticket.take() {
+            match failure {
+                Some(failure) => ticket.failed(failure),
+                None => ticket.brought_whole(),
+            }
+        }
+    }
+}
+
+impl Body for OriginBody {
+    type Data = Bytes;
+    type Error = UpstreamBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(Some(Ok(_))) => self.see_whether_ended(),
+            Poll::Ready(None) => self.settle(None),
+            // A reader that takes its time is not the address' fault.
+            Poll::Ready(Some(Err(UpstreamBodyError::WholeTimeout { .. }))) => self.ticket = None,
+            Poll::Ready(Some(Err(_))) => self.settle(Some(Failure::Body)),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
