@@ -86,7 +86,10 @@ impl Known {
     /// The table that is called so within another: `[server.tls]`.
     pub(super) fn table_named(&self, name: &str) -> Option<String> {
         let keys = keys_below(&self.0, "");
-        keys.into_iter().map(|key| key.table).find(|table| table.ends_with(&format!(".{name}]")))
+        let named = keys.into_iter().map(|key| key.table);
+        let named = named.filter(|table| table.ends_with(&format!(".{name}]")));
+        // That of the one listener that most have.
+        named.min_by_key(|table| table.starts_with("[listener"))
     }
 
     fn at(&self, path: &str) -> Option<&Value> {
@@ -105,6 +108,7 @@ pub fn keys() -> Vec<Key> {
 }
 
 fn keys_below(schema: &Value, table: &str) -> Vec<Key> {
+    let is_list = schema.get("items").is_some();
     let Some(properties) = object(schema).get("properties").and_then(Value::as_object) else {
         return Vec::new();
     };
@@ -120,8 +124,7 @@ fn keys_below(schema: &Value, table: &str) -> Vec<Key> {
             tables.extend(keys_below(schema, &path));
         } else {
             let examples = schema.get("examples").cloned().unwrap_or_default();
-            let written =
-                if table == "route" { "[[route]]".to_owned() } else { format!("[{table}]") };
+            let written = if is_list { format!("[[{table}]]") } else { format!("[{table}]") };
             keys.push(Key {
                 table: written,
                 name: name.clone(),
