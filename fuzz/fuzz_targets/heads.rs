@@ -29,7 +29,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let name = HopName::new("larder").expect("a name");
     let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let hop = Hop { name: &name, version: Version::HTTP_11, peer, peer_is_trusted: false };
+    let hop = Hop { name: &name, version: Version::HTTP_11, peer: Some(peer), believed: None };
     if let Onward::Forward(headers) = forward::request(request, hop) {
         let mut again = headers.clone();
         forward::strip(&mut again);

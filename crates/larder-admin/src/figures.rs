@@ -3,6 +3,8 @@
 //! The caches are below this crate, which knows what to ask them. What serves them (listeners, upstreams) is
 //! above it, and gives its figures through [`Figures`].
 
+use std::borrow::Cow;
+
 /// A part of a process that has figures to show, for [`Admin::metrics`](crate::Admin::metrics).
 pub trait Figures: Send + Sync {
     /// All of them, as they are now. Asked at each scrape, perhaps by several at once; it must not wait.
@@ -35,7 +37,7 @@ pub struct Family {
     /// What tells its numbers apart, from a closed set; empty where there is only one.
     pub label: &'static str,
     /// The label's values, and the numbers.
-    pub samples: Vec<(&'static str, f64)>,
+    pub samples: Vec<(Cow<'static, str>, f64)>,
 }
 
 /// Numbers of one name, each with labels of its own.

@@ -327,10 +327,10 @@ impl Collector for Further {
                 .unwrap_or((name, None));
             let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
             match &samples[..] {
-                [("", sample)] => encode_number(family, kind, *sample)?,
+                [(value, sample)] if value.is_empty() => encode_number(family, kind, *sample)?,
                 samples => {
                     for (value, sample) in samples {
-                        let labels = [(label, *value)];
+                        let labels = [(label, &**value)];
                         encode_number(family.encode_family(&labels)?, kind, *sample)?;
                     }
                 }

@@ -213,9 +213,14 @@ async fn metrics_tell_what_further_sources_say() {
     let family = |name, kind, label, samples| Family { name, help: "x", kind, label, samples };
     let admin = Admin::new().metrics(move || {
         vec![
-            family("connections", Kind::Gauge, "", vec![("", 3.0)]),
-            family("refusals", Kind::Counter, "reason", vec![("slow", 1.0), ("malformed", 2.0)]),
-            family("wait_seconds", Kind::Counter, "", vec![("", 0.5)]),
+            family("connections", Kind::Gauge, "", vec![("".into(), 3.0)]),
+            family(
+                "refusals",
+                Kind::Counter,
+                "reason",
+                vec![("slow".into(), 1.0), ("malformed".into(), 2.0)],
+            ),
+            family("wait_seconds", Kind::Counter, "", vec![("".into(), 0.5)]),
         ]
     });
     let asked = request(Method::GET, "/metrics").body(Body::empty()).unwrap();

@@ -4,7 +4,10 @@ use std::{fmt::Write, path::PathBuf};
 
 use clap::Args;
 use http::{Method, Uri};
-use larder_gateway::config::{self, Mistakes};
+use larder_gateway::{
+    config::{self, Listener, Mistakes},
+    downstream::ListenAddress,
+};
 
 use crate::{
     configured::{Configured, USUAL_FILE},
@@ -56,16 +59,34 @@ impl Check {
     }
 }
 
+/// As a URL, with what is not usual about it.
+pub(crate) fn place_of(listener: &Listener) -> String {
+    let Listener { listen, config, rules, .. } = listener;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let mut text = match listen {
+        ListenAddress::Tcp(address) => format!("{scheme}://{address}"),
+        ListenAddress::Unix(_) => format!("{scheme}+{listen}"),
+    };
+    if config.proxy.is_some() {
+        text += ", behind the PROXY protocol";
+    }
+    if let Some(port) = rules.redirect_to_https {
+        text += &format!(", sent on to https at port {port}");
+    }
+    text
+}
+
 /// One screen.
 fn summary(file: &str, configured: &Configured) -> String {
     let Configured { settings, shared, config, .. } = configured;
-    let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
     let mut text = format!("{file} is fine\n");
     let mut row = |name: &str, value: &str| {
         let name = if name.is_empty() { String::new() } else { name.to_owned() };
         writeln!(text, "  {name:<12}{value}").expect("a text takes what is written");
     };
-    row("listens on", &format!("{scheme}://{}", settings.listen));
+    for (index, listener) in settings.listeners.iter().enumerate() {
+        row(if index == 0 { "listens on" } else { "" }, &place_of(listener));
+    }
     match settings.admin {
         Some(address) => row("admin on", &format!("http://{address}")),
         None => row("admin", "none: no page, no metrics, no purges"),

@@ -1,12 +1,6 @@
 //! Flags: what can be said of a gateway on the command line and in the environment, and how it goes before a file.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    num::NonZeroUsize,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{ArgMatches, Args, ValueEnum, parser::ValueSource};
@@ -15,9 +9,10 @@ use larder::http::policy::cookies::IgnoredCookies;
 use larder_admin::log::Levels;
 use larder_gateway::{
     config::{
-        Config, CookieName, Count, Field, Listen, Mistake, Peer, Place, Places, PolicyWord,
-        Secrets, Service, SetCookieWord, Size, Time, UnsureWord, address, amount,
+        Config, CookieName, Count, Field, Listen, ListenAt, Mistake, Peer, Place, Places,
+        PolicyWord, Secrets, Service, SetCookieWord, Size, Time, UnsureWord, address, amount,
     },
+    downstream::{ListenAddress, TrustedPeer},
     upstream::Origin,
 };
 
@@ -94,18 +89,19 @@ pub(crate) struct ServeFlags {
     /// localhost:8001, or a port of this machine
     #[arg(long, value_name = "URL", env = "LARDER_UPSTREAM", value_parser = address::upstream)]
     pub(crate) upstream: Option<Origin>,
-    /// Where to answer requests: 127.0.0.1:8080, or a port of 127.0.0.1; 0.0.0.0:8080 for all addresses
+    /// Where to answer requests: 127.0.0.1:8080, or a port of 127.0.0.1; 0.0.0.0:8080 for all addresses;
+    /// unix:/run/larder.sock for a Unix socket
     /// [default: 127.0.0.1:8080]
     #[arg(
         long,
         value_name = "ADDRESS",
         env = "LARDER_LISTEN",
-        value_parser = address::listen
+        value_parser = address::place
     )]
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAddress>,
     /// Answer over TLS (https) with this certificate, and not in the open: a PEM file with the server's
-    /// own certificate first, then those that vouch for it (often called fullchain.pem). Read once, at
-    /// the start
+    /// own certificate first, then those that vouch for it (often called fullchain.pem). It is read again when it or
+    /// its key has changed
     #[arg(long, value_name = "FILE", env = "LARDER_TLS_CERTIFICATE")]
     tls_certificate: Option<PathBuf>,
     /// The certificate's private key: a PEM file without a passphrase, that only this user can read
@@ -167,10 +163,11 @@ pub(crate) struct ServeFlags {
     /// it if it is among them
     #[arg(long, value_name = "NAMES", env = "LARDER_KEY_FIELDS", value_delimiter = ',')]
     key_fields: Vec<HeaderName>,
-    /// Proxies in front, by address, that are believed in whom they ask for (X-Forwarded-For, Forwarded) and
-    /// how (X-Forwarded-Proto, -Host). Without it all of a balancer's readers count as one client
+    /// Proxies in front, by address or network, that are believed in whom they ask for (X-Forwarded-For), how
+    /// it came (X-Forwarded-Proto) and for which host (X-Forwarded-Host). Without it all of a balancer's readers
+    /// count as one client
     #[arg(long, value_name = "ADDRESSES", env = "LARDER_TRUSTED_PEERS", value_delimiter = ',')]
-    trusted_peers: Vec<IpAddr>,
+    trusted_peers: Vec<TrustedPeer>,
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
@@ -353,7 +350,7 @@ impl ServeFlags {
             }
         }
         let server = &mut config.server;
-        set(&mut server.listen, listen.map(Listen));
+        set(&mut server.listen, listen.map(ListenAt));
         set(&mut server.tls.certificate, tls_certificate);
         set(&mut server.tls.key, tls_key);
         set(&mut config.admin.listen, admin.map(Listen));

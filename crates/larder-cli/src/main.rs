@@ -1,6 +1,7 @@
 //! `larder`: the cache before any HTTP service.
 
 mod advice;
+mod certificates;
 mod check;
 mod configured;
 mod doubts;

@@ -1,6 +1,6 @@
 //! Metrics: the figures of the gateway's parts, for the admin API.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use larder::{http::HttpCache, redis::Redis};
 use larder_admin::figures::{Family, Figures, Kind, Table};
@@ -12,8 +12,8 @@ use larder_gateway::{
 };
 use serde_json::{Value, json};
 
-/// What happens on readers' connections.
-pub(crate) struct ReaderFigures(pub(crate) Arc<Counters>);
+/// What happens on readers' connections, by the names of the listeners that they come to.
+pub(crate) struct ReaderFigures(pub(crate) Vec<(String, Arc<Counters>)>);
 
 impl Figures for ReaderFigures {
     fn families(&self) -> Vec<Family> {
@@ -25,11 +25,36 @@ impl Figures for ReaderFigures {
             found_no_room,
             reset,
             handshakes,
+            proxied,
             timeouts,
             too_slow,
             refusals,
-        } = self.0.read();
+        } = Counted::sum(self.0.iter().map(|(_, counters)| counters.read()));
+        let by_listener = |of: fn(&Counted) -> u64| {
+            let each = self.0.iter().map(|(name, counters)| (name.clone(), of(&counters.read())));
+            each.collect::<Vec<_>>()
+        };
         vec![
+            Family {
+                label: "listener",
+                ..gauge(
+                    "listener_connections_open",
+                    "Connections of readers by the listener that they came to, now",
+                    by_listener(|counted| counted.open),
+                )
+            },
+            counter(
+                "listener_connections_accepted",
+                "Connections of readers by the listener that they came to",
+                "listener",
+                by_listener(|counted| counted.accepted),
+            ),
+            counter(
+                "proxy_protocol_connections",
+                "Connections where a PROXY header is required, by how they began",
+                "outcome",
+                proxied,
+            ),
             gauge("connections_open", "Connections of readers, now", vec![("", open)]),
             counter("connections_accepted", "Connections of readers", "", vec![("", accepted)]),
             counter(
@@ -369,20 +394,20 @@ fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-pub(crate) fn gauge(
+pub(crate) fn gauge<V: Into<Cow<'static, str>>>(
     name: &'static str,
     help: &'static str,
-    samples: Vec<(&'static str, u64)>,
+    samples: Vec<(V, u64)>,
 ) -> Family {
     Family { kind: Kind::Gauge, ..counter(name, help, "", samples) }
 }
 
-pub(crate) fn counter(
+pub(crate) fn counter<V: Into<Cow<'static, str>>>(
     name: &'static str,
     help: &'static str,
     label: &'static str,
-    samples: Vec<(&'static str, u64)>,
+    samples: Vec<(V, u64)>,
 ) -> Family {
-    let samples = samples.into_iter().map(|(value, count)| (value, count as f64)).collect();
+    let samples = samples.into_iter().map(|(value, count)| (value.into(), count as f64)).collect();
     Family { name, help, kind: Kind::Counter, label, samples }
 }

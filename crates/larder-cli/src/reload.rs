@@ -8,8 +8,8 @@ use std::sync::{
 use clap::ArgMatches;
 use larder_admin::figures::{Family, Figures};
 use larder_gateway::{
-    Gateway,
-    config::{Config, Mistakes, Named},
+    Gateway, GatewayConfig, ListenerRules,
+    config::{Config, Listener, Mistakes, Named},
     origins::Origins,
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct Reloader {
     pub(crate) gateway: Gateway,
     /// Those of now, in the gateway's order.
     pub(crate) upstreams: Vec<Named>,
+    /// Those that it was started with, in the server's order, with the rules of now.
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) files: Files,
     /// How many connections of readers there may be.
     pub(crate) readers: usize,
@@ -91,7 +93,9 @@ impl Reloader {
         let kept: Vec<(Named, Origins)> =
             before.into_iter().zip(self.gateway.upstreams()).collect();
         let upstreams = upstreams(&self.upstreams, self.files, self.readers, &kept);
-        self.gateway.reload(upstreams, settings.ways, settings.gateway);
+        let listeners = self.follow(&settings.listeners);
+        let gateway = GatewayConfig { listeners, ..settings.gateway };
+        self.gateway.reload(upstreams, settings.ways, gateway);
         self.reloads.applied();
         tracing::info!("the settings are those of {} as it is now", file.display());
         if !later.is_empty() {
@@ -100,14 +104,42 @@ impl Reloader {
     }
 }
 
+impl Reloader {
+    /// What changes at once for the listeners that are there, each found again by its place; their rules of now.
+    fn follow(&mut self, now: &[Listener]) -> Vec<ListenerRules> {
+        for running in &mut self.listeners {
+            let here = || now.iter().filter(|now| now.listen == running.listen);
+            // Several may be at port 0, which is another one each time.
+            let named = here().find(|now| now.name == running.name);
+            let Some(now) = named.or_else(|| here().next()) else { continue };
+            running.rules = now.rules.clone();
+            if let Some(proxy) = &running.config.proxy {
+                proxy.trust(now.rules.trusted_peers.clone());
+            }
+            if let (Some(tls), Some(now)) = (&running.config.tls, &now.config.tls) {
+                tls.show(now);
+            }
+        }
+        self.listeners.iter().map(|listener| listener.rules.clone()).collect()
+    }
+}
+
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
-    /// Looked at with each request.
-    const AT_ONCE: [&str; 3] = ["server.name", "server.trusted_peers", "server.explain_token_file"];
+    /// Looked at with each request, or each handshake.
+    const AT_ONCE: [&str; 6] = [
+        "name",
+        "trusted_peers",
+        "forwarded",
+        "redirect_to_https",
+        "explain_token_file",
+        "unknown_names",
+    ];
     let mut keys = Vec::new();
     let parts = |config: &Config| {
         [
             ("server", serde_json::to_value(&config.server)),
+            ("listener", serde_json::to_value(&config.listener)),
             ("admin", serde_json::to_value(&config.admin)),
             ("memory", serde_json::to_value(&config.memory)),
             ("shared", serde_json::to_value(&config.shared)),
@@ -118,7 +150,7 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     for ((name, before), (_, after)) in parts(running).into_iter().zip(parts(now)) {
         differing(name, &before, &after, &mut keys);
     }
-    keys.retain(|key| !AT_ONCE.contains(&key.as_str()));
+    keys.retain(|key| !AT_ONCE.iter().any(|name| key.rsplit('.').next() == Some(name)));
     keys
 }
 
@@ -134,9 +166,24 @@ fn differing(path: &str, before: &Value, after: &Value, keys: &mut Vec<String>) 
                 );
             }
         }
-        (before, after) if before != after => keys.push(path.to_owned()),
+        (Value::Array(before), Value::Array(after))
+            if before.len() == after.len() && before.iter().all(Value::is_object) =>
+        {
+            for (index, (before, after)) in before.iter().zip(after).enumerate() {
+                differing(&format!("{path}[{}]", index + 1), before, after, keys);
+            }
+        }
+        (before, after) if before != after && !are_both_certificates(path, before, after) => {
+            keys.push(path.to_owned());
+        }
         _ => {}
     }
+}
+
+/// Other certificates are shown at once where there were any before.
+fn are_both_certificates(path: &str, before: &Value, after: &Value) -> bool {
+    let is_of_one = [".certificate", ".key"].iter().any(|name| path.ends_with(name));
+    (is_of_one && !before.is_null() && !after.is_null()) || path.ends_with(".tls.more")
 }
 
 impl Reloads {

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
@@ -18,8 +17,8 @@ use larder::{
 use larder_admin::{Admin, log::Log, watch::Watch};
 use larder_gateway::{
     Gateway, Loops, Server, ServerConfig,
-    config::{Mistakes, Named, PolicyWord, Settings},
-    downstream::http1::Http1Config,
+    config::{Listener, Mistakes, Named, PolicyWord, Settings},
+    downstream::{Bound, ListenAddress, http1::Http1Config},
     origins::Origins,
     upstream::UpstreamConfig,
 };
@@ -28,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     advice,
+    certificates::Certificates,
+    check::place_of,
     configured::Configured,
     doubts,
     files::{self, Files},
@@ -62,7 +63,7 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Mistakes(#[from] Mistakes),
     #[error("cannot listen on {address} ({name})")]
-    Listen { name: String, address: SocketAddr, source: io::Error },
+    Listen { name: String, address: ListenAddress, source: io::Error },
     #[error("cannot keep purges in {} ({name})", path.display())]
     Outbox { name: String, path: PathBuf, source: OutboxError },
     #[error("cannot start event loops")]
@@ -104,7 +105,6 @@ impl Configured {
         for doubt in &settings.doubts {
             tracing::warn!("{doubt}");
         }
-        let scheme = if settings.server.tls.is_some() { "https" } else { "http" };
         let watch = shared.as_ref().map(|Shared { tier, settings, outbox: _ }| {
             tracing::info!("sharing with others over Redis at {tier}");
             Watch::new(format!("Redis at {tier}"), *settings)
@@ -116,7 +116,7 @@ impl Configured {
         let cache = cache(&settings, files, shared, outbox);
         let stop = CancellationToken::new();
         let name = |path: &str| places.name(path).to_owned();
-        let listen = |path: &str, address| {
+        let listen = |path: &str, address: ListenAddress| {
             let name = name(path);
             move |source| ServeError::Listen { name, address, source }
         };
@@ -127,10 +127,21 @@ impl Configured {
                 .map_or(files.usual_readers(), NonZeroUsize::get),
             ..settings.server.clone()
         };
-        let counters = Arc::clone(&config.http1.counters);
-        let server = Server::bind(settings.listen, config);
-        let server = server.map_err(listen("server.listen", settings.listen))?;
-        let mut own = vec![(name("server.listen"), server.address())];
+        let mut bound = Vec::new();
+        let mut own = Vec::new();
+        let mut counters = Vec::new();
+        for listener in &settings.listeners {
+            let path = format!("{}.listen", listener.path);
+            let place = Bound::take(&listener.listen, config.backlog, listener.socket_mode);
+            let place = place.map_err(listen(&path, listener.listen.clone()))?;
+            if let ListenAddress::Tcp(address) = place.address() {
+                own.push((name(&path), *address));
+            }
+            counters.push((listener.name.clone(), Arc::clone(&listener.config.http1.counters)));
+            bound.push((place, listener.config.clone()));
+        }
+        let server = Server::of(bound, config);
+        let certificates = Certificates::of(&settings.listeners);
         let readers = settings.max_connections.map_or(files.usual_readers(), NonZeroUsize::get);
         let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
@@ -151,8 +162,8 @@ impl Configured {
                     },
                     ..ServerConfig::default()
                 };
-                let server =
-                    Server::bind(address, config).map_err(listen("admin.listen", address))?;
+                let server = Server::bind(address, config)
+                    .map_err(listen("admin.listen", address.into()))?;
                 own.push((name("admin.listen"), server.address()));
                 tracing::info!("admin on http://{}", server.address());
                 let router = match tier {
@@ -168,6 +179,7 @@ impl Configured {
                     .stats("upstreams", upstream_states(&gateway))
                     .ready_note(trouble(&gateway))
                     .metrics(reloads.clone())
+                    .metrics(certificates.clone())
                     .ready_note(reloads.note())
                     .metrics(log.clone())
                     .stop_with(stop.clone())
@@ -177,10 +189,14 @@ impl Configured {
                 Some((tokio::spawn(server.serve(router, end.clone())), end))
             }
         };
-        tracing::info!("listening on {scheme}://{}", server.address());
+        for (address, listener) in server.addresses().zip(&settings.listeners) {
+            let listener = Listener { listen: address.clone(), ..listener.clone() };
+            tracing::info!("listening on {}", place_of(&listener));
+        }
         let services = services(&settings.upstreams);
         tracing::info!("caching {services}: {}", what_is_cached(&settings));
         let watching = watch.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
+        let looking_after = tokio::spawn(certificates.look_after());
         let advising = tokio::spawn(advice::give(cache.cache().events(), services));
         for Named { name, addresses, .. } in &settings.upstreams {
             let url = if addresses.len() == 1 { ".url" } else { "" };
@@ -194,6 +210,7 @@ impl Configured {
             running: configuration,
             gateway: gateway.clone(),
             upstreams: settings.upstreams,
+            listeners: settings.listeners,
             files,
             readers,
             reloads,
@@ -204,6 +221,7 @@ impl Configured {
         signals.told_to_reread_until_stop(|| reloader.reread()).await;
         stop.cancel();
         advising.abort();
+        looking_after.abort();
         if let Some(watching) = watching {
             watching.abort();
         }

@@ -28,8 +28,8 @@
 //!
 //! 1. `downstream/server.rs serve_on` has the connection let in (`door.rs next`: how many there may be) and
 //!    gives it a task, on one of the event loops: `session.rs live`, which holds its whole life.
-//!    With a certificate that is `live_encrypted`: `tls.rs accept` comes first, and tells which protocol the
-//!    reader has chosen.
+//!    With a certificate, or the PROXY protocol, that is `live_behind`: `entrance.rs enter` comes first, and tells
+//!    whom the connection is for and which protocol the reader has chosen.
 //! 2. `http1/mod.rs serve_connection` takes the request's head (`connection.rs next_head`). It is refused if
 //!    two programs could read it differently; a connection that is idle or slow ends here.
 //!    A connection that begins as HTTP/2 goes on in `http2/mod.rs`, where each stream is an
@@ -62,4 +62,4 @@ pub use downstream::{
     server::Server,
     tls::{Tls, TlsError},
 };
-pub use gateway::{Gateway, GatewayConfig};
+pub use gateway::{Gateway, GatewayConfig, ListenerRules};

@@ -9,10 +9,13 @@ use http::{
 };
 
 use crate::{
+    claims::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, settle_forwarded},
     fields::{push_number, read_number},
     head::RequestHead,
     list::{self, Backslash},
 };
+
+pub use crate::claims::{ForwardedFields, LineClaim, Named, client, take_named};
 
 /// The name under which a hop signs `Via` and `CDN-Loop`: a token, or a host with or without port.
 ///
@@ -79,10 +82,10 @@ pub struct Hop<'a> {
     pub name: &'a HopName,
     /// The version in which the message came in.
     pub version: Version,
-    /// Who sent the request.
-    pub peer: IpAddr,
-    /// Whether what the peer says about those before it is believed.
-    pub peer_is_trusted: bool,
+    /// Who sent the request; none if no address is known, as on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// In which fields the peer's word about those before it is believed; none if it is not trusted.
+    pub believed: Option<ForwardedFields>,
 }
 
 /// What becomes of a request at this hop.
@@ -102,7 +105,7 @@ pub fn request(request: RequestHead<'_>, hop: Hop<'_>) -> Onward {
     let mut fields = request.headers.to_map();
     match admit(request.method, &mut fields, hop) {
         Admission::Granted => {
-            sign(request.uri, &mut fields, hop);
+            sign(request.uri, &mut fields, hop, None);
             Onward::Forward(fields)
         }
         Admission::Loop => Onward::Loop,
@@ -140,7 +143,7 @@ pub fn admit(method: &Method, fields: &mut HeaderMap, hop: Hop<'_>) -> Admission
         };
     }
     strip(fields);
-    drop_claims(fields, hop.peer_is_trusted);
+    drop_claims(fields, hop.believed);
     settle_forwarded(fields);
     Admission::Granted
 }
@@ -157,8 +160,8 @@ pub enum LineFate {
     Decides,
 }
 
-/// The fate of the line `name: value`, sent by a peer that is trusted or not.
-pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
+/// The fate of the line `name: value`, sent by a peer that is believed in these fields, or in none.
+pub fn fate(name: &[u8], value: &[u8], believed: Option<ForwardedFields>) -> LineFate {
     let is = |known: &HeaderName| name.eq_ignore_ascii_case(known.as_str().as_bytes());
     let is_spelt = |known: &HeaderName| is_spelt(name, known.as_str().as_bytes());
     match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
@@ -173,10 +176,12 @@ pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
         (8, Some(b'c')) if is_spelt(&CDN_LOOP) => LineFate::Goes,
         (14, Some(b'c')) if is_spelt(&header::CONTENT_LENGTH) && name[7] == b'_' => LineFate::Goes,
         // What it says of the target is moved to other fields.
-        (9, Some(b'f')) if is(&header::FORWARDED) && peer_is_trusted => LineFate::Decides,
-        (9, Some(b'f')) if is(&header::FORWARDED) => LineFate::Goes,
-        (9, Some(b'x')) if is_spelt(&X_REAL_IP) => claim(name, peer_is_trusted),
-        (12.., Some(b'x')) if begins_as_forwarded(name) => claim(name, peer_is_trusted),
+        (9, Some(b'f')) if is(&header::FORWARDED) => match believed {
+            Some(ForwardedFields::Forwarded) => LineFate::Decides,
+            _ => LineFate::Goes,
+        },
+        (9, Some(b'x')) if is_spelt(&X_REAL_IP) => claim(name, believed),
+        (12.., Some(b'x')) if begins_as_forwarded(name) => claim(name, believed),
         (2 | 7 | 10 | 14.., Some(b'k' | b'p' | b't' | b'u' | b'h'))
             if FOR_ONE_HOP.iter().any(|known| self::is_spelt(name, known.as_bytes())) =>
         {
@@ -186,8 +191,8 @@ pub fn fate(name: &[u8], value: &[u8], peer_is_trusted: bool) -> LineFate {
     }
 }
 
-fn claim(name: &[u8], peer_is_trusted: bool) -> LineFate {
-    let is_believed = peer_is_trusted && !name.contains(&b'_');
+fn claim(name: &[u8], believed: Option<ForwardedFields>) -> LineFate {
+    let is_believed = believed == Some(ForwardedFields::XForwarded) && !name.contains(&b'_');
     if is_believed { LineFate::Stays } else { LineFate::Goes }
 }
 
@@ -273,15 +278,16 @@ pub fn stands_for_the_method(name: &HeaderName) -> bool {
     name.first() == Some(&b'x') && METHOD.iter().any(|known| is_spelt(name, known.as_bytes()))
 }
 
-/// Adds what this hop has to say to the next: that the request came through here, and from whom.
+/// Adds what this hop has to say to the next: that the request came through here, and from whom. Where the peer asks
+/// for another (`client`), the fields that do not say so yet begin with that.
 ///
 /// A cache at this hop has not seen it; so an answer that varies by who asks must not be stored there
 /// ([`varies_by_peer`]).
-pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>) {
+pub fn sign(uri: &Uri, fields: &mut HeaderMap, hop: Hop<'_>, client: Option<IpAddr>) {
     fields.reserve(SIGNED);
     append(fields, &header::VIA, via(hop.version, hop.name));
     append(fields, &CDN_LOOP, hop.name.cdn_loop.clone());
-    name_the_peer(fields, uri, hop);
+    name_the_peer(fields, uri, hop.peer, client.filter(|client| Some(*client) != hop.peer));
 }
 
 /// Whether an answer depends on what [`sign`] says of the peer: it is for nobody else then.
@@ -406,14 +412,18 @@ fn has_passed(headers: &HeaderMap, hop: &HopName) -> bool {
 
 /// Says who sent the request, in `X-Forwarded-*` and `Forwarded` (RFC 7239). What an untrusted peer
 /// says about itself and others was dropped, so that the origin can believe what it reads.
-fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
-    let peer = address(hop.peer);
-    let mut element = String::with_capacity(128);
-    match hop.peer {
-        IpAddr::V4(_) => element.extend(["for=", &peer]),
-        IpAddr::V6(_) => element.extend(["for=\"[", &peer, "]\""]),
+fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, peer: Option<IpAddr>, client: Option<IpAddr>) {
+    if let Some(client) = client {
+        insert_if_missing(fields, X_FORWARDED_FOR, &address(client));
+        let mut element = String::new();
+        push_for(Some(client), &mut element);
+        insert_if_missing(fields, header::FORWARDED, &element);
     }
-    append_text(fields, &X_FORWARDED_FOR, peer);
+    let mut element = String::with_capacity(128);
+    push_for(peer, &mut element);
+    if let Some(peer) = peer {
+        append_text(fields, &X_FORWARDED_FOR, address(peer));
+    }
     if let Some(authority) = uri.authority() {
         // Host and port only: no quote or backslash can be in them.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
@@ -425,6 +435,15 @@ fn name_the_peer(fields: &mut HeaderMap, uri: &Uri, hop: Hop<'_>) {
         element.extend([";proto=", scheme]);
     }
     append_text(fields, &header::FORWARDED, element);
+}
+
+/// A node as RFC 7239 §6 writes it.
+fn push_for(node: Option<IpAddr>, element: &mut String) {
+    match node {
+        Some(ip @ IpAddr::V4(_)) => element.extend(["for=", &address(ip)]),
+        Some(ip @ IpAddr::V6(_)) => element.extend(["for=\"[", &address(ip), "]\""]),
+        None => element.push_str("for=unknown"),
+    }
 }
 
 /// What a peer that is trusted has said in this field, which tells answers apart: origins that read
@@ -459,11 +478,12 @@ fn address(peer: IpAddr) -> String {
     text
 }
 
-/// What is not to be believed: claims of a peer that is not trusted, and names that only look unlike those
-/// that are dropped.
-fn drop_claims(fields: &mut HeaderMap, peer_is_trusted: bool) {
+/// What is not to be believed: claims of a peer that is not trusted, and of one that is in the fields that it may
+/// have passed on as they came to it; and names that only look unlike those that are dropped.
+fn drop_claims(fields: &mut HeaderMap, believed: Option<ForwardedFields>) {
     let is_dropped = |name: &&HeaderName| {
-        (!peer_is_trusted && is_claim(name)) || stands_for_what_is_dropped(name)
+        claimed_in(name).is_some_and(|claimed_in| believed != Some(claimed_in))
+            || stands_for_what_is_dropped(name)
     };
     let claims: Vec<HeaderName> = fields.keys().filter(is_dropped).cloned().collect();
     for name in claims {
@@ -471,85 +491,15 @@ fn drop_claims(fields: &mut HeaderMap, peer_is_trusted: bool) {
     }
 }
 
-/// Leaves in `Forwarded` (RFC 7239), which only a trusted peer's request still has, who asked. For which host
-/// and scheme is moved to `X-Forwarded-Host` and `-Proto`, unless those are there: by these answers are kept
-/// apart. By the whole field they could not be, since it names each client. What cannot be read goes.
-fn settle_forwarded(fields: &mut HeaderMap) {
-    if !fields.contains_key(header::FORWARDED) {
-        return;
-    }
-    let told = Forwarded::read(fields);
-    fields.remove(header::FORWARDED);
-    let Some(Forwarded { who, host, proto }) = told else { return };
-    if !who.is_empty() {
-        append_text(fields, &header::FORWARDED, who);
-    }
-    if let Some(host) = host {
-        insert_if_missing(fields, X_FORWARDED_HOST, &host);
-    }
-    if let Some(proto) = proto {
-        insert_if_missing(fields, X_FORWARDED_PROTO, &proto);
-    }
-}
-
-/// What `Forwarded` says.
-#[derive(Default)]
-struct Forwarded {
-    /// `for` and `by` of each element, as they were written.
-    who: String,
-    /// Those of the first element that names them: the one next to the client.
-    host: Option<String>,
-    proto: Option<String>,
-}
-
-impl Forwarded {
-    /// `None` if any part of it is not what RFC 7239 §4 allows.
-    fn read(fields: &HeaderMap) -> Option<Forwarded> {
-        let mut told = Forwarded::default();
-        for element in members(fields, header::FORWARDED) {
-            let mut separator = if told.who.is_empty() { "" } else { ", " };
-            for pair in list::split(element, b';', Backslash::Escapes) {
-                let pair = std::str::from_utf8(pair).ok()?;
-                let (name, written) = pair.split_once('=')?;
-                let value = unquoted(written)?;
-                match &*name.to_ascii_lowercase() {
-                    "for" | "by" => {
-                        told.who.extend([separator, pair]);
-                        separator = ";";
-                    }
-                    "host" => told.host = told.host.or(Some(value)),
-                    "proto" => told.proto = told.proto.or(Some(value)),
-                    _ => {}
-                }
-            }
-        }
-        Some(told)
-    }
-}
-
-/// The value of a token or a quoted string (RFC 9110 §5.6.4); `None` if it is neither.
-fn unquoted(written: &str) -> Option<String> {
-    let Some(quoted) = written.strip_prefix('"') else {
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\,;=".contains(&byte);
-        return written.bytes().all(is_plain).then(|| written.to_owned());
-    };
-    let mut value = String::with_capacity(quoted.len());
-    let mut rest = quoted.chars();
-    loop {
-        match rest.next()? {
-            '"' => return rest.as_str().is_empty().then_some(value),
-            '\\' => value.push(rest.next()?),
-            plain => value.push(plain),
-        }
-    }
-}
-
-fn is_claim(name: &HeaderName) -> bool {
+/// Which of the fields a name is of that say who is behind a peer; none if it is another.
+fn claimed_in(name: &HeaderName) -> Option<ForwardedFields> {
     let name = name.as_str();
     match name.as_bytes() {
-        [b'x', ..] => name.starts_with("x-forwarded-") || name == "x-real-ip",
-        [b'f', ..] => name == "forwarded",
-        _ => false,
+        [b'x', ..] if name.starts_with("x-forwarded-") || name == "x-real-ip" => {
+            Some(ForwardedFields::XForwarded)
+        }
+        [b'f', ..] if name == "forwarded" => Some(ForwardedFields::Forwarded),
+        _ => None,
     }
 }
 
@@ -567,9 +517,6 @@ fn stands_for_what_is_dropped(name: &HeaderName) -> bool {
 }
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// How many fields [`sign`] adds at most.

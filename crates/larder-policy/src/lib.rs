@@ -39,6 +39,7 @@
 
 #[cfg(feature = "http")]
 pub mod cache_status;
+mod claims;
 #[cfg(feature = "http")]
 pub mod coded;
 #[cfg(feature = "http")]

@@ -23,12 +23,32 @@ impl Certificate {
     /// Another one each time.
     #[expect(clippy::new_without_default, reason = "none is like another")]
     pub fn new() -> Certificate {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        Certificate::for_names(&["localhost", "127.0.0.1"])
+    }
+
+    /// For these names, `*.example.org` among them or not.
+    pub fn for_names(names: &[&str]) -> Certificate {
+        Certificate::made(names, |_| {})
+    }
+
+    /// One that ended at the end of 1974.
+    pub fn ended(names: &[&str]) -> Certificate {
+        Certificate::made(names, |parameters| {
+            parameters.not_before = rcgen::date_time_ymd(1974, 1, 1);
+            parameters.not_after = rcgen::date_time_ymd(1975, 1, 1);
+        })
+    }
+
+    fn made(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Certificate {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut parameters = CertificateParams::new(names).unwrap();
+        change(&mut parameters);
+        let key = KeyPair::generate().unwrap();
+        let made = parameters.self_signed(&key).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let certificate = Certificate { der: made.cert.der().to_vec(), folder };
-        std::fs::write(certificate.file(), made.cert.pem()).unwrap();
-        std::fs::write(certificate.key(), made.signing_key.serialize_pem()).unwrap();
+        let certificate = Certificate { der: made.der().to_vec(), folder };
+        std::fs::write(certificate.file(), made.pem()).unwrap();
+        std::fs::write(certificate.key(), key.serialize_pem()).unwrap();
         certificate
     }
 

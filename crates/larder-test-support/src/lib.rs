@@ -13,7 +13,7 @@
 //! | [`port`] | ports for those who must be told one |
 //! | [`wire`] | one end of a connection; [`answer`] is what comes over it, [`cache_status`] what a cache says in it |
 //! | [`origin`] | a server that plays a script on each connection |
-//! | [`nginx`], [`redis`], [`sentinel`] | servers that others wrote |
+//! | [`nginx`], [`haproxy`], [`redis`], [`sentinel`] | servers that others wrote |
 //! | [`relay`] | a port before another one, that delays or holds up what is said |
 //! | `certificate` | a certificate and its key, behind the feature of that name |
 
@@ -24,6 +24,7 @@ pub mod cache_status;
 #[cfg(feature = "certificate")]
 pub mod certificate;
 pub mod eventually;
+pub mod haproxy;
 pub mod lines;
 pub mod memory;
 pub mod nginx;

@@ -101,8 +101,8 @@ impl Figures for Log {
             kind: Kind::Counter,
             label: "cause",
             samples: vec![
-                ("not_read", count(self.buffer.lost())),
-                ("limited", count(self.limiter.left_out())),
+                ("not_read".into(), count(self.buffer.lost())),
+                ("limited".into(), count(self.limiter.left_out())),
             ],
         }]
     }

@@ -317,21 +317,27 @@ async fn fields_of_one_hop_stay_on_it_both_ways() {
 }
 
 #[tokio::test]
-async fn for_which_host_a_trusted_peer_asks_tells_answers_apart_however_it_says_so() {
+async fn for_which_host_a_trusted_peer_asks_tells_answers_apart_and_nothing_else_that_it_hands_on()
+{
     let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "for that host")).await;
-    let larder = Larder::with(origin.address, &["--trusted-peers", "127.0.0.1"]).await;
+    let larder = Larder::with(origin.address, &["--trusted-peers", "127.0.0.0/8"]).await;
     for said in [
-        "forwarded: host=pub.example;proto=https\r\n",
+        "",
         "x-forwarded-host: other.example\r\n",
-        "forwarded: for=192.0.2.9\r\n",
+        "x-forwarded-proto: https\r\n",
+        "x-forwarded-host: other.example\r\nx-forwarded-proto: https\r\n",
     ] {
         let answer = larder.get_with("/", said).await;
         assert_ne!(answer.handling(), "hit", "{said}");
         assert_eq!(larder.get_with("/", said).await.handling(), "hit", "{said}");
+        // A list takes the whole way, to the same.
+        let listed = said.replace("https", "https, http").replace("example", "example, evil");
+        assert_eq!(larder.get_with("/", &listed).await.handling(), "hit", "{listed}");
     }
-    // Who asks does not.
-    assert_eq!(larder.get_with("/", "forwarded: for=192.0.2.7\r\n").await.handling(), "hit");
-    assert_eq!(larder.get("/").await.handling(), "hit");
+    // Who asks does not, nor what the peer may have got from a client as it is.
+    for said in ["x-forwarded-for: 192.0.2.7\r\n", "forwarded: host=pub.example;proto=https\r\n"] {
+        assert_eq!(larder.get_with("/", said).await.handling(), "hit", "{said}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
-use crate::upstream::Origin;
+use crate::{downstream::ListenAddress, upstream::Origin};
 
 /// Where to listen: an address and a port, a name and a port, or a port alone, which is this machine's own,
 /// as the defaults are.
@@ -43,6 +43,20 @@ pub fn listen(text: &str) -> Result<SocketAddr, String> {
     // `localhost` is often both, and what is written down elsewhere is 127.0.0.1.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses.first().copied().ok_or_else(|| format!("there is no address for {host:?}"))
+}
+
+/// The same, or the path of a Unix socket behind `unix:`.
+pub fn place(text: &str) -> Result<ListenAddress, String> {
+    /// What the system's addresses have room for.
+    const LONGEST: usize = 107;
+    let Some(path) = text.strip_prefix("unix:") else { return listen(text).map(Into::into) };
+    match path {
+        _ if !path.starts_with('/') => Err("say the whole path: unix:/run/larder.sock".to_owned()),
+        _ if path.len() > LONGEST || path.contains('\0') => {
+            Err(format!("a socket's path has {LONGEST} bytes at most"))
+        }
+        _ => Ok(ListenAddress::Unix(path.into())),
+    }
 }
 
 /// The service behind: a URL, or an http:// one without its scheme, or a port alone, which is this machine's.

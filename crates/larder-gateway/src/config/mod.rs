@@ -38,16 +38,18 @@ pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
-    AdminPart, BalanceWord, BreakerPart, CauseWord, Config, HealthPart, LogPart, Memory,
-    ProtocolWord, RetryPart, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, UnsureWord,
-    UpstreamPart, UpstreamTlsPart,
+    AdminPart, BalanceWord, BreakerPart, CauseWord, Config, ForwardedWord, HealthPart,
+    ListenerPart, LogPart, Memory, PairPart, ProtocolWord, RetryPart, Server, ServerPart,
+    SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
+    UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
 pub use rules::{PolicyWord, Rules, SetCookieWord};
 pub use schema::{Key, keys, schema};
-pub use settings::{Named, Secrets, Settings};
+pub use settings::{Listener, Named, Secrets, Settings};
 pub use value::{
-    CookieName, Count, Field, HopWord, HostName, Listen, Peer, Service, Size, Time, Verb,
+    CookieName, Count, Field, HopWord, HostName, Listen, ListenAt, Mode, Peer, Port, Service, Size,
+    Time, Verb,
 };
 
 use decode::{Kind, Wrong};
@@ -121,6 +123,10 @@ fn told(Wrong { kind, at }: Wrong, text: &Text<'_>) -> Mistake {
         Kind::Type { .. } if path.0 == "route" => {
             Mistake::new(place, "routes are a list, of one or more: [[route]]").about("route")
         }
+        Kind::Type { .. } if path.0 == "listener" => {
+            let what = "listeners are a list, of one or more: [[listener]]";
+            Mistake::new(place, what).about("listener")
+        }
         Kind::Type { .. }
             if path.0.starts_with("upstream.") && path.0.matches('.').count() == 1 =>
         {
@@ -140,19 +146,26 @@ fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<
     let known = Known::get();
     let table = path.rsplit_once('.').map(|(table, _)| table);
     let is_route = table.is_some_and(|table| table.starts_with("route["));
+    // As it is written: `[listener.tls]` is that of the last `[[listener]]`.
+    let written = table.map(|table| match table.split_once('[') {
+        Some((list, rest)) if rest.ends_with(']') && !rest.contains('.') => format!("[[{list}]]"),
+        Some((list, rest)) => {
+            let below = rest.split_once(']').map_or("", |(_, below)| below);
+            format!("[{list}{below}]")
+        }
+        None => format!("[{table}]"),
+    });
     let own: &[&str] = if is_route { &OF_A_ROUTE } else { &[] };
     let names: Vec<_> = own.iter().chain(names).copied().collect();
     let within = match table {
         None => "",
         Some(_) if is_route => " in [[route]]",
-        Some(table) if table.ends_with(']') => {
-            let list = table.rsplit_once('[').map_or(table, |(list, _)| list);
-            &format!(" in [[{list}]]")
-        }
-        Some(table) => &format!(" in [{table}]"),
+        Some(_) => &format!(" in {}", written.unwrap_or_default()),
     };
     let what = format!("there is no key {key:?}{within}");
-    if let Some(meant) = nearest(key, names.iter().copied()) {
+    // A key that there is in a table is not a slip for another.
+    let is_elsewhere = table.is_none() && !known.tables_with(key).is_empty();
+    if !is_elsewhere && let Some(meant) = nearest(key, names.iter().copied()) {
         let full = table.map_or_else(|| meant.to_owned(), |table| format!("{table}.{meant}"));
         let meant = match table {
             None if meant == "route" => "[[route]]".to_owned(),

@@ -86,7 +86,10 @@ impl Known {
     /// The table that is called so within another: `[server.tls]`.
     pub(super) fn table_named(&self, name: &str) -> Option<String> {
         let keys = keys_below(&self.0, "");
-        keys.into_iter().map(|key| key.table).find(|table| table.ends_with(&format!(".{name}]")))
+        let named = keys.into_iter().map(|key| key.table);
+        let named = named.filter(|table| table.ends_with(&format!(".{name}]")));
+        // That of the one listener that most have.
+        named.min_by_key(|table| table.starts_with("[listener"))
     }
 
     fn at(&self, path: &str) -> Option<&Value> {

@@ -6,8 +6,8 @@
 use std::{
     borrow::Cow,
     fmt,
-    net::{IpAddr, SocketAddr},
-    num::NonZeroUsize,
+    net::SocketAddr,
+    num::{NonZeroU16, NonZeroUsize},
     time::Duration,
 };
 
@@ -21,7 +21,10 @@ use serde::{
 };
 
 use super::{address, amount};
-use crate::upstream::Origin;
+use crate::{
+    downstream::{ListenAddress, NoPeer, TrustedPeer},
+    upstream::Origin,
+};
 
 /// One row a type: what it wraps, how it is read, how it is shown, what a file may write (a text, or a number as
 /// well), and a text that is right.
@@ -75,6 +78,13 @@ written! {
     /// Where to listen: `"127.0.0.1:8080"`, or a port of 127.0.0.1.
     Listen(SocketAddr): address::listen, SocketAddr::to_string, TextOrNumber,
         "an address and a port, in quotes: \"127.0.0.1:8080\"";
+    /// Where to listen: an address and a port, or the path of a Unix socket: `"unix:/run/larder.sock"`.
+    ListenAt(ListenAddress): address::place, ListenAddress::to_string, TextOrNumber,
+        "an address and a port, or a path, in quotes: \"unix:/run/larder.sock\"";
+    /// Who may open a file, as `chmod` writes it: `"0660"`.
+    Mode(u32): mode, |mode| format!("{mode:04o}"), Text, "a mode as chmod has it, in quotes: \"0660\"";
+    /// A port, which is never 0.
+    Port(NonZeroU16): port, NonZeroU16::to_string, TextOrNumber, "a port, without quotes: 443";
     /// A service: `"http://127.0.0.1:8001"`, `"localhost:8001"`, or a port of 127.0.0.1.
     Service(Origin): address::upstream, Origin::to_string, TextOrNumber,
         "the address of a service, in quotes: \"http://127.0.0.1:8001\"";
@@ -82,8 +92,9 @@ written! {
     HostName(Authority): host, Authority::to_string, Text, "a host, in quotes: \"app.internal\"";
     /// A name that a gateway signs with: `"edge-1"`.
     HopWord(HopName): hop, |name| name.as_str().to_owned(), Text, "a name, in quotes: \"edge-1\"";
-    /// The address of a machine: `"192.0.2.1"`.
-    Peer(IpAddr): peer, IpAddr::to_string, Text, "an address without a port, in quotes: \"192.0.2.1\"";
+    /// A peer that may be trusted: `"192.0.2.1"`, `"10.0.0.0/8"`, `"unix"`.
+    Peer(TrustedPeer): peer, TrustedPeer::to_string, Text,
+        "an address or a network, in quotes: \"10.0.0.0/8\"";
     /// The name of a cookie, in which `*` stands for any characters; or `analytics`.
     CookieName(String): cookie, String::clone, Text, "the name of a cookie, in quotes: \"_ga*\"";
     /// The name of a header field: `"X-Tenant"`.
@@ -153,11 +164,19 @@ fn shown(size: ByteSize) -> String {
     whole.map_or_else(|| bytes.to_string(), |(power, unit)| format!("{}{unit}", bytes >> power))
 }
 
-fn peer(text: &str) -> Result<IpAddr, String> {
-    text.parse().map_err(|_| match text.parse::<SocketAddr>() {
-        Ok(address) => format!("without the port: \"{}\"", address.ip()),
-        Err(_) => "say the address of a machine: \"192.0.2.1\", \"2001:db8::1\"".to_owned(),
-    })
+fn peer(text: &str) -> Result<TrustedPeer, String> {
+    text.parse().map_err(|error: NoPeer| error.to_string())
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    mode.filter(|_| is_plain)
+        .ok_or_else(|| "say who may open it as chmod does: \"0660\"".to_owned())
+}
+
+fn port(text: &str) -> Result<NonZeroU16, String> {
+    text.parse().map_err(|_| "ports are numbers from 1 to 65535".to_owned())
 }
 
 fn host(text: &str) -> Result<Authority, String> {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::{http1::Http1Config, tls::Tls};
+use super::{http1::Http1Config, proxy::ProxyProtocol, tls::Tls};
 
-/// Limits of a listener. Every field has a default.
+/// Limits of a server, and what holds for its listener where it has only one. Every field has a default.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
-    /// How many connections may be open. Where there are as many, the next one waits, and the oldest are
+    /// How many connections may be open, at all listeners together. Where there are as many, the next one waits, and the oldest are
     /// closed once they are between two requests. Default 16384; each takes a file descriptor.
     pub max_connections: usize,
     /// How many of them one address may have, or with IPv6 one network of 64 bits; more are closed at once.
@@ -26,12 +26,37 @@ pub struct ServerConfig {
     /// With a certificate and its key, readers come over TLS and not otherwise. Default none: they come
     /// in the open.
     pub tls: Option<Tls>,
-    /// From the start of a connection to the end of its TLS handshake; slower ones are closed. Default
+    /// From the start of a connection to the end of its TLS handshake, a PROXY header included; slower ones are closed. Default
     /// 10 s: several round trips across the world, on a line that loses some of them. One under way takes
     /// 4 kB, and up to 64 KiB where its reader sends that much.
     pub handshake_timeout: Duration,
+    /// How many handshakes may be under way at once. Where there are as many, the oldest that is no longer welcome is
+    /// given up for the next one. Default 1024.
+    pub max_handshakes: usize,
+    /// With this each connection has to begin with a PROXY header, within the time of a handshake. Default none: what
+    /// begins with one is refused as no request.
+    pub proxy: Option<ProxyProtocol>,
     /// What each connection may take.
     pub http1: Http1Config,
+}
+
+/// What holds for one listener of several.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerConfig {
+    /// As [`ServerConfig::tls`].
+    pub tls: Option<Tls>,
+    /// As [`ServerConfig::proxy`].
+    pub proxy: Option<ProxyProtocol>,
+    /// As [`ServerConfig::http1`].
+    pub http1: Http1Config,
+}
+
+impl ServerConfig {
+    /// What holds for its only listener.
+    pub fn listener(&self) -> ListenerConfig {
+        let ServerConfig { tls, proxy, http1, .. } = self.clone();
+        ListenerConfig { tls, proxy, http1 }
+    }
 }
 
 impl Default for ServerConfig {
@@ -44,6 +69,8 @@ impl Default for ServerConfig {
             grace: Duration::from_secs(10),
             tls: None,
             handshake_timeout: Duration::from_secs(10),
+            max_handshakes: 1024,
+            proxy: None,
             http1: Http1Config::default(),
         }
     }

@@ -21,6 +21,7 @@ pub struct Counters {
     pub(crate) found_no_room: Count,
     pub(crate) reset: Count,
     handshakes: [Count; Handshaken::NAMES.len()],
+    proxied: [Count; Proxied::NAMES.len()],
     timeouts: [Count; Timeout::NAMES.len()],
     too_slow: [Count; TooSlow::NAMES.len()],
     /// By reason. A request that is refused costs more than this lock.
@@ -42,8 +43,12 @@ pub struct Counted {
     pub found_no_room: u64,
     /// Connections that ended in the middle of an answer.
     pub reset: u64,
-    /// TLS handshakes: `ok`, `failed`, `timed_out`.
+    /// TLS handshakes: `ok`, `failed`, `timed_out`; `given_up`: for another, since as many were under way as may be;
+    /// `plain_text`: the reader did not begin one, and was told to.
     pub handshakes: Vec<(&'static str, u64)>,
+    /// Connections where a PROXY header is required: `ok`; `untrusted`: their peer is none that may send one;
+    /// `malformed`: they do not begin with one, `timed_out`: not in time. All but the first were closed.
+    pub proxied: Vec<(&'static str, u64)>,
     /// What readers were too slow for: `head`, `idle`, `body`, `write`; `stalled`: what is under way did not
     /// go on because of them, while the connection was to make room or the server to stop.
     pub timeouts: Vec<(&'static str, u64)>,
@@ -56,16 +61,60 @@ pub struct Counted {
     pub refusals: Vec<(&'static str, u64)>,
 }
 
+impl Counted {
+    /// What was counted at several listeners, together.
+    pub fn sum(each: impl IntoIterator<Item = Counted>) -> Counted {
+        each.into_iter().fold(Counted::default(), |mut sum, one| {
+            sum.accepted += one.accepted;
+            sum.open += one.open;
+            sum.turned_away += one.turned_away;
+            sum.asked_to_leave += one.asked_to_leave;
+            sum.found_no_room += one.found_no_room;
+            sum.reset += one.reset;
+            add_named(&mut sum.handshakes, one.handshakes);
+            add_named(&mut sum.proxied, one.proxied);
+            add_named(&mut sum.timeouts, one.timeouts);
+            add_named(&mut sum.too_slow, one.too_slow);
+            add_named(&mut sum.refusals, one.refusals);
+            sum
+        })
+    }
+}
+
+fn add_named(sum: &mut Vec<(&'static str, u64)>, more: Vec<(&'static str, u64)>) {
+    for (name, count) in more {
+        match sum.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, so_far)) => *so_far += count,
+            None => sum.push((name, count)),
+        }
+    }
+}
+
 /// How a TLS handshake ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handshaken {
     Ok,
     Failed,
     TimedOut,
+    GivenUp,
+    PlainText,
 }
 
 impl Handshaken {
-    const NAMES: [&str; 3] = ["ok", "failed", "timed_out"];
+    const NAMES: [&str; 5] = ["ok", "failed", "timed_out", "given_up", "plain_text"];
+}
+
+/// How a connection began where a PROXY header is required.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Proxied {
+    Ok,
+    Untrusted,
+    Malformed,
+    TimedOut,
+}
+
+impl Proxied {
+    const NAMES: [&str; 4] = ["ok", "untrusted", "malformed", "timed_out"];
 }
 
 /// What a reader was too slow for.
@@ -104,6 +153,10 @@ impl Counters {
         self.handshakes[how as usize].add();
     }
 
+    pub(crate) fn proxied(&self, how: Proxied) {
+        self.proxied[how as usize].add();
+    }
+
     pub(crate) fn timed_out(&self, what: Timeout) {
         self.timeouts[what as usize].add();
     }
@@ -134,6 +187,7 @@ impl Counters {
             found_no_room: self.found_no_room.get(),
             reset: self.reset.get(),
             handshakes: named(&Handshaken::NAMES, &self.handshakes),
+            proxied: named(&Proxied::NAMES, &self.proxied),
             timeouts: named(&Timeout::NAMES, &self.timeouts),
             too_slow: named(&TooSlow::NAMES, &self.too_slow),
             refusals: refusals.iter().map(|(reason, count)| (*reason, *count)).collect(),
@@ -147,6 +201,10 @@ pub(crate) struct Count(AtomicU64);
 impl Count {
     pub(crate) fn add(&self) {
         self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn add_many(&self, many: u64) {
+        self.0.fetch_add(many, Relaxed);
     }
 
     fn get(&self) -> u64 {

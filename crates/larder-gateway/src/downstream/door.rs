@@ -1,6 +1,6 @@
 //! Door: which connections are let in, and which are told to make room.
 //!
-//! Connections are bounded, in all and for each address. At the bound of an address its next connection is
+//! Connections are bounded, at all listeners together and for each address. At the bound of an address its next connection is
 //! closed at once. At the bound of all, the next one waits, and the oldest are told to leave: those between
 //! two requests do so at once, the others after the answer under way. So connections that are only kept
 //! never keep new ones out, and no answer is cut whose reader takes it. A connection that was told to leave
@@ -8,22 +8,29 @@
 //! little time: `Http1Config::linger_timeout` and `stalled_timeout`.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
+    future::poll_fn,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use larder::http::Client;
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{config::ServerConfig, counters::Counters};
+use super::{
+    config::ServerConfig,
+    counters::Counters,
+    let_in::LetIn,
+    listener::{Listener, Stream},
+    peer::{Peer, PeerAddress},
+};
 use crate::seldom::Seldom;
 
 /// How many are told to leave first. Each time it is not enough, twice as many are.
@@ -36,24 +43,33 @@ const BREATHER: Duration = Duration::from_millis(50);
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Door {
-    listener: TcpListener,
+    gates: Vec<Gate>,
+    /// Which one is looked at first the next time, so that none waits for the others.
+    first: usize,
     room: Arc<Semaphore>,
     max_connections: usize,
     addresses: Arc<Addresses>,
     /// Accepted, and not let in yet: it waits until another connection ends.
-    waiting: Option<(TcpStream, SocketAddr, OpenConnection)>,
+    waiting: Option<(Stream, Peer, OpenConnection)>,
     let_in: LetIn,
-    counters: Arc<Counters>,
     full: Seldom,
     address_full: Seldom,
 }
 
+/// A listener, and where its connections are counted.
+pub(crate) struct Gate {
+    pub(crate) listener: Listener,
+    pub(crate) counters: Arc<Counters>,
+}
+
 /// A connection that is let in.
 pub(crate) struct NewConnection {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
+    pub(crate) stream: Stream,
+    pub(crate) peer: Peer,
     pub(crate) permit: ConnectionPermit,
 }
+
+type Accepting = io::Result<(Stream, PeerAddress)>;
 
 /// The right to be one of the connections there may be. Dropping it gives the right back.
 pub(crate) struct ConnectionPermit {
@@ -74,16 +90,17 @@ impl Drop for OpenConnection {
 }
 
 impl Door {
-    pub(crate) fn new(listener: TcpListener, config: &ServerConfig) -> Door {
+    /// At least one gate.
+    pub(crate) fn new(gates: Vec<Gate>, config: &ServerConfig) -> Door {
         let max_connections = config.max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Door {
-            listener,
+            gates,
+            first: 0,
             room: Arc::new(Semaphore::new(max_connections)),
             max_connections,
             addresses: Arc::new(Addresses::new(config)),
             waiting: None,
             let_in: LetIn::new(config.welcome),
-            counters: Arc::clone(&config.http1.counters),
             full: Seldom::every(TELL_AGAIN),
             address_full: Seldom::every(TELL_AGAIN),
         }
@@ -111,35 +128,53 @@ impl Door {
         self.let_in.add(ending, self.max_connections - self.room.available_permits());
     }
 
-    async fn accept(&mut self) -> Option<(TcpStream, SocketAddr, OpenConnection)> {
-        let (stream, peer) = match self.listener.accept().await {
+    async fn accept(&mut self) -> Option<(Stream, Peer, OpenConnection)> {
+        let (gate, accepted) = poll_fn(|cx| self.poll_accept(cx)).await;
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             // It was closed while it waited, or cannot be reached: the next one may be well.
             Err(error) if is_about_one(&error) => return None,
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
-                self.let_in.tell(FEW, &self.counters);
+                self.tell(FEW, gate);
                 sleep(BREATHER).await;
                 return None;
             }
         };
-        self.counters.accepted.add();
-        let Ok(address_permit) = self.addresses.take(peer.ip()) else {
-            self.counters.turned_away.add();
-            if self.address_full.one_more().is_some() {
-                let (ip, limit) = (peer.ip(), self.addresses.limit);
+        let listener = u16::try_from(gate).expect("a server has fewer listeners");
+        let (peer, counters) = (Peer { address, listener }, &self.gates[gate].counters);
+        counters.accepted.add();
+        let Ok(address_permit) = peer.ip().map(|ip| self.addresses.take(ip)).transpose() else {
+            counters.turned_away.add();
+            if let Some(ip) = peer.ip()
+                && self.address_full.one_more().is_some()
+            {
+                let limit = self.addresses.limit;
                 tracing::warn!(
                     "{ip} has {limit} connections, as many as an address may: more are closed"
                 );
             }
             return None;
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            // Answers still arrive, only up to 40 ms later.
-            tracing::debug!("cannot set TCP_NODELAY: {error}");
+        let counters = Arc::clone(counters);
+        Some((stream, peer, OpenConnection { _address: address_permit.flatten(), counters }))
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(usize, Accepting)> {
+        let many = self.gates.len();
+        for gate in (self.first..self.first + many).map(|gate| gate % many) {
+            if let Poll::Ready(accepted) = self.gates[gate].listener.poll_accept(cx) {
+                self.first = (gate + 1) % many;
+                return Poll::Ready((gate, accepted));
+            }
         }
-        let counters = Arc::clone(&self.counters);
-        Some((stream, peer, OpenConnection { _address: address_permit, counters }))
+        Poll::Pending
+    }
+
+    /// Tells the oldest to leave, for one that has come to this gate.
+    fn tell(&mut self, many: usize, gate: usize) {
+        let told = self.let_in.tell(many);
+        self.gates[gate].counters.asked_to_leave.add_many(told);
     }
 
     async fn find_room(&mut self) -> OwnedSemaphorePermit {
@@ -147,14 +182,15 @@ impl Door {
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
             return permit;
         }
-        self.counters.found_no_room.add();
+        let gate = self.waiting.as_ref().map_or(0, |(_, peer, _)| usize::from(peer.listener));
+        self.gates[gate].counters.found_no_room.add();
         if self.full.one_more().is_some() {
             let max = self.max_connections;
             tracing::warn!("all {max} connections are in use: kept ones are closed, new ones wait");
         }
         let mut many = FEW;
         loop {
-            self.let_in.tell(many, &self.counters);
+            self.tell(many, gate);
             match timeout(NOTICE, Arc::clone(&self.room).acquire_owned()).await {
                 Ok(permit) => return permit.expect(OPEN),
                 Err(_) => many = many.saturating_mul(2),
@@ -173,40 +209,6 @@ fn is_about_one(error: &io::Error) -> bool {
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::HostUnreachable
     )
-}
-
-/// The connections that are let in and were not told to leave, the oldest first; and some that have ended.
-struct LetIn {
-    all: VecDeque<(Instant, CancellationToken)>,
-    /// Connections younger than this are not told.
-    welcome: Duration,
-}
-
-impl LetIn {
-    fn new(welcome: Duration) -> LetIn {
-        LetIn { all: VecDeque::new(), welcome }
-    }
-
-    fn add(&mut self, connection: CancellationToken, open: usize) {
-        if self.all.len() > 2 * open + FEW {
-            self.all.retain(|(_, connection)| !connection.is_cancelled());
-        }
-        self.all.push_back((Instant::now(), connection));
-    }
-
-    fn tell(&mut self, many: usize, counters: &Counters) {
-        let mut told = 0;
-        while told < many
-            && let Some((_, connection)) =
-                self.all.pop_front_if(|(came, _)| came.elapsed() >= self.welcome)
-        {
-            if !connection.is_cancelled() {
-                connection.cancel();
-                counters.asked_to_leave.add();
-                told += 1;
-            }
-        }
-    }
 }
 
 /// How many connections each address has.
@@ -271,8 +273,6 @@ fn is_own(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::advance;
-
     use super::*;
 
     fn addresses(max: usize, per_address: Option<usize>) -> Arc<Addresses> {
@@ -321,29 +321,5 @@ mod tests {
         let others = addresses(4, None);
         let _address = others.take([127, 0, 0, 2].into());
         assert!(others.take([127, 0, 0, 2].into()).is_err());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_oldest_are_told_first_and_who_has_gone_is_forgotten() {
-        let welcome = ServerConfig::default().welcome;
-        let (mut let_in, counters) = (LetIn::new(welcome), Counters::default());
-        let tokens: Vec<_> = (0..100).map(|_| CancellationToken::new()).collect();
-        for (number, token) in tokens.iter().enumerate() {
-            let_in.add(token.clone(), number);
-        }
-        tokens[0].cancel();
-        let_in.tell(2, &counters);
-        assert_eq!(counters.read().asked_to_leave, 0, "their first requests may be on their way");
-        advance(welcome).await;
-        let_in.tell(2, &counters);
-        let told: Vec<_> = tokens.iter().map(CancellationToken::is_cancelled).collect();
-        assert_eq!(told[..4], [true, true, true, false]);
-        assert_eq!(counters.read().asked_to_leave, 2);
-        for _ in 0..1000 {
-            let token = CancellationToken::new();
-            let_in.add(token.clone(), 1);
-            token.cancel();
-        }
-        assert!(let_in.all.len() < 100 + 3 * FEW, "{}", let_in.all.len());
     }
 }

@@ -4,19 +4,34 @@
 //! one of them there, in [`http1`] or [`http2`]. Requests are answered by the service that the server is given,
 //! plain hits by its [`FastPath`](http1::FastPath).
 
+mod certificates;
 mod config;
 pub mod counters;
 mod door;
 mod ended;
+mod entrance;
+mod handshakes;
 pub mod http1;
 pub mod http2;
 
 mod lent;
+mod let_in;
+mod listener;
 pub mod loops;
 mod pace;
 mod peer;
+mod proxy;
 pub mod server;
 mod session;
 pub mod tls;
+mod trusted;
 
-pub use self::{config::ServerConfig, ended::Ended, pace::MinRate, peer::Peer};
+pub use self::{
+    config::{ListenerConfig, ServerConfig},
+    ended::Ended,
+    listener::{Bound, ListenAddress},
+    pace::MinRate,
+    peer::{Peer, PeerAddress},
+    proxy::ProxyProtocol,
+    trusted::{NoPeer, TrustedPeer, TrustedPeers},
+};

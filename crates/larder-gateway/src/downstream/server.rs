@@ -1,6 +1,6 @@
-//! Server: a listener, the event loops that its connections are dealt to, and an orderly end.
+//! Server: its listeners, the event loops that their connections are dealt to, and an orderly end.
 //!
-//! One listener for all event loops, and each new connection goes to the loop that has the fewest. A
+//! Each listener is for all event loops, and each new connection goes to the loop that has the fewest. A
 //! listener for each loop (`SO_REUSEPORT`) saves the way from one loop to another, once in a
 //! connection's life; but there the kernel deals connections out by a hash, and of a few dozen that
 //! are kept for long, one core may get twice what another does.
@@ -20,11 +20,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use larder::http::policy::scheme::Scheme;
-use rustix::net::listen;
-#[cfg(any(target_os = "android", target_os = "linux"))]
-use socket2::SockRef;
 use tokio::{
-    net::TcpListener,
     runtime::Handle,
     task::{JoinHandle, JoinSet},
     time::timeout,
@@ -33,24 +29,20 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{
-    config::ServerConfig,
-    door::{Door, NewConnection},
+    config::{ListenerConfig, ServerConfig},
+    door::{Door, Gate, NewConnection},
+    entrance::Entrance,
+    handshakes::Handshakes,
     http1::{FastPath, Http1Config, ReaderBody},
+    listener::{Bound, ListenAddress, Stream},
     loops::Loops,
-    session::{Accepted, ConnectionGuard, Handshake, Shared, live, live_encrypted},
+    session::{Accepted, ConnectionGuard, Shared, live, live_behind},
 };
 
-/// How many bytes of an answer may wait in the system's buffers beyond what is on its way. Without this bound a
-/// reader that takes nothing holds megabytes there, and filling them is what others wait for; with less, a
-/// connection on a long way may run dry.
-const UNSENT_BYTES: u32 = 128 << 10;
-
-/// A port that is taken but not yet served, so that a port in use is found before anything starts.
+/// Places that are taken but not yet served, so that a port in use is found before anything starts.
 #[derive(Debug)]
 pub struct Server {
-    /// The system's own: on which event loop it will be is not known yet.
-    listener: net::TcpListener,
-    address: SocketAddr,
+    listeners: Vec<(Bound, ListenerConfig)>,
     config: ServerConfig,
 }
 
@@ -68,10 +60,8 @@ impl Server {
     ///
     /// What the system says: the port is in use, or not ours to have.
     pub fn bind(address: SocketAddr, config: ServerConfig) -> io::Result<Server> {
-        let listener = net::TcpListener::bind(address)?;
-        // Again, for a longer backlog than the standard library's.
-        listen(&listener, i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
-        Server::with_listener(listener, config)
+        let bound = Bound::take(&address.into(), config.backlog, 0)?;
+        Ok(Server::of(vec![(bound, config.listener())], config))
     }
 
     /// Takes a listener that is there already.
@@ -80,20 +70,41 @@ impl Server {
     ///
     /// If the system does not tell its address, or does not make it non-blocking.
     pub fn with_listener(listener: net::TcpListener, config: ServerConfig) -> io::Result<Server> {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        // Connections have it from the listener.
-        #[cfg(any(target_os = "android", target_os = "linux"))]
-        if let Err(error) = SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT_BYTES) {
-            // A slow reader holds more memory then.
-            tracing::debug!("cannot set TCP_NOTSENT_LOWAT: {error}");
-        }
-        Ok(Server { listener, address, config })
+        Ok(Server::of(vec![(Bound::tcp(listener)?, config.listener())], config))
     }
 
-    /// Where it listens; with the port that was chosen, if 0 was asked for.
+    /// Several listeners, with the limits that they share. Peers are told apart by the place of theirs in this list.
+    ///
+    /// # Panics
+    ///
+    /// If there is none, or are more than [`Server::MOST_LISTENERS`].
+    pub fn of(listeners: Vec<(Bound, ListenerConfig)>, config: ServerConfig) -> Server {
+        assert!(
+            (1..=Server::MOST_LISTENERS).contains(&listeners.len()),
+            "a server has at least one listener, and not more than there may be"
+        );
+        Server { listeners, config }
+    }
+
+    /// The most listeners of a server.
+    pub const MOST_LISTENERS: usize = 64;
+
+    /// Where each of its listeners is; with the port that was chosen, if 0 was asked for.
+    pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.listeners.iter().map(|(bound, _)| bound.address())
+    }
+
+    /// Where its first TCP listener is.
+    ///
+    /// # Panics
+    ///
+    /// If it has none.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        let tcp = self.addresses().find_map(|address| match address {
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
+        });
+        tcp.expect("a server with a TCP listener")
     }
 
     /// Serves until `stop` is cancelled: then no connection is accepted any more, connections between
@@ -148,18 +159,22 @@ impl Server {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let Server { listener, config, .. } = self;
-        let listener = match TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!("cannot wait for connections: {error}");
-                return Stopped { cut: 0 };
+        let Server { listeners, config } = self;
+        let handshakes = Arc::new(Handshakes::new(config.max_handshakes, config.welcome));
+        let mut gates = Vec::new();
+        let mut ways = Vec::new();
+        for (bound, listener) in listeners {
+            let counters = Arc::clone(&listener.http1.counters);
+            match bound.open() {
+                Ok(listener) => gates.push(Gate { listener, counters }),
+                Err(error) => {
+                    tracing::error!("cannot wait for connections: {error}");
+                    return Stopped { cut: 0 };
+                }
             }
-        };
-        let mut door = Door::new(listener, &config);
-        let scheme = if config.tls.is_some() { Scheme::Https } else { config.http1.scheme };
-        let http1 = Http1Config { scheme, ..config.http1 };
-        let shared = Arc::new(Shared { http1, hits });
+            ways.push(WayIn::new(listener, &config, hits.clone(), &handshakes));
+        }
+        let mut door = Door::new(gates, &config);
         let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &stop)).collect();
         let (here, _) = loops.split_first().expect("there is one at least");
         let mut connections = JoinSet::new();
@@ -177,20 +192,20 @@ impl Server {
             let one = Loop::with_fewest(&loops);
             let stop = one.stop.child_token();
             door.let_in(stop.clone());
-            let guard = ConnectionGuard::begin(&one.connections, &stop, permit);
-            let accepted = if std::ptr::eq(one, here) {
-                Accepted::Here(stream)
-            } else {
-                Accepted::Elsewhere(stream.into_std())
+            let guard = ConnectionGuard::begin(&one.connections, &stop, peer, permit);
+            let accepted = match stream {
+                Stream::Tcp(stream) if std::ptr::eq(one, here) => Accepted::Here(stream),
+                stream => Accepted::Elsewhere(stream.into_std()),
             };
-            let (shared, service) = (Arc::clone(&shared), service.clone());
-            match &config.tls {
-                None => connections
-                    .spawn_on(live(accepted, peer, guard, shared, service, stop), &one.handle),
-                Some(tls) => {
-                    let handshake = Handshake { tls: tls.clone(), limit: config.handshake_timeout };
-                    let connection =
-                        live_encrypted(accepted, handshake, peer, guard, shared, service, stop);
+            let WayIn { shared, entrance } = &ways[usize::from(peer.listener)];
+            let (shared, service) = (Arc::clone(shared), service.clone());
+            match entrance {
+                None => {
+                    connections.spawn_on(live(accepted, guard, shared, service, stop), &one.handle)
+                }
+                Some(entrance) => {
+                    let entrance = Arc::clone(entrance);
+                    let connection = live_behind(entrance, accepted, guard, shared, service, stop);
                     connections.spawn_on(connection, &one.handle)
                 }
             };
@@ -207,6 +222,31 @@ impl Server {
         let cut = connections.len();
         connections.shutdown().await;
         Stopped { cut }
+    }
+}
+
+/// What the connections of a listener have in common.
+struct WayIn<H> {
+    shared: Arc<Shared<H>>,
+    /// What comes before their first request, where anything does.
+    entrance: Option<Arc<Entrance>>,
+}
+
+impl<H> WayIn<H> {
+    fn new(
+        listener: ListenerConfig,
+        config: &ServerConfig,
+        hits: H,
+        handshakes: &Arc<Handshakes>,
+    ) -> WayIn<H> {
+        let ListenerConfig { tls, proxy, http1 } = listener;
+        let scheme = if tls.is_some() { Scheme::Https } else { http1.scheme };
+        let shared = Arc::new(Shared { http1: Http1Config { scheme, ..http1 }, hits });
+        let limit = config.handshake_timeout;
+        let handshakes = Arc::clone(handshakes);
+        let has_any = tls.is_some() || proxy.is_some();
+        let entrance = Entrance { proxy, tls, limit, handshakes };
+        WayIn { shared, entrance: has_any.then(|| Arc::new(entrance)) }
     }
 }
 

@@ -5,13 +5,11 @@ use std::{
     convert::Infallible,
     error::Error,
     future::Future,
-    io,
-    net::{self, SocketAddr},
+    io, net,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,12 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::{
-    counters::{Counters, Handshaken},
+    counters::Counters,
     door::ConnectionPermit,
     ended::Ended,
+    entrance::{Entered, EnteredStream, Entrance},
     http1::{self, FastPath, Http1Config, ReaderBody},
     http2,
-    tls::{self, Tls},
+    peer::Peer,
+    tls,
 };
 
 /// A stream on its way to the loop that will serve it: it hears of its socket where it was made, so
@@ -50,6 +50,8 @@ impl Accepted {
 /// Counts a connection as open, and as one of its loop, until this is dropped.
 pub(super) struct ConnectionGuard {
     connections: Arc<AtomicUsize>,
+    /// Here, so that no task that waits keeps it twice.
+    peer: Peer,
     /// Once it is cancelled, the door forgets the connection.
     ending: CancellationToken,
     _permit: ConnectionPermit,
@@ -60,11 +62,12 @@ impl ConnectionGuard {
     pub(super) fn begin(
         connections: &Arc<AtomicUsize>,
         ending: &CancellationToken,
+        peer: Peer,
         permit: ConnectionPermit,
     ) -> Box<ConnectionGuard> {
         connections.fetch_add(1, Ordering::Relaxed);
         let connections = Arc::clone(connections);
-        Box::new(ConnectionGuard { connections, ending: ending.clone(), _permit: permit })
+        Box::new(ConnectionGuard { connections, peer, ending: ending.clone(), _permit: permit })
     }
 }
 
@@ -88,7 +91,6 @@ pub(super) struct Shared<H> {
 )]
 pub(super) fn live<H, S, B>(
     accepted: Accepted,
-    peer: SocketAddr,
     guard: Box<ConnectionGuard>,
     shared: Arc<Shared<H>>,
     mut service: S,
@@ -112,11 +114,11 @@ where
         // HTTP/1.1, unless the first bytes say otherwise.
         let (for_http1, stop_http1) = (&mut service, stop.clone());
         let serving =
-            http1::serve_connection_with_hits(io, peer, config, hits, for_http1, stop_http1);
+            http1::serve_connection_with_hits(io, guard.peer, config, hits, for_http1, stop_http1);
         let ended = match serving.await {
             // On the heap, so that connections of HTTP/1.1 are no larger for it.
             Ended::Http2(read) => {
-                let is_crowded = || hits.is_crowded();
+                let (peer, is_crowded) = (guard.peer, || hits.is_crowded());
                 let serving = http2::serve_connection_beside(
                     io, read, peer, config, is_crowded, service, stop,
                 );
@@ -130,17 +132,11 @@ where
     }
 }
 
-/// How a connection becomes one of TLS.
-pub(super) struct Handshake {
-    pub(super) tls: Tls,
-    pub(super) limit: Duration,
-}
-
-/// The whole life of a connection over TLS. Larger, and of its own, so that others are no larger for it.
-pub(super) async fn live_encrypted<H, S, B>(
+/// The whole life of a connection that begins with an entrance. Larger, and of its own, so that others are no larger for
+/// it.
+pub(super) async fn live_behind<H, S, B>(
+    entrance: Arc<Entrance>,
     accepted: Accepted,
-    handshake: Handshake,
-    peer: SocketAddr,
     guard: Box<ConnectionGuard>,
     shared: Arc<Shared<H>>,
     service: S,
@@ -157,42 +153,61 @@ pub(super) async fn live_encrypted<H, S, B>(
         Ok(stream) => stream,
         Err(error) => return tracing::warn!("cannot serve a connection: {error}"),
     };
+    let Shared { http1: config, hits } = &*shared;
     // Nothing was said yet that a reset would have to call back: closed in order, what TLS says of an
     // error arrives. On the heap, so that what comes after it is no larger for it.
-    let accepting = Box::pin(timeout(handshake.limit, handshake.tls.accept(stream)));
-    let Shared { http1: config, hits } = &*shared;
-    let counters = &config.counters;
-    let mut stream = match stop.run_until_cancelled(accepting).await {
-        Some(Ok(Ok(stream))) => Resetting::new(stream, counters),
-        Some(Ok(Err(error))) => {
-            counters.handshaken(Handshaken::Failed);
-            return tracing::debug!("a TLS handshake failed: {error}");
+    let entering = Box::pin(entrance.enter(stream, guard.peer, config));
+    let Some(Some(entered)) = stop.run_until_cancelled(entering).await else { return };
+    drop(entrance);
+    let Entered { stream, peer, config: own } = entered;
+    let config = own.as_deref().unwrap_or(config);
+    let is_crowded = || hits.is_crowded();
+    // What is served below is on the heap, so that one kind of connection is no larger for the other.
+    match stream {
+        EnteredStream::Open(stream) => {
+            let mut stream = Resetting::new(stream, &config.counters);
+            let io = &mut stream.stream;
+            let (service_of_http1, stop_http1) = (service.clone(), stop.clone());
+            let serving = http1::serve_connection_with_hits(
+                io,
+                peer,
+                config,
+                hits,
+                service_of_http1,
+                stop_http1,
+            );
+            let ended = match Box::pin(serving).await {
+                Ended::Http2(read) => {
+                    let serving = http2::serve_connection_beside(
+                        io, read, peer, config, is_crowded, service, stop,
+                    );
+                    Box::pin(serving).await
+                }
+                ended => ended,
+            };
+            stream.is_whole = ended == Ended::Closed;
         }
-        Some(Err(_)) => {
-            counters.handshaken(Handshaken::TimedOut);
-            return tracing::debug!("a TLS handshake took too long");
+        EnteredStream::Encrypted(encrypted) => {
+            let mut stream = Resetting::new(*encrypted, &config.counters);
+            let io = &mut stream.stream;
+            let ended = if tls::is_http2(io) {
+                let read = Bytes::new();
+                let serving = http2::serve_connection_beside(
+                    io, read, peer, config, is_crowded, service, stop,
+                );
+                Box::pin(serving).await
+            } else {
+                // A reader that has not chosen HTTP/2 by now may not begin with it any more (RFC 9113 §3.3).
+                http1::serve_connection_with_hits(io, peer, config, hits, service, stop).await
+            };
+            if ended == Ended::Closed {
+                // What was cut gets no farewell, so that its reader does not take it for whole (RFC 8446 §6.1). HTTP/2
+                // may have gone without one; said twice, it is sent once. A reader that does not take it is gone.
+                timeout(config.linger_timeout, io.shutdown()).await.ok();
+            }
+            stream.is_whole = ended == Ended::Closed;
         }
-        None => return,
-    };
-    counters.handshaken(Handshaken::Ok);
-    let io = &mut stream.stream;
-    let ended = if tls::is_http2(io) {
-        // On the heap, as above.
-        let (read, is_crowded) = (Bytes::new(), || hits.is_crowded());
-        let serving =
-            http2::serve_connection_beside(io, read, peer, config, is_crowded, service, stop);
-        Box::pin(serving).await
-    } else {
-        // A reader that has not chosen HTTP/2 by now may not begin with it any more (RFC 9113 §3.3).
-        http1::serve_connection_with_hits(io, peer, config, hits, service, stop).await
-    };
-    if ended == Ended::Closed {
-        // What was cut gets no farewell, so that its reader does not take it for whole (RFC 8446 §6.1). HTTP/2 may
-        // have gone without one; said twice, it is sent once. A reader that does not take it is gone.
-        timeout(config.linger_timeout, io.shutdown()).await.ok();
     }
-    stream.is_whole = ended == Ended::Closed;
-    drop(stream);
     drop(guard);
 }
 
@@ -244,7 +259,7 @@ mod tests {
     use super::live;
     use crate::Gateway;
 
-    fn bytes_of<A, B, C, D, E, F, T>(_: impl FnOnce(A, B, C, D, E, F) -> T) -> usize {
+    fn bytes_of<A, B, C, D, E, T>(_: impl FnOnce(A, B, C, D, E) -> T) -> usize {
         size_of::<T>()
     }
 

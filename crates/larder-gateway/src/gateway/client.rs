@@ -2,16 +2,17 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU16,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use larder::http::{
     Client,
-    policy::forward::{Hop, HopName},
+    policy::forward::{self, ForwardedFields, Hop, HopName},
 };
 
-use crate::downstream::Peer;
+use crate::downstream::{Peer, TrustedPeers};
 
 /// What a gateway needs to know besides its cache and its origin.
 #[derive(Clone, Debug)]
@@ -19,12 +20,31 @@ pub struct GatewayConfig {
     /// The name it signs `Via` and `CDN-Loop` with. Default `larder`, with a number drawn at random: gateways one behind
     /// the other are told apart by it, and it tells nothing of the machine.
     pub name: HopName,
-    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed. Default none.
-    pub trusted_peers: Vec<IpAddr>,
+    /// What holds for the peers of each listener, in the server's order. Of a listener that has none here nobody is
+    /// believed. Default none.
+    pub listeners: Vec<ListenerRules>,
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
     /// this machine that ask for nobody else. Default none: only those.
     pub explain_token: Option<String>,
 }
+
+/// What holds for the peers of one listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenerRules {
+    /// Peers whose word about those behind them is believed. Default none.
+    pub trusted_peers: TrustedPeers,
+    /// In which fields. Default `X-Forwarded-*`.
+    pub forwarded: ForwardedFields,
+    /// At which port of the same host readers are to ask over TLS who ask in the open, or for whom a trusted peer does.
+    /// Default none: they are answered.
+    pub redirect_to_https: Option<NonZeroU16>,
+}
+
+static NONE: ListenerRules = ListenerRules {
+    trusted_peers: TrustedPeers::NONE,
+    forwarded: ForwardedFields::XForwarded,
+    redirect_to_https: None,
+};
 
 /// Carries the token; goes no further than this gateway.
 pub(super) const LARDER_EXPLAIN: HeaderName = HeaderName::from_static("larder-explain");
@@ -38,40 +58,46 @@ impl Default for GatewayConfig {
         // The system's random numbers seed it anew for each process.
         let number = RandomState::new().hash_one(std::process::id());
         let name = HopName::numbered("larder", number).expect("a token");
-        GatewayConfig { name, trusted_peers: Vec::new(), explain_token: None }
+        GatewayConfig { name, listeners: Vec::new(), explain_token: None }
+    }
+}
+
+impl ListenerRules {
+    /// In which fields a peer is believed.
+    pub(super) fn believed(&self, peer: &Peer) -> Option<ForwardedFields> {
+        self.trusted_peers.trusts(peer.address).then_some(self.forwarded)
     }
 }
 
 impl GatewayConfig {
+    /// What holds for the peers of this listener.
+    pub(super) fn rules(&self, listener: u16) -> &ListenerRules {
+        self.listeners.get(usize::from(listener)).unwrap_or(&NONE)
+    }
+
     /// This hop, as it received a request.
     pub(super) fn hop(&self, head: &Parts) -> Hop<'_> {
-        let peer = head.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let peer_is_trusted = self.trusts(peer);
-        Hop { name: &self.name, version: head.version, peer, peer_is_trusted }
+        let peer = head.extensions.get::<Peer>();
+        let believed = peer.and_then(|peer| self.rules(peer.listener).believed(peer));
+        Hop { name: &self.name, version: head.version, peer: peer.and_then(Peer::ip), believed }
     }
 
-    /// A listener for IPv6 is told of IPv4 addresses as mapped ones: they are the same peers.
-    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
-        self.trusted_peers.iter().any(|trusted| trusted.to_canonical() == peer.to_canonical())
-    }
-
-    /// Who asks: the peer, or whom a trusted one asks for. The last that no trusted peer has said of itself
-    /// counts: what stands before it, anybody may have written.
-    pub(super) fn client(&self, headers: &HeaderMap, hop: Hop<'_>) -> Client {
-        if !hop.peer_is_trusted {
-            return Client(hop.peer);
-        }
-        let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-        let elements = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-        let mut asked_for = elements.map_while(address);
-        let untrusted = asked_for.find(|address| !self.trusts(*address));
-        Client(untrusted.unwrap_or(hop.peer))
+    /// Who asks: the peer, or whom a trusted one asks for. Those of whom no address is known count as one.
+    pub(super) fn client(&self, head: &Parts, hop: Hop<'_>) -> Client {
+        let asked_for = || {
+            let rules = self.rules(head.extensions.get::<Peer>()?.listener);
+            let trusts = |ip| rules.trusted_peers.contains(ip);
+            forward::client(&head.headers, hop.believed?, trusts)
+        };
+        let client = asked_for().or(hop.peer);
+        Client(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
     }
 
     /// Keys tell how the cache is laid out.
-    pub(super) fn may_see_keys(&self, headers: &HeaderMap, peer: IpAddr) -> bool {
-        if peer.is_loopback() && !ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name)) {
+    pub(super) fn may_see_keys(&self, headers: &HeaderMap, peer: Option<&Peer>) -> bool {
+        if peer.is_some_and(Peer::is_on_this_machine)
+            && !ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name))
+        {
             return true;
         }
         let sent = headers.get(LARDER_EXPLAIN).map(HeaderValue::as_bytes);
@@ -81,12 +107,4 @@ impl GatewayConfig {
             _ => false,
         }
     }
-}
-
-/// One address of `X-Forwarded-For`: some write a port with it.
-fn address(element: &[u8]) -> Option<IpAddr> {
-    let element = str::from_utf8(element).ok()?.trim();
-    let bare = || element.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
-    let with_port = || Some(element.parse::<SocketAddr>().ok()?.ip());
-    element.parse().ok().or_else(with_port).or_else(bare)
 }

@@ -1,14 +1,13 @@
 //! Plain hits, as they lie in the buffer of their connection.
 
-use std::net::SocketAddr;
-
 use http::{HeaderName, header};
 use larder::http::{
     BorrowedRequest, HitResponse,
     policy::{
         cookies::Left,
         fields::Fields,
-        forward::{self, LineFate},
+        forward::{self, LineClaim, LineFate},
+        scheme::Scheme,
     },
 };
 
@@ -17,7 +16,10 @@ use super::{
     client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN},
 };
 use crate::{
-    downstream::http1::{FastPath, PeekedRequest},
+    downstream::{
+        Peer,
+        http1::{FastPath, FieldLines, PeekedRequest},
+    },
     routes::Way,
 };
 
@@ -25,23 +27,31 @@ impl FastPath for Gateway {
     fn hit(
         &self,
         request: PeekedRequest<'_, '_>,
-        peer: SocketAddr,
+        peer: Peer,
         head: &mut Vec<u8>,
     ) -> Option<HitResponse> {
         // Only the whole way has a line in the log for each request.
         if tracing::enabled!(tracing::Level::DEBUG) {
             return None;
         }
-        let peer = peer.ip().to_canonical();
         let settings = self.common.settings.load();
-        let peer_is_trusted = settings.config.trusts(peer);
-        let PeekedRequest { method, scheme, host, target, lines } = request;
+        let rules = settings.config.rules(peer.listener);
+        let believed = rules.believed(&peer);
+        let PeekedRequest { method, mut scheme, mut host, target, lines } = request;
+        if believed.is_some() {
+            let named = take_named(lines)?;
+            scheme = named.scheme.unwrap_or(scheme);
+            host = named.host.unwrap_or(host);
+        }
+        if rules.redirect_to_https.is_some() && scheme == Scheme::Http {
+            return None;
+        }
         let Way { policy, is_cached: true, .. } = settings.ways.borrowed(method, host, target)?
         else {
             return None;
         };
         let ignored_cookies = policy.ignored_cookies();
-        let mut shows_key = peer.is_loopback();
+        let mut shows_key = peer.is_on_this_machine();
         let mut decides = false;
         lines.retain(|line| {
             let is = |name: &HeaderName| line.name.eq_ignore_ascii_case(name.as_str().as_bytes());
@@ -57,7 +67,7 @@ impl FastPath for Gateway {
                 3 | 9 | 15 => shows_key &= !ASKS_FOR_OTHERS.iter().any(is),
                 _ => {}
             }
-            let fate = forward::fate(line.name, line.value, peer_is_trusted);
+            let fate = forward::fate(line.name, line.value, believed);
             decides |= fate == LineFate::Decides;
             fate == LineFate::Stays
         });
@@ -73,4 +83,36 @@ impl FastPath for Gateway {
     fn is_crowded(&self) -> bool {
         self.store.is_crowded()
     }
+}
+
+/// Where a request came first, by a trusted peer's word.
+struct Named<'a> {
+    scheme: Option<Scheme>,
+    host: Option<&'a [u8]>,
+}
+
+/// Takes the lines out that say so; the host that they name is then what `Host` says. `None`: it takes more than a look
+/// at each line.
+fn take_named<'a>(lines: &mut FieldLines<'a>) -> Option<Named<'a>> {
+    let (mut named, mut is_plain) = (Named { scheme: None, host: None }, true);
+    lines.retain(|line| match LineClaim::of(line.name, line.value) {
+        LineClaim::Nothing => true,
+        LineClaim::Scheme(scheme) => {
+            is_plain &= named.scheme.replace(scheme).is_none();
+            false
+        }
+        LineClaim::Host(host) => {
+            is_plain &= named.host.replace(host).is_none();
+            false
+        }
+        LineClaim::Decides => {
+            is_plain = false;
+            true
+        }
+    });
+    if let Some(named) = named.host {
+        let host = lines.iter_mut().find(|line| line.name.eq_ignore_ascii_case(b"host"))?;
+        host.value = named;
+    }
+    is_plain.then_some(named)
 }

@@ -4,15 +4,17 @@
 //! reader ─▶ [inbound: loops, hop-by-hop fields, who asks] ─▶ [cache] ─▶ [outbound: hop-by-hop fields] ─▶ origin
 //! ```
 //!
-//! What a reader claims to be forwarded for is dropped before the cache looks, unless it is trusted;
-//! what this hop says of it is added behind the cache, since a hit has no use for it. An answer that
-//! varies by that is therefore not stored. What this hop adds besides (`X-Forwarded-Host` and
-//! `-Proto`) is the same for all requests of a key.
+//! What a reader claims to be forwarded for is dropped before the cache looks, unless it is trusted: then the
+//! scheme and the host that it names are the request's own, in its key, in its route and in `Host`. What this
+//! hop says of the reader is added behind the cache, since a hit has no use for it. An answer that varies by
+//! that is therefore not stored. What this hop adds besides (`X-Forwarded-Host` and `-Proto`) is the same for
+//! all requests of a key.
 
 mod answers;
 mod client;
 mod hits;
 mod outbound;
+mod target;
 
 use std::{
     convert::Infallible,
@@ -24,7 +26,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode, request::Parts};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use larder::http::{
     Body, Bypass, CacheService, HttpCache, Rules, ShowKey,
     policy::{
@@ -34,7 +37,7 @@ use larder::http::{
 };
 use tower::Service;
 
-pub use self::client::GatewayConfig;
+pub use self::client::{GatewayConfig, ListenerRules};
 use self::{
     answers::{
         LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address, tell_busy, tell_down,
@@ -43,7 +46,7 @@ use self::{
     outbound::Outbound,
 };
 use crate::{
-    downstream::http1::ReaderBody,
+    downstream::{Peer, http1::ReaderBody},
     origins::Origins,
     problem::Problem,
     routes::{Way, Ways},
@@ -145,35 +148,56 @@ impl Gateway {
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
-    fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
+    fn inbound(&self, head: &mut Parts) -> Result<(), Box<Response<Body>>> {
         let settings = self.common.settings.load_full();
         let hop = settings.config.hop(head);
-        let may_see_keys = settings.config.may_see_keys(&head.headers, hop.peer);
-        let client = settings.config.client(&head.headers, hop);
+        let may_see_keys =
+            settings.config.may_see_keys(&head.headers, head.extensions.get::<Peer>());
         head.headers.remove(LARDER_EXPLAIN);
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
+                let client = settings.config.client(head, hop);
                 head.extensions.insert(client);
+                if hop.believed.is_some() {
+                    target::follow(head);
+                }
+                let listener = head.extensions.get().map_or(0, |peer: &Peer| peer.listener);
+                let port = settings.config.rules(listener).redirect_to_https;
+                if let Some(location) = port.and_then(|port| target::over_tls(&head.uri, port)) {
+                    return Err(Box::new(moved(location)));
+                }
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
                 set_out(settings, head);
                 Ok(())
             }
-            Admission::Loop => Err(Problem::new(
+            Admission::Loop => Err(refused(&Problem::new(
                 StatusCode::LOOP_DETECTED,
                 "Loop",
                 "this request has been at this gateway before",
                 ProxyError::ProxyLoopDetected,
-            )),
-            Admission::Final => Err(Problem::new(
+            ))),
+            Admission::Final => Err(refused(&Problem::new(
                 StatusCode::OK,
                 "The end of the way",
                 "Max-Forwards let this request come as far as this gateway",
                 ProxyError::ProxyInternalResponse,
-            )),
+            ))),
         }
     }
+}
+
+fn refused(problem: &Problem) -> Box<Response<Body>> {
+    Box::new(problem.to_response().map(Body::from))
+}
+
+/// For good, and with the method as it is (RFC 9110 §15.4.9).
+fn moved(location: HeaderValue) -> Response<Body> {
+    let mut moved = Response::new(Body::from(Bytes::new()));
+    *moved.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    moved.headers_mut().insert(header::LOCATION, location);
+    moved
 }
 
 /// Sends the request its way.
@@ -201,9 +225,8 @@ impl Service<Request<ReaderBody>> for Gateway {
 
     fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        if let Err(problem) = self.inbound(&mut head) {
-            let answer = problem.to_response().map(Body::from);
-            return Box::pin(std::future::ready(Ok(answer)));
+        if let Err(answer) = self.inbound(&mut head) {
+            return Box::pin(std::future::ready(Ok(*answer)));
         }
         let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));
@@ -227,18 +250,20 @@ impl Service<Request<ReaderBody>> for Gateway {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use http::{HeaderMap, Uri, Version};
     use larder::{
         Cache,
         http::{
             Client, Policy,
-            policy::forward::{Hop, HopName},
+            policy::forward::{ForwardedFields, Hop, HopName},
         },
     };
 
     use super::*;
     use crate::{
-        downstream::Peer,
+        downstream::TrustedPeer,
         upstream::{Upstream, UpstreamConfig},
     };
 
@@ -247,6 +272,13 @@ mod tests {
         let cache = HttpCache::new(store, Policy::guarded());
         let origin = "http://127.0.0.1:9".parse().unwrap();
         Gateway::new(&cache, Upstream::new(origin, UpstreamConfig::default()), config)
+    }
+
+    fn trusting(peers: &[&str], forwarded: ForwardedFields) -> GatewayConfig {
+        let trusted_peers = peers.iter().map(|peer| peer.parse::<TrustedPeer>().unwrap()).collect();
+        let listeners =
+            vec![ListenerRules { trusted_peers, forwarded, ..ListenerRules::default() }];
+        GatewayConfig { listeners, ..GatewayConfig::default() }
     }
 
     /// The head of a request from `peer` once it was let in, or the status it was refused with.
@@ -259,9 +291,9 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let peer = Peer(format!("{peer}:4711").parse().unwrap());
+        let peer = Peer::from(format!("{peer}:4711").parse::<SocketAddr>().unwrap());
         let (mut head, ()) = request.extension(peer).body(()).unwrap().into_parts();
-        gateway.inbound(&mut head).map_err(|problem| problem.status())?;
+        gateway.inbound(&mut head).map_err(|answer| answer.status())?;
         Ok(head)
     }
 
@@ -297,20 +329,19 @@ mod tests {
 
     #[test]
     fn the_cache_does_not_see_what_a_reader_claims_unless_it_is_trusted() {
-        let trusted_peers = vec!["198.51.100.1".parse().unwrap()];
-        let gateway = gateway(GatewayConfig { trusted_peers, ..GatewayConfig::default() });
+        let gateway = gateway(trusting(&["198.51.100.1"], ForwardedFields::XForwarded));
         let claim = [("x-forwarded-proto", "https"), ("x-one", "1"), ("connection", "x-one")];
         let head = let_in(&gateway, "198.51.100.7", &claim).unwrap();
         assert!(head.headers.is_empty(), "{:?}", head.headers);
         let head = let_in(&gateway, "198.51.100.1", &claim).unwrap();
-        assert_eq!(head.headers["x-forwarded-proto"], "https");
+        assert_eq!(head.uri, "https://example.org/a");
+        assert!(head.headers.is_empty(), "{:?}", head.headers);
     }
 
     #[test]
     fn the_client_is_the_peer_or_whom_a_trusted_one_asks_for() {
-        let trusted_peers = ["198.51.100.1", "198.51.100.2"].map(|peer| peer.parse().unwrap());
-        let trusted_peers = trusted_peers.to_vec();
-        let gateway = gateway(GatewayConfig { trusted_peers, ..GatewayConfig::default() });
+        let trusted = ["198.51.100.1", "198.51.100.2"];
+        let gateway = gateway(trusting(&trusted, ForwardedFields::XForwarded));
         let rows = [
             ("198.51.100.7", "203.0.113.1", "198.51.100.7"),
             ("198.51.100.1", "203.0.113.1", "203.0.113.1"),
@@ -344,6 +375,79 @@ mod tests {
         assert_eq!(head.extensions.get(), Some(&Client("198.51.100.1".parse().unwrap())));
     }
 
+    /// Who says it × in which fields × whether it is believed.
+    #[test]
+    fn a_request_is_for_what_a_trusted_peer_says_in_the_fields_that_count() {
+        let as_it_came = ("http://example.org/a", "example.org");
+        let as_it_was_said = ("https://pub.example:8443/a", "pub.example:8443");
+        let x_forwarded = vec![
+            ("x-forwarded-for", "203.0.113.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "pub.example:8443"),
+        ];
+        let forwarded =
+            vec![("forwarded", r#"for=203.0.113.7;proto=https;host="pub.example:8443""#)];
+        let both =
+            [&x_forwarded[..], &[("forwarded", "for=203.0.113.9;proto=http;host=evil")]].concat();
+        let other_way = [
+            &forwarded[..],
+            &[
+                ("x-forwarded-for", "203.0.113.9"),
+                ("x-forwarded-proto", "ftp"),
+                ("x-forwarded-host", "evil"),
+            ],
+        ]
+        .concat();
+        for (believed, said, is_believed) in [
+            (ForwardedFields::XForwarded, &x_forwarded, true),
+            (ForwardedFields::XForwarded, &forwarded, false),
+            (ForwardedFields::XForwarded, &both, true),
+            (ForwardedFields::Forwarded, &x_forwarded, false),
+            (ForwardedFields::Forwarded, &forwarded, true),
+            (ForwardedFields::Forwarded, &other_way, true),
+        ] {
+            let gateway = gateway(trusting(&["198.51.100.0/24", "2001:db8::/32"], believed));
+            for (peer, is_trusted) in
+                [("198.51.100.1", true), ("[2001:db8::5]", true), ("192.0.2.1", false)]
+            {
+                let fields = [&[("host", "example.org")], &said[..]].concat();
+                let head = let_in(&gateway, peer, &fields).unwrap();
+                let what = format!("{peer}, {believed:?}: {said:?}");
+                let (uri, host) =
+                    if is_trusted && is_believed { as_it_was_said } else { as_it_came };
+                assert_eq!(
+                    (head.uri.to_string().as_str(), head.headers["host"].to_str().unwrap()),
+                    (uri, host),
+                    "{what}"
+                );
+                let client = match is_trusted && is_believed {
+                    true => "203.0.113.7",
+                    false => peer.trim_matches(['[', ']']),
+                };
+                let client = Client(client.parse().unwrap());
+                assert_eq!(head.extensions.get(), Some(&client), "{what}");
+                let left = ["x-forwarded-proto", "x-forwarded-host"];
+                assert!(left.iter().all(|name| !head.headers.contains_key(*name)), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trusted_peer_that_says_nonsense_is_as_if_it_said_nothing() {
+        let gateway = gateway(trusting(&["198.51.100.1"], ForwardedFields::XForwarded));
+        for field in [
+            ("x-forwarded-proto", "gopher"),
+            ("x-forwarded-proto", ""),
+            ("x-forwarded-host", "a b"),
+            ("x-forwarded-host", "/etc"),
+            ("x-forwarded-host", ""),
+        ] {
+            let head = let_in(&gateway, "198.51.100.1", &[("host", "example.org"), field]).unwrap();
+            assert_eq!(head.uri, "http://example.org/a", "{field:?}");
+            assert_eq!(head.headers["host"], "example.org", "{field:?}");
+        }
+    }
+
     #[test]
     fn a_request_that_was_here_before_is_refused() {
         let name = HopName::new("edge").unwrap();
@@ -356,9 +460,9 @@ mod tests {
     fn without_a_name_only_a_gateway_s_own_requests_are_refused() {
         let (one, other) = (GatewayConfig::default(), GatewayConfig::default());
         let mut fields = HeaderMap::new();
-        let peer = "127.0.0.1".parse().unwrap();
-        let hop = Hop { name: &one.name, version: Version::HTTP_11, peer, peer_is_trusted: false };
-        forward::sign(&Uri::from_static("http://a/"), &mut fields, hop);
+        let peer = "127.0.0.1".parse().ok();
+        let hop = Hop { name: &one.name, version: Version::HTTP_11, peer, believed: None };
+        forward::sign(&Uri::from_static("http://a/"), &mut fields, hop, None);
         let signed = fields["cdn-loop"].to_str().unwrap().to_owned().leak();
         let seen = [("cdn-loop", &*signed)];
         let refused = let_in(&gateway(one), "127.0.0.1", &seen);

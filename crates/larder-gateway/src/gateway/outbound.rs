@@ -8,7 +8,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, header};
-use larder::http::{Body, policy::forward};
+use larder::http::{Body, Client, policy::forward};
 use tower::Service;
 
 use super::{Common, LetIn};
@@ -35,7 +35,10 @@ impl Service<Request<Body>> for Outbound {
             // Whatever asks without a reader goes by what holds now.
             LetIn { settings: self.0.settings.load_full(), upstream: 0 }
         });
-        forward::sign(&head.uri, &mut fields, settings.config.hop(&head));
+        let hop = settings.config.hop(&head);
+        let client = head.extensions.get::<Client>().map(|Client(ip)| *ip);
+        let client = client.filter(|client| hop.believed.is_some() && !client.is_unspecified());
+        forward::sign(&head.uri, &mut fields, hop, client);
         head.headers = fields;
         let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
         Box::pin(async move {

@@ -27,6 +27,14 @@ fn check(text: &str) -> Result<(Settings, Places), Mistakes> {
     }
 }
 
+/// The header of a key's table, with that of the list around it where it is a part of one.
+fn header(table: &str) -> String {
+    match table.contains("listener.") {
+        true => format!("[[listener]]\nlisten = 0\n{table}"),
+        false => table.replace("NAME", "blog"),
+    }
+}
+
 /// Compares `text` with what stands in `file`, a path below this crate. With `LARDER_BLESS=1` it is written there
 /// instead, for whoever reads the difference.
 fn same_as_in(file: &str, text: &str) {

@@ -5,24 +5,27 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use larder::http::{
     Policy,
-    policy::{coding::Coding, compression::Compression},
+    policy::{coding::Coding, compression::Compression, forward::ForwardedFields},
 };
 use larder_gateway::{
     config::{self, EXAMPLE},
+    downstream::PeerAddress,
     origins::{
         Address, Balance, BreakerConfig, Cause, HealthConfig, OriginsConfig, RetryConfig, RetryOn,
     },
     upstream::{Protocol, UpstreamConfig},
 };
 
-use crate::check;
+use larder_test_support::certificate::Certificate;
+
+use crate::{check, header};
 
 const LEAST: &str = "[upstream.blog]\nurl = 8001\n";
 
 #[test]
 fn the_least_file_names_a_service_and_has_all_defaults() {
     let (settings, _) = check(LEAST).unwrap();
-    assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(settings.listeners[0].listen.to_string(), "127.0.0.1:8080");
     assert_eq!((settings.admin, settings.threads, settings.max_connections), (None, None, None));
     assert_eq!(settings.memory.as_u64(), 256 << 20);
     assert_eq!(*settings.ways.otherwise().policy, Policy::guarded());
@@ -55,9 +58,11 @@ grace = "5s"
 max_head = "32KiB"
 max_request_line = 4096
 max_fields = 64
-trusted_peers = ["192.0.2.1", "2001:db8::1"]
+trusted_peers = ["192.0.2.1", "2001:db8::/32", "unix"]
+forwarded = "forwarded"
 [server.tls]
 handshake_timeout = "6s"
+max_handshakes = 7
 [admin]
 listen = 9191
 [memory]
@@ -94,16 +99,21 @@ compress_max = "2MiB"
 "#;
     let (settings, _) = check(text).unwrap();
     let secs = Duration::from_secs;
-    assert_eq!(settings.listen.to_string(), "0.0.0.0:80");
+    assert_eq!(settings.listeners[0].listen.to_string(), "0.0.0.0:80");
     assert_eq!(settings.threads.unwrap().get(), 3);
     assert_eq!(settings.max_connections.unwrap().get(), 1000);
     assert_eq!(settings.admin.unwrap().to_string(), "127.0.0.1:9191");
     assert_eq!(settings.memory.as_u64(), 64 << 20);
     assert_eq!(settings.cache.max_body_bytes, 1 << 20);
-    assert_eq!(settings.gateway.trusted_peers.len(), 2);
+    let rules = &settings.gateway.listeners[0];
+    let trusts = |ip: &str| rules.trusted_peers.contains(ip.parse().unwrap());
+    assert_eq!(["192.0.2.1", "192.0.2.2", "2001:db8::9"].map(trusts), [true, false, true]);
+    assert!(rules.trusted_peers.trusts(PeerAddress::Unix));
+    assert_eq!(rules.forwarded, ForwardedFields::Forwarded);
     let server = &settings.server;
     assert_eq!(server.max_connections_per_address, Some(10));
     assert_eq!((server.grace, server.handshake_timeout), (secs(5), secs(6)));
+    assert_eq!(server.max_handshakes, 7);
     let http1 = &server.http1;
     assert_eq!((http1.min_rate.bytes_per_second, http1.min_rate.period), (2048, secs(5)));
     let times = [http1.head_timeout, http1.idle_timeout, http1.body_timeout, http1.write_timeout];
@@ -216,6 +226,69 @@ fn what_says_nothing_of_one_address_is_doubted() {
     assert!(balance.starts_with("larder.toml:3:1: balance changes nothing"), "{balance}");
     assert!(attempts.starts_with("larder.toml:5:1: retry.attempts changes nothing"), "{attempts}");
     assert!(health.contains("nothing is asked without a path"), "{health}");
+}
+
+#[test]
+fn each_listener_has_what_it_says_and_else_what_the_server_says() {
+    let text = format!(
+        "{LEAST}[server]\nlisten = 8080\ntrusted_peers = [\"10.0.0.0/8\"]\nforwarded = \"forwarded\"\n\
+         redirect_to_https = 443\nmax_fields = 9\n\
+         [[listener]]\nlisten = \"unix:/run/larder.sock\"\nsocket_mode = \"0600\"\ntrusted_peers = [\"unix\"]\n\
+         [[listener]]\nname = \"balanced\"\nlisten = \"0.0.0.0:443\"\nproxy_protocol = true\n"
+    );
+    let (settings, _) = check(&text).unwrap();
+    let listeners = &settings.listeners;
+    let names: Vec<_> =
+        listeners.iter().map(|one| format!("{} {}", one.name, one.listen)).collect();
+    assert_eq!(names, ["server 127.0.0.1:8080", "1 unix:/run/larder.sock", "balanced 0.0.0.0:443"]);
+    assert_eq!(listeners[1].socket_mode, 0o600);
+    let ports: Vec<_> = listeners.iter().map(|one| one.rules.redirect_to_https).collect();
+    assert_eq!(ports, [443.try_into().ok(), None, None]);
+    let forwarded: Vec<_> = listeners.iter().map(|one| one.rules.forwarded).collect();
+    assert_eq!(forwarded, [ForwardedFields::Forwarded; 3]);
+    let trusts = |ip: [u8; 4]| {
+        listeners
+            .iter()
+            .map(move |one| one.rules.trusted_peers.contains(ip.into()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(trusts([10, 1, 2, 3]), [true, false, true]);
+    assert_eq!(
+        listeners.iter().map(|one| one.config.proxy.is_some()).collect::<Vec<_>>(),
+        [false, false, true]
+    );
+    assert!(listeners.iter().all(|one| one.config.http1.max_fields == 9));
+    let rules: Vec<_> = listeners.iter().map(|one| one.rules.clone()).collect();
+    assert_eq!(settings.gateway.listeners, rules, "in the order of the server's listeners");
+    // Beside others, [server] listens only where it says so.
+    let (settings, _) = check(&format!("{LEAST}[[listener]]\nlisten = 1\n")).unwrap();
+    assert_eq!(settings.listeners.len(), 1);
+}
+
+#[test]
+fn certificates_that_have_ended_or_are_for_others_are_doubted() {
+    let ended = Certificate::ended(&["a.example"]);
+    let good = Certificate::for_names(&["a.example", "*.b.example"]);
+    let text = |certificate: &Certificate| {
+        let [file, key] = [certificate.file(), certificate.key()];
+        format!(
+            "{LEAST}[server.tls]\ncertificate = {file:?}\nkey = {key:?}\n[[route]]\nhost = \"a.example\"\n\
+             [[route]]\nhost = \"c.b.example\"\n[[route]]\nhost = \"other.example\"\n"
+        )
+    };
+    let doubts = |text: &str| {
+        let (settings, _) = check(text).unwrap();
+        settings.doubts.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let said = doubts(&text(&good));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("no certificate is for other.example"), "{said:?}");
+    let said = doubts(&text(&ended));
+    assert!(said[0].contains("has ended, at 1975-01-01T00:00:00Z: renew it"), "{said:?}");
+    // What is answered in the open needs none.
+    let open = text(&good).replace("[server.tls]", "[server]\nlisten = 8443\n[server.tls]")
+        + "[[listener]]\nlisten = 8081\n";
+    assert_eq!(doubts(&open), [""; 0]);
 }
 
 #[test]
@@ -353,7 +426,7 @@ fn whatever_number_stands_behind_a_key_nothing_panics() {
                         "[[upstream.blog.server]]\nurl = 8001\n[[upstream.blog.server]]\n{line}"
                     )
                 }
-                table => format!("{LEAST}{}\n{line}", table.replace("NAME", "blog")),
+                table => format!("{LEAST}{}\n{line}", header(&table.replace("NAME", "blog"))),
             };
             // Taken or refused; where it is refused, at its line or for what it leaves out.
             if let Err(mistakes) = check(&text) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{check, same_as_in};
+use crate::{check, header, same_as_in};
 
 const TABLE: &str = include_str!("wrong.txt");
 /// Between two files, and between a file and what is said of it.
@@ -44,7 +44,7 @@ fn each_mistake_has_a_line_a_column_and_an_example() {
 #[test]
 fn an_example_that_is_given_is_one_that_is_taken() {
     for key in larder_gateway::config::keys() {
-        let table = key.table.replace("NAME", "blog");
+        let table = header(&key.table);
         let (upstream, example) = match table.as_str() {
             "[upstream.blog]" if key.name == "url" => ("", format!("{table}\n{}", key.example)),
             "[upstream.blog]" => ("[upstream.blog]\nurl = 8001\n", key.example),

@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use larder_gateway::{
     ServerConfig,
-    downstream::{Peer, http1::ReaderBody},
+    downstream::{Peer, PeerAddress, http1::ReaderBody},
     interim::Interim,
 };
 use tokio::sync::mpsc;
@@ -256,7 +256,11 @@ async fn readers_of_http_1_0_get_no_interim_answers() {
 #[tokio::test]
 async fn the_service_knows_who_asks() {
     let gate = answering(|request| {
-        let Peer(address) = request.extensions().get().unwrap();
+        let Some(Peer { address: PeerAddress::Known(address), listener: 0 }) =
+            request.extensions().get()
+        else {
+            panic!("no peer");
+        };
         Response::new(whole(Bytes::from(address.to_string())))
     });
     let mut wire = gate.connect().await;

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -23,7 +22,7 @@ use larder::{
 use larder_gateway::{
     Gateway, GatewayConfig, Loops, Server, ServerConfig,
     downstream::{
-        Ended,
+        Ended, Peer,
         http1::{FastPath, Http1Config, PeekedRequest, ReaderBody, serve_connection_with_hits},
         http2::serve_connection,
     },
@@ -220,7 +219,7 @@ async fn one_that_resets_the_connection_after_it_has_closed_its_side_is_given_up
 struct Crowd(AtomicBool);
 
 impl FastPath for Crowd {
-    fn hit(&self, _: PeekedRequest<'_, '_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<HitResponse> {
+    fn hit(&self, _: PeekedRequest<'_, '_>, _: Peer, _: &mut Vec<u8>) -> Option<HitResponse> {
         None
     }
 

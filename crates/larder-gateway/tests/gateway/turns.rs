@@ -6,7 +6,9 @@ use larder::{
     Cache,
     http::{HttpCache, Policy, Settings, Variants},
 };
-use larder_gateway::{Gateway, GatewayConfig, ServerConfig, upstream::UpstreamConfig};
+use larder_gateway::{
+    Gateway, GatewayConfig, ListenerRules, ServerConfig, upstream::UpstreamConfig,
+};
 
 use crate::support::{Gate, Origin, Wire, field, status, until, upstream};
 
@@ -69,7 +71,9 @@ async fn who_gets_no_turn_in_time_is_told_when_to_ask_again() {
 async fn behind_a_trusted_balancer_each_of_its_readers_is_a_client() {
     let balancer: IpAddr = [127, 0, 0, 1].into();
     for (trusted_peers, is_served) in [(vec![balancer], 200), (Vec::new(), 503)] {
-        let config = GatewayConfig { trusted_peers, ..GatewayConfig::default() };
+        let trusted_peers = trusted_peers.into_iter().collect();
+        let listeners = vec![ListenerRules { trusted_peers, ..ListenerRules::default() }];
+        let config = GatewayConfig { listeners, ..GatewayConfig::default() };
         let (gate, cache, _origin) = crowded(config).await;
         let mut hanging = Vec::new();
         // Seven eighths are one client's.

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use larder_policy::{
-    forward::{self, Hop, HopName, Onward, strip},
+    forward::{self, ForwardedFields, Hop, HopName, LineClaim, Onward, strip},
     request::drop_steering_fields,
+    scheme::Scheme,
     settings::Policy,
 };
 
@@ -15,15 +16,20 @@ fn name() -> HopName {
     HopName::new("larder-1").unwrap()
 }
 
-fn onward(request: &Request, peer: &str, peer_is_trusted: bool) -> Onward {
+fn onward(request: &Request, peer: &str, believed: Option<ForwardedFields>) -> Onward {
     let name = name();
     let peer: IpAddr = peer.parse().unwrap();
-    let hop = Hop { name: &name, version: Version::HTTP_11, peer, peer_is_trusted };
+    let hop = Hop { name: &name, version: Version::HTTP_11, peer: Some(peer), believed };
     forward::request(request.head(), hop)
 }
 
-fn forwarded(request: &Request, peer: &str, peer_is_trusted: bool) -> HeaderMap {
-    match onward(request, peer, peer_is_trusted) {
+/// The fields that go on; those of a peer that is trusted are believed if they begin with `X-Forwarded-`.
+fn forwarded(request: &Request, peer: &str, is_trusted: bool) -> HeaderMap {
+    forwarded_by(request, peer, is_trusted.then_some(ForwardedFields::XForwarded))
+}
+
+fn forwarded_by(request: &Request, peer: &str, believed: Option<ForwardedFields>) -> HeaderMap {
+    match onward(request, peer, believed) {
         Onward::Forward(fields) => fields,
         other => panic!("not forwarded: {other:?}"),
     }
@@ -128,18 +134,18 @@ fn a_request_that_has_been_here_goes_no_further() {
         ("", false),
     ] {
         let request = get(&[("cdn-loop", seen)]);
-        let onward = onward(&request, "192.0.2.1", false);
+        let onward = onward(&request, "192.0.2.1", None);
         assert_eq!(matches!(onward, Onward::Loop), is_loop, "{seen}");
     }
     let request = get(&[("cdn-loop", "foo"), ("cdn-loop", "larder-1")]);
-    assert!(matches!(onward(&request, "192.0.2.1", false), Onward::Loop));
+    assert!(matches!(onward(&request, "192.0.2.1", None), Onward::Loop));
 }
 
 #[test]
 fn a_request_that_was_forwarded_is_recognised_when_it_comes_back() {
-    let Onward::Forward(headers) = onward(&get(&[]), "192.0.2.1", false) else { panic!() };
+    let Onward::Forward(headers) = onward(&get(&[]), "192.0.2.1", None) else { panic!() };
     let again = Request { headers, ..get(&[]) };
-    assert!(matches!(onward(&again, "192.0.2.1", false), Onward::Loop));
+    assert!(matches!(onward(&again, "192.0.2.1", None), Onward::Loop));
 }
 
 #[test]
@@ -154,7 +160,7 @@ fn max_forwards_counts_down_for_trace_and_options_only() {
         ("OPTIONS", "-1", Some("-1")),
     ] {
         let request = request(method, "http://example.com/", &[("max-forwards", value)]);
-        match onward(&request, "192.0.2.1", false) {
+        match onward(&request, "192.0.2.1", None) {
             Onward::Forward(headers) => {
                 assert_eq!(text(&headers, "max-forwards").as_deref(), left, "{method} {value}");
             }
@@ -194,7 +200,7 @@ fn what_an_untrusted_peer_claims_is_replaced_by_what_is_known() {
 fn what_a_trusted_peer_says_is_kept_and_the_peer_added() {
     let headers = forwarded(&get(&CLAIMS), "2001:db8::1", true);
     for (name, value) in [
-        ("forwarded", r#"for=198.51.100.7, for="[2001:db8::1]";host="evil.example";proto=https"#),
+        ("forwarded", r#"for="[2001:db8::1]";host="evil.example";proto=https"#),
         ("x-forwarded-for", "198.51.100.7, 2001:db8::1"),
         ("x-forwarded-host", "evil.example"),
         ("x-forwarded-proto", "https"),
@@ -223,21 +229,128 @@ fn what_forwarded_says_of_the_target_is_where_it_tells_answers_apart() {
         ("host=\"a\"b", "", "example.com", "http"),
     ];
     for (said, who, host, proto) in rows {
-        let headers = forwarded(&get(&[("forwarded", said)]), "192.0.2.1", true);
+        let believed = Some(ForwardedFields::Forwarded);
+        let headers = forwarded_by(&get(&[("forwarded", said)]), "192.0.2.1", believed);
         let whole = format!("{who}for=192.0.2.1;host=\"{host}\";proto={proto}");
         assert_eq!(text(&headers, "forwarded"), Some(whole), "{said}");
         assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some(host), "{said}");
         assert_eq!(text(&headers, "x-forwarded-proto").as_deref(), Some(proto), "{said}");
     }
-    // What is said there already stands.
+    // A proxy that writes the one hands the other on as it came.
     let both = [("forwarded", "host=a;proto=https"), ("x-forwarded-host", "b")];
-    let headers = forwarded(&get(&both), "192.0.2.1", true);
-    assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some("b"));
+    for (believed, host) in [(ForwardedFields::XForwarded, "b"), (ForwardedFields::Forwarded, "a")]
+    {
+        let headers = forwarded_by(&get(&both), "192.0.2.1", Some(believed));
+        assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some(host));
+    }
     // No quote gets out of its place.
     let odd = [("x-forwarded-host", "b\";proto=\"x")];
     let headers = forwarded(&get(&odd), "192.0.2.1", true);
     let whole = "for=192.0.2.1;host=\"example.com\";proto=http";
     assert_eq!(text(&headers, "forwarded").as_deref(), Some(whole));
+}
+
+#[test]
+fn the_client_is_the_last_that_no_trusted_peer_says_of_itself() {
+    let trusted: [IpAddr; 2] = ["192.0.2.1", "2001:db8::2"].map(|ip| ip.parse().unwrap());
+    let rows = [
+        ("x-forwarded-for", "203.0.113.1", Some("203.0.113.1")),
+        ("x-forwarded-for", "203.0.113.1, 203.0.113.2", Some("203.0.113.2")),
+        ("x-forwarded-for", "203.0.113.1, 192.0.2.1, 2001:db8::2", Some("203.0.113.1")),
+        ("x-forwarded-for", "203.0.113.1, unknown", None),
+        ("x-forwarded-for", "192.0.2.1", None),
+        ("x-forwarded-for", "", None),
+        ("x-forwarded-for", "[2001:db8::7]:4711", Some("2001:db8::7")),
+        ("forwarded", "for=203.0.113.1", Some("203.0.113.1")),
+        ("forwarded", "For=203.0.113.1:4711;proto=https", Some("203.0.113.1")),
+        ("forwarded", r#"for="203.0.113.1:4711""#, Some("203.0.113.1")),
+        ("forwarded", r#"for="[2001:db8::7]""#, Some("2001:db8::7")),
+        ("forwarded", r#"for="[2001:db8::7]:4711", for=192.0.2.1"#, Some("2001:db8::7")),
+        ("forwarded", r#"for="[2001:db8::7]:_odd""#, None),
+        ("forwarded", r#"for=203.0.113.1, for="[2001:db8::2]";by=_x"#, Some("203.0.113.1")),
+        ("forwarded", r#"for="203.0.113\.1""#, Some("203.0.113.1")),
+        // Whom they stand for is not told, and what stands before may be anybody's.
+        ("forwarded", "for=203.0.113.1, for=unknown", None),
+        ("forwarded", "for=203.0.113.1, for=_hidden", None),
+        ("forwarded", "for=203.0.113.1, by=192.0.2.1", None),
+        ("forwarded", r#"for="a,b;for=1.2.3.4", for=203.0.113.1"#, Some("203.0.113.1")),
+    ];
+    for (name, value, client) in rows {
+        let believed = match name {
+            "forwarded" => ForwardedFields::Forwarded,
+            _ => ForwardedFields::XForwarded,
+        };
+        let found =
+            forward::client(&fields(&[(name, value)]), believed, |ip| trusted.contains(&ip));
+        let client = client.map(|client: &str| client.parse().unwrap());
+        assert_eq!(found, client, "{name}: {value}");
+    }
+}
+
+#[test]
+fn where_a_request_came_first_is_taken_out_of_its_fields() {
+    let rows = [
+        ("x-forwarded-proto", "https", Some(Scheme::Https), None),
+        ("x-forwarded-proto", "HTTPS", Some(Scheme::Https), None),
+        ("x-forwarded-proto", "wss", Some(Scheme::Https), None),
+        ("x-forwarded-proto", "https, http", Some(Scheme::Https), None),
+        ("x-forwarded-proto", " http ", Some(Scheme::Http), None),
+        ("x-forwarded-proto", "gopher", None, None),
+        ("x-forwarded-proto", "", None, None),
+        ("x-forwarded-host", "a.example:8443", None, Some("a.example:8443")),
+        ("x-forwarded-host", "a.example, b.example", None, Some("a.example")),
+        ("x-forwarded-host", "[2001:db8::1]:1", None, Some("[2001:db8::1]:1")),
+        ("x-forwarded-host", "me@a.example", None, None),
+        ("x-forwarded-host", "a.example/b", None, None),
+        ("x-forwarded-host", "a b", None, None),
+        ("x-forwarded-host", "", None, None),
+        ("x-forwarded-host", ":80", None, None),
+    ];
+    for (name, value, scheme, host) in rows {
+        let mut headers = fields(&[(name, value), ("accept", "*/*")]);
+        let named = forward::take_named(&mut headers);
+        let said = named.host.as_ref().map(|host| host.as_str());
+        assert_eq!((named.scheme, said), (scheme, host), "{name}: {value}");
+        assert_eq!(headers, fields(&[("accept", "*/*")]));
+        // What is read off one line is what is read of all.
+        match LineClaim::of(name.to_uppercase().as_bytes(), value.as_bytes()) {
+            LineClaim::Nothing => panic!("{name}"),
+            LineClaim::Decides => {}
+            LineClaim::Scheme(of_line) => assert_eq!(Some(of_line), scheme, "{value}"),
+            LineClaim::Host(of_line) => assert!(host.is_none_or(|host| host.as_bytes() == of_line)),
+        }
+    }
+}
+
+#[test]
+fn the_client_of_a_trusted_peer_begins_the_fields_that_do_not_name_it_yet() {
+    let (name, uri) = (name(), "https://example.com/".parse().unwrap());
+    let client = Some("203.0.113.7".parse().unwrap());
+    let sign = |said: &[(&str, &str)], peer: Option<&str>| {
+        let peer = peer.map(|peer| peer.parse().unwrap());
+        let mut headers = fields(said);
+        let hop = Hop { name: &name, version: Version::HTTP_11, peer, believed: None };
+        forward::sign(&uri, &mut headers, hop, client);
+        ["x-forwarded-for", "forwarded"].map(|name| text(&headers, name).unwrap_or_default())
+    };
+    let [x_forwarded, forwarded] =
+        sign(&[("x-forwarded-for", "1.1.1.1, 203.0.113.7")], Some("192.0.2.1"));
+    assert_eq!(x_forwarded, "1.1.1.1, 203.0.113.7, 192.0.2.1");
+    let hop = r#"host="example.com";proto=https"#;
+    assert_eq!(forwarded, format!("for=203.0.113.7, for=192.0.2.1;{hop}"));
+    let [x_forwarded, forwarded] = sign(&[("forwarded", "for=203.0.113.7")], Some("192.0.2.1"));
+    assert_eq!(x_forwarded, "203.0.113.7, 192.0.2.1");
+    assert_eq!(forwarded, format!("for=203.0.113.7, for=192.0.2.1;{hop}"));
+    // A peer without an address is named as RFC 7239 names it, and the other field has no word for it.
+    let [x_forwarded, forwarded] = sign(&[], None);
+    assert_eq!(x_forwarded, "203.0.113.7");
+    assert_eq!(forwarded, format!("for=203.0.113.7, for=unknown;{hop}"));
+    // Who asks for itself is named once.
+    let [x_forwarded, forwarded] = sign(&[], Some("203.0.113.7"));
+    assert_eq!(
+        (x_forwarded.as_str(), forwarded),
+        ("203.0.113.7", format!("for=203.0.113.7;{hop}"))
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use larder_policy::{
     etag::{EntityTag, TagList},
-    forward::{self, Hop, HopName, Onward, strip},
+    forward::{self, ForwardedFields, Hop, HopName, Onward, strip},
     head::{RequestHead, ResponseHead},
     invalidate::invalidates,
     key::RequestKey,
@@ -340,14 +340,15 @@ proptest! {
 
     #[test]
     fn the_next_hop_strips_nothing_of_what_this_one_forwards(
-        method in method(), uri in uri(), headers in headers(), trusted: bool,
+        method in method(), uri in uri(), headers in headers(), is_trusted: bool,
     ) {
         let (one, other) = (HopName::new("larder").unwrap(), HopName::new("next").unwrap());
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let hop = Hop { name: &one, version: Version::HTTP_11, peer, peer_is_trusted: trusted };
+        let believed = is_trusted.then_some(ForwardedFields::XForwarded);
+        let hop = Hop { name: &one, version: Version::HTTP_11, peer: Some(peer), believed };
         let first = forward::request(RequestHead { method: &method, uri: &uri, headers: (&headers).into() }, hop);
         let Onward::Forward(first) = first else { return Ok(()) };
-        let hop = Hop { name: &other, peer_is_trusted: true, ..hop };
+        let hop = Hop { name: &other, believed: Some(ForwardedFields::XForwarded), ..hop };
         let second = forward::request(RequestHead { method: &method, uri: &uri, headers: (&first).into() }, hop);
         match second {
             Onward::Forward(second) => {

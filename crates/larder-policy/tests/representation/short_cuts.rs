@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use larder_policy::{
     fields::{FieldBlock, FieldLine, Fields},
-    forward::{self, Admission, Hop, HopName, LineFate},
+    forward::{self, Admission, ForwardedFields, Hop, HopName, LineFate},
     key::RequestKey,
     range::{ByteRange, part_fields, part_lines},
     scheme::Scheme,
@@ -66,6 +66,10 @@ fn lines() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     vec((one_of(NAMES.to_vec()), value), 0..8)
 }
 
+fn believed() -> impl Strategy<Value = Option<ForwardedFields>> {
+    one_of(vec![None, Some(ForwardedFields::XForwarded), Some(ForwardedFields::Forwarded)])
+}
+
 fn map_of(lines: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in lines {
@@ -81,13 +85,13 @@ fn map_of_lines<'a>(lines: impl Iterator<Item = FieldLine<'a>>) -> HeaderMap {
 proptest! {
     #[test]
     fn lines_that_decide_nothing_leave_what_the_whole_admission_leaves(
-        lines in lines(), peer_is_trusted: bool, shout: bool,
+        lines in lines(), believed in believed(), shout: bool,
     ) {
         let fates: Vec<LineFate> = lines
             .iter()
             .map(|(name, value)| {
                 let name = if shout { name.to_uppercase() } else { (*name).to_owned() };
-                forward::fate(name.as_bytes(), value.as_bytes(), peer_is_trusted)
+                forward::fate(name.as_bytes(), value.as_bytes(), believed)
             })
             .collect();
         if fates.contains(&LineFate::Decides) {
@@ -97,7 +101,7 @@ proptest! {
         let stays: Vec<_> = stays.map(|(line, _)| *line).collect();
         let name = HopName::new("larder").unwrap();
         let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let hop = Hop { name: &name, version: Version::HTTP_11, peer, peer_is_trusted };
+        let hop = Hop { name: &name, version: Version::HTTP_11, peer: Some(peer), believed };
         let mut whole = map_of(&lines);
         prop_assert_eq!(forward::admit(&Method::GET, &mut whole, hop), Admission::Granted);
         prop_assert_eq!(map_of(&stays), whole);

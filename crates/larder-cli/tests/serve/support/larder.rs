@@ -72,7 +72,7 @@ impl Larder {
 
     pub(crate) async fn with(origin: SocketAddr, flags: &[&str]) -> Larder {
         let process = Process::read(command().args(arguments(origin, flags)).env_clear());
-        Larder::started(process, flags).await
+        Larder::started(process).await
     }
 
     /// With these variables in its environment, and no others.
@@ -84,7 +84,7 @@ impl Larder {
         let variables = variables.iter().copied();
         let mut command = command();
         command.args(arguments(origin, flags)).env_clear().envs(variables);
-        Larder::started(Process::read(&mut command), flags).await
+        Larder::started(Process::read(&mut command)).await
     }
 
     /// It may have so many files open.
@@ -124,7 +124,7 @@ impl Larder {
 
     /// With all its arguments, `--admin` among them.
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Larder {
-        Larder::started(Process::read(command().args(arguments).env_clear()), arguments).await
+        Larder::started(Process::read(command().args(arguments).env_clear())).await
     }
 
     /// With all its arguments, within limits that a shell sets.
@@ -132,7 +132,7 @@ impl Larder {
         let limited = format!("{limits} && exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
         command.args(["-c", &limited, env!("CARGO_BIN_EXE_larder")]).args(arguments).env_clear();
-        Larder::started(Process::read(&mut command), arguments).await
+        Larder::started(Process::read(&mut command)).await
     }
 
     /// In `folder`, which is where `larder.toml` is, with these variables in its environment, and no others.
@@ -143,13 +143,20 @@ impl Larder {
     ) -> Larder {
         let mut command = command();
         command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
-        Larder::started(Process::read(&mut command), arguments).await
+        Larder::started(Process::read(&mut command)).await
     }
 
-    async fn started(mut process: Process, flags: &[&str]) -> Larder {
-        let scheme = if flags.contains(&"--tls-certificate") { "https" } else { "http" };
-        let listening = format!("listening on {scheme}://");
-        let address = address_after(&mut process, &listening).await;
+    async fn started(mut process: Process) -> Larder {
+        // Of several listeners, the first.
+        let first = |process: &Process| {
+            let text = process.log.text();
+            let (_, url) = text.lines().find_map(|line| line.split_once("listening on "))?;
+            let (scheme, rest) = url.split_once("://").expect("a URL");
+            let address = rest.split(',').next().and_then(|address| address.parse().ok());
+            let scheme = if scheme == "https" { "https" } else { "http" };
+            Some((scheme, address.expect("an address")))
+        };
+        let (scheme, address) = process.until("listening on", first).await;
         let admin = address_after(&mut process, "admin on http://").await;
         // The last that it says of itself: what comes later has another cause.
         let caching = |process: &Process| process.log.text().contains(" caching ").then_some(());

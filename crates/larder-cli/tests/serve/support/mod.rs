@@ -4,6 +4,6 @@ pub(crate) mod larder;
 pub(crate) mod origin;
 
 pub(crate) use larder_test_support::{
-    answer, certificate::Certificate, eventually::eventually, nginx, port::free_port,
-    process::Process, program, redis::Redis, wire::Wire,
+    answer, certificate::Certificate, eventually::eventually, haproxy::Haproxy, nginx,
+    port::free_port, process::Process, program, redis::Redis, wire::Wire,
 };

@@ -1,6 +1,7 @@
 //! Parts: the tables of a `larder.toml` that are about the gateway as a whole, one file for each.
 
 mod admin;
+mod listener;
 mod log;
 mod memory;
 mod origins;
@@ -15,10 +16,11 @@ use serde::Deserialize;
 
 pub use self::{
     admin::AdminPart,
+    listener::ListenerPart,
     log::LogPart,
     memory::Memory,
     origins::{BalanceWord, BreakerPart, CauseWord, HealthPart, RetryPart, ServerPart},
-    server::{Server, TlsPart},
+    server::{ForwardedWord, PairPart, Server, TlsPart, UnknownNamesWord, VersionWord},
     shared::{SharedPart, UnsureWord},
     upstream::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
 };
@@ -32,6 +34,9 @@ pub struct Config {
     /// How requests come: where to listen, and what their connections may take
     #[schemars(example = &"[server]\nlisten = \"127.0.0.1:8080\"")]
     pub server: Server,
+    /// More places where requests come, each with settings of its own. The limits of [server] are for all together
+    #[schemars(example = &"[[listener]]\nlisten = \"0.0.0.0:443\"")]
+    pub listener: Vec<ListenerPart>,
     /// Where questions about the cache are answered, and purges taken
     #[schemars(example = &"[admin]\nlisten = \"127.0.0.1:9191\"")]
     pub admin: AdminPart,

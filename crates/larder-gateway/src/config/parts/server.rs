@@ -2,23 +2,34 @@
 
 use std::path::PathBuf;
 
+use larder::http::policy::forward::ForwardedFields;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::value::{Count, HopWord, Listen, Peer, Size, Time};
+use crate::config::value::{Count, HopWord, ListenAt, Mode, Peer, Port, Size, Time};
 
 /// `[server]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Where to answer requests: an address and a port, or a port of 127.0.0.1. Default 127.0.0.1:8080, which other
-    /// machines cannot reach: 0.0.0.0:8080 is for all
+    /// Where to answer requests: an address and a port, a port of 127.0.0.1, or unix: and the path of a socket. Default
+    /// 127.0.0.1:8080, which other machines cannot reach (0.0.0.0:8080 is for all); nowhere if there is a [[listener]]
     #[schemars(example = &"127.0.0.1:8080")]
-    pub listen: Option<Listen>,
+    pub listen: Option<ListenAt>,
     /// What this gateway is called in Via and CDN-Loop. Gateways that stand behind each other need no names, but what has
     /// passed one of a name may not pass another of the same. Default larder, with a number that no other process has
     #[schemars(example = &"edge-1")]
     pub name: Option<HopWord>,
+    /// Who may open a Unix socket that is listened at, as chmod writes it. Default "0660": its user and its group
+    #[schemars(example = &"0660")]
+    pub socket_mode: Option<Mode>,
+    /// Require a header of the PROXY protocol (version 1 or 2) at the front of each connection, from trusted_peers only:
+    /// others are closed. Default false
+    #[schemars(example = true)]
+    pub proxy_protocol: bool,
+    /// Answer 308 to who asks in the open: over https, at this port of the same host. Default answer the request
+    #[schemars(example = 443)]
+    pub redirect_to_https: Option<Port>,
     /// How many event loops serve connections, each on a thread of its own. Default one for each core that this
     /// process may use
     #[schemars(example = 2)]
@@ -67,10 +78,15 @@ pub struct Server {
     /// The most header fields of a request; more is answered 431. Default 128, and never more than 256
     #[schemars(example = 128)]
     pub max_fields: Option<Count>,
-    /// Proxies in front, by address, that are believed in whom they ask for (X-Forwarded-For, Forwarded) and how
-    /// (X-Forwarded-Proto, -Host). Default none: then all of a balancer's readers count as one client
-    #[schemars(example = ["192.0.2.1"])]
+    /// Proxies in front, by address or network, that are believed in whom they ask for, for which host, and how it came
+    /// to them (http or https); "unix" is whoever can open a Unix socket. Default none: then all of a balancer's readers
+    /// count as one client, and a service that wants https sends them round in circles
+    #[schemars(example = ["192.0.2.1", "10.0.0.0/8"])]
     pub trusted_peers: Vec<Peer>,
+    /// Which fields of a trusted proxy are believed; the others are dropped, since it may have passed them on as they
+    /// came. Default "x-forwarded" (X-Forwarded-For, -Proto, -Host); "forwarded" is RFC 7239's
+    #[schemars(example = &"x-forwarded")]
+    pub forwarded: Option<ForwardedWord>,
     /// A file with a secret in its first line: who sends this in the field Larder-Explain is told the keys of answers,
     /// as is this machine. Default none
     #[schemars(example = &"explain-token")]
@@ -80,19 +96,88 @@ pub struct Server {
     pub tls: TlsPart,
 }
 
+/// In which fields a trusted proxy is believed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedWord {
+    /// `X-Forwarded-For`, `-Proto`, `-Host` and their like.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl From<ForwardedWord> for ForwardedFields {
+    fn from(word: ForwardedWord) -> Self {
+        match word {
+            ForwardedWord::XForwarded => ForwardedFields::XForwarded,
+            ForwardedWord::Forwarded => ForwardedFields::Forwarded,
+        }
+    }
+}
+
 /// `[server.tls]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TlsPart {
-    /// A PEM file with the server's own certificate first, then those that vouch for it (often called fullchain.pem).
-    /// Read once, at the start. Default none
+    /// A PEM file with the server's own certificate first, then those that vouch for it (often called fullchain.pem). It
+    /// is read again within seconds after it or its key has changed. Default none
     #[schemars(example = &"cert.pem")]
     pub certificate: Option<PathBuf>,
     /// The certificate's private key: a PEM file without a passphrase, that only this user can read. Default none
     #[schemars(example = &"key.pem")]
     pub key: Option<PathBuf>,
-    /// From the start of a connection to the end of its handshake; slower ones are closed. Default 10s: several round
-    /// trips across the world
+    /// More certificates for other names. A reader is shown the one that is for the host it names (SNI): an exact name
+    /// before *.example.org; who names none, or one that none is for, the first
+    #[schemars(example = &"[[server.tls.more]]\ncertificate = \"other.pem\"\nkey = \"other-key.pem\"")]
+    pub more: Vec<PairPart>,
+    /// Whether who names a host that no certificate is for is shown the first one, or refused. Default "first"
+    #[schemars(example = &"refuse")]
+    pub unknown_names: Option<UnknownNamesWord>,
+    /// The oldest version of TLS that is spoken. Default "1.2"
+    #[schemars(example = &"1.3")]
+    pub min_version: Option<VersionWord>,
+    /// From the start of a connection to the end of its handshake, with its PROXY header; slower ones are closed. Only
+    /// in [server], for all listeners. Default 10s: several round trips across the world
     #[schemars(example = &"10s")]
     pub handshake_timeout: Option<Time>,
+    /// How many handshakes may be under way at once; then the oldest is given up for the next one, unless it is younger
+    /// than half a second. Only in [server], for all listeners together. Default 1024
+    #[schemars(example = 1024)]
+    pub max_handshakes: Option<Count>,
+}
+
+/// `[[server.tls.more]]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PairPart {
+    /// As certificate of [server.tls]. It has no default
+    #[schemars(example = &"other.pem")]
+    pub certificate: Option<PathBuf>,
+    /// As key of [server.tls]. It has no default
+    #[schemars(example = &"other-key.pem")]
+    pub key: Option<PathBuf>,
+}
+
+/// What a reader is shown that names a host no certificate is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownNamesWord {
+    /// The first certificate.
+    #[default]
+    First,
+    /// None: the handshake fails.
+    Refuse,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum VersionWord {
+    /// 1.2.
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// 1.3.
+    #[serde(rename = "1.3")]
+    Tls13,
 }

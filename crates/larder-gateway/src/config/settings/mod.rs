@@ -1,18 +1,18 @@
 //! Settings: a configuration that can be run, whichever way it was said, and what is wrong with one that cannot.
 
 mod check;
+mod listener;
 mod origins;
 mod route;
 mod server;
 mod upstream;
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    num::NonZeroUsize,
-};
+use std::{net::SocketAddr, num::NonZeroUsize, time::SystemTime};
 
 use bytesize::ByteSize;
 use larder::http;
+
+pub use self::listener::Listener;
 
 use self::check::{Check, bytes};
 use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
@@ -26,9 +26,9 @@ use crate::{
 /// What a gateway runs by. Everything in it can be done, as far as that can be told before any port is taken.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where requests are answered.
-    pub listen: SocketAddr,
-    /// How; `max_connections` only if [`Settings::max_connections`] says it.
+    /// Where requests are answered, at least one place.
+    pub listeners: Vec<Listener>,
+    /// What all of them share; `max_connections` only if [`Settings::max_connections`] says it.
     pub server: ServerConfig,
     /// How many event loops there are to be, if that was said.
     pub threads: Option<NonZeroUsize>,
@@ -103,12 +103,21 @@ impl Settings {
         secrets: Secrets,
     ) -> Result<Settings, Vec<Mistake>> {
         let mut check = Check { places, mistakes: Vec::new(), doubts: Vec::new() };
-        let Config { server, admin, memory, shared: _, log: _, upstream, defaults, route } = config;
-        let listen = server.listen.as_ref().map_or(LISTEN, |listen| listen.0);
+        let Config {
+            server,
+            listener: _,
+            admin,
+            memory,
+            shared: _,
+            log: _,
+            upstream,
+            defaults,
+            route,
+        } = config;
         let admin = admin.listen.as_ref().map(|listen| listen.0);
-        check.listeners(listen, admin);
         let server_config = check.server(server);
-        let gateway = check.gateway(server, secrets);
+        let listeners = check.listeners(config, &server_config.http1);
+        let gateway = check.gateway(server, &listeners, secrets);
         let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
         if size.as_u64() < LEAST_MEMORY {
             let name = places.name("memory.size");
@@ -139,6 +148,7 @@ impl Settings {
             ways.push(check.way(&path, rules, &effective, &names));
             rules_of_routes.push(effective);
         }
+        let of_certificates = check.doubts_of_certificates(&listeners, route, SystemTime::now());
         let Check { mistakes, mut doubts, .. } = check;
         if !mistakes.is_empty() {
             return Err(mistakes);
@@ -149,8 +159,9 @@ impl Settings {
         };
         let routes = Routes::new(fittings);
         doubts.extend(hidden(&routes, places));
+        doubts.extend(of_certificates);
         Ok(Settings {
-            listen,
+            listeners,
             server: server_config,
             threads: server.threads.map(|count| count.0),
             max_connections: server.max_connections.map(|count| count.0),
@@ -166,9 +177,6 @@ impl Settings {
         })
     }
 }
-
-/// Other machines cannot reach it: a start without a word opens nothing to them.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 fn all<T>(each: Vec<Option<T>>) -> Option<Vec<T>> {
     each.into_iter().collect()

@@ -1,18 +1,14 @@
-//! The check of how requests come: listeners, their connections, their certificates.
+//! The check of what all listeners and their connections have in common.
 
-use std::{error::Error, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use super::{
-    Secrets,
+    Listener, Secrets,
     check::{Check, bytes, first_line},
 };
 use crate::{
-    GatewayConfig, ServerConfig, Tls,
-    config::{
-        address,
-        parts::{Server, TlsPart},
-        value::Time,
-    },
+    GatewayConfig, ServerConfig,
+    config::{parts::Server, value::Time},
     downstream::{
         MinRate,
         http1::{FIELDS_LIMIT, Http1Config},
@@ -20,27 +16,6 @@ use crate::{
 };
 
 impl Check<'_> {
-    pub(super) fn listeners(&mut self, listen: SocketAddr, admin: Option<SocketAddr>) {
-        let Some(admin) = admin else { return };
-        let (listen_name, admin_name) =
-            (self.places.name("server.listen"), self.places.name("admin.listen"));
-        if !admin.ip().is_loopback() {
-            let what = format!(
-                "{admin_name} {admin} is not a loopback address, and there is no log-in: use 127.0.0.1"
-            );
-            self.note("admin.listen", what);
-        } else if admin.port() != 0 && address::reaches(admin, listen) {
-            // Port 0 is another one each time.
-            let port = if admin.port() == 9191 { 9192 } else { 9191 };
-            let other = SocketAddr::new(admin.ip(), port);
-            let what = format!(
-                "{listen_name} {listen} and {admin_name} {admin} are one address: give one of them another port, \
-                 for example {admin_name} {other}"
-            );
-            self.note("admin.listen", what);
-        }
-    }
-
     pub(super) fn server(&mut self, server: &Server) -> ServerConfig {
         let usual = Http1Config::default();
         let time = |check: &mut Self, key, said: &Option<Time>, usual| {
@@ -102,7 +77,10 @@ impl Check<'_> {
         ServerConfig {
             max_connections_per_address: server.max_connections_per_address.map(|of| of.0.get()),
             grace: time(self, "grace", &server.grace, usual.grace),
-            tls: self.tls(&server.tls),
+            max_handshakes: server
+                .tls
+                .max_handshakes
+                .map_or(usual.max_handshakes, |max| max.0.get()),
             handshake_timeout: time(
                 self,
                 "tls.handshake_timeout",
@@ -114,37 +92,12 @@ impl Check<'_> {
         }
     }
 
-    fn tls(&mut self, tls: &TlsPart) -> Option<Tls> {
-        const PATHS: [&str; 2] = ["server.tls.certificate", "server.tls.key"];
-        let [of_certificate, of_key] = PATHS.map(|path| self.places.name(path).to_owned());
-        let (certificate, key) = match (&tls.certificate, &tls.key) {
-            (None, None) => return None,
-            (Some(certificate), Some(key)) => (certificate, key),
-            (Some(_), None) => {
-                self.note(PATHS[0], format!("{of_certificate} is of no use without {of_key}"));
-                return None;
-            }
-            (None, Some(_)) => {
-                self.note(PATHS[1], format!("{of_key} is of no use without {of_certificate}"));
-                return None;
-            }
-        };
-        let certificate = self.places.resolve(PATHS[0], certificate);
-        let key = self.places.resolve(PATHS[1], key);
-        let tls = Tls::from_pem_files(&certificate, &key);
-        let noted = tls.map_err(|error| {
-            let mut what = format!("the files of {of_certificate} and {of_key} will not do");
-            let mut cause: Option<&dyn Error> = Some(&error);
-            while let Some(error) = cause {
-                what += &format!("\n  because: {error}");
-                cause = error.source();
-            }
-            self.note(PATHS[0], what);
-        });
-        noted.ok()
-    }
-
-    pub(super) fn gateway(&mut self, server: &Server, secrets: Secrets) -> GatewayConfig {
+    pub(super) fn gateway(
+        &mut self,
+        server: &Server,
+        listeners: &[Listener],
+        secrets: Secrets,
+    ) -> GatewayConfig {
         const PATH: &str = "server.explain_token_file";
         let of_file = server.explain_token_file.as_ref().and_then(|file| {
             let read = first_line(&self.places.resolve(PATH, file));
@@ -152,9 +105,9 @@ impl Check<'_> {
         });
         // An empty one would be everybody's.
         let explain_token = secrets.explain_token.filter(|token| !token.is_empty()).or(of_file);
-        let trusted_peers = server.trusted_peers.iter().map(|peer| peer.0).collect();
+        let listeners = listeners.iter().map(|listener| listener.rules.clone()).collect();
         let usual = GatewayConfig::default();
         let name = server.name.as_ref().map_or(usual.name, |name| name.0.clone());
-        GatewayConfig { name, explain_token, trusted_peers }
+        GatewayConfig { name, explain_token, listeners }
     }
 }

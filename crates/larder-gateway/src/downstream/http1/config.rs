@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
 
-use crate::downstream::{counters::Counters, pace::MinRate};
+use crate::downstream::{counters::Counters, pace::MinRate, tls::ServedNames};
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -60,6 +60,12 @@ pub struct Http1Config {
     /// Default in the open; that is also what to change where TLS ends before this listener.
     /// On a [`Server`](crate::Server) with a certificate it is always over TLS.
     pub scheme: Scheme,
+    /// Whether a target of the other scheme is taken all the same, as one of the connection's: gateways that end TLS
+    /// before this listener name what their readers asked for (RFC 9110 §7.4). Default false.
+    pub takes_other_scheme: bool,
+    /// Which hosts a connection may be asked for, where its reader was shown one certificate of several; one for
+    /// another is answered 421. Default all.
+    pub served: Option<ServedNames>,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share
     /// them.
     pub counters: Arc<Counters>,
@@ -82,6 +88,8 @@ impl Default for Http1Config {
             max_discarded_bytes: 64 << 10,
             default_authority: Authority::from_static("localhost"),
             scheme: Scheme::Http,
+            takes_other_scheme: false,
+            served: None,
             counters: Arc::default(),
         }
     }

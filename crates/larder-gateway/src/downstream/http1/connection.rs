@@ -5,7 +5,6 @@ use std::{
     future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -36,6 +35,7 @@ use crate::{
         counters::{Timeout, TooSlow},
         ended::Ended,
         pace::{ALONE, Pace},
+        peer::Peer,
     },
     problem::Problem,
     timer::{Timer, after},
@@ -137,7 +137,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     /// The next request's head that `hits` has no answer to. What waits to be written is written before
     /// anything is waited for.
-    pub(crate) async fn next_head<H: FastPath>(&mut self, peer: SocketAddr, hits: &H) -> Next {
+    pub(crate) async fn next_head<H: FastPath>(&mut self, peer: Peer, hits: &H) -> Next {
         self.has_begun = false;
         self.read_timer.clear();
         let next = poll_fn(|cx| self.poll_next_head(peer, hits, cx)).await;
@@ -148,7 +148,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
 
     fn poll_next_head<H: FastPath>(
         &mut self,
-        peer: SocketAddr,
+        peer: Peer,
         hits: &H,
         cx: &mut Context<'_>,
     ) -> Poll<Next> {
@@ -397,7 +397,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     /// for hits.
     fn poll_read_idle<H: FastPath>(
         &mut self,
-        peer: SocketAddr,
+        peer: Peer,
         hits: &H,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
@@ -422,7 +422,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     fn answer_hits<H: FastPath>(
         &mut self,
         bytes: &[u8],
-        peer: SocketAddr,
+        peer: Peer,
         hits: &H,
         cx: &mut Context<'_>,
     ) -> usize {

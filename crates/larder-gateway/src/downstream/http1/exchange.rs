@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
@@ -82,7 +81,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     pub(crate) async fn exchange<H, S, B>(
         &mut self,
         head: Box<Head>,
-        peer: SocketAddr,
+        peer: Peer,
         hits: &H,
         service: &mut S,
     ) -> AfterExchange
@@ -445,7 +444,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     }
 }
 
-fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, SideWork) {
+fn prepare(head: Head, peer: Peer) -> (Request<ReaderBody>, SideWork) {
     let mut side_work = SideWork { interims: None, upload: None };
     let body = match head.body {
         BodyFraming::None => ReaderBody::empty(),
@@ -458,7 +457,7 @@ fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, SideWork) {
         }
     };
     let mut request = Request::new(body);
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(peer);
     if head.version == Version::HTTP_11 {
         let (interim, interims) = interim::channel();
         request.extensions_mut().insert(interim);

@@ -1,6 +1,6 @@
 //! Fast hit: requests that are answered where they lie in the buffer, before they become requests.
 
-use std::{mem::MaybeUninit, net::SocketAddr};
+use std::mem::MaybeUninit;
 
 use arrayvec::ArrayVec;
 use http::Method;
@@ -10,6 +10,7 @@ use larder::http::{
 };
 
 use super::config::Http1Config;
+use crate::downstream::peer::Peer;
 
 /// Requests with more fields, or a longer head, go the whole way.
 const MAX_FIELDS: usize = 32;
@@ -28,7 +29,7 @@ pub trait FastPath {
     fn hit(
         &self,
         request: PeekedRequest<'_, '_>,
-        peer: SocketAddr,
+        peer: Peer,
         head: &mut Vec<u8>,
     ) -> Option<HitResponse>;
 
@@ -43,7 +44,7 @@ pub trait FastPath {
 impl FastPath for () {
     const NONE: bool = true;
 
-    fn hit(&self, _: PeekedRequest<'_, '_>, _: SocketAddr, _: &mut Vec<u8>) -> Option<HitResponse> {
+    fn hit(&self, _: PeekedRequest<'_, '_>, _: Peer, _: &mut Vec<u8>) -> Option<HitResponse> {
         None
     }
 }
@@ -85,7 +86,7 @@ pub(super) fn end_of_head(bytes: &[u8], config: &Http1Config) -> Option<usize> {
 /// appended to `desk`, and its content is still to be sent.
 pub(super) fn answer<H: FastPath>(
     head: &[u8],
-    peer: SocketAddr,
+    peer: Peer,
     config: &Http1Config,
     hits: &H,
     desk: &mut Vec<u8>,
@@ -116,6 +117,11 @@ pub(super) fn answer<H: FastPath>(
             17 if is("transfer-encoding") => return None,
             _ => {}
         }
+    }
+    if let Some(served) = &config.served
+        && !served.is_own(host?)
+    {
+        return None;
     }
     let (scheme, target) = (config.scheme, target.as_bytes());
     let request = PeekedRequest { method, scheme, host: host?, target, lines: &mut lines };

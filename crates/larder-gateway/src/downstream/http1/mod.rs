@@ -16,7 +16,7 @@ pub(crate) mod refusal;
 pub(crate) mod target;
 pub(crate) mod upload;
 
-use std::{convert::Infallible, error::Error, net::SocketAddr};
+use std::{convert::Infallible, error::Error};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -34,7 +34,7 @@ use self::{
     connection::{Connection, Next},
     exchange::AfterExchange,
 };
-use super::ended::Ended;
+use super::{ended::Ended, peer::Peer};
 pub(crate) use config::FIELDS_LIMIT;
 
 /// Serves the requests of one connection, one after the other, until it ends.
@@ -54,7 +54,7 @@ pub(crate) use config::FIELDS_LIMIT;
 /// it was: treat it as [`Ended::Cut`].
 pub async fn serve_connection<IO, S, B>(
     io: &mut IO,
-    peer: SocketAddr,
+    peer: Peer,
     config: &Http1Config,
     service: S,
     stop: CancellationToken,
@@ -72,7 +72,7 @@ where
 /// the connection: what it answers the service does not see.
 pub async fn serve_connection_with_hits<IO, H, S, B>(
     io: &mut IO,
-    peer: SocketAddr,
+    peer: Peer,
     config: &Http1Config,
     hits: &H,
     mut service: S,

@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     Tunnel,
     /// A target of another scheme than the connection's (RFC 9110 §7.4).
     Misdirected,
+    /// A host that another certificate is for than the one its reader was shown (RFC 9110 §15.5.20).
+    OtherHost,
     /// An `Expect` other than `100-continue` (RFC 9110 §10.1.1).
     Expectation,
     /// The head or the body did not arrive within its limit.
@@ -76,6 +78,11 @@ impl Refusal {
                 StatusCode::MISDIRECTED_REQUEST,
                 "Misdirected request",
                 "the target's scheme is not that of this connection",
+            ),
+            Refusal::OtherHost => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "Misdirected request",
+                "the target's host has another certificate than this connection was opened with",
             ),
             Refusal::Expectation => (
                 StatusCode::EXPECTATION_FAILED,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Uri, Version, header,
-    uri::{Authority, Parts, PathAndQuery},
+    uri::{self, Authority, Parts, PathAndQuery},
 };
 use larder::http::policy::scheme::Scheme;
 
@@ -30,7 +30,7 @@ pub(crate) fn resolve(
         Some(b'/') => {
             let authority = named_or_default(host, version, headers, config)?;
             let path = PathAndQuery::from_maybe_shared(target).map_err(not_a_uri)?;
-            absolute(config.scheme, authority, path)
+            absolute(authority, path, config)
         }
         Some(b'*') if &target[..] == b"*" => {
             if method != Method::OPTIONS {
@@ -40,13 +40,13 @@ pub(crate) fn resolve(
             Ok(Uri::from_static("*"))
         }
         _ => {
-            let (authority, path) = of_absolute_form(target, config.scheme)?;
+            let (authority, path) = of_absolute_form(target, config)?;
             insert_host(&authority, headers)?;
             match path {
-                Some(path) => absolute(config.scheme, authority, with_slash(path)?),
+                Some(path) => absolute(authority, with_slash(path)?, config),
                 // Without a path this means the server as a whole (§3.2.4).
                 None if method == Method::OPTIONS => Ok(Uri::from_static("*")),
-                None => absolute(config.scheme, authority, PathAndQuery::from_static("/")),
+                None => absolute(authority, PathAndQuery::from_static("/"), config),
             }
         }
     }
@@ -65,8 +65,8 @@ pub(crate) fn resolve_http2(
     // As in HTTP/1.0, there need not be a Host: there is `:authority`.
     let host = host(Version::HTTP_10, headers)?;
     let parts = uri.into_parts();
-    if parts.scheme.is_some_and(|scheme| scheme != *config.scheme.as_str()) {
-        return Err(Refusal::Misdirected);
+    if let Some(scheme) = parts.scheme {
+        check_scheme(&scheme, config)?;
     }
     let authority = match (parts.authority, host) {
         (Some(authority), Some(host)) if authority != host => {
@@ -81,7 +81,7 @@ pub(crate) fn resolve_http2(
     let path = parts.path_and_query.unwrap_or(PathAndQuery::from_static("/"));
     match path.as_str() {
         "*" if method == Method::OPTIONS => Ok(Uri::from_static("*")),
-        text if text.starts_with('/') => absolute(config.scheme, authority, path),
+        text if text.starts_with('/') => absolute(authority, path, config),
         _ => Err(Refusal::Malformed("the target is not a path")),
     }
 }
@@ -131,7 +131,7 @@ fn named_or_default(
 /// could place an answer where those look who came encrypted.
 fn of_absolute_form(
     target: Bytes,
-    expected: Scheme,
+    config: &Http1Config,
 ) -> Result<(Authority, Option<PathAndQuery>), Refusal> {
     let has_path = memchr::memmem::find(&target, b"://")
         .is_some_and(|colon| target[colon + 3..].iter().any(|byte| matches!(byte, b'/' | b'?')));
@@ -142,11 +142,17 @@ fn of_absolute_form(
     if ![Scheme::Http, Scheme::Https].iter().any(|known| scheme.as_str() == known.as_str()) {
         return Err(Refusal::Malformed("the target's scheme is neither http nor https"));
     }
-    if scheme.as_str() != expected.as_str() {
-        return Err(Refusal::Misdirected);
-    }
+    check_scheme(&scheme, config)?;
     check(&authority)?;
     Ok((authority, parts.path_and_query.filter(|_| has_path)))
+}
+
+fn check_scheme(scheme: &uri::Scheme, config: &Http1Config) -> Result<(), Refusal> {
+    let is_known = [Scheme::Http, Scheme::Https].iter().any(|known| *scheme == *known.as_str());
+    match *scheme == *config.scheme.as_str() || (is_known && config.takes_other_scheme) {
+        true => Ok(()),
+        false => Err(Refusal::Misdirected),
+    }
 }
 
 fn insert_host(authority: &Authority, headers: &mut HeaderMap) -> Result<(), Refusal> {
@@ -178,9 +184,17 @@ fn check(authority: &Authority) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn absolute(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Result<Uri, Refusal> {
+/// The URI of a request on this connection, if its reader may ask here for it.
+fn absolute(
+    authority: Authority,
+    path: PathAndQuery,
+    config: &Http1Config,
+) -> Result<Uri, Refusal> {
+    if config.served.as_ref().is_some_and(|served| !served.include(authority.host())) {
+        return Err(Refusal::OtherHost);
+    }
     let mut parts = Parts::default();
-    parts.scheme = Some(scheme.into());
+    parts.scheme = Some(config.scheme.into());
     parts.authority = Some(authority);
     parts.path_and_query = Some(path);
     Uri::from_parts(parts).map_err(|_| Refusal::Malformed("the target is not a URI"))

@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -92,7 +91,7 @@ enum Sent {
 pub(super) async fn exchange<S, B>(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    peer: SocketAddr,
+    peer: Peer,
     config: &Http1Config,
     mut service: S,
     notes: Arc<Notes>,
@@ -146,7 +145,7 @@ pub(super) async fn exchange<S, B>(
 
 fn prepare<'a>(
     request: Request<RecvStream>,
-    peer: SocketAddr,
+    peer: Peer,
     config: &'a Http1Config,
     notes: Arc<Notes>,
     stream_id: u32,
@@ -170,7 +169,7 @@ fn prepare<'a>(
         (body, Some(Receiving { upload, stream, owes_continue, is_hungry: false }))
     };
     let mut request = Request::new(body);
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(peer);
     request.extensions_mut().insert(interim);
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;

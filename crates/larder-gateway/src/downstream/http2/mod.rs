@@ -19,7 +19,6 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -53,6 +52,7 @@ use crate::{
         ended::Ended,
         http1::{Http1Config, ReaderBody},
         pace::{ALONE, Pace},
+        peer::Peer,
     },
     timer::Timer,
 };
@@ -69,7 +69,7 @@ use crate::{
 pub async fn serve_connection<IO, S, B>(
     io: &mut IO,
     read: Bytes,
-    peer: SocketAddr,
+    peer: Peer,
     config: &Http1Config,
     service: S,
     stop: CancellationToken,
@@ -88,7 +88,7 @@ where
 pub(crate) async fn serve_connection_beside<IO, S, B>(
     io: &mut IO,
     read: Bytes,
-    peer: SocketAddr,
+    peer: Peer,
     config: &Http1Config,
     is_crowded: impl Fn() -> bool,
     service: S,
