@@ -116,6 +116,64 @@ async fn readers_of_what_is_personal_get_their_own_and_do_not_wait_for_one_anoth
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_at_all_gateways_wait_once_to_learn_that_answers_are_for_one_reader_each() {
+    // So many requests are answered, in the order in which they came.
+    let (answer, answered) = watch::channel(0);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::playing(move |mut visit| {
+        let (mut answered, asked) = (answered.clone(), Arc::clone(&asked));
+        async move {
+            while let Some(head) = visit.request().await {
+                let number = asked.fetch_add(1, Ordering::SeqCst);
+                answered.wait_for(|answered| number < *answered).await.ok();
+                let reader = field(&head, "x-reader").unwrap();
+                visit.send(ok("cache-control: private, max-age=600\r\n", reader)).await;
+            }
+        }
+    })
+    .await;
+    let fleet = Fleet::before(origin.address).await;
+    let all = fleet.places().len() * READERS;
+    let came = async |count: usize| {
+        let what = format!("{count} requests at once");
+        eventually(&what, async || (origin.requests().len() == count).then_some(())).await;
+    };
+    let crowd = async || {
+        let mut readers = Vec::new();
+        for place in fleet.places() {
+            readers.extend(ask(place, "/mine").await);
+        }
+        readers
+    };
+    let own = async |readers| {
+        for (answer, name) in answers(readers).await {
+            assert_eq!((answer.status(), answer.text()), (200, &*name), "{}", answer.head);
+        }
+    };
+    // The first one is waited for by all, and none of the others by anybody.
+    let readers = crowd().await;
+    eventually("all to wait", async || {
+        for larder in fleet.larders() {
+            let misses = larder.metric("larder_lookups_total{cache=\"gateway\",verdict=\"miss\"}");
+            if misses.await < READERS as f64 {
+                return None;
+            }
+        }
+        (origin.requests().len() == 1).then_some(())
+    })
+    .await;
+    answer.send_replace(1);
+    came(all).await;
+    answer.send_replace(all);
+    own(readers).await;
+    // From then on nobody waits for anybody.
+    let readers = crowd().await;
+    came(2 * all).await;
+    answer.send_replace(2 * all);
+    own(readers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_who_fetches_is_killed_another_fetches_and_all_others_are_answered() {
     // The first request is never answered.
     let asked = Arc::new(AtomicUsize::new(0));
