@@ -57,6 +57,7 @@ async fn three_hundred_readers_of_one_cold_key_at_three_gateways_cost_one_reques
     })
     .await;
     let fleet = Fleet::before(origin.address).await;
+    let before = lost(&fleet).await;
     let mut readers = Vec::new();
     for place in fleet.places() {
         readers.extend(ask(place, "/cold").await);
@@ -77,7 +78,23 @@ async fn three_hundred_readers_of_one_cold_key_at_three_gateways_cost_one_reques
         assert_eq!((answer.status(), answer.text()), (200, "one"), "{name}: {}", answer.head);
     }
     println!("the last answer came {:?} after the origin's", began.elapsed());
-    assert_eq!(origin.requests().len(), 1);
+    // Whose question below is not answered in its time, as on a busy machine, goes without the right to.
+    let unanswered = lost(&fleet).await - before;
+    let requests = origin.requests().len();
+    assert!((1..=1 + unanswered).contains(&requests), "{requests}, {unanswered} unanswered");
+}
+
+/// Questions to the server that had no answer in their time.
+async fn lost(fleet: &Fleet) -> usize {
+    let mut lost = 0;
+    for larder in fleet.larders() {
+        for cause in ["failed", "left_alone"] {
+            let name =
+                format!("larder_lower_calls_lost_total{{cache=\"gateway\",cause=\"{cause}\"}}");
+            lost += larder.metric(&name).await as usize;
+        }
+    }
+    lost
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -133,7 +150,7 @@ async fn readers_at_all_gateways_wait_once_to_learn_that_answers_are_for_one_rea
     })
     .await;
     let fleet = Fleet::before(origin.address).await;
-    let all = fleet.places().len() * READERS;
+    let (all, before) = (fleet.places().len() * READERS, lost(&fleet).await);
     let came = async |count: usize| {
         let what = format!("{count} requests at once");
         eventually(&what, async || (origin.requests().len() == count).then_some(())).await;
@@ -159,10 +176,12 @@ async fn readers_at_all_gateways_wait_once_to_learn_that_answers_are_for_one_rea
                 return None;
             }
         }
-        (origin.requests().len() == 1).then_some(())
+        (!origin.requests().is_empty()).then_some(())
     })
     .await;
-    answer.send_replace(1);
+    let (first, unanswered) = (origin.requests().len(), lost(&fleet).await - before);
+    assert!((1..=1 + unanswered).contains(&first), "{first}, {unanswered} unanswered");
+    answer.send_replace(first);
     came(all).await;
     answer.send_replace(all);
     own(readers).await;

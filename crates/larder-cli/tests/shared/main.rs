@@ -9,8 +9,10 @@ mod crowd;
 mod failover;
 mod faults;
 mod fleet;
+mod neighbours;
 mod outbox;
 mod purges;
+mod stand_in;
 mod storm;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]
