@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod changes;
 mod crowd;
 mod failover;
 mod faults;
