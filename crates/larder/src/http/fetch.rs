@@ -353,10 +353,10 @@ impl<'a> Fetching<'a> {
         {
             let (key, stored) = (leader.key(), &fresh);
             let to_write = ToWrite { key, policy, request, stored, cost };
-            let written = beneath.write(&cache.store, *may_write, to_write);
+            let written = beneath.write(&cache.store, may_write, to_write);
             // A record would have said so itself.
             if let (Err(may_write), Some(memory)) = (written, apart) {
-                cache.publish_apart(policy, asked.sharing_name(), memory, leader, may_write);
+                cache.publish_apart(policy, asked.sharing_name(), memory, leader, *may_write);
             }
         }
         if let (None, Some(tables)) = (not_stored, &cache.no_vary_search)

@@ -238,14 +238,14 @@ impl Beneath {
     pub(crate) fn write(
         &self,
         store: &Store,
-        may_write: MayWrite,
+        may_write: Box<MayWrite>,
         to_write: ToWrite<'_>,
-    ) -> Result<(), MayWrite> {
+    ) -> Result<(), Box<MayWrite>> {
         let ToWrite { key, policy, request, stored, cost } = to_write;
         let keep_for = stored.head.keep_for(policy);
         let head = stored.head.to_record().filter(|_| !keep_for.is_zero());
         let Some(head) = head else { return Err(may_write) };
-        let MayWrite { fence, lease, there, beside } = may_write;
+        let MayWrite { fence, lease, there, beside } = *may_write;
         let received_at = stored.head.received_at();
         let record = NewRecord {
             key: Arc::clone(key),
