@@ -307,7 +307,7 @@ async fn a_lost_body_is_a_miss_and_one_that_breaks_off_is_not_kept() {
     cluster.tier.lose_pieces();
     cluster.tier.release_all();
     let broken = read(reading).await;
-    assert!(!broken.is_whole && broken.body.len() == (16 + 128) << 10);
+    assert!(!broken.is_whole && broken.body.len() == BEGIN + (128 << 10));
     assert_eq!(other.store().stats().entries, 0);
     is_fetched_anew(&other, "/a", "it broke off").await;
 }
