@@ -7,7 +7,7 @@ SHELL := /bin/bash
 RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-interleavings test-binaries \
+.PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries \
         test-conformance test-guard test-containers test-page test-browser test-long check bench \
         bench-gateway bench-shared bench-deps bench-engine fuzz install up down logs clean tools engine
 
@@ -41,13 +41,16 @@ dev: tools web/node_modules/.installed ## The page with hot reload at http://loc
 	  sleep 1; kill -0 $$blog 2>/dev/null || exit 1; \
 	  BLOG_PAGE_URL=http://127.0.0.1:$$FRONTEND_PORT npm --prefix web run --silent dev
 
-test: test-deps test-crates test-interleavings test-conformance test-guard test-page test-browser ## Run every test on real parts (installs Debian packages when root)
+test: test-deps test-crates test-valkey test-interleavings test-conformance test-guard test-page test-browser ## Run every test on real parts (installs Debian packages when root)
 
 test-deps: tools
 	@tools/install-test-deps
 
 test-crates: test-deps page
 	cargo test --locked --workspace
+
+test-valkey: test-deps page ## Tests of the shared tier once more, over Valkey (half a minute, and what has to be built)
+	@tools/test-valkey
 
 # Everything is compiled anew for it, so it has a folder of its own.
 test-interleavings: ## What must hold however tasks take turns, tried out by shuttle (about a minute)

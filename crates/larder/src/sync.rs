@@ -3,19 +3,16 @@
 //! Under `--cfg shuttle` (see `interleavings/`) each of them is a point at which shuttle's scheduler
 //! may let another task go on; otherwise these are the standard library's and tokio's own.
 
-#[cfg(not(any(test, shuttle)))]
-pub(crate) use tokio::spawn;
 #[cfg(not(shuttle))]
-pub(crate) use {
-    std::{
-        sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
-        thread_local,
-    },
-    tokio::sync::watch,
+pub(crate) use std::{
+    sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard, atomic},
+    thread_local,
 };
+#[cfg(not(any(test, shuttle)))]
+pub(crate) use tokio::{spawn, sync::watch};
 
 #[cfg(all(test, not(shuttle)))]
-pub(crate) use crate::simulation::spawn;
+pub(crate) use crate::simulation::{spawn, watch};
 
 use std::{
     cell::Cell,

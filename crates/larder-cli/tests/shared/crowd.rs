@@ -57,6 +57,7 @@ async fn three_hundred_readers_of_one_cold_key_at_three_gateways_cost_one_reques
     })
     .await;
     let fleet = Fleet::before(origin.address).await;
+    let before = lost(&fleet).await;
     let mut readers = Vec::new();
     for place in fleet.places() {
         readers.extend(ask(place, "/cold").await);
@@ -77,7 +78,23 @@ async fn three_hundred_readers_of_one_cold_key_at_three_gateways_cost_one_reques
         assert_eq!((answer.status(), answer.text()), (200, "one"), "{name}: {}", answer.head);
     }
     println!("the last answer came {:?} after the origin's", began.elapsed());
-    assert_eq!(origin.requests().len(), 1);
+    // Whose question below is not answered in its time, as on a busy machine, goes without the right to.
+    let unanswered = lost(&fleet).await - before;
+    let requests = origin.requests().len();
+    assert!((1..=1 + unanswered).contains(&requests), "{requests}, {unanswered} unanswered");
+}
+
+/// Questions to the server that had no answer in their time.
+async fn lost(fleet: &Fleet) -> usize {
+    let mut lost = 0;
+    for larder in fleet.larders() {
+        for cause in ["failed", "left_alone"] {
+            let name =
+                format!("larder_lower_calls_lost_total{{cache=\"gateway\",cause=\"{cause}\"}}");
+            lost += larder.metric(&name).await as usize;
+        }
+    }
+    lost
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,6 +130,66 @@ async fn readers_of_what_is_personal_get_their_own_and_do_not_wait_for_one_anoth
     }
     // One after the other they would take half a minute.
     assert!(most.load(Ordering::SeqCst) > READERS / 4, "{most:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_at_all_gateways_wait_once_to_learn_that_answers_are_for_one_reader_each() {
+    // So many requests are answered, in the order in which they came.
+    let (answer, answered) = watch::channel(0);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let origin = Origin::playing(move |mut visit| {
+        let (mut answered, asked) = (answered.clone(), Arc::clone(&asked));
+        async move {
+            while let Some(head) = visit.request().await {
+                let number = asked.fetch_add(1, Ordering::SeqCst);
+                answered.wait_for(|answered| number < *answered).await.ok();
+                let reader = field(&head, "x-reader").unwrap();
+                visit.send(ok("cache-control: private, max-age=600\r\n", reader)).await;
+            }
+        }
+    })
+    .await;
+    let fleet = Fleet::before(origin.address).await;
+    let (all, before) = (fleet.places().len() * READERS, lost(&fleet).await);
+    let came = async |count: usize| {
+        let what = format!("{count} requests at once");
+        eventually(&what, async || (origin.requests().len() == count).then_some(())).await;
+    };
+    let crowd = async || {
+        let mut readers = Vec::new();
+        for place in fleet.places() {
+            readers.extend(ask(place, "/mine").await);
+        }
+        readers
+    };
+    let own = async |readers| {
+        for (answer, name) in answers(readers).await {
+            assert_eq!((answer.status(), answer.text()), (200, &*name), "{}", answer.head);
+        }
+    };
+    // The first one is waited for by all, and none of the others by anybody.
+    let readers = crowd().await;
+    eventually("all to wait", async || {
+        for larder in fleet.larders() {
+            let misses = larder.metric("larder_lookups_total{cache=\"gateway\",verdict=\"miss\"}");
+            if misses.await < READERS as f64 {
+                return None;
+            }
+        }
+        (!origin.requests().is_empty()).then_some(())
+    })
+    .await;
+    let (first, unanswered) = (origin.requests().len(), lost(&fleet).await - before);
+    assert!((1..=1 + unanswered).contains(&first), "{first}, {unanswered} unanswered");
+    answer.send_replace(first);
+    came(all).await;
+    answer.send_replace(all);
+    own(readers).await;
+    // From then on nobody waits for anybody.
+    let readers = crowd().await;
+    came(2 * all).await;
+    answer.send_replace(2 * all);
+    own(readers).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Failover: the server is lost, a replica takes its place, and gateways go on over that one without a restart.
 
-use std::{net::SocketAddr, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use larder_test_support::{redis::Redis, sentinel::Sentinel};
 
@@ -12,20 +12,20 @@ use crate::{
 };
 
 /// A replica takes the place of a server that was silent for so long.
-const SILENCE: Duration = Duration::from_millis(1000);
+pub(crate) const SILENCE: Duration = Duration::from_millis(1000);
 /// Longer than a failover takes: the gateways' own trust must not depend on it.
 const PURGE: &str = r#"{"tags":["one"],"mode":"hard","wait":"shared","timeout_ms":2000}"#;
 
 /// Two gateways over what has this URL.
-struct Pair {
+pub(crate) struct Pair {
     larders: Vec<Larder>,
-    places: Vec<Place>,
-    versions: Versions,
+    pub(crate) places: Vec<Place>,
+    pub(crate) versions: Versions,
     _origin: Origin,
 }
 
 impl Pair {
-    async fn over(url: &str) -> Pair {
+    pub(crate) async fn over(url: &str) -> Pair {
         let versions = Versions::default();
         let origin = versions.origin().await;
         let mut larders = Vec::new();
@@ -41,7 +41,7 @@ impl Pair {
     }
 
     /// Until a purge at each holds for both, and both then serve what is new.
-    async fn agrees(&self) {
+    pub(crate) async fn agrees(&self) {
         for place in &self.places {
             let newest = self.versions.update("/one");
             eventually("a purge that holds for both", async || {
@@ -73,7 +73,7 @@ impl Pair {
 }
 
 /// What redis-cli has to say.
-async fn ask(port: u16, words: &[&str]) -> String {
+pub(crate) async fn ask(port: u16, words: &[&str]) -> String {
     let mut command = Command::new("redis-cli");
     command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(words);
     let output = program::run(&mut command).await;
@@ -97,7 +97,7 @@ async fn two_gateways_follow_a_sentinel_to_another_server() {
 }
 
 /// A server of a cluster.
-async fn node() -> (Redis, String) {
+pub(crate) async fn node() -> (Redis, String) {
     let bus = free_port().to_string();
     let timeout = SILENCE.as_millis().to_string();
     let options =
@@ -105,48 +105,74 @@ async fn node() -> (Redis, String) {
     (Redis::start_with(&options).await, bus)
 }
 
+/// Three servers that share the slots, and a replica of the one that has the log.
+pub(crate) struct Nodes {
+    pub(crate) servers: [(Redis, String); 3],
+    pub(crate) replica: Redis,
+    /// Which of them has the log.
+    pub(crate) of_log: usize,
+    pub(crate) url: String,
+}
+
+const SLOTS: [(u16, u16); 3] = [(0, 5460), (5461, 10922), (10923, 16383)];
+
+impl Nodes {
+    pub(crate) async fn start() -> Nodes {
+        let servers = [node().await, node().await, node().await];
+        for ((server, _), (first, last)) in servers.iter().zip(SLOTS) {
+            let range = [first.to_string(), last.to_string()];
+            let said = server.tell(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await;
+            assert_eq!(said, "+OK");
+        }
+        let (replica, bus) = node().await;
+        let others = servers[1..].iter().map(|(server, bus)| (server, bus));
+        for (server, bus) in others.chain([(&replica, &bus)]) {
+            let other = server.port().to_string();
+            let said = servers[0].0.tell(&["CLUSTER", "MEET", "127.0.0.1", &other, bus]).await;
+            assert_eq!(said, "+OK");
+        }
+        let hosts: Vec<_> =
+            servers.iter().map(|(server, _)| server.address().to_string()).collect();
+        let url = format!("redis+cluster://{}", hosts.join(","));
+        let mut nodes = Nodes { servers, replica, of_log: 0, url };
+        nodes.of_log = Nodes::home(nodes.slot("{larder:larder}:ctl").await);
+        let id = ask(nodes.servers[nodes.of_log].0.port(), &["CLUSTER", "MYID"]).await;
+        eventually("the replica to know the server of the log", async || {
+            (nodes.replica.tell(&["CLUSTER", "REPLICATE", &id]).await == "+OK").then_some(())
+        })
+        .await;
+        eventually("the cluster, and its replica to have what there is", async || {
+            for (server, _) in &nodes.servers {
+                let info = ask(server.port(), &["CLUSTER", "INFO"]).await;
+                let is_whole = info.contains("cluster_state:ok")
+                    && info.contains("cluster_known_nodes:4")
+                    && info.contains("cluster_size:3");
+                if !is_whole {
+                    return None;
+                }
+            }
+            let info = ask(nodes.replica.port(), &["INFO", "replication"]).await;
+            info.contains("master_link_status:up").then_some(())
+        })
+        .await;
+        nodes
+    }
+
+    pub(crate) async fn slot(&self, key: &str) -> u16 {
+        let slot = ask(self.replica.port(), &["CLUSTER", "KEYSLOT", key]).await;
+        slot.parse().unwrap()
+    }
+
+    /// Where it was at first.
+    pub(crate) fn home(slot: u16) -> usize {
+        SLOTS.iter().position(|(first, last)| (*first..=*last).contains(&slot)).unwrap()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_gateways_follow_a_cluster_whose_log_moves_to_another_server() {
-    let mut nodes = [node().await, node().await, node().await];
-    let slots = [(0, 5460), (5461, 10922), (10923, 16383)];
-    for ((server, _), (first, last)) in nodes.iter().zip(slots) {
-        let range = [first.to_string(), last.to_string()];
-        assert_eq!(server.tell(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await, "+OK");
-    }
-    let (replica, bus) = node().await;
-    let others = nodes[1..].iter().map(|(server, bus)| (server, bus)).chain([(&replica, &bus)]);
-    for (server, bus) in others {
-        let other = server.port().to_string();
-        assert_eq!(nodes[0].0.tell(&["CLUSTER", "MEET", "127.0.0.1", &other, bus]).await, "+OK");
-    }
-    let slot = ask(replica.port(), &["CLUSTER", "KEYSLOT", "{larder:larder}:ctl"]).await;
-    let slot: u16 = slot.parse().unwrap();
-    let of_log = slots.iter().position(|(first, last)| (*first..=*last).contains(&slot)).unwrap();
-    let id = ask(nodes[of_log].0.port(), &["CLUSTER", "MYID"]).await;
-    eventually("the replica to know the server of the log", async || {
-        (replica.tell(&["CLUSTER", "REPLICATE", &id]).await == "+OK").then_some(())
-    })
-    .await;
-    eventually("the cluster, and its replica to have what there is", async || {
-        for (server, _) in &nodes {
-            let info = ask(server.port(), &["CLUSTER", "INFO"]).await;
-            let is_whole = info.contains("cluster_state:ok")
-                && info.contains("cluster_known_nodes:4")
-                && info.contains("cluster_size:3");
-            if !is_whole {
-                return None;
-            }
-        }
-        let info = ask(replica.port(), &["INFO", "replication"]).await;
-        info.contains("master_link_status:up").then_some(())
-    })
-    .await;
-    let hosts: Vec<_> = nodes
-        .iter()
-        .map(|(server, _)| server.address())
-        .map(|at: SocketAddr| at.to_string())
-        .collect();
-    let pair = Pair::over(&format!("redis+cluster://{}", hosts.join(","))).await;
-    pair.goes_on_after(async || nodes[of_log].0.kill().await).await;
-    assert!(ask(replica.port(), &["ROLE"]).await.starts_with("master"));
+    let mut nodes = Nodes::start().await;
+    let pair = Pair::over(&nodes.url).await;
+    pair.goes_on_after(async || nodes.servers[nodes.of_log].0.kill().await).await;
+    assert!(ask(nodes.replica.port(), &["ROLE"]).await.starts_with("master"));
 }

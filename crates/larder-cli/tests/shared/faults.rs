@@ -3,7 +3,7 @@
 //! | what is asserted of each | how |
 //! | --- | --- |
 //! | no request fails | every answer is a 200, at every gateway, all the time |
-//! | hits stay fast | their 99th percentile, beside that of hits before the fault |
+//! | hits stay fast | their 95th percentile, beside that of hits before the fault: few may be late because of a busy machine |
 //! | the origin is spared | at most one fetch per key, gateway and `--max-incoherence` |
 //! | nothing is missed | what was purged meanwhile is purged everywhere afterwards, and purges hold for all again |
 //! | the log is short | so many lines at most, however many requests there were |
@@ -33,8 +33,9 @@ const PATHS: [&str; 3] = ["/one", "/two", "/three"];
 const HITS: usize = 9;
 /// How long a fault lasts that lasts.
 const LASTS: Duration = Duration::from_secs(3);
-/// A hit may be so much slower than without the fault: any that waited for the server would be by more.
-const SLOWER: Duration = Duration::from_millis(5);
+/// A hit may be so much slower than without the fault: any that waited for the server would be by more, for that has 50 ms
+/// to answer. Less than this also comes of a machine that has other things to do.
+const SLOWER: Duration = Duration::from_millis(30);
 /// What a gateway may say of a fault: that the server is away, that it is back, that it does not know yet what it has
 /// lost, and that an admin has purged.
 const LINES: usize = 6;
@@ -52,9 +53,9 @@ impl Seen {
         self.others += other.others;
     }
 
-    fn p99(&mut self) -> Duration {
+    fn percentile(&mut self, percent: usize) -> Duration {
         self.hits.sort();
-        self.hits[self.hits.len() * 99 / 100]
+        self.hits[self.hits.len() * percent / 100]
     }
 }
 
@@ -139,7 +140,7 @@ impl Trial {
         let readers = Readers::at(&fleet.places());
         sleep(TRUST).await;
         let (mut seen, _) = readers.stop().await;
-        let usual = seen.p99();
+        let usual = seen.percentile(95);
         let lines = fleet.larders().map(lines).collect();
         Trial { fleet, versions, _origin: origin, usual, lines }
     }
@@ -152,16 +153,16 @@ impl Trial {
         // Until all is as it was, whoever reads reads on.
         self.fleet.settles().await;
         let (mut seen, lasted) = readers.stop().await;
-        let p99 = seen.p99();
+        let [p95, p99] = [95, 99].map(|percent| seen.percentile(percent));
         let fetched = PATHS.map(|path| self.versions.fetches(path)).iter().sum::<usize>()
             - before.iter().sum::<usize>();
         println!(
-            "{} hits, p99 {p99:?} (before: {:?}); {} other answers; {fetched} fetches in {lasted:?}",
+            "{} hits, p95 {p95:?} (before: {:?}), p99 {p99:?}; {} others; {fetched} fetches in {lasted:?}",
             seen.hits.len(),
             self.usual,
             seen.others
         );
-        assert!(p99 <= 3 * self.usual + SLOWER, "{p99:?}, and {:?} before", self.usual);
+        assert!(p95 <= 3 * self.usual + SLOWER, "{p95:?}, and {:?} before", self.usual);
         let periods = lasted.as_millis().div_ceil(TRUST.as_millis()) as usize;
         let most = match cost {
             Cost::Purges(fetches) => fetches,
@@ -426,6 +427,78 @@ async fn a_server_that_asks_for_a_password_all_of_a_sudden() {
     trial.check_log(2).await;
     let log = trial.fleet.gateways[0].larder().log();
     assert!(log.contains("NOAUTH"), "{log}");
+}
+
+/// What it knows of purges may go as well as what is stored: a policy that allows that is a mistake, and costs hits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_evicts_whatever_it_likes() {
+    const EVICT: &str = "math.randomseed(tonumber(ARGV[1]))
+        for _, key in ipairs(redis.call('KEYS', '*')) do
+            if math.random() < 0.3 then redis.call('UNLINK', key) end
+        end
+        return redis.status_reply('OK')";
+    let mut trial = Trial::over(Redis::start().await).await;
+    let versions = trial.versions.clone();
+    trial
+        .while_this_happens(Cost::Trust, async |fleet| {
+            for turn in 0..6 {
+                let said = fleet.server.tell(&["EVAL", EVICT, "0", &turn.to_string()]).await;
+                assert_eq!(said, "+OK");
+                let newest = versions.update(PATHS[0]);
+                fleet.holds_for_all(turn, "one").await;
+                for place in fleet.places() {
+                    assert_eq!(version(&place.get(PATHS[0]).await), newest);
+                }
+            }
+        })
+        .await;
+    trial.check_log(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_closes_all_its_connections_again_and_again() {
+    let mut trial = Trial::over(Redis::start().await).await;
+    let versions = trial.versions.clone();
+    trial
+        .while_this_happens(Cost::Trust, async |fleet| {
+            for turn in 0..20 {
+                let newest = versions.update(PATHS[0]);
+                let (fleet, server) = (&*fleet, &fleet.server);
+                let kills = async {
+                    for kind in ["normal", "pubsub"] {
+                        server.tell(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]).await;
+                    }
+                };
+                tokio::join!(kills, fleet.holds_for_all(turn, "one"));
+                for place in fleet.places() {
+                    assert_eq!(version(&place.get(PATHS[0]).await), newest);
+                }
+            }
+        })
+        .await;
+    trial.check_log(0).await;
+}
+
+/// As an old primary does that has come back: the lines to it hold, and it takes no writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_made_a_replica_and_a_primary_again() {
+    let mut trial = Trial::over(Redis::start().await).await;
+    let other = Redis::start().await;
+    let versions = trial.versions.clone();
+    let mut newest = 0;
+    trial
+        .while_this_happens(Cost::Trust, async |fleet| {
+            let port = other.port().to_string();
+            assert_eq!(fleet.server.tell(&["REPLICAOF", "127.0.0.1", &port]).await, "+OK");
+            newest = versions.update(PATHS[0]);
+            let first = fleet.gateways[0].place;
+            first.purge(r#"{"tags":["one"],"mode":"hard"}"#).await.unwrap();
+            sleep(LASTS).await;
+            assert_eq!(fleet.server.tell(&["REPLICAOF", "NO", "ONE"]).await, "+OK");
+        })
+        .await;
+    trial.all_have(newest).await;
+    trial.check_log(2).await;
 }
 
 /// A gateway that has never heard of its server serves nothing from memory, for others could not know of it: but it

@@ -74,6 +74,16 @@ impl Fleet {
             .await;
         }
     }
+
+    /// Until what has this tag is purged at all of them, as one of them says.
+    pub(crate) async fn holds_for_all(&self, nth: usize, tag: &str) {
+        let place = self.gateways[nth % self.gateways.len()].place;
+        let purge = format!(r#"{{"tags":["{tag}"],"mode":"hard","wait":"shared"}}"#);
+        eventually("a purge that holds for all", async || {
+            place.purge(&purge).await?.state.holds().then_some(())
+        })
+        .await;
+    }
 }
 
 impl Gateway {

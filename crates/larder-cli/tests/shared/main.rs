@@ -5,12 +5,15 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod changes;
 mod crowd;
 mod failover;
 mod faults;
 mod fleet;
+mod neighbours;
 mod outbox;
 mod purges;
+mod stand_in;
 mod storm;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]

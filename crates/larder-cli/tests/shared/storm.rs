@@ -107,27 +107,70 @@ impl Storm {
     }
 }
 
+/// A storm under way.
+pub(crate) struct Blowing {
+    storm: Arc<Storm>,
+    all: JoinSet<()>,
+}
+
+impl Blowing {
+    /// At these places, until it is told to stop.
+    pub(crate) fn at(places: &[Place], versions: &Versions) -> Blowing {
+        let storm = Arc::new(Storm {
+            versions: versions.clone(),
+            held: Default::default(),
+            is_over: AtomicBool::new(false),
+            reads: AtomicUsize::new(0),
+            applied: AtomicUsize::new(0),
+            lapsed: AtomicUsize::new(0),
+        });
+        let mut all = JoinSet::new();
+        for place in places {
+            for _ in 0..READERS {
+                all.spawn(Arc::clone(&storm).read(*place));
+            }
+        }
+        for writer in 0..WRITERS {
+            all.spawn(Arc::clone(&storm).write(places.to_vec(), writer * 5));
+        }
+        Blowing { storm, all }
+    }
+
+    /// Nobody has seen anything that was purged.
+    fn check(&mut self) {
+        assert!(self.all.try_join_next().is_none(), "somebody has ended before the end");
+    }
+
+    /// Until so many more purges hold for all.
+    pub(crate) async fn purges_hold(&mut self, more: usize) {
+        let (before, began) = (self.storm.applied.load(Ordering::SeqCst), Instant::now());
+        eventually("purges that hold for all", async || {
+            self.check();
+            (self.storm.applied.load(Ordering::SeqCst) >= before + more).then_some(())
+        })
+        .await;
+        println!("{more} purges held for all {:?} later", began.elapsed());
+    }
+
+    /// Reads, and purges that were applied and that lapsed.
+    pub(crate) async fn stop(mut self) -> [usize; 3] {
+        self.storm.is_over.store(true, Ordering::SeqCst);
+        while let Some(ended) = self.all.join_next().await {
+            ended.unwrap();
+        }
+        let Storm { reads, applied, lapsed, .. } = &*self.storm;
+        let seen = [reads, applied, lapsed].map(|count| count.load(Ordering::SeqCst));
+        let [reads, applied, lapsed] = seen;
+        println!("{reads} reads; {applied} purges that were applied, {lapsed} that lapsed");
+        seen
+    }
+}
+
 async fn nothing_older_is_served_for(lasts: Duration) {
     let versions = Versions::default();
     let origin = versions.origin().await;
     let mut fleet = Fleet::before(origin.address).await;
-    let storm = Arc::new(Storm {
-        versions,
-        held: Default::default(),
-        is_over: AtomicBool::new(false),
-        reads: AtomicUsize::new(0),
-        applied: AtomicUsize::new(0),
-        lapsed: AtomicUsize::new(0),
-    });
-    let mut all = JoinSet::new();
-    for place in fleet.places() {
-        for _ in 0..READERS {
-            all.spawn(Arc::clone(&storm).read(place));
-        }
-    }
-    for writer in 0..WRITERS {
-        all.spawn(Arc::clone(&storm).write(fleet.places(), writer * 5));
-    }
+    let mut storm = Blowing::at(&fleet.places(), &versions);
     let (began, step) = (Instant::now(), lasts / 10);
     for turn in 1..=9 {
         // In steps that can be told from one another, each of which ends at its time.
@@ -147,27 +190,18 @@ async fn nothing_older_is_served_for(lasts: Duration) {
             }
             _ => _ = fleet.server.tell(&["CLIENT", "KILL", "TYPE", "normal"]).await,
         }
-        assert!(all.try_join_next().is_none(), "somebody has ended before the end");
+        storm.check();
     }
     sleep(lasts.saturating_sub(began.elapsed())).await;
-    let before = storm.lapsed.load(Ordering::SeqCst);
+    let before = storm.storm.lapsed.load(Ordering::SeqCst);
     eventually("purges that hold still", async || {
-        assert!(all.try_join_next().is_none(), "somebody has ended before the end");
-        (storm.lapsed.load(Ordering::SeqCst) > before).then_some(())
+        storm.check();
+        (storm.storm.lapsed.load(Ordering::SeqCst) > before).then_some(())
     })
     .await;
-    storm.is_over.store(true, Ordering::SeqCst);
-    while let Some(ended) = all.join_next().await {
-        ended.unwrap();
-    }
-    println!(
-        "{:?} reads; {:?} purges that were applied, {:?} that lapsed",
-        storm.reads, storm.applied, storm.lapsed
-    );
+    let [reads, applied, lapsed] = storm.stop().await;
     // Else nothing was tried.
-    assert!(storm.reads.load(Ordering::SeqCst) > 300, "{:?}", storm.reads);
-    assert!(storm.applied.load(Ordering::SeqCst) > 50, "{:?}", storm.applied);
-    assert!(storm.lapsed.load(Ordering::SeqCst) > 0);
+    assert!(reads > 300 && applied > 50 && lapsed > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

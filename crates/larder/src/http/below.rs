@@ -58,6 +58,8 @@ pub(crate) enum Found {
     Response(FromBelow),
     /// Nothing that does. What is fetched now may be written.
     Nothing(Option<Box<MayWrite>>),
+    /// The same, and another process has found that its answers are for one reader each: nobody is to wait for this one.
+    Apart(Option<Box<MayWrite>>),
 }
 
 /// A response from below.
@@ -116,11 +118,19 @@ pub(crate) async fn look(
         Err(lease) => {
             lower.count_miss();
             leader.begin(|| engine.position());
-            let there = search.last.as_ref();
             let read = |below| beneath.read(&cache.store, &asked.policy, leader.key(), below);
-            let there = there.map(read);
+            let there = search.last.as_ref().map(read).unwrap_or_default();
             // Read after purges reach the flight.
-            Found::Nothing(beneath.may_write(lease, &there.unwrap_or_default()).map(Box::new))
+            let may_write = beneath.may_write(lease, &there).map(Box::new);
+            match search.last.as_ref().and_then(|last| search.apart_for(last)) {
+                Some(left) => {
+                    let is_revoked = || leader.is_revoked();
+                    let name = asked.sharing_name();
+                    cache.hit_for_miss.remember_apart(name, left, leader.fence(), is_revoked);
+                    Found::Apart(may_write)
+                }
+                None => Found::Nothing(may_write),
+            }
         }
     }
 }
@@ -172,12 +182,22 @@ impl Search for ForResponse<'_> {
         if collapse_key.is_empty() { collapse_key } else { short_name(collapse_key.as_bytes()) }
     }
 
-    fn fetches_for_others(&self) -> bool {
-        self.whom != For::OneReader
+    fn fetches_for_others(&self, asked: &Asked) -> bool {
+        self.whom != For::OneReader && self.apart_for(asked).is_none()
     }
 }
 
 impl ForResponse<'_> {
+    /// For how long readers do well to ask the origin one by one, going by what lies there. One refresh is enough for
+    /// all of them in any case.
+    fn apart_for(&self, asked: &Asked) -> Option<Duration> {
+        let ForResponse { cache, beneath, leader, whom, .. } = *self;
+        if whom != For::Readers {
+            return None;
+        }
+        beneath.apart_for(&cache.store, self.asked, leader.key(), asked)
+    }
+
     /// The most recent one for this request, if memory has none as recent.
     fn best<'a, 'b>(
         &self,

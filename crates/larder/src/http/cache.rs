@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use http::{
@@ -18,7 +18,6 @@ use http::{
 use larder_policy::{
     key::RequestKey,
     reason::Reason,
-    response::hit_for_miss,
     reuse::{Variant, Verdict, decide},
     settings::Policy,
 };
@@ -27,11 +26,11 @@ use super::{
     body::account::Account,
     compress::{CompressionStats, Compressor},
     error::NoAnswer,
-    hit_for_miss::HitForMiss,
+    hit_for_miss::{HitForMiss, memory_of_unshared},
     landing::{Flights, Leader},
     no_vary_search::NoVarySearchTables,
     queries::Queries,
-    records::Beneath,
+    records::{Apart, Beneath, MayWrite},
     request::Retrieval,
     settings::Settings,
     store::{AtHand, Store},
@@ -270,18 +269,34 @@ impl Parts {
         format!("{:x}", hasher.finish())
     }
 
-    /// Remembers that answers of this name are for one reader each, if the reason lies in the answer.
+    /// Remembers that answers of this name are for one reader each, if the reason lies in the answer. For how long,
+    /// where that is news: other processes are to be told.
     pub(crate) fn remember_apart(
         &self,
         policy: &Policy,
         name: &str,
         reason: Reason,
         leader: &Leader,
+    ) -> Option<Duration> {
+        let memory = memory_of_unshared(policy, reason)?;
+        let is_revoked = || leader.is_revoked();
+        let is_news = self.hit_for_miss.remember_apart(name, memory, leader.fence(), is_revoked);
+        (is_news && !memory.is_zero()).then_some(memory)
+    }
+
+    /// Tells other processes that answers of this name are for one reader each, for so long.
+    pub(crate) fn publish_apart(
+        &self,
+        policy: &Policy,
+        name: &str,
+        memory: Duration,
+        leader: &Leader,
+        may_write: MayWrite,
     ) {
-        if let Some(memory) = hit_for_miss(policy, reason) {
-            let is_revoked = || leader.is_revoked();
-            self.hit_for_miss.remember_apart(name, memory, leader.fence(), is_revoked);
-        }
+        let Some(beneath) = &self.beneath else { return };
+        let (key, now) = (leader.key(), self.engine().now());
+        let is_personal = *name != **key;
+        beneath.write_apart(may_write, Apart { key, policy, is_personal, memory, now });
     }
 
     /// Why a fetch, or a request passed on, ended without a word.

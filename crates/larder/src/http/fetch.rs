@@ -230,7 +230,7 @@ impl<'a> Fetching<'a> {
 
     /// An answer that is for its reader alone.
     fn hand_through(
-        self,
+        mut self,
         origin_request: &OriginRequest,
         reply: UnstoredReply,
         took: Duration,
@@ -241,8 +241,12 @@ impl<'a> Fetching<'a> {
         let OriginRequest { asked, reader_fields, .. } = origin_request;
         let UnstoredReply { answer, reason, .. } = &reply;
         if origin_request.tells_of_others(answer.status()) {
-            let name = asked.sharing_name();
-            self.cache.remember_apart(&asked.policy, name, *reason, &self.leader);
+            let (policy, name) = (&asked.policy, asked.sharing_name());
+            let is_news = self.cache.remember_apart(policy, name, *reason, &self.leader);
+            // Before its lease ends.
+            if let (Some(memory), Some(may_write)) = (is_news, self.may_write.take()) {
+                self.cache.publish_apart(policy, name, memory, &self.leader, *may_write);
+            }
         }
         self.tell_fetched(took, Some(*reason), false);
         let reader_fields = *reader_fields;
@@ -264,8 +268,8 @@ impl<'a> Fetching<'a> {
         self.cache.counters().fetch_took(took);
         let response = Brought::Stored(Arc::clone(&fresh));
         let outcome = self.brought(origin_request, response.clone());
-        self.note_sharing(origin_request, &fresh.head);
-        let not_stored = self.keep(origin_request, fresh, updates, took);
+        let apart = self.note_sharing(origin_request, &fresh.head);
+        let not_stored = self.keep(origin_request, fresh, updates, took, apart);
         let (place, reader_fields) = (None, origin_request.reader_fields);
         let origin = None;
         let kept =
@@ -285,7 +289,7 @@ impl<'a> Fetching<'a> {
         // Its readers may leave from now on: it is on its way into the cache.
         self.leader.go_on();
         let response = Brought::Incoming(Arc::clone(&incoming));
-        self.note_sharing(origin_request, &incoming.head);
+        let apart = self.note_sharing(origin_request, &incoming.head);
         if origin_request.is_shared {
             let outcome = self.brought(origin_request, response.clone());
             self.leader.announce(FlightResult { fence: self.leader.fence(), outcome });
@@ -319,18 +323,20 @@ impl<'a> Fetching<'a> {
         self.cache.counters().fetch_took(cost);
         // Who joins once the leader is gone looks in the cache first.
         match whole {
-            Ok(whole) => _ = self.keep(origin_request, Arc::new(whole), &[], cost),
+            Ok(whole) => _ = self.keep(origin_request, Arc::new(whole), &[], cost, apart),
             Err(reason) => self.tell_fetched(cost, Some(reason), false),
         }
     }
 
-    /// Stores what was fetched, and tells of it; and why it is not stored, where it is not.
+    /// Stores what was fetched, and tells of it; and why it is not stored, where it is not. `apart`: for so long it is
+    /// known that it is for one reader.
     fn keep(
         &mut self,
         origin_request: &OriginRequest,
         fresh: Arc<Stored>,
         updates: &[Arc<Stored>],
         cost: Duration,
+        apart: Option<Duration>,
     ) -> Option<Reason> {
         let Fetching { cache, leader, may_write, .. } = self;
         let asked = &origin_request.asked;
@@ -347,7 +353,11 @@ impl<'a> Fetching<'a> {
         {
             let (key, stored) = (leader.key(), &fresh);
             let to_write = ToWrite { key, policy, request, stored, cost };
-            beneath.write(&cache.store, *may_write, to_write);
+            let written = beneath.write(&cache.store, may_write, to_write);
+            // A record would have said so itself.
+            if let (Err(may_write), Some(memory)) = (written, apart) {
+                cache.publish_apart(policy, asked.sharing_name(), memory, leader, *may_write);
+            }
         }
         if let (None, Some(tables)) = (not_stored, &cache.no_vary_search)
             && asked.head.method == Method::GET
@@ -361,8 +371,8 @@ impl<'a> Fetching<'a> {
 
     /// Remembers whether those who wait for an answer like this one may have it: what is stored, but
     /// stale at once, is not to be reused without asking (RFC 9111 §4), by those who wait for it no more than
-    /// by later ones.
-    fn note_sharing(&self, origin_request: &OriginRequest, fresh: &StoredHead) {
+    /// by later ones. If they may not, and that is news, for how long that is remembered.
+    fn note_sharing(&self, origin_request: &OriginRequest, fresh: &StoredHead) -> Option<Duration> {
         let Fetching { cache, leader, .. } = self;
         let asked = &origin_request.asked;
         let name = asked.sharing_name();
@@ -370,17 +380,16 @@ impl<'a> Fetching<'a> {
             Ok(()) if asked.is_personal() => {
                 let is_revoked = || leader.is_revoked();
                 cache.hit_for_miss.remember_together(name, leader.fence(), is_revoked);
+                None
             }
-            Ok(()) => cache.hit_for_miss.forget(name),
-            Err(reason) => {
-                let reason = match reason {
-                    Reason::Expired => Reason::NoFreshness,
-                    reason => reason,
-                };
-                if origin_request.tells_of_others(fresh.status()) {
-                    cache.remember_apart(&asked.policy, name, reason, leader);
-                }
+            Ok(()) => {
+                cache.hit_for_miss.forget(name);
+                None
             }
+            Err(reason) => origin_request
+                .tells_of_others(fresh.status())
+                .then(|| cache.remember_apart(&asked.policy, name, reason, leader))
+                .flatten(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use larder_policy::freshness::Lifetime;
+use larder_policy::{freshness::Lifetime, reason::Reason, response, settings::Policy};
 
 use crate::{
     clock::Clock,
@@ -20,6 +20,16 @@ const MAX_BYTES: usize = 1 << 20;
 const TOGETHER: Duration = Duration::from_secs(3600);
 /// For so long after answers were not shared, the preconditions of their readers still go to the origin.
 const WINDOW: Duration = Duration::from_secs(3600);
+
+/// For how long it is remembered that answers are for one reader each, where one could not be shared for this reason.
+/// What is stored, but stale at once, is not to be reused without asking (RFC 9111 §4).
+pub(crate) fn memory_of_unshared(policy: &Policy, reason: Reason) -> Option<Duration> {
+    let reason = match reason {
+        Reason::Expired => Reason::NoFreshness,
+        reason => reason,
+    };
+    response::hit_for_miss(policy, reason)
+}
 
 /// What answers turned out to be, by the name under which that is remembered: a key, mostly.
 pub(crate) struct HitForMiss {
@@ -63,16 +73,16 @@ impl HitForMiss {
     /// who come again and again do not wait for each other in between.
     ///
     /// `fence`: where in the log of purges the fetch began that has shown it; `is_revoked`, whether one has come
-    /// since.
+    /// since. Answers whether that is news.
     pub(crate) fn remember_apart(
         &self,
         name: &str,
         memory: Duration,
         fence: Fence,
         is_revoked: impl FnOnce() -> bool,
-    ) {
+    ) -> bool {
         let lifetime = Lifetime::fresh_for(memory).stale_if_error(WINDOW);
-        self.remember(name, Sharing::Apart, lifetime, fence, is_revoked);
+        self.remember(name, Sharing::Apart, lifetime, fence, is_revoked)
     }
 
     /// Remembers that they were for all. The same goes for `fence` and `is_revoked`.
@@ -110,14 +120,15 @@ impl HitForMiss {
         lifetime: Lifetime,
         fence: Fence,
         is_revoked: impl FnOnce() -> bool,
-    ) {
+    ) -> bool {
         if self.known(name) == Some((sharing, true)) {
-            return;
+            return false;
         }
         let now = self.clock.now();
         let (cost, tags) = (Duration::ZERO, Box::default());
         let entry = Entry::new(sharing, Facts { lifetime, fetched: now, cost, tags, fence });
         self.memory.put(name, entry, 0, &Judge::of_untagged(now), is_revoked);
+        true
     }
 }
 

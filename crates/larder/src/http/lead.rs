@@ -24,7 +24,7 @@ use super::{
     error::NoAnswer,
     explain::{Handling, ReplyOutcome},
     fetch::{LeaderOutcome, StoredReply, Told, fetch, while_awaited},
-    landing::Leader,
+    landing::{FlightOutcome, FlightResult, Leader},
     origin::{Origin, OriginRequest},
     refresh::Refresh,
     reply::UnstoredReply,
@@ -138,7 +138,7 @@ struct Leading {
 /// The leader's part where something lies below memory: what is there answers, or else the origin is asked, by what
 /// has come into memory meanwhile.
 async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Sender<Told>) {
-    let Leading { cache, asked, mut ask, mut at_hand, is_shared } = miss;
+    let Leading { cache, asked, mut ask, mut at_hand, mut is_shared } = miss;
     let (mut may_write, mut may_confirm) = (None, true);
     let began = Instant::now();
     if let Some(beneath) = &cache.beneath {
@@ -159,6 +159,12 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
                 return;
             }
             Found::Nothing(writes) => may_write = writes,
+            Found::Apart(writes) => {
+                (may_write, is_shared) = (writes, false);
+                // Those who wait go on by themselves now, and not when this one has its answer.
+                let outcome = FlightOutcome::NotForOthers;
+                leader.announce(FlightResult { fence: leader.fence(), outcome });
+            }
         }
         let found = cache.store.look(&asked.key);
         let verdict = cache.decide(&asked, &found);

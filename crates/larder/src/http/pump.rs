@@ -239,11 +239,15 @@ impl Pump<'_> {
             _ => {}
         }
         // That there is no room now says nothing of later answers.
+        let may_write = self.may_write.take();
         if reason != Reason::NoRoom {
-            self.cache.remember_apart(self.policy, self.sharing_name, reason, self.leader);
+            let Pump { cache, policy, sharing_name, leader, .. } = *self;
+            let is_news = cache.remember_apart(policy, sharing_name, reason, leader);
+            if let (Some(memory), Some(may_write)) = (is_news, may_write) {
+                cache.publish_apart(policy, sharing_name, memory, leader, *may_write);
+            }
         }
         self.kept = Err(reason);
-        *self.may_write = None;
         self.leader.withdraw();
         self.filler.keep_no_longer();
     }

@@ -7,16 +7,24 @@ use std::{
 
 use bytes::Bytes;
 use larder_policy::{
-    freshness::Lifetime, head::RequestHead, record, reuse::Variant, settings::Policy,
+    freshness::Lifetime,
+    head::RequestHead,
+    reason::Reason,
+    record,
+    reuse::{Variant, may_share},
+    settings::Policy,
     stored::StoredHead,
 };
 
 use super::{
+    hit_for_miss::memory_of_unshared,
+    request::Retrieval,
     store::Store,
     stored::{Mark, Stored},
     tags::tags_of,
 };
 use crate::{
+    clock::Moment,
     codec::CodecError,
     engine::lower::{Asked, Content, Lower, NewBody, NewRecord, OwnLease},
     purge::last::PurgeState,
@@ -96,6 +104,12 @@ impl Beneath {
         format!("{} response 1, {}, {rules}", self.name, record::FORMAT)
     }
 
+    /// The same of a record without a response: it says that answers are for one reader each.
+    fn format_of_apart(&self, policy: &Policy) -> String {
+        let rules = short_name(policy.of_storing().as_bytes());
+        format!("{} apart 1, {rules}", self.name)
+    }
+
     /// As [`read`](Beneath::read), and counts the records that cannot be: once for each answer of the tier.
     pub(crate) fn read_and_count<'a>(
         &self,
@@ -130,12 +144,47 @@ impl Beneath {
         asked: &'a Asked,
     ) -> Vec<Option<ResponseBelow<'a>>> {
         let (at, format) = (store.time_of_day(asked.at), self.format(policy));
+        let of_apart = self.format_of_apart(policy);
         let read = |record: &'a Record| {
             let is_known = record.head.format == format;
             is_known.then(|| self.response(store, key, record, at)).flatten()
         };
-        let is_there = |record: &&Record| !self.lower.is_lost(&record.head.body);
+        let is_there = |record: &&Record| {
+            record.head.format != of_apart && !self.lower.is_lost(&record.head.body)
+        };
         asked.records().iter().filter(is_there).map(read).collect()
+    }
+
+    /// For how long it is known, by what another process has found, that answers to such a request are for one reader
+    /// each. Either it was told so, or what it has stored was not to be reused by others. What was found last counts.
+    pub(crate) fn apart_for(
+        &self,
+        store: &Store,
+        asked: &Retrieval,
+        key: &str,
+        below: &Asked,
+    ) -> Option<Duration> {
+        let (policy, request) = (&asked.policy, asked.request());
+        let (format, variant) = (self.format_of_apart(policy), name_of_apart(asked.is_personal()));
+        let is_told = |record: &&Record| {
+            record.head.format == format
+                && record.head.variant == variant
+                && self.lower.state(key, &record.head) == PurgeState::Untouched
+        };
+        let told = below.records().iter().find(is_told).map(|record| {
+            let most = memory_of_unshared(policy, Reason::Private);
+            (record.age, most.map(|most| most.min(record.head.lifetime.ttl())))
+        });
+        let there = self.read(store, policy, key, below);
+        let stored = there.iter().filter(|response| response.head.selects(request.headers));
+        let stored = stored.map(|response| {
+            let came_at = response.head.received_at();
+            let shared = may_share(policy, &response.head, request, came_at);
+            let memory = shared.err().and_then(|reason| memory_of_unshared(policy, reason));
+            (response.record.age, memory)
+        });
+        let (age, memory) = stored.chain(told).min_by_key(|(age, _)| *age)?;
+        memory?.checked_sub(age).filter(|left| !left.is_zero())
     }
 
     fn response<'a>(
@@ -184,12 +233,19 @@ impl Beneath {
         self.lower.position().map(|fence| MayWrite { fence, lease, there, beside })
     }
 
-    /// Writes a response, behind the readers' backs. A part is not written.
-    pub(crate) fn write(&self, store: &Store, may_write: MayWrite, to_write: ToWrite<'_>) {
+    /// Writes a response, behind the readers' backs. A part is not written, nor what is of no use to anybody: then the
+    /// right to write is given back.
+    pub(crate) fn write(
+        &self,
+        store: &Store,
+        may_write: Box<MayWrite>,
+        to_write: ToWrite<'_>,
+    ) -> Result<(), Box<MayWrite>> {
         let ToWrite { key, policy, request, stored, cost } = to_write;
-        let MayWrite { fence, lease, there, beside } = may_write;
         let keep_for = stored.head.keep_for(policy);
-        let Some(head) = stored.head.to_record().filter(|_| !keep_for.is_zero()) else { return };
+        let head = stored.head.to_record().filter(|_| !keep_for.is_zero());
+        let Some(head) = head else { return Err(may_write) };
+        let MayWrite { fence, lease, there, beside } = *may_write;
         let received_at = stored.head.received_at();
         let record = NewRecord {
             key: Arc::clone(key),
@@ -219,7 +275,46 @@ impl Beneath {
             Ok(Content { extra, body })
         };
         self.lower.write_behind(record, encode, lease);
+        Ok(())
     }
+
+    /// Writes, behind the readers' backs, that answers to such requests are for one reader each. Other processes that
+    /// wait for this one's lease go at once then, and not one after the other.
+    pub(crate) fn write_apart(&self, may_write: MayWrite, apart: Apart<'_>) {
+        let Apart { key, policy, is_personal, memory, now } = apart;
+        let MayWrite { fence, lease, beside, .. } = may_write;
+        let record = NewRecord {
+            key: Arc::clone(key),
+            variant: name_of_apart(is_personal).to_owned(),
+            // Beside all of the responses.
+            most: policy.variant_limit().max(1).saturating_add(1),
+            fence,
+            lifetime: Lifetime::fresh_for(memory),
+            fetched: now,
+            cost: Duration::ZERO,
+            tags: Vec::new(),
+            format: self.format_of_apart(policy),
+            beside,
+        };
+        let encode = || Ok(Content { extra: Bytes::new(), body: NewBody::Bytes(Vec::new()) });
+        self.lower.write_behind(record, encode, lease);
+    }
+}
+
+/// What is written of answers that are for one reader each.
+pub(crate) struct Apart<'a> {
+    pub(crate) key: &'a Arc<str>,
+    pub(crate) policy: &'a Policy,
+    pub(crate) is_personal: bool,
+    /// For so long it is gone by.
+    pub(crate) memory: Duration,
+    pub(crate) now: Moment,
+}
+
+/// Which of a key's records that is: no response's has such a name. That personal answers are for one reader each says
+/// nothing of the others.
+fn name_of_apart(is_personal: bool) -> &'static str {
+    if is_personal { "apart personal" } else { "apart" }
 }
 
 fn not_purged(responses: Vec<Option<ResponseBelow<'_>>>) -> Vec<ResponseBelow<'_>> {

@@ -110,7 +110,7 @@ async fn bring(
             Found::Response(found) => {
                 return below::hand_on(cache, &asked, leader, found, drop).await;
             }
-            Found::Nothing(writes) => may_write = writes,
+            Found::Nothing(writes) | Found::Apart(writes) => may_write = writes,
         }
         // What was purged meanwhile is not confirmed.
         if !cache.store.look(&asked.key).variants.contain(&stored) {

@@ -136,11 +136,11 @@ impl History {
         let Question { id, instance, key, asked, floor } = question;
         self.lock().open.remove(&id);
         let asked = (asked - self.began).as_millis();
-        // Which of those who share a fetch began it, tokio's channels leave to chance.
         let how = match source {
             AnswerSource::Hit => "hit",
             AnswerSource::Stale(_) => "stale",
-            AnswerSource::Fetched(_) | AnswerSource::Collapsed(_) => "fetched",
+            AnswerSource::Fetched(_) => "fetched",
+            AnswerSource::Collapsed(_) => "shared",
             AnswerSource::Lower => "from below",
         };
         let what = format!("{instance} {} {version}, asked at {asked}: {how}", name(key));

@@ -1,10 +1,12 @@
 //! Link: what lies between one instance and the tier, and what goes wrong on it.
 //!
+//! What an instance of a newer version purges, an older one does not understand: to it, that is all there is, hard.
+//!
 //! A call and its answer each take their time, so that several overtake each other. Either may be lost: a call whose
 //! answer is lost has taken effect, and one that its caller has given up may still do so.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     mem,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -17,15 +19,54 @@ use tokio::{
 };
 
 use super::{INSTANCES, dice::Dice};
-use crate::tier::lower::{
-    Answering, BodyId, Call, Commit, Heads, Holds, InProcess, Lease, LeaseAnswer, LogPart,
-    LowerError, LowerPurge, LowerTier, Piece, Position, Reader, Readers, Record, Tail, bucket,
+use crate::{
+    purge::{Mode, Scope},
+    tier::lower::{
+        Answering, BodyId, Call, Commit, Heads, Holds, InProcess, Lease, LeaseAnswer, LogPart,
+        LowerError, LowerPurge, LowerTier, Piece, Position, PurgeId, Reader, Readers, Record, Tail,
+        bucket,
+    },
 };
 
 /// The tier as one instance reaches it.
 pub(super) struct Link {
     model: InProcess,
     line: Arc<Line>,
+    version: Version,
+    newer: Newer,
+}
+
+/// Of which version an instance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    This,
+    Next,
+}
+
+/// The purges that only instances of the next version understand.
+#[derive(Clone, Default)]
+pub(super) struct Newer(Arc<Mutex<HashSet<PurgeId>>>);
+
+impl Newer {
+    fn lock(&self) -> MutexGuard<'_, HashSet<PurgeId>> {
+        self.0.lock().expect("nothing panics under it")
+    }
+
+    fn note(&self, purges: &[LowerPurge]) {
+        self.lock().extend(purges.iter().map(|purge| purge.id));
+    }
+
+    /// What an instance of this version reads of them.
+    fn read(&self, version: Version, tail: &mut Tail) {
+        if version == Version::Next {
+            return;
+        }
+        for logged in &mut tail.purges {
+            if self.lock().contains(&logged.purge.id) {
+                (logged.purge.scopes, logged.purge.mode) = (vec![Scope::Everything], Mode::Hard);
+            }
+        }
+    }
 }
 
 /// One instance's way to the tier.
@@ -157,8 +198,8 @@ impl Line {
         }
     }
 
-    /// Lets time pass. No two instances do anything at the same instant: who comes first then, tokio's channels leave
-    /// to chance.
+    /// Lets time pass. No two instances do anything at the same instant: what happens does not hang on whose task is
+    /// polled first.
     async fn pass(&self, time: Duration) {
         pass(self.began, self.instance, time).await;
     }
@@ -236,15 +277,30 @@ pub(super) async fn pass(began: Instant, whose: usize, time: Duration) {
 }
 
 impl Link {
-    pub(super) fn new(model: &InProcess, line: &Arc<Line>) -> Self {
-        Link { model: model.clone(), line: Arc::clone(line) }
+    pub(super) fn new(
+        model: &InProcess,
+        line: &Arc<Line>,
+        version: Version,
+        newer: &Newer,
+    ) -> Self {
+        Link { model: model.clone(), line: Arc::clone(line), version, newer: newer.clone() }
+    }
+
+    /// As this instance reads the log.
+    fn reads(&self) -> impl Fn(&mut Tail) + Send + Sync + use<> {
+        let (version, newer) = (self.version, self.newer.clone());
+        move |tail| newer.read(version, tail)
     }
 }
 
 impl LowerTier for Link {
     fn heads<'a>(&'a self, key: &'a str, log: LogPart) -> Answering<'a, Heads> {
-        let (model, name) = (self.model.clone(), key.to_owned());
-        self.line.carry(Call::Heads, key, async move { model.heads(&name, log).await })
+        let (model, name, read) = (self.model.clone(), key.to_owned(), self.reads());
+        self.line.carry(Call::Heads, key, async move {
+            let mut heads = model.heads(&name, log).await?;
+            heads.tail.iter_mut().for_each(&read);
+            Ok(heads)
+        })
     }
 
     fn piece(&self, body: BodyId, index: u32) -> Answering<'_, Bytes> {
@@ -270,12 +326,19 @@ impl LowerTier for Link {
 
     fn append<'a>(&'a self, purges: &'a [LowerPurge]) -> Answering<'a, Position> {
         let (model, purges) = (self.model.clone(), purges.to_vec());
+        if self.version == Version::Next {
+            self.newer.note(&purges);
+        }
         self.line.carry(Call::Append, "", async move { model.append(&purges).await })
     }
 
     fn tail(&self, since: Option<Position>) -> Answering<'_, Tail> {
-        let model = self.model.clone();
-        self.line.carry(Call::Tail, "", async move { model.tail(since).await })
+        let (model, read) = (self.model.clone(), self.reads());
+        self.line.carry(Call::Tail, "", async move {
+            let mut tail = model.tail(since).await?;
+            read(&mut tail);
+            Ok(tail)
+        })
     }
 
     fn readers(&self) -> Option<&dyn Readers> {
@@ -290,9 +353,12 @@ impl LowerTier for Link {
         length: Duration,
     ) -> Answering<'a, LeaseAnswer> {
         let (model, line) = (self.model.clone(), Arc::clone(&self.line));
-        let (name, wanted) = (key.to_owned(), wanted.to_owned());
+        let (name, wanted, read) = (key.to_owned(), wanted.to_owned(), self.reads());
         let effect = async move {
-            let answer = model.lease(&name, &wanted, log, length).await?;
+            let mut answer = model.lease(&name, &wanted, log, length).await?;
+            if let LeaseAnswer::Granted { heads, .. } = &mut answer {
+                heads.tail.iter_mut().for_each(&read);
+            }
             Ok(line.leased(name, answer))
         };
         self.line.carry(Call::Lease, key, effect)
@@ -301,8 +367,12 @@ impl LowerTier for Link {
 
 impl Readers for Link {
     fn follow(&self, since: Position, most: Duration) -> Answering<'_, Tail> {
-        let model = self.model.clone();
-        self.line.carry(Call::Follow, "", async move { model.follow(since, most).await })
+        let (model, read) = (self.model.clone(), self.reads());
+        self.line.carry(Call::Follow, "", async move {
+            let mut tail = model.follow(since, most).await?;
+            read(&mut tail);
+            Ok(tail)
+        })
     }
 
     fn renew<'a>(&'a self, reader: &'a Reader, read: Option<Position>) -> Answering<'a, Position> {

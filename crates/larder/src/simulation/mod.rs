@@ -4,12 +4,17 @@
 //! cargo test -p larder --lib simulation
 //! LARDER_SEED=17 cargo test -p larder --lib simulation -- --nocapture    one run, told
 //! LARDER_SEEDS=5000 cargo test -p larder --lib simulation                so many of them
+//! LARDER_FIRST=300 LARDER_SECONDS=60 …                                   from that one on; as many as there is time for
 //! LARDER_RULES=Gap cargo test -p larder --lib simulation::how -- --ignored --nocapture    without these rules
 //! ```
 //!
 //! The caches are the real ones, and so is the tier in this process. Between them lie *links* that are cut, slow, lose
 //! calls and answers, and deliver them in any order ([`link`]); processes stand still or are killed ([`process`]).
-//! Everything runs in one thread whose time is tokio's, paused, and all chance comes from the seed.
+//! Everything runs in one thread whose time is tokio's, paused, and all chance comes from the seed: also who of those who
+//! wait for one thing is woken first ([`watch`]). So a seed makes the same run each time, to the millisecond.
+//!
+//! In some runs instances of two versions run side by side: neither understands what the other stores, and the older one
+//! does not understand what the newer one purges ([`link`]).
 //!
 //! The laws, which are checked all the time ([`laws`]):
 //!
@@ -31,6 +36,7 @@ mod meanwhile;
 mod origin;
 mod process;
 mod run;
+pub(crate) mod watch;
 
 pub(crate) use process::{is_under_way, random, spawn};
 
@@ -41,9 +47,9 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
-use self::laws::Outcome;
 use crate::rules::Rule;
 
 const INSTANCES: usize = 3;
@@ -58,15 +64,21 @@ fn number_of(variable: &str) -> Option<u64> {
 
 /// The seeds of this run of the tests.
 fn seeds() -> Range<u64> {
-    0..number_of("LARDER_SEEDS").unwrap_or(SEEDS)
+    let first = number_of("LARDER_FIRST").unwrap_or(0);
+    first..first + number_of("LARDER_SEEDS").unwrap_or(SEEDS)
 }
 
 /// The first `most` seeds whose runs break a law, without a rule if one is named; on all processors.
 fn found(off: Option<Rule>, most: usize) -> Vec<(u64, Vec<String>)> {
-    let (next, found) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let (next, found) = (AtomicU64::new(seeds().start), Mutex::new(Vec::new()));
+    let seconds = number_of("LARDER_SECONDS").map(Duration::from_secs);
+    let began = Instant::now();
     let search = || {
         let _off = off.map(Rule::turn_off);
         while found.lock().unwrap().len() < most {
+            if seconds.is_some_and(|seconds| began.elapsed() >= seconds) {
+                return;
+            }
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if !seeds().contains(&seed) {
                 return;
@@ -82,6 +94,8 @@ fn found(off: Option<Rule>, most: usize) -> Vec<(u64, Vec<String>)> {
             scope.spawn(search);
         }
     });
+    let tried = next.into_inner().min(seeds().end) - seeds().start;
+    println!("{tried} seeds from {} on in {:?}", seeds().start, began.elapsed());
     let mut found = found.into_inner().unwrap();
     found.sort();
     found
@@ -100,22 +114,12 @@ fn whatever_goes_wrong_nobody_is_served_what_was_purged_and_all_recovers() {
 
 #[test]
 fn one_seed_makes_one_run() {
-    // Not yet true of every seed: where an answer from an ended log comes late (seed 4), a step may come some
-    // milliseconds earlier or later from run to run, and what follows differs. What is found is found either way.
-    for seed in 0..4 {
-        // Who of those that wait for one thing is woken first, tokio's channels leave to chance. They differ only in
-        // when they asked.
-        let [one, other] = [(); 2].map(|()| {
-            let Outcome { mut events, broken } = run::run(seed);
-            for event in &mut events {
-                event.truncate(event.find(", asked at").unwrap_or(event.len()));
-            }
-            events.sort();
-            (events, broken)
-        });
-        assert!(one.0.len() > 50, "{one:?}");
-        let differs = one.0.iter().zip(&other.0).find(|(one, other)| one != other);
-        assert_eq!((differs, &one.1), (None, &other.1), "{seed}");
+    for seed in 0..24 {
+        let [one, other] = [(); 2].map(|()| run::run(seed));
+        assert!(one.events.len() > 50, "{one:?}");
+        let differs = one.events.iter().zip(&other.events).find(|(one, other)| one != other);
+        assert_eq!(differs, None, "{seed}");
+        assert_eq!(one, other, "{seed}");
     }
 }
 
@@ -125,15 +129,15 @@ const FOUND_BY: [(Rule, u64); 15] = [
     (Rule::TrustIsComparedAtHits, 13),
     (Rule::TrustLastsFromSending, 58),
     (Rule::NothingIsKeptBeforeTheFirstRenewal, 13),
-    (Rule::IsolationIsBounded, 21),
+    (Rule::IsolationIsBounded, 1),
     (Rule::IsolationCountsFromTheBeginning, 1),
     (Rule::WithoutTrustNoEarlierFetchIsShared, 6),
     (Rule::GapPurgesMemory, 29),
-    (Rule::AnotherLogPurgesMemory, 8),
-    (Rule::EndedLogsAreIgnored, 8),
+    (Rule::AnotherLogPurgesMemory, 9),
+    (Rule::EndedLogsAreIgnored, 70),
     (Rule::OutboxJudges, 8),
     (Rule::WrittenWithTheFenceOfItsFetch, 23),
-    (Rule::FoundIsJudgedWithinReach, 70),
+    (Rule::FoundIsJudgedWithinReach, 199),
     (Rule::HoldsWaitsForAll, 0),
     (Rule::LapsesWithTimeOnly, 0),
     (Rule::OneHasTheLease, 0),
@@ -146,7 +150,11 @@ fn a_rule_that_is_not_kept_is_noticed() {
             let _off = rule.turn_off();
             !run::run(seed).broken.is_empty()
         };
-        assert!(is_noticed || !found(Some(rule), 1).is_empty(), "{rule:?}");
+        if !is_noticed {
+            let others = found(Some(rule), 1);
+            assert!(!others.is_empty(), "{rule:?}");
+            println!("{rule:?} is found by {}, and no longer by {seed}", others[0].0);
+        }
     }
     // That one needs two threads: see `meanwhile`.
     let others = Rule::ALL.into_iter().filter(|rule| *rule != Rule::DoneIsSaidWhenItIsDone);

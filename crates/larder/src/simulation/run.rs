@@ -3,19 +3,20 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
+use bytes::Bytes;
 use tokio::{runtime, time::Instant};
 
 use super::{
     INSTANCES,
     dice::Dice,
     laws::{Floor, Floors, History, Outcome},
-    link::{Line, Link, Next, Weather, pass},
+    link::{Line, Link, Newer, Next, Version, Weather, pass},
     origin::{self, KEYS, Origin},
     process::{Process, UnderWay},
 };
 use crate::{
     Cache, Clock,
-    codec::Text,
+    codec::{Codec, CodecError, Text},
     purge::{Mode, Purge, Receipt, Tier, TierState},
     tier::lower::{Call, InProcess, Settings, Unsure},
 };
@@ -131,6 +132,10 @@ struct Run {
     over: Instant,
     /// Killed ones: nothing of them is ever dropped while the run lasts.
     dead: Vec<Instance>,
+    versions: Dice,
+    /// So many of a hundred instances that are started are of the next version.
+    upgraded: u64,
+    newer: Newer,
 }
 
 #[derive(Clone)]
@@ -153,9 +158,13 @@ impl Run {
         let (ttl, stale) = [(60, 0), (8, 4), (60, 20)][dice.index(3)];
         let (ttl, stale) = (Duration::from_secs(ttl), Duration::from_secs(stale));
         let history = Arc::new(History::new(began));
+        let (mut versions, newer) = (Dice::of(seed, &[5]), Newer::default());
+        let upgraded = [0, 0, 0, 50][versions.index(4)];
         let instances = std::array::from_fn(|instance| {
             let line = Line::new(instance, seed, began);
-            start(&model, line, began, settings, (ttl, stale), 0)
+            let version = some_version(&mut versions, upgraded);
+            let link = Link::new(&model, &line, version, &newer);
+            start(link, line, version, began, settings, (ttl, stale), 0)
         });
         let faults = THEMES[dice.index(THEMES.len())];
         let purges = [4, 12][dice.index(2)];
@@ -178,6 +187,9 @@ impl Run {
             crowd,
             over,
             dead,
+            versions,
+            upgraded,
+            newer,
         }
     }
 
@@ -263,7 +275,9 @@ impl Run {
                 self.pass(100).await;
             }
             let fetches = self.origin.fetches(key) - before;
-            if fetches > 1 {
+            // What one version stores, the other does not understand, and puts its own in that place.
+            let most = if self.upgraded > 0 { INSTANCES as u64 } else { 1 };
+            if fetches > most {
                 let key = origin::name(key);
                 self.history.broken(format!("2: {fetches} fetches of {key} at once"));
             }
@@ -464,27 +478,53 @@ impl Run {
             let line = Arc::clone(&line);
             self.later(move || line.mend());
         }
-        let new = start(&self.model, line, self.began, self.settings, lives, starts);
+        let version = some_version(&mut self.versions, self.upgraded);
+        let link = Link::new(&self.model, &line, version, &self.newer);
+        let new = start(link, line, version, self.began, self.settings, lives, starts);
         std::mem::replace(&mut self.instances[instance], new)
     }
 }
 
+fn some_version(dice: &mut Dice, upgraded: u64) -> Version {
+    if dice.percent(upgraded) { Version::Next } else { Version::This }
+}
+
+/// Texts, as a version writes them that others do not understand.
+struct TextOf(Version);
+
+impl Codec<String> for TextOf {
+    fn format(&self) -> &str {
+        match self.0 {
+            Version::This => "this version's",
+            Version::Next => "the next one's",
+        }
+    }
+
+    fn encode(&self, value: &String) -> Result<Bytes, CodecError> {
+        Text.encode(value)
+    }
+
+    fn decode(&self, bytes: Bytes) -> Result<String, CodecError> {
+        Text.decode(bytes)
+    }
+}
+
 fn start(
-    model: &InProcess,
+    link: Link,
     line: Arc<Line>,
+    version: Version,
     began: Instant,
     settings: Settings,
     (ttl, stale): (Duration, Duration),
     start: u64,
 ) -> Instance {
     let process = Arc::new(Process::default());
-    let link = Link::new(model, &line);
     let builder = Cache::<String>::builder()
         .ttl(ttl)
         .stale_while_revalidate(stale)
         .stale_if_error(2 * stale)
         .clock(Clock::other(move || began.elapsed()))
-        .lower_with(link, Text, settings);
+        .lower_with(link, TextOf(version), settings);
     let cache = process.enter(|| builder.build());
     Instance { cache, process, line, start }
 }

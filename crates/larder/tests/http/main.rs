@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
 mod allocation;
+mod apart;
 mod arriving;
 mod below;
 mod coherence;

@@ -195,6 +195,28 @@ impl Site {
 
 pub(crate) type Reading = JoinHandle<Result<Response<Body>, NoAnswer>>;
 
+/// Lets the origin take its time for whoever waits for it, until all readers have their answers: how
+/// many times as long as it takes for one they have waited.
+pub(crate) async fn rounds(
+    origin: &Origin,
+    readings: &[Reading],
+    with: impl Fn() -> Response<Body>,
+) -> u32 {
+    let mut rounds = 0;
+    settle().await;
+    while readings.iter().any(|reading| !reading.is_finished()) {
+        rounds += 1;
+        assert!(rounds < 10, "they wait for ever");
+        let calls: Vec<_> = (0..origin.waiting()).map(|_| origin.take()).collect();
+        tokio::time::sleep(secs(2)).await;
+        for call in calls {
+            call.send(Ok(with())).ok();
+        }
+        settle().await;
+    }
+    rounds
+}
+
 pub(crate) fn request(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<Body> {
     let mut request = Request::new(Body::empty());
     *request.method_mut() = method.parse::<Method>().unwrap();

@@ -8,7 +8,7 @@ use larder::http::{Body, Client, NoAnswer, Policy, Settings};
 
 use crate::support::{
     Drip, Reading, Shape, Site, answer, chunk, drip, failed, fresh, get, get_with, ok,
-    over_each_shape, read, request, secs, settle, without_length,
+    over_each_shape, read, request, rounds, secs, settle, without_length,
 };
 
 const FRESH: [(&str, &str); 1] = [("cache-control", "max-age=60")];
@@ -458,24 +458,6 @@ async fn readers_with_other_credentials_do_not_wait_for_each_other(shape: Shape)
     }
 }
 
-/// Lets the origin take its time for whoever waits for it, until all readers have their answers: how
-/// many times as long as it takes for one they have waited.
-async fn rounds(site: &Site, readings: &[Reading], with: impl Fn() -> http::Response<Body>) -> u32 {
-    let mut rounds = 0;
-    settle().await;
-    while readings.iter().any(|reading| !reading.is_finished()) {
-        rounds += 1;
-        assert!(rounds < 10, "they wait for ever");
-        let calls: Vec<_> = (0..site.origin.waiting()).map(|_| site.origin.take()).collect();
-        tokio::time::sleep(secs(2)).await;
-        for call in calls {
-            call.send(Ok(with())).ok();
-        }
-        settle().await;
-    }
-    rounds
-}
-
 over_each_shape!(a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain);
 async fn a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain(shape: Shape) {
     let nothing: &[(&str, &str)] = &[];
@@ -498,7 +480,7 @@ async fn a_crowd_waits_for_each_other_once_where_that_turns_out_to_be_in_vain(sh
         let crowd = async || {
             let before = site.origin.calls();
             let readings: Vec<_> = (0..50).map(|_| site.ask(get("/a"))).collect();
-            let rounds = rounds(&site, &readings, || ok(fields, "body")).await;
+            let rounds = rounds(&site.origin, &readings, || ok(fields, "body")).await;
             for reading in readings {
                 assert_eq!(read(reading).await.text(), "body");
             }
@@ -520,7 +502,7 @@ async fn a_crowd_with_credentials_of_its_own_each_waits_for_nobody(shape: Shape)
         for _ in 0..2 {
             let ask = |user| site.ask(get_with("/a", &[(field, &format!("user={user}"))]));
             let readings: Vec<_> = (0..50).map(ask).collect();
-            assert_eq!(rounds(&site, &readings, || ok(&[], "body")).await, 1, "{field}");
+            assert_eq!(rounds(&site.origin, &readings, || ok(&[], "body")).await, 1, "{field}");
         }
         assert_eq!(site.origin.calls(), 100);
     }

@@ -2,8 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use larder::lower::{Forget, Forgotten, Holds, LowerError, LowerTier, Position, Reader, Readers};
-use larder_test_support::{eventually::eventually, redis::Redis as Server};
+use larder::{
+    Cache,
+    codec::Text,
+    lower::{Forget, Forgotten, Holds, LowerError, LowerTier, Position, Reader, Readers},
+    redis::Redis,
+};
+use larder_test_support::{
+    eventually::{eventually, until},
+    redis::Redis as Server,
+};
 
 use crate::control::{Instance, all_keep_up, purge, reader, tell, tier, tier_for};
 
@@ -308,4 +316,28 @@ async fn a_reader_that_was_cut_off_learns_what_it_has_missed() {
     all_keep_up(&mut [&mut one, &mut other]).await;
     assert_eq!((&*other.told, other.gaps), (&[1, 2, 3][..], 1));
     assert_eq!(later, Position { number: position.number + 1, ..position });
+}
+
+/// How many commands of each kind the server has had since it was asked to forget them.
+async fn asked(server: &Server, command: &str) -> u64 {
+    let stats: String = tell(server, &["INFO", "commandstats"]).await;
+    let of_it = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:")));
+    let calls = of_it.and_then(|it| it.strip_prefix("calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_cache_at_rest_asks_no_more_than_whether_there_is_something_new_and_where_the_log_ends() {
+    let server = Server::start().await;
+    let tier = Redis::connect(&server.url()).unwrap();
+    let cache = Cache::<String>::builder().lower(tier, Text).build();
+    until("it to follow the log", || cache.stats().lower.renewals >= 3).await;
+    tell::<()>(&server, &["CONFIG", "RESETSTAT"]).await;
+    let renewals = cache.stats().lower.renewals;
+    until("it to rest", || cache.stats().lower.renewals >= renewals + 6).await;
+    let renewed = cache.stats().lower.renewals - renewals;
+    let (scripts, reads) = (asked(&server, "evalsha").await, asked(&server, "xread").await);
+    // One may have been under way before, and one after that.
+    assert!(scripts <= renewed + 2, "{scripts} scripts for {renewed} renewals, {reads} reads");
+    assert!((renewed / 2..=renewed + 2).contains(&reads), "{reads} for {renewed}");
 }

@@ -257,6 +257,30 @@ async fn what_is_not_as_it_was_written_is_counted_and_left_out() {
 }
 
 #[tokio::test]
+async fn a_hash_that_somebody_has_filled_is_not_read_and_is_replaced_by_the_next_to_write() {
+    const FILL: &str = "for field = 1, ARGV[1] do
+            redis.call('HSET', KEYS[1], 'field ' .. field, string.rep('x', 100))
+        end
+        return redis.status_reply('OK')";
+    let server = Server::start().await;
+    let one = tier(&server);
+    let key = "larder1:larder:h:key";
+    for fields in ["1", "100000"] {
+        let (id, body) = written(&one, 2).await;
+        assert_eq!(commit(&one, "key", head("", body)).await, Commit::Stored);
+        assert_eq!(server.tell(&["EVAL", FILL, "1", key, fields]).await, "+OK");
+        let heads = one.heads("key", LogPart::Nothing).await.unwrap();
+        let read = if fields == "1" { 1 } else { 0 };
+        assert_eq!((heads.records.len(), heads.unreadable), (read, 1), "{fields}");
+        assert_eq!(commit(&one, "key", small("b", "text")).await, Commit::Stored);
+        assert_eq!(variants(&one, "key").await, ["b"], "{fields}");
+        let left: u64 = tell(&server, &["HLEN", key]).await;
+        assert_eq!(left, 2, "the record and its note");
+        assert!(matches!(one.piece(id, 0).await, Err(LowerError::Gone)), "{fields}");
+    }
+}
+
+#[tokio::test]
 async fn a_note_that_is_not_as_it_was_written_hinders_nobody() {
     let server = Server::start().await;
     let one = tier(&server);

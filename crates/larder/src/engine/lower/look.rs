@@ -22,8 +22,9 @@ pub(crate) trait Search {
     /// Which of the key's records it would fetch: the right to do that keeps nobody from fetching another one.
     fn wanted(&self, asked: &Asked) -> String;
 
-    /// Whether what it fetches is for others as well, and worth their waiting. If not, it goes without the right to.
-    fn fetches_for_others(&self) -> bool {
+    /// Whether what it fetches is for others as well, and worth their waiting, as far as can be told by what lies there.
+    /// If not, it goes without the right to.
+    fn fetches_for_others(&self, _asked: &Asked) -> bool {
         true
     }
 
@@ -46,17 +47,19 @@ impl Lower {
             if let Some(found) = search.usable(&asked).await {
                 return Ok(found);
             }
-            if !search.fetches_for_others() {
+            if !search.fetches_for_others(&asked) {
                 return Err(None);
             }
             match self.lease(key, &search.wanted(&asked)).await {
                 Leasing::Granted(lease, again) => {
-                    // Another process may have written since, and given it back.
-                    let found = match again.has_other_heads(&asked) {
-                        true => search.usable(&again).await,
-                        false => None,
-                    };
-                    return found.ok_or(Some(lease));
+                    if !again.has_other_heads(&asked) {
+                        return Err(Some(lease));
+                    }
+                    // Another process has written since, and given it back.
+                    if let Some(found) = search.usable(&again).await {
+                        return Ok(found);
+                    }
+                    return Err(search.fetches_for_others(&again).then_some(lease));
                 }
                 Leasing::Held(_) if !search.waits_for_others() => return Err(None),
                 Leasing::Held(ended) => {

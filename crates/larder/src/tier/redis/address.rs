@@ -19,9 +19,9 @@ use super::{ConnectError, RedisOptions, rejected};
 const CONNECT: Duration = Duration::from_secs(1);
 /// To find out where to connect to, and to do it.
 const FIND: Duration = Duration::from_secs(4);
-/// A server that acknowledges no byte for so long is gone. Without this a partition that has healed is followed by a
+/// A server that acknowledges no byte for so long is gone, and one that answers nothing. Without this a partition that has healed is followed by a
 /// silence as long as it was, until the system sends anew.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// A command that waits at the server waits no longer than this.
 const LONGEST_COMMAND: Duration = Duration::from_secs(60);
 /// Commands that wait to be sent on one connection. One more waits at its caller.

@@ -2,6 +2,9 @@
 //!
 //! Nobody hears of a line that breaks while nothing is under way on it. So a question that may be asked twice is, if its
 //! line broke; and no question is asked on a line that was opened before another one to the same server broke.
+//!
+//! A server that stands still breaks no line, for its system goes on to acknowledge what is sent. Where another one has
+//! taken its place meanwhile, nobody would find that out. So a line on which nothing is answered for a while is closed.
 
 use std::{
     fmt,
@@ -21,9 +24,11 @@ use redis::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::address::{Address, Connection};
+use super::address::{Address, Connection, SILENCE};
 use crate::{sync, tier::lower::LowerError};
 
+/// A question that is asked after a long silence has at least so long to be answered.
+const GRACE: Duration = Duration::from_millis(500);
 /// After the first failure in a row it is tried again so much later, after the second twice that, and so on.
 const FIRST_REST: Duration = Duration::from_millis(20);
 const LONGEST_REST: Duration = Duration::from_secs(1);
@@ -149,6 +154,18 @@ struct FarEnd {
     breaks: AtomicU64,
 }
 
+impl FarEnd {
+    /// On a line that is silent for too long nothing is asked any more, nor on those that were opened with it.
+    fn note_silence(&self, state: &mut State) {
+        if let State::Open { unanswered, .. } = state
+            && unanswered.is_some_and(Unanswered::is_silence)
+        {
+            *unanswered = None;
+            self.breaks.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
 /// A place for one connection.
 #[derive(Clone)]
 struct Line(Arc<Shared>);
@@ -176,7 +193,23 @@ enum State {
         failures: u32,
         /// So many lines had broken when it was opened.
         breaks: u64,
+        unanswered: Option<Unanswered>,
     },
+}
+
+/// Questions since the last answer that was waited for.
+#[derive(Clone, Copy)]
+struct Unanswered {
+    first: Instant,
+    /// The first of those that were asked [`SILENCE`] later. Without one the line may just not have been used: who gives
+    /// up is not told of the answer that comes then.
+    later: Option<Instant>,
+}
+
+impl Unanswered {
+    fn is_silence(self) -> bool {
+        self.later.is_some_and(|later| later.elapsed() >= GRACE)
+    }
 }
 
 impl Line {
@@ -196,6 +229,7 @@ impl Line {
         loop {
             let mut ended = {
                 let mut state = self.0.lock();
+                self.0.far_end.note_silence(&mut state);
                 match &*state {
                     State::Open { connection, number, breaks, .. }
                         if *breaks == self.0.far_end.breaks.load(Ordering::Acquire) =>
@@ -240,7 +274,8 @@ async fn open(line: Arc<Shared>, failures: u32, _ended: watch::Sender<()>) {
     let state = match opened(&line.far_end.address).await {
         Ok(connection) => {
             let number = sync::random() as u64;
-            State::Open { connection, number, since: Instant::now(), failures, breaks }
+            let (since, unanswered) = (Instant::now(), None);
+            State::Open { connection, number, since, failures, breaks, unanswered }
         }
         Err(error) => closed(failures + 1, error),
     };
@@ -273,6 +308,23 @@ fn closed(failures: u32, error: RedisError) -> State {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A question is asked on this connection, or one was answered.
+    fn note(&self, asked_on: u64, is_answer: bool) {
+        if let State::Open { number, unanswered, .. } = &mut *self.lock()
+            && *number == asked_on
+        {
+            if is_answer {
+                *unanswered = None;
+                return;
+            }
+            let now = Instant::now();
+            let since = unanswered.get_or_insert(Unanswered { first: now, later: None });
+            if since.later.is_none() && now - since.first >= SILENCE {
+                since.later = Some(now);
+            }
+        }
     }
 
     /// Whoever asks next opens it anew. One that broke soon after it was opened rests first, but for the first time.
@@ -384,10 +436,12 @@ fn ends_line(error: &RedisError) -> bool {
 impl ConnectionLike for Link {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         Box::pin(async move {
+            self.line.note(self.number, false);
             let answer = match &mut self.connection {
                 Connection::One(one) => one.send_packed_command(command).await,
                 Connection::Cluster(cluster) => cluster.req_packed_command(command).await,
             };
+            self.line.note(self.number, true);
             self.look_at(&answer);
             answer
         })
@@ -400,12 +454,14 @@ impl ConnectionLike for Link {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         Box::pin(async move {
+            self.line.note(self.number, false);
             let answers = match &mut self.connection {
                 Connection::One(one) => one.send_packed_commands(commands, offset, count).await,
                 Connection::Cluster(cluster) => {
                     cluster.req_packed_commands(commands, offset, count).await
                 }
             };
+            self.line.note(self.number, true);
             match &answers {
                 Ok(answers) => {
                     let errors = answers.iter().filter_map(|answer| match answer {

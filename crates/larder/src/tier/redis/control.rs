@@ -211,8 +211,10 @@ impl Shared {
         }
     }
 
-    /// What the log has after `since`, as soon as there is something. Whether it still is that log is asked then: who
-    /// waits for a log that ends is not told.
+    /// What the log has after `since`, as soon as there is something. Whether it still is that log is asked then. Where
+    /// nothing came, that is not asked, so as to spare the server half of what is asked at rest: it is known as of
+    /// what was heard last, and whoever follows renews as well, and hears then of a log that has ended, or that has
+    /// more than its stream shows.
     pub(super) async fn follow(&self, since: Position, most: Duration) -> Result<Tail, LowerError> {
         let line = self.lines.log();
         let mut link = line.link().await?;
@@ -225,6 +227,11 @@ impl Shared {
         match news {
             // Whether there is something new is asked at once.
             Err(error) if is_broken_line(&error) => {}
+            Ok(Value::Nil) if self.control.seen().ends_at(since) => {
+                let (position, whole_since) = (since, since.number);
+                let (folded, purges) = (Vec::new(), Vec::new());
+                return Ok(Tail { whole_since, folded, purges, position });
+            }
             news => _ = news?,
         }
         let tail = self.tail(Some(since)).await?;

@@ -1,6 +1,7 @@
 //! Data: records and the pieces of bodies.
 //!
-//! A read of heads is one plain `HGETALL`. A record is written with the pieces of its body first, each a plain `SET`
+//! A read of heads is one plain `HSCAN`, which brings all fields of the hash, or some of one that somebody has filled
+//! with more than any cache writes. A record is written with the pieces of its body first, each a plain `SET`
 //! that may go to any server of a cluster; then one script on the key of its head puts it in place.
 
 use std::{
@@ -21,6 +22,10 @@ static TIME: LazyLock<Script> = LazyLock::new(|| Script::new("return redis.call(
 /// The field of a hash of records in which the server notes their order. No variant is named so: it is not UTF-8.
 const NOTE: &[u8] = b"\xff";
 
+/// A key has no more records than this, its note included. Of a hash that has more fields nothing is read, so that
+/// whoever can write to the server cannot make a miss bring as many as he likes.
+const MOST_FIELDS: usize = 4096;
+
 /// Nothing is kept longer.
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Pieces outlive their head: who has read it reads them next.
@@ -40,10 +45,10 @@ impl Shared {
     }
 
     async fn records(&self, key: &str) -> Result<Heads, LowerError> {
-        let mut command = cmd("HGETALL");
-        command.arg(self.names.head(key));
+        let mut command = cmd("HSCAN");
+        command.arg(self.names.head(key)).arg(0).arg("COUNT").arg(MOST_FIELDS);
         let asking = self.lines.twice(|| async {
-            self.lines.heads().await?.ask::<Vec<(Vec<u8>, Vec<u8>)>>(&command).await
+            self.lines.heads().await?.ask::<(u64, Vec<(Vec<u8>, Vec<u8>)>)>(&command).await
         });
         let asked = match self.time.is_known() {
             true => asking.await,
@@ -53,7 +58,11 @@ impl Shared {
             Err(LowerError::Unreadable) => {
                 return Ok(Heads { records: Vec::new(), tail: None, unreadable: 1 });
             }
-            asked => asked?,
+            // There is more than was asked for.
+            Ok((cursor, _)) if cursor != 0 => {
+                return Ok(Heads { records: Vec::new(), tail: None, unreadable: 1 });
+            }
+            asked => asked?.1,
         };
         let now = self.time.latest().ok_or(LowerError::Reconciling)?;
         let mut heads = Heads { records: Vec::with_capacity(1), tail: None, unreadable: 0 };
@@ -134,7 +143,7 @@ impl Shared {
         let bytes = self.seal.write_head(key, &head, now.saturating_sub(age));
         let mut link = self.lines.heads().await?;
         let mut script = COMMIT.key(self.names.head(key));
-        script.arg(&head.variant).arg(bytes).arg(most.max(1)).arg(millis(left));
+        script.arg(&head.variant).arg(bytes).arg(most.clamp(1, MOST_FIELDS / 2)).arg(millis(left));
         let script = script.arg(body).arg(pieces);
         // Not twice: another one may have been put in its place since.
         let gone: Vec<(String, u32)> = script.invoke_async(&mut link).await.map_err(failed)?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::tier::lower::{PurgeId, TierFigures};
+use crate::tier::lower::{Position, PurgeId, TierFigures};
 
 /// So many purges are kept, of so many bytes together.
 const MAX_ENTRIES: usize = 4096;
@@ -123,6 +123,11 @@ impl Seen {
     /// What a call says is known, if anything is.
     pub(super) fn known(&self) -> (Option<u128>, u64, u64, Epoch) {
         (self.generation, self.highest, self.had_readers, Epoch(self.epoch))
+    }
+
+    /// Whether the log that was heard of last ends there, as far as was heard.
+    pub(super) fn ends_at(&self, position: Position) -> bool {
+        self.generation == Some(position.generation) && self.highest == position.number
     }
 
     pub(super) fn reads(&mut self, reader: u64) {

@@ -27,11 +27,16 @@ end
 
 local records = noted()
 if not records then
-  redis.call('DEL', KEYS[1])
+  redis.call('UNLINK', KEYS[1])
   records = {}
 end
 
 local stay, go = {}, {}
+-- Fields that no cache has written make it one that nobody reads.
+if redis.call('HLEN', KEYS[1]) > #records + 1 then
+  redis.call('UNLINK', KEYS[1])
+  records, go = {}, records
+end
 for _, record in ipairs(records) do
   if record[1] == field then
     go[#go + 1] = record
