@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use larder_admin::figures::{Family, Figures};
 use larder_gateway::{
     Gateway,
-    config::{Config, Mistakes, Named},
+    config::{self, Config, Mistakes, Named, Places, ReloadWord},
     upstream::Upstream,
 };
 
@@ -22,6 +22,8 @@ use crate::{
     metrics::{counter, gauge},
     serve::upstreams,
     shared::Passwords,
+    signals::Reread,
+    watch::{Look, Watch, look_at},
 };
 
 /// What was said at the start, which is said again with the file as it is then.
@@ -45,7 +47,34 @@ pub(crate) struct Reloader {
     /// Those of now, in the gateway's order.
     pub(crate) upstreams: Vec<Named>,
     pub(crate) files: Files,
+    pub(crate) files_of: FilesOf,
     pub(crate) reloads: Reloads,
+}
+
+/// Which files the settings are read from, and whether they have changed since.
+pub(crate) struct FilesOf {
+    config: Config,
+    places: Places,
+    watch: Watch,
+}
+
+impl FilesOf {
+    pub(crate) fn new(config: &Config, places: &Places) -> FilesOf {
+        FilesOf::read_at(look_at(config::files_of(config, places)), config, places)
+    }
+
+    fn read_at(look: Look, config: &Config, places: &Places) -> FilesOf {
+        FilesOf { config: config.clone(), places: places.clone(), watch: Watch::of(look) }
+    }
+
+    fn look(&self) -> Look {
+        look_at(config::files_of(&self.config, &self.places))
+    }
+
+    fn have_changed(&mut self) -> bool {
+        let is_wanted = self.config.server.reload == Some(ReloadWord::OnChange);
+        is_wanted && self.watch.have_changed(self.look())
+    }
 }
 
 /// How it went so far. Clones share it.
@@ -68,8 +97,16 @@ impl Outcomes {
 }
 
 impl Reloader {
+    pub(crate) fn hear(&mut self, reread: Reread) {
+        if reread == Reread::Told || self.files_of.have_changed() {
+            self.reread();
+        }
+    }
+
     /// A file with mistakes changes nothing, and that is told.
-    pub(crate) fn reread(&mut self) {
+    fn reread(&mut self) {
+        // Before they are read: what changes from here on is seen at the next look.
+        let look = self.files_of.look();
         let configured = match self.again.configured() {
             Ok(configured) => configured,
             Err(mistakes) => {
@@ -80,6 +117,7 @@ impl Reloader {
         let Some(file) = configured.places.file() else {
             return tracing::info!("SIGHUP changes nothing: there is no file to read again");
         };
+        self.files_of = FilesOf::read_at(look, &configured.config, &configured.places);
         let later = needing_a_restart(&self.running, &configured.config);
         let settings = configured.settings;
         for doubt in &settings.doubts {
@@ -101,7 +139,8 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request.
-    const AT_ONCE: [&str; 2] = ["server.trusted_peers", "server.explain_token_file"];
+    const AT_ONCE: [&str; 3] =
+        ["server.trusted_peers", "server.explain_token_file", "server.reload"];
     let mut keys = Vec::new();
     let parts = |config: &Config| {
         [

@@ -12,7 +12,7 @@ use std::{
 
 use larder::{
     Cache,
-    http::{HttpCache, Settings as CacheSettings, Variants},
+    http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
 use larder_admin::{Admin, log::Log, watch::Watch};
@@ -31,9 +31,10 @@ use crate::{
     doubts,
     files::{self, Files},
     metrics::{CacheFigures, OriginFigures, ReaderFigures, SharedFigures},
-    reload::{Again, Reloader, Reloads},
+    reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
     signals::Signals,
+    watch::LOOK_EVERY,
 };
 
 /// A stop that takes longer says what it waits for.
@@ -179,6 +180,7 @@ impl Configured {
         }
         let mut reloader = Reloader {
             again,
+            files_of: FilesOf::new(&configuration, &places),
             running: configuration,
             gateway: gateway.clone(),
             upstreams: settings.upstreams,
@@ -188,7 +190,7 @@ impl Configured {
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
-        signals.told_to_reread_until_stop(|| reloader.reread()).await;
+        signals.told_to_reread_until_stop(LOOK_EVERY, |reread| reloader.hear(reread)).await;
         stop.cancel();
         advising.abort();
         if let Some(watching) = watching {
@@ -343,7 +345,7 @@ fn cache(
         Some(outbox) => store.outbox(outbox),
         None => store,
     };
-    let policy = settings.rules.policy();
+    let policy = Policy::clone(&settings.ways.otherwise().policy);
     let settings = CacheSettings { max_passing: Some(files.passing()), ..settings.cache };
     HttpCache::with_settings(store.build(), policy, settings)
 }

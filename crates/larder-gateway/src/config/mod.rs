@@ -1,7 +1,7 @@
 //! `larder.toml`: from its text to settings that can be run, or to all that is wrong with it.
 //!
 //! ```
-//! use std::path::Path;
+//! use std::path::{Path, PathBuf};
 //!
 //! use larder_gateway::config;
 //!
@@ -23,6 +23,7 @@ pub mod amount;
 mod decode;
 mod document;
 mod explain;
+mod include;
 mod mistake;
 mod nearest;
 mod parts;
@@ -32,19 +33,23 @@ mod schema;
 mod settings;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
-    AdminPart, Config, LogPart, Memory, Server, SharedPart, TlsPart, UnsureWord, UpstreamPart,
+    AdminPart, Config, LogPart, Memory, ReloadWord, Server, SharedPart, TlsPart, UnsureWord,
+    UpstreamPart,
 };
 pub use route::Route;
-pub use rules::{PolicyWord, Rules, SetCookieWord};
+pub use rules::{AuthorizationWord, PolicyText, PolicyWord, ResponseHeaders, Rules, SetCookieWord};
 pub use schema::{Key, keys, schema};
 pub use settings::{Named, Secrets, Settings};
-pub use value::{CookieName, Count, Field, Listen, Peer, Service, Size, Time, Verb};
+pub use value::{
+    CookieName, Count, Field, FieldValue, Listen, OneCookie, Parameter, Part, Peer, Service, Size,
+    StatusText, Time, Verb, Wanted,
+};
 
 use decode::{Kind, Wrong};
 use document::Text;
@@ -75,6 +80,25 @@ pub fn read(file: &Path, text: &str) -> Result<(Config, Places), Mistakes> {
 /// read ([`Settings::of`], [`add_new`]), so that all are told at once.
 pub fn read_on(file: &Path, text: &str) -> (Config, Places, Vec<Mistake>) {
     read_all(&Text { file, text: text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) })
+}
+
+/// The same, with what stands in the files that this one includes. They are read here.
+pub fn read_with_included(file: &Path, text: &str) -> (Config, Places, Vec<Mistake>) {
+    let (mut config, mut places, mut mistakes) = read_on(file, text);
+    include::add(&mut config, &mut places, &mut mistakes);
+    (config, places, mistakes)
+}
+
+/// The files that such a configuration is made of as they are now: with those that have come since it was read.
+pub fn files_of(config: &Config, places: &Places) -> Vec<PathBuf> {
+    let Some(main) = places.file() else { return Vec::new() };
+    let folder = main.parent().unwrap_or(Path::new(""));
+    let included = config.include.iter().filter_map(|pattern| include::files(folder, pattern).ok());
+    let mut files = vec![main.to_owned()];
+    files.extend(included.flatten());
+    let secret = config.server.explain_token_file.as_deref();
+    files.extend(secret.map(|file| places.resolve("server.explain_token_file", file)));
+    files
 }
 
 /// Adds what was found in a second look. What was left out in the first, because it is wrong, is not missing: of one
@@ -135,7 +159,7 @@ fn told(Wrong { kind, at }: Wrong, text: &Text<'_>) -> Mistake {
 fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<Place>) -> Mistake {
     let known = Known::get();
     let table = path.rsplit_once('.').map(|(table, _)| table);
-    let is_route = table.is_some_and(|table| table.starts_with("route["));
+    let is_route = table.is_some_and(|table| table.starts_with("route[") && table.ends_with(']'));
     let own: &[&str] = if is_route { &OF_A_ROUTE } else { &[] };
     let names: Vec<_> = own.iter().chain(names).copied().collect();
     let within = match table {
@@ -164,7 +188,8 @@ fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<
     match known.tables_with(key) {
         tables if tables.is_empty() => {
             let all = names.join(", ");
-            let example = names.first().map(|name| match table {
+            let first = names.iter().find(|name| **name != "include");
+            let example = first.map(|name| match table {
                 None => format!("[{name}]"),
                 Some(table) => {
                     let right = known.right(&format!("{table}.{name}"));

@@ -8,12 +8,12 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
-    time::Duration,
 };
 
-use bytesize::ByteSize;
-use http::{HeaderName, Method};
-use larder::http::policy::cookies::IgnoredCookies;
+use http::Method;
+pub use larder::http::policy::text::value::{
+    CookieName, Field, FieldValue, OneCookie, Parameter, Part, Size, StatusText, Time,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -21,7 +21,7 @@ use serde::{
 };
 
 use super::{address, amount};
-use crate::upstream::Origin;
+use crate::{routes::Condition, upstream::Origin};
 
 /// One row a type: what it wraps, how it is read, how it is shown, what a file may write (a text, or a number as
 /// well), and a text that is right.
@@ -67,11 +67,6 @@ enum Kind {
 }
 
 written! {
-    /// A length of time: `"30s"`.
-    Time(Duration): amount::duration, |time| humantime::format_duration(*time).to_string(), Text,
-        "a time with its unit, in quotes: \"30s\"";
-    /// A number of bytes: `"64MiB"`, or a number.
-    Size(ByteSize): amount::size, |size| shown(*size), TextOrNumber, "a size with its unit, in quotes: \"64MiB\"";
     /// Where to listen: `"127.0.0.1:8080"`, or a port of 127.0.0.1.
     Listen(SocketAddr): address::listen, SocketAddr::to_string, TextOrNumber,
         "an address and a port, in quotes: \"127.0.0.1:8080\"";
@@ -80,10 +75,6 @@ written! {
         "the address of a service, in quotes: \"http://127.0.0.1:8001\"";
     /// The address of a machine: `"192.0.2.1"`.
     Peer(IpAddr): peer, IpAddr::to_string, Text, "an address without a port, in quotes: \"192.0.2.1\"";
-    /// The name of a cookie, in which `*` stands for any characters; or `analytics`.
-    CookieName(String): cookie, String::clone, Text, "the name of a cookie, in quotes: \"_ga*\"";
-    /// The name of a header field: `"X-Tenant"`.
-    Field(HeaderName): field, HeaderName::to_string, Text, "the name of a header field, in quotes: \"X-Tenant\"";
     /// A method of HTTP: `"GET"`.
     Verb(Method): verb, Method::to_string, Text, "a method, in quotes: \"GET\"";
 }
@@ -139,31 +130,11 @@ impl<T> Visitor<'_> for Form<T> {
     }
 }
 
-/// As it would be written: `ByteSize` itself says `256.0 MiB`.
-fn shown(size: ByteSize) -> String {
-    let bytes = size.as_u64();
-    let unit = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let whole = unit.iter().find(|(power, _)| bytes > 0 && bytes.trailing_zeros() >= *power);
-    whole.map_or_else(|| bytes.to_string(), |(power, unit)| format!("{}{unit}", bytes >> power))
-}
-
 fn peer(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| match text.parse::<SocketAddr>() {
         Ok(address) => format!("without the port: \"{}\"", address.ip()),
         Err(_) => "say the address of a machine: \"192.0.2.1\", \"2001:db8::1\"".to_owned(),
     })
-}
-
-fn cookie(text: &str) -> Result<String, String> {
-    if text.contains(',') {
-        return Err("each name stands in quotes of its own: [\"a\", \"b\"]".to_owned());
-    }
-    text.parse::<IgnoredCookies>().map_err(|error| error.to_string())?;
-    if text.trim().is_empty() { Err("a name is missing".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-fn field(text: &str) -> Result<HeaderName, String> {
-    text.parse().map_err(|_| "this cannot be the name of a header field: \"X-Tenant\"".to_owned())
 }
 
 /// Methods are told apart by case (RFC 9110 §9.1), and none that is in use has small letters.
@@ -172,4 +143,33 @@ fn verb(text: &str) -> Result<Method, String> {
         return Err(format!("methods are written in capitals: \"{}\"", text.to_ascii_uppercase()));
     }
     text.parse().map_err(|_| "this cannot be a method: \"GET\"".to_owned())
+}
+
+/// What is asked of a field or of a parameter: `"1"`, in which `*` stands for any characters; `true`, it is there; `false`,
+/// it is not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted(pub Condition);
+
+impl<'de> Deserialize<'de> for Wanted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrBool).map(Wanted)
+    }
+}
+
+struct TextOrBool;
+
+impl Visitor<'_> for TextOrBool {
+    type Value = Condition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes, true for whatever is there, or false for none")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Condition, E> {
+        Ok(Condition::Fits(text.into()))
+    }
+
+    fn visit_bool<E: Error>(self, is_there: bool) -> Result<Condition, E> {
+        Ok(if is_there { Condition::Present } else { Condition::Absent })
+    }
 }

@@ -36,8 +36,8 @@ impl FastPath for Gateway {
         let settings = self.common.settings.load();
         let peer_is_trusted = settings.config.trusts(peer);
         let PeekedRequest { method, scheme, host, target, lines } = request;
-        let Way { policy, is_cached: true, .. } = settings.ways.borrowed(method, host, target)?
-        else {
+        let way = settings.ways.borrowed(method, host, target, lines)?;
+        let Way { policy, is_cached: true, .. } = way else {
             return None;
         };
         let ignored_cookies = policy.ignored_cookies();

@@ -93,7 +93,7 @@ pub(crate) fn explained(
     now: SystemTime,
 ) {
     let shows_key = asked.head.extensions.get::<ShowKey>().is_some();
-    explain(headers, handling, stored, shows_key.then_some(&*asked.key), now);
+    explain(headers, handling, stored, shows_key.then_some(&*asked.key), (&asked.policy, now));
 }
 
 fn answer(

@@ -16,7 +16,7 @@ pub use self::{
     admin::AdminPart,
     log::LogPart,
     memory::Memory,
-    server::{Server, TlsPart},
+    server::{ReloadWord, Server, TlsPart},
     shared::{SharedPart, UnsureWord},
     upstream::UpstreamPart,
 };
@@ -27,6 +27,10 @@ use super::{route::Route, rules::Rules};
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "larder.toml")]
 pub struct Config {
+    /// Files with more routes and services, below the folder of this one; * stands for any characters in a file's name.
+    /// Their routes come behind those of this file, by the files' names. Default none
+    #[schemars(example = ["routes/*.toml"])]
+    pub include: Vec<String>,
     /// How requests come: where to listen, and what their connections may take
     #[schemars(example = &"[server]\nlisten = \"127.0.0.1:8080\"")]
     pub server: Server,

@@ -84,7 +84,17 @@ impl Settings {
         secrets: Secrets,
     ) -> Result<Settings, Vec<Mistake>> {
         let mut check = Check { places, mistakes: Vec::new() };
-        let Config { server, admin, memory, shared: _, log: _, upstream, defaults, route } = config;
+        let Config {
+            include: _,
+            server,
+            admin,
+            memory,
+            shared: _,
+            log: _,
+            upstream,
+            defaults,
+            route,
+        } = config;
         let listen = server.listen.as_ref().map_or(LISTEN, |listen| listen.0);
         let admin = admin.listen.as_ref().map(|listen| listen.0);
         check.listeners(listen, admin);
@@ -109,15 +119,17 @@ impl Settings {
             check.mistakes.push(places.mistake("upstream", what));
         }
         let names: Vec<_> = upstream.keys().map(String::as_str).collect();
-        let otherwise = check.way("defaults", defaults, defaults, &names);
+        let otherwise = check.way("defaults", (defaults, defaults), &names, (None, None));
         let mut ways = Vec::new();
         let mut fittings = Vec::new();
         let mut rules_of_routes = Vec::new();
         for (index, Route { rules, .. }) in route.iter().enumerate() {
             let path = format!("route[{}]", index + 1);
             let effective = rules.clone().or(defaults);
-            fittings.push(check.fitting(&path, &route[index]));
-            ways.push(check.way(&path, rules, &effective, &names));
+            let fitting = check.fitting(&path, &route[index]);
+            let own = (Some(&route[index]), fitting.as_ref());
+            ways.push(check.way(&path, (rules, &effective), &names, own));
+            fittings.push(fitting);
             rules_of_routes.push(effective);
         }
         let Check { mistakes, .. } = check;
