@@ -3,7 +3,7 @@
 use std::{fmt::Write, path::PathBuf};
 
 use clap::Args;
-use http::{Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use larder_gateway::{
     config::{self, Listener, Mistakes},
     downstream::ListenAddress,
@@ -33,6 +33,9 @@ pub(crate) struct Check {
     /// The method of the request that is explained
     #[arg(long, value_name = "METHOD", default_value = "GET", requires = "explain")]
     method: Method,
+    /// A header field of the request that is explained, as often as there are some
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field, requires = "explain")]
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why it was not checked, or is not fine.
@@ -47,13 +50,17 @@ pub(crate) enum CheckError {
 impl Check {
     /// What is to be printed.
     pub(crate) fn run(self, passwords: Passwords) -> Result<String, CheckError> {
-        let Check { file, explain, method } = self;
+        let Check { file, explain, method, fields } = self;
         let configured = Configured::of_file(&file, passwords)?;
         match explain {
             None => Ok(summary(&file.display().to_string(), &configured)),
             Some(url) if url.authority().is_none() => Err(CheckError::Url(url)),
             Some(url) => {
-                Ok(config::explain(&configured.settings, &configured.places, &method, &url))
+                let mut sent = HeaderMap::new();
+                for (name, value) in fields {
+                    sent.append(name, value);
+                }
+                Ok(config::explain(&configured.settings, &configured.places, &method, &url, &sent))
             }
         }
     }
@@ -74,6 +81,13 @@ pub(crate) fn place_of(listener: &Listener) -> String {
         text += &format!(", sent on to https at port {port}");
     }
     text
+}
+
+fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let wrong = || "say a name, a colon and a value: \"X-Beta: 1\"".to_owned();
+    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    let name = name.parse().map_err(|_| wrong())?;
+    Ok((name, value.trim().parse().map_err(|_| wrong())?))
 }
 
 /// One screen.

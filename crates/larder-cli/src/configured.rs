@@ -43,7 +43,7 @@ impl Configured {
         let (mut config, mut places, mut mistakes) = match &file {
             Some(file) => {
                 let text = text_of(file)?;
-                config::read_on(file, &text)
+                config::read_with_included(file, &text)
             }
             None if flags.upstream.is_none() => {
                 return Err(all(vec![Mistake::new(None, HOW_TO_BEGIN)]));
@@ -58,7 +58,7 @@ impl Configured {
     /// By a file alone.
     pub(crate) fn of_file(file: &Path, passwords: Passwords) -> Result<Configured, Mistakes> {
         let text = text_of(file)?;
-        let (config, places, mistakes) = config::read_on(file, &text);
+        let (config, places, mistakes) = config::read_with_included(file, &text);
         Configured::of(config, places, Secrets::default(), passwords, mistakes)
     }
 

@@ -13,6 +13,7 @@ mod reload;
 mod serve;
 mod shared;
 mod signals;
+mod watch;
 
 use std::{
     env::var_os,

@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use larder_admin::figures::{Family, Figures};
 use larder_gateway::{
     Gateway, GatewayConfig, ListenerRules,
-    config::{Config, Listener, Mistakes, Named},
+    config::{self, Config, Listener, Mistakes, Named, Places, ReloadWord},
     origins::Origins,
 };
 
@@ -22,6 +22,8 @@ use crate::{
     metrics::{counter, gauge},
     serve::upstreams,
     shared::Passwords,
+    signals::Reread,
+    watch::{Look, Watch, look_at},
 };
 
 /// What was said at the start, which is said again with the file as it is then.
@@ -49,7 +51,34 @@ pub(crate) struct Reloader {
     pub(crate) files: Files,
     /// How many connections of readers there may be.
     pub(crate) readers: usize,
+    pub(crate) files_of: FilesOf,
     pub(crate) reloads: Reloads,
+}
+
+/// Which files the settings are read from, and whether they have changed since.
+pub(crate) struct FilesOf {
+    config: Config,
+    places: Places,
+    watch: Watch,
+}
+
+impl FilesOf {
+    pub(crate) fn new(config: &Config, places: &Places) -> FilesOf {
+        FilesOf::read_at(look_at(config::files_of(config, places)), config, places)
+    }
+
+    fn read_at(look: Look, config: &Config, places: &Places) -> FilesOf {
+        FilesOf { config: config.clone(), places: places.clone(), watch: Watch::of(look) }
+    }
+
+    fn look(&self) -> Look {
+        look_at(config::files_of(&self.config, &self.places))
+    }
+
+    fn have_changed(&mut self) -> bool {
+        let is_wanted = self.config.server.reload == Some(ReloadWord::OnChange);
+        is_wanted && self.watch.have_changed(self.look())
+    }
 }
 
 /// How it went so far. Clones share it.
@@ -72,8 +101,16 @@ impl Outcomes {
 }
 
 impl Reloader {
+    pub(crate) fn hear(&mut self, reread: Reread) {
+        if reread == Reread::Told || self.files_of.have_changed() {
+            self.reread();
+        }
+    }
+
     /// A file with mistakes changes nothing, and that is told.
-    pub(crate) fn reread(&mut self) {
+    fn reread(&mut self) {
+        // Before they are read: what changes from here on is seen at the next look.
+        let look = self.files_of.look();
         let configured = match self.again.configured() {
             Ok(configured) => configured,
             Err(mistakes) => {
@@ -84,6 +121,7 @@ impl Reloader {
         let Some(file) = configured.places.file() else {
             return tracing::info!("SIGHUP changes nothing: there is no file to read again");
         };
+        self.files_of = FilesOf::read_at(look, &configured.config, &configured.places);
         let later = needing_a_restart(&self.running, &configured.config);
         let settings = configured.settings;
         for doubt in &settings.doubts {
@@ -127,13 +165,14 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 6] = [
+    const AT_ONCE: [&str; 7] = [
         "name",
         "trusted_peers",
         "forwarded",
         "redirect_to_https",
         "explain_token_file",
         "unknown_names",
+        "reload",
     ];
     let mut keys = Vec::new();
     let parts = |config: &Config| {

@@ -11,7 +11,7 @@ use std::{
 
 use larder::{
     Cache,
-    http::{HttpCache, Settings as CacheSettings, Variants},
+    http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
 use larder_admin::{Admin, log::Log, watch::Watch};
@@ -36,9 +36,10 @@ use crate::{
         AddressFigures, CacheFigures, OriginFigures, ReaderFigures, SharedFigures, trouble,
         upstream_states,
     },
-    reload::{Again, Reloader, Reloads},
+    reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
     signals::Signals,
+    watch::LOOK_EVERY,
 };
 
 /// A stop that takes longer says what it waits for.
@@ -207,6 +208,7 @@ impl Configured {
         }
         let mut reloader = Reloader {
             again,
+            files_of: FilesOf::new(&configuration, &places),
             running: configuration,
             gateway: gateway.clone(),
             upstreams: settings.upstreams,
@@ -218,7 +220,7 @@ impl Configured {
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
-        signals.told_to_reread_until_stop(|| reloader.reread()).await;
+        signals.told_to_reread_until_stop(LOOK_EVERY, |reread| reloader.hear(reread)).await;
         stop.cancel();
         advising.abort();
         looking_after.abort();
@@ -375,7 +377,7 @@ fn cache(
         Some(outbox) => store.outbox(outbox),
         None => store,
     };
-    let policy = settings.rules.policy();
+    let policy = Policy::clone(&settings.ways.otherwise().policy);
     let settings = CacheSettings { max_passing: Some(files.passing()), ..settings.cache };
     HttpCache::with_settings(store.build(), policy, settings)
 }

@@ -1,11 +1,12 @@
 //! Signals: what stops the gateway, and what does not.
 
-use std::io;
+use std::{io, time::Duration};
 
 use rustix::process::Signal;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     task::JoinSet,
+    time::{MissedTickBehavior, interval},
 };
 
 const SIGVTALRM: i32 = Signal::VTALARM.as_raw();
@@ -22,6 +23,15 @@ const OTHERS: [(&str, SignalKind, &str); 7] = [
     ("SIGPROF", SignalKind::from_raw(SIGPROF), "it has no meaning here"),
     ("SIGIO", SignalKind::io(), "it has no meaning here"),
 ];
+
+/// Whether settings are to be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reread {
+    /// In any case.
+    Told,
+    /// If a file has changed, and that is wanted.
+    IfChanged,
+}
 
 /// Heard from when it was made. Dropping it lets later ones go unheard; none of them ends the process.
 pub(crate) struct Signals {
@@ -48,13 +58,21 @@ impl Signals {
         Ok(Signals { interrupt, terminate, hangup, _others: others })
     }
 
-    /// Ready once it is told to stop. Until then `reread` is called each time that it is told to read its settings again.
-    pub(crate) async fn told_to_reread_until_stop(&mut self, mut reread: impl FnMut()) {
+    /// Ready once it is told to stop. Until then it calls back each time that it is told to read its settings again, and
+    /// every so often, so that they may be looked at.
+    pub(crate) async fn told_to_reread_until_stop(
+        &mut self,
+        every: Duration,
+        mut reread: impl FnMut(Reread),
+    ) {
+        let mut looks = interval(every);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                _ = self.hangup.recv() => reread(),
+                _ = self.hangup.recv() => reread(Reread::Told),
+                _ = looks.tick() => reread(Reread::IfChanged),
             }
         }
     }

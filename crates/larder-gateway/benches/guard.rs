@@ -1,4 +1,4 @@
-//! Guard: what a hit, a 304, a miss and a pass cost, one after the other, for callgrind to count.
+//! Guard: what a hit (also one by a configuration with many routes), a 304, a miss and a pass cost, one after the other, for callgrind to count.
 //!
 //! ```text
 //! make test-guard
@@ -26,11 +26,12 @@ use larder::{
     http::{HttpCache, Policy, Variants},
 };
 use larder_gateway::{
-    Gateway, GatewayConfig,
+    Gateway, GatewayConfig, config,
     downstream::{
         Ended,
         http1::{Http1Config, serve_connection_with_hits},
     },
+    routes::Ways,
     upstream::{Upstream, UpstreamConfig},
 };
 use tokio::{
@@ -53,9 +54,11 @@ struct Case {
     status_line: &'static str,
     verdict: &'static str,
     ending: &'static str,
+    /// Whether it goes by a configuration with many routes.
+    is_routed: bool,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         name: "hit",
         path: "/page/",
@@ -64,6 +67,17 @@ const CASES: [Case; 4] = [
         status_line: "HTTP/1.1 200 OK\r\n",
         verdict: "Larder;hit;",
         ending: END_OF_PAGE,
+        is_routed: false,
+    },
+    Case {
+        name: "hit-routed",
+        path: "/shop/99/items?utm_source=guard&size=2&colour=3&gclid=4&page=",
+        is_each_new: false,
+        fields: "Cookie: _ga=GA1.2.3.4; _gid=GA1.2.5.6\r\n",
+        status_line: "HTTP/1.1 200 OK\r\n",
+        verdict: "Larder;hit;",
+        ending: END_OF_PAGE,
+        is_routed: true,
     },
     Case {
         name: "not-modified",
@@ -73,6 +87,7 @@ const CASES: [Case; 4] = [
         status_line: "HTTP/1.1 304 Not Modified\r\n",
         verdict: "Larder;hit;",
         ending: "\r\n\r\n",
+        is_routed: false,
     },
     Case {
         name: "miss",
@@ -82,6 +97,7 @@ const CASES: [Case; 4] = [
         status_line: "HTTP/1.1 200 OK\r\n",
         verdict: "Larder;fwd=uri-miss;fwd-status=200;stored;",
         ending: END_OF_PAGE,
+        is_routed: false,
     },
     Case {
         name: "pass",
@@ -91,6 +107,7 @@ const CASES: [Case; 4] = [
         status_line: "HTTP/1.1 200 OK\r\n",
         verdict: "Larder;fwd=uri-miss;fwd-status=200;detail=no-store",
         ending: END_OF_PAGE,
+        is_routed: false,
     },
 ];
 
@@ -115,13 +132,17 @@ fn main() {
 fn serve(case: Case, count: usize) {
     let origin = Origin::start();
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let case_is_routed = case.is_routed;
     let mut reader = Reader::new(case, count);
     let ended = runtime.block_on(async {
         let store = Cache::<Variants>::builder().max_bytes(64 << 20).build();
         let cache = HttpCache::new(store, Policy::guarded());
         let upstream = format!("http://{}", origin.address).parse().unwrap();
         let upstream = Upstream::new(upstream, UpstreamConfig::default());
-        let gateway = Gateway::new(&cache, upstream, GatewayConfig::default());
+        let gateway = match case_is_routed {
+            true => Gateway::with_ways(&cache, vec![upstream], ways(), GatewayConfig::default()),
+            false => Gateway::new(&cache, upstream, GatewayConfig::default()),
+        };
         // A reader on this machine would be told the keys as well.
         let peer = ([192, 0, 2, 1], 4711).into();
         let (hits, service) = (gateway.clone(), gateway);
@@ -130,6 +151,22 @@ fn serve(case: Case, count: usize) {
     });
     assert_eq!(ended, Ended::Closed);
     reader.check();
+}
+
+/// A hundred routes, of which the last but one is that of the requests: with a recipe of a sorted and filtered query, and
+/// cookies that do not matter.
+fn ways() -> Ways {
+    let route = |number: usize| {
+        let host = if number.is_multiple_of(2) { "host = \"other.test\"\n" } else { "" };
+        format!("[[route]]\n{host}path = \"/shop/{number}/{{item}}\"\nttl = \"{number}s\"\n")
+    };
+    let routes: String = (1..=100).map(route).collect();
+    let text = format!(
+        "[upstream.origin]\nurl = 1\n[defaults]\nquery_deny = [\"tracking\"]\nquery_sort = true\n\
+         ignore_cookies = [\"analytics\"]\n{routes}"
+    );
+    let (config, places) = config::read("guard.toml".as_ref(), &text).unwrap();
+    config::Settings::of(&config, &places, config::Secrets::default()).unwrap().ways
 }
 
 /// The other end of the connection: sends a request when the one before is answered, and closes when

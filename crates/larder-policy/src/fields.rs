@@ -4,7 +4,7 @@
 //! a connection's buffer, where a hit must not cost a map; and as one block of bytes, where it is
 //! stored. The rules are the same for all, so they read through this.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use bytes::{BufMut, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, header::ValueIter};
@@ -33,7 +33,7 @@ pub struct FieldLine<'a> {
 
 /// Which names may be there: a set bit says perhaps, a clear one certainly not. A request has ten lines
 /// and is asked for a dozen names that it mostly lacks.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct NameFilter(u64);
 
 impl NameFilter {
@@ -52,11 +52,11 @@ impl NameFilter {
         NameFilter(bits)
     }
 
-    fn add(&mut self, name: &[u8]) {
+    pub(crate) fn add(&mut self, name: &[u8]) {
         self.0 |= NameFilter::bit(name);
     }
 
-    fn may_have(self, name: &[u8]) -> bool {
+    pub(crate) fn may_have(self, name: &[u8]) -> bool {
         self.0 & NameFilter::bit(name) != 0
     }
 }
@@ -261,6 +261,16 @@ impl FieldBlock {
     /// The lines.
     pub fn iter(&self) -> BlockLines<'_> {
         BlockLines(&self.0)
+    }
+
+    /// The lines of a part of a block, and where in it each of them lies with what ends it.
+    pub(crate) fn spans(block: &[u8]) -> impl Iterator<Item = (FieldLine<'_>, Range<usize>)> {
+        let mut lines = BlockLines(block);
+        std::iter::from_fn(move || {
+            let start = block.len() - lines.0.len();
+            let line = lines.next()?;
+            Some((line, start..block.len() - lines.0.len()))
+        })
     }
 
     /// The block.

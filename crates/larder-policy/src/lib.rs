@@ -28,6 +28,12 @@
 //! | [`multipart`] | several ranges in one answer | RFC 9110 §14.6 |
 //! | [`part`] | stored 206 answers: what they serve, and which join | RFC 9111 §3.3, §3.4 |
 //! | [`invalidate`] | what an unsafe request makes stale | RFC 9111 §4.4, RFC 9875 |
+//! | [`query`] | which parameters of a query matter to a policy | – |
+//! | [`path`] | patterns of paths, and the names in them | – |
+//! | [`path_tags`] | tags that a policy gives | – |
+//! | `text` (feature `text`) | a policy as it is written in a file | – |
+//! | [`ttl`] | how long a policy keeps an answer fresh | RFC 9111 §4.2 |
+//! | [`answer_fields`] | fields that a policy sets on answers, or removes | – |
 //! | [`tags`] | the names under which an origin purges | – |
 //! | [`record`] | a stored head as bytes, and back | – |
 //! | [`forward`] | what goes on to the next hop | RFC 9110 §7.6, RFC 8586, RFC 7239 |
@@ -37,6 +43,8 @@
 //! | [`cache_status`] | the `Cache-Status` field | RFC 9211 |
 //! | [`proxy_status`] | the `Proxy-Status` field | RFC 9209 |
 
+#[cfg(feature = "http")]
+pub mod answer_fields;
 #[cfg(feature = "http")]
 pub mod cache_status;
 mod claims;
@@ -62,6 +70,8 @@ pub mod fields;
 pub mod forward;
 pub mod freshness;
 #[cfg(feature = "http")]
+pub mod glob;
+#[cfg(feature = "http")]
 pub mod head;
 #[cfg(feature = "http")]
 pub mod invalidate;
@@ -76,7 +86,13 @@ pub mod no_vary_search;
 #[cfg(feature = "http")]
 pub mod part;
 #[cfg(feature = "http")]
+pub mod path;
+#[cfg(feature = "http")]
+pub mod path_tags;
+#[cfg(feature = "http")]
 pub mod proxy_status;
+#[cfg(feature = "http")]
+pub mod query;
 #[cfg(feature = "http")]
 pub mod range;
 pub mod reason;
@@ -96,6 +112,10 @@ pub mod settings;
 pub mod stored;
 #[cfg(feature = "http")]
 pub mod tags;
+#[cfg(feature = "text")]
+pub mod text;
+#[cfg(feature = "http")]
+pub mod ttl;
 #[cfg(feature = "http")]
 pub mod uri;
 #[cfg(feature = "http")]

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     request::CachedMethod,
     response::Digest,
-    stored::{Extent, Extras, Nanos, StoredHead, Terms, UnixNanos},
+    stored::{Extent, Extras, Nanos, Said, StoredHead, UnixNanos},
     vary::SelectingFields,
 };
 
 /// What the bytes mean. It changes with everything that changes them.
-pub const FORMAT: &str = "head 1";
+pub const FORMAT: &str = "head 2";
 
 /// Why bytes are no record: they are broken, or were written by another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,7 @@ struct Written<'a> {
     /// By the origin's clock, or that of the cache which received it.
     date: UnixNanos,
     initial_age: Nanos,
-    terms: Terms,
+    said: Said,
     selecting: Cow<'a, SelectingFields>,
     tags: Cow<'a, [Box<str>]>,
     groups: Cow<'a, [Box<str>]>,
@@ -53,7 +53,7 @@ impl StoredHead {
             fields: self.fields().iter().map(|line| (line.name, line.value)).collect(),
             date: self.date,
             initial_age: self.initial_age,
-            terms: self.terms,
+            said: self.said,
             selecting: Cow::Borrowed(&extras.selecting),
             tags: Cow::Borrowed(&extras.tags),
             groups: Cow::Borrowed(&extras.groups),
@@ -86,7 +86,7 @@ impl StoredHead {
             received_at: received_at.into(),
             date: written.date,
             initial_age: written.initial_age,
-            terms: written.terms,
+            said: written.said,
             status,
             answers: match written.answers_query {
                 true => CachedMethod::Query,
@@ -228,7 +228,7 @@ mod tests {
             let place = place % record.len();
             record[place] = byte;
             if let Ok(head) = StoredHead::of_record(&record, at(0)) {
-                _ = (head.age(at(9)), head.freshness(at(9)), head.keep_for(&Policy::standard()));
+                _ = (head.age(at(9)), head.freshness(&Policy::standard(), at(9)), head.keep_for(&Policy::standard()));
                 // Nothing in it ends a line.
                 prop_assert_eq!(head.fields().iter().count(), head.fields().to_map().len());
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{
     HeaderMap, HeaderName, Method,
     header::{
-        ACCEPT, AUTHORIZATION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        ACCEPT, AUTHORIZATION, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
         IF_UNMODIFIED_SINCE, RANGE,
     },
 };
@@ -134,7 +134,7 @@ impl Personal {
             None
         } else if headers.contains(AUTHORIZATION.as_str()) {
             Some(Personal::Authorization)
-        } else if policy.cookies_matter && headers.contains(COOKIE.as_str()) {
+        } else if policy.cookies_matter && policy.has_strange_cookie(headers) {
             Some(Personal::Cookie)
         } else {
             None

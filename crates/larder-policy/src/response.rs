@@ -19,7 +19,6 @@ use crate::{
     directives::{Delta, RequestDirectives, ResponseDirectives, Scope, pragma_no_cache},
     fields::{FieldBlock, Fields, read_number},
     forward::{names_the_target, steers, strip},
-    freshness::{Lifetime, part_of},
     head::{Exchange, RequestHead, ResponseHead},
     invalidate,
     key::RequestKey,
@@ -29,7 +28,7 @@ use crate::{
     request::{CachedMethod, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
     stored::{
-        Extras, Nanos, NonMaxU64, ReuseFlags, StoredHead, Terms, UnixNanos, age_value,
+        Extras, Nanos, NonMaxU64, Said, Saying, Sayings, StoredHead, Terms, UnixNanos, age_value,
         has_validator,
     },
     tags, uri,
@@ -175,14 +174,18 @@ fn keep(
     orders.check_storing(policy, request, response)?;
 
     let dated = Dated::new(response.headers, exchange);
-    let terms = orders.terms(policy, response, &dated)?;
+    let mut said = orders.said(policy, request, response, &dated);
+    let terms = said.terms(policy, status, 0);
+    if terms.is_refused {
+        return Err(Reason::Status);
+    }
     let keyed = keyed_fields(policy, request.headers);
     // Where the cache codes by itself, plain bytes are for readers of all codings.
     let is_for_all_codings = policy.compression.is_some()
         && !response.headers.contains(CONTENT_ENCODING.as_str())
         && !keyed.contains(&ACCEPT_ENCODING);
     let but = is_for_all_codings.then_some(&ACCEPT_ENCODING);
-    let selecting = SelectingFields::new(&keyed, but, response.headers, request.headers)
+    let selecting = SelectingFields::new(policy, &keyed, but, response.headers, request.headers)
         .map_err(|_never_matches| Reason::VaryStar)?;
     if selecting.is_doubtful(request.headers) {
         return Err(Reason::UnusualRequest);
@@ -196,7 +199,7 @@ fn keep(
         match policy.set_cookie {
             SetCookie::Refuse => return Err(Reason::SetCookie),
             SetCookie::StoreWithout => drop(headers.remove(SET_COOKIE)),
-            SetCookie::Store => {}
+            SetCookie::Store => said.sayings = said.sayings.with(Saying::SetsCookie, true),
         }
     }
     if is_complete_part && let Some(part) = Part::announced(response) {
@@ -210,7 +213,13 @@ fn keep(
         headers.insert(DATE, date::format(dated.date));
     }
 
-    let tags = tags::tags(response.headers).into_boxed_slice();
+    let mut tags = tags::tags(response.headers);
+    for tag in policy.tags.of(request.uri) {
+        if !tags.iter().any(|there| **there == *tag) {
+            tags.push(tag.into());
+        }
+    }
+    let tags = tags.into_boxed_slice();
     let groups: Box<[Box<str>]> = invalidate::groups(response.headers, "cache-groups")
         .into_iter()
         .map(String::into_boxed_str)
@@ -220,7 +229,7 @@ fn keep(
         received_at: exchange.received_at.into(),
         date: dated.date.into(),
         initial_age: dated.initial_age.into(),
-        terms,
+        said,
         status,
         answers,
     };
@@ -232,7 +241,7 @@ pub(crate) struct Digest {
     pub(crate) received_at: UnixNanos,
     pub(crate) date: UnixNanos,
     pub(crate) initial_age: Nanos,
-    pub(crate) terms: Terms,
+    pub(crate) said: Said,
     pub(crate) status: StatusCode,
     pub(crate) answers: CachedMethod,
 }
@@ -240,7 +249,7 @@ pub(crate) struct Digest {
 impl Digest {
     /// The head with these fields, laid out to be answered with. `None`: they are longer than any head.
     pub(crate) fn of_fields(self, headers: &HeaderMap, extras: Extras) -> Option<StoredHead> {
-        let Digest { received_at, date, initial_age, terms, status, answers } = self;
+        let Digest { received_at, date, initial_age, said, status, answers } = self;
         let named_length = list::single(headers, CONTENT_LENGTH.as_str())
             .and_then(read_number)
             .and_then(NonMaxU64::new);
@@ -257,7 +266,7 @@ impl Digest {
             received_at,
             date,
             initial_age,
-            terms,
+            said,
             named_length,
             weight: u32::try_from(weight).unwrap_or(u32::MAX),
             status,
@@ -385,17 +394,6 @@ fn redirects_to_itself(uri: &Uri, response: ResponseHead<'_>) -> bool {
             .is_some_and(|reference| is_same_uri(uri, reference))
 }
 
-/// How long a rule of the cache's own, instead of the origin's word, may keep an answer fresh.
-fn ruled_ttl(status: StatusCode, rule: Duration) -> Option<Duration> {
-    const NOT_THERE: Duration = Duration::from_secs(60);
-    match status.as_u16() {
-        200 | 203 | 206 | 301 | 308 => Some(rule),
-        // It may be there soon.
-        404 | 410 => Some(rule.min(NOT_THERE)),
-        _ => None,
-    }
-}
-
 /// Statuses that may be stored without being told so (RFC 9110 §15.1).
 fn heuristically_cacheable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
@@ -500,57 +498,42 @@ impl Orders {
             || self.source == Source::Targeted
     }
 
-    /// `Err` if neither the status nor the origin lets it be stored (RFC 9111 §3, last condition).
-    fn terms(
+    /// What the origin says of how long it may be used.
+    fn said(
         &self,
         policy: &Policy,
+        request: RequestHead<'_>,
         response: ResponseHead<'_>,
         dated: &Dated,
-    ) -> Result<Terms, Reason> {
+    ) -> Said {
         let directives = &self.directives;
-        let by_default = heuristically_cacheable(response.status) || directives.public;
         let named = self.named_ttl(response.headers, dated.date);
-        let default = policy.default_ttl.filter(|_| self.is_silent(response.headers));
-        let ruled = |rule| ruled_ttl(response.status, rule);
-        let ttl = match named {
-            Some(named) => Some(policy.ttl_override.unwrap_or(named)),
-            None => policy.ttl_override.or(default).and_then(ruled),
+        let unchanged = || {
+            let modified = response.headers.first(LAST_MODIFIED.as_str()).and_then(date::parse);
+            modified.and_then(|modified| dated.date.duration_since(modified).ok())
         };
-        let (ttl, explicit) = match ttl {
-            Some(ttl) => (ttl, true),
-            None if by_default => (self.heuristic_ttl(policy, response.headers, dated.date), false),
-            None => return Err(Reason::Status),
-        };
-
-        let always_validate = directives.no_cache == Scope::Everything;
         let windows = (directives.stale_while_revalidate.secs(), directives.stale_if_error.secs());
-        // `s-maxage` implies `proxy-revalidate` (§5.2.2.10). Origins that name a stale window next to
-        // it mean the window, so a policy may let the words win over the implication.
-        let s_maxage = directives.s_maxage != Delta::Absent;
-        let s_maxage_forbids =
-            s_maxage && (policy.s_maxage_forbids_stale || windows == (None, None));
-        let never_stale = always_validate
-            || directives.must_revalidate
-            || directives.proxy_revalidate
-            || s_maxage_forbids;
-        let mut lifetime = Lifetime::fresh_for(ttl);
-        if !never_stale {
-            lifetime = lifetime
-                .stale_while_revalidate(windows.0.unwrap_or(policy.default_stale_while_revalidate))
-                .stale_if_error(windows.1.unwrap_or(policy.default_stale_if_error));
+        let by_default = heuristically_cacheable(response.status) || directives.public;
+        let is_silent = named.is_none() && self.is_silent(response.headers);
+        let never_stale = directives.must_revalidate || directives.proxy_revalidate;
+        let sayings = Sayings::default()
+            .with(Saying::NamesTtl, named.is_some())
+            .with(Saying::IsSilent, is_silent)
+            .with(Saying::NamesRefresh, windows.0.is_some())
+            .with(Saying::NamesRescue, windows.1.is_some())
+            .with(Saying::AlwaysValidate, directives.no_cache == Scope::Everything)
+            .with(Saying::NeverStale, never_stale)
+            .with(Saying::SharedTtl, directives.s_maxage != Delta::Absent)
+            .with(Saying::Shareable, self.shareable())
+            .with(Saying::Immutable, directives.immutable)
+            .with(Saying::ByDefault, by_default)
+            .with(Saying::AskedWithCookie, policy.has_strange_cookie(request.headers));
+        Said {
+            time: named.or_else(unchanged).unwrap_or_default().into(),
+            stale_while_revalidate: windows.0.unwrap_or_default().into(),
+            stale_if_error: windows.1.unwrap_or_default().into(),
+            sayings,
         }
-        Ok(Terms::new(
-            lifetime,
-            ReuseFlags {
-                explicit,
-                always_validate,
-                never_stale,
-                shareable: self.shareable(),
-                // Who says for how long an error may be bridged says it of a lost origin as well.
-                survives_its_origin: !never_stale && !s_maxage && windows.1.is_none(),
-                immutable: directives.immutable,
-            },
-        ))
     }
 
     /// What the origin says: `s-maxage`, else `max-age`, else `Expires` − `Date` (RFC 9111 §4.2.1).
@@ -576,19 +559,6 @@ impl Orders {
         self.source == Source::Targeted
             || headers.contains(CACHE_CONTROL.as_str())
             || !pragma_no_cache(headers)
-    }
-
-    /// RFC 9111 §4.2.2.
-    fn heuristic_ttl(&self, policy: &Policy, headers: Fields<'_>, date: SystemTime) -> Duration {
-        let (Some(heuristics), true) = (policy.heuristics, self.is_silent(headers)) else {
-            return Duration::ZERO;
-        };
-        let unchanged = headers
-            .first(LAST_MODIFIED.as_str())
-            .and_then(date::parse)
-            .and_then(|modified| date.duration_since(modified).ok())
-            .unwrap_or_default();
-        part_of(unchanged, heuristics.fraction).min(heuristics.max)
     }
 
     /// What must not be stored goes (RFC 9111 §5.2.2.4, §5.2.2.7): the fields that may not be reused
@@ -631,7 +601,7 @@ impl Dated {
 
 /// Whether it could ever answer anybody: by being fresh, by a stale window, or by being validated.
 fn is_of_use(headers: Fields<'_>, terms: Terms) -> bool {
-    has_validator(headers) || (!terms.always_validate && !terms.lifetime().end().is_zero())
+    has_validator(headers) || (!terms.always_validate && !terms.lifetime.end().is_zero())
 }
 
 fn weight(fields: &FieldBlock, extras: &Extras) -> usize {

@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use http::{
     HeaderMap, HeaderValue,
-    header::{IF_MODIFIED_SINCE, IF_RANGE, RANGE},
+    header::{AUTHORIZATION, IF_MODIFIED_SINCE, IF_RANGE, RANGE},
 };
 
 use crate::{
     etag::EntityTag,
-    freshness::Freshness,
+    freshness::{Freshness, Lifetime},
     head::{Asking, RequestHead, ResponseHead},
     reason::Reason,
     request::{CachedMethod, Flight, Personal, Reader, flight, is_conditional, is_for_the_origin},
-    settings::Policy,
-    stored::{Extent, StoredHead},
+    settings::{Policy, SetCookie},
+    stored::{Extent, Saying, StoredHead},
     validate,
 };
 
@@ -35,20 +35,24 @@ impl<'a> From<&'a StoredHead> for Variant<'a> {
 
 impl Variant<'_> {
     /// What it is good for, a soft purge considered.
-    pub fn freshness(&self, now: SystemTime) -> Freshness {
+    pub fn freshness(&self, policy: &Policy, now: SystemTime) -> Freshness {
+        self.freshness_by(self.head.lifetime(policy), now)
+    }
+
+    fn freshness_by(&self, lifetime: Lifetime, now: SystemTime) -> Freshness {
         let age = self.head.age(now);
         match self.marked_stale {
-            None => self.head.lifetime().at(age),
+            None => lifetime.at(age),
             Some(at) => {
                 let marked = now.duration_since(at).unwrap_or_default();
-                self.head.lifetime().at_marked_stale(age, marked)
+                lifetime.at_marked_stale(age, marked)
             }
         }
     }
 
     /// How long it has been stale: since its lifetime was over, or since a soft purge before that.
-    pub fn stale_for(&self, now: SystemTime) -> Duration {
-        let by_age = self.head.age(now).saturating_sub(self.head.lifetime().ttl());
+    pub fn stale_for(&self, policy: &Policy, now: SystemTime) -> Duration {
+        let by_age = self.head.age(now).saturating_sub(self.head.lifetime(policy).ttl());
         let marked = self.marked_stale.and_then(|at| now.duration_since(at).ok());
         marked.map_or(by_age, |marked| marked.max(by_age))
     }
@@ -269,6 +273,9 @@ pub fn decide<'a>(
     let Some(asks) = CachedMethod::of(request.method) else {
         return Verdict::Pass { reason: Reason::Method };
     };
+    if policy.passes_credentials && request.headers.contains(AUTHORIZATION.as_str()) {
+        return Verdict::Pass { reason: Reason::Authorization };
+    }
     let reader = Reader::new(policy, request.headers);
     Question { policy, stored, request, asks, reader, now }.decide()
 }
@@ -345,33 +352,40 @@ impl Question<'_> {
             Ok(index) => index,
             Err((found, reason)) => return Judgement::Ask(found, reason),
         };
-        let head = self.stored[index].head;
+        let variant = &self.stored[index];
+        let head = variant.head;
+        let terms = head.terms(self.policy);
+        let freshness = variant.freshness_by(terms.lifetime, self.now);
         // Of a stale one it is told that it was stale, whatever else speaks against it: that the request
         // forbids to use it is said of fresh ones (RFC 9211 §2.2).
-        let unless_stale = |reason| match self.freshness(index) {
+        let unless_stale = |reason| match freshness {
             Freshness::Fresh { .. } => reason,
             _ => Reason::Expired,
         };
         if let Some(reason) = self.not_for(head) {
             return Judgement::Ask(Found::Personal, unless_stale(reason));
         }
+        if let Some(reason) = self.not_by_these_rules(head) {
+            return Judgement::Ask(Found::Nothing, reason);
+        }
         let stored = ResponseHead { status: head.status(), headers: head.fields() };
         if !validate::meets_conditions_for_the_origin(self.request.headers, stored) {
             return Judgement::Ask(Found::AnotherVersion, unless_stale(Reason::Precondition));
         }
         let ask = |reason| Judgement::Ask(Found::Fitting(index), reason);
-        if head.terms.always_validate {
+        if terms.always_validate {
             return ask(Reason::NoCache);
         }
         let age = head.age(self.now);
-        match self.freshness(index) {
+        match freshness {
             Freshness::Fresh { left } => {
-                match self.reader.wants_fresher(age, left, head.terms.immutable) {
+                let is_immutable = head.said.sayings.has(Saying::Immutable);
+                match self.reader.wants_fresher(age, left, is_immutable) {
                     Some(reason) => ask(reason),
                     None => Judgement::Serve(index, Reason::Hit),
                 }
             }
-            _ if head.terms.never_stale => ask(Reason::Expired),
+            _ if terms.never_stale => ask(Reason::Expired),
             _ if self.takes_so_stale(index) => Judgement::Serve(index, Reason::MaxStale),
             Freshness::StaleWhileRevalidate { .. } if !self.reader.minds_age() => {
                 Judgement::ServeAndRefresh(index, Reason::StaleWhileRevalidate)
@@ -387,7 +401,8 @@ impl Question<'_> {
         let mut incomplete: Option<usize> = None;
         for (index, variant) in self.stored.iter().enumerate() {
             let head = variant.head;
-            if !self.is_answered_by(head.answers) || !head.selects(self.request.headers) {
+            let selects = || head.selects(self.policy, self.request.headers);
+            if !self.is_answered_by(head.answers) || !selects() {
                 continue;
             }
             let best = if self.has_what_is_asked(head) { &mut fitting } else { &mut incomplete };
@@ -426,14 +441,25 @@ impl Question<'_> {
     /// Why this response is not for this reader, though it fits.
     fn not_for(&self, head: &StoredHead) -> Option<Reason> {
         match self.reader.personal? {
-            _ if head.terms.shareable => None,
+            _ if head.said.sayings.has(Saying::Shareable) => None,
             Personal::Authorization => Some(Reason::Authorization),
             Personal::Cookie => Some(Reason::Cookie),
         }
     }
 
+    /// Why this response, which was stored by other rules, is none that these would have stored.
+    fn not_by_these_rules(&self, head: &StoredHead) -> Option<Reason> {
+        let Policy { guards, cookies_matter, set_cookie, .. } = self.policy;
+        let has = |saying| head.said.sayings.has(saying);
+        if has(Saying::SetsCookie) && *set_cookie != SetCookie::Store {
+            return Some(Reason::SetCookie);
+        }
+        let looks_personal = has(Saying::AskedWithCookie) && !has(Saying::Shareable);
+        (*guards && *cookies_matter && looks_personal).then_some(Reason::Cookie)
+    }
+
     fn freshness(&self, index: usize) -> Freshness {
-        self.stored[index].freshness(self.now)
+        self.stored[index].freshness(self.policy, self.now)
     }
 
     /// `max-stale` (RFC 9111 §5.2.1.2), for what was fresh once: an answer that never said for how long
@@ -441,8 +467,9 @@ impl Question<'_> {
     fn takes_so_stale(&self, index: usize) -> bool {
         let Variant { head, marked_stale } = self.stored[index];
         let age = head.age(self.now);
-        let stale = age.saturating_sub(head.terms.lifetime().ttl());
-        head.terms.explicit && marked_stale.is_none() && self.reader.takes_stale(age, stale)
+        let terms = head.terms(self.policy);
+        let stale = age.saturating_sub(terms.lifetime.ttl());
+        terms.explicit && marked_stale.is_none() && self.reader.takes_stale(age, stale)
     }
 
     fn ask(&self, found: Found, reason: Reason) -> Ask {
@@ -464,7 +491,7 @@ impl Question<'_> {
                 if !leaves_no_trace {
                     self.validate(index, &mut ask);
                 }
-                if !self.stored[index].head.can_be_shared() {
+                if !self.stored[index].head.can_be_shared(self.policy) {
                     ask.flight = Flight::Alone;
                 }
             }
@@ -536,7 +563,7 @@ impl Question<'_> {
         let wants_whole =
             self.asks == CachedMethod::Get && !self.request.headers.contains(RANGE.as_str());
         let fresh = matches!(self.freshness(index), Freshness::Fresh { .. })
-            && !head.terms.always_validate
+            && !head.said.sayings.has(Saying::AlwaysValidate)
             && self.not_for(head).is_none();
         let Extent::Part(part) = head.extent() else {
             return;
@@ -582,12 +609,12 @@ impl Question<'_> {
     /// RFC 9111 §4.2.4 and RFC 5861 §4, as instants: the failure itself lies ahead.
     fn rescue(&self, index: usize) -> Option<Rescue> {
         let head = self.stored[index].head;
-        let terms = &head.terms;
+        let terms = head.terms(self.policy);
         // A reader who wants the origin's word rather has no answer than an unchecked one.
         if terms.always_validate || self.reader.directives.no_cache {
             return None;
         }
-        let lifetime = terms.lifetime();
+        let lifetime = terms.lifetime;
         let from_reader = self.reader.directives.stale_if_error.unwrap_or_default();
         let (for_error, for_disconnection) = if terms.never_stale {
             (Duration::ZERO, Duration::ZERO)
@@ -613,7 +640,7 @@ impl Question<'_> {
     /// When it stops, or stopped, being fresh.
     fn stale_at(&self, index: usize) -> Option<SystemTime> {
         let Variant { head, marked_stale } = self.stored[index];
-        let (ttl, came_aged) = (head.terms.lifetime().ttl(), head.initial_age.get());
+        let (ttl, came_aged) = (head.lifetime(self.policy).ttl(), head.initial_age.get());
         let by_age = match ttl.checked_sub(came_aged) {
             Some(left) => head.received_at().checked_add(left)?,
             None => head.received_at().checked_sub(came_aged - ttl)?,

@@ -4,7 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderName;
 
-use crate::{compression::Compression, cookies::IgnoredCookies};
+use crate::{
+    answer_fields::AnswerFields,
+    compression::Compression,
+    cookies::{IgnoredCookies, has_other_cookies, values},
+    fields::Fields,
+    path_tags::PathTags,
+    query::QueryRecipe,
+    ttl::Statuses,
+};
 
 /// The rules of one cache, or of one route of it. Two presets, and a method per knob:
 ///
@@ -21,6 +29,10 @@ pub struct Policy {
     pub(crate) heuristics: Option<Heuristics>,
     pub(crate) default_ttl: Option<Duration>,
     pub(crate) ttl_override: Option<Duration>,
+    pub(crate) min_ttl: Option<Duration>,
+    pub(crate) max_ttl: Option<Duration>,
+    pub(crate) ttl_by_status: Vec<(Statuses, Duration)>,
+    pub(crate) ttl_jitter: f64,
     pub(crate) default_stale_while_revalidate: Duration,
     pub(crate) default_stale_if_error: Duration,
     pub(crate) stale_if_disconnected: Duration,
@@ -32,6 +44,15 @@ pub struct Policy {
     pub(crate) ignored_cookies: IgnoredCookies,
     pub(crate) set_cookie: SetCookie,
     pub(crate) key_fields: Vec<HeaderName>,
+    pub(crate) key_cookies: Vec<Box<str>>,
+    pub(crate) partition: Option<Box<str>>,
+    pub(crate) query: QueryRecipe,
+    pub(crate) passes_credentials: bool,
+    pub(crate) tags: PathTags,
+    pub(crate) answer_fields: AnswerFields,
+    pub(crate) max_body_bytes: Option<usize>,
+    pub(crate) soft_timeout: Option<Duration>,
+    pub(crate) hard_timeout: Option<Duration>,
     pub(crate) s_maxage_forbids_stale: bool,
     pub(crate) obeys_readers: bool,
     pub(crate) asks_for_other_variants: bool,
@@ -80,6 +101,10 @@ impl Policy {
             heuristics: Some(Heuristics::default()),
             default_ttl: None,
             ttl_override: None,
+            min_ttl: None,
+            max_ttl: None,
+            ttl_by_status: Vec::new(),
+            ttl_jitter: 0.0,
             default_stale_while_revalidate: Duration::ZERO,
             default_stale_if_error: Duration::ZERO,
             stale_if_disconnected: DAY,
@@ -94,6 +119,15 @@ impl Policy {
             ignored_cookies: IgnoredCookies::default(),
             set_cookie: SetCookie::Store,
             key_fields: Vec::new(),
+            key_cookies: Vec::new(),
+            partition: None,
+            query: QueryRecipe::default(),
+            passes_credentials: false,
+            tags: PathTags::default(),
+            answer_fields: AnswerFields::default(),
+            max_body_bytes: None,
+            soft_timeout: None,
+            hard_timeout: None,
             s_maxage_forbids_stale: true,
             obeys_readers: true,
             asks_for_other_variants: true,
@@ -152,6 +186,37 @@ impl Policy {
     /// they are.
     pub fn ttl_override(mut self, ttl: Duration) -> Policy {
         self.ttl_override = Some(ttl);
+        self
+    }
+
+    /// Answers that name a shorter TTL are fresh for as long as this. Holds for the statuses of
+    /// [`default_ttl`](Policy::default_ttl); `no-store`, `private` and `no-cache` stay what they are, and so does what
+    /// names no TTL at all. None in both presets.
+    pub fn min_ttl(mut self, floor: Duration) -> Policy {
+        self.min_ttl = Some(floor);
+        self
+    }
+
+    /// No answer is fresh for longer, whether it says so itself, by a heuristic, or by
+    /// [`default_ttl`](Policy::default_ttl). An [override](Policy::ttl_override), and what is said of a
+    /// [status](Policy::ttl_by_status), are as long as they are. None in both presets.
+    pub fn max_ttl(mut self, ceiling: Duration) -> Policy {
+        self.max_ttl = Some(ceiling);
+        self
+    }
+
+    /// How long answers with these statuses are fresh that do not say so themselves; zero is never, whatever they say.
+    /// Goes before [`default_ttl`](Policy::default_ttl) and [`ttl_override`](Policy::ttl_override), a status by itself
+    /// before its hundred. None in both presets.
+    pub fn ttl_by_status(mut self, rows: Vec<(Statuses, Duration)>) -> Policy {
+        self.ttl_by_status = rows;
+        self
+    }
+
+    /// By up to which part of it each answer's TTL is shortened, so that what was stored together does not end together:
+    /// 0 to 1, and what is no number is 0. The same answer is always shortened alike. 0 in both presets.
+    pub fn ttl_jitter(mut self, part: f64) -> Policy {
+        self.ttl_jitter = if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
         self
     }
 
@@ -235,6 +300,122 @@ impl Policy {
     /// The request fields that are a part of every key.
     pub fn fields_in_key(&self) -> &[HeaderName] {
         &self.key_fields
+    }
+
+    /// Cookies by whose values answers are told apart, by name, as fields are by [`key_fields`](Policy::key_fields). A
+    /// request that has no others does not look personal. None in both presets.
+    pub fn key_cookies(mut self, names: Vec<String>) -> Policy {
+        self.key_cookies = names.into_iter().map(String::into_boxed_str).collect();
+        self.key_cookies.sort_unstable();
+        self.key_cookies.dedup();
+        self
+    }
+
+    /// Answers are only for requests whose policy has the same text here. Where requests for one URI go to different
+    /// services, or by different rules, by something that is not in the URI, this keeps their answers apart. None in both
+    /// presets.
+    pub fn partition(mut self, name: Option<String>) -> Policy {
+        self.partition = name.map(String::into_boxed_str);
+        self
+    }
+
+    /// Which parameters of a query matter, and whether their order does. All and yes in both presets.
+    pub fn query(mut self, recipe: QueryRecipe) -> Policy {
+        self.query = recipe;
+        self
+    }
+
+    /// Which parameters of a query matter.
+    pub fn query_recipe(&self) -> &QueryRecipe {
+        &self.query
+    }
+
+    /// Whether requests with `Authorization` pass: nothing stored answers them, and nothing is stored of their answers,
+    /// even where those say that they are for all. No in both presets: then what says `public` or `s-maxage` is shared (RFC
+    /// 9111 §3.5).
+    pub fn passes_credentials(mut self, pass: bool) -> Policy {
+        self.passes_credentials = pass;
+        self
+    }
+
+    /// Tags of what is stored, beside those that answers name themselves. None in both presets.
+    pub fn tags(mut self, tags: PathTags) -> Policy {
+        self.tags = tags;
+        self
+    }
+
+    /// Fields that all answers get or lose on their way to the reader. None in both presets.
+    pub fn answer_fields(mut self, fields: AnswerFields) -> Policy {
+        self.answer_fields = fields;
+        self
+    }
+
+    /// Fields that all answers get or lose.
+    #[inline]
+    pub fn fields_of_answers(&self) -> &AnswerFields {
+        &self.answer_fields
+    }
+
+    /// The longest body that is stored, if that is shorter than what the cache stores at all.
+    pub fn max_body_bytes(mut self, most: usize) -> Policy {
+        self.max_body_bytes = Some(most);
+        self
+    }
+
+    /// The longest body that is stored by this policy.
+    pub fn body_limit(&self) -> Option<usize> {
+        self.max_body_bytes
+    }
+
+    /// How long a reader waits for the origin where something stale would do, instead of the cache's own soft timeout.
+    pub fn soft_timeout(mut self, limit: Duration) -> Policy {
+        self.soft_timeout = Some(limit);
+        self
+    }
+
+    /// How long is waited where something stale would do, if this policy says so.
+    pub fn patience_with_stale(&self) -> Option<Duration> {
+        self.soft_timeout
+    }
+
+    /// How long the origin may take for the head of an answer, instead of the cache's own hard timeout.
+    pub fn hard_timeout(mut self, limit: Duration) -> Policy {
+        self.hard_timeout = Some(limit);
+        self
+    }
+
+    /// How long the origin may take, if this policy says so.
+    pub fn patience(&self) -> Option<Duration> {
+        self.hard_timeout
+    }
+
+    /// Whether a request has a cookie that may make its answer personal: one that is neither ignored nor in the key.
+    pub(crate) fn has_strange_cookie(&self, headers: Fields<'_>) -> bool {
+        has_other_cookies(headers, &self.key_cookies)
+    }
+
+    /// Whether answers are told apart by nothing but their URI and their own `Vary`.
+    #[inline]
+    pub(crate) fn tells_nothing_apart(&self) -> bool {
+        self.key_fields.is_empty() && self.key_cookies.is_empty() && self.partition.is_none()
+    }
+
+    /// Writes what tells a request apart from others for the same URI beside its fields: requests that differ in it do
+    /// not wait for each other.
+    pub fn push_apart<'a>(&self, headers: impl Into<Fields<'a>>, out: &mut String) {
+        let headers = headers.into();
+        for name in &self.key_cookies {
+            for value in values(headers, name) {
+                out.push('\u{4}');
+                out.push_str(name);
+                out.push('=');
+                out.extend(value.iter().copied().map(char::from));
+            }
+        }
+        if let Some(partition) = &self.partition {
+            out.push('\u{5}');
+            out.push_str(partition);
+        }
     }
 
     /// What decides which answers are stored, for whom, and what is left out of them: where two policies say the same

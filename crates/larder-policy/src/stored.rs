@@ -2,7 +2,6 @@
 
 use std::{
     num::NonZeroU64,
-    ops::Deref,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,7 +15,7 @@ use crate::{
     date,
     directives::delta_seconds,
     fields::{FieldBlock, Fields},
-    freshness::{Freshness, Lifetime},
+    freshness::{Freshness, Lifetime, part_of},
     head::ResponseHead,
     list,
     part::Part,
@@ -38,7 +37,7 @@ pub struct StoredHead {
     pub(crate) received_at: UnixNanos,
     pub(crate) date: UnixNanos,
     pub(crate) initial_age: Nanos,
-    pub(crate) terms: Terms,
+    pub(crate) said: Said,
     /// What `Content-Length` says, if it stands there once.
     pub(crate) named_length: Option<NonMaxU64>,
     pub(crate) weight: u32,
@@ -120,54 +119,139 @@ impl NonMaxU64 {
     }
 }
 
-/// What the origin, or the policy in its place, lets a cache do with a response.
+/// What the origin said of how long a response may be used. What follows from it under a policy are its
+/// [`Terms`]: they are derived at each look, so a rule that has changed holds for what is stored, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Terms {
-    ttl: Nanos,
-    stale_while_revalidate: Nanos,
-    stale_if_error: Nanos,
-    pub(crate) reuse_flags: ReuseFlags,
+pub(crate) struct Said {
+    /// The TTL where one is [named](Saying::NamesTtl); else for how long it had not changed when it was sent.
+    pub(crate) time: Nanos,
+    pub(crate) stale_while_revalidate: Nanos,
+    pub(crate) stale_if_error: Nanos,
+    pub(crate) sayings: Sayings,
 }
 
-/// The yes and no of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ReuseFlags {
+/// The yes and no of it, each a bit: there is one set for each response in the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sayings(u16);
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+#[repr(u16)]
+pub(crate) enum Saying {
+    /// `s-maxage`, `max-age` or `Expires`, be it well or badly written.
+    NamesTtl = 1 << 0,
+    /// It names no TTL, and leaves the question to the cache.
+    IsSilent = 1 << 1,
+    /// A window after the TTL is named (RFC 5861 §3).
+    NamesRefresh = 1 << 2,
+    /// Likewise (RFC 5861 §4).
+    NamesRescue = 1 << 3,
+    /// `no-cache`: never without asking.
+    AlwaysValidate = 1 << 4,
+    /// `must-revalidate` or `proxy-revalidate`.
+    NeverStale = 1 << 5,
+    /// `s-maxage`.
+    SharedTtl = 1 << 6,
+    /// Meant for everybody in so many words.
+    Shareable = 1 << 7,
+    /// RFC 8246.
+    Immutable = 1 << 8,
+    /// It may be stored whether or not a TTL is known (RFC 9111 §3).
+    ByDefault = 1 << 9,
+    /// It is stored with `Set-Cookie`.
+    SetsCookie = 1 << 10,
+    /// Its request had a cookie that was not ignored, nor is a part of the key.
+    AskedWithCookie = 1 << 11,
+}
+
+impl Sayings {
+    pub(crate) fn with(self, saying: Saying, is_so: bool) -> Sayings {
+        if is_so { Sayings(self.0 | saying as u16) } else { self }
+    }
+
+    pub(crate) fn has(self, saying: Saying) -> bool {
+        self.0 & saying as u16 != 0
+    }
+}
+
+/// What a policy lets a cache do with a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) lifetime: Lifetime,
     /// The origin, or a rule, said how long it is fresh; it was not guessed.
     pub(crate) explicit: bool,
     /// `no-cache`: never without asking.
     pub(crate) always_validate: bool,
     /// `must-revalidate` and what implies it: never stale, not even if the origin is gone.
     pub(crate) never_stale: bool,
-    /// Meant for everybody in so many words.
-    pub(crate) shareable: bool,
     /// It may outlive its windows while the origin is out of reach (RFC 9111 §4.2.4).
     pub(crate) survives_its_origin: bool,
-    pub(crate) immutable: bool,
+    /// Neither the status nor anybody's word lets it be stored (RFC 9111 §3, last condition).
+    pub(crate) is_refused: bool,
 }
 
-impl Terms {
-    pub(crate) fn new(lifetime: Lifetime, reuse_flags: ReuseFlags) -> Terms {
+impl Said {
+    fn named(&self) -> Option<Duration> {
+        self.sayings.has(Saying::NamesTtl).then(|| self.time.get())
+    }
+
+    fn window(&self, time: Nanos, named: Saying) -> Option<Duration> {
+        self.sayings.has(named).then(|| time.get())
+    }
+
+    /// What follows from it. `seed`: any number, the same for the same response.
+    pub(crate) fn terms(&self, policy: &Policy, status: StatusCode, seed: u64) -> Terms {
+        let has = |saying| self.sayings.has(saying);
+        let ruled = policy.ttl(status, self.named(), has(Saying::IsSilent));
+        let (ttl, explicit, is_refused) = match ruled {
+            Some(ttl) => (ttl, true, false),
+            None => (self.heuristic_ttl(policy), false, !has(Saying::ByDefault)),
+        };
+        let mut lifetime = Lifetime::fresh_for(ttl);
+        if policy.ttl_jitter > 0.0 {
+            lifetime = lifetime.shortened_by(policy.ttl_jitter * fraction_of(seed));
+        }
+        let always_validate = has(Saying::AlwaysValidate);
+        let refresh = self.window(self.stale_while_revalidate, Saying::NamesRefresh);
+        let rescue = self.window(self.stale_if_error, Saying::NamesRescue);
+        // `s-maxage` implies `proxy-revalidate` (§5.2.2.10). Origins that name a stale window next to
+        // it mean the window, so a policy may let the words win over the implication.
+        let s_maxage = has(Saying::SharedTtl);
+        let s_maxage_forbids =
+            s_maxage && (policy.s_maxage_forbids_stale || (refresh.is_none() && rescue.is_none()));
+        let never_stale = always_validate || has(Saying::NeverStale) || s_maxage_forbids;
+        if !never_stale && !policy.forbids_status(status) {
+            lifetime = lifetime
+                .stale_while_revalidate(refresh.unwrap_or(policy.default_stale_while_revalidate))
+                .stale_if_error(rescue.unwrap_or(policy.default_stale_if_error));
+        }
         Terms {
-            ttl: lifetime.ttl().into(),
-            stale_while_revalidate: lifetime.revalidate_window().into(),
-            stale_if_error: lifetime.rescue_window().into(),
-            reuse_flags,
+            lifetime,
+            explicit,
+            always_validate,
+            never_stale,
+            // Who says for how long an error may be bridged says it of a lost origin as well.
+            survives_its_origin: !never_stale && !s_maxage && rescue.is_none(),
+            is_refused,
         }
     }
 
-    pub(crate) fn lifetime(&self) -> Lifetime {
-        Lifetime::fresh_for(self.ttl.get())
-            .stale_while_revalidate(self.stale_while_revalidate.get())
-            .stale_if_error(self.stale_if_error.get())
+    /// RFC 9111 §4.2.2.
+    fn heuristic_ttl(&self, policy: &Policy) -> Duration {
+        match policy.heuristics {
+            Some(heuristics) if self.sayings.has(Saying::IsSilent) => {
+                policy.capped(part_of(self.time.get(), heuristics.fraction).min(heuristics.max))
+            }
+            _ => Duration::ZERO,
+        }
     }
 }
 
-impl Deref for Terms {
-    type Target = ReuseFlags;
-
-    fn deref(&self) -> &ReuseFlags {
-        &self.reuse_flags
-    }
+/// A number from 0 to 1, spread evenly however alike the seeds are (the last step of SplitMix64).
+fn fraction_of(seed: u64) -> f64 {
+    let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    f64::from(((mixed ^ (mixed >> 31)) >> 32) as u32) / f64::from(u32::MAX)
 }
 
 /// How much of the representation a stored response has.
@@ -218,22 +302,32 @@ impl StoredHead {
         self.is_verbatim
     }
 
-    /// How long it may be used, all ages counted from its making at the origin.
-    pub fn lifetime(&self) -> Lifetime {
-        self.terms.lifetime()
+    /// What this policy lets a cache do with it now, whichever it was stored by.
+    #[inline]
+    pub(crate) fn terms(&self, policy: &Policy) -> Terms {
+        self.said.terms(policy, self.status, self.received_at.0.0)
+    }
+
+    /// How long it may be used by this policy, all ages counted from its making at the origin.
+    pub fn lifetime(&self, policy: &Policy) -> Lifetime {
+        self.terms(policy).lifetime
     }
 
     /// Whether nothing says how long it is fresh, and so each use of it asks the origin first.
-    pub fn lacks_freshness(&self) -> bool {
-        let Terms { reuse_flags, .. } = &self.terms;
-        let is_silent = !reuse_flags.explicit && !reuse_flags.always_validate;
-        is_silent && self.terms.lifetime().ttl().is_zero()
+    pub fn lacks_freshness(&self, policy: &Policy) -> bool {
+        let terms = self.terms(policy);
+        let is_silent = !terms.explicit && !terms.always_validate;
+        is_silent && terms.lifetime.ttl().is_zero()
     }
 
     /// How long it may be used, counted from its receipt: what is left of the TTL after the age it
     /// came with, and the windows. This is what a store keeps.
-    pub fn lifetime_from_receipt(&self) -> Lifetime {
-        let (whole, came_aged) = (self.terms.lifetime(), self.initial_age.get());
+    pub fn lifetime_from_receipt(&self, policy: &Policy) -> Lifetime {
+        self.counted_from_receipt(self.lifetime(policy))
+    }
+
+    fn counted_from_receipt(&self, whole: Lifetime) -> Lifetime {
+        let came_aged = self.initial_age.get();
         let stale_on_arrival = came_aged.saturating_sub(whole.ttl());
         Lifetime::fresh_for(whole.ttl().saturating_sub(came_aged))
             .stale_while_revalidate(whole.revalidate_window().saturating_sub(stale_on_arrival))
@@ -257,16 +351,17 @@ impl StoredHead {
     }
 
     /// What it is good for now, by its lifetime alone: [`decide`](crate::reuse::decide) knows more.
-    pub fn freshness(&self, now: SystemTime) -> Freshness {
-        self.terms.lifetime().at(self.age(now))
+    pub fn freshness(&self, policy: &Policy, now: SystemTime) -> Freshness {
+        self.lifetime(policy).at(self.age(now))
     }
 
     /// How long after its receipt it is worth its memory: until it may no longer be served, not even
     /// for want of an origin, nor is worth validating. Beyond that no verdict uses it.
     pub fn keep_for(&self, policy: &Policy) -> Duration {
-        let left = self.lifetime_from_receipt();
+        let terms = self.terms(policy);
+        let left = self.counted_from_receipt(terms.lifetime);
         let mut window = Duration::ZERO;
-        if self.terms.survives_its_origin {
+        if terms.survives_its_origin {
             window = policy.stale_if_disconnected;
         }
         if self.has_validator() {
@@ -308,17 +403,23 @@ impl StoredHead {
         has_validator(self.fields())
     }
 
-    /// Whether it fits a request with these fields (RFC 9111 §4.1).
-    pub fn selects<'a>(&self, request: impl Into<Fields<'a>>) -> bool {
-        self.extras.as_ref().is_none_or(|extras| extras.selecting.matches(request.into()))
+    /// Whether it fits a request with these fields (RFC 9111 §4.1), by what its `Vary` names and the policy tells apart.
+    #[inline]
+    pub fn selects<'a>(&self, policy: &Policy, request: impl Into<Fields<'a>>) -> bool {
+        match &self.extras {
+            Some(extras) => {
+                extras.selecting.tell_apart_by(policy) && extras.selecting.matches(request.into())
+            }
+            None => policy.tells_nothing_apart(),
+        }
     }
 
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
     /// nothing by waiting for another's fetch of it.
-    pub fn can_be_shared(&self) -> bool {
-        let lifetime = self.terms.lifetime();
+    pub fn can_be_shared(&self, policy: &Policy) -> bool {
+        let Terms { lifetime, always_validate, .. } = self.terms(policy);
         let ever_served = !lifetime.ttl().is_zero() || !lifetime.revalidate_window().is_zero();
-        ever_served && !self.terms.always_validate
+        ever_served && !always_validate
     }
 
     /// The names to purge it by: `Surrogate-Key`, `Cache-Tag`, `xkey`.

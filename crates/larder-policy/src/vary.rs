@@ -15,9 +15,11 @@ use http::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cookies,
     fields::{Fields, Lines},
     forward::is_spelt,
     list::{self, is_token},
+    settings::Policy,
 };
 
 /// What a stored response's own request said in the fields that `Vary` names.
@@ -26,6 +28,16 @@ pub(crate) struct SelectingFields {
     fields: Box<[SelectingField]>,
     /// The one language the response is in, if it varies by language.
     language: Option<Box<[u8]>>,
+    /// What the cookies were by which a policy tells answers apart.
+    cookies: Box<[SelectingCookie]>,
+    /// The part of the policy's that it is in.
+    partition: Option<Box<str>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct SelectingCookie {
+    name: Box<str>,
+    values: Box<[Box<[u8]>]>,
 }
 
 /// A response that varies by more fields than this is as good as one that varies by all.
@@ -54,8 +66,10 @@ enum Value {
 }
 
 impl SelectingFields {
-    /// `always`: what every response varies by. `but`: what this one does not vary by, whatever it says.
+    /// `always`: what every response varies by, beside what the policy tells apart in other ways. `but`: what this one
+    /// does not vary by, whatever it says.
     pub(crate) fn new(
+        policy: &Policy,
         always: &[HeaderName],
         but: Option<&HeaderName>,
         response: Fields<'_>,
@@ -83,7 +97,22 @@ impl SelectingFields {
         }
         let language = names.contains(&ACCEPT_LANGUAGE).then(|| only_language(response)).flatten();
         let fields = names.into_iter().map(|name| SelectingField::new(name, request)).collect();
-        Ok(SelectingFields { fields, language })
+        let cookie = |name: &str| SelectingCookie {
+            name: name.into(),
+            values: cookies::values(request, name).map(Box::from).collect(),
+        };
+        let cookies = policy.key_cookies.iter().map(|name| cookie(name)).collect();
+        let partition = policy.partition.clone();
+        Ok(SelectingFields { fields, language, cookies, partition })
+    }
+
+    /// Whether it was told apart from others by all that this policy tells answers apart by.
+    pub(crate) fn tell_apart_by(&self, policy: &Policy) -> bool {
+        let has_field = |name: &HeaderName| self.fields.iter().any(|field| field.name == *name);
+        let has_cookie = |name: &str| self.cookies.iter().any(|cookie| *cookie.name == *name);
+        self.partition == policy.partition
+            && policy.key_fields.iter().all(has_field)
+            && policy.key_cookies.iter().all(|name| has_cookie(name))
     }
 
     /// Whether the response fits a request with these fields.
@@ -91,6 +120,8 @@ impl SelectingFields {
         self.fields.iter().all(|field| {
             field.matches(request)
                 || (field.name == ACCEPT_LANGUAGE && self.is_in_preferred_language(request))
+        }) && self.cookies.iter().all(|cookie| {
+            cookies::values(request, &cookie.name).eq(cookie.values.iter().map(|value| &**value))
         })
     }
 
@@ -108,7 +139,7 @@ impl SelectingFields {
 
     /// Whether every answer fits, because nothing was named.
     pub(crate) fn is_empty(&self) -> bool {
-        self.fields.is_empty()
+        self.fields.is_empty() && self.cookies.is_empty() && self.partition.is_none()
     }
 
     /// The names and what was said in them, as they are compared: bytes that are equal for equal requests.
@@ -136,6 +167,16 @@ impl SelectingFields {
                 }
             }
         }
+        for cookie in &self.cookies {
+            push(b"cookie");
+            push(cookie.name.as_bytes());
+            push(&(cookie.values.len() as u64).to_le_bytes());
+            cookie.values.iter().for_each(|value| push(value));
+        }
+        if let Some(partition) = &self.partition {
+            push(b"partition");
+            push(partition.as_bytes());
+        }
         bytes
     }
 
@@ -154,7 +195,13 @@ impl SelectingFields {
                 + field.verbatim.as_ref().map_or(0, |line| line.len())
                 + value(&field.value)
         };
+        let cookie = |cookie: &SelectingCookie| {
+            let values = cookie.values.iter().map(|value| value.len() + size_of::<Box<[u8]>>());
+            size_of::<SelectingCookie>() + cookie.name.len() + values.sum::<usize>()
+        };
         self.fields.iter().map(field).sum::<usize>()
+            + self.cookies.iter().map(cookie).sum::<usize>()
+            + self.partition.as_ref().map_or(0, |partition| partition.len())
             + self.language.as_ref().map_or(0, |language| language.len())
     }
 

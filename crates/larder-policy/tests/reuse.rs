@@ -901,7 +901,7 @@ fn a_confirmation_for_another_request_makes_a_variant_that_fits_it() {
     let exchange = Exchange { requested_at: after(1), received_at: after(1) };
     let chosen = head.freshened(&policy, other.head(), head.headers(), exchange).unwrap();
     assert_eq!(short(&verdict(&policy, &chosen, &other, after(1))), HIT);
-    assert!(!chosen.selects(&headers(&[("Foo", "1")])));
+    assert!(!chosen.selects(&policy, &headers(&[("Foo", "1")])));
 }
 
 #[test]

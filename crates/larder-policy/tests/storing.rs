@@ -7,6 +7,7 @@ use larder_policy::{
     head::{Exchange, ResponseHead},
     reason::Reason,
     response::{hit_for_miss, storability, tells_of_others},
+    reuse::{Verdict, decide},
     settings::{Heuristics, Policy, SetCookie},
     stored::Extent,
 };
@@ -19,7 +20,7 @@ type Row<'a> = (&'a str, Fields<'a>, Result<u64, Reason>);
 
 fn check(policy: &Policy, rows: &[Row<'_>]) {
     for (name, fields, expected) in rows {
-        let outcome = store(policy, &get(&[]), 200, fields).map(|head| head.lifetime().ttl());
+        let outcome = store(policy, &get(&[]), 200, fields).map(|head| head.lifetime(policy).ttl());
         assert_eq!(outcome, expected.map(secs), "{name}");
     }
 }
@@ -125,7 +126,7 @@ fn delta_seconds_are_digits_and_nothing_else() {
         let head = stored(&Policy::standard(), &fields);
         // `max-age:3600` is no directive we know, and `Expires` speaks.
         let expected = if value == "max-age:3600" { 3600 } else { expected };
-        assert_eq!(head.lifetime().ttl(), secs(expected), "{value}");
+        assert_eq!(head.lifetime(&Policy::standard()).ttl(), secs(expected), "{value}");
     }
 }
 
@@ -415,7 +416,8 @@ fn heuristics_need_a_status_that_allows_them_or_public() {
             [("Date", NOON), ("Last-Modified", DAYS_AGO), ("Content-Range", "bytes 0-1/9")];
         let public = [silent[0], silent[1], silent[2], ("Cache-Control", "public")];
         let ttl = |fields: Fields<'_>| {
-            store(&Policy::standard(), &get(&[]), status, fields).map(|head| head.lifetime().ttl())
+            store(&Policy::standard(), &get(&[]), status, fields)
+                .map(|head| head.lifetime(&Policy::standard()).ttl())
         };
         let ten_hours = Ok(secs(36_000));
         let expected = if by_default.contains(&status) { ten_hours } else { Err(Reason::Status) };
@@ -640,7 +642,10 @@ fn a_default_lifetime_is_for_what_is_there_and_for_a_minute_for_what_is_not() {
         for status in 200..=599_u16 {
             let ttl = |fields: Fields<'_>| {
                 let outcome = store(&policy, &get(&[]), status, fields);
-                outcome.ok().map(|head| head.lifetime().ttl().as_secs()).filter(|ttl| *ttl > 0)
+                outcome
+                    .ok()
+                    .map(|head| head.lifetime(&policy).ttl().as_secs())
+                    .filter(|ttl| *ttl > 0)
             };
             let expected = match status {
                 200 | 203 | 206 | 301 | 308 => Some(300),
@@ -654,7 +659,8 @@ fn a_default_lifetime_is_for_what_is_there_and_for_a_minute_for_what_is_not() {
             assert_eq!(ttl(&[range, ("Pragma", "no-cache")]), None, "{status}: it has spoken");
         }
         let shorter = policy.clone().default_ttl(secs(9));
-        let lifetime = store(&shorter, &get(&[]), 404, &[]).map(|head| head.lifetime().ttl());
+        let lifetime =
+            store(&shorter, &get(&[]), 404, &[]).map(|head| head.lifetime(&shorter).ttl());
         assert_eq!(lifetime, Ok(secs(9)));
     }
 }
@@ -756,11 +762,11 @@ fn fields_of_the_key_tell_answers_apart_that_vary_by_nothing() {
     let fields = [("Cache-Control", "max-age=60")];
     let admin = get(&[("X-Original-URL", "/admin")]);
     let head = store(&policy, &admin, 200, &fields).unwrap();
-    assert!(head.selects(&admin.headers));
-    assert!(!head.selects(&get(&[]).headers));
-    assert!(!head.selects(&get(&[("X-Original-URL", "/")]).headers));
+    assert!(head.selects(&policy, &admin.headers));
+    assert!(!head.selects(&policy, &get(&[]).headers));
+    assert!(!head.selects(&policy, &get(&[("X-Original-URL", "/")]).headers));
     let plain = store(&policy, &get(&[]), 200, &fields).unwrap();
-    assert!(!plain.selects(&admin.headers) && plain.selects(&get(&[]).headers));
+    assert!(!plain.selects(&policy, &admin.headers) && plain.selects(&policy, &get(&[]).headers));
 }
 
 #[test]
@@ -776,17 +782,18 @@ fn guarded_tells_answers_apart_by_the_target_that_a_proxy_names() {
         "X_Forwarded_Host",
     ] {
         let evil = get(&[(name, "evil")]);
-        let selects = |policy, request: &Request| {
+        let selects = |policy: Policy, request: &Request| {
             let head = store(&policy, &evil, 200, &fields).unwrap();
-            (head.selects(&evil.headers), head.selects(&request.headers))
+            (head.selects(&policy, &evil.headers), head.selects(&policy, &request.headers))
         };
         assert_eq!(selects(Policy::guarded(), &get(&[])), (true, false), "{name}");
         assert_eq!(selects(Policy::guarded(), &get(&[(name, "good")])), (true, false), "{name}");
         assert_eq!(selects(Policy::standard(), &get(&[])), (true, true), "{name}");
     }
     for name in ["X-Forwarded-For", "X-Forwarded", "X-Forwarded-Hosts", "X-Host"] {
-        let head = store(&Policy::guarded(), &get(&[(name, "evil")]), 200, &fields).unwrap();
-        assert!(head.selects(&get(&[]).headers), "{name}");
+        let policy = Policy::guarded();
+        let head = store(&policy, &get(&[(name, "evil")]), 200, &fields).unwrap();
+        assert!(head.selects(&policy, &get(&[]).headers), "{name}");
     }
 }
 
@@ -975,8 +982,8 @@ fn surrogate_control_is_read_as_the_edge_architecture_has_it() {
         ],
     );
     let head = stored(&Policy::standard(), &[("Surrogate-Control", "max-age=60+30")]);
-    assert_eq!(head.lifetime().revalidate_window(), secs(30));
-    assert_eq!(head.lifetime().rescue_window(), secs(30));
+    assert_eq!(head.lifetime(&Policy::standard()).revalidate_window(), secs(30));
+    assert_eq!(head.lifetime(&Policy::standard()).rescue_window(), secs(30));
     let deaf = Policy::standard().surrogate_control(false);
     check(
         &deaf,
@@ -1006,7 +1013,7 @@ fn targeted_and_tagging_fields_stay_for_the_client() {
 #[test]
 fn the_windows_for_stale_answers_hold_unless_something_forbids_stale_ones() {
     let windows = |policy: &Policy, value: &str| {
-        let lifetime = stored(policy, &[("Cache-Control", value), TAG]).lifetime();
+        let lifetime = stored(policy, &[("Cache-Control", value), TAG]).lifetime(policy);
         (lifetime.revalidate_window().as_secs(), lifetime.rescue_window().as_secs())
     };
     let (standard, guarded) = (Policy::standard(), Policy::guarded());
@@ -1274,7 +1281,7 @@ fn an_age_of_two_to_the_31_is_older_than_any_lifetime() {
     for age in ["2147483648", "2147483649", "99999999999999999999"] {
         let head =
             stored(&Policy::standard(), &[("Cache-Control", "max-age=99999999999"), ("Age", age)]);
-        assert_eq!(head.freshness(noon()), Freshness::Expired, "{age}");
+        assert_eq!(head.freshness(&Policy::standard(), noon()), Freshness::Expired, "{age}");
     }
 }
 
@@ -1316,7 +1323,7 @@ fn what_is_left_at_the_receipt_is_the_lifetime_less_the_age() {
             ("Cache-Control", "max-age=60, stale-while-revalidate=20, stale-if-error=30"),
             ("Age", age),
         ];
-        let left = stored(&Policy::standard(), &fields).lifetime_from_receipt();
+        let left = stored(&Policy::standard(), &fields).lifetime_from_receipt(&Policy::standard());
         (left.ttl().as_secs(), left.revalidate_window().as_secs(), left.rescue_window().as_secs())
     };
     assert_eq!(left("0"), (60, 20, 30));
@@ -1435,4 +1442,118 @@ fn what_a_304_has_of_a_stored_response_lies_together() {
         assert_eq!(lines.contains_key("last-modified"), !with_tag);
         assert!(!lines.contains_key("content-type") && lines.contains_key("x-own"));
     }
+}
+
+#[test]
+fn a_rule_that_has_changed_holds_for_what_is_stored() {
+    let served = |before: &Policy, now: &Policy, fields: Fields<'_>, later: u64| {
+        let head = store(before, &get(&[]), 200, fields).unwrap();
+        decide(now, &[(&head).into()], get(&[]).head(), noon() + secs(later)).reason()
+    };
+    let plain = Policy::guarded();
+    let hour: Fields<'_> = &[("Cache-Control", "max-age=3600"), TAG];
+    let silent: Fields<'_> = &[TAG];
+    for (before, now, fields, later, reason) in [
+        (plain.clone(), plain.clone().max_ttl(secs(60)), hour, 61, Reason::Expired),
+        (plain.clone().max_ttl(secs(60)), plain.clone(), hour, 61, Reason::Hit),
+        (plain.clone(), plain.clone().ttl_override(secs(9)), hour, 10, Reason::Expired),
+        (plain.clone().ttl_override(secs(9)), plain.clone(), hour, 10, Reason::Hit),
+        (plain.clone(), plain.clone().min_ttl(secs(7200)), hour, 7000, Reason::Hit),
+        (plain.clone().default_ttl(secs(60)), plain.clone(), silent, 1, Reason::Expired),
+        (plain.clone(), plain.clone().default_ttl(secs(60)), silent, 59, Reason::Hit),
+        (plain.clone(), plain.clone().default_ttl(secs(60)), silent, 61, Reason::Expired),
+        (
+            plain.clone(),
+            plain.clone().default_stale_while_revalidate(secs(30)),
+            hour,
+            3601,
+            Reason::StaleWhileRevalidate,
+        ),
+        (
+            plain.clone(),
+            plain.clone().ttl_by_status(vec![("200".parse().unwrap(), secs(0))]),
+            hour,
+            1,
+            Reason::Expired,
+        ),
+    ] {
+        assert_eq!(served(&before, &now, fields, later), reason, "{fields:?} after {later} s");
+    }
+    let cookie: Fields<'_> = &[("Cache-Control", "max-age=3600"), ("Set-Cookie", "a=1")];
+    let keeping = plain.clone().set_cookie(SetCookie::Store);
+    assert_eq!(served(&keeping, &keeping, cookie, 1), Reason::Hit);
+    assert_eq!(served(&keeping, &plain, cookie, 1), Reason::SetCookie);
+    // What was stored as if cookies did not matter is nobody's where they do.
+    let careless = plain.clone().cookies_matter(false);
+    let request = get(&[("Cookie", "session=1")]);
+    let head = store(&careless, &request, 200, hour).unwrap();
+    let reason =
+        |policy: &Policy| decide(policy, &[(&head).into()], get(&[]).head(), noon()).reason();
+    assert_eq!((reason(&careless), reason(&plain)), (Reason::Hit, Reason::Cookie));
+}
+
+#[test]
+fn jitter_only_shortens_and_the_same_answer_alike() {
+    let policy = Policy::guarded().ttl_jitter(0.5);
+    let mut all = Vec::new();
+    for late in 0..50 {
+        let fields = headers(&[("Cache-Control", "max-age=100")]);
+        let (request, response) =
+            (get(&[]), ResponseHead { status: http::StatusCode::OK, headers: (&fields).into() });
+        let received_at = noon() + std::time::Duration::from_nanos(late);
+        let exchange = Exchange { requested_at: received_at, received_at };
+        let head = storability(&policy, request.head(), response, exchange).unwrap();
+        let ttl = head.lifetime(&policy).ttl();
+        assert!(ttl <= secs(100) && ttl >= secs(50), "{ttl:?}");
+        assert_eq!(ttl, head.lifetime(&policy).ttl());
+        all.push(ttl);
+    }
+    all.sort_unstable();
+    all.dedup();
+    assert!(all.len() > 40 && all[0] < secs(60) && all[all.len() - 1] > secs(90), "{all:?}");
+}
+
+#[test]
+fn cookies_of_the_key_tell_answers_apart_and_make_no_request_personal() {
+    let policy = Policy::guarded().key_cookies(vec!["lang".to_owned()]);
+    let fields = [("Cache-Control", "max-age=60")];
+    let asked = get(&[("Cookie", "lang=de")]);
+    let head = store(&policy, &asked, 200, &fields).unwrap();
+    let reason = |cookie: &[(&'static str, &str)]| {
+        decide(&policy, &[(&head).into()], get(cookie).head(), noon()).reason()
+    };
+    assert_eq!(reason(&[("Cookie", "lang=de")]), Reason::Hit);
+    assert_eq!(reason(&[("Cookie", "lang=en")]), Reason::VaryMiss);
+    assert_eq!(reason(&[]), Reason::VaryMiss);
+    assert_eq!(reason(&[("Cookie", "lang=de; lang=en")]), Reason::VaryMiss);
+    assert_eq!(reason(&[("Cookie", "session=1; lang=de")]), Reason::Cookie);
+    // What was stored without telling apart is of no use where it is told apart.
+    let head = store(&Policy::guarded(), &get(&[]), 200, &fields).unwrap();
+    assert_eq!(
+        decide(&policy, &[(&head).into()], get(&[]).head(), noon()).reason(),
+        Reason::VaryMiss
+    );
+}
+
+#[test]
+fn credentials_pass_where_a_rule_says_so() {
+    let policy = Policy::guarded().passes_credentials(true);
+    let head = store(&policy, &get(&[]), 200, &[("Cache-Control", "public, max-age=60")]).unwrap();
+    let asked = get(&[("Authorization", "Basic eDp5")]);
+    let verdict = decide(&policy, &[(&head).into()], asked.head(), noon());
+    assert!(matches!(verdict, Verdict::Pass { reason: Reason::Authorization }));
+    assert_eq!(decide(&policy, &[(&head).into()], get(&[]).head(), noon()).reason(), Reason::Hit);
+}
+
+#[test]
+fn a_policy_gives_tags_by_the_path() {
+    use larder_policy::{path::PathPattern, path_tags::PathTags};
+    let path = PathPattern::parse("/{id}").unwrap();
+    let tags = PathTags::new(Some(path), &["all", "page:{id}"]).unwrap();
+    let policy = Policy::guarded().tags(tags);
+    let mut request = get(&[]);
+    request.uri = "http://example.org/7".parse().unwrap();
+    let fields = [("Cache-Control", "max-age=60"), ("Surrogate-Key", "own all")];
+    let head = store(&policy, &request, 200, &fields).unwrap();
+    assert_eq!(head.tags(), ["own".into(), "all".into(), "page:7".into()]);
 }

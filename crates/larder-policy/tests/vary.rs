@@ -15,7 +15,7 @@ fn varying(vary: &str, request_fields: Fields<'_>, more: Fields<'_>) -> StoredHe
 fn fits(name: &str, then: &[&str], now: &[&str]) -> bool {
     let then: Vec<_> = then.iter().map(|line| (name, *line)).collect();
     let now: Vec<_> = now.iter().map(|line| (name, *line)).collect();
-    varying(name, &then, &[]).selects(&headers(&now))
+    varying(name, &then, &[]).selects(&Policy::standard(), &headers(&now))
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_variant_fits_if_the_named_fields_are_the_same() {
         (",", &[("Foo", "1")], &[("Foo", "2")], true),
     ] {
         assert_eq!(
-            varying(vary, then, &[]).selects(&headers(now)),
+            varying(vary, then, &[]).selects(&Policy::standard(), &headers(now)),
             expected,
             "{vary} {then:?} {now:?}"
         );
@@ -57,9 +57,9 @@ fn names_over_several_lines_count_all() {
     let fields = [("Cache-Control", "max-age=60"), ("Vary", "Foo"), ("Vary", "Bar")];
     let request = get(&[("Foo", "1"), ("Bar", "2")]);
     let head = store(&Policy::standard(), &request, 200, &fields).unwrap();
-    assert!(head.selects(&request.headers));
-    assert!(!head.selects(&headers(&[("Foo", "1"), ("Bar", "3")])));
-    assert!(!head.selects(&headers(&[("Foo", "3"), ("Bar", "2")])));
+    assert!(head.selects(&Policy::standard(), &request.headers));
+    assert!(!head.selects(&Policy::standard(), &headers(&[("Foo", "1"), ("Bar", "3")])));
+    assert!(!head.selects(&Policy::standard(), &headers(&[("Foo", "3"), ("Bar", "2")])));
 }
 
 #[test]
@@ -89,8 +89,8 @@ fn a_field_that_is_not_known_matches_up_to_lines_and_spaces_around_commas() {
         assert_eq!(fits("Foo", now, then), expected, "{now:?} {then:?}");
     }
     // Present and empty is not absent.
-    assert!(!varying("Foo", &[("Foo", "")], &[]).selects(&headers(&[])));
-    assert!(!varying("Foo", &[], &[]).selects(&headers(&[("Foo", "")])));
+    assert!(!varying("Foo", &[("Foo", "")], &[]).selects(&Policy::standard(), &headers(&[])));
+    assert!(!varying("Foo", &[], &[]).selects(&Policy::standard(), &headers(&[("Foo", "")])));
 }
 
 #[test]
@@ -151,7 +151,10 @@ fn codings_match_up_to_old_names_and_refusals_of_what_was_not_offered() {
         assert_eq!(fits("Accept-Encoding", &[now], &[then]), expected, "{now} | {then}");
     }
     // No field at all takes everything, an empty one nothing but the plain body.
-    assert!(!varying("Accept-Encoding", &[], &[]).selects(&headers(&[("Accept-Encoding", "")])));
+    assert!(
+        !varying("Accept-Encoding", &[], &[])
+            .selects(&Policy::standard(), &headers(&[("Accept-Encoding", "")]))
+    );
     let long: Vec<String> = (0..99).map(|index| format!("c{index}")).collect();
     let (long, backwards) =
         (long.join(", "), long.into_iter().rev().collect::<Vec<_>>().join(", "));
@@ -177,13 +180,19 @@ fn a_reader_who_wants_one_language_above_all_gets_what_is_stored_in_it() {
         ("de;q=x", false),
     ] {
         let presented = headers(&[("Accept-Language", wanted)]);
-        assert_eq!(german("Accept-Language").selects(&presented), expected, "{wanted}");
+        assert_eq!(
+            german("Accept-Language").selects(&Policy::standard(), &presented),
+            expected,
+            "{wanted}"
+        );
     }
-    assert!(!german("Accept-Language").selects(&headers(&[])));
+    assert!(!german("Accept-Language").selects(&Policy::standard(), &headers(&[])));
     // The other named fields still count.
     let head = german("Accept-Language, Foo");
-    assert!(head.selects(&headers(&[("Accept-Language", "de")])));
-    assert!(!head.selects(&headers(&[("Accept-Language", "de"), ("Foo", "1")])));
+    assert!(head.selects(&Policy::standard(), &headers(&[("Accept-Language", "de")])));
+    assert!(
+        !head.selects(&Policy::standard(), &headers(&[("Accept-Language", "de"), ("Foo", "1")]))
+    );
     // In two languages, or in none that is named, nobody knows which it is.
     for language in [
         &[("Content-Language", "de, en")][..],
@@ -191,11 +200,14 @@ fn a_reader_who_wants_one_language_above_all_gets_what_is_stored_in_it() {
         &[],
     ] {
         let head = varying("Accept-Language", &[("Accept-Language", "en, de")], language);
-        assert!(!head.selects(&headers(&[("Accept-Language", "de")])), "{language:?}");
+        assert!(
+            !head.selects(&Policy::standard(), &headers(&[("Accept-Language", "de")])),
+            "{language:?}"
+        );
     }
     // Without `Vary` the language is of no interest.
     let head = varying("Foo", &[], &[("Content-Language", "de")]);
-    assert!(head.selects(&headers(&[("Accept-Language", "fr")])));
+    assert!(head.selects(&Policy::standard(), &headers(&[("Accept-Language", "fr")])));
 }
 
 #[test]

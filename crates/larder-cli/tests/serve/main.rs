@@ -26,6 +26,7 @@ mod readers;
 mod real;
 mod refusals;
 mod reload;
+mod routes;
 mod seeking;
 mod shared;
 mod start;

@@ -81,6 +81,34 @@ async fn what_is_stored_stays_and_is_answered_by_the_new_rules() {
 }
 
 #[tokio::test]
+async fn what_is_stored_is_as_fresh_as_the_new_rules_have_it() {
+    let origin = Origin::saying(ok("cache-control: max-age=1000\r\nserver: inner\r\n", "a")).await;
+    let text = before(&origin);
+    let mut site = Site::with(&text).await;
+    site.larder.get("/a").await;
+    let ttl = async |larder: &Larder| {
+        let answer = larder.get("/a").await;
+        assert_eq!(answer.handling(), "hit");
+        let said = answer.field("cache-status").unwrap();
+        let told = said.split("ttl=").nth(1).unwrap().split(';').next().unwrap();
+        (told.parse::<u64>().unwrap(), answer.field("server").is_some())
+    };
+    for (rules, at_most, has_server) in [
+        ("max_ttl = \"500s\"\n", 500, true),
+        ("min_ttl = \"2000s\"\nresponse_headers = { remove = [\"Server\"] }\n", 2000, false),
+        ("", 1000, true),
+    ] {
+        site.reread(&format!("{text}[defaults]\n{rules}"), true).await;
+        let (told, server) = ttl(&site.larder).await;
+        // Meanwhile time goes by.
+        assert!(told <= at_most && told + 300 > at_most, "{rules}: {told}");
+        assert_eq!(server, has_server, "{rules}");
+    }
+    site.reread(&(text + "[defaults]\nttl_by_status = { 200 = \"0s\" }\n"), true).await;
+    assert_eq!(site.larder.get("/a").await.handling(), "stale");
+}
+
+#[tokio::test]
 async fn a_file_with_mistakes_is_refused_and_told_until_it_is_mended() {
     let origin = Origin::saying(ok("", "a")).await;
     let text = before(&origin) + "[defaults]\nttl = \"1m\"\n";

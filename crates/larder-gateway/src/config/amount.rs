@@ -5,25 +5,14 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use bytesize::ByteSize;
+pub use larder::http::policy::text::value::{duration, size};
 
-/// A number with its unit, as `5m`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text);
-    parsed.map_err(|_| "say a number and its unit: 90s, 5m, 1h".to_owned())
-}
-
-/// The same, and long enough to look at anything over it.
+/// A length of time that is long enough to look at anything over it.
 pub fn period(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         period if period >= Duration::from_secs(1) => Ok(period),
         _ => Err("say 1s or more".to_owned()),
     }
-}
-
-/// A number with its unit, as `256MiB`; bytes without one.
-pub fn size(text: &str) -> Result<ByteSize, String> {
-    text.parse().map_err(|_| "say a number and its unit: 64MiB, 2GiB".to_owned())
 }
 
 /// How many, and not none.
@@ -33,6 +22,8 @@ pub fn count(text: &str) -> Result<NonZeroUsize, String> {
 
 #[cfg(test)]
 mod tests {
+    use bytesize::ByteSize;
+
     use super::*;
 
     #[test]

@@ -85,6 +85,8 @@ pub struct Places {
     places: HashMap<String, Place>,
     /// The file, if there is one.
     file: Option<PathBuf>,
+    /// All files that were read: that one, and those that it includes.
+    files: Vec<PathBuf>,
     /// The flags' names, by their keys.
     flags: &'static [(&'static str, &'static str)],
 }
@@ -135,6 +137,20 @@ impl Places {
         if self.file.is_some() { mistake.about(path) } else { mistake }
     }
 
+    /// Each place, and what was said there.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &Place)> {
+        self.places.iter().map(|(path, place)| (path.as_str(), place))
+    }
+
+    pub(super) fn set_files(&mut self, files: Vec<PathBuf>) {
+        self.files = files;
+    }
+
+    /// All files that were read: the one that was named first, then those that it includes.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// The file, if there is one.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
@@ -152,7 +168,8 @@ pub(super) fn parse<'a>(text: &Text<'a>) -> Result<(DeTable<'a>, Places), Vec<Mi
         return Err(errors.iter().map(|error| no_toml(text, error)).collect());
     }
     let mut table = table.into_inner();
-    let mut places = Places { file: Some(text.file.into()), ..Places::default() };
+    let file: PathBuf = text.file.into();
+    let mut places = Places { files: vec![file.clone()], file: Some(file), ..Places::default() };
     note(&table, &KeyPath::default(), text, &mut places);
     set_rules_apart(&mut table);
     Ok((table, places))

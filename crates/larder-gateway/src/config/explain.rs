@@ -2,15 +2,22 @@
 
 use std::fmt::Write;
 
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Uri};
+use larder::http::policy::key::RequestKey;
 use serde_json::Value;
 
 use super::{document::Places, rules::Rules, schema, settings::Settings};
 
 /// One screen about `uri`, which is a whole one.
-pub fn explain(settings: &Settings, places: &Places, method: &Method, uri: &Uri) -> String {
-    let route = settings.ways.route(method, uri);
-    let way = settings.ways.way(method, uri);
+pub fn explain(
+    settings: &Settings,
+    places: &Places,
+    method: &Method,
+    uri: &Uri,
+    fields: &HeaderMap,
+) -> String {
+    let route = settings.ways.route(method, uri, fields);
+    let way = settings.ways.way(method, uri, fields);
     let upstream = &settings.upstreams[way.upstream];
     let effective = match route {
         Some(route) => &settings.rules_of_routes[route],
@@ -32,6 +39,17 @@ pub fn explain(settings: &Settings, places: &Places, method: &Method, uri: &Uri)
         from(places, &own)
     };
     rows.push(row("upstream", &service, said_at("upstream")));
+    if let Some(rewrite) = &way.rewrite {
+        let there = rewrite.there(uri);
+        let host = rewrite.host.as_ref().or(uri.authority()).map_or("", |host| host.as_str());
+        let there = there.path_and_query().map_or("/", |target| target.as_str());
+        rows.push(row("asked as", &format!("{host}{there}"), String::new()));
+    }
+    let recipe = way.policy.query_recipe();
+    let key = RequestKey::of_uri(&recipe.of_uri(uri).unwrap_or_else(|| uri.clone()));
+    let key = key.filter(|_| way.is_cached && matches!(*method, Method::GET | Method::HEAD));
+    let key = key.map_or_else(|| "none: it passes".to_owned(), |key| key.to_string());
+    rows.push(row("key", &key, String::new()));
     let names = schema::keys().into_iter().filter(|key| key.table == "[defaults]");
     for name in names.map(|key| key.name).filter(|name| name != "upstream") {
         let value = match (&effective[&name], &built_in[&name]) {

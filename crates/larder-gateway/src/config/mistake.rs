@@ -1,6 +1,9 @@
 //! Mistake: what is wrong with a configuration, where it stands, and what would be right.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use super::schema::Known;
 
@@ -97,7 +100,7 @@ impl Mistake {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         let paths = self.path.as_deref().zip(other.path.as_deref());
-        self.line() == other.line()
+        self.file_and_line() == other.file_and_line()
             || paths.is_some_and(|(one, other)| is_within(one, other) || is_within(other, one))
     }
 
@@ -109,10 +112,17 @@ impl Mistake {
         }
     }
 
-    fn order(&self) -> (usize, usize) {
+    fn file_and_line(&self) -> Option<(&Path, usize)> {
         match &self.place {
-            Some(Place::File { line, column, .. }) => (*line, *column),
-            _ => (0, 0),
+            Some(Place::File { file, line, .. }) => Some((file, *line)),
+            _ => None,
+        }
+    }
+
+    fn order(&self) -> (Option<&Path>, usize, usize) {
+        match &self.place {
+            Some(Place::File { file, line, column, .. }) => (Some(file), *line, *column),
+            _ => (None, 0, 0),
         }
     }
 }
@@ -147,7 +157,7 @@ pub struct Mistakes(Vec<Mistake>);
 impl Mistakes {
     /// `None`: nothing is wrong.
     pub fn of(mut mistakes: Vec<Mistake>) -> Option<Mistakes> {
-        mistakes.sort_by_key(Mistake::order);
+        mistakes.sort_by(|one, other| one.order().cmp(&other.order()));
         mistakes.dedup();
         (!mistakes.is_empty()).then_some(Mistakes(mistakes))
     }

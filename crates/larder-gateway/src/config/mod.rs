@@ -1,7 +1,7 @@
 //! `larder.toml`: from its text to settings that can be run, or to all that is wrong with it.
 //!
 //! ```
-//! use std::path::Path;
+//! use std::path::{Path, PathBuf};
 //!
 //! use larder_gateway::config;
 //!
@@ -23,6 +23,7 @@ pub mod amount;
 mod decode;
 mod document;
 mod explain;
+mod include;
 mod mistake;
 mod nearest;
 mod parts;
@@ -32,24 +33,26 @@ mod schema;
 mod settings;
 mod value;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
     AdminPart, BalanceWord, BreakerPart, CauseWord, Config, ForwardedWord, HealthPart,
-    ListenerPart, LogPart, Memory, PairPart, ProtocolWord, RetryPart, Server, ServerPart,
-    SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
+    ListenerPart, LogPart, Memory, PairPart, ProtocolWord, ReloadWord, RetryPart, Server,
+    ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
     UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
-pub use rules::{PolicyWord, Rules, SetCookieWord};
+pub use rules::{
+    AuthorizationWord, CodingWord, PolicyText, PolicyWord, ResponseHeaders, Rules, SetCookieWord,
+};
 pub use schema::{Key, keys, schema};
 pub use settings::{Listener, Named, Secrets, Settings};
 pub use value::{
-    CookieName, Count, Field, HopWord, HostName, Listen, ListenAt, Mode, Peer, Port, Service, Size,
-    Time, Verb,
+    CookieName, Count, Field, FieldValue, HopWord, HostName, Listen, ListenAt, MediaType, Mode,
+    OneCookie, Parameter, Part, Peer, Port, Service, Size, StatusText, Time, Verb, Wanted,
 };
 
 use decode::{Kind, Wrong};
@@ -81,6 +84,25 @@ pub fn read(file: &Path, text: &str) -> Result<(Config, Places), Mistakes> {
 /// read ([`Settings::of`], [`add_new`]), so that all are told at once.
 pub fn read_on(file: &Path, text: &str) -> (Config, Places, Vec<Mistake>) {
     read_all(&Text { file, text: text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) })
+}
+
+/// The same, with what stands in the files that this one includes. They are read here.
+pub fn read_with_included(file: &Path, text: &str) -> (Config, Places, Vec<Mistake>) {
+    let (mut config, mut places, mut mistakes) = read_on(file, text);
+    include::add(&mut config, &mut places, &mut mistakes);
+    (config, places, mistakes)
+}
+
+/// The files that such a configuration is made of as they are now: with those that have come since it was read.
+pub fn files_of(config: &Config, places: &Places) -> Vec<PathBuf> {
+    let Some(main) = places.file() else { return Vec::new() };
+    let folder = main.parent().unwrap_or(Path::new(""));
+    let included = config.include.iter().filter_map(|pattern| include::files(folder, pattern).ok());
+    let mut files = vec![main.to_owned()];
+    files.extend(included.flatten());
+    let secret = config.server.explain_token_file.as_deref();
+    files.extend(secret.map(|file| places.resolve("server.explain_token_file", file)));
+    files
 }
 
 /// Adds what was found in a second look. What was left out in the first, because it is wrong, is not missing: of one
@@ -145,7 +167,7 @@ fn told(Wrong { kind, at }: Wrong, text: &Text<'_>) -> Mistake {
 fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<Place>) -> Mistake {
     let known = Known::get();
     let table = path.rsplit_once('.').map(|(table, _)| table);
-    let is_route = table.is_some_and(|table| table.starts_with("route["));
+    let is_route = table.is_some_and(|table| table.starts_with("route[") && table.ends_with(']'));
     // As it is written: `[listener.tls]` is that of the last `[[listener]]`.
     let written = table.map(|table| match table.split_once('[') {
         Some((list, rest)) if rest.ends_with(']') && !rest.contains('.') => format!("[[{list}]]"),
@@ -185,7 +207,8 @@ fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<
     match known.tables_with(key) {
         tables if tables.is_empty() => {
             let all = names.join(", ");
-            let example = names.first().map(|name| match table {
+            let first = names.iter().find(|name| **name != "include");
+            let example = first.map(|name| match table {
                 None => format!("[{name}]"),
                 Some(table) => {
                     let right = known.right(&format!("{table}.{name}"));

@@ -1,9 +1,15 @@
 //! Route: which requests have rules of their own.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{rules::Rules, value::Verb};
+use super::{
+    rules::Rules,
+    schema::{Table, Written},
+    value::{Field, Verb, Wanted},
+};
 
 /// One `[[route]]`: what its requests have in common, and what becomes of them. What is left out, anything fits.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -16,9 +22,29 @@ pub struct Route {
     /// of parts between slashes. Default any
     #[schemars(example = &"/posts/{id}")]
     pub path: Option<String>,
+    /// A regular expression that is somewhere in the path, instead of a path: ^ and $ stand for its ends. Default any
+    #[schemars(example = &"^/(de|fr)/[0-9]+$")]
+    pub path_regex: Option<String>,
+    /// Header fields that are sent, each with its value: * in it stands for any characters, true for whatever is
+    /// there, false for none. Default any
+    #[schemars(with = "Option<Table>", example = Written("{ X-Beta = \"1\" }"))]
+    pub header: Option<BTreeMap<Field, Wanted>>,
+    /// Parameters of the query, each with its value, as for header. Default any
+    #[schemars(with = "Option<Table>", example = Written("{ preview = true }"))]
+    pub query: Option<BTreeMap<String, Wanted>>,
     /// The methods, in capitals. Default any
     #[schemars(example = ["GET", "HEAD"])]
     pub methods: Option<Vec<Verb>>,
+    /// Taken from the front of the path on the way to the service, which then says where things are by its own paths:
+    /// Location and Content-Location are turned back. Keys, tags and purges go by what readers ask for. Default none
+    #[schemars(example = &"/api")]
+    pub strip_prefix: Option<String>,
+    /// Put to the front of the path on the way to the service, where strip_prefix was. Default none
+    #[schemars(example = &"/v2")]
+    pub add_prefix: Option<String>,
+    /// Which host the service is told, instead of the one that readers ask for. Default theirs
+    #[schemars(example = &"shop.internal")]
+    pub upstream_host: Option<String>,
     /// Its rules, beside these in the file.
     #[serde(rename = "the rules of a route")]
     #[schemars(flatten)]
@@ -26,4 +52,14 @@ pub struct Route {
 }
 
 /// The keys that are not rules.
-pub(super) const OF_A_ROUTE: [&str; 3] = ["host", "path", "methods"];
+pub(super) const OF_A_ROUTE: [&str; 9] = [
+    "host",
+    "path",
+    "path_regex",
+    "header",
+    "query",
+    "methods",
+    "strip_prefix",
+    "add_prefix",
+    "upstream_host",
+];

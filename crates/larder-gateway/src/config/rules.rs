@@ -1,19 +1,18 @@
 //! Rules: what is stored, for how long, and for whom; of a route, or of all requests.
 
+use std::collections::BTreeMap;
+
 use bytesize::ByteSize;
-use larder::http::{
-    Policy,
-    policy::{
-        coding::Coding,
-        compression::Compression,
-        cookies::IgnoredCookies,
-        settings::{Heuristics, SetCookie},
-    },
+pub use larder::http::policy::text::{
+    AuthorizationWord, CodingWord, PolicyText, PolicyWord, ResponseHeaders, SetCookieWord,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::{CookieName, Field, MediaType, Size, Time};
+use super::{
+    schema::{Table, Written},
+    value::{CookieName, Field, MediaType, OneCookie, Parameter, Part, Size, StatusText, Time},
+};
 
 /// What is said of rules. A route's go before those of `[defaults]`, each by itself.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -42,6 +41,25 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1h")]
     pub ttl_override: Option<Time>,
+    /// The shortest time for which answers are fresh that say one themselves, where their status is one that ttl holds
+    /// for; no-store, private and no-cache stay what they are. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"10s")]
+    pub min_ttl: Option<Time>,
+    /// The longest time for which answers are fresh, whether they say so themselves, by ttl, or by heuristics. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1day")]
+    pub max_ttl: Option<Time>,
+    /// How long answers with these statuses are fresh that do not say so themselves: 404, or 5xx for all from 500 to 599.
+    /// 0s is never, whatever they say. Goes before ttl and ttl_override. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Table>", example = Written("{ \"404\" = \"10s\", \"5xx\" = \"0s\" }"))]
+    pub ttl_by_status: Option<BTreeMap<StatusText, Time>>,
+    /// By up to which part of it the time is shortened for which an answer is fresh, so that what was stored together does
+    /// not end together: 0.1 is a tenth. Default 0.0
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 0.1)]
+    pub ttl_jitter: Option<Part>,
     /// How long after its freshness an answer is served while it is fetched anew, where it does not say so itself.
     /// Default 0s
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -57,6 +75,16 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1day")]
     pub stale_if_disconnected: Option<Time>,
+    /// How long a reader waits for the service where something stale would do: then that is served, and the request goes
+    /// on behind. Default none: it waits
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"500ms")]
+    pub soft_timeout: Option<Time>,
+    /// How long the service may take for the head of an answer; then 504, or something stale. Default none: the timeouts
+    /// of [upstream.NAME] hold
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"10s")]
+    pub hard_timeout: Option<Time>,
     /// Whether answers that say nothing of their freshness are kept for a tenth of the time for which they had not
     /// changed, a day at most (RFC 9111 §4.2.2). Default true with policy standard only: nobody promised anything
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,41 +132,42 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1MiB")]
     pub compress_max: Option<Size>,
-}
-
-/// Which rules to go by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum PolicyWord {
-    /// The standard, and refusals where an answer looks personal
-    #[default]
-    Guarded,
-    /// RFC 9111 to the letter
-    Standard,
-}
-
-/// What becomes of a cookie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum SetCookieWord {
-    /// The answer is not stored
-    Refuse,
-    /// It is stored without the cookie, which only the reader gets who was asked for
-    StoreWithout,
-    /// It is stored with it, and all readers get the same cookie
-    Store,
-}
-
-/// A content coding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum CodingWord {
-    /// Zstandard
-    Zstd,
-    /// Brotli
-    Br,
-    /// gzip
-    Gzip,
+    /// What becomes of requests with Authorization: pass, and nothing is stored of their answers, nor are they answered from
+    /// what is stored; if-public shares what says public or s-maxage. Default if-public
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"pass")]
+    pub authorization: Option<AuthorizationWord>,
+    /// Cookies by whose values answers are told apart. Requests that have no others do not look personal. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["lang"])]
+    pub key_cookies: Option<Vec<OneCookie>>,
+    /// The parameters of the query that matter, by name; * stands for any characters. The service does not see the others
+    /// on requests whose answer may be stored. Default all
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["page", "q"])]
+    pub query_allow: Option<Vec<Parameter>>,
+    /// Parameters of the query that do not matter, as for query_allow; tracking stands for those that advertisements and
+    /// newsletters add to links (utm_*, gclid, fbclid and so on). Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["tracking", "session"])]
+    pub query_deny: Option<Vec<Parameter>>,
+    /// Whether the order of the parameters does not matter: they are sorted by name, also for the service. Default false
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = true)]
+    pub query_sort: Option<bool>,
+    /// Tags of what is stored, beside its own, to purge it by; {id} is what stands in that place of the route's path.
+    /// Holds for what is stored from then on. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["posts", "post:{id}"])]
+    pub tags: Option<Vec<String>>,
+    /// Fields that all answers get (set) or lose (remove) on their way to the reader, what is stored included. Default none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Table>", example = Written("{ set = { X-Frame-Options = \"DENY\" }, remove = [\"X-Powered-By\"] }"))]
+    pub response_headers: Option<ResponseHeaders>,
+    /// Longer bodies are not stored, where that is less than max_body of [memory]. Default that
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1MiB")]
+    pub max_body: Option<Size>,
 }
 
 impl Rules {
@@ -164,6 +193,20 @@ impl Rules {
             compress_types: self.compress_types.or(others.compress_types),
             compress_min: self.compress_min.or(others.compress_min),
             compress_max: self.compress_max.or(others.compress_max),
+            min_ttl: self.min_ttl.or(others.min_ttl),
+            max_ttl: self.max_ttl.or(others.max_ttl),
+            ttl_by_status: self.ttl_by_status.or(others.ttl_by_status),
+            ttl_jitter: self.ttl_jitter.or(others.ttl_jitter),
+            soft_timeout: self.soft_timeout.or(others.soft_timeout),
+            hard_timeout: self.hard_timeout.or(others.hard_timeout),
+            authorization: self.authorization.or(others.authorization),
+            key_cookies: self.key_cookies.or(others.key_cookies),
+            query_allow: self.query_allow.or(others.query_allow),
+            query_deny: self.query_deny.or(others.query_deny),
+            query_sort: self.query_sort.or(others.query_sort),
+            tags: self.tags.or(others.tags),
+            response_headers: self.response_headers.or(others.response_headers),
+            max_body: self.max_body.or(others.max_body),
         }
     }
 
@@ -190,100 +233,60 @@ impl Rules {
             compress_types: None,
             compress_min: Some(Size(ByteSize::kib(1))),
             compress_max: Some(Size(ByteSize::mib(8))),
+            min_ttl: None,
+            max_ttl: None,
+            ttl_by_status: None,
+            ttl_jitter: Some(Part(0.0)),
+            soft_timeout: None,
+            hard_timeout: None,
+            authorization: Some(AuthorizationWord::IfPublic),
+            key_cookies: Some(Vec::new()),
+            query_allow: None,
+            query_deny: Some(Vec::new()),
+            query_sort: Some(false),
+            tags: Some(Vec::new()),
+            response_headers: None,
+            max_body: None,
         }
     }
 
-    /// As the cache goes by them.
-    pub fn policy(&self) -> Policy {
-        let word = self.policy.unwrap_or_default();
-        let Rules {
-            upstream: _,
-            cache: _,
-            policy: _,
-            ttl,
-            ttl_override,
-            stale_while_revalidate,
-            stale_if_error,
-            stale_if_disconnected,
-            heuristics,
-            obey_readers,
-            cookies_matter,
-            ignore_cookies,
-            set_cookie,
-            key_fields,
-            compress: _,
-            compress_types: _,
-            compress_min: _,
-            compress_max: _,
-        } = self;
-        let preset = match word {
-            PolicyWord::Guarded => Policy::guarded(),
-            PolicyWord::Standard => Policy::standard(),
-        };
-        /// What is said is set, and what is not stays as in the preset.
-        fn set<T>(policy: Policy, said: Option<&T>, by: impl Fn(Policy, &T) -> Policy) -> Policy {
-            match said {
-                Some(said) => by(policy, said),
-                None => policy,
-            }
-        }
-        let policy = set(preset, ttl.as_ref(), |p, ttl| p.default_ttl(ttl.0));
-        let policy = set(policy, ttl_override.as_ref(), |p, ttl| p.ttl_override(ttl.0));
-        let policy = set(policy, stale_while_revalidate.as_ref(), |p, window| {
-            p.default_stale_while_revalidate(window.0)
-        });
-        let policy =
-            set(policy, stale_if_error.as_ref(), |p, window| p.default_stale_if_error(window.0));
-        let policy = set(policy, stale_if_disconnected.as_ref(), |p, window| {
-            p.stale_if_disconnected(window.0)
-        });
-        let policy = set(policy, heuristics.as_ref(), |p, are_used| {
-            p.heuristics(are_used.then(Heuristics::default))
-        });
-        let policy = set(policy, obey_readers.as_ref(), |p, obeys| p.obeys_readers(*obeys));
-        let policy = set(policy, cookies_matter.as_ref(), |p, matter| p.cookies_matter(*matter));
-        let policy =
-            set(policy, ignore_cookies.as_ref(), |p, names| p.ignore_cookies(ignored(names)));
-        let policy = set(policy, set_cookie.as_ref(), |p, word| {
-            p.set_cookie(match word {
-                SetCookieWord::Refuse => SetCookie::Refuse,
-                SetCookieWord::StoreWithout => SetCookie::StoreWithout,
-                SetCookieWord::Store => SetCookie::Store,
-            })
-        });
-        let policy = set(policy, key_fields.as_ref(), |p, names| {
-            p.key_fields(names.iter().map(|name| name.0.clone()).collect())
-        });
-        match self.compression() {
-            Some(compression) => policy.compress(compression),
-            None => policy,
+    /// What of them is a policy's, in the words of one that has no gateway. `path`: the route's.
+    pub fn text(&self, path: Option<&str>) -> PolicyText {
+        let said = self.clone();
+        PolicyText {
+            path: path.map(str::to_owned),
+            policy: said.policy,
+            ttl: said.ttl,
+            ttl_override: said.ttl_override,
+            min_ttl: said.min_ttl,
+            max_ttl: said.max_ttl,
+            ttl_by_status: said.ttl_by_status,
+            ttl_jitter: said.ttl_jitter,
+            stale_while_revalidate: said.stale_while_revalidate,
+            stale_if_error: said.stale_if_error,
+            stale_if_disconnected: said.stale_if_disconnected,
+            soft_timeout: said.soft_timeout,
+            hard_timeout: said.hard_timeout,
+            heuristics: said.heuristics,
+            obey_readers: said.obey_readers,
+            cookies_matter: said.cookies_matter,
+            ignore_cookies: said.ignore_cookies,
+            set_cookie: said.set_cookie,
+            authorization: said.authorization,
+            key_fields: said.key_fields,
+            key_cookies: said.key_cookies,
+            query_allow: said.query_allow,
+            query_deny: said.query_deny,
+            query_sort: said.query_sort,
+            tags: said.tags,
+            response_headers: said.response_headers,
+            max_body: said.max_body,
+            compress: said.compress,
+            compress_types: said.compress_types,
+            compress_min: said.compress_min,
+            compress_max: said.compress_max,
         }
     }
-
-    /// What is compressed, if anything is said of that.
-    fn compression(&self) -> Option<Compression> {
-        let coding = |word: &CodingWord| match word {
-            CodingWord::Zstd => Coding::Zstd,
-            CodingWord::Br => Coding::Br,
-            CodingWord::Gzip => Coding::Gzip,
-        };
-        let mut compression = Compression::of(self.compress.as_ref()?.iter().map(coding));
-        if let Some(types) = &self.compress_types {
-            compression = compression.types(types.iter().map(|name| name.0.as_str()));
-        }
-        if let Some(Size(least)) = &self.compress_min {
-            compression = compression.min_bytes(least.as_u64());
-        }
-        if let Some(Size(most)) = &self.compress_max {
-            compression = compression.max_bytes(most.as_u64());
-        }
-        Some(compression)
-    }
-}
-
-fn ignored(names: &[CookieName]) -> IgnoredCookies {
-    let names: Vec<_> = names.iter().map(|name| name.0.as_str()).collect();
-    names.join(",").parse().expect("each name was read by itself")
 }
 
 #[cfg(test)]
@@ -296,7 +299,8 @@ mod tests {
             let said = Rules { policy: Some(word), ..Rules::default() };
             // Cookies are of no matter to the standard at all, whatever the switch says.
             let built_in = Rules { cookies_matter: None, ..Rules::built_in(word) };
-            assert_eq!(built_in.policy(), said.policy(), "{word:?}");
+            let [built_in, said] = [built_in, said].map(|rules| rules.text(None).policy().unwrap());
+            assert_eq!(built_in, said, "{word:?}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! Schema: the keys of a `larder.toml` as data, for editors, for the reference, and for what is said of mistakes.
 
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
-use schemars::{generate::SchemaSettings, schema_for};
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema, schema_for,
+};
 use serde_json::Value;
 
 use super::{mistake::Right, parts::Config};
@@ -31,6 +33,23 @@ fn without_texts_of_tables(schema: &mut Value) {
 
 fn text_of_table(examples: &Value) -> Option<&str> {
     examples.get(0)?.as_str().filter(|text| text.starts_with('['))
+}
+
+/// An example that JSON cannot write: the text of a TOML value.
+#[derive(serde::Serialize)]
+pub(super) struct Written(pub(super) &'static str);
+
+/// A table whose keys are its writer's, or few and told with the key itself.
+pub(super) struct Table;
+
+impl JsonSchema for Table {
+    fn schema_name() -> Cow<'static, str> {
+        "Table".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object" })
+    }
 }
 
 /// What is known of each key.
@@ -63,7 +82,12 @@ impl Known {
 
     /// What is expected at `path`, and an example.
     pub(super) fn right(&self, path: &str) -> Option<Right> {
-        let schema = self.at(path)?;
+        let Some(schema) = self.at(path) else {
+            // The keys of some tables are told with the table.
+            let (table, _) = path.rsplit_once('.')?;
+            let is_told_here = |schema: &&Value| object(schema).get("properties").is_none();
+            return self.at(table).filter(is_told_here).and_then(|_| self.right(table));
+        };
         let expected = first_sentence(schema.get("description")?.as_str()?).replace('\n', " ");
         let key = path.rsplit('.').next().unwrap_or(path);
         let key = key.split('[').next().unwrap_or(key);
@@ -113,7 +137,11 @@ fn keys_below(schema: &Value, table: &str) -> Vec<Key> {
     };
     let text = |schema: &Value, key: &str| Some(schema.get(key)?.as_str()?.to_owned());
     let is_list = schema.get("items").is_some() || schema.get("anyOf").is_some_and(is_list);
-    let written = if is_list { format!("[[{table}]]") } else { format!("[{table}]") };
+    let written = match table {
+        "" => String::new(),
+        table if is_list => format!("[[{table}]]"),
+        table => format!("[{table}]"),
+    };
     let mut keys = Vec::new();
     let mut tables = Vec::new();
     for (name, schema) in properties {
@@ -153,6 +181,9 @@ fn object(schema: &Value) -> &Value {
 fn example(key: &str, examples: &Value) -> Option<String> {
     match text_of_table(examples) {
         Some(text) => Some(text.to_owned()),
+        None if examples.get(0)?.as_str().is_some_and(|text| text.starts_with('{')) => {
+            Some(format!("{key} = {}", examples.get(0)?.as_str()?))
+        }
         // What JSON writes of texts, numbers and lists of them is TOML.
         None => Some(format!("{key} = {}", serde_json::to_string(examples.get(0)?).ok()?)),
     }

@@ -8,12 +8,13 @@ use std::{
     fmt,
     net::SocketAddr,
     num::{NonZeroU16, NonZeroUsize},
-    time::Duration,
 };
 
-use bytesize::ByteSize;
-use http::{HeaderName, Method, uri::Authority};
-use larder::http::policy::{cookies::IgnoredCookies, forward::HopName};
+use http::{Method, uri::Authority};
+use larder::http::policy::forward::HopName;
+pub use larder::http::policy::text::value::{
+    CookieName, Field, FieldValue, MediaType, OneCookie, Parameter, Part, Size, StatusText, Time,
+};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -23,6 +24,7 @@ use serde::{
 use super::{address, amount};
 use crate::{
     downstream::{ListenAddress, NoPeer, TrustedPeer},
+    routes::Condition,
     upstream::Origin,
 };
 
@@ -70,11 +72,6 @@ enum Kind {
 }
 
 written! {
-    /// A length of time: `"30s"`.
-    Time(Duration): amount::duration, |time| humantime::format_duration(*time).to_string(), Text,
-        "a time with its unit, in quotes: \"30s\"";
-    /// A number of bytes: `"64MiB"`, or a number.
-    Size(ByteSize): amount::size, |size| shown(*size), TextOrNumber, "a size with its unit, in quotes: \"64MiB\"";
     /// Where to listen: `"127.0.0.1:8080"`, or a port of 127.0.0.1.
     Listen(SocketAddr): address::listen, SocketAddr::to_string, TextOrNumber,
         "an address and a port, in quotes: \"127.0.0.1:8080\"";
@@ -95,12 +92,6 @@ written! {
     /// A peer that may be trusted: `"192.0.2.1"`, `"10.0.0.0/8"`, `"unix"`.
     Peer(TrustedPeer): peer, TrustedPeer::to_string, Text,
         "an address or a network, in quotes: \"10.0.0.0/8\"";
-    /// The name of a cookie, in which `*` stands for any characters; or `analytics`.
-    CookieName(String): cookie, String::clone, Text, "the name of a cookie, in quotes: \"_ga*\"";
-    /// The name of a header field: `"X-Tenant"`.
-    Field(HeaderName): field, HeaderName::to_string, Text, "the name of a header field, in quotes: \"X-Tenant\"";
-    /// A media type, in which `*` stands for any characters: `"text/*"`.
-    MediaType(String): media_type, String::clone, Text, "a media type, in quotes: \"text/*\"";
     /// A method of HTTP: `"GET"`.
     Verb(Method): verb, Method::to_string, Text, "a method, in quotes: \"GET\"";
 }
@@ -156,14 +147,6 @@ impl<T> Visitor<'_> for Form<T> {
     }
 }
 
-/// As it would be written: `ByteSize` itself says `256.0 MiB`.
-fn shown(size: ByteSize) -> String {
-    let bytes = size.as_u64();
-    let unit = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-    let whole = unit.iter().find(|(power, _)| bytes > 0 && bytes.trailing_zeros() >= *power);
-    whole.map_or_else(|| bytes.to_string(), |(power, unit)| format!("{}{unit}", bytes >> power))
-}
-
 fn peer(text: &str) -> Result<TrustedPeer, String> {
     text.parse().map_err(|error: NoPeer| error.to_string())
 }
@@ -193,37 +176,39 @@ fn hop(text: &str) -> Result<HopName, String> {
     })
 }
 
-fn cookie(text: &str) -> Result<String, String> {
-    if text.contains(',') {
-        return Err("each name stands in quotes of its own: [\"a\", \"b\"]".to_owned());
-    }
-    text.parse::<IgnoredCookies>().map_err(|error| error.to_string())?;
-    if text.trim().is_empty() { Err("a name is missing".to_owned()) } else { Ok(text.to_owned()) }
-}
-
-fn field(text: &str) -> Result<HeaderName, String> {
-    text.parse().map_err(|_| "this cannot be the name of a header field: \"X-Tenant\"".to_owned())
-}
-
-fn media_type(text: &str) -> Result<String, String> {
-    const WRONG: &str = "say a media type without parameters: \"application/json\", \"text/*\"";
-    let is_token = |part: &str| {
-        let may_be = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-*".contains(&byte);
-        !part.is_empty() && part.bytes().all(may_be)
-    };
-    let is_one = text.split_once('/').is_some_and(|(kind, name)| is_token(kind) && is_token(name));
-    match text.matches('*').count() {
-        _ if !is_one && text != "*" => Err(WRONG.to_owned()),
-        0 | 1 => Ok(text.to_owned()),
-        _ if text == "*/*" => Ok("*".to_owned()),
-        _ => Err("one * is enough: \"application/*+json\"".to_owned()),
-    }
-}
-
 /// Methods are told apart by case (RFC 9110 §9.1), and none that is in use has small letters.
 fn verb(text: &str) -> Result<Method, String> {
     if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
         return Err(format!("methods are written in capitals: \"{}\"", text.to_ascii_uppercase()));
     }
     text.parse().map_err(|_| "this cannot be a method: \"GET\"".to_owned())
+}
+
+/// What is asked of a field or of a parameter: `"1"`, in which `*` stands for any characters; `true`, it is there; `false`,
+/// it is not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wanted(pub Condition);
+
+impl<'de> Deserialize<'de> for Wanted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextOrBool).map(Wanted)
+    }
+}
+
+struct TextOrBool;
+
+impl Visitor<'_> for TextOrBool {
+    type Value = Condition;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text in quotes, true for whatever is there, or false for none")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Condition, E> {
+        Ok(Condition::Fits(text.into()))
+    }
+
+    fn visit_bool<E: Error>(self, is_there: bool) -> Result<Condition, E> {
+        Ok(if is_there { Condition::Present } else { Condition::Absent })
+    }
 }

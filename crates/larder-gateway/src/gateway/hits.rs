@@ -46,8 +46,8 @@ impl FastPath for Gateway {
         if rules.redirect_to_https.is_some() && scheme == Scheme::Http {
             return None;
         }
-        let Way { policy, is_cached: true, .. } = settings.ways.borrowed(method, host, target)?
-        else {
+        let way = settings.ways.borrowed(method, host, target, lines)?;
+        let Way { policy, is_cached: true, .. } = way else {
             return None;
         };
         let ignored_cookies = policy.ignored_cookies();

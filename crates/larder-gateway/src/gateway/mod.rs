@@ -49,7 +49,7 @@ use crate::{
     downstream::{Peer, http1::ReaderBody},
     origins::Origins,
     problem::Problem,
-    routes::{Way, Ways},
+    routes::{Rewrite, Way, Ways},
     seldom::Seldom,
 };
 
@@ -86,6 +86,7 @@ struct Settings {
 struct LetIn {
     settings: Arc<Settings>,
     upstream: usize,
+    rewrite: Option<Arc<Rewrite>>,
 }
 
 impl Settings {
@@ -202,16 +203,16 @@ fn moved(location: HeaderValue) -> Response<Body> {
 
 /// Sends the request its way.
 fn set_out(settings: Arc<Settings>, head: &mut Parts) {
-    let way = settings.ways.way(&head.method, &head.uri);
-    let Way { policy, upstream, is_cached } = way;
-    let (upstream, extensions) = (*upstream, &mut head.extensions);
+    let way = settings.ways.way(&head.method, &head.uri, &head.headers);
+    let Way { policy, upstream, is_cached, rewrite } = way;
+    let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
     if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
         extensions.insert(Rules(Arc::clone(policy)));
     }
     if !is_cached {
         extensions.insert(Bypass);
     }
-    extensions.insert(LetIn { settings, upstream });
+    extensions.insert(LetIn { settings, upstream, rewrite });
 }
 
 impl Service<Request<ReaderBody>> for Gateway {

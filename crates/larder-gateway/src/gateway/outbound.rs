@@ -31,19 +31,27 @@ impl Service<Request<Body>> for Outbound {
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
         let let_in = head.extensions.get::<LetIn>().cloned();
-        let LetIn { settings, upstream } = let_in.unwrap_or_else(|| {
+        let LetIn { settings, upstream, rewrite } = let_in.unwrap_or_else(|| {
             // Whatever asks without a reader goes by what holds now.
-            LetIn { settings: self.0.settings.load_full(), upstream: 0 }
+            LetIn { settings: self.0.settings.load_full(), upstream: 0, rewrite: None }
         });
         let hop = settings.config.hop(&head);
         let client = head.extensions.get::<Client>().map(|Client(ip)| *ip);
         let client = client.filter(|client| hop.believed.is_some() && !client.is_unspecified());
         forward::sign(&head.uri, &mut fields, hop, client);
         head.headers = fields;
+        let asked = rewrite.as_ref().map(|rewrite| {
+            rewrite.name_host(&mut head.headers);
+            let there = rewrite.there(&head.uri);
+            std::mem::replace(&mut head.uri, there)
+        });
         let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
         Box::pin(async move {
             let (mut head, body) = asking.await?.into_parts();
             head.headers = forward::response(head.headers, &settings.config.name, head.version);
+            if let (Some(rewrite), Some(asked)) = (rewrite, asked) {
+                rewrite.back(&asked, &mut head.headers);
+            }
             if forward::varies_by_peer(&head.headers) {
                 // The cache does not know what this hop has told of the reader.
                 head.headers.append(header::VARY, HeaderValue::from_static("*"));

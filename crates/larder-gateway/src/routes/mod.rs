@@ -1,51 +1,131 @@
 //! Routes: which of them a request fits, the first as written, found without looking at each.
 
-mod pattern;
+mod condition;
+mod host;
+mod rewrite;
 mod way;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
-use http::Method;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use larder::http::policy::{fields::FieldLine, path::PathPattern};
 
-pub use pattern::{HostPattern, PathPattern};
+pub use condition::{Condition, PathRegex};
+pub use host::HostPattern;
+pub use rewrite::Rewrite;
 pub use way::{Way, Ways};
 
+/// What is looked at of a request to find its route.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// In small letters and without a port.
+    pub host: &'a str,
+    /// Without a query, and written as in a key: what could stand there unencoded is.
+    pub path: &'a str,
+    /// Without its question mark; empty where there is none.
+    pub query: &'a str,
+    /// Its fields.
+    pub fields: Lines<'a>,
+}
+
+/// The fields of a request, which most routes do not ask for.
+#[derive(Clone, Copy, Debug)]
+pub enum Lines<'a> {
+    /// As they were read.
+    Read(&'a [FieldLine<'a>]),
+    /// In a map.
+    Map(&'a HeaderMap),
+}
+
+impl Lines<'_> {
+    /// Whether `condition` is met by what stands in the field.
+    fn meet(self, name: &HeaderName, condition: &Condition) -> bool {
+        match self {
+            Lines::Map(map) => {
+                condition.is_met(map.get_all(name).iter().map(HeaderValue::as_bytes))
+            }
+            Lines::Read(lines) => {
+                let name = name.as_str().as_bytes();
+                let named = lines.iter().filter(|line| line.name.eq_ignore_ascii_case(name));
+                condition.is_met(named.map(|line| line.value))
+            }
+        }
+    }
+}
+
 /// What the requests of a route have in common. `None`: anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fitting {
     /// The host.
     pub host: Option<HostPattern>,
     /// The path.
     pub path: Option<PathPattern>,
+    /// Paths that no pattern can say.
+    pub regex: Option<PathRegex>,
     /// The methods.
     pub methods: Option<Vec<Method>>,
+    /// Fields, each with its condition.
+    pub fields: Vec<(HeaderName, Condition)>,
+    /// Parameters of the query, each with its condition.
+    pub parameters: Vec<(Box<str>, Condition)>,
 }
 
-/// Routes in their order. Finding one costs three lookups by hash, and a look at those that have no first part, or
-/// share theirs with the request.
+/// Routes in their order. Finding one costs a lookup by hash for the host, for the path, and for each number of literal
+/// parts that patterns begin with; and a look at the routes that are found so, or begin with none.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     routes: Vec<Fitting>,
+    ask_for_queries: bool,
     /// For hosts that are named: all routes that may fit them.
     by_host: HashMap<Box<[u8]>, Group, RandomState>,
     /// For all others.
     elsewhere: Group,
 }
 
+/// Routes by a text, each list in their order.
+type ByText = HashMap<Box<[u8]>, Vec<usize>, RandomState>;
+
 /// Routes by their paths, each list in their order.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    by_path: HashMap<Box<[u8]>, Vec<usize>, RandomState>,
-    by_first_part: HashMap<Box<[u8]>, Vec<usize>, RandomState>,
+    by_path: ByText,
+    /// By what their paths begin with in whole parts, for each number of parts that there is.
+    by_head: BTreeMap<usize, ByText>,
     others: Vec<usize>,
 }
 
 impl Fitting {
-    fn fits(&self, method: &Method, host: &str, path: &str) -> bool {
+    fn fits(&self, asked: Asked<'_>) -> bool {
+        let Asked { method, host, path, .. } = asked;
         self.host.as_ref().is_none_or(|pattern| pattern.fits(host))
             && self.methods.as_ref().is_none_or(|methods| methods.contains(method))
             && self.path.as_ref().is_none_or(|pattern| pattern.fits(path))
+            && (self.goes_by_host_and_path() || self.meets(asked))
+    }
+
+    /// Whether it asks for nothing but host, path pattern and method.
+    fn goes_by_host_and_path(&self) -> bool {
+        self.regex.is_none() && self.fields.is_empty() && self.parameters.is_empty()
+    }
+
+    fn meets(&self, Asked { path, query, fields, .. }: Asked<'_>) -> bool {
+        self.regex.as_ref().is_none_or(|regex| regex.fits(path))
+            && self.fields.iter().all(|(name, condition)| fields.meet(name, condition))
+            && self.parameters.iter().all(|(name, condition)| condition.is_met_in(query, name))
+    }
+
+    /// What its requests have in common that is in no URI, or that a key need not have: in words that are the same for
+    /// the same. Answers for others are told apart from theirs by it.
+    pub fn partition(&self) -> Option<String> {
+        if self.fields.is_empty() && self.parameters.is_empty() {
+            return None;
+        }
+        let fields = self.fields.iter().map(|(name, condition)| (name.as_str(), condition));
+        let parameters = self.parameters.iter().map(|(name, condition)| (&**name, condition));
+        Some(format!("{:?} {:?}", fields.collect::<Vec<_>>(), parameters.collect::<Vec<_>>()))
     }
 
     /// Whether it fits whatever `other` fits. Not each pair is seen for which that is so.
@@ -65,13 +145,25 @@ impl Fitting {
                 (Some(path), None) => path.covers(&PathPattern::parse("/**").expect("a pattern")),
                 (one, other) => or_any(one.as_ref(), other.as_ref(), PathPattern::covers),
             }
+            && (self.regex.is_none() || self.regex == other.regex)
+            && all_implied(&self.fields, &other.fields)
+            && all_implied(&self.parameters, &other.parameters)
     }
+}
+
+/// Whether whoever meets `others` meets each of these.
+fn all_implied<N: PartialEq>(these: &[(N, Condition)], others: &[(N, Condition)]) -> bool {
+    these.iter().all(|(name, condition)| {
+        let same = others.iter().filter(|(other, _)| other == name);
+        { same }.any(|(_, other)| other.implies(condition))
+    })
 }
 
 impl Routes {
     /// In this order.
     pub fn new(routes: Vec<Fitting>) -> Routes {
-        let mut all = Routes { routes, ..Routes::default() };
+        let ask_for_queries = routes.iter().any(|route| !route.parameters.is_empty());
+        let mut all = Routes { routes, ask_for_queries, ..Routes::default() };
         let named = all.routes.iter().filter_map(|route| match &route.host {
             Some(HostPattern::Literal(name)) => Some(name.clone()),
             _ => None,
@@ -97,37 +189,50 @@ impl Routes {
         self.routes.is_empty()
     }
 
-    /// The first that a request fits. `host` is in small letters and without a port, `path` without a query and
-    /// written as in a key: what could stand there unencoded is.
-    pub fn find(&self, method: &Method, host: &str, path: &str) -> Option<usize> {
+    /// Whether any of them asks for something in the query.
+    pub(crate) fn ask_for_queries(&self) -> bool {
+        self.ask_for_queries
+    }
+
+    /// The first that a request fits.
+    pub fn find(&self, asked: Asked<'_>) -> Option<usize> {
         if self.routes.is_empty() {
             return None;
         }
+        let Asked { host, path, .. } = asked;
         let group = match self.by_host.is_empty() {
             true => &self.elsewhere,
             false => self.by_host.get(host.as_bytes()).unwrap_or(&self.elsewhere),
         };
-        let mut found = self.first(&group.others, usize::MAX, method, host, path);
-        if !group.by_first_part.is_empty() {
-            let parts = path.as_bytes().get(1..).unwrap_or_default();
-            let end = parts.iter().position(|&byte| byte == b'/').unwrap_or(parts.len());
-            if let Some(list) = group.by_first_part.get(&parts[..end]) {
-                found = self.first(list, found, method, host, path);
+        let mut found = self.first(&group.others, usize::MAX, asked);
+        let (mut parts, mut end) = (0, 0);
+        for (depth, by_head) in &group.by_head {
+            // The end of so many parts; a path that has not as many fits none of those.
+            while parts < *depth && end < path.len() {
+                let rest = &path.as_bytes()[end + 1..];
+                end = memchr::memchr(b'/', rest).map_or(path.len(), |slash| end + 1 + slash);
+                parts += 1;
+            }
+            if parts < *depth {
+                break;
+            }
+            if let Some(list) = by_head.get(&path.as_bytes()[..end]) {
+                found = self.first(list, found, asked);
             }
         }
         if !group.by_path.is_empty()
             && let Some(list) = group.by_path.get(path.as_bytes())
         {
-            found = self.first(list, found, method, host, path);
+            found = self.first(list, found, asked);
         }
         (found != usize::MAX).then_some(found)
     }
 
     /// The first route of `list` that fits, if it comes before `best`; otherwise that.
     #[inline]
-    fn first(&self, list: &[usize], best: usize, method: &Method, host: &str, path: &str) -> usize {
+    fn first(&self, list: &[usize], best: usize, asked: Asked<'_>) -> usize {
         let before = list.iter().copied().take_while(|&at| at < best);
-        let fits = |at: &usize| self.routes[*at].fits(method, host, path);
+        let fits = |at: &usize| self.routes[*at].fits(asked);
         { before }.find(fits).unwrap_or(best)
     }
 
@@ -150,8 +255,9 @@ impl Group {
             let path = route.path.as_ref();
             let list = if let Some(literal) = path.and_then(PathPattern::literal) {
                 group.by_path.entry(literal.into_bytes().into()).or_default()
-            } else if let Some(first) = path.and_then(PathPattern::first_literal) {
-                group.by_first_part.entry(first.as_bytes().into()).or_default()
+            } else if let Some((depth @ 1.., head)) = path.map(PathPattern::literal_head) {
+                let by_head = group.by_head.entry(depth).or_default();
+                by_head.entry(head.into_bytes().into()).or_default()
             } else {
                 &mut group.others
             };
@@ -173,7 +279,12 @@ mod tests {
             host: (!host.is_empty()).then(|| HostPattern::parse(host).unwrap()),
             path: (!path.is_empty()).then(|| PathPattern::parse(path).unwrap()),
             methods: (!methods.is_empty()).then_some(methods),
+            ..Fitting::default()
         }
+    }
+
+    fn asked<'a>(method: &'a Method, host: &'a str, path: &'a str) -> Asked<'a> {
+        Asked { method, host, path, query: "", fields: Lines::Read(&[]) }
     }
 
     #[test]
@@ -195,9 +306,89 @@ mod tests {
             (Method::PUT, "elsewhere", "/c", None),
             (Method::PUT, "elsewhere", "/static/x", Some(5)),
         ] {
-            assert_eq!(routes.find(&method, host, path), found, "{method} {host} {path}");
+            assert_eq!(routes.find(asked(&method, host, path)), found, "{method} {host} {path}");
         }
-        assert_eq!(Routes::default().find(&Method::GET, "a", "/"), None);
+        assert_eq!(Routes::default().find(asked(&Method::GET, "a", "/")), None);
+    }
+
+    #[test]
+    fn a_route_may_ask_for_fields_parameters_and_paths_by_an_expression() {
+        let is = |text: &str| Condition::Fits(text.into());
+        let field = |name, condition| Fitting {
+            fields: vec![(HeaderName::from_static(name), condition)],
+            ..fitting("", "/a/**", &[])
+        };
+        let parameter = |name: &str, condition| Fitting {
+            parameters: vec![(name.into(), condition)],
+            ..fitting("", "", &[])
+        };
+        let by_regex =
+            |text| Fitting { regex: Some(PathRegex::parse(text).unwrap()), ..Fitting::default() };
+        let routes = Routes::new(vec![
+            field("x-beta", is("1")),
+            field("accept", is("*json*")),
+            parameter("preview", Condition::Present),
+            parameter("v", is("2*")),
+            by_regex(r"^/(de|fr)/\d+$"),
+            field("x-old", Condition::Absent),
+        ]);
+        for (path, query, fields, found) in [
+            ("/a/b", "", &[("X-Beta", "1")][..], Some(0)),
+            ("/a/b", "", &[("x-beta", "2"), ("x-old", "1")], None),
+            ("/a/b", "", &[("x-beta", "2"), ("x-beta", "1")], Some(0)),
+            ("/a/b", "", &[("Accept", "application/json")], Some(1)),
+            ("/b", "", &[("x-beta", "1")], None),
+            ("/b", "preview", &[], Some(2)),
+            ("/b", "a=1&preview=0", &[], Some(2)),
+            ("/b", "%70review", &[], Some(2)),
+            ("/b", "previews", &[], None),
+            ("/b", "v=1&v=2.1", &[], Some(3)),
+            ("/b", "v=3", &[], None),
+            ("/de/17", "", &[], Some(4)),
+            ("/de/x", "", &[], None),
+            ("/a/b", "", &[], Some(5)),
+            ("/a/b", "", &[("x-old", "")], None),
+        ] {
+            let lines: Vec<_> = fields
+                .iter()
+                .map(|(name, value)| FieldLine { name: name.as_bytes(), value: value.as_bytes() })
+                .collect();
+            let mut map = HeaderMap::new();
+            for (name, value) in fields {
+                let name: HeaderName = name.parse().unwrap();
+                map.append(name, value.parse().unwrap());
+            }
+            for fields in [Lines::Read(&lines), Lines::Map(&map)] {
+                let asked = Asked { query, fields, ..asked(&Method::GET, "a", path) };
+                assert_eq!(routes.find(asked), found, "{path} {query} {fields:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_hides_another_only_if_its_conditions_follow_from_the_other_s() {
+        let with = |conditions: &[(&'static str, Condition)]| Fitting {
+            fields: conditions
+                .iter()
+                .map(|(name, condition)| (HeaderName::from_static(name), condition.clone()))
+                .collect(),
+            ..Fitting::default()
+        };
+        let one = ("x-a", Condition::Fits("1".into()));
+        let any = ("x-a", Condition::Present);
+        let other = ("x-b", Condition::Fits("1".into()));
+        for (first, second, is_hidden) in [
+            (with(&[]), with(std::slice::from_ref(&one)), true),
+            (with(std::slice::from_ref(&one)), with(&[]), false),
+            (with(std::slice::from_ref(&one)), with(std::slice::from_ref(&one)), true),
+            (with(std::slice::from_ref(&any)), with(std::slice::from_ref(&one)), true),
+            (with(std::slice::from_ref(&one)), with(std::slice::from_ref(&any)), false),
+            (with(std::slice::from_ref(&one)), with(&[one.clone(), other.clone()]), true),
+            (with(&[one.clone(), other.clone()]), with(std::slice::from_ref(&one)), false),
+        ] {
+            let hidden = Routes::new(vec![first, second]).hidden();
+            assert_eq!(!hidden.is_empty(), is_hidden, "{hidden:?}");
+        }
     }
 
     #[test]
@@ -216,7 +407,7 @@ mod tests {
         #[test]
         fn what_is_found_is_what_a_look_at_each_finds(
             rows in proptest::collection::vec(
-                ("(|a|b|\\*\\.a)", "(|/|/\\*\\*|/x|/x/y|/x/\\{a\\}|/x/\\*\\*|/\\{a\\}/y|/\\*\\*/y)", "(|GET|POST)"), 0..12),
+                ("(|a|b|\\*\\.a)", "(|/|/\\*\\*|/x|/x/y|/x/\\{a\\}|/x/\\*\\*|/x/y/\\*\\*|/x/y/\\{a\\}|/\\{a\\}/y|/\\*\\*/y)", "(|GET|POST)"), 0..12),
             host in "(a|b|c|c\\.a)",
             path in "(/|/x|/x/|/x/y|/z/y|/x/z/y)",
             is_post: bool,
@@ -226,9 +417,9 @@ mod tests {
                 let verbs: &[&str] = if verb.is_empty() { &[] } else { &[verb] };
                 fitting(host, path, verbs)
             }).collect();
-            let slow = all.iter().position(|route| route.fits(&method, &host, &path));
+            let slow = all.iter().position(|route| route.fits(asked(&method, &host, &path)));
             let routes = Routes::new(all);
-            prop_assert_eq!(routes.find(&method, &host, &path), slow);
+            prop_assert_eq!(routes.find(asked(&method, &host, &path)), slow);
             // What is said to be hidden is never found.
             prop_assert!(routes.hidden().iter().all(|(hidden, _)| Some(*hidden) != slow));
         }

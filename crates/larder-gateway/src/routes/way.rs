@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{Method, Uri};
-use larder::http::{Policy, policy::uri};
+use http::{HeaderMap, Method, Uri};
+use larder::http::{
+    Policy,
+    policy::{fields::FieldLine, uri},
+};
 
-use super::Routes;
+use super::{Asked, Lines, Rewrite, Routes};
 
 /// What becomes of the requests of one route.
 #[derive(Clone, Debug)]
@@ -16,6 +19,8 @@ pub struct Way {
     pub upstream: usize,
     /// Whether anything is stored, and answered from what is.
     pub is_cached: bool,
+    /// Under which path and host the service is asked, if under others.
+    pub rewrite: Option<Arc<Rewrite>>,
 }
 
 /// A way for each route, and one for requests that fit none.
@@ -39,7 +44,11 @@ impl Ways {
 
     /// One for all requests.
     pub fn one(policy: Arc<Policy>) -> Ways {
-        Ways::new(Routes::default(), Vec::new(), Way { policy, upstream: 0, is_cached: true })
+        Ways::new(
+            Routes::default(),
+            Vec::new(),
+            Way { policy, upstream: 0, is_cached: true, rewrite: None },
+        )
     }
 
     /// That of requests that fit no route.
@@ -53,42 +62,76 @@ impl Ways {
         all.map(|way| way.upstream + 1).max().unwrap_or_default()
     }
 
-    /// Which route a request fits, by its whole URI.
-    pub fn route(&self, method: &Method, uri: &Uri) -> Option<usize> {
+    /// Which route a request fits, by its whole URI and its fields.
+    pub fn route(&self, method: &Method, uri: &Uri, fields: &HeaderMap) -> Option<usize> {
         if self.routes.is_empty() {
             return None;
         }
         let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
         // As the service will understand it: no route is evaded by writing a letter as %61, or a detour.
         let normal = uri::normal(uri).and_then(|normal| uri::resolve(uri, normal.as_bytes()));
-        self.routes.find(method, &host, normal.as_ref().unwrap_or(uri).path())
+        let path = normal.as_ref().unwrap_or(uri).path();
+        let (query, fields) = (uri.query().unwrap_or_default(), Lines::Map(fields));
+        self.routes.find(Asked { method, host: &host, path, query, fields })
     }
 
-    /// The way of a request, by its whole URI.
-    pub fn way(&self, method: &Method, uri: &Uri) -> &Way {
-        self.route(method, uri).map_or(&self.otherwise, |route| &self.of_routes[route])
+    /// The way of a request, by its whole URI and its fields.
+    pub fn way(&self, method: &Method, uri: &Uri, fields: &HeaderMap) -> &Way {
+        self.route(method, uri, fields).map_or(&self.otherwise, |route| &self.of_routes[route])
     }
 
     /// The way of a request as it lies in a buffer. `None` where that takes more than a look.
-    pub(crate) fn borrowed(&self, method: &Method, host: &[u8], target: &[u8]) -> Option<&Way> {
+    pub(crate) fn borrowed(
+        &self,
+        method: &Method,
+        host: &[u8],
+        target: &[u8],
+        lines: &[FieldLine<'_>],
+    ) -> Option<&Way> {
         if self.routes.is_empty() {
             return Some(&self.otherwise);
         }
-        let (host, target) = (str::from_utf8(host).ok()?, str::from_utf8(target).ok()?);
-        let host = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => name,
-            _ => host,
-        };
-        let path = target.split('?').next().unwrap_or_default();
-        let is_plain = !host.ends_with('.')
-            && !host.bytes().any(|byte| byte.is_ascii_uppercase())
-            && path.starts_with('/')
-            && !path.contains(['%', '#'])
-            && !path.contains("/.");
-        if !is_plain {
+        let host = plain_host(host)?;
+        let (path, query) = plain_path(target)?;
+        if self.routes.ask_for_queries() && query.contains(['%', '+']) {
             return None;
         }
-        let route = self.routes.find(method, host, path);
+        let route =
+            self.routes.find(Asked { method, host, path, query, fields: Lines::Read(lines) });
         Some(route.map_or(&self.otherwise, |route| &self.of_routes[route]))
     }
+}
+
+/// The name in a `Host` field that is written as in a key, without its port.
+fn plain_host(host: &[u8]) -> Option<&str> {
+    let is_name = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    let end = host.iter().position(|byte| !is_name(byte)).unwrap_or(host.len());
+    let (name, port) = host.split_at(end);
+    let is_port = matches!(port, [] | [b':', ..]) && port.iter().skip(1).all(u8::is_ascii_digit);
+    let is_plain = is_port && !matches!(name, [] | [.., b'.']);
+    if is_plain { str::from_utf8(name).ok() } else { None }
+}
+
+/// The path in a target that is written as in a key, without dot segments, and the query. One look at each byte.
+fn plain_path(target: &[u8]) -> Option<(&str, &str)> {
+    let mut before = b' ';
+    let mut end = target.len();
+    for (at, &byte) in target.iter().enumerate() {
+        match byte {
+            b'?' => {
+                end = at;
+                break;
+            }
+            b'%' | b'#' => return None,
+            b'.' if before == b'/' => return None,
+            _ if !byte.is_ascii_graphic() => return None,
+            _ => before = byte,
+        }
+    }
+    let (path, query) = target.split_at(end);
+    if path.first() != Some(&b'/') {
+        return None;
+    }
+    let query = query.get(1..).unwrap_or_default();
+    Some((str::from_utf8(path).ok()?, str::from_utf8(query).ok()?))
 }

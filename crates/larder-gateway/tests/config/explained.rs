@@ -1,6 +1,6 @@
 //! What is explained is what holds.
 
-use http::Method;
+use http::{HeaderMap, Method};
 use larder_gateway::config;
 
 use crate::check;
@@ -10,8 +10,9 @@ fn each_rule_is_told_with_the_line_it_comes_from() {
     let text = "[upstream.blog]\nurl = 8001\n[defaults]\nttl = \"5m\"\nstale_if_error = \"1h\"\n\n\
                 [[route]]\npath = \"/posts/{id}\"\nttl = \"1m\"\nignore_cookies = [\"theme\"]\n";
     let (settings, places) = check(text).unwrap();
-    let explain =
-        |url: &str| config::explain(&settings, &places, &Method::GET, &url.parse().unwrap());
+    let explain = |url: &str| {
+        config::explain(&settings, &places, &Method::GET, &url.parse().unwrap(), &HeaderMap::new())
+    };
     let row = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
         line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")

@@ -19,7 +19,11 @@ fn the_reference_says_what_there_is() {
     for key in config::keys() {
         if key.table != table {
             table.clone_from(&key.table);
-            write!(text, "\n### `{table}`\n\n| key | | example |\n| --- | --- | --- |\n").unwrap();
+            let title = match table.as_str() {
+                "" => "Before all tables".to_owned(),
+                table => format!("`{table}`"),
+            };
+            write!(text, "\n### {title}\n\n| key | | example |\n| --- | --- | --- |\n").unwrap();
         }
         let (_, value) = key.example.split_once(" = ").unwrap();
         writeln!(text, "| `{}` | {} | `{value}` |", key.name, key.meaning.replace('\n', " "))

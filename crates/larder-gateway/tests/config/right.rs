@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use larder::http::{
     Policy,
-    policy::{coding::Coding, compression::Compression, forward::ForwardedFields},
+    policy::{
+        answer_fields::AnswerFields, coding::Coding, compression::Compression,
+        forward::ForwardedFields, path::PathPattern, path_tags::PathTags, query::QueryRecipe,
+    },
 };
 use larder_gateway::{
     config::{self, EXAMPLE},
@@ -319,14 +322,15 @@ fn a_route_takes_its_rules_from_itself_then_from_the_defaults_then_from_what_is_
     );
     let (settings, _) = check(&text).unwrap();
     let uri = |path: &str| format!("http://any{path}").parse().unwrap();
-    let way = settings.ways.way(&Method::GET, &uri("/static/a"));
+    let none = HeaderMap::new();
+    let way = settings.ways.way(&Method::GET, &uri("/static/a"), &none);
     let secs = Duration::from_secs;
     let policy = Policy::guarded().default_ttl(secs(3600)).default_stale_if_error(secs(3600));
     assert_eq!(*way.policy, policy);
     assert_eq!(settings.upstreams[way.upstream].name, "files");
-    let way = settings.ways.way(&Method::GET, &uri("/me"));
+    let way = settings.ways.way(&Method::GET, &uri("/me"), &none);
     assert_eq!((way.is_cached, way.upstream), (false, 0));
-    let way = settings.ways.way(&Method::GET, &uri("/elsewhere"));
+    let way = settings.ways.way(&Method::GET, &uri("/elsewhere"), &none);
     let policy = Policy::guarded().default_ttl(secs(300)).default_stale_if_error(secs(3600));
     assert_eq!((&*way.policy, way.is_cached), (&policy, true));
 }
@@ -346,7 +350,7 @@ fn a_route_is_found_however_its_path_is_encoded() {
         ("http://example.org/a?/me/1", true),
         ("http://other.org/me/1", true),
     ] {
-        let way = settings.ways.way(&Method::GET, &url.parse().unwrap());
+        let way = settings.ways.way(&Method::GET, &url.parse().unwrap(), &HeaderMap::new());
         assert_eq!(way.is_cached, is_cached, "{url}");
     }
 }
@@ -421,6 +425,7 @@ fn whatever_number_stands_behind_a_key_nothing_panics() {
             let text = match key.table.as_str() {
                 "[upstream.NAME]" if key.name == "url" => format!("[upstream.blog]\n{line}"),
                 "[upstream.NAME]" => format!("{LEAST}{line}"),
+                "" => format!("{line}{LEAST}"),
                 "[[upstream.NAME.server]]" => {
                     format!(
                         "[[upstream.blog.server]]\nurl = 8001\n[[upstream.blog.server]]\n{line}"
@@ -458,4 +463,70 @@ fn what_was_not_changed_is_the_same_upstream_and_what_was_is_another() {
     assert_eq!(read(unchecked), read(unchecked));
     let named = "verify = false\nserver_name = \"a.test\"\n";
     assert_ne!(read(unchecked), read(named));
+}
+
+#[test]
+fn each_rule_of_a_route_arrives_in_its_policy() {
+    let text = format!(
+        r#"{LEAST}[[route]]
+path = "/posts/{{id}}"
+header = {{ X-Beta = "1", X-Old = false }}
+query = {{ preview = true }}
+strip_prefix = "/posts"
+add_prefix = "/p"
+upstream_host = "inner.test"
+min_ttl = "10s"
+max_ttl = "1h"
+ttl_by_status = {{ 404 = "10s", 5xx = "0s" }}
+ttl_jitter = 0.1
+soft_timeout = "500ms"
+hard_timeout = "10s"
+authorization = "pass"
+key_cookies = ["lang"]
+query_allow = ["page"]
+query_deny = ["tracking"]
+query_sort = true
+tags = ["posts", "post:{{id}}"]
+response_headers = {{ set = {{ X-Frame-Options = "DENY" }}, remove = ["Server"] }}
+max_body = "1MiB"
+[[route]]
+path_regex = "^/[0-9]+$"
+cache = false
+"#
+    );
+    let (settings, _) = check(&text).unwrap();
+    let mut fields = HeaderMap::new();
+    fields.insert("x-beta", "1".parse().unwrap());
+    let way =
+        settings.ways.way(&Method::GET, &"http://any/posts/7?preview=1".parse().unwrap(), &fields);
+    let path = PathPattern::parse("/posts/{id}").unwrap();
+    let frames = ("x-frame-options".parse().unwrap(), "DENY".parse().unwrap());
+    let secs = Duration::from_secs;
+    let policy = Policy::guarded()
+        .min_ttl(secs(10))
+        .max_ttl(secs(3600))
+        .ttl_by_status(vec![("404".parse().unwrap(), secs(10)), ("5xx".parse().unwrap(), secs(0))])
+        .ttl_jitter(0.1)
+        .soft_timeout(Duration::from_millis(500))
+        .hard_timeout(secs(10))
+        .passes_credentials(true)
+        .key_cookies(vec!["lang".to_owned()])
+        .query(
+            QueryRecipe::default()
+                .only(&["page"])
+                .unwrap()
+                .without(&["tracking"])
+                .unwrap()
+                .sorted(true),
+        )
+        .tags(PathTags::new(Some(path), &["posts", "post:{id}"]).unwrap())
+        .answer_fields(AnswerFields::new(vec![frames], vec!["server".parse().unwrap()]).unwrap())
+        .max_body_bytes(1 << 20);
+    // By what no URI says, its answers are told apart from others.
+    let partition = r#"[("x-beta", Fits("1")), ("x-old", Absent)] [("preview", Present)]"#;
+    assert_eq!(*way.policy, policy.partition(Some(partition.to_owned())));
+    let rewrite = way.rewrite.as_ref().unwrap();
+    assert_eq!((&*rewrite.strip, &*rewrite.add), ("/posts", "/p"));
+    let by_expression = settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields);
+    assert!(!by_expression.is_cached);
 }

@@ -47,6 +47,7 @@ fn an_example_that_is_given_is_one_that_is_taken() {
         let table = header(&key.table);
         let (upstream, example) = match table.as_str() {
             "[upstream.blog]" if key.name == "url" => ("", format!("{table}\n{}", key.example)),
+            "" => ("", key.example),
             "[upstream.blog]" => ("[upstream.blog]\nurl = 8001\n", key.example),
             _ => ("[upstream.blog]\nurl = 8001\n", format!("{table}\n{}", key.example)),
         };

@@ -103,7 +103,7 @@ pub(crate) async fn look(
     lower.send_behind();
     let mut search = ForResponse { cache, beneath, asked, leader, whom, last: None };
     let looking = lower.look(leader.key(), &mut search);
-    let looked = match engine.hard_timeout {
+    let looked = match cache.hard_timeout(&asked.policy) {
         Some(limit) => {
             let deadline = sync::after(Instant::now(), limit);
             sync::until(deadline, looking).await.unwrap_or(Err(None))
@@ -204,14 +204,15 @@ impl ForResponse<'_> {
         there: &'b [ResponseBelow<'a>],
         at_hand: &AtHand,
     ) -> Option<&'b ResponseBelow<'a>> {
-        let request = self.asked.request();
-        let fitting = there.iter().filter(|response| response.head.selects(request.headers));
+        let (policy, request) = (&self.asked.policy, self.asked.request());
+        let fitting =
+            there.iter().filter(|response| response.head.selects(policy, request.headers));
         let best =
             fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
         let is_as_recent = |variant: &StoredVariant| {
             variant.stored.is_whole() && variant.stored.asked_at >= best.asked_at
         };
-        let is_known = at_hand.variants.selected_by(request).any(is_as_recent);
+        let is_known = at_hand.variants.selected_by(policy, request).any(is_as_recent);
         (!is_known).then_some(best)
     }
 
@@ -230,7 +231,9 @@ impl ForResponse<'_> {
                     true => (beneath.lower.piece(*id, 0).await?, 1),
                     false => (begin.clone(), 0),
                 };
-                let receiving = make_ready(cache, head, Some(*bytes), found.asked_at).ok()?;
+                let receiving =
+                    make_ready(cache, &self.asked.policy, head, Some(*bytes), found.asked_at)
+                        .ok()?;
                 let pieces = Pieces {
                     lower: Arc::clone(&beneath.lower),
                     id: *id,
@@ -258,7 +261,8 @@ impl ForResponse<'_> {
 
     async fn whole(&self, found: &ResponseBelow<'_>) -> Option<Arc<Stored>> {
         let lower = &self.beneath.lower;
-        let max = usize::try_from(self.cache.max_body_bytes()).unwrap_or(usize::MAX);
+        let max =
+            usize::try_from(self.cache.max_body_bytes(&self.asked.policy)).unwrap_or(usize::MAX);
         let _room = match found.record.head.body {
             LowerBody::Pieces { bytes, .. } => Some(self.cache.account.reserve(bytes)?),
             LowerBody::Whole(_) => None,

@@ -207,9 +207,20 @@ impl Parts {
     }
 
     /// The longest body that is stored.
-    pub(crate) fn max_body_bytes(&self) -> u64 {
+    pub(crate) fn max_body_bytes(&self, policy: &Policy) -> u64 {
         let max = self.engine().max_entry_bytes().min(self.settings.max_body_bytes);
+        let max = max.min(policy.body_limit().unwrap_or(usize::MAX));
         max.min(self.settings.max_arriving_bytes) as u64
+    }
+
+    /// How long the origin may take for the head of an answer.
+    pub(crate) fn hard_timeout(&self, policy: &Policy) -> Option<Duration> {
+        policy.patience().or(self.engine().hard_timeout)
+    }
+
+    /// How long a reader waits for it where something stale would do.
+    pub(crate) fn soft_timeout(&self, policy: &Policy) -> Option<Duration> {
+        policy.patience_with_stale().or(self.engine().soft_timeout)
     }
 
     /// What the rules make of a request and what is stored for it. That may answer a request in any spelling;

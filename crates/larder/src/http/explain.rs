@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_policy::{
     cache_status::CacheStatus, fields::push_number, freshness::Freshness, reason::Reason,
-    reuse::Variant,
+    reuse::Variant, settings::Policy,
 };
 
 use crate::stats::micros;
@@ -52,9 +52,9 @@ pub(crate) fn explain(
     handling: Handling,
     stored: Option<Variant<'_>>,
     key: Option<&str>,
-    now: SystemTime,
+    (policy, now): (&Policy, SystemTime),
 ) {
-    let mut status = cache_status(handling, stored, now);
+    let mut status = cache_status(handling, stored, policy, now);
     if let Some(key) = key {
         status = status.key(key);
     }
@@ -95,11 +95,12 @@ fn push_millis(took: Duration, digits: usize, timing: &mut String) {
 fn cache_status(
     handling: Handling,
     stored: Option<Variant<'_>>,
+    policy: &Policy,
     now: SystemTime,
 ) -> CacheStatus<'static> {
-    let hit = || match stored.map(|stored| (stored.freshness(now), stored)) {
+    let hit = || match stored.map(|stored| (stored.freshness(policy, now), stored)) {
         Some((Freshness::Fresh { left }, _)) => CacheStatus::hit(left),
-        Some((_, stored)) => CacheStatus::stale_hit(stored.stale_for(now)),
+        Some((_, stored)) => CacheStatus::stale_hit(stored.stale_for(policy, now)),
         None => CacheStatus::hit(Duration::ZERO),
     };
     match handling {
@@ -109,7 +110,7 @@ fn cache_status(
         Handling::Forwarded { why, status, outcome, .. } => {
             let forwarded = CacheStatus::forwarded(why, status);
             let stored_for = |forwarded: CacheStatus<'static>| match stored {
-                Some(stored) => match stored.freshness(now) {
+                Some(stored) => match stored.freshness(policy, now) {
                     Freshness::Fresh { left } => forwarded.stored_for(left),
                     _ => forwarded.stored_for(Duration::ZERO),
                 },

@@ -72,6 +72,8 @@ enum What {
 }
 
 thread_local! {
+    /// Its target, without what does not matter of its query.
+    static TARGET: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     /// The key of the request at hand.
     static KEY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
@@ -90,8 +92,25 @@ impl HttpCache {
         request: BorrowedRequest<'_>,
         head: &mut Vec<u8>,
     ) -> Option<HitResponse> {
+        let recipe = request.policy.unwrap_or(&self.parts().policy).query_recipe();
+        if recipe.changes_nothing() {
+            return self.hit_of(request, request.target, head);
+        }
+        TARGET.with_borrow_mut(|target| {
+            let target = recipe.written(request.target, target)?;
+            self.hit_of(request, target, head)
+        })
+    }
+
+    #[inline]
+    fn hit_of(
+        &self,
+        request: BorrowedRequest<'_>,
+        target: &[u8],
+        head: &mut Vec<u8>,
+    ) -> Option<HitResponse> {
         KEY.with_borrow_mut(|key| {
-            let key = RequestKey::write(request.scheme, request.host, request.target, key)?;
+            let key = RequestKey::write(request.scheme, request.host, target, key)?;
             self.look_at(request, key, head)
         })
     }
@@ -118,7 +137,7 @@ impl HttpCache {
         let what = what(asking, &stored)?;
         let is_head = *request.method == Method::HEAD;
         let served = HitResponse { stored, is_head, what, varies };
-        served.write(request.shows_key.then_some(key), now, head);
+        served.write(request.shows_key.then_some(key), (policy, now), head);
         tally.hit(cost_micros);
         if let Some(began) = began {
             cache.counters().hit_took(began);
@@ -236,30 +255,40 @@ impl HitResponse {
         self.stored.body.len()
     }
 
-    fn write(&self, key: Option<&str>, now: SystemTime, out: &mut Vec<u8>) {
+    fn write(&self, key: Option<&str>, (policy, now): (&Policy, SystemTime), out: &mut Vec<u8>) {
         let age = self.stored.head.age(now);
-        let left = self.stored.head.lifetime().ttl().saturating_sub(age);
+        let left = self.stored.head.lifetime(policy).ttl().saturating_sub(age);
         write_status_line(self.status(), out);
         out.extend_from_slice(b"cache-status: ");
         CacheStatus::write_hit(left, key, out);
         out.extend_from_slice(b"\r\nage: ");
         write_number(age.as_secs(), out);
         // How long it took is not told: to look at a clock for that would take a good part of it.
-        out.extend_from_slice(b"\r\nserver-timing: cache;desc=hit\r\n");
+        out.extend_from_slice(b"\r\n");
+        let changes = policy.fields_of_answers();
+        if changes.change_nothing() || !changes.hide(b"server-timing") {
+            out.extend_from_slice(b"server-timing: cache;desc=hit\r\n");
+        }
         if self.varies {
             out.extend_from_slice(b"vary: accept-encoding\r\n");
         }
         let fields = self.stored.head.field_block();
+        let write_block = |block: &[u8], out: &mut Vec<u8>| match changes.change_nothing() {
+            true => out.extend_from_slice(block),
+            false => changes.write(block, out),
+        };
         match self.what {
             What::Whole => {
-                out.extend_from_slice(fields.as_bytes());
+                write_block(fields.as_bytes(), out);
                 if self.stored.head.named_length().is_none() {
                     write_length(self.whole_bytes(), out);
                 }
             }
-            What::NotModified => out.extend_from_slice(self.stored.head.not_modified_block()),
+            What::NotModified => write_block(self.stored.head.not_modified_block(), out),
             What::Part(range) => {
-                write_lines(range::part_lines(fields), out);
+                let lines = range::part_lines(fields);
+                write_lines(lines.filter(|line| !changes.hide(line.name)), out);
+                changes.write_set(out);
                 out.extend_from_slice(b"content-range: bytes ");
                 write_number(range.first(), out);
                 out.push(b'-');

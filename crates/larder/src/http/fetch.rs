@@ -159,7 +159,7 @@ impl<'a> Fetching<'a> {
         leader: Leader,
         own: Option<oneshot::Sender<Told>>,
     ) -> Self {
-        let limit = cache.engine().hard_timeout;
+        let limit = cache.hard_timeout(&origin_request.asked.policy);
         // One that cannot be told is none.
         let left = limit.map(|limit| limit.saturating_sub(origin_request.spent));
         let deadline = left.and_then(|left| Deadline::now().checked_add(left));
@@ -365,7 +365,7 @@ impl<'a> Fetching<'a> {
             let keep_for = fresh.head.keep_for(policy);
             tables.remember(leader.key(), fresh.head.fields(), keep_for, leader.fence());
         }
-        self.tell_fetched(cost, not_stored, fresh.head.lacks_freshness());
+        self.tell_fetched(cost, not_stored, fresh.head.lacks_freshness(policy));
         not_stored
     }
 

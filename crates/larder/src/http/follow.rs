@@ -136,7 +136,7 @@ fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, delivery: &Delivery) -> Fo
         false => may_share(&asked.policy, head, asked.request(), now).is_ok(),
     };
     if !is_for_this {
-        return match head.selects(&asked.head.headers) {
+        return match head.selects(&asked.policy, &asked.head.headers) {
             true => Followed::NotForThis,
             false => Followed::AnotherVariant(response.clone()),
         };

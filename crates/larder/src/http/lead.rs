@@ -56,8 +56,8 @@ pub(crate) async fn lead(
     }
     let (own, landing) = oneshot::channel();
     let looks_below = looks_below(cache, asked, &ask, is_shared);
-    let told = if is_shared || looks_below || goes_on(cache, &ask) {
-        if goes_on(cache, &ask) {
+    let told = if is_shared || looks_below || goes_on(cache, asked, &ask) {
+        if goes_on(cache, asked, &ask) {
             leader.go_on();
         }
         // This reader waits as the others do, and its leaving is noticed as theirs is.
@@ -114,8 +114,8 @@ pub(crate) async fn lead(
 }
 
 /// Whether something stale may be served when it takes too long: then it goes on, as a refresh does.
-fn goes_on(cache: &Parts, ask: &Ask) -> bool {
-    ask.rescue.is_some() && cache.engine().soft_timeout.is_some()
+fn goes_on(cache: &Parts, asked: &Retrieval, ask: &Ask) -> bool {
+    ask.rescue.is_some() && cache.soft_timeout(&asked.policy).is_some()
 }
 
 /// Whether something may lie below that answers this request: not if its answer is for its reader alone.
@@ -185,7 +185,7 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
         if let Some(anew) = verdict.asks() {
             (ask, at_hand) = (anew, found);
         }
-        if goes_on(&cache, &ask) {
+        if goes_on(&cache, &asked, &ask) {
             leader.go_on();
         }
     }

@@ -128,9 +128,10 @@ pub(crate) fn collapse_key_of<'a>(
     let headers = &asked.head.headers;
     let known = at_hand.variants.heads().chain(announced).map(StoredHead::fields);
     let mut collapse_key = collapse_key(asked.policy.fields_in_key(), known, headers.into());
+    asked.policy.push_apart(headers, &mut collapse_key);
     if asked.is_personal() {
         collapse_key.push('\u{3}');
-        if at_hand.variants.selected_by(asked.request()).next().is_none()
+        if at_hand.variants.selected_by(&asked.policy, asked.request()).next().is_none()
             && !cache.hit_for_miss.is_together(asked.sharing_name())
         {
             collapse_key.push_str(&cache.credentials(headers));

@@ -110,7 +110,7 @@ impl OriginRequest {
         let stored = |index: &usize| Arc::clone(&at_hand.variants.at(*index).stored);
         let mut about = Vec::new();
         if asked.head.method == Method::HEAD {
-            let selected = at_hand.variants.selected_by(asked.request());
+            let selected = at_hand.variants.selected_by(&asked.policy, asked.request());
             about.extend(selected.map(|variant| Arc::clone(&variant.stored)));
         }
         // What is not going to be stored nobody else needs as a whole, and its preconditions are the

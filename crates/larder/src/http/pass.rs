@@ -112,7 +112,7 @@ async fn forward(
     let leader = leader.map(|key| engine.lead_uncounted(&cache.flights, key));
     let requested_at = cache.now();
     let mut asking = |body| origin.ask(Request::from_parts(head.clone(), body));
-    let answered = match engine.hard_timeout {
+    let answered = match cache.hard_timeout(&policy) {
         None => Ok(asking(body).await),
         Some(limit) => in_time(limit, body, asking).await,
     };
@@ -140,6 +140,7 @@ async fn forward(
             (receive(cache, &policy, request, response, exchange), leader)
         {
             (outcome, stored) = (ReplyOutcome::Stored, Some(Arc::clone(&receiving.incoming)));
+            let policy = Arc::clone(&policy);
             let storing = Storing { head: head.clone(), uri, policy, receiving, leader, began };
             body = store_arriving(cache, storing, body);
         }
@@ -149,7 +150,7 @@ async fn forward(
     let handling = Handling::Forwarded { why: reason, status, outcome, took };
     let key = key.filter(|_| head.extensions.get::<ShowKey>().is_some());
     let stored = stored.as_ref().map(|incoming| (&incoming.head).into());
-    explain(&mut sent.headers, handling, stored, key.as_deref(), cache.now());
+    explain(&mut sent.headers, handling, stored, key.as_deref(), (&policy, cache.now()));
     Ok(Response::from_parts(sent, body))
 }
 

@@ -220,7 +220,7 @@ impl Pump<'_> {
     }
 
     fn may_not_be_kept(&self, arrived: u64) -> Option<Reason> {
-        if arrived > self.cache.max_body_bytes() {
+        if arrived > self.cache.max_body_bytes(self.policy) {
             Some(Reason::TooLarge)
         } else if self.goes_on() {
             Some(Reason::Endless)

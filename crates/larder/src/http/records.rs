@@ -176,7 +176,7 @@ impl Beneath {
             (record.age, most.map(|most| most.min(record.head.lifetime.ttl())))
         });
         let there = self.read(store, policy, key, below);
-        let stored = there.iter().filter(|response| response.head.selects(request.headers));
+        let stored = there.iter().filter(|response| response.head.selects(policy, request.headers));
         let stored = stored.map(|response| {
             let came_at = response.head.received_at();
             let shared = may_share(policy, &response.head, request, came_at);

@@ -140,17 +140,18 @@ pub(crate) fn receive(
     if tags_of([&head], request).len() > MAX_TAGS_OF_ENTRY {
         return Err(Reason::TooManyTags);
     }
-    make_ready(cache, head, len, Mark::at(exchange.requested_at))
+    make_ready(cache, policy, head, len, Mark::at(exchange.requested_at))
 }
 
 /// The same for a response that may be stored, of this length if that is known.
 pub(crate) fn make_ready(
     cache: &Parts,
+    policy: &Policy,
     head: StoredHead,
     len: Option<u64>,
     asked_at: Mark,
 ) -> Result<Receiving, Reason> {
-    if len.is_some_and(|len| len > cache.max_body_bytes()) {
+    if len.is_some_and(|len| len > cache.max_body_bytes(policy)) {
         cache.counters().too_large.increment();
         return Err(Reason::TooLarge);
     }
@@ -180,7 +181,7 @@ fn confirmed(cache: &Parts, reply: &OriginReply<'_>, update: HeaderMap, leader: 
             let asked_at = Mark::at(reply.exchange.requested_at);
             // One that was another request's stays as it is for those: the origin has said that its
             // body is this request's answer as well.
-            let is_update = old.head.selects(request.headers);
+            let is_update = old.head.selects(&asked.policy, request.headers);
             Judged::Here {
                 fresh: Arc::new(Stored::new(head, old.body.clone(), asked_at)),
                 updates: is_update.then(|| Arc::clone(old)),
@@ -220,7 +221,7 @@ fn completed(
     };
     let asked_at = Mark::at(reply.exchange.requested_at);
     let (fields, len, status) = (head.headers(), head.named_length(), response.status);
-    match make_ready(cache, head, len, asked_at) {
+    match make_ready(cache, policy, head, len, asked_at) {
         Ok(receiving) => Judged::Arrives { receiving, body, sent: HeaderMap::new(), status },
         // Its reader has it all the same.
         Err(reason) => {

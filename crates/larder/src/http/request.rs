@@ -140,6 +140,23 @@ pub(crate) fn hear_of_one_host(head: &mut Head) {
     }
 }
 
+/// The URI without what does not matter of its query. What is asked for under it is stored under its key, and what an
+/// unsafe request to it changes goes from there.
+pub(crate) fn by_recipe(policy: &Policy, uri: Option<Uri>) -> Option<Uri> {
+    uri.map(|uri| policy.query_recipe().of_uri(&uri).unwrap_or(uri))
+}
+
+/// Where a part of the query does not matter, the origin does not see it either: its answer cannot depend on it.
+pub(crate) fn take_target_of(uri: &Uri, policy: &Policy, head: &mut Head) {
+    if policy.query_recipe().changes_nothing() || head.uri.path_and_query() == uri.path_and_query()
+    {
+        return;
+    }
+    let mut parts = std::mem::take(&mut head.uri).into_parts();
+    parts.path_and_query = uri.path_and_query().cloned();
+    head.uri = Uri::from_parts(parts).unwrap_or_else(|_| uri.clone());
+}
+
 /// The URI that a request is about (RFC 9110 §7.1). A gateway's requests name it whole; an
 /// application's have its authority in `Host`, and its scheme nowhere: all count as `http`.
 pub(crate) fn effective_uri(head: &Head) -> Option<Uri> {

@@ -44,7 +44,7 @@ pub(crate) fn resumable(
         Box::pin(async move {
             let asking = ask(&cache, &asked, origin, (tag, coding), at);
             // No longer than a fetch may take until its head is there: a turn is another's then.
-            let body = match cache.engine().hard_timeout {
+            let body = match cache.hard_timeout(&asked.policy) {
                 Some(limit) => sync::in_time(limit, asking).await.ok().flatten(),
                 None => asking.await,
             };

@@ -102,7 +102,7 @@ pub(crate) fn explained(
     if let Some((stored, rules)) = stored.zip(asked.policy.compression()) {
         tell_of_forms(rules, stored.head, headers);
     }
-    explain(headers, handling, stored, shows_key.then_some(&*asked.key), now);
+    explain(headers, handling, stored, shows_key.then_some(&*asked.key), (&asked.policy, now));
 }
 
 /// Answers from that form of a response that suits its reader.

@@ -5,7 +5,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -31,7 +31,10 @@ use super::{
     origin::Origin,
     pass::{Passing, pass},
     refresh::Refresh,
-    request::{Bypass, Retrieval, Rules, effective_uri, hear_of_one_host, key_of},
+    request::{
+        Bypass, Retrieval, Rules, by_recipe, effective_uri, hear_of_one_host, key_of,
+        take_target_of,
+    },
     resume::resumable,
     serve::{refuse, serve, stand_in},
     store::AtHand,
@@ -79,7 +82,6 @@ where
     fn call(&mut self, request: Request<B>) -> Answering {
         let (mut head, body) = request.into_parts();
         hear_of_one_host(&mut head);
-        let uri = effective_uri(&head);
         let policy = match head.extensions.get::<Rules>() {
             Some(Rules(policy)) => Arc::clone(policy),
             None => Arc::clone(&self.cache.parts().policy),
@@ -89,29 +91,35 @@ where
             None => None,
         };
         let told = coded_tags.clone();
-        self.answer((head, body), uri, policy, coded_tags).telling(told)
+        let changed_by =
+            (!policy.fields_of_answers().change_nothing()).then(|| Arc::clone(&policy));
+        let answering = self.answering((head, body), policy, coded_tags).telling(told);
+        Answering { changed_by, ..answering }
     }
 }
 
-impl<S> CacheService<S> {
-    /// What becomes of a request.
-    fn answer<B, R>(
+impl<S, R> CacheService<S>
+where
+    S: Service<Request<Body>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    /// What becomes of a request by these rules, but for what they change in its answer's fields.
+    fn answering<B>(
         &self,
         (mut head, body): (Head, B),
-        uri: Option<Uri>,
         policy: Arc<Policy>,
         coded_tags: Option<Arc<CodedTags>>,
     ) -> Answering
     where
-        S: Service<Request<Body>, Response = Response<R>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
         B: HttpBody<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
-        R: HttpBody<Data = Bytes> + Send + 'static,
-        R::Error: Into<BoxError>,
     {
         let cache = self.cache.parts();
+        let whole = effective_uri(&head);
+        let uri = by_recipe(&policy, whole);
         let method = head.method.as_str();
         let is_for_cache = head.extensions.get::<Bypass>().is_none();
         // What content means in a GET that is answered from a cache, nobody has said.
@@ -122,6 +130,7 @@ impl<S> CacheService<S> {
         {
             let uri = uri.unwrap_or_default();
             policy.ignored_cookies().strip(&mut head.headers);
+            take_target_of(&uri, &policy, &mut head);
             let asked = Retrieval::new(head, uri, key, Bytes::new(), Instant::now(), policy)
                 .with_coded_tags(coded_tags);
             return answer(cache, asked, || self.origin());
@@ -141,16 +150,7 @@ impl<S> CacheService<S> {
         let uri = uri.filter(|_| reason == Reason::Method);
         Answering::later(pass(cache, Passing { head, uri, body, reason, policy }, origin))
     }
-}
 
-impl<S, R> CacheService<S>
-where
-    S: Service<Request<Body>, Response = Response<R>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    R: HttpBody<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
-{
     fn origin(&self) -> Origin {
         let origin = self.origin.clone();
         Origin::new(move |request| {
@@ -165,7 +165,11 @@ where
 }
 
 /// An answer that is here, or will be.
-pub struct Answering(State);
+pub struct Answering {
+    state: State,
+    /// By which rules its fields are changed, if there are any.
+    changed_by: Option<Arc<Policy>>,
+}
 
 enum State {
     Now(Option<Response<Body>>),
@@ -174,13 +178,13 @@ enum State {
 
 impl Answering {
     fn now(answer: Response<Body>) -> Self {
-        Answering(State::Now(Some(answer)))
+        Answering { state: State::Now(Some(answer)), changed_by: None }
     }
 
     fn later(
         answer: impl Future<Output = Result<Response<Body>, NoAnswer>> + Send + 'static,
     ) -> Self {
-        Answering(State::Later(Box::pin(answer)))
+        Answering { state: State::Later(Box::pin(answer)), changed_by: None }
     }
 
     /// The same, told to a reader whose conditions had these tags.
@@ -198,12 +202,15 @@ impl Future for Answering {
     type Output = Result<Response<Body>, NoAnswer>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.get_mut().0 {
-            State::Now(answer) => {
-                Poll::Ready(Ok(answer.take().expect("a future is not polled after its end")))
-            }
-            State::Later(answer) => answer.as_mut().poll(context),
+        let Answering { state, changed_by } = self.get_mut();
+        let mut answered = match state {
+            State::Now(answer) => Ok(answer.take().expect("a future is not polled after its end")),
+            State::Later(answer) => ready!(answer.as_mut().poll(context)),
+        };
+        if let (Ok(answer), Some(policy)) = (&mut answered, changed_by) {
+            policy.fields_of_answers().change(answer.headers_mut());
         }
+        Poll::Ready(answered)
     }
 }
 
@@ -291,7 +298,7 @@ async fn miss(
     let asked = Arc::new(asked);
     // Below memory there may be something stale as well.
     let may_rescue = ask.rescue.is_some() || cache.beneath.is_some();
-    let limit = cache.engine().soft_timeout.filter(|_| may_rescue);
+    let limit = cache.soft_timeout(&asked.policy).filter(|_| may_rescue);
     let why = ask.reason;
     let mut asking = pin!(go_on(&cache, &asked, ask, at_hand, origin));
     let Some(limit) = limit else { return asking.await };
@@ -372,6 +379,7 @@ async fn query(
             if let (Some(of_uri), Some(key)) = (RequestKey::of_uri(&uri), key) {
                 cache.queries.note(&of_uri);
                 policy.ignored_cookies().strip(&mut head.headers);
+                take_target_of(&uri, &policy, &mut head);
                 let asked = Retrieval::new(head, uri, key, content, began, policy)
                     .with_coded_tags(coded_tags);
                 return answer(&cache, asked, || origin).await;

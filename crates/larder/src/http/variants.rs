@@ -160,9 +160,10 @@ impl Variants {
     /// Those that were chosen by fields like the request's.
     pub(crate) fn selected_by<'a>(
         &'a self,
+        policy: &'a Policy,
         request: RequestHead<'a>,
     ) -> impl Iterator<Item = &'a StoredVariant> {
-        self.iter().filter(move |variant| variant.stored.head.selects(request.headers))
+        self.iter().filter(move |variant| variant.stored.head.selects(policy, request.headers))
     }
 
     /// Whether this very response is one of them.
@@ -229,7 +230,7 @@ impl Variants {
                 && stored.is_whole()
                 && !is_update(stored)
         };
-        if self.selected_by(request).any(is_in_the_way) {
+        if self.selected_by(policy, request).any(is_in_the_way) {
             return Err(Reason::NotStorable);
         }
         let mut fresh = fresh;
@@ -240,7 +241,7 @@ impl Variants {
         let forms = forms.filter(|_| may_have_forms).map(|forms| Arc::new(forms.under(&fresh)));
         let mut variants: Vec<StoredVariant> = Vec::with_capacity(self.len() + 1);
         for old in self.iter().filter(|old| !is_update(&old.stored)) {
-            if !old.stored.head.selects(request.headers) {
+            if !old.stored.head.selects(policy, request.headers) {
                 variants.push(old.clone());
             } else if let Some(joined) = joined(policy, request, &old.stored, &fresh) {
                 fresh = joined;

@@ -20,7 +20,7 @@ pub use self::{
     log::LogPart,
     memory::Memory,
     origins::{BalanceWord, BreakerPart, CauseWord, HealthPart, RetryPart, ServerPart},
-    server::{ForwardedWord, PairPart, Server, TlsPart, UnknownNamesWord, VersionWord},
+    server::{ForwardedWord, PairPart, ReloadWord, Server, TlsPart, UnknownNamesWord, VersionWord},
     shared::{SharedPart, UnsureWord},
     upstream::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
 };
@@ -31,6 +31,10 @@ use super::{route::Route, rules::Rules};
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "larder.toml")]
 pub struct Config {
+    /// Files with more routes and services, below the folder of this one; * stands for any characters in a file's name.
+    /// Their routes come behind those of this file, by the files' names. Default none
+    #[schemars(example = ["routes/*.toml"])]
+    pub include: Vec<String>,
     /// How requests come: where to listen, and what their connections may take
     #[schemars(example = &"[server]\nlisten = \"127.0.0.1:8080\"")]
     pub server: Server,

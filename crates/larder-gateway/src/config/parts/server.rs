@@ -91,6 +91,10 @@ pub struct Server {
     /// as is this machine. Default none
     #[schemars(example = &"explain-token")]
     pub explain_token_file: Option<PathBuf>,
+    /// When this file is read again: signal, at SIGHUP; on-change, also within a few seconds after this file, one that it
+    /// includes, or explain_token_file has changed. Default signal
+    #[schemars(example = &"on-change")]
+    pub reload: Option<ReloadWord>,
     /// Answer over TLS (https), and not in the open. Default in the open
     #[schemars(example = &"[server.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"")]
     pub tls: TlsPart,
@@ -114,6 +118,17 @@ impl From<ForwardedWord> for ForwardedFields {
             ForwardedWord::Forwarded => ForwardedFields::Forwarded,
         }
     }
+}
+
+/// When the configuration is read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReloadWord {
+    /// At SIGHUP
+    #[default]
+    Signal,
+    /// Also when a file has changed
+    OnChange,
 }
 
 /// `[server.tls]`.

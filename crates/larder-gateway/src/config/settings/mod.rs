@@ -104,6 +104,7 @@ impl Settings {
     ) -> Result<Settings, Vec<Mistake>> {
         let mut check = Check { places, mistakes: Vec::new(), doubts: Vec::new() };
         let Config {
+            include: _,
             server,
             listener: _,
             admin,
@@ -137,15 +138,17 @@ impl Settings {
             check.mistakes.push(places.mistake("upstream", what));
         }
         let names: Vec<_> = upstream.keys().map(String::as_str).collect();
-        let otherwise = check.way("defaults", defaults, defaults, &names);
+        let otherwise = check.way("defaults", (defaults, defaults), &names, (None, None));
         let mut ways = Vec::new();
         let mut fittings = Vec::new();
         let mut rules_of_routes = Vec::new();
         for (index, Route { rules, .. }) in route.iter().enumerate() {
             let path = format!("route[{}]", index + 1);
             let effective = rules.clone().or(defaults);
-            fittings.push(check.fitting(&path, &route[index]));
-            ways.push(check.way(&path, rules, &effective, &names));
+            let fitting = check.fitting(&path, &route[index]);
+            let own = (Some(&route[index]), fitting.as_ref());
+            ways.push(check.way(&path, (rules, &effective), &names, own));
+            fittings.push(fitting);
             rules_of_routes.push(effective);
         }
         let of_certificates = check.doubts_of_certificates(&listeners, route, SystemTime::now());

@@ -2,10 +2,22 @@
 
 use std::sync::Arc;
 
+use http::{HeaderName, uri::Authority};
+use larder::http::policy::{
+    forward::{self, ForwardedFields, LineFate},
+    path::PathPattern,
+};
+
 use super::check::Check;
 use crate::{
-    config::{mistake::Mistake, nearest::nearest, route::Route, rules::Rules},
-    routes::{Fitting, HostPattern, PathPattern, Way},
+    config::{
+        mistake::Mistake,
+        nearest::nearest,
+        route::Route,
+        rules::Rules,
+        value::{Field, Wanted},
+    },
+    routes::{Fitting, HostPattern, PathRegex, Rewrite, Way},
 };
 
 impl Check<'_> {
@@ -13,11 +25,11 @@ impl Check<'_> {
     pub(super) fn way(
         &mut self,
         path: &str,
-        said: &Rules,
-        effective: &Rules,
+        (said, effective): (&Rules, &Rules),
         upstreams: &[&str],
+        (route, fitting): (Option<&Route>, Option<&Fitting>),
     ) -> Option<Way> {
-        self.times_of_rules(path, said);
+        self.of_no_use(path, said);
         self.sizes_of_compression(path, said, effective);
         let upstream = match (&effective.upstream, upstreams) {
             (None, []) => None,
@@ -53,23 +65,42 @@ impl Check<'_> {
                 found
             }
         };
-        let policy = Arc::new(effective.policy());
-        Some(Way { policy, upstream: upstream?, is_cached: effective.cache.unwrap_or(true) })
+        let text = effective.text(route.and_then(|route| route.path.as_deref()));
+        let policy = match text.policy() {
+            Ok(policy) => policy,
+            Err(wrong) => {
+                // What is said of all requests is told once, and of the path elsewhere.
+                let own = self.said_at(path, said);
+                for (key, what) in wrong.into_iter().filter(|(key, _)| *key != "path") {
+                    match own(key) {
+                        true => self.note(&format!("{path}.{key}"), what),
+                        // It is wrong together with what the route says.
+                        false if self.mistakes.is_empty() => self.note(path, what),
+                        false => {}
+                    }
+                }
+                return None;
+            }
+        };
+        let partition = fitting.and_then(Fitting::partition);
+        let policy = Arc::new(policy.partition(partition));
+        let rewrite = match route {
+            Some(route) => self.rewrite(path, route)?,
+            None => Rewrite::default(),
+        };
+        let rewrite = (!rewrite.changes_nothing()).then(|| Arc::new(rewrite));
+        let is_cached = effective.cache.unwrap_or(true);
+        Some(Way { policy, upstream: upstream?, is_cached, rewrite })
     }
 
-    fn times_of_rules(&mut self, path: &str, rules: &Rules) {
-        for (key, said) in [
-            ("ttl", &rules.ttl),
-            ("ttl_override", &rules.ttl_override),
-            ("stale_while_revalidate", &rules.stale_while_revalidate),
-            ("stale_if_error", &rules.stale_if_error),
-            ("stale_if_disconnected", &rules.stale_if_disconnected),
-        ] {
-            // As long as RFC 9111 has a number for.
-            if said.as_ref().is_some_and(|time| time.0.as_secs() > 1 << 31) {
-                self.note(&format!("{path}.{key}"), "that is more than 68 years");
-            }
-        }
+    /// Whether a key is said at `path`, and not only in `[defaults]`.
+    fn said_at(&self, path: &str, said: &Rules) -> impl Fn(&str) -> bool + use<> {
+        let said = serde_json::to_value(said).unwrap_or_default();
+        let is_route = path != "defaults";
+        move |key| !said[key].is_null() || (is_route && key == "tags")
+    }
+
+    fn of_no_use(&mut self, path: &str, rules: &Rules) {
         if rules.cache == Some(false)
             && let Some(key) = of_no_use(rules)
         {
@@ -94,6 +125,33 @@ impl Check<'_> {
         }
     }
 
+    fn rewrite(&mut self, path: &str, route: &Route) -> Option<Rewrite> {
+        let mut prefix = |key: &str, said: &Option<String>| {
+            let text = said.as_deref().unwrap_or_default();
+            let is_prefix = text.starts_with('/') && !text.ends_with('/') && !text.contains("//");
+            let is_plain = text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"?#%{}*\\\"<>".contains(&byte));
+            let has_dots = text.split('/').any(|part| matches!(part, "." | ".."));
+            if said.is_none() || (is_prefix && is_plain && !has_dots) {
+                return Some(text.into());
+            }
+            let what = "a prefix begins with a slash and ends without one, and is written as it is: \"/api\"";
+            self.note(&format!("{path}.{key}"), what);
+            None
+        };
+        let strip = prefix("strip_prefix", &route.strip_prefix);
+        let add = prefix("add_prefix", &route.add_prefix);
+        let host = route.upstream_host.as_deref().map(str::parse::<Authority>).transpose();
+        let host =
+            host.ok().filter(|host| host.as_ref().is_none_or(|host| !host.as_str().contains('@')));
+        if host.is_none() {
+            let what = "say the host, with a port if it has one: \"shop.internal\"";
+            self.note(&format!("{path}.upstream_host"), what);
+        }
+        Some(Rewrite { strip: strip?, add: add?, host: host? })
+    }
+
     pub(super) fn fitting(&mut self, path: &str, route: &Route) -> Option<Fitting> {
         let mut is_fine = true;
         let host = route.host.as_deref().map(HostPattern::parse);
@@ -112,9 +170,56 @@ impl Check<'_> {
             is_fine = false;
             self.note(&format!("{path}.methods"), "no request fits an empty list");
         }
-        let fitting = Fitting { host: host.ok()?, path: pattern.ok()?, methods };
+        let regex = route.path_regex.as_deref().map(PathRegex::parse).transpose();
+        let regex = regex.map_err(|what| {
+            is_fine = false;
+            self.note(&format!("{path}.path_regex"), what);
+        });
+        if route.path.is_some() && route.path_regex.is_some() {
+            is_fine = false;
+            self.note(&format!("{path}.path_regex"), "say path or path_regex: a path fits one");
+        }
+        let mut fields = Vec::new();
+        for (Field(name), Wanted(condition)) in route.header.iter().flatten() {
+            if !may_be_asked_for(name) {
+                is_fine = false;
+                let what = format!(
+                    "{name} is not what a reader says of the request: it is for one hop, or claims who asks"
+                );
+                self.note(&format!("{path}.header"), what);
+            }
+            fields.push((name.clone(), condition.clone()));
+        }
+        let mut parameters = Vec::new();
+        for (name, Wanted(condition)) in route.query.iter().flatten() {
+            if name.is_empty() {
+                is_fine = false;
+                self.note(&format!("{path}.query"), "a parameter has a name");
+            }
+            parameters.push((name.as_str().into(), condition.clone()));
+        }
+        let (host, path, regex) = (host.ok()?, pattern.ok()?, regex.ok()?);
+        let fitting = Fitting { host, path, regex, methods, fields, parameters };
         is_fine.then_some(fitting)
     }
+}
+
+/// Whether a route may go by a field: one that is taken out of requests, or believed of some only, is not there for
+/// each way that a request may go.
+fn may_be_asked_for(name: &HeaderName) -> bool {
+    const NOT: [&str; 8] = [
+        "cdn-loop",
+        "content-length",
+        "expect",
+        "forwarded",
+        "host",
+        "larder-explain",
+        "via",
+        "x-real-ip",
+    ];
+    let fate = forward::fate(name.as_str().as_bytes(), b"", Some(ForwardedFields::XForwarded));
+    let is_of_peer = name.as_str().starts_with("x-forwarded");
+    fate == LineFate::Stays && !is_of_peer && !NOT.contains(&name.as_str())
 }
 
 /// A key that only counts for what is stored.
@@ -126,6 +231,18 @@ fn of_no_use(rules: &Rules) -> Option<&'static str> {
         ("stale_if_error", rules.stale_if_error.is_some()),
         ("set_cookie", rules.set_cookie.is_some()),
         ("compress", rules.compress.is_some()),
+        ("min_ttl", rules.min_ttl.is_some()),
+        ("max_ttl", rules.max_ttl.is_some()),
+        ("ttl_by_status", rules.ttl_by_status.is_some()),
+        ("ttl_jitter", rules.ttl_jitter.is_some()),
+        ("soft_timeout", rules.soft_timeout.is_some()),
+        ("key_fields", rules.key_fields.is_some()),
+        ("key_cookies", rules.key_cookies.is_some()),
+        ("query_allow", rules.query_allow.is_some()),
+        ("query_deny", rules.query_deny.is_some()),
+        ("query_sort", rules.query_sort.is_some()),
+        ("tags", rules.tags.is_some()),
+        ("max_body", rules.max_body.is_some()),
     ];
     said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
 }

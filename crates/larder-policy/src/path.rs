@@ -1,4 +1,4 @@
-//! Pattern: which paths and hosts a route is for.
+//! Path: patterns of paths, and what stands in a path where a pattern has a name.
 
 /// Paths: literal parts, `{id}` and `*` for one or more characters up to the next slash, and `**`, once, for any
 /// number of parts.
@@ -14,17 +14,9 @@ pub struct PathPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Literal(Box<str>),
-    /// Texts, between each two of which there is at least one character.
-    Glob(Vec<Box<str>>),
-}
-
-/// Hosts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HostPattern {
-    /// This one, in small letters.
-    Literal(Box<str>),
-    /// All that end so, with something before it: `.example.org`.
-    Below(Box<str>),
+    /// Texts, between each two of which there is at least one character; and for each such place its name, which is
+    /// empty for `*`.
+    Glob(Vec<Box<str>>, Vec<Box<str>>),
 }
 
 impl PathPattern {
@@ -89,25 +81,58 @@ impl PathPattern {
         left.is_empty() || left[0] == b'/'
     }
 
+    /// The names in it.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let parts = self.head.iter().chain(self.tail.iter().flatten());
+        let names = parts.flat_map(|part| match part {
+            Part::Literal(_) => &[][..],
+            Part::Glob(_, names) => &names[..],
+        });
+        names.map(|name| &**name).filter(|name| !name.is_empty())
+    }
+
+    /// What stands in `path` where the pattern has this name. `None`: there is no such name, or the path does not fit.
+    pub fn value<'p>(&self, name: &str, path: &'p str) -> Option<&'p str> {
+        if !self.fits(path) {
+            return None;
+        }
+        let parts = path.split('/').skip(1);
+        let value = |(part, text): (&Part, &'p str)| match part {
+            Part::Glob(texts, names) => {
+                let place = names.iter().position(|own| **own == *name)?;
+                let mut value = None;
+                wild_ones(texts, text.as_bytes(), |at, wild| {
+                    value = (at == place).then_some(wild).or(value);
+                });
+                str::from_utf8(value?).ok()
+            }
+            Part::Literal(_) => None,
+        };
+        let in_head = self.head.iter().zip(parts.clone()).find_map(value);
+        let from_end = self.tail.iter().flat_map(|tail| tail.iter().rev());
+        in_head.or_else(|| from_end.zip(path.rsplit('/')).find_map(value))
+    }
+
     /// The path that it is for, if that is one only.
-    pub(super) fn literal(&self) -> Option<String> {
+    pub fn literal(&self) -> Option<String> {
         let text = |part: &Part| match part {
             Part::Literal(text) => Some(format!("/{text}")),
-            Part::Glob(_) => None,
+            Part::Glob(..) => None,
         };
         if self.tail.is_some() { None } else { self.head.iter().map(text).collect() }
     }
 
-    /// The first part of all paths that it is for, if they have one in common.
-    pub(super) fn first_literal(&self) -> Option<&str> {
-        match self.head.first()? {
+    /// What all paths that it is for begin with, in whole parts: how many there are, and these with a slash before each.
+    pub fn literal_head(&self) -> (usize, String) {
+        let texts = self.head.iter().map_while(|part| match part {
             Part::Literal(text) => Some(text),
-            Part::Glob(_) => None,
-        }
+            Part::Glob(..) => None,
+        });
+        texts.fold((0, String::new()), |(count, head), text| (count + 1, format!("{head}/{text}")))
     }
 
     /// Whether it fits whatever `other` fits. Not each pair is seen for which that is so.
-    pub(super) fn covers(&self, other: &PathPattern) -> bool {
+    pub fn covers(&self, other: &PathPattern) -> bool {
         let covers = |ours: &[Part], theirs: &[Part]| {
             ours.iter().zip(theirs).all(|(our, their)| our.covers(their))
         };
@@ -137,6 +162,7 @@ impl PathPattern {
 impl Part {
     fn parse(text: &str, names: &mut Vec<String>) -> Result<Part, String> {
         let mut texts = vec![String::new()];
+        let mut own_names = Vec::new();
         let mut left = text;
         while let Some(at) = left.find(['*', '{', '}']) {
             let (before, rest) = left.split_at(at);
@@ -151,7 +177,10 @@ impl Part {
                 });
             }
             left = match rest.as_bytes()[0] {
-                b'*' => &rest[1..],
+                b'*' => {
+                    own_names.push(Box::default());
+                    &rest[1..]
+                }
                 b'{' => {
                     let Some((name, after)) = rest[1..].split_once('}') else {
                         return Err("a { without its }".to_owned());
@@ -166,6 +195,7 @@ impl Part {
                         return Err(format!("{{{name}}} stands there twice"));
                     }
                     names.push(name.to_owned());
+                    own_names.push(name.into());
                     after
                 }
                 _ => return Err("a } without its {".to_owned()),
@@ -180,7 +210,7 @@ impl Part {
         let others: Vec<_> = texts.collect();
         match others.is_empty() {
             true => Ok(Part::Literal(first)),
-            false => Ok(Part::Glob([vec![first], others].concat())),
+            false => Ok(Part::Glob([vec![first], others].concat(), own_names)),
         }
     }
 
@@ -194,7 +224,7 @@ impl Part {
                 let left = rest.strip_prefix(literal.as_bytes())?;
                 (left.is_empty() || left[0] == b'/').then_some(left)
             }
-            Part::Glob(_) => {
+            Part::Glob(..) => {
                 let end = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
                 let (text, left) = rest.split_at(end);
                 self.fits(text).then_some(left)
@@ -203,80 +233,43 @@ impl Part {
     }
 
     fn fits(&self, text: &[u8]) -> bool {
-        let texts = match self {
-            Part::Literal(literal) => return literal.as_bytes() == text,
-            Part::Glob(texts) => texts,
-        };
-        let [first, between @ .., last] = &texts[..] else { return false };
-        let Some(mut left) = text.strip_prefix(first.as_bytes()) else { return false };
-        for text in between {
-            // The earliest place leaves the most for what comes after. One character at least is the wild one's.
-            let text = text.as_bytes();
-            let places = left.windows(text.len());
-            let Some(at) = places.skip(1).position(|window| window == text) else { return false };
-            left = &left[at + 1 + text.len()..];
+        match self {
+            Part::Literal(literal) => literal.as_bytes() == text,
+            Part::Glob(texts, _) => wild_ones(texts, text, |_, _| {}),
         }
-        left.strip_suffix(last.as_bytes()).is_some_and(|wild| !wild.is_empty())
     }
 
     fn covers(&self, other: &Part) -> bool {
         match (self, other) {
             (_, Part::Literal(text)) => self.fits(text.as_bytes()),
-            (Part::Literal(_), Part::Glob(_)) => false,
-            (Part::Glob(ours), Part::Glob(theirs)) => {
+            (Part::Literal(_), Part::Glob(..)) => false,
+            (Part::Glob(ours, _), Part::Glob(theirs, _)) => {
                 ours == theirs || ours.iter().all(|text| text.is_empty()) && ours.len() == 2
             }
         }
     }
 }
 
-impl HostPattern {
-    /// # Errors
-    ///
-    /// What is wrong with it, for whom has written it.
-    pub fn parse(text: &str) -> Result<HostPattern, String> {
-        if text.contains("://") || text.contains('/') {
-            return Err("say the host only, without a scheme or a path: \"example.org\"".to_owned());
-        }
-        let is_address = text.starts_with('[') && text.ends_with(']');
-        if !is_address && text.contains(':') {
-            return Err("say the host without its port: all ports count".to_owned());
-        }
-        let (below, name) = match text.strip_prefix("*.") {
-            Some(name) => (true, name),
-            None => (false, text),
-        };
-        if name.contains('*') {
-            return Err(
-                "* stands at the front only, for all hosts below one: \"*.example.org\"".to_owned()
-            );
-        }
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        if name.is_empty() || !is_address && !name.bytes().all(is_host) {
-            return Err("this cannot be a host: \"example.org\"".to_owned());
-        }
-        let name = name.trim_end_matches('.').to_ascii_lowercase();
-        Ok(match below {
-            true => HostPattern::Below(format!(".{name}").into()),
-            false => HostPattern::Literal(name.into()),
-        })
+/// Whether `text` is these texts with something between each two of them, which `found` is given with its place.
+/// Where it is not, what was given counts for nothing.
+fn wild_ones<'t>(
+    texts: &[Box<str>],
+    text: &'t [u8],
+    mut found: impl FnMut(usize, &'t [u8]),
+) -> bool {
+    let [first, between @ .., last] = texts else { return false };
+    let Some(mut left) = text.strip_prefix(first.as_bytes()) else { return false };
+    for (place, text) in between.iter().enumerate() {
+        // The earliest place leaves the most for what comes after. One character at least is the wild one's.
+        let text = text.as_bytes();
+        let mut places = left.windows(text.len()).skip(1);
+        let Some(at) = places.position(|window| window == text) else { return false };
+        found(place, &left[..=at]);
+        left = &left[at + 1 + text.len()..];
     }
-
-    /// `host` is in small letters, without a port.
-    pub fn fits(&self, host: &str) -> bool {
-        match self {
-            HostPattern::Literal(name) => **name == *host,
-            HostPattern::Below(end) => host.len() > end.len() && host.ends_with(&**end),
-        }
-    }
-
-    pub(super) fn covers(&self, other: &HostPattern) -> bool {
-        match (self, other) {
-            (_, HostPattern::Literal(name)) => self.fits(name),
-            (HostPattern::Below(ours), HostPattern::Below(theirs)) => theirs.ends_with(&**ours),
-            (HostPattern::Literal(_), HostPattern::Below(_)) => false,
-        }
-    }
+    let Some(wild) = left.strip_suffix(last.as_bytes()) else { return false };
+    found(between.len(), wild);
+    !wild.is_empty()
 }
 
 #[cfg(test)]
@@ -319,6 +312,26 @@ mod tests {
     }
 
     #[test]
+    fn a_name_stands_for_what_is_in_its_place() {
+        for (pattern, name, path, value) in [
+            ("/posts/{id}", "id", "/posts/17", Some("17")),
+            ("/posts/{id}", "id", "/posts/", None),
+            ("/posts/{id}", "other", "/posts/17", None),
+            ("/{a}-{b}.html", "a", "/x-y-z.html", Some("x")),
+            ("/{a}-{b}.html", "b", "/x-y-z.html", Some("y-z")),
+            ("/{shop}/**/{id}", "shop", "/one/a/b/2", Some("one")),
+            ("/{shop}/**/{id}", "id", "/one/a/b/2", Some("2")),
+            ("/{shop}/**/{id}", "id", "/one/2", Some("2")),
+            ("/**/v{id}/x", "id", "/a/v7/x", Some("7")),
+        ] {
+            let parsed = PathPattern::parse(pattern).unwrap();
+            assert_eq!(parsed.value(name, path), value, "{pattern} {name} {path}");
+        }
+        let names = PathPattern::parse("/{a}/*/{b}-{c}/**/{d}").unwrap();
+        assert_eq!(names.names().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
     fn one_pattern_covers_another_only_if_it_fits_all_that_it_fits() {
         for (one, other, does_cover) in [
             ("/**", "/a/{b}", true),
@@ -339,25 +352,6 @@ mod tests {
             let [one_parsed, other_parsed] =
                 [one, other].map(|text| PathPattern::parse(text).unwrap());
             assert_eq!(one_parsed.covers(&other_parsed), does_cover, "{one} {other}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_one_or_all_below_one() {
-        for (pattern, host, does_fit) in [
-            ("Example.org", "example.org", true),
-            ("example.org", "www.example.org", false),
-            ("*.example.org", "www.example.org", true),
-            ("*.example.org", "a.b.example.org", true),
-            ("*.example.org", "example.org", false),
-            ("*.example.org", "wwwexample.org", false),
-            ("[::1]", "[::1]", true),
-        ] {
-            assert_eq!(
-                HostPattern::parse(pattern).unwrap().fits(host),
-                does_fit,
-                "{pattern} {host}"
-            );
         }
     }
 }

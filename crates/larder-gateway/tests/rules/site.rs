@@ -1,0 +1,109 @@
+//! A gateway in this process that goes by a text, and services that say how they were asked.
+
+use std::path::Path;
+
+use larder::{
+    Cache,
+    http::{HttpCache, Policy, Variants},
+};
+use larder_gateway::{
+    Gateway,
+    config::{self, Places, Secrets, Settings},
+    downstream::http1::{Http1Config, serve_connection_with_hits},
+    origins::Origins,
+};
+use larder_test_support::{answer::Answer, origin::Origin, wire::Wire};
+use tokio::{
+    io::{DuplexStream, duplex},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A service that answers each request with its target and fields, and under them what the target's `say` is.
+pub(crate) async fn service(name: &'static str) -> Origin {
+    Origin::playing(move |mut wire, _| async move {
+        while wire.has_more().await {
+            let head = wire.head().await;
+            let target = head.split(' ').nth(1).unwrap_or_default();
+            let says = match target {
+                _ if target.starts_with("/silent") => "",
+                _ if target.starts_with("/private") => "cache-control: private\r\n",
+                _ if target.starts_with("/cookie") => {
+                    "cache-control: max-age=100\r\nset-cookie: a=1\r\n"
+                }
+                _ if target.starts_with("/missing") => "cache-control: max-age=100\r\n",
+                _ => "cache-control: max-age=100\r\nserver: inner\r\n",
+            };
+            let status = if target.starts_with("/missing") { "404 Not Found" } else { "200 OK" };
+            let body = format!("{name} {target}");
+            let length = body.len();
+            wire.send(format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{says}\r\n{body}"))
+                .await;
+        }
+    })
+    .await
+}
+
+pub(crate) fn cache() -> HttpCache {
+    let store = Cache::<Variants>::builder().max_bytes(4 << 20).build();
+    HttpCache::new(store, Policy::guarded())
+}
+
+/// What a text says. It is right.
+pub(crate) fn settings(text: &str) -> (Settings, Places) {
+    let (config, places, mistakes) = config::read_on(Path::new("larder.toml"), text);
+    assert!(mistakes.is_empty(), "{text}\n{mistakes:?}");
+    let settings = Settings::of(&config, &places, Secrets::default());
+    (settings.unwrap_or_else(|mistakes| panic!("{text}\n{mistakes:?}")), places)
+}
+
+/// A reader's connection to a gateway. Dropping it ends it.
+pub(crate) struct Reader {
+    wire: Wire<DuplexStream>,
+    serving: JoinHandle<()>,
+}
+
+impl Reader {
+    pub(crate) fn of(settings: &Settings) -> Reader {
+        let upstream = |named: &config::Named| {
+            Origins::new(&named.name, &named.addresses, &named.config, named.origins.clone())
+        };
+        let upstreams: Vec<_> = settings.upstreams.iter().map(upstream).collect();
+        let gateway = Gateway::with_ways(
+            &cache(),
+            upstreams,
+            settings.ways.clone(),
+            settings.gateway.clone(),
+        );
+        let (near, mut far) = duplex(64 << 10);
+        let serving = tokio::spawn(async move {
+            // On this machine: it is told the keys.
+            let peer = ([127, 0, 0, 1], 1).into();
+            let (hits, config, stop) =
+                (gateway.clone(), Http1Config::default(), CancellationToken::new());
+            // However it ends: its reader has been answered, or says that it was not.
+            let _ended =
+                serve_connection_with_hits(&mut far, peer, &config, &hits, gateway, stop).await;
+        });
+        Reader { wire: Wire::new(near), serving }
+    }
+
+    pub(crate) async fn ask(
+        &mut self,
+        method: &str,
+        target: &str,
+        fields: &[(&str, &str)],
+    ) -> Answer {
+        let fields: String =
+            fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("{method} {target} HTTP/1.1\r\nhost: any.test\r\n{fields}\r\n");
+        self.wire.send(head).await;
+        self.wire.answer().await
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,152 @@
+//! Answer fields: which fields all answers get, and which they lose, on their way to the reader.
+//!
+//! What is stored stays as the origin sent it, so a rule that has changed holds for it, too.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::fields::{FieldBlock, NameFilter};
+
+/// Fields that are set on answers, in place of those they have, and fields that are taken out. By default none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AnswerFields {
+    set: Vec<(HeaderName, HeaderValue)>,
+    /// All that an answer may not keep of its own: what is set, and what is removed.
+    hidden: Vec<HeaderName>,
+    filter: NameFilter,
+    /// Those that are set, as HTTP/1.1 writes them.
+    block: FieldBlock,
+}
+
+/// A field that is no rule's to change.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} is the cache's own: it says how long the answer is, how old, or what the connection does"
+)]
+pub struct OwnField(pub HeaderName);
+
+/// Whoever reads an answer goes by these to find its end, its age and what it is.
+const OWN: [HeaderName; 16] = [
+    header::AGE,
+    HeaderName::from_static("cache-status"),
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::DATE,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-status"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::VARY,
+];
+
+impl AnswerFields {
+    /// Sets `set`, and takes `removed` out.
+    ///
+    /// # Errors
+    ///
+    /// One of them is the cache's own.
+    pub fn new(
+        set: Vec<(HeaderName, HeaderValue)>,
+        removed: Vec<HeaderName>,
+    ) -> Result<AnswerFields, OwnField> {
+        let mut hidden: Vec<_> = set.iter().map(|(name, _)| name.clone()).chain(removed).collect();
+        hidden.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        hidden.dedup();
+        if let Some(own) = hidden.iter().find(|name| OWN.contains(name)) {
+            return Err(OwnField(own.clone()));
+        }
+        let mut filter = NameFilter::default();
+        hidden.iter().for_each(|name| filter.add(name.as_str().as_bytes()));
+        let mut map = HeaderMap::new();
+        for (name, value) in &set {
+            map.append(name, value.clone());
+        }
+        Ok(AnswerFields { set, hidden, filter, block: FieldBlock::from(&map) })
+    }
+
+    /// Whether answers go out as they are.
+    #[inline]
+    pub fn change_nothing(&self) -> bool {
+        self.hidden.is_empty()
+    }
+
+    /// Changes the fields of an answer.
+    pub fn change(&self, headers: &mut HeaderMap) {
+        for name in &self.hidden {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.append(name, value.clone());
+        }
+    }
+
+    /// Whether an answer keeps no field of this name (in small letters) of its own.
+    pub fn hide(&self, name: &[u8]) -> bool {
+        self.filter.may_have(name)
+            && self.hidden.iter().any(|hidden| hidden.as_str().as_bytes() == name)
+    }
+
+    /// Writes lines of a [`FieldBlock`] as an answer has them: without those that are hidden, and with those that are set.
+    pub fn write(&self, block: &[u8], out: &mut Vec<u8>) {
+        let mut from = 0;
+        for (line, span) in FieldBlock::spans(block) {
+            if self.hide(line.name) {
+                out.extend_from_slice(&block[from..span.start]);
+                from = span.end;
+            }
+        }
+        out.extend_from_slice(&block[from..]);
+        self.write_set(out);
+    }
+
+    /// Writes those that are set.
+    pub fn write_set(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.block.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(set: &[(&'static str, &str)], removed: &[&'static str]) -> AnswerFields {
+        let set =
+            set.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let removed = removed.iter().map(|name| HeaderName::from_static(name));
+        AnswerFields::new(set.collect(), removed.collect()).unwrap()
+    }
+
+    #[test]
+    fn a_map_and_a_block_are_changed_alike() {
+        let mut map = HeaderMap::new();
+        for (name, value) in
+            [("server", "a"), ("x-a", "1"), ("etag", "\"1\""), ("x-a", "2"), ("x-b", "3")]
+        {
+            map.append(name, value.parse().unwrap());
+        }
+        let rules = fields(&[("x-a", "new"), ("x-frame-options", "DENY")], &["server", "x-none"]);
+        let mut written = Vec::new();
+        rules.write(FieldBlock::from(&map).as_bytes(), &mut written);
+        rules.change(&mut map);
+        let expected = "etag: \"1\"\r\nx-b: 3\r\nx-a: new\r\nx-frame-options: DENY\r\n";
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+        assert_eq!(map.len(), 4);
+        assert_eq!(
+            (&map["x-a"], &map["x-frame-options"]),
+            (&"new".parse().unwrap(), &"DENY".parse().unwrap())
+        );
+        assert!(fields(&[], &[]).change_nothing() && !rules.change_nothing());
+    }
+
+    #[test]
+    fn what_frames_an_answer_is_no_rule_s_to_change() {
+        for name in OWN {
+            assert_eq!(AnswerFields::new(Vec::new(), vec![name.clone()]), Err(OwnField(name)));
+        }
+    }
+}

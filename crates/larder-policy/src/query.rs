@@ -1,0 +1,332 @@
+//! Query: which parameters of a URI's query matter, and in which order they are written.
+//!
+//! What does not matter is taken out of a request before anything else is decided, as ignored cookies are: neither the
+//! key nor the origin has it. So an answer cannot depend on it, and nothing in the cache can be poisoned with it.
+
+use std::ops::Range;
+
+use http::Uri;
+
+use crate::{glob::fits, uri::hex};
+
+/// Names that advertisement networks, newsletters and visitor counters give the parameters that they add to links, as
+/// their vendors document them. Scripts in the page read them; what a page is does not depend on them.
+const TRACKING: &[&str] = &[
+    "utm_*",
+    "gclid",
+    "gclsrc",
+    "dclid",
+    "gbraid",
+    "wbraid",
+    "gad_source",
+    "gad_campaignid",
+    "srsltid",
+    "_ga",
+    "_gl",
+    "fbclid",
+    "msclkid",
+    "ttclid",
+    "twclid",
+    "li_fat_id",
+    "igshid",
+    "igsh",
+    "epik",
+    "rdt_cid",
+    "ScCid",
+    "yclid",
+    "ysclid",
+    "mc_cid",
+    "mc_eid",
+    "_hsenc",
+    "_hsmi",
+    "hsCtaTracking",
+    "mkt_tok",
+    "oly_anon_id",
+    "oly_enc_id",
+    "vero_id",
+    "vero_conv",
+    "_kx",
+    "_openstat",
+    "wickedid",
+    "irclickid",
+    "cjevent",
+    "mtm_*",
+    "pk_campaign",
+    "pk_kwd",
+    "pk_source",
+    "pk_medium",
+    "pk_content",
+    "matomo_*",
+    "piwik_*",
+    "s_cid",
+    "ef_id",
+    "s_kwcid",
+];
+
+/// The word that stands for [`TRACKING`] in a list.
+const TRACKING_NAME: &str = "tracking";
+
+/// Which parameters of a query are a part of the key, and how they are ordered. By default all are, as they stand.
+///
+/// ```
+/// use larder_policy::query::QueryRecipe;
+///
+/// let recipe = QueryRecipe::default().without(&["tracking"])?.sorted(true);
+/// let mut target = Vec::new();
+/// assert_eq!(recipe.written(b"/p?b=2&utm_source=x&a=1", &mut target), Some(&b"/p?a=1&b=2"[..]));
+/// # Ok::<(), larder_policy::query::NoParameterName>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryRecipe {
+    only: Option<Vec<Box<str>>>,
+    without: Vec<Box<str>>,
+    is_sorted: bool,
+}
+
+/// What stands in a list of names and can be none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} cannot be the name of a parameter: say it without what stands around it in a URL (?, &, =, #), \
+     and * for any characters"
+)]
+pub struct NoParameterName(pub String);
+
+/// More parameters than this are for the way that may allocate.
+const FEW: usize = 32;
+
+impl QueryRecipe {
+    /// Only these matter. In a name `*` stands for any number of characters.
+    ///
+    /// # Errors
+    ///
+    /// One of them can be no name.
+    pub fn only(mut self, names: &[impl AsRef<str>]) -> Result<QueryRecipe, NoParameterName> {
+        self.only = Some(patterns(names)?);
+        Ok(self)
+    }
+
+    /// These do not matter. The word `tracking` stands for those that advertisement networks and newsletters add to links.
+    ///
+    /// # Errors
+    ///
+    /// One of them can be no name.
+    pub fn without(mut self, names: &[impl AsRef<str>]) -> Result<QueryRecipe, NoParameterName> {
+        self.without = patterns(names)?;
+        Ok(self)
+    }
+
+    /// Whether their order does not matter: they are sorted by name. Those of one name stay in their order.
+    pub fn sorted(mut self, is_sorted: bool) -> QueryRecipe {
+        self.is_sorted = is_sorted;
+        self
+    }
+
+    /// Whether all parameters matter, as they stand.
+    #[inline]
+    pub fn changes_nothing(&self) -> bool {
+        self.only.is_none() && self.without.is_empty() && !self.is_sorted
+    }
+
+    /// `target` (a path, with or without a query) by this recipe, written into `out` where it differs. Allocates nothing
+    /// where `out` has room. `None`: that takes more than a look (a name with something percent-encoded, or many
+    /// parameters), and [`of_uri`](Self::of_uri) has to do it.
+    pub fn written<'a>(&self, target: &'a [u8], out: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        let Some(mark) = memchr::memchr(b'?', target) else { return Some(target) };
+        let query = &target[mark + 1..];
+        let mut kept: [Range<usize>; FEW] = [const { 0..0 }; FEW];
+        let (mut count, mut length) = (0, 0);
+        let mut is_in_order = true;
+        for parameter in parameters(query) {
+            let name = name_of(&query[parameter.clone()]);
+            if name.contains(&b'%') {
+                return None;
+            }
+            if !self.keeps(name) {
+                continue;
+            }
+            if count == FEW {
+                return None;
+            }
+            length += parameter.len() + 1;
+            kept[count] = parameter;
+            count += 1;
+        }
+        let kept = &mut kept[..count];
+        if self.is_sorted {
+            // By insertion: there are few, and nearly always they stand in their order.
+            for at in 1..kept.len() {
+                let mut to = at;
+                while to > 0
+                    && name_of(&query[kept[to].clone()]) < name_of(&query[kept[to - 1].clone()])
+                {
+                    kept.swap(to, to - 1);
+                    to -= 1;
+                    is_in_order = false;
+                }
+            }
+        }
+        if kept.is_empty() {
+            return Some(&target[..mark]);
+        }
+        if is_in_order && length == query.len() + 1 {
+            return Some(target);
+        }
+        out.clear();
+        out.extend_from_slice(&target[..mark]);
+        for (place, parameter) in kept.iter().enumerate() {
+            out.push(if place == 0 { b'?' } else { b'&' });
+            out.extend_from_slice(&query[parameter.clone()]);
+        }
+        Some(out)
+    }
+
+    /// The URI by this recipe, if that is another.
+    pub fn of_uri(&self, uri: &Uri) -> Option<Uri> {
+        if self.changes_nothing() {
+            return None;
+        }
+        let target = uri.path_and_query()?.as_str();
+        let (path, query) = target.split_once('?')?;
+        let decoded =
+            |parameter: &Range<usize>| decoded(name_of(&query.as_bytes()[parameter.clone()]));
+        let mut kept: Vec<_> = parameters(query.as_bytes())
+            .map(|parameter| (decoded(&parameter), parameter))
+            .filter(|(name, _)| self.keeps(name))
+            .collect();
+        if self.is_sorted {
+            kept.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        let kept: Vec<_> = kept.into_iter().map(|(_, parameter)| &query[parameter]).collect();
+        let written = match kept.is_empty() {
+            true => path.to_owned(),
+            false => format!("{path}?{}", kept.join("&")),
+        };
+        if written == target {
+            return None;
+        }
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(written.parse().ok()?);
+        Uri::from_parts(parts).ok()
+    }
+
+    fn keeps(&self, name: &[u8]) -> bool {
+        let has = |names: &[Box<str>]| names.iter().any(|known| fits(known.as_bytes(), name));
+        self.only.as_ref().is_none_or(|names| has(names)) && !has(&self.without)
+    }
+}
+
+/// Where the parameters lie in a query. Between two `&` may be nothing: that is none.
+fn parameters(query: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut begin = 0;
+    let ends = memchr::memchr_iter(b'&', query).chain([query.len()]);
+    ends.map(move |end| std::mem::replace(&mut begin, end + 1)..end)
+        .filter(|parameter| !parameter.is_empty())
+}
+
+fn name_of(parameter: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'=', parameter).unwrap_or(parameter.len());
+    &parameter[..end]
+}
+
+/// As the origin reads it: `%71` is a `q`.
+fn decoded(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut bytes = name;
+    while let [byte, rest @ ..] = bytes {
+        bytes = rest;
+        match (*byte, rest) {
+            (b'%', [high, low, after @ ..]) if let Some(byte) = hex(*high, *low) => {
+                out.push(byte);
+                bytes = after;
+            }
+            (byte, _) => out.push(byte),
+        }
+    }
+    out
+}
+
+fn patterns(names: &[impl AsRef<str>]) -> Result<Vec<Box<str>>, NoParameterName> {
+    let mut patterns = Vec::new();
+    for name in names.iter().map(AsRef::as_ref) {
+        let is_name = |byte: u8| byte.is_ascii_graphic() && !b"?&=#%\"<>".contains(&byte);
+        if name == TRACKING_NAME {
+            patterns.extend(TRACKING.iter().copied().map(Box::from));
+        } else if !name.is_empty() && name.bytes().all(is_name) {
+            patterns.push(name.into());
+        } else {
+            return Err(NoParameterName(name.to_owned()));
+        }
+    }
+    Ok(patterns)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn recipe(only: Option<&[&str]>, without: &[&str], is_sorted: bool) -> QueryRecipe {
+        let recipe = QueryRecipe::default().without(without).unwrap().sorted(is_sorted);
+        match only {
+            Some(names) => recipe.only(names).unwrap(),
+            None => recipe,
+        }
+    }
+
+    #[test]
+    fn what_matters_stays_and_the_rest_goes() {
+        for (only, without, is_sorted, target, expected) in [
+            (None, &["tracking"][..], false, "/a?utm_source=x&q=1&gclid=2", "/a?q=1"),
+            (None, &["tracking"], false, "/a?fbclid=x", "/a"),
+            (None, &["tracking"], false, "/a?", "/a"),
+            (None, &["tracking"], false, "/a", "/a"),
+            (None, &["tracking"], false, "/a?b=1&a=2", "/a?b=1&a=2"),
+            (None, &[], true, "/a?b=1&a=2&b=0&a=1", "/a?a=2&a=1&b=1&b=0"),
+            (None, &[], true, "/a?b&a", "/a?a&b"),
+            (Some(&["q", "p*"][..]), &["page"], false, "/a?x=1&page=2&q=3&per=4", "/a?q=3&per=4"),
+            (Some(&[]), &[], false, "/a?x=1", "/a"),
+        ] {
+            let recipe = recipe(only, without, is_sorted);
+            let mut out = Vec::new();
+            let written = recipe.written(target.as_bytes(), &mut out).unwrap();
+            assert_eq!(str::from_utf8(written).unwrap(), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_read_as_the_origin_reads_it() {
+        let recipe = recipe(Some(&["q"]), &[], false);
+        let uri: Uri = "http://a/?%71=1&x=2".parse().unwrap();
+        assert_eq!(recipe.of_uri(&uri).unwrap(), "http://a/?%71=1");
+        assert_eq!(recipe.written(b"/?%71=1&x=2", &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for name in ["", "a=1", "?a", "a&b", "a b", "a%20b"] {
+            assert!(QueryRecipe::default().only(&[name]).is_err(), "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn both_ways_write_the_same(
+            query in "[abu&=%1_]{0,24}", only: bool, deny: bool, is_sorted: bool,
+        ) {
+            let target = format!("/p?{query}");
+            let recipe = recipe(only.then_some(&["a*", "b"][..]), if deny { &["ab"] } else { &[] }, is_sorted);
+            prop_assume!(!recipe.changes_nothing());
+            let uri: Uri = format!("http://h{target}").parse().unwrap();
+            let slow = recipe.of_uri(&uri).unwrap_or(uri);
+            let slow = slow.path_and_query().unwrap().as_str();
+            let mut out = Vec::new();
+            if let Some(fast) = recipe.written(target.as_bytes(), &mut out) {
+                prop_assert_eq!(str::from_utf8(fast).unwrap(), slow);
+            }
+            // What was written is written no other way.
+            let again: Uri = format!("http://h{slow}").parse().unwrap();
+            prop_assert_eq!(recipe.of_uri(&again), None);
+        }
+    }
+}

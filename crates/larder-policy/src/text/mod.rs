@@ -1,0 +1,400 @@
+//! Text: a policy as it is written in a file, by the keys of `larder.toml`.
+//!
+//! ```
+//! use larder_policy::settings::Policy;
+//!
+//! let policy: Policy = serde_json::from_str(r#"{"ttl": "5m", "query_deny": ["tracking"]}"#)?;
+//! assert_ne!(policy, Policy::guarded());
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+
+pub mod value;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+
+#[cfg(feature = "compress")]
+use self::value::MediaType;
+use self::value::{
+    CookieName, Field, FieldValue, OneCookie, Parameter, Part, Size, StatusText, Time,
+};
+use crate::{
+    answer_fields::AnswerFields,
+    cookies::IgnoredCookies,
+    path::PathPattern,
+    path_tags::PathTags,
+    query::QueryRecipe,
+    settings::{Heuristics, Policy, SetCookie},
+};
+#[cfg(feature = "compress")]
+use crate::{coding::Coding, compression::Compression};
+
+/// What is said of a policy. What is left out is as the preset has it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyText {
+    /// What the names in `tags` stand for: a pattern of paths. A gateway's routes have one.
+    pub path: Option<String>,
+    /// The preset.
+    pub policy: Option<PolicyWord>,
+    /// [`Policy::default_ttl`].
+    pub ttl: Option<Time>,
+    /// [`Policy::ttl_override`].
+    pub ttl_override: Option<Time>,
+    /// [`Policy::min_ttl`].
+    pub min_ttl: Option<Time>,
+    /// [`Policy::max_ttl`].
+    pub max_ttl: Option<Time>,
+    /// [`Policy::ttl_by_status`].
+    pub ttl_by_status: Option<BTreeMap<StatusText, Time>>,
+    /// [`Policy::ttl_jitter`].
+    pub ttl_jitter: Option<Part>,
+    /// [`Policy::default_stale_while_revalidate`].
+    pub stale_while_revalidate: Option<Time>,
+    /// [`Policy::default_stale_if_error`].
+    pub stale_if_error: Option<Time>,
+    /// [`Policy::stale_if_disconnected`].
+    pub stale_if_disconnected: Option<Time>,
+    /// [`Policy::soft_timeout`].
+    pub soft_timeout: Option<Time>,
+    /// [`Policy::hard_timeout`].
+    pub hard_timeout: Option<Time>,
+    /// [`Policy::heuristics`], with those of the standard.
+    pub heuristics: Option<bool>,
+    /// [`Policy::obeys_readers`].
+    pub obey_readers: Option<bool>,
+    /// [`Policy::cookies_matter`].
+    pub cookies_matter: Option<bool>,
+    /// [`Policy::ignore_cookies`].
+    pub ignore_cookies: Option<Vec<CookieName>>,
+    /// [`Policy::set_cookie`].
+    pub set_cookie: Option<SetCookieWord>,
+    /// [`Policy::passes_credentials`].
+    pub authorization: Option<AuthorizationWord>,
+    /// [`Policy::key_fields`].
+    pub key_fields: Option<Vec<Field>>,
+    /// [`Policy::key_cookies`].
+    pub key_cookies: Option<Vec<OneCookie>>,
+    /// [`QueryRecipe::only`].
+    pub query_allow: Option<Vec<Parameter>>,
+    /// [`QueryRecipe::without`].
+    pub query_deny: Option<Vec<Parameter>>,
+    /// [`QueryRecipe::sorted`].
+    pub query_sort: Option<bool>,
+    /// [`Policy::tags`].
+    pub tags: Option<Vec<String>>,
+    /// [`Policy::answer_fields`].
+    pub response_headers: Option<ResponseHeaders>,
+    /// [`Policy::max_body_bytes`].
+    pub max_body: Option<Size>,
+    /// [`Policy::compress`]: by these codings.
+    #[cfg(feature = "compress")]
+    pub compress: Option<Vec<CodingWord>>,
+    /// [`Compression::types`].
+    #[cfg(feature = "compress")]
+    pub compress_types: Option<Vec<MediaType>>,
+    /// [`Compression::min_bytes`].
+    #[cfg(feature = "compress")]
+    pub compress_min: Option<Size>,
+    /// [`Compression::max_bytes`].
+    #[cfg(feature = "compress")]
+    pub compress_max: Option<Size>,
+}
+
+/// Which rules to go by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PolicyWord {
+    /// The standard, and refusals where an answer looks personal
+    #[default]
+    Guarded,
+    /// RFC 9111 to the letter
+    Standard,
+}
+
+/// What becomes of a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum SetCookieWord {
+    /// The answer is not stored
+    Refuse,
+    /// It is stored without the cookie, which only the reader gets who was asked for
+    StoreWithout,
+    /// It is stored with it, and all readers get the same cookie
+    Store,
+}
+
+/// A content coding.
+#[cfg(feature = "compress")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum CodingWord {
+    /// Zstandard
+    Zstd,
+    /// Brotli
+    Br,
+    /// gzip
+    Gzip,
+}
+
+/// What becomes of requests with credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthorizationWord {
+    /// Answers that say so are shared: public, s-maxage
+    IfPublic,
+    /// They pass
+    Pass,
+}
+
+/// Fields that all answers get or lose.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct ResponseHeaders {
+    /// These have this value, whatever the service says
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<Field, FieldValue>,
+    /// These go
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<Field>,
+}
+
+/// What is wrong with what is said, and under which key.
+pub type Wrong = (&'static str, String);
+
+/// As long as RFC 9111 has a number for.
+const LONGEST: Duration = Duration::from_secs(1 << 31);
+
+impl PolicyText {
+    /// The policy that it says.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong.
+    pub fn policy(&self) -> Result<Policy, Vec<Wrong>> {
+        let mut wrong = self.wrong_times();
+        let mut note = |key: &'static str, what: String| wrong.push((key, what));
+        let path = self.path.as_deref().map(PathPattern::parse).transpose();
+        let path = path.map_err(|what| note("path", what)).ok().flatten();
+        let tags = PathTags::new(path, self.tags.as_deref().unwrap_or_default());
+        let tags = tags.map_err(|what| note("tags", what));
+        let fields = self.answer_fields().map_err(|what| note("response_headers", what));
+        match (tags, fields) {
+            (Ok(tags), Ok(fields)) if wrong.is_empty() => Ok(self.with(tags, fields)),
+            _ => Err(wrong),
+        }
+    }
+
+    fn wrong_times(&self) -> Vec<Wrong> {
+        let by_status = self.ttl_by_status.iter().flat_map(BTreeMap::values);
+        let times = [
+            ("ttl", &self.ttl),
+            ("ttl_override", &self.ttl_override),
+            ("min_ttl", &self.min_ttl),
+            ("max_ttl", &self.max_ttl),
+            ("stale_while_revalidate", &self.stale_while_revalidate),
+            ("stale_if_error", &self.stale_if_error),
+            ("stale_if_disconnected", &self.stale_if_disconnected),
+            ("soft_timeout", &self.soft_timeout),
+            ("hard_timeout", &self.hard_timeout),
+        ];
+        let times = times.into_iter().filter_map(|(key, said)| Some((key, said.as_ref()?)));
+        let too_long = times.chain(by_status.map(|time| ("ttl_by_status", time)));
+        let mut wrong: Vec<Wrong> = too_long
+            .filter(|(_, time)| time.0 > LONGEST)
+            .map(|(key, _)| (key, "that is more than 68 years".to_owned()))
+            .collect();
+        if let Some(Time(Duration::ZERO)) = &self.hard_timeout {
+            wrong.push(("hard_timeout", "hard_timeout of 0s leaves no time at all".to_owned()));
+        }
+        if let (Some(min), Some(max)) = (&self.min_ttl, &self.max_ttl)
+            && min.0 > max.0
+        {
+            let shown = |time: &Time| humantime::format_duration(time.0).to_string();
+            let what = format!("min_ttl ({}) is above max_ttl ({})", shown(min), shown(max));
+            wrong.push(("min_ttl", what));
+        }
+        wrong
+    }
+
+    fn answer_fields(&self) -> Result<AnswerFields, String> {
+        let Some(ResponseHeaders { set, remove }) = &self.response_headers else {
+            return Ok(AnswerFields::default());
+        };
+        let set = set.iter().map(|(name, value)| (name.0.clone(), value.0.clone())).collect();
+        let remove = remove.iter().map(|name| name.0.clone()).collect();
+        AnswerFields::new(set, remove).map_err(|own| own.to_string())
+    }
+
+    fn with(&self, tags: PathTags, fields: AnswerFields) -> Policy {
+        let PolicyText {
+            path: _,
+            policy,
+            ttl,
+            ttl_override,
+            min_ttl,
+            max_ttl,
+            ttl_by_status,
+            ttl_jitter,
+            stale_while_revalidate,
+            stale_if_error,
+            stale_if_disconnected,
+            soft_timeout,
+            hard_timeout,
+            heuristics,
+            obey_readers,
+            cookies_matter,
+            ignore_cookies,
+            set_cookie,
+            authorization,
+            key_fields,
+            key_cookies,
+            query_allow,
+            query_deny,
+            query_sort,
+            tags: _,
+            response_headers: _,
+            max_body,
+            ..
+        } = self;
+        let preset = match policy.unwrap_or_default() {
+            PolicyWord::Guarded => Policy::guarded(),
+            PolicyWord::Standard => Policy::standard(),
+        };
+        let query = recipe(query_allow.as_deref(), query_deny.as_deref())
+            .sorted(query_sort.unwrap_or(false));
+        let policy = preset.tags(tags).answer_fields(fields).query(query);
+        let policy = set(policy, ttl, |p, ttl| p.default_ttl(ttl.0));
+        let policy = set(policy, ttl_override, |p, ttl| p.ttl_override(ttl.0));
+        let policy = set(policy, min_ttl, |p, ttl| p.min_ttl(ttl.0));
+        let policy = set(policy, max_ttl, |p, ttl| p.max_ttl(ttl.0));
+        let policy = set(policy, ttl_by_status, |p, rows| {
+            p.ttl_by_status(rows.iter().map(|(statuses, ttl)| (statuses.0, ttl.0)).collect())
+        });
+        let policy = set(policy, ttl_jitter, |p, part| p.ttl_jitter(part.0));
+        let policy = set(policy, stale_while_revalidate, |p, window| {
+            p.default_stale_while_revalidate(window.0)
+        });
+        let policy = set(policy, stale_if_error, |p, window| p.default_stale_if_error(window.0));
+        let policy =
+            set(policy, stale_if_disconnected, |p, window| p.stale_if_disconnected(window.0));
+        let policy = set(policy, soft_timeout, |p, limit| p.soft_timeout(limit.0));
+        let policy = set(policy, hard_timeout, |p, limit| p.hard_timeout(limit.0));
+        let policy =
+            set(policy, heuristics, |p, are_used| p.heuristics(are_used.then(Heuristics::default)));
+        let policy = set(policy, obey_readers, |p, obeys| p.obeys_readers(*obeys));
+        let policy = set(policy, cookies_matter, |p, matter| p.cookies_matter(*matter));
+        let policy = set(policy, ignore_cookies, |p, names| p.ignore_cookies(ignored(names)));
+        let policy = set(policy, set_cookie, |p, word| {
+            p.set_cookie(match word {
+                SetCookieWord::Refuse => SetCookie::Refuse,
+                SetCookieWord::StoreWithout => SetCookie::StoreWithout,
+                SetCookieWord::Store => SetCookie::Store,
+            })
+        });
+        let policy = set(policy, authorization, |p, word| {
+            p.passes_credentials(*word == AuthorizationWord::Pass)
+        });
+        let policy = set(policy, key_fields, |p, names| {
+            p.key_fields(names.iter().map(|name| name.0.clone()).collect())
+        });
+        let policy = set(policy, key_cookies, |p, names| {
+            p.key_cookies(names.iter().map(|name| name.0.clone()).collect())
+        });
+        let policy = set(policy, max_body, |p, most| {
+            p.max_body_bytes(usize::try_from(most.0.as_u64()).unwrap_or(usize::MAX))
+        });
+        #[cfg(feature = "compress")]
+        let policy =
+            set(policy, &self.compression(), |p, compression| p.compress(compression.clone()));
+        policy
+    }
+
+    /// What is compressed, if anything is said of that.
+    #[cfg(feature = "compress")]
+    fn compression(&self) -> Option<Compression> {
+        let coding = |word: &CodingWord| match word {
+            CodingWord::Zstd => Coding::Zstd,
+            CodingWord::Br => Coding::Br,
+            CodingWord::Gzip => Coding::Gzip,
+        };
+        let mut compression = Compression::of(self.compress.as_ref()?.iter().map(coding));
+        if let Some(types) = &self.compress_types {
+            compression = compression.types(types.iter().map(|name| name.0.as_str()));
+        }
+        if let Some(Size(least)) = &self.compress_min {
+            compression = compression.min_bytes(least.as_u64());
+        }
+        if let Some(Size(most)) = &self.compress_max {
+            compression = compression.max_bytes(most.as_u64());
+        }
+        Some(compression)
+    }
+}
+
+/// What is said is set, and what is not stays as in the preset.
+fn set<T>(policy: Policy, said: &Option<T>, by: impl Fn(Policy, &T) -> Policy) -> Policy {
+    match said {
+        Some(said) => by(policy, said),
+        None => policy,
+    }
+}
+
+fn recipe(only: Option<&[Parameter]>, without: Option<&[Parameter]>) -> QueryRecipe {
+    const READ: &str = "each name was read by itself";
+    let names = |list: &[Parameter]| list.iter().map(|name| name.0.clone()).collect::<Vec<_>>();
+    let recipe = QueryRecipe::default().without(&names(without.unwrap_or_default())).expect(READ);
+    match only {
+        Some(only) => recipe.only(&names(only)).expect(READ),
+        None => recipe,
+    }
+}
+
+fn ignored(names: &[CookieName]) -> IgnoredCookies {
+    let names: Vec<_> = names.iter().map(|name| name.0.as_str()).collect();
+    names.join(",").parse().expect("each name was read by itself")
+}
+
+impl<'de> Deserialize<'de> for Policy {
+    /// By the keys of [`PolicyText`].
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
+        PolicyText::deserialize(deserializer)?.policy().map_err(|wrong| {
+            let each = wrong.into_iter().map(|(key, what)| format!("{key}: {what}"));
+            D::Error::custom(each.collect::<Vec<_>>().join("; "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_read_by_its_keys() {
+        let read = |text: &str| serde_json::from_str::<Policy>(text);
+        let minute = Duration::from_secs(60);
+        assert_eq!(read("{}").unwrap(), Policy::guarded());
+        assert_eq!(read(r#"{"policy": "standard"}"#).unwrap(), Policy::standard());
+        let expected = Policy::guarded().default_ttl(minute).key_cookies(vec!["lang".to_owned()]);
+        assert_eq!(read(r#"{"ttl": "1m", "key_cookies": ["lang"]}"#).unwrap(), expected);
+        for (text, what) in [
+            (r#"{"tll": "1m"}"#, "unknown field `tll`"),
+            (r#"{"ttl": "1"}"#, "say a number and its unit"),
+            (r#"{"min_ttl": "2m", "max_ttl": "1m"}"#, "min_ttl (2m) is above max_ttl (1m)"),
+            (r#"{"tags": ["post:{id}"]}"#, "no path says what {id} is"),
+            (r#"{"ttl_jitter": 1.5}"#, "from 0 to 1"),
+            (r#"{"response_headers": {"remove": ["Age"]}}"#, "age is the cache's own"),
+            (r#"{"ttl": "100y"}"#, "more than 68 years"),
+            (r#"{"hard_timeout": "0s"}"#, "no time at all"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(what), "{text}: {error}");
+        }
+    }
+}
