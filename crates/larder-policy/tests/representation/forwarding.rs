@@ -477,8 +477,8 @@ fn a_hop_with_a_number_refuses_its_own_and_what_has_passed_too_many_of_its_name(
     let refuses = |line: &str| {
         let mut fields = HeaderMap::new();
         fields.insert("cdn-loop", line.parse().unwrap());
-        let peer = "192.0.2.1".parse().unwrap();
-        let hop = Hop { name: &own, version: Version::HTTP_11, peer, peer_is_trusted: false };
+        let peer = "192.0.2.1".parse().ok();
+        let hop = Hop { name: &own, version: Version::HTTP_11, peer, believed: None };
         forward::admit(&Method::GET, &mut fields, hop) == forward::Admission::Loop
     };
     let seven = "larder;hop=0000000000000007";
