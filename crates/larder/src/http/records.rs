@@ -286,8 +286,8 @@ impl Beneath {
         let record = NewRecord {
             key: Arc::clone(key),
             variant: name_of_apart(is_personal).to_owned(),
-            // Beside all of the responses.
-            most: policy.variant_limit().max(1).saturating_add(1),
+            // Beside all of the responses, and beside the other one of this kind.
+            most: policy.variant_limit().max(1).saturating_add(2),
             fence,
             lifetime: Lifetime::fresh_for(memory),
             fetched: now,

@@ -143,3 +143,20 @@ async fn each_process_says_it_once_and_leaves_the_responses_of_the_key_alone() {
     assert!(other.get("/a").await.is_hit());
     assert_eq!(other.store().stats().lower.unreadable, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_personal_answers_and_of_the_others_leaves_the_responses_of_the_key_alone()
+{
+    let cluster = Cluster::new();
+    let policy = Policy::guarded().max_variants(1);
+    let site = || cluster.site_with(policy.clone(), lower::Settings::default());
+    let german = ("accept-language", "de");
+    let fields = [("cache-control", "max-age=60"), ("vary", "accept-language")];
+    site().answered(get_with("/a", &[german]), ok(&fields, "body")).await;
+    for fields in [&[("accept-language", "fr")][..], &[("cookie", "session=1")]] {
+        site().answered(get_with("/a", fields), private()).await;
+    }
+    assert_eq!(cluster.tier.records(), 3);
+    let other = site();
+    assert!(read(other.ask(get_with("/a", &[german]))).await.is_hit());
+}
