@@ -33,6 +33,8 @@ const MAX_BYTES: usize = 16 << 20;
 /// So many stay in the file that no replica has acknowledged. The oldest go: the tier has them, and so has whoever has
 /// read them.
 const MAX_UNCONFIRMED: usize = 4096;
+/// The bytes of their names. The file has room for these beside the others.
+const MAX_UNCONFIRMED_BYTES: usize = 8 << 20;
 
 pub(super) struct Outbox {
     /// The oldest first, so in the order of their numbers: there may be thousands.
@@ -46,8 +48,18 @@ pub(super) struct Outbox {
     /// The numbers, here, of what an earlier process has left.
     restored: HashMap<PurgeId, u64>,
     file: Option<Arc<Journal>>,
-    /// Of what the tier has acknowledged and is still in the file: numbers here, and positions there.
-    unconfirmed: VecDeque<(u64, Position)>,
+    /// What the tier has acknowledged and is still in the file, the oldest first.
+    unconfirmed: VecDeque<Unconfirmed>,
+    unconfirmed_bytes: usize,
+}
+
+struct Unconfirmed {
+    /// Its number here.
+    number: u64,
+    /// Where it is in the tier's log.
+    position: Position,
+    /// Of its names.
+    bytes: usize,
 }
 
 struct Outstanding {
@@ -82,6 +94,7 @@ impl Outbox {
             restored: HashMap::new(),
             file: None,
             unconfirmed: VecDeque::new(),
+            unconfirmed_bytes: 0,
         };
         if let Some(OutboxFile { journal, found }) = file {
             outbox.restore(journal, found, now);
@@ -225,33 +238,41 @@ impl Outbox {
         for id in ids {
             let gone = self.place(*id).and_then(|place| self.outstanding.remove(place));
             if let Some(outstanding) = gone {
-                self.bytes -= bytes_of(&outstanding.purge.scopes);
+                let (number, bytes) = (outstanding.number, bytes_of(&outstanding.purge.scopes));
+                self.bytes -= bytes;
                 outstanding.tell(&Progress::Acknowledged(position));
                 if self.file.is_some() {
-                    self.unconfirmed.push_back((outstanding.number, position));
+                    self.unconfirmed_bytes += bytes;
+                    self.unconfirmed.push_back(Unconfirmed { number, position, bytes });
                 }
             }
         }
+        let mut oldest = Vec::new();
+        while self.unconfirmed.len() > MAX_UNCONFIRMED
+            || self.unconfirmed_bytes > MAX_UNCONFIRMED_BYTES
+        {
+            let Some(gone) = self.unconfirmed.pop_front() else { break };
+            self.unconfirmed_bytes -= gone.bytes;
+            oldest.push(gone.number);
+        }
         if let Some(file) = &self.file {
-            let too_many = self.unconfirmed.len().saturating_sub(MAX_UNCONFIRMED);
-            let oldest: Vec<_> =
-                self.unconfirmed.drain(..too_many).map(|(number, _)| number).collect();
             file.done(&oldest);
         }
     }
 
     /// The last position of which nobody has said yet that it is safe, if there is one.
     pub(super) fn unconfirmed(&self) -> Option<Position> {
-        self.unconfirmed.back().map(|(_, position)| *position)
+        self.unconfirmed.back().map(|it| it.position)
     }
 
     /// The log is safe up to here, or has ended.
     pub(super) fn confirmed(&mut self, safe: Position) {
         let Some(file) = &self.file else { return };
         let mut done = Vec::new();
-        self.unconfirmed.retain(|(number, position)| {
+        self.unconfirmed.retain(|Unconfirmed { number, position, bytes }| {
             let stays = position.generation == safe.generation && position.number > safe.number;
             if !stays {
+                self.unconfirmed_bytes -= bytes;
                 done.push(*number);
             }
             stays
@@ -342,6 +363,24 @@ mod tests {
         let ids: Vec<_> = outbox.batch().iter().map(|purge| purge.id).collect();
         outbox.acknowledged(&ids, Position { generation: 1, number: 1 });
         assert!(matches!(*waits.borrow(), Progress::Acknowledged(_)));
+    }
+
+    #[test]
+    fn what_no_replica_has_leaves_room_in_the_file_for_what_the_tier_does_not_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = OutboxFile::open(folder.path().join("outbox")).unwrap();
+        let mut outbox = Outbox::new(1000, 1, Some(file), Moment::FIRST);
+        // Fewer than stay by their number, and together more than the file has room for.
+        for number in 1..=100 {
+            let long = key(&"x".repeat(MAX_BYTES / 32));
+            let (id, _, overflows) = outbox.enter(long, Mode::Hard, Moment::FIRST);
+            assert!(!overflows, "{number}");
+            outbox.ready(id);
+            outbox.acknowledged(&[id], Position { generation: 1, number });
+        }
+        assert!(!outbox.unconfirmed.is_empty());
+        outbox.confirmed(Position { generation: 1, number: 100 });
+        assert_eq!((outbox.unconfirmed.len(), outbox.unconfirmed_bytes), (0, 0));
     }
 
     #[test]
