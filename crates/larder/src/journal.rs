@@ -75,6 +75,9 @@ struct State {
     done: Vec<u64>,
     /// The file is to be written anew: then nothing needs to be said of what is done.
     is_to_be_replaced: bool,
+    /// A part of the file is lost, and nothing stands for it yet. It is written anew with what does, and left as it is
+    /// until then: whoever opens it next is to know.
+    is_damaged: bool,
     is_closing: bool,
     has_ended: bool,
 }
@@ -85,7 +88,8 @@ pub(crate) struct Found {
     pub(crate) entries: Vec<(u64, Vec<u8>)>,
     /// Numbers that were given are no higher.
     pub(crate) last: u64,
-    /// There were others, which cannot be read.
+    /// There were others, which cannot be read. The next entry that is added is to stand for them: the file is left as
+    /// it is until then.
     pub(crate) is_damaged: bool,
 }
 
@@ -97,7 +101,7 @@ impl Journal {
         let shared = |(number, payload): &(u64, Vec<u8>)| (*number, Arc::from(payload.as_slice()));
         let live: BTreeMap<u64, Arc<[u8]>> = entries.iter().map(shared).collect();
         let live_bytes = live.values().map(|payload| record::bytes_of(payload)).sum();
-        let state = State { live, live_bytes, taken_to: last, ..State::default() };
+        let state = State { live, live_bytes, taken_to: last, is_damaged, ..State::default() };
         let written = watch::Sender::new(Written { to: last, ..Written::default() });
         let shared = Arc::new(Shared { state: state.into(), changed: Condvar::new(), written });
         let of_thread = Arc::clone(&shared);
@@ -276,8 +280,9 @@ impl State {
     fn take(&mut self, file_bytes: u64) -> (Work, u64) {
         let dead_bytes = file_bytes.saturating_sub(self.live_bytes as u64);
         let is_to_be_replaced = self.is_to_be_replaced
+            || self.is_damaged
             || dead_bytes > MAX_DEAD_BYTES && dead_bytes > self.live_bytes as u64;
-        self.is_to_be_replaced = false;
+        (self.is_to_be_replaced, self.is_damaged) = (false, false);
         let new = self.live.range(self.taken_to + 1..);
         let entries: BTreeMap<_, _> = new.map(|(number, it)| (*number, Arc::clone(it))).collect();
         let last = entries.last_key_value().map_or(self.taken_to, |(number, _)| *number);
@@ -350,6 +355,47 @@ mod tests {
         assert!(matches!(Journal::open(folder.path()), Err(OutboxError::Foreign)));
         let nowhere = folder.path().join("none/outbox");
         assert!(matches!(Journal::open(&nowhere), Err(OutboxError::Io { .. })));
+    }
+
+    #[tokio::test]
+    async fn that_it_is_damaged_is_found_again_until_something_stands_for_what_was_lost() {
+        let (_folder, path) = place();
+        let (journal, _) = open(&path);
+        (1..=3).for_each(|number| journal.add(number, vec![0; 8]));
+        drop(journal);
+        let mut damaged = fs::read(&path).unwrap();
+        damaged[record::HEADER.len()] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        // Whoever found it first has ended before it could do anything about it.
+        for _ in 0..2 {
+            let (journal, found) = Journal::open(&path).expect("a file of its own");
+            assert!(found.is_damaged);
+            assert_eq!(found.entries.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [2, 3]);
+            drop(journal);
+            assert_eq!(fs::read(&path).unwrap(), damaged);
+        }
+        let (journal, found) = Journal::open(&path).expect("a file of its own");
+        journal.add(found.last + 1, b"stands for it".to_vec());
+        drop(journal);
+        assert_eq!(open(&path).1, [2, 3, 4]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn by_whichever_name_it_is_called_one_at_a_time_has_it() {
+        let (folder, path) = place();
+        let [link, other] = ["link", "other"].map(|name| folder.path().join(name));
+        // One that leads to nothing yet.
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        std::os::unix::fs::symlink(&path, &other).unwrap();
+        let (journal, _) = open(&link);
+        for name in [&path, &other] {
+            assert!(matches!(Journal::open(name), Err(OutboxError::InUse)), "{name:?}");
+        }
+        journal.add(1, b"one".to_vec());
+        drop(journal);
+        assert_eq!(open(&path).1, [1]);
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }
 
     #[tokio::test]

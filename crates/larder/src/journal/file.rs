@@ -47,11 +47,9 @@ fn io(what: &'static str) -> impl Fn(io::Error) -> OutboxError {
 }
 
 impl OnDisk {
-    /// Opens it, or makes it, and says what is in it.
+    /// Opens it, or makes it, and says what is in it. One that is damaged is left as it is: it is to be
+    /// [replaced](OnDisk::replace) before anything is written at its end.
     pub(super) fn open(path: &Path) -> Result<(Self, Read), OutboxError> {
-        let lock = lock(&beside(path, ".lock"))?;
-        // One that was not finished. Where there is none, or none that can be removed, nothing is lost.
-        fs::remove_file(beside(path, ".new")).ok();
         match fs::metadata(path) {
             // A pipe would be waited for, and a device has no end.
             Ok(found) if !found.is_file() || found.len() > MAX_BYTES => {
@@ -62,15 +60,23 @@ impl OnDisk {
             }
             Ok(_) | Err(_) => {}
         }
-        let options = || options().read(true).truncate(false).open(path);
-        let mut file = options().map_err(io("it cannot be opened for writing"))?;
+        // By one name, whichever links lead to it, or two would have it. It has one when it is there.
+        let opened = options().read(true).truncate(false).open(path);
+        opened.map_err(io("it cannot be opened for writing"))?;
+        let path = &path.canonicalize().map_err(io("it cannot be looked at"))?;
+        let lock = lock(&beside(path, ".lock"))?;
+        // One that was not finished. Where there is none, or none that can be removed, nothing is lost.
+        fs::remove_file(beside(path, ".new")).ok();
+        // Another one may have put a new one in its place before it gave it up.
+        let opened = options().read(true).truncate(false).open(path);
+        let mut file = opened.map_err(io("it cannot be opened for writing"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io("it cannot be read"))?;
         let read = record::read(&bytes).ok_or(OutboxError::Foreign)?;
         let mut on_disk =
             OnDisk { path: path.to_owned(), file, bytes: read.sound_bytes as u64, _lock: lock };
-        if read.sound_bytes < bytes.len() || read.sound_bytes == 0 || read.is_damaged {
-            // What lies behind damage is written anew, with all the rest.
+        let is_torn = read.sound_bytes < bytes.len() || read.sound_bytes == 0;
+        if is_torn && !read.is_damaged {
             let live = read.live.iter().map(|(number, payload)| (*number, payload.as_slice()));
             on_disk.replace(live).map_err(io("it cannot be written"))?;
         }
