@@ -155,11 +155,11 @@ pub struct TierReceipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Replication {
-    /// There is one server, and no replica of it.
+    /// There is one server, and no replica of it, nor has one been seen for an hour.
     Single,
     /// A replica has it.
     Replicated,
-    /// No replica has said in time that it has it. A server that is lost now may take it away. Those who have read it
+    /// No replica has said in time that it has it, or those that there were are gone. A server that is lost now may take it away. Those who have read it
     /// append it again; where there is an outbox on disk it stays there until a replica has it.
     Unreplicated,
 }

@@ -56,6 +56,38 @@ async fn a_purge_is_replicated_once_a_replica_has_it_and_a_late_one_is_asked_aga
 }
 
 #[tokio::test]
+async fn a_server_that_has_lost_sight_of_its_replicas_is_not_one_that_has_none() {
+    let primary = Server::start().await;
+    let one = Instance::new(tier(&primary), 1);
+    let mut replica = replica_of(&primary).await;
+    is_replicated(&one).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = OutboxFile::open(folder.path().join("outbox")).unwrap();
+    let cache = Cache::<String>::builder().lower(tier(&primary), Text).outbox(file).build();
+    let purge = || Purge::key("key").hard().wait(Tier::Shared);
+    let within = Duration::from_secs(1);
+    eventually("a receipt that knows of the replica", async || {
+        let receipt = cache.purge_within(purge(), within).await.unwrap();
+        (receipt.tiers.last()?.replication == Some(Replication::Replicated)).then_some(())
+    })
+    .await;
+    replica.kill().await;
+    eventually("the server to notice", async || {
+        let info: String = tell(&primary, &["INFO", "replication"]).await;
+        info.contains("connected_slaves:0").then_some(())
+    })
+    .await;
+    // It may be put in the server's place, without this.
+    for _ in 0..3 {
+        let receipt = cache.purge_within(purge(), within).await.unwrap();
+        let shared = receipt.tiers.last().unwrap();
+        assert_eq!(shared.replication, Some(Replication::Unreplicated), "{receipt}");
+        assert_eq!(shared.doubt, Some(Doubt::MinReplicasToWrite), "{receipt}");
+    }
+    assert!(cache.stats().lower.outbox_file_bytes > 0);
+}
+
+#[tokio::test]
 async fn what_no_replica_has_stays_in_the_outbox_on_disk_until_one_has() {
     let primary = Server::start().await;
     let one = Instance::new(tier(&primary), 1);

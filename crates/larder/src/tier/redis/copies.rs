@@ -54,7 +54,9 @@ impl Told {
 impl Shared {
     /// Whether what the log has up to `position` is safe.
     pub(super) async fn copies(&self, position: Position) -> Result<Copies, LowerError> {
-        if self.control.seen().figures().replicas == 0 {
+        let is_single = |replicas| self.control.seen().is_single(replicas, Instant::now());
+        let replicas = self.control.seen().figures().replicas;
+        if is_single(replicas) {
             return Ok(SINGLE);
         }
         let mut last = self.control.copies.lock().await;
@@ -65,14 +67,13 @@ impl Shared {
         let asked = Instant::now();
         // A server that has been replaced is told first what it has lost.
         let Answer { header, .. } = self.call(&mut link, &REPLICATE, |_| ()).await?;
-        if header.replicas == 0 {
+        if is_single(header.replicas) {
             return Ok(SINGLE);
         }
-        let wait = redis::cmd("WAIT").arg(1).arg(REPLICATION_MS).take();
-        let replicated = link.ask_where::<u64>(&self.names.control("ctl"), wait).await;
-        let replication = match replicated {
-            Ok(replicas) if replicas > 0 => Replication::Replicated,
-            Ok(_) | Err(_) => Replication::Unreplicated,
+        let replication = match header.replicas {
+            // Those that it had may come back in its place.
+            0 => Replication::Unreplicated,
+            _ => self.replicated(&mut link).await,
         };
         let known = last.told.as_ref().map(|told| told.position);
         let position = Position { generation: header.generation, number: header.number };
@@ -85,6 +86,15 @@ impl Shared {
         Ok(copies)
     }
 
+    /// Whether a replica has what was written on this line.
+    async fn replicated(&self, link: &mut Link) -> Replication {
+        let wait = redis::cmd("WAIT").arg(1).arg(REPLICATION_MS).take();
+        match link.ask_where::<u64>(&self.names.control("ctl"), wait).await {
+            Ok(replicas) if replicas > 0 => Replication::Replicated,
+            Ok(_) | Err(_) => Replication::Unreplicated,
+        }
+    }
+
     /// Of n replicas and a primary more than half have whatever is acknowledged where more than (n - 1) / 2 replicas must
     /// answer. That some must is seen by every user; how many, by one who may read the settings.
     async fn doubt(
@@ -93,7 +103,7 @@ impl Shared {
         header: &Header,
         last: &mut LastCopies,
     ) -> Option<Doubt> {
-        let needed = (header.replicas - 1) / 2 + 1;
+        let needed = header.replicas.saturating_sub(1) / 2 + 1;
         let least = match (header.is_guarded, needed) {
             (false, _) => 0,
             (true, 1) => 1,

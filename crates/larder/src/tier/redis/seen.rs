@@ -12,6 +12,8 @@ const MAX_ENTRIES: usize = 4096;
 const MAX_BYTES: usize = 8 << 20;
 /// So many generations that have ended are known.
 const MAX_PAST: usize = 64;
+/// Replicas that are gone may be back within this time, and one of them in the place of the server.
+const REPLICAS_MISSED: Duration = Duration::from_secs(3600);
 
 /// What a control script answers first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +104,8 @@ pub(super) struct Seen {
     readers: HashSet<u64>,
     /// Forks of this log that were heard of.
     heard_forks: u64,
+    /// When the server last said that it has replicas.
+    had_replicas: Option<Instant>,
     figures: TierFigures,
 }
 
@@ -109,6 +113,12 @@ impl Seen {
     /// What there is to say of the server.
     pub(super) fn figures(&self) -> TierFigures {
         self.figures
+    }
+
+    /// Whether a server with so many replicas is alone, and did not just lose sight of those that it had.
+    pub(super) fn is_single(&self, replicas: u64, now: Instant) -> bool {
+        let misses = |had: Instant| now.saturating_duration_since(had) < REPLICAS_MISSED;
+        replicas == 0 && !self.had_replicas.is_some_and(misses)
     }
 
     fn note_figures(&mut self, header: &Header) {
@@ -163,6 +173,9 @@ impl Seen {
         }
         self.highest = self.highest.max(header.number);
         self.had_readers = header.readers;
+        if header.replicas > 0 {
+            self.had_replicas = Some(now);
+        }
         self.note_figures(header);
         match self.changed {
             Some((changed, _)) if changed == header.changed_ms => {}
