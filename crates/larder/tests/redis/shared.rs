@@ -215,6 +215,8 @@ async fn an_answer_that_one_has_stored_is_a_hit_of_the_other() {
         HttpCache::new(Cache::builder().lower_http(tier).build(), Policy::standard())
     };
     let (one, other) = (site(), site());
+    // What is fetched before anything was heard of the server is not written.
+    until("the server to be known", || one.cache().stats().lower.renewals > 0).await;
     let get = async |site: &HttpCache, length: usize| {
         let uri = format!("http://example.org/{length}");
         let request = Request::get(uri).body(Body::empty()).unwrap();
