@@ -40,6 +40,7 @@
 //! machine is kept out unless its origin was allowed, and so is one that points a foreign name at
 //! this address ([`Admin::allow_origin`], [`Admin::allow_host`]). No cookie is read or set.
 
+pub mod access;
 mod admin;
 mod console;
 mod events;

@@ -105,6 +105,14 @@ fn summary(file: &str, configured: &Configured) -> String {
         Some(address) => row("admin on", &format!("http://{address}")),
         None => row("admin", "none: no page, no metrics, no purges"),
     }
+    if let Some(purge) = &settings.gateway.purge {
+        let from = match (&purge.allow, &purge.token) {
+            (Some(_), Some(_)) => "clients at purge.allow with the token",
+            (Some(_), None) => "clients at purge.allow",
+            (None, _) => "anybody with the token",
+        };
+        row("purges", &format!("by PURGE and BAN, from {from}"));
+    }
     row("memory", &settings.memory.to_string());
     match shared {
         Some(shared) => row("shared", &format!("over Redis at {}", shared.tier)),

@@ -21,6 +21,7 @@ mod log;
 mod mixed;
 mod origins;
 mod pools;
+mod purging;
 mod rates;
 mod readers;
 mod real;

@@ -40,9 +40,9 @@ pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
     AdminPart, BalanceWord, BreakerPart, CauseWord, Config, ForwardedWord, HealthPart,
-    ListenerPart, LogPart, Memory, PairPart, ProtocolWord, ReloadWord, RetryPart, Server,
-    ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
-    UpstreamTlsPart, VersionWord,
+    ListenerPart, LogPart, Memory, ModeWord, PairPart, ProtocolWord, PurgePart, ReloadWord,
+    RetryPart, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord,
+    UnsureWord, UpstreamPart, UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
 pub use rules::{

@@ -3,6 +3,7 @@
 mod check;
 mod listener;
 mod origins;
+mod purge;
 mod route;
 mod server;
 mod upstream;
@@ -87,6 +88,8 @@ impl Named {
 pub struct Secrets {
     /// Who sends this in `Larder-Explain` is told keys.
     pub explain_token: Option<String>,
+    /// Who shows this may purge where requests come.
+    pub purge_token: Option<String>,
 }
 
 const LEAST_MEMORY: u64 = 1 << 20;
@@ -108,6 +111,7 @@ impl Settings {
             server,
             listener: _,
             admin,
+            purge,
             memory,
             shared: _,
             log: _,
@@ -118,7 +122,9 @@ impl Settings {
         let admin = admin.listen.as_ref().map(|listen| listen.0);
         let server_config = check.server(server);
         let listeners = check.listeners(config, &server_config.http1);
-        let gateway = check.gateway(server, &listeners, secrets);
+        let of_purges = purge;
+        let purge = check.purge(purge, secrets.purge_token.clone());
+        let gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
         let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
         if size.as_u64() < LEAST_MEMORY {
             let name = places.name("memory.size");
@@ -151,6 +157,7 @@ impl Settings {
             fittings.push(fitting);
             rules_of_routes.push(effective);
         }
+        let of_purges = check.doubts_of_purges(of_purges, gateway.purge.as_ref());
         let of_certificates = check.doubts_of_certificates(&listeners, route, SystemTime::now());
         let Check { mistakes, mut doubts, .. } = check;
         if !mistakes.is_empty() {
@@ -163,6 +170,7 @@ impl Settings {
         let routes = Routes::new(fittings);
         doubts.extend(hidden(&routes, places));
         doubts.extend(of_certificates);
+        doubts.extend(of_purges);
         Ok(Settings {
             listeners,
             server: server_config,
