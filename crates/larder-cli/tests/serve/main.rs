@@ -9,6 +9,7 @@
 mod answers;
 mod bounded;
 mod broken;
+mod commands;
 mod compressed;
 mod configured;
 mod crowd;
