@@ -53,6 +53,10 @@ pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer").then_some(token).filter(|token| !token.is_empty())
 }
 
+/// Who asks, in a request's extensions: whoever serves the admin API puts it there. Without it all count as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
+
 /// The failed attempts of addresses. Each has some at once, and then one in a while; with IPv6, each /64.
 #[derive(Debug)]
 pub struct Attempts {

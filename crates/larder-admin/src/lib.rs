@@ -36,13 +36,15 @@
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 //!
-//! **Serve it on a loopback address only**: there is no log-in. A page in a browser on the same
+//! **Serve it on a loopback address only**, unless tokens are asked for ([`Admin::read_token`],
+//! [`Admin::write_token`]). `/livez` and `/readyz` need none. A page in a browser on the same
 //! machine is kept out unless its origin was allowed, and so is one that points a foreign name at
 //! this address ([`Admin::allow_origin`], [`Admin::allow_host`]). No cookie is read or set.
 
 pub mod access;
 mod admin;
 mod console;
+mod entry;
 mod events;
 pub mod figures;
 mod forget;

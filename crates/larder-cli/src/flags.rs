@@ -108,7 +108,7 @@ pub(crate) struct ServeFlags {
     /// The certificate's private key: a PEM file without a passphrase, that only this user can read
     #[arg(long, value_name = "FILE", env = "LARDER_TLS_KEY")]
     tls_key: Option<PathBuf>,
-    /// Where to answer questions about the cache, and purges; loopback only
+    /// Where to answer questions about the cache, and purges; beyond loopback only as [admin] of a file says
     #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN", value_parser = address::listen)]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill [default: 256MiB]
@@ -179,6 +179,12 @@ pub(crate) struct ServeFlags {
     /// Who sends this in Authorization: Bearer may purge with the methods PURGE and BAN where requests come
     #[arg(long, value_name = "TOKEN", env = "LARDER_PURGE_TOKEN", hide_env_values = true)]
     purge_token: Option<String>,
+    /// Who sends this in Authorization: Bearer may read in the admin API
+    #[arg(long, value_name = "TOKEN", env = "LARDER_ADMIN_READ_TOKEN", hide_env_values = true)]
+    admin_read_token: Option<String>,
+    /// Who sends this in Authorization: Bearer may purge in the admin API
+    #[arg(long, value_name = "TOKEN", env = "LARDER_ADMIN_WRITE_TOKEN", hide_env_values = true)]
+    admin_write_token: Option<String>,
     #[command(flatten)]
     shared: SharedFlags,
     /// What to log: error, warn, info, debug or off, and levels by module (info,h2=debug): modules that are
@@ -329,6 +335,8 @@ impl ServeFlags {
             explain_token,
             purge_allow,
             purge_token,
+            admin_read_token,
+            admin_write_token,
             shared,
             log,
         } = self;
@@ -409,7 +417,8 @@ impl ServeFlags {
         set(&mut shared.max_incoherence, max_incoherence.map(Time));
         set(&mut shared.unsure, unsure.map(UnsureWord::from));
         set(&mut config.log.levels, log);
-        (Secrets { explain_token, purge_token }, mistakes)
+        let secrets = Secrets { explain_token, purge_token, admin_read_token, admin_write_token };
+        (secrets, mistakes)
     }
 }
 

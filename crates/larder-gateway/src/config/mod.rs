@@ -49,7 +49,7 @@ pub use rules::{
     AuthorizationWord, CodingWord, PolicyText, PolicyWord, ResponseHeaders, Rules, SetCookieWord,
 };
 pub use schema::{Key, keys, schema};
-pub use settings::{Listener, Named, Secrets, Settings};
+pub use settings::{AdminAccess, Listener, Named, Secrets, Settings};
 pub use value::{
     CookieName, Count, Field, FieldValue, HopWord, HostName, Listen, ListenAt, MediaType, Mode,
     OneCookie, Parameter, Part, Peer, Port, Service, Size, StatusText, Time, Verb, Wanted,

@@ -1,5 +1,6 @@
 //! Settings: a configuration that can be run, whichever way it was said, and what is wrong with one that cannot.
 
+mod admin;
 mod check;
 mod listener;
 mod origins;
@@ -13,7 +14,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::SystemTime};
 use bytesize::ByteSize;
 use larder::http;
 
-pub use self::listener::Listener;
+pub use self::{admin::AdminAccess, listener::Listener};
 
 use self::check::{Check, bytes};
 use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
@@ -37,6 +38,8 @@ pub struct Settings {
     pub max_connections: Option<NonZeroUsize>,
     /// Where questions about the cache are answered.
     pub admin: Option<SocketAddr>,
+    /// Who is let in there.
+    pub admin_access: AdminAccess,
     /// What the cache may hold.
     pub memory: ByteSize,
     /// What it may spend.
@@ -90,6 +93,10 @@ pub struct Secrets {
     pub explain_token: Option<String>,
     /// Who shows this may purge where requests come.
     pub purge_token: Option<String>,
+    /// Who shows this may read in the admin API.
+    pub admin_read_token: Option<String>,
+    /// Who shows this may change what there is, there.
+    pub admin_write_token: Option<String>,
 }
 
 const LEAST_MEMORY: u64 = 1 << 20;
@@ -119,6 +126,7 @@ impl Settings {
             defaults,
             route,
         } = config;
+        let admin_access = check.admin(admin, &secrets);
         let admin = admin.listen.as_ref().map(|listen| listen.0);
         let server_config = check.server(server);
         let listeners = check.listeners(config, &server_config.http1);
@@ -177,6 +185,7 @@ impl Settings {
             threads: server.threads.map(|count| count.0),
             max_connections: server.max_connections.map(|count| count.0),
             admin,
+            admin_access,
             memory: size,
             cache,
             gateway,
