@@ -14,7 +14,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    access::Token,
     console::{Console, Note, Part},
+    entry::{Entry, let_in},
     events,
     figures::Figures,
     forget,
@@ -37,6 +39,8 @@ pub struct Admin {
     figures: Vec<Box<dyn Figures>>,
     allowed: Allowed,
     notes: Vec<Note>,
+    read: Option<Token>,
+    write: Option<Token>,
     stats: Vec<(&'static str, Part)>,
     stop: CancellationToken,
 }
@@ -103,6 +107,19 @@ impl Admin {
         self
     }
 
+    /// Whoever reads has to show this, or what [`write_token`](Admin::write_token) asks for. `/livez` and `/readyz` are open.
+    /// Alone it lets nobody change anything.
+    pub fn read_token(mut self, token: Token) -> Self {
+        self.read = Some(token);
+        self
+    }
+
+    /// Whoever changes anything has to show this. Alone it lets everybody read.
+    pub fn write_token(mut self, token: Token) -> Self {
+        self.write = Some(token);
+        self
+    }
+
     /// Ends the event streams, which otherwise last as long as their readers, once `stop` is
     /// cancelled; from then on `/readyz` answers 503.
     pub fn stop_with(mut self, stop: CancellationToken) -> Self {
@@ -111,7 +128,9 @@ impl Admin {
     }
 
     /// The router, to be mounted at the root of a listener or nested under a path.
-    pub fn router(self) -> Router {
+    pub fn router(mut self) -> Router {
+        let entry = Entry::new(self.read, self.write);
+        self.figures.push(Box::new(entry.clone()));
         let cors = self.allowed.cors();
         let allowed = Arc::new(self.allowed);
         let console = Arc::new(Console {
@@ -135,6 +154,7 @@ impl Admin {
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(middleware::from_fn_with_state(entry, let_in))
             .layer(middleware::from_fn_with_state(allowed, guard))
             .layer(cors)
             .with_state(console)

@@ -1,6 +1,6 @@
 //! Guard: which pages in a browser on this machine may talk to the console.
 //!
-//! The console asks nobody to log in, so every page the user opens could try to reach it. Three
+//! The console asks nobody to log in, unless it has tokens, so every page the user opens could try to reach it. Three
 //! things keep them out: a cross-site request that changes something needs a JSON body, for which a
 //! browser asks permission first (CORS preflight); its `Origin` must be allowed, also where no
 //! preflight was needed; and `Host` must be a name of this machine, so that a foreign name pointed
@@ -32,7 +32,7 @@ impl Allowed {
         CorsLayer::new()
             .allow_origin(AllowOrigin::list(self.origins.clone()))
             .allow_methods([Method::GET, Method::POST])
-            .allow_headers([header::CONTENT_TYPE])
+            .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION])
     }
 
     /// `Err` says why this request is refused.

@@ -16,7 +16,7 @@
 //! | `GET /metrics` | the counters of every cache as OpenMetrics text, and the [`figures`] of what is beside them |
 //! | `GET /v1/stats` | the counters of every cache, and its hit rate: hits ÷ (hits + misses), [as the library counts them](larder::Stats::hit_rate); `null` before the first look-up |
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
-//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}` or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
+//! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}`, `{"glob":"…*…"}` ([`Glob`](larder::Glob)) or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
 //!
 //! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
 //! `lapsed` (the same, and those `missing` have not heard from the tier for so long that they can no longer serve what
@@ -36,12 +36,15 @@
 //!
 //! Errors are `application/problem+json` (RFC 9457).
 //!
-//! **Serve it on a loopback address only**: there is no log-in. A page in a browser on the same
+//! **Serve it on a loopback address only**, unless tokens are asked for ([`Admin::read_token`],
+//! [`Admin::write_token`]). `/livez` and `/readyz` need none. A page in a browser on the same
 //! machine is kept out unless its origin was allowed, and so is one that points a foreign name at
 //! this address ([`Admin::allow_origin`], [`Admin::allow_host`]). No cookie is read or set.
 
+pub mod access;
 mod admin;
 mod console;
+mod entry;
 mod events;
 pub mod figures;
 mod forget;
@@ -56,8 +59,10 @@ mod nearest;
 mod object;
 mod problem;
 mod purge;
+mod receipt;
 mod stats;
 pub mod watch;
 
 pub use admin::Admin;
 pub use problem::Problem;
+pub use receipt::ReceiptView;

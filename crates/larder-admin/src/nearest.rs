@@ -81,8 +81,10 @@ fn distance(wanted: &str, stored: &str) -> Option<Distance> {
 
 /// A URI from its path on, without the slash that it begins with; another key as it is.
 fn path_of(key: &str) -> &str {
-    let path = match key.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("", |slash| &rest[slash..]),
+    // What begins with `//` is a URI of whichever scheme.
+    let rest = key.split_once("://").map(|(_, rest)| rest).or_else(|| key.strip_prefix("//"));
+    let path = match rest {
+        Some(rest) => rest.find('/').map_or("", |slash| &rest[slash..]),
         None => key,
     };
     path.strip_prefix('/').unwrap_or(path)
@@ -133,7 +135,7 @@ mod tests {
             "/posts/7",
         ]
         .map(str::to_owned);
-        let rows: [(&str, &[&str]); 18] = [
+        let rows: [(&str, &[&str]); 19] = [
             ("/index.html", &["http://localhost:9802/index.html"]),
             ("index.html", &["http://localhost:9802/index.html"]),
             ("localhost:9802/index.html", &["http://localhost:9802/index.html"]),
@@ -148,6 +150,7 @@ mod tests {
             ("http://a/posts/7", &["/posts/7"]),
             ("/posts/1", &["http://localhost:9802/posts/1", "https://example.org/posts/1"]),
             ("/api/posts/7", &["/posts/7"]),
+            ("//localhost:9802/index.htm", &["http://localhost:9802/index.html"]),
             ("/api/index.html", &["http://localhost:9802/index.html"]),
             ("html", &[]),
             ("/about", &[]),

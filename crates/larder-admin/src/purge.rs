@@ -8,7 +8,7 @@ use axum::{
 };
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use larder::{Doubt, Mode, Purge, PurgeError, Receipt, Replication, Tier, TierReceipt, TierState};
+use larder::{Glob, Mode, Purge, PurgeError, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     nearest::{nearest_keys, nearest_prefixes},
     object::Object,
     problem::Problem,
+    receipt::ReceiptView,
 };
 
 /// More keys or tags than this in one request are refused: send several.
@@ -30,13 +31,14 @@ const KEYS_LOOKED_FOR: usize = 5;
 /// How long a request may wait for a tier, if it says so.
 const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
 
-/// A purge as it is asked for: one of the four, and how.
+/// A purge as it is asked for: one of the five, and how.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PurgeRequest {
     all: Option<bool>,
     keys: Option<Vec<String>>,
     prefix: Option<String>,
+    glob: Option<String>,
     tags: Option<Vec<String>>,
     #[serde(default)]
     mode: ModeWord,
@@ -91,6 +93,7 @@ enum Targets {
     All,
     Keys(Vec<String>),
     Prefix(String),
+    Glob(Glob),
     Tags(Vec<String>),
 }
 
@@ -101,7 +104,12 @@ const LOGGED_BYTES: usize = 100;
 /// For the log: one line of no more than a few names, however many were purged.
 impl fmt::Display for Targets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let glob;
         let (what, names) = match self {
+            Targets::Glob(pattern) => {
+                glob = pattern.to_string();
+                ("glob", std::slice::from_ref(&glob))
+            }
             Targets::All => return f.write_str("everything"),
             Targets::Prefix(prefix) => ("prefix", std::slice::from_ref(prefix)),
             Targets::Keys(keys) => ("keys", &keys[..]),
@@ -125,17 +133,22 @@ impl TryFrom<PurgeRequest> for Targets {
     type Error = String;
 
     fn try_from(request: PurgeRequest) -> Result<Targets, String> {
-        let PurgeRequest { all, keys, prefix, tags, mode: _, wait: _, timeout_ms: _ } = request;
-        match (all, keys, prefix, tags) {
-            (Some(true), None, None, None) => Ok(Targets::All),
-            (None, Some(keys), None, None) => names("keys", keys).map(Targets::Keys),
-            (None, None, Some(prefix), None) if prefix.is_empty() => {
+        let PurgeRequest { all, keys, prefix, glob, tags, mode: _, wait: _, timeout_ms: _ } =
+            request;
+        match (all, keys, prefix, tags, glob) {
+            (Some(true), None, None, None, None) => Ok(Targets::All),
+            (None, Some(keys), None, None, None) => names("keys", keys).map(Targets::Keys),
+            (None, None, Some(prefix), None, None) if prefix.is_empty() => {
                 Err("\"prefix\" is empty: to purge everything, say {\"all\":true}".to_owned())
             }
-            (None, None, Some(prefix), None) => Ok(Targets::Prefix(prefix)),
-            (None, None, None, Some(tags)) => names("tags", tags).map(Targets::Tags),
-            _ => Err("say one of {\"tags\":[\"…\"]}, {\"keys\":[\"…\"]}, {\"prefix\":\"…\"} and \
-                      {\"all\":true}, and \"mode\":\"soft\" or \"hard\" if you like"
+            (None, None, Some(prefix), None, None) => Ok(Targets::Prefix(prefix)),
+            (None, None, None, Some(tags), None) => names("tags", tags).map(Targets::Tags),
+            (None, None, None, None, Some(glob)) => {
+                let glob = Glob::new(&glob).map_err(|error| format!("\"glob\": {error}"))?;
+                Ok(Targets::Glob(glob))
+            }
+            _ => Err("say one of {\"tags\":[\"…\"]}, {\"keys\":[\"…\"]}, {\"prefix\":\"…\"}, \
+                      {\"glob\":\"…*…\"} and {\"all\":true}, and \"mode\":\"soft\" or \"hard\" if you like"
                 .to_owned()),
         }
     }
@@ -185,6 +198,7 @@ impl Targets {
             Targets::All => vec![Purge::everything()],
             Targets::Keys(keys) => keys.iter().map(Purge::key).collect(),
             Targets::Prefix(prefix) => vec![Purge::prefix(prefix)],
+            Targets::Glob(glob) => vec![Purge::glob(glob.clone())],
             Targets::Tags(tags) => tags.iter().map(Purge::tag).collect(),
         }
     }
@@ -214,7 +228,7 @@ impl Targets {
             Targets::Prefix(prefix) if purged.purged == Some(0) => {
                 purged.did_you_mean = nearest_prefixes(prefix, &some_keys(caches));
             }
-            Targets::All | Targets::Prefix(_) | Targets::Tags(_) => {}
+            Targets::All | Targets::Prefix(_) | Targets::Glob(_) | Targets::Tags(_) => {}
         }
         Ok(purged)
     }
@@ -279,83 +293,6 @@ pub(crate) struct Purged {
     did_you_mean: Vec<String>,
     /// Of each name, and each cache.
     receipts: Vec<ReceiptView>,
-}
-
-/// A [`Receipt`] as it is told.
-#[derive(Serialize)]
-struct ReceiptView {
-    cache: String,
-    what: String,
-    mode: &'static str,
-    number: u64,
-    /// RFC 3339, to the millisecond.
-    at: String,
-    tiers: Vec<TierView>,
-}
-
-#[derive(Serialize)]
-struct TierView {
-    tier: &'static str,
-    state: &'static str,
-    /// In so many of the tier's parts it holds …
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<usize>,
-    /// … and there are so many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<usize>,
-    /// The names of parts in which it has not been said to hold; of many, some.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-    /// Whether a replica of its server has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    replication: Option<&'static str>,
-    /// What its server may do to it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<&'static str>,
-    /// Whether what is not sent yet is on disk here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    outbox: Option<String>,
-}
-
-impl ReceiptView {
-    fn of(cache: &str, receipt: &Receipt) -> Self {
-        ReceiptView {
-            cache: cache.to_owned(),
-            what: receipt.scope.to_string(),
-            mode: receipt.mode.as_str(),
-            number: receipt.number,
-            at: humantime::format_rfc3339_millis(receipt.at).to_string(),
-            tiers: receipt.tiers.iter().map(TierView::of).collect(),
-        }
-    }
-}
-
-impl TierView {
-    fn of(receipt: &TierReceipt) -> Self {
-        let (tier, state) = (receipt.tier.as_str(), receipt.state.as_str());
-        let view = TierView {
-            tier,
-            state,
-            by: None,
-            of: None,
-            missing: Vec::new(),
-            reason: None,
-            replication: receipt.replication.map(Replication::as_str),
-            server: receipt.doubt.map(Doubt::as_str),
-            outbox: receipt.outbox.as_ref().map(ToString::to_string),
-        };
-        match &receipt.state {
-            TierState::Applied { by, of } => TierView { by: Some(*by), of: Some(*of), ..view },
-            TierState::Lapsed { by, of, missing } => {
-                let missing = missing.clone();
-                TierView { by: Some(*by), of: Some(*of), missing, ..view }
-            }
-            TierState::Failed { reason } => TierView { reason: Some(reason.clone()), ..view },
-            _ => view,
-        }
-    }
 }
 
 #[derive(Serialize)]

@@ -40,10 +40,12 @@ struct Watched {
 }
 
 impl Certificates {
-    pub(crate) fn of(listeners: &[Listener]) -> Certificates {
+    /// Those of `listeners`, and that of the admin API.
+    pub(crate) fn of(listeners: &[Listener], admin: Option<Tls>) -> Certificates {
         let listeners = listeners
             .iter()
-            .filter_map(|listener| Some((listener.name.clone(), listener.config.tls.clone()?)));
+            .filter_map(|listener| Some((listener.name.clone(), listener.config.tls.clone()?)))
+            .chain(admin.map(|tls| ("admin".to_owned(), tls)));
         Certificates(Arc::new(Watched {
             listeners: listeners.collect(),
             renewed: AtomicU64::new(0),

@@ -102,8 +102,19 @@ fn summary(file: &str, configured: &Configured) -> String {
         row(if index == 0 { "listens on" } else { "" }, &place_of(listener));
     }
     match settings.admin {
-        Some(address) => row("admin on", &format!("http://{address}")),
+        Some(address) => {
+            let scheme = if settings.admin_access.tls.is_some() { "https" } else { "http" };
+            row("admin on", &format!("{scheme}://{address}"));
+        }
         None => row("admin", "none: no page, no metrics, no purges"),
+    }
+    if let Some(purge) = &settings.gateway.purge {
+        let from = match (&purge.allow, &purge.token) {
+            (Some(_), Some(_)) => "clients at purge.allow with the token",
+            (Some(_), None) => "clients at purge.allow",
+            (None, _) => "anybody with the token",
+        };
+        row("purges", &format!("by PURGE and BAN, from {from}"));
     }
     row("memory", &settings.memory.to_string());
     match shared {

@@ -34,6 +34,7 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("defaults.set_cookie", "--set-cookie"),
     ("defaults.key_fields", "--key-fields"),
     ("server.trusted_peers", "--trusted-peers"),
+    ("purge.allow", "--purge-allow"),
     ("shared.url", "--shared"),
     ("shared.namespace", "--shared-namespace"),
     ("shared.user", "--shared-user"),
@@ -107,7 +108,7 @@ pub(crate) struct ServeFlags {
     /// The certificate's private key: a PEM file without a passphrase, that only this user can read
     #[arg(long, value_name = "FILE", env = "LARDER_TLS_KEY")]
     tls_key: Option<PathBuf>,
-    /// Where to answer questions about the cache, and purges; loopback only
+    /// Where to answer questions about the cache, and purges; beyond loopback only as [admin] of a file says
     #[arg(long, value_name = "ADDRESS", env = "LARDER_ADMIN", value_parser = address::listen)]
     admin: Option<SocketAddr>,
     /// How much memory the cache may fill [default: 256MiB]
@@ -171,6 +172,19 @@ pub(crate) struct ServeFlags {
     /// Who sends this in the field Larder-Explain is told the keys of answers (as is this machine)
     #[arg(long, value_name = "TOKEN", env = "LARDER_EXPLAIN_TOKEN", hide_env_values = true)]
     explain_token: Option<String>,
+    /// Which clients may purge with the methods PURGE and BAN where requests come, by address or network. Without it, and
+    /// without --purge-token, these methods pass to the service; with both, both must be right
+    #[arg(long, value_name = "ADDRESSES", env = "LARDER_PURGE_ALLOW", value_delimiter = ',')]
+    purge_allow: Vec<TrustedPeer>,
+    /// Who sends this in Authorization: Bearer may purge with the methods PURGE and BAN where requests come
+    #[arg(long, value_name = "TOKEN", env = "LARDER_PURGE_TOKEN", hide_env_values = true)]
+    purge_token: Option<String>,
+    /// Who sends this in Authorization: Bearer may read in the admin API
+    #[arg(long, value_name = "TOKEN", env = "LARDER_ADMIN_READ_TOKEN", hide_env_values = true)]
+    admin_read_token: Option<String>,
+    /// Who sends this in Authorization: Bearer may purge in the admin API
+    #[arg(long, value_name = "TOKEN", env = "LARDER_ADMIN_WRITE_TOKEN", hide_env_values = true)]
+    admin_write_token: Option<String>,
     #[command(flatten)]
     shared: SharedFlags,
     /// What to log: error, warn, info, debug or off, and levels by module (info,h2=debug): modules that are
@@ -319,6 +333,10 @@ impl ServeFlags {
             key_fields,
             trusted_peers,
             explain_token,
+            purge_allow,
+            purge_token,
+            admin_read_token,
+            admin_write_token,
             shared,
             log,
         } = self;
@@ -360,6 +378,9 @@ impl ServeFlags {
         set(&mut server.max_connections_per_address, max_connections_per_address.map(Count));
         set(&mut server.min_rate, min_rate.map(Size));
         set(&mut server.min_rate_period, min_rate_period.map(Time));
+        if !purge_allow.is_empty() {
+            config.purge.allow = Some(purge_allow.into_iter().map(Peer).collect());
+        }
         if !trusted_peers.is_empty() {
             server.trusted_peers = trusted_peers.into_iter().map(Peer).collect();
         }
@@ -396,7 +417,8 @@ impl ServeFlags {
         set(&mut shared.max_incoherence, max_incoherence.map(Time));
         set(&mut shared.unsure, unsure.map(UnsureWord::from));
         set(&mut config.log.levels, log);
-        (Secrets { explain_token }, mistakes)
+        let secrets = Secrets { explain_token, purge_token, admin_read_token, admin_write_token };
+        (secrets, mistakes)
     }
 }
 

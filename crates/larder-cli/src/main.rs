@@ -1,6 +1,7 @@
 //! `larder`: the cache before any HTTP service.
 
 mod advice;
+mod ask;
 mod certificates;
 mod check;
 mod configured;
@@ -9,10 +10,12 @@ mod files;
 mod flags;
 mod health;
 mod metrics;
+mod purge;
 mod reload;
 mod serve;
 mod shared;
 mod signals;
+mod stats;
 mod watch;
 
 use std::{
@@ -29,8 +32,8 @@ use larder_gateway::config;
 use tracing::Level;
 
 use crate::{
-    check::Check, configured::Configured, flags::ServeFlags, health::Health, reload::Again,
-    serve::ServeError, shared::Passwords,
+    check::Check, configured::Configured, flags::ServeFlags, health::Health, purge::Purge,
+    reload::Again, serve::ServeError, shared::Passwords, stats::Stats,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -61,6 +64,10 @@ enum What {
     Schema,
     /// Ask a `larder serve` with --admin whether it is ready, and exit 0 if it is
     Health(Health),
+    /// Purge in a `larder serve` with --admin: by URL, tag, prefix, host or pattern
+    Purge(Box<Purge>),
+    /// Print what a `larder serve` with --admin has counted
+    Stats(Stats),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +87,12 @@ fn main() -> ExitCode {
         }
         What::Init => printed(config::EXAMPLE.to_owned()),
         What::Schema => printed(config::schema() + "\n"),
+        What::Purge(purge) => {
+            ended(purge.run().map(print).map_err(|error| (error.exit_code(), error)))
+        }
+        What::Stats(stats) => {
+            ended(stats.run().map(print).map_err(|error| (error.exit_code(), error)))
+        }
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }
 }

@@ -173,6 +173,7 @@ impl Figures for OriginFigures {
         let sum = |of: fn(&UpstreamStats) -> u64| all.iter().map(of).sum::<u64>();
         let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
         let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
+        let purges = self.0.purge_requests();
         vec![
             Family {
                 label: "state",
@@ -186,6 +187,17 @@ impl Figures for OriginFigures {
                     ],
                 )
             },
+            counter(
+                "purge_requests",
+                "Requests to purge that came where all requests come, by what became of them",
+                "outcome",
+                vec![
+                    ("made", purges.made),
+                    ("refused", purges.refused),
+                    ("limited", purges.limited),
+                    ("not_understood", purges.not_understood),
+                ],
+            ),
             gauge(
                 "upstream_waiting",
                 "Requests that wait for a connection, now",

@@ -9,21 +9,26 @@ use std::{
     time::Duration,
 };
 
+use http::Request;
 use larder::{
     Cache,
     http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
-use larder_admin::{Admin, log::Log, watch::Watch};
+use larder_admin::{Admin, access::ClientAddress, log::Log, watch::Watch};
 use larder_gateway::{
     Gateway, Loops, Server, ServerConfig,
-    config::{Listener, Mistakes, Named, PolicyWord, Settings},
-    downstream::{Bound, ListenAddress, http1::Http1Config},
+    config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
+    downstream::{
+        Bound, ListenAddress, Peer,
+        http1::{Http1Config, ReaderBody},
+    },
     origins::Origins,
     upstream::UpstreamConfig,
 };
 use tokio::{runtime::Builder, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequest;
 
 use crate::{
     advice,
@@ -41,6 +46,14 @@ use crate::{
     signals::Signals,
     watch::LOOK_EVERY,
 };
+
+/// Puts into a request who asks, as the admin API wants to be told.
+fn with_client(mut request: Request<ReaderBody>) -> Request<ReaderBody> {
+    if let Some(ip) = request.extensions().get::<Peer>().and_then(Peer::ip) {
+        request.extensions_mut().insert(ClientAddress(ip));
+    }
+    request
+}
 
 /// A stop that takes longer says what it waits for.
 const PROMPT: Duration = Duration::from_millis(300);
@@ -142,7 +155,7 @@ impl Configured {
             bound.push((place, listener.config.clone()));
         }
         let server = Server::of(bound, config);
-        let certificates = Certificates::of(&settings.listeners);
+        let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
         let readers = settings.max_connections.map_or(files.usual_readers(), NonZeroUsize::get);
         let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
@@ -153,6 +166,7 @@ impl Configured {
             Some(address) => {
                 let config = ServerConfig {
                     max_connections: files.admin,
+                    tls: settings.admin_access.tls.clone(),
                     grace: ADMIN_GRACE,
                     welcome: ADMIN_TURN,
                     http1: Http1Config {
@@ -166,11 +180,16 @@ impl Configured {
                 let server = Server::bind(address, config)
                     .map_err(listen("admin.listen", address.into()))?;
                 own.push((name("admin.listen"), server.address()));
-                tracing::info!("admin on http://{}", server.address());
+                let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
+                let scheme = if tls.is_some() { "https" } else { "http" };
+                tracing::info!("admin on {scheme}://{}", server.address());
                 let router = match tier {
                     Some(tier) => Admin::new().metrics(SharedFigures(tier)),
                     None => Admin::new(),
                 };
+                let router = hosts.into_iter().fold(router, Admin::allow_host);
+                let router = read.into_iter().fold(router, Admin::read_token);
+                let router = write.into_iter().fold(router, Admin::write_token);
                 let router = router
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
@@ -185,6 +204,7 @@ impl Configured {
                     .metrics(log.clone())
                     .stop_with(stop.clone())
                     .router();
+                let router = MapRequest::new(router, with_client);
                 // Of its own: /readyz still answers, with 503, while the others stop.
                 let end = CancellationToken::new();
                 Some((tokio::spawn(server.serve(router, end.clone())), end))

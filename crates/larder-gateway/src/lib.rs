@@ -62,4 +62,4 @@ pub use downstream::{
     server::Server,
     tls::{Tls, TlsError},
 };
-pub use gateway::{Gateway, GatewayConfig, ListenerRules};
+pub use gateway::{Gateway, GatewayConfig, ListenerRules, PurgeConfig, PurgeRequests};

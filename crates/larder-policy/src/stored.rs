@@ -422,7 +422,7 @@ impl StoredHead {
         ever_served && !always_validate
     }
 
-    /// The names to purge it by: `Surrogate-Key`, `Cache-Tag`, `xkey`.
+    /// The names to purge it by: `Surrogate-Key`, `Cache-Tag`, `xkey` and their like ([`tags`](crate::tags)).
     pub fn tags(&self) -> &[Box<str>] {
         self.extras.as_ref().map_or(&[], |extras| &extras.tags)
     }

@@ -1,7 +1,8 @@
 //! Tags: the names under which an origin wants a response purged.
 //!
 //! `Surrogate-Key` (spaces between), `Cache-Tag` (commas between), `xkey` (either), as the caches
-//! that introduced them read them.
+//! that introduced them read them; and those of applications that were set up for such caches: `X-Cache-Tags` and
+//! `X-Magento-Tags` (commas between), `Cache-Tags` (either).
 
 use std::collections::HashSet;
 
@@ -11,8 +12,14 @@ use crate::fields::Fields;
 /// were left out could never be purged.
 pub fn tags<'a>(headers: impl Into<Fields<'a>>) -> Vec<Box<str>> {
     let headers = headers.into();
-    const FIELDS: [(&str, &[u8]); 3] =
-        [("surrogate-key", b" \t"), ("cache-tag", b","), ("xkey", b" \t,")];
+    const FIELDS: [(&str, &[u8]); 6] = [
+        ("surrogate-key", b" \t"),
+        ("cache-tag", b","),
+        ("xkey", b" \t,"),
+        ("x-cache-tags", b","),
+        ("x-magento-tags", b","),
+        ("cache-tags", b" \t,"),
+    ];
     let mut tags = Names::default();
     for (name, separators) in FIELDS {
         for line in headers.lines(name) {
@@ -60,10 +67,16 @@ mod tests {
             ("cache-tag", "d e, f,,"),
             ("xkey", "g h,i"),
             ("xkey", "j"),
+            ("x-cache-tags", "k l,m"),
+            ("x-magento-tags", "n,o"),
+            ("cache-tags", "p q,r"),
         ]);
         let tags = tags(&headers);
         let tags: Vec<&str> = tags.iter().map(AsRef::as_ref).collect();
-        assert_eq!(tags, ["a", "b,c", "d e", "f", "g", "h", "i", "j"]);
+        assert_eq!(
+            tags,
+            ["a", "b,c", "d e", "f", "g", "h", "i", "j", "k l", "m", "n", "o", "p", "q", "r"]
+        );
     }
 
     #[test]

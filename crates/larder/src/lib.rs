@@ -207,8 +207,8 @@ pub use larder_policy::{
     reason::{self, Reason},
 };
 pub use purge::{
-    Doubt, Mode, OnDisk, Purge, PurgeError, Receipt, Replication, Scope, Tier, TierReceipt,
-    TierState, tags::TagKey,
+    Doubt, Glob, GlobError, Mode, OnDisk, Purge, PurgeError, Receipt, Replication, Scope, Tier,
+    TierReceipt, TierState, tags::TagKey,
 };
 pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, LowerStats, Observed, Stats, Times};

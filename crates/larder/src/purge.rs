@@ -1,5 +1,6 @@
 //! Purge: what is no longer true, how it goes, and what has been done about it.
 
+pub(crate) mod glob;
 pub(crate) mod judge;
 pub(crate) mod last;
 pub(crate) mod log;
@@ -7,6 +8,7 @@ pub(crate) mod tags;
 
 use std::{fmt, time::SystemTime};
 
+pub use self::glob::{Glob, GlobError};
 use crate::key::CacheKey;
 
 /// A position in the log of purges: the number of the last that a fetch, or a reader, knows of.
@@ -44,6 +46,9 @@ pub enum Scope {
     Key(String),
     /// Every entry whose key begins so. Looks at every key: tags are cheaper.
     Prefix(String),
+    /// Every entry whose key this pattern fits. Looks at every key, once. Tiers below know beginnings only: there it is
+    /// all that begins as the pattern does up to its first star, and so it is for other processes.
+    Glob(Glob),
     /// Every entry that carries this tag, however many those are: a single step.
     Tag(String),
     /// Every entry.
@@ -83,6 +88,11 @@ impl Purge {
     /// The soft purge of every key that begins so.
     pub fn prefix<'k>(prefix: impl Into<CacheKey<'k>>) -> Self {
         Purge::of(Scope::Prefix(prefix.into().into()))
+    }
+
+    /// The soft purge of every key that this pattern fits.
+    pub fn glob(glob: Glob) -> Self {
+        Purge::of(Scope::Glob(glob))
     }
 
     /// The soft purge of every entry that carries this tag.
@@ -334,12 +344,13 @@ impl fmt::Display for Tier {
     }
 }
 
-/// `key /posts/1`, `prefix /posts`, `tag posts` or `everything`.
+/// `key /posts/1`, `prefix /posts`, `glob /posts/*`, `tag posts` or `everything`.
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Scope::Key(key) => write!(f, "key {key}"),
             Scope::Prefix(prefix) => write!(f, "prefix {prefix}"),
+            Scope::Glob(glob) => write!(f, "glob {glob}"),
             Scope::Tag(tag) => write!(f, "tag {tag}"),
             Scope::Everything => f.write_str("everything"),
         }

@@ -6,9 +6,11 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod admin;
 mod answers;
 mod bounded;
 mod broken;
+mod commands;
 mod compressed;
 mod configured;
 mod crowd;
@@ -21,6 +23,7 @@ mod log;
 mod mixed;
 mod origins;
 mod pools;
+mod purging;
 mod rates;
 mod readers;
 mod real;

@@ -40,16 +40,16 @@ pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
     AdminPart, BalanceWord, BreakerPart, CauseWord, Config, ForwardedWord, HealthPart,
-    ListenerPart, LogPart, Memory, PairPart, ProtocolWord, ReloadWord, RetryPart, Server,
-    ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
-    UpstreamTlsPart, VersionWord,
+    ListenerPart, LogPart, Memory, ModeWord, PairPart, ProtocolWord, PurgePart, ReloadWord,
+    RetryPart, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord,
+    UnsureWord, UpstreamPart, UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
 pub use rules::{
     AuthorizationWord, CodingWord, PolicyText, PolicyWord, ResponseHeaders, Rules, SetCookieWord,
 };
 pub use schema::{Key, keys, schema};
-pub use settings::{Listener, Named, Secrets, Settings};
+pub use settings::{AdminAccess, Listener, Named, Secrets, Settings};
 pub use value::{
     CookieName, Count, Field, FieldValue, HopWord, HostName, Listen, ListenAt, MediaType, Mode,
     OneCookie, Parameter, Part, Peer, Port, Service, Size, StatusText, Time, Verb, Wanted,

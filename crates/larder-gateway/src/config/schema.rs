@@ -113,7 +113,7 @@ impl Known {
         let named = keys.into_iter().map(|key| key.table);
         let named = named.filter(|table| table.ends_with(&format!(".{name}]")));
         // That of the one listener that most have.
-        named.min_by_key(|table| table.starts_with("[listener"))
+        named.min_by_key(|table| !table.starts_with("[server"))
     }
 
     fn at(&self, path: &str) -> Option<&Value> {

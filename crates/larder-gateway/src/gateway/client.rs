@@ -12,6 +12,7 @@ use larder::http::{
     policy::forward::{self, ForwardedFields, Hop, HopName},
 };
 
+use super::purging::PurgeConfig;
 use crate::downstream::{Peer, TrustedPeers};
 
 /// What a gateway needs to know besides its cache and its origin.
@@ -26,6 +27,8 @@ pub struct GatewayConfig {
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
     /// this machine that ask for nobody else. Default none: only those.
     pub explain_token: Option<String>,
+    /// Who may purge where requests come. Default nobody: `PURGE` is a method like any other.
+    pub purge: Option<PurgeConfig>,
 }
 
 /// What holds for the peers of one listener.
@@ -58,7 +61,7 @@ impl Default for GatewayConfig {
         // The system's random numbers seed it anew for each process.
         let number = RandomState::new().hash_one(std::process::id());
         let name = HopName::numbered("larder", number).expect("a token");
-        GatewayConfig { name, listeners: Vec::new(), explain_token: None }
+        GatewayConfig { name, listeners: Vec::new(), explain_token: None, purge: None }
     }
 }
 
@@ -84,13 +87,15 @@ impl GatewayConfig {
 
     /// Who asks: the peer, or whom a trusted one asks for. Those of whom no address is known count as one.
     pub(super) fn client(&self, head: &Parts, hop: Hop<'_>) -> Client {
-        let asked_for = || {
-            let rules = self.rules(head.extensions.get::<Peer>()?.listener);
-            let trusts = |ip| rules.trusted_peers.contains(ip);
-            forward::client(&head.headers, hop.believed?, trusts)
-        };
-        let client = asked_for().or(hop.peer);
+        let client = self.named_client(head, hop).or(hop.peer);
         Client(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+    }
+
+    /// For whom a trusted peer asks, if it says so.
+    pub(super) fn named_client(&self, head: &Parts, hop: Hop<'_>) -> Option<IpAddr> {
+        let rules = self.rules(head.extensions.get::<Peer>()?.listener);
+        let trusts = |ip| rules.trusted_peers.contains(ip);
+        forward::client(&head.headers, hop.believed?, trusts)
     }
 
     /// Keys tell how the cache is laid out.

@@ -14,6 +14,7 @@ mod answers;
 mod client;
 mod hits;
 mod outbound;
+mod purging;
 mod target;
 
 use std::{
@@ -37,13 +38,17 @@ use larder::http::{
 };
 use tower::Service;
 
-pub use self::client::{GatewayConfig, ListenerRules};
 use self::{
     answers::{
         LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address, tell_busy, tell_down,
     },
     client::LARDER_EXPLAIN,
     outbound::Outbound,
+    purging::{Purger, Purges, asks_for_others},
+};
+pub use self::{
+    client::{GatewayConfig, ListenerRules},
+    purging::{PurgeConfig, PurgeRequests},
 };
 use crate::{
     downstream::{Peer, http1::ReaderBody},
@@ -70,6 +75,7 @@ struct Common {
     settings: ArcSwap<Settings>,
     busy: Seldom,
     down: Seldom,
+    purges: Purges,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -128,6 +134,7 @@ impl Gateway {
             settings,
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
+            purges: Purges::default(),
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
@@ -148,19 +155,30 @@ impl Gateway {
         self.common.settings.load().upstreams.clone()
     }
 
+    /// What became of requests to purge that came where all requests come.
+    pub fn purge_requests(&self) -> PurgeRequests {
+        self.common.purges.requests()
+    }
+
     /// Lets the request in, or answers that this hop lets it go no further.
-    fn inbound(&self, head: &mut Parts) -> Result<(), Box<Response<Body>>> {
+    fn inbound(&self, head: &mut Parts) -> Result<Admitted, Box<Response<Body>>> {
         let settings = self.common.settings.load_full();
         let hop = settings.config.hop(head);
         let may_see_keys =
             settings.config.may_see_keys(&head.headers, head.extensions.get::<Peer>());
         head.headers.remove(LARDER_EXPLAIN);
+        let purging = settings.config.purge.as_ref().filter(|purge| purge.takes(&head.method));
+        let asks_for_others = purging.is_some() && asks_for_others(&head.headers);
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
                 let client = settings.config.client(head, hop);
                 head.extensions.insert(client);
                 if hop.believed.is_some() {
                     target::follow(head);
+                }
+                if let Some(purging) = purging {
+                    let purger = Purger::of(&settings.config, head, hop, asks_for_others);
+                    return Ok(Admitted::ToPurge(purging.clone(), purger));
                 }
                 let listener = head.extensions.get().map_or(0, |peer: &Peer| peer.listener);
                 let port = settings.config.rules(listener).redirect_to_https;
@@ -171,7 +189,7 @@ impl Gateway {
                     head.extensions.insert(ShowKey);
                 }
                 set_out(settings, head);
-                Ok(())
+                Ok(Admitted::ToCache)
             }
             Admission::Loop => Err(refused(&Problem::new(
                 StatusCode::LOOP_DETECTED,
@@ -189,6 +207,12 @@ impl Gateway {
     }
 }
 
+/// Where a request that was let in goes.
+enum Admitted {
+    ToCache,
+    ToPurge(PurgeConfig, Purger),
+}
+
 fn refused(problem: &Problem) -> Box<Response<Body>> {
     Box::new(problem.to_response().map(Body::from))
 }
@@ -199,6 +223,32 @@ fn moved(location: HeaderValue) -> Response<Body> {
     *moved.status_mut() = StatusCode::PERMANENT_REDIRECT;
     moved.headers_mut().insert(header::LOCATION, location);
     moved
+}
+
+impl Gateway {
+    /// A task of its own: what is asked for is done, also where the client does not wait for it.
+    fn purge(
+        &self,
+        config: PurgeConfig,
+        head: Parts,
+        purger: Purger,
+    ) -> <Gateway as Service<Request<ReaderBody>>>::Future {
+        let line = LogLine::begin(&head);
+        let purges = self.common.purges.clone();
+        let purging = tokio::spawn(purges.answer(config, self.store.clone(), head, purger));
+        Box::pin(async move {
+            let answer = purging.await.unwrap_or_else(|_| {
+                let mut broken = Response::new(Bytes::new());
+                *broken.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                broken
+            });
+            let answer = answer.map(Body::from);
+            if let Some(line) = line {
+                line.end(&answer);
+            }
+            Ok(answer)
+        })
+    }
 }
 
 /// Sends the request its way.
@@ -226,8 +276,10 @@ impl Service<Request<ReaderBody>> for Gateway {
 
     fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        if let Err(answer) = self.inbound(&mut head) {
-            return Box::pin(std::future::ready(Ok(*answer)));
+        match self.inbound(&mut head) {
+            Err(answer) => return Box::pin(std::future::ready(Ok(*answer))),
+            Ok(Admitted::ToPurge(config, purger)) => return self.purge(config, head, purger),
+            Ok(Admitted::ToCache) => {}
         }
         let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));

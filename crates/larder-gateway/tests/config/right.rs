@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use larder::http::{
-    Policy,
-    policy::{
-        answer_fields::AnswerFields, coding::Coding, compression::Compression,
-        forward::ForwardedFields, path::PathPattern, path_tags::PathTags, query::QueryRecipe,
+use larder::{
+    Mode,
+    http::{
+        Policy,
+        policy::{
+            answer_fields::AnswerFields, coding::Coding, compression::Compression,
+            forward::ForwardedFields, path::PathPattern, path_tags::PathTags, query::QueryRecipe,
+        },
     },
 };
 use larder_gateway::{
@@ -266,6 +269,24 @@ fn each_listener_has_what_it_says_and_else_what_the_server_says() {
     // Beside others, [server] listens only where it says so.
     let (settings, _) = check(&format!("{LEAST}[[listener]]\nlisten = 1\n")).unwrap();
     assert_eq!(settings.listeners.len(), 1);
+}
+
+#[test]
+fn nobody_may_purge_where_requests_come_until_that_is_said() {
+    let (settings, _) = check(LEAST).unwrap();
+    assert_eq!(settings.gateway.purge, None);
+    let (settings, _) = check(&format!(
+        "{LEAST}[purge]\nallow = [\"192.0.2.7\", \"10.0.0.0/8\"]\nmode = \"hard\"\nrate = 7\n"
+    ))
+    .unwrap();
+    let purge = settings.gateway.purge.unwrap();
+    let allow = purge.allow.unwrap();
+    let allows = |ip: [u8; 4]| allow.contains(ip.into());
+    assert_eq!([[192, 0, 2, 7], [192, 0, 2, 8], [10, 1, 2, 3]].map(allows), [true, false, true]);
+    assert_eq!((purge.token, purge.mode, purge.rate.get()), (None, Mode::Hard, 7));
+    // Half of it is probably not what was meant.
+    let (settings, _) = check(&format!("{LEAST}[purge]\nmode = \"hard\"\n")).unwrap();
+    assert_eq!((settings.gateway.purge, settings.doubts.len()), (None, 1));
 }
 
 #[test]

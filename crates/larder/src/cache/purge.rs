@@ -213,7 +213,7 @@ impl<V: Clone + Send + Sync + 'static> Listener for Library<V> {
             }
             #[cfg(feature = "http")]
             Named::KeyBeside(key, _) => negatives.forget(key),
-            Named::Prefixes(_) => negatives.forget_where(|key| named.names(key)),
+            Named::Prefixes(_) | Named::Globs(_) => negatives.forget_where(|key| named.names(key)),
             Named::Everything | Named::Tag(_) => negatives.forget_all(),
         };
         revoked.and(forgotten)

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     entry::Entry,
-    purge::{Mode, Scope},
+    purge::{Glob, Mode, Scope},
     stats::Event,
     sync::Mutex,
     tier::{
@@ -27,6 +27,7 @@ pub(crate) enum Named<'a> {
     #[cfg(feature = "http")]
     KeyBeside(&'a str, u64),
     Prefixes(&'a [&'a str]),
+    Globs(&'a [Glob]),
     Tag(&'a str),
     Everything,
 }
@@ -69,7 +70,9 @@ impl<R: Send + Sync + 'static> Listener for Flights<R> {
             Named::Keys(keys) => keys.iter().for_each(|key| self.revoke(key)),
             #[cfg(feature = "http")]
             Named::KeyBeside(key, number) => self.revoke_beside(key, number),
-            Named::Prefixes(_) | Named::Everything => self.revoke_where(|key| named.names(key)),
+            Named::Prefixes(_) | Named::Globs(_) | Named::Everything => {
+                self.revoke_where(|key| named.names(key));
+            }
             Named::Tag(_) => {}
         }
         Burial::default()
@@ -83,12 +86,13 @@ impl Named<'_> {
             #[cfg(feature = "http")]
             Named::KeyBeside(named, _) => *named == key,
             Named::Prefixes(prefixes) => prefixes.iter().any(|prefix| key.starts_with(prefix)),
+            Named::Globs(globs) => globs.iter().any(|glob| glob.fits(key)),
             Named::Tag(_) => false,
             Named::Everything => true,
         }
     }
 
-    /// The same for a tier below.
+    /// The same for a tier below, or more: there a pattern is what it begins with.
     fn scopes(&self) -> Vec<Scope> {
         let keys = |keys: &[&str]| keys.iter().map(|key| Scope::Key((*key).to_owned())).collect();
         match self {
@@ -97,6 +101,9 @@ impl Named<'_> {
             Named::KeyBeside(key, _) => keys(&[key]),
             Named::Prefixes(prefixes) => {
                 prefixes.iter().map(|prefix| Scope::Prefix((*prefix).to_owned())).collect()
+            }
+            Named::Globs(globs) => {
+                globs.iter().map(|glob| Scope::Prefix(glob.prefix().to_owned())).collect()
             }
             Named::Tag(tag) => vec![Scope::Tag((*tag).to_owned())],
             Named::Everything => vec![Scope::Everything],
@@ -108,6 +115,7 @@ impl Named<'_> {
 pub(crate) struct Stored<'a> {
     scope: &'a Scope,
     names: Vec<&'a str>,
+    globs: Vec<Glob>,
 }
 
 impl<'a> Stored<'a> {
@@ -115,21 +123,26 @@ impl<'a> Stored<'a> {
     pub(crate) fn of(scope: &'a Scope) -> Self {
         let names = match scope {
             Scope::Key(name) | Scope::Prefix(name) => vec![name.as_str()],
-            Scope::Tag(_) | Scope::Everything => Vec::new(),
+            Scope::Glob(_) | Scope::Tag(_) | Scope::Everything => Vec::new(),
         };
-        Stored { scope, names }
+        let globs = match scope {
+            Scope::Glob(glob) => vec![glob.clone()],
+            _ => Vec::new(),
+        };
+        Stored { scope, names, globs }
     }
 
-    /// A key or a prefix that is stored in these spellings. Of other scopes there are none.
+    /// A key, a prefix or a pattern that is stored in these spellings. Of other scopes there are none.
     #[cfg(feature = "http")]
-    pub(crate) fn in_spellings(scope: &'a Scope, names: Vec<&'a str>) -> Self {
-        Stored { scope, names }
+    pub(crate) fn in_spellings(scope: &'a Scope, names: Vec<&'a str>, globs: Vec<Glob>) -> Self {
+        Stored { scope, names, globs }
     }
 
     pub(crate) fn named(&self) -> Named<'_> {
         match self.scope {
             Scope::Key(_) => Named::Keys(&self.names),
             Scope::Prefix(_) => Named::Prefixes(&self.names),
+            Scope::Glob(_) => Named::Globs(&self.globs),
             Scope::Tag(tag) => Named::Tag(tag),
             Scope::Everything => Named::Everything,
         }
@@ -248,7 +261,9 @@ impl<V> Engine<V> {
             }
             #[cfg(feature = "http")]
             Named::KeyBeside(..) => self.purges.next(),
-            Named::Keys(_) | Named::Prefixes(_) | Named::Everything => self.purges.next(),
+            Named::Keys(_) | Named::Prefixes(_) | Named::Globs(_) | Named::Everything => {
+                self.purges.next()
+            }
         }
     }
 
@@ -258,7 +273,7 @@ impl<V> Engine<V> {
             #[cfg(feature = "http")]
             Named::KeyBeside(key, _) => self.backoffs.forget(key),
             // Which keys those are is not known: at worst some other refresh is tried again too soon.
-            Named::Prefixes(_) | Named::Everything => self.backoffs.forget_all(),
+            Named::Prefixes(_) | Named::Globs(_) | Named::Everything => self.backoffs.forget_all(),
             // What is held back is looked up with its entry.
             Named::Tag(_) => {}
         }
@@ -281,7 +296,7 @@ impl<V> Engine<V> {
             (Named::Keys(keys), Mode::Hard) => remove(keys),
             #[cfg(feature = "http")]
             (Named::KeyBeside(key, _), _) => remove(&[key]),
-            (Named::Prefixes(_), Mode::Hard) => {
+            (Named::Prefixes(_) | Named::Globs(_), Mode::Hard) => {
                 self.memory.remove_where(|key| named.names(key), &judge)
             }
             (Named::Everything, Mode::Hard) => self.memory.clear(&judge),
@@ -291,7 +306,7 @@ impl<V> Engine<V> {
                 }
                 (marked, Burial::default())
             }
-            (Named::Prefixes(_), Mode::Soft) => {
+            (Named::Prefixes(_) | Named::Globs(_), Mode::Soft) => {
                 self.memory.update_where(|key| named.names(key), &judge, &mut mark);
                 (marked, Burial::default())
             }

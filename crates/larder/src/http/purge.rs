@@ -15,13 +15,13 @@ use larder_policy::{
 use super::cache::HttpCache;
 use crate::{
     engine::purge::{Named, Stored},
-    purge::{Mode, Purge, PurgeError, Receipt, Scope},
+    purge::{Glob, Mode, Purge, PurgeError, Receipt, Scope},
 };
 
 impl HttpCache {
     /// [`Cache::purge`](crate::Cache::purge), with keys and prefixes that may be URIs in any spelling:
     /// whatever is stored for that URI, or for one that begins so or is the same as one that does; any
-    /// other key as it is. However many spellings that is, it is one purge with one number.
+    /// other key as it is. One that begins with `//` is for `http` and for `https`. However many spellings that is, it is one purge with one number.
     ///
     /// # Errors
     ///
@@ -48,12 +48,13 @@ impl HttpCache {
         purge: &Purge,
         within: Option<Duration>,
     ) -> Result<Receipt, PurgeError> {
-        let spellings = match &purge.scope {
-            Scope::Key(key) => stored_keys(key),
-            Scope::Prefix(prefix) => stored_prefixes(prefix),
-            Scope::Tag(_) | Scope::Everything => Vec::new(),
+        let (spellings, globs) = match &purge.scope {
+            Scope::Key(key) => (stored_keys(key), Vec::new()),
+            Scope::Prefix(prefix) => (stored_prefixes(prefix), Vec::new()),
+            Scope::Glob(glob) => (Vec::new(), stored_globs(glob)),
+            Scope::Tag(_) | Scope::Everything => (Vec::new(), Vec::new()),
         };
-        let stored = Stored::in_spellings(&purge.scope, borrowed(&spellings));
+        let stored = Stored::in_spellings(&purge.scope, borrowed(&spellings), globs);
         self.cache().purge_as_stored(purge, stored, within).await
     }
 
@@ -97,9 +98,21 @@ fn borrowed(names: &[String]) -> Vec<&str> {
     names.iter().map(String::as_str).collect()
 }
 
+/// `//example.org/a` is for whichever scheme.
+fn in_each_scheme(written: &str, stored: fn(&str) -> Vec<String>) -> Option<Vec<String>> {
+    written
+        .starts_with("//")
+        .then(|| SCHEMES.iter().flat_map(|scheme| stored(&format!("{scheme}:{written}"))).collect())
+}
+
+const SCHEMES: [&str; 2] = ["http", "https"];
+
 /// Under which keys the answers for this URI are stored, or this key is. Often they are the same; the
 /// key of a QUERY is no URI.
 fn stored_keys(written: &str) -> Vec<String> {
+    if let Some(keys) = in_each_scheme(written, stored_keys) {
+        return keys;
+    }
     let of_uri = written.parse().ok().and_then(|uri| RequestKey::of_uri(&uri));
     let mut keys: Vec<_> = of_uri.iter().map(|key| key.as_str().to_owned()).collect();
     if !keys.iter().any(|key| key == written) {
@@ -110,11 +123,39 @@ fn stored_keys(written: &str) -> Vec<String> {
 
 /// How the keys of all URIs begin that begin like this, and all keys that do.
 fn stored_prefixes(written: &str) -> Vec<String> {
+    if let Some(prefixes) = in_each_scheme(written, stored_prefixes) {
+        return prefixes;
+    }
     let mut prefixes = rewritten(written).unwrap_or_default();
     if !prefixes.iter().any(|prefix| written.starts_with(prefix)) {
         prefixes.push(written.to_owned());
     }
     prefixes
+}
+
+/// How the keys of all URIs are written that this pattern fits. Scheme, host and port are as they are in keys, as far as
+/// no star is in them; what follows stands as it is written.
+fn stored_globs(written: &Glob) -> Vec<Glob> {
+    let text = written.to_string();
+    let in_scheme = |text: &str| {
+        let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+        let Some(path) = rest.find('/') else { return text.to_ascii_lowercase() };
+        let (authority, path) = rest.split_at(path);
+        let origin = format!("{scheme}://{authority}/").parse().ok();
+        let origin = origin.as_ref().and_then(uri::origin);
+        let origin = origin.filter(|_| !authority.contains('*'));
+        let as_written = || format!("{scheme}://{authority}").to_ascii_lowercase();
+        origin.unwrap_or_else(as_written) + path
+    };
+    let texts = match text.starts_with("//") {
+        true => SCHEMES.iter().map(|scheme| in_scheme(&format!("{scheme}:{text}"))).collect(),
+        false => vec![in_scheme(&text)],
+    };
+    let mut globs: Vec<_> = texts.iter().filter_map(|text| Glob::new(text).ok()).collect();
+    if !globs.contains(written) {
+        globs.push(written.clone());
+    }
+    globs
 }
 
 /// `None`: it is not the beginning of a URI.
@@ -200,6 +241,20 @@ mod tests {
         for key in ["http://a/", "/a", "http://me@a/", "http://a/b QUERY x"] {
             assert_eq!(stored_keys(key), [key]);
         }
+    }
+
+    #[test]
+    fn what_has_no_scheme_is_for_both() {
+        let both = |path: &str| ["http", "https"].map(|scheme| format!("{scheme}://a{path}"));
+        let keys = stored_keys("//A:/b");
+        assert!(both("/b").iter().all(|key| keys.contains(key)), "{keys:?}");
+        let prefixes = stored_prefixes("//A/");
+        assert!(both("/").iter().all(|prefix| prefixes.contains(prefix)), "{prefixes:?}");
+        let globs = stored_globs(&Glob::new("//A:80/b/*").unwrap());
+        let globs: Vec<_> = globs.iter().map(ToString::to_string).collect();
+        assert_eq!(globs, ["http://a/b/*", "https://a:80/b/*", "//A:80/b/*"]);
+        let globs = stored_globs(&Glob::new("HTTPS://A:443/B*").unwrap());
+        assert_eq!(globs[0].to_string(), "https://a/B*");
     }
 
     #[test]

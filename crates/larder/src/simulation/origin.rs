@@ -40,6 +40,7 @@ pub(super) fn names(scope: &Scope, key: usize) -> bool {
         Scope::Key(key) => key == name,
         Scope::Tag(tag) => tags.contains(&tag.as_str()),
         Scope::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        Scope::Glob(glob) => glob.fits(name),
         Scope::Everything => true,
     }
 }

@@ -623,6 +623,7 @@ impl Scope {
         match self {
             Scope::Key(named) => named == key,
             Scope::Prefix(prefix) => key.starts_with(prefix.as_str()),
+            Scope::Glob(glob) => key.starts_with(glob.prefix()),
             Scope::Tag(_) => false,
             Scope::Everything => true,
         }

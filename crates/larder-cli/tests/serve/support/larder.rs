@@ -157,7 +157,7 @@ impl Larder {
             Some((scheme, address.expect("an address")))
         };
         let (scheme, address) = process.until("listening on", first).await;
-        let admin = address_after(&mut process, "admin on http://").await;
+        let admin = address_after(&mut process, "admin on ").await;
         // The last that it says of itself: what comes later has another cause.
         let caching = |process: &Process| process.log.text().contains(" caching ").then_some(());
         process.until("caching", caching).await;
@@ -281,7 +281,8 @@ async fn address_after(process: &mut Process, words: &str) -> SocketAddr {
     let said = |process: &Process| {
         let text = process.log.text();
         let (_, rest) = text.lines().find_map(|line| line.split_once(words))?;
-        Some(rest.parse().expect("an address"))
+        let address = rest.split_once("://").map_or(rest, |(_, address)| address);
+        Some(address.parse().expect("an address"))
     };
     process.until(words, said).await
 }

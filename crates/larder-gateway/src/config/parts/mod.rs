@@ -5,6 +5,7 @@ mod listener;
 mod log;
 mod memory;
 mod origins;
+mod purge;
 mod server;
 mod shared;
 mod upstream;
@@ -20,6 +21,7 @@ pub use self::{
     log::LogPart,
     memory::Memory,
     origins::{BalanceWord, BreakerPart, CauseWord, HealthPart, RetryPart, ServerPart},
+    purge::{ModeWord, PurgePart},
     server::{ForwardedWord, PairPart, ReloadWord, Server, TlsPart, UnknownNamesWord, VersionWord},
     shared::{SharedPart, UnsureWord},
     upstream::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
@@ -44,6 +46,9 @@ pub struct Config {
     /// Where questions about the cache are answered, and purges taken
     #[schemars(example = &"[admin]\nlisten = \"127.0.0.1:9191\"")]
     pub admin: AdminPart,
+    /// Purges where requests come, for applications that are set up for other caches
+    #[schemars(example = &"[purge]\nallow = [\"192.0.2.7\"]")]
+    pub purge: PurgePart,
     /// What the cache may hold
     #[schemars(example = &"[memory]\nsize = \"256MiB\"")]
     pub memory: Memory,

@@ -178,13 +178,6 @@ impl Check<'_> {
             }
         }
         let Some(admin) = admin else { return };
-        if !admin.ip().is_loopback() {
-            let what = format!(
-                "{} {admin} is not a loopback address, and there is no log-in: use 127.0.0.1",
-                self.places.name("admin.listen")
-            );
-            return self.note("admin.listen", what);
-        }
         let reached = listeners.iter().find(|listener| match listener.listen {
             // Port 0 is another one each time.
             ListenAddress::Tcp(listen) => admin.port() != 0 && address::reaches(admin, listen),
@@ -239,7 +232,7 @@ impl Check<'_> {
     }
 
     /// A certificate and a key that belong together.
-    fn pair(&mut self, path: &str, pair: &PairPart) -> Option<Pair> {
+    pub(super) fn pair(&mut self, path: &str, pair: &PairPart) -> Option<Pair> {
         let paths = ["certificate", "key"].map(|key| format!("{path}.{key}"));
         let [of_certificate, of_key] =
             paths.each_ref().map(|path| self.places.name(path).to_owned());

@@ -1,8 +1,10 @@
 //! Settings: a configuration that can be run, whichever way it was said, and what is wrong with one that cannot.
 
+mod admin;
 mod check;
 mod listener;
 mod origins;
+mod purge;
 mod route;
 mod server;
 mod upstream;
@@ -12,7 +14,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::SystemTime};
 use bytesize::ByteSize;
 use larder::http;
 
-pub use self::listener::Listener;
+pub use self::{admin::AdminAccess, listener::Listener};
 
 use self::check::{Check, bytes};
 use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
@@ -36,6 +38,8 @@ pub struct Settings {
     pub max_connections: Option<NonZeroUsize>,
     /// Where questions about the cache are answered.
     pub admin: Option<SocketAddr>,
+    /// Who is let in there.
+    pub admin_access: AdminAccess,
     /// What the cache may hold.
     pub memory: ByteSize,
     /// What it may spend.
@@ -87,6 +91,12 @@ impl Named {
 pub struct Secrets {
     /// Who sends this in `Larder-Explain` is told keys.
     pub explain_token: Option<String>,
+    /// Who shows this may purge where requests come.
+    pub purge_token: Option<String>,
+    /// Who shows this may read in the admin API.
+    pub admin_read_token: Option<String>,
+    /// Who shows this may change what there is, there.
+    pub admin_write_token: Option<String>,
 }
 
 const LEAST_MEMORY: u64 = 1 << 20;
@@ -108,6 +118,7 @@ impl Settings {
             server,
             listener: _,
             admin,
+            purge,
             memory,
             shared: _,
             log: _,
@@ -115,10 +126,13 @@ impl Settings {
             defaults,
             route,
         } = config;
+        let admin_access = check.admin(admin, &secrets);
         let admin = admin.listen.as_ref().map(|listen| listen.0);
         let server_config = check.server(server);
         let listeners = check.listeners(config, &server_config.http1);
-        let gateway = check.gateway(server, &listeners, secrets);
+        let of_purges = purge;
+        let purge = check.purge(purge, secrets.purge_token.clone());
+        let gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
         let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
         if size.as_u64() < LEAST_MEMORY {
             let name = places.name("memory.size");
@@ -151,6 +165,7 @@ impl Settings {
             fittings.push(fitting);
             rules_of_routes.push(effective);
         }
+        let of_purges = check.doubts_of_purges(of_purges, gateway.purge.as_ref());
         let of_certificates = check.doubts_of_certificates(&listeners, route, SystemTime::now());
         let Check { mistakes, mut doubts, .. } = check;
         if !mistakes.is_empty() {
@@ -163,12 +178,14 @@ impl Settings {
         let routes = Routes::new(fittings);
         doubts.extend(hidden(&routes, places));
         doubts.extend(of_certificates);
+        doubts.extend(of_purges);
         Ok(Settings {
             listeners,
             server: server_config,
             threads: server.threads.map(|count| count.0),
             max_connections: server.max_connections.map(|count| count.0),
             admin,
+            admin_access,
             memory: size,
             cache,
             gateway,

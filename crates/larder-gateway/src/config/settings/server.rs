@@ -108,6 +108,6 @@ impl Check<'_> {
         let listeners = listeners.iter().map(|listener| listener.rules.clone()).collect();
         let usual = GatewayConfig::default();
         let name = server.name.as_ref().map_or(usual.name, |name| name.0.clone());
-        GatewayConfig { name, explain_token, listeners }
+        GatewayConfig { name, explain_token, listeners, purge: None }
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn encode(purge: &LowerPurge, at: SystemTime) -> Vec<u8> {
         let (kind, name) = match scope {
             Scope::Key(key) => (b'k', key.as_str()),
             Scope::Prefix(prefix) => (b'p', prefix.as_str()),
+            Scope::Glob(glob) => (b'p', glob.prefix()),
             Scope::Tag(tag) => (b't', tag.as_str()),
             Scope::Everything => (b'e', ""),
         };

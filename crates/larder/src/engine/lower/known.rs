@@ -156,6 +156,9 @@ impl Known {
                 Scope::Prefix(prefix) => {
                     self.note_prefix(prefix, |last| last.purge(mode, number, at));
                 }
+                Scope::Glob(glob) => {
+                    self.note_prefix(glob.prefix(), |last| last.purge(mode, number, at));
+                }
                 Scope::Everything => self.everything.purge(mode, number, at),
             }
         }

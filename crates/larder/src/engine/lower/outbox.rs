@@ -306,6 +306,7 @@ impl Outbox {
 fn bytes_of(scopes: &[Scope]) -> usize {
     let bytes = |scope: &Scope| match scope {
         Scope::Key(name) | Scope::Prefix(name) | Scope::Tag(name) => name.len(),
+        Scope::Glob(glob) => glob.prefix().len(),
         Scope::Everything => 0,
     };
     scopes.iter().map(bytes).sum()

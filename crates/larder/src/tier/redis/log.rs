@@ -35,6 +35,8 @@ pub(super) fn encode(purge: &LowerPurge) -> Vec<u8> {
     let written = |scope: &Scope| match scope {
         Scope::Key(key) => WrittenScope::Key(key.clone()),
         Scope::Prefix(prefix) => WrittenScope::Prefix(prefix.clone()),
+        // A version that does not know a scope takes it for everything, hard.
+        Scope::Glob(glob) => WrittenScope::Prefix(glob.prefix().to_owned()),
         Scope::Tag(tag) => WrittenScope::Tag(tag.clone()),
         Scope::Everything => WrittenScope::Everything,
     };
@@ -70,6 +72,7 @@ pub(super) fn fences(purge: &LowerPurge) -> BTreeSet<String> {
         Scope::Key(key) => format!("k:{}", bucket(key)),
         Scope::Tag(tag) => format!("t:{}", bucket(tag)),
         Scope::Prefix(prefix) => format!("p:{prefix}"),
+        Scope::Glob(glob) => format!("p:{}", glob.prefix()),
         Scope::Everything => "e".to_owned(),
     };
     purge.scopes.iter().map(field).collect()

@@ -1,0 +1,206 @@
+//! Entry: which requests to the admin API have to show a token, and which.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, Method, StatusCode, header};
+
+use crate::{
+    access::{Attempts, ClientAddress, Token, bearer},
+    figures::{Family, Figures, Kind},
+    problem::Problem,
+};
+
+/// For supervisors and balancers, which have no token: they tell no more than whether it runs.
+const OPEN: [&str; 2] = ["/livez", "/readyz"];
+
+/// The tokens, and what became of requests without them. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Entry(Arc<Inside>);
+
+#[derive(Debug, Default)]
+struct Inside {
+    read: Option<Token>,
+    write: Option<Token>,
+    attempts: Attempts,
+    without: AtomicU64,
+    wrong: AtomicU64,
+    limited: AtomicU64,
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    Without,
+    Wrong,
+    /// Too many wrong ones came from its address: it is not looked at.
+    Limited(Duration),
+}
+
+impl Entry {
+    pub(crate) fn new(read: Option<Token>, write: Option<Token>) -> Entry {
+        Entry(Arc::new(Inside { read, write, ..Inside::default() }))
+    }
+
+    fn judge(&self, request: &Request, now: Instant) -> Result<(), Refused> {
+        let Inside { read, write, attempts, .. } = &*self.0;
+        if OPEN.contains(&request.uri().path()) || (read.is_none() && write.is_none()) {
+            return Ok(());
+        }
+        let reads = [Method::GET, Method::HEAD].contains(request.method());
+        // Where there is a token for changing alone, reading needs none; where there is one for reading alone, nobody
+        // changes anything.
+        let accepted = match (reads, read) {
+            (true, None) => return Ok(()),
+            (true, Some(_)) => [read, write],
+            (false, _) => [&None, write],
+        };
+        let shown = bearer(request.headers()).ok_or(Refused::Without)?;
+        let client = request.extensions().get::<ClientAddress>();
+        let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0);
+        if let Some(wait) = attempts.wait(client, now) {
+            return Err(Refused::Limited(wait));
+        }
+        // All are compared: how long it takes tells nothing.
+        let is_one = accepted.into_iter().flatten().fold(false, |is, token| token.is(shown) | is);
+        if is_one {
+            return Ok(());
+        }
+        attempts.failed(client, now);
+        Err(Refused::Wrong)
+    }
+}
+
+pub(crate) async fn let_in(State(entry): State<Entry>, request: Request, next: Next) -> Response {
+    match entry.judge(&request, Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => entry.refusal(refused, request.uri().path()),
+    }
+}
+
+impl Entry {
+    fn refusal(&self, refused: Refused, path: &str) -> Response {
+        let Inside { without, wrong, limited, .. } = &*self.0;
+        let (count, status, detail) = match refused {
+            Refused::Without => {
+                let detail = "show the token: Authorization: Bearer (with curl: -H 'authorization: Bearer …')";
+                (without, StatusCode::UNAUTHORIZED, detail)
+            }
+            Refused::Wrong => {
+                (wrong, StatusCode::UNAUTHORIZED, "this token does not do for that request")
+            }
+            Refused::Limited(_) => {
+                let detail = "too many wrong tokens came from this address";
+                (limited, StatusCode::TOO_MANY_REQUESTS, detail)
+            }
+        };
+        count.fetch_add(1, Relaxed);
+        let problem = Problem::new(status, "Token needed", detail);
+        tracing::warn!(path, "admin refused a request: {problem}");
+        let mut response = problem.into_response();
+        let fields = response.headers_mut();
+        match refused {
+            Refused::Limited(wait) => {
+                let seconds = wait.as_secs().saturating_add(1);
+                fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Refused::Without | Refused::Wrong => {
+                let scheme = HeaderValue::from_static("Bearer realm=\"larder admin\"");
+                fields.insert(header::WWW_AUTHENTICATE, scheme);
+            }
+        }
+        response
+    }
+}
+
+impl Figures for Entry {
+    fn families(&self) -> Vec<Family> {
+        let Inside { without, wrong, limited, .. } = &*self.0;
+        let sample =
+            |word: &'static str, count: &AtomicU64| (word.into(), count.load(Relaxed) as f64);
+        vec![Family {
+            name: "admin_refused",
+            help: "Requests to the admin API that were refused for want of a token, by why",
+            kind: Kind::Counter,
+            label: "reason",
+            samples: vec![
+                sample("no_token", without),
+                sample("wrong_token", wrong),
+                sample("too_many", limited),
+            ],
+        }]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn judged(entry: &Entry, method: &str, path: &str, token: Option<&str>) -> Result<(), Refused> {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        entry.judge(&request.body(Body::empty()).unwrap(), Instant::now())
+    }
+
+    #[test]
+    fn each_token_opens_what_it_is_for() {
+        use Refused::{Without, Wrong};
+        let token = |text: Option<&str>| text.and_then(Token::new);
+        type Row<'a> = (
+            Option<&'a str>,
+            Option<&'a str>,
+            &'a str,
+            &'a str,
+            Option<&'a str>,
+            Result<(), Refused>,
+        );
+        let rows: [Row<'_>; 16] = [
+            (None, None, "POST", "/v1/purge", None, Ok(())),
+            (Some("r"), Some("w"), "GET", "/livez", None, Ok(())),
+            (Some("r"), Some("w"), "GET", "/readyz", None, Ok(())),
+            (Some("r"), Some("w"), "GET", "/metrics", None, Err(Without)),
+            (Some("r"), Some("w"), "GET", "/metrics", Some("r"), Ok(())),
+            (Some("r"), Some("w"), "GET", "/metrics", Some("w"), Ok(())),
+            (Some("r"), Some("w"), "GET", "/metrics", Some("x"), Err(Wrong)),
+            (Some("r"), Some("w"), "POST", "/v1/purge", None, Err(Without)),
+            (Some("r"), Some("w"), "POST", "/v1/purge", Some("r"), Err(Wrong)),
+            (Some("r"), Some("w"), "POST", "/v1/purge", Some("w"), Ok(())),
+            (Some("r"), Some("w"), "DELETE", "/v1/stats", Some("r"), Err(Wrong)),
+            (None, Some("w"), "GET", "/v1/stats", None, Ok(())),
+            (None, Some("w"), "POST", "/v1/purge", None, Err(Without)),
+            (Some("r"), None, "POST", "/v1/purge", Some("r"), Err(Wrong)),
+            (Some("r"), None, "POST", "/v1/purge", None, Err(Without)),
+            (Some("r"), None, "GET", "/livez/", None, Err(Without)),
+        ];
+        for (read, write, method, path, shown, expected) in rows {
+            let entry = Entry::new(token(read), token(write));
+            let what = format!("{read:?} {write:?} {method} {path} {shown:?}");
+            assert_eq!(judged(&entry, method, path, shown), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn after_ten_wrong_ones_none_is_looked_at() {
+        let entry = Entry::new(Token::new("r"), Token::new("w"));
+        for _ in 0..10 {
+            assert_eq!(judged(&entry, "GET", "/", Some("x")), Err(Refused::Wrong));
+        }
+        assert!(matches!(judged(&entry, "GET", "/", Some("r")), Err(Refused::Limited(_))));
+        assert_eq!(judged(&entry, "GET", "/livez", None), Ok(()));
+    }
+}

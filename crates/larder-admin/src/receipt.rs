@@ -1,0 +1,82 @@
+//! Receipt: what has been done about a purge, as it is told in JSON.
+
+use larder::{Doubt, Receipt, Replication, TierReceipt, TierState};
+use serde::Serialize;
+
+/// A [`Receipt`] as it is told.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReceiptView {
+    cache: String,
+    what: String,
+    mode: &'static str,
+    number: u64,
+    /// RFC 3339, to the millisecond.
+    at: String,
+    tiers: Vec<TierView>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct TierView {
+    tier: &'static str,
+    state: &'static str,
+    /// In so many of the tier's parts it holds …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<usize>,
+    /// … and there are so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<usize>,
+    /// The names of parts in which it has not been said to hold; of many, some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Whether a replica of its server has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replication: Option<&'static str>,
+    /// What its server may do to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'static str>,
+    /// Whether what is not sent yet is on disk here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outbox: Option<String>,
+}
+
+impl ReceiptView {
+    /// What `receipt` says of a purge of the cache with this name.
+    pub fn of(cache: &str, receipt: &Receipt) -> Self {
+        ReceiptView {
+            cache: cache.to_owned(),
+            what: receipt.scope.to_string(),
+            mode: receipt.mode.as_str(),
+            number: receipt.number,
+            at: humantime::format_rfc3339_millis(receipt.at).to_string(),
+            tiers: receipt.tiers.iter().map(TierView::of).collect(),
+        }
+    }
+}
+
+impl TierView {
+    fn of(receipt: &TierReceipt) -> Self {
+        let (tier, state) = (receipt.tier.as_str(), receipt.state.as_str());
+        let view = TierView {
+            tier,
+            state,
+            by: None,
+            of: None,
+            missing: Vec::new(),
+            reason: None,
+            replication: receipt.replication.map(Replication::as_str),
+            server: receipt.doubt.map(Doubt::as_str),
+            outbox: receipt.outbox.as_ref().map(ToString::to_string),
+        };
+        match &receipt.state {
+            TierState::Applied { by, of } => TierView { by: Some(*by), of: Some(*of), ..view },
+            TierState::Lapsed { by, of, missing } => {
+                let missing = missing.clone();
+                TierView { by: Some(*by), of: Some(*of), missing, ..view }
+            }
+            TierState::Failed { reason } => TierView { reason: Some(reason.clone()), ..view },
+            _ => view,
+        }
+    }
+}

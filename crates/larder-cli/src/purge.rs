@@ -1,0 +1,233 @@
+//! `larder purge`: what a gateway that runs is to forget, or to ask for again.
+
+use std::{fmt::Write, time::Duration};
+
+use clap::{Args, ValueEnum};
+use larder_gateway::config::amount;
+use serde_json::{Value, json};
+
+use crate::ask::{AskError, Where};
+
+/// How long the answer may take beyond the wait for a tier.
+const BUDGET: Duration = Duration::from_secs(10);
+
+/// Purges in a gateway, by way of its admin API.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 it is purged, and where --wait was said in all gateways that share; 1 it is not, or not everywhere yet, or
+nobody could be asked; 2 wrong usage.
+
+Examples, with a gateway that was started with --admin 127.0.0.1:9191:
+  larder purge --url https://example.org/posts/1
+  larder purge --url example.org/posts/1           http and https
+  larder purge --tag post:1 --tag post:2 --hard --wait shared
+  larder purge --glob 'example.org/posts/*.html'   * stands for any characters
+  larder purge --host example.org")]
+pub(crate) struct Purge {
+    #[command(flatten)]
+    what: What,
+    /// Nothing is left of it. Otherwise it is stale: asked for again, and served where the service fails
+    #[arg(long)]
+    hard: bool,
+    /// Wait until it holds in all gateways that share with this one
+    #[arg(long, value_enum, value_name = "TIER")]
+    wait: Option<Tier>,
+    /// How long to wait for that
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = amount::duration)]
+    timeout: Duration,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    admin: Where,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// All that has this tag; may be said several times
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// What is stored for this URL; may be said several times
+    #[arg(long, value_name = "URL", value_parser = url)]
+    url: Vec<String>,
+    /// All URLs that begin so
+    #[arg(long, value_name = "URL", value_parser = url)]
+    prefix: Option<String>,
+    /// All URLs of this host
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    host: Option<String>,
+    /// All URLs that fit this pattern: * stands for any characters
+    #[arg(long, value_name = "PATTERN", value_parser = glob)]
+    glob: Option<String>,
+    /// Everything
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Tier {
+    /// All gateways that share with this one
+    Shared,
+}
+
+/// Why it is not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PurgeError {
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("it is purged here, and not everywhere yet\n{0}")]
+    NotEverywhere(String),
+}
+
+impl PurgeError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            PurgeError::Ask(error) => error.exit_code(),
+            PurgeError::NotEverywhere(_) => 1,
+        }
+    }
+}
+
+/// Without a scheme it is for both.
+fn url(text: &str) -> Result<String, String> {
+    let is_whole = ["//", "http://", "https://"].iter().any(|start| text.starts_with(start));
+    match text {
+        _ if is_whole => Ok(text.to_owned()),
+        _ if text.is_empty() || text.starts_with('/') => {
+            Err("say the host as well: example.org/posts/1".to_owned())
+        }
+        _ if text.contains("://") => Err("say http:// or https://, or neither".to_owned()),
+        _ => Ok(format!("//{text}")),
+    }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains(['/', '*', '?', '#', '@', ' ']) {
+        true => Err("say the host alone: example.org, or example.org:8080".to_owned()),
+        false => Ok(format!("//{text}/")),
+    }
+}
+
+fn glob(text: &str) -> Result<String, String> {
+    if text.starts_with('*') { Ok(text.to_owned()) } else { url(text) }
+}
+
+impl Purge {
+    /// What to tell of it.
+    pub(crate) fn run(self) -> Result<String, PurgeError> {
+        let Purge { what, hard, wait, timeout, json, admin } = self;
+        let What { tag, url, prefix, host, glob, all } = what;
+        let mut body = match (prefix.or(host), glob) {
+            (Some(prefix), _) => json!({ "prefix": prefix }),
+            (None, Some(glob)) => json!({ "glob": glob }),
+            (None, None) if all => json!({ "all": true }),
+            (None, None) if tag.is_empty() => json!({ "keys": url }),
+            (None, None) => json!({ "tags": tag }),
+        };
+        body["mode"] = if hard { "hard".into() } else { "soft".into() };
+        let mut within = BUDGET;
+        if wait.is_some() {
+            body["wait"] = "shared".into();
+            let millis = timeout.as_millis().clamp(1, 60_000);
+            body["timeout_ms"] = u64::try_from(millis).unwrap_or(u64::MAX).into();
+            within += timeout;
+        }
+        let said = admin.ask("/v1/purge", Some(&body), within)?;
+        let text = if json { format!("{said}\n") } else { told(&said) };
+        match wait.is_some() && !is_everywhere(&said) {
+            true => Err(PurgeError::NotEverywhere(text)),
+            false => Ok(text),
+        }
+    }
+}
+
+fn receipts(said: &Value) -> &[Value] {
+    said["receipts"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn tiers(receipt: &Value) -> &[Value] {
+    receipt["tiers"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn is_everywhere(said: &Value) -> bool {
+    let holds = |tier: &Value| ["applied", "lapsed"].iter().any(|state| tier["state"] == *state);
+    receipts(said).iter().flat_map(tiers).all(holds)
+}
+
+/// One line for each name, one for each tier, and what may have been meant.
+fn told(said: &Value) -> String {
+    let mut text = String::new();
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut line = |line: &str| writeln!(text, "{line}").expect("a text takes what is written");
+    for receipt in receipts(said) {
+        let (what, mode, number) =
+            (word(&receipt["what"]), word(&receipt["mode"]), &receipt["number"]);
+        line(&format!("purged {what} ({mode}, purge {number})"));
+        for tier in tiers(receipt) {
+            let mut state = word(&tier["state"]);
+            if let (Some(by), Some(of)) = (tier["by"].as_u64(), tier["of"].as_u64()) {
+                state += &format!(" by {by} of {of}");
+            }
+            for name in ["reason", "replication", "server", "outbox"] {
+                if let Some(note) = tier[name].as_str() {
+                    state += &format!(", {name}: {note}");
+                }
+            }
+            line(&format!("  {:<8}{state}", word(&tier["tier"])));
+        }
+    }
+    if let Some(count) = said["purged"].as_u64() {
+        let entries = if count == 1 { "answer was" } else { "answers were" };
+        line(&format!("{count} {entries} stored in memory"));
+    }
+    let nearest = said["keys"].as_array().into_iter().flatten();
+    let nearest = nearest.map(|key| &key["did_you_mean"]).chain([&said["did_you_mean"]]);
+    for meant in nearest.flat_map(|names| names.as_array().into_iter().flatten()) {
+        line(&format!("did you mean {}?", word(meant)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_as_people_write_them() {
+        let rows = [
+            ("https://a/b", Some("https://a/b")),
+            ("a/b", Some("//a/b")),
+            ("//a/b", Some("//a/b")),
+            ("a:8080/b", Some("//a:8080/b")),
+            ("/b", None),
+            ("", None),
+            ("ftp://a", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(url(text).ok().as_deref(), expected, "{text}");
+        }
+        assert_eq!(host("a:80").unwrap(), "//a:80/");
+        assert!(["", "a/b", "*.a", "https://a"].iter().all(|text| host(text).is_err()));
+        assert_eq!(glob("*.png").unwrap(), "*.png");
+    }
+
+    #[test]
+    fn what_is_told_fits_on_a_screen() {
+        let said = json!({
+            "purged": 1, "mode": "soft",
+            "keys": [{ "key": "/a", "purged": 0, "did_you_mean": ["http://h/a"] }],
+            "receipts": [{
+                "cache": "larder", "what": "key /a", "mode": "soft", "number": 7, "at": "",
+                "tiers": [
+                    { "tier": "memory", "state": "applied", "by": 1, "of": 1 },
+                    { "tier": "shared", "state": "failed", "reason": "no answer" },
+                ],
+            }],
+        });
+        let lines = "purged key /a (soft, purge 7)\n  memory  applied by 1 of 1\n  shared  failed, reason: no answer\n\
+                     1 answer was stored in memory\ndid you mean http://h/a?\n";
+        assert_eq!(told(&said), lines);
+        assert!(!is_everywhere(&said));
+    }
+}

@@ -1,0 +1,83 @@
+//! `larder purge` and `larder stats`: commands that ask a gateway that runs.
+
+use crate::support::{
+    Redis,
+    larder::{Larder, run, run_with},
+    origin::{Origin, ok},
+};
+
+async fn tagged() -> Origin {
+    Origin::saying(ok("cache-control: max-age=600\r\nsurrogate-key: all\r\n", "a")).await
+}
+
+#[tokio::test]
+async fn whatever_names_a_page_purges_it() {
+    let origin = tagged().await;
+    let larder = Larder::before(origin.address).await;
+    let admin = format!("http://{}/", larder.admin());
+    for (arguments, what) in [
+        (vec!["--url", "http://larder.test/a/b"], "key http://larder.test/a/b (soft"),
+        (vec!["--url", "larder.test/a/b", "--hard"], "key //larder.test/a/b (hard"),
+        (vec!["--tag", "all"], "tag all (soft"),
+        (vec!["--prefix", "larder.test/a"], "prefix //larder.test/a (soft"),
+        (vec!["--host", "larder.test"], "prefix //larder.test/ (soft"),
+        (vec!["--glob", "larder.test/*/b"], "glob //larder.test/*/b (soft"),
+        (vec!["--all"], "everything (soft"),
+    ] {
+        larder.get("/a/b").await;
+        assert_eq!(larder.get("/a/b").await.handling(), "hit", "{arguments:?}");
+        let arguments = [&["purge", "--admin", &admin], &arguments[..]].concat();
+        let exit = run(&arguments).await;
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {}", exit.log);
+        assert!(exit.out.contains(what), "{arguments:?}: {}", exit.out);
+        assert!(exit.out.contains("memory  applied by 1 of 1"), "{}", exit.out);
+        assert_ne!(larder.get("/a/b").await.handling(), "hit", "{arguments:?}");
+    }
+    let exit = run(&["purge", "--admin", &admin, "--url", "larder.test/a/c", "--json"]).await;
+    assert!(exit.out.contains("\"did_you_mean\":[\"http://larder.test/a/b\"]"), "{}", exit.out);
+    let exit = run_with(&["stats"], &[("LARDER_ADMIN", &admin)]).await;
+    assert_eq!(exit.code, Some(0), "{}", exit.log);
+    assert!(exit.out.contains("hit rate") && exit.out.contains("8 purges"), "{}", exit.out);
+}
+
+#[tokio::test]
+async fn what_was_not_done_is_told_with_an_exit_code() {
+    let origin = tagged().await;
+    let larder = Larder::before(origin.address).await;
+    let (admin, data) = (larder.admin().to_string(), larder.address.to_string());
+    for (arguments, code, words) in [
+        (vec!["purge"], 2, "--url <URL>"),
+        (vec!["purge", "--all", "--host", "a"], 2, "cannot be used with"),
+        (vec!["purge", "--url", "/a"], 2, "say the host as well"),
+        (vec!["purge", "--all", "--admin", "127.0.0.1:1"], 1, "no gateway answers at"),
+        (vec!["purge", "--all", "--admin", &data], 1, "is no admin API of Larder"),
+        (
+            vec!["purge", "--all", "--admin", &admin, "--wait", "shared"],
+            2,
+            "there is no tier shared",
+        ),
+        (vec!["purge", "--glob", "a", "--admin", &admin], 2, "there is no * in it"),
+        (vec!["purge", "--all", "--token-file", "nowhere"], 2, "cannot read the token in nowhere"),
+        (vec!["stats", "--admin", "127.0.0.1:1"], 1, "no gateway answers at"),
+    ] {
+        let exit = run(&arguments).await;
+        assert_eq!(exit.code, Some(code), "{arguments:?}: {}", exit.log);
+        assert!(exit.log.contains(words), "{arguments:?}: {}", exit.log);
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_all_gateways_is_told_whether_they_have_it() {
+    let (origin, mut redis) = (tagged().await, Redis::start().await);
+    let larder = Larder::with(origin.address, &["--shared", &redis.url()]).await;
+    let admin = larder.admin().to_string();
+    let arguments =
+        ["purge", "--all", "--wait", "shared", "--timeout", "20s", "--admin", admin.as_str()];
+    let exit = run(&arguments).await;
+    assert_eq!(exit.code, Some(0), "{} {}", exit.out, exit.log);
+    assert!(exit.out.contains("shared  applied by 1 of 1"), "{}", exit.out);
+    redis.kill().await;
+    let exit = run(&[&arguments[..4], &["--timeout", "100ms"], &arguments[6..]].concat()).await;
+    assert_eq!(exit.code, Some(1), "{} {}", exit.out, exit.log);
+    assert!(exit.log.contains("not everywhere yet"), "{}", exit.log);
+}
