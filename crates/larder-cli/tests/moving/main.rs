@@ -1,4 +1,5 @@
-//! `larder import nginx`: what is made of nginx's files, and whether Larder does with it what nginx did.
+//! `larder import nginx`: what is made of nginx's files, and whether Larder does with it what nginx did. And the pages of
+//! those who come from elsewhere.
 //!
 //! `nginx/*.conf` are the files, `nginx/*.txt` what is made of them (written anew with `LARDER_BLESS=1`).
 
@@ -9,3 +10,4 @@ mod side_by_side;
 #[path = "../serve/support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "the tests of one process stand on the rest")]
 mod support;
+mod varnish;
