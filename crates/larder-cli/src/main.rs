@@ -9,6 +9,7 @@ mod doubts;
 mod files;
 mod flags;
 mod health;
+mod import;
 mod metrics;
 mod purge;
 mod reload;
@@ -32,8 +33,8 @@ use larder_gateway::config;
 use tracing::Level;
 
 use crate::{
-    check::Check, configured::Configured, flags::ServeFlags, health::Health, purge::Purge,
-    reload::Again, serve::ServeError, shared::Passwords, stats::Stats,
+    check::Check, configured::Configured, flags::ServeFlags, health::Health, import::Import,
+    purge::Purge, reload::Again, serve::ServeError, shared::Passwords, stats::Stats,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -62,6 +63,8 @@ enum What {
     Init,
     /// Print the JSON Schema of larder.toml, from which editors complete it
     Schema,
+    /// Print a larder.toml made of another program's settings, and tell what could not be carried over
+    Import(Import),
     /// Ask a `larder serve` with --admin whether it is ready, and exit 0 if it is
     Health(Health),
     /// Purge in a `larder serve` with --admin: by URL, tag, prefix, host or pattern
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         }
         What::Init => printed(config::EXAMPLE.to_owned()),
         What::Schema => printed(config::schema() + "\n"),
+        What::Import(import) => ended(import.run().map(imported).map_err(|error| (2, error))),
         What::Purge(purge) => {
             ended(purge.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
@@ -100,6 +104,13 @@ fn main() -> ExitCode {
 fn printed(text: String) -> ExitCode {
     print(text);
     ExitCode::SUCCESS
+}
+
+fn imported(import::Imported { toml, notes }: import::Imported) {
+    for note in notes {
+        eprintln!("{note}");
+    }
+    print(toml);
 }
 
 /// Whoever reads no more (`| head`) has enough.
