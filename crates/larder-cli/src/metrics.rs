@@ -6,6 +6,7 @@ use larder::{http::HttpCache, redis::Redis};
 use larder_admin::figures::{Family, Figures, Kind, Table};
 use larder_gateway::{
     Gateway,
+    access::{AccessLog, AccessLogCounts},
     downstream::counters::{Counted, Counters},
     origins::{AddressStats, BreakerState, OriginsStats},
     upstream::UpstreamStats,
@@ -91,6 +92,21 @@ impl Figures for ReaderFigures {
             ),
             counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
         ]
+    }
+}
+
+/// What became of the lines of the access log.
+pub(crate) struct AccessFigures(pub(crate) AccessLog);
+
+impl Figures for AccessFigures {
+    fn families(&self) -> Vec<Family> {
+        let AccessLogCounts { written, lost, left_out } = self.0.counts();
+        vec![counter(
+            "access_log_lines",
+            "Lines of the access log, by what became of them",
+            "outcome",
+            vec![("written", written), ("lost", lost), ("left_out", left_out)],
+        )]
     }
 }
 

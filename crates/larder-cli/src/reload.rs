@@ -183,6 +183,7 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
             ("memory", serde_json::to_value(&config.memory)),
             ("shared", serde_json::to_value(&config.shared)),
             ("log", serde_json::to_value(&config.log)),
+            ("access_log", serde_json::to_value(&config.access_log)),
         ]
         .map(|(name, part)| (name, part.unwrap_or_default()))
     };

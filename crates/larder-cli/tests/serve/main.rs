@@ -6,6 +6,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod access_log;
 mod answers;
 mod bounded;
 mod broken;

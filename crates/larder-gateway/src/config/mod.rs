@@ -39,10 +39,10 @@ pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
-    AdminPart, BalanceWord, BreakerPart, CauseWord, Config, ForwardedWord, HealthPart,
-    ListenerPart, LogPart, Memory, PairPart, ProtocolWord, ReloadWord, RetryPart, Server,
-    ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
-    UpstreamTlsPart, VersionWord,
+    AccessLogPart, AddressesWord, AdminPart, BalanceWord, BreakerPart, CauseWord, Config,
+    FormatWord, ForwardedWord, HealthPart, ListenerPart, LogPart, Memory, PairPart, ProtocolWord,
+    QueryWord, ReloadWord, RetryPart, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord,
+    UnknownNamesWord, UnsureWord, UpstreamPart, UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
 pub use rules::{

@@ -1,6 +1,8 @@
 //! Plain hits, as they lie in the buffer of their connection.
 
-use http::{HeaderName, header};
+use std::net::IpAddr;
+
+use http::{HeaderName, HeaderValue, header};
 use larder::http::{
     BorrowedRequest, HitResponse,
     policy::{
@@ -13,7 +15,7 @@ use larder::http::{
 
 use super::{
     Gateway,
-    client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN},
+    client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN, X_FORWARDED_FOR},
 };
 use crate::{
     downstream::{
@@ -78,6 +80,21 @@ impl FastPath for Gateway {
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
         self.store.fast_hit(request, head)
+    }
+
+    fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
+        let settings = self.common.settings.load();
+        let rules = settings.config.rules(peer.listener);
+        let asked_for = rules.believed(peer).and_then(|believed| {
+            let claims = lines.iter().filter_map(|line| {
+                let name = HeaderName::from_bytes(line.name).ok()?;
+                let is_claim = name == header::FORWARDED || name == X_FORWARDED_FOR;
+                is_claim.then_some((name, HeaderValue::from_bytes(line.value).ok()?))
+            });
+            let trusts = |ip| rules.trusted_peers.contains(ip);
+            forward::client(&claims.collect(), believed, trusts)
+        });
+        asked_for.or(peer.ip())
     }
 
     fn is_crowded(&self) -> bool {

@@ -46,6 +46,7 @@ use self::{
     outbound::Outbound,
 };
 use crate::{
+    access::Note,
     downstream::{Peer, http1::ReaderBody},
     origins::Origins,
     problem::Problem,
@@ -158,6 +159,11 @@ impl Gateway {
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
                 let client = settings.config.client(head, hop);
+                if let Some(note) = head.extensions.get::<Note>()
+                    && !client.0.is_unspecified()
+                {
+                    note.client(client.0);
+                }
                 head.extensions.insert(client);
                 if hop.believed.is_some() {
                     target::follow(head);
@@ -208,6 +214,11 @@ fn set_out(settings: Arc<Settings>, head: &mut Parts) {
     let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
     if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
         extensions.insert(Rules(Arc::clone(policy)));
+    }
+    if let Some(note) = extensions.get::<Note>()
+        && let Some(name) = settings.config.upstream_names.get(upstream)
+    {
+        note.upstream(name);
     }
     if !is_cached {
         extensions.insert(Bypass);

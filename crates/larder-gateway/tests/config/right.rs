@@ -530,3 +530,23 @@ cache = false
     let by_expression = settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields);
     assert!(!by_expression.is_cached);
 }
+
+#[test]
+fn an_access_log_is_there_once_it_has_a_place() {
+    use larder_gateway::access::{AccessLogConfig, Addresses, Destination, Format, Query};
+    assert_eq!(check(LEAST).unwrap().0.access_log, None);
+    let said = |keys: &str| check(&format!("{LEAST}[access_log]\n{keys}")).unwrap().0.access_log;
+    let usual = AccessLogConfig::to(Destination::Stdout);
+    assert_eq!(said("to = \"stdout\"\n"), Some(usual));
+    let all = AccessLogConfig {
+        to: Destination::File("access.log".into()),
+        format: Format::Combined,
+        sample: 0.0,
+        query: Query::Drop,
+        addresses: Addresses::Mask,
+        buffer_bytes: 64 << 10,
+    };
+    let keys = "to = \"access.log\"\nformat = \"combined\"\nsample = 0\nquery = \"drop\"\n\
+                addresses = \"mask\"\nbuffer = \"64KiB\"\n";
+    assert_eq!(said(keys), Some(all));
+}

@@ -1,5 +1,6 @@
 //! Settings: a configuration that can be run, whichever way it was said, and what is wrong with one that cannot.
 
+mod access_log;
 mod check;
 mod listener;
 mod origins;
@@ -18,6 +19,7 @@ use self::check::{Check, bytes};
 use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
 use crate::{
     GatewayConfig, ServerConfig,
+    access::AccessLogConfig,
     origins::{Address, OriginsConfig},
     routes::{Routes, Ways},
     upstream::UpstreamConfig,
@@ -36,6 +38,8 @@ pub struct Settings {
     pub max_connections: Option<NonZeroUsize>,
     /// Where questions about the cache are answered.
     pub admin: Option<SocketAddr>,
+    /// Where each request has a line.
+    pub access_log: Option<AccessLogConfig>,
     /// What the cache may hold.
     pub memory: ByteSize,
     /// What it may spend.
@@ -111,6 +115,7 @@ impl Settings {
             memory,
             shared: _,
             log: _,
+            access_log,
             upstream,
             defaults,
             route,
@@ -118,7 +123,9 @@ impl Settings {
         let admin = admin.listen.as_ref().map(|listen| listen.0);
         let server_config = check.server(server);
         let listeners = check.listeners(config, &server_config.http1);
-        let gateway = check.gateway(server, &listeners, secrets);
+        let access_log = check.access_log(access_log);
+        let mut gateway = check.gateway(server, &listeners, secrets);
+        gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
         let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
         if size.as_u64() < LEAST_MEMORY {
             let name = places.name("memory.size");
@@ -169,6 +176,7 @@ impl Settings {
             threads: server.threads.map(|count| count.0),
             max_connections: server.max_connections.map(|count| count.0),
             admin,
+            access_log,
             memory: size,
             cache,
             gateway,

@@ -107,7 +107,7 @@ impl Check<'_> {
         let explain_token = secrets.explain_token.filter(|token| !token.is_empty()).or(of_file);
         let listeners = listeners.iter().map(|listener| listener.rules.clone()).collect();
         let usual = GatewayConfig::default();
-        let name = server.name.as_ref().map_or(usual.name, |name| name.0.clone());
-        GatewayConfig { name, explain_token, listeners }
+        let name = server.name.as_ref().map_or_else(|| usual.name.clone(), |name| name.0.clone());
+        GatewayConfig { name, explain_token, listeners, ..usual }
     }
 }

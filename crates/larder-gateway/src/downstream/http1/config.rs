@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
 
+use crate::access::AccessLog;
 use crate::downstream::{counters::Counters, pace::MinRate, tls::ServedNames};
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
@@ -66,6 +67,8 @@ pub struct Http1Config {
     /// Which hosts a connection may be asked for, where its reader was shown one certificate of several; one for
     /// another is answered 421. Default all.
     pub served: Option<ServedNames>,
+    /// Where each request has a line. Default nowhere.
+    pub access_log: Option<AccessLog>,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share
     /// them.
     pub counters: Arc<Counters>,
@@ -90,6 +93,7 @@ impl Default for Http1Config {
             scheme: Scheme::Http,
             takes_other_scheme: false,
             served: None,
+            access_log: None,
             counters: Arc::default(),
         }
     }

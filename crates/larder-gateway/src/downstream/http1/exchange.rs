@@ -26,6 +26,7 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
+    access::{self, Entry},
     downstream::{lent::loan_of, peer::Peer},
     interim::{self, Interims},
     problem::Problem,
@@ -92,7 +93,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
-        let (request, mut side_work) = prepare(*head, peer);
+        let mut entry = self.config.access_log.as_ref().map(|log| {
+            let Head { method, uri, version, headers, .. } = &*head;
+            let scheme = self.config.scheme.as_str();
+            let head = access::Head { method, uri, version: *version, headers, scheme };
+            Entry::begin(log, peer.ip(), head)
+        });
+        let (request, mut side_work) = prepare(*head, peer, entry.as_deref());
         self.begin_reading(side_work.upload.is_some());
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
@@ -101,8 +108,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         };
         self.read_timer.clear();
         match answered {
-            Ok(response) => self.answer(response, facts, side_work).await,
+            Ok(response) => self.answer(response, facts, side_work, entry).await,
             Err(Interrupted::Refused(refusal)) => {
+                if let Some(entry) = &mut entry {
+                    entry.refused(refusal.to_problem().status(), refusal.reason());
+                }
                 self.refuse(refusal);
                 AfterExchange::Close
             }
@@ -150,6 +160,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         response: Response<B>,
         facts: RequestFacts,
         side_work: SideWork,
+        mut entry: Option<Box<Entry>>,
     ) -> AfterExchange
     where
         B: Body<Data = Bytes> + 'static,
@@ -163,6 +174,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             let error = ProxyError::HttpProtocolError;
             let detail = "the answer was not a final one";
             let problem = Problem::new(error.status(), "Unusable answer", detail, error);
+            if let Some(entry) = &mut entry {
+                entry.refused(problem.status(), detail);
+            }
             self.answer_with(&problem, RequestFacts { is_persistent: false, ..facts });
             return AfterExchange::Close;
         }
@@ -173,15 +187,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         let is_last = self.stop.is_cancelled() || (self.is_at_eof && self.bytes.is_empty());
         let is_persistent = facts.is_persistent && !owes_continue && !is_last;
         let facts = RequestFacts { is_persistent, ..facts };
+        if let Some(entry) = &mut entry {
+            entry.answered(parts.status, &parts.headers);
+        }
         let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), facts);
-        let sent = self.send(body, promise.ending, &mut upload).await;
+        let sent = self.send(body, promise.ending, &mut upload, entry.as_deref_mut()).await;
+        if let (Some(entry), Sent::Whole | Sent::WholeButNoMore) = (&mut entry, sent) {
+            entry.whole();
+        }
         match sent {
             Sent::Cut => {
                 // What was said so far may still arrive; that it is not all is told by the reset.
                 let _flushed = poll_fn(|cx| self.poll_flush(cx)).await;
+                self.left_behind(entry);
                 AfterExchange::Cut
             }
-            Sent::Gone => AfterExchange::Cut,
+            Sent::Gone => {
+                self.left_behind(entry);
+                AfterExchange::Cut
+            }
             Sent::Whole if promise.is_persistent && self.discard(upload).await => {
                 AfterExchange::Next
             }
@@ -189,8 +213,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         }
     }
 
+    /// What waits to be written will not be.
+    fn left_behind(&self, entry: Option<Box<Entry>>) {
+        if let Some(mut entry) = entry {
+            entry.left_behind(self.outbox.len());
+        }
+    }
+
     /// Sends a body to its end. The last of it may still wait to be written afterwards.
-    async fn send<B>(&mut self, body: B, mut ending: Ending, upload: &mut Option<Receiving>) -> Sent
+    async fn send<B>(
+        &mut self,
+        body: B,
+        mut ending: Ending,
+        upload: &mut Option<Receiving>,
+        mut entry: Option<&mut Entry>,
+    ) -> Sent
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -210,7 +247,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 }
                 let mut is_waiting = false;
                 while self.outbox.has_room() {
-                    match self.poll_piece(body.as_mut(), &mut ending, cx) {
+                    match self.poll_piece(body.as_mut(), &mut ending, entry.as_deref_mut(), cx) {
                         Poll::Ready(Some(sent)) => {
                             self.outbox.lent(|| loan_of(&*body));
                             return Poll::Ready(sent);
@@ -248,6 +285,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         &mut self,
         mut body: Pin<&mut B>,
         ending: &mut Ending,
+        entry: Option<&mut Entry>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Sent>>
     where
@@ -268,6 +306,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         // An empty chunk would be the last one. Trailers end up here too: they are not passed on.
         if data.is_empty() {
             return Poll::Ready(None);
+        }
+        if let Some(entry) = entry {
+            let left = match ending {
+                Ending::Length { left } => usize::try_from(*left).unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            };
+            entry.sent(data.len().min(left));
         }
         match ending {
             Ending::Length { left } => {
@@ -444,7 +489,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     }
 }
 
-fn prepare(head: Head, peer: Peer) -> (Request<ReaderBody>, SideWork) {
+fn prepare(head: Head, peer: Peer, entry: Option<&Entry>) -> (Request<ReaderBody>, SideWork) {
     let mut side_work = SideWork { interims: None, upload: None };
     let body = match head.body {
         BodyFraming::None => ReaderBody::empty(),
@@ -458,6 +503,9 @@ fn prepare(head: Head, peer: Peer) -> (Request<ReaderBody>, SideWork) {
     };
     let mut request = Request::new(body);
     request.extensions_mut().insert(peer);
+    if let Some(entry) = entry {
+        request.extensions_mut().insert(entry.note());
+    }
     if head.version == Version::HTTP_11 {
         let (interim, interims) = interim::channel();
         request.extensions_mut().insert(interim);
