@@ -46,7 +46,8 @@ pub use parts::{
 };
 pub use route::Route;
 pub use rules::{
-    AuthorizationWord, CodingWord, PolicyText, PolicyWord, ResponseHeaders, Rules, SetCookieWord,
+    AuthorizationWord, CodingWord, PathTypeWord, PolicyText, PolicyWord, ResponseHeaders, Rules,
+    SetCookieWord,
 };
 pub use schema::{Key, keys, schema};
 pub use settings::{Listener, Named, Secrets, Settings};
