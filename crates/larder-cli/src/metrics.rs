@@ -29,6 +29,7 @@ impl Figures for ReaderFigures {
             proxied,
             timeouts,
             too_slow,
+            retired,
             refusals,
         } = Counted::sum(self.0.iter().map(|(_, counters)| counters.read()));
         let by_listener = |of: fn(&Counted) -> u64| {
@@ -90,6 +91,12 @@ impl Figures for ReaderFigures {
                 "of",
                 too_slow,
             ),
+            counter(
+                "connections_retired",
+                "Connections that ended with an answer, since they had as many requests as they may, or were as old",
+                "by",
+                retired,
+            ),
             counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
         ]
     }
@@ -107,6 +114,29 @@ impl Figures for AccessFigures {
             "outcome",
             vec![("written", written), ("lost", lost), ("left_out", left_out)],
         )]
+    }
+}
+
+/// What became of requests of addresses that send many.
+pub(crate) struct RateFigures(pub(crate) Gateway);
+
+impl Figures for RateFigures {
+    fn families(&self) -> Vec<Family> {
+        let (limited, forgotten) = self.0.rate_limited();
+        vec![
+            counter(
+                "requests_limited",
+                "Requests answered 429: their address had sent as many as it may",
+                "",
+                vec![("", limited)],
+            ),
+            counter(
+                "rate_addresses_forgotten",
+                "Addresses that made room for others before they might send a whole burst again",
+                "",
+                vec![("", forgotten)],
+            ),
+        ]
     }
 }
 

@@ -34,8 +34,8 @@ use crate::{
     doubts,
     files::{self, Files},
     metrics::{
-        AccessFigures, AddressFigures, CacheFigures, OriginFigures, ReaderFigures, SharedFigures,
-        trouble, upstream_states,
+        AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
+        SharedFigures, trouble, upstream_states,
     },
     reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
@@ -190,6 +190,7 @@ impl Configured {
                 let router = router
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
+                    .metrics(RateFigures(gateway.clone()))
                     .metrics(CacheFigures(cache.clone()))
                     .metrics(OriginFigures(gateway.clone()))
                     .metrics(AddressFigures(gateway.clone()))

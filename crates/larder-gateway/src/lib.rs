@@ -63,4 +63,4 @@ pub use downstream::{
     server::Server,
     tls::{Tls, TlsError},
 };
-pub use gateway::{Gateway, GatewayConfig, ListenerRules};
+pub use gateway::{Gateway, GatewayConfig, ListenerRules, RateLimit};

@@ -9,6 +9,7 @@
 mod access_log;
 mod answers;
 mod bounded;
+mod bounds;
 mod broken;
 mod compressed;
 mod configured;

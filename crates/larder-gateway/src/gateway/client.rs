@@ -13,6 +13,7 @@ use larder::http::{
     policy::forward::{self, ForwardedFields, Hop, HopName},
 };
 
+use super::rate::RateLimit;
 use crate::downstream::{Peer, TrustedPeers};
 
 /// What a gateway needs to know besides its cache and its origin.
@@ -24,6 +25,8 @@ pub struct GatewayConfig {
     /// What holds for the peers of each listener, in the server's order. Of a listener that has none here nobody is
     /// believed. Default none.
     pub listeners: Vec<ListenerRules>,
+    /// How many requests each address may send. Default as many as it likes.
+    pub rate: Option<RateLimit>,
     /// What the upstreams are called, in their order, where that is told. Default nothing.
     pub upstream_names: Vec<Arc<str>>,
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
@@ -64,6 +67,7 @@ impl Default for GatewayConfig {
         GatewayConfig {
             name,
             listeners: Vec::new(),
+            rate: None,
             upstream_names: Vec::new(),
             explain_token: None,
         }

@@ -1,10 +1,10 @@
 //! Plain hits, as they lie in the buffer of their connection.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderName, HeaderValue, header};
 use larder::http::{
-    BorrowedRequest, HitResponse,
+    BorrowedRequest, Client, HitResponse,
     policy::{
         cookies::Left,
         fields::Fields,
@@ -39,6 +39,10 @@ impl FastPath for Gateway {
         let settings = self.common.settings.load();
         let rules = settings.config.rules(peer.listener);
         let believed = rules.believed(&peer);
+        let limited = settings.rates.as_ref().map(|rates| {
+            let client = self.client(request.lines, &peer);
+            (rates, Client(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+        });
         let PeekedRequest { method, mut scheme, mut host, target, lines } = request;
         if believed.is_some() {
             let named = take_named(lines)?;
@@ -79,7 +83,15 @@ impl FastPath for Gateway {
         let fields = Fields::of_lines(lines);
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
-        self.store.fast_hit(request, head)
+        // Who may not ask is told so on the whole way, and what is no hit counts there.
+        if let Some((rates, client)) = limited {
+            rates.take(client).ok()?;
+        }
+        let served = self.store.fast_hit(request, head);
+        if let (None, Some((rates, client))) = (&served, limited) {
+            rates.give_back(client);
+        }
+        served
     }
 
     fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {

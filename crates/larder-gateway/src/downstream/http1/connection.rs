@@ -37,6 +37,7 @@ use crate::{
         ended::Ended,
         pace::{ALONE, Pace},
         peer::Peer,
+        span::Span,
     },
     problem::Problem,
     timer::{Timer, after},
@@ -83,6 +84,8 @@ pub(crate) struct Connection<'a, IO> {
     /// The hit whose content waits there, for the access log.
     unsent: Option<Box<Entry>>,
     pub(super) read_timer: Timer,
+    /// None where the connection is kept for as long as it likes.
+    pub(super) span: Option<Box<Span>>,
     /// Of the head or the upload under way; made when it is first waited for.
     read_pace: Option<Box<Pace>>,
     /// Made when an answer first has to wait for its reader.
@@ -130,6 +133,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             is_hurried: false,
             outbox: Outbox::default(),
             unsent: None,
+            span: Span::begin(config),
             read_timer: Timer::default(),
             read_pace: None,
             lag: None,
@@ -444,6 +448,12 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         desk.clear();
         let (mut large, mut has_answer) = (None, true);
         while desk.len() < DESK_BYTES && large.is_none() {
+            // The last answer says that it is, which takes the whole way.
+            let is_last = |span: &Span| span.next_is_last(Instant::now()).is_some();
+            if self.span.as_deref().is_some_and(is_last) {
+                has_answer = false;
+                break;
+            }
             let ahead = &bytes[answered..];
             let answer = fast_hit::end_of_head(ahead, self.config).and_then(|end| {
                 Some((end, fast_hit::answer(&ahead[..end], peer, self.config, hits, &mut desk)?))
@@ -452,6 +462,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 has_answer = false;
                 break;
             };
+            if let Some(span) = &mut self.span {
+                span.one_more(Instant::now());
+            }
             self.heads.pass_on();
             self.is_first = false;
             answered += end;

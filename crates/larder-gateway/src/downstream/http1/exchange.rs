@@ -12,7 +12,10 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
 use larder::http::{CutOff, Loan, policy::proxy_status::ProxyError};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tower::Service;
 
 use super::{
@@ -53,6 +56,7 @@ struct SideWork {
 struct Receiving {
     upload: Upload,
     reader: BodyReader,
+    received: u64,
     /// The reader waits for `100 Continue`, which is due when the body is first asked for.
     owes_continue: bool,
     /// Nobody wants more of it for now.
@@ -92,13 +96,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
-        let mut entry = self.config.access_log.as_ref().map(|log| {
+        let last = self.span.as_mut().and_then(|span| span.one_more(Instant::now()));
+        if let Some(why) = last {
+            self.config.counters.retired(why);
+        }
+        let is_persistent = head.is_persistent && last.is_none();
+        let facts = RequestFacts::of(&head.method, head.version, is_persistent);
+        let entry = self.config.access_log.as_ref().map(|log| {
             let Head { method, uri, version, headers, .. } = &*head;
             let scheme = self.config.scheme.as_str();
             let head = access::Head { method, uri, version: *version, headers, scheme };
             Entry::begin(log, peer.ip(), head)
         });
+        if let BodyFraming::Length(length) = head.body
+            && !self.config.takes_content(length)
+        {
+            return self.refuse_read(Refusal::ContentTooLarge, entry);
+        }
         let (request, mut side_work) = prepare(*head, peer, entry.as_deref());
         self.begin_reading(side_work.upload.is_some());
         let answered = {
@@ -109,15 +123,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         self.read_timer.clear();
         match answered {
             Ok(response) => self.answer(response, facts, side_work, entry).await,
-            Err(Interrupted::Refused(refusal)) => {
-                if let Some(entry) = &mut entry {
-                    entry.refused(refusal.to_problem().status(), refusal.reason());
-                }
-                self.refuse(refusal);
-                AfterExchange::Close
-            }
+            Err(Interrupted::Refused(refusal)) => self.refuse_read(refusal, entry),
             Err(Interrupted::Gone) => AfterExchange::Cut,
         }
+    }
+
+    /// Answers a request that was understood, instead of its service.
+    fn refuse_read(&mut self, refusal: Refusal, entry: Option<Box<Entry>>) -> AfterExchange {
+        if let Some(mut entry) = entry {
+            entry.refused(refusal.to_problem().status(), refusal.reason());
+        }
+        self.refuse(refusal);
+        AfterExchange::Close
     }
 
     /// Waits for the service, does the side work meanwhile, and notices when the reader is gone.
@@ -388,6 +405,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             let error = match receiving.reader.take(&mut self.bytes) {
                 Ok(Piece::Data(data)) => {
                     self.read_timer.clear();
+                    receiving.received += data.len() as u64;
+                    if !self.config.takes_content(receiving.received) {
+                        receiving.upload.end(Err(ReaderBodyError::TooLarge));
+                        return Poll::Ready(Err(Interrupted::Refused(Refusal::ContentTooLarge)));
+                    }
                     receiving.upload.supply(data);
                     has_moved = true;
                     if receiving.reader.is_at_end() {
@@ -413,6 +435,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     Interrupted::Refused(Refusal::Malformed(reason))
                 }
                 ReaderBodyError::TimedOut => Interrupted::Refused(Refusal::Slow),
+                ReaderBodyError::TooLarge => Interrupted::Refused(Refusal::ContentTooLarge),
                 // It may have closed only its own side, and can be told.
                 ReaderBodyError::Gone if self.is_at_eof => {
                     Interrupted::Refused(Refusal::Malformed("the body ends early"))
@@ -497,7 +520,8 @@ fn prepare(head: Head, peer: Peer, entry: Option<&Entry>) -> (Request<ReaderBody
             let reader = BodyReader::new(framing);
             let (upload, body) = upload::channel(reader.left());
             let owes_continue = head.expects_continue;
-            side_work.upload = Some(Receiving { upload, reader, owes_continue, is_resting: false });
+            side_work.upload =
+                Some(Receiving { upload, reader, received: 0, owes_continue, is_resting: false });
             body
         }
     };

@@ -61,6 +61,7 @@ struct SideWork<'a> {
 struct Receiving {
     upload: Upload,
     stream: RecvStream,
+    received: u64,
     /// The reader waits for 100, which is due when the body is first asked for.
     owes_continue: bool,
     /// The service waits for the reader to send more.
@@ -178,6 +179,9 @@ fn prepare<'a>(
     }
     let uri = target::resolve_http2(&parts.method, parts.uri, &mut parts.headers, config)?;
     let length = framing::content_length(&parts.headers)?;
+    if length.is_some_and(|length| !config.takes_content(length)) {
+        return Err(Refusal::ContentTooLarge);
+    }
     let owes_continue = expects_continue(&parts.headers)?;
     join_cookies(&mut parts.headers);
     let (interim, interims) = interim::channel();
@@ -185,7 +189,7 @@ fn prepare<'a>(
         (ReaderBody::empty(), None)
     } else {
         let (upload, body) = upload::channel(length);
-        (body, Some(Receiving { upload, stream, owes_continue, is_hungry: false }))
+        (body, Some(Receiving { upload, stream, received: 0, owes_continue, is_hungry: false }))
     };
     let mut request = Request::new(body);
     request.extensions_mut().insert(peer);
@@ -510,6 +514,7 @@ impl SideWork<'_> {
                 receiving.upload.end(Err(error));
                 Poll::Ready(Err(match error {
                     ReaderBodyError::TimedOut => Interrupted::Refused(Refusal::Slow),
+                    ReaderBodyError::TooLarge => Interrupted::Refused(Refusal::ContentTooLarge),
                     _ => Interrupted::Gone,
                 }))
             }
@@ -550,6 +555,10 @@ impl Receiving {
                     notes.moved(data.len());
                     if self.stream.flow_control().release_capacity(data.len()).is_err() {
                         return Poll::Ready(Err(ReaderBodyError::Gone));
+                    }
+                    self.received += data.len() as u64;
+                    if !config.takes_content(self.received) {
+                        return Poll::Ready(Err(ReaderBodyError::TooLarge));
                     }
                     self.upload.supply(data);
                     if self.stream.is_end_stream() {
