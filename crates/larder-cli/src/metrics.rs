@@ -6,6 +6,7 @@ use larder::{http::HttpCache, redis::Redis};
 use larder_admin::figures::{Family, Figures, Kind, Table};
 use larder_gateway::{
     Gateway,
+    access::{AccessLog, AccessLogCounts},
     downstream::counters::{Counted, Counters},
     origins::{AddressStats, BreakerState, OriginsStats},
     upstream::UpstreamStats,
@@ -28,6 +29,7 @@ impl Figures for ReaderFigures {
             proxied,
             timeouts,
             too_slow,
+            retired,
             refusals,
         } = Counted::sum(self.0.iter().map(|(_, counters)| counters.read()));
         let by_listener = |of: fn(&Counted) -> u64| {
@@ -89,7 +91,51 @@ impl Figures for ReaderFigures {
                 "of",
                 too_slow,
             ),
+            counter(
+                "connections_retired",
+                "Connections that ended with an answer, since they had as many requests as they may, or were as old",
+                "by",
+                retired,
+            ),
             counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
+        ]
+    }
+}
+
+/// What became of the lines of the access log.
+pub(crate) struct AccessFigures(pub(crate) AccessLog);
+
+impl Figures for AccessFigures {
+    fn families(&self) -> Vec<Family> {
+        let AccessLogCounts { written, lost, left_out } = self.0.counts();
+        vec![counter(
+            "access_log_lines",
+            "Lines of the access log, by what became of them",
+            "outcome",
+            vec![("written", written), ("lost", lost), ("left_out", left_out)],
+        )]
+    }
+}
+
+/// What became of requests of addresses that send many.
+pub(crate) struct RateFigures(pub(crate) Gateway);
+
+impl Figures for RateFigures {
+    fn families(&self) -> Vec<Family> {
+        let (limited, forgotten) = self.0.rate_limited();
+        vec![
+            counter(
+                "requests_limited",
+                "Requests answered 429: their address had sent as many as it may",
+                "",
+                vec![("", limited)],
+            ),
+            counter(
+                "rate_addresses_forgotten",
+                "Addresses that made room for others before they might send a whole burst again",
+                "",
+                vec![("", forgotten)],
+            ),
         ]
     }
 }

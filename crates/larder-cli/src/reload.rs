@@ -165,12 +165,14 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 7] = [
+    const AT_ONCE: [&str; 9] = [
         "name",
         "trusted_peers",
         "forwarded",
         "redirect_to_https",
         "explain_token_file",
+        "requests_per_address",
+        "requests_burst",
         "unknown_names",
         "reload",
     ];
@@ -183,6 +185,7 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
             ("memory", serde_json::to_value(&config.memory)),
             ("shared", serde_json::to_value(&config.shared)),
             ("log", serde_json::to_value(&config.log)),
+            ("access_log", serde_json::to_value(&config.access_log)),
         ]
         .map(|(name, part)| (name, part.unwrap_or_default()))
     };

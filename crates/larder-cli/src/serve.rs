@@ -18,6 +18,7 @@ use larder::{
 use larder_admin::{Admin, access::ClientAddress, log::Log, watch::Watch};
 use larder_gateway::{
     Gateway, Loops, Server, ServerConfig,
+    access::{AccessLog, AccessLogConfig, Destination},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
     downstream::{
         Bound, ListenAddress, Peer,
@@ -38,8 +39,8 @@ use crate::{
     doubts,
     files::{self, Files},
     metrics::{
-        AddressFigures, CacheFigures, OriginFigures, ReaderFigures, SharedFigures, trouble,
-        upstream_states,
+        AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
+        SharedFigures, trouble, upstream_states,
     },
     reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
@@ -71,6 +72,9 @@ const ADMIN_TURN: Duration = Duration::from_millis(100);
 /// What was logged may take so long to be written where the gateway is told to end at once.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
+/// The last lines of the access log may take so long to be written once all else has ended.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
+
 /// Why `larder serve` does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
@@ -80,6 +84,8 @@ pub(crate) enum ServeError {
     Listen { name: String, address: ListenAddress, source: io::Error },
     #[error("cannot keep purges in {} ({name})", path.display())]
     Outbox { name: String, path: PathBuf, source: OutboxError },
+    #[error("cannot write the access log {place} (access_log.to)")]
+    AccessLog { place: String, source: io::Error },
     #[error("cannot start event loops")]
     Start(#[source] io::Error),
     #[error(
@@ -93,7 +99,10 @@ impl ServeError {
     /// 2: it was asked for wrongly. 1: it was not possible.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            ServeError::Listen { .. } | ServeError::Outbox { .. } | ServeError::Start(_) => 1,
+            ServeError::Listen { .. }
+            | ServeError::Outbox { .. }
+            | ServeError::AccessLog { .. }
+            | ServeError::Start(_) => 1,
             ServeError::Mistakes(_) | ServeError::TooFewFiles { .. } => 2,
         }
     }
@@ -141,6 +150,7 @@ impl Configured {
                 .map_or(files.usual_readers(), NonZeroUsize::get),
             ..settings.server.clone()
         };
+        let access_log = settings.access_log.clone().map(access_log).transpose()?;
         let mut bound = Vec::new();
         let mut own = Vec::new();
         let mut counters = Vec::new();
@@ -152,7 +162,9 @@ impl Configured {
                 own.push((name(&path), *address));
             }
             counters.push((listener.name.clone(), Arc::clone(&listener.config.http1.counters)));
-            bound.push((place, listener.config.clone()));
+            let mut config = listener.config.clone();
+            config.http1.access_log.clone_from(&access_log);
+            bound.push((place, config));
         }
         let server = Server::of(bound, config);
         let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
@@ -190,9 +202,14 @@ impl Configured {
                 let router = hosts.into_iter().fold(router, Admin::allow_host);
                 let router = read.into_iter().fold(router, Admin::read_token);
                 let router = write.into_iter().fold(router, Admin::write_token);
+                let router = match &access_log {
+                    Some(access_log) => router.metrics(AccessFigures(access_log.clone())),
+                    None => router,
+                };
                 let router = router
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
+                    .metrics(RateFigures(gateway.clone()))
                     .metrics(CacheFigures(cache.clone()))
                     .metrics(OriginFigures(gateway.clone()))
                     .metrics(AddressFigures(gateway.clone()))
@@ -240,7 +257,12 @@ impl Configured {
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
-        signals.told_to_reread_until_stop(LOOK_EVERY, |reread| reloader.hear(reread)).await;
+        let reopen = || match &access_log {
+            Some(access_log) => access_log.reopen(),
+            None => tracing::info!("SIGUSR1 changes nothing: there is no access log"),
+        };
+        let reread = |reread| reloader.hear(reread);
+        signals.told_to_reread_until_stop(LOOK_EVERY, reread, reopen).await;
         stop.cancel();
         advising.abort();
         looking_after.abort();
@@ -271,6 +293,9 @@ impl Configured {
                 admin.await.ok();
             }
             cache.cache().shut_down(Duration::from_secs(1)).await;
+            if let Some(access_log) = &access_log {
+                access_log.flush(LAST_REQUESTS);
+            }
         };
         tokio::select! {
             () = ending => Ok(()),
@@ -307,6 +332,14 @@ impl Configured {
             }
         }
     }
+}
+
+fn access_log(config: AccessLogConfig) -> Result<AccessLog, ServeError> {
+    let place = match &config.to {
+        Destination::Stdout => "stdout".to_owned(),
+        Destination::File(path) => path.display().to_string(),
+    };
+    AccessLog::start(config).map_err(|source| ServeError::AccessLog { place, source })
 }
 
 /// For the line of the start: what will be found in the cache.

@@ -14,9 +14,8 @@ const SIGPROF: i32 = Signal::PROF.as_raw();
 
 /// What supervisors and terminals send besides, and what is said to it. Unheard, each would end the process.
 /// (SIGPIPE is not one of these: Rust's runtime has it ignored.)
-const OTHERS: [(&str, SignalKind, &str); 7] = [
+const OTHERS: [(&str, SignalKind, &str); 6] = [
     ("SIGQUIT", SignalKind::quit(), "SIGTERM stops"),
-    ("SIGUSR1", SignalKind::user_defined1(), "it has no meaning here"),
     ("SIGUSR2", SignalKind::user_defined2(), "it has no meaning here"),
     ("SIGALRM", SignalKind::alarm(), "it has no meaning here"),
     ("SIGVTALRM", SignalKind::from_raw(SIGVTALRM), "it has no meaning here"),
@@ -38,6 +37,7 @@ pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
     hangup: unix::Signal,
+    user1: unix::Signal,
     _others: JoinSet<()>,
 }
 
@@ -54,16 +54,17 @@ impl Signals {
         }
         let (interrupt, terminate) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let hangup = signal(SignalKind::hangup())?;
-        Ok(Signals { interrupt, terminate, hangup, _others: others })
+        let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
+        Ok(Signals { interrupt, terminate, hangup, user1, _others: others })
     }
 
     /// Ready once it is told to stop. Until then it calls back each time that it is told to read its settings again, and
-    /// every so often, so that they may be looked at.
+    /// every so often, so that they may be looked at; and `reopen` each time that a file of its was moved away.
     pub(crate) async fn told_to_reread_until_stop(
         &mut self,
         every: Duration,
         mut reread: impl FnMut(Reread),
+        mut reopen: impl FnMut(),
     ) {
         let mut looks = interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,6 +74,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.hangup.recv() => reread(Reread::Told),
                 _ = looks.tick() => reread(Reread::IfChanged),
+                _ = self.user1.recv() => reopen(),
             }
         }
     }

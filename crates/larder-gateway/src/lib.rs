@@ -44,6 +44,7 @@
 //! [`downstream`] and [`upstream`] do not know each other, but for what lies beside them: [`interim`] answers
 //! go from one to the other, and both answer with a [`problem`](problem::Problem).
 
+pub mod access;
 pub mod config;
 pub mod downstream;
 pub mod gateway;
@@ -62,4 +63,4 @@ pub use downstream::{
     server::Server,
     tls::{Tls, TlsError},
 };
-pub use gateway::{Gateway, GatewayConfig, ListenerRules, PurgeConfig, PurgeRequests};
+pub use gateway::{Gateway, GatewayConfig, ListenerRules, PurgeConfig, PurgeRequests, RateLimit};

@@ -91,6 +91,7 @@ const fn forward(why: Reason) -> &'static str {
         | Reason::Endless
         | Reason::UnusualRequest
         | Reason::TransferCoding
+        | Reason::PathType
         | Reason::Spelling => "miss",
     }
 }
@@ -292,7 +293,7 @@ mod tests {
         "stale": Expired NoCache MaxStale StaleWhileRevalidate StaleIfError SoftTimeout,
         "miss": Hit Shared Collapsed NotStorable TooLarge NoRoom TooManyTags OriginError Status MustUnderstand
             NoStore Private SetCookie VaryStar NoFreshness ContentRange Endless UnusualRequest
-            TransferCoding Spelling,
+            TransferCoding PathType Spelling,
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub mod path;
 #[cfg(feature = "http")]
 pub mod path_tags;
 #[cfg(feature = "http")]
+pub mod path_type;
+#[cfg(feature = "http")]
 pub mod proxy_status;
 #[cfg(feature = "http")]
 pub mod query;

@@ -92,6 +92,9 @@ pub enum Reason {
     UnusualRequest,
     /// The answer is in a transfer coding that was not undone.
     TransferCoding,
+    /// The answer is of another media type than its path looks like (`/account/x.css`, and it is a page): it may be
+    /// somebody's, asked for under a name that makes caches keep it.
+    PathType,
     /// The request spells its URI otherwise than its key does (its host in capitals, a port that goes without
     /// saying, an escape that need not be one): the origin was asked in that spelling, and
     /// its answer is for this reader alone.
@@ -142,6 +145,7 @@ impl Reason {
             Reason::Endless => "endless",
             Reason::UnusualRequest => "unusual-request",
             Reason::TransferCoding => "transfer-coding",
+            Reason::PathType => "path-type",
             Reason::Spelling => "spelling",
         }
     }

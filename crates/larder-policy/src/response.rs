@@ -24,6 +24,7 @@ use crate::{
     key::RequestKey,
     list,
     part::Part,
+    path_type::{self, PathType},
     reason::Reason,
     request::{CachedMethod, Personal, is_for_the_origin},
     settings::{Policy, SetCookie},
@@ -111,6 +112,7 @@ pub fn hit_for_miss(policy: &Policy, reason: Reason) -> Option<Duration> {
         | Reason::ContentRange
         | Reason::Endless
         | Reason::TransferCoding
+        | Reason::PathType
         | Reason::NotStorable
         | Reason::TooLarge
         | Reason::TooManyTags => Some(policy.hit_for_miss),
@@ -152,6 +154,11 @@ fn keep(
     }
     if !is_decoded(response.headers) {
         return Err(Reason::TransferCoding);
+    }
+    if policy.path_type == PathType::Fitting
+        && path_type::contradicts(request.uri, response.status, response.headers)
+    {
+        return Err(Reason::PathType);
     }
     if policy.guards && redirects_to_itself(request.uri, response) {
         return Err(Reason::NotStorable);

@@ -10,6 +10,7 @@ use crate::{
     cookies::{IgnoredCookies, has_other_cookies, values},
     fields::Fields,
     path_tags::PathTags,
+    path_type::PathType,
     query::QueryRecipe,
     ttl::Statuses,
 };
@@ -43,6 +44,7 @@ pub struct Policy {
     pub(crate) cookies_matter: bool,
     pub(crate) ignored_cookies: IgnoredCookies,
     pub(crate) set_cookie: SetCookie,
+    pub(crate) path_type: PathType,
     pub(crate) key_fields: Vec<HeaderName>,
     pub(crate) key_cookies: Vec<Box<str>>,
     pub(crate) partition: Option<Box<str>>,
@@ -118,6 +120,7 @@ impl Policy {
             cookies_matter: true,
             ignored_cookies: IgnoredCookies::default(),
             set_cookie: SetCookie::Store,
+            path_type: PathType::Any,
             key_fields: Vec::new(),
             key_cookies: Vec::new(),
             partition: None,
@@ -151,6 +154,8 @@ impl Policy {
     ///   505) are not stored, nor is a redirect of a URI to itself;
     /// - fields that tell the origin to answer for another method, host or URI are not sent to it where the
     ///   answer may be stored ([`key_fields`](Policy::key_fields));
+    /// - an answer whose media type is not what its path's extension stands for (`/account/x.css`, and it is a page) is
+    ///   not stored ([`path_type`](crate::path_type));
     /// - an entity tag of one variant is not offered for another (some origins give one tag to all
     ///   encodings of a page);
     /// - `stale-while-revalidate` and `stale-if-error` hold beside `s-maxage`, as origins that send both
@@ -160,6 +165,7 @@ impl Policy {
             heuristics: None,
             guards: true,
             set_cookie: SetCookie::Refuse,
+            path_type: PathType::Fitting,
             s_maxage_forbids_stale: false,
             asks_for_other_variants: false,
             completes_unvalidated_parts: false,
@@ -282,6 +288,13 @@ impl Policy {
     /// it is.
     pub fn set_cookie(mut self, treatment: SetCookie) -> Policy {
         self.set_cookie = treatment;
+        self
+    }
+
+    /// What becomes of an answer whose media type is not one that its path's extension stands for. `guarded` does not
+    /// store it, `standard` does.
+    pub fn path_type(mut self, treatment: PathType) -> Policy {
+        self.path_type = treatment;
         self
     }
 
@@ -422,9 +435,10 @@ impl Policy {
     /// here, what one has stored is for readers of the other.
     pub fn of_storing(&self) -> String {
         let Policy { targeted_fields, surrogate_control, guards, cookies_matter, .. } = self;
-        let Policy { ignored_cookies, set_cookie, key_fields, .. } = self;
+        let Policy { ignored_cookies, set_cookie, key_fields, path_type, .. } = self;
         let orders = (targeted_fields, surrogate_control);
-        format!("{:?}", (orders, guards, cookies_matter, ignored_cookies, set_cookie, key_fields))
+        let cookies = (cookies_matter, ignored_cookies, set_cookie);
+        format!("{:?}", (orders, guards, cookies, key_fields, path_type))
     }
 
     /// Whether `Cache-Control` of requests is honoured (RFC 9111 §5.2.1 leaves it to the cache).

@@ -5,6 +5,7 @@ mod support;
 use larder_policy::{
     freshness::Freshness,
     head::{Exchange, ResponseHead},
+    path_type::PathType,
     reason::Reason,
     response::{hit_for_miss, storability, tells_of_others},
     reuse::{Verdict, decide},
@@ -1556,4 +1557,22 @@ fn a_policy_gives_tags_by_the_path() {
     let fields = [("Cache-Control", "max-age=60"), ("Surrogate-Key", "own all")];
     let head = store(&policy, &request, 200, &fields).unwrap();
     assert_eq!(head.tags(), ["own".into(), "all".into(), "page:7".into()]);
+}
+
+#[test]
+fn an_answer_that_is_not_what_its_path_looks_like_is_stored_only_where_that_is_asked_for() {
+    let fields: Fields<'_> = &[("Cache-Control", "max-age=60"), ("Content-Type", "text/html")];
+    let any = Policy::guarded().path_type(PathType::Any);
+    for (policy, path, expected) in [
+        (Policy::guarded(), "/account/x.css", Err(Reason::PathType)),
+        (Policy::guarded(), "/account", Ok(())),
+        (any, "/account/x.css", Ok(())),
+        (Policy::standard(), "/account/x.css", Ok(())),
+    ] {
+        let mut request = get(&[]);
+        request.uri = format!("http://example.org{path}").parse().unwrap();
+        let outcome = store(&policy, &request, 200, fields).map(drop);
+        assert_eq!(outcome, expected, "{path}");
+    }
+    assert!(hit_for_miss(&Policy::guarded(), Reason::PathType).is_some());
 }

@@ -355,3 +355,18 @@ async fn only_a_trusted_peer_is_believed_in_whom_it_asks_for() {
         run(&["serve", "--upstream", "http://127.0.0.1:9", "--trusted-peers", "balancer"]).await;
     assert_eq!(wrong.code, Some(2), "{}", wrong.log);
 }
+
+#[tokio::test]
+async fn a_page_under_the_name_of_a_style_sheet_is_nobody_else_s() {
+    let fields = "cache-control: max-age=60\r\ncontent-type: text/html\r\n";
+    let origin = Origin::saying(ok(fields, "your account")).await;
+    let larder = Larder::before(origin.address).await;
+    for count in 1..=2 {
+        let answer = larder.get("/account/x.css").await;
+        let said = answer.field("cache-status").unwrap();
+        assert!(said.contains("fwd=") && said.ends_with(";detail=path-type"), "{said}");
+        assert_eq!(origin.requests().len(), count);
+    }
+    larder.get("/account").await;
+    assert_eq!(larder.get("/account").await.handling(), "hit");
+}

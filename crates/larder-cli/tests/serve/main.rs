@@ -6,9 +6,11 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
 
+mod access_log;
 mod admin;
 mod answers;
 mod bounded;
+mod bounds;
 mod broken;
 mod commands;
 mod compressed;

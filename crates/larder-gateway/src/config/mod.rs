@@ -39,14 +39,16 @@ pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
-    AdminPart, BalanceWord, BreakerPart, CauseWord, Config, ForwardedWord, HealthPart,
-    ListenerPart, LogPart, Memory, ModeWord, PairPart, ProtocolWord, PurgePart, ReloadWord,
-    RetryPart, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord,
-    UnsureWord, UpstreamPart, UpstreamTlsPart, VersionWord,
+    AccessLogPart, AddressesWord, AdminPart, BalanceWord, BreakerPart, CauseWord, Config,
+    FormatWord, ForwardedWord, HealthPart, ListenerPart, LogPart, Memory, ModeWord, PairPart,
+    ProtocolWord, PurgePart, QueryWord, ReloadWord, RetryPart, Server, ServerPart, SharedPart,
+    TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart, UpstreamTlsPart,
+    VersionWord,
 };
 pub use route::Route;
 pub use rules::{
-    AuthorizationWord, CodingWord, PolicyText, PolicyWord, ResponseHeaders, Rules, SetCookieWord,
+    AuthorizationWord, CodingWord, PathTypeWord, PolicyText, PolicyWord, ResponseHeaders, Rules,
+    SetCookieWord,
 };
 pub use schema::{Key, keys, schema};
 pub use settings::{AdminAccess, Listener, Named, Secrets, Settings};

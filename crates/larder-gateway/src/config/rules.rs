@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytesize::ByteSize;
 pub use larder::http::policy::text::{
-    AuthorizationWord, CodingWord, PolicyText, PolicyWord, ResponseHeaders, SetCookieWord,
+    AuthorizationWord, CodingWord, PathTypeWord, PolicyText, PolicyWord, ResponseHeaders,
+    SetCookieWord,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -109,6 +110,11 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"store-without")]
     pub set_cookie: Option<SetCookieWord>,
+    /// Whether an answer is stored whose media type is not what its path's extension stands for (/account/x.css, and it
+    /// is a page): fitting or any. Default fitting with policy guarded, any with standard
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"any")]
+    pub path_type: Option<PathTypeWord>,
     /// Request fields that tell answers apart, as if all varied by them. What guarded would keep from the service
     /// (fields that stand for the method, the host or the URI) reaches it if it is among them. Default none
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,6 +194,7 @@ impl Rules {
             cookies_matter: self.cookies_matter.or(others.cookies_matter),
             ignore_cookies: self.ignore_cookies.or(others.ignore_cookies),
             set_cookie: self.set_cookie.or(others.set_cookie),
+            path_type: self.path_type.or(others.path_type),
             key_fields: self.key_fields.or(others.key_fields),
             compress: self.compress.or(others.compress),
             compress_types: self.compress_types.or(others.compress_types),
@@ -227,6 +234,7 @@ impl Rules {
             obey_readers: Some(true),
             cookies_matter: Some(is_guarded),
             ignore_cookies: Some(Vec::new()),
+            path_type: Some(if is_guarded { PathTypeWord::Fitting } else { PathTypeWord::Any }),
             set_cookie: Some(if is_guarded { SetCookieWord::Refuse } else { SetCookieWord::Store }),
             key_fields: Some(Vec::new()),
             compress: Some(Vec::new()),
@@ -272,6 +280,7 @@ impl Rules {
             cookies_matter: said.cookies_matter,
             ignore_cookies: said.ignore_cookies,
             set_cookie: said.set_cookie,
+            path_type: said.path_type,
             authorization: said.authorization,
             key_fields: said.key_fields,
             key_cookies: said.key_cookies,

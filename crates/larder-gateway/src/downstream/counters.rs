@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use super::span::Retired;
+
 /// Counts since it was made. Servers that share one are counted together.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -24,6 +26,7 @@ pub struct Counters {
     proxied: [Count; Proxied::NAMES.len()],
     timeouts: [Count; Timeout::NAMES.len()],
     too_slow: [Count; TooSlow::NAMES.len()],
+    retired: [Count; Retired::NAMES.len()],
     /// By reason. A request that is refused costs more than this lock.
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -56,6 +59,9 @@ pub struct Counted {
     /// way: `head`, `upload`, `answer`. Where the connection was to make room or the server to stop, they count
     /// as `stalled` instead.
     pub too_slow: Vec<(&'static str, u64)>,
+    /// Connections that ended with an answer, since they had as many requests as they may (`requests`), or were as old
+    /// (`age`).
+    pub retired: Vec<(&'static str, u64)>,
     /// Requests that no service saw, by why they were refused; what did not happen yet is not there. There
     /// are some dozens of reasons.
     pub refusals: Vec<(&'static str, u64)>,
@@ -75,6 +81,7 @@ impl Counted {
             add_named(&mut sum.proxied, one.proxied);
             add_named(&mut sum.timeouts, one.timeouts);
             add_named(&mut sum.too_slow, one.too_slow);
+            add_named(&mut sum.retired, one.retired);
             add_named(&mut sum.refusals, one.refusals);
             sum
         })
@@ -165,6 +172,10 @@ impl Counters {
         self.too_slow[what as usize].add();
     }
 
+    pub(crate) fn retired(&self, why: Retired) {
+        self.retired[why as usize].add();
+    }
+
     pub(crate) fn refused(&self, reason: &'static str) {
         *self.refusals.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() +=
             1;
@@ -190,6 +201,7 @@ impl Counters {
             proxied: named(&Proxied::NAMES, &self.proxied),
             timeouts: named(&Timeout::NAMES, &self.timeouts),
             too_slow: named(&TooSlow::NAMES, &self.too_slow),
+            retired: named(&Retired::NAMES, &self.retired),
             refusals: refusals.iter().map(|(reason, count)| (*reason, *count)).collect(),
         }
     }

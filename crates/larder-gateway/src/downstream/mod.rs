@@ -23,6 +23,7 @@ mod peer;
 mod proxy;
 pub mod server;
 mod session;
+mod span;
 pub mod tls;
 mod trusted;
 

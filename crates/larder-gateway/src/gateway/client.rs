@@ -4,6 +4,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv4Addr},
     num::NonZeroU16,
+    sync::Arc,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
@@ -13,6 +14,7 @@ use larder::http::{
 };
 
 use super::purging::PurgeConfig;
+use super::rate::RateLimit;
 use crate::downstream::{Peer, TrustedPeers};
 
 /// What a gateway needs to know besides its cache and its origin.
@@ -24,6 +26,10 @@ pub struct GatewayConfig {
     /// What holds for the peers of each listener, in the server's order. Of a listener that has none here nobody is
     /// believed. Default none.
     pub listeners: Vec<ListenerRules>,
+    /// How many requests each address may send. Default as many as it likes.
+    pub rate: Option<RateLimit>,
+    /// What the upstreams are called, in their order, where that is told. Default nothing.
+    pub upstream_names: Vec<Arc<str>>,
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
     /// this machine that ask for nobody else. Default none: only those.
     pub explain_token: Option<String>,
@@ -51,7 +57,7 @@ static NONE: ListenerRules = ListenerRules {
 
 /// Carries the token; goes no further than this gateway.
 pub(super) const LARDER_EXPLAIN: HeaderName = HeaderName::from_static("larder-explain");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Sent by a proxy on this machine that asks for readers who are elsewhere.
 pub(super) const ASKS_FOR_OTHERS: [HeaderName; 3] =
     [header::FORWARDED, header::VIA, X_FORWARDED_FOR];
@@ -61,7 +67,14 @@ impl Default for GatewayConfig {
         // The system's random numbers seed it anew for each process.
         let number = RandomState::new().hash_one(std::process::id());
         let name = HopName::numbered("larder", number).expect("a token");
-        GatewayConfig { name, listeners: Vec::new(), explain_token: None, purge: None }
+        GatewayConfig {
+            name,
+            listeners: Vec::new(),
+            rate: None,
+            upstream_names: Vec::new(),
+            explain_token: None,
+            purge: None,
+        }
     }
 }
 

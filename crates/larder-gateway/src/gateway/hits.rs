@@ -1,8 +1,10 @@
 //! Plain hits, as they lie in the buffer of their connection.
 
-use http::{HeaderName, header};
+use std::net::{IpAddr, Ipv4Addr};
+
+use http::{HeaderName, HeaderValue, header};
 use larder::http::{
-    BorrowedRequest, HitResponse,
+    BorrowedRequest, Client, HitResponse,
     policy::{
         cookies::Left,
         fields::Fields,
@@ -13,7 +15,7 @@ use larder::http::{
 
 use super::{
     Gateway,
-    client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN},
+    client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN, X_FORWARDED_FOR},
 };
 use crate::{
     downstream::{
@@ -37,6 +39,10 @@ impl FastPath for Gateway {
         let settings = self.common.settings.load();
         let rules = settings.config.rules(peer.listener);
         let believed = rules.believed(&peer);
+        let limited = settings.rates.as_ref().map(|rates| {
+            let client = self.client(request.lines, &peer);
+            (rates, Client(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
+        });
         let PeekedRequest { method, mut scheme, mut host, target, lines } = request;
         if believed.is_some() {
             let named = take_named(lines)?;
@@ -77,7 +83,30 @@ impl FastPath for Gateway {
         let fields = Fields::of_lines(lines);
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
-        self.store.fast_hit(request, head)
+        // Who may not ask is told so on the whole way, and what is no hit counts there.
+        if let Some((rates, client)) = limited {
+            rates.take(client).ok()?;
+        }
+        let served = self.store.fast_hit(request, head);
+        if let (None, Some((rates, client))) = (&served, limited) {
+            rates.give_back(client);
+        }
+        served
+    }
+
+    fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
+        let settings = self.common.settings.load();
+        let rules = settings.config.rules(peer.listener);
+        let asked_for = rules.believed(peer).and_then(|believed| {
+            let claims = lines.iter().filter_map(|line| {
+                let name = HeaderName::from_bytes(line.name).ok()?;
+                let is_claim = name == header::FORWARDED || name == X_FORWARDED_FOR;
+                is_claim.then_some((name, HeaderValue::from_bytes(line.value).ok()?))
+            });
+            let trusts = |ip| rules.trusted_peers.contains(ip);
+            forward::client(&claims.collect(), believed, trusts)
+        });
+        asked_for.or(peer.ip())
     }
 
     fn is_crowded(&self) -> bool {

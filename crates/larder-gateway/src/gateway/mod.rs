@@ -15,13 +15,17 @@ mod client;
 mod hits;
 mod outbound;
 mod purging;
+mod rate;
 mod target;
 
 use std::{
     convert::Infallible,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -45,12 +49,15 @@ use self::{
     client::LARDER_EXPLAIN,
     outbound::Outbound,
     purging::{Purger, Purges, asks_for_others},
+    rate::{Rates, TooMany},
 };
 pub use self::{
     client::{GatewayConfig, ListenerRules},
     purging::{PurgeConfig, PurgeRequests},
+    rate::RateLimit,
 };
 use crate::{
+    access::Note,
     downstream::{Peer, http1::ReaderBody},
     origins::Origins,
     problem::Problem,
@@ -73,6 +80,8 @@ pub struct Gateway {
 /// What all connections have in common, and each points to once: a connection that waits is small.
 struct Common {
     settings: ArcSwap<Settings>,
+    /// Requests of addresses that had sent as many as they may.
+    rate_limited: AtomicU64,
     busy: Seldom,
     down: Seldom,
     purges: Purges,
@@ -83,6 +92,8 @@ struct Settings {
     config: GatewayConfig,
     upstreams: Vec<Origins>,
     ways: Ways,
+    /// None where addresses may ask as often as they like.
+    rates: Option<Arc<Rates>>,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
     otherwise_as_cache: bool,
 }
@@ -101,13 +112,17 @@ impl Settings {
         upstreams: Vec<Origins>,
         ways: Ways,
         config: GatewayConfig,
+        before: Option<Arc<Rates>>,
     ) -> Arc<Settings> {
         assert!(
             ways.upstreams() <= upstreams.len(),
             "a way leads to an upstream that is not there"
         );
         let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
-        Arc::new(Settings { config, upstreams, ways, otherwise_as_cache })
+        // What is known of addresses stays while the limit does.
+        let kept = before.filter(|rates| Some(rates.limit) == config.rate);
+        let rates = kept.or_else(|| config.rate.map(|limit| Arc::new(Rates::new(limit))));
+        Arc::new(Settings { config, upstreams, ways, rates, otherwise_as_cache })
     }
 }
 
@@ -129,9 +144,10 @@ impl Gateway {
         ways: Ways,
         config: GatewayConfig,
     ) -> Self {
-        let settings = Settings::new(cache, upstreams, ways, config).into();
+        let settings = Settings::new(cache, upstreams, ways, config, None).into();
         let common = Arc::new(Common {
             settings,
+            rate_limited: AtomicU64::new(0),
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
@@ -147,7 +163,17 @@ impl Gateway {
     ///
     /// If a way leads to an upstream that is not there.
     pub fn reload(&self, upstreams: Vec<Origins>, ways: Ways, config: GatewayConfig) {
-        self.common.settings.store(Settings::new(&self.store, upstreams, ways, config));
+        let before = self.common.settings.load().rates.clone();
+        let settings = Settings::new(&self.store, upstreams, ways, config, before);
+        self.common.settings.store(settings);
+    }
+
+    /// Requests that were answered 429 because their address had sent as many as it may, and addresses that were
+    /// forgotten meanwhile because others took their places.
+    pub fn rate_limited(&self) -> (u64, u64) {
+        let settings = self.common.settings.load();
+        let forgotten = settings.rates.as_ref().map_or(0, |rates| rates.forgotten());
+        (self.common.rate_limited.load(Relaxed), forgotten)
     }
 
     /// The upstreams of now.
@@ -172,7 +198,18 @@ impl Gateway {
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
                 let client = settings.config.client(head, hop);
+                if let Some(note) = head.extensions.get::<Note>()
+                    && !client.0.is_unspecified()
+                {
+                    note.client(client.0);
+                }
                 head.extensions.insert(client);
+                if let Some(TooMany { wait }) =
+                    settings.rates.as_ref().and_then(|rates| rates.take(client).err())
+                {
+                    self.common.rate_limited.fetch_add(1, Relaxed);
+                    return Err(refused(&too_many(wait)));
+                }
                 if hop.believed.is_some() {
                     target::follow(head);
                 }
@@ -211,6 +248,13 @@ impl Gateway {
 enum Admitted {
     ToCache,
     ToPurge(PurgeConfig, Purger),
+}
+
+fn too_many(wait: Duration) -> Problem {
+    let detail = "this address has sent more requests than it may";
+    let error = ProxyError::HttpRequestDenied;
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail, error)
+        .retry_after(wait)
 }
 
 fn refused(problem: &Problem) -> Box<Response<Body>> {
@@ -258,6 +302,11 @@ fn set_out(settings: Arc<Settings>, head: &mut Parts) {
     let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
     if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
         extensions.insert(Rules(Arc::clone(policy)));
+    }
+    if let Some(note) = extensions.get::<Note>()
+        && let Some(name) = settings.config.upstream_names.get(upstream)
+    {
+        note.upstream(name);
     }
     if !is_cached {
         extensions.insert(Bypass);

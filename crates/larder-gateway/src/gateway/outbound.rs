@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use http::{HeaderValue, Request, Response, header};
@@ -12,6 +13,7 @@ use larder::http::{Body, Client, policy::forward};
 use tower::Service;
 
 use super::{Common, LetIn};
+use crate::access::Note;
 use crate::origins::{OriginBody, Unanswered};
 
 /// Between the cache and an origin: the origin's answers lose what was meant for this hop only.
@@ -45,9 +47,14 @@ impl Service<Request<Body>> for Outbound {
             let there = rewrite.there(&head.uri);
             std::mem::replace(&mut head.uri, there)
         });
+        let note = head.extensions.get::<Note>().cloned();
+        let began = note.as_ref().map(|_| Instant::now());
         let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
         Box::pin(async move {
             let (mut head, body) = asking.await?.into_parts();
+            if let (Some(note), Some(began)) = (note, began) {
+                note.origin_took(began.elapsed());
+            }
             head.headers = forward::response(head.headers, &settings.config.name, head.version);
             if let (Some(rewrite), Some(asked)) = (rewrite, asked) {
                 rewrite.back(&asked, &mut head.headers);

@@ -68,7 +68,7 @@ fn a_default_that_is_told_is_the_one_that_holds() {
         let policy = settings.ways.otherwise();
         let parts =
             (&settings.listeners[0].listen, &settings.server, settings.memory, settings.cache);
-        format!("{parts:?} {policy:?} {:?}", settings.upstreams)
+        format!("{parts:?} {policy:?} {:?} {:?}", settings.upstreams, settings.access_log)
     };
     let usual = shown(LEAST);
     let mut told = 0;
@@ -79,6 +79,13 @@ fn a_default_that_is_told_is_the_one_that_holds() {
             "[[upstream.NAME.server]]" => format!("[[upstream.blog.server]]\nurl = 8001\n{line}"),
             // What is told of it stands in [server].
             table if table.contains("listener") => continue,
+            // Without a place there is none.
+            table @ "[access_log]" => {
+                let placed = format!("{LEAST}{table}\nto = \"stdout\"\n");
+                assert_eq!(shown(&format!("{placed}{line}")), shown(&placed), "{line}");
+                told += 1;
+                continue;
+            }
             table => format!("{LEAST}{}\n{line}", table.replace("NAME", "blog")),
         };
         assert_eq!(shown(&text), usual, "{text}");

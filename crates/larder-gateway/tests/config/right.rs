@@ -64,6 +64,15 @@ grace = "5s"
 max_head = "32KiB"
 max_request_line = 4096
 max_fields = 64
+max_request_body = 0
+requests_per_address = 7
+max_streams = 8
+max_requests_per_connection = 9
+max_connection_age = "1h"
+stalled_timeout = "7s"
+half_closed_timeout = "8s"
+linger_timeout = "9s"
+backlog = 10
 trusted_peers = ["192.0.2.1", "2001:db8::/32", "unix"]
 forwarded = "forwarded"
 [server.tls]
@@ -124,6 +133,13 @@ compress_max = "2MiB"
     assert_eq!((http1.min_rate.bytes_per_second, http1.min_rate.period), (2048, secs(5)));
     let times = [http1.head_timeout, http1.idle_timeout, http1.body_timeout, http1.write_timeout];
     assert_eq!(times, [1, 2, 3, 4].map(secs));
+    assert_eq!((http1.max_request_body, http1.max_streams), (Some(0), 8));
+    assert_eq!(http1.max_requests_per_connection, Some(9));
+    assert_eq!((http1.max_connection_age, server.backlog), (Some(secs(3600)), 10));
+    let rate = larder_gateway::RateLimit { per_second: 7, burst: 7 };
+    assert_eq!(settings.gateway.rate, Some(rate));
+    let times = [http1.stalled_timeout, http1.half_closed_timeout, http1.linger_timeout];
+    assert_eq!(times, [7, 8, 9].map(secs));
     let sizes = [http1.max_head_bytes, http1.max_request_line_bytes, http1.max_fields];
     assert_eq!(sizes, [32 << 10, 4096, 64]);
     let upstream = &settings.upstreams[0].config;
@@ -550,4 +566,24 @@ cache = false
     assert_eq!((&*rewrite.strip, &*rewrite.add), ("/posts", "/p"));
     let by_expression = settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields);
     assert!(!by_expression.is_cached);
+}
+
+#[test]
+fn an_access_log_is_there_once_it_has_a_place() {
+    use larder_gateway::access::{AccessLogConfig, Addresses, Destination, Format, Query};
+    assert_eq!(check(LEAST).unwrap().0.access_log, None);
+    let said = |keys: &str| check(&format!("{LEAST}[access_log]\n{keys}")).unwrap().0.access_log;
+    let usual = AccessLogConfig::to(Destination::Stdout);
+    assert_eq!(said("to = \"stdout\"\n"), Some(usual));
+    let all = AccessLogConfig {
+        to: Destination::File("access.log".into()),
+        format: Format::Combined,
+        sample: 0.0,
+        query: Query::Drop,
+        addresses: Addresses::Mask,
+        buffer_bytes: 64 << 10,
+    };
+    let keys = "to = \"access.log\"\nformat = \"combined\"\nsample = 0\nquery = \"drop\"\n\
+                addresses = \"mask\"\nbuffer = \"64KiB\"\n";
+    assert_eq!(said(keys), Some(all));
 }

@@ -24,6 +24,7 @@ use crate::{
     cookies::IgnoredCookies,
     path::PathPattern,
     path_tags::PathTags,
+    path_type::PathType,
     query::QueryRecipe,
     settings::{Heuristics, Policy, SetCookie},
 };
@@ -70,6 +71,8 @@ pub struct PolicyText {
     pub ignore_cookies: Option<Vec<CookieName>>,
     /// [`Policy::set_cookie`].
     pub set_cookie: Option<SetCookieWord>,
+    /// [`Policy::path_type`].
+    pub path_type: Option<PathTypeWord>,
     /// [`Policy::passes_credentials`].
     pub authorization: Option<AuthorizationWord>,
     /// [`Policy::key_fields`].
@@ -125,6 +128,17 @@ pub enum SetCookieWord {
     StoreWithout,
     /// It is stored with it, and all readers get the same cookie
     Store,
+}
+
+/// What becomes of an answer whose media type is not one that its path's extension stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PathTypeWord {
+    /// It is not stored
+    Fitting,
+    /// It is stored as any other
+    Any,
 }
 
 /// A content coding.
@@ -252,6 +266,7 @@ impl PolicyText {
             cookies_matter,
             ignore_cookies,
             set_cookie,
+            path_type,
             authorization,
             key_fields,
             key_cookies,
@@ -291,6 +306,12 @@ impl PolicyText {
         let policy = set(policy, obey_readers, |p, obeys| p.obeys_readers(*obeys));
         let policy = set(policy, cookies_matter, |p, matter| p.cookies_matter(*matter));
         let policy = set(policy, ignore_cookies, |p, names| p.ignore_cookies(ignored(names)));
+        let policy = set(policy, path_type, |p, word| {
+            p.path_type(match word {
+                PathTypeWord::Fitting => PathType::Fitting,
+                PathTypeWord::Any => PathType::Any,
+            })
+        });
         let policy = set(policy, set_cookie, |p, word| {
             p.set_cookie(match word {
                 SetCookieWord::Refuse => SetCookie::Refuse,

@@ -8,7 +8,7 @@
 use std::{
     cell::RefCell,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -60,6 +60,7 @@ pub struct HitResponse {
     stored: Arc<Stored>,
     is_head: bool,
     what: What,
+    age: Duration,
     /// It has to say that there may be coded forms, which its own fields do not.
     varies: bool,
 }
@@ -136,8 +137,9 @@ impl HttpCache {
         };
         let what = what(asking, &stored)?;
         let is_head = *request.method == Method::HEAD;
-        let served = HitResponse { stored, is_head, what, varies };
-        served.write(request.shows_key.then_some(key), (policy, now), head);
+        let age = stored.head.age(now);
+        let served = HitResponse { stored, is_head, what, age, varies };
+        served.write(request.shows_key.then_some(key), policy, head);
         tally.hit(cost_micros);
         if let Some(began) = began {
             cache.counters().hit_took(began);
@@ -219,6 +221,11 @@ impl HitResponse {
         }
     }
 
+    /// How old it is.
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
     /// The bytes to send after the head.
     pub fn content(&self) -> &[u8] {
         let Some(piece) = self.piece().map(|piece| piece.bytes()) else { return &[] };
@@ -255,8 +262,8 @@ impl HitResponse {
         self.stored.body.len()
     }
 
-    fn write(&self, key: Option<&str>, (policy, now): (&Policy, SystemTime), out: &mut Vec<u8>) {
-        let age = self.stored.head.age(now);
+    fn write(&self, key: Option<&str>, policy: &Policy, out: &mut Vec<u8>) {
+        let age = self.age;
         let left = self.stored.head.lifetime(policy).ttl().saturating_sub(age);
         write_status_line(self.status(), out);
         out.extend_from_slice(b"cache-status: ");

@@ -146,6 +146,14 @@ impl Larder {
         Larder::started(Process::read(&mut command)).await
     }
 
+    /// By `larder.toml` in `folder`, with its standard output in the file `out` there.
+    pub(crate) async fn with_output_in(folder: &Path) -> Larder {
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec \"$0\" serve > out", env!("CARGO_BIN_EXE_larder")]);
+        command.current_dir(folder).stderr(Stdio::piped());
+        Larder::started(Process::start(&mut command)).await
+    }
+
     async fn started(mut process: Process) -> Larder {
         // Of several listeners, the first.
         let first = |process: &Process| {

@@ -1,5 +1,6 @@
 //! Parts: the tables of a `larder.toml` that are about the gateway as a whole, one file for each.
 
+mod access_log;
 mod admin;
 mod listener;
 mod log;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
+    access_log::{AccessLogPart, AddressesWord, FormatWord, QueryWord},
     admin::AdminPart,
     listener::ListenerPart,
     log::LogPart,
@@ -58,6 +60,9 @@ pub struct Config {
     /// What is logged
     #[schemars(example = &"[log]\nlevels = \"info\"")]
     pub log: LogPart,
+    /// A line for each request
+    #[schemars(example = &"[access_log]\nto = \"stdout\"")]
+    pub access_log: AccessLogPart,
     /// The services to put the cache before, each by a name of your choice
     #[schemars(example = &"[upstream.blog]\nurl = \"http://127.0.0.1:8001\"")]
     pub upstream: BTreeMap<String, UpstreamPart>,

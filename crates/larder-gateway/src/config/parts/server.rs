@@ -78,6 +78,40 @@ pub struct Server {
     /// The most header fields of a request; more is answered 431. Default 128, and never more than 256
     #[schemars(example = 128)]
     pub max_fields: Option<Count>,
+    /// The most bytes of a request's content; more is answered 413, and goes no further. Default no bound: content is
+    /// passed on as it comes, and takes no memory. 0 takes none at all
+    #[schemars(example = &"16MiB")]
+    pub max_request_body: Option<Size>,
+    /// How many requests an address may send each second in the long run (with IPv6, one /64; behind trusted proxies,
+    /// whom they ask for); more is answered 429. Default no bound
+    #[schemars(example = 50)]
+    pub requests_per_address: Option<Count>,
+    /// How many requests an address may send at once after a pause. Default as many as requests_per_address
+    #[schemars(example = 100)]
+    pub requests_burst: Option<Count>,
+    /// How many requests a reader may have under way at once on a connection of HTTP/2. Default 100, which is the
+    /// most
+    #[schemars(example = 100)]
+    pub max_streams: Option<Count>,
+    /// After so many requests a connection ends with the answer (Connection: close, GOAWAY). Default no bound
+    #[schemars(example = 1000)]
+    pub max_requests_per_connection: Option<Count>,
+    /// A connection ends with the first answer after about so long, a tenth more or less. Default no bound
+    #[schemars(example = &"1h")]
+    pub max_connection_age: Option<Time>,
+    /// How long what is under way may stand still once its connection is to make room, or the server to stop. Default 3s
+    #[schemars(example = &"3s")]
+    pub stalled_timeout: Option<Time>,
+    /// How long the head of an answer is waited for after its reader has closed its side, which may say that it has left.
+    /// Default 10s
+    #[schemars(example = &"10s")]
+    pub half_closed_timeout: Option<Time>,
+    /// How long a connection is read on after its last answer, so that the answer is not lost. Default 2s
+    #[schemars(example = &"2s")]
+    pub linger_timeout: Option<Time>,
+    /// How many connections may wait to be accepted; the system may allow fewer. Default 1024
+    #[schemars(example = 1024)]
+    pub backlog: Option<Count>,
     /// Proxies in front, by address or network, that are believed in whom they ask for, for which host, and how it came
     /// to them (http or https); "unix" is whoever can open a Unix socket. Default none: then all of a balancer's readers
     /// count as one client, and a service that wants https sends them round in circles

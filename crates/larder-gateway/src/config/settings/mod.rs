@@ -1,5 +1,6 @@
 //! Settings: a configuration that can be run, whichever way it was said, and what is wrong with one that cannot.
 
+mod access_log;
 mod admin;
 mod check;
 mod listener;
@@ -20,6 +21,7 @@ use self::check::{Check, bytes};
 use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
 use crate::{
     GatewayConfig, ServerConfig,
+    access::AccessLogConfig,
     origins::{Address, OriginsConfig},
     routes::{Routes, Ways},
     upstream::UpstreamConfig,
@@ -40,6 +42,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Who is let in there.
     pub admin_access: AdminAccess,
+    /// Where each request has a line.
+    pub access_log: Option<AccessLogConfig>,
     /// What the cache may hold.
     pub memory: ByteSize,
     /// What it may spend.
@@ -122,6 +126,7 @@ impl Settings {
             memory,
             shared: _,
             log: _,
+            access_log,
             upstream,
             defaults,
             route,
@@ -130,9 +135,11 @@ impl Settings {
         let admin = admin.listen.as_ref().map(|listen| listen.0);
         let server_config = check.server(server);
         let listeners = check.listeners(config, &server_config.http1);
+        let access_log = check.access_log(access_log);
         let of_purges = purge;
         let purge = check.purge(purge, secrets.purge_token.clone());
-        let gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
+        let mut gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
+        gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
         let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
         if size.as_u64() < LEAST_MEMORY {
             let name = places.name("memory.size");
@@ -186,6 +193,7 @@ impl Settings {
             max_connections: server.max_connections.map(|count| count.0),
             admin,
             admin_access,
+            access_log,
             memory: size,
             cache,
             gateway,

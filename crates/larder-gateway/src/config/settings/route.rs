@@ -230,6 +230,7 @@ fn of_no_use(rules: &Rules) -> Option<&'static str> {
         ("stale_while_revalidate", rules.stale_while_revalidate.is_some()),
         ("stale_if_error", rules.stale_if_error.is_some()),
         ("set_cookie", rules.set_cookie.is_some()),
+        ("path_type", rules.path_type.is_some()),
         ("compress", rules.compress.is_some()),
         ("min_ttl", rules.min_ttl.is_some()),
         ("max_ttl", rules.max_ttl.is_some()),

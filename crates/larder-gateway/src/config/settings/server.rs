@@ -7,13 +7,21 @@ use super::{
     check::{Check, bytes, first_line},
 };
 use crate::{
-    GatewayConfig, ServerConfig,
-    config::{parts::Server, value::Time},
+    GatewayConfig, RateLimit, ServerConfig,
+    config::{
+        parts::Server,
+        value::{Count, Time},
+    },
     downstream::{
         MinRate,
         http1::{FIELDS_LIMIT, Http1Config},
+        http2::limits::MAX_STREAMS,
     },
 };
+
+fn number(count: Count) -> u32 {
+    u32::try_from(count.0.get()).unwrap_or(u32::MAX)
+}
 
 impl Check<'_> {
     pub(super) fn server(&mut self, server: &Server) -> ServerConfig {
@@ -70,12 +78,45 @@ impl Check<'_> {
             body_timeout: time(self, "body_timeout", &server.body_timeout, usual.body_timeout),
             write_timeout: time(self, "write_timeout", &server.write_timeout, usual.write_timeout),
             min_rate,
+            max_request_body: server.max_request_body.as_ref().map(|size| size.0.as_u64()),
+            max_streams: server.max_streams.map_or(usual.max_streams, number),
+            max_requests_per_connection: server
+                .max_requests_per_connection
+                .map(|count| count.0.get() as u64),
+            max_connection_age: self
+                .time("server.max_connection_age", server.max_connection_age.as_ref()),
+            stalled_timeout: time(
+                self,
+                "stalled_timeout",
+                &server.stalled_timeout,
+                usual.stalled_timeout,
+            ),
+            half_closed_timeout: time(
+                self,
+                "half_closed_timeout",
+                &server.half_closed_timeout,
+                usual.half_closed_timeout,
+            ),
+            linger_timeout: time(
+                self,
+                "linger_timeout",
+                &server.linger_timeout,
+                usual.linger_timeout,
+            ),
             ..usual
         };
+        if http1.max_streams > MAX_STREAMS {
+            self.note("server.max_streams", format!("the most is {MAX_STREAMS}"));
+        }
+        if server.requests_burst.is_some() && server.requests_per_address.is_none() {
+            let what = "there is no bound until requests_per_address says one";
+            self.note("server.requests_burst", what);
+        }
         let usual = ServerConfig::default();
         let of_handshake = &server.tls.handshake_timeout;
         ServerConfig {
             max_connections_per_address: server.max_connections_per_address.map(|of| of.0.get()),
+            backlog: server.backlog.map_or(usual.backlog, number),
             grace: time(self, "grace", &server.grace, usual.grace),
             max_handshakes: server
                 .tls
@@ -107,7 +148,11 @@ impl Check<'_> {
         let explain_token = secrets.explain_token.filter(|token| !token.is_empty()).or(of_file);
         let listeners = listeners.iter().map(|listener| listener.rules.clone()).collect();
         let usual = GatewayConfig::default();
-        let name = server.name.as_ref().map_or(usual.name, |name| name.0.clone());
-        GatewayConfig { name, explain_token, listeners, purge: None }
+        let name = server.name.as_ref().map_or_else(|| usual.name.clone(), |name| name.0.clone());
+        let rate = server.requests_per_address.map(|per_second| {
+            let burst = server.requests_burst.unwrap_or(per_second);
+            RateLimit { per_second: number(per_second), burst: number(burst) }
+        });
+        GatewayConfig { name, explain_token, listeners, rate, ..usual }
     }
 }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
 
+use crate::access::AccessLog;
 use crate::downstream::{counters::Counters, pace::MinRate, tls::ServedNames};
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
@@ -54,6 +55,17 @@ pub struct Http1Config {
     /// How many bytes of a request's body that is not wanted are thrown away to keep the connection;
     /// beyond, it is closed. Default 64 KiB.
     pub max_discarded_bytes: u64,
+    /// The most bytes of a request's content; more is answered 413: at once where its length is said, and otherwise once
+    /// it is exceeded, when it goes no further. Default no bound: content passes to the service as it comes, and takes no
+    /// memory here.
+    pub max_request_body: Option<u64>,
+    /// How many streams a reader may have open at once on a connection of HTTP/2. Default 100, which is the
+    /// most as well: the number that RFC 9113 §6.5.2 names as the least that does not hold a reader back.
+    pub max_streams: u32,
+    /// After so many requests a connection ends with the answer. Default no bound.
+    pub max_requests_per_connection: Option<u64>,
+    /// A connection ends with the first answer after about so long, a tenth more or less. Default no bound.
+    pub max_connection_age: Option<Duration>,
     /// Who an HTTP/1.0 request without `Host` is for. Default `localhost`.
     pub default_authority: Authority,
     /// How requests come on this connection; one for a target of another scheme is answered 421.
@@ -66,9 +78,18 @@ pub struct Http1Config {
     /// Which hosts a connection may be asked for, where its reader was shown one certificate of several; one for
     /// another is answered 421. Default all.
     pub served: Option<ServedNames>,
+    /// Where each request has a line. Default nowhere.
+    pub access_log: Option<AccessLog>,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share
     /// them.
     pub counters: Arc<Counters>,
+}
+
+impl Http1Config {
+    /// Whether a request may have content of so many bytes.
+    pub(crate) fn takes_content(&self, bytes: u64) -> bool {
+        self.max_request_body.is_none_or(|most| bytes <= most)
+    }
 }
 
 impl Default for Http1Config {
@@ -86,10 +107,15 @@ impl Default for Http1Config {
             half_closed_timeout: Duration::from_secs(10),
             linger_timeout: Duration::from_secs(2),
             max_discarded_bytes: 64 << 10,
+            max_request_body: None,
+            max_streams: 100,
+            max_requests_per_connection: None,
+            max_connection_age: None,
             default_authority: Authority::from_static("localhost"),
             scheme: Scheme::Http,
             takes_other_scheme: false,
             served: None,
+            access_log: None,
             counters: Arc::default(),
         }
     }

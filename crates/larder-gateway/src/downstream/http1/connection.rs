@@ -24,18 +24,20 @@ use super::{
     answer::{self, RequestFacts},
     body_reader::{BodyReader, Piece},
     config::Http1Config,
-    fast_hit::{self, FastPath},
+    fast_hit::{self, Answered, FastPath},
     framing::BodyFraming,
     head::{Head, HeadReader},
     outbox::{self, Outbox},
     refusal::Refusal,
 };
 use crate::{
+    access::Entry,
     downstream::{
         counters::{Timeout, TooSlow},
         ended::Ended,
         pace::{ALONE, Pace},
         peer::Peer,
+        span::Span,
     },
     problem::Problem,
     timer::{Timer, after},
@@ -79,7 +81,11 @@ pub(crate) struct Connection<'a, IO> {
     /// The rest of its head has to come soon, since the connection is to stop.
     is_hurried: bool,
     pub(super) outbox: Outbox,
+    /// The hit whose content waits there, for the access log.
+    unsent: Option<Box<Entry>>,
     pub(super) read_timer: Timer,
+    /// None where the connection is kept for as long as it likes.
+    pub(super) span: Option<Box<Span>>,
     /// Of the head or the upload under way; made when it is first waited for.
     read_pace: Option<Box<Pace>>,
     /// Made when an answer first has to wait for its reader.
@@ -126,6 +132,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             has_begun: false,
             is_hurried: false,
             outbox: Outbox::default(),
+            unsent: None,
+            span: Span::begin(config),
             read_timer: Timer::default(),
             read_pace: None,
             lag: None,
@@ -272,6 +280,14 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         tracing::debug!(?refusal, "request refused");
         self.config.counters.refused(refusal.reason());
         self.answer_with(&refusal.to_problem(), RequestFacts::UNKNOWN);
+    }
+
+    /// The same for one that was not understood, so that no more can be told of it than who sent it.
+    pub(crate) fn refuse_unread(&mut self, refusal: Refusal, peer: &Peer) {
+        if let Some(log) = &self.config.access_log {
+            log.refused(peer.ip(), refusal.to_problem().status(), refusal.reason());
+        }
+        self.refuse(refusal);
     }
 
     pub(super) fn answer_with(&mut self, problem: &Problem, facts: RequestFacts) {
@@ -432,30 +448,52 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         desk.clear();
         let (mut large, mut has_answer) = (None, true);
         while desk.len() < DESK_BYTES && large.is_none() {
+            // The last answer says that it is, which takes the whole way.
+            let is_last = |span: &Span| span.next_is_last(Instant::now()).is_some();
+            if self.span.as_deref().is_some_and(is_last) {
+                has_answer = false;
+                break;
+            }
             let ahead = &bytes[answered..];
             let answer = fast_hit::end_of_head(ahead, self.config).and_then(|end| {
                 Some((end, fast_hit::answer(&ahead[..end], peer, self.config, hits, &mut desk)?))
             });
-            let Some((end, served)) = answer else {
+            let Some((end, Answered { served, entry })) = answer else {
                 has_answer = false;
                 break;
             };
+            if let Some(span) = &mut self.span {
+                span.one_more(Instant::now());
+            }
             self.heads.pass_on();
             self.is_first = false;
             answered += end;
             match served.content() {
                 content if content.len() <= outbox::COPIED => desk.extend_from_slice(content),
-                _ => large = Some(served),
+                _ => {
+                    large = Some(served);
+                    self.begin_unsent(entry);
+                }
             }
         }
         if answered > 0 {
             // From here on the connection is idle, or a next request has begun.
             self.read_timer.clear();
             self.outbox.write(&desk, large.as_ref(), &mut *self.io, cx);
+            if self.unsent.is_some() && self.outbox.is_empty() {
+                self.begin_unsent(None);
+            }
         }
         DESK.set(desk);
         self.looked_at = if has_answer { 0 } else { bytes.len() - answered };
         answered
+    }
+
+    /// What was unsent before is as good as sent: what is left of it waits in front of this.
+    fn begin_unsent(&mut self, entry: Option<Box<Entry>>) {
+        if let Some(mut sent) = std::mem::replace(&mut self.unsent, entry) {
+            sent.whole();
+        }
     }
 
     /// Reads on, behind what is there. While nothing comes, next to no memory is held for it.
@@ -505,10 +543,23 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             lag.timer.clear();
             lag.pace.moved(moved, self.config.min_rate, ALONE);
         }
-        match flushed {
+        let flushed = match flushed {
             Poll::Ready(result) => Poll::Ready(result),
             Poll::Pending => self.poll_takes_too_little(cx).map(Err),
+        };
+        if self.unsent.is_some() {
+            match &flushed {
+                Poll::Ready(Ok(())) => self.begin_unsent(None),
+                Poll::Ready(Err(_)) => {
+                    let left = self.outbox.len();
+                    if let Some(mut cut) = self.unsent.take() {
+                        cut.left_behind(left);
+                    }
+                }
+                Poll::Pending => {}
+            }
         }
+        flushed
     }
 
     /// Ready when the reader has taken nothing, or next to nothing, for as long as it may.

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::Body;
 use larder::http::{CutOff, Loan, policy::proxy_status::ProxyError};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tower::Service;
 
 use super::{
@@ -26,6 +29,7 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
+    access::{self, Entry},
     downstream::{lent::loan_of, peer::Peer},
     interim::{self, Interims},
     problem::Problem,
@@ -52,6 +56,7 @@ struct SideWork {
 struct Receiving {
     upload: Upload,
     reader: BodyReader,
+    received: u64,
     /// The reader waits for `100 Continue`, which is due when the body is first asked for.
     owes_continue: bool,
     /// Nobody wants more of it for now.
@@ -91,8 +96,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
-        let (request, mut side_work) = prepare(*head, peer);
+        let last = self.span.as_mut().and_then(|span| span.one_more(Instant::now()));
+        if let Some(why) = last {
+            self.config.counters.retired(why);
+        }
+        let is_persistent = head.is_persistent && last.is_none();
+        let facts = RequestFacts::of(&head.method, head.version, is_persistent);
+        let entry = self.config.access_log.as_ref().map(|log| {
+            let Head { method, uri, version, headers, .. } = &*head;
+            let scheme = self.config.scheme.as_str();
+            let head = access::Head { method, uri, version: *version, headers, scheme };
+            Entry::begin(log, peer.ip(), head)
+        });
+        if let BodyFraming::Length(length) = head.body
+            && !self.config.takes_content(length)
+        {
+            return self.refuse_read(Refusal::ContentTooLarge, entry);
+        }
+        let (request, mut side_work) = prepare(*head, peer, entry.as_deref());
         self.begin_reading(side_work.upload.is_some());
         let answered = {
             let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
@@ -101,13 +122,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         };
         self.read_timer.clear();
         match answered {
-            Ok(response) => self.answer(response, facts, side_work).await,
-            Err(Interrupted::Refused(refusal)) => {
-                self.refuse(refusal);
-                AfterExchange::Close
-            }
+            Ok(response) => self.answer(response, facts, side_work, entry).await,
+            Err(Interrupted::Refused(refusal)) => self.refuse_read(refusal, entry),
             Err(Interrupted::Gone) => AfterExchange::Cut,
         }
+    }
+
+    /// Answers a request that was understood, instead of its service.
+    fn refuse_read(&mut self, refusal: Refusal, entry: Option<Box<Entry>>) -> AfterExchange {
+        if let Some(mut entry) = entry {
+            entry.refused(refusal.to_problem().status(), refusal.reason());
+        }
+        self.refuse(refusal);
+        AfterExchange::Close
     }
 
     /// Waits for the service, does the side work meanwhile, and notices when the reader is gone.
@@ -150,6 +177,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         response: Response<B>,
         facts: RequestFacts,
         side_work: SideWork,
+        mut entry: Option<Box<Entry>>,
     ) -> AfterExchange
     where
         B: Body<Data = Bytes> + 'static,
@@ -163,6 +191,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             let error = ProxyError::HttpProtocolError;
             let detail = "the answer was not a final one";
             let problem = Problem::new(error.status(), "Unusable answer", detail, error);
+            if let Some(entry) = &mut entry {
+                entry.refused(problem.status(), detail);
+            }
             self.answer_with(&problem, RequestFacts { is_persistent: false, ..facts });
             return AfterExchange::Close;
         }
@@ -173,15 +204,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         let is_last = self.stop.is_cancelled() || (self.is_at_eof && self.bytes.is_empty());
         let is_persistent = facts.is_persistent && !owes_continue && !is_last;
         let facts = RequestFacts { is_persistent, ..facts };
+        if let Some(entry) = &mut entry {
+            entry.answered(parts.status, &parts.headers);
+        }
         let promise = answer::write_head(self.outbox.text(), &parts, body.size_hint(), facts);
-        let sent = self.send(body, promise.ending, &mut upload).await;
+        let sent = self.send(body, promise.ending, &mut upload, entry.as_deref_mut()).await;
+        if let (Some(entry), Sent::Whole | Sent::WholeButNoMore) = (&mut entry, sent) {
+            entry.whole();
+        }
         match sent {
             Sent::Cut => {
                 // What was said so far may still arrive; that it is not all is told by the reset.
                 let _flushed = poll_fn(|cx| self.poll_flush(cx)).await;
+                self.left_behind(entry);
                 AfterExchange::Cut
             }
-            Sent::Gone => AfterExchange::Cut,
+            Sent::Gone => {
+                self.left_behind(entry);
+                AfterExchange::Cut
+            }
             Sent::Whole if promise.is_persistent && self.discard(upload).await => {
                 AfterExchange::Next
             }
@@ -189,8 +230,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         }
     }
 
+    /// What waits to be written will not be.
+    fn left_behind(&self, entry: Option<Box<Entry>>) {
+        if let Some(mut entry) = entry {
+            entry.left_behind(self.outbox.len());
+        }
+    }
+
     /// Sends a body to its end. The last of it may still wait to be written afterwards.
-    async fn send<B>(&mut self, body: B, mut ending: Ending, upload: &mut Option<Receiving>) -> Sent
+    async fn send<B>(
+        &mut self,
+        body: B,
+        mut ending: Ending,
+        upload: &mut Option<Receiving>,
+        mut entry: Option<&mut Entry>,
+    ) -> Sent
     where
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -210,7 +264,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 }
                 let mut is_waiting = false;
                 while self.outbox.has_room() {
-                    match self.poll_piece(body.as_mut(), &mut ending, cx) {
+                    match self.poll_piece(body.as_mut(), &mut ending, entry.as_deref_mut(), cx) {
                         Poll::Ready(Some(sent)) => {
                             self.outbox.lent(|| loan_of(&*body));
                             return Poll::Ready(sent);
@@ -248,6 +302,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         &mut self,
         mut body: Pin<&mut B>,
         ending: &mut Ending,
+        entry: Option<&mut Entry>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Sent>>
     where
@@ -268,6 +323,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         // An empty chunk would be the last one. Trailers end up here too: they are not passed on.
         if data.is_empty() {
             return Poll::Ready(None);
+        }
+        if let Some(entry) = entry {
+            let left = match ending {
+                Ending::Length { left } => usize::try_from(*left).unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            };
+            entry.sent(data.len().min(left));
         }
         match ending {
             Ending::Length { left } => {
@@ -343,6 +405,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             let error = match receiving.reader.take(&mut self.bytes) {
                 Ok(Piece::Data(data)) => {
                     self.read_timer.clear();
+                    receiving.received += data.len() as u64;
+                    if !self.config.takes_content(receiving.received) {
+                        receiving.upload.end(Err(ReaderBodyError::TooLarge));
+                        return Poll::Ready(Err(Interrupted::Refused(Refusal::ContentTooLarge)));
+                    }
                     receiving.upload.supply(data);
                     has_moved = true;
                     if receiving.reader.is_at_end() {
@@ -368,6 +435,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     Interrupted::Refused(Refusal::Malformed(reason))
                 }
                 ReaderBodyError::TimedOut => Interrupted::Refused(Refusal::Slow),
+                ReaderBodyError::TooLarge => Interrupted::Refused(Refusal::ContentTooLarge),
                 // It may have closed only its own side, and can be told.
                 ReaderBodyError::Gone if self.is_at_eof => {
                     Interrupted::Refused(Refusal::Malformed("the body ends early"))
@@ -444,7 +512,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     }
 }
 
-fn prepare(head: Head, peer: Peer) -> (Request<ReaderBody>, SideWork) {
+fn prepare(head: Head, peer: Peer, entry: Option<&Entry>) -> (Request<ReaderBody>, SideWork) {
     let mut side_work = SideWork { interims: None, upload: None };
     let body = match head.body {
         BodyFraming::None => ReaderBody::empty(),
@@ -452,12 +520,16 @@ fn prepare(head: Head, peer: Peer) -> (Request<ReaderBody>, SideWork) {
             let reader = BodyReader::new(framing);
             let (upload, body) = upload::channel(reader.left());
             let owes_continue = head.expects_continue;
-            side_work.upload = Some(Receiving { upload, reader, owes_continue, is_resting: false });
+            side_work.upload =
+                Some(Receiving { upload, reader, received: 0, owes_continue, is_resting: false });
             body
         }
     };
     let mut request = Request::new(body);
     request.extensions_mut().insert(peer);
+    if let Some(entry) = entry {
+        request.extensions_mut().insert(entry.note());
+    }
     if head.version == Version::HTTP_11 {
         let (interim, interims) = interim::channel();
         request.extensions_mut().insert(interim);

@@ -1,6 +1,6 @@
 //! Fast hit: requests that are answered where they lie in the buffer, before they become requests.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, net::IpAddr, time::Instant};
 
 use arrayvec::ArrayVec;
 use http::Method;
@@ -9,8 +9,11 @@ use larder::http::{
     policy::{fields::FieldLine, scheme::Scheme},
 };
 
-use super::config::Http1Config;
-use crate::downstream::peer::Peer;
+use super::{config::Http1Config, outbox::COPIED};
+use crate::{
+    access::{Entry, Hit},
+    downstream::peer::Peer,
+};
 
 /// Requests with more fields, or a longer head, go the whole way.
 const MAX_FIELDS: usize = 32;
@@ -32,6 +35,11 @@ pub trait FastPath {
         peer: Peer,
         head: &mut Vec<u8>,
     ) -> Option<HitResponse>;
+
+    /// Who sent a request with these fields, for the access log: `peer`, or whom it asks for where it is believed.
+    fn client(&self, _lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
+        peer.ip()
+    }
 
     /// Whether requests wait for room to be answered in. Then readers that have closed their side, and so may
     /// have left, are no longer answered. Asked a few times a second for each of them.
@@ -82,6 +90,13 @@ pub(super) fn end_of_head(bytes: &[u8], config: &Http1Config) -> Option<usize> {
     None
 }
 
+/// A hit that was answered.
+pub(super) struct Answered {
+    pub(super) served: HitResponse,
+    /// Its line in the access log, if there is one and its content may be on its way for a while.
+    pub(super) entry: Option<Box<Entry>>,
+}
+
 /// Answers the request with this head, if `hits` can; the answer's head, with its blank line, is
 /// appended to `desk`, and its content is still to be sent.
 pub(super) fn answer<H: FastPath>(
@@ -90,7 +105,7 @@ pub(super) fn answer<H: FastPath>(
     config: &Http1Config,
     hits: &H,
     desk: &mut Vec<u8>,
-) -> Option<HitResponse> {
+) -> Option<Answered> {
     let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
     let fields = &mut fields[..config.max_fields.min(MAX_FIELDS)];
     let mut request = httparse::Request::new(&mut []);
@@ -123,9 +138,23 @@ pub(super) fn answer<H: FastPath>(
     {
         return None;
     }
-    let (scheme, target) = (config.scheme, target.as_bytes());
-    let request = PeekedRequest { method, scheme, host: host?, target, lines: &mut lines };
+    let (scheme, host, target) = (config.scheme, host?, target.as_bytes());
+    let log = config.access_log.as_ref().map(|log| {
+        // What `hits` takes out of the fields tells it.
+        let client = hits.client(&lines, &peer);
+        (log, client, Instant::now())
+    });
+    let request = PeekedRequest { method, scheme, host, target, lines: &mut lines };
     let served = hits.hit(request, peer, desk)?;
     desk.extend_from_slice(b"\r\n");
-    Some(served)
+    let entry = log.and_then(|(log, client, began)| {
+        let (scheme, method) = (scheme.as_str(), method.as_str());
+        let hit = Hit { client, began, scheme, method, host, target, lines: &lines };
+        match served.content().len() <= COPIED {
+            true => log.hit(hit, &served),
+            false => return Some(Entry::of_hit(log, hit, &served)),
+        }
+        None
+    });
+    Some(Answered { served, entry })
 }

@@ -90,7 +90,7 @@ where
         let head = match connection.next_head(peer, hits).await {
             Next::Head(head) => head,
             Next::Refused(refusal) => {
-                connection.refuse(refusal);
+                connection.refuse_unread(refusal, &peer);
                 break;
             }
             Next::Http2(bytes) => return Ended::Http2(bytes),

@@ -67,6 +67,11 @@ impl Outbox {
         self.before.is_empty() && self.body.is_empty() && self.after.is_empty()
     }
 
+    /// How many bytes wait.
+    pub(crate) fn len(&self) -> usize {
+        self.before.len() + self.body.len() + self.after.len()
+    }
+
     /// How much of what waited here was written since this was asked last.
     pub(crate) fn take_moved(&mut self) -> usize {
         std::mem::take(&mut self.moved)

@@ -30,6 +30,8 @@ pub(crate) enum Refusal {
     OtherHost,
     /// An `Expect` other than `100-continue` (RFC 9110 §10.1.1).
     Expectation,
+    /// There is more content than allowed.
+    ContentTooLarge,
     /// The head or the body did not arrive within its limit.
     Slow,
 }
@@ -88,6 +90,11 @@ impl Refusal {
                 StatusCode::EXPECTATION_FAILED,
                 "Expectation failed",
                 "the only expectation that is understood is 100-continue",
+            ),
+            Refusal::ContentTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Content too large",
+                "the content is larger than allowed",
             ),
             Refusal::Slow => {
                 (StatusCode::REQUEST_TIMEOUT, "Request timeout", "the request took too long")

@@ -24,6 +24,9 @@ pub enum ReaderBodyError {
     /// No bytes within [`Http1Config::body_timeout`](super::Http1Config::body_timeout).
     #[error("the consumer sent no more of its request in time")]
     TimedOut,
+    /// There is more of it than [`Http1Config::max_request_body`](super::Http1Config::max_request_body).
+    #[error("the request's content is larger than allowed")]
+    TooLarge,
     /// What came is not a body.
     #[error("the request's body is malformed: {0}")]
     Malformed(&'static str),

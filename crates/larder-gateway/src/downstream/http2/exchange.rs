@@ -23,6 +23,7 @@ use super::{
     share::{Late, Share},
 };
 use crate::{
+    access::{self, Entry},
     downstream::{
         counters::{Timeout, TooSlow},
         http1::{
@@ -60,6 +61,7 @@ struct SideWork<'a> {
 struct Receiving {
     upload: Upload,
     stream: RecvStream,
+    received: u64,
     /// The reader waits for 100, which is due when the body is first asked for.
     owes_continue: bool,
     /// The service waits for the reader to send more.
@@ -106,9 +108,15 @@ pub(super) async fn exchange<S, B>(
         return;
     }
     let stream = respond.stream_id().as_u32();
+    let mut entry = config.access_log.as_ref().map(|log| {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        let (version, scheme) = (Version::HTTP_2, config.scheme.as_str());
+        Entry::begin(log, peer.ip(), access::Head { method, uri, version, headers, scheme })
+    });
     let malformed = match notes.take_malformed(stream) {
         Some(Malformed::Trailers) => {
             config.counters.refused(BAD_TRAILERS);
+            note_refused(&mut entry, StatusCode::BAD_REQUEST, BAD_TRAILERS);
             return respond.send_reset(Reason::PROTOCOL_ERROR);
         }
         Some(Malformed::NoPath) if *request.method() != Method::CONNECT => {
@@ -118,11 +126,13 @@ pub(super) async fn exchange<S, B>(
         Some(Malformed::Head(detail)) => Err(Refusal::Malformed(detail)),
         None => Ok(()),
     };
-    let prepared = malformed.and_then(|()| prepare(request, peer, config, notes, stream));
+    let prepared =
+        malformed.and_then(|()| prepare(request, peer, config, notes, (stream, entry.as_deref())));
     let (request, mut side_work) = match prepared {
         Ok(prepared) => prepared,
         Err(refusal) => {
             config.counters.refused(refusal.reason());
+            note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());
             return refuse(&refusal.to_problem(), respond, facts);
         }
     };
@@ -131,15 +141,25 @@ pub(super) async fn exchange<S, B>(
         wait_for(pin!(service.call(request)), &mut respond, &mut side_work).await
     };
     match answered {
-        Ok(response) => answer(response, respond, facts, side_work).await,
+        Ok(response) => answer(response, respond, facts, side_work, entry).await,
         Err(Interrupted::Refused(refusal)) => {
             config.counters.refused(refusal.reason());
+            note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());
             refuse(&refusal.to_problem(), respond, facts);
         }
-        Err(Interrupted::Malformed) => respond.send_reset(Reason::PROTOCOL_ERROR),
+        Err(Interrupted::Malformed) => {
+            note_refused(&mut entry, StatusCode::BAD_REQUEST, BAD_TRAILERS);
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+        }
         Err(Interrupted::Reset) => side_work.notes.given_up(),
         // The reader is gone.
         Err(Interrupted::Gone) => {}
+    }
+}
+
+fn note_refused(entry: &mut Option<Box<Entry>>, status: StatusCode, why: &'static str) {
+    if let Some(entry) = entry {
+        entry.refused(status, why);
     }
 }
 
@@ -148,7 +168,7 @@ fn prepare<'a>(
     peer: Peer,
     config: &'a Http1Config,
     notes: Arc<Notes>,
-    stream_id: u32,
+    (stream_id, entry): (u32, Option<&Entry>),
 ) -> Result<(Request<ReaderBody>, SideWork<'a>), Refusal> {
     let (mut parts, stream) = request.into_parts();
     if parts.headers.len() > config.max_fields {
@@ -159,6 +179,9 @@ fn prepare<'a>(
     }
     let uri = target::resolve_http2(&parts.method, parts.uri, &mut parts.headers, config)?;
     let length = framing::content_length(&parts.headers)?;
+    if length.is_some_and(|length| !config.takes_content(length)) {
+        return Err(Refusal::ContentTooLarge);
+    }
     let owes_continue = expects_continue(&parts.headers)?;
     join_cookies(&mut parts.headers);
     let (interim, interims) = interim::channel();
@@ -166,10 +189,13 @@ fn prepare<'a>(
         (ReaderBody::empty(), None)
     } else {
         let (upload, body) = upload::channel(length);
-        (body, Some(Receiving { upload, stream, owes_continue, is_hungry: false }))
+        (body, Some(Receiving { upload, stream, received: 0, owes_continue, is_hungry: false }))
     };
     let mut request = Request::new(body);
     request.extensions_mut().insert(peer);
+    if let Some(entry) = entry {
+        request.extensions_mut().insert(entry.note());
+    }
     request.extensions_mut().insert(interim);
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
@@ -274,6 +300,7 @@ async fn answer<B>(
     mut respond: SendResponse<Bytes>,
     facts: RequestFacts,
     mut side_work: SideWork<'_>,
+    mut entry: Option<Box<Entry>>,
 ) where
     B: Body<Data = Bytes> + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -286,13 +313,22 @@ async fn answer<B>(
         let error = ProxyError::HttpProtocolError;
         let detail = "the answer was not a final one";
         let problem = Problem::new(error.status(), "Unusable answer", detail, error);
+        note_refused(&mut entry, problem.status(), detail);
         return refuse(&problem, respond, facts);
+    }
+    if let Some(entry) = &mut entry {
+        entry.answered(parts.status, &parts.headers);
     }
     let (head, ending) = head(parts, body.size_hint(), facts);
     let is_empty = ending == Ending::None || ending == (Ending::Length { left: 0 });
     let Ok(mut stream) = respond.send_response(head, is_empty) else { return };
-    let sent =
-        if is_empty { Sent::Whole } else { send(body, ending, &mut stream, &mut side_work).await };
+    let sent = match is_empty {
+        true => Sent::Whole,
+        false => send(body, ending, &mut stream, &mut side_work, entry.as_deref_mut()).await,
+    };
+    if let (Some(entry), Sent::Whole) = (&mut entry, sent) {
+        entry.whole();
+    }
     match sent {
         Sent::Whole => side_work.notes.answered(),
         Sent::Reset => side_work.notes.given_up(),
@@ -309,6 +345,7 @@ async fn send<B>(
     mut ending: Ending,
     stream: &mut SendStream<Bytes>,
     side_work: &mut SideWork<'_>,
+    mut entry: Option<&mut Entry>,
 ) -> Sent
 where
     B: Body<Data = Bytes> + 'static,
@@ -337,6 +374,9 @@ where
                         share.moved(part.len(), &side_work.notes);
                         side_work.notes.sent(part.len());
                         side_work.notes.moved(part.len());
+                        if let Some(entry) = &mut entry {
+                            entry.sent(part.len());
+                        }
                         // Said with the last of the data, the end costs no frame, and no write, of its own.
                         let is_last =
                             waiting.is_empty() && body.is_end_stream() && ending.is_reached();
@@ -474,6 +514,7 @@ impl SideWork<'_> {
                 receiving.upload.end(Err(error));
                 Poll::Ready(Err(match error {
                     ReaderBodyError::TimedOut => Interrupted::Refused(Refusal::Slow),
+                    ReaderBodyError::TooLarge => Interrupted::Refused(Refusal::ContentTooLarge),
                     _ => Interrupted::Gone,
                 }))
             }
@@ -514,6 +555,10 @@ impl Receiving {
                     notes.moved(data.len());
                     if self.stream.flow_control().release_capacity(data.len()).is_err() {
                         return Poll::Ready(Err(ReaderBodyError::Gone));
+                    }
+                    self.received += data.len() as u64;
+                    if !config.takes_content(self.received) {
+                        return Poll::Ready(Err(ReaderBodyError::TooLarge));
                     }
                     self.upload.supply(data);
                     if self.stream.is_end_stream() {

@@ -1,8 +1,8 @@
 //! Limits: what a reader may have under way on one connection.
 
-/// Streams that a reader may have open at once; the number that RFC 9113 §6.5.2 names as the least
+/// Streams that a reader may have open at once at most; the number that RFC 9113 §6.5.2 names as the least
 /// that does not hold a reader back.
-pub(super) const MAX_STREAMS: u32 = 100;
+pub(crate) const MAX_STREAMS: u32 = 100;
 /// What a reader may send ahead on one stream, and on all of them, before anybody wants it.
 pub(super) const STREAM_WINDOW: u32 = 256 << 10;
 pub(super) const CONNECTION_WINDOW: u32 = 1 << 20;

@@ -10,7 +10,7 @@ mod corked;
 mod exchange;
 mod hpack;
 mod inspect;
-mod limits;
+pub(crate) mod limits;
 mod notes;
 mod patience;
 mod share;
@@ -31,7 +31,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -53,6 +53,7 @@ use crate::{
         http1::{Http1Config, ReaderBody},
         pace::{ALONE, Pace},
         peer::Peer,
+        span::Span,
     },
     timer::Timer,
 };
@@ -102,7 +103,7 @@ where
 {
     let mut builder = h2::server::Builder::new();
     builder
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(config.max_streams.min(MAX_STREAMS))
         .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -191,6 +192,7 @@ where
     // Of what is left of the last answers.
     let mut pace = Pace::new(config.min_rate);
     let mut head = None;
+    let (mut span, mut is_spent) = (Span::begin(config), false);
     let lent = Arc::clone(&watch.notes);
     let mut turn = |cx: &mut Context<'_>| {
         if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
@@ -204,6 +206,13 @@ where
             let has_accepted = match polled {
                 Poll::Ready(Some(Ok(accepted))) => {
                     exchanges.push(begin(accepted));
+                    let one_more = |span: &mut Box<Span>| span.one_more(Instant::now());
+                    if let Some(why) = span.as_mut().and_then(one_more) {
+                        // Streams that are on their way already are answered as well.
+                        config.counters.retired(why);
+                        connection.graceful_shutdown();
+                        (span, is_spent) = (None, true);
+                    }
                     true
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -238,6 +247,8 @@ where
                 Poll::Ready(None) | Poll::Pending => break,
             }
         }
+        // Not before that: what is under way keeps all its time.
+        is_stopping |= is_spent && exchanges.is_empty();
         if !is_faulty && poll_late_head(&mut head, corked, config, cx).is_ready() {
             corked.give_up(SLOW_HEAD);
             cx.waker().wake_by_ref();
