@@ -101,7 +101,12 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request.
-    const AT_ONCE: [&str; 2] = ["server.trusted_peers", "server.explain_token_file"];
+    const AT_ONCE: [&str; 4] = [
+        "server.trusted_peers",
+        "server.explain_token_file",
+        "server.max_upgrades",
+        "server.max_upgrades_per_client",
+    ];
     let mut keys = Vec::new();
     let parts = |config: &Config| {
         [

@@ -28,3 +28,5 @@ mod shared;
 mod start;
 mod stop;
 mod support;
+mod upgrades;
+mod websocket;

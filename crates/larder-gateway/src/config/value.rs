@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use http::{HeaderName, Method};
+use http::{HeaderName, HeaderValue, Method};
 use larder::http::policy::cookies::IgnoredCookies;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -21,7 +21,7 @@ use serde::{
 };
 
 use super::{address, amount};
-use crate::upstream::Origin;
+use crate::{upgrade, upstream::Origin};
 
 /// One row a type: what it wraps, how it is read, how it is shown, what a file may write (a text, or a number as
 /// well), and a text that is right.
@@ -88,6 +88,9 @@ written! {
     MediaType(String): media_type, String::clone, Text, "a media type, in quotes: \"text/*\"";
     /// A method of HTTP: `"GET"`.
     Verb(Method): verb, Method::to_string, Text, "a method, in quotes: \"GET\"";
+    /// A protocol that a connection may go on in: `"websocket"`.
+    Protocol(HeaderValue): protocol, |name| name.to_str().unwrap_or_default().to_owned(), Text,
+        "the name of a protocol, in quotes: \"websocket\"";
 }
 
 /// How many, and not none.
@@ -189,4 +192,16 @@ fn verb(text: &str) -> Result<Method, String> {
         return Err(format!("methods are written in capitals: \"{}\"", text.to_ascii_uppercase()));
     }
     text.parse().map_err(|_| "this cannot be a method: \"GET\"".to_owned())
+}
+
+fn protocol(text: &str) -> Result<HeaderValue, String> {
+    if upgrade::is_about_http(text.as_bytes()) {
+        let what = "with this readers would speak HTTP with the service, past the cache";
+        return Err(what.to_owned());
+    }
+    let value = HeaderValue::from_str(text).ok();
+    let value = value.filter(|_| upgrade::is_protocol(text.as_bytes()));
+    value.ok_or_else(|| {
+        "say the name of one protocol, as readers write it in Upgrade: \"websocket\"".to_owned()
+    })
 }

@@ -18,5 +18,6 @@ mod peer;
 pub mod server;
 mod session;
 pub mod tls;
+mod tunnel;
 
 pub use self::{config::ServerConfig, ended::Ended, pace::MinRate, peer::Peer};

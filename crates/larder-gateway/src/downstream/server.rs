@@ -158,7 +158,7 @@ impl Server {
         };
         let mut door = Door::new(listener, &config);
         let scheme = if config.tls.is_some() { Scheme::Https } else { config.http1.scheme };
-        let http1 = Http1Config { scheme, ..config.http1 };
+        let http1 = Http1Config { scheme, drain: stop.clone(), ..config.http1 };
         let shared = Arc::new(Shared { http1, hits });
         let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &stop)).collect();
         let (here, _) = loops.split_first().expect("there is one at least");

@@ -8,6 +8,7 @@ use larder::http::{
     policy::forward::{Hop, HopName},
 };
 
+use super::upgrades::UpgradeLimits;
 use crate::downstream::Peer;
 
 /// What a gateway needs to know besides its cache and its origin.
@@ -21,6 +22,8 @@ pub struct GatewayConfig {
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
     /// this machine that ask for nobody else. Default none: only those.
     pub explain_token: Option<String>,
+    /// How many connections may go on in another protocol.
+    pub upgrades: UpgradeLimits,
 }
 
 /// Carries the token; goes no further than this gateway.
@@ -33,7 +36,8 @@ pub(super) const ASKS_FOR_OTHERS: [HeaderName; 3] =
 impl Default for GatewayConfig {
     fn default() -> Self {
         let name = HopName::new("larder").expect("a token");
-        GatewayConfig { name, trusted_peers: Vec::new(), explain_token: None }
+        let upgrades = UpgradeLimits::default();
+        GatewayConfig { name, trusted_peers: Vec::new(), explain_token: None, upgrades }
     }
 }
 

@@ -13,6 +13,7 @@ mod answers;
 mod client;
 mod hits;
 mod outbound;
+mod upgrades;
 
 use std::{
     convert::Infallible,
@@ -26,7 +27,7 @@ use std::{
 use arc_swap::ArcSwap;
 use http::{Request, Response, StatusCode, request::Parts};
 use larder::http::{
-    Body, Bypass, CacheService, HttpCache, Rules, ShowKey,
+    Body, Bypass, CacheService, Client, HttpCache, Rules, ShowKey,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -34,17 +35,22 @@ use larder::http::{
 };
 use tower::Service;
 
-pub use self::client::GatewayConfig;
 use self::{
     answers::{LogLine, is_for_want_of_a_turn, problem_of, tell_busy},
     client::LARDER_EXPLAIN,
     outbound::Outbound,
+    upgrades::Upgrades,
+};
+pub use self::{
+    client::GatewayConfig,
+    upgrades::{UpgradeLimits, UpgradeStats},
 };
 use crate::{
     downstream::http1::ReaderBody,
     problem::Problem,
     routes::{Way, Ways},
     seldom::Seldom,
+    upgrade::Upgrade,
     upstream::Upstream,
 };
 
@@ -64,6 +70,7 @@ pub struct Gateway {
 struct Common {
     settings: ArcSwap<Settings>,
     busy: Seldom,
+    upgrades: Upgrades,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -117,7 +124,8 @@ impl Gateway {
         config: GatewayConfig,
     ) -> Self {
         let settings = Settings::new(cache, upstreams, ways, config).into();
-        let common = Arc::new(Common { settings, busy: Seldom::every(BUSY_LINE) });
+        let (busy, upgrades) = (Seldom::every(BUSY_LINE), Upgrades::new());
+        let common = Arc::new(Common { settings, busy, upgrades });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
     }
@@ -137,6 +145,11 @@ impl Gateway {
         self.common.settings.load().upstreams.clone()
     }
 
+    /// What became of requests that offered another protocol.
+    pub fn upgrades(&self) -> UpgradeStats {
+        self.common.upgrades.stats()
+    }
+
     /// Lets the request in, or answers that this hop lets it go no further.
     fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
         let settings = self.common.settings.load_full();
@@ -150,8 +163,7 @@ impl Gateway {
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
-                set_out(settings, head);
-                Ok(())
+                self.set_out(settings, head, client)
             }
             Admission::Loop => Err(Problem::new(
                 StatusCode::LOOP_DETECTED,
@@ -167,20 +179,37 @@ impl Gateway {
             )),
         }
     }
-}
 
-/// Sends the request its way.
-fn set_out(settings: Arc<Settings>, head: &mut Parts) {
-    let way = settings.ways.way(&head.method, &head.uri);
-    let Way { policy, upstream, is_cached } = way;
-    let (upstream, extensions) = (*upstream, &mut head.extensions);
-    if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
-        extensions.insert(Rules(Arc::clone(policy)));
+    /// Sends the request its way.
+    fn set_out(
+        &self,
+        settings: Arc<Settings>,
+        head: &mut Parts,
+        client: Client,
+    ) -> Result<(), Problem> {
+        let way = settings.ways.way(&head.method, &head.uri);
+        let Way { policy, upstream, is_cached, protocols, times } = way;
+        let (upstream, extensions) = (*upstream, &mut head.extensions);
+        if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
+            extensions.insert(Rules(Arc::clone(policy)));
+        }
+        let is_upgraded = match extensions.get::<Upgrade>() {
+            None => false,
+            Some(upgrade) => {
+                let limits = settings.config.upgrades;
+                self.common.upgrades.grant(upgrade, protocols, client, limits)?
+            }
+        };
+        // What goes on in another protocol is no answer for others.
+        if is_upgraded || !is_cached {
+            extensions.insert(Bypass);
+        }
+        if let Some(times) = times {
+            extensions.insert(Arc::clone(times));
+        }
+        extensions.insert(LetIn { settings, upstream });
+        Ok(())
     }
-    if !is_cached {
-        extensions.insert(Bypass);
-    }
-    extensions.insert(LetIn { settings, upstream });
 }
 
 impl Service<Request<ReaderBody>> for Gateway {
@@ -219,10 +248,7 @@ impl Service<Request<ReaderBody>> for Gateway {
 
 #[cfg(test)]
 mod tests {
-    use larder::{
-        Cache,
-        http::{Client, Policy},
-    };
+    use larder::{Cache, http::Policy};
 
     use super::*;
     use crate::{downstream::Peer, upstream::UpstreamConfig};

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use http::Method;
 
 pub use pattern::{HostPattern, PathPattern};
-pub use way::{Way, Ways};
+pub use way::{Protocols, Way, Ways};
 
 /// What the requests of a route have in common. `None`: anything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

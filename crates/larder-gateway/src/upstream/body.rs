@@ -24,6 +24,8 @@ pub struct UpstreamBody {
     incoming: Incoming,
     /// Until the end.
     lease: Option<Lease>,
+    /// Between two pieces.
+    idle: Duration,
     whole: Option<Whole>,
 }
 
@@ -35,8 +37,18 @@ pub(super) struct Whole {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease, whole: Option<Whole>) -> Self {
-        UpstreamBody { incoming, lease: Some(lease), whole }
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        idle: Duration,
+        whole: Option<Whole>,
+    ) -> Self {
+        UpstreamBody { incoming, lease: Some(lease), idle, whole }
+    }
+
+    /// One whose answer has none.
+    pub(super) fn over(incoming: Incoming) -> Self {
+        UpstreamBody { incoming, lease: None, idle: Duration::MAX, whole: None }
     }
 
     /// Gives the connection back if all of the answer was read off it.
@@ -69,7 +81,7 @@ impl UpstreamBody {
     /// Waits within the limits.
     fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamBodyError> {
         let Some(lease) = &mut self.lease else { return Poll::Pending };
-        let limit = lease.pool.config.idle_body_timeout;
+        let limit = self.idle;
         lease.link.timer.ensure(within(limit, self.whole.map(|whole| whole.deadline)));
         if lease.link.timer.poll_passed(cx).is_pending() {
             return Poll::Pending;

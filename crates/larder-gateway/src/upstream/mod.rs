@@ -10,6 +10,9 @@
 //! Content of a request whose method gives it no meaning (GET, DELETE and the like) is read by some origins
 //! and taken for the next request by others. Such a request goes on a connection of its own.
 //!
+//! Where a request was granted another protocol ([`Upgrade`](crate::upgrade::Upgrade)), the origin is asked to go
+//! on in it. If it does, its connection goes to the reader's: `switch`. One that does unasked is an error.
+//!
 //! Where a request asks before it sends its content (`Expect: 100-continue`), so does the one that goes on, and
 //! the content is not read off its sender until the origin says 100, or nothing for a while.
 //!
@@ -29,6 +32,7 @@ mod origin;
 mod outgoing;
 mod pool;
 mod socket;
+mod switch;
 
 use std::{
     error::Error,
@@ -54,17 +58,18 @@ use tower::Service;
 
 pub use self::{
     body::UpstreamBody,
-    config::UpstreamConfig,
+    config::{Times, UpstreamConfig},
     error::{UpstreamBodyError, UpstreamError},
     origin::{Origin, ParseOriginError},
     pool::UpstreamStats,
 };
 use self::{
     body::Whole,
+    config::Limits,
     outgoing::{ContinueSignal, ContinueWait, Outgoing, Progress},
     pool::{Lease, May, Pool, within},
 };
-use crate::{interim::Interim, timer::after};
+use crate::{interim::Interim, timer::after, upgrade::Upgrade};
 
 /// The future of one request to an origin. Dropping it gives the request up and closes its
 /// connection.
@@ -118,8 +123,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Asking {
         let is_head = request.method() == Method::HEAD;
-        let (request, signs) = outgoing(request, &self.pool);
-        Box::pin(ask(Arc::clone(&self.pool), request, is_head, signs))
+        let prepared = outgoing(request, &self.pool);
+        Box::pin(ask(Arc::clone(&self.pool), prepared, is_head))
     }
 }
 
@@ -131,6 +136,15 @@ struct EarlySigns {
     signal: Option<Arc<ContinueSignal>>,
     /// Who is told what comes before the final answer.
     interim: Option<Interim>,
+    /// The origin is asked to go on in another protocol.
+    upgrade: Option<Upgrade>,
+}
+
+/// A request, and beside it what is not written of it.
+struct Prepared {
+    request: Request<Outgoing>,
+    signs: EarlySigns,
+    limits: Limits,
 }
 
 impl EarlySigns {
@@ -160,11 +174,11 @@ impl EarlySigns {
 
 async fn ask(
     pool: Arc<Pool>,
-    mut request: Request<Outgoing>,
+    prepared: Prepared,
     is_head: bool,
-    signs: EarlySigns,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let whole = pool.config.whole_timeout.map(|limit| Whole { limit, deadline: after(limit) });
+    let Prepared { mut request, signs, limits } = prepared;
+    let whole = limits.whole.map(|limit| Whole { limit, deadline: after(limit) });
     let is_apart = has_doubtful_content(&request);
     let mut may = if is_apart { May::OnlyBeNew } else { May::BeKept };
     loop {
@@ -172,12 +186,20 @@ async fn ask(
         if is_apart {
             lease.link.distrust();
         }
+        if limits.is_stream && !lease.become_stream() {
+            lease.give_back();
+            let (origin, max) = (pool.origin.clone(), pool.config.max_streams);
+            return Err(UpstreamError::TooManyStreams { origin, max });
+        }
         let may_repeat =
             !lease.is_new && request.method().is_idempotent() && request.body().is_empty();
         let progress = (!request.body().is_empty()).then(|| Arc::clone(&signs.progress));
         lease.link.listen(may_repeat, progress);
-        match send(&mut lease, request, &signs, whole).await {
-            Ok(response) => return receive(response, is_head, lease, whole),
+        match send(&mut lease, request, &signs, (limits.first_byte, whole)).await {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return switch::receive(response, lease, signs.upgrade);
+            }
+            Ok(response) => return receive(response, is_head, lease, (limits.idle_body, whole)),
             Err(Failed::Unsent(unsent)) if !lease.is_new => request = *unsent,
             Err(Failed::Unsent(_)) => {
                 return Err(UpstreamError::Connect {
@@ -221,10 +243,10 @@ async fn send(
     lease: &mut Lease,
     request: Request<Outgoing>,
     signs: &EarlySigns,
-    whole: Option<Whole>,
+    (first_byte, whole): (Duration, Option<Whole>),
 ) -> Result<Response<Incoming>, Failed> {
     let (link, progress) = (&mut lease.link, &*signs.progress);
-    let limit = within(lease.pool.config.first_byte_timeout, whole.map(|whole| whole.deadline));
+    let limit = within(first_byte, whole.map(|whole| whole.deadline));
     // Unconstrained: where tokio would put a look off, it would say so to the waker, and none is given.
     let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
     let (mut steps, mut is_sent) = (progress.steps(), false);
@@ -261,11 +283,8 @@ fn receive(
     response: Response<Incoming>,
     is_head: bool,
     mut lease: Lease,
-    whole: Option<Whole>,
+    (idle, whole): (Duration, Option<Whole>),
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpstreamError::Switched { origin: lease.pool.origin.clone() });
-    }
     let (mut parts, incoming) = response.into_parts();
     let is_coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
     if is_coded && parts.headers.contains_key(header::CONTENT_LENGTH) {
@@ -290,7 +309,7 @@ fn receive(
             return Err(UpstreamError::TooManyStreams { origin, max });
         }
     }
-    let mut body = UpstreamBody::new(incoming, lease, whole);
+    let mut body = UpstreamBody::new(incoming, lease, idle, whole);
     body.settle_if_ended();
     Ok(Response::from_parts(parts, body))
 }
@@ -331,7 +350,7 @@ fn sort(pool: &Pool, source: hyper::Error) -> UpstreamError {
     }
 }
 
-fn outgoing<B>(request: Request<B>, pool: &Pool) -> (Request<Outgoing>, EarlySigns)
+fn outgoing<B>(request: Request<B>, pool: &Pool) -> Prepared
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -362,7 +381,16 @@ where
         let signal = signs.signal.insert(Arc::default());
         wait = Some(ContinueWait::for_signal(signal, pool.config.continue_timeout));
     }
+    let times = parts.extensions.get::<Arc<Times>>();
+    let limits = pool.config.limits(times.map(|times| &**times));
     signs.interim = parts.extensions.remove::<Interim>();
+    if let Some(upgrade) = parts.extensions.remove::<Upgrade>()
+        && let Some(protocol) = upgrade.protocol()
+    {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
+        signs.upgrade = Some(upgrade);
+    }
     let mut request = Request::new(Outgoing::new(body, &signs.progress, wait));
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(parts.uri);
@@ -372,7 +400,7 @@ where
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     signs.hear_interim(&mut request);
-    (request, signs)
+    Prepared { request, signs, limits }
 }
 
 fn remove_framing(headers: &mut HeaderMap) {

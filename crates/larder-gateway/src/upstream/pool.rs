@@ -140,6 +140,15 @@ impl Lease {
         self.is_stream
     }
 
+    /// The connection goes on in another protocol, and counts as a stream until the permit is dropped. `None`: it is
+    /// one too many.
+    pub(super) fn into_stream(mut self) -> Option<(Link, OwnedSemaphorePermit)> {
+        self.become_stream().then(|| {
+            let Lease { link, permit, .. } = self;
+            (link, permit)
+        })
+    }
+
     /// Keeps the connection for a later request if it is good for one.
     pub(super) fn give_back(self) {
         let Lease { mut link, pool, permit, is_stream, .. } = self;

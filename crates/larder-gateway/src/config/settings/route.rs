@@ -54,7 +54,13 @@ impl Check<'_> {
             }
         };
         let policy = Arc::new(effective.policy());
-        Some(Way { policy, upstream: upstream?, is_cached: effective.cache.unwrap_or(true) })
+        Some(Way {
+            policy,
+            upstream: upstream?,
+            is_cached: effective.is_cached(),
+            protocols: effective.protocols(),
+            times: effective.times().map(Arc::new),
+        })
     }
 
     fn times_of_rules(&mut self, path: &str, rules: &Rules) {
@@ -70,10 +76,27 @@ impl Check<'_> {
                 self.note(&format!("{path}.{key}"), "that is more than 68 years");
             }
         }
-        if rules.cache == Some(false)
-            && let Some(key) = of_no_use(rules)
+        for (key, said) in [
+            ("first_byte_timeout", &rules.first_byte_timeout),
+            ("idle_body_timeout", &rules.idle_body_timeout),
+            ("whole_timeout", &rules.whole_timeout),
+            ("upgrade_idle_timeout", &rules.upgrade_idle_timeout),
+        ] {
+            self.time(&format!("{path}.{key}"), said.as_ref());
+        }
+        if rules.upgrades.as_ref().is_some_and(Vec::is_empty)
+            && rules.upgrade_idle_timeout.is_some()
         {
-            let what = format!("{key} says nothing where cache = false: nothing is stored there");
+            let what = "upgrade_idle_timeout says nothing where upgrades = []: there are none";
+            self.note(&format!("{path}.upgrade_idle_timeout"), what);
+        }
+        let why = match rules {
+            Rules { cache: Some(false), .. } => "cache = false",
+            Rules { stream: Some(true), .. } => "stream = true",
+            _ => return,
+        };
+        if let Some(key) = of_no_use(rules) {
+            let what = format!("{key} says nothing where {why}: nothing is stored there");
             self.note(&format!("{path}.{key}"), what);
         }
     }
@@ -126,6 +149,7 @@ fn of_no_use(rules: &Rules) -> Option<&'static str> {
         ("stale_if_error", rules.stale_if_error.is_some()),
         ("set_cookie", rules.set_cookie.is_some()),
         ("compress", rules.compress.is_some()),
+        ("cache", rules.cache == Some(true)),
     ];
     said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
 }

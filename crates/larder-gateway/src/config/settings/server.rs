@@ -17,6 +17,7 @@ use crate::{
         MinRate,
         http1::{FIELDS_LIMIT, Http1Config},
     },
+    gateway::UpgradeLimits,
 };
 
 impl Check<'_> {
@@ -153,6 +154,18 @@ impl Check<'_> {
         // An empty one would be everybody's.
         let explain_token = secrets.explain_token.filter(|token| !token.is_empty()).or(of_file);
         let trusted_peers = server.trusted_peers.iter().map(|peer| peer.0).collect();
-        GatewayConfig { explain_token, trusted_peers, ..GatewayConfig::default() }
+        if let (Some(of_one), Some(of_all)) = (server.max_upgrades_per_client, server.max_upgrades)
+            && of_one.0 > of_all.0
+        {
+            let what =
+                format!("max_upgrades_per_client {} is above max_upgrades {}", of_one.0, of_all.0);
+            self.note("server.max_upgrades_per_client", what);
+        }
+        let usual = UpgradeLimits::default();
+        let upgrades = UpgradeLimits {
+            max: server.max_upgrades.map_or(usual.max, |count| count.0.get()),
+            max_per_client: server.max_upgrades_per_client.map(|count| count.0.get()),
+        };
+        GatewayConfig { explain_token, trusted_peers, upgrades, ..GatewayConfig::default() }
     }
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header, response::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header,
+    response::Parts,
+};
 use http_body::SizeHint;
 use hyper::ext::ReasonPhrase;
 use larder::http::policy::fields::write_number;
@@ -94,6 +97,15 @@ pub(crate) fn write_interim(text: &mut BytesMut, answer: &Response<()>) {
     write_status_line(text, answer.status(), answer.extensions().get::<ReasonPhrase>());
     write_fields(text, answer.headers());
     text.extend_from_slice(b"\r\n");
+}
+
+/// Writes the answer after which a connection goes on in another protocol (RFC 9110 §15.2.2).
+pub(crate) fn write_switching(text: &mut BytesMut, parts: &Parts, protocol: &HeaderValue) {
+    write_status_line(text, parts.status, parts.extensions.get::<ReasonPhrase>());
+    write_fields(text, &parts.headers);
+    text.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+    text.extend_from_slice(protocol.as_bytes());
+    text.extend_from_slice(b"\r\n\r\n");
 }
 
 /// The status of a whole answer of ours, its fields and its body.

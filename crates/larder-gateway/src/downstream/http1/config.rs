@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
+use tokio_util::sync::CancellationToken;
 
 use crate::downstream::{counters::Counters, pace::MinRate};
 
@@ -60,6 +61,10 @@ pub struct Http1Config {
     /// Default in the open; that is also what to change where TLS ends before this listener.
     /// On a [`Server`](crate::Server) with a certificate it is always over TLS.
     pub scheme: Scheme,
+    /// Cancelled when connections that have switched protocols are to end: at their first pause, and within
+    /// `stalled_timeout`. They do not make room for others. On a [`Server`](crate::Server) that is when it is told to
+    /// stop. Default never.
+    pub drain: CancellationToken,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share
     /// them.
     pub counters: Arc<Counters>,
@@ -82,6 +87,7 @@ impl Default for Http1Config {
             max_discarded_bytes: 64 << 10,
             default_authority: Authority::from_static("localhost"),
             scheme: Scheme::Http,
+            drain: CancellationToken::new(),
             counters: Arc::default(),
         }
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version, response::Parts};
 use http_body::Body;
 use larder::http::{CutOff, Loan, policy::proxy_status::ProxyError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,9 +27,15 @@ use super::{
     upload::{self, Demand, ReaderBody, ReaderBodyError, Upload},
 };
 use crate::{
-    downstream::{lent::loan_of, peer::Peer},
+    downstream::{
+        counters::TunnelEnd,
+        lent::loan_of,
+        peer::Peer,
+        tunnel::{self, Limits},
+    },
     interim::{self, Interims},
     problem::Problem,
+    upgrade::{self, Switched, Upgraded},
 };
 
 /// Read at a time while a body is asked for.
@@ -47,6 +53,8 @@ pub(crate) enum AfterExchange {
 struct SideWork {
     interims: Option<Interims>,
     upload: Option<Receiving>,
+    /// It may go on in another protocol.
+    upgraded: Option<Upgraded>,
 }
 
 /// A request's body that is still arriving.
@@ -156,9 +164,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let SideWork { interims, mut upload } = side_work;
+        let SideWork { interims, mut upload, upgraded } = side_work;
         drop(interims);
         let (parts, body) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(switched) = upgraded.as_ref().and_then(Upgraded::take)
+        {
+            drop(body);
+            // On the heap, so that exchanges are no larger for it.
+            return Box::pin(self.go_on_switched(&parts, switched)).await;
+        }
         if parts.status.is_informational() {
             tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
             let error = ProxyError::HttpProtocolError;
@@ -187,6 +202,30 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 AfterExchange::Next
             }
             Sent::Whole | Sent::WholeButNoMore => AfterExchange::Close,
+        }
+    }
+
+    /// From here on the connection belongs to the origin and its reader.
+    async fn go_on_switched(&mut self, parts: &Parts, switched: Switched) -> AfterExchange {
+        let Switched { stream, terms } = switched;
+        answer::write_switching(self.outbox.text(), parts, &terms.protocol);
+        if poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
+            return AfterExchange::Cut;
+        }
+        self.outbox.release();
+        let limits = Limits {
+            idle: terms.idle_timeout,
+            half_closed: self.config.half_closed_timeout,
+            stopping: self.config.stalled_timeout,
+            drain: &self.config.drain,
+            counters: &self.config.counters,
+        };
+        let read = std::mem::take(&mut self.bytes).freeze();
+        match tunnel::run(self.io, read, stream, limits).await {
+            TunnelEnd::Closed | TunnelEnd::Idle | TunnelEnd::HalfClosed | TunnelEnd::Stopped => {
+                AfterExchange::Close
+            }
+            TunnelEnd::Stuck | TunnelEnd::Broken => AfterExchange::Cut,
         }
     }
 
@@ -446,7 +485,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
 }
 
 fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, SideWork) {
-    let mut side_work = SideWork { interims: None, upload: None };
+    let mut side_work = SideWork { interims: None, upload: None, upgraded: None };
     let body = match head.body {
         BodyFraming::None => ReaderBody::empty(),
         framing => {
@@ -463,6 +502,11 @@ fn prepare(head: Head, peer: SocketAddr) -> (Request<ReaderBody>, SideWork) {
         let (interim, interims) = interim::channel();
         request.extensions_mut().insert(interim);
         side_work.interims = Some(interims);
+    }
+    if let Some(offers) = head.offers {
+        let (upgrade, upgraded) = upgrade::channel(offers);
+        request.extensions_mut().insert(upgrade);
+        side_work.upgraded = Some(upgraded);
     }
     *request.method_mut() = head.method;
     *request.uri_mut() = head.uri;
