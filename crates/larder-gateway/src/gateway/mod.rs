@@ -25,9 +25,9 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use larder::http::{
-    Body, Bypass, CacheService, Client, HttpCache, Rules, ShowKey,
+    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Rules, ShowKey,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -80,6 +80,39 @@ struct Settings {
     ways: Ways,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
     otherwise_as_cache: bool,
+}
+
+/// How much of a request has to come in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Usual,
+    /// It may pause for as long as its sender likes.
+    Any,
+}
+
+/// What a request says of trailers. It is about this hop, and said to the next in this one's own words.
+struct AboutTrailers {
+    takes_them: bool,
+    /// Which may come behind its content.
+    announced: Option<HeaderValue>,
+}
+
+impl AboutTrailers {
+    fn of(request: &HeaderMap) -> AboutTrailers {
+        AboutTrailers {
+            takes_them: forward::takes_trailers(request),
+            announced: request.get(header::TRAILER).cloned(),
+        }
+    }
+
+    fn say_to(self, request: &mut HeaderMap) {
+        if self.takes_them {
+            request.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(announced) = self.announced {
+            request.insert(header::TRAILER, announced);
+        }
+    }
 }
 
 /// Put into a request's extensions: by which settings it was let in, and which upstream they have for it.
@@ -151,17 +184,23 @@ impl Gateway {
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
-    fn inbound(&self, head: &mut Parts) -> Result<(), Problem> {
+    fn inbound(&self, head: &mut Parts) -> Result<Pace, Problem> {
         let settings = self.common.settings.load_full();
         let hop = settings.config.hop(head);
         let may_see_keys = settings.config.may_see_keys(&head.headers, hop.peer);
         let client = settings.config.client(&head.headers, hop);
         head.headers.remove(LARDER_EXPLAIN);
+        // Whatever may be stored is kept without trailers: nobody need ask for them.
+        let may_have_trailers = !matches!(head.method, Method::GET | Method::HEAD);
+        let about_trailers = may_have_trailers.then(|| AboutTrailers::of(&head.headers));
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
                 head.extensions.insert(client);
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
+                }
+                if let Some(about) = about_trailers {
+                    about.say_to(&mut head.headers);
                 }
                 self.set_out(settings, head, client)
             }
@@ -186,7 +225,7 @@ impl Gateway {
         settings: Arc<Settings>,
         head: &mut Parts,
         client: Client,
-    ) -> Result<(), Problem> {
+    ) -> Result<Pace, Problem> {
         let way = settings.ways.way(&head.method, &head.uri);
         let Way { policy, upstream, is_cached, protocols, times } = way;
         let (upstream, extensions) = (*upstream, &mut head.extensions);
@@ -204,11 +243,21 @@ impl Gateway {
         if is_upgraded || !is_cached {
             extensions.insert(Bypass);
         }
-        if let Some(times) = times {
-            extensions.insert(Arc::clone(times));
-        }
+        let pace = match times {
+            Some(times) => {
+                extensions.insert(Arc::clone(times));
+                if times.is_stream {
+                    // Its upstream counts it among its streams.
+                    extensions.insert(MayTakeLong);
+                    Pace::Any
+                } else {
+                    Pace::Usual
+                }
+            }
+            None => Pace::Usual,
+        };
         extensions.insert(LetIn { settings, upstream });
-        Ok(())
+        Ok(pace)
     }
 }
 
@@ -223,9 +272,13 @@ impl Service<Request<ReaderBody>> for Gateway {
 
     fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        if let Err(problem) = self.inbound(&mut head) {
-            let answer = problem.to_response().map(Body::from);
-            return Box::pin(std::future::ready(Ok(answer)));
+        match self.inbound(&mut head) {
+            Ok(Pace::Usual) => {}
+            Ok(Pace::Any) => body.may_pause(),
+            Err(problem) => {
+                let answer = problem.to_response().map(Body::from);
+                return Box::pin(std::future::ready(Ok(answer)));
+            }
         }
         let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));

@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use larder::http::policy::forward;
 use tokio::time::Instant;
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
 };
 
 /// The body of an origin's answer. It is read off the socket only as it is polled. An error means
-/// that it is incomplete, whatever came before; trailers are dropped. Dropping it before its end
+/// that it is incomplete, whatever came before. Trailers lose what may not be there. Dropping it before its end
 /// closes the connection to the origin.
 pub struct UpstreamBody {
     incoming: Incoming,
@@ -110,9 +111,12 @@ impl Body for UpstreamBody {
                 lease.link.timer.clear();
             }
             return match frame {
-                Poll::Ready(Some(Ok(frame))) => {
-                    if frame.is_trailers() {
-                        continue;
+                Poll::Ready(Some(Ok(mut frame))) => {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        forward::trailers(trailers);
+                        if trailers.is_empty() {
+                            continue;
+                        }
                     }
                     self.settle_if_ended();
                     Poll::Ready(Some(Ok(frame)))

@@ -52,7 +52,10 @@ use http::{
 };
 use http_body::Body;
 use hyper::{body::Incoming, ext::on_informational};
-use larder::http::policy::response::{is_decoded, is_endless};
+use larder::http::policy::{
+    forward,
+    response::{is_decoded, is_endless},
+};
 use tokio::task::unconstrained;
 use tower::Service;
 
@@ -105,7 +108,7 @@ impl Upstream {
 
 /// The request is sent as HTTP/1.1 to its path; its fields go as they are, but those that are about
 /// the connection and the framing, which are the upstream's own, `Expect` where there is no content, and a
-/// `Host` if there is none. Hop-by-hop fields named by `Connection` are
+/// `Host` if there is none. `TE: trailers` goes on, and `Trailer`, which says what may come behind the content. Hop-by-hop fields named by `Connection` are
 /// the caller's to remove. An [`Interim`] in the extensions gets what comes before the final answer.
 impl<B> Service<Request<B>> for Upstream
 where
@@ -418,8 +421,18 @@ fn remove_framing(headers: &mut HeaderMap) {
     // Most requests have none of them, and few fields at all. As texts of different lengths they are
     // compared in fewer steps than as names.
     if headers.keys().any(|name| FRAMING.contains(&name.as_str())) {
+        let takes_trailers = forward::takes_trailers(headers);
+        let announced = headers.remove(header::TRAILER);
         for name in FRAMING {
             headers.remove(name);
+        }
+        if takes_trailers {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+        // hyper sends those that are announced.
+        if let Some(announced) = announced {
+            headers.insert(header::TRAILER, announced);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Version, response::Parts};
+use http::{HeaderMap, Request, Response, StatusCode, Version, response::Parts};
 use http_body::Body;
 use larder::http::{CutOff, Loan, policy::proxy_status::ProxyError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -100,7 +100,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let facts = RequestFacts::of(&head.method, head.version, head.is_persistent);
+        let facts = RequestFacts {
+            takes_trailers: head.takes_trailers,
+            ..RequestFacts::of(&head.method, head.version, head.is_persistent)
+        };
         let (request, mut side_work) = prepare(*head, peer);
         self.begin_reading(side_work.upload.is_some());
         let answered = {
@@ -297,7 +300,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         let frame = if body.is_end_stream() { None } else { ready!(body.as_mut().poll_frame(cx)) };
         let data = match frame {
             None => return Poll::Ready(Some(self.end_body(*ending))),
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Poll::Ready(self.end_with_trailers(&trailers, *ending));
+                }
+            },
             Some(Err(error)) => {
                 let error: Box<dyn Error + Send + Sync> = error.into();
                 tracing::debug!(error, "the answer's body broke off: its reader is cut off");
@@ -305,7 +314,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 return Poll::Ready(Some(if is_to_go { Sent::Gone } else { Sent::Cut }));
             }
         };
-        // An empty chunk would be the last one. Trailers end up here too: they are not passed on.
+        // An empty chunk would be the last one.
         if data.is_empty() {
             return Poll::Ready(None);
         }
@@ -321,7 +330,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 *left -= length;
                 self.outbox.push(data);
             }
-            Ending::Chunked => {
+            Ending::Chunked { .. } => {
                 let size = format!("{:x}\r\n", data.len());
                 self.outbox.text().extend_from_slice(size.as_bytes());
                 self.outbox.push(data);
@@ -332,13 +341,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         Poll::Ready(None)
     }
 
+    /// Trailers have a place behind chunks, where their reader takes them; elsewhere they are dropped, and the end is
+    /// still to come.
+    fn end_with_trailers(&mut self, trailers: &HeaderMap, ending: Ending) -> Option<Sent> {
+        if ending != (Ending::Chunked { takes_trailers: true }) {
+            return None;
+        }
+        self.outbox.text().extend_from_slice(b"0\r\n");
+        answer::write_fields(self.outbox.text(), trailers);
+        self.outbox.text().extend_from_slice(b"\r\n");
+        Some(Sent::Whole)
+    }
+
     fn end_body(&mut self, ending: Ending) -> Sent {
         match ending {
             Ending::Length { left } if left > 0 => {
                 tracing::warn!("an answer's body is shorter than its Content-Length");
                 Sent::Cut
             }
-            Ending::Chunked => {
+            Ending::Chunked { .. } => {
                 self.outbox.text().extend_from_slice(b"0\r\n\r\n");
                 Sent::Whole
             }
@@ -390,15 +411,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     }
                     continue;
                 }
+                Ok(Piece::Trailers(fields)) => {
+                    receiving.upload.end_with(fields);
+                    continue;
+                }
                 Ok(Piece::End) => {
                     receiving.upload.end(Ok(()));
                     continue;
                 }
-                Ok(Piece::Hungry) => match self.poll_body_bytes(&receiving.reader, cx) {
-                    Poll::Ready(Ok(())) => continue,
-                    Poll::Ready(Err(error)) => error,
-                    Poll::Pending => return Poll::Pending,
-                },
+                Ok(Piece::Hungry) => {
+                    match self.poll_body_bytes(&receiving.reader, receiving.upload.may_pause(), cx)
+                    {
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Ready(Err(error)) => error,
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
                 Err(reason) => ReaderBodyError::Malformed(reason),
             };
             receiving.upload.end(Err(error));
@@ -430,6 +458,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     fn poll_body_bytes(
         &mut self,
         reader: &BodyReader,
+        may_pause: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ReaderBodyError>> {
         if self.is_at_eof {
@@ -443,7 +472,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             }
             Poll::Ready(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
             Poll::Pending => {
-                ready!(self.poll_sends_too_little(cx));
+                ready!(self.poll_sends_too_little(may_pause, cx));
                 Poll::Ready(Err(ReaderBodyError::TimedOut))
             }
         }
@@ -463,12 +492,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         poll_fn(|cx| {
             loop {
                 match reader.take(&mut self.bytes) {
-                    Ok(Piece::End) => return Poll::Ready(true),
+                    Ok(Piece::Trailers(_) | Piece::End) => return Poll::Ready(true),
                     Ok(Piece::Data(data)) => discarded += data.len() as u64,
                     // The reader may wait for the answer before it sends on.
                     Ok(Piece::Hungry) => {
                         if ready!(self.poll_flush(cx)).is_err()
-                            || ready!(self.poll_body_bytes(&reader, cx)).is_err()
+                            || ready!(self.poll_body_bytes(&reader, false, cx)).is_err()
                         {
                             return Poll::Ready(false);
                         }

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use larder::http::policy::forward;
 
 use super::{
     config::{FIELDS_LIMIT, Http1Config},
@@ -33,6 +34,8 @@ pub(crate) struct Head {
     pub(crate) is_persistent: bool,
     /// The other protocols that it would go on in.
     pub(crate) offers: Option<Vec<HeaderValue>>,
+    /// It takes trailers.
+    pub(crate) takes_trailers: bool,
 }
 
 /// Finds and reads heads at the front of a buffer that grows.
@@ -155,6 +158,7 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut headers = collect(request.headers, &bytes)?;
     let (mut body, mut expects_continue, mut offers) = (BodyFraming::None, false, None);
+    let mut takes_trailers = false;
     // Most heads say nothing of it: one look at the few names there are instead of five look-ups.
     let is_framed = headers.keys().any(framing::is_about_framing);
     if is_framed {
@@ -169,6 +173,7 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
         if version == Version::HTTP_11 && body == BodyFraming::None {
             offers = upgrade::offers(&method, &headers);
         }
+        takes_trailers = version == Version::HTTP_11 && forward::takes_trailers(&headers);
     }
     let target = bytes.slice_ref(target.as_bytes());
     let uri = target::resolve(&method, target, version, &mut headers, config)?;
@@ -176,7 +181,17 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
         true => framing::is_persistent(version, &headers),
         false => framing::is_persistent_by_itself(version),
     };
-    Ok(Head { method, uri, version, headers, body, expects_continue, is_persistent, offers })
+    Ok(Head {
+        method,
+        uri,
+        version,
+        headers,
+        body,
+        expects_continue,
+        is_persistent,
+        offers,
+        takes_trailers,
+    })
 }
 
 /// A line that ends in LF alone may be the end of a line to one reader and its middle to another

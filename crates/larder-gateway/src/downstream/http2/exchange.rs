@@ -80,6 +80,8 @@ struct Receiving {
     owes_continue: bool,
     /// The service waits for the reader to send more.
     is_hungry: bool,
+    /// What came behind the last of it.
+    trailers: Option<HeaderMap>,
 }
 
 /// Why an exchange cannot go on.
@@ -187,8 +189,13 @@ fn prepare<'a>(
         opening = Some(Box::new(Opening { handshake, upgraded, stream }));
     } else if !stream.is_end_stream() {
         let (of_connection, of_service) = upload::channel(length);
-        let receiving =
-            Receiving { upload: of_connection, stream, owes_continue, is_hungry: false };
+        let receiving = Receiving {
+            upload: of_connection,
+            stream,
+            owes_continue,
+            is_hungry: false,
+            trailers: None,
+        };
         (body, upload) = (of_service, Some(receiving));
     }
     extensions.insert(Peer(peer));
@@ -460,7 +467,13 @@ where
                     tracing::debug!(error, "the answer's body broke off: its stream is reset");
                     return Poll::Ready(Sent::Broken);
                 }
-                Some(Ok(frame)) => waiting = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => waiting = data,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        return Poll::Ready(end_with(trailers, ending, stream));
+                    }
+                },
             }
             if let Ending::Length { left } = &mut ending {
                 if waiting.len() as u64 > *left {
@@ -472,6 +485,16 @@ where
         }
     })
     .await
+}
+
+fn end_with(trailers: HeaderMap, ending: Ending, stream: &mut SendStream<Bytes>) -> Sent {
+    if trailers.is_empty() || !ending.is_reached() {
+        return end(ending, stream);
+    }
+    if let Err(error) = stream.send_trailers(trailers) {
+        tracing::debug!("a stream was gone before its trailers: {error}");
+    }
+    Sent::Whole
 }
 
 fn end(ending: Ending, stream: &mut SendStream<Bytes>) -> Sent {
@@ -548,7 +571,10 @@ impl SideWork<'_> {
             }
             Poll::Ready(Ok(Demand::Dropped)) => Poll::Ready(Ok(())),
             Poll::Ready(Ok(Demand::Wanted)) => {
-                receiving.upload.end(Ok(()));
+                match receiving.trailers.take() {
+                    Some(trailers) => receiving.upload.end_with(trailers),
+                    None => receiving.upload.end(Ok(())),
+                }
                 self.upload = None;
                 Poll::Ready(Ok(()))
             }
@@ -602,8 +628,20 @@ impl Receiving {
                         return Poll::Ready(Ok(Demand::Wanted));
                     }
                 }
-                Poll::Ready(None) => return Poll::Ready(Ok(Demand::Wanted)),
+                Poll::Ready(None) => {
+                    return match ready!(self.stream.poll_trailers(cx)) {
+                        Ok(trailers) => {
+                            self.trailers = trailers;
+                            Poll::Ready(Ok(Demand::Wanted))
+                        }
+                        Err(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
+                    };
+                }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ReaderBodyError::Gone)),
+                Poll::Pending if self.upload.may_pause() => {
+                    share.pause(notes);
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     self.is_hungry = true;
                     if notes.is_window_full() {
