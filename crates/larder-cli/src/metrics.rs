@@ -7,6 +7,7 @@ use larder_admin::figures::{Family, Figures, Kind, Table};
 use larder_gateway::{
     Gateway,
     downstream::counters::{Counted, Counters},
+    gateway::UpgradeStats,
     origins::{AddressStats, BreakerState, OriginsStats},
     upstream::UpstreamStats,
 };
@@ -28,6 +29,9 @@ impl Figures for ReaderFigures {
             proxied,
             timeouts,
             too_slow,
+            tunnels_open,
+            tunnels_ended,
+            tunnelled_bytes,
             refusals,
         } = Counted::sum(self.0.iter().map(|(_, counters)| counters.read()));
         let by_listener = |of: fn(&Counted) -> u64| {
@@ -88,6 +92,23 @@ impl Figures for ReaderFigures {
                 "Readers cut off because too little moved in a second, by what was under way",
                 "of",
                 too_slow,
+            ),
+            gauge(
+                "tunnels_open",
+                "Connections, and streams of HTTP/2, that go on in another protocol, now",
+                vec![("", tunnels_open)],
+            ),
+            counter(
+                "tunnels_ended",
+                "Connections that went on in another protocol, by how they ended",
+                "how",
+                tunnels_ended,
+            ),
+            counter(
+                "tunnelled_bytes",
+                "What moved on connections that went on in another protocol and have ended",
+                "direction",
+                tunnelled_bytes,
             ),
             counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
         ]
@@ -172,6 +193,7 @@ impl Figures for OriginFigures {
         let all: Vec<_> = addresses.map(|address| address.connections).collect();
         let sum = |of: fn(&UpstreamStats) -> u64| all.iter().map(of).sum::<u64>();
         let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
+        let UpgradeStats { granted, ignored, too_many, too_many_of_client } = self.0.upgrades();
         let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
         vec![
             Family {
@@ -186,6 +208,17 @@ impl Figures for OriginFigures {
                     ],
                 )
             },
+            counter(
+                "upgrades",
+                "Requests that offered another protocol, by what became of the offer",
+                "outcome",
+                vec![
+                    ("granted", granted),
+                    ("ignored", ignored),
+                    ("too_many", too_many),
+                    ("too_many_of_client", too_many_of_client),
+                ],
+            ),
             gauge(
                 "upstream_waiting",
                 "Requests that wait for a connection, now",

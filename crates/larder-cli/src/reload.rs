@@ -165,12 +165,14 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 7] = [
+    const AT_ONCE: [&str; 9] = [
         "name",
         "trusted_peers",
         "forwarded",
         "redirect_to_https",
         "explain_token_file",
+        "max_upgrades",
+        "max_upgrades_per_client",
         "unknown_names",
         "reload",
     ];

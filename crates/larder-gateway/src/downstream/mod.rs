@@ -25,6 +25,7 @@ pub mod server;
 mod session;
 pub mod tls;
 mod trusted;
+mod tunnel;
 
 pub use self::{
     config::{ListenerConfig, ServerConfig},

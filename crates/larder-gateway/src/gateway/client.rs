@@ -12,6 +12,7 @@ use larder::http::{
     policy::forward::{self, ForwardedFields, Hop, HopName},
 };
 
+use super::upgrades::UpgradeLimits;
 use crate::downstream::{Peer, TrustedPeers};
 
 /// What a gateway needs to know besides its cache and its origin.
@@ -26,6 +27,8 @@ pub struct GatewayConfig {
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
     /// this machine that ask for nobody else. Default none: only those.
     pub explain_token: Option<String>,
+    /// How many connections may go on in another protocol.
+    pub upgrades: UpgradeLimits,
 }
 
 /// What holds for the peers of one listener.
@@ -58,7 +61,8 @@ impl Default for GatewayConfig {
         // The system's random numbers seed it anew for each process.
         let number = RandomState::new().hash_one(std::process::id());
         let name = HopName::numbered("larder", number).expect("a token");
-        GatewayConfig { name, listeners: Vec::new(), explain_token: None }
+        let upgrades = UpgradeLimits::default();
+        GatewayConfig { name, listeners: Vec::new(), explain_token: None, upgrades }
     }
 }
 

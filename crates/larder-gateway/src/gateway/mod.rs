@@ -15,6 +15,7 @@ mod client;
 mod hits;
 mod outbound;
 mod target;
+mod upgrades;
 
 use std::{
     convert::Infallible,
@@ -27,9 +28,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use larder::http::{
-    Body, Bypass, CacheService, HttpCache, Rules, ShowKey,
+    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Rules, ShowKey,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -37,13 +38,17 @@ use larder::http::{
 };
 use tower::Service;
 
-pub use self::client::{GatewayConfig, ListenerRules};
 use self::{
     answers::{
         LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address, tell_busy, tell_down,
     },
     client::LARDER_EXPLAIN,
     outbound::Outbound,
+    upgrades::Upgrades,
+};
+pub use self::{
+    client::{GatewayConfig, ListenerRules},
+    upgrades::{UpgradeLimits, UpgradeStats},
 };
 use crate::{
     downstream::{Peer, http1::ReaderBody},
@@ -51,6 +56,7 @@ use crate::{
     problem::Problem,
     routes::{Rewrite, Way, Ways},
     seldom::Seldom,
+    upgrade::Upgrade,
 };
 
 /// The time between two lines in the log that the origin is busy, or down.
@@ -70,6 +76,7 @@ struct Common {
     settings: ArcSwap<Settings>,
     busy: Seldom,
     down: Seldom,
+    upgrades: Upgrades,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -79,6 +86,39 @@ struct Settings {
     ways: Ways,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
     otherwise_as_cache: bool,
+}
+
+/// How much of a request has to come in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Usual,
+    /// It may pause for as long as its sender likes.
+    Any,
+}
+
+/// What a request says of trailers. It is about this hop, and said to the next in this one's own words.
+struct AboutTrailers {
+    takes_them: bool,
+    /// Which may come behind its content.
+    announced: Option<HeaderValue>,
+}
+
+impl AboutTrailers {
+    fn of(request: &HeaderMap) -> AboutTrailers {
+        AboutTrailers {
+            takes_them: forward::takes_trailers(request),
+            announced: request.get(header::TRAILER).cloned(),
+        }
+    }
+
+    fn say_to(self, request: &mut HeaderMap) {
+        if self.takes_them {
+            request.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(announced) = self.announced {
+            request.insert(header::TRAILER, announced);
+        }
+    }
 }
 
 /// Put into a request's extensions: by which settings it was let in, and which upstream they have for it.
@@ -128,6 +168,7 @@ impl Gateway {
             settings,
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
+            upgrades: Upgrades::new(),
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
@@ -148,13 +189,21 @@ impl Gateway {
         self.common.settings.load().upstreams.clone()
     }
 
+    /// What became of requests that offered another protocol.
+    pub fn upgrades(&self) -> UpgradeStats {
+        self.common.upgrades.stats()
+    }
+
     /// Lets the request in, or answers that this hop lets it go no further.
-    fn inbound(&self, head: &mut Parts) -> Result<(), Box<Response<Body>>> {
+    fn inbound(&self, head: &mut Parts) -> Result<Pace, Box<Response<Body>>> {
         let settings = self.common.settings.load_full();
         let hop = settings.config.hop(head);
         let may_see_keys =
             settings.config.may_see_keys(&head.headers, head.extensions.get::<Peer>());
         head.headers.remove(LARDER_EXPLAIN);
+        // Whatever may be stored is kept without trailers: nobody need ask for them.
+        let may_have_trailers = !matches!(head.method, Method::GET | Method::HEAD);
+        let about_trailers = may_have_trailers.then(|| AboutTrailers::of(&head.headers));
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
                 let client = settings.config.client(head, hop);
@@ -170,8 +219,10 @@ impl Gateway {
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
-                set_out(settings, head);
-                Ok(())
+                if let Some(about) = about_trailers {
+                    about.say_to(&mut head.headers);
+                }
+                self.set_out(settings, head, client)
             }
             Admission::Loop => Err(refused(&Problem::new(
                 StatusCode::LOOP_DETECTED,
@@ -187,6 +238,48 @@ impl Gateway {
             ))),
         }
     }
+
+    /// Sends the request its way.
+    fn set_out(
+        &self,
+        settings: Arc<Settings>,
+        head: &mut Parts,
+        client: Client,
+    ) -> Result<Pace, Box<Response<Body>>> {
+        let way = settings.ways.way(&head.method, &head.uri, &head.headers);
+        let Way { policy, upstream, is_cached, rewrite, protocols, times } = way;
+        let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
+        if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
+            extensions.insert(Rules(Arc::clone(policy)));
+        }
+        let is_upgraded = match extensions.get::<Upgrade>() {
+            None => false,
+            Some(upgrade) => {
+                let limits = settings.config.upgrades;
+                let granted = self.common.upgrades.grant(upgrade, protocols, client, limits);
+                granted.map_err(|problem| refused(&problem))?
+            }
+        };
+        // What goes on in another protocol is no answer for others.
+        if is_upgraded || !is_cached {
+            extensions.insert(Bypass);
+        }
+        let pace = match times {
+            Some(times) => {
+                extensions.insert(Arc::clone(times));
+                if times.is_stream {
+                    // Its upstream counts it among its streams.
+                    extensions.insert(MayTakeLong);
+                    Pace::Any
+                } else {
+                    Pace::Usual
+                }
+            }
+            None => Pace::Usual,
+        };
+        extensions.insert(LetIn { settings, upstream, rewrite });
+        Ok(pace)
+    }
 }
 
 fn refused(problem: &Problem) -> Box<Response<Body>> {
@@ -201,20 +294,6 @@ fn moved(location: HeaderValue) -> Response<Body> {
     moved
 }
 
-/// Sends the request its way.
-fn set_out(settings: Arc<Settings>, head: &mut Parts) {
-    let way = settings.ways.way(&head.method, &head.uri, &head.headers);
-    let Way { policy, upstream, is_cached, rewrite } = way;
-    let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
-    if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
-        extensions.insert(Rules(Arc::clone(policy)));
-    }
-    if !is_cached {
-        extensions.insert(Bypass);
-    }
-    extensions.insert(LetIn { settings, upstream, rewrite });
-}
-
 impl Service<Request<ReaderBody>> for Gateway {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -226,8 +305,10 @@ impl Service<Request<ReaderBody>> for Gateway {
 
     fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
-        if let Err(answer) = self.inbound(&mut head) {
-            return Box::pin(std::future::ready(Ok(*answer)));
+        match self.inbound(&mut head) {
+            Ok(Pace::Usual) => {}
+            Ok(Pace::Any) => body.may_pause(),
+            Err(answer) => return Box::pin(std::future::ready(Ok(*answer))),
         }
         let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));

@@ -13,6 +13,7 @@ use crate::{
         MinRate,
         http1::{FIELDS_LIMIT, Http1Config},
     },
+    gateway::UpgradeLimits,
 };
 
 impl Check<'_> {
@@ -108,6 +109,18 @@ impl Check<'_> {
         let listeners = listeners.iter().map(|listener| listener.rules.clone()).collect();
         let usual = GatewayConfig::default();
         let name = server.name.as_ref().map_or(usual.name, |name| name.0.clone());
-        GatewayConfig { name, explain_token, listeners }
+        if let (Some(of_one), Some(of_all)) = (server.max_upgrades_per_client, server.max_upgrades)
+            && of_one.0 > of_all.0
+        {
+            let what =
+                format!("max_upgrades_per_client {} is above max_upgrades {}", of_one.0, of_all.0);
+            self.note("server.max_upgrades_per_client", what);
+        }
+        let of_upgrades = UpgradeLimits::default();
+        let upgrades = UpgradeLimits {
+            max: server.max_upgrades.map_or(of_upgrades.max, |count| count.0.get()),
+            max_per_client: server.max_upgrades_per_client.map(|count| count.0.get()),
+        };
+        GatewayConfig { name, explain_token, listeners, upgrades }
     }
 }

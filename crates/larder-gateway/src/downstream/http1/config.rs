@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
+use tokio_util::sync::CancellationToken;
 
 use crate::downstream::{counters::Counters, pace::MinRate, tls::ServedNames};
 
@@ -66,6 +67,10 @@ pub struct Http1Config {
     /// Which hosts a connection may be asked for, where its reader was shown one certificate of several; one for
     /// another is answered 421. Default all.
     pub served: Option<ServedNames>,
+    /// Cancelled when connections that have switched protocols are to end: at their first pause, and within
+    /// `stalled_timeout`. They do not make room for others. On a [`Server`](crate::Server) that is when it is told to
+    /// stop. Default never.
+    pub drain: CancellationToken,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share
     /// them.
     pub counters: Arc<Counters>,
@@ -90,6 +95,7 @@ impl Default for Http1Config {
             scheme: Scheme::Http,
             takes_other_scheme: false,
             served: None,
+            drain: CancellationToken::new(),
             counters: Arc::default(),
         }
     }
