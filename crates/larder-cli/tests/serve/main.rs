@@ -14,6 +14,7 @@ mod configured;
 mod crowd;
 mod first_day;
 mod git;
+mod grpc;
 mod health;
 mod large;
 mod limits;
