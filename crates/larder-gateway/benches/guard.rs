@@ -140,7 +140,9 @@ fn serve(case: Case, count: usize) {
         let upstream = format!("http://{}", origin.address).parse().unwrap();
         let upstream = Upstream::new(upstream, UpstreamConfig::default());
         let gateway = match case_is_routed {
-            true => Gateway::with_ways(&cache, vec![upstream], ways(), GatewayConfig::default()),
+            true => {
+                Gateway::with_ways(&cache, vec![upstream.into()], ways(), GatewayConfig::default())
+            }
             false => Gateway::new(&cache, upstream, GatewayConfig::default()),
         };
         // A reader on this machine would be told the keys as well.

@@ -56,7 +56,7 @@ impl StoredHead {
             received_at: self.received_at,
             date: self.date,
             initial_age: self.initial_age,
-            said: self.said.clone(),
+            said: self.said,
             status: self.status,
             answers: self.answers,
         };

@@ -47,6 +47,7 @@
 pub mod answer_fields;
 #[cfg(feature = "http")]
 pub mod cache_status;
+#[cfg(feature = "http")]
 mod claims;
 #[cfg(feature = "http")]
 pub mod coded;

@@ -23,7 +23,7 @@ pub enum Unanswered {
         #[source]
         error: UpstreamError,
         /// For the reader, if the address is to blame.
-        page: Option<Page>,
+        page: Option<Box<Page>>,
     },
     /// All addresses are silent, and as many requests try them as may.
     #[error("no address of upstream {name} answers, and enough requests try them")]
@@ -31,7 +31,7 @@ pub enum Unanswered {
         /// The upstream.
         name: Arc<str>,
         /// For the reader.
-        page: Option<Page>,
+        page: Option<Box<Page>>,
     },
 }
 

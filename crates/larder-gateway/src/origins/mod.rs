@@ -190,7 +190,7 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
     let Some(first) = all.begin(seeker) else {
         return Err(Unanswered::Down {
             name: Arc::clone(&all.name),
-            page: all.config.page.clone(),
+            page: all.config.page.clone().map(Box::new),
         });
     };
     let mut ticket = Ticket::of(all, first);
@@ -294,7 +294,7 @@ fn is_excused(failure: Failure, is_stream: bool, server: &Server, heard: Heard) 
 
 /// `failure`: whose fault it is, if the address is to blame.
 fn unanswered(all: &Addresses, error: UpstreamError, failure: Option<Failure>) -> Unanswered {
-    let page = failure.and_then(|_| all.config.page.clone());
+    let page = failure.and_then(|_| all.config.page.clone().map(Box::new));
     Unanswered::Failed { error, page }
 }
 
