@@ -8,6 +8,7 @@ use larder_gateway::{
     Gateway,
     access::{AccessLog, AccessLogCounts},
     downstream::counters::{Counted, Counters},
+    gateway::UpgradeStats,
     origins::{AddressStats, BreakerState, OriginsStats},
     upstream::UpstreamStats,
 };
@@ -30,6 +31,9 @@ impl Figures for ReaderFigures {
             timeouts,
             too_slow,
             retired,
+            tunnels_open,
+            tunnels_ended,
+            tunnelled_bytes,
             refusals,
         } = Counted::sum(self.0.iter().map(|(_, counters)| counters.read()));
         let by_listener = |of: fn(&Counted) -> u64| {
@@ -96,6 +100,23 @@ impl Figures for ReaderFigures {
                 "Connections that ended with an answer, since they had as many requests as they may, or were as old",
                 "by",
                 retired,
+            ),
+            gauge(
+                "tunnels_open",
+                "Connections, and streams of HTTP/2, that go on in another protocol, now",
+                vec![("", tunnels_open)],
+            ),
+            counter(
+                "tunnels_ended",
+                "Connections that went on in another protocol, by how they ended",
+                "how",
+                tunnels_ended,
+            ),
+            counter(
+                "tunnelled_bytes",
+                "What moved on connections that went on in another protocol and have ended",
+                "direction",
+                tunnelled_bytes,
             ),
             counter("refusals", "Requests that were refused unseen, by why", "reason", refusals),
         ]
@@ -218,6 +239,7 @@ impl Figures for OriginFigures {
         let all: Vec<_> = addresses.map(|address| address.connections).collect();
         let sum = |of: fn(&UpstreamStats) -> u64| all.iter().map(of).sum::<u64>();
         let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
+        let UpgradeStats { granted, ignored, too_many, too_many_of_client } = self.0.upgrades();
         let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
         let purges = self.0.purge_requests();
         vec![
@@ -242,6 +264,17 @@ impl Figures for OriginFigures {
                     ("refused", purges.refused),
                     ("limited", purges.limited),
                     ("not_understood", purges.not_understood),
+                ],
+            ),
+            counter(
+                "upgrades",
+                "Requests that offered another protocol, by what became of the offer",
+                "outcome",
+                vec![
+                    ("granted", granted),
+                    ("ignored", ignored),
+                    ("too_many", too_many),
+                    ("too_many_of_client", too_many_of_client),
                 ],
             ),
             gauge(

@@ -165,7 +165,7 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 9] = [
+    const AT_ONCE: [&str; 11] = [
         "name",
         "trusted_peers",
         "forwarded",
@@ -173,6 +173,8 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
         "explain_token_file",
         "requests_per_address",
         "requests_burst",
+        "max_upgrades",
+        "max_upgrades_per_client",
         "unknown_names",
         "reload",
     ];

@@ -55,6 +55,7 @@ pub mod problem;
 pub mod routes;
 mod seldom;
 mod timer;
+pub mod upgrade;
 pub mod upstream;
 
 pub use downstream::{

@@ -306,6 +306,43 @@ pub fn response(mut fields: HeaderMap, hop: &HopName, version: Version) -> Heade
     fields
 }
 
+/// Whether the sender of a request takes trailers (RFC 9110 §10.1.4).
+pub fn takes_trailers(request: &HeaderMap) -> bool {
+    members(request, header::TE).any(|member| {
+        let coding = member.split(|&byte| byte == b';').next().unwrap_or_default();
+        list::trimmed(coding).eq_ignore_ascii_case(b"trailers")
+    })
+}
+
+/// Removes from trailers what may not be there: whatever frames, routes, secures or changes the meaning of a message
+/// has to come before its content (RFC 9110 §6.5.1). Some programs take trailers for fields like others: those would
+/// be told there what was refused them before.
+pub fn trailers(fields: &mut HeaderMap) {
+    const TOO_LATE: [&str; 9] = [
+        "content-security-policy",
+        "expect",
+        "max-forwards",
+        "origin",
+        "referer",
+        "retry-after",
+        "strict-transport-security",
+        "warning",
+        "www-authenticate",
+    ];
+    let is_refused = |name: &&HeaderName| {
+        is_for_one_hop(name)
+            || (is_for_all(name) && **name != header::ETAG)
+            || claimed_in(name).is_some()
+            || steers(name)
+            || stands_for_what_is_dropped(name)
+            || TOO_LATE.contains(&name.as_str())
+    };
+    let refused: Vec<HeaderName> = fields.keys().filter(is_refused).cloned().collect();
+    for name in refused {
+        fields.remove(name);
+    }
+}
+
 /// Removes what is meant for this hop only: the fields that `Connection` lists, `Connection` itself,
 /// and those that are known to be (RFC 9110 §7.6.1).
 ///
@@ -334,8 +371,8 @@ pub(crate) fn is_never_stored(name: &HeaderName) -> bool {
     is_for_one_hop(name)
 }
 
-/// `Trailer` is among them because trailers are dropped on purpose, and `TE` could only ask for
-/// them. A gateway demands no authentication as a proxy, so what speaks of it was meant for another.
+/// `TE` and `Trailer` are among them: trailers are kept with no answer that is stored, so who asks for one need not ask
+/// for them. A gateway demands no authentication as a proxy, so what speaks of it was meant for another.
 const FOR_ONE_HOP: [&str; 11] = [
     "connection",
     "keep-alive",

@@ -201,7 +201,7 @@ pub use explain::ShowKey;
 pub use fast_hit::{BorrowedRequest, HitResponse};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};
-pub use request::{Bypass, Rules};
+pub use request::{Bypass, MayTakeLong, Rules};
 pub use service::{Answering, CacheService};
 pub use settings::Settings;
 pub use turns::Client;

@@ -24,6 +24,7 @@ pub fn explain(
         None => &settings.rules,
     };
     let built_in = Rules::built_in(effective.policy.unwrap_or_default());
+    let of_stream = effective.stream == Some(true);
     let [effective, built_in] =
         [effective, &built_in].map(|rules| serde_json::to_value(rules).unwrap_or_default());
     let mut rows = vec![match route.map(|route| format!("route[{}]", route + 1)) {
@@ -52,6 +53,10 @@ pub fn explain(
     rows.push(row("key", &key, String::new()));
     let names = schema::keys().into_iter().filter(|key| key.table == "[defaults]");
     for name in names.map(|key| key.name).filter(|name| name != "upstream") {
+        if name == "cache" && of_stream {
+            rows.push(row(&name, "false", said_at("stream")));
+            continue;
+        }
         let value = match (&effective[&name], &built_in[&name]) {
             (Value::Null, Value::Null) => "not set".to_owned(),
             (Value::Null, value) | (value, _) => value.to_string(),

@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     schema::{Table, Written},
-    value::{CookieName, Field, MediaType, OneCookie, Parameter, Part, Size, StatusText, Time},
+    value::{
+        CookieName, Field, MediaType, OneCookie, Parameter, Part, Protocol, Size, StatusText, Time,
+    },
 };
+use crate::{routes::Protocols, upstream::Times};
 
 /// What is said of rules. A route's go before those of `[defaults]`, each by itself.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -174,6 +177,34 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1MiB")]
     pub max_body: Option<Size>,
+    /// Whether answers are streams that may pause for as long as they like, or long polls, as event streams and calls of
+    /// gRPC are: nothing is stored, and neither the service nor a request under way is cut off for saying nothing.
+    /// Default false
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = true)]
+    pub stream: Option<bool>,
+    /// From the request to the head of the answer. Default as the service's table says; none with stream
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"5m")]
+    pub first_byte_timeout: Option<Time>,
+    /// Between two pieces of the answer's body. Default as the service's table says; none with stream
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"5m")]
+    pub idle_body_timeout: Option<Time>,
+    /// From the request to the last byte of the answer. Default as the service's table says; none with stream
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"1h")]
+    pub whole_timeout: Option<Time>,
+    /// The protocols in which connections may go on that begin with a request here, as readers name them in Upgrade.
+    /// Default websocket; an empty list allows none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["websocket"])]
+    pub upgrades: Option<Vec<Protocol>>,
+    /// How long nothing may move on a connection that goes on in another protocol. Default 10m: most programs send
+    /// something every half a minute
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"10m")]
+    pub upgrade_idle_timeout: Option<Time>,
 }
 
 impl Rules {
@@ -214,6 +245,12 @@ impl Rules {
             tags: self.tags.or(others.tags),
             response_headers: self.response_headers.or(others.response_headers),
             max_body: self.max_body.or(others.max_body),
+            stream: self.stream.or(others.stream),
+            first_byte_timeout: self.first_byte_timeout.or(others.first_byte_timeout),
+            idle_body_timeout: self.idle_body_timeout.or(others.idle_body_timeout),
+            whole_timeout: self.whole_timeout.or(others.whole_timeout),
+            upgrades: self.upgrades.or(others.upgrades),
+            upgrade_idle_timeout: self.upgrade_idle_timeout.or(others.upgrade_idle_timeout),
         }
     }
 
@@ -255,7 +292,45 @@ impl Rules {
             tags: Some(Vec::new()),
             response_headers: None,
             max_body: None,
+            stream: Some(false),
+            first_byte_timeout: None,
+            idle_body_timeout: None,
+            whole_timeout: None,
+            upgrades: Some(Protocols::default().allowed.iter().cloned().map(Protocol).collect()),
+            upgrade_idle_timeout: Some(Time(Protocols::default().idle_timeout)),
         }
+    }
+
+    /// In which other protocols connections may go on.
+    pub fn protocols(&self) -> Protocols {
+        let usual = Protocols::default();
+        let said = self.upgrades.as_ref();
+        Protocols {
+            allowed: said.map_or(usual.allowed, |said| {
+                said.iter().map(|protocol| protocol.0.clone()).collect()
+            }),
+            idle_timeout: self
+                .upgrade_idle_timeout
+                .as_ref()
+                .map_or(usual.idle_timeout, |time| time.0),
+        }
+    }
+
+    /// How long the service may take, where that is another time than its table says.
+    pub fn times(&self) -> Option<Times> {
+        let said = |time: &Option<Time>| time.as_ref().map(|time| time.0);
+        let times = Times {
+            is_stream: self.stream.unwrap_or_default(),
+            first_byte: said(&self.first_byte_timeout),
+            idle_body: said(&self.idle_body_timeout),
+            whole: said(&self.whole_timeout),
+        };
+        (times != Times::default()).then_some(times)
+    }
+
+    /// Whether anything is stored.
+    pub fn is_cached(&self) -> bool {
+        self.cache.unwrap_or(true) && !self.stream.unwrap_or_default()
     }
 
     /// What of them is a policy's, in the words of one that has no gateway. `path`: the route's.

@@ -10,7 +10,7 @@ use std::{
     num::{NonZeroU16, NonZeroUsize},
 };
 
-use http::{Method, uri::Authority};
+use http::{HeaderValue, Method, uri::Authority};
 use larder::http::policy::forward::HopName;
 pub use larder::http::policy::text::value::{
     CookieName, Field, FieldValue, MediaType, OneCookie, Parameter, Part, Size, StatusText, Time,
@@ -25,6 +25,7 @@ use super::{address, amount};
 use crate::{
     downstream::{ListenAddress, NoPeer, TrustedPeer},
     routes::Condition,
+    upgrade,
     upstream::Origin,
 };
 
@@ -94,6 +95,9 @@ written! {
         "an address or a network, in quotes: \"10.0.0.0/8\"";
     /// A method of HTTP: `"GET"`.
     Verb(Method): verb, Method::to_string, Text, "a method, in quotes: \"GET\"";
+    /// A protocol that a connection may go on in: `"websocket"`.
+    Protocol(HeaderValue): protocol, |name| name.to_str().unwrap_or_default().to_owned(), Text,
+        "the name of a protocol, in quotes: \"websocket\"";
 }
 
 /// How many, and not none.
@@ -182,6 +186,18 @@ fn verb(text: &str) -> Result<Method, String> {
         return Err(format!("methods are written in capitals: \"{}\"", text.to_ascii_uppercase()));
     }
     text.parse().map_err(|_| "this cannot be a method: \"GET\"".to_owned())
+}
+
+fn protocol(text: &str) -> Result<HeaderValue, String> {
+    if upgrade::is_about_http(text.as_bytes()) {
+        let what = "with this readers would speak HTTP with the service, past the cache";
+        return Err(what.to_owned());
+    }
+    let value = HeaderValue::from_str(text).ok();
+    let value = value.filter(|_| upgrade::is_protocol(text.as_bytes()));
+    value.ok_or_else(|| {
+        "say the name of one protocol, as readers write it in Upgrade: \"websocket\"".to_owned()
+    })
 }
 
 /// What is asked of a field or of a parameter: `"1"`, in which `*` stands for any characters; `true`, it is there; `false`,

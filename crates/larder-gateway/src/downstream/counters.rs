@@ -27,6 +27,9 @@ pub struct Counters {
     timeouts: [Count; Timeout::NAMES.len()],
     too_slow: [Count; TooSlow::NAMES.len()],
     retired: [Count; Retired::NAMES.len()],
+    tunnels: Count,
+    tunnels_ended: [Count; TunnelEnd::NAMES.len()],
+    tunnelled: [Count; 2],
     /// By reason. A request that is refused costs more than this lock.
     refusals: Mutex<BTreeMap<&'static str, u64>>,
 }
@@ -62,6 +65,13 @@ pub struct Counted {
     /// Connections that ended with an answer, since they had as many requests as they may (`requests`), or were as old
     /// (`age`).
     pub retired: Vec<(&'static str, u64)>,
+    /// Connections, and streams of HTTP/2, that have switched protocols and have not ended.
+    pub tunnels_open: u64,
+    /// How the others ended: `closed` by their sides; `idle`; `half_closed`: one side had ended, and the other said
+    /// nothing more; `stuck`: one side took nothing for too long; `stopped` with the server; `broken` by one side.
+    pub tunnels_ended: Vec<(&'static str, u64)>,
+    /// Bytes that went through those: `up` to the origin, `down` to the reader.
+    pub tunnelled_bytes: Vec<(&'static str, u64)>,
     /// Requests that no service saw, by why they were refused; what did not happen yet is not there. There
     /// are some dozens of reasons.
     pub refusals: Vec<(&'static str, u64)>,
@@ -71,18 +81,38 @@ impl Counted {
     /// What was counted at several listeners, together.
     pub fn sum(each: impl IntoIterator<Item = Counted>) -> Counted {
         each.into_iter().fold(Counted::default(), |mut sum, one| {
-            sum.accepted += one.accepted;
-            sum.open += one.open;
-            sum.turned_away += one.turned_away;
-            sum.asked_to_leave += one.asked_to_leave;
-            sum.found_no_room += one.found_no_room;
-            sum.reset += one.reset;
-            add_named(&mut sum.handshakes, one.handshakes);
-            add_named(&mut sum.proxied, one.proxied);
-            add_named(&mut sum.timeouts, one.timeouts);
-            add_named(&mut sum.too_slow, one.too_slow);
-            add_named(&mut sum.retired, one.retired);
-            add_named(&mut sum.refusals, one.refusals);
+            let Counted {
+                accepted,
+                open,
+                turned_away,
+                asked_to_leave,
+                found_no_room,
+                reset,
+                handshakes,
+                proxied,
+                timeouts,
+                too_slow,
+                retired,
+                tunnels_open,
+                tunnels_ended,
+                tunnelled_bytes,
+                refusals,
+            } = one;
+            sum.accepted += accepted;
+            sum.open += open;
+            sum.turned_away += turned_away;
+            sum.asked_to_leave += asked_to_leave;
+            sum.found_no_room += found_no_room;
+            sum.reset += reset;
+            add_named(&mut sum.handshakes, handshakes);
+            add_named(&mut sum.proxied, proxied);
+            add_named(&mut sum.timeouts, timeouts);
+            add_named(&mut sum.too_slow, too_slow);
+            add_named(&mut sum.retired, retired);
+            sum.tunnels_open += tunnels_open;
+            add_named(&mut sum.tunnels_ended, tunnels_ended);
+            add_named(&mut sum.tunnelled_bytes, tunnelled_bytes);
+            add_named(&mut sum.refusals, refusals);
             sum
         })
     }
@@ -155,7 +185,54 @@ impl TooSlow {
     const NAMES: [&str; 3] = ["head", "upload", "answer"];
 }
 
+/// How a connection ended that had switched protocols.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TunnelEnd {
+    /// Both sides have ended, and were told so.
+    Closed,
+    /// Nothing moved.
+    Idle,
+    /// One side had ended, and the other said nothing more.
+    HalfClosed,
+    /// One side took nothing.
+    Stuck,
+    /// The server stops.
+    Stopped,
+    /// One side is gone.
+    Broken,
+}
+
+impl TunnelEnd {
+    const NAMES: [&str; 6] = ["closed", "idle", "half_closed", "stuck", "stopped", "broken"];
+}
+
+/// Counts a tunnel as open until it is dropped, and then as broken unless its end was told.
+pub(crate) struct OpenTunnel<'a> {
+    counters: &'a Counters,
+    end: TunnelEnd,
+}
+
+impl OpenTunnel<'_> {
+    /// It has ended like this, after so many bytes up and down.
+    pub(crate) fn ended(mut self, end: TunnelEnd, up: u64, down: u64) {
+        self.end = end;
+        self.counters.tunnelled[0].add_many(up);
+        self.counters.tunnelled[1].add_many(down);
+    }
+}
+
+impl Drop for OpenTunnel<'_> {
+    fn drop(&mut self) {
+        self.counters.tunnels_ended[self.end as usize].add();
+    }
+}
+
 impl Counters {
+    pub(crate) fn open_tunnel(&self) -> OpenTunnel<'_> {
+        self.tunnels.add();
+        OpenTunnel { counters: self, end: TunnelEnd::Broken }
+    }
+
     pub(crate) fn handshaken(&self, how: Handshaken) {
         self.handshakes[how as usize].add();
     }
@@ -183,12 +260,14 @@ impl Counters {
 
     /// The counts now.
     pub fn read(&self) -> Counted {
-        let named = |names: &[&'static str], counts: &[Count]| {
+        let named = |names: &[&'static str], counts: &[Count]| -> Vec<(&'static str, u64)> {
             names.iter().copied().zip(counts.iter().map(Count::get)).collect()
         };
         let ended = self.ended.get();
         let accepted = self.accepted.get();
         let turned_away = self.turned_away.get();
+        let tunnels_ended: Vec<_> = named(&TunnelEnd::NAMES, &self.tunnels_ended);
+        let ended_tunnels = tunnels_ended.iter().map(|(_, count)| count).sum();
         let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         Counted {
             accepted,
@@ -202,6 +281,9 @@ impl Counters {
             timeouts: named(&Timeout::NAMES, &self.timeouts),
             too_slow: named(&TooSlow::NAMES, &self.too_slow),
             retired: named(&Retired::NAMES, &self.retired),
+            tunnels_open: self.tunnels.get().saturating_sub(ended_tunnels),
+            tunnels_ended,
+            tunnelled_bytes: named(&["up", "down"], &self.tunnelled),
             refusals: refusals.iter().map(|(reason, count)| (*reason, *count)).collect(),
         }
     }
@@ -212,7 +294,7 @@ pub(crate) struct Count(AtomicU64);
 
 impl Count {
     pub(crate) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add_many(1);
     }
 
     pub(crate) fn add_many(&self, many: u64) {

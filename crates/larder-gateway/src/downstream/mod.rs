@@ -26,6 +26,7 @@ mod session;
 mod span;
 pub mod tls;
 mod trusted;
+mod tunnel;
 
 pub use self::{
     config::{ListenerConfig, ServerConfig},

@@ -163,7 +163,8 @@ impl Server {
         let handshakes = Arc::new(Handshakes::new(config.max_handshakes, config.welcome));
         let mut gates = Vec::new();
         let mut ways = Vec::new();
-        for (bound, listener) in listeners {
+        for (bound, mut listener) in listeners {
+            listener.http1.drain = stop.clone();
             let counters = Arc::clone(&listener.http1.counters);
             match bound.open() {
                 Ok(listener) => gates.push(Gate { listener, counters }),

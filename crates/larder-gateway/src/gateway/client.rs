@@ -15,6 +15,7 @@ use larder::http::{
 
 use super::purging::PurgeConfig;
 use super::rate::RateLimit;
+use super::upgrades::UpgradeLimits;
 use crate::downstream::{Peer, TrustedPeers};
 
 /// What a gateway needs to know besides its cache and its origin.
@@ -35,6 +36,8 @@ pub struct GatewayConfig {
     pub explain_token: Option<String>,
     /// Who may purge where requests come. Default nobody: `PURGE` is a method like any other.
     pub purge: Option<PurgeConfig>,
+    /// How many connections may go on in another protocol.
+    pub upgrades: UpgradeLimits,
 }
 
 /// What holds for the peers of one listener.
@@ -74,6 +77,7 @@ impl Default for GatewayConfig {
             upstream_names: Vec::new(),
             explain_token: None,
             purge: None,
+            upgrades: UpgradeLimits::default(),
         }
     }
 }

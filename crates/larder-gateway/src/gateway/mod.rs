@@ -17,6 +17,7 @@ mod outbound;
 mod purging;
 mod rate;
 mod target;
+mod upgrades;
 
 use std::{
     convert::Infallible,
@@ -32,9 +33,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use larder::http::{
-    Body, Bypass, CacheService, HttpCache, Rules, ShowKey,
+    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Rules, ShowKey,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -50,11 +51,13 @@ use self::{
     outbound::Outbound,
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
+    upgrades::Upgrades,
 };
 pub use self::{
     client::{GatewayConfig, ListenerRules},
     purging::{PurgeConfig, PurgeRequests},
     rate::RateLimit,
+    upgrades::{UpgradeLimits, UpgradeStats},
 };
 use crate::{
     access::Note,
@@ -63,6 +66,7 @@ use crate::{
     problem::Problem,
     routes::{Rewrite, Way, Ways},
     seldom::Seldom,
+    upgrade::Upgrade,
 };
 
 /// The time between two lines in the log that the origin is busy, or down.
@@ -85,6 +89,7 @@ struct Common {
     busy: Seldom,
     down: Seldom,
     purges: Purges,
+    upgrades: Upgrades,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -96,6 +101,39 @@ struct Settings {
     rates: Option<Arc<Rates>>,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
     otherwise_as_cache: bool,
+}
+
+/// How much of a request has to come in a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    Usual,
+    /// It may pause for as long as its sender likes.
+    Any,
+}
+
+/// What a request says of trailers. It is about this hop, and said to the next in this one's own words.
+struct AboutTrailers {
+    takes_them: bool,
+    /// Which may come behind its content.
+    announced: Option<HeaderValue>,
+}
+
+impl AboutTrailers {
+    fn of(request: &HeaderMap) -> AboutTrailers {
+        AboutTrailers {
+            takes_them: forward::takes_trailers(request),
+            announced: request.get(header::TRAILER).cloned(),
+        }
+    }
+
+    fn say_to(self, request: &mut HeaderMap) {
+        if self.takes_them {
+            request.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(announced) = self.announced {
+            request.insert(header::TRAILER, announced);
+        }
+    }
 }
 
 /// Put into a request's extensions: by which settings it was let in, and which upstream they have for it.
@@ -151,6 +189,7 @@ impl Gateway {
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
+            upgrades: Upgrades::new(),
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
@@ -186,6 +225,11 @@ impl Gateway {
         self.common.purges.requests()
     }
 
+    /// What became of requests that offered another protocol.
+    pub fn upgrades(&self) -> UpgradeStats {
+        self.common.upgrades.stats()
+    }
+
     /// Lets the request in, or answers that this hop lets it go no further.
     fn inbound(&self, head: &mut Parts) -> Result<Admitted, Box<Response<Body>>> {
         let settings = self.common.settings.load_full();
@@ -195,6 +239,9 @@ impl Gateway {
         head.headers.remove(LARDER_EXPLAIN);
         let purging = settings.config.purge.as_ref().filter(|purge| purge.takes(&head.method));
         let asks_for_others = purging.is_some() && asks_for_others(&head.headers);
+        // Whatever may be stored is kept without trailers: nobody need ask for them.
+        let may_have_trailers = !matches!(head.method, Method::GET | Method::HEAD);
+        let about_trailers = may_have_trailers.then(|| AboutTrailers::of(&head.headers));
         match forward::admit(&head.method, &mut head.headers, hop) {
             Admission::Granted => {
                 let client = settings.config.client(head, hop);
@@ -225,8 +272,10 @@ impl Gateway {
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
                 }
-                set_out(settings, head);
-                Ok(Admitted::ToCache)
+                if let Some(about) = about_trailers {
+                    about.say_to(&mut head.headers);
+                }
+                self.set_out(settings, head, client).map(Admitted::ToCache)
             }
             Admission::Loop => Err(refused(&Problem::new(
                 StatusCode::LOOP_DETECTED,
@@ -242,11 +291,58 @@ impl Gateway {
             ))),
         }
     }
+
+    /// Sends the request its way.
+    fn set_out(
+        &self,
+        settings: Arc<Settings>,
+        head: &mut Parts,
+        client: Client,
+    ) -> Result<Pace, Box<Response<Body>>> {
+        let way = settings.ways.way(&head.method, &head.uri, &head.headers);
+        let Way { policy, upstream, is_cached, rewrite, protocols, times } = way;
+        let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
+        if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
+            extensions.insert(Rules(Arc::clone(policy)));
+        }
+        if let Some(note) = extensions.get::<Note>()
+            && let Some(name) = settings.config.upstream_names.get(upstream)
+        {
+            note.upstream(name);
+        }
+        let is_upgraded = match extensions.get::<Upgrade>() {
+            None => false,
+            Some(upgrade) => {
+                let limits = settings.config.upgrades;
+                let granted = self.common.upgrades.grant(upgrade, protocols, client, limits);
+                granted.map_err(|problem| refused(&problem))?
+            }
+        };
+        // What goes on in another protocol is no answer for others.
+        if is_upgraded || !is_cached {
+            extensions.insert(Bypass);
+        }
+        let pace = match times {
+            Some(times) => {
+                extensions.insert(Arc::clone(times));
+                if times.is_stream {
+                    // Its upstream counts it among its streams.
+                    extensions.insert(MayTakeLong);
+                    Pace::Any
+                } else {
+                    Pace::Usual
+                }
+            }
+            None => Pace::Usual,
+        };
+        extensions.insert(LetIn { settings, upstream, rewrite });
+        Ok(pace)
+    }
 }
 
 /// Where a request that was let in goes.
 enum Admitted {
-    ToCache,
+    ToCache(Pace),
     ToPurge(PurgeConfig, Purger),
 }
 
@@ -295,25 +391,6 @@ impl Gateway {
     }
 }
 
-/// Sends the request its way.
-fn set_out(settings: Arc<Settings>, head: &mut Parts) {
-    let way = settings.ways.way(&head.method, &head.uri, &head.headers);
-    let Way { policy, upstream, is_cached, rewrite } = way;
-    let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
-    if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
-        extensions.insert(Rules(Arc::clone(policy)));
-    }
-    if let Some(note) = extensions.get::<Note>()
-        && let Some(name) = settings.config.upstream_names.get(upstream)
-    {
-        note.upstream(name);
-    }
-    if !is_cached {
-        extensions.insert(Bypass);
-    }
-    extensions.insert(LetIn { settings, upstream, rewrite });
-}
-
 impl Service<Request<ReaderBody>> for Gateway {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -328,7 +405,8 @@ impl Service<Request<ReaderBody>> for Gateway {
         match self.inbound(&mut head) {
             Err(answer) => return Box::pin(std::future::ready(Ok(*answer))),
             Ok(Admitted::ToPurge(config, purger)) => return self.purge(config, head, purger),
-            Ok(Admitted::ToCache) => {}
+            Ok(Admitted::ToCache(Pace::Usual)) => {}
+            Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
         let line = LogLine::begin(&head);
         let answering = self.cache.call(Request::from_parts(head, body));

@@ -198,12 +198,6 @@ impl Addresses {
         }
     }
 
-    /// Whether the time of a request is over that began then.
-    pub(super) fn is_late(&self, began: Instant) -> bool {
-        let whole_timeout = self.servers[0].upstream.config().whole_timeout;
-        whole_timeout.is_some_and(|limit| began.elapsed() >= limit)
-    }
-
     /// An address for a request that was nowhere yet. It counts as a request there until its [`end`](Self::end).
     pub(super) fn begin(&self, seeker: Seeker) -> Option<Choice> {
         let now = Instant::now();

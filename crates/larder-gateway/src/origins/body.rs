@@ -16,15 +16,17 @@ pub struct OriginBody {
     body: UpstreamBody,
     /// Until its end. None where there is no other address to compare with.
     ticket: Option<Ticket>,
+    /// It may pause.
+    is_stream: bool,
 }
 
 impl OriginBody {
     pub(super) fn unwatched(body: UpstreamBody) -> OriginBody {
-        OriginBody { body, ticket: None }
+        OriginBody { body, ticket: None, is_stream: false }
     }
 
-    pub(super) fn watched(body: UpstreamBody, ticket: Ticket) -> OriginBody {
-        let mut watched = OriginBody { body, ticket: Some(ticket) };
+    pub(super) fn watched(body: UpstreamBody, ticket: Ticket, is_stream: bool) -> OriginBody {
+        let mut watched = OriginBody { body, ticket: Some(ticket), is_stream };
         watched.see_whether_ended();
         watched
     }
@@ -60,6 +62,10 @@ impl Body for OriginBody {
             Poll::Ready(None) => self.settle(None),
             // A reader that takes its time is not the address' fault.
             Poll::Ready(Some(Err(UpstreamBodyError::WholeTimeout { .. }))) => self.ticket = None,
+            // Nor is a pause, where there may be some.
+            Poll::Ready(Some(Err(UpstreamBodyError::IdleTimeout { .. }))) if self.is_stream => {
+                self.ticket = None;
+            }
             Poll::Ready(Some(Err(_))) => self.settle(Some(Failure::Body)),
         }
         polled

@@ -39,6 +39,7 @@ impl Failure {
             UpstreamError::Busy { .. }
             | UpstreamError::WaitTimeout { .. }
             | UpstreamError::TooManyStreams { .. }
+            | UpstreamError::NoUpgrade { .. }
             | UpstreamError::Request { .. } => None,
             UpstreamError::Closed { .. } => Some(Failure::Reset),
             UpstreamError::Timeout { .. } => Some(Failure::Timeout),

@@ -28,7 +28,7 @@ mod ticket;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use larder::http::Body;
 use tokio::time::timeout;
 use tower::Service;
@@ -36,7 +36,7 @@ use tower::Service;
 use self::{
     addresses::{Addresses, Heard, Server},
     choose::{Seeker, Tried},
-    replay::Replay,
+    replay::{Replay, is_stream},
     retry::{Outcome, may_retry},
     ticket::Ticket,
 };
@@ -123,14 +123,17 @@ impl Origins {
         let asking = match all.only() {
             Some(server) => {
                 server.count_request();
-                let heard = server.heard();
-                Step::Only(heard, server.upstream.clone().call(request))
+                let (heard, is_stream) = (server.heard(), is_stream(request.extensions()));
+                let asking = server.upstream.clone().call(request);
+                Step::Only { heard, is_stream, asking }
             }
             None => Step::Several(Box::pin(ask_in_turn(Arc::clone(&all), request))),
         };
         async move {
             match asking {
-                Step::Only(heard, asking) => learn_of_the_only_one(&all, heard, asking.await),
+                Step::Only { heard, is_stream, asking } => {
+                    learn_of_the_only_one(&all, heard, is_stream, asking.await)
+                }
                 Step::Several(asking) => asking.await,
             }
         }
@@ -139,7 +142,7 @@ impl Origins {
 
 /// What a request waits for.
 enum Step {
-    Only(Heard, Asking),
+    Only { heard: Heard, is_stream: bool, asking: Asking },
     Several(Pin<Box<dyn Future<Output = Answered> + Send>>),
 }
 
@@ -149,6 +152,7 @@ type Answered = Result<Response<OriginBody>, Unanswered>;
 fn learn_of_the_only_one(
     all: &Addresses,
     heard: Heard,
+    is_stream: bool,
     asked: Result<Response<UpstreamBody>, UpstreamError>,
 ) -> Answered {
     let server = &all.servers[0];
@@ -164,7 +168,7 @@ fn learn_of_the_only_one(
         Err(error) => {
             let failure = Failure::of_error(&error);
             match failure {
-                Some(failure) if is_of_the_path(failure, server, heard) => {
+                Some(failure) if is_excused(failure, is_stream, server, heard) => {
                     all.count_failure(0, failure);
                 }
                 Some(failure) => all.failed(0, failure, false),
@@ -179,7 +183,9 @@ fn learn_of_the_only_one(
 async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
     let all = &all;
     let replay = Replay::of(request);
-    let can_repeat = replay.nature().can_repeat && all.servers.len() > 1;
+    let is_stream = replay.is_stream();
+    // What may take its time does not find out soon whether an address is back.
+    let can_repeat = replay.nature().can_repeat && all.servers.len() > 1 && !is_stream;
     let mut seeker = Seeker { tried: Tried::default(), can_repeat };
     let Some(first) = all.begin(seeker) else {
         return Err(Unanswered::Down {
@@ -210,7 +216,9 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
                 all.count_failure(0, Failure::Status);
                 ticket.answered();
             }
-            Some(failure) if is_of_the_path(failure, server, heard) => ticket.excused(failure),
+            Some(failure) if is_excused(failure, is_stream, server, heard) => {
+                ticket.excused(failure)
+            }
             Some(failure) => ticket.failed(failure),
             None if asked.is_ok() => ticket.answered(),
             None => {}
@@ -221,7 +229,7 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
             was_repeated: matches!(asked, Err(UpstreamError::Closed { was_repeated: true, .. })),
             was_probe: ticket.is_probe(),
             attempts,
-            is_late: all.is_late(replay.began()),
+            is_late: replay.is_late(all.servers[0].upstream.config()),
             request: replay.nature(),
         });
         let next = match outcome {
@@ -232,14 +240,14 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
         };
         let Some(next) = next else {
             return match (asked, poor) {
-                (Ok(answer), _) => Ok(answer.map(|body| OriginBody::watched(body, ticket))),
+                (Ok(answer), _) => Ok(going_on(answer, ticket, &replay)),
                 (Err(_), Some(poor)) => Ok(poor),
                 (Err(error), None) => Err(unanswered(all, error, failure)),
             };
         };
         let before = std::mem::replace(&mut ticket, Ticket::of(all, next));
         if let Ok(answer) = asked {
-            poor = Some(answer.map(|body| OriginBody::watched(body, before)));
+            poor = Some(answer.map(|body| OriginBody::watched(body, before, is_stream)));
         }
     }
 }
@@ -262,10 +270,26 @@ async fn ask_one(
     })
 }
 
-/// Nothing came in time, but to others it did while this one waited: an address is not given up because whoever may ask
-/// for something slow asks for it again and again.
-fn is_of_the_path(failure: Failure, server: &Server, heard: Heard) -> bool {
-    failure == Failure::Timeout && server.heard() != heard
+/// An answer that goes to the reader. Its address counts a request under way until its end; where its connection goes on
+/// in another protocol, until the end of that.
+fn going_on(
+    answer: Response<UpstreamBody>,
+    ticket: Ticket,
+    replay: &Replay,
+) -> Response<OriginBody> {
+    match replay.upgrade() {
+        Some(upgrade) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            upgrade.hold(ticket);
+            answer.map(OriginBody::unwatched)
+        }
+        _ => answer.map(|body| OriginBody::watched(body, ticket, replay.is_stream())),
+    }
+}
+
+/// Nothing came in time, and that says nothing of the address: a long poll may end so, or answers came to others while
+/// this one waited. An address is not given up because whoever may ask for something slow asks for it again and again.
+fn is_excused(failure: Failure, is_stream: bool, server: &Server, heard: Heard) -> bool {
+    failure == Failure::Timeout && (is_stream || server.heard() != heard)
 }
 
 /// `failure`: whose fault it is, if the address is to blame.

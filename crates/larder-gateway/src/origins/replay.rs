@@ -7,13 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, request::Parts};
+use http::{Extensions, Request, request::Parts};
 use http_body::{Body as _, Frame, SizeHint};
 use larder::http::{Body, policy::forward::stands_for_the_method};
 use tokio::time::Instant;
 
 use super::retry::Nature;
-use crate::{interim::Interim, upstream::Began};
+use crate::{
+    interim::Interim,
+    upgrade::Upgrade,
+    upstream::{Began, Times, UpstreamConfig},
+};
 
 /// A request, as often as it is asked for while nobody has read of its body.
 pub(super) struct Replay {
@@ -56,8 +60,20 @@ impl Replay {
         request
     }
 
-    pub(super) fn began(&self) -> Instant {
-        self.began
+    /// Whether its time is over, had it asked `upstream` first.
+    pub(super) fn is_late(&self, upstream: &UpstreamConfig) -> bool {
+        let whole = upstream.limits(times(&self.head.extensions)).whole;
+        whole.is_some_and(|limit| self.began.elapsed() >= limit)
+    }
+
+    /// Whether its answer may begin, and go on, as late as it likes.
+    pub(super) fn is_stream(&self) -> bool {
+        is_stream(&self.head.extensions)
+    }
+
+    /// Whether its connection may go on in another protocol.
+    pub(super) fn upgrade(&self) -> Option<&Upgrade> {
+        self.head.extensions.get()
     }
 
     pub(super) fn nature(&self) -> Nature {
@@ -71,6 +87,15 @@ impl Replay {
             was_answered: interim.is_some_and(Interim::has_sent),
         }
     }
+}
+
+/// Whether the answer to a request may begin, and go on, as late as it likes.
+pub(super) fn is_stream(request: &Extensions) -> bool {
+    times(request).is_some_and(|times| times.is_stream)
+}
+
+fn times(request: &Extensions) -> Option<&Times> {
+    request.get().map(|times: &Arc<Times>| &**times)
 }
 
 /// A request's body that may be sent by another request.

@@ -1,14 +1,15 @@
 //! Way: by which rules a request is answered, and by which service.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use larder::http::{
     Policy,
     policy::{fields::FieldLine, uri},
 };
 
 use super::{Asked, Lines, Rewrite, Routes};
+use crate::{upgrade::WEBSOCKET, upstream::Times};
 
 /// What becomes of the requests of one route.
 #[derive(Clone, Debug)]
@@ -21,6 +22,26 @@ pub struct Way {
     pub is_cached: bool,
     /// Under which path and host the service is asked, if under others.
     pub rewrite: Option<Arc<Rewrite>>,
+    /// In which other protocols connections may go on.
+    pub protocols: Protocols,
+    /// How long its upstream may take, where that is another time than the upstream's own.
+    pub times: Option<Arc<Times>>,
+}
+
+/// The protocols beside HTTP that a route allows (RFC 9110 §7.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// As the origin is asked for them.
+    pub allowed: Arc<[HeaderValue]>,
+    /// How long nothing may move. Default 10 minutes: most programs send something every half a minute.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Protocols {
+    fn default() -> Self {
+        let allowed = [HeaderValue::from_static(WEBSOCKET)].into();
+        Protocols { allowed, idle_timeout: Duration::from_secs(600) }
+    }
 }
 
 /// A way for each route, and one for requests that fit none.
@@ -44,11 +65,10 @@ impl Ways {
 
     /// One for all requests.
     pub fn one(policy: Arc<Policy>) -> Ways {
-        Ways::new(
-            Routes::default(),
-            Vec::new(),
-            Way { policy, upstream: 0, is_cached: true, rewrite: None },
-        )
+        let protocols = Protocols::default();
+        let way =
+            Way { policy, upstream: 0, is_cached: true, rewrite: None, protocols, times: None };
+        Ways::new(Routes::default(), Vec::new(), way)
     }
 
     /// That of requests that fit no route.

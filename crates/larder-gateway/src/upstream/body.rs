@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use larder::http::policy::forward;
 use tokio::time::Instant;
 
 use super::{
@@ -20,13 +21,15 @@ use super::{
 };
 use crate::timer::after;
 
-/// The body of an origin's answer, with its trailers. It is read off the socket only as it is polled. An error means
+/// The body of an origin's answer, with its trailers, but for what may not be there. It is read off the socket only as it is polled. An error means
 /// that it is incomplete, whatever came before. Dropping it before its end closes the connection to the origin, or
 /// resets its stream there.
 pub struct UpstreamBody {
     incoming: Incoming,
     /// Until the end.
     lease: Option<Lease>,
+    /// Between two pieces.
+    idle: Duration,
     whole: Option<Whole>,
 }
 
@@ -78,8 +81,18 @@ impl Whole {
 }
 
 impl UpstreamBody {
-    pub(super) fn new(incoming: Incoming, lease: Lease, whole: Option<Whole>) -> Self {
-        UpstreamBody { incoming, lease: Some(lease), whole }
+    pub(super) fn new(
+        incoming: Incoming,
+        lease: Lease,
+        idle: Duration,
+        whole: Option<Whole>,
+    ) -> Self {
+        UpstreamBody { incoming, lease: Some(lease), idle, whole }
+    }
+
+    /// One whose answer has none.
+    pub(super) fn over(incoming: Incoming) -> Self {
+        UpstreamBody { incoming, lease: None, idle: Duration::MAX, whole: None }
     }
 
     /// Gives the connection back if all of the answer was read off it.
@@ -115,7 +128,7 @@ impl UpstreamBody {
     /// Waits within the limits.
     fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<UpstreamBodyError> {
         let Some(lease) = &mut self.lease else { return Poll::Pending };
-        let limit = lease.pool.config.idle_body_timeout;
+        let limit = self.idle;
         let timer = lease.carrier.timer();
         timer.ensure(within(limit, self.whole.map(|whole| whole.deadline)));
         if timer.poll_passed(cx).is_pending() {
@@ -144,7 +157,14 @@ impl Body for UpstreamBody {
             lease.carrier.timer().clear();
         }
         match frame {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    forward::trailers(trailers);
+                    if trailers.is_empty() {
+                        // Its end comes next.
+                        return self.poll_frame(cx);
+                    }
+                }
                 self.settle_if_ended();
                 Poll::Ready(Some(Ok(frame)))
             }

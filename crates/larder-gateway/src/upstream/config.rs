@@ -79,6 +79,53 @@ pub struct UpstreamConfig {
     pub ping_every: Duration,
 }
 
+/// Put into a request's extensions as an `Arc`: how long it may take, where that is another time than its upstream
+/// allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Its answer is a stream that may pause, or a long poll: what no time is said for may take any. Its connection
+    /// counts among [`max_streams`](UpstreamConfig::max_streams) from the beginning.
+    pub is_stream: bool,
+    /// Instead of [`first_byte_timeout`](UpstreamConfig::first_byte_timeout).
+    pub first_byte: Option<Duration>,
+    /// Instead of [`idle_body_timeout`](UpstreamConfig::idle_body_timeout).
+    pub idle_body: Option<Duration>,
+    /// Instead of [`whole_timeout`](UpstreamConfig::whole_timeout).
+    pub whole: Option<Duration>,
+}
+
+/// How long one request may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) is_stream: bool,
+    pub(crate) first_byte: Duration,
+    pub(crate) idle_body: Duration,
+    pub(crate) whole: Option<Duration>,
+}
+
+impl UpstreamConfig {
+    /// The limits of a request with these times.
+    pub(crate) fn limits(&self, times: Option<&Times>) -> Limits {
+        let usual = Limits {
+            is_stream: false,
+            first_byte: self.first_byte_timeout,
+            idle_body: self.idle_body_timeout,
+            whole: self.whole_timeout,
+        };
+        let Some(times) = times else { return usual };
+        let or_else = |said: Option<Duration>, usual| match times.is_stream {
+            true => said.unwrap_or(Duration::MAX),
+            false => said.unwrap_or(usual),
+        };
+        Limits {
+            is_stream: times.is_stream,
+            first_byte: or_else(times.first_byte, usual.first_byte),
+            idle_body: or_else(times.idle_body, usual.idle_body),
+            whole: times.whole.or(usual.whole.filter(|_| !times.is_stream)),
+        }
+    }
+}
+
 impl Default for UpstreamConfig {
     fn default() -> Self {
         UpstreamConfig {

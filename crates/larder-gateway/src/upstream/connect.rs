@@ -32,11 +32,13 @@ pub(super) struct Connected {
     pub(super) address: Option<SocketAddr>,
 }
 
-/// Connects, with the handshake of TLS. Dropping it gives the attempt up.
+/// Connects, with the handshake of TLS. `is_to_switch`: to speak HTTP/1.1, also where HTTP/2 would be offered. Dropping it
+/// gives the attempt up.
 pub(super) async fn connect(
     origin: &Origin,
     addresses: &Addresses,
     config: &UpstreamConfig,
+    is_to_switch: bool,
 ) -> Result<Connected, UpstreamError> {
     let failed = |source| UpstreamError::Connect { origin: origin.clone(), source };
     let (plain, address) = match origin.socket() {
@@ -58,11 +60,15 @@ pub(super) async fn connect(
                 let what = "there is nothing to check the certificates of https:// origins by";
                 return Err(failed(io::Error::new(io::ErrorKind::Unsupported, what)));
             };
-            let shaken = tls.connect(origin, plain).await;
-            let stream = shaken.map_err(|source| UpstreamError::Tls {
-                origin: origin.clone(),
-                what: tls::explained(&source),
-                source,
+            let shaken = tls.connect(origin, plain, is_to_switch).await;
+            let stream = shaken.map_err(|source| match tls::is_about_protocol(&source) {
+                // It speaks HTTP/2 only.
+                true if is_to_switch => UpstreamError::NoUpgrade { origin: origin.clone() },
+                _ => UpstreamError::Tls {
+                    origin: origin.clone(),
+                    what: tls::explained(&source),
+                    source,
+                },
             })?;
             let is_http2 = tls::is_http2(&stream);
             if is_asked && !is_http2 {

@@ -153,6 +153,12 @@ pub enum UpstreamError {
         /// Which one.
         origin: Origin,
     },
+    /// A connection was to go on in another protocol, and the origin is spoken to in HTTP/2.
+    #[error("{origin} is spoken to in HTTP/2, so no connection can go on in another protocol")]
+    NoUpgrade {
+        /// Which one.
+        origin: Origin,
+    },
     /// The body of the request ended in an error, so the origin was left in the middle of it.
     #[error("the request for {origin} broke off")]
     Request {
@@ -173,6 +179,7 @@ impl UpstreamError {
                 | UpstreamError::ConnectTimeout { .. }
                 | UpstreamError::Tls { .. }
                 | UpstreamError::NoHttp2 { .. }
+                | UpstreamError::NoUpgrade { .. }
                 | UpstreamError::Http2 { .. }
                 | UpstreamError::Refused { .. }
                 | UpstreamError::Busy { .. }
@@ -209,7 +216,9 @@ impl UpstreamError {
             UpstreamError::HeadTooLarge { .. } => ProxyError::HttpResponseHeaderSectionSize,
             UpstreamError::Protocol { .. } => ProxyError::HttpProtocolError,
             UpstreamError::TransferCoding { .. } => ProxyError::HttpResponseTransferCoding,
-            UpstreamError::Switched { .. } => ProxyError::HttpUpgradeFailed,
+            UpstreamError::Switched { .. } | UpstreamError::NoUpgrade { .. } => {
+                ProxyError::HttpUpgradeFailed
+            }
             UpstreamError::Request { .. } => ProxyError::HttpRequestError,
         }
     }
@@ -251,6 +260,10 @@ impl UpstreamError {
             UpstreamError::Switched { .. } => {
                 ("Origin failed", "the origin switched protocols unasked")
             }
+            UpstreamError::NoUpgrade { .. } => (
+                "Protocol not offered",
+                "the origin is spoken to in HTTP/2, so no connection can go on in another protocol",
+            ),
             UpstreamError::Request { .. } => ("Request broke off", "the request's body broke off"),
         };
         let error = self.proxy_error();

@@ -12,8 +12,9 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use bytes::Bytes;
 use http::Request;
-use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper::client::conn::http1::{Builder, Connection, Parts, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
     runtime::{self, Handle},
@@ -116,6 +117,12 @@ impl Link {
     ) -> Poll<T> {
         self.drive(cx);
         look(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// The stream, and what was read of it beyond the last answer.
+    pub(super) fn into_stream(self) -> (Socket, Bytes) {
+        let Parts { io, read_buf, .. } = self.driver.into_parts();
+        (io.into_inner(), read_buf)
     }
 
     /// A request comes: what was exchanged until now is forgotten. `may_repeat`: it may be sent twice.

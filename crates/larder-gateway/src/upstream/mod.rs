@@ -10,6 +10,9 @@
 //! Content of a request whose method gives it no meaning (GET, DELETE and the like) is read by some origins
 //! and taken for the next request by others. Such a request goes on a connection of its own.
 //!
+//! Where a request was granted another protocol ([`Upgrade`](crate::upgrade::Upgrade)), the origin is asked to go
+//! on in it. If it does, its connection goes to the reader's: `switch`. One that does unasked is an error.
+//!
 //! Where a request asks before it sends its content (`Expect: 100-continue`), so does the one that goes on, and
 //! the content is not read off its sender until the origin says 100, or nothing for a while.
 //!
@@ -39,6 +42,7 @@ mod outgoing;
 mod plain;
 mod pool;
 mod socket;
+mod switch;
 mod tls;
 
 use std::{
@@ -60,7 +64,7 @@ use http::{
 use http_body::Body;
 use hyper::ext::on_informational;
 use larder::http::policy::{
-    forward::stands_for_the_method,
+    forward::{stands_for_the_method, takes_trailers},
     response::{is_decoded, is_endless},
 };
 use tokio::{task::unconstrained, time::Instant};
@@ -68,7 +72,7 @@ use tower::Service;
 
 pub use self::{
     body::UpstreamBody,
-    config::{Protocol, UpstreamConfig},
+    config::{Protocol, Times, UpstreamConfig},
     error::{UpstreamBodyError, UpstreamError},
     origin::{Origin, ParseOriginError, Scheme},
     pool::UpstreamStats,
@@ -77,12 +81,13 @@ pub use self::{
 use self::{
     body::{Incoming, Whole},
     broken::Broken,
+    config::Limits,
     http2::{Rejected, Slot},
     link::Link,
     outgoing::{ContinueSignal, ContinueWait, Outgoing, Progress},
-    pool::{Carrier, Lease, May, Pool, within},
+    pool::{Carrier, Lease, May, Pool, Seek, within},
 };
-use crate::interim::Interim;
+use crate::{interim::Interim, upgrade::Upgrade};
 
 /// The future of one request to an origin. Dropping it gives the request up and closes its
 /// connection.
@@ -135,8 +140,8 @@ impl Upstream {
 
 /// The request is sent as HTTP/1.1 to its path; its fields go as they are, but those that are about
 /// the connection and the framing, which are the upstream's own, `Expect` where there is no content, and a
-/// `Host` if there is none. Hop-by-hop fields named by `Connection` are
-/// the caller's to remove. An [`Interim`] in the extensions gets what comes before the final answer.
+/// `Host` if there is none. `TE: trailers` goes on, and `Trailer`, which says what may come behind the content. Hop-by-hop
+/// fields named by `Connection` are the caller's to remove. An [`Interim`] in the extensions gets what comes before the final answer.
 impl<B> Service<Request<B>> for Upstream
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -153,8 +158,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Asking {
         let is_head = request.method() == Method::HEAD;
-        let (request, signs) = outgoing(request, &self.pool);
-        Box::pin(ask(Arc::clone(&self.pool), request, is_head, signs))
+        let prepared = outgoing(request, &self.pool);
+        Box::pin(ask(Arc::clone(&self.pool), prepared, is_head))
     }
 }
 
@@ -166,10 +171,17 @@ struct EarlySigns {
     signal: Option<Arc<ContinueSignal>>,
     /// Who is told what comes before the final answer.
     interim: Option<Interim>,
-    /// Whoever asks takes trailers.
-    te_trailers: bool,
+    /// The origin is asked to go on in another protocol.
+    upgrade: Option<Upgrade>,
     /// If its time began to count before.
     began: Option<Began>,
+}
+
+/// A request, and beside it what is not written of it.
+struct Prepared {
+    request: Request<Outgoing>,
+    signs: EarlySigns,
+    limits: Limits,
 }
 
 /// Put into a request's extensions: when its whole time began to count, where it was at another address before.
@@ -217,21 +229,35 @@ fn hear(
 
 async fn ask(
     pool: Arc<Pool>,
-    mut request: Request<Outgoing>,
+    prepared: Prepared,
     is_head: bool,
-    signs: EarlySigns,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    let whole = pool.config.whole_timeout.map(|limit| Whole::of(limit, signs.began));
+    let Prepared { mut request, signs, limits } = prepared;
+    let is_to_switch = signs.upgrade.is_some();
+    if is_to_switch && !pool.may_switch() {
+        return Err(UpstreamError::NoUpgrade { origin: pool.origin.clone() });
+    }
+    let whole = limits.whole.map(|limit| Whole::of(limit, signs.began));
     let is_apart = has_doubtful_content(&request);
     let mut may = if is_apart { May::BeItsOwn } else { May::BeKept };
     let (mut times, mut was_repeated) = (0, false);
     loop {
-        let mut lease = pool.take(may, whole.map(|whole| whole.deadline)).await?;
+        let mut lease =
+            pool.take(Seek { may, is_to_switch }, whole.map(|whole| whole.deadline)).await?;
         times += 1;
+        if limits.is_stream && !lease.become_stream() {
+            lease.give_back();
+            let (origin, max) = (pool.origin.clone(), pool.config.max_streams);
+            return Err(UpstreamError::TooManyStreams { origin, max });
+        }
         let may_repeat =
             !lease.is_new && request.method().is_idempotent() && request.body().is_empty();
-        match send(&mut lease, request, is_apart, may_repeat, &signs, whole).await {
-            Ok(response) => return receive(response, is_head, lease, whole),
+        let head_limits = (limits.first_byte, whole);
+        match send(&mut lease, request, is_apart, may_repeat, &signs, head_limits).await {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return switch::receive(response, lease, signs.upgrade);
+            }
+            Ok(response) => return receive(response, is_head, lease, (limits.idle_body, whole)),
             Err(Failed::Unsent(unsent)) if !lease.is_new && times < MAX_UNSENT => request = *unsent,
             Err(Failed::Unsent(_)) => {
                 return Err(UpstreamError::Connect {
@@ -296,11 +322,11 @@ async fn send(
     is_apart: bool,
     may_repeat: bool,
     signs: &EarlySigns,
-    whole: Option<Whole>,
+    (first_byte, whole): (Duration, Option<Whole>),
 ) -> Result<Response<Incoming>, Failed> {
     let deadline = whole.map(|whole| whole.deadline);
     let Lease { carrier, pool, .. } = lease;
-    let limit = within(pool.config.first_byte_timeout, deadline);
+    let limit = within(first_byte, deadline);
     let answer = match carrier {
         Carrier::Http1(link) => {
             if is_apart {
@@ -380,7 +406,7 @@ async fn send_shared(
         Scheme::Http | Scheme::H2c => http::uri::Scheme::HTTP,
     };
     let progress = &signs.progress;
-    let begun = slot.begin(request, scheme, signs.te_trailers, progress);
+    let begun = slot.begin(request, scheme, progress);
     let mut exchange = begun.map_err(|rejected| match rejected {
         Rejected::Unseen { again, .. } => Failed::Unsent(again),
         Rejected::Lost(again) => Failed::Unheard(again),
@@ -414,11 +440,8 @@ fn receive(
     response: Response<Incoming>,
     is_head: bool,
     mut lease: Lease,
-    whole: Option<Whole>,
+    (idle, whole): (Duration, Option<Whole>),
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(UpstreamError::Switched { origin: lease.pool.origin.clone() });
-    }
     let (mut parts, incoming) = response.into_parts();
     // HTTP/1 has looked at that as it read.
     let UpstreamConfig { max_head_bytes: max_bytes, max_fields, .. } = lease.pool.config;
@@ -452,7 +475,7 @@ fn receive(
             return Err(UpstreamError::TooManyStreams { origin, max });
         }
     }
-    let mut body = UpstreamBody::new(incoming, lease, whole);
+    let mut body = UpstreamBody::new(incoming, lease, idle, whole);
     body.settle_if_ended();
     Ok(Response::from_parts(parts, body))
 }
@@ -495,7 +518,7 @@ fn sort(pool: &Pool, broken: Broken, was_repeated: bool) -> UpstreamError {
     }
 }
 
-fn outgoing<B>(request: Request<B>, pool: &Pool) -> (Request<Outgoing>, EarlySigns)
+fn outgoing<B>(request: Request<B>, pool: &Pool) -> Prepared
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -503,7 +526,7 @@ where
     let (mut parts, body) = request.into_parts();
     let had_length = parts.headers.contains_key(header::CONTENT_LENGTH);
     let asks_first = !body.is_end_stream() && parts.headers.contains_key(header::EXPECT);
-    let te_trailers = remove_framing(&mut parts.headers);
+    remove_framing(&mut parts.headers);
     if let Some(host) = &pool.config.host {
         parts.headers.insert(header::HOST, host.clone());
     } else if !parts.headers.contains_key(header::HOST) {
@@ -521,15 +544,24 @@ where
             parts.headers.insert(header::TRANSFER_ENCODING, chunked);
         }
     }
-    let mut signs = EarlySigns { te_trailers, ..EarlySigns::default() };
+    let mut signs = EarlySigns::default();
     let mut wait = None;
     if asks_first {
         parts.headers.insert(header::EXPECT, HeaderValue::from_static("100-continue"));
         let signal = signs.signal.insert(Arc::default());
         wait = Some(ContinueWait::for_signal(signal, pool.config.continue_timeout));
     }
+    let times = parts.extensions.get::<Arc<Times>>();
+    let limits = pool.config.limits(times.map(|times| &**times));
     signs.interim = parts.extensions.remove::<Interim>();
     signs.began = parts.extensions.remove::<Began>();
+    if let Some(upgrade) = parts.extensions.remove::<Upgrade>()
+        && let Some(protocol) = upgrade.protocol()
+    {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(header::UPGRADE, protocol);
+        signs.upgrade = Some(upgrade);
+    }
     let mut request = Request::new(Outgoing::new(body, &signs.progress, wait));
     *request.method_mut() = parts.method;
     *request.uri_mut() = origin_form(parts.uri);
@@ -539,11 +571,10 @@ where
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     signs.hear_interim(&mut request);
-    (request, signs)
+    Prepared { request, signs, limits }
 }
 
-/// Tells whether whoever asks takes trailers.
-fn remove_framing(headers: &mut HeaderMap) -> bool {
+fn remove_framing(headers: &mut HeaderMap) {
     const FRAMING: [&str; 9] = [
         "connection",
         "content-length",
@@ -558,15 +589,21 @@ fn remove_framing(headers: &mut HeaderMap) -> bool {
     // Most requests have none of them, and few fields at all. As texts of different lengths they are
     // compared in fewer steps than as names.
     if !headers.keys().any(|name| FRAMING.contains(&name.as_str())) {
-        return false;
+        return;
     }
-    let said = headers.get_all(header::TE).iter();
-    let mut codings = said.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let te_trailers = codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"));
+    let takes_trailers = takes_trailers(headers);
+    let announced = headers.remove(header::TRAILER);
     for name in FRAMING {
         headers.remove(name);
     }
-    te_trailers
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    // hyper sends those that are announced.
+    if let Some(announced) = announced {
+        headers.insert(header::TRAILER, announced);
+    }
 }
 
 /// The path and the query of it, or `*`.

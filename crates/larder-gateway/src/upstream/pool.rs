@@ -118,6 +118,14 @@ pub(super) enum May {
     OnlyBeNew,
 }
 
+/// A request that looks for a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seek {
+    pub(super) may: May,
+    /// The connection is to go on in another protocol: it has to be of HTTP/1.1, whatever others are.
+    pub(super) is_to_switch: bool,
+}
+
 /// What carries a request.
 pub(super) enum Carrier {
     Http1(Link),
@@ -154,6 +162,17 @@ impl Lease {
             self.is_stream = true;
         }
         self.is_stream
+    }
+
+    /// The connection goes on in another protocol, and counts as a stream until the permit is dropped. `None`: it is
+    /// one too many.
+    pub(super) fn into_stream(mut self) -> Option<(Link, OwnedSemaphorePermit)> {
+        let is_stream = self.become_stream();
+        let Lease { carrier, permit, .. } = self;
+        match carrier {
+            Carrier::Http1(link) if is_stream => Some((link, permit)),
+            Carrier::Http1(_) | Carrier::Http2(_) => None,
+        }
     }
 
     /// Keeps the connection for a later request if it is good for one.
@@ -243,6 +262,11 @@ impl Pool {
         self.permits.available_permits() > 0
     }
 
+    /// Whether a connection to the origin may go on in another protocol: one of HTTP/2 cannot.
+    pub(super) fn may_switch(&self) -> bool {
+        Speaks::at_first(self.origin.scheme(), self.config.protocol) != Speaks::Http2
+    }
+
     pub(super) fn count_retry(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
@@ -254,18 +278,18 @@ impl Pool {
     /// A connection that is ready for a request. Waiting for one ends at `deadline`, too.
     pub(super) async fn take(
         self: &Arc<Self>,
-        may: May,
+        seek: Seek,
         deadline: Option<Instant>,
     ) -> Result<Lease, UpstreamError> {
         let permit = self.permit(deadline).await?;
         self.addresses.keep_up();
         let pool = Arc::clone(self);
-        if let Some(carrier) = self.kept(may) {
+        if let Some(carrier) = self.kept(seek) {
             self.reused.fetch_add(1, Ordering::Relaxed);
             return Ok(Lease { carrier, is_new: false, pool, permit, is_stream: false });
         }
         let limit = within(self.config.connect_timeout, deadline);
-        let made = match timeout(limit, self.make(may)).await {
+        let made = match timeout(limit, self.make(seek)).await {
             Ok(made) => made,
             Err(_) => {
                 let origin = self.origin.clone();
@@ -315,8 +339,8 @@ impl Pool {
     }
 
     /// What is there already for such a request, on this loop.
-    fn kept(&self, may: May) -> Option<Carrier> {
-        match (self.speaks(), may) {
+    fn kept(&self, Seek { may, is_to_switch }: Seek) -> Option<Carrier> {
+        match (self.speaks(is_to_switch), may) {
             (_, May::OnlyBeNew) | (Speaks::Http1, May::BeItsOwn) => None,
             (Speaks::Http1, May::BeKept) => self.pop().map(Carrier::Http1),
             (Speaks::Http2 | Speaks::Unknown, _) => {
@@ -327,7 +351,10 @@ impl Pool {
         }
     }
 
-    fn speaks(&self) -> Speaks {
+    fn speaks(&self, is_to_switch: bool) -> Speaks {
+        if is_to_switch {
+            return Speaks::Http1;
+        }
         let known = [Speaks::Unknown, Speaks::Http1, Speaks::Http2];
         known[usize::from(self.speaks.load(Ordering::Relaxed))]
     }
@@ -398,28 +425,30 @@ impl Pool {
 
     /// A connection that was not there when it was looked for. Where many may share one, one request makes it and the others
     /// wait for that.
-    async fn make(&self, may: May) -> Result<Made, UpstreamError> {
-        if self.speaks() == Speaks::Http1 || may == May::OnlyBeNew {
-            return self.connect().await.map(Made::New);
+    async fn make(&self, Seek { may, is_to_switch }: Seek) -> Result<Made, UpstreamError> {
+        if self.speaks(is_to_switch) == Speaks::Http1 || may == May::OnlyBeNew {
+            return self.connect(is_to_switch).await.map(Made::New);
         }
         let gate = self.idle().gate_of(Handle::current().id());
         let turn = gate.lock().await;
         if let Some(slot) = self.shared() {
             return Ok(Made::Meanwhile(Carrier::Http2(slot)));
         }
-        if self.speaks() == Speaks::Http1 {
+        if self.speaks(is_to_switch) == Speaks::Http1 {
             // That has turned out while it waited: all may go at once.
             drop(turn);
         }
-        self.connect().await.map(Made::New)
+        self.connect(is_to_switch).await.map(Made::New)
     }
 
-    async fn connect(&self) -> Result<Carrier, UpstreamError> {
+    async fn connect(&self, is_to_switch: bool) -> Result<Carrier, UpstreamError> {
         self.make_room();
         let Connected { socket, is_http2, address } =
-            connect(&self.origin, &self.addresses, &self.config).await?;
-        let speaks = if is_http2 { Speaks::Http2 } else { Speaks::Http1 };
-        self.speaks.store(speaks as u8, Ordering::Relaxed);
+            connect(&self.origin, &self.addresses, &self.config, is_to_switch).await?;
+        if !is_to_switch {
+            let speaks = if is_http2 { Speaks::Http2 } else { Speaks::Http1 };
+            self.speaks.store(speaks as u8, Ordering::Relaxed);
+        }
         let origin = || self.origin.clone();
         if !is_http2 {
             let link = Link::new(socket, address, &self.config).await;

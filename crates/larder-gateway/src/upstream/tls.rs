@@ -164,11 +164,12 @@ impl OriginTls {
         Ok(OriginTls { config, server_name: server_name.transpose()?, made_of })
     }
 
-    /// The handshake.
+    /// The handshake. `is_to_switch`: HTTP/2 is not offered.
     pub(super) async fn connect(
         &self,
         origin: &Origin,
         plain: Plain,
+        is_to_switch: bool,
     ) -> io::Result<TlsStream<Plain>> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
@@ -178,6 +179,10 @@ impl OriginTls {
         let bound = |session: &mut rustls::ClientConnection| {
             session.set_buffer_limit(Some(SEND_BUFFER));
         };
+        if is_to_switch {
+            let offered = vec![HTTP_1.to_vec()];
+            return connector.with_alpn(offered).connect_with(name, plain, bound).await;
+        }
         connector.connect_with(name, plain, bound).await
     }
 }
@@ -190,6 +195,12 @@ pub(super) fn is_http2(stream: &TlsStream<Plain>) -> bool {
 /// Why a handshake has failed, if TLS itself says so.
 pub(super) fn fault(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
+}
+
+/// Whether the origin speaks none of the protocols that were offered.
+pub(super) fn is_about_protocol(error: &io::Error) -> bool {
+    let fault = fault(error);
+    matches!(fault, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
 }
 
 /// Whether it is the origin's certificate that will not do.

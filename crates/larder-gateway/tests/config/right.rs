@@ -16,10 +16,12 @@ use larder::{
 use larder_gateway::{
     config::{self, EXAMPLE},
     downstream::PeerAddress,
+    gateway::UpgradeLimits,
     origins::{
         Address, Balance, BreakerConfig, Cause, HealthConfig, OriginsConfig, RetryConfig, RetryOn,
     },
-    upstream::{Protocol, UpstreamConfig},
+    routes::Protocols,
+    upstream::{Protocol, Times, UpstreamConfig},
 };
 
 use larder_test_support::certificate::Certificate;
@@ -54,6 +56,8 @@ name = "edge-1"
 threads = 3
 max_connections = 1000
 max_connections_per_address = 10
+max_upgrades = 20
+max_upgrades_per_client = 5
 min_rate = "2KiB"
 min_rate_period = "5s"
 head_timeout = "1s"
@@ -111,6 +115,11 @@ compress = ["br", "gzip"]
 compress_types = ["text/*", "*/*"]
 compress_min = 100
 compress_max = "2MiB"
+first_byte_timeout = "5s"
+idle_body_timeout = "6s"
+whole_timeout = "7s"
+upgrades = ["websocket", "SPDY/3.1"]
+upgrade_idle_timeout = "8s"
 "#;
     let (settings, _) = check(text).unwrap();
     let secs = Duration::from_secs;
@@ -167,7 +176,41 @@ compress_max = "2MiB"
         .default_ttl(secs(90))
         .key_fields(vec!["x-tenant".parse().unwrap()])
         .compress(compression.min_bytes(100).max_bytes(2 << 20));
-    assert_eq!(*settings.ways.otherwise().policy, policy);
+    let way = settings.ways.otherwise();
+    assert_eq!(*way.policy, policy);
+    let limits = UpgradeLimits { max: 20, max_per_client: Some(5) };
+    assert_eq!(settings.gateway.upgrades, limits);
+    assert_eq!(way.protocols.allowed.to_vec(), ["websocket", "SPDY/3.1"]);
+    assert_eq!(way.protocols.idle_timeout, secs(8));
+    let times = Times {
+        is_stream: false,
+        first_byte: Some(secs(5)),
+        idle_body: Some(secs(6)),
+        whole: Some(secs(7)),
+    };
+    assert_eq!(way.times.as_deref(), Some(&times));
+}
+
+#[test]
+fn a_stream_is_not_stored_and_is_waited_for_unless_a_time_is_said() {
+    let text = format!(
+        "{LEAST}[defaults]\nttl = \"1m\"\n[[route]]\npath = \"/events\"\nstream = true\n\
+         [[route]]\npath = \"/poll\"\nstream = true\nfirst_byte_timeout = \"2m\"\n"
+    );
+    let (settings, _) = check(&text).unwrap();
+    let way = |path: &str| {
+        let uri = format!("http://any{path}").parse().unwrap();
+        settings.ways.way(&Method::GET, &uri, &HeaderMap::new())
+    };
+    let stream = Times { is_stream: true, ..Times::default() };
+    assert_eq!((way("/events").is_cached, way("/events").times.as_deref()), (false, Some(&stream)));
+    let poll = Times { first_byte: Some(Duration::from_secs(120)), ..stream };
+    assert_eq!((way("/poll").is_cached, way("/poll").times.as_deref()), (false, Some(&poll)));
+    let other = way("/");
+    assert_eq!(
+        (other.is_cached, &other.times, &other.protocols),
+        (true, &None, &Protocols::default())
+    );
 }
 
 #[test]

@@ -183,7 +183,7 @@ async fn a_date_is_added_where_there_is_none() {
 }
 
 #[tokio::test]
-async fn trailers_are_dropped() {
+async fn trailers_are_dropped_unless_their_reader_takes_them() {
     let gate = answering(|_| {
         let (sender, receiver) = mpsc::channel(2);
         sender.try_send(Ok(Frame::data(Bytes::from("ab")))).unwrap();
@@ -193,6 +193,10 @@ async fn trailers_are_dropped() {
         Response::new(Pieces(receiver).boxed_unsync())
     });
     assert!(gate.say(LAST).await.ends_with("\r\n\r\n2\r\nab\r\n0\r\n\r\n"));
+    let takes_them = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: te, close\r\n\r\n";
+    assert!(gate.say(takes_them).await.ends_with("\r\n\r\n2\r\nab\r\n0\r\nx-sum: 1\r\n\r\n"));
+    let older = "GET / HTTP/1.0\r\nHost: a\r\nTE: trailers\r\nConnection: te\r\n\r\n";
+    assert!(gate.say(older).await.ends_with("\r\n\r\nab"));
 }
 
 #[tokio::test]

@@ -262,8 +262,49 @@ async fn an_origin_of_http_1_is_passed_on_with_its_interim_answers() {
     let text = curl(&["--http2-prior-knowledge", "--include", &url]).await;
     let (interim, last) = text.split_once("\r\n\r\n").unwrap();
     assert!(interim.starts_with("HTTP/2 103 ") && interim.contains("link: </a.css>"), "{text}");
-    assert!(last.starts_with("HTTP/2 200 ") && last.ends_with("\r\n\r\nhello"), "{text}");
+    // curl writes trailers behind the body.
+    assert!(
+        last.starts_with("HTTP/2 200 ") && last.ends_with("\r\n\r\nhellox-t: 1\r\n"),
+        "{text:?}"
+    );
     assert!(!last.contains("keep-alive") && !last.contains("transfer-encoding"), "{text}");
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_go_on_if_they_were_announced_and_may_be_there() {
+    let (heard, mut hears) = mpsc::unbounded_channel();
+    let origin = Origin::playing(move |mut wire, _| {
+        let heard = heard.clone();
+        async move {
+            while wire.has_more().await {
+                let head = wire.head().await;
+                heard.send((head, wire.until("\r\n\r\n").await)).unwrap();
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            }
+        }
+    })
+    .await;
+    let gate = Gate::before(origin.address);
+    let mut client = connect(&gate).await;
+    for (announced, content) in [
+        (Some("x-sum, host"), "3\r\nabc\r\n0\r\nx-sum: 1\r\n\r\n"),
+        (None, "3\r\nabc\r\n0\r\n\r\n"),
+    ] {
+        let mut request = Request::post("http://a/").header("te", "trailers");
+        if let Some(announced) = announced {
+            request = request.header("trailer", announced);
+        }
+        let (answer, mut stream) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        stream.send_data(Bytes::from("abc"), false).unwrap();
+        let mut trailers = http::HeaderMap::new();
+        for name in ["x-sum", "host", "x-forwarded-for"] {
+            trailers.insert(name, 1.into());
+        }
+        stream.send_trailers(trailers).unwrap();
+        let (head, heard) = hears.recv().await.unwrap();
+        assert_eq!((field(&head, "te"), heard.as_str()), (Some("trailers"), content));
+        assert_eq!(timeout(PATIENCE, answer).await.unwrap().unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use larder_gateway::{
     interim,
-    upstream::{Upstream, UpstreamConfig, UpstreamError},
+    upstream::{Times, Upstream, UpstreamConfig, UpstreamError},
 };
 use tokio::{net::TcpStream, sync::mpsc, task::JoinSet, time::timeout};
 
@@ -326,6 +326,22 @@ async fn limits_hold_for_each_stream_as_over_http_1() {
     let error = ask(&client, get("/never")).await.unwrap_err();
     assert_eq!(word(&error), "http_response_timeout", "{error:?}");
     assert_eq!(client.stats().in_use, 0);
+    // What is said of one request goes before them.
+    let client = upstream(&origin, UpstreamConfig { whole_timeout: None, ..Default::default() });
+    let with = |path: &str, times: Times| {
+        let mut request = get(path);
+        request.extensions_mut().insert(Arc::new(times));
+        request
+    };
+    let times = Times { first_byte: Some(short), ..Times::default() };
+    let error = ask(&client, with("/never", times)).await.unwrap_err();
+    assert_eq!(word(&error), "http_response_timeout", "{error:?}");
+    let times = Times { is_stream: true, idle_body: Some(short), ..Times::default() };
+    let answer = ask(&client, with("/begins", times)).await.unwrap();
+    assert_eq!(client.stats().streams, 1);
+    let error = answer.into_body().collect().await.unwrap_err();
+    assert!(error.to_string().contains("paused for more than"), "{error:?}");
+    assert_eq!((client.stats().in_use, client.stats().streams), (0, 0));
 }
 
 #[tokio::test]
@@ -388,6 +404,7 @@ async fn trailers_go_both_ways() {
             "sent",
             sent.get("checksum").cloned().unwrap_or(HeaderValue::from_static("none")),
         );
+        trailers.insert("set-cookie", HeaderValue::from_static("late=1"));
         trailers.insert("te-was", te.unwrap_or(HeaderValue::from_static("none")));
         stream.send_trailers(trailers).unwrap();
     })
@@ -410,6 +427,7 @@ async fn trailers_go_both_ways() {
         assert_eq!(trailers["grpc-status"], "0");
         assert_eq!(trailers["sent"], "abc");
         assert_eq!(trailers["te-was"], is_told);
+        assert!(!trailers.contains_key("set-cookie"), "it comes too late");
         assert_eq!(answer.to_bytes(), "fine");
     }
     assert_eq!((client.stats().connected, client.stats().in_use), (1, 0));

@@ -74,7 +74,7 @@ async fn heads_pass_both_ways_byte_for_byte_but_for_what_is_about_the_connection
     assert_eq!(
         hears.await.unwrap(),
         "QUERY /a%2Fb?c=d&e HTTP/1.1\r\nhost: blog.example\r\naccept: */*\r\ncookie: a=1\r\n\
-         cookie: b=2\r\nx: \u{e4}\r\ncontent-length: 0\r\n\r\n"
+         cookie: b=2\r\nx: \u{e4}\r\nte: trailers\r\nconnection: te\r\ncontent-length: 0\r\n\r\n"
     );
     let (head, body) = wire.answer().await.into_text();
     // hyper's parser empties a phrase with bytes beyond ASCII.
@@ -352,7 +352,7 @@ async fn interim_answers_of_the_origin_pass_before_the_final_one_is_there() {
 }
 
 #[tokio::test]
-async fn trailers_of_the_origin_are_dropped_and_the_connection_is_kept() {
+async fn trailers_of_the_origin_that_nobody_takes_are_dropped_and_the_connection_is_kept() {
     let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
                   1\r\nx\r\n0\r\nX-Sum: 1\r\n\r\n";
     let origin = Origin::saying(answer).await;

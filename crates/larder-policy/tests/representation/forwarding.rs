@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use larder_policy::{
     forward::{self, ForwardedFields, Hop, HopName, LineClaim, Onward, strip},
     request::drop_steering_fields,
@@ -497,4 +497,58 @@ fn a_hop_with_a_number_refuses_its_own_and_what_has_passed_too_many_of_its_name(
     ] {
         assert_eq!(refuses(&line), is_refused, "{line}");
     }
+}
+
+#[test]
+fn trailers_lose_what_has_to_come_before_the_content() {
+    let mut fields = HeaderMap::new();
+    for name in [
+        "grpc-status",
+        "grpc-message",
+        "etag",
+        "x-checksum",
+        "server-timing",
+        "content-length",
+        "content-type",
+        "content_length",
+        "transfer-encoding",
+        "te",
+        "trailer",
+        "connection",
+        "host",
+        "cookie",
+        "set-cookie",
+        "authorization",
+        "cache-control",
+        "vary",
+        "location",
+        "x-forwarded-for",
+        "x_forwarded_for",
+        "x-real-ip",
+        "x-http-method-override",
+        "cdn-loop",
+        "via",
+    ] {
+        fields.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
+    }
+    forward::trailers(&mut fields);
+    let left: Vec<_> = fields.keys().map(HeaderName::as_str).collect();
+    assert_eq!(left, ["grpc-status", "grpc-message", "etag", "x-checksum", "server-timing"]);
+}
+
+#[test]
+fn trailers_are_taken_by_who_says_so_in_te() {
+    for (te, takes) in [
+        ("trailers", true),
+        ("Trailers", true),
+        ("deflate;q=0.5, trailers ;q=1", true),
+        ("deflate", false),
+        ("trailersx", false),
+        ("", false),
+    ] {
+        let mut fields = HeaderMap::new();
+        fields.insert("te", HeaderValue::from_static(te));
+        assert_eq!(forward::takes_trailers(&fields), takes, "{te}");
+    }
+    assert!(!forward::takes_trailers(&HeaderMap::new()));
 }

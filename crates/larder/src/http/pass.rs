@@ -18,7 +18,7 @@ use larder_policy::{
 };
 use tokio::{
     sync::{oneshot, watch},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -30,7 +30,7 @@ use super::{
     origin::Origin,
     pump::{Flow, Pumped, pump},
     reply::{Receiving, receive},
-    request::{is_spelt_as, request_head},
+    request::{MayTakeLong, is_spelt_as, request_head},
     tags::group_tag,
     turns::{Client, Turn},
 };
@@ -97,7 +97,7 @@ async fn forward(
     cache: &Arc<Parts>,
     passing: Passing,
     mut origin: Origin,
-    turn: Option<Turn>,
+    mut turn: Option<Turn>,
 ) -> Result<Response<Body>, NoAnswer> {
     let Passing { head, uri, body, reason, policy } = passing;
     let engine = cache.engine();
@@ -113,6 +113,9 @@ async fn forward(
     let requested_at = cache.now();
     let mut asking = |body| origin.ask(Request::from_parts(head.clone(), body));
     let answered = match cache.hard_timeout(&policy) {
+        None if head.extensions.get::<MayTakeLong>().is_some() => {
+            Ok(at_length(asking(body), &mut turn, cache.settings.turn_wait).await)
+        }
         None => Ok(asking(body).await),
         Some(limit) => in_time(limit, body, asking).await,
     };
@@ -208,6 +211,16 @@ fn store_arriving(cache: &Arc<Parts>, storing: Storing, body: Body) -> Body {
         }
     });
     place.map(Body::arriving).unwrap_or_default()
+}
+
+/// What comes of asking, however long that takes. Until `limit` it has its turn: a crowd of such does not come to the
+/// origin all at once.
+async fn at_length<T>(mut asking: BoxFuture<T>, turn: &mut Option<Turn>, limit: Duration) -> T {
+    if let Ok(answer) = timeout(limit, asking.as_mut()).await {
+        return answer;
+    }
+    *turn = None;
+    asking.await
 }
 
 /// What comes of asking with `body`, if it comes in time. That begins anew with each piece that is

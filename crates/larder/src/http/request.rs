@@ -31,6 +31,12 @@ pub struct Rules(pub Arc<Policy>);
 #[derive(Clone, Copy, Debug)]
 pub struct Bypass;
 
+/// Put into a request's extensions beside [`Bypass`]: its answer may begin as late as it likes, as that of a long poll
+/// does. If it has not begun after [`turn_wait`](super::Settings::turn_wait), the request gives its turn back and waits on
+/// without: it is for its server to see that there are not too many.
+#[derive(Clone, Copy, Debug)]
+pub struct MayTakeLong;
+
 /// A request that the cache may answer.
 #[derive(Clone)]
 pub(crate) struct Retrieval {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use futures_util::FutureExt;
 use http::{Request, Response};
-use larder::http::{Body, Client, NoAnswer, Policy, Settings};
+use larder::http::{Body, Bypass, Client, MayTakeLong, NoAnswer, Policy, Settings};
 
 use crate::support::{
     Drip, Reading, Shape, Site, answer, chunk, drip, failed, fresh, get, get_with, ok,
@@ -114,6 +114,30 @@ async fn a_fetch_is_given_up_with_the_last_who_waits_for_its_head(shape: Shape) 
             site.origin.answers(|_| Ok(fresh("new")));
             assert_eq!(site.get("/a").await.text(), "new", "{way:?} {leaving:?}");
         }
+    }
+}
+
+over_each_shape!(what_may_take_long_waits_on_without_a_turn_after_a_while);
+async fn what_may_take_long_waits_on_without_a_turn_after_a_while(shape: Shape) {
+    let site = with_turns(shape, 16);
+    for method in ["GET", "POST"] {
+        let mut poll = request(method, "/poll", &[]);
+        poll.extensions_mut().insert(Bypass);
+        let mut usual = request(method, "/usual", &[]);
+        usual.extensions_mut().insert(Bypass);
+        poll.extensions_mut().insert(MayTakeLong);
+        let readings = [site.ask(poll), site.ask(usual)];
+        settle().await;
+        assert_eq!((site.origin.waiting(), site.cache.turns_taken()), (2, 2), "{method}");
+        tokio::time::sleep(secs(6)).await;
+        assert_eq!((site.origin.waiting(), site.cache.turns_taken()), (2, 1), "{method}");
+        for _ in 0..2 {
+            site.origin.answer(ok(&NO_STORE, "said"));
+        }
+        for reading in readings {
+            assert_eq!(read(reading).await.text(), "said", "{method}");
+        }
+        assert_eq!(site.cache.turns_taken(), 0, "{method}");
     }
 }
 

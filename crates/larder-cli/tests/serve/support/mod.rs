@@ -2,6 +2,7 @@
 
 pub(crate) mod larder;
 pub(crate) mod origin;
+pub(crate) mod python;
 
 pub(crate) use larder_test_support::{
     answer, certificate::Certificate, eventually::eventually, haproxy::Haproxy, nginx,

@@ -42,6 +42,11 @@ impl Visit {
         self.wire.try_send(bytes).await.is_ok()
     }
 
+    /// The connection itself, for what is no HTTP.
+    pub(crate) fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     pub(crate) fn reset(self) {
         self.wire.reset();
     }

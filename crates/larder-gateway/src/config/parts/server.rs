@@ -42,6 +42,14 @@ pub struct Server {
     /// max_connections, and all for a proxy on this machine
     #[schemars(example = 4096)]
     pub max_connections_per_address: Option<Count>,
+    /// How many connections may go on in another protocol at once (WebSocket), in all. One more is answered 503. Default
+    /// 4096
+    #[schemars(example = 4096)]
+    pub max_upgrades: Option<Count>,
+    /// How many of those one client may have (with IPv6, one /64). Default a quarter of max_upgrades, and all for this
+    /// machine
+    #[schemars(example = 1024)]
+    pub max_upgrades_per_client: Option<Count>,
     /// How much of a request or of an answer has to move each second while those who ask are waited for, on average;
     /// who sends or takes less is cut off. Default 1KiB; 0 asks for no rate
     #[schemars(example = &"1KiB")]

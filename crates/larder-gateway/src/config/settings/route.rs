@@ -89,8 +89,14 @@ impl Check<'_> {
             None => Rewrite::default(),
         };
         let rewrite = (!rewrite.changes_nothing()).then(|| Arc::new(rewrite));
-        let is_cached = effective.cache.unwrap_or(true);
-        Some(Way { policy, upstream: upstream?, is_cached, rewrite })
+        Some(Way {
+            policy,
+            upstream: upstream?,
+            is_cached: effective.is_cached(),
+            rewrite,
+            protocols: effective.protocols(),
+            times: effective.times().map(Arc::new),
+        })
     }
 
     /// Whether a key is said at `path`, and not only in `[defaults]`.
@@ -101,10 +107,27 @@ impl Check<'_> {
     }
 
     fn of_no_use(&mut self, path: &str, rules: &Rules) {
-        if rules.cache == Some(false)
-            && let Some(key) = of_no_use(rules)
+        for (key, said) in [
+            ("first_byte_timeout", &rules.first_byte_timeout),
+            ("idle_body_timeout", &rules.idle_body_timeout),
+            ("whole_timeout", &rules.whole_timeout),
+            ("upgrade_idle_timeout", &rules.upgrade_idle_timeout),
+        ] {
+            self.time(&format!("{path}.{key}"), said.as_ref());
+        }
+        if rules.upgrades.as_ref().is_some_and(Vec::is_empty)
+            && rules.upgrade_idle_timeout.is_some()
         {
-            let what = format!("{key} says nothing where cache = false: nothing is stored there");
+            let what = "upgrade_idle_timeout says nothing where upgrades = []: there are none";
+            self.note(&format!("{path}.upgrade_idle_timeout"), what);
+        }
+        let why = match rules {
+            Rules { cache: Some(false), .. } => "cache = false",
+            Rules { stream: Some(true), .. } => "stream = true",
+            _ => return,
+        };
+        if let Some(key) = of_no_use(rules) {
+            let what = format!("{key} says nothing where {why}: nothing is stored there");
             self.note(&format!("{path}.{key}"), what);
         }
     }
@@ -244,6 +267,7 @@ fn of_no_use(rules: &Rules) -> Option<&'static str> {
         ("query_sort", rules.query_sort.is_some()),
         ("tags", rules.tags.is_some()),
         ("max_body", rules.max_body.is_some()),
+        ("cache", rules.cache == Some(true)),
     ];
     said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))
 }

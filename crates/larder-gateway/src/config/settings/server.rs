@@ -17,6 +17,7 @@ use crate::{
         http1::{FIELDS_LIMIT, Http1Config},
         http2::limits::MAX_STREAMS,
     },
+    gateway::UpgradeLimits,
 };
 
 fn number(count: Count) -> u32 {
@@ -153,6 +154,18 @@ impl Check<'_> {
             let burst = server.requests_burst.unwrap_or(per_second);
             RateLimit { per_second: number(per_second), burst: number(burst) }
         });
-        GatewayConfig { name, explain_token, listeners, rate, ..usual }
+        if let (Some(of_one), Some(of_all)) = (server.max_upgrades_per_client, server.max_upgrades)
+            && of_one.0 > of_all.0
+        {
+            let what =
+                format!("max_upgrades_per_client {} is above max_upgrades {}", of_one.0, of_all.0);
+            self.note("server.max_upgrades_per_client", what);
+        }
+        let of_upgrades = UpgradeLimits::default();
+        let upgrades = UpgradeLimits {
+            max: server.max_upgrades.map_or(of_upgrades.max, |count| count.0.get()),
+            max_per_client: server.max_upgrades_per_client.map(|count| count.0.get()),
+        };
+        GatewayConfig { name, explain_token, listeners, rate, upgrades, ..usual }
     }
 }

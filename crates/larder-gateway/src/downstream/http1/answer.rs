@@ -6,7 +6,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, Version, header, response::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header,
+    response::Parts,
+};
 use http_body::SizeHint;
 use hyper::ext::ReasonPhrase;
 use larder::http::policy::fields::write_number;
@@ -21,6 +24,8 @@ pub(crate) struct RequestFacts {
     /// Whether the connection may be used again as far as the request, and the connection, are
     /// concerned.
     pub(crate) is_persistent: bool,
+    /// Whether its sender takes trailers.
+    pub(crate) takes_trailers: bool,
 }
 
 /// How an answer's body ends on the wire.
@@ -31,7 +36,9 @@ pub(crate) enum Ending {
     Length {
         left: u64,
     },
-    Chunked,
+    Chunked {
+        takes_trailers: bool,
+    },
     /// With the connection: a reader of HTTP/1.0 knows nothing else for an unknown length.
     Close,
 }
@@ -68,7 +75,7 @@ pub(crate) fn write_head(
     write_fields(text, &parts.headers);
     match ending {
         Ending::Length { left } => write_length(text, left),
-        Ending::Chunked => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        Ending::Chunked { .. } => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         // What the length would have been (RFC 9110 §8.6); a 204 must not say.
         Ending::None if parts.status != StatusCode::NO_CONTENT => {
             if let Some(length) = named {
@@ -96,6 +103,15 @@ pub(crate) fn write_interim(text: &mut BytesMut, answer: &Response<()>) {
     text.extend_from_slice(b"\r\n");
 }
 
+/// Writes the answer after which a connection goes on in another protocol (RFC 9110 §15.2.2).
+pub(crate) fn write_switching(text: &mut BytesMut, parts: &Parts, protocol: &HeaderValue) {
+    write_status_line(text, parts.status, parts.extensions.get::<ReasonPhrase>());
+    write_fields(text, &parts.headers);
+    text.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+    text.extend_from_slice(protocol.as_bytes());
+    text.extend_from_slice(b"\r\n\r\n");
+}
+
 /// The status of a whole answer of ours, its fields and its body.
 pub(crate) fn write_own(
     text: &mut BytesMut,
@@ -112,11 +128,16 @@ pub(crate) fn write_own(
 
 /// What is known of the request when it is refused before it was understood.
 impl RequestFacts {
-    pub(crate) const UNKNOWN: RequestFacts =
-        RequestFacts { is_head: false, version: Version::HTTP_11, is_persistent: false };
+    pub(crate) const UNKNOWN: RequestFacts = RequestFacts {
+        is_head: false,
+        version: Version::HTTP_11,
+        is_persistent: false,
+        takes_trailers: false,
+    };
 
     pub(crate) fn of(method: &Method, version: Version, is_persistent: bool) -> Self {
-        RequestFacts { is_head: method == Method::HEAD, version, is_persistent }
+        let is_head = method == Method::HEAD;
+        RequestFacts { is_head, version, is_persistent, takes_trailers: false }
     }
 }
 
@@ -127,7 +148,7 @@ pub(crate) fn ending(status: StatusCode, length: Option<u64>, facts: RequestFact
     match length {
         Some(left) => Ending::Length { left },
         None if facts.version == Version::HTTP_10 => Ending::Close,
-        None => Ending::Chunked,
+        None => Ending::Chunked { takes_trailers: facts.takes_trailers },
     }
 }
 
@@ -143,7 +164,7 @@ fn write_status_line(text: &mut BytesMut, status: StatusCode, reason: Option<&Re
     text.extend_from_slice(b"\r\n");
 }
 
-fn write_fields(text: &mut BytesMut, headers: &HeaderMap) {
+pub(super) fn write_fields(text: &mut BytesMut, headers: &HeaderMap) {
     for (name, value) in headers {
         if is_ours(name) {
             continue;
@@ -155,7 +176,7 @@ fn write_fields(text: &mut BytesMut, headers: &HeaderMap) {
     }
 }
 
-/// The fields that are about this connection, and `Trailer`: trailers are not passed on, so nobody
+/// The fields that are about this connection, and `Trailer`: whether trailers come is not known here, so nobody
 /// shall wait for them.
 pub(crate) fn is_ours(name: &HeaderName) -> bool {
     const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

@@ -1,13 +1,15 @@
 //! Body reader: the bytes after a head become the pieces of its body.
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{framing::BodyFraming, head::is_token_byte};
+use super::framing::BodyFraming;
 
 /// The longest line with a chunk's size, extensions included; no sender needs them.
 const MAX_SIZE_LINE: usize = 256;
-/// All trailer fields together. They are dropped, so this only bounds for how long.
+/// All trailer fields together.
 const MAX_TRAILER_BYTES: usize = 16 << 10;
+const MAX_TRAILERS: usize = 64;
 
 /// How far a body has been read.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ enum State {
     ChunkSize,
     ChunkData { left: u64 },
     ChunkEnd,
-    Trailers { seen: usize },
+    Trailers { seen: usize, fields: HeaderMap },
     End,
 }
 
@@ -31,6 +33,8 @@ pub(crate) enum Piece {
     Data(Bytes),
     /// Nothing to be had without more bytes.
     Hungry,
+    /// The fields behind the last piece, and there is nothing more.
+    Trailers(HeaderMap),
     End,
 }
 
@@ -78,7 +82,7 @@ impl BodyReader {
                         return Ok(Piece::Hungry);
                     };
                     self.state = match chunk_size(&line)? {
-                        0 => State::Trailers { seen: 0 },
+                        0 => State::Trailers { seen: 0, fields: HeaderMap::new() },
                         left => State::ChunkData { left },
                     };
                 }
@@ -98,16 +102,24 @@ impl BodyReader {
                     [] | [b'\r'] => return Ok(Piece::Hungry),
                     _ => return Err("a chunk is longer than its size"),
                 },
-                State::Trailers { seen } => {
+                State::Trailers { seen, fields } => {
                     let limit = MAX_TRAILER_BYTES - *seen;
                     let Some(line) = take_line(bytes, limit, "the trailers are too long")? else {
                         return Ok(Piece::Hungry);
                     };
                     *seen += line.len() + 2;
                     if line.is_empty() {
+                        let fields = std::mem::take(fields);
                         self.state = State::End;
-                    } else if !is_field(&line) {
-                        return Err("a trailer is not a field");
+                        if !fields.is_empty() {
+                            return Ok(Piece::Trailers(fields));
+                        }
+                    } else {
+                        let (name, value) = field(&line).ok_or("a trailer is not a field")?;
+                        if fields.len() == MAX_TRAILERS {
+                            return Err("there are too many trailers");
+                        }
+                        fields.append(name, value);
                     }
                 }
             }
@@ -154,7 +166,9 @@ fn chunk_size(line: &[u8]) -> Result<u64, &'static str> {
     u64::from_str_radix(digits, 16).map_err(|_| "a chunk's size is too large")
 }
 
-fn is_field(line: &[u8]) -> bool {
-    let Some(colon) = memchr::memchr(b':', line) else { return false };
-    colon > 0 && line[..colon].iter().all(|byte| is_token_byte(*byte))
+fn field(line: &Bytes) -> Option<(HeaderName, HeaderValue)> {
+    let colon = memchr::memchr(b':', line)?;
+    let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+    let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+    Some((name, value))
 }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::uri::Authority;
 use larder::http::policy::scheme::Scheme;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
 use crate::downstream::{counters::Counters, pace::MinRate, tls::ServedNames};
@@ -80,6 +81,10 @@ pub struct Http1Config {
     pub served: Option<ServedNames>,
     /// Where each request has a line. Default nowhere.
     pub access_log: Option<AccessLog>,
+    /// Cancelled when connections that have switched protocols are to end: at their first pause, and within
+    /// `stalled_timeout`. They do not make room for others. On a [`Server`](crate::Server) that is when it is told to
+    /// stop. Default never.
+    pub drain: CancellationToken,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share
     /// them.
     pub counters: Arc<Counters>,
@@ -116,6 +121,7 @@ impl Default for Http1Config {
             takes_other_scheme: false,
             served: None,
             access_log: None,
+            drain: CancellationToken::new(),
             counters: Arc::default(),
         }
     }

@@ -269,7 +269,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         loop {
             match reader.take(&mut bytes) {
                 Ok(Piece::Data(_)) => {}
-                Ok(Piece::Hungry | Piece::End) => return None,
+                Ok(Piece::Hungry | Piece::Trailers(_) | Piece::End) => return None,
                 Err(reason) => return Some(reason),
             }
         }
@@ -592,7 +592,16 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     }
 
     /// Ready when the reader has sent nothing of a request's body, or next to nothing, for as long as it may.
-    pub(super) fn poll_sends_too_little(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_sends_too_little(
+        &mut self,
+        may_pause: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        if may_pause && !self.is_to_end(cx) {
+            self.read_timer.clear();
+            self.pause_reading();
+            return Poll::Pending;
+        }
         let usual = self.config.body_timeout;
         let little = self.config.stalled_timeout.min(usual);
         let is_to_end = self.count_reading(usual, little, cx);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version, response::Parts};
 use http_body::Body;
 use larder::http::{CutOff, Loan, policy::proxy_status::ProxyError};
 use tokio::{
@@ -30,9 +30,15 @@ use super::{
 };
 use crate::{
     access::{self, Entry},
-    downstream::{lent::loan_of, peer::Peer},
+    downstream::{
+        counters::TunnelEnd,
+        lent::loan_of,
+        peer::Peer,
+        tunnel::{self, Limits},
+    },
     interim::{self, Interims},
     problem::Problem,
+    upgrade::{self, Switched, Upgraded},
 };
 
 /// Read at a time while a body is asked for.
@@ -50,6 +56,8 @@ pub(crate) enum AfterExchange {
 struct SideWork {
     interims: Option<Interims>,
     upload: Option<Receiving>,
+    /// It may go on in another protocol.
+    upgraded: Option<Upgraded>,
 }
 
 /// A request's body that is still arriving.
@@ -101,7 +109,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             self.config.counters.retired(why);
         }
         let is_persistent = head.is_persistent && last.is_none();
-        let facts = RequestFacts::of(&head.method, head.version, is_persistent);
+        let facts = RequestFacts {
+            takes_trailers: head.takes_trailers,
+            ..RequestFacts::of(&head.method, head.version, is_persistent)
+        };
         let entry = self.config.access_log.as_ref().map(|log| {
             let Head { method, uri, version, headers, .. } = &*head;
             let scheme = self.config.scheme.as_str();
@@ -183,9 +194,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         B: Body<Data = Bytes> + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let SideWork { interims, mut upload } = side_work;
+        let SideWork { interims, mut upload, upgraded } = side_work;
         drop(interims);
         let (parts, body) = response.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(switched) = upgraded.as_ref().and_then(Upgraded::take)
+        {
+            drop(body);
+            // Its line tells that it was switched; what goes on is no exchange any more.
+            if let Some(mut entry) = entry {
+                entry.answered(parts.status, &parts.headers);
+                entry.whole();
+            }
+            // On the heap, so that exchanges are no larger for it.
+            return Box::pin(self.go_on_switched(&parts, switched)).await;
+        }
         if parts.status.is_informational() {
             tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
             let error = ProxyError::HttpProtocolError;
@@ -234,6 +257,30 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     fn left_behind(&self, entry: Option<Box<Entry>>) {
         if let Some(mut entry) = entry {
             entry.left_behind(self.outbox.len());
+        }
+    }
+
+    /// From here on the connection belongs to the origin and its reader.
+    async fn go_on_switched(&mut self, parts: &Parts, switched: Switched) -> AfterExchange {
+        let Switched { stream, terms } = switched;
+        answer::write_switching(self.outbox.text(), parts, &terms.protocol);
+        if poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
+            return AfterExchange::Cut;
+        }
+        self.outbox.release();
+        let limits = Limits {
+            idle: terms.idle_timeout,
+            half_closed: self.config.half_closed_timeout,
+            stopping: self.config.stalled_timeout,
+            drain: &self.config.drain,
+            counters: &self.config.counters,
+        };
+        let read = std::mem::take(&mut self.bytes).freeze();
+        match tunnel::run(self.io, read, stream, limits).await {
+            TunnelEnd::Closed | TunnelEnd::Idle | TunnelEnd::HalfClosed | TunnelEnd::Stopped => {
+                AfterExchange::Close
+            }
+            TunnelEnd::Stuck | TunnelEnd::Broken => AfterExchange::Cut,
         }
     }
 
@@ -312,7 +359,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         let frame = if body.is_end_stream() { None } else { ready!(body.as_mut().poll_frame(cx)) };
         let data = match frame {
             None => return Poll::Ready(Some(self.end_body(*ending))),
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Poll::Ready(self.end_with_trailers(&trailers, *ending));
+                }
+            },
             Some(Err(error)) => {
                 let error: Box<dyn Error + Send + Sync> = error.into();
                 tracing::debug!(error, "the answer's body broke off: its reader is cut off");
@@ -320,7 +373,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 return Poll::Ready(Some(if is_to_go { Sent::Gone } else { Sent::Cut }));
             }
         };
-        // An empty chunk would be the last one. Trailers end up here too: they are not passed on.
+        // An empty chunk would be the last one.
         if data.is_empty() {
             return Poll::Ready(None);
         }
@@ -343,7 +396,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                 *left -= length;
                 self.outbox.push(data);
             }
-            Ending::Chunked => {
+            Ending::Chunked { .. } => {
                 let size = format!("{:x}\r\n", data.len());
                 self.outbox.text().extend_from_slice(size.as_bytes());
                 self.outbox.push(data);
@@ -354,13 +407,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         Poll::Ready(None)
     }
 
+    /// Trailers have a place behind chunks, where their reader takes them; elsewhere they are dropped, and the end is
+    /// still to come.
+    fn end_with_trailers(&mut self, trailers: &HeaderMap, ending: Ending) -> Option<Sent> {
+        if ending != (Ending::Chunked { takes_trailers: true }) {
+            return None;
+        }
+        self.outbox.text().extend_from_slice(b"0\r\n");
+        answer::write_fields(self.outbox.text(), trailers);
+        self.outbox.text().extend_from_slice(b"\r\n");
+        Some(Sent::Whole)
+    }
+
     fn end_body(&mut self, ending: Ending) -> Sent {
         match ending {
             Ending::Length { left } if left > 0 => {
                 tracing::warn!("an answer's body is shorter than its Content-Length");
                 Sent::Cut
             }
-            Ending::Chunked => {
+            Ending::Chunked { .. } => {
                 self.outbox.text().extend_from_slice(b"0\r\n\r\n");
                 Sent::Whole
             }
@@ -417,15 +482,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
                     }
                     continue;
                 }
+                Ok(Piece::Trailers(fields)) => {
+                    receiving.upload.end_with(fields);
+                    continue;
+                }
                 Ok(Piece::End) => {
                     receiving.upload.end(Ok(()));
                     continue;
                 }
-                Ok(Piece::Hungry) => match self.poll_body_bytes(&receiving.reader, cx) {
-                    Poll::Ready(Ok(())) => continue,
-                    Poll::Ready(Err(error)) => error,
-                    Poll::Pending => return Poll::Pending,
-                },
+                Ok(Piece::Hungry) => {
+                    match self.poll_body_bytes(&receiving.reader, receiving.upload.may_pause(), cx)
+                    {
+                        Poll::Ready(Ok(())) => continue,
+                        Poll::Ready(Err(error)) => error,
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
                 Err(reason) => ReaderBodyError::Malformed(reason),
             };
             receiving.upload.end(Err(error));
@@ -458,6 +530,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
     fn poll_body_bytes(
         &mut self,
         reader: &BodyReader,
+        may_pause: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), ReaderBodyError>> {
         if self.is_at_eof {
@@ -471,7 +544,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             }
             Poll::Ready(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
             Poll::Pending => {
-                ready!(self.poll_sends_too_little(cx));
+                ready!(self.poll_sends_too_little(may_pause, cx));
                 Poll::Ready(Err(ReaderBodyError::TimedOut))
             }
         }
@@ -491,12 +564,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         poll_fn(|cx| {
             loop {
                 match reader.take(&mut self.bytes) {
-                    Ok(Piece::End) => return Poll::Ready(true),
+                    Ok(Piece::Trailers(_) | Piece::End) => return Poll::Ready(true),
                     Ok(Piece::Data(data)) => discarded += data.len() as u64,
                     // The reader may wait for the answer before it sends on.
                     Ok(Piece::Hungry) => {
                         if ready!(self.poll_flush(cx)).is_err()
-                            || ready!(self.poll_body_bytes(&reader, cx)).is_err()
+                            || ready!(self.poll_body_bytes(&reader, false, cx)).is_err()
                         {
                             return Poll::Ready(false);
                         }
@@ -513,7 +586,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
 }
 
 fn prepare(head: Head, peer: Peer, entry: Option<&Entry>) -> (Request<ReaderBody>, SideWork) {
-    let mut side_work = SideWork { interims: None, upload: None };
+    let mut side_work = SideWork { interims: None, upload: None, upgraded: None };
     let body = match head.body {
         BodyFraming::None => ReaderBody::empty(),
         framing => {
@@ -534,6 +607,11 @@ fn prepare(head: Head, peer: Peer, entry: Option<&Entry>) -> (Request<ReaderBody
         let (interim, interims) = interim::channel();
         request.extensions_mut().insert(interim);
         side_work.interims = Some(interims);
+    }
+    if let Some(offers) = head.offers {
+        let (upgrade, upgraded) = upgrade::channel(offers);
+        request.extensions_mut().insert(upgrade);
+        side_work.upgraded = Some(upgraded);
     }
     *request.method_mut() = head.method;
     *request.uri_mut() = head.uri;

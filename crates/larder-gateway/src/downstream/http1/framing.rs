@@ -17,9 +17,9 @@ pub(crate) enum BodyFraming {
 }
 
 /// Whether a field of a request tells where its body ends, whether that is sent at once, or what comes
-/// after it. Without any there is no body.
+/// after it or after the answer's. Without any there is no body.
 pub(crate) fn is_about_framing(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "connection" | "content-length" | "expect" | "transfer-encoding")
+    matches!(name.as_str(), "connection" | "content-length" | "expect" | "te" | "transfer-encoding")
 }
 
 /// RFC 9112 §6.3, with every choice it leaves made for refusal.

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use larder::http::policy::forward;
 
 use super::{
     config::{FIELDS_LIMIT, Http1Config},
@@ -15,6 +16,7 @@ use super::{
     refusal::Refusal,
     target,
 };
+use crate::upgrade;
 
 /// A request's head as the rest of the connection needs it.
 #[derive(Debug, PartialEq)]
@@ -30,6 +32,10 @@ pub(crate) struct Head {
     pub(crate) expects_continue: bool,
     /// The reader would send another request on this connection.
     pub(crate) is_persistent: bool,
+    /// The other protocols that it would go on in.
+    pub(crate) offers: Option<Vec<HeaderValue>>,
+    /// It takes trailers.
+    pub(crate) takes_trailers: bool,
 }
 
 /// Finds and reads heads at the front of a buffer that grows.
@@ -151,7 +157,8 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
         .map_err(|_| Refusal::Malformed("the method is not one"))?;
     let version = if version == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     let mut headers = collect(request.headers, &bytes)?;
-    let (mut body, mut expects_continue) = (BodyFraming::None, false);
+    let (mut body, mut expects_continue, mut offers) = (BodyFraming::None, false, None);
+    let mut takes_trailers = false;
     // Most heads say nothing of it: one look at the few names there are instead of five look-ups.
     let is_framed = headers.keys().any(framing::is_about_framing);
     if is_framed {
@@ -161,6 +168,12 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
             // The hops behind this one shall not wait for what this reader does not.
             headers.remove(header::EXPECT);
         }
+        // HTTP/1.0 knows of no other protocols (RFC 9110 §7.8), and what comes behind content would have to wait for
+        // its end: a request with any goes on as if it offered none.
+        if version == Version::HTTP_11 && body == BodyFraming::None {
+            offers = upgrade::offers(&method, &headers);
+        }
+        takes_trailers = version == Version::HTTP_11 && forward::takes_trailers(&headers);
     }
     let target = bytes.slice_ref(target.as_bytes());
     let uri = target::resolve(&method, target, version, &mut headers, config)?;
@@ -168,7 +181,17 @@ fn parse(bytes: Bytes, config: &Http1Config) -> Result<Head, Refusal> {
         true => framing::is_persistent(version, &headers),
         false => framing::is_persistent_by_itself(version),
     };
-    Ok(Head { method, uri, version, headers, body, expects_continue, is_persistent })
+    Ok(Head {
+        method,
+        uri,
+        version,
+        headers,
+        body,
+        expects_continue,
+        is_persistent,
+        offers,
+        takes_trailers,
+    })
 }
 
 /// A line that ends in LF alone may be the end of a line to one reader and its middle to another

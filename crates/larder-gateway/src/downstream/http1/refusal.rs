@@ -24,6 +24,8 @@ pub(crate) enum Refusal {
     TransferCoding,
     /// `CONNECT`: this is no tunnel (RFC 9110 §9.3.6).
     Tunnel,
+    /// An extended CONNECT for another protocol than WebSocket (RFC 9220 §3).
+    Protocol,
     /// A target of another scheme than the connection's (RFC 9110 §7.4).
     Misdirected,
     /// A host that another certificate is for than the one its reader was shown (RFC 9110 §15.5.20).
@@ -76,6 +78,11 @@ impl Refusal {
             Refusal::Tunnel => {
                 (StatusCode::NOT_IMPLEMENTED, "Method not implemented", "CONNECT is not offered")
             }
+            Refusal::Protocol => (
+                StatusCode::NOT_IMPLEMENTED,
+                "Protocol not implemented",
+                "the only protocol beside HTTP that is offered is websocket",
+            ),
             Refusal::Misdirected => (
                 StatusCode::MISDIRECTED_REQUEST,
                 "Misdirected request",

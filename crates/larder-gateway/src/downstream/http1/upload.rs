@@ -12,7 +12,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use larder::http::policy::forward;
 
 /// Why a request's body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,9 +51,12 @@ enum Flow {
 /// Between the two. Under one lock, which is never held across an await.
 struct Channel {
     piece: Option<Bytes>,
+    /// What comes behind the last piece, and before the end.
+    trailers: Option<Box<HeaderMap>>,
     end: Option<Result<(), ReaderBodyError>>,
     is_wanted: bool,
     is_dropped: bool,
+    may_pause: bool,
     consumer: Option<Waker>,
     connection: Option<Waker>,
 }
@@ -65,12 +70,16 @@ impl Channel {
     }
 
     /// What the consumer is given.
-    fn take(&mut self) -> Poll<Option<Result<Bytes, ReaderBodyError>>> {
-        match (self.piece.take(), self.end) {
-            (Some(piece), _) => Poll::Ready(Some(Ok(piece))),
-            (None, Some(Ok(()))) => Poll::Ready(None),
-            (None, Some(Err(error))) => Poll::Ready(Some(Err(error))),
-            (None, None) => Poll::Pending,
+    fn take(&mut self) -> Poll<Option<Result<Frame<Bytes>, ReaderBodyError>>> {
+        if let Some(piece) = self.piece.take() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        match self.end {
+            None => Poll::Pending,
+            Some(Err(error)) => Poll::Ready(Some(Err(error))),
+            Some(Ok(())) => {
+                Poll::Ready(self.trailers.take().map(|fields| Ok(Frame::trailers(*fields))))
+            }
         }
     }
 }
@@ -92,9 +101,11 @@ pub(crate) enum Demand {
 pub(crate) fn channel(left: Option<u64>) -> (Upload, ReaderBody) {
     let channel = Arc::new(Mutex::new(Channel {
         piece: None,
+        trailers: None,
         end: None,
         is_wanted: false,
         is_dropped: false,
+        may_pause: false,
         consumer: None,
         connection: None,
     }));
@@ -132,6 +143,20 @@ impl Upload {
         wake(channel);
     }
 
+    /// Whether its sender may send nothing for as long as it likes.
+    pub(crate) fn may_pause(&self) -> bool {
+        lock(&self.channel).may_pause
+    }
+
+    /// The good end, behind these trailers. What of them may not be there goes no further.
+    pub(crate) fn end_with(&self, mut trailers: HeaderMap) {
+        forward::trailers(&mut trailers);
+        if !trailers.is_empty() {
+            lock(&self.channel).trailers = Some(Box::new(trailers));
+        }
+        self.end(Ok(()));
+    }
+
     /// The end, good or bad. What has been supplied is still delivered before it.
     pub(crate) fn end(&self, end: Result<(), ReaderBodyError>) {
         let mut channel = lock(&self.channel);
@@ -161,6 +186,13 @@ impl ReaderBody {
     pub fn empty() -> Self {
         ReaderBody { flow: Flow::Empty }
     }
+
+    /// From now on its sender may send nothing for as long as it likes, and at any rate.
+    pub fn may_pause(&self) {
+        if let Flow::Streaming { channel, .. } = &self.flow {
+            lock(channel).may_pause = true;
+        }
+    }
 }
 
 impl Body for ReaderBody {
@@ -176,10 +208,10 @@ impl Body for ReaderBody {
         if next.is_pending() {
             next = wait(channel, cx.waker().clone());
         }
-        if let (Some(left), Poll::Ready(Some(Ok(piece)))) = (left, &next) {
-            *left = left.saturating_sub(piece.len() as u64);
+        if let (Some(left), Poll::Ready(Some(Ok(frame)))) = (left, &next) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
         }
-        next.map_ok(Frame::data)
+        next
     }
 
     fn is_end_stream(&self) -> bool {
@@ -187,7 +219,7 @@ impl Body for ReaderBody {
             Flow::Empty => true,
             Flow::Streaming { channel, .. } => {
                 let channel = lock(channel);
-                channel.piece.is_none() && channel.end == Some(Ok(()))
+                channel.piece.is_none() && channel.trailers.is_none() && channel.end == Some(Ok(()))
             }
         }
     }
@@ -202,7 +234,10 @@ impl Body for ReaderBody {
 }
 
 /// Asks for a piece and waits for it, unless one has come just now.
-fn wait(channel: &Mutex<Channel>, consumer: Waker) -> Poll<Option<Result<Bytes, ReaderBodyError>>> {
+fn wait(
+    channel: &Mutex<Channel>,
+    consumer: Waker,
+) -> Poll<Option<Result<Frame<Bytes>, ReaderBodyError>>> {
     let mut consumer = Some(consumer);
     let mut channel = lock(channel);
     let next = channel.take();

@@ -12,20 +12,24 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response::Parts,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    response::Parts,
 };
 use http_body::{Body, SizeHint};
 use larder::http::{Loan, policy::proxy_status::ProxyError};
+use tokio::io::AsyncWrite;
 use tower::Service;
 
 use super::{
+    duplex::Duplex,
     notes::{Malformed, Notes, Waiting},
     share::{Late, Share},
+    websocket::{self, Handshake},
 };
 use crate::{
     access::{self, Entry},
     downstream::{
-        counters::{Timeout, TooSlow},
+        counters::{Timeout, TooSlow, TunnelEnd},
         http1::{
             Http1Config, ReaderBody, ReaderBodyError,
             answer::{self, Ending, RequestFacts},
@@ -37,9 +41,11 @@ use crate::{
         },
         lent::loan_of,
         peer::Peer,
+        tunnel::{self, Limits},
     },
     interim::{self, Interims},
     problem::Problem,
+    upgrade::{self, Switched, Upgraded, WEBSOCKET},
 };
 
 const BAD_TRAILERS: &str = "the trailers are malformed";
@@ -50,11 +56,20 @@ struct SideWork<'a> {
     /// Until the final answer begins.
     interims: Option<Interims>,
     upload: Option<Receiving>,
+    /// It may go on as a WebSocket.
+    opening: Option<Box<Opening>>,
     /// Of the upload.
     share: Share,
     waiting: Waiting,
     notes: Arc<Notes>,
     stream: u32,
+}
+
+/// A stream that is to become a WebSocket.
+struct Opening {
+    handshake: Handshake,
+    upgraded: Upgraded,
+    stream: RecvStream,
 }
 
 /// A request's body that is still arriving.
@@ -66,6 +81,8 @@ struct Receiving {
     owes_continue: bool,
     /// The service waits for the reader to send more.
     is_hungry: bool,
+    /// What came behind the last of it.
+    trailers: Option<HeaderMap>,
 }
 
 /// Why an exchange cannot go on.
@@ -177,6 +194,7 @@ fn prepare<'a>(
     if parts.headers.values().any(is_padded) {
         return Err(Refusal::Malformed("a field's value begins or ends with a space"));
     }
+    let handshake = websocket::translate(&mut parts)?;
     let uri = target::resolve_http2(&parts.method, parts.uri, &mut parts.headers, config)?;
     let length = framing::content_length(&parts.headers)?;
     if length.is_some_and(|length| !config.takes_content(length)) {
@@ -185,25 +203,39 @@ fn prepare<'a>(
     let owes_continue = expects_continue(&parts.headers)?;
     join_cookies(&mut parts.headers);
     let (interim, interims) = interim::channel();
-    let (body, upload) = if stream.is_end_stream() {
-        (ReaderBody::empty(), None)
-    } else {
-        let (upload, body) = upload::channel(length);
-        (body, Some(Receiving { upload, stream, received: 0, owes_continue, is_hungry: false }))
-    };
-    let mut request = Request::new(body);
-    request.extensions_mut().insert(peer);
-    if let Some(entry) = entry {
-        request.extensions_mut().insert(entry.note());
+    let mut extensions = Extensions::new();
+    let (mut body, mut upload, mut opening) = (ReaderBody::empty(), None, None);
+    if let Some(handshake) = handshake {
+        let (upgrade, upgraded) = upgrade::required(HeaderValue::from_static(WEBSOCKET));
+        extensions.insert(upgrade);
+        opening = Some(Box::new(Opening { handshake, upgraded, stream }));
+    } else if !stream.is_end_stream() {
+        let (of_connection, of_service) = upload::channel(length);
+        let receiving = Receiving {
+            received: 0,
+            upload: of_connection,
+            stream,
+            owes_continue,
+            is_hungry: false,
+            trailers: None,
+        };
+        (body, upload) = (of_service, Some(receiving));
     }
-    request.extensions_mut().insert(interim);
+    extensions.insert(peer);
+    if let Some(entry) = entry {
+        extensions.insert(entry.note());
+    }
+    extensions.insert(interim);
+    let mut request = Request::new(body);
+    *request.extensions_mut() = extensions;
     *request.method_mut() = parts.method;
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_2;
     *request.headers_mut() = parts.headers;
     let interims = Some(interims);
     let (share, waiting) = (Share::new(config.min_rate), Waiting::new(&notes));
-    let side_work = SideWork { config, interims, upload, share, waiting, notes, stream: stream_id };
+    let stream = stream_id;
+    let side_work = SideWork { config, interims, upload, opening, share, waiting, notes, stream };
     Ok((request, side_work))
 }
 
@@ -308,6 +340,29 @@ async fn answer<B>(
     side_work.interims = None;
     side_work.notes.moved(0);
     let (parts, body) = response.into_parts();
+    if let Some(opening) = side_work.opening.take() {
+        let switched = opening.upgraded.take();
+        match (parts.status, switched) {
+            (StatusCode::SWITCHING_PROTOCOLS, Some(switched)) => {
+                drop(body);
+                // Its line tells that it was switched; what goes on is no exchange any more.
+                if let Some(mut entry) = entry {
+                    entry.answered(parts.status, &parts.headers);
+                    entry.whole();
+                }
+                let going_on = go_on_switched(parts, *opening, switched, respond, side_work);
+                // On the heap, so that exchanges are no larger for it.
+                return Box::pin(going_on).await;
+            }
+            // To the reader this would say that the origin has switched (RFC 8441 §5).
+            (status, _) if status.is_success() => {
+                let problem = not_switched();
+                note_refused(&mut entry, problem.status(), "the origin has not switched");
+                return refuse(&problem, respond, facts);
+            }
+            _ => {}
+        }
+    }
     if parts.status.is_informational() {
         tracing::error!(status = parts.status.as_u16(), "an interim answer was given as final");
         let error = ProxyError::HttpProtocolError;
@@ -337,6 +392,49 @@ async fn answer<B>(
     }
     // Where the rest of the request is not wanted (RFC 9113 §8.1), h2 says so once the answer is out and
     // nothing holds the stream any more. A reset of our own would overtake the answer.
+}
+
+/// From here on the stream belongs to the origin and its reader.
+async fn go_on_switched(
+    mut parts: Parts,
+    opening: Opening,
+    switched: Switched,
+    mut respond: SendResponse<Bytes>,
+    side_work: SideWork<'_>,
+) {
+    let (Opening { handshake, stream, .. }, Switched { stream: of_origin, terms }) =
+        (opening, switched);
+    if !handshake.is_answered(&mut parts.headers) {
+        tracing::debug!("an origin has answered another WebSocket handshake than it was asked");
+        let facts = RequestFacts::of(&Method::GET, Version::HTTP_2, true);
+        return refuse(&not_switched(), respond, facts);
+    }
+    let mut head = Response::new(());
+    *head.headers_mut() = own_fields(parts.headers);
+    let Ok(sends) = respond.send_response(head, false) else { return };
+    let SideWork { config, notes, .. } = side_work;
+    let limits = Limits {
+        idle: terms.idle_timeout,
+        half_closed: config.half_closed_timeout,
+        stopping: config.stalled_timeout,
+        drain: &config.drain,
+        counters: &config.counters,
+    };
+    let mut duplex = Duplex::new(stream, sends, Arc::clone(&notes));
+    match tunnel::run(&mut duplex, Bytes::new(), of_origin, limits).await {
+        TunnelEnd::Closed => notes.answered(),
+        TunnelEnd::Idle | TunnelEnd::HalfClosed | TunnelEnd::Stopped => {
+            // What it would still send is told to be unwanted once this is dropped.
+            poll_fn(|cx| Pin::new(&mut duplex).poll_shutdown(cx)).await.ok();
+        }
+        TunnelEnd::Stuck | TunnelEnd::Broken => duplex.reset(Reason::CANCEL),
+    }
+}
+
+fn not_switched() -> Problem {
+    let (error, detail) =
+        (ProxyError::HttpUpgradeFailed, "the origin did not switch to the protocol");
+    Problem::new(error.status(), "Origin failed", detail, error)
 }
 
 /// Sends a body to its end.
@@ -418,7 +516,13 @@ where
                     tracing::debug!(error, "the answer's body broke off: its stream is reset");
                     return Poll::Ready(Sent::Broken);
                 }
-                Some(Ok(frame)) => waiting = frame.into_data().unwrap_or_default(),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => waiting = data,
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        return Poll::Ready(end_with(trailers, ending, stream));
+                    }
+                },
             }
             if let Ending::Length { left } = &mut ending {
                 if waiting.len() as u64 > *left {
@@ -430,6 +534,16 @@ where
         }
     })
     .await
+}
+
+fn end_with(trailers: HeaderMap, ending: Ending, stream: &mut SendStream<Bytes>) -> Sent {
+    if trailers.is_empty() || !ending.is_reached() {
+        return end(ending, stream);
+    }
+    if let Err(error) = stream.send_trailers(trailers) {
+        tracing::debug!("a stream was gone before its trailers: {error}");
+    }
+    Sent::Whole
 }
 
 fn end(ending: Ending, stream: &mut SendStream<Bytes>) -> Sent {
@@ -506,7 +620,10 @@ impl SideWork<'_> {
             }
             Poll::Ready(Ok(Demand::Dropped)) => Poll::Ready(Ok(())),
             Poll::Ready(Ok(Demand::Wanted)) => {
-                receiving.upload.end(Ok(()));
+                match receiving.trailers.take() {
+                    Some(trailers) => receiving.upload.end_with(trailers),
+                    None => receiving.upload.end(Ok(())),
+                }
                 self.upload = None;
                 Poll::Ready(Ok(()))
             }
@@ -565,8 +682,20 @@ impl Receiving {
                         return Poll::Ready(Ok(Demand::Wanted));
                     }
                 }
-                Poll::Ready(None) => return Poll::Ready(Ok(Demand::Wanted)),
+                Poll::Ready(None) => {
+                    return match ready!(self.stream.poll_trailers(cx)) {
+                        Ok(trailers) => {
+                            self.trailers = trailers;
+                            Poll::Ready(Ok(Demand::Wanted))
+                        }
+                        Err(_) => Poll::Ready(Err(ReaderBodyError::Gone)),
+                    };
+                }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(ReaderBodyError::Gone)),
+                Poll::Pending if self.upload.may_pause() => {
+                    share.pause(notes);
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     self.is_hungry = true;
                     if notes.is_window_full() {

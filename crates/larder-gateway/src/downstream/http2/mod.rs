@@ -7,6 +7,7 @@
 
 mod budget;
 mod corked;
+mod duplex;
 mod exchange;
 mod hpack;
 mod inspect;
@@ -14,6 +15,7 @@ pub(crate) mod limits;
 mod notes;
 mod patience;
 mod share;
+mod websocket;
 
 use std::{
     convert::Infallible,
@@ -108,6 +110,7 @@ where
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol()
         .max_pending_accept_reset_streams(MAX_GIVEN_UP)
         .max_local_error_reset_streams(Some(MAX_MISTAKES));
     let notes = Arc::new(Notes::new(config.min_rate));

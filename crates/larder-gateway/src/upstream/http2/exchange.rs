@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
 use http::{
-    HeaderMap, HeaderValue, Request, Response, Uri, Version, header,
+    HeaderMap, Request, Response, Uri, Version, header,
     request::Parts,
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -75,16 +75,15 @@ pub(in crate::upstream) enum Rejected {
 }
 
 impl Slot {
-    /// Sends a request. `te_trailers`: whoever asks takes trailers. An error: nothing of it was sent.
+    /// Sends a request. An error: nothing of it was sent.
     pub(in crate::upstream) fn begin(
         &self,
         request: Request<Outgoing>,
         scheme: Scheme,
-        te_trailers: bool,
         progress: &Arc<Progress>,
     ) -> Result<Exchange, Rejected> {
         let (parts, body) = request.into_parts();
-        let Some(head) = head(&parts, scheme, te_trailers) else {
+        let Some(head) = head(&parts, scheme) else {
             let what = "the host that it asks for cannot be one of HTTP/2";
             return Err(Rejected::Broken(Broken::Upload(what.into())));
         };
@@ -292,7 +291,7 @@ impl Sending {
 }
 
 /// The head as HTTP/2 has it (RFC 9113 §8.3.1). `None`: its host cannot be an authority.
-fn head(parts: &Parts, scheme: Scheme, te_trailers: bool) -> Option<Request<()>> {
+fn head(parts: &Parts, scheme: Scheme) -> Option<Request<()>> {
     let host = parts.headers.get(header::HOST)?;
     let authority = Authority::try_from(host.as_bytes()).ok()?;
     let path = parts.uri.path_and_query().cloned();
@@ -305,9 +304,6 @@ fn head(parts: &Parts, scheme: Scheme, te_trailers: bool) -> Option<Request<()>>
     let mut headers = parts.headers.clone();
     for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
         headers.remove(name);
-    }
-    if te_trailers {
-        headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     *head.headers_mut() = headers;
     Some(head)
