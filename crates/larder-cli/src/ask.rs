@@ -42,7 +42,7 @@ pub(crate) enum AskError {
     #[error("the token can be no header: it is one line of text")]
     TokenText,
     #[error("TLS cannot be spoken to {admin}")]
-    Tls { admin: Origin, source: OriginTlsError },
+    Tls { admin: Origin, source: Box<OriginTlsError> },
     #[error(
         "no gateway answers at {admin}: `larder serve` does if it runs with --admin, or with [admin] in its file"
     )]
@@ -101,7 +101,9 @@ impl Where {
             Scheme::Https => {
                 let options = OriginTlsOptions { ca_file, ..OriginTlsOptions::default() };
                 let tls = OriginTls::new(&options);
-                Some(tls.map_err(|source| AskError::Tls { admin: admin.clone(), source })?)
+                let failed =
+                    |source| AskError::Tls { admin: admin.clone(), source: Box::new(source) };
+                Some(tls.map_err(failed)?)
             }
             _ => None,
         };
