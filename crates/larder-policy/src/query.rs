@@ -78,9 +78,40 @@ const TRACKING_NAME: &str = "tracking";
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueryRecipe {
-    only: Option<Vec<Box<str>>>,
-    without: Vec<Box<str>>,
+    only: Option<Names>,
+    without: Names,
     is_sorted: bool,
+}
+
+/// Names, in which `*` stands for any characters, by their first byte: a name is compared with few of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Names {
+    /// Those that begin with a star come first: `*` sorts before letters, and is looked for by itself.
+    sorted: Vec<Box<str>>,
+}
+
+impl Names {
+    fn of(mut names: Vec<Box<str>>) -> Names {
+        names.sort_unstable();
+        names.dedup();
+        Names { sorted: names }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        let Some(&first) = name.first() else { return false };
+        self.begin_with(first).chain(self.begin_with(b'*')).any(|known| fits(known, name))
+    }
+
+    fn begin_with(&self, first: u8) -> impl Iterator<Item = &[u8]> {
+        let first_of = |name: &Box<str>| name.as_bytes().first().copied().unwrap_or_default();
+        let from = self.sorted.partition_point(|name| first_of(name) < first);
+        let all = self.sorted[from..].iter();
+        all.take_while(move |name| first_of(name) == first).map(|name| name.as_bytes())
+    }
 }
 
 /// What stands in a list of names and can be none.
@@ -210,8 +241,7 @@ impl QueryRecipe {
     }
 
     fn keeps(&self, name: &[u8]) -> bool {
-        let has = |names: &[Box<str>]| names.iter().any(|known| fits(known.as_bytes(), name));
-        self.only.as_ref().is_none_or(|names| has(names)) && !has(&self.without)
+        self.only.as_ref().is_none_or(|names| names.has(name)) && !self.without.has(name)
     }
 }
 
@@ -245,7 +275,7 @@ fn decoded(name: &[u8]) -> Vec<u8> {
     out
 }
 
-fn patterns(names: &[impl AsRef<str>]) -> Result<Vec<Box<str>>, NoParameterName> {
+fn patterns(names: &[impl AsRef<str>]) -> Result<Names, NoParameterName> {
     let mut patterns = Vec::new();
     for name in names.iter().map(AsRef::as_ref) {
         let is_name = |byte: u8| byte.is_ascii_graphic() && !b"?&=#%\"<>".contains(&byte);
@@ -257,7 +287,7 @@ fn patterns(names: &[impl AsRef<str>]) -> Result<Vec<Box<str>>, NoParameterName>
             return Err(NoParameterName(name.to_owned()));
         }
     }
-    Ok(patterns)
+    Ok(Names::of(patterns))
 }
 
 #[cfg(test)]
