@@ -1,5 +1,11 @@
 //! Flags: what can be said of a gateway on the command line and in the environment, and how it goes before a file.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::bare_urls,
+    reason = "these texts are what --help prints"
+)]
+
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;

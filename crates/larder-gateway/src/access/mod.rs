@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Neither a request nor an event loop ever waits for the log: a full disk, or a pipe that is not read, loses lines,
-//! which are counted. No field of a request is told but those that a [`Line`](line::Line) has: no cookies, no
+//! which are counted. No field of a request is told but those that a `Line` has: no cookies, no
 //! credentials.
 
 mod config;

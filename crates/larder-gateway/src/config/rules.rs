@@ -1,5 +1,10 @@
 //! Rules: what is stored, for how long, and for whom; of a route, or of all requests.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "these texts are for readers of a larder.toml: [memory] is a table there"
+)]
+
 use std::collections::BTreeMap;
 
 use bytesize::ByteSize;

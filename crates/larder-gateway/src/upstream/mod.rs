@@ -10,7 +10,7 @@
 //! Content of a request whose method gives it no meaning (GET, DELETE and the like) is read by some origins
 //! and taken for the next request by others. Such a request goes on a connection of its own.
 //!
-//! Where a request was granted another protocol ([`Upgrade`](crate::upgrade::Upgrade)), the origin is asked to go
+//! Where a request was granted another protocol ([`Upgrade`]), the origin is asked to go
 //! on in it. If it does, its connection goes to the reader's: `switch`. One that does unasked is an error.
 //!
 //! Where a request asks before it sends its content (`Expect: 100-continue`), so does the one that goes on, and

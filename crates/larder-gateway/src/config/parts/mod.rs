@@ -1,5 +1,11 @@
 //! Parts: the tables of a `larder.toml` that are about the gateway as a whole, one file for each.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::private_intra_doc_links,
+    reason = "these texts are for readers of a larder.toml: [server] is a table there"
+)]
+
 mod access_log;
 mod admin;
 mod listener;

@@ -40,7 +40,7 @@ pub(crate) use config::FIELDS_LIMIT;
 /// Serves the requests of one connection, one after the other, until it ends.
 ///
 /// Each request reaches `service` with an absolute URI (but `OPTIONS *`), its fields as they were
-/// sent, and in its extensions the [`Peer`](super::Peer) and, if its reader understands interim answers, an
+/// sent, and in its extensions the [`Peer`] and, if its reader understands interim answers, an
 /// [`Interim`](crate::interim::Interim). Requests that two readers might read differently never
 /// reach it: they are answered 400 and the like, and the connection ends.
 ///
