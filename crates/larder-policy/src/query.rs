@@ -107,7 +107,7 @@ impl Names {
     }
 
     fn begin_with(&self, first: u8) -> impl Iterator<Item = &[u8]> {
-        let first_of = |name: &Box<str>| name.as_bytes().first().copied().unwrap_or_default();
+        let first_of = |name: &str| name.as_bytes().first().copied().unwrap_or_default();
         let from = self.sorted.partition_point(|name| first_of(name) < first);
         let all = self.sorted[from..].iter();
         all.take_while(move |name| first_of(name) == first).map(|name| name.as_bytes())
