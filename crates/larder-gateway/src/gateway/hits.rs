@@ -15,7 +15,7 @@ use larder::http::{
 
 use super::{
     Gateway,
-    client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN, X_FORWARDED_FOR},
+    client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN, ListenerRules, X_FORWARDED_FOR},
 };
 use crate::{
     downstream::{
@@ -40,7 +40,7 @@ impl FastPath for Gateway {
         let rules = settings.config.rules(peer.listener);
         let believed = rules.believed(&peer);
         let limited = settings.rates.as_ref().map(|rates| {
-            let client = self.client(request.lines, &peer);
+            let client = client_by(rules, request.lines, &peer);
             (rates, Client(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
         });
         let PeekedRequest { method, mut scheme, mut host, target, lines } = request;
@@ -96,22 +96,26 @@ impl FastPath for Gateway {
 
     fn client(&self, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
         let settings = self.common.settings.load();
-        let rules = settings.config.rules(peer.listener);
-        let asked_for = rules.believed(peer).and_then(|believed| {
-            let claims = lines.iter().filter_map(|line| {
-                let name = HeaderName::from_bytes(line.name).ok()?;
-                let is_claim = name == header::FORWARDED || name == X_FORWARDED_FOR;
-                is_claim.then_some((name, HeaderValue::from_bytes(line.value).ok()?))
-            });
-            let trusts = |ip| rules.trusted_peers.contains(ip);
-            forward::client(&claims.collect(), believed, trusts)
-        });
-        asked_for.or(peer.ip())
+        client_by(settings.config.rules(peer.listener), lines, peer)
     }
 
     fn is_crowded(&self) -> bool {
         self.store.is_crowded()
     }
+}
+
+/// Who asks: the peer, or whom a trusted one asks for.
+fn client_by(rules: &ListenerRules, lines: &FieldLines<'_>, peer: &Peer) -> Option<IpAddr> {
+    let asked_for = rules.believed(peer).and_then(|believed| {
+        let claims = lines.iter().filter_map(|line| {
+            let name = HeaderName::from_bytes(line.name).ok()?;
+            let is_claim = name == header::FORWARDED || name == X_FORWARDED_FOR;
+            is_claim.then_some((name, HeaderValue::from_bytes(line.value).ok()?))
+        });
+        let trusts = |ip| rules.trusted_peers.contains(ip);
+        forward::client(&claims.collect(), believed, trusts)
+    });
+    asked_for.or(peer.ip())
 }
 
 /// Where a request came first, by a trusted peer's word.
