@@ -123,8 +123,9 @@ struct Trial {
 enum Cost {
     /// So many fetches, for what was purged.
     Purges(usize),
-    /// One fetch per key, gateway and `--max-incoherence`.
-    Trust,
+    /// One fetch per key, gateway and `--max-incoherence`, and one per gateway for each of so many purges of one key: who
+    /// cannot ask the others fetches for himself.
+    Trust { purges: usize },
 }
 
 impl Trial {
@@ -166,7 +167,9 @@ impl Trial {
         let periods = lasted.as_millis().div_ceil(TRUST.as_millis()) as usize;
         let most = match cost {
             Cost::Purges(fetches) => fetches,
-            Cost::Trust => PATHS.len() * self.fleet.gateways.len() * (periods + 1),
+            Cost::Trust { purges } => {
+                self.fleet.gateways.len() * (PATHS.len() * (periods + 1) + purges)
+            }
         };
         assert!(fetched <= most, "{fetched} fetches in {lasted:?}");
     }
@@ -240,7 +243,7 @@ async fn a_server_that_comes_back_with_what_it_had_earlier() {
     assert!(trial.fleet.gateways[1].place.purge(purge).await.unwrap().state.holds());
     // What lies there is older than that purge, which the server will have forgotten.
     trial
-        .while_this_happens(Cost::Trust, async |fleet| {
+        .while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             fleet.server.kill().await;
             fleet.server.start_again().await;
             for place in fleet.places() {
@@ -255,7 +258,7 @@ async fn a_server_that_comes_back_with_what_it_had_earlier() {
 impl Trial {
     async fn killed_and_started_again(&mut self) -> u64 {
         let versions = self.versions.clone();
-        self.while_this_happens(Cost::Trust, async |fleet| {
+        self.while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             fleet.server.kill().await;
             let first = fleet.gateways[0].place;
             versions.update(PATHS[0]);
@@ -289,7 +292,7 @@ async fn a_server_that_stands_still_for_longer_than_it_is_trusted() {
     let mut trial = Trial::over(Redis::start().await).await;
     let newest = trial.purge_behind().await;
     trial
-        .while_this_happens(Cost::Trust, async |fleet| {
+        .while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             fleet.server.pause();
             sleep(LASTS).await;
             fleet.server.go_on();
@@ -302,7 +305,7 @@ async fn a_server_that_stands_still_for_longer_than_it_is_trusted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_cut_off() {
     let mut trial = Trial::over(Redis::start().await).await;
-    trial.lines_do(&[0], Passing::Held, Cost::Trust).await;
+    trial.lines_do(&[0], Passing::Held, Cost::Trust { purges: 1 }).await;
     trial.check_log(2).await;
 }
 
@@ -310,7 +313,7 @@ async fn a_gateway_that_is_cut_off() {
 async fn a_server_that_accepts_and_never_answers() {
     let mut trial = Trial::over(Redis::start().await).await;
     trial.fleet.gateways.iter().for_each(|gateway| gateway.relay.break_all());
-    trial.lines_do(&[0, 1, 2], Passing::Held, Cost::Trust).await;
+    trial.lines_do(&[0, 1, 2], Passing::Held, Cost::Trust { purges: 1 }).await;
     trial.check_log(2).await;
 }
 
@@ -318,7 +321,11 @@ async fn a_server_that_accepts_and_never_answers() {
 async fn a_server_that_answers_rubbish() {
     let mut trial = Trial::over(Redis::start().await).await;
     trial
-        .lines_do(&[0, 1, 2], Passing::Answered(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Cost::Trust)
+        .lines_do(
+            &[0, 1, 2],
+            Passing::Answered(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+            Cost::Trust { purges: 1 },
+        )
         .await;
     trial.check_log(2).await;
 }
@@ -326,7 +333,7 @@ async fn a_server_that_answers_rubbish() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_says_of_all_that_it_is_well() {
     let mut trial = Trial::over(Redis::start().await).await;
-    trial.lines_do(&[0, 1, 2], Passing::Answered(b"+OK\r\n"), Cost::Trust).await;
+    trial.lines_do(&[0, 1, 2], Passing::Answered(b"+OK\r\n"), Cost::Trust { purges: 1 }).await;
     trial.check_log(2).await;
 }
 
@@ -342,7 +349,9 @@ async fn a_server_that_answers_a_fifth_of_a_second_late() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_answers_too_late() {
     let mut trial = Trial::over(Redis::start().await).await;
-    trial.lines_do(&[0, 1, 2], Passing::Later(Duration::from_millis(600)), Cost::Trust).await;
+    trial
+        .lines_do(&[0, 1, 2], Passing::Later(Duration::from_millis(600)), Cost::Trust { purges: 1 })
+        .await;
     trial.check_log(2).await;
 }
 
@@ -350,7 +359,7 @@ async fn a_server_that_answers_too_late() {
 async fn a_server_that_is_emptied() {
     let mut trial = Trial::over(Redis::start().await).await;
     trial
-        .while_this_happens(Cost::Trust, async |fleet| {
+        .while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             fleet.server.tell(&["FLUSHALL"]).await;
         })
         .await;
@@ -379,7 +388,7 @@ impl Trial {
     async fn memory_runs_out(&mut self, policy: &str) {
         let versions = self.versions.clone();
         let mut newest = 0;
-        self.while_this_happens(Cost::Trust, async |fleet| {
+        self.while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             fleet.server.tell(&["CONFIG", "SET", "maxmemory-policy", policy]).await;
             assert_eq!(fleet.server.tell(&["CONFIG", "SET", "maxmemory", "1mb"]).await, "+OK");
             newest = versions.update(PATHS[0]);
@@ -414,7 +423,7 @@ async fn a_server_that_asks_for_a_password_all_of_a_sudden() {
     let mut trial = Trial::over(Redis::start().await).await;
     let newest = trial.purge_behind().await;
     trial
-        .while_this_happens(Cost::Trust, async |fleet| {
+        .while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             let lead_to = |server: &Redis| {
                 fleet.gateways.iter().for_each(|gateway| gateway.relay.lead_to(server.address()));
             };
@@ -440,7 +449,7 @@ async fn a_server_that_evicts_whatever_it_likes() {
     let mut trial = Trial::over(Redis::start().await).await;
     let versions = trial.versions.clone();
     trial
-        .while_this_happens(Cost::Trust, async |fleet| {
+        .while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             for turn in 0..6 {
                 let said = fleet.server.tell(&["EVAL", EVICT, "0", &turn.to_string()]).await;
                 assert_eq!(said, "+OK");
@@ -460,7 +469,7 @@ async fn a_server_that_closes_all_its_connections_again_and_again() {
     let mut trial = Trial::over(Redis::start().await).await;
     let versions = trial.versions.clone();
     trial
-        .while_this_happens(Cost::Trust, async |fleet| {
+        .while_this_happens(Cost::Trust { purges: 20 }, async |fleet| {
             for turn in 0..20 {
                 let newest = versions.update(PATHS[0]);
                 let (fleet, server) = (&*fleet, &fleet.server);
@@ -487,7 +496,7 @@ async fn a_server_that_is_made_a_replica_and_a_primary_again() {
     let versions = trial.versions.clone();
     let mut newest = 0;
     trial
-        .while_this_happens(Cost::Trust, async |fleet| {
+        .while_this_happens(Cost::Trust { purges: 1 }, async |fleet| {
             let port = other.port().to_string();
             assert_eq!(fleet.server.tell(&["REPLICAOF", "127.0.0.1", &port]).await, "+OK");
             newest = versions.update(PATHS[0]);
