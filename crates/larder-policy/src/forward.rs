@@ -180,8 +180,12 @@ pub fn fate(name: &[u8], value: &[u8], believed: Option<ForwardedFields>) -> Lin
             Some(ForwardedFields::Forwarded) => LineFate::Decides,
             _ => LineFate::Goes,
         },
-        (9, Some(b'x')) if is_spelt(&X_REAL_IP) => claim(name, believed),
         (12.., Some(b'x')) if begins_as_forwarded(name) => claim(name, believed),
+        (9 | 11 | 13 | 14 | 16 | 18 | 19 | 24, Some(b'c' | b'f' | b't' | b'x'))
+            if names_the_client(name) =>
+        {
+            claim(name, believed)
+        }
         (2 | 7 | 10 | 14.., Some(b'k' | b'p' | b't' | b'u' | b'h'))
             if FOR_ONE_HOP.iter().any(|known| self::is_spelt(name, known.as_bytes())) =>
         {
@@ -189,6 +193,27 @@ pub fn fate(name: &[u8], value: &[u8], believed: Option<ForwardedFields>) -> Lin
         }
         _ => LineFate::Stays,
     }
+}
+
+/// Whether a field tells, in any spelling, the address of who is behind a proxy, as proxies and those who sell them name it
+/// beside `X-Forwarded-For`. Services count and lock out by it, so it is nobody's but a trusted proxy's.
+pub fn names_the_client(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 13] = [
+        b"cf-connecting-ip",
+        b"cf-connecting-ipv6",
+        b"client-ip",
+        b"fastly-client-ip",
+        b"true-client-ip",
+        b"x-azure-clientip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-envoy-external-address",
+        b"x-original-forwarded-for",
+        b"x-real-ip",
+        b"x-remote-addr",
+        b"x-remote-ip",
+    ];
+    NAMES.iter().any(|known| is_spelt(name, known))
 }
 
 fn claim(name: &[u8], believed: Option<ForwardedFields>) -> LineFate {
@@ -531,11 +556,11 @@ fn drop_claims(fields: &mut HeaderMap, believed: Option<ForwardedFields>) {
 /// Which of the fields a name is of that say who is behind a peer; none if it is another.
 fn claimed_in(name: &HeaderName) -> Option<ForwardedFields> {
     let name = name.as_str();
-    match name.as_bytes() {
-        [b'x', ..] if name.starts_with("x-forwarded-") || name == "x-real-ip" => {
+    match name {
+        "forwarded" => Some(ForwardedFields::Forwarded),
+        _ if name.starts_with("x-forwarded-") || names_the_client(name.as_bytes()) => {
             Some(ForwardedFields::XForwarded)
         }
-        [b'f', ..] if name == "forwarded" => Some(ForwardedFields::Forwarded),
         _ => None,
     }
 }
@@ -549,12 +574,12 @@ fn stands_for_what_is_dropped(name: &HeaderName) -> bool {
     }
     let is = |known: &str| is_spelt(name, known.as_bytes());
     begins_as_forwarded(name)
-        || [&CDN_LOOP, &X_REAL_IP, &header::CONTENT_LENGTH].iter().any(|known| is(known.as_str()))
+        || names_the_client(name)
+        || [&CDN_LOOP, &header::CONTENT_LENGTH].iter().any(|known| is(known.as_str()))
         || FOR_ONE_HOP.iter().any(|known| is(known))
 }
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// How many fields [`sign`] adds at most.
 const SIGNED: usize = 6;

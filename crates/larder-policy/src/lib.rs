@@ -13,6 +13,7 @@
 //! | `directives`, `vary` | `Cache-Control` and its targeted kin · which variant fits | §5.2, RFC 9213 · §4.1 |
 //! | [`freshness`] | how long an entry is good for, and what it is good for at one age | §4.2, RFC 5861 |
 //! | [`cookies`] | which cookies do not matter | RFC 6265 §4.2 |
+//! | [`credentials`] | which fields beside `Authorization` show who asks | – |
 //! | [`reason`] | the closed vocabulary of why an answer came about | – |
 //! | [`head`] | what the rules read of requests and responses | RFC 9110 §6 |
 //! | [`fields`] | field lines, however they are held | RFC 9110 §5 |
@@ -59,6 +60,8 @@ pub mod collapse_key;
 pub mod compression;
 #[cfg(feature = "http")]
 pub mod cookies;
+#[cfg(feature = "http")]
+pub mod credentials;
 #[cfg(feature = "http")]
 pub mod date;
 #[cfg(feature = "http")]

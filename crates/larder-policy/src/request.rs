@@ -11,6 +11,7 @@ use http::{
 };
 
 use crate::{
+    credentials,
     directives::RequestDirectives,
     fields::{Fields, NameFilter},
     forward::steers,
@@ -68,7 +69,7 @@ pub(crate) enum Personal {
 
 impl Reader {
     pub(crate) fn new(policy: &Policy, headers: Fields<'_>) -> Reader {
-        if headers.ask_for_nothing() {
+        if headers.ask_for_nothing() && !headers.may_have(credentials::FILTER) {
             return Reader { directives: RequestDirectives::default(), personal: None };
         }
         let mut directives = RequestDirectives::parse(headers);
@@ -130,9 +131,10 @@ impl Reader {
 impl Personal {
     pub(crate) fn of(policy: &Policy, headers: Fields<'_>) -> Option<Personal> {
         const CREDENTIALS: NameFilter = NameFilter::of(&["authorization", "cookie"]);
-        if !policy.guards || !headers.may_have(CREDENTIALS) {
+        if !policy.guards || !headers.may_have(CREDENTIALS.or(credentials::FILTER)) {
             None
-        } else if headers.contains(AUTHORIZATION.as_str()) {
+        } else if headers.contains(AUTHORIZATION.as_str()) || policy.has_strange_credential(headers)
+        {
             Some(Personal::Authorization)
         } else if policy.cookies_matter && policy.has_strange_cookie(headers) {
             Some(Personal::Cookie)

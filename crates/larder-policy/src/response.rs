@@ -287,7 +287,9 @@ impl Digest {
 /// (304, 412), a range (416), the connection it came by (421, 425); and those whose definition
 /// forbids it (428, 429, 431, 511: RFC 6585).
 fn never_stored(status: StatusCode) -> bool {
+    // What is no status of HTTP at all is an error of whoever sent it (RFC 9110 §15).
     status.is_informational()
+        || status.as_u16() >= 600
         || matches!(status.as_u16(), 304 | 412 | 416 | 421 | 425 | 428 | 429 | 431 | 511)
 }
 
@@ -491,10 +493,11 @@ impl Orders {
         if request.headers.contains(AUTHORIZATION.as_str()) && !beyond_credentials {
             return Err(Reason::Authorization);
         }
-        if Personal::of(policy, request.headers) == Some(Personal::Cookie) && !self.shareable() {
-            return Err(Reason::Cookie);
+        match Personal::of(policy, request.headers) {
+            Some(Personal::Authorization) if !beyond_credentials => Err(Reason::Authorization),
+            Some(Personal::Cookie) if !self.shareable() => Err(Reason::Cookie),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Meant for everybody in so many words: by a directive that only concerns shared caches, or a
@@ -534,7 +537,8 @@ impl Orders {
             .with(Saying::Shareable, self.shareable())
             .with(Saying::Immutable, directives.immutable)
             .with(Saying::ByDefault, by_default)
-            .with(Saying::AskedWithCookie, policy.has_strange_cookie(request.headers));
+            .with(Saying::AskedWithCookie, policy.has_strange_cookie(request.headers))
+            .with(Saying::AskedWithCredential, policy.has_strange_credential(request.headers));
         Said {
             time: named.or_else(unchanged).unwrap_or_default().into(),
             stale_while_revalidate: windows.0.unwrap_or_default().into(),

@@ -454,8 +454,13 @@ impl Question<'_> {
         if has(Saying::SetsCookie) && *set_cookie != SetCookie::Store {
             return Some(Reason::SetCookie);
         }
-        let looks_personal = has(Saying::AskedWithCookie) && !has(Saying::Shareable);
-        (*guards && *cookies_matter && looks_personal).then_some(Reason::Cookie)
+        if !*guards || has(Saying::Shareable) {
+            None
+        } else if has(Saying::AskedWithCredential) {
+            Some(Reason::Authorization)
+        } else {
+            (*cookies_matter && has(Saying::AskedWithCookie)).then_some(Reason::Cookie)
+        }
     }
 
     fn freshness(&self, index: usize) -> Freshness {

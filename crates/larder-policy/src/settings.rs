@@ -8,6 +8,7 @@ use crate::{
     answer_fields::AnswerFields,
     compression::Compression,
     cookies::{IgnoredCookies, has_other_cookies, values},
+    credentials,
     fields::Fields,
     path_tags::PathTags,
     path_type::PathType,
@@ -150,6 +151,8 @@ impl Policy {
     /// - an answer with `Set-Cookie` is not stored;
     /// - a request with `Cookie` or `Authorization` is answered only with what is shareable in so many
     ///   words;
+    /// - a request with a field of [`credentials::NAMES`] (the key of an API, the user that a proxy has let in) is taken
+    ///   for one with `Authorization`, unless the field is a part of the key;
     /// - errors that are about the one request (400, 401, 405 to 408, 411, 413 to 415, 417, 422, 426, 501,
     ///   505) are not stored, nor is a redirect of a URI to itself;
     /// - fields that tell the origin to answer for another method, host or URI are not sent to it where the
@@ -405,6 +408,20 @@ impl Policy {
     /// Whether a request has a cookie that may make its answer personal: one that is neither ignored nor in the key.
     pub(crate) fn has_strange_cookie(&self, headers: Fields<'_>) -> bool {
         has_other_cookies(headers, &self.key_cookies)
+    }
+
+    /// The same for requests whose answers lie apart, for this reason, from those that the policy is for otherwise.
+    pub fn apart(&self, reason: &str) -> Policy {
+        let partition = match &self.partition {
+            Some(partition) => format!("{partition}\u{6}{reason}"),
+            None => format!("\u{6}{reason}"),
+        };
+        self.clone().partition(Some(partition))
+    }
+
+    /// Whether a request shows a credential that is no part of the key.
+    pub(crate) fn has_strange_credential(&self, headers: Fields<'_>) -> bool {
+        credentials::shown(headers).any(|name| !self.key_fields.iter().any(|key| key == name))
     }
 
     /// Whether answers are told apart by nothing but their URI and their own `Vary`.

@@ -162,6 +162,8 @@ pub(crate) enum Saying {
     SetsCookie = 1 << 10,
     /// Its request had a cookie that was not ignored, nor is a part of the key.
     AskedWithCookie = 1 << 11,
+    /// Its request had a field of the [usual credentials](crate::credentials) that is no part of the key.
+    AskedWithCredential = 1 << 12,
 }
 
 impl Sayings {
@@ -221,9 +223,14 @@ impl Said {
             s_maxage && (policy.s_maxage_forbids_stale || (refresh.is_none() && rescue.is_none()));
         let never_stale = always_validate || has(Saying::NeverStale) || s_maxage_forbids;
         if !never_stale && !policy.forbids_status(status) {
+            // A rule's windows come after a time of freshness. Where nobody has said for how long an answer is fresh, it is
+            // not one to be kept for the windows' sake.
+            let by_rule = |window| if explicit || !ttl.is_zero() { window } else { Duration::ZERO };
+            let (of_refresh, of_rescue) =
+                (policy.default_stale_while_revalidate, policy.default_stale_if_error);
             lifetime = lifetime
-                .stale_while_revalidate(refresh.unwrap_or(policy.default_stale_while_revalidate))
-                .stale_if_error(rescue.unwrap_or(policy.default_stale_if_error));
+                .stale_while_revalidate(refresh.unwrap_or(by_rule(of_refresh)))
+                .stale_if_error(rescue.unwrap_or(by_rule(of_rescue)));
         }
         Terms {
             lifetime,

@@ -118,6 +118,30 @@ pub fn is_written_as(uri: &Uri, normal: &str) -> bool {
     rest().is_some_and(|rest| uri.path_and_query().is_some_and(|path| path.as_str() == rest))
 }
 
+/// Whether a URI is written as this [`normal`] one, but with small letters wherever a percent-encoding has letters: as
+/// many programs write all theirs (RFC 3986 §2.1 takes both for the same).
+pub fn is_written_in_small_hex(uri: &Uri, normal: &str) -> bool {
+    let Some(target) = uri.path_and_query().map(|target| target.as_str()) else { return false };
+    let Some(begin) = normal.len().checked_sub(target.len()) else { return false };
+    let is_begun = || {
+        let rest = normal.get(..begin)?.strip_prefix(uri.scheme_str()?)?.strip_prefix("://")?;
+        Some(rest == uri.authority()?.as_str())
+    };
+    // A letter follows a percent sign as the first or as the second digit.
+    let is_digit = |at: usize| {
+        let sign = |back: usize| at.checked_sub(back).map(|at| target.as_bytes()[at]);
+        sign(1) == Some(b'%') || (sign(2) == Some(b'%') && sign(1) != Some(b'%'))
+    };
+    let mut has_small = false;
+    let is_same = target.bytes().zip(normal.bytes().skip(begin)).enumerate().all(|(at, pair)| {
+        let (written, normal) = pair;
+        let is_hex_letter = normal.is_ascii_uppercase() && is_digit(at);
+        has_small |= is_hex_letter;
+        written == if is_hex_letter { normal.to_ascii_lowercase() } else { normal }
+    });
+    is_same && has_small && is_begun() == Some(true)
+}
+
 /// Writes [`normal`] of `scheme` `://` `host` `target`. `None`: not everything in them is as nearly all
 /// write it: a host in small letters, without a port that goes without saying, and a target that
 /// begins with a slash and has nothing in it that a URI cannot have, nor a percent sign that encodes
@@ -145,10 +169,22 @@ pub(crate) fn write_normal<'a>(
     out.extend_from_slice(host);
     if target.contains(&b'%') {
         push_normal(target, |byte| out.push(byte)).ok()?;
+        // Another spelling, whose answers lie apart.
+        if has_small_hex(target) {
+            return None;
+        }
     } else {
         out.extend_from_slice(target);
     }
     std::str::from_utf8(out).ok()
+}
+
+/// Whether a percent-encoding has a small letter.
+fn has_small_hex(target: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', target).any(|at| {
+        let digits = target.get(at + 1..).unwrap_or_default();
+        digits.iter().take(2).any(u8::is_ascii_lowercase)
+    })
 }
 
 /// Whether this, behind a host, is nothing, or a colon and a port other than `default`, written without

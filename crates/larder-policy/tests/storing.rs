@@ -10,7 +10,7 @@ use larder_policy::{
     response::{hit_for_miss, storability, tells_of_others},
     reuse::{Verdict, decide},
     settings::{Heuristics, Policy, SetCookie},
-    stored::Extent,
+    stored::{Extent, StoredHead},
 };
 use support::*;
 
@@ -396,7 +396,7 @@ fn expires_counts_from_date_and_what_is_no_date_is_stale() {
 #[test]
 fn every_final_status_is_stored_by_explicit_freshness_but_those_that_answer_one_request_only() {
     let never = [304, 412, 416, 421, 425, 428, 429, 431, 511];
-    for status in 200..=999 {
+    for status in 200..=599 {
         let fields = [("Cache-Control", "max-age=60"), ("Content-Range", "bytes 0-1/9")];
         let outcome = store(&Policy::standard(), &get(&[]), status, &fields).map(|_| ());
         let expected = if never.contains(&status) { Err(Reason::Status) } else { Ok(()) };
@@ -565,6 +565,68 @@ fn guarded_refuses_what_looks_personal_and_standard_does_not() {
     }
     let indifferent = Policy::guarded().cookies_matter(false);
     assert!(store(&indifferent, &cookie, 200, &[("Cache-Control", "max-age=60")]).is_ok());
+}
+
+#[test]
+fn guarded_takes_the_key_of_an_api_for_a_credential_unless_it_is_a_part_of_the_key() {
+    const FRESH: Fields<'_> = &[("Cache-Control", "max-age=60")];
+    for name in ["X-Api-Key", "x-auth-token", "Private-Token", "Remote-User", "DPoP"] {
+        let shown = get(&[(name, "1")]);
+        let ttl = Policy::guarded().default_ttl(secs(60));
+        let outcome = |policy: &Policy, fields| store(policy, &shown, 200, fields).map(|_| ());
+        assert_eq!(outcome(&ttl, FRESH), Err(Reason::Authorization), "{name}");
+        assert_eq!(outcome(&ttl, &[]), Err(Reason::Authorization), "{name}");
+        assert_eq!(outcome(&ttl, &[("Cache-Control", "s-maxage=60")]), Ok(()), "{name}");
+        assert_eq!(outcome(&Policy::standard(), FRESH), Ok(()), "{name}");
+        let keyed = Policy::guarded().key_fields(vec![name.parse().unwrap()]);
+        assert_eq!(outcome(&keyed, FRESH), Ok(()), "{name}");
+
+        // Nor is what others have brought for who shows one, nor for guarded what was stored without guards.
+        let reason = |policy: &Policy, head: &StoredHead, asked: &Request| {
+            decide(policy, &[head.into()], asked.head(), noon()).reason()
+        };
+        let of_nobody = store(&ttl, &get(&[]), 200, FRESH).unwrap();
+        assert_eq!(reason(&ttl, &of_nobody, &shown), Reason::Authorization, "{name}");
+        assert_eq!(reason(&ttl, &of_nobody, &get(&[])), Reason::Hit, "{name}");
+        let of_somebody = store(&Policy::standard(), &shown, 200, FRESH).unwrap();
+        assert_eq!(reason(&ttl, &of_somebody, &get(&[])), Reason::Authorization, "{name}");
+    }
+}
+
+#[test]
+fn a_rules_stale_windows_come_after_freshness_that_somebody_named() {
+    let windows =
+        Policy::guarded().default_stale_while_revalidate(secs(60)).default_stale_if_error(secs(60));
+    let silent: [Fields<'_>; 2] = [&[], &[("Cache-Control", "public")]];
+    for fields in silent {
+        for status in [200, 204, 301, 404, 410] {
+            let outcome = store(&windows, &get(&[]), status, fields).map(|_| ());
+            assert_eq!(outcome, Err(Reason::NoFreshness), "{status} {fields:?}");
+        }
+    }
+    // What can be validated is stored, to be validated.
+    let tagged = store(&windows, &get(&[]), 200, &[TAG]).unwrap().lifetime(&windows);
+    assert_eq!(tagged.at(secs(1)), Freshness::Expired);
+    let named = |fields: Fields<'_>, policy: &Policy| {
+        let head = store(policy, &get(&[]), 200, fields).unwrap();
+        let lifetime = head.lifetime(policy);
+        matches!(lifetime.at(lifetime.ttl() + secs(1)), Freshness::StaleWhileRevalidate { .. })
+    };
+    assert!(named(&[("Cache-Control", "max-age=0")], &windows));
+    assert!(named(&[("Cache-Control", "max-age=60")], &windows));
+    assert!(named(&[("Cache-Control", "stale-while-revalidate=9")], &windows));
+    assert!(named(&[], &windows.clone().default_ttl(secs(9))));
+    let guessing = windows.heuristics(Some(Heuristics::default()));
+    assert!(named(&[("Last-Modified", DAYS_AGO), ("Date", NOON)], &guessing));
+}
+
+#[test]
+fn what_is_no_status_is_not_stored() {
+    for status in [600, 777, 999] {
+        let fresh = [("Cache-Control", "max-age=60, public")];
+        let outcome = store(&Policy::standard(), &get(&[]), status, &fresh).map(|_| ());
+        assert_eq!(outcome, Err(Reason::Status), "{status}");
+    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn max_forwards_counts_down_for_trace_and_options_only() {
     }
 }
 
-const CLAIMS: [(&str, &str); 7] = [
+const CLAIMS: [(&str, &str); 10] = [
     ("forwarded", "for=198.51.100.7;proto=https"),
     ("x-forwarded-for", "198.51.100.7"),
     ("x-forwarded-host", "evil.example"),
@@ -178,6 +178,9 @@ const CLAIMS: [(&str, &str); 7] = [
     ("x-forwarded-port", "443"),
     ("x-forwarded-anything", "1"),
     ("x-real-ip", "198.51.100.7"),
+    ("true-client-ip", "198.51.100.7"),
+    ("cf-connecting-ip", "198.51.100.7"),
+    ("x_client_ip", "198.51.100.7"),
 ];
 
 #[test]
@@ -191,6 +194,9 @@ fn what_an_untrusted_peer_claims_is_replaced_by_what_is_known() {
         ("x-forwarded-port", None),
         ("x-forwarded-anything", None),
         ("x-real-ip", None),
+        ("true-client-ip", None),
+        ("cf-connecting-ip", None),
+        ("x_client_ip", None),
     ] {
         assert_eq!(text(&headers, name).as_deref(), value, "{name}");
     }
@@ -206,6 +212,8 @@ fn what_a_trusted_peer_says_is_kept_and_the_peer_added() {
         ("x-forwarded-proto", "https"),
         ("x-forwarded-port", "443"),
         ("x-real-ip", "198.51.100.7"),
+        ("true-client-ip", "198.51.100.7"),
+        ("cf-connecting-ip", "198.51.100.7"),
     ] {
         assert_eq!(text(&headers, name).as_deref(), Some(value), "{name}");
     }

@@ -6,7 +6,7 @@ use larder_policy::{
     key::{MAX_KEY_BYTES, RequestKey},
     no_vary_search::NoVarySearch,
     scheme::Scheme,
-    uri::is_written_as,
+    uri::{is_written_as, is_written_in_small_hex},
 };
 
 use proptest::prelude::*;
@@ -61,6 +61,28 @@ fn a_uri_is_written_as_its_key_or_it_is_not() {
     }
 }
 
+#[test]
+fn small_hex_digits_are_told_from_every_other_spelling() {
+    for (uri, is) in [
+        ("http://example.org/%c3%b6?q=%2f", true),
+        ("http://example.org/%20%c3", true),
+        ("http://example.org/%C3%B6", false),
+        ("http://example.org/%20", false),
+        ("http://example.org/ab", false),
+        ("http://example.org/%c3%B6", false),
+        ("http://example.org/%7e%c3", false),
+        ("http://example.org/%c3%", false),
+        ("http://Example.org/%c3", false),
+        ("http://example.org:80/%c3", false),
+        ("HTTP://example.org/%c3", true),
+    ] {
+        let parsed: http::Uri = uri.parse().unwrap();
+        let normal = RequestKey::of_uri(&parsed).unwrap().to_string();
+        assert_eq!(is_written_in_small_hex(&parsed, &normal), is, "{uri} {normal}");
+        assert!(!is_written_in_small_hex(&parsed, &format!("{normal}a")), "{uri}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(8 * ProptestConfig::default().cases))]
 
@@ -79,6 +101,9 @@ proptest! {
         }
         if let Some(key) = whole {
             prop_assert!(!is_written_as(&uri, &key) || uri.to_string() == key);
+            let is_small = is_written_in_small_hex(&uri, &key);
+            let is_same = uri.to_string().eq_ignore_ascii_case(&key);
+            prop_assert!(!is_small || (is_same && !is_written_as(&uri, &key)), "{} {}", uri, key);
             let again = key.parse::<Uri>().unwrap();
             prop_assert!(is_written_as(&again, &key), "{} {}", uri, key);
             let of_key = RequestKey::of_uri(&again).map(|key| key.to_string());

@@ -13,8 +13,13 @@ use http::{
     uri::{self, Authority},
 };
 use larder_policy::{
-    coded::CodedTags, head::RequestHead, key::RequestKey, request::is_personal, scheme::Scheme,
-    settings::Policy, uri::is_written_as,
+    coded::CodedTags,
+    head::RequestHead,
+    key::RequestKey,
+    request::is_personal,
+    scheme::Scheme,
+    settings::Policy,
+    uri::{is_written_as, is_written_in_small_hex},
 };
 
 use super::turns::Client;
@@ -63,6 +68,11 @@ impl Retrieval {
         began: Instant,
         policy: Arc<Policy>,
     ) -> Self {
+        // What the origin answers to this spelling may not be what it answers to the usual one.
+        let policy = match is_spelt_in_small_hex(&uri, &key) {
+            true => Arc::new(policy.apart("small hex")),
+            false => policy,
+        };
         let (coded_tags, sharing_name) = (None, OnceLock::new());
         Retrieval { head, uri, key, content, began, policy, coded_tags, sharing_name }
     }
@@ -81,8 +91,10 @@ impl Retrieval {
         self.head.extensions.get().copied()
     }
 
+    /// Whether what the origin answers may be stored under the key: its URI is written as the key is, or in small hex,
+    /// and then its answers lie apart from all others.
     pub(crate) fn is_spelt_as_its_key(&self) -> bool {
-        is_spelt_as(&self.uri, &self.key)
+        is_spelt_as(&self.uri, &self.key) || is_spelt_in_small_hex(&self.uri, &self.key)
     }
 
     pub(crate) fn is_personal(&self) -> bool {
@@ -102,13 +114,22 @@ impl Retrieval {
 /// Whether a URI is written just as in `key`. If not, the origin sees another spelling, and may answer it
 /// otherwise: `key` would be poisoned with that.
 pub(crate) fn is_spelt_as(uri: &Uri, key: &str) -> bool {
-    // The key begins with the URI, and no URI has a space in it. Its end is where this URI ends, or it is
-    // written otherwise.
-    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    written_in(key, uri).is_some_and(|written| is_written_as(uri, written))
+}
+
+fn is_spelt_in_small_hex(uri: &Uri, key: &str) -> bool {
+    uri.path_and_query().is_some_and(|target| target.as_str().contains('%'))
+        && written_in(key, uri).is_some_and(|written| is_written_in_small_hex(uri, written))
+}
+
+/// The URI with which `key` begins, if that is as long as `uri`: otherwise they are not written alike.
+fn written_in<'k>(key: &'k str, uri: &Uri) -> Option<&'k str> {
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
     let target = uri.path_and_query().map_or("", |target| target.as_str());
     let end = scheme.len() + "://".len() + authority.as_str().len() + target.len();
-    matches!(key.as_bytes().get(end), None | Some(b' '))
-        && key.get(..end).is_some_and(|written| is_written_as(uri, written))
+    // No URI has a space in it.
+    let is_end = matches!(key.as_bytes().get(end), None | Some(b' '));
+    key.get(..end).filter(|_| is_end)
 }
 
 pub(crate) fn request_head<'a>(head: &'a Head, uri: &'a Uri) -> RequestHead<'a> {

@@ -9,7 +9,7 @@ use crate::support::{
     read, request, secs, settle,
 };
 
-const PATH: &str = "/posts/1~?q=%2F";
+const PATH: &str = "/posts/1~?q=%2F%5B";
 
 /// Each names what a GET of [`PATH`] names, and none is written as its key.
 fn spellings() -> Vec<(&'static str, Request<()>)> {
@@ -22,14 +22,14 @@ fn spellings() -> Vec<(&'static str, Request<()>)> {
         request
     };
     vec![
-        ("an unreserved letter", of("http://example.org/p%6Fsts/1~?q=%2F", None)),
-        ("a tilde", of("http://example.org/posts/1%7E?q=%2F", None)),
-        ("small hex digits", of("http://example.org/posts/1~?q=%2f", None)),
-        ("capitals in the host", of("http://Example.ORG/posts/1~?q=%2F", None)),
-        ("the default port", of("http://example.org:80/posts/1~?q=%2F", None)),
-        ("a port with zeros", of("http://example.org:0080/posts/1~?q=%2F", None)),
-        ("an empty port", of("http://example.org:/posts/1~?q=%2F", None)),
-        ("a Host in capitals", of("/posts/1~?q=%2F", Some("EXAMPLE.org"))),
+        ("an unreserved letter", of("http://example.org/p%6Fsts/1~?q=%2F%5B", None)),
+        ("a tilde", of("http://example.org/posts/1%7E?q=%2F%5B", None)),
+        ("hex digits of both kinds", of("http://example.org/posts/1~?q=%2f%5B", None)),
+        ("capitals in the host", of("http://Example.ORG/posts/1~?q=%2F%5B", None)),
+        ("the default port", of("http://example.org:80/posts/1~?q=%2F%5B", None)),
+        ("a port with zeros", of("http://example.org:0080/posts/1~?q=%2F%5B", None)),
+        ("an empty port", of("http://example.org:/posts/1~?q=%2F%5B", None)),
+        ("a Host in capitals", of("/posts/1~?q=%2F%5B", Some("EXAMPLE.org"))),
     ]
 }
 
@@ -265,4 +265,62 @@ async fn a_target_beyond_ascii_passes_as_it_is(shape: Shape) {
     // Some origins take both for the same.
     site.answered(request("PUT", "/\u{e9}", &[]), ok(&[], "")).await;
     assert!(site.store().get(key("/%C3%A9")).is_none());
+}
+
+/// The same as [`PATH`], as many programs write it.
+const SMALL: &str = "/posts/1~?q=%2f%5b";
+
+over_each_shape!(what_is_asked_for_in_small_hex_digits_is_stored_beside_what_is_asked_for_as_usual);
+async fn what_is_asked_for_in_small_hex_digits_is_stored_beside_what_is_asked_for_as_usual(
+    shape: Shape,
+) {
+    for [first, second] in [[PATH, SMALL], [SMALL, PATH]] {
+        let site = Site::new(shape);
+        for path in [first, second] {
+            let asked = site.answered(get(path), fresh(path)).await;
+            assert!(asked.said().contains(";fwd="), "{path}: {asked:?}");
+            assert_eq!(site.origin.last().uri.path_and_query().unwrap(), path);
+        }
+        for path in [first, second, first] {
+            let hit = site.get(path).await;
+            assert!(hit.is_hit(), "{path}: {hit:?}");
+            assert_eq!(hit.text(), path);
+        }
+        // Both are the same to who purges, and to what changes them.
+        site.answered(request("DELETE", first, &[]), ok(&[], "")).await;
+        settle().await;
+        for path in [first, second] {
+            let anew = site.answered(get(path), fresh("anew")).await;
+            assert_eq!(anew.text(), "anew", "{path}");
+        }
+    }
+}
+
+over_each_shape!(readers_in_small_hex_digits_share_a_fetch_of_their_own);
+async fn readers_in_small_hex_digits_share_a_fetch_of_their_own(shape: Shape) {
+    let site = Site::new(shape);
+    let readers = [SMALL, PATH, SMALL, SMALL].map(|path| site.ask(get(path)));
+    settle().await;
+    assert_eq!(site.origin.waiting(), 2);
+    // Called in the order of the readers.
+    for path in [SMALL, PATH] {
+        site.origin.take().send(Ok(fresh(path))).unwrap();
+    }
+    for (path, reader) in [SMALL, PATH, SMALL, SMALL].into_iter().zip(readers) {
+        assert_eq!(read(reader).await.text(), path);
+    }
+}
+
+over_each_shape!(what_is_stored_in_small_hex_digits_is_validated_and_refreshed_in_them);
+async fn what_is_stored_in_small_hex_digits_is_validated_and_refreshed_in_them(shape: Shape) {
+    let site = Site::new(shape);
+    let fields = [("cache-control", "max-age=10"), ("etag", "\"1\"")];
+    site.fill(SMALL, ok(&fields, "small")).await;
+    site.clock.advance(secs(15));
+    let usual = site.answered(get(PATH), ok(&[("cache-control", "max-age=60")], "usual")).await;
+    assert_eq!((usual.text(), site.origin.last().field("if-none-match")), ("usual", ""));
+    let confirmed = site.answered(get(SMALL), answer(304, &fields, "")).await;
+    assert_eq!(confirmed.text(), "small");
+    assert_eq!(site.origin.last().field("if-none-match"), "\"1\"");
+    assert_eq!((site.get(SMALL).await.text(), site.get(PATH).await.text()), ("small", "usual"));
 }

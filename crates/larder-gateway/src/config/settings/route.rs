@@ -230,18 +230,11 @@ impl Check<'_> {
 /// Whether a route may go by a field: one that is taken out of requests, or believed of some only, is not there for
 /// each way that a request may go.
 fn may_be_asked_for(name: &HeaderName) -> bool {
-    const NOT: [&str; 8] = [
-        "cdn-loop",
-        "content-length",
-        "expect",
-        "forwarded",
-        "host",
-        "larder-explain",
-        "via",
-        "x-real-ip",
-    ];
+    const NOT: [&str; 7] =
+        ["cdn-loop", "content-length", "expect", "forwarded", "host", "larder-explain", "via"];
     let fate = forward::fate(name.as_str().as_bytes(), b"", Some(ForwardedFields::XForwarded));
-    let is_of_peer = name.as_str().starts_with("x-forwarded");
+    let is_of_peer = name.as_str().starts_with("x-forwarded")
+        || forward::names_the_client(name.as_str().as_bytes());
     fate == LineFate::Stays && !is_of_peer && !NOT.contains(&name.as_str())
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
-use larder::http::policy::forward::Hop;
+use larder::http::policy::forward::{Hop, names_the_client};
 use larder_admin::access::{Attempts, Token, bearer};
 
 use super::PurgeConfig;
@@ -16,13 +16,12 @@ use crate::gateway::GatewayConfig;
 const FASTLY_KEY: HeaderName = HeaderName::from_static("fastly-key");
 
 /// What a proxy adds that asks for somebody else. Where it is not trusted, whom it asks for is not known.
-const ASKS_FOR_OTHERS: [HeaderName; 6] = [
+const ASKS_FOR_OTHERS: [HeaderName; 5] = [
     header::FORWARDED,
     header::VIA,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
     HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
 ];
 
 /// Who asks, as far as that is known.
@@ -53,6 +52,7 @@ pub(super) enum Refused {
 /// trusted are taken away.
 pub(crate) fn asks_for_others(headers: &HeaderMap) -> bool {
     ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name))
+        || headers.keys().any(|name| names_the_client(name.as_str().as_bytes()))
 }
 
 impl Purger {
