@@ -45,7 +45,10 @@ enum What {
     Limit { answers: Vec<Baked> },
     /// The origin behind the servers; `gateway` starts it
     #[command(hide = true)]
-    Origin,
+    Origin {
+        /// Where its certificate lies; without one it answers in the open only
+        folder: Option<PathBuf>,
+    },
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -74,6 +77,6 @@ async fn main() -> anyhow::Result<()> {
         }
         What::SharedInstance { url, namespace } => shared::instance::serve(&url, &namespace).await,
         What::Limit { answers } => gateway::limit::serve(&answers),
-        What::Origin => gateway::origin::serve().await,
+        What::Origin { folder } => gateway::origin::serve(folder.as_deref()).await,
     }
 }

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-use crate::{fields::Fields, glob::fits};
+use crate::{fields::Fields, names::Names};
 
 /// Names that visitor counters and advertisement networks give their cookies, as their vendors document
 /// them. None of them is read by a server that makes pages.
@@ -78,7 +78,7 @@ const ANALYTICS_NAME: &str = "analytics";
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IgnoredCookies {
-    patterns: Vec<Box<str>>,
+    patterns: Names,
 }
 
 /// What is left of a `Cookie` line without what is ignored.
@@ -106,26 +106,25 @@ impl IgnoredCookies {
         self.patterns.is_empty()
     }
 
-    /// What is left of the value of one `Cookie` line (RFC 6265 §4.2.1).
+    /// What is left of the value of one `Cookie` line (RFC 6265 §4.2.1). Allocates only where that is a part of it.
     pub fn left_of(&self, line: &[u8]) -> Left {
-        let mut left = Vec::new();
-        let mut has_dropped = false;
-        for cookie in line.split(|&byte| byte == b';') {
-            let cookie = cookie.trim_ascii();
-            if self.has(name_of(cookie)) {
-                has_dropped = true;
-            } else if !cookie.is_empty() {
-                if !left.is_empty() {
-                    left.extend_from_slice(b"; ");
-                }
-                left.extend_from_slice(cookie);
+        let (mut has_dropped, mut has_kept) = (false, false);
+        for cookie in parts(line) {
+            match self.patterns.has(cookie.name()) {
+                true => has_dropped = true,
+                false => has_kept |= !cookie.text().is_empty(),
+            }
+            if has_dropped && has_kept {
+                return Left::Some(self.rest_of(line));
             }
         }
-        match (has_dropped, left.is_empty()) {
-            (false, _) => Left::All,
-            (true, true) => Left::Nothing,
-            (true, false) => Left::Some(left),
-        }
+        if has_dropped { Left::Nothing } else { Left::All }
+    }
+
+    fn rest_of(&self, line: &[u8]) -> Vec<u8> {
+        let kept = parts(line).filter(|cookie| !self.patterns.has(cookie.name()));
+        let kept = kept.map(Part::text).filter(|cookie| !cookie.is_empty());
+        kept.collect::<Vec<_>>().join(&b"; "[..])
     }
 
     /// Takes them out of a request.
@@ -148,10 +147,6 @@ impl IgnoredCookies {
             headers.append(COOKIE, line);
         }
     }
-
-    fn has(&self, name: &[u8]) -> bool {
-        self.patterns.iter().any(|pattern| fits(pattern.as_bytes(), name))
-    }
 }
 
 /// A list of names, with commas between them. In a name `*` stands for any number of characters; the
@@ -160,23 +155,23 @@ impl FromStr for IgnoredCookies {
     type Err = NoCookieName;
 
     fn from_str(text: &str) -> Result<IgnoredCookies, NoCookieName> {
-        let mut patterns = Vec::new();
+        let mut names = Vec::new();
         for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             if name == ANALYTICS_NAME {
-                patterns.extend(ANALYTICS.iter().copied().map(Box::from));
+                names.extend(ANALYTICS.iter().copied().map(Box::from));
             } else if name.bytes().all(is_token) {
-                patterns.push(name.into());
+                names.push(name.into());
             } else {
                 return Err(NoCookieName(name.to_owned()));
             }
         }
-        Ok(IgnoredCookies { patterns })
+        Ok(IgnoredCookies { patterns: Names::of(names) })
     }
 }
 
 impl fmt::Display for IgnoredCookies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.patterns.join(", "))
+        f.write_str(&self.patterns.listed().join(", "))
     }
 }
 
@@ -204,6 +199,44 @@ fn cookies(headers: Fields<'_>) -> impl Iterator<Item = &[u8]> {
     cookies.filter(|cookie| !cookie.is_empty())
 }
 
+/// What stands between two semicolons of a line: a cookie, or nothing.
+#[derive(Clone, Copy)]
+struct Part<'l> {
+    text: &'l [u8],
+    /// Where its name ends, if it has one.
+    name_end: usize,
+}
+
+impl<'l> Part<'l> {
+    fn name(self) -> &'l [u8] {
+        self.text[..self.name_end].trim_ascii()
+    }
+
+    fn text(self) -> &'l [u8] {
+        self.text.trim_ascii()
+    }
+}
+
+/// The parts of a line, in one look at it.
+fn parts(line: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    let mut left = Some(line);
+    std::iter::from_fn(move || {
+        let line = left?;
+        // Names are short, and looked through byte by byte; values need not be.
+        let is_end = |byte: &u8| matches!(byte, b'=' | b';');
+        let first = line.iter().position(is_end).unwrap_or(line.len());
+        let (name_end, end) = match line[first..] {
+            [b'=', ref value @ ..] => {
+                let length = memchr::memchr(b';', value).unwrap_or(value.len());
+                (first, first + 1 + length)
+            }
+            _ => (0, first),
+        };
+        left = line.get(end + 1..);
+        Some(Part { text: &line[..end], name_end })
+    })
+}
+
 /// Browsers send a cookie without a name as its value alone, which is then no name.
 fn name_of(cookie: &[u8]) -> &[u8] {
     let end = cookie.iter().position(|&byte| byte == b'=').unwrap_or(0);
@@ -217,7 +250,10 @@ fn is_token(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::glob::fits;
 
     fn ignored(list: &str) -> IgnoredCookies {
         list.parse().unwrap()
@@ -244,6 +280,35 @@ mod tests {
             ("_ga =1", Left::Nothing),
         ] {
             assert_eq!(ignored.left_of(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    /// The same, cookie by cookie.
+    fn left_one_by_one(ignored: &[&str], line: &str) -> Left {
+        let cookies: Vec<_> = line.split(';').map(str::trim_ascii).collect();
+        let matters = |cookie: &&str| {
+            let name = cookie.split_once('=').map(|(name, _)| name.trim_ascii_end());
+            let name = name.unwrap_or_default().as_bytes();
+            !ignored.iter().any(|pattern| fits(pattern.as_bytes(), name))
+        };
+        let left: Vec<_> = cookies.iter().copied().filter(matters).collect();
+        let is_shorter = left.len() < cookies.len();
+        let left: Vec<_> = left.into_iter().filter(|cookie| !cookie.is_empty()).collect();
+        match left[..] {
+            _ if !is_shorter => Left::All,
+            [] => Left::Nothing,
+            _ => Left::Some(left.join("; ").into_bytes()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_look_at_a_line_leaves_what_a_look_at_each_cookie_leaves(
+            ignored in proptest::collection::vec("[ab*]{1,3}", 1..5), line in "[ab=;; \\t\"]{0,24}",
+        ) {
+            let ignored: Vec<_> = ignored.iter().map(String::as_str).collect();
+            let list: IgnoredCookies = ignored.join(",").parse().unwrap();
+            prop_assert_eq!(list.left_of(line.as_bytes()), left_one_by_one(&ignored, &line));
         }
     }
 

@@ -186,7 +186,8 @@ pub fn fate(name: &[u8], value: &[u8], believed: Option<ForwardedFields>) -> Lin
         {
             claim(name, believed)
         }
-        (2 | 7 | 10 | 14.., Some(b'k' | b'p' | b't' | b'u' | b'h'))
+        // Without `User-Agent` and others that nearly all requests have.
+        (2 | 7, Some(b't' | b'u')) | (10, Some(b'k')) | (14.., Some(b'h' | b'p' | b't'))
             if FOR_ONE_HOP.iter().any(|known| self::is_spelt(name, known.as_bytes())) =>
         {
             LineFate::Goes

@@ -86,6 +86,8 @@ mod list;
 #[cfg(feature = "http")]
 pub mod multipart;
 #[cfg(feature = "http")]
+mod names;
+#[cfg(feature = "http")]
 pub mod no_vary_search;
 #[cfg(feature = "http")]
 pub mod part;

@@ -62,9 +62,16 @@ impl PathPattern {
 
     /// `path` begins with a slash.
     pub fn fits(&self, path: &str) -> bool {
+        self.fits_behind(0, path)
+    }
+
+    /// Whether it fits a path that begins with so many parts of its [literal head](Self::literal_head), as somebody has
+    /// found already. `rest` is what comes after them: nothing, or it begins with a slash.
+    #[inline]
+    pub fn fits_behind(&self, parts: usize, rest: &str) -> bool {
         // What is left of the path, from a slash on.
-        let mut left = path.as_bytes();
-        for part in &self.head {
+        let mut left = rest.as_bytes();
+        for part in self.head.get(parts..).unwrap_or_default() {
             match part.taken_from(left) {
                 Some(rest) => left = rest,
                 None => return false,

@@ -36,11 +36,11 @@ impl<'a> From<&'a StoredHead> for Variant<'a> {
 impl Variant<'_> {
     /// What it is good for, a soft purge considered.
     pub fn freshness(&self, policy: &Policy, now: SystemTime) -> Freshness {
-        self.freshness_by(self.head.lifetime(policy), now)
+        self.freshness_by(self.head.lifetime(policy), self.head.age(now), now)
     }
 
-    fn freshness_by(&self, lifetime: Lifetime, now: SystemTime) -> Freshness {
-        let age = self.head.age(now);
+    /// `age`: its own, now.
+    fn freshness_by(&self, lifetime: Lifetime, age: Duration, now: SystemTime) -> Freshness {
         match self.marked_stale {
             None => lifetime.at(age),
             Some(at) => {
@@ -355,7 +355,8 @@ impl Question<'_> {
         let variant = &self.stored[index];
         let head = variant.head;
         let terms = head.terms(self.policy);
-        let freshness = variant.freshness_by(terms.lifetime, self.now);
+        let age = head.age(self.now);
+        let freshness = variant.freshness_by(terms.lifetime, age, self.now);
         // Of a stale one it is told that it was stale, whatever else speaks against it: that the request
         // forbids to use it is said of fresh ones (RFC 9211 §2.2).
         let unless_stale = |reason| match freshness {
@@ -376,7 +377,6 @@ impl Question<'_> {
         if terms.always_validate {
             return ask(Reason::NoCache);
         }
-        let age = head.age(self.now);
         match freshness {
             Freshness::Fresh { left } => {
                 let is_immutable = head.said.sayings.has(Saying::Immutable);

@@ -201,18 +201,27 @@ impl Said {
         self.sayings.has(named).then(|| time.get())
     }
 
+    /// How long it is fresh, and whether somebody said so. `seed`: any number, the same for the same response.
+    #[inline]
+    fn ttl(&self, policy: &Policy, status: StatusCode, seed: u64) -> (Duration, bool) {
+        let (ttl, explicit) =
+            match policy.ttl(status, self.named(), self.sayings.has(Saying::IsSilent)) {
+                Some(ttl) => (ttl, true),
+                None => (self.heuristic_ttl(policy), false),
+            };
+        if policy.ttl_jitter > 0.0 {
+            let part = policy.ttl_jitter * fraction_of(seed);
+            return (Lifetime::fresh_for(ttl).shortened_by(part).ttl(), explicit);
+        }
+        (ttl, explicit)
+    }
+
     /// What follows from it. `seed`: any number, the same for the same response.
     pub(crate) fn terms(&self, policy: &Policy, status: StatusCode, seed: u64) -> Terms {
         let has = |saying| self.sayings.has(saying);
-        let ruled = policy.ttl(status, self.named(), has(Saying::IsSilent));
-        let (ttl, explicit, is_refused) = match ruled {
-            Some(ttl) => (ttl, true, false),
-            None => (self.heuristic_ttl(policy), false, !has(Saying::ByDefault)),
-        };
+        let (ttl, explicit) = self.ttl(policy, status, seed);
+        let is_refused = !explicit && !has(Saying::ByDefault);
         let mut lifetime = Lifetime::fresh_for(ttl);
-        if policy.ttl_jitter > 0.0 {
-            lifetime = lifetime.shortened_by(policy.ttl_jitter * fraction_of(seed));
-        }
         let always_validate = has(Saying::AlwaysValidate);
         let refresh = self.window(self.stale_while_revalidate, Saying::NamesRefresh);
         let rescue = self.window(self.stale_if_error, Saying::NamesRescue);
@@ -320,6 +329,12 @@ impl StoredHead {
         self.terms(policy).lifetime
     }
 
+    /// How long it is fresh by this policy, all ages counted from its making at the origin.
+    #[inline]
+    pub fn ttl(&self, policy: &Policy) -> Duration {
+        self.said.ttl(policy, self.status, self.received_at.0.0).0
+    }
+
     /// Whether nothing says how long it is fresh, and so each use of it asks the origin first.
     pub fn lacks_freshness(&self, policy: &Policy) -> bool {
         let terms = self.terms(policy);
@@ -353,8 +368,8 @@ impl StoredHead {
 
     /// Its age (RFC 9111 §4.2.3). For the field `Age`, cut to whole seconds once, at the end.
     pub fn age(&self, now: SystemTime) -> Duration {
-        let resident = now.duration_since(self.received_at.get()).unwrap_or_default();
-        self.initial_age.get().saturating_add(resident)
+        let resident = UnixNanos::from(now).0.0.saturating_sub(self.received_at.0.0);
+        Nanos(self.initial_age.0.saturating_add(resident)).get()
     }
 
     /// What it is good for now, by its lifetime alone: [`decide`](crate::reuse::decide) knows more.

@@ -152,12 +152,10 @@ pub(crate) fn write_normal<'a>(
     target: &[u8],
     out: &'a mut Vec<u8>,
 ) -> Option<&'a str> {
-    let stands_in = |place: u8| move |byte: &u8| PLACES[usize::from(*byte)] & place != 0;
-    let name_end = host.iter().position(|byte| !stands_in(HOST)(byte)).unwrap_or(host.len());
-    let is_common = name_end > 0
-        && is_other_port(&host[name_end..], scheme.default_port())
+    let of_target = kinds(target);
+    let is_common = is_common_host(host, scheme.default_port())
         && target.first() == Some(&b'/')
-        && target.iter().all(stands_in(TARGET));
+        && of_target & NO_TARGET == 0;
     if !is_common {
         return None;
     }
@@ -167,7 +165,7 @@ pub(crate) fn write_normal<'a>(
         Scheme::Https => out.extend_from_slice(b"https://"),
     }
     out.extend_from_slice(host);
-    if target.contains(&b'%') {
+    if of_target & PERCENT != 0 {
         push_normal(target, |byte| out.push(byte)).ok()?;
         // Another spelling, whose answers lie apart.
         if has_small_hex(target) {
@@ -185,6 +183,22 @@ fn has_small_hex(target: &[u8]) -> bool {
         let digits = target.get(at + 1..).unwrap_or_default();
         digits.iter().take(2).any(u8::is_ascii_lowercase)
     })
+}
+
+/// Whether this is a name in small letters, without a port or with one that does not go without saying.
+fn is_common_host(host: &[u8], default_port: u16) -> bool {
+    if kinds(host) & NO_HOST == 0 {
+        return !host.is_empty();
+    }
+    let name_end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+    let (name, port) = host.split_at(name_end);
+    !name.is_empty() && kinds(name) & NO_HOST == 0 && is_other_port(port, default_port)
+}
+
+/// The kinds of all of these bytes.
+fn kinds(bytes: &[u8]) -> u8 {
+    // Without a way out of the loop: nearly always all are looked at.
+    bytes.iter().fold(0, |kinds, byte| kinds | KINDS[usize::from(*byte)])
 }
 
 /// Whether this, behind a host, is nothing, or a colon and a port other than `default`, written without
@@ -205,29 +219,31 @@ fn is_other_port(rest: &[u8], default: u16) -> bool {
     }
 }
 
-/// In a host's name in small letters.
-const HOST: u8 = 1;
-/// In a path or a query, percent signs among it.
-const TARGET: u8 = 2;
+/// Not in a host's name in small letters.
+const NO_HOST: u8 = 1;
+/// Not in a path or a query.
+const NO_TARGET: u8 = 2;
+const PERCENT: u8 = 4;
 
-/// Where each byte stands in most URIs (RFC 3986 §2): without what is for the scheme, an address or a
-/// fragment alone (`#`, `[`, `]`).
-const PLACES: [u8; 256] = {
-    let mut places = [0; 256];
+/// Where each byte does not stand in most URIs (RFC 3986 §2): what is for the scheme, an address or a
+/// fragment alone (`#`, `[`, `]`) stands nowhere.
+const KINDS: [u8; 256] = {
+    let mut kinds = [NO_HOST | NO_TARGET; 256];
     let mut byte: u8 = b'!';
     while byte <= b'~' {
         if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-') {
-            places[byte as usize] |= HOST;
+            kinds[byte as usize] &= !NO_HOST;
         }
         if byte.is_ascii_alphanumeric()
             || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')')
             || matches!(byte, b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%')
         {
-            places[byte as usize] |= TARGET;
+            kinds[byte as usize] &= !NO_TARGET;
         }
         byte += 1;
     }
-    places
+    kinds[b'%' as usize] |= PERCENT;
+    kinds
 };
 
 fn push_origin(uri: &Uri, out: &mut String) -> Option<()> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_setaffinity},
@@ -69,17 +69,25 @@ impl Bench {
             stampede_readers: 1000.min(usize::try_from(open_files / 2)?),
         };
         let folder = tempfile::tempdir()?;
+        let certificate = Certificate::make(folder.path())?;
         let program = std::env::current_exe()?;
-        let mut server = Server::start(options.load_core, folder.path(), &program, &["origin"])?;
-        let origin = server.lines(1)?[0].parse()?;
+        let arguments = ["origin".as_ref(), folder.path().as_os_str()];
+        let mut server = Server::start(options.load_core, folder.path(), &program, &arguments)?;
+        let lines = server.lines(3)?;
+        let [origin, tls_origin, http2_origin] = &lines[..] else {
+            bail!("an origin says where it is")
+        };
+        let origin = origin.parse()?;
         let mut bench = Bench {
             setting: Setting {
                 larder,
                 core: options.server_core,
                 origin,
+                tls_origin: tls_origin.parse()?,
+                http2_origin: http2_origin.parse()?,
                 answers: Vec::new(),
                 open_files,
-                certificate: Certificate::make(folder.path())?,
+                certificate,
             },
             run,
             who: Vec::new(),

@@ -3,10 +3,11 @@
 use anyhow::ensure;
 
 use super::{
-    client::{Client, get_each},
+    client::{Answer, Client, get_each},
     contestant::{Contestant, Who},
+    echo::Socket,
     limit::Baked,
-    origin::ETAG,
+    origin::{ETAG, Link},
     slow,
 };
 
@@ -24,6 +25,9 @@ pub(crate) struct Case {
     pub(crate) connections: usize,
     pub(crate) keys: Option<usize>,
     pub(crate) protocol: Protocol,
+    pub(crate) exchange: Exchange,
+    /// How the origin is asked.
+    pub(crate) link: Link,
     /// Whether the origin must not be asked.
     pub(crate) is_hit: bool,
     /// How many readers hang on meanwhile with an answer they hardly read.
@@ -38,7 +42,21 @@ pub(crate) enum Protocol {
     Tls,
 }
 
-/// All cases whose figure is CPU time per request.
+/// What goes to and fro.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// A request without content, and its answer.
+    Get,
+    /// A request with so many bytes of content, and its answer.
+    Upload(usize),
+    /// A message over a WebSocket, and its echo.
+    Echo,
+}
+
+/// Longer than a server holds in memory unasked.
+const UPLOAD_BYTES: usize = 1 << 20;
+
+/// All cases whose figure is CPU time per request, and for which nobody is started in another way.
 pub(crate) fn all(keys: usize, slow_clients: usize) -> Vec<Case> {
     let hit = |id, label: &str, path, answer| Case {
         id,
@@ -49,6 +67,8 @@ pub(crate) fn all(keys: usize, slow_clients: usize) -> Vec<Case> {
         connections: 64,
         keys: None,
         protocol: Protocol::Http1,
+        exchange: Exchange::Get,
+        link: Link::Plain,
         is_hit: true,
         slow_clients: 0,
     };
@@ -101,6 +121,29 @@ pub(crate) fn all(keys: usize, slow_clients: usize) -> Vec<Case> {
             protocol: Protocol::Http2,
             ..hit("http2", "hit, 2.25 kB, HTTP/2", "/fixed/2304/h", PAGE)
         },
+        // The origin tells how many bytes have come.
+        large(Case {
+            exchange: Exchange::Upload(UPLOAD_BYTES),
+            is_hit: false,
+            ..hit("upload-1m", "pass, upload of 1 MB", "/upload/a", whole(7))
+        }),
+        Case {
+            exchange: Exchange::Echo,
+            is_hit: false,
+            ..hit("websocket", "WebSocket echo, 125 B", "/echo/a", whole(0))
+        },
+    ]
+}
+
+/// The cases in which all are started with another way to the origin. What it costs to make a connection is not in
+/// them: they are kept.
+pub(crate) fn over_other_links() -> [Case; 2] {
+    let pass =
+        all(1, 0).into_iter().find(|case| case.id == "pass").expect("it is one of the cases");
+    let over = |link, id, label: &str| Case { id, label: label.to_owned(), link, ..pass.clone() };
+    [
+        over(Link::Tls, "origin-tls", "pass, 2.25 kB, TLS to the origin"),
+        over(Link::Http2, "origin-http2", "pass, 2.25 kB, HTTP/2 to the origin"),
     ]
 }
 
@@ -118,15 +161,20 @@ fn thousands(count: usize) -> String {
 
 impl Case {
     /// Who takes part. Nobody is beside the limit who asks an origin, or speaks HTTP/2 or TLS. Varnish
-    /// leaves TLS to others.
+    /// leaves TLS and HTTP/2 to the origin to others, and switched connections to what one writes for them. nginx asks by
+    /// HTTP/1.1 only.
     pub(crate) fn has(&self, who: Who) -> bool {
         match who {
             Who::Limit => self.is_hit && self.protocol == Protocol::Http1,
-            Who::NginxUncached => !self.is_hit,
-            Who::Varnish => self.protocol != Protocol::Tls,
+            Who::NginxUncached => !self.is_hit && self.link != Link::Http2,
+            Who::Varnish => {
+                self.protocol != Protocol::Tls
+                    && self.exchange != Exchange::Echo
+                    && self.link == Link::Plain
+            }
             // What shares no answer would wait for its lock in vain; as a plain proxy it is at its best.
             Who::Nginx | Who::NginxSendfile => self.is_hit,
-            _ => true,
+            Who::Larder | Who::Haproxy => true,
         }
     }
 
@@ -148,12 +196,15 @@ impl Case {
         origin: &mut Client,
     ) -> anyhow::Result<()> {
         let address = contestant.address(self.answer);
+        if self.exchange == Exchange::Echo {
+            return Socket::open(address, self.path).await?.exchange().await;
+        }
         let mut client = contestant.connect(self.answer).await?;
         if contestant.who != Who::Limit {
             match self.keys {
                 Some(keys) => get_each(address, 0..keys, |number| self.path_of(number)).await?,
                 // The whole answer, which its parts are made from.
-                None => ensure!(client.get(self.path, &[]).await?.status == 200, "no answer"),
+                None => ensure!(self.ask(&mut client, &[]).await?.status == 200, "no answer"),
             }
         }
         if self.slow_clients > 0 {
@@ -181,7 +232,10 @@ impl Case {
         const ATTEMPTS: usize = 10;
         for _ in 0..ATTEMPTS {
             let before = calls(origin, path).await?;
-            let answer = client.get(path, self.fields).await?;
+            let answer = match self.exchange {
+                Exchange::Upload(_) => self.ask(client, self.fields).await?,
+                _ => client.get(path, self.fields).await?,
+            };
             let asked = calls(origin, path).await? - before;
             let Baked { status, body_bytes } = self.answer;
             ensure!(answer.status == status, "answers {} where {status} is due", answer.status);
@@ -190,6 +244,10 @@ impl Case {
                 "sends {} B of {body_bytes}",
                 answer.body.len()
             );
+            if let Exchange::Upload(sent) = self.exchange {
+                let told = String::from_utf8_lossy(&answer.body);
+                ensure!(told == sent.to_string(), "the origin has {told} B of {sent}");
+            }
             if contestant.who == Who::Limit || (asked == 0) == self.is_hit {
                 return Ok(());
             }
@@ -197,6 +255,16 @@ impl Case {
         }
         ensure!(!self.is_hit, "asks the origin each time");
         anyhow::bail!("does not ask the origin")
+    }
+}
+
+impl Case {
+    /// Its own request.
+    async fn ask(&self, client: &mut Client, fields: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        match self.exchange {
+            Exchange::Upload(bytes) => client.post(self.path, bytes).await,
+            Exchange::Get | Exchange::Echo => client.get(self.path, fields).await,
+        }
     }
 }
 

@@ -8,14 +8,22 @@ use std::{
 };
 
 use anyhow::Context;
-use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 /// Asked of everybody in the same words: a cache keeps each host's answers apart.
 pub(crate) const HOST: &str = "larder.bench";
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// In the folder that they are made in.
+const FILE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
 
 /// Its files lie in the folder that it was made in. The key is of the kind that is usual today (ECDSA,
 /// P-256).
@@ -43,8 +51,8 @@ impl Certificate {
             fs::write(&file, text).map(|()| file)
         };
         Ok(Certificate {
-            file: written("certificate.pem", &certificate)?,
-            key: written("key.pem", &key)?,
+            file: written(FILE, &certificate)?,
+            key: written(KEY, &key)?,
             both: written("both.pem", &(certificate + &key))?,
             client: TlsConnector::from(Arc::new(client)),
         })
@@ -57,14 +65,20 @@ impl Certificate {
     }
 }
 
+/// For who answers with the certificate that was made in this folder. By HTTP/1.1: no other protocol is offered.
+pub(crate) fn acceptor(folder: &Path) -> anyhow::Result<TlsAcceptor> {
+    let chain = CertificateDer::from_pem_file(folder.join(FILE))?;
+    let key = PrivateKeyDer::from_pem_file(folder.join(KEY))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
 #[cfg(test)]
 mod tests {
-    use rustls::{
-        ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    };
     use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
 
     use super::*;
 
@@ -72,15 +86,7 @@ mod tests {
     async fn a_client_greets_who_has_its_certificate_and_nobody_else() {
         let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
         let [ours, theirs] = folders.each_ref().map(|it| Certificate::make(it.path()).unwrap());
-        let chain = CertificateDer::from_pem_file(&ours.both).unwrap();
-        let key = PrivateKeyDer::from_pem_file(&ours.both).unwrap();
-        let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![chain], key)
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = acceptor(folders[0].path()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         for (certificate, is_trusted) in [(&ours, true), (&theirs, false)] {

@@ -60,11 +60,24 @@ impl Client {
         path: &str,
         fields: &[(&str, &str)],
     ) -> anyhow::Result<Answer> {
-        timeout(PATIENCE, self.exchange(path, fields)).await.context("no answer within a minute")?
+        self.exchange(request(path, fields).as_bytes()).await
     }
 
-    async fn exchange(&mut self, path: &str, fields: &[(&str, &str)]) -> anyhow::Result<Answer> {
-        self.stream.write_all(request(path, fields).as_bytes()).await?;
+    /// Sends so many bytes. Dropped before its end, it leaves the connection unusable.
+    pub(crate) async fn post(&mut self, path: &str, bytes: usize) -> anyhow::Result<Answer> {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {bytes}\r\n\r\n");
+        self.exchange(&[head.as_bytes(), &vec![b'x'; bytes]].concat()).await
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+        timeout(PATIENCE, self.exchange_at_once(request))
+            .await
+            .context("no answer within a minute")?
+    }
+
+    async fn exchange_at_once(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+        self.stream.write_all(request).await?;
         let head = loop {
             if let Some(head) = head(&self.arrived)? {
                 break head;

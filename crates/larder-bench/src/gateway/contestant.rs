@@ -14,9 +14,10 @@ use serde::Serialize;
 use tempfile::TempDir;
 
 use super::{
-    certificate::Certificate,
+    certificate::{Certificate, HOST},
     client::Client,
     limit::Baked,
+    origin::Link,
     server::{Server, find_program, free_address},
 };
 
@@ -76,11 +77,25 @@ pub(crate) struct Setting {
     pub(crate) larder: PathBuf,
     pub(crate) core: usize,
     pub(crate) origin: SocketAddr,
+    /// The same origin over TLS.
+    pub(crate) tls_origin: SocketAddr,
+    /// The same by HTTP/2, in the open.
+    pub(crate) http2_origin: SocketAddr,
     /// The limit's answers.
     pub(crate) answers: Vec<Baked>,
     pub(crate) open_files: u64,
-    /// What those show who are started with it.
+    /// What those show who are started with it, and the origin.
     pub(crate) certificate: Certificate,
+}
+
+impl Setting {
+    fn origin(&self, link: Link) -> SocketAddr {
+        match link {
+            Link::Plain => self.origin,
+            Link::Tls => self.tls_origin,
+            Link::Http2 => self.http2_origin,
+        }
+    }
 }
 
 pub(crate) struct Contestant {
@@ -118,18 +133,28 @@ pub(crate) fn version(who: Who, setting: &Setting) -> Option<String> {
 
 impl Contestant {
     pub(crate) fn start(who: Who, setting: &Setting) -> anyhow::Result<Contestant> {
-        Contestant::set_up(who, setting, None)
+        Contestant::start_before(who, setting, Link::Plain)
+    }
+
+    /// One that asks the origin in this way.
+    pub(crate) fn start_before(
+        who: Who,
+        setting: &Setting,
+        link: Link,
+    ) -> anyhow::Result<Contestant> {
+        Contestant::set_up(who, setting, link, None)
             .with_context(|| format!("cannot start {}", who.name()))
     }
 
     pub(crate) fn start_over_tls(who: Who, setting: &Setting) -> anyhow::Result<Contestant> {
-        Contestant::set_up(who, setting, Some(setting.certificate.clone()))
+        Contestant::set_up(who, setting, Link::Plain, Some(setting.certificate.clone()))
             .with_context(|| format!("cannot start {} with a certificate", who.name()))
     }
 
     fn set_up(
         who: Who,
         setting: &Setting,
+        link: Link,
         certificate: Option<Certificate>,
     ) -> anyhow::Result<Contestant> {
         // In memory, where the system has such a place.
@@ -143,16 +168,18 @@ impl Contestant {
         };
         let start = |arguments: &[&str]| Server::start(setting.core, path, &program, arguments);
         let (http1, second) = (free_address()?, free_address()?);
-        let origin = setting.origin.to_string();
+        let origin = setting.origin(link);
         let tls = certificate.as_ref();
         let (mut server, http2) = match who {
             Who::Limit | Who::Varnish if tls.is_some() => anyhow::bail!("knows no TLS"),
             Who::Limit => return Contestant::limit(setting, folder),
             Who::Larder => {
-                let upstream = format!("http://{origin}");
+                let file = path.join("larder.toml");
+                fs::write(&file, larder(origin, link, setting))?;
                 let listen = http1.to_string();
+                let config = file.to_string_lossy();
                 let mut arguments =
-                    vec!["serve", "--log", "warn", "--memory", "1GiB", "--upstream", &upstream];
+                    vec!["serve", "--log", "warn", "--memory", "1GiB", "--config", &config];
                 arguments.extend(["--listen", &listen]);
                 let files = tls.map(|tls| [&tls.file, &tls.key].map(|file| file.to_string_lossy()));
                 if let Some([file, key]) = &files {
@@ -162,18 +189,18 @@ impl Contestant {
             }
             Who::Nginx | Who::NginxSendfile | Who::NginxUncached => {
                 let file = path.join("nginx.conf");
-                fs::write(&file, nginx(who, path, [http1, second], tls, setting))?;
+                fs::write(&file, nginx(who, path, [http1, second], tls, link, setting))?;
                 let [file, prefix] = [&file, path].map(|path| path.to_string_lossy().into_owned());
                 (start(&["-c", &file, "-p", &prefix, "-e", "stderr"])?, Some(second))
             }
             Who::Haproxy => {
                 let file = path.join("haproxy.cfg");
-                fs::write(&file, haproxy([http1, second], tls, setting))?;
+                fs::write(&file, haproxy([http1, second], tls, link, setting))?;
                 (start(&["-f", &file.to_string_lossy()])?, Some(second))
             }
             Who::Varnish => {
                 let file = path.join("default.vcl");
-                let (host, port) = (setting.origin.ip(), setting.origin.port());
+                let (host, port) = (origin.ip(), origin.port());
                 fs::write(
                     &file,
                     format!(
@@ -248,11 +275,28 @@ fn file_bytes(folder: &Path) -> u64 {
     bytes.sum()
 }
 
+fn larder(origin: SocketAddr, link: Link, setting: &Setting) -> String {
+    let scheme = match link {
+        Link::Plain => "http",
+        Link::Tls => "https",
+        Link::Http2 => "h2c",
+    };
+    let tls = match link {
+        Link::Tls => format!(
+            "[upstream.origin.tls]\nca_file = {:?}\nserver_name = \"{HOST}\"\n",
+            setting.certificate.file
+        ),
+        _ => String::new(),
+    };
+    format!("[upstream.origin]\nurl = \"{scheme}://{origin}\"\n{tls}")
+}
+
 fn nginx(
     who: Who,
     folder: &Path,
     [http1, http2]: [SocketAddr; 2],
     tls: Option<&Certificate>,
+    link: Link,
     setting: &Setting,
 ) -> String {
     let folder = folder.display();
@@ -267,7 +311,18 @@ fn nginx(
             ),
         ),
     };
-    let origin = setting.origin;
+    let origin = setting.origin(link);
+    let (scheme, verify) = match link {
+        Link::Tls => (
+            "https",
+            format!(
+                "proxy_ssl_verify on; proxy_ssl_trusted_certificate {}; proxy_ssl_name {HOST}; \
+                 proxy_ssl_server_name on; proxy_ssl_protocols TLSv1.2 TLSv1.3;",
+                setting.certificate.file.display()
+            ),
+        ),
+        Link::Plain | Link::Http2 => ("http", String::new()),
+    };
     let connections = setting.open_files;
     let sendfile = if who == Who::NginxSendfile { "on" } else { "off" };
     // Its worker would give up root's rights, and then not read its own folder.
@@ -306,11 +361,23 @@ http {{
         listen {http1}{ssl} backlog=4096;
         {certificate}
         listen {http2} http2;
+        client_max_body_size 0;
+        proxy_http_version 1.1;
+        {verify}
         location / {{
-            proxy_pass http://origin;
-            proxy_http_version 1.1;
+            proxy_pass {scheme}://origin;
             proxy_set_header Connection \"\";
             {cache}
+        }}
+        location /upload/ {{
+            proxy_pass {scheme}://origin;
+            proxy_set_header Connection \"\";
+            proxy_request_buffering off;
+        }}
+        location /echo/ {{
+            proxy_pass {scheme}://origin;
+            proxy_set_header Connection upgrade;
+            proxy_set_header Upgrade $http_upgrade;
         }}
     }}
 }}
@@ -321,9 +388,18 @@ http {{
 fn haproxy(
     [http1, http2]: [SocketAddr; 2],
     tls: Option<&Certificate>,
+    link: Link,
     setting: &Setting,
 ) -> String {
-    let origin = setting.origin;
+    let origin = setting.origin(link);
+    let how = match link {
+        Link::Plain => String::new(),
+        Link::Tls => format!(
+            " ssl ca-file {} verify required sni str({HOST}) verifyhost {HOST}",
+            setting.certificate.file.display()
+        ),
+        Link::Http2 => " proto h2".to_owned(),
+    };
     let ssl = tls.map(|tls| format!(" ssl crt {}", tls.both.display())).unwrap_or_default();
     format!(
         "global
@@ -350,7 +426,7 @@ frontend readers
 backend origin
     http-request cache-use objects
     http-response cache-store objects
-    server origin {origin}
+    server origin {origin}{how}
 "
     )
 }

@@ -1,4 +1,4 @@
-//! Figure: what one contestant showed in one case, beside the limit and beside nginx.
+//! Figure: what one contestant showed in one case, beside the limit, nginx and HAProxy.
 
 use serde::Serialize;
 
@@ -40,6 +40,7 @@ pub(crate) struct Figure {
     /// The median of the rounds' ratios: what changes from round to round, changes for both.
     pub(crate) times_limit: Option<f64>,
     pub(crate) times_nginx: Option<f64>,
+    pub(crate) times_haproxy: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
     pub(crate) samples: Vec<f64>,
@@ -72,7 +73,8 @@ impl Samples {
 
 /// The figures of one case. Contestants without samples have none.
 pub(crate) fn figures(case: &str, label: &str, unit: Unit, seen: Vec<Samples>) -> Vec<Figure> {
-    let limit = seen.iter().find(|seen| seen.who == Who::Limit).map(|seen| seen.samples.clone());
+    let of = |who| seen.iter().find(|seen| seen.who == who).map(|seen| seen.samples.clone());
+    let (limit, haproxy) = (of(Who::Limit), of(Who::Haproxy));
     let nginx = best_nginx(&seen).map(|seen| seen.samples.clone());
     let figure = |Samples { who, samples, note }: Samples| {
         Some(Figure {
@@ -83,6 +85,7 @@ pub(crate) fn figures(case: &str, label: &str, unit: Unit, seen: Vec<Samples>) -
             spread: Spread::of(&samples)?,
             times_limit: ratio(&samples, limit.as_deref()),
             times_nginx: ratio(&samples, nginx.as_deref()),
+            times_haproxy: ratio(&samples, haproxy.as_deref()),
             note,
             samples,
         })
@@ -125,11 +128,13 @@ mod tests {
                 seen(Who::Larder, &[6.0, 12.0, 6.0]),
                 seen(Who::Nginx, &[8.0, 16.0, 8.0]),
                 seen(Who::NginxSendfile, &[9.0, 18.0, 9.0]),
+                seen(Who::Haproxy, &[4.0, 24.0, 4.0]),
                 seen(Who::Varnish, &[]),
             ],
         );
-        assert_eq!(figures.len(), 4);
+        assert_eq!(figures.len(), 5);
         assert_eq!((figures[1].times_limit, figures[1].times_nginx), (Some(1.5), Some(0.75)));
+        assert_eq!(figures[1].times_haproxy, Some(1.5));
     }
 
     #[test]

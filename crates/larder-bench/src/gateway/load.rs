@@ -1,4 +1,5 @@
-//! Load: as many requests as one core can make for a while, by wrk, or by h2load for HTTP/2.
+//! Load: as many requests as one core can make for a while, by wrk, by h2load for HTTP/2, or by the bench itself over
+//! WebSockets.
 
 use std::{
     io::Write,
@@ -13,8 +14,9 @@ use tempfile::NamedTempFile;
 use tokio::{process::Command, time::timeout};
 
 use super::{
-    case::{Case, Protocol},
+    case::{Case, Exchange, Protocol},
     certificate::HOST,
+    echo,
 };
 
 /// What a generator may take to start, to end and to say what it saw.
@@ -22,7 +24,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How many requests were answered.
 pub(crate) async fn run(case: &Case, address: SocketAddr, slice: Duration) -> anyhow::Result<u64> {
-    if needs_h2load(case) {
+    if case.exchange == Exchange::Echo {
+        echo::run(address, case.path, case.connections, slice).await
+    } else if needs_h2load(case) {
         h2load(case, address, slice).await
     } else {
         wrk(case, address, slice).await
@@ -46,8 +50,13 @@ async fn wrk(case: &Case, address: SocketAddr, slice: Duration) -> anyhow::Resul
         command.args(["--header", &format!("{name}: {value}")]);
     }
     let mut script = NamedTempFile::with_suffix(".lua")?;
-    if let Some(keys) = case.keys {
-        script.write_all(any_of(case.path, keys).as_bytes())?;
+    let text = match (case.keys, case.exchange) {
+        (Some(keys), _) => any_of(case.path, keys),
+        (None, Exchange::Upload(bytes)) => upload(bytes),
+        (None, _) => String::new(),
+    };
+    if !text.is_empty() {
+        script.write_all(text.as_bytes())?;
         command.arg("--script").arg(script.path());
     }
     let scheme = if case.protocol == Protocol::Tls { "https" } else { "http" };
@@ -74,6 +83,11 @@ fn any_of(path: &str, keys: usize) -> String {
          function request() return head .. random(0, {}) .. tail end\n",
         keys - 1
     )
+}
+
+/// A script for wrk: a request with so many bytes, which is written once.
+fn upload(bytes: usize) -> String {
+    format!("wrk.method = 'POST'\nwrk.body = string.rep('x', {bytes})\n")
 }
 
 async fn h2load(case: &Case, address: SocketAddr, slice: Duration) -> anyhow::Result<u64> {

@@ -9,6 +9,7 @@ mod case;
 mod certificate;
 mod client;
 mod contestant;
+mod echo;
 mod figure;
 mod idle;
 pub(crate) mod limit;
@@ -33,7 +34,8 @@ pub(crate) use self::options::Options;
 use self::{bench::Bench, report::Report};
 
 /// Case names that need contestants of their own, or are not CPU time per request.
-const OTHER_CASES: [&str; 6] = ["tls", "paced", "syscalls", "idle", "memory", "stampede"];
+const OTHER_CASES: [&str; 8] =
+    ["tls", "origin-tls", "origin-http2", "paced", "syscalls", "idle", "memory", "stampede"];
 
 /// Measures, writes the files that were asked for, and gives the text to print.
 pub(crate) async fn measure(options: &Options) -> anyhow::Result<String> {
@@ -65,6 +67,7 @@ async fn run(options: &Options) -> anyhow::Result<Report> {
         bench.cpu_per_request(&mut running, case).await?;
     }
     bench.tls().await?;
+    bench.other_links().await?;
     bench.paced(&running).await?;
     bench.syscalls(&running).await?;
     drop(running);

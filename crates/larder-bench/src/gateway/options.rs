@@ -13,7 +13,7 @@ pub(crate) struct Options {
     /// The `larder` binary; by default the one beside this
     #[arg(long, value_name = "PATH")]
     pub(super) larder: Option<PathBuf>,
-    /// A couple of minutes: three rounds, fewer objects, nginx as the only rival
+    /// A couple of minutes: three rounds, fewer objects, nginx as the only rival (HAProxy where nginx takes no part)
     #[arg(long)]
     pub(super) short: bool,
     /// How often each contestant is measured in each case
@@ -26,7 +26,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 40_000)]
     pub(super) per_second: u32,
     /// Only these cases: hit-512, hit-2k, hit-16k, hit-256k, hit-1m, keys, vary, range, not-modified,
-    /// pass, slow-clients, http2, tls, paced, syscalls, idle, memory, stampede
+    /// pass, slow-clients, http2, upload-1m, websocket, origin-tls, origin-http2, tls, paced, syscalls, idle, memory,
+    /// stampede
     #[arg(long, value_name = "CASE", value_delimiter = ',')]
     pub(super) only: Vec<String>,
     /// Write everything that was seen, round by round

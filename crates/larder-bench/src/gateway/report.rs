@@ -143,7 +143,7 @@ impl Report {
         }
         let mut columns = vec![String::new()];
         columns.extend(Who::ALL.map(|who| who.name().to_owned()));
-        columns.extend(["larder × limit", "larder × nginx"].map(str::to_owned));
+        columns.extend(["limit", "nginx", "HAProxy"].map(|of| format!("larder × {of}")));
         let rows = cases.into_iter().map(|(case, label)| {
             let mut row = vec![label.to_owned()];
             row.extend(Who::ALL.map(|who| match self.find(case, who) {
@@ -157,6 +157,7 @@ impl Report {
             let ratios = [
                 larder.and_then(|larder| larder.times_limit),
                 larder.and_then(|larder| larder.times_nginx),
+                larder.and_then(|larder| larder.times_haproxy),
             ];
             row.extend(ratios.map(|ratio| {
                 ratio.map_or_else(|| NOTHING.to_owned(), |ratio| format!("{ratio:.2}"))

@@ -8,7 +8,7 @@ use super::{
     bench::{Bench, progress},
     case::{self, Case, PAGE},
     client::request,
-    contestant::{Contestant, Who},
+    contestant::{Contestant, Who, installed},
     figure::{Samples, Unit},
     idle, load, memory, paced,
     server::find_program,
@@ -113,6 +113,29 @@ impl Bench {
             }
         }
         self.cpu_per_request(&mut running, &case).await
+    }
+
+    /// Nobody asks one origin in two ways, so those are started once more for each.
+    pub(super) async fn other_links(&mut self) -> Result<()> {
+        for case in case::over_other_links() {
+            if !self.wants(case.id) {
+                continue;
+            }
+            let mut who: Vec<_> = self.who.iter().copied().filter(|who| case.has(*who)).collect();
+            // Without a rival nothing would be said, so the short form has one here.
+            if who == [Who::Larder] && installed(Who::Haproxy).is_ok() {
+                who.push(Who::Haproxy);
+            }
+            let mut running = Vec::new();
+            for who in who {
+                match Contestant::start_before(who, &self.setting, case.link) {
+                    Ok(contestant) => running.push(contestant),
+                    Err(why) => self.leave_out(case.id, who, &why),
+                }
+            }
+            self.cpu_per_request(&mut running, &case).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn paced(&mut self, running: &[Contestant]) -> Result<()> {

@@ -80,7 +80,7 @@ impl FastPath for Gateway {
         if decides {
             return None;
         }
-        let fields = Fields::of_lines(lines);
+        let (fields, target) = (Fields::of_lines(lines), target.as_bytes());
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
         // Who may not ask is told so on the whole way, and what is no hit counts there.

@@ -42,16 +42,16 @@ impl HostPattern {
     }
 
     /// `host` is in small letters, without a port.
-    pub fn fits(&self, host: &str) -> bool {
+    pub fn fits(&self, host: &[u8]) -> bool {
         match self {
-            HostPattern::Literal(name) => **name == *host,
-            HostPattern::Below(end) => host.len() > end.len() && host.ends_with(&**end),
+            HostPattern::Literal(name) => name.as_bytes() == host,
+            HostPattern::Below(end) => host.len() > end.len() && host.ends_with(end.as_bytes()),
         }
     }
 
     pub(super) fn covers(&self, other: &HostPattern) -> bool {
         match (self, other) {
-            (_, HostPattern::Literal(name)) => self.fits(name),
+            (_, HostPattern::Literal(name)) => self.fits(name.as_bytes()),
             (HostPattern::Below(ours), HostPattern::Below(theirs)) => theirs.ends_with(&**ours),
             (HostPattern::Literal(_), HostPattern::Below(_)) => false,
         }
@@ -74,7 +74,7 @@ mod tests {
             ("[::1]", "[::1]", true),
         ] {
             assert_eq!(
-                HostPattern::parse(pattern).unwrap().fits(host),
+                HostPattern::parse(pattern).unwrap().fits(host.as_bytes()),
                 does_fit,
                 "{pattern} {host}"
             );

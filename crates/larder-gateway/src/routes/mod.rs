@@ -22,7 +22,7 @@ pub struct Asked<'a> {
     /// The method.
     pub method: &'a Method,
     /// In small letters and without a port.
-    pub host: &'a str,
+    pub host: &'a [u8],
     /// Without a query, and written as in a key: what could stand there unencoded is.
     pub path: &'a str,
     /// Without its question mark; empty where there is none.
@@ -92,17 +92,26 @@ type ByText = HashMap<Box<[u8]>, Vec<usize>, RandomState>;
 #[derive(Clone, Debug, Default)]
 struct Group {
     by_path: ByText,
-    /// By what their paths begin with in whole parts, for each number of parts that there is.
-    by_head: BTreeMap<usize, ByText>,
+    /// By what their paths begin with in whole parts, for each number of parts that there is, the fewest first.
+    by_head: Vec<(usize, ByText)>,
     others: Vec<usize>,
 }
 
+/// How far a path is known to be that of a route: so many literal parts, which end there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    parts: usize,
+    end: usize,
+}
+
 impl Fitting {
-    fn fits(&self, asked: Asked<'_>) -> bool {
+    fn fits(&self, asked: Asked<'_>, known: Known) -> bool {
         let Asked { method, host, path, .. } = asked;
+        let fits_path =
+            |pattern: &PathPattern| pattern.fits_behind(known.parts, &path[known.end..]);
         self.host.as_ref().is_none_or(|pattern| pattern.fits(host))
             && self.methods.as_ref().is_none_or(|methods| methods.contains(method))
-            && self.path.as_ref().is_none_or(|pattern| pattern.fits(path))
+            && self.path.as_ref().is_none_or(fits_path)
             && (self.goes_by_host_and_path() || self.meets(asked))
     }
 
@@ -170,7 +179,8 @@ impl Routes {
         });
         let named: Vec<_> = named.collect();
         for name in named {
-            let fit = |route: &Fitting| route.host.as_ref().is_none_or(|host| host.fits(&name));
+            let fit =
+                |route: &Fitting| route.host.as_ref().is_none_or(|host| host.fits(name.as_bytes()));
             let group = Group::of(&all.routes, fit);
             all.by_host.insert(name.as_bytes().into(), group);
         }
@@ -202,37 +212,41 @@ impl Routes {
         let Asked { host, path, .. } = asked;
         let group = match self.by_host.is_empty() {
             true => &self.elsewhere,
-            false => self.by_host.get(host.as_bytes()).unwrap_or(&self.elsewhere),
+            false => self.by_host.get(host).unwrap_or(&self.elsewhere),
         };
-        let mut found = self.first(&group.others, usize::MAX, asked);
-        let (mut parts, mut end) = (0, 0);
+        let mut found = self.first(&group.others, usize::MAX, asked, Known::default());
+        let mut known = Known::default();
         for (depth, by_head) in &group.by_head {
             // The end of so many parts; a path that has not as many fits none of those.
-            while parts < *depth && end < path.len() {
-                let rest = &path.as_bytes()[end + 1..];
-                end = memchr::memchr(b'/', rest).map_or(path.len(), |slash| end + 1 + slash);
-                parts += 1;
+            while known.parts < *depth && known.end < path.len() {
+                // Parts are short.
+                let rest = &path.as_bytes()[known.end + 1..];
+                let slash = rest.iter().position(|byte| *byte == b'/');
+                known.end = slash.map_or(path.len(), |slash| known.end + 1 + slash);
+                known.parts += 1;
             }
-            if parts < *depth {
+            if known.parts < *depth {
                 break;
             }
-            if let Some(list) = by_head.get(&path.as_bytes()[..end]) {
-                found = self.first(list, found, asked);
+            if let Some(list) = by_head.get(&path.as_bytes()[..known.end]) {
+                found = self.first(list, found, asked, known);
             }
         }
         if !group.by_path.is_empty()
             && let Some(list) = group.by_path.get(path.as_bytes())
         {
-            found = self.first(list, found, asked);
+            let all = Known { parts: usize::MAX, end: path.len() };
+            found = self.first(list, found, asked, all);
         }
         (found != usize::MAX).then_some(found)
     }
 
-    /// The first route of `list` that fits, if it comes before `best`; otherwise that.
+    /// The first route of `list` that fits, if it comes before `best`; otherwise that. Of all in the list this much of
+    /// the path is `known`.
     #[inline]
-    fn first(&self, list: &[usize], best: usize, asked: Asked<'_>) -> usize {
+    fn first(&self, list: &[usize], best: usize, asked: Asked<'_>, known: Known) -> usize {
         let before = list.iter().copied().take_while(|&at| at < best);
-        let fits = |at: &usize| self.routes[*at].fits(asked);
+        let fits = |at: &usize| self.routes[*at].fits(asked, known);
         { before }.find(fits).unwrap_or(best)
     }
 
@@ -251,18 +265,20 @@ impl Routes {
 impl Group {
     fn of(routes: &[Fitting], is_in: impl Fn(&Fitting) -> bool) -> Group {
         let mut group = Group::default();
+        let mut by_head: BTreeMap<usize, ByText> = BTreeMap::new();
         for (at, route) in routes.iter().enumerate().filter(|(_, route)| is_in(route)) {
             let path = route.path.as_ref();
             let list = if let Some(literal) = path.and_then(PathPattern::literal) {
                 group.by_path.entry(literal.into_bytes().into()).or_default()
             } else if let Some((depth @ 1.., head)) = path.map(PathPattern::literal_head) {
-                let by_head = group.by_head.entry(depth).or_default();
-                by_head.entry(head.into_bytes().into()).or_default()
+                let of_depth = by_head.entry(depth).or_default();
+                of_depth.entry(head.into_bytes().into()).or_default()
             } else {
                 &mut group.others
             };
             list.push(at);
         }
+        group.by_head = by_head.into_iter().collect();
         group
     }
 }
@@ -284,6 +300,7 @@ mod tests {
     }
 
     fn asked<'a>(method: &'a Method, host: &'a str, path: &'a str) -> Asked<'a> {
+        let host = host.as_bytes();
         Asked { method, host, path, query: "", fields: Lines::Read(&[]) }
     }
 
@@ -417,7 +434,9 @@ mod tests {
                 let verbs: &[&str] = if verb.is_empty() { &[] } else { &[verb] };
                 fitting(host, path, verbs)
             }).collect();
-            let slow = all.iter().position(|route| route.fits(asked(&method, &host, &path)));
+            let slow = all.iter().position(|route| {
+                route.fits(asked(&method, &host, &path), Known::default())
+            });
             let routes = Routes::new(all);
             prop_assert_eq!(routes.find(asked(&method, &host, &path)), slow);
             // What is said to be hidden is never found.

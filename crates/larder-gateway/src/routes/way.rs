@@ -92,7 +92,7 @@ impl Ways {
         let normal = uri::normal(uri).and_then(|normal| uri::resolve(uri, normal.as_bytes()));
         let path = normal.as_ref().unwrap_or(uri).path();
         let (query, fields) = (uri.query().unwrap_or_default(), Lines::Map(fields));
-        self.routes.find(Asked { method, host: &host, path, query, fields })
+        self.routes.find(Asked { method, host: host.as_bytes(), path, query, fields })
     }
 
     /// The way of a request, by its whole URI and its fields.
@@ -100,12 +100,13 @@ impl Ways {
         self.route(method, uri, fields).map_or(&self.otherwise, |route| &self.of_routes[route])
     }
 
-    /// The way of a request as it lies in a buffer. `None` where that takes more than a look.
+    /// The way of a request as it lies in a buffer, and as its key is written. `None` where that takes more than a look.
+    /// Where host or target are not written as in a key, which is seen when it is made of them, the way may be another's.
     pub(crate) fn borrowed(
         &self,
         method: &Method,
         host: &[u8],
-        target: &[u8],
+        target: &str,
         lines: &[FieldLine<'_>],
     ) -> Option<&Way> {
         if self.routes.is_empty() {
@@ -122,36 +123,82 @@ impl Ways {
     }
 }
 
-/// The name in a `Host` field that is written as in a key, without its port.
-fn plain_host(host: &[u8]) -> Option<&str> {
-    let is_name = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
-    let end = host.iter().position(|byte| !is_name(byte)).unwrap_or(host.len());
-    let (name, port) = host.split_at(end);
-    let is_port = matches!(port, [] | [b':', ..]) && port.iter().skip(1).all(u8::is_ascii_digit);
-    let is_plain = is_port && !matches!(name, [] | [.., b'.']);
-    if is_plain { str::from_utf8(name).ok() } else { None }
+/// The name in a `Host` field, without its port. `None`: there is none, or it ends in a dot.
+fn plain_host(host: &[u8]) -> Option<&[u8]> {
+    let end = host.iter().position(|byte| *byte == b':').unwrap_or(host.len());
+    let name = &host[..end];
+    if matches!(name, [] | [.., b'.']) { None } else { Some(name) }
 }
 
-/// The path in a target that is written as in a key, without dot segments, and the query. One look at each byte.
-fn plain_path(target: &[u8]) -> Option<(&str, &str)> {
-    let mut before = b' ';
-    let mut end = target.len();
-    for (at, &byte) in target.iter().enumerate() {
+/// The path in a target, without anything encoded and without dot segments, and the query. One look at each byte.
+fn plain_path(target: &str) -> Option<(&str, &str)> {
+    let bytes = target.as_bytes();
+    if bytes.first() != Some(&b'/') {
+        return None;
+    }
+    let mut end = bytes.len();
+    for (at, &byte) in bytes.iter().enumerate() {
         match byte {
             b'?' => {
                 end = at;
                 break;
             }
-            b'%' | b'#' => return None,
-            b'.' if before == b'/' => return None,
-            _ if !byte.is_ascii_graphic() => return None,
-            _ => before = byte,
+            b'%' => return None,
+            b'.' if bytes[at - 1] == b'/' => return None,
+            _ => {}
         }
     }
-    let (path, query) = target.split_at(end);
-    if path.first() != Some(&b'/') {
-        return None;
+    Some((&target[..end], target.get(end + 1..).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use larder::http::policy::{key::RequestKey, path::PathPattern, scheme::Scheme};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::routes::{Condition, Fitting, HostPattern};
+
+    /// Each route, and what fits none, has an upstream of its own.
+    fn ways() -> Ways {
+        let path = |text| Some(PathPattern::parse(text).unwrap());
+        let preview = vec![("p".into(), Condition::Present)];
+        let routes = vec![
+            Fitting {
+                host: Some(HostPattern::parse("a.test").unwrap()),
+                path: path("/a/{id}"),
+                ..Fitting::default()
+            },
+            Fitting {
+                host: Some(HostPattern::parse("*.test").unwrap()),
+                path: path("/b/**"),
+                ..Fitting::default()
+            },
+            Fitting { path: path("/a/b"), parameters: preview, ..Fitting::default() },
+            Fitting { path: path("/**/b"), ..Fitting::default() },
+        ];
+        let one = Ways::one(Arc::new(Policy::guarded()));
+        let way = |upstream| Way { upstream, ..one.otherwise.clone() };
+        Ways::new(Routes::new(routes), (0..4).map(way).collect(), way(4))
     }
-    let query = query.get(1..).unwrap_or_default();
-    Some((str::from_utf8(path).ok()?, str::from_utf8(query).ok()?))
+
+    proptest! {
+        #[test]
+        fn a_request_in_a_buffer_has_the_way_of_its_uri(
+            host in "(a|b|A|)[.]?(test|a)?[.]?(:80|:8080|:)?",
+            target in "(/(a|b|[.]|%61|c[.]c)?){1,4}[?]?[p&=%+7]{0,3}",
+        ) {
+            let ways = ways();
+            let mut key = Vec::new();
+            let (host, target) = (host.as_bytes(), target.as_str());
+            if RequestKey::write(Scheme::Http, host, target.as_bytes(), &mut key).is_some()
+                && let Some(found) = ways.borrowed(&Method::GET, host, target, &[])
+            {
+                let host = str::from_utf8(host).unwrap();
+                let uri: Uri = format!("http://{host}{target}").parse().unwrap();
+                let way = ways.way(&Method::GET, &uri, &HeaderMap::new());
+                prop_assert_eq!(found.upstream, way.upstream, "{}", uri);
+            }
+        }
+    }
 }

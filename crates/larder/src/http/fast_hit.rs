@@ -264,7 +264,7 @@ impl HitResponse {
 
     fn write(&self, key: Option<&str>, policy: &Policy, out: &mut Vec<u8>) {
         let age = self.age;
-        let left = self.stored.head.lifetime(policy).ttl().saturating_sub(age);
+        let left = self.stored.head.ttl(policy).saturating_sub(age);
         write_status_line(self.status(), out);
         out.extend_from_slice(b"cache-status: ");
         CacheStatus::write_hit(left, key, out);

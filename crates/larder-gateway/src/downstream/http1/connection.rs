@@ -455,10 +455,8 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                 break;
             }
             let ahead = &bytes[answered..];
-            let answer = fast_hit::end_of_head(ahead, self.config).and_then(|end| {
-                Some((end, fast_hit::answer(&ahead[..end], peer, self.config, hits, &mut desk)?))
-            });
-            let Some((end, Answered { served, entry })) = answer else {
+            let answer = fast_hit::answer(ahead, peer, self.config, hits, &mut desk);
+            let Some(Answered { end, served, entry }) = answer else {
                 has_answer = false;
                 break;
             };

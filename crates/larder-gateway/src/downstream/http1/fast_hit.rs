@@ -68,53 +68,63 @@ pub struct PeekedRequest<'a, 'l> {
     /// What `Host` says.
     pub host: &'a [u8],
     /// The request target as it was sent.
-    pub target: &'a [u8],
+    pub target: &'a str,
     /// All fields as they were sent, `Host` among them. [`FastPath::hit`] may take out what is not for it.
     pub lines: &'l mut FieldLines<'a>,
 }
 
-/// Where the head at the front of `bytes` ends, just after its blank line. `None`: it is not all there,
-/// too long, or not every line of it ends in CRLF.
-pub(super) fn end_of_head(bytes: &[u8], config: &Http1Config) -> Option<usize> {
-    let longest = MAX_HEAD.min(config.max_head_bytes).min(config.max_request_line_bytes);
-    let mut line = 0;
-    for end in memchr::memchr_iter(b'\n', &bytes[..bytes.len().min(longest)]) {
-        if end == 0 || bytes[end - 1] != b'\r' {
-            return None;
-        }
-        if end == line + 1 {
-            return Some(end + 1);
-        }
-        line = end + 1;
-    }
-    None
+/// Whether a whole head may be at the front of `bytes`: what comes piece by piece is not parsed each time.
+fn may_hold_a_head(bytes: &[u8]) -> bool {
+    const END: &[u8] = b"\r\n\r\n";
+    bytes.ends_with(END) || memchr::memmem::find(bytes, END).is_some()
+}
+
+/// Whether each line of a head ends in CRLF: other servers may take a line feed alone for none.
+fn has_whole_line_ends(head: &[u8]) -> bool {
+    // Without a way out of the loop, so that many bytes are compared at a time.
+    let pairs = head.iter().zip(head.iter().skip(1));
+    let alone = pairs.fold(0, |alone, (before, byte)| {
+        alone | (u8::from(*byte == b'\n') & u8::from(*before != b'\r'))
+    });
+    alone == 0 && head.first() != Some(&b'\n')
 }
 
 /// A hit that was answered.
 pub(super) struct Answered {
+    /// Where its request ends.
+    pub(super) end: usize,
     pub(super) served: HitResponse,
     /// Its line in the access log, if there is one and its content may be on its way for a while.
     pub(super) entry: Option<Box<Entry>>,
 }
 
-/// Answers the request with this head, if `hits` can; the answer's head, with its blank line, is
-/// appended to `desk`, and its content is still to be sent.
+/// Answers the request whose head is at the front of `bytes`, if `hits` can; the answer's head, with its blank line, is
+/// appended to `desk`, and its content is still to be sent. `None` also where the head is not all there, is too long, or
+/// begins with an empty line.
 pub(super) fn answer<H: FastPath>(
-    head: &[u8],
+    bytes: &[u8],
     peer: Peer,
     config: &Http1Config,
     hits: &H,
     desk: &mut Vec<u8>,
 ) -> Option<Answered> {
+    let longest = MAX_HEAD.min(config.max_head_bytes).min(config.max_request_line_bytes);
+    let bytes = &bytes[..bytes.len().min(longest)];
+    if matches!(bytes, [b'\r' | b'\n', ..]) || !may_hold_a_head(bytes) {
+        return None;
+    }
     let mut fields = [MaybeUninit::uninit(); MAX_FIELDS];
     let fields = &mut fields[..config.max_fields.min(MAX_FIELDS)];
     let mut request = httparse::Request::new(&mut []);
-    let parsed = request.parse_with_uninit_headers(head, fields);
-    let (Ok(httparse::Status::Complete(_)), Some(1), Some(target)) =
+    let parsed = request.parse_with_uninit_headers(bytes, fields);
+    let (Ok(httparse::Status::Complete(end)), Some(1), Some(target)) =
         (parsed, request.version, request.path)
     else {
         return None;
     };
+    if !has_whole_line_ends(&bytes[..end]) {
+        return None;
+    }
     let method = match request.method {
         Some("GET") => &Method::GET,
         Some("HEAD") => &Method::HEAD,
@@ -138,7 +148,7 @@ pub(super) fn answer<H: FastPath>(
     {
         return None;
     }
-    let (scheme, host, target) = (config.scheme, host?, target.as_bytes());
+    let (scheme, host) = (config.scheme, host?);
     let log = config.access_log.as_ref().map(|log| {
         // What `hits` takes out of the fields tells it.
         let client = hits.client(&lines, &peer);
@@ -148,7 +158,7 @@ pub(super) fn answer<H: FastPath>(
     let served = hits.hit(request, peer, desk)?;
     desk.extend_from_slice(b"\r\n");
     let entry = log.and_then(|(log, client, began)| {
-        let (scheme, method) = (scheme.as_str(), method.as_str());
+        let (scheme, method, target) = (scheme.as_str(), method.as_str(), target.as_bytes());
         let hit = Hit { client, began, scheme, method, host, target, lines: &lines };
         match served.content().len() <= COPIED {
             true => log.hit(hit, &served),
@@ -156,5 +166,32 @@ pub(super) fn answer<H: FastPath>(
         }
         None
     });
-    Some(Answered { served, entry })
+    Some(Answered { end, served, entry })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_head_may_be_there_once_its_blank_line_is() {
+        for (bytes, may_be) in [
+            ("GET / HTTP/1.1\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\n\r\nGET", true),
+            ("GET / HTTP/1.1\r\n\r", false),
+            ("", false),
+        ] {
+            assert_eq!(may_hold_a_head(bytes.as_bytes()), may_be, "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_feed_alone_is_seen_wherever_it_stands(head in "[a\r\n]{0,70}") {
+            let is_whole = !head.replace("\r\n", "").contains('\n');
+            prop_assert_eq!(has_whole_line_ends(head.as_bytes()), is_whole);
+        }
+    }
 }
