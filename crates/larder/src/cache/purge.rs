@@ -233,21 +233,25 @@ impl<V: Clone + Send + Sync + 'static> Above for Library<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::look::Found;
+    use crate::{engine::look::Found, freshness::Lifetime};
 
     #[test]
-    fn only_purges_that_entries_must_be_looked_up_for_make_a_hit_look_closer() {
-        let is_plain =
-            |cache: &Cache<String>| matches!(cache.library.engine.find("a"), Found::Plain(_));
+    fn a_hit_is_plain_whatever_else_is_purged_and_each_purge_by_tag_is_looked_up_once() {
         let cache = Cache::<String>::builder().build();
-        cache.insert("a", String::new());
+        let Library { engine, .. } = &*cache.library;
+        let is_plain = || matches!(engine.find("a"), Found::Plain(_));
+        let outlived = || engine.peek("a", |entry| entry.fence());
+        cache.insert_with("a", String::new(), Lifetime::fresh_for(Duration::MAX), ["of a"]);
+        let begun = outlived();
         cache.remove("b");
         cache.purge_prefix("b");
         cache.soft_remove("b");
-        assert!(is_plain(&cache));
+        assert!(is_plain());
+        assert_eq!(outlived(), begun, "those of keys are not looked up");
         cache.purge_tag("b");
-        assert!(!is_plain(&cache));
-        assert!(cache.get("a").is_some());
-        assert!(is_plain(&cache), "the entry has been found to have outlived it");
+        assert!(is_plain());
+        assert_eq!(outlived(), Some(engine.position()));
+        cache.purge_tag("of a");
+        assert!(!is_plain());
     }
 }

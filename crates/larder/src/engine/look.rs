@@ -208,13 +208,25 @@ impl<V: Clone> Engine<V> {
         }
     }
 
-    /// Whether `entry` is fresh, no purge came since it last looked, and nobody need refresh it.
+    /// Whether `entry` is fresh, no purge has named it, and nobody need refresh it.
     #[inline]
     fn is_plain(&self, entry: &Entry<V>, now: Moment) -> bool {
         entry.is_fresh(now)
-            && entry.fence() >= self.purges.last_in_table()
             && now < self.purges.trusted_until()
             && !self.is_aging(entry, now)
+            && (entry.fence() >= self.purges.last_in_table() || self.outlives(entry))
+    }
+
+    /// Whether none of the purges since names it. Then it need not look again before the next one.
+    #[cold]
+    #[inline(never)]
+    fn outlives(&self, entry: &Entry<V>) -> bool {
+        let newest = self.purges.last_in_table();
+        let outlives = self.purges.state(entry.tags(), entry.fence()) == PurgeState::Untouched;
+        if outlives {
+            entry.outlived(newest);
+        }
+        outlives
     }
 
     /// The value of a plain hit, and what fetching it cost in microseconds. Counts nothing, for the caller

@@ -67,7 +67,7 @@ impl TagHasher {
 /// The last purges of each tag, and of everything.
 pub(super) struct TagTable {
     /// By the tags' own numbers.
-    parts: Box<[RwLock<Part>]>,
+    parts: Box<[Part]>,
     /// The soft purges of all entries, tagged or not.
     everything: RwLock<LastPurges>,
     /// The last of them. Whoever knows it need not ask.
@@ -80,6 +80,13 @@ const TAGS_IN_PART: usize = 2048;
 const MAX_PARTS: usize = 32;
 
 struct Part {
+    /// The last purge of any of its tags. Whoever knows it need not ask, and mostly there has been one in few parts only
+    /// since an entry was looked at last.
+    newest: AtomicU64,
+    tags: RwLock<PurgedTags>,
+}
+
+struct PurgedTags {
     by_tag: HashMap<TagId, LastPurges, foldhash::fast::RandomState>,
     /// Purges up to here may have been forgotten: an entry from before with a tag of this part counts as
     /// purged.
@@ -91,7 +98,10 @@ impl TagTable {
     /// fall into one, it forgets sooner.
     pub(super) fn new(max_tags: usize) -> Self {
         let parts = (max_tags / TAGS_IN_PART).clamp(1, MAX_PARTS);
-        let part = || RwLock::new(Part { by_tag: HashMap::default(), floor: 0 });
+        let part = || {
+            let tags = RwLock::new(PurgedTags { by_tag: HashMap::default(), floor: 0 });
+            Part { newest: AtomicU64::new(0), tags }
+        };
         TagTable {
             parts: (0..parts).map(|_| part()).collect(),
             everything: RwLock::new(LastPurges::default()),
@@ -101,15 +111,19 @@ impl TagTable {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| read(part).by_tag.len()).sum()
+        self.parts.iter().map(|part| read(&part.tags).by_tag.len()).sum()
     }
 
     pub(super) fn purge(&self, tag: TagId, mode: Mode, number: Fence, now: Moment) {
-        let mut part = write(self.part(tag));
-        part.by_tag.entry(tag).or_default().purge(mode, number, now);
-        if part.by_tag.len() > self.max_tags_in_part {
-            part.forget_older_half();
+        let part = self.part(tag);
+        let mut tags = write(&part.tags);
+        tags.by_tag.entry(tag).or_default().purge(mode, number, now);
+        if tags.by_tag.len() > self.max_tags_in_part {
+            tags.forget_older_half();
         }
+        drop(tags);
+        // Before the log says that the table has it.
+        part.newest.store(number, Ordering::Release);
     }
 
     pub(super) fn mark_everything_stale(&self, number: Fence, now: Moment) {
@@ -121,11 +135,15 @@ impl TagTable {
     pub(super) fn state(&self, tags: &[TagId], fence: Fence) -> PurgeState {
         let mut state = PurgeState::Untouched;
         for &tag in tags {
-            let part = read(self.part(tag));
-            if fence < part.floor {
+            let part = self.part(tag);
+            if part.newest.load(Ordering::Acquire) <= fence {
+                continue;
+            }
+            let tags = read(&part.tags);
+            if fence < tags.floor {
                 return PurgeState::Purged;
             }
-            if let Some(record) = part.by_tag.get(&tag) {
+            if let Some(record) = tags.by_tag.get(&tag) {
                 state = state.and(record.state(fence));
             }
             if state == PurgeState::Purged {
@@ -138,14 +156,14 @@ impl TagTable {
         state
     }
 
-    fn part(&self, tag: TagId) -> &RwLock<Part> {
+    fn part(&self, tag: TagId) -> &Part {
         // By the upper half: the tables within use the lower.
         &self.parts[(tag.0 >> 32) as usize % self.parts.len()]
     }
 
     #[cfg(test)]
     pub(super) fn is_in_small_parts(&self) -> bool {
-        self.parts.iter().all(|part| read(part).by_tag.len() <= TAGS_IN_PART)
+        self.parts.iter().all(|part| read(&part.tags).by_tag.len() <= TAGS_IN_PART)
     }
 }
 
@@ -157,7 +175,7 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Part {
+impl PurgedTags {
     /// Makes room. What is forgotten must not come back to life, so everything with a tag of this part that
     /// is older than a forgotten purge counts as purged from now on.
     fn forget_older_half(&mut self) {
