@@ -154,6 +154,11 @@ impl Larder {
         Larder::started(Process::start(&mut command)).await
     }
 
+    /// By a command that runs it, with its standard error to be read.
+    pub(crate) async fn by(command: &mut Command) -> Larder {
+        Larder::started(Process::read(command)).await
+    }
+
     async fn started(mut process: Process) -> Larder {
         // Of several listeners, the first.
         let first = |process: &Process| {

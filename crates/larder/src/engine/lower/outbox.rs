@@ -135,6 +135,29 @@ impl Outbox {
         self.file = Some(Arc::new(journal));
     }
 
+    /// The file, which it has no more: another process has it from the moment that nobody here uses it.
+    pub(super) fn release(&mut self) -> Option<Arc<Journal>> {
+        self.file.take()
+    }
+
+    /// The file, which the other process has left. What it had from here is in there, or the tier has it.
+    pub(super) fn resume(&mut self, OutboxFile { journal, found }: OutboxFile) {
+        let waits = |number: u64| {
+            self.outstanding.binary_search_by_key(&number, |it| it.number).is_ok()
+                || self.unconfirmed.iter().any(|it| it.number == number)
+        };
+        let numbers = found.entries.iter().map(|(number, _)| *number);
+        let done: Vec<_> = numbers.filter(|number| !waits(*number)).collect();
+        // These came meanwhile.
+        for outstanding in self.outstanding.iter().filter(|it| it.number > found.last) {
+            journal.add(outstanding.number, kept::encode(&outstanding.purge, SystemTime::now()));
+        }
+        if !found.is_damaged {
+            journal.done(&done);
+        }
+        self.file = Some(Arc::new(journal));
+    }
+
     /// Whether this purge was made here, or was left here by an earlier process.
     pub(super) fn is_own(&self, id: PurgeId) -> bool {
         id.source == self.source || self.restored.contains_key(&id)
