@@ -141,9 +141,9 @@ impl Inherited {
     }
 
     /// That none is left over that a supervisor has opened. Those of the process before are closed here, and told of.
-    pub(crate) fn finish(self) -> Result<Option<unix::UnixStream>, InheritError> {
-        let (ours, others): (Vec<_>, Vec<_>) =
-            self.sockets.into_iter().partition(|socket| socket.name == OURS);
+    pub(crate) fn leave_none(&mut self) -> Result<(), InheritError> {
+        let left = std::mem::take(&mut self.sockets).into_iter();
+        let (ours, others): (Vec<_>, Vec<_>) = left.partition(|socket| socket.name == OURS);
         if !others.is_empty() {
             let list = others
                 .iter()
@@ -158,7 +158,7 @@ impl Inherited {
                 "{address} is no longer listened at: it is not in the settings any more"
             );
         }
-        Ok(self.before)
+        Ok(())
     }
 }
 

@@ -27,7 +27,7 @@ use larder_gateway::{
     origins::Origins,
     upstream::UpstreamConfig,
 };
-use tokio::{runtime::Builder, time::sleep};
+use tokio::runtime::Builder;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::util::MapRequest;
 
@@ -152,7 +152,7 @@ impl Configured {
         let Given { mut inherited, program } = given;
         let Sockets { listeners, admin: admin_socket } =
             Sockets::take(&settings, &config, &mut inherited, &name)?;
-        let predecessor = inherited.finish()?.map(Predecessor::new).transpose();
+        let predecessor = inherited.before.take().map(Predecessor::new).transpose();
         let mut predecessor = predecessor.map_err(InheritError::Io)?;
         // From here on nothing is likely to go wrong any more.
         if let Some(predecessor) = &mut predecessor {
@@ -219,6 +219,7 @@ impl Configured {
                     max_connections: files.admin,
                     tls: settings.admin_access.tls.clone(),
                     grace: ADMIN_GRACE,
+                    handed_over: handed_over.clone(),
                     welcome: ADMIN_TURN,
                     http1: Http1Config {
                         head_timeout: ADMIN_HEAD,
@@ -361,18 +362,19 @@ impl Configured {
             None => Why::Told,
             Some(successor) => Why::TakenOver { by: successor.pid },
         };
-        draining.begin();
-        leaving.cancel();
+        if why == Why::Told {
+            draining.begin();
+            leaving.cancel();
+        }
         let ending = async {
             let _overlapping = match successor {
                 None => {
-                    supervisor.stopping("stopping").await;
                     let delay = settings.running.drain_delay;
                     if !delay.is_zero() {
                         let seconds = delay.as_secs_f32();
                         tracing::info!("told to stop: not ready, and as before for {seconds} s");
-                        sleep(delay).await;
                     }
+                    supervisor.stopping_for("told to stop, and serves as before", delay).await;
                     None
                 }
                 Some(successor) => {
@@ -578,6 +580,8 @@ impl Sockets {
         let wanted: Vec<_> = listeners.chain(admin).collect();
         let places: Vec<_> = wanted.iter().map(|wanted| (wanted.name, &wanted.address)).collect();
         let handed = inherited.take(&places)?;
+        // Before others are opened: one that nobody wants may be in their way, and then that is what is wrong.
+        inherited.leave_none()?;
         let taken = wanted.iter().zip(handed).map(|(wanted, handed)| match handed {
             Some(taken) => Ok(taken),
             None => {

@@ -9,7 +9,7 @@ use tokio::{
     runtime::Handle,
     sync::oneshot,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 /// One that takes nothing for so long is not waited for.
@@ -73,6 +73,19 @@ impl Supervisor {
         let more = MORE_TIME.as_micros();
         let what = one_line(what);
         self.tell(format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={more}\nSTATUS={what}")).await;
+    }
+
+    /// As [`stopping`](Supervisor::stopping), again and again for so long.
+    pub(crate) async fn stopping_for(&self, what: &str, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            self.stopping(what).await;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(TELL_EVERY)).await;
+        }
     }
 
     /// Tells it again and again that all event loops answer, where it wants that. One that does not is told of in the

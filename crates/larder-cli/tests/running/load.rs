@@ -9,14 +9,13 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use http::Request;
 use tokio::{
     net::{TcpStream, UnixStream},
     task::JoinHandle,
 };
 
-use crate::support::{Wire, program::curl};
+use crate::support::Wire;
 
 /// Readers that go on until they are told that it is over.
 pub(crate) struct Load {
@@ -71,6 +70,23 @@ impl Load {
         });
     }
 
+    /// Whether it is ready, on a connection for two questions each.
+    pub(crate) fn asks_whether_ready(&mut self, admin: SocketAddr) {
+        self.reader("ready", move |turn| async move {
+            while !turn.is_over() {
+                let mut wire = Wire::connect(admin).await;
+                for _ in 0..2 {
+                    wire.send("GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+                    let answer = wire.try_answer().await.expect("an answer");
+                    turn.answered(answer.status());
+                    if answer.field("connection") == Some("close") {
+                        break;
+                    }
+                }
+            }
+        });
+    }
+
     /// The same at a Unix socket.
     pub(crate) fn local(&mut self, path: &Path) {
         let path = path.to_owned();
@@ -88,8 +104,7 @@ impl Load {
         self.reader("http2", move |turn| async move {
             while !turn.is_over() {
                 let stream = TcpStream::connect(address).await.expect("a connection");
-                let (mut send, connection) =
-                    h2::client::handshake::<_, Bytes>(stream).await.unwrap();
+                let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
                 let driving = tokio::spawn(connection);
                 while !turn.is_over() {
                     // No more of them here: it has said GOAWAY.
@@ -116,7 +131,6 @@ impl Load {
                         Err(error) => panic!("{error}"),
                     }
                 }
-                drop(send);
                 driving.abort();
             }
         });
@@ -186,4 +200,14 @@ impl Turn {
         assert_eq!(status, 200);
         self.answered.fetch_add(1, Relaxed);
     }
+}
+
+/// What curl writes. On a thread of its own, so that whoever waits for it can be a task anywhere.
+pub(crate) async fn curl(arguments: &[&str]) -> String {
+    let mut command = std::process::Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "60"]).args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {complaints}", output.status);
+    String::from_utf8(output.stdout).unwrap()
 }

@@ -48,7 +48,7 @@ async fn a_supervisor_hears_of_each_turn_in_its_order() {
     let path = folder.path().join("notify");
     let mut ear = Ear::at(&path);
     let variables = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "100000")];
-    let site = Site::with_variables(&origin, "drain_delay = \"1s\"\n", &variables).await;
+    let site = Site::with_variables(&origin, "drain_delay = \"60s\"\n", &variables).await;
     let ready = ear.until(&["READY=1", "STATUS="]).await;
     assert!(ready.contains(&format!("STATUS=serves at {}", site.address)), "{ready}");
     assert!(ear.heard.iter().all(|said| !said.contains("WATCHDOG")), "before it was ready");
@@ -66,7 +66,8 @@ async fn a_supervisor_hears_of_each_turn_in_its_order() {
     ear.until(&["STOPPING=1", "EXTEND_TIMEOUT_USEC="]).await;
     // While it waits, it is watched.
     ear.until(&["WATCHDOG=1"]).await;
-    assert_eq!(site.larder.exit().await, Some(0));
+    site.signal(Signal::TERM);
+    assert_eq!(site.larder.exit().await, Some(1));
 }
 
 #[tokio::test]

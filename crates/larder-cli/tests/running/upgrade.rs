@@ -21,7 +21,7 @@ async fn five_in_a_row_under_load_lose_no_request_and_refuse_no_connection() {
     let (tls, unix) = (([127, 0, 0, 1], free_port()).into(), folder.path().join("larder.sock"));
     let address = ([127, 0, 0, 1], free_port()).into();
     let more = format!(
-        "drain = \"4s\"\n[[listener]]\nlisten = \"{tls}\"\n[listener.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
+        "drain = \"30s\"\n[[listener]]\nlisten = \"{tls}\"\n[listener.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\
          [[listener]]\nlisten = \"unix:{}\"\n",
         certificate.file().display(),
         certificate.key().display(),
@@ -37,6 +37,7 @@ async fn five_in_a_row_under_load_lose_no_request_and_refuse_no_connection() {
     load.http2(address);
     load.http2(address);
     load.local(&unix);
+    load.asks_whether_ready(site.larder.admin());
     load.tls(tls, certificate.file(), "--http2");
     load.tls(tls, certificate.file(), "--http1.1");
     let mut olds = Vec::new();
@@ -113,7 +114,7 @@ async fn what_is_purged_in_the_new_one_is_not_answered_by_the_old_one() {
     let mut site = Site::with(&origin, "drain = \"60s\"\n").await;
     site.larder.get("/").await;
     let mut kept = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..300 {
         kept.push(site.larder.connect().await);
     }
     let old = site.upgrade().await;
@@ -125,7 +126,7 @@ async fn what_is_purged_in_the_new_one_is_not_answered_by_the_old_one() {
     assert_eq!(site.larder.post_to_admin("/v1/purge", purge).await.status(), 200);
     // It hears of it a moment later.
     eventually("an answer that is not from before", async || {
-        let mut wire = kept.pop().expect("one of fifty");
+        let mut wire = kept.pop().expect("one of many");
         wire.send(ask).await;
         (wire.answer().await.handling() != "hit").then_some(())
     })

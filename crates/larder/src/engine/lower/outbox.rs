@@ -408,6 +408,40 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_was_given_up_and_comes_back_has_what_still_waits_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || OutboxFile::open(folder.path().join("outbox")).unwrap();
+        let mut outbox = Outbox::new(1000, 1, Some(open()), Moment::FIRST);
+        let enter = |outbox: &mut Outbox, name: &str| {
+            let (id, ..) = outbox.enter(key(name), Mode::Hard, Moment::FIRST);
+            outbox.ready(id);
+            id
+        };
+        let acknowledged = |outbox: &mut Outbox, id, number| {
+            outbox.acknowledged(&[id], Position { generation: 1, number });
+        };
+        let [stays, sent] = ["stays", "sent"].map(|name| enter(&mut outbox, name));
+        drop(outbox.release());
+        // Another process has it, finds both, and does nothing with them.
+        assert_eq!(open().left(), 2);
+        let late = enter(&mut outbox, "late");
+        acknowledged(&mut outbox, sent, 1);
+        assert!(outbox.file().is_none());
+        outbox.resume(open());
+        drop(outbox.file.take());
+        let found = open();
+        assert_eq!(found.left(), 2, "one that waits from before, and one that came meanwhile");
+        drop(found);
+        outbox.resume(open());
+        for (id, number) in [(stays, 2), (late, 3)] {
+            acknowledged(&mut outbox, id, number);
+        }
+        outbox.confirmed(Position { generation: 1, number: 3 });
+        drop(outbox);
+        assert_eq!(open().left(), 0);
+    }
+
+    #[test]
     fn what_is_not_done_in_memory_is_not_sent_but_judged_by() {
         let mut outbox = Outbox::new(3, 1, None, Moment::FIRST);
         let (id, ..) = outbox.enter(key("a"), Mode::Hard, Moment::FIRST);
