@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
-/// Where there is no systemd-analyze, nothing is looked at: tools/install-test-deps says what the tests need.
+/// None where there is no systemd-analyze, as in many a container: then nothing is looked at.
 fn analyze(arguments: &[&str]) -> Option<(bool, String)> {
     let output = Command::new("systemd-analyze").args(arguments).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
