@@ -143,7 +143,7 @@ impl Larder {
     ) -> Larder {
         let mut command = command();
         command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
-        Larder::started(Process::read(&mut command)).await
+        Larder::by(&mut command).await
     }
 
     /// By `larder.toml` in `folder`, with its standard output in the file `out` there.
