@@ -47,7 +47,8 @@ mod tests {
         assert_eq!(found("larder", &format!("/no/such:{here}")), Some(link.clone()));
         assert_eq!(found("./larder", ""), Some(folder.path().join("./larder")));
         assert_eq!(found(link.to_str().unwrap(), ""), Some(link));
-        for (named, path) in [("other", here), ("larder", "/no/such"), ("./other", ""), ("", here)] {
+        for (named, path) in [("other", here), ("larder", "/no/such"), ("./other", ""), ("", here)]
+        {
             assert_eq!(found(named, path), None, "{named:?} {path:?}");
         }
     }

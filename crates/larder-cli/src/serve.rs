@@ -151,7 +151,7 @@ impl Configured {
         let access_log = settings.access_log.clone().map(access_log).transpose()?;
         let Given { mut inherited, program } = given;
         let Sockets { listeners, admin: admin_socket } =
-            Sockets::take(&settings, &config, &mut inherited, &name)?;
+            Sockets::take(&settings, &config, &mut inherited, name)?;
         let predecessor = inherited.before.take().map(Predecessor::new).transpose();
         let mut predecessor = predecessor.map_err(InheritError::Io)?;
         // From here on nothing is likely to go wrong any more.
