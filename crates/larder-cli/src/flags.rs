@@ -32,6 +32,7 @@ pub(crate) const NAMES: &[(&str, &str)] = &[
     ("server.threads", "--threads"),
     ("server.max_connections", "--max-connections"),
     ("server.max_connections_per_address", "--max-connections-per-address"),
+    ("server.drain", "--drain"),
     ("server.min_rate", "--min-rate"),
     ("server.min_rate_period", "--min-rate-period"),
     ("defaults.ttl", "--ttl"),
@@ -78,8 +79,9 @@ To purge, with --admin 127.0.0.1:9191:
 or {\"prefix\":\"http://127.0.0.1:8080/posts/\"}, {\"tags\":[\"posts\"]}, {\"all\":true}; with
 \"mode\":\"hard\" nothing is left, otherwise it is stale: served once more while it is refreshed, or if the origin fails.
 
-SIGTERM and Ctrl-C let the answers under way end, for 10 s; once more, and it ends at once. Until then the
-admin listener answers, /readyz with 503. SIGHUP reads the file of settings again: rules, routes and services change
+SIGTERM and Ctrl-C let what is under way end, for as long as --drain says; once more, and it ends at once. Until then
+the admin listener answers, /readyz with 503. SIGUSR2 starts the program anew, as it lies there now; the new process
+takes over all sockets, and this one ends as if it was told to: no connection is lost. SIGHUP reads the file of settings again: rules, routes and services change
 at once, and nothing that is stored or under way is lost; a file with mistakes is refused, and the settings stay.
 
 With --shared redis://127.0.0.1 several gateways share what they have, and a purge at one reaches all:
@@ -133,6 +135,10 @@ pub(crate) struct ServeFlags {
     /// of them, and all for a proxy on this machine (127.0.0.1, ::1)
     #[arg(long, value_name = "NUMBER", env = "LARDER_MAX_CONNECTIONS_PER_ADDRESS", value_parser = amount::count)]
     max_connections_per_address: Option<NonZeroUsize>,
+    /// How long what is under way may take once it is told to stop, or another process has taken over; then it is cut
+    /// off [default: 10s]
+    #[arg(long, value_name = "DURATION", env = "LARDER_DRAIN", value_parser = amount::duration)]
+    drain: Option<Duration>,
     /// How much of a request or of an answer has to move each second while those who ask are waited for, on
     /// average. Who sends or takes less is cut off: nobody holds memory and connections by a byte now and then.
     /// What waits for the service does not count, as an event stream without events or an upload that it does
@@ -330,6 +336,7 @@ impl ServeFlags {
             threads,
             max_connections,
             max_connections_per_address,
+            drain,
             min_rate,
             min_rate_period,
             ttl,
@@ -382,6 +389,7 @@ impl ServeFlags {
         set(&mut server.threads, threads.map(Count));
         set(&mut server.max_connections, max_connections.map(Count));
         set(&mut server.max_connections_per_address, max_connections_per_address.map(Count));
+        set(&mut server.drain, drain.map(Time));
         set(&mut server.min_rate, min_rate.map(Size));
         set(&mut server.min_rate_period, min_rate_period.map(Time));
         if !purge_allow.is_empty() {

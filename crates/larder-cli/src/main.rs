@@ -6,17 +6,24 @@ mod certificates;
 mod check;
 mod configured;
 mod doubts;
+mod ending;
 mod files;
 mod flags;
 mod health;
 mod import;
+mod inherited;
 mod metrics;
+mod overlap;
+mod predecessor;
+mod program;
 mod purge;
 mod reload;
 mod serve;
 mod shared;
 mod signals;
 mod stats;
+mod supervisor;
+mod upgrade;
 mod watch;
 
 use std::{
@@ -33,8 +40,17 @@ use larder_gateway::config;
 use tracing::Level;
 
 use crate::{
-    check::Check, configured::Configured, flags::ServeFlags, health::Health, import::Import,
-    purge::Purge, reload::Again, serve::ServeError, shared::Passwords, stats::Stats,
+    check::Check,
+    configured::Configured,
+    flags::ServeFlags,
+    health::Health,
+    import::Import,
+    inherited::Inherited,
+    purge::Purge,
+    reload::Again,
+    serve::{Given, ServeError},
+    shared::Passwords,
+    stats::Stats,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -78,10 +94,15 @@ fn main() -> ExitCode {
     let command = Command::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command.what {
         What::Serve(flags) => {
+            // First of all, while there are no threads and the path still leads here.
+            let program = program::path();
+            let inherited = Inherited::of_environment().map_err(ServeError::from);
             let matches = matches.subcommand_matches("serve").expect("it has led here");
             let again = Again { flags: *flags, matches: matches.clone() };
             let configured = again.configured().map_err(ServeError::from);
-            let served = configured.and_then(|configured| start(configured, again));
+            let served = configured.and_then(|configured| {
+                start(configured, again, Given { inherited: inherited?, program })
+            });
             ended(served.map_err(|error| (error.exit_code(), error)))
         }
         What::Check(check) => {
@@ -143,9 +164,9 @@ fn ended(result: Result<(), (u8, impl std::error::Error)>) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn start(configured: Configured, again: Again) -> Result<(), ServeError> {
+fn start(configured: Configured, again: Again, given: Given) -> Result<(), ServeError> {
     let log = Log::start(&configured.levels, Level::INFO).map_err(ServeError::Start)?;
-    let served = configured.run(&log, again);
+    let served = configured.run(&log, again, given);
     log.flush(LAST_LINES);
     served
 }

@@ -27,8 +27,8 @@ use larder_gateway::{
     origins::Origins,
     upstream::UpstreamConfig,
 };
-use tokio::{runtime::Builder, time::timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::runtime::Builder;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tower::util::MapRequest;
 
 use crate::{
@@ -37,14 +37,20 @@ use crate::{
     check::place_of,
     configured::Configured,
     doubts,
+    ending::{Draining, Ending, Why},
     files::{self, Files},
+    inherited::{InheritError, Inherited, Taken},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
         SharedFigures, trouble, upstream_states,
     },
+    overlap::tell_each_other,
+    predecessor::Predecessor,
     reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
-    signals::Signals,
+    signals::{Heard, Reread, Signals},
+    supervisor::Supervisor,
+    upgrade::{Upgrade, Upgrades, open_when_free},
     watch::LOOK_EVERY,
 };
 
@@ -55,9 +61,6 @@ fn with_client(mut request: Request<ReaderBody>) -> Request<ReaderBody> {
     }
     request
 }
-
-/// A stop that takes longer says what it waits for.
-const PROMPT: Duration = Duration::from_millis(300);
 
 /// How long answers of the admin listener may take after that.
 const ADMIN_GRACE: Duration = Duration::from_secs(1);
@@ -72,9 +75,6 @@ const ADMIN_TURN: Duration = Duration::from_millis(100);
 /// What was logged may take so long to be written where the gateway is told to end at once.
 const LAST_LINES: Duration = Duration::from_millis(100);
 
-/// The last lines of the access log may take so long to be written once all else has ended.
-const LAST_REQUESTS: Duration = Duration::from_secs(1);
-
 /// Why `larder serve` does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
@@ -88,6 +88,8 @@ pub(crate) enum ServeError {
     AccessLog { place: String, source: io::Error },
     #[error("cannot start event loops")]
     Start(#[source] io::Error),
+    #[error(transparent)]
+    Inherited(#[from] InheritError),
     #[error(
         "{name} {wanted} needs {needed} open files, and {limit} are allowed: raise the limit \
          (ulimit -n, or LimitNOFILE= of systemd)"
@@ -102,8 +104,11 @@ impl ServeError {
             ServeError::Listen { .. }
             | ServeError::Outbox { .. }
             | ServeError::AccessLog { .. }
-            | ServeError::Start(_) => 1,
-            ServeError::Mistakes(_) | ServeError::TooFewFiles { .. } => 2,
+            | ServeError::Start(_)
+            | ServeError::Inherited(InheritError::Io(_)) => 1,
+            ServeError::Mistakes(_) | ServeError::TooFewFiles { .. } | ServeError::Inherited(_) => {
+                2
+            }
         }
     }
 }
@@ -111,13 +116,13 @@ impl ServeError {
 impl Configured {
     /// Signals and questions about the cache are seen to beside the loops that serve: neither waits
     /// for the other.
-    pub(crate) fn run(self, log: &Log, again: Again) -> Result<(), ServeError> {
+    pub(crate) fn run(self, log: &Log, again: Again, given: Given) -> Result<(), ServeError> {
         let beside = Builder::new_current_thread().enable_all().build();
-        beside.map_err(ServeError::Start)?.block_on(self.serve(log, again))
+        beside.map_err(ServeError::Start)?.block_on(self.serve(log, again, given))
     }
 
-    async fn serve(self, log: &Log, again: Again) -> Result<(), ServeError> {
-        let mut signals = Signals::listen().map_err(ServeError::Start)?;
+    async fn serve(self, log: &Log, again: Again, given: Given) -> Result<(), ServeError> {
+        let mut signals = Signals::listen(LOOK_EVERY).map_err(ServeError::Start)?;
         let usual = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let threads = self.settings.threads.unwrap_or_else(usual);
         let files = self.files(threads.get())?;
@@ -133,53 +138,88 @@ impl Configured {
             Watch::new(format!("Redis at {tier}"), *settings)
         });
         let tier = shared.as_ref().map(|shared| shared.tier.clone());
-        let outbox = shared.as_ref().and_then(|shared| shared.outbox.as_deref());
-        let outbox =
-            outbox.map(|path| outbox_at(path, places.name("shared.outbox"))).transpose()?;
-        let cache = cache(&settings, files, shared, outbox);
-        let stop = CancellationToken::new();
+        let has_shared_tier = tier.is_some();
         let name = |path: &str| places.name(path).to_owned();
-        let listen = |path: &str, address: ListenAddress| {
-            let name = name(path);
-            move |source| ServeError::Listen { name, address, source }
-        };
-        let grace = settings.server.grace;
+        let handed_over = CancellationToken::new();
         let config = ServerConfig {
             max_connections: settings
                 .max_connections
                 .map_or(files.usual_readers(), NonZeroUsize::get),
+            handed_over: handed_over.clone(),
             ..settings.server.clone()
         };
         let access_log = settings.access_log.clone().map(access_log).transpose()?;
+        let Given { mut inherited, program } = given;
+        let Sockets { listeners, admin: admin_socket } =
+            Sockets::take(&settings, &config, &mut inherited, name)?;
+        let predecessor = inherited.before.take().map(Predecessor::new).transpose();
+        let mut predecessor = predecessor.map_err(InheritError::Io)?;
+        // From here on nothing is likely to go wrong any more.
+        if let Some(predecessor) = &mut predecessor {
+            predecessor.prepared().await;
+        }
+        let outbox_path = shared.as_ref().and_then(|shared| shared.outbox.clone());
+        let outbox = match &outbox_path {
+            Some(path) => {
+                let opened = match predecessor {
+                    Some(_) => open_when_free(path).await,
+                    None => OutboxFile::open(path),
+                };
+                Some(outbox_of(opened, path, places.name("shared.outbox"))?)
+            }
+            None => None,
+        };
+        let cache = cache(&settings, files, shared, outbox);
+        let supervisor = Supervisor::of_environment(&format!(
+            "serves at {}",
+            listeners
+                .iter()
+                .map(|taken| taken.bound.address().to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        ));
+        let mut upgrade = Upgrade::new(
+            program,
+            settings.running.upgrade_timeout,
+            &cache,
+            outbox_path,
+            supervisor.is_told_who_goes_on(),
+        );
         let mut bound = Vec::new();
         let mut own = Vec::new();
         let mut counters = Vec::new();
-        for listener in &settings.listeners {
-            let path = format!("{}.listen", listener.path);
-            let place = Bound::take(&listener.listen, config.backlog, listener.socket_mode);
-            let place = place.map_err(listen(&path, listener.listen.clone()))?;
-            if let ListenAddress::Tcp(address) = place.address() {
-                own.push((name(&path), *address));
+        for (listener, taken) in settings.listeners.iter().zip(listeners) {
+            upgrade.hand_over(&taken).map_err(ServeError::Start)?;
+            if let ListenAddress::Tcp(address) = taken.bound.address() {
+                own.push((name(&format!("{}.listen", listener.path)), *address));
             }
             counters.push((listener.name.clone(), Arc::clone(&listener.config.http1.counters)));
             let mut config = listener.config.clone();
             config.http1.access_log.clone_from(&access_log);
-            bound.push((place, config));
+            bound.push((taken.bound, config));
         }
+        let drain = config.grace;
         let server = Server::of(bound, config);
         let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
         let readers = settings.max_connections.map_or(files.usual_readers(), NonZeroUsize::get);
         let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
-        let reloads = Reloads::default();
-        let admin = match settings.admin {
+        let (reloads, upgrades, draining) =
+            (Reloads::default(), Upgrades::default(), Draining::default());
+        // Told before the server: /readyz says it first.
+        let leaving = CancellationToken::new();
+        let counters_of_all: Vec<_> =
+            counters.iter().map(|(_, counters)| Arc::clone(counters)).collect();
+        let admin = match admin_socket {
             None => None,
-            Some(address) => {
+            Some(taken) => {
+                upgrade.hand_over(&taken).map_err(ServeError::Start)?;
                 let config = ServerConfig {
                     max_connections: files.admin,
                     tls: settings.admin_access.tls.clone(),
                     grace: ADMIN_GRACE,
+                    handed_over: handed_over.clone(),
                     welcome: ADMIN_TURN,
                     http1: Http1Config {
                         head_timeout: ADMIN_HEAD,
@@ -189,8 +229,7 @@ impl Configured {
                     },
                     ..ServerConfig::default()
                 };
-                let server = Server::bind(address, config)
-                    .map_err(listen("admin.listen", address.into()))?;
+                let server = Server::of(vec![(taken.bound, config.listener())], config);
                 own.push((name("admin.listen"), server.address()));
                 let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
                 let scheme = if tls.is_some() { "https" } else { "http" };
@@ -217,9 +256,12 @@ impl Configured {
                     .ready_note(trouble(&gateway))
                     .metrics(reloads.clone())
                     .metrics(certificates.clone())
+                    .metrics(draining.clone())
+                    .metrics(upgrades.clone())
                     .ready_note(reloads.note())
+                    .ready_note(upgrades.note())
                     .metrics(log.clone())
-                    .stop_with(stop.clone())
+                    .stop_with(leaving.clone())
                     .router();
                 let router = MapRequest::new(router, with_client);
                 // Of its own: /readyz still answers, with 503, while the others stop.
@@ -243,6 +285,7 @@ impl Configured {
                 doubts::tell(places.name(&name), &address.origin, own.clone());
             }
         }
+        let notes = reloads.note();
         let mut reloader = Reloader {
             again,
             files_of: FilesOf::new(&configuration, &places),
@@ -256,50 +299,133 @@ impl Configured {
         };
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
+        let stop = CancellationToken::new();
+        let events = cache.cache().events();
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
+        let _overlapping = match predecessor {
+            Some(predecessor) => {
+                let talk = predecessor.ready().await;
+                tracing::info!("process {} has taken over", std::process::id());
+                let telling = tell_each_other(talk, events, cache.clone(), has_shared_tier);
+                Some(AbortOnDropHandle::new(tokio::spawn(telling)))
+            }
+            None => None,
+        };
+        supervisor.ready(None).await;
+        let watchdog = supervisor.clone().keep_watch(loops.handles().to_vec());
+        let watchdog = AbortOnDropHandle::new(tokio::spawn(watchdog));
         let reopen = || match &access_log {
             Some(access_log) => access_log.reopen(),
             None => tracing::info!("SIGUSR1 changes nothing: there is no access log"),
         };
-        let reread = |reread| reloader.hear(reread);
-        signals.told_to_reread_until_stop(LOOK_EVERY, reread, reopen).await;
-        stop.cancel();
-        advising.abort();
-        looking_after.abort();
-        if let Some(watching) = watching {
-            watching.abort();
+        let successor = {
+            let mut upgrading = None;
+            loop {
+                let heard = tokio::select! {
+                    heard = signals.next() => heard,
+                    upgraded = running(&mut upgrading) => {
+                        upgrading = None;
+                        match upgraded {
+                            Ok(successor) => break Some(successor),
+                            Err(error) => {
+                                tracing::error!("this process goes on: {error}");
+                                upgrades.failed(&error);
+                                supervisor.ready(upgrades.note()()).await;
+                                continue;
+                            }
+                        }
+                    }
+                };
+                match heard {
+                    Heard::Stop => break None,
+                    Heard::Reopen => reopen(),
+                    Heard::Reread(reread) => {
+                        if reread == Reread::Told {
+                            supervisor.reloading().await;
+                        }
+                        reloader.hear(reread);
+                        if reread == Reread::Told {
+                            supervisor.ready(notes()).await;
+                        }
+                    }
+                    Heard::Upgrade if upgrading.is_some() => {
+                        tracing::info!("SIGUSR2 changes nothing: a new process is started already");
+                    }
+                    Heard::Upgrade => {
+                        supervisor.upgrading().await;
+                        upgrading = Some(Box::pin(upgrade.run()));
+                    }
+                }
+            }
+        };
+        let why = match &successor {
+            None => Why::Told,
+            Some(successor) => Why::TakenOver { by: successor.pid },
+        };
+        if why == Why::Told {
+            draining.begin();
+            leaving.cancel();
         }
         let ending = async {
-            let mut serving = serving;
-            let stopped = match timeout(PROMPT, &mut serving).await {
-                Ok(stopped) => stopped,
-                Err(_) => {
-                    tracing::info!(
-                        "stopping: answers under way have {} s to end; told once more, it ends at once",
-                        grace.as_secs()
-                    );
-                    serving.await
+            let _overlapping = match successor {
+                None => {
+                    let delay = settings.running.drain_delay;
+                    if !delay.is_zero() {
+                        let seconds = delay.as_secs_f32();
+                        tracing::info!("told to stop: not ready, and as before for {seconds} s");
+                    }
+                    supervisor.stopping_for("told to stop, and serves as before", delay).await;
+                    None
+                }
+                Some(successor) => {
+                    tracing::info!("process {} has taken over, this one drains", successor.pid);
+                    // From then on it hears of the other one only.
+                    watchdog.abort();
+                    supervisor.handed_over(successor.pid).await;
+                    let (talk, events) = successor.go_on().await;
+                    handed_over.cancel();
+                    let telling = tell_each_other(talk, events, cache.clone(), has_shared_tier);
+                    Some(AbortOnDropHandle::new(tokio::spawn(telling)))
                 }
             };
-            if let Ok(stopped) = stopped
-                && stopped.cut > 0
-            {
-                let were = if stopped.cut == 1 { "answer was" } else { "answers were" };
-                tracing::warn!("{} {were} cut off", stopped.cut);
+            // Nobody is to wait at sockets that only this keeps open.
+            drop(upgrade);
+            stop.cancel();
+            advising.abort();
+            looking_after.abort();
+            if let Some(watching) = watching {
+                watching.abort();
             }
-            if let Some((admin, end)) = admin {
-                end.cancel();
-                // It ends within its grace.
-                admin.await.ok();
-            }
-            cache.cache().shut_down(Duration::from_secs(1)).await;
-            if let Some(access_log) = &access_log {
-                access_log.flush(LAST_REQUESTS);
+            let ending = Ending {
+                why,
+                serving,
+                admin,
+                cache: cache.clone(),
+                access_log: access_log.clone(),
+                counters: counters_of_all,
+                drain,
+                supervisor: supervisor.clone(),
+            };
+            ending.run().await;
+        };
+        let told_again = async {
+            loop {
+                match signals.next().await {
+                    Heard::Stop => return,
+                    Heard::Reopen => reopen(),
+                    Heard::Upgrade => {
+                        tracing::info!("SIGUSR2 changes nothing: this process comes to its end");
+                    }
+                    Heard::Reread(Reread::Told) => {
+                        tracing::info!("SIGHUP changes nothing: this process comes to its end");
+                    }
+                    Heard::Reread(Reread::IfChanged) => {}
+                }
             }
         };
         tokio::select! {
             () = ending => Ok(()),
-            () = signals.told_to_stop() => {
+            () = told_again => {
                 tracing::warn!("told to stop again: what is under way is cut off");
                 log.flush(LAST_LINES);
                 // Nothing is waited for any more, nor undone.
@@ -394,10 +520,13 @@ pub(crate) fn upstreams(
     upstreams.collect()
 }
 
-/// Opens the file in which purges wait for the shared tier. They are sent before anything from there is believed that
-/// they name.
-fn outbox_at(path: &Path, name: &str) -> Result<OutboxFile, ServeError> {
-    let opened = OutboxFile::open(path).map_err(|source| {
+/// The file in which purges wait for the shared tier. They are sent before anything from there is believed that they name.
+fn outbox_of(
+    opened: Result<OutboxFile, OutboxError>,
+    path: &Path,
+    name: &str,
+) -> Result<OutboxFile, ServeError> {
+    let opened = opened.map_err(|source| {
         let (name, path) = (name.to_owned(), path.to_owned());
         ServeError::Outbox { name, path, source }
     })?;
@@ -411,6 +540,82 @@ fn outbox_at(path: &Path, name: &str) -> Result<OutboxFile, ServeError> {
         tracing::info!("{} purges that an earlier run has left are sent first", opened.left());
     }
     Ok(opened)
+}
+
+/// What this process was given beside its settings.
+pub(crate) struct Given {
+    pub(crate) inherited: Inherited,
+    /// By which path it was started.
+    pub(crate) program: io::Result<PathBuf>,
+}
+
+/// The sockets of all listeners, and of the admin API.
+struct Sockets {
+    listeners: Vec<Taken>,
+    admin: Option<Taken>,
+}
+
+impl Sockets {
+    /// Those that were handed over, and new ones where none was.
+    fn take(
+        settings: &Settings,
+        config: &ServerConfig,
+        inherited: &mut Inherited,
+        name: impl Fn(&str) -> String,
+    ) -> Result<Sockets, ServeError> {
+        let listeners = settings.listeners.iter().map(|listener| Wanted {
+            name: &listener.name,
+            path: format!("{}.listen", listener.path),
+            address: listener.listen.clone(),
+            backlog: config.backlog,
+            mode: listener.socket_mode,
+        });
+        let admin = settings.admin.map(|address| Wanted {
+            name: "admin",
+            path: "admin.listen".to_owned(),
+            address: address.into(),
+            backlog: ServerConfig::default().backlog,
+            mode: 0,
+        });
+        let wanted: Vec<_> = listeners.chain(admin).collect();
+        let places: Vec<_> = wanted.iter().map(|wanted| (wanted.name, &wanted.address)).collect();
+        let handed = inherited.take(&places)?;
+        // Before others are opened: one that nobody wants may be in their way, and then that is what is wrong.
+        inherited.leave_none()?;
+        let taken = wanted.iter().zip(handed).map(|(wanted, handed)| match handed {
+            Some(taken) => Ok(taken),
+            None => {
+                let bound = Bound::take(&wanted.address, wanted.backlog, wanted.mode);
+                let bound = bound.map_err(|source| ServeError::Listen {
+                    name: name(&wanted.path),
+                    address: wanted.address.clone(),
+                    source,
+                })?;
+                Ok(Taken { bound, name: None })
+            }
+        });
+        let mut listeners = taken.collect::<Result<Vec<_>, ServeError>>()?;
+        let admin = settings.admin.and_then(|_| listeners.pop());
+        Ok(Sockets { listeners, admin })
+    }
+}
+
+/// A socket that is to be listened at.
+struct Wanted<'a> {
+    name: &'a str,
+    /// Its key in the file.
+    path: String,
+    address: ListenAddress,
+    backlog: u32,
+    mode: u32,
+}
+
+/// The upgrade that runs, if one does; never ready otherwise.
+async fn running<F: Future + Unpin>(upgrading: &mut Option<F>) -> F::Output {
+    match upgrading {
+        Some(upgrading) => upgrading.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn cache(

@@ -1,4 +1,4 @@
-//! Signals: what stops the gateway, and what does not.
+//! Signals: what the gateway is told from outside, and what each means.
 
 use std::{io, time::Duration};
 
@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tokio::{
     signal::unix::{self, SignalKind, signal},
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 const SIGVTALRM: i32 = Signal::VTALARM.as_raw();
@@ -14,9 +14,8 @@ const SIGPROF: i32 = Signal::PROF.as_raw();
 
 /// What supervisors and terminals send besides, and what is said to it. Unheard, each would end the process.
 /// (SIGPIPE is not one of these: Rust's runtime has it ignored.)
-const OTHERS: [(&str, SignalKind, &str); 6] = [
+const OTHERS: [(&str, SignalKind, &str); 5] = [
     ("SIGQUIT", SignalKind::quit(), "SIGTERM stops"),
-    ("SIGUSR2", SignalKind::user_defined2(), "it has no meaning here"),
     ("SIGALRM", SignalKind::alarm(), "it has no meaning here"),
     ("SIGVTALRM", SignalKind::from_raw(SIGVTALRM), "it has no meaning here"),
     ("SIGPROF", SignalKind::from_raw(SIGPROF), "it has no meaning here"),
@@ -32,17 +31,33 @@ pub(crate) enum Reread {
     IfChanged,
 }
 
+/// What it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Ctrl-C, or what a supervisor sends.
+    Stop,
+    /// Settings may be read again.
+    Reread(Reread),
+    /// A file of its was moved away.
+    Reopen,
+    /// Another process is to take over.
+    Upgrade,
+}
+
 /// Heard from when it was made. Dropping it lets later ones go unheard; none of them ends the process.
 pub(crate) struct Signals {
     interrupt: unix::Signal,
     terminate: unix::Signal,
     hangup: unix::Signal,
     user1: unix::Signal,
+    user2: unix::Signal,
+    looks: Interval,
     _others: JoinSet<()>,
 }
 
 impl Signals {
-    pub(crate) fn listen() -> io::Result<Signals> {
+    /// `every` so often settings may be looked at.
+    pub(crate) fn listen(every: Duration) -> io::Result<Signals> {
         let mut others = JoinSet::new();
         for (name, kind, answer) in OTHERS {
             let mut signal = signal(kind)?;
@@ -52,38 +67,29 @@ impl Signals {
                 }
             });
         }
-        let (interrupt, terminate) =
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        let (hangup, user1) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined1())?);
-        Ok(Signals { interrupt, terminate, hangup, user1, _others: others })
-    }
-
-    /// Ready once it is told to stop. Until then it calls back each time that it is told to read its settings again, and
-    /// every so often, so that they may be looked at; and `reopen` each time that a file of its was moved away.
-    pub(crate) async fn told_to_reread_until_stop(
-        &mut self,
-        every: Duration,
-        mut reread: impl FnMut(Reread),
-        mut reopen: impl FnMut(),
-    ) {
         let mut looks = interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = self.interrupt.recv() => return,
-                _ = self.terminate.recv() => return,
-                _ = self.hangup.recv() => reread(Reread::Told),
-                _ = looks.tick() => reread(Reread::IfChanged),
-                _ = self.user1.recv() => reopen(),
-            }
-        }
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+            looks,
+            _others: others,
+        })
     }
 
-    /// Ctrl-C, or what a supervisor sends: ready once for each.
-    pub(crate) async fn told_to_stop(&mut self) {
+    /// The next thing that it is told. Dropping the future loses none.
+    pub(crate) async fn next(&mut self) -> Heard {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            biased;
+            _ = self.interrupt.recv() => Heard::Stop,
+            _ = self.terminate.recv() => Heard::Stop,
+            _ = self.hangup.recv() => Heard::Reread(Reread::Told),
+            _ = self.user1.recv() => Heard::Reopen,
+            _ = self.user2.recv() => Heard::Upgrade,
+            _ = self.looks.tick() => Heard::Reread(Reread::IfChanged),
         }
     }
 }

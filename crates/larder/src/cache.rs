@@ -54,7 +54,7 @@ use crate::{
     stats::{Events, LowerStats, Stats},
     sweeper::{self, Sweep},
     tier::{
-        lower::{Forget, Forgotten, Health, LowerError},
+        lower::{Forget, Forgotten, Health, LowerError, OutboxFile},
         memory::{Burial, Pace},
     },
     weigh::Weigh,
@@ -623,6 +623,28 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let count = burial.entries;
         burial.resume();
         count
+    }
+
+    /// Gives the outbox's file up for another process that takes this one's place ([`OutboxFile::open`]): what waits is in
+    /// it by then, and is still sent from here as well. Purges of later are in memory alone, and their receipts say so.
+    /// False: there is no such file, or somebody still used it after `within`.
+    ///
+    /// Dropping this leaves it given up.
+    ///
+    /// [`OutboxFile::open`]: crate::lower::OutboxFile::open
+    pub async fn release_outbox(&self, within: Duration) -> bool {
+        match self.library.engine.lower() {
+            Some(lower) => lower.release_outbox(within).await,
+            None => false,
+        }
+    }
+
+    /// Takes the outbox's file again that was [given up](Cache::release_outbox), where nobody else has made purges since.
+    /// It does nothing without a tier below memory.
+    pub fn resume_outbox(&self, file: OutboxFile) {
+        if let Some(lower) = self.library.engine.lower() {
+            lower.resume_outbox(file);
+        }
     }
 
     /// Gives up the refreshes that wait, lets what runs end within `within`, and stops the rest.

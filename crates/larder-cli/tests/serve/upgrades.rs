@@ -345,7 +345,7 @@ async fn an_origin_that_dies_takes_its_reader_along_and_a_reader_its_origin() {
 #[tokio::test]
 async fn a_gateway_that_stops_ends_them_in_order_and_soon() {
     let origin = echo().await;
-    let larder = Larder::before(origin.address).await;
+    let larder = Larder::with(origin.address, &["--drain", "3s"]).await;
     let mut wire = switched(&larder).await;
     wire.send("before").await;
     assert_eq!(wire.exactly(6).await, b"before");

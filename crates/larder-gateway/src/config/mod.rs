@@ -51,7 +51,7 @@ pub use rules::{
     SetCookieWord,
 };
 pub use schema::{Key, keys, schema};
-pub use settings::{AdminAccess, Listener, Named, Secrets, Settings};
+pub use settings::{AdminAccess, Listener, Named, Running, Secrets, Settings};
 pub use value::{
     CookieName, Count, Field, FieldValue, HopWord, HostName, Listen, ListenAt, MediaType, Mode,
     OneCookie, Parameter, Part, Peer, Port, Service, Size, StatusText, Time, Verb, Wanted,
@@ -166,6 +166,9 @@ fn told(Wrong { kind, at }: Wrong, text: &Text<'_>) -> Mistake {
     }
 }
 
+/// Keys that have other names than they had.
+const RENAMED: &[(&str, &str)] = &[("server.grace", "server.drain")];
+
 fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<Place>) -> Mistake {
     let known = Known::get();
     let table = path.rsplit_once('.').map(|(table, _)| table);
@@ -186,6 +189,11 @@ fn unknown(key: &str, names: &'static [&'static str], path: &str, place: Option<
         Some(_) if is_route => " in [[route]]",
         Some(_) => &format!(" in {}", written.unwrap_or_default()),
     };
+    let renamed = RENAMED.iter().find(|(before, _)| *before == path);
+    if let Some((_, now)) = renamed {
+        let called = now.rsplit('.').next().unwrap_or_default();
+        return Mistake::new(place, format!("{key:?}{within} is called {called:?} now")).about(now);
+    }
     let what = format!("there is no key {key:?}{within}");
     // A key that there is in a table is not a slip for another.
     let is_elsewhere = table.is_none() && !known.tables_with(key).is_empty();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{http1::Http1Config, proxy::ProxyProtocol, tls::Tls};
 
 /// Limits of a server, and what holds for its listener where it has only one. Every field has a default.
@@ -23,6 +25,10 @@ pub struct ServerConfig {
     /// How long the answers under way may take once the server stops; where a reader does not go on, no longer
     /// than [`Http1Config::stalled_timeout`]. Default 10 s.
     pub grace: Duration,
+    /// Cancelled before the server is told to stop where another process accepts the connections of now at the same
+    /// sockets. Then nothing hurries: connections end with their next answers, and those between two requests only
+    /// [`Http1Config::stalled_timeout`] before the end of the grace. Default never.
+    pub handed_over: CancellationToken,
     /// With a certificate and its key, readers come over TLS and not otherwise. Default none: they come
     /// in the open.
     pub tls: Option<Tls>,
@@ -67,6 +73,7 @@ impl Default for ServerConfig {
             welcome: Duration::from_millis(500),
             backlog: 1024,
             grace: Duration::from_secs(10),
+            handed_over: CancellationToken::new(),
             tls: None,
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,

@@ -128,6 +128,15 @@ impl Door {
         self.let_in.add(ending, self.max_connections - self.room.available_permits());
     }
 
+    /// The one that was accepted and is not let in yet, once there is room.
+    pub(crate) async fn last(&mut self) -> Option<NewConnection> {
+        self.waiting.as_ref()?;
+        let permit = self.find_room().await;
+        let (stream, peer, open_connection) = self.waiting.take()?;
+        let permit = ConnectionPermit { _open: open_connection, _permit: permit };
+        Some(NewConnection { stream, peer, permit })
+    }
+
     async fn accept(&mut self) -> Option<(Stream, Peer, OpenConnection)> {
         let (gate, accepted) = poll_fn(|cx| self.poll_accept(cx)).await;
         let (stream, address) = match accepted {

@@ -11,6 +11,10 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -62,7 +66,8 @@ pub struct Bound {
 #[derive(Debug)]
 enum BoundSocket {
     Tcp(net::TcpListener),
-    Unix(unix::UnixListener, SocketFile),
+    /// Without a file that is another's to remove.
+    Unix(unix::UnixListener, Option<SocketFile>),
 }
 
 impl Bound {
@@ -84,7 +89,7 @@ impl Bound {
                 let (listener, file) = open_at(path, backlog, mode)?;
                 listener.set_nonblocking(true)?;
                 let address = ListenAddress::Unix(path.clone());
-                Ok(Bound { address, socket: BoundSocket::Unix(listener, file) })
+                Ok(Bound { address, socket: BoundSocket::Unix(listener, Some(file)) })
             }
         }
     }
@@ -104,6 +109,42 @@ impl Bound {
             tracing::debug!("cannot set TCP_NOTSENT_LOWAT: {error}");
         }
         Ok(Bound { address, socket: BoundSocket::Tcp(listener) })
+    }
+
+    /// Takes a listening Unix socket that is there already. `is_ours`: its file goes with it, as that of one that was
+    /// taken here would.
+    ///
+    /// # Errors
+    ///
+    /// If the system does not tell its path, or does not make it non-blocking.
+    pub fn unix(listener: unix::UnixListener, is_ours: bool) -> io::Result<Bound> {
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let path = address.as_pathname().ok_or(io::ErrorKind::AddrNotAvailable)?.to_owned();
+        // It may be gone: then nothing is left to be removed.
+        let file = is_ours.then(|| SocketFile::at(&path).ok()).flatten();
+        let address = ListenAddress::Unix(path);
+        Ok(Bound { address, socket: BoundSocket::Unix(listener, file) })
+    }
+
+    /// Another handle of the same socket, for another process. As long as any is open, connections wait at it.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no more of them.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        Ok(match &self.socket {
+            BoundSocket::Tcp(listener) => listener.try_clone()?.into(),
+            BoundSocket::Unix(listener, _) => listener.try_clone()?.into(),
+        })
+    }
+
+    /// By which the file of its socket outlives it, if it would be removed with it.
+    pub fn file_keeper(&self) -> Option<FileKeeper> {
+        match &self.socket {
+            BoundSocket::Unix(_, Some(file)) => Some(FileKeeper(Arc::clone(&file.stays))),
+            BoundSocket::Unix(_, None) | BoundSocket::Tcp(_) => None,
+        }
     }
 
     /// Where it is; with the port that was chosen, if 0 was asked for.
@@ -134,7 +175,7 @@ fn open_at(path: &Path, backlog: i32, mode: u32) -> io::Result<(unix::UnixListen
         fs::remove_file(path)?;
         socket.bind(&address)?;
     }
-    let file = SocketFile { inode: fs::symlink_metadata(path)?.ino(), path: path.into() };
+    let file = SocketFile::at(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     socket.listen(backlog)?;
     Ok((OwnedFd::from(socket).into(), file))
@@ -152,10 +193,32 @@ fn is_left_behind(path: &Path) -> bool {
 pub(super) struct SocketFile {
     path: PathBuf,
     inode: u64,
+    stays: Arc<AtomicBool>,
+}
+
+/// Keeps the file of a Unix socket: another process listens at it from then on.
+#[derive(Clone, Debug)]
+pub struct FileKeeper(Arc<AtomicBool>);
+
+impl FileKeeper {
+    /// The file stays where it is.
+    pub fn keep(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<SocketFile> {
+        let inode = fs::symlink_metadata(path)?.ino();
+        Ok(SocketFile { path: path.into(), inode, stays: Arc::default() })
+    }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.stays.load(Relaxed) {
+            return;
+        }
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|file| file.ino() == self.inode);
         if is_ours && let Err(error) = fs::remove_file(&self.path) {
             // The next start finds that nobody listens at it.
@@ -167,7 +230,10 @@ impl Drop for SocketFile {
 /// It accepts connections.
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, #[expect(dead_code, reason = "it is there to be dropped")] SocketFile),
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "it is there to be dropped")] Option<SocketFile>,
+    ),
 }
 
 /// A connection that was accepted.

@@ -10,6 +10,7 @@ pub mod counters;
 mod door;
 mod ended;
 mod entrance;
+mod farewell;
 mod handshakes;
 pub mod http1;
 pub mod http2;
@@ -31,7 +32,8 @@ mod tunnel;
 pub use self::{
     config::{ListenerConfig, ServerConfig},
     ended::Ended,
-    listener::{Bound, ListenAddress},
+    farewell::Farewell,
+    listener::{Bound, FileKeeper, ListenAddress},
     pace::MinRate,
     peer::{Peer, PeerAddress},
     proxy::ProxyProtocol,

@@ -23,7 +23,7 @@ use larder::http::policy::scheme::Scheme;
 use tokio::{
     runtime::Handle,
     task::{JoinHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -32,6 +32,7 @@ use super::{
     config::{ListenerConfig, ServerConfig},
     door::{Door, Gate, NewConnection},
     entrance::Entrance,
+    farewell::Farewell,
     handshakes::Handshakes,
     http1::{FastPath, Http1Config, ReaderBody},
     listener::{Bound, ListenAddress, Stream},
@@ -108,7 +109,8 @@ impl Server {
     }
 
     /// Serves until `stop` is cancelled: then no connection is accepted any more, connections between
-    /// requests end at once, answers under way get the grace, and what is left is reset. Each
+    /// requests end at once, unless [others accept](ServerConfig::handed_over), answers under way get the grace, and
+    /// what is left is reset. Each
     /// connection has a clone of the service and a task of its own, on the runtime that calls this.
     /// Dropping the future resets all connections.
     pub async fn serve<S, B>(self, service: S, stop: CancellationToken) -> Stopped
@@ -163,8 +165,10 @@ impl Server {
         let handshakes = Arc::new(Handshakes::new(config.max_handshakes, config.welcome));
         let mut gates = Vec::new();
         let mut ways = Vec::new();
+        let (farewell, tunnels) = (Farewell::default(), CancellationToken::new());
         for (bound, mut listener) in listeners {
-            listener.http1.drain = stop.clone();
+            listener.http1.drain = tunnels.clone();
+            listener.http1.farewell = farewell.clone();
             let counters = Arc::clone(&listener.http1.counters);
             match bound.open() {
                 Ok(listener) => gates.push(Gate { listener, counters }),
@@ -176,21 +180,15 @@ impl Server {
             ways.push(WayIn::new(listener, &config, hits.clone(), &handshakes));
         }
         let mut door = Door::new(gates, &config);
-        let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &stop)).collect();
+        // Apart from `stop`: connections between two requests may be left for a while.
+        let close = CancellationToken::new();
+        let loops: Vec<_> = handles.iter().map(|handle| Loop::new(handle, &close)).collect();
         let (here, _) = loops.split_first().expect("there is one at least");
         let mut connections = JoinSet::new();
-        loop {
-            let NewConnection { stream, peer, permit } = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(joined) = connections.join_next() => {
-                    logged(joined);
-                    while connections.try_join_next().is_some_and(logged) {}
-                    continue;
-                }
-                connection = door.next() => connection,
-            };
-            let one = Loop::with_fewest(&loops);
+        let (loops, ways) = (&loops, &ways);
+        let serve = move |door: &mut Door, connections: &mut JoinSet<()>, new: NewConnection| {
+            let NewConnection { stream, peer, permit } = new;
+            let one = Loop::with_fewest(loops);
             let stop = one.stop.child_token();
             door.let_in(stop.clone());
             let guard = ConnectionGuard::begin(&one.connections, &stop, peer, permit);
@@ -210,15 +208,42 @@ impl Server {
                     connections.spawn_on(connection, &one.handle)
                 }
             };
+        };
+        loop {
+            let connection = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(joined) = connections.join_next() => {
+                    logged(joined);
+                    while connections.try_join_next().is_some_and(logged) {}
+                    continue;
+                }
+                connection = door.next() => connection,
+            };
+            serve(&mut door, &mut connections, connection);
+        }
+        let end = Instant::now() + config.grace;
+        let last_call = end - config.http1.stalled_timeout.min(config.grace);
+        if config.handed_over.is_cancelled() {
+            farewell.say();
+            // Nobody else will accept it.
+            if let Ok(Some(connection)) = timeout_at(last_call, door.last()).await {
+                serve(&mut door, &mut connections, connection);
+            }
+        } else {
+            close.cancel();
         }
         drop(door);
-        let drained = timeout(config.grace, async {
+        let mut have_ended = async || {
             while let Some(joined) = connections.join_next().await {
                 logged(joined);
             }
-        });
-        if drained.await.is_ok() {
-            return Stopped { cut: 0 };
+        };
+        if timeout_at(last_call, have_ended()).await.is_err() {
+            close.cancel();
+            tunnels.cancel();
+            // None is left where that is in time.
+            timeout_at(end, have_ended()).await.ok();
         }
         let cut = connections.len();
         connections.shutdown().await;

@@ -64,7 +64,9 @@ head_timeout = "1s"
 idle_timeout = "2s"
 body_timeout = "3s"
 write_timeout = "4s"
-grace = "5s"
+drain = "5s"
+drain_delay = "11s"
+upgrade_timeout = "12s"
 max_head = "32KiB"
 max_request_line = 4096
 max_fields = 64
@@ -137,6 +139,8 @@ upgrade_idle_timeout = "8s"
     let server = &settings.server;
     assert_eq!(server.max_connections_per_address, Some(10));
     assert_eq!((server.grace, server.handshake_timeout), (secs(5), secs(6)));
+    let running = settings.running;
+    assert_eq!((running.drain_delay, running.upgrade_timeout), (secs(11), secs(12)));
     assert_eq!(server.max_handshakes, 7);
     let http1 = &server.http1;
     assert_eq!((http1.min_rate.bytes_per_second, http1.min_rate.period), (2048, secs(5)));

@@ -143,7 +143,7 @@ impl Larder {
     ) -> Larder {
         let mut command = command();
         command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(folder);
-        Larder::started(Process::read(&mut command)).await
+        Larder::by(&mut command).await
     }
 
     /// By `larder.toml` in `folder`, with its standard output in the file `out` there.
@@ -152,6 +152,11 @@ impl Larder {
         command.args(["-c", "exec \"$0\" serve > out", env!("CARGO_BIN_EXE_larder")]);
         command.current_dir(folder).stderr(Stdio::piped());
         Larder::started(Process::start(&mut command)).await
+    }
+
+    /// By a command that runs it, with its standard error to be read.
+    pub(crate) async fn by(command: &mut Command) -> Larder {
+        Larder::started(Process::read(command)).await
     }
 
     async fn started(mut process: Process) -> Larder {

@@ -73,9 +73,18 @@ pub struct Server {
     /// nobody wait for longer
     #[schemars(example = &"3m")]
     pub write_timeout: Option<Time>,
-    /// How long answers under way may take once it is told to stop. Default 10s: supervisors usually wait for some 30
-    #[schemars(example = &"10s")]
-    pub grace: Option<Time>,
+    /// How long what is under way may take once it is told to stop (SIGTERM), or another process has taken over
+    /// (SIGUSR2): then it is cut off. 0s cuts it off at once. Default 10s: supervisors usually wait for some 30
+    #[schemars(example = &"30s")]
+    pub drain: Option<Time>,
+    /// How long it goes on as before once it is told to stop, with 503 at /readyz: a balancer needs some time to see that,
+    /// and to send requests elsewhere. Default 0s
+    #[schemars(example = &"5s")]
+    pub drain_delay: Option<Time>,
+    /// How long a new process may take until it is ready to take over (SIGUSR2); then it is ended, and this one goes on.
+    /// Default 30s
+    #[schemars(example = &"30s")]
+    pub upgrade_timeout: Option<Time>,
     /// The most bytes of a request's head; larger is answered 431. Default 64KiB: browsers with many cookies stay below
     /// a quarter of it
     #[schemars(example = &"64KiB")]

@@ -39,6 +39,14 @@ impl Check<'_> {
         Some(time)
     }
 
+    /// A time that may be none at all.
+    pub(super) fn time_or_none(&mut self, path: &str, said: Option<&Time>) -> Option<Duration> {
+        match said {
+            Some(Time(Duration::ZERO)) => Some(Duration::ZERO),
+            said => self.time(path, said),
+        }
+    }
+
     pub(super) fn head(&mut self, path: &str, said: Option<&Size>, usual: usize) -> usize {
         let Some(size) = said else { return usual };
         if size.0.as_u64() < SMALLEST_HEAD {

@@ -10,7 +10,11 @@ mod route;
 mod server;
 mod upstream;
 
-use std::{net::SocketAddr, num::NonZeroUsize, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    time::{Duration, SystemTime},
+};
 
 use bytesize::ByteSize;
 use larder::http;
@@ -34,6 +38,8 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// What all of them share; `max_connections` only if [`Settings::max_connections`] says it.
     pub server: ServerConfig,
+    /// How the process itself comes to its end.
+    pub running: Running,
     /// How many event loops there are to be, if that was said.
     pub threads: Option<NonZeroUsize>,
     /// How many connections there may be, if that was said.
@@ -60,6 +66,21 @@ pub struct Settings {
     pub rules_of_routes: Vec<Rules>,
     /// What can be run, and is probably not what was meant.
     pub doubts: Vec<Mistake>,
+}
+
+/// How a process that runs comes to its end, and how another takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Told to stop, it goes on as before for so long, and says that it is not ready.
+    pub drain_delay: Duration,
+    /// How long a process that is to take over may take until it is ready.
+    pub upgrade_timeout: Duration,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        Running { drain_delay: Duration::ZERO, upgrade_timeout: Duration::from_secs(30) }
+    }
 }
 
 /// A service.
@@ -134,6 +155,7 @@ impl Settings {
         let admin_access = check.admin(admin, &secrets);
         let admin = admin.listen.as_ref().map(|listen| listen.0);
         let server_config = check.server(server);
+        let running = check.running(server);
         let listeners = check.listeners(config, &server_config.http1);
         let access_log = check.access_log(access_log);
         let of_purges = purge;
@@ -189,6 +211,7 @@ impl Settings {
         Ok(Settings {
             listeners,
             server: server_config,
+            running,
             threads: server.threads.map(|count| count.0),
             max_connections: server.max_connections.map(|count| count.0),
             admin,

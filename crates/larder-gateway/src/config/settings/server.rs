@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Listener, Secrets,
+    Listener, Running, Secrets,
     check::{Check, bytes, first_line},
 };
 use crate::{
@@ -118,7 +118,7 @@ impl Check<'_> {
         ServerConfig {
             max_connections_per_address: server.max_connections_per_address.map(|of| of.0.get()),
             backlog: server.backlog.map_or(usual.backlog, number),
-            grace: time(self, "grace", &server.grace, usual.grace),
+            grace: self.time_or_none("server.drain", server.drain.as_ref()).unwrap_or(usual.grace),
             max_handshakes: server
                 .tls
                 .max_handshakes
@@ -131,6 +131,16 @@ impl Check<'_> {
             ),
             http1,
             ..usual
+        }
+    }
+
+    pub(super) fn running(&mut self, server: &Server) -> Running {
+        let usual = Running::default();
+        let delay = self.time_or_none("server.drain_delay", server.drain_delay.as_ref());
+        let upgrade = self.time("server.upgrade_timeout", server.upgrade_timeout.as_ref());
+        Running {
+            drain_delay: delay.unwrap_or(usual.drain_delay),
+            upgrade_timeout: upgrade.unwrap_or(usual.upgrade_timeout),
         }
     }
 

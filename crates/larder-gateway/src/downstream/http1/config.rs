@@ -7,7 +7,7 @@ use larder::http::policy::scheme::Scheme;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
-use crate::downstream::{counters::Counters, pace::MinRate, tls::ServedNames};
+use crate::downstream::{counters::Counters, farewell::Farewell, pace::MinRate, tls::ServedNames};
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -82,9 +82,11 @@ pub struct Http1Config {
     /// Where each request has a line. Default nowhere.
     pub access_log: Option<AccessLog>,
     /// Cancelled when connections that have switched protocols are to end: at their first pause, and within
-    /// `stalled_timeout`. They do not make room for others. On a [`Server`](crate::Server) that is when it is told to
-    /// stop. Default never.
+    /// `stalled_timeout`. They do not make room for others. On a [`Server`](crate::Server) that is `stalled_timeout`
+    /// before the end of its grace. Default never.
     pub drain: CancellationToken,
+    /// Said when connections are to end with their next answers. Default never.
+    pub farewell: Farewell,
     /// Where is counted what happens on the connections. Default counters of its own; clones of this share
     /// them.
     pub counters: Arc<Counters>,
@@ -122,6 +124,7 @@ impl Default for Http1Config {
             served: None,
             access_log: None,
             drain: CancellationToken::new(),
+            farewell: Farewell::default(),
             counters: Arc::default(),
         }
     }

@@ -450,7 +450,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         while desk.len() < DESK_BYTES && large.is_none() {
             // The last answer says that it is, which takes the whole way.
             let is_last = |span: &Span| span.next_is_last(Instant::now()).is_some();
-            if self.span.as_deref().is_some_and(is_last) {
+            if self.config.farewell.is_said() || self.span.as_deref().is_some_and(is_last) {
                 has_answer = false;
                 break;
             }

@@ -224,7 +224,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
         // answer it cannot be told.
         let owes_continue =
             upload.as_mut().is_some_and(|receiving| std::mem::take(&mut receiving.owes_continue));
-        let is_last = self.stop.is_cancelled() || (self.is_at_eof && self.bytes.is_empty());
+        let is_last = self.stop.is_cancelled()
+            || self.config.farewell.is_said()
+            || (self.is_at_eof && self.bytes.is_empty());
         let is_persistent = facts.is_persistent && !owes_continue && !is_last;
         let facts = RequestFacts { is_persistent, ..facts };
         if let Some(entry) = &mut entry {

@@ -190,6 +190,7 @@ where
 {
     let mut exchanges = FuturesUnordered::new();
     let mut stopped = pin!(stop.cancelled());
+    let mut farewell = pin!(config.farewell.said());
     let (mut is_stopping, mut is_faulty) = (false, false);
     let (mut quiet, mut patience) = (Timer::default(), Patience::new(config));
     // Of what is left of the last answers.
@@ -202,6 +203,10 @@ where
             is_stopping = true;
             quiet.clear();
             connection.graceful_shutdown();
+        }
+        if !is_spent && !is_stopping && farewell.as_mut().poll(cx).is_ready() {
+            connection.graceful_shutdown();
+            (span, is_spent) = (None, true);
         }
         loop {
             let polled = connection.poll_accept(cx);

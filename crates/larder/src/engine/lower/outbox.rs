@@ -135,6 +135,29 @@ impl Outbox {
         self.file = Some(Arc::new(journal));
     }
 
+    /// The file, which it has no more: another process has it from the moment that nobody here uses it.
+    pub(super) fn release(&mut self) -> Option<Arc<Journal>> {
+        self.file.take()
+    }
+
+    /// The file, which the other process has left. What it had from here is in there, or the tier has it.
+    pub(super) fn resume(&mut self, OutboxFile { journal, found }: OutboxFile) {
+        let waits = |number: u64| {
+            self.outstanding.binary_search_by_key(&number, |it| it.number).is_ok()
+                || self.unconfirmed.iter().any(|it| it.number == number)
+        };
+        let numbers = found.entries.iter().map(|(number, _)| *number);
+        let done: Vec<_> = numbers.filter(|number| !waits(*number)).collect();
+        // These came meanwhile.
+        for outstanding in self.outstanding.iter().filter(|it| it.number > found.last) {
+            journal.add(outstanding.number, kept::encode(&outstanding.purge, SystemTime::now()));
+        }
+        if !found.is_damaged {
+            journal.done(&done);
+        }
+        self.file = Some(Arc::new(journal));
+    }
+
     /// Whether this purge was made here, or was left here by an earlier process.
     pub(super) fn is_own(&self, id: PurgeId) -> bool {
         id.source == self.source || self.restored.contains_key(&id)
@@ -382,6 +405,40 @@ mod tests {
         assert!(!outbox.unconfirmed.is_empty());
         outbox.confirmed(Position { generation: 1, number: 100 });
         assert_eq!((outbox.unconfirmed.len(), outbox.unconfirmed_bytes), (0, 0));
+    }
+
+    #[test]
+    fn a_file_that_was_given_up_and_comes_back_has_what_still_waits_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || OutboxFile::open(folder.path().join("outbox")).unwrap();
+        let mut outbox = Outbox::new(1000, 1, Some(open()), Moment::FIRST);
+        let enter = |outbox: &mut Outbox, name: &str| {
+            let (id, ..) = outbox.enter(key(name), Mode::Hard, Moment::FIRST);
+            outbox.ready(id);
+            id
+        };
+        let acknowledged = |outbox: &mut Outbox, id, number| {
+            outbox.acknowledged(&[id], Position { generation: 1, number });
+        };
+        let [stays, sent] = ["stays", "sent"].map(|name| enter(&mut outbox, name));
+        drop(outbox.release());
+        // Another process has it, finds both, and does nothing with them.
+        assert_eq!(open().left(), 2);
+        let late = enter(&mut outbox, "late");
+        acknowledged(&mut outbox, sent, 1);
+        assert!(outbox.file().is_none());
+        outbox.resume(open());
+        drop(outbox.file.take());
+        let found = open();
+        assert_eq!(found.left(), 2, "one that waits from before, and one that came meanwhile");
+        drop(found);
+        outbox.resume(open());
+        for (id, number) in [(stays, 2), (late, 3)] {
+            acknowledged(&mut outbox, id, number);
+        }
+        outbox.confirmed(Position { generation: 1, number: 3 });
+        drop(outbox);
+        assert_eq!(open().left(), 0);
     }
 
     #[test]

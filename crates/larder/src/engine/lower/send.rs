@@ -10,7 +10,7 @@ use crate::{
     purge::{Mode, OnDisk, Replication, Scope, Tier, TierReceipt, TierState},
     rules::Rule,
     sync::{self, watch},
-    tier::lower::{Copies, Holds, LowerError, LowerPurge, Position, PurgeId, Unsure},
+    tier::lower::{Copies, Holds, LowerError, LowerPurge, OutboxFile, Position, PurgeId, Unsure},
 };
 
 /// After a failure the next try waits so long, then twice as long, up to the tier's rest.
@@ -18,6 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// So often in a row purges are appended to another log than the last one at once. A tier whose log is another
 /// one at each call fails.
 const MAX_NEW_LOGS: usize = 3;
+
+/// How often it is looked whether anybody still uses a file that was given up.
+const RELEASED: Duration = Duration::from_millis(5);
 
 /// Whoever waits for a disk that hangs waits no longer.
 const DISK: Duration = Duration::from_secs(1);
@@ -251,6 +254,26 @@ impl Lower {
         drop(ledger);
         self.counters.overflows.add(u64::from(overflows));
         Outgoing { lower: Arc::clone(self), id, told, file }
+    }
+
+    /// Gives the outbox's file up, within so long. False: there is none, or it is still in use.
+    pub(crate) async fn release_outbox(&self, within: Duration) -> bool {
+        let Some(file) = self.lock().outbox.release() else { return false };
+        let waited = Arc::downgrade(&file);
+        // Whoever waits for the disk has it, too. Its thread has ended when the last one drops it.
+        drop(file);
+        let end = Instant::now() + within;
+        while waited.strong_count() > 0 {
+            if Instant::now() >= end || !sync::pause(RELEASED).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Takes the outbox's file again.
+    pub(crate) fn resume_outbox(&self, file: OutboxFile) {
+        self.lock().outbox.resume(file);
     }
 
     /// How safe what the log has up to `position` is.
