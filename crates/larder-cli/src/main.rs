@@ -10,6 +10,7 @@ mod files;
 mod flags;
 mod health;
 mod import;
+mod memory;
 mod metrics;
 mod purge;
 mod reload;

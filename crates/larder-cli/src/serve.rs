@@ -38,9 +38,10 @@ use crate::{
     configured::Configured,
     doubts,
     files::{self, Files},
+    memory::{MemoryBound, watch},
     metrics::{
-        AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
-        SharedFigures, trouble, upstream_states,
+        AccessFigures, AddressFigures, CacheFigures, MemoryFigures, OriginFigures, RateFigures,
+        ReaderFigures, SharedFigures, trouble, upstream_states,
     },
     reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
@@ -128,7 +129,7 @@ impl Configured {
         for doubt in &settings.doubts {
             tracing::warn!("{doubt}");
         }
-        let watch = shared.as_ref().map(|Shared { tier, settings, outbox: _ }| {
+        let watch_of_shared = shared.as_ref().map(|Shared { tier, settings, outbox: _ }| {
             tracing::info!("sharing with others over Redis at {tier}");
             Watch::new(format!("Redis at {tier}"), *settings)
         });
@@ -143,11 +144,14 @@ impl Configured {
             let name = name(path);
             move |source| ServeError::Listen { name, address, source }
         };
+        let readers = settings.max_connections.map_or(files.usual_readers(), NonZeroUsize::get);
+        let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
+        let gateway =
+            Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
         let grace = settings.server.grace;
         let config = ServerConfig {
-            max_connections: settings
-                .max_connections
-                .map_or(files.usual_readers(), NonZeroUsize::get),
+            max_connections: readers,
+            pressure: gateway.pressure(),
             ..settings.server.clone()
         };
         let access_log = settings.access_log.clone().map(access_log).transpose()?;
@@ -168,10 +172,6 @@ impl Configured {
         }
         let server = Server::of(bound, config);
         let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
-        let readers = settings.max_connections.map_or(files.usual_readers(), NonZeroUsize::get);
-        let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
-        let gateway =
-            Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
         let reloads = Reloads::default();
         let admin = match settings.admin {
             None => None,
@@ -210,6 +210,7 @@ impl Configured {
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))
+                    .metrics(MemoryFigures(gateway.pressure()))
                     .metrics(CacheFigures(cache.clone()))
                     .metrics(OriginFigures(gateway.clone()))
                     .metrics(AddressFigures(gateway.clone()))
@@ -233,7 +234,9 @@ impl Configured {
         }
         let services = services(&settings.upstreams);
         tracing::info!("caching {services}: {}", what_is_cached(&settings));
-        let watching = watch.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
+        let watching = watch_of_shared.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
+        let of_memory = MemoryBound::of(settings.process_memory)
+            .map(|bound| tokio::spawn(watch(bound, cache.clone(), gateway.pressure())));
         let looking_after = tokio::spawn(certificates.look_after());
         let advising = tokio::spawn(advice::give(cache.cache().events(), services));
         for Named { name, addresses, .. } in &settings.upstreams {
@@ -266,6 +269,9 @@ impl Configured {
         stop.cancel();
         advising.abort();
         looking_after.abort();
+        if let Some(of_memory) = of_memory {
+            of_memory.abort();
+        }
         if let Some(watching) = watching {
             watching.abort();
         }
