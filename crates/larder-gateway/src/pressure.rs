@@ -5,11 +5,11 @@
 //!
 //! | of the bound | level | what gives way |
 //! | --- | --- | --- |
-//! | from 4/5 on, until it is below 3/4 | tight | the store ([`Room`]), the oldest connections, new ones come in slowly |
-//! | from 9/10 on, until it is below 17/20 | full | also requests that have to be fetched: 503 |
+//! | from 14/20 on, until it is below 13/20 | tight | the store ([`Room`]), the oldest connections, new ones come in slowly |
+//! | from 16/20 on, until it is below 15/20 | full | also requests that have to be fetched: 503 |
 //!
 //! What is stored is answered on each level: that takes next to no memory, and it is why the gateway is there. The last
-//! tenth is for what comes between two looks.
+//! fifth is for what comes between two looks, which may be late where all processors are busy.
 
 use std::{
     sync::{
@@ -25,6 +25,10 @@ use crate::seldom::Seldom;
 
 /// How long a line is not logged again.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// How long each new connection waits: so many come in a second and no more, and what waits in front (the backlog) waits for
+/// some seconds at most.
+const TIGHT_WAIT: Duration = Duration::from_millis(2);
+const FULL_WAIT: Duration = Duration::from_millis(10);
 /// The store keeps this part of the room that it is to have at best.
 const LEAST_ROOM: usize = 16;
 
@@ -45,10 +49,10 @@ impl Level {
     fn next(self, taken: u64, bound: u64) -> Level {
         let from = |twentieths: u64| taken >= bound / 20 * twentieths;
         match self {
-            _ if from(18) => Level::Full,
-            Level::Full if from(17) => Level::Full,
-            _ if from(16) => Level::Tight,
-            Level::Full | Level::Tight if from(15) => Level::Tight,
+            _ if from(16) => Level::Full,
+            Level::Full if from(15) => Level::Full,
+            _ if from(14) => Level::Tight,
+            Level::Full | Level::Tight if from(13) => Level::Tight,
             _ => Level::Calm,
         }
     }
@@ -123,12 +127,13 @@ impl Pressure {
         *self.0.level.borrow() == Level::Full
     }
 
-    /// How many connections are to leave now, of so few that it makes no difference to many.
-    pub(crate) fn leaving(&self, few: usize) -> usize {
+    /// For each connection that comes: how many are to leave, of so few that it makes no difference to many, and how long
+    /// it waits. None: it need not.
+    pub(crate) fn making_room(&self, few: usize) -> Option<(usize, Duration)> {
         match *self.0.level.borrow() {
-            Level::Calm => 0,
-            Level::Tight => few,
-            Level::Full => few * 8,
+            Level::Calm => None,
+            Level::Tight => Some((few, TIGHT_WAIT)),
+            Level::Full => Some((few * 8, FULL_WAIT)),
         }
     }
 
@@ -174,23 +179,21 @@ impl Room {
         Room { at_best, now: at_best }
     }
 
-    /// What it may hold from now on, if that is another bound than before. `held`: what it holds, with what bodies hold
-    /// outside it. While the process is not calm it gives back what is taken beyond the calm, and a sixteenth at least:
-    /// what is given back is not seen as free at once. Once it is calm it gets a part of what is free.
-    pub fn next(&mut self, level: Level, held: usize, taken: u64, bound: u64) -> Option<usize> {
-        let calm = bound / 20 * 15;
-        let least = self.at_best / LEAST_ROOM;
+    /// What it may hold from now on, if that is another bound than before, where the process takes so many bytes of so
+    /// many. `held`: what it holds, with what bodies hold outside it.
+    ///
+    /// Where it is tight it gives back what is beyond the calm, and a sixteenth at least: not all that it gives back is the system's
+    /// again. Below, it gets a part of what is free, also while others still give way: what the allocator keeps of what
+    /// was given back would be of no use to anybody else.
+    pub fn next(&mut self, held: usize, taken: u64, bound: u64) -> Option<usize> {
+        let (calm, tight) = (bound / 20 * 13, bound / 20 * 14);
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         let before = self.now;
-        self.now = match level {
-            Level::Calm => {
-                let free = usize::try_from(calm.saturating_sub(taken) / 16).unwrap_or(usize::MAX);
-                self.now.saturating_add(free).min(self.at_best)
-            }
-            Level::Tight | Level::Full => {
-                let over = usize::try_from(taken.saturating_sub(calm)).unwrap_or(usize::MAX);
-                let held = held.min(self.now);
-                held.saturating_sub(over.max(held / 16)).max(least)
-            }
+        self.now = if taken < tight {
+            self.now.saturating_add(bytes((tight - taken) / 16)).min(self.at_best)
+        } else {
+            let (held, over) = (held.min(self.now), bytes(taken.saturating_sub(calm)));
+            held.saturating_sub(over.max(held / 16)).max(self.at_best / LEAST_ROOM)
         };
         (self.now != before).then_some(self.now)
     }
@@ -208,16 +211,16 @@ mod tests {
     fn a_level_ends_further_down_than_it_begins() {
         for (before, taken, after) in [
             (Level::Calm, 0, Level::Calm),
-            (Level::Calm, 79, Level::Calm),
-            (Level::Calm, 80, Level::Tight),
-            (Level::Calm, 90, Level::Full),
+            (Level::Calm, 69, Level::Calm),
+            (Level::Calm, 70, Level::Tight),
+            (Level::Calm, 80, Level::Full),
             (Level::Calm, 1000, Level::Full),
-            (Level::Tight, 75, Level::Tight),
-            (Level::Tight, 74, Level::Calm),
-            (Level::Tight, 89, Level::Tight),
-            (Level::Full, 85, Level::Full),
-            (Level::Full, 84, Level::Tight),
-            (Level::Full, 76, Level::Tight),
+            (Level::Tight, 65, Level::Tight),
+            (Level::Tight, 64, Level::Calm),
+            (Level::Tight, 79, Level::Tight),
+            (Level::Full, 75, Level::Full),
+            (Level::Full, 74, Level::Tight),
+            (Level::Full, 66, Level::Tight),
             (Level::Full, 10, Level::Calm),
         ] {
             assert_eq!(before.next(taken, 100), after, "{before:?} {taken}");
@@ -229,21 +232,24 @@ mod tests {
     #[test]
     fn the_store_gives_back_what_is_too_much_and_gets_it_again() {
         let mut room = Room::new(640);
-        assert_eq!(room.next(Level::Calm, 100, 100, 1000), None, "it has all");
-        assert_eq!(room.next(Level::Tight, 500, 850, 1000), Some(400), "what is beyond the calm");
-        assert_eq!(room.next(Level::Tight, 400, 850, 1000), Some(300));
-        assert_eq!(room.next(Level::Tight, 160, 750, 1000), Some(150), "a sixteenth at least");
+        assert_eq!(room.next(100, 100, 1000), None, "it has all");
+        assert_eq!(room.next(500, 750, 1000), Some(400), "what is beyond the calm");
+        assert_eq!(room.next(400, 750, 1000), Some(300));
+        assert_eq!(room.next(160, 700, 1000), Some(110));
+        assert_eq!(room.next(1600, 700, 1000), Some(60), "what it may not hold, it does not");
         for _ in 0..100 {
-            room.next(Level::Full, 150, 2000, 1000);
+            room.next(150, 2000, 1000);
         }
         assert_eq!(room.now, 40, "some is always left");
-        assert_eq!(room.next(Level::Calm, 40, 750, 1000), None, "nothing is free");
-        assert_eq!(room.next(Level::Calm, 40, 430, 1000), Some(60));
+        assert_eq!(room.next(40, 699, 1000), None, "nothing is free");
+        assert_eq!(room.next(40, 380, 1000), Some(60));
         for _ in 0..100 {
-            room.next(Level::Calm, 60, 430, 1000);
+            room.next(60, 380, 1000);
         }
         assert_eq!(room.now, 640);
-        assert_eq!(Room::new(0).next(Level::Full, 0, 1, 0), None);
+        assert_eq!(Room::new(0).next(0, 1, 0), None);
+        let mut large = Room::new(16_000);
+        assert_eq!(large.next(16_000, 140, 200), Some(15_000), "a sixteenth at least");
     }
 
     #[tokio::test(start_paused = true)]
@@ -251,16 +257,16 @@ mod tests {
         let pressure = Pressure::default();
         let second = Duration::from_secs(1);
         assert!(timeout(second, pressure.more_than_calm_for(second / 2)).await.is_err());
-        assert_eq!((pressure.leaving(16), pressure.is_full()), (0, false));
-        pressure.measured(80, 100);
+        assert_eq!((pressure.making_room(16), pressure.is_full()), (None, false));
+        pressure.measured(70, 100);
         pressure.more_than_calm_for(second).await;
-        assert_eq!((pressure.leaving(16), pressure.is_full()), (16, false));
+        assert_eq!((pressure.making_room(16), pressure.is_full()), (Some((16, TIGHT_WAIT)), false));
         pressure.measured(95, 100);
-        assert_eq!((pressure.leaving(16), pressure.is_full()), (128, true));
-        pressure.measured(80, 100);
+        assert_eq!((pressure.making_room(16), pressure.is_full()), (Some((128, FULL_WAIT)), true));
+        pressure.measured(70, 100);
         pressure.measured(10, 100);
-        pressure.measured(80, 100);
+        pressure.measured(70, 100);
         let PressureStats { taken, bound, level, tight, full, .. } = pressure.stats();
-        assert_eq!((taken, bound, level, tight, full), (80, 100, Level::Tight, 2, 1));
+        assert_eq!((taken, bound, level, tight, full), (70, 100, Level::Tight, 2, 1));
     }
 }

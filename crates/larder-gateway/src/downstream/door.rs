@@ -141,7 +141,8 @@ impl Door {
             accepted = poll_fn(|cx| self.poll_accept(cx)) => accepted,
             // Nobody comes, and those who are there take too much all the same.
             () = pressure.more_than_calm_for(NOTICE) => {
-                self.tell(pressure.leaving(FEW), self.first);
+                let leaving = pressure.making_room(FEW).map_or(0, |(leaving, _)| leaving);
+                self.tell(leaving, self.first);
                 return None;
             }
         };
@@ -194,11 +195,10 @@ impl Door {
 
     /// Waits a moment where there is little memory: for whom came, others have to go.
     async fn find_memory(&mut self) {
-        let leaving = self.pressure.leaving(FEW);
-        if leaving > 0 {
+        if let Some((leaving, wait)) = self.pressure.making_room(FEW) {
             let gate = self.waiting.as_ref().map_or(0, |(_, peer, _)| usize::from(peer.listener));
             self.tell(leaving, gate);
-            sleep(NOTICE).await;
+            sleep(wait).await;
         }
     }
 

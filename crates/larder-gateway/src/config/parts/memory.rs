@@ -16,7 +16,7 @@ pub struct Memory {
     #[schemars(example = &"32MiB")]
     pub max_body: Option<Size>,
     /// How much memory the whole process may take, with connections and whatever is on its way. Near it the cache shrinks
-    /// and the oldest connections go, and from nine tenths on what is not stored is answered 503. Default the limit of its
+    /// and the oldest connections go, and from four fifths on what is not stored is answered 503. Default the limit of its
     /// container (cgroup), if there is one; at least 32MiB. Only on Linux
     #[schemars(example = &"1GiB")]
     pub process: Option<Size>,

@@ -166,7 +166,7 @@ impl Check<'_> {
             max: server.max_upgrades.map_or(of_upgrades.max, |count| count.0.get()),
             max_per_client: server.max_upgrades_per_client.map(|count| count.0.get()),
         };
-        let trusted_readers = server.trusted_readers.iter().flatten().map(|peer| peer.0.clone());
+        let trusted_readers = server.trusted_readers.iter().flatten().map(|peer| peer.0);
         let trusted_readers = trusted_readers.collect();
         GatewayConfig { name, explain_token, listeners, trusted_readers, rate, upgrades, ..usual }
     }
