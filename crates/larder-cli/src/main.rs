@@ -12,6 +12,7 @@ mod flags;
 mod health;
 mod import;
 mod inherited;
+mod memory;
 mod metrics;
 mod overlap;
 mod predecessor;

@@ -8,8 +8,9 @@ use larder_gateway::{
     Gateway,
     access::{AccessLog, AccessLogCounts},
     downstream::counters::{Counted, Counters},
-    gateway::UpgradeStats,
+    gateway::{RouteStats, UpgradeStats},
     origins::{AddressStats, BreakerState, OriginsStats},
+    pressure::{Pressure, PressureStats},
     upstream::UpstreamStats,
 };
 use serde_json::{Value, json};
@@ -144,6 +145,10 @@ pub(crate) struct RateFigures(pub(crate) Gateway);
 impl Figures for RateFigures {
     fn families(&self) -> Vec<Family> {
         let (limited, forgotten) = self.0.rate_limited();
+        let routes = self.0.routes();
+        let of_routes = |of: fn(&RouteStats) -> u64| {
+            routes.iter().map(|route| (route.route.to_string(), of(route))).collect::<Vec<_>>()
+        };
         vec![
             counter(
                 "requests_limited",
@@ -156,6 +161,73 @@ impl Figures for RateFigures {
                 "Addresses that made room for others before they might send a whole burst again",
                 "",
                 vec![("", forgotten)],
+            ),
+            counter(
+                "route_requests_limited",
+                "Requests answered 429: their address had sent as many of a route as it may",
+                "route",
+                of_routes(|route| route.limited),
+            ),
+            counter(
+                "route_fetches_refused",
+                "Requests that found as many of their route at the service as may be",
+                "route",
+                of_routes(|route| route.refused),
+            ),
+            Family {
+                label: "route",
+                ..gauge(
+                    "route_fetches_waiting",
+                    "Requests that wait until fewer of their route are at the service, now",
+                    of_routes(|route| route.waiting),
+                )
+            },
+            Family {
+                label: "route",
+                ..gauge(
+                    "route_fetches",
+                    "Requests at the service, of routes with a bound for them, now",
+                    routes
+                        .iter()
+                        .filter_map(|route| Some((route.route.to_string(), route.fetches?)))
+                        .collect::<Vec<_>>(),
+                )
+            },
+        ]
+    }
+}
+
+/// What the process takes of the memory that it may take.
+pub(crate) struct MemoryFigures(pub(crate) Pressure);
+
+impl Figures for MemoryFigures {
+    fn families(&self) -> Vec<Family> {
+        let PressureStats { taken, bound, level, tight, full, refused } = self.0.stats();
+        // Nobody looks where there is no bound.
+        let measured = |value: u64| if bound == 0 { Vec::new() } else { vec![("", value)] };
+        vec![
+            gauge("process_memory_bytes", "What the process takes of memory, now", measured(taken)),
+            gauge(
+                "process_memory_bound_bytes",
+                "What the process may take of memory",
+                measured(bound),
+            ),
+            gauge(
+                "memory_pressure",
+                "What gives way for want of memory, now: 0 nothing, 1 the cache and old connections, 2 requests as well",
+                vec![("", level as u64)],
+            ),
+            counter(
+                "memory_pressure_began",
+                "How often something began to give way for want of memory, by what it was",
+                "level",
+                vec![("tight", tight), ("full", full)],
+            ),
+            counter(
+                "memory_refused",
+                "Requests that were not sent to their service for want of memory",
+                "",
+                vec![("", refused)],
             ),
         ]
     }

@@ -165,9 +165,10 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 11] = [
+    const AT_ONCE: [&str; 12] = [
         "name",
         "trusted_peers",
+        "trusted_readers",
         "forwarded",
         "redirect_to_https",
         "explain_token_file",

@@ -40,9 +40,10 @@ use crate::{
     ending::{Draining, Ending, Why},
     files::{self, Files},
     inherited::{InheritError, Inherited, Taken},
+    memory::{MemoryBound, watch},
     metrics::{
-        AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
-        SharedFigures, trouble, upstream_states,
+        AccessFigures, AddressFigures, CacheFigures, MemoryFigures, OriginFigures, RateFigures,
+        ReaderFigures, SharedFigures, trouble, upstream_states,
     },
     overlap::tell_each_other,
     predecessor::Predecessor,
@@ -133,7 +134,7 @@ impl Configured {
         for doubt in &settings.doubts {
             tracing::warn!("{doubt}");
         }
-        let watch = shared.as_ref().map(|Shared { tier, settings, outbox: _ }| {
+        let watch_of_shared = shared.as_ref().map(|Shared { tier, settings, outbox: _ }| {
             tracing::info!("sharing with others over Redis at {tier}");
             Watch::new(format!("Redis at {tier}"), *settings)
         });
@@ -199,12 +200,13 @@ impl Configured {
             bound.push((taken.bound, config));
         }
         let drain = config.grace;
-        let server = Server::of(bound, config);
-        let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
         let readers = settings.max_connections.map_or(files.usual_readers(), NonZeroUsize::get);
         let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
+        let config = ServerConfig { pressure: gateway.pressure(), ..config };
+        let server = Server::of(bound, config);
+        let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
         let (reloads, upgrades, draining) =
             (Reloads::default(), Upgrades::default(), Draining::default());
         // Told before the server: /readyz says it first.
@@ -249,6 +251,7 @@ impl Configured {
                     .http_cache(&cache)
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))
+                    .metrics(MemoryFigures(gateway.pressure()))
                     .metrics(CacheFigures(cache.clone()))
                     .metrics(OriginFigures(gateway.clone()))
                     .metrics(AddressFigures(gateway.clone()))
@@ -275,7 +278,9 @@ impl Configured {
         }
         let services = services(&settings.upstreams);
         tracing::info!("caching {services}: {}", what_is_cached(&settings));
-        let watching = watch.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
+        let watching = watch_of_shared.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
+        let of_memory = MemoryBound::of(settings.process_memory)
+            .map(|bound| tokio::spawn(watch(bound, cache.clone(), gateway.pressure())));
         let looking_after = tokio::spawn(certificates.look_after());
         let advising = tokio::spawn(advice::give(cache.cache().events(), services));
         for Named { name, addresses, .. } in &settings.upstreams {
@@ -393,6 +398,9 @@ impl Configured {
             stop.cancel();
             advising.abort();
             looking_after.abort();
+            if let Some(of_memory) = of_memory {
+                of_memory.abort();
+            }
             if let Some(watching) = watching {
                 watching.abort();
             }

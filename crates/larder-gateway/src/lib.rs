@@ -51,6 +51,7 @@ pub mod gateway;
 pub mod interim;
 pub mod origins;
 pub mod pem;
+pub mod pressure;
 pub mod problem;
 pub mod routes;
 mod seldom;

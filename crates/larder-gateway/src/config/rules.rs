@@ -18,10 +18,15 @@ use serde::{Deserialize, Serialize};
 use super::{
     schema::{Table, Written},
     value::{
-        CookieName, Field, MediaType, OneCookie, Parameter, Part, Protocol, Size, StatusText, Time,
+        CookieName, Count, Field, MediaType, OneCookie, Parameter, Part, Protocol, Size,
+        StatusText, Time,
     },
 };
-use crate::{routes::Protocols, upstream::Times};
+use crate::{
+    RateLimit,
+    routes::{Protocols, RouteLimits},
+    upstream::Times,
+};
 
 /// What is said of rules. A route's go before those of `[defaults]`, each by itself.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
@@ -99,7 +104,8 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = true)]
     pub heuristics: Option<bool>,
-    /// Whether readers' Cache-Control counts (a reload fetches anew). Default true
+    /// Whether readers' Cache-Control counts (a reload fetches anew); of which readers, trusted_readers of [server] says.
+    /// Default true
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = false)]
     pub obey_readers: Option<bool>,
@@ -182,6 +188,20 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1MiB")]
     pub max_body: Option<Size>,
+    /// How many requests may be at the service at once, until their answers are whole; as many more wait for up to 5s,
+    /// and the others get 503, or something stale. Each route counts by itself. Default no bound but those of the service
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 20)]
+    pub max_fetches: Option<Count>,
+    /// How many requests an address may send each second in the long run, whether they are answered from what is stored or
+    /// not; more is answered 429. Each route counts by itself, beside the bound of [server]. Default no bound
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 1)]
+    pub requests_per_address: Option<Count>,
+    /// How many requests an address may send at once after a pause. Default as many as requests_per_address
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = 5)]
+    pub requests_burst: Option<Count>,
     /// Whether answers are streams that may pause for as long as they like, or long polls, as event streams and calls of
     /// gRPC are: nothing is stored, and neither the service nor a request under way is cut off for saying nothing.
     /// Default false
@@ -250,6 +270,9 @@ impl Rules {
             tags: self.tags.or(others.tags),
             response_headers: self.response_headers.or(others.response_headers),
             max_body: self.max_body.or(others.max_body),
+            max_fetches: self.max_fetches.or(others.max_fetches),
+            requests_per_address: self.requests_per_address.or(others.requests_per_address),
+            requests_burst: self.requests_burst.or(others.requests_burst),
             stream: self.stream.or(others.stream),
             first_byte_timeout: self.first_byte_timeout.or(others.first_byte_timeout),
             idle_body_timeout: self.idle_body_timeout.or(others.idle_body_timeout),
@@ -297,6 +320,9 @@ impl Rules {
             tags: Some(Vec::new()),
             response_headers: None,
             max_body: None,
+            max_fetches: None,
+            requests_per_address: None,
+            requests_burst: None,
             stream: Some(false),
             first_byte_timeout: None,
             idle_body_timeout: None,
@@ -319,6 +345,18 @@ impl Rules {
                 .as_ref()
                 .map_or(usual.idle_timeout, |time| time.0),
         }
+    }
+
+    /// What the requests of this route may take together; `route` is what they have in common.
+    pub fn limits(&self, route: &str) -> Option<RouteLimits> {
+        let number = |count: Count| u32::try_from(count.0.get()).unwrap_or(u32::MAX);
+        let rate = self.requests_per_address.map(|per_second| {
+            let burst = self.requests_burst.unwrap_or(per_second);
+            RateLimit { per_second: number(per_second), burst: number(burst) }
+        });
+        let max_fetches = self.max_fetches.map(|count| count.0.get());
+        let has_any = rate.is_some() || max_fetches.is_some();
+        has_any.then(|| RouteLimits { route: route.into(), max_fetches, rate })
     }
 
     /// How long the service may take, where that is another time than its table says.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{http1::Http1Config, proxy::ProxyProtocol, tls::Tls};
+use crate::pressure::Pressure;
 
 /// Limits of a server, and what holds for its listener where it has only one. Every field has a default.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct ServerConfig {
     /// With this each connection has to begin with a PROXY header, within the time of a handshake. Default none: what
     /// begins with one is refused as no request.
     pub proxy: Option<ProxyProtocol>,
+    /// Whether connections have to make room because the process takes too much memory. Default never.
+    pub pressure: Pressure,
     /// What each connection may take.
     pub http1: Http1Config,
 }
@@ -78,6 +81,7 @@ impl Default for ServerConfig {
             handshake_timeout: Duration::from_secs(10),
             max_handshakes: 1024,
             proxy: None,
+            pressure: Pressure::default(),
             http1: Http1Config::default(),
         }
     }

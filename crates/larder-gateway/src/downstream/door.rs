@@ -6,6 +6,9 @@
 //! never keep new ones out, and no answer is cut whose reader takes it. A connection that was told to leave
 //! and does not go on (half a head, an upload that does not come, an answer that is not taken) is given
 //! little time: `Http1Config::linger_timeout` and `stalled_timeout`.
+//!
+//! While the process takes nearly all memory that it may ([`Pressure`]), the oldest are told to leave in the same way, and
+//! each new one waits for that a moment.
 
 use std::{
     collections::HashMap,
@@ -31,7 +34,7 @@ use super::{
     listener::{Listener, Stream},
     peer::{Peer, PeerAddress},
 };
-use crate::seldom::Seldom;
+use crate::{pressure::Pressure, seldom::Seldom};
 
 /// How many are told to leave first. Each time it is not enough, twice as many are.
 const FEW: usize = 16;
@@ -52,6 +55,7 @@ pub(crate) struct Door {
     /// Accepted, and not let in yet: it waits until another connection ends.
     waiting: Option<(Stream, Peer, OpenConnection)>,
     let_in: LetIn,
+    pressure: Pressure,
     full: Seldom,
     address_full: Seldom,
 }
@@ -101,6 +105,7 @@ impl Door {
             addresses: Arc::new(Addresses::new(config)),
             waiting: None,
             let_in: LetIn::new(config.welcome),
+            pressure: config.pressure.clone(),
             full: Seldom::every(TELL_AGAIN),
             address_full: Seldom::every(TELL_AGAIN),
         }
@@ -113,6 +118,7 @@ impl Door {
                 self.waiting = self.accept().await;
             }
             if self.waiting.is_some() {
+                self.find_memory().await;
                 let permit = self.find_room().await;
                 if let Some((stream, peer, open_connection)) = self.waiting.take() {
                     let permit = ConnectionPermit { _open: open_connection, _permit: permit };
@@ -138,7 +144,17 @@ impl Door {
     }
 
     async fn accept(&mut self) -> Option<(Stream, Peer, OpenConnection)> {
-        let (gate, accepted) = poll_fn(|cx| self.poll_accept(cx)).await;
+        let pressure = self.pressure.clone();
+        let (gate, accepted) = tokio::select! {
+            biased;
+            accepted = poll_fn(|cx| self.poll_accept(cx)) => accepted,
+            // Nobody comes, and those who are there take too much all the same.
+            () = pressure.more_than_calm_for(NOTICE) => {
+                let leaving = pressure.making_room(FEW).map_or(0, |(leaving, _)| leaving);
+                self.tell(leaving, self.first);
+                return None;
+            }
+        };
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             // It was closed while it waited, or cannot be reached: the next one may be well.
@@ -184,6 +200,15 @@ impl Door {
     fn tell(&mut self, many: usize, gate: usize) {
         let told = self.let_in.tell(many);
         self.gates[gate].counters.asked_to_leave.add_many(told);
+    }
+
+    /// Waits a moment where there is little memory: for whom came, others have to go.
+    async fn find_memory(&mut self) {
+        if let Some((leaving, wait)) = self.pressure.making_room(FEW) {
+            let gate = self.waiting.as_ref().map_or(0, |(_, peer, _)| usize::from(peer.listener));
+            self.tell(leaving, gate);
+            sleep(wait).await;
+        }
     }
 
     async fn find_room(&mut self) -> OwnedSemaphorePermit {

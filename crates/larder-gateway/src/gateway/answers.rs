@@ -36,10 +36,15 @@ impl LogLine {
 
 pub(super) fn is_for_want_of_a_turn(error: &NoAnswer) -> bool {
     matches!(error, NoAnswer::NoTurn { .. } | NoAnswer::TooManyFetches)
+        || matches!(error.origin(), Some(Unanswered::RouteFull))
 }
 
 pub(super) fn is_for_want_of_an_address(error: &NoAnswer) -> bool {
     matches!(error.origin(), Some(Unanswered::Down { .. }))
+}
+
+pub(super) fn is_for_want_of_memory(error: &NoAnswer) -> bool {
+    matches!(error.origin(), Some(Unanswered::NoMemory))
 }
 
 /// One line while all addresses are silent, not one for each request.
@@ -55,7 +60,7 @@ pub(super) fn tell_busy(busy: &Seldom) {
         tracing::warn!(
             refused,
             "{refused} requests got 503, because as many wait for the origin as may, or as their path, \
-             host or client may have"
+             route, host or client may have"
         );
     }
 }

@@ -27,6 +27,8 @@ pub struct GatewayConfig {
     /// What holds for the peers of each listener, in the server's order. Of a listener that has none here nobody is
     /// believed. Default none.
     pub listeners: Vec<ListenerRules>,
+    /// Readers whose `Cache-Control` counts where a route's rules have it count. Default all of them.
+    pub trusted_readers: TrustedPeers,
     /// How many requests each address may send. Default as many as it likes.
     pub rate: Option<RateLimit>,
     /// What the upstreams are called, in their order, where that is told. Default nothing.
@@ -73,6 +75,7 @@ impl Default for GatewayConfig {
         GatewayConfig {
             name,
             listeners: Vec::new(),
+            trusted_readers: TrustedPeers::NONE,
             rate: None,
             upstream_names: Vec::new(),
             explain_token: None,

@@ -16,6 +16,7 @@ use larder::http::{
 use super::{
     Gateway,
     client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN, ListenerRules, X_FORWARDED_FOR},
+    rate::Rates,
 };
 use crate::{
     downstream::{
@@ -39,10 +40,12 @@ impl FastPath for Gateway {
         let settings = self.common.settings.load();
         let rules = settings.config.rules(peer.listener);
         let believed = rules.believed(&peer);
-        let limited = settings.rates.as_ref().map(|rates| {
+        let client = || {
             let client = client_by(rules, request.lines, &peer);
-            (rates, Client(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))))
-        });
+            Client(client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+        };
+        // The lines that tell are taken out before it is known whether it is asked for.
+        let client = settings.asks_for_clients.then(client);
         let PeekedRequest { method, mut scheme, mut host, target, lines } = request;
         if believed.is_some() {
             let named = take_named(lines)?;
@@ -52,10 +55,11 @@ impl FastPath for Gateway {
         if rules.redirect_to_https.is_some() && scheme == Scheme::Http {
             return None;
         }
-        let way = settings.ways.borrowed(method, host, target, lines)?;
-        let Way { policy, is_cached: true, .. } = way else {
+        let (way, place) = settings.ways.borrowed(method, host, target, lines)?;
+        let Way { is_cached: true, .. } = way else {
             return None;
         };
+        let policy = settings.rules_for(way, client);
         let ignored_cookies = policy.ignored_cookies();
         let mut shows_key = peer.is_on_this_machine();
         let mut decides = false;
@@ -84,12 +88,16 @@ impl FastPath for Gateway {
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
         // Who may not ask is told so on the whole way, and what is no hit counts there.
-        if let Some((rates, client)) = limited {
-            rates.take(client).ok()?;
-        }
-        let served = self.store.fast_hit(request, head);
-        if let (None, Some((rates, client))) = (&served, limited) {
-            rates.give_back(client);
+        let Some(client) = client else { return self.store.fast_hit(request, head) };
+        let of_route = settings.bounds[place].as_ref().and_then(|bounds| bounds.rates());
+        let mut taken: [Option<&Rates>; 2] = [None; 2];
+        let rates = settings.rates.as_deref().into_iter().chain(of_route);
+        let may_ask = { rates }.zip(&mut taken).all(|(rates, taken)| {
+            rates.take(client).is_ok_and(|()| taken.replace(rates).is_none())
+        });
+        let served = if may_ask { self.store.fast_hit(request, head) } else { None };
+        if served.is_none() {
+            taken.into_iter().flatten().for_each(|rates| rates.give_back(client));
         }
         served
     }

@@ -11,6 +11,7 @@
 //! all requests of a key.
 
 mod answers;
+mod bounds;
 mod client;
 mod hits;
 mod outbound;
@@ -35,7 +36,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use larder::http::{
-    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Rules, ShowKey,
+    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Policy, Rules, ShowKey,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -45,8 +46,10 @@ use tower::Service;
 
 use self::{
     answers::{
-        LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address, tell_busy, tell_down,
+        LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address,
+        is_for_want_of_memory, tell_busy, tell_down,
     },
+    bounds::Bounds,
     client::LARDER_EXPLAIN,
     outbound::Outbound,
     purging::{Purger, Purges, asks_for_others},
@@ -54,6 +57,7 @@ use self::{
     upgrades::Upgrades,
 };
 pub use self::{
+    bounds::RouteStats,
     client::{GatewayConfig, ListenerRules},
     purging::{PurgeConfig, PurgeRequests},
     rate::RateLimit,
@@ -63,6 +67,7 @@ use crate::{
     access::Note,
     downstream::{Peer, http1::ReaderBody},
     origins::Origins,
+    pressure::Pressure,
     problem::Problem,
     routes::{Rewrite, Way, Ways},
     seldom::Seldom,
@@ -90,6 +95,7 @@ struct Common {
     down: Seldom,
     purges: Purges,
     upgrades: Upgrades,
+    pressure: Pressure,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -99,6 +105,10 @@ struct Settings {
     ways: Ways,
     /// None where addresses may ask as often as they like.
     rates: Option<Arc<Rates>>,
+    /// Those of each way that has any, by its place.
+    bounds: Vec<Option<Arc<Bounds>>>,
+    /// Something depends on who asks.
+    asks_for_clients: bool,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
     otherwise_as_cache: bool,
 }
@@ -142,6 +152,7 @@ struct LetIn {
     settings: Arc<Settings>,
     upstream: usize,
     rewrite: Option<Arc<Rewrite>>,
+    bounds: Option<Arc<Bounds>>,
 }
 
 impl Settings {
@@ -150,7 +161,7 @@ impl Settings {
         upstreams: Vec<Origins>,
         ways: Ways,
         config: GatewayConfig,
-        before: Option<Arc<Rates>>,
+        before: Option<&Settings>,
     ) -> Arc<Settings> {
         assert!(
             ways.upstreams() <= upstreams.len(),
@@ -158,9 +169,34 @@ impl Settings {
         );
         let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
         // What is known of addresses stays while the limit does.
-        let kept = before.filter(|rates| Some(rates.limit) == config.rate);
+        let kept = before.and_then(|before| before.rates.clone());
+        let kept = kept.filter(|rates| Some(rates.limit) == config.rate);
         let rates = kept.or_else(|| config.rate.map(|limit| Arc::new(Rates::new(limit))));
-        Arc::new(Settings { config, upstreams, ways, rates, otherwise_as_cache })
+        let bounds = bounds::of_ways(&ways, before.map_or(&[], |before| &before.bounds));
+        let of_routes = bounds.iter().flatten().any(|bounds| bounds.rates().is_some());
+        let asks_for_clients =
+            rates.is_some() || of_routes || ways.iter().any(|way| way.for_strangers.is_some());
+        Arc::new(Settings {
+            config,
+            upstreams,
+            ways,
+            rates,
+            bounds,
+            asks_for_clients,
+            otherwise_as_cache,
+        })
+    }
+
+    /// The rules of a way for this client: of strangers less may count.
+    fn rules_for<'a>(&self, way: &'a Way, client: Option<Client>) -> &'a Arc<Policy> {
+        match &way.for_strangers {
+            Some(policy)
+                if client.is_none_or(|Client(ip)| !self.config.trusted_readers.contains(ip)) =>
+            {
+                policy
+            }
+            _ => &way.policy,
+        }
     }
 }
 
@@ -190,6 +226,7 @@ impl Gateway {
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
             upgrades: Upgrades::new(),
+            pressure: Pressure::default(),
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
@@ -202,8 +239,8 @@ impl Gateway {
     ///
     /// If a way leads to an upstream that is not there.
     pub fn reload(&self, upstreams: Vec<Origins>, ways: Ways, config: GatewayConfig) {
-        let before = self.common.settings.load().rates.clone();
-        let settings = Settings::new(&self.store, upstreams, ways, config, before);
+        let before = self.common.settings.load_full();
+        let settings = Settings::new(&self.store, upstreams, ways, config, Some(&before));
         self.common.settings.store(settings);
     }
 
@@ -213,6 +250,18 @@ impl Gateway {
         let settings = self.common.settings.load();
         let forgotten = settings.rates.as_ref().map_or(0, |rates| rates.forgotten());
         (self.common.rate_limited.load(Relaxed), forgotten)
+    }
+
+    /// What has become of the requests of routes that have bounds of their own.
+    pub fn routes(&self) -> Vec<RouteStats> {
+        let settings = self.common.settings.load();
+        settings.bounds.iter().flatten().map(|bounds| bounds.stats()).collect()
+    }
+
+    /// What keeps requests from their services while the process takes nearly all memory that it may: calm until somebody
+    /// tells it how much that is.
+    pub fn pressure(&self) -> Pressure {
+        self.common.pressure.clone()
     }
 
     /// The upstreams of now.
@@ -299,10 +348,18 @@ impl Gateway {
         head: &mut Parts,
         client: Client,
     ) -> Result<Pace, Box<Response<Body>>> {
-        let way = settings.ways.way(&head.method, &head.uri, &head.headers);
-        let Way { policy, upstream, is_cached, rewrite, protocols, times } = way;
+        let (way, place) = settings.ways.way_and_place(&head.method, &head.uri, &head.headers);
+        let bounds = settings.bounds[place].clone();
+        if let Some(TooMany { wait }) =
+            bounds.as_ref().and_then(|bounds| bounds.let_in(client).err())
+        {
+            return Err(refused(&too_many(wait)));
+        }
+        let policy = settings.rules_for(way, Some(client));
+        let Way { upstream, is_cached, rewrite, protocols, times, .. } = way;
         let (upstream, rewrite, extensions) = (*upstream, rewrite.clone(), &mut head.extensions);
-        if !(settings.otherwise_as_cache && std::ptr::eq(way, settings.ways.otherwise())) {
+        let is_otherwise = std::ptr::eq(policy, &settings.ways.otherwise().policy);
+        if !(settings.otherwise_as_cache && is_otherwise) {
             extensions.insert(Rules(Arc::clone(policy)));
         }
         if let Some(note) = extensions.get::<Note>()
@@ -335,7 +392,7 @@ impl Gateway {
             }
             None => Pace::Usual,
         };
-        extensions.insert(LetIn { settings, upstream, rewrite });
+        extensions.insert(LetIn { settings, upstream, rewrite, bounds });
         Ok(pace)
     }
 }
@@ -416,6 +473,8 @@ impl Service<Request<ReaderBody>> for Gateway {
                 match &error {
                     error if is_for_want_of_a_turn(error) => tell_busy(&common.busy),
                     error if is_for_want_of_an_address(error) => tell_down(error, &common.down),
+                    // Told where it was refused.
+                    error if is_for_want_of_memory(error) => {}
                     error => tracing::warn!("{error}"),
                 }
                 answer_of(&error).map(Body::from)

@@ -30,12 +30,22 @@ impl Service<Request<Body>> for Outbound {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if self.0.pressure.is_full() {
+            if let Some(refused) = self.0.pressure.refuse() {
+                tracing::warn!(
+                    refused,
+                    "{refused} requests were not sent on: the process takes nearly all memory that it may"
+                );
+            }
+            return Box::pin(std::future::ready(Err(Unanswered::NoMemory)));
+        }
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
         let let_in = head.extensions.get::<LetIn>().cloned();
-        let LetIn { settings, upstream, rewrite } = let_in.unwrap_or_else(|| {
+        let LetIn { settings, upstream, rewrite, bounds } = let_in.unwrap_or_else(|| {
             // Whatever asks without a reader goes by what holds now.
-            LetIn { settings: self.0.settings.load_full(), upstream: 0, rewrite: None }
+            let settings = self.0.settings.load_full();
+            LetIn { settings, upstream: 0, rewrite: None, bounds: None }
         });
         let hop = settings.config.hop(&head);
         let client = head.extensions.get::<Client>().map(|Client(ip)| *ip);
@@ -49,9 +59,16 @@ impl Service<Request<Body>> for Outbound {
         });
         let note = head.extensions.get::<Note>().cloned();
         let began = note.as_ref().map(|_| Instant::now());
-        let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
         Box::pin(async move {
-            let (mut head, body) = asking.await?.into_parts();
+            let place = match bounds {
+                None => None,
+                Some(bounds) => bounds.place().await?,
+            };
+            let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
+            let (mut head, mut body) = asking.await?.into_parts();
+            if let Some(place) = place {
+                body.hold(place);
+            }
             if let (Some(note), Some(began)) = (note, began) {
                 note.origin_took(began.elapsed());
             }

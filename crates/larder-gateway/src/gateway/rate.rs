@@ -20,7 +20,7 @@ use larder::http::Client;
 
 /// Places that an address may have.
 const WAYS: usize = 8;
-/// How many of these there are: of 65 536 addresses in all, which take 1.1 MiB.
+/// How many of these there usually are: of 65 536 addresses in all, which take 1.1 MiB.
 const SETS: usize = 8192;
 
 /// How many requests an address may send (with IPv6, a /64).
@@ -61,6 +61,11 @@ pub(super) struct TooMany {
 
 impl Rates {
     pub(super) fn new(limit: RateLimit) -> Rates {
+        Rates::with_sets(limit, SETS)
+    }
+
+    /// With places for so many times [`WAYS`] addresses.
+    pub(super) fn with_sets(limit: RateLimit, sets: usize) -> Rates {
         let interval = 1_000_000_000 / u64::from(limit.per_second.max(1));
         Rates {
             limit,
@@ -68,7 +73,7 @@ impl Rates {
             interval: interval.max(1),
             tolerance: interval.max(1).saturating_mul(u64::from(limit.burst.max(1) - 1)),
             hasher: RandomState::new(),
-            sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            sets: (0..sets).map(|_| Mutex::default()).collect(),
             forgotten: AtomicU64::new(0),
         }
     }
@@ -99,7 +104,7 @@ impl Rates {
     fn set(&self, address: u64) -> &Mutex<[Place; WAYS]> {
         // Seeded: nobody can choose addresses that share their places with somebody's.
         let hash = self.hasher.hash_one(address);
-        &self.sets[usize::try_from(hash % SETS as u64).unwrap_or_default()]
+        &self.sets[usize::try_from(hash % self.sets.len() as u64).unwrap_or_default()]
     }
 
     fn take_at(&self, client: Client, now: u64) -> Result<(), TooMany> {

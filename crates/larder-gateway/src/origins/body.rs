@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{failure::Failure, ticket::Ticket};
 use crate::upstream::{UpstreamBody, UpstreamBodyError};
@@ -18,20 +19,30 @@ pub struct OriginBody {
     ticket: Option<Ticket>,
     /// It may pause.
     is_stream: bool,
+    /// Its route's, until its end, where that has only so many.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl OriginBody {
     pub(super) fn unwatched(body: UpstreamBody) -> OriginBody {
-        OriginBody { body, ticket: None, is_stream: false }
+        OriginBody { body, ticket: None, is_stream: false, place: None }
     }
 
     pub(super) fn watched(body: UpstreamBody, ticket: Ticket, is_stream: bool) -> OriginBody {
-        let mut watched = OriginBody { body, ticket: Some(ticket), is_stream };
+        let mut watched = OriginBody { body, ticket: Some(ticket), is_stream, place: None };
         watched.see_whether_ended();
         watched
     }
 
+    /// Keeps a place until its end.
+    pub(crate) fn hold(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place).filter(|_| !self.body.is_end_stream());
+    }
+
     fn see_whether_ended(&mut self) {
+        if self.place.is_some() && self.body.is_end_stream() {
+            self.place = None;
+        }
         if self.ticket.is_some() && self.body.is_end_stream() {
             self.settle(None);
         }
@@ -59,7 +70,10 @@ impl Body for OriginBody {
         match &polled {
             Poll::Pending => {}
             Poll::Ready(Some(Ok(_))) => self.see_whether_ended(),
-            Poll::Ready(None) => self.settle(None),
+            Poll::Ready(None) => {
+                self.place = None;
+                self.settle(None);
+            }
             // A reader that takes its time is not the address' fault.
             Poll::Ready(Some(Err(UpstreamBodyError::WholeTimeout { .. }))) => self.ticket = None,
             // Nor is a pause, where there may be some.

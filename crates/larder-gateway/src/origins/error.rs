@@ -33,6 +33,12 @@ pub enum Unanswered {
         /// For the reader.
         page: Option<Box<Page>>,
     },
+    /// As many requests of its route are under way as may be: nothing was asked.
+    #[error("as many requests of this route are under way as may be")]
+    RouteFull,
+    /// The process takes all memory that it may: nothing was asked.
+    #[error("the process takes as much memory as it may")]
+    NoMemory,
 }
 
 impl Unanswered {
@@ -47,6 +53,22 @@ impl Unanswered {
                 "Origin down",
                 "the origin does not answer",
                 ProxyError::DestinationUnavailable,
+            )
+            .retry_after(RETRY_AFTER)
+            .to_response(),
+            Unanswered::RouteFull => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Busy",
+                "too many requests like this one wait for the origin",
+                ProxyError::ConnectionLimitReached,
+            )
+            .retry_after(RETRY_AFTER)
+            .to_response(),
+            Unanswered::NoMemory => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Busy",
+                "this gateway has no memory left for more requests",
+                ProxyError::ProxyInternalError,
             )
             .retry_after(RETRY_AFTER)
             .to_response(),

@@ -9,13 +9,15 @@ use larder::http::{
 };
 
 use super::{Asked, Lines, Rewrite, Routes};
-use crate::{upgrade::WEBSOCKET, upstream::Times};
+use crate::{gateway::RateLimit, upgrade::WEBSOCKET, upstream::Times};
 
 /// What becomes of the requests of one route.
 #[derive(Clone, Debug)]
 pub struct Way {
     /// Its rules.
     pub policy: Arc<Policy>,
+    /// Its rules for readers that are not trusted, if these are others.
+    pub for_strangers: Option<Arc<Policy>>,
     /// Which of the gateway's upstreams is asked.
     pub upstream: usize,
     /// Whether anything is stored, and answered from what is.
@@ -26,6 +28,20 @@ pub struct Way {
     pub protocols: Protocols,
     /// How long its upstream may take, where that is another time than the upstream's own.
     pub times: Option<Arc<Times>>,
+    /// What its requests may take together, if there is a bound.
+    pub limits: Option<RouteLimits>,
+}
+
+/// What the requests of a route may take together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteLimits {
+    /// What they have in common, in words: by these a route is known again when its rules are replaced, wherever it stands
+    /// among the others then.
+    pub route: Arc<str>,
+    /// How many may be at the service at once, until their answers are whole.
+    pub max_fetches: Option<usize>,
+    /// How many each address may send.
+    pub rate: Option<RateLimit>,
 }
 
 /// The protocols beside HTTP that a route allows (RFC 9110 §7.8).
@@ -66,9 +82,22 @@ impl Ways {
     /// One for all requests.
     pub fn one(policy: Arc<Policy>) -> Ways {
         let protocols = Protocols::default();
-        let way =
-            Way { policy, upstream: 0, is_cached: true, rewrite: None, protocols, times: None };
+        let way = Way {
+            policy,
+            for_strangers: None,
+            upstream: 0,
+            is_cached: true,
+            rewrite: None,
+            protocols,
+            times: None,
+            limits: None,
+        };
         Ways::new(Routes::default(), Vec::new(), way)
+    }
+
+    /// All of them, each at its place: those of the routes, and then the one of requests that fit none.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Way> {
+        self.of_routes.iter().chain([&self.otherwise])
     }
 
     /// That of requests that fit no route.
@@ -78,8 +107,7 @@ impl Ways {
 
     /// How many upstreams it takes.
     pub(crate) fn upstreams(&self) -> usize {
-        let all = self.of_routes.iter().chain([&self.otherwise]);
-        all.map(|way| way.upstream + 1).max().unwrap_or_default()
+        self.iter().map(|way| way.upstream + 1).max().unwrap_or_default()
     }
 
     /// Which route a request fits, by its whole URI and its fields.
@@ -97,10 +125,27 @@ impl Ways {
 
     /// The way of a request, by its whole URI and its fields.
     pub fn way(&self, method: &Method, uri: &Uri, fields: &HeaderMap) -> &Way {
-        self.route(method, uri, fields).map_or(&self.otherwise, |route| &self.of_routes[route])
+        self.way_and_place(method, uri, fields).0
     }
 
-    /// The way of a request as it lies in a buffer, and as its key is written. `None` where that takes more than a look.
+    /// The same, and its place.
+    pub(crate) fn way_and_place(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        fields: &HeaderMap,
+    ) -> (&Way, usize) {
+        self.at(self.route(method, uri, fields))
+    }
+
+    fn at(&self, route: Option<usize>) -> (&Way, usize) {
+        match route {
+            Some(route) => (&self.of_routes[route], route),
+            None => (&self.otherwise, self.of_routes.len()),
+        }
+    }
+
+    /// The way of a request as it lies in a buffer, and as its key is written, and its place. `None` where that takes more than a look.
     /// Where host or target are not written as in a key, which is seen when it is made of them, the way may be another's.
     pub(crate) fn borrowed(
         &self,
@@ -108,9 +153,9 @@ impl Ways {
         host: &[u8],
         target: &str,
         lines: &[FieldLine<'_>],
-    ) -> Option<&Way> {
+    ) -> Option<(&Way, usize)> {
         if self.routes.is_empty() {
-            return Some(&self.otherwise);
+            return Some(self.at(None));
         }
         let host = plain_host(host)?;
         let (path, query) = plain_path(target)?;
@@ -119,7 +164,7 @@ impl Ways {
         }
         let route =
             self.routes.find(Asked { method, host, path, query, fields: Lines::Read(lines) });
-        Some(route.map_or(&self.otherwise, |route| &self.of_routes[route]))
+        Some(self.at(route))
     }
 }
 

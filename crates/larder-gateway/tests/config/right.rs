@@ -36,6 +36,8 @@ fn the_least_file_names_a_service_and_has_all_defaults() {
     assert_eq!(settings.listeners[0].listen.to_string(), "127.0.0.1:8080");
     assert_eq!((settings.admin, settings.threads, settings.max_connections), (None, None, None));
     assert_eq!(settings.memory.as_u64(), 256 << 20);
+    assert!(settings.process_memory.is_none());
+    assert!(settings.ways.otherwise().for_strangers.is_none());
     assert_eq!(*settings.ways.otherwise().policy, Policy::guarded());
     assert_eq!(settings.upstreams[0].addresses[0].origin.to_string(), "http://127.0.0.1:8001");
     let (ours, usual) = (&settings.upstreams[0].config, UpstreamConfig::default());
@@ -81,6 +83,7 @@ linger_timeout = "9s"
 backlog = 10
 trusted_peers = ["192.0.2.1", "2001:db8::/32", "unix"]
 forwarded = "forwarded"
+trusted_readers = ["198.51.100.0/24"]
 [server.tls]
 handshake_timeout = "6s"
 max_handshakes = 7
@@ -89,6 +92,7 @@ listen = 9191
 [memory]
 size = "64MiB"
 max_body = "1MiB"
+process = "1GiB"
 [upstream.blog]
 url = "http://blog.test"
 connect_timeout = "1s"
@@ -131,6 +135,14 @@ upgrade_idle_timeout = "8s"
     assert_eq!(settings.admin.unwrap().to_string(), "127.0.0.1:9191");
     assert_eq!(settings.memory.as_u64(), 64 << 20);
     assert_eq!(settings.cache.max_body_bytes, 1 << 20);
+    assert_eq!(settings.process_memory.unwrap().as_u64(), 1 << 30);
+    let is_trusted = |ip: &str| settings.gateway.trusted_readers.contains(ip.parse().unwrap());
+    assert_eq!(["198.51.100.9", "192.0.2.1"].map(is_trusted), [true, false]);
+    let way = settings.ways.otherwise();
+    assert_eq!(
+        *way.for_strangers.clone().unwrap(),
+        way.policy.as_ref().clone().obeys_readers(false)
+    );
     let rules = &settings.gateway.listeners[0];
     let trusts = |ip: &str| rules.trusted_peers.contains(ip.parse().unwrap());
     assert_eq!(["192.0.2.1", "192.0.2.2", "2001:db8::9"].map(trusts), [true, false, true]);
@@ -573,6 +585,9 @@ query_sort = true
 tags = ["posts", "post:{{id}}"]
 response_headers = {{ set = {{ X-Frame-Options = "DENY" }}, remove = ["Server"] }}
 max_body = "1MiB"
+max_fetches = 20
+requests_per_address = 2
+requests_burst = 5
 [[route]]
 path_regex = "^/[0-9]+$"
 cache = false
@@ -611,6 +626,10 @@ cache = false
     assert_eq!(*way.policy, policy.partition(Some(partition.to_owned())));
     let rewrite = way.rewrite.as_ref().unwrap();
     assert_eq!((&*rewrite.strip, &*rewrite.add), ("/posts", "/p"));
+    let limits = way.limits.as_ref().unwrap();
+    assert_eq!(limits.max_fetches, Some(20));
+    assert_eq!(limits.rate, Some(larder_gateway::RateLimit { per_second: 2, burst: 5 }));
+    assert!(limits.route.starts_with("*/posts/{id} x-beta "), "{}", limits.route);
     let by_expression = settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields);
     assert!(!by_expression.is_cached);
 }

@@ -149,6 +149,18 @@ impl HttpCache {
         self.0.account.loose()
     }
 
+    /// Changes the bound in bytes, as [`Cache::resize`], and with it what bodies may hold outside the store: readers who
+    /// hold more of these than there is room for now, and do not go on, are cut off. Returns how many entries had to go.
+    ///
+    /// # Panics
+    ///
+    /// If the `Drop` of something that had to go does, once the bound holds.
+    pub fn resize(&self, max_bytes: usize) -> usize {
+        let evicted = self.cache().resize(max_bytes);
+        self.0.account.relieve();
+        evicted
+    }
+
     /// How many answers were passed through, or stopped being kept, because bodies held all they may outside the
     /// store ([`Settings::max_arriving_bytes`]).
     pub fn crowded_out(&self) -> u64 {

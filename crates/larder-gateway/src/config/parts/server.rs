@@ -134,6 +134,11 @@ pub struct Server {
     /// count as one client, and a service that wants https sends them round in circles
     #[schemars(example = ["192.0.2.1", "10.0.0.0/8"])]
     pub trusted_peers: Vec<Peer>,
+    /// Readers, by address or network, whose Cache-Control counts where obey_readers has it count: of all others it does
+    /// not, so that no stranger has anything fetched that is stored and fresh. Behind trusted proxies, whom they ask for.
+    /// Default all readers
+    #[schemars(example = ["192.0.2.0/24"])]
+    pub trusted_readers: Option<Vec<Peer>>,
     /// Which fields of a trusted proxy are believed; the others are dropped, since it may have passed them on as they
     /// came. Default "x-forwarded" (X-Forwarded-For, -Proto, -Host); "forwarded" is RFC 7239's
     #[schemars(example = &"x-forwarded")]

@@ -52,6 +52,8 @@ pub struct Settings {
     pub access_log: Option<AccessLogConfig>,
     /// What the cache may hold.
     pub memory: ByteSize,
+    /// What the whole process may take, if that was said.
+    pub process_memory: Option<ByteSize>,
     /// What it may spend.
     pub cache: http::Settings,
     /// Whom the gateway believes.
@@ -125,6 +127,8 @@ pub struct Secrets {
 }
 
 const LEAST_MEMORY: u64 = 1 << 20;
+/// What a process takes that does next to nothing, and as much again.
+const LEAST_PROCESS: u64 = 32 << 20;
 
 impl Settings {
     /// Checks all of it. Files that it names are read.
@@ -162,7 +166,23 @@ impl Settings {
         let purge = check.purge(purge, secrets.purge_token.clone());
         let mut gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
         gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
-        let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
+        let process_memory = memory.process.as_ref().map(|size| size.0);
+        let usual = process_memory.map_or(u64::MAX, |process| process.as_u64() / 2);
+        let usual = ByteSize::mib(256).min(ByteSize::b(usual));
+        let size = memory.size.as_ref().map_or(usual, |size| size.0);
+        match process_memory {
+            Some(process) if process.as_u64() < LEAST_PROCESS => {
+                let what =
+                    format!("{process} is too little for a process: give it at least 32 MiB");
+                check.note("memory.process", what);
+            }
+            Some(process) if memory.size.is_some() && size >= process => {
+                let what =
+                    format!("what is stored ({size}) does not fit into a process of {process}");
+                check.note("memory.process", what);
+            }
+            _ => {}
+        }
         if size.as_u64() < LEAST_MEMORY {
             let name = places.name("memory.size");
             let what = format!("{name} {size} is too little for a cache: give it at least 1 MiB");
@@ -181,7 +201,8 @@ impl Settings {
             check.mistakes.push(places.mistake("upstream", what));
         }
         let names: Vec<_> = upstream.keys().map(String::as_str).collect();
-        let otherwise = check.way("defaults", (defaults, defaults), &names, (None, None));
+        let trusts = server.trusted_readers.is_some();
+        let otherwise = check.way("defaults", (defaults, defaults), &names, (None, None), trusts);
         let mut ways = Vec::new();
         let mut fittings = Vec::new();
         let mut rules_of_routes = Vec::new();
@@ -190,7 +211,7 @@ impl Settings {
             let effective = rules.clone().or(defaults);
             let fitting = check.fitting(&path, &route[index]);
             let own = (Some(&route[index]), fitting.as_ref());
-            ways.push(check.way(&path, (rules, &effective), &names, own));
+            ways.push(check.way(&path, (rules, &effective), &names, own, trusts));
             fittings.push(fitting);
             rules_of_routes.push(effective);
         }
@@ -218,6 +239,7 @@ impl Settings {
             admin_access,
             access_log,
             memory: size,
+            process_memory,
             cache,
             gateway,
             upstreams,

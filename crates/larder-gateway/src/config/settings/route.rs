@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, uri::Authority};
+use larder::http::Policy;
 use larder::http::policy::{
     forward::{self, ForwardedFields, LineFate},
     path::PathPattern,
@@ -28,8 +29,9 @@ impl Check<'_> {
         (said, effective): (&Rules, &Rules),
         upstreams: &[&str],
         (route, fitting): (Option<&Route>, Option<&Fitting>),
+        trusted_readers: bool,
     ) -> Option<Way> {
-        self.of_no_use(path, said);
+        self.of_no_use(path, said, effective);
         self.sizes_of_compression(path, said, effective);
         let upstream = match (&effective.upstream, upstreams) {
             (None, []) => None,
@@ -84,18 +86,27 @@ impl Check<'_> {
         };
         let partition = fitting.and_then(Fitting::partition);
         let policy = Arc::new(policy.partition(partition));
+        let obeys_some = trusted_readers && effective.obey_readers.unwrap_or(true);
+        let for_strangers =
+            obeys_some.then(|| Arc::new(Policy::clone(&policy).obeys_readers(false)));
         let rewrite = match route {
             Some(route) => self.rewrite(path, route)?,
             None => Rewrite::default(),
         };
         let rewrite = (!rewrite.changes_nothing()).then(|| Arc::new(rewrite));
+        let limits = match route {
+            Some(route) => effective.limits(&route.words()),
+            None => effective.limits("otherwise"),
+        };
         Some(Way {
             policy,
+            for_strangers,
             upstream: upstream?,
             is_cached: effective.is_cached(),
             rewrite,
             protocols: effective.protocols(),
             times: effective.times().map(Arc::new),
+            limits,
         })
     }
 
@@ -106,7 +117,7 @@ impl Check<'_> {
         move |key| !said[key].is_null() || (is_route && key == "tags")
     }
 
-    fn of_no_use(&mut self, path: &str, rules: &Rules) {
+    fn of_no_use(&mut self, path: &str, rules: &Rules, effective: &Rules) {
         for (key, said) in [
             ("first_byte_timeout", &rules.first_byte_timeout),
             ("idle_body_timeout", &rules.idle_body_timeout),
@@ -120,6 +131,10 @@ impl Check<'_> {
         {
             let what = "upgrade_idle_timeout says nothing where upgrades = []: there are none";
             self.note(&format!("{path}.upgrade_idle_timeout"), what);
+        }
+        if rules.requests_burst.is_some() && effective.requests_per_address.is_none() {
+            let what = "there is no bound until requests_per_address says one";
+            self.note(&format!("{path}.requests_burst"), what);
         }
         let why = match rules {
             Rules { cache: Some(false), .. } => "cache = false",

@@ -176,6 +176,8 @@ impl Check<'_> {
             max: server.max_upgrades.map_or(of_upgrades.max, |count| count.0.get()),
             max_per_client: server.max_upgrades_per_client.map(|count| count.0.get()),
         };
-        GatewayConfig { name, explain_token, listeners, rate, upgrades, ..usual }
+        let trusted_readers = server.trusted_readers.iter().flatten().map(|peer| peer.0);
+        let trusted_readers = trusted_readers.collect();
+        GatewayConfig { name, explain_token, listeners, trusted_readers, rate, upgrades, ..usual }
     }
 }
