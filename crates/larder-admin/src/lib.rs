@@ -20,7 +20,8 @@
 //!
 //! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
 //! `lapsed` (the same, and those `missing` have not heard from the tier for so long that they can no longer serve what
-//! is older), `queued`, `sent`, `confirmed`, or `failed` (with a `reason`).
+//! is older), `queued`, `sent`, `confirmed`, or `failed` (with a `reason`). A tier below memory purges a pattern as the prefix up
+//! to its first star; its line then says `"what":"prefix …"`.
 //!
 //! The answer to a purge of keys says of each how many entries that were:
 //! `"keys":[{"key":"/a","purged":0,"did_you_mean":["http://localhost:8080/a"]}]`. Where that is none, up to

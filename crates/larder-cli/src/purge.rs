@@ -169,7 +169,7 @@ fn told(said: &Value) -> String {
             if let (Some(by), Some(of)) = (tier["by"].as_u64(), tier["of"].as_u64()) {
                 state += &format!(" by {by} of {of}");
             }
-            for name in ["reason", "replication", "server", "outbox"] {
+            for name in ["what", "reason", "replication", "server", "outbox"] {
                 if let Some(note) = tier[name].as_str() {
                     state += &format!(", {name}: {note}");
                 }
