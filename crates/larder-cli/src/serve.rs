@@ -163,7 +163,7 @@ impl Configured {
             }
             counters.push((listener.name.clone(), Arc::clone(&listener.config.http1.counters)));
             let mut config = listener.config.clone();
-            config.http1.access_log.clone_from(&access_log);
+            config.http1.access_log = access_log.as_ref().map(|log| log.at(&listener.name));
             bound.push((place, config));
         }
         let server = Server::of(bound, config);

@@ -33,7 +33,7 @@ pub use self::{
     ended::Ended,
     listener::{Bound, ListenAddress},
     pace::MinRate,
-    peer::{Peer, PeerAddress},
+    peer::{Peer, PeerAddress, TlsFacts},
     proxy::ProxyProtocol,
     trusted::{NoPeer, TrustedPeer, TrustedPeers},
 };
