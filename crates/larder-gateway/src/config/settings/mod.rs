@@ -23,8 +23,8 @@ use crate::{
     GatewayConfig, ServerConfig,
     access::AccessLogConfig,
     origins::{Address, OriginsConfig},
-    routes::{Routes, Ways},
-    upstream::UpstreamConfig,
+    routes::{Routes, Way, Ways},
+    upstream::{Protocol, Scheme, UpstreamConfig},
 };
 
 /// What a gateway runs by. Everything in it can be done, as far as that can be told before any port is taken.
@@ -165,7 +165,7 @@ impl Settings {
         let mut rules_of_routes = Vec::new();
         for (index, Route { rules, .. }) in route.iter().enumerate() {
             let path = format!("route[{}]", index + 1);
-            let effective = rules.clone().or(defaults);
+            let effective = rules.clone().of_route(defaults);
             let fitting = check.fitting(&path, &route[index]);
             let own = (Some(&route[index]), fitting.as_ref());
             ways.push(check.way(&path, (rules, &effective), &names, own));
@@ -188,6 +188,10 @@ impl Settings {
         doubts.extend(of_purges);
         Ok(Settings {
             listeners,
+        let ways_of_routes = ways.iter().zip(&rules_of_routes).enumerate();
+        let of_routes = ways_of_routes.map(|(index, way)| (format!("route[{}]", index + 1), way));
+        let all_ways = of_routes.chain([("defaults".to_owned(), (&otherwise, defaults))]);
+        doubts.extend(doubts_of_upgrades(all_ways, &upstreams, places));
             server: server_config,
             threads: server.threads.map(|count| count.0),
             max_connections: server.max_connections.map(|count| count.0),
@@ -212,6 +216,32 @@ fn all<T>(each: Vec<Option<T>>) -> Option<Vec<T>> {
 
 fn hidden(routes: &Routes, places: &Places) -> Vec<Mistake> {
     let hidden = routes.hidden().into_iter().map(|(hidden, by)| {
+/// A service that speaks HTTP/2 and nothing else cannot switch (RFC 9113 §8.6).
+fn doubts_of_upgrades<'a>(
+    ways: impl Iterator<Item = (String, (&'a Way, &'a Rules))>,
+    upstreams: &[Named],
+    places: &Places,
+) -> Vec<Mistake> {
+    let doubt = |(path, (way, rules)): (String, (&Way, &Rules))| {
+        let Named { name, addresses, config, .. } = upstreams.get(way.upstream)?;
+        let only_http2 = |address: &Address| match address.origin.scheme() {
+            Scheme::H2c => true,
+            _ => config.protocol == Protocol::Http2,
+        };
+        let names_some = rules.upgrades.as_ref().is_some_and(|names| !names.is_empty());
+        if !names_some || !addresses.iter().all(only_http2) {
+            return None;
+        }
+        let own = places.of(&format!("{path}.upgrades"));
+        let place = own.or_else(|| places.of("defaults.upgrades"));
+        let what = format!(
+            "{path} names upgrades, and upstream.{name} speaks HTTP/2 alone: it cannot switch, and each is answered 502"
+        );
+        Some(Mistake::new(place.cloned(), what))
+    };
+    ways.filter_map(doubt).collect()
+}
+
         let by = format!("route[{}]", by + 1);
         let at = places.of(&by).map(|place| format!(" ({place})")).unwrap_or_default();
         let what =
