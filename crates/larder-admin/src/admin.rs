@@ -25,7 +25,9 @@ use crate::{
     managed::Managed,
     metrics,
     problem::Problem,
-    purge, stats,
+    purge,
+    refresh::Refresh,
+    stats,
 };
 
 /// The most event streams open at once; one more is answered 503.
@@ -39,6 +41,7 @@ pub struct Admin {
     figures: Vec<Box<dyn Figures>>,
     allowed: Allowed,
     notes: Vec<Note>,
+    refresh: Option<Arc<dyn Refresh>>,
     read: Option<Token>,
     write: Option<Token>,
     stats: Vec<(&'static str, Part)>,
@@ -76,6 +79,12 @@ impl Admin {
     /// looks, and no reason to send requests elsewhere.
     pub fn ready_note(mut self, note: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.notes.push(Box::new(note));
+        self
+    }
+
+    /// Purges that say `"refresh":true` have `refresh` ask again for what they name. Without one they are refused.
+    pub fn refresh_with(mut self, refresh: impl Refresh + 'static) -> Self {
+        self.refresh = Some(Arc::new(refresh));
         self
     }
 
@@ -137,6 +146,7 @@ impl Admin {
             metrics: metrics::registry(&self.caches, self.figures),
             caches: self.caches,
             notes: self.notes,
+            refresh: self.refresh,
             stats: self.stats,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),

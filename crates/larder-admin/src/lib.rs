@@ -28,6 +28,9 @@
 //! three stored keys that may have been meant are named, as far as they are among the first few thousand; so
 //! are beginnings for a prefix that is that of nothing.
 //!
+//! A soft purge with `"refresh":true` has what it marked stale asked for again, what was read most first, where something
+//! here can ([`Admin::refresh_with`]): the answer then has `"refresh":{"queued":2,"left_out":0}`.
+//!
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
 //!
@@ -61,9 +64,11 @@ mod object;
 mod problem;
 mod purge;
 mod receipt;
+mod refresh;
 mod stats;
 pub mod watch;
 
 pub use admin::Admin;
 pub use problem::Problem;
 pub use receipt::ReceiptView;
+pub use refresh::{Refresh, Refreshed};

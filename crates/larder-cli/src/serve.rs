@@ -17,7 +17,7 @@ use larder::{
 };
 use larder_admin::{Admin, access::ClientAddress, log::Log, watch::Watch};
 use larder_gateway::{
-    Gateway, Loops, Server, ServerConfig,
+    Gateway, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
     downstream::{
@@ -40,7 +40,7 @@ use crate::{
     files::{self, Files},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
-        SharedFigures, trouble, upstream_states,
+        RefreshFigures, SharedFigures, trouble, upstream_states,
     },
     reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
@@ -173,6 +173,7 @@ impl Configured {
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
         let reloads = Reloads::default();
+        let refresher = Refresher::new(&gateway);
         let admin = match settings.admin {
             None => None,
             Some(address) => {
@@ -208,6 +209,8 @@ impl Configured {
                 };
                 let router = router
                     .http_cache(&cache)
+                    .refresh_with(refresher.clone())
+                    .metrics(RefreshFigures(refresher.clone()))
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))
                     .metrics(CacheFigures(cache.clone()))
@@ -256,6 +259,8 @@ impl Configured {
         };
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
+        // Where readers' requests are, and so the connections to services.
+        let refreshing = loops.handles()[0].spawn(refresher.run(stop.clone()));
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
         let reopen = || match &access_log {
             Some(access_log) => access_log.reopen(),
@@ -264,6 +269,7 @@ impl Configured {
         let reread = |reread| reloader.hear(reread);
         signals.told_to_reread_until_stop(LOOK_EVERY, reread, reopen).await;
         stop.cancel();
+        refreshing.abort();
         advising.abort();
         looking_after.abort();
         if let Some(watching) = watching {

@@ -31,6 +31,7 @@ mod purging;
 mod rates;
 mod readers;
 mod real;
+mod refreshing;
 mod refusals;
 mod reload;
 mod routes;

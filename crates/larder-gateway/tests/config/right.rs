@@ -343,6 +343,12 @@ fn nobody_may_purge_where_requests_come_until_that_is_said() {
     let allows = |ip: [u8; 4]| allow.contains(ip.into());
     assert_eq!([[192, 0, 2, 7], [192, 0, 2, 8], [10, 1, 2, 3]].map(allows), [true, false, true]);
     assert_eq!((purge.token, purge.mode, purge.rate.get()), (None, Mode::Hard, 7));
+    // What purges refresh at the admin API is said there as well.
+    let said = "[purge]\nrefresh_queue = 7\nrefresh_at_once = 2\nrefresh_per_second = 3\n";
+    let (settings, _) = check(&format!("{LEAST}{said}")).unwrap();
+    let refresh = settings.gateway.refresh;
+    let said = (refresh.queue, refresh.at_once.get(), refresh.per_second.get());
+    assert_eq!((said, settings.doubts.len()), ((7, 2, 3), 0));
     // Half of it is probably not what was meant.
     let (settings, _) = check(&format!("{LEAST}[purge]\nmode = \"hard\"\n")).unwrap();
     assert_eq!((settings.gateway.purge, settings.doubts.len()), (None, 1));

@@ -137,8 +137,10 @@ impl Settings {
         let listeners = check.listeners(config, &server_config.http1);
         let access_log = check.access_log(access_log);
         let of_purges = purge;
+        let refresh = check.refresh(purge);
         let purge = check.purge(purge, secrets.purge_token.clone());
-        let mut gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
+        let mut gateway =
+            GatewayConfig { purge, refresh, ..check.gateway(server, &listeners, secrets) };
         gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
         let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
         if size.as_u64() < LEAST_MEMORY {
@@ -186,12 +188,12 @@ impl Settings {
         doubts.extend(hidden(&routes, places));
         doubts.extend(of_certificates);
         doubts.extend(of_purges);
-        Ok(Settings {
-            listeners,
         let ways_of_routes = ways.iter().zip(&rules_of_routes).enumerate();
         let of_routes = ways_of_routes.map(|(index, way)| (format!("route[{}]", index + 1), way));
         let all_ways = of_routes.chain([("defaults".to_owned(), (&otherwise, defaults))]);
         doubts.extend(doubts_of_upgrades(all_ways, &upstreams, places));
+        Ok(Settings {
+            listeners,
             server: server_config,
             threads: server.threads.map(|count| count.0),
             max_connections: server.max_connections.map(|count| count.0),
@@ -214,8 +216,6 @@ fn all<T>(each: Vec<Option<T>>) -> Option<Vec<T>> {
     each.into_iter().collect()
 }
 
-fn hidden(routes: &Routes, places: &Places) -> Vec<Mistake> {
-    let hidden = routes.hidden().into_iter().map(|(hidden, by)| {
 /// A service that speaks HTTP/2 and nothing else cannot switch (RFC 9113 §8.6).
 fn doubts_of_upgrades<'a>(
     ways: impl Iterator<Item = (String, (&'a Way, &'a Rules))>,
@@ -242,6 +242,8 @@ fn doubts_of_upgrades<'a>(
     ways.filter_map(doubt).collect()
 }
 
+fn hidden(routes: &Routes, places: &Places) -> Vec<Mistake> {
+    let hidden = routes.hidden().into_iter().map(|(hidden, by)| {
         let by = format!("route[{}]", by + 1);
         let at = places.of(&by).map(|place| format!(" ({place})")).unwrap_or_default();
         let what =
