@@ -69,6 +69,7 @@ mod stats;
 pub mod watch;
 
 pub use admin::Admin;
+pub use entry::Tokens;
 pub use problem::Problem;
 pub use receipt::ReceiptView;
 pub use refresh::{Refresh, Refreshed};

@@ -15,7 +15,7 @@ use larder::{
     http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
-use larder_admin::{Admin, access::ClientAddress, log::Log, watch::Watch};
+use larder_admin::{Admin, Tokens, access::ClientAddress, log::Log, watch::Watch};
 use larder_gateway::{
     Gateway, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
@@ -42,7 +42,7 @@ use crate::{
         AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
         RefreshFigures, SharedFigures, trouble, upstream_states,
     },
-    reload::{Again, FilesOf, Reloader, Reloads},
+    reload::{Again, FilesOf, Reloader, Reloads, RunningAdmin},
     shared::Shared,
     signals::Signals,
     watch::LOOK_EVERY,
@@ -174,6 +174,9 @@ impl Configured {
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
         let reloads = Reloads::default();
         let refresher = Refresher::new(&gateway);
+        let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
+        let tokens = Tokens::new(read, write);
+        let admin_tls = tls.clone();
         let admin = match settings.admin {
             None => None,
             Some(address) => {
@@ -193,7 +196,6 @@ impl Configured {
                 let server = Server::bind(address, config)
                     .map_err(listen("admin.listen", address.into()))?;
                 own.push((name("admin.listen"), server.address()));
-                let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
                 let scheme = if tls.is_some() { "https" } else { "http" };
                 tracing::info!("admin on {scheme}://{}", server.address());
                 let router = match tier {
@@ -201,8 +203,7 @@ impl Configured {
                     None => Admin::new(),
                 };
                 let router = hosts.into_iter().fold(router, Admin::allow_host);
-                let router = read.into_iter().fold(router, Admin::read_token);
-                let router = write.into_iter().fold(router, Admin::write_token);
+                let router = router.tokens(&tokens);
                 let router = match &access_log {
                     Some(access_log) => router.metrics(AccessFigures(access_log.clone())),
                     None => router,
@@ -251,6 +252,7 @@ impl Configured {
             files_of: FilesOf::new(&configuration, &places),
             running: configuration,
             gateway: gateway.clone(),
+            admin: RunningAdmin { address: settings.admin, tokens, tls: admin_tls },
             upstreams: settings.upstreams,
             listeners: settings.listeners,
             files,
