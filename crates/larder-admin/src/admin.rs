@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Token,
     console::{Console, Note, Part},
-    entry::{Entry, let_in},
+    entry::{Entry, Tokens, let_in},
     events,
     figures::Figures,
     forget,
@@ -25,7 +25,9 @@ use crate::{
     managed::Managed,
     metrics,
     problem::Problem,
-    purge, stats,
+    purge,
+    refresh::Refresh,
+    stats,
 };
 
 /// The most event streams open at once; one more is answered 503.
@@ -39,8 +41,10 @@ pub struct Admin {
     figures: Vec<Box<dyn Figures>>,
     allowed: Allowed,
     notes: Vec<Note>,
+    refresh: Option<Arc<dyn Refresh>>,
     read: Option<Token>,
     write: Option<Token>,
+    tokens: Option<Tokens>,
     stats: Vec<(&'static str, Part)>,
     stop: CancellationToken,
 }
@@ -76,6 +80,12 @@ impl Admin {
     /// looks, and no reason to send requests elsewhere.
     pub fn ready_note(mut self, note: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.notes.push(Box::new(note));
+        self
+    }
+
+    /// Purges that say `"refresh":true` have `refresh` ask again for what they name. Without one they are refused.
+    pub fn refresh_with(mut self, refresh: impl Refresh + 'static) -> Self {
+        self.refresh = Some(Arc::new(refresh));
         self
     }
 
@@ -120,6 +130,13 @@ impl Admin {
         self
     }
 
+    /// Asks for these, and for what they are [exchanged](Tokens::exchange) for, instead of
+    /// [`read_token`](Admin::read_token) and [`write_token`](Admin::write_token).
+    pub fn tokens(mut self, tokens: &Tokens) -> Self {
+        self.tokens = Some(tokens.clone());
+        self
+    }
+
     /// Ends the event streams, which otherwise last as long as their readers, once `stop` is
     /// cancelled; from then on `/readyz` answers 503.
     pub fn stop_with(mut self, stop: CancellationToken) -> Self {
@@ -129,7 +146,8 @@ impl Admin {
 
     /// The router, to be mounted at the root of a listener or nested under a path.
     pub fn router(mut self) -> Router {
-        let entry = Entry::new(self.read, self.write);
+        let tokens = self.tokens.unwrap_or_else(|| Tokens::new(self.read, self.write));
+        let entry = Entry::new(tokens.clone());
         self.figures.push(Box::new(entry.clone()));
         let cors = self.allowed.cors();
         let allowed = Arc::new(self.allowed);
@@ -137,6 +155,8 @@ impl Admin {
             metrics: metrics::registry(&self.caches, self.figures),
             caches: self.caches,
             notes: self.notes,
+            tokens,
+            refresh: self.refresh,
             stats: self.stats,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -144,6 +164,7 @@ impl Admin {
         });
         Router::new()
             .route("/", get(index::index))
+            .route("/page.js", get(index::script))
             .route("/livez", get(health::live))
             .route("/readyz", get(health::ready))
             .route("/metrics", get(metrics::metrics))

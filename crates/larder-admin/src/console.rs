@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::managed::Managed;
+use crate::{entry::Tokens, managed::Managed, refresh::Refresh};
 
 /// What `/readyz` tells beside.
 pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -18,6 +18,8 @@ pub(crate) type Part = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
 pub(crate) struct Console {
     pub(crate) caches: Vec<Arc<dyn Managed>>,
     pub(crate) notes: Vec<Note>,
+    pub(crate) tokens: Tokens,
+    pub(crate) refresh: Option<Arc<dyn Refresh>>,
     pub(crate) stats: Vec<(&'static str, Part)>,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Registry,

@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -22,8 +22,55 @@ use crate::{
     problem::Problem,
 };
 
-/// For supervisors and balancers, which have no token: they tell no more than whether it runs.
-const OPEN: [&str; 2] = ["/livez", "/readyz"];
+/// Who may use an admin API. Clones are the same tokens: those who hold one may exchange them for others, for whatever is
+/// asked from then on.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Arc<Mutex<Arc<Pair>>>);
+
+#[derive(Debug, Default)]
+struct Pair {
+    read: Option<Token>,
+    write: Option<Token>,
+}
+
+impl Tokens {
+    /// What those show who read, and those who change anything ([`Admin::read_token`](crate::Admin::read_token),
+    /// [`Admin::write_token`](crate::Admin::write_token)).
+    pub fn new(read: Option<Token>, write: Option<Token>) -> Tokens {
+        let tokens = Tokens::default();
+        tokens.exchange(read, write);
+        tokens
+    }
+
+    /// From now on these. An event stream that is open goes on.
+    pub fn exchange(&self, read: Option<Token>, write: Option<Token>) {
+        *self.lock() = Arc::new(Pair { read, write });
+    }
+
+    /// Whether reading asks for one.
+    pub(crate) fn ask_readers(&self) -> bool {
+        self.now().read.is_some()
+    }
+
+    /// Whether both are asked for.
+    pub fn are_both(&self) -> bool {
+        let Pair { read, write } = &*self.now();
+        read.is_some() && write.is_some()
+    }
+
+    fn now(&self) -> Arc<Pair> {
+        Arc::clone(&self.lock())
+    }
+
+    /// Exchanged whole, so whoever panicked with it has left nothing half done.
+    fn lock(&self) -> MutexGuard<'_, Arc<Pair>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For supervisors and balancers, which have no token: they tell no more than whether it runs. And the page that asks for
+/// one, which tells nothing.
+const OPEN: [&str; 4] = ["/livez", "/readyz", "/", "/page.js"];
 
 /// The tokens, and what became of requests without them. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +78,7 @@ pub(crate) struct Entry(Arc<Inside>);
 
 #[derive(Debug, Default)]
 struct Inside {
-    read: Option<Token>,
-    write: Option<Token>,
+    tokens: Tokens,
     attempts: Attempts,
     without: AtomicU64,
     wrong: AtomicU64,
@@ -49,12 +95,13 @@ enum Refused {
 }
 
 impl Entry {
-    pub(crate) fn new(read: Option<Token>, write: Option<Token>) -> Entry {
-        Entry(Arc::new(Inside { read, write, ..Inside::default() }))
+    pub(crate) fn new(tokens: Tokens) -> Entry {
+        Entry(Arc::new(Inside { tokens, ..Inside::default() }))
     }
 
     fn judge(&self, request: &Request, now: Instant) -> Result<(), Refused> {
-        let Inside { read, write, attempts, .. } = &*self.0;
+        let Inside { tokens, attempts, .. } = &*self.0;
+        let Pair { read, write } = &*tokens.now();
         if OPEN.contains(&request.uri().path()) || (read.is_none() && write.is_none()) {
             return Ok(());
         }
@@ -169,10 +216,12 @@ mod tests {
             Option<&'a str>,
             Result<(), Refused>,
         );
-        let rows: [Row<'_>; 16] = [
+        let rows: [Row<'_>; 18] = [
             (None, None, "POST", "/v1/purge", None, Ok(())),
             (Some("r"), Some("w"), "GET", "/livez", None, Ok(())),
             (Some("r"), Some("w"), "GET", "/readyz", None, Ok(())),
+            (Some("r"), Some("w"), "GET", "/", None, Ok(())),
+            (Some("r"), Some("w"), "GET", "/page.js", None, Ok(())),
             (Some("r"), Some("w"), "GET", "/metrics", None, Err(Without)),
             (Some("r"), Some("w"), "GET", "/metrics", Some("r"), Ok(())),
             (Some("r"), Some("w"), "GET", "/metrics", Some("w"), Ok(())),
@@ -188,7 +237,7 @@ mod tests {
             (Some("r"), None, "GET", "/livez/", None, Err(Without)),
         ];
         for (read, write, method, path, shown, expected) in rows {
-            let entry = Entry::new(token(read), token(write));
+            let entry = Entry::new(Tokens::new(token(read), token(write)));
             let what = format!("{read:?} {write:?} {method} {path} {shown:?}");
             assert_eq!(judged(&entry, method, path, shown), expected, "{what}");
         }
@@ -196,11 +245,11 @@ mod tests {
 
     #[test]
     fn after_ten_wrong_ones_none_is_looked_at() {
-        let entry = Entry::new(Token::new("r"), Token::new("w"));
+        let entry = Entry::new(Tokens::new(Token::new("r"), Token::new("w")));
         for _ in 0..10 {
-            assert_eq!(judged(&entry, "GET", "/", Some("x")), Err(Refused::Wrong));
+            assert_eq!(judged(&entry, "GET", "/metrics", Some("x")), Err(Refused::Wrong));
         }
-        assert!(matches!(judged(&entry, "GET", "/", Some("r")), Err(Refused::Limited(_))));
+        assert!(matches!(judged(&entry, "GET", "/metrics", Some("r")), Err(Refused::Limited(_))));
         assert_eq!(judged(&entry, "GET", "/livez", None), Ok(()));
     }
 }

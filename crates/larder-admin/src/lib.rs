@@ -20,12 +20,16 @@
 //!
 //! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
 //! `lapsed` (the same, and those `missing` have not heard from the tier for so long that they can no longer serve what
-//! is older), `queued`, `sent`, `confirmed`, or `failed` (with a `reason`).
+//! is older), `queued`, `sent`, `confirmed`, or `failed` (with a `reason`). A tier below memory purges a pattern as the prefix up
+//! to its first star; its line then says `"what":"prefix …"`.
 //!
 //! The answer to a purge of keys says of each how many entries that were:
 //! `"keys":[{"key":"/a","purged":0,"did_you_mean":["http://localhost:8080/a"]}]`. Where that is none, up to
 //! three stored keys that may have been meant are named, as far as they are among the first few thousand; so
 //! are beginnings for a prefix that is that of nothing.
+//!
+//! A soft purge with `"refresh":true` has what it marked stale asked for again, what was read most first, where something
+//! here can ([`Admin::refresh_with`]): the answer then has `"refresh":{"queued":2,"left_out":0}`.
 //!
 //! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
@@ -60,9 +64,12 @@ mod object;
 mod problem;
 mod purge;
 mod receipt;
+mod refresh;
 mod stats;
 pub mod watch;
 
 pub use admin::Admin;
+pub use entry::Tokens;
 pub use problem::Problem;
 pub use receipt::ReceiptView;
+pub use refresh::{Refresh, Refreshed};

@@ -10,6 +10,7 @@ use futures_util::future::try_join_all;
 use http::StatusCode;
 use larder::{Glob, Mode, Purge, PurgeError, Tier};
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 
 use crate::{
     console::Console,
@@ -18,6 +19,7 @@ use crate::{
     object::Object,
     problem::Problem,
     receipt::ReceiptView,
+    refresh::Refreshed,
 };
 
 /// More keys or tags than this in one request are refused: send several.
@@ -47,6 +49,9 @@ pub(crate) struct PurgeRequest {
     wait: TierWord,
     /// How long it waits for that. Usually as the cache's settings say.
     timeout_ms: Option<u64>,
+    /// Whether what it marks stale is asked for again, what was read most first.
+    #[serde(default)]
+    refresh: bool,
 }
 
 /// The words for [`larder::Mode`].
@@ -133,8 +138,17 @@ impl TryFrom<PurgeRequest> for Targets {
     type Error = String;
 
     fn try_from(request: PurgeRequest) -> Result<Targets, String> {
-        let PurgeRequest { all, keys, prefix, glob, tags, mode: _, wait: _, timeout_ms: _ } =
-            request;
+        let PurgeRequest {
+            all,
+            keys,
+            prefix,
+            glob,
+            tags,
+            mode: _,
+            wait: _,
+            timeout_ms: _,
+            refresh: _,
+        } = request;
         match (all, keys, prefix, tags, glob) {
             (Some(true), None, None, None, None) => Ok(Targets::All),
             (None, Some(keys), None, None, None) => names("keys", keys).map(Targets::Keys),
@@ -168,6 +182,7 @@ struct How {
     mode: Mode,
     wait: Tier,
     within: Option<Duration>,
+    refreshes: bool,
 }
 
 impl TryFrom<&PurgeRequest> for How {
@@ -187,7 +202,14 @@ impl TryFrom<&PurgeRequest> for How {
                 return Err(format!("\"timeout_ms\" is from {least} to {most}"));
             }
         };
-        Ok(How { mode: request.mode.into(), wait, within })
+        let (mode, refreshes) = (Mode::from(request.mode), request.refresh);
+        if refreshes && mode == Mode::Hard {
+            return Err(
+                "\"refresh\" is for what is stale: nothing is left of what a hard purge names"
+                    .to_owned(),
+            );
+        }
+        Ok(How { mode, wait, within, refreshes })
     }
 }
 
@@ -246,7 +268,7 @@ struct Made {
 async fn make(
     purges: Vec<Purge>,
     caches: &[Arc<dyn Managed>],
-    How { mode, wait, within }: How,
+    How { mode, wait, within, refreshes: _ }: How,
 ) -> Result<Vec<Made>, PurgeError> {
     let of_all_caches = |purge: Purge| {
         let purge = purge.mode(mode).wait(wait);
@@ -293,6 +315,9 @@ pub(crate) struct Purged {
     did_you_mean: Vec<String>,
     /// Of each name, and each cache.
     receipts: Vec<ReceiptView>,
+    /// What is asked for again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh: Option<Refreshed>,
 }
 
 #[derive(Serialize)]
@@ -313,8 +338,21 @@ pub(crate) async fn purge(
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
     let how = How::try_from(&request).map_err(not_understood)?;
     let targets = Targets::try_from(request).map_err(not_understood)?;
+    let refresh = match (how.refreshes, &console.refresh) {
+        (false, _) => None,
+        (true, Some(refresh)) => Some(Arc::clone(refresh)),
+        (true, None) => {
+            let detail = "nothing here asks again by itself: leave \"refresh\" out";
+            return Err(not_understood(detail.to_owned()));
+        }
+    };
     let purged = targets.purge(&console.caches, how).await;
-    let purged = purged.map_err(|error| not_understood(error.to_string()))?;
+    let mut purged = purged.map_err(|error| not_understood(error.to_string()))?;
+    if let Some(refresh) = refresh {
+        let purges = targets.purges();
+        // To look at a million entries takes longer than others should wait. If it broke, that was told.
+        purged.refresh = spawn_blocking(move || refresh.refresh(&purges)).await.ok();
+    }
     tracing::info!(purged = purged.purged, mode = %how.mode, "purged {targets}");
     Ok(Json(purged))
 }

@@ -19,6 +19,9 @@ pub struct ReceiptView {
 struct TierView {
     tier: &'static str,
     state: &'static str,
+    /// What is purged there, where that is more than was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<String>,
     /// In so many of the tier's parts it holds …
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<usize>,
@@ -61,6 +64,7 @@ impl TierView {
         let view = TierView {
             tier,
             state,
+            what: receipt.scope.as_ref().map(ToString::to_string),
             by: None,
             of: None,
             missing: Vec::new(),

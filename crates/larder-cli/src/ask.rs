@@ -30,7 +30,7 @@ pub(crate) struct Where {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// For https:// with a certificate of one's own: a PEM file with those that vouch for it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "cacert", value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 
@@ -72,7 +72,8 @@ impl AskError {
     }
 }
 
-fn admin(text: &str) -> Result<Origin, String> {
+/// An address of this machine's network in the open, or the URL of one.
+pub(crate) fn admin(text: &str) -> Result<Origin, String> {
     if text.contains("://") {
         let origin =
             text.trim_end_matches('/').parse::<Origin>().map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use larder_gateway::{
     Gateway,
     access::{AccessLog, AccessLogCounts},
     downstream::counters::{Counted, Counters},
-    gateway::{RouteStats, UpgradeStats},
+    gateway::{RefreshCounts, Refresher, RouteStats, UpgradeStats},
     origins::{AddressStats, BreakerState, OriginsStats},
     pressure::{Pressure, PressureStats},
     upstream::UpstreamStats,
@@ -136,6 +136,32 @@ impl Figures for AccessFigures {
             "outcome",
             vec![("written", written), ("lost", lost), ("left_out", left_out)],
         )]
+    }
+}
+
+/// What became of what purges have marked stale and was to be asked for again.
+pub(crate) struct RefreshFigures(pub(crate) Refresher);
+
+impl Figures for RefreshFigures {
+    fn families(&self) -> Vec<Family> {
+        let RefreshCounts { waiting, asked, failed, left_out } = self.0.counts();
+        vec![
+            gauge(
+                "purge_refreshes_waiting",
+                "Requests that wait to bring anew what was purged, now",
+                vec![("", waiting)],
+            ),
+            counter(
+                "purge_refreshes",
+                "What was purged and was to be asked for again, by what became of it",
+                "outcome",
+                vec![
+                    ("answered", asked.saturating_sub(failed)),
+                    ("failed", failed),
+                    ("left_out", left_out),
+                ],
+            ),
+        ]
     }
 }
 

@@ -22,13 +22,17 @@ Examples, with a gateway that was started with --admin 127.0.0.1:9191:
   larder purge --url example.org/posts/1           http and https
   larder purge --tag post:1 --tag post:2 --hard --wait shared
   larder purge --glob 'example.org/posts/*.html'   * stands for any characters
-  larder purge --host example.org")]
+  larder purge --host example.org
+  larder purge --tag front-page --refresh          and is fetched anew, what is read most first")]
 pub(crate) struct Purge {
     #[command(flatten)]
     what: What,
     /// Nothing is left of it. Otherwise it is stale: asked for again, and served where the service fails
     #[arg(long)]
     hard: bool,
+    /// Have it asked for again at once, what was read most first, before its readers come
+    #[arg(long, conflicts_with = "hard")]
+    refresh: bool,
     /// Wait until it holds in all gateways that share with this one
     #[arg(long, value_enum, value_name = "TIER")]
     wait: Option<Tier>,
@@ -116,7 +120,7 @@ fn glob(text: &str) -> Result<String, String> {
 impl Purge {
     /// What to tell of it.
     pub(crate) fn run(self) -> Result<String, PurgeError> {
-        let Purge { what, hard, wait, timeout, json, admin } = self;
+        let Purge { what, hard, refresh, wait, timeout, json, admin } = self;
         let What { tag, url, prefix, host, glob, all } = what;
         let mut body = match (prefix.or(host), glob) {
             (Some(prefix), _) => json!({ "prefix": prefix }),
@@ -126,6 +130,9 @@ impl Purge {
             (None, None) => json!({ "tags": tag }),
         };
         body["mode"] = if hard { "hard".into() } else { "soft".into() };
+        if refresh {
+            body["refresh"] = true.into();
+        }
         let mut within = BUDGET;
         if wait.is_some() {
             body["wait"] = "shared".into();
@@ -169,7 +176,7 @@ fn told(said: &Value) -> String {
             if let (Some(by), Some(of)) = (tier["by"].as_u64(), tier["of"].as_u64()) {
                 state += &format!(" by {by} of {of}");
             }
-            for name in ["reason", "replication", "server", "outbox"] {
+            for name in ["what", "reason", "replication", "server", "outbox"] {
                 if let Some(note) = tier[name].as_str() {
                     state += &format!(", {name}: {note}");
                 }
@@ -180,6 +187,10 @@ fn told(said: &Value) -> String {
     if let Some(count) = said["purged"].as_u64() {
         let entries = if count == 1 { "answer was" } else { "answers were" };
         line(&format!("{count} {entries} stored in memory"));
+    }
+    if let Some(queued) = said["refresh"]["queued"].as_u64() {
+        let left_out = said["refresh"]["left_out"].as_u64().unwrap_or_default();
+        line(&format!("{queued} to be asked for again, {left_out} left to their next readers"));
     }
     let nearest = said["keys"].as_array().into_iter().flatten();
     let nearest = nearest.map(|key| &key["did_you_mean"]).chain([&said["did_you_mean"]]);

@@ -1,15 +1,21 @@
 //! Reload: settings that are read again while the gateway runs, whole or not at all.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use clap::ArgMatches;
-use larder_admin::figures::{Family, Figures};
+use larder_admin::{
+    Tokens,
+    figures::{Family, Figures},
+};
 use larder_gateway::{
-    Gateway, GatewayConfig, ListenerRules,
-    config::{self, Config, Listener, Mistakes, Named, Places, ReloadWord},
+    Gateway, GatewayConfig, ListenerRules, Tls,
+    config::{self, AdminAccess, Config, Listener, Mistakes, Named, Places, ReloadWord},
     origins::Origins,
 };
 
@@ -44,6 +50,7 @@ pub(crate) struct Reloader {
     /// What it was started with: what changes only with a restart is compared with that.
     pub(crate) running: Config,
     pub(crate) gateway: Gateway,
+    pub(crate) admin: RunningAdmin,
     /// Those of now, in the gateway's order.
     pub(crate) upstreams: Vec<Named>,
     /// Those that it was started with, in the server's order, with the rules of now.
@@ -53,6 +60,32 @@ pub(crate) struct Reloader {
     pub(crate) readers: usize,
     pub(crate) files_of: FilesOf,
     pub(crate) reloads: Reloads,
+}
+
+/// The admin API, as it was started, with the tokens of now.
+pub(crate) struct RunningAdmin {
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) tokens: Tokens,
+    pub(crate) tls: Option<Tls>,
+}
+
+impl RunningAdmin {
+    /// What changes at once. Where it listens changes only with a restart, so a file that would do with fewer tokens
+    /// because it moves the API to this machine does not take them from one that others can reach.
+    fn follow(&self, now: &AdminAccess) {
+        if let (Some(tls), Some(now)) = (&self.tls, &now.tls) {
+            tls.show(now);
+        }
+        let is_reached_by_others = self.address.is_some_and(|address| !address.ip().is_loopback());
+        let are_both = now.read.is_some() && now.write.is_some();
+        if is_reached_by_others && self.tokens.are_both() && !are_both {
+            tracing::warn!(
+                "the tokens of the admin API stay as they are: others can reach it until a restart"
+            );
+            return;
+        }
+        self.tokens.exchange(now.read, now.write);
+    }
 }
 
 /// Which files the settings are read from, and whether they have changed since.
@@ -131,6 +164,7 @@ impl Reloader {
         let kept: Vec<(Named, Origins)> =
             before.into_iter().zip(self.gateway.upstreams()).collect();
         let upstreams = upstreams(&self.upstreams, self.files, self.readers, &kept);
+        self.admin.follow(&settings.admin_access);
         let listeners = self.follow(&settings.listeners);
         let gateway = GatewayConfig { listeners, ..settings.gateway };
         self.gateway.reload(upstreams, settings.ways, gateway);
@@ -165,7 +199,7 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 12] = [
+    const AT_ONCE: [&str; 13] = [
         "name",
         "trusted_peers",
         "trusted_readers",
@@ -177,6 +211,8 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
         "max_upgrades",
         "max_upgrades_per_client",
         "unknown_names",
+        "read_token_file",
+        "write_token_file",
         "reload",
     ];
     let mut keys = Vec::new();

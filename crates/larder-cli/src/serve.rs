@@ -15,9 +15,9 @@ use larder::{
     http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
-use larder_admin::{Admin, access::ClientAddress, log::Log, watch::Watch};
+use larder_admin::{Admin, Tokens, access::ClientAddress, log::Log, watch::Watch};
 use larder_gateway::{
-    Gateway, Loops, Server, ServerConfig,
+    Gateway, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
     downstream::{
@@ -43,11 +43,11 @@ use crate::{
     memory::{MemoryBound, watch},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, MemoryFigures, OriginFigures, RateFigures,
-        ReaderFigures, SharedFigures, trouble, upstream_states,
+        ReaderFigures, RefreshFigures, SharedFigures, trouble, upstream_states,
     },
     overlap::tell_each_other,
     predecessor::Predecessor,
-    reload::{Again, FilesOf, Reloader, Reloads},
+    reload::{Again, FilesOf, Reloader, Reloads, RunningAdmin},
     shared::Shared,
     signals::{Heard, Reread, Signals},
     supervisor::Supervisor,
@@ -196,7 +196,7 @@ impl Configured {
             }
             counters.push((listener.name.clone(), Arc::clone(&listener.config.http1.counters)));
             let mut config = listener.config.clone();
-            config.http1.access_log.clone_from(&access_log);
+            config.http1.access_log = access_log.as_ref().map(|log| log.at(&listener.name));
             bound.push((taken.bound, config));
         }
         let drain = config.grace;
@@ -213,6 +213,10 @@ impl Configured {
         let leaving = CancellationToken::new();
         let counters_of_all: Vec<_> =
             counters.iter().map(|(_, counters)| Arc::clone(counters)).collect();
+        let refresher = Refresher::new(&gateway);
+        let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
+        let tokens = Tokens::new(read, write);
+        let admin_tls = tls.clone();
         let admin = match admin_socket {
             None => None,
             Some(taken) => {
@@ -233,7 +237,6 @@ impl Configured {
                 };
                 let server = Server::of(vec![(taken.bound, config.listener())], config);
                 own.push((name("admin.listen"), server.address()));
-                let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
                 let scheme = if tls.is_some() { "https" } else { "http" };
                 tracing::info!("admin on {scheme}://{}", server.address());
                 let router = match tier {
@@ -241,14 +244,15 @@ impl Configured {
                     None => Admin::new(),
                 };
                 let router = hosts.into_iter().fold(router, Admin::allow_host);
-                let router = read.into_iter().fold(router, Admin::read_token);
-                let router = write.into_iter().fold(router, Admin::write_token);
+                let router = router.tokens(&tokens);
                 let router = match &access_log {
                     Some(access_log) => router.metrics(AccessFigures(access_log.clone())),
                     None => router,
                 };
                 let router = router
                     .http_cache(&cache)
+                    .refresh_with(refresher.clone())
+                    .metrics(RefreshFigures(refresher.clone()))
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))
                     .metrics(MemoryFigures(gateway.pressure()))
@@ -296,6 +300,7 @@ impl Configured {
             files_of: FilesOf::new(&configuration, &places),
             running: configuration,
             gateway: gateway.clone(),
+            admin: RunningAdmin { address: settings.admin, tokens, tls: admin_tls },
             upstreams: settings.upstreams,
             listeners: settings.listeners,
             files,
@@ -305,6 +310,8 @@ impl Configured {
         // Dropped last of all: the cache's own work goes on there.
         let loops = Loops::start(threads).map_err(ServeError::Start)?;
         let stop = CancellationToken::new();
+        // Where readers' requests are, and so the connections to services.
+        let refreshing = loops.handles()[0].spawn(refresher.run(stop.clone()));
         let events = cache.cache().events();
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
         let _overlapping = match predecessor {
@@ -396,6 +403,7 @@ impl Configured {
             // Nobody is to wait at sockets that only this keeps open.
             drop(upgrade);
             stop.cancel();
+            refreshing.abort();
             advising.abort();
             looking_after.abort();
             if let Some(of_memory) = of_memory {

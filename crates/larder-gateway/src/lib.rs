@@ -65,4 +65,6 @@ pub use downstream::{
     server::Server,
     tls::{Tls, TlsError},
 };
-pub use gateway::{Gateway, GatewayConfig, ListenerRules, PurgeConfig, PurgeRequests, RateLimit};
+pub use gateway::{
+    Gateway, GatewayConfig, ListenerRules, PurgeConfig, PurgeRequests, RateLimit, Refresher,
+};

@@ -436,6 +436,21 @@ impl StoredHead {
         }
     }
 
+    /// The fields of a GET that brings such a response, beside its URI: one that tells nothing of who asks. `None`: no
+    /// such request does. It answered another method, is a part, was asked for with a cookie, or was chosen by a field that
+    /// may hold a secret, by a cookie, or by what routes tell apart.
+    pub fn plain_request(&self) -> Option<HeaderMap> {
+        let is_personal = self.said.sayings.has(Saying::AskedWithCookie);
+        if self.answers != CachedMethod::Get || is_personal {
+            return None;
+        }
+        match &self.extras {
+            None => Some(HeaderMap::new()),
+            Some(extras) if extras.part.is_some() => None,
+            Some(extras) => extras.selecting.impersonal(),
+        }
+    }
+
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
     /// nothing by waiting for another's fetch of it.
     pub fn can_be_shared(&self, policy: &Policy) -> bool {

@@ -8,8 +8,8 @@
 use std::cmp::{Ordering, Reverse};
 
 use http::{
-    HeaderName,
-    header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, VARY},
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, ORIGIN, VARY},
 };
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,16 @@ struct SelectingCookie {
     name: Box<str>,
     values: Box<[Box<[u8]>]>,
 }
+
+/// The fields by which an answer is chosen and that tell nothing of who asks. Any other may hold a secret.
+const IMPERSONAL: [HeaderName; 6] = [
+    ACCEPT,
+    ACCEPT_ENCODING,
+    ACCEPT_LANGUAGE,
+    ORIGIN,
+    HeaderName::from_static("save-data"),
+    HeaderName::from_static("x-requested-with"),
+];
 
 /// A response that varies by more fields than this is as good as one that varies by all.
 const MAX_NAMES: usize = 32;
@@ -123,6 +133,24 @@ impl SelectingFields {
         }) && self.cookies.iter().all(|cookie| {
             cookies::values(request, &cookie.name).eq(cookie.values.iter().map(|value| &**value))
         })
+    }
+
+    /// The fields of a request that it was chosen by. `None`: they may tell who asked, or were not kept as they came.
+    pub(crate) fn impersonal(&self) -> Option<HeaderMap> {
+        if self.partition.is_some() || !self.cookies.is_empty() {
+            return None;
+        }
+        let mut fields = HeaderMap::new();
+        for SelectingField { name, verbatim, value } in &self.fields {
+            match (value, verbatim) {
+                (Value::Absent, _) => {}
+                (_, Some(line)) if IMPERSONAL.contains(name) => {
+                    fields.insert(name.clone(), HeaderValue::from_bytes(line).ok()?);
+                }
+                _ => return None,
+            }
+        }
+        Some(fields)
     }
 
     /// Whether the request has one of the fields in a spelling that some servers read as the same, so that

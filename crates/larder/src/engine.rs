@@ -35,7 +35,7 @@ use self::{
     tasks::Tasks,
 };
 #[cfg(feature = "http")]
-use crate::tier::memory::Bound;
+use crate::tier::memory::{Bound, MostRead};
 use crate::{
     builder::{Builder, Weigher},
     clock::{Clock, Moment},
@@ -345,6 +345,27 @@ impl<V> Engine<V> {
     /// Up to `most` keys of what is not over, in no order.
     pub(crate) fn keys(&self, most: usize) -> Vec<String> {
         self.memory.keys(most, &self.judge_now())
+    }
+
+    /// What was read most of what is wanted ([`MemoryTier::most_read`]).
+    #[cfg(feature = "http")]
+    pub(crate) fn most_read(
+        &self,
+        most: usize,
+        is_wanted: impl FnMut(&str, &Entry<V>) -> bool,
+    ) -> MostRead {
+        self.memory.most_read(most, &self.judge_now(), is_wanted)
+    }
+
+    /// The same of these keys alone.
+    #[cfg(feature = "http")]
+    pub(crate) fn most_read_of<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k str>,
+        most: usize,
+        is_wanted: impl FnMut(&str, &Entry<V>) -> bool,
+    ) -> MostRead {
+        self.memory.most_read_of(keys, most, &self.judge_now(), is_wanted)
     }
 
     /// `look` at what is stored under `key`, without marking it as used.

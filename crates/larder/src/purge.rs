@@ -152,6 +152,9 @@ pub struct TierReceipt {
     pub tier: Tier,
     /// How far it is.
     pub state: TierState,
+    /// What is purged there, where that is more than [was named](Receipt::scope): a [pattern](Scope::Glob) is the prefix
+    /// up to its first star in tiers below memory, and so in all that share them.
+    pub scope: Option<Scope>,
     /// Of a tier that has acknowledged it: whether a replica has it. `None` where nobody has asked, or been told.
     pub replication: Option<Replication>,
     /// Of a tier that has acknowledged it, and may yet lose it: why.
@@ -197,10 +200,21 @@ pub enum OnDisk {
     },
 }
 
+impl Scope {
+    /// What tiers below memory purge for it, where that is more.
+    pub(crate) fn below(&self) -> Option<Scope> {
+        match self {
+            Scope::Glob(glob) if glob.prefix().is_empty() => Some(Scope::Everything),
+            Scope::Glob(glob) => Some(Scope::Prefix(glob.prefix().to_owned())),
+            Scope::Key(_) | Scope::Prefix(_) | Scope::Tag(_) | Scope::Everything => None,
+        }
+    }
+}
+
 impl TierReceipt {
     /// One of which there is no more to say.
     pub(crate) fn of(tier: Tier, state: TierState) -> Self {
-        TierReceipt { tier, state, replication: None, doubt: None, outbox: None }
+        TierReceipt { tier, state, scope: None, replication: None, doubt: None, outbox: None }
     }
 }
 
@@ -237,9 +251,10 @@ impl fmt::Display for OnDisk {
 /// `shared applied by 3 of 3 (unreplicated)`.
 impl fmt::Display for TierReceipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TierReceipt { tier, state, replication, doubt, outbox } = self;
+        let TierReceipt { tier, state, scope, replication, doubt, outbox } = self;
         write!(f, "{tier} {state}")?;
         let notes = [
+            scope.as_ref().map(|scope| format!("there {scope}")),
             replication.map(|replication| replication.as_str().to_owned()),
             doubt.map(|doubt| format!("the server {}", doubt.as_str())),
             outbox.as_ref().map(ToString::to_string),
@@ -417,5 +432,18 @@ mod tests {
         };
         let notes = "unreplicated; the server may lose acknowledged purges: min-replicas-to-write";
         assert_eq!(shared.to_string(), format!("shared confirmed ({notes})"));
+    }
+
+    #[test]
+    fn a_tier_below_purges_what_a_pattern_begins_with_and_says_so() {
+        let below = |glob: &str| Scope::Glob(Glob::new(glob).unwrap()).below();
+        assert_eq!(below("//h/a*.html"), Some(Scope::Prefix("//h/a".to_owned())));
+        assert_eq!(below("*.html"), Some(Scope::Everything));
+        assert_eq!(Scope::Tag("posts".to_owned()).below(), None);
+        let shared = TierReceipt {
+            scope: below("//h/a*.html"),
+            ..TierReceipt::of(Tier::Shared, TierState::Sent)
+        };
+        assert_eq!(shared.to_string(), "shared sent (there prefix //h/a)");
     }
 }

@@ -4,8 +4,19 @@ use std::{env, fs, path::Path};
 
 use crate::support::larder::run_in;
 
-const FILES: [&str; 10] =
-    ["api", "compose", "cookies", "includes", "maps", "micro", "pool", "spa", "tls", "wordpress"];
+const FILES: [&str; 11] = [
+    "api",
+    "bounds",
+    "compose",
+    "cookies",
+    "includes",
+    "maps",
+    "micro",
+    "pool",
+    "spa",
+    "tls",
+    "wordpress",
+];
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/moving/nginx")

@@ -19,8 +19,9 @@ pub(crate) async fn service() -> Origin {
         let line = head.lines().next().unwrap_or_default().to_owned();
         let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
         let host = field(head, "host").unwrap_or_default().to_owned();
+        let upgrade = field(head, "upgrade").map_or(String::new(), |to| format!(" to {to}"));
         let body = format!(
-            "{} {target} at {host}, the {count}th\n",
+            "{} {target} at {host}{upgrade}, the {count}th\n",
             line.split(' ').next().unwrap_or_default()
         );
         let (status, fields) = match target.split('?').next().unwrap_or_default() {
@@ -208,6 +209,26 @@ async fn keys_and_times_that_are_said_hold() {
         (&["/broken"], None),
         (&["/no-store"], None),
         (&["/no-store"], holds),
+    ];
+    compare("", server, &requests).await;
+}
+
+#[tokio::test]
+async fn bounds_and_upgrades_are_the_same() {
+    let server = "client_max_body_size 1k;
+        location / { proxy_pass http://ORIGIN; proxy_set_header Host $http_host; }
+        location /chat/ {
+            proxy_pass http://ORIGIN; proxy_set_header Host $http_host;
+            proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;
+        }";
+    let (small, large) = ("x".repeat(1024), "x".repeat(1025));
+    let asks: [&str; 4] = ["--header", "connection: upgrade", "--header", "upgrade: websocket"];
+    let [plain, chat] = ["/a", "/chat/a"].map(|path| [&asks[..], &[path]].concat());
+    let requests: [(&[&str], _); 4] = [
+        (&["--data", &small, "/a"], None),
+        (&["--data", &large, "/a"], None),
+        (&plain, None),
+        (&chat, None),
     ];
     compare("", server, &requests).await;
 }

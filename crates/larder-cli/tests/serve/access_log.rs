@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{
-    Wire, eventually,
+    Certificate, Wire, eventually,
     larder::{Larder, request},
     origin::{Origin, ok},
     program::{self, curl},
@@ -337,4 +337,51 @@ async fn a_file_that_cannot_be_made_is_told_at_the_start() {
     let exit = crate::support::larder::run_in(folder.path(), &["serve"]).await;
     assert_eq!(exit.code, Some(1));
     assert!(exit.log.contains("cannot write the access log /proc/larder.log"), "{}", exit.log);
+}
+
+#[tokio::test]
+async fn a_line_names_its_listener_and_what_its_connection_was_encrypted_with() {
+    let (origin, folder) = (small().await, tempfile::tempdir().unwrap());
+    let certificate = Certificate::new();
+    let [file, key] = [certificate.file(), certificate.key()];
+    let text = format!(
+        "[[listener]]\nname = \"inner\"\nlisten = 0\n[[listener]]\nname = \"public\"\nlisten = 0\n\
+         [listener.tls]\ncertificate = {file:?}\nkey = {key:?}\n[admin]\nlisten = 0\n\
+         [access_log]\nto = \"access.log\"\n[upstream.app]\nurl = \"http://{}\"\n",
+        origin.address
+    );
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    let log = larder.log();
+    let encrypted =
+        log.lines().find_map(|line| line.split_once("listening on https://")).unwrap().1;
+    let encrypted = encrypted.split([',', ' ']).next().unwrap();
+    // A miss, and a hit that is answered where it lies.
+    let url = format!("https://{encrypted}/a");
+    for protocol in ["--http1.1", "--http2"] {
+        curl(&["--insecure", "--silent", "--output", "/dev/null", protocol, &url]).await;
+    }
+    let file = folder.path().join("access.log");
+    let lines: Vec<Value> = eventually("two lines", async || {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (lines.len() == 2).then_some(lines)
+    })
+    .await;
+    for line in &lines {
+        assert_eq!(
+            (&line["listener"], &line["tls"]),
+            (&"public".into(), &"TLSv1.3".into()),
+            "{line}"
+        );
+        assert!(line["cipher"].as_str().unwrap().starts_with("TLS13_"), "{line}");
+    }
+    larder.get("/a").await;
+    let text = eventually("a line of the other", async || {
+        let text = fs::read_to_string(&file).unwrap();
+        text.contains("\"listener\":\"inner\"").then_some(text)
+    })
+    .await;
+    let inner = text.lines().find(|line| line.contains("\"listener\":\"inner\"")).unwrap();
+    assert!(!inner.contains("\"tls\""), "{inner}");
 }

@@ -1,7 +1,8 @@
 //! `larder health`, and flags that come from the environment: what containers use.
 
 use crate::support::{
-    larder::{Larder, run, run_with},
+    Certificate,
+    larder::{Larder, run, run_with, tls_flags},
     origin::{Origin, ok},
 };
 
@@ -18,9 +19,12 @@ async fn health_is_0_for_a_gateway_that_is_ready_and_1_for_any_other() {
         (vec!["health", &format!("http://{admin}/nothing")], vec![], 1, "answered 404"),
         (vec!["health", "http://127.0.0.1:1/"], vec![], 1, "gave no answer"),
         (vec!["health", "--admin", "127.0.0.1:1"], vec![], 1, "runs with --admin 127.0.0.1:1"),
-        (vec!["health", "--admin", "[::1%1]:1"], vec![], 1, "runs with --admin [::1%1]:1"),
+        (vec!["health", "--admin", "[::1%1]:1"], vec![], 1, "runs with --admin [::1]:1"),
         (vec!["health", "9191"], vec![], 2, "of the form http://host:port/path"),
-        (vec!["health", "https://127.0.0.1:1/"], vec![], 2, "of the form http://host:port/path"),
+        (vec!["health", "h2c://127.0.0.1:1/"], vec![], 2, "of the form http://host:port/path"),
+        (vec!["health", "https://127.0.0.1:1/", "--insecure"], vec![], 1, "gave no answer"),
+        (vec!["health", "https://example.org/", "--insecure"], vec![], 2, "for this one alone"),
+        (vec!["health", "https://127.0.0.1:1/", "--cacert", "none.pem"], vec![], 2, "none.pem"),
         (vec!["health", "--admin", &port], vec![], 0, ""),
         (vec!["health", "--admin", "a b"], vec![], 2, "say an address and a port"),
     ] {
@@ -63,4 +67,27 @@ async fn a_missing_upstream_is_told_with_its_variable() {
     assert_eq!(exit.code, Some(2), "{}", exit.log);
     assert!(exit.log.contains("--upstream <URL>"), "{}", exit.log);
     assert!(exit.log.contains("LARDER_UPSTREAM"), "{}", exit.log);
+}
+
+#[tokio::test]
+async fn health_asks_over_tls_by_who_vouches_or_by_nobody_on_this_machine() {
+    let origin = Origin::saying(ok("", "well")).await;
+    let certificate = Certificate::for_names(&["localhost"]);
+    let flags = tls_flags(&certificate);
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let larder = Larder::with(origin.address, &flags).await;
+    let port = larder.address.port();
+    let (named, other) =
+        (format!("https://localhost:{port}/a"), format!("https://127.0.0.1:{port}/a"));
+    let file = certificate.file().to_str().unwrap().to_owned();
+    for (arguments, code) in [
+        (vec!["health", &named, "--cacert", &file], 0),
+        (vec!["health", &named, "--ca-file", &file], 0),
+        (vec!["health", &other, "--cacert", &file], 1),
+        (vec!["health", &other, "--insecure"], 0),
+        (vec!["health", &other], 1),
+    ] {
+        let exit = run(&arguments).await;
+        assert_eq!(exit.code, Some(code), "{arguments:?}: {}", exit.log);
+    }
 }

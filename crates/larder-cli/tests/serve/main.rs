@@ -32,6 +32,7 @@ mod purging;
 mod rates;
 mod readers;
 mod real;
+mod refreshing;
 mod refusals;
 mod reload;
 mod route_bounds;

@@ -13,6 +13,7 @@ use super::{
     AccessLog, Hit, Note,
     line::{Asked, Ended, Line, Verdict},
 };
+use crate::downstream::{Peer, TlsFacts};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// What is logged of a request whose reader left before its answer began: nginx has made this number usual.
@@ -23,6 +24,7 @@ pub(crate) struct Entry {
     log: AccessLog,
     began: Instant,
     peer: Option<IpAddr>,
+    tls: Option<TlsFacts>,
     note: Note,
     method: Bytes,
     scheme: &'static str,
@@ -50,7 +52,7 @@ pub(crate) struct Head<'a> {
 
 impl Entry {
     /// On the heap, so that what is under way is no larger where there is no log.
-    pub(crate) fn begin(log: &AccessLog, peer: Option<IpAddr>, head: Head<'_>) -> Box<Entry> {
+    pub(crate) fn begin(log: &AccessLog, peer: &Peer, head: Head<'_>) -> Box<Entry> {
         let Head { method, uri, version, headers, scheme } = head;
         let host = match headers.get(header::HOST) {
             Some(host) => Bytes::copy_from_slice(host.as_bytes()),
@@ -68,7 +70,8 @@ impl Entry {
         Box::new(Entry {
             log: log.clone(),
             began: Instant::now(),
-            peer,
+            peer: peer.ip(),
+            tls: peer.tls,
             note: Note::default(),
             method: Bytes::copy_from_slice(method.as_str().as_bytes()),
             scheme,
@@ -94,6 +97,7 @@ impl Entry {
             log: log.clone(),
             began: hit.began,
             peer: hit.client,
+            tls: hit.tls,
             note: Note::default(),
             method: Bytes::copy_from_slice(asked.method),
             scheme: hit.scheme,
@@ -160,6 +164,8 @@ impl Drop for Entry {
         self.log.write(&Line {
             at: SystemTime::now(),
             client: self.note.said_client().or(self.peer),
+            listener: self.log.listener(),
+            tls: self.tls,
             asked: Asked {
                 method: &self.method,
                 scheme: self.scheme,

@@ -12,12 +12,16 @@ use super::{
     config::{AccessLogConfig, Addresses, Format},
     escape::{write_text, write_uri},
 };
+use crate::downstream::TlsFacts;
 
 /// What there is to tell of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     pub(super) at: SystemTime,
     pub(super) client: Option<IpAddr>,
+    /// The name of the listener that it came to.
+    pub(super) listener: &'a str,
+    pub(super) tls: Option<TlsFacts>,
     pub(super) asked: Asked<'a>,
     pub(super) status: u16,
     /// Of the content, not of the head.
@@ -141,6 +145,11 @@ fn write_json(line: &Line<'_>, config: &AccessLogConfig, out: &mut Vec<u8>) {
         out.push(b'"');
     }
     text(",\"protocol\":\"", asked.protocol.as_bytes(), out);
+    text(",\"listener\":\"", line.listener.as_bytes(), out);
+    if let Some(tls) = line.tls {
+        text(",\"tls\":\"", tls.version().as_bytes(), out);
+        text(",\"cipher\":\"", tls.cipher().as_bytes(), out);
+    }
     put(",\"status\":", out);
     write_number(line.status.into(), out);
     put(",\"bytes\":", out);
@@ -221,6 +230,11 @@ fn write_combined(line: &Line<'_>, config: &AccessLogConfig, out: &mut Vec<u8>) 
     write_text(asked.host, Format::Combined, out);
     out.push(b'"');
     named(" scheme=", asked.scheme, out);
+    put(" listener=\"", out);
+    write_text(line.listener.as_bytes(), Format::Combined, out);
+    out.push(b'"');
+    named(" tls=", line.tls.as_ref().map_or("", TlsFacts::version), out);
+    named(" cipher=", line.tls.as_ref().map_or("", TlsFacts::cipher), out);
     named(" cache=", line.cache.word, out);
     named(" reason=", line.cache.reason, out);
     named(" tier=", line.cache.tier(), out);
@@ -340,6 +354,8 @@ mod tests {
         Line {
             at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_007),
             client: Some([203, 0, 113, 7].into()),
+            listener: "public",
+            tls: TlsFacts::of(rustls::CipherSuite::TLS13_AES_256_GCM_SHA384),
             asked: Asked {
                 method: b"GET",
                 scheme: "https",
@@ -374,6 +390,7 @@ mod tests {
         let expected = concat!(
             r#"{"time":"2023-11-14T22:13:20.007Z","client":"203.0.113.7","method":"GET","#,
             r#""scheme":"https","host":"example.org","path":"/a?q=*","protocol":"HTTP/1.1","#,
+            r#""listener":"public","tls":"TLSv1.3","cipher":"TLS13_AES_256_GCM_SHA384","#,
             r#""status":200,"bytes":1234,"cache":"hit","reason":"hit","tier":"memory","age":12,"#,
             r#""upstream":"blog","total_ms":1.021,"first_byte_ms":0.020,"ended":"whole","#,
             r#""referer":"https://example.org/?token=*","user_agent":"curl \"8\""}"#,
@@ -385,6 +402,7 @@ mod tests {
         let expected = concat!(
             r#"203.0.113.7 - - [14/Nov/2023:22:13:20 +0000] "GET /a?q=* HTTP/1.1" 200 1234 "#,
             r#""https://example.org/?token=*" "curl \x228\x22" host="example.org" scheme=https "#,
+            r#"listener="public" tls=TLSv1.3 cipher=TLS13_AES_256_GCM_SHA384 "#,
             r#"cache=hit reason=hit tier=memory age=12 upstream="blog" total_ms=1.021 "#,
             "first_byte_ms=0.020 origin_ms=- ended=whole\n"
         );

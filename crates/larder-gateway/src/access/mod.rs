@@ -41,10 +41,15 @@ use self::{
     sample::is_chosen,
     writer::{Out, Queue},
 };
+use crate::downstream::{Peer, TlsFacts};
 
-/// The access log of a process. Clones are the same log.
+/// The access log of a process, as one of its listeners has it. Clones are the same log.
 #[derive(Clone, Debug)]
-pub struct AccessLog(Arc<Shared>);
+pub struct AccessLog {
+    shared: Arc<Shared>,
+    /// The name of the listener whose lines it is given.
+    listener: Arc<str>,
+}
 
 #[derive(Debug)]
 struct Shared {
@@ -82,22 +87,31 @@ impl AccessLog {
         let writer = Arc::clone(&shared);
         let thread = thread::Builder::new().name("larder-access".to_owned());
         thread.spawn(move || writer.queue.write_to(out))?;
-        Ok(AccessLog(shared))
+        Ok(AccessLog { shared, listener: "".into() })
+    }
+
+    /// The same log, for the listener with this name: its lines tell it.
+    pub fn at(&self, listener: &str) -> AccessLog {
+        AccessLog { shared: Arc::clone(&self.shared), listener: listener.into() }
+    }
+
+    pub(crate) fn listener(&self) -> &str {
+        &self.listener
     }
 
     /// Has the file opened anew under its name, for whoever has moved the one before away. No line is lost by that.
     pub fn reopen(&self) {
-        self.0.queue.reopen();
+        self.shared.queue.reopen();
     }
 
     /// Waits until all lines are written, or `within` is over.
     pub fn flush(&self, within: Duration) {
-        self.0.queue.wait_until_written(within);
+        self.shared.queue.wait_until_written(within);
     }
 
     /// The counts now.
     pub fn counts(&self) -> AccessLogCounts {
-        let Shared { queue, left_out, .. } = &*self.0;
+        let Shared { queue, left_out, .. } = &*self.shared;
         AccessLogCounts {
             written: queue.written.load(Relaxed),
             lost: queue.lost.load(Relaxed),
@@ -115,6 +129,8 @@ impl AccessLog {
         self.write(&Line {
             at: SystemTime::now(),
             client: hit.client,
+            listener: &self.listener,
+            tls: hit.tls,
             asked: hit.asked(),
             status,
             bytes: served.content().len() as u64,
@@ -129,10 +145,12 @@ impl AccessLog {
     }
 
     /// A request that was refused before it was understood.
-    pub(crate) fn refused(&self, client: Option<IpAddr>, status: StatusCode, why: &'static str) {
+    pub(crate) fn refused(&self, peer: &Peer, status: StatusCode, why: &'static str) {
         self.write(&Line {
             at: SystemTime::now(),
-            client,
+            client: peer.ip(),
+            listener: &self.listener,
+            tls: peer.tls,
             asked: Asked::default(),
             status: status.as_u16(),
             bytes: 0,
@@ -148,9 +166,10 @@ impl AccessLog {
 
     /// Whether the sample has this one. What went wrong is told in any case.
     fn wants(&self, status: u16, ended: Ended) -> bool {
-        let is_told = status >= 400 || ended != Ended::Whole || is_chosen(self.0.config.sample);
+        let is_told =
+            status >= 400 || ended != Ended::Whole || is_chosen(self.shared.config.sample);
         if !is_told {
-            self.0.left_out.fetch_add(1, Relaxed);
+            self.shared.left_out.fetch_add(1, Relaxed);
         }
         is_told
     }
@@ -158,8 +177,8 @@ impl AccessLog {
     fn write(&self, line: &Line<'_>) {
         DESK.with_borrow_mut(|desk| {
             desk.clear();
-            line::write(line, &self.0.config, desk);
-            self.0.queue.push(desk);
+            line::write(line, &self.shared.config, desk);
+            self.shared.queue.push(desk);
         });
     }
 }
@@ -168,6 +187,7 @@ impl AccessLog {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hit<'r, 'l> {
     pub(crate) client: Option<IpAddr>,
+    pub(crate) tls: Option<TlsFacts>,
     pub(crate) began: Instant,
     pub(crate) scheme: &'static str,
     pub(crate) method: &'r str,

@@ -61,7 +61,9 @@ pub fn explain(
             (Value::Null, Value::Null) => "not set".to_owned(),
             (Value::Null, value) | (value, _) => value.to_string(),
         };
-        rows.push(row(&name, &value, said_at(&name)));
+        // Of a stream, what [defaults] say does not hold.
+        let place = if value == "not set" { from(places, &[]) } else { said_at(&name) };
+        rows.push(row(&name, &value, place));
     }
     let mut text = format!("{method} {uri}\n");
     for [name, value, place] in rows {

@@ -102,8 +102,15 @@ pub fn files_of(config: &Config, places: &Places) -> Vec<PathBuf> {
     let included = config.include.iter().filter_map(|pattern| include::files(folder, pattern).ok());
     let mut files = vec![main.to_owned()];
     files.extend(included.flatten());
-    let secret = config.server.explain_token_file.as_deref();
-    files.extend(secret.map(|file| places.resolve("server.explain_token_file", file)));
+    let secrets = [
+        ("server.explain_token_file", &config.server.explain_token_file),
+        ("admin.read_token_file", &config.admin.read_token_file),
+        ("admin.write_token_file", &config.admin.write_token_file),
+        ("purge.token_file", &config.purge.token_file),
+    ];
+    for (name, file) in secrets {
+        files.extend(file.as_deref().map(|file| places.resolve(name, file)));
+    }
     files
 }
 

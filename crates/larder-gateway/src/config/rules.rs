@@ -94,8 +94,8 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"500ms")]
     pub soft_timeout: Option<Time>,
-    /// How long the service may take for the head of an answer; then 504, or something stale. Default none: the timeouts
-    /// of [upstream.NAME] hold
+    /// How long the service may take for the head of an answer; then 504, or something stale. That of [defaults] does not
+    /// hold for a route with stream = true. Default none: the timeouts of [upstream.NAME] hold
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"10s")]
     pub hard_timeout: Option<Time>,
@@ -233,6 +233,17 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Those of a route, with what `defaults` say where it says nothing. What is usual for answers that are waited for
+    /// would end each stream that has nothing to say yet: the `hard_timeout` of `defaults` is not that of a stream.
+    pub fn of_route(self, defaults: &Rules) -> Rules {
+        let own = self.hard_timeout.clone();
+        let rules = self.or(defaults);
+        match rules.stream {
+            Some(true) => Rules { hard_timeout: own, ..rules },
+            _ => rules,
+        }
+    }
+
     /// These, and what `others` say where these say nothing.
     pub fn or(self, others: &Rules) -> Rules {
         let others = others.clone();

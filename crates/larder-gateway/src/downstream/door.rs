@@ -167,7 +167,7 @@ impl Door {
             }
         };
         let listener = u16::try_from(gate).expect("a server has fewer listeners");
-        let (peer, counters) = (Peer { address, listener }, &self.gates[gate].counters);
+        let (peer, counters) = (Peer { address, listener, tls: None }, &self.gates[gate].counters);
         counters.accepted.add();
         let Ok(address_permit) = peer.ip().map(|ip| self.addresses.take(ip)).transpose() else {
             counters.turned_away.add();

@@ -18,7 +18,7 @@ use super::{
     http1::Http1Config,
     peer::Peer,
     proxy::{self, ProxyProtocol},
-    tls::Tls,
+    tls::{self, Tls},
 };
 use crate::timer::after;
 
@@ -72,6 +72,7 @@ impl Entrance {
         if let Some(served) = tls.served_names(&stream) {
             own = Some(Box::new(Http1Config { served: Some(served), ..config.clone() }));
         }
+        peer.tls = tls::facts(&stream);
         let stream = EnteredStream::Encrypted(Box::new(stream));
         Some(Entered { stream, peer, config: own })
     }

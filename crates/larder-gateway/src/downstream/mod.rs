@@ -35,7 +35,7 @@ pub use self::{
     farewell::Farewell,
     listener::{Bound, FileKeeper, ListenAddress},
     pace::MinRate,
-    peer::{Peer, PeerAddress},
+    peer::{Peer, PeerAddress, TlsFacts},
     proxy::ProxyProtocol,
     trusted::{NoPeer, TrustedPeer, TrustedPeers},
 };

@@ -1,6 +1,11 @@
 //! Peer: who is at the other end of a connection, and at which listener it came in.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU16,
+};
+
+use rustls::CipherSuite;
 
 /// Who sent a request; in the request's extensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +14,30 @@ pub struct Peer {
     pub address: PeerAddress,
     /// The listener that it came to, counted from 0 in the server's order.
     pub listener: u16,
+    /// What its connection was encrypted with, if it was.
+    pub tls: Option<TlsFacts>,
+}
+
+/// What a connection over TLS has agreed on: the number of its cipher suite (RFC 8446 §B.4), which tells the version as
+/// well. Small, since each connection has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TlsFacts(NonZeroU16);
+
+impl TlsFacts {
+    /// None: 0 is the suite that encrypts nothing.
+    pub(crate) fn of(suite: CipherSuite) -> Option<TlsFacts> {
+        NonZeroU16::new(suite.into()).map(TlsFacts)
+    }
+
+    /// `TLSv1.3` or `TLSv1.2`: there are no others here, and the suites of one are not those of the other.
+    pub fn version(&self) -> &'static str {
+        if self.0.get() >> 8 == 0x13 { "TLSv1.3" } else { "TLSv1.2" }
+    }
+
+    /// By its registered name, or nothing: `TLS13_AES_256_GCM_SHA384`.
+    pub fn cipher(&self) -> &'static str {
+        CipherSuite::from(self.0.get()).as_str().unwrap_or_default()
+    }
 }
 
 /// Where a peer is, as far as that is known.
@@ -52,6 +81,6 @@ impl<I: Into<IpAddr>> From<(I, u16)> for Peer {
 /// At the first listener.
 impl From<SocketAddr> for Peer {
     fn from(address: SocketAddr) -> Self {
-        Peer { address: PeerAddress::Known(address), listener: 0 }
+        Peer { address: PeerAddress::Known(address), listener: 0, tls: None }
     }
 }

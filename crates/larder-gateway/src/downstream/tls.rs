@@ -26,7 +26,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 pub use super::certificates::{CertificateFacts, Pair, UnknownNames};
-use super::certificates::{Certificates, Stamp};
+use super::{
+    certificates::{Certificates, Stamp},
+    peer::TlsFacts,
+};
 use crate::pem::PemError;
 
 const HTTP_2: &[u8] = b"h2";
@@ -264,6 +267,11 @@ impl ServedNames {
     pub(crate) fn include(&self, host: &str) -> bool {
         self.is_own(host.as_bytes()) || self.certificates.are_one(&self.name, host)
     }
+}
+
+/// What the connection is encrypted with. None before its handshake is over.
+pub(crate) fn facts(stream: &TlsStream<TcpStream>) -> Option<TlsFacts> {
+    TlsFacts::of(stream.get_ref().1.negotiated_cipher_suite()?.suite())
 }
 
 /// Whether the reader has chosen HTTP/2 (RFC 9113 §3.2).

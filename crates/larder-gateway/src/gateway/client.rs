@@ -15,6 +15,7 @@ use larder::http::{
 
 use super::purging::PurgeConfig;
 use super::rate::RateLimit;
+use super::refreshing::RefreshLimits;
 use super::upgrades::UpgradeLimits;
 use crate::downstream::{Peer, TrustedPeers};
 
@@ -38,6 +39,8 @@ pub struct GatewayConfig {
     pub explain_token: Option<String>,
     /// Who may purge where requests come. Default nobody: `PURGE` is a method like any other.
     pub purge: Option<PurgeConfig>,
+    /// How what purges have marked stale is asked for again.
+    pub refresh: RefreshLimits,
     /// How many connections may go on in another protocol.
     pub upgrades: UpgradeLimits,
 }
@@ -80,6 +83,7 @@ impl Default for GatewayConfig {
             upstream_names: Vec::new(),
             explain_token: None,
             purge: None,
+            refresh: RefreshLimits::default(),
             upgrades: UpgradeLimits::default(),
         }
     }

@@ -17,12 +17,14 @@ mod hits;
 mod outbound;
 mod purging;
 mod rate;
+mod refreshing;
 mod target;
 mod upgrades;
 
 use std::{
     convert::Infallible,
     future::Future,
+    net::Ipv4Addr,
     pin::Pin,
     sync::{
         Arc,
@@ -35,8 +37,9 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::Empty;
 use larder::http::{
-    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Policy, Rules, ShowKey,
+    Answering, Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Policy, Rules, ShowKey,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -61,6 +64,7 @@ pub use self::{
     client::{GatewayConfig, ListenerRules},
     purging::{PurgeConfig, PurgeRequests},
     rate::RateLimit,
+    refreshing::{RefreshCounts, RefreshLimits, Refresher},
     upgrades::{UpgradeLimits, UpgradeStats},
 };
 use crate::{
@@ -445,6 +449,18 @@ impl Gateway {
             }
             Ok(answer)
         })
+    }
+}
+
+impl Gateway {
+    /// Sends a request that nobody waits for the way of all requests, by the settings of now. None where that is no way
+    /// for it.
+    fn ask_again(&self, request: Request<()>) -> Option<Answering> {
+        let (mut head, ()) = request.into_parts();
+        let settings = self.common.settings.load_full();
+        let nobody = Client(Ipv4Addr::UNSPECIFIED.into());
+        self.set_out(settings, &mut head, nobody).ok()?;
+        Some(self.cache.clone().call(Request::from_parts(head, Empty::<Bytes>::new())))
     }
 }
 

@@ -359,6 +359,12 @@ fn nobody_may_purge_where_requests_come_until_that_is_said() {
     let allows = |ip: [u8; 4]| allow.contains(ip.into());
     assert_eq!([[192, 0, 2, 7], [192, 0, 2, 8], [10, 1, 2, 3]].map(allows), [true, false, true]);
     assert_eq!((purge.token, purge.mode, purge.rate.get()), (None, Mode::Hard, 7));
+    // What purges refresh at the admin API is said there as well.
+    let said = "[purge]\nrefresh_queue = 7\nrefresh_at_once = 2\nrefresh_per_second = 3\n";
+    let (settings, _) = check(&format!("{LEAST}{said}")).unwrap();
+    let refresh = settings.gateway.refresh;
+    let said = (refresh.queue, refresh.at_once.get(), refresh.per_second.get());
+    assert_eq!((said, settings.doubts.len()), ((7, 2, 3), 0));
     // Half of it is probably not what was meant.
     let (settings, _) = check(&format!("{LEAST}[purge]\nmode = \"hard\"\n")).unwrap();
     assert_eq!((settings.gateway.purge, settings.doubts.len()), (None, 1));
@@ -652,4 +658,47 @@ fn an_access_log_is_there_once_it_has_a_place() {
     let keys = "to = \"access.log\"\nformat = \"combined\"\nsample = 0\nquery = \"drop\"\n\
                 addresses = \"mask\"\nbuffer = \"64KiB\"\n";
     assert_eq!(said(keys), Some(all));
+}
+
+#[test]
+fn a_service_that_cannot_switch_is_doubted_where_a_route_names_upgrades() {
+    let text = |url: &str, more: &str| {
+        format!(
+            "[upstream.a]\nurl = \"{url}\"\n{more}[[route]]\npath = \"/chat/**\"\nupgrades = [\"websocket\"]\n"
+        )
+    };
+    let rows = [
+        (text("h2c://127.0.0.1:1", ""), 1),
+        (text("http://127.0.0.1:1", "protocol = \"http2\"\n"), 1),
+        (text("http://127.0.0.1:1", ""), 0),
+        (text("h2c://127.0.0.1:1", "").replace("[\"websocket\"]", "[]"), 0),
+        ("[upstream.a]\nurl = \"h2c://127.0.0.1:1\"\n".to_owned(), 0),
+    ];
+    for (text, count) in rows {
+        let (settings, _) = check(&text).unwrap();
+        assert_eq!(settings.doubts.len(), count, "{text}{:?}", settings.doubts);
+        for doubt in &settings.doubts {
+            let said = doubt.to_string();
+            assert!(said.contains("it cannot switch") && said.contains("upgrades"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_has_no_usual_time_for_its_head_but_its_own() {
+    let text = |own: &str| {
+        format!(
+            "[upstream.a]\nurl = 8001\n[defaults]\nhard_timeout = \"10s\"\n[[route]]\npath = \"/events/**\"\n{own}"
+        )
+    };
+    let patience = |own: &str| {
+        let (settings, _) = check(&text(own)).unwrap();
+        let uri = "http://a/events/1".parse().unwrap();
+        let way = settings.ways.way(&Method::GET, &uri, &HeaderMap::new());
+        way.policy.patience()
+    };
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(patience(""), seconds(10));
+    assert_eq!(patience("stream = true\n"), None);
+    assert_eq!(patience("stream = true\nhard_timeout = \"60s\"\n"), seconds(60));
 }

@@ -260,7 +260,7 @@ async fn readers_of_http_1_0_get_no_interim_answers() {
 #[tokio::test]
 async fn the_service_knows_who_asks() {
     let gate = answering(|request| {
-        let Some(Peer { address: PeerAddress::Known(address), listener: 0 }) =
+        let Some(Peer { address: PeerAddress::Known(address), listener: 0, .. }) =
             request.extensions().get()
         else {
             panic!("no peer");

@@ -71,10 +71,11 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     ) -> Result<Receipt, PurgeError> {
         let (mut receipt, sent) = self.begin_purge(purge, stored.named())?;
         if let Some(sent) = sent {
-            receipt.tiers.push(match purge.wait {
+            let below = match purge.wait {
                 Tier::Memory => sent.kept().await,
                 Tier::Shared | Tier::Cdn => sent.wait(within).await,
-            });
+            };
+            receipt.tiers.push(TierReceipt { scope: purge.scope.below(), ..below });
         }
         Ok(receipt)
     }

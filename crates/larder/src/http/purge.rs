@@ -48,13 +48,8 @@ impl HttpCache {
         purge: &Purge,
         within: Option<Duration>,
     ) -> Result<Receipt, PurgeError> {
-        let (spellings, globs) = match &purge.scope {
-            Scope::Key(key) => (stored_keys(key), Vec::new()),
-            Scope::Prefix(prefix) => (stored_prefixes(prefix), Vec::new()),
-            Scope::Glob(glob) => (Vec::new(), stored_globs(glob)),
-            Scope::Tag(_) | Scope::Everything => (Vec::new(), Vec::new()),
-        };
-        let stored = Stored::in_spellings(&purge.scope, borrowed(&spellings), globs);
+        let Spellings { names, globs } = Spellings::of(&purge.scope);
+        let stored = Stored::in_spellings(&purge.scope, borrowed(&names), globs);
         self.cache().purge_as_stored(purge, stored, within).await
     }
 
@@ -91,6 +86,25 @@ impl HttpCache {
         let prefixes = stored_prefixes(prefix);
         let named = Named::Prefixes(&borrowed(&prefixes));
         self.cache().purge_now(named, mode, || format!("prefix {prefix}"))
+    }
+}
+
+/// How what a purge names is written where it is stored.
+pub(super) struct Spellings {
+    /// Keys or prefixes.
+    pub(super) names: Vec<String>,
+    pub(super) globs: Vec<Glob>,
+}
+
+impl Spellings {
+    pub(super) fn of(scope: &Scope) -> Spellings {
+        let (names, globs) = match scope {
+            Scope::Key(key) => (stored_keys(key), Vec::new()),
+            Scope::Prefix(prefix) => (stored_prefixes(prefix), Vec::new()),
+            Scope::Glob(glob) => (Vec::new(), stored_globs(glob)),
+            Scope::Tag(_) | Scope::Everything => (Vec::new(), Vec::new()),
+        };
+        Spellings { names, globs }
     }
 }
 

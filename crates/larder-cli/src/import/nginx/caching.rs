@@ -9,7 +9,7 @@ use super::{
     syntax::Directive,
     units::{shown_time, size, time},
 };
-use crate::import::written::{inline, list, quoted};
+use crate::import::written::{Table, inline, list, quoted};
 
 type Rows = Vec<(String, String)>;
 
@@ -231,6 +231,31 @@ fn inactive(zone: &str, http: &Scope<'_>) -> Duration {
     let word =
         path.and_then(|path| path.words.iter().find_map(|word| word.strip_prefix("inactive=")));
     word.and_then(time).unwrap_or(INACTIVE)
+}
+
+/// On disk there is more room than in memory: of more than this somebody has to say how much.
+const MOST_MEMORY: u64 = 1 << 30;
+const LEAST_MEMORY: u64 = 16 << 20;
+
+/// `[memory]`, by the `max_size` of all zones together.
+pub(super) fn memory(http: &Scope<'_>, ledger: &mut Ledger) -> Option<Table> {
+    let paths: Vec<_> = http.own().iter().filter(|one| one.name == "proxy_cache_path").collect();
+    let mut bytes = paths
+        .iter()
+        .map(|path| size(path.words.iter().find_map(|word| word.strip_prefix("max_size="))?));
+    let sum = bytes.try_fold(0_u64, |sum, bytes| sum.checked_add(bytes?))?;
+    if sum == 0 || sum > MOST_MEMORY {
+        return None;
+    }
+    for path in paths {
+        ledger.note(
+            path,
+            "answers are in memory, and not on disk: max_size is one for all of them here",
+        );
+    }
+    let mut table = Table::new("[memory]");
+    table.row("size", quoted(&sum.max(LEAST_MEMORY).to_string()));
+    Some(table)
 }
 
 /// `gzip` and `brotli`.

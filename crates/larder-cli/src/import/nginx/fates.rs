@@ -141,10 +141,7 @@ const FATES: &[(&[&str], &str)] = &[
         &["resolver", "resolver_timeout"],
         "names are looked up as the system does it, again every resolve_every of [upstream.NAME]",
     ),
-    (
-        &["client_max_body_size"],
-        "bodies of requests have no bound here: the service has to have one",
-    ),
+    (&["client_max_body_size"], "say max_request_body in [server]"),
     (&["client_header_timeout"], "say head_timeout in [server]"),
     (&["client_body_timeout"], "say body_timeout in [server]"),
     (&["send_timeout"], "say write_timeout in [server]"),
@@ -172,7 +169,7 @@ const FATES: &[(&[&str], &str)] = &[
             "limit_req_log_level",
             "limit_req_dry_run",
         ],
-        "requests are not limited here: let what stands before it do so, or the service",
+        "say requests_per_address in [server]: what is too much is answered 429",
     ),
     (
         &["limit_conn", "limit_conn_zone", "limit_conn_status", "limit_conn_log_level"],
@@ -286,8 +283,14 @@ const FATES: &[(&[&str], &str)] = &[
         &["ssl_certificate", "ssl_certificate_key", "ssl_protocols", "ssl"],
         "nothing listens with it",
     ),
-    (&["proxy_cache_path"], "answers are in memory: say how much of it in [memory] size"),
-    (&["proxy_cache_purge", "cache_purge"], "purges are made at the admin API: see README.md"),
+    (
+        &["proxy_cache_path"],
+        "answers are in memory, and not on disk: say how much of it in [memory] size",
+    ),
+    (
+        &["proxy_cache_purge", "cache_purge"],
+        "say who may purge in [purge] allow, by address, or purge at the admin API",
+    ),
     (&["proxy_cache_max_range_offset", "slice"], "parts are cut from what is stored whole"),
     (
         &[

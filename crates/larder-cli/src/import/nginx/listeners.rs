@@ -141,6 +141,7 @@ pub(super) fn tables<'d>(
     if !peers.is_empty() {
         server.row("trusted_peers", list(&peers));
     }
+    server.rows(&super::bounds::rows(servers, http, ledger));
     let is_one = order.len() <= 1;
     let mut certificates = Vec::new();
     let mut listeners = Vec::new();

@@ -10,11 +10,13 @@
 //! What nginx keeps closed stays closed: a location that is guarded, or that nginx answers by itself, is a route to a service
 //! that nobody is.
 
+mod bounds;
 mod caching;
 mod fates;
 mod files;
 mod listeners;
 mod locations;
+mod purging;
 mod routes;
 mod scope;
 mod servers;
@@ -61,7 +63,7 @@ fn of(directives: &[Directive], missing: files::Missing, file: &Path, folder: &P
     let servers = servers::one_group(servers, &mut ledger);
     let mut tables = listeners::tables(&servers, &http, folder, &mut ledger);
     let serving: Vec<_> = servers.into_iter().filter(|server| server.redirect.is_none()).collect();
-    let mut services = Services::new(&http, &mut ledger);
+    let mut services = Services::new(&http, folder, &mut ledger);
     let mut routes = Vec::new();
     let mut has_rest = serving.is_empty();
     for (host, server) in servers::by_host(&serving, &mut ledger) {
@@ -71,6 +73,8 @@ fn of(directives: &[Directive], missing: files::Missing, file: &Path, folder: &P
         has_rest |= host.is_none() && is_closed;
     }
     services.unused(&mut ledger);
+    tables.extend(caching::memory(&http, &mut ledger));
+    tables.extend(purging::table(http.own(), &mut ledger));
     fates::of_the_rest(directives, &mut ledger);
     let notes = ledger.notes();
 
@@ -79,6 +83,8 @@ fn of(directives: &[Directive], missing: files::Missing, file: &Path, folder: &P
     let mut defaults = Table::new("[defaults]");
     let rest = if has_rest { NOWHERE } else { services.first().unwrap_or(NOWHERE) };
     defaults.row("upstream", quoted(rest));
+    defaults.comment("nginx hands on no upgrade of a connection but where it is said.");
+    defaults.row("upgrades", "[]");
     tables.push(defaults);
     let mut toml = format!("# From {}, by `larder import nginx`.\n", file.display())
         .replace(|c: char| c.is_control() && c != '\n', "?");
@@ -177,6 +183,17 @@ mod tests {
         "proxy_cache_path",
         "internal",
         "proxy_ssl_name",
+        "proxy_ssl_trusted_certificate",
+        "proxy_ssl_protocols",
+        "client_max_body_size",
+        "client_body_timeout",
+        "keepalive_timeout",
+        "keepalive_requests",
+        "limit_conn",
+        "limit_conn_zone",
+        "limit_req",
+        "limit_req_zone",
+        "proxy_cache_purge",
         "if",
     ];
 
@@ -251,6 +268,18 @@ mod tests {
         "max_conns=0",
         "keys_zone=zone:1m",
         "inactive=0",
+        "max_size=1m",
+        "zone=zone:1m",
+        "zone=zone",
+        "rate=5r/s",
+        "rate=99999999999r/s",
+        "burst=4294967295",
+        "$binary_remote_addr",
+        "PURGE",
+        "from",
+        "0.0.0.0/0",
+        "Upgrade",
+        "$http_upgrade",
         "-1",
         "1",
         "\"\"",

@@ -9,6 +9,7 @@ use super::{
     servers::Server,
     services::{NOWHERE, Services, Target},
     syntax::Directive,
+    units::{shown_time, time},
 };
 use crate::import::written::{Table, inline, list, quoted};
 
@@ -94,6 +95,14 @@ fn of_location<'d>(
     };
     base.row("upstream", quoted(&name));
     base.rows(&rows);
+    if switches(scope, ledger) {
+        base.row("upgrades", list(["websocket"]));
+        if let Some(time) = scope.word("proxy_read_timeout", ledger).and_then(time)
+            && !time.is_zero()
+        {
+            base.row("upgrade_idle_timeout", shown_time(time));
+        }
+    }
     let headers = answer_fields(scope, ledger);
     if !headers.is_empty() {
         base.row("response_headers", headers);
@@ -150,6 +159,16 @@ fn of_location<'d>(
         tables.push(table);
     }
     tables
+}
+
+/// Whether a connection may go on as a WebSocket: where nginx hands on what readers say of it.
+fn switches(scope: &Scope<'_>, ledger: &mut Ledger) -> bool {
+    let fields = scope.all("proxy_set_header", ledger);
+    fields.iter().any(|one| {
+        let value = one.words.get(1).map_or("", String::as_str).to_ascii_lowercase();
+        one.word().eq_ignore_ascii_case("upgrade")
+            && matches!(value.as_str(), "$http_upgrade" | "websocket")
+    })
 }
 
 fn answers<'d>(
@@ -254,7 +273,7 @@ fn way<'d>(
     };
     let name = services.of(&target, scope, ledger)?;
     if target.scheme == "https" && scope.word("proxy_ssl_verify", ledger) != Some("on") {
-        ledger.note(pass, "its certificate is checked here: name what vouches for it in [upstream.NAME.tls] ca_file");
+        ledger.note(pass, "its certificate is checked here, as with proxy_ssl_verify on: ca_file in [upstream.NAME.tls] names what vouches for it");
     }
     let mut rows = Rows::new();
     for (key, value) in [("strip_prefix", strip), ("add_prefix", add)] {
@@ -305,7 +324,8 @@ fn host(target: &Target, scope: &Scope<'_>, ledger: &mut Ledger) -> Option<Strin
             "x-real-ip" => {
                 ledger.note(one, "the service is told the client in X-Forwarded-For and Forwarded")
             }
-            "upgrade" => ledger.note(one, "WebSocket and its kin are not for this to say"),
+            // Said of the route.
+            "upgrade" => {}
             _ if value.is_empty() => {
                 ledger.note(one, "LOOK AT THIS: the service sees what readers say in it")
             }

@@ -1,8 +1,12 @@
 //! Services: what `proxy_pass` and `upstream` name, as `[upstream.NAME]`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use larder_gateway::{config::address, origins::MAX_ADDRESSES};
+use larder_gateway::{
+    config::address,
+    origins::MAX_ADDRESSES,
+    upstream::{OriginTls, OriginTlsOptions},
+};
 
 use super::{
     scope::{Ledger, Scope},
@@ -18,6 +22,8 @@ const NOWHERE_URL: &str = "unix:/dev/null/nowhere";
 
 /// All services so far.
 pub(super) struct Services<'d> {
+    /// Where files are named from.
+    folder: &'d Path,
     pools: BTreeMap<&'d str, &'d Directive>,
     made: Vec<Service>,
 }
@@ -69,7 +75,7 @@ impl Target {
 }
 
 impl<'d> Services<'d> {
-    pub(super) fn new(http: &Scope<'d>, ledger: &mut Ledger) -> Services<'d> {
+    pub(super) fn new(http: &Scope<'d>, folder: &'d Path, ledger: &mut Ledger) -> Services<'d> {
         let blocks = http.own().iter().filter(|one| one.name == "upstream");
         let mut pools = BTreeMap::new();
         for block in blocks {
@@ -77,7 +83,7 @@ impl<'d> Services<'d> {
                 ledger.note(block, "there is another upstream of this name");
             }
         }
-        Services { pools, made: Vec::new() }
+        Services { folder, pools, made: Vec::new() }
     }
 
     /// The name of the service that is meant, which is there from now on.
@@ -99,7 +105,11 @@ impl<'d> Services<'d> {
         } else if addresses.iter().all(Address::is_plain) {
             rows.push(("urls".to_owned(), list(addresses.iter().map(|one| &one.url))));
         }
-        let mut below = timeouts(scope, &mut rows, ledger);
+        timeouts(scope, &mut rows, ledger);
+        let mut below = Vec::new();
+        if target.scheme == "https" {
+            below.extend(tls(scope, self.folder, ledger));
+        }
         if let Some(pool) = pool {
             below.extend(of_pool(pool, addresses.len() > 1, &mut rows, ledger));
         }
@@ -227,9 +237,8 @@ fn pooled(pool: &Directive, scheme: &str, ledger: &mut Ledger) -> Vec<Address> {
                 "down" => is_down = true,
                 // Names are looked up again in any case.
                 "max_fails" | "fail_timeout" | "resolve" => {}
-                "slow_start" => {
-                    ledger.note(server, "say slow_start of the whole service: [upstream.NAME]")
-                }
+                "slow_start" => ledger
+                    .note(server, "slow_start is one for all addresses here, the first one said"),
                 _ => ledger.note(server, format!("there is no {name} for one address")),
             }
         }
@@ -292,8 +301,8 @@ fn checked(
 
 type Rows = Vec<(String, String)>;
 
-/// What holds for each request of the location, which is said of the service here; and what stands in tables of its own.
-fn timeouts(scope: &Scope<'_>, rows: &mut Rows, ledger: &mut Ledger) -> Vec<(&'static str, Rows)> {
+/// What holds for each request of the location, which is said of the service here.
+fn timeouts(scope: &Scope<'_>, rows: &mut Rows, ledger: &mut Ledger) {
     for (name, keys) in [
         ("proxy_connect_timeout", &["connect_timeout"][..]),
         ("proxy_read_timeout", &["first_byte_timeout", "idle_body_timeout"]),
@@ -304,20 +313,59 @@ fn timeouts(scope: &Scope<'_>, rows: &mut Rows, ledger: &mut Ledger) -> Vec<(&'s
             None => ledger.note(said, "this is no time that can be waited"),
         }
     }
-    let mut tls = Rows::new();
+}
+
+/// `proxy_ssl_…`: whom the service has to be vouched for by, and what it is shown. A file that cannot be read here is left
+/// out, so that what is printed can be run.
+fn tls(scope: &Scope<'_>, folder: &Path, ledger: &mut Ledger) -> Option<(&'static str, Rows)> {
+    let mut rows = Rows::new();
+    let mut options = OriginTlsOptions::default();
+    let is_usable = |options: &OriginTlsOptions| OriginTls::new(options).is_ok();
+    if let Some(said) = scope.one("proxy_ssl_trusted_certificate", ledger) {
+        let file = folder.join(said.word());
+        let with = OriginTlsOptions { ca_file: Some(file.clone()), ..options.clone() };
+        match is_usable(&with) {
+            true => {
+                rows.push(("ca_file".to_owned(), quoted(&file.display().to_string())));
+                options = with;
+            }
+            false => ledger.note(said, "these certificates cannot be read here: left out"),
+        }
+    }
+    let shown = ["proxy_ssl_certificate", "proxy_ssl_certificate_key"];
+    if let [Some(certificate), Some(key)] = shown.map(|name| scope.one(name, ledger)) {
+        let files = [certificate, key].map(|said| folder.join(said.word()));
+        let [of_certificate, of_key] = files.clone();
+        let with = OriginTlsOptions { client: Some((of_certificate, of_key)), ..options };
+        match is_usable(&with) {
+            true => {
+                let [certificate, key] = files.map(|file| quoted(&file.display().to_string()));
+                rows.push(("client_certificate".to_owned(), certificate));
+                rows.push(("client_key".to_owned(), key));
+            }
+            false => {
+                ledger.note(certificate, "it cannot be read here with its key: left out");
+            }
+        }
+    }
     if let Some(said) = scope.one("proxy_ssl_name", ledger) {
         let name = said.word();
         let is_name = !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
-        match is_name {
-            true => {
-                ledger.note(said, "say it where the service is: [upstream.NAME.tls] server_name")
-            }
+        let with =
+            OriginTlsOptions { server_name: Some(name.to_owned()), ..OriginTlsOptions::default() };
+        match is_name && is_usable(&with) {
+            true => rows.push(("server_name".to_owned(), quoted(name))),
             false => ledger.note(said, "this is no name that is known before a request comes"),
         }
     }
-    tls.sort();
-    if tls.is_empty() { Vec::new() } else { vec![("tls", tls)] }
+    if let Some(said) = scope.one("proxy_ssl_protocols", ledger) {
+        let has = |version: &str| said.words.iter().any(|word| word == version);
+        if has("TLSv1.3") && !has("TLSv1.2") && !has("TLSv1.1") && !has("TLSv1") {
+            rows.push(("min_version".to_owned(), quoted("1.3")));
+        }
+    }
+    (!rows.is_empty()).then_some(("tls", rows))
 }
 
 fn of_pool(
@@ -327,6 +375,12 @@ fn of_pool(
     ledger: &mut Ledger,
 ) -> Vec<(&'static str, Rows)> {
     let mut is_by_fewest = false;
+    let slow = pool.block().iter().filter(|one| one.name == "server").find_map(|server| {
+        server.words.iter().find_map(|word| time(word.strip_prefix("slow_start=")?))
+    });
+    if let Some(slow) = slow.filter(|slow| has_several && !slow.is_zero()) {
+        rows.push(("slow_start".to_owned(), shown_time(slow)));
+    }
     for directive in pool.block() {
         match directive.name.as_str() {
             "server" => {}

@@ -26,6 +26,16 @@ pub struct PurgePart {
     /// How many such requests are taken in a second, and ten times as many at once; more are answered 429. Default 100
     #[schemars(example = 100)]
     pub rate: Option<Count>,
+    /// How many requests may wait where a purge is to refresh what it marks stale; what is read least of it is left to its next
+    /// readers. Default 1000
+    #[schemars(example = 1000)]
+    pub refresh_queue: Option<Count>,
+    /// How many of them are under way at once. Default 4
+    #[schemars(example = 4)]
+    pub refresh_at_once: Option<Count>,
+    /// How many of them begin in a second. Default 50
+    #[schemars(example = 50)]
+    pub refresh_per_second: Option<Count>,
 }
 
 /// What becomes of what is purged.

@@ -148,7 +148,7 @@ pub struct Server {
     #[schemars(example = &"explain-token")]
     pub explain_token_file: Option<PathBuf>,
     /// When this file is read again: signal, at SIGHUP; on-change, also within a few seconds after this file, one that it
-    /// includes, or explain_token_file has changed. Default signal
+    /// includes, or a file with a token has changed. Default signal
     #[schemars(example = &"on-change")]
     pub reload: Option<ReloadWord>,
     /// Answer over TLS (https), and not in the open. Default in the open

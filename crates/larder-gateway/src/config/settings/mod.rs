@@ -27,8 +27,8 @@ use crate::{
     GatewayConfig, ServerConfig,
     access::AccessLogConfig,
     origins::{Address, OriginsConfig},
-    routes::{Routes, Ways},
-    upstream::UpstreamConfig,
+    routes::{Routes, Way, Ways},
+    upstream::{Protocol, Scheme, UpstreamConfig},
 };
 
 /// What a gateway runs by. Everything in it can be done, as far as that can be told before any port is taken.
@@ -163,8 +163,10 @@ impl Settings {
         let listeners = check.listeners(config, &server_config.http1);
         let access_log = check.access_log(access_log);
         let of_purges = purge;
+        let refresh = check.refresh(purge);
         let purge = check.purge(purge, secrets.purge_token.clone());
-        let mut gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
+        let mut gateway =
+            GatewayConfig { purge, refresh, ..check.gateway(server, &listeners, secrets) };
         gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
         let process_memory = memory.process.as_ref().map(|size| size.0);
         let usual = process_memory.map_or(u64::MAX, |process| process.as_u64() / 2);
@@ -208,7 +210,7 @@ impl Settings {
         let mut rules_of_routes = Vec::new();
         for (index, Route { rules, .. }) in route.iter().enumerate() {
             let path = format!("route[{}]", index + 1);
-            let effective = rules.clone().or(defaults);
+            let effective = rules.clone().of_route(defaults);
             let fitting = check.fitting(&path, &route[index]);
             let own = (Some(&route[index]), fitting.as_ref());
             ways.push(check.way(&path, (rules, &effective), &names, own, trusts));
@@ -229,6 +231,10 @@ impl Settings {
         doubts.extend(hidden(&routes, places));
         doubts.extend(of_certificates);
         doubts.extend(of_purges);
+        let ways_of_routes = ways.iter().zip(&rules_of_routes).enumerate();
+        let of_routes = ways_of_routes.map(|(index, way)| (format!("route[{}]", index + 1), way));
+        let all_ways = of_routes.chain([("defaults".to_owned(), (&otherwise, defaults))]);
+        doubts.extend(doubts_of_upgrades(all_ways, &upstreams, places));
         Ok(Settings {
             listeners,
             server: server_config,
@@ -253,6 +259,32 @@ impl Settings {
 
 fn all<T>(each: Vec<Option<T>>) -> Option<Vec<T>> {
     each.into_iter().collect()
+}
+
+/// A service that speaks HTTP/2 and nothing else cannot switch (RFC 9113 §8.6).
+fn doubts_of_upgrades<'a>(
+    ways: impl Iterator<Item = (String, (&'a Way, &'a Rules))>,
+    upstreams: &[Named],
+    places: &Places,
+) -> Vec<Mistake> {
+    let doubt = |(path, (way, rules)): (String, (&Way, &Rules))| {
+        let Named { name, addresses, config, .. } = upstreams.get(way.upstream)?;
+        let only_http2 = |address: &Address| match address.origin.scheme() {
+            Scheme::H2c => true,
+            _ => config.protocol == Protocol::Http2,
+        };
+        let names_some = rules.upgrades.as_ref().is_some_and(|names| !names.is_empty());
+        if !names_some || !addresses.iter().all(only_http2) {
+            return None;
+        }
+        let own = places.of(&format!("{path}.upgrades"));
+        let place = own.or_else(|| places.of("defaults.upgrades"));
+        let what = format!(
+            "{path} names upgrades, and upstream.{name} speaks HTTP/2 alone: it cannot switch, and each is answered 502"
+        );
+        Some(Mistake::new(place.cloned(), what))
+    };
+    ways.filter_map(doubt).collect()
 }
 
 fn hidden(routes: &Routes, places: &Places) -> Vec<Mistake> {

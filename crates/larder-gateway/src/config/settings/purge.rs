@@ -11,13 +11,19 @@ use crate::{
     config::{
         mistake::Mistake,
         parts::{ModeWord, PurgePart},
+        value::Count,
     },
     downstream::TrustedPeer,
+    gateway::RefreshLimits,
 };
 
 const RATE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// More in a second are no limit.
 const MOST_RATE: u32 = 1_000_000;
+/// Each that waits is a URL in memory.
+const MOST_QUEUED: u32 = 1_000_000;
+/// More at once are a crowd.
+const MOST_AT_ONCE: u32 = 1024;
 
 impl Check<'_> {
     /// `None`: nobody may.
@@ -27,7 +33,7 @@ impl Check<'_> {
         of_environment: Option<String>,
     ) -> Option<PurgeConfig> {
         const TOKEN: &str = "purge.token_file";
-        let PurgePart { allow, token_file, mode, rate } = part;
+        let PurgePart { allow, token_file, mode, rate, .. } = part;
         if allow.as_ref().is_some_and(Vec::is_empty) {
             self.note(
                 "purge.allow",
@@ -72,6 +78,29 @@ impl Check<'_> {
         };
         let allow = allow.as_ref().map(|allow| allow.iter().map(|peer| peer.0).collect());
         Some(PurgeConfig { allow, token, mode, rate })
+    }
+
+    /// How what purges mark stale is asked for again.
+    pub(super) fn refresh(&mut self, part: &PurgePart) -> RefreshLimits {
+        let usual = RefreshLimits::default();
+        let queue = self.at_most("purge.refresh_queue", part.refresh_queue, MOST_QUEUED);
+        let at_once = self.at_most("purge.refresh_at_once", part.refresh_at_once, MOST_AT_ONCE);
+        let rate = self.at_most("purge.refresh_per_second", part.refresh_per_second, MOST_RATE);
+        RefreshLimits {
+            queue: queue.map_or(usual.queue, |queue| queue.get() as usize),
+            at_once: at_once.and_then(|most| most.try_into().ok()).unwrap_or(usual.at_once),
+            per_second: rate.unwrap_or(usual.per_second),
+        }
+    }
+
+    fn at_most(&mut self, path: &str, count: Option<Count>, most: u32) -> Option<NonZeroU32> {
+        match u32::try_from(count?.0.get()) {
+            Ok(count) if count <= most => NonZeroU32::new(count),
+            _ => {
+                self.note(path, format!("the most is {most}"));
+                None
+            }
+        }
     }
 
     /// What is said of purges that nobody may make.

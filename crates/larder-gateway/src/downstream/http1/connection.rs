@@ -285,7 +285,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
     /// The same for one that was not understood, so that no more can be told of it than who sent it.
     pub(crate) fn refuse_unread(&mut self, refusal: Refusal, peer: &Peer) {
         if let Some(log) = &self.config.access_log {
-            log.refused(peer.ip(), refusal.to_problem().status(), refusal.reason());
+            log.refused(peer, refusal.to_problem().status(), refusal.reason());
         }
         self.refuse(refusal);
     }

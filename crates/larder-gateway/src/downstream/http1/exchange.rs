@@ -117,7 +117,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             let Head { method, uri, version, headers, .. } = &*head;
             let scheme = self.config.scheme.as_str();
             let head = access::Head { method, uri, version: *version, headers, scheme };
-            Entry::begin(log, peer.ip(), head)
+            Entry::begin(log, &peer, head)
         });
         if let BodyFraming::Length(length) = head.body
             && !self.config.takes_content(length)

@@ -159,7 +159,7 @@ pub(super) fn answer<H: FastPath>(
     desk.extend_from_slice(b"\r\n");
     let entry = log.and_then(|(log, client, began)| {
         let (scheme, method, target) = (scheme.as_str(), method.as_str(), target.as_bytes());
-        let hit = Hit { client, began, scheme, method, host, target, lines: &lines };
+        let hit = Hit { client, tls: peer.tls, began, scheme, method, host, target, lines: &lines };
         match served.content().len() <= COPIED {
             true => log.hit(hit, &served),
             false => return Some(Entry::of_hit(log, hit, &served)),

@@ -128,7 +128,7 @@ pub(super) async fn exchange<S, B>(
     let mut entry = config.access_log.as_ref().map(|log| {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
         let (version, scheme) = (Version::HTTP_2, config.scheme.as_str());
-        Entry::begin(log, peer.ip(), access::Head { method, uri, version, headers, scheme })
+        Entry::begin(log, &peer, access::Head { method, uri, version, headers, scheme })
     });
     let malformed = match notes.take_malformed(stream) {
         Some(Malformed::Trailers) => {

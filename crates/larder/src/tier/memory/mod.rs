@@ -38,6 +38,8 @@ mod dropping;
 mod freed;
 mod ghost;
 mod index;
+#[cfg(feature = "http")]
+mod most_read;
 mod name;
 mod queue;
 mod removal;
@@ -64,6 +66,8 @@ use budget::{Budget, By, Leaving};
 use burial::{Burials, bury, bury_untold};
 pub(crate) use conditional::AsSeen;
 pub(crate) use dropping::{Burial, discard};
+#[cfg(feature = "http")]
+pub(crate) use most_read::MostRead;
 use name::Name;
 use removal::Notice;
 pub(crate) use removal::OnRemoved;

@@ -194,6 +194,12 @@ impl<V> Slot<V> {
         self.weight as usize
     }
 
+    /// How often it was asked for, as far as that is remembered.
+    #[cfg(feature = "http")]
+    pub(super) fn marks(&self) -> u8 {
+        self.marks.load(Ordering::Relaxed)
+    }
+
     /// Counts a hit. Two at once may count as one. Most hits find the count at its end and write
     /// nothing.
     pub(super) fn mark(&self) {
