@@ -199,7 +199,7 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 13] = [
+    const AT_ONCE: [&str; 14] = [
         "name",
         "trusted_peers",
         "trusted_readers",
