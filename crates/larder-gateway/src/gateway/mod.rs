@@ -35,7 +35,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use larder::http::{
-    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Rules, ShowKey,
+    Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Rules, ShowKey, ShowTags,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -259,6 +259,7 @@ impl Gateway {
                 }
                 if hop.believed.is_some() {
                     target::follow(head);
+                    head.extensions.insert(ShowTags);
                 }
                 if let Some(purging) = purging {
                     let purger = Purger::of(&settings.config, head, hop, asks_for_others);
