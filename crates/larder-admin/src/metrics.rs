@@ -113,6 +113,13 @@ const COUNTERS: &[Count] = &[
         "",
         |stats| vec![("", stats.readers_cut as f64)],
     ),
+    (
+        "tags_left_out",
+        "Tags that did not fit into the fields that caches outside read",
+        None,
+        "",
+        |stats| vec![("", stats.tags_left_out as f64)],
+    ),
     ("purges", "Purges of a key, a prefix, a tag or everything", None, "", |stats| {
         vec![("", stats.purges as f64)]
     }),

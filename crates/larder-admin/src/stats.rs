@@ -54,6 +54,7 @@ struct CacheSample {
     too_large: u64,
     no_room: u64,
     readers_cut: u64,
+    tags_left_out: u64,
     purges: u64,
     /// Whose last purge is remembered.
     tags: u64,
@@ -162,6 +163,7 @@ impl Sample {
                 too_large: stats.too_large,
                 no_room: stats.no_room,
                 readers_cut: stats.readers_cut,
+                tags_left_out: stats.tags_left_out,
                 purges: stats.purges,
                 tags: stats.tags,
                 entries: stats.entries,

@@ -45,6 +45,7 @@
 //! go from one to the other, and both answer with a [`problem`](problem::Problem).
 
 pub mod access;
+pub mod cdn;
 pub mod config;
 pub mod downstream;
 pub mod gateway;

@@ -54,19 +54,38 @@ impl AnswerFields {
         set: Vec<(HeaderName, HeaderValue)>,
         removed: Vec<HeaderName>,
     ) -> Result<AnswerFields, OwnField> {
+        let fields = AnswerFields::laid_out(set, removed);
+        match fields.hidden.iter().find(|name| OWN.contains(name)) {
+            Some(own) => Err(OwnField(own.clone())),
+            None => Ok(fields),
+        }
+    }
+
+    fn laid_out(set: Vec<(HeaderName, HeaderValue)>, removed: Vec<HeaderName>) -> AnswerFields {
         let mut hidden: Vec<_> = set.iter().map(|(name, _)| name.clone()).chain(removed).collect();
         hidden.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         hidden.dedup();
-        if let Some(own) = hidden.iter().find(|name| OWN.contains(name)) {
-            return Err(OwnField(own.clone()));
-        }
         let mut filter = NameFilter::default();
         hidden.iter().for_each(|name| filter.add(name.as_str().as_bytes()));
         let mut map = HeaderMap::new();
         for (name, value) in &set {
             map.append(name, value.clone());
         }
-        Ok(AnswerFields { set, hidden, filter, block: FieldBlock::from(&map) })
+        AnswerFields { set, hidden, filter, block: FieldBlock::from(&map) }
+    }
+
+    /// The same where these are set as well, in place of what was, and these are removed. They may be the cache's own.
+    pub(crate) fn with(
+        &self,
+        set: &[(HeaderName, HeaderValue)],
+        removed: Vec<HeaderName>,
+    ) -> AnswerFields {
+        let is_set_anew = |name: &HeaderName| set.iter().any(|(other, _)| other == name);
+        let is_removed = |name: &HeaderName| removed.contains(name) && !is_set_anew(name);
+        let kept = self.set.iter().filter(|(name, _)| !is_set_anew(name) && !is_removed(name));
+        let all: Vec<_> = kept.chain(set).cloned().collect();
+        let hidden = self.hidden.iter().cloned().chain(removed).collect();
+        AnswerFields::laid_out(all, hidden)
     }
 
     /// Whether answers go out as they are.

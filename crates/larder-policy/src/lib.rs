@@ -36,6 +36,9 @@
 //! | [`ttl`] | how long a policy keeps an answer fresh | RFC 9111 §4.2 |
 //! | [`answer_fields`] | fields that a policy sets on answers, or removes | – |
 //! | [`tags`] | the names under which an origin purges | – |
+//! | [`outgoing`] | what answers say to caches outside | RFC 9213 |
+//! | [`tags_out`] | tags in a form that all caches outside take | – |
+//! | [`own_tag`] | entity tags where an origin gives none | RFC 9110 §8.8.3 |
 //! | [`record`] | a stored head as bytes, and back | – |
 //! | [`forward`] | what goes on to the next hop | RFC 9110 §7.6, RFC 8586, RFC 7239 |
 //! | [`scheme`] | in the open, or encrypted | RFC 9110 §4.2 |
@@ -90,6 +93,10 @@ mod names;
 #[cfg(feature = "http")]
 pub mod no_vary_search;
 #[cfg(feature = "http")]
+pub mod outgoing;
+#[cfg(feature = "http")]
+pub mod own_tag;
+#[cfg(feature = "http")]
 pub mod part;
 #[cfg(feature = "http")]
 pub mod path;
@@ -120,6 +127,8 @@ pub mod settings;
 pub mod stored;
 #[cfg(feature = "http")]
 pub mod tags;
+#[cfg(feature = "http")]
+pub mod tags_out;
 #[cfg(feature = "text")]
 pub mod text;
 #[cfg(feature = "http")]

@@ -90,8 +90,17 @@ impl StoredHead {
         if policy.set_cookie != SetCookie::Store && !self.fields().contains(SET_COOKIE.as_str()) {
             merged.remove(SET_COOKIE);
         }
+        // The bytes are the same, and so is the tag that was made from them.
+        let own_tag = self.own_tag().filter(|own| merged.get(ETAG) == Some(own));
+        if own_tag.is_some() {
+            merged.remove(ETAG);
+        }
         let response = ResponseHead { status: self.status, headers: Fields::from(&merged) };
-        keep(policy, self.answers, request, response, exchange)
+        let kept = keep(policy, self.answers, request, response, exchange)?;
+        Ok(match own_tag {
+            Some(tag) => kept.tagged(tag),
+            None => kept,
+        })
     }
 }
 

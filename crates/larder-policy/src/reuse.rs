@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{
     HeaderMap, HeaderValue,
-    header::{AUTHORIZATION, IF_MODIFIED_SINCE, IF_RANGE, RANGE},
+    header::{AUTHORIZATION, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE},
 };
 
 use crate::{
@@ -559,7 +559,13 @@ impl Question<'_> {
     }
 
     fn validators_of(&self, index: usize) -> HeaderMap {
-        validate::conditional([self.stored[index].head.fields()])
+        let head = self.stored[index].head;
+        let mut conditional = validate::conditional([head.fields()]);
+        if head.has_own_tag() {
+            // The origin has never given it.
+            conditional.remove(IF_NONE_MATCH);
+        }
+        conditional
     }
 
     /// What is missing of a fresh part, if one range can name it.
@@ -597,6 +603,7 @@ impl Question<'_> {
             self.is_answered_by(head.answers)
                 && head.extent() == Extent::Whole
                 && self.not_for(head).is_none()
+                && !head.has_own_tag()
                 && EntityTag::of(head.fields()).is_some_and(|tag| tag.is_strong())
         };
         let offered: Vec<usize> =

@@ -10,6 +10,7 @@ use crate::{
     cookies::{IgnoredCookies, has_other_cookies, values},
     credentials,
     fields::Fields,
+    outgoing::Outgoing,
     path_tags::PathTags,
     path_type::PathType,
     query::QueryRecipe,
@@ -53,6 +54,10 @@ pub struct Policy {
     pub(crate) passes_credentials: bool,
     pub(crate) tags: PathTags,
     pub(crate) answer_fields: AnswerFields,
+    pub(crate) outgoing: Outgoing,
+    /// What both of them make of a hit.
+    pub(crate) hit_fields: AnswerFields,
+    pub(crate) own_tags: bool,
     pub(crate) max_body_bytes: Option<usize>,
     pub(crate) soft_timeout: Option<Duration>,
     pub(crate) hard_timeout: Option<Duration>,
@@ -129,6 +134,9 @@ impl Policy {
             passes_credentials: false,
             tags: PathTags::default(),
             answer_fields: AnswerFields::default(),
+            outgoing: Outgoing::default(),
+            hit_fields: AnswerFields::default(),
+            own_tags: false,
             max_body_bytes: None,
             soft_timeout: None,
             hard_timeout: None,
@@ -360,9 +368,15 @@ impl Policy {
         self
     }
 
+    /// The tags that this policy gives to answers for a URI.
+    pub fn tags_of_path(&self, uri: &http::Uri) -> Vec<String> {
+        self.tags.of(uri)
+    }
+
     /// Fields that all answers get or lose on their way to the reader. None in both presets.
     pub fn answer_fields(mut self, fields: AnswerFields) -> Policy {
         self.answer_fields = fields;
+        self.hit_fields = self.outgoing.on_hits(&self.answer_fields);
         self
     }
 
@@ -370,6 +384,37 @@ impl Policy {
     #[inline]
     pub fn fields_of_answers(&self) -> &AnswerFields {
         &self.answer_fields
+    }
+
+    /// What answers say to caches outside. Nothing of its own in both presets.
+    pub fn outgoing(mut self, outgoing: Outgoing) -> Policy {
+        self.outgoing = outgoing;
+        self.hit_fields = self.outgoing.on_hits(&self.answer_fields);
+        self
+    }
+
+    /// What answers say to caches outside.
+    #[inline]
+    pub fn says_outside(&self) -> &Outgoing {
+        &self.outgoing
+    }
+
+    /// Fields that fresh answers get or lose, to readers who may not know the tags.
+    #[inline]
+    pub fn fields_of_hits(&self) -> &AnswerFields {
+        &self.hit_fields
+    }
+
+    /// Whether what is stored gets an entity tag where the origin gave none, made from its bytes. The first reader of an
+    /// answer has none yet. No in both presets.
+    pub fn own_tags(mut self, are_made: bool) -> Policy {
+        self.own_tags = are_made;
+        self
+    }
+
+    /// Whether all get the cookie that an answer sets.
+    pub fn shares_cookies(&self) -> bool {
+        self.set_cookie == SetCookie::Store
     }
 
     /// The longest body that is stored, if that is shorter than what the cache stores at all.

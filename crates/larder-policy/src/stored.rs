@@ -12,12 +12,11 @@ use http::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    date,
     directives::delta_seconds,
     fields::{FieldBlock, Fields},
     freshness::{Freshness, Lifetime, part_of},
     head::ResponseHead,
-    list,
+    list, own_tag,
     part::Part,
     request::CachedMethod,
     settings::Policy,
@@ -164,6 +163,8 @@ pub(crate) enum Saying {
     AskedWithCookie = 1 << 11,
     /// Its request had a field of the [usual credentials](crate::credentials) that is no part of the key.
     AskedWithCredential = 1 << 12,
+    /// Its entity tag is the cache's own.
+    OwnTag = 1 << 13,
 }
 
 impl Sayings {
@@ -422,7 +423,10 @@ impl StoredHead {
 
     /// Whether the origin can be asked if it still holds.
     pub fn has_validator(&self) -> bool {
-        has_validator(self.fields())
+        match self.has_own_tag() {
+            true => own_tag::has_date(self.fields()),
+            false => has_validator(self.fields()),
+        }
     }
 
     /// Whether it fits a request with these fields (RFC 9111 §4.1), by what its `Vary` names and the policy tells apart.
@@ -478,8 +482,7 @@ impl StoredHead {
 /// Whether these fields have something to ask the origin by. A date that cannot be read is nothing
 /// anybody could compare with.
 pub(crate) fn has_validator(headers: Fields<'_>) -> bool {
-    headers.contains(ETAG.as_str())
-        || headers.first(LAST_MODIFIED.as_str()).is_some_and(|value| date::parse(value).is_some())
+    headers.contains(ETAG.as_str()) || own_tag::has_date(headers)
 }
 
 /// The first member of `Age` is the last cache's word (RFC 9111 §5.1). What is no number is ignored.

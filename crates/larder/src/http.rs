@@ -172,6 +172,7 @@ mod miss;
 mod most_read;
 mod no_vary_search;
 mod origin;
+mod outside;
 mod pass;
 mod pump;
 mod purge;
@@ -198,7 +199,7 @@ pub use body::{
 pub use cache::HttpCache;
 pub use compress::CompressionStats;
 pub use error::{BoxError, BrokenOff, NoAnswer};
-pub use explain::ShowKey;
+pub use explain::{ShowKey, ShowTags};
 pub use fast_hit::{BorrowedRequest, HitResponse};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};

@@ -71,6 +71,9 @@ pub struct Stats {
     /// Readers cut off because bodies held all the memory they may and these did not go on, the slowest first.
     /// Only an HTTP cache counts them.
     pub readers_cut: u64,
+    /// Tags that did not fit into an answer's fields for caches outside, and for which it has
+    /// [another](larder_policy::tags_out::OVERFLOW). Only an HTTP cache counts them.
+    pub tags_left_out: u64,
     /// Purges: of a key, a prefix, a tag, or of everything.
     pub purges: u64,
     /// What was asked of the tier below memory, if there is one.
@@ -420,6 +423,7 @@ pub(crate) struct Counters {
     pub(crate) no_room: Counter,
     /// Shared with what cuts them.
     pub(crate) readers_cut: Arc<Counter>,
+    pub(crate) tags_left_out: Counter,
     pub(crate) purges: Counter,
     fetch_times: Durations,
     hit_times: Durations,
@@ -529,6 +533,7 @@ impl Counters {
             too_large: Counter::default(),
             no_room: Counter::default(),
             readers_cut: Arc::default(),
+            tags_left_out: Counter::default(),
             purges: Counter::default(),
             // An hour in microseconds, a second in nanoseconds.
             fetch_times: Durations::up_to(3_600_000_000, &FETCH_BOUNDS),
@@ -598,6 +603,7 @@ impl Counters {
             too_large: self.too_large.get(),
             no_room: self.no_room.get(),
             readers_cut: self.readers_cut.get(),
+            tags_left_out: self.tags_left_out.get(),
             purges: self.purges.get(),
             saved: Duration::from_micros(sum(|stripe| &stripe.saved_micros)),
             fetch_times: self.fetch_times.times(Duration::from_micros),

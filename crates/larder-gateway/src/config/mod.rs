@@ -47,8 +47,8 @@ pub use parts::{
 };
 pub use route::Route;
 pub use rules::{
-    AuthorizationWord, CodingWord, PathTypeWord, PolicyText, PolicyWord, ResponseHeaders, Rules,
-    SetCookieWord,
+    AuthorizationWord, CodingWord, ControlWord, PathTypeWord, PolicyText, PolicyWord,
+    ResponseHeaders, Rules, SetCookieWord, TagWord,
 };
 pub use schema::{Key, keys, schema};
 pub use settings::{AdminAccess, Listener, Named, Running, Secrets, Settings};

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use bytesize::ByteSize;
 pub use larder::http::policy::text::{
-    AuthorizationWord, CodingWord, PathTypeWord, PolicyText, PolicyWord, ResponseHeaders,
-    SetCookieWord,
+    AuthorizationWord, CodingWord, ControlWord, PathTypeWord, PolicyText, PolicyWord,
+    ResponseHeaders, SetCookieWord, TagWord,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -184,6 +184,27 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Table>", example = Written("{ set = { X-Frame-Options = \"DENY\" }, remove = [\"X-Powered-By\"] }"))]
     pub response_headers: Option<ResponseHeaders>,
+    /// For how long caches outside (CDNs) may keep answers that are fresh here, as the directives of Cache-Control say it:
+    /// max-age, stale-while-revalidate, stale-if-error in seconds, no-store, no-cache, must-revalidate, public. Answers that
+    /// are stale here have max-age=0 for all, and those that are not stored here go out as they are. Default what the
+    /// service says
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"max-age=3600, stale-while-revalidate=60")]
+    pub cdn_cache_control: Option<String>,
+    /// In which fields that is said. Default CDN-Cache-Control
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["Surrogate-Control"])]
+    pub cdn_fields: Option<Vec<ControlWord>>,
+    /// In which fields caches outside find the tags to purge an answer by. Only peers in trusted_peers get them, and nobody
+    /// those that the service wrote; [] is for nobody at all. Tags that not all CDNs take go out as hashes, and what is
+    /// more than 50 as larder-overflow. Default as the service wrote them, to all
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = ["Surrogate-Key"])]
+    pub cdn_tags: Option<Vec<TagWord>>,
+    /// Whether what is stored gets an ETag of its own where the service gave none. Default false
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = true)]
+    pub etag: Option<bool>,
     /// Longer bodies are not stored, where that is less than max_body of [memory]. Default that
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1MiB")]
@@ -280,6 +301,10 @@ impl Rules {
             query_sort: self.query_sort.or(others.query_sort),
             tags: self.tags.or(others.tags),
             response_headers: self.response_headers.or(others.response_headers),
+            cdn_cache_control: self.cdn_cache_control.or(others.cdn_cache_control),
+            cdn_fields: self.cdn_fields.or(others.cdn_fields),
+            cdn_tags: self.cdn_tags.or(others.cdn_tags),
+            etag: self.etag.or(others.etag),
             max_body: self.max_body.or(others.max_body),
             max_fetches: self.max_fetches.or(others.max_fetches),
             requests_per_address: self.requests_per_address.or(others.requests_per_address),
@@ -330,6 +355,10 @@ impl Rules {
             query_sort: Some(false),
             tags: Some(Vec::new()),
             response_headers: None,
+            cdn_cache_control: None,
+            cdn_fields: None,
+            cdn_tags: None,
+            etag: Some(false),
             max_body: None,
             max_fetches: None,
             requests_per_address: None,
@@ -418,6 +447,10 @@ impl Rules {
             query_sort: said.query_sort,
             tags: said.tags,
             response_headers: said.response_headers,
+            cdn_cache_control: said.cdn_cache_control,
+            cdn_fields: said.cdn_fields,
+            cdn_tags: said.cdn_tags,
+            etag: said.etag,
             max_body: said.max_body,
             compress: said.compress,
             compress_types: said.compress_types,

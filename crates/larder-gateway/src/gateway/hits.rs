@@ -60,6 +60,10 @@ impl FastPath for Gateway {
             return None;
         };
         let policy = settings.rules_for(way, client);
+        // Tags are written on the whole way: whoever may know them is a cache, and asks once.
+        if believed.is_some() && policy.says_outside().tells_tags() {
+            return None;
+        }
         let ignored_cookies = policy.ignored_cookies();
         let mut shows_key = peer.is_on_this_machine();
         let mut decides = false;

@@ -40,6 +40,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Empty;
 use larder::http::{
     Answering, Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Policy, Rules, ShowKey,
+    ShowTags,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -312,6 +313,7 @@ impl Gateway {
                 }
                 if hop.believed.is_some() {
                     target::follow(head);
+                    head.extensions.insert(ShowTags);
                 }
                 if let Some(purging) = purging {
                     let purger = Purger::of(&settings.config, head, hop, asks_for_others);

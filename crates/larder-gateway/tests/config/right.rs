@@ -8,8 +8,15 @@ use larder::{
     http::{
         Policy,
         policy::{
-            answer_fields::AnswerFields, coding::Coding, compression::Compression,
-            forward::ForwardedFields, path::PathPattern, path_tags::PathTags, query::QueryRecipe,
+            answer_fields::AnswerFields,
+            coding::Coding,
+            compression::Compression,
+            forward::ForwardedFields,
+            outgoing::{ControlField, Outgoing},
+            path::PathPattern,
+            path_tags::PathTags,
+            query::QueryRecipe,
+            tags_out::TagField,
         },
     },
 };
@@ -594,6 +601,10 @@ max_body = "1MiB"
 max_fetches = 20
 requests_per_address = 2
 requests_burst = 5
+cdn_cache_control = "max-age=3600, stale-if-error=60"
+cdn_fields = ["CDN-Cache-Control", "Edge-Control"]
+cdn_tags = ["Surrogate-Key", "CDN-Tag"]
+etag = true
 [[route]]
 path_regex = "^/[0-9]+$"
 cache = false
@@ -605,6 +616,9 @@ cache = false
     let way =
         settings.ways.way(&Method::GET, &"http://any/posts/7?preview=1".parse().unwrap(), &fields);
     let path = PathPattern::parse("/posts/{id}").unwrap();
+    let said_in = [ControlField::CdnCacheControl, ControlField::EdgeControl];
+    let outgoing =
+        Outgoing::default().control("max-age=3600, stale-if-error=60", &said_in).unwrap();
     let frames = ("x-frame-options".parse().unwrap(), "DENY".parse().unwrap());
     let secs = Duration::from_secs;
     let policy = Policy::guarded()
@@ -626,6 +640,8 @@ cache = false
         )
         .tags(PathTags::new(Some(path), &["posts", "post:{id}"]).unwrap())
         .answer_fields(AnswerFields::new(vec![frames], vec!["server".parse().unwrap()]).unwrap())
+        .outgoing(outgoing.tags(vec![TagField::SurrogateKey, TagField::CdnTag]))
+        .own_tags(true)
         .max_body_bytes(1 << 20);
     // By what no URI says, its answers are told apart from others.
     let partition = r#"[("x-beta", Fits("1")), ("x-old", Absent)] [("preview", Present)]"#;

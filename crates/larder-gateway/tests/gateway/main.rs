@@ -16,6 +16,7 @@ mod http2_frames;
 mod loops;
 mod origins;
 mod origins_http2;
+mod outgoing;
 mod passthrough;
 mod rates;
 mod requests;

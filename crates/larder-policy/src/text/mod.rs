@@ -22,11 +22,13 @@ use self::value::{
 use crate::{
     answer_fields::AnswerFields,
     cookies::IgnoredCookies,
+    outgoing::{ControlField, Outgoing},
     path::PathPattern,
     path_tags::PathTags,
     path_type::PathType,
     query::QueryRecipe,
     settings::{Heuristics, Policy, SetCookie},
+    tags_out::TagField,
 };
 #[cfg(feature = "compress")]
 use crate::{coding::Coding, compression::Compression};
@@ -89,6 +91,14 @@ pub struct PolicyText {
     pub tags: Option<Vec<String>>,
     /// [`Policy::answer_fields`].
     pub response_headers: Option<ResponseHeaders>,
+    /// [`Outgoing::control`]: these directives.
+    pub cdn_cache_control: Option<String>,
+    /// [`Outgoing::control`]: in these fields.
+    pub cdn_fields: Option<Vec<ControlWord>>,
+    /// [`Outgoing::tags`].
+    pub cdn_tags: Option<Vec<TagWord>>,
+    /// [`Policy::own_tags`].
+    pub etag: Option<bool>,
     /// [`Policy::max_body_bytes`].
     pub max_body: Option<Size>,
     /// [`Policy::compress`]: by these codings.
@@ -166,6 +176,45 @@ pub enum AuthorizationWord {
     Pass,
 }
 
+/// A field that says how long caches outside may keep an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum ControlWord {
+    /// RFC 9213: Cloudflare, Akamai, other Larders
+    #[serde(rename = "CDN-Cache-Control")]
+    CdnCacheControl,
+    /// Fastly, Varnish by its VCL
+    #[serde(rename = "Surrogate-Control")]
+    SurrogateControl,
+    /// Cloudflare alone
+    #[serde(rename = "Cloudflare-CDN-Cache-Control")]
+    CloudflareCdnCacheControl,
+    /// Akamai alone
+    #[serde(rename = "Edge-Control")]
+    EdgeControl,
+}
+
+/// A field in which a cache outside looks for tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum TagWord {
+    /// Fastly
+    #[serde(rename = "Surrogate-Key")]
+    SurrogateKey,
+    /// Cloudflare, Google, CloudFront
+    #[serde(rename = "Cache-Tag")]
+    CacheTag,
+    /// Akamai
+    #[serde(rename = "Edge-Cache-Tag")]
+    EdgeCacheTag,
+    /// bunny.net
+    #[serde(rename = "CDN-Tag")]
+    CdnTag,
+    /// Varnish with xkey
+    #[serde(rename = "xkey")]
+    Xkey,
+}
+
 /// Fields that all answers get or lose.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -199,8 +248,11 @@ impl PolicyText {
         let tags = PathTags::new(path, self.tags.as_deref().unwrap_or_default());
         let tags = tags.map_err(|what| note("tags", what));
         let fields = self.answer_fields().map_err(|what| note("response_headers", what));
-        match (tags, fields) {
-            (Ok(tags), Ok(fields)) if wrong.is_empty() => Ok(self.with(tags, fields)),
+        let outgoing = self.outgoing().map_err(|(key, what)| note(key, what));
+        match (tags, fields, outgoing) {
+            (Ok(tags), Ok(fields), Ok(outgoing)) if wrong.is_empty() => {
+                Ok(self.with(tags, fields).outgoing(outgoing))
+            }
             _ => Err(wrong),
         }
     }
@@ -246,6 +298,41 @@ impl PolicyText {
         AnswerFields::new(set, remove).map_err(|own| own.to_string())
     }
 
+    fn outgoing(&self) -> Result<Outgoing, Wrong> {
+        let field = |word: &ControlWord| match word {
+            ControlWord::CdnCacheControl => ControlField::CdnCacheControl,
+            ControlWord::SurrogateControl => ControlField::SurrogateControl,
+            ControlWord::CloudflareCdnCacheControl => ControlField::CloudflareCdnCacheControl,
+            ControlWord::EdgeControl => ControlField::EdgeControl,
+        };
+        let tag_field = |word: &TagWord| match word {
+            TagWord::SurrogateKey => TagField::SurrogateKey,
+            TagWord::CacheTag => TagField::CacheTag,
+            TagWord::EdgeCacheTag => TagField::EdgeCacheTag,
+            TagWord::CdnTag => TagField::CdnTag,
+            TagWord::Xkey => TagField::Xkey,
+        };
+        let twice = |key: &'static str| (key, "a field is named twice".to_owned());
+        let mut outgoing = Outgoing::default();
+        if let Some(directives) = &self.cdn_cache_control {
+            let fields = self.cdn_fields.as_deref().unwrap_or(&[ControlWord::CdnCacheControl]);
+            let fields: Vec<_> = fields.iter().map(field).collect();
+            if (1..fields.len()).any(|at| fields[..at].contains(&fields[at])) {
+                return Err(twice("cdn_fields"));
+            }
+            let said = outgoing.control(directives, &fields);
+            outgoing = said.map_err(|what| ("cdn_cache_control", what))?;
+        }
+        if let Some(fields) = &self.cdn_tags {
+            let fields: Vec<_> = fields.iter().map(tag_field).collect();
+            if (1..fields.len()).any(|at| fields[..at].contains(&fields[at])) {
+                return Err(twice("cdn_tags"));
+            }
+            outgoing = outgoing.tags(fields);
+        }
+        Ok(outgoing)
+    }
+
     fn with(&self, tags: PathTags, fields: AnswerFields) -> Policy {
         let PolicyText {
             path: _,
@@ -275,6 +362,10 @@ impl PolicyText {
             query_sort,
             tags: _,
             response_headers: _,
+            cdn_cache_control: _,
+            cdn_fields: _,
+            cdn_tags: _,
+            etag,
             max_body,
             ..
         } = self;
@@ -328,6 +419,7 @@ impl PolicyText {
         let policy = set(policy, key_cookies, |p, names| {
             p.key_cookies(names.iter().map(|name| name.0.clone()).collect())
         });
+        let policy = set(policy, etag, |p, are_made| p.own_tags(*are_made));
         let policy = set(policy, max_body, |p, most| {
             p.max_body_bytes(usize::try_from(most.0.as_u64()).unwrap_or(usize::MAX))
         });

@@ -353,7 +353,7 @@ pub(crate) async fn hand_on(
                 may_write: &mut None,
             };
             if let Pumped::Whole(body) = pump(cache, flow).await
-                && let Some(whole) = incoming.with_body(body)
+                && let Some(whole) = incoming.with_body(policy, body)
             {
                 keep(Arc::new(whole), &leader);
             }

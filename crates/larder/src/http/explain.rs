@@ -17,6 +17,11 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 #[derive(Clone, Copy, Debug)]
 pub struct ShowKey;
 
+/// Put into a request's extensions, it lets the answer tell by which tags it is purged, where its
+/// [policy](larder_policy::outgoing) has fields for that: for caches outside that may know.
+#[derive(Clone, Copy, Debug)]
+pub struct ShowTags;
+
 /// How an answer came about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Handling {

@@ -272,7 +272,7 @@ impl HitResponse {
         write_number(age.as_secs(), out);
         // How long it took is not told: to look at a clock for that would take a good part of it.
         out.extend_from_slice(b"\r\n");
-        let changes = policy.fields_of_answers();
+        let changes = policy.fields_of_hits();
         if changes.change_nothing() || !changes.hide(b"server-timing") {
             out.extend_from_slice(b"server-timing: cache;desc=hit\r\n");
         }

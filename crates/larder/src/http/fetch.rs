@@ -317,7 +317,9 @@ impl<'a> Fetching<'a> {
                 return self.cache.engine().tell_failed(self.leader.key(), &BrokenOff);
             }
             Pumped::Passed(reason) => Err(reason),
-            Pumped::Whole(body) => incoming.with_body(body).ok_or(Reason::ContentRange),
+            Pumped::Whole(body) => {
+                incoming.with_body(&origin_request.asked.policy, body).ok_or(Reason::ContentRange)
+            }
         };
         counted.succeed();
         self.cache.counters().fetch_took(cost);

@@ -26,6 +26,7 @@ use super::{
     fetch::{LeaderOutcome, StoredReply, Told, fetch, while_awaited},
     landing::{FlightOutcome, FlightResult, Leader},
     origin::{Origin, OriginRequest},
+    outside,
     refresh::Refresh,
     reply::UnstoredReply,
     request::Retrieval,
@@ -106,7 +107,7 @@ pub(crate) async fn lead(
             }
             let (status, outcome) = (Some(status.as_u16()), ReplyOutcome::NotStored(reason));
             let handling = Handling::Forwarded { why, status, outcome, took };
-            explained(asked, answer.headers_mut(), handling, None, cache.now());
+            explained(asked, &mut answer, handling, None, cache.now());
             Ok(answer.map(|body| body.counted(&cache.account)))
         }
         LeaderOutcome::StandIn(failure) => {
@@ -228,7 +229,7 @@ fn own_from_below(
         true => Handling::Served { reason, took },
         false => Handling::Found { reason, took },
     };
-    explained(asked, answer.headers_mut(), handling, Some(variant), now);
+    explained(asked, &mut answer, handling, Some(variant), now);
     Ok(answer)
 }
 
@@ -254,7 +255,7 @@ fn own_of_kept(
     let outcome = not_stored.map_or(ReplyOutcome::Stored, ReplyOutcome::NotStored);
     let status = Some(status.as_u16());
     let handling = Handling::Forwarded { why, status, outcome, took };
-    explained(asked, answer.headers_mut(), handling, Some(response.head().into()), now);
+    explained(asked, &mut answer, handling, Some(response.head().into()), now);
     if !sent.contains_key(AGE) {
         // It comes from the origin, for this reader (RFC 9111 §5.1).
         answer.headers_mut().remove(AGE);
@@ -264,6 +265,7 @@ fn own_of_kept(
     for name in sent.keys() {
         // What the cache may not keep is for the reader who asked all the same.
         if !stored.contains(&name.as_str().as_bytes()) && is_for_reader(name) {
+            outside::is_for_one(&mut answer);
             for value in sent.get_all(name) {
                 answer.headers_mut().append(name, value.clone());
             }

@@ -10,6 +10,7 @@ use http::{
 };
 use larder_policy::{
     head::RequestHead,
+    own_tag::hide_own_tags,
     reason::Reason,
     request::{drop_reader_fields, drop_steering_fields},
     response::tells_of_others,
@@ -179,6 +180,7 @@ impl OriginRequest {
         if self.reader_fields == ReaderFields::Drop {
             drop_reader_fields(&mut head.headers);
         }
+        hide_own_tags(&self.asked.policy, &mut head.headers);
         if self.asks_for_plain_bytes() {
             head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }

@@ -13,6 +13,7 @@ use larder_policy::{
     head::{Exchange, ResponseHead},
     invalidate::{invalidates, is_safe},
     key::RequestKey,
+    own_tag::hide_own_tags,
     reason::Reason,
     settings::Policy,
 };
@@ -28,6 +29,7 @@ use super::{
     explain::{Handling, ReplyOutcome, ShowKey, explain},
     landing::Leader,
     origin::Origin,
+    outside,
     pump::{Flow, Pumped, pump},
     reply::{Receiving, receive},
     request::{MayTakeLong, is_spelt_as, request_head},
@@ -111,7 +113,9 @@ async fn forward(
     let leader = key.as_ref().filter(may_be_stored);
     let leader = leader.map(|key| engine.lead_uncounted(&cache.flights, key));
     let requested_at = cache.now();
-    let mut asking = |body| origin.ask(Request::from_parts(head.clone(), body));
+    let mut asked = head.clone();
+    hide_own_tags(&policy, &mut asked.headers);
+    let asking = |body| origin.ask(Request::from_parts(asked, body));
     let answered = match cache.hard_timeout(&policy) {
         None if head.extensions.get::<MayTakeLong>().is_some() => {
             Ok(at_length(asking(body), &mut turn, cache.settings.turn_wait).await)
@@ -133,8 +137,9 @@ async fn forward(
     };
     let exchange = Exchange { requested_at, received_at: cache.received_now() };
     let took = began.elapsed();
-    let (mut sent, mut body) = answer.into_parts();
+    let (sent, mut body) = answer.into_parts();
     let (mut outcome, mut stored) = (ReplyOutcome::Passed, None);
+    let named = uri.clone();
     if let Some(uri) = uri {
         let request = request_head(&head, &uri);
         let response = ResponseHead { status: sent.status, headers: (&sent.headers).into() };
@@ -153,8 +158,12 @@ async fn forward(
     let handling = Handling::Forwarded { why: reason, status, outcome, took };
     let key = key.filter(|_| head.extensions.get::<ShowKey>().is_some());
     let stored = stored.as_ref().map(|incoming| (&incoming.head).into());
-    explain(&mut sent.headers, handling, stored, key.as_deref(), (&policy, cache.now()));
-    Ok(Response::from_parts(sent, body))
+    let (now, by) = (cache.now(), &*policy);
+    let about = named.as_ref().unwrap_or(&head.uri);
+    let mut answer = Response::from_parts(sent, body);
+    outside::note(&mut answer, (&head, about), (by, now), handling, stored);
+    explain(answer.headers_mut(), handling, stored, key.as_deref(), (by, now));
+    Ok(answer)
 }
 
 /// What a request that may have changed something makes stale (RFC 9111 §4.4, RFC 9875).
@@ -203,7 +212,7 @@ fn store_arriving(cache: &Arc<Parts>, storing: Storing, body: Body) -> Body {
             may_write: &mut None,
         };
         if let Pumped::Whole(body) = pump(&stores, flow).await
-            && let Some(whole) = incoming.with_body(body)
+            && let Some(whole) = incoming.with_body(&policy, body)
         {
             let request = request_head(&head, &uri);
             let whole = Arc::new(whole);

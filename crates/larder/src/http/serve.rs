@@ -20,6 +20,7 @@ use super::{
     compress::Compressor,
     explain::{Handling, ReplyOutcome, ShowKey, explain},
     forms::{choose, tell_of_forms},
+    outside,
     request::Retrieval,
     respond::{Apply, is_unchanged, respond, unchanged},
     store::AtHand,
@@ -86,18 +87,20 @@ pub(crate) fn refuse(cache: &Parts, asked: &Retrieval, reason: Reason) -> Respon
     *answer.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     let kind = HeaderValue::from_static("application/problem+json");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
-    explained(asked, answer.headers_mut(), Handling::Refused(reason), None, cache.now());
+    explained(asked, &mut answer, Handling::Refused(reason), None, cache.now());
     answer
 }
 
 /// Says in an answer what was done with its request. `stored`: what it was made from, if it was.
 pub(crate) fn explained(
     asked: &Retrieval,
-    headers: &mut HeaderMap,
+    answer: &mut Response<Body>,
     handling: Handling,
     stored: Option<Variant<'_>>,
     now: SystemTime,
 ) {
+    outside::note(answer, (&asked.head, &asked.uri), (&asked.policy, now), handling, stored);
+    let headers = answer.headers_mut();
     let shows_key = asked.head.extensions.get::<ShowKey>().is_some();
     if let Some((stored, rules)) = stored.zip(asked.policy.compression()) {
         tell_of_forms(rules, stored.head, headers);
@@ -162,7 +165,7 @@ fn answer(
         }
         _ => respond(asked.request(), &variant.stored, Apply::All, now),
     };
-    explained(asked, answer.headers_mut(), handling, Some(variant.variant()), now);
+    explained(asked, &mut answer, handling, Some(variant.variant()), now);
     answer
 }
 

@@ -29,6 +29,7 @@ use super::{
     lead::lead,
     miss::{Joined, Miss},
     origin::Origin,
+    outside,
     pass::{Passing, pass},
     refresh::Refresh,
     request::{
@@ -91,8 +92,10 @@ where
             None => None,
         };
         let told = coded_tags.clone();
+        let goes_out_as_is =
+            policy.fields_of_answers().change_nothing() && policy.says_outside().changes_nothing();
         let changed_by =
-            (!policy.fields_of_answers().change_nothing()).then(|| Arc::clone(&policy));
+            (!goes_out_as_is).then(|| (Arc::clone(&policy), Arc::clone(self.cache.parts())));
         let answering = self.answering((head, body), policy, coded_tags).telling(told);
         Answering { changed_by, ..answering }
     }
@@ -168,7 +171,7 @@ where
 pub struct Answering {
     state: State,
     /// By which rules its fields are changed, if there are any.
-    changed_by: Option<Arc<Policy>>,
+    changed_by: Option<(Arc<Policy>, Arc<Parts>)>,
 }
 
 enum State {
@@ -207,8 +210,10 @@ impl Future for Answering {
             State::Now(answer) => Ok(answer.take().expect("a future is not polled after its end")),
             State::Later(answer) => ready!(answer.as_mut().poll(context)),
         };
-        if let (Ok(answer), Some(policy)) = (&mut answered, changed_by) {
+        if let (Ok(answer), Some((policy, cache))) = (&mut answered, changed_by) {
             policy.fields_of_answers().change(answer.headers_mut());
+            let left_out = outside::say(answer, policy);
+            cache.counters().tags_left_out.add(left_out as u64);
         }
         Poll::Ready(answered)
     }

@@ -6,14 +6,19 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use http::header::{CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE};
 use larder_policy::{
     head::ResponseHead,
     part::Part,
+    settings::Policy,
     stored::{Extent, StoredHead},
 };
 
 use super::{
-    body::{arriving::Arriving, stored::StoredBody},
+    body::{
+        arriving::Arriving,
+        stored::{Span, StoredBody},
+    },
     forms::CodingVerdict,
 };
 
@@ -79,10 +84,31 @@ pub(crate) fn part_of(head: &StoredHead) -> Option<Part> {
 impl Incoming {
     /// The same with its body, now that it is here. `None`: it is a part, and not the one that its
     /// head has announced.
-    pub(crate) fn with_body(&self, body: StoredBody) -> Option<Stored> {
-        let head = self.head.clone().of_length(body.len())?;
+    pub(crate) fn with_body(&self, policy: &Policy, body: StoredBody) -> Option<Stored> {
+        let mut head = self.head.clone().of_length(body.len())?;
+        if head.wants_own_tag(policy) {
+            let digest = digest(&head, &body);
+            head = head.with_own_tag(digest);
+        }
         Some(Stored::new(head, body, self.asked_at))
     }
+}
+
+/// Of the bytes, and of what says what they mean: a page and its source have the same bytes.
+fn digest(head: &StoredHead, body: &StoredBody) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    for name in [CONTENT_TYPE, CONTENT_ENCODING, CONTENT_LANGUAGE] {
+        for line in head.fields().lines(name.as_str()) {
+            hasher.update(name.as_str().as_bytes()).update(b": ").update(line).update(b"\n");
+        }
+    }
+    hasher.update(b"\n");
+    for piece in body.slices(Span::WHOLE) {
+        hasher.update(&piece);
+    }
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    digest
 }
 
 impl Brought {

@@ -218,6 +218,7 @@ impl Settings {
             rules_of_routes.push(effective);
         }
         let of_purges = check.doubts_of_purges(of_purges, gateway.purge.as_ref());
+        check.doubt_of_tags((defaults, &rules_of_routes), &gateway);
         let of_certificates = check.doubts_of_certificates(&listeners, route, SystemTime::now());
         let Check { mistakes, mut doubts, .. } = check;
         if !mistakes.is_empty() {

@@ -11,6 +11,7 @@ use larder::http::policy::{
 
 use super::check::Check;
 use crate::{
+    GatewayConfig,
     config::{
         mistake::Mistake,
         nearest::nearest,
@@ -32,6 +33,16 @@ impl Check<'_> {
         trusted_readers: bool,
     ) -> Option<Way> {
         self.of_no_use(path, said, effective);
+        if said.cdn_fields.is_some() && effective.cdn_cache_control.is_none() {
+            let what = "cdn_fields says where cdn_cache_control stands: say that as well";
+            self.note(&format!("{path}.cdn_fields"), what);
+        }
+        if said.cdn_fields.as_ref().is_some_and(Vec::is_empty) {
+            self.note(
+                &format!("{path}.cdn_fields"),
+                "name a field: cdn_cache_control stands in none",
+            );
+        }
         self.sizes_of_compression(path, said, effective);
         let upstream = match (&effective.upstream, upstreams) {
             (None, []) => None,
@@ -144,6 +155,26 @@ impl Check<'_> {
         if let Some(key) = of_no_use(rules) {
             let what = format!("{key} says nothing where {why}: nothing is stored there");
             self.note(&format!("{path}.{key}"), what);
+        }
+    }
+
+    /// Tags that are said in fields which nobody gets.
+    pub(super) fn doubt_of_tags(
+        &mut self,
+        (defaults, routes): (&Rules, &[Rules]),
+        gateway: &GatewayConfig,
+    ) {
+        let tells = |rules: &Rules| rules.cdn_tags.as_ref().is_some_and(|tags| !tags.is_empty());
+        let has_trusted = gateway.listeners.iter().any(|rules| !rules.trusted_peers.is_empty());
+        if has_trusted {
+            return;
+        }
+        let of_route = routes.iter().position(tells).map(|at| format!("route[{}]", at + 1));
+        let path = if tells(defaults) { Some("defaults".to_owned()) } else { of_route };
+        if let Some(path) = path {
+            let what = "nobody is told these tags: say in trusted_peers from where the CDN asks";
+            let place = self.places.of(&format!("{path}.cdn_tags")).cloned();
+            self.doubts.push(Mistake::new(place, what));
         }
     }
 
@@ -274,6 +305,8 @@ fn of_no_use(rules: &Rules) -> Option<&'static str> {
         ("query_deny", rules.query_deny.is_some()),
         ("query_sort", rules.query_sort.is_some()),
         ("tags", rules.tags.is_some()),
+        ("cdn_cache_control", rules.cdn_cache_control.is_some()),
+        ("etag", rules.etag.is_some()),
         ("max_body", rules.max_body.is_some()),
         ("cache", rules.cache == Some(true)),
     ];

@@ -1,0 +1,129 @@
+//! Driver: purges as requests to one vendor's API, and what its answers mean. Pure: no sockets, and `now` is an argument.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use larder::Mode;
+
+/// One thing that is to go, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// What.
+    pub what: What,
+    /// Whether stale copies may stay. A vendor that knows no soft purge purges hard.
+    pub mode: Mode,
+}
+
+/// What a vendor can be asked to let go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum What {
+    /// All that carries this tag, as it stands in the vendor's field.
+    Tag(String),
+    /// This URL, with scheme, host, path and query.
+    Url(http::Uri),
+    /// All URLs that begin so: scheme, host and the beginning of a path.
+    Prefix(String),
+    /// All URLs of this host.
+    Host(String),
+    /// Everything of this account's service, zone or distribution.
+    Everything,
+}
+
+/// How much a vendor takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// Wishes in one call.
+    pub most_in_a_call: usize,
+    /// Bytes of a call's body, or of the field that names what is to go.
+    pub most_bytes: usize,
+    /// Calls a second, on the average; …
+    pub calls_a_second: f64,
+    /// … and at once after a rest.
+    pub burst: u32,
+    /// So long after a purge was done, edges may still have been filled from a shield that had the old copy: then the
+    /// same is purged once more. Zero where the vendor has no such thing.
+    pub propagation: Duration,
+}
+
+/// One request of a driver.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Its head, with the credentials.
+    pub head: http::request::Parts,
+    /// Its body.
+    pub body: Bytes,
+    /// Which wishes it is about, by their places in what the driver was given.
+    pub wishes: Vec<usize>,
+}
+
+/// An answer to a call, whole and of bounded size.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Status and fields.
+    pub head: http::response::Parts,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What an answer means.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// It is done.
+    Done {
+        /// What the vendor calls it.
+        id: Option<String>,
+    },
+    /// It works on it behind the scenes: this asks again how far it is.
+    Working {
+        /// What the vendor calls it.
+        id: String,
+        /// The question.
+        ask: Box<Call>,
+        /// After so long.
+        after: Duration,
+    },
+    /// Some are done, and these are not: their places, and why not.
+    Partly {
+        /// What the vendor calls it.
+        id: Option<String>,
+        /// Not done.
+        not: Vec<(usize, String)>,
+    },
+    /// Not now: too many calls, or it is unwell. The same call again.
+    Later {
+        /// After so long, where the vendor has said.
+        after: Option<Duration>,
+        /// For the log and the receipt.
+        why: String,
+    },
+    /// It will never do it: wrong credentials, wrong service, a tag it does not take.
+    Refused {
+        /// For the log and the receipt. Nothing secret.
+        why: String,
+    },
+}
+
+/// One vendor, with one account's credentials and one service.
+///
+/// Nothing of a driver's `Debug` shows a credential.
+pub trait Driver: Send + Sync + std::fmt::Debug {
+    /// The vendor's name, as in the configuration.
+    fn vendor(&self) -> &'static str;
+
+    /// How much it takes.
+    fn bounds(&self) -> Bounds;
+
+    /// The wish as this vendor can grant it: a wider one (a prefix where it knows no prefixes becomes everything, a soft one hard), or
+    /// why it cannot at all. What comes out is never narrower than what goes in.
+    fn widen(&self, wish: &Wish) -> Result<Wish, String>;
+
+    /// The calls that ask for all of these, in their order; none is larger than the bounds. Deterministic but for dates and
+    /// signatures: a call that is made again after a crash asks for the same.
+    fn calls(&self, wishes: &[Wish], id: &str, now: SystemTime) -> Vec<Call>;
+
+    /// What the vendor has said to that call.
+    fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said;
+
+    /// A call that changes nothing and shows whether the credentials are good, where the vendor has one.
+    fn probe(&self, now: SystemTime) -> Option<Call>;
+}

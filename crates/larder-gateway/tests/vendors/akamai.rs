@@ -1,0 +1,123 @@
+//! Akamai: EdgeGrid, bodies of 50,000 bytes, and a nonce that is good once.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use larder::Mode;
+use serde_json::{Value, json};
+
+use crate::{
+    client::{End, settle},
+    double::{Double, Mishap, Reply, Seen, Vendor},
+    setups::{akamai, everything, host, tag, tags, url},
+    signatures::nonce_of_akamai,
+};
+
+#[derive(Default)]
+struct Akamai {
+    /// How each went last.
+    gone: BTreeMap<String, String>,
+    nonces: Vec<String>,
+}
+
+fn problem(status: u16, title: &str) -> Reply {
+    let body = json!({ "httpStatus": status, "title": title, "supportId": "17PY1" });
+    Reply::of(status, body.to_string()).with("content-type", "application/problem+json")
+}
+
+impl Vendor for Akamai {
+    fn answer(&mut self, seen: &Seen) -> Reply {
+        let authorization = seen.field("authorization");
+        let is_client = authorization.starts_with(
+            "EG1-HMAC-SHA256 client_token=s3cret-client_token;access_token=s3cret-access_token;",
+        );
+        let nonce = nonce_of_akamai(seen, "s3cret-client_secret");
+        match nonce {
+            Some(nonce) if is_client && !self.nonces.contains(&nonce) => self.nonces.push(nonce),
+            _ => return problem(401, "Not authorized"),
+        }
+        let path: Vec<&str> = seen.target.path().split('/').collect();
+        let [
+            "",
+            "ccu",
+            "v3",
+            how @ ("invalidate" | "delete"),
+            kind @ ("tag" | "url" | "cpcode"),
+            "production",
+        ] = path[..]
+        else {
+            return problem(404, "Not found");
+        };
+        if seen.body.len() > 50_000 {
+            return problem(413, "Request entity too large");
+        }
+        let Ok(body) = seen.json() else { return problem(415, "Unsupported media type") };
+        let Some(objects) = body["objects"].as_array().filter(|objects| !objects.is_empty()) else {
+            return problem(400, "Bad request");
+        };
+        for object in objects {
+            let fits = match (kind, object) {
+                ("cpcode", Value::Number(_)) => true,
+                ("tag", Value::String(tag)) => tag.len() <= 128 && !tag.contains([':', '*', '@']),
+                ("url", Value::String(url)) => url.starts_with("http"),
+                _ => false,
+            };
+            if !fits {
+                return problem(400, "Bad request");
+            }
+        }
+        for object in objects {
+            self.gone.insert(format!("{kind} {object}"), how.to_owned());
+        }
+        let body = json!({
+            "httpStatus": 201, "detail": "Request accepted", "estimatedSeconds": 5,
+            "purgeId": "e535071c-26b2-11e7-94d7-276f2f54d938", "supportId": "17PY1",
+        });
+        Reply::of(201, body.to_string())
+    }
+
+    fn too_many(&self) -> Reply {
+        problem(429, "Rate Limit exceeded").with("x-ratelimit-remaining", "0")
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_wished_goes_whole_through_everything_that_goes_wrong() {
+    const MISHAPS: &[Mishap] = &[
+        Mishap::None,
+        Mishap::Lost,
+        Mishap::TooMany,
+        Mishap::None,
+        Mishap::Cut,
+        Mishap::None,
+        Mishap::Half,
+    ];
+    let double = Double::of(Akamai::default(), MISHAPS).await;
+    let long = |n: usize| url(&format!("https://a.example/{n}/{}", "x".repeat(700)), Mode::Hard);
+    let mut wishes = tags(3_000, Mode::Soft);
+    wishes.extend((0..200).map(long));
+    wishes.push(tag("gone.for.good", Mode::Hard));
+    wishes.push(host("a.example"));
+    wishes.push(everything(Mode::Soft));
+    let told = settle(&akamai(&double.api()), &wishes, "purge-1").await;
+    assert!(told.ends.iter().all(|end| *end == Some(End::Done)), "{:?}", told.ends);
+    double.look(|vendor| {
+        assert_eq!(vendor.gone.len(), 3_000 + 200 + 1 + 2);
+        assert_eq!(vendor.gone["tag \"post.7\""], "invalidate");
+        assert_eq!(vendor.gone["tag \"gone.for.good\""], "delete");
+        assert!(
+            vendor.gone.contains_key("cpcode 12345") && vendor.gone.contains_key("cpcode 67890")
+        );
+    });
+    assert!(!told.waits.is_empty());
+    assert!(told.waits.iter().all(|wait| *wait == Duration::from_secs(5)), "as is documented");
+}
+
+#[test]
+fn without_cp_codes_it_says_what_it_cannot_do() {
+    use larder_gateway::cdn::{driver::Driver, drivers::akamai::Config};
+    let config: Config = toml::from_str("api = \"https://akab-1.luna.akamaiapis.net\"").unwrap();
+    let driver = config.driver(&crate::setups::Known).unwrap();
+    let why = driver.widen(&everything(Mode::Hard)).unwrap_err();
+    assert!(why.contains("cp_codes"), "{why}");
+    assert!(driver.widen(&tag("a:b", Mode::Soft)).is_err(), "no colon stands in a tag there");
+}

@@ -1,0 +1,21 @@
+//! Each driver against a strict double of its vendor, written from the vendor's documentation: signatures are checked,
+//! bounds are enforced, calls are refused for being too many, answers are lost on their way.
+
+#![expect(clippy::unwrap_used, reason = "in a test, an unwrap that fails is the failed test")]
+
+mod client;
+mod double;
+mod examples;
+mod laws;
+mod setups;
+mod signatures;
+
+mod akamai;
+mod bunny;
+mod cloudflare;
+mod cloudfront;
+mod fastly;
+mod google;
+mod nginx;
+mod template;
+mod varnish;
