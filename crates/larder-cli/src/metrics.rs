@@ -183,6 +183,12 @@ impl Figures for RateFigures {
                 vec![("", limited)],
             ),
             counter(
+                "requests_with_ambiguous_paths",
+                "Requests answered 400: services read their path in several ways, by which it belongs to different routes",
+                "",
+                vec![("", self.0.ambiguous_paths())],
+            ),
+            counter(
                 "rate_addresses_forgotten",
                 "Addresses that made room for others before they might send a whole burst again",
                 "",

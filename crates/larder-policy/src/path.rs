@@ -1,5 +1,7 @@
 //! Path: patterns of paths, and what stands in a path where a pattern has a name.
 
+use crate::uri;
+
 /// Paths: literal parts, `{id}` and `*` for one or more characters up to the next slash, and `**`, once, for any
 /// number of parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,18 @@ enum Part {
     Glob(Vec<Box<str>>, Vec<Box<str>>),
 }
 
+/// Percent-encodings as paths have them when they are compared: in capitals, and none that need not be.
+fn as_in_keys(text: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    uri::push_normal(text.as_bytes(), |byte| bytes.push(byte)).map_err(|_stray| {
+        "a percent sign stands before two hex digits, as in %20, or is written %25".to_owned()
+    })?;
+    Ok(String::from_utf8(bytes).expect("ASCII stays ASCII"))
+}
+
 impl PathPattern {
+    /// Percent-encodings are taken in any spelling.
+    ///
     /// # Errors
     ///
     /// What is wrong with it, for whom has written it.
@@ -45,9 +58,13 @@ impl PathPattern {
                  * and **"
             ));
         }
+        let parts = as_in_keys(parts)?;
         let mut names = Vec::new();
         let mut pattern = PathPattern { head: Vec::new(), tail: None };
         for part in parts.split('/') {
+            if matches!(part, "." | "..") {
+                return Err(format!("no path has {part:?} in it: services take it out"));
+            }
             if part == "**" {
                 if pattern.tail.replace(Vec::new()).is_some() {
                     return Err("** may stand in a path once".to_owned());

@@ -279,11 +279,11 @@ fn default_port(scheme: &str) -> Option<u16> {
 }
 
 /// A percent sign that encodes nothing.
-struct StrayPercent;
+pub(crate) struct StrayPercent;
 
 /// Gives each byte of the component as it is written in a normal URI to `push`: ASCII only. After an error
 /// what was given counts for nothing.
-fn push_normal(component: &[u8], mut push: impl FnMut(u8)) -> Result<(), StrayPercent> {
+pub(crate) fn push_normal(component: &[u8], mut push: impl FnMut(u8)) -> Result<(), StrayPercent> {
     let mut bytes = component;
     while let [byte, rest @ ..] = bytes {
         bytes = rest;

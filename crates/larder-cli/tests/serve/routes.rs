@@ -3,8 +3,9 @@
 use std::fs;
 
 use crate::support::{
-    eventually,
+    Wire, eventually,
     larder::{Larder, run_in},
+    nginx::Nginx,
     origin::{Origin, ok},
 };
 
@@ -110,4 +111,66 @@ async fn what_stands_in_an_included_file_is_told_with_its_place() {
         assert_eq!(exit.code, Some(2), "{include}");
         assert!(exit.log.contains(said), "{include}\n{}", exit.log);
     }
+}
+
+/// Paths that nginx, as it is set up by default, takes for `/account`: it decodes them, merges slashes, and takes out dots.
+const READ_AS_ACCOUNT: [&str; 8] = [
+    "//account",
+    "/%2Faccount",
+    "/%2faccount",
+    "/static/..%2Faccount",
+    "/static/x%2F..%2F..%2Faccount",
+    "/static//../account",
+    "/static/x/..//../account",
+    "/static%2F..%2Faccount",
+];
+
+#[tokio::test]
+async fn no_route_is_passed_by_a_path_that_its_service_reads_otherwise() {
+    let service = Nginx::start(
+        "",
+        "default_type text/html;
+         location /static/ { return 200 static; }
+         location /account { return 200 \"account of $http_cookie\"; }
+         location / { return 200 home; }",
+    )
+    .await;
+    let routes = "[[route]]\npath = \"/account/**\"\ncache = false\n\
+                  [[route]]\npath = \"/static/**\"\ncookies_matter = false\nttl = \"1h\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("[upstream.app]\nurl = \"http://{}\"\n{LISTENERS}{routes}", service.address);
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    for path in READ_AS_ACCOUNT {
+        // So it is: a route that is passed by would be seen.
+        let mut wire = Wire::connect(service.address).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nhost: a\r\ncookie: sid=1\r\n\r\n")).await;
+        assert_eq!(wire.answer().await.text(), "account of sid=1", "{path}");
+        let refused = larder.get_with(path, "cookie: sid=1\r\n").await;
+        assert_eq!(refused.status(), 400, "{path}: {refused:?}");
+        assert!(refused.text().contains("several ways"), "{}", refused.text());
+    }
+    // Odd ones whose readings fit one route all the same pass as they are.
+    for path in ["/a//b", "/group%2Fproject", "/static/a%2Fb", "/static//a"] {
+        assert_eq!(larder.get(path).await.status(), 200, "{path}");
+    }
+    let counted = larder.metric("larder_requests_with_ambiguous_paths_total").await;
+    assert_eq!(counted, READ_AS_ACCOUNT.len() as f64);
+    let url = format!("http://larder.test{}", READ_AS_ACCOUNT[3]);
+    let told = run_in(folder.path(), &["check", "larder.toml", "--explain", &url]).await;
+    assert!(told.out.contains("400"), "{}", told.out);
+}
+
+#[tokio::test]
+async fn a_pattern_with_percent_encodings_fits_in_any_spelling() {
+    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "page")).await;
+    let route = "[[route]]\npath = \"/caf%c3%a9/%7euser/**\"\ncache = false\n";
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{}{LISTENERS}{route}", upstream("app", &origin));
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    for path in ["/caf%c3%a9/~user/a", "/caf%C3%A9/%7Euser/a", "/caf%C3%a9/%7euser/"] {
+        assert_eq!(larder.get(path).await.handling(), "bypass", "{path}");
+    }
+    assert_eq!(larder.get("/caf%C3%A8/~user/a").await.handling(), "uri-miss");
 }

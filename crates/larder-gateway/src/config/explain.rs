@@ -6,6 +6,8 @@ use http::{HeaderMap, Method, Uri};
 use larder::http::policy::key::RequestKey;
 use serde_json::Value;
 
+use crate::routes::Ambiguous;
+
 use super::{document::Places, rules::Rules, schema, settings::Settings};
 
 /// One screen about `uri`, which is a whole one.
@@ -16,8 +18,10 @@ pub fn explain(
     uri: &Uri,
     fields: &HeaderMap,
 ) -> String {
-    let route = settings.ways.route(method, uri, fields);
-    let way = settings.ways.way(method, uri, fields);
+    let found = settings.ways.route(method, uri, fields);
+    let (Ok(route), Ok(way)) = (found, settings.ways.way(method, uri, fields)) else {
+        return format!("{method} {uri}\n  400: {}\n", Ambiguous);
+    };
     let upstream = &settings.upstreams[way.upstream];
     let effective = match route {
         Some(route) => &settings.rules_of_routes[route],

@@ -74,7 +74,7 @@ use crate::{
     origins::Origins,
     pressure::Pressure,
     problem::Problem,
-    routes::{Rewrite, Way, Ways},
+    routes::{Ambiguous, Rewrite, Way, Ways},
     seldom::Seldom,
     upgrade::Upgrade,
 };
@@ -96,6 +96,8 @@ struct Common {
     settings: ArcSwap<Settings>,
     /// Requests of addresses that had sent as many as they may.
     rate_limited: AtomicU64,
+    /// Requests whose path belongs to different routes, by how it is read.
+    ambiguous: AtomicU64,
     busy: Seldom,
     down: Seldom,
     purges: Purges,
@@ -227,6 +229,7 @@ impl Gateway {
         let common = Arc::new(Common {
             settings,
             rate_limited: AtomicU64::new(0),
+            ambiguous: AtomicU64::new(0),
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
@@ -247,6 +250,11 @@ impl Gateway {
         let before = self.common.settings.load_full();
         let settings = Settings::new(&self.store, upstreams, ways, config, Some(&before));
         self.common.settings.store(settings);
+    }
+
+    /// How many requests were refused because their path has several readings, which fit different routes.
+    pub fn ambiguous_paths(&self) -> u64 {
+        self.common.ambiguous.load(Relaxed)
     }
 
     /// Requests that were answered 429 because their address had sent as many as it may, and addresses that were
@@ -354,7 +362,13 @@ impl Gateway {
         head: &mut Parts,
         client: Client,
     ) -> Result<Pace, Box<Response<Body>>> {
-        let (way, place) = settings.ways.way_and_place(&head.method, &head.uri, &head.headers);
+        let (way, place) = settings
+            .ways
+            .way_and_place(&head.method, &head.uri, &head.headers)
+            .map_err(|ambiguous| {
+                self.common.ambiguous.fetch_add(1, Relaxed);
+                refused(&in_several_routes(ambiguous))
+            })?;
         let bounds = settings.bounds[place].clone();
         if let Some(TooMany { wait }) =
             bounds.as_ref().and_then(|bounds| bounds.let_in(client).err())
@@ -414,6 +428,11 @@ fn too_many(wait: Duration) -> Problem {
     let error = ProxyError::HttpRequestDenied;
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "Too many requests", detail, error)
         .retry_after(wait)
+}
+
+fn in_several_routes(ambiguous: Ambiguous) -> Problem {
+    let error = ProxyError::HttpRequestDenied;
+    Problem::new(StatusCode::BAD_REQUEST, "Ambiguous path", ambiguous.to_string(), error)
 }
 
 fn refused(problem: &Problem) -> Box<Response<Body>> {

@@ -82,6 +82,9 @@ impl PathRegex {
         if text.is_empty() {
             return Err("an empty expression is in all paths: leave it out".to_owned());
         }
+        if let Some(odd) = text.chars().find(|c| !c.is_ascii()) {
+            return Err(format!("{odd:?} does not stand in a path: it is percent-encoded there"));
+        }
         let regex = RegexBuilder::new(text).unicode(false).size_limit(MOST_BYTES).build();
         regex.map(PathRegex).map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "this expression is too large".to_owned(),

@@ -8,7 +8,7 @@ use larder::http::{
     policy::{fields::FieldLine, uri},
 };
 
-use super::{Asked, Lines, Rewrite, Routes};
+use super::{Asked, Lines, Rewrite, Routes, readings};
 use crate::{gateway::RateLimit, upgrade::WEBSOCKET, upstream::Times};
 
 /// What becomes of the requests of one route.
@@ -43,6 +43,11 @@ pub struct RouteLimits {
     /// How many each address may send.
     pub rate: Option<RateLimit>,
 }
+
+/// A path that services read in several ways, by which it belongs to different routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this path can be read in several ways, and by them it belongs to different routes")]
+pub struct Ambiguous;
 
 /// The protocols beside HTTP that a route allows (RFC 9110 §7.8).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,21 +116,44 @@ impl Ways {
     }
 
     /// Which route a request fits, by its whole URI and its fields.
-    pub fn route(&self, method: &Method, uri: &Uri, fields: &HeaderMap) -> Option<usize> {
+    ///
+    /// # Errors
+    ///
+    /// Its path has several readings, and they fit different routes.
+    pub fn route(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        fields: &HeaderMap,
+    ) -> Result<Option<usize>, Ambiguous> {
         if self.routes.is_empty() {
-            return None;
+            return Ok(None);
         }
         let host = uri.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
         // As the service will understand it: no route is evaded by writing a letter as %61, or a detour.
-        let normal = uri::normal(uri).and_then(|normal| uri::resolve(uri, normal.as_bytes()));
-        let path = normal.as_ref().unwrap_or(uri).path();
+        let normal = uri::normal(uri);
+        let resolved = normal.as_ref().and_then(|normal| uri::resolve(uri, normal.as_bytes()));
+        let path = resolved.as_ref().unwrap_or(uri).path();
         let (query, fields) = (uri.query().unwrap_or_default(), Lines::Map(fields));
-        self.routes.find(Asked { method, host: host.as_bytes(), path, query, fields })
+        let find = |path: &str| {
+            self.routes.find(Asked { method, host: host.as_bytes(), path, query, fields })
+        };
+        let route = find(path);
+        let normal: Option<Uri> = normal.and_then(|normal| normal.parse().ok());
+        let readings = readings::others(normal.as_ref().unwrap_or(uri).path());
+        match readings.iter().any(|reading| find(reading) != route) {
+            true => Err(Ambiguous),
+            false => Ok(route),
+        }
     }
 
     /// The way of a request, by its whole URI and its fields.
-    pub fn way(&self, method: &Method, uri: &Uri, fields: &HeaderMap) -> &Way {
-        self.way_and_place(method, uri, fields).0
+    ///
+    /// # Errors
+    ///
+    /// As [`route`](Ways::route).
+    pub fn way(&self, method: &Method, uri: &Uri, fields: &HeaderMap) -> Result<&Way, Ambiguous> {
+        self.way_and_place(method, uri, fields).map(|(way, _)| way)
     }
 
     /// The same, and its place.
@@ -134,8 +162,8 @@ impl Ways {
         method: &Method,
         uri: &Uri,
         fields: &HeaderMap,
-    ) -> (&Way, usize) {
-        self.at(self.route(method, uri, fields))
+    ) -> Result<(&Way, usize), Ambiguous> {
+        self.route(method, uri, fields).map(|route| self.at(route))
     }
 
     fn at(&self, route: Option<usize>) -> (&Way, usize) {
@@ -145,8 +173,8 @@ impl Ways {
         }
     }
 
-    /// The way of a request as it lies in a buffer, and as its key is written, and its place. `None` where that takes more than a look.
-    /// Where host or target are not written as in a key, which is seen when it is made of them, the way may be another's.
+    /// The way of a request as it lies in a buffer, and as its key is written, and its place. `None` where that takes more
+    /// than a look. Where host or target are not written as in a key, which is seen when it is made of them, the way may be another's.
     pub(crate) fn borrowed(
         &self,
         method: &Method,
@@ -175,7 +203,7 @@ fn plain_host(host: &[u8]) -> Option<&[u8]> {
     if matches!(name, [] | [.., b'.']) { None } else { Some(name) }
 }
 
-/// The path in a target, without anything encoded and without dot segments, and the query. One look at each byte.
+/// The path in a target, and the query. `None`: something in the path is encoded, or a part is empty or begins with a dot. One look at each byte.
 fn plain_path(target: &str) -> Option<(&str, &str)> {
     let bytes = target.as_bytes();
     if bytes.first() != Some(&b'/') {
@@ -189,7 +217,7 @@ fn plain_path(target: &str) -> Option<(&str, &str)> {
                 break;
             }
             b'%' => return None,
-            b'.' if bytes[at - 1] == b'/' => return None,
+            b'.' | b'/' if at > 0 && bytes[at - 1] == b'/' => return None,
             _ => {}
         }
     }
@@ -231,7 +259,7 @@ mod tests {
         #[test]
         fn a_request_in_a_buffer_has_the_way_of_its_uri(
             host in "(a|b|A|)[.]?(test|a)?[.]?(:80|:8080|:)?",
-            target in "(/(a|b|[.]|%61|c[.]c)?){1,4}[?]?[p&=%+7]{0,3}",
+            target in "(/(a|b|[.]|;|%61|c[.]c)?){1,4}[?]?[p&=%+7]{0,3}",
         ) {
             let ways = ways();
             let mut key = Vec::new();
@@ -241,7 +269,7 @@ mod tests {
             {
                 let host = str::from_utf8(host).unwrap();
                 let uri: Uri = format!("http://{host}{target}").parse().unwrap();
-                let way = ways.way(&Method::GET, &uri, &HeaderMap::new());
+                let way = ways.way(&Method::GET, &uri, &HeaderMap::new()).unwrap();
                 prop_assert_eq!(found.upstream, way.upstream, "{}", uri);
             }
         }

@@ -223,7 +223,7 @@ fn a_stream_is_not_stored_and_is_waited_for_unless_a_time_is_said() {
     let (settings, _) = check(&text).unwrap();
     let way = |path: &str| {
         let uri = format!("http://any{path}").parse().unwrap();
-        settings.ways.way(&Method::GET, &uri, &HeaderMap::new())
+        settings.ways.way(&Method::GET, &uri, &HeaderMap::new()).unwrap()
     };
     let stream = Times { is_stream: true, ..Times::default() };
     assert_eq!((way("/events").is_cached, way("/events").times.as_deref()), (false, Some(&stream)));
@@ -432,14 +432,14 @@ fn a_route_takes_its_rules_from_itself_then_from_the_defaults_then_from_what_is_
     let (settings, _) = check(&text).unwrap();
     let uri = |path: &str| format!("http://any{path}").parse().unwrap();
     let none = HeaderMap::new();
-    let way = settings.ways.way(&Method::GET, &uri("/static/a"), &none);
+    let way = settings.ways.way(&Method::GET, &uri("/static/a"), &none).unwrap();
     let secs = Duration::from_secs;
     let policy = Policy::guarded().default_ttl(secs(3600)).default_stale_if_error(secs(3600));
     assert_eq!(*way.policy, policy);
     assert_eq!(settings.upstreams[way.upstream].name, "files");
-    let way = settings.ways.way(&Method::GET, &uri("/me"), &none);
+    let way = settings.ways.way(&Method::GET, &uri("/me"), &none).unwrap();
     assert_eq!((way.is_cached, way.upstream), (false, 0));
-    let way = settings.ways.way(&Method::GET, &uri("/elsewhere"), &none);
+    let way = settings.ways.way(&Method::GET, &uri("/elsewhere"), &none).unwrap();
     let policy = Policy::guarded().default_ttl(secs(300)).default_stale_if_error(secs(3600));
     assert_eq!((&*way.policy, way.is_cached), (&policy, true));
 }
@@ -459,7 +459,8 @@ fn a_route_is_found_however_its_path_is_encoded() {
         ("http://example.org/a?/me/1", true),
         ("http://other.org/me/1", true),
     ] {
-        let way = settings.ways.way(&Method::GET, &url.parse().unwrap(), &HeaderMap::new());
+        let way =
+            settings.ways.way(&Method::GET, &url.parse().unwrap(), &HeaderMap::new()).unwrap();
         assert_eq!(way.is_cached, is_cached, "{url}");
     }
 }
@@ -613,8 +614,10 @@ cache = false
     let (settings, _) = check(&text).unwrap();
     let mut fields = HeaderMap::new();
     fields.insert("x-beta", "1".parse().unwrap());
-    let way =
-        settings.ways.way(&Method::GET, &"http://any/posts/7?preview=1".parse().unwrap(), &fields);
+    let way = settings
+        .ways
+        .way(&Method::GET, &"http://any/posts/7?preview=1".parse().unwrap(), &fields)
+        .unwrap();
     let path = PathPattern::parse("/posts/{id}").unwrap();
     let said_in = [ControlField::CdnCacheControl, ControlField::EdgeControl];
     let outgoing =
@@ -652,7 +655,8 @@ cache = false
     assert_eq!(limits.max_fetches, Some(20));
     assert_eq!(limits.rate, Some(larder_gateway::RateLimit { per_second: 2, burst: 5 }));
     assert!(limits.route.starts_with("*/posts/{id} x-beta "), "{}", limits.route);
-    let by_expression = settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields);
+    let by_expression =
+        settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields).unwrap();
     assert!(!by_expression.is_cached);
 }
 
@@ -710,7 +714,7 @@ fn a_stream_has_no_usual_time_for_its_head_but_its_own() {
     let patience = |own: &str| {
         let (settings, _) = check(&text(own)).unwrap();
         let uri = "http://a/events/1".parse().unwrap();
-        let way = settings.ways.way(&Method::GET, &uri, &HeaderMap::new());
+        let way = settings.ways.way(&Method::GET, &uri, &HeaderMap::new()).unwrap();
         way.policy.patience()
     };
     let seconds = |seconds| Some(Duration::from_secs(seconds));
