@@ -192,7 +192,7 @@ impl Check<'_> {
         let is_whole = fixed.len() == pattern.len();
         let rest = fixed.strip_prefix(prefix.as_str());
         // It ends where a segment does.
-        let has_prefix = rest.is_some_and(|rest| rest.starts_with('/') || (rest.is_empty()));
+        let has_prefix = rest.is_some_and(|rest| rest.starts_with('/') || rest.is_empty());
         // What is fixed of the paths may end in the middle of the prefix.
         let may_have = !is_whole && prefix.starts_with(fixed);
         if !has_prefix && !may_have {
