@@ -20,7 +20,7 @@
 //! (REFUSED_STREAM, GOAWAY), is sent again whatever it is, unless some of its content is gone (RFC 9113 §8.7). What a
 //! connection that breaks leaves in doubt is treated as over HTTP/1.1.
 //!
-//! Each time that a request is sent again, whatever for, somebody is asked who counts that ([`Resend`]).
+//! Each time that a request is sent again, whatever for, somebody is asked who counts that (`Resend`).
 //!
 //! Passed on as they are: the status, the fields' bytes and the order of fields of one name, and the
 //! reason phrase, as hyper's [`ReasonPhrase`](hyper::ext::ReasonPhrase) in the answer's extensions
