@@ -1,6 +1,6 @@
 //! Metrics: every counter of every cache, and the figures of what is beside them, as OpenMetrics text.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{extract::State, response::IntoResponse};
 use http::header;
@@ -265,7 +265,7 @@ impl Collector for Caches {
             let (unit, kind) = (Some(&Unit::Seconds), MetricType::Histogram);
             let mut family = encoder.encode_descriptor(name, help, unit, kind)?;
             for (cache, stats) in &stats {
-                let labels = [("cache", *cache)];
+                let labels = [("cache", escaped(cache))];
                 encode_times(&mut family.encode_family(&labels)?, read(stats))?;
             }
         }
@@ -294,9 +294,9 @@ fn encode(
     kind: MetricType,
     sample: f64,
 ) -> Result<(), fmt::Error> {
-    let mut labels = vec![("cache", cache)];
+    let mut labels = vec![("cache", escaped(cache))];
     if !label.0.is_empty() {
-        labels.push(label);
+        labels.push((label.0, escaped(label.1)));
     }
     encode_number(family.encode_family(&labels)?, kind, sample)
 }
@@ -337,7 +337,7 @@ impl Collector for Further {
                 [(value, sample)] if value.is_empty() => encode_number(family, kind, *sample)?,
                 samples => {
                     for (value, sample) in samples {
-                        let labels = [(label, &**value)];
+                        let labels = [(label, escaped(value))];
                         encode_number(family.encode_family(&labels)?, kind, *sample)?;
                     }
                 }
@@ -348,12 +348,21 @@ impl Collector for Further {
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;
             for (labels, sample) in &samples {
                 let labels: Vec<_> =
-                    labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
+                    labels.iter().map(|(label, value)| (*label, escaped(value))).collect();
                 encode_number(family.encode_family(&labels)?, kind, *sample)?;
             }
         }
         Ok(())
     }
+}
+
+/// A label's value as the format has it: the encoder writes what it is given, and a quote in the name of a cache or the path
+/// of a socket would end the value.
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 fn kind_of(kind: Kind) -> MetricType {
@@ -366,5 +375,24 @@ fn kind_of(kind: Kind) -> MetricType {
 impl fmt::Debug for Further {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Further").field(&self.0.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escaped;
+
+    #[test]
+    fn a_label_ends_where_its_value_does() {
+        for (value, written) in [
+            ("blog", "blog"),
+            ("", ""),
+            ("q\"x", "q\\\"x"),
+            ("a\nb", "a\\nb"),
+            ("a\\", "a\\\\"),
+            ("\\\"\n", "\\\\\\\"\\n"),
+        ] {
+            assert_eq!(escaped(value), written);
+        }
     }
 }

@@ -156,6 +156,9 @@ impl TryFrom<PurgeRequest> for Targets {
                 Err("\"prefix\" is empty: to purge everything, say {\"all\":true}".to_owned())
             }
             (None, None, Some(prefix), None, None) => Ok(Targets::Prefix(prefix)),
+            (None, None, None, Some(tags), None) if tags.iter().any(|tag| tag.trim().is_empty()) => {
+                Err("\"tags\" has one without a letter: no entry has such a tag".to_owned())
+            }
             (None, None, None, Some(tags), None) => names("tags", tags).map(Targets::Tags),
             (None, None, None, None, Some(glob)) => {
                 let glob = Glob::new(&glob).map_err(|error| format!("\"glob\": {error}"))?;

@@ -33,9 +33,9 @@ impl Files {
     /// cannot ask the origin is of no use to those whom it lets in.
     pub(crate) fn of(limit: u64, loops: usize) -> Files {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(16);
-        let sundry = SUNDRY + OF_A_LOOP * loops;
+        let sundry = OF_A_LOOP.saturating_mul(loops).saturating_add(SUNDRY);
         let admin = (limit / ADMIN_PART).clamp(LEAST_ADMIN, MOST_ADMIN);
-        let kept = (sundry + admin).min(limit / 2);
+        let kept = sundry.saturating_add(admin).min(limit / 2);
         let admin = admin.min(kept - sundry.min(kept / 2));
         let rest = limit - kept;
         let most = UpstreamConfig::default();
@@ -76,8 +76,8 @@ impl Files {
     pub(crate) fn needed(readers: usize, loops: usize) -> u64 {
         let most = UpstreamConfig::default();
         let origin = most.max_connections.saturating_add(most.max_streams);
-        let kept = SUNDRY + OF_A_LOOP * loops + MOST_ADMIN;
-        u64::try_from(readers.saturating_add(origin + kept)).unwrap_or(u64::MAX)
+        let kept = OF_A_LOOP.saturating_mul(loops).saturating_add(SUNDRY + MOST_ADMIN);
+        u64::try_from(readers.saturating_add(origin).saturating_add(kept)).unwrap_or(u64::MAX)
     }
 }
 
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn whatever_the_limit_all_together_stay_below_it_and_nobody_gets_nothing() {
         for limit in [0, 16, 17, 64, 256, 1024, 4096, 1 << 15, 1 << 20, u64::MAX] {
-            for loops in [1, 2, 128] {
+            for loops in [1, 2, 128, usize::MAX] {
                 let files = Files::of(limit, loops);
                 let Files { readers, origin, streams, admin } = files;
                 assert!(

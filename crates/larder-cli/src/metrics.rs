@@ -400,9 +400,9 @@ impl Figures for OriginFigures {
             ),
             counter(
                 "upstream_retries",
-                "Requests sent once more, because a kept connection was closed",
+                "Requests sent once more to the same address: a kept connection was closed, or they were refused unseen",
                 "",
-                vec![("", sum(|of| of.retried))],
+                vec![("", sum(|of| of.retried.saturating_add(of.refused)))],
             ),
             counter(
                 "upstream_connections_failed",
@@ -421,6 +421,12 @@ impl Figures for OriginFigures {
                 "Requests sent once more, because the origin had not looked at them, and said so",
                 "",
                 vec![("", sum(|of| of.refused))],
+            ),
+            counter(
+                "upstream_interims_dropped",
+                "Interim answers (1xx) that were not passed on, because there were too many",
+                "",
+                vec![("", sum(|of| of.interims_dropped))],
             ),
             counter(
                 "upstream_names_unknown",

@@ -16,6 +16,9 @@ use http::{Response, StatusCode};
 /// rather than letting an origin that sends them without end fill the memory.
 const WAITING: usize = 16;
 
+/// How many are handed over for one request, at most: what more of them a reader would have to read is a flood.
+const FORWARDED: u32 = 16;
+
 /// The sending end. Clones send into the same connection; dropping them all has no effect.
 #[derive(Clone)]
 pub struct Interim {
@@ -31,37 +34,31 @@ pub struct Interims {
 struct Channel {
     waiting: VecDeque<Response<()>>,
     is_open: bool,
-    has_sent: bool,
+    sent: u32,
     connection: Option<Waker>,
 }
 
 /// The two ends for one request.
 pub fn channel() -> (Interim, Interims) {
-    let channel =
-        Channel { waiting: VecDeque::new(), is_open: true, has_sent: false, connection: None };
+    let channel = Channel { waiting: VecDeque::new(), is_open: true, sent: 0, connection: None };
     let channel = Arc::new(Mutex::new(channel));
     (Interim { channel: Arc::clone(&channel) }, Interims { channel })
 }
 
 impl Interim {
     /// Hands an interim answer over; it never waits. Says whether the answer will be written:
-    /// not after the final answer has begun, not while too many wait, and not for a status that is
-    /// none of an intermediary's business (100 belongs to the connection's own `Expect`, 101 ends
-    /// HTTP) or not interim at all.
+    /// not after the final answer has begun, not after too many or while too many wait, and not for a
+    /// status that is none of an intermediary's business.
     pub fn send(&self, answer: Response<()>) -> bool {
-        let status = answer.status();
-        if !status.is_informational()
-            || status == StatusCode::CONTINUE
-            || status == StatusCode::SWITCHING_PROTOCOLS
-        {
+        if !is_passed_on(answer.status()) {
             return false;
         }
         let mut channel = lock(&self.channel);
-        if !channel.is_open || channel.waiting.len() >= WAITING {
+        if !channel.is_open || channel.sent >= FORWARDED || channel.waiting.len() >= WAITING {
             return false;
         }
         channel.waiting.push_back(answer);
-        channel.has_sent = true;
+        channel.sent += 1;
         let connection = channel.connection.take();
         drop(channel);
         if let Some(connection) = connection {
@@ -72,8 +69,16 @@ impl Interim {
 
     /// Whether any was handed over.
     pub(crate) fn has_sent(&self) -> bool {
-        lock(&self.channel).has_sent
+        lock(&self.channel).sent > 0
     }
+}
+
+/// Whether an answer of this status is an intermediary's business: 100 belongs to the connection's own `Expect`, 101 ends
+/// HTTP, and others are not interim.
+pub(crate) fn is_passed_on(status: StatusCode) -> bool {
+    status.is_informational()
+        && status != StatusCode::CONTINUE
+        && status != StatusCode::SWITCHING_PROTOCOLS
 }
 
 impl Interims {
@@ -136,7 +141,7 @@ mod tests {
 
     use http::{Response, StatusCode};
 
-    use super::{Channel, WAITING, channel};
+    use super::{Channel, FORWARDED, WAITING, channel};
 
     /// A waker that wants the lock where it is woken or dropped.
     struct WantsChannel(Arc<Mutex<Channel>>);
@@ -203,5 +208,14 @@ mod tests {
         let (interim, _interims) = channel();
         let taken = (0..WAITING * 3).filter(|_| interim.send(answer(103))).count();
         assert_eq!(taken, WAITING);
+    }
+
+    #[test]
+    fn a_flood_of_hints_is_bounded_where_each_is_taken_at_once() {
+        let (interim, mut interims) = channel();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut send = || interim.send(answer(103)) && interims.poll_next(&mut cx).is_ready();
+        let taken = (0..FORWARDED * 3).filter(|_| send()).count();
+        assert_eq!(taken, FORWARDED as usize);
     }
 }

@@ -385,3 +385,26 @@ async fn a_line_names_its_listener_and_what_its_connection_was_encrypted_with() 
     let inner = text.lines().find(|line| line.contains("\"listener\":\"inner\"")).unwrap();
     assert!(!inner.contains("\"tls\""), "{inner}");
 }
+
+#[tokio::test]
+async fn what_is_refused_over_http_2_has_its_line_as_over_http_1() {
+    let origin = small().await;
+    let site = Site::with(origin.address, "").await;
+    let url = format!("http://{}/", site.larder.address);
+    let long = format!("{url}{}", "a".repeat(20_000));
+    // More than 64 KiB as HTTP/2 counts, and less as curl does, which sends no larger one.
+    let fields: Vec<_> =
+        (100..200).map(|number| format!("x-{number}: {}", "a".repeat(620))).collect();
+    let mut large: Vec<_> = fields.iter().flat_map(|field| ["-H", field]).collect();
+    large.push(&url);
+    for arguments in [vec![&*long], large, vec!["--request-target", "/a b", &url]] {
+        let mut command = Command::new("curl");
+        command.args(["-s", "--http2-prior-knowledge"]).args(&arguments);
+        // The last is reset, which is an error to it.
+        program::output(&mut command).await;
+    }
+    let lines = site.lines(3).await;
+    let told: Vec<_> = lines.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+    assert_eq!(told, [414, 431, 400], "{lines:?}");
+    assert_eq!(origin.requests().len(), 0);
+}

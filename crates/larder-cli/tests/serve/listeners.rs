@@ -341,12 +341,18 @@ async fn what_is_asked_in_the_open_is_sent_on_to_https() {
         assert_eq!(answer.status(), 308, "{request}");
         assert_eq!(answer.field("location"), Some(location), "{request}");
     }
+    for request in ["OPTIONS * HTTP/1.1\r\nhost: example.org\r\n", "GET / HTTP/1.0\r\n"] {
+        let answer = ask(&format!("{request}connection: close\r\n\r\n")).await;
+        assert!([308, 421].contains(&answer.status()), "{request}: {}", answer.head);
+    }
     assert_eq!(origin.requests().len(), 0);
     // What a trusted balancer says came over TLS is answered, from the cache as well.
     for _ in 0..2 {
         let answer = ask("GET / HTTP/1.1\r\nhost: example.org\r\nx-forwarded-proto: https\r\nconnection: close\r\n\r\n").await;
         assert_eq!(answer.text(), "a");
     }
+    let options = "OPTIONS * HTTP/1.1\r\nhost: example.org\r\nx-forwarded-proto: https\r\nconnection: close\r\n\r\n";
+    assert_eq!(ask(options).await.text(), "a");
     let answer = ask("GET / HTTP/1.1\r\nhost: example.org\r\nconnection: close\r\n\r\n").await;
     assert_eq!(answer.status(), 308, "though the other is stored");
 }

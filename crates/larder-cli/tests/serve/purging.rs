@@ -312,6 +312,9 @@ async fn what_cannot_be_purged_is_refused_and_nothing_is() {
         (format!("/{many}"), ""),
         ("/a".to_owned(), "x-magento-tags-pattern: cat_[0-9]+\r\n"),
         ("/a".to_owned(), "xkey: \r\n"),
+        ("/a".to_owned(), "surrogate-key: \r\n"),
+        ("/a".to_owned(), "surrogate-key: a, b\r\n"),
+        ("/a".to_owned(), "cache-tag: a b\r\n"),
         ("/a".to_owned(), "x-url: (((\r\n"),
     ];
     for (path, fields) in &rows {

@@ -108,3 +108,25 @@ async fn the_absolute_form_outweighs_host() {
     assert!(heard.contains("key=\"http://b.test/x\""), "{heard}");
     assert!(origin.requests()[0].to_ascii_lowercase().contains("\r\nhost: b.test\r\n"));
 }
+
+#[tokio::test]
+async fn trace_is_offered_to_nobody() {
+    let origin = Origin::saying(ok("cache-control: no-store\r\n", "a")).await;
+    let larder = Larder::before(origin.address).await;
+    for fields in ["", "max-forwards: 0\r\n"] {
+        let mut wire = larder.connect().await;
+        let request = format!(
+            "TRACE / HTTP/1.1\r\nhost: a\r\ncookie: a=1\r\n{fields}connection: close\r\n\r\n"
+        );
+        wire.send(request).await;
+        let answer = wire.answer().await;
+        assert_eq!(answer.status(), 405, "{fields}");
+        assert!(
+            answer.field("allow").is_some_and(|allow| allow.contains("GET")),
+            "{}",
+            answer.head
+        );
+        assert!(!answer.text().contains("a=1"), "{}", answer.text());
+    }
+    assert_eq!(origin.requests().len(), 0);
+}

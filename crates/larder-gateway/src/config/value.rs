@@ -170,8 +170,15 @@ fn host(text: &str) -> Result<Authority, String> {
     let wanted =
         || "say a host, perhaps with a port: \"app.internal\", \"app.internal:8443\"".to_owned();
     let host: Authority = text.parse().map_err(|_| wanted())?;
-    let is_one = !text.contains('@') && !host.host().is_empty() && !text.ends_with(':');
-    if is_one { Ok(host) } else { Err(wanted()) }
+    if is_one_host(&host) { Ok(host) } else { Err(wanted()) }
+}
+
+/// Whether it is a host, with a port that there is or without one.
+pub(super) fn is_one_host(authority: &Authority) -> bool {
+    let text = authority.as_str();
+    let has_port = text.len() > authority.host().len();
+    let is_port = authority.port_u16().is_some_and(|port| port > 0);
+    !text.contains('@') && !authority.host().is_empty() && (!has_port || is_port)
 }
 
 fn hop(text: &str) -> Result<HopName, String> {
@@ -191,6 +198,10 @@ fn verb(text: &str) -> Result<Method, String> {
 fn protocol(text: &str) -> Result<HeaderValue, String> {
     if upgrade::is_about_http(text.as_bytes()) {
         let what = "with this readers would speak HTTP with the service, past the cache";
+        return Err(what.to_owned());
+    }
+    if text.contains('*') {
+        let what = "a star stands for no protocol here: name each that connections may go on in";
         return Err(what.to_owned());
     }
     let value = HeaderValue::from_str(text).ok();

@@ -3,7 +3,7 @@
 //! A listener either takes it or does not: whether a header is there is never guessed, since a reader that may write one
 //! could be anybody. Where it is taken, it is required, and from trusted peers only.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, ops::Range, sync::Arc};
 
 use arc_swap::ArcSwap;
 use proxy_header::{Error, ParseConfig, Protocol, ProxyHeader};
@@ -132,12 +132,65 @@ fn next(bytes: &[u8]) -> Result<Next, NoHeader> {
     }
 }
 
+/// The command that says that the proxy speaks for itself.
+const LOCAL: u8 = 0x20;
+/// The kind of what a sender adds that is a checksum of the header, and how many bytes it has.
+const CRC32C: u8 = 3;
+const CRC_BYTES: usize = 4;
+
+/// Whether what stands behind the addresses of version 2 is whole, and its checksum right, if it has one: no header may be
+/// taken whose checksum is wrong (§2.2.3 of the specification).
+fn check_added(header: &[u8]) -> Result<(), NoHeader> {
+    let addresses = match header[SIGNATURE.len() + 1] >> 4 {
+        1 => 12,
+        2 => 36,
+        3 => 216,
+        _ => 0,
+    };
+    let mut rest = header.get(PREFIX + addresses..).ok_or(NoHeader::Malformed)?;
+    while let Some((kind, after)) = rest.split_first() {
+        let (length, after) = after.split_first_chunk().ok_or(NoHeader::Malformed)?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (value, after) = after.split_at_checked(length).ok_or(NoHeader::Malformed)?;
+        if *kind == CRC32C {
+            let said = value.try_into().map(u32::from_be_bytes);
+            let at = header.len() - after.len() - length;
+            if said.ok() != Some(crc32c(header, at..at + CRC_BYTES)) {
+                return Err(NoHeader::Malformed);
+            }
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+/// The checksum of these bytes, those in `zeroed` taken for zeros (RFC 3720, appendix B.4).
+fn crc32c(bytes: &[u8], zeroed: Range<usize>) -> u32 {
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let mut crc = u32::MAX;
+    for (at, byte) in bytes.iter().enumerate() {
+        crc ^= if zeroed.contains(&at) { 0 } else { u32::from(*byte) };
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ POLYNOMIAL } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
 fn parsed(bytes: &[u8]) -> Result<Header, NoHeader> {
+    let is_second = bytes.starts_with(SIGNATURE);
     let config = ParseConfig { include_tlvs: true, ..ParseConfig::default() };
     let malformed = |_: Error| NoHeader::Malformed;
     let (header, length) = ProxyHeader::parse(bytes, config).map_err(malformed)?;
     if length != bytes.len() {
         return Err(NoHeader::Malformed);
+    }
+    if is_second && bytes[SIGNATURE.len()] == LOCAL {
+        // Whatever else it says is not for us: the connection is the proxy's own.
+        return Ok(Header { source: None, is_encrypted: false });
+    }
+    if is_second {
+        check_added(bytes)?;
     }
     let source = match header.proxied_address() {
         Some(proxied) if proxied.protocol == Protocol::Datagram => return Err(NoHeader::Malformed),
@@ -225,6 +278,58 @@ mod tests {
                 assert_eq!(header.unwrap(), expected, "{bytes:?}");
                 assert_eq!(rest, b"GET /\n", "{bytes:?}");
             }
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_its_standard() {
+        assert_eq!(crc32c(b"123456789", 0..0), 0xe306_9283);
+        assert_eq!(crc32c(&[0; 32], 0..0), 0x8a91_36aa);
+        assert_eq!(crc32c(&[&[0; 30][..], &[7, 7]].concat(), 30..32), 0x8a91_36aa);
+    }
+
+    /// A header of version 2 with these bytes behind its addresses.
+    fn with_added(command: u8, added: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(12 + added.len()).unwrap().to_be_bytes();
+        let addresses = [203, 0, 113, 7, 192, 0, 2, 1, 0x12, 0x67, 0, 80];
+        [&SIGNATURE[..], &[command, 0x11], &length, &addresses, added].concat()
+    }
+
+    #[tokio::test]
+    async fn what_a_sender_adds_is_whole_and_its_checksum_right() {
+        let ssl = [0x20, 0, 5, 1, 0, 0, 0, 0];
+        let mut checked = with_added(0x21, &[&[CRC32C, 0, 4, 0, 0, 0, 0][..], &ssl].concat());
+        let crc = crc32c(&checked, 0..0).to_be_bytes();
+        checked[31..35].copy_from_slice(&crc);
+        let mut changed = checked.clone();
+        changed[16] ^= 1;
+        let fine = [
+            (with_added(0x21, &ssl), true),
+            (checked, true),
+            (with_added(0x21, &[4, 0, 0]), false),
+        ];
+        for (bytes, is_encrypted) in fine {
+            let (header, _) = read_of(&[&bytes]).await;
+            assert_eq!(header.unwrap(), Header { source: known("203.0.113.7:4711"), is_encrypted });
+        }
+        for bytes in [
+            changed,
+            with_added(0x21, &[CRC32C, 0, 2, 0, 0]),
+            with_added(0x21, &[4, 0]),
+            with_added(0x21, &[4, 0, 2, 0]),
+            with_added(0x21, &[&ssl[..], &[4]].concat()),
+        ] {
+            let (header, _) = read_of(&[&bytes]).await;
+            assert!(header.is_err(), "{bytes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_says_of_its_own_connection_is_not_looked_at() {
+        for added in [&[0x20, 0, 5, 1, 0, 0, 0, 0][..], &[4, 0], &[CRC32C, 0, 4, 1, 2, 3, 4]] {
+            let (header, rest) = read_of(&[&with_added(LOCAL, added), b"GET"]).await;
+            assert_eq!(header.unwrap(), Header { source: None, is_encrypted: false });
+            assert_eq!(rest, b"GET");
         }
     }
 

@@ -58,6 +58,7 @@ use self::{
     outbound::Outbound,
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
+    target::OverTls,
     upgrades::Upgrades,
 };
 pub use self::{
@@ -294,6 +295,9 @@ impl Gateway {
 
     /// Lets the request in, or answers that this hop lets it go no further.
     fn inbound(&self, head: &mut Parts) -> Result<Admitted, Box<Response<Body>>> {
+        if head.method == Method::TRACE {
+            return Err(no_trace());
+        }
         let settings = self.common.settings.load_full();
         let hop = settings.config.hop(head);
         let may_see_keys =
@@ -319,8 +323,8 @@ impl Gateway {
                     self.common.rate_limited.fetch_add(1, Relaxed);
                     return Err(refused(&too_many(wait)));
                 }
+                let is_named_https = hop.believed.is_some() && target::follow(head);
                 if hop.believed.is_some() {
-                    target::follow(head);
                     head.extensions.insert(ShowTags);
                 }
                 if let Some(purging) = purging {
@@ -329,8 +333,12 @@ impl Gateway {
                 }
                 let listener = head.extensions.get().map_or(0, |peer: &Peer| peer.listener);
                 let port = settings.config.rules(listener).redirect_to_https;
-                if let Some(location) = port.and_then(|port| target::over_tls(&head.uri, port)) {
-                    return Err(Box::new(moved(location)));
+                if let (Some(port), false) = (port, is_named_https) {
+                    match target::over_tls(&head.uri, port) {
+                        OverTls::Already => {}
+                        OverTls::At(location) => return Err(Box::new(moved(location))),
+                        OverTls::Nowhere => return Err(refused(&in_the_open())),
+                    }
                 }
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
@@ -421,6 +429,25 @@ impl Gateway {
 enum Admitted {
     ToCache(Pace),
     ToPurge(PurgeConfig, Purger),
+}
+
+/// What a browser's script may not read (cookies, credentials) a service would send back in the answer's body (RFC 9110
+/// §9.3.8).
+fn no_trace() -> Box<Response<Body>> {
+    const OFFERED: HeaderValue =
+        HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    let (detail, error) = ("TRACE is not offered", ProxyError::HttpRequestDenied);
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut answer = refused(&Problem::new(status, "Method not allowed", detail, error));
+    answer.headers_mut().insert(header::ALLOW, OFFERED);
+    answer
+}
+
+/// Where all is sent on to https, what names no host cannot be.
+fn in_the_open() -> Problem {
+    let detail = "this is answered over https only, and names no host to send its reader to";
+    let error = ProxyError::HttpRequestDenied;
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail, error)
 }
 
 fn too_many(wait: Duration) -> Problem {

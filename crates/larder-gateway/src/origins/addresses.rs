@@ -42,6 +42,8 @@ pub(super) struct Addresses {
     /// Whether anything speaks against an address: while nothing does, the only address of an upstream is asked
     /// without a look at the board.
     is_troubled: AtomicBool,
+    /// Requests that went to the only address, for which the budget has not been told yet.
+    alone: AtomicU64,
     retries: [AtomicU64; Failure::ALL.len()],
     retries_held_back: AtomicU64,
     turned_away: AtomicU64,
@@ -183,6 +185,7 @@ impl Addresses {
             servers,
             is_troubled: AtomicBool::new(board.is_troubled()),
             board: Mutex::new(board),
+            alone: AtomicU64::new(0),
             retries: Default::default(),
             retries_held_back: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
@@ -202,7 +205,7 @@ impl Addresses {
     pub(super) fn begin(&self, seeker: Seeker) -> Option<Choice> {
         let now = Instant::now();
         let mut board = self.board();
-        board.budget.deposit(now, &self.config.retry);
+        self.deposit(&mut board, 1, now);
         let choice = self.choose(&mut board, seeker, now);
         match choice {
             Some(choice) => board.enter(choice, now),
@@ -219,13 +222,37 @@ impl Addresses {
         let now = Instant::now();
         let mut board = self.board();
         let choice = self.choose(&mut board, seeker, now)?;
-        if !board.budget.withdraw() {
-            self.retries_held_back.fetch_add(1, Ordering::Relaxed);
+        if !self.withdraw_from(&mut board) {
             return None;
         }
         self.retries[failure.index()].fetch_add(1, Ordering::Relaxed);
         board.enter(choice, now);
         Some(choice)
+    }
+
+    /// A request is sent to the only address, past the board.
+    pub(super) fn count_alone(&self) {
+        self.alone.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a request may be sent to the same address once more.
+    pub(super) fn withdraw(&self) -> bool {
+        let mut board = self.board();
+        self.deposit(&mut board, 0, Instant::now());
+        self.withdraw_from(&mut board)
+    }
+
+    fn deposit(&self, board: &mut Board, requests: u64, now: Instant) {
+        let requests = requests + self.alone.swap(0, Ordering::Relaxed);
+        board.budget.deposit(requests, now, &self.config.retry);
+    }
+
+    fn withdraw_from(&self, board: &mut Board) -> bool {
+        let may = board.budget.withdraw();
+        if !may {
+            self.retries_held_back.fetch_add(1, Ordering::Relaxed);
+        }
+        may
     }
 
     fn choose(&self, board: &mut Board, seeker: Seeker, now: Instant) -> Option<Choice> {

@@ -21,11 +21,12 @@ impl Budget {
         Budget { retries: most(config), at: now }
     }
 
-    /// A request came.
-    pub(super) fn deposit(&mut self, now: Instant, config: &RetryConfig) {
+    /// So many requests came.
+    pub(super) fn deposit(&mut self, requests: u64, now: Instant, config: &RetryConfig) {
         let seconds = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
-        let earned = f64::from(config.percent) / 100.0 + seconds * f64::from(config.per_second);
+        let earned = requests as f64 * f64::from(config.percent) / 100.0
+            + seconds * f64::from(config.per_second);
         self.retries = (self.retries + earned).min(most(config));
     }
 
@@ -63,15 +64,15 @@ mod tests {
         let mut now = Instant::now();
         let mut budget = Budget::new(now, &config);
         assert_eq!(withdrawn(&mut budget), 100, "what is saved up at first");
-        for _ in 0..200 {
-            budget.deposit(now, &config);
+        for _ in 0..10 {
+            budget.deposit(20, now, &config);
         }
         assert_eq!(withdrawn(&mut budget), 20);
         now += Duration::from_secs(3);
-        budget.deposit(now, &config);
+        budget.deposit(0, now, &config);
         assert_eq!(withdrawn(&mut budget), 30);
         now += Duration::from_secs(3600);
-        budget.deposit(now, &config);
+        budget.deposit(1, now, &config);
         assert_eq!(withdrawn(&mut budget), 100, "no more is saved up");
     }
 
@@ -80,7 +81,7 @@ mod tests {
         let config = RetryConfig { percent: 0, per_second: 0, ..RetryConfig::default() };
         let now = Instant::now();
         let mut budget = Budget::new(now, &config);
-        budget.deposit(now + Duration::from_secs(100), &config);
+        budget.deposit(1, now + Duration::from_secs(100), &config);
         assert_eq!(withdrawn(&mut budget), 0);
     }
 }

@@ -74,7 +74,7 @@ pub struct BreakerConfig {
 pub struct RetryConfig {
     /// After what.
     pub on: RetryOn,
-    /// How many addresses are asked for one request, at most. Default 3; 1 for no retries.
+    /// How often one request is sent, at most, to one address or several. Default 3; 1 for no retries.
     pub attempts: u32,
     /// So many of a hundred requests may be sent once more. Default 10.
     pub percent: u32,

@@ -6,11 +6,13 @@
 //!
 //! An upstream with one address goes the same way only while something speaks against that: otherwise it costs nothing.
 //!
-//! What is sent twice: a request whose kept connection was closed goes to the same address once more, without a word
-//! here (`upstream/mod.rs`). What fails there after that comes back here as any failure, unless it failed in the same way
+//! What is sent twice: a request whose kept connection was closed, or that its address has not looked at and says so, goes to
+//! the same address once more (`upstream/mod.rs`). That is one of its `attempts` and comes out of the `budget`, as one at
+//! another address does. What fails there after that comes back here as any failure, unless it failed in the same way
 //! again: then it is the request that ends connections, and no third address is given it.
 
 mod addresses;
+mod attempts;
 mod body;
 mod breaker;
 mod budget;
@@ -31,10 +33,10 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 use http::{Request, Response, StatusCode};
 use larder::http::Body;
 use tokio::time::timeout;
-use tower::Service;
 
 use self::{
     addresses::{Addresses, Heard, Server},
+    attempts::Attempts,
     choose::{Seeker, Tried},
     replay::{Replay, is_stream},
     retry::{Outcome, may_retry},
@@ -123,8 +125,9 @@ impl Origins {
         let asking = match all.only() {
             Some(server) => {
                 server.count_request();
+                all.count_alone();
                 let (heard, is_stream) = (server.heard(), is_stream(request.extensions()));
-                let asking = server.upstream.clone().call(request);
+                let asking = server.upstream.ask(request, Attempts::begin(&all));
                 Step::Only { heard, is_stream, asking }
             }
             None => Step::Several(Box::pin(ask_in_turn(Arc::clone(&all), request))),
@@ -196,13 +199,12 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
     let mut ticket = Ticket::of(all, first);
     // An answer that says that the address is not well, should nothing better come.
     let mut poor = None;
-    let mut attempts = 0;
+    let attempts = Arc::new(Attempts::begin(all));
     loop {
-        attempts += 1;
         seeker.tried.add(ticket.index());
         let server = &all.servers[ticket.index()];
         let heard = server.heard();
-        let asked = ask_one(server, &ticket, &replay, can_repeat).await;
+        let asked = ask_one(server, &ticket, &replay, &attempts, can_repeat).await;
         if asked.is_ok() {
             server.count_answer();
         }
@@ -228,7 +230,7 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
             status: asked.as_ref().ok().map(Response::status),
             was_repeated: matches!(asked, Err(UpstreamError::Closed { was_repeated: true, .. })),
             was_probe: ticket.is_probe(),
-            attempts,
+            attempts: attempts.made(),
             is_late: replay.is_late(all.servers[0].upstream.config()),
             request: replay.nature(),
         });
@@ -245,6 +247,7 @@ async fn ask_in_turn(all: Arc<Addresses>, request: Request<Body>) -> Answered {
                 (Err(error), None) => Err(unanswered(all, error, failure)),
             };
         };
+        attempts.count();
         let before = std::mem::replace(&mut ticket, Ticket::of(all, next));
         if let Ok(answer) = asked {
             poor = Some(answer.map(|body| OriginBody::watched(body, before, is_stream)));
@@ -257,10 +260,11 @@ async fn ask_one(
     server: &Server,
     ticket: &Ticket,
     replay: &Replay,
+    attempts: &Arc<Attempts>,
     can_repeat: bool,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     server.count_request();
-    let asking = server.upstream.clone().call(replay.request());
+    let asking = server.upstream.ask(replay.request(), Arc::clone(attempts));
     if !(ticket.is_probe() && can_repeat) {
         return asking.await;
     }

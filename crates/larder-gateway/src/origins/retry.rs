@@ -17,7 +17,7 @@ pub(super) struct Outcome {
     pub(super) was_repeated: bool,
     /// It went there to find out whether the address is back.
     pub(super) was_probe: bool,
-    /// So many addresses were asked.
+    /// So often it was sent.
     pub(super) attempts: u32,
     /// Its whole time is over.
     pub(super) is_late: bool,

@@ -24,8 +24,8 @@ pub struct UpstreamConfig {
     /// Name lookup, connecting and the handshakes of TLS and HTTP/2 together. Default 3 s: a second SYN is sent after
     /// one.
     pub connect_timeout: Duration,
-    /// From the last of the request that was sent to the head of the answer; an interim answer
-    /// counts as a sign of life. Default 60 s.
+    /// From the last of the request that was sent to the head of the final answer, however many interim
+    /// answers come before it. Default 60 s.
     pub first_byte_timeout: Duration,
     /// How long the content of a request that asks the origin first (`Expect: 100-continue`) is
     /// held back while the origin says nothing: some never answer that, and it must not be waited for

@@ -120,6 +120,14 @@ pub enum UpstreamError {
         /// [`first_byte_timeout`](super::UpstreamConfig::first_byte_timeout), or what was left of the whole.
         limit: Duration,
     },
+    /// Interim answers came one after the other instead of the final one.
+    #[error("{origin} sent more than {max} interim answers")]
+    Interims {
+        /// Which one.
+        origin: Origin,
+        /// So many are read.
+        max: u32,
+    },
     /// The answer's head is larger than allowed.
     #[error(
         "the response head of {origin} has more than {max_bytes} bytes, or more than {max_fields} fields"
@@ -214,7 +222,9 @@ impl UpstreamError {
             | UpstreamError::Refused { .. } => ProxyError::ConnectionTerminated,
             UpstreamError::Timeout { .. } => ProxyError::HttpResponseTimeout,
             UpstreamError::HeadTooLarge { .. } => ProxyError::HttpResponseHeaderSectionSize,
-            UpstreamError::Protocol { .. } => ProxyError::HttpProtocolError,
+            UpstreamError::Protocol { .. } | UpstreamError::Interims { .. } => {
+                ProxyError::HttpProtocolError
+            }
             UpstreamError::TransferCoding { .. } => ProxyError::HttpResponseTransferCoding,
             UpstreamError::Switched { .. } | UpstreamError::NoUpgrade { .. } => {
                 ProxyError::HttpUpgradeFailed
@@ -253,6 +263,10 @@ impl UpstreamError {
                 "the head of the origin's answer is too large, or has too many fields",
             ),
             UpstreamError::Protocol { .. } => ("Origin failed", "the origin's answer is malformed"),
+            UpstreamError::Interims { .. } => (
+                "Origin failed",
+                "the origin sent interim answers one after the other instead of a final one",
+            ),
             UpstreamError::TransferCoding { .. } => (
                 "Origin failed",
                 "the origin's answer is in a transfer coding that is not understood",

@@ -20,6 +20,8 @@
 //! (REFUSED_STREAM, GOAWAY), is sent again whatever it is, unless some of its content is gone (RFC 9113 §8.7). What a
 //! connection that breaks leaves in doubt is treated as over HTTP/1.1.
 //!
+//! Each time that a request is sent again, whatever for, somebody is asked who counts that (`Resend`).
+//!
 //! Passed on as they are: the status, the fields' bytes and the order of fields of one name, and the
 //! reason phrase, as hyper's [`ReasonPhrase`](hyper::ext::ReasonPhrase) in the answer's extensions
 //! (one with bytes beyond ASCII arrives empty: hyper's parser drops it). Of a body longer than its
@@ -51,7 +53,10 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -87,7 +92,10 @@ use self::{
     outgoing::{ContinueSignal, ContinueWait, Outgoing, Progress},
     pool::{Carrier, Lease, May, Pool, Seek, within},
 };
-use crate::{interim::Interim, upgrade::Upgrade};
+use crate::{
+    interim::{Interim, is_passed_on},
+    upgrade::Upgrade,
+};
 
 /// The future of one request to an origin. Dropping it gives the request up and closes its
 /// connection.
@@ -98,12 +106,27 @@ pub type Asking =
 /// reader.
 const SHORT: u64 = 64 << 10;
 
-/// A request that an origin refuses to look at is sent so often.
+/// A request is sent so often, where its caller does not say.
 const MAX_TIMES: u32 = 3;
-/// Kept connections that turn out to be closed are passed over. There cannot be more of them at once.
+/// Kept connections that turn out to be closed before anything was written are passed over. There cannot be more of them
+/// at once.
 const MAX_UNSENT: u32 = 1 << 16;
-/// Where that is because a connection ends, it goes over another, and each of those has answered some requests.
-const MAX_LEAVES: u32 = 16;
+
+/// Who decides whether a request may be sent once more to the same address, and counts it. Asked before each time.
+pub(crate) trait Resend: Send + Sync {
+    /// Whether it may. What is allowed counts as done.
+    fn may_resend(&self) -> bool;
+}
+
+/// For an upstream that is used by itself.
+#[derive(Default)]
+struct UpToMax(AtomicU32);
+
+impl Resend for UpToMax {
+    fn may_resend(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1 < MAX_TIMES
+    }
+}
 
 /// A client of one origin. Clones share its connections.
 #[derive(Clone)]
@@ -136,6 +159,17 @@ impl Upstream {
     pub fn stats(&self) -> UpstreamStats {
         self.pool.stats()
     }
+
+    /// Sends a request, and once more where that does no harm and `resend` allows it.
+    pub(crate) fn ask<B>(&self, request: Request<B>, resend: impl Resend + 'static) -> Asking
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let is_head = request.method() == Method::HEAD;
+        let prepared = outgoing(request, &self.pool);
+        Box::pin(ask(Arc::clone(&self.pool), prepared, is_head, resend))
+    }
 }
 
 /// The request is sent as HTTP/1.1 to its path; its fields go as they are, but those that are about
@@ -157,16 +191,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Asking {
-        let is_head = request.method() == Method::HEAD;
-        let prepared = outgoing(request, &self.pool);
-        Box::pin(ask(Arc::clone(&self.pool), prepared, is_head))
+        self.ask(request, UpToMax::default())
     }
 }
+
+/// So many interim answers are read of one request. One more, and the request has failed: no server means that.
+const MAX_INTERIMS: u32 = 64;
 
 /// What the origin shows of itself before its answer.
 #[derive(Default)]
 struct EarlySigns {
     progress: Arc<Progress>,
+    interims: Arc<Interims>,
     /// If it was asked for.
     signal: Option<Arc<ContinueSignal>>,
     /// Who is told what comes before the final answer.
@@ -188,42 +224,59 @@ struct Prepared {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Began(pub(crate) Instant);
 
+/// The interim answers to one request, however often it is sent.
+#[derive(Default)]
+struct Interims {
+    read: AtomicU32,
+    /// Those that were not passed on, because there were too many.
+    dropped: AtomicU32,
+}
+
+impl Interims {
+    fn are_too_many(&self) -> bool {
+        self.read.load(Ordering::Relaxed) > MAX_INTERIMS
+    }
+}
+
 impl EarlySigns {
-    /// Has a request's interim answers noticed, if anybody minds them.
+    /// Has a request's interim answers noticed, if only to count them.
     fn hear_interim(&self, request: &mut Request<Outgoing>) {
-        if self.interim.is_none() && self.signal.is_none() {
-            return;
-        }
-        let (progress, signal) = (Arc::clone(&self.progress), self.signal.clone());
+        let (interims, signal) = (Arc::clone(&self.interims), self.signal.clone());
         let interim = self.interim.clone();
         on_informational(request, move |answer| {
-            hear(&progress, signal.as_deref(), interim.as_ref(), answer.status(), answer.headers());
+            hear(&interims, signal.as_deref(), interim.as_ref(), answer.status(), answer.headers());
         });
     }
 
     /// An interim answer has come.
     fn hear(&self, answer: &Response<()>) {
         let (signal, interim) = (self.signal.as_deref(), self.interim.as_ref());
-        hear(&self.progress, signal, interim, answer.status(), answer.headers());
+        hear(&self.interims, signal, interim, answer.status(), answer.headers());
     }
 }
 
+/// An interim answer is no sign of life: the final one has a time, and an origin that sends others instead does not get more
+/// of it.
 fn hear(
-    progress: &Progress,
+    interims: &Interims,
     signal: Option<&ContinueSignal>,
     interim: Option<&Interim>,
     status: StatusCode,
     headers: &HeaderMap,
 ) {
-    progress.advance();
+    interims.read.fetch_add(1, Ordering::Relaxed);
     if let (Some(signal), StatusCode::CONTINUE) = (signal, status) {
         signal.go_on();
     }
-    if let Some(interim) = interim {
+    if let Some(interim) = interim
+        && is_passed_on(status)
+    {
         let mut passed = Response::new(());
         *passed.status_mut() = status;
         *passed.headers_mut() = headers.clone();
-        interim.send(passed);
+        if !interim.send(passed) {
+            interims.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -231,6 +284,7 @@ async fn ask(
     pool: Arc<Pool>,
     prepared: Prepared,
     is_head: bool,
+    resend: impl Resend,
 ) -> Result<Response<UpstreamBody>, UpstreamError> {
     let Prepared { mut request, signs, limits } = prepared;
     let is_to_switch = signs.upgrade.is_some();
@@ -240,7 +294,7 @@ async fn ask(
     let whole = limits.whole.map(|limit| Whole::of(limit, signs.began));
     let is_apart = has_doubtful_content(&request);
     let mut may = if is_apart { May::BeItsOwn } else { May::BeKept };
-    let (mut times, mut was_repeated) = (0, false);
+    let (mut times, mut unsent_times, mut was_repeated) = (0, 0, false);
     loop {
         let mut lease =
             pool.take(Seek { may, is_to_switch }, whole.map(|whole| whole.deadline)).await?;
@@ -253,31 +307,42 @@ async fn ask(
         let may_repeat =
             !lease.is_new && request.method().is_idempotent() && request.body().is_empty();
         let head_limits = (limits.first_byte, whole);
-        match send(&mut lease, request, is_apart, may_repeat, &signs, head_limits).await {
+        let sent = send(&mut lease, request, is_apart, may_repeat, &signs, head_limits).await;
+        pool.count_dropped_interims(signs.interims.dropped.swap(0, Ordering::Relaxed));
+        match sent {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return switch::receive(response, lease, signs.upgrade);
             }
             Ok(response) => return receive(response, is_head, lease, (limits.idle_body, whole)),
-            Err(Failed::Unsent(unsent)) if !lease.is_new && times < MAX_UNSENT => request = *unsent,
+            Err(Failed::Unsent(unsent)) if !lease.is_new && unsent_times < MAX_UNSENT => {
+                times -= 1;
+                unsent_times += 1;
+                request = *unsent;
+            }
             Err(Failed::Unsent(_)) => {
                 return Err(UpstreamError::Connect {
                     origin: pool.origin.clone(),
                     source: std::io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            Err(Failed::Unheard(again)) => {
+            Err(Failed::Unheard(again)) if resend.may_resend() => {
                 pool.count_retry();
                 request = *again;
                 signs.hear_interim(&mut request);
                 may = May::OnlyBeNew;
                 was_repeated = true;
             }
-            Err(Failed::Refused { again, is_leaving })
-                if times < if is_leaving { MAX_LEAVES } else { MAX_TIMES } =>
-            {
+            Err(Failed::Unheard(_)) => {
+                return Err(UpstreamError::Closed {
+                    origin: pool.origin.clone(),
+                    source: Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionReset)),
+                    was_repeated,
+                });
+            }
+            Err(Failed::Refused { again, is_leaving }) if resend.may_resend() => {
                 pool.count_refusal();
                 request = *again;
-                if is_leaving && times >= MAX_TIMES {
+                if is_leaving && times > 1 {
                     // On a connection of its own it comes before all others.
                     may = May::OnlyBeNew;
                 }
@@ -288,6 +353,12 @@ async fn ask(
             Err(Failed::Sent(source)) => return Err(sort(&pool, source, was_repeated)),
             Err(Failed::Late(limit)) => {
                 return Err(UpstreamError::Timeout { origin: pool.origin.clone(), limit });
+            }
+            Err(Failed::Flooded) => {
+                return Err(UpstreamError::Interims {
+                    origin: pool.origin.clone(),
+                    max: MAX_INTERIMS,
+                });
             }
         }
     }
@@ -314,6 +385,8 @@ enum Failed {
     },
     Sent(Broken),
     Late(Duration),
+    /// So many interim answers came that no final one is waited for.
+    Flooded,
 }
 
 async fn send(
@@ -368,6 +441,9 @@ async fn send_alone(
             // This turn sends the request. Hardly any answer is there before it ends.
             false => link.drive_and_look(cx, look),
         };
+        if signs.interims.are_too_many() {
+            return Poll::Ready(Err(Failed::Flooded));
+        }
         if let Poll::Ready(answer) = answered {
             return Poll::Ready(Ok(answer));
         }
@@ -415,8 +491,14 @@ async fn send_shared(
     let mut steps = progress.steps();
     slot.timer.restart(limit);
     let answer = poll_fn(|cx| {
-        if let Poll::Ready(answer) = exchange.poll(|answer| signs.hear(&answer), cx) {
-            return Poll::Ready(Ok(answer));
+        let hear = |answer: Response<()>| {
+            signs.hear(&answer);
+            !signs.interims.are_too_many()
+        };
+        match exchange.poll(hear, cx) {
+            _ if signs.interims.are_too_many() => return Poll::Ready(Err(Failed::Flooded)),
+            Poll::Ready(answer) => return Poll::Ready(Ok(answer)),
+            Poll::Pending => {}
         }
         if steps != progress.steps() {
             steps = progress.steps();

@@ -126,6 +126,10 @@ impl FromStr for Origin {
             let place = Place::Socket(path.into(), Authority::from_static("localhost"));
             return Ok(Origin { scheme: Scheme::Http, place });
         }
+        // The parser drops what comes behind.
+        if text.contains('#') {
+            return Err(ParseOriginError::Path);
+        }
         let uri: Uri = text.parse().map_err(|_| ParseOriginError::Malformed)?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(ParseOriginError::Malformed);
@@ -142,6 +146,7 @@ impl FromStr for Origin {
         }
         if authority.host().is_empty()
             || (authority.port().is_none() && authority.as_str() != authority.host())
+            || authority.port_u16() == Some(0)
         {
             return Err(ParseOriginError::Malformed);
         }

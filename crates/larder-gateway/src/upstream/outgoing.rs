@@ -23,7 +23,7 @@ use crate::timer::Timer;
 /// 128 KiB of each upload that an origin does not read.
 const MAX_BACKLOG: usize = 16 << 10;
 
-/// Signs of life of an exchange: pieces of the request sent, interim answers received.
+/// Signs of life of an exchange: pieces of the request sent.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     steps: AtomicU64,
@@ -32,7 +32,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn advance(&self) {
+    fn advance(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 

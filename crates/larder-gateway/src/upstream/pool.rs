@@ -47,6 +47,8 @@ pub struct UpstreamStats {
     pub reused: u64,
     /// Requests that were sent once more, since a kept connection was closed before an answer began.
     pub retried: u64,
+    /// Interim answers that were not passed on, because there were too many.
+    pub interims_dropped: u64,
     /// Requests that found all connections in use and too many waiting.
     pub turned_away: u64,
     /// Requests that waited for a connection and got none in time.
@@ -103,6 +105,7 @@ pub(super) struct Pool {
     connected: AtomicU64,
     reused: AtomicU64,
     retried: AtomicU64,
+    interims_dropped: AtomicU64,
     turned_away: AtomicU64,
     waited_in_vain: AtomicU64,
 }
@@ -234,6 +237,7 @@ impl Pool {
             connected: AtomicU64::new(0),
             reused: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            interims_dropped: AtomicU64::new(0),
             turned_away: AtomicU64::new(0),
             waited_in_vain: AtomicU64::new(0),
         })
@@ -248,6 +252,7 @@ impl Pool {
             names_failed: self.addresses.failures(),
             reused: self.reused.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
+            interims_dropped: self.interims_dropped.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             waited_in_vain: self.waited_in_vain.load(Ordering::Relaxed),
             in_use: self.in_demand() + self.streams(),
@@ -269,6 +274,12 @@ impl Pool {
 
     pub(super) fn count_retry(&self) {
         self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_dropped_interims(&self, dropped: u32) {
+        if dropped > 0 {
+            self.interims_dropped.fetch_add(dropped.into(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn count_refusal(&self) {

@@ -9,12 +9,17 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use rustls::{
     AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
     SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    client::{
+        VerifierBuilderError, WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{
         CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
         verify_tls13_signature,
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
     version::{TLS12, TLS13},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -88,6 +93,9 @@ pub enum OriginTlsError {
          name a file with those that vouch for this origin (ca_file){0}"
     )]
     NoRoots(String),
+    /// The roots cannot be checked by.
+    #[error("origins cannot be checked by these roots")]
+    Verifier(#[from] VerifierBuilderError),
     /// The certificate or the key to show to the origin cannot be used, or they are not a pair.
     #[error("the client certificate in {} cannot be used with its key", .file.display())]
     Client {
@@ -118,11 +126,13 @@ impl OriginTls {
             .with_protocol_versions(versions)
             .expect("the provider has suites for both versions");
         let builder = if *verify {
+            let mut named = Vec::new();
             let roots = match ca_file {
                 Some(file) => {
                     let mut roots = RootCertStore::empty();
                     for root in pem::read_chain(file)? {
                         made_of.update(&root);
+                        named.push(root.clone());
                         let added = roots.add(root);
                         added.map_err(|source| OriginTlsError::Root {
                             file: file.clone(),
@@ -133,7 +143,8 @@ impl OriginTls {
                 }
                 None => system_roots()?,
             };
-            builder.with_root_certificates(roots)
+            let verifier = Arc::new(Checked::by(roots, named, &provider)?);
+            builder.dangerous().with_custom_certificate_verifier(verifier)
         } else {
             let verifier = Arc::new(Unchecked::by(&provider));
             builder.dangerous().with_custom_certificate_verifier(verifier)
@@ -266,8 +277,9 @@ fn of_certificate(error: &CertificateError) -> String {
                                             the one that does (ca_file), and have the origin send those in between"
             .to_owned(),
         CertificateError::Revoked => "its certificate is revoked: renew it there".to_owned(),
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "its certificate is marked as one that vouches for others (CA:TRUE): issue one for the server itself"
+        error if vouches_for_others(error) => {
+            "its certificate is marked as one that vouches for others (CA:TRUE): name a file with that very certificate \
+             (ca_file), or issue one for the server itself"
                 .to_owned()
         }
         _ => "its certificate cannot be accepted".to_owned(),
@@ -284,6 +296,75 @@ fn system_roots() -> Result<RootCertStore, OriginTlsError> {
     }
     let errors: Vec<_> = found.errors.iter().map(|error| format!("; {error}")).collect();
     Err(OriginTlsError::NoRoots(errors.concat()))
+}
+
+/// Takes what a root vouches for, and beside that the very certificates that `ca_file` names: one that somebody has made for
+/// their own server often says that it vouches for others (`openssl req -x509` writes CA:TRUE), and would do for no server.
+#[derive(Debug)]
+struct Checked {
+    by_roots: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl Checked {
+    fn by(
+        roots: RootCertStore,
+        named: Vec<CertificateDer<'static>>,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Checked, VerifierBuilderError> {
+        let builder =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        Ok(Checked { by_roots: builder.build()?, named })
+    }
+}
+
+impl ServerCertVerifier for Checked {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        stapled: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.by_roots.verify_server_cert(shown, between, name, stapled, now) {
+            // Its times were checked before that (webpki does so first); its names were not.
+            Err(rustls::Error::InvalidCertificate(error))
+                if vouches_for_others(&error) && self.named.contains(shown) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(shown)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            checked => checked,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_roots.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.by_roots.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.by_roots.supported_verify_schemes()
+    }
+}
+
+/// A server shows a certificate that says of itself that it is none of a server.
+fn vouches_for_others(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity"))
 }
 
 /// Takes any certificate. The handshake is checked still: the origin has the certificate's key.

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     pin::Pin,
     process::Command,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -358,17 +359,64 @@ async fn requests_that_name_two_hosts_or_none_reach_no_service() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_answered_431_and_the_next_is_read() {
-    let gate = Gate::echoing();
+    let config = ServerConfig::default();
+    let counters = Arc::clone(&config.http1.counters);
+    let gate = Gate::serving(config, service_fn(echo));
     let mut client = connect(&gate).await;
-    for fields in [1, 100] {
-        let mut request = Request::get("http://a/");
-        for number in 0..fields {
-            request = request.header(format!("x-{number}"), "a".repeat(100_000 / fields));
+    let mut refused = 0;
+    // More than four times what is allowed, the last.
+    for bytes in [66_000, 100_000, 120_000, 200_000, 280_000] {
+        for fields in [1, 100] {
+            let mut request = Request::get("http://a/");
+            for number in 0..fields {
+                request = request.header(format!("x-{number}"), "a".repeat(bytes / fields));
+            }
+            let (answer, _) = ask(&mut client, request.body(()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), 431, "{bytes} B in {fields} fields");
+            refused += 1;
+            assert_eq!(ask(&mut client, get("http://a/")).await.unwrap().0.status(), 200);
         }
-        let (answer, _) = ask(&mut client, request.body(()).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), 431, "{fields} fields");
-        assert_eq!(ask(&mut client, get("http://a/")).await.unwrap().0.status(), 200);
     }
+    assert_eq!(counters.read().refusals, [("the header fields are too large", refused)]);
+}
+
+#[tokio::test]
+async fn a_target_that_is_too_long_is_answered_as_over_http_1() {
+    let config = ServerConfig::default();
+    let (limit, counters) =
+        (config.http1.max_request_line_bytes, Arc::clone(&config.http1.counters));
+    let gate = Gate::serving(config, service_fn(echo));
+    let mut client = connect(&gate).await;
+    // What is left of the line for the path, beside the method and the version.
+    let longest = limit - "GET  HTTP/1.1\r".len();
+    for (length, status) in [(longest, 200), (longest + 1, 414)] {
+        let path = format!("/{}", "a".repeat(length - 1));
+        let (answer, _) = ask(&mut client, get(&format!("http://a{path}"))).await.unwrap();
+        assert_eq!(answer.status(), status, "HTTP/2: {length}");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        let answer = gate.say(request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "HTTP/1.1: {length}");
+    }
+    assert_eq!(counters.read().refusals, [("the request line is too long", 2)]);
+}
+
+#[tokio::test]
+async fn content_that_is_not_as_long_as_was_said_is_counted() {
+    let config = ServerConfig::default();
+    let counters = Arc::clone(&config.http1.counters);
+    let gate = Gate::serving(config, service_fn(echo));
+    let mut client = connect(&gate).await;
+    let request = Request::post("http://a/").header("content-length", "5").body(()).unwrap();
+    for content in ["abc", "abcdefg"] {
+        client = client.ready().await.unwrap();
+        let (answer, mut stream) = client.send_request(request.clone(), false).unwrap();
+        stream.send_data(Bytes::from(content), true).unwrap();
+        let error = timeout(PATIENCE, answer).await.unwrap().unwrap_err();
+        assert_eq!(error.reason(), Some(Reason::PROTOCOL_ERROR), "{content}");
+    }
+    let why = "the content has not the length that was said, or its trailers are malformed";
+    eventually("both are counted", async || (counters.read().refusals == [(why, 2)]).then_some(()))
+        .await;
 }
 
 #[tokio::test]

@@ -301,7 +301,7 @@ async fn flood(mut round: impl FnMut(u32) -> Vec<u8> + Send + 'static) -> (Told,
     flooding.abort();
     drop(flooding.await);
     drop(reading);
-    assert_eq!(counters.read().refusals.len(), 1, "it is not counted");
+    assert!(!counters.read().refusals.is_empty(), "it is not counted");
     (told, timeout(PATIENCE, serving).await.expect("it does not end").unwrap())
 }
 
@@ -686,6 +686,7 @@ async fn a_request_that_is_malformed_reaches_no_service() {
         connection.send([hello(), malformed].concat()).await;
         assert_eq!(connection.told(1).await, *told, "{what}");
         assert_eq!(calls.load(Ordering::SeqCst), 0, "{what}");
+        assert_eq!(connection.refused(), 1, "{what} is counted once");
         if *told != ended {
             // The other streams are not concerned.
             connection.send(get(3, "/")).await;
@@ -707,14 +708,13 @@ async fn trailers_that_are_none_reset_their_stream_wherever_its_request_is() {
     let trailers =
         |fields: &[(&str, &str)]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(fields));
     let data = || frame(DATA, 0, 1, b"abc");
-    // And whether it is we who notice; the others h2 refuses, and does not tell.
-    for (fields, is_counted) in [
-        (&[(":path", "/")][..], true),
-        (&[(":path", "/"), ("x", "y")], true),
-        (&[(":status", "200")], true),
-        (&[(":method", "GET")], true),
-        (&[("x", "y"), (":path", "/")], false),
-        (&[("connection", "close")], false),
+    for fields in [
+        &[(":path", "/")][..],
+        &[(":path", "/"), ("x", "y")],
+        &[(":status", "200")],
+        &[(":method", "GET")],
+        &[("x", "y"), (":path", "/")],
+        &[("connection", "close")],
     ] {
         for at_once in [true, false] {
             let (ended, mut ends) = mpsc::unbounded_channel();
@@ -740,7 +740,7 @@ async fn trailers_that_are_none_reset_their_stream_wherever_its_request_is() {
             }
             let reset = Told::Reset(Reason::PROTOCOL_ERROR);
             assert_eq!(connection.told(1).await, reset, "{fields:?} {at_once}");
-            assert_eq!(connection.refused(), u64::from(is_counted), "{fields:?} {at_once}");
+            assert_eq!(connection.refused(), 1, "{fields:?} {at_once}");
             connection.send([get(3, "/")].concat()).await;
             assert_eq!(connection.told(3).await, Told::Status(200));
             let whole = ends.recv().await.unwrap();

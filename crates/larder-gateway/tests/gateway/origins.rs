@@ -1,6 +1,7 @@
 //! Origins of each kind: in the open, over TLS, over a Unix socket; in HTTP/1.1 and in HTTP/2.
 
 use std::{
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,7 +28,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, service_fn};
 
-use crate::support::{AnyBody, BoxError, Certificate, Nginx, Origin, echo, eventually, whole};
+use crate::support::{
+    AnyBody, BoxError, Certificate, Gate, Nginx, Origin, echo, eventually, whole,
+};
 
 /// The ways to an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -322,6 +325,60 @@ async fn a_certificate_that_will_not_do_is_named_with_the_way_out() {
     assert_eq!(proxy_error, "tls_certificate_error");
     assert!(text.contains("no root that is known vouches for its certificate"), "{text}");
     assert_eq!(upstream.stats().unconnected, 1);
+}
+
+/// Made as people make one for their own server: it says of itself that it vouches for others.
+#[tokio::test]
+async fn the_very_certificate_that_is_named_is_taken_for_its_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["own", "other"] {
+        let made = Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+            ])
+            .args([
+                "-days",
+                "2",
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=DNS:localhost",
+            ])
+            .args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+    let file = |name: &str| folder.path().join(name);
+    let tls = Tls::from_pem_files(&file("own.pem"), &file("own.key")).unwrap();
+    let gate =
+        Gate::serving(ServerConfig { tls: Some(tls), ..ServerConfig::default() }, service_fn(echo));
+    let url = format!("https://localhost:{}", gate.address.port());
+    for (name, server_name, word) in [
+        ("own.pem", None, None),
+        ("own.pem", Some("localhost"), None),
+        ("own.pem", Some("other.example"), Some("tls_certificate_error")),
+        ("other.pem", None, Some("tls_certificate_error")),
+    ] {
+        let options = OriginTlsOptions {
+            ca_file: Some(file(name)),
+            server_name: server_name.map(str::to_owned),
+            ..OriginTlsOptions::default()
+        };
+        let tls = Some(OriginTls::new(&options).unwrap());
+        let config = UpstreamConfig { tls, ..UpstreamConfig::default() };
+        let upstream = Upstream::new(url.parse().unwrap(), config);
+        let asked = ask(&upstream, get("/")).await;
+        let told = asked.as_ref().err().map(|error| told(error).0);
+        assert_eq!(told, word, "{name} {server_name:?}: {asked:?}");
+    }
 }
 
 #[tokio::test]

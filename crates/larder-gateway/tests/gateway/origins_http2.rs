@@ -586,3 +586,34 @@ async fn connections_that_nobody_uses_are_closed_in_order() {
     drop(client);
     ends(2).await;
 }
+
+#[tokio::test]
+async fn hints_put_no_answer_off_and_have_a_bound() {
+    for (pause, expected) in [(100, "http_response_timeout"), (0, "http_protocol_error")] {
+        let origin = answering(usual, move |(_request, mut respond), _| async move {
+            for _ in 0..1000 {
+                let mut hint = Response::new(());
+                *hint.status_mut() = StatusCode::EARLY_HINTS;
+                if respond.send_informational(hint).is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let config =
+            UpstreamConfig { first_byte_timeout: Duration::from_secs(1), ..Default::default() };
+        let client = upstream(&origin, if pause > 0 { config } else { UpstreamConfig::default() });
+        let (interim, interims) = interim::channel();
+        let mut request = get("/");
+        request.extensions_mut().insert(interim);
+        let error = ask(&client, request).await.unwrap_err();
+        assert_eq!(word(&error), expected, "{error:?}");
+        assert_eq!(client.stats().in_use, 0);
+        if pause == 0 {
+            assert_eq!(client.stats().interims_dropped, 49);
+        }
+        drop(interims);
+    }
+}

@@ -57,11 +57,10 @@ fn count(seen: &Seen, line: &str) -> usize {
     seen.lock().unwrap().iter().filter(|(_, seen)| seen.starts_with(line)).count()
 }
 
-const METHODS: [(&str, bool); 10] = [
+const METHODS: [(&str, bool); 9] = [
     ("GET", true),
     ("HEAD", true),
     ("OPTIONS", true),
-    ("TRACE", true),
     ("PUT", true),
     ("DELETE", true),
     ("POST", false),

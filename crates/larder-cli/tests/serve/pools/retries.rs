@@ -1,6 +1,12 @@
 //! What is sent once more, and what is not; and which address is left alone for how long.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use super::*;
 use crate::support::eventually;
@@ -198,4 +204,83 @@ async fn all_addresses_together_take_no_longer_than_the_whole() {
     assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!((one.requests().len(), other.requests().len()), (1, 1));
     site.larder.told("sent no response head within").await;
+}
+
+/// Speaks HTTP/2, and ends each connection at its first request, which it says it has not looked at.
+async fn leaving(seen: Arc<AtomicUsize>) -> Origin {
+    const HEADERS: u8 = 1;
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    Origin::playing(move |visit| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let mut wire = visit.into_wire();
+            wire.exactly("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len()).await;
+            wire.send(SETTINGS).await;
+            loop {
+                let head = wire.exactly(9).await;
+                wire.exactly(u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize).await;
+                if head[3] == HEADERS {
+                    break;
+                }
+            }
+            seen.fetch_add(1, Ordering::SeqCst);
+            wire.send(GOAWAY).await;
+            while wire.try_some().await.is_ok_and(|bytes| !bytes.is_empty()) {}
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_a_service_that_leaves_has_not_looked_at_is_sent_as_often_as_anything_else() {
+    let rows = [
+        ("", 3, 0.0),
+        ("[upstream.app.retry]\nattempts = 2\n", 2, 0.0),
+        ("[upstream.app.retry]\nattempts = 1\n", 1, 0.0),
+        ("[upstream.app.retry]\npercent = 0\nper_second = 0\n", 1, 1.0),
+    ];
+    for (text, sent, held_back) in rows {
+        for has_content in [false, true] {
+            let seen = Arc::default();
+            let origin = leaving(Arc::clone(&seen)).await;
+            let url = format!("[upstream.app]\nurl = \"h2c://{}\"\n", origin.address);
+            let site = Site::of(&format!("{LISTENERS}{url}{text}")).await;
+            let answer = match has_content {
+                true => post(&site.larder, &"x".repeat(30_000)).await,
+                false => site.larder.get("/").await,
+            };
+            assert_eq!(answer.status(), 502, "{text}");
+            assert_eq!(seen.load(Ordering::SeqCst), sent, "{text} {has_content}");
+            let metric = async |name: &str| site.larder.metric(name).await;
+            assert_eq!(metric("larder_upstream_retries_total").await, (sent - 1) as f64, "{text}");
+            let held = "larder_upstream_retries_held_back_total{upstream=\"app\"}";
+            assert_eq!(metric(held).await, held_back, "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_costs_an_attempt() {
+    for (text, sent, held_back) in [
+        ("", 3, 0.0),
+        ("[upstream.app.retry]\nattempts = 1\n", 2, 0.0),
+        ("[upstream.app.retry]\npercent = 0\nper_second = 0\n", 2, 1.0),
+    ] {
+        let origin = Origin::playing(move |mut visit| async move {
+            while let Some(head) = visit.request().await {
+                if head.contains("/kill") {
+                    return visit.reset();
+                }
+                visit.send(ok(NO_STORE, "fine")).await;
+            }
+        })
+        .await;
+        let site = Site::with(&[origin.address], text).await;
+        assert_eq!(site.larder.get("/").await.text(), "fine");
+        assert_eq!(site.larder.get("/kill").await.status(), 502);
+        assert_eq!(origin.requests().len(), sent, "{text}");
+        let held = "larder_upstream_retries_held_back_total{upstream=\"app\"}";
+        assert_eq!(site.larder.metric(held).await, held_back, "{text}");
+    }
 }

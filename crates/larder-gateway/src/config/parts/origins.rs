@@ -35,7 +35,8 @@ pub struct RetryPart {
     /// without content whose method is idempotent (GET, HEAD, PUT, DELETE, OPTIONS). Default connect and reset
     #[schemars(example = &["connect", "reset", "503"])]
     pub on: Option<Vec<CauseWord>>,
-    /// How many addresses are asked for one request, at most. Default 3; with 1 nothing is sent once more
+    /// How often one request is sent, at most, to one address or to several. Default 3; with 1 nothing is sent once
+    /// more, not even where a kept connection turns out to be closed
     #[schemars(example = 2)]
     pub attempts: Option<Count>,
     /// How many of a hundred requests may be sent once more. Default 10: a service that fails under its load does not get

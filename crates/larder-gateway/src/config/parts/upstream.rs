@@ -58,7 +58,7 @@ pub struct UpstreamPart {
     /// packet is sent again after one, and after three
     #[schemars(example = &"3s")]
     pub connect_timeout: Option<Time>,
-    /// From the request to the head of the answer. Default 60s
+    /// From the request to the head of the answer, whatever interim answers (1xx) come before it. Default 60s
     #[schemars(example = &"60s")]
     pub first_byte_timeout: Option<Time>,
     /// Between two pieces of the answer's body. Default 60s

@@ -8,7 +8,10 @@ use super::{
     Secrets,
     check::{Check, first_line},
 };
-use crate::{Tls, config::parts::AdminPart};
+use crate::{
+    Tls,
+    config::{mistake::Mistake, parts::AdminPart},
+};
 
 /// Who is let in to the admin API, and how it is spoken to.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +38,14 @@ impl Check<'_> {
             part.write_token_file.as_ref(),
             secrets.admin_write_token.as_deref(),
         );
+        if let (Some(read), Some(write)) = (&read, &write)
+            && read == write
+        {
+            let what =
+                "the tokens for reading and for writing are the same: who may read may change all";
+            let place = self.places.of("admin.write_token_file").cloned();
+            self.doubts.push(Mistake::new(place, what));
+        }
         let is_encrypted = part.tls.certificate.is_some() || part.tls.key.is_some();
         let tls = is_encrypted.then(|| self.pair("admin.tls", &part.tls)).flatten();
         let tls = tls.and_then(|pair| Tls::from_pem_files(&pair.certificate, &pair.key).ok());
@@ -60,7 +71,9 @@ impl Check<'_> {
             let read = first_line(&self.places.resolve(path, file));
             read.map_err(|what| self.note(path, what)).ok()
         });
-        said.filter(|token| !token.is_empty()).or(of_file.as_deref()).and_then(Token::new)
+        let token = said.filter(|token| !token.is_empty()).or(of_file.as_deref());
+        self.doubt_of_token(path, token);
+        token.and_then(Token::new)
     }
 
     /// Other machines can reach it.

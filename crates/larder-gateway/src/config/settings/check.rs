@@ -10,6 +10,8 @@ use crate::config::{
 
 /// No time in a configuration is meant to be longer, and sums of longer ones are none.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+/// Clocks of connections go by milliseconds.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// Heads lie in memory whole.
 const LARGEST_HEAD: u64 = 16 << 20;
 const SMALLEST_HEAD: u64 = 1 << 10;
@@ -33,6 +35,9 @@ impl Check<'_> {
         if time.is_zero() {
             let name = self.places.name(path).to_owned();
             self.note(path, format!("{name} of 0s leaves no time at all"));
+        } else if time < SHORTEST {
+            let shown = humantime::format_duration(time);
+            self.note(path, format!("{shown} is less than this gateway measures: at least 1ms"));
         } else if time > LONGEST {
             self.note(path, "that is more than a year");
         }
@@ -55,6 +60,22 @@ impl Check<'_> {
             self.note(path, "heads lie in memory whole: at most 16MiB");
         }
         bytes(size)
+    }
+}
+
+/// So many letters anybody might find by trying.
+const SHORT_TOKEN: usize = 16;
+
+impl Check<'_> {
+    /// `path`: where it is said, if it is in a file.
+    pub(super) fn doubt_of_token(&mut self, path: &str, token: Option<&str>) {
+        if token.is_some_and(|token| token.len() < SHORT_TOKEN) {
+            let name = self.places.name(path).to_owned();
+            let what = format!(
+                "the token of {name} has fewer than {SHORT_TOKEN} letters, which can be found by trying: openssl rand -hex 32 makes one"
+            );
+            self.doubts.push(Mistake::new(self.places.of(path).cloned(), what));
+        }
     }
 }
 

@@ -129,6 +129,7 @@ pub struct Secrets {
 const LEAST_MEMORY: u64 = 1 << 20;
 /// What a process takes that does next to nothing, and as much again.
 const LEAST_PROCESS: u64 = 32 << 20;
+const MOST_MEMORY: u64 = 64 << 40;
 
 impl Settings {
     /// Checks all of it. Files that it names are read.
@@ -189,6 +190,8 @@ impl Settings {
             let name = places.name("memory.size");
             let what = format!("{name} {size} is too little for a cache: give it at least 1 MiB");
             check.note("memory.size", what);
+        } else if size.as_u64() > MOST_MEMORY {
+            check.note("memory.size", "no machine has so much: at most 64TiB");
         }
         let max_body_bytes = memory.max_body.as_ref().map(bytes);
         let usual = http::Settings::default();

@@ -149,7 +149,6 @@ impl Check<'_> {
             ("balance", part.balance.is_some()),
             ("slow_start", part.slow_start.is_some()),
             ("retry.on", part.retry.on.is_some()),
-            ("retry.attempts", part.retry.attempts.is_some()),
         ] {
             let path = format!("upstream.{name}.{key}");
             if is_said && self.places.of(&path).is_some() {

@@ -68,7 +68,9 @@ impl Check<'_> {
                 RATE
             }
         };
-        let token = of_environment.or(of_file).as_deref().and_then(Token::new);
+        let token = of_environment.or(of_file);
+        self.doubt_of_token(TOKEN, token.as_deref());
+        let token = token.as_deref().and_then(Token::new);
         if token.is_none() && allow.is_none() {
             return None;
         }
@@ -109,7 +111,12 @@ impl Check<'_> {
         part: &PurgePart,
         purge: Option<&PurgeConfig>,
     ) -> Vec<Mistake> {
-        let said = [("purge.mode", part.mode.is_some()), ("purge.rate", part.rate.is_some())];
+        let is_empty = part.mode.is_none() && part.rate.is_none();
+        let said = [
+            ("purge", is_empty && self.places.of("purge").is_some()),
+            ("purge.mode", part.mode.is_some()),
+            ("purge.rate", part.rate.is_some()),
+        ];
         let said = said.into_iter().filter(|(_, is_said)| *is_said && purge.is_none());
         let doubt = |(path, _)| {
             let what = "nobody may purge where requests come: say allow or token_file as well";

@@ -17,7 +17,7 @@ use crate::{
         nearest::nearest,
         route::Route,
         rules::Rules,
-        value::{Field, Wanted},
+        value::{Field, Wanted, is_one_host},
     },
     routes::{Fitting, HostPattern, PathRegex, Rewrite, Way},
 };
@@ -44,6 +44,8 @@ impl Check<'_> {
             );
         }
         self.sizes_of_compression(path, said, effective);
+        self.timeouts(path, said, effective);
+        self.fields_of_keys(path, said);
         let upstream = match (&effective.upstream, upstreams) {
             (None, []) => None,
             (None, [_]) => Some(0),
@@ -195,6 +197,7 @@ impl Check<'_> {
     }
 
     fn rewrite(&mut self, path: &str, route: &Route) -> Option<Rewrite> {
+        self.stripped(path, route);
         let mut prefix = |key: &str, said: &Option<String>| {
             let text = said.as_deref().unwrap_or_default();
             let is_prefix = text.starts_with('/') && !text.ends_with('/') && !text.contains("//");
@@ -212,13 +215,67 @@ impl Check<'_> {
         let strip = prefix("strip_prefix", &route.strip_prefix);
         let add = prefix("add_prefix", &route.add_prefix);
         let host = route.upstream_host.as_deref().map(str::parse::<Authority>).transpose();
-        let host =
-            host.ok().filter(|host| host.as_ref().is_none_or(|host| !host.as_str().contains('@')));
+        let host = host.ok().filter(|host| host.as_ref().is_none_or(is_one_host));
         if host.is_none() {
             let what = "say the host, with a port if it has one: \"shop.internal\"";
             self.note(&format!("{path}.upstream_host"), what);
         }
         Some(Rewrite { strip: strip?, add: add?, host: host? })
+    }
+
+    /// A field below `prefix` that is said twice. In a file its case may differ, and one of the two would be lost.
+    fn said_twice(&self, prefix: &str) -> Option<String> {
+        let keys = self.places.all().filter_map(|(key, _)| key.strip_prefix(prefix));
+        let mut names: Vec<_> = keys.map(str::to_ascii_lowercase).collect();
+        names.sort_unstable();
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+    }
+
+    /// A prefix that no path of the route begins with is taken off none.
+    fn stripped(&mut self, path: &str, route: &Route) {
+        let (Some(prefix), Some(pattern)) = (&route.strip_prefix, &route.path) else { return };
+        let fixed = pattern.split('*').next().unwrap_or_default();
+        let is_whole = fixed.len() == pattern.len();
+        let rest = fixed.strip_prefix(prefix.as_str());
+        // It ends where a segment does.
+        let has_prefix = rest.is_some_and(|rest| rest.starts_with('/') || rest.is_empty());
+        // What is fixed of the paths may end in the middle of the prefix.
+        let may_have = !is_whole && prefix.starts_with(fixed);
+        if !has_prefix && !may_have {
+            let what = format!(
+                "no path that fits {pattern} begins with {prefix}: there is nothing to take off"
+            );
+            let path = format!("{path}.strip_prefix");
+            self.doubts.push(Mistake::new(self.places.of(&path).cloned(), what));
+        }
+    }
+
+    /// Fields that the cache never sees tell no answers apart, and those that every key has none more.
+    fn fields_of_keys(&mut self, path: &str, said: &Rules) {
+        for (index, Field(name)) in said.key_fields.iter().flatten().enumerate() {
+            if !may_be_asked_for(name) {
+                let what = format!(
+                    "{name} tells no answers apart: it is for one hop, claims who asks, or is in every key"
+                );
+                self.note(&format!("{path}.key_fields[{}]", index + 1), what);
+            }
+        }
+    }
+
+    /// Who is answered from the cache after `soft_timeout` is not, where the request has ended before.
+    fn timeouts(&mut self, path: &str, said: &Rules, effective: &Rules) {
+        let (Some(soft), Some(hard)) = (&effective.soft_timeout, &effective.hard_timeout) else {
+            return;
+        };
+        let key = match (&said.soft_timeout, &said.hard_timeout) {
+            (Some(_), _) => "soft_timeout",
+            (None, Some(_)) => "hard_timeout",
+            (None, None) => return,
+        };
+        if soft.0 > hard.0 {
+            let what = "soft_timeout is above hard_timeout, which ends a request before";
+            self.note(&format!("{path}.{key}"), what);
+        }
     }
 
     pub(super) fn fitting(&mut self, path: &str, route: &Route) -> Option<Fitting> {
@@ -247,6 +304,10 @@ impl Check<'_> {
         if route.path.is_some() && route.path_regex.is_some() {
             is_fine = false;
             self.note(&format!("{path}.path_regex"), "say path or path_regex: a path fits one");
+        }
+        if let Some(name) = self.said_twice(&format!("{path}.header.")) {
+            is_fine = false;
+            self.note(&format!("{path}.header"), format!("{name} stands there twice"));
         }
         let mut fields = Vec::new();
         for (Field(name), Wanted(condition)) in route.header.iter().flatten() {

@@ -20,6 +20,9 @@ use crate::{
     gateway::UpgradeLimits,
 };
 
+/// More than any machine has processors.
+const MOST_THREADS: usize = 1024;
+
 fn number(count: Count) -> u32 {
     u32::try_from(count.0.get()).unwrap_or(u32::MAX)
 }
@@ -54,6 +57,12 @@ impl Check<'_> {
         }
         if is_said && max_request_line_bytes < 64 {
             self.note("server.max_request_line", "that is too little for any address");
+        }
+        if server.threads.is_some_and(|count| count.0.get() > MOST_THREADS) {
+            self.note(
+                "server.threads",
+                format!("the most is {MOST_THREADS}: one for each processor is enough"),
+            );
         }
         let max_fields = server.max_fields.map_or(usual.max_fields, |count| count.0.get());
         if max_fields > FIELDS_LIMIT {
@@ -157,6 +166,7 @@ impl Check<'_> {
         });
         // An empty one would be everybody's.
         let explain_token = secrets.explain_token.filter(|token| !token.is_empty()).or(of_file);
+        self.doubt_of_token(PATH, explain_token.as_deref());
         let listeners = listeners.iter().map(|listener| listener.rules.clone()).collect();
         let usual = GatewayConfig::default();
         let name = server.name.as_ref().map_or_else(|| usual.name.clone(), |name| name.0.clone());

@@ -27,9 +27,13 @@ use crate::{
 /// Less is less than one frame, and more is more than any way between two machines holds.
 const WINDOWS: std::ops::RangeInclusive<u64> = 16 << 10..=64 << 20;
 
+/// As long as the name of a host may be: many are called by theirs.
+const LONGEST_NAME: usize = 253;
+
 impl Check<'_> {
     pub(super) fn upstream(&mut self, name: &str, part: &UpstreamPart) -> Option<Named> {
         let path = |key: &str| format!("upstream.{name}.{key}");
+        self.name_of_upstream(name);
         let addresses = self.addresses(name, part);
         let origins = self.origins(name, part, addresses.as_ref().map_or(0, Vec::len));
         let usual = UpstreamConfig::default();
@@ -105,6 +109,18 @@ impl Check<'_> {
         let config = UpstreamConfig { protocol, tls, ..config };
         let addresses = addresses.into_iter().map(|(address, _)| address).collect();
         Some(Named { name: name.to_owned(), addresses, config, origins })
+    }
+
+    /// It stands in figures and in the log.
+    fn name_of_upstream(&mut self, name: &str) {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(is_plain) {
+            let what = format!(
+                "[upstream.{name:?}]: a name has up to {LONGEST_NAME} letters, digits, and _ - . between them"
+            );
+            let place = self.places.of(&format!("upstream.{name}")).cloned();
+            self.mistakes.push(Mistake::new(place, what).about("upstream"));
+        }
     }
 
     /// One set of settings holds for all addresses, and TLS is part of it.

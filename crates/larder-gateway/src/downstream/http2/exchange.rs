@@ -13,7 +13,9 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    request,
     response::Parts,
+    uri::{Authority, PathAndQuery},
 };
 use http_body::{Body, SizeHint};
 use larder::http::{Loan, policy::proxy_status::ProxyError};
@@ -49,6 +51,11 @@ use crate::{
 };
 
 const BAD_TRAILERS: &str = "the trailers are malformed";
+const BAD_CONTENT: &str =
+    "the content has not the length that was said, or its trailers are malformed";
+
+/// What a field weighs beside its bytes (RFC 9113 §6.5.2).
+const FIELD_BYTES: usize = 32;
 
 /// What goes on beside the answer: interim answers out, the request's body in.
 struct SideWork<'a> {
@@ -91,8 +98,8 @@ enum Interrupted {
     Refused(Refusal),
     /// The reader gave the stream up.
     Reset,
-    /// The request turns out to be none, too late for an answer (RFC 9113 §8.1.1).
-    Malformed,
+    /// The request turns out to be none, too late for an answer (RFC 9113 §8.1.1). Its stream is reset.
+    Malformed(&'static str),
 }
 
 /// How far an answer's body came.
@@ -122,6 +129,13 @@ pub(super) async fn exchange<S, B>(
     let facts = RequestFacts::of(request.method(), Version::HTTP_2, true);
     if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
         // Given up before anybody looked: no work for the service, and nothing to hold against the reader.
+        let mut content = request.into_body();
+        if poll_fn(|cx| Poll::Ready(is_wrong(&mut content, cx))).await {
+            config.counters.refused(BAD_CONTENT);
+            if let Some(log) = &config.access_log {
+                log.refused(peer.ip(), StatusCode::BAD_REQUEST, BAD_CONTENT);
+            }
+        }
         return;
     }
     let stream = respond.stream_id().as_u32();
@@ -164,8 +178,9 @@ pub(super) async fn exchange<S, B>(
             note_refused(&mut entry, refusal.to_problem().status(), refusal.reason());
             refuse(&refusal.to_problem(), respond, facts);
         }
-        Err(Interrupted::Malformed) => {
-            note_refused(&mut entry, StatusCode::BAD_REQUEST, BAD_TRAILERS);
+        Err(Interrupted::Malformed(why)) => {
+            config.counters.refused(why);
+            note_refused(&mut entry, StatusCode::BAD_REQUEST, why);
             respond.send_reset(Reason::PROTOCOL_ERROR);
         }
         Err(Interrupted::Reset) => side_work.notes.given_up(),
@@ -188,6 +203,12 @@ fn prepare<'a>(
     (stream_id, entry): (u32, Option<&Entry>),
 ) -> Result<(Request<ReaderBody>, SideWork<'a>), Refusal> {
     let (mut parts, stream) = request.into_parts();
+    if line_bytes(&parts) > config.max_request_line_bytes {
+        return Err(Refusal::TargetTooLong);
+    }
+    if head_bytes(&parts) > config.max_head_bytes {
+        return Err(Refusal::HeadTooLarge);
+    }
     if parts.headers.len() > config.max_fields {
         return Err(Refusal::TooManyFields);
     }
@@ -237,6 +258,40 @@ fn prepare<'a>(
     let stream = stream_id;
     let side_work = SideWork { config, interims, upload, opening, share, waiting, notes, stream };
     Ok((request, side_work))
+}
+
+/// Whether a stream that was reset was so by h2, because its content is not what its head has said.
+fn is_wrong(content: &mut RecvStream, cx: &mut Context<'_>) -> bool {
+    loop {
+        match content.poll_data(cx) {
+            // It is nobody's any more.
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(error))) => return error.is_reset() && error.is_library(),
+            Poll::Ready(None) | Poll::Pending => return false,
+        }
+    }
+}
+
+/// How long the first line would be in HTTP/1.1, where the bound comes from, with the first byte of its end as there.
+fn line_bytes(parts: &request::Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    parts.method.as_str().len() + target + " HTTP/1.1\r".len() + 1
+}
+
+/// What the fields weigh, those for the target and the method among them, as HTTP/2 counts (RFC 9113 §6.5.2).
+fn head_bytes(parts: &request::Parts) -> usize {
+    let mut bytes = ":method".len() + parts.method.as_str().len() + FIELD_BYTES;
+    let uri = &parts.uri;
+    for (name, value) in [
+        (":scheme", uri.scheme_str()),
+        (":authority", uri.authority().map(Authority::as_str)),
+        (":path", uri.path_and_query().map(PathAndQuery::as_str)),
+    ] {
+        bytes += value.map_or(0, |value| name.len() + value.len() + FIELD_BYTES);
+    }
+    let fields = parts.headers.iter();
+    bytes
+        + fields.map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum::<usize>()
 }
 
 /// HTTP/1 has such space around values, and drops it; here it is not allowed, since not every program drops it
@@ -291,6 +346,12 @@ where
         }
         // Before the upload, to which a reset is an error like others.
         match respond.poll_reset(cx) {
+            Poll::Ready(Ok(_))
+                if (side_work.upload.as_mut())
+                    .is_some_and(|upload| is_wrong(&mut upload.stream, cx)) =>
+            {
+                return Poll::Ready(Err(Interrupted::Malformed(BAD_CONTENT)));
+            }
             Poll::Ready(Ok(_)) => return Poll::Ready(Err(Interrupted::Reset)),
             Poll::Ready(Err(_)) => return Poll::Ready(Err(Interrupted::Gone)),
             Poll::Pending => {}
@@ -459,7 +520,10 @@ where
                 return Poll::Ready(Sent::Reset);
             }
             match side_work.poll_upload(None, cx) {
-                Poll::Ready(Err(Interrupted::Malformed)) => return Poll::Ready(Sent::Malformed),
+                Poll::Ready(Err(Interrupted::Malformed(why))) => {
+                    side_work.config.counters.refused(why);
+                    return Poll::Ready(Sent::Malformed);
+                }
                 // The service has been told; its answer goes on all the same.
                 Poll::Ready(Err(_)) => side_work.upload = None,
                 Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -614,9 +678,8 @@ impl SideWork<'_> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(demand)) if self.notes.take_malformed(self.stream).is_some() => {
                 receiving.upload.end(Err(ReaderBodyError::Malformed(BAD_TRAILERS)));
-                self.config.counters.refused(BAD_TRAILERS);
                 tracing::debug!(?demand, "a request has malformed trailers: its stream is reset");
-                Poll::Ready(Err(Interrupted::Malformed))
+                Poll::Ready(Err(Interrupted::Malformed(BAD_TRAILERS)))
             }
             Poll::Ready(Ok(Demand::Dropped)) => Poll::Ready(Ok(())),
             Poll::Ready(Ok(Demand::Wanted)) => {

@@ -50,6 +50,8 @@ pub(super) struct Seen {
     pub(super) has_path: bool,
     /// A `#` in `:path`.
     pub(super) has_fragment: bool,
+    /// What all fields weigh (RFC 9113 §6.5.2); values of the static table are not counted.
+    pub(super) bytes: usize,
 }
 
 /// What cannot be read. From here on no block can.
@@ -92,6 +94,7 @@ impl Decoder {
             seen.has_pseudo |= entry.kind != Kind::Field;
             seen.has_path |= entry.kind == Kind::Path;
             seen.has_fragment |= entry.has_fragment;
+            seen.bytes = seen.bytes.saturating_add(entry.bytes());
         }
         // What one large block needed is not kept.
         self.text.clear();
@@ -307,9 +310,16 @@ mod tests {
             ("828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf", 164),
         ] {
             let seen = reader.read(&bytes(block)).unwrap();
-            assert_eq!(seen, Seen { has_pseudo: true, has_path: true, has_fragment: false });
+            assert_eq!(
+                unweighed(seen),
+                Seen { has_pseudo: true, has_path: true, ..Seen::default() }
+            );
             assert_eq!(reader.bytes, weight);
         }
+    }
+
+    fn unweighed(seen: Seen) -> Seen {
+        Seen { bytes: 0, ..seen }
     }
 
     #[test]
@@ -357,7 +367,8 @@ mod tests {
             }
             block
         };
-        let path = Seen { has_pseudo: true, has_path: true, has_fragment: true };
+        let path = Seen { has_pseudo: true, has_path: true, has_fragment: true, ..Seen::default() };
+        let read = |reader: &mut Decoder, block: &[u8]| reader.read(block).map(unweighed);
         // By the static table's name, and by its own; not indexed, never indexed, and indexed.
         for block in [
             literal(0x04, "", "/a#b"),
@@ -366,19 +377,19 @@ mod tests {
             literal(0x00, ":path", "#"),
             literal(0x40, ":path", "/?#"),
         ] {
-            assert_eq!(Decoder::new().read(&block), Ok(path), "{block:?}");
+            assert_eq!(read(&mut Decoder::new(), &block), Ok(path), "{block:?}");
         }
         // As an entry of the table, and by the name of one.
         let mut reader = Decoder::new();
         reader.read(&literal(0x40, ":path", "/a")).unwrap();
         assert!(!reader.read(&[0x80 | 62]).unwrap().has_fragment);
-        assert_eq!(reader.read(&literal(0x40 | 62, "", "/a#b")), Ok(path));
-        assert_eq!(reader.read(&[0x80 | 62]), Ok(path));
+        assert_eq!(read(&mut reader, &literal(0x40 | 62, "", "/a#b")), Ok(path));
+        assert_eq!(read(&mut reader, &[0x80 | 62]), Ok(path));
         // Elsewhere it is a value like others.
         let other = literal(0x00, "x", "#");
-        assert_eq!(Decoder::new().read(&other), Ok(Seen::default()));
+        assert_eq!(Decoder::new().read(&other), Ok(Seen { bytes: 34, ..Seen::default() }));
         let authority = Decoder::new().read(&literal(0x00, ":authority", "#")).unwrap();
-        assert_eq!(authority, Seen { has_pseudo: true, ..Seen::default() });
+        assert_eq!(unweighed(authority), Seen { has_pseudo: true, ..Seen::default() });
     }
 
     #[test]

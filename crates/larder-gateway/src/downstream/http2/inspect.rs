@@ -11,7 +11,7 @@ use h2::Reason;
 use super::{
     budget::{Budget, Spent},
     hpack,
-    limits::MAX_STREAMS,
+    limits::{MAX_STREAMS, REFUSED_HEAD_TIMES},
     notes::{Malformed, Notes, TooMany},
 };
 
@@ -19,8 +19,8 @@ const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 /// The most that a frame of a reader's may hold, since we never say otherwise (RFC 9113 §4.2).
 const FRAME_BYTES: usize = 16 << 10;
-/// A header block may be so many times as large as a head: h2 answers a head that is too large, up to four
-/// times the limit, and coded it may be larger still. No client that wants an answer sends more.
+/// A header block may be so many times as large as a head: one that is too large is answered, up to four
+/// times the limit and a little more, and coded it may be larger still. No client that wants an answer sends more.
 const BLOCK_TIMES: usize = 8;
 /// No more memory than this is kept from one frame to the next.
 const KEPT_BYTES: usize = 1 << 10;
@@ -59,6 +59,8 @@ pub(super) struct Inspector {
     budget: Budget,
     hpack: hpack::Decoder,
     block_limit: usize,
+    /// Larger heads h2 answers by itself.
+    answered_limit: usize,
     preface_left: usize,
     has_settings: bool,
     head: [u8; HEAD_BYTES],
@@ -115,6 +117,7 @@ impl Inspector {
             budget: Budget::new(),
             hpack: hpack::Decoder::new(),
             block_limit: max_head_bytes.saturating_mul(BLOCK_TIMES),
+            answered_limit: max_head_bytes.saturating_mul(REFUSED_HEAD_TIMES),
             preface_left: PREFACE_BYTES,
             has_settings: false,
             head: [0; HEAD_BYTES],
@@ -269,6 +272,7 @@ impl Inspector {
         let malformed = if stream > self.last_stream {
             self.last_stream = stream;
             self.open(stream);
+            self.notes.begin(stream, seen.bytes > self.answered_limit);
             self.resettable = self.resettable.saturating_add(1);
             if seen.has_fragment {
                 Some(Malformed::Head("the target has a fragment"))

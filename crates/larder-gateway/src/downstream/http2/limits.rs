@@ -15,3 +15,7 @@ pub(super) const MAX_GIVEN_UP: usize = 1000;
 /// Streams that we may have to reset for mistakes. Most of what leads to that draws on the budget, too; h2
 /// counts over the whole life of a connection, which may be that of a proxy with many readers.
 pub(super) const MAX_MISTAKES: usize = 10_000;
+
+/// A head may be so many times as large as allowed, and its stream is answered 431. Others of the connection go on: behind a
+/// proxy they are other readers'.
+pub(super) const REFUSED_HEAD_TIMES: usize = 4;

@@ -21,6 +21,7 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, poll_fn},
+    net::IpAddr,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -29,7 +30,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use h2::{Ping, RecvStream, server::SendResponse};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -43,16 +44,17 @@ use self::{
     exchange::exchange,
     inspect::{Fault, Inspector, SLOW_HEAD},
     limits::{
-        CONNECTION_WINDOW, MAX_GIVEN_UP, MAX_MISTAKES, MAX_STREAMS, SEND_BUFFER, STREAM_WINDOW,
+        CONNECTION_WINDOW, MAX_GIVEN_UP, MAX_MISTAKES, MAX_STREAMS, REFUSED_HEAD_TIMES,
+        SEND_BUFFER, STREAM_WINDOW,
     },
-    notes::Notes,
+    notes::{Begun, Notes},
     patience::Patience,
 };
 use crate::{
     downstream::{
         counters::{Timeout, TooSlow},
         ended::Ended,
-        http1::{Http1Config, ReaderBody},
+        http1::{Http1Config, ReaderBody, refusal::Refusal},
         pace::{ALONE, Pace},
         peer::Peer,
         span::Span,
@@ -106,7 +108,12 @@ where
     let mut builder = h2::server::Builder::new();
     builder
         .max_concurrent_streams(config.max_streams.min(MAX_STREAMS))
-        .max_header_list_size(u32::try_from(config.max_head_bytes).unwrap_or(u32::MAX))
+        // What is above max_head is refused in `exchange`, so that it is counted and has its line: h2 would answer it
+        // unseen, and take one that is little more for an attack.
+        .max_header_list_size(
+            u32::try_from(config.max_head_bytes.saturating_mul(REFUSED_HEAD_TIMES))
+                .unwrap_or(u32::MAX),
+        )
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
@@ -142,8 +149,9 @@ where
     .await;
     let Some(connection) = shaken else { return Ended::Cut };
     corked.keep_end();
-    let watch = Watch { notes: Arc::clone(&notes), is_crowded };
-    let begin = move |(request, respond)| {
+    let watch = Watch { notes: Arc::clone(&notes), is_crowded, client: peer.ip() };
+    let begin = move |(request, respond): (_, SendResponse<Bytes>)| {
+        notes.accepted(respond.stream_id().as_u32());
         exchange(request, respond, peer, config, service.clone(), Arc::clone(&notes))
     };
     let Over { ended, is_told } = run(connection, &corked, begin, watch, config, &stop).await;
@@ -162,7 +170,44 @@ struct Watch<C> {
     notes: Arc<Notes>,
     /// Whether others wait for what they hold.
     is_crowded: C,
+    /// For the lines of requests that are refused unseen.
+    client: Option<IpAddr>,
 }
+
+impl<C> Watch<C> {
+    /// Counts and logs what h2 has refused by itself: it tells nobody. `under_way`: how many streams are.
+    fn tell_refused(&self, under_way: usize, config: &Http1Config) {
+        let is_full = under_way >= config.max_streams.min(MAX_STREAMS) as usize;
+        for Begun { is_too_large, .. } in self.notes.take_unaccepted() {
+            let (status, why) = match (is_too_large, is_full) {
+                (true, _) => {
+                    let refusal = Refusal::HeadTooLarge;
+                    (refusal.to_problem().status(), refusal.reason())
+                }
+                (false, true) => (StatusCode::SERVICE_UNAVAILABLE, TOO_MANY_STREAMS),
+                (false, false) => (StatusCode::BAD_REQUEST, NO_REQUEST),
+            };
+            config.counters.refused(why);
+            if let Some(log) = &config.access_log {
+                log.refused(self.client, status, why);
+            }
+        }
+    }
+
+    /// The connection ends by one of those that are not accepted, or by another frame. Which, h2 does not tell.
+    fn tell_broken(&self, config: &Http1Config) {
+        config.counters.refused(BROKEN);
+        for _ in self.notes.take_unaccepted() {
+            if let Some(log) = &config.access_log {
+                log.refused(self.client, StatusCode::BAD_REQUEST, BROKEN);
+            }
+        }
+    }
+}
+
+const BROKEN: &str = "a connection broke the rules of HTTP/2";
+const TOO_MANY_STREAMS: &str = "there are more streams at once than allowed";
+const NO_REQUEST: &str = "a stream of HTTP/2 begins with no request";
 
 struct Over {
     ended: Ended,
@@ -227,7 +272,7 @@ where
                     tracing::debug!("an HTTP/2 connection ended: {error}");
                     let is_told = error.is_library();
                     if is_told {
-                        config.counters.refused("a connection broke the rules of HTTP/2");
+                        watch.tell_broken(config);
                     }
                     return Poll::Ready(Over { ended, is_told });
                 }
@@ -235,7 +280,16 @@ where
                     return Poll::Ready(Over { ended, is_told: true });
                 }
                 Poll::Ready(None) => return Poll::Ready(Ended::Closed.into()),
-                Poll::Pending => false,
+                Poll::Pending => {
+                    // What comes after the farewell is nobody's, and with a fault h2 has not seen all. Where nothing can
+                    // be written it may not have read all.
+                    if is_stopping || corked.fault().is_some() {
+                        watch.notes.take_unaccepted();
+                    } else if !corked.is_blocked() {
+                        watch.tell_refused(exchanges.len(), config);
+                    }
+                    false
+                }
             };
             if let (false, Some(fault)) = (is_faulty, corked.fault()) {
                 let Fault { reason, detail } = fault;
@@ -272,7 +326,7 @@ where
                 pings.send_ping(Ping::opaque()).ok();
                 cx.waker().wake_by_ref();
             }
-            let (streams, Watch { notes, is_crowded }) = (exchanges.len(), &watch);
+            let (streams, Watch { notes, is_crowded, .. }) = (exchanges.len(), &watch);
             return patience
                 .poll_over(streams, is_stopping, notes, corked, is_crowded, cx)
                 .map(|()| Ended::Cut.into());

@@ -42,10 +42,20 @@ pub(super) struct Notes {
     min_rate: MinRate,
     /// Of all streams together. It counts while any of them waits for the reader.
     line: Mutex<Pace>,
+    /// Streams that have begun, until they are accepted.
+    begun: Mutex<Vec<Begun>>,
     /// By stream, until the stream asks. Their number is bounded by [`Notes::remember`].
     malformed: Mutex<Vec<(u32, Malformed)>>,
     /// Of answers that are out of their streams' hands and wait for the socket.
     lingering: Mutex<Vec<Loan>>,
+}
+
+/// A stream that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Begun {
+    stream: u32,
+    /// Its head is so large that h2 itself answers it.
+    pub(super) is_too_large: bool,
 }
 
 /// What is wrong with a request that h2 takes for well formed.
@@ -79,6 +89,7 @@ impl Notes {
             has_moved: AtomicBool::default(),
             min_rate,
             line: Mutex::new(Pace::new(min_rate)),
+            begun: Mutex::default(),
             malformed: Mutex::default(),
             lingering: Mutex::default(),
         }
@@ -170,6 +181,30 @@ impl Notes {
 
     pub(super) fn take_spent(&self) -> u32 {
         self.spent.swap(0, Ordering::Relaxed)
+    }
+
+    /// The head of a request has come.
+    pub(super) fn begin(&self, stream: u32, is_too_large: bool) {
+        let mut begun = self.begun();
+        // h2 reads no more than this before streams are accepted, and more would not be told.
+        if begun.len() < 2 * MAX_STREAMS as usize {
+            begun.push(Begun { stream, is_too_large });
+        }
+    }
+
+    /// h2 takes it for a request.
+    pub(super) fn accepted(&self, stream: u32) {
+        self.begun().retain(|begun| begun.stream != stream);
+    }
+
+    /// Those that h2 has refused by itself, once it has accepted all that it accepts: each is told once.
+    pub(super) fn take_unaccepted(&self) -> Vec<Begun> {
+        std::mem::take(&mut self.begun())
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Vec<Begun>> {
+        // Nothing under this lock can panic half-way through a change.
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn remember(&self, stream: u32, malformed: Malformed) -> Result<(), TooMany> {

@@ -22,6 +22,10 @@ pub(super) enum NotAsked {
     Pattern { field: String, reason: NoPattern },
     #[error("the pattern {text}: {reason}")]
     Glob { text: String, reason: GlobError },
+    #[error("{field}: its tags are separated by {by}, and {tag:?} is none")]
+    Tag { field: &'static str, by: &'static str, tag: String },
+    #[error("{0} names no tag: say one, or leave the field out to purge by host and path")]
+    NoTag(&'static str),
     #[error("it names no host: say Host")]
     NoHost,
     #[error("it names nothing")]
@@ -32,7 +36,10 @@ pub(super) enum NotAsked {
 
 /// How the tags in a field are written.
 enum Written {
-    /// One after the other.
+    /// One after the other, as answers name theirs, with what separates them elsewhere in none.
+    Spaced,
+    Commas,
+    /// The same, however they are separated.
     Listed(&'static [char]),
     /// As a regular expression, or so.
     Pattern(&'static [char]),
@@ -47,8 +54,8 @@ const TAGS: [(&str, Written, Option<Mode>); 9] = [
     ("xkey-purge", Written::Listed(EITHER), Some(Mode::Hard)),
     ("xkey-softpurge", Written::Listed(EITHER), Some(Mode::Soft)),
     ("xkey", Written::Listed(EITHER), None),
-    ("surrogate-key", Written::Listed(SPACE), None),
-    ("cache-tag", Written::Listed(COMMA), None),
+    ("surrogate-key", Written::Spaced, None),
+    ("cache-tag", Written::Commas, None),
     ("x-cache-tags", Written::Pattern(COMMA), None),
     ("cache-tags", Written::Pattern(EITHER), None),
     ("purge-cache-tags", Written::Pattern(EITHER), None),
@@ -103,10 +110,11 @@ fn tags(headers: &HeaderMap) -> Result<Option<OfTags>, NotAsked> {
             // As tags are kept: see `larder-policy/tags.rs`.
             let line = String::from_utf8_lossy(line.as_bytes());
             let named = match written {
-                Written::Listed(splits) => {
-                    let tags = line.split(|char| splits.contains(&char)).map(str::trim);
-                    Tags::These(tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
+                Written::Spaced => exactly(&line, name, ("spaces", SPACE), ends_in_comma)?,
+                Written::Commas => {
+                    exactly(&line, name, ("commas", COMMA), |tag| tag.contains(SPACE))?
                 }
+                Written::Listed(splits) => Tags::These(split(&line, splits)),
                 Written::Pattern(splits) => pattern::tags(&line, splits)
                     .map_err(|reason| NotAsked::Pattern { field: (*name).to_owned(), reason })?,
             };
@@ -126,6 +134,33 @@ fn tags(headers: &HeaderMap) -> Result<Option<OfTags>, NotAsked> {
         }
     }
     Ok(found)
+}
+
+fn split(line: &str, splits: &[char]) -> Vec<String> {
+    let tags = line.split(|char| splits.contains(&char)).map(str::trim);
+    tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
+}
+
+/// Between spaces a comma may be a part of a tag, but no list that is meant so has one at an end.
+fn ends_in_comma(tag: &str) -> bool {
+    tag.starts_with(',') || tag.ends_with(',')
+}
+
+/// A list with the separators of another field would name tags that nothing has, and purge nothing.
+fn exactly(
+    line: &str,
+    field: &'static str,
+    (by, splits): (&'static str, &[char]),
+    is_foreign: impl Fn(&str) -> bool,
+) -> Result<Tags, NotAsked> {
+    let tags = split(line, splits);
+    if tags.is_empty() {
+        return Err(NotAsked::NoTag(field));
+    }
+    match tags.iter().find(|tag| is_foreign(tag)) {
+        Some(tag) => Err(NotAsked::Tag { field, by, tag: tag.clone() }),
+        None => Ok(Tags::These(tags)),
+    }
 }
 
 fn harder(one: Option<Mode>, other: Option<Mode>) -> Option<Mode> {
@@ -289,7 +324,13 @@ mod tests {
     fn what_cannot_be_told_is_refused_and_purges_nothing() {
         let stars = format!("http://a/{}", "*b".repeat(1000));
         let tags = "x ".repeat(3) + &(0..1001).map(|n| format!("t{n} ")).collect::<String>();
-        let rows: [(&str, &[(&str, &str)]); 7] = [
+        let rows: [(&str, &[(&str, &str)]); 13] = [
+            ("http://a/", &[("surrogate-key", "a, b")]),
+            ("http://a/", &[("surrogate-key", "a b"), ("surrogate-key", "")]),
+            ("http://a/", &[("surrogate-key", "")]),
+            ("http://a/", &[("cache-tag", "a b")]),
+            ("http://a/", &[("cache-tag", "a, b c")]),
+            ("http://a/", &[("cache-tag", " , ")]),
             ("/b", &[]),
             (&stars, &[]),
             ("http://a/", &[("xkey", "")]),

@@ -111,15 +111,18 @@ impl Slot {
 }
 
 impl Exchange {
-    /// Sends what the origin takes, and looks for the answer. `interim` is told what comes before it.
+    /// Sends what the origin takes, and looks for the answer. `interim` is told what comes before it, and says whether it
+    /// wants more of that.
     pub(in crate::upstream) fn poll(
         &mut self,
-        mut interim: impl FnMut(Response<()>),
+        mut interim: impl FnMut(Response<()>) -> bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<RecvStream>, Broken>> {
         while let Poll::Ready(Some(Ok(answer))) = self.response.poll_informational(cx) {
             self.has_heard = true;
-            interim(answer);
+            if !interim(answer) {
+                return Poll::Pending;
+            }
         }
         if let Err(error) = poll_sending(&mut self.sending, cx) {
             return Poll::Ready(Err(Broken::Upload(error)));
@@ -130,7 +133,9 @@ impl Exchange {
     /// What is to be done about a request that failed so. `may_repeat`: it may be sent twice.
     pub(in crate::upstream) fn rejected(self, broken: Broken, may_repeat: bool) -> Rejected {
         let Broken::Http2(error) = &broken else { return Rejected::Broken(broken) };
+        // Whoever has said something about a request has looked at it.
         let is_unseen = error.is_remote()
+            && !self.has_heard
             && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
         let is_lost = error.is_io() && may_repeat && !self.has_heard;
         if !is_unseen && !is_lost {
