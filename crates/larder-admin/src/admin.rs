@@ -25,7 +25,8 @@ use crate::{
     managed::Managed,
     metrics,
     problem::Problem,
-    purge, stats,
+    purge, purges, stats,
+    trail::Trail,
 };
 
 /// The most event streams open at once; one more is answered 503.
@@ -42,6 +43,7 @@ pub struct Admin {
     read: Option<Token>,
     write: Option<Token>,
     stats: Vec<(&'static str, Part)>,
+    trail: Option<Trail>,
     stop: CancellationToken,
 }
 
@@ -87,6 +89,12 @@ impl Admin {
         part: impl Fn() -> serde_json::Value + Send + Sync + 'static,
     ) -> Self {
         self.stats.push((name, Box::new(part)));
+        self
+    }
+
+    /// Tells what `trail` remembers of purges, and waits for CDNs by it. Whoever gives it here has it follow the purges.
+    pub fn trail(mut self, trail: Trail) -> Self {
+        self.trail = Some(trail);
         self
     }
 
@@ -138,6 +146,7 @@ impl Admin {
             caches: self.caches,
             notes: self.notes,
             stats: self.stats,
+            trail: self.trail,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
@@ -150,6 +159,8 @@ impl Admin {
             .route("/v1/stats", get(stats::stats))
             .route("/v1/events", get(events::events))
             .route("/v1/purge", post(purge::purge))
+            .route("/v1/purges", get(purges::since))
+            .route("/v1/purges/{id}", get(purges::one))
             .route("/v1/shared/forget", post(forget::forget))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)

@@ -59,8 +59,10 @@ mod nearest;
 mod object;
 mod problem;
 mod purge;
+mod purges;
 mod receipt;
 mod stats;
+pub mod trail;
 pub mod watch;
 
 pub use admin::Admin;

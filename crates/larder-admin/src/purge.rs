@@ -1,23 +1,30 @@
 //! Purge: forget entries, or mark them stale.
 
-use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{State, rejection::JsonRejection},
 };
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use larder::{Glob, Mode, Purge, PurgeError, Tier};
+use larder::{Asked, Glob, Mode, Purge, PurgeError, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::ClientAddress,
     console::Console,
     managed::Managed,
     nearest::{nearest_keys, nearest_prefixes},
     object::Object,
     problem::Problem,
     receipt::ReceiptView,
+    trail::{Story, Trail},
 };
 
 /// More keys or tags than this in one request are refused: send several.
@@ -30,6 +37,9 @@ const KEYS_LOOKED_FOR: usize = 5;
 
 /// How long a request may wait for a tier, if it says so.
 const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
+
+/// For so long a request waits for CDNs, if it does not say.
+const CDN_WAIT: Duration = Duration::from_secs(60);
 
 /// A purge as it is asked for: one of the five, and how.
 #[derive(Deserialize)]
@@ -163,11 +173,13 @@ fn names(what: &str, names: Vec<String>) -> Result<Vec<String>, String> {
 }
 
 /// How a purge is to go.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct How {
     mode: Mode,
     wait: Tier,
     within: Option<Duration>,
+    /// What it is called, where that is remembered.
+    asked: Option<Asked>,
 }
 
 impl TryFrom<&PurgeRequest> for How {
@@ -187,7 +199,7 @@ impl TryFrom<&PurgeRequest> for How {
                 return Err(format!("\"timeout_ms\" is from {least} to {most}"));
             }
         };
-        Ok(How { mode: request.mode.into(), wait, within })
+        Ok(How { mode: request.mode.into(), wait, within, asked: None })
     }
 }
 
@@ -205,11 +217,12 @@ impl Targets {
 
     /// Every cache, also after one that does not count.
     async fn purge(&self, caches: &[Arc<dyn Managed>], how: How) -> Result<Purged, PurgeError> {
+        let mode = how.mode.as_str();
         let made = make(self.purges(), caches, how).await?;
         let counts: Vec<_> = made.iter().map(|made| made.entries).collect();
         let mut purged = Purged {
             purged: counts.iter().copied().sum(),
-            mode: how.mode.as_str(),
+            mode: Some(mode),
             receipts: made.into_iter().flat_map(|made| made.receipts).collect(),
             ..Purged::default()
         };
@@ -246,10 +259,10 @@ struct Made {
 async fn make(
     purges: Vec<Purge>,
     caches: &[Arc<dyn Managed>],
-    How { mode, wait, within }: How,
+    How { mode, wait, within, asked }: How,
 ) -> Result<Vec<Made>, PurgeError> {
     let of_all_caches = |purge: Purge| {
-        let purge = purge.mode(mode).wait(wait);
+        let purge = Purge { asked: asked.clone(), ..purge.mode(mode).wait(wait) };
         try_join_all(caches.iter().map(move |cache| cache.purge(purge.clone(), within)))
     };
     let receipts = try_join_all(purges.into_iter().map(of_all_caches)).await?;
@@ -284,7 +297,9 @@ fn some_keys(caches: &[Arc<dyn Managed>]) -> Vec<String> {
 pub(crate) struct Purged {
     /// How many entries that was; `null` where they are not counted: a single step purges what has a tag.
     purged: Option<usize>,
-    mode: &'static str,
+    /// Where `story` does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
     /// Of each key that was named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<PurgedKey>,
@@ -293,6 +308,9 @@ pub(crate) struct Purged {
     did_you_mean: Vec<String>,
     /// Of each name, and each cache.
     receipts: Vec<ReceiptView>,
+    /// What it is called, who asked for it, and how far all tiers are, where that is remembered.
+    #[serde(flatten)]
+    story: Option<Story>,
 }
 
 #[derive(Serialize)]
@@ -306,6 +324,7 @@ struct PurgedKey {
 
 pub(crate) async fn purge(
     State(console): State<Arc<Console>>,
+    client: Option<Extension<ClientAddress>>,
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
 ) -> Result<Json<Purged>, Problem> {
     const TITLE: &str = "Purge not understood";
@@ -313,10 +332,54 @@ pub(crate) async fn purge(
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
     let how = How::try_from(&request).map_err(not_understood)?;
     let targets = Targets::try_from(request).map_err(not_understood)?;
-    let purged = targets.purge(&console.caches, how).await;
+    let by = match client {
+        Some(Extension(ClientAddress(address))) => format!("admin API, {address}"),
+        None => "admin API".to_owned(),
+    };
+    let mode = how.mode;
+    let purged = targets.purge_and_wait(&console, how, &by).await;
     let purged = purged.map_err(|error| not_understood(error.to_string()))?;
-    tracing::info!(purged = purged.purged, mode = %how.mode, "purged {targets}");
+    let id = purged.story.as_ref().map(|story| story.id.as_str());
+    tracing::info!(purged = purged.purged, %mode, id, "purged {targets}");
     Ok(Json(purged))
+}
+
+impl Targets {
+    /// Purges all tiers inside as the caches do, and waits for CDNs by the trail.
+    async fn purge_and_wait(
+        &self,
+        console: &Console,
+        how: How,
+        by: &str,
+    ) -> Result<Purged, PurgeError> {
+        let Some(trail) = &console.trail else {
+            return self.purge(&console.caches, how).await;
+        };
+        let began = Instant::now();
+        let is_for_cdns = how.wait == Tier::Cdn && trail.has_cdns();
+        let has_shared = console.caches.iter().any(|cache| cache.lower_health().is_some());
+        let wait = match how.wait {
+            Tier::Cdn if is_for_cdns && has_shared => Tier::Shared,
+            Tier::Cdn if is_for_cdns => Tier::Memory,
+            wait => wait,
+        };
+        let asked = Trail::ask(by);
+        let (id, within) = (Arc::clone(&asked.id), how.within);
+        let mut purged =
+            self.purge(&console.caches, How { wait, asked: Some(asked), ..how }).await?;
+        trail.kept().await;
+        purged.story = match is_for_cdns {
+            true => {
+                let within = within.unwrap_or(CDN_WAIT).saturating_sub(began.elapsed());
+                trail.wait(&id, Tier::Cdn, within).await
+            }
+            false => trail.story(&id),
+        };
+        if purged.story.is_some() {
+            purged.mode = None;
+        }
+        Ok(purged)
+    }
 }
 
 #[cfg(test)]
