@@ -1,0 +1,184 @@
+//! Fastly: surrogate keys, URLs and everything, soft by the presence of a field.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use larder::Mode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    batch::{Room, batches},
+    credential::{Secret, Secrets, Wrong},
+    exchange::{Api, With, call, failed, json, name, retry_after, unreadable, until, why},
+    naming,
+};
+use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+
+const KEY: HeaderName = HeaderName::from_static("fastly-key");
+/// Its presence is what counts: with any value, `0` among them, a purge is soft.
+const SOFT: HeaderName = HeaderName::from_static("fastly-soft-purge");
+const MOST_KEYS: usize = 256;
+const LONGEST_KEY: usize = 1024;
+
+/// A service at Fastly.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The service's id
+    pub service: String,
+    /// A file with an API token that may purge, in its first line
+    pub token_file: Option<PathBuf>,
+    /// The same from a variable
+    pub token_env: Option<String>,
+    /// Where the API is. Default https://api.fastly.com
+    pub api: Option<String>,
+}
+
+/// Purges at Fastly.
+#[derive(Debug)]
+pub struct Fastly {
+    api: Api,
+    service: Box<str>,
+    token: Secret,
+}
+
+impl Config {
+    /// The driver of it.
+    ///
+    /// # Errors
+    ///
+    /// A key is wrong, or its secret is not there.
+    pub fn driver(&self, secrets: &dyn Secrets) -> Result<Fastly, Wrong> {
+        let token = secrets.read("token", self.token_file.as_deref(), self.token_env.as_deref())?;
+        let api = Api::of(self.api.as_deref(), "https://api.fastly.com")?;
+        Ok(Fastly { api, service: name("service", &self.service)?, token })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Keys(Mode),
+    Url(Mode),
+    Everything,
+}
+
+impl Fastly {
+    fn kind(&self, wish: &Wish) -> Option<(Kind, usize)> {
+        let wish = self.widen(wish).ok()?;
+        match &wish.what {
+            What::Tag(tag) => Some((Kind::Keys(wish.mode), tag.len() + 3)),
+            What::Url(_) => Some((Kind::Url(wish.mode), 0)),
+            _ => Some((Kind::Everything, 0)),
+        }
+    }
+
+    fn asked(&self, wishes: &[Wish], kind: Kind, places: Vec<usize>) -> Call {
+        let Fastly { api, service, token } = self;
+        let (api, first) = (api.as_str(), places.first().map(|&place| &wishes[place].what));
+        let (call, mode) = match (kind, first) {
+            (Kind::Keys(mode), _) => {
+                let keys = places.iter().filter_map(|&place| tag_of(&wishes[place]));
+                let body = json!({ "surrogate_keys": keys.collect::<Vec<_>>() }).to_string();
+                let url = format!("{api}/service/{service}/purge");
+                (call(Method::POST, &url, body, places).json(), mode)
+            }
+            (Kind::Url(mode), Some(What::Url(url))) => {
+                let (host, path) = naming::parts(url).unwrap_or_default();
+                (call(Method::POST, &format!("{api}/purge/{host}{path}"), "", places), mode)
+            }
+            _ => {
+                let url = format!("{api}/service/{service}/purge_all");
+                (call(Method::POST, &url, "", places), Mode::Hard)
+            }
+        };
+        let call = call
+            .with(KEY, token.field(""))
+            .with(header::ACCEPT, HeaderValue::from_static("application/json"));
+        match mode {
+            Mode::Soft => call.with(SOFT, HeaderValue::from_static("1")),
+            _ => call,
+        }
+    }
+}
+
+fn tag_of(wish: &Wish) -> Option<&str> {
+    match &wish.what {
+        What::Tag(tag) => Some(tag),
+        _ => None,
+    }
+}
+
+impl Driver for Fastly {
+    fn vendor(&self) -> &'static str {
+        "fastly"
+    }
+
+    /// 100,000 purges an hour, and each key is one: 27 in a second.
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            most_in_a_call: MOST_KEYS,
+            most_bytes: MOST_KEYS * (LONGEST_KEY + 3),
+            calls_a_second: 10.0,
+            burst: 100,
+            propagation: Duration::from_secs(2),
+        }
+    }
+
+    fn widen(&self, wish: &Wish) -> Result<Wish, String> {
+        match &wish.what {
+            What::Tag(tag) => naming::tag(tag, LONGEST_KEY).map(|()| wish.clone()),
+            What::Url(url) if naming::parts(url).is_some() => Ok(wish.clone()),
+            _ => Ok(naming::everything()),
+        }
+    }
+
+    fn calls(&self, wishes: &[Wish], _id: &str, _now: SystemTime) -> Vec<Call> {
+        let room = |kind| match kind {
+            Kind::Keys(_) => Room { most: MOST_KEYS, bytes: self.bounds().most_bytes },
+            Kind::Url(_) => Room { most: 1, bytes: usize::MAX },
+            Kind::Everything => Room { most: usize::MAX, bytes: usize::MAX },
+        };
+        let batches = batches(wishes, |_, wish| self.kind(wish), room);
+        batches.into_iter().map(|(kind, places)| self.asked(wishes, kind, places)).collect()
+    }
+
+    fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said {
+        match answer.head.status {
+            StatusCode::OK => {}
+            StatusCode::TOO_MANY_REQUESTS => {
+                let after = retry_after(answer, now);
+                let after = after.or_else(|| until(answer, "fastly-ratelimit-reset", now));
+                return Said::Later { after, why: why(answer) };
+            }
+            _ => return failed(answer, now),
+        }
+        let Some(said) = json(answer) else { return unreadable(answer) };
+        if !call.head.uri.path().ends_with("/purge") {
+            let is_done = said["status"] == "ok";
+            let id = said["id"].as_str().map(str::to_owned);
+            return if is_done { Said::Done { id } } else { unreadable(answer) };
+        }
+        // A map from each key to the id of its purge.
+        let asked: Option<Vec<String>> =
+            serde_json::from_slice(&call.body).ok().and_then(|body: serde_json::Value| {
+                serde_json::from_value(body["surrogate_keys"].clone()).ok()
+            });
+        let keys = asked.unwrap_or_default();
+        let id = keys.iter().find_map(|key| said[key].as_str()).map(str::to_owned);
+        let missing =
+            call.wishes.iter().zip(&keys).filter(|(_, key)| said.get(key.as_str()).is_none());
+        let not: Vec<_> =
+            missing.map(|(place, _)| (*place, "not in the answer".to_owned())).collect();
+        if not.is_empty() { Said::Done { id } } else { Said::Partly { id, not } }
+    }
+
+    fn probe(&self, _now: SystemTime) -> Option<Call> {
+        let url = format!("{}/tokens/self", self.api.as_str());
+        Some(call(Method::GET, &url, "", Vec::new()).with(KEY, self.token.field("")))
+    }
+}
