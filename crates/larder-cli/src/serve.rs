@@ -19,9 +19,10 @@ use larder_admin::{Admin, access::ClientAddress, log::Log, watch::Watch};
 use larder_gateway::{
     Gateway, Loops, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
+    cdn::{self, Cdns},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
     downstream::{
-        Bound, ListenAddress, Peer,
+        Bound, ListenAddress, Peer, UnderWay,
         http1::{Http1Config, ReaderBody},
     },
     origins::Origins,
@@ -39,8 +40,8 @@ use crate::{
     doubts,
     files::{self, Files},
     metrics::{
-        AccessFigures, AddressFigures, CacheFigures, OriginFigures, RateFigures, ReaderFigures,
-        SharedFigures, trouble, upstream_states,
+        AccessFigures, AddressFigures, CacheFigures, CdnFigures, OriginFigures, RateFigures,
+        ReaderFigures, SharedFigures, kept_note, trouble, upstream_states,
     },
     reload::{Again, FilesOf, Reloader, Reloads},
     shared::Shared,
@@ -136,7 +137,21 @@ impl Configured {
         let outbox = shared.as_ref().and_then(|shared| shared.outbox.as_deref());
         let outbox =
             outbox.map(|path| outbox_at(path, places.name("shared.outbox"))).transpose()?;
+        let has_shared = shared.is_some();
         let cache = cache(&settings, files, shared, outbox);
+        let kept = settings.outbox.file.as_deref();
+        let kept = kept.filter(|_| !settings.cdns.is_empty());
+        let kept = kept.map(|path| kept_at(path, places.name("outbox.file"))).transpose()?;
+        // Who has nobody to tell need not know which answers are under way.
+        let under_way = (!settings.cdns.is_empty()).then(UnderWay::default);
+        let cdns = Cdns::start(
+            &cache,
+            settings.cdns.clone(),
+            settings.outbox.clone(),
+            kept,
+            under_way.clone().unwrap_or_default(),
+            has_shared,
+        );
         let stop = CancellationToken::new();
         let name = |path: &str| places.name(path).to_owned();
         let listen = |path: &str, address: ListenAddress| {
@@ -164,6 +179,7 @@ impl Configured {
             counters.push((listener.name.clone(), Arc::clone(&listener.config.http1.counters)));
             let mut config = listener.config.clone();
             config.http1.access_log.clone_from(&access_log);
+            config.http1.under_way.clone_from(&under_way);
             bound.push((place, config));
         }
         let server = Server::of(bound, config);
@@ -211,6 +227,9 @@ impl Configured {
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))
                     .metrics(CacheFigures(cache.clone()))
+                    .metrics(CdnFigures(cdns.clone()))
+                    .trail(cdns.trail())
+                    .ready_note(kept_note(&cdns))
                     .metrics(OriginFigures(gateway.clone()))
                     .metrics(AddressFigures(gateway.clone()))
                     .stats("upstreams", upstream_states(&gateway))
@@ -293,6 +312,7 @@ impl Configured {
                 admin.await.ok();
             }
             cache.cache().shut_down(Duration::from_secs(1)).await;
+            cdns.trail().kept().await;
             if let Some(access_log) = &access_log {
                 access_log.flush(LAST_REQUESTS);
             }
@@ -409,6 +429,24 @@ fn outbox_at(path: &Path, name: &str) -> Result<OutboxFile, ServeError> {
     }
     if opened.left() > 0 {
         tracing::info!("{} purges that an earlier run has left are sent first", opened.left());
+    }
+    Ok(opened)
+}
+
+/// Opens the file in which purges wait for CDNs.
+fn kept_at(path: &Path, name: &str) -> Result<cdn::OutboxFile, ServeError> {
+    let opened = cdn::OutboxFile::open(path).map_err(|source| {
+        let (name, path) = (name.to_owned(), path.to_owned());
+        ServeError::Outbox { name, path, source }
+    })?;
+    if opened.is_damaged() {
+        tracing::warn!(
+            "a part of {} cannot be read: everything is purged, for nobody can tell what was to be",
+            path.display()
+        );
+    }
+    if opened.left() > 0 {
+        tracing::info!("{} purges that an earlier run has left are made again", opened.left());
     }
     Ok(opened)
 }

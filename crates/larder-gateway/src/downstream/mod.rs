@@ -27,6 +27,7 @@ mod span;
 pub mod tls;
 mod trusted;
 mod tunnel;
+mod under_way;
 
 pub use self::{
     config::{ListenerConfig, ServerConfig},
@@ -36,4 +37,5 @@ pub use self::{
     peer::{Peer, PeerAddress},
     proxy::ProxyProtocol,
     trusted::{NoPeer, TrustedPeer, TrustedPeers},
+    under_way::UnderWay,
 };

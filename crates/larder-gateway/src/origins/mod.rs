@@ -16,7 +16,7 @@ mod breaker;
 mod budget;
 mod choose;
 mod config;
-mod dice;
+pub(crate) mod dice;
 mod error;
 mod failure;
 mod health;

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod cdn;
 mod check;
 mod listener;
 mod origins;
@@ -22,6 +23,7 @@ use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rul
 use crate::{
     GatewayConfig, ServerConfig,
     access::AccessLogConfig,
+    cdn::{CdnConfig, OutboxConfig},
     origins::{Address, OriginsConfig},
     routes::{Routes, Ways},
     upstream::UpstreamConfig,
@@ -48,6 +50,10 @@ pub struct Settings {
     pub memory: ByteSize,
     /// What it may spend.
     pub cache: http::Settings,
+    /// Which caches outside are told of purges.
+    pub cdns: Vec<CdnConfig>,
+    /// What they have in common.
+    pub outbox: OutboxConfig,
     /// Whom the gateway believes.
     pub gateway: GatewayConfig,
     /// The services, at least one; ways name them by their place here.
@@ -124,7 +130,9 @@ impl Settings {
             admin,
             purge,
             memory,
-            shared: _,
+            shared,
+            cdn,
+            outbox,
             log: _,
             access_log,
             upstream,
@@ -140,6 +148,8 @@ impl Settings {
         let purge = check.purge(purge, secrets.purge_token.clone());
         let mut gateway = GatewayConfig { purge, ..check.gateway(server, &listeners, secrets) };
         gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
+        let cdns = check.cdns(cdn);
+        let outbox = check.outbox(outbox, !cdns.is_empty(), shared.url.is_some());
         let size = memory.size.as_ref().map_or(ByteSize::mib(256), |size| size.0);
         if size.as_u64() < LEAST_MEMORY {
             let name = places.name("memory.size");
@@ -197,6 +207,8 @@ impl Settings {
             memory: size,
             cache,
             gateway,
+            cdns,
+            outbox,
             upstreams,
             rules: defaults.clone(),
             ways: Ways::new(routes, ways, otherwise),

@@ -124,6 +124,11 @@ pub(super) async fn exchange<S, B>(
         // Given up before anybody looked: no work for the service, and nothing to hold against the reader.
         return;
     }
+    let _under_way = config.under_way.as_ref().map(|answers| {
+        let seat = answers.seat();
+        seat.begin();
+        seat
+    });
     let stream = respond.stream_id().as_u32();
     let mut entry = config.access_log.as_ref().map(|log| {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());
