@@ -188,6 +188,7 @@ impl Configured {
         let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
+        gateway.remember(cdns.trail());
         let reloads = Reloads::default();
         let admin = match settings.admin {
             None => None,

@@ -393,3 +393,256 @@ impl Purge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn wish(tag: &str) -> Result<Wish, String> {
+        Ok(Wish { what: What::Tag(tag.to_owned()), mode: Mode::Hard })
+    }
+
+    fn after(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn states(queue: &mut Queue) -> Vec<(u64, State)> {
+        queue.take_changes().into_iter().map(|change| (change.to, change.state)).collect()
+    }
+
+    fn done(queue: &mut Queue, job: &Job, began: Instant, now: Instant) {
+        let fate = Fate::Done { began, vendor_id: None };
+        for place in 0..job.wishes.len() {
+            queue.settle(job, place, &"batch".into(), &fate, now);
+        }
+    }
+
+    #[test]
+    fn where_nothing_older_is_under_way_one_call_is_enough() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        queue.enter(1, vec![wish("a")], now);
+        assert!(queue.take(10, now).is_none(), "the tiers inside have not applied it");
+        queue.hand_out(&[1], true, now);
+        queue.clear(&[1], now);
+        let job = queue.take(10, now).unwrap();
+        done(&mut queue, &job, now, now);
+        assert_eq!(states(&mut queue), [(1, State::Queued), (1, State::Confirmed)]);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn a_call_before_older_answers_have_ended_confirms_nothing() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        queue.enter(1, vec![wish("a")], now);
+        queue.hand_out(&[1], true, now);
+        let job = queue.take(10, now).unwrap();
+        // They end while it is under way.
+        queue.clear(&[1], now + after(1));
+        done(&mut queue, &job, now, now + after(2));
+        assert_eq!(states(&mut queue).last(), Some(&(1, State::Sent)));
+        let job = queue.take(10, now + after(2)).unwrap();
+        done(&mut queue, &job, now + after(2), now + after(3));
+        assert_eq!(states(&mut queue), [(1, State::Confirmed)]);
+    }
+
+    #[test]
+    fn where_a_shield_may_refill_an_edge_it_is_asked_for_once_more() {
+        let (mut queue, now) = (Queue::new(after(5)), Instant::now());
+        queue.enter(1, vec![wish("a")], now);
+        queue.hand_out(&[1], true, now);
+        queue.clear(&[1], now);
+        let job = queue.take(10, now).unwrap();
+        done(&mut queue, &job, now, now + after(1));
+        assert_eq!(queue.next_due(), Some(now + after(6)));
+        assert!(queue.take(10, now + after(5)).is_none());
+        let job = queue.take(10, now + after(6)).unwrap();
+        done(&mut queue, &job, now + after(6), now + after(7));
+        assert_eq!(states(&mut queue).last(), Some(&(1, State::Confirmed)));
+    }
+
+    #[test]
+    fn what_was_handed_out_early_is_asked_for_once_more_when_the_tiers_inside_have_it() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        queue.enter(1, vec![wish("a")], now);
+        queue.hand_out(&[1], false, now);
+        let early = queue.take(10, now).unwrap();
+        // Clear it cannot be yet.
+        queue.clear(&[1], now);
+        queue.hand_out(&[1], true, now + after(1));
+        queue.clear(&[1], now + after(1));
+        done(&mut queue, &early, now, now + after(2));
+        let job = queue.take(10, now + after(2)).unwrap();
+        done(&mut queue, &job, now + after(2), now + after(2));
+        assert_eq!(states(&mut queue).last(), Some(&(1, State::Confirmed)));
+    }
+
+    #[test]
+    fn the_same_is_asked_for_once_and_what_is_too_much_waits_in_its_order() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        for (number, tag) in [(1, "a"), (2, "b"), (3, "a"), (4, "c"), (5, "d")] {
+            queue.enter(number, vec![wish(tag)], now);
+        }
+        queue.hand_out(&[5, 4, 3, 2, 1], true, now);
+        let named = |job: Job| -> Vec<String> {
+            let tag = |wish: &Wish| match &wish.what {
+                What::Tag(tag) => tag.clone(),
+                _ => String::new(),
+            };
+            job.wishes.iter().map(tag).collect()
+        };
+        assert_eq!(queue.take(3, now).map(named).unwrap(), ["a", "b", "c"]);
+        assert_eq!(queue.take(3, now).map(named).unwrap(), ["d"]);
+    }
+
+    #[test]
+    fn too_many_become_one_of_everything_which_stands_for_all() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        for number in 1..=9 {
+            queue.enter(number, vec![wish("a")], now);
+        }
+        let everything = || Ok(Wish { what: What::Everything, mode: Mode::Hard });
+        queue.collapse(10, everything(), now);
+        assert_eq!(queue.len(), 1);
+        queue.hand_out(&[10], true, now);
+        queue.clear(&[10], now);
+        let job = queue.take(10, now).unwrap();
+        done(&mut queue, &job, now, now);
+        let last = queue.take_changes().pop().unwrap();
+        assert_eq!((last.from, last.to, last.state), (1, 10, State::Confirmed));
+        assert!(last.reason.is_some());
+        // Where everything cannot be purged, all have failed.
+        queue.enter(11, vec![wish("a")], now);
+        queue.collapse(12, Err("it cannot".to_owned()), now);
+        let last = queue.take_changes().pop().unwrap();
+        assert_eq!((last.from, last.to, last.state), (11, 12, State::Failed));
+    }
+
+    #[test]
+    fn what_a_vendor_cannot_purge_has_failed_and_what_names_nothing_there_is_confirmed() {
+        let (mut queue, now) = (Queue::new(Duration::ZERO), Instant::now());
+        queue.enter(1, vec![wish("a"), Err("no tags".to_owned())], now);
+        queue.enter(2, Vec::new(), now);
+        queue.hand_out(&[1, 2], true, now);
+        let told = states(&mut queue);
+        assert!(told.contains(&(1, State::Failed)) && told.contains(&(2, State::Confirmed)));
+        assert_eq!(queue.len(), 0);
+    }
+
+    /// What may happen.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Enter(u8),
+        HandOut {
+            is_applied: bool,
+        },
+        Clear,
+        Take,
+        /// Of the oldest job under way: whether it has succeeded, fails for now, or for good.
+        Answer(u8),
+        Pass(u8),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..4_u8).prop_map(Step::Enter),
+            any::<bool>().prop_map(|is_applied| Step::HandOut { is_applied }),
+            Just(Step::Clear),
+            Just(Step::Take),
+            (0..4_u8).prop_map(Step::Answer),
+            (0..4_u8).prop_map(Step::Pass),
+        ]
+    }
+
+    proptest! {
+        /// Whatever fails in whatever order: what is confirmed was seen by the other side in a call that began after all
+        /// had been clear, and each purge ends, once.
+        #[test]
+        fn receipts_end_in_what_the_other_side_saw(
+            steps in proptest::collection::vec(any_step(), 1..120),
+            propagation in prop_oneof![Just(0_u64), Just(3)],
+        ) {
+            let mut now = Instant::now();
+            let mut queue = Queue::new(after(propagation));
+            let mut jobs: Vec<(Job, Instant)> = Vec::new();
+            let mut tags: BTreeMap<u64, String> = BTreeMap::new();
+            let mut clear: BTreeMap<u64, Instant> = BTreeMap::new();
+            let mut applied: BTreeSet<u64> = BTreeSet::new();
+            let mut seen: Vec<(String, Instant)> = Vec::new();
+            let mut refused: BTreeSet<u64> = BTreeSet::new();
+            let mut ends: BTreeMap<u64, State> = BTreeMap::new();
+            // In the end all goes well.
+            let well = |count: usize| (0..count).flat_map(|_| {
+                [Step::HandOut { is_applied: true }, Step::Clear, Step::Take, Step::Answer(0), Step::Pass(3)]
+            });
+            for step in steps.iter().cloned().chain(well(200)) {
+                match step {
+                    Step::Enter(tag) => {
+                        let number = tags.len() as u64 + 1;
+                        tags.insert(number, format!("{tag}"));
+                        queue.enter(number, vec![wish(&format!("{tag}"))], now);
+                    }
+                    Step::HandOut { is_applied } => {
+                        let numbers: Vec<u64> = tags.keys().copied().filter(|number| !applied.contains(number)).collect();
+                        queue.hand_out(&numbers, is_applied, now);
+                        if is_applied {
+                            applied.extend(numbers);
+                        }
+                    }
+                    Step::Clear => {
+                        let numbers: Vec<u64> = applied.iter().copied().collect();
+                        queue.clear(&numbers, now);
+                        for number in numbers {
+                            clear.entry(number).or_insert(now);
+                        }
+                    }
+                    Step::Take => {
+                        jobs.extend(queue.take(2, now).map(|job| (job, now)));
+                    }
+                    Step::Answer(outcome) if !jobs.is_empty() => {
+                        let (job, began) = jobs.remove(0);
+                        for place in 0..job.wishes.len() {
+                            let What::Tag(tag) = job.wishes[place].what.clone() else { unreachable!() };
+                            let fate = match outcome {
+                                0 | 1 => {
+                                    seen.push((tag, began));
+                                    Fate::Done { began, vendor_id: None }
+                                }
+                                2 => Fate::Later { at: now + after(1), why: "later".into() },
+                                _ => {
+                                    refused.extend(job.units[place].iter().map(|(number, _)| *number));
+                                    Fate::Failed { why: "no".into() }
+                                }
+                            };
+                            queue.settle(&job, place, &"batch".into(), &fate, now);
+                        }
+                    }
+                    Step::Answer(_) => {}
+                    Step::Pass(seconds) => now += after(seconds.into()),
+                }
+                for change in queue.take_changes() {
+                    if !matches!(change.state, State::Confirmed | State::Failed) {
+                        prop_assert!(!ends.contains_key(&change.to), "{change:?} after its end");
+                        continue;
+                    }
+                    prop_assert!(ends.insert(change.to, change.state).is_none(), "{change:?} twice");
+                    if change.state == State::Confirmed {
+                        let tag = &tags[&change.to];
+                        let clear = clear.get(&change.to);
+                        let calls: Vec<Instant> = seen.iter()
+                            .filter(|(seen, began)| seen == tag && clear.is_some_and(|clear| began >= clear))
+                            .map(|(_, began)| *began)
+                            .collect();
+                        prop_assert!(!calls.is_empty(), "{change:?}: nobody has seen it");
+                    } else {
+                        prop_assert!(refused.contains(&change.to), "{change:?}");
+                    }
+                }
+            }
+            prop_assert_eq!(ends.len(), tags.len());
+            prop_assert_eq!(queue.len(), 0);
+            prop_assert_eq!(queue.next_due(), None);
+        }
+    }
+}

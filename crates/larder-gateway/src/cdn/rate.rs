@@ -54,7 +54,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// several that failed together do not come back together.
 pub(super) fn pause_after(failures: u32, dice: f64) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1_u32 << failures.saturating_sub(1).min(16));
-    doubled.min(LONGEST_PAUSE).mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)
+    let dice = if dice > 0.0 { dice.min(1.0) } else { 0.0 };
+    doubled.min(LONGEST_PAUSE).mul_f64(0.5 + dice / 2.0)
 }
 
 #[cfg(test)]
