@@ -271,11 +271,10 @@ impl Cdns {
         let name =
             |cdn: &CdnConfig| CdnName { name: Arc::clone(&cdn.name), vendor: cdn.driver.vendor() };
         let trail = Trail::new(has_shared, cdns.iter().map(name).collect());
-        let (journal, left, is_damaged) = match file {
-            Some(OutboxFile { journal, found }) => (Some(journal), found, false),
-            None => (None, Found { entries: Vec::new(), last: 0, is_damaged: false }, false),
+        let (journal, left) = match file {
+            Some(OutboxFile { journal, found }) => (Some(journal), found),
+            None => (None, Found { entries: Vec::new(), last: 0, is_damaged: false }),
         };
-        let is_damaged = is_damaged || left.is_damaged;
         let inside = Arc::new(Inside {
             trail,
             cdns: cdns.into_iter().map(Cdn::new).collect(),
@@ -295,7 +294,7 @@ impl Cdns {
         for place in 0..inside.cdns.len() {
             tasks.spawn(worker::work(Arc::clone(&inside), place));
         }
-        tasks.spawn(again(Arc::clone(&inside), cache.clone(), left.entries, is_damaged));
+        tasks.spawn(again(Arc::clone(&inside), cache.clone(), left.entries, left.is_damaged));
         Cdns(inside, Arc::new(tasks))
     }
 
@@ -413,7 +412,10 @@ impl Inside {
                 || outbox.bytes > MOST_BYTES
                 || outbox.journal.as_ref().is_some_and(|journal| !journal.has_room(0))
         };
-        while is_full(outbox) && outbox.open.len() > 1 {
+        for _ in 0..self.cdns.len() {
+            if !is_full(outbox) || outbox.open.len() <= 1 {
+                return;
+            }
             let longest = self.cdns.iter().enumerate().max_by_key(|(_, cdn)| cdn.queue().len());
             let Some((place, cdn)) = longest else { return };
             self.overflows.fetch_add(1, Relaxed);
@@ -427,9 +429,6 @@ impl Inside {
             // Its entry in the file says so as well.
             self.replace(outbox, number, purge);
             outbox.finish(place, 0..=number - 1);
-            if cdn.queue().len() <= 1 && self.cdns.len() == 1 {
-                return;
-            }
         }
     }
 

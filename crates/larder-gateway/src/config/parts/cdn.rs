@@ -9,7 +9,10 @@ use crate::{
     cdn::drivers::{
         akamai, bunny, cloudflare, cloudfront, fastly, google, larder, nginx, template, varnish,
     },
-    config::value::{Count, HostName, Time},
+    config::{
+        schema::{Table, Written},
+        value::{Count, HostName, Time},
+    },
 };
 
 /// `[[cdn]]`: a cache outside that is told of each purge. One table below it says whose it is.
@@ -46,35 +49,37 @@ pub struct CdnPart {
     /// know
     #[schemars(example = &"ca.pem")]
     pub ca_file: Option<PathBuf>,
-    /// Another Larder
-    #[schemars(example = &"[cdn.larder]\napi = \"http://192.0.2.7:9191\"")]
+    /// Another Larder, by its admin API: api, and token_file or token_env. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ api = \"http://192.0.2.7:9191\" }"))]
     pub larder: Option<larder::Config>,
-    /// Varnish
-    #[schemars(example = &"[cdn.varnish]\napi = \"http://192.0.2.7:6081\"")]
+    /// Varnish: api, xkey, and token_file or token_env. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ api = \"http://192.0.2.7:6081\" }"))]
     pub varnish: Option<varnish::Config>,
-    /// nginx with ngx_cache_purge
-    #[schemars(example = &"[cdn.nginx]\napi = \"http://192.0.2.7\"")]
+    /// nginx with ngx_cache_purge: api, location, wildcards, absent_status. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ api = \"http://192.0.2.7\", location = \"/purge\" }"))]
     pub nginx: Option<nginx::Config>,
-    /// Fastly
-    #[schemars(example = &"[cdn.fastly]\nservice = \"SERVICE\"\ntoken_file = \"fastly-token\"")]
+    /// Fastly: service, and token_file or token_env. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ service = \"SERVICE\", token_file = \"fastly-token\" }"))]
     pub fastly: Option<fastly::Config>,
-    /// Cloudflare
-    #[schemars(example = &"[cdn.cloudflare]\nzone = \"ZONE\"\ntoken_file = \"cloudflare-token\"")]
+    /// Cloudflare: zone, plan, and token_file or token_env. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ zone = \"ZONE\", token_file = \"cloudflare-token\" }"))]
     pub cloudflare: Option<cloudflare::Config>,
-    /// CloudFront
-    #[schemars(example = &"[cdn.cloudfront]\ndistribution = \"DISTRIBUTION\"")]
+    /// CloudFront: distribution, access_key_id, secret_file or secret_env, session_file or session_env. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ distribution = \"ID\", access_key_id = \"KEY\", secret_file = \"aws-secret\" }"))]
     pub cloudfront: Option<cloudfront::Config>,
-    /// Akamai
-    #[schemars(example = &"[cdn.akamai]\nedgerc = \".edgerc\"")]
+    /// Akamai: api, network, cp_codes, and the three secrets of a client: client_token, client_secret and access_token,
+    /// each with _file or _env. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ api = \"https://HOST.luna.akamaiapis.net\", client_token_file = \"client-token\", client_secret_file = \"client-secret\", access_token_file = \"access-token\" }"))]
     pub akamai: Option<akamai::Config>,
-    /// bunny.net
-    #[schemars(example = &"[cdn.bunny]\nkey_file = \"bunny-key\"")]
+    /// bunny.net: pull_zone, and key_file or key_env. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ pull_zone = 1, key_file = \"bunny-key\" }"))]
     pub bunny: Option<bunny::Config>,
-    /// Google Cloud CDN
-    #[schemars(example = &"[cdn.google]\nproject = \"PROJECT\"\nurl_map = \"MAP\"")]
+    /// Google Cloud CDN: project, url_map, token_file. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ project = \"PROJECT\", url_map = \"MAP\", token_file = \"google-token\" }"))]
     pub google: Option<google::Config>,
-    /// Anything that takes purges over HTTP
-    #[schemars(example = &"[cdn.template]\nurl = \"https://cache.example.org/purge\"")]
+    /// Anything else that takes purges over HTTP: tag, url, prefix, host, everything, and secret_file or secret_env; see
+    /// cdn.md. Default none
+    #[schemars(with = "Option<Table>", example = Written("{ everything = { url = \"https://cache.example.org/purge\" } }"))]
     pub template: Option<template::Config>,
 }
 
