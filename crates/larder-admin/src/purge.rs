@@ -13,7 +13,7 @@ use axum::{
 };
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use larder::{Asked, Glob, Mode, Purge, PurgeError, Tier};
+use larder::{Asked, Glob, Mode, Purge, PurgeError, Receipt, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -218,11 +218,13 @@ impl Targets {
     /// Every cache, also after one that does not count.
     async fn purge(&self, caches: &[Arc<dyn Managed>], how: How) -> Result<Purged, PurgeError> {
         let mode = how.mode.as_str();
-        let made = make(self.purges(), caches, how).await?;
+        let mut made = make(self.purges(), caches, how).await?;
+        let told = made.iter_mut().flat_map(|made| std::mem::take(&mut made.told)).collect();
         let counts: Vec<_> = made.iter().map(|made| made.entries).collect();
         let mut purged = Purged {
             purged: counts.iter().copied().sum(),
             mode: Some(mode),
+            told,
             receipts: made.into_iter().flat_map(|made| made.receipts).collect(),
             ..Purged::default()
         };
@@ -252,6 +254,7 @@ struct Made {
     /// How many entries that was, if all caches counted.
     entries: Option<usize>,
     receipts: Vec<ReceiptView>,
+    told: Vec<Receipt>,
 }
 
 /// Purges each cache. Each purge is made when it is first polled, in their order; outer tiers are waited for together,
@@ -273,6 +276,7 @@ async fn make(
             .zip(&receipts)
             .map(|(cache, receipt)| ReceiptView::of(cache.name(), receipt))
             .collect(),
+        told: receipts,
     });
     Ok(made.collect())
 }
@@ -311,6 +315,8 @@ pub(crate) struct Purged {
     /// What it is called, who asked for it, and how far all tiers are, where that is remembered.
     #[serde(flatten)]
     story: Option<Story>,
+    #[serde(skip)]
+    told: Vec<Receipt>,
 }
 
 #[derive(Serialize)]
@@ -367,6 +373,7 @@ impl Targets {
         let (id, within) = (Arc::clone(&asked.id), how.within);
         let mut purged =
             self.purge(&console.caches, How { wait, asked: Some(asked), ..how }).await?;
+        trail.told(&id, &purged.told);
         trail.kept().await;
         purged.story = match is_for_cdns {
             true => {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use larder::{Asked, MadePurge, Mode, PurgeFollower, Tier, TierReceipt, TierState};
+use larder::{Asked, MadePurge, Mode, PurgeFollower, Receipt, Tier, TierReceipt, TierState};
 use serde::Serialize;
 use tokio::{
     sync::watch,
@@ -246,11 +246,29 @@ impl Trail {
         let mut records = self.lock();
         for number in numbers {
             if let Some(record) = records.all.get_mut(number) {
-                (record.shared, record.changed) = (Some(Arc::clone(receipt)), changed);
+                // What holds, holds, whoever asked less of it later.
+                if !record.is_shared() {
+                    (record.shared, record.changed) = (Some(Arc::clone(receipt)), changed);
+                }
             }
         }
         drop(records);
         self.0.changes.send_modify(|_| {});
+    }
+
+    /// How far the shared tier is with what was asked for under this name, as these receipts say: the one that is least
+    /// far speaks for all.
+    pub fn told(&self, id: &str, receipts: &[Receipt]) {
+        let tiers = receipts.iter().flat_map(|receipt| &receipt.tiers);
+        let shared = tiers.filter(|tier| tier.tier == Tier::Shared);
+        let Some(least) = shared.min_by_key(|tier| is_applied(tier)) else { return };
+        let numbers: Vec<u64> = self
+            .lock()
+            .by_id
+            .get(id)
+            .map(|numbers| numbers.iter().copied().collect())
+            .unwrap_or_default();
+        self.shared(&numbers, &Arc::new(least.clone()));
     }
 
     /// How far the CDN at this place is with the purges from one number to another: all that is not over there.
@@ -419,9 +437,12 @@ impl Record {
     }
 
     fn is_shared(&self) -> bool {
-        let state = self.shared.as_ref().map(|receipt| &receipt.state);
-        matches!(state, Some(TierState::Applied { .. } | TierState::Lapsed { .. }))
+        self.shared.as_deref().is_some_and(is_applied)
     }
+}
+
+fn is_applied(receipt: &TierReceipt) -> bool {
+    matches!(receipt.state, TierState::Applied { .. } | TierState::Lapsed { .. })
 }
 
 impl CdnState {

@@ -14,8 +14,8 @@ use larder::{
 };
 use larder_admin::{
     Admin,
-    trail::{CdnName, CdnStage, CdnState, Trail},
     figures::{Family, Kind},
+    trail::{CdnName, CdnStage, CdnState, Trail},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -808,7 +808,9 @@ async fn a_purge_is_found_again_by_its_name_and_in_the_trail() {
     let found = json_of(console.get(&format!("/v1/purges/{id}")).await).await;
     assert_eq!(found["what"], json!(["tag a", "tag b"]));
     assert_eq!(found["tiers"]["cdn"][0]["state"], "confirmed", "{found}");
-    for (query, count) in [("", 1), ("?since=2020-01-01T00:00:00Z", 1), ("?since=2999-01-01T00%3A00%3A00Z", 0)] {
+    for (query, count) in
+        [("", 1), ("?since=2020-01-01T00:00:00Z", 1), ("?since=2999-01-01T00%3A00%3A00Z", 0)]
+    {
         let all = json_of(console.get(&format!("/v1/purges{query}")).await).await;
         assert_eq!(all["purges"].as_array().unwrap().len(), count, "{query}: {all}");
     }
@@ -818,12 +820,8 @@ async fn a_purge_is_found_again_by_its_name_and_in_the_trail() {
         "Question not understood",
     )
     .await;
-    assert_problem(
-        console.get("/v1/purges/none").await,
-        StatusCode::NOT_FOUND,
-        "Purge not known",
-    )
-    .await;
+    assert_problem(console.get("/v1/purges/none").await, StatusCode::NOT_FOUND, "Purge not known")
+        .await;
 }
 
 #[tokio::test]

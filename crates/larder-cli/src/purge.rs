@@ -41,9 +41,9 @@ pub(crate) struct Purge {
     /// Wait until it holds in all gateways that share with this one, or in the CDNs as well
     #[arg(long, value_enum, value_name = "TIER")]
     wait: Option<Tier>,
-    /// How long to wait for that
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = amount::duration)]
-    timeout: Duration,
+    /// How long to wait for that: usually 15s, and 60s for CDNs
+    #[arg(long, value_name = "DURATION", value_parser = amount::duration)]
+    timeout: Option<Duration>,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -128,6 +128,8 @@ impl Purge {
     /// What to tell of it.
     pub(crate) fn run(self) -> Result<String, PurgeError> {
         let Purge { what, hard, wait, timeout, json, admin } = self;
+        let usual = if wait == Some(Tier::Cdn) { 60 } else { 15 };
+        let timeout = timeout.unwrap_or(Duration::from_secs(usual));
         let What { tag, url, prefix, host, glob, all } = what;
         let mut body = match (prefix.or(host), glob) {
             (Some(prefix), _) => json!({ "prefix": prefix }),

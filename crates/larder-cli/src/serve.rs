@@ -141,7 +141,7 @@ impl Configured {
         let cache = cache(&settings, files, shared, outbox);
         let kept = settings.outbox.file.as_deref();
         let kept = kept.filter(|_| !settings.cdns.is_empty());
-        let kept = kept.map(|path| kept_at(path, places.name("outbox.file"))).transpose()?;
+        let kept = kept.map(|path| kept_at(path, places.name("outbox.journal"))).transpose()?;
         // Who has nobody to tell need not know which answers are under way.
         let under_way = (!settings.cdns.is_empty()).then(UnderWay::default);
         let cdns = Cdns::start(

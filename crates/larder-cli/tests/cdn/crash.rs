@@ -65,7 +65,7 @@ impl Told {
 
 fn tables(cdn: &Origin) -> String {
     format!(
-        "[[cdn]]\n[cdn.larder]\napi = \"http://{}\"\n[outbox]\nfile = \"cdn\"\nsettle = \"0s\"\n",
+        "[[cdn]]\n[cdn.larder]\napi = \"http://{}\"\n[outbox]\njournal = \"cdn\"\nsettle = \"0s\"\n",
         cdn.address
     )
 }

@@ -4,6 +4,7 @@
 //! all the same, and once more when it has. It is *clear* when all answers have ended that began before it was applied.
 
 use std::{
+    collections::HashSet,
     future::pending,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -52,6 +53,10 @@ pub(super) async fn keep(inside: Arc<Inside>, cache: HttpCache) {
     let mut gate = Gate { inside, waiting: Vec::new(), clearing: Vec::new() };
     loop {
         gate.take_fresh();
+        if gate.inside.cdns.is_empty() {
+            // What the shared tier has said, whoever asked for a purge was told.
+            gate.waiting.clear();
+        }
         if gate.waiting.is_empty() && gate.clearing.is_empty() {
             gate.inside.news.notified().await;
             continue;
@@ -121,7 +126,8 @@ impl Gate {
     }
 
     fn applied(&mut self, numbers: &[u64]) {
-        self.waiting.retain(|waiting| !numbers.contains(&waiting.number));
+        let all: HashSet<&u64> = numbers.iter().collect();
+        self.waiting.retain(|waiting| !all.contains(&waiting.number));
         let (inside, now) = (&self.inside, Instant::now());
         let epoch = inside.under_way.turn();
         let until = now + inside.config.old_answers;

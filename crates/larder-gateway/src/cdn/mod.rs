@@ -340,8 +340,7 @@ impl Cdns {
     pub fn file_failure(&self) -> Option<Arc<str>> {
         let outbox = self.0.outbox();
         let written = outbox.journal.as_ref()?.written();
-        let failure = written.borrow().failure.clone();
-        failure
+        written.borrow().failure.clone()
     }
 }
 

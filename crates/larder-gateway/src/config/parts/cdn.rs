@@ -44,7 +44,7 @@ pub struct CdnPart {
     pub propagation: Option<Time>,
     /// How long one call may take. Default 10s
     #[schemars(example = &"10s")]
-    pub timeout: Option<Time>,
+    pub call_timeout: Option<Time>,
     /// For https with certificates of one's own: a PEM file with those that vouch for its API. Default those that browsers
     /// know
     #[schemars(example = &"ca.pem")]
@@ -100,7 +100,7 @@ pub struct OutboxPart {
     /// A file for purges that a CDN does not have yet: they outlive this process, and are made again by the next. Of one
     /// gateway alone, in a folder that is there. Default none: they are in memory, and lost with the process
     #[schemars(example = &"/var/lib/larder/cdn")]
-    pub file: Option<PathBuf>,
+    pub journal: Option<PathBuf>,
     /// How long answers that began before a purge are waited for, before the CDNs are told for the last time: one of them
     /// may bring the old copy there. With a [shared] tier it is always so long. Default 30s, from 0s to 10m
     #[schemars(example = &"30s")]

@@ -69,7 +69,7 @@ pub struct Config {
     #[schemars(example = &"[[cdn]]\n[cdn.varnish]\napi = \"http://192.0.2.7:6081\"")]
     pub cdn: Vec<CdnPart>,
     /// What they have still to be told
-    #[schemars(example = &"[outbox]\nfile = \"/var/lib/larder/cdn\"")]
+    #[schemars(example = &"[outbox]\njournal = \"/var/lib/larder/cdn\"")]
     pub outbox: OutboxPart,
     /// What is logged
     #[schemars(example = &"[log]\nlevels = \"info\"")]

@@ -24,6 +24,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Letters of a name.
 const LONGEST_NAME: usize = 64;
 
+/// A driver, or what is wrong with its table.
+type Made = Result<Arc<dyn Driver>, Wrong>;
+
 /// Secrets in files that count from the folder of the configuration.
 struct Beside<'a, 'c> {
     check: &'a Check<'c>,
@@ -92,8 +95,8 @@ impl Check<'_> {
             ..own
         };
         let timeout = self.cdn_time(
-            &format!("{path}.timeout"),
-            part.timeout.as_ref(),
+            &format!("{path}.call_timeout"),
+            part.call_timeout.as_ref(),
             (Duration::from_millis(100), LONGEST_TIMEOUT),
             TIMEOUT,
         );
@@ -111,7 +114,7 @@ impl Check<'_> {
     }
 
     fn driver(&mut self, path: &str, part: &CdnPart) -> Option<Arc<dyn Driver>> {
-        let mut drivers: Vec<(&str, Result<Arc<dyn Driver>, Wrong>)> = Vec::new();
+        let mut drivers: Vec<(&str, Made)> = Vec::new();
         macro_rules! each {
             ($($vendor:ident),*) => {$(
                 if let Some(config) = &part.$vendor {
@@ -153,7 +156,7 @@ impl Check<'_> {
         has_cdns: bool,
         is_shared: bool,
     ) -> OutboxConfig {
-        let OutboxPart { file, old_answers, settle, give_up } = part;
+        let OutboxPart { journal, old_answers, settle, give_up } = part;
         let usual = OutboxConfig::default();
         let time = |check: &mut Self, key: &str, time: &Option<Time>, bounds, usual| {
             check.cdn_time(&format!("outbox.{key}"), time.as_ref(), bounds, usual)
@@ -168,17 +171,17 @@ impl Check<'_> {
         let minute = Duration::from_secs(60);
         let settle = time(self, "settle", settle, (Duration::ZERO, minute), usual.settle);
         let give_up = time(self, "give_up", give_up, (minute, DAY * 30), usual.give_up);
-        let file = file.as_ref().map(|file| self.places.resolve("outbox.file", file));
+        let file = journal.as_ref().map(|file| self.places.resolve("outbox.journal", file));
         if has_cdns && file.is_none() {
             let shared = if is_shared { " The shared tier does not keep them." } else { "" };
             let what = format!(
-                "there is no [outbox] file: purges that a CDN does not have yet are lost with the process.{shared}"
+                "there is no journal in [outbox]: purges that a CDN does not have yet are lost with the process.{shared}"
             );
             self.doubts.push(Mistake::new(self.places.of("cdn").cloned(), what));
         }
         if !has_cdns && file.is_some() {
             let what = "there is no [[cdn]]: nothing is written to this file";
-            self.doubts.push(Mistake::new(self.places.of("outbox.file").cloned(), what));
+            self.doubts.push(Mistake::new(self.places.of("outbox.journal").cloned(), what));
         }
         OutboxConfig { file, old_answers, settle, give_up }
     }

@@ -171,6 +171,7 @@ impl Purges {
         let receipts = self.make(cache, purges).await?;
         made.fetch_add(1, Relaxed);
         if let Some(trail) = self.0.trail.get() {
+            trail.told(&named.id, &receipts);
             trail.kept().await;
         }
         let id = self.0.trail.get().map(|_| named.id.to_string());
