@@ -313,7 +313,7 @@ impl Configured {
                 admin.await.ok();
             }
             cache.cache().shut_down(Duration::from_secs(1)).await;
-            cdns.trail().kept().await;
+            cdns.close();
             if let Some(access_log) = &access_log {
                 access_log.flush(LAST_REQUESTS);
             }

@@ -336,6 +336,13 @@ impl Cdns {
         }
     }
 
+    /// Writes the last of what there is to say into the file, and closes it: what is done is not left to the next process.
+    /// What is purged from now on is in memory. Waits half a second at most, for the disk.
+    pub fn close(&self) {
+        let journal = self.0.outbox().journal.take();
+        drop(journal);
+    }
+
     /// Why the file is not written, if there is one and it is not.
     pub fn file_failure(&self) -> Option<Arc<str>> {
         let outbox = self.0.outbox();
