@@ -25,9 +25,10 @@ use crate::{
     managed::Managed,
     metrics,
     problem::Problem,
-    purge,
+    purge, purges,
     refresh::Refresh,
     stats,
+    trail::Trail,
 };
 
 /// The most event streams open at once; one more is answered 503.
@@ -46,6 +47,7 @@ pub struct Admin {
     write: Option<Token>,
     tokens: Option<Tokens>,
     stats: Vec<(&'static str, Part)>,
+    trail: Option<Trail>,
     stop: CancellationToken,
 }
 
@@ -97,6 +99,12 @@ impl Admin {
         part: impl Fn() -> serde_json::Value + Send + Sync + 'static,
     ) -> Self {
         self.stats.push((name, Box::new(part)));
+        self
+    }
+
+    /// Tells what `trail` remembers of purges, and waits for CDNs by it. Whoever gives it here has it follow the purges.
+    pub fn trail(mut self, trail: Trail) -> Self {
+        self.trail = Some(trail);
         self
     }
 
@@ -158,6 +166,7 @@ impl Admin {
             tokens,
             refresh: self.refresh,
             stats: self.stats,
+            trail: self.trail,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
@@ -171,6 +180,8 @@ impl Admin {
             .route("/v1/stats", get(stats::stats))
             .route("/v1/events", get(events::events))
             .route("/v1/purge", post(purge::purge))
+            .route("/v1/purges", get(purges::since))
+            .route("/v1/purges/{id}", get(purges::one))
             .route("/v1/shared/forget", post(forget::forget))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)

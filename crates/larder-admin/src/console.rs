@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{entry::Tokens, managed::Managed, refresh::Refresh};
+use crate::{entry::Tokens, managed::Managed, refresh::Refresh, trail::Trail};
 
 /// What `/readyz` tells beside.
 pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -21,6 +21,8 @@ pub(crate) struct Console {
     pub(crate) tokens: Tokens,
     pub(crate) refresh: Option<Arc<dyn Refresh>>,
     pub(crate) stats: Vec<(&'static str, Part)>,
+    /// Which purges were made of late, where that is remembered.
+    pub(crate) trail: Option<Trail>,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Registry,
     /// One permit for each event stream that may be open.

@@ -15,8 +15,9 @@
 //! | `GET /readyz` | 200 `ready`, and a further line for a shared tier that does not answer; 503 once it is told to stop |
 //! | `GET /metrics` | the counters of every cache as OpenMetrics text, and the [`figures`] of what is beside them |
 //! | `GET /v1/stats` | the counters of every cache, and its hit rate: hits ÷ (hits + misses), [as the library counts them](larder::Stats::hit_rate); `null` before the first look-up |
-//! | `GET /v1/events` | the same as server-sent events: one at once, then one a second |
+//! | `GET /v1/events` | the same as server-sent events: one at once, then one a second; and purges as they go on, where a [`trail`] remembers them |
 //! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}`, `{"glob":"…*…"}` ([`Glob`](larder::Glob)) or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
+//! | `GET /v1/purges/{id}`, `GET /v1/purges?since=TIME` | what was purged under that name, or since then and by whom, and how far each tier is: where a [`trail`] remembers it ([`Admin::trail`]). The answer to a purge has its name, `id`, then, and `"wait":"cdn"` waits for CDNs |
 //!
 //! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
 //! `lapsed` (the same, and those `missing` have not heard from the tier for so long that they can no longer serve what
@@ -63,9 +64,11 @@ mod nearest;
 mod object;
 mod problem;
 mod purge;
+mod purges;
 mod receipt;
 mod refresh;
 mod stats;
+pub mod trail;
 pub mod watch;
 
 pub use admin::Admin;

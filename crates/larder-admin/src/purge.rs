@@ -1,18 +1,24 @@
 //! Purge: forget entries, or mark them stale.
 
-use std::{fmt, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{State, rejection::JsonRejection},
 };
 use futures_util::future::try_join_all;
 use http::StatusCode;
-use larder::{Glob, Mode, Purge, PurgeError, Tier};
+use larder::{Asked, Glob, Mode, Purge, PurgeError, Receipt, Tier};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::{
+    access::ClientAddress,
     console::Console,
     managed::Managed,
     nearest::{nearest_keys, nearest_prefixes},
@@ -20,6 +26,7 @@ use crate::{
     problem::Problem,
     receipt::ReceiptView,
     refresh::Refreshed,
+    trail::{Story, Trail},
 };
 
 /// More keys or tags than this in one request are refused: send several.
@@ -32,6 +39,9 @@ const KEYS_LOOKED_FOR: usize = 5;
 
 /// How long a request may wait for a tier, if it says so.
 const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
+
+/// For so long a request waits for CDNs, if it does not say.
+const CDN_WAIT: Duration = Duration::from_secs(60);
 
 /// A purge as it is asked for: one of the five, and how.
 #[derive(Deserialize)]
@@ -180,12 +190,14 @@ fn names(what: &str, names: Vec<String>) -> Result<Vec<String>, String> {
 }
 
 /// How a purge is to go.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct How {
     mode: Mode,
     wait: Tier,
     within: Option<Duration>,
     refreshes: bool,
+    /// What it is called, where that is remembered.
+    asked: Option<Asked>,
 }
 
 impl TryFrom<&PurgeRequest> for How {
@@ -212,7 +224,7 @@ impl TryFrom<&PurgeRequest> for How {
                     .to_owned(),
             );
         }
-        Ok(How { mode, wait, within, refreshes })
+        Ok(How { mode, wait, within, refreshes, asked: None })
     }
 }
 
@@ -230,11 +242,14 @@ impl Targets {
 
     /// Every cache, also after one that does not count.
     async fn purge(&self, caches: &[Arc<dyn Managed>], how: How) -> Result<Purged, PurgeError> {
-        let made = make(self.purges(), caches, how).await?;
+        let mode = how.mode.as_str();
+        let mut made = make(self.purges(), caches, how).await?;
+        let told = made.iter_mut().flat_map(|made| std::mem::take(&mut made.told)).collect();
         let counts: Vec<_> = made.iter().map(|made| made.entries).collect();
         let mut purged = Purged {
             purged: counts.iter().copied().sum(),
-            mode: how.mode.as_str(),
+            mode: Some(mode),
+            told,
             receipts: made.into_iter().flat_map(|made| made.receipts).collect(),
             ..Purged::default()
         };
@@ -264,6 +279,7 @@ struct Made {
     /// How many entries that was, if all caches counted.
     entries: Option<usize>,
     receipts: Vec<ReceiptView>,
+    told: Vec<Receipt>,
 }
 
 /// Purges each cache. Each purge is made when it is first polled, in their order; outer tiers are waited for together,
@@ -271,10 +287,10 @@ struct Made {
 async fn make(
     purges: Vec<Purge>,
     caches: &[Arc<dyn Managed>],
-    How { mode, wait, within, refreshes: _ }: How,
+    How { mode, wait, within, refreshes: _, asked }: How,
 ) -> Result<Vec<Made>, PurgeError> {
     let of_all_caches = |purge: Purge| {
-        let purge = purge.mode(mode).wait(wait);
+        let purge = Purge { asked: asked.clone(), ..purge.mode(mode).wait(wait) };
         try_join_all(caches.iter().map(move |cache| cache.purge(purge.clone(), within)))
     };
     let receipts = try_join_all(purges.into_iter().map(of_all_caches)).await?;
@@ -285,6 +301,7 @@ async fn make(
             .zip(&receipts)
             .map(|(cache, receipt)| ReceiptView::of(cache.name(), receipt))
             .collect(),
+        told: receipts,
     });
     Ok(made.collect())
 }
@@ -309,7 +326,9 @@ fn some_keys(caches: &[Arc<dyn Managed>]) -> Vec<String> {
 pub(crate) struct Purged {
     /// How many entries that was; `null` where they are not counted: a single step purges what has a tag.
     purged: Option<usize>,
-    mode: &'static str,
+    /// Where `story` does not say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
     /// Of each key that was named.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<PurgedKey>,
@@ -321,6 +340,11 @@ pub(crate) struct Purged {
     /// What is asked for again.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh: Option<Refreshed>,
+    /// What it is called, who asked for it, and how far all tiers are, where that is remembered.
+    #[serde(flatten)]
+    story: Option<Story>,
+    #[serde(skip)]
+    told: Vec<Receipt>,
 }
 
 #[derive(Serialize)]
@@ -334,6 +358,7 @@ struct PurgedKey {
 
 pub(crate) async fn purge(
     State(console): State<Arc<Console>>,
+    client: Option<Extension<ClientAddress>>,
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
 ) -> Result<Json<Purged>, Problem> {
     const TITLE: &str = "Purge not understood";
@@ -349,15 +374,60 @@ pub(crate) async fn purge(
             return Err(not_understood(detail.to_owned()));
         }
     };
-    let purged = targets.purge(&console.caches, how).await;
+    let by = match client {
+        Some(Extension(ClientAddress(address))) => format!("admin API, {address}"),
+        None => "admin API".to_owned(),
+    };
+    let mode = how.mode;
+    let purged = targets.purge_and_wait(&console, how, &by).await;
     let mut purged = purged.map_err(|error| not_understood(error.to_string()))?;
     if let Some(refresh) = refresh {
         let purges = targets.purges();
         // To look at a million entries takes longer than others should wait. If it broke, that was told.
         purged.refresh = spawn_blocking(move || refresh.refresh(&purges)).await.ok();
     }
-    tracing::info!(purged = purged.purged, mode = %how.mode, "purged {targets}");
+    let id = purged.story.as_ref().map(|story| story.id.as_str());
+    tracing::info!(purged = purged.purged, %mode, id, "purged {targets}");
     Ok(Json(purged))
+}
+
+impl Targets {
+    /// Purges all tiers inside as the caches do, and waits for CDNs by the trail.
+    async fn purge_and_wait(
+        &self,
+        console: &Console,
+        how: How,
+        by: &str,
+    ) -> Result<Purged, PurgeError> {
+        let Some(trail) = &console.trail else {
+            return self.purge(&console.caches, how).await;
+        };
+        let began = Instant::now();
+        let is_for_cdns = how.wait == Tier::Cdn && trail.has_cdns();
+        let has_shared = console.caches.iter().any(|cache| cache.lower_health().is_some());
+        let wait = match how.wait {
+            Tier::Cdn if is_for_cdns && has_shared => Tier::Shared,
+            Tier::Cdn if is_for_cdns => Tier::Memory,
+            wait => wait,
+        };
+        let asked = Trail::ask(by);
+        let (id, within) = (Arc::clone(&asked.id), how.within);
+        let mut purged =
+            self.purge(&console.caches, How { wait, asked: Some(asked), ..how }).await?;
+        trail.told(&id, &purged.told);
+        trail.kept().await;
+        purged.story = match is_for_cdns {
+            true => {
+                let within = within.unwrap_or(CDN_WAIT).saturating_sub(began.elapsed());
+                trail.wait(&id, Tier::Cdn, within).await
+            }
+            false => trail.story(&id),
+        };
+        if purged.story.is_some() {
+            purged.mode = None;
+        }
+        Ok(purged)
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Receipt: what has been done about a purge, as it is told in JSON.
 
-use larder::{Doubt, Receipt, Replication, TierReceipt, TierState};
+use larder::{Doubt, Receipt, Replication, Tier, TierReceipt, TierState};
 use serde::Serialize;
 
 /// A [`Receipt`] as it is told.
@@ -16,7 +16,7 @@ pub struct ReceiptView {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct TierView {
+pub(crate) struct TierView {
     tier: &'static str,
     state: &'static str,
     /// What is purged there, where that is more than was named.
@@ -59,21 +59,31 @@ impl ReceiptView {
 }
 
 impl TierView {
-    fn of(receipt: &TierReceipt) -> Self {
-        let (tier, state) = (receipt.tier.as_str(), receipt.state.as_str());
-        let view = TierView {
-            tier,
-            state,
+    pub(crate) fn of(receipt: &TierReceipt) -> Self {
+        TierView {
             what: receipt.scope.as_ref().map(ToString::to_string),
+            replication: receipt.replication.map(Replication::as_str),
+            server: receipt.doubt.map(Doubt::as_str),
+            outbox: receipt.outbox.as_ref().map(ToString::to_string),
+            ..TierView::of_state(receipt.tier, &receipt.state)
+        }
+    }
+
+    /// One of which there is no more to say.
+    pub(crate) fn of_state(tier: Tier, state: &TierState) -> Self {
+        let view = TierView {
+            tier: tier.as_str(),
+            state: state.as_str(),
+            what: None,
             by: None,
             of: None,
             missing: Vec::new(),
             reason: None,
-            replication: receipt.replication.map(Replication::as_str),
-            server: receipt.doubt.map(Doubt::as_str),
-            outbox: receipt.outbox.as_ref().map(ToString::to_string),
+            replication: None,
+            server: None,
+            outbox: None,
         };
-        match &receipt.state {
+        match state {
             TierState::Applied { by, of } => TierView { by: Some(*by), of: Some(*of), ..view },
             TierState::Lapsed { by, of, missing } => {
                 let missing = missing.clone();

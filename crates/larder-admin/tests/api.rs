@@ -15,6 +15,7 @@ use larder::{
 use larder_admin::{
     Admin,
     figures::{Family, Kind},
+    trail::{CdnName, CdnStage, CdnState, Trail},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -778,4 +779,73 @@ async fn a_bound_in_bytes_that_there_is_not_is_not_told() {
     let metrics = std::str::from_utf8(&metrics).unwrap();
     assert!(metrics.contains("larder_memory_bytes{"), "{metrics}");
     assert!(!metrics.contains("larder_memory_max_bytes{"), "{metrics}");
+}
+
+/// With a trail, and a CDN that nobody tells anything but this test.
+fn remembering() -> (Console, Trail) {
+    let cache = Cache::<String>::builder().name("posts").build();
+    let trail = Trail::new(false, vec![CdnName { name: "edge".into(), vendor: "larder" }]);
+    cache.follow_purges(std::sync::Arc::new(trail.clone()));
+    let stop = CancellationToken::new();
+    let admin = Admin::new().cache(&cache).trail(trail.clone()).stop_with(stop.clone());
+    (Console { cache, router: admin.router(), stop }, trail)
+}
+
+#[tokio::test]
+async fn a_purge_is_found_again_by_its_name_and_in_the_trail() {
+    let (console, trail) = remembering();
+    let said = json_of(console.send(purge(r#"{"tags":["a","b"],"mode":"hard"}"#)).await).await;
+    let id = said["id"].as_str().unwrap();
+    assert_eq!((&said["by"], &said["mode"]), (&json!("admin API"), &json!("hard")), "{said}");
+    let state = CdnState {
+        stage: CdnStage::Confirmed,
+        at: std::time::SystemTime::UNIX_EPOCH,
+        batch: Some("1-1".into()),
+        vendor_id: None,
+        reason: None,
+    };
+    trail.cdn(0, 1, 2, &state);
+    let found = json_of(console.get(&format!("/v1/purges/{id}")).await).await;
+    assert_eq!(found["what"], json!(["tag a", "tag b"]));
+    assert_eq!(found["tiers"]["cdn"][0]["state"], "confirmed", "{found}");
+    for (query, count) in
+        [("", 1), ("?since=2020-01-01T00:00:00Z", 1), ("?since=2999-01-01T00%3A00%3A00Z", 0)]
+    {
+        let all = json_of(console.get(&format!("/v1/purges{query}")).await).await;
+        assert_eq!(all["purges"].as_array().unwrap().len(), count, "{query}: {all}");
+    }
+    assert_problem(
+        console.get("/v1/purges?since=yesterday").await,
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Question not understood",
+    )
+    .await;
+    assert_problem(console.get("/v1/purges/none").await, StatusCode::NOT_FOUND, "Purge not known")
+        .await;
+}
+
+#[tokio::test]
+async fn a_purge_that_waits_for_cdns_is_answered_when_it_is_over_there_or_the_time_is() {
+    let (console, trail) = remembering();
+    let waits = r#"{"tags":["a"],"wait":"cdn","timeout_ms":10}"#;
+    let said = json_of(console.send(purge(waits)).await).await;
+    assert_eq!(said["tiers"]["cdn"][0]["state"], "queued", "{said}");
+    let waits = r#"{"tags":["a"],"wait":"cdn","timeout_ms":60000}"#;
+    let (said, ()) = tokio::join!(console.send(purge(waits)), async {
+        while trail.stories(None).0.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        let failed = CdnState {
+            stage: CdnStage::Failed,
+            at: std::time::SystemTime::UNIX_EPOCH,
+            batch: None,
+            vendor_id: None,
+            reason: Some("no".into()),
+        };
+        trail.cdn(0, 1, 2, &failed);
+    });
+    let said = json_of(said).await;
+    assert_eq!(said["tiers"]["cdn"][0]["reason"], "no", "{said}");
+    let none = self::console().send(purge(r#"{"tags":["a"],"wait":"cdn"}"#)).await;
+    assert_problem(none, StatusCode::UNPROCESSABLE_ENTITY, "Purge not understood").await;
 }

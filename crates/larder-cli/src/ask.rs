@@ -91,13 +91,13 @@ pub(crate) fn admin(text: &str) -> Result<Origin, String> {
 impl Where {
     /// The answer to `body`, or to a GET without one.
     pub(crate) fn ask(
-        self,
+        &self,
         path: &str,
         body: Option<&Value>,
         within: Duration,
     ) -> Result<Value, AskError> {
         let token = self.token()?;
-        let Where { admin, ca_file, .. } = self;
+        let (admin, ca_file) = (self.admin.clone(), self.ca_file.clone());
         let tls = match admin.scheme() {
             Scheme::Https => {
                 let options = OriginTlsOptions { ca_file, ..OriginTlsOptions::default() };

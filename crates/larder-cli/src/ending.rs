@@ -13,6 +13,7 @@ use larder::http::HttpCache;
 use larder_admin::figures::{Family, Figures};
 use larder_gateway::{
     access::AccessLog,
+    cdn::Cdns,
     downstream::{
         counters::{Counted, Counters},
         server::Stopped,
@@ -51,6 +52,7 @@ pub(crate) struct Ending {
     /// The admin API, and what ends it.
     pub(crate) admin: Option<(JoinHandle<Stopped>, CancellationToken)>,
     pub(crate) cache: HttpCache,
+    pub(crate) cdns: Cdns,
     pub(crate) access_log: Option<AccessLog>,
     pub(crate) counters: Vec<Arc<Counters>>,
     pub(crate) drain: Duration,
@@ -89,6 +91,7 @@ impl Ending {
         }
         let cache = self.cache.cache();
         cache.shut_down(Duration::from_secs(1)).await;
+        self.cdns.close();
         if let Why::TakenOver { by } = self.why {
             let left = cache.stats().lower.purges_outstanding;
             if left > 0 {

@@ -7,6 +7,7 @@ use larder_admin::figures::{Family, Figures, Kind, Table};
 use larder_gateway::{
     Gateway,
     access::{AccessLog, AccessLogCounts},
+    cdn::{CdnStats, Cdns, OutboxStats},
     downstream::counters::{Counted, Counters},
     gateway::{RefreshCounts, Refresher, RouteStats, UpgradeStats},
     origins::{AddressStats, BreakerState, OriginsStats},
@@ -335,6 +336,99 @@ impl Figures for SharedFigures {
 
 /// What happens on connections to the origins, all together.
 pub(crate) struct OriginFigures(pub(crate) Gateway);
+
+/// What the CDNs have been told.
+pub(crate) struct CdnFigures(pub(crate) Cdns);
+
+impl Figures for CdnFigures {
+    fn families(&self) -> Vec<Family> {
+        let stats = self.0.stats();
+        let each = |of: fn(&CdnStats) -> u64| {
+            stats.iter().map(|cdn| (cdn.name.to_string(), of(cdn))).collect::<Vec<_>>()
+        };
+        let OutboxStats { old_answers_overrun, handed_out_early, overflows, bytes, file_failures } =
+            self.0.outbox();
+        let mut families = vec![
+            counter(
+                "cdn_purges_confirmed",
+                "Purges that hold at a CDN",
+                "cdn",
+                each(|cdn| cdn.confirmed),
+            ),
+            counter(
+                "cdn_purges_failed",
+                "Purges that have failed at a CDN for good",
+                "cdn",
+                each(|cdn| cdn.failed),
+            ),
+            Family {
+                label: "cdn",
+                ..gauge(
+                    "cdn_purges_waiting",
+                    "Purges that do not hold at a CDN yet, now",
+                    each(|cdn| number(cdn.waiting)),
+                )
+            },
+            Family {
+                label: "cdn",
+                ..gauge(
+                    "cdn_oldest_purge_seconds",
+                    "For how long the oldest of them has been waiting",
+                    each(|cdn| cdn.oldest.as_secs()),
+                )
+            },
+            counter(
+                "cdn_old_answers_overrun",
+                "Answers that began before a purge went on for longer than they are waited for",
+                "",
+                vec![("", old_answers_overrun)],
+            ),
+            counter(
+                "cdn_purges_early",
+                "Purges that CDNs were told of before the shared tier had them",
+                "",
+                vec![("", handed_out_early)],
+            ),
+            counter(
+                "cdn_outbox_overflows",
+                "Too many purges waited for a CDN, and became one of everything",
+                "",
+                vec![("", overflows)],
+            ),
+            gauge(
+                "cdn_outbox_bytes",
+                "What purges name that wait for CDNs, in bytes",
+                vec![("", number(bytes))],
+            ),
+            counter(
+                "cdn_outbox_file_failures",
+                "How often the file of what waits for CDNs could not be written",
+                "",
+                vec![("", file_failures)],
+            ),
+        ];
+        let ends = stats.first().map_or(Vec::new(), |cdn| cdn.calls.clone());
+        let calls = ends.into_iter().enumerate().map(|(nth, (end, _))| {
+            (end, stats.iter().filter_map(|cdn| cdn.calls.get(nth)).map(|(_, count)| count).sum())
+        });
+        families.push(counter(
+            "cdn_calls",
+            "Calls to CDNs, by what became of them",
+            "outcome",
+            calls.collect::<Vec<(&str, u64)>>(),
+        ));
+        families
+    }
+}
+
+/// Why what waits for CDNs is in memory alone.
+pub(crate) fn kept_note(cdns: &Cdns) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+    let cdns = cdns.clone();
+    move || {
+        let why = cdns.file_failure()?;
+        Some(format!("purges that wait for CDNs are not on disk: {why}"))
+    }
+}
 
 impl Figures for OriginFigures {
     fn families(&self) -> Vec<Family> {

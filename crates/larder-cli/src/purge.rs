@@ -1,6 +1,11 @@
 //! `larder purge`: what a gateway that runs is to forget, or to ask for again.
 
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::Write,
+    io::{IsTerminal, Write as _, stderr},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, ValueEnum};
 use larder_gateway::config::amount;
@@ -11,16 +16,20 @@ use crate::ask::{AskError, Where};
 /// How long the answer may take beyond the wait for a tier.
 const BUDGET: Duration = Duration::from_secs(10);
 
+/// How often it is asked how far the CDNs are.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// Purges in a gateway, by way of its admin API.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 it is purged, and where --wait was said in all gateways that share; 1 it is not, or not everywhere yet, or
+Exit codes: 0 it is purged, and where --wait was said in all that it waits for; 1 it is not, or not everywhere yet, or
 nobody could be asked; 2 wrong usage.
 
 Examples, with a gateway that was started with --admin 127.0.0.1:9191:
   larder purge --url https://example.org/posts/1
   larder purge --url example.org/posts/1           http and https
   larder purge --tag post:1 --tag post:2 --hard --wait shared
+  larder purge --tag post:1 --wait cdn --timeout 1m
   larder purge --glob 'example.org/posts/*.html'   * stands for any characters
   larder purge --host example.org
   larder purge --tag front-page --refresh          and is fetched anew, what is read most first")]
@@ -33,12 +42,12 @@ pub(crate) struct Purge {
     /// Have it asked for again at once, what was read most first, before its readers come
     #[arg(long, conflicts_with = "hard")]
     refresh: bool,
-    /// Wait until it holds in all gateways that share with this one
+    /// Wait until it holds in all gateways that share with this one, or in the CDNs as well
     #[arg(long, value_enum, value_name = "TIER")]
     wait: Option<Tier>,
-    /// How long to wait for that
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = amount::duration)]
-    timeout: Duration,
+    /// How long to wait for that: usually 15s, and 60s for CDNs
+    #[arg(long, value_name = "DURATION", value_parser = amount::duration)]
+    timeout: Option<Duration>,
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
@@ -69,10 +78,12 @@ struct What {
     all: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Tier {
     /// All gateways that share with this one
     Shared,
+    /// Those, and all CDNs that they tell
+    Cdn,
 }
 
 /// Why it is not done.
@@ -121,6 +132,8 @@ impl Purge {
     /// What to tell of it.
     pub(crate) fn run(self) -> Result<String, PurgeError> {
         let Purge { what, hard, refresh, wait, timeout, json, admin } = self;
+        let usual = if wait == Some(Tier::Cdn) { 60 } else { 15 };
+        let timeout = timeout.unwrap_or(Duration::from_secs(usual));
         let What { tag, url, prefix, host, glob, all } = what;
         let mut body = match (prefix.or(host), glob) {
             (Some(prefix), _) => json!({ "prefix": prefix }),
@@ -134,19 +147,142 @@ impl Purge {
             body["refresh"] = true.into();
         }
         let mut within = BUDGET;
-        if wait.is_some() {
-            body["wait"] = "shared".into();
-            let millis = timeout.as_millis().clamp(1, 60_000);
+        if let Some(wait) = wait {
+            body["wait"] = wait.word().into();
+            // How far CDNs are is asked again and again, to be shown.
+            let first = if wait == Tier::Cdn { timeout.min(LOOK) } else { timeout };
+            let millis = first.as_millis().clamp(1, 60_000);
             body["timeout_ms"] = u64::try_from(millis).unwrap_or(u64::MAX).into();
-            within += timeout;
+            within += first;
         }
+        let began = Instant::now();
         let said = admin.ask("/v1/purge", Some(&body), within)?;
+        if wait == Some(Tier::Cdn) {
+            let said = watch(&admin, said, began, timeout, !json)?;
+            let text = if json { format!("{said}\n") } else { told_of_story(&said) };
+            return match is_outside(&said) {
+                true => Ok(text),
+                false => Err(PurgeError::NotEverywhere(text)),
+            };
+        }
         let text = if json { format!("{said}\n") } else { told(&said) };
         match wait.is_some() && !is_everywhere(&said) {
             true => Err(PurgeError::NotEverywhere(text)),
             false => Ok(text),
         }
     }
+}
+
+impl Tier {
+    fn word(self) -> &'static str {
+        match self {
+            Tier::Shared => "shared",
+            Tier::Cdn => "cdn",
+        }
+    }
+}
+
+/// Asks how far it is until it is over, or for so long. At a terminal, that is shown as it goes on.
+fn watch(
+    admin: &Where,
+    mut said: Value,
+    began: Instant,
+    timeout: Duration,
+    is_to_be_shown: bool,
+) -> Result<Value, AskError> {
+    let is_to_be_shown = is_to_be_shown && stderr().is_terminal();
+    let mut lines = 0;
+    let mut show = |said: &Value, is_over: bool| {
+        if !is_to_be_shown {
+            return;
+        }
+        let text = if is_over { String::new() } else { told_of_story(said) };
+        let back = if lines > 0 { format!("\x1b[{lines}A\x1b[J") } else { String::new() };
+        lines = text.lines().count();
+        // Who cannot see it is told in the end.
+        write!(stderr(), "{back}{text}").ok();
+    };
+    while let (false, false, Some(id)) =
+        (is_over(&said), began.elapsed() >= timeout, said["id"].as_str())
+    {
+        show(&said, false);
+        let path = format!("/v1/purges/{id}");
+        sleep(LOOK.min(timeout.saturating_sub(began.elapsed())));
+        said = admin.ask(&path, None, BUDGET)?;
+    }
+    show(&said, true);
+    Ok(said)
+}
+
+fn cdns(story: &Value) -> &[Value] {
+    story["tiers"]["cdn"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Whether nothing more will change.
+fn is_over(story: &Value) -> bool {
+    let is_over = |cdn: &Value| cdn["state"] == "confirmed" || cdn["state"] == "failed";
+    is_inside(story) && cdns(story).iter().all(is_over)
+}
+
+/// Whether it holds in the tiers inside.
+fn is_inside(story: &Value) -> bool {
+    let shared = &story["tiers"]["shared"]["state"];
+    shared.is_null() || shared == "applied" || shared == "lapsed"
+}
+
+/// Whether it holds everywhere.
+fn is_outside(story: &Value) -> bool {
+    is_inside(story) && cdns(story).iter().all(|cdn| cdn["state"] == "confirmed")
+}
+
+/// One line for what was purged, and one for each tier.
+fn told_of_story(story: &Value) -> String {
+    let mut text = String::new();
+    let mut line = |line: &str| writeln!(text, "{line}").expect("a text takes what is written");
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let what = story["what"].as_array().map_or(&[][..], Vec::as_slice);
+    let more = match story["purges"].as_u64().unwrap_or_default() {
+        0 | 1 => String::new(),
+        purges => format!(" and {} more", purges - 1),
+    };
+    let first = what.first().map(word).unwrap_or_default();
+    line(&format!("purged {first}{more} ({}, purge {})", word(&story["mode"]), word(&story["id"])));
+    for tier in ["memory", "shared"] {
+        let told = &story["tiers"][tier];
+        if told.is_object() {
+            line(&format!("  {tier:<8}{}", state_of(told)));
+        }
+    }
+    for cdn in cdns(story) {
+        let mut told = format!("{} {}", word(&cdn["name"]), word(&cdn["state"]));
+        let counts = ["queued", "sent", "confirmed", "failed"];
+        let counts = counts.map(|count| (count, cdn[count].as_u64().unwrap_or_default()));
+        if counts.iter().filter(|(_, count)| *count > 0).count() > 1 {
+            let counts = counts.iter().filter(|(_, count)| *count > 0);
+            let counts: Vec<_> = counts.map(|(name, count)| format!("{count} {name}")).collect();
+            told += &format!(" ({})", counts.join(", "));
+        }
+        for name in ["vendor_id", "reason"] {
+            if let Some(note) = cdn[name].as_str() {
+                told += &format!(", {}: {note}", name.replace('_', " "));
+            }
+        }
+        line(&format!("  {:<8}{told}", "cdn"));
+    }
+    text
+}
+
+fn state_of(tier: &Value) -> String {
+    let mut state = tier["state"].as_str().unwrap_or_default().to_owned();
+    if let (Some(by), Some(of)) = (tier["by"].as_u64(), tier["of"].as_u64()) {
+        state += &format!(" by {by} of {of}");
+    }
+    for name in ["what", "reason", "replication", "server", "outbox"] {
+        if let Some(note) = tier[name].as_str() {
+            state += &format!(", {name}: {note}");
+        }
+    }
+    state
 }
 
 fn receipts(said: &Value) -> &[Value] {
@@ -172,16 +308,7 @@ fn told(said: &Value) -> String {
             (word(&receipt["what"]), word(&receipt["mode"]), &receipt["number"]);
         line(&format!("purged {what} ({mode}, purge {number})"));
         for tier in tiers(receipt) {
-            let mut state = word(&tier["state"]);
-            if let (Some(by), Some(of)) = (tier["by"].as_u64(), tier["of"].as_u64()) {
-                state += &format!(" by {by} of {of}");
-            }
-            for name in ["what", "reason", "replication", "server", "outbox"] {
-                if let Some(note) = tier[name].as_str() {
-                    state += &format!(", {name}: {note}");
-                }
-            }
-            line(&format!("  {:<8}{state}", word(&tier["tier"])));
+            line(&format!("  {:<8}{}", word(&tier["tier"]), state_of(tier)));
         }
     }
     if let Some(count) = said["purged"].as_u64() {

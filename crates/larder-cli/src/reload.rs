@@ -223,6 +223,8 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
             ("admin", serde_json::to_value(&config.admin)),
             ("memory", serde_json::to_value(&config.memory)),
             ("shared", serde_json::to_value(&config.shared)),
+            ("cdn", serde_json::to_value(&config.cdn)),
+            ("outbox", serde_json::to_value(&config.outbox)),
             ("log", serde_json::to_value(&config.log)),
             ("access_log", serde_json::to_value(&config.access_log)),
         ]
@@ -231,7 +233,11 @@ fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     for ((name, before), (_, after)) in parts(running).into_iter().zip(parts(now)) {
         differing(name, &before, &after, &mut keys);
     }
-    keys.retain(|key| !AT_ONCE.iter().any(|name| key.rsplit('.').next() == Some(name)));
+    // A CDN has a name as well, which receipts go by.
+    let is_at_once = |key: &str| {
+        !key.starts_with("cdn") && AT_ONCE.iter().any(|name| key.rsplit('.').next() == Some(name))
+    };
+    keys.retain(|key| !is_at_once(key));
     keys
 }
 

@@ -19,9 +19,10 @@ use larder_admin::{Admin, Tokens, access::ClientAddress, log::Log, watch::Watch}
 use larder_gateway::{
     Gateway, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
+    cdn::{self, Cdns},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
     downstream::{
-        Bound, ListenAddress, Peer,
+        Bound, ListenAddress, Peer, UnderWay,
         http1::{Http1Config, ReaderBody},
     },
     origins::Origins,
@@ -42,8 +43,9 @@ use crate::{
     inherited::{InheritError, Inherited, Taken},
     memory::{MemoryBound, watch},
     metrics::{
-        AccessFigures, AddressFigures, CacheFigures, MemoryFigures, OriginFigures, RateFigures,
-        ReaderFigures, RefreshFigures, SharedFigures, trouble, upstream_states,
+        AccessFigures, AddressFigures, CacheFigures, CdnFigures, MemoryFigures, OriginFigures,
+        RateFigures, ReaderFigures, RefreshFigures, SharedFigures, kept_note, trouble,
+        upstream_states,
     },
     overlap::tell_each_other,
     predecessor::Predecessor,
@@ -163,7 +165,7 @@ impl Configured {
         let outbox = match &outbox_path {
             Some(path) => {
                 let opened = match predecessor {
-                    Some(_) => open_when_free(path).await,
+                    Some(_) => open_when_free(|| OutboxFile::open(path)).await,
                     None => OutboxFile::open(path),
                 };
                 Some(outbox_of(opened, path, places.name("shared.outbox"))?)
@@ -171,6 +173,27 @@ impl Configured {
             None => None,
         };
         let cache = cache(&settings, files, shared, outbox);
+        let kept_path = settings.outbox.file.clone().filter(|_| !settings.cdns.is_empty());
+        let kept = match &kept_path {
+            Some(path) => {
+                let opened = match predecessor {
+                    Some(_) => open_when_free(|| cdn::OutboxFile::open(path)).await,
+                    None => cdn::OutboxFile::open(path),
+                };
+                Some(kept_of(opened, path, places.name("outbox.journal"))?)
+            }
+            None => None,
+        };
+        // Who has nobody to tell need not know which answers are under way.
+        let under_way = (!settings.cdns.is_empty()).then(UnderWay::default);
+        let cdns = Cdns::start(
+            &cache,
+            settings.cdns.clone(),
+            settings.outbox.clone(),
+            kept,
+            under_way.clone().unwrap_or_default(),
+            has_shared_tier,
+        );
         let supervisor = Supervisor::of_environment(&format!(
             "serves at {}",
             listeners
@@ -184,6 +207,7 @@ impl Configured {
             settings.running.upgrade_timeout,
             &cache,
             outbox_path,
+            kept_path.map(|path| (path, cdns.clone())),
             supervisor.is_told_who_goes_on(),
         );
         let mut bound = Vec::new();
@@ -197,6 +221,7 @@ impl Configured {
             counters.push((listener.name.clone(), Arc::clone(&listener.config.http1.counters)));
             let mut config = listener.config.clone();
             config.http1.access_log = access_log.as_ref().map(|log| log.at(&listener.name));
+            config.http1.under_way.clone_from(&under_way);
             bound.push((taken.bound, config));
         }
         let drain = config.grace;
@@ -204,6 +229,7 @@ impl Configured {
         let upstreams = upstreams(&settings.upstreams, files, readers, &[]);
         let gateway =
             Gateway::with_ways(&cache, upstreams, settings.ways.clone(), settings.gateway.clone());
+        gateway.remember(cdns.trail());
         let config = ServerConfig { pressure: gateway.pressure(), ..config };
         let server = Server::of(bound, config);
         let certificates = Certificates::of(&settings.listeners, settings.admin_access.tls.clone());
@@ -257,6 +283,9 @@ impl Configured {
                     .metrics(RateFigures(gateway.clone()))
                     .metrics(MemoryFigures(gateway.pressure()))
                     .metrics(CacheFigures(cache.clone()))
+                    .metrics(CdnFigures(cdns.clone()))
+                    .trail(cdns.trail())
+                    .ready_note(kept_note(&cdns))
                     .metrics(OriginFigures(gateway.clone()))
                     .metrics(AddressFigures(gateway.clone()))
                     .stats("upstreams", upstream_states(&gateway))
@@ -417,6 +446,7 @@ impl Configured {
                 serving,
                 admin,
                 cache: cache.clone(),
+                cdns,
                 access_log: access_log.clone(),
                 counters: counters_of_all,
                 drain,
@@ -632,6 +662,28 @@ async fn running<F: Future + Unpin>(upgrading: &mut Option<F>) -> F::Output {
         Some(upgrading) => upgrading.await,
         None => std::future::pending().await,
     }
+}
+
+/// The file in which purges wait for CDNs.
+fn kept_of(
+    opened: Result<cdn::OutboxFile, OutboxError>,
+    path: &Path,
+    name: &str,
+) -> Result<cdn::OutboxFile, ServeError> {
+    let opened = opened.map_err(|source| {
+        let (name, path) = (name.to_owned(), path.to_owned());
+        ServeError::Outbox { name, path, source }
+    })?;
+    if opened.is_damaged() {
+        tracing::warn!(
+            "a part of {} cannot be read: everything is purged, for nobody can tell what was to be",
+            path.display()
+        );
+    }
+    if opened.left() > 0 {
+        tracing::info!("{} purges that an earlier run has left are made again", opened.left());
+    }
+    Ok(opened)
 }
 
 fn cache(

@@ -11,7 +11,7 @@
 use std::{
     io,
     os::{fd::OwnedFd, unix::net as unix},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -19,12 +19,15 @@ use std::{
 
 use command_fds::{CommandFdExt, FdMapping};
 use larder::{
-    Cache, Events,
-    http::{HttpCache, Variants},
+    Events,
+    http::HttpCache,
     lower::{OutboxError, OutboxFile},
 };
 use larder_admin::figures::{Family, Figures};
-use larder_gateway::downstream::FileKeeper;
+use larder_gateway::{
+    cdn::{self, Cdns},
+    downstream::FileKeeper,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -80,8 +83,10 @@ pub(crate) struct Upgrade {
     sockets: Vec<(OwnedFd, String)>,
     files: Vec<FileKeeper>,
     limit: Duration,
-    cache: Cache<Variants>,
+    cache: HttpCache,
     outbox: Option<PathBuf>,
+    /// The file of what CDNs have still to be told, and who writes it.
+    kept: Option<(PathBuf, Cdns)>,
     /// Whether a supervisor is told which process goes on.
     is_told: bool,
 }
@@ -102,10 +107,12 @@ impl Upgrade {
         limit: Duration,
         cache: &HttpCache,
         outbox: Option<PathBuf>,
+        kept: Option<(PathBuf, Cdns)>,
         is_told: bool,
     ) -> Upgrade {
         let (sockets, files) = (Vec::new(), Vec::new());
-        Upgrade { program, sockets, files, limit, cache: cache.cache().clone(), outbox, is_told }
+        let cache = cache.clone();
+        Upgrade { program, sockets, files, limit, cache, outbox, kept, is_told }
     }
 
     /// A new process is given this one as well.
@@ -123,8 +130,8 @@ impl Upgrade {
         let (mut child, mut talk) = self.start().map_err(start)?;
         let pid = child.pid();
         tracing::info!("process {pid} is started, and takes over once it is ready");
-        let (mut has_file, mut events) = (false, None);
-        let ready = self.bring_up(&mut talk, &mut has_file, &mut events);
+        let (mut has_files, mut events) = (false, None);
+        let ready = self.bring_up(&mut talk, &mut has_files, &mut events);
         let ready = tokio::select! {
             biased;
             status = child.ended() => Err(UpgradeError::Ended { pid, status }),
@@ -142,13 +149,13 @@ impl Upgrade {
             Ok(()) => {
                 child.goes_on();
                 self.files.iter().for_each(FileKeeper::keep);
-                let events = events.unwrap_or_else(|| self.cache.events());
+                let events = events.unwrap_or_else(|| self.cache.cache().events());
                 Ok(Successor { pid, talk, events })
             }
             Err(error) => {
                 drop(child);
-                if has_file {
-                    self.take_file_back().await;
+                if has_files {
+                    self.take_files_back().await;
                 }
                 Err(error)
             }
@@ -199,34 +206,44 @@ impl Upgrade {
     async fn bring_up(
         &self,
         talk: &mut UnixStream,
-        has_file: &mut bool,
+        has_files: &mut bool,
         events: &mut Option<Events>,
     ) -> io::Result<()> {
         hear(talk, PREPARED).await?;
-        *events = Some(self.cache.events());
+        *events = Some(self.cache.cache().events());
+        *has_files = true;
         if self.outbox.is_some() {
-            *has_file = true;
-            if !self.cache.release_outbox(FILE).await {
+            if !self.cache.cache().release_outbox(FILE).await {
                 tracing::warn!("the file of purges that wait is still being written");
             }
+        }
+        if let Some((_, cdns)) = &self.kept {
+            cdns.close();
         }
         talk.write_all(&[YOURS]).await?;
         hear(talk, READY).await
     }
 
-    /// Whoever had it has ended.
-    async fn take_file_back(&self) {
-        let Some(path) = &self.outbox else { return };
-        match open_when_free(path).await {
-            Ok(file) => self.cache.resume_outbox(file),
-            Err(error) => {
-                let path = path.display();
-                tracing::error!(
-                    "purges that wait are in memory alone: {path} cannot be opened: {error}"
-                );
+    /// Whoever had them has ended.
+    async fn take_files_back(&self) {
+        if let Some(path) = &self.outbox {
+            match open_when_free(|| OutboxFile::open(path)).await {
+                Ok(file) => self.cache.cache().resume_outbox(file),
+                Err(error) => tell_lost(path, &error),
+            }
+        }
+        if let Some((path, cdns)) = &self.kept {
+            match open_when_free(|| cdn::OutboxFile::open(path)).await {
+                Ok(file) => cdns.resume(file, &self.cache).await,
+                Err(error) => tell_lost(path, &error),
             }
         }
     }
+}
+
+fn tell_lost(path: &Path, error: &OutboxError) {
+    let path = path.display();
+    tracing::error!("purges that wait are in memory alone: {path} cannot be opened: {error}");
 }
 
 async fn hear(talk: &mut UnixStream, word: u8) -> io::Result<()> {
@@ -236,11 +253,13 @@ async fn hear(talk: &mut UnixStream, word: u8) -> io::Result<()> {
     }
 }
 
-/// Opens the outbox's file, which another process is about to give up.
-pub(crate) async fn open_when_free(path: &std::path::Path) -> Result<OutboxFile, OutboxError> {
+/// Opens a file of purges, which another process is about to give up.
+pub(crate) async fn open_when_free<T>(
+    open: impl Fn() -> Result<T, OutboxError>,
+) -> Result<T, OutboxError> {
     let end = Instant::now() + FILE;
     loop {
-        match OutboxFile::open(path) {
+        match open() {
             Err(OutboxError::InUse) if Instant::now() < end => sleep(LOOK_EVERY).await,
             opened => return opened,
         }

@@ -33,6 +33,16 @@ impl Nginx {
         Nginx::start_at(new_address(), settings, server).await
     }
 
+    /// As [`start`](Nginx::start), with `main` outside the `http` block: modules, say.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Nginx::start).
+    pub async fn start_with(main: &str, settings: &str, server: &str) -> Nginx {
+        let main = format!("master_process off; {main}");
+        Nginx::run(&main, new_address(), settings, server).await
+    }
+
     /// As [`start`](Nginx::start), so that it can be [reloaded](Nginx::reload).
     ///
     /// # Panics

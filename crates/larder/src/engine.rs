@@ -43,6 +43,7 @@ use crate::{
     error::text_of,
     purge::{
         Fence,
+        follow::Followers,
         judge::Judge,
         last::PurgeState,
         log::PurgeLog,
@@ -81,6 +82,8 @@ pub(crate) struct Engine<V> {
     tables: Mutex<Vec<Arc<dyn Any + Send + Sync>>>,
     /// Who has flights under way that a purge has to reach.
     listeners: Listeners,
+    /// Who is told of purges that were made.
+    followers: Followers,
     backoffs: Backoffs,
     refreshes: Arc<Refreshes>,
     tasks: Tasks,
@@ -122,6 +125,7 @@ impl<V> Engine<V> {
             purges: PurgeLog::new(builder.max_tags, builder.tag_key.unwrap_or_else(TagKey::random)),
             tables: Mutex::default(),
             listeners: Listeners::none(),
+            followers: Followers::default(),
             backoffs: Backoffs::new(MAX_BACKOFFS),
             refreshes: Refreshes::new(
                 builder.max_concurrent_refreshes,

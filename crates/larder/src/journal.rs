@@ -44,17 +44,17 @@ const LAST_WAIT: Duration = Duration::from_millis(500);
 
 /// How far the file is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Written {
+pub struct Written {
     /// Entries up to this number are on disk, or done.
-    pub(crate) to: u64,
+    pub to: u64,
     /// Why nothing is written, where that has failed.
-    pub(crate) failure: Option<Arc<str>>,
+    pub failure: Option<Arc<str>>,
     /// How often it has failed.
-    pub(crate) failures: u64,
+    pub failures: u64,
 }
 
 /// A file, and the thread that writes it.
-pub(crate) struct Journal(Arc<Shared>);
+pub struct Journal(Arc<Shared>);
 
 struct Shared {
     /// Held for moments.
@@ -83,19 +83,19 @@ struct State {
 }
 
 /// What was found in a file.
-pub(crate) struct Found {
+pub struct Found {
     /// The entries that were not done, in their order.
-    pub(crate) entries: Vec<(u64, Vec<u8>)>,
+    pub entries: Vec<(u64, Vec<u8>)>,
     /// Numbers that were given are no higher.
-    pub(crate) last: u64,
+    pub last: u64,
     /// There were others, which cannot be read. The next entry that is added is to stand for them: the file is left as
     /// it is until then.
-    pub(crate) is_damaged: bool,
+    pub is_damaged: bool,
 }
 
 impl Journal {
     /// Opens the file, or makes it, and begins to write it.
-    pub(crate) fn open(path: &Path) -> Result<(Journal, Found), OutboxError> {
+    pub fn open(path: &Path) -> Result<(Journal, Found), OutboxError> {
         let (file, record::Read { live, last, is_damaged, .. }) = OnDisk::open(path)?;
         let entries: Vec<_> = live.into_iter().collect();
         let shared = |(number, payload): &(u64, Vec<u8>)| (*number, Arc::from(payload.as_slice()));
@@ -114,17 +114,17 @@ impl Journal {
     }
 
     /// Whether there is room for one more.
-    pub(crate) fn has_room(&self, payload_bytes: usize) -> bool {
+    pub fn has_room(&self, payload_bytes: usize) -> bool {
         self.0.lock().live_bytes.saturating_add(payload_bytes) <= MAX_LIVE_BYTES
     }
 
     /// The bytes of what is not done.
-    pub(crate) fn live_bytes(&self) -> usize {
+    pub fn live_bytes(&self) -> usize {
         self.0.lock().live_bytes
     }
 
     /// Adds an entry. Its number is higher than all before.
-    pub(crate) fn add(&self, number: u64, payload: Vec<u8>) {
+    pub fn add(&self, number: u64, payload: Vec<u8>) {
         let mut state = self.0.lock();
         state.live_bytes += record::bytes_of(&payload);
         state.live.insert(number, payload.into());
@@ -132,7 +132,7 @@ impl Journal {
     }
 
     /// These are of no use any more.
-    pub(crate) fn done(&self, numbers: &[u64]) {
+    pub fn done(&self, numbers: &[u64]) {
         let mut state = self.0.lock();
         for number in numbers {
             let Some(payload) = state.live.remove(number) else { continue };
@@ -145,12 +145,12 @@ impl Journal {
     }
 
     /// How far it is, from now on.
-    pub(crate) fn written(&self) -> watch::Receiver<Written> {
+    pub fn written(&self) -> watch::Receiver<Written> {
         self.0.written.subscribe()
     }
 
     /// Until what was added is on disk, or cannot be.
-    pub(crate) async fn flush(&self) {
+    pub async fn flush(&self) {
         let last = self.0.lock().live.last_key_value().map_or(0, |(number, _)| *number);
         let is_over = |written: &Written| written.to >= last || written.failure.is_some();
         // Its sender lives as long as this.

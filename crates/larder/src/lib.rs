@@ -171,7 +171,8 @@ mod error;
 pub mod http;
 #[cfg(all(test, shuttle))]
 mod interleavings;
-mod journal;
+#[doc(hidden)]
+pub mod journal;
 mod key;
 mod needs;
 mod pulse;
@@ -207,8 +208,8 @@ pub use larder_policy::{
     reason::{self, Reason},
 };
 pub use purge::{
-    Doubt, Glob, GlobError, Mode, OnDisk, Purge, PurgeError, Receipt, Replication, Scope, Tier,
-    TierReceipt, TierState, tags::TagKey,
+    Asked, Doubt, Glob, GlobError, MadePurge, Mode, OnDisk, Purge, PurgeError, PurgeFollower,
+    Receipt, Replication, Scope, Tier, TierReceipt, TierState, tags::TagKey,
 };
 pub use shape::KeyShape;
 pub use stats::{Bucket, Event, Events, LowerStats, Observed, Stats, Times};

@@ -1,14 +1,18 @@
 //! Purge: what is no longer true, how it goes, and what has been done about it.
 
+pub(crate) mod follow;
 pub(crate) mod glob;
 pub(crate) mod judge;
 pub(crate) mod last;
 pub(crate) mod log;
 pub(crate) mod tags;
 
-use std::{fmt, time::SystemTime};
+use std::{fmt, sync::Arc, time::SystemTime};
 
-pub use self::glob::{Glob, GlobError};
+pub use self::{
+    follow::{MadePurge, PurgeFollower},
+    glob::{Glob, GlobError},
+};
 use crate::key::CacheKey;
 
 /// A position in the log of purges: the number of the last that a fetch, or a reader, knows of.
@@ -36,6 +40,17 @@ pub struct Purge {
     /// The outermost tier whose answer [`Cache::purge`](crate::Cache::purge) waits for. Every tier gets
     /// the purge in any case.
     pub wait: Tier,
+    /// Who asks for it, and what it is called. For whoever follows the purges ([`PurgeFollower`]).
+    pub asked: Option<Asked>,
+}
+
+/// Who has asked for a purge, and what it is called: words for records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What it is called; several that were asked for at once have one name.
+    pub id: Arc<str>,
+    /// Who.
+    pub by: Arc<str>,
 }
 
 /// What a purge names.
@@ -106,7 +121,7 @@ impl Purge {
     }
 
     fn of(scope: Scope) -> Self {
-        Purge { scope, mode: Mode::default(), wait: Tier::default() }
+        Purge { scope, mode: Mode::default(), wait: Tier::default(), asked: None }
     }
 
     /// The same, and nothing is left of what it names.
@@ -122,6 +137,11 @@ impl Purge {
     /// The same, and whoever asks for it waits until this tier has answered.
     pub fn wait(self, tier: Tier) -> Self {
         Purge { wait: tier, ..self }
+    }
+
+    /// The same, and this is told to whoever follows the purges.
+    pub fn asked(self, asked: Asked) -> Self {
+        Purge { asked: Some(asked), ..self }
     }
 }
 

@@ -39,11 +39,11 @@ pub use document::Places;
 pub use explain::explain;
 pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
-    AccessLogPart, AddressesWord, AdminPart, BalanceWord, BreakerPart, CauseWord, Config,
-    FormatWord, ForwardedWord, HealthPart, ListenerPart, LogPart, Memory, ModeWord, PairPart,
-    ProtocolWord, PurgePart, QueryWord, ReloadWord, RetryPart, Server, ServerPart, SharedPart,
-    TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart, UpstreamTlsPart,
-    VersionWord,
+    AccessLogPart, AddressesWord, AdminPart, BalanceWord, BreakerPart, CauseWord, CdnPart, Config,
+    FormatWord, ForwardedWord, HealthPart, ListenerPart, LogPart, Memory, ModeWord, OutboxPart,
+    PairPart, ProtocolWord, PurgePart, QueryWord, ReloadWord, RetryPart, SchemeWord, Server,
+    ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
+    UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
 pub use rules::{
@@ -153,6 +153,9 @@ fn told(Wrong { kind, at }: Wrong, text: &Text<'_>) -> Mistake {
         }
         Kind::Type { .. } if path.0 == "route" => {
             Mistake::new(place, "routes are a list, of one or more: [[route]]").about("route")
+        }
+        Kind::Type { .. } if path.0 == "cdn" => {
+            Mistake::new(place, "CDNs are a list, of one or more: [[cdn]]").about("cdn")
         }
         Kind::Type { .. } if path.0 == "listener" => {
             let what = "listeners are a list, of one or more: [[listener]]";

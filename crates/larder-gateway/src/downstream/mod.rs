@@ -28,6 +28,7 @@ mod span;
 pub mod tls;
 mod trusted;
 mod tunnel;
+mod under_way;
 
 pub use self::{
     config::{ListenerConfig, ServerConfig},
@@ -38,4 +39,5 @@ pub use self::{
     peer::{Peer, PeerAddress, TlsFacts},
     proxy::ProxyProtocol,
     trusted::{NoPeer, TrustedPeer, TrustedPeers},
+    under_way::UnderWay,
 };

@@ -46,6 +46,7 @@ use larder::http::{
         proxy_status::ProxyError,
     },
 };
+use larder_admin::trail::Trail;
 use tower::Service;
 
 use self::{
@@ -286,6 +287,11 @@ impl Gateway {
     /// What became of requests to purge that came where all requests come.
     pub fn purge_requests(&self) -> PurgeRequests {
         self.common.purges.requests()
+    }
+
+    /// From now on `trail` remembers who has purged what where requests come.
+    pub fn remember(&self, trail: Trail) {
+        self.common.purges.remember(trail);
     }
 
     /// What became of requests that offered another protocol.

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// From 0 to 1.
-pub(super) fn dice() -> f64 {
+pub(crate) fn dice() -> f64 {
     // Each has keys of its own.
     let bits = RandomState::new().build_hasher().finish();
     (bits >> 11) as f64 / (1_u64 << 53) as f64

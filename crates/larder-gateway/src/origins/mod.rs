@@ -18,7 +18,7 @@ mod breaker;
 mod budget;
 mod choose;
 mod config;
-mod dice;
+pub(crate) mod dice;
 mod error;
 mod failure;
 mod health;

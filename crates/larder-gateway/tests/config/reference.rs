@@ -79,6 +79,8 @@ fn a_default_that_is_told_is_the_one_that_holds() {
             "[[upstream.NAME.server]]" => format!("[[upstream.blog.server]]\nurl = 8001\n{line}"),
             // What is told of it stands in [server].
             table if table.contains("listener") => continue,
+            // There is none where nobody says whose it is.
+            "[[cdn]]" => continue,
             // Without a place there is none.
             table @ "[access_log]" => {
                 let placed = format!("{LEAST}{table}\nto = \"stdout\"\n");

@@ -1,6 +1,9 @@
 //! Purge: the one way in, its short forms, and what the library has to forget.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use super::{Cache, Library};
 use crate::{
@@ -10,7 +13,7 @@ use crate::{
         purge::{Done, Listener, Named, Stored},
     },
     key::CacheKey,
-    purge::{Mode, Purge, PurgeError, Receipt, Tier, TierReceipt, TierState},
+    purge::{Mode, Purge, PurgeError, PurgeFollower, Receipt, Tier, TierReceipt, TierState},
     tier::{
         lower::{LowerError, LowerPurge},
         memory::Burial,
@@ -98,10 +101,24 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         let (scope, mode, at) = (purge.scope.clone(), purge.mode, SystemTime::now());
         let Done { number, entries, burial, sent } =
             engine.purge(named, mode, || scope.to_string());
+        engine.tell_followers(named, (mode, number), at, purge.asked.as_ref());
         burial.resume();
         let state = TierState::Applied { by: 1, of: 1 };
         let tiers = vec![TierReceipt::of(Tier::Memory, state)];
         Ok((Receipt { scope, mode, number, at, entries, tiers }, sent))
+    }
+
+    /// From now on `follower` is told of each purge that is made here, by whichever way but one: what an HTTP cache
+    /// invalidates because a request has changed something (RFC 9111 §4.4) anybody can cause, and is not told.
+    pub fn follow_purges(&self, follower: Arc<dyn PurgeFollower>) {
+        self.library.engine.follow_purges(follower);
+    }
+
+    /// Waits until all purges that were made here before this call hold in the tier below memory, in all processes that
+    /// share it, or until `within` is over; the receipt says which. `None`: there is no such tier.
+    pub async fn purges_held(&self, within: Duration) -> Option<TierReceipt> {
+        let lower = self.library.engine.lower()?;
+        Some(lower.purges_held(within).await)
     }
 
     /// Reads which purges other processes have made, from the tier below memory, and makes them here. A miss
@@ -124,7 +141,9 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         mode: Mode,
         what: impl FnOnce() -> String,
     ) -> usize {
-        let Done { entries, burial, .. } = self.library.engine.purge(named, mode, what);
+        let engine = &self.library.engine;
+        let Done { number, entries, burial, .. } = engine.purge(named, mode, what);
+        engine.tell_followers(named, (mode, number), SystemTime::now(), None);
         burial.resume();
         entries.unwrap_or(0)
     }

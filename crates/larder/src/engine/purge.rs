@@ -1,6 +1,9 @@
 //! Purge: the order of steps of every purge.
 
-use std::sync::{Arc, PoisonError, Weak};
+use std::{
+    sync::{Arc, PoisonError, Weak},
+    time::SystemTime,
+};
 
 use super::{
     Engine,
@@ -9,7 +12,7 @@ use super::{
 };
 use crate::{
     entry::Entry,
-    purge::{Glob, Mode, Scope},
+    purge::{Asked, Glob, MadePurge, Mode, PurgeFollower, Scope},
     stats::Event,
     sync::Mutex,
     tier::{
@@ -197,6 +200,23 @@ impl<V> Engine<V> {
         done
     }
 
+    /// Tells whoever follows the purges of one that was made.
+    pub(crate) fn tell_followers(
+        &self,
+        named: Named<'_>,
+        (mode, number): (Mode, u64),
+        at: SystemTime,
+        asked: Option<&Asked>,
+    ) {
+        let scopes = || named.scopes();
+        let asked = asked.cloned();
+        self.followers.tell(|| MadePurge { number, scopes: scopes(), mode, at, asked });
+    }
+
+    pub(crate) fn follow_purges(&self, follower: Arc<dyn PurgeFollower>) {
+        self.followers.add(follower);
+    }
+
     /// A hard purge of `key` that goes the same way, but that `remove` says what becomes of what is in memory.
     pub(crate) fn purge_key_by(
         &self,
@@ -207,6 +227,7 @@ impl<V> Engine<V> {
         let outgoing = self.enter(named, mode);
         let mut done = self.purge_here_by(named, mode, || format!("key {key}"), remove);
         done.sent = outgoing.map(Outgoing::done);
+        self.tell_followers(named, (mode, done.number), SystemTime::now(), None);
         done
     }
 

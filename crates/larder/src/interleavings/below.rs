@@ -58,7 +58,7 @@ fn scopes() -> [Scope; 4] {
 /// said so.
 fn change(origin: &Origin, cache: &Cache<u64>, scope: &Scope, mode: Mode) {
     origin.change_if(|| {
-        let purge = Purge { scope: scope.clone(), mode, wait: Tier::Shared };
+        let purge = Purge { scope: scope.clone(), mode, wait: Tier::Shared, asked: None };
         let receipt = block_on(cache.purge(purge)).expect("there is such a tier");
         let state = receipt.tiers.last().map(|tier| tier.state.clone());
         matches!(state, Some(TierState::Applied { .. }))

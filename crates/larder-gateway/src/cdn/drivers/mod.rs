@@ -20,6 +20,7 @@ pub mod cloudflare;
 pub mod cloudfront;
 pub mod fastly;
 pub mod google;
+pub mod larder;
 pub mod nginx;
 pub mod template;
 pub mod varnish;

@@ -8,6 +8,7 @@
 
 mod access_log;
 mod admin;
+mod cdn;
 mod listener;
 mod log;
 mod memory;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 pub use self::{
     access_log::{AccessLogPart, AddressesWord, FormatWord, QueryWord},
     admin::AdminPart,
+    cdn::{CdnPart, OutboxPart, SchemeWord},
     listener::ListenerPart,
     log::LogPart,
     memory::Memory,
@@ -63,6 +65,12 @@ pub struct Config {
     /// What several gateways share
     #[schemars(example = &"[shared]\nurl = \"redis://127.0.0.1\"")]
     pub shared: SharedPart,
+    /// Caches outside, of others or of your own, that are told of each purge. The table below one says whose it is
+    #[schemars(example = &"[[cdn]]\n[cdn.varnish]\napi = \"http://192.0.2.7:6081\"")]
+    pub cdn: Vec<CdnPart>,
+    /// What they have still to be told
+    #[schemars(example = &"[outbox]\njournal = \"/var/lib/larder/cdn\"")]
+    pub outbox: OutboxPart,
     /// What is logged
     #[schemars(example = &"[log]\nlevels = \"info\"")]
     pub log: LogPart,

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod cdn;
 mod check;
 mod listener;
 mod origins;
@@ -26,6 +27,7 @@ use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rul
 use crate::{
     GatewayConfig, ServerConfig,
     access::AccessLogConfig,
+    cdn::{CdnConfig, OutboxConfig},
     origins::{Address, OriginsConfig},
     routes::{Routes, Way, Ways},
     upstream::{Protocol, Scheme, UpstreamConfig},
@@ -56,6 +58,10 @@ pub struct Settings {
     pub process_memory: Option<ByteSize>,
     /// What it may spend.
     pub cache: http::Settings,
+    /// Which caches outside are told of purges.
+    pub cdns: Vec<CdnConfig>,
+    /// What they have in common.
+    pub outbox: OutboxConfig,
     /// Whom the gateway believes.
     pub gateway: GatewayConfig,
     /// The services, at least one; ways name them by their place here.
@@ -150,7 +156,9 @@ impl Settings {
             admin,
             purge,
             memory,
-            shared: _,
+            shared,
+            cdn,
+            outbox,
             log: _,
             access_log,
             upstream,
@@ -169,6 +177,8 @@ impl Settings {
         let mut gateway =
             GatewayConfig { purge, refresh, ..check.gateway(server, &listeners, secrets) };
         gateway.upstream_names = upstream.keys().map(|name| name.as_str().into()).collect();
+        let mut cdns = check.cdns(cdn);
+        let outbox = check.outbox(outbox, !cdns.is_empty(), shared.url.is_some());
         let process_memory = memory.process.as_ref().map(|size| size.0);
         let usual = process_memory.map_or(u64::MAX, |process| process.as_u64() / 2);
         let usual = ByteSize::mib(256).min(ByteSize::b(usual));
@@ -238,6 +248,9 @@ impl Settings {
         let ways_of_routes = ways.iter().zip(&rules_of_routes).enumerate();
         let of_routes = ways_of_routes.map(|(index, way)| (format!("route[{}]", index + 1), way));
         let all_ways = of_routes.chain([("defaults".to_owned(), (&otherwise, defaults))]);
+        let tells_tags =
+            ways.iter().chain([&otherwise]).any(|way| way.policy.says_outside().tells_tags());
+        cdns.iter_mut().for_each(|cdn| cdn.public.is_told_tags = tells_tags);
         doubts.extend(doubts_of_upgrades(all_ways, &upstreams, places));
         Ok(Settings {
             listeners,
@@ -252,6 +265,8 @@ impl Settings {
             process_memory,
             cache,
             gateway,
+            cdns,
+            outbox,
             upstreams,
             rules: defaults.clone(),
             ways: Ways::new(routes, ways, otherwise),

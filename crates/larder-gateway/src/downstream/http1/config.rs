@@ -7,7 +7,9 @@ use larder::http::policy::scheme::Scheme;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
-use crate::downstream::{counters::Counters, farewell::Farewell, pace::MinRate, tls::ServedNames};
+use crate::downstream::{
+    counters::Counters, farewell::Farewell, pace::MinRate, tls::ServedNames, under_way::UnderWay,
+};
 
 /// The most header fields that [`Http1Config::max_fields`] can allow.
 pub(crate) const FIELDS_LIMIT: usize = 256;
@@ -81,6 +83,8 @@ pub struct Http1Config {
     pub served: Option<ServedNames>,
     /// Where each request has a line. Default nowhere.
     pub access_log: Option<AccessLog>,
+    /// Where is said which answers are under way. Default nowhere.
+    pub under_way: Option<UnderWay>,
     /// Cancelled when connections that have switched protocols are to end: at their first pause, and within
     /// `stalled_timeout`. They do not make room for others. On a [`Server`](crate::Server) that is `stalled_timeout`
     /// before the end of its grace. Default never.
@@ -123,6 +127,7 @@ impl Default for Http1Config {
             takes_other_scheme: false,
             served: None,
             access_log: None,
+            under_way: None,
             drain: CancellationToken::new(),
             farewell: Farewell::default(),
             counters: Arc::default(),

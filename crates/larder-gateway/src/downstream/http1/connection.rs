@@ -38,6 +38,7 @@ use crate::{
         pace::{ALONE, Pace},
         peer::Peer,
         span::Span,
+        under_way::Seat,
     },
     problem::Problem,
     timer::{Timer, after},
@@ -81,6 +82,8 @@ pub(crate) struct Connection<'a, IO> {
     /// The rest of its head has to come soon, since the connection is to stop.
     is_hurried: bool,
     pub(super) outbox: Outbox,
+    /// Where it is said which answers are under way.
+    seat: Option<Box<Seat>>,
     /// The hit whose content waits there, for the access log.
     unsent: Option<Box<Entry>>,
     pub(super) read_timer: Timer,
@@ -132,6 +135,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             has_begun: false,
             is_hurried: false,
             outbox: Outbox::default(),
+            seat: config.under_way.as_ref().map(|answers| Box::new(answers.seat())),
             unsent: None,
             span: Span::begin(config),
             read_timer: Timer::default(),
@@ -189,6 +193,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             match taken {
                 Ok(Some(head)) => {
                     self.looked_at = 0;
+                    self.begin_answer();
                     return Poll::Ready(match self.fault_ahead(head.body) {
                         Some(reason) => Next::Refused(Refusal::Malformed(reason)),
                         None => Next::Head(Box::new(head)),
@@ -200,6 +205,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
             if ready!(self.poll_flush(cx)).is_err() {
                 return Poll::Ready(Next::Gone);
             }
+            self.end_answer();
             if self.is_at_eof {
                 return Poll::Ready(match self.bytes[..] {
                     [] | [b'\r'] => Next::Over,
@@ -248,6 +254,22 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
                     return Poll::Ready(Next::Refused(Refusal::Slow));
                 }
             }
+        }
+    }
+
+    /// What is looked up from now on is newer than all that was answered before, if that has been written.
+    fn begin_answer(&self) {
+        if let Some(seat) = &self.seat
+            && self.outbox.is_empty()
+        {
+            seat.begin();
+        }
+    }
+
+    /// All that was answered has been written.
+    pub(super) fn end_answer(&self) {
+        if let Some(seat) = &self.seat {
+            seat.end();
         }
     }
 
@@ -442,6 +464,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Connection<'a, IO> {
         hits: &H,
         cx: &mut Context<'_>,
     ) -> usize {
+        self.begin_answer();
         let mut answered = 0;
         // Taken out meanwhile: what `hits` and the stream do on this thread is theirs.
         let mut desk = DESK.take();

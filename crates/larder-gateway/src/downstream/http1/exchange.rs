@@ -270,6 +270,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<'_, IO> {
             return AfterExchange::Cut;
         }
         self.outbox.release();
+        self.end_answer();
         let limits = Limits {
             idle: terms.idle_timeout,
             half_closed: self.config.half_closed_timeout,

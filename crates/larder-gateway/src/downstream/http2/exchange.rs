@@ -133,11 +133,16 @@ pub(super) async fn exchange<S, B>(
         if poll_fn(|cx| Poll::Ready(is_wrong(&mut content, cx))).await {
             config.counters.refused(BAD_CONTENT);
             if let Some(log) = &config.access_log {
-                log.refused(peer.ip(), StatusCode::BAD_REQUEST, BAD_CONTENT);
+                log.refused(&peer, StatusCode::BAD_REQUEST, BAD_CONTENT);
             }
         }
         return;
     }
+    let _under_way = config.under_way.as_ref().map(|answers| {
+        let seat = answers.seat();
+        seat.begin();
+        seat
+    });
     let stream = respond.stream_id().as_u32();
     let mut entry = config.access_log.as_ref().map(|log| {
         let (method, uri, headers) = (request.method(), request.uri(), request.headers());

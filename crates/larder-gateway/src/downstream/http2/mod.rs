@@ -21,7 +21,6 @@ use std::{
     convert::Infallible,
     error::Error,
     future::{Future, poll_fn},
-    net::IpAddr,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -149,7 +148,7 @@ where
     .await;
     let Some(connection) = shaken else { return Ended::Cut };
     corked.keep_end();
-    let watch = Watch { notes: Arc::clone(&notes), is_crowded, client: peer.ip() };
+    let watch = Watch { notes: Arc::clone(&notes), is_crowded, peer };
     let begin = move |(request, respond): (_, SendResponse<Bytes>)| {
         notes.accepted(respond.stream_id().as_u32());
         exchange(request, respond, peer, config, service.clone(), Arc::clone(&notes))
@@ -171,7 +170,7 @@ struct Watch<C> {
     /// Whether others wait for what they hold.
     is_crowded: C,
     /// For the lines of requests that are refused unseen.
-    client: Option<IpAddr>,
+    peer: Peer,
 }
 
 impl<C> Watch<C> {
@@ -189,7 +188,7 @@ impl<C> Watch<C> {
             };
             config.counters.refused(why);
             if let Some(log) = &config.access_log {
-                log.refused(self.client, status, why);
+                log.refused(&self.peer, status, why);
             }
         }
     }
@@ -199,7 +198,7 @@ impl<C> Watch<C> {
         config.counters.refused(BROKEN);
         for _ in self.notes.take_unaccepted() {
             if let Some(log) = &config.access_log {
-                log.refused(self.client, StatusCode::BAD_REQUEST, BROKEN);
+                log.refused(&self.peer, StatusCode::BAD_REQUEST, BROKEN);
             }
         }
     }

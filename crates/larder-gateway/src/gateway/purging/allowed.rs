@@ -1,6 +1,7 @@
 //! Allowed: who may purge at the port where requests come.
 
 use std::{
+    fmt,
     net::{IpAddr, Ipv4Addr},
     time::{Duration, Instant},
 };
@@ -53,6 +54,17 @@ pub(super) enum Refused {
 pub(crate) fn asks_for_others(headers: &HeaderMap) -> bool {
     ASKS_FOR_OTHERS.iter().any(|name| headers.contains_key(name))
         || headers.keys().any(|name| names_the_client(name.as_str().as_bytes()))
+}
+
+/// For records.
+impl fmt::Display for Purger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Purger::Known(ip) => ip.fmt(f),
+            Purger::Behind(Some(ip)) => write!(f, "somebody behind {ip}"),
+            Purger::Behind(None) => f.write_str("somebody"),
+        }
+    }
 }
 
 impl Purger {

@@ -15,7 +15,7 @@ mod pattern;
 use std::{
     num::NonZeroU32,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -30,6 +30,7 @@ use larder::{
 use larder_admin::{
     ReceiptView,
     access::{Attempts, Token},
+    trail::Trail,
 };
 use serde::Serialize;
 use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking};
@@ -80,6 +81,8 @@ struct State {
     refused: AtomicU64,
     limited: AtomicU64,
     not_understood: AtomicU64,
+    /// Where it is remembered who has purged what, if it is.
+    trail: OnceLock<Trail>,
 }
 
 /// What became of requests to purge.
@@ -115,11 +118,17 @@ impl Default for Purges {
             refused: count(),
             limited: count(),
             not_understood: count(),
+            trail: OnceLock::new(),
         }))
     }
 }
 
 impl Purges {
+    /// From now on `trail` remembers who has purged what. The first one does.
+    pub(super) fn remember(&self, trail: Trail) {
+        _ = self.0.trail.set(trail);
+    }
+
     pub(super) fn requests(&self) -> PurgeRequests {
         let State { made, refused, limited, not_understood, .. } = &*self.0;
         let [made, refused, limited, not_understood] =
@@ -157,9 +166,16 @@ impl Purges {
         bucket.take(config.rate, now).map_err(NotMade::TooMany)?;
         let asked = asked::read(head, config.mode);
         let Asked { purges } = asked.map_err(|error| NotMade::NotUnderstood(error.to_string()))?;
+        let named = Trail::ask(format!("{}, {purger}", head.method));
+        let purges = purges.into_iter().map(|purge| purge.asked(named.clone())).collect();
         let receipts = self.make(cache, purges).await?;
         made.fetch_add(1, Relaxed);
-        let purged = Purged::of(cache, &receipts);
+        if let Some(trail) = self.0.trail.get() {
+            trail.told(&named.id, &receipts);
+            trail.kept().await;
+        }
+        let id = self.0.trail.get().map(|_| named.id.to_string());
+        let purged = Purged { id, ..Purged::of(cache, &receipts) };
         tracing::info!(purged = purged.purged, mode = purged.mode, "purged {}", logged(&receipts));
         Ok(purged)
     }
@@ -233,6 +249,9 @@ fn logged(receipts: &[Receipt]) -> String {
 /// What was done: as the admin API tells it.
 #[derive(Serialize)]
 struct Purged {
+    /// By this name it is found again, where it is remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     /// How many entries that was, where they are counted.
     purged: Option<usize>,
     mode: &'static str,
@@ -243,6 +262,7 @@ impl Purged {
     fn of(cache: &HttpCache, receipts: &[Receipt]) -> Purged {
         let name = cache.cache().name();
         Purged {
+            id: None,
             purged: receipts.iter().map(|receipt| receipt.entries).sum(),
             mode: receipts.first().map_or(Mode::default(), |receipt| receipt.mode).as_str(),
             receipts: receipts.iter().map(|receipt| ReceiptView::of(name, receipt)).collect(),

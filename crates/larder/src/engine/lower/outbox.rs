@@ -239,6 +239,16 @@ impl Outbox {
         self.outstanding.binary_search_by_key(&number, |it| it.number).ok()
     }
 
+    /// The last that was made here.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Whether all up to this one have been acknowledged.
+    pub(super) fn has_sent(&self, number: u64) -> bool {
+        self.outstanding.front().is_none_or(|oldest| oldest.number > number)
+    }
+
     /// Whether there is something to send.
     pub(super) fn has_ready(&self) -> bool {
         self.outstanding.iter().any(|outstanding| outstanding.is_ready)

@@ -21,6 +21,8 @@ const MAX_NEW_LOGS: usize = 3;
 
 /// How often it is looked whether anybody still uses a file that was given up.
 const RELEASED: Duration = Duration::from_millis(5);
+/// Whoever waits for all purges looks so often whether they have been sent.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Whoever waits for a disk that hangs waits no longer.
 const DISK: Duration = Duration::from_secs(1);
@@ -116,49 +118,15 @@ impl Sent {
 
     /// How far it is when the tier has answered, and all who read it have, or when that has taken too long.
     pub(crate) async fn wait(mut self, within: Option<Duration>) -> TierReceipt {
-        let settings = *self.lower.settings();
         let end = |within| sync::after(Instant::now(), within);
         let said = within.map(end);
-        let deadline = said.unwrap_or(end(settings.purge_wait));
+        let deadline = said.unwrap_or(end(self.lower.settings().purge_wait));
         let acknowledged = sync::until(deadline, self.acknowledged()).await.flatten();
         // It may have been acknowledged just now.
         let Some(position) = acknowledged.or_else(|| self.position()) else {
             return self.receipt();
         };
-        // Whoever serves what is stale without trust does so for as long as it likes.
-        let lapses = match settings.unsure {
-            Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
-            Unsure::Fetch => {
-                Some(end(settings.max_incoherence.saturating_add(settings.max_incoherence_margin)))
-            }
-            Unsure::ServeStale => None,
-        };
-        let deadline = said.or(lapses).unwrap_or(deadline);
-        let most = lapses.map_or(deadline, |lapses| lapses.min(deadline));
-        let held = match Rule::HoldsWaitsForAll.holds() {
-            true => self.lower.hold(position, most).await,
-            false => Ok(Holds { by: 1, of: 1, missing: Vec::new() }),
-        };
-        if !matches!(&held, Ok(holds) if holds.missing.is_empty()) {
-            // It may have failed before the time.
-            sync::until(most, pending::<()>()).await;
-        }
-        let has_lapsed = lapses.is_some_and(|lapses| lapses <= Instant::now());
-        let state = match held {
-            Ok(Holds { by, of, missing }) if missing.is_empty() => TierState::Applied { by, of },
-            Ok(Holds { by, of, missing }) if has_lapsed => TierState::Lapsed { by, of, missing },
-            Err(_) if has_lapsed => TierState::Lapsed { by: 1, of: 1, missing: Vec::new() },
-            Ok(Holds { by, of, missing }) => {
-                let missing = missing.join(", ");
-                TierState::Failed { reason: format!("{by} of {of} have answered, not {missing}") }
-            }
-            Err(error) => TierState::Failed { reason: error.with_causes() },
-        };
-        // It has been asked once for the batch already, so that this is known.
-        let copies = self.lower.copies(position, self.lower.behind()).await.ok();
-        let replication = copies.map(|copies| copies.replication);
-        let doubt = copies.and_then(|copies| copies.doubt);
-        TierReceipt { replication, doubt, ..TierReceipt::of(Tier::Shared, state) }
+        self.lower.held(position, said, deadline).await
     }
 
     /// `None`: it could not be sent, and nobody can tell when to try again.
@@ -303,6 +271,80 @@ impl Lower {
             && let Some(sending) = Sending::begin(self)
         {
             self.tasks.spawn(sending.send());
+        }
+    }
+
+    /// Whether what the log has up to `position` holds for all who read it, at `said`, or at the latest at `deadline`.
+    async fn held(
+        &self,
+        position: Position,
+        said: Option<Instant>,
+        deadline: Instant,
+    ) -> TierReceipt {
+        let settings = *self.settings();
+        let end = |within| sync::after(Instant::now(), within);
+        // Whoever serves what is stale without trust does so for as long as it likes.
+        let lapses = match settings.unsure {
+            Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
+            Unsure::Fetch => {
+                Some(end(settings.max_incoherence.saturating_add(settings.max_incoherence_margin)))
+            }
+            Unsure::ServeStale => None,
+        };
+        let deadline = said.or(lapses).unwrap_or(deadline);
+        let most = lapses.map_or(deadline, |lapses| lapses.min(deadline));
+        let held = match Rule::HoldsWaitsForAll.holds() {
+            true => self.hold(position, most).await,
+            false => Ok(Holds { by: 1, of: 1, missing: Vec::new() }),
+        };
+        if !matches!(&held, Ok(holds) if holds.missing.is_empty()) {
+            // It may have failed before the time.
+            sync::until(most, pending::<()>()).await;
+        }
+        let has_lapsed = lapses.is_some_and(|lapses| lapses <= Instant::now());
+        let state = match held {
+            Ok(Holds { by, of, missing }) if missing.is_empty() => TierState::Applied { by, of },
+            Ok(Holds { by, of, missing }) if has_lapsed => TierState::Lapsed { by, of, missing },
+            Err(_) if has_lapsed => TierState::Lapsed { by: 1, of: 1, missing: Vec::new() },
+            Ok(Holds { by, of, missing }) => {
+                let missing = missing.join(", ");
+                TierState::Failed { reason: format!("{by} of {of} have answered, not {missing}") }
+            }
+            Err(error) => TierState::Failed { reason: error.with_causes() },
+        };
+        // It has been asked once for the batch already, so that this is known.
+        let copies = self.copies(position, self.behind()).await.ok();
+        let replication = copies.map(|copies| copies.replication);
+        let doubt = copies.and_then(|copies| copies.doubt);
+        TierReceipt { replication, doubt, ..TierReceipt::of(Tier::Shared, state) }
+    }
+
+    /// How far the purges are that have been made here so far, when all hold, or when that takes longer than `within`.
+    pub(crate) async fn purges_held(self: &Arc<Self>, within: Duration) -> TierReceipt {
+        let deadline = sync::after(Instant::now(), within);
+        let last = self.lock().outbox.last();
+        loop {
+            if let Some(sending) = Sending::begin(self) {
+                self.tasks.spawn(sending.send());
+            }
+            let (is_sent, position) = {
+                let ledger = self.lock();
+                (ledger.outbox.has_sent(last), ledger.known.read())
+            };
+            match position {
+                Some(position) if is_sent => {
+                    return self.held(position, Some(deadline), deadline).await;
+                }
+                None if is_sent => {
+                    // Nothing has ever been sent, or read: there is nothing that could hold.
+                    self.catch_up().await.ok();
+                }
+                _ => {}
+            }
+            if Instant::now() >= deadline || !sync::pause(LOOK).await {
+                let reason = "not all purges have been sent yet".to_owned();
+                return TierReceipt::of(Tier::Shared, TierState::Failed { reason });
+            }
         }
     }
 

@@ -1,0 +1,574 @@
+//! Trail: which purges were made of late, by whom, and how far each tier is with them.
+//!
+//! It is in memory, and bounded: the oldest make room for the newest. What a CDN has still to be told is kept elsewhere,
+//! whether or not the trail remembers it.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use futures_util::future::BoxFuture;
+use larder::{Asked, MadePurge, Mode, PurgeFollower, Receipt, Tier, TierReceipt, TierState};
+use serde::Serialize;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use crate::receipt::TierView;
+
+/// So many purges are remembered …
+const MOST: usize = 20_000;
+/// … and so many bytes of what they name, and of what was said of them.
+const MOST_BYTES: usize = 8 << 20;
+/// What one names is shortened to so many bytes.
+const NAME_BYTES: usize = 256;
+/// What a request names of so many is told one by one.
+const NAMES: usize = 20;
+/// So many requests are told of at once.
+const STORIES: usize = 1000;
+
+/// The purges of a cache. Clones share it.
+#[derive(Clone)]
+pub struct Trail(Arc<Inside>);
+
+struct Inside {
+    source: u32,
+    has_shared: bool,
+    cdns: Vec<CdnName>,
+    records: Mutex<Records>,
+    /// How many changes there were.
+    changes: watch::Sender<u64>,
+    keeper: OnceLock<Arc<dyn Keeper>>,
+}
+
+/// Keeps what the CDNs have still to be told.
+pub trait Keeper: Send + Sync {
+    /// Until what was purged before is on disk, or cannot be, or that has taken too long.
+    fn kept(&self) -> BoxFuture<'_, ()>;
+}
+
+/// A CDN, as receipts name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CdnName {
+    /// By its settings.
+    pub name: Arc<str>,
+    /// Whose it is.
+    pub vendor: &'static str,
+}
+
+#[derive(Default)]
+struct Records {
+    all: BTreeMap<u64, Record>,
+    /// The numbers of those that were asked for together.
+    by_id: HashMap<Arc<str>, VecDeque<u64>>,
+    last: u64,
+    bytes: usize,
+    forgotten: u64,
+}
+
+struct Record {
+    id: Arc<str>,
+    by: Arc<str>,
+    what: String,
+    mode: Mode,
+    at: SystemTime,
+    shared: Option<Arc<TierReceipt>>,
+    cdns: Vec<CdnState>,
+    /// Which of all changes was the last of this.
+    changed: u64,
+}
+
+/// How far a CDN is with a purge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CdnState {
+    /// How far.
+    pub stage: CdnStage,
+    /// When it came so far.
+    pub at: SystemTime,
+    /// The name of the last call about it.
+    pub batch: Option<Arc<str>>,
+    /// What the vendor calls that.
+    pub vendor_id: Option<Arc<str>>,
+    /// Why it has failed, or is not done yet.
+    pub reason: Option<Arc<str>>,
+}
+
+/// How far, in a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CdnStage {
+    /// It has not been told.
+    #[default]
+    Queued,
+    /// It has been told, and may yet get the old copy from an answer that was on its way.
+    Sent,
+    /// Nothing older is served there.
+    Confirmed,
+    /// It will not be told again.
+    Failed,
+}
+
+impl CdnStage {
+    /// The word for it: `queued`, `sent`, `confirmed` or `failed`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CdnStage::Queued => "queued",
+            CdnStage::Sent => "sent",
+            CdnStage::Confirmed => "confirmed",
+            CdnStage::Failed => "failed",
+        }
+    }
+
+    fn is_over(self) -> bool {
+        matches!(self, CdnStage::Confirmed | CdnStage::Failed)
+    }
+}
+
+/// What became of what was asked for in one go.
+#[derive(Clone, Debug, Serialize)]
+pub struct Story {
+    /// By this name it is found again.
+    pub id: String,
+    /// What was purged; of much, the first of it.
+    what: Vec<String>,
+    /// So many purges it was.
+    purges: usize,
+    mode: &'static str,
+    /// RFC 3339, to the millisecond.
+    at: String,
+    by: String,
+    tiers: Tiers,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Tiers {
+    memory: TierView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared: Option<TierView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cdn: Vec<CdnView>,
+}
+
+/// How far one CDN is with all of them.
+#[derive(Clone, Debug, Serialize)]
+struct CdnView {
+    name: String,
+    vendor: &'static str,
+    /// That of the one that is least far; `failed` where all is over and one has.
+    state: &'static str,
+    queued: usize,
+    sent: usize,
+    confirmed: usize,
+    failed: usize,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vendor_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Trail {
+    /// Of a cache with these CDNs before it, and perhaps a shared tier below.
+    pub fn new(has_shared: bool, cdns: Vec<CdnName>) -> Trail {
+        Trail(Arc::new(Inside {
+            source: random() as u32,
+            has_shared,
+            cdns,
+            records: Mutex::default(),
+            changes: watch::Sender::new(0),
+            keeper: OnceLock::new(),
+        }))
+    }
+
+    /// Who asks for something under a new name.
+    pub fn ask(by: impl Into<Arc<str>>) -> Asked {
+        Asked { id: format!("{:016x}", random()).into(), by: by.into() }
+    }
+
+    /// `keeper` keeps what the CDNs have still to be told. The first who is named does.
+    pub fn kept_by(&self, keeper: Arc<dyn Keeper>) {
+        _ = self.0.keeper.set(keeper);
+    }
+
+    /// Until what was purged before is on disk, where it is kept.
+    pub async fn kept(&self) {
+        if let Some(keeper) = self.0.keeper.get() {
+            keeper.kept().await;
+        }
+    }
+
+    /// Whether there is a CDN.
+    pub fn has_cdns(&self) -> bool {
+        !self.0.cdns.is_empty()
+    }
+
+    /// A purge that was made. By this number the tiers are spoken of, and by this name it is asked for.
+    pub fn add(&self, purge: &MadePurge) -> (u64, Asked) {
+        let what: Vec<_> = purge.scopes.iter().take(4).map(ToString::to_string).collect();
+        let mut what = what.join(", ");
+        what.truncate(what.floor_char_boundary(NAME_BYTES));
+        let mut records = self.lock();
+        records.last += 1;
+        let number = records.last;
+        let nobody = || Asked {
+            id: format!("{:08x}-{number}", self.0.source).into(),
+            by: "application".into(),
+        };
+        let asked = purge.asked.clone().unwrap_or_else(nobody);
+        let Asked { id, by } = asked.clone();
+        let cdn = CdnState {
+            stage: CdnStage::Queued,
+            at: purge.at,
+            batch: None,
+            vendor_id: None,
+            reason: None,
+        };
+        let cdns = vec![cdn; self.0.cdns.len()];
+        let changed = self.next_change();
+        let (mode, at) = (purge.mode, purge.at);
+        let record =
+            Record { id: Arc::clone(&id), by, what, mode, at, shared: None, cdns, changed };
+        records.bytes += record.bytes();
+        records.all.insert(number, record);
+        records.by_id.entry(id).or_default().push_back(number);
+        records.shrink();
+        (number, asked)
+    }
+
+    /// How far the shared tier is with these.
+    pub fn shared(&self, numbers: &[u64], receipt: &Arc<TierReceipt>) {
+        let changed = self.next_change();
+        let mut records = self.lock();
+        for number in numbers {
+            if let Some(record) = records.all.get_mut(number) {
+                // What holds, holds, whoever asked less of it later.
+                if !record.is_shared() {
+                    (record.shared, record.changed) = (Some(Arc::clone(receipt)), changed);
+                }
+            }
+        }
+        drop(records);
+        self.0.changes.send_modify(|_| {});
+    }
+
+    /// How far the shared tier is with what was asked for under this name, as these receipts say: the one that is least
+    /// far speaks for all.
+    pub fn told(&self, id: &str, receipts: &[Receipt]) {
+        let tiers = receipts.iter().flat_map(|receipt| &receipt.tiers);
+        let shared = tiers.filter(|tier| tier.tier == Tier::Shared);
+        let Some(least) = shared.min_by_key(|tier| is_applied(tier)) else { return };
+        let numbers: Vec<u64> = self
+            .lock()
+            .by_id
+            .get(id)
+            .map(|numbers| numbers.iter().copied().collect())
+            .unwrap_or_default();
+        self.shared(&numbers, &Arc::new(least.clone()));
+    }
+
+    /// How far the CDN at this place is with the purges from one number to another: all that is not over there.
+    pub fn cdn(&self, place: usize, from: u64, to: u64, state: &CdnState) {
+        let changed = self.next_change();
+        let mut records = self.lock();
+        let mut bytes = 0;
+        for record in records.all.range_mut(from..=to).map(|(_, record)| record) {
+            let Some(known) = record.cdns.get_mut(place) else { continue };
+            if known.stage.is_over() {
+                continue;
+            }
+            bytes += state.bytes();
+            bytes = bytes.saturating_sub(known.bytes());
+            let before = std::mem::replace(known, state.clone());
+            // What is not said again is still so.
+            known.batch = known.batch.take().or(before.batch);
+            known.vendor_id = known.vendor_id.take().or(before.vendor_id);
+            record.changed = changed;
+        }
+        records.bytes += bytes;
+        records.shrink();
+        drop(records);
+        self.0.changes.send_modify(|_| {});
+    }
+
+    /// What became of what was asked for under this name.
+    pub fn story(&self, id: &str) -> Option<Story> {
+        let records = self.lock();
+        let numbers = records.by_id.get(id)?;
+        self.tell(&records, numbers)
+    }
+
+    /// What was asked for since then, the oldest first; and whether there was more, of which the newest is told.
+    pub fn stories(&self, since: Option<SystemTime>) -> (Vec<Story>, bool) {
+        let records = self.lock();
+        let mut ids: Vec<&Arc<str>> = Vec::new();
+        let mut is_more = false;
+        for record in records.all.values().rev() {
+            if since.is_some_and(|since| record.at < since) {
+                break;
+            }
+            if ids.last().is_some_and(|last| **last == record.id) || ids.contains(&&record.id) {
+                continue;
+            }
+            if ids.len() == STORIES {
+                is_more = true;
+                break;
+            }
+            ids.push(&record.id);
+        }
+        let stories = ids.into_iter().rev().filter_map(|id| records.by_id.get(id));
+        (stories.filter_map(|numbers| self.tell(&records, numbers)).collect(), is_more)
+    }
+
+    /// What has changed since so many changes, and how many there are now. Of much, the newest.
+    pub fn changed_since(&self, changes: u64, most: usize) -> (Vec<Story>, u64) {
+        let records = self.lock();
+        let now = *self.0.changes.borrow();
+        let mut ids: Vec<&Arc<str>> = Vec::new();
+        for record in records.all.values().rev().filter(|record| record.changed > changes) {
+            if ids.len() < most && !ids.contains(&&record.id) {
+                ids.push(&record.id);
+            }
+        }
+        let stories = ids.into_iter().filter_map(|id| records.by_id.get(id));
+        (stories.filter_map(|numbers| self.tell(&records, numbers)).collect(), now)
+    }
+
+    /// Waits until `tier`, and all inside it, is done with what was asked for under this name, for so long at most.
+    pub async fn wait(&self, id: &str, tier: Tier, within: Duration) -> Option<Story> {
+        let deadline = Instant::now() + within;
+        let mut changes = self.0.changes.subscribe();
+        while !self.is_done(id, tier) {
+            if timeout_at(deadline, changes.changed()).await.is_err() {
+                break;
+            }
+        }
+        self.story(id)
+    }
+
+    fn is_done(&self, id: &str, tier: Tier) -> bool {
+        let records = self.lock();
+        let Some(numbers) = records.by_id.get(id) else { return true };
+        let mut all = numbers.iter().filter_map(|number| records.all.get(number));
+        all.all(|record| {
+            let is_shared = !self.0.has_shared || record.is_shared();
+            let is_outside = record.cdns.iter().all(|cdn| cdn.stage.is_over());
+            match tier {
+                Tier::Memory => true,
+                Tier::Shared => is_shared,
+                _ => is_shared && is_outside,
+            }
+        })
+    }
+
+    fn tell(&self, records: &Records, numbers: &VecDeque<u64>) -> Option<Story> {
+        let all: Vec<&Record> =
+            numbers.iter().filter_map(|number| records.all.get(number)).collect();
+        let first = all.first()?;
+        let memory = TierState::Applied { by: all.len(), of: all.len() };
+        let memory = TierView::of_state(Tier::Memory, &memory);
+        let shared = self.0.has_shared.then(|| {
+            // The one that is least far speaks for all.
+            let open = all.iter().find(|record| !record.is_shared()).or(all.last());
+            match open.and_then(|record| record.shared.as_deref()) {
+                Some(receipt) => TierView::of(receipt),
+                None => TierView::of_state(Tier::Shared, &TierState::Queued),
+            }
+        });
+        let cdns = self.0.cdns.iter().enumerate();
+        let cdn = cdns.filter_map(|(place, name)| CdnView::of(name, place, &all)).collect();
+        Some(Story {
+            id: first.id.to_string(),
+            what: all.iter().take(NAMES).map(|record| record.what.clone()).collect(),
+            purges: all.len(),
+            mode: first.mode.as_str(),
+            at: humantime::format_rfc3339_millis(first.at).to_string(),
+            by: first.by.to_string(),
+            tiers: Tiers { memory, shared, cdn },
+        })
+    }
+
+    fn next_change(&self) -> u64 {
+        let mut next = 0;
+        self.0.changes.send_if_modified(|changes| {
+            *changes += 1;
+            next = *changes;
+            false
+        });
+        next
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where nobody else does anything about purges.
+impl PurgeFollower for Trail {
+    fn purged(&self, purge: &MadePurge) {
+        self.add(purge);
+    }
+}
+
+impl Records {
+    fn shrink(&mut self) {
+        while self.all.len() > MOST || self.bytes > MOST_BYTES && self.all.len() > 1 {
+            let Some((number, record)) = self.all.pop_first() else { return };
+            self.bytes = self.bytes.saturating_sub(record.bytes());
+            self.forgotten += 1;
+            if let Some(numbers) = self.by_id.get_mut(&record.id) {
+                numbers.retain(|other| *other != number);
+                if numbers.is_empty() {
+                    self.by_id.remove(&record.id);
+                }
+            }
+        }
+    }
+}
+
+impl Record {
+    fn bytes(&self) -> usize {
+        let cdns: usize = self.cdns.iter().map(CdnState::bytes).sum();
+        self.id.len() + self.by.len() + self.what.len() + cdns
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.as_deref().is_some_and(is_applied)
+    }
+}
+
+fn is_applied(receipt: &TierReceipt) -> bool {
+    matches!(receipt.state, TierState::Applied { .. } | TierState::Lapsed { .. })
+}
+
+impl CdnState {
+    fn bytes(&self) -> usize {
+        let of = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        of(&self.batch) + of(&self.vendor_id) + of(&self.reason)
+    }
+}
+
+impl CdnView {
+    fn of(name: &CdnName, place: usize, all: &[&Record]) -> Option<CdnView> {
+        let states: Vec<&CdnState> =
+            all.iter().filter_map(|record| record.cdns.get(place)).collect();
+        let count = |stage: CdnStage| states.iter().filter(|state| state.stage == stage).count();
+        let least = states.iter().map(|state| state.stage).min()?;
+        let has_failed = count(CdnStage::Failed) > 0;
+        let stage = if least.is_over() && has_failed { CdnStage::Failed } else { least };
+        // What is told of all is told of the last of those that are as far as that.
+        let told = states.iter().rev().find(|state| state.stage == stage)?;
+        Some(CdnView {
+            name: name.name.to_string(),
+            vendor: name.vendor,
+            state: stage.as_str(),
+            queued: count(CdnStage::Queued),
+            sent: count(CdnStage::Sent),
+            confirmed: count(CdnStage::Confirmed),
+            failed: count(CdnStage::Failed),
+            at: humantime::format_rfc3339_millis(told.at).to_string(),
+            batch: told.batch.as_deref().map(str::to_owned),
+            vendor_id: told.vendor_id.as_deref().map(str::to_owned),
+            reason: told.reason.as_deref().map(str::to_owned),
+        })
+    }
+}
+
+/// To tell one thing from another; whoever can read it may know it.
+fn random() -> u64 {
+    RandomState::new().hash_one(0_u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use larder::{Cache, Purge};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn trail() -> (Cache<String>, Trail) {
+        let cache = Cache::<String>::builder().build();
+        let cdn = CdnName { name: "edge".into(), vendor: "larder" };
+        let trail = Trail::new(false, vec![cdn]);
+        cache.follow_purges(Arc::new(trail.clone()));
+        (cache, trail)
+    }
+
+    fn state(stage: CdnStage) -> CdnState {
+        let at = SystemTime::UNIX_EPOCH;
+        CdnState { stage, at, batch: None, vendor_id: None, reason: None }
+    }
+
+    fn told(story: &Story) -> Value {
+        serde_json::to_value(story).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_for_together_is_told_together_by_the_one_that_is_least_far() {
+        let (cache, trail) = trail();
+        let asked = Trail::ask("somebody");
+        for tag in ["a", "b"] {
+            cache.purge(Purge::tag(tag).asked(asked.clone())).await.unwrap();
+        }
+        cache.purge_tag("c");
+        trail.cdn(0, 1, 1, &state(CdnStage::Confirmed));
+        let told_of = told(&trail.story(&asked.id).unwrap());
+        assert_eq!(told_of["what"], json!(["tag a", "tag b"]));
+        let cdn = &told_of["tiers"]["cdn"][0];
+        assert_eq!((&cdn["state"], &cdn["confirmed"]), (&json!("queued"), &json!(1)), "{told_of}");
+        trail.cdn(0, 1, 2, &state(CdnStage::Failed));
+        let told_of = told(&trail.story(&asked.id).unwrap());
+        let cdn = &told_of["tiers"]["cdn"][0];
+        assert_eq!((&cdn["state"], &cdn["confirmed"]), (&json!("failed"), &json!(1)), "{told_of}");
+        let (stories, is_more) = trail.stories(None);
+        assert_eq!((stories.len(), is_more), (2, false));
+        assert_eq!(told(&stories[1])["by"], "application");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_cdn_waits_until_it_is_over_there() {
+        let (cache, trail) = trail();
+        let asked = Trail::ask("somebody");
+        cache.purge(Purge::everything().asked(asked.clone())).await.unwrap();
+        let early = trail.wait(&asked.id, Tier::Cdn, Duration::from_millis(1)).await;
+        assert_eq!(told(&early.unwrap())["tiers"]["cdn"][0]["state"], "queued");
+        let waits = trail.wait(&asked.id, Tier::Cdn, Duration::from_secs(600));
+        let (waited, ()) = tokio::join!(waits, async {
+            tokio::task::yield_now().await;
+            trail.cdn(0, 1, 1, &state(CdnStage::Confirmed));
+        });
+        assert_eq!(told(&waited.unwrap())["tiers"]["cdn"][0]["state"], "confirmed");
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_whatever_they_are_called() {
+        let (cache, trail) = trail();
+        for number in 0..MOST + 10 {
+            cache.purge_tag(&format!("{number}"));
+        }
+        let records = trail.lock();
+        assert_eq!((records.all.len(), records.by_id.len()), (MOST, MOST));
+        assert_eq!(records.forgotten, 10);
+        let bytes: usize = records.all.values().map(Record::bytes).sum();
+        assert_eq!(records.bytes, bytes);
+    }
+
+    #[test]
+    fn long_names_make_room_sooner() {
+        let (cache, trail) = trail();
+        let reason: Option<Arc<str>> = Some("x".repeat(1 << 20).into());
+        for number in 1..=100 {
+            cache.purge_tag("a");
+            let state = CdnState { reason: reason.clone(), ..state(CdnStage::Queued) };
+            trail.cdn(0, number, number, &state);
+        }
+        let records = trail.lock();
+        assert!(records.bytes <= MOST_BYTES + (1 << 20), "{}", records.bytes);
+        let bytes: usize = records.all.values().map(Record::bytes).sum();
+        assert_eq!(records.bytes, bytes);
+    }
+}

@@ -1,0 +1,174 @@
+//! Wishes: what a purge means at a CDN. Pure.
+//!
+//! Larder knows what it stores by the URL that it was asked for; the CDN by the one that readers ask for. Where these differ,
+//! a CDN's settings say which hosts and which scheme are its own.
+
+use std::borrow::Cow;
+
+use http::{Uri, uri::PathAndQuery};
+use larder::{Mode, Scope};
+
+use super::{
+    driver::{What, Wish},
+    outgoing,
+};
+
+/// Under which URLs a CDN has what is stored here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Public {
+    /// These hosts, whichever a key names; of no host, the one that the key names.
+    pub hosts: Vec<String>,
+    /// This scheme; otherwise the key's.
+    pub scheme: Option<String>,
+    /// Answers may tell it their tags in the form that all vendors take (`cdn_tags`).
+    pub is_told_tags: bool,
+}
+
+/// What is to be asked for, so that all goes that these scopes name; each thing once. What no CDN can have (a key that is no
+/// URL) is left out.
+pub(super) fn wishes(scopes: &[Scope], mode: Mode, public: &Public) -> Vec<Wish> {
+    let mut all: Vec<What> = Vec::new();
+    for what in scopes.iter().flat_map(|scope| named(scope, public)) {
+        if !all.contains(&what) {
+            all.push(what);
+        }
+    }
+    if all.contains(&What::Everything) {
+        all = vec![What::Everything];
+    }
+    all.into_iter().map(|what| Wish { what, mode }).collect()
+}
+
+fn named(scope: &Scope, public: &Public) -> Vec<What> {
+    match scope {
+        Scope::Tag(tag) => tags(tag, public),
+        Scope::Key(key) => urls(key, public),
+        Scope::Prefix(prefix) => prefixes(prefix, public),
+        Scope::Glob(glob) => prefixes(glob.prefix(), public),
+        _ => vec![What::Everything],
+    }
+}
+
+/// As the service has written it, and where answers tell their tags in another form, in that one, with what stands for
+/// those that did not fit.
+fn tags(tag: &str, public: &Public) -> Vec<What> {
+    let mut names = vec![tag.to_owned()];
+    if public.is_told_tags {
+        names.extend(outgoing::purged_by(tag).map(Cow::into_owned));
+    }
+    names.into_iter().map(What::Tag).collect()
+}
+
+/// Scheme, host and the rest of a URL.
+fn split(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !["http", "https"].contains(&scheme) {
+        return None;
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, path) = rest.split_at(end);
+    Some((scheme, host, path))
+}
+
+fn hosts<'a>(host: &'a str, public: &'a Public) -> Vec<&'a str> {
+    match public.hosts.is_empty() {
+        true => vec![host],
+        false => public.hosts.iter().map(String::as_str).collect(),
+    }
+}
+
+fn urls(key: &str, public: &Public) -> Vec<What> {
+    let Some((scheme, host, path)) = split(key) else { return Vec::new() };
+    let scheme = public.scheme.as_deref().unwrap_or(scheme);
+    let path = if path.is_empty() { "/" } else { path };
+    // The key of a request with content has more behind a space, which no CDN stores.
+    let Ok(path) = path.parse::<PathAndQuery>() else { return Vec::new() };
+    let uri = |host: &str| {
+        let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(path.clone());
+        uri.build().ok().map(What::Url)
+    };
+    hosts(host, public).into_iter().filter_map(uri).collect()
+}
+
+fn prefixes(prefix: &str, public: &Public) -> Vec<What> {
+    let Some((scheme, host, path)) = split(prefix) else {
+        // Which URLs begin like this? All, or those of some hosts, if it is the beginning of a scheme or of `//`.
+        let is_begun = |scheme: &str| scheme.starts_with(prefix) || prefix.starts_with("//");
+        return match is_begun("http://") || is_begun("https://") {
+            true => vec![What::Everything],
+            false => Vec::new(),
+        };
+    };
+    if path.is_empty() {
+        // The host may go on.
+        return vec![What::Everything];
+    }
+    let scheme = public.scheme.as_deref().unwrap_or(scheme);
+    let what = |host: &str| match path {
+        "/" => What::Host(host.to_owned()),
+        _ => What::Prefix(format!("{scheme}://{host}{path}")),
+    };
+    hosts(host, public).into_iter().map(what).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(scopes: &[Scope], public: &Public) -> Vec<String> {
+        let wishes = wishes(scopes, Mode::Hard, public);
+        let told = |wish: &Wish| match &wish.what {
+            What::Tag(tag) => format!("tag {tag}"),
+            What::Url(uri) => format!("url {uri}"),
+            What::Prefix(prefix) => format!("prefix {prefix}"),
+            What::Host(host) => format!("host {host}"),
+            What::Everything => "everything".to_owned(),
+        };
+        wishes.iter().map(told).collect()
+    }
+
+    #[test]
+    fn what_is_named_here_is_named_as_readers_of_the_cdn_ask_for_it() {
+        let key = |key: &str| Scope::Key(key.to_owned());
+        let prefix = |prefix: &str| Scope::Prefix(prefix.to_owned());
+        let hashed = format!("tag {}", outgoing::tag_out("post:1"));
+        let as_in_keys = Public::default();
+        let hosts = vec!["www.example.org".to_owned(), "example.org".to_owned()];
+        let elsewhere = Public { hosts, scheme: Some("https".to_owned()), is_told_tags: true };
+        for (scopes, plain, public) in [
+            (vec![Scope::Tag("a".into())], vec!["tag a"], vec!["tag a", "tag larder-overflow"]),
+            (
+                vec![Scope::Tag("post:1".into()), Scope::Tag("a".into())],
+                vec!["tag post:1", "tag a"],
+                vec!["tag post:1", &hashed, "tag larder-overflow", "tag a"],
+            ),
+            (
+                vec![key("http://in:80/a?b"), key("https://in:80/a?b")],
+                vec!["url http://in:80/a?b", "url https://in:80/a?b"],
+                vec!["url https://www.example.org/a?b", "url https://example.org/a?b"],
+            ),
+            (vec![key("/a"), key("http://in/a QUERY 1")], vec![], vec![]),
+            (
+                vec![prefix("http://in/"), prefix("https://in/")],
+                vec!["host in"],
+                vec!["host www.example.org", "host example.org"],
+            ),
+            (
+                vec![prefix("http://in/a")],
+                vec!["prefix http://in/a"],
+                vec!["prefix https://www.example.org/a", "prefix https://example.org/a"],
+            ),
+            (vec![prefix("http://i")], vec!["everything"], vec!["everything"]),
+            (vec![prefix("ht")], vec!["everything"], vec!["everything"]),
+            (vec![prefix("/a")], vec![], vec![]),
+            (
+                vec![Scope::Tag("a".into()), Scope::Everything],
+                vec!["everything"],
+                vec!["everything"],
+            ),
+        ] {
+            assert_eq!(told(&scopes, &as_in_keys), plain, "{scopes:?}");
+            assert_eq!(told(&scopes, &elsewhere), public, "{scopes:?}");
+        }
+    }
+}

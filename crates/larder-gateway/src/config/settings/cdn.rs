@@ -1,0 +1,204 @@
+//! The checks of CDNs, and of what they have still to be told.
+
+use std::{collections::HashSet, path::Path, sync::Arc, time::Duration};
+
+use super::check::Check;
+use crate::{
+    cdn::{
+        CdnConfig, MOST_CDNS, OutboxConfig, Public,
+        driver::{Bounds, Driver},
+        drivers::{OfProcess, Secret, Secrets, Wrong},
+    },
+    config::{
+        mistake::Mistake,
+        parts::{CdnPart, OutboxPart, SchemeWord},
+        value::Time,
+    },
+    upstream::{OriginTls, OriginTlsOptions},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(300);
+const LONGEST_PROPAGATION: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Letters of a name.
+const LONGEST_NAME: usize = 64;
+
+/// A driver, or what is wrong with its table.
+type Made = Result<Arc<dyn Driver>, Wrong>;
+
+/// Secrets in files that count from the folder of the configuration.
+struct Beside<'a, 'c> {
+    check: &'a Check<'c>,
+    /// Of the vendor's table.
+    path: String,
+}
+
+impl Secrets for Beside<'_, '_> {
+    fn read(
+        &self,
+        key: &'static str,
+        file: Option<&Path>,
+        variable: Option<&str>,
+    ) -> Result<Secret, Wrong> {
+        let path = format!("{}.{key}_file", self.path);
+        let file = file.map(|file| self.check.places.resolve(&path, file));
+        OfProcess.read(key, file.as_deref(), variable)
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn cdns(&mut self, parts: &[CdnPart]) -> Vec<CdnConfig> {
+        if parts.len() > MOST_CDNS {
+            self.note("cdn", format!("the most are {MOST_CDNS}"));
+            return Vec::new();
+        }
+        let mut names = HashSet::new();
+        let cdns = parts.iter().enumerate().filter_map(|(nth, part)| {
+            let path = format!("cdn[{}]", nth + 1);
+            let cdn = self.cdn(&path, part)?;
+            if !names.insert(Arc::clone(&cdn.name)) {
+                let what =
+                    format!("there are two CDNs of the name {:?}: give each its own", cdn.name);
+                self.note(&format!("{path}.name"), what);
+            }
+            Some(cdn)
+        });
+        cdns.collect()
+    }
+
+    fn cdn(&mut self, path: &str, part: &CdnPart) -> Option<CdnConfig> {
+        let driver = self.driver(path, part)?;
+        let name = part.name.as_deref().unwrap_or(driver.vendor());
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if name.is_empty() || name.len() > LONGEST_NAME || !name.bytes().all(is_name) {
+            let what = "a name is up to 64 letters, digits, -, _ and .";
+            self.note(&format!("{path}.name"), what);
+        }
+        let own = driver.bounds();
+        let per_call = part.max_per_call.map(|count| count.0.get());
+        let bounds = Bounds {
+            // A vendor takes no more than it says.
+            most_in_a_call: per_call.unwrap_or(usize::MAX).min(own.most_in_a_call),
+            calls_a_second: part
+                .calls_per_minute
+                .map_or(own.calls_a_second, |count| count.0.get() as f64 / 60.0),
+            burst: part
+                .burst
+                .map_or(own.burst, |count| u32::try_from(count.0.get()).unwrap_or(u32::MAX)),
+            propagation: self.cdn_time(
+                &format!("{path}.propagation"),
+                part.propagation.as_ref(),
+                (Duration::ZERO, LONGEST_PROPAGATION),
+                own.propagation,
+            ),
+            ..own
+        };
+        let timeout = self.cdn_time(
+            &format!("{path}.call_timeout"),
+            part.call_timeout.as_ref(),
+            (Duration::from_millis(100), LONGEST_TIMEOUT),
+            TIMEOUT,
+        );
+        let hosts = part.hosts.iter().flatten().map(|host| host.0.to_string()).collect();
+        let scheme = part.scheme.map(|scheme| match scheme {
+            SchemeWord::Http => "http".to_owned(),
+            SchemeWord::Https => "https".to_owned(),
+        });
+        let of_ca = format!("{path}.ca_file");
+        let ca_file = part.ca_file.as_ref().map(|file| self.places.resolve(&of_ca, file));
+        let tls = OriginTls::new(&OriginTlsOptions { ca_file, ..OriginTlsOptions::default() });
+        let tls = tls.map_err(|error| self.note(&of_ca, error.to_string())).ok();
+        let (name, public) = (name.into(), Public { hosts, scheme, is_told_tags: false });
+        Some(CdnConfig { name, driver, public, bounds, timeout, tls })
+    }
+
+    fn driver(&mut self, path: &str, part: &CdnPart) -> Option<Arc<dyn Driver>> {
+        let mut drivers: Vec<(&str, Made)> = Vec::new();
+        macro_rules! each {
+            ($($vendor:ident),*) => {$(
+                if let Some(config) = &part.$vendor {
+                    let vendor = stringify!($vendor);
+                    let secrets = Beside { check: self, path: format!("{path}.{vendor}") };
+                    let driver = config.driver(&secrets);
+                    drivers.push((vendor, driver.map(|driver| Arc::new(driver) as Arc<dyn Driver>)));
+                }
+            )*};
+        }
+        each!(
+            larder, varnish, nginx, fastly, cloudflare, cloudfront, akamai, bunny, google, template
+        );
+        if drivers.len() > 1 {
+            let names: Vec<_> = drivers.iter().map(|(vendor, _)| *vendor).collect();
+            let what = format!("this is {} at once: write a [[cdn]] for each", names.join(" and "));
+            self.note(path, what);
+            return None;
+        }
+        let Some((vendor, driver)) = drivers.pop() else {
+            self.note(path, "say whose CDN this is, in a table below it: [cdn.varnish], say");
+            return None;
+        };
+        let told = |Wrong { key, what }: Wrong| {
+            let at = format!("{path}.{vendor}.{key}");
+            // Of a secret it is the file that is known here.
+            let at = match self.places.of(&at) {
+                Some(_) => at,
+                None => format!("{path}.{vendor}"),
+            };
+            self.note(&at, format!("{vendor}.{key}: {what}"));
+        };
+        driver.map_err(told).ok()
+    }
+
+    pub(super) fn outbox(
+        &mut self,
+        part: &OutboxPart,
+        has_cdns: bool,
+        is_shared: bool,
+    ) -> OutboxConfig {
+        let OutboxPart { journal, old_answers, settle, give_up } = part;
+        let usual = OutboxConfig::default();
+        let time = |check: &mut Self, key: &str, time: &Option<Time>, bounds, usual| {
+            check.cdn_time(&format!("outbox.{key}"), time.as_ref(), bounds, usual)
+        };
+        let old_answers = time(
+            self,
+            "old_answers",
+            old_answers,
+            (Duration::ZERO, Duration::from_secs(600)),
+            usual.old_answers,
+        );
+        let minute = Duration::from_secs(60);
+        let settle = time(self, "settle", settle, (Duration::ZERO, minute), usual.settle);
+        let give_up = time(self, "give_up", give_up, (minute, DAY * 30), usual.give_up);
+        let file = journal.as_ref().map(|file| self.places.resolve("outbox.journal", file));
+        if has_cdns && file.is_none() {
+            let shared = if is_shared { " The shared tier does not keep them." } else { "" };
+            let what = format!(
+                "there is no journal in [outbox]: purges that a CDN does not have yet are lost with the process.{shared}"
+            );
+            self.doubts.push(Mistake::new(self.places.of("cdn").cloned(), what));
+        }
+        if !has_cdns && file.is_some() {
+            let what = "there is no [[cdn]]: nothing is written to this file";
+            self.doubts.push(Mistake::new(self.places.of("outbox.journal").cloned(), what));
+        }
+        OutboxConfig { file, old_answers, settle, give_up }
+    }
+
+    fn cdn_time(
+        &mut self,
+        path: &str,
+        time: Option<&Time>,
+        (least, most): (Duration, Duration),
+        usual: Duration,
+    ) -> Duration {
+        let Some(time) = time else { return usual };
+        if !(least..=most).contains(&time.0) {
+            let (least, most) =
+                (humantime::format_duration(least), humantime::format_duration(most));
+            self.note(path, format!("it is from {least} to {most}"));
+        }
+        time.0
+    }
+}

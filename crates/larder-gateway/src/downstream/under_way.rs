@@ -1,0 +1,178 @@
+//! Under way: since when each answer to a reader has been on its way, so that somebody can wait until all have ended that
+//! were begun before now.
+//!
+//! A cache outside may be storing an old answer when a purge of it arrives there, and would keep it. So what was begun
+//! before a purge has to end before the purge is made there for the last time.
+//!
+//! Answers are begun in an *epoch*. Whoever waits begins the next one, and waits until nothing of older ones is left.
+//!
+//! ```text
+//! answer   begins: epoch 5 ── looks in memory ─────────── last byte written
+//! purge              purges memory ── turns: 6            5 has ended ── purges outside once more
+//! ```
+//!
+//! An answer says its epoch *before* it looks in memory, and a purge looks at the epochs *after* it has purged memory. So
+//! one that the purge does not see finds the purge.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+            fence,
+        },
+    },
+    time::{Duration, Instant},
+};
+
+/// All answers that are under way. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct UnderWay(Arc<Answers>);
+
+#[derive(Debug)]
+struct Answers {
+    epoch: AtomicU64,
+    places: Mutex<Places>,
+    began: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    all: HashMap<u64, Arc<Place>>,
+    last: u64,
+    /// When the last answer of those that have gone had ended.
+    gone_at: u64,
+}
+
+/// Of one connection, or one stream.
+#[derive(Debug, Default)]
+struct Place {
+    /// The epoch of what is under way; 0: nothing is.
+    epoch: AtomicU64,
+    /// When something last ended, in milliseconds.
+    ended_at: AtomicU64,
+}
+
+/// Where a connection says what is under way on it. Dropping it says that nothing is.
+#[derive(Debug)]
+pub(super) struct Seat {
+    place: Arc<Place>,
+    answers: Arc<Answers>,
+    name: u64,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let places = Mutex::default();
+        Answers { epoch: AtomicU64::new(1), places, began: Instant::now() }
+    }
+}
+
+impl Answers {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Never 0, which says that nothing has ended.
+    fn now(&self) -> u64 {
+        let millis = self.began.elapsed().as_millis();
+        u64::try_from(millis).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+impl UnderWay {
+    /// A place for one connection, or one stream.
+    pub(super) fn seat(&self) -> Seat {
+        let place = Arc::<Place>::default();
+        let mut places = self.0.places();
+        places.last += 1;
+        let name = places.last;
+        places.all.insert(name, Arc::clone(&place));
+        drop(places);
+        Seat { place, answers: Arc::clone(&self.0), name }
+    }
+
+    /// Begins the next epoch, and tells the one before: all answers that are under way are of it, or older.
+    pub(crate) fn turn(&self) -> u64 {
+        self.0.epoch.fetch_add(1, SeqCst)
+    }
+
+    /// Whether no answer of this epoch, or an older one, is under way.
+    pub(crate) fn has_ended(&self, epoch: u64) -> bool {
+        fence(SeqCst);
+        let places = self.0.places();
+        places.all.values().all(|place| {
+            let under_way = place.epoch.load(SeqCst);
+            under_way == 0 || under_way > epoch
+        })
+    }
+
+    /// How long ago an answer has last ended; `None`: none ever has.
+    pub(crate) fn quiet_for(&self) -> Option<Duration> {
+        let places = self.0.places();
+        let ended = places.all.values().map(|place| place.ended_at.load(SeqCst));
+        let last = ended.max().unwrap_or_default().max(places.gone_at);
+        (last > 0).then(|| Duration::from_millis(self.0.now().saturating_sub(last)))
+    }
+}
+
+impl Seat {
+    /// An answer begins here, and all before it have ended.
+    pub(super) fn begin(&self) {
+        self.place.epoch.swap(self.answers.epoch.load(SeqCst), SeqCst);
+        fence(SeqCst);
+    }
+
+    /// All that was under way here has been written.
+    pub(super) fn end(&self) {
+        if self.place.epoch.load(Relaxed) != 0 {
+            self.place.ended_at.store(self.answers.now(), SeqCst);
+            self.place.epoch.store(0, SeqCst);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.end();
+        let mut places = self.answers.places();
+        places.all.remove(&self.name);
+        places.gone_at = places.gone_at.max(self.place.ended_at.load(SeqCst));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_begun_before_is_waited_for_and_what_begins_later_is_not() {
+        let answers = UnderWay::default();
+        let (one, other) = (answers.seat(), answers.seat());
+        one.begin();
+        let epoch = answers.turn();
+        other.begin();
+        assert!(!answers.has_ended(epoch));
+        one.end();
+        assert!(answers.has_ended(epoch));
+        // It goes on at once with the next, which is newer.
+        one.begin();
+        assert!(answers.has_ended(epoch));
+        assert!(!answers.has_ended(answers.turn()));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_has_nothing_under_way_and_its_end_is_known() {
+        let answers = UnderWay::default();
+        let seat = answers.seat();
+        assert_eq!(answers.quiet_for(), None);
+        seat.begin();
+        let epoch = answers.turn();
+        drop(seat);
+        assert!(answers.has_ended(epoch));
+        assert!(answers.quiet_for().is_some());
+        assert_eq!(answers.0.places().all.len(), 0);
+    }
+}
