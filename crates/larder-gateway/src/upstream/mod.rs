@@ -325,7 +325,8 @@ async fn ask(
                     source: std::io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            Err(Failed::Unheard(again)) if resend.may_resend() => {
+            // That a kept connection is closed just then happens to the best: the first time is nobody's attempt.
+            Err(Failed::Unheard(again)) if !was_repeated || resend.may_resend() => {
                 pool.count_retry();
                 request = *again;
                 signs.hear_interim(&mut request);

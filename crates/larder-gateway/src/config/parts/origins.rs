@@ -36,7 +36,7 @@ pub struct RetryPart {
     #[schemars(example = &["connect", "reset", "503"])]
     pub on: Option<Vec<CauseWord>>,
     /// How often one request is sent, at most, to one address or to several. Default 3; with 1 nothing is sent once
-    /// more, not even where a kept connection turns out to be closed
+    /// more, but where a kept connection turns out to be closed
     #[schemars(example = 2)]
     pub attempts: Option<Count>,
     /// How many of a hundred requests may be sent once more. Default 10: a service that fails under its load does not get

@@ -111,7 +111,10 @@ impl Check<'_> {
         part: &PurgePart,
         purge: Option<&PurgeConfig>,
     ) -> Vec<Mistake> {
-        let is_empty = part.mode.is_none() && part.rate.is_none();
+        let says_refresh = part.refresh_queue.is_some()
+            || part.refresh_at_once.is_some()
+            || part.refresh_per_second.is_some();
+        let is_empty = part.mode.is_none() && part.rate.is_none() && !says_refresh;
         let said = [
             ("purge", is_empty && self.places.of("purge").is_some()),
             ("purge.mode", part.mode.is_some()),
