@@ -32,7 +32,7 @@
 //! A soft purge with `"refresh":true` has what it marked stale asked for again, what was read most first, where something
 //! here can ([`Admin::refresh_with`]): the answer then has `"refresh":{"queued":2,"left_out":0}`.
 //!
-//! With the feature `http`, a cache of HTTP responses ([`Admin::http_cache`]) takes keys and prefixes
+//! With the feature `http`, a cache of HTTP responses (`Admin::http_cache`) takes keys and prefixes
 //! as URIs in any spelling: `HTTP://Example.org:80/a` is what is stored as `http://example.org/a`.
 //!
 //! What becomes of a tier that processes share is for the log: [`watch`].

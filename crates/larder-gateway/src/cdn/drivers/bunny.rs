@@ -32,7 +32,7 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// The same from a variable
     pub key_env: Option<String>,
-    /// Where the API is. Default https://api.bunny.net
+    /// Where the API is. Default `https://api.bunny.net`
     pub api: Option<String>,
 }
 

@@ -36,7 +36,7 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// The same from a variable
     pub token_env: Option<String>,
-    /// Where the API is. Default https://api.cloudflare.com
+    /// Where the API is. Default `https://api.cloudflare.com`
     pub api: Option<String>,
 }
 

@@ -49,7 +49,7 @@ pub struct Config {
     pub session_file: Option<PathBuf>,
     /// The same from a variable
     pub session_env: Option<String>,
-    /// Where the API is. Default https://cloudfront.amazonaws.com
+    /// Where the API is. Default `https://cloudfront.amazonaws.com`
     pub api: Option<String>,
 }
 

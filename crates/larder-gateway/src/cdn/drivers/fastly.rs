@@ -35,7 +35,7 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// The same from a variable
     pub token_env: Option<String>,
-    /// Where the API is. Default https://api.fastly.com
+    /// Where the API is. Default `https://api.fastly.com`
     pub api: Option<String>,
 }
 

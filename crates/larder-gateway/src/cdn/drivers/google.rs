@@ -39,7 +39,7 @@ pub struct Config {
     pub url_map: String,
     /// A file with an access token in its first line, which something else renews: it is read anew for each batch
     pub token_file: PathBuf,
-    /// Where the API is. Default https://compute.googleapis.com
+    /// Where the API is. Default `https://compute.googleapis.com`
     pub api: Option<String>,
 }
 
