@@ -123,7 +123,8 @@ async fn a_purge_of_another_that_is_learnt_while_a_value_is_written_is_not_undon
         // In pieces, of which the first is under way.
         cluster.fetch(&one, &"old".repeat(10_000)).await;
         assert_eq!(cluster.tier.held(), 1);
-        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared };
+        let purge =
+            Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared, asked: None };
         purged(&other, purge).await;
         one.catch_up().await.unwrap();
         cluster.tier.release_all();
@@ -185,7 +186,8 @@ async fn answers_in_another_order_undo_no_purge() {
         // This one's answer has no purge yet; that of the next has.
         let late = cluster.origin.ask(&other, "key");
         settle().await;
-        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared };
+        let purge =
+            Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared, asked: None };
         assert_eq!(shared(&purged(&one, purge).await), &TierState::Applied { by: 1, of: 1 });
         let early = cluster.origin.ask(&other, "elsewhere");
         settle().await;
@@ -211,7 +213,8 @@ async fn a_purge_of_one_cache_holds_in_another_that_has_read_the_log() {
                 let other = cluster.cache();
                 cluster.found(&other, "key").await;
                 assert!(other.get("key").is_some());
-                purged(&one, Purge { scope: scope.clone(), mode, wait: Tier::Memory }).await;
+                purged(&one, Purge { scope: scope.clone(), mode, wait: Tier::Memory, asked: None })
+                    .await;
                 match catches_up {
                     true => other.catch_up().await.unwrap(),
                     // What misses learns of it as well.

@@ -49,7 +49,7 @@ async fn fetched(cache: &Cache<String>, key: &str, value: &str) -> String {
 }
 
 async fn purged(cache: &Cache<String>, scope: Scope) -> Receipt {
-    let purge = Purge { scope, mode: Mode::Hard, wait: Tier::Shared };
+    let purge = Purge { scope, mode: Mode::Hard, wait: Tier::Shared, asked: None };
     cache.purge(purge).await.unwrap()
 }
 
