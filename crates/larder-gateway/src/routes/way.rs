@@ -270,7 +270,7 @@ mod tests {
                 let host = str::from_utf8(host).unwrap();
                 let uri: Uri = format!("http://{host}{target}").parse().unwrap();
                 let way = ways.way(&Method::GET, &uri, &HeaderMap::new()).unwrap();
-                prop_assert_eq!(found.upstream, way.upstream, "{}", uri);
+                prop_assert_eq!(found.0.upstream, way.upstream, "{}", uri);
             }
         }
     }

@@ -482,7 +482,7 @@ async fn a_purge_leaves_nothing_below_for_this_process_and_for_others() {
             let one = cluster.filled("/a", tagged("old")).await;
             let other = cluster.site();
             assert!(other.get("/a").await.is_hit());
-            let purge = Purge { scope: scope.clone(), mode, wait: Tier::Shared };
+            let purge = Purge { scope: scope.clone(), mode, wait: Tier::Shared, asked: None };
             purged(&one, purge).await;
             other.store().catch_up().await.unwrap();
             for site in [&one, &other, &cluster.site()] {
@@ -498,7 +498,8 @@ async fn a_purge_that_is_not_acknowledged_yet_holds_here() {
         let cluster = Cluster::new();
         let one = cluster.filled("/a", tagged(long(300_000))).await;
         cluster.tier.hold(Call::Append, Point::Request);
-        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+        let purge =
+            Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory, asked: None };
         one.cache.purge(purge).await.unwrap();
         is_fetched_anew(&one, "/a", &scope.to_string()).await;
     }
@@ -518,7 +519,8 @@ async fn what_is_purged_while_it_is_read_from_below_is_not_handed_out() {
             cluster.tier.hold(call, Point::Answer);
             let before = other.ask(get("/a"));
             settle().await;
-            let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+            let purge =
+                Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory, asked: None };
             other.cache.purge(purge).await.unwrap();
             let after = other.ask(get("/a"));
             settle().await;
@@ -544,7 +546,8 @@ async fn what_is_purged_while_its_body_streams_is_neither_kept_nor_given_to_late
         settle().await;
         cluster.tier.release(0);
         settle().await;
-        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+        let purge =
+            Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory, asked: None };
         other.cache.purge(purge).await.unwrap();
         let after = other.ask(get("/a"));
         settle().await;
@@ -565,7 +568,11 @@ async fn what_was_fetched_before_a_purge_is_not_written_after_it() {
         let (one, other) = (cluster.site(), cluster.site());
         let reading = one.ask(get("/a"));
         settle().await;
-        purged(&other, Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared }).await;
+        purged(
+            &other,
+            Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Shared, asked: None },
+        )
+        .await;
         cluster.origin.answer(tagged(long(300_000)));
         read(reading).await;
         settle().await;
@@ -757,7 +764,8 @@ async fn what_is_purged_while_its_refresh_looks_below_is_not_confirmed() {
         cluster.tier.hold(Call::Heads, Point::Answer);
         assert_eq!(site.get("/a").await.text(), "old");
         settle().await;
-        let purge = Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory };
+        let purge =
+            Purge { scope: scope.clone(), mode: Mode::Hard, wait: Tier::Memory, asked: None };
         site.cache.purge(purge).await.unwrap();
         cluster.tier.release_all();
         settle().await;

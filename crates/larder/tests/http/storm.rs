@@ -233,7 +233,8 @@ impl Storm {
             2 => Scope::Tag(format!("key-{number}")),
             _ => Scope::Everything,
         };
-        let receipt = cache.purge(Purge { scope, mode: Mode::Hard, wait: Tier::Shared }).await;
+        let receipt =
+            cache.purge(Purge { scope, mode: Mode::Hard, wait: Tier::Shared, asked: None }).await;
         let tiers = receipt.unwrap().tiers;
         let is_below = matches!(tiers.last().unwrap().state, TierState::Applied { .. });
         let mut has_read = is_below;
