@@ -7,7 +7,6 @@
 pub(crate) mod backoff;
 pub(crate) mod change;
 pub(crate) mod flight;
-pub(crate) mod inline;
 pub(crate) mod look;
 pub(crate) mod lower;
 pub(crate) mod purge;
@@ -23,8 +22,6 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "http")]
-use self::flight::Follower;
 use self::{
     backoff::Backoffs,
     flight::{Flights, Join, Leader},
@@ -212,12 +209,12 @@ impl<V> Engine<V> {
 
     /// The flight of the whole of `key`: led, or followed.
     pub(crate) fn join<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Join<R> {
-        self.followed(flights.join(key, || self.purges.position()))
+        flights.join(key, || self.purges.position())
     }
 
     /// The same for a reader that is never one too many.
     pub(crate) fn join_anyway<R>(&self, flights: &Arc<Flights<R>>, key: &Arc<str>) -> Join<R> {
-        self.followed(flights.join_anyway(key, || self.purges.position()))
+        flights.join_anyway(key, || self.purges.position())
     }
 
     /// The flights of the whole of each of `keys`, those that are led with one fetch for all. `None`: they are
@@ -230,9 +227,7 @@ impl<V> Engine<V> {
         first_to_share: Option<u64>,
         anyway: bool,
     ) -> Option<Vec<Join<R>>> {
-        let fence = || self.purges.position();
-        let joins = flights.join_several(keys, asked, first_to_share, anyway, fence)?;
-        Some(joins.into_iter().map(|join| self.followed(join)).collect())
+        flights.join_several(keys, asked, first_to_share, anyway, || self.purges.position())
     }
 
     /// The flight of what this collapse key of `key` stands for.
@@ -243,28 +238,7 @@ impl<V> Engine<V> {
         key: &Arc<str>,
         collapse_key: &str,
     ) -> Join<R> {
-        self.followed(flights.join_collapse_key(key, collapse_key, || self.purges.position()))
-    }
-
-    /// The flight of this collapse key, if one is under way.
-    #[cfg(feature = "http")]
-    pub(crate) fn follow<R>(
-        &self,
-        flights: &Arc<Flights<R>>,
-        key: &Arc<str>,
-        collapse_key: &str,
-    ) -> Option<Follower<R>> {
-        let follower = flights.follow(key, collapse_key)?;
-        follower.inline().followed(&self.tasks);
-        Some(follower)
-    }
-
-    /// What others wait for is a task.
-    fn followed<R>(&self, join: Join<R>) -> Join<R> {
-        if let Join::Follow(follower) = &join {
-            follower.inline().followed(&self.tasks);
-        }
-        join
+        flights.join_collapse_key(key, collapse_key, || self.purges.position())
     }
 
     /// A flight of `key` that nobody joins. `None`: as many keys are being fetched as may.

@@ -1,7 +1,6 @@
 //! Below: what a leader asks the tier below memory before it fetches, and what is written there afterwards.
 
 use std::{
-    future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -113,10 +112,6 @@ impl<V: Clone + Send + Sync + 'static> Search for ForValue<'_, V> {
 
     fn wanted(&self, _: &Asked) -> String {
         String::new()
-    }
-
-    fn goes_on(&self) -> impl Future<Output = ()> + Send {
-        self.leader.inline().become_task()
     }
 
     fn waits_for_others(&self) -> bool {

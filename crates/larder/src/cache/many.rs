@@ -34,7 +34,6 @@ use crate::{
     answer::Answer,
     engine::{
         flight::{Follower, Join, Leader},
-        inline::Left,
         look::{ANY_AGE, Found, Lookup, Shape},
     },
     entry::Fetched,
@@ -380,7 +379,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                     let library = Arc::clone(self);
                     let leading =
                         Box::pin(async move { _ = library.lead_several(leaders, fetch).await });
-                    match self.run_until(Left::Job(leading), &mine, Wants::Answer, wait()).await {
+                    match self.run_until(leading, &mine, Wants::Answer, wait()).await {
                         Some(waited) => waited,
                         None => wait().await,
                     }

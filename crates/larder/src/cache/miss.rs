@@ -24,7 +24,6 @@ use crate::{
     answer::{Answer, AnswerSource, Failure, FailureSource, Storage},
     engine::{
         flight::{Follower, Join, Landing, Leader},
-        inline::Left,
         look::{ANY_AGE, Lookup, MaxAge, Shape},
         store::Dated,
         tasks::Job,
@@ -262,8 +261,7 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         shared.expect("a fetch of this reader's own is no older, and its error is its own")
     }
 
-    /// Runs `leading`, which a reader has begun, and waits for what it brings to that reader. What may come from below
-    /// is looked for here, before there is a task.
+    /// Runs `leading`, which a reader has begun, and waits for what it brings to that reader.
     async fn run(
         &self,
         leading: Job,
@@ -278,10 +276,6 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
             };
             wants == Wants::Answer || !matches!(failed, Failed::TookTooLong(_))
         };
-        let leading = match self.beneath {
-            Some(_) if self.may_lend() => mine.inline().run(self.engine.tasks(), leading).await,
-            Some(_) | None => Left::Job(leading),
-        };
         let waiting = self.wait_for_own(&mine, asked, wants, is_final);
         match self.run_until(leading, &mine, wants, waiting).await {
             Some(waited) => waited,
@@ -289,34 +283,25 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
         }
     }
 
-    /// Whether there is somebody to run a task.
-    fn may_lend(&self) -> bool {
-        sync::is_in_runtime() && !self.engine.tasks().is_closed()
-    }
-
-    /// Runs what is left of `leading` until `waiting` brings what its reader waits for: as a task, or, where nobody
-    /// runs that, here. `None`: it has ended or was stopped here, and has landed if it ever will.
+    /// Runs `leading` until `waiting` brings what its reader waits for: as a task, or, where nobody runs that,
+    /// here. `None`: it has ended or was stopped here, and has landed if it ever will.
     pub(super) async fn run_until<R>(
         &self,
-        leading: Left,
+        leading: Job,
         mine: &Follower<FlightResult<V>>,
         wants: Wants,
         waiting: impl Future<Output = R>,
     ) -> Option<R> {
-        let lent = match leading {
-            Left::Nothing => return None,
-            Left::Job(job) if self.may_lend() => Ok(self.engine.tasks().lend(job)),
-            Left::Job(job) => Err(job),
-            Left::Lent(lent) => Ok(lent),
-        };
-        let left = match lent {
-            Ok(lent) => tokio::select! {
+        let left = if sync::is_in_runtime() && !self.engine.tasks().is_closed() {
+            let lent = self.engine.tasks().lend(leading);
+            tokio::select! {
                 biased;
                 waited = waiting => return Some(waited),
                 // It was stopped, its runtime was, or nobody drives that: then its reader does.
                 Some(left) = lent.take_back(|| mine.undriven()) => left,
-            },
-            Err(job) => job,
+            }
+        } else {
+            leading
         };
         match wants {
             // It is not to begin any more, so whoever waits for it learns that its leader is gone.
@@ -503,7 +488,6 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 Found::Value(dated) => return self.found(leader, dated),
                 Found::Nothing(in_vain) => looked = Some(in_vain),
             }
-            leader.inline().become_task().await;
         }
         if wants == Wants::Value {
             // Who waits as long as it takes has no limit until its fetch runs.

@@ -38,7 +38,6 @@ use std::{
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 
-use super::inline::Inline;
 use crate::{
     pulse::{self, Watch, Watched},
     purge::Fence,
@@ -85,8 +84,6 @@ struct Flight<L> {
     has_ended: AtomicBool,
     /// What others may know of its fetch.
     fetch: Arc<Fetch>,
-    /// Its leader's job, while that is in its own reader's hands.
-    inline: Inline,
     /// Somebody waits to learn whether its fetch is driven.
     watch: OnceLock<Watch>,
     /// Tells those who wait that it is not.
@@ -377,7 +374,6 @@ impl<L> Flights<L> {
             #[cfg(feature = "http")]
             waiters: AboutWaiters::default(),
             fetch,
-            inline: Inline::default(),
             watch: OnceLock::new(),
             is_undriven: Notify::new(),
             #[cfg(any(feature = "http", shuttle))]
@@ -501,11 +497,6 @@ impl<L> Leader<L> {
     /// Somebody who waits for this flight to land.
     pub(crate) fn follower(&self) -> Follower<L> {
         Follower::of(&self.flights, &self.key, &self.flight)
-    }
-
-    /// Where its job is, if its reader runs that.
-    pub(crate) fn inline(&self) -> &Inline {
-        &self.flight.inline
     }
 
     /// Those who wait for it.
@@ -646,13 +637,6 @@ impl<L> Follower<L> {
         flight.followers.fetch_add(1, Ordering::AcqRel);
         let (flights, key, flight) = (Arc::clone(flights), Arc::clone(key), Arc::clone(flight));
         Follower { flights, key, flight }
-    }
-}
-
-impl<L> Follower<L> {
-    /// Where its leader's job is, if the reader who leads runs that.
-    pub(crate) fn inline(&self) -> &Inline {
-        &self.flight.inline
     }
 }
 

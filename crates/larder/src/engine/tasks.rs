@@ -67,18 +67,12 @@ impl Tasks {
     ///
     /// Outside a tokio runtime.
     pub(crate) fn lend(&self, task: Job) -> Lent {
-        let (lent, task) = self.lending(task);
-        sync::spawn(task);
-        lent
-    }
-
-    /// The same, with the task yet to be spawned.
-    pub(crate) fn lending(&self, task: Job) -> (Lent, impl Future<Output = ()> + Send + use<>) {
         let (until_gone, gone) = oneshot::channel();
         let job = Arc::<Slot>::default();
         job.put(task, None);
         let task = Borrowed { job: Arc::clone(&job), _until_gone: until_gone };
-        (Lent { job, gone }, Owned { task, ties: self.ties() }.run())
+        sync::spawn(Owned { task, ties: self.ties() }.run());
+        Lent { job, gone }
     }
 
     /// Ends every task at its next await.

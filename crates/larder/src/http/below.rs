@@ -182,10 +182,6 @@ impl Search for ForResponse<'_> {
         if collapse_key.is_empty() { collapse_key } else { short_name(collapse_key.as_bytes()) }
     }
 
-    fn goes_on(&self) -> impl Future<Output = ()> + Send {
-        self.leader.inline().become_task()
-    }
-
     fn fetches_for_others(&self, asked: &Asked) -> bool {
         self.whom != For::OneReader && self.apart_for(asked).is_none()
     }
@@ -339,8 +335,6 @@ pub(crate) async fn hand_on(
             let result = result(&response, &leader);
             leader.announce(result);
             tell_own(OwnFromBelow { response, place, reason, marked_stale, was_in_memory: false });
-            // The rest comes without its reader, once what is here already has been handed on.
-            leader.inline().leave();
             let flow = Flow {
                 body,
                 filler,

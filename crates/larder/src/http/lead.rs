@@ -36,7 +36,7 @@ use super::{
     store::AtHand,
     stored::{Brought, Mark},
 };
-use crate::{engine::inline::Left, stats::Counters, sync};
+use crate::{stats::Counters, sync};
 
 /// Sends the request on its way to the origin, and waits for its reader's own part of what comes of it.
 pub(crate) async fn lead(
@@ -62,21 +62,17 @@ pub(crate) async fn lead(
             leader.go_on();
         }
         // This reader waits as the others do, and its leaving is noticed as theirs is.
-        let waits = leader.follower();
+        let _waits = leader.follower();
         let about = (leader.waiters(), leader.polled());
         if looks_below {
             let (asked, at_hand) = (Arc::clone(asked), at_hand.clone());
             let (cache, ask) = (Arc::clone(cache), ask.clone());
             let miss = Leading { cache, asked, ask, at_hand, is_shared };
-            let bringing = Box::pin(async move {
+            engine.tasks().spawn(async move {
                 let cache = Arc::clone(&miss.cache);
                 let bringing = pin!(bring(miss, leader, origin, own));
                 while_awaited(&cache, about, bringing).await;
             });
-            // What is there is looked for here, before there is a task.
-            if let Left::Job(job) = waits.inline().run(engine.tasks(), bringing).await {
-                engine.tasks().spawn(job);
-            }
         } else {
             let origin_request = OriginRequest::new(cache, asked, &ask, at_hand, is_shared);
             let cache = Arc::clone(cache);
@@ -194,7 +190,6 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
             leader.go_on();
         }
     }
-    leader.inline().become_task().await;
     let mut origin_request = OriginRequest::new(&cache, &asked, &ask, &at_hand, is_shared);
     if !may_confirm {
         origin_request.confirm_nothing();

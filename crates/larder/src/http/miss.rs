@@ -85,7 +85,7 @@ impl<'a> Miss<'a> {
                     }
                     Join::TooMany => return Err(cache.too_many()),
                 },
-                Flight::Follow | Flight::Alone => engine.follow(flights, key, &collapse_key),
+                Flight::Follow | Flight::Alone => flights.follow(key, &collapse_key),
             };
             if let Some(follower) = follower {
                 follower.asked_by(client);

@@ -1,18 +1,8 @@
 //! Caches over one tier below memory, in one process that does to them what others would.
 
-use std::{
-    future::{Future, poll_fn},
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use shuttle::{
-    future::{block_on, yield_now},
-    rand::{Rng, thread_rng},
-    thread,
-};
+use shuttle::{future::block_on, thread};
 
 use super::{
     RUNS,
@@ -22,7 +12,7 @@ use super::{
 use crate::{
     Cache, Mode, Purge, Scope, Tier, TierState,
     codec::{Codec, CodecError},
-    lower::{Call, InProcess, Point},
+    lower::InProcess,
 };
 
 struct Number;
@@ -74,68 +64,6 @@ fn readers_of_two_caches_cause_one_fetch_at_a_time_and_all_are_answered() {
         join(both.into_iter().flatten());
         assert_eq!((origin.calls(), origin.most_at_once()), (1, 1));
     });
-}
-
-/// Asks, and is polled so many times only. Gives back what is left of it.
-async fn asks_for_a_while(
-    origin: &Arc<Origin>,
-    cache: &Cache<u64>,
-    polls: usize,
-) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    let (origin, cache) = (Arc::clone(origin), cache.clone());
-    let mut asking: Pin<Box<dyn Future<Output = ()> + Send>> =
-        Box::pin(async move { origin.ask(&cache).await });
-    for _ in 0..polls {
-        if poll_fn(|context| Poll::Ready(asking.as_mut().poll(context).is_ready())).await {
-            return None;
-        }
-        yield_now().await;
-    }
-    Some(asking)
-}
-
-#[test]
-fn a_reader_that_leaves_while_it_looks_below_or_is_polled_no_more_strands_nobody() {
-    for (is_below, leaves) in [(true, true), (true, false), (false, true), (false, false)] {
-        in_many_orders(RUNS / 2, move || {
-            let (tier, [one, other]) = over_one_tier();
-            let origin = Arc::new(Origin::default());
-            if is_below {
-                block_on(origin.ask(&other));
-            }
-            // Else it would have its answer at the first poll.
-            tier.hold(Call::Heads, Point::Answer);
-            let server = {
-                let tier = tier.clone();
-                thread::spawn(move || {
-                    time_passes();
-                    tier.release_all();
-                })
-            };
-            let first = {
-                let (one, origin) = (one.clone(), Arc::clone(&origin));
-                thread::spawn(move || {
-                    let polls = thread_rng().gen_range(1..8);
-                    let left = block_on(asks_for_a_while(&origin, &one, polls));
-                    left.filter(|_| !leaves)
-                })
-            };
-            let purger = {
-                let (one, origin) = (one.clone(), Arc::clone(&origin));
-                thread::spawn(move || {
-                    time_passes();
-                    origin.change(|_| one.purge_tag("tag"));
-                })
-            };
-            join(readers(2, &one, &origin).into_iter().chain([purger, server]));
-            let left = first.join().unwrap();
-            assert!(one.get("key").is_none_or(|version| version >= 1), "it was kept");
-            // Nor is it stranded itself.
-            if let Some(left) = left {
-                block_on(left);
-            }
-        });
-    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use larder::{
     AnswerSource, Builder, Cache, Fetched, Freshness, Lifetime, ManualClock, Storage,
     codec::{Codec, CodecError, Text},
@@ -87,82 +86,6 @@ async fn only_a_leader_asks_below_and_only_once() {
     let asked = (cluster.tier.calls(Call::Heads) - heads, cluster.tier.calls(Call::Lease) - leases);
     assert_eq!(asked, (1, 0), "a hit asks nothing, and what is there needs no lease");
     assert_eq!((other.stats().misses, other.stats().collapsed), (20, 19));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_below_is_found_in_the_readers_own_future() {
-    let cluster = Cluster::new();
-    cluster.filled("key", "value").await;
-    let other = cluster.cache();
-    other.catch_up().await.unwrap();
-    // Nothing else runs meanwhile: no task has brought it.
-    let found = other.get_or_fetch("key", async || -> String { unreachable!("it is below") });
-    assert_eq!(found.now_or_never().as_deref(), Some("value"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_leaves_while_he_looks_below_takes_nothing_along() {
-    let cluster = Cluster::new();
-    cluster.filled("key", "value").await;
-    let other = cluster.cache();
-    cluster.tier.hold(Call::Heads, Point::Answer);
-    for key in ["key", "a cold one"] {
-        let asking = cluster.origin.clone();
-        let reading = Box::pin(other.answer(key, move || asking.call()));
-        assert!(reading.now_or_never().is_none());
-    }
-    settle().await;
-    cluster.tier.release_all();
-    settle().await;
-    assert_eq!(other.get("key").as_deref(), Some("value"));
-    // The one whose key is nowhere has gone on to fetch it.
-    cluster.origin.answer("another");
-    settle().await;
-    assert_eq!(other.get("a cold one").as_deref(), Some("another"));
-    assert_eq!((other.stats().lower.hits, other.stats().lower.misses), (1, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_follows_a_reader_that_is_polled_no_more_waits_for_a_task() {
-    let cluster = Cluster::new();
-    cluster.filled("key", "value").await;
-    let other = cluster.cache();
-    for key in ["key", "a cold one"] {
-        cluster.tier.hold(Call::Heads, Point::Answer);
-        let heads = cluster.tier.calls(Call::Heads);
-        let asking = cluster.origin.clone();
-        let mut first = Box::pin(other.answer(key, move || asking.call()));
-        assert!(first.as_mut().now_or_never().is_none());
-        let second = cluster.origin.ask(&other, key);
-        settle().await;
-        cluster.tier.release_all();
-        settle().await;
-        if key != "key" {
-            cluster.origin.answer("another");
-        }
-        let expected = if key == "key" { "value" } else { "another" };
-        assert_eq!(second.await.unwrap().unwrap().value, expected);
-        assert_eq!(first.await.unwrap().value, expected);
-        assert_eq!(cluster.tier.calls(Call::Heads) - heads, 1);
-    }
-    assert_eq!(other.stats().fetches_taken_over, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_fetch_after_a_look_below_is_no_part_of_its_readers_future() {
-    let cluster = Cluster::new();
-    let cache = cluster.cache();
-    let mut reading = Box::pin(cache.get_or_fetch("key", async || {
-        settle().await;
-        "value".to_owned()
-    }));
-    assert!(reading.as_mut().now_or_never().is_none());
-    assert_eq!(cache.stats().fetches, 0, "it is a task's, which did not run yet");
-    settle().await;
-    settle().await;
-    // Its reader has not been polled since.
-    assert_eq!(cache.get("key").as_deref(), Some("value"));
-    assert_eq!(reading.await, "value");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,14 +1,12 @@
 //! A tier below memory: what it has answers as if it lay in memory, and nothing that was purged comes back from it.
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::Response;
 use larder::{
     Cache, ManualClock, Mode, Purge, Scope, Tier, TierState,
     http::{Body, HttpCache, Policy, Settings, Variants},
     lower::{self, Call, InProcess, LogPart, LowerTier, Point},
 };
-use tower_service::Service;
 
 use crate::support::{
     Answer, Origin, Site, answer, chunk, drip, failed, fresh, get, get_with, key, ok, read,
@@ -670,51 +668,6 @@ async fn who_leaves_while_his_flight_looks_below_strands_nobody() {
     cluster.tier.release_all();
     settle().await;
     assert_eq!((cluster.origin.calls(), third.store().stats().abandoned), (1, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_below_answers_in_the_readers_own_future_and_a_long_body_begins_there() {
-    let cluster = Cluster::new();
-    cluster.filled("/short", fresh("text")).await;
-    cluster.filled("/long", fresh(long(300 << 10))).await;
-    let other = cluster.site();
-    other.store().catch_up().await.unwrap();
-    // Nothing else runs meanwhile.
-    let answer = other.service().call(get("/short")).now_or_never().unwrap();
-    assert_eq!(Answer::read(answer.unwrap()).await.text(), "text");
-    cluster.tier.hold(Call::Piece, Point::Request);
-    let mut answer = other.service().call(get("/long")).now_or_never().unwrap().unwrap();
-    let begin = chunk(&mut answer).now_or_never().flatten().unwrap().unwrap();
-    assert_eq!((begin.len(), cluster.tier.held()), (BEGIN, 1));
-    cluster.tier.release_all();
-    let rest = Answer::read(answer).await;
-    assert_eq!([&begin[..], &rest.body[..]].concat(), long(300 << 10));
-    // The rest has come to memory without its reader.
-    settle().await;
-    assert!(other.get("/long").await.said().ends_with("detail=hit"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_follows_a_reader_that_is_polled_no_more_waits_for_a_task() {
-    let cluster = Cluster::new();
-    cluster.filled("/a", fresh("text")).await;
-    let other = cluster.site();
-    for path in ["/a", "/b"] {
-        cluster.tier.hold(Call::Heads, Point::Answer);
-        let heads = cluster.calls(Call::Heads);
-        let mut first = other.service().call(get(path));
-        assert!((&mut first).now_or_never().is_none());
-        let second = other.ask(get(path));
-        settle().await;
-        cluster.tier.release_all();
-        settle().await;
-        if path == "/b" {
-            cluster.origin.answer(fresh("text"));
-        }
-        assert_eq!(read(second).await.text(), "text");
-        assert_eq!(Answer::read(first.await.unwrap()).await.text(), "text");
-        assert_eq!(cluster.calls(Call::Heads) - heads, 1);
-    }
 }
 
 #[tokio::test(start_paused = true)]

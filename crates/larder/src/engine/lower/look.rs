@@ -28,9 +28,6 @@ pub(crate) trait Search {
         true
     }
 
-    /// Nothing of use was there: from here on it takes longer than a read, so it goes on as a task.
-    fn goes_on(&self) -> impl Future<Output = ()> + Send;
-
     /// Whether it waits for another process that has the right to fetch.
     fn waits_for_others(&self) -> bool {
         true
@@ -53,7 +50,6 @@ impl Lower {
             if !search.fetches_for_others(&asked) {
                 return Err(None);
             }
-            search.goes_on().await;
             match self.lease(key, &search.wanted(&asked)).await {
                 Leasing::Granted(lease, again) => {
                     if !again.has_other_heads(&asked) {
