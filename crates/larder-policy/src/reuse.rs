@@ -604,6 +604,7 @@ impl Question<'_> {
                 && head.extent() == Extent::Whole
                 && self.not_for(head).is_none()
                 && !head.has_own_tag()
+                && head.may_be_offered(self.policy, self.request.headers)
                 && EntityTag::of(head.fields()).is_some_and(|tag| tag.is_strong())
         };
         let offered: Vec<usize> =

@@ -455,6 +455,14 @@ impl StoredHead {
         }
     }
 
+    /// Whether the origin may be asked if it fits this request all the same.
+    pub(crate) fn may_be_offered(&self, policy: &Policy, request: Fields<'_>) -> bool {
+        match &self.extras {
+            Some(extras) => extras.selecting.differs_by_vary_alone(policy, request),
+            None => policy.tells_nothing_apart(),
+        }
+    }
+
     /// Whether it is ever served without asking first. If not (`no-cache`, `max-age=0`), readers gain
     /// nothing by waiting for another's fetch of it.
     pub fn can_be_shared(&self, policy: &Policy) -> bool {

@@ -125,14 +125,28 @@ impl SelectingFields {
             && policy.key_cookies.iter().all(|name| has_cookie(name))
     }
 
+    /// Whether it is told apart from what a request asks for by its own `Vary` alone, and by nothing that the policy adds: only
+    /// there does an origin know of the other answer.
+    pub(crate) fn differs_by_vary_alone(&self, policy: &Policy, request: Fields<'_>) -> bool {
+        let mut of_policy =
+            self.fields.iter().filter(|field| policy.key_fields.contains(&field.name));
+        self.tell_apart_by(policy)
+            && of_policy.all(|field| field.matches(request))
+            && self.has_cookies_of(request)
+    }
+
+    fn has_cookies_of(&self, request: Fields<'_>) -> bool {
+        self.cookies.iter().all(|cookie| {
+            cookies::values(request, &cookie.name).eq(cookie.values.iter().map(|value| &**value))
+        })
+    }
+
     /// Whether the response fits a request with these fields.
     pub(crate) fn matches(&self, request: Fields<'_>) -> bool {
         self.fields.iter().all(|field| {
             field.matches(request)
                 || (field.name == ACCEPT_LANGUAGE && self.is_in_preferred_language(request))
-        }) && self.cookies.iter().all(|cookie| {
-            cookies::values(request, &cookie.name).eq(cookie.values.iter().map(|value| &**value))
-        })
+        }) && self.has_cookies_of(request)
     }
 
     /// The fields of a request that it was chosen by. `None`: they may tell who asked, or were not kept as they came.

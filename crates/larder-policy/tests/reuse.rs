@@ -722,6 +722,28 @@ fn other_variants_are_offered_to_the_origin_by_their_strong_tags() {
     assert!(ask.conditional.is_empty());
 }
 
+#[test]
+fn what_a_policy_tells_apart_is_offered_to_no_other_origin_tenant_or_route() {
+    let fields = [("Cache-Control", "max-age=60"), ("Vary", "Foo"), ("ETag", "\"1\"")];
+    let of_a = [("X-Tenant", "a"), ("Cookie", "lang=de"), ("Foo", "1")];
+    let by_field = standard().key_fields(vec!["x-tenant".parse().unwrap()]);
+    let by_cookie = standard().key_cookies(vec!["lang".to_owned()]);
+    let [one, two] = ["one", "two"].map(|name| standard().partition(Some(name.to_owned())));
+    for (stored_by, asked_by, fields_asked, is_offered) in [
+        (&by_field, &by_field, [("X-Tenant", "a"), ("Cookie", "lang=en"), ("Foo", "2")], true),
+        (&by_field, &by_field, [("X-Tenant", "b"), ("Cookie", "lang=de"), ("Foo", "1")], false),
+        (&by_cookie, &by_cookie, [("X-Tenant", "b"), ("Cookie", "lang=de"), ("Foo", "2")], true),
+        (&by_cookie, &by_cookie, [("X-Tenant", "a"), ("Cookie", "lang=en"), ("Foo", "1")], false),
+        (&one, &one, [("X-Tenant", "b"), ("Cookie", "lang=en"), ("Foo", "2")], true),
+        (&one, &two, of_a, false),
+        (&standard(), &one, of_a, false),
+    ] {
+        let head = at(stored_by, &fields, &of_a, 0);
+        let ask = asked(verdict_among(asked_by, &[&head], &get(&fields_asked), after(1)));
+        assert_eq!(!ask.revalidates.is_empty(), is_offered, "{fields_asked:?}");
+    }
+}
+
 fn part(range: &str, content_range: &str, fields: Fields<'_>) -> StoredHead {
     let mut all = vec![("Cache-Control", "max-age=60"), ("Content-Range", content_range)];
     all.extend(fields);
