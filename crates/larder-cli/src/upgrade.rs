@@ -212,10 +212,8 @@ impl Upgrade {
         hear(talk, PREPARED).await?;
         *events = Some(self.cache.cache().events());
         *has_files = true;
-        if self.outbox.is_some() {
-            if !self.cache.cache().release_outbox(FILE).await {
-                tracing::warn!("the file of purges that wait is still being written");
-            }
+        if self.outbox.is_some() && !self.cache.cache().release_outbox(FILE).await {
+            tracing::warn!("the file of purges that wait is still being written");
         }
         if let Some((_, cdns)) = &self.kept {
             cdns.close();
