@@ -231,6 +231,8 @@ impl Upgrade {
             }
         }
         if let Some((path, cdns)) = &self.kept {
+            // Where it came to its end before that, this process has it still.
+            cdns.close();
             match open_when_free(|| cdn::OutboxFile::open(path)).await {
                 Ok(file) => cdns.resume(file, &self.cache).await,
                 Err(error) => tell_lost(path, &error),

@@ -347,8 +347,11 @@ impl Cdns {
     pub fn close(&self) {
         let journal = {
             let mut outbox = self.0.outbox();
-            outbox.given_up = outbox.last;
-            outbox.journal.take()
+            let journal = outbox.journal.take();
+            if journal.is_some() {
+                outbox.given_up = outbox.last;
+            }
+            journal
         };
         drop(journal);
     }
@@ -575,5 +578,94 @@ impl Cdn {
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use larder::{Cache, http::Policy};
+
+    use super::{
+        driver::{Answer, Call, Said},
+        *,
+    };
+
+    /// Nobody can be reached, so nothing is ever done.
+    #[derive(Debug)]
+    struct Unreachable;
+
+    impl Driver for Unreachable {
+        fn vendor(&self) -> &'static str {
+            "larder"
+        }
+
+        fn bounds(&self) -> Bounds {
+            Bounds {
+                most_in_a_call: 1,
+                most_bytes: 1000,
+                calls_a_second: 1.0,
+                burst: 1,
+                propagation: Duration::ZERO,
+            }
+        }
+
+        fn widen(&self, wish: &Wish) -> Result<Wish, String> {
+            Ok(wish.clone())
+        }
+
+        fn calls(&self, wishes: &[Wish], _: &str, _: SystemTime) -> Vec<Call> {
+            let request = http::Request::post("http://127.0.0.1:1/").body(()).unwrap();
+            let (head, ()) = request.into_parts();
+            vec![Call { head, body: bytes::Bytes::new(), wishes: (0..wishes.len()).collect() }]
+        }
+
+        fn said(&self, _: &Call, _: &Answer, _: SystemTime) -> Said {
+            Said::Done { id: None }
+        }
+
+        fn probe(&self, _: SystemTime) -> Option<Call> {
+            None
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_file_that_was_given_up_is_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cdn");
+        let driver: Arc<dyn Driver> = Arc::new(Unreachable);
+        let config = CdnConfig {
+            name: "edge".into(),
+            public: Public::default(),
+            bounds: driver.bounds(),
+            driver,
+            timeout: Duration::from_secs(1),
+            tls: None,
+        };
+        let cache = HttpCache::new(Cache::builder().build(), Policy::guarded());
+        let file = OutboxFile::open(&path).unwrap();
+        let cdns = Cdns::start(
+            &cache,
+            vec![config],
+            OutboxConfig::default(),
+            Some(file),
+            UnderWay::default(),
+            false,
+        );
+        let purge = async |tag: &str| drop(cache.purge(Purge::tag(tag).hard()).await.unwrap());
+        purge("before").await;
+        cdns.close();
+        // It is told twice where that took long.
+        purge("between").await;
+        cdns.close();
+        let other = OutboxFile::open(&path).unwrap();
+        assert_eq!(other.left(), 1, "the other process has what was purged before");
+        drop(other);
+        cdns.resume(OutboxFile::open(&path).unwrap(), &cache).await;
+        purge("after").await;
+        cdns.close();
+        let left = OutboxFile::open(&path).unwrap();
+        let tags = |(_, bytes): &(u64, Vec<u8>)| kept::decode(bytes).scopes;
+        let left: Vec<_> = left.found.entries.iter().flat_map(tags).collect();
+        assert_eq!(left, [Scope::Tag("before".into()), Scope::Tag("after".into())]);
     }
 }
