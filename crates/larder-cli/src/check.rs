@@ -128,13 +128,9 @@ fn summary(file: &str, configured: &Configured) -> String {
     let of = |index: usize| settings.rules_of_routes[index].upstream.as_deref().unwrap_or_default();
     const MOST: usize = 12;
     for (index, route) in config.route.iter().enumerate().take(MOST) {
-        let host = route.host.as_deref().unwrap_or_default();
-        let path = route.path.as_deref().unwrap_or("/**");
-        let methods = route.methods.iter().flatten().map(|verb| format!(" {}", verb.0));
-        let methods: String = methods.collect();
         let upstream =
             if of(index).is_empty() { String::new() } else { format!(" -> {}", of(index)) };
-        let value = format!("{}. {host}{path}{methods}{upstream}", index + 1);
+        let value = format!("{}. {}{upstream}", index + 1, route.words());
         row(if index == 0 { "routes" } else { "" }, &value);
     }
     if config.route.len() > MOST {

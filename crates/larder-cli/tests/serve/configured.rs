@@ -61,6 +61,29 @@ async fn what_init_prints_is_fine_and_runs() {
 }
 
 #[tokio::test]
+async fn check_lists_each_route_by_all_that_its_requests_have_in_common() {
+    let folder = folder_with(
+        "[upstream.app]\nurl = \"http://127.0.0.1:1\"\n\
+         [[route]]\npath = \"/a/*\"\nmethods = [\"GET\", \"HEAD\"]\n\
+         [[route]]\npath_regex = \"^/(de|fr)/\"\n\
+         [[route]]\nhost = \"b.test\"\nheader = { X-Beta = \"1\", X-Old = false }\n\
+         [[route]]\nquery = { preview = true }\n\
+         [[route]]\nttl = \"1m\"\n",
+    );
+    let check = run_in(folder.path(), &["check", "larder.toml"]).await;
+    assert_eq!(check.code, Some(0), "{}", check.log);
+    for words in [
+        "1. GET,HEAD /a/*\n",
+        "2. /^/(de|fr)//\n",
+        "3. b.test/** header x-beta = \"1\" header x-old = false\n",
+        "4. query preview = true\n",
+        "5. /**",
+    ] {
+        assert!(check.out.contains(words), "{words}{}", check.out);
+    }
+}
+
+#[tokio::test]
 async fn all_mistakes_are_told_at_once_with_2_by_check_and_by_serve() {
     let folder = folder_with(
         "[server]\nlisen = 8080\nthreads = 0\n[shared]\nurl = \"redis://user:hidden@127.0.0.1\"\n\

@@ -57,20 +57,24 @@ pub struct Route {
 }
 
 impl Route {
-    /// What its requests have in common, in one line: the same for the same.
+    /// What its requests have in common, in one line: the same for the same. `/**` stands for any path, and is said where
+    /// nothing else tells the route's requests from others.
     pub fn words(&self) -> String {
         let Route { host, path, path_regex, header, query, methods, .. } = self;
         let methods = methods.iter().flatten().map(|verb| verb.0.as_str()).collect::<Vec<_>>();
         let mut words = Vec::new();
         words.extend((!methods.is_empty()).then(|| methods.join(",")));
-        let path = path.as_deref().or(path_regex.as_deref());
+        let regex = path_regex.as_ref().map(|regex| format!("/{regex}/"));
+        let path = path.as_deref().or(regex.as_deref());
         if host.is_some() || path.is_some() {
-            words.push(format!("{}{}", host.as_deref().unwrap_or("*"), path.unwrap_or("/**")));
+            let host = host.as_deref().unwrap_or_default();
+            words.push(format!("{host}{}", path.unwrap_or("/**")));
         }
-        let conditions = header.iter().flatten().map(|(name, is)| (name.0.as_str(), is));
-        let conditions = conditions.chain(query.iter().flatten().map(|(name, is)| (&**name, is)));
-        words.extend(conditions.map(|(name, Wanted(is))| format!("{name} {is:?}")));
-        if words.is_empty() { "*".to_owned() } else { words.join(" ") }
+        let fields = header.iter().flatten();
+        words.extend(fields.map(|(name, Wanted(is))| format!("header {} = {is}", name.0)));
+        let parameters = query.iter().flatten();
+        words.extend(parameters.map(|(name, Wanted(is))| format!("query {name} = {is}")));
+        if words.is_empty() { "/**".to_owned() } else { words.join(" ") }
     }
 }
 

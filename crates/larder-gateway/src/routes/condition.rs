@@ -44,6 +44,17 @@ impl Condition {
     }
 }
 
+/// As a file has it behind the name.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Condition::Present => f.write_str("true"),
+            Condition::Absent => f.write_str("false"),
+            Condition::Fits(text) => write!(f, "{text:?}"),
+        }
+    }
+}
+
 /// What stands percent-encoded, or with a `+` for a space.
 fn decoded(text: &str) -> Cow<'_, [u8]> {
     if !text.contains(['%', '+']) {
