@@ -13,7 +13,7 @@
 //! | [`port`] | ports for those who must be told one |
 //! | [`wire`] | one end of a connection; [`answer`] is what comes over it, [`cache_status`] what a cache says in it |
 //! | [`origin`] | a server that plays a script on each connection |
-//! | [`nginx`], [`haproxy`], [`redis`], [`sentinel`] | servers that others wrote |
+//! | [`nginx`], [`haproxy`], [`redis`], [`sentinel`], [`prometheus`] | servers that others wrote |
 //! | [`relay`] | a port before another one, that delays or holds up what is said |
 //! | `certificate` | a certificate and its key, behind the feature of that name |
 
@@ -33,6 +33,7 @@ pub mod paused;
 pub mod port;
 pub mod process;
 pub mod program;
+pub mod prometheus;
 pub mod redis;
 pub mod relay;
 pub mod sentinel;

@@ -25,6 +25,7 @@ mod limits;
 mod listeners;
 mod log;
 mod mixed;
+mod monitoring;
 mod origins;
 mod pools;
 mod pressed;
