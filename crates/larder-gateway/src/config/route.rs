@@ -57,6 +57,16 @@ pub struct Route {
 }
 
 impl Route {
+    /// As it is called where it is told of: its path, where nothing else is said, or else all in [words](Route::words).
+    pub fn name(&self) -> String {
+        let Route { host, path, path_regex, header, query, methods, .. } = self;
+        let is_more = host.is_some() || header.is_some() || query.is_some() || methods.is_some();
+        match (path, path_regex) {
+            (Some(path), None) if !is_more => path.clone(),
+            _ => self.words(),
+        }
+    }
+
     /// What its requests have in common, in one line: the same for the same.
     pub fn words(&self) -> String {
         let Route { host, path, path_regex, header, query, methods, .. } = self;
