@@ -7,7 +7,7 @@ SHELL := /bin/bash
 RUST := crates Cargo.toml Cargo.lock
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
-.PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries \
+.PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries test-admin-api \
         test-conformance test-guard test-containers test-page test-browser test-long check bench \
         bench-gateway bench-shared bench-deps bench-engine fuzz install up down logs clean tools engine
 
@@ -41,7 +41,7 @@ dev: tools web/node_modules/.installed ## The page with hot reload at http://loc
 	  sleep 1; kill -0 $$blog 2>/dev/null || exit 1; \
 	  BLOG_PAGE_URL=http://127.0.0.1:$$FRONTEND_PORT npm --prefix web run --silent dev
 
-test: test-deps test-crates test-valkey test-interleavings test-conformance test-guard test-page test-browser ## Run every test on real parts (installs Debian packages when root)
+test: test-deps test-crates test-valkey test-interleavings test-admin-api test-conformance test-guard test-page test-browser ## Run every test on real parts (installs Debian packages when root)
 
 test-deps: tools
 	@tools/install-test-deps
@@ -62,6 +62,9 @@ test-interleavings: ## What must hold however tasks take turns, tried out by shu
 test-binaries: page
 	@echo "building the programs and the crates' tests, unless that is done"
 	@cargo test --locked --workspace --no-run --quiet
+
+test-admin-api: test-deps test-binaries ## Ask the admin API what its OpenAPI description says, and more (half a minute, and what has to be built)
+	@tools/test-admin-api
 
 test-conformance: test-binaries conformance/node_modules/.installed ## Run the public tests for HTTP caches against `larder serve`
 	LARDER_BIN=$(CURDIR)/target/debug/larder npm --prefix conformance run --silent test

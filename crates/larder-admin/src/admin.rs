@@ -4,30 +4,36 @@ use std::{fmt, sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::Response,
     routing::{get, post},
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header::InvalidHeaderValue};
-use larder::Cache;
+use larder::{Cache, GoneLimits};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Token,
-    console::{Console, Note, Part},
+    console::{Console, Note, Part, Requests},
+    entries,
     entry::{Entry, Tokens, let_in},
     events,
     figures::Figures,
-    forget,
+    forget, gone,
     guard::{Allowed, guard},
-    health, index,
+    health, held,
+    history::{self, History, RequestCounts},
+    index,
+    key_routes::{KeyRoutes, NoRoutes},
     managed::Managed,
-    metrics,
+    metrics, openapi,
     problem::Problem,
     purge, purges,
     refresh::Refresh,
-    stats,
+    snapshots::Snapshots,
+    stats, tags,
     trail::Trail,
 };
 
@@ -48,6 +54,8 @@ pub struct Admin {
     tokens: Option<Tokens>,
     stats: Vec<(&'static str, Part)>,
     trail: Option<Trail>,
+    routes: Option<Arc<dyn KeyRoutes>>,
+    requests: Option<Requests>,
     stop: CancellationToken,
 }
 
@@ -57,16 +65,20 @@ impl Admin {
         Admin::default()
     }
 
-    /// Administers `cache` (a clone of it; clones share one cache).
+    /// Administers `cache` (a clone of it; clones share one cache). From now on it remembers
+    /// [which keys go](Cache::remember_gone) and [what tags are called](Cache::remember_tag_names).
     pub fn cache<V: Clone + Send + Sync + 'static>(mut self, cache: &Cache<V>) -> Self {
+        cache.remember_gone(GoneLimits::default());
+        cache.remember_tag_names();
         self.caches.push(Arc::new(cache.clone()));
         self
     }
 
     /// Administers a cache of HTTP responses: as [`cache`](Admin::cache), and keys and prefixes are
-    /// found however their URIs are spelt.
+    /// found however their URIs are spelt. Its responses tell what their tags are called.
     #[cfg(feature = "http")]
     pub fn http_cache(mut self, cache: &larder::http::HttpCache) -> Self {
+        cache.cache().remember_gone(GoneLimits::default());
         self.caches.push(Arc::new(cache.clone()));
         self
     }
@@ -105,6 +117,22 @@ impl Admin {
     /// Tells what `trail` remembers of purges, and waits for CDNs by it. Whoever gives it here has it follow the purges.
     pub fn trail(mut self, trail: Trail) -> Self {
         self.trail = Some(trail);
+        self
+    }
+
+    /// Says of each entry which route it belongs to, and judges it by that route's rules.
+    pub fn key_routes(mut self, routes: impl KeyRoutes + 'static) -> Self {
+        self.routes = Some(Arc::new(routes));
+        self
+    }
+
+    /// Takes from `requests` how many were finished so far, for the history of the last hour: whoever serves them knows
+    /// those that no cache sees. Asked once a second; it must not wait. Without it the caches' own counters are told.
+    pub fn requests(
+        mut self,
+        requests: impl Fn() -> RequestCounts + Send + Sync + 'static,
+    ) -> Self {
+        self.requests = Some(Box::new(requests));
         self
     }
 
@@ -152,7 +180,8 @@ impl Admin {
         self
     }
 
-    /// The router, to be mounted at the root of a listener or nested under a path.
+    /// The router, to be mounted at the root of a listener or nested under a path. What happens in each second is
+    /// remembered from now on, or from the first request where there is no tokio runtime yet.
     pub fn router(mut self) -> Router {
         let tokens = self.tokens.unwrap_or_else(|| Tokens::new(self.read, self.write));
         let entry = Entry::new(tokens.clone());
@@ -167,10 +196,15 @@ impl Admin {
             refresh: self.refresh,
             stats: self.stats,
             trail: self.trail,
+            routes: self.routes.unwrap_or_else(|| Arc::new(NoRoutes)),
+            requests: self.requests,
+            snapshots: Arc::new(Snapshots::default()),
+            history: History::default(),
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
         });
+        history::begin(&console);
         Router::new()
             .route("/", get(index::index))
             .route("/page.js", get(index::script))
@@ -179,13 +213,21 @@ impl Admin {
             .route("/metrics", get(metrics::metrics))
             .route("/v1/stats", get(stats::stats))
             .route("/v1/events", get(events::events))
+            .route("/v1/history", get(history::history))
+            .route("/v1/entries", get(entries::entries))
+            .route("/v1/entry", get(held::entry))
+            .route("/v1/entry/body", get(held::body))
+            .route("/v1/tags", get(tags::tags))
+            .route("/v1/gone", get(gone::gone))
             .route("/v1/purge", post(purge::purge))
             .route("/v1/purges", get(purges::since))
             .route("/v1/purges/{id}", get(purges::one))
             .route("/v1/shared/forget", post(forget::forget))
+            .route("/openapi.json", get(openapi::openapi))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(middleware::from_fn_with_state(Arc::clone(&console), remembering))
             .layer(middleware::from_fn_with_state(entry, let_in))
             .layer(middleware::from_fn_with_state(allowed, guard))
             .layer(cors)
@@ -201,6 +243,16 @@ impl fmt::Debug for Admin {
             .field("allowed", &self.allowed)
             .finish_non_exhaustive()
     }
+}
+
+/// Where the router was made outside a runtime, the history begins here.
+async fn remembering(
+    State(console): State<Arc<Console>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    history::begin(&console);
+    next.run(request).await
 }
 
 async fn not_found(uri: Uri) -> Problem {

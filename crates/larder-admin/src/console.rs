@@ -6,13 +6,24 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{entry::Tokens, managed::Managed, refresh::Refresh, trail::Trail};
+use crate::{
+    entry::Tokens,
+    history::{History, RequestCounts},
+    key_routes::KeyRoutes,
+    managed::Managed,
+    refresh::Refresh,
+    snapshots::Snapshots,
+    trail::Trail,
+};
 
 /// What `/readyz` tells beside.
 pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// What `/v1/stats` tells beside.
 pub(crate) type Part = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+/// The requests that were finished so far.
+pub(crate) type Requests = Box<dyn Fn() -> RequestCounts + Send + Sync>;
 
 /// One for all requests of a router.
 pub(crate) struct Console {
@@ -23,6 +34,14 @@ pub(crate) struct Console {
     pub(crate) stats: Vec<(&'static str, Part)>,
     /// Which purges were made of late, where that is remembered.
     pub(crate) trail: Option<Trail>,
+    /// Which route a key belongs to.
+    pub(crate) routes: Arc<dyn KeyRoutes>,
+    /// Who counts requests, if anybody does.
+    pub(crate) requests: Option<Requests>,
+    /// What the caches hold, listed.
+    pub(crate) snapshots: Arc<Snapshots>,
+    /// What happened in the last hour.
+    pub(crate) history: History,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Registry,
     /// One permit for each event stream that may be open.

@@ -94,44 +94,98 @@ enum Refused {
     Limited(Duration),
 }
 
+/// Of a request that may change something or not, as its body says: whoever sends it has shown that he may read, and no
+/// more. In the request's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct OnlyReads {
+    entry: Entry,
+    refused: Refused,
+    client: IpAddr,
+}
+
+impl OnlyReads {
+    /// It would have changed something: it is refused, as it would have been at once, and a wrong token counts.
+    pub(crate) fn refuse(&self, path: &str) -> Response {
+        if self.refused == Refused::Wrong {
+            self.entry.0.attempts.failed(self.client, Instant::now());
+        }
+        self.entry.refusal(self.refused, path)
+    }
+}
+
+/// What a request may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    /// What it asks for.
+    All,
+    /// Its body says whether it changes anything; if it does, it is refused so.
+    ToRead(Refused),
+}
+
+/// Requests that change nothing, or may say that they are to change nothing.
+const MAY_ONLY_READ: [&str; 1] = ["/v1/purge"];
+
 impl Entry {
     pub(crate) fn new(tokens: Tokens) -> Entry {
         Entry(Arc::new(Inside { tokens, ..Inside::default() }))
     }
 
-    fn judge(&self, request: &Request, now: Instant) -> Result<(), Refused> {
+    fn judge(&self, request: &Request, now: Instant) -> Result<Right, Refused> {
         let Inside { tokens, attempts, .. } = &*self.0;
         let Pair { read, write } = &*tokens.now();
         if OPEN.contains(&request.uri().path()) || (read.is_none() && write.is_none()) {
-            return Ok(());
+            return Ok(Right::All);
         }
         let reads = [Method::GET, Method::HEAD].contains(request.method());
+        let may_only_read = !reads && MAY_ONLY_READ.contains(&request.uri().path());
         // Where there is a token for changing alone, reading needs none; where there is one for reading alone, nobody
         // changes anything.
         let accepted = match (reads, read) {
-            (true, None) => return Ok(()),
+            (true, None) => return Ok(Right::All),
             (true, Some(_)) => [read, write],
             (false, _) => [&None, write],
         };
-        let shown = bearer(request.headers()).ok_or(Refused::Without)?;
-        let client = request.extensions().get::<ClientAddress>();
-        let client = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0);
+        let Some(shown) = bearer(request.headers()) else {
+            return match may_only_read && read.is_none() {
+                true => Ok(Right::ToRead(Refused::Without)),
+                false => Err(Refused::Without),
+            };
+        };
+        let client = client_of(request);
         if let Some(wait) = attempts.wait(client, now) {
             return Err(Refused::Limited(wait));
         }
         // All are compared: how long it takes tells nothing.
         let is_one = accepted.into_iter().flatten().fold(false, |is, token| token.is(shown) | is);
         if is_one {
-            return Ok(());
+            return Ok(Right::All);
+        }
+        if may_only_read && read.as_ref().is_none_or(|token| token.is(shown)) {
+            return Ok(Right::ToRead(Refused::Wrong));
         }
         attempts.failed(client, now);
         Err(Refused::Wrong)
     }
 }
 
-pub(crate) async fn let_in(State(entry): State<Entry>, request: Request, next: Next) -> Response {
+/// Without an address all count as one.
+fn client_of(request: &Request) -> IpAddr {
+    let client = request.extensions().get::<ClientAddress>();
+    client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0)
+}
+
+pub(crate) async fn let_in(
+    State(entry): State<Entry>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     match entry.judge(&request, Instant::now()) {
-        Ok(()) => next.run(request).await,
+        Ok(Right::All) => next.run(request).await,
+        Ok(Right::ToRead(refused)) => {
+            let client = client_of(&request);
+            request.extensions_mut().insert(OnlyReads { entry, refused, client });
+            next.run(request).await
+        }
         Err(refused) => entry.refusal(refused, request.uri().path()),
     }
 }
@@ -196,7 +250,12 @@ mod tests {
 
     use super::*;
 
-    fn judged(entry: &Entry, method: &str, path: &str, token: Option<&str>) -> Result<(), Refused> {
+    fn judged(
+        entry: &Entry,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+    ) -> Result<Right, Refused> {
         let mut request = Request::builder().method(method).uri(path);
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -207,6 +266,7 @@ mod tests {
     #[test]
     fn each_token_opens_what_it_is_for() {
         use Refused::{Without, Wrong};
+        use Right::All;
         let token = |text: Option<&str>| text.and_then(Token::new);
         type Row<'a> = (
             Option<&'a str>,
@@ -214,25 +274,30 @@ mod tests {
             &'a str,
             &'a str,
             Option<&'a str>,
-            Result<(), Refused>,
+            Result<Right, Refused>,
         );
-        let rows: [Row<'_>; 18] = [
-            (None, None, "POST", "/v1/purge", None, Ok(())),
-            (Some("r"), Some("w"), "GET", "/livez", None, Ok(())),
-            (Some("r"), Some("w"), "GET", "/readyz", None, Ok(())),
-            (Some("r"), Some("w"), "GET", "/", None, Ok(())),
-            (Some("r"), Some("w"), "GET", "/page.js", None, Ok(())),
+        // A purge may be one that only says what it would do, which is told by its body.
+        let forecast = |refused| Ok(Right::ToRead(refused));
+        let rows: [Row<'_>; 21] = [
+            (None, None, "POST", "/v1/purge", None, Ok(All)),
+            (Some("r"), Some("w"), "GET", "/livez", None, Ok(All)),
+            (Some("r"), Some("w"), "GET", "/readyz", None, Ok(All)),
+            (Some("r"), Some("w"), "GET", "/", None, Ok(All)),
+            (Some("r"), Some("w"), "GET", "/page.js", None, Ok(All)),
             (Some("r"), Some("w"), "GET", "/metrics", None, Err(Without)),
-            (Some("r"), Some("w"), "GET", "/metrics", Some("r"), Ok(())),
-            (Some("r"), Some("w"), "GET", "/metrics", Some("w"), Ok(())),
+            (Some("r"), Some("w"), "GET", "/metrics", Some("r"), Ok(All)),
+            (Some("r"), Some("w"), "GET", "/metrics", Some("w"), Ok(All)),
             (Some("r"), Some("w"), "GET", "/metrics", Some("x"), Err(Wrong)),
             (Some("r"), Some("w"), "POST", "/v1/purge", None, Err(Without)),
-            (Some("r"), Some("w"), "POST", "/v1/purge", Some("r"), Err(Wrong)),
-            (Some("r"), Some("w"), "POST", "/v1/purge", Some("w"), Ok(())),
+            (Some("r"), Some("w"), "POST", "/v1/purge", Some("r"), forecast(Wrong)),
+            (Some("r"), Some("w"), "POST", "/v1/purge", Some("x"), Err(Wrong)),
+            (Some("r"), Some("w"), "POST", "/v1/shared/forget", Some("r"), Err(Wrong)),
+            (Some("r"), Some("w"), "POST", "/v1/purge", Some("w"), Ok(All)),
             (Some("r"), Some("w"), "DELETE", "/v1/stats", Some("r"), Err(Wrong)),
-            (None, Some("w"), "GET", "/v1/stats", None, Ok(())),
-            (None, Some("w"), "POST", "/v1/purge", None, Err(Without)),
-            (Some("r"), None, "POST", "/v1/purge", Some("r"), Err(Wrong)),
+            (None, Some("w"), "GET", "/v1/stats", None, Ok(All)),
+            (None, Some("w"), "POST", "/v1/purge", None, forecast(Without)),
+            (None, Some("w"), "POST", "/v1/purge", Some("x"), forecast(Wrong)),
+            (Some("r"), None, "POST", "/v1/purge", Some("r"), forecast(Wrong)),
             (Some("r"), None, "POST", "/v1/purge", None, Err(Without)),
             (Some("r"), None, "GET", "/livez/", None, Err(Without)),
         ];
@@ -250,6 +315,6 @@ mod tests {
             assert_eq!(judged(&entry, "GET", "/metrics", Some("x")), Err(Refused::Wrong));
         }
         assert!(matches!(judged(&entry, "GET", "/metrics", Some("r")), Err(Refused::Limited(_))));
-        assert_eq!(judged(&entry, "GET", "/livez", None), Ok(()));
+        assert_eq!(judged(&entry, "GET", "/livez", None), Ok(Right::All));
     }
 }

@@ -10,11 +10,16 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use larder::lower::{Forget, Forgotten};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{console::Console, object::Object, problem::Problem};
+use crate::{
+    console::Console,
+    object::Object,
+    problem::{Problem, ProblemView},
+};
 
 /// Whom to forget, by the name that a receipt calls it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ForgetRequest {
     instance: String,
@@ -24,12 +29,20 @@ pub(crate) struct ForgetRequest {
 }
 
 /// What was done.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Done {
     /// So many of that name are no longer waited for.
     forgotten: u64,
 }
 
+/// No longer waits for a process that was killed, where a tier is shared.
+#[utoipa::path(
+    post, path = "/v1/shared/forget", tag = "shared tier", request_body = ForgetRequest,
+    responses(
+        (status = 200, description = "It is forgotten.", body = Done),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn forget(
     State(console): State<Arc<Console>>,
     request: Result<Json<Object<ForgetRequest>>, JsonRejection>,

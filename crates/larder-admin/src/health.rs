@@ -6,18 +6,32 @@ use axum::extract::State;
 use http::StatusCode;
 use larder::lower::Health;
 
-use crate::{console::Console, problem::Problem};
+use crate::{
+    console::Console,
+    problem::{Problem, ProblemView},
+};
 
 /// What has waited less is on its way.
 const WORTH_A_LINE: Duration = Duration::from_secs(1);
 
 /// 200 as long as anything answers.
+#[utoipa::path(
+    get, path = "/livez", tag = "health", security(()),
+    responses((status = 200, description = "`ok`", body = String, content_type = "text/plain; charset=utf-8")),
+)]
 pub(crate) async fn live() -> &'static str {
     "ok"
 }
 
 /// 503 once it is told to stop: requests should go to another instance. Not so where a shared tier is away, which is
 /// said in a line of its own: this instance still serves, and all others have lost that tier as well.
+#[utoipa::path(
+    get, path = "/readyz", tag = "health", security(()),
+    responses(
+        (status = 200, description = "`ready`, and a line for each thing that is out of order.", body = String, content_type = "text/plain; charset=utf-8"),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn ready(State(console): State<Arc<Console>>) -> Result<String, Problem> {
     if console.stop.is_cancelled() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Stopping", "this one stops"));

@@ -7,15 +7,29 @@ use futures_util::future::BoxFuture;
 #[cfg(feature = "http")]
 use larder::http::HttpCache;
 use larder::{
-    Cache, Purge, PurgeError, Receipt, Stats,
+    Cache, GoneKey, Purge, PurgeError, Receipt, Scope, Stats,
+    listing::{Held, ListQuery, Listed, ListedTags, Touched},
     lower::{Forget, Forgotten, Health, LowerError},
 };
+
+use crate::{held::VariantView, key_routes::KeyRoutes};
 
 pub(crate) trait Managed: Send + Sync {
     fn name(&self) -> &str;
     fn stats(&self) -> Stats;
     fn keys(&self, most: usize) -> Vec<String>;
     fn lower_health(&self) -> Option<Health>;
+    /// `route`: only entries of this one.
+    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, route: Option<&str>) -> Listed;
+    fn list_tags(&self, most: usize) -> ListedTags;
+    /// With the responses that it has, where they are known.
+    fn held(&self, key: &str, routes: &dyn KeyRoutes) -> Option<(Held, Vec<VariantView>)>;
+    /// The beginning of a response's body.
+    fn body(&self, key: &str, variant: usize, most: usize) -> Option<Vec<u8>>;
+    fn would_touch(&self, scopes: &[Scope]) -> Touched;
+    fn gone(&self, key: &str) -> Option<GoneKey>;
+    fn gone_keys(&self, prefix: &str, most: usize) -> Vec<GoneKey>;
+    fn gone_left_out(&self) -> u64;
     fn outbox_failure(&self) -> Option<String>;
     fn forget_reader<'a>(
         &'a self,
@@ -40,6 +54,41 @@ impl<V: Clone + Send + Sync + 'static> Managed for Cache<V> {
 
     fn keys(&self, most: usize) -> Vec<String> {
         Cache::keys(self, most)
+    }
+
+    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, route: Option<&str>) -> Listed {
+        match route {
+            None => Cache::list(self, query),
+            Some(route) => self.list_where(query, |key| is_of(routes, key, route)),
+        }
+    }
+
+    fn list_tags(&self, most: usize) -> ListedTags {
+        Cache::list_tags(self, most)
+    }
+
+    fn held(&self, key: &str, _: &dyn KeyRoutes) -> Option<(Held, Vec<VariantView>)> {
+        Cache::held(self, key).map(|held| (held, Vec::new()))
+    }
+
+    fn body(&self, _: &str, _: usize, _: usize) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn would_touch(&self, scopes: &[Scope]) -> Touched {
+        Cache::would_touch(self, scopes)
+    }
+
+    fn gone(&self, key: &str) -> Option<GoneKey> {
+        Cache::gone(self, key)
+    }
+
+    fn gone_keys(&self, prefix: &str, most: usize) -> Vec<GoneKey> {
+        Cache::gone_keys(self, prefix, most)
+    }
+
+    fn gone_left_out(&self) -> u64 {
+        Cache::gone_left_out(self)
     }
 
     fn lower_health(&self) -> Option<Health> {
@@ -85,6 +134,46 @@ impl Managed for HttpCache {
         self.cache().keys(most)
     }
 
+    fn list(&self, query: &ListQuery, routes: &dyn KeyRoutes, route: Option<&str>) -> Listed {
+        let rules = |key: &str| routes.rules_of(key);
+        match route {
+            None => HttpCache::list(self, query, Some(&rules), None),
+            Some(route) => {
+                let is_wanted = |key: &str| is_of(routes, key, route);
+                HttpCache::list(self, query, Some(&rules), Some(&is_wanted))
+            }
+        }
+    }
+
+    fn list_tags(&self, most: usize) -> ListedTags {
+        HttpCache::list_tags(self, most)
+    }
+
+    fn held(&self, key: &str, routes: &dyn KeyRoutes) -> Option<(Held, Vec<VariantView>)> {
+        let held = HttpCache::held(self, key, Some(&|key| routes.rules_of(key)))?;
+        Some((held.held, held.variants.into_iter().map(VariantView::of).collect()))
+    }
+
+    fn body(&self, key: &str, variant: usize, most: usize) -> Option<Vec<u8>> {
+        self.beginning_of_body(key, variant, most)
+    }
+
+    fn would_touch(&self, scopes: &[Scope]) -> Touched {
+        HttpCache::would_touch(self, scopes)
+    }
+
+    fn gone(&self, key: &str) -> Option<GoneKey> {
+        HttpCache::gone(self, key)
+    }
+
+    fn gone_keys(&self, prefix: &str, most: usize) -> Vec<GoneKey> {
+        self.cache().gone_keys(prefix, most)
+    }
+
+    fn gone_left_out(&self) -> u64 {
+        self.cache().gone_left_out()
+    }
+
     fn lower_health(&self) -> Option<Health> {
         self.cache().lower_health()
     }
@@ -111,4 +200,8 @@ impl Managed for HttpCache {
             None => Box::pin(HttpCache::purge(self, purge)),
         }
     }
+}
+
+fn is_of(routes: &dyn KeyRoutes, key: &str, route: &str) -> bool {
+    routes.route_of(key).is_some_and(|of| *of == *route)
 }

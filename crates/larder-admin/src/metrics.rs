@@ -16,10 +16,19 @@ use crate::{
     console::Console,
     figures::{Family, Figures, Kind, Table},
     managed::Managed,
+    problem::ProblemView,
 };
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The counters for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "counters",
+    responses(
+        (status = 200, description = "OpenMetrics text.", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn metrics(State(console): State<Arc<Console>>) -> impl IntoResponse {
     let mut text = String::new();
     text::encode(&mut text, &console.metrics).expect("a string takes all");

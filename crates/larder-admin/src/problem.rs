@@ -8,12 +8,26 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A form on a page elsewhere can send anything but this header without asking: see `guard.rs`.
 const NO_JSON: &str = "say that this is JSON, with the header content-type: application/json (with curl: \
                        -H 'content-type: application/json' or --json); without it, any page in a browser on \
                        this machine could purge";
+
+/// An error as it is told (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProblemView {
+    /// What kind of problem it is, for programs.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// What kind of thing went wrong, always in the same words.
+    title: &'static str,
+    status: u16,
+    /// What it was this time, and the way out.
+    detail: String,
+}
 
 /// An error as `application/problem+json`.
 #[derive(Clone, Debug)]
@@ -49,12 +63,12 @@ impl fmt::Display for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = Json(json!({
-            "type": "about:blank",
-            "title": self.title,
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        }));
+        let body = Json(ProblemView {
+            kind: "about:blank",
+            title: self.title,
+            status: self.status.as_u16(),
+            detail: self.detail,
+        });
         let mut response = (self.status, body).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

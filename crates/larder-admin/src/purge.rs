@@ -4,30 +4,35 @@ use std::{
     fmt,
     ops::RangeInclusive,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::{
     Extension, Json,
     extract::{State, rejection::JsonRejection},
+    response::{IntoResponse, Response},
 };
 use futures_util::future::try_join_all;
 use http::StatusCode;
 use larder::{Asked, Glob, Mode, Purge, PurgeError, Receipt, Tier};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
+use utoipa::ToSchema;
 
 use crate::{
     access::ClientAddress,
     console::Console,
+    entry::OnlyReads,
     managed::Managed,
     nearest::{nearest_keys, nearest_prefixes},
     object::Object,
-    problem::Problem,
+    problem::{Problem, ProblemView},
     receipt::ReceiptView,
     refresh::Refreshed,
     trail::{Story, Trail},
 };
+
+const TITLE: &str = "Purge not understood";
 
 /// More keys or tags than this in one request are refused: send several.
 const MAX_NAMES: usize = 1000;
@@ -44,13 +49,21 @@ const TIMEOUT_MS: RangeInclusive<u64> = 1..=60_000;
 const CDN_WAIT: Duration = Duration::from_secs(60);
 
 /// A purge as it is asked for: one of the five, and how.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PurgeRequest {
+    /// Everything; only `true` is one of the five.
     all: Option<bool>,
+    /// Keys; of HTTP responses URIs in any spelling.
+    #[schema(min_items = 1, max_items = 1000)]
     keys: Option<Vec<String>>,
+    /// Whatever begins so.
+    #[schema(min_length = 1)]
     prefix: Option<String>,
+    /// Whatever this pattern fits: `*` stands for any characters.
     glob: Option<String>,
+    /// Whatever carries one of these tags.
+    #[schema(min_items = 1, max_items = 1000)]
     tags: Option<Vec<String>>,
     #[serde(default)]
     mode: ModeWord,
@@ -58,14 +71,18 @@ pub(crate) struct PurgeRequest {
     #[serde(default)]
     wait: TierWord,
     /// How long it waits for that. Usually as the cache's settings say.
+    #[schema(minimum = 1, maximum = 60000)]
     timeout_ms: Option<u64>,
     /// Whether what it marks stale is asked for again, what was read most first.
     #[serde(default)]
     refresh: bool,
+    /// Only say what it would touch.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// The words for [`larder::Mode`].
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ModeWord {
     #[default]
@@ -74,7 +91,7 @@ enum ModeWord {
 }
 
 /// The words for [`Tier`].
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum TierWord {
     #[default]
@@ -158,6 +175,7 @@ impl TryFrom<PurgeRequest> for Targets {
             wait: _,
             timeout_ms: _,
             refresh: _,
+            dry_run: _,
         } = request;
         match (all, keys, prefix, tags, glob) {
             (Some(true), None, None, None, None) => Ok(Targets::All),
@@ -321,8 +339,34 @@ fn some_keys(caches: &[Arc<dyn Managed>]) -> Vec<String> {
     caches.iter().flat_map(|cache| cache.keys(most)).collect()
 }
 
+/// What a purge would touch.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Forecast {
+    /// Always true: nothing was changed.
+    dry_run: bool,
+    would: ForecastTotals,
+    /// When that was found out.
+    #[schema(format = DateTime)]
+    dated: String,
+}
+
+/// Entries that can still be served.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ForecastTotals {
+    entries: u64,
+    bytes: u64,
+}
+
+/// What came of a request to purge.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum PurgeAnswer {
+    Forecast(Forecast),
+    Purged(Box<Purged>),
+}
+
 /// What was done.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 pub(crate) struct Purged {
     /// How many entries that was; `null` where they are not counted: a single step purges what has a tag.
     purged: Option<usize>,
@@ -344,10 +388,11 @@ pub(crate) struct Purged {
     #[serde(flatten)]
     story: Option<Story>,
     #[serde(skip)]
+    #[schema(ignore)]
     told: Vec<Receipt>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PurgedKey {
     key: String,
     /// 0: there is nothing of this name.
@@ -356,12 +401,72 @@ struct PurgedKey {
     did_you_mean: Vec<String>,
 }
 
+/// Forgets entries, or marks them stale: `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}`, `{"glob":"…*…"}` or
+/// `{"all":true}`. With `"dry_run":true` it only says what that would touch, and may be asked by whoever may read.
+#[utoipa::path(
+    post, path = "/v1/purge", tag = "purges", request_body = PurgeRequest,
+    responses(
+        (status = 200, description = "It is done, or this is what it would do.", body = PurgeAnswer),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn purge(
     State(console): State<Arc<Console>>,
     client: Option<Extension<ClientAddress>>,
+    only_reads: Option<Extension<OnlyReads>>,
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
-) -> Result<Json<Purged>, Problem> {
-    const TITLE: &str = "Purge not understood";
+) -> Result<Json<PurgeAnswer>, Response> {
+    let purged = purge_or_foretell(console, client, only_reads, request).await;
+    purged.map(Json)
+}
+
+async fn purge_or_foretell(
+    console: Arc<Console>,
+    client: Option<Extension<ClientAddress>>,
+    only_reads: Option<Extension<OnlyReads>>,
+    request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
+) -> Result<PurgeAnswer, Response> {
+    let is_dry_run = request.as_ref().is_ok_and(|Json(Object(request))| request.dry_run);
+    // Who may only read is told so before anything of the request is judged.
+    if let Some(Extension(only_reads)) = only_reads
+        && !is_dry_run
+    {
+        return Err(only_reads.refuse("/v1/purge"));
+    }
+    let answer = match is_dry_run {
+        true => foretell(&console, request).await.map(PurgeAnswer::Forecast),
+        false => really_purge(console, client, request)
+            .await
+            .map(|purged| PurgeAnswer::Purged(Box::new(purged))),
+    };
+    answer.map_err(IntoResponse::into_response)
+}
+
+/// What a purge would touch, found out by looking at everything, or at the keys that it names.
+async fn foretell(
+    console: &Console,
+    request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
+) -> Result<Forecast, Problem> {
+    let Json(Object(request)) = request.map_err(|rejection| Problem::of_json(TITLE, &rejection))?;
+    let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
+    How::try_from(&request).map_err(not_understood)?;
+    let targets = Targets::try_from(request).map_err(not_understood)?;
+    let scopes: Vec<_> = targets.purges().into_iter().map(|purge| purge.scope).collect();
+    let caches = console.caches.clone();
+    let look = move || {
+        let touched = caches.iter().map(|cache| cache.would_touch(&scopes));
+        touched.fold((0, 0), |sum, touched| (sum.0 + touched.entries, sum.1 + touched.bytes))
+    };
+    let dated = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let (entries, bytes) = console.snapshots.alone(look).await?;
+    Ok(Forecast { dry_run: true, would: ForecastTotals { entries, bytes }, dated })
+}
+
+async fn really_purge(
+    console: Arc<Console>,
+    client: Option<Extension<ClientAddress>>,
+    request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
+) -> Result<Purged, Problem> {
     let Json(Object(request)) = request.map_err(|rejection| Problem::of_json(TITLE, &rejection))?;
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
     let how = How::try_from(&request).map_err(not_understood)?;
@@ -388,7 +493,7 @@ pub(crate) async fn purge(
     }
     let id = purged.story.as_ref().map(|story| story.id.as_str());
     tracing::info!(purged = purged.purged, %mode, id, "purged {targets}");
-    Ok(Json(purged))
+    Ok(purged)
 }
 
 impl Targets {

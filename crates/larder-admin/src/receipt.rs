@@ -2,9 +2,10 @@
 
 use larder::{Doubt, Receipt, Replication, Tier, TierReceipt, TierState};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A [`Receipt`] as it is told.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReceiptView {
     cache: String,
     what: String,
@@ -15,7 +16,7 @@ pub struct ReceiptView {
     tiers: Vec<TierView>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct TierView {
     tier: &'static str,
     state: &'static str,

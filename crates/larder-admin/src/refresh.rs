@@ -2,6 +2,7 @@
 
 use larder::Purge;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Asks again for what purges have marked stale. A cache cannot: it is asked by requests. A server before which it stands can.
 pub trait Refresh: Send + Sync {
@@ -11,7 +12,7 @@ pub trait Refresh: Send + Sync {
 }
 
 /// What will be asked for again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Refreshed {
     /// So many requests wait for their turn; what was read most comes first.
     pub queued: usize,

@@ -5,24 +5,34 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{Json, extract::State};
 use larder::LowerStats;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::console::Console;
+use crate::{console::Console, problem::ProblemView};
 
+/// The counters of every cache, and what stands beside them.
+#[utoipa::path(
+    get, path = "/v1/stats", tag = "counters",
+    responses(
+        (status = 200, description = "The counters.", body = Sample),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn stats(State(console): State<Arc<Console>>) -> Json<Sample> {
     Json(Sample::of(&console))
 }
 
 /// What `/v1/stats` and each event say.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Sample {
     uptime_seconds: f64,
     caches: Vec<CacheSample>,
     /// What others have added, each by its name.
     #[serde(flatten)]
+    #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
     further: BTreeMap<&'static str, serde_json::Value>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct CacheSample {
     name: String,
     hits: u64,
@@ -69,7 +79,7 @@ struct CacheSample {
 }
 
 /// What is told of the tier below memory: see [`LowerStats`].
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct LowerSample {
     hits: u64,
     misses: u64,

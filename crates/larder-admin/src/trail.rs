@@ -17,6 +17,7 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
+use utoipa::ToSchema;
 
 use crate::receipt::TierView;
 
@@ -128,7 +129,7 @@ impl CdnStage {
 }
 
 /// What became of what was asked for in one go.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Story {
     /// By this name it is found again.
     pub id: String,
@@ -143,7 +144,7 @@ pub struct Story {
     tiers: Tiers,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct Tiers {
     memory: TierView,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,7 +154,7 @@ struct Tiers {
 }
 
 /// How far one CDN is with all of them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct CdnView {
     name: String,
     vendor: &'static str,

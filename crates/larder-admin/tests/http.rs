@@ -49,3 +49,51 @@ async fn keys_and_prefixes_name_what_is_stored_however_they_are_spelt() {
         assert!(cache.cache().get("http://example.org/a").is_none(), "{purge}");
     }
 }
+
+#[tokio::test]
+async fn a_response_is_shown_with_its_fields_and_the_beginning_of_its_body_as_text() {
+    let store = Cache::<Variants>::builder().max_bytes(1 << 20).build();
+    let cache = HttpCache::new(store, Policy::standard());
+    let router = Admin::new().http_cache(&cache).router();
+    let page = async |_: Request<larder::http::Body>| {
+        let answer = Response::builder()
+            .header(header::CACHE_CONTROL, "max-age=60")
+            .header(header::CONTENT_TYPE, "text/html")
+            .header(header::SET_COOKIE, "session=4711");
+        let body = larder::http::Body::from(vec![b'<'; 70_000]);
+        Ok::<_, Infallible>(answer.body(body).unwrap())
+    };
+    let request = Request::get("http://example.org/a").body(Body::empty()).unwrap();
+    let answer = cache.service(service_fn(page)).oneshot(request).await.unwrap();
+    answer.into_body().collect().await.unwrap();
+    while cache.cache().get("http://example.org/a").is_none() {
+        tokio::task::yield_now().await;
+    }
+    let ask = async |path: &str| {
+        let request = Request::get(path).header(header::HOST, "127.0.0.1:9191");
+        router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    let answer = ask("/v1/entry?key=HTTP://Example.org:80/a").await;
+    let answer = answer.into_body().collect().await.unwrap().to_bytes();
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let variant = &answer["variants_held"][0];
+    assert_eq!(
+        (&answer["key"], &answer["state"]),
+        (&"http://example.org/a".into(), &"fresh".into())
+    );
+    assert_eq!(
+        (variant["status"].as_u64(), variant["body_bytes"].as_u64()),
+        (Some(200), Some(70_000))
+    );
+    let fields = variant["fields"].to_string();
+    assert!(fields.contains(r#"["set-cookie","(hidden)"]"#), "{fields}");
+    assert!(!fields.contains("4711"), "{fields}");
+    let body = ask("/v1/entry/body?key=http://example.org/a").await;
+    let field = |name: &str| body.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(field("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(field("x-content-type-options"), "nosniff");
+    assert_eq!(field("content-security-policy"), "default-src 'none'; sandbox");
+    assert_eq!(body.into_body().collect().await.unwrap().to_bytes().len(), 64 << 10);
+    assert_eq!(ask("/v1/entry/body?key=http://example.org/a&variant=1").await.status(), 404);
+    assert_eq!(ask("/v1/entry?key=http://example.org/b").await.status(), 404);
+}

@@ -20,6 +20,9 @@ use tower::Service;
 /// Longer answers are none of the admin API's.
 const MAX_BODY_BYTES: usize = 16 << 20;
 
+/// What was asked is no question, or nothing that can be done.
+const NOT_UNDERSTOOD: [StatusCode; 2] = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
+
 /// Where the admin API is, and what it asks for.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
@@ -66,7 +69,7 @@ impl AskError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             AskError::Token { .. } | AskError::TokenText | AskError::Tls { .. } => 2,
-            AskError::Refused { status, .. } if *status == StatusCode::UNPROCESSABLE_ENTITY => 2,
+            AskError::Refused { status, .. } if NOT_UNDERSTOOD.contains(status) => 2,
             _ => 1,
         }
     }

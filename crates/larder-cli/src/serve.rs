@@ -277,6 +277,7 @@ impl Configured {
                 };
                 let router = router
                     .http_cache(&cache)
+                    .key_routes(gateway.clone())
                     .refresh_with(refresher.clone())
                     .metrics(RefreshFigures(refresher.clone()))
                     .metrics(ReaderFigures(counters))

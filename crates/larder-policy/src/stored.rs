@@ -23,6 +23,8 @@ use crate::{
     vary::SelectingFields,
 };
 
+pub use crate::vary::ChosenBy;
+
 /// A response's head as the cache keeps it. There is no way to make one but
 /// [`storability`](crate::response::storability) and [`freshened`](StoredHead::freshened), so a stored
 /// `private` or `no-store` answer cannot be.
@@ -453,6 +455,12 @@ impl StoredHead {
             Some(extras) if extras.part.is_some() => None,
             Some(extras) => extras.selecting.impersonal(),
         }
+    }
+
+    /// By what in its request it is told apart from the other responses for its URI, and what that was. Not for everybody's
+    /// eyes: a value may be a secret.
+    pub fn chosen_by(&self) -> Vec<ChosenBy<'_>> {
+        self.extras.as_ref().map(|extras| extras.selecting.chosen_by()).unwrap_or_default()
     }
 
     /// Whether the origin may be asked if it fits this request all the same.

@@ -5,7 +5,10 @@
 //! spaces around commas dropped, and, in the two fields whose meaning we know, case and order.
 //! Matching allocates nothing.
 
-use std::cmp::{Ordering, Reverse};
+use std::{
+    borrow::Cow,
+    cmp::{Ordering, Reverse},
+};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -50,6 +53,17 @@ const IMPERSONAL: [HeaderName; 6] = [
     HeaderName::from_static("x-requested-with"),
 ];
 
+/// Something in a request by which its response is told apart from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChosenBy<'a> {
+    /// A field; `None`: the request had none.
+    Field(&'a str, Option<Cow<'a, [u8]>>),
+    /// A cookie, whose value is nobody else's business.
+    Cookie(&'a str),
+    /// What routes tell apart by what is in no URI.
+    Partition(&'a str),
+}
+
 /// A response that varies by more fields than this is as good as one that varies by all.
 const MAX_NAMES: usize = 32;
 
@@ -73,6 +87,20 @@ enum Value {
     /// In canonical form, see [`Canonical`].
     Opaque(Box<[u8]>),
     Preferences(Box<[(Box<[u8]>, u16)]>),
+}
+
+impl ChosenBy<'_> {
+    /// Its value, where that tells nothing of who asked. `None`: it may.
+    pub fn impersonal(&self) -> Option<Cow<'_, str>> {
+        match self {
+            ChosenBy::Field(_, None) => Some(Cow::Borrowed("")),
+            ChosenBy::Field(name, Some(value)) => {
+                SelectingFields::is_impersonal(name).then(|| String::from_utf8_lossy(value))
+            }
+            ChosenBy::Cookie(_) => None,
+            ChosenBy::Partition(name) => Some(Cow::Borrowed(name)),
+        }
+    }
 }
 
 impl SelectingFields {
@@ -177,6 +205,30 @@ impl SelectingFields {
                     |name| is_spelt(line.name, name) && !line.name.eq_ignore_ascii_case(name);
                 line.name.contains(&b'_') && names().any(is_other)
             })
+    }
+
+    /// All of it, the fields first.
+    pub(crate) fn chosen_by(&self) -> Vec<ChosenBy<'_>> {
+        let fields = self.fields.iter().map(|SelectingField { name, verbatim, value }| {
+            let said = match (value, verbatim) {
+                (Value::Absent, _) => None,
+                (_, Some(line)) => Some(Cow::Borrowed(&**line)),
+                (Value::Opaque(canonical), None) => Some(Cow::Borrowed(&**canonical)),
+                (Value::Preferences(members), None) => {
+                    let names: Vec<_> = members.iter().map(|(name, _)| &**name).collect();
+                    Some(Cow::Owned(names.join(&b", "[..])))
+                }
+            };
+            ChosenBy::Field(name.as_str(), said)
+        });
+        let cookies = self.cookies.iter().map(|cookie| ChosenBy::Cookie(&cookie.name));
+        let partition = self.partition.as_deref().map(ChosenBy::Partition);
+        fields.chain(cookies).chain(partition).collect()
+    }
+
+    /// Whether a field by which an answer is chosen tells nothing of who asks.
+    pub(crate) fn is_impersonal(name: &str) -> bool {
+        IMPERSONAL.iter().any(|impersonal| impersonal.as_str().eq_ignore_ascii_case(name))
     }
 
     /// Whether every answer fits, because nothing was named.

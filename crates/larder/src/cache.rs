@@ -3,6 +3,7 @@
 mod below;
 mod blocking;
 mod landing;
+mod list;
 mod many;
 pub(crate) mod map;
 mod miss;
@@ -222,8 +223,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
         Cache { library, _owner: Arc::new(Owner { tasks, refreshes }) }
     }
 
-    /// For the HTTP cache that stores here.
-    #[cfg(feature = "http")]
+    /// For who looks at what is stored: the HTTP cache, and whoever lists it.
     pub(crate) fn engine(&self) -> &Engine<V> {
         &self.library.engine
     }

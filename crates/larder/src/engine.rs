@@ -7,18 +7,20 @@
 pub(crate) mod backoff;
 pub(crate) mod change;
 pub(crate) mod flight;
+pub(crate) mod list;
 pub(crate) mod look;
 pub(crate) mod lower;
 pub(crate) mod purge;
 pub(crate) mod refresh;
 pub(crate) mod store;
+mod tag_names;
 pub(crate) mod tasks;
 
 use std::{
     any::Any,
     fmt::Display,
     num::NonZeroU32,
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -29,6 +31,7 @@ use self::{
     lower::Lower,
     purge::Listeners,
     refresh::Refreshes,
+    tag_names::TagNames,
     tasks::Tasks,
 };
 #[cfg(feature = "http")]
@@ -38,6 +41,7 @@ use crate::{
     clock::{Clock, Moment},
     entry::Entry,
     error::text_of,
+    gone::Times,
     purge::{
         Fence,
         follow::Followers,
@@ -69,6 +73,8 @@ const MIN_FLIGHTS: usize = 1024;
 /// One cache's tiers, purges, tasks and figures.
 pub(crate) struct Engine<V> {
     clock: Clock,
+    /// The time of day at its moments.
+    times: Times,
     weigher: Weigher<V>,
     memory: MemoryTier<V>,
     /// What lies below memory, if anything does.
@@ -81,6 +87,8 @@ pub(crate) struct Engine<V> {
     listeners: Listeners,
     /// Who is told of purges that were made.
     followers: Followers,
+    /// What tags are called, once somebody wants to know.
+    tag_names: OnceLock<TagNames>,
     backoffs: Backoffs,
     refreshes: Arc<Refreshes>,
     tasks: Tasks,
@@ -109,6 +117,7 @@ impl<V> Engine<V> {
         });
         let time_to_idle = builder.time_to_idle.and_then(whole_seconds);
         Engine {
+            times: Times::of(&builder.clock),
             clock: builder.clock.clone(),
             weigher: Arc::clone(&builder.weigher),
             memory: MemoryTier::new(Limits {
@@ -123,6 +132,7 @@ impl<V> Engine<V> {
             tables: Mutex::default(),
             listeners: Listeners::none(),
             followers: Followers::default(),
+            tag_names: OnceLock::new(),
             backoffs: Backoffs::new(MAX_BACKOFFS),
             refreshes: Refreshes::new(
                 builder.max_concurrent_refreshes,

@@ -130,7 +130,8 @@ impl<V> Entry<V> {
         self.rare.as_ref().and_then(|rare| rare.idle.as_ref()).map_or(Moment::MAX, Idle::end)
     }
 
-    fn fetched(&self) -> Moment {
+    /// When its fetch ended.
+    pub(crate) fn fetched(&self) -> Moment {
         self.fresh_until.minus(self.ttl.get())
     }
 

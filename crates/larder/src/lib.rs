@@ -167,6 +167,7 @@ pub mod codec;
 mod engine;
 mod entry;
 mod error;
+mod gone;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(all(test, shuttle))]
@@ -174,6 +175,7 @@ mod interleavings;
 #[doc(hidden)]
 pub mod journal;
 mod key;
+pub mod listing;
 mod needs;
 mod pulse;
 mod purge;
@@ -199,6 +201,7 @@ pub use claim::{Instance, KeysOf, Told};
 pub use clock::{Clock, ManualClock, Moment};
 pub use entry::Fetched;
 pub use error::{Disguised, Fallible, FetchError, Undisguised};
+pub use gone::{GoneCause, GoneKey, GoneLimits, GonePurge};
 pub use key::{CacheKey, KeyPart, ToKey, ZeroPadded};
 pub use larder_macros::{Weigh, cached};
 #[cfg(feature = "http")]

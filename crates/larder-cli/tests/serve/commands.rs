@@ -1,7 +1,7 @@
-//! `larder purge` and `larder stats`: commands that ask a gateway that runs.
+//! `larder purge`, `larder stats` and `larder entries`: commands that ask a gateway that runs.
 
 use crate::support::{
-    Redis,
+    Redis, eventually,
     larder::{Larder, run, run_with},
     origin::{Origin, ok},
 };
@@ -38,6 +38,64 @@ async fn whatever_names_a_page_purges_it() {
     let exit = run_with(&["stats"], &[("LARDER_ADMIN", &admin)]).await;
     assert_eq!(exit.code, Some(0), "{}", exit.log);
     assert!(exit.out.contains("hit rate") && exit.out.contains("8 purges"), "{}", exit.out);
+}
+
+#[tokio::test]
+async fn what_is_held_is_printed_in_an_order_and_by_route() {
+    let (origin, folder) = (tagged().await, tempfile::tempdir().unwrap());
+    let text = format!(
+        "[server]\nlisten = 0\n[admin]\nlisten = 0\n[upstream.app]\nurl = \"http://{}\"\n\
+         [[route]]\npath = \"/posts/{{id}}\"\nttl = \"1s\"\n",
+        origin.address
+    );
+    std::fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    for path in ["/posts/2", "/posts/1", "/about"] {
+        larder.get(path).await;
+        assert_eq!(larder.get(path).await.handling(), "hit", "{path}");
+    }
+    let admin = larder.admin().to_string();
+    let entries = async |arguments: &[&str]| {
+        let exit = run(&[&["entries", "--admin", &admin], arguments].concat()).await;
+        assert_eq!(exit.code, Some(0), "{arguments:?}: {}", exit.log);
+        exit.out
+    };
+    let listed = entries(&["--order", "key"]).await;
+    let places: Vec<_> = ["/about", "/posts/1", "/posts/2"].map(|path| listed.find(path)).into();
+    assert!(places.is_sorted() && places[0].is_some(), "{listed}");
+    assert!(listed.contains("3 of 3 entries"), "{listed}");
+    let json = entries(&["--route", "/posts/{id}", "--limit", "1", "--json"]).await;
+    let said: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&said["total"], said["entries"].as_array().unwrap().len()),
+        (&2.into(), 1),
+        "{said}"
+    );
+    let entry = &said["entries"][0];
+    assert_eq!(
+        (&entry["route"], &entry["tags"][0]),
+        (&"/posts/{id}".into(), &"all".into()),
+        "{entry}"
+    );
+    // By the rules of its route, which says one second.
+    assert!(entry["fresh_for_seconds"].as_f64().unwrap() <= 1.0, "{entry}");
+    let prefix = entries(&["--prefix", "http://LARDER.test:80/about"]).await;
+    assert!(prefix.contains("1 of 1 entries"), "{prefix}");
+    assert!(entries(&["--tag", "none"]).await.contains("0 of 0 entries"));
+    for (arguments, code) in [
+        (vec!["entries", "--admin", "127.0.0.1:1"], 1),
+        (vec!["entries", "--limit", "0", "--admin", &admin], 2),
+        (vec!["entries", "--order", "size", "--admin", &admin], 2),
+    ] {
+        assert_eq!(run(&arguments).await.code, Some(code), "{arguments:?}");
+    }
+    // What a purge by tag has ended is there until it is swept, and is served to nobody.
+    assert_eq!(run(&["purge", "--tag", "all", "--hard", "--admin", &admin]).await.code, Some(0));
+    eventually("it is swept", async || {
+        let listed = entries(&["--order", "bytes"]).await;
+        listed.contains("0 of 0 entries").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

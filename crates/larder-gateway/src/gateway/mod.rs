@@ -14,6 +14,7 @@ mod answers;
 mod bounds;
 mod client;
 mod hits;
+mod key_routes;
 mod outbound;
 mod purging;
 mod rate;

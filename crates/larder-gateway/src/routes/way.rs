@@ -11,9 +11,14 @@ use larder::http::{
 use super::{Asked, Lines, Rewrite, Routes, readings};
 use crate::{gateway::RateLimit, upgrade::WEBSOCKET, upstream::Times};
 
+/// The name of what fits no route.
+pub const OTHERWISE: &str = "otherwise";
+
 /// What becomes of the requests of one route.
 #[derive(Clone, Debug)]
 pub struct Way {
+    /// What its requests have in common, as the file has it: its path, or more words. `otherwise` for what fits no route.
+    pub name: Arc<str>,
     /// Its rules.
     pub policy: Arc<Policy>,
     /// Its rules for readers that are not trusted, if these are others.
@@ -88,6 +93,7 @@ impl Ways {
     pub fn one(policy: Arc<Policy>) -> Ways {
         let protocols = Protocols::default();
         let way = Way {
+            name: OTHERWISE.into(),
             policy,
             for_strangers: None,
             upstream: 0,

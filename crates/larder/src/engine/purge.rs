@@ -1,6 +1,7 @@
 //! Purge: the order of steps of every purge.
 
 use std::{
+    cell::LazyCell,
     sync::{Arc, PoisonError, Weak},
     time::SystemTime,
 };
@@ -225,7 +226,7 @@ impl<V> Engine<V> {
     ) -> Done {
         let (named, mode) = (Named::Keys(&[key]), Mode::Hard);
         let outgoing = self.enter(named, mode);
-        let mut done = self.purge_here_by(named, mode, || format!("key {key}"), remove);
+        let mut done = self.purge_here_by(named, mode, || format!("key {key}"), |_| remove());
         done.sent = outgoing.map(Outgoing::done);
         self.tell_followers(named, (mode, done.number), SystemTime::now(), None);
         done
@@ -251,7 +252,7 @@ impl<V> Engine<V> {
 
     #[inline]
     fn purge_here(&self, named: Named<'_>, mode: Mode, what: impl FnOnce() -> String) -> Done {
-        self.purge_here_by(named, mode, what, || self.purge_memory(named, mode))
+        self.purge_here_by(named, mode, what, |number| self.purge_memory(named, mode, number))
     }
 
     /// The log, the flights under way, the failures that are remembered, memory. In this order: what is stored
@@ -262,14 +263,22 @@ impl<V> Engine<V> {
         named: Named<'_>,
         mode: Mode,
         what: impl FnOnce() -> String,
-        purge_memory: impl FnOnce() -> (Option<usize>, Burial),
+        purge_memory: impl FnOnce(u64) -> (Option<usize>, Burial),
     ) -> Done {
         let number = self.number_of(named, mode);
+        let what = LazyCell::new(what);
+        if let Some(gone) = self.memory.gone() {
+            gone.note_purge(number, &what, mode, self.clock.now());
+        }
         let forgotten = self.reach(named);
         self.forget_backoffs(named);
-        let (entries, burial) = purge_memory();
+        let (entries, burial) = purge_memory(number);
         self.counters.purges.increment();
-        self.counters.tell(|| Event::Purged { what: what(), soft: mode == Mode::Soft, number });
+        self.counters.tell(|| Event::Purged {
+            what: what.clone(),
+            soft: mode == Mode::Soft,
+            number,
+        });
         Done { number, entries, burial: burial.and(forgotten), sent: None }
     }
 
@@ -300,8 +309,8 @@ impl<V> Engine<V> {
         }
     }
 
-    fn purge_memory(&self, named: Named<'_>, mode: Mode) -> (Option<usize>, Burial) {
-        let judge = self.judge_now();
+    fn purge_memory(&self, named: Named<'_>, mode: Mode, number: u64) -> (Option<usize>, Burial) {
+        let judge = self.judge_now().for_purge(number);
         let remove = |keys: &[&str]| {
             keys.iter().fold((0, Burial::default()), |(entries, burial), key| {
                 let (was_of_use, removed) = self.memory.remove(key, &judge, RemovalCause::Purged);

@@ -75,6 +75,9 @@ impl<V: Clone> Engine<V> {
         };
         let Tags { named, kept } = tags;
         let mut tags = self.tag_ids(named.iter().map(String::as_str));
+        if let Some(names) = self.tag_names.get() {
+            tags.iter().zip(&named).for_each(|(tag, name)| names.note(*tag, name));
+        }
         if let Some(KeptTags { ids, key }) = kept {
             if key != self.purges.tag_key() {
                 // It comes from a cache that knows its tags by other numbers: no purge would find it here.

@@ -123,7 +123,7 @@ const SCHEMES: [&str; 2] = ["http", "https"];
 
 /// Under which keys the answers for this URI are stored, or this key is. Often they are the same; the
 /// key of a QUERY is no URI.
-fn stored_keys(written: &str) -> Vec<String> {
+pub(super) fn stored_keys(written: &str) -> Vec<String> {
     if let Some(keys) = in_each_scheme(written, stored_keys) {
         return keys;
     }

@@ -11,16 +11,23 @@ pub(crate) struct Judge<'a> {
     /// The last purge in the table that every judgement knows of.
     newest: Fence,
     purges: Option<&'a PurgeLog>,
+    /// The number of the purge that asks, if one does.
+    asks: Option<u64>,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(now: Moment, purges: &'a PurgeLog) -> Self {
-        Judge { now, newest: purges.last_in_table(), purges: Some(purges) }
+        Judge { now, newest: purges.last_in_table(), purges: Some(purges), asks: None }
+    }
+
+    /// The same on behalf of the purge with this number, which takes entries out.
+    pub(crate) fn for_purge(self, number: u64) -> Self {
+        Judge { asks: Some(number), ..self }
     }
 
     /// For entries that no purge by tag concerns.
     pub(crate) const fn of_untagged(now: Moment) -> Self {
-        Judge { now, newest: 0, purges: None }
+        Judge { now, newest: 0, purges: None, asks: None }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -45,6 +52,12 @@ impl<'a> Judge<'a> {
             PurgeState::MarkedStale(marked) => entry.expires_marked_stale(marked),
             PurgeState::Purged => Moment::FIRST,
         }
+    }
+
+    /// The number of the purge that has ended `entry`: one by tag since it was fetched, or else the one that asks.
+    pub(crate) fn purge_of<V>(&self, entry: &Entry<V>) -> Option<u64> {
+        let by_tag = self.purges.and_then(|purges| purges.hard_purge(entry.tags(), entry.fence()));
+        by_tag.or(self.asks)
     }
 
     /// Whether `entry` can no longer be served to anybody, not even if the origin fails.

@@ -80,6 +80,11 @@ impl LastPurges {
         first.map_or(PurgeState::Untouched, |&(_, at)| PurgeState::MarkedStale(at))
     }
 
+    /// The number of the last hard one; zero where there was none.
+    pub(crate) fn hard(&self) -> Fence {
+        self.hard
+    }
+
     /// The number of the last of them.
     pub(crate) fn newest(&self) -> Fence {
         let soft = self.soft.iter().flatten().map(|(number, _)| *number).max();

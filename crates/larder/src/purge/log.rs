@@ -122,6 +122,22 @@ impl PurgeLog {
         self.table.state(tags, fence)
     }
 
+    /// The number of a hard purge since `fence` that has ended an entry with these tags, where one has and is remembered.
+    pub(crate) fn hard_purge(&self, tags: &[TagId], fence: Fence) -> Option<u64> {
+        if fence >= self.last_in_table() {
+            return None;
+        }
+        let purges = tags.iter().filter_map(|&tag| self.table.last(tag));
+        purges.map(|last| last.hard()).find(|&number| number > fence)
+    }
+
+    /// The last purge of this tag that is remembered: its number, and what it left.
+    pub(crate) fn last_purge(&self, tag: TagId) -> Option<(u64, Mode)> {
+        let last = self.table.last(tag)?;
+        let mode = if last.newest() == last.hard() { Mode::Hard } else { Mode::Soft };
+        Some((last.newest(), mode))
+    }
+
     /// A fetch that begins between the two steps has a fence that is not below this purge, and may serve: nobody
     /// has been told yet that it is done.
     fn write_down(&self, write: impl FnOnce(u64)) -> u64 {

@@ -28,6 +28,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct TagId(u64);
 
+/// For a tag whose name is not known: `#` and its number.
+impl fmt::Display for TagId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:016x}", self.0)
+    }
+}
+
 /// The key by which tags become numbers: SipHash-2-4 of a tag's UTF-8 bytes (Aumasson and Bernstein,
 /// 2012). Caches with one key agree on all tags, whatever process, version or platform they run in. Who
 /// knows it can make up tags that are purged together.
@@ -154,6 +161,11 @@ impl TagTable {
             state = state.and(read(&self.everything).state(fence));
         }
         state
+    }
+
+    /// What is remembered of one tag.
+    pub(super) fn last(&self, tag: TagId) -> Option<LastPurges> {
+        read(&self.part(tag).tags).by_tag.get(&tag).copied()
     }
 
     fn part(&self, tag: TagId) -> &Part {

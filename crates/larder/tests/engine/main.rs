@@ -19,6 +19,7 @@ mod flight;
 mod idle;
 mod key;
 mod large;
+mod listing;
 mod many;
 mod map;
 mod negative;

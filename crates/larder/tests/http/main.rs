@@ -15,6 +15,7 @@ mod fast_hit;
 mod flight;
 mod hit;
 mod layer;
+mod listing;
 mod methods;
 mod no_vary_search;
 mod poison;

@@ -19,7 +19,7 @@ use crate::{
         rules::Rules,
         value::{Field, Wanted, is_one_host},
     },
-    routes::{Fitting, HostPattern, PathRegex, Rewrite, Way},
+    routes::{Fitting, HostPattern, OTHERWISE, PathRegex, Rewrite, Way},
 };
 
 impl Check<'_> {
@@ -109,9 +109,11 @@ impl Check<'_> {
         let rewrite = (!rewrite.changes_nothing()).then(|| Arc::new(rewrite));
         let limits = match route {
             Some(route) => effective.limits(&route.words()),
-            None => effective.limits("otherwise"),
+            None => effective.limits(OTHERWISE),
         };
+        let name = route.map_or(OTHERWISE.to_owned(), Route::words).into();
         Some(Way {
+            name,
             policy,
             for_strangers,
             upstream: upstream?,

@@ -47,19 +47,21 @@ mod runs;
 mod shard;
 mod shards;
 mod slots;
+mod survey;
 mod visit;
 
-#[cfg(feature = "http")]
-use std::sync::Arc;
 use std::{
     hash::{BuildHasher, Hasher},
     ops::Range,
+    sync::{Arc, OnceLock},
     thread,
 };
 
 use foldhash::fast::RandomState;
 
-use crate::{clock::Moment, entry::Entry, purge::judge::Judge, weigh::ALLOCATION_BYTES};
+use crate::{
+    clock::Moment, entry::Entry, gone::GoneRing, purge::judge::Judge, weigh::ALLOCATION_BYTES,
+};
 #[cfg(feature = "http")]
 pub(crate) use budget::Bound;
 use budget::{Budget, By, Leaving};
@@ -75,9 +77,10 @@ pub use removal::RemovalCause;
 #[cfg(feature = "http")]
 pub(crate) use removal::{TellLater, that_can_wait};
 pub(crate) use runs::Runs;
-pub(crate) use shard::Ticket;
-use shard::{Gone, SLOTS_PER_HOLD, Shard, Slot};
+use shard::{Gone, Shard, Slot};
+pub(crate) use shard::{SLOTS_PER_HOLD, Ticket};
 use shards::{Locked, Shards, read, write};
+pub(crate) use survey::{Seen, Visitor};
 
 /// Victims taken from one shard before the next has to give some, when much room is needed at once.
 const VICTIMS_PER_SHARD: usize = 32;
@@ -114,6 +117,8 @@ pub(crate) struct MemoryTier<V> {
     max_entry_bytes: usize,
     eviction: Eviction,
     on_removed: Option<OnRemoved<V>>,
+    /// Where it is written down which keys went, once somebody wants to know.
+    gone: OnceLock<Arc<GoneRing>>,
 }
 
 /// How much of a sweep is done at once.
@@ -151,12 +156,23 @@ impl<V> MemoryTier<V> {
             max_entry_bytes: max_entry_bytes.unwrap_or(usize::MAX).min(u32::MAX as usize),
             eviction,
             on_removed: None,
+            gone: OnceLock::new(),
         }
     }
 
     /// `hook` is told of each entry that goes, but for those that go with the tier itself.
     pub(crate) fn with_hook(self, hook: Option<OnRemoved<V>>) -> Self {
         MemoryTier { on_removed: hook, ..self }
+    }
+
+    /// From now on it is written down which keys went. The first ring that is given stays.
+    pub(crate) fn remember_gone(&self, ring: impl FnOnce() -> GoneRing) {
+        self.gone.get_or_init(|| Arc::new(ring()));
+    }
+
+    /// Where that is written down, if it is.
+    pub(crate) fn gone(&self) -> Option<&Arc<GoneRing>> {
+        self.gone.get()
     }
 
     /// Counts a hit and lets `look` at the entry, under the shard's lock: it takes out what it needs
@@ -278,7 +294,7 @@ impl<V> MemoryTier<V> {
                 let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
                 drop(shard);
                 if slot.is_some() {
-                    let replaced = self.notice(judge, RemovalCause::Replaced);
+                    let replaced = self.notice(judge, RemovalCause::Replaced).of_replaced();
                     bury([&mut slot], leaving, replaced).pass_over();
                 }
                 return PutOutcome::Yes { evicted, over };
@@ -536,12 +552,17 @@ impl<V> MemoryTier<V> {
     }
 
     #[inline]
-    fn place(&self, key: &str) -> Place {
+    fn hash(&self, key: &str) -> u64 {
         // As bytes: the mark that a `str` appends to its own is of no use to a key alone, and costs a
         // multiplication.
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.as_bytes());
-        let hash = hasher.finish();
+        hasher.finish()
+    }
+
+    #[inline]
+    fn place(&self, key: &str) -> Place {
+        let hash = self.hash(key);
         // The table uses the lower half.
         Place { shard: self.shards.number((hash >> 32) as u32), hash: hash as u32 }
     }
@@ -583,7 +604,8 @@ impl<V> MemoryTier<V> {
 
     /// How those are told of what goes who asked for it.
     fn notice<'a>(&'a self, judge: &'a Judge<'a>, cause: RemovalCause) -> Notice<'a, V> {
-        Notice::new(self.on_removed.as_ref(), judge, cause)
+        let gone = self.gone.get().map(Arc::as_ref);
+        Notice::new(self.on_removed.as_ref(), gone, judge, cause)
     }
 
     /// What was just taken out is stored no longer; said before the lock is free.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 #[cfg(feature = "http")]
 use super::dropping::as_dropping;
 use super::shard::Slot;
-use crate::{clock::Moment, purge::judge::Judge};
+use crate::{clock::Moment, gone::GoneRing, purge::judge::Judge};
 
 /// Why a value has left the memory of a [`Cache`](crate::Cache): see
 /// [`Builder::on_removed`](crate::Builder::on_removed).
@@ -41,6 +41,8 @@ pub(crate) type OnRemoved<V> = Arc<dyn Fn(&str, &V, RemovalCause) + Send + Sync>
 /// Who is told of what goes, if anybody is, and why it does.
 pub(super) struct Notice<'a, V> {
     hook: Option<&'a OnRemoved<V>>,
+    /// Where it is written down which keys went, if it is.
+    gone: Option<&'a GoneRing>,
     /// What is over goes for that, and not for `cause`.
     judge: &'a Judge<'a>,
     cause: RemovalCause,
@@ -58,21 +60,35 @@ impl<V> Copy for Notice<'_, V> {}
 impl<'a, V> Notice<'a, V> {
     pub(super) fn new(
         hook: Option<&'a OnRemoved<V>>,
+        gone: Option<&'a GoneRing>,
         judge: &'a Judge<'a>,
         cause: RemovalCause,
     ) -> Self {
-        Notice { hook, judge, cause }
+        Notice { hook, gone, judge, cause }
+    }
+
+    /// For what has something newer in its place: its key is not gone.
+    pub(super) fn of_replaced(self) -> Self {
+        Notice { gone: None, ..self }
     }
 
     /// Whether anybody is to be told.
     pub(super) fn is_wanted(&self) -> bool {
-        self.hook.is_some()
+        self.hook.is_some() || self.gone.is_some()
     }
 
     /// Tells of what has been taken out.
     pub(super) fn tell(&self, slot: &Slot<V>) {
+        let cause = self.cause_of(slot);
+        if let Some(gone) = self.gone {
+            let purge = || match cause {
+                RemovalCause::Purged => self.judge.purge_of(slot.entry()),
+                _ => None,
+            };
+            gone.note(slot.key(), cause, self.judge.now(), purge);
+        }
         if let Some(hook) = self.hook {
-            hook(slot.key(), &slot.entry().value, self.cause_of(slot));
+            hook(slot.key(), &slot.entry().value, cause);
         }
     }
 

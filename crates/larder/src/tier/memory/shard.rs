@@ -8,7 +8,7 @@
 
 use std::{
     num::NonZeroU16,
-    sync::atomic::{AtomicU8, AtomicU16, Ordering},
+    sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering},
 };
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     name::Name,
     queue::{Links, Queue},
     slots::Slots,
+    survey::Seen,
 };
 use crate::{clock::Moment, entry::Entry, purge::judge::Judge};
 
@@ -47,8 +48,12 @@ const LOOKS_PER_PUT: usize = 64;
 const MAX_LOOKS: usize = 2048;
 /// Slots looked at in one hold of the lock, and what taking one out counts as: five microseconds, where all
 /// of them have to come from memory.
-pub(super) const SLOTS_PER_HOLD: usize = 32;
+pub(crate) const SLOTS_PER_HOLD: usize = 32;
 const LOOKS_PER_REMOVAL: usize = 3;
+
+/// Where shards begin to count their changes: each time from another number, so that one that was emptied and filled
+/// again never shows what it has shown before.
+static CHANGES: AtomicU64 = AtomicU64::new(1);
 
 /// What a shard of such values needs no more.
 pub(super) type Freed<V> = freed::Freed<Slot<V>, Shard<V>>;
@@ -89,6 +94,8 @@ struct Rest<V> {
     main_ghost: Ghost,
     small_share: f32,
     eviction: Eviction,
+    /// How often a slot has got another content, be it new or moved: whoever goes over the slots compares.
+    changes: u64,
     /// What is not needed any more: whoever holds the lock gives it back once that is free.
     freed: Option<Box<Freed<V>>>,
 }
@@ -194,8 +201,13 @@ impl<V> Slot<V> {
         self.weight as usize
     }
 
+    /// As a survey sees it.
+    pub(super) fn seen(&self) -> Seen<'_, V> {
+        let (key, entry) = (self.key(), &self.entry);
+        Seen { key, entry, bytes: self.weight(), marks: self.marks() }
+    }
+
     /// How often it was asked for, as far as that is remembered.
-    #[cfg(feature = "http")]
     pub(super) fn marks(&self) -> u8 {
         self.marks.load(Ordering::Relaxed)
     }
@@ -456,6 +468,21 @@ impl<V> Shard<V> {
         next
     }
 
+    /// The same for what is over as well; `visit` says what each look has cost.
+    pub(super) fn pass(&self, end: usize, mut visit: impl FnMut(&Slot<V>) -> usize) -> usize {
+        let (mut next, mut effort) = (end.min(self.slot_count()), 0);
+        while next > 0 && effort < SLOTS_PER_HOLD {
+            next -= 1;
+            effort += self.slots.get(number_of(next)).map_or(1, &mut visit);
+        }
+        next
+    }
+
+    /// How often a slot has got another content. It never shows the same again after a change.
+    pub(super) fn changes(&self) -> u64 {
+        self.rest.as_ref().map_or(0, |rest| rest.changes)
+    }
+
     /// What is in the slot.
     pub(super) fn slot(&self, number: u32) -> &Slot<V> {
         taken(&self.slots, number)
@@ -531,7 +558,9 @@ impl<V> Shard<V> {
     fn occupy(&mut self, hash: u32, slot: &mut Option<Slot<V>>) -> u32 {
         let number = self.empty_slot();
         self.fit_index();
-        rest_of(&mut self.rest).hashes[number as usize] = hash;
+        let rest = rest_of(&mut self.rest);
+        rest.hashes[number as usize] = hash;
+        rest.changes += 1;
         self.slots.swap(number, slot);
         self.note(number);
         self.index.insert(hash, number);
@@ -644,6 +673,7 @@ impl<V> Shard<V> {
             queue.renumber(links, last, hole);
             let hash = rest.hashes[last as usize];
             rest.hashes[hole as usize] = hash;
+            rest.changes += 1;
             self.index.renumber(hash, last, hole);
             let mut moved = None;
             self.slots.swap(last, &mut moved);
@@ -678,6 +708,7 @@ impl<V> Rest<V> {
             main_ghost: Ghost::default(),
             small_share: SMALL_SHARE,
             eviction,
+            changes: CHANGES.fetch_add(1 << 32, Ordering::Relaxed),
             freed: None,
         }
     }
