@@ -209,3 +209,5 @@ pub use service::{Answering, CacheService};
 pub use settings::Settings;
 pub use turns::Client;
 pub use variants::Variants;
+
+pub use crate::tier::memory::Held;
