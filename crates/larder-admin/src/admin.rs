@@ -27,6 +27,7 @@ use crate::{
     problem::Problem,
     purge, purges,
     refresh::Refresh,
+    routes::{self, RouteTable},
     stats,
     trail::Trail,
 };
@@ -46,6 +47,7 @@ pub struct Admin {
     read: Option<Token>,
     write: Option<Token>,
     tokens: Option<Tokens>,
+    routes: Option<Box<dyn RouteTable>>,
     stats: Vec<(&'static str, Part)>,
     trail: Option<Trail>,
     stop: CancellationToken,
@@ -88,6 +90,12 @@ impl Admin {
     /// Purges that say `"refresh":true` have `refresh` ask again for what they name. Without one they are refused.
     pub fn refresh_with(mut self, refresh: impl Refresh + 'static) -> Self {
         self.refresh = Some(Arc::new(refresh));
+        self
+    }
+
+    /// Tells at `/v1/routes` what `table` knows: a function that returns its lines will do. Without one there are none.
+    pub fn route_table(mut self, table: impl RouteTable + 'static) -> Self {
+        self.routes = Some(Box::new(table));
         self
     }
 
@@ -165,6 +173,7 @@ impl Admin {
             notes: self.notes,
             tokens,
             refresh: self.refresh,
+            routes: self.routes,
             stats: self.stats,
             trail: self.trail,
             started: Instant::now(),
@@ -179,6 +188,7 @@ impl Admin {
             .route("/metrics", get(metrics::metrics))
             .route("/v1/stats", get(stats::stats))
             .route("/v1/events", get(events::events))
+            .route("/v1/routes", get(routes::routes))
             .route("/v1/purge", post(purge::purge))
             .route("/v1/purges", get(purges::since))
             .route("/v1/purges/{id}", get(purges::one))

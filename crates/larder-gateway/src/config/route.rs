@@ -65,7 +65,7 @@ impl Route {
         words.extend((!methods.is_empty()).then(|| methods.join(",")));
         let path = path.as_deref().or(path_regex.as_deref());
         if host.is_some() || path.is_some() {
-            words.push(format!("{}{}", host.as_deref().unwrap_or("*"), path.unwrap_or("/**")));
+            words.push(format!("{}{}", host.as_deref().unwrap_or_default(), path.unwrap_or("/**")));
         }
         let conditions = header.iter().flatten().map(|(name, is)| (name.0.as_str(), is));
         let conditions = conditions.chain(query.iter().flatten().map(|(name, is)| (&**name, is)));
