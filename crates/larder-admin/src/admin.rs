@@ -32,6 +32,7 @@ use crate::{
     problem::Problem,
     purge, purges,
     refresh::Refresh,
+    routes::{self, RouteTable},
     snapshots::Snapshots,
     stats, tags,
     trail::Trail,
@@ -52,6 +53,7 @@ pub struct Admin {
     read: Option<Token>,
     write: Option<Token>,
     tokens: Option<Tokens>,
+    routes: Option<Box<dyn RouteTable>>,
     stats: Vec<(&'static str, Part)>,
     trail: Option<Trail>,
     routes: Option<Arc<dyn KeyRoutes>>,
@@ -100,6 +102,12 @@ impl Admin {
     /// Purges that say `"refresh":true` have `refresh` ask again for what they name. Without one they are refused.
     pub fn refresh_with(mut self, refresh: impl Refresh + 'static) -> Self {
         self.refresh = Some(Arc::new(refresh));
+        self
+    }
+
+    /// Tells at `/v1/routes` what `table` knows: a function that returns its lines will do. Without one there are none.
+    pub fn route_table(mut self, table: impl RouteTable + 'static) -> Self {
+        self.routes = Some(Box::new(table));
         self
     }
 
@@ -194,6 +202,7 @@ impl Admin {
             notes: self.notes,
             tokens,
             refresh: self.refresh,
+            routes: self.routes,
             stats: self.stats,
             trail: self.trail,
             routes: self.routes.unwrap_or_else(|| Arc::new(NoRoutes)),
@@ -219,6 +228,7 @@ impl Admin {
             .route("/v1/entry/body", get(held::body))
             .route("/v1/tags", get(tags::tags))
             .route("/v1/gone", get(gone::gone))
+            .route("/v1/routes", get(routes::routes))
             .route("/v1/purge", post(purge::purge))
             .route("/v1/purges", get(purges::since))
             .route("/v1/purges/{id}", get(purges::one))

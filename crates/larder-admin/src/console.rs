@@ -12,6 +12,7 @@ use crate::{
     key_routes::KeyRoutes,
     managed::Managed,
     refresh::Refresh,
+    routes::RouteTable,
     snapshots::Snapshots,
     trail::Trail,
 };
@@ -31,6 +32,8 @@ pub(crate) struct Console {
     pub(crate) notes: Vec<Note>,
     pub(crate) tokens: Tokens,
     pub(crate) refresh: Option<Arc<dyn Refresh>>,
+    /// Which routes there are before the caches.
+    pub(crate) routes: Option<Box<dyn RouteTable>>,
     pub(crate) stats: Vec<(&'static str, Part)>,
     /// Which purges were made of late, where that is remembered.
     pub(crate) trail: Option<Trail>,

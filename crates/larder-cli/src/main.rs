@@ -20,6 +20,7 @@ mod predecessor;
 mod program;
 mod purge;
 mod reload;
+mod route_metrics;
 mod serve;
 mod shared;
 mod signals;

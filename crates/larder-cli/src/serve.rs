@@ -50,6 +50,7 @@ use crate::{
     overlap::tell_each_other,
     predecessor::Predecessor,
     reload::{Again, FilesOf, Reloader, Reloads, RunningAdmin},
+    route_metrics::{RouteMetrics, table_of},
     shared::Shared,
     signals::{Heard, Reread, Signals},
     supervisor::Supervisor,
@@ -282,6 +283,8 @@ impl Configured {
                     .metrics(RefreshFigures(refresher.clone()))
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))
+                    .metrics(RouteMetrics::new(gateway.clone()))
+                    .route_table(table_of(&gateway))
                     .metrics(MemoryFigures(gateway.pressure()))
                     .metrics(CacheFigures(cache.clone()))
                     .metrics(CdnFigures(cdns.clone()))

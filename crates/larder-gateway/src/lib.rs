@@ -50,6 +50,7 @@ pub mod config;
 pub mod downstream;
 pub mod gateway;
 pub mod interim;
+mod ledger;
 pub mod origins;
 pub mod pem;
 pub mod pressure;

@@ -44,6 +44,7 @@
 //! | [`scheme`] | in the open, or encrypted | RFC 9110 §4.2 |
 //! | [`uri`] | references resolved, equal URIs written alike, origins compared | RFC 3986 §5, §6 |
 //! | [`date`] | dates as HTTP reads and writes them | RFC 9110 §5.6.7 |
+//! | [`class`] | by which number what is stored is accounted for | – |
 //! | [`cache_status`] | the `Cache-Status` field | RFC 9211 |
 //! | [`proxy_status`] | the `Proxy-Status` field | RFC 9209 |
 
@@ -53,6 +54,7 @@ pub mod answer_fields;
 pub mod cache_status;
 #[cfg(feature = "http")]
 mod claims;
+pub mod class;
 #[cfg(feature = "http")]
 pub mod coded;
 #[cfg(feature = "http")]

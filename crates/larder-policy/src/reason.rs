@@ -102,6 +102,57 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Each of them, in the order of their [numbers](Reason::index).
+    pub const ALL: [Reason; 42] = [
+        Reason::Hit,
+        Reason::Shared,
+        Reason::StaleWhileRevalidate,
+        Reason::StaleIfError,
+        Reason::SoftTimeout,
+        Reason::Collapsed,
+        Reason::UriMiss,
+        Reason::Expired,
+        Reason::BypassRule,
+        Reason::NotStorable,
+        Reason::TooLarge,
+        Reason::NoRoom,
+        Reason::TooManyTags,
+        Reason::Purged,
+        Reason::Unsure,
+        Reason::OriginError,
+        Reason::VaryMiss,
+        Reason::PartialMiss,
+        Reason::MaxStale,
+        Reason::NoCache,
+        Reason::RequestNoCache,
+        Reason::RequestMaxAge,
+        Reason::RequestMinFresh,
+        Reason::Precondition,
+        Reason::OnlyIfCached,
+        Reason::Method,
+        Reason::Status,
+        Reason::MustUnderstand,
+        Reason::NoStore,
+        Reason::RequestNoStore,
+        Reason::Private,
+        Reason::Authorization,
+        Reason::SetCookie,
+        Reason::Cookie,
+        Reason::VaryStar,
+        Reason::NoFreshness,
+        Reason::ContentRange,
+        Reason::Endless,
+        Reason::UnusualRequest,
+        Reason::TransferCoding,
+        Reason::PathType,
+        Reason::Spelling,
+    ];
+
+    /// Its place among [`ALL`](Reason::ALL): for tables with a cell for each. Not stable.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// The word itself, in kebab case; stable, and a valid structured-field token (RFC 9651 §3.3.4).
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -154,5 +205,21 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_has_a_place_and_a_word_of_its_own() {
+        let words: HashSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), place, "{reason}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use crate::{
     answer_fields::AnswerFields,
+    class::Class,
     compression::Compression,
     cookies::{IgnoredCookies, has_other_cookies, values},
     credentials,
@@ -50,6 +51,7 @@ pub struct Policy {
     pub(crate) key_fields: Vec<HeaderName>,
     pub(crate) key_cookies: Vec<Box<str>>,
     pub(crate) partition: Option<Box<str>>,
+    pub(crate) class: Class,
     pub(crate) query: QueryRecipe,
     pub(crate) passes_credentials: bool,
     pub(crate) tags: PathTags,
@@ -130,6 +132,7 @@ impl Policy {
             key_fields: Vec::new(),
             key_cookies: Vec::new(),
             partition: None,
+            class: Class::NONE,
             query: QueryRecipe::default(),
             passes_credentials: false,
             tags: PathTags::default(),
@@ -341,6 +344,17 @@ impl Policy {
     pub fn partition(mut self, name: Option<String>) -> Policy {
         self.partition = name.map(String::into_boxed_str);
         self
+    }
+
+    /// What is stored by these rules is accounted for under this number. [`Class::NONE`] in both presets.
+    pub fn accounted_for(mut self, class: Class) -> Policy {
+        self.class = class;
+        self
+    }
+
+    /// The number under which what is stored by these rules is accounted for.
+    pub fn class(&self) -> Class {
+        self.class
     }
 
     /// Which parameters of a query matter, and whether their order does. All and yes in both presets.

@@ -17,6 +17,7 @@ mod storm;
 use std::{convert::Infallible, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use larder_policy::{
+    class::Class,
     freshness::{Freshness, Lifetime},
     reason::Reason,
 };
@@ -690,7 +691,12 @@ impl<V: Clone + Send + Sync + 'static> Library<V> {
                 .stale_if_error(self.lifetime.rescue_window()),
             Keep::For(lifetime) => lifetime,
         };
-        self.engine.dated(key, Unstored { value, lifetime, tags, refusal }, cost, fence)
+        self.engine.dated(
+            key,
+            Unstored { value, lifetime, tags, refusal, class: Class::NONE },
+            cost,
+            fence,
+        )
     }
 
     fn sweep_at(&self, pace: Pace) -> Burial {

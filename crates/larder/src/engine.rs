@@ -35,7 +35,10 @@ use self::{
     tasks::Tasks,
 };
 #[cfg(feature = "http")]
-use crate::tier::memory::{Bound, MostRead};
+use larder_policy::class::Class;
+
+#[cfg(feature = "http")]
+use crate::tier::memory::{Bound, Held, MostRead};
 use crate::{
     builder::{Builder, Weigher},
     clock::{Clock, Moment},
@@ -308,10 +311,24 @@ impl<V> Engine<V> {
         self.memory.max_bytes()
     }
 
-    /// What one entry may weigh.
+    /// What one entry of this class may weigh.
     #[cfg(feature = "http")]
-    pub(crate) fn max_entry_bytes(&self) -> usize {
-        self.memory.max_entry_bytes()
+    pub(crate) fn max_entry_bytes_of(&self, class: Class) -> usize {
+        self.memory.max_entry_bytes_of(class)
+    }
+
+    /// What the entries of a class hold.
+    #[cfg(feature = "http")]
+    pub(crate) fn held_by(&self, class: Class) -> Held {
+        self.memory.held_by(class)
+    }
+
+    /// Bounds what the entries of a class weigh together.
+    #[cfg(feature = "http")]
+    pub(crate) fn bound_class(&self, class: Class, max_bytes: usize) {
+        let burial = self.memory.bound_class(class, max_bytes, &self.judge_now());
+        self.counters.evictions.add(burial.entries as u64);
+        burial.pass_over();
     }
 
     /// What the store may hold, and what lives outside it at its expense.

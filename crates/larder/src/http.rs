@@ -200,7 +200,7 @@ pub use body::{
 pub use cache::HttpCache;
 pub use compress::CompressionStats;
 pub use error::{BoxError, BrokenOff, NoAnswer};
-pub use explain::{ShowKey, ShowTags};
+pub use explain::{Handled, ShowKey, ShowTags, Verdict};
 pub use fast_hit::{BorrowedRequest, HitResponse};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};
@@ -211,3 +211,5 @@ pub use service::{Answering, CacheService};
 pub use settings::Settings;
 pub use turns::Client;
 pub use variants::Variants;
+
+pub use crate::tier::memory::Held;

@@ -180,6 +180,7 @@ mod needs;
 mod pulse;
 mod purge;
 mod rules;
+pub mod seat;
 mod shape;
 #[cfg(all(test, not(shuttle)))]
 mod simulation;

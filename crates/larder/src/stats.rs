@@ -1,7 +1,6 @@
 //! Counters: what the cache did so far, and a stream of what it does.
 
 use std::{
-    cell::Cell,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -12,6 +11,8 @@ use std::{
 use hdrhistogram::Histogram;
 use larder_policy::reason::Reason;
 use tokio::sync::broadcast;
+
+use crate::seat::{SEATS, Seat};
 
 /// What a cache did since it was built, and what it holds now.
 ///
@@ -328,48 +329,11 @@ struct Stripe {
     saved_micros: Counter,
 }
 
-/// The stripes that have one thread each as their writer; all other threads share one more.
-const SEATS: usize = 64;
-/// Not a seat: the stripe of those who have none.
-const STANDING: usize = SEATS;
-/// Not a stripe: the thread has not asked for a seat yet.
-const UNASKED: usize = usize::MAX;
-
-thread_local! {
-    /// Which stripe this thread writes, in every cache.
-    static SEAT: Cell<usize> = const { Cell::new(UNASKED) };
-    static TICKET: Ticket = Ticket::take();
-}
-
-/// The right of one thread to be the only writer of its stripes. Whoever has it next sees all that
-/// was written before.
-struct Ticket(usize);
-
-static TAKEN_SEATS: AtomicU64 = AtomicU64::new(0);
-
-impl Ticket {
-    fn take() -> Ticket {
-        let first_free = |taken: u64| (taken != u64::MAX).then(|| taken | (taken + 1));
-        let taken = TAKEN_SEATS.fetch_update(Ordering::Acquire, Ordering::Relaxed, first_free);
-        Ticket(taken.map_or(STANDING, |taken| taken.trailing_ones() as usize))
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        // What this thread still counts while it ends, it counts among the others.
-        SEAT.set(STANDING);
-        if self.0 != STANDING {
-            TAKEN_SEATS.fetch_and(!(1 << self.0), Ordering::Release);
-        }
-    }
-}
-
 /// One look-up's access to the counters its thread writes.
 #[derive(Clone, Copy)]
 pub(crate) struct Tally<'a> {
     stripe: &'a Stripe,
-    is_alone: bool,
+    seat: Seat,
 }
 
 impl Tally<'_> {
@@ -388,21 +352,15 @@ impl Tally<'_> {
         self.add(&self.stripe.saved_micros, cost_micros);
     }
 
-    /// Where no other thread writes, adding needs no locked instruction, which costs more than all
-    /// the rest of the counting.
     fn add(self, counter: &Counter, count: u64) {
-        if self.is_alone {
-            counter.0.store(counter.get().wrapping_add(count), Ordering::Relaxed);
-        } else {
-            counter.add(count);
-        }
+        self.seat.add(&counter.0, count);
     }
 }
 
 /// The counters behind [`Stats`] that no other part already keeps.
 #[derive(Debug)]
 pub(crate) struct Counters {
-    stripes: Box<[Stripe; SEATS + 1]>,
+    stripes: Box<[Stripe; SEATS]>,
     pub(crate) misses: Counter,
     pub(crate) negative_hits: Counter,
     pub(crate) fetches: Counter,
@@ -545,11 +503,8 @@ impl Counters {
     /// What this thread counts its hits with.
     #[inline]
     pub(crate) fn tally(&self) -> Tally<'_> {
-        let mut seat = SEAT.get();
-        if seat == UNASKED {
-            seat = sit_down();
-        }
-        Tally { stripe: &self.stripes[seat], is_alone: seat != STANDING }
+        let seat = Seat::of_thread();
+        Tally { stripe: &self.stripes[seat.place()], seat }
     }
 
     #[cold]
@@ -613,14 +568,6 @@ impl Counters {
     }
 }
 
-#[cold]
-fn sit_down() -> usize {
-    // A thread that is ending gets no seat any more: nobody would give it back.
-    let seat = TICKET.try_with(|ticket| ticket.0).unwrap_or(STANDING);
-    SEAT.set(seat);
-    seat
-}
-
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -630,6 +577,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::seat::SEATED;
 
     #[test]
     fn the_hit_rate_is_the_share_of_look_ups_that_did_not_wait() {
@@ -654,9 +602,6 @@ mod tests {
             assert_eq!(stats.hit_rate(), rate, "{stats:?}");
         }
     }
-
-    /// One test at a time takes the seats there are.
-    static SEATED: Mutex<()> = Mutex::new(());
 
     #[test]
     fn no_hit_is_lost_however_many_threads_come_and_go() {
@@ -706,22 +651,5 @@ mod tests {
         let more = durations.times(Duration::from_nanos);
         assert_eq!((more.count, more.buckets[1].count), (7, 3));
         assert_eq!(more.sum, times.sum + Duration::from_nanos(80));
-    }
-
-    #[test]
-    fn a_seat_has_one_thread_at_a_time_and_is_given_back() {
-        let _seated = SEATED.lock();
-        let tickets: Vec<_> = (0..2 * SEATS).map(|_| Ticket::take()).collect();
-        let seats = tickets.iter().map(|ticket| ticket.0).filter(|&seat| seat != STANDING);
-        let mut seats: Vec<_> = seats.collect();
-        let all = seats.len();
-        assert!((1..=SEATS).contains(&all));
-        seats.sort_unstable();
-        seats.dedup();
-        assert_eq!(seats.len(), all);
-        drop(tickets);
-        for _ in 0..10 * SEATS {
-            assert_ne!(Ticket::take().0, STANDING);
-        }
     }
 }

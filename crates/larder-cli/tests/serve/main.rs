@@ -37,6 +37,7 @@ mod refreshing;
 mod refusals;
 mod reload;
 mod route_bounds;
+mod route_figures;
 mod routes;
 mod seeking;
 mod shared;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     schema::{Table, Written},
     value::{
-        CookieName, Count, Field, MediaType, OneCookie, Parameter, Part, Protocol, Size,
+        CookieName, Count, Field, MediaType, OneCookie, Parameter, Part, Protocol, Share, Size,
         StatusText, Time,
     },
 };
@@ -209,6 +209,12 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"1MiB")]
     pub max_body: Option<Size>,
+    /// How much of the memory of [memory] may be taken by what is stored here: a size, or a share of it in percent. Beyond
+    /// that something else of the same goes first, and longer answers are not stored. Each route counts by itself.
+    /// Default no bound but that of [memory]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"20%")]
+    pub max_memory: Option<Share>,
     /// How many requests may be at the service at once, until their answers are whole; as many more wait for up to 5s,
     /// and the others get 503, or something stale. Each route counts by itself. Default no bound but those of the service
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -306,6 +312,7 @@ impl Rules {
             cdn_tags: self.cdn_tags.or(others.cdn_tags),
             etag: self.etag.or(others.etag),
             max_body: self.max_body.or(others.max_body),
+            max_memory: self.max_memory.or(others.max_memory),
             max_fetches: self.max_fetches.or(others.max_fetches),
             requests_per_address: self.requests_per_address.or(others.requests_per_address),
             requests_burst: self.requests_burst.or(others.requests_burst),
@@ -360,6 +367,7 @@ impl Rules {
             cdn_tags: None,
             etag: Some(false),
             max_body: None,
+            max_memory: None,
             max_fetches: None,
             requests_per_address: None,
             requests_burst: None,

@@ -21,7 +21,10 @@ use serde::{
     de::{Error, Visitor},
 };
 
-use super::{address, amount};
+use super::{
+    address,
+    amount::{self, Portion},
+};
 use crate::{
     downstream::{ListenAddress, NoPeer, TrustedPeer},
     routes::Condition,
@@ -95,6 +98,9 @@ written! {
         "an address or a network, in quotes: \"10.0.0.0/8\"";
     /// A method of HTTP: `"GET"`.
     Verb(Method): verb, Method::to_string, Text, "a method, in quotes: \"GET\"";
+    /// How much of a whole: `"64MiB"`, `"20%"`.
+    Share(Portion): amount::portion, Portion::to_string, TextOrNumber,
+        "a size or a share, in quotes: \"64MiB\", \"20%\"";
     /// A protocol that a connection may go on in: `"websocket"`.
     Protocol(HeaderValue): protocol, |name| name.to_str().unwrap_or_default().to_owned(), Text,
         "the name of a protocol, in quotes: \"websocket\"";

@@ -39,6 +39,13 @@ pub(super) fn is_for_want_of_a_turn(error: &NoAnswer) -> bool {
         || matches!(error.origin(), Some(Unanswered::RouteFull))
 }
 
+/// Whether it was not sent on because there was no room for it here, whatever its service would have said.
+pub(super) fn is_for_want_of_room(error: &NoAnswer) -> bool {
+    is_for_want_of_a_turn(error)
+        || is_for_want_of_memory(error)
+        || matches!(error, NoAnswer::ShutDown)
+}
+
 pub(super) fn is_for_want_of_an_address(error: &NoAnswer) -> bool {
     matches!(error.origin(), Some(Unanswered::Down { .. }))
 }

@@ -91,15 +91,19 @@ impl FastPath for Gateway {
         let (fields, target) = (Fields::of_lines(lines), target.as_bytes());
         let policy = Some(&**policy);
         let request = BorrowedRequest { method, scheme, host, target, fields, shows_key, policy };
+        let row = &settings.rows[place];
         // Who may not ask is told so on the whole way, and what is no hit counts there.
-        let Some(client) = client else { return self.store.fast_hit(request, head) };
+        let Some(client) = client else {
+            return row.plain_hit(|| self.store.fast_hit(request, head));
+        };
         let of_route = settings.bounds[place].as_ref().and_then(|bounds| bounds.rates());
         let mut taken: [Option<&Rates>; 2] = [None; 2];
         let rates = settings.rates.as_deref().into_iter().chain(of_route);
         let may_ask = { rates }.zip(&mut taken).all(|(rates, taken)| {
             rates.take(client).is_ok_and(|()| taken.replace(rates).is_none())
         });
-        let served = if may_ask { self.store.fast_hit(request, head) } else { None };
+        let look = || if may_ask { self.store.fast_hit(request, head) } else { None };
+        let served = row.plain_hit(look);
         if served.is_none() {
             taken.into_iter().flatten().for_each(|rates| rates.give_back(client));
         }

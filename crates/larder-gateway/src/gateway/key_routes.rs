@@ -11,7 +11,7 @@ use crate::routes::Way;
 
 impl KeyRoutes for Gateway {
     fn route_of(&self, key: &str) -> Option<Arc<str>> {
-        self.by_key(key, |way| Arc::clone(&way.name))
+        self.by_key(key, |way| Arc::clone(&way.name.words))
     }
 
     fn rules_of(&self, key: &str) -> Option<Arc<Policy>> {

@@ -40,20 +40,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Empty;
 use larder::http::{
-    Answering, Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Policy, Rules, ShowKey,
-    ShowTags,
+    Answering, Body, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong, Policy, Rules,
+    ShowKey, ShowTags, Verdict,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
     },
 };
-use larder_admin::trail::Trail;
+use larder_admin::{routes::RouteFigures, trail::Trail};
 use tower::Service;
 
 use self::{
     answers::{
         LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address,
-        is_for_want_of_memory, tell_busy, tell_down,
+        is_for_want_of_memory, is_for_want_of_room, tell_busy, tell_down,
     },
     bounds::Bounds,
     client::LARDER_EXPLAIN,
@@ -74,6 +74,7 @@ pub use self::{
 use crate::{
     access::Note,
     downstream::{Peer, http1::ReaderBody},
+    ledger::{Ledger, Row, Standing},
     origins::Origins,
     pressure::Pressure,
     problem::Problem,
@@ -106,6 +107,7 @@ struct Common {
     purges: Purges,
     upgrades: Upgrades,
     pressure: Pressure,
+    ledger: Ledger,
 }
 
 /// What may change while it runs. A request goes by those that it was let in by, to its end.
@@ -117,6 +119,8 @@ struct Settings {
     rates: Option<Arc<Rates>>,
     /// Those of each way that has any, by its place.
     bounds: Vec<Option<Arc<Bounds>>>,
+    /// What is known of the requests of each way, by its place.
+    rows: Vec<Arc<Row>>,
     /// Something depends on who asks.
     asks_for_clients: bool,
     /// What fits no route goes by the cache's own rules, which need not be said with each request.
@@ -163,13 +167,27 @@ struct LetIn {
     upstream: usize,
     rewrite: Option<Arc<Rewrite>>,
     bounds: Option<Arc<Bounds>>,
+    row: Arc<Row>,
+}
+
+/// A request that goes no further, with the answer to it.
+struct TurnedAway {
+    answer: Box<Response<Body>>,
+    /// None: it was not yet known which way it would go.
+    row: Option<Arc<Row>>,
+}
+
+impl From<Box<Response<Body>>> for TurnedAway {
+    fn from(answer: Box<Response<Body>>) -> TurnedAway {
+        TurnedAway { answer, row: None }
+    }
 }
 
 impl Settings {
     fn new(
-        cache: &HttpCache,
+        (cache, ledger): (&HttpCache, &Ledger),
         upstreams: Vec<Origins>,
-        ways: Ways,
+        mut ways: Ways,
         config: GatewayConfig,
         before: Option<&Settings>,
     ) -> Arc<Settings> {
@@ -177,6 +195,7 @@ impl Settings {
             ways.upstreams() <= upstreams.len(),
             "a way leads to an upstream that is not there"
         );
+        let rows = ledger.enter(&mut ways);
         let otherwise_as_cache = *cache.policy() == *ways.otherwise().policy;
         // What is known of addresses stays while the limit does.
         let kept = before.and_then(|before| before.rates.clone());
@@ -192,6 +211,7 @@ impl Settings {
             ways,
             rates,
             bounds,
+            rows,
             asks_for_clients,
             otherwise_as_cache,
         })
@@ -228,7 +248,8 @@ impl Gateway {
         ways: Ways,
         config: GatewayConfig,
     ) -> Self {
-        let settings = Settings::new(cache, upstreams, ways, config, None).into();
+        let ledger = Ledger::new(cache.clone());
+        let settings = Settings::new((cache, &ledger), upstreams, ways, config, None).into();
         let common = Arc::new(Common {
             settings,
             rate_limited: AtomicU64::new(0),
@@ -238,6 +259,7 @@ impl Gateway {
             purges: Purges::default(),
             upgrades: Upgrades::new(),
             pressure: Pressure::default(),
+            ledger,
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
         Gateway { store: cache.clone(), cache: cached, common }
@@ -251,8 +273,23 @@ impl Gateway {
     /// If a way leads to an upstream that is not there.
     pub fn reload(&self, upstreams: Vec<Origins>, ways: Ways, config: GatewayConfig) {
         let before = self.common.settings.load_full();
-        let settings = Settings::new(&self.store, upstreams, ways, config, Some(&before));
+        let of = (&self.store, &self.common.ledger);
+        let settings = Settings::new(of, upstreams, ways, config, Some(&before));
         self.common.settings.store(settings);
+    }
+
+    /// What the requests of each route have come to, and what is stored for it, now. The rows together are all there was:
+    /// what is refused before it is known which route it fits counts as `otherwise`, and what routes had that are gone as
+    /// `other`. Purges are not among them.
+    pub fn route_table(&self) -> Vec<RouteFigures> {
+        let settings = self.common.settings.load();
+        let ways = settings.ways.iter().zip(&settings.rows).zip(&settings.bounds);
+        self.common.ledger.table(ways.map(|((way, row), bounds)| Standing {
+            way,
+            row,
+            upstream: settings.config.upstream_names.get(way.upstream),
+            bounds: bounds.as_ref().map(|bounds| bounds.stats()),
+        }))
     }
 
     /// How many requests were refused because their path has several readings, which fit different routes.
@@ -301,9 +338,9 @@ impl Gateway {
     }
 
     /// Lets the request in, or answers that this hop lets it go no further.
-    fn inbound(&self, head: &mut Parts) -> Result<Admitted, Box<Response<Body>>> {
+    fn inbound(&self, head: &mut Parts) -> Result<Admitted, TurnedAway> {
         if head.method == Method::TRACE {
-            return Err(no_trace());
+            return Err(no_trace().into());
         }
         let settings = self.common.settings.load_full();
         let hop = settings.config.hop(head);
@@ -328,7 +365,7 @@ impl Gateway {
                     settings.rates.as_ref().and_then(|rates| rates.take(client).err())
                 {
                     self.common.rate_limited.fetch_add(1, Relaxed);
-                    return Err(refused(&too_many(wait)));
+                    return Err(refused(&too_many(wait)).into());
                 }
                 let is_named_https = hop.believed.is_some() && target::follow(head);
                 if hop.believed.is_some() {
@@ -343,8 +380,8 @@ impl Gateway {
                 if let (Some(port), false) = (port, is_named_https) {
                     match target::over_tls(&head.uri, port) {
                         OverTls::Already => {}
-                        OverTls::At(location) => return Err(Box::new(moved(location))),
-                        OverTls::Nowhere => return Err(refused(&in_the_open())),
+                        OverTls::At(location) => return Err(Box::new(moved(location)).into()),
+                        OverTls::Nowhere => return Err(refused(&in_the_open()).into()),
                     }
                 }
                 if may_see_keys {
@@ -360,13 +397,15 @@ impl Gateway {
                 "Loop",
                 "this request has been at this gateway before",
                 ProxyError::ProxyLoopDetected,
-            ))),
+            ))
+            .into()),
             Admission::Final => Err(refused(&Problem::new(
                 StatusCode::OK,
                 "The end of the way",
                 "Max-Forwards let this request come as far as this gateway",
                 ProxyError::ProxyInternalResponse,
-            ))),
+            ))
+            .into()),
         }
     }
 
@@ -376,7 +415,7 @@ impl Gateway {
         settings: Arc<Settings>,
         head: &mut Parts,
         client: Client,
-    ) -> Result<Pace, Box<Response<Body>>> {
+    ) -> Result<Pace, TurnedAway> {
         let (way, place) = settings
             .ways
             .way_and_place(&head.method, &head.uri, &head.headers)
@@ -384,11 +423,14 @@ impl Gateway {
                 self.common.ambiguous.fetch_add(1, Relaxed);
                 refused(&in_several_routes(ambiguous))
             })?;
+        let row = &settings.rows[place];
+        let turned_away =
+            |problem: &Problem| TurnedAway { answer: refused(problem), row: Some(Arc::clone(row)) };
         let bounds = settings.bounds[place].clone();
         if let Some(TooMany { wait }) =
             bounds.as_ref().and_then(|bounds| bounds.let_in(client).err())
         {
-            return Err(refused(&too_many(wait)));
+            return Err(turned_away(&too_many(wait)));
         }
         let policy = settings.rules_for(way, Some(client));
         let Way { upstream, is_cached, rewrite, protocols, times, .. } = way;
@@ -407,7 +449,7 @@ impl Gateway {
             Some(upgrade) => {
                 let limits = settings.config.upgrades;
                 let granted = self.common.upgrades.grant(upgrade, protocols, client, limits);
-                granted.map_err(|problem| refused(&problem))?
+                granted.map_err(|problem| turned_away(&problem))?
             }
         };
         // What goes on in another protocol is no answer for others.
@@ -427,9 +469,15 @@ impl Gateway {
             }
             None => Pace::Usual,
         };
-        extensions.insert(LetIn { settings, upstream, rewrite, bounds });
+        let row = Arc::clone(row);
+        extensions.insert(LetIn { settings, upstream, rewrite, bounds, row });
         Ok(pace)
     }
+}
+
+/// Whether a request passes because of its method.
+fn may_change(method: &Method) -> bool {
+    !matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
 }
 
 /// Where a request that was let in goes.
@@ -531,16 +579,33 @@ impl Service<Request<ReaderBody>> for Gateway {
     fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         match self.inbound(&mut head) {
-            Err(answer) => return Box::pin(std::future::ready(Ok(*answer))),
+            Err(TurnedAway { answer, row }) => {
+                row.as_ref().unwrap_or_else(|| self.common.ledger.otherwise()).refused();
+                return Box::pin(std::future::ready(Ok(*answer)));
+            }
             Ok(Admitted::ToPurge(config, purger)) => return self.purge(config, head, purger),
             Ok(Admitted::ToCache(Pace::Usual)) => {}
             Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
         let line = LogLine::begin(&head);
+        let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
+        let row = row.unwrap_or_else(|| Arc::clone(self.common.ledger.otherwise()));
+        let would_pass = head.extensions.get::<Bypass>().is_some() || may_change(&head.method);
         let answering = self.cache.call(Request::from_parts(head, body));
         let common = Arc::clone(&self.common);
         Box::pin(async move {
-            let answer = answering.await.unwrap_or_else(|error| {
+            let answered = answering.await;
+            match &answered {
+                Ok(answer) => {
+                    if let Some(handled) = answer.extensions().get::<Handled>() {
+                        row.answered(handled);
+                    }
+                }
+                Err(error) if is_for_want_of_room(error) => row.refused(),
+                Err(_) if would_pass => row.failed(Verdict::Pass),
+                Err(_) => row.failed(Verdict::Miss),
+            }
+            let answer = answered.unwrap_or_else(|error| {
                 match &error {
                     error if is_for_want_of_a_turn(error) => tell_busy(&common.busy),
                     error if is_for_want_of_an_address(error) => tell_down(error, &common.down),
@@ -603,7 +668,7 @@ mod tests {
         }
         let peer = Peer::from(format!("{peer}:4711").parse::<SocketAddr>().unwrap());
         let (mut head, ()) = request.extension(peer).body(()).unwrap().into_parts();
-        gateway.inbound(&mut head).map_err(|answer| answer.status())?;
+        gateway.inbound(&mut head).map_err(|turned| turned.answer.status())?;
         Ok(head)
     }
 

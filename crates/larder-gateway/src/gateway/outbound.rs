@@ -42,10 +42,11 @@ impl Service<Request<Body>> for Outbound {
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
         let let_in = head.extensions.get::<LetIn>().cloned();
-        let LetIn { settings, upstream, rewrite, bounds } = let_in.unwrap_or_else(|| {
+        let LetIn { settings, upstream, rewrite, bounds, row } = let_in.unwrap_or_else(|| {
             // Whatever asks without a reader goes by what holds now.
             let settings = self.0.settings.load_full();
-            LetIn { settings, upstream: 0, rewrite: None, bounds: None }
+            let row = Arc::clone(self.0.ledger.otherwise());
+            LetIn { settings, upstream: 0, rewrite: None, bounds: None, row }
         });
         let hop = settings.config.hop(&head);
         let client = head.extensions.get::<Client>().map(|Client(ip)| *ip);
@@ -64,8 +65,10 @@ impl Service<Request<Body>> for Outbound {
                 None => None,
                 Some(bounds) => bounds.place().await?,
             };
+            let is_asked = row.ask();
             let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
             let (mut head, mut body) = asking.await?.into_parts();
+            drop(is_asked);
             if let Some(place) = place {
                 body.hold(place);
             }

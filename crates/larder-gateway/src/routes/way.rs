@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use larder::http::{
     Policy,
-    policy::{fields::FieldLine, uri},
+    policy::{class::Class, fields::FieldLine, uri},
 };
 
 use super::{Asked, Lines, Rewrite, Routes, readings};
@@ -17,8 +17,8 @@ pub const OTHERWISE: &str = "otherwise";
 /// What becomes of the requests of one route.
 #[derive(Clone, Debug)]
 pub struct Way {
-    /// What its requests have in common, as the file has it: its path, or more words. `otherwise` for what fits no route.
-    pub name: Arc<str>,
+    /// By what people and counters know the route.
+    pub name: RouteName,
     /// Its rules.
     pub policy: Arc<Policy>,
     /// Its rules for readers that are not trusted, if these are others.
@@ -35,6 +35,17 @@ pub struct Way {
     pub times: Option<Arc<Times>>,
     /// What its requests may take together, if there is a bound.
     pub limits: Option<RouteLimits>,
+    /// What is stored for it may weigh so many bytes, if there is a bound.
+    pub max_memory: Option<u64>,
+}
+
+/// By what people and counters know a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteName {
+    /// What its requests have in common, in words: by these a route is known again when its rules are replaced.
+    pub words: Arc<str>,
+    /// Where it was said, if that was in a file: `larder.toml:12`.
+    pub line: Option<Arc<str>>,
 }
 
 /// What the requests of a route may take together.
@@ -70,6 +81,17 @@ impl Default for Protocols {
     }
 }
 
+impl Way {
+    /// What is stored by its rules is accounted for under this number.
+    pub(crate) fn account_for(&mut self, class: Class) {
+        for policy in [Some(&mut self.policy), self.for_strangers.as_mut()].into_iter().flatten() {
+            if policy.class() != class {
+                *policy = Arc::new(Policy::clone(policy).accounted_for(class));
+            }
+        }
+    }
+}
+
 /// A way for each route, and one for requests that fit none.
 #[derive(Clone, Debug)]
 pub struct Ways {
@@ -93,7 +115,7 @@ impl Ways {
     pub fn one(policy: Arc<Policy>) -> Ways {
         let protocols = Protocols::default();
         let way = Way {
-            name: OTHERWISE.into(),
+            name: RouteName { words: OTHERWISE.into(), line: None },
             policy,
             for_strangers: None,
             upstream: 0,
@@ -102,6 +124,7 @@ impl Ways {
             protocols,
             times: None,
             limits: None,
+            max_memory: None,
         };
         Ways::new(Routes::default(), Vec::new(), way)
     }
@@ -109,6 +132,11 @@ impl Ways {
     /// All of them, each at its place: those of the routes, and then the one of requests that fit none.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Way> {
         self.of_routes.iter().chain([&self.otherwise])
+    }
+
+    /// The same, to change them.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Way> {
+        self.of_routes.iter_mut().chain([&mut self.otherwise])
     }
 
     /// That of requests that fit no route.

@@ -641,6 +641,7 @@ query_sort = true
 tags = ["posts", "post:{{id}}"]
 response_headers = {{ set = {{ X-Frame-Options = "DENY" }}, remove = ["Server"] }}
 max_body = "1MiB"
+max_memory = "64MiB"
 max_fetches = 20
 requests_per_address = 2
 requests_burst = 5
@@ -694,9 +695,12 @@ cache = false
     let rewrite = way.rewrite.as_ref().unwrap();
     assert_eq!((&*rewrite.strip, &*rewrite.add), ("/posts", "/p"));
     let limits = way.limits.as_ref().unwrap();
+    assert_eq!(way.max_memory, Some(64 << 20));
+    assert_eq!(way.name.words, limits.route);
+    assert!(way.name.line.as_ref().is_some_and(|line| line.starts_with("larder.toml:")));
     assert_eq!(limits.max_fetches, Some(20));
     assert_eq!(limits.rate, Some(larder_gateway::RateLimit { per_second: 2, burst: 5 }));
-    assert!(limits.route.starts_with("*/posts/{id} x-beta "), "{}", limits.route);
+    assert!(limits.route.starts_with("/posts/{id} x-beta "), "{}", limits.route);
     let by_expression =
         settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields).unwrap();
     assert!(!by_expression.is_cached);

@@ -201,7 +201,7 @@ pub fn size(text: &str) -> Result<ByteSize, String> {
 }
 
 /// As it would be written: `ByteSize` itself says `256.0 MiB`.
-fn shown(size: ByteSize) -> String {
+pub fn shown(size: ByteSize) -> String {
     let bytes = size.as_u64();
     let unit = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let whole = unit.iter().find(|(power, _)| bytes > 0 && bytes.trailing_zeros() >= *power);

@@ -128,7 +128,8 @@ impl<V: Clone> Engine<V> {
     ) -> Option<Result<Storage, NotAsSeen>> {
         let look = |entry: &Entry<V>| Some((entry.value.clone(), entry.facts()));
         let ((value, facts), ticket) = self.memory.look_and_remember(key, look)?;
-        let dated = Dated::found(Box::new(remake(value)?), facts);
+        let class = self.memory.class_of(key);
+        let dated = Dated::found(Box::new(remake(value)?), facts).of_class(class);
         if !self.fits(key, &dated) {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder_policy::{freshness::Lifetime, reason::Reason};
+use larder_policy::{class::Class, freshness::Lifetime, reason::Reason};
 
 use super::Engine;
 use crate::{
@@ -23,12 +23,15 @@ pub(crate) struct Unstored<V> {
     pub(crate) tags: Tags,
     /// Why it is not to be stored, whatever else is said of it.
     pub(crate) refusal: Option<Reason>,
+    /// Of which class it is, of those that are accounted for.
+    pub(crate) class: Class,
 }
 
 /// The same on its way into the cache.
 pub(crate) struct Dated<V> {
     pub(crate) value: Box<V>,
     pub(crate) facts: Facts,
+    class: Class,
     /// Why it does not get there.
     refusal: Option<Reason>,
 }
@@ -39,7 +42,13 @@ pub(crate) struct NotAsSeen;
 impl<V> Dated<V> {
     /// What another process has fetched.
     pub(crate) fn found(value: Box<V>, facts: Facts) -> Self {
-        Dated { value, facts, refusal: None }
+        Dated { value, facts, class: Class::NONE, refusal: None }
+    }
+
+    /// The same, of this class.
+    #[cfg(feature = "http")]
+    pub(crate) fn of_class(self, class: Class) -> Self {
+        Dated { class, ..self }
     }
 
     /// Whether anything may keep it.
@@ -63,7 +72,7 @@ impl<V: Clone> Engine<V> {
         cost: Duration,
         fence: Fence,
     ) -> Dated<V> {
-        let Unstored { value, lifetime, tags, mut refusal } = unstored;
+        let Unstored { value, lifetime, tags, mut refusal, class } = unstored;
         if lifetime.end().is_zero() {
             refusal = refusal.or(Some(Reason::NotStorable));
         }
@@ -88,7 +97,8 @@ impl<V: Clone> Engine<V> {
         if tags.len() > MAX_TAGS_OF_ENTRY {
             refusal = Some(Reason::TooManyTags);
         }
-        Dated { value, facts: Facts { lifetime, fetched: ended, cost, tags, fence }, refusal }
+        let facts = Facts { lifetime, fetched: ended, cost, tags, fence };
+        Dated { value, facts, class, refusal }
     }
 
     /// Stores a clone of the value, and counts.
@@ -99,7 +109,8 @@ impl<V: Clone> Engine<V> {
         fenced: impl FnOnce() -> bool,
     ) -> Storage {
         let value = || V::clone(&fetched.value);
-        self.store_value(key, value, &fetched.facts, fetched.refusal, fenced)
+        let Dated { facts, class, refusal, .. } = fetched;
+        self.store_value(key, value, (facts, *class), *refusal, fenced)
     }
 
     /// The same where nobody else needs the value: it is moved, and not cloned.
@@ -114,15 +125,15 @@ impl<V: Clone> Engine<V> {
         fetched: Dated<V>,
         fenced: impl FnOnce() -> bool,
     ) -> Storage {
-        let Dated { value, facts, refusal } = fetched;
-        self.store_value(key, || *value, &facts, refusal, fenced)
+        let Dated { value, facts, class, refusal } = fetched;
+        self.store_value(key, || *value, (&facts, class), refusal, fenced)
     }
 
     fn store_value(
         &self,
         key: &str,
         value: impl FnOnce() -> V,
-        facts: &Facts,
+        (facts, class): (&Facts, Class),
         refusal: Option<Reason>,
         fenced: impl FnOnce() -> bool,
     ) -> Storage {
@@ -133,7 +144,8 @@ impl<V: Clone> Engine<V> {
         let entry = self.entry_of(value(), facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
         let fenced = || fenced() || is_purged();
-        let outcome = self.memory.put(key, entry, heap_bytes, &self.judge_now(), fenced);
+        let judge = self.judge_now();
+        let outcome = self.memory.put_as(class, key, entry, heap_bytes, &judge, fenced);
         self.stored(outcome, facts)
     }
 
@@ -181,7 +193,8 @@ impl<V: Clone> Engine<V> {
     pub(crate) fn fits(&self, key: &str, fetched: &Dated<V>) -> bool {
         let entry = self.entry_of(V::clone(&fetched.value), fetched.facts.clone());
         let heap_bytes = self.heap_bytes(&entry);
-        fetched.refusal != Some(Reason::TooManyTags) && self.memory.fits(key, heap_bytes)
+        fetched.refusal != Some(Reason::TooManyTags)
+            && self.memory.fits(key, heap_bytes, fetched.class)
     }
 
     #[inline(always)]

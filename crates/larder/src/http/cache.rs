@@ -16,6 +16,7 @@ use http::{
     header::{AUTHORIZATION, COOKIE},
 };
 use larder_policy::{
+    class::Class,
     key::RequestKey,
     reason::Reason,
     reuse::{Variant, Verdict, decide},
@@ -43,6 +44,7 @@ use crate::{
     engine::{Engine, purge::Named},
     purge::Mode,
     stats::Counters,
+    tier::memory::Held,
 };
 
 /// How many requests may wait for each turn that there is; and how many at least, however few turns there are.
@@ -161,6 +163,24 @@ impl HttpCache {
         evicted
     }
 
+    /// What the responses hold that were stored by [rules of this class](Policy::accounted_for); of [`Class::NONE`], all
+    /// others. What was stored stays of its class until it is replaced or goes, whatever the rules become. At a moment when
+    /// nothing is stored or removed, what all classes hold comes to the [size](crate::Stats::bytes) of the cache.
+    ///
+    /// Each class takes 32 bytes, and a response that has one three more than one that has none.
+    pub fn held_by(&self, class: Class) -> Held {
+        self.0.engine().held_by(class)
+    }
+
+    /// Bounds what the responses of a class may weigh together, or no longer. From then on they never weigh more, and none of
+    /// them may weigh more alone: beyond that responses of the class go, those first that nobody has asked for since they
+    /// were last passed over. Others are not touched. [`Class::NONE`] has no bound.
+    ///
+    /// Those that are too many at once go before this returns, and their `Drop`s run here.
+    pub fn bound_class(&self, class: Class, max_bytes: Option<usize>) {
+        self.0.engine().bound_class(class, max_bytes.unwrap_or(usize::MAX));
+    }
+
     /// How many answers were passed through, or stopped being kept, because bodies held all they may outside the
     /// store ([`Settings::max_arriving_bytes`]).
     pub fn crowded_out(&self) -> u64 {
@@ -220,7 +240,8 @@ impl Parts {
 
     /// The longest body that is stored.
     pub(crate) fn max_body_bytes(&self, policy: &Policy) -> u64 {
-        let max = self.engine().max_entry_bytes().min(self.settings.max_body_bytes);
+        let max =
+            self.engine().max_entry_bytes_of(policy.class()).min(self.settings.max_body_bytes);
         let max = max.min(policy.body_limit().unwrap_or(usize::MAX));
         max.min(self.settings.max_arriving_bytes) as u64
     }

@@ -1,6 +1,6 @@
 //! Explain: what the cache did with a request, in `Cache-Status` (RFC 9211) and `Server-Timing`.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use larder_policy::{
@@ -21,6 +21,87 @@ pub struct ShowKey;
 /// [policy](larder_policy::outgoing) has fields for that: for caches outside that may know.
 #[derive(Clone, Copy, Debug)]
 pub struct ShowTags;
+
+/// In an answer's extensions: what was done with its request, for whoever accounts for requests. Each answer of a
+/// [`CacheService`](super::CacheService) has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Handled {
+    /// What the request was.
+    pub verdict: Verdict,
+    /// Why, as `Cache-Status` tells it.
+    pub reason: Reason,
+    /// Whether its reader has waited for the origin: its own request there, or another reader's.
+    pub has_waited: bool,
+    /// When it came.
+    pub began: Instant,
+    /// What the fetch took whose response answers it, where nothing was fetched for it.
+    pub saved: Duration,
+}
+
+/// What a request was to the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Answered with what was stored and fresh, in memory or below.
+    Hit,
+    /// Answered with what was stored and stale, at once or in the place of an answer that failed or took too long.
+    Stale,
+    /// Sent on.
+    Miss,
+    /// Answered with what another reader's request brought.
+    Collapsed,
+    /// Passed on: the cache had no part in it.
+    Pass,
+    /// Not answered, by the cache's own word.
+    Refused,
+}
+
+impl Verdict {
+    /// Each of them.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Hit,
+        Verdict::Stale,
+        Verdict::Miss,
+        Verdict::Collapsed,
+        Verdict::Pass,
+        Verdict::Refused,
+    ];
+
+    /// Its word, stable.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Hit => "hit",
+            Verdict::Stale => "stale",
+            Verdict::Miss => "miss",
+            Verdict::Collapsed => "collapsed",
+            Verdict::Pass => "pass",
+            Verdict::Refused => "refused",
+        }
+    }
+}
+
+impl Handling {
+    /// The same for whoever accounts for it. `saved`: what fetching cost that which was answered with.
+    pub(crate) fn handled(self, began: Instant, saved: Duration) -> Handled {
+        let served = |reason| match reason {
+            Reason::Hit | Reason::Shared => Verdict::Hit,
+            _ => Verdict::Stale,
+        };
+        let (verdict, reason, has_waited) = match self {
+            Handling::Served { reason, .. } => (served(reason), reason, false),
+            Handling::Found { reason: Reason::Hit, .. } => (Verdict::Hit, Reason::Shared, false),
+            Handling::Found { reason, .. } => (served(reason), reason, false),
+            Handling::Refused(reason) => (Verdict::Refused, reason, false),
+            Handling::Forwarded { why, outcome, .. } => match outcome {
+                ReplyOutcome::Stored => (Verdict::Miss, why, true),
+                ReplyOutcome::Collapsed => (Verdict::Collapsed, Reason::Collapsed, true),
+                ReplyOutcome::NotStored(reason) => (Verdict::Miss, reason, true),
+                ReplyOutcome::StoodIn(reason) => (Verdict::Stale, reason, true),
+                ReplyOutcome::Passed => (Verdict::Pass, why, true),
+            },
+        };
+        Handled { verdict, reason, has_waited, began, saved }
+    }
+}
 
 /// How an answer came about.
 #[derive(Clone, Copy, Debug)]

@@ -63,6 +63,8 @@ pub struct HitResponse {
     age: Duration,
     /// It has to say that there may be coded forms, which its own fields do not.
     varies: bool,
+    /// What fetching it cost.
+    cost_micros: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +140,7 @@ impl HttpCache {
         let what = what(asking, &stored)?;
         let is_head = *request.method == Method::HEAD;
         let age = stored.head.age(now);
-        let served = HitResponse { stored, is_head, what, age, varies };
+        let served = HitResponse { stored, is_head, what, age, varies, cost_micros };
         served.write(request.shows_key.then_some(key), policy, head);
         tally.hit(cost_micros);
         if let Some(began) = began {
@@ -224,6 +226,11 @@ impl HitResponse {
     /// How old it is.
     pub fn age(&self) -> Duration {
         self.age
+    }
+
+    /// What fetching it took, in microseconds: this hit has saved as much.
+    pub fn saved_micros(&self) -> u64 {
+        self.cost_micros
     }
 
     /// The bytes to send after the head.

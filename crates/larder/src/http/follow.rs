@@ -149,7 +149,7 @@ fn share(cache: &Parts, asked: &Retrieval, ask: &Ask, delivery: &Delivery) -> Fo
         true => Handling::Found { reason: Reason::Hit, took },
         false => Handling::Forwarded { why: ask.reason, status, outcome, took },
     };
-    explained(asked, &mut answer, handling, Some(head.into()), now);
+    explained(asked, &mut answer, (handling, Duration::ZERO), Some(head.into()), now);
     cache.counters().collapsed.increment();
     if !delivery.is_from_below && head.age(now) < Duration::from_secs(1) {
         answer.headers_mut().remove(AGE);

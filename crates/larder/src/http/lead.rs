@@ -7,6 +7,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use http::{HeaderName, Response, StatusCode, header::AGE};
@@ -103,7 +104,7 @@ pub(crate) async fn lead(
             }
             let (status, outcome) = (Some(status.as_u16()), ReplyOutcome::NotStored(reason));
             let handling = Handling::Forwarded { why, status, outcome, took };
-            explained(asked, &mut answer, handling, None, cache.now());
+            explained(asked, &mut answer, (handling, Duration::ZERO), None, cache.now());
             Ok(answer.map(|body| body.counted(&cache.account)))
         }
         LeaderOutcome::StandIn(failure) => {
@@ -224,7 +225,7 @@ fn own_from_below(
         true => Handling::Served { reason, took },
         false => Handling::Found { reason, took },
     };
-    explained(asked, &mut answer, handling, Some(variant), now);
+    explained(asked, &mut answer, (handling, Duration::ZERO), Some(variant), now);
     Ok(answer)
 }
 
@@ -250,7 +251,8 @@ fn own_of_kept(
     let outcome = not_stored.map_or(ReplyOutcome::Stored, ReplyOutcome::NotStored);
     let status = Some(status.as_u16());
     let handling = Handling::Forwarded { why, status, outcome, took };
-    explained(asked, &mut answer, handling, Some(response.head().into()), now);
+    let stored = Some(response.head().into());
+    explained(asked, &mut answer, (handling, Duration::ZERO), stored, now);
     if !sent.contains_key(AGE) {
         // It comes from the origin, for this reader (RFC 9111 §5.1).
         answer.headers_mut().remove(AGE);

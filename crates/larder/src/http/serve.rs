@@ -1,6 +1,9 @@
 //! Serve: an answer from what is stored, counted, and explained.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{
@@ -87,15 +90,17 @@ pub(crate) fn refuse(cache: &Parts, asked: &Retrieval, reason: Reason) -> Respon
     *answer.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     let kind = HeaderValue::from_static("application/problem+json");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
-    explained(asked, &mut answer, Handling::Refused(reason), None, cache.now());
+    let handling = Handling::Refused(reason);
+    explained(asked, &mut answer, (handling, Duration::ZERO), None, cache.now());
     answer
 }
 
-/// Says in an answer what was done with its request. `stored`: what it was made from, if it was.
+/// Says in an answer what was done with its request. `saved`: what it would have cost to fetch what is answered with;
+/// `stored`: what it was made from, if it was.
 pub(crate) fn explained(
     asked: &Retrieval,
     answer: &mut Response<Body>,
-    handling: Handling,
+    (handling, saved): (Handling, Duration),
     stored: Option<Variant<'_>>,
     now: SystemTime,
 ) {
@@ -106,6 +111,7 @@ pub(crate) fn explained(
         tell_of_forms(rules, stored.head, headers);
     }
     explain(headers, handling, stored, shows_key.then_some(&*asked.key), (&asked.policy, now));
+    answer.extensions_mut().insert(handling.handled(asked.began, saved));
 }
 
 /// Answers from that form of a response that suits its reader.
@@ -165,7 +171,7 @@ fn answer(
         }
         _ => respond(asked.request(), &variant.stored, Apply::All, now),
     };
-    explained(asked, &mut answer, handling, Some(variant.variant()), now);
+    explained(asked, &mut answer, (handling, at_hand.cost), Some(variant.variant()), now);
     answer
 }
 

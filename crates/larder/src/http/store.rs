@@ -167,6 +167,7 @@ impl Store {
             lifetime: Lifetime::fresh_for(keep_for).stale_if_error(keep_for),
             tags: tags_of(variants.heads(), request).into(),
             refusal: None,
+            class: policy.class(),
         };
         self.engine().dated(leader.key(), unstored, cost, leader.fence())
     }

@@ -218,6 +218,8 @@ impl Settings {
         let names: Vec<_> = upstream.keys().map(String::as_str).collect();
         let trusts = server.trusted_readers.is_some();
         let otherwise = check.way("defaults", (defaults, defaults), &names, (None, None), trusts);
+        let max_memory = check.max_memory("defaults", (defaults, defaults), size);
+        let otherwise = otherwise.map(|way| Way { max_memory, ..way });
         let mut ways = Vec::new();
         let mut fittings = Vec::new();
         let mut rules_of_routes = Vec::new();
@@ -226,7 +228,9 @@ impl Settings {
             let effective = rules.clone().of_route(defaults);
             let fitting = check.fitting(&path, &route[index]);
             let own = (Some(&route[index]), fitting.as_ref());
-            ways.push(check.way(&path, (rules, &effective), &names, own, trusts));
+            let way = check.way(&path, (rules, &effective), &names, own, trusts);
+            let max_memory = check.max_memory(&path, (rules, &effective), size);
+            ways.push(way.map(|way| Way { max_memory, ..way }));
             fittings.push(fitting);
             rules_of_routes.push(effective);
         }

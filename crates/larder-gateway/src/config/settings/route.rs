@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use http::{HeaderName, uri::Authority};
 use larder::http::Policy;
 use larder::http::policy::{
@@ -19,8 +20,11 @@ use crate::{
         rules::Rules,
         value::{Field, Wanted, is_one_host},
     },
-    routes::{Fitting, HostPattern, OTHERWISE, PathRegex, Rewrite, Way},
+    routes::{Fitting, HostPattern, OTHERWISE, PathRegex, Rewrite, RouteName, Way},
 };
+
+/// A page or two fit into less, and nothing else.
+const LEAST_BOUND: ByteSize = ByteSize::kib(64);
 
 impl Check<'_> {
     /// The way of requests by `effective` rules, of which `said` stand at `path`.
@@ -107,13 +111,11 @@ impl Check<'_> {
             None => Rewrite::default(),
         };
         let rewrite = (!rewrite.changes_nothing()).then(|| Arc::new(rewrite));
-        let limits = match route {
-            Some(route) => effective.limits(&route.words()),
-            None => effective.limits(OTHERWISE),
-        };
-        let name = route.map_or(OTHERWISE.to_owned(), Route::words).into();
+        let words = route.map_or_else(|| OTHERWISE.to_owned(), Route::words);
+        let limits = effective.limits(&words);
+        let line = self.places.of(path).map(|place| place.without_column().into());
         Some(Way {
-            name,
+            name: RouteName { words: words.into(), line },
             policy,
             for_strangers,
             upstream: upstream?,
@@ -122,7 +124,29 @@ impl Check<'_> {
             protocols: effective.protocols(),
             times: effective.times().map(Arc::new),
             limits,
+            // What the memory is, is said elsewhere.
+            max_memory: None,
         })
+    }
+
+    /// How much of the memory may be taken by what is stored by `effective` rules, of which `said` stand at `path`.
+    pub(super) fn max_memory(
+        &mut self,
+        path: &str,
+        (said, effective): (&Rules, &Rules),
+        memory: ByteSize,
+    ) -> Option<u64> {
+        let bound = effective.max_memory.as_ref()?.0.of(memory);
+        if said.max_memory.is_some() && bound > memory {
+            let what = format!("all that is stored may take {memory}, and this is more");
+            self.note(&format!("{path}.max_memory"), what);
+        }
+        if said.max_memory.is_some() && bound < LEAST_BOUND {
+            let what =
+                "with so little next to nothing can be stored: say 64KiB or more, or cache = false";
+            self.note(&format!("{path}.max_memory"), what);
+        }
+        Some(bound.as_u64())
     }
 
     /// Whether a key is said at `path`, and not only in `[defaults]`.
@@ -371,6 +395,7 @@ fn of_no_use(rules: &Rules) -> Option<&'static str> {
         ("cdn_cache_control", rules.cdn_cache_control.is_some()),
         ("etag", rules.etag.is_some()),
         ("max_body", rules.max_body.is_some()),
+        ("max_memory", rules.max_memory.is_some()),
         ("cache", rules.cache == Some(true)),
     ];
     said.into_iter().find_map(|(key, is_said)| is_said.then_some(key))

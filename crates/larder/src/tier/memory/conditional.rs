@@ -41,7 +41,8 @@ impl<V> MemoryTier<V> {
         seen: AsSeen<impl Fn(&Entry<V>) -> bool>,
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
-        self.put_over(key, entry, heap_bytes, judge, |shard, older| {
+        // What was computed from it, or is another form of it, is of the same class.
+        self.put_over(None, key, (entry, heap_bytes), judge, |shard, older| {
             fenced() || !seen.is_still(shard, older)
         })
     }

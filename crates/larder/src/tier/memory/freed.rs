@@ -3,6 +3,8 @@
 //!
 //! [`Held`]: super::shards::Held
 
+use larder_policy::class::Class;
+
 use super::{blocks::Block, queue::Links, slots::Chunk};
 
 /// `T`: what is in a slot; `S`: a shard.
@@ -12,6 +14,7 @@ pub(super) struct Freed<T, S> {
     /// Hashes, cells of an index, and what ghosts remembered.
     pub(super) numbers: Vec<Vec<u32>>,
     pub(super) blocks: Vec<Vec<Block>>,
+    pub(super) classes: Vec<Vec<Class>>,
     /// What a shard had that has got empty.
     pub(super) shards: Vec<S>,
 }
@@ -24,6 +27,7 @@ impl<T, S> Default for Freed<T, S> {
             links: Vec::new(),
             numbers: Vec::new(),
             blocks: Vec::new(),
+            classes: Vec::new(),
             shards: Vec::new(),
         }
     }

@@ -19,7 +19,8 @@
 //!
 //! The bound is one for all shards: room is booked before anything is stored, so an entry may weigh
 //! anything up to the whole, and a shard is never full while others are empty. What replaces something
-//! books only what it weighs more.
+//! books only what it weighs more. Entries may have a class ([`classes`]), which may have a bound of its own: what is beyond
+//! that goes first, and only for what is of the same class.
 //!
 //! What is over (expired beyond its windows, or purged by a tag) goes before anything that is not.
 //!
@@ -33,6 +34,7 @@
 mod blocks;
 mod budget;
 mod burial;
+mod classes;
 mod conditional;
 mod dropping;
 mod freed;
@@ -58,14 +60,17 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
+use larder_policy::class::Class;
 
 use crate::{
     clock::Moment, entry::Entry, gone::GoneRing, purge::judge::Judge, weigh::ALLOCATION_BYTES,
 };
 #[cfg(feature = "http")]
 pub(crate) use budget::Bound;
-use budget::{Budget, By, Leaving};
+use budget::{Budget, By, Leaving, Room};
 use burial::{Burials, bury, bury_untold};
+pub use classes::Held;
+use classes::{ClassRoom, Classes};
 pub(crate) use conditional::AsSeen;
 pub(crate) use dropping::{Burial, discard};
 #[cfg(feature = "http")]
@@ -77,7 +82,7 @@ pub use removal::RemovalCause;
 #[cfg(feature = "http")]
 pub(crate) use removal::{TellLater, that_can_wait};
 pub(crate) use runs::Runs;
-use shard::{Gone, Shard, Slot};
+use shard::{Evicted, Gone, Shard, Slot};
 pub(crate) use shard::{SLOTS_PER_HOLD, Ticket};
 use shards::{Locked, Shards, read, write};
 pub(crate) use survey::{Seen, Visitor};
@@ -114,6 +119,7 @@ pub(crate) struct MemoryTier<V> {
     shards: Shards<V>,
     hasher: RandomState,
     budget: Budget,
+    classes: Arc<Classes>,
     max_entry_bytes: usize,
     eviction: Eviction,
     on_removed: Option<OnRemoved<V>>,
@@ -152,6 +158,7 @@ impl<V> MemoryTier<V> {
             shards: Shards::new(max_bytes, max_entries),
             hasher: RandomState::default(),
             budget: Budget::new(max_bytes, max_entries),
+            classes: Arc::new(Classes::new()),
             // A slot tells its weight in 32 bits.
             max_entry_bytes: max_entry_bytes.unwrap_or(usize::MAX).min(u32::MAX as usize),
             eviction,
@@ -249,27 +256,39 @@ impl<V> MemoryTier<V> {
         judge: &Judge<'_>,
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
-        self.put_over(key, entry, heap_bytes, judge, |_, _| fenced())
+        self.put_as(Class::NONE, key, entry, heap_bytes, judge, fenced)
     }
 
-    /// The same where `fenced` is told which slot of the shard, if any, has what is stored under the key.
+    /// The same, and the entry is of this class.
+    pub(crate) fn put_as(
+        &self,
+        class: Class,
+        key: &str,
+        entry: Entry<V>,
+        heap_bytes: usize,
+        judge: &Judge<'_>,
+        fenced: impl FnOnce() -> bool,
+    ) -> PutOutcome {
+        self.put_over(Some(class), key, (entry, heap_bytes), judge, |_, _| fenced())
+    }
+
+    /// The same where `fenced` is told which slot of the shard, if any, has what is stored under the key. Without a
+    /// class the entry is of that of the one that it replaces.
     ///
     /// Room is made one by one, victims from the entry's own shard, so that an insert meets one lock only,
     /// and from all of them in turn if it takes many. A panic of what had to go is not the caller's, and
     /// ends here.
     fn put_over(
         &self,
+        class: Option<Class>,
         key: &str,
-        entry: Entry<V>,
-        heap_bytes: usize,
+        (entry, heap_bytes): (Entry<V>, usize),
         judge: &Judge<'_>,
         fenced: impl FnOnce(&Shard<V>, Option<u32>) -> bool,
     ) -> PutOutcome {
         let place = self.place(key);
-        let weight = Self::weight(key, heap_bytes);
-        let slot_weight = u32::try_from(weight).unwrap_or(u32::MAX);
         // What is stored, then what that replaced.
-        let mut slot = Some(Slot::new(Name::new(key), entry, slot_weight));
+        let mut slot = Some(Slot::new(Name::new(key), entry, 0));
         let by = if dropping::is_dropping() { By::Drop } else { By::Anybody };
         let (mut evicted, mut over) = (0, 0);
         let (mut from, mut in_vain) = (place.shard, 0);
@@ -277,28 +296,48 @@ impl<V> MemoryTier<V> {
             let mut shard = write(self.shards.get_or_make(place.shard));
             let (older, older_weight) = shard.holds(place.hash, key).unzip();
             let older_weight = older_weight.unwrap_or(0);
+            let older_class = older.map(|number| shard.class(number));
+            let class = class.or(older_class).unwrap_or_default();
+            let weight = Self::weight(key, heap_bytes, class);
             let more = weight.saturating_sub(older_weight);
-            let may_be_stored = weight <= self.max_entry_bytes && weight <= self.budget.max_bytes();
-            let room = may_be_stored
-                .then(|| self.budget.try_book(usize::from(older.is_none()), more, by))
-                .flatten();
-            if let Some(room) = room {
-                if fenced(&shard, older) {
+            let may_be_stored = weight <= self.max_entry_bytes_of(class);
+            let needed = Needed {
+                entries: usize::from(older.is_none()),
+                bytes: more,
+                class,
+                // What is of another class gives nothing of this one's room back.
+                of_class: match older_class == Some(class) {
+                    true => (0, more),
+                    false => (1, weight),
+                },
+            };
+            let booked = if may_be_stored { self.book(needed, by) } else { Err(Lack::Room) };
+            let lack = match booked {
+                Ok((room, of_class)) => {
+                    if fenced(&shard, older) {
+                        drop(shard);
+                        drop((room, of_class));
+                        bury_untold([&mut slot], self.budget.leave(0, 0)).pass_over();
+                        return PutOutcome::Fenced;
+                    }
+                    if let Some(slot) = &mut slot {
+                        slot.weighs(u32::try_from(weight).unwrap_or(u32::MAX));
+                    }
+                    let new = (&mut slot, class);
+                    shard.put(place.hash, older, new, self.eviction, &self.classes);
+                    room.keep();
+                    of_class.keep();
+                    // The newer one has its entry's place now, and as much of its bytes as it needs.
+                    let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
                     drop(shard);
-                    bury_untold([&mut slot], self.budget.leave(0, 0)).pass_over();
-                    return PutOutcome::Fenced;
+                    if slot.is_some() {
+                        let replaced = self.notice(judge, RemovalCause::Replaced).of_replaced();
+                        bury([&mut slot], leaving, replaced).pass_over();
+                    }
+                    return PutOutcome::Yes { evicted, over };
                 }
-                shard.put(place.hash, older, &mut slot, self.eviction);
-                room.keep();
-                // The newer one has its entry's place now, and as much of its bytes as it needs.
-                let leaving = self.budget.leave(0, older_weight.saturating_sub(weight));
-                drop(shard);
-                if slot.is_some() {
-                    let replaced = self.notice(judge, RemovalCause::Replaced).of_replaced();
-                    bury([&mut slot], leaving, replaced).pass_over();
-                }
-                return PutOutcome::Yes { evicted, over };
-            }
+                Err(lack) => lack,
+            };
             // What a `Drop` stores must not make others go, whose `Drop`s would do the same.
             if !may_be_stored || in_vain > 2 * self.shards.count() || by == By::Drop {
                 let is_fenced = fenced(&shard, older);
@@ -322,7 +361,10 @@ impl<V> MemoryTier<V> {
                 drop(shard);
                 shard = write(self.shards.get_or_make(from));
             }
-            let mut out = shard.evict(newcomer, spared, judge);
+            let mut out = match lack {
+                Lack::Room => shard.evict(newcomer, spared, judge),
+                Lack::RoomOfClass => self.evict_of(&mut shard, class, spared, judge),
+            };
             let leaving = self.leave(out.gone.iter().flatten());
             drop(shard);
             evicted += out.gone.len() - out.over;
@@ -342,14 +384,38 @@ impl<V> MemoryTier<V> {
         }
     }
 
-    /// Whether an entry that holds `heap_bytes` beyond itself is not too large.
-    #[cfg(feature = "http")]
-    pub(crate) fn fits(&self, key: &str, heap_bytes: usize) -> bool {
-        Self::weight(key, heap_bytes) <= self.max_entry_bytes()
+    /// Books room in the budget, and in the class.
+    fn book(&self, needed: Needed, by: By) -> Result<(Room<'_>, ClassRoom<'_>), Lack> {
+        let Needed { entries, bytes, class, of_class: (entries_of_class, bytes_of_class) } = needed;
+        let of_class = self.classes.try_book(class, entries_of_class, bytes_of_class);
+        let of_class = of_class.ok_or(Lack::RoomOfClass)?;
+        let room = self.budget.try_book(entries, bytes, by).ok_or(Lack::Room)?;
+        Ok((room, of_class))
     }
 
-    fn weight(key: &str, heap_bytes: usize) -> usize {
-        let overhead = Slot::<V>::OVERHEAD_BYTES.saturating_add(Name::heap_bytes(key));
+    /// Takes an entry out because its class holds all that it may.
+    fn evict_of(
+        &self,
+        shard: &mut Shard<V>,
+        class: Class,
+        spared: Option<u32>,
+        judge: &Judge<'_>,
+    ) -> Evicted<V> {
+        let out = shard.evict_of(class, spared, judge);
+        self.classes.count_evicted(class, out.gone.len() - out.over);
+        out
+    }
+
+    /// Whether an entry of this class that holds `heap_bytes` beyond itself is not too large.
+    #[cfg(feature = "http")]
+    pub(crate) fn fits(&self, key: &str, heap_bytes: usize, class: Class) -> bool {
+        Self::weight(key, heap_bytes, class) <= self.max_entry_bytes_of(class)
+    }
+
+    fn weight(key: &str, heap_bytes: usize, class: Class) -> usize {
+        let of_class = if class == Class::NONE { 0 } else { Slot::<V>::CLASS_BYTES };
+        let overhead = Slot::<V>::OVERHEAD_BYTES.saturating_add(of_class);
+        let overhead = overhead.saturating_add(Name::heap_bytes(key));
         let allocation = if heap_bytes > 0 { ALLOCATION_BYTES } else { 0 };
         overhead.saturating_add(heap_bytes).saturating_add(allocation)
     }
@@ -465,6 +531,7 @@ impl<V> MemoryTier<V> {
             let (entries, bytes) = all.size();
             let leaving = self.budget.leave(entries, bytes);
             drop(shard);
+            all.leave_classes();
             let slots = all.slots_mut().inspect(|slot| count += of_use(&**slot, judge));
             let purged = self.notice(judge, RemovalCause::Purged);
             burial = burial.and(bury(slots, leaving, purged));
@@ -477,10 +544,64 @@ impl<V> MemoryTier<V> {
         self.budget.stored()
     }
 
-    /// The most one entry may weigh now.
-    #[cfg(feature = "http")]
-    pub(crate) fn max_entry_bytes(&self) -> usize {
-        self.max_entry_bytes.min(self.budget.max_bytes())
+    /// The class of what is stored under the key.
+    #[cfg(any(test, feature = "http"))]
+    pub(crate) fn class_of(&self, key: &str) -> Class {
+        let place = self.place(key);
+        let Some(shard) = place.shard(self) else { return Class::NONE };
+        let shard = read(shard);
+        shard.holds(place.hash, key).map_or(Class::NONE, |(number, _)| shard.class(number))
+    }
+
+    /// What the entries of a class hold. At a moment when nothing is stored or removed, what all of them hold comes to
+    /// the [size](MemoryTier::size).
+    #[cfg(any(test, feature = "http"))]
+    pub(crate) fn held_by(&self, class: Class) -> Held {
+        if class != Class::NONE {
+            return self.classes.held(class);
+        }
+        let (entries, bytes) = self.size();
+        let others = self.classes.held_by_all();
+        Held {
+            entries: entries.saturating_sub(others.entries),
+            bytes: bytes.saturating_sub(others.bytes),
+            evicted: 0,
+        }
+    }
+
+    /// Bounds what the entries of a class weigh together; the burial tells how many had to go. Once this returns, the
+    /// bound holds for all that is stored.
+    #[cfg(any(test, feature = "http"))]
+    pub(crate) fn bound_class(&self, class: Class, max_bytes: usize, judge: &Judge<'_>) -> Burial {
+        self.classes.set_max_bytes(class, max_bytes);
+        let mut runs = Runs::for_a_caller();
+        let mut burials = Burials::new(self.notice(judge, RemovalCause::Evicted));
+        while self.classes.is_exceeded(class) {
+            let mut is_in_vain = true;
+            for shard in self.shards.iter() {
+                let mut shard = write(shard);
+                let gone = self.evict_of(&mut shard, class, None, judge).gone;
+                let leaving = self.leave(gone.iter().flatten());
+                drop(shard);
+                is_in_vain &= gone.is_empty();
+                burials.bury(gone, leaving);
+                runs.rest_if_due();
+                if !self.classes.is_exceeded(class) {
+                    break;
+                }
+            }
+            if is_in_vain {
+                // What exceeds it is being stored by somebody right now.
+                thread::yield_now();
+            }
+        }
+        burials.end()
+    }
+
+    /// The most one entry of this class may weigh now.
+    pub(crate) fn max_entry_bytes_of(&self, class: Class) -> usize {
+        let max = self.max_entry_bytes.min(self.budget.max_bytes());
+        max.min(self.classes.max_bytes(class))
     }
 
     pub(crate) fn max_bytes(&self) -> usize {
@@ -633,6 +754,23 @@ fn of_use<'a, V: 'a>(slots: impl IntoIterator<Item = &'a Slot<V>>, judge: &Judge
     slots.into_iter().filter(|slot| !judge.is_over(slot.entry())).count()
 }
 
+/// The room that something needs which is to be stored.
+#[derive(Clone, Copy)]
+struct Needed {
+    entries: usize,
+    bytes: usize,
+    class: Class,
+    /// Entries and bytes, where what is replaced gives back what it has of another class.
+    of_class: (usize, usize),
+}
+
+/// What there was not enough of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    Room,
+    RoomOfClass,
+}
+
 /// Where a key belongs.
 #[derive(Clone, Copy)]
 struct Place {
@@ -648,12 +786,30 @@ impl Place {
 }
 
 #[cfg(test)]
+use std::collections::HashMap;
+
+#[cfg(test)]
 impl<V> MemoryTier<V> {
     /// Checks every invariant, while nobody else does anything.
     pub(crate) fn validate(&self, judge: &Judge<'_>) {
         let validated = self.shards.iter().map(|shard| read(shard).validate(judge));
         let held = validated.fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
         assert_eq!(self.size(), held, "the budget knows what the shards hold");
+        let mut of_classes = HashMap::<Class, (usize, usize)>::new();
+        for (class, (entries, bytes)) in self.shards.iter().flat_map(|shard| read(shard).classes())
+        {
+            let sums = of_classes.entry(class).or_default();
+            *sums = (sums.0 + entries, sums.1 + bytes);
+        }
+        let classed = of_classes.iter().filter(|(class, _)| **class != Class::NONE);
+        let all = classed.fold((0, 0), |all, (&class, &(entries, bytes))| {
+            let Held { entries: counted, bytes: weighed, .. } = self.classes.held(class);
+            assert_eq!((counted, weighed), (entries, bytes), "{class:?} holds what is counted");
+            assert!(bytes <= self.classes.max_bytes(class), "{class:?} holds no more than it may");
+            (all.0 + entries, all.1 + bytes)
+        });
+        let of_all = self.classes.held_by_all();
+        assert_eq!((of_all.entries, of_all.bytes), all, "nothing that is gone is counted");
         assert_eq!(self.budget.booked(), held, "and nothing keeps room it lost");
         assert!(held.1 <= self.max_bytes());
     }
@@ -684,6 +840,7 @@ mod tests {
             ttl_secs: u64,
             fenced: bool,
             since: u64,
+            class: u16,
         },
         Read {
             key: u8,
@@ -710,21 +867,28 @@ mod tests {
         Resize {
             max_bytes: usize,
         },
+        BoundClass {
+            class: u16,
+            max_bytes: usize,
+        },
         Clear,
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let key = any::<u8>;
         prop_oneof![
-            12 => (key(), 0..6000_usize, 1..60_u64, prop::bool::weighted(0.1), 0..3_u64).prop_map(
-                |(key, heap_bytes, ttl_secs, fenced, since)| Step::Put {
+            12 => (
+                (key(), 0..6000_usize, 1..60_u64),
+                (prop::bool::weighted(0.1), 0..3_u64, 0..4_u16),
+            )
+                .prop_map(|((key, heap_bytes, ttl_secs), (fenced, since, class))| Step::Put {
                     key,
                     heap_bytes,
                     ttl_secs,
                     fenced,
                     since,
-                }
-            ),
+                    class,
+                }),
             8 => key().prop_map(|key| Step::Read { key }),
             3 => key().prop_map(|key| Step::Remove { key }),
             1 => (0..10_u8).prop_map(|digit| Step::RemoveWhere { digit }),
@@ -735,6 +899,8 @@ mod tests {
             2 => prop_oneof![Just(Pace::Whole), Just(Pace::UpTo(40))]
                 .prop_map(|pace| Step::Sweep { pace }),
             1 => (5_000..60_000_usize).prop_map(|max_bytes| Step::Resize { max_bytes }),
+            1 => (0..4_u16, prop_oneof![Just(usize::MAX), 0..20_000_usize])
+                .prop_map(|(class, max_bytes)| Step::BoundClass { class, max_bytes }),
             1 => Just(Step::Clear),
         ]
     }
@@ -768,20 +934,27 @@ mod tests {
         for step in steps {
             let judge = Judge::new(now.now(), &tags);
             match step {
-                Step::Put { key, heap_bytes, ttl_secs, fenced, since } => {
+                Step::Put { key, heap_bytes, ttl_secs, fenced, since, class } => {
                     let entry = tagged(key, ttl_secs, now.now(), &tags, since);
                     let over = count(&|_, entry| judge.is_over(entry));
                     let fenced = || fenced;
-                    let stored = tier.put(&key.to_string(), entry, heap_bytes, &judge, fenced);
-                    let is_there = tier.peek(&key.to_string(), |entry| entry.value);
+                    let (class, key_text) = (Class::new(class), key.to_string());
+                    let most = tier.max_entry_bytes_of(class);
+                    let stored = tier.put_as(class, &key_text, entry, heap_bytes, &judge, fenced);
+                    let is_there = tier.peek(&key_text, |entry| entry.value);
                     match stored {
                         PutOutcome::Yes { evicted, over: gone } => {
                             assert_eq!(is_there, Some(key));
-                            assert!(evicted == 0 || over <= gone + 1, "what was over stayed");
+                            let is_bound = tier.classes.max_bytes(class) < usize::MAX;
+                            assert!(
+                                is_bound || evicted == 0 || over <= gone + 1,
+                                "what was over stayed"
+                            );
+                            assert_eq!(tier.class_of(&key_text), class);
                         }
                         PutOutcome::TooLarge => {
                             assert_eq!(is_there, None);
-                            assert!(heap_bytes > 4_000, "it fits");
+                            assert!(heap_bytes + 1_000 > most, "it fits");
                         }
                         PutOutcome::NoRoom => unreachable!("nobody else has any"),
                         PutOutcome::Fenced => assert!(fenced()),
@@ -825,6 +998,14 @@ mod tests {
                     assert!(left == 0 || matches!(pace, Pace::UpTo(_)));
                 }
                 Step::Resize { max_bytes } => tier.resize(max_bytes, &judge).pass_over(),
+                Step::BoundClass { class, max_bytes } => {
+                    let class = Class::new(class);
+                    let others =
+                        |tier: &MemoryTier<u8>| tier.size().0 - tier.held_by(class).entries;
+                    let before = others(&tier);
+                    tier.bound_class(class, max_bytes, &judge).pass_over();
+                    assert_eq!(others(&tier), before, "others are not touched");
+                }
                 Step::Clear => {
                     let of_use = count(&|_, entry| !judge.is_over(entry));
                     assert_eq!(tier.clear(&judge).0, of_use);
@@ -847,6 +1028,119 @@ mod tests {
         ) {
             keep_the_books(eviction, max_entries, steps);
         }
+    }
+
+    /// A tier of many shards, and what is stored in it: of each class as many entries.
+    fn of_classes(classes: u16, entries: u16, heap_bytes: usize) -> (MemoryTier<u8>, Moment) {
+        let now = ManualClock::new().clock().now();
+        let tier = MemoryTier::new(Limits::bytes(64 << 20));
+        assert!(tier.shards.count() > 4);
+        let judge = Judge::of_untagged(now);
+        for class in 1..=classes {
+            for number in 0..entries {
+                let key = format!("{class} {number}");
+                let entry = entry(0, 60, now);
+                let put = tier.put_as(Class::new(class), &key, entry, heap_bytes, &judge, || false);
+                assert_eq!(put, PutOutcome::Yes { evicted: 0, over: 0 });
+            }
+        }
+        (tier, now)
+    }
+
+    #[test]
+    fn what_is_beyond_the_bound_of_a_class_goes_from_all_shards_and_from_that_class_alone() {
+        let (tier, now) = of_classes(3, 500, 1000);
+        let judge = Judge::of_untagged(now);
+        let (one, other) = (Class::new(1), Class::new(2));
+        let (before, each) = (tier.held_by(other), tier.held_by(one).bytes / 500);
+        tier.bound_class(one, 10 * each + each / 2, &judge).pass_over();
+        assert_eq!(tier.held_by(one), Held { entries: 10, bytes: 10 * each, evicted: 490 });
+        // Wherever they are: each that is stored makes one go.
+        for number in 0..200 {
+            let key = format!("1 new {number:03}");
+            let put = tier.put_as(one, &key, entry(0, 60, now), 1000, &judge, || false);
+            assert!(matches!(put, PutOutcome::Yes { evicted: 1 | 2, over: 0 }), "{put:?}");
+            assert!(tier.held_by(one).bytes <= 10 * each + each / 2);
+        }
+        assert_eq!(tier.held_by(other), before);
+        tier.validate(&judge);
+    }
+
+    #[test]
+    fn what_is_read_of_a_class_stays_when_others_of_it_have_to_go() {
+        let (tier, now) = of_classes(1, 100, 1000);
+        let (judge, one) = (Judge::of_untagged(now), Class::new(1));
+        tier.bound_class(one, tier.held_by(one).bytes, &judge).pass_over();
+        for number in 0..300 {
+            for read in 0..10 {
+                tier.read(&format!("1 {read}"), |_| ());
+            }
+            let key = format!("1 new {number}");
+            tier.put_as(one, &key, entry(0, 60, now), 1000, &judge, || false);
+        }
+        let left = (0..10).filter(|read| tier.peek(&format!("1 {read}"), |_| ()).is_some());
+        assert_eq!(left.count(), 10);
+    }
+
+    #[test]
+    fn what_is_replaced_by_another_class_counts_there_from_then_on() {
+        let (tier, now) = of_classes(1, 10, 1000);
+        let (judge, one, other) = (Judge::of_untagged(now), Class::new(1), Class::new(2));
+        let each = tier.held_by(one).bytes / 10;
+        for (class, heap_bytes) in [(other, 1000), (other, 500), (Class::NONE, 2000), (one, 10)] {
+            tier.put_as(class, "1 3", entry(0, 60, now), heap_bytes, &judge, || false);
+            tier.validate(&judge);
+            let held = [one, other, Class::NONE].map(|class| tier.held_by(class).entries);
+            let expected = [one, other, Class::NONE].map(|is| usize::from(is == class));
+            assert_eq!(held, [9 + expected[0], expected[1], expected[2]]);
+        }
+        assert!(tier.held_by(one).bytes < 10 * each);
+        let (_, bytes) = tier.size();
+        tier.clear(&judge).1.pass_over();
+        assert!(bytes > 0 && tier.held_by(one) == Held::default());
+    }
+
+    #[cfg(not(shuttle))]
+    #[test]
+    fn several_threads_leave_the_sums_of_classes_right_and_never_exceed_a_bound() {
+        let (tier, now) = of_classes(4, 50, 1000);
+        let bound = 30_000;
+        let judge = Judge::of_untagged(now);
+        tier.bound_class(Class::new(1), bound, &judge).pass_over();
+        thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let tier = &tier;
+                scope.spawn(move || {
+                    let judge = Judge::of_untagged(now);
+                    let mut dice = thread + 1;
+                    for _ in 0..4000 {
+                        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+                        let (class, number) = ((dice >> 33) % 4, (dice >> 40) % 60);
+                        let key = format!("{class} {number}");
+                        match (dice >> 50) % 8 {
+                            0 => {
+                                let cause = RemovalCause::Purged;
+                                tier.remove(&key, &judge, cause).1.pass_over();
+                            }
+                            1 => tier.clear(&judge).1.pass_over(),
+                            2 => {
+                                let is_named = |key: &str| key.ends_with('7');
+                                tier.remove_where(is_named, &judge).1.pass_over();
+                            }
+                            _ => {
+                                // Some keys change their class.
+                                let class = Class::new(((class + dice % 2) % 4 + 1) as u16);
+                                let heap_bytes = (dice >> 20) as usize % 3000;
+                                let entry = entry(0, 60, now);
+                                tier.put_as(class, &key, entry, heap_bytes, &judge, || false);
+                            }
+                        }
+                        assert!(tier.held_by(Class::new(1)).bytes <= bound);
+                    }
+                });
+            }
+        });
+        tier.validate(&judge);
     }
 
     #[test]

@@ -8,12 +8,18 @@
 
 use std::{
     num::NonZeroU16,
-    sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering},
+    },
 };
+
+use larder_policy::class::Class;
 
 use super::{
     Eviction,
     blocks::{BLOCK, Block},
+    classes::Classes,
     freed,
     ghost::Ghost,
     index::Index,
@@ -74,6 +80,12 @@ struct Rest<V> {
     /// Beside the slots as well. Whatever puts all of them into another order reads nothing else: the slots
     /// themselves are too far apart for that.
     hashes: Vec<u32>,
+    /// Beside them as well, and empty while nothing here has a class.
+    classes: Vec<Class>,
+    /// What the entries of each class hold in all shards.
+    sums: Arc<Classes>,
+    /// Where the search for an entry of a class goes on.
+    hand: usize,
     /// Numbers of empty slots. One may have been cut off since: then it is beyond the end.
     vacant: Vec<u32>,
     /// The ends of what is in the slots, `BLOCK` by `BLOCK`.
@@ -156,6 +168,9 @@ impl<V> Slot<V> {
         Slots::<Slot<V>>::BYTES_PER_SLOT + links + hash + blocks + Index::BYTES_PER_SLOT + ghosts
     };
 
+    /// What its class costs, where anything has one: two bytes in a vector of which no more than a sixteenth is unused.
+    pub(super) const CLASS_BYTES: usize = size_of::<Class>() + size_of::<Class>().div_ceil(16);
+
     pub(super) fn new(key: Name, entry: Entry<V>, weight: u32) -> Self {
         let (marks, ticket) = (AtomicU8::new(0), AtomicU16::new(0));
         Slot { key, marks, is_main: false, ticket, entry, weight }
@@ -195,6 +210,10 @@ impl<V> Slot<V> {
 
     pub(super) fn entry_mut(&mut self) -> &mut Entry<V> {
         &mut self.entry
+    }
+
+    pub(super) fn weighs(&mut self, weight: u32) {
+        self.weight = weight;
     }
 
     pub(super) fn weight(&self) -> usize {
@@ -264,22 +283,25 @@ impl<V> Shard<V> {
         Some((number, taken(&self.slots, number).weight()))
     }
 
-    /// Stores `new`, for which there is room, in place of what is in the slot `older`, and leaves that
-    /// there instead.
+    /// Stores `new`, for which there is room in the budget and in its class, in place of what is in the slot
+    /// `older`, and leaves that there instead.
     pub(super) fn put(
         &mut self,
         hash: u32,
         older: Option<u32>,
-        new: &mut Option<Slot<V>>,
+        (new, class): (&mut Option<Slot<V>>, Class),
         eviction: Eviction,
+        sums: &Arc<Classes>,
     ) {
-        let rest = self.rest.get_or_insert_with(|| Box::new(Rest::new(eviction)));
+        let new_rest = || Box::new(Rest::new(eviction, Arc::clone(sums)));
+        let rest = self.rest.get_or_insert_with(new_rest);
         rest.looks = (rest.looks + LOOKS_PER_PUT).min(MAX_LOOKS);
         if let Some(number) = older {
-            return self.replace(number, new);
+            return self.replace(number, new, class);
         }
         let is_main = rest.belongs_to_main(hash);
         let number = self.occupy(hash, new);
+        rest_of(&mut self.rest).classify(number, class);
         taken_mut(&mut self.slots, number).is_main = is_main;
         self.enqueue(number);
     }
@@ -317,6 +339,57 @@ impl<V> Shard<V> {
         }
         self.tidy();
         Evicted { gone, over }
+    }
+
+    /// Takes out the entry of this class that is worth least, if there is one: never what is in the slot `spared`. It
+    /// is looked for from where the last search ended, and one that nobody has asked for since it was passed over goes.
+    /// What is passed over loses a mark. Whom the queues would let go first, and what the ghosts remember, is not changed
+    /// by that: the class is too large, and the shard need not be.
+    pub(super) fn evict_of(
+        &mut self,
+        class: Class,
+        spared: Option<u32>,
+        judge: &Judge<'_>,
+    ) -> Evicted<V> {
+        let (mut gone, mut over) = (Vec::new(), 0);
+        if let Some(number) = self.victim_of(class, spared, judge) {
+            over = usize::from(judge.is_over(&taken(&self.slots, number).entry));
+            self.vacate(number, new_place(&mut gone));
+        }
+        self.tidy();
+        Evicted { gone, over }
+    }
+
+    fn victim_of(&mut self, class: Class, spared: Option<u32>, judge: &Judge<'_>) -> Option<u32> {
+        let rest = self.rest.as_mut()?;
+        let hand = rest.hand.min(rest.classes.len());
+        let (mut least, mut effort) = (None, 0);
+        for range in [hand..rest.classes.len(), 0..hand] {
+            let mut next = range.start;
+            while let Some(place) = find_class(&rest.classes[next..range.end], class) {
+                let number = number_of(next + place);
+                next += place + 1;
+                rest.hand = next;
+                if spared == Some(number) {
+                    continue;
+                }
+                let slot = taken_mut(&mut self.slots, number);
+                let marks = slot.marks.get_mut();
+                let before = *marks;
+                *marks = marks.saturating_sub(1);
+                effort += judge.effort(&slot.entry);
+                if before == 0 || judge.is_over(&slot.entry) {
+                    return Some(number);
+                }
+                if least.is_none_or(|(fewest, _)| before < fewest) {
+                    least = Some((before, number));
+                }
+                if effort >= MAX_TURNS {
+                    return least.map(|(_, number)| number);
+                }
+            }
+        }
+        least.map(|(_, number)| number)
     }
 
     fn victim(&mut self, newcomer: usize, spared: Option<u32>, judge: &Judge<'_>) -> Option<u32> {
@@ -483,6 +556,23 @@ impl<V> Shard<V> {
         self.rest.as_ref().map_or(0, |rest| rest.changes)
     }
 
+    /// The class of what is in the slot.
+    pub(super) fn class(&self, number: u32) -> Class {
+        self.rest.as_ref().map_or(Class::NONE, |rest| rest.class(number))
+    }
+
+    /// A shard that was [taken](Shard::take_all) whole: its entries are of their classes no longer.
+    pub(super) fn leave_classes(&self) {
+        let Some(rest) = &self.rest else { return };
+        for (number, &class) in (0..).zip(&rest.classes) {
+            if class != Class::NONE
+                && let Some(slot) = self.slots.get(number)
+            {
+                rest.sums.leave(class, 1, slot.weight());
+            }
+        }
+    }
+
     /// What is in the slot.
     pub(super) fn slot(&self, number: u32) -> &Slot<V> {
         taken(&self.slots, number)
@@ -539,7 +629,7 @@ impl<V> Shard<V> {
     }
 
     /// A newer value under the same key keeps its place and its marks: it is as much asked for.
-    fn replace(&mut self, number: u32, newer: &mut Option<Slot<V>>) {
+    fn replace(&mut self, number: u32, newer: &mut Option<Slot<V>>, class: Class) {
         let old = taken_mut(&mut self.slots, number);
         let new = newer.as_mut().expect(SOMETHING);
         new.is_main = old.is_main;
@@ -547,6 +637,14 @@ impl<V> Shard<V> {
         let rest = rest_of(&mut self.rest);
         let (queue, _) = rest.queue(new.is_main);
         queue.reweigh(old.weight, new.weight);
+        match rest.class(number) {
+            // It has booked no more than it weighs more.
+            same if same == class => {
+                rest.sums.leave(class, 0, old.weight.saturating_sub(new.weight) as usize);
+            }
+            other => rest.sums.leave(other, 1, old.weight as usize),
+        }
+        rest.classify(number, class);
         let is_lru = rest.eviction == Eviction::Lru;
         self.slots.swap(number, newer);
         self.note(number);
@@ -577,6 +675,9 @@ impl<V> Shard<V> {
         }
         push(&mut rest.links, Links::VACANT);
         push(&mut rest.hashes, 0);
+        if !rest.classes.is_empty() {
+            push(&mut rest.classes, Class::NONE);
+        }
         if len.is_multiple_of(BLOCK) {
             push(&mut rest.blocks, Block::EMPTY);
         }
@@ -606,6 +707,11 @@ impl<V> Shard<V> {
         let hash_of = |number: u32| rest.hashes[number as usize];
         self.index.remove(hash_of(number), number, hash_of);
         rest.vacant.push(number);
+        let class = rest.class(number);
+        if class != Class::NONE {
+            rest.classes[number as usize] = Class::NONE;
+            rest.sums.leave(class, 1, place.as_ref().map_or(0, Slot::weight));
+        }
     }
 
     /// Gives back the memory that is not needed, where nothing is about to be stored: a shard that has got empty is as it was at first.
@@ -615,7 +721,7 @@ impl<V> Shard<V> {
             && rest.small.is_empty()
             && rest.main.is_empty()
         {
-            let mut rest = Box::new(Rest::new(rest.eviction));
+            let mut rest = Box::new(Rest::new(rest.eviction, Arc::clone(&rest.sums)));
             freed(&mut rest.freed).shards.push(self.take_all());
             self.rest = Some(rest);
         }
@@ -647,6 +753,7 @@ impl<V> Shard<V> {
             let rest = rest_of(&mut self.rest);
             shrink(&mut rest.links, |old| freed(&mut rest.freed).links.push(old));
             shrink(&mut rest.hashes, |old| freed(&mut rest.freed).numbers.push(old));
+            shrink(&mut rest.classes, |old| freed(&mut rest.freed).classes.push(old));
             shrink(&mut rest.blocks, |old| freed(&mut rest.freed).blocks.push(old));
         }
         self.fit_index();
@@ -674,6 +781,8 @@ impl<V> Shard<V> {
             let hash = rest.hashes[last as usize];
             rest.hashes[hole as usize] = hash;
             rest.changes += 1;
+            let class = rest.class(last);
+            rest.classify(hole, class);
             self.index.renumber(hash, last, hole);
             let mut moved = None;
             self.slots.swap(last, &mut moved);
@@ -687,15 +796,19 @@ impl<V> Shard<V> {
         self.slots.pop(len, |chunks| freed(&mut rest.freed).chunks.push(chunks));
         rest.links.pop();
         rest.hashes.pop();
+        rest.classes.pop();
         rest.blocks.truncate(rest.links.len().div_ceil(BLOCK));
     }
 }
 
 impl<V> Rest<V> {
-    fn new(eviction: Eviction) -> Self {
+    fn new(eviction: Eviction, sums: Arc<Classes>) -> Self {
         Rest {
             links: Vec::new(),
             hashes: Vec::new(),
+            classes: Vec::new(),
+            sums,
+            hand: 0,
             vacant: Vec::new(),
             blocks: Vec::new(),
             known: Block::EMPTY,
@@ -715,6 +828,21 @@ impl<V> Rest<V> {
 
     fn queue(&mut self, is_main: bool) -> (&mut Queue, &mut [Links]) {
         (if is_main { &mut self.main } else { &mut self.small }, &mut self.links)
+    }
+
+    fn class(&self, number: u32) -> Class {
+        self.classes.get(number as usize).copied().unwrap_or_default()
+    }
+
+    /// What is in the slot is of this class. The first that has one makes room for all.
+    fn classify(&mut self, number: u32, class: Class) {
+        if self.classes.is_empty() && class != Class::NONE {
+            self.classes.reserve_exact(self.links.len() + room(&self.links));
+            self.classes.resize(self.links.len(), Class::NONE);
+        }
+        if let Some(place) = self.classes.get_mut(number as usize) {
+            *place = class;
+        }
     }
 
     /// The next block, downwards and round, in which something may be over.
@@ -803,6 +931,19 @@ fn rest_of<V>(rest: &mut Option<Box<Rest<V>>>) -> &mut Rest<V> {
     rest.as_mut().expect("a shard that has or had an entry has the rest")
 }
 
+/// The first place of a class, looked for in steps that the compiler turns into comparisons of many at once.
+fn find_class(classes: &[Class], class: Class) -> Option<usize> {
+    const STEP: usize = 64;
+    let mut before = 0;
+    for step in classes.chunks(STEP) {
+        if step.iter().fold(false, |is_here, other| is_here | (*other == class)) {
+            return step.iter().position(|other| *other == class).map(|place| before + place);
+        }
+        before += step.len();
+    }
+    None
+}
+
 fn new_place<T>(places: &mut Vec<Option<T>>) -> &mut Option<T> {
     places.push(None);
     places.last_mut().expect("one was just added")
@@ -838,10 +979,25 @@ fn room<T>(vec: &[T]) -> usize {
 }
 
 #[cfg(test)]
+use std::collections::HashMap;
+
+#[cfg(test)]
 impl<V> Shard<V> {
     /// How many slots an eviction may look over.
     pub(super) fn looks(&self) -> usize {
         self.rest.as_ref().map_or(0, |rest| rest.looks)
+    }
+
+    /// What the entries of each class hold here, found by a look at each.
+    pub(super) fn classes(&self) -> HashMap<Class, (usize, usize)> {
+        let mut classes = HashMap::new();
+        for (number, slot) in (0..).zip(self.slots.iter()) {
+            if let Some(slot) = slot {
+                let (entries, bytes) = classes.entry(self.class(number)).or_insert((0, 0));
+                (*entries, *bytes) = (*entries + 1, *bytes + slot.weight());
+            }
+        }
+        classes
     }
 
     /// Checks every invariant; returns entries and bytes.
@@ -875,6 +1031,7 @@ impl<V> Shard<V> {
         }
         assert_eq!(rest.blocks.len(), rest.links.len().div_ceil(BLOCK));
         assert_eq!(rest.hashes.len(), rest.links.len());
+        assert!(rest.classes.is_empty() || rest.classes.len() == rest.links.len());
         let vacant = rest.links.iter().filter(|links| **links == Links::VACANT).count();
         assert_eq!(rest.links.len() - vacant, all.len());
         assert!(rest.vacant.len() <= MAX_VACANT);

@@ -1,0 +1,219 @@
+//! Row: what the requests of one route have come to.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use larder::http::{
+    Handled, HitResponse, Verdict,
+    policy::{class::Class, reason::Reason},
+};
+
+use super::{
+    hits::HitCells,
+    times::{Quantiles, Times},
+};
+
+const REASONS: usize = Reason::ALL.len();
+
+/// The counts of one route. It takes 200 bytes, 350 more once a request was no hit, and half a KiB once a hit was timed, and
+/// once one has waited; beside its cells for hits.
+pub(crate) struct Row {
+    /// What its requests have in common.
+    pub(super) words: Arc<str>,
+    pub(super) number: u16,
+    hits: Arc<HitCells>,
+    /// By verdict. Hits are counted elsewhere.
+    requests: [AtomicU64; Verdict::ALL.len()],
+    /// Why those that were no hits were none.
+    reasons: OnceLock<Box<[AtomicU64; REASONS]>>,
+    /// By what was stale.
+    saved_micros: AtomicU64,
+    origin_calls: AtomicU64,
+    origin_micros: AtomicU64,
+    /// Of hits, and of what was stale and at hand. Of plain hits one in 64.
+    hit_times: Times,
+    /// Of all that has waited for a service.
+    waited_times: Times,
+}
+
+/// The counts at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Counts {
+    /// How many there were of each verdict, in the order of [`Verdict::ALL`].
+    pub(super) requests: [u64; Verdict::ALL.len()],
+    /// Why those that were no hits were none, for each reason that there was.
+    pub(super) reasons: Vec<(Reason, u64)>,
+    /// How long until the head of an answer that was at hand. None before the first.
+    pub(super) hit_times: Option<Quantiles>,
+    /// How long until the head of an answer that its reader waited for. None before the first.
+    pub(super) waited_times: Option<Quantiles>,
+    /// How often its service was asked.
+    pub(super) origin_calls: u64,
+    /// How long that took until the heads of the answers, all together.
+    pub(super) origin_time: Duration,
+    /// What fetching all that was answered from what was stored would have taken.
+    pub(super) saved: Duration,
+}
+
+impl Row {
+    pub(super) fn new(words: Arc<str>, number: u16, hits: Arc<HitCells>) -> Row {
+        let zero = || AtomicU64::new(0);
+        Row {
+            words,
+            number,
+            hits,
+            requests: std::array::from_fn(|_| zero()),
+            reasons: OnceLock::new(),
+            saved_micros: zero(),
+            origin_calls: zero(),
+            origin_micros: zero(),
+            hit_times: Times::default(),
+            waited_times: Times::default(),
+        }
+    }
+
+    /// By which number a cache accounts for what is stored for it.
+    pub(super) fn class(&self) -> Class {
+        Class::new(self.number)
+    }
+
+    /// Lets `look` answer a plain hit, which it may not be, and counts it.
+    #[inline]
+    pub(crate) fn plain_hit(
+        &self,
+        look: impl FnOnce() -> Option<HitResponse>,
+    ) -> Option<HitResponse> {
+        let cell = self.hits.of(self.number);
+        let began = cell.is_sample().then(Instant::now);
+        let served = look()?;
+        cell.add(1, served.saved_micros());
+        if let Some(began) = began {
+            self.hit_took(began);
+        }
+        Some(served)
+    }
+
+    #[cold]
+    fn hit_took(&self, began: Instant) {
+        self.hit_times.record(began.elapsed());
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, handled: &Handled) {
+        let &Handled { verdict, reason, has_waited, began, saved } = handled;
+        let saved_micros = u64::try_from(saved.as_micros()).unwrap_or(u64::MAX);
+        match verdict {
+            Verdict::Hit => self.hits.of(self.number).add(1, saved_micros),
+            verdict => {
+                self.count(verdict);
+                self.saved_micros.fetch_add(saved_micros, Relaxed);
+            }
+        }
+        if verdict != Verdict::Hit {
+            self.count_reason(reason);
+        }
+        if has_waited {
+            self.waited_times.record(began.elapsed());
+        } else if verdict != Verdict::Refused {
+            self.hit_times.record(began.elapsed());
+        }
+    }
+
+    /// A request got no answer but the gateway's own: its service failed.
+    pub(crate) fn failed(&self, verdict: Verdict) {
+        self.count(verdict);
+        self.count_reason(Reason::OriginError);
+    }
+
+    /// A request was not let through.
+    pub(crate) fn refused(&self) {
+        self.count(Verdict::Refused);
+    }
+
+    /// Its service is asked. Dropping what this gives says that it has answered, or that nobody waits for that any more.
+    pub(crate) fn ask(self: &Arc<Row>) -> Asking {
+        self.origin_calls.fetch_add(1, Relaxed);
+        Asking { row: Arc::clone(self), began: Instant::now() }
+    }
+
+    fn count(&self, verdict: Verdict) {
+        self.requests[verdict as usize].fetch_add(1, Relaxed);
+    }
+
+    fn count_reason(&self, reason: Reason) {
+        self.reasons()[reason.index()].fetch_add(1, Relaxed);
+    }
+
+    fn reasons(&self) -> &[AtomicU64; REASONS] {
+        self.reasons.get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))))
+    }
+
+    /// Adds the counts of a route that is no more, whose cells are free from then on.
+    pub(super) fn absorb(&self, gone: &Row) {
+        let (hits, hits_saved) = self.hits.sum(gone.number);
+        self.hits.of(self.number).add(hits, hits_saved);
+        self.hits.reset(gone.number);
+        let each = self.requests.iter().zip(&gone.requests);
+        let further = [
+            (&self.saved_micros, &gone.saved_micros),
+            (&self.origin_calls, &gone.origin_calls),
+            (&self.origin_micros, &gone.origin_micros),
+        ];
+        for (own, theirs) in each.chain(further) {
+            own.fetch_add(theirs.load(Relaxed), Relaxed);
+        }
+        if let Some(reasons) = gone.reasons.get() {
+            for (own, theirs) in self.reasons().iter().zip(reasons.iter()) {
+                own.fetch_add(theirs.load(Relaxed), Relaxed);
+            }
+        }
+        self.hit_times.absorb(&gone.hit_times);
+        self.waited_times.absorb(&gone.waited_times);
+    }
+
+    /// The counts now.
+    pub(super) fn counts(&self) -> Counts {
+        let (hits, hits_saved) = self.hits.sum(self.number);
+        let mut requests = self.requests.each_ref().map(|count| count.load(Relaxed));
+        requests[Verdict::Hit as usize] = hits;
+        let reasons = self.reasons.get().map(|reasons| {
+            let counts = reasons.iter().map(|count| count.load(Relaxed));
+            Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
+        });
+        let saved_micros = hits_saved.saturating_add(self.saved_micros.load(Relaxed));
+        Counts {
+            requests,
+            reasons: reasons.unwrap_or_default(),
+            hit_times: self.hit_times.quantiles(),
+            waited_times: self.waited_times.quantiles(),
+            origin_calls: self.origin_calls.load(Relaxed),
+            origin_time: Duration::from_micros(self.origin_micros.load(Relaxed)),
+            saved: Duration::from_micros(saved_micros),
+        }
+    }
+}
+
+impl Counts {
+    /// How many requests had this verdict.
+    pub(super) fn of(&self, verdict: Verdict) -> u64 {
+        self.requests[verdict as usize]
+    }
+}
+
+/// A service is being asked.
+pub(crate) struct Asking {
+    row: Arc<Row>,
+    began: Instant,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.row.origin_micros.fetch_add(micros, Relaxed);
+    }
+}
