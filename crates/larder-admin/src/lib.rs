@@ -18,6 +18,10 @@
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second; and purges as they go on, where a [`trail`] remembers them |
 //! | `GET /v1/routes?order=requests&limit=50&after=…` | what the requests of each route have come to, and what is stored for it, where something here has [`routes`]: the most first, by `requests`, `misses`, `origin_seconds`, `bytes` or `name`; at most 1000 at once, and `next` is what to go on [after](routes) |
 //! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}`, `{"glob":"…*…"}` ([`Glob`](larder::Glob)) or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
+//! | `GET /v1/entries`, `GET /v1/entry`, `GET /v1/entry/body`, `GET /v1/tags` | what the caches hold, page by page in an order; one entry and the responses that it has; the tags of all of it |
+//! | `GET /v1/gone` | which keys went of late, why, when and by which purge |
+//! | `GET /v1/history` | what happened in each second of the last hour; `/v1/events?only=second` tells it as it happens |
+//! | `GET /openapi.json` | all of it described to programs (OpenAPI 3.1) |
 //! | `GET /v1/purges/{id}`, `GET /v1/purges?since=TIME` | what was purged under that name, or since then and by whom, and how far each tier is: where a [`trail`] remembers it ([`Admin::trail`]). The answer to a purge has its name, `id`, then, and `"wait":"cdn"` waits for CDNs |
 //!
 //! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
@@ -29,6 +33,9 @@
 //! `"keys":[{"key":"/a","purged":0,"did_you_mean":["http://localhost:8080/a"]}]`. Where that is none, up to
 //! three stored keys that may have been meant are named, as far as they are among the first few thousand; so
 //! are beginnings for a prefix that is that of nothing.
+//!
+//! A purge with `"dry_run":true` changes nothing and says how many entries and bytes it would touch:
+//! `{"dry_run":true,"would":{"entries":2,"bytes":512},"dated":"…"}`. Whoever may read may ask for it.
 //!
 //! A soft purge with `"refresh":true` has what it marked stale asked for again, what was read most first, where something
 //! here can ([`Admin::refresh_with`]): the answer then has `"refresh":{"queued":2,"left_out":0}`.
@@ -55,6 +62,7 @@ mod entries;
 mod entry;
 mod events;
 pub mod figures;
+mod forecast;
 mod forget;
 mod gone;
 mod guard;

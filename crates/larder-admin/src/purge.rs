@@ -4,7 +4,7 @@ use std::{
     fmt,
     ops::RangeInclusive,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -23,6 +23,7 @@ use crate::{
     access::ClientAddress,
     console::Console,
     entry::OnlyReads,
+    forecast::Forecast,
     managed::Managed,
     nearest::{nearest_keys, nearest_prefixes},
     object::Object,
@@ -339,24 +340,6 @@ fn some_keys(caches: &[Arc<dyn Managed>]) -> Vec<String> {
     caches.iter().flat_map(|cache| cache.keys(most)).collect()
 }
 
-/// What a purge would touch.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Forecast {
-    /// Always true: nothing was changed.
-    dry_run: bool,
-    would: ForecastTotals,
-    /// When that was found out.
-    #[schema(format = DateTime)]
-    dated: String,
-}
-
-/// Entries that can still be served.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ForecastTotals {
-    entries: u64,
-    bytes: u64,
-}
-
 /// What came of a request to purge.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
@@ -442,7 +425,7 @@ async fn purge_or_foretell(
     answer.map_err(IntoResponse::into_response)
 }
 
-/// What a purge would touch, found out by looking at everything, or at the keys that it names.
+/// Judges a request as a purge is judged, and makes none.
 async fn foretell(
     console: &Console,
     request: Result<Json<Object<PurgeRequest>>, JsonRejection>,
@@ -451,15 +434,8 @@ async fn foretell(
     let not_understood = |detail| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail);
     How::try_from(&request).map_err(not_understood)?;
     let targets = Targets::try_from(request).map_err(not_understood)?;
-    let scopes: Vec<_> = targets.purges().into_iter().map(|purge| purge.scope).collect();
-    let caches = console.caches.clone();
-    let look = move || {
-        let touched = caches.iter().map(|cache| cache.would_touch(&scopes));
-        touched.fold((0, 0), |sum, touched| (sum.0 + touched.entries, sum.1 + touched.bytes))
-    };
-    let dated = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
-    let (entries, bytes) = console.snapshots.alone(look).await?;
-    Ok(Forecast { dry_run: true, would: ForecastTotals { entries, bytes }, dated })
+    let scopes = targets.purges().into_iter().map(|purge| purge.scope).collect();
+    Forecast::of(console, scopes).await
 }
 
 async fn really_purge(

@@ -60,7 +60,7 @@ async fn a_response_is_shown_with_its_fields_and_the_beginning_of_its_body_as_te
             .header(header::CACHE_CONTROL, "max-age=60")
             .header(header::CONTENT_TYPE, "text/html")
             .header(header::SET_COOKIE, "session=4711");
-        let body = larder::http::Body::from(vec![b'<'; 70_000]);
+        let body = larder::http::Body::from(axum::body::Bytes::from(vec![b'<'; 70_000]));
         Ok::<_, Infallible>(answer.body(body).unwrap())
     };
     let request = Request::get("http://example.org/a").body(Body::empty()).unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod backoff;
 pub(crate) mod change;
 pub(crate) mod flight;
 pub(crate) mod list;
+mod list_tags;
 pub(crate) mod look;
 pub(crate) mod lower;
 pub(crate) mod purge;

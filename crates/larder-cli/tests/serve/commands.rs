@@ -45,7 +45,7 @@ async fn what_is_held_is_printed_in_an_order_and_by_route() {
     let (origin, folder) = (tagged().await, tempfile::tempdir().unwrap());
     let text = format!(
         "[server]\nlisten = 0\n[admin]\nlisten = 0\n[upstream.app]\nurl = \"http://{}\"\n\
-         [[route]]\npath = \"/posts/{{id}}\"\nttl = \"1s\"\n",
+         [[route]]\npath = \"/posts/{{id}}\"\nmax_ttl = \"5m\"\n",
         origin.address
     );
     std::fs::write(folder.path().join("larder.toml"), text).unwrap();
@@ -77,8 +77,8 @@ async fn what_is_held_is_printed_in_an_order_and_by_route() {
         (&"/posts/{id}".into(), &"all".into()),
         "{entry}"
     );
-    // By the rules of its route, which says one second.
-    assert!(entry["fresh_for_seconds"].as_f64().unwrap() <= 1.0, "{entry}");
+    // By the rules of its route, whatever the answer says.
+    assert!(entry["fresh_for_seconds"].as_f64().unwrap() <= 300.0, "{entry}");
     let prefix = entries(&["--prefix", "http://LARDER.test:80/about"]).await;
     assert!(prefix.contains("1 of 1 entries"), "{prefix}");
     assert!(entries(&["--tag", "none"]).await.contains("0 of 0 entries"));
