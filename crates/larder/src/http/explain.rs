@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Response};
 use larder_policy::{
     cache_status::CacheStatus, fields::push_number, freshness::Freshness, reason::Reason,
     reuse::Variant, settings::Policy,
@@ -21,6 +21,96 @@ pub struct ShowKey;
 /// [policy](larder_policy::outgoing) has fields for that: for caches outside that may know.
 #[derive(Clone, Copy, Debug)]
 pub struct ShowTags;
+
+/// Put into a request's extensions, it has a plain hit say as well how it was [`Handled`].
+#[derive(Clone, Copy, Debug)]
+pub struct TellHits;
+
+/// Among the extensions of an answer: how it came about. Plain hits have it only where [`TellHits`] asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Handled {
+    /// What was done with the request.
+    pub handled: HandledAs,
+    /// Why the origin was asked, or else why it was not.
+    pub why: Reason,
+    /// What came of it, as the `detail` in `Cache-Status` says it: why an answer was not stored, for instance.
+    pub outcome: Reason,
+    /// How long the head of the origin's answer took, or of what stands in for it, where the origin was asked.
+    pub origin: Option<Duration>,
+}
+
+/// What was done with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandledAs {
+    /// Something fresh that is stored in memory has answered it.
+    Hit,
+    /// The same of the tier below memory.
+    LowerHit,
+    /// Something stale has answered it.
+    Stale,
+    /// The origin was asked.
+    Miss,
+    /// The answer was that of a fetch which was under way for another reader.
+    Collapsed,
+    /// It has passed to the origin.
+    Pass,
+    /// It was answered 504: its reader wanted no origin asked.
+    Refused,
+}
+
+impl Handled {
+    fn of(handling: Handling) -> Handled {
+        let handled = match handling {
+            Handling::Served { reason: Reason::Hit, .. } => HandledAs::Hit,
+            Handling::Found { reason: Reason::Hit, .. } => HandledAs::LowerHit,
+            Handling::Served { .. } | Handling::Found { .. } => HandledAs::Stale,
+            Handling::Refused(_) => HandledAs::Refused,
+            Handling::Forwarded { outcome, why, .. } => match outcome {
+                ReplyOutcome::Passed => HandledAs::Pass,
+                // An answer to a request that passes may be stored.
+                _ if why == Reason::Method => HandledAs::Pass,
+                ReplyOutcome::Collapsed => HandledAs::Collapsed,
+                ReplyOutcome::StoodIn(_) => HandledAs::Stale,
+                ReplyOutcome::Stored | ReplyOutcome::NotStored(_) => HandledAs::Miss,
+            },
+        };
+        let outcome = handling.outcome();
+        let (why, origin) = match handling {
+            Handling::Forwarded { why, took, .. } => (why, Some(took)),
+            Handling::Served { .. } | Handling::Found { .. } | Handling::Refused(_) => {
+                (outcome, None)
+            }
+        };
+        Handled { handled, why, outcome, origin }
+    }
+}
+
+impl Handling {
+    /// What the `detail` in `Cache-Status` says.
+    fn outcome(self) -> Reason {
+        match self {
+            Handling::Found { reason: Reason::Hit, .. } => Reason::Shared,
+            Handling::Served { reason, .. }
+            | Handling::Found { reason, .. }
+            | Handling::Refused(reason) => reason,
+            Handling::Forwarded { why, outcome, .. } => match outcome {
+                ReplyOutcome::Stored | ReplyOutcome::Passed => why,
+                ReplyOutcome::Collapsed => Reason::Collapsed,
+                ReplyOutcome::NotStored(reason) | ReplyOutcome::StoodIn(reason) => reason,
+            },
+        }
+    }
+}
+
+/// Tells in an answer's extensions how it was handled, unless it is a plain hit that nobody asks about: that takes an
+/// allocation.
+pub(crate) fn tell_handling<B>(answer: &mut Response<B>, request: &Extensions, handling: Handling) {
+    let is_plain_hit = matches!(handling, Handling::Served { reason: Reason::Hit, .. });
+    if !is_plain_hit || request.get::<TellHits>().is_some() {
+        answer.extensions_mut().insert(Handled::of(handling));
+    }
+}
 
 /// How an answer came about.
 #[derive(Clone, Copy, Debug)]
@@ -108,10 +198,9 @@ fn cache_status(
         Some((_, stored)) => CacheStatus::stale_hit(stored.stale_for(policy, now)),
         None => CacheStatus::hit(Duration::ZERO),
     };
-    match handling {
-        Handling::Found { reason: Reason::Hit, .. } => hit().detail(Reason::Shared),
-        Handling::Served { reason, .. } | Handling::Found { reason, .. } => hit().detail(reason),
-        Handling::Refused(reason) => CacheStatus::refused().detail(reason),
+    let told = match handling {
+        Handling::Served { .. } | Handling::Found { .. } => hit(),
+        Handling::Refused(_) => CacheStatus::refused(),
         Handling::Forwarded { why, status, outcome, .. } => {
             let forwarded = CacheStatus::forwarded(why, status);
             let stored_for = |forwarded: CacheStatus<'static>| match stored {
@@ -122,17 +211,15 @@ fn cache_status(
                 None => forwarded,
             };
             match outcome {
-                ReplyOutcome::Stored => stored_for(forwarded).detail(why),
-                ReplyOutcome::Collapsed => {
-                    stored_for(forwarded).collapsed().detail(Reason::Collapsed)
-                }
-                ReplyOutcome::NotStored(reason) => forwarded.detail(reason),
-                ReplyOutcome::StoodIn(reason) => match status {
-                    Some(status) => hit().stands_in_for(why, status).detail(reason),
-                    None => hit().detail(reason),
+                ReplyOutcome::Stored => stored_for(forwarded),
+                ReplyOutcome::Collapsed => stored_for(forwarded).collapsed(),
+                ReplyOutcome::StoodIn(_) => match status {
+                    Some(status) => hit().stands_in_for(why, status),
+                    None => hit(),
                 },
-                ReplyOutcome::Passed => forwarded.detail(why),
+                ReplyOutcome::NotStored(_) | ReplyOutcome::Passed => forwarded,
             }
         }
-    }
+    };
+    told.detail(handling.outcome())
 }

@@ -26,7 +26,7 @@ use super::{
     body::{Body, BoxFuture},
     cache::Parts,
     error::NoAnswer,
-    explain::{Handling, ReplyOutcome, ShowKey, explain},
+    explain::{Handling, ReplyOutcome, ShowKey, explain, tell_handling},
     landing::Leader,
     origin::Origin,
     outside,
@@ -162,6 +162,7 @@ async fn forward(
     let about = named.as_ref().unwrap_or(&head.uri);
     let mut answer = Response::from_parts(sent, body);
     outside::note(&mut answer, (&head, about), (by, now), handling, stored);
+    tell_handling(&mut answer, &head.extensions, handling);
     explain(answer.headers_mut(), handling, stored, key.as_deref(), (by, now));
     Ok(answer)
 }

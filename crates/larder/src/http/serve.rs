@@ -18,7 +18,7 @@ use super::{
     body::Body,
     cache::Parts,
     compress::Compressor,
-    explain::{Handling, ReplyOutcome, ShowKey, explain},
+    explain::{Handling, ReplyOutcome, ShowKey, explain, tell_handling},
     forms::{choose, tell_of_forms},
     outside,
     request::Retrieval,
@@ -100,6 +100,7 @@ pub(crate) fn explained(
     now: SystemTime,
 ) {
     outside::note(answer, (&asked.head, &asked.uri), (&asked.policy, now), handling, stored);
+    tell_handling(answer, &asked.head.extensions, handling);
     let headers = answer.headers_mut();
     let shows_key = asked.head.extensions.get::<ShowKey>().is_some();
     if let Some((stored, rules)) = stored.zip(asked.policy.compression()) {
