@@ -18,6 +18,7 @@ use crate::{
     console::{Console, Note, Part},
     entry::{Entry, Tokens, let_in},
     events,
+    explain::{self, Explain, MAX_QUESTION_BYTES},
     figures::Figures,
     forget,
     guard::{Allowed, guard},
@@ -43,6 +44,7 @@ pub struct Admin {
     allowed: Allowed,
     notes: Vec<Note>,
     refresh: Option<Arc<dyn Refresh>>,
+    explain: Option<Arc<dyn Explain>>,
     read: Option<Token>,
     write: Option<Token>,
     tokens: Option<Tokens>,
@@ -88,6 +90,13 @@ impl Admin {
     /// Purges that say `"refresh":true` have `refresh` ask again for what they name. Without one they are refused.
     pub fn refresh_with(mut self, refresh: impl Refresh + 'static) -> Self {
         self.refresh = Some(Arc::new(refresh));
+        self
+    }
+
+    /// Has `explain` tell what would become of a request, and what has become of past ones. Without one the paths for that
+    /// answer 404.
+    pub fn explain_with(mut self, explain: impl Explain + 'static) -> Self {
+        self.explain = Some(Arc::new(explain));
         self
     }
 
@@ -165,12 +174,14 @@ impl Admin {
             notes: self.notes,
             tokens,
             refresh: self.refresh,
+            explain: self.explain,
             stats: self.stats,
             trail: self.trail,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
         });
+        let long_questions = DefaultBodyLimit::max(MAX_QUESTION_BYTES);
         Router::new()
             .route("/", get(index::index))
             .route("/page.js", get(index::script))
@@ -183,6 +194,8 @@ impl Admin {
             .route("/v1/purges", get(purges::since))
             .route("/v1/purges/{id}", get(purges::one))
             .route("/v1/shared/forget", post(forget::forget))
+            .route("/v1/explain", get(explain::get).post(explain::post).layer(long_questions))
+            .route("/v1/requests/{id}", get(explain::request))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{entry::Tokens, managed::Managed, refresh::Refresh, trail::Trail};
+use crate::{entry::Tokens, explain::Explain, managed::Managed, refresh::Refresh, trail::Trail};
 
 /// What `/readyz` tells beside.
 pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -20,6 +20,7 @@ pub(crate) struct Console {
     pub(crate) notes: Vec<Note>,
     pub(crate) tokens: Tokens,
     pub(crate) refresh: Option<Arc<dyn Refresh>>,
+    pub(crate) explain: Option<Arc<dyn Explain>>,
     pub(crate) stats: Vec<(&'static str, Part)>,
     /// Which purges were made of late, where that is remembered.
     pub(crate) trail: Option<Trail>,

@@ -18,6 +18,8 @@
 //! | `GET /v1/events` | the same as server-sent events: one at once, then one a second; and purges as they go on, where a [`trail`] remembers them |
 //! | `POST /v1/purge` | `{"tags":["…"]}`, `{"keys":["…"]}`, `{"prefix":"…"}`, `{"glob":"…*…"}` ([`Glob`](larder::Glob)) or `{"all":true}`, with `"mode":"soft"` (the default: entries become stale) or `"hard"` (they are gone), and `"wait"` for the outermost tier that must have answered (`"memory"`, the default, or `"shared"`), for `"timeout_ms"` at most (1 to 60000; usually as the cache's [settings](larder::lower::Settings::purge_wait) say); answers `{"purged":2,"mode":"soft","receipts":[…]}`: the number of entries, or `null` where a single step purges them uncounted (tags), and a [`Receipt`](larder::Receipt) for each name and cache |
 //! | `GET /v1/purges/{id}`, `GET /v1/purges?since=TIME` | what was purged under that name, or since then and by whom, and how far each tier is: where a [`trail`] remembers it ([`Admin::trail`]). The answer to a purge has its name, `id`, then, and `"wait":"cdn"` waits for CDNs |
+//! | `GET /v1/explain?url=…&method=…&header=name:value`, `POST /v1/explain` with `{"url":"…","method":"GET","headers":[["name","value"]],"policy":"…"}` | what would become of that request now, and why ([`explain`]): its key, what each tier holds, the verdict, what is stored that nearly fits; by the text of another configuration as well. Nothing changes by it. Where something here explains ([`Admin::explain_with`]) |
+//! | `GET /v1/requests/{id}` | what has become of the request whose answer had this id in `Larder-Request` |
 //!
 //! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
 //! `lapsed` (the same, and those `missing` have not heard from the tier for so long that they can no longer serve what
@@ -51,6 +53,7 @@ mod admin;
 mod console;
 mod entry;
 mod events;
+pub mod explain;
 pub mod figures;
 mod forget;
 mod guard;
