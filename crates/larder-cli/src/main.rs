@@ -7,6 +7,7 @@ mod check;
 mod configured;
 mod doubts;
 mod ending;
+mod explain;
 mod files;
 mod flags;
 mod health;
@@ -43,6 +44,7 @@ use tracing::Level;
 use crate::{
     check::Check,
     configured::Configured,
+    explain::Explain,
     flags::ServeFlags,
     health::Health,
     import::Import,
@@ -88,6 +90,8 @@ enum What {
     Purge(Box<Purge>),
     /// Print what a `larder serve` with --admin has counted
     Stats(Stats),
+    /// Tell what a `larder serve` with --admin would do with a request, and why
+    Explain(Box<Explain>),
 }
 
 fn main() -> ExitCode {
@@ -118,6 +122,9 @@ fn main() -> ExitCode {
         }
         What::Stats(stats) => {
             ended(stats.run().map(print).map_err(|error| (error.exit_code(), error)))
+        }
+        What::Explain(explain) => {
+            ended(explain.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }

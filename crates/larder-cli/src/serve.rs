@@ -278,6 +278,7 @@ impl Configured {
                 let router = router
                     .http_cache(&cache)
                     .refresh_with(refresher.clone())
+                    .explain_with(gateway.clone())
                     .metrics(RefreshFigures(refresher.clone()))
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))

@@ -13,8 +13,10 @@
 mod answers;
 mod bounds;
 mod client;
+mod explaining;
 mod hits;
 mod outbound;
+mod past;
 mod purging;
 mod rate;
 mod refreshing;
@@ -40,7 +42,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Empty;
 use larder::http::{
     Answering, Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Policy, Rules, ShowKey,
-    ShowTags,
+    ShowTags, TellHits,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -57,6 +59,7 @@ use self::{
     bounds::Bounds,
     client::LARDER_EXPLAIN,
     outbound::Outbound,
+    past::{Asked, Past},
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
     target::OverTls,
@@ -103,6 +106,8 @@ struct Common {
     busy: Seldom,
     down: Seldom,
     purges: Purges,
+    /// What became of the last requests.
+    past: Past,
     upgrades: Upgrades,
     pressure: Pressure,
 }
@@ -159,6 +164,8 @@ impl AboutTrailers {
 #[derive(Clone)]
 struct LetIn {
     settings: Arc<Settings>,
+    /// Its way's place among them.
+    place: usize,
     upstream: usize,
     rewrite: Option<Arc<Rewrite>>,
     bounds: Option<Arc<Bounds>>,
@@ -235,6 +242,7 @@ impl Gateway {
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
+            past: Past::new(),
             upgrades: Upgrades::new(),
             pressure: Pressure::default(),
         });
@@ -308,7 +316,7 @@ impl Gateway {
         let hop = settings.config.hop(head);
         let may_see_keys =
             settings.config.may_see_keys(&head.headers, head.extensions.get::<Peer>());
-        head.headers.remove(LARDER_EXPLAIN);
+        let asks_how = head.headers.remove(LARDER_EXPLAIN).is_some() && may_see_keys;
         let purging = settings.config.purge.as_ref().filter(|purge| purge.takes(&head.method));
         let asks_for_others = purging.is_some() && asks_for_others(&head.headers);
         // Whatever may be stored is kept without trailers: nobody need ask for them.
@@ -348,6 +356,9 @@ impl Gateway {
                 }
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
+                }
+                if asks_how {
+                    head.extensions.insert(TellHits);
                 }
                 if let Some(about) = about_trailers {
                     about.say_to(&mut head.headers);
@@ -426,7 +437,7 @@ impl Gateway {
             }
             None => Pace::Usual,
         };
-        extensions.insert(LetIn { settings, upstream, rewrite, bounds });
+        extensions.insert(LetIn { settings, place, upstream, rewrite, bounds });
         Ok(pace)
     }
 }
@@ -535,11 +546,13 @@ impl Service<Request<ReaderBody>> for Gateway {
             Ok(Admitted::ToCache(Pace::Usual)) => {}
             Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
-        let line = LogLine::begin(&head);
+        let (line, asked) = (LogLine::begin(&head), Asked::of(&head));
         let answering = self.cache.call(Request::from_parts(head, body));
         let common = Arc::clone(&self.common);
         Box::pin(async move {
-            let answer = answering.await.unwrap_or_else(|error| {
+            let answered = answering.await;
+            let has_failed = answered.is_err();
+            let mut answer = answered.unwrap_or_else(|error| {
                 match &error {
                     error if is_for_want_of_a_turn(error) => tell_busy(&common.busy),
                     error if is_for_want_of_an_address(error) => tell_down(error, &common.down),
@@ -549,6 +562,9 @@ impl Service<Request<ReaderBody>> for Gateway {
                 }
                 answer_of(&error).map(Body::from)
             });
+            if let Some(asked) = asked {
+                common.past.note(asked, &mut answer, has_failed);
+            }
             if let Some(line) = line {
                 line.end(&answer);
             }
