@@ -55,6 +55,9 @@ pub struct Explained {
     /// What would become of it.
     #[serde(flatten)]
     pub told: Told,
+    /// What became of the last real request for this URL that was no plain hit, where that is remembered: what comes of an
+    /// answer, nobody can tell before it is there.
+    pub last: Option<PastRequest>,
     /// What would become of it by another policy, where one was asked about.
     pub with_policy: Option<Box<Told>>,
 }

@@ -215,7 +215,8 @@ impl Explain for HttpCache {
             let before = Before { policy, route: None, service: "the origin".to_owned() };
             let told = told_of(self, request, &uri, before).await;
             let request = RequestView { method: method.to_string(), url: uri.to_string() };
-            Ok(Explained { at: time(SystemTime::now()), request, told, with_policy: None })
+            let at = time(SystemTime::now());
+            Ok(Explained { at, request, told, last: None, with_policy: None })
         }
         .boxed()
     }

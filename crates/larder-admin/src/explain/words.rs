@@ -38,7 +38,7 @@ pub(super) fn held(held: &[Held]) -> String {
     match (held, best) {
         ([], _) => "Nothing is stored under this key.".to_owned(),
         (_, Some(held)) => format!("This is stored, {}.", standing(held)),
-        ([one], None) => format!("One response is stored, {}.", stored_for(&one.differs_by)),
+        ([one], None) => format!("One response is {}.", stored_for(&one.differs_by)),
         (several, None) => {
             let count = several.len();
             format!("{count} responses are stored, each for other requests than this.")
@@ -177,7 +177,7 @@ fn stored_for(differences: &[Difference]) -> String {
             (_, name, _) => format!("requests without {}", name.as_deref().unwrap_or("that field")),
         });
     match differences {
-        [] => "by other rules".to_owned(),
+        [] => "stored by other rules".to_owned(),
         _ => format!("stored for {}", each.collect::<Vec<_>>().join(" and ")),
     }
 }

@@ -101,17 +101,20 @@ impl Explain {
         }
         let policy_file = self.policy_file.clone();
         let (question, admin, is_json) = self.question()?;
-        let said = admin.ask("/v1/explain", Some(&question), BUDGET)?;
+        let mut said = admin.ask("/v1/explain", Some(&question), BUDGET)?;
         if is_json {
             return Ok(format!("{said}\n"));
         }
         let mut text = tree(&said, colours);
         if let Some(file) = policy_file {
-            text += &comparison(&said, &file.display().to_string(), colours);
+            let name = file.display().to_string();
+            named(&mut said["with_policy"], &name);
+            text += &comparison(&said, &name, colours);
         }
         Ok(text)
     }
 
+    /// What to ask, and of whom.
     fn question(self) -> Result<(Value, Where, bool), ExplainError> {
         let Explain {
             url, fields, method, client, policy_file, json: is_json, admin, curl, ..
@@ -137,4 +140,17 @@ impl Explain {
         }
         Ok((question, admin, is_json))
     }
+}
+
+/// Lines of the other file have its name: the gateway was sent its text alone.
+fn named(told: &mut Value, file: &str) {
+    let name = |line: &mut Value| {
+        if let Some(number) = line.as_str().and_then(|line| line.strip_prefix("policy:")) {
+            *line = format!("{file}:{number}").into();
+        }
+    };
+    let Some(route) = told.get_mut("route") else { return };
+    route.get_mut("line").into_iter().for_each(name);
+    let rules = route.get_mut("rules").and_then(Value::as_array_mut).into_iter().flatten();
+    rules.filter_map(|rule| rule.get_mut("line")).for_each(name);
 }

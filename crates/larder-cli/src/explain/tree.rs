@@ -47,7 +47,13 @@ fn leaf(name: &'static str, text: impl Into<String>) -> Node {
 pub(super) fn tree(said: &Value, colours: Colours) -> String {
     let request = &said["request"];
     let mut text = format!("{} {}\n", word(&request["method"]), word(&request["url"]));
-    draw(&nodes(said, colours), "", colours, &mut text);
+    let mut all = nodes(said, colours);
+    let last = &said["last"];
+    if !last.is_null() {
+        let text = format!("{} at {}", outcome(last, colours), word(&last["at"]));
+        all.insert(2, leaf("last", text));
+    }
+    draw(&all, "", colours, &mut text);
     text
 }
 
@@ -101,14 +107,8 @@ fn changed_rules(said: &Value, other: &Value) -> Vec<Node> {
 /// What has become of a request.
 pub(super) fn past(said: &Value, colours: Colours) -> String {
     let mut text = format!("{} {}\n", word(&said["method"]), word(&said["url"]));
-    let verdict = format!(
-        "{} ({}): {}",
-        colours.verdict(word(&said["verdict"])),
-        word(&said["reason"]),
-        word(&said["says"])
-    );
     let mut nodes = vec![
-        leaf("verdict", verdict),
+        leaf("verdict", outcome(said, colours)),
         leaf(
             "answer",
             format!(
@@ -128,15 +128,14 @@ pub(super) fn past(said: &Value, colours: Colours) -> String {
     text
 }
 
+fn outcome(said: &Value, colours: Colours) -> String {
+    let verdict = colours.verdict(word(&said["verdict"]));
+    format!("{verdict} ({}): {}", word(&said["reason"]), word(&said["says"]))
+}
+
 fn nodes(told: &Value, colours: Colours) -> Vec<Node> {
-    let verdict = &told["verdict"];
-    let text = format!(
-        "{} ({}): {}",
-        colours.verdict(word(&verdict["verdict"])),
-        word(&verdict["reason"]),
-        word(&verdict["says"])
-    );
-    let mut nodes = vec![leaf("verdict", text), leaf("next", word(&told["next"]["says"]))];
+    let verdict = outcome(&told["verdict"], colours);
+    let mut nodes = vec![leaf("verdict", verdict), leaf("next", word(&told["next"]["says"]))];
     if !told["flight"].is_null() {
         nodes.push(leaf("flight", word(&told["flight"]["says"])));
     }

@@ -122,9 +122,14 @@ async fn what_became_of_a_request_is_found_by_the_id_of_its_answer() {
     assert_eq!(said["url"], "http://larder.test/posts/2?token=…");
     assert!(!past.text().contains("secret"), "{}", past.text());
     assert!(said["origin_seconds"].as_f64().unwrap() > 0.0);
+    let next = told(&larder, json!({ "url": "http://larder.test/posts/2?token=secret" })).await;
+    assert_eq!(next["last"]["reason"], "cookie", "{next}");
+    let other = told(&larder, json!({ "url": "http://larder.test/posts/2?token=another" })).await;
+    assert_eq!(other["last"], Value::Null, "{other}");
     assert_eq!(larder.get_from_admin("/v1/requests/0").await.status(), 404);
-    // A hit has one where it is asked for.
-    let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
+    // A hit has one where it is asked for; one that a gateway behind this has given is of another request.
+    let of_another = "cache-control: max-age=60\r\nlarder-request: of-another\r\n";
+    let origin = Origin::saying(ok(of_another, "a")).await;
     let (_folder, larder) = routed(&origin).await;
     larder.get("/posts/3").await;
     assert_eq!(larder.get("/posts/3").await.field("larder-request"), None);
@@ -157,7 +162,11 @@ async fn the_command_prints_a_tree_and_tells_by_its_exit_code() {
             &["miss (uri-miss)", "ttl = \"5m\"", "without utm_source (tracking parameter)"][..],
         ),
         (&[url, "-H", "accept-encoding: br", "-X", "HEAD", "--json"], 0, &["\"method\":\"HEAD\""]),
-        (&[url, "--policy-file", "new.toml"], 0, &["by new.toml", "verdict  miss → pass"]),
+        (
+            &[url, "--policy-file", "new.toml"],
+            0,
+            &["by new.toml", "verdict  miss → pass", "cache = false  new.toml:4"],
+        ),
         (&["--", "curl", "-H", "x: 1", url], 0, &["miss (uri-miss)"]),
         (
             &["--", "curl 'http://larder.test/posts/1' \\\n -I"],

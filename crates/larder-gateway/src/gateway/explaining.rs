@@ -66,8 +66,9 @@ impl Gateway {
             Some(written) => Some(Box::new(self.told(&settings, &question, Some(written)).await)),
         };
         let Question { method, uri, .. } = question;
+        let last = self.common.past.last_of(&uri);
         let request = RequestView { method: method.to_string(), url: uri.to_string() };
-        Ok(Explained { at: time(SystemTime::now()), request, told, with_policy })
+        Ok(Explained { at: time(SystemTime::now()), request, told, last, with_policy })
     }
 
     /// `other`: the routes to go by instead of those of now.

@@ -7,7 +7,7 @@
 use std::{
     cell::Cell,
     collections::VecDeque,
-    fmt::Write,
+    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -34,8 +34,9 @@ const URL_BYTES: usize = 512;
 
 /// The last requests that were no plain hits.
 pub(super) struct Past {
-    /// Ids are a keyed hash of a counter: whoever has one can guess no other.
-    key: [u8; 32],
+    /// Ids are keyed hashes of a counter, by keys that the system's random numbers seed: whoever has one can guess no other.
+    keys: [RandomState; 2],
+    of_urls: RandomState,
     last: AtomicU64,
     /// Each held to add one, or to look for one.
     stripes: Box<[Mutex<Ring>]>,
@@ -49,6 +50,8 @@ struct Ring {
 
 struct Record {
     id: u128,
+    /// Tells URLs apart that are the same without what their queries say.
+    url_hash: u64,
     at: SystemTime,
     method: Method,
     url: Box<str>,
@@ -106,11 +109,9 @@ fn stripe() -> usize {
 
 impl Past {
     pub(super) fn new() -> Past {
-        let mut key = [0; 32];
-        // Without the system's random numbers there is no TLS either.
-        aws_lc_rs::rand::fill(&mut key).expect("the system has random numbers");
+        let keys = [RandomState::new(), RandomState::new()];
         let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Past { key, last: AtomicU64::new(0), stripes }
+        Past { keys, of_urls: RandomState::new(), last: AtomicU64::new(0), stripes }
     }
 
     /// Remembers what has become of a request, and gives its answer an id. `has_failed`: there was none, and what is sent
@@ -123,12 +124,13 @@ impl Past {
             (None, false) => return,
         };
         let id = self.next_id();
-        let text = HeaderValue::try_from(format!("{id:032x}")).expect("digits and letters");
+        let text = HeaderValue::from_bytes(&hex(id)).expect("digits and letters");
         answer.headers_mut().insert(LARDER_REQUEST, text);
         let Asked { method, uri, settings, place, began } = asked;
         let written = settings.config.written.as_ref();
         let record = Record {
             id,
+            url_hash: self.url_hash(&uri),
             at: SystemTime::now(),
             method,
             url: shown(&uri).into(),
@@ -142,11 +144,24 @@ impl Past {
         drop(gone);
     }
 
+    /// Another key than those of ids: a hash of a URL tells nothing of them.
+    fn url_hash(&self, uri: &Uri) -> u64 {
+        let authority = uri.authority().map(|authority| authority.as_str());
+        let target = uri.path_and_query().map(|target| target.as_str());
+        self.of_urls.hash_one((uri.scheme_str(), authority, target))
+    }
+
+    /// What became of the last request for this very URL, of those that are remembered.
+    pub(super) fn last_of(&self, uri: &Uri) -> Option<PastRequest> {
+        let wanted = self.url_hash(uri);
+        let of_each = (0..STRIPES).filter_map(|stripe| self.ring(stripe).last_of(wanted));
+        of_each.max_by_key(|(at, _)| *at).map(|(_, told)| told)
+    }
+
     fn next_id(&self) -> u128 {
         let number = self.last.fetch_add(1, Relaxed);
-        let hash = blake3::keyed_hash(&self.key, &number.to_le_bytes());
-        let (id, _) = hash.as_bytes().split_first_chunk().expect("there are 32 bytes");
-        u128::from_le_bytes(*id)
+        let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(number)));
+        high << 64 | low
     }
 
     /// What became of the request that was given this id.
@@ -174,6 +189,11 @@ impl Ring {
             gone.push(oldest);
         }
         gone
+    }
+
+    fn last_of(&self, url_hash: u64) -> Option<(SystemTime, PastRequest)> {
+        let last = self.records.iter().rev().find(|record| record.url_hash == url_hash)?;
+        Some((last.at, last.told()))
     }
 
     fn find(&self, id: u128) -> Option<PastRequest> {
@@ -218,6 +238,18 @@ impl Record {
     }
 }
 
+/// As a number is written in 32 hexadecimal digits, without what formatting any number takes: nearly every answer that is
+/// no hit has one.
+fn hex(id: u128) -> [u8; 32] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (byte, digits) in id.to_be_bytes().into_iter().zip(text.chunks_exact_mut(2)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
+    }
+    text
+}
+
 /// The verdict, and what has answered.
 fn words(handled: HandledAs) -> (&'static str, &'static str) {
     match handled {
@@ -237,7 +269,7 @@ fn shown(uri: &Uri) -> String {
     if let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) {
         // Of who has put a name before it nothing is kept.
         let host = authority.as_str().rsplit('@').next().unwrap_or_default();
-        write!(text, "{scheme}://{host}").expect("a text takes what is written");
+        text.extend([scheme, "://", host]);
     }
     text.push_str(uri.path());
     let mut sign = '?';
@@ -266,6 +298,7 @@ mod tests {
     fn record(id: u128, url: &str) -> Record {
         Record {
             id,
+            url_hash: 0,
             at: SystemTime::UNIX_EPOCH,
             method: Method::GET,
             url: url.into(),
@@ -317,6 +350,9 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), 4);
         assert!(ids[0].abs_diff(ids[1]) > 1 << 64);
+        for id in ids.into_iter().chain([0, 1, u128::MAX]) {
+            assert_eq!(str::from_utf8(&hex(id)).unwrap(), format!("{id:032x}"));
+        }
         for id in ["", "x", "0", "+0000000000000000000000000000000", "é"] {
             assert!(one.find(id).is_none(), "{id}");
         }

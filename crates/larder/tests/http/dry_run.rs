@@ -293,7 +293,7 @@ fn run(events: Vec<Event>, is_shared: bool) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn a_dry_run_foretells_the_next_request(events in prop::collection::vec(event(), 1..24)) {
@@ -330,6 +330,21 @@ async fn a_dry_run_tells_what_is_stored_and_in_what_it_differs() {
     );
     let told = dry(&site, &get_with("/a", &[("accept-encoding", "br")])).await;
     assert_eq!((told.step, told.memory[0].is_chosen), (Step::Serve, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_makes_nothing_look_read() {
+    let site = Site::new(Shape::S3_FIFO);
+    for path in ["/a", "/b"] {
+        site.fill(path, fresh("a")).await;
+    }
+    site.get("/b").await;
+    for _ in 0..7 {
+        dry(&site, &get("/a")).await;
+        site.cache.nearest("http://example.org/a/", 3, secs(60));
+    }
+    let read_most = site.cache.again(&[Purge::everything()], 2).requests;
+    assert_eq!(read_most[0].uri().path(), "/b");
 }
 
 #[tokio::test(start_paused = true)]
