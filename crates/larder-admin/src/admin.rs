@@ -20,6 +20,7 @@ use crate::{
     entries,
     entry::{Entry, Tokens, let_in},
     events,
+    explain::{self, Explain, MAX_QUESTION_BYTES},
     figures::Figures,
     forget, gone,
     guard::{Allowed, guard},
@@ -50,6 +51,7 @@ pub struct Admin {
     allowed: Allowed,
     notes: Vec<Note>,
     refresh: Option<Arc<dyn Refresh>>,
+    explain: Option<Arc<dyn Explain>>,
     read: Option<Token>,
     write: Option<Token>,
     tokens: Option<Tokens>,
@@ -108,6 +110,13 @@ impl Admin {
     /// Tells at `/v1/routes` what `table` knows: a function that returns its lines will do. Without one there are none.
     pub fn route_table(mut self, table: impl RouteTable + 'static) -> Self {
         self.routes = Some(Box::new(table));
+        self
+    }
+
+    /// Has `explain` tell what would become of a request, and what has become of past ones. Without one the paths for that
+    /// answer 404.
+    pub fn explain_with(mut self, explain: impl Explain + 'static) -> Self {
+        self.explain = Some(Arc::new(explain));
         self
     }
 
@@ -203,6 +212,7 @@ impl Admin {
             tokens,
             refresh: self.refresh,
             routes: self.routes,
+            explain: self.explain,
             stats: self.stats,
             trail: self.trail,
             routes: self.routes.unwrap_or_else(|| Arc::new(NoRoutes)),
@@ -213,6 +223,7 @@ impl Admin {
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
         });
+        let long_questions = DefaultBodyLimit::max(MAX_QUESTION_BYTES);
         history::begin(&console);
         Router::new()
             .route("/", get(index::index))
@@ -234,6 +245,8 @@ impl Admin {
             .route("/v1/purges/{id}", get(purges::one))
             .route("/v1/shared/forget", post(forget::forget))
             .route("/openapi.json", get(openapi::openapi))
+            .route("/v1/explain", get(explain::get).post(explain::post).layer(long_questions))
+            .route("/v1/requests/{id}", get(explain::request))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

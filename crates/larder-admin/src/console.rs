@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     entry::Tokens,
+    explain::Explain,
     history::{History, RequestCounts},
     key_routes::KeyRoutes,
     managed::Managed,
@@ -34,6 +35,8 @@ pub(crate) struct Console {
     pub(crate) refresh: Option<Arc<dyn Refresh>>,
     /// Which routes there are before the caches.
     pub(crate) routes: Option<Box<dyn RouteTable>>,
+    /// What tells what would become of a request.
+    pub(crate) explain: Option<Arc<dyn Explain>>,
     pub(crate) stats: Vec<(&'static str, Part)>,
     /// Which purges were made of late, where that is remembered.
     pub(crate) trail: Option<Trail>,

@@ -72,6 +72,9 @@ impl Tokens {
 /// one, which tells nothing.
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/", "/page.js"];
 
+/// A POST there changes nothing: what is asked is too long for a query.
+const ASKS: [&str; 1] = ["/v1/explain"];
+
 /// The tokens, and what became of requests without them. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Entry(Arc<Inside>);
@@ -136,7 +139,8 @@ impl Entry {
         if OPEN.contains(&request.uri().path()) || (read.is_none() && write.is_none()) {
             return Ok(Right::All);
         }
-        let reads = [Method::GET, Method::HEAD].contains(request.method());
+        let reads = [Method::GET, Method::HEAD].contains(request.method())
+            || ASKS.contains(&request.uri().path());
         let may_only_read = !reads && MAY_ONLY_READ.contains(&request.uri().path());
         // Where there is a token for changing alone, reading needs none; where there is one for reading alone, nobody
         // changes anything.
@@ -278,7 +282,7 @@ mod tests {
         );
         // A purge may be one that only says what it would do, which is told by its body.
         let forecast = |refused| Ok(Right::ToRead(refused));
-        let rows: [Row<'_>; 21] = [
+        let rows: [Row<'_>; 23] = [
             (None, None, "POST", "/v1/purge", None, Ok(All)),
             (Some("r"), Some("w"), "GET", "/livez", None, Ok(All)),
             (Some("r"), Some("w"), "GET", "/readyz", None, Ok(All)),
@@ -293,6 +297,8 @@ mod tests {
             (Some("r"), Some("w"), "POST", "/v1/purge", Some("x"), Err(Wrong)),
             (Some("r"), Some("w"), "POST", "/v1/shared/forget", Some("r"), Err(Wrong)),
             (Some("r"), Some("w"), "POST", "/v1/purge", Some("w"), Ok(All)),
+            (Some("r"), Some("w"), "POST", "/v1/explain", None, Err(Without)),
+            (Some("r"), Some("w"), "POST", "/v1/explain", Some("r"), Ok(All)),
             (Some("r"), Some("w"), "DELETE", "/v1/stats", Some("r"), Err(Wrong)),
             (None, Some("w"), "GET", "/v1/stats", None, Ok(All)),
             (None, Some("w"), "POST", "/v1/purge", None, forecast(Without)),

@@ -23,6 +23,8 @@
 //! | `GET /v1/history` | what happened in each second of the last hour; `/v1/events?only=second` tells it as it happens |
 //! | `GET /openapi.json` | all of it described to programs (OpenAPI 3.1) |
 //! | `GET /v1/purges/{id}`, `GET /v1/purges?since=TIME` | what was purged under that name, or since then and by whom, and how far each tier is: where a [`trail`] remembers it ([`Admin::trail`]). The answer to a purge has its name, `id`, then, and `"wait":"cdn"` waits for CDNs |
+//! | `GET /v1/explain?url=…&method=…&header=name:value`, `POST /v1/explain` with `{"url":"…","method":"GET","headers":[["name","value"]],"policy":"…"}` | what would become of that request now, and why ([`explain`]): its key, what each tier holds, the verdict, what is stored that nearly fits; by the text of another configuration as well. Nothing changes by it. Where something here explains ([`Admin::explain_with`]) |
+//! | `GET /v1/requests/{id}` | what has become of the request whose answer had this id in `Larder-Request` |
 //!
 //! A tier in a receipt has one of these states: `applied` (with `by` and `of`: it holds for so many of so many),
 //! `lapsed` (the same, and those `missing` have not heard from the tier for so long that they can no longer serve what
@@ -61,6 +63,7 @@ mod cursor;
 mod entries;
 mod entry;
 mod events;
+pub mod explain;
 pub mod figures;
 mod forecast;
 mod forget;

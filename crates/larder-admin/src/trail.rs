@@ -208,6 +208,12 @@ impl Trail {
         !self.0.cdns.is_empty()
     }
 
+    /// When this was purged last (`tag post:1`), as far as that is remembered.
+    pub(crate) fn last_of(&self, what: &str) -> Option<SystemTime> {
+        let names_it = |record: &&Record| record.what.split(", ").any(|named| named == what);
+        self.lock().all.values().rev().find(names_it).map(|record| record.at)
+    }
+
     /// A purge that was made. By this number the tiers are spoken of, and by this name it is asked for.
     pub fn add(&self, purge: &MadePurge) -> (u64, Asked) {
         let what: Vec<_> = purge.scopes.iter().take(4).map(ToString::to_string).collect();

@@ -83,7 +83,7 @@ pub(crate) fn place_of(listener: &Listener) -> String {
     text
 }
 
-fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(crate) fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let wrong = || "say a name, a colon and a value: \"X-Beta: 1\"".to_owned();
     let (name, value) = text.split_once(':').ok_or_else(wrong)?;
     let name = name.parse().map_err(|_| wrong())?;

@@ -8,6 +8,7 @@ mod configured;
 mod doubts;
 mod ending;
 mod entries;
+mod explain;
 mod files;
 mod flags;
 mod health;
@@ -46,6 +47,7 @@ use crate::{
     check::Check,
     configured::Configured,
     entries::Entries,
+    explain::Explain,
     flags::ServeFlags,
     health::Health,
     import::Import,
@@ -93,6 +95,8 @@ enum What {
     Stats(Stats),
     /// Print what a `larder serve` with --admin holds: what is largest, oldest, dearest or stale next
     Entries(Entries),
+    /// Tell what a `larder serve` with --admin would do with a request, and why
+    Explain(Box<Explain>),
 }
 
 fn main() -> ExitCode {
@@ -126,6 +130,9 @@ fn main() -> ExitCode {
         }
         What::Entries(entries) => {
             ended(entries.run().map(print).map_err(|error| (error.exit_code(), error)))
+        }
+        What::Explain(explain) => {
+            ended(explain.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }

@@ -199,13 +199,14 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 14] = [
+    const AT_ONCE: [&str; 15] = [
         "name",
         "trusted_peers",
         "trusted_readers",
         "forwarded",
         "redirect_to_https",
         "explain_token_file",
+        "request_ids",
         "requests_per_address",
         "requests_burst",
         "max_upgrades",

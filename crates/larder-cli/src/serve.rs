@@ -280,6 +280,7 @@ impl Configured {
                     .http_cache(&cache)
                     .key_routes(gateway.clone())
                     .refresh_with(refresher.clone())
+                    .explain_with(gateway.clone())
                     .metrics(RefreshFigures(refresher.clone()))
                     .metrics(ReaderFigures(counters))
                     .metrics(RateFigures(gateway.clone()))

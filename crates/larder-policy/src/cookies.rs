@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-use crate::{fields::Fields, names::Names};
+use crate::{fields::Fields, key_parts::Why, names::Names};
 
 /// Names that visitor counters and advertisement networks give their cookies, as their vendors document
 /// them. None of them is read by a server that makes pages.
@@ -125,6 +125,18 @@ impl IgnoredCookies {
         let kept = parts(line).filter(|cookie| !self.patterns.has(cookie.name()));
         let kept = kept.map(Part::text).filter(|cookie| !cookie.is_empty());
         kept.collect::<Vec<_>>().join(&b"; "[..])
+    }
+
+    /// The cookies of a request that do not matter, in their order, each with the reason.
+    pub(crate) fn left_out(&self, headers: Fields<'_>) -> Vec<(String, Why)> {
+        let analytics = Names::of(ANALYTICS.iter().copied().map(Box::from).collect());
+        let names = headers.lines(COOKIE.as_str()).flat_map(parts).map(Part::name);
+        let ignored = names.filter(|name| !name.is_empty() && self.patterns.has(name));
+        let told = ignored.map(|name| {
+            let why = if analytics.has(name) { Why::Analytics } else { Why::Ignored };
+            (String::from_utf8_lossy(name).into(), why)
+        });
+        told.collect()
     }
 
     /// Takes them out of a request.

@@ -18,6 +18,8 @@
 //! | [`head`] | what the rules read of requests and responses | RFC 9110 §6 |
 //! | [`fields`] | field lines, however they are held | RFC 9110 §5 |
 //! | [`key`] | under which name a response is stored | RFC 9111 §2, RFC 3986 §6 |
+//! | [`key_parts`] | what of a request is in its key, and what was left out | – |
+//! | [`nearness`] | in what a stored response differs that nearly fits | – |
 //! | [`collapse_key`] | which of the requests for one URI may wait for the same answer | RFC 9111 §4 |
 //! | [`no_vary_search`] | which parts of a query do not matter | draft-ietf-httpbis-no-vary-search |
 //! | [`validate`] | conditional requests out, 304 and HEAD merged in, readers' conditions | RFC 9111 §4.3, RFC 9110 §13 |
@@ -87,11 +89,15 @@ pub mod invalidate;
 #[cfg(feature = "http")]
 pub mod key;
 #[cfg(feature = "http")]
+pub mod key_parts;
+#[cfg(feature = "http")]
 mod list;
 #[cfg(feature = "http")]
 pub mod multipart;
 #[cfg(feature = "http")]
 mod names;
+#[cfg(feature = "http")]
+pub mod nearness;
 #[cfg(feature = "http")]
 pub mod no_vary_search;
 #[cfg(feature = "http")]

@@ -6,7 +6,7 @@
 use arrayvec::ArrayVec;
 use http::Uri;
 
-use crate::{names::Names, uri::hex};
+use crate::{key_parts::Why, names::Names, uri::hex};
 
 /// Names that advertisement networks, newsletters and visitor counters give the parameters that they add to links, as
 /// their vendors document them. Scripts in the page read them; what a page is does not depend on them.
@@ -193,6 +193,25 @@ impl QueryRecipe {
         let mut parts = uri.clone().into_parts();
         parts.path_and_query = Some(written.parse().ok()?);
         Uri::from_parts(parts).ok()
+    }
+
+    /// The parameters of a query that do not matter, in their order, each with the reason.
+    pub(crate) fn left_out(&self, query: &str) -> Vec<(String, Why)> {
+        let tracking = Names::of(TRACKING.iter().copied().map(Box::from).collect());
+        let left = parameters(query.as_bytes()).filter_map(|parameter| {
+            let name = decoded(parameter.name);
+            let why = if self.keeps(&name) {
+                return None;
+            } else if self.without.has(&name) && tracking.has(&name) {
+                Why::Tracking
+            } else if self.without.has(&name) {
+                Why::Denied
+            } else {
+                Why::NotAllowed
+            };
+            Some((String::from_utf8_lossy(&name).into(), why))
+        });
+        left.collect()
     }
 
     #[inline]

@@ -200,6 +200,98 @@ impl Reason {
             Reason::Spelling => "spelling",
         }
     }
+
+    /// The same for people: one sentence. Its words may change; [`as_str`](Reason::as_str) does not.
+    pub const fn says(self) -> &'static str {
+        match self {
+            Reason::Hit => "A fresh answer is stored.",
+            Reason::Shared => "A fresh answer is stored in the tier that processes share.",
+            Reason::StaleWhileRevalidate => {
+                "What is stored is stale, and may be served while it is refreshed."
+            }
+            Reason::StaleIfError => {
+                "What is stored is stale, and stands in for an origin that failed."
+            }
+            Reason::SoftTimeout => {
+                "What is stored is stale, and stands in for an origin that took too long."
+            }
+            Reason::Collapsed => {
+                "Another reader's fetch of the same was under way, and its answer was shared."
+            }
+            Reason::UriMiss => "Nothing is stored under this key.",
+            Reason::Expired => "What is stored is stale, and may not be served without asking.",
+            Reason::BypassRule => "The rules keep the cache out of this request.",
+            Reason::NotStorable => "The answer is of a kind that is not stored.",
+            Reason::TooLarge => "The answer is larger than what may be stored.",
+            Reason::NoRoom => "There was no room for the answer at that moment.",
+            Reason::TooManyTags => "The answer has more tags than one entry may have.",
+            Reason::Purged => {
+                "A purge came while the answer was fetched: it may be older than the purge, and is not stored."
+            }
+            Reason::Unsure => {
+                "The shared tier has not been heard of for too long to go by what is stored."
+            }
+            Reason::OriginError => "The origin failed to answer.",
+            Reason::VaryMiss => {
+                "What is stored for this URL is for requests that differ in a field that Vary names."
+            }
+            Reason::PartialMiss => "A part is stored, and not the part that was asked for.",
+            Reason::MaxStale => "What is stored is stale, and the reader takes stale answers.",
+            Reason::NoCache => {
+                "The stored answer says no-cache: it is asked about before each use."
+            }
+            Reason::RequestNoCache => {
+                "The request says no-cache: it wants an answer from the origin."
+            }
+            Reason::RequestMaxAge => "The request says max-age, and what is stored is older.",
+            Reason::RequestMinFresh => {
+                "The request says min-fresh, and what is stored is not fresh for so long."
+            }
+            Reason::Precondition => "The request asks for one version, and another one is stored.",
+            Reason::OnlyIfCached => {
+                "The request says only-if-cached, and nothing that is stored will do."
+            }
+            Reason::Method => {
+                "Answers to this method are neither stored nor answered from what is stored."
+            }
+            Reason::Status => {
+                "An answer with this status is not stored unless it says that it may be."
+            }
+            Reason::MustUnderstand => {
+                "The answer may be stored by those alone that understand its status."
+            }
+            Reason::NoStore => "The answer says no-store.",
+            Reason::RequestNoStore => "The request says no-store.",
+            Reason::Private => "The answer says private: it is for one reader.",
+            Reason::Authorization => {
+                "The request shows credentials, and the answer does not say that others may have it."
+            }
+            Reason::SetCookie => {
+                "The answer sets a cookie, and does not say that others may have it."
+            }
+            Reason::Cookie => {
+                "The request has a cookie, and the answer does not say that others may have it."
+            }
+            Reason::VaryStar => "The answer says Vary: *, so it fits no other request.",
+            Reason::NoFreshness => {
+                "The answer says neither how long it is fresh nor by what it could be validated."
+            }
+            Reason::ContentRange => {
+                "The answer is a part of something, and does not say clearly which."
+            }
+            Reason::Endless => "The answer is of a kind that has no end, or goes on for too long.",
+            Reason::UnusualRequest => {
+                "The answer is an error that its own request may have caused."
+            }
+            Reason::TransferCoding => "The answer is in a transfer coding that was not undone.",
+            Reason::PathType => {
+                "The answer is of another media type than its path looks like, and may be somebody's."
+            }
+            Reason::Spelling => {
+                "The request spells its URL otherwise than the key, so its answer is for its reader alone."
+            }
+        }
+    }
 }
 
 impl fmt::Display for Reason {

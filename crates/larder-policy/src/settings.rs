@@ -464,6 +464,20 @@ impl Policy {
         self.hard_timeout
     }
 
+    /// The cookies by which answers are told apart, and what a request has there: for whoever asks what its key is.
+    pub(crate) fn cookies_in_key(&self, headers: Fields<'_>) -> Vec<(String, Vec<String>)> {
+        let of_one = |name: &str| {
+            let values = values(headers, name).map(|value| String::from_utf8_lossy(value).into());
+            (name.to_owned(), values.collect())
+        };
+        self.key_cookies.iter().map(|name| of_one(name)).collect()
+    }
+
+    /// The text of [`partition`](Policy::partition), where there is one.
+    pub(crate) fn told_apart_by(&self) -> Option<&str> {
+        self.partition.as_deref()
+    }
+
     /// Whether a request has a cookie that may make its answer personal: one that is neither ignored nor in the key.
     pub(crate) fn has_strange_cookie(&self, headers: Fields<'_>) -> bool {
         has_other_cookies(headers, &self.key_cookies)

@@ -16,7 +16,9 @@ use crate::{
     fields::{FieldBlock, Fields},
     freshness::{Freshness, Lifetime, part_of},
     head::ResponseHead,
-    list, own_tag,
+    list,
+    nearness::Difference,
+    own_tag,
     part::Part,
     request::CachedMethod,
     settings::Policy,
@@ -439,6 +441,23 @@ impl StoredHead {
                 extras.selecting.tell_apart_by(policy) && extras.selecting.matches(request.into())
             }
             None => policy.tells_nothing_apart(),
+        }
+    }
+
+    /// In what a request with these fields differs from those that it fits: nothing where it [selects](Self::selects)
+    /// it. What may tell who somebody is is [hidden](crate::nearness::HIDDEN).
+    pub fn differences<'a>(
+        &self,
+        policy: &Policy,
+        request: impl Into<Fields<'a>>,
+    ) -> Vec<Difference> {
+        let request = request.into();
+        if self.selects(policy, request) {
+            return Vec::new();
+        }
+        match &self.extras {
+            Some(extras) => extras.selecting.differences(policy, request),
+            None => SelectingFields::default().differences(policy, request),
         }
     }
 

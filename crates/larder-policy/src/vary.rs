@@ -12,16 +12,21 @@ use std::{
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_LANGUAGE, ORIGIN, VARY},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_LANGUAGE, COOKIE, ORIGIN,
+        VARY,
+    },
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cookies,
+    cookies, credentials,
     fields::{Fields, Lines},
     forward::is_spelt,
+    key_parts::Part,
     list::{self, is_token},
+    nearness::{Difference, HIDDEN},
     settings::Policy,
 };
 
@@ -175,6 +180,55 @@ impl SelectingFields {
             field.matches(request)
                 || (field.name == ACCEPT_LANGUAGE && self.is_in_preferred_language(request))
         }) && self.has_cookies_of(request)
+    }
+
+    /// In what a request with these fields differs from the one that it was chosen for.
+    pub(crate) fn differences(&self, policy: &Policy, request: Fields<'_>) -> Vec<Difference> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut differences = Vec::new();
+        for field in self.fields.iter().filter(|field| !field.matches(request)) {
+            let is_secret = [AUTHORIZATION, COOKIE].contains(&field.name)
+                || credentials::NAMES.contains(&field.name.as_str());
+            let lines: Vec<_> = request.lines(field.name.as_str()).map(text).collect();
+            let stored = match (&field.value, &field.verbatim) {
+                (Value::Absent, _) => None,
+                _ if is_secret => Some(HIDDEN.to_owned()),
+                (_, Some(line)) => Some(text(line)),
+                (Value::Opaque(canonical), None) => Some(text(canonical)),
+                (Value::Preferences(members), None) => {
+                    let names: Vec<_> = members.iter().map(|(name, _)| text(name)).collect();
+                    Some(names.join(", "))
+                }
+            };
+            differences.push(Difference {
+                part: Part::Header,
+                name: Some(field.name.to_string()),
+                asked: (!lines.is_empty()).then(|| lines.join(", ")),
+                stored,
+            });
+        }
+        for cookie in &self.cookies {
+            let values: Vec<_> = cookies::values(request, &cookie.name).collect();
+            if values.iter().copied().eq(cookie.values.iter().map(|value| &**value)) {
+                continue;
+            }
+            let asked: Vec<_> = values.into_iter().map(text).collect();
+            differences.push(Difference {
+                part: Part::Cookie,
+                name: Some(cookie.name.to_string()),
+                asked: (!asked.is_empty()).then(|| asked.join(", ")),
+                stored: (!cookie.values.is_empty()).then(|| HIDDEN.to_owned()),
+            });
+        }
+        if !self.tell_apart_by(policy) {
+            differences.push(Difference {
+                part: Part::Partition,
+                name: None,
+                asked: policy.told_apart_by().map(str::to_owned),
+                stored: self.partition.as_deref().map(str::to_owned),
+            });
+        }
+        differences
     }
 
     /// The fields of a request that it was chosen by. `None`: they may tell who asked, or were not kept as they came.

@@ -374,6 +374,16 @@ impl<V> Engine<V> {
         self.memory.most_read_of(keys, most, &self.judge_now(), is_wanted)
     }
 
+    /// Shows what is not over until `go_on` says that it is enough ([`MemoryTier::show`]).
+    #[cfg(feature = "http")]
+    pub(crate) fn show(
+        &self,
+        see: impl FnMut(&str, &Entry<V>),
+        go_on: impl FnMut() -> bool,
+    ) -> bool {
+        self.memory.show(&self.judge_now(), see, go_on)
+    }
+
     /// `look` at what is stored under `key`, without marking it as used.
     pub(crate) fn peek<R>(&self, key: &str, look: impl FnOnce(&Entry<V>) -> R) -> Option<R> {
         self.memory.peek(key, look)

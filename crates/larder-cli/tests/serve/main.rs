@@ -16,6 +16,7 @@ mod commands;
 mod compressed;
 mod configured;
 mod crowd;
+mod explain;
 mod first_day;
 mod git;
 mod grpc;

@@ -27,62 +27,83 @@ pub fn explain(
         Some(route) => &settings.rules_of_routes[route],
         None => &settings.rules,
     };
-    let built_in = Rules::built_in(effective.policy.unwrap_or_default());
-    let of_stream = effective.stream == Some(true);
-    let [effective, built_in] =
-        [effective, &built_in].map(|rules| serde_json::to_value(rules).unwrap_or_default());
-    let mut rows = vec![match route.map(|route| format!("route[{}]", route + 1)) {
-        Some(route) => row("route", &route, from(places, &[&route])),
+    let own = route.map(|route| format!("route[{}]", route + 1));
+    let mut told = vec![match route.map(|route| format!("route[{}]", route + 1)) {
+        Some(route) => row("route", &route, from(places, &route)),
         None => row("route", "none fits", String::new()),
     }];
     let service = format!("{} ({})", upstream.name, upstream.shown());
-    let of_route = route.map(|route| format!("route[{}].", route + 1)).unwrap_or_default();
-    let said_at = |name: &str| {
-        let paths = [format!("{of_route}{name}"), format!("defaults.{name}")];
-        let own = if of_route.is_empty() { None } else { Some(paths[0].as_str()) };
-        let own = own.into_iter().chain([paths[1].as_str()]).collect::<Vec<_>>();
-        from(places, &own)
-    };
-    rows.push(row("upstream", &service, said_at("upstream")));
+    let of_upstream = said_at(places, own.as_deref(), "upstream");
+    told.push(row("upstream", &service, of_upstream.unwrap_or_else(by_default)));
     if let Some(rewrite) = &way.rewrite {
         let there = rewrite.there(uri);
         let host = rewrite.host.as_ref().or(uri.authority()).map_or("", |host| host.as_str());
         let there = there.path_and_query().map_or("/", |target| target.as_str());
-        rows.push(row("asked as", &format!("{host}{there}"), String::new()));
+        told.push(row("asked as", &format!("{host}{there}"), String::new()));
     }
     let recipe = way.policy.query_recipe();
     let key = RequestKey::of_uri(&recipe.of_uri(uri).unwrap_or_else(|| uri.clone()));
     let key = key.filter(|_| way.is_cached && matches!(*method, Method::GET | Method::HEAD));
     let key = key.map_or_else(|| "none: it passes".to_owned(), |key| key.to_string());
-    rows.push(row("key", &key, String::new()));
-    let names = schema::keys().into_iter().filter(|key| key.table == "[defaults]");
-    for name in names.map(|key| key.name).filter(|name| name != "upstream") {
-        if name == "cache" && of_stream {
-            rows.push(row(&name, "false", said_at("stream")));
-            continue;
-        }
-        let value = match (&effective[&name], &built_in[&name]) {
-            (Value::Null, Value::Null) => "not set".to_owned(),
-            (Value::Null, value) | (value, _) => value.to_string(),
-        };
-        // Of a stream, what [defaults] say does not hold.
-        let place = if value == "not set" { from(places, &[]) } else { said_at(&name) };
-        rows.push(row(&name, &value, place));
+    told.push(row("key", &key, String::new()));
+    for Row { name, value, place } in rows(effective, places, own.as_deref()) {
+        told.push(row(&name, &value, place.unwrap_or_else(by_default)));
     }
     let mut text = format!("{method} {uri}\n");
-    for [name, value, place] in rows {
+    for [name, value, place] in told {
         let line = format!("  {name:<24}{value:<36}{place}");
         writeln!(text, "{}", line.trim_end()).expect("a text takes what is written");
     }
     text
 }
 
+/// A rule as it holds.
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) value: String,
+    /// Where it was said. `None`: nowhere, it holds by default.
+    pub(super) place: Option<String>,
+}
+
+/// All rules as they hold. `own`: the route's place in the file, if it is one.
+pub(super) fn rows(effective: &Rules, places: &Places, own: Option<&str>) -> Vec<Row> {
+    let built_in = Rules::built_in(effective.policy.unwrap_or_default());
+    let of_stream = effective.stream == Some(true);
+    let [effective, built_in] =
+        [effective, &built_in].map(|rules| serde_json::to_value(rules).unwrap_or_default());
+    let names = schema::keys().into_iter().filter(|key| key.table == "[defaults]");
+    let names = names.map(|key| key.name).filter(|name| name != "upstream");
+    let rows = names.map(|name| {
+        if name == "cache" && of_stream {
+            return Row { name, value: "false".to_owned(), place: said_at(places, own, "stream") };
+        }
+        let value = match (&effective[&name], &built_in[&name]) {
+            (Value::Null, Value::Null) => "not set".to_owned(),
+            (Value::Null, value) | (value, _) => value.to_string(),
+        };
+        // Of a stream, what [defaults] say does not hold.
+        let place = if value == "not set" { None } else { said_at(places, own, &name) };
+        Row { name, value, place }
+    });
+    rows.collect()
+}
+
+/// Where a rule was said: for the route itself, or for all.
+fn said_at(places: &Places, own: Option<&str>, name: &str) -> Option<String> {
+    let paths = own.into_iter().chain(["defaults"]).map(|table| format!("{table}.{name}"));
+    let place = { paths }.find_map(|path| places.of(&path).cloned());
+    place.map(|place| place.without_column())
+}
+
+fn by_default() -> String {
+    "default".to_owned()
+}
+
 fn row(name: &str, value: &str, place: String) -> [String; 3] {
     [name.to_owned(), value.to_owned(), place]
 }
 
-/// The first of these that was said, and where.
-fn from(places: &Places, paths: &[&str]) -> String {
-    let place = paths.iter().find_map(|path| places.of(path));
-    place.map_or_else(|| "default".to_owned(), super::mistake::Place::without_column)
+/// Where this was said.
+fn from(places: &Places, path: &str) -> String {
+    places.of(path).map_or_else(by_default, super::mistake::Place::without_column)
 }

@@ -32,6 +32,7 @@ mod rules;
 mod schema;
 mod settings;
 mod value;
+mod written;
 
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,7 @@ pub use value::{
     CookieName, Count, Field, FieldValue, HopWord, HostName, Listen, ListenAt, MediaType, Mode,
     OneCookie, Parameter, Part, Peer, Port, Service, Size, StatusText, Time, Verb, Wanted,
 };
+pub use written::{Written, WrittenRoute};
 
 use decode::{Kind, Wrong};
 use document::Text;
@@ -93,6 +95,12 @@ pub fn read_with_included(file: &Path, text: &str) -> (Config, Places, Vec<Mista
     let (mut config, mut places, mut mistakes) = read_on(file, text);
     include::add(&mut config, &mut places, &mut mistakes);
     (config, places, mistakes)
+}
+
+/// What is wrong with a text that may include nothing: it is not that of a file.
+fn include_is_refused(config: &Config, places: &Places) -> Option<Mistake> {
+    let what = "nothing is opened for this text: write what it includes into it";
+    (!config.include.is_empty()).then(|| places.mistake("include", what))
 }
 
 /// The files that such a configuration is made of as they are now: with those that have come since it was read.

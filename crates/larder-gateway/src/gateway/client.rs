@@ -17,7 +17,10 @@ use super::purging::PurgeConfig;
 use super::rate::RateLimit;
 use super::refreshing::RefreshLimits;
 use super::upgrades::UpgradeLimits;
-use crate::downstream::{Peer, TrustedPeers};
+use crate::{
+    config::Written,
+    downstream::{Peer, TrustedPeers},
+};
 
 /// What a gateway needs to know besides its cache and its origin.
 #[derive(Clone, Debug)]
@@ -37,6 +40,11 @@ pub struct GatewayConfig {
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
     /// this machine that ask for nobody else. Default none: only those.
     pub explain_token: Option<String>,
+    /// Whether answers that are no plain hits carry an id, by which it is told later what became of the request. Default yes.
+    pub request_ids: bool,
+    /// What is written of the routes, for who asks why a request is answered as it is. Default nothing: then it is told
+    /// without routes and lines.
+    pub written: Option<Arc<Written>>,
     /// Who may purge where requests come. Default nobody: `PURGE` is a method like any other.
     pub purge: Option<PurgeConfig>,
     /// How what purges have marked stale is asked for again.
@@ -82,6 +90,8 @@ impl Default for GatewayConfig {
             rate: None,
             upstream_names: Vec::new(),
             explain_token: None,
+            request_ids: true,
+            written: None,
             purge: None,
             refresh: RefreshLimits::default(),
             upgrades: UpgradeLimits::default(),

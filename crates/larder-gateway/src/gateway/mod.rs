@@ -13,9 +13,11 @@
 mod answers;
 mod bounds;
 mod client;
+mod explaining;
 mod hits;
 mod key_routes;
 mod outbound;
+mod past;
 mod purging;
 mod rate;
 mod refreshing;
@@ -58,6 +60,7 @@ use self::{
     bounds::Bounds,
     client::LARDER_EXPLAIN,
     outbound::Outbound,
+    past::{Asked, AsksHow, Past},
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
     target::OverTls,
@@ -105,6 +108,8 @@ struct Common {
     busy: Seldom,
     down: Seldom,
     purges: Purges,
+    /// What became of the last requests.
+    past: Past,
     upgrades: Upgrades,
     pressure: Pressure,
     ledger: Ledger,
@@ -164,6 +169,8 @@ impl AboutTrailers {
 #[derive(Clone)]
 struct LetIn {
     settings: Arc<Settings>,
+    /// Its way's place among them.
+    place: usize,
     upstream: usize,
     rewrite: Option<Arc<Rewrite>>,
     bounds: Option<Arc<Bounds>>,
@@ -257,6 +264,7 @@ impl Gateway {
             busy: Seldom::every(BUSY_LINE),
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
+            past: Past::new(),
             upgrades: Upgrades::new(),
             pressure: Pressure::default(),
             ledger,
@@ -346,7 +354,7 @@ impl Gateway {
         let hop = settings.config.hop(head);
         let may_see_keys =
             settings.config.may_see_keys(&head.headers, head.extensions.get::<Peer>());
-        head.headers.remove(LARDER_EXPLAIN);
+        let asks_how = head.headers.remove(LARDER_EXPLAIN).is_some() && may_see_keys;
         let purging = settings.config.purge.as_ref().filter(|purge| purge.takes(&head.method));
         let asks_for_others = purging.is_some() && asks_for_others(&head.headers);
         // Whatever may be stored is kept without trailers: nobody need ask for them.
@@ -386,6 +394,9 @@ impl Gateway {
                 }
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
+                }
+                if asks_how {
+                    head.extensions.insert(AsksHow);
                 }
                 if let Some(about) = about_trailers {
                     about.say_to(&mut head.headers);
@@ -470,7 +481,7 @@ impl Gateway {
             None => Pace::Usual,
         };
         let row = Arc::clone(row);
-        extensions.insert(LetIn { settings, upstream, rewrite, bounds, row });
+        extensions.insert(LetIn { settings, place, upstream, rewrite, bounds, row });
         Ok(pace)
     }
 }
@@ -587,7 +598,7 @@ impl Service<Request<ReaderBody>> for Gateway {
             Ok(Admitted::ToCache(Pace::Usual)) => {}
             Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
-        let line = LogLine::begin(&head);
+        let (line, asked) = (LogLine::begin(&head), Asked::of(&head));
         let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
         let row = row.unwrap_or_else(|| Arc::clone(self.common.ledger.otherwise()));
         let would_pass = head.extensions.get::<Bypass>().is_some() || may_change(&head.method);
@@ -605,7 +616,8 @@ impl Service<Request<ReaderBody>> for Gateway {
                 Err(_) if would_pass => row.failed(Verdict::Pass),
                 Err(_) => row.failed(Verdict::Miss),
             }
-            let answer = answered.unwrap_or_else(|error| {
+            let has_failed = answered.is_err();
+            let mut answer = answered.unwrap_or_else(|error| {
                 match &error {
                     error if is_for_want_of_a_turn(error) => tell_busy(&common.busy),
                     error if is_for_want_of_an_address(error) => tell_down(error, &common.down),
@@ -615,6 +627,9 @@ impl Service<Request<ReaderBody>> for Gateway {
                 }
                 answer_of(&error).map(Body::from)
             });
+            if let Some(asked) = asked {
+                common.past.note(asked, &mut answer, has_failed);
+            }
             if let Some(line) = line {
                 line.end(&answer);
             }

@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, Response, header};
 use larder::http::{Body, Client, policy::forward};
 use tower::Service;
 
-use super::{Common, LetIn};
+use super::{Common, LetIn, past::LARDER_REQUEST};
 use crate::access::Note;
 use crate::origins::{OriginBody, Unanswered};
 
@@ -42,12 +42,13 @@ impl Service<Request<Body>> for Outbound {
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
         let let_in = head.extensions.get::<LetIn>().cloned();
-        let LetIn { settings, upstream, rewrite, bounds, row } = let_in.unwrap_or_else(|| {
-            // Whatever asks without a reader goes by what holds now.
-            let settings = self.0.settings.load_full();
-            let row = Arc::clone(self.0.ledger.otherwise());
-            LetIn { settings, upstream: 0, rewrite: None, bounds: None, row }
-        });
+        let LetIn { settings, upstream, rewrite, bounds, row, place: _ } =
+            let_in.unwrap_or_else(|| {
+                // Whatever asks without a reader goes by what holds now.
+                let settings = self.0.settings.load_full();
+                let row = Arc::clone(self.0.ledger.otherwise());
+                LetIn { settings, place: 0, upstream: 0, rewrite: None, bounds: None, row }
+            });
         let hop = settings.config.hop(&head);
         let client = head.extensions.get::<Client>().map(|Client(ip)| *ip);
         let client = client.filter(|client| hop.believed.is_some() && !client.is_unspecified());
@@ -75,6 +76,8 @@ impl Service<Request<Body>> for Outbound {
             if let (Some(note), Some(began)) = (note, began) {
                 note.origin_took(began.elapsed());
             }
+            // The id that a gateway behind this one gave is of its own request, and would be told of each hit.
+            head.headers.remove(LARDER_REQUEST);
             head.headers = forward::response(head.headers, &settings.config.name, head.version);
             if let (Some(rewrite), Some(asked)) = (rewrite, asked) {
                 rewrite.back(&asked, &mut head.headers);

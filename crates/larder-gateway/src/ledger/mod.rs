@@ -212,11 +212,13 @@ mod tests {
     }
 
     fn count(row: &Row, verdict: Verdict, times: u64) {
+        let reason = if verdict == Verdict::Hit { Reason::Hit } else { Reason::UriMiss };
         for _ in 0..times {
             row.answered(&Handled {
                 verdict,
-                reason: if verdict == Verdict::Hit { Reason::Hit } else { Reason::UriMiss },
-                has_waited: verdict != Verdict::Hit,
+                why: reason,
+                reason,
+                origin: (verdict != Verdict::Hit).then(Duration::default),
                 began: Instant::now(),
                 saved: Duration::from_millis(1),
             });

@@ -105,7 +105,7 @@ impl Row {
 
     /// A request was answered.
     pub(crate) fn answered(&self, handled: &Handled) {
-        let &Handled { verdict, reason, has_waited, began, saved } = handled;
+        let &Handled { verdict, reason, origin, began, saved, .. } = handled;
         let saved_micros = u64::try_from(saved.as_micros()).unwrap_or(u64::MAX);
         match verdict {
             Verdict::Hit => self.hits.of(self.number).add(1, saved_micros),
@@ -117,7 +117,7 @@ impl Row {
         if verdict != Verdict::Hit {
             self.count_reason(reason);
         }
-        if has_waited {
+        if origin.is_some() {
             self.waited_times.record(began.elapsed());
         } else if verdict != Verdict::Refused {
             self.hit_times.record(began.elapsed());

@@ -139,6 +139,11 @@ impl Ways {
         self.of_routes.iter_mut().chain([&mut self.otherwise])
     }
 
+    /// The routes.
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// That of requests that fit no route.
     pub fn otherwise(&self) -> &Way {
         &self.otherwise

@@ -58,19 +58,32 @@ impl Backoffs {
         now: Moment,
         was_purged: impl FnOnce(Fence) -> bool,
     ) -> bool {
-        if self.is_empty() {
-            return false;
-        }
-        let id = self.id(key);
-        let Some((until, fence)) = self.lock().get(&id).map(|known| (known.until, known.fence))
-        else {
-            return false;
-        };
+        let Some((until, fence)) = self.known(key) else { return false };
         if was_purged(fence) {
             self.forget(key);
             return false;
         }
         now < until
+    }
+
+    /// For how long a refresh of `key` still has to wait. The same, and forgets nothing.
+    #[cfg(feature = "http")]
+    pub(crate) fn held_back_for(
+        &self,
+        key: &str,
+        now: Moment,
+        was_purged: impl FnOnce(Fence) -> bool,
+    ) -> Option<Duration> {
+        let (until, fence) = self.known(key)?;
+        (now < until && !was_purged(fence)).then(|| until.since(now))
+    }
+
+    fn known(&self, key: &str) -> Option<(Moment, Fence)> {
+        if self.is_empty() {
+            return None;
+        }
+        let id = self.id(key);
+        self.lock().get(&id).map(|known| (known.until, known.fence))
     }
 
     /// A refresh of `key` failed. True if another key's failures had to be forgotten for it.

@@ -25,6 +25,8 @@
 //! A flight counts who waits for it, the leader's own reader included where it has a [`Follower`]. Whoever
 //! runs the fetch may end it when nobody is left (`Waiters::gone`).
 
+#[cfg(feature = "http")]
+use std::time::{Duration, Instant};
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock, PoisonError, Weak},
@@ -95,6 +97,18 @@ struct Flight<L> {
     followers: AtomicUsize,
     #[cfg(feature = "http")]
     waiters: AboutWaiters,
+    #[cfg(feature = "http")]
+    began: Instant,
+}
+
+/// What somebody sees of a key's flights who joins none.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SeenFlights {
+    /// Since when the one has been under way that could be joined.
+    pub(crate) joinable_for: Option<Duration>,
+    /// How many others there are: of other variants, or such that nobody joins.
+    pub(crate) others: usize,
 }
 
 /// What a flight's fetch may want to know of those who wait for it.
@@ -284,6 +298,18 @@ impl<L> Flights<L> {
         self.following(&self.lock(), key, collapse_key)
     }
 
+    /// What is under way of `key`, for somebody who would ask for this collapse key.
+    #[cfg(feature = "http")]
+    pub(crate) fn seen(&self, key: &str, collapse_key: &str) -> SeenFlights {
+        let under_way = self.lock();
+        let all = under_way.by_key.get(key).map_or(0, Vec::len);
+        let joinable = under_way.joinable(key, collapse_key);
+        SeenFlights {
+            joinable_for: joinable.map(|flight| flight.began.elapsed()),
+            others: all - usize::from(joinable.is_some()),
+        }
+    }
+
     fn following(
         self: &Arc<Self>,
         under_way: &UnderWay<L>,
@@ -373,6 +399,8 @@ impl<L> Flights<L> {
             followers: AtomicUsize::new(0),
             #[cfg(feature = "http")]
             waiters: AboutWaiters::default(),
+            #[cfg(feature = "http")]
+            began: Instant::now(),
             fetch,
             watch: OnceLock::new(),
             is_undriven: Notify::new(),

@@ -16,6 +16,8 @@ use crate::{
     tier::lower::Unsure,
     turns::Fetch,
 };
+#[cfg(feature = "http")]
+use crate::{purge::tags::TagId, tier::memory::Looker};
 
 /// What is older counts as stale to a reader.
 pub(crate) type MaxAge = Duration;
@@ -245,9 +247,9 @@ impl<V: Clone> Engine<V> {
     /// What is stored under `key`, as far as purges and the end of its windows tell: for a conductor whose
     /// values have lifetimes of their own. Counts nothing.
     #[cfg(feature = "http")]
-    pub(crate) fn find_kept(&self, key: &str) -> Option<Kept<V>> {
+    pub(crate) fn find_kept(&self, key: &str, looker: Looker) -> Option<Kept<V>> {
         let now = self.clock.now();
-        let kept = self.memory.read(key, |entry| {
+        let kept = self.memory.look(looker, key, |entry| {
             let (freshness, within) = match self.trusted(now) {
                 Trusted::All => (self.purges_left(entry, now)?, None),
                 Trusted::Within(within) if !self.serves_unsure() => {
@@ -264,10 +266,25 @@ impl<V: Clone> Engine<V> {
                 }
                 Freshness::Expired => return None,
             };
-            entry.read(now);
+            if looker == Looker::Reader {
+                entry.read(now);
+            }
             Some(Kept { value: entry.value.clone(), cost: entry.cost(), marked_stale, within })
         });
         kept?
+    }
+
+    /// What still lies under `key` although a purge by tag has named it, and whether that purge named this tag: for
+    /// whoever asks why it is not served.
+    #[cfg(feature = "http")]
+    pub(crate) fn find_purged(&self, key: &str) -> Option<(V, impl Fn(TagId) -> bool)> {
+        let purged = self.memory.peek(key, |entry| {
+            let fence = entry.fence();
+            let is_purged = self.purges.state(entry.tags(), fence) == PurgeState::Purged;
+            is_purged.then(|| (entry.value.clone(), fence))
+        });
+        let (value, fence) = purged??;
+        Some((value, move |tag| self.purges.state(&[tag], fence) == PurgeState::Purged))
     }
 
     #[inline]

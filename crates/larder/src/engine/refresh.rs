@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     pulse::{self, Life, Pulse},
-    purge::last::PurgeState,
+    purge::{Fence, last::PurgeState},
     sync::{self, Mutex, MutexGuard},
 };
 
@@ -244,6 +244,21 @@ impl Drop for RunningPlace {
     }
 }
 
+/// What would become of a refresh.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshOutlook {
+    /// It begins, or waits for its turn.
+    Begins,
+    /// It is under way, or waits for its turn.
+    UnderWay,
+    /// The last one failed, and the next is held back for so long.
+    HeldBack {
+        /// How long.
+        left: Duration,
+    },
+}
+
 impl<V: Clone> Engine<V> {
     /// Runs `job`, which refreshes `key`, now, later, or not at all: if one is under way, if the last one
     /// failed just now, or if too many that are worth more wait. `worth`: what fetching it cost in time.
@@ -267,10 +282,26 @@ impl<V: Clone> Engine<V> {
 
     /// Whether the last refresh of `key` failed just now, and its entry was not purged since.
     fn is_held_back(&self, key: &str) -> bool {
-        self.backoffs.holds_back(key, self.clock.now(), |fence| {
-            let state = self.memory.peek(key, |entry| self.purges.state(entry.tags(), fence));
-            state.is_some_and(|state| state != PurgeState::Untouched)
-        })
+        self.backoffs.holds_back(key, self.clock.now(), |fence| self.was_purged_since(key, fence))
+    }
+
+    fn was_purged_since(&self, key: &str, fence: Fence) -> bool {
+        let state = self.memory.peek(key, |entry| self.purges.state(entry.tags(), fence));
+        state.is_some_and(|state| state != PurgeState::Untouched)
+    }
+
+    /// What would become of a refresh of `key` that was asked for now: as [`may_refresh`](Engine::may_refresh), and
+    /// neither counts nor forgets.
+    #[cfg(feature = "http")]
+    pub(crate) fn refresh_outlook(&self, key: &str) -> RefreshOutlook {
+        if self.refreshes.lock().keys.contains(key) {
+            return RefreshOutlook::UnderWay;
+        }
+        let was_purged = |fence| self.was_purged_since(key, fence);
+        match self.backoffs.held_back_for(key, self.clock.now(), was_purged) {
+            Some(left) => RefreshOutlook::HeldBack { left },
+            None => RefreshOutlook::Begins,
+        }
     }
 
     /// A refresh of `key` begins to ask.

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
-use larder_policy::reason::Reason;
+use larder_policy::{reason::Reason, reuse::Ask, stored::StoredHead};
 use tokio::time::Instant;
 
 use super::{
@@ -35,7 +35,10 @@ use super::{
 use crate::{
     engine::lower::{Asked, Lower, Search},
     sync,
-    tier::lower::{Body as LowerBody, BodyId},
+    tier::{
+        lower::{Body as LowerBody, BodyId},
+        memory::Looker,
+    },
 };
 
 /// How often a piece of a body that is being read is asked for: its readers have had the beginning.
@@ -155,7 +158,7 @@ impl Search for ForResponse<'_> {
         let at_hand = cache.store.look(leader.key());
         let policy = &self.asked.policy;
         let there = beneath.read_and_count(&cache.store, policy, leader.key(), asked);
-        let best = self.best(&there, &at_hand)?;
+        let best = best(self.asked, &there, &at_hand)?;
         let verdict = cache.decide_beside(self.asked, &at_hand, best.variant());
         let in_memory = at_hand.variants.len();
         match verdict.served() {
@@ -178,7 +181,7 @@ impl Search for ForResponse<'_> {
         let at_hand = cache.store.look(leader.key());
         let there = beneath.read(&cache.store, &self.asked.policy, leader.key(), asked);
         let heads = there.iter().map(|response| &response.head);
-        let collapse_key = collapse_key_of(cache, self.asked, &at_hand, heads);
+        let collapse_key = collapse_key_of(cache, self.asked, &at_hand, heads, Looker::Reader);
         if collapse_key.is_empty() { collapse_key } else { short_name(collapse_key.as_bytes()) }
     }
 
@@ -196,24 +199,6 @@ impl ForResponse<'_> {
             return None;
         }
         beneath.apart_for(&cache.store, self.asked, leader.key(), asked)
-    }
-
-    /// The most recent one for this request, if memory has none as recent.
-    fn best<'a, 'b>(
-        &self,
-        there: &'b [ResponseBelow<'a>],
-        at_hand: &AtHand,
-    ) -> Option<&'b ResponseBelow<'a>> {
-        let (policy, request) = (&self.asked.policy, self.asked.request());
-        let fitting =
-            there.iter().filter(|response| response.head.selects(policy, request.headers));
-        let best =
-            fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
-        let is_as_recent = |variant: &StoredVariant| {
-            variant.stored.is_whole() && variant.stored.asked_at >= best.asked_at
-        };
-        let is_known = at_hand.variants.selected_by(policy, request).any(is_as_recent);
-        (!is_known).then_some(best)
     }
 
     /// It, with its body, or with the beginning of that.
@@ -290,6 +275,76 @@ impl ForResponse<'_> {
         cache.store.keep(&asked.policy, asked.request(), variant, &[], cost, leader);
         self.beneath.lower.count_rescue();
     }
+}
+
+/// The most recent one for this request, if memory has none as recent.
+fn best<'a, 'b>(
+    asked: &Retrieval,
+    there: &'b [ResponseBelow<'a>],
+    at_hand: &AtHand,
+) -> Option<&'b ResponseBelow<'a>> {
+    let (policy, request) = (&asked.policy, asked.request());
+    let fitting = there.iter().filter(|response| response.head.selects(policy, request.headers));
+    let best =
+        fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
+    let is_as_recent = |variant: &StoredVariant| {
+        variant.stored.is_whole() && variant.stored.asked_at >= best.asked_at
+    };
+    let is_known = at_hand.variants.selected_by(policy, request).any(is_as_recent);
+    (!is_known).then_some(best)
+}
+
+/// What lies below for a request, and what a leader would make of it.
+pub(crate) struct SeenBelow {
+    /// All that is there of this cache and not purged.
+    pub(crate) responses: Vec<SeenResponse>,
+    /// Which of them would answer, and why.
+    pub(crate) serves: Option<(usize, Reason)>,
+    /// How the origin would be asked where one of them is asked about there, or may stand in for it.
+    pub(crate) asks: Option<Ask>,
+    /// Other processes have found that such answers are for one reader each.
+    pub(crate) is_apart: bool,
+}
+
+/// A response that lies below.
+pub(crate) struct SeenResponse {
+    pub(crate) head: StoredHead,
+    pub(crate) marked_stale: Option<Mark>,
+}
+
+/// Reads the heads that lie below, within the tier's own time budget, and decides over them as a leader does. Nothing is
+/// brought into memory, and no lease taken; what other processes have purged is learnt, as by each read. `None`: the tier
+/// does not answer.
+///
+/// Dropping the future gives up the read.
+pub(crate) async fn look_on(
+    cache: &Parts,
+    beneath: &Beneath,
+    asked: &Retrieval,
+) -> Option<SeenBelow> {
+    let heads = beneath.lower.heads(&asked.key).await?;
+    let at_hand = cache.store.look_as(Looker::Onlooker, &asked.key);
+    let there = beneath.read(&cache.store, &asked.policy, &asked.key, &heads);
+    let (mut serves, mut asks) = (None, None);
+    if let Some(best) = best(asked, &there, &at_hand) {
+        let place = there.iter().position(|response| std::ptr::eq(response, best));
+        let in_memory = at_hand.variants.len();
+        let verdict = cache.decide_beside(asked, &at_hand, best.variant());
+        match verdict.served() {
+            Some((index, reason)) if index == in_memory => {
+                serves = place.map(|place| (place, reason))
+            }
+            Some(_) => {}
+            None if verdict.needs(in_memory) => asks = verdict.asks(),
+            None => {}
+        }
+    }
+    let apart = beneath.apart_for(&cache.store, asked, &asked.key, &heads);
+    let responses = there.into_iter().map(|response| SeenResponse {
+        marked_stale: response.marked_stale(),
+        head: response.head,
+    });
+    Some(SeenBelow { responses: responses.collect(), serves, asks, is_apart: apart.is_some() })
 }
 
 /// Hands a response from below on to those who wait, and brings it into memory.

@@ -28,10 +28,13 @@ pub struct ShowTags;
 pub struct Handled {
     /// What the request was.
     pub verdict: Verdict,
-    /// Why, as `Cache-Status` tells it.
+    /// Why the origin was asked, or else why it was not.
+    pub why: Reason,
+    /// What came of it, as the `detail` in `Cache-Status` says it: why an answer was not stored, for instance.
     pub reason: Reason,
-    /// Whether its reader has waited for the origin: its own request there, or another reader's.
-    pub has_waited: bool,
+    /// How long the head of the origin's answer took, or of what stands in for it, where the reader has waited for the
+    /// origin: for its own request there, or for another reader's.
+    pub origin: Option<Duration>,
     /// When it came.
     pub began: Instant,
     /// What the fetch took whose response answers it, where nothing was fetched for it.
@@ -82,24 +85,43 @@ impl Verdict {
 impl Handling {
     /// The same for whoever accounts for it. `saved`: what fetching cost that which was answered with.
     pub(crate) fn handled(self, began: Instant, saved: Duration) -> Handled {
-        let served = |reason| match reason {
-            Reason::Hit | Reason::Shared => Verdict::Hit,
-            _ => Verdict::Stale,
-        };
-        let (verdict, reason, has_waited) = match self {
-            Handling::Served { reason, .. } => (served(reason), reason, false),
-            Handling::Found { reason: Reason::Hit, .. } => (Verdict::Hit, Reason::Shared, false),
-            Handling::Found { reason, .. } => (served(reason), reason, false),
-            Handling::Refused(reason) => (Verdict::Refused, reason, false),
-            Handling::Forwarded { why, outcome, .. } => match outcome {
-                ReplyOutcome::Stored => (Verdict::Miss, why, true),
-                ReplyOutcome::Collapsed => (Verdict::Collapsed, Reason::Collapsed, true),
-                ReplyOutcome::NotStored(reason) => (Verdict::Miss, reason, true),
-                ReplyOutcome::StoodIn(reason) => (Verdict::Stale, reason, true),
-                ReplyOutcome::Passed => (Verdict::Pass, why, true),
+        let verdict = match self {
+            Handling::Served { reason: Reason::Hit, .. }
+            | Handling::Found { reason: Reason::Hit, .. } => Verdict::Hit,
+            Handling::Served { .. } | Handling::Found { .. } => Verdict::Stale,
+            Handling::Refused(_) => Verdict::Refused,
+            Handling::Forwarded { outcome, why, .. } => match outcome {
+                ReplyOutcome::Passed => Verdict::Pass,
+                // The answer to a request that passes may be stored.
+                _ if why == Reason::Method => Verdict::Pass,
+                ReplyOutcome::Collapsed => Verdict::Collapsed,
+                ReplyOutcome::StoodIn(_) => Verdict::Stale,
+                ReplyOutcome::Stored | ReplyOutcome::NotStored(_) => Verdict::Miss,
             },
         };
-        Handled { verdict, reason, has_waited, began, saved }
+        let reason = self.outcome();
+        let (why, origin) = match self {
+            Handling::Forwarded { why, took, .. } => (why, Some(took)),
+            Handling::Served { .. } | Handling::Found { .. } | Handling::Refused(_) => {
+                (reason, None)
+            }
+        };
+        Handled { verdict, why, reason, origin, began, saved }
+    }
+
+    /// What the `detail` in `Cache-Status` says.
+    fn outcome(self) -> Reason {
+        match self {
+            Handling::Found { reason: Reason::Hit, .. } => Reason::Shared,
+            Handling::Served { reason, .. }
+            | Handling::Found { reason, .. }
+            | Handling::Refused(reason) => reason,
+            Handling::Forwarded { why, outcome, .. } => match outcome {
+                ReplyOutcome::Stored | ReplyOutcome::Passed => why,
+                ReplyOutcome::Collapsed => Reason::Collapsed,
+                ReplyOutcome::NotStored(reason) | ReplyOutcome::StoodIn(reason) => reason,
+            },
+        }
     }
 }
 
@@ -189,10 +211,9 @@ fn cache_status(
         Some((_, stored)) => CacheStatus::stale_hit(stored.stale_for(policy, now)),
         None => CacheStatus::hit(Duration::ZERO),
     };
-    match handling {
-        Handling::Found { reason: Reason::Hit, .. } => hit().detail(Reason::Shared),
-        Handling::Served { reason, .. } | Handling::Found { reason, .. } => hit().detail(reason),
-        Handling::Refused(reason) => CacheStatus::refused().detail(reason),
+    let told = match handling {
+        Handling::Served { .. } | Handling::Found { .. } => hit(),
+        Handling::Refused(_) => CacheStatus::refused(),
         Handling::Forwarded { why, status, outcome, .. } => {
             let forwarded = CacheStatus::forwarded(why, status);
             let stored_for = |forwarded: CacheStatus<'static>| match stored {
@@ -203,17 +224,15 @@ fn cache_status(
                 None => forwarded,
             };
             match outcome {
-                ReplyOutcome::Stored => stored_for(forwarded).detail(why),
-                ReplyOutcome::Collapsed => {
-                    stored_for(forwarded).collapsed().detail(Reason::Collapsed)
-                }
-                ReplyOutcome::NotStored(reason) => forwarded.detail(reason),
-                ReplyOutcome::StoodIn(reason) => match status {
-                    Some(status) => hit().stands_in_for(why, status).detail(reason),
-                    None => hit().detail(reason),
+                ReplyOutcome::Stored => stored_for(forwarded),
+                ReplyOutcome::Collapsed => stored_for(forwarded).collapsed(),
+                ReplyOutcome::StoodIn(_) => match status {
+                    Some(status) => hit().stands_in_for(why, status),
+                    None => hit(),
                 },
-                ReplyOutcome::Passed => forwarded.detail(why),
+                ReplyOutcome::NotStored(_) | ReplyOutcome::Passed => forwarded,
             }
         }
-    }
+    };
+    told.detail(handling.outcome())
 }

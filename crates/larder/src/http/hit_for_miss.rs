@@ -10,7 +10,7 @@ use crate::{
     entry::{Entry, Facts},
     purge::Fence,
     purge::judge::Judge,
-    tier::memory::{Limits, MemoryTier, RemovalCause},
+    tier::memory::{Limits, Looker, MemoryTier, RemovalCause},
 };
 
 /// What is remembered of which keys' answers can be shared weighs this at most.
@@ -51,22 +51,22 @@ impl HitForMiss {
     }
 
     /// Whether answers of this name were of late for one reader each.
-    pub(crate) fn is_apart(&self, name: &str) -> bool {
-        self.known(name).is_some_and(|(sharing, _)| sharing == Sharing::Apart)
+    pub(crate) fn is_apart(&self, name: &str, looker: Looker) -> bool {
+        self.known(name, looker).is_some_and(|(sharing, _)| sharing == Sharing::Apart)
     }
 
     /// The same of the last hour: too long ago to let all readers ask one by one, but of those who have a
     /// copy the origin most likely only has to say that it is current.
-    pub(crate) fn was_apart(&self, name: &str) -> bool {
+    pub(crate) fn was_apart(&self, name: &str, looker: Looker) -> bool {
         let now = self.clock.now();
         let is_young =
             |entry: &Entry<Sharing>| entry.value == Sharing::Apart && now < entry.expires();
-        self.memory.read(name, is_young).unwrap_or(false)
+        self.memory.look(looker, name, is_young).unwrap_or(false)
     }
 
     /// Whether answers of this name were for all, although the requests looked personal.
-    pub(crate) fn is_together(&self, name: &str) -> bool {
-        self.known(name).is_some_and(|(sharing, _)| sharing == Sharing::Together)
+    pub(crate) fn is_together(&self, name: &str, looker: Looker) -> bool {
+        self.known(name, looker).is_some_and(|(sharing, _)| sharing == Sharing::Together)
     }
 
     /// Remembers for so long that they were for one reader each. Each such answer says it anew: readers
@@ -97,7 +97,7 @@ impl HitForMiss {
 
     /// They were not for one reader each, after all.
     pub(crate) fn forget(&self, name: &str) {
-        if self.was_apart(name) {
+        if self.was_apart(name, Looker::Reader) {
             let judge = Judge::of_untagged(self.clock.now());
             // It is nothing whose dropping could panic.
             self.memory.remove(name, &judge, RemovalCause::Purged).1.pass_over();
@@ -105,12 +105,12 @@ impl HitForMiss {
     }
 
     /// What is remembered, and whether that was said or confirmed of late.
-    fn known(&self, name: &str) -> Option<(Sharing, bool)> {
+    fn known(&self, name: &str, looker: Looker) -> Option<(Sharing, bool)> {
         let now = self.clock.now();
         let known = |entry: &Entry<Sharing>| {
             entry.is_fresh(now).then(|| (entry.value, !entry.has_lived(0.5, now)))
         };
-        self.memory.read(name, known)?
+        self.memory.look(looker, name, known)?
     }
 
     fn remember(
@@ -121,7 +121,7 @@ impl HitForMiss {
         fence: Fence,
         is_revoked: impl FnOnce() -> bool,
     ) -> bool {
-        if self.known(name) == Some((sharing, true)) {
+        if self.known(name, Looker::Reader) == Some((sharing, true)) {
             return false;
         }
         let now = self.clock.now();
@@ -138,30 +138,31 @@ mod tests {
     use crate::clock::ManualClock;
 
     const MINUTE: Duration = Duration::from_secs(60);
+    const READER: Looker = Looker::Reader;
 
     #[test]
     fn what_was_apart_is_so_for_a_while_and_was_so_for_an_hour() {
         let clock = ManualClock::new();
         let known = HitForMiss::new(clock.clock());
-        assert!(!known.is_apart("key") && !known.was_apart("key"));
+        assert!(!known.is_apart("key", READER) && !known.was_apart("key", READER));
         known.remember_apart("key", 2 * MINUTE, 0, || false);
-        assert!(known.is_apart("key") && !known.is_together("key"));
+        assert!(known.is_apart("key", READER) && !known.is_together("key", READER));
         clock.advance(3 * MINUTE);
-        assert!(!known.is_apart("key") && known.was_apart("key"));
+        assert!(!known.is_apart("key", READER) && known.was_apart("key", READER));
         clock.advance(60 * MINUTE);
-        assert!(!known.was_apart("key"));
+        assert!(!known.was_apart("key", READER));
     }
 
     #[test]
     fn what_has_turned_out_otherwise_is_forgotten_and_what_was_purged_is_not_remembered() {
         let known = HitForMiss::new(ManualClock::new().clock());
         known.remember_apart("key", MINUTE, 0, || true);
-        assert!(!known.was_apart("key"));
+        assert!(!known.was_apart("key", READER));
         known.remember_apart("key", MINUTE, 0, || false);
         known.forget("key");
-        assert!(!known.was_apart("key"));
+        assert!(!known.was_apart("key", READER));
         known.remember_together("key", 0, || false);
         known.forget("key");
-        assert!(known.is_together("key"));
+        assert!(known.is_together("key", READER));
     }
 }

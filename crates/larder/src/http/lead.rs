@@ -37,7 +37,7 @@ use super::{
     store::AtHand,
     stored::{Brought, Mark},
 };
-use crate::{stats::Counters, sync};
+use crate::{stats::Counters, sync, tier::memory::Looker};
 
 /// Sends the request on its way to the origin, and waits for its reader's own part of what comes of it.
 pub(crate) async fn lead(
@@ -57,7 +57,7 @@ pub(crate) async fn lead(
         return stale_or(NoAnswer::ShutDown);
     }
     let (own, landing) = oneshot::channel();
-    let looks_below = looks_below(cache, asked, &ask, is_shared);
+    let looks_below = looks_below(cache, asked, &ask, is_shared, Looker::Reader);
     let told = if is_shared || looks_below || goes_on(cache, asked, &ask) {
         if goes_on(cache, asked, &ask) {
             leader.go_on();
@@ -121,8 +121,14 @@ fn goes_on(cache: &Parts, asked: &Retrieval, ask: &Ask) -> bool {
 }
 
 /// Whether something may lie below that answers this request: not if its answer is for its reader alone.
-fn looks_below(cache: &Parts, asked: &Retrieval, ask: &Ask, is_shared: bool) -> bool {
-    let is_apart = || cache.hit_for_miss.is_apart(asked.sharing_name());
+pub(crate) fn looks_below(
+    cache: &Parts,
+    asked: &Retrieval,
+    ask: &Ask,
+    is_shared: bool,
+    looker: Looker,
+) -> bool {
+    let is_apart = || cache.hit_for_miss.is_apart(asked.sharing_name(), looker);
     // One that may be joined looks in any case: without that, purges would not reach it.
     let may_be_below = || is_shared || (ask.flight == Flight::Follow && !is_apart());
     cache.beneath.is_some() && may_be_below() && sync::is_in_runtime()

@@ -16,7 +16,7 @@ use super::{
     store::AtHand,
     stored::Brought,
 };
-use crate::{engine::flight::Join, purge::Fence};
+use crate::{engine::flight::Join, purge::Fence, tier::memory::Looker};
 
 /// How many flights of others a reader waits for before it goes alone: each turned out to fetch
 /// another variant than its own, or was purged meanwhile.
@@ -72,7 +72,7 @@ impl<'a> Miss<'a> {
     pub(crate) async fn join(&mut self, ask: &Ask, at_hand: &AtHand) -> Result<Joined, NoAnswer> {
         let Miss { cache, asked, .. } = *self;
         let (engine, flights, key) = (cache.engine(), &cache.flights, &asked.key);
-        if self.rounds < MAX_ROUNDS && !goes_alone(cache, asked, ask) {
+        if self.rounds < MAX_ROUNDS && !goes_alone(cache, asked, ask, Looker::Reader) {
             self.rounds += 1;
             let collapse_key = self.collapse_key(at_hand);
             let client = cache.turns.client_number(asked.client());
@@ -112,7 +112,7 @@ impl<'a> Miss<'a> {
 
     fn collapse_key(&self, at_hand: &AtHand) -> String {
         let announced = self.announced.iter().map(Brought::head);
-        collapse_key_of(self.cache, self.asked, at_hand, announced)
+        collapse_key_of(self.cache, self.asked, at_hand, announced, Looker::Reader)
     }
 }
 
@@ -124,6 +124,7 @@ pub(crate) fn collapse_key_of<'a>(
     asked: &Retrieval,
     at_hand: &'a AtHand,
     announced: impl Iterator<Item = &'a StoredHead>,
+    looker: Looker,
 ) -> String {
     let headers = &asked.head.headers;
     let known = at_hand.variants.heads().chain(announced).map(StoredHead::fields);
@@ -132,7 +133,7 @@ pub(crate) fn collapse_key_of<'a>(
     if asked.is_personal() {
         collapse_key.push('\u{3}');
         if at_hand.variants.selected_by(&asked.policy, asked.request()).next().is_none()
-            && !cache.hit_for_miss.is_together(asked.sharing_name())
+            && !cache.hit_for_miss.is_together(asked.sharing_name(), looker)
         {
             collapse_key.push_str(&cache.credentials(headers));
         }
@@ -142,8 +143,8 @@ pub(crate) fn collapse_key_of<'a>(
 
 /// Whether a request goes to the origin by itself: as the rules say, or going by how its key's answers were of
 /// late.
-fn goes_alone(cache: &Parts, asked: &Retrieval, ask: &Ask) -> bool {
+pub(crate) fn goes_alone(cache: &Parts, asked: &Retrieval, ask: &Ask, looker: Looker) -> bool {
     ask.flight == Flight::Alone
-        || cache.hit_for_miss.is_apart(asked.sharing_name())
-        || asks_in_vain_for_the_whole(cache, asked, ask)
+        || cache.hit_for_miss.is_apart(asked.sharing_name(), looker)
+        || asks_in_vain_for_the_whole(cache, asked, ask, looker)
 }

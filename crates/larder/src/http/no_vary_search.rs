@@ -16,7 +16,7 @@ use crate::{
     entry::{Entry, Facts},
     purge::Fence,
     purge::judge::Judge,
-    tier::memory::{Limits, MemoryTier},
+    tier::memory::{Limits, Looker, MemoryTier},
 };
 
 /// Each of the tables weighs this at most.
@@ -88,12 +88,17 @@ impl NoVarySearchTables {
 
     /// Under which other key an answer may be stored that answers `key`, where no purge has come since
     /// `position`.
-    pub(crate) fn equivalent(&self, key: &Arc<str>, position: Fence) -> Option<Equivalent> {
-        let variance = self.variances.read(path_of(key), |entry| Arc::clone(&entry.value))?;
+    pub(crate) fn equivalent(
+        &self,
+        key: &Arc<str>,
+        position: Fence,
+        looker: Looker,
+    ) -> Option<Equivalent> {
+        let variance = |entry: &Entry<Arc<NoVarySearch>>| Arc::clone(&entry.value);
+        let variance = self.variances.look(looker, path_of(key), variance)?;
         let (_, modulo) = names(key, &variance)?;
-        let found =
-            self.answers.read(&modulo, |entry| (Arc::clone(&entry.value.key), entry.value.fence));
-        let (other, fence) = found?;
+        let under = |entry: &Entry<StoredUnder>| (Arc::clone(&entry.value.key), entry.value.fence);
+        let (other, fence) = self.answers.look(looker, &modulo, under)?;
         (fence == position && other != *key).then_some(Equivalent { key: other, variance })
     }
 }

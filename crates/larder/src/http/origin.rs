@@ -26,6 +26,7 @@ use super::{
     store::AtHand,
     stored::Stored,
 };
+use crate::tier::memory::Looker;
 
 /// Asks the origin, with its type forgotten: what follows on a miss is the same for all.
 pub(crate) struct Origin(Box<dyn AskOrigin>);
@@ -116,10 +117,11 @@ impl OriginRequest {
         }
         // What is not going to be stored nobody else needs as a whole, and its preconditions are the
         // origin's to judge (RFC 9110 §13.2.1).
-        let reader_fields = match !is_shared && asks_in_vain_for_the_whole(cache, asked, ask) {
-            true => ReaderFields::Forward,
-            false => ask.reader_fields,
-        };
+        let reader_fields =
+            match !is_shared && asks_in_vain_for_the_whole(cache, asked, ask, Looker::Reader) {
+                true => ReaderFields::Forward,
+                false => ask.reader_fields,
+            };
         OriginRequest {
             asked: Arc::clone(asked),
             reader_fields,
@@ -230,12 +232,18 @@ impl OriginRequest {
 
 /// Whether a request's own preconditions were to be kept from the origin for the sake of a whole answer
 /// that could be stored, and its key's answers have not been such for long.
-pub(crate) fn asks_in_vain_for_the_whole(cache: &Parts, asked: &Retrieval, ask: &Ask) -> bool {
+pub(crate) fn asks_in_vain_for_the_whole(
+    cache: &Parts,
+    asked: &Retrieval,
+    ask: &Ask,
+    looker: Looker,
+) -> bool {
     ask.reader_fields == ReaderFields::Drop
         && ask.conditional.is_empty()
         && has_a_copy(&asked.head.headers)
-        && (cache.hit_for_miss.was_apart(asked.sharing_name())
-            || cache.hit_for_miss.was_apart(&asked.key))
+        && [asked.sharing_name(), &asked.key]
+            .into_iter()
+            .any(|name| cache.hit_for_miss.was_apart(name, looker))
 }
 
 /// Whether its sender has a copy already, and asks whether that is current.

@@ -16,7 +16,7 @@ use super::{
     store::AtHand,
     stored::Stored,
 };
-use crate::{engine::flight::Join, sync};
+use crate::{engine::flight::Join, sync, tier::memory::Looker};
 
 /// How long a flight is waited for that has brought its answer: one that goes on for longer brings something newer.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ async fn run(
     let engine = cache.engine();
     let key = Arc::clone(&asked.key);
     let at_hand = cache.store.look(&key);
-    let collapse_key = collapse_key_of(&cache, &asked, &at_hand, iter::empty());
+    let collapse_key = collapse_key_of(&cache, &asked, &at_hand, iter::empty(), Looker::Reader);
     let join = || engine.join_collapse_key(&cache.flights, &key, &collapse_key);
     let leader = match join() {
         Join::Lead(leader) => leader,

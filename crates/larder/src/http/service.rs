@@ -16,7 +16,7 @@ use larder_policy::{
     coded::CodedTags,
     key::RequestKey,
     reason::Reason,
-    reuse::{Ask, OriginFailure, Verdict},
+    reuse::{Ask, OriginFailure},
     settings::Policy,
 };
 use tokio::time::timeout;
@@ -25,6 +25,7 @@ use tower_service::Service;
 use super::{
     body::{Body, BoxFuture, UpTo},
     cache::{HttpCache, Parts},
+    decision::{Decision, Kind, decide, kind, retrieval, rules_of},
     error::{BoxError, NoAnswer},
     lead::lead,
     miss::{Joined, Miss},
@@ -32,14 +33,12 @@ use super::{
     outside,
     pass::{Passing, pass},
     refresh::Refresh,
-    request::{
-        Bypass, Retrieval, Rules, by_recipe, effective_uri, hear_of_one_host, key_of,
-        take_target_of,
-    },
+    request::{Retrieval, key_of},
     resume::resumable,
     serve::{refuse, serve, stand_in},
     store::AtHand,
 };
+use crate::tier::memory::Looker;
 
 impl HttpCache {
     /// Before one service.
@@ -82,15 +81,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Answering {
         let (mut head, body) = request.into_parts();
-        hear_of_one_host(&mut head);
-        let policy = match head.extensions.get::<Rules>() {
-            Some(Rules(policy)) => Arc::clone(policy),
-            None => Arc::clone(&self.cache.parts().policy),
-        };
-        let coded_tags = match policy.compression() {
-            Some(_) => CodedTags::take(&head.method, &mut head.headers).map(Arc::new),
-            None => None,
-        };
+        let (policy, coded_tags) = rules_of(&mut head, self.cache.parts());
         let told = coded_tags.clone();
         let goes_out_as_is =
             policy.fields_of_answers().change_nothing() && policy.says_outside().changes_nothing();
@@ -112,7 +103,7 @@ where
     /// What becomes of a request by these rules, but for what they change in its answer's fields.
     fn answering<B>(
         &self,
-        (mut head, body): (Head, B),
+        (head, body): (Head, B),
         policy: Arc<Policy>,
         coded_tags: Option<Arc<CodedTags>>,
     ) -> Answering
@@ -121,37 +112,22 @@ where
         B::Error: Into<BoxError>,
     {
         let cache = self.cache.parts();
-        let whole = effective_uri(&head);
-        let uri = by_recipe(&policy, whole);
-        let method = head.method.as_str();
-        let is_for_cache = head.extensions.get::<Bypass>().is_none();
-        // What content means in a GET that is answered from a cache, nobody has said.
-        if is_for_cache
-            && matches!(method, "GET" | "HEAD")
-            && body.is_end_stream()
-            && let Some(key) = uri.as_ref().and_then(|uri| key_of(&head, uri, None))
-        {
-            let uri = uri.unwrap_or_default();
-            policy.ignored_cookies().strip(&mut head.headers);
-            take_target_of(&uri, &policy, &mut head);
-            let asked = Retrieval::new(head, uri, key, Bytes::new(), Instant::now(), policy)
-                .with_coded_tags(coded_tags);
-            return answer(cache, asked, || self.origin());
+        match kind(&head, !body.is_end_stream(), &policy) {
+            Kind::Retrieval { uri, key } => {
+                let named = (uri, key, Bytes::new());
+                let asked = retrieval(head, named, Instant::now(), policy, coded_tags);
+                answer(cache, asked, || self.origin())
+            }
+            Kind::Query { uri } => {
+                let (cache, origin, body) = (Arc::clone(cache), self.origin(), Body::passing(body));
+                let rules = (policy, coded_tags);
+                Answering::later(query(cache, (head, uri, body), rules, origin))
+            }
+            Kind::Passes { uri, reason } => {
+                let (cache, origin, body) = (Arc::clone(cache), self.origin(), Body::passing(body));
+                Answering::later(pass(cache, Passing { head, uri, body, reason, policy }, origin))
+            }
         }
-        let reason = match method {
-            "GET" | "HEAD" | "QUERY" => Reason::BypassRule,
-            _ if !is_for_cache => Reason::BypassRule,
-            _ => Reason::Method,
-        };
-        let (cache, origin, body) = (Arc::clone(cache), self.origin(), Body::passing(body));
-        if is_for_cache && let ("QUERY", Some(uri)) = (method, &uri) {
-            let uri = uri.clone();
-            let rules = (policy, coded_tags);
-            return Answering::later(query(cache, (head, uri, body), rules, origin));
-        }
-        // Nothing is stored for a retrieval that passes: what made it pass is not in the key.
-        let uri = uri.filter(|_| reason == Reason::Method);
-        Answering::later(pass(cache, Passing { head, uri, body, reason, policy }, origin))
     }
 
     fn origin(&self) -> Origin {
@@ -254,41 +230,21 @@ fn answer(cache: &Arc<Parts>, asked: Retrieval, origin: impl FnOnce() -> Origin)
     }
 }
 
-/// Looks at what is stored, and says what is to be done by the rules: here, and nowhere else.
+/// Looks at what is stored, and does at once what is decided where that takes no origin.
 fn look(cache: &Arc<Parts>, asked: &Retrieval, origin: impl FnOnce() -> Origin) -> Next {
-    let at_hand = cache.store.look(&asked.key);
-    match cache.decide(asked, &at_hand) {
-        Verdict::Serve { index, reason } => {
-            Next::Answer(serve(cache, asked, &at_hand, index, reason), None)
-        }
-        Verdict::ServeAndRefresh { index, conditional, reason } => {
+    match decide(cache, asked, Looker::Reader) {
+        Decision::Serve { at_hand, index, reason, refresh } => {
             let answer = serve(cache, asked, &at_hand, index, reason);
-            let refresh = Refresh { at_hand, index, conditional, origin: origin() };
-            Next::Answer(answer, Some(refresh))
+            let refresh = refresh.map(|conditional| {
+                let origin = origin();
+                Refresh { at_hand, index, conditional, origin }
+            });
+            Next::Answer(answer, refresh)
         }
-        Verdict::Ask(ask) => match equivalent(cache, asked) {
-            Some((at_hand, index, reason)) => {
-                Next::Answer(serve(cache, asked, &at_hand, index, reason), None)
-            }
-            None => Next::Ask { ask, at_hand, origin: origin() },
-        },
-        Verdict::Refuse { reason } => Next::Answer(refuse(cache, asked, reason), None),
-        Verdict::Pass { reason } => Next::Pass { reason, origin: origin() },
+        Decision::Ask { ask, at_hand } => Next::Ask { ask, at_hand, origin: origin() },
+        Decision::Refuse { reason } => Next::Answer(refuse(cache, asked, reason), None),
+        Decision::Pass { reason } => Next::Pass { reason, origin: origin() },
     }
-}
-
-/// What is stored for an equivalent URI (`No-Vary-Search`), if it may answer this request as it is.
-fn equivalent(cache: &Parts, asked: &Retrieval) -> Option<(AtHand, usize, Reason)> {
-    let tables = cache.no_vary_search.as_ref()?;
-    if asked.head.method.as_str() == "QUERY" {
-        return None;
-    }
-    let equivalent = tables.equivalent(&asked.key, cache.engine().position())?;
-    let mut at_hand = cache.store.look(&equivalent.key);
-    at_hand.elsewhere = Some(Arc::clone(&equivalent.key));
-    let (index, reason) = cache.decide(asked, &at_hand).served_alone()?;
-    let stored = &at_hand.variants.at(index).stored;
-    equivalent.is_still_so(stored.head.fields()).then_some((at_hand, index, reason))
 }
 
 /// A request that has to go to the origin, start to end. Where something stale would do, no longer
@@ -383,10 +339,7 @@ async fn query(
             let key = key_of(&head, &uri, Some(digest.as_bytes()));
             if let (Some(of_uri), Some(key)) = (RequestKey::of_uri(&uri), key) {
                 cache.queries.note(&of_uri);
-                policy.ignored_cookies().strip(&mut head.headers);
-                take_target_of(&uri, &policy, &mut head);
-                let asked = Retrieval::new(head, uri, key, content, began, policy)
-                    .with_coded_tags(coded_tags);
+                let asked = retrieval(head, (uri, key, content), began, policy, coded_tags);
                 return answer(&cache, asked, || origin).await;
             }
             Body::from(content)

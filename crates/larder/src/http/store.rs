@@ -26,7 +26,7 @@ use crate::{
         purge::Named,
         store::{Dated, Unstored},
     },
-    tier::memory::TellLater,
+    tier::memory::{Looker, TellLater},
 };
 
 /// At most this many keys may be merged at once.
@@ -72,7 +72,12 @@ impl Store {
 
     /// What is stored under `key`, purges considered.
     pub(crate) fn look(&self, key: &str) -> AtHand {
-        let Some(kept) = self.engine().find_kept(key) else { return AtHand::default() };
+        self.look_as(Looker::Reader, key)
+    }
+
+    /// The same for a reader, or for somebody who asks what a reader would find.
+    pub(crate) fn look_as(&self, looker: Looker, key: &str) -> AtHand {
+        let Some(kept) = self.engine().find_kept(key, looker) else { return AtHand::default() };
         let Kept { value: variants, cost, marked_stale, within } = kept;
         let variants = match within {
             None => variants,

@@ -11,6 +11,7 @@ mod coherence;
 #[cfg(feature = "compress")]
 mod compression;
 mod conditions;
+mod dry_run;
 mod fast_hit;
 mod flight;
 mod hit;

@@ -147,6 +147,11 @@ pub struct Server {
     /// as is this machine. Default none
     #[schemars(example = &"explain-token")]
     pub explain_token_file: Option<PathBuf>,
+    /// Whether answers that are no plain hits carry a random id (Larder-Request), by which GET /v1/requests/ID of the admin
+    /// API tells what became of the request; of the last few thousand, without fields and query values. Plain hits have one
+    /// where the request has Larder-Explain and may see keys. Default true
+    #[schemars(example = false)]
+    pub request_ids: Option<bool>,
     /// When this file is read again: signal, at SIGHUP; on-change, also within a few seconds after this file, one that it
     /// includes, or a file with a token has changed. Default signal
     #[schemars(example = &"on-change")]

@@ -14,6 +14,7 @@ mod upstream;
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -23,7 +24,9 @@ use larder::http;
 pub use self::{admin::AdminAccess, listener::Listener};
 
 use self::check::{Check, bytes};
-use super::{document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules};
+use super::{
+    document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules, written::Written,
+};
 use crate::{
     GatewayConfig, ServerConfig,
     access::AccessLogConfig,
@@ -180,9 +183,7 @@ impl Settings {
         let mut cdns = check.cdns(cdn);
         let outbox = check.outbox(outbox, !cdns.is_empty(), shared.url.is_some());
         let process_memory = memory.process.as_ref().map(|size| size.0);
-        let usual = process_memory.map_or(u64::MAX, |process| process.as_u64() / 2);
-        let usual = ByteSize::mib(256).min(ByteSize::b(usual));
-        let size = memory.size.as_ref().map_or(usual, |size| size.0);
+        let size = size_of(memory);
         match process_memory {
             Some(process) if process.as_u64() < LEAST_PROCESS => {
                 let what =
@@ -211,49 +212,32 @@ impl Settings {
         };
         let upstreams: Vec<_> =
             upstream.iter().filter_map(|(name, part)| check.upstream(name, part)).collect();
-        if upstream.is_empty() {
-            let what = "there is no service to put the cache before";
-            check.mistakes.push(places.mistake("upstream", what));
-        }
-        let names: Vec<_> = upstream.keys().map(String::as_str).collect();
-        let trusts = server.trusted_readers.is_some();
-        let otherwise = check.way("defaults", (defaults, defaults), &names, (None, None), trusts);
-        let max_memory = check.max_memory("defaults", (defaults, defaults), size);
-        let otherwise = otherwise.map(|way| Way { max_memory, ..way });
-        let mut ways = Vec::new();
-        let mut fittings = Vec::new();
-        let mut rules_of_routes = Vec::new();
-        for (index, Route { rules, .. }) in route.iter().enumerate() {
-            let path = format!("route[{}]", index + 1);
-            let effective = rules.clone().of_route(defaults);
-            let fitting = check.fitting(&path, &route[index]);
-            let own = (Some(&route[index]), fitting.as_ref());
-            let way = check.way(&path, (rules, &effective), &names, own, trusts);
-            let max_memory = check.max_memory(&path, (rules, &effective), size);
-            ways.push(way.map(|way| Way { max_memory, ..way }));
-            fittings.push(fitting);
-            rules_of_routes.push(effective);
-        }
+        let of_ways = check.ways(config, size);
         let of_purges = check.doubts_of_purges(of_purges, gateway.purge.as_ref());
-        check.doubt_of_tags((defaults, &rules_of_routes), &gateway);
+        if let Some((_, rules_of_routes)) = &of_ways {
+            check.doubt_of_tags((defaults, rules_of_routes), &gateway);
+        }
         let of_certificates = check.doubts_of_certificates(&listeners, route, SystemTime::now());
         let Check { mistakes, mut doubts, .. } = check;
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let (Some(fittings), Some(ways), Some(otherwise)) = (all(fittings), all(ways), otherwise)
-        else {
+        let Some((ways, rules_of_routes)) = of_ways else {
             unreachable!("what cannot be used is a mistake");
         };
-        let routes = Routes::new(fittings);
-        doubts.extend(hidden(&routes, places));
+        doubts.extend(hidden(ways.routes(), places));
         doubts.extend(of_certificates);
         doubts.extend(of_purges);
-        let ways_of_routes = ways.iter().zip(&rules_of_routes).enumerate();
-        let of_routes = ways_of_routes.map(|(index, way)| (format!("route[{}]", index + 1), way));
-        let all_ways = of_routes.chain([("defaults".to_owned(), (&otherwise, defaults))]);
-        let tells_tags =
-            ways.iter().chain([&otherwise]).any(|way| way.policy.says_outside().tells_tags());
+        let path = |place: usize| match place < route.len() {
+            true => format!("route[{}]", place + 1),
+            false => "defaults".to_owned(),
+        };
+        let all_ways = ways.iter().zip(rules_of_routes.iter().chain([defaults])).enumerate();
+        let all_ways = all_ways.map(|(place, way)| (path(place), way));
+        let tells_tags = ways.iter().any(|way| way.policy.says_outside().tells_tags());
+        let readers = gateway.trusted_readers.clone();
+        let written = Written::new(config, places, (ways.clone(), &rules_of_routes), readers);
+        gateway.written = Some(Arc::new(written));
         cdns.iter_mut().for_each(|cdn| cdn.public.is_told_tags = tells_tags);
         doubts.extend(doubts_of_upgrades(all_ways, &upstreams, places));
         Ok(Settings {
@@ -273,10 +257,66 @@ impl Settings {
             outbox,
             upstreams,
             rules: defaults.clone(),
-            ways: Ways::new(routes, ways, otherwise),
+            ways,
             rules_of_routes,
             doubts,
         })
+    }
+}
+
+/// How much may be stored: what is said, or 256 MiB, and no more than half of what the process may take.
+fn size_of(memory: &parts::Memory) -> ByteSize {
+    let of_process = memory.process.as_ref().map_or(u64::MAX, |process| process.0.as_u64() / 2);
+    let usual = ByteSize::mib(256).min(ByteSize::b(of_process));
+    memory.size.as_ref().map_or(usual, |size| size.0)
+}
+
+/// By which rules which requests are answered by this configuration, and the rules of each route. Nothing is opened.
+///
+/// # Errors
+///
+/// All that is wrong with that.
+pub(super) fn ways_of(
+    config: &Config,
+    places: &Places,
+) -> Result<(Ways, Vec<Rules>), Vec<Mistake>> {
+    let mut check = Check { places, mistakes: Vec::new(), doubts: Vec::new() };
+    let ways = check.ways(config, size_of(&config.memory));
+    match (ways, check.mistakes) {
+        (Some(ways), mistakes) if mistakes.is_empty() => Ok(ways),
+        (_, mistakes) => Err(mistakes),
+    }
+}
+
+impl Check<'_> {
+    /// `None`: something of it cannot be used, and is noted.
+    fn ways(&mut self, config: &Config, memory: ByteSize) -> Option<(Ways, Vec<Rules>)> {
+        let Config { server, upstream, defaults, route, .. } = config;
+        if upstream.is_empty() {
+            let what = "there is no service to put the cache before";
+            self.mistakes.push(self.places.mistake("upstream", what));
+        }
+        let names: Vec<_> = upstream.keys().map(String::as_str).collect();
+        let trusts = server.trusted_readers.is_some();
+        let otherwise = self.way("defaults", (defaults, defaults), &names, (None, None), trusts);
+        let max_memory = self.max_memory("defaults", (defaults, defaults), memory);
+        let otherwise = otherwise.map(|way| Way { max_memory, ..way });
+        let mut ways = Vec::new();
+        let mut fittings = Vec::new();
+        let mut rules_of_routes = Vec::new();
+        for (index, Route { rules, .. }) in route.iter().enumerate() {
+            let path = format!("route[{}]", index + 1);
+            let effective = rules.clone().of_route(defaults);
+            let fitting = self.fitting(&path, &route[index]);
+            let own = (Some(&route[index]), fitting.as_ref());
+            let way = self.way(&path, (rules, &effective), &names, own, trusts);
+            let max_memory = self.max_memory(&path, (rules, &effective), memory);
+            ways.push(way.map(|way| Way { max_memory, ..way }));
+            fittings.push(fitting);
+            rules_of_routes.push(effective);
+        }
+        let ways = Ways::new(Routes::new(all(fittings)?), all(ways)?, otherwise?);
+        Some((ways, rules_of_routes))
     }
 }
 

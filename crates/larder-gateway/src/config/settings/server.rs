@@ -188,6 +188,15 @@ impl Check<'_> {
         };
         let trusted_readers = server.trusted_readers.iter().flatten().map(|peer| peer.0);
         let trusted_readers = trusted_readers.collect();
-        GatewayConfig { name, explain_token, listeners, trusted_readers, rate, upgrades, ..usual }
+        GatewayConfig {
+            name,
+            explain_token,
+            request_ids: server.request_ids.unwrap_or(usual.request_ids),
+            listeners,
+            trusted_readers,
+            rate,
+            upgrades,
+            ..usual
+        }
     }
 }

@@ -102,6 +102,16 @@ pub enum Eviction {
     Lru,
 }
 
+/// Who looks at what is stored.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Looker {
+    /// A reader: what is found counts as used, and eviction goes by that.
+    Reader,
+    /// Somebody who asks what a reader would find. Nothing counts as used.
+    Onlooker,
+}
+
 pub(crate) struct Limits {
     pub(crate) max_bytes: usize,
     pub(crate) max_entries: Option<usize>,
@@ -242,6 +252,21 @@ impl<V> MemoryTier<V> {
         let place = self.place(key);
         let shard = read(place.shard(self)?);
         shard.find(place.hash, key).map(|slot| look(slot.entry()))
+    }
+
+    /// [`read`](MemoryTier::read) for a reader, [`peek`](MemoryTier::peek) for an onlooker.
+    #[cfg(feature = "http")]
+    #[inline]
+    pub(crate) fn look<R>(
+        &self,
+        looker: Looker,
+        key: &str,
+        look: impl FnOnce(&Entry<V>) -> R,
+    ) -> Option<R> {
+        match looker {
+            Looker::Reader => self.read(key, look),
+            Looker::Onlooker => self.peek(key, look),
+        }
     }
 
     /// Stores `entry`, which holds `heap_bytes` beyond itself, unless `fenced` says otherwise.

@@ -6,6 +6,8 @@ use super::{
     room_for_one_hold,
     shards::{read, write},
 };
+#[cfg(feature = "http")]
+use crate::entry::Entry;
 use crate::purge::judge::Judge;
 
 impl<V> MemoryTier<V> {
@@ -29,6 +31,30 @@ impl<V> MemoryTier<V> {
             }
         }
         keys
+    }
+
+    /// Shows `see` what is not over, in no order, until `go_on` says that it is enough: asked between any two holds of a
+    /// lock. Returns whether all was shown. What is stored or removed meanwhile is shown or not, and one that moves may
+    /// be shown twice. Not for the caller's code: `see` runs under the shard's lock.
+    #[cfg(feature = "http")]
+    pub(crate) fn show(
+        &self,
+        judge: &Judge<'_>,
+        mut see: impl FnMut(&str, &Entry<V>),
+        mut go_on: impl FnMut() -> bool,
+    ) -> bool {
+        let mut runs = Runs::for_a_caller();
+        for shard in self.shards.iter() {
+            let mut end = usize::MAX;
+            while end > 0 {
+                if !go_on() {
+                    return false;
+                }
+                end = read(shard).visit(end, judge, |slot| see(slot.key(), slot.entry()));
+                runs.rest_if_due();
+            }
+        }
+        true
     }
 
     /// Removes all that is not over and that `is_kept` does not want; returns how many entries that was. What
