@@ -439,7 +439,7 @@ impl Figures for OriginFigures {
         let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
         let UpgradeStats { granted, ignored, too_many, too_many_of_client } = self.0.upgrades();
         let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
-        let purges = self.0.purge_requests();
+        let (purges, fences) = (self.0.purge_requests(), self.0.fences());
         vec![
             Family {
                 label: "state",
@@ -462,6 +462,16 @@ impl Figures for OriginFigures {
                     ("refused", purges.refused),
                     ("limited", purges.limited),
                     ("not_understood", purges.not_understood),
+                ],
+            ),
+            counter(
+                "fences",
+                "Fences by which readers see their own writes, by what became of them",
+                "outcome",
+                vec![
+                    ("issued", fences.issued),
+                    ("honoured", fences.honoured),
+                    ("ignored", fences.ignored),
                 ],
             ),
             counter(

@@ -199,13 +199,15 @@ impl Reloader {
 /// The keys that differ and that a running gateway cannot change.
 fn needing_a_restart(running: &Config, now: &Config) -> Vec<String> {
     /// Looked at with each request, or each handshake.
-    const AT_ONCE: [&str; 14] = [
+    const AT_ONCE: [&str; 16] = [
         "name",
         "trusted_peers",
         "trusted_readers",
         "forwarded",
         "redirect_to_https",
         "explain_token_file",
+        "secret_file",
+        "for",
         "requests_per_address",
         "requests_burst",
         "max_upgrades",

@@ -204,7 +204,7 @@ pub use fast_hit::{BorrowedRequest, HitResponse};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};
 pub use most_read::Again;
-pub use request::{Bypass, MayTakeLong, Rules};
+pub use request::{Bypass, MayTakeLong, NotBefore, Rules};
 pub use service::{Answering, CacheService};
 pub use settings::Settings;
 pub use turns::Client;

@@ -12,6 +12,7 @@ mod faults;
 mod fleet;
 mod neighbours;
 mod outbox;
+mod own_writes;
 mod purges;
 mod stand_in;
 mod storm;

@@ -13,6 +13,7 @@ use larder::http::{
     policy::forward::{self, ForwardedFields, Hop, HopName},
 };
 
+use super::own_writes::ReadYourWrites;
 use super::purging::PurgeConfig;
 use super::rate::RateLimit;
 use super::refreshing::RefreshLimits;
@@ -37,6 +38,8 @@ pub struct GatewayConfig {
     /// Who sends this in the field `Larder-Explain` is told the keys of answers, as are readers on
     /// this machine that ask for nobody else. Default none: only those.
     pub explain_token: Option<String>,
+    /// How readers see their own writes at once. Default none: as soon as what they have changed is purged.
+    pub read_your_writes: Option<ReadYourWrites>,
     /// Who may purge where requests come. Default nobody: `PURGE` is a method like any other.
     pub purge: Option<PurgeConfig>,
     /// How what purges have marked stale is asked for again.
@@ -82,6 +85,7 @@ impl Default for GatewayConfig {
             rate: None,
             upstream_names: Vec::new(),
             explain_token: None,
+            read_your_writes: None,
             purge: None,
             refresh: RefreshLimits::default(),
             upgrades: UpgradeLimits::default(),

@@ -15,6 +15,7 @@ mod bounds;
 mod client;
 mod hits;
 mod outbound;
+mod own_writes;
 mod purging;
 mod rate;
 mod refreshing;
@@ -36,13 +37,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+    uri::Authority,
+};
 use http_body_util::Empty;
 use larder::http::{
     Answering, Body, Bypass, CacheService, Client, HttpCache, MayTakeLong, Policy, Rules, ShowKey,
     ShowTags,
     policy::{
         forward::{self, Admission},
+        invalidate::is_safe,
         proxy_status::ProxyError,
     },
 };
@@ -57,6 +62,7 @@ use self::{
     bounds::Bounds,
     client::LARDER_EXPLAIN,
     outbound::Outbound,
+    own_writes::Writes,
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
     target::OverTls,
@@ -65,6 +71,7 @@ use self::{
 pub use self::{
     bounds::RouteStats,
     client::{GatewayConfig, ListenerRules},
+    own_writes::{FenceStats, ReadYourWrites},
     purging::{PurgeConfig, PurgeRequests},
     rate::RateLimit,
     refreshing::{RefreshCounts, RefreshLimits, Refresher},
@@ -104,6 +111,7 @@ struct Common {
     down: Seldom,
     purges: Purges,
     upgrades: Upgrades,
+    writes: Writes,
     pressure: Pressure,
 }
 
@@ -236,6 +244,7 @@ impl Gateway {
             down: Seldom::every(BUSY_LINE),
             purges: Purges::default(),
             upgrades: Upgrades::new(),
+            writes: Writes::default(),
             pressure: Pressure::default(),
         });
         let cached = cache.service(Outbound(Arc::clone(&common)));
@@ -294,6 +303,11 @@ impl Gateway {
         self.common.purges.remember(trail);
     }
 
+    /// What became of fences, by which readers see their own writes.
+    pub fn fences(&self) -> FenceStats {
+        self.common.writes.stats()
+    }
+
     /// What became of requests that offered another protocol.
     pub fn upgrades(&self) -> UpgradeStats {
         self.common.upgrades.stats()
@@ -309,6 +323,10 @@ impl Gateway {
         let may_see_keys =
             settings.config.may_see_keys(&head.headers, head.extensions.get::<Peer>());
         head.headers.remove(LARDER_EXPLAIN);
+        let fences = match &settings.config.read_your_writes {
+            Some(_) => own_writes::take(&mut head.headers),
+            None => Vec::new(),
+        };
         let purging = settings.config.purge.as_ref().filter(|purge| purge.takes(&head.method));
         let asks_for_others = purging.is_some() && asks_for_others(&head.headers);
         // Whatever may be stored is kept without trailers: nobody need ask for them.
@@ -348,6 +366,17 @@ impl Gateway {
                 }
                 if may_see_keys {
                     head.extensions.insert(ShowKey);
+                }
+                if let Some(rules) = &settings.config.read_your_writes {
+                    let (writes, now) = (&self.common.writes, || self.store.not_before_now());
+                    if let Some(since) = writes.since(rules, &host_of(head), &fences, now) {
+                        head.extensions.insert(since);
+                    }
+                    if !is_safe(&head.method) {
+                        let is_secure = head.uri.scheme_str() == Some("https");
+                        let write = Write { host: host_of(head), is_secure, rules: rules.clone() };
+                        head.extensions.insert(write);
+                    }
                 }
                 if let Some(about) = about_trailers {
                     about.say_to(&mut head.headers);
@@ -429,6 +458,22 @@ impl Gateway {
         extensions.insert(LetIn { settings, upstream, rewrite, bounds });
         Ok(pace)
     }
+}
+
+/// Put into the extensions of a request that may change something: how its reader is told to see that.
+#[derive(Clone)]
+struct Write {
+    rules: ReadYourWrites,
+    host: String,
+    is_secure: bool,
+}
+
+/// Whose cookies they are: the host that a request is for, without a port.
+fn host_of(head: &Parts) -> String {
+    let named = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let named = named.and_then(|host| host.parse::<Authority>().ok());
+    let host = head.uri.host().or(named.as_ref().map(Authority::host));
+    host.unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Where a request that was let in goes.
@@ -536,10 +581,12 @@ impl Service<Request<ReaderBody>> for Gateway {
             Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
         let line = LogLine::begin(&head);
+        let write = head.extensions.remove::<Write>();
         let answering = self.cache.call(Request::from_parts(head, body));
-        let common = Arc::clone(&self.common);
+        let (common, store) =
+            (Arc::clone(&self.common), write.as_ref().map(|_| self.store.clone()));
         Box::pin(async move {
-            let answer = answering.await.unwrap_or_else(|error| {
+            let mut answer = answering.await.unwrap_or_else(|error| {
                 match &error {
                     error if is_for_want_of_a_turn(error) => tell_busy(&common.busy),
                     error if is_for_want_of_an_address(error) => tell_down(error, &common.down),
@@ -549,6 +596,12 @@ impl Service<Request<ReaderBody>> for Gateway {
                 }
                 answer_of(&error).map(Body::from)
             });
+            if let (Some(Write { rules, host, is_secure }), Some(store)) = (write, store)
+                && (answer.status().is_success() || answer.status().is_redirection())
+            {
+                let (about, now) = ((&*host, is_secure), || store.not_before_now());
+                common.writes.say(&rules, about, now, answer.headers_mut());
+            }
             if let Some(line) = line {
                 line.end(&answer);
             }

@@ -152,7 +152,7 @@ impl Search for ForResponse<'_> {
     async fn usable(&mut self, asked: &Asked) -> Option<FromBelow> {
         let ForResponse { cache, beneath, leader, .. } = *self;
         self.last = Some(asked.clone());
-        let at_hand = cache.store.look(leader.key());
+        let at_hand = cache.store.look_for(self.asked);
         let policy = &self.asked.policy;
         let there = beneath.read_and_count(&cache.store, policy, leader.key(), asked);
         let best = self.best(&there, &at_hand)?;
@@ -205,8 +205,9 @@ impl ForResponse<'_> {
         at_hand: &AtHand,
     ) -> Option<&'b ResponseBelow<'a>> {
         let (policy, request) = (&self.asked.policy, self.asked.request());
-        let fitting =
-            there.iter().filter(|response| response.head.selects(policy, request.headers));
+        let fitting = there.iter().filter(|response| {
+            response.head.selects(policy, request.headers) && self.asked.admits(response.asked_at)
+        });
         let best =
             fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
         let is_as_recent = |variant: &StoredVariant| {

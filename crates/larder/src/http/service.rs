@@ -256,7 +256,7 @@ fn answer(cache: &Arc<Parts>, asked: Retrieval, origin: impl FnOnce() -> Origin)
 
 /// Looks at what is stored, and says what is to be done by the rules: here, and nowhere else.
 fn look(cache: &Arc<Parts>, asked: &Retrieval, origin: impl FnOnce() -> Origin) -> Next {
-    let at_hand = cache.store.look(&asked.key);
+    let at_hand = cache.store.look_for(asked);
     match cache.decide(asked, &at_hand) {
         Verdict::Serve { index, reason } => {
             Next::Answer(serve(cache, asked, &at_hand, index, reason), None)
@@ -280,7 +280,7 @@ fn look(cache: &Arc<Parts>, asked: &Retrieval, origin: impl FnOnce() -> Origin) 
 /// What is stored for an equivalent URI (`No-Vary-Search`), if it may answer this request as it is.
 fn equivalent(cache: &Parts, asked: &Retrieval) -> Option<(AtHand, usize, Reason)> {
     let tables = cache.no_vary_search.as_ref()?;
-    if asked.head.method.as_str() == "QUERY" {
+    if asked.head.method.as_str() == "QUERY" || asked.not_before().is_some() {
         return None;
     }
     let equivalent = tables.equivalent(&asked.key, cache.engine().position())?;

@@ -17,6 +17,7 @@ mod hit;
 mod layer;
 mod methods;
 mod no_vary_search;
+mod not_before;
 mod poison;
 mod purge;
 mod range;
