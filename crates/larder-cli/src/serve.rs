@@ -193,6 +193,7 @@ impl Configured {
             kept,
             under_way.clone().unwrap_or_default(),
             has_shared_tier,
+            tier.as_ref().map(|tier| tier.worklist("cdn")),
         );
         let supervisor = Supervisor::of_environment(&format!(
             "serves at {}",

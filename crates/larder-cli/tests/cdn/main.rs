@@ -6,6 +6,7 @@
 
 mod crash;
 mod failing;
+mod fleet;
 mod outer;
 mod rounds;
 mod site;

@@ -29,6 +29,7 @@ mod record;
 mod script;
 mod seen;
 mod time;
+pub mod worklist;
 
 use std::{fmt, sync::Arc, time::Duration};
 
