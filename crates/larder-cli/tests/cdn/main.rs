@@ -7,6 +7,7 @@
 mod crash;
 mod failing;
 mod fleet;
+mod live;
 mod outer;
 mod rounds;
 mod site;
