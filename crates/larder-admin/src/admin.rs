@@ -22,6 +22,7 @@ use crate::{
     forget,
     guard::{Allowed, guard},
     health, index,
+    instances::{self, Fleet},
     managed::Managed,
     metrics,
     problem::Problem,
@@ -48,6 +49,7 @@ pub struct Admin {
     tokens: Option<Tokens>,
     stats: Vec<(&'static str, Part)>,
     trail: Option<Trail>,
+    fleet: Option<Arc<dyn Fleet>>,
     stop: CancellationToken,
 }
 
@@ -105,6 +107,12 @@ impl Admin {
     /// Tells what `trail` remembers of purges, and waits for CDNs by it. Whoever gives it here has it follow the purges.
     pub fn trail(mut self, trail: Trail) -> Self {
         self.trail = Some(trail);
+        self
+    }
+
+    /// Tells who shares a tier with the caches, as `fleet` knows them.
+    pub fn fleet(mut self, fleet: impl Fleet + 'static) -> Self {
+        self.fleet = Some(Arc::new(fleet));
         self
     }
 
@@ -167,6 +175,7 @@ impl Admin {
             refresh: self.refresh,
             stats: self.stats,
             trail: self.trail,
+            fleet: self.fleet,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
@@ -182,6 +191,7 @@ impl Admin {
             .route("/v1/purge", post(purge::purge))
             .route("/v1/purges", get(purges::since))
             .route("/v1/purges/{id}", get(purges::one))
+            .route("/v1/instances", get(instances::instances))
             .route("/v1/shared/forget", post(forget::forget))
             .fallback(not_found)
             .method_not_allowed_fallback(method_not_allowed)

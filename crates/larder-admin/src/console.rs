@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{entry::Tokens, managed::Managed, refresh::Refresh, trail::Trail};
+use crate::{entry::Tokens, instances::Fleet, managed::Managed, refresh::Refresh, trail::Trail};
 
 /// What `/readyz` tells beside.
 pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
@@ -23,6 +23,8 @@ pub(crate) struct Console {
     pub(crate) stats: Vec<(&'static str, Part)>,
     /// Which purges were made of late, where that is remembered.
     pub(crate) trail: Option<Trail>,
+    /// Who shares a tier with them.
+    pub(crate) fleet: Option<Arc<dyn Fleet>>,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Registry,
     /// One permit for each event stream that may be open.

@@ -56,6 +56,7 @@ mod forget;
 mod guard;
 mod health;
 mod index;
+pub mod instances;
 #[cfg(feature = "log")]
 pub mod log;
 mod managed;

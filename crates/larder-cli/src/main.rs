@@ -12,6 +12,7 @@ mod flags;
 mod health;
 mod import;
 mod inherited;
+mod instances;
 mod live;
 mod memory;
 mod metrics;

@@ -10,6 +10,7 @@ mod crowd;
 mod failover;
 mod faults;
 mod fleet;
+mod instances;
 mod neighbours;
 mod outbox;
 mod own_writes;

@@ -21,6 +21,7 @@ mod control;
 mod copies;
 mod data;
 mod fork;
+pub mod instances;
 mod lease;
 mod log;
 mod names;
