@@ -147,6 +147,7 @@ impl Worker {
                 Said::Later { after, why } => (after, why),
                 Said::Refused { why } if is_about_one(status) && call.wishes.len() > 1 => {
                     // One of them is not to its liking, and the others are not to fail for it.
+                    self.failures = 0;
                     let why: Arc<str> = why.into();
                     let at = Instant::now();
                     self.split(run, &call.wishes, at, &why).await;
@@ -185,7 +186,13 @@ impl Worker {
             let mut fate = Fate::Done { began, vendor_id: None };
             for call in driver.calls(&alone, &batch, SystemTime::now()) {
                 self.turn().await;
-                fate = match self.send(&call).await.0 {
+                let said = self.send(&call).await.0;
+                // Whoever answers is well, whatever it says.
+                self.failures = match said {
+                    Said::Later { .. } => self.failures + 1,
+                    _ => 0,
+                };
+                fate = match said {
                     Said::Done { id } => Fate::Done { began, vendor_id: id.map(Arc::from) },
                     // It is asked for again, with the others of then.
                     Said::Working { .. } | Said::Later { .. } => {
