@@ -144,11 +144,11 @@ async fn a_cdn_hears_of_each_purge_of_a_fleet_whose_leaders_are_killed_and_pause
     assert!(takeovers >= 1.0, "{takeovers}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_that_the_server_has_lost_is_made_again_and_everything_is_purged() {
+/// What becomes of purges that a CDN does not have when the server is killed, and how often everything was purged for it.
+async fn purged_over_a_server_that_is_killed(mut redis: Redis) -> f64 {
     let origin = Origin::saying(ok("cache-control: max-age=600\r\n", "page")).await;
     let told = Told::default();
-    let (cdn, mut redis) = (told.serve().await, Redis::start().await);
+    let cdn = told.serve().await;
     let tables = tables(cdn.address, redis.address());
     let one = Site::before(origin.address, &tables).await;
     let other = Site::before(origin.address, &tables).await;
@@ -168,4 +168,18 @@ async fn a_list_that_the_server_has_lost_is_made_again_and_everything_is_purged(
     let tags = told.tags.lock().unwrap().clone();
     let different: BTreeSet<String> = tags.into_iter().collect();
     assert!((0..100).all(|tag| different.contains(&format!("t{tag:05}"))), "{different:?}");
+    let cuts = "larder_cdn_list_cuts_total";
+    one.larder.metric(cuts).await + other.larder.metric(cuts).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_the_server_has_lost_is_made_again_and_everything_is_purged() {
+    assert!(purged_over_a_server_that_is_killed(Redis::start().await).await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_server_that_comes_back_with_its_list_the_work_goes_on() {
+    let keeps = ["--appendonly", "yes", "--appendfsync", "always"];
+    let redis = Redis::start_with(&keeps).await;
+    assert_eq!(purged_over_a_server_that_is_killed(redis).await, 0.0);
 }

@@ -16,7 +16,7 @@
 //! within five seconds it tells the CDNs itself.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -152,6 +152,8 @@ struct Leading {
     clearing: VecDeque<(Instant, Vec<u64>)>,
     /// The last cut, as numbers of pieces.
     cut: (u64, u64),
+    /// What the server has of what this says: nothing is said twice.
+    said: HashMap<String, String>,
 }
 
 struct Member {
@@ -163,15 +165,22 @@ struct Member {
     /// Of the list, as it was last.
     generation: Option<u128>,
     leading: Option<Leading>,
-    /// What is read is whole again from the beginning.
-    was_lost: bool,
+    /// The server is another one, or has lost the list.
+    has_changed: bool,
 }
 
 /// Until its task is dropped.
 pub(super) async fn keep(inside: Arc<Inside>, fleet: Arc<Fleet>) {
     let (placed, alone) = (BTreeMap::new(), Vec::new());
-    let mut member =
-        Member { inside, fleet, placed, alone, generation: None, leading: None, was_lost: false };
+    let mut member = Member {
+        inside,
+        fleet,
+        placed,
+        alone,
+        generation: None,
+        leading: None,
+        has_changed: false,
+    };
     loop {
         member.add().await;
         member.clear_alone();
@@ -264,11 +273,11 @@ impl Member {
         }
     }
 
-    /// What was put on another list is put on this one again.
+    /// What was put on another list, or at another server, is put there again.
     fn note_generation(&mut self, generation: u128) {
         let before = self.generation.replace(generation);
         if before.is_some_and(|before| before != generation) {
-            self.was_lost = true;
+            self.has_changed = true;
             let now = Instant::now();
             let again = std::mem::take(&mut self.placed).into_keys().map(|number| (number, now));
             self.fleet.ready().extend(again);
@@ -294,7 +303,7 @@ impl Member {
             names.iter().map(|name| Progress::read(held.said.get(&**name))).collect();
         let cut = held.said.get(CUT).map_or((0, 0), |cut| read_cut(cut));
         self.hear(&progress, cut);
-        let was_lost = std::mem::take(&mut self.was_lost);
+        let has_changed = std::mem::take(&mut self.has_changed);
         let Some(token) = held.token else {
             if self.leading.is_some() {
                 self.leave("another gateway has taken over");
@@ -307,14 +316,19 @@ impl Member {
         }
         let Some(leading) = &mut self.leading else { return false };
         leading.until = asked + LEASE;
-        if was_lost {
-            // With the list is gone what others had put there and nobody was told of.
+        match is_new || has_changed {
+            true => leading.said.clear(),
+            false => leading.said.extend(hold.says),
+        }
+        let (knows_nothing, ends_before) = (held.said.is_empty(), held.last < leading.read);
+        if has_changed && (knows_nothing || ends_before) {
+            // With the list, or its end, is gone what others had put there and nobody was told of.
             (leading.read, leading.cut) = (0, (0, 0));
             leading.began_at.fill(0);
             leading.entered.clear();
             self.cut(0, FIRST_OF_LIST, Instant::now());
         }
-        if was_lost || is_new {
+        if has_changed || is_new {
             // What was asked for was not to be read from here.
             return true;
         }
@@ -354,6 +368,7 @@ impl Member {
             says.push((cdn.config.name.to_string(), progress.written()));
         }
         says.push((CUT.to_owned(), format!("{} {}", leading.cut.0, leading.cut.1)));
+        says.retain(|(name, value)| leading.said.get(name) != Some(value));
         let most = if queued < MOST_QUEUED { MOST_READ } else { 0 };
         Hold { token: leading.token, length: LEASE, says, after: leading.read, most }
     }
@@ -371,6 +386,7 @@ impl Member {
             entered: BTreeMap::new(),
             clearing: VecDeque::new(),
             cut,
+            said: HashMap::new(),
         });
         self.fleet.is_leading.store(true, Relaxed);
         self.fleet.takeovers.fetch_add(1, Relaxed);

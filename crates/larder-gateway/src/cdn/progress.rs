@@ -1,11 +1,11 @@
 //! Progress: how far a CDN is with the list of a fleet, as its leader says and all read. Pure.
 
-use std::{collections::VecDeque, fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 use super::queue::{Change, State};
 
 /// So many failures are told one by one; of earlier ones only up to where they go.
-const MOST_FAILED: usize = 256;
+const MOST_FAILED: usize = 128;
 /// Of the last so many that were confirmed it is told by which call.
 const MOST_CONFIRMED: usize = 128;
 const MOST_WORDS: usize = 200;
@@ -25,15 +25,14 @@ pub(super) struct Progress {
 /// How some of them have ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ends {
-    failed: VecDeque<End>,
+    failed: BTreeMap<u64, End>,
     /// Up to here some have failed that are no longer told.
     untold: u64,
-    confirmed: VecDeque<End>,
+    confirmed: BTreeMap<u64, End>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct End {
-    piece: u64,
     batch: Option<Arc<str>>,
     vendor_id: Option<Arc<str>>,
     reason: Option<Arc<str>>,
@@ -42,21 +41,21 @@ struct End {
 impl Ends {
     pub(super) fn note(&mut self, change: &Change) {
         let Change { to: piece, state, batch, vendor_id, reason, .. } = change.clone();
-        let end = End { piece, batch, vendor_id, reason };
+        let end = End { batch, vendor_id, reason };
         match state {
             State::Queued | State::Sent => {}
             State::Confirmed => {
-                self.confirmed.push_back(end);
+                self.confirmed.insert(piece, end);
                 if self.confirmed.len() > MOST_CONFIRMED {
-                    self.confirmed.pop_front();
+                    self.confirmed.pop_first();
                 }
             }
             State::Failed => {
-                self.failed.push_back(end);
+                self.failed.insert(piece, end);
                 if self.failed.len() > MOST_FAILED
-                    && let Some(oldest) = self.failed.pop_front()
+                    && let Some((oldest, _)) = self.failed.pop_first()
                 {
-                    self.untold = self.untold.max(oldest.piece);
+                    self.untold = self.untold.max(oldest);
                 }
             }
         }
@@ -67,7 +66,7 @@ impl Progress {
     /// What became of this piece, as far as is said. What was said of the call stands in the change.
     pub(super) fn of(&self, piece: u64) -> Option<(State, Change)> {
         let Ends { failed, untold, confirmed } = &self.ends;
-        let told = |ends: &VecDeque<End>| ends.iter().rev().find(|end| end.piece == piece).cloned();
+        let told = |ends: &BTreeMap<u64, End>| ends.get(&piece).cloned();
         let (state, end) = match told(failed) {
             Some(end) => (State::Failed, end),
             None if piece <= self.confirmed => match told(confirmed) {
@@ -89,7 +88,7 @@ impl Progress {
         let Progress { confirmed, sent, ends } = self;
         let mut text = format!("{confirmed}\t{sent}\t{}\n", ends.untold);
         for (kind, ends) in [('F', &ends.failed), ('C', &ends.confirmed)] {
-            for End { piece, batch, vendor_id, reason } in ends {
+            for (piece, End { batch, vendor_id, reason }) in ends {
                 let [batch, vendor_id, reason] = [batch, vendor_id, reason].map(word);
                 // A text takes all that is written to it.
                 _ = writeln!(text, "{kind}\t{piece}\t{batch}\t{vendor_id}\t{reason}");
@@ -124,12 +123,9 @@ fn read(text: &str) -> Option<Progress> {
         let [kind, piece, batch, vendor_id, reason] = parts.try_into().ok()?;
         let said = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
         let piece = piece.parse().ok()?;
-        let end =
-            End { piece, batch: said(batch), vendor_id: said(vendor_id), reason: said(reason) };
-        match kind {
-            "F" => ends.failed.push_back(end),
-            _ => ends.confirmed.push_back(end),
-        }
+        let end = End { batch: said(batch), vendor_id: said(vendor_id), reason: said(reason) };
+        let ends = if kind == "F" { &mut ends.failed } else { &mut ends.confirmed };
+        ends.insert(piece, end);
     }
     Some(Progress { confirmed, sent, ends })
 }

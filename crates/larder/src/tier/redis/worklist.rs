@@ -48,7 +48,8 @@ pub struct Worklist {
 /// What was added, as the list has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Added {
-    /// Another one is another list: the server has lost the one before.
+    /// Another one is another list, or the same at another server, which may have lost the end of it: what is not done is to be
+    /// added again.
     pub generation: u128,
     /// The number of each piece; they grow.
     pub numbers: Vec<u64>,

@@ -8,11 +8,15 @@ local function text(number) return string.format('%.0f', number) end
 
 local time = redis.call('TIME')
 local micros = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local generation, last, mean = unpack(redis.call('HMGET', KEYS[1], 'gen', 'last', 'mean'))
+local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
+local generation, last, mean, ran = unpack(redis.call('HMGET', KEYS[1], 'gen', 'last', 'mean', 'run'))
 if not generation then
   -- What is left of another list has no place in this one.
   redis.call('UNLINK', KEYS[2])
   generation, last = ARGV[1], '0'
+elseif ran ~= run then
+  -- Another server, or this one again: it may have lost the last that was added. Whoever added something adds it again.
+  generation = ARGV[1]
 end
 local seq = tonumber(last) or 0
 mean = tonumber(mean) or 0
@@ -25,5 +29,5 @@ for at = 2, #ARGV do
   seq = number
   numbers[#numbers + 1] = text(number)
 end
-redis.call('HSET', KEYS[1], 'gen', generation, 'last', text(seq), 'mean', string.format('%.3f', mean))
+redis.call('HSET', KEYS[1], 'gen', generation, 'run', run, 'last', text(seq), 'mean', string.format('%.3f', mean))
 return {generation, numbers}

@@ -12,11 +12,17 @@ local function text(number) return string.format('%.0f', number) end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local length = tonumber(ARGV[3])
-local generation, holder, token, expires = unpack(redis.call('HMGET', KEYS[1], 'gen', 'holder', 'token', 'until'))
+local run = redis.call('INFO', 'server'):match('run_id:(%x+)')
+local generation, holder, token, expires, ran =
+  unpack(redis.call('HMGET', KEYS[1], 'gen', 'holder', 'token', 'until', 'run'))
 if not generation then
   redis.call('UNLINK', KEYS[2])
   generation, holder, token, expires = ARGV[4], false, false, false
-  redis.call('HSET', KEYS[1], 'gen', generation, 'last', '0')
+  redis.call('HSET', KEYS[1], 'gen', generation, 'run', run, 'last', '0')
+elseif ran ~= run then
+  -- Another server, or this one again: it may have lost the last that was added. Whoever added something adds it again.
+  generation = ARGV[4]
+  redis.call('HSET', KEYS[1], 'gen', generation, 'run', run)
 end
 expires = tonumber(expires) or 0
 local is_held = holder == ARGV[1] and token == ARGV[2]
