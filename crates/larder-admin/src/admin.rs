@@ -27,6 +27,7 @@ use crate::{
     health, held,
     history::{self, History, RequestCounts},
     index,
+    instances::{self, Fleet},
     key_routes::{KeyRoutes, NoRoutes},
     managed::Managed,
     metrics, openapi,
@@ -60,6 +61,7 @@ pub struct Admin {
     trail: Option<Trail>,
     routes: Option<Arc<dyn KeyRoutes>>,
     requests: Option<Requests>,
+    fleet: Option<Arc<dyn Fleet>>,
     stop: CancellationToken,
 }
 
@@ -153,6 +155,12 @@ impl Admin {
         self
     }
 
+    /// Tells who shares a tier with the caches, as `fleet` knows them.
+    pub fn fleet(mut self, fleet: impl Fleet + 'static) -> Self {
+        self.fleet = Some(Arc::new(fleet));
+        self
+    }
+
     /// Lets pages of `origin` (`http://localhost:3000`) use the API from a browser.
     ///
     /// # Errors
@@ -219,6 +227,7 @@ impl Admin {
             requests: self.requests,
             snapshots: Arc::new(Snapshots::default()),
             history: History::default(),
+            fleet: self.fleet,
             started: Instant::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
@@ -243,6 +252,7 @@ impl Admin {
             .route("/v1/purge", post(purge::purge))
             .route("/v1/purges", get(purges::since))
             .route("/v1/purges/{id}", get(purges::one))
+            .route("/v1/instances", get(instances::instances))
             .route("/v1/shared/forget", post(forget::forget))
             .route("/openapi.json", get(openapi::openapi))
             .route("/v1/explain", get(explain::get).post(explain::post).layer(long_questions))

@@ -10,6 +10,7 @@ use crate::{
     entry::Tokens,
     explain::Explain,
     history::{History, RequestCounts},
+    instances::Fleet,
     key_routes::KeyRoutes,
     managed::Managed,
     refresh::Refresh,
@@ -48,6 +49,8 @@ pub(crate) struct Console {
     pub(crate) snapshots: Arc<Snapshots>,
     /// What happened in the last hour.
     pub(crate) history: History,
+    /// Who shares a tier with them.
+    pub(crate) fleet: Option<Arc<dyn Fleet>>,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Registry,
     /// One permit for each event stream that may be open.

@@ -73,6 +73,7 @@ mod health;
 mod held;
 mod history;
 mod index;
+pub mod instances;
 mod key_routes;
 #[cfg(feature = "log")]
 pub mod log;

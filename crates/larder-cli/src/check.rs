@@ -1,6 +1,6 @@
 //! `larder check`, `larder schema` and `larder init`: a configuration before it runs.
 
-use std::{fmt::Write, path::PathBuf};
+use std::{fmt::Write, io, path::PathBuf};
 
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -11,22 +11,27 @@ use larder_gateway::{
 
 use crate::{
     configured::{Configured, USUAL_FILE},
+    live::{self, Live},
     shared::Passwords,
 };
 
 /// Says whether a file can be run, and all that is wrong with it otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 it is fine, 2 it is not.
+Exit codes: 0 it is fine, 1 it is, and with --live something does not answer, 2 it is not.
 
 Example:
   larder init > larder.toml
   larder check larder.toml
+  larder check larder.toml --live
   larder check larder.toml --explain http://localhost:8080/static/logo.png")]
 pub(crate) struct Check {
     /// The file
     #[arg(default_value = USUAL_FILE)]
     file: PathBuf,
+    /// Ask each service, the shared tier and each CDN whether they answer, and to these credentials. Changes nothing
+    #[arg(long, conflicts_with = "explain")]
+    live: bool,
     /// Say which rules hold for this URL, and where in the file each of them stands
     #[arg(long, value_name = "URL")]
     explain: Option<Uri>,
@@ -45,14 +50,41 @@ pub(crate) enum CheckError {
     Mistakes(#[from] Mistakes),
     #[error("{0} is not a whole URL: say http://localhost:8080/path, as readers ask for it")]
     Url(Uri),
+    #[error("{failed} of {asked} do not answer as they should")]
+    Live { failed: usize, asked: usize },
+    #[error("there is nothing to ask from")]
+    Runtime(#[source] io::Error),
+}
+
+impl CheckError {
+    /// The exit code that goes with it.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            CheckError::Mistakes(_) | CheckError::Url(_) => 2,
+            CheckError::Live { .. } | CheckError::Runtime(_) => 1,
+        }
+    }
 }
 
 impl Check {
-    /// What is to be printed.
-    pub(crate) fn run(self, passwords: Passwords) -> Result<String, CheckError> {
-        let Check { file, explain, method, fields } = self;
+    /// `print` gets what is to be printed.
+    pub(crate) fn run(
+        self,
+        passwords: Passwords,
+        print: impl FnOnce(String),
+    ) -> Result<(), CheckError> {
+        let Check { file, live, explain, method, fields } = self;
         let configured = Configured::of_file(&file, passwords)?;
-        match explain {
+        let text = match explain {
+            None if live => {
+                let Live { text, failed, asked } =
+                    live::ask(&configured).map_err(CheckError::Runtime)?;
+                print(summary(&file.display().to_string(), &configured) + &text);
+                return match failed {
+                    0 => Ok(()),
+                    failed => Err(CheckError::Live { failed, asked }),
+                };
+            }
             None => Ok(summary(&file.display().to_string(), &configured)),
             Some(url) if url.authority().is_none() => Err(CheckError::Url(url)),
             Some(url) => {
@@ -62,7 +94,8 @@ impl Check {
                 }
                 Ok(config::explain(&configured.settings, &configured.places, &method, &url, &sent))
             }
-        }
+        };
+        text.map(print)
     }
 }
 

@@ -14,6 +14,8 @@ mod flags;
 mod health;
 mod import;
 mod inherited;
+mod instances;
+mod live;
 mod memory;
 mod metrics;
 mod overlap;
@@ -116,8 +118,8 @@ fn main() -> ExitCode {
             ended(served.map_err(|error| (error.exit_code(), error)))
         }
         What::Check(check) => {
-            let checked = check.run(Passwords::of_environment());
-            ended(checked.map(print).map_err(|error| (2, error)))
+            let checked = check.run(Passwords::of_environment(), print);
+            ended(checked.map_err(|error| (error.exit_code(), error)))
         }
         What::Init => printed(config::EXAMPLE.to_owned()),
         What::Schema => printed(config::schema() + "\n"),

@@ -7,7 +7,7 @@ use larder_admin::figures::{Family, Figures, Kind, Table};
 use larder_gateway::{
     Gateway,
     access::{AccessLog, AccessLogCounts},
-    cdn::{CdnStats, Cdns, OutboxStats},
+    cdn::{CdnStats, Cdns, FleetStats, OutboxStats},
     downstream::counters::{Counted, Counters},
     gateway::{RefreshCounts, Refresher, RouteStats, UpgradeStats},
     origins::{AddressStats, BreakerState, OriginsStats},
@@ -411,6 +411,25 @@ impl Figures for CdnFigures {
         let calls = ends.into_iter().enumerate().map(|(nth, (end, _))| {
             (end, stats.iter().filter_map(|cdn| cdn.calls.get(nth)).map(|(_, count)| count).sum())
         });
+        if let Some(FleetStats { is_leading, takeovers, cuts }) = self.0.fleet() {
+            families.push(gauge(
+                "cdn_leading",
+                "1 where this gateway tells the CDNs of the purges of all that share the tier",
+                vec![("", u64::from(is_leading))],
+            ));
+            families.push(counter(
+                "cdn_takeovers",
+                "How often this gateway began to tell the CDNs of the purges of all",
+                "",
+                vec![("", takeovers)],
+            ));
+            families.push(counter(
+                "cdn_list_cuts",
+                "How often purges that CDNs did not have were no longer on the list: everything was purged",
+                "",
+                vec![("", cuts)],
+            ));
+        }
         families.push(counter(
             "cdn_calls",
             "Calls to CDNs, by what became of them",
@@ -439,7 +458,7 @@ impl Figures for OriginFigures {
         let count = |of: fn(&UpstreamStats) -> usize| number(all.iter().map(of).sum());
         let UpgradeStats { granted, ignored, too_many, too_many_of_client } = self.0.upgrades();
         let (in_use, streams) = (count(|of| of.in_use), count(|of| of.streams));
-        let purges = self.0.purge_requests();
+        let (purges, fences) = (self.0.purge_requests(), self.0.fences());
         vec![
             Family {
                 label: "state",
@@ -462,6 +481,16 @@ impl Figures for OriginFigures {
                     ("refused", purges.refused),
                     ("limited", purges.limited),
                     ("not_understood", purges.not_understood),
+                ],
+            ),
+            counter(
+                "fences",
+                "Fences by which readers see their own writes, by what became of them",
+                "outcome",
+                vec![
+                    ("issued", fences.issued),
+                    ("honoured", fences.honoured),
+                    ("ignored", fences.ignored),
                 ],
             ),
             counter(

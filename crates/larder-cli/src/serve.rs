@@ -41,6 +41,7 @@ use crate::{
     ending::{Draining, Ending, Why},
     files::{self, Files},
     inherited::{InheritError, Inherited, Taken},
+    instances::{self, OverRedis},
     memory::{MemoryBound, watch},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, CdnFigures, MemoryFigures, OriginFigures,
@@ -194,6 +195,7 @@ impl Configured {
             kept,
             under_way.clone().unwrap_or_default(),
             has_shared_tier,
+            tier.as_ref().map(|tier| tier.worklist("cdn")),
         );
         let supervisor = Supervisor::of_environment(&format!(
             "serves at {}",
@@ -266,8 +268,11 @@ impl Configured {
                 own.push((name("admin.listen"), server.address()));
                 let scheme = if tls.is_some() { "https" } else { "http" };
                 tracing::info!("admin on {scheme}://{}", server.address());
-                let router = match tier {
-                    Some(tier) => Admin::new().metrics(SharedFigures(tier)),
+                let router = match &tier {
+                    Some(tier) => {
+                        let fleet = OverRedis::new(tier.clone(), cache.cache().clone());
+                        Admin::new().metrics(SharedFigures(tier.clone())).fleet(fleet)
+                    }
                     None => Admin::new(),
                 };
                 let router = hosts.into_iter().fold(router, Admin::allow_host);
@@ -317,6 +322,8 @@ impl Configured {
         let services = services(&settings.upstreams);
         tracing::info!("caching {services}: {}", what_is_cached(&settings));
         let watching = watch_of_shared.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
+        let telling_others = tier
+            .map(|tier| tokio::spawn(instances::tell(OverRedis::new(tier, cache.cache().clone()))));
         let of_memory = MemoryBound::of(settings.process_memory)
             .map(|bound| tokio::spawn(watch(bound, cache.clone(), gateway.pressure())));
         let looking_after = tokio::spawn(certificates.look_after());
@@ -442,6 +449,9 @@ impl Configured {
             looking_after.abort();
             if let Some(of_memory) = of_memory {
                 of_memory.abort();
+            }
+            if let Some(telling) = telling_others {
+                telling.abort();
             }
             if let Some(watching) = watching {
                 watching.abort();

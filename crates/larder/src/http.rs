@@ -211,7 +211,7 @@ pub use layer::{CacheLayer, CachedHandlers, Unfailing};
 pub use list::{HeldResponses, HeldVariant, RulesOfKeys};
 pub use most_read::Again;
 pub use nearest::{Near, Nearest};
-pub use request::{Bypass, MayTakeLong, Rules};
+pub use request::{Bypass, MayTakeLong, NotBefore, Rules};
 pub use service::{Answering, CacheService};
 pub use settings::Settings;
 pub use turns::Client;

@@ -6,6 +6,8 @@
 
 mod crash;
 mod failing;
+mod fleet;
+mod live;
 mod outer;
 mod rounds;
 mod site;

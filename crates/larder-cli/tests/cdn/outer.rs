@@ -41,16 +41,22 @@ sub vcl_backend_response {
     set beresp.http.x-host = bereq.http.host;
     set beresp.http.x-url = bereq.url;
     set beresp.http.xkey = beresp.http.surrogate-key;
-    set beresp.grace = 0s;
+    set beresp.grace = GRACE;
 }
 "#;
 
 impl Varnish {
     pub(crate) async fn before(port: u16) -> Varnish {
+        Varnish::with_grace(port, "0s").await
+    }
+
+    /// For so long it serves what is over while it asks for it again.
+    pub(crate) async fn with_grace(port: u16, grace: &str) -> Varnish {
         let folder = tempfile::tempdir().unwrap();
         let own = free_port();
         let file = folder.path().join("default.vcl");
-        fs::write(&file, VCL.replace("BACKEND", &port.to_string())).unwrap();
+        let text = VCL.replace("BACKEND", &port.to_string()).replace("GRACE", grace);
+        fs::write(&file, text).unwrap();
         // Debian keeps it where a user's PATH does not lead.
         let kept = Path::new("/usr/sbin/varnishd");
         let mut command = Command::new(if kept.exists() { kept } else { Path::new("varnishd") });

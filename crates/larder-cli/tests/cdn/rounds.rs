@@ -130,6 +130,27 @@ async fn nginx_serves_nothing_old_once_a_purge_by_url_is_confirmed() {
     never_old(pages, site, nginx.address, url).await;
 }
 
+/// By xkey, as Debian has it.
+#[tokio::test]
+async fn what_is_purged_softly_by_tag_varnish_serves_once_more_while_it_asks_for_it() {
+    for (mode, first) in [("soft", 1), ("hard", 2)] {
+        let pages = Pages::new();
+        let (origin, port) = (pages.serve().await, free_port());
+        let varnish = Varnish::with_grace(port, "60s").await;
+        let cdn = format!("[[cdn]]\n[cdn.varnish]\napi = \"http://{}\"\n{OUTBOX}", varnish.address);
+        let site = Site::at(port, origin.address, &cdn).await;
+        assert_eq!((read(varnish.address, 0).await, read(varnish.address, 1).await), (1, 1));
+        assert_eq!((pages.change(0), pages.change(1)), (2, 2));
+        let purge = json!({ "tags": ["p0"], "mode": mode, "wait": "cdn", "timeout_ms": 30_000 });
+        let story = site.post(&purge).await;
+        assert_eq!(state(&story), "confirmed", "{story}");
+        assert_eq!(read(varnish.address, 0).await, first, "{mode}");
+        eventually("the new page", async || (read(varnish.address, 0).await == 2).then_some(()))
+            .await;
+        assert_eq!(read(varnish.address, 1).await, 1, "what does not carry the tag stays");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_was_on_its_way_when_a_purge_came_is_purged_as_well() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);

@@ -103,6 +103,27 @@ pub enum Said {
     },
 }
 
+/// An account at a vendor: of the same credentials it is the same. Nothing of them can be read in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Account(blake3::Hash);
+
+impl Account {
+    /// That of these parts: where the vendor's API is, and who asks there.
+    pub(super) fn of(parts: &[&str]) -> Account {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        }
+        Account(hasher.finalize())
+    }
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Account(…)")
+    }
+}
+
 /// One vendor, with one account's credentials and one service.
 ///
 /// Nothing of a driver's `Debug` shows a credential.
@@ -123,6 +144,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
 
     /// What the vendor has said to that call.
     fn said(&self, call: &Call, answer: &Answer, now: SystemTime) -> Said;
+
+    /// Whose credentials it asks with, where a vendor counts the calls of all who do together. `None`: of this CDN alone.
+    fn account(&self) -> Option<Account> {
+        None
+    }
 
     /// A call that changes nothing and shows whether the credentials are good, where the vendor has one.
     fn probe(&self, now: SystemTime) -> Option<Call>;

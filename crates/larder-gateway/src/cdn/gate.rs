@@ -129,6 +129,9 @@ impl Gate {
         let all: HashSet<&u64> = numbers.iter().collect();
         self.waiting.retain(|waiting| !all.contains(&waiting.number));
         let (inside, now) = (&self.inside, Instant::now());
+        if let Some(fleet) = &inside.fleet {
+            return fleet.hand_out(numbers, now);
+        }
         let epoch = inside.under_way.turn();
         let until = now + inside.config.old_answers;
         let is_quiet = || {
@@ -159,6 +162,7 @@ impl Gate {
         }
         if !late.is_empty() {
             self.inside.handed_out_early.fetch_add(late.len() as u64, Relaxed);
+            self.inside.enter_alone(&late, now);
             self.each(&late, |queue, numbers| queue.hand_out(numbers, false, now));
         }
     }

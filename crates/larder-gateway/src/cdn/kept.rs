@@ -32,6 +32,11 @@ pub(super) fn encode(scopes: &[Scope], mode: Mode, asked: &Asked) -> Vec<u8> {
     bytes
 }
 
+/// The same purge, of everything: what it names is too long.
+pub(super) fn widened(bytes: &[u8]) -> Vec<u8> {
+    encode(&[Scope::Everything], Mode::Hard, &decode(bytes).asked)
+}
+
 fn put(bytes: &mut Vec<u8>, kind: u8, text: &str) {
     bytes.push(kind);
     bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());

@@ -16,9 +16,11 @@
 mod client;
 pub mod driver;
 pub mod drivers;
+mod fleet;
 mod gate;
 mod kept;
 pub mod outgoing;
+mod progress;
 mod queue;
 mod rate;
 mod wishes;
@@ -41,6 +43,7 @@ use larder::{
     MadePurge, Mode, Purge, PurgeFollower, Scope,
     http::HttpCache,
     journal::{Found, Journal, OutboxError},
+    redis::worklist::Worklist,
 };
 use larder_admin::trail::{CdnName, CdnStage, CdnState, Keeper, Trail};
 use tokio::{
@@ -49,13 +52,15 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-pub use self::wishes::Public;
 use self::{
     client::Client,
-    driver::{Bounds, Driver, What, Wish},
+    driver::{Account, Bounds, Driver, What, Wish},
+    fleet::{FIRST_OF_LIST, Fleet},
     kept::Kept,
     queue::{Change, Queue, State},
+    rate::Rate,
 };
+pub use self::{fleet::FleetStats, wishes::Public};
 use crate::{downstream::UnderWay, upstream::OriginTls};
 
 /// So many purges are kept for CDNs that do not take them; one more, and those of the CDN that has most become one of
@@ -85,6 +90,31 @@ pub struct CdnConfig {
     pub timeout: Duration,
     /// For calls to `https` addresses.
     pub tls: Option<OriginTls>,
+}
+
+/// What came of asking a CDN something that changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probed {
+    /// It has answered as it does to who may ask.
+    Answered,
+    /// Its vendor has no such call.
+    NoSuchCall,
+    /// It does not take these credentials, or does not know this service.
+    Refused(String),
+    /// There was no answer.
+    NoAnswer(String),
+}
+
+impl CdnConfig {
+    /// Whether it answers to these credentials, by a call that changes nothing, within its [`timeout`](CdnConfig::timeout).
+    pub async fn probe(&self) -> Probed {
+        let Some(call) = self.driver.probe(SystemTime::now()) else { return Probed::NoSuchCall };
+        match Client::new(self.tls.clone(), self.timeout).send(&call).await {
+            Ok(answer) if answer.head.status.is_success() => Probed::Answered,
+            Ok(answer) => Probed::Refused(drivers::why(&answer)),
+            Err(why) => Probed::NoAnswer(why),
+        }
+    }
 }
 
 /// What all CDNs have in common. Every field has a default.
@@ -154,6 +184,8 @@ struct Inside {
     under_way: UnderWay,
     /// Other processes answer from the same tier, and nobody here knows which answers they have under way.
     has_others: bool,
+    /// Where several gateways tell the CDNs together.
+    fleet: Option<Arc<Fleet>>,
     outbox: Mutex<Outbox>,
     /// Something was purged.
     news: Notify,
@@ -179,15 +211,21 @@ struct Outbox {
 struct Open {
     /// At which CDNs, a bit for each.
     at: u32,
+    /// It stands for all from this one on.
+    from: u64,
     /// Its number in the file.
     entry: u64,
     bytes: usize,
+    /// What stands there, where it is to be put on a list as well.
+    kept: Arc<[u8]>,
 }
 
 /// One of them.
 struct Cdn {
     config: CdnConfig,
     client: Client,
+    /// Of its account, which other CDNs may have as well. Held for moments.
+    rate: Arc<Mutex<Rate>>,
     /// Held for moments.
     queue: Mutex<Queue>,
     news: Notify,
@@ -260,7 +298,8 @@ impl fmt::Debug for Cdns {
 
 impl Cdns {
     /// Begins to tell `cdns` what `cache` purges, on this runtime. What `file` has left is purged again. `under_way`: which
-    /// answers are. `has_shared`: whether there is a tier below memory, and others who answer from it.
+    /// answers are. `has_shared`: whether there is a tier below memory, and others who answer from it; `list`: where they tell
+    /// the CDNs together.
     ///
     /// # Panics
     ///
@@ -272,6 +311,7 @@ impl Cdns {
         file: Option<OutboxFile>,
         under_way: UnderWay,
         has_shared: bool,
+        list: Option<Worklist>,
     ) -> Cdns {
         assert!(cdns.len() <= MOST_CDNS, "at most {MOST_CDNS} CDNs");
         let name =
@@ -281,9 +321,12 @@ impl Cdns {
             Some(OutboxFile { journal, found }) => (Some(journal), found),
             None => (None, Found { entries: Vec::new(), last: 0, is_damaged: false }),
         };
+        let list = list.filter(|_| !cdns.is_empty());
+        let fleet = list.map(|list| Arc::new(Fleet::new(list, cdns.len())));
         let inside = Arc::new(Inside {
             trail,
-            cdns: cdns.into_iter().map(Cdn::new).collect(),
+            fleet: fleet.clone(),
+            cdns: with_rates(cdns),
             config,
             under_way,
             has_others: has_shared,
@@ -299,6 +342,9 @@ impl Cdns {
         tasks.spawn(gate::keep(Arc::clone(&inside), cache.clone()));
         for place in 0..inside.cdns.len() {
             tasks.spawn(worker::work(Arc::clone(&inside), place));
+        }
+        if let Some(fleet) = fleet {
+            tasks.spawn(fleet::keep(Arc::clone(&inside), fleet));
         }
         tasks.spawn(again(Arc::clone(&inside), cache.clone(), left.entries, left.is_damaged));
         Cdns(inside, Arc::new(tasks))
@@ -340,6 +386,11 @@ impl Cdns {
             bytes: outbox.bytes,
             file_failures: written.map_or(0, |written| written.borrow().failures),
         }
+    }
+
+    /// What is known of the fleet, where there is one.
+    pub fn fleet(&self) -> Option<FleetStats> {
+        self.0.fleet.as_ref().map(|fleet| fleet.stats())
     }
 
     /// Writes the last of what there is to say into the file, and closes it: what is done is not left to the next process.
@@ -422,9 +473,11 @@ impl PurgeFollower for Inside {
         let (number, asked) = self.trail.add(purge);
         let mut at = 0;
         for (place, cdn) in self.cdns.iter().enumerate() {
-            let wishes = wishes::wishes(&purge.scopes, purge.mode, &cdn.config.public);
-            let wishes = wishes.iter().map(|wish| cdn.config.driver.widen(wish)).collect();
-            cdn.queue().enter(number, wishes, now);
+            if self.fleet.is_none() {
+                let wishes = wishes::wishes(&purge.scopes, purge.mode, &cdn.config.public);
+                let wishes = wishes.iter().map(|wish| cdn.config.driver.widen(wish)).collect();
+                cdn.queue().enter(number, wishes, now);
+            }
             at |= 1_u32 << place;
         }
         if at != 0 {
@@ -432,7 +485,12 @@ impl PurgeFollower for Inside {
             outbox.last += 1;
             let entry = outbox.last;
             outbox.bytes += bytes.len();
-            outbox.open.insert(number, Open { at, entry, bytes: bytes.len() });
+            let kept = match self.fleet {
+                Some(_) => bytes.clone().into(),
+                None => Arc::default(),
+            };
+            let open = Open { at, from: number, entry, bytes: bytes.len(), kept };
+            outbox.open.insert(number, open);
             if let Some(journal) = &outbox.journal {
                 journal.add(entry, bytes);
             }
@@ -459,6 +517,9 @@ impl Inside {
                 || outbox.bytes > MOST_BYTES
                 || outbox.journal.as_ref().is_some_and(|journal| !journal.has_room(0))
         };
+        if self.fleet.is_some() && is_full(outbox) && outbox.open.len() > 1 {
+            return self.make_one(outbox, number, purge);
+        }
         for _ in 0..self.cdns.len() {
             if !is_full(outbox) || outbox.open.len() <= 1 {
                 return;
@@ -479,6 +540,50 @@ impl Inside {
         }
     }
 
+    /// All that is on its way to a fleet's list, or there, becomes one purge of everything.
+    fn make_one(&self, outbox: &mut Outbox, number: u64, purge: &MadePurge) {
+        self.overflows.fetch_add(1, Relaxed);
+        tracing::warn!(
+            "too many purges wait for the CDNs: instead of them everything is to be purged there"
+        );
+        self.replace(outbox, number, purge);
+        let Some(last) = outbox.open.remove(&number) else { return };
+        let before = std::mem::take(&mut outbox.open);
+        let from = before.values().map(|open| open.from).min().unwrap_or(number);
+        if let Some(journal) = &outbox.journal {
+            let entries: Vec<u64> = before.values().map(|open| open.entry).collect();
+            journal.done(&entries);
+        }
+        outbox.bytes = last.bytes;
+        outbox.open.insert(number, Open { from, ..last });
+        for cdn in &self.cdns {
+            let mut queue = cdn.queue();
+            before.keys().for_each(|number| queue.remove(*number));
+        }
+    }
+
+    /// What this process has to tell the CDNs by itself, though others share the tier with it.
+    fn enter_alone(&self, numbers: &[u64], now: Instant) {
+        if self.fleet.is_none() {
+            return;
+        }
+        let outbox = self.outbox();
+        for number in numbers {
+            let Some(open) = outbox.open.get(number) else { continue };
+            let Kept { scopes, mode, .. } = kept::decode(&open.kept);
+            for (place, cdn) in self.cdns.iter().enumerate() {
+                let mut queue = cdn.queue();
+                if open.at & 1_u32 << place == 0 || queue.contains(*number) {
+                    continue;
+                }
+                let wishes = wishes::wishes(&scopes, mode, &cdn.config.public);
+                let wishes = wishes.iter().map(|wish| cdn.config.driver.widen(wish)).collect();
+                queue.enter(*number, wishes, now);
+                queue.cover(*number, open.from);
+            }
+        }
+    }
+
     fn replace(&self, outbox: &mut Outbox, number: u64, purge: &MadePurge) {
         let asked = purge.asked.clone().unwrap_or_else(|| Trail::ask("application"));
         let bytes = kept::encode(&[Scope::Everything], Mode::Hard, &asked);
@@ -487,6 +592,9 @@ impl Inside {
         let Some(open) = outbox.open.get_mut(&number) else { return };
         let before = std::mem::replace(&mut open.entry, entry);
         let freed = std::mem::replace(&mut open.bytes, length);
+        if self.fleet.is_some() {
+            open.kept = bytes.clone().into();
+        }
         outbox.bytes = outbox.bytes.saturating_sub(freed) + length;
         if let Some(journal) = &outbox.journal {
             journal.add(entry, bytes);
@@ -498,32 +606,42 @@ impl Inside {
     fn tell(&self, place: usize, outbox: &mut Outbox) {
         let cdn = &self.cdns[place];
         let changes = cdn.queue().take_changes();
-        for Change { from, to, state, batch, vendor_id, reason } in changes {
-            let stage = match state {
-                State::Queued => CdnStage::Queued,
-                State::Sent => CdnStage::Sent,
-                State::Confirmed => CdnStage::Confirmed,
-                State::Failed => CdnStage::Failed,
-            };
-            if state == State::Failed {
-                tracing::warn!(
-                    cdn = %cdn.config.name,
-                    "a purge has failed for good: {}",
-                    reason.as_deref().unwrap_or_default()
-                );
+        for change in changes {
+            match &self.fleet {
+                Some(fleet) if change.to >= FIRST_OF_LIST => fleet.ended(place, &change),
+                _ => self.changed(place, change, outbox),
             }
-            let at = SystemTime::now();
-            let state = CdnState { stage, at, batch, vendor_id, reason };
-            self.trail.cdn(place, from, to, &state);
-            let count = match stage {
-                CdnStage::Confirmed => &cdn.counts.confirmed,
-                CdnStage::Failed => &cdn.counts.failed,
-                CdnStage::Queued | CdnStage::Sent => continue,
-            };
-            count.fetch_add(1, Relaxed);
-            outbox.finish(place, from..=to);
         }
         cdn.news.notify_one();
+    }
+
+    /// What has become of purges that were made here, at the CDN at this place.
+    fn changed(&self, place: usize, change: Change, outbox: &mut Outbox) {
+        let cdn = &self.cdns[place];
+        let Change { from, to, state, batch, vendor_id, reason } = change;
+        let stage = match state {
+            State::Queued => CdnStage::Queued,
+            State::Sent => CdnStage::Sent,
+            State::Confirmed => CdnStage::Confirmed,
+            State::Failed => CdnStage::Failed,
+        };
+        if state == State::Failed {
+            tracing::warn!(
+                cdn = %cdn.config.name,
+                "a purge has failed for good: {}",
+                reason.as_deref().unwrap_or_default()
+            );
+        }
+        let at = SystemTime::now();
+        let state = CdnState { stage, at, batch, vendor_id, reason };
+        self.trail.cdn(place, from, to, &state);
+        let count = match stage {
+            CdnStage::Confirmed => &cdn.counts.confirmed,
+            CdnStage::Failed => &cdn.counts.failed,
+            CdnStage::Queued | CdnStage::Sent => return,
+        };
+        count.fetch_add(1, Relaxed);
+        outbox.finish(place, from..=to);
     }
 }
 
@@ -565,9 +683,44 @@ impl Keeper for Inside {
     }
 }
 
+/// Those of one account share its calls: as many as the one takes that takes fewest.
+fn with_rates(configs: Vec<CdnConfig>) -> Vec<Cdn> {
+    let now = Instant::now();
+    let of_account = |config: &CdnConfig| {
+        let account = config.driver.account();
+        let others = configs.iter().filter(|other| other.driver.account() == account);
+        let bounds = others.map(|other| other.bounds);
+        let least = bounds.reduce(|one, other| Bounds {
+            calls_a_second: one.calls_a_second.min(other.calls_a_second),
+            burst: one.burst.min(other.burst),
+            ..one
+        });
+        (account, least.unwrap_or(config.bounds))
+    };
+    let mut rates: HashMap<Account, Arc<Mutex<Rate>>> = HashMap::new();
+    let rate = |config: &CdnConfig| {
+        let new = |bounds: Bounds| {
+            Arc::new(Mutex::new(Rate::new(bounds.calls_a_second, bounds.burst, now)))
+        };
+        match of_account(config) {
+            (Some(account), least) => {
+                Arc::clone(rates.entry(account).or_insert_with(|| new(least)))
+            }
+            (None, _) => new(config.bounds),
+        }
+    };
+    let rates: Vec<_> = configs.iter().map(rate).collect();
+    configs.into_iter().zip(rates).map(|(config, rate)| Cdn::new(config, rate)).collect()
+}
+
 impl Cdn {
-    fn new(config: CdnConfig) -> Cdn {
+    fn rate(&self) -> MutexGuard<'_, Rate> {
+        self.rate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new(config: CdnConfig, rate: Arc<Mutex<Rate>>) -> Cdn {
         Cdn {
+            rate,
             client: Client::new(config.tls.clone(), config.timeout),
             queue: Mutex::new(Queue::new(config.bounds.propagation)),
             news: Notify::new(),
@@ -650,6 +803,7 @@ mod tests {
             Some(file),
             UnderWay::default(),
             false,
+            None,
         );
         let purge = async |tag: &str| drop(cache.purge(Purge::tag(tag).hard()).await.unwrap());
         purge("before").await;

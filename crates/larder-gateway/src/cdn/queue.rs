@@ -189,6 +189,43 @@ impl Queue {
         }
     }
 
+    /// This one stands for all from that number on.
+    pub(super) fn cover(&mut self, number: u64, from: u64) {
+        if let Some(purge) = self.purges.get_mut(&number) {
+            purge.from = purge.from.min(from);
+        }
+    }
+
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.purges.contains_key(&number)
+    }
+
+    /// It is another's to tell. What is under way counts for nothing.
+    pub(super) fn remove(&mut self, number: u64) {
+        self.purges.remove(&number);
+    }
+
+    /// The same of all from this one on.
+    pub(super) fn remove_from(&mut self, first: u64) {
+        self.purges.split_off(&first);
+    }
+
+    /// Whether there is something to tell that nobody has taken.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// The first from this number on that is not over.
+    pub(super) fn first_open(&self, first: u64) -> Option<u64> {
+        self.purges.range(first..).next().map(|(number, _)| *number)
+    }
+
+    /// The first from this number on that has not been asked for.
+    pub(super) fn first_queued(&self, first: u64) -> Option<u64> {
+        let mut open = self.purges.range(first..);
+        open.find(|(_, purge)| purge.state() == State::Queued).map(|(number, _)| *number)
+    }
+
     /// These may be asked for: the tiers inside have applied them; or, if `is_applied` is false, have not, and that has
     /// taken too long.
     pub(super) fn hand_out(&mut self, numbers: &[u64], is_applied: bool, now: Instant) {

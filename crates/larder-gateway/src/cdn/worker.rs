@@ -14,7 +14,7 @@ use super::{
     CallEnd, Cdn, Inside,
     driver::{Call, Said},
     queue::{Fate, Job},
-    rate::{Rate, pause_after},
+    rate::pause_after,
 };
 use crate::origins::dice::dice;
 
@@ -47,7 +47,6 @@ struct Poll {
 struct Worker {
     inside: Arc<Inside>,
     place: usize,
-    rate: Rate,
     runs: HashMap<u64, Run>,
     polls: Vec<Poll>,
     last_run: u64,
@@ -58,10 +57,9 @@ struct Worker {
 /// Until its task is dropped.
 pub(super) async fn work(inside: Arc<Inside>, place: usize) {
     let bounds = inside.cdns[place].config.bounds;
-    let rate = Rate::new(bounds.calls_a_second, bounds.burst, Instant::now());
     let source = (dice() * f64::from(u32::MAX)) as u32;
     let (runs, polls) = (HashMap::new(), Vec::new());
-    let mut worker = Worker { inside, place, rate, runs, polls, last_run: 0, source, failures: 0 };
+    let mut worker = Worker { inside, place, runs, polls, last_run: 0, source, failures: 0 };
     loop {
         let now = Instant::now();
         if let Some(due) = worker.polls.iter().position(|poll| poll.at <= now) {
@@ -149,6 +147,7 @@ impl Worker {
                 Said::Later { after, why } => (after, why),
                 Said::Refused { why } if is_about_one(status) && call.wishes.len() > 1 => {
                     // One of them is not to its liking, and the others are not to fail for it.
+                    self.failures = 0;
                     let why: Arc<str> = why.into();
                     let at = Instant::now();
                     self.split(run, &call.wishes, at, &why).await;
@@ -166,7 +165,7 @@ impl Worker {
             }
             let at = Instant::now() + pause;
             if after.is_some() {
-                self.rate.pause(at);
+                self.cdn().rate().pause(at);
             }
             if tries >= TRIES {
                 return self.settle(run, &call.wishes, &Fate::Later { at, why });
@@ -187,7 +186,13 @@ impl Worker {
             let mut fate = Fate::Done { began, vendor_id: None };
             for call in driver.calls(&alone, &batch, SystemTime::now()) {
                 self.turn().await;
-                fate = match self.send(&call).await.0 {
+                let said = self.send(&call).await.0;
+                // Whoever answers is well, whatever it says.
+                self.failures = match said {
+                    Said::Later { .. } => self.failures + 1,
+                    _ => 0,
+                };
+                fate = match said {
                     Said::Done { id } => Fate::Done { began, vendor_id: id.map(Arc::from) },
                     // It is asked for again, with the others of then.
                     Said::Working { .. } | Said::Later { .. } => {
@@ -304,8 +309,12 @@ impl Worker {
 
     /// Waits until one more call may be made.
     async fn turn(&mut self) {
-        while let Err(at) = self.rate.take(Instant::now()) {
-            sleep_until(at).await;
+        loop {
+            let taken = self.cdn().rate().take(Instant::now());
+            match taken {
+                Ok(()) => return,
+                Err(at) => sleep_until(at).await,
+            }
         }
     }
 

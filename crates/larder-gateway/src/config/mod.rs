@@ -42,9 +42,9 @@ pub use mistake::{Mistake, Mistakes, Place, Right};
 pub use parts::{
     AccessLogPart, AddressesWord, AdminPart, BalanceWord, BreakerPart, CauseWord, CdnPart, Config,
     FormatWord, ForwardedWord, HealthPart, ListenerPart, LogPart, Memory, ModeWord, OutboxPart,
-    PairPart, ProtocolWord, PurgePart, QueryWord, ReloadWord, RetryPart, SchemeWord, Server,
-    ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord, UnsureWord, UpstreamPart,
-    UpstreamTlsPart, VersionWord,
+    PairPart, ProtocolWord, PurgePart, QueryWord, ReadYourWritesPart, ReloadWord, RetryPart,
+    SchemeWord, Server, ServerPart, SharedPart, TlsPart, TlsVersionWord, UnknownNamesWord,
+    UnsureWord, UpstreamPart, UpstreamTlsPart, VersionWord,
 };
 pub use route::Route;
 pub use rules::{
@@ -112,6 +112,7 @@ pub fn files_of(config: &Config, places: &Places) -> Vec<PathBuf> {
     files.extend(included.flatten());
     let secrets = [
         ("server.explain_token_file", &config.server.explain_token_file),
+        ("server.read_your_writes.secret_file", &config.server.read_your_writes.secret_file),
         ("admin.read_token_file", &config.admin.read_token_file),
         ("admin.write_token_file", &config.admin.write_token_file),
         ("purge.token_file", &config.purge.token_file),

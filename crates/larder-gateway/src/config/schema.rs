@@ -1,6 +1,6 @@
 //! Schema: the keys of a `larder.toml` as data, for editors, for the reference, and for what is said of mistakes.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{borrow::Cow, marker::PhantomData, sync::LazyLock};
 
 use schemars::{
     JsonSchema, Schema, SchemaGenerator, generate::SchemaSettings, json_schema, schema_for,
@@ -49,6 +49,30 @@ impl JsonSchema for Table {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "object" })
+    }
+}
+
+/// A table that is all told with the key itself where people read it, and key by key where editors do.
+pub(super) struct OfVendor<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OfVendor<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        format!("OfVendor<{}>", T::schema_id()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        match generator.settings().inline_subschemas {
+            true => Table::json_schema(generator),
+            false => generator.subschema_for::<T>(),
+        }
     }
 }
 

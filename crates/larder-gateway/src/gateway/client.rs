@@ -13,6 +13,7 @@ use larder::http::{
     policy::forward::{self, ForwardedFields, Hop, HopName},
 };
 
+use super::own_writes::ReadYourWrites;
 use super::purging::PurgeConfig;
 use super::rate::RateLimit;
 use super::refreshing::RefreshLimits;
@@ -45,6 +46,8 @@ pub struct GatewayConfig {
     /// What is written of the routes, for who asks why a request is answered as it is. Default nothing: then it is told
     /// without routes and lines.
     pub written: Option<Arc<Written>>,
+    /// How readers see their own writes at once. Default none: as soon as what they have changed is purged.
+    pub read_your_writes: Option<ReadYourWrites>,
     /// Who may purge where requests come. Default nobody: `PURGE` is a method like any other.
     pub purge: Option<PurgeConfig>,
     /// How what purges have marked stale is asked for again.
@@ -92,6 +95,7 @@ impl Default for GatewayConfig {
             explain_token: None,
             request_ids: true,
             written: None,
+            read_your_writes: None,
             purge: None,
             refresh: RefreshLimits::default(),
             upgrades: UpgradeLimits::default(),

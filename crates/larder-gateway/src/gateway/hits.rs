@@ -16,6 +16,7 @@ use larder::http::{
 use super::{
     Gateway,
     client::{ASKS_FOR_OTHERS, LARDER_EXPLAIN, ListenerRules, X_FORWARDED_FOR},
+    own_writes,
     rate::Rates,
 };
 use crate::{
@@ -65,12 +66,17 @@ impl FastPath for Gateway {
             return None;
         }
         let ignored_cookies = policy.ignored_cookies();
+        let has_fences = settings.config.read_your_writes.is_some();
         let mut shows_key = peer.is_on_this_machine();
         let mut decides = false;
         lines.retain(|line| {
             let is = |name: &HeaderName| line.name.eq_ignore_ascii_case(name.as_str().as_bytes());
             match line.name.len() {
                 14 if is(&LARDER_EXPLAIN) => decides = true,
+                12 if has_fences && is(&own_writes::LARDER_FENCE) => decides = true,
+                6 if has_fences && is(&header::COOKIE) && own_writes::is_in(line.value) => {
+                    decides = true;
+                }
                 6 if !ignored_cookies.is_empty() && is(&header::COOKIE) => {
                     match ignored_cookies.left_of(line.value) {
                         Left::All => {}

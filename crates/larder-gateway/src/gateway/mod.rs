@@ -17,6 +17,7 @@ mod explaining;
 mod hits;
 mod key_routes;
 mod outbound;
+mod own_writes;
 mod past;
 mod purging;
 mod rate;
@@ -39,13 +40,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
+    uri::Authority,
+};
 use http_body_util::Empty;
 use larder::http::{
     Answering, Body, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong, Policy, Rules,
     ShowKey, ShowTags, Verdict,
     policy::{
         forward::{self, Admission},
+        invalidate::is_safe,
         proxy_status::ProxyError,
     },
 };
@@ -60,6 +65,7 @@ use self::{
     bounds::Bounds,
     client::LARDER_EXPLAIN,
     outbound::Outbound,
+    own_writes::Writes,
     past::{Asked, AsksHow, Past},
     purging::{Purger, Purges, asks_for_others},
     rate::{Rates, TooMany},
@@ -69,6 +75,7 @@ use self::{
 pub use self::{
     bounds::RouteStats,
     client::{GatewayConfig, ListenerRules},
+    own_writes::{FenceStats, ReadYourWrites},
     purging::{PurgeConfig, PurgeRequests},
     rate::RateLimit,
     refreshing::{RefreshCounts, RefreshLimits, Refresher},
@@ -111,6 +118,7 @@ struct Common {
     /// What became of the last requests.
     past: Past,
     upgrades: Upgrades,
+    writes: Writes,
     pressure: Pressure,
     ledger: Ledger,
 }
@@ -266,6 +274,7 @@ impl Gateway {
             purges: Purges::default(),
             past: Past::new(),
             upgrades: Upgrades::new(),
+            writes: Writes::default(),
             pressure: Pressure::default(),
             ledger,
         });
@@ -340,6 +349,11 @@ impl Gateway {
         self.common.purges.remember(trail);
     }
 
+    /// What became of fences, by which readers see their own writes.
+    pub fn fences(&self) -> FenceStats {
+        self.common.writes.stats()
+    }
+
     /// What became of requests that offered another protocol.
     pub fn upgrades(&self) -> UpgradeStats {
         self.common.upgrades.stats()
@@ -355,6 +369,10 @@ impl Gateway {
         let may_see_keys =
             settings.config.may_see_keys(&head.headers, head.extensions.get::<Peer>());
         let asks_how = head.headers.remove(LARDER_EXPLAIN).is_some() && may_see_keys;
+        let fences = match &settings.config.read_your_writes {
+            Some(_) => own_writes::take(&mut head.headers),
+            None => Vec::new(),
+        };
         let purging = settings.config.purge.as_ref().filter(|purge| purge.takes(&head.method));
         let asks_for_others = purging.is_some() && asks_for_others(&head.headers);
         // Whatever may be stored is kept without trailers: nobody need ask for them.
@@ -397,6 +415,17 @@ impl Gateway {
                 }
                 if asks_how {
                     head.extensions.insert(AsksHow);
+                }
+                if let Some(rules) = &settings.config.read_your_writes {
+                    let (writes, now) = (&self.common.writes, || self.store.not_before_now());
+                    if let Some(since) = writes.since(rules, &host_of(head), &fences, now) {
+                        head.extensions.insert(since);
+                    }
+                    if !is_safe(&head.method) {
+                        let is_secure = head.uri.scheme_str() == Some("https");
+                        let write = Write { host: host_of(head), is_secure, rules: rules.clone() };
+                        head.extensions.insert(write);
+                    }
                 }
                 if let Some(about) = about_trailers {
                     about.say_to(&mut head.headers);
@@ -489,6 +518,22 @@ impl Gateway {
 /// Whether a request passes because of its method.
 fn may_change(method: &Method) -> bool {
     !matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
+}
+
+/// Put into the extensions of a request that may change something: how its reader is told to see that.
+#[derive(Clone)]
+struct Write {
+    rules: ReadYourWrites,
+    host: String,
+    is_secure: bool,
+}
+
+/// Whose cookies they are: the host that a request is for, without a port.
+fn host_of(head: &Parts) -> String {
+    let named = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let named = named.and_then(|host| host.parse::<Authority>().ok());
+    let host = head.uri.host().or(named.as_ref().map(Authority::host));
+    host.unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Where a request that was let in goes.
@@ -599,11 +644,13 @@ impl Service<Request<ReaderBody>> for Gateway {
             Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
         }
         let (line, asked) = (LogLine::begin(&head), Asked::of(&head));
+        let write = head.extensions.remove::<Write>();
         let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
         let row = row.unwrap_or_else(|| Arc::clone(self.common.ledger.otherwise()));
         let would_pass = head.extensions.get::<Bypass>().is_some() || may_change(&head.method);
         let answering = self.cache.call(Request::from_parts(head, body));
-        let common = Arc::clone(&self.common);
+        let (common, store) =
+            (Arc::clone(&self.common), write.as_ref().map(|_| self.store.clone()));
         Box::pin(async move {
             let answered = answering.await;
             match &answered {
@@ -629,6 +676,12 @@ impl Service<Request<ReaderBody>> for Gateway {
             });
             if let Some(asked) = asked {
                 common.past.note(asked, &mut answer, has_failed);
+            }
+            if let (Some(Write { rules, host, is_secure }), Some(store)) = (write, store)
+                && (answer.status().is_success() || answer.status().is_redirection())
+            {
+                let (about, now) = ((&*host, is_secure), || store.not_before_now());
+                common.writes.say(&rules, about, now, answer.headers_mut());
             }
             if let Some(line) = line {
                 line.end(&answer);

@@ -7,6 +7,7 @@ mod client;
 mod double;
 mod examples;
 mod laws;
+mod receipts;
 mod setups;
 mod signatures;
 

@@ -155,7 +155,7 @@ impl Search for ForResponse<'_> {
     async fn usable(&mut self, asked: &Asked) -> Option<FromBelow> {
         let ForResponse { cache, beneath, leader, .. } = *self;
         self.last = Some(asked.clone());
-        let at_hand = cache.store.look(leader.key());
+        let at_hand = cache.store.look_for(Looker::Reader, self.asked);
         let policy = &self.asked.policy;
         let there = beneath.read_and_count(&cache.store, policy, leader.key(), asked);
         let best = best(self.asked, &there, &at_hand)?;
@@ -284,7 +284,9 @@ fn best<'a, 'b>(
     at_hand: &AtHand,
 ) -> Option<&'b ResponseBelow<'a>> {
     let (policy, request) = (&asked.policy, asked.request());
-    let fitting = there.iter().filter(|response| response.head.selects(policy, request.headers));
+    let fitting = there.iter().filter(|response| {
+        response.head.selects(policy, request.headers) && asked.admits(response.asked_at)
+    });
     let best =
         fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
     let is_as_recent = |variant: &StoredVariant| {

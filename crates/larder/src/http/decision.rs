@@ -101,7 +101,7 @@ pub(crate) enum Decision {
 
 /// Looks at what is stored, and says what is to be done by the rules.
 pub(crate) fn decide(cache: &Parts, asked: &Retrieval, looker: Looker) -> Decision {
-    let at_hand = cache.store.look_as(looker, &asked.key);
+    let at_hand = cache.store.look_for(looker, asked);
     match cache.decide(asked, &at_hand) {
         Verdict::Serve { index, reason } => {
             Decision::Serve { at_hand, index, reason, refresh: None }
@@ -123,7 +123,7 @@ pub(crate) fn decide(cache: &Parts, asked: &Retrieval, looker: Looker) -> Decisi
 /// What is stored for an equivalent URI (`No-Vary-Search`), if it may answer this request as it is.
 fn equivalent(cache: &Parts, asked: &Retrieval, looker: Looker) -> Option<(AtHand, usize, Reason)> {
     let tables = cache.no_vary_search.as_ref()?;
-    if asked.head.method.as_str() == "QUERY" {
+    if asked.head.method.as_str() == "QUERY" || asked.not_before().is_some() {
         return None;
     }
     let equivalent = tables.equivalent(&asked.key, cache.engine().position(), looker)?;

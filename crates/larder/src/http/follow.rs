@@ -70,9 +70,10 @@ pub(crate) async fn follow(
         }
         FlightOutcome::Failed(error) => return stale_or(error),
     };
-    // A purge came in between. Or it broke off before this reader came: those who waited for it share that;
+    // A purge came in between, or it is too old for this reader. Or it broke off before this reader came: those who waited for it share that;
     // this one asks anew.
     if is_earlier
+        || !asked.admits(delivery.response.asked_at())
         || cache.engine().is_too_old(&delivery.tags, fence, asked_at)
         || (comes_late && delivery.response.is_broken())
     {

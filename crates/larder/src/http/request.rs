@@ -22,7 +22,7 @@ use larder_policy::{
     uri::{is_written_as, is_written_in_small_hex},
 };
 
-use super::turns::Client;
+use super::{cache::HttpCache, stored::Mark, turns::Client};
 
 /// Put into a request's extensions: the rules that hold for this request instead of the
 /// [cache's own](super::HttpCache::policy). All requests for one URI should have the same: what is stored answers by
@@ -41,6 +41,21 @@ pub struct Bypass;
 /// without: it is for its server to see that there are not too many.
 #[derive(Clone, Copy, Debug)]
 pub struct MayTakeLong;
+
+/// Put into a request's extensions: it is answered only from what the origin was asked for, or has confirmed, since that
+/// moment, as if nothing else were stored. It joins others' fetches as any request does, and passes over what an earlier one
+/// brings. What it fetches is stored for all. Later moments are greater.
+///
+/// A moment of one cache means nothing to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotBefore(Mark);
+
+impl HttpCache {
+    /// What the origin was asked for before now is too old.
+    pub fn not_before_now(&self) -> NotBefore {
+        NotBefore(Mark::at(self.parts().now()))
+    }
+}
 
 /// A request that the cache may answer.
 #[derive(Clone)]
@@ -84,6 +99,16 @@ impl Retrieval {
 
     pub(crate) fn request(&self) -> RequestHead<'_> {
         request_head(&self.head, &self.uri)
+    }
+
+    /// Since when the origin is to have been asked for what answers it.
+    pub(crate) fn not_before(&self) -> Option<Mark> {
+        self.head.extensions.get().map(|NotBefore(mark)| *mark)
+    }
+
+    /// Whether what the origin was asked for then is young enough.
+    pub(crate) fn admits(&self, asked_at: Mark) -> bool {
+        self.not_before().is_none_or(|mark| asked_at >= mark)
     }
 
     /// Who asks, if that was told.

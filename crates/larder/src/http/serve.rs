@@ -64,7 +64,7 @@ pub(crate) fn stand_in(
     failure: OriginFailure,
     reason: Reason,
 ) -> Option<Response<Body>> {
-    let at_hand = cache.store.look(&asked.key);
+    let at_hand = cache.store.look_for(asked);
     let verdict = cache.decide(asked, &at_hand);
     if let Some((index, reason)) = verdict.served() {
         return Some(serve(cache, asked, &at_hand, index, reason));

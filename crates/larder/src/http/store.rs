@@ -12,6 +12,7 @@ use super::{
     body::stored::StoredBody,
     forms::Forms,
     landing::Leader,
+    request::Retrieval,
     stored::{Mark, Stored},
     tags::tags_of,
     variants::{StoredVariant, Variants},
@@ -94,6 +95,15 @@ impl Store {
             }
         };
         AtHand { variants, cost, elsewhere: None }
+    }
+
+    /// What is stored for this request, but for what is too old for it.
+    pub(crate) fn look_for(&self, looker: Looker, asked: &Retrieval) -> AtHand {
+        let at_hand = self.look_as(looker, &asked.key);
+        match asked.not_before() {
+            None => at_hand,
+            Some(mark) => AtHand { variants: at_hand.variants.asked_since(mark), ..at_hand },
+        }
     }
 
     /// The time of day at a moment of the cache's clock, which may lie before its beginning.

@@ -119,6 +119,14 @@ impl Brought {
         }
     }
 
+    /// When the origin was asked for it, or for its last confirmation.
+    pub(crate) fn asked_at(&self) -> Mark {
+        match self {
+            Brought::Stored(stored) => stored.asked_at,
+            Brought::Incoming(incoming) => incoming.asked_at,
+        }
+    }
+
     /// Whether its body was on its way, and broke off.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(self, Brought::Incoming(incoming) if incoming.body.is_broken())

@@ -21,6 +21,7 @@ mod control;
 mod copies;
 mod data;
 mod fork;
+pub mod instances;
 mod lease;
 mod log;
 mod names;
@@ -29,6 +30,7 @@ mod record;
 mod script;
 mod seen;
 mod time;
+pub mod worklist;
 
 use std::{fmt, sync::Arc, time::Duration};
 

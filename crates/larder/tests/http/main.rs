@@ -19,6 +19,7 @@ mod layer;
 mod listing;
 mod methods;
 mod no_vary_search;
+mod not_before;
 mod poison;
 mod purge;
 mod range;

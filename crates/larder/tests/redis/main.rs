@@ -16,3 +16,4 @@ mod records;
 mod replaced;
 mod shared;
 mod topologies;
+mod worklist;

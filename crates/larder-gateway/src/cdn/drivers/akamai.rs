@@ -19,7 +19,7 @@ use super::{
     exchange::{Api, With, call, failed, json, retry_after, unreadable, why},
     naming,
 };
-use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
 const MOST_BODY: usize = 50_000;
 /// The bucket of tags fills by 500 a minute: what asks for more at once than there are is refused whole.
@@ -220,6 +220,10 @@ impl Driver for Akamai {
             Some(id) => Said::Done { id: Some(id.to_owned()) },
             None => unreadable(answer),
         }
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&["akamai", self.api.as_str(), self.signer.access_token.reveal()]))
     }
 
     /// It answers how many purges are left.

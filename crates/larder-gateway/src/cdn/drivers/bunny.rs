@@ -16,7 +16,7 @@ use super::{
     exchange::{Api, With, call, failed},
     naming,
 };
-use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
 const KEY: HeaderName = HeaderName::from_static("accesskey");
 /// The whole field may have no more.
@@ -127,6 +127,10 @@ impl Driver for Bunny {
             true => Said::Done { id: None },
             false => failed(answer, now),
         }
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&["bunny", self.api.as_str(), self.key.reveal()]))
     }
 
     fn probe(&self, _now: SystemTime) -> Option<Call> {

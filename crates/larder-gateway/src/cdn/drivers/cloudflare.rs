@@ -16,7 +16,7 @@ use super::{
     exchange::{Api, With, call, failed, json, name, unreadable, why},
     naming,
 };
-use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
 const MOST: usize = 100;
 const LONGEST_TAG: usize = 1024;
@@ -164,6 +164,10 @@ impl Driver for Cloudflare {
             Value::Bool(false) => Said::Refused { why: why(answer) },
             _ => unreadable(answer),
         }
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&["cloudflare", self.api.as_str(), self.token.reveal()]))
     }
 
     fn probe(&self, _now: SystemTime) -> Option<Call> {

@@ -17,7 +17,7 @@ use super::{
     naming,
     sigv4::Signer,
 };
-use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
 /// Under way at once in a distribution.
 const MOST_PATHS: usize = 3000;
@@ -214,6 +214,10 @@ impl Driver for CloudFront {
                 after: ASK_AGAIN,
             },
         }
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&["cloudfront", self.api.as_str(), &self.signer.key_id]))
     }
 
     fn probe(&self, now: SystemTime) -> Option<Call> {

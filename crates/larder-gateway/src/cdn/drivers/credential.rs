@@ -1,6 +1,10 @@
 //! Credential: a secret of an account, which comes from a file or the environment and is never shown.
 
-use std::{fmt, path::Path};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use http::HeaderValue;
 
@@ -51,6 +55,36 @@ pub trait Secrets {
         file: Option<&Path>,
         variable: Option<&str>,
     ) -> Result<Secret, Wrong>;
+
+    /// The secret in the file behind the key `<key>_file`, which something else renews.
+    ///
+    /// # Errors
+    ///
+    /// There is none now.
+    fn renewed(&self, key: &'static str, file: &Path) -> Result<Renewed, Wrong> {
+        let last = self.read(key, Some(file), None)?;
+        Ok(Renewed { file: file.into(), last: Mutex::new(last) })
+    }
+}
+
+/// A secret in a file that is read each time it is needed. Its `Debug` shows nothing of it.
+#[derive(Debug)]
+pub struct Renewed {
+    file: Box<Path>,
+    /// Held for moments.
+    last: Mutex<Secret>,
+}
+
+impl Renewed {
+    /// What stands there now, or what could be read last: who renews it may be writing.
+    pub(super) fn now(&self) -> Secret {
+        let read = of_file(&self.file);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(read) = read {
+            *last = read;
+        }
+        last.clone()
+    }
 }
 
 /// What is wrong with a table of the configuration, and at which key.
@@ -98,7 +132,7 @@ impl Secrets for OfProcess {
 }
 
 /// The secret in the first line of a file.
-pub(super) fn of_file(file: &Path) -> Result<Secret, String> {
+fn of_file(file: &Path) -> Result<Secret, String> {
     use std::io::Read;
     let shown = file.display();
     let opened = std::fs::File::open(file).map_err(|error| format!("{shown}: {error}"))?;

@@ -131,7 +131,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 }
 
 /// The status, and what the vendor says in the places where vendors say it.
-pub(super) fn why(answer: &Answer) -> String {
+pub(in crate::cdn) fn why(answer: &Answer) -> String {
     let status = answer.head.status.as_u16();
     match words(answer) {
         Some(words) => format!("{status}: {words}"),

@@ -17,7 +17,7 @@ use super::{
     exchange::{Api, With, call, failed, json, name, retry_after, unreadable, until, why},
     naming,
 };
-use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
 const KEY: HeaderName = HeaderName::from_static("fastly-key");
 /// Its presence is what counts: with any value, `0` among them, a purge is soft.
@@ -175,6 +175,10 @@ impl Driver for Fastly {
         let not: Vec<_> =
             missing.map(|(place, _)| (*place, "not in the answer".to_owned())).collect();
         if not.is_empty() { Said::Done { id } } else { Said::Partly { id, not } }
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&["fastly", self.api.as_str(), self.token.reveal()]))
     }
 
     fn probe(&self, _now: SystemTime) -> Option<Call> {

@@ -1,11 +1,10 @@
 //! Google Cloud CDN: tags, paths and hosts of a URL map, hard, done behind the scenes and asked for.
 //!
 //! Its tokens are good for an hour. Larder makes none: something else (`gcloud auth print-access-token`, a sidecar that
-//! asks the metadata server) keeps one in a file, which is read anew for each batch of calls. This is the one driver that
-//! opens a file.
+//! asks the metadata server) keeps one in a file, which is read anew for each batch of calls.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
@@ -16,12 +15,12 @@ use serde_json::{Value, json};
 
 use super::{
     batch::{Room, batches},
-    credential::{self, Secret, Secrets, Wrong},
+    credential::{Renewed, Secrets, Wrong},
     escape::{percent, uuid},
     exchange::{Api, With, call, failed, is_passing, json, name, retry_after, unreadable, why},
     naming,
 };
-use crate::cdn::driver::{Answer, Bounds, Call, Driver, Said, What, Wish};
+use crate::cdn::driver::{Account, Answer, Bounds, Call, Driver, Said, What, Wish};
 
 const MOST_TAGS: usize = 10;
 const LONGEST_TAG: usize = 120;
@@ -49,9 +48,7 @@ pub struct Google {
     api: Api,
     project: Box<str>,
     url_map: Box<str>,
-    token_file: Box<Path>,
-    /// The last one that could be read.
-    first: Secret,
+    token: Renewed,
 }
 
 impl Config {
@@ -61,13 +58,12 @@ impl Config {
     ///
     /// A key is wrong, or its secret is not there.
     pub fn driver(&self, secrets: &dyn Secrets) -> Result<Google, Wrong> {
-        let first = secrets.read("token", Some(&self.token_file), None)?;
+        let token = secrets.renewed("token", &self.token_file)?;
         Ok(Google {
             api: Api::of(self.api.as_deref(), "https://compute.googleapis.com")?,
             project: name("project", &self.project)?,
             url_map: name("url_map", &self.url_map)?,
-            token_file: self.token_file.as_path().into(),
-            first,
+            token,
         })
     }
 }
@@ -86,8 +82,7 @@ impl Google {
     }
 
     fn authorized(&self, call: Call) -> Call {
-        let token = credential::of_file(&self.token_file).unwrap_or_else(|_| self.first.clone());
-        call.with(header::AUTHORIZATION, token.field("Bearer "))
+        call.with(header::AUTHORIZATION, self.token.now().field("Bearer "))
     }
 }
 
@@ -214,6 +209,10 @@ impl Driver for Google {
             }
             None => unreadable(answer),
         }
+    }
+
+    fn account(&self) -> Option<Account> {
+        Some(Account::of(&["google", self.api.as_str(), &self.project]))
     }
 
     fn probe(&self, _now: SystemTime) -> Option<Call> {

@@ -25,4 +25,5 @@ pub mod nginx;
 pub mod template;
 pub mod varnish;
 
-pub use self::credential::{OfProcess, Secret, Secrets, Wrong};
+pub use self::credential::{OfProcess, Renewed, Secret, Secrets, Wrong};
+pub(super) use self::exchange::why;

@@ -10,7 +10,7 @@ use crate::{
         akamai, bunny, cloudflare, cloudfront, fastly, google, larder, nginx, template, varnish,
     },
     config::{
-        schema::{Table, Written},
+        schema::{OfVendor, Written},
         value::{Count, HostName, Time},
     },
 };
@@ -50,36 +50,36 @@ pub struct CdnPart {
     #[schemars(example = &"ca.pem")]
     pub ca_file: Option<PathBuf>,
     /// Another Larder, by its admin API: api, and token_file or token_env. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ api = \"http://192.0.2.7:9191\" }"))]
+    #[schemars(with = "Option<OfVendor<larder::Config>>", example = Written("{ api = \"http://192.0.2.7:9191\" }"))]
     pub larder: Option<larder::Config>,
     /// Varnish: api, xkey, and token_file or token_env. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ api = \"http://192.0.2.7:6081\" }"))]
+    #[schemars(with = "Option<OfVendor<varnish::Config>>", example = Written("{ api = \"http://192.0.2.7:6081\" }"))]
     pub varnish: Option<varnish::Config>,
     /// nginx with ngx_cache_purge: api, location, wildcards, absent_status. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ api = \"http://192.0.2.7\", location = \"/purge\" }"))]
+    #[schemars(with = "Option<OfVendor<nginx::Config>>", example = Written("{ api = \"http://192.0.2.7\", location = \"/purge\" }"))]
     pub nginx: Option<nginx::Config>,
     /// Fastly: service, and token_file or token_env. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ service = \"SERVICE\", token_file = \"fastly-token\" }"))]
+    #[schemars(with = "Option<OfVendor<fastly::Config>>", example = Written("{ service = \"SERVICE\", token_file = \"fastly-token\" }"))]
     pub fastly: Option<fastly::Config>,
     /// Cloudflare: zone, plan, and token_file or token_env. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ zone = \"ZONE\", token_file = \"cloudflare-token\" }"))]
+    #[schemars(with = "Option<OfVendor<cloudflare::Config>>", example = Written("{ zone = \"ZONE\", token_file = \"cloudflare-token\" }"))]
     pub cloudflare: Option<cloudflare::Config>,
     /// CloudFront: distribution, access_key_id, secret_file or secret_env, session_file or session_env. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ distribution = \"ID\", access_key_id = \"KEY\", secret_file = \"aws-secret\" }"))]
+    #[schemars(with = "Option<OfVendor<cloudfront::Config>>", example = Written("{ distribution = \"ID\", access_key_id = \"KEY\", secret_file = \"aws-secret\" }"))]
     pub cloudfront: Option<cloudfront::Config>,
     /// Akamai: api, network, cp_codes, and the three secrets of a client: client_token, client_secret and access_token,
     /// each with _file or _env. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ api = \"https://HOST.luna.akamaiapis.net\", client_token_file = \"client-token\", client_secret_file = \"client-secret\", access_token_file = \"access-token\" }"))]
+    #[schemars(with = "Option<OfVendor<akamai::Config>>", example = Written("{ api = \"https://HOST.luna.akamaiapis.net\", client_token_file = \"client-token\", client_secret_file = \"client-secret\", access_token_file = \"access-token\" }"))]
     pub akamai: Option<akamai::Config>,
     /// bunny.net: pull_zone, and key_file or key_env. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ pull_zone = 1, key_file = \"bunny-key\" }"))]
+    #[schemars(with = "Option<OfVendor<bunny::Config>>", example = Written("{ pull_zone = 1, key_file = \"bunny-key\" }"))]
     pub bunny: Option<bunny::Config>,
     /// Google Cloud CDN: project, url_map, token_file. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ project = \"PROJECT\", url_map = \"MAP\", token_file = \"google-token\" }"))]
+    #[schemars(with = "Option<OfVendor<google::Config>>", example = Written("{ project = \"PROJECT\", url_map = \"MAP\", token_file = \"google-token\" }"))]
     pub google: Option<google::Config>,
     /// Anything else that takes purges over HTTP: tag, url, prefix, host, everything, and secret_file or secret_env; see
     /// cdn.md. Default none
-    #[schemars(with = "Option<Table>", example = Written("{ everything = { url = \"https://cache.example.org/purge\" } }"))]
+    #[schemars(with = "Option<OfVendor<template::Config>>", example = Written("{ everything = { url = \"https://cache.example.org/purge\" } }"))]
     pub template: Option<template::Config>,
 }
 

@@ -32,7 +32,10 @@ pub use self::{
     memory::Memory,
     origins::{BalanceWord, BreakerPart, CauseWord, HealthPart, RetryPart, ServerPart},
     purge::{ModeWord, PurgePart},
-    server::{ForwardedWord, PairPart, ReloadWord, Server, TlsPart, UnknownNamesWord, VersionWord},
+    server::{
+        ForwardedWord, PairPart, ReadYourWritesPart, ReloadWord, Server, TlsPart, UnknownNamesWord,
+        VersionWord,
+    },
     shared::{SharedPart, UnsureWord},
     upstream::{ProtocolWord, TlsVersionWord, UpstreamPart, UpstreamTlsPart},
 };

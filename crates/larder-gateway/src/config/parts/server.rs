@@ -152,6 +152,11 @@ pub struct Server {
     /// where the request has Larder-Explain and may see keys. Default true
     #[schemars(example = false)]
     pub request_ids: Option<bool>,
+    /// Whoever has changed something here sees it at once: the answer to a request that may have changed something carries
+    /// a cookie and a field (Larder-Fence), and who sends that back gets nothing older. Default nobody does before what
+    /// was changed is purged
+    #[schemars(example = &"[server.read_your_writes]\nsecret_file = \"fence-secret\"")]
+    pub read_your_writes: ReadYourWritesPart,
     /// When this file is read again: signal, at SIGHUP; on-change, also within a few seconds after this file, one that it
     /// includes, or a file with a token has changed. Default signal
     #[schemars(example = &"on-change")]
@@ -159,6 +164,20 @@ pub struct Server {
     /// Answer over TLS (https), and not in the open. Default in the open
     #[schemars(example = &"[server.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"")]
     pub tls: TlsPart,
+}
+
+/// `[server.read_your_writes]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadYourWritesPart {
+    /// A file with a secret in its first line, the same for all gateways of a site: nobody without it makes a fence. Default
+    /// none: answers carry none
+    #[schemars(example = &"fence-secret")]
+    pub secret_file: Option<PathBuf>,
+    /// For how long a reader sends it back: whole seconds, from 1s to 10s. Default 10s
+    #[schemars(example = &"10s")]
+    #[serde(rename = "for")]
+    pub lifetime: Option<Time>,
 }
 
 /// In which fields a trusted proxy is believed.

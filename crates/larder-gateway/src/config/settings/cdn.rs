@@ -7,7 +7,7 @@ use crate::{
     cdn::{
         CdnConfig, MOST_CDNS, OutboxConfig, Public,
         driver::{Bounds, Driver},
-        drivers::{OfProcess, Secret, Secrets, Wrong},
+        drivers::{OfProcess, Renewed, Secret, Secrets, Wrong},
     },
     config::{
         mistake::Mistake,
@@ -44,6 +44,11 @@ impl Secrets for Beside<'_, '_> {
         let path = format!("{}.{key}_file", self.path);
         let file = file.map(|file| self.check.places.resolve(&path, file));
         OfProcess.read(key, file.as_deref(), variable)
+    }
+
+    fn renewed(&self, key: &'static str, file: &Path) -> Result<Renewed, Wrong> {
+        let path = format!("{}.{key}_file", self.path);
+        OfProcess.renewed(key, &self.check.places.resolve(&path, file))
     }
 }
 
@@ -173,10 +178,14 @@ impl Check<'_> {
         let give_up = time(self, "give_up", give_up, (minute, DAY * 30), usual.give_up);
         let file = journal.as_ref().map(|file| self.places.resolve("outbox.journal", file));
         if has_cdns && file.is_none() {
-            let shared = if is_shared { " The shared tier does not keep them." } else { "" };
-            let what = format!(
-                "there is no journal in [outbox]: purges that a CDN does not have yet are lost with the process.{shared}"
-            );
+            let what = match is_shared {
+                false => {
+                    "there is no journal in [outbox]: purges that a CDN does not have yet are lost with the process."
+                }
+                true => {
+                    "there is no journal in [outbox]: purges that a CDN does not have yet are lost with the process while the shared tier is away."
+                }
+            };
             self.doubts.push(Mistake::new(self.places.of("cdn").cloned(), what));
         }
         if !has_cdns && file.is_some() {

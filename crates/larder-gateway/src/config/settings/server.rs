@@ -9,7 +9,7 @@ use super::{
 use crate::{
     GatewayConfig, RateLimit, ServerConfig,
     config::{
-        parts::Server,
+        parts::{ReadYourWritesPart, Server},
         value::{Count, Time},
     },
     downstream::{
@@ -17,7 +17,7 @@ use crate::{
         http1::{FIELDS_LIMIT, Http1Config},
         http2::limits::MAX_STREAMS,
     },
-    gateway::UpgradeLimits,
+    gateway::{ReadYourWrites, UpgradeLimits},
 };
 
 /// More than any machine has processors.
@@ -188,6 +188,7 @@ impl Check<'_> {
         };
         let trusted_readers = server.trusted_readers.iter().flatten().map(|peer| peer.0);
         let trusted_readers = trusted_readers.collect();
+        let read_your_writes = self.read_your_writes(&server.read_your_writes);
         GatewayConfig {
             name,
             explain_token,
@@ -196,7 +197,23 @@ impl Check<'_> {
             trusted_readers,
             rate,
             upgrades,
+            read_your_writes,
             ..usual
         }
+    }
+
+    fn read_your_writes(&mut self, part: &ReadYourWritesPart) -> Option<ReadYourWrites> {
+        const FILE: &str = "server.read_your_writes.secret_file";
+        const FOR: &str = "server.read_your_writes.for";
+        let longest = ReadYourWrites::LONGEST;
+        let lifetime = part.lifetime.as_ref().map_or(longest, |time| time.0);
+        if lifetime.subsec_nanos() != 0 || lifetime.is_zero() || lifetime > longest {
+            self.note(FOR, "cookies go by whole seconds: say 1s to 10s");
+        }
+        let file = part.secret_file.as_ref()?;
+        let secret = first_line(&self.places.resolve(FILE, file));
+        let secret = secret.map_err(|what| self.note(FILE, what)).ok()?;
+        self.doubt_of_token(FILE, Some(&secret));
+        Some(ReadYourWrites::new(&secret, lifetime))
     }
 }

@@ -283,7 +283,7 @@ impl Shared {
     }
 
     /// A question that takes no harm from being asked twice.
-    async fn ask_control(
+    pub(super) async fn ask_control(
         &self,
         script: &Script,
         arguments: impl Fn(&mut Cmd),

@@ -36,6 +36,7 @@ macro_rules! script {
 script!(ANEW, "anew.lua");
 script!(APPEND, "append.lua");
 script!(FORGET, "forget.lua");
+script!(INSTANCES, "instances.lua");
 script!(LEAVE, "leave.lua");
 script!(READERS, "readers.lua");
 script!(RENEW, "renew.lua");
@@ -44,8 +45,8 @@ script!(SIGN, "sign.lua");
 script!(TAIL, "tail.lua");
 
 /// What all scripts use, in the order that they know.
-const KEYS: [&str; 8] =
-    ["ctl", "log", "fences", "prefixes", "ids", "older-ids", "readers", "unsigned"];
+const KEYS: [&str; 9] =
+    ["ctl", "log", "fences", "prefixes", "ids", "older-ids", "readers", "unsigned", "instances"];
 
 /// What a script answers.
 pub(super) struct Answer {

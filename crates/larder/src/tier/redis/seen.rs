@@ -110,6 +110,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// All that are renewed here.
+    pub(super) fn own_readers(&self) -> Vec<u64> {
+        self.readers.iter().copied().collect()
+    }
+
     /// What there is to say of the server.
     pub(super) fn figures(&self) -> TierFigures {
         self.figures

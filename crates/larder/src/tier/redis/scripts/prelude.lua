@@ -1,6 +1,6 @@
 -- Prelude: what each control script begins with. Which log is it, and has this server had all that was written to it?
 --
--- KEYS, of each script, all in one slot: 1 ctl, 2 log, 3 fences, 4 prefixes, 5 ids, 6 older ids, 7 readers, 8 unsigned.
+-- KEYS, of each script, all in one slot: 1 ctl, 2 log, 3 fences, 4 prefixes, 5 ids, 6 older ids, 7 readers, 8 unsigned, 9 instances.
 -- ARGV, of each script: 1 the generation of a new log, should one begin; 2 for how many milliseconds a fork waits for
 -- those who are to sign; 3 the generation that the caller knows ('': none); 4 the highest number that it knows of that,
 -- and how many readers it last had ('0 0'). A script's own arguments begin at 5.
