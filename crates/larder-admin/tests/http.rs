@@ -127,7 +127,7 @@ async fn a_cache_by_itself_explains_requests_and_dates_the_purge() {
     }
     let asked = || Request::get("/v1/explain?url=HTTP://example.org:80/%2561&header=accept:%20*/*");
     let (status, told) = answered(asked(), "").await;
-    assert_eq!((status, &told["verdict"]["verdict"]), (200, &"miss".into()), "{told}");
+    assert_eq!((status, &told["verdict"]["verdict"]), (200, &"hit".into()), "{told}");
     let asked = || Request::get("/v1/explain?url=http://example.org/a");
     let (_, told) = answered(asked(), "").await;
     assert_eq!(

@@ -100,7 +100,8 @@ impl Written {
                     let (name, value) = value
                         .split_once(':')
                         .ok_or_else(|| wrong("header: write it as name:value"))?;
-                    written.headers.push((name.trim().to_owned(), value.trim().to_owned()));
+                    let [name, value] = [name, value].map(|text| text.trim_matches([' ', '\t']));
+                    written.headers.push((name.to_owned(), value.to_owned()));
                 }
                 "url" | "method" | "client" => {
                     return Err(wrong(format!("{name} stands there twice")));

@@ -21,7 +21,8 @@ fn any_bytes() -> Vec<u8> {
 
 /// The lines of a head but those in which two answers may differ: what tells of this delivery.
 fn lasting_lines(answer: &Answer) -> Vec<&str> {
-    const OF_A_DELIVERY: [&str; 5] = ["age", "cache-status", "connection", "date", "server-timing"];
+    const OF_A_DELIVERY: [&str; 6] =
+        ["age", "cache-status", "connection", "date", "larder-request", "server-timing"];
     let name = |line: &&str| line.split(':').next().unwrap().to_ascii_lowercase();
     let lines = answer.head.lines().filter(|line| !line.is_empty());
     let mut lines: Vec<_> =

@@ -12,6 +12,7 @@ use larder::{
     },
 };
 use proptest::prelude::*;
+use tokio::time::timeout;
 
 use crate::{
     below::Cluster,
@@ -225,7 +226,8 @@ async fn foretells(events: Vec<Event>, is_shared: bool) -> Result<(), TestCaseEr
             }
             Event::Refused(asking) => {
                 site.origin.answers(|_| Err(crate::support::Refused("down")));
-                site.ask(asking.request()).await.unwrap().ok();
+                // It may wait for one that hangs.
+                hanging.push(site.ask(asking.request()));
                 settle().await;
                 site.origin.waits();
             }
@@ -266,7 +268,9 @@ async fn foretells(events: Vec<Event>, is_shared: bool) -> Result<(), TestCaseEr
                         settle().await;
                     }
                 }
-                let answer = reading.await.unwrap();
+                let answer = timeout(secs(600), reading).await;
+                let answer = answer.map_err(|_| TestCaseError::fail(format!("{told:?} waits")))?;
+                let answer = answer.unwrap();
                 let answer = answer.map_err(|error| TestCaseError::fail(error.to_string()))?;
                 let handled = *answer.extensions().get::<Handled>().unwrap();
                 Answer::read(answer).await;
