@@ -325,7 +325,7 @@ pub(crate) async fn look_on(
     asked: &Retrieval,
 ) -> Option<SeenBelow> {
     let heads = beneath.lower.heads(&asked.key).await?;
-    let at_hand = cache.store.look_as(Looker::Onlooker, &asked.key);
+    let at_hand = cache.store.look_for(Looker::Onlooker, asked);
     let there = beneath.read(&cache.store, &asked.policy, &asked.key, &heads);
     let (mut serves, mut asks) = (None, None);
     if let Some(best) = best(asked, &there, &at_hand) {

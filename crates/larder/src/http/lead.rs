@@ -174,7 +174,7 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
                 leader.announce(FlightResult { fence: leader.fence(), outcome });
             }
         }
-        let found = cache.store.look_for(&asked);
+        let found = cache.store.look_for(Looker::Reader, &asked);
         let verdict = cache.decide(&asked, &found);
         if let Some((index, reason)) = verdict.served() {
             // Somebody else has brought it meanwhile. Who waits for this flight finds it as well.
@@ -208,7 +208,7 @@ async fn bring(miss: Leading, leader: Leader, origin: Origin, own: oneshot::Send
 
 /// What has come from below, or was brought meanwhile, may be stale, and is in memory now.
 fn refresh(cache: &Arc<Parts>, asked: &Retrieval, origin: Origin) {
-    let at_hand = cache.store.look_for(asked);
+    let at_hand = cache.store.look_for(Looker::Reader, asked);
     if let Some((index, conditional)) = cache.decide(asked, &at_hand).refreshed() {
         Refresh { at_hand, index, conditional, origin }.begin(cache, asked);
     }

@@ -28,7 +28,10 @@ use super::{
     respond::{Apply, is_unchanged, respond, unchanged},
     store::AtHand,
 };
-use crate::stats::{Event, micros};
+use crate::{
+    stats::{Event, micros},
+    tier::memory::Looker,
+};
 
 /// Answers from a variant, and counts that.
 pub(crate) fn serve(
@@ -64,7 +67,7 @@ pub(crate) fn stand_in(
     failure: OriginFailure,
     reason: Reason,
 ) -> Option<Response<Body>> {
-    let at_hand = cache.store.look_for(asked);
+    let at_hand = cache.store.look_for(Looker::Reader, asked);
     let verdict = cache.decide(asked, &at_hand);
     if let Some((index, reason)) = verdict.served() {
         return Some(serve(cache, asked, &at_hand, index, reason));
