@@ -65,7 +65,7 @@ const VECTORS: [(&str, &[Asked]); 14] = [
 
 /// What a reader can tell of an answer; without what tells the time, or which hops there were.
 fn told(status: u16, fields: &[(String, String)], text: &str) -> String {
-    let own = ["date", "age", "server-timing", "via", "connection"];
+    let own = ["date", "age", "larder-request", "server-timing", "via", "connection"];
     let mut fields: Vec<_> = fields
         .iter()
         .filter(|(name, _)| !own.contains(&name.as_str()))
