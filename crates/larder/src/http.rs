@@ -199,7 +199,7 @@ pub use body::{
 pub use cache::HttpCache;
 pub use compress::CompressionStats;
 pub use error::{BoxError, BrokenOff, NoAnswer};
-pub use explain::{Handled, ShowKey, ShowTags, Verdict};
+pub use explain::{Handled, ShowHandled, ShowKey, ShowTags, Verdict};
 pub use fast_hit::{BorrowedRequest, HitResponse};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};

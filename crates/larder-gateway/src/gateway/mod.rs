@@ -40,7 +40,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Empty;
 use larder::http::{
     Answering, Body, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong, Policy, Rules,
-    ShowKey, ShowTags, Verdict,
+    ShowHandled, ShowKey, ShowTags, Verdict,
     policy::{
         forward::{self, Admission},
         proxy_status::ProxyError,
@@ -469,6 +469,7 @@ impl Gateway {
             None => Pace::Usual,
         };
         let row = Arc::clone(row);
+        extensions.insert(ShowHandled);
         extensions.insert(LetIn { settings, upstream, rewrite, bounds, row });
         Ok(pace)
     }
