@@ -39,7 +39,7 @@ use self::{
 use larder_policy::class::Class;
 
 #[cfg(feature = "http")]
-use crate::tier::memory::{Bound, Held, MostRead};
+use crate::tier::memory::{Bound, ClassHeld, MostRead};
 use crate::{
     builder::{Builder, Weigher},
     clock::{Clock, Moment},
@@ -320,7 +320,7 @@ impl<V> Engine<V> {
 
     /// What the entries of a class hold.
     #[cfg(feature = "http")]
-    pub(crate) fn held_by(&self, class: Class) -> Held {
+    pub(crate) fn held_by(&self, class: Class) -> ClassHeld {
         self.memory.held_by(class)
     }
 

@@ -204,7 +204,7 @@ pub use cache::HttpCache;
 pub use compress::CompressionStats;
 pub use dry_run::{Below, DryRun, Held, RefreshOutlook, Standing, Step};
 pub use error::{BoxError, BrokenOff, NoAnswer};
-pub use explain::{Handled, ShowKey, ShowTags, Verdict};
+pub use explain::{Handled, ShowHandled, ShowKey, ShowTags, Verdict};
 pub use fast_hit::{BorrowedRequest, HitResponse};
 pub use larder_policy::{self as policy, settings::Policy};
 pub use layer::{CacheLayer, CachedHandlers, Unfailing};
@@ -217,4 +217,4 @@ pub use settings::Settings;
 pub use turns::Client;
 pub use variants::Variants;
 
-pub use crate::tier::memory::Held;
+pub use crate::tier::memory::ClassHeld;

@@ -46,17 +46,23 @@ impl fmt::Display for KeyPath {
 pub(super) struct Text<'a> {
     pub(super) file: &'a Path,
     pub(super) text: &'a str,
+    /// Where each line ends, but for the last. A file with ten thousand routes has as many places again.
+    ends: Vec<usize>,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    pub(super) fn new(file: &'a Path, text: &'a str) -> Text<'a> {
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Text { file, text, ends }
+    }
+
     pub(super) fn place(&self, at: &Range<usize>) -> Place {
         let mut offset = at.start.min(self.text.len());
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = &self.text[..offset];
-        let begin = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.matches('\n').count() + 1;
+        let line = self.ends.partition_point(|end| *end < offset) + 1;
+        let begin = if line == 1 { 0 } else { self.ends[line - 2] + 1 };
         let column = self.text[begin..offset].chars().count() + 1;
         let text = without_secrets(self.text[begin..].lines().next().unwrap_or_default());
         Place::File { file: self.file.into(), line, column, text }

@@ -87,7 +87,7 @@ pub fn read(file: &Path, text: &str) -> Result<(Config, Places), Mistakes> {
 /// The same, whatever is wrong: what can be read without that, and the mistakes. More of them may be found in what was
 /// read ([`Settings::of`], [`add_new`]), so that all are told at once.
 pub fn read_on(file: &Path, text: &str) -> (Config, Places, Vec<Mistake>) {
-    read_all(&Text { file, text: text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text) })
+    read_all(&Text::new(file, text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)))
 }
 
 /// The same, with what stands in the files that this one includes. They are read here.

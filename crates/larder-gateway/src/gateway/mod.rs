@@ -47,7 +47,7 @@ use http::{
 use http_body_util::Empty;
 use larder::http::{
     Answering, Body, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong, Policy, Rules,
-    ShowKey, ShowTags, Verdict,
+    ShowHandled, ShowKey, ShowTags, Verdict,
     policy::{
         forward::{self, Admission},
         invalidate::is_safe,
@@ -510,6 +510,7 @@ impl Gateway {
             None => Pace::Usual,
         };
         let row = Arc::clone(row);
+        extensions.insert(ShowHandled);
         extensions.insert(LetIn { settings, place, upstream, rewrite, bounds, row });
         Ok(pace)
     }

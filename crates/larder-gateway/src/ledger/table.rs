@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder::http::{Held, Verdict, policy::class::Class};
+use larder::http::{ClassHeld, Verdict, policy::class::Class};
 use larder_admin::routes::{Requests, RouteFigures, Seconds};
 
 use super::{Ledger, OTHER, OTHERWISE, OTHERWISE_BOUND, Row, times::Quantiles};
@@ -36,10 +36,10 @@ impl Ledger {
         let gone =
             book.gone.iter().map(|row| row.number).filter(|number| !seen[usize::from(*number)]);
         let classes = book.leftover.iter().copied().chain(gone).chain([OTHER]).map(Class::new);
-        let held = classes.map(|class| self.cache.held_by(class)).fold(Held::default(), sum);
+        let held = classes.map(|class| self.cache.held_by(class)).fold(ClassHeld::default(), sum);
         let mut other = figures(&self.other, held);
         for row in book.gone.iter().filter(|row| !seen[usize::from(row.number)]) {
-            add(&mut other, &figures(row, Held::default()));
+            add(&mut other, &figures(row, ClassHeld::default()));
         }
         if other.requests.sum() > 0 || other.entries > 0 || other.origin_calls > 0 {
             table.push(other);
@@ -66,15 +66,15 @@ impl Ledger {
     }
 }
 
-fn sum(one: Held, other: Held) -> Held {
-    Held {
+fn sum(one: ClassHeld, other: ClassHeld) -> ClassHeld {
+    ClassHeld {
         entries: one.entries + other.entries,
         bytes: one.bytes + other.bytes,
         evicted: one.evicted + other.evicted,
     }
 }
 
-fn figures(row: &Row, held: Held) -> RouteFigures {
+fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
     let counts = row.counts();
     let seconds = |times: Option<Quantiles>| {
         times.map(|Quantiles { p50, p95, p99 }| Seconds {

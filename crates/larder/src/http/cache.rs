@@ -44,7 +44,7 @@ use crate::{
     engine::{Engine, purge::Named},
     purge::Mode,
     stats::Counters,
-    tier::memory::Held,
+    tier::memory::ClassHeld,
 };
 
 /// How many requests may wait for each turn that there is; and how many at least, however few turns there are.
@@ -168,7 +168,7 @@ impl HttpCache {
     /// nothing is stored or removed, what all classes hold comes to the [size](crate::Stats::bytes) of the cache.
     ///
     /// Each class takes 32 bytes, and a response that has one three more than one that has none.
-    pub fn held_by(&self, class: Class) -> Held {
+    pub fn held_by(&self, class: Class) -> ClassHeld {
         self.0.engine().held_by(class)
     }
 

@@ -22,8 +22,12 @@ pub struct ShowKey;
 #[derive(Clone, Copy, Debug)]
 pub struct ShowTags;
 
-/// In an answer's extensions: what was done with its request, for whoever accounts for requests. Each answer of a
-/// [`CacheService`](super::CacheService) has it.
+/// Put into a request's extensions, it has the answer tell in its own what was done with the request: [`Handled`].
+#[derive(Clone, Copy, Debug)]
+pub struct ShowHandled;
+
+/// In an answer's extensions, where [`ShowHandled`] asks for it: what was done with its request, for whoever accounts for
+/// requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Handled {
     /// What the request was.

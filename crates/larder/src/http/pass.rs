@@ -26,7 +26,7 @@ use super::{
     body::{Body, BoxFuture},
     cache::Parts,
     error::NoAnswer,
-    explain::{Handled, Handling, ReplyOutcome, ShowKey, Verdict, explain},
+    explain::{Handled, Handling, ReplyOutcome, ShowHandled, ShowKey, Verdict, explain},
     landing::Leader,
     origin::Origin,
     outside,
@@ -163,9 +163,11 @@ async fn forward(
     let mut answer = Response::from_parts(sent, body);
     outside::note(&mut answer, (&head, about), (by, now), handling, stored);
     explain(answer.headers_mut(), handling, stored, key.as_deref(), (by, now));
-    // Also where its answer is stored, as that of a POST may be: nothing stored would have answered it.
-    let handled = Handled { verdict: Verdict::Pass, ..handling.handled(began, Duration::ZERO) };
-    answer.extensions_mut().insert(handled);
+    if head.extensions.get::<ShowHandled>().is_some() {
+        // Also where its answer is stored, as that of a POST may be: nothing stored would have answered it.
+        let handled = Handled { verdict: Verdict::Pass, ..handling.handled(began, Duration::ZERO) };
+        answer.extensions_mut().insert(handled);
+    }
     Ok(answer)
 }
 

@@ -21,7 +21,7 @@ use super::{
     body::Body,
     cache::Parts,
     compress::Compressor,
-    explain::{Handling, ReplyOutcome, ShowKey, explain},
+    explain::{Handling, ReplyOutcome, ShowHandled, ShowKey, explain},
     forms::{choose, tell_of_forms},
     outside,
     request::Retrieval,
@@ -114,7 +114,9 @@ pub(crate) fn explained(
         tell_of_forms(rules, stored.head, headers);
     }
     explain(headers, handling, stored, shows_key.then_some(&*asked.key), (&asked.policy, now));
-    answer.extensions_mut().insert(handling.handled(asked.began, saved));
+    if asked.head.extensions.get::<ShowHandled>().is_some() {
+        answer.extensions_mut().insert(handling.handled(asked.began, saved));
+    }
 }
 
 /// Answers from that form of a response that suits its reader.

@@ -331,7 +331,9 @@ impl Check<'_> {
             is_fine = false;
             self.note(&format!("{path}.path_regex"), "say path or path_regex: a path fits one");
         }
-        if let Some(name) = self.said_twice(&format!("{path}.header.")) {
+        if route.header.is_some()
+            && let Some(name) = self.said_twice(&format!("{path}.header."))
+        {
             is_fine = false;
             self.note(&format!("{path}.header"), format!("{name} stands there twice"));
         }

@@ -42,8 +42,8 @@ impl Sums {
         }
     }
 
-    fn held(&self) -> Held {
-        Held {
+    fn held(&self) -> ClassHeld {
+        ClassHeld {
             entries: self.entries.load(Ordering::SeqCst),
             bytes: self.bytes.load(Ordering::SeqCst),
             evicted: self.evicted.load(Ordering::Relaxed),
@@ -53,7 +53,7 @@ impl Sums {
 
 /// What the entries of a class hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct ClassHeld {
     /// How many there are.
     pub entries: usize,
     /// What they weigh, overhead included.
@@ -148,15 +148,15 @@ impl Classes {
     }
 
     /// What a class holds that is not [`Class::NONE`].
-    pub(super) fn held(&self, class: Class) -> Held {
-        self.sums(class).map_or(Held::default(), Sums::held)
+    pub(super) fn held(&self, class: Class) -> ClassHeld {
+        self.sums(class).map_or(ClassHeld::default(), Sums::held)
     }
 
     /// What all classes hold together.
-    pub(super) fn held_by_all(&self) -> Held {
+    pub(super) fn held_by_all(&self) -> ClassHeld {
         let groups = self.groups.get().into_iter().flat_map(|groups| groups.iter());
         let all = groups.filter_map(OnceLock::get).flat_map(|group| group.iter());
-        all.map(Sums::held).fold(Held::default(), |sum, held| Held {
+        all.map(Sums::held).fold(ClassHeld::default(), |sum, held| ClassHeld {
             entries: sum.entries + held.entries,
             bytes: sum.bytes + held.bytes,
             evicted: sum.evicted + held.evicted,
@@ -188,8 +188,8 @@ mod tests {
     const ONE: Class = Class::new(1);
     const LAST: Class = Class::new(u16::MAX);
 
-    fn held(entries: usize, bytes: usize) -> Held {
-        Held { entries, bytes, evicted: 0 }
+    fn held(entries: usize, bytes: usize) -> ClassHeld {
+        ClassHeld { entries, bytes, evicted: 0 }
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
         classes.try_book(Class::NONE, 1, 60).unwrap().keep();
         classes.leave(Class::NONE, 1, 60);
         assert_eq!(classes.max_bytes(Class::NONE), usize::MAX);
-        assert_eq!(classes.held_by_all(), Held::default());
+        assert_eq!(classes.held_by_all(), ClassHeld::default());
         assert!(classes.groups.get().is_none(), "it takes no memory");
     }
 }

@@ -69,7 +69,7 @@ use crate::{
 pub(crate) use budget::Bound;
 use budget::{Budget, By, Leaving, Room};
 use burial::{Burials, bury, bury_untold};
-pub use classes::Held;
+pub use classes::ClassHeld;
 use classes::{ClassRoom, Classes};
 pub(crate) use conditional::AsSeen;
 pub(crate) use dropping::{Burial, discard};
@@ -581,13 +581,13 @@ impl<V> MemoryTier<V> {
     /// What the entries of a class hold. At a moment when nothing is stored or removed, what all of them hold comes to
     /// the [size](MemoryTier::size).
     #[cfg(any(test, feature = "http"))]
-    pub(crate) fn held_by(&self, class: Class) -> Held {
+    pub(crate) fn held_by(&self, class: Class) -> ClassHeld {
         if class != Class::NONE {
             return self.classes.held(class);
         }
         let (entries, bytes) = self.size();
         let others = self.classes.held_by_all();
-        Held {
+        ClassHeld {
             entries: entries.saturating_sub(others.entries),
             bytes: bytes.saturating_sub(others.bytes),
             evicted: 0,
@@ -828,7 +828,7 @@ impl<V> MemoryTier<V> {
         }
         let classed = of_classes.iter().filter(|(class, _)| **class != Class::NONE);
         let all = classed.fold((0, 0), |all, (&class, &(entries, bytes))| {
-            let Held { entries: counted, bytes: weighed, .. } = self.classes.held(class);
+            let ClassHeld { entries: counted, bytes: weighed, .. } = self.classes.held(class);
             assert_eq!((counted, weighed), (entries, bytes), "{class:?} holds what is counted");
             assert!(bytes <= self.classes.max_bytes(class), "{class:?} holds no more than it may");
             (all.0 + entries, all.1 + bytes)
@@ -1079,7 +1079,7 @@ mod tests {
         let (one, other) = (Class::new(1), Class::new(2));
         let (before, each) = (tier.held_by(other), tier.held_by(one).bytes / 500);
         tier.bound_class(one, 10 * each + each / 2, &judge).pass_over();
-        assert_eq!(tier.held_by(one), Held { entries: 10, bytes: 10 * each, evicted: 490 });
+        assert_eq!(tier.held_by(one), ClassHeld { entries: 10, bytes: 10 * each, evicted: 490 });
         // Wherever they are: each that is stored makes one go.
         for number in 0..200 {
             let key = format!("1 new {number:03}");
@@ -1122,7 +1122,7 @@ mod tests {
         assert!(tier.held_by(one).bytes < 10 * each);
         let (_, bytes) = tier.size();
         tier.clear(&judge).1.pass_over();
-        assert!(bytes > 0 && tier.held_by(one) == Held::default());
+        assert!(bytes > 0 && tier.held_by(one) == ClassHeld::default());
     }
 
     #[cfg(not(shuttle))]
