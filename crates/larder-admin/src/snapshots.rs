@@ -5,7 +5,7 @@
 //! it as long as it is young, and the page behind its last row is asked for by another list, which begins there. So a
 //! million entries are paged through with a hundred lists, and none of them takes more memory than the first.
 //!
-//! The first page of a cache that takes long is not waited for: what was seen in 40 ms is told, as incomplete, and the whole
+//! The first page of a cache that takes long is not waited for: what was seen in 25 ms is told, as incomplete, and the whole
 //! list goes on to be made.
 
 use std::{
@@ -34,7 +34,7 @@ const KEPT: usize = 4;
 /// How long a list is told before it is made anew: twenty times what it took, but within these.
 const YOUNG: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 /// For so long whoever asks waits for a list before something else is told.
-const PATIENCE: Duration = Duration::from_millis(40);
+const PATIENCE: Duration = Duration::from_millis(25);
 /// For so long where there is nothing else to tell.
 const LAST_PATIENCE: Duration = Duration::from_secs(10);
 /// The tags on most entries, and those that weigh most: so many of each.

@@ -2,8 +2,8 @@
 //!
 //! A list goes over all entries once, some at a time under a read lock, and keeps the first of them by an order: as many
 //! as were asked for, so a million entries take no more memory than a thousand. What comes after those is asked for with
-//! [`ListQuery::after`]. It takes as long as it takes to look at all entries (a fifth of a second or so for a million), so
-//! it is for a thread on which nobody waits.
+//! [`ListQuery::after`]. It takes as long as looking at all entries
+//! does (`benches/listing.rs` measures it), so it is for a thread on which nobody waits.
 //!
 //! ```
 //! use larder::{

@@ -13,8 +13,8 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     /// The first entries of an order: see [`listing`](crate::listing). What can no longer be served and has yet to go is
     /// among them.
     ///
-    /// It looks at everything, in small pieces under no lock of its own, and takes a fifth of a second for a million
-    /// entries, or until [`ListQuery::until`].
+    /// It looks at everything, in small pieces under no lock of its own, and takes as long as
+    /// that does, or until [`ListQuery::until`].
     pub fn list(&self, query: &ListQuery) -> Listed {
         self.list_wanted(query, None)
     }
@@ -66,7 +66,7 @@ impl<V: Clone + Send + Sync + 'static> Cache<V> {
     }
 
     /// From now on it is remembered which keys went, why and when, within these bounds. Who says it again says nothing
-    /// new. It costs whoever takes something out a tenth of a microsecond, and nobody ever waits for it: what comes too fast
+    /// new. It costs whoever takes something out a copy of its key, and nobody ever waits for it: what comes too fast
     /// is left out, and [counted](Cache::gone_left_out).
     pub fn remember_gone(&self, limits: GoneLimits) {
         self.engine().remember_gone(limits);
