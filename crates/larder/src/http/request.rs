@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -51,9 +51,10 @@ pub struct MayTakeLong;
 pub struct NotBefore(Mark);
 
 impl HttpCache {
-    /// What the origin was asked for before now is too old.
+    /// What the origin was asked for before now is too old. The clock goes in steps of some milliseconds: what was asked
+    /// for within this one may have been before, and is too old as well.
     pub fn not_before_now(&self) -> NotBefore {
-        NotBefore(Mark::at(self.parts().now()))
+        NotBefore(Mark::at(self.parts().now() + Duration::from_nanos(1)))
     }
 }
 
