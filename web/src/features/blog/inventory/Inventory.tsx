@@ -5,7 +5,7 @@ import type { Config, PurgeMode } from '../api';
 import type { CountersView } from './counters';
 import { CounterList } from './CounterList';
 import type { ClearView } from './useClear';
-import '../Instrument.css';
+import '../../../ui/Instrument.css';
 import './Inventory.css';
 
 interface Props {
