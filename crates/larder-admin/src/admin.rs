@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Token,
+    assets,
     console::{Console, Note, Part},
     entry::{Entry, Tokens, let_in},
     events,
@@ -174,6 +175,8 @@ impl Admin {
         Router::new()
             .route("/", get(index::index))
             .route("/page.js", get(index::script))
+            .route("/assets/{*name}", get(assets::asset))
+            .route("/favicon.svg", get(assets::icon))
             .route("/livez", get(health::live))
             .route("/readyz", get(health::ready))
             .route("/metrics", get(metrics::metrics))
