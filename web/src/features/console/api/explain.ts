@@ -58,5 +58,7 @@ export interface Request {
 }
 
 export function explain(api: Api, { method, url, headers }: Request, signal: AbortSignal): Promise<Explanation> {
-  return api.post('reading', 'v1/explain', { method, url, headers }, explanationShape, signal);
+  // A field that has no name yet is still being typed.
+  const named = headers.filter(([name]) => name.trim() !== '');
+  return api.post('reading', 'v1/explain', { method, url, headers: named }, explanationShape, signal);
 }

@@ -1,6 +1,6 @@
 // Explain: a request that nobody makes, and what would become of it; then the same with something changed.
 import { useEffect, useId, useState } from 'react';
-import { useQuery } from '@tanstack/react-query';
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { ActionButton } from '../../../ui/ActionButton';
 import { useApi } from '../api/ApiContext';
 import { explain } from '../api/explain';
@@ -99,6 +99,8 @@ function useExplanation(request: Request) {
   return useQuery({
     queryKey: ['explain', keyOf(request)],
     queryFn: ({ signal }) => explain(api, request, signal),
+    // The tree stays while the next one is on its way, and does not flicker.
+    placeholderData: keepPreviousData,
     // What was so a moment ago need not be so now.
     staleTime: 0,
     gcTime: 60_000,

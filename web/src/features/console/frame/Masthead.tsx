@@ -19,9 +19,9 @@ export function Masthead({ view }: Props) {
   const hasToken = entry.kind === 'open' && session.hasToken;
   return (
     <header className="head">
-      <p className="head-name">
+      <h1 className="head-name">
         <a href={hrefOf('now')}>Larder</a> <span>console</span>
-      </p>
+      </h1>
       <Bird mood={MOODS[link.kind]} />
       <nav className="head-views" aria-label="Views">
         {VIEWS.map((known) => (

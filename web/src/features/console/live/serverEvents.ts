@@ -18,9 +18,11 @@ export class EventParser {
     this.#rest += piece;
     if (this.#rest.length > MOST_CHARACTERS) throw new RangeError('an event of the stream has no end');
     // A carriage return at the very end may be half of a line's end.
-    const whole = /^[^]*(?:\r\n|\n|\r(?!$))(?:\r\n|\n|\r(?!$))/.exec(this.#rest)?.[0] ?? '';
-    this.#rest = this.#rest.slice(whole.length);
-    return whole.split(/(?:\r\n|\n|\r){2}/).flatMap(readEvent);
+    const half = this.#rest.endsWith('\r') ? '\r' : '';
+    const text = this.#rest.slice(0, this.#rest.length - half.length).replace(/\r\n?/g, '\n');
+    const end = text.lastIndexOf('\n\n');
+    this.#rest = (end === -1 ? text : text.slice(end + 2)) + half;
+    return end === -1 ? [] : text.slice(0, end).split(/\n{2,}/).flatMap(readEvent);
   }
 }
 
@@ -28,7 +30,7 @@ function readEvent(block: string): readonly ServerEvent[] {
   let event = 'message';
   let id = '';
   const data: string[] = [];
-  for (const line of block.split(/\r\n|\n|\r/)) {
+  for (const line of block.split('\n')) {
     // A line that begins with a colon is a comment, which keeps the connection open.
     const [, field, value] = /^([^:]+)(?:: ?([^]*))?$/.exec(line) ?? [];
     if (field === 'event') event = value ?? '';
