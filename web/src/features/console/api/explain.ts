@@ -1,5 +1,5 @@
 // Why a request is answered as it is: `/v1/explain`.
-import { amount, count, flag, list, optional, orElse, pair, shape, signed, text } from '../../../wire/decode';
+import { amount, count, flag, instant, list, optional, orElse, pair, shape, signed, text } from '../../../wire/decode';
 import type { Decoded } from '../../../wire/decode';
 import type { Api } from './api';
 
@@ -47,6 +47,8 @@ export const explanationShape = shape({
   next: optional(shape({ asks_origin: orElse(flag, false), says: text })),
   nearest: orElse(list(shape({ key: text, differs: orElse(list(differenceShape), []), says: text })), []),
   gone: optional(shape({ cause: orElse(text, ''), says: text })),
+  /** What became of the last such request, as far as that is remembered. */
+  last: optional(shape({ at: optional(instant), verdict: text, reason: text, says: orElse(text, '') })),
 });
 export type Explanation = Decoded<typeof explanationShape>;
 

@@ -18,7 +18,7 @@ export function FreshnessBar({ freshness, isLarge = false }: Props) {
   return (
     <div className={isLarge ? 'freshness freshness-large' : 'freshness'}>
       {bar === null ? null : (
-        <div className={freshness.state === 'purged' ? 'freshness-bar freshness-purged' : 'freshness-bar'} aria-hidden="true">
+        <div className={['over', 'purged'].includes(freshness.state) ? 'freshness-bar freshness-past' : 'freshness-bar'} aria-hidden="true">
           {bar.parts.map(({ name, share }) => (
             <i key={name} className={`freshness-${name}`} style={{ flexGrow: share }} />
           ))}

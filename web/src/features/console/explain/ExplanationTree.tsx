@@ -1,7 +1,7 @@
 // An explanation: the verdict, and the way to it as a tree.
 import type { ReactNode } from 'react';
 import { MarkSign } from '../../../ui/MarkSign';
-import { span } from '../../../ui/format';
+import { clockTime, span } from '../../../ui/format';
 import type { Explanation } from '../api/explain';
 import { hrefOf } from '../place';
 import { reasonWords } from '../words/reasons';
@@ -14,10 +14,9 @@ interface Props {
 }
 
 export function ExplanationTree({ explanation }: Props) {
-  const { verdict, route, key, tiers, flight, next, nearest, gone } = explanation;
+  const { verdict, route, key, tiers, flight, next, nearest, gone, last } = explanation;
   const known = verdictOf(verdict.verdict);
-  const { remedy } = reasonWords(verdict.reason);
-  const isHit = known === 'hit';
+  const remedy = remedyOf(explanation);
   return (
     <section className="part" aria-labelledby="explained-title">
       <header className="part-head">
@@ -29,7 +28,7 @@ export function ExplanationTree({ explanation }: Props) {
         <span className="soft"> {verdict.reason}</span>
       </p>
       <p className="explained-says">{verdict.says}</p>
-      {isHit || remedy === null ? null : (
+      {remedy === null ? null : (
         <p className="soft explained-remedy">
           <Words text={remedy} />
         </p>
@@ -114,6 +113,15 @@ export function ExplanationTree({ explanation }: Props) {
         ))}
         {flight === null ? null : <Branch name="Under way">{flight.says}</Branch>}
         {gone === null ? null : <Branch name="Gone">{gone.says}</Branch>}
+        {last === null ? null : (
+          <Branch name="Last time">
+            {last.says}
+            <Soft>
+              {last.verdict}, {last.reason}
+              {last.at === null ? '' : `, at ${clockTime(last.at)}`}
+            </Soft>
+          </Branch>
+        )}
         {nearest.length === 0 ? null : (
           <Branch name="Nearest">
             <ul>
@@ -137,6 +145,12 @@ export function ExplanationTree({ explanation }: Props) {
       </ul>
     </section>
   );
+}
+
+/** That nothing is stored is no fault by itself: why the last answer was not kept is, if that is known. */
+function remedyOf({ verdict, last }: Explanation): string | null {
+  if (verdict.reason !== 'uri-miss') return verdict.verdict === 'hit' ? null : reasonWords(verdict.reason).remedy;
+  return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;
 }
 
 interface BranchProps {

@@ -91,6 +91,7 @@ const explanation = (given: Partial<Explanation>): Explanation => ({
   next: null,
   nearest: [],
   gone: null,
+  last: null,
   ...given,
 });
 

@@ -168,6 +168,12 @@ describe('explain', () => {
     expect(location.hash).toBe('#/explain');
   });
 
+  test('tells why the last answer was not kept, and what would mend that', async () => {
+    open('#/explain?url=https%3A%2F%2Fshop.example%2Fme');
+    await screen.findByText('The answer sets a cookie.');
+    expect(screen.getByText('set_cookie = "store-without"')).toBeTruthy();
+  });
+
   test('does not ask about what it cannot read', async () => {
     const user = open('#/explain');
     await user.type(screen.getByRole('textbox', { name: /A URL/ }), 'hello there');

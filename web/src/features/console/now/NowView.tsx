@@ -72,7 +72,8 @@ export function NowView() {
           <span>Up to</span>
           <input
             type="range"
-            min={-farthest}
+            // Where there is nowhere to go back to, it stands at its end all the same.
+            min={-Math.max(1, farthest)}
             max={0}
             step={1}
             value={-back}

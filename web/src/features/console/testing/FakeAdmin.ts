@@ -466,6 +466,7 @@ function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]
         ? []
         : [{ key: near.key, differs: [{ part: 'query', name: 'page', asked: null, stored: '2' }], says: 'It differs only in page.' }],
     gone: entry === undefined ? { cause: 'purged', at: new Date().toISOString(), says: 'It was purged 3 s ago by tag post:1.' } : null,
+    last: asked.pathname === '/me' ? { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' } : null,
     with_policy: null,
   };
 }
