@@ -16,10 +16,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 struct Built;
 
 /// The page runs its own scripts, asks nobody but this API, and is part of no other page.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
-     frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-);
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
+     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// A file of the build.
 struct File {
@@ -50,7 +48,7 @@ pub(crate) fn page(base: &str, escape: impl Fn(&str) -> String) -> Option<Respon
     let html = html.replace("\"./", &format!("\"{}/", escape(base)));
     let mut response = axum::response::Html(html).into_response();
     let fields = response.headers_mut();
-    fields.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -79,7 +77,7 @@ fn serve(name: &str, keep: &'static str, request: &HeaderMap) -> Response {
     let fields = response.headers_mut();
     fields.insert(header::ETAG, file.etag);
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(keep));
-    fields.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -24,7 +24,7 @@ describe('a stream of events', () => {
 
   test('is the same letter by letter', () => {
     const parser = new EventParser();
-    expect([...STREAM].flatMap((letter) => parser.push(letter))).toEqual(EVENTS);
+    expect(Array.from(STREAM).flatMap((letter) => parser.push(letter))).toEqual(EVENTS);
   });
 
   test('is given up where an event has no end', () => {

@@ -58,13 +58,13 @@ export function Stage({ troupe, clock, hasShared, label }: Props) {
   }, [troupe, clock, hasShared]);
 
   return (
-    <div className="stage">
+    <div className="stage" role="img" aria-label={label}>
       {(hasShared ? (['reader', 'memory', 'shared', 'origin'] as const) : (['reader', 'memory', 'origin'] as const)).map((stop) => (
         <span key={stop} className={`stage-stop stage-${stop}`} style={{ insetInlineStart: `${PLACES[stop] * 100}%` }}>
           {stop}
         </span>
       ))}
-      <canvas ref={canvasRef} role="img" aria-label={label} />
+      <canvas ref={canvasRef} />
     </div>
   );
 }
