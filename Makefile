@@ -5,6 +5,7 @@ SHELL := /bin/bash
 # Two cargos at once only wait for each other, and the page is built for both.
 .NOTPARALLEL:
 RUST := crates Cargo.toml Cargo.lock
+CONSOLE := crates/larder-admin/console/built/console.html
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
 .PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries test-admin-api \
@@ -24,7 +25,12 @@ install: page ## Put the commands larder and blog on the PATH (cargo install, in
 	cargo install --locked --path crates/larder-cli
 	cargo install --locked --path crates/larder-blog
 
-page: tools web/dist/index.html ## Build the page
+page: tools web/dist/index.html $(CONSOLE) ## Build the page and the console
+
+# Both are made by one build, the console last.
+$(CONSOLE): web/dist/index.html
+	@test -e $@ || npm --prefix web run --silent build
+	@touch $@
 
 # Only when something of it has changed: a new one makes cargo build the blog anew.
 PAGE := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
@@ -139,7 +145,7 @@ logs: engine ## Follow the containers' logs
 
 clean: ## Remove everything that was built
 	cargo clean
-	rm -rf web/dist web/node_modules conformance/node_modules
+	rm -rf web/dist crates/larder-admin/console/built web/node_modules conformance/node_modules
 
 tools:
 	@tools/require-tools

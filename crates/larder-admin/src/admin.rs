@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::Token,
+    assets,
     console::{Console, Note, Part, Requests},
     entries,
     entry::{Entry, Tokens, let_in},
@@ -237,6 +238,8 @@ impl Admin {
         Router::new()
             .route("/", get(index::index))
             .route("/page.js", get(index::script))
+            .route("/assets/{*name}", get(assets::asset))
+            .route("/favicon.svg", get(assets::icon))
             .route("/livez", get(health::live))
             .route("/readyz", get(health::ready))
             .route("/metrics", get(metrics::metrics))

@@ -70,7 +70,14 @@ impl Tokens {
 
 /// For supervisors and balancers, which have no token: they tell no more than whether it runs. And the page that asks for
 /// one, which tells nothing.
-const OPEN: [&str; 4] = ["/livez", "/readyz", "/", "/page.js"];
+const OPEN: [&str; 5] = ["/livez", "/readyz", "/", "/page.js", "/favicon.svg"];
+
+/// What the page is made of tells nothing either.
+const ASSETS: &str = "/assets/";
+
+fn is_open(path: &str) -> bool {
+    OPEN.contains(&path) || path.starts_with(ASSETS)
+}
 
 /// A POST there changes nothing: what is asked is too long for a query.
 const ASKS: [&str; 1] = ["/v1/explain"];
@@ -136,7 +143,7 @@ impl Entry {
     fn judge(&self, request: &Request, now: Instant) -> Result<Right, Refused> {
         let Inside { tokens, attempts, .. } = &*self.0;
         let Pair { read, write } = &*tokens.now();
-        if OPEN.contains(&request.uri().path()) || (read.is_none() && write.is_none()) {
+        if is_open(request.uri().path()) || (read.is_none() && write.is_none()) {
             return Ok(Right::All);
         }
         let reads = [Method::GET, Method::HEAD].contains(request.method())

@@ -2,7 +2,7 @@
 //!
 //! The console asks nobody to log in, unless it has tokens, so every page the user opens could try to reach it. Three
 //! things keep them out: a cross-site request that changes something needs a JSON body, for which a
-//! browser asks permission first (CORS preflight); its `Origin` must be allowed, also where no
+//! browser asks permission first (CORS preflight); its `Origin` must be allowed, or be this console's own, also where no
 //! preflight was needed; and `Host` must be a name of this machine, so that a foreign name pointed
 //! here (DNS rebinding) is not taken for it.
 
@@ -54,7 +54,11 @@ impl Allowed {
             return Err(forbidden("Host not allowed", detail));
         }
         let origins = headers.get_all(header::ORIGIN);
-        match origins.iter().find(|origin| !self.origins.contains(origin)) {
+        let host = headers.get(header::HOST);
+        let may = |origin: &HeaderValue| {
+            self.origins.contains(origin) || host.is_some_and(|host| is_of(origin, host))
+        };
+        match origins.iter().find(|origin| !may(origin)) {
             Some(origin) => {
                 let detail = format!("pages of {origin:?} may not use this console");
                 Err(forbidden("Origin not allowed", detail))
@@ -82,6 +86,13 @@ impl Allowed {
         (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
             && (is_loopback || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)))
     }
+}
+
+/// Whether a page of `origin` came from where it asks: it is the console itself. `host` was found to be a name of this machine.
+fn is_of(origin: &HeaderValue, host: &HeaderValue) -> bool {
+    let origin = origin.as_bytes();
+    let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
 }
 
 pub(crate) async fn guard(
@@ -151,6 +162,32 @@ mod tests {
             "[::1%lo]",
         ] {
             assert!(!allowed.is_host_allowed(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn the_consoles_own_page_may_ask_and_no_other_page_of_this_machine() {
+        for (origin, host, may) in [
+            ("http://127.0.0.1:9191", "127.0.0.1:9191", true),
+            ("https://localhost:9191", "localhost:9191", true),
+            ("http://LOCALHOST:9191", "localhost:9191", true),
+            ("http://[::1]:9191", "[::1]:9191", true),
+            // What the gateway itself delivers is other people's.
+            ("http://127.0.0.1:8080", "127.0.0.1:9191", false),
+            ("http://127.0.0.1", "127.0.0.1:9191", false),
+            ("http://localhost:9191", "127.0.0.1:9191", false),
+            ("http://evil.example", "evil.example", false),
+            ("null", "127.0.0.1:9191", false),
+            ("", "127.0.0.1:9191", false),
+            ("http://", "127.0.0.1:9191", false),
+            ("127.0.0.1:9191", "127.0.0.1:9191", false),
+            ("ws://127.0.0.1:9191", "127.0.0.1:9191", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(header::HOST, host.parse().unwrap());
+            headers.append(header::ORIGIN, origin.parse().unwrap());
+            let checked = Allowed::default().check(&"/".parse().unwrap(), &headers);
+            assert_eq!(checked.is_ok(), may, "{origin} {host}");
         }
     }
 

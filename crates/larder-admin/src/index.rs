@@ -1,5 +1,5 @@
-//! Index: the page at the root, which says what there is. Where reading asks for a token, so does the page: it opens
-//! without one, and tells nothing.
+//! Index: the page at the root. It is the console where that was built, and otherwise a plain one that says what there is.
+//! Where reading asks for a token, so does the page: it opens without one, and tells nothing.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::console::Console;
+use crate::{assets, console::Console};
 
 /// Nothing is loaded, and nothing runs.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; \
@@ -54,6 +54,9 @@ pub(crate) async fn index(
 ) -> Response {
     // The router may be mounted anywhere.
     let base = uri.path().trim_end_matches('/');
+    if let Some(page) = assets::page(base, escaped) {
+        return page;
+    }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let names: Vec<_> = console.caches.iter().map(|cache| cache.name()).collect();
     let (shown, policy) = match console.tokens.ask_readers() {

@@ -10,7 +10,7 @@
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `GET /` | a page that says what there is |
+//! | `GET /` | the console, with the feature `console` and where it was built; otherwise a page that says what there is |
 //! | `GET /livez` | 200 `ok` while the process answers |
 //! | `GET /readyz` | 200 `ready`, and a further line for a shared tier that does not answer; 503 once it is told to stop |
 //! | `GET /metrics` | the counters of every cache as OpenMetrics text, and the [`figures`] of what is beside them |
@@ -58,6 +58,7 @@
 
 pub mod access;
 mod admin;
+mod assets;
 mod console;
 mod cursor;
 mod entries;

@@ -1,5 +1,6 @@
 // Something went wrong: what, what to do about it, and the way on.
 import type { ReactNode } from 'react';
+import { Words } from './Words';
 import './Notice.css';
 
 interface Props {
@@ -14,14 +15,11 @@ export function Notice({ title, advice, detail, children }: Props) {
   return (
     <div className="notice" role="alert">
       <h2>{title}</h2>
-      <p>{withCode(advice)}</p>
+      <p>
+        <Words text={advice} />
+      </p>
       {detail === null ? null : <p className="notice-detail">{detail}</p>}
       {children}
     </div>
   );
-}
-
-/** Commands stand between backticks in the text. */
-function withCode(text: string): readonly ReactNode[] {
-  return text.split('`').map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part));
 }

@@ -30,6 +30,12 @@ export const amount: Decoder<number> = (value, path) => {
   return value;
 };
 
+/** A measured quantity that may be below zero: a time that is over, say. */
+export const signed: Decoder<number> = (value, path) => {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw new Undecodable(path, 'a number');
+  return value;
+};
+
 export const integer: Decoder<number> = (value, path) => {
   if (typeof value !== 'number' || !Number.isSafeInteger(value)) {
     throw new Undecodable(path, 'a whole number');
@@ -56,6 +62,27 @@ export function list<T>(item: Decoder<T>): Decoder<readonly T[]> {
     if (!Array.isArray(value)) throw new Undecodable(path, 'a list');
     return value.map((element: unknown, index) => item(element, `${path}[${index}]`));
   };
+}
+
+/** Exactly two. */
+export function pair<A, B>(first: Decoder<A>, second: Decoder<B>): Decoder<readonly [A, B]> {
+  return (value, path) => {
+    if (!Array.isArray(value) || value.length !== 2) throw new Undecodable(path, 'a pair');
+    return [first(value[0], `${path}[0]`), second(value[1], `${path}[1]`)];
+  };
+}
+
+/** An object whose names are not known beforehand, in its order. */
+export function entriesOf<T>(item: Decoder<T>): Decoder<readonly (readonly [string, T])[]> {
+  return (value, path) => {
+    if (!isRecord(value)) throw new Undecodable(path, 'an object');
+    return Object.entries(value).map(([name, element]) => [name, item(element, `${path}.${name}`)] as const);
+  };
+}
+
+/** For a field that says nothing by being `null`, or by not being there. */
+export function optional<T>(decode: Decoder<T>): Decoder<T | null> {
+  return (value, path) => (value === null || value === undefined ? null : decode(value, path));
 }
 
 /** For a field that says nothing by being `null`. */

@@ -2,7 +2,7 @@
 import { Bird } from '../../ui/Bird';
 import type { BirdMood } from '../../ui/Bird';
 import { hrefOf } from './choice';
-import { inWords } from './format';
+import { inWords } from '../../ui/format';
 import { HomeLink } from './HomeLink';
 import './Masthead.css';
 

@@ -1,6 +1,6 @@
 // What a screen reader hears when something has ended. Numbered, for a region that repeats itself stays silent.
 import type { CrowdView } from './crowd/crowdView';
-import { millis, plural } from './format';
+import { millis, plural } from '../../ui/format';
 import type { FinishedLoad } from './post/usePost';
 import type { ClearView } from './inventory/useClear';
 import { spokenVerdict } from './verdict/verdictWords';

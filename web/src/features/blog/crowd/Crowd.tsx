@@ -4,7 +4,7 @@ import { RunningClock } from '../../../ui/RunningClock';
 import { CROWD_SIZE } from './crowdView';
 import type { CrowdView } from './crowdView';
 import { CrowdReport } from './CrowdReport';
-import '../Instrument.css';
+import '../../../ui/Instrument.css';
 import './Crowd.css';
 
 interface Props {

@@ -2,9 +2,9 @@
 import type { CrowdResult } from '../api';
 import { CROWD_SIZE, sharesOf } from './crowdView';
 import type { Share } from './crowdView';
-import type { Mark } from '../verdict/mark';
-import { MarkShape } from '../verdict/MarkShape';
-import { MarkSign } from '../verdict/MarkSign';
+import type { Mark } from '../../../ui/mark';
+import { MarkShape } from '../../../ui/MarkShape';
+import { MarkSign } from '../../../ui/MarkSign';
 
 interface Props {
   /** Not known while they are waiting. */

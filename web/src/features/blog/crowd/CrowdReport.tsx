@@ -2,7 +2,7 @@
 import { coldSentence } from './crowdView';
 import type { CrowdView } from './crowdView';
 import { CrowdPicture } from './CrowdPicture';
-import { millis } from '../format';
+import { millis } from '../../../ui/format';
 
 interface Props {
   readonly view: CrowdView;

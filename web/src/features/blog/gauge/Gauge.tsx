@@ -2,13 +2,13 @@
 import { ActionButton } from '../../../ui/ActionButton';
 import { RunningClock } from '../../../ui/RunningClock';
 import { Digits } from './Digits';
-import { millisDigits } from '../format';
+import { millisDigits } from '../../../ui/format';
 import { markOf } from '../verdict/mark';
 import type { PostView } from '../post/postView';
 import { routeOf } from './route';
 import { RouteMap } from './RouteMap';
 import { VerdictBadge } from '../verdict/VerdictBadge';
-import '../Instrument.css';
+import '../../../ui/Instrument.css';
 import './Gauge.css';
 
 interface Props {

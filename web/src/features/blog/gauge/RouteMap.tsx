@@ -1,5 +1,5 @@
 // The way of the last load: this page, Larder, what it shares with others, the posts service; and where it turned back.
-import { millis } from '../format';
+import { millis } from '../../../ui/format';
 import type { Route } from './route';
 import './RouteMap.css';
 

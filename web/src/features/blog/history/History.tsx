@@ -1,13 +1,14 @@
 // The load times of this visit as a chart, and the same as a table for whoever wants numbers.
-import { clockTime, millis, wholeNumber } from '../format';
+import { clockTime, millis, wholeNumber } from '../../../ui/format';
 import { HistoryChart } from './HistoryChart';
-import { MARK_NAMES, markOf, MARKS } from '../verdict/mark';
-import type { Mark } from '../verdict/mark';
-import { MarkSign } from '../verdict/MarkSign';
+import { MARKS } from '../../../ui/mark';
+import { MARK_NAMES, markOf } from '../verdict/mark';
+import type { Mark } from '../../../ui/mark';
+import { MarkSign } from '../../../ui/MarkSign';
 import { gainOf } from './visit';
 import type { Visit } from './visit';
 import { badgeNote } from '../verdict/verdictWords';
-import '../Instrument.css';
+import '../../../ui/Instrument.css';
 import './History.css';
 
 interface Props {

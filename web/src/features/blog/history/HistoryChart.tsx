@@ -1,8 +1,8 @@
 // The chart itself: one stem per load on a logarithmic scale, its head shaped by what the cache did.
 import { CHART, gapsOf, heightOf, LABELS_Y, labelsOf, pointsOf, TICKS } from './chart';
-import { millis, plural } from '../format';
+import { millis, plural } from '../../../ui/format';
 import { MARK_NAMES } from '../verdict/mark';
-import { MarkShape } from '../verdict/MarkShape';
+import { MarkShape } from '../../../ui/MarkShape';
 import { slowestToCompare } from './visit';
 import type { Visit } from './visit';
 

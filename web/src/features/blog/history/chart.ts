@@ -1,6 +1,6 @@
 // Where each load stands in the history chart. A logarithmic scale: 3 ms and 2000 ms must both be seen.
 import { markOf } from '../verdict/mark';
-import type { Mark } from '../verdict/mark';
+import type { Mark } from '../../../ui/mark';
 import type { Load, Visit } from './visit';
 
 export const CHART = { width: 320, height: 168, left: 50, right: 8, top: 30, bottom: 158 } as const;

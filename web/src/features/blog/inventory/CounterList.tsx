@@ -2,7 +2,7 @@
 import type { ReactNode } from 'react';
 import type { CacheStats } from '../api';
 import type { CountersView } from './counters';
-import { bytes, wholeNumber } from '../format';
+import { bytes, wholeNumber } from '../../../ui/format';
 import { HitRate } from './HitRate';
 
 interface Props {

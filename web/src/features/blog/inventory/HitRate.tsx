@@ -1,6 +1,6 @@
 // The share of look-ups that the cache answered at once, as a number and as a bar.
 import type { CacheStats } from '../api';
-import { percent } from '../format';
+import { percent } from '../../../ui/format';
 import './HitRate.css';
 
 interface Props {

@@ -5,7 +5,7 @@ import type { Config, PurgeMode } from '../api';
 import type { CountersView } from './counters';
 import { CounterList } from './CounterList';
 import type { ClearView } from './useClear';
-import '../Instrument.css';
+import '../../../ui/Instrument.css';
 import './Inventory.css';
 
 interface Props {
@@ -36,6 +36,9 @@ export function Inventory({ counters, config, cacheEnabled, clear, onClear, onCo
         </ActionButton>
         {counters.kind === 'closed' ? <ActionButton onPress={onConnect}>Connect again</ActionButton> : null}
       </div>
+      <p className="instrument-text">
+        <a href={`${config.consoleUrl}/`}>The console</a> shows more of it: what each request costs, and why.
+      </p>
       <p id="inventory-hint" className="instrument-text">
         {hint(counters, config, cacheEnabled, clear)}
       </p>

@@ -3,7 +3,7 @@ import { ActionButton } from '../../../ui/ActionButton';
 import { Notice } from '../../../ui/Notice';
 import { ContentsEntry } from './ContentsEntry';
 import { ContentsWaiting } from './ContentsWaiting';
-import { inWords } from '../format';
+import { inWords } from '../../../ui/format';
 import type { PostsView } from './usePosts';
 import './Contents.css';
 

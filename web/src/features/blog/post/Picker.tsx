@@ -3,7 +3,7 @@ import { useRef } from 'react';
 import { ActionButton } from '../../../ui/ActionButton';
 import { RunningClock } from '../../../ui/RunningClock';
 import type { Post } from '../api';
-import { millis, plural } from '../format';
+import { millis, plural } from '../../../ui/format';
 import { MARK_NAMES, markOf } from '../verdict/mark';
 import type { PostsView } from './usePosts';
 import './Picker.css';

@@ -1,6 +1,6 @@
 // What stands above a post: its department, its title, who wrote it and when.
 import type { Post } from '../api';
-import { day } from '../format';
+import { day } from '../../../ui/format';
 
 export type PostHeadline = Pick<Post, 'title' | 'department' | 'author' | 'created_at'>;
 

@@ -1,6 +1,6 @@
 // A post, set to be read.
 import type { Post } from '../api';
-import { paragraphs } from '../format';
+import { paragraphs } from '../../../ui/format';
 import { PostHead } from './PostHead';
 
 interface Props {

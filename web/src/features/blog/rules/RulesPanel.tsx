@@ -4,7 +4,7 @@ import type { Rules, SwitchName } from '../api';
 import { CACHE_IS_OFF, rulesSentence } from './rulesWords';
 import { rulesOf } from './useRules';
 import type { RulesView } from './useRules';
-import '../Instrument.css';
+import '../../../ui/Instrument.css';
 import './RulesPanel.css';
 
 interface Props {

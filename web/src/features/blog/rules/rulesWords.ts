@@ -1,6 +1,6 @@
 // The rules of the cache as sentences: how long a post is fresh, and what becomes of it then.
 import type { Rules } from '../api';
-import { duration } from '../format';
+import { duration } from '../../../ui/format';
 
 /** What stands first while it is. */
 export const CACHE_IS_OFF = 'The cache is off: this is the before picture.';

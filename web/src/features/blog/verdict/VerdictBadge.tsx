@@ -1,8 +1,8 @@
 // HIT, MISS or STALE: a word, a shape and a colour that say the same, and how old the answer is.
 import type { Verdict } from '../../../wire/cacheStatus';
 import { MARK_NAMES } from './mark';
-import type { Mark } from './mark';
-import { MarkSign } from './MarkSign';
+import type { Mark } from '../../../ui/mark';
+import { MarkSign } from '../../../ui/MarkSign';
 import { badgeNote, spokenVerdict } from './verdictWords';
 import './VerdictBadge.css';
 

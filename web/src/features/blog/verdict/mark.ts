@@ -1,8 +1,6 @@
 // The one sign for how a load ended: the same word, shape and colour in badge, chart and table.
+import type { Mark } from '../../../ui/mark';
 import type { Verdict } from '../../../wire/cacheStatus';
-
-export const MARKS = ['hit', 'shared', 'stale', 'miss', 'bypass', 'unsaid', 'failed'] as const;
-export type Mark = (typeof MARKS)[number];
 
 export const MARK_NAMES: Readonly<Record<Mark, string>> = {
   hit: 'HIT',

@@ -1,6 +1,6 @@
 // What the cache did, said in sentences: under the load time, and aloud for a screen reader.
 import type { Verdict } from '../../../wire/cacheStatus';
-import { seconds } from '../format';
+import { seconds } from '../../../ui/format';
 
 /** Under the badge's word: how old the answer is, or that it was shared. */
 export function badgeNote(verdict: Verdict): string | null {

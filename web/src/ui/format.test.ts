@@ -1,6 +1,21 @@
 // How numbers, dates and paragraphs come out.
 import { describe, expect, test } from 'vitest';
-import { bytes, day, duration, inWords, millis, millisDigits, paragraphs, percent, plural, seconds } from './format';
+import {
+  ago,
+  bytes,
+  day,
+  duration,
+  inWords,
+  millis,
+  millisDigits,
+  paragraphs,
+  percent,
+  perSecond,
+  plural,
+  seconds,
+  short,
+  span,
+} from './format';
 
 describe('numbers', () => {
   test('of milliseconds show a tenth only where it matters', () => {
@@ -88,4 +103,38 @@ test('a date is the same wherever it is read', () => {
 test('paragraphs part at blank lines and nowhere else', () => {
   expect(paragraphs('One\nline.\n\nTwo.\r\n \r\n\n\nThree.\n')).toEqual(['One\nline.', 'Two.', 'Three.']);
   expect(paragraphs('')).toEqual([]);
+});
+
+test.each([
+  [0, '0 s'],
+  [0.00006, '0.1 ms'],
+  [0.038, '38 ms'],
+  [0.9994, '999 ms'],
+  [0.9999, '1.0 s'],
+  [9.94, '9.9 s'],
+  [119, '119 s'],
+  [840, '14 min'],
+  [7200, '2 h'],
+  [518_400, '6 d'],
+  [-90, '-90 s'],
+])('%d seconds are a span of %s', (value, words) => {
+  expect(span(value).replaceAll('\u00a0', ' ')).toBe(words);
+});
+
+test.each([
+  [0, '0'],
+  [9999, '9,999'],
+  [9999.6, '10.0 k'],
+  [999_949, '1000 k'],
+  [999_950, '1.0 M'],
+  [4_600_000, '4.6 M'],
+  [2e12, '2000 G'],
+])('%d is short for %s', (value, words) => {
+  expect(short(value).replaceAll('\u00a0', ' ')).toBe(words);
+});
+
+test('rates have tenths where there are few, and a clock that is behind tells no future', () => {
+  expect([0, 0.04, 3.25, 9.96, 1234.4].map(perSecond)).toEqual(['0', '0.0', '3.3', '10', '1,234']);
+  expect(ago(new Date(5000), 1000)).toBe('0\u00a0s ago');
+  expect(ago(new Date(1000), 4000)).toBe('3.0\u00a0s ago');
 });

@@ -79,3 +79,39 @@ export function paragraphs(content: string): readonly string[] {
     .map((paragraph) => paragraph.trim())
     .filter((paragraph) => paragraph !== '');
 }
+
+/** How long something took or will take, from microseconds to days: `0.4 ms`, `38 ms`, `2.3 s`, `14 min`, `3 h`, `6 d`. */
+export function span(seconds: number): string {
+  const size = Math.abs(seconds);
+  if (size === 0) return '0\u00a0s';
+  if (size < 0.9995) return millis(seconds * 1000);
+  if (size < 9.95) return `${seconds.toFixed(1)}\u00a0s`;
+  if (size < 119.5) return `${Math.round(seconds)}\u00a0s`;
+  if (size < 7170) return `${Math.round(seconds / 60)}\u00a0min`;
+  if (size < 172_000) return `${Math.round(seconds / 3600)}\u00a0h`;
+  return `${wholeNumber(Math.round(seconds / 86_400))}\u00a0d`;
+}
+
+/** A number of things in a second: tenths where there are few. */
+export function perSecond(value: number): string {
+  return value > 0 && value < 9.95 ? value.toFixed(1) : wholeNumber(Math.round(value));
+}
+
+/** A number where there is little room: `999`, `12.3 k`, `4.6 M`. */
+export function short(value: number): string {
+  if (value < 9999.5) return wholeNumber(Math.round(value));
+  const [size, unit] = SIZES.find(([, , below]) => value < below) ?? SIZES[2];
+  const scaled = value / size;
+  return `${scaled < 99.95 ? scaled.toFixed(1) : String(Math.round(scaled))}\u00a0${unit}`;
+}
+
+const SIZES = [
+  [1e3, 'k', 999_950],
+  [1e6, 'M', 999_950_000],
+  [1e9, 'G', Infinity],
+] as const;
+
+/** How long ago that was, as far as this machine's clock and the server's agree. */
+export function ago(then: Date, now: number): string {
+  return `${span(Math.max(0, Math.round((now - then.getTime()) / 1000)))} ago`;
+}

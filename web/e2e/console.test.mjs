@@ -1,0 +1,153 @@
+// Each view of the console in both themes and at three widths: nothing for axe to object to, nothing to scroll sideways,
+// nothing against the content security policy, and a picture of each for whoever wants to look.
+import { AxeBuilder } from '@axe-core/playwright';
+import assert from 'node:assert/strict';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { startConsole } from './consoleServer.mjs';
+import { launchBrowser } from './reader.mjs';
+
+const PICTURES = process.env.SCREENSHOTS ?? join(import.meta.dirname, 'screenshots');
+
+const THEMES = /** @type {const} */ (['light', 'dark']);
+const SIZES = [
+  { name: '360', viewport: { width: 360, height: 740 } },
+  { name: '768', viewport: { width: 768, height: 1024 } },
+  { name: '1440', viewport: { width: 1440, height: 900 } },
+];
+
+/** @type {import('playwright-core').Browser} */
+let browser;
+/** @type {import('./consoleServer.mjs').ConsoleServer} */
+let server;
+
+before(async () => {
+  await mkdir(PICTURES, { recursive: true });
+  browser = await launchBrowser();
+  server = await startConsole();
+});
+after(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+/** @typedef {import('playwright-core').Page} Page */
+
+/** Where each begins, and what is to be seen there. @type {Record<string, [hash: string, walk: (page: Page) => Promise<unknown>]>} */
+const VIEWS = {
+  now: ['#/now', (page) => page.getByRole('heading', { name: /All is well/ }).waitFor()],
+  routes: ['#/routes', (page) => page.getByRole('heading', { name: /takes 85/ }).waitFor()],
+  route: ['#/routes?open=%2Fme', (page) => page.getByText(/because the answer sets a cookie/).waitFor()],
+  explain: [
+    '#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1',
+    async (page) => {
+      await page.getByText('A fresh copy is stored.').waitFor();
+      await page.getByRole('button', { name: 'Add a field' }).click();
+      await page.getByLabel('Field 1, name').fill('cookie');
+      await page.getByLabel('Field 1, value').fill('a=1');
+      await page.getByRole('heading', { name: 'What your change changes' }).waitFor();
+      await page.getByText('so its answer is its reader’s alone').waitFor();
+    },
+  ],
+  entries: ['#/entries', (page) => page.getByRole('heading', { name: '240 entries' }).waitFor()],
+  entry: ['#/entries?key=https%3A%2F%2Fshop.example%2Fposts%2F1', (page) => page.getByText(/<title>Post 1/).waitFor()],
+  purge: [
+    '#/purge',
+    async (page) => {
+      await page.getByLabel('Tag', { exact: true }).last().fill('archive');
+      await page.getByText(/It touches 120 entries/).waitFor();
+      await page.getByRole('button', { name: 'Purge 120 entries' }).click();
+      await page.getByRole('heading', { name: 'Receipt' }).waitFor();
+      server.admin.settle();
+      await page.getByText('Purged, everywhere.').waitFor();
+    },
+  ],
+  theatre: ['#/theatre', (page) => page.getByText(/requests in the last second/).waitFor()],
+};
+
+for (const colorScheme of THEMES) {
+  for (const { name: size, viewport } of SIZES) {
+    describe(`${colorScheme}, ${size} pixels wide`, () => {
+      for (const [view, [hash, walk]] of Object.entries(VIEWS)) {
+        test(view, async () => {
+          const page = await open({ colorScheme, viewport, reducedMotion: 'reduce' }, hash);
+          await page.getByText('live', { exact: true }).waitFor();
+          await walk(page);
+          await page.screenshot({ path: join(PICTURES, `console-${view}-${size}-${colorScheme}.png`), fullPage: true });
+          const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          assert.equal(excess, 0, `${excess} pixels stick out`);
+          const { violations } = await new AxeBuilder({ page }).analyze();
+          const objections = violations.map(
+            ({ id, impact, nodes }) => `${impact}: ${id} at ${nodes.map(({ target }) => target.join(' ')).join(', ')}`,
+          );
+          assert.deepEqual(objections, []);
+          await leave(page);
+        });
+      }
+    });
+  }
+}
+
+test('the first paint comes within 300 milliseconds', async () => {
+  // The fastest of a few: what else the machine does is not the page's doing.
+  const paints = [];
+  for (let time = 0; time < 5; time += 1) {
+    const page = await open({}, '#/now');
+    await page.getByRole('heading', { name: /All is well/ }).waitFor();
+    paints.push(await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? Infinity));
+    await leave(page);
+  }
+  assert.ok(Math.min(...paints) < 300, `${paints.join(', ')} ms until the first paint`);
+});
+
+test('the keyboard reaches a route and what to do about it', async () => {
+  const page = await open({}, '#/now');
+  await page.getByText('live', { exact: true }).waitFor();
+  await page.keyboard.press('Tab');
+  assert.equal(await focused(page), 'Skip to the view');
+  for (let step = 0; (await focused(page)) !== 'Routes'; step += 1) {
+    assert.ok(step < 10, 'the views are near the start');
+    await page.keyboard.press('Tab');
+  }
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name: /takes 85/ }).waitFor();
+  await page.getByRole('link', { name: '/me' }).focus();
+  await page.keyboard.press('Enter');
+  await page.getByText(/because the answer sets a cookie/).waitFor();
+  assert.equal(await focused(page), '/me');
+  await leave(page);
+});
+
+/** @type {WeakMap<Page, string[]>} */
+const complaints = new WeakMap();
+
+/**
+ * @param {import('playwright-core').BrowserContextOptions} options
+ * @param {string} hash
+ */
+async function open(options, hash) {
+  const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(10_000);
+  /** @type {string[]} */
+  const said = [];
+  complaints.set(page, said);
+  page.on('pageerror', (error) => said.push(String(error)));
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.text().includes('Content Security Policy')) said.push(message.text());
+  });
+  await page.goto(`${server.url}${hash}`);
+  return page;
+}
+
+/** @param {Page} page */
+async function leave(page) {
+  await page.context().close();
+  assert.deepEqual(complaints.get(page), []);
+}
+
+/** @param {Page} page */
+function focused(page) {
+  return page.evaluate(() => document.activeElement?.textContent ?? '');
+}

@@ -1,0 +1,106 @@
+// What is stored: `/v1/entries`, `/v1/entry`, `/v1/tags`.
+import { amount, count, instant, list, oneOf, optional, orElse, pair, shape, signed, text } from '../../../wire/decode';
+import type { Decoded } from '../../../wire/decode';
+import type { Api } from './api';
+
+export const ORDERS = ['cost', 'bytes', 'age', 'expires', 'heat', 'key'] as const;
+export type Order = (typeof ORDERS)[number];
+
+const freshnessFields = {
+  age_seconds: amount,
+  state: oneOf('fresh', 'stale-usable', 'rescue', 'over', 'purged'),
+  /** Below zero once it is stale. */
+  fresh_for_seconds: optional(signed),
+  stale_while_revalidate_seconds: orElse(amount, 0),
+  stale_if_error_seconds: orElse(amount, 0),
+};
+
+const entryFields = {
+  ...freshnessFields,
+  cache: orElse(text, ''),
+  key: text,
+  bytes: count,
+  tags: orElse(list(text), []),
+  cost_seconds: optional(amount),
+  heat: optional(text),
+  route: optional(text),
+  variants: orElse(count, 1),
+};
+const entryShape = shape(entryFields);
+export type StoredEntry = Decoded<typeof entryShape>;
+export type Freshness = Pick<
+  StoredEntry,
+  'age_seconds' | 'state' | 'fresh_for_seconds' | 'stale_while_revalidate_seconds' | 'stale_if_error_seconds'
+>;
+
+const pageShape = shape({
+  snapshot_at: optional(instant),
+  total: optional(count),
+  entries: list(entryShape),
+  next: optional(text),
+});
+export type EntriesPage = Decoded<typeof pageShape>;
+
+/** Which of them, and in which order. What is empty chooses nothing. */
+export interface Selection {
+  readonly prefix: string;
+  readonly tag: string;
+  readonly route: string;
+  readonly order: Order;
+}
+
+export function fetchEntries(
+  api: Api,
+  { prefix, tag, route, order }: Selection,
+  after: string | null,
+  limit: number,
+  signal: AbortSignal,
+): Promise<EntriesPage> {
+  const query = [
+    ['prefix', prefix],
+    ['tag', tag],
+    ['route', route],
+    ['order', order],
+    ['limit', limit],
+    ['after', after],
+  ] as const;
+  return api.get('v1/entries', query, pageShape, signal);
+}
+
+const variantShape = shape({
+  status: count,
+  fields: orElse(list(pair(text, text)), []),
+  differs_by: orElse(list(pair(text, text)), []),
+  body_bytes: orElse(count, 0),
+});
+export type Variant = Decoded<typeof variantShape>;
+
+const openEntryShape = shape({ ...entryFields, variants_held: orElse(list(variantShape), []) });
+export type OpenEntry = Decoded<typeof openEntryShape>;
+
+export function fetchEntry(api: Api, key: string, signal: AbortSignal): Promise<OpenEntry> {
+  return api.get('v1/entry', [['key', key]], openEntryShape, signal);
+}
+
+/** The beginning of a body, as text whatever it is. */
+export function fetchBody(api: Api, key: string, variant: number, signal: AbortSignal): Promise<string> {
+  const query = [
+    ['key', key],
+    ['variant', variant],
+  ] as const;
+  return api.text('v1/entry/body', query, signal);
+}
+
+const tagShape = shape({ tag: text, entries: count, bytes: count });
+const tagsShape = shape({ total: orElse(count, 0), tags: list(tagShape) });
+export type Tags = Decoded<typeof tagsShape>;
+
+/** So many of the largest. */
+export function fetchTags(api: Api, limit: number, signal: AbortSignal): Promise<Tags> {
+  const query = [
+    ['order', 'bytes'],
+    ['limit', limit],
+  ] as const;
+  return api.get('v1/tags', query, tagsShape, signal);
+}
+

@@ -1,0 +1,66 @@
+// Why a request is answered as it is: `/v1/explain`.
+import { amount, count, flag, instant, list, optional, orElse, pair, shape, signed, text } from '../../../wire/decode';
+import type { Decoded } from '../../../wire/decode';
+import type { Api } from './api';
+
+const ruleShape = shape({ rule: text, value: text, line: optional(text) });
+
+const routeShape = shape({
+  route: text,
+  line: optional(text),
+  upstream: optional(text),
+  is_cached: orElse(flag, true),
+  rules: orElse(list(ruleShape), []),
+});
+
+const keyShape = shape({
+  key: text,
+  parts: orElse(list(shape({ part: text, name: optional(text), value: optional(text), from: optional(text) })), []),
+  left_out: orElse(list(shape({ part: text, name: optional(text), why: orElse(text, '') })), []),
+});
+
+const variantShape = shape({
+  differs_by: orElse(list(pair(text, text)), []),
+  status: optional(count),
+  age_seconds: optional(amount),
+  fresh_for_seconds: optional(signed),
+  state: optional(text),
+  is_chosen: orElse(flag, false),
+});
+
+const tierShape = shape({
+  tier: text,
+  holds: optional(text),
+  says: orElse(text, ''),
+  variants: orElse(list(variantShape), []),
+});
+
+const differenceShape = shape({ part: text, name: optional(text), asked: optional(text), stored: optional(text) });
+
+export const explanationShape = shape({
+  request: optional(shape({ method: text, url: text })),
+  route: optional(routeShape),
+  key: optional(keyShape),
+  tiers: orElse(list(tierShape), []),
+  flight: optional(shape({ says: text })),
+  verdict: shape({ verdict: text, reason: text, says: orElse(text, '') }),
+  next: optional(shape({ asks_origin: orElse(flag, false), says: text })),
+  nearest: orElse(list(shape({ key: text, differs: orElse(list(differenceShape), []), says: text })), []),
+  gone: optional(shape({ cause: orElse(text, ''), says: text })),
+  /** What became of the last such request, as far as that is remembered. */
+  last: optional(shape({ at: optional(instant), verdict: text, reason: text, says: orElse(text, '') })),
+});
+export type Explanation = Decoded<typeof explanationShape>;
+
+/** A request that nobody makes. */
+export interface Request {
+  readonly method: string;
+  readonly url: string;
+  readonly headers: readonly (readonly [string, string])[];
+}
+
+export function explain(api: Api, { method, url, headers }: Request, signal: AbortSignal): Promise<Explanation> {
+  // A field that has no name yet is still being typed.
+  const named = headers.filter(([name]) => name.trim() !== '');
+  return api.post('reading', 'v1/explain', { method, url, headers: named }, explanationShape, signal);
+}

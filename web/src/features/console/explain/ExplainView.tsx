@@ -1,0 +1,153 @@
+// Explain: a request that nobody makes, and what would become of it; then the same with something changed.
+import { useEffect, useId, useState } from 'react';
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
+import { ActionButton } from '../../../ui/ActionButton';
+import { useApi } from '../api/ApiContext';
+import { explain } from '../api/explain';
+import type { Explanation, Request } from '../api/explain';
+import { Loaded } from '../frame/Loaded';
+import { changesOf } from './changes';
+import { readPasted } from './curl';
+import { ExplanationTree } from './ExplanationTree';
+import { RequestEditor } from './RequestEditor';
+import './ExplainView.css';
+
+interface Props {
+  readonly query: URLSearchParams;
+}
+
+/** Whoever types is not finished with each letter. */
+const PAUSE_MS = 300;
+
+export function ExplainView({ query }: Props) {
+  const id = useId();
+  const given = query.get('url') ?? '';
+  const [text, setText] = useState(given);
+  const [asked, setAsked] = useState<Request | null>(() => requestIn(given));
+  const pasted = readPasted(text);
+  return (
+    <div className="explain">
+      <form
+        className="explain-ask"
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (pasted.kind === 'request') setAsked(pasted.request);
+        }}
+      >
+        <div className="field field-code">
+          <label htmlFor={id}>A URL, or a line of curl (browsers copy one from their network panel)</label>
+          <textarea
+            id={id}
+            rows={text.length > 160 || text.includes('\n') ? 5 : 2}
+            value={text}
+            spellCheck={false}
+            autoCapitalize="none"
+            placeholder="curl 'https://shop.example/me' -H 'cookie: session=1'"
+            aria-describedby={`${id}-note`}
+            onChange={(event) => setText(event.target.value)}
+          />
+        </div>
+        <p id={`${id}-note`} className="soft explain-note">
+          {pasted.kind === 'unreadable'
+            ? pasted.why
+            : pasted.kind === 'request' && pasted.leftOut.length > 0
+              ? `Left out: ${pasted.leftOut.join(', ')}.`
+              : 'Nothing is sent to the origin, and nothing is stored.'}
+        </p>
+        <ActionButton
+          rank="main"
+          resting={pasted.kind !== 'request'}
+          describedBy={`${id}-note`}
+          onPress={() => {
+            if (pasted.kind === 'request') setAsked({ ...pasted.request });
+          }}
+        >
+          Explain
+        </ActionButton>
+      </form>
+      {asked === null ? null : <Explained key={keyOf(asked)} first={asked} />}
+    </div>
+  );
+}
+
+interface ExplainedProps {
+  /** As it was pasted: what is changed is compared with it. */
+  readonly first: Request;
+}
+
+function Explained({ first }: ExplainedProps) {
+  const [edited, setEdited] = useState(first);
+  const request = usePaused(edited);
+  const before = useExplanation(first);
+  const after = useExplanation(request);
+  const isChanged = keyOf(request) !== keyOf(first);
+  return (
+    <>
+      <RequestEditor request={edited} onChange={setEdited} onReset={isChanged ? () => setEdited(first) : null} />
+      {isChanged && before.data !== undefined && after.data !== undefined ? (
+        <Changes before={before.data} after={after.data} />
+      ) : null}
+      <Loaded query={after} what="why it answers as it does">
+        {(explanation) => <ExplanationTree explanation={explanation} />}
+      </Loaded>
+    </>
+  );
+}
+
+function useExplanation(request: Request) {
+  const api = useApi();
+  return useQuery({
+    queryKey: ['explain', keyOf(request)],
+    queryFn: ({ signal }) => explain(api, request, signal),
+    // The tree stays while the next one is on its way, and does not flicker.
+    placeholderData: keepPreviousData,
+    // What was so a moment ago need not be so now.
+    staleTime: 0,
+    gcTime: 60_000,
+  });
+}
+
+interface ChangesProps {
+  readonly before: Explanation;
+  readonly after: Explanation;
+}
+
+function Changes({ before, after }: ChangesProps) {
+  const changes = changesOf(before, after);
+  return (
+    <section className="part changes" aria-labelledby="changes-title" role="status">
+      <header className="part-head">
+        <h2 id="changes-title">What your change changes</h2>
+      </header>
+      {changes.length === 0 ? (
+        <p className="soft">Nothing: the cache does the same.</p>
+      ) : (
+        <ul className="plain-list">
+          {changes.map(({ what, before: was, after: is }) => (
+            <li key={what} className="breaks">
+              <b>{what}</b> <del>{was}</del> <span aria-hidden="true">→</span> <ins>{is}</ins>
+            </li>
+          ))}
+        </ul>
+      )}
+    </section>
+  );
+}
+
+function requestIn(text: string): Request | null {
+  const pasted = readPasted(text);
+  return pasted.kind === 'request' ? pasted.request : null;
+}
+
+function keyOf({ method, url, headers }: Request): string {
+  return JSON.stringify([method, url, headers]);
+}
+
+function usePaused<T>(value: T): T {
+  const [paused, setPaused] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setPaused(value), PAUSE_MS);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return paused;
+}

@@ -1,0 +1,176 @@
+// An explanation: the verdict, and the way to it as a tree.
+import type { ReactNode } from 'react';
+import { MarkSign } from '../../../ui/MarkSign';
+import { clockTime, span } from '../../../ui/format';
+import type { Explanation } from '../api/explain';
+import { hrefOf } from '../place';
+import { reasonWords } from '../words/reasons';
+import { VERDICT_WORDS, verdictOf } from '../words/verdicts';
+import { Words } from '../../../ui/Words';
+import './ExplanationTree.css';
+
+interface Props {
+  readonly explanation: Explanation;
+}
+
+export function ExplanationTree({ explanation }: Props) {
+  const { verdict, route, key, tiers, flight, next, nearest, gone, last } = explanation;
+  const known = verdictOf(verdict.verdict);
+  const remedy = remedyOf(explanation);
+  return (
+    <section className="part" aria-labelledby="explained-title">
+      <header className="part-head">
+        <h2 id="explained-title">What would become of it</h2>
+      </header>
+      <p className={`explained-verdict mark-${known === null ? 'unsaid' : VERDICT_WORDS[known].mark}`}>
+        <MarkSign mark={known === null ? 'unsaid' : VERDICT_WORDS[known].mark} />{' '}
+        {known === null ? verdict.verdict : VERDICT_WORDS[known].name}
+        <span className="soft"> {verdict.reason}</span>
+      </p>
+      <p className="explained-says">{verdict.says}</p>
+      {remedy === null ? null : (
+        <p className="soft explained-remedy">
+          <Words text={remedy} />
+        </p>
+      )}
+      <ul className="tree">
+        <Branch name="Route">
+          {route === null ? (
+            'none fits'
+          ) : (
+            <>
+              <a href={hrefOf('routes', { open: route.route })} className="mono">
+                {route.route}
+              </a>
+              <Soft>
+                {route.line === null ? '' : `${route.line}. `}
+                {route.upstream === null ? '' : `Answered by ${route.upstream}. `}
+                {route.is_cached ? '' : 'Nothing of it is stored.'}
+              </Soft>
+              {route.rules.length === 0 ? null : (
+                <ul>
+                  {route.rules.map(({ rule, value, line }) => (
+                    <li key={rule}>
+                      <code>
+                        {rule} = {value}
+                      </code>
+                      <Soft>{line ?? ''}</Soft>
+                    </li>
+                  ))}
+                </ul>
+              )}
+            </>
+          )}
+        </Branch>
+        {key === null ? null : (
+          <Branch name="Key">
+            <span className="mono breaks">{key.key}</span>
+            <ul>
+              {key.parts.map(({ part, name, value, from }, at) => (
+                <li key={at}>
+                  {part} {name === null ? null : <b>{name}</b>} <span className="mono breaks">{value}</span>
+                  <Soft>{from === null || from === 'the URL' ? '' : `from ${from}`}</Soft>
+                </li>
+              ))}
+              {key.left_out.map(({ part, name, why }, at) => (
+                <li key={`out-${at}`} className="tree-out">
+                  {part} <del>{name}</del>
+                  <Soft>left out: {why}</Soft>
+                </li>
+              ))}
+            </ul>
+          </Branch>
+        )}
+        {tiers.map(({ tier, says, variants }) => (
+          <Branch key={tier} name={tier === 'memory' ? 'Memory' : tier === 'shared' ? 'Shared' : tier}>
+            {says}
+            {variants.length === 0 ? null : (
+              <ul>
+                {variants.map((variant, at) => (
+                  <li key={at} className={variant.is_chosen ? 'tree-chosen' : undefined}>
+                    {variant.is_chosen ? <b>this one: </b> : null}
+                    {variant.differs_by.length === 0
+                      ? 'for every request'
+                      : `for ${variant.differs_by.map(([name, value]) => `${name}: ${value}`).join(', ')}`}
+                    <Soft>
+                      {[
+                        variant.status === null ? null : `status ${variant.status}`,
+                        variant.age_seconds === null ? null : `${span(Math.round(variant.age_seconds))} old`,
+                        variant.fresh_for_seconds === null
+                          ? variant.state
+                          : variant.fresh_for_seconds >= 0
+                            ? `fresh for ${span(Math.round(variant.fresh_for_seconds))}`
+                            : `stale since ${span(Math.round(-variant.fresh_for_seconds))}`,
+                      ]
+                        .filter((part) => part !== null)
+                        .join(', ')}
+                    </Soft>
+                  </li>
+                ))}
+              </ul>
+            )}
+          </Branch>
+        ))}
+        {flight === null ? null : <Branch name="Under way">{flight.says}</Branch>}
+        {gone === null ? null : <Branch name="Gone">{gone.says}</Branch>}
+        {last === null ? null : (
+          <Branch name="Last time">
+            {last.says}
+            <Soft>
+              {last.verdict}, {last.reason}
+              {last.at === null ? '' : `, at ${clockTime(last.at)}`}
+            </Soft>
+          </Branch>
+        )}
+        {nearest.length === 0 ? null : (
+          <Branch name="Nearest">
+            <ul>
+              {nearest.map((near) => (
+                <li key={near.key}>
+                  {near.says}{' '}
+                  <a href={hrefOf('entries', { key: near.key })} className="mono breaks">
+                    {near.key}
+                  </a>
+                </li>
+              ))}
+            </ul>
+          </Branch>
+        )}
+        {next === null ? null : (
+          <Branch name="Then">
+            {next.says}
+            <Soft>{next.asks_origin ? 'The origin is asked.' : ''}</Soft>
+          </Branch>
+        )}
+      </ul>
+    </section>
+  );
+}
+
+/** That nothing is stored is no fault by itself: why the last answer was not kept is, if that is known. */
+function remedyOf({ verdict, last }: Explanation): string | null {
+  if (verdict.reason !== 'uri-miss') return verdict.verdict === 'hit' ? null : reasonWords(verdict.reason).remedy;
+  return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;
+}
+
+interface BranchProps {
+  readonly name: string;
+  readonly children: ReactNode;
+}
+
+function Branch({ name, children }: BranchProps) {
+  return (
+    <li>
+      <span className="tree-name">{name}</span>
+      <div>{children}</div>
+    </li>
+  );
+}
+
+interface SoftProps {
+  readonly children: ReactNode;
+}
+
+function Soft({ children }: SoftProps) {
+  return <span className="soft tree-soft">{children}</span>;
+}

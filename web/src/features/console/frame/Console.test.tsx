@@ -1,0 +1,247 @@
+// The console as its user walks through it, before an admin API that remembers.
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { act, render, screen, waitFor, within } from '@testing-library/react';
+import { userEvent } from '@testing-library/user-event';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
+import { DELIBERATE } from '../../../wire/deliberate';
+import { Api } from '../api/api';
+import { Session } from '../api/session';
+import { FakeAdmin } from '../testing/FakeAdmin';
+import { Console } from './Console';
+
+let admin: FakeAdmin;
+
+beforeEach(() => {
+  admin = new FakeAdmin(1_764_500_000, 300);
+  vi.stubGlobal('fetch', admin.fetch);
+});
+
+function open(hash: string) {
+  history.replaceState(null, '', hash);
+  render(
+    <QueryClientProvider client={new QueryClient(DELIBERATE)}>
+      <Console api={new Api('./', new Session())} />
+    </QueryClientProvider>,
+  );
+  return userEvent.setup();
+}
+
+const heading = (name: RegExp | string) => screen.findByRole('heading', { name });
+const pass = (more: Readonly<Record<string, number | null>> = {}) => act(() => admin.pass(more));
+
+describe('now', () => {
+  test('says that all is well, and what is not once it is not', async () => {
+    open('#/now');
+    await heading(/All is well/);
+    await screen.findByText('live');
+    expect(screen.getByText(/93\s% of what the cache is there for/)).toBeTruthy();
+
+    for (let second = 0; second < 5; second += 1) pass({ origin_failures: 60, origin_calls: 60 });
+    await heading(/The origin fails/);
+    expect(within(screen.getByRole('region', { name: 'What failed' })).getByText(/300 of 300 calls of the origin failed/)).toBeTruthy();
+  });
+
+  test('says that it is not of now where the stream breaks off, and goes on by itself', async () => {
+    open('#/now');
+    await screen.findByText('live');
+    act(() => admin.hangUp());
+    await screen.findByText('not live: trying again');
+    await screen.findByText('live');
+    expect(admin.asked.filter((line) => line.includes('/v1/events')).length).toBeGreaterThan(1);
+  });
+
+  test('says so where nothing is heard at all', async () => {
+    admin.isUp = false;
+    open('#/now');
+    await heading(/Nothing is heard of the cache/);
+    expect(screen.getByText(/The server does not answer/)).toBeTruthy();
+  });
+
+  test('of a server that does not tell seconds it shows the counters', async () => {
+    admin.untold = ['history'];
+    admin.samples = [];
+    open('#/now');
+    await screen.findByText(/does not tell what happens in each second/);
+    expect(screen.getByText(/hit rate 90\s%/)).toBeTruthy();
+  });
+});
+
+describe('a token', () => {
+  test('is asked for, goes into a header, and into no address', async () => {
+    admin.readToken = 'reads';
+    admin.writeToken = 'writes';
+    const user = open('#/routes');
+    await heading('This console needs a token');
+    expect(screen.queryByText(/takes 85/)).toBeNull();
+
+    await user.type(screen.getByLabelText('Token'), 'guess');
+    await user.click(screen.getByRole('button', { name: 'Show it' }));
+    await screen.findByText(/That one did not do: this token does not do for that request/);
+
+    await user.clear(screen.getByLabelText('Token'));
+    await user.type(screen.getByLabelText('Token'), 'reads');
+    await user.click(screen.getByRole('button', { name: 'Show it' }));
+    await heading(/\/search takes 85\s% of the origin’s time/);
+    await screen.findByText('live');
+    expect(admin.asked.join(' ')).not.toContain('reads');
+    expect(location.href).not.toContain('reads');
+    expect(document.cookie).toBe('');
+    expect(localStorage.length + sessionStorage.length).toBe(0);
+
+    await user.click(screen.getByRole('button', { name: 'Forget the token' }));
+    expect(screen.queryByRole('button', { name: 'Forget the token' })).toBeNull();
+  });
+
+  test('for changes is asked for where one may only read, and one may go on reading', async () => {
+    admin.writeToken = 'writes';
+    const user = open('#/purge');
+    await user.type(await screen.findByLabelText('Tag', { selector: 'input[type="text"]' }), 'front-page');
+    await heading('Changes need the write token');
+    await user.click(screen.getByRole('button', { name: 'Go on reading' }));
+    expect(screen.getByText(/told to those who may purge/)).toBeTruthy();
+  });
+});
+
+describe('routes', () => {
+  test('tell why /me is never a hit, and what would mend it', async () => {
+    const user = open('#/routes');
+    await heading(/\/search takes 85\s% of the origin’s time/);
+    await user.click(screen.getByRole('link', { name: '/me' }));
+    await heading('/me');
+    expect(screen.getByText(/38\s% because the answer sets a cookie/)).toBeTruthy();
+    expect(screen.getByText('set_cookie = "store-without"')).toBeTruthy();
+    expect(location.hash).toContain('open=%2Fme');
+    await user.click(screen.getByRole('link', { name: 'Close' }));
+    expect(screen.queryByRole('heading', { name: '/me' })).toBeNull();
+  });
+
+  test('are ordered by the head that is pressed, and found by a part of their path', async () => {
+    const user = open('#/routes');
+    const names = () =>
+      screen
+        .getAllByRole('row')
+        .slice(1)
+        .map((row) => within(row).getByRole('link').textContent);
+    await heading('6 routes');
+    expect(names()[0]).toBe('/search');
+    await user.click(screen.getByRole('button', { name: /^Requests/ }));
+    expect(names()[0]).toBe('/static/**');
+    expect(screen.getByRole('columnheader', { name: /^Requests/ }).getAttribute('aria-sort')).toBe('descending');
+    await user.type(screen.getByRole('searchbox', { name: 'Find' }), 'me');
+    expect(names()).toEqual(['/me']);
+  });
+
+  test('ten thousand are a few elements', async () => {
+    const one = admin.routes[0];
+    if (one === undefined) throw new Error('there is a route');
+    admin.routes = Array.from({ length: 10_000 }, (_, at) => ({ ...one, route: `/r/${at}` }));
+    open('#/routes');
+    await heading('10,000 routes');
+    expect(screen.getAllByRole('row').length).toBeLessThan(60);
+    expect(screen.getByRole('table', { name: 'Routes' }).getAttribute('aria-rowcount')).toBe('10001');
+  });
+
+  test('a server that does not tell them says so, and one that is gone can be asked again', async () => {
+    admin.untold = ['routes'];
+    open('#/routes');
+    await screen.findByText(/This server does not tell its routes/);
+  });
+});
+
+describe('explain', () => {
+  test('shows the way to the verdict, and what a change changes', async () => {
+    const user = open('#/explain');
+    await user.type(screen.getByRole('textbox', { name: /A URL, or a line of curl/ }), 'https://shop.example/posts/1?utm_source=mail');
+    await user.click(screen.getByRole('button', { name: 'Explain' }));
+    await screen.findByText('A fresh copy is stored.');
+    expect(screen.getByText(/left out: tracking parameter/)).toBeTruthy();
+
+    await user.click(screen.getByRole('button', { name: 'Add a field' }));
+    await user.type(screen.getByLabelText('Field 1, name'), 'cookie');
+    await user.type(screen.getByLabelText('Field 1, value'), 'a=1');
+    await heading('What your change changes');
+    const changes = within(screen.getByRole('status', { name: 'What your change changes' }));
+    expect((await changes.findByText('Verdict')).parentElement?.textContent).toContain('hit → pass');
+
+    await user.click(screen.getByRole('button', { name: 'Back to what was pasted' }));
+    await waitFor(() => expect(screen.queryByRole('heading', { name: 'What your change changes' })).toBeNull());
+    expect(location.hash).toBe('#/explain');
+  });
+
+  test('tells why the last answer was not kept, and what would mend that', async () => {
+    open('#/explain?url=https%3A%2F%2Fshop.example%2Fme');
+    await screen.findByText('The answer sets a cookie.');
+    expect(screen.getByText('set_cookie = "store-without"')).toBeTruthy();
+  });
+
+  test('does not ask about what it cannot read', async () => {
+    const user = open('#/explain');
+    await user.type(screen.getByRole('textbox', { name: /A URL/ }), 'hello there');
+    await user.click(screen.getByRole('button', { name: 'Explain' }));
+    expect(screen.getByText(/neither a URL nor a line that begins with curl/)).toBeTruthy();
+    expect(admin.posted).toEqual([]);
+  });
+});
+
+describe('entries', () => {
+  test('tell what fills the memory, and each can be looked into and purged', async () => {
+    const user = open('#/entries?tag=post%3A1');
+    await heading('1 entry fits');
+    const fills = within(screen.getByRole('region', { name: 'What fills the memory' }));
+    expect(await fills.findByText(/67\s%, 160 entries/)).toBeTruthy();
+
+    await user.click(screen.getByRole('link', { name: 'https://shop.example/posts/1' }));
+    await heading('https://shop.example/posts/1');
+    expect(await screen.findByText(/<title>Post 1<\/title>/)).toBeTruthy();
+    expect(screen.getByText('(hidden)')).toBeTruthy();
+
+    await user.click(screen.getByRole('button', { name: 'Mark it stale' }));
+    await screen.findByText(/Marked stale: 1 entry/);
+    expect(admin.posted.at(-1)).toEqual({ keys: ['https://shop.example/posts/1'], mode: 'soft' });
+    await screen.findAllByText('purged: stale');
+  });
+
+  test('more come as one scrolls, and all are counted from the start', async () => {
+    open('#/entries?order=bytes');
+    await heading('240 entries');
+    expect(screen.getAllByRole('row').length).toBeLessThan(60);
+    expect(admin.asked.filter((line) => line.includes('/v1/entries?')).length).toBe(1);
+  });
+});
+
+describe('a purge', () => {
+  test('says beforehand what it touches, and its receipt fills tier by tier', async () => {
+    const user = open('#/purge');
+    await screen.findByText('live');
+    await user.type(screen.getByLabelText('Tag', { selector: 'input[type="text"]' }), 'front-page');
+    await screen.findByText(/It touches 120 entries, 5\.2\sMiB\./);
+    expect(admin.posted.every((body) => body['dry_run'] === true)).toBe(true);
+
+    await user.click(screen.getByRole('button', { name: 'Purge 120 entries' }));
+    const receipt = within(await screen.findByRole('status', { name: 'Receipt' }));
+    expect(receipt.getByText('Purged here; the tiers outside are on their way.')).toBeTruthy();
+    expect(admin.posted.at(-1)).toEqual({ tags: ['front-page'], mode: 'soft' });
+    act(() => admin.settle());
+    await receipt.findByText('Purged, everywhere.');
+  });
+
+  test('of everything, or for good, takes a second press', async () => {
+    const user = open('#/purge');
+    await user.click(screen.getByRole('radio', { name: 'Everything' }));
+    await screen.findByText(/All of it: 240 entries/);
+    await user.click(screen.getByRole('button', { name: 'Purge 240 entries' }));
+    expect(admin.posted.some((body) => body['dry_run'] !== true)).toBe(false);
+    await user.click(screen.getByRole('button', { name: 'No' }));
+    await user.click(screen.getByRole('button', { name: 'Purge 240 entries' }));
+    await user.click(screen.getByRole('button', { name: 'Yes: purge 240 entries' }));
+    await screen.findByRole('status', { name: 'Receipt' });
+    expect(admin.posted.at(-1)).toEqual({ all: true, mode: 'soft' });
+  });
+});
+
+test('the theatre says in words what it plays', async () => {
+  open('#/theatre');
+  await screen.findByText(/requests in the last second, hit ratio/);
+  pass({ miss: 77 });
+  await screen.findByText('77');
+});

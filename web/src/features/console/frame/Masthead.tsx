@@ -1,0 +1,56 @@
+// The name, the bird, the ways to the views, and whether what one sees is of now.
+import { Bird } from '../../../ui/Bird';
+import type { BirdMood } from '../../../ui/Bird';
+import { useApi, useEntry } from '../api/ApiContext';
+import { useLive } from '../live/useLive';
+import type { Link } from '../live/live';
+import { hrefOf, VIEW_NAMES, VIEWS } from '../place';
+import type { View } from '../place';
+import './Masthead.css';
+
+interface Props {
+  readonly view: View;
+}
+
+export function Masthead({ view }: Props) {
+  const { link } = useLive();
+  const { session } = useApi();
+  const entry = useEntry();
+  const hasToken = entry.kind === 'open' && session.hasToken;
+  return (
+    <header className="head">
+      <h1 className="head-name">
+        <a href={hrefOf('now')}>Larder</a> <span>console</span>
+      </h1>
+      <Bird mood={MOODS[link.kind]} />
+      <nav className="head-views" aria-label="Views">
+        {VIEWS.map((known) => (
+          <a key={known} href={hrefOf(known)} aria-current={known === view ? 'page' : undefined}>
+            {VIEW_NAMES[known]}
+          </a>
+        ))}
+      </nav>
+      <p className={`head-link head-link-${link.kind}`} role="status">
+        {linkWords(link)}
+        {hasToken ? (
+          <button type="button" className="head-forget" onClick={() => session.forget()}>
+            Forget the token
+          </button>
+        ) : null}
+      </p>
+    </header>
+  );
+}
+
+const MOODS: Readonly<Record<Link['kind'], BirdMood>> = { connecting: 'watching', live: 'napping', lost: 'startled' };
+
+function linkWords(link: Link): string {
+  switch (link.kind) {
+    case 'connecting':
+      return 'connecting…';
+    case 'live':
+      return 'live';
+    case 'lost':
+      return 'not live: trying again';
+  }
+}

@@ -1,0 +1,26 @@
+// A purge in a line or two: what, how, when, by whom, and how far.
+import { ago } from '../../../ui/format';
+import type { Story } from '../api/purges';
+import { TierList } from './TierList';
+
+interface Props {
+  readonly story: Story;
+  readonly now: number;
+}
+
+export function StoryRow({ story: { what, purges, mode, at, by, tiers }, now }: Props) {
+  const more = purges - what.length;
+  return (
+    <>
+      <span className="mono breaks">
+        {what.join(', ')}
+        {more > 0 ? ` and ${more} more` : ''}
+      </span>{' '}
+      <span className="soft">
+        {mode}, {ago(new Date(at), now)}
+        {by === '' ? '' : `, ${by}`}
+      </span>
+      <TierList tiers={tiers} />
+    </>
+  );
+}

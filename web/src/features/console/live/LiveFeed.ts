@@ -1,0 +1,134 @@
+// Keeps the event stream open while the page is, and tries again where it breaks.
+import { AskFailed } from '../../../wire/ask';
+import type { Api } from '../api/api';
+import { fetchStories } from '../api/purges';
+import { historyShape } from '../api/samples';
+import type { Sample } from '../api/samples';
+import { isNotTold } from '../api/trouble';
+import { nextLive, NOTHING_YET } from './live';
+import type { Happening, Live } from './live';
+import { EventParser } from './serverEvents';
+
+const HISTORY_SECONDS = 3600;
+/** The server says something each second; silence for so long is a connection that is gone. */
+const SILENCE_MS = 10_000;
+/** How long it waits before it tries again: doubled each time, up to the second. */
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 15_000;
+
+export class LiveFeed {
+  readonly #api: Api;
+  readonly #listeners = new Set<() => void>();
+  #live: Live = NOTHING_YET;
+  #lastSecond: string | null = null;
+
+  constructor(api: Api) {
+    this.#api = api;
+  }
+
+  get live(): Live {
+    return this.#live;
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** Until `signal` is aborted, or a token is asked for: whoever shows one starts it anew. */
+  async run(signal: AbortSignal): Promise<void> {
+    let wait = FIRST_WAIT_MS;
+    while (!isOver(signal)) {
+      this.#happen({ kind: 'connecting' });
+      try {
+        void this.#readPast(signal);
+        await this.#listen(signal, () => (wait = FIRST_WAIT_MS));
+        this.#happen({ kind: 'lost', why: 'The server has closed the connection.' });
+      } catch (error) {
+        if (isOver(signal)) return;
+        this.#happen({ kind: 'lost', why: whyOf(error) });
+        if (this.#api.session.entry.kind === 'asked' && this.#api.session.entry.wish === 'reading') return;
+      }
+      await pause(wait, signal);
+      wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+    }
+  }
+
+  async #listen(signal: AbortSignal, onHeard: () => void): Promise<void> {
+    const silence = new AbortController();
+    const both = AbortSignal.any([signal, silence.signal]);
+    let timer = setTimeout(() => silence.abort(), SILENCE_MS);
+    try {
+      const fields = this.#lastSecond === null ? {} : { 'last-event-id': this.#lastSecond };
+      const response = await this.#api.open('v1/events', [['only', 'second,purge,stats']], fields, both);
+      const reader = response.body?.getReader();
+      if (reader === undefined) return;
+      const parser = new EventParser();
+      const decoder = new TextDecoder();
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        clearTimeout(timer);
+        timer = setTimeout(() => silence.abort(), SILENCE_MS);
+        for (const event of parser.push(decoder.decode(value, { stream: true }))) {
+          if (event.event === 'second' && event.id !== '') this.#lastSecond = event.id;
+          this.#happen({ kind: 'event', event });
+          onHeard();
+        }
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What was before: once told, the stream itself sends what was missed. */
+  async #readPast(signal: AbortSignal): Promise<void> {
+    if (this.#live.past === 'told') return;
+    const [samples, purges] = await Promise.allSettled([this.#history(signal), fetchStories(this.#api, signal)]);
+    if (signal.aborted) return;
+    if (samples.status === 'fulfilled') this.#happen({ kind: 'past', samples: samples.value });
+    if (purges.status === 'fulfilled') this.#happen({ kind: 'purges', purges: purges.value });
+  }
+
+  async #history(signal: AbortSignal): Promise<readonly Sample[] | 'untold'> {
+    const since = Math.floor(Date.now() / 1000) - HISTORY_SECONDS;
+    try {
+      return (await this.#api.get('v1/history', [['since', since]], historyShape, signal)).samples;
+    } catch (error) {
+      if (error instanceof Error && isNotTold(error)) return 'untold';
+      throw error;
+    }
+  }
+
+  #happen(happening: Happening): void {
+    this.#live = nextLive(this.#live, happening);
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** It changes while one waits. */
+function isOver(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
+function whyOf(error: unknown): string {
+  if (!(error instanceof AskFailed)) return 'The connection broke off.';
+  switch (error.trouble.kind) {
+    case 'unreachable':
+      return 'The server does not answer.';
+    case 'refused':
+      return error.trouble.said === '' ? `The server answered ${error.trouble.status}.` : `The server says: ${error.trouble.said}.`;
+    case 'garbled':
+      return error.trouble.why;
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

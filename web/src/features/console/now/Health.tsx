@@ -1,0 +1,49 @@
+// One glance: all is well, or what is not, the gravest first.
+import { MarkSign } from '../../../ui/MarkSign';
+import type { Mark } from '../../../ui/mark';
+import type { Finding, Gravity } from './health';
+import './Health.css';
+
+interface Props {
+  readonly findings: readonly Finding[];
+  /** What is said where nothing is wrong. */
+  readonly summary: string;
+  /** Nothing is known of the present. */
+  readonly isOld: boolean;
+}
+
+const MARKS: Readonly<Record<Gravity, Mark>> = { bad: 'failed', watch: 'miss' };
+const NAMES: Readonly<Record<Gravity, string>> = { bad: 'Bad', watch: 'Worth a look' };
+
+export function Health({ findings, summary, isOld }: Props) {
+  const worst = findings[0];
+  return (
+    <section className={isOld ? 'health health-old' : 'health'} aria-label="Health">
+      {worst === undefined ? (
+        <>
+          <h2 className="health-title">
+            <MarkSign mark={isOld ? 'unsaid' : 'hit'} /> {isOld ? 'Not known' : 'All is well'}
+          </h2>
+          <p>{summary}</p>
+        </>
+      ) : (
+        <>
+          <h2 className={`health-title mark-${MARKS[worst.gravity]}`}>
+            <MarkSign mark={MARKS[worst.gravity]} /> {worst.title}
+          </h2>
+          <p>{worst.says}</p>
+          {findings.length === 1 ? null : (
+            <ul className="plain-list health-more">
+              {findings.slice(1).map(({ gravity, title, says }) => (
+                <li key={title}>
+                  <MarkSign mark={MARKS[gravity]} /> <span className="visually-hidden">{NAMES[gravity]}: </span>
+                  <b>{title}.</b> {says}
+                </li>
+              ))}
+            </ul>
+          )}
+        </>
+      )}
+    </section>
+  );
+}

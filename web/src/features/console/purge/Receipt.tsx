@@ -1,0 +1,63 @@
+// What came of a purge: how much it was, and how far each tier is, until all are done.
+import { useQuery } from '@tanstack/react-query';
+import { plural } from '../../../ui/format';
+import { useApi } from '../api/ApiContext';
+import { fetchStory } from '../api/purges';
+import type { Purged, Story } from '../api/purges';
+import { TierList } from '../frame/TierList';
+import { useLive } from '../live/useLive';
+import { tierWords } from '../words/tiers';
+
+interface Props {
+  readonly purged: Purged;
+}
+
+/** Events tell of each step; where they do not come, it is asked for, for as long as a CDN may take. */
+const EVERY_MS = 2000;
+const MOST_LOOKS = 60;
+
+export function Receipt({ purged }: Props) {
+  const api = useApi();
+  const live = useLive();
+  const { id } = purged;
+  const told = live.purges.find((story) => story.id === id);
+  const tiersHeard = told?.tiers ?? purged.tiers;
+  const looked = useQuery({
+    queryKey: ['purge', id],
+    enabled: id !== null && tiersHeard !== null && !isOver(tiersHeard),
+    queryFn: ({ signal }) => fetchStory(api, id ?? '', signal),
+    refetchInterval: ({ state }) => {
+      const isDone = state.data !== undefined && isOver(state.data.tiers);
+      return isDone || state.error !== null || state.dataUpdateCount >= MOST_LOOKS ? false : EVERY_MS;
+    },
+  });
+  const tiers = tiersHeard !== null && isOver(tiersHeard) ? tiersHeard : (looked.data?.tiers ?? tiersHeard);
+  const meant = [...new Set([...purged.did_you_mean, ...purged.keys.flatMap((key) => key.did_you_mean)])];
+  return (
+    <section className="part receipt" aria-labelledby="receipt-title" role="status">
+      <header className="part-head">
+        <h2 id="receipt-title">Receipt</h2>
+        <p className="mono">{id}</p>
+      </header>
+      <p className="receipt-says">{says(purged, tiers)}</p>
+      {tiers === null ? null : <TierList tiers={tiers} />}
+      {meant.length === 0 ? null : (
+        <p className="soft breaks">
+          Did you mean <span className="mono">{meant.join(', ')}</span>?
+        </p>
+      )}
+    </section>
+  );
+}
+
+function isOver({ memory, shared, cdn }: Story['tiers']): boolean {
+  return [memory, ...(shared === null ? [] : [shared]), ...cdn].every(({ state }) => tierWords(state).isOver);
+}
+
+function says({ purged }: Purged, tiers: Story['tiers'] | null): string {
+  const count = purged === null ? 'Purged' : `${plural(purged, 'entry', 'entries')} purged`;
+  if (tiers === null) return `${count}.`;
+  const states = [tiers.memory, ...(tiers.shared === null ? [] : [tiers.shared]), ...tiers.cdn].map(({ state }) => state);
+  if (states.includes('failed')) return `${count}, but not everywhere.`;
+  return isOver(tiers) ? `${count}, everywhere.` : `${count} here; the tiers outside are on their way.`;
+}

@@ -1,0 +1,35 @@
+// What is typed is purged as the command line would purge it.
+import { describe, expect, test } from 'vitest';
+import { targetOf } from './target';
+import type { Kind } from './target';
+
+describe('a purge', () => {
+  test.each<[Kind, string, unknown]>([
+    ['tag', 'post:1', { tags: ['post:1'] }],
+    ['tag', ' a, b ,, ', { tags: ['a', 'b'] }],
+    ['url', 'https://shop.example/a', { keys: ['https://shop.example/a'] }],
+    ['url', 'shop.example/a', { keys: ['//shop.example/a'] }],
+    ['url', 'shop.example:8080/a', { keys: ['//shop.example:8080/a'] }],
+    ['url', 'localhost/a', { keys: ['//localhost/a'] }],
+    ['url', '/posts/1', { keys: ['/posts/1'] }],
+    ['url', 'user:42', { keys: ['//user:42'] }],
+    ['url', 'user:anna', { keys: ['user:anna'] }],
+    ['prefix', 'shop.example/posts/', { prefix: '//shop.example/posts/' }],
+    ['host', 'shop.example', { prefix: '//shop.example/' }],
+    ['glob', 'shop.example/*.html', { glob: '//shop.example/*.html' }],
+    ['glob', '*.html', { glob: '*.html' }],
+    ['all', 'whatever', { all: true }],
+  ])('of a %s %s', (kind, typed, target) => {
+    expect(targetOf(kind, typed)).toEqual({ kind: 'target', target });
+  });
+
+  test.each<[Kind, string, string]>([
+    ['tag', ' , ', 'nothing'],
+    ['url', '', 'nothing'],
+    ['host', 'shop.example/a', 'unreadable'],
+    ['host', 'a b', 'unreadable'],
+    ['url', 'ftp://shop.example/', 'unreadable'],
+  ])('of a %s “%s” is none', (kind, typed, wanted) => {
+    expect(targetOf(kind, typed).kind).toBe(wanted);
+  });
+});

@@ -1,0 +1,170 @@
+// One route: why it is not better and what would mend it, how long it takes, which of its keys cost most.
+import { useQuery } from '@tanstack/react-query';
+import { useEffect, useRef } from 'react';
+import { bytes, percent, plural, span, wholeNumber } from '../../../ui/format';
+import { MarkSign } from '../../../ui/MarkSign';
+import { Words } from '../../../ui/Words';
+import { useApi } from '../api/ApiContext';
+import { fetchEntries } from '../api/entries';
+import type { Latency, Route } from '../api/routes';
+import { requestsOf, VERDICTS } from '../api/samples';
+import { Loaded } from '../frame/Loaded';
+import { hrefOf } from '../place';
+import { VERDICT_WORDS } from '../words/verdicts';
+import { missReasons } from './waste';
+import './RouteDetail.css';
+
+interface Props {
+  readonly route: Route;
+  readonly closeHref: string;
+}
+
+const MOST_KEYS = 10;
+
+export function RouteDetail({ route, closeHref }: Props) {
+  const headRef = useRef<HTMLHeadingElement>(null);
+  // Whoever opened it with the keyboard goes on from here.
+  useEffect(() => headRef.current?.focus({ preventScroll: true }), []);
+  const requests = requestsOf(route.requests);
+  const reasons = missReasons(route);
+  return (
+    <section className="part route-detail" aria-labelledby="route-title">
+      <header className="part-head">
+        <h2 id="route-title" className="mono breaks" tabIndex={-1} ref={headRef}>
+          {route.route}
+        </h2>
+        <p>
+          <a href={closeHref}>Close</a>
+        </p>
+      </header>
+      <p className="soft">
+        {route.line === null ? '' : `${route.line}. `}
+        {route.upstream === null ? '' : `Answered by ${route.upstream}. `}
+        {route.is_cached ? '' : 'Nothing of it is stored: its rules say so. '}
+        {route.route === 'otherwise' ? 'What fits no route of the file. ' : ''}
+      </p>
+
+      <h3>Why it is not a hit</h3>
+      {reasons.length === 0 ? (
+        <p className="soft">{requests === 0 ? 'Nobody has asked.' : 'It always was, as far as is known.'}</p>
+      ) : (
+        <ul className="plain-list reasons">
+          {reasons.map(({ reason, share, count, says, remedy }) => (
+            <li key={reason}>
+              <i className="reasons-bar" aria-hidden="true" style={{ inlineSize: `${share * 100}%` }} />
+              <p>
+                {says} <span className="soft figures">{wholeNumber(count)}, {reason}</span>
+              </p>
+              {remedy === null ? null : (
+                <p className="reasons-remedy">
+                  <Words text={remedy} />
+                </p>
+              )}
+            </li>
+          ))}
+        </ul>
+      )}
+
+      <h3>What became of {plural(requests, 'request', 'requests')}</h3>
+      <ul className="plain-list route-verdict-list figures">
+        {VERDICTS.filter((verdict) => route.requests[verdict] > 0).map((verdict) => (
+          <li key={verdict}>
+            <MarkSign mark={VERDICT_WORDS[verdict].mark} /> {VERDICT_WORDS[verdict].name}{' '}
+            <b>{wholeNumber(route.requests[verdict])}</b>{' '}
+            <span className="soft">{percent(route.requests[verdict] / Math.max(1, requests))}</span>
+          </li>
+        ))}
+      </ul>
+
+      <h3>How long it takes</h3>
+      <table className="table figures">
+        <thead>
+          <tr>
+            <th scope="col">Until the head</th>
+            <th scope="col" className="number">
+              half
+            </th>
+            <th scope="col" className="number">
+              95 of 100
+            </th>
+            <th scope="col" className="number">
+              99 of 100
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          <LatencyRow name="Hit" latency={route.hit_seconds} />
+          <LatencyRow name="Miss" latency={route.miss_seconds} />
+        </tbody>
+      </table>
+      <p className="soft route-costs">
+        The origin was asked {plural(route.origin_calls, 'time', 'times')} and worked for {span(route.origin_seconds)};{' '}
+        {span(route.saved_seconds)} were saved. {bytes(route.bytes)} in {plural(route.entries, 'entry', 'entries')} are held
+        {route.max_bytes === null ? '' : ` of ${bytes(route.max_bytes)}`}.
+        {route.waiting > 0 ? ` ${plural(route.waiting, 'request waits', 'requests wait')} for a turn.` : ''}
+        {route.limited > 0 ? ` ${plural(route.limited, 'request was', 'requests were')} over a bound.` : ''}
+      </p>
+
+      <Keys route={route.route} />
+    </section>
+  );
+}
+
+interface LatencyProps {
+  readonly name: string;
+  readonly latency: Latency | null;
+}
+
+function LatencyRow({ name, latency }: LatencyProps) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      {(['p50', 'p95', 'p99'] as const).map((part) => (
+        <td key={part} className="number">
+          {latency === null ? '–' : span(latency[part])}
+        </td>
+      ))}
+    </tr>
+  );
+}
+
+interface KeysProps {
+  readonly route: string;
+}
+
+function Keys({ route }: KeysProps) {
+  const api = useApi();
+  const keys = useQuery({
+    queryKey: ['entries', 'of-route', route],
+    queryFn: ({ signal }) =>
+      fetchEntries(api, { prefix: '', tag: '', route, order: 'cost' }, null, MOST_KEYS, signal),
+  });
+  return (
+    <>
+      <h3>
+        Its dearest keys <a href={hrefOf('entries', { route, order: 'cost' })}>All of them</a>
+      </h3>
+      <Loaded query={keys} what="what it stores">
+        {({ entries }) =>
+          entries.length === 0 ? (
+            <p className="soft">Nothing of it is stored.</p>
+          ) : (
+            <ul className="plain-list rows">
+              {entries.map((entry) => (
+                <li key={`${entry.cache} ${entry.key}`} className="route-key figures">
+                  <a href={hrefOf('entries', { route, order: 'cost', key: entry.key })} className="mono breaks">
+                    {entry.key}
+                  </a>
+                  <span className="soft">
+                    {entry.cost_seconds === null ? '' : `${span(entry.cost_seconds)} to fetch, `}
+                    {bytes(entry.bytes)}
+                  </span>
+                </li>
+              ))}
+            </ul>
+          )
+        }
+      </Loaded>
+    </>
+  );
+}

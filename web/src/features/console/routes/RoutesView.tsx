@@ -1,0 +1,100 @@
+// Routes: who takes the origin's time, why, and what to do about it.
+import { useQuery } from '@tanstack/react-query';
+import { useMemo, useState } from 'react';
+import { Field } from '../../../ui/Field';
+import { plural, wholeNumber } from '../../../ui/format';
+import { useApi } from '../api/ApiContext';
+import { fetchRoutes } from '../api/routes';
+import type { Routes } from '../api/routes';
+import { Loaded } from '../frame/Loaded';
+import { go, hrefOf } from '../place';
+import { pressed, readOrder, sorted, writeOrder } from './order';
+import type { Order } from './order';
+import { RouteDetail } from './RouteDetail';
+import { RouteTable } from './RouteTable';
+import { Waste } from './Waste';
+import './RoutesView.css';
+
+interface Props {
+  readonly query: URLSearchParams;
+}
+
+/** Few are asked for again and again; of many, on request. */
+const EVERY_MS = 5000;
+const FEW = 1000;
+
+export function RoutesView({ query }: Props) {
+  const api = useApi();
+  const routes = useQuery({
+    queryKey: ['routes'],
+    queryFn: ({ signal }) => fetchRoutes(api, signal),
+    refetchInterval: ({ state }) => ((state.data?.total ?? 0) <= FEW && state.error === null ? EVERY_MS : false),
+  });
+  return (
+    <Loaded query={routes} what="its routes">
+      {(data) => <Told routes={data} query={query} onAgain={() => void routes.refetch()} />}
+    </Loaded>
+  );
+}
+
+interface ToldProps {
+  readonly routes: Routes;
+  readonly query: URLSearchParams;
+  readonly onAgain: () => void;
+}
+
+function Told({ routes: { routes, total }, query, onAgain }: ToldProps) {
+  const [part, setPart] = useState('');
+  const order = readOrder(query.get('order'));
+  const open = query.get('open');
+  const { column, isDescending } = order;
+  const shown = useMemo(
+    () =>
+      sorted(
+        routes.filter(({ route, upstream }) => `${route} ${upstream ?? ''}`.toLowerCase().includes(part.toLowerCase())),
+        { column, isDescending },
+      ),
+    [routes, part, column, isDescending],
+  );
+  const openRoute = open === null ? undefined : routes.find(({ route }) => route === open);
+  const hrefTo = (route: string | null, by: Order = order) => hrefOf('routes', { order: writeOrder(by), open: route });
+
+  if (routes.length === 0) {
+    return <p className="soft">No request has come yet: routes are told once they are asked for.</p>;
+  }
+  return (
+    <>
+      <Waste routes={routes} hrefTo={hrefTo} />
+      <div className={openRoute === undefined ? 'routes' : 'routes routes-split'}>
+        {open === null ? null : openRoute === undefined ? (
+          <p className="soft">There is no route “{open}” any more.</p>
+        ) : (
+          <RouteDetail key={openRoute.route} route={openRoute} closeHref={hrefTo(null)} />
+        )}
+        <section className="part routes-list" aria-labelledby="routes-title">
+          <header className="part-head">
+            <h2 id="routes-title">{plural(total, 'route', 'routes')}</h2>
+            <p>
+              {total > routes.length ? `The ${wholeNumber(routes.length)} that cost the origin most. ` : ''}
+              {total > FEW ? (
+                <button type="button" className="link-button" onClick={onAgain}>
+                  Ask again
+                </button>
+              ) : null}
+            </p>
+          </header>
+          <div className="routes-find">
+            <Field label="Find" type="search" value={part} onChange={setPart} placeholder="part of a path" />
+          </div>
+          <RouteTable
+            routes={shown}
+            order={order}
+            open={open}
+            onOrder={(column) => go(hrefTo(open, pressed(order, column)), 'replace')}
+            hrefTo={hrefTo}
+          />
+        </section>
+      </div>
+    </>
+  );
+}

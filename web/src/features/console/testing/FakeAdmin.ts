@@ -1,0 +1,486 @@
+// The admin API in memory, for walking whole flows in tests. It keeps state like the real one: what is purged is stale or
+// gone, a purge goes from tier to tier, a token that was not shown is asked for, an event stream tells what happens.
+
+import { isRecord } from '../../../wire/decode';
+
+export interface FakeEntry {
+  readonly key: string;
+  readonly bytes: number;
+  readonly tags: readonly string[];
+  readonly route: string;
+  readonly costSeconds: number;
+  readonly ageSeconds: number;
+  readonly freshForSeconds: number;
+  readonly body: string;
+  state: 'fresh' | 'stale-usable' | 'rescue' | 'over' | 'purged';
+}
+
+export interface FakeRoute {
+  readonly route: string;
+  readonly requests: Readonly<Record<string, number>>;
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly originSeconds: number;
+  readonly isCached?: boolean;
+}
+
+interface Streamed {
+  readonly controller: ReadableStreamDefaultController<Uint8Array>;
+}
+
+type Body = Readonly<Record<string, unknown>>;
+
+/** A second of a site with a thousand readers or so; `at` makes it move. */
+export function secondOf(second: number, more: Readonly<Record<string, number | null>> = {}) {
+  const wave = Math.round(40 * Math.sin(second / 17)) + Math.round(15 * Math.sin(second / 3.1));
+  return {
+    second,
+    hit: 310 + wave,
+    stale: 14 + (second % 5),
+    miss: 22 + (second % 7),
+    collapsed: 9 + (second % 3),
+    pass: 31,
+    refused: 0,
+    origin_calls: 56 + (second % 7),
+    origin_seconds: 4.1 + (second % 7) * 0.2,
+    origin_failures: 0,
+    saved_seconds: 38 + wave / 10,
+    entries: 18_342,
+    bytes: 171_000_000,
+    max_bytes: 268_435_456,
+    evictions: 0,
+    purges: 0,
+    ...more,
+  };
+}
+
+const GOODS = ['butter', 'salt', 'honey', 'flour', 'pickles', 'smoked+eel', 'rye', 'plum+jam'];
+
+export const FAKE_ENTRIES: readonly FakeEntry[] = Array.from({ length: 240 }, (_, at) => ({
+  key: at % 3 === 0 ? `https://shop.example/search?q=${GOODS[at % 8] ?? ''}&page=${at}` : `https://shop.example/posts/${at}`,
+  bytes: 900 + ((at * 7919) % 90_000),
+  tags: [`post:${at}`, at % 2 === 0 ? 'front-page' : 'archive'],
+  route: at % 3 === 0 ? '/search' : '/posts/{id}',
+  costSeconds: at % 3 === 0 ? 1.2 + at / 100 : 0.05 + at / 2000,
+  ageSeconds: 20 + ((at * 13) % 400),
+  freshForSeconds: 300 - ((at * 13) % 400),
+  body: `<!doctype html>\n<title>Post ${at}</title>\n<p>${'Goods that keep. '.repeat(20)}</p>\n`,
+  state: (at * 13) % 400 > 300 ? 'stale-usable' : 'fresh',
+}));
+
+export const FAKE_ROUTES: readonly FakeRoute[] = [
+  {
+    route: '/search',
+    requests: { hit: 1200, stale: 40, miss: 9400, collapsed: 310, pass: 0, refused: 12 },
+    reasons: { 'uri-miss': 9100, expired: 300 },
+    originSeconds: 11_480,
+  },
+  {
+    route: '/me',
+    requests: { hit: 0, stale: 0, miss: 0, collapsed: 0, pass: 5200, refused: 0 },
+    reasons: { 'set-cookie': 1976, cookie: 3224 },
+    originSeconds: 1040,
+  },
+  {
+    route: '/posts/{id}',
+    requests: { hit: 88_000, stale: 2100, miss: 1900, collapsed: 640, pass: 0, refused: 0 },
+    reasons: { 'uri-miss': 900, expired: 640, purged: 360 },
+    originSeconds: 620,
+  },
+  {
+    route: '/cart',
+    requests: { hit: 0, miss: 0, pass: 2100 },
+    reasons: { 'bypass-rule': 2100 },
+    originSeconds: 310,
+    isCached: false,
+  },
+  { route: '/static/**', requests: { hit: 240_000, miss: 320 }, reasons: { 'uri-miss': 320 }, originSeconds: 4 },
+  { route: 'otherwise', requests: { hit: 80, miss: 61 }, reasons: { 'no-freshness': 50, status: 11 }, originSeconds: 9 },
+];
+
+export class FakeAdmin {
+  entries: FakeEntry[] = FAKE_ENTRIES.map((entry) => ({ ...entry }));
+  routes: readonly FakeRoute[] = FAKE_ROUTES;
+  samples: ReturnType<typeof secondOf>[] = [];
+  /** An older server has none of these: parts of paths. */
+  untold: readonly string[] = [];
+  readToken: string | null = null;
+  writeToken: string | null = null;
+  isUp = true;
+  hasShared = true;
+  /** Everything that was asked, as `METHOD path`; the token is not among it. */
+  readonly asked: string[] = [];
+  /** Bodies of what was posted. */
+  readonly posted: Body[] = [];
+  readonly #streams = new Set<Streamed>();
+  readonly #stories: Record<string, unknown>[] = [];
+
+  constructor(lastSecond = Math.floor(Date.now() / 1000) - 1, seconds = 700) {
+    this.samples = Array.from({ length: seconds }, (_, at) => secondOf(lastSecond - seconds + 1 + at));
+  }
+
+  /** Stands in for the browser's `fetch`. */
+  readonly fetch = async (input: string | URL | Request, init: RequestInit = {}): Promise<Response> => {
+    const url = new URL(input instanceof Request ? input.url : input, 'http://admin:9191/');
+    const method = init.method ?? 'GET';
+    await Promise.resolve();
+    if (init.signal?.aborted === true) throw new DOMException('aborted', 'AbortError');
+    if (!this.isUp) throw new TypeError('Failed to fetch');
+    this.asked.push(`${method} ${url.pathname}${url.search}`);
+    const refused = this.#refusal(method, url.pathname, new Headers(init.headers).get('authorization'));
+    if (refused !== null) return refused;
+    if (this.untold.some((part) => url.pathname.includes(part))) return problem(404, 'Not found', `there is nothing at ${url.pathname}`);
+    return this.#answer(method, url, init);
+  };
+
+  /** A second goes by, and everybody who listens hears of it. */
+  pass(more: Readonly<Record<string, number | null>> = {}): void {
+    const sample = secondOf((this.samples.at(-1)?.second ?? 0) + 1, more);
+    this.samples.push(sample);
+    this.#tell('second', sample, String(sample.second));
+    this.#tell('stats', this.#stats());
+  }
+
+  /** What is purged has reached the tier that was open. */
+  settle(): void {
+    for (const story of this.#stories) {
+      story['tiers'] = { memory: done('memory', 1), ...(this.hasShared ? { shared: done('shared', 2) } : {}), cdn: [] };
+      this.#tell('purge', story);
+    }
+  }
+
+  /** All streams break off. */
+  hangUp(): void {
+    for (const { controller } of this.#streams) controller.close();
+    this.#streams.clear();
+  }
+
+  #refusal(method: string, path: string, shown: string | null): Response | null {
+    if (this.readToken === null && this.writeToken === null) return null;
+    const isReading = method === 'GET' || path.endsWith('/explain');
+    const accepted = isReading ? [this.readToken, this.writeToken] : [this.writeToken];
+    if (isReading && this.readToken === null) return null;
+    if (shown === null) return problem(401, 'Token needed', 'show the token: Authorization: Bearer');
+    if (accepted.some((token) => token !== null && shown === `Bearer ${token}`)) return null;
+    return problem(401, 'Token needed', 'this token does not do for that request');
+  }
+
+  #answer(method: string, url: URL, init: RequestInit): Response {
+    const path = url.pathname.replace(/^.*\/v1\//, '');
+    const query = url.searchParams;
+    if (method === 'POST') {
+      const body = bodyOf(init);
+      this.posted.push(body);
+      if (path === 'purge') return this.#purge(body);
+      if (path === 'explain') return Response.json(explained(body, this.entries));
+    }
+    switch (path) {
+      case 'events':
+        return this.#events(init.signal ?? null);
+      case 'stats':
+        return Response.json(this.#stats());
+      case 'history':
+        return Response.json({ every_seconds: 1, samples: this.samples });
+      case 'purges':
+        return Response.json({ purges: this.#stories, more: false });
+      case 'routes':
+        return this.#routes(query);
+      case 'entries':
+        return this.#entries(query);
+      case 'entry':
+        return this.#entry(query.get('key') ?? '');
+      case 'entry/body':
+        return new Response(this.entries.find(({ key }) => key === query.get('key'))?.body ?? '');
+      case 'tags':
+        return Response.json(this.#tags());
+      case 'instances':
+        return Response.json({ instances: this.#instances() });
+      default:
+        if (path.startsWith('purges/')) {
+          const story = this.#stories.find(({ id }) => id === path.slice('purges/'.length));
+          if (story !== undefined) return Response.json(story);
+        }
+        return problem(404, 'Not found', `there is nothing at ${url.pathname}`);
+    }
+  }
+
+  #events(signal: AbortSignal | null): Response {
+    const streamed: { controller?: ReadableStreamDefaultController<Uint8Array> } = {};
+    const body = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        streamed.controller = controller;
+        this.#streams.add({ controller });
+        controller.enqueue(bytesOf('stats', this.#stats()));
+      },
+      cancel: () => this.#forget(streamed.controller),
+    });
+    signal?.addEventListener('abort', () => {
+      this.#forget(streamed.controller);
+      streamed.controller?.error(new DOMException('aborted', 'AbortError'));
+    });
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
+  }
+
+  #forget(gone: ReadableStreamDefaultController<Uint8Array> | undefined): void {
+    for (const stream of this.#streams) if (stream.controller === gone) this.#streams.delete(stream);
+  }
+
+  #tell(event: string, data: unknown, id?: string): void {
+    for (const { controller } of this.#streams) controller.enqueue(bytesOf(event, data, id));
+  }
+
+  #stats() {
+    const last = this.samples.at(-1);
+    const lower = { hits: this.hasShared ? 120 : 0, misses: 0, is_trusted: true, readers: this.hasShared ? 2 : 0 };
+    const held = { entries: last?.entries ?? 0, bytes: last?.bytes ?? 0, max_bytes: last?.max_bytes ?? null };
+    return { uptime_seconds: 4000, caches: [{ name: 'larder', hit_rate: 0.9, ...held, lower }] };
+  }
+
+  #routes(query: URLSearchParams): Response {
+    const from = Number(query.get('after') ?? 0);
+    const limit = Number(query.get('limit') ?? 50);
+    const page = this.routes.slice(from, from + limit).map((route) => ({
+      route: route.route,
+      line: 'larder.toml:12',
+      upstream: 'shop',
+      is_cached: route.isCached ?? true,
+      requests: route.requests,
+      hit_ratio: ratioOf(route.requests),
+      reasons: route.reasons,
+      hit_seconds: (route.requests['hit'] ?? 0) > 0 ? { p50: 0.00006, p95: 0.00014, p99: 0.0004 } : null,
+      miss_seconds: { p50: 0.08, p95: 0.9, p99: 1.4 },
+      origin_calls: (route.requests['miss'] ?? 0) + (route.requests['pass'] ?? 0),
+      origin_seconds: route.originSeconds,
+      saved_seconds: (route.requests['hit'] ?? 0) * 0.07,
+      entries: this.entries.filter((entry) => entry.route === route.route).length,
+      bytes: this.entries.filter((entry) => entry.route === route.route).reduce((sum, { bytes }) => sum + bytes, 0),
+      max_bytes: null,
+      fetches_now: 0,
+      waiting: 0,
+      limited: route.requests['refused'] ?? 0,
+    }));
+    const next = from + limit < this.routes.length ? String(from + limit) : null;
+    return Response.json({ at: new Date().toISOString(), total: this.routes.length, routes: page, next });
+  }
+
+  #chosen(query: URLSearchParams): FakeEntry[] {
+    const [prefix, tag, route] = [query.get('prefix') ?? '', query.get('tag'), query.get('route')];
+    return this.entries.filter(
+      (entry) =>
+        entry.key.startsWith(prefix) &&
+        (tag === null || entry.tags.includes(tag)) &&
+        (route === null || entry.route === route),
+    );
+  }
+
+  #entries(query: URLSearchParams): Response {
+    const chosen = this.#chosen(query);
+    const by = {
+      bytes: (entry: FakeEntry) => -entry.bytes,
+      age: (entry: FakeEntry) => -entry.ageSeconds,
+      expires: (entry: FakeEntry) => entry.freshForSeconds,
+    }[query.get('order') ?? ''];
+    const measure = by ?? ((entry: FakeEntry) => -entry.costSeconds);
+    chosen.sort((one, other) => measure(one) - measure(other));
+    const from = Number(query.get('after') ?? 0);
+    const limit = Number(query.get('limit') ?? 50);
+    const next = from + limit < chosen.length ? String(from + limit) : null;
+    const entries = chosen.slice(from, from + limit).map(entryView);
+    return Response.json({ snapshot_at: new Date().toISOString(), total: chosen.length, entries, next });
+  }
+
+  #entry(key: string): Response {
+    const entry = this.entries.find((known) => known.key === key);
+    if (entry === undefined) return problem(404, 'Entry not known', 'nothing is stored under this key');
+    return Response.json({
+      ...entryView(entry),
+      variants_held: [
+        {
+          status: 200,
+          fields: [
+            ['content-type', 'text/html; charset=utf-8'],
+            ['cache-control', 'max-age=300'],
+            ['etag', '"5f3a"'],
+            ['set-cookie', '(hidden)'],
+          ],
+          differs_by: [['accept-encoding', 'br']],
+          body_bytes: entry.bytes,
+          state: entry.state,
+        },
+      ],
+    });
+  }
+
+  #tags() {
+    const tags = ['front-page', 'archive', 'post:1', 'post:2'].map((tag) => {
+      const tagged = this.entries.filter((entry) => entry.tags.includes(tag));
+      return { tag, entries: tagged.length, bytes: tagged.reduce((sum, { bytes }) => sum + bytes, 0), last_purge: null };
+    });
+    return { snapshot_at: new Date().toISOString(), total: 242, tags, next: null };
+  }
+
+  #instances() {
+    if (!this.hasShared) return [];
+    const one = { alive: true, cursor: 812, behind: 0, entries: 18_342, bytes: 171_000_000, seen_seconds_ago: 1.2 };
+    return [
+      { ...one, name: 'gw-1', is_self: true },
+      { ...one, name: 'gw-2', is_self: false, behind: 1 },
+    ];
+  }
+
+  #named(body: Body): FakeEntry[] {
+    const [keys, prefix, tags] = [body['keys'], body['prefix'], body['tags']];
+    return this.entries.filter((entry) => {
+      const spelt = [entry.key, entry.key.replace(/^https?:/, '')];
+      if (Array.isArray(keys)) return keys.some((key) => spelt.includes(String(key)));
+      if (typeof prefix === 'string') return spelt.some((key) => key.startsWith(prefix));
+      if (Array.isArray(tags)) return tags.some((tag) => entry.tags.includes(String(tag)));
+      return body['all'] === true;
+    });
+  }
+
+  #purge(body: Body): Response {
+    const named = this.#named(body);
+    if (body['dry_run'] === true) {
+      const bytes = named.reduce((sum, entry) => sum + entry.bytes, 0);
+      return Response.json({ dry_run: true, would: { entries: named.length, bytes }, dated: new Date().toISOString() });
+    }
+    if (body['mode'] === 'hard') this.entries = this.entries.filter((entry) => !named.includes(entry));
+    else for (const entry of named) entry.state = 'purged';
+    const what = Object.entries(body).find(([name]) => name !== 'mode');
+    const story = {
+      id: `purge-${this.#stories.length + 1}`,
+      what: [what === undefined || what[0] === 'all' ? 'everything' : `${what[0].replace(/s$/, '')} ${String(what[1])}`],
+      purges: 1,
+      mode: body['mode'],
+      at: new Date().toISOString(),
+      by: 'admin API, 127.0.0.1',
+      tiers: {
+        memory: done('memory', 1),
+        ...(this.hasShared ? { shared: { tier: 'shared', state: 'queued' } } : {}),
+      },
+    };
+    this.#stories.push(story);
+    this.#tell('purge', story);
+    return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, receipts: [], ...story });
+  }
+}
+
+function entryView(entry: FakeEntry) {
+  return {
+    cache: 'larder',
+    key: entry.key,
+    bytes: entry.bytes,
+    age_seconds: entry.ageSeconds,
+    state: entry.state,
+    fresh_for_seconds: entry.freshForSeconds,
+    stale_while_revalidate_seconds: 60,
+    stale_if_error_seconds: 600,
+    tags: entry.tags,
+    cost_seconds: entry.costSeconds,
+    heat: entry.bytes % 3 === 0 ? 'hot' : 'cold',
+    route: entry.route,
+    variants: 1,
+  };
+}
+
+function done(tier: string, of: number) {
+  return { tier, state: 'applied', by: of, of };
+}
+
+function ratioOf(requests: Readonly<Record<string, number>>): number | null {
+  const { hit = 0, stale = 0, collapsed = 0, miss = 0 } = requests;
+  const all = hit + stale + collapsed + miss;
+  return all === 0 ? null : (hit + stale + collapsed) / all;
+}
+
+/** As the cache would: what is stored under the URL without what advertisements add is a hit, unless a cookie comes along. */
+function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]) {
+  const asked = new URL(String(url));
+  const fields = Array.isArray(headers) ? headers.map((field: unknown) => (Array.isArray(field) ? field.map(String) : [])) : [];
+  const hasCookie = fields.some(([name]) => name?.toLowerCase() === 'cookie');
+  const leftOut = [...asked.searchParams.keys()].filter((name) => name.startsWith('utm_'));
+  for (const name of leftOut) asked.searchParams.delete(name);
+  const key = asked.href;
+  const entry = entries.find((known) => known.key === key);
+  const near = entries.find((known) => new URL(known.key).pathname === asked.pathname && known.key !== key);
+  const reason = hasCookie ? 'cookie' : method !== 'GET' && method !== 'HEAD' ? 'method' : entry === undefined ? 'uri-miss' : 'hit';
+  const verdict = { cookie: 'pass', method: 'pass', 'uri-miss': 'miss', hit: 'hit' }[reason];
+  const says = {
+    cookie: 'The request carries a cookie, so its answer is its reader’s alone.',
+    method: 'Answers to this method are not stored.',
+    'uri-miss': 'Nothing is stored under this key.',
+    hit: 'A fresh copy is stored.',
+  }[reason];
+  return {
+    at: new Date().toISOString(),
+    request: { method, url },
+    route: {
+      route: '/posts/{id}',
+      line: 'larder.toml:12',
+      upstream: 'shop',
+      is_cached: true,
+      rules: [
+        { rule: 'ttl', value: '5m', line: 'larder.toml:14' },
+        { rule: 'query_deny', value: '["tracking"]', line: 'larder.toml:15' },
+      ],
+    },
+    key: {
+      key,
+      parts: [
+        { part: 'scheme', name: null, value: asked.protocol.replace(':', ''), from: 'the URL' },
+        { part: 'host', name: null, value: asked.host, from: 'the URL' },
+        { part: 'path', name: null, value: asked.pathname, from: 'the URL' },
+        ...[...asked.searchParams].map(([name, value]) => ({ part: 'query', name, value, from: 'the URL' })),
+      ],
+      left_out: leftOut.map((name) => ({ part: 'query', name, why: 'tracking parameter' })),
+    },
+    tiers: [
+      {
+        tier: 'memory',
+        holds: entry === undefined ? 'nothing' : 'this',
+        says: entry === undefined ? 'Nothing is stored here.' : 'One copy is stored.',
+        variants:
+          entry === undefined
+            ? []
+            : [
+                {
+                  differs_by: [['accept-encoding', 'br']],
+                  status: 200,
+                  age_seconds: entry.ageSeconds,
+                  fresh_for_seconds: entry.freshForSeconds,
+                  state: entry.state,
+                  is_chosen: reason === 'hit',
+                },
+              ],
+      },
+      { tier: 'shared', holds: null, says: 'It is asked by fetches only.', variants: [] },
+    ],
+    flight: null,
+    verdict: { verdict, reason, says },
+    next: {
+      asks_origin: reason !== 'hit',
+      says: reason === 'hit' ? 'The next request is answered from memory.' : 'The next request asks shop, and its answer is stored for 5 minutes.',
+    },
+    nearest:
+      entry !== undefined || near === undefined
+        ? []
+        : [{ key: near.key, differs: [{ part: 'query', name: 'page', asked: null, stored: '2' }], says: 'It differs only in page.' }],
+    gone: entry === undefined ? { cause: 'purged', at: new Date().toISOString(), says: 'It was purged 3 s ago by tag post:1.' } : null,
+    last: asked.pathname === '/me' ? { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' } : null,
+    with_policy: null,
+  };
+}
+
+function bodyOf({ body }: RequestInit): Body {
+  const value: unknown = JSON.parse(typeof body === 'string' ? body : '{}');
+  return isRecord(value) ? value : {};
+}
+
+function bytesOf(event: string, data: unknown, id?: string): Uint8Array {
+  const idLine = id === undefined ? '' : `id: ${id}\n`;
+  return new TextEncoder().encode(`event: ${event}\n${idLine}data: ${JSON.stringify(data)}\n\n`);
+}
+
+function problem(status: number, title: string, detail: string): Response {
+  return Response.json({ type: 'about:blank', title, status, detail }, { status });
+}

@@ -1,0 +1,49 @@
+// Travellers stand for all that was asked, in its proportions, and each comes back.
+import { describe, expect, test } from 'vitest';
+import { secondOf } from '../testing/FakeAdmin';
+import { PLACES, seenAt, travellersOf, worthOf } from './troupe';
+import type { Traveller } from './troupe';
+
+const crowd = secondOf(1, { hit: 900_000, stale: 0, collapsed: 1, miss: 10, pass: 0, refused: 2 });
+
+describe('a troupe', () => {
+  test('is small however many ask, and nobody who was there is missing', () => {
+    const troupe = travellersOf(crowd, 0);
+    expect(troupe.length).toBeLessThan(30);
+    expect(new Set(troupe.map(({ verdict }) => verdict))).toEqual(new Set(['hit', 'collapsed', 'miss', 'refused']));
+    expect(new Set(troupe.map(({ id }) => id)).size).toBe(troupe.length);
+    expect(worthOf(crowd)).toBe(37_501);
+  });
+
+  test('is one for one where few ask, and nobody where nobody does', () => {
+    const few = secondOf(1, { hit: 3, stale: 0, collapsed: 0, miss: 1, pass: 0 });
+    expect(travellersOf(few, 0)).toHaveLength(4);
+    expect(travellersOf(secondOf(1, { hit: 0, stale: 0, collapsed: 0, miss: 0, pass: 0 }), 0)).toEqual([]);
+  });
+
+  test('leaves within its second', () => {
+    expect(travellersOf(crowd, 5000).every(({ leaves }) => leaves >= 5000 && leaves < 6000)).toBe(true);
+  });
+});
+
+describe('a traveller', () => {
+  const farthest = (verdict: Traveller['verdict'], hasShared = true) =>
+    Math.max(
+      ...Array.from({ length: 400 }, (_, at) => seenAt({ id: '', verdict, leaves: 0, lane: 0 }, at * 10, hasShared)?.x ?? 0),
+    );
+
+  test('goes as far as its request did', () => {
+    expect(farthest('hit')).toBeCloseTo(PLACES.memory, 2);
+    expect(farthest('miss')).toBeCloseTo(PLACES.origin, 2);
+    expect(farthest('miss', false)).toBeCloseTo(PLACES.origin, 2);
+    expect(farthest('pass')).toBeCloseTo(PLACES.origin, 2);
+    expect(farthest('refused')).toBeCloseTo(PLACES.memory, 2);
+  });
+
+  test('is not seen before it leaves, nor when it is back', () => {
+    const one: Traveller = { id: '', verdict: 'hit', leaves: 1000, lane: 0 };
+    expect(seenAt(one, 999, true)).toBeNull();
+    expect(seenAt(one, 1000, true)?.x).toBeCloseTo(PLACES.reader);
+    expect(seenAt(one, 60_000, true)).toBeNull();
+  });
+});

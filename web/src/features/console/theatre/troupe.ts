@@ -1,0 +1,89 @@
+// Which travellers stand for the requests of a second, where each is at a moment, and by which way it goes. Pure: no clock.
+import { requestsOf, VERDICTS } from '../api/samples';
+import type { Sample, Verdict } from '../api/samples';
+
+/** Places from the reader to the origin, as shares of the stage's width. */
+export type Stop = 'reader' | 'memory' | 'shared' | 'origin';
+
+export interface Traveller {
+  readonly id: string;
+  readonly verdict: Verdict;
+  /** When it leaves, in milliseconds of the stage's time. */
+  readonly leaves: number;
+  /** Across the stage, from 0 (top) to 1. */
+  readonly lane: number;
+}
+
+/** So many are on the stage for one second at most: each then stands for several requests. */
+const MOST_A_SECOND = 24;
+const SECOND_MS = 1000;
+
+/** How many requests one traveller stands for. */
+export function worthOf(sample: Sample): number {
+  return Math.max(1, Math.ceil(requestsOf(sample) / MOST_A_SECOND));
+}
+
+/**
+ * Spread over the second, in its proportions: of what was there at least one is seen.
+ *
+ * @param starts when the second begins on the stage
+ */
+export function travellersOf(sample: Sample, starts: number): readonly Traveller[] {
+  const worth = worthOf(sample);
+  const verdicts = VERDICTS.flatMap((verdict) => {
+    const count = sample[verdict] === 0 ? 0 : Math.max(1, Math.round(sample[verdict] / worth));
+    return Array.from({ length: count }, (_, at) => ({ verdict, at, share: (at + 0.5) / count }));
+  });
+  return verdicts
+    .toSorted((one, other) => one.share - other.share)
+    .map(({ verdict, at, share }, place) => ({
+      id: `${sample.second}-${verdict}-${at}`,
+      verdict,
+      leaves: starts + share * SECOND_MS,
+      // The golden ratio puts neighbours far apart.
+      lane: (place * 0.618_034) % 1,
+    }));
+}
+
+/** From stop to stop, and back; how long each leg takes relative to the others. */
+const ITINERARIES: Readonly<Record<Verdict, readonly Stop[]>> = {
+  hit: ['reader', 'memory', 'reader'],
+  stale: ['reader', 'memory', 'reader'],
+  collapsed: ['reader', 'memory', 'memory', 'memory', 'reader'],
+  miss: ['reader', 'memory', 'shared', 'origin', 'memory', 'reader'],
+  pass: ['reader', 'origin', 'reader'],
+  refused: ['reader', 'memory'],
+};
+
+export const PLACES: Readonly<Record<Stop, number>> = { reader: 0.06, memory: 0.36, shared: 0.64, origin: 0.94 };
+
+/** What the way from one stop to the next takes, before it is slowed down. */
+const LEG_MS = 700;
+
+export interface Seen {
+  readonly x: number;
+  /** On the way back, with something. */
+  readonly isLoaded: boolean;
+  /** From 0 to 1; a refused one fades where it was refused. */
+  readonly opacity: number;
+}
+
+/** `null`: it has not left, or is back. */
+export function seenAt({ verdict, leaves }: Traveller, now: number, hasShared: boolean): Seen | null {
+  const stops = ITINERARIES[verdict].filter((stop) => hasShared || stop !== 'shared');
+  const passed = (now - leaves) / LEG_MS;
+  const leg = Math.floor(passed);
+  const [from, to] = [stops[leg], stops[leg + 1]];
+  if (passed < 0 || from === undefined) return null;
+  if (to === undefined) {
+    const faded = passed - leg;
+    return verdict === 'refused' ? { x: PLACES[from], isLoaded: false, opacity: 1 - faded } : null;
+  }
+  const share = eased(passed - leg);
+  const [start, end] = [PLACES[from], PLACES[to]];
+  return { x: start + (end - start) * share, isLoaded: end < start, opacity: 1 };
+}
+
+function eased(share: number): number {
+  return share * share * (3 - 2 * share);
+}
