@@ -6,8 +6,12 @@ use axum::{Json, extract::State};
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{console::Console, problem::Problem};
+use crate::{
+    console::Console,
+    problem::{Problem, ProblemView},
+};
 
 /// What is known of them, or why nobody can tell.
 pub type Told<'a> = BoxFuture<'a, Result<Vec<InstanceView>, String>>;
@@ -19,7 +23,7 @@ pub trait Fleet: Send + Sync {
 }
 
 /// One process that shares the tier.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct InstanceView {
     /// By which receipts name it.
     pub name: String,
@@ -39,12 +43,20 @@ pub struct InstanceView {
     pub seen_seconds_ago: f64,
 }
 
-#[derive(Serialize)]
+/// Who shares the tier below.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Instances {
     instances: Vec<InstanceView>,
 }
 
-/// None where nothing is shared.
+/// Who shares a tier with the caches, as far as the tier knows. None where nothing is shared.
+#[utoipa::path(
+    get, path = "/v1/instances", tag = "shared tier",
+    responses(
+        (status = 200, description = "All of them.", body = Instances),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn instances(
     State(console): State<Arc<Console>>,
 ) -> Result<Json<Instances>, Problem> {

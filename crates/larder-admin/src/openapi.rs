@@ -13,7 +13,8 @@ use utoipa::{
 };
 
 use crate::{
-    entries, events, forget, gone, health, held, history, metrics, purge, purges, stats, tags,
+    entries, events, explain, forget, gone, health, held, history, instances, metrics, purge,
+    purges, routes, stats, tags,
 };
 
 /// The admin API of Larder's caches. Paths are relative to where it is mounted. Errors are `application/problem+json`
@@ -28,6 +29,7 @@ use crate::{
         (name = "entries", description = "What the caches hold, and what they held."),
         (name = "health", description = "For supervisors and balancers."),
         (name = "purges", description = "What is to be forgotten."),
+        (name = "requests", description = "What would become of a request, and what has."),
         (name = "shared tier", description = "Processes that share one tier."),
     ),
     // Whoever adds a path to the router adds it here: a test compares them.
@@ -44,6 +46,11 @@ use crate::{
         held::body,
         tags::tags,
         gone::gone,
+        routes::routes,
+        explain::post,
+        explain::get,
+        explain::request,
+        instances::instances,
         purge::purge,
         purges::since,
         purges::one,

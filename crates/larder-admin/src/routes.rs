@@ -3,7 +3,7 @@
 //! Routes are above this crate, which knows caches: whoever has some gives what is to be told of them through
 //! [`RouteTable`].
 
-use std::{cmp::Ordering, sync::Arc, time::SystemTime};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use axum::{
     Json,
@@ -11,8 +11,12 @@ use axum::{
 };
 use http::StatusCode;
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::{console::Console, problem::Problem};
+use crate::{
+    console::Console,
+    problem::{Problem, ProblemView},
+};
 
 /// Lines of an answer, where nothing else is asked for, and at most.
 const USUAL_LIMIT: usize = 50;
@@ -73,7 +77,8 @@ pub struct RouteFigures {
 }
 
 /// How many requests there were, by what they were: each that was answered is one of these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = RequestsByVerdict)]
 pub struct Requests {
     /// Answered with what was stored and fresh.
     pub hit: u64,
@@ -90,7 +95,7 @@ pub struct Requests {
 }
 
 /// Times that half of the others, and all but a twentieth and a hundredth of them, do not exceed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Seconds {
     /// Half.
     pub p50: f64,
@@ -215,6 +220,21 @@ fn compare(one: (u64, &str), other: (u64, &str)) -> Ordering {
     other.0.cmp(&one.0).then_with(|| one.1.cmp(other.1))
 }
 
+/// Which routes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is there to be described")]
+pub(crate) struct RoutesQuestion {
+    /// What comes first.
+    #[param(pattern = "^(requests|misses|origin_seconds|bytes|name)$")]
+    order: Option<String>,
+    /// So many at most; usually 50.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// Where the page before ended: its `next`.
+    after: Option<String>,
+}
+
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
@@ -276,8 +296,10 @@ impl Wish {
     }
 }
 
-#[derive(Serialize)]
+/// What the requests of routes have come to.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Routes {
+    #[schema(format = DateTime)]
     at: String,
     /// How many routes there are.
     total: usize,
@@ -287,8 +309,9 @@ pub(crate) struct Routes {
 }
 
 /// A route as it is told.
-#[derive(Serialize)]
-struct Line {
+#[derive(Serialize, ToSchema)]
+#[schema(as = RouteFigures)]
+pub(crate) struct Line {
     route: String,
     line: Option<String>,
     upstream: Option<String>,
@@ -296,6 +319,7 @@ struct Line {
     requests: Requests,
     hit_ratio: Option<f64>,
     #[serde(serialize_with = "as_map")]
+    #[schema(value_type = BTreeMap<String, u64>)]
     reasons: Vec<(&'static str, u64)>,
     hit_seconds: Option<Seconds>,
     miss_seconds: Option<Seconds>,
@@ -345,6 +369,14 @@ fn as_map<S: Serializer>(pairs: &[(&'static str, u64)], serializer: S) -> Result
     map.end()
 }
 
+/// What the requests of each route have come to, and what is stored for it.
+#[utoipa::path(
+    get, path = "/v1/routes", tag = "counters", params(RoutesQuestion),
+    responses(
+        (status = 200, description = "A page of them.", body = Routes),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn routes(
     State(console): State<Arc<Console>>,
     RawQuery(query): RawQuery,

@@ -21,11 +21,17 @@ use axum::{
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::{console::Console, object::Object, problem::Problem, trail::Trail};
+use crate::{
+    console::Console,
+    object::Object,
+    problem::{Problem, ProblemView},
+    trail::Trail,
+};
 
 pub use question::Question;
-use question::Written;
+use question::{AskedInQuery, Written};
 #[cfg(feature = "http")]
 pub use told::{Before, told_of};
 
@@ -46,7 +52,7 @@ pub trait Explain: Send + Sync {
 }
 
 /// What would become of a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Explained {
     /// When it was looked at: RFC 3339, to the millisecond.
     pub at: String,
@@ -63,7 +69,8 @@ pub struct Explained {
 }
 
 /// A request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedRequest)]
 pub struct RequestView {
     /// The method.
     pub method: String,
@@ -72,7 +79,7 @@ pub struct RequestView {
 }
 
 /// What would become of a request by one set of rules.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Told {
     /// The route that it fits, and its rules. `None`: there are no routes.
     pub route: Option<RouteView>,
@@ -95,7 +102,8 @@ pub struct Told {
 }
 
 /// A route.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedRoute)]
 pub struct RouteView {
     /// What its requests have in common, as the file has it; `otherwise` for what fits none.
     pub route: String,
@@ -110,7 +118,7 @@ pub struct RouteView {
 }
 
 /// A rule.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RuleView {
     /// Its key in the file.
     pub rule: String,
@@ -121,7 +129,7 @@ pub struct RuleView {
 }
 
 /// A key, and what it was made of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct KeyView {
     /// The key.
     pub key: String,
@@ -132,7 +140,7 @@ pub struct KeyView {
 }
 
 /// A piece of a key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PartView {
     /// `scheme`, `host`, `path`, `query`, `header`, `cookie` or `partition`.
     pub part: &'static str,
@@ -145,7 +153,7 @@ pub struct PartView {
 }
 
 /// What is not in a key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LeftOutView {
     /// As [`PartView::part`].
     pub part: &'static str,
@@ -156,7 +164,7 @@ pub struct LeftOutView {
 }
 
 /// What a tier holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TierView {
     /// `memory` or `shared`.
     pub tier: &'static str,
@@ -169,7 +177,8 @@ pub struct TierView {
 }
 
 /// A stored response.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedVariant)]
 pub struct VariantView {
     /// The fields in which its request was another, and what they were.
     pub differs_by: Vec<(String, Option<String>)>,
@@ -186,14 +195,14 @@ pub struct VariantView {
 }
 
 /// One sentence.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Says {
     /// It.
     pub says: String,
 }
 
 /// What is done with a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VerdictView {
     /// `hit`, `stale`, `miss`, `pass` or `refused`.
     pub verdict: &'static str,
@@ -204,7 +213,7 @@ pub struct VerdictView {
 }
 
 /// What the next request does.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NextView {
     /// Whether a service is asked for it, be it behind its reader's back.
     pub asks_origin: bool,
@@ -213,7 +222,7 @@ pub struct NextView {
 }
 
 /// A stored response that nearly fits.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NearView {
     /// Its key.
     pub key: String,
@@ -224,7 +233,7 @@ pub struct NearView {
 }
 
 /// One piece in which something differs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DifferView {
     /// As [`PartView::part`].
     pub part: &'static str,
@@ -237,7 +246,7 @@ pub struct DifferView {
 }
 
 /// How far something was looked for.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Looked {
     /// At so many stored keys.
     pub keys: usize,
@@ -246,7 +255,8 @@ pub struct Looked {
 }
 
 /// Why something is not there any more.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = WhyGone)]
 pub struct GoneView {
     /// `purged`, `evicted`, `expired` or `replaced`.
     pub cause: &'static str,
@@ -272,7 +282,7 @@ impl GoneView {
 }
 
 /// What has become of a request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PastRequest {
     /// The id that its answer had in `Larder-Request`.
     pub id: String,
@@ -313,6 +323,14 @@ fn explainer(console: &Console) -> Result<Arc<dyn Explain>, Problem> {
     console.explain.clone().ok_or_else(nobody)
 }
 
+/// What would become of a request, and why. Nothing changes by it, and no service is asked.
+#[utoipa::path(
+    post, path = "/v1/explain", tag = "requests", request_body = Written,
+    responses(
+        (status = 200, description = "What would become of it.", body = Explained),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn post(
     State(console): State<Arc<Console>>,
     question: Result<Json<Object<Written>>, JsonRejection>,
@@ -323,6 +341,14 @@ pub(crate) async fn post(
     answer(&console, &*explain, written).await
 }
 
+/// The same, asked in a query: `?url=…&method=GET&header=name:value`.
+#[utoipa::path(
+    get, path = "/v1/explain", tag = "requests", params(AskedInQuery),
+    responses(
+        (status = 200, description = "What would become of it.", body = Explained),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn get(
     State(console): State<Arc<Console>>,
     RawQuery(query): RawQuery,
@@ -346,6 +372,15 @@ async fn answer(
     Ok(Json(explained))
 }
 
+/// What has become of a request, by the id that its answer carries in `Larder-Request`.
+#[utoipa::path(
+    get, path = "/v1/requests/{id}", tag = "requests",
+    params(("id" = String, Path, description = "As the answer has it.")),
+    responses(
+        (status = 200, description = "What has become of it.", body = PastRequest),
+        (status = "default", description = "A problem.", body = ProblemView, content_type = "application/problem+json"),
+    ),
+)]
 pub(crate) async fn request(
     State(console): State<Arc<Console>>,
     Path(id): Path<String>,

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::problem::Problem;
 
@@ -29,15 +30,36 @@ pub struct Question {
 }
 
 /// The same as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ExplainQuestion)]
 pub(crate) struct Written {
+    /// The whole URL, as readers ask for it.
     url: String,
+    /// Usually GET.
     method: Option<String>,
+    /// Names and values.
     #[serde(default)]
     headers: Vec<(String, String)>,
+    /// The address of who asks, where that matters to the rules.
     client: Option<String>,
+    /// The text of another larder.toml, whose outcome is told beside.
     policy: Option<String>,
+}
+
+/// The same in a query.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it is there to be described")]
+pub(crate) struct AskedInQuery {
+    /// The whole URL, as readers ask for it.
+    url: String,
+    /// Usually GET.
+    method: Option<String>,
+    /// `name:value`, as often as there are some.
+    header: Option<Vec<String>>,
+    /// The address of who asks, where that matters to the rules.
+    client: Option<String>,
 }
 
 fn wrong(detail: impl Into<String>) -> Problem {

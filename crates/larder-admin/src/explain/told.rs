@@ -83,7 +83,7 @@ pub async fn told_of(cache: &HttpCache, request: Request<()>, uri: &Uri, before:
         next: NextView { asks_origin: asks_origin(&dry), says: words::next(&dry, &service) },
         nearest,
         looked,
-        gone: gone(&dry),
+        gone: gone(cache, &dry),
     }
 }
 
@@ -181,16 +181,23 @@ fn asks_origin(dry: &DryRun) -> bool {
     }
 }
 
-/// What is known of why it is gone: where it still lies in memory, and a purge by tag has named it.
-fn gone(dry: &DryRun) -> Option<GoneView> {
-    let tag = dry.purged_by.first()?;
-    let what = format!("tag {tag}");
-    Some(GoneView {
-        cause: "purged",
-        at: None,
-        says: format!("purged by {what}"),
-        purge: Some(what),
-    })
+/// What is known of why it is gone: it still lies in memory, and a purge by tag has named it; or it was there, and it is
+/// remembered why it went.
+fn gone(cache: &HttpCache, dry: &DryRun) -> Option<GoneView> {
+    if let Some(tag) = dry.purged_by.first() {
+        let what = format!("tag {tag}");
+        let says = format!("purged by {what}");
+        return Some(GoneView { cause: "purged", at: None, says, purge: Some(what) });
+    }
+    let key = dry.key.as_ref().filter(|_| dry.memory.is_empty())?;
+    let gone = cache.gone(key)?;
+    let by = gone.purge.map(|purge| (purge.at, format!(" by {}", purge.what)));
+    // Who purges by a tag takes nothing out; that comes when room is needed, and is not what was asked.
+    let (at, by) = by.unwrap_or((gone.at, String::new()));
+    let ago = Duration::from_secs(at.elapsed().unwrap_or_default().as_secs());
+    let cause = gone.cause.as_str();
+    let says = format!("{cause} {} ago{by}", humantime::format_duration(ago));
+    Some(GoneView { cause, at: Some(time(at)), says, purge: None })
 }
 
 /// A cache by itself: its own rules, and no routes.
