@@ -1,6 +1,22 @@
 // Bad answers are refused, with the place where they are bad.
 import { describe, expect, test } from 'vitest';
-import { amount, count, flag, instant, integer, list, nullable, oneOf, orElse, shape, text } from './decode';
+import {
+  amount,
+  count,
+  entriesOf,
+  flag,
+  instant,
+  integer,
+  list,
+  nullable,
+  oneOf,
+  optional,
+  orElse,
+  pair,
+  shape,
+  signed,
+  text,
+} from './decode';
 
 const post = shape({ id: integer, title: text, tags: list(text) });
 
@@ -49,5 +65,26 @@ describe('decoding', () => {
     expect(() => amount(Number.NaN, 'dur')).toThrow();
     expect(() => count(-1, 'hits')).toThrow('hits is not zero or more');
     expect(() => flag('true', 'on')).toThrow('on is not true or false');
+  });
+
+  test('reads pairs, and objects whose names nobody knows', () => {
+    expect(list(pair(text, count))([['a', 1]], '')).toEqual([['a', 1]]);
+    expect(() => pair(text, count)(['a'], 'fields')).toThrow('fields is not a pair');
+    expect(() => pair(text, count)(['a', -1], 'fields')).toThrow('fields[1] is not zero or more');
+    expect(entriesOf(count)({ b: 2, a: 1 }, '')).toEqual([
+      ['b', 2],
+      ['a', 1],
+    ]);
+    expect(() => entriesOf(count)({ b: 'x' }, 'reasons')).toThrow('reasons.b is not a whole number');
+    expect(() => entriesOf(count)([1], 'reasons')).toThrow('reasons is not an object');
+  });
+
+  test('takes what is not there for null, and a time that is over for a number', () => {
+    const read = shape({ left: optional(signed) });
+    expect(read({}, '')).toEqual({ left: null });
+    expect(read({ left: null }, '')).toEqual({ left: null });
+    expect(read({ left: -2.5 }, '')).toEqual({ left: -2.5 });
+    expect(() => read({ left: '2' }, '')).toThrow('left is not a number');
+    expect(() => signed(Number.NaN, 'left')).toThrow();
   });
 });
