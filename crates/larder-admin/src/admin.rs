@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Token,
     assets,
-    console::{Console, Note, Part, Requests},
+    console::{Console, CountRequests, Note, Part},
     entries,
     entry::{Entry, Tokens, let_in},
     events,
@@ -26,7 +26,7 @@ use crate::{
     forget, gone,
     guard::{Allowed, guard},
     health, held,
-    history::{self, History, RequestCounts},
+    history::{self, History},
     index,
     instances::{self, Fleet},
     key_routes::{KeyRoutes, NoRoutes},
@@ -35,7 +35,7 @@ use crate::{
     problem::Problem,
     purge, purges,
     refresh::Refresh,
-    routes::{self, RouteTable},
+    routes::{self, Requests, RouteTable},
     snapshots::Snapshots,
     stats, tags,
     trail::Trail,
@@ -57,11 +57,11 @@ pub struct Admin {
     read: Option<Token>,
     write: Option<Token>,
     tokens: Option<Tokens>,
-    routes: Option<Box<dyn RouteTable>>,
+    route_table: Option<Box<dyn RouteTable>>,
     stats: Vec<(&'static str, Part)>,
     trail: Option<Trail>,
-    routes: Option<Arc<dyn KeyRoutes>>,
-    requests: Option<Requests>,
+    key_routes: Option<Arc<dyn KeyRoutes>>,
+    requests: Option<CountRequests>,
     fleet: Option<Arc<dyn Fleet>>,
     stop: CancellationToken,
 }
@@ -112,7 +112,7 @@ impl Admin {
 
     /// Tells at `/v1/routes` what `table` knows: a function that returns its lines will do. Without one there are none.
     pub fn route_table(mut self, table: impl RouteTable + 'static) -> Self {
-        self.routes = Some(Box::new(table));
+        self.route_table = Some(Box::new(table));
         self
     }
 
@@ -142,16 +142,13 @@ impl Admin {
 
     /// Says of each entry which route it belongs to, and judges it by that route's rules.
     pub fn key_routes(mut self, routes: impl KeyRoutes + 'static) -> Self {
-        self.routes = Some(Arc::new(routes));
+        self.key_routes = Some(Arc::new(routes));
         self
     }
 
     /// Takes from `requests` how many were finished so far, for the history of the last hour: whoever serves them knows
     /// those that no cache sees. Asked once a second; it must not wait. Without it the caches' own counters are told.
-    pub fn requests(
-        mut self,
-        requests: impl Fn() -> RequestCounts + Send + Sync + 'static,
-    ) -> Self {
+    pub fn requests(mut self, requests: impl Fn() -> Requests + Send + Sync + 'static) -> Self {
         self.requests = Some(Box::new(requests));
         self
     }
@@ -220,11 +217,11 @@ impl Admin {
             notes: self.notes,
             tokens,
             refresh: self.refresh,
-            routes: self.routes,
+            route_table: self.route_table,
             explain: self.explain,
             stats: self.stats,
             trail: self.trail,
-            routes: self.routes.unwrap_or_else(|| Arc::new(NoRoutes)),
+            key_routes: self.key_routes.unwrap_or_else(|| Arc::new(NoRoutes)),
             requests: self.requests,
             snapshots: Arc::new(Snapshots::default()),
             history: History::default(),

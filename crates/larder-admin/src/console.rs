@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     entry::Tokens,
     explain::Explain,
-    history::{History, RequestCounts},
+    history::History,
     instances::Fleet,
     key_routes::KeyRoutes,
     managed::Managed,
     refresh::Refresh,
-    routes::RouteTable,
+    routes::{Requests, RouteTable},
     snapshots::Snapshots,
     trail::Trail,
 };
@@ -26,7 +26,7 @@ pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
 pub(crate) type Part = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// The requests that were finished so far.
-pub(crate) type Requests = Box<dyn Fn() -> RequestCounts + Send + Sync>;
+pub(crate) type CountRequests = Box<dyn Fn() -> Requests + Send + Sync>;
 
 /// One for all requests of a router.
 pub(crate) struct Console {
@@ -35,16 +35,16 @@ pub(crate) struct Console {
     pub(crate) tokens: Tokens,
     pub(crate) refresh: Option<Arc<dyn Refresh>>,
     /// Which routes there are before the caches.
-    pub(crate) routes: Option<Box<dyn RouteTable>>,
+    pub(crate) route_table: Option<Box<dyn RouteTable>>,
     /// What tells what would become of a request.
     pub(crate) explain: Option<Arc<dyn Explain>>,
     pub(crate) stats: Vec<(&'static str, Part)>,
     /// Which purges were made of late, where that is remembered.
     pub(crate) trail: Option<Trail>,
     /// Which route a key belongs to.
-    pub(crate) routes: Arc<dyn KeyRoutes>,
+    pub(crate) key_routes: Arc<dyn KeyRoutes>,
     /// Who counts requests, if anybody does.
-    pub(crate) requests: Option<Requests>,
+    pub(crate) requests: Option<CountRequests>,
     /// What the caches hold, listed.
     pub(crate) snapshots: Arc<Snapshots>,
     /// What happened in the last hour.

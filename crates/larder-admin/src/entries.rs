@@ -117,7 +117,7 @@ pub(crate) async fn entries(
         let from = after.as_ref().map(|after| from(after, cache));
         let page = console
             .snapshots
-            .page(&console.caches[cache], &console.routes, &wanted, from.as_ref(), limit)
+            .page(&console.caches[cache], &console.key_routes, &wanted, from.as_ref(), limit)
             .await?;
         pages.push((cache, page));
     }

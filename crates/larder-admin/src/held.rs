@@ -178,8 +178,8 @@ impl Console {
     /// What a cache holds under a key. `None`: nothing.
     pub(crate) fn view(&self, cache: usize, key: &str) -> Option<(EntryView, Vec<VariantView>)> {
         let cache = &self.caches[cache];
-        let (held, variants) = cache.held(key, &*self.routes)?;
-        let route = self.routes.route_of(&held.key).map(|route| route.to_string());
+        let (held, variants) = cache.held(key, &*self.key_routes)?;
+        let route = self.key_routes.route_of(&held.key).map(|route| route.to_string());
         Some((EntryView::of(cache.name(), held, route), variants))
     }
 }

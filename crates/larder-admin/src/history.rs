@@ -29,29 +29,12 @@ use crate::{
     console::Console,
     problem::{Problem, ProblemView},
     question::Question,
+    routes::Requests,
 };
 
 /// An hour.
 const SAMPLES: usize = 3600;
 const EVERY: Duration = Duration::from_secs(1);
-
-/// Finished requests so far, each of which is one of these. Who serves requests knows more of them than a cache does
-/// ([`Admin::requests`](crate::Admin::requests)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RequestCounts {
-    /// Answered from a fresh entry.
-    pub hit: u64,
-    /// Answered from a stale one.
-    pub stale: u64,
-    /// Answered by an origin that was asked for it.
-    pub miss: u64,
-    /// Answered by what another request had asked for.
-    pub collapsed: u64,
-    /// Not for the cache at all.
-    pub pass: u64,
-    /// Refused before anything was looked for.
-    pub refused: u64,
-}
 
 /// What happened within one second.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -84,7 +67,7 @@ pub(crate) struct Second {
 /// What was counted so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
-    requests: RequestCounts,
+    requests: Requests,
     origin_calls: u64,
     origin: Duration,
     origin_failures: u64,
@@ -262,7 +245,7 @@ mod tests {
     use super::*;
 
     fn totals(number: u64) -> Totals {
-        let requests = RequestCounts { hit: number, pass: number / 2, ..RequestCounts::default() };
+        let requests = Requests { hit: number, pass: number / 2, ..Requests::default() };
         Totals { requests, bytes: number, saved: Duration::from_secs(number), ..Totals::default() }
     }
 

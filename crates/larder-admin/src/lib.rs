@@ -98,7 +98,6 @@ pub mod watch;
 
 pub use admin::Admin;
 pub use entry::Tokens;
-pub use history::RequestCounts;
 pub use key_routes::KeyRoutes;
 pub use problem::Problem;
 pub use receipt::ReceiptView;

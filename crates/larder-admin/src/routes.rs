@@ -76,7 +76,7 @@ pub struct RouteFigures {
     pub limited: u64,
 }
 
-/// How many requests there were, by what they were: each that was answered is one of these.
+/// How many requests there were, by what they were: each that was finished is one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[schema(as = RequestsByVerdict)]
 pub struct Requests {
@@ -382,7 +382,7 @@ pub(crate) async fn routes(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Routes>, Problem> {
     let wish = Wish::of(query.as_deref().unwrap_or_default())?;
-    let lines = console.routes.as_ref().map(|table| table.routes()).unwrap_or_default();
+    let lines = console.route_table.as_ref().map(|table| table.routes()).unwrap_or_default();
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let total = lines.len();
     let (lines, last) = wish.page(lines);

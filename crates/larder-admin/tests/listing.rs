@@ -8,7 +8,7 @@ use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use larder::{Cache, Lifetime, Purge};
-use larder_admin::{Admin, KeyRoutes, RequestCounts, access::Token};
+use larder_admin::{Admin, KeyRoutes, access::Token, routes::Requests};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -360,7 +360,7 @@ async fn whoever_counts_requests_is_believed() {
     let counts = std::sync::atomic::AtomicU64::new(0);
     let requests = move || {
         let number = counts.fetch_add(5, std::sync::atomic::Ordering::Relaxed);
-        RequestCounts { pass: number, refused: 2 * number, ..RequestCounts::default() }
+        Requests { pass: number, refused: 2 * number, ..Requests::default() }
     };
     let router = Admin::new().cache(&posts).requests(requests).router();
     tokio::time::sleep(Duration::from_millis(1500)).await;

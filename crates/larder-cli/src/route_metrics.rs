@@ -26,6 +26,12 @@ pub(crate) fn table_of(gateway: &Gateway) -> impl Fn() -> Vec<RouteFigures> + Se
     move || gateway.route_table()
 }
 
+/// What `/v1/history` tells.
+pub(crate) fn requests_of(gateway: &Gateway) -> impl Fn() -> Requests + Send + Sync + use<> {
+    let gateway = gateway.clone();
+    move || gateway.requests()
+}
+
 /// The figures of routes.
 pub(crate) struct RouteMetrics {
     gateway: Gateway,

@@ -54,7 +54,10 @@ use larder::http::{
         proxy_status::ProxyError,
     },
 };
-use larder_admin::{routes::RouteFigures, trail::Trail};
+use larder_admin::{
+    routes::{Requests, RouteFigures},
+    trail::Trail,
+};
 use tower::Service;
 
 use self::{
@@ -307,6 +310,11 @@ impl Gateway {
             upstream: settings.config.upstream_names.get(way.upstream),
             bounds: bounds.as_ref().map(|bounds| bounds.stats()),
         }))
+    }
+
+    /// How many requests were finished, by what they were.
+    pub fn requests(&self) -> Requests {
+        self.common.ledger.requests()
     }
 
     /// How many requests were refused because their path has several readings, which fit different routes.

@@ -193,6 +193,8 @@ mod tests {
         http::{Handled, Policy, Verdict, policy::reason::Reason},
     };
 
+    use larder_admin::routes::Requests;
+
     use super::*;
     use crate::routes::{Fitting, RouteName, Routes, Way};
 
@@ -226,7 +228,7 @@ mod tests {
     }
 
     fn requests(row: &Row) -> u64 {
-        row.counts().requests.iter().sum()
+        row.by_verdict().sum()
     }
 
     #[test]
@@ -257,7 +259,8 @@ mod tests {
         drop(under_way);
         ledger.enter(&mut ways(&["/b"]));
         let counts = ledger.other.counts();
-        assert_eq!((counts.of(Verdict::Miss), counts.of(Verdict::Hit)), (5, 8));
+        let Requests { miss, hit, .. } = ledger.other.by_verdict();
+        assert_eq!((miss, hit), (5, 8));
         assert_eq!(counts.reasons, [(Reason::UriMiss, 5)]);
         assert_eq!(counts.saved, Duration::from_millis(13));
         // Its number is another's, which begins with nothing.

@@ -13,6 +13,8 @@ use larder::http::{
     policy::{class::Class, reason::Reason},
 };
 
+use larder_admin::routes::Requests;
+
 use super::{
     hits::HitCells,
     times::{Quantiles, Times},
@@ -44,8 +46,6 @@ pub(crate) struct Row {
 /// The counts at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Counts {
-    /// How many there were of each verdict, in the order of [`Verdict::ALL`].
-    pub(super) requests: [u64; Verdict::ALL.len()],
     /// Why those that were no hits were none, for each reason that there was.
     pub(super) reasons: Vec<(Reason, u64)>,
     /// How long until the head of an answer that was at hand. None before the first.
@@ -176,18 +176,29 @@ impl Row {
         self.waited_times.absorb(&gone.waited_times);
     }
 
-    /// The counts now.
-    pub(super) fn counts(&self) -> Counts {
+    /// How many requests there were, by their verdicts, and what its plain hits have saved, in microseconds.
+    fn requests(&self) -> ([u64; Verdict::ALL.len()], u64) {
         let (hits, hits_saved) = self.hits.sum(self.number);
         let mut requests = self.requests.each_ref().map(|count| count.load(Relaxed));
         requests[Verdict::Hit as usize] = hits;
+        (requests, hits_saved)
+    }
+
+    /// How many requests there were, by their verdicts.
+    pub(super) fn by_verdict(&self) -> Requests {
+        let ([hit, stale, miss, collapsed, pass, refused], _) = self.requests();
+        Requests { hit, stale, miss, collapsed, pass, refused }
+    }
+
+    /// The counts now.
+    pub(super) fn counts(&self) -> Counts {
+        let (_, hits_saved) = self.requests();
         let reasons = self.reasons.get().map(|reasons| {
             let counts = reasons.iter().map(|count| count.load(Relaxed));
             Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
         });
         let saved_micros = hits_saved.saturating_add(self.saved_micros.load(Relaxed));
         Counts {
-            requests,
             reasons: reasons.unwrap_or_default(),
             hit_times: self.hit_times.quantiles(),
             waited_times: self.waited_times.quantiles(),
@@ -195,13 +206,6 @@ impl Row {
             origin_time: Duration::from_micros(self.origin_micros.load(Relaxed)),
             saved: Duration::from_micros(saved_micros),
         }
-    }
-}
-
-impl Counts {
-    /// How many requests had this verdict.
-    pub(super) fn of(&self, verdict: Verdict) -> u64 {
-        self.requests[verdict as usize]
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use larder::http::{ClassHeld, Verdict, policy::class::Class};
+use larder::http::{ClassHeld, policy::class::Class};
 use larder_admin::routes::{Requests, RouteFigures, Seconds};
 
 use super::{Ledger, OTHER, OTHERWISE, OTHERWISE_BOUND, Row, times::Quantiles};
@@ -47,6 +47,13 @@ impl Ledger {
         table
     }
 
+    /// How many requests of all routes were finished, those of routes that are gone among them.
+    pub(crate) fn requests(&self) -> Requests {
+        let book = self.book();
+        let rows = book.rows.values().chain(&book.gone).chain([&self.otherwise, &self.other]);
+        rows.map(|row| row.by_verdict()).fold(Requests::default(), Requests::and)
+    }
+
     fn line(&self, standing: &Standing<'_>) -> RouteFigures {
         let Standing { way, row, upstream, bounds } = standing;
         let held = match row.number {
@@ -85,14 +92,7 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
     };
     RouteFigures {
         route: Arc::clone(&row.words),
-        requests: Requests {
-            hit: counts.of(Verdict::Hit),
-            stale: counts.of(Verdict::Stale),
-            miss: counts.of(Verdict::Miss),
-            collapsed: counts.of(Verdict::Collapsed),
-            pass: counts.of(Verdict::Pass),
-            refused: counts.of(Verdict::Refused),
-        },
+        requests: row.by_verdict(),
         reasons: counts.reasons.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
         hit_seconds: seconds(counts.hit_times),
         miss_seconds: seconds(counts.waited_times),

@@ -284,9 +284,11 @@ fn best<'a, 'b>(
     at_hand: &AtHand,
 ) -> Option<&'b ResponseBelow<'a>> {
     let (policy, request) = (&asked.policy, asked.request());
-    let fitting = there.iter().filter(|response| {
-        response.head.selects(policy, request.headers) && asked.admits(response.asked_at)
-    });
+    // When another process has asked for it is known to some milliseconds only.
+    if asked.not_before().is_some() {
+        return None;
+    }
+    let fitting = there.iter().filter(|response| response.head.selects(policy, request.headers));
     let best =
         fitting.max_by_key(|response| (response.head.date(), response.head.received_at()))?;
     let is_as_recent = |variant: &StoredVariant| {
