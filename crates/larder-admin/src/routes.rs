@@ -3,7 +3,7 @@
 //! Routes are above this crate, which knows caches: whoever has some gives what is to be told of them through
 //! [`RouteTable`].
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{cmp::Ordering, sync::Arc, time::SystemTime};
 
 use axum::{
     Json,
@@ -319,7 +319,7 @@ pub(crate) struct Line {
     requests: Requests,
     hit_ratio: Option<f64>,
     #[serde(serialize_with = "as_map")]
-    #[schema(value_type = BTreeMap<String, u64>)]
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     reasons: Vec<(&'static str, u64)>,
     hit_seconds: Option<Seconds>,
     miss_seconds: Option<Seconds>,

@@ -25,7 +25,12 @@ pub use self::{admin::AdminAccess, listener::Listener};
 
 use self::check::{Check, bytes};
 use super::{
-    document::Places, mistake::Mistake, parts::Config, route::Route, rules::Rules, written::Written,
+    document::Places,
+    mistake::Mistake,
+    parts::{Config, Memory},
+    route::Route,
+    rules::Rules,
+    written::Written,
 };
 use crate::{
     GatewayConfig, ServerConfig,
@@ -265,7 +270,7 @@ impl Settings {
 }
 
 /// How much may be stored: what is said, or 256 MiB, and no more than half of what the process may take.
-fn size_of(memory: &parts::Memory) -> ByteSize {
+fn size_of(memory: &Memory) -> ByteSize {
     let of_process = memory.process.as_ref().map_or(u64::MAX, |process| process.0.as_u64() / 2);
     let usual = ByteSize::mib(256).min(ByteSize::b(of_process));
     memory.size.as_ref().map_or(usual, |size| size.0)
