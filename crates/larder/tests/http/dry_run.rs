@@ -6,8 +6,8 @@ use http::{Request, Response};
 use larder::{
     Mode, Purge,
     http::{
-        Below, Body, Bypass, DryRun, Handled, Policy, RefreshOutlook, Rules, Settings, Standing,
-        Step, Verdict,
+        Below, Body, Bypass, DryRun, Handled, Policy, RefreshOutlook, Rules, Settings,
+        ShowHandled, Standing, Step, Verdict,
         policy::{query::QueryRecipe, reason::Reason},
     },
 };
@@ -84,6 +84,7 @@ impl Asking {
     fn request(&self) -> Request<Body> {
         let mut asked = request(self.method, self.path, &self.fields);
         asked.extensions_mut().insert(Rules(Arc::new(rules(self.rules))));
+        asked.extensions_mut().insert(ShowHandled);
         if self.bypasses {
             asked.extensions_mut().insert(Bypass);
         }

@@ -42,6 +42,7 @@ impl Sums {
         }
     }
 
+    #[cfg(any(test, feature = "http"))]
     fn held(&self) -> ClassHeld {
         ClassHeld {
             entries: self.entries.load(Ordering::SeqCst),
@@ -52,6 +53,7 @@ impl Sums {
 }
 
 /// What the entries of a class hold.
+#[cfg(any(test, feature = "http"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClassHeld {
     /// How many there are.
@@ -134,6 +136,7 @@ impl Classes {
         self.sums(class).map_or(usize::MAX, |sums| sums.max_bytes.load(Ordering::SeqCst))
     }
 
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn set_max_bytes(&self, class: Class, max_bytes: usize) {
         if let Some(sums) = self.sums_or_make(class) {
             sums.max_bytes.store(max_bytes, Ordering::SeqCst);
@@ -141,6 +144,7 @@ impl Classes {
     }
 
     /// Whether its entries weigh more than they may.
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn is_exceeded(&self, class: Class) -> bool {
         self.sums(class).is_some_and(|sums| {
             sums.bytes.load(Ordering::SeqCst) > sums.max_bytes.load(Ordering::SeqCst)
@@ -148,11 +152,13 @@ impl Classes {
     }
 
     /// What a class holds that is not [`Class::NONE`].
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn held(&self, class: Class) -> ClassHeld {
         self.sums(class).map_or(ClassHeld::default(), Sums::held)
     }
 
     /// What all classes hold together.
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn held_by_all(&self) -> ClassHeld {
         let groups = self.groups.get().into_iter().flat_map(|groups| groups.iter());
         let all = groups.filter_map(OnceLock::get).flat_map(|group| group.iter());

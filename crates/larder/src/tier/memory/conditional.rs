@@ -42,7 +42,7 @@ impl<V> MemoryTier<V> {
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
         // What was computed from it, or is another form of it, is of the same class.
-        self.put_over(None, key, (entry, heap_bytes), judge, |shard, older| {
+        self.put_over(None, key, entry, heap_bytes, judge, |shard, older| {
             fenced() || !seen.is_still(shard, older)
         })
     }

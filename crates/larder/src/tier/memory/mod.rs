@@ -69,6 +69,7 @@ use crate::{
 pub(crate) use budget::Bound;
 use budget::{Budget, By, Leaving, Room};
 use burial::{Burials, bury, bury_untold};
+#[cfg(any(test, feature = "http"))]
 pub use classes::ClassHeld;
 use classes::{ClassRoom, Classes};
 pub(crate) use conditional::AsSeen;
@@ -281,7 +282,7 @@ impl<V> MemoryTier<V> {
         judge: &Judge<'_>,
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
-        self.put_as(Class::NONE, key, entry, heap_bytes, judge, fenced)
+        self.put_over(Some(Class::NONE), key, entry, heap_bytes, judge, |_, _| fenced())
     }
 
     /// The same, and the entry is of this class.
@@ -294,7 +295,7 @@ impl<V> MemoryTier<V> {
         judge: &Judge<'_>,
         fenced: impl FnOnce() -> bool,
     ) -> PutOutcome {
-        self.put_over(Some(class), key, (entry, heap_bytes), judge, |_, _| fenced())
+        self.put_over(Some(class), key, entry, heap_bytes, judge, |_, _| fenced())
     }
 
     /// The same where `fenced` is told which slot of the shard, if any, has what is stored under the key. Without a
@@ -307,7 +308,8 @@ impl<V> MemoryTier<V> {
         &self,
         class: Option<Class>,
         key: &str,
-        (entry, heap_bytes): (Entry<V>, usize),
+        entry: Entry<V>,
+        heap_bytes: usize,
         judge: &Judge<'_>,
         fenced: impl FnOnce(&Shard<V>, Option<u32>) -> bool,
     ) -> PutOutcome {
