@@ -21,9 +21,11 @@ mod purge;
 mod reload;
 mod serve;
 mod shared;
+mod shell;
 mod signals;
 mod stats;
 mod supervisor;
+mod top;
 mod upgrade;
 mod watch;
 
@@ -51,7 +53,9 @@ use crate::{
     reload::Again,
     serve::{Given, ServeError},
     shared::Passwords,
+    shell::{Completions, Man, Version},
     stats::Stats,
+    top::Top,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -88,6 +92,14 @@ enum What {
     Purge(Box<Purge>),
     /// Print what a `larder serve` with --admin has counted
     Stats(Stats),
+    /// Show what a `larder serve` with --admin does, on a screen that goes on
+    Top(Top),
+    /// Print what a shell completes this command by
+    Completions(Completions),
+    /// Write the manual pages of this command
+    Man(Man),
+    /// Print which version this is
+    Version(Version),
 }
 
 fn main() -> ExitCode {
@@ -119,6 +131,10 @@ fn main() -> ExitCode {
         What::Stats(stats) => {
             ended(stats.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
+        What::Top(top) => ended(top.run().map_err(|error| (error.exit_code(), error))),
+        What::Completions(completions) => printed(completions.run(Command::command())),
+        What::Man(man) => ended(man.run(Command::command()).map(print).map_err(|error| (1, error))),
+        What::Version(version) => printed(version.run()),
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }
 }

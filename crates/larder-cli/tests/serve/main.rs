@@ -45,5 +45,6 @@ mod stop;
 mod streams;
 mod support;
 mod tls;
+mod top;
 mod upgrades;
 mod websocket;

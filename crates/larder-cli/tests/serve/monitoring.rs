@@ -32,7 +32,8 @@ async fn with_all_parts() -> (Larder, Origin, (TempDir, Certificate)) {
     let origin = Origin::saying(ok("cache-control: max-age=60\r\n", "a")).await;
     let folder = tempfile::tempdir().unwrap();
     let certificate = Certificate::new();
-    let [file, key] = [certificate.file(), certificate.key()].map(|path| path.display().to_string());
+    let [file, key] =
+        [certificate.file(), certificate.key()].map(|path| path.display().to_string());
     let (place, port) = (origin.address, origin.address.port());
     let text = format!(
         "[[listener]]\nname = \"plain\"\nlisten = \"127.0.0.1:0\"\n\
@@ -106,7 +107,16 @@ fn part_of(name: &str, said: &Said) -> &'static str {
         () if begins(&["route_"]) => "Routes",
         () if begins(&["upstream_"]) => "Upstreams",
         () if begins(&["cdn_"]) => "CDNs",
-        () if begins(&["process_", "memory_", "config_", "tls_certificate", "gateway_", "log_", "admin_"]) => {
+        () if begins(&[
+            "process_",
+            "memory_",
+            "config_",
+            "tls_certificate",
+            "gateway_",
+            "log_",
+            "admin_",
+        ]) =>
+        {
             "The process"
         }
         () if begins(&["turns_", "arriving_", "crowded_", "compression_", "purge_"]) => {
@@ -139,7 +149,9 @@ This page is made of what a gateway with all parts says; the shared tier's are z
 "
     .to_owned();
     for part in PARTS {
-        page += &format!("\n## {part}\n\n| metric | type | labels | what it is |\n| --- | --- | --- | --- |\n");
+        page += &format!(
+            "\n## {part}\n\n| metric | type | labels | what it is |\n| --- | --- | --- | --- |\n"
+        );
         for (name, said) in metrics.iter().filter(|(name, said)| part_of(name, said) == part) {
             let labels: Vec<_> = said.labels.iter().map(|label| format!("`{label}`")).collect();
             let Said { kind, help, .. } = said;
