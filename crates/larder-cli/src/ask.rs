@@ -92,6 +92,16 @@ pub(crate) fn admin(text: &str) -> Result<Origin, String> {
 }
 
 impl Where {
+    /// Who is asked.
+    pub(crate) fn place(&self) -> &Origin {
+        &self.admin
+    }
+
+    /// It answers, and says nothing that this understands.
+    pub(crate) fn foreign(&self) -> AskError {
+        AskError::Foreign { admin: self.admin.clone(), status: StatusCode::OK }
+    }
+
     /// The answer to `body`, or to a GET without one.
     pub(crate) fn ask(
         &self,

@@ -26,9 +26,11 @@ mod reload;
 mod route_metrics;
 mod serve;
 mod shared;
+mod shell;
 mod signals;
 mod stats;
 mod supervisor;
+mod top;
 mod upgrade;
 mod watch;
 
@@ -58,7 +60,9 @@ use crate::{
     reload::Again,
     serve::{Given, ServeError},
     shared::Passwords,
+    shell::{Completions, Man, Version},
     stats::Stats,
+    top::Top,
 };
 
 /// A request that goes to the origin, and its answer, are many small pieces: allocating them is a tenth of
@@ -99,6 +103,14 @@ enum What {
     Entries(Entries),
     /// Tell what a `larder serve` with --admin would do with a request, and why
     Explain(Box<Explain>),
+    /// Show what a `larder serve` with --admin does, on a screen that goes on
+    Top(Top),
+    /// Print what a shell completes this command by
+    Completions(Completions),
+    /// Write the manual pages of this command
+    Man(Man),
+    /// Print which version this is
+    Version(Version),
 }
 
 fn main() -> ExitCode {
@@ -136,6 +148,10 @@ fn main() -> ExitCode {
         What::Explain(explain) => {
             ended(explain.run().map(print).map_err(|error| (error.exit_code(), error)))
         }
+        What::Top(top) => ended(top.run().map_err(|error| (error.exit_code(), error))),
+        What::Completions(completions) => printed(completions.run(Command::command())),
+        What::Man(man) => ended(man.run(Command::command()).map(print).map_err(|error| (1, error))),
+        What::Version(version) => printed(version.run()),
         What::Health(health) => ended(health.run().map_err(|error| (error.exit_code(), error))),
     }
 }

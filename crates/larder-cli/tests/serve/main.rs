@@ -47,5 +47,6 @@ mod stop;
 mod streams;
 mod support;
 mod tls;
+mod top;
 mod upgrades;
 mod websocket;
