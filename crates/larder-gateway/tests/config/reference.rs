@@ -65,10 +65,12 @@ fn a_default_that_is_told_is_the_one_that_holds() {
     const LEAST: &str = "[upstream.blog]\nurl = 8001\n";
     let shown = |text: &str| {
         let (settings, _) = check(text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
-        let policy = settings.ways.otherwise();
+        let mut otherwise = settings.ways.otherwise().clone();
+        // Where it is said is another matter.
+        otherwise.name.line = None;
         let parts =
             (&settings.listeners[0].listen, &settings.server, settings.memory, settings.cache);
-        format!("{parts:?} {policy:?} {:?} {:?}", settings.upstreams, settings.access_log)
+        format!("{parts:?} {otherwise:?} {:?} {:?}", settings.upstreams, settings.access_log)
     };
     let usual = shown(LEAST);
     let mut told = 0;

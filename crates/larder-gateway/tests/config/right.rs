@@ -700,7 +700,7 @@ cache = false
     assert!(way.name.line.as_ref().is_some_and(|line| line.starts_with("larder.toml:")));
     assert_eq!(limits.max_fetches, Some(20));
     assert_eq!(limits.rate, Some(larder_gateway::RateLimit { per_second: 2, burst: 5 }));
-    assert!(limits.route.starts_with("/posts/{id} x-beta "), "{}", limits.route);
+    assert!(limits.route.starts_with("/posts/{id} header x-beta "), "{}", limits.route);
     let by_expression =
         settings.ways.way(&Method::GET, &"http://any/17".parse().unwrap(), &fields).unwrap();
     assert!(!by_expression.is_cached);

@@ -72,8 +72,10 @@ fn any_key() -> impl Strategy<Value = &'static str> {
 }
 
 async fn run(mishaps: Vec<Mishap>, keys: Vec<&'static str>, pauses: Vec<u64>) {
-    // The last are well: what is always unwell is never over.
-    let mishaps: &'static [Mishap] = [mishaps, vec![Mishap::None; 4]].concat().leak();
+    // Each wait after a mishap is twice as long until one call is well: three in a row are over in seconds. The last are
+    // well: what is always unwell is never over.
+    let in_turn = mishaps.chunks(3).flat_map(|three| three.iter().copied().chain([Mishap::None]));
+    let mishaps: &'static [Mishap] = in_turn.chain([Mishap::None; 4]).collect::<Vec<_>>().leak();
     let double = Double::of(Picky::default(), mishaps).await;
     let driver: Arc<dyn Driver> = Arc::new(fastly(&double.api()));
     let bounds = Bounds { propagation: Duration::ZERO, most_in_a_call: 5, ..driver.bounds() };

@@ -22,8 +22,9 @@ use crate::{
 async fn running(folder: &Path, origin: &Origin) -> (Process, u16) {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cdn.md");
     let page = fs::read_to_string(page).unwrap();
-    let (_, rest) = page.split_once("```vcl\n").unwrap();
-    let text = rest.split_once("```").unwrap().0;
+    // The whole one: there are parts of others.
+    let mut blocks = page.split("```vcl\n").filter_map(|rest| Some(rest.split_once("```")?.0));
+    let text = blocks.find(|block| block.starts_with("vcl 4")).unwrap();
     let without_xkey: String = text
         .lines()
         .filter(|line| !line.contains("xkey"))

@@ -6,8 +6,8 @@ use http::{Request, Response};
 use larder::{
     Mode, Purge,
     http::{
-        Below, Body, Bypass, DryRun, Handled, Policy, RefreshOutlook, Rules, Settings,
-        ShowHandled, Standing, Step, Verdict,
+        Below, Body, Bypass, DryRun, Handled, Policy, RefreshOutlook, Rules, Settings, ShowHandled,
+        Standing, Step, Verdict,
         policy::{query::QueryRecipe, reason::Reason},
     },
 };
