@@ -37,13 +37,16 @@ impl Selector {
     }
 }
 
+/// Until when a value is fresh, given its key and what its entry's own lifetime says.
+type FreshUntil<'a, V> = dyn Fn(&str, &V, Moment) -> u64 + 'a;
+
 /// What the rank of an entry depends on beside what every cache knows.
 pub(crate) struct Beyond<'a, V> {
     /// Under no lock: whether a key is wanted.
     pub(crate) is_wanted: Option<&'a dyn Fn(&str) -> bool>,
     /// Under no lock: when its freshness ends, where that is not what the entry's own lifetime says.
     /// It is given what the entry's own says.
-    pub(crate) fresh_until: Option<&'a dyn Fn(&str, &V, Moment) -> u64>,
+    pub(crate) fresh_until: Option<&'a FreshUntil<'a, V>>,
 }
 
 /// The first entries of an order.

@@ -71,14 +71,13 @@ impl<V: Clone> Visitor<V> for Naming<'_, V> {
     }
 }
 
+/// The tags of a value, given its key.
+type NamesOf<'a, V> = dyn Fn(&str, &V) -> Vec<String> + 'a;
+
 impl<V> Engine<V> {
     /// The tags of all entries: `most` of those on the most entries, and as many of those that weigh most. `names_of`: the
     /// tags of a value, where it tells them.
-    pub(crate) fn list_tags(
-        &self,
-        most: usize,
-        names_of: Option<&dyn Fn(&str, &V) -> Vec<String>>,
-    ) -> ListedTags
+    pub(crate) fn list_tags(&self, most: usize, names_of: Option<&NamesOf<'_, V>>) -> ListedTags
     where
         V: Clone,
     {
@@ -114,7 +113,7 @@ impl<V> Engine<V> {
     fn names_of_tags(
         &self,
         tags: impl Iterator<Item = TagId>,
-        names_of: Option<&dyn Fn(&str, &V) -> Vec<String>>,
+        names_of: Option<&NamesOf<'_, V>>,
     ) -> HashMap<TagId, Option<String>>
     where
         V: Clone,
