@@ -1,6 +1,6 @@
 //! Dry run: what would become of a request now, by its own look and decision, with nothing done.
 //!
-//! It asks what a request asks ([`decision`](super::decision), [`miss`](super::miss), [`below`](super::below)), as an
+//! It asks what a request asks ([`decision`](super::decision), [`miss`](super::miss), [`below`]), as an
 //! onlooker: nothing counts as used, no flight begins, no turn is taken, nothing is refreshed. What is found is what the
 //! next request finds, unless something changes in between.
 
