@@ -96,6 +96,7 @@ pub struct Requests {
 
 /// Times that half of the others, and all but a twentieth and a hundredth of them, do not exceed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = QuantilesInSeconds)]
 pub struct Seconds {
     /// Half.
     pub p50: f64,

@@ -165,6 +165,7 @@ pub struct LeftOutView {
 
 /// What a tier holds.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ExplainedTier)]
 pub struct TierView {
     /// `memory` or `shared`.
     pub tier: &'static str,
