@@ -84,14 +84,16 @@ test-containers: ## Build the images and run the containers for real (as root, o
 test-page: web/node_modules/.installed
 	npm --prefix web run --silent test
 
+# EVERY_APPEARANCE=1 looks at each width in both themes.
 test-browser: test-deps test-binaries
-	BLOG_BIN=$(CURDIR)/target/debug/blog npm --prefix web run --silent e2e
+	EVERY_APPEARANCE=$(EVERY_APPEARANCE) BLOG_BIN=$(CURDIR)/target/debug/blog npm --prefix web run --silent e2e
 
 # Nobody waits for it. MINUTES is what its trials take; what has to be built comes on top.
 MINUTES ?= 30
 
 test-long: test-deps page conformance/node_modules/.installed ## Try longer than `make test` does: more cases, orders, fuzzing (30 minutes, or MINUTES=…, and the builds)
 	@tools/test-long $(MINUTES)
+	@$(MAKE) --no-print-directory EVERY_APPEARANCE=1 test-browser
 
 # With examples, the documentation is of the build that clippy has looked at; without, of another.
 check: tools web/node_modules/.installed page ## All that a change must pass beside its tests: format, lints, docs, licences, the page's types and lints

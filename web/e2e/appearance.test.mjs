@@ -5,17 +5,11 @@ import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { appearances } from './appearances.mjs';
 import { startBlog } from './blogProcess.mjs';
 import { launchBrowser, Reader } from './reader.mjs';
 
 const PICTURES = process.env.SCREENSHOTS ?? join(import.meta.dirname, 'screenshots');
-
-const THEMES = /** @type {const} */ (['light', 'dark']);
-const SIZES = [
-  { name: '360', viewport: { width: 360, height: 740 } },
-  { name: '768', viewport: { width: 768, height: 1024 } },
-  { name: '1440', viewport: { width: 1440, height: 900 } },
-];
 
 /** @type {import('playwright-core').Browser} */
 let browser;
@@ -118,22 +112,20 @@ const STATES = {
   },
 };
 
-for (const colorScheme of THEMES) {
-  for (const { name: size, viewport } of SIZES) {
-    describe(`${colorScheme}, ${size} pixels wide`, () => {
-      for (const [state, walkTo] of Object.entries(STATES)) {
-        test(state, async () => {
-          const reader = await Reader.arrive(browser, { colorScheme, viewport, reducedMotion: 'reduce' });
-          await walkTo(reader);
-          const path = join(PICTURES, `${state}-${size}-${colorScheme}.png`);
-          await reader.page.screenshot({ path, fullPage: true });
-          await assertFits(reader.page);
-          await assertAccessible(reader.page);
-          await reader.leave();
-        });
-      }
-    });
-  }
+for (const { colorScheme, size, viewport } of appearances('light')) {
+  describe(`${colorScheme}, ${size} pixels wide`, () => {
+    for (const [state, walkTo] of Object.entries(STATES)) {
+      test(state, async () => {
+        const reader = await Reader.arrive(browser, { colorScheme, viewport, reducedMotion: 'reduce' });
+        await walkTo(reader);
+        const path = join(PICTURES, `${state}-${size}-${colorScheme}.png`);
+        await reader.page.screenshot({ path, fullPage: true });
+        await assertFits(reader.page);
+        await assertAccessible(reader.page);
+        await reader.leave();
+      });
+    }
+  });
 }
 
 test('on a phone nothing moves unasked: neither when the list comes, nor the first loads and their marks', async () => {

@@ -1,21 +1,15 @@
-// Each view of the console in both themes and at three widths: nothing for axe to object to, nothing to scroll sideways,
+// Each view of the console at three widths, in light and dark: nothing for axe to object to, nothing to scroll sideways,
 // nothing against the content security policy, and a picture of each for whoever wants to look.
 import { AxeBuilder } from '@axe-core/playwright';
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { appearances } from './appearances.mjs';
 import { startConsole } from './consoleServer.mjs';
 import { launchBrowser } from './reader.mjs';
 
 const PICTURES = process.env.SCREENSHOTS ?? join(import.meta.dirname, 'screenshots');
-
-const THEMES = /** @type {const} */ (['light', 'dark']);
-const SIZES = [
-  { name: '360', viewport: { width: 360, height: 740 } },
-  { name: '768', viewport: { width: 768, height: 1024 } },
-  { name: '1440', viewport: { width: 1440, height: 900 } },
-];
 
 /** @type {import('playwright-core').Browser} */
 let browser;
@@ -66,27 +60,25 @@ const VIEWS = {
   theatre: ['#/theatre', (page) => page.getByText(/requests in the last second/).waitFor()],
 };
 
-for (const colorScheme of THEMES) {
-  for (const { name: size, viewport } of SIZES) {
-    describe(`${colorScheme}, ${size} pixels wide`, () => {
-      for (const [view, [hash, walk]] of Object.entries(VIEWS)) {
-        test(view, async () => {
-          const page = await open({ colorScheme, viewport, reducedMotion: 'reduce' }, hash);
-          await page.getByText('live', { exact: true }).waitFor();
-          await walk(page);
-          await page.screenshot({ path: join(PICTURES, `console-${view}-${size}-${colorScheme}.png`), fullPage: true });
-          const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-          assert.equal(excess, 0, `${excess} pixels stick out`);
-          const { violations } = await new AxeBuilder({ page }).analyze();
-          const objections = violations.map(
-            ({ id, impact, nodes }) => `${impact}: ${id} at ${nodes.map(({ target }) => target.join(' ')).join(', ')}`,
-          );
-          assert.deepEqual(objections, []);
-          await leave(page);
-        });
-      }
-    });
-  }
+for (const { colorScheme, size, viewport } of appearances('dark')) {
+  describe(`${colorScheme}, ${size} pixels wide`, () => {
+    for (const [view, [hash, walk]] of Object.entries(VIEWS)) {
+      test(view, async () => {
+        const page = await open({ colorScheme, viewport, reducedMotion: 'reduce' }, hash);
+        await page.getByText('live', { exact: true }).waitFor();
+        await walk(page);
+        await page.screenshot({ path: join(PICTURES, `console-${view}-${size}-${colorScheme}.png`), fullPage: true });
+        const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.equal(excess, 0, `${excess} pixels stick out`);
+        const { violations } = await new AxeBuilder({ page }).analyze();
+        const objections = violations.map(
+          ({ id, impact, nodes }) => `${impact}: ${id} at ${nodes.map(({ target }) => target.join(' ')).join(', ')}`,
+        );
+        assert.deepEqual(objections, []);
+        await leave(page);
+      });
+    }
+  });
 }
 
 test('the first paint comes within 300 milliseconds', async () => {
