@@ -125,6 +125,18 @@ impl History {
     }
 }
 
+/// Somebody looks at the counters. Dropping it says that nobody does any more: a runtime may end while the router goes on
+/// in another.
+struct Looking(Weak<Console>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        if let Some(console) = self.0.upgrade() {
+            console.history.has_begun.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Begins to look at the counters, unless that has begun or there is no runtime to do it on.
 pub(crate) fn begin(console: &Arc<Console>) {
     let has_begun = &console.history.has_begun;
@@ -132,24 +144,23 @@ pub(crate) fn begin(console: &Arc<Console>) {
     if !has_begun.load(Ordering::Relaxed) && !has_begun.swap(true, Ordering::Relaxed) {
         let stop = console.stop.clone();
         let before = Totals::of(console);
-        let looking = look(Arc::downgrade(console), before);
+        let looking = look(Looking(Arc::downgrade(console)), before);
         // It ends by itself when the console does: nobody need hold it.
         drop(runtime.spawn(async move { stop.run_until_cancelled(looking).await }));
     }
 }
 
-async fn look(console: Weak<Console>, mut before: Totals) {
+async fn look(looking: Looking, mut before: Totals) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    let mut last = 0;
     loop {
         ticks.tick().await;
-        let Some(console) = console.upgrade() else { return };
+        let Some(console) = looking.0.upgrade() else { return };
         let now = Totals::of(&console);
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         // Also where the clock is set back, or shows one second twice: each has a number of its own, which grows.
-        last = clock.max(last + 1);
+        let last = clock.max(*console.history.last.borrow() + 1);
         console.history.push(now.since(&before, last));
         before = now;
     }

@@ -15,7 +15,7 @@ use larder::http::{
         reason::Reason,
     },
 };
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
     DifferView, Explain, Explained, GoneView, KeyView, LeftOutView, Looked, NearView, NextView,
@@ -27,6 +27,8 @@ use crate::problem::Problem;
 /// How many stored keys that nearly fit are told, and how long they are looked for.
 const NEAREST: usize = 3;
 const NEAREST_WITHIN: Duration = Duration::from_millis(50);
+/// So many look at once, whoever asks: each keeps a processor busy for that long. The others wait for them.
+static LOOKS: Semaphore = Semaphore::const_new(2);
 
 /// What stands before the cache: which rules a request has there, and what is asked.
 #[derive(Clone, Debug)]
@@ -63,6 +65,7 @@ pub async fn told_of(cache: &HttpCache, request: Request<()>, uri: &Uri, before:
     if let (Some(key), Step::Ask { .. } | Step::Refuse) = (&dry.key, dry.step) {
         let (cache, key) = (cache.clone(), Arc::clone(key));
         let look = move || cache.nearest(&key, NEAREST, NEAREST_WITHIN);
+        let _turn = LOOKS.acquire().await;
         // It goes over all that is stored: not here, where others wait. If it broke, that was told.
         if let Ok(Nearest { near, looked_at, is_whole }) = spawn_blocking(look).await {
             looked = Some(Looked { keys: looked_at, all: is_whole });

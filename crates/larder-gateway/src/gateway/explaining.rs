@@ -66,7 +66,7 @@ impl Gateway {
             Some(written) => Some(Box::new(self.told(&settings, &question, Some(written)).await)),
         };
         let Question { method, uri, .. } = question;
-        let last = self.common.past.last_of(&uri);
+        let last = self.common.past.last_of(&method, &uri);
         let request = RequestView { method: method.to_string(), url: uri.to_string() };
         Ok(Explained { at: time(SystemTime::now()), request, told, last, with_policy })
     }

@@ -50,8 +50,8 @@ struct Ring {
 
 struct Record {
     id: u128,
-    /// Tells URLs apart that are the same without what their queries say.
-    url_hash: u64,
+    /// Tells what was asked for apart, also where it is the same without what queries say.
+    asked_hash: u64,
     at: SystemTime,
     method: Method,
     url: Box<str>,
@@ -139,7 +139,7 @@ impl Past {
         let written = settings.config.written.as_ref();
         let record = Record {
             id,
-            url_hash: self.url_hash(&uri),
+            asked_hash: self.asked_hash(&method, &uri),
             at: SystemTime::now(),
             method,
             url: shown(&uri).into(),
@@ -154,15 +154,15 @@ impl Past {
     }
 
     /// Another key than those of ids: a hash of a URL tells nothing of them.
-    fn url_hash(&self, uri: &Uri) -> u64 {
+    fn asked_hash(&self, method: &Method, uri: &Uri) -> u64 {
         let authority = uri.authority().map(|authority| authority.as_str());
         let target = uri.path_and_query().map(|target| target.as_str());
-        self.of_urls.hash_one((uri.scheme_str(), authority, target))
+        self.of_urls.hash_one((method, uri.scheme_str(), authority, target))
     }
 
-    /// What became of the last request for this very URL, of those that are remembered.
-    pub(super) fn last_of(&self, uri: &Uri) -> Option<PastRequest> {
-        let wanted = self.url_hash(uri);
+    /// What became of the last request of this method for this very URL, of those that are remembered.
+    pub(super) fn last_of(&self, method: &Method, uri: &Uri) -> Option<PastRequest> {
+        let wanted = self.asked_hash(method, uri);
         let of_each = (0..STRIPES).filter_map(|stripe| self.ring(stripe).last_of(wanted));
         of_each.max_by_key(|(at, _)| *at).map(|(_, told)| told)
     }
@@ -200,8 +200,8 @@ impl Ring {
         gone
     }
 
-    fn last_of(&self, url_hash: u64) -> Option<(SystemTime, PastRequest)> {
-        let last = self.records.iter().rev().find(|record| record.url_hash == url_hash)?;
+    fn last_of(&self, asked_hash: u64) -> Option<(SystemTime, PastRequest)> {
+        let last = self.records.iter().rev().find(|record| record.asked_hash == asked_hash)?;
         Some((last.at, last.told()))
     }
 
@@ -302,7 +302,7 @@ mod tests {
     fn record(id: u128, url: &str) -> Record {
         Record {
             id,
-            url_hash: 0,
+            asked_hash: 0,
             at: SystemTime::UNIX_EPOCH,
             method: Method::GET,
             url: url.into(),
@@ -311,6 +311,15 @@ mod tests {
             status: StatusCode::BAD_GATEWAY,
             took: Duration::from_millis(20),
         }
+    }
+
+    #[test]
+    fn what_became_of_one_method_is_not_told_of_another() {
+        let (past, uri) = (Past::new(), "https://a.example/me".parse().unwrap());
+        let asked_hash = past.asked_hash(&Method::HEAD, &uri);
+        past.ring(3).add(Record { asked_hash, ..record(7, "/me") });
+        assert_eq!(past.last_of(&Method::HEAD, &uri).unwrap().id, format!("{:032x}", 7));
+        assert!(past.last_of(&Method::GET, &uri).is_none());
     }
 
     #[test]

@@ -31,6 +31,10 @@ use crate::{
     tier::lower::{Body, Position, Record},
 };
 
+/// When another process asked for a response is known to so much: both clocks go in steps, of 10 ms at most. It counts as
+/// asked for so much earlier, so that nobody who wants what is younger than a moment is given what is older.
+const UNSURE: Duration = Duration::from_millis(20);
+
 /// The bytes of a BLAKE3 hash.
 type Digest = [u8; blake3::OUT_LEN];
 
@@ -206,7 +210,7 @@ impl Beneath {
         };
         Some(ResponseBelow {
             head: StoredHead::of_record(rest, received_at).ok()?,
-            asked_at: Mark::at(received_at.checked_sub(asked_before)?),
+            asked_at: Mark::at(received_at.checked_sub(asked_before.saturating_add(UNSURE))?),
             state,
             marked_stale,
             record,
