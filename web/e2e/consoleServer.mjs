@@ -28,10 +28,13 @@ const KINDS = /** @type {Record<string, string>} */ ({
 
 /** @returns {Promise<ConsoleServer>} */
 export async function startConsole() {
-  const vite = await createVite({ configFile: false, server: { middlewareMode: true, hmr: false, watch: null }, logLevel: 'error', appType: 'custom', optimizeDeps: { noDiscovery: true } });
-  const { FakeAdmin } = /** @type {typeof import('../src/features/console/testing/FakeAdmin')} */ (
-    await vite.ssrLoadModule('/src/features/console/testing/FakeAdmin.ts')
-  );
+  const vite = await createVite({ root: join(import.meta.dirname, '..'), configFile: false, server: { middlewareMode: true, hmr: false, watch: null }, logLevel: 'error', appType: 'custom', optimizeDeps: { noDiscovery: true } });
+  const loading = vite.ssrLoadModule('/src/features/console/testing/FakeAdmin.ts').catch(async (/** @type {unknown} */ error) => {
+    // What is still open would keep the test's process.
+    await vite.close();
+    throw error;
+  });
+  const { FakeAdmin } = /** @type {typeof import('../src/features/console/testing/FakeAdmin')} */ (await loading);
   const admin = new FakeAdmin(undefined, 3000);
   const clock = setInterval(() => admin.pass(), 1000);
 
