@@ -110,7 +110,8 @@ impl Admin {
         self
     }
 
-    /// Tells at `/v1/routes` what `table` knows: a function that returns its lines will do. Without one there are none.
+    /// Tells at `/v1/routes` what `table` knows: a function that returns its lines will do. Without one the answer is
+    /// 404.
     pub fn route_table(mut self, table: impl RouteTable + 'static) -> Self {
         self.route_table = Some(Box::new(table));
         self

@@ -370,7 +370,8 @@ fn as_map<S: Serializer>(pairs: &[(&'static str, u64)], serializer: S) -> Result
     map.end()
 }
 
-/// What the requests of each route have come to, and what is stored for it.
+/// What the requests of each route have come to, and what is stored for it. 404 where nothing has routes: where an
+/// application asks the caches itself.
 #[utoipa::path(
     get, path = "/v1/routes", tag = "counters", params(RoutesQuestion),
     responses(
@@ -383,7 +384,11 @@ pub(crate) async fn routes(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Routes>, Problem> {
     let wish = Wish::of(query.as_deref().unwrap_or_default())?;
-    let lines = console.route_table.as_ref().map(|table| table.routes()).unwrap_or_default();
+    let no_routes = || {
+        let detail = "nothing here has routes: these caches are asked by an application itself";
+        Problem::new(StatusCode::NOT_FOUND, "Not found", detail)
+    };
+    let lines = console.route_table.as_ref().ok_or_else(no_routes)?.routes();
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let total = lines.len();
     let (lines, last) = wish.page(lines);

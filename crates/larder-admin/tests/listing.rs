@@ -158,6 +158,15 @@ async fn entries_are_found_by_the_route_that_somebody_says_they_have() {
 }
 
 #[tokio::test]
+async fn routes_are_not_found_where_nothing_has_any() {
+    let posts = cache("posts");
+    let without = Admin::new().cache(&posts).router();
+    assert_eq!(send(&without, Method::GET, "/v1/routes", &[], "").await.status(), 404);
+    let with = Admin::new().cache(&posts).route_table(Vec::new).router();
+    assert_eq!(get(&with, "/v1/routes").await["total"], 0, "it has them, and none was asked for");
+}
+
+#[tokio::test]
 async fn what_was_purged_meanwhile_is_in_no_page() {
     let posts = cache("posts");
     let router = Admin::new().cache(&posts).router();

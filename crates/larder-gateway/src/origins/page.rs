@@ -4,6 +4,7 @@ use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use larder::http::policy::proxy_status::{ProxyError, ProxyStatus};
 
 /// The most bytes of a page: it lies in memory.
 pub const MAX_PAGE_BYTES: u64 = 1 << 20;
@@ -38,6 +39,26 @@ impl Page {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+        // The page is for people; for programs there is the same word as without it.
+        let status = ProxyStatus::new(ProxyError::DestinationUnavailable).to_field();
+        if let Ok(field) = HeaderValue::try_from(status) {
+            headers.insert("proxy-status", field);
+        }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_to_programs_that_the_service_is_down() {
+        let page = Page::new(Path::new("down.html"), "<h1>Back soon</h1>");
+        let answer = page.to_response();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["proxy-status"], "Larder;error=destination_unavailable");
+        assert_eq!(answer.headers()["content-type"], "text/html; charset=utf-8");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
     }
 }
