@@ -52,8 +52,9 @@ test: test-deps test-crates test-valkey test-interleavings test-admin-api test-c
 test-deps: tools
 	@tools/install-test-deps
 
+# All failures at once: a run takes minutes.
 test-crates: test-deps page
-	cargo test --locked --workspace
+	cargo test --locked --workspace --no-fail-fast
 
 test-valkey: test-deps page ## Tests of the shared tier once more, over Valkey (half a minute, and what has to be built)
 	@tools/test-valkey

@@ -31,7 +31,8 @@ use crate::{
     instances::{self, Fleet},
     key_routes::{KeyRoutes, NoRoutes},
     managed::Managed,
-    metrics, openapi,
+    metrics::{self, Scraped},
+    openapi,
     problem::Problem,
     purge, purges,
     refresh::Refresh,
@@ -213,7 +214,7 @@ impl Admin {
         let cors = self.allowed.cors();
         let allowed = Arc::new(self.allowed);
         let console = Arc::new(Console {
-            metrics: metrics::registry(&self.caches, self.figures),
+            metrics: Scraped::new(&self.caches, self.figures),
             caches: self.caches,
             notes: self.notes,
             tokens,

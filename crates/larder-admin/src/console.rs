@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +12,7 @@ use crate::{
     instances::Fleet,
     key_routes::KeyRoutes,
     managed::Managed,
+    metrics::Scraped,
     refresh::Refresh,
     routes::{Requests, RouteTable},
     snapshots::Snapshots,
@@ -52,7 +52,7 @@ pub(crate) struct Console {
     /// Who shares a tier with them.
     pub(crate) fleet: Option<Arc<dyn Fleet>>,
     /// What is scraped: made once, read at each scrape.
-    pub(crate) metrics: Registry,
+    pub(crate) metrics: Scraped,
     /// One permit for each event stream that may be open.
     pub(crate) streams: Arc<Semaphore>,
     /// Cancelled once the process is told to stop.

@@ -61,6 +61,7 @@ mod admin;
 mod assets;
 mod console;
 mod cursor;
+mod distributions;
 mod entries;
 mod entry;
 mod events;

@@ -14,7 +14,8 @@ use prometheus_client::{
 
 use crate::{
     console::Console,
-    figures::{Family, Figures, Kind, Table},
+    distributions,
+    figures::{Distributions, Family, Figures, Kind, Table},
     managed::Managed,
     problem::ProblemView,
 };
@@ -30,17 +31,36 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
     ),
 )]
 pub(crate) async fn metrics(State(console): State<Arc<Console>>) -> impl IntoResponse {
-    let mut text = String::new();
-    text::encode(&mut text, &console.metrics).expect("a string takes all");
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], text)
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], console.metrics.text())
 }
 
+/// What all names begin with.
+pub(crate) const PREFIX: &str = "larder";
+
 /// What is scraped: made once, read at each scrape.
-pub(crate) fn registry(caches: &[Arc<dyn Managed>], figures: Vec<Box<dyn Figures>>) -> Registry {
-    let mut registry = Registry::with_prefix("larder");
-    registry.register_collector(Box::new(Caches(caches.to_vec())));
-    registry.register_collector(Box::new(Further(figures)));
-    registry
+#[derive(Debug)]
+pub(crate) struct Scraped {
+    registry: Registry,
+    further: Further,
+}
+
+impl Scraped {
+    pub(crate) fn new(caches: &[Arc<dyn Managed>], figures: Vec<Box<dyn Figures>>) -> Scraped {
+        let further = Further(figures.into());
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register_collector(Box::new(Caches(caches.to_vec())));
+        registry.register_collector(Box::new(further.clone()));
+        Scraped { registry, further }
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        text::encode_registry(&mut text, &self.registry)
+            .and_then(|()| distributions::write(&mut text, &self.further.distributions()))
+            .and_then(|()| text::encode_eof(&mut text))
+            .expect("a string takes all");
+        text
+    }
 }
 
 struct Caches(Vec<Arc<dyn Managed>>);
@@ -328,7 +348,14 @@ impl fmt::Debug for Caches {
 }
 
 /// What is told beside the caches.
-struct Further(Vec<Box<dyn Figures>>);
+#[derive(Clone)]
+struct Further(Arc<[Box<dyn Figures>]>);
+
+impl Further {
+    fn distributions(&self) -> Vec<Distributions> {
+        self.0.iter().flat_map(|part| part.distributions()).collect()
+    }
+}
 
 impl Collector for Further {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -337,10 +364,7 @@ impl Collector for Further {
         {
             let kind = kind_of(kind);
             // The encoder writes a unit behind the name and into a line of its own.
-            let (name, unit) = [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)]
-                .into_iter()
-                .find_map(|(end, unit)| Some((name.strip_suffix(end)?, Some(unit))))
-                .unwrap_or((name, None));
+            let (name, unit) = unit_of(name);
             let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
             match &samples[..] {
                 [(value, sample)] if value.is_empty() => encode_number(family, kind, *sample)?,
@@ -367,11 +391,19 @@ impl Collector for Further {
 
 /// A label's value as the format has it: the encoder writes what it is given, and a quote in the name of a cache or the path
 /// of a socket would end the value.
-fn escaped(value: &str) -> Cow<'_, str> {
+pub(crate) fn escaped(value: &str) -> Cow<'_, str> {
     if !value.contains(['\\', '"', '\n']) {
         return Cow::Borrowed(value);
     }
     Cow::Owned(value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+/// A name without its unit, and that.
+pub(crate) fn unit_of(name: &str) -> (&str, Option<Unit>) {
+    [("_seconds", Unit::Seconds), ("_bytes", Unit::Bytes)]
+        .into_iter()
+        .find_map(|(end, unit)| Some((name.strip_suffix(end)?, Some(unit))))
+        .unwrap_or((name, None))
 }
 
 fn kind_of(kind: Kind) -> MetricType {

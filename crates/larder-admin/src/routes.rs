@@ -3,7 +3,11 @@
 //! Routes are above this crate, which knows caches: whoever has some gives what is to be told of them through
 //! [`RouteTable`].
 
-use std::{cmp::Ordering, sync::Arc, time::SystemTime};
+use std::{
+    cmp::Ordering,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Json,
@@ -54,6 +58,8 @@ pub struct RouteFigures {
     pub hit_seconds: Option<Seconds>,
     /// How long until the head of an answer for which a service was asked, or another's request waited for.
     pub miss_seconds: Option<Seconds>,
+    /// The same in buckets, for metrics.
+    pub waits: Waits,
     /// How often its service was asked, also behind its readers' backs.
     pub origin_calls: u64,
     /// How long its service took until the heads of the answers, all together.
@@ -104,6 +110,55 @@ pub struct Seconds {
     pub p95: f64,
     /// 99 in a hundred.
     pub p99: f64,
+}
+
+/// How long it took until the heads of answers for which a service was asked, or another's request waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Waits {
+    /// How many took as long as each of [`BOUNDS`](Waits::BOUNDS) at most, and longer than the one before; the last took
+    /// longer than all of them.
+    pub counts: [u64; Waits::BUCKETS],
+    /// All together.
+    pub seconds: f64,
+}
+
+/// A request whose reader has waited, by the id that its answer had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastWait {
+    /// The route that it fitted, as [`RouteFigures::route`].
+    pub route: Arc<str>,
+    /// The id.
+    pub id: String,
+    /// How long the head of its answer took.
+    pub took: Duration,
+    /// When that was there.
+    pub at: SystemTime,
+}
+
+impl Waits {
+    /// In seconds.
+    pub const BOUNDS: [f64; 12] =
+        [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+    /// One more than there are bounds.
+    pub const BUCKETS: usize = Self::BOUNDS.len() + 1;
+
+    /// In which bucket such a time is counted.
+    pub fn bucket_of(took: Duration) -> usize {
+        let seconds = took.as_secs_f64();
+        Self::BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(Self::BOUNDS.len())
+    }
+
+    /// Both together.
+    pub fn and(self, more: Waits) -> Waits {
+        let counts = std::array::from_fn(|at| self.counts[at] + more.counts[at]);
+        Waits { counts, seconds: self.seconds + more.seconds }
+    }
+
+    /// What there is beyond `before`, which is a part of it.
+    pub fn beyond(self, before: Waits) -> Waits {
+        let counts = std::array::from_fn(|at| self.counts[at].saturating_sub(before.counts[at]));
+        Waits { counts, seconds: (self.seconds - before.seconds).max(0.0) }
+    }
 }
 
 impl Requests {
@@ -411,6 +466,17 @@ mod tests {
 
     fn names(lines: &[RouteFigures]) -> Vec<&str> {
         lines.iter().map(|line| &*line.route).collect()
+    }
+
+    #[test]
+    fn a_wait_is_counted_up_to_the_first_bound_that_it_does_not_exceed() {
+        for (millis, bucket) in
+            [(0, 0), (1, 0), (2, 1), (1000, 9), (1001, 10), (10_000, 11), (10_001, 12)]
+        {
+            assert_eq!(Waits::bucket_of(Duration::from_millis(millis)), bucket, "{millis} ms");
+        }
+        assert_eq!(Waits::bucket_of(Duration::MAX), Waits::BUCKETS - 1);
+        assert!(Waits::BOUNDS.is_sorted());
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::{
 };
 
 use larder_admin::{
-    figures::{Family, Figures, Kind, Table},
-    routes::{Requests, RouteFigures},
+    figures::{Distribution, Distributions, Example, Family, Figures, Kind, Table},
+    routes::{PastWait, Requests, RouteFigures, Waits},
 };
 use larder_gateway::Gateway;
 
@@ -62,6 +62,7 @@ struct Counted {
     origin_seconds: f64,
     saved_seconds: f64,
     evicted: u64,
+    waits: Waits,
 }
 
 /// What is told of a name.
@@ -80,6 +81,7 @@ impl Counted {
             origin_seconds: figures.origin_seconds,
             saved_seconds: figures.saved_seconds,
             evicted: figures.evicted,
+            waits: figures.waits,
         }
     }
 
@@ -90,6 +92,7 @@ impl Counted {
             origin_seconds: self.origin_seconds + more.origin_seconds,
             saved_seconds: self.saved_seconds + more.saved_seconds,
             evicted: self.evicted + more.evicted,
+            waits: self.waits.and(more.waits),
         }
     }
 
@@ -109,6 +112,7 @@ impl Counted {
             origin_seconds: (self.origin_seconds - before.origin_seconds).max(0.0),
             saved_seconds: (self.saved_seconds - before.saved_seconds).max(0.0),
             evicted: self.evicted.saturating_sub(before.evicted),
+            waits: self.waits.beyond(before.waits),
         }
     }
 }
@@ -154,16 +158,21 @@ impl Named {
     }
 }
 
+impl RouteMetrics {
+    fn tell(&self) -> Vec<(Arc<str>, Told)> {
+        let table = self.gateway.route_table();
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.tell(&table)
+    }
+}
+
 impl Figures for RouteMetrics {
     fn families(&self) -> Vec<Family> {
         Vec::new()
     }
 
     fn tables(&self) -> Vec<Table> {
-        let table = self.gateway.route_table();
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = named.tell(&table);
-        drop(named);
+        let told = self.tell();
         let of_each = |name, help, kind, value: fn(&Told) -> f64| Table {
             name,
             help,
@@ -218,16 +227,56 @@ impl Figures for RouteMetrics {
             }),
         ]
     }
+
+    fn distributions(&self) -> Vec<Distributions> {
+        let told = self.tell();
+        let mut examples = examples(&told, self.gateway.past_waits());
+        let of_each = told.iter().map(|(route, told)| {
+            let Waits { counts, seconds } = told.counted.waits;
+            Distribution {
+                labels: vec![("route", route.to_string())],
+                counts: counts.to_vec(),
+                sum: seconds,
+                examples: examples.remove(route).unwrap_or_default(),
+            }
+        });
+        vec![Distributions {
+            name: "route_wait_seconds",
+            help: "How long readers waited for the heads of answers that were not at hand",
+            bounds: &Waits::BOUNDS,
+            samples: of_each.collect(),
+        }]
+    }
+}
+
+/// By which requests one finds out more about the waits of each name. What has no name is among the others.
+fn examples(told: &[(Arc<str>, Told)], past: Vec<PastWait>) -> HashMap<Arc<str>, Vec<Example>> {
+    let names: HashSet<_> = told.iter().map(|(route, _)| route).collect();
+    let mut of_names: HashMap<Arc<str>, Vec<Example>> = HashMap::new();
+    for PastWait { route, id, took, at } in past {
+        let name = if names.contains(&route) { route } else { OTHER.into() };
+        let example = Example { value: took.as_secs_f64(), request_id: id, at };
+        of_names.entry(name).or_default().push(example);
+    }
+    of_names
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     fn line(route: &str, miss: u64) -> RouteFigures {
         let requests = Requests { miss, ..Requests::default() };
         let (route, origin_seconds) = (route.into(), miss as f64);
-        RouteFigures { route, requests, origin_seconds, bytes: miss, ..RouteFigures::default() }
+        let figures = RouteFigures { route, requests, origin_seconds, ..RouteFigures::default() };
+        RouteFigures { bytes: miss, waits: waits(miss), ..figures }
+    }
+
+    fn waits(count: u64) -> Waits {
+        let counts = std::array::from_fn(|at| if at == 3 { count } else { 0 });
+        Waits { counts, seconds: count as f64 / 128.0 }
     }
 
     /// Checks what holds at each scrape; returns the names.
@@ -242,8 +291,17 @@ mod tests {
         assert_eq!(sum, table.iter().map(|line| line.requests.miss).sum::<u64>());
         let bytes: u64 = told.iter().map(|(_, told)| told.bytes).sum();
         assert_eq!(bytes, table.iter().map(|line| line.bytes).sum::<u64>());
+        let waits =
+            told.iter().map(|(_, told)| told.counted.waits).fold(Waits::default(), Waits::and);
+        let of_lines = table.iter().map(|line| line.waits).fold(Waits::default(), Waits::and);
+        assert_eq!(waits.counts, of_lines.counts);
         for (name, told) in &told {
             if let Some(before) = last.get(name) {
+                let (now, then) = (told.counted.waits, before.counted.waits);
+                assert!(
+                    now.counts.iter().zip(then.counts).all(|(now, then)| *now >= then),
+                    "{name}"
+                );
                 let (now, then) = (told.counted.requests.miss, before.counted.requests.miss);
                 assert!(now >= then, "{name} went from {then} to {now}");
             }
@@ -266,6 +324,7 @@ mod tests {
         for round in 1..5 {
             for (at, line) in table.iter_mut().enumerate() {
                 line.requests.miss += (150 - at as u64) * round;
+                line.waits = waits(line.requests.miss);
             }
             told(&mut named, &mut last, &table);
         }
@@ -286,5 +345,22 @@ mod tests {
         told(&mut named, &mut last, &[line("/a", 5), line("/b", 3)]);
         assert_eq!(last["/b"].counted.requests.miss, 3);
         assert_eq!(last[OTHER], Told::default());
+    }
+
+    #[test]
+    fn a_request_is_an_example_of_its_route_s_name_or_of_the_others() {
+        let told = ["/a", OTHER].map(|name| (Arc::from(name), Told::default()));
+        let past = |route: &str, id: &str| PastWait {
+            route: route.into(),
+            id: id.to_owned(),
+            took: Duration::from_millis(250),
+            at: SystemTime::UNIX_EPOCH,
+        };
+        let examples = examples(&told, vec![past("/a", "1"), past("/nameless", "2")]);
+        let ids = |name: &str| {
+            examples[name].iter().map(|example| &*example.request_id).collect::<Vec<_>>()
+        };
+        assert_eq!((ids("/a"), ids(OTHER)), (vec!["1"], vec!["2"]));
+        assert_eq!(examples["/a"][0].value, 0.25);
     }
 }

@@ -1,4 +1,4 @@
-//! Problem: every error the gateway answers with itself (RFC 9457), signed with `Proxy-Status`.
+//! Problem: every error the gateway answers with itself (RFC 9457), signed with `Proxy-Status` and `Cache-Status`.
 
 use std::time::Duration;
 
@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use larder::http::policy::proxy_status::{ProxyError, ProxyStatus};
+use larder::http::policy::{
+    cache_status::CacheStatus,
+    proxy_status::{ProxyError, ProxyStatus},
+};
 
 /// An error as `application/problem+json`. No cache may store it: it is about one moment.
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ impl Problem {
         if let Ok(field) = HeaderValue::try_from(status.to_field()) {
             headers.insert("proxy-status", field);
         }
+        // Nothing was forwarded, as far as is known here.
+        CacheStatus::refused().append_to(headers);
         response
     }
 }
@@ -92,6 +97,7 @@ mod tests {
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         let field = r#"Larder;error=http_response_timeout;details="5s""#;
         assert_eq!(response.headers()["proxy-status"], field);
+        assert_eq!(response.headers()["cache-status"], "Larder");
         let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(body["type"], "urn:larder:problem:http_response_timeout");
         assert_eq!(body["status"], 504);

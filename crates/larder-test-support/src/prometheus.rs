@@ -41,6 +41,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", file.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))
+            .arg("--enable-feature=exemplar-storage")
             .arg("--log.level=warn");
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut prometheus = Prometheus { address, process, _folder: folder };

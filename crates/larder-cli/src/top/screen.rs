@@ -362,7 +362,8 @@ mod tests {
     fn drawn(view: &View, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, view)).unwrap();
-        terminal.backend().to_string()
+        // The backend shows no lines of no width.
+        if width == 0 { String::new() } else { terminal.backend().to_string() }
     }
 
     fn view() -> View {
@@ -395,7 +396,7 @@ mod tests {
     #[test]
     fn it_is_drawn_at_every_size() {
         let view = view();
-        for (width, height) in [(0, 0), (1, 1), (10, 3), (40, 8), (300, 100)] {
+        for (width, height) in [(0, 0), (0, 5), (5, 0), (1, 1), (10, 3), (40, 8), (300, 100)] {
             drawn(&view, width, height);
         }
     }

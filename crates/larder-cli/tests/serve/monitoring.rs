@@ -7,7 +7,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use larder_test_support::{
@@ -79,7 +79,9 @@ fn metrics(text: &str) -> Vec<(String, Said)> {
             }
             continue;
         }
-        let Some((name, labels)) = line.split_once('{') else { continue };
+        // An exemplar's labels are none of its metric.
+        let sample = line.split_once(" # ").map_or(line, |(sample, _)| sample);
+        let Some((name, labels)) = sample.split_once('{') else { continue };
         let place = places.iter().filter(|(known, _)| is_sample_of(name, known));
         let place = place.max_by_key(|(known, _)| known.len()).map(|(_, place)| *place);
         let labels = labels.rsplit_once('}').map_or("", |(labels, _)| labels);
@@ -144,6 +146,10 @@ fn page(metrics: &[(String, Said)]) -> String {
 `GET /metrics` of the admin API, in the format of OpenMetrics 1.0. A counter's samples end in `_total`; a histogram has
 `_bucket`, `_sum` and `_count`. Labels have values from closed sets, or from the file of settings: never a key or a URL of a
 reader. `deploy/prometheus` has settings for Prometheus and alerts, `deploy/grafana` a dashboard.
+
+Buckets of `larder_route_wait_seconds` each name one of their requests (an exemplar, `request_id`) where answers have ids:
+`larder explain --request ID` says what became of it, while it is remembered. Prometheus keeps exemplars when it is started with
+`--enable-feature=exemplar-storage`.
 
 This page is made of what a gateway with all parts says; the shared tier's are zero where there is none.
 "
@@ -238,6 +244,17 @@ async fn a_real_prometheus_scrapes_what_was_counted_and_evaluates_the_alerts() {
     })
     .await;
     assert_eq!(prometheus.value("up{job=\"larder\"}").await, Some(1.0));
+    // The first request has waited, and each bucket with something in it says whose that was.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let past = format!("/api/v1/query_exemplars?start={}&end={}", now - 600, now + 600);
+    let id = within(SCRAPED, "an exemplar in Prometheus", async || {
+        let asked = prometheus.ask(&past, Some("query=larder_route_wait_seconds_bucket")).await;
+        Some(asked["data"][0]["exemplars"][0]["labels"]["request_id"].as_str()?.to_owned())
+    })
+    .await;
+    let told = larder.get_from_admin(&format!("/v1/requests/{id}")).await;
+    let told: serde_json::Value = serde_json::from_str(told.text()).unwrap();
+    assert_eq!((&told["verdict"], &told["status"]), (&"miss".into(), &200.into()), "{told}");
     let rules = within(SCRAPED, "the alerts to be evaluated", async || {
         let answer = prometheus.ask("/api/v1/rules", None).await;
         let groups = answer["data"]["groups"].as_array()?.clone();

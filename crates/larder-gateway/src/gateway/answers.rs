@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, request::Parts};
-use larder::http::{Body, NoAnswer, policy::proxy_status::ProxyError};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request::Parts};
+use larder::http::{
+    Body, NoAnswer,
+    policy::{cache_status::CacheStatus, proxy_status::ProxyError, reason::Reason},
+};
 
 use crate::{origins::Unanswered, problem::Problem, seldom::Seldom};
 
@@ -72,12 +75,41 @@ pub(super) fn tell_busy(busy: &Seldom) {
     }
 }
 
-/// What the reader is told when there is no answer. Where the origin is stays inside.
-pub(super) fn answer_of(error: &NoAnswer) -> Response<Bytes> {
-    match error.origin::<Unanswered>() {
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// Why the cache would have had no part in it, where that is so.
+pub(super) fn passes(method: &Method, is_bypassed: bool) -> Option<Reason> {
+    match () {
+        () if is_bypassed => Some(Reason::BypassRule),
+        () if may_change(method) => Some(Reason::Method),
+        () => None,
+    }
+}
+
+/// Whether a request passes because of its method.
+fn may_change(method: &Method) -> bool {
+    !matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
+}
+
+/// What the reader is told when there is no answer. Where the origin is stays inside. `passes`: why the cache had no part
+/// in it.
+pub(super) fn answer_of(error: &NoAnswer, passes: Option<Reason>) -> Response<Bytes> {
+    let mut answer = match error.origin::<Unanswered>() {
         Some(error) => error.to_response(),
         None => problem_of(error).to_response(),
+    };
+    let status = match is_for_want_of_room(error) {
+        true => CacheStatus::refused(),
+        // Why it was no hit nobody has kept: that its service failed is the reason for what is sent.
+        false => {
+            let why = passes.unwrap_or(Reason::OriginError);
+            CacheStatus::forwarded(why, None).detail(Reason::OriginError)
+        }
+    };
+    if let Ok(field) = HeaderValue::try_from(status.to_field()) {
+        answer.headers_mut().insert(CACHE_STATUS, field);
     }
+    answer
 }
 
 fn problem_of(error: &NoAnswer) -> Problem {
@@ -115,5 +147,32 @@ fn problem_of(error: &NoAnswer) -> Problem {
             "the origin gave no answer that could be used",
             ProxyError::ConnectionTerminated,
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_on_in_vain_says_so_and_what_was_not_sent_on_is_refused() {
+        let slow = NoAnswer::TookTooLong { limit: Duration::from_secs(1) };
+        let busy = NoAnswer::NoTurn { waited: Duration::from_secs(1) };
+        let said = |error: &NoAnswer, method: Method, is_bypassed: bool| {
+            let answer = answer_of(error, passes(&method, is_bypassed));
+            let fields: Vec<_> = answer.headers().get_all(CACHE_STATUS).iter().collect();
+            assert_eq!(fields.len(), 1);
+            fields[0].to_str().unwrap().to_owned()
+        };
+        for (error, method, is_bypassed, status) in [
+            (&slow, Method::GET, false, "Larder;fwd=miss;detail=origin-error"),
+            (&slow, Method::POST, false, "Larder;fwd=method;detail=origin-error"),
+            (&slow, Method::GET, true, "Larder;fwd=bypass;detail=origin-error"),
+            (&busy, Method::GET, false, "Larder"),
+            (&busy, Method::POST, true, "Larder"),
+            (&NoAnswer::ShutDown, Method::GET, false, "Larder"),
+        ] {
+            assert_eq!(said(error, method, is_bypassed), status, "{error}");
+        }
     }
 }

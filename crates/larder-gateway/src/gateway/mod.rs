@@ -55,7 +55,7 @@ use larder::http::{
     },
 };
 use larder_admin::{
-    routes::{Requests, RouteFigures},
+    routes::{PastWait, Requests, RouteFigures},
     trail::Trail,
 };
 use tower::Service;
@@ -63,7 +63,7 @@ use tower::Service;
 use self::{
     answers::{
         LogLine, answer_of, is_for_want_of_a_turn, is_for_want_of_an_address,
-        is_for_want_of_memory, is_for_want_of_room, tell_busy, tell_down,
+        is_for_want_of_memory, is_for_want_of_room, passes, tell_busy, tell_down,
     },
     bounds::Bounds,
     client::LARDER_EXPLAIN,
@@ -312,6 +312,12 @@ impl Gateway {
         }))
     }
 
+    /// The last requests whose readers waited for a service: of each route one for each bucket of its
+    /// [`waits`](RouteFigures::waits), where one is remembered. Requests have ids only where the configuration gives them.
+    pub fn past_waits(&self) -> Vec<PastWait> {
+        self.common.past.waits()
+    }
+
     /// How many requests were finished, by what they were.
     pub fn requests(&self) -> Requests {
         self.common.ledger.requests()
@@ -524,11 +530,6 @@ impl Gateway {
     }
 }
 
-/// Whether a request passes because of its method.
-fn may_change(method: &Method) -> bool {
-    !matches!(method.as_str(), "GET" | "HEAD" | "QUERY")
-}
-
 /// Put into the extensions of a request that may change something: how its reader is told to see that.
 #[derive(Clone)]
 struct Write {
@@ -656,7 +657,7 @@ impl Service<Request<ReaderBody>> for Gateway {
         let write = head.extensions.remove::<Write>();
         let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
         let row = row.unwrap_or_else(|| Arc::clone(self.common.ledger.otherwise()));
-        let would_pass = head.extensions.get::<Bypass>().is_some() || may_change(&head.method);
+        let passes = passes(&head.method, head.extensions.get::<Bypass>().is_some());
         let answering = self.cache.call(Request::from_parts(head, body));
         let (common, store) =
             (Arc::clone(&self.common), write.as_ref().map(|_| self.store.clone()));
@@ -669,7 +670,7 @@ impl Service<Request<ReaderBody>> for Gateway {
                     }
                 }
                 Err(error) if is_for_want_of_room(error) => row.refused(),
-                Err(_) if would_pass => row.failed(Verdict::Pass),
+                Err(_) if passes.is_some() => row.failed(Verdict::Pass),
                 Err(_) => row.failed(Verdict::Miss),
             }
             let has_failed = answered.is_err();
@@ -681,7 +682,7 @@ impl Service<Request<ReaderBody>> for Gateway {
                     error if is_for_want_of_memory(error) => {}
                     error => tracing::warn!("{error}"),
                 }
-                answer_of(&error).map(Body::from)
+                answer_of(&error, passes).map(Body::from)
             });
             if let Some(asked) = asked {
                 common.past.note(asked, &mut answer, has_failed);

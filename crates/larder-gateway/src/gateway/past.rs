@@ -6,7 +6,7 @@
 
 use std::{
     cell::Cell,
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,7 +17,10 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, request::Parts};
 use larder::http::{Handled, Verdict, policy::reason::Reason};
-use larder_admin::explain::{PastRequest, time};
+use larder_admin::{
+    explain::{PastRequest, time},
+    routes::{PastWait, Waits},
+};
 
 use super::{LetIn, Settings};
 
@@ -59,6 +62,15 @@ struct Record {
     became: Became,
     status: StatusCode,
     took: Duration,
+}
+
+/// A request whose reader has waited.
+#[derive(Clone)]
+struct Waited {
+    route: Arc<str>,
+    id: u128,
+    took: Duration,
+    at: SystemTime,
 }
 
 /// What has become of a request.
@@ -180,6 +192,29 @@ impl Past {
         (0..STRIPES).find_map(|stripe| self.ring(stripe).find(wanted))
     }
 
+    /// The last request of each route in each bucket of its waits, of those that are remembered.
+    pub(super) fn waits(&self) -> Vec<PastWait> {
+        let mut last: HashMap<(Arc<str>, usize), Waited> = HashMap::new();
+        for stripe in 0..STRIPES {
+            // An event loop may wait for this ring.
+            let waited = self.ring(stripe).waited();
+            for waited in waited {
+                let place = (Arc::clone(&waited.route), Waits::bucket_of(waited.took));
+                let known = last.entry(place).or_insert_with(|| waited.clone());
+                if known.at < waited.at {
+                    *known = waited;
+                }
+            }
+        }
+        let waits = last.into_values().map(|Waited { route, id, took, at }| PastWait {
+            route,
+            id: format!("{id:032x}"),
+            took,
+            at,
+        });
+        waits.collect()
+    }
+
     /// It is whole after each step.
     fn ring(&self, stripe: usize) -> MutexGuard<'_, Ring> {
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
@@ -205,6 +240,11 @@ impl Ring {
         Some((last.at, last.told()))
     }
 
+    /// Those whose readers have waited for a service.
+    fn waited(&self) -> Vec<Waited> {
+        self.records.iter().filter_map(Record::waited).collect()
+    }
+
     fn find(&self, id: u128) -> Option<PastRequest> {
         self.records.iter().rev().find(|record| record.id == id).map(Record::told)
     }
@@ -213,6 +253,12 @@ impl Ring {
 impl Record {
     fn bytes(&self) -> usize {
         size_of::<Record>() + self.url.len()
+    }
+
+    fn waited(&self) -> Option<Waited> {
+        let Became::Answered(Handled { origin: Some(_), .. }) = self.became else { return None };
+        let route = self.route.as_ref().map_or_else(|| "otherwise".into(), Arc::clone);
+        Some(Waited { route, id: self.id, took: self.took, at: self.at })
     }
 
     fn told(&self) -> PastRequest {

@@ -14,6 +14,7 @@ mod hits;
 mod row;
 mod table;
 mod times;
+mod waits;
 
 use std::{
     collections::HashMap,

@@ -13,17 +13,18 @@ use larder::http::{
     policy::{class::Class, reason::Reason},
 };
 
-use larder_admin::routes::Requests;
+use larder_admin::routes::{Requests, Waits};
 
 use super::{
     hits::HitCells,
     times::{Quantiles, Times},
+    waits::WaitCounts,
 };
 
 const REASONS: usize = Reason::ALL.len();
 
-/// The counts of one route. It takes 200 bytes, 350 more once a request was no hit, and half a KiB once a hit was timed, and
-/// once one has waited; beside its cells for hits.
+/// The counts of one route. It takes 200 bytes, 350 more once a request was no hit, half a KiB once a hit was timed, and as
+/// much and 112 bytes once one has waited; beside its cells for hits.
 pub(crate) struct Row {
     /// What its requests have in common.
     pub(super) words: Arc<str>,
@@ -41,6 +42,7 @@ pub(crate) struct Row {
     hit_times: Times,
     /// Of all that has waited for a service.
     waited_times: Times,
+    waits: WaitCounts,
 }
 
 /// The counts at one moment.
@@ -52,6 +54,8 @@ pub(super) struct Counts {
     pub(super) hit_times: Option<Quantiles>,
     /// How long until the head of an answer that its reader waited for. None before the first.
     pub(super) waited_times: Option<Quantiles>,
+    /// The same in buckets.
+    pub(super) waits: Waits,
     /// How often its service was asked.
     pub(super) origin_calls: u64,
     /// How long that took until the heads of the answers, all together.
@@ -74,6 +78,7 @@ impl Row {
             origin_micros: zero(),
             hit_times: Times::default(),
             waited_times: Times::default(),
+            waits: WaitCounts::default(),
         }
     }
 
@@ -118,7 +123,9 @@ impl Row {
             self.count_reason(reason);
         }
         if origin.is_some() {
-            self.waited_times.record(began.elapsed());
+            let took = began.elapsed();
+            self.waited_times.record(took);
+            self.waits.record(took);
         } else if verdict != Verdict::Refused {
             self.hit_times.record(began.elapsed());
         }
@@ -174,6 +181,7 @@ impl Row {
         }
         self.hit_times.absorb(&gone.hit_times);
         self.waited_times.absorb(&gone.waited_times);
+        self.waits.absorb(&gone.waits);
     }
 
     /// How many requests there were, by their verdicts, and what its plain hits have saved, in microseconds.
@@ -202,6 +210,7 @@ impl Row {
             reasons: reasons.unwrap_or_default(),
             hit_times: self.hit_times.quantiles(),
             waited_times: self.waited_times.quantiles(),
+            waits: self.waits.so_far(),
             origin_calls: self.origin_calls.load(Relaxed),
             origin_time: Duration::from_micros(self.origin_micros.load(Relaxed)),
             saved: Duration::from_micros(saved_micros),

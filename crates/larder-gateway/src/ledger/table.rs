@@ -96,6 +96,7 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
         reasons: counts.reasons.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
         hit_seconds: seconds(counts.hit_times),
         miss_seconds: seconds(counts.waited_times),
+        waits: counts.waits,
         origin_calls: counts.origin_calls,
         origin_seconds: counts.origin_time.as_secs_f64(),
         saved_seconds: counts.saved.as_secs_f64(),
@@ -107,7 +108,7 @@ fn figures(row: &Row, held: ClassHeld) -> RouteFigures {
     }
 }
 
-/// What a route had whose row is not closed yet; its times stay apart until then.
+/// What a route had whose row is not closed yet; its quantiles stay apart until then.
 fn add(other: &mut RouteFigures, gone: &RouteFigures) {
     other.requests = other.requests.and(gone.requests);
     for (reason, count) in &gone.reasons {
@@ -116,6 +117,7 @@ fn add(other: &mut RouteFigures, gone: &RouteFigures) {
             None => other.reasons.push((*reason, *count)),
         }
     }
+    other.waits = other.waits.and(gone.waits);
     other.origin_calls += gone.origin_calls;
     other.origin_seconds += gone.origin_seconds;
     other.saved_seconds += gone.saved_seconds;
