@@ -84,6 +84,8 @@ mod metrics;
 mod nearest;
 mod object;
 mod openapi;
+#[cfg(feature = "redis")]
+pub mod over_redis;
 mod problem;
 mod purge;
 mod purges;

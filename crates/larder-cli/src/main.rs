@@ -14,7 +14,6 @@ mod flags;
 mod health;
 mod import;
 mod inherited;
-mod instances;
 mod live;
 mod memory;
 mod metrics;

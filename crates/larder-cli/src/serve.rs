@@ -15,7 +15,9 @@ use larder::{
     http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
-use larder_admin::{Admin, Tokens, access::ClientAddress, log::Log, watch::Watch};
+use larder_admin::{
+    Admin, Tokens, access::ClientAddress, log::Log, over_redis::OverRedis, watch::Watch,
+};
 use larder_gateway::{
     Gateway, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
@@ -41,7 +43,6 @@ use crate::{
     ending::{Draining, Ending, Why},
     files::{self, Files},
     inherited::{InheritError, Inherited, Taken},
-    instances::{self, OverRedis},
     memory::{MemoryBound, watch},
     metrics::{
         AccessFigures, AddressFigures, CacheFigures, CdnFigures, MemoryFigures, OriginFigures,
@@ -323,8 +324,9 @@ impl Configured {
         let services = services(&settings.upstreams);
         tracing::info!("caching {services}: {}", what_is_cached(&settings));
         let watching = watch_of_shared.map(|watch| tokio::spawn(watch.tell(cache.cache().clone())));
-        let telling_others = tier
-            .map(|tier| tokio::spawn(instances::tell(OverRedis::new(tier, cache.cache().clone()))));
+        let telling_others = tier.map(|tier| {
+            tokio::spawn(OverRedis::new(tier, cache.cache().clone()).say_what_it_holds())
+        });
         let of_memory = MemoryBound::of(settings.process_memory)
             .map(|bound| tokio::spawn(watch(bound, cache.clone(), gateway.pressure())));
         let looking_after = tokio::spawn(certificates.look_after());

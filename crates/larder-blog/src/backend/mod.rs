@@ -22,7 +22,7 @@ use axum::{
 };
 use http::{HeaderMap, Method, StatusCode};
 use larder::{Cache, Fetched, Lifetime, lower};
-use larder_admin::{Admin, watch::Watch};
+use larder_admin::{Admin, over_redis::OverRedis, watch::Watch};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -44,9 +44,11 @@ pub(crate) struct Backend {
     cache: Cache<Arc<Reply>>,
     rules: Arc<Rules>,
     negative_ttl: Duration,
-    /// What is shared with other backends, if something is, and the task that says in the log how that is.
+    /// What is shared with other backends, if something is, and where.
     place: Option<String>,
-    watching: Option<AbortHandle>,
+    shared: Option<OverRedis<Arc<Reply>>>,
+    /// The tasks that say how that is: in the log, and to the others.
+    watching: Vec<AbortHandle>,
 }
 
 impl Backend {
@@ -60,15 +62,18 @@ impl Backend {
             .stale_if_error(lifetime.rescue_window())
             .max_bytes(settings.cache_max_bytes);
         let place = settings.shared.as_ref().map(|tier| format!("Redis at {tier}"));
-        let cache = match settings.shared {
+        let cache = match settings.shared.clone() {
             Some(tier) => cache.lower(tier, ReplyCodec),
             None => cache,
         };
         let cache = cache.build();
-        let watching = place.as_ref().map(|place| {
+        let shared = settings.shared.map(|tier| OverRedis::new(tier, cache.clone()));
+        let in_log = place.as_ref().map(|place| {
             let watch = Watch::new(place, lower::Settings::default());
             tokio::spawn(watch.tell(cache.clone()))
         });
+        let to_others = shared.clone().map(|shared| tokio::spawn(shared.say_what_it_holds()));
+        let watching = in_log.into_iter().chain(to_others);
         cache.serve_stale_while_revalidate(rules.is_stale_served_while_revalidating());
         Arc::new(Backend {
             posts: PostsClient::new(settings.posts_service),
@@ -76,16 +81,15 @@ impl Backend {
             rules,
             negative_ttl: settings.cache_negative_ttl,
             place,
-            watching: watching.map(|task| task.abort_handle()),
+            shared,
+            watching: watching.map(|task| task.abort_handle()).collect(),
         })
     }
 
     /// What is on its way to the shared tier gets there, if it can `within` this time; and no purge at another backend
     /// waits for this one any more.
     pub(crate) async fn shut_down(&self, within: Duration) {
-        if let Some(watching) = &self.watching {
-            watching.abort();
-        }
+        self.watching.iter().for_each(AbortHandle::abort);
         self.cache.shut_down(within).await;
     }
 
@@ -125,6 +129,10 @@ impl Backend {
     /// The console of this backend's cache.
     pub(crate) fn admin(&self, page_origins: &[String], stop: CancellationToken) -> Router {
         let admin = Admin::new().cache(&self.cache).stop_with(stop);
+        let admin = match &self.shared {
+            Some(shared) => admin.fleet(shared.clone()),
+            None => admin,
+        };
         let admin = page_origins.iter().try_fold(admin, |admin, origin| admin.allow_origin(origin));
         admin.expect("origins are checked when the settings are read").router()
     }

@@ -1,7 +1,9 @@
 //! Several backends above one Redis: they share posts, clearing one clears all, and without it they go on.
 
+use std::time::Duration;
+
 use http::Method;
-use larder_test_support::redis::Redis;
+use larder_test_support::{eventually::within, redis::Redis};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -48,6 +50,29 @@ async fn clear(blog: &Blog) -> Value {
     let request = ask(Method::POST, &blog.console("/v1/purge"));
     let cleared = answer(request.header("content-type", "application/json").body(body)).await;
     cleared.json()["receipts"][0]["tiers"][1].clone()
+}
+
+#[tokio::test]
+async fn each_console_knows_all_backends_and_what_they_hold() {
+    let (origin, redis) = (Origin::start(post("One")).await, Redis::start().await);
+    let [one, other] = two(&origin, &redis).await;
+    loaded(&one).await;
+    let known = async |blog: &Blog| {
+        let told = get(&blog.console("/v1/instances")).await.json();
+        let instances = told["instances"].as_array().expect("a list").clone();
+        let own = instances.iter().filter(|instance| instance["is_self"] == true).count();
+        let holding = instances.iter().filter(|instance| instance["entries"] == 1).count();
+        let is_heard_of =
+            |instance: &Value| instance["alive"] == true && instance["bytes"].is_u64();
+        (instances.len() == 2 && own == 1 && holding == 1 && instances.iter().all(is_heard_of))
+            .then_some(())
+    };
+    for blog in [&one, &other] {
+        // Each says so every five seconds.
+        within(Duration::from_secs(30), "both", async || known(blog).await).await;
+    }
+    let alone = Setup::part("backend").set("POSTS_SERVICE_URL", origin.url()).start().await;
+    assert_eq!(get(&alone.console("/v1/instances")).await.json(), json!({"instances": []}));
 }
 
 #[tokio::test]

@@ -1,33 +1,56 @@
-//! Instances: what this gateway says of itself to those that share its tier, and what they say.
+//! Over Redis: what this process says of itself to those that share its tier, and what they say.
 
 use std::time::Duration;
 
 use larder::{
     Cache,
-    http::Variants,
     redis::{
         Redis,
         instances::{InMemory, Instance},
     },
 };
-use larder_admin::instances::{Fleet, InstanceView, Told};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::instances::{Fleet, InstanceView, Told};
 
 /// So often each says what it holds.
 const EVERY: Duration = Duration::from_secs(5);
 /// The server has so long to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The instances over a tier.
-pub(crate) struct OverRedis {
+/// The processes that share a tier on Redis, for [`Admin::fleet`](crate::Admin::fleet).
+///
+/// What they hold, each says itself: see [`say_what_it_holds`](OverRedis::say_what_it_holds).
+#[derive(Debug)]
+pub struct OverRedis<V> {
     tier: Redis,
-    cache: Cache<Variants>,
+    cache: Cache<V>,
 }
 
-impl OverRedis {
-    /// `cache`: what is told of this one.
-    pub(crate) fn new(tier: Redis, cache: Cache<Variants>) -> OverRedis {
+impl<V> Clone for OverRedis<V> {
+    fn clone(&self) -> Self {
+        OverRedis { tier: self.tier.clone(), cache: self.cache.clone() }
+    }
+}
+
+impl<V: Clone + Send + Sync + 'static> OverRedis<V> {
+    /// `cache` lies over `tier`; it is what this process tells the others of.
+    pub fn new(tier: Redis, cache: Cache<V>) -> OverRedis<V> {
         OverRedis { tier, cache }
+    }
+
+    /// Tells the others every five seconds what this process holds, until the future is dropped: a task of its own is the place
+    /// for it. It must be within a tokio runtime with time enabled.
+    pub async fn say_what_it_holds(self) {
+        let mut turns = interval(EVERY);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            if let Err(why) = self.tell().await {
+                // That the tier is away is told where it is looked after.
+                tracing::debug!("nobody was told what this process holds: {why}");
+            }
+        }
     }
 
     async fn tell(&self) -> Result<Vec<Instance>, String> {
@@ -40,20 +63,7 @@ impl OverRedis {
     }
 }
 
-/// Says every five seconds what this process holds, until it is dropped.
-pub(crate) async fn tell(over: OverRedis) {
-    let mut turns = interval(EVERY);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        turns.tick().await;
-        if let Err(why) = over.tell().await {
-            // That the tier is away is told where it is looked after.
-            tracing::debug!("nobody was told what this gateway holds: {why}");
-        }
-    }
-}
-
-impl Fleet for OverRedis {
+impl<V: Clone + Send + Sync + 'static> Fleet for OverRedis<V> {
     fn instances(&self) -> Told<'_> {
         Box::pin(async move {
             let view = |instance: Instance| InstanceView {
