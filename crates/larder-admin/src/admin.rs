@@ -1,6 +1,10 @@
 //! Admin: which caches are administered, by whom, and the router that does it.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use axum::{
     Router,
@@ -229,6 +233,7 @@ impl Admin {
             history: History::default(),
             fleet: self.fleet,
             started: Instant::now(),
+            since: SystemTime::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             stop: self.stop,
         });

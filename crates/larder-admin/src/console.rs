@@ -1,6 +1,9 @@
 //! Console: what the handlers of the admin API share.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -58,4 +61,6 @@ pub(crate) struct Console {
     /// Cancelled once the process is told to stop.
     pub(crate) stop: CancellationToken,
     pub(crate) started: Instant,
+    /// The same as a time of day.
+    pub(crate) since: SystemTime,
 }

@@ -1,12 +1,12 @@
 //! Gone: which keys left memory of late, why and when.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
     extract::{RawQuery, State},
 };
-use larder::GoneKey;
+use larder::{GoneCause, GoneKey};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -25,6 +25,11 @@ pub(crate) struct GoneQuestion {
     key: Option<String>,
     /// Only keys that begin so.
     prefix: Option<String>,
+    /// Only keys of this route, in the words of its file.
+    route: Option<String>,
+    /// Only what went for this cause.
+    #[param(pattern = "^(purged|evicted|expired|replaced|taken)$")]
+    cause: Option<String>,
     /// How many.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<u16>,
@@ -36,6 +41,8 @@ pub(crate) struct GoneQuestion {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct GoneKeys {
     gone: Vec<GoneView>,
+    /// How many keys that fit are remembered, those beyond the limit too, by their causes.
+    by_cause: BTreeMap<&'static str, usize>,
     /// So many keys went and are not remembered, because they came too fast; older ones made room for newer beside.
     left_out: u64,
 }
@@ -45,6 +52,8 @@ pub(crate) struct GoneKeys {
 pub(crate) struct GoneView {
     cache: String,
     key: String,
+    /// Its route, where that is known.
+    route: Option<String>,
     #[schema(pattern = "^(purged|evicted|expired|replaced|taken)$")]
     cause: &'static str,
     /// When it was taken out. What a purge by tag has ended is taken out when it is swept or when room is needed, and lies
@@ -81,10 +90,12 @@ pub(crate) async fn gone(
     State(console): State<Arc<Console>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<GoneKeys>, Problem> {
-    let mut said = Question::of(query.as_deref(), &["cache", "key", "prefix", "limit"])?;
+    let known = ["cache", "key", "prefix", "route", "cause", "limit"];
+    let mut said = Question::of(query.as_deref(), &known)?;
     let caches = console.caches_called(said.take("cache").as_deref())?;
     let limit = said.limit()?;
-    let (key, prefix) = (said.take("key"), said.take("prefix"));
+    let cause = said.word("cause", &GoneCause::ALL.map(|cause| (cause.as_str(), cause)))?;
+    let (key, prefix, route) = (said.take("key"), said.take("prefix"), said.take("route"));
     if key.is_some() && prefix.is_some() {
         return Err(wrong("say \"key\" or \"prefix\", not both".to_owned()));
     }
@@ -92,23 +103,33 @@ pub(crate) async fn gone(
     for cache in caches.into_iter().map(|at| &console.caches[at]) {
         let of_cache = match &key {
             Some(key) => cache.gone(key).into_iter().collect(),
-            None => cache.gone_keys(prefix.as_deref().unwrap_or_default(), limit),
+            None => cache.gone_keys(prefix.as_deref().unwrap_or_default(), usize::MAX),
         };
-        keys.extend(of_cache.into_iter().map(|gone| (cache.name(), gone)));
+        let fitting =
+            of_cache.into_iter().filter(|gone| cause.is_none_or(|cause| gone.cause == cause));
+        let with_routes = fitting.map(|gone| (console.key_routes.route_of(&gone.key), gone));
+        let of_route = with_routes
+            .filter(|(of, _)| route.as_deref().is_none_or(|route| of.as_deref() == Some(route)));
+        keys.extend(of_route.map(|(of, gone)| (cache.name(), of, gone)));
         left_out += cache.gone_left_out();
     }
-    keys.sort_by_key(|(_, gone)| Reverse(gone.at));
+    let mut by_cause = BTreeMap::new();
+    for (.., gone) in &keys {
+        *by_cause.entry(gone.cause.as_str()).or_default() += 1;
+    }
+    keys.sort_by_key(|(.., gone)| Reverse(gone.at));
     keys.truncate(limit);
-    let gone = keys.into_iter().map(|(cache, gone)| GoneView::of(cache, gone)).collect();
-    Ok(Json(GoneKeys { gone, left_out }))
+    let gone = keys.into_iter().map(|(cache, route, gone)| GoneView::of(cache, route, gone));
+    Ok(Json(GoneKeys { gone: gone.collect(), by_cause, left_out }))
 }
 
 impl GoneView {
-    fn of(cache: &str, gone: GoneKey) -> GoneView {
+    fn of(cache: &str, route: Option<Arc<str>>, gone: GoneKey) -> GoneView {
         let at = |time| humantime::format_rfc3339_millis(time).to_string();
         GoneView {
             cache: cache.to_owned(),
             key: gone.key,
+            route: route.map(|route| route.to_string()),
             cause: gone.cause.as_str(),
             at: at(gone.at),
             purge: gone.purge.map(|purge| GonePurgeView {

@@ -357,6 +357,9 @@ impl Wish {
 pub(crate) struct Routes {
     #[schema(format = DateTime)]
     at: String,
+    /// Since when requests are counted.
+    #[schema(format = DateTime)]
+    since: String,
     /// How many routes there are.
     total: usize,
     routes: Vec<Line>,
@@ -445,10 +448,11 @@ pub(crate) async fn routes(
     };
     let lines = console.route_table.as_ref().ok_or_else(no_routes)?.routes();
     let at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let since = humantime::format_rfc3339_millis(console.since).to_string();
     let total = lines.len();
     let (lines, last) = wish.page(lines);
     let routes = lines.into_iter().map(Line::from).collect();
-    Ok(Json(Routes { at, total, routes, next: last.map(|last| last.text()) }))
+    Ok(Json(Routes { at, since, total, routes, next: last.map(|last| last.text()) }))
 }
 
 #[cfg(test)]

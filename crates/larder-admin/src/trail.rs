@@ -376,7 +376,8 @@ impl Trail {
         let all: Vec<&Record> =
             numbers.iter().filter_map(|number| records.all.get(number)).collect();
         let first = all.first()?;
-        let memory = TierState::Applied { by: all.len(), of: all.len() };
+        // This one, which has done all of them: other instances are the shared tier's to tell.
+        let memory = TierState::Applied { by: 1, of: 1 };
         let memory = TierView::of_state(Tier::Memory, &memory);
         let shared = self.0.has_shared.then(|| {
             // The one that is least far speaks for all.

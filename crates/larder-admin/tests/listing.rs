@@ -125,6 +125,7 @@ async fn an_entry_is_told_with_all_that_is_known() {
         ("/v1/entries?page=2", 400),
         ("/v1/tags?order=age", 400),
         ("/v1/gone?key=a&prefix=b", 400),
+        ("/v1/gone?cause=lost", 400),
         ("/v1/history?since=now", 400),
         ("/v1/events?only=hits", 400),
     ] {
@@ -240,7 +241,18 @@ async fn what_went_is_told_with_its_purge() {
         get(&router, "/v1/gone?prefix=/b&limit=1").await["gone"].as_array().unwrap().len(),
         1
     );
-    assert_eq!(get(&router, "/v1/gone?key=/none").await, json!({"gone": [], "left_out": 0}));
+    assert_eq!(
+        get(&router, "/v1/gone?key=/none").await,
+        json!({"gone": [], "by_cause": {}, "left_out": 0})
+    );
+    let (purged, none) = (get(&router, "/v1/gone?cause=purged&limit=1").await, json!({}));
+    assert_eq!(
+        (purged["gone"].as_array().unwrap().len(), &purged["by_cause"]),
+        (1, &gone["by_cause"])
+    );
+    assert!(purged["by_cause"]["purged"].as_u64() > Some(1), "{purged}");
+    assert_eq!(get(&router, "/v1/gone?cause=evicted").await["by_cause"], none);
+    assert_eq!(get(&router, "/v1/gone?route=/a").await["by_cause"], none, "nothing has routes");
 }
 
 #[tokio::test]

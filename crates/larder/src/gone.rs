@@ -63,6 +63,15 @@ pub enum GoneCause {
 }
 
 impl GoneCause {
+    /// All there are.
+    pub const ALL: [GoneCause; 5] = [
+        GoneCause::Purged,
+        GoneCause::Evicted,
+        GoneCause::Expired,
+        GoneCause::Replaced,
+        GoneCause::Taken,
+    ];
+
     /// The word for it: `purged`, `evicted`, `expired`, `replaced` or `taken`.
     pub fn as_str(self) -> &'static str {
         match self {

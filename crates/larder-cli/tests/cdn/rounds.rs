@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicBool, AtomicUsize,
+            AtomicBool, AtomicU64, AtomicUsize,
             Ordering::{Relaxed, SeqCst},
         },
     },
@@ -30,28 +30,33 @@ fn rounds() -> usize {
     env::var("LARDER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(304)
 }
 
+/// The oldest version of each page that may still be served: the last of which the receipt says that it is confirmed.
+type Oldest = Arc<[AtomicU64; PAGES]>;
+
 /// Readers of all pages, one after the other, until this is dropped.
 struct Readers(Arc<AtomicBool>, JoinSet<()>);
 
 impl Readers {
-    fn of(outer: SocketAddr) -> Readers {
+    fn of(outer: SocketAddr, oldest: &Oldest) -> Readers {
         let goes_on = Arc::new(AtomicBool::new(true));
         let mut readers = JoinSet::new();
         for first in 0..4 {
-            let goes_on = Arc::clone(&goes_on);
+            let (goes_on, oldest) = (Arc::clone(&goes_on), Arc::clone(oldest));
             readers.spawn(async move {
-                for page in first.. {
+                for page in (first..).map(|turn| turn % PAGES) {
                     if !goes_on.load(Relaxed) {
                         break;
                     }
-                    read(outer, page % PAGES).await;
+                    let confirmed = oldest[page].load(SeqCst);
+                    let found = read(outer, page).await;
+                    assert!(found >= confirmed, "{found} of page {page} after {confirmed}");
                 }
             });
         }
         Readers(goes_on, readers)
     }
 
-    /// None of them has found anything that was no page.
+    /// None of them has found anything that was no page, or was older than what was confirmed before it asked.
     async fn end(mut self) {
         self.0.store(false, Relaxed);
         while let Some(ended) = self.1.join_next().await {
@@ -61,16 +66,18 @@ impl Readers {
 }
 
 async fn never_old(pages: Pages, site: Site, outer: SocketAddr, what: fn(usize) -> Value) {
-    let readers = Readers::of(outer);
+    let oldest = Oldest::default();
+    let readers = Readers::of(outer, &oldest);
     let site = Arc::new(site);
     let mut writers = JoinSet::new();
     for page in 0..PAGES {
-        let (pages, site) = (pages.clone(), Arc::clone(&site));
+        let (pages, site, oldest) = (pages.clone(), Arc::clone(&site), Arc::clone(&oldest));
         writers.spawn(async move {
             for _ in 0..rounds() / PAGES {
                 let version = pages.change(page);
                 let story = site.purge(what(page), Duration::from_secs(60)).await;
                 assert_eq!(state(&story), "confirmed", "{story}\n{}", site.larder.log());
+                oldest[page].store(version, SeqCst);
                 let found = read(outer, page).await;
                 assert!(found >= version, "{found} after {version} was confirmed: {story}");
             }

@@ -40,7 +40,6 @@ use super::{
     kept,
     progress::{Ends, Progress},
     queue::{Change, State},
-    wishes,
 };
 
 /// What is on the list has higher numbers in the queues than what this process tells by itself: those of the list begin with
@@ -424,8 +423,7 @@ impl Member {
                 if piece.number <= leading.began_at[place] {
                     continue;
                 }
-                let wishes = wishes::wishes(&scopes, mode, &cdn.config.public);
-                let wishes = wishes.iter().map(|wish| cdn.config.driver.widen(wish)).collect();
+                let wishes = cdn.config.wishes(&scopes, mode);
                 cdn.queue().enter(piece.number, wishes, now);
             }
             leading.entered.insert(piece.number, leading.read);

@@ -106,6 +106,11 @@ pub enum Probed {
 }
 
 impl CdnConfig {
+    /// What it is to be asked for, so that all goes that these scopes name; and why it cannot be, of what it cannot.
+    fn wishes(&self, scopes: &[Scope], mode: Mode) -> Vec<Result<Wish, String>> {
+        wishes::asked(scopes, mode, &self.public, &*self.driver)
+    }
+
     /// Whether it answers to these credentials, by a call that changes nothing, within its [`timeout`](CdnConfig::timeout).
     pub async fn probe(&self) -> Probed {
         let Some(call) = self.driver.probe(SystemTime::now()) else { return Probed::NoSuchCall };
@@ -474,8 +479,7 @@ impl PurgeFollower for Inside {
         let mut at = 0;
         for (place, cdn) in self.cdns.iter().enumerate() {
             if self.fleet.is_none() {
-                let wishes = wishes::wishes(&purge.scopes, purge.mode, &cdn.config.public);
-                let wishes = wishes.iter().map(|wish| cdn.config.driver.widen(wish)).collect();
+                let wishes = cdn.config.wishes(&purge.scopes, purge.mode);
                 cdn.queue().enter(number, wishes, now);
             }
             at |= 1_u32 << place;
@@ -576,8 +580,7 @@ impl Inside {
                 if open.at & 1_u32 << place == 0 || queue.contains(*number) {
                     continue;
                 }
-                let wishes = wishes::wishes(&scopes, mode, &cdn.config.public);
-                let wishes = wishes.iter().map(|wish| cdn.config.driver.widen(wish)).collect();
+                let wishes = cdn.config.wishes(&scopes, mode);
                 queue.enter(*number, wishes, now);
                 queue.cover(*number, open.from);
             }

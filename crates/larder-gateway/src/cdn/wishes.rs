@@ -9,7 +9,7 @@ use http::{Uri, uri::PathAndQuery};
 use larder::{Mode, Scope};
 
 use super::{
-    driver::{What, Wish},
+    driver::{Driver, What, Wish},
     outgoing,
 };
 
@@ -22,6 +22,27 @@ pub struct Public {
     pub scheme: Option<String>,
     /// Answers may tell it their tags in the form that all vendors take (`cdn_tags`).
     pub is_told_tags: bool,
+}
+
+/// The same as `driver` can make it, and why not, of what it cannot.
+pub(super) fn asked(
+    scopes: &[Scope],
+    mode: Mode,
+    public: &Public,
+    driver: &dyn Driver,
+) -> Vec<Result<Wish, String>> {
+    let asked = |wish: Wish| {
+        let widened = driver.widen(&wish);
+        match &wish.what {
+            // A tag of which its vendor takes no purge, none of its objects has: answers tell it in the form that all take,
+            // by which it is purged beside.
+            What::Tag(tag) if public.is_told_tags && outgoing::tag_out(tag) != **tag => {
+                widened.ok().map(Ok)
+            }
+            _ => Some(widened),
+        }
+    };
+    wishes(scopes, mode, public).into_iter().filter_map(asked).collect()
 }
 
 /// What is to be asked for, so that all goes that these scopes name; each thing once. What no CDN can have (a key that is no
@@ -113,7 +134,61 @@ fn prefixes(prefix: &str, public: &Public) -> Vec<What> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::cdn::driver::{Answer, Bounds, Call, Said};
+
+    /// Takes no tag with a colon, and says so.
+    #[derive(Debug)]
+    struct Choosy;
+
+    impl Driver for Choosy {
+        fn vendor(&self) -> &'static str {
+            "choosy"
+        }
+
+        fn bounds(&self) -> Bounds {
+            unimplemented!("nobody is asked")
+        }
+
+        fn widen(&self, wish: &Wish) -> Result<Wish, String> {
+            match &wish.what {
+                What::Tag(tag) if tag.contains(':') => Err(format!("{tag} is no tag here")),
+                _ => Ok(wish.clone()),
+            }
+        }
+
+        fn calls(&self, _: &[Wish], _: &str, _: SystemTime) -> Vec<Call> {
+            unimplemented!("nobody is asked")
+        }
+
+        fn said(&self, _: &Call, _: &Answer, _: SystemTime) -> Said {
+            unimplemented!("nobody is asked")
+        }
+
+        fn probe(&self, _: SystemTime) -> Option<Call> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_tag_that_a_vendor_does_not_take_is_purged_as_answers_tell_it() {
+        let scopes = [Scope::Tag("post:1".into()), Scope::Tag("a".into())];
+        let told = |is_told_tags| {
+            let public = Public { is_told_tags, ..Public::default() };
+            let asked = asked(&scopes, Mode::Hard, &public, &Choosy).into_iter();
+            let words = asked.map(|asked| match asked {
+                Ok(Wish { what: What::Tag(tag), .. }) => tag,
+                Ok(other) => panic!("{other:?}"),
+                Err(why) => why,
+            });
+            words.collect::<Vec<_>>()
+        };
+        assert_eq!(told(false), ["post:1 is no tag here", "a"], "as the service wrote it");
+        let hashed = outgoing::tag_out("post:1").into_owned();
+        assert_eq!(told(true), [&*hashed, "larder-overflow", "a"]);
+    }
 
     fn told(scopes: &[Scope], public: &Public) -> Vec<String> {
         let wishes = wishes(scopes, Mode::Hard, public);

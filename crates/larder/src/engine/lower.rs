@@ -391,7 +391,7 @@ impl Lower {
         let log_behind = ledger.end.map_or(0, |end| end.behind(done));
         drop(ledger);
         let written = file.as_ref().map(|file| file.written().borrow().clone());
-        let TierFigures { forks, readers, readers_alive, replicas } = self.tier.figures();
+        let TierFigures { forks, readers, readers_alive, replicas, .. } = self.tier.figures();
         LowerStats {
             hits: counters.hits.get(),
             misses: counters.misses.get(),

@@ -291,7 +291,8 @@ impl Parts {
         };
         // What else panics here is not this request's fault.
         self.engine().purge(named, Mode::Hard, || format!("key {key}")).burial.pass_over();
-        if self.queries.may_be_stored(uri) {
+        // What other processes may have stored below nobody here knows of.
+        if self.queries.may_be_stored(uri) || self.beneath.is_some() {
             self.purge_tag(&query_tag(uri));
         }
     }

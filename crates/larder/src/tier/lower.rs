@@ -404,6 +404,9 @@ pub struct TierFigures {
     pub readers_alive: u64,
     /// How many replicas it has.
     pub replicas: u64,
+    /// For how long a server goes on, once a replica has taken its place, before it stops for want of replicas. Until then
+    /// those who reach it alone renew their trust there. Zero where it has none, or never stops.
+    pub replication_lag: Duration,
 }
 
 /// Who may fetch.

@@ -588,6 +588,22 @@ async fn a_change_through_one_process_holds_in_others() {
     for site in [&one, &cluster.site()] {
         is_fetched_anew(site, "/a", "it was changed").await;
     }
+    // Of answers to QUERY only the process knows that has asked for them.
+    let query = || {
+        let mut query = request("QUERY", "/a", &[("content-type", "text/plain")]);
+        *query.body_mut() = Bytes::from_static(b"which").into();
+        query
+    };
+    let cluster = Cluster::new();
+    let (one, other) = (cluster.site(), cluster.site());
+    assert!(!one.answered(query(), fresh("old")).await.is_hit());
+    settle().await;
+    assert!(read(one.ask(query())).await.is_hit());
+    other.answered(request("PUT", "/a", &[]), answer(204, &[], "")).await;
+    settle().await;
+    assert_eq!(cluster.site().answered(query(), fresh("new")).await.text(), "new");
+    one.store().catch_up().await.unwrap();
+    assert_eq!(read(one.ask(query())).await.text(), "new");
     // And so does what a HEAD has shown.
     let cluster = Cluster::new();
     let fields = |tag| [("cache-control", "max-age=60"), ("etag", tag)];

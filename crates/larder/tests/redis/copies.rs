@@ -136,5 +136,35 @@ async fn a_server_that_may_lose_what_it_has_acknowledged_says_so() {
     })
     .await;
     assert_eq!(said().await, Some(doubt));
-    drop((first, others));
+    // Cut off with one of them it sees a single replica, and the others may be promoted all the same.
+    drop(others);
+    eventually("one replica", async || {
+        let info: String = tell(&primary, &["INFO", "replication"]).await;
+        info.contains("connected_slaves:1").then_some(())
+    })
+    .await;
+    assert_eq!(said().await, Some(doubt));
+    drop(first);
+}
+
+#[tokio::test]
+async fn a_server_goes_on_without_replicas_for_as_long_as_it_says() {
+    let primary = Server::start().await;
+    let one = Instance::new(tier(&primary), 1);
+    let _replica = replica_of(&primary).await;
+    is_replicated(&one).await;
+    let lag = || one.tier.figures().replication_lag;
+    assert_eq!(lag(), Duration::ZERO, "it never stops, which is a doubt");
+    for (setting, value) in [("min-replicas-max-lag", "3"), ("min-replicas-to-write", "1")] {
+        tell::<()>(&primary, &["CONFIG", "SET", setting, value]).await;
+    }
+    one.tier.append(&[purge(50)]).await.unwrap();
+    assert_eq!(lag(), Duration::from_secs(10), "what is usual, before it was asked");
+    let mut number = 50;
+    eventually("what it says", async || {
+        number += 1;
+        copies(&one, number).await;
+        (lag() == Duration::from_secs(3)).then_some(())
+    })
+    .await;
 }

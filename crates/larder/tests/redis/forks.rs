@@ -186,6 +186,47 @@ async fn if_one_who_may_have_known_more_does_not_come_another_log_begins() {
     assert_eq!(one.gaps, 1);
 }
 
+/// One that goes on while another says nothing any more, for longer than trust lasts.
+async fn goes_on_alone(one: &mut Instance) {
+    let began = Instant::now();
+    while began.elapsed() < SHORT + Duration::from_millis(2500) {
+        one.tier.renew(&one.reader, one.read).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_was_gone_before_the_server_stopped_is_not_waited_for() {
+    let mut server = Server::start_with(&DURABLE).await;
+    let mut one = instance(&server, 1, SHORT);
+    let mut gone = instance(&server, 2, SHORT);
+    gone.tier.append(&[purge(1)]).await.unwrap();
+    let before = all_keep_up(&mut [&mut one, &mut gone]).await;
+    drop(gone);
+    goes_on_alone(&mut one).await;
+    server.kill().await;
+    server.start_again().await;
+    let after = all_keep_up(&mut [&mut one]).await;
+    assert_eq!((after.generation, one.gaps), (before.generation, 0));
+}
+
+#[tokio::test]
+async fn who_had_read_further_than_all_others_is_missed_however_long_it_was_gone() {
+    let mut server = Server::start_with(&DURABLE).await;
+    let mut one = instance(&server, 1, SHORT);
+    let mut ahead = instance(&server, 2, SHORT);
+    let before = all_keep_up(&mut [&mut one, &mut ahead]).await;
+    ahead.tier.append(&[purge(1)]).await.unwrap();
+    all_keep_up(&mut [&mut ahead]).await;
+    drop(ahead);
+    // It says that it is there, and reads nothing.
+    goes_on_alone(&mut one).await;
+    server.kill().await;
+    server.start_again().await;
+    let after = all_keep_up(&mut [&mut one]).await;
+    assert_ne!(after.generation, before.generation);
+}
+
 #[tokio::test]
 async fn who_has_forgotten_what_it_would_have_to_tell_says_so() {
     let mut server = Server::start().await;

@@ -287,7 +287,9 @@ impl Lower {
         let lapses = match settings.unsure {
             Unsure::Fetch if !Rule::LapsesWithTimeOnly.holds() => Some(Instant::now()),
             Unsure::Fetch => {
-                Some(end(settings.max_incoherence.saturating_add(settings.max_incoherence_margin)))
+                let trust =
+                    settings.max_incoherence.saturating_add(settings.max_incoherence_margin);
+                Some(end(trust.saturating_add(self.tier.figures().replication_lag)))
             }
             Unsure::ServeStale => None,
         };

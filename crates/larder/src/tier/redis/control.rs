@@ -72,6 +72,12 @@ impl Control {
         }
     }
 
+    /// For so long after a change nobody can tell whether all have heard of it, those included who reach the server that was
+    /// there before.
+    fn settle_after_change(&self) -> Duration {
+        self.settle.saturating_add(self.seen().figures().replication_lag)
+    }
+
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -307,7 +313,7 @@ impl Shared {
             let is_over = began.elapsed() >= most;
             match looked {
                 // Who has not registered with a server that has changed may serve what is older for so long.
-                Ok(table) if table.changed_ago < self.control.settle => {
+                Ok(table) if table.changed_ago < self.control.settle_after_change() => {
                     if is_over {
                         return Err(LowerError::Reconciling);
                     }

@@ -30,9 +30,17 @@ const LOOK: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct LastCopies {
     told: Option<Told>,
-    /// The least number of replicas without which the server takes no writes, and when it was asked for that. `None`: it
-    /// does not say.
-    least: Option<(Instant, Option<u64>)>,
+    /// Without which replicas the server takes no writes, and when it was asked for that.
+    guard: Option<(Instant, Guard)>,
+}
+
+/// What a server says of when it takes no writes. `None`: it does not say, or not to this user.
+#[derive(Clone, Copy, Default)]
+struct Guard {
+    /// Where fewer replicas than these answer.
+    least: Option<u64>,
+    /// A replica that has said nothing for so long does not.
+    max_lag: Option<Duration>,
 }
 
 struct Told {
@@ -96,31 +104,38 @@ impl Shared {
     }
 
     /// Of n replicas and a primary more than half have whatever is acknowledged where more than (n - 1) / 2 replicas must
-    /// answer. That some must is seen by every user; how many, by one who may read the settings.
+    /// answer. That some must is seen by every user; how many, by one who may read the settings. Those that were there of late
+    /// count: a server that was cut off from them does not see them, and one of them may take its place.
     async fn doubt(
         &self,
         link: &mut Link,
         header: &Header,
         last: &mut LastCopies,
     ) -> Option<Doubt> {
-        let needed = header.replicas.saturating_sub(1) / 2 + 1;
-        let least = match (header.is_guarded, needed) {
-            (false, _) => 0,
-            (true, 1) => 1,
-            (true, _) => self.least(link, last).await.unwrap_or(1),
+        let replicas = self.control.seen().most_replicas(header.replicas, Instant::now());
+        let needed = replicas.saturating_sub(1) / 2 + 1;
+        let least = match header.is_guarded {
+            false => 0,
+            true => self.guard(link, last).await.least.unwrap_or(1),
         };
         (least < needed).then_some(Doubt::MinReplicasToWrite)
     }
 
-    async fn least(&self, link: &mut Link, last: &mut LastCopies) -> Option<u64> {
-        if let Some((_, least)) = last.least.filter(|(asked, _)| asked.elapsed() < LOOK) {
-            return least;
+    async fn guard(&self, link: &mut Link, last: &mut LastCopies) -> Guard {
+        if let Some((_, guard)) = last.guard.filter(|(asked, _)| asked.elapsed() < LOOK) {
+            return guard;
         }
-        let get = redis::cmd("CONFIG").arg("GET").arg("min-replicas-to-write").take();
+        let get = redis::cmd("CONFIG").arg("GET").arg("min-replicas-*").take();
         let said = link.ask_where::<Vec<(String, String)>>(&self.names.control("ctl"), get).await;
-        let least = said.ok().and_then(|said| said.first()?.1.parse().ok());
-        last.least = Some((Instant::now(), least));
-        least
+        let said = said.unwrap_or_default();
+        let number = |name: &str| said.iter().find(|(said, _)| said == name)?.1.parse::<u64>().ok();
+        let guard = Guard {
+            least: number("min-replicas-to-write"),
+            max_lag: number("min-replicas-max-lag").map(Duration::from_secs),
+        };
+        self.control.seen().goes_on_for(guard.max_lag);
+        last.guard = Some((Instant::now(), guard));
+        guard
     }
 }
 

@@ -14,6 +14,9 @@ const MAX_BYTES: usize = 8 << 20;
 const MAX_PAST: usize = 64;
 /// Replicas that are gone may be back within this time, and one of them in the place of the server.
 const REPLICAS_MISSED: Duration = Duration::from_secs(3600);
+/// For so long a server that takes no writes without replicas goes on without them, where it does not say for how long: what
+/// it does unless it is told otherwise.
+const USUAL_LAG: Duration = Duration::from_secs(10);
 
 /// What a control script answers first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,8 +107,10 @@ pub(super) struct Seen {
     readers: HashSet<u64>,
     /// Forks of this log that were heard of.
     heard_forks: u64,
-    /// When the server last said that it has replicas.
-    had_replicas: Option<Instant>,
+    /// The most replicas that the server had of late, and when it last had as many.
+    had_replicas: Option<(u64, Instant)>,
+    /// For how long it goes on without them, as it says.
+    max_lag: Option<Duration>,
     figures: TierFigures,
 }
 
@@ -122,8 +127,19 @@ impl Seen {
 
     /// Whether a server with so many replicas is alone, and did not just lose sight of those that it had.
     pub(super) fn is_single(&self, replicas: u64, now: Instant) -> bool {
-        let misses = |had: Instant| now.saturating_duration_since(had) < REPLICAS_MISSED;
-        replicas == 0 && !self.had_replicas.is_some_and(misses)
+        self.most_replicas(replicas, now) == 0
+    }
+
+    /// How many replicas a server has that says it has so many now: those that it has lost sight of may follow another.
+    pub(super) fn most_replicas(&self, replicas: u64, now: Instant) -> u64 {
+        let is_missed =
+            |(_, had): &(u64, Instant)| now.saturating_duration_since(*had) < REPLICAS_MISSED;
+        replicas.max(self.had_replicas.filter(is_missed).map_or(0, |(most, _)| most))
+    }
+
+    /// For how long a server says that it goes on taking writes once it has no replicas that answer.
+    pub(super) fn goes_on_for(&mut self, max_lag: Option<Duration>) {
+        self.max_lag = max_lag;
     }
 
     fn note_figures(&mut self, header: &Header) {
@@ -133,6 +149,10 @@ impl Seen {
         figures.readers = header.readers;
         figures.readers_alive = header.alive.min(header.readers);
         figures.replicas = header.replicas;
+        figures.replication_lag = match header.is_guarded {
+            true => self.max_lag.unwrap_or(USUAL_LAG),
+            false => Duration::ZERO,
+        };
     }
 
     /// What a call says is known, if anything is.
@@ -178,8 +198,9 @@ impl Seen {
         }
         self.highest = self.highest.max(header.number);
         self.had_readers = header.readers;
-        if header.replicas > 0 {
-            self.had_replicas = Some(now);
+        let most = self.most_replicas(header.replicas, now);
+        if header.replicas == most {
+            self.had_replicas = (most > 0).then_some((most, now));
         }
         self.note_figures(header);
         match self.changed {

@@ -70,6 +70,31 @@ local function begin_anew()
        changed = text(now), restored = seq, forks = '0', beat = beat, skipped = skipped, newcomers = '0'})
 end
 
+-- Those without whose word a fork does not end: who was there when the server was last heard of, as far as it knows. Who was
+-- silent then for longer than trust lasts had read no less than others, or nothing that holds for anybody: it is missed
+-- only where it had read further than all who were there.
+local function signers()
+  local readers, newest, farthest = redis.call('HGETALL', READERS), 0, 0
+  local said = {}
+  for at = 1, #readers, 2 do
+    local gen, number, renewed = readers[at + 1]:match('^(%S+) (%d+) (%d+)')
+    if renewed and not is_silent(readers[at + 1]) then
+      local read = gen == ctl.gen and tonumber(number) or 0
+      said[#said + 1] = {id = readers[at], read = read, renewed = tonumber(renewed)}
+      newest = math.max(newest, tonumber(renewed))
+    end
+  end
+  local function was_there(reader) return newest - reader.renewed < tonumber(ARGV[2]) end
+  for _, reader in ipairs(said) do
+    if was_there(reader) then farthest = math.max(farthest, reader.read) end
+  end
+  local ids = {}
+  for _, reader in ipairs(said) do
+    if was_there(reader) or reader.read > farthest then ids[#ids + 1] = reader.id end
+  end
+  return ids
+end
+
 -- The server may have lost the last purges. Until all who may know more have said so nothing is told. No number is
 -- given twice: what was lost had numbers of which nobody knows how far they went.
 local function close()
@@ -79,10 +104,7 @@ local function close()
   set({state = 'closing', seq = text(seq), closing_since = text(now), closing_run = run_id, closing_replid = replid,
        newcomers = '0'})
   redis.call('UNLINK', UNSIGNED)
-  local readers = redis.call('HGETALL', READERS)
-  for at = 1, #readers, 2 do
-    if not is_silent(readers[at + 1]) then redis.call('SADD', UNSIGNED, readers[at]) end
-  end
+  for _, reader in ipairs(signers()) do redis.call('SADD', UNSIGNED, reader) end
   -- Nobody can tell what was lost.
   if redis.call('SCARD', UNSIGNED) == 0 then begin_anew() end
 end
