@@ -112,7 +112,11 @@ export function ExplanationTree({ explanation }: Props) {
           </Branch>
         ))}
         {flight === null ? null : <Branch name="Under way">{flight.says}</Branch>}
-        {gone === null ? null : <Branch name="Gone">{gone.says}</Branch>}
+        {gone === null ? null : (
+          <Branch name="Gone">
+            {gone.says} <a href={hrefOf('entries', { show: 'gone', key: key?.key ?? null })}>What went lately</a>
+          </Branch>
+        )}
         {last === null ? null : (
           <Branch name="Last time">
             {last.says}

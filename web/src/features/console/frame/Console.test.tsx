@@ -209,6 +209,75 @@ describe('entries', () => {
   });
 });
 
+describe('what went', () => {
+  test('is told with why and by which purge, from the receipt on', async () => {
+    const user = open('#/purge');
+    await screen.findByText('live');
+    await user.type(screen.getByLabelText('Tag', { selector: 'input[type="text"]' }), 'post:1');
+    await user.click(screen.getByRole('radio', { name: 'Hard: gone' }));
+    await user.click(await screen.findByRole('button', { name: 'Purge 1 entry' }));
+    await user.click(screen.getByRole('button', { name: 'Yes: purge 1 entry' }));
+    act(() => admin.lose('https://shop.example/posts/2', 'evicted'));
+    await user.click(await screen.findByRole('link', { name: 'See what went by it' }));
+
+    await heading('What went lately');
+    await screen.findByText('1 key: 1 purged.');
+    const row = within(screen.getAllByRole('row')[1] ?? document.body);
+    expect(row.getByText('https://shop.example/posts/1')).toBeTruthy();
+    expect(row.getByRole('link', { name: 'tag post:1' })).toBeTruthy();
+    expect(location.hash).toContain('by=tag+post%3A1');
+
+    await user.click(screen.getByRole('link', { name: 'By whatever' }));
+    await screen.findByText('36 keys: 35 evicted, 1 purged.');
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Why' }), 'purged');
+    await screen.findByText('1 key: 1 purged.');
+  });
+
+  test('explains a miss: from the tree to the key, and on to all keys', async () => {
+    admin.lose('https://shop.example/posts/1', 'evicted');
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await screen.findByText(/evicted 0 s ago/);
+    await user.click(screen.getByRole('link', { name: 'What went lately' }));
+    await screen.findByText(/the last time that it went/);
+    await screen.findByText('1 key: 1 evicted.');
+    expect(admin.asked.at(-1)).toContain('key=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.click(screen.getByRole('link', { name: 'All keys' }));
+    await user.type(await screen.findByRole('searchbox', { name: 'Begins with' }), 'https://shop.example/posts/19');
+    await waitFor(() => expect(admin.asked.at(-1)).toContain('prefix='));
+    await screen.findByText('8 keys: 8 evicted.');
+  });
+
+  test('is said of an opened entry that is not there any more', async () => {
+    admin.lose('https://shop.example/posts/1', 'expired');
+    const user = open('#/entries?key=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.click(await screen.findByRole('link', { name: 'See whether it went lately, and why' }));
+    await screen.findByText('expired: too old for all uses');
+  });
+
+  test('nothing is said to be nothing, and what was too fast is counted', async () => {
+    admin.goneLeftOut = 12;
+    open('#/entries?show=gone');
+    await screen.findByText(/^Nothing went lately/);
+    expect(screen.getByText('12 keys more went too fast to be written down.')).toBeTruthy();
+    expect(screen.getByRole('link', { name: 'What went lately' }).getAttribute('aria-current')).toBe('page');
+  });
+
+  test('a soft purge takes nothing out, and the receipt says so', async () => {
+    const user = open('#/purge');
+    await user.type(await screen.findByLabelText('Tag', { selector: 'input[type="text"]' }), 'post:1');
+    await user.click(await screen.findByRole('button', { name: 'Purge 1 entry' }));
+    await screen.findByText(/^Nothing of it went/);
+    expect(screen.queryByRole('link', { name: 'See what went by it' })).toBeNull();
+    expect(admin.gone).toEqual([]);
+  });
+
+  test('a server that does not tell it says so', async () => {
+    admin.untold = ['gone'];
+    open('#/entries?show=gone');
+    await screen.findByText(/This server does not tell what went lately/);
+  });
+});
+
 describe('a purge', () => {
   test('says beforehand what it touches, and its receipt fills tier by tier', async () => {
     const user = open('#/purge');

@@ -23,6 +23,13 @@ export interface FakeRoute {
   readonly isCached?: boolean;
 }
 
+export interface FakeGone {
+  readonly key: string;
+  readonly cause: string;
+  readonly at: string;
+  readonly purge: { readonly what: string; readonly mode: 'soft' | 'hard'; readonly at: string; readonly number: number } | null;
+}
+
 interface Streamed {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
 }
@@ -101,6 +108,10 @@ export class FakeAdmin {
   entries: FakeEntry[] = FAKE_ENTRIES.map((entry) => ({ ...entry }));
   routes: readonly FakeRoute[] = FAKE_ROUTES;
   samples: ReturnType<typeof secondOf>[] = [];
+  /** What left memory, the newest first. */
+  gone: FakeGone[] = [];
+  /** So many more went too fast to be written down. */
+  goneLeftOut = 0;
   /** An older server has none of these: parts of paths. */
   untold: readonly string[] = [];
   readToken: string | null = null;
@@ -148,6 +159,21 @@ export class FakeAdmin {
     }
   }
 
+  /** What has a key that begins so leaves memory, for no purge's sake. */
+  lose(prefix: string, cause: 'evicted' | 'expired' | 'replaced' | 'taken'): void {
+    this.#remove(
+      this.entries.filter(({ key }) => key.startsWith(prefix)),
+      cause,
+      null,
+    );
+  }
+
+  #remove(entries: readonly FakeEntry[], cause: string, purge: FakeGone['purge']): void {
+    const at = new Date().toISOString();
+    this.entries = this.entries.filter((entry) => !entries.includes(entry));
+    this.gone = [...entries.map(({ key }) => ({ key, cause, at, purge })), ...this.gone];
+  }
+
   /** All streams break off. */
   hangUp(): void {
     for (const { controller } of this.#streams) controller.close();
@@ -171,7 +197,7 @@ export class FakeAdmin {
       const body = bodyOf(init);
       this.posted.push(body);
       if (path === 'purge') return this.#purge(body);
-      if (path === 'explain') return Response.json(explained(body, this.entries));
+      if (path === 'explain') return Response.json(explained(body, this.entries, this.gone));
     }
     switch (path) {
       case 'events':
@@ -190,6 +216,8 @@ export class FakeAdmin {
         return this.#entry(query.get('key') ?? '');
       case 'entry/body':
         return new Response(this.entries.find(({ key }) => key === query.get('key'))?.body ?? '');
+      case 'gone':
+        return this.#goneKeys(query);
       case 'tags':
         return Response.json(this.#tags());
       case 'instances':
@@ -310,6 +338,15 @@ export class FakeAdmin {
     });
   }
 
+  #goneKeys(query: URLSearchParams): Response {
+    const [key, prefix] = [query.get('key'), query.get('prefix') ?? ''];
+    if (key !== null && prefix !== '') return problem(400, 'Question not understood', 'say "key" or "prefix", not both');
+    const chosen = this.gone.filter((one) => (key === null ? one.key.startsWith(prefix) : one.key === key));
+    const limit = key === null ? Number(query.get('limit') ?? 50) : 1;
+    const gone = chosen.slice(0, limit).map((one) => ({ cache: 'larder', ...one }));
+    return Response.json({ gone, left_out: this.goneLeftOut });
+  }
+
   #tags() {
     const tags = ['front-page', 'archive', 'post:1', 'post:2'].map((tag) => {
       const tagged = this.entries.filter((entry) => entry.tags.includes(tag));
@@ -344,12 +381,14 @@ export class FakeAdmin {
       const bytes = named.reduce((sum, entry) => sum + entry.bytes, 0);
       return Response.json({ dry_run: true, would: { entries: named.length, bytes }, dated: new Date().toISOString() });
     }
-    if (body['mode'] === 'hard') this.entries = this.entries.filter((entry) => !named.includes(entry));
+    const told = Object.entries(body).find(([name]) => name !== 'mode');
+    const what = told === undefined || told[0] === 'all' ? 'everything' : `${told[0].replace(/s$/, '')} ${String(told[1])}`;
+    const number = this.#stories.length + 1;
+    if (body['mode'] === 'hard') this.#remove(named, 'purged', { what, mode: 'hard', at: new Date().toISOString(), number });
     else for (const entry of named) entry.state = 'purged';
-    const what = Object.entries(body).find(([name]) => name !== 'mode');
     const story = {
-      id: `purge-${this.#stories.length + 1}`,
-      what: [what === undefined || what[0] === 'all' ? 'everything' : `${what[0].replace(/s$/, '')} ${String(what[1])}`],
+      id: `purge-${number}`,
+      what: [what],
       purges: 1,
       mode: body['mode'],
       at: new Date().toISOString(),
@@ -394,7 +433,7 @@ function ratioOf(requests: Readonly<Record<string, number>>): number | null {
 }
 
 /** As the cache would: what is stored under the URL without what advertisements add is a hit, unless a cookie comes along. */
-function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]) {
+function explained({ url, method, headers }: Body, entries: readonly FakeEntry[], gone: readonly FakeGone[]) {
   const asked = new URL(String(url));
   const fields = Array.isArray(headers) ? headers.map((field: unknown) => (Array.isArray(field) ? field.map(String) : [])) : [];
   const hasCookie = fields.some(([name]) => name?.toLowerCase() === 'cookie');
@@ -402,6 +441,7 @@ function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]
   for (const name of leftOut) asked.searchParams.delete(name);
   const key = asked.href;
   const entry = entries.find((known) => known.key === key);
+  const went = entry === undefined ? gone.find((one) => one.key === key) : undefined;
   const near = entries.find((known) => new URL(known.key).pathname === asked.pathname && known.key !== key);
   const reason = hasCookie ? 'cookie' : method !== 'GET' && method !== 'HEAD' ? 'method' : entry === undefined ? 'uri-miss' : 'hit';
   const verdict = { cookie: 'pass', method: 'pass', 'uri-miss': 'miss', hit: 'hit' }[reason];
@@ -465,7 +505,7 @@ function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]
       entry !== undefined || near === undefined
         ? []
         : [{ key: near.key, differs: [{ part: 'query', name: 'page', asked: null, stored: '2' }], says: 'It differs only in page.' }],
-    gone: entry === undefined ? { cause: 'purged', at: new Date().toISOString(), says: 'It was purged 3 s ago by tag post:1.' } : null,
+    gone: went === undefined ? null : { cause: went.cause, at: went.at, says: `${went.cause} 0 s ago${went.purge === null ? '' : ` by ${went.purge.what}`}` },
     last: asked.pathname === '/me' ? { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' } : null,
     with_policy: null,
   };
