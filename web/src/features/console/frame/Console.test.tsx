@@ -174,6 +174,69 @@ describe('explain', () => {
     expect(screen.getByText('set_cookie = "store-without"')).toBeTruthy();
   });
 
+  test('shows the outcome by another file beside todays, and marks what differs', async () => {
+    const user = open('#/explain');
+    await user.type(
+      screen.getByRole('textbox', { name: /A URL, or a line of curl/ }),
+      "curl https://shop.example/posts/1 -H 'cookie: a=1'",
+    );
+    await user.click(screen.getByRole('button', { name: 'Explain' }));
+    await screen.findByText(/so its answer is its reader’s alone/);
+    const file = new File(['[[route]]\nttl = "1h"\ncookies_matter = false\n'], 'new.toml');
+    await user.upload(screen.getByLabelText('Choose a file'), file);
+
+    const table = within(await screen.findByRole('table'));
+    const lineOf = (name: RegExp) => table.getByRole('rowheader', { name }).parentElement?.textContent ?? '';
+    expect(lineOf(/^Verdict, differs$/)).toContain('passhit');
+    expect(lineOf(/Rule ttl/)).toContain('5m1h');
+    expect(lineOf(/Rule query_deny/)).toContain('["tracking"]not said');
+    expect(lineOf(/^Route$/)).toContain('the same');
+    expect(screen.getByText(/lines differ\.$/)).toBeTruthy();
+    await user.click(screen.getByText('All of it by new.toml'));
+    expect(screen.getByText('new.toml:3')).toBeTruthy();
+    expect(admin.posted.at(-1)?.['policy']).toContain('cookies_matter');
+
+    await user.click(screen.getByRole('button', { name: 'Today’s rules only' }));
+    expect(screen.queryByRole('table')).toBeNull();
+  });
+
+  test('rules that do the same are said to', async () => {
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await screen.findByText('A fresh copy is stored.');
+    await user.click(screen.getByLabelText('Its text'));
+    await user.paste('ttl = "5m"\nquery_deny = ["tracking"]\n');
+    await screen.findByText('They do the same with this request.');
+    expect(screen.getByRole('heading', { name: 'Today’s rules, and the other rules' })).toBeTruthy();
+  });
+
+  test('a mistake in the other file is told with its line, as the server has it', async () => {
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await screen.findByText('A fresh copy is stored.');
+    await user.click(screen.getByLabelText('Its text'));
+    await user.paste('[[route]]\nttll = "5m"\n');
+    const alert = await screen.findByRole('alert');
+    expect(within(alert).getByRole('heading', { name: 'These rules are not understood' })).toBeTruthy();
+    expect(alert.textContent).toContain('policy:2:1: unknown key "ttll"\n  2 | ttll = "5m"\n    | ^');
+    // What is known without the file stays.
+    expect(screen.getByText('A fresh copy is stored.')).toBeTruthy();
+  });
+
+  test('a cache without a configuration says so', async () => {
+    admin.hasConfiguration = false;
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.click(await screen.findByLabelText('Its text'));
+    await user.paste('ttl = "5m"');
+    await heading('There is no file to compare with here');
+    expect(screen.getByText(/this cache has no configuration/)).toBeTruthy();
+  });
+
+  test('a file that is too large stays in the page', async () => {
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.upload(await screen.findByLabelText('Choose a file'), new File(['#'.repeat(600_000)], 'huge.toml'));
+    await screen.findByText(/500 KiB at most/);
+    expect(admin.posted.every((body) => body['policy'] === undefined)).toBe(true);
+  });
+
   test('does not ask about what it cannot read', async () => {
     const user = open('#/explain');
     await user.type(screen.getByRole('textbox', { name: /A URL/ }), 'hello there');

@@ -118,6 +118,8 @@ export class FakeAdmin {
   writeToken: string | null = null;
   isUp = true;
   hasShared = true;
+  /** A gateway has a larder.toml; an application's cache has its rules in code. */
+  hasConfiguration = true;
   /** Everything that was asked, as `METHOD path`; the token is not among it. */
   readonly asked: string[] = [];
   /** Bodies of what was posted. */
@@ -197,7 +199,7 @@ export class FakeAdmin {
       const body = bodyOf(init);
       this.posted.push(body);
       if (path === 'purge') return this.#purge(body);
-      if (path === 'explain') return Response.json(explained(body, this.entries, this.gone));
+      if (path === 'explain') return this.#explain(body);
     }
     switch (path) {
       case 'events':
@@ -229,6 +231,25 @@ export class FakeAdmin {
         }
         return problem(404, 'Not found', `there is nothing at ${url.pathname}`);
     }
+  }
+
+  #explain(body: Body): Response {
+    const policy = typeof body['policy'] === 'string' ? body['policy'] : null;
+    if (policy !== null && !this.hasConfiguration) {
+      return problem(422, 'Question not understood', 'policy: this cache has no configuration that another could replace');
+    }
+    const mistake = policy === null ? null : mistakeIn(policy);
+    if (mistake !== null) return problem(422, 'Policy not understood', mistake);
+    const { method, url } = body;
+    const isMe = new URL(String(url)).pathname === '/me';
+    const last = { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' };
+    return Response.json({
+      at: new Date().toISOString(),
+      request: { method, url },
+      ...told(body, this.entries, this.gone, null),
+      last: isMe ? last : null,
+      with_policy: policy === null ? null : told(body, this.entries, this.gone, policy),
+    });
   }
 
   #events(signal: AbortSignal | null): Response {
@@ -432,11 +453,39 @@ function ratioOf(requests: Readonly<Record<string, number>>): number | null {
   return all === 0 ? null : (hit + stale + collapsed) / all;
 }
 
-/** As the cache would: what is stored under the URL without what advertisements add is a hit, unless a cookie comes along. */
-function explained({ url, method, headers }: Body, entries: readonly FakeEntry[], gone: readonly FakeGone[]) {
+/** The one key that is misspelt, as a gateway tells it. */
+function mistakeIn(policy: string): string | null {
+  const lines = policy.split('\n');
+  const at = lines.findIndex((line) => line.trimStart().startsWith('ttll'));
+  const line = lines[at];
+  if (line === undefined) return null;
+  const gutter = ' '.repeat(String(at + 1).length);
+  return `policy:${at + 1}:1: unknown key "ttll"\n  ${at + 1} | ${line}\n  ${gutter} | ^\n  expected: one of ttl, tags\n  example: ttl = "5m"`;
+}
+
+const RULES = [
+  { rule: 'ttl', value: '5m', line: 'larder.toml:14' },
+  { rule: 'query_deny', value: '["tracking"]', line: 'larder.toml:15' },
+];
+
+/** What stands in another file: each `name = value`. */
+function rulesIn(policy: string) {
+  return policy.split('\n').flatMap((line, at) => {
+    const [, rule, value] = /^\s*(\w+)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
+    return rule === undefined || value === undefined ? [] : [{ rule, value: value.replace(/^"(.*)"$/, '$1'), line: `policy:${at + 1}` }];
+  });
+}
+
+/**
+ * As the cache would: what is stored under the URL without what advertisements add is a hit, unless a cookie comes along, and
+ * matters. `policy`: the text of other rules.
+ */
+function told({ url, method, headers }: Body, entries: readonly FakeEntry[], gone: readonly FakeGone[], policy: string | null) {
   const asked = new URL(String(url));
   const fields = Array.isArray(headers) ? headers.map((field: unknown) => (Array.isArray(field) ? field.map(String) : [])) : [];
-  const hasCookie = fields.some(([name]) => name?.toLowerCase() === 'cookie');
+  const rules = policy === null ? RULES : rulesIn(policy);
+  const cookiesMatter = !rules.some(({ rule, value }) => rule === 'cookies_matter' && value === 'false');
+  const hasCookie = cookiesMatter && fields.some(([name]) => name?.toLowerCase() === 'cookie');
   const leftOut = [...asked.searchParams.keys()].filter((name) => name.startsWith('utm_'));
   for (const name of leftOut) asked.searchParams.delete(name);
   const key = asked.href;
@@ -452,18 +501,7 @@ function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]
     hit: 'A fresh copy is stored.',
   }[reason];
   return {
-    at: new Date().toISOString(),
-    request: { method, url },
-    route: {
-      route: '/posts/{id}',
-      line: 'larder.toml:12',
-      upstream: 'shop',
-      is_cached: true,
-      rules: [
-        { rule: 'ttl', value: '5m', line: 'larder.toml:14' },
-        { rule: 'query_deny', value: '["tracking"]', line: 'larder.toml:15' },
-      ],
-    },
+    route: { route: '/posts/{id}', line: policy === null ? 'larder.toml:12' : 'policy:1', upstream: 'shop', is_cached: true, rules },
     key: {
       key,
       parts: [
@@ -506,8 +544,6 @@ function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]
         ? []
         : [{ key: near.key, differs: [{ part: 'query', name: 'page', asked: null, stored: '2' }], says: 'It differs only in page.' }],
     gone: went === undefined ? null : { cause: went.cause, at: went.at, says: `${went.cause} 0 s ago${went.purge === null ? '' : ` by ${went.purge.what}`}` },
-    last: asked.pathname === '/me' ? { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' } : null,
-    with_policy: null,
   };
 }
 
