@@ -21,7 +21,7 @@ const HEADS = ['Key', 'Why', 'When', 'By'] as const;
 /** As in the stylesheet. On a narrow page a row is a card. */
 const NARROW = '(max-width: 56rem)';
 const ROW_PX = 40;
-const CARD_PX = 108;
+const CARD_PX = 84;
 
 export function GoneTable({ gone, asOf, byHref }: Props) {
   const isNarrow = useMedia(NARROW);
