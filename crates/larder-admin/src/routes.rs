@@ -3,7 +3,11 @@
 //! Routes are above this crate, which knows caches: whoever has some gives what is to be told of them through
 //! [`RouteTable`].
 
-use std::{cmp::Ordering, sync::Arc, time::SystemTime};
+use std::{
+    cmp::Ordering,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Json,
@@ -92,6 +96,17 @@ pub struct Requests {
     pub pass: u64,
     /// Answered without the service and without the cache: it was not let through, or found no room.
     pub refused: u64,
+}
+
+/// What was finished so far, for [`Admin::traffic`](crate::Admin::traffic).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many requests, by what they were.
+    pub requests: Requests,
+    /// How often a service was asked, for requests that no cache sees and behind readers' backs as well.
+    pub origin_calls: u64,
+    /// How long that took until the heads of the answers, all together.
+    pub origin_time: Duration,
 }
 
 /// Times that half of the others, and all but a twentieth and a hundredth of them, do not exceed.
