@@ -9,7 +9,7 @@ CONSOLE := crates/larder-admin/console/built/console.html
 SHUTTLE_TARGET := $(or $(CARGO_TARGET_DIR),target)/shuttle
 
 .PHONY: help run build page dev test test-deps test-crates test-valkey test-interleavings test-binaries test-admin-api \
-        test-conformance test-guard test-containers test-page test-browser test-long check bench \
+        test-conformance test-guard test-containers test-page test-browser test-consoles test-long check bench \
         bench-gateway bench-shared bench-deps bench-engine fuzz install up down logs clean tools engine
 
 help: ## Show this
@@ -87,14 +87,19 @@ test-page: web/node_modules/.installed
 
 # EVERY_APPEARANCE=1 looks at each width in both themes.
 test-browser: test-deps test-binaries
-	EVERY_APPEARANCE=$(EVERY_APPEARANCE) BLOG_BIN=$(CURDIR)/target/debug/blog npm --prefix web run --silent e2e
+	EVERY_APPEARANCE=$(EVERY_APPEARANCE) BLOG_BIN=$(CURDIR)/target/debug/blog LARDER_BIN=$(CURDIR)/target/debug/larder \
+	  npm --prefix web run --silent e2e
+
+# A day before a console, in about a minute, and as many consoles as there may be.
+test-consoles: test-deps test-binaries
+	LARDER_BIN=$(CURDIR)/target/debug/larder npm --prefix web run --silent e2e:long
 
 # Nobody waits for it. MINUTES is what its trials take; what has to be built comes on top.
 MINUTES ?= 30
 
 test-long: test-deps page conformance/node_modules/.installed ## Try longer than `make test` does: more cases, orders, fuzzing (30 minutes, or MINUTES=…, and the builds)
 	@tools/test-long $(MINUTES)
-	@$(MAKE) --no-print-directory EVERY_APPEARANCE=1 test-browser
+	@$(MAKE) --no-print-directory EVERY_APPEARANCE=1 test-browser test-consoles
 
 # With examples, the documentation is of the build that clippy has looked at; without, of another.
 check: tools web/node_modules/.installed page ## All that a change must pass beside its tests: format, lints, docs, licences, the page's types and lints

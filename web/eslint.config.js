@@ -40,7 +40,7 @@ export default defineConfig([
   },
   {
     // The runner awaits top-level tests itself.
-    files: ['e2e/**/*.test.mjs'],
+    files: ['e2e/**/*.{test,long}.mjs'],
     rules: { '@typescript-eslint/no-floating-promises': 'off' },
   },
   {

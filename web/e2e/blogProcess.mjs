@@ -1,14 +1,11 @@
 // Starts the real `blog` binary, or one of its parts, and stops exactly what it started.
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { startProcess } from './childProcess.mjs';
 
 const BINARY = resolve(process.env.BLOG_BIN ?? join(import.meta.dirname, '../../target/debug/blog'));
-const START_MS = 15_000;
 
 /** The last line that each command prints once it is up. */
 const LAST_WORDS = { run: 'open', page: 'open', backend: 'console', posts: 'posts' };
@@ -27,34 +24,12 @@ const LAST_WORDS = { run: 'open', page: 'open', backend: 'console', posts: 'post
  */
 export async function startBlog(command, settings = {}) {
   // Its own folder: for the database, and so that no `.env` of the tree is read.
-  const folder = await mkdtemp(join(tmpdir(), 'blog-e2e-'));
-  const child = spawn(BINARY, [command], {
-    cwd: folder,
-    env: { PATH: process.env.PATH, RUST_LOG: 'warn', BLOG_DATA_DIR: folder, ...ANY_PORT, ...settings },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let complaints = '';
-  child.stderr.on('data', (/** @type {Buffer} */ chunk) => (complaints += chunk.toString()));
-  const gone = once(child, 'exit');
-
-  /** @param {NodeJS.Signals} signal */
-  const end = async (signal) => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
-    await gone;
-    await rm(folder, { recursive: true, force: true });
-  };
-
-  const urls = await Promise.race([
-    readUrls(child.stdout, LAST_WORDS[command]),
-    gone.then(() => Promise.reject(new Error(`blog ${command} ended before it was up:\n${complaints}`))),
-    tooLate(() => `blog ${command} was not up within ${START_MS} ms:\n${complaints}`),
-  ]).catch(async (/** @type {unknown} */ error) => {
-    await end('SIGKILL');
-    throw error;
-  });
-  // Whatever else it prints must be read, or its pipe fills up and it stands still.
-  child.stdout.resume();
-  return { urls, kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
+  const prepare = (/** @type {string} */ folder) =>
+    Promise.resolve({ PATH: process.env.PATH, RUST_LOG: 'warn', BLOG_DATA_DIR: folder, ...ANY_PORT, ...settings });
+  /** @param {import('./childProcess.mjs').Output} output */
+  const readStart = ({ stdout }) => readUrls(stdout, LAST_WORDS[command]);
+  const blog = await startProcess(`blog ${command}`, BINARY, [command], prepare, readStart);
+  return { urls: blog.told, kill: blog.kill, stop: blog.stop };
 }
 
 const ANY_PORT = { FRONTEND_PORT: '0', BACKEND_PORT: '0', POSTS_SERVICE_PORT: '0', CONSOLE_PORT: '0' };
@@ -62,6 +37,7 @@ const ANY_PORT = { FRONTEND_PORT: '0', BACKEND_PORT: '0', POSTS_SERVICE_PORT: '0
 /**
  * @param {import('node:stream').Readable} output
  * @param {string} lastWord
+ * @returns {Promise<Record<string, string>>}
  */
 async function readUrls(output, lastWord) {
   /** @type {Record<string, string>} */
@@ -73,16 +49,6 @@ async function readUrls(output, lastWord) {
     if (name === lastWord) return urls;
   }
   throw new Error(`no line “${lastWord}” was printed`);
-}
-
-/**
- * @param {() => string} message
- * @returns {Promise<never>}
- */
-function tooLate(message) {
-  return new Promise((_, reject) => {
-    setTimeout(() => reject(new Error(message())), START_MS).unref();
-  });
 }
 
 /** A port that nobody listens on, for a part that must come back to the same one. */

@@ -20,6 +20,14 @@ before(async () => {
   await mkdir(PICTURES, { recursive: true });
   browser = await launchBrowser();
   server = await startConsole();
+  const at = new Date().toISOString();
+  const purge = /** @type {const} */ ({ what: 'tag archive', mode: 'hard', at, number: 1 });
+  server.admin.gone = [
+    ...Array.from({ length: 30 }, (_, post) => ({ key: `https://shop.example/posts/${900 + post}`, cause: 'purged', at, purge })),
+    { key: 'https://shop.example/search?q=a+very+long+question+that+nobody+asks+twice&page=1&sort=price', cause: 'evicted', at, purge: null },
+    { key: 'user:42', cause: 'replaced', at, purge: null },
+  ];
+  server.admin.goneLeftOut = 12;
 });
 after(async () => {
   await browser.close();
@@ -44,6 +52,25 @@ const VIEWS = {
       await page.getByText('so its answer is its reader’s alone').waitFor();
     },
   ],
+  compare: [
+    '#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1',
+    async (page) => {
+      await page.getByText('A fresh copy is stored.').waitFor();
+      await page.getByLabel('Its text').fill('[[route]]\nttl = "1h"\nquery_deny = ["tracking"]\n');
+      await page.getByRole('heading', { name: 'Today’s rules, and the other rules' }).waitFor();
+      await page.getByText('All of it by the other rules').click();
+    },
+  ],
+  mistake: [
+    '#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1',
+    async (page) => {
+      await page.getByLabel('Its text').fill('[[route]]\nttll = "1h"\n');
+      await page.getByRole('alert').getByText(/policy:2:1: unknown key/).waitFor();
+      // The browser itself notes an answer that is none: this one was asked for.
+      complaints.get(page)?.splice(0);
+    },
+  ],
+  gone: ['#/entries?show=gone', (page) => page.getByText('32 keys: 30 purged, 1 evicted, 1 replaced.').waitFor()],
   entries: ['#/entries', (page) => page.getByRole('heading', { name: '240 entries' }).waitFor()],
   entry: ['#/entries?key=https%3A%2F%2Fshop.example%2Fposts%2F1', (page) => page.getByText(/<title>Post 1/).waitFor()],
   purge: [

@@ -22,12 +22,15 @@ const KINDS = /** @type {Record<string, string>} */ ({
 /**
  * @typedef {object} ConsoleServer
  * @property {string} url
- * @property {import('../src/features/console/testing/FakeAdmin').FakeAdmin} admin what it is the console of; seconds go by
+ * @property {import('../src/features/console/testing/FakeAdmin').FakeAdmin} admin what it is the console of
  * @property {() => Promise<void>} stop
  */
 
-/** @returns {Promise<ConsoleServer>} */
-export async function startConsole() {
+/**
+ * @param {{ isTicking?: boolean }} [options] whether seconds go by of themselves
+ * @returns {Promise<ConsoleServer>}
+ */
+export async function startConsole({ isTicking = true } = {}) {
   const vite = await createVite({ root: join(import.meta.dirname, '..'), configFile: false, server: { middlewareMode: true, hmr: false, watch: null }, logLevel: 'error', appType: 'custom', optimizeDeps: { noDiscovery: true } });
   const loading = vite.ssrLoadModule('/src/features/console/testing/FakeAdmin.ts').catch(async (/** @type {unknown} */ error) => {
     // What is still open would keep the test's process.
@@ -36,7 +39,7 @@ export async function startConsole() {
   });
   const { FakeAdmin } = /** @type {typeof import('../src/features/console/testing/FakeAdmin')} */ (await loading);
   const admin = new FakeAdmin(undefined, 3000);
-  const clock = setInterval(() => admin.pass(), 1000);
+  const clock = isTicking ? setInterval(() => admin.pass(), 1000) : undefined;
 
   const server = createServer((request, response) => {
     void answer(admin, request, response).catch((/** @type {unknown} */ error) => {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Token,
     assets,
-    console::{Console, CountRequests, Note, Part},
+    console::{Console, CountTraffic, Note, Part},
     entries,
     entry::{Entry, Tokens, let_in},
     events,
@@ -40,7 +40,7 @@ use crate::{
     problem::Problem,
     purge, purges,
     refresh::Refresh,
-    routes::{self, Requests, RouteTable},
+    routes::{self, RouteTable, Traffic},
     snapshots::Snapshots,
     stats, tags,
     trail::Trail,
@@ -66,7 +66,7 @@ pub struct Admin {
     stats: Vec<(&'static str, Part)>,
     trail: Option<Trail>,
     key_routes: Option<Arc<dyn KeyRoutes>>,
-    requests: Option<CountRequests>,
+    traffic: Option<CountTraffic>,
     fleet: Option<Arc<dyn Fleet>>,
     stop: CancellationToken,
 }
@@ -152,10 +152,11 @@ impl Admin {
         self
     }
 
-    /// Takes from `requests` how many were finished so far, for the history of the last hour: whoever serves them knows
-    /// those that no cache sees. Asked once a second; it must not wait. Without it the caches' own counters are told.
-    pub fn requests(mut self, requests: impl Fn() -> Requests + Send + Sync + 'static) -> Self {
-        self.requests = Some(Box::new(requests));
+    /// Takes from `traffic` how many requests were finished so far and how often a service was asked, for the history of the
+    /// last hour: whoever serves them knows those that no cache sees. Asked once a second; it must not wait. Without it the
+    /// caches' own counters are told.
+    pub fn traffic(mut self, traffic: impl Fn() -> Traffic + Send + Sync + 'static) -> Self {
+        self.traffic = Some(Box::new(traffic));
         self
     }
 
@@ -228,7 +229,7 @@ impl Admin {
             stats: self.stats,
             trail: self.trail,
             key_routes: self.key_routes.unwrap_or_else(|| Arc::new(NoRoutes)),
-            requests: self.requests,
+            traffic: self.traffic,
             snapshots: Arc::new(Snapshots::default()),
             history: History::default(),
             fleet: self.fleet,

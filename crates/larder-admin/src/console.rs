@@ -17,7 +17,7 @@ use crate::{
     managed::Managed,
     metrics::Scraped,
     refresh::Refresh,
-    routes::{Requests, RouteTable},
+    routes::{RouteTable, Traffic},
     snapshots::Snapshots,
     trail::Trail,
 };
@@ -28,8 +28,8 @@ pub(crate) type Note = Box<dyn Fn() -> Option<String> + Send + Sync>;
 /// What `/v1/stats` tells beside.
 pub(crate) type Part = Box<dyn Fn() -> serde_json::Value + Send + Sync>;
 
-/// The requests that were finished so far.
-pub(crate) type CountRequests = Box<dyn Fn() -> Requests + Send + Sync>;
+/// What was finished so far.
+pub(crate) type CountTraffic = Box<dyn Fn() -> Traffic + Send + Sync>;
 
 /// One for all requests of a router.
 pub(crate) struct Console {
@@ -47,7 +47,7 @@ pub(crate) struct Console {
     /// Which route a key belongs to.
     pub(crate) key_routes: Arc<dyn KeyRoutes>,
     /// Who counts requests, if anybody does.
-    pub(crate) requests: Option<CountRequests>,
+    pub(crate) traffic: Option<CountTraffic>,
     /// What the caches hold, listed.
     pub(crate) snapshots: Arc<Snapshots>,
     /// What happened in the last hour.

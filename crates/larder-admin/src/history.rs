@@ -29,7 +29,7 @@ use crate::{
     console::Console,
     problem::{Problem, ProblemView},
     question::Question,
-    routes::Requests,
+    routes::{Requests, Traffic},
 };
 
 /// An hour.
@@ -47,9 +47,9 @@ pub(crate) struct Second {
     collapsed: u64,
     pass: u64,
     refused: u64,
-    /// Fetches that began.
+    /// How often a service was asked.
     origin_calls: u64,
-    /// What fetches took that ended.
+    /// What that took where it ended.
     origin_seconds: f64,
     origin_failures: u64,
     /// What fetching all that was served from entries would have taken.
@@ -185,8 +185,10 @@ impl Totals {
             totals.evictions += stats.evictions;
             totals.purges += stats.purges;
         }
-        if let Some(requests) = &console.requests {
-            totals.requests = requests();
+        if let Some(traffic) = &console.traffic {
+            let Traffic { requests, origin_calls, origin_time } = traffic();
+            (totals.requests, totals.origin_calls, totals.origin) =
+                (requests, origin_calls, origin_time);
         }
         totals
     }

@@ -100,6 +100,17 @@ pub struct Requests {
     pub refused: u64,
 }
 
+/// What was finished so far, for [`Admin::traffic`](crate::Admin::traffic).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many requests, by what they were.
+    pub requests: Requests,
+    /// How often a service was asked, for requests that no cache sees and behind readers' backs as well.
+    pub origin_calls: u64,
+    /// How long that took until the heads of the answers, all together.
+    pub origin_time: Duration,
+}
+
 /// Times that half of the others, and all but a twentieth and a hundredth of them, do not exceed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 #[schema(as = QuantilesInSeconds)]

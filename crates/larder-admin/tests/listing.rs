@@ -8,7 +8,11 @@ use axum::{Router, body::Body};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use larder::{Cache, Lifetime, Purge};
-use larder_admin::{Admin, KeyRoutes, access::Token, routes::Requests};
+use larder_admin::{
+    Admin, KeyRoutes,
+    access::Token,
+    routes::{Requests, Traffic},
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -376,20 +380,22 @@ async fn each_second_of_the_last_hour_is_told_and_whoever_comes_back_is_told_wha
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_counts_requests_is_believed() {
+async fn whoever_counts_requests_and_calls_is_believed() {
     let posts = cache("posts");
     let counts = std::sync::atomic::AtomicU64::new(0);
-    let requests = move || {
+    let traffic = move || {
         let number = counts.fetch_add(5, std::sync::atomic::Ordering::Relaxed);
-        Requests { pass: number, refused: 2 * number, ..Requests::default() }
+        let requests = Requests { pass: number, refused: 2 * number, ..Requests::default() };
+        Traffic { requests, origin_calls: 3 * number, origin_time: Duration::from_secs(number) }
     };
-    let router = Admin::new().cache(&posts).requests(requests).router();
+    let router = Admin::new().cache(&posts).traffic(traffic).router();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let sample = &get(&router, "/v1/history").await["samples"][0];
     assert_eq!(
         (&sample["pass"], &sample["refused"], &sample["hit"]),
         (&json!(5), &json!(10), &json!(0))
     );
+    assert_eq!((&sample["origin_calls"], &sample["origin_seconds"]), (&json!(15), &json!(5.0)));
 }
 
 #[test]

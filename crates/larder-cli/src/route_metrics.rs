@@ -11,7 +11,7 @@ use std::{
 
 use larder_admin::{
     figures::{Distribution, Distributions, Example, Family, Figures, Kind, Table},
-    routes::{PastWait, Requests, RouteFigures, Waits},
+    routes::{PastWait, Requests, RouteFigures, Traffic, Waits},
 };
 use larder_gateway::Gateway;
 
@@ -27,9 +27,9 @@ pub(crate) fn table_of(gateway: &Gateway) -> impl Fn() -> Vec<RouteFigures> + Se
 }
 
 /// What `/v1/history` tells.
-pub(crate) fn requests_of(gateway: &Gateway) -> impl Fn() -> Requests + Send + Sync + use<> {
+pub(crate) fn traffic_of(gateway: &Gateway) -> impl Fn() -> Traffic + Send + Sync + use<> {
     let gateway = gateway.clone();
-    move || gateway.requests()
+    move || gateway.traffic()
 }
 
 /// The figures of routes.

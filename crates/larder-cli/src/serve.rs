@@ -52,7 +52,7 @@ use crate::{
     overlap::tell_each_other,
     predecessor::Predecessor,
     reload::{Again, FilesOf, Reloader, Reloads, RunningAdmin},
-    route_metrics::{RouteMetrics, requests_of, table_of},
+    route_metrics::{RouteMetrics, table_of, traffic_of},
     shared::Shared,
     signals::{Heard, Reread, Signals},
     supervisor::Supervisor,
@@ -292,7 +292,7 @@ impl Configured {
                     .metrics(RateFigures(gateway.clone()))
                     .metrics(RouteMetrics::new(gateway.clone()))
                     .route_table(table_of(&gateway))
-                    .requests(requests_of(&gateway))
+                    .traffic(traffic_of(&gateway))
                     .metrics(MemoryFigures(gateway.pressure()))
                     .metrics(CacheFigures(cache.clone()))
                     .metrics(CdnFigures(cdns.clone()))

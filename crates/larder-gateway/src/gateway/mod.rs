@@ -55,7 +55,7 @@ use larder::http::{
     },
 };
 use larder_admin::{
-    routes::{PastWait, Requests, RouteFigures},
+    routes::{PastWait, RouteFigures, Traffic},
     trail::Trail,
 };
 use tower::Service;
@@ -318,9 +318,9 @@ impl Gateway {
         self.common.past.waits()
     }
 
-    /// How many requests were finished, by what they were.
-    pub fn requests(&self) -> Requests {
-        self.common.ledger.requests()
+    /// How many requests were finished, by what they were, and how often a service was asked.
+    pub fn traffic(&self) -> Traffic {
+        self.common.ledger.traffic()
     }
 
     /// How many requests were refused because their path has several readings, which fit different routes.

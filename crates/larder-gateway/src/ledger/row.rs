@@ -198,9 +198,16 @@ impl Row {
         Requests { hit, stale, miss, collapsed, pass, refused }
     }
 
+    /// How often its service was asked, and how long that took until the heads of the answers.
+    pub(super) fn origin(&self) -> (u64, Duration) {
+        let took = Duration::from_micros(self.origin_micros.load(Relaxed));
+        (self.origin_calls.load(Relaxed), took)
+    }
+
     /// The counts now.
     pub(super) fn counts(&self) -> Counts {
         let (_, hits_saved) = self.requests();
+        let (origin_calls, origin_time) = self.origin();
         let reasons = self.reasons.get().map(|reasons| {
             let counts = reasons.iter().map(|count| count.load(Relaxed));
             Reason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0).collect()
@@ -211,8 +218,8 @@ impl Row {
             hit_times: self.hit_times.quantiles(),
             waited_times: self.waited_times.quantiles(),
             waits: self.waits.so_far(),
-            origin_calls: self.origin_calls.load(Relaxed),
-            origin_time: Duration::from_micros(self.origin_micros.load(Relaxed)),
+            origin_calls,
+            origin_time,
             saved: Duration::from_micros(saved_micros),
         }
     }

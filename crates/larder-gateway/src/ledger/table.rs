@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use larder::http::{ClassHeld, policy::class::Class};
-use larder_admin::routes::{Requests, RouteFigures, Seconds};
+use larder_admin::routes::{RouteFigures, Seconds, Traffic};
 
 use super::{Ledger, OTHER, OTHERWISE, OTHERWISE_BOUND, Row, times::Quantiles};
 use crate::{gateway::RouteStats, routes::Way};
@@ -47,11 +47,18 @@ impl Ledger {
         table
     }
 
-    /// How many requests of all routes were finished, those of routes that are gone among them.
-    pub(crate) fn requests(&self) -> Requests {
+    /// What the requests of all routes come to, those of routes that are gone among them.
+    pub(crate) fn traffic(&self) -> Traffic {
         let book = self.book();
         let rows = book.rows.values().chain(&book.gone).chain([&self.otherwise, &self.other]);
-        rows.map(|row| row.by_verdict()).fold(Requests::default(), Requests::and)
+        rows.fold(Traffic::default(), |sum, row| {
+            let (origin_calls, origin_time) = row.origin();
+            Traffic {
+                requests: sum.requests.and(row.by_verdict()),
+                origin_calls: sum.origin_calls + origin_calls,
+                origin_time: sum.origin_time + origin_time,
+            }
+        })
     }
 
     fn line(&self, standing: &Standing<'_>) -> RouteFigures {

@@ -37,8 +37,8 @@ const tierShape = shape({
 
 const differenceShape = shape({ part: text, name: optional(text), asked: optional(text), stored: optional(text) });
 
-export const explanationShape = shape({
-  request: optional(shape({ method: text, url: text })),
+/** What one set of rules makes of a request. */
+const toldFields = {
   route: optional(routeShape),
   key: optional(keyShape),
   tiers: orElse(list(tierShape), []),
@@ -47,8 +47,17 @@ export const explanationShape = shape({
   next: optional(shape({ asks_origin: orElse(flag, false), says: text })),
   nearest: orElse(list(shape({ key: text, differs: orElse(list(differenceShape), []), says: text })), []),
   gone: optional(shape({ cause: orElse(text, ''), says: text })),
+};
+const toldShape = shape(toldFields);
+export type Told = Decoded<typeof toldShape>;
+
+export const explanationShape = shape({
+  ...toldFields,
+  request: optional(shape({ method: text, url: text })),
   /** What became of the last such request, as far as that is remembered. */
   last: optional(shape({ at: optional(instant), verdict: text, reason: text, says: orElse(text, '') })),
+  /** By the other rules that were asked about, if any were. */
+  with_policy: optional(toldShape),
 });
 export type Explanation = Decoded<typeof explanationShape>;
 
@@ -59,8 +68,15 @@ export interface Request {
   readonly headers: readonly (readonly [string, string])[];
 }
 
-export function explain(api: Api, { method, url, headers }: Request, signal: AbortSignal): Promise<Explanation> {
+/** `policy`: the text of another `larder.toml`, whose outcome is told beside. */
+export function explain(
+  api: Api,
+  { method, url, headers }: Request,
+  policy: string | null,
+  signal: AbortSignal,
+): Promise<Explanation> {
   // A field that has no name yet is still being typed.
   const named = headers.filter(([name]) => name.trim() !== '');
-  return api.post('reading', 'v1/explain', { method, url, headers: named }, explanationShape, signal);
+  const question = { method, url, headers: named, ...(policy === null ? {} : { policy }) };
+  return api.post('reading', 'v1/explain', question, explanationShape, signal);
 }

@@ -1,131 +1,26 @@
-// Entries: what fills the memory, what is stored, and each of it opened.
-import { useEffect, useState } from 'react';
-import { ActionButton } from '../../../ui/ActionButton';
-import { Field } from '../../../ui/Field';
-import { clockTime, plural, wholeNumber } from '../../../ui/format';
-import { Notice } from '../../../ui/Notice';
-import { Picker } from '../../../ui/Picker';
-import { ORDERS } from '../api/entries';
-import { isNotTold, problemOf } from '../api/trouble';
-import { go, hrefOf } from '../place';
-import { EntryDetail } from './EntryDetail';
-import { EntryTable } from './EntryTable';
-import { Filling } from './Filling';
-import { ORDER_NAMES, readSelection } from './selection';
-import { MOST_ROWS, useEntries } from './useEntries';
+// Entries: what is stored, and beside it what was and went.
+import { hrefOf } from '../place';
+import { GoneView } from './GoneView';
+import { StoredView } from './StoredView';
 import './EntriesView.css';
 
 interface Props {
   readonly query: URLSearchParams;
 }
 
-const ORDER_OPTIONS = ORDERS.map((value) => ({ value, name: ORDER_NAMES[value] }));
-/** Whoever types is not finished with each letter. */
-const PAUSE_MS = 300;
-
 export function EntriesView({ query }: Props) {
-  const selection = readSelection(query);
-  const open = query.get('key');
-  const { query: asked, told, more } = useEntries(selection);
-  const hrefTo = (changes: Readonly<Record<string, string | null>>) =>
-    hrefOf('entries', { ...selection, key: open, ...changes });
-  const change = (changes: Readonly<Record<string, string>>) => go(hrefTo(changes), 'replace');
-  const isNarrowed = selection.prefix !== '' || selection.tag !== '' || selection.route !== '';
-
+  const isGone = query.get('show') === 'gone';
   return (
     <>
-      {/* Whoever has opened an entry wants to see that. */}
-      {open === null ? <Filling hrefTo={(changes) => hrefOf('entries', { order: 'bytes', ...changes })} /> : null}
-      <div className={open === null ? 'entries' : 'entries entries-split'}>
-        {open === null ? null : <EntryDetail key={open} entryKey={open} closeHref={hrefTo({ key: null })} />}
-        <section className="part entries-list" aria-labelledby="entries-title">
-          <header className="part-head">
-            <h2 id="entries-title">{titleOf(told?.first.total ?? null, isNarrowed)}</h2>
-            <p className="figures">
-              {told?.first.snapshot_at === null || told === undefined ? '' : `as of ${clockTime(told.first.snapshot_at)} `}
-              <button type="button" className="link-button" onClick={() => void asked.refetch()}>
-                Look again
-              </button>
-            </p>
-          </header>
-          <div className="entries-find">
-            <Typed label="Begins with" value={selection.prefix} onChange={(prefix) => change({ prefix })} placeholder="https://…" />
-            <Typed label="Tag" value={selection.tag} onChange={(tag) => change({ tag })} placeholder="front-page" />
-            <Typed label="Route" value={selection.route} onChange={(route) => change({ route })} placeholder="/posts/{id}" />
-            <Picker label="Order" options={ORDER_OPTIONS} value={selection.order} onChoose={(order) => change({ order })} />
-          </div>
-          {told === undefined ? (
-            <Untold error={asked.error} isFetching={asked.isFetching} onAgain={() => void asked.refetch()} />
-          ) : told.entries.length === 0 ? (
-            <p className="soft">{isNarrowed ? 'Nothing stored fits that.' : 'Nothing is stored.'}</p>
-          ) : (
-            <>
-              <EntryTable entries={told.entries} total={told.first.total} open={open} hrefTo={(key) => hrefTo({ key })} onNearEnd={more} />
-              {told.isCut ? (
-                <p className="soft">These are the first {wholeNumber(MOST_ROWS)}. Say more exactly what you are looking for.</p>
-              ) : null}
-            </>
-          )}
-        </section>
-      </div>
+      <nav className="entries-parts" aria-label="Which entries">
+        <a href={hrefOf('entries')} aria-current={isGone ? undefined : 'page'}>
+          Stored
+        </a>
+        <a href={hrefOf('entries', { show: 'gone' })} aria-current={isGone ? 'page' : undefined}>
+          What went lately
+        </a>
+      </nav>
+      {isGone ? <GoneView query={query} /> : <StoredView query={query} />}
     </>
-  );
-}
-
-function titleOf(total: number | null, isNarrowed: boolean): string {
-  if (total === null) return 'Entries';
-  return `${plural(total, 'entry', 'entries')}${isNarrowed ? (total === 1 ? ' fits' : ' fit') : ''}`;
-}
-
-interface UntoldProps {
-  readonly error: Error | null;
-  readonly isFetching: boolean;
-  readonly onAgain: () => void;
-}
-
-function Untold({ error, isFetching, onAgain }: UntoldProps) {
-  if (error === null || isFetching) return <p className="soft">On its way…</p>;
-  const problem = problemOf(error, 'what it stores');
-  if (isNotTold(error)) {
-    return (
-      <p className="soft">
-        {problem.title}. {problem.advice}
-      </p>
-    );
-  }
-  return (
-    <Notice {...problem}>
-      <ActionButton rank="main" onPress={onAgain}>
-        Try again
-      </ActionButton>
-    </Notice>
-  );
-}
-
-interface TypedProps {
-  readonly label: string;
-  readonly value: string;
-  readonly placeholder: string;
-  readonly onChange: (value: string) => void;
-}
-
-/** A field that has its say once one pauses. What the address says otherwise goes before. */
-function Typed({ label, value, placeholder, onChange }: TypedProps) {
-  const [draft, setDraft] = useState({ text: value, of: value });
-  const text = draft.of === value ? draft.text : value;
-  useEffect(() => {
-    if (text === value) return;
-    const timer = setTimeout(() => onChange(text), PAUSE_MS);
-    return () => clearTimeout(timer);
-  }, [text, value, onChange]);
-  return (
-    <Field
-      label={label}
-      type="search"
-      isCode
-      value={text}
-      placeholder={placeholder}
-      onChange={(next) => setDraft({ text: next, of: value })}
-    />
   );
 }

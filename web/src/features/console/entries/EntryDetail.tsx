@@ -36,6 +36,11 @@ export function EntryDetail({ entryKey, closeHref }: Props) {
       <Loaded query={entry} what="this entry; it may be gone, or the server of an older version">
         {(told) => <Told entry={told} onPurged={() => void entry.refetch()} />}
       </Loaded>
+      {entry.error === null ? null : (
+        <p className="soft">
+          <a href={hrefOf('entries', { show: 'gone', key: entryKey })}>See whether it went lately, and why</a>
+        </p>
+      )}
     </section>
   );
 }

@@ -1,4 +1,4 @@
-// Explain: a request that nobody makes, and what would become of it; then the same with something changed.
+// Explain: a request that nobody makes, and what would become of it; then the same with something changed, or by other rules.
 import { useEffect, useId, useState } from 'react';
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { ActionButton } from '../../../ui/ActionButton';
@@ -7,8 +7,12 @@ import { explain } from '../api/explain';
 import type { Explanation, Request } from '../api/explain';
 import { Loaded } from '../frame/Loaded';
 import { changesOf } from './changes';
+import { Compared } from './Compared';
 import { readPasted } from './curl';
 import { ExplanationTree } from './ExplanationTree';
+import { NO_RULES } from './policy';
+import type { OtherRules } from './policy';
+import { PolicyField } from './PolicyField';
 import { RequestEditor } from './RequestEditor';
 import './ExplainView.css';
 
@@ -24,6 +28,8 @@ export function ExplainView({ query }: Props) {
   const given = query.get('url') ?? '';
   const [text, setText] = useState(given);
   const [asked, setAsked] = useState<Request | null>(() => requestIn(given));
+  /** They stay while one asks about other requests. */
+  const [rules, setRules] = useState(NO_RULES);
   const pasted = readPasted(text);
   return (
     <div className="explain">
@@ -65,7 +71,7 @@ export function ExplainView({ query }: Props) {
           Explain
         </ActionButton>
       </form>
-      {asked === null ? null : <Explained key={keyOf(asked)} first={asked} />}
+      {asked === null ? null : <Explained key={keyOf(asked)} first={asked} rules={rules} onRules={setRules} />}
     </div>
   );
 }
@@ -73,11 +79,14 @@ export function ExplainView({ query }: Props) {
 interface ExplainedProps {
   /** As it was pasted: what is changed is compared with it. */
   readonly first: Request;
+  readonly rules: OtherRules;
+  readonly onRules: (rules: OtherRules) => void;
 }
 
-function Explained({ first }: ExplainedProps) {
+function Explained({ first, rules, onRules }: ExplainedProps) {
   const [edited, setEdited] = useState(first);
   const request = usePaused(edited);
+  const pausedRules = usePaused(rules);
   const before = useExplanation(first);
   const after = useExplanation(request);
   const isChanged = keyOf(request) !== keyOf(first);
@@ -88,8 +97,12 @@ function Explained({ first }: ExplainedProps) {
         <Changes before={before.data} after={after.data} />
       ) : null}
       <Loaded query={after} what="why it answers as it does">
-        {(explanation) => <ExplanationTree explanation={explanation} />}
+        {(explanation) => <ExplanationTree title="What would become of it" told={explanation} last={explanation.last} />}
       </Loaded>
+      <PolicyField rules={rules} onChange={onRules} />
+      {rules.text.trim() === '' || pausedRules.text.trim() === '' || after.error !== null ? null : (
+        <Compared request={request} rules={pausedRules} />
+      )}
     </>
   );
 }
@@ -98,7 +111,7 @@ function useExplanation(request: Request) {
   const api = useApi();
   return useQuery({
     queryKey: ['explain', keyOf(request)],
-    queryFn: ({ signal }) => explain(api, request, signal),
+    queryFn: ({ signal }) => explain(api, request, null, signal),
     // The tree stays while the next one is on its way, and does not flicker.
     placeholderData: keepPreviousData,
     // What was so a moment ago need not be so now.

@@ -1,8 +1,9 @@
 // An explanation: the verdict, and the way to it as a tree.
+import { useId } from 'react';
 import type { ReactNode } from 'react';
 import { MarkSign } from '../../../ui/MarkSign';
 import { clockTime, span } from '../../../ui/format';
-import type { Explanation } from '../api/explain';
+import type { Explanation, Told } from '../api/explain';
 import { hrefOf } from '../place';
 import { reasonWords } from '../words/reasons';
 import { VERDICT_WORDS, verdictOf } from '../words/verdicts';
@@ -10,17 +11,21 @@ import { Words } from '../../../ui/Words';
 import './ExplanationTree.css';
 
 interface Props {
-  readonly explanation: Explanation;
+  readonly title: string;
+  readonly told: Told;
+  /** What became of the last such request, as far as that is remembered. */
+  readonly last: Explanation['last'];
 }
 
-export function ExplanationTree({ explanation }: Props) {
-  const { verdict, route, key, tiers, flight, next, nearest, gone, last } = explanation;
+export function ExplanationTree({ title, told, last }: Props) {
+  const id = useId();
+  const { verdict, route, key, tiers, flight, next, nearest, gone } = told;
   const known = verdictOf(verdict.verdict);
-  const remedy = remedyOf(explanation);
+  const remedy = remedyOf(verdict, last);
   return (
-    <section className="part" aria-labelledby="explained-title">
+    <section className="part" aria-labelledby={id}>
       <header className="part-head">
-        <h2 id="explained-title">What would become of it</h2>
+        <h2 id={id}>{title}</h2>
       </header>
       <p className={`explained-verdict mark-${known === null ? 'unsaid' : VERDICT_WORDS[known].mark}`}>
         <MarkSign mark={known === null ? 'unsaid' : VERDICT_WORDS[known].mark} />{' '}
@@ -112,7 +117,11 @@ export function ExplanationTree({ explanation }: Props) {
           </Branch>
         ))}
         {flight === null ? null : <Branch name="Under way">{flight.says}</Branch>}
-        {gone === null ? null : <Branch name="Gone">{gone.says}</Branch>}
+        {gone === null ? null : (
+          <Branch name="Gone">
+            {gone.says} <a href={hrefOf('entries', { show: 'gone', key: key?.key ?? null })}>What went lately</a>
+          </Branch>
+        )}
         {last === null ? null : (
           <Branch name="Last time">
             {last.says}
@@ -148,7 +157,7 @@ export function ExplanationTree({ explanation }: Props) {
 }
 
 /** That nothing is stored is no fault by itself: why the last answer was not kept is, if that is known. */
-function remedyOf({ verdict, last }: Explanation): string | null {
+function remedyOf(verdict: Told['verdict'], last: Explanation['last']): string | null {
   if (verdict.reason !== 'uri-miss') return verdict.verdict === 'hit' ? null : reasonWords(verdict.reason).remedy;
   return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;
 }

@@ -1,5 +1,5 @@
 // What of an explanation is otherwise than in another one.
-import type { Explanation } from '../api/explain';
+import type { Told } from '../api/explain';
 
 export interface Change {
   readonly what: string;
@@ -8,7 +8,7 @@ export interface Change {
 }
 
 /** In the order in which the tree has them; none: everything is the same. */
-export function changesOf(before: Explanation, after: Explanation): readonly Change[] {
+export function changesOf(before: Told, after: Told): readonly Change[] {
   const pairs: readonly (readonly [string, string, string])[] = [
     ['Verdict', before.verdict.verdict, after.verdict.verdict],
     ['Reason', before.verdict.reason, after.verdict.reason],
@@ -24,8 +24,8 @@ export function changesOf(before: Explanation, after: Explanation): readonly Cha
   return pairs.filter(([, one, other]) => one !== other).map(([what, one, other]) => ({ what, before: one, after: other }));
 }
 
-function partChanges(before: Explanation, after: Explanation): readonly (readonly [string, string, string])[] {
-  const told = (explanation: Explanation) =>
+function partChanges(before: Told, after: Told): readonly (readonly [string, string, string])[] {
+  const told = (explanation: Told) =>
     new Map(explanation.key?.parts.map(({ part, name, value }) => [[part, name].filter((word) => word !== null).join(' '), value ?? '']));
   const [one, other] = [told(before), told(after)];
   return [...new Set([...one.keys(), ...other.keys()])].map(
@@ -33,16 +33,16 @@ function partChanges(before: Explanation, after: Explanation): readonly (readonl
   );
 }
 
-function tierNames(...all: readonly Explanation[]): readonly string[] {
+function tierNames(...all: readonly Told[]): readonly string[] {
   return [...new Set(all.flatMap(({ tiers }) => tiers.map(({ tier }) => tier)))];
 }
 
-function holds({ tiers }: Explanation, name: string): string {
+function holds({ tiers }: Told, name: string): string {
   const tier = tiers.find(({ tier }) => tier === name);
   return tier === undefined ? 'not asked' : (tier.holds ?? tier.says);
 }
 
-function variantOf({ tiers }: Explanation): string {
+function variantOf({ tiers }: Told): string {
   const chosen = tiers.flatMap(({ variants }) => variants).find(({ is_chosen }) => is_chosen);
   if (chosen === undefined) return 'none';
   return chosen.differs_by.map(([name, value]) => `${name}: ${value}`).join(', ') || 'the only one';

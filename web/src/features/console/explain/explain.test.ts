@@ -92,6 +92,7 @@ const explanation = (given: Partial<Explanation>): Explanation => ({
   nearest: [],
   gone: null,
   last: null,
+  with_policy: null,
   ...given,
 });
 

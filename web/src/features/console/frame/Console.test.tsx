@@ -174,6 +174,69 @@ describe('explain', () => {
     expect(screen.getByText('set_cookie = "store-without"')).toBeTruthy();
   });
 
+  test('shows the outcome by another file beside todays, and marks what differs', async () => {
+    const user = open('#/explain');
+    await user.type(
+      screen.getByRole('textbox', { name: /A URL, or a line of curl/ }),
+      "curl https://shop.example/posts/1 -H 'cookie: a=1'",
+    );
+    await user.click(screen.getByRole('button', { name: 'Explain' }));
+    await screen.findByText(/so its answer is its reader’s alone/);
+    const file = new File(['[[route]]\nttl = "1h"\ncookies_matter = false\n'], 'new.toml');
+    await user.upload(screen.getByLabelText('Choose a file'), file);
+
+    const table = within(await screen.findByRole('table'));
+    const lineOf = (name: RegExp) => table.getByRole('rowheader', { name }).parentElement?.textContent ?? '';
+    expect(lineOf(/^Verdict, differs$/)).toContain('passhit');
+    expect(lineOf(/Rule ttl/)).toContain('5m1h');
+    expect(lineOf(/Rule query_deny/)).toContain('["tracking"]not said');
+    expect(lineOf(/^Route$/)).toContain('the same');
+    expect(screen.getByText(/lines differ\.$/)).toBeTruthy();
+    await user.click(screen.getByText('All of it by new.toml'));
+    expect(screen.getByText('new.toml:3')).toBeTruthy();
+    expect(admin.posted.at(-1)?.['policy']).toContain('cookies_matter');
+
+    await user.click(screen.getByRole('button', { name: 'Today’s rules only' }));
+    expect(screen.queryByRole('table')).toBeNull();
+  });
+
+  test('rules that do the same are said to', async () => {
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await screen.findByText('A fresh copy is stored.');
+    await user.click(screen.getByLabelText('Its text'));
+    await user.paste('ttl = "5m"\nquery_deny = ["tracking"]\n');
+    await screen.findByText('They do the same with this request.');
+    expect(screen.getByRole('heading', { name: 'Today’s rules, and the other rules' })).toBeTruthy();
+  });
+
+  test('a mistake in the other file is told with its line, as the server has it', async () => {
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await screen.findByText('A fresh copy is stored.');
+    await user.click(screen.getByLabelText('Its text'));
+    await user.paste('[[route]]\nttll = "5m"\n');
+    const alert = await screen.findByRole('alert');
+    expect(within(alert).getByRole('heading', { name: 'These rules are not understood' })).toBeTruthy();
+    expect(alert.textContent).toContain('policy:2:1: unknown key "ttll"\n  2 | ttll = "5m"\n    | ^');
+    // What is known without the file stays.
+    expect(screen.getByText('A fresh copy is stored.')).toBeTruthy();
+  });
+
+  test('a cache without a configuration says so', async () => {
+    admin.hasConfiguration = false;
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.click(await screen.findByLabelText('Its text'));
+    await user.paste('ttl = "5m"');
+    await heading('There is no file to compare with here');
+    expect(screen.getByText(/this cache has no configuration/)).toBeTruthy();
+  });
+
+  test('a file that is too large stays in the page', async () => {
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.upload(await screen.findByLabelText('Choose a file'), new File(['#'.repeat(600_000)], 'huge.toml'));
+    await screen.findByText(/500 KiB at most/);
+    expect(admin.posted.every((body) => body['policy'] === undefined)).toBe(true);
+  });
+
   test('does not ask about what it cannot read', async () => {
     const user = open('#/explain');
     await user.type(screen.getByRole('textbox', { name: /A URL/ }), 'hello there');
@@ -206,6 +269,75 @@ describe('entries', () => {
     await heading('240 entries');
     expect(screen.getAllByRole('row').length).toBeLessThan(60);
     expect(admin.asked.filter((line) => line.includes('/v1/entries?')).length).toBe(1);
+  });
+});
+
+describe('what went', () => {
+  test('is told with why and by which purge, from the receipt on', async () => {
+    const user = open('#/purge');
+    await screen.findByText('live');
+    await user.type(screen.getByLabelText('Tag', { selector: 'input[type="text"]' }), 'post:1');
+    await user.click(screen.getByRole('radio', { name: 'Hard: gone' }));
+    await user.click(await screen.findByRole('button', { name: 'Purge 1 entry' }));
+    await user.click(screen.getByRole('button', { name: 'Yes: purge 1 entry' }));
+    act(() => admin.lose('https://shop.example/posts/2', 'evicted'));
+    await user.click(await screen.findByRole('link', { name: 'See what went by it' }));
+
+    await heading('What went lately');
+    await screen.findByText('1 key: 1 purged.');
+    const row = within(screen.getAllByRole('row')[1] ?? document.body);
+    expect(row.getByText('https://shop.example/posts/1')).toBeTruthy();
+    expect(row.getByRole('link', { name: 'tag post:1' })).toBeTruthy();
+    expect(location.hash).toContain('by=tag+post%3A1');
+
+    await user.click(screen.getByRole('link', { name: 'By whatever' }));
+    await screen.findByText('36 keys: 35 evicted, 1 purged.');
+    await user.selectOptions(screen.getByRole('combobox', { name: 'Why' }), 'purged');
+    await screen.findByText('1 key: 1 purged.');
+  });
+
+  test('explains a miss: from the tree to the key, and on to all keys', async () => {
+    admin.lose('https://shop.example/posts/1', 'evicted');
+    const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await screen.findByText(/evicted 0 s ago/);
+    await user.click(screen.getByRole('link', { name: 'What went lately' }));
+    await screen.findByText(/the last time that it went/);
+    await screen.findByText('1 key: 1 evicted.');
+    expect(admin.asked.at(-1)).toContain('key=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.click(screen.getByRole('link', { name: 'All keys' }));
+    await user.type(await screen.findByRole('searchbox', { name: 'Begins with' }), 'https://shop.example/posts/19');
+    await waitFor(() => expect(admin.asked.at(-1)).toContain('prefix='));
+    await screen.findByText('8 keys: 8 evicted.');
+  });
+
+  test('is said of an opened entry that is not there any more', async () => {
+    admin.lose('https://shop.example/posts/1', 'expired');
+    const user = open('#/entries?key=https%3A%2F%2Fshop.example%2Fposts%2F1');
+    await user.click(await screen.findByRole('link', { name: 'See whether it went lately, and why' }));
+    await screen.findByText('expired: too old for all uses');
+  });
+
+  test('nothing is said to be nothing, and what was too fast is counted', async () => {
+    admin.goneLeftOut = 12;
+    open('#/entries?show=gone');
+    await screen.findByText(/^Nothing went lately/);
+    expect(screen.getByText('12 keys more went too fast to be written down.')).toBeTruthy();
+    expect(screen.getByRole('link', { name: 'What went lately' }).getAttribute('aria-current')).toBe('page');
+  });
+
+  test('a soft purge takes nothing out, and the receipt says so', async () => {
+    const user = open('#/purge');
+    await user.type(await screen.findByLabelText('Tag', { selector: 'input[type="text"]' }), 'post:1');
+    await user.click(await screen.findByRole('button', { name: 'Purge 1 entry' }));
+    await screen.findByText(/^Nothing of it went/);
+    expect(screen.queryByRole('link', { name: 'See what went by it' })).toBeNull();
+    expect(admin.gone).toEqual([]);
+  });
+
+  test('a server that does not tell it says so', async () => {
+    admin.untold = ['gone'];
+    open('#/entries?show=gone');
+    await screen.findByText(/This server does not tell what went lately/);
   });
 });
 

@@ -1,6 +1,7 @@
 // A purge in a line or two: what, how, when, by whom, and how far.
 import { ago } from '../../../ui/format';
 import type { Story } from '../api/purges';
+import { hrefOf } from '../place';
 import { TierList } from './TierList';
 
 interface Props {
@@ -19,7 +20,12 @@ export function StoryRow({ story: { what, purges, mode, at, by, tiers }, now }: 
       <span className="soft">
         {mode}, {ago(new Date(at), now)}
         {by === '' ? '' : `, ${by}`}
-      </span>
+      </span>{' '}
+      {mode === 'hard' ? (
+        <a href={hrefOf('entries', { show: 'gone', by: purges === 1 ? (what[0] ?? null) : null })} className="soft">
+          What went
+        </a>
+      ) : null}
       <TierList tiers={tiers} />
     </>
   );

@@ -90,7 +90,7 @@ export function PurgeView({ query }: Props) {
 
       <div className="purge-told">
         {made.error === null ? null : <Notice {...problemOf(made.error, 'what came of it')} />}
-        {made.data === undefined ? null : <Receipt key={made.submittedAt} purged={made.data} />}
+        {made.data === undefined ? null : <Receipt key={made.submittedAt} purged={made.data} mode={made.variables.mode} />}
         <section className="part" aria-labelledby="purges-title">
           <header className="part-head">
             <h2 id="purges-title">What was purged</h2>

@@ -3,20 +3,22 @@ import { useQuery } from '@tanstack/react-query';
 import { plural } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchStory } from '../api/purges';
-import type { Purged, Story } from '../api/purges';
+import type { Mode, Purged, Story } from '../api/purges';
 import { TierList } from '../frame/TierList';
 import { useLive } from '../live/useLive';
+import { hrefOf } from '../place';
 import { tierWords } from '../words/tiers';
 
 interface Props {
   readonly purged: Purged;
+  readonly mode: Mode;
 }
 
 /** Events tell of each step; where they do not come, it is asked for, for as long as a CDN may take. */
 const EVERY_MS = 2000;
 const MOST_LOOKS = 60;
 
-export function Receipt({ purged }: Props) {
+export function Receipt({ purged, mode }: Props) {
   const api = useApi();
   const live = useLive();
   const { id } = purged;
@@ -32,6 +34,7 @@ export function Receipt({ purged }: Props) {
     },
   });
   const tiers = tiersHeard !== null && isOver(tiersHeard) ? tiersHeard : (looked.data?.tiers ?? tiersHeard);
+  const what = told?.what ?? purged.what ?? [];
   const meant = [...new Set([...purged.did_you_mean, ...purged.keys.flatMap((key) => key.did_you_mean)])];
   return (
     <section className="part receipt" aria-labelledby="receipt-title" role="status">
@@ -41,6 +44,13 @@ export function Receipt({ purged }: Props) {
       </header>
       <p className="receipt-says">{says(purged, tiers)}</p>
       {tiers === null ? null : <TierList tiers={tiers} />}
+      {mode === 'soft' ? (
+        <p className="soft">Nothing of it went: it is stale now, and still serves where the origin fails.</p>
+      ) : (
+        <p className="soft">
+          <a href={hrefOf('entries', { show: 'gone', by: what.length === 1 ? (what[0] ?? null) : null })}>See what went by it</a>
+        </p>
+      )}
       {meant.length === 0 ? null : (
         <p className="soft breaks">
           Did you mean <span className="mono">{meant.join(', ')}</span>?

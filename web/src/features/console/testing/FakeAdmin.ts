@@ -23,6 +23,13 @@ export interface FakeRoute {
   readonly isCached?: boolean;
 }
 
+export interface FakeGone {
+  readonly key: string;
+  readonly cause: string;
+  readonly at: string;
+  readonly purge: { readonly what: string; readonly mode: 'soft' | 'hard'; readonly at: string; readonly number: number } | null;
+}
+
 interface Streamed {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
 }
@@ -101,12 +108,18 @@ export class FakeAdmin {
   entries: FakeEntry[] = FAKE_ENTRIES.map((entry) => ({ ...entry }));
   routes: readonly FakeRoute[] = FAKE_ROUTES;
   samples: ReturnType<typeof secondOf>[] = [];
+  /** What left memory, the newest first. */
+  gone: FakeGone[] = [];
+  /** So many more went too fast to be written down. */
+  goneLeftOut = 0;
   /** An older server has none of these: parts of paths. */
   untold: readonly string[] = [];
   readToken: string | null = null;
   writeToken: string | null = null;
   isUp = true;
   hasShared = true;
+  /** A gateway has a larder.toml; an application's cache has its rules in code. */
+  hasConfiguration = true;
   /** Everything that was asked, as `METHOD path`; the token is not among it. */
   readonly asked: string[] = [];
   /** Bodies of what was posted. */
@@ -148,6 +161,21 @@ export class FakeAdmin {
     }
   }
 
+  /** What has a key that begins so leaves memory, for no purge's sake. */
+  lose(prefix: string, cause: 'evicted' | 'expired' | 'replaced' | 'taken'): void {
+    this.#remove(
+      this.entries.filter(({ key }) => key.startsWith(prefix)),
+      cause,
+      null,
+    );
+  }
+
+  #remove(entries: readonly FakeEntry[], cause: string, purge: FakeGone['purge']): void {
+    const at = new Date().toISOString();
+    this.entries = this.entries.filter((entry) => !entries.includes(entry));
+    this.gone = [...entries.map(({ key }) => ({ key, cause, at, purge })), ...this.gone];
+  }
+
   /** All streams break off. */
   hangUp(): void {
     for (const { controller } of this.#streams) controller.close();
@@ -171,7 +199,7 @@ export class FakeAdmin {
       const body = bodyOf(init);
       this.posted.push(body);
       if (path === 'purge') return this.#purge(body);
-      if (path === 'explain') return Response.json(explained(body, this.entries));
+      if (path === 'explain') return this.#explain(body);
     }
     switch (path) {
       case 'events':
@@ -190,6 +218,8 @@ export class FakeAdmin {
         return this.#entry(query.get('key') ?? '');
       case 'entry/body':
         return new Response(this.entries.find(({ key }) => key === query.get('key'))?.body ?? '');
+      case 'gone':
+        return this.#goneKeys(query);
       case 'tags':
         return Response.json(this.#tags());
       case 'instances':
@@ -201,6 +231,25 @@ export class FakeAdmin {
         }
         return problem(404, 'Not found', `there is nothing at ${url.pathname}`);
     }
+  }
+
+  #explain(body: Body): Response {
+    const policy = typeof body['policy'] === 'string' ? body['policy'] : null;
+    if (policy !== null && !this.hasConfiguration) {
+      return problem(422, 'Question not understood', 'policy: this cache has no configuration that another could replace');
+    }
+    const mistake = policy === null ? null : mistakeIn(policy);
+    if (mistake !== null) return problem(422, 'Policy not understood', mistake);
+    const { method, url } = body;
+    const isMe = new URL(String(url)).pathname === '/me';
+    const last = { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' };
+    return Response.json({
+      at: new Date().toISOString(),
+      request: { method, url },
+      ...told(body, this.entries, this.gone, null),
+      last: isMe ? last : null,
+      with_policy: policy === null ? null : told(body, this.entries, this.gone, policy),
+    });
   }
 
   #events(signal: AbortSignal | null): Response {
@@ -310,6 +359,15 @@ export class FakeAdmin {
     });
   }
 
+  #goneKeys(query: URLSearchParams): Response {
+    const [key, prefix] = [query.get('key'), query.get('prefix') ?? ''];
+    if (key !== null && prefix !== '') return problem(400, 'Question not understood', 'say "key" or "prefix", not both');
+    const chosen = this.gone.filter((one) => (key === null ? one.key.startsWith(prefix) : one.key === key));
+    const limit = key === null ? Number(query.get('limit') ?? 50) : 1;
+    const gone = chosen.slice(0, limit).map((one) => ({ cache: 'larder', ...one }));
+    return Response.json({ gone, left_out: this.goneLeftOut });
+  }
+
   #tags() {
     const tags = ['front-page', 'archive', 'post:1', 'post:2'].map((tag) => {
       const tagged = this.entries.filter((entry) => entry.tags.includes(tag));
@@ -344,12 +402,14 @@ export class FakeAdmin {
       const bytes = named.reduce((sum, entry) => sum + entry.bytes, 0);
       return Response.json({ dry_run: true, would: { entries: named.length, bytes }, dated: new Date().toISOString() });
     }
-    if (body['mode'] === 'hard') this.entries = this.entries.filter((entry) => !named.includes(entry));
+    const told = Object.entries(body).find(([name]) => name !== 'mode');
+    const what = told === undefined || told[0] === 'all' ? 'everything' : `${told[0].replace(/s$/, '')} ${String(told[1])}`;
+    const number = this.#stories.length + 1;
+    if (body['mode'] === 'hard') this.#remove(named, 'purged', { what, mode: 'hard', at: new Date().toISOString(), number });
     else for (const entry of named) entry.state = 'purged';
-    const what = Object.entries(body).find(([name]) => name !== 'mode');
     const story = {
-      id: `purge-${this.#stories.length + 1}`,
-      what: [what === undefined || what[0] === 'all' ? 'everything' : `${what[0].replace(/s$/, '')} ${String(what[1])}`],
+      id: `purge-${number}`,
+      what: [what],
       purges: 1,
       mode: body['mode'],
       at: new Date().toISOString(),
@@ -393,15 +453,44 @@ function ratioOf(requests: Readonly<Record<string, number>>): number | null {
   return all === 0 ? null : (hit + stale + collapsed) / all;
 }
 
-/** As the cache would: what is stored under the URL without what advertisements add is a hit, unless a cookie comes along. */
-function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]) {
+/** The one key that is misspelt, as a gateway tells it. */
+function mistakeIn(policy: string): string | null {
+  const lines = policy.split('\n');
+  const at = lines.findIndex((line) => line.trimStart().startsWith('ttll'));
+  const line = lines[at];
+  if (line === undefined) return null;
+  const gutter = ' '.repeat(String(at + 1).length);
+  return `policy:${at + 1}:1: unknown key "ttll"\n  ${at + 1} | ${line}\n  ${gutter} | ^\n  expected: one of ttl, tags\n  example: ttl = "5m"`;
+}
+
+const RULES = [
+  { rule: 'ttl', value: '5m', line: 'larder.toml:14' },
+  { rule: 'query_deny', value: '["tracking"]', line: 'larder.toml:15' },
+];
+
+/** What stands in another file: each `name = value`. */
+function rulesIn(policy: string) {
+  return policy.split('\n').flatMap((line, at) => {
+    const [, rule, value] = /^\s*(\w+)\s*=\s*(.*?)\s*$/.exec(line) ?? [];
+    return rule === undefined || value === undefined ? [] : [{ rule, value: value.replace(/^"(.*)"$/, '$1'), line: `policy:${at + 1}` }];
+  });
+}
+
+/**
+ * As the cache would: what is stored under the URL without what advertisements add is a hit, unless a cookie comes along, and
+ * matters. `policy`: the text of other rules.
+ */
+function told({ url, method, headers }: Body, entries: readonly FakeEntry[], gone: readonly FakeGone[], policy: string | null) {
   const asked = new URL(String(url));
   const fields = Array.isArray(headers) ? headers.map((field: unknown) => (Array.isArray(field) ? field.map(String) : [])) : [];
-  const hasCookie = fields.some(([name]) => name?.toLowerCase() === 'cookie');
+  const rules = policy === null ? RULES : rulesIn(policy);
+  const cookiesMatter = !rules.some(({ rule, value }) => rule === 'cookies_matter' && value === 'false');
+  const hasCookie = cookiesMatter && fields.some(([name]) => name?.toLowerCase() === 'cookie');
   const leftOut = [...asked.searchParams.keys()].filter((name) => name.startsWith('utm_'));
   for (const name of leftOut) asked.searchParams.delete(name);
   const key = asked.href;
   const entry = entries.find((known) => known.key === key);
+  const went = entry === undefined ? gone.find((one) => one.key === key) : undefined;
   const near = entries.find((known) => new URL(known.key).pathname === asked.pathname && known.key !== key);
   const reason = hasCookie ? 'cookie' : method !== 'GET' && method !== 'HEAD' ? 'method' : entry === undefined ? 'uri-miss' : 'hit';
   const verdict = { cookie: 'pass', method: 'pass', 'uri-miss': 'miss', hit: 'hit' }[reason];
@@ -412,18 +501,7 @@ function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]
     hit: 'A fresh copy is stored.',
   }[reason];
   return {
-    at: new Date().toISOString(),
-    request: { method, url },
-    route: {
-      route: '/posts/{id}',
-      line: 'larder.toml:12',
-      upstream: 'shop',
-      is_cached: true,
-      rules: [
-        { rule: 'ttl', value: '5m', line: 'larder.toml:14' },
-        { rule: 'query_deny', value: '["tracking"]', line: 'larder.toml:15' },
-      ],
-    },
+    route: { route: '/posts/{id}', line: policy === null ? 'larder.toml:12' : 'policy:1', upstream: 'shop', is_cached: true, rules },
     key: {
       key,
       parts: [
@@ -465,9 +543,7 @@ function explained({ url, method, headers }: Body, entries: readonly FakeEntry[]
       entry !== undefined || near === undefined
         ? []
         : [{ key: near.key, differs: [{ part: 'query', name: 'page', asked: null, stored: '2' }], says: 'It differs only in page.' }],
-    gone: entry === undefined ? { cause: 'purged', at: new Date().toISOString(), says: 'It was purged 3 s ago by tag post:1.' } : null,
-    last: asked.pathname === '/me' ? { id: '1', at: new Date().toISOString(), method, url, verdict: 'miss', reason: 'set-cookie', says: 'The answer sets a cookie.' } : null,
-    with_policy: null,
+    gone: went === undefined ? null : { cause: went.cause, at: went.at, says: `${went.cause} 0 s ago${went.purge === null ? '' : ` by ${went.purge.what}`}` },
   };
 }
 
