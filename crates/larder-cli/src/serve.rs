@@ -15,9 +15,11 @@ use larder::{
     http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
-use larder_admin::{Admin, Tokens, access::ClientAddress, log::Log, watch::Watch};
+use larder_admin::{
+    Admin, Tokens, access::ClientAddress, log::Log, stage::Stage, watch::Watch,
+};
 use larder_gateway::{
-    Gateway, Loops, Refresher, Server, ServerConfig,
+    Gateway, GatewayCrowds, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
     cdn::{self, Cdns},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
@@ -37,6 +39,7 @@ use crate::{
     certificates::Certificates,
     check::place_of,
     configured::Configured,
+    crowd,
     doubts,
     ending::{Draining, Ending, Why},
     files::{self, Files},
@@ -243,7 +246,11 @@ impl Configured {
         let counters_of_all: Vec<_> =
             counters.iter().map(|(_, counters)| Arc::clone(counters)).collect();
         let refresher = Refresher::new(&gateway);
-        let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
+        let crowds = settings.admin_access.stage.then(|| {
+            let (scheme, host) = crowd::host_of(server.addresses().zip(&settings.listeners));
+            GatewayCrowds::new(&gateway, scheme, host)
+        });
+        let AdminAccess { read, write, hosts, tls, stage: _ } = settings.admin_access.clone();
         let tokens = Tokens::new(read, write);
         let admin_tls = tls.clone();
         let admin = match admin_socket {
@@ -279,6 +286,10 @@ impl Configured {
                 let router = router.tokens(&tokens);
                 let router = match &access_log {
                     Some(access_log) => router.metrics(AccessFigures(access_log.clone())),
+                    None => router,
+                };
+                let router = match &crowds {
+                    Some(crowds) => router.stage(Stage::new().crowds(crowds.clone())),
                     None => router,
                 };
                 let router = router
@@ -354,6 +365,9 @@ impl Configured {
         let stop = CancellationToken::new();
         // Where readers' requests are, and so the connections to services.
         let refreshing = loops.handles()[0].spawn(refresher.run(stop.clone()));
+        if let Some(crowds) = &crowds {
+            crowds.run_on(loops.handles());
+        }
         let events = cache.cache().events();
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
         let _overlapping = match predecessor {

@@ -1,5 +1,6 @@
 //! The backend: hands the page its posts, and remembers them.
 
+mod breakable;
 mod cors;
 mod endpoint;
 mod posts_client;
@@ -7,6 +8,7 @@ mod reply;
 mod respond;
 mod rules;
 pub(crate) mod settings;
+pub(crate) mod stage;
 
 use std::{
     sync::Arc,
@@ -28,12 +30,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::{
+        breakable::{Breakable, Breaker},
         endpoint::Endpoint,
         posts_client::{PostsClient, PostsError},
         reply::{Reply, ReplyCodec},
         respond::Delivery,
         rules::{Rules, Switches},
         settings::BackendSettings,
+        stage::Props,
     },
     post_id::{NoPostId, PostId},
     replies::{no_post_id, with_common_replies},
@@ -46,6 +50,8 @@ pub(crate) struct Backend {
     negative_ttl: Duration,
     /// What is shared with other backends, if something is, and the task that says in the log how that is.
     place: Option<String>,
+    /// Whether that is out of reach.
+    breaker: Breaker,
     watching: Option<AbortHandle>,
 }
 
@@ -60,8 +66,9 @@ impl Backend {
             .stale_if_error(lifetime.rescue_window())
             .max_bytes(settings.cache_max_bytes);
         let place = settings.shared.as_ref().map(|tier| format!("Redis at {tier}"));
+        let breaker = Breaker::new();
         let cache = match settings.shared {
-            Some(tier) => cache.lower(tier, ReplyCodec),
+            Some(tier) => cache.lower(Breakable::new(tier, breaker.clone()), ReplyCodec),
             None => cache,
         };
         let cache = cache.build();
@@ -76,6 +83,7 @@ impl Backend {
             rules,
             negative_ttl: settings.cache_negative_ttl,
             place,
+            breaker,
             watching: watching.map(|task| task.abort_handle()),
         })
     }
@@ -122,9 +130,16 @@ impl Backend {
         ))
     }
 
-    /// The console of this backend's cache.
-    pub(crate) fn admin(&self, page_origins: &[String], stop: CancellationToken) -> Router {
-        let admin = Admin::new().cache(&self.cache).stop_with(stop);
+    /// The console of this backend's cache, with the acts that `props` allow.
+    pub(crate) fn admin(
+        &self,
+        page_origins: &[String],
+        props: Props,
+        stop: CancellationToken,
+    ) -> Router {
+        let shared = self.place.clone().map(|place| (place, self.breaker.clone()));
+        let stage = stage::stage(props, shared);
+        let admin = Admin::new().cache(&self.cache).stage(stage).stop_with(stop);
         let admin = page_origins.iter().try_fold(admin, |admin, origin| admin.allow_origin(origin));
         admin.expect("origins are checked when the settings are read").router()
     }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// For connecting, and for the whole answer.
-const BUDGET: Duration = Duration::from_secs(5);
+pub(super) const BUDGET: Duration = Duration::from_secs(5);
 const MAX_IDLE_CONNECTIONS: usize = 32;
 
 #[derive(Clone, Debug)]
