@@ -15,9 +15,7 @@ use larder::{
     http::{HttpCache, Policy, Settings as CacheSettings, Variants},
     lower::{OutboxError, OutboxFile},
 };
-use larder_admin::{
-    Admin, Tokens, access::ClientAddress, log::Log, stage::Stage, watch::Watch,
-};
+use larder_admin::{Admin, Tokens, access::ClientAddress, log::Log, stage::Stage, watch::Watch};
 use larder_gateway::{
     Gateway, GatewayCrowds, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
@@ -39,8 +37,7 @@ use crate::{
     certificates::Certificates,
     check::place_of,
     configured::Configured,
-    crowd,
-    doubts,
+    crowd, doubts,
     ending::{Draining, Ending, Why},
     files::{self, Files},
     inherited::{InheritError, Inherited, Taken},
@@ -79,6 +76,10 @@ const ADMIN_HEAD: Duration = Duration::from_secs(5);
 /// Where all its connections are taken, each is left alone for so long, and then has as long again for the
 /// next step: a program on this machine needs no more, and a question for `/livez` must not wait for others.
 const ADMIN_TURN: Duration = Duration::from_millis(100);
+
+/// Who has closed its side of a connection there has left, unless the answer comes within this time: what it has asked for (a
+/// crowd, say) is to end with it.
+const ADMIN_HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// What was logged may take so long to be written where the gateway is told to end at once.
 const LAST_LINES: Duration = Duration::from_millis(100);
@@ -265,6 +266,7 @@ impl Configured {
                     welcome: ADMIN_TURN,
                     http1: Http1Config {
                         head_timeout: ADMIN_HEAD,
+                        half_closed_timeout: ADMIN_HALF_CLOSED,
                         linger_timeout: ADMIN_TURN,
                         stalled_timeout: ADMIN_TURN,
                         ..Http1Config::default()

@@ -29,12 +29,12 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 
+pub use self::crowd::{Crowd, CrowdAnswer, CrowdOffer, Crowds, SentCrowd, Verdict};
+use self::faults::{OriginDelay, SharedTier};
 pub(crate) use self::{
     crowd::{__path_crowd, crowd},
     faults::{__path_break_shared, __path_slow_origin, break_shared, slow_origin},
 };
-pub use self::crowd::{Crowd, CrowdAnswer, CrowdOffer, Crowds, SentCrowd, Verdict};
-use self::faults::{OriginDelay, SharedTier};
 use crate::{
     console::Console,
     problem::{Problem, ProblemView},

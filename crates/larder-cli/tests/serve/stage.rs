@@ -1,6 +1,9 @@
 //! The console's crowd: many requests at once through a running gateway, where its configuration offers that.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -169,7 +172,10 @@ async fn who_hangs_up_ends_the_crowd() {
     let again = site.larder.post_to_admin("/v1/stage/crowd", body).await;
     assert_eq!(again.status(), 409, "{}", again.text());
     drop(wire);
+    let left = Instant::now();
     is_under_way(false).await;
+    // Well before the crowd would end by itself.
+    assert!(left.elapsed() < Duration::from_secs(8), "{:?}", left.elapsed());
 }
 
 #[tokio::test]

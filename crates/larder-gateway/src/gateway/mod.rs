@@ -49,8 +49,8 @@ use http::{
 use http_body::Body as HttpBody;
 use http_body_util::Empty;
 use larder::http::{
-    Answering, Body, BoxError, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong, Policy, Rules,
-    ShowHandled, ShowKey, ShowTags, Verdict,
+    Answering, Body, BoxError, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong,
+    Policy, Rules, ShowHandled, ShowKey, ShowTags, Verdict,
     policy::{
         forward::{self, Admission},
         invalidate::is_safe,
@@ -526,15 +526,7 @@ impl Gateway {
         let row = Arc::clone(row);
         extensions.insert(ShowHandled);
         let crowd_calls = None;
-        extensions.insert(LetIn {
-            settings,
-            place,
-            upstream,
-            rewrite,
-            bounds,
-            row,
-            crowd_calls,
-        });
+        extensions.insert(LetIn { settings, place, upstream, rewrite, bounds, row, crowd_calls });
         Ok(pace)
     }
 }
@@ -647,7 +639,11 @@ impl Gateway {
 
     /// Sends a crowd's request the way of all requests, by the settings of now, and counts it as a reader's. `crowd_calls` goes
     /// up each time that a service is asked for it. Dropping it leaves it as a reader does.
-    async fn send_counted(mut self, request: Request<()>, crowd_calls: Arc<AtomicU64>) -> Delivered {
+    async fn send_counted(
+        mut self,
+        request: Request<()>,
+        crowd_calls: Arc<AtomicU64>,
+    ) -> Delivered {
         let (mut head, ()) = request.into_parts();
         let settings = self.common.settings.load_full();
         if let Err(turned_away) = self.set_out(settings, &mut head, NOBODY) {
