@@ -138,7 +138,7 @@ impl Backend {
         stop: CancellationToken,
     ) -> Router {
         let shared = self.place.clone().map(|place| (place, self.breaker.clone()));
-        let stage = stage::stage(props, shared);
+        let stage = stage::stage(props, self.posts.clone(), shared);
         let admin = Admin::new().cache(&self.cache).stage(stage).stop_with(stop);
         let admin = page_origins.iter().try_fold(admin, |admin, origin| admin.allow_origin(origin));
         admin.expect("origins are checked when the settings are read").router()

@@ -7,7 +7,10 @@ use larder_admin::{
 };
 
 use crate::{
-    backend::{breakable::Breaker, posts_client},
+    backend::{
+        breakable::Breaker,
+        posts_client::{self, PostsClient},
+    },
     crowd::{Handling, MAX_READERS, Seen, read},
     posts::Delay,
     settings::BaseUrl,
@@ -21,9 +24,9 @@ pub(crate) struct Props {
     pub(crate) posts_delay: Option<Delay>,
 }
 
-/// With the shared tier, if there is one, and what it is called.
-pub(super) fn stage(props: Props, shared: Option<(String, Breaker)>) -> Stage {
-    let stage = Stage::new().crowds(Readers { backend: props.backend });
+/// Where the backend asks `posts`; with the shared tier, if there is one, and what it is called.
+pub(super) fn stage(props: Props, posts: PostsClient, shared: Option<(String, Breaker)>) -> Stage {
+    let stage = Stage::new().crowds(Readers { backend: props.backend, posts });
     let stage = match shared {
         None => stage,
         Some((place, breaker)) => {
@@ -46,6 +49,8 @@ pub(super) fn stage(props: Props, shared: Option<(String, Breaker)>) -> Stage {
 /// Readers of the backend, each with a connection of its own.
 struct Readers {
     backend: BaseUrl,
+    /// Whom the backend asks.
+    posts: PostsClient,
 }
 
 impl Crowds for Readers {
@@ -61,7 +66,12 @@ impl Crowds for Readers {
     fn send(&self, crowd: &Crowd) -> Result<SentCrowd, Problem> {
         let uri = self.backend.join(crowd.path.as_str());
         let reader = |_| read(uri.clone()).map(|seen| seen.map(answer)).boxed();
-        Ok(SentCrowd { answers: (0..crowd.requests).map(reader).collect(), origin_calls: None })
+        let (posts, before) = (self.posts.clone(), self.posts.calls());
+        Ok(SentCrowd {
+            answers: (0..crowd.requests).map(reader).collect(),
+            // Those of other readers meanwhile are among them.
+            origin_calls: Some(Box::new(move || posts.calls() - before)),
+        })
     }
 }
 

@@ -46,9 +46,10 @@ async fn a_crowd_before_a_cold_post_is_one_call_and_before_a_warm_one_none() {
     let body = json!({"path": "/api/posts/1", "requests": 200});
     let report = act(&blog, "crowd", &body).await.json();
     assert_eq!((&report["origin_calls"], counter.calls()), (&json!(1), 1), "{report}");
-    let verdicts =
-        json!({"hit": 0, "stale": 0, "miss": 1, "collapsed": 199, "pass": 0, "refused": 0});
-    assert_eq!(report["by_verdict"], verdicts, "{report}");
+    // On a busy machine some come so late that it is there already.
+    let many = |verdict: &str| report["by_verdict"][verdict].as_u64().expect("a count");
+    assert_eq!((many("miss"), many("collapsed") + many("hit")), (1, 199), "{report}");
+    assert!(many("collapsed") > 0, "{report}");
     assert_eq!((&report["by_status"], &report["unanswered"]), (&json!({"200": 200}), &json!(0)));
     assert!(report["took_ms"].as_f64().expect("a time") >= 500.0, "{report}");
 

@@ -86,9 +86,11 @@ async fn a_crowd_before_a_cold_path_is_one_request_to_the_service_and_then_hits(
     };
     let (report, ()) = tokio::join!(site.crowd(r#"{"path":"/slow","requests":200}"#), asked);
     assert_eq!(site.origin.requests().len(), 1);
-    let verdicts =
-        json!({"hit": 0, "stale": 0, "miss": 1, "collapsed": 199, "pass": 0, "refused": 0});
-    assert_eq!(report["by_verdict"], verdicts, "{report}");
+    // On a busy machine some come so late that it is there already.
+    let verdicts = report["by_verdict"].clone();
+    let many = |verdict: &str| verdicts[verdict].as_u64().unwrap();
+    assert_eq!((many("miss"), many("collapsed") + many("hit")), (1, 199), "{report}");
+    assert!(many("collapsed") > 0, "{report}");
     assert_eq!((&report["requests"], &report["origin_calls"]), (&json!(200), &json!(1)));
     assert_eq!((&report["by_status"], &report["unanswered"]), (&json!({"200": 200}), &json!(0)));
     assert!(report["took_ms"].as_f64().unwrap() >= 200.0, "{report}");

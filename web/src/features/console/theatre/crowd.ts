@@ -55,7 +55,7 @@ function sentenceOf(parts: readonly string[]): string {
 
 /** Among the choices what it is now, and what is usual, always are. */
 export function delaysOf({ ms, usual_ms, most_ms }: { readonly ms: number; readonly usual_ms: number; readonly most_ms: number }): readonly number[] {
-  const wanted = [0, 1000, 4000, 8000].filter((delay) => delay <= most_ms);
+  const wanted = [0, 4000, 8000].filter((delay) => delay <= most_ms);
   return [...new Set([...wanted, usual_ms, ms])].toSorted((one, other) => one - other);
 }
 
