@@ -9,6 +9,7 @@ mod respond;
 mod rules;
 pub(crate) mod settings;
 pub(crate) mod stage;
+mod tally;
 
 use std::{
     sync::Arc,
@@ -38,6 +39,7 @@ use crate::{
         rules::{Rules, Switches},
         settings::BackendSettings,
         stage::Props,
+        tally::Tally,
     },
     post_id::{NoPostId, PostId},
     replies::{no_post_id, with_common_replies},
@@ -52,6 +54,7 @@ pub(crate) struct Backend {
     place: Option<String>,
     /// Whether that is out of reach.
     breaker: Breaker,
+    tally: Arc<Tally>,
     watching: Option<AbortHandle>,
 }
 
@@ -84,6 +87,7 @@ impl Backend {
             negative_ttl: settings.cache_negative_ttl,
             place,
             breaker,
+            tally: Arc::default(),
             watching: watching.map(|task| task.abort_handle()),
         })
     }
@@ -139,7 +143,12 @@ impl Backend {
     ) -> Router {
         let shared = self.place.clone().map(|place| (place, self.breaker.clone()));
         let stage = stage::stage(props, self.posts.clone(), shared);
-        let admin = Admin::new().cache(&self.cache).stage(stage).stop_with(stop);
+        let tally = Arc::clone(&self.tally);
+        let admin = Admin::new()
+            .cache(&self.cache)
+            .requests(move || tally.requests())
+            .stage(stage)
+            .stop_with(stop);
         let admin = page_origins.iter().try_fold(admin, |admin, origin| admin.allow_origin(origin));
         admin.expect("origins are checked when the settings are read").router()
     }
@@ -166,6 +175,7 @@ impl Backend {
                 Err(error) => Delivery::FailedPastTheCache(error),
             }
         };
+        self.tally.count(delivery.verdict());
         delivery.log(&key, began.elapsed());
         delivery.respond(&key, request, began.elapsed())
     }

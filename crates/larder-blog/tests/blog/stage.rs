@@ -59,6 +59,24 @@ async fn a_crowd_before_a_cold_post_is_one_call_and_before_a_warm_one_none() {
     assert_eq!(report["origin_calls"], 0);
 }
 
+/// Who waits for another's call is not taken for a caller meanwhile.
+#[tokio::test]
+async fn each_request_of_a_crowd_is_in_the_history_once_as_what_it_was() {
+    let blog = Setup::run().set("POSTS_DELAY_MS", 2500).start().await;
+    let report =
+        act(&blog, "crowd", &json!({"path": "/api/posts/1", "requests": 100})).await.json();
+    let verdicts = ["hit", "stale", "miss", "collapsed", "pass", "refused"];
+    let told = async || {
+        let history = get(&blog.console("/v1/history")).await.json();
+        let seconds = history["samples"].as_array().expect("a list").clone();
+        verdicts.map(|verdict| seconds.iter().filter_map(|second| second[verdict].as_u64()).sum())
+    };
+    let all = async || (told().await.iter().sum::<u64>() >= 100).then_some(());
+    eventually("the second in which all were answered", all).await;
+    let seen = verdicts.map(|verdict| report["by_verdict"][verdict].as_u64().expect("a count"));
+    assert_eq!(told().await, seen, "{report}");
+}
+
 #[tokio::test]
 async fn a_crowd_is_of_this_backend_and_no_larger_than_it_can_bear() {
     let blog = Setup::run().start().await;
