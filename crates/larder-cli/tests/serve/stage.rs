@@ -127,6 +127,26 @@ async fn a_crowd_goes_by_the_routes_of_the_host_that_it_names() {
 }
 
 #[tokio::test]
+async fn a_crowd_is_for_the_first_port_that_sends_nobody_elsewhere() {
+    let origin = Origin::saying(ok(FRESH, "a")).await;
+    let text = format!(
+        "[upstream.app]\nurl = \"http://{}\"\n[server]\nlisten = 0\nredirect_to_https = 443\n\
+         [[listener]]\nname = \"inside\"\nlisten = \"0.0.0.0:0\"\n[admin]\nlisten = 0\nstage = true\n",
+        origin.address
+    );
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("larder.toml"), text).unwrap();
+    let larder = Larder::in_folder(folder.path(), &["serve"], &[]).await;
+    let log = larder.process.log.text();
+    let port = log.lines().find_map(|line| line.split_once("listening on http://0.0.0.0:"));
+    let answer = larder.get_from_admin("/v1/stage").await;
+    let told: Value = serde_json::from_str(answer.text()).unwrap();
+    // Where all addresses of a machine are listened at, it is found at this one.
+    let at = format!("http://127.0.0.1:{}", port.unwrap().1.trim());
+    assert_eq!(told["acts"][0]["at"], at, "{told}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_shared_is_as_many_requests_to_the_service() {
     let site = Site::before(Origin::saying(ok("", "a")).await, "stage = true\n").await;
     let text = r#"{"path":"/a","requests":20}"#;
