@@ -85,6 +85,22 @@ const VIEWS = {
     },
   ],
   theatre: ['#/theatre', (page) => page.getByText(/requests in the last second/).waitFor()],
+  acts: [
+    '#/theatre',
+    async (page) => {
+      Object.assign(server.admin, { isCutOff: false, originMs: 2000 });
+      const part = (/** @type {string} */ name) => page.getByRole('region', { name });
+      await part('Send a crowd').getByRole('button', { name: 'Send 200 requests' }).click();
+      await part('Send a crowd').getByText(/200 requests, (1|no) call of the origin/).waitFor();
+      await part('Purge a tag').getByLabel('Tag').fill('archive');
+      await part('Purge a tag').getByRole('button', { name: 'Purge archive' }).click();
+      await part('Purge a tag').getByText(/archive is stale here/).waitFor();
+      await part('Break the shared tier').getByRole('button', { name: 'Cut it off' }).click();
+      await part('Break the shared tier').getByText(/Out of reach/).waitFor();
+      await part('Slow the origin').getByRole('radio', { name: /^8\ss/ }).check();
+      await part('Slow the origin').getByText(/takes 8\ss for each answer/).waitFor();
+    },
+  ],
 };
 
 for (const { colorScheme, size, viewport } of appearances('dark')) {
@@ -135,6 +151,26 @@ test('the keyboard reaches a route and what to do about it', async () => {
   await page.keyboard.press('Enter');
   await page.getByText(/because the answer sets a cookie/).waitFor();
   assert.equal(await focused(page), '/me');
+  await leave(page);
+});
+
+test('with the keyboard alone a crowd is sent, and what was broken is mended', async () => {
+  Object.assign(server.admin, { isCutOff: true, originMs: 2000 });
+  const page = await open({}, '#/theatre');
+  const crowd = page.getByRole('region', { name: 'Send a crowd' });
+  await crowd.getByLabel('Path').focus();
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('300');
+  await page.keyboard.press('Enter');
+  await crowd.getByText(/300 requests, /).waitFor();
+  assert.equal(await crowd.getByLabel('Requests').evaluate((field) => field === document.activeElement), true);
+  const shared = page.getByRole('region', { name: 'Break the shared tier' });
+  await shared.getByRole('button', { name: 'Mend it' }).focus();
+  await page.keyboard.press('Space');
+  await shared.getByText(/In reach again/).waitFor();
+  assert.equal(await focused(page), 'Cut it off');
+  assert.equal(server.admin.isCutOff, false);
   await leave(page);
 });
 

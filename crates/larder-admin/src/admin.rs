@@ -42,6 +42,7 @@ use crate::{
     refresh::Refresh,
     routes::{self, RouteTable, Traffic},
     snapshots::Snapshots,
+    stage::{self, Stage},
     stats, tags,
     trail::Trail,
 };
@@ -68,6 +69,7 @@ pub struct Admin {
     key_routes: Option<Arc<dyn KeyRoutes>>,
     traffic: Option<CountTraffic>,
     fleet: Option<Arc<dyn Fleet>>,
+    stage: Option<Stage>,
     stop: CancellationToken,
 }
 
@@ -166,6 +168,13 @@ impl Admin {
         self
     }
 
+    /// Offers the acts of `stage` to whoever may change something. Without it they answer 404. Its acts cost something: on a
+    /// server that others need, offer none.
+    pub fn stage(mut self, stage: Stage) -> Self {
+        self.stage = Some(stage);
+        self
+    }
+
     /// Lets pages of `origin` (`http://localhost:3000`) use the API from a browser.
     ///
     /// # Errors
@@ -233,6 +242,7 @@ impl Admin {
             snapshots: Arc::new(Snapshots::default()),
             history: History::default(),
             fleet: self.fleet,
+            stage: self.stage,
             started: Instant::now(),
             since: SystemTime::now(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
@@ -262,6 +272,10 @@ impl Admin {
             .route("/v1/purges/{id}", get(purges::one))
             .route("/v1/instances", get(instances::instances))
             .route("/v1/shared/forget", post(forget::forget))
+            .route("/v1/stage", get(stage::stage))
+            .route("/v1/stage/crowd", post(stage::crowd))
+            .route("/v1/stage/break_shared", post(stage::break_shared))
+            .route("/v1/stage/slow_origin", post(stage::slow_origin))
             .route("/openapi.json", get(openapi::openapi))
             .route("/v1/explain", get(explain::get).post(explain::post).layer(long_questions))
             .route("/v1/requests/{id}", get(explain::request))

@@ -19,6 +19,7 @@ use crate::{
     refresh::Refresh,
     routes::{RouteTable, Traffic},
     snapshots::Snapshots,
+    stage::Stage,
     trail::Trail,
 };
 
@@ -54,6 +55,8 @@ pub(crate) struct Console {
     pub(crate) history: History,
     /// Who shares a tier with them.
     pub(crate) fleet: Option<Arc<dyn Fleet>>,
+    /// What is offered to whoever watches.
+    pub(crate) stage: Option<Stage>,
     /// What is scraped: made once, read at each scrape.
     pub(crate) metrics: Scraped,
     /// One permit for each event stream that may be open.

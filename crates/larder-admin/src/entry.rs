@@ -289,7 +289,7 @@ mod tests {
         );
         // A purge may be one that only says what it would do, which is told by its body.
         let forecast = |refused| Ok(Right::ToRead(refused));
-        let rows: [Row<'_>; 23] = [
+        let rows: [Row<'_>; 26] = [
             (None, None, "POST", "/v1/purge", None, Ok(All)),
             (Some("r"), Some("w"), "GET", "/livez", None, Ok(All)),
             (Some("r"), Some("w"), "GET", "/readyz", None, Ok(All)),
@@ -303,6 +303,9 @@ mod tests {
             (Some("r"), Some("w"), "POST", "/v1/purge", Some("r"), forecast(Wrong)),
             (Some("r"), Some("w"), "POST", "/v1/purge", Some("x"), Err(Wrong)),
             (Some("r"), Some("w"), "POST", "/v1/shared/forget", Some("r"), Err(Wrong)),
+            (Some("r"), Some("w"), "POST", "/v1/stage/crowd", Some("r"), Err(Wrong)),
+            (Some("r"), Some("w"), "POST", "/v1/stage/crowd", Some("w"), Ok(All)),
+            (None, Some("w"), "POST", "/v1/stage/break_shared", None, Err(Without)),
             (Some("r"), Some("w"), "POST", "/v1/purge", Some("w"), Ok(All)),
             (Some("r"), Some("w"), "POST", "/v1/explain", None, Err(Without)),
             (Some("r"), Some("w"), "POST", "/v1/explain", Some("r"), Ok(All)),

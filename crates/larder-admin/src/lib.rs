@@ -21,6 +21,7 @@
 //! | `GET /v1/entries`, `GET /v1/entry`, `GET /v1/entry/body`, `GET /v1/tags` | what the caches hold, page by page in an order; one entry and the responses that it has; the tags of all of it |
 //! | `GET /v1/gone` | which keys went of late, why, when and by which purge |
 //! | `GET /v1/history` | what happened in each second of the last hour; `/v1/events?only=second` tells it as it happens |
+//! | `GET /v1/stage`, `POST /v1/stage/crowd`, `…/break_shared`, `…/slow_origin` | acts for whoever watches: many requests at once, and faults that can be taken back. Where something here offers a [`stage`] ([`Admin::stage`]) |
 //! | `GET /openapi.json` | all of it described to programs (OpenAPI 3.1) |
 //! | `GET /v1/purges/{id}`, `GET /v1/purges?since=TIME` | what was purged under that name, or since then and by whom, and how far each tier is: where a [`trail`] remembers it ([`Admin::trail`]). The answer to a purge has its name, `id`, then, and `"wait":"cdn"` waits for CDNs |
 //! | `GET /v1/explain?url=…&method=…&header=name:value`, `POST /v1/explain` with `{"url":"…","method":"GET","headers":[["name","value"]],"policy":"…"}` | what would become of that request now, and why ([`explain`]): its key, what each tier holds, the verdict, what is stored that nearly fits; by the text of another configuration as well. Nothing changes by it. Where something here explains ([`Admin::explain_with`]) |
@@ -94,6 +95,7 @@ mod receipt;
 mod refresh;
 pub mod routes;
 mod snapshots;
+pub mod stage;
 mod stats;
 mod tags;
 pub mod trail;

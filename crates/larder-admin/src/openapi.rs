@@ -14,7 +14,7 @@ use utoipa::{
 
 use crate::{
     entries, events, explain, forget, gone, health, held, history, instances, metrics, purge,
-    purges, routes, stats, tags,
+    purges, routes, stage, stats, tags,
 };
 
 /// The admin API of Larder's caches. Paths are relative to where it is mounted. Errors are `application/problem+json`
@@ -31,6 +31,7 @@ use crate::{
         (name = "purges", description = "What is to be forgotten."),
         (name = "requests", description = "What would become of a request, and what has."),
         (name = "shared tier", description = "Processes that share one tier."),
+        (name = "stage", description = "Acts for whoever watches, where the server offers some."),
     ),
     // Whoever adds a path to the router adds it here: a test compares them.
     paths(
@@ -55,6 +56,10 @@ use crate::{
         purges::since,
         purges::one,
         forget::forget,
+        stage::stage,
+        stage::crowd,
+        stage::break_shared,
+        stage::slow_origin,
     ),
 )]
 struct Api;

@@ -3,6 +3,7 @@
 
 mod backend;
 mod command;
+mod crowd;
 mod door;
 mod error;
 mod health;

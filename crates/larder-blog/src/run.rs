@@ -11,10 +11,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    backend::{Backend, settings::BackendSettings},
+    backend::{Backend, settings::BackendSettings, stage::Props},
     error::BlogError,
     page::{self, PageSettings},
-    posts::{self, Store},
+    posts::{self, Delay, Store},
     server::{Listener, Server},
     settings::{BaseUrl, CONSOLE_ADDRESS, Settings},
     signals::Signals,
@@ -150,6 +150,10 @@ fn start(
     let page_address = SocketAddr::new(ip, port(listeners.page.as_ref(), settings.frontend_port));
     let page_origins = page_origins(page_address, &settings.frontend_origins);
 
+    let posts_delay = Delay::new(settings.posts_delay);
+    // Where the backend asks another one, that one's pace is not for this process to change.
+    let is_asked_here = listeners.posts.is_some() && settings.posts_service_url.is_none();
+
     let mut servers = Vec::new();
     let mut serve = |name, listener: Listener, router, stop, talks_to: String| {
         say(&format!("{name:<9} {:<23} {talks_to}", listener.url()));
@@ -161,7 +165,7 @@ fn start(
             settings.database,
             settings.posts_delay.as_millis()
         );
-        let router = posts::router(store, settings.posts_delay);
+        let router = posts::router(store, posts_delay.clone());
         serve("posts", listener, router, CancellationToken::new(), talks_to);
     }
     let mut running = None;
@@ -179,7 +183,11 @@ fn start(
             shared: settings.shared,
         });
         let stop = CancellationToken::new();
-        let admin = backend.admin(&page_origins, stop.clone());
+        let props = Props {
+            backend: BaseUrl::of(SocketAddr::new(ip, backend_port)),
+            posts_delay: is_asked_here.then(|| posts_delay.clone()),
+        };
+        let admin = backend.admin(&page_origins, props, stop.clone());
         let router = backend.router(&page_origins);
         serve("backend", listener, router, CancellationToken::new(), backend.summary());
         serve("console", console, admin, stop, "shows and purges the backend's cache".to_owned());
@@ -193,7 +201,7 @@ fn start(
             backend,
             backend_port,
             console_port,
-            posts_delay: settings.posts_delay,
+            posts_delay,
             cache_enabled: settings.cache_enabled,
             origins: page_origins,
         });

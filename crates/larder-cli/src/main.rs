@@ -5,6 +5,7 @@ mod ask;
 mod certificates;
 mod check;
 mod configured;
+mod crowd;
 mod doubts;
 mod ending;
 mod entries;

@@ -16,10 +16,11 @@ use larder::{
     lower::{OutboxError, OutboxFile},
 };
 use larder_admin::{
-    Admin, Tokens, access::ClientAddress, log::Log, over_redis::OverRedis, watch::Watch,
+    Admin, Tokens, access::ClientAddress, log::Log, over_redis::OverRedis, stage::Stage,
+    watch::Watch,
 };
 use larder_gateway::{
-    Gateway, Loops, Refresher, Server, ServerConfig,
+    Gateway, GatewayCrowds, Loops, Refresher, Server, ServerConfig,
     access::{AccessLog, AccessLogConfig, Destination},
     cdn::{self, Cdns},
     config::{AdminAccess, Listener, Mistakes, Named, PolicyWord, Settings},
@@ -39,7 +40,7 @@ use crate::{
     certificates::Certificates,
     check::place_of,
     configured::Configured,
-    doubts,
+    crowd, doubts,
     ending::{Draining, Ending, Why},
     files::{self, Files},
     inherited::{InheritError, Inherited, Taken},
@@ -77,6 +78,10 @@ const ADMIN_HEAD: Duration = Duration::from_secs(5);
 /// Where all its connections are taken, each is left alone for so long, and then has as long again for the
 /// next step: a program on this machine needs no more, and a question for `/livez` must not wait for others.
 const ADMIN_TURN: Duration = Duration::from_millis(100);
+
+/// Who has closed its side of a connection there has left, unless the answer comes within this time: what it has asked for (a
+/// crowd, say) is to end with it.
+const ADMIN_HALF_CLOSED: Duration = Duration::from_secs(1);
 
 /// What was logged may take so long to be written where the gateway is told to end at once.
 const LAST_LINES: Duration = Duration::from_millis(100);
@@ -244,7 +249,11 @@ impl Configured {
         let counters_of_all: Vec<_> =
             counters.iter().map(|(_, counters)| Arc::clone(counters)).collect();
         let refresher = Refresher::new(&gateway);
-        let AdminAccess { read, write, hosts, tls } = settings.admin_access.clone();
+        let crowds = settings.admin_access.stage.then(|| {
+            let (scheme, host) = crowd::host_of(server.addresses().zip(&settings.listeners));
+            GatewayCrowds::new(&gateway, scheme, host)
+        });
+        let AdminAccess { read, write, hosts, tls, stage: _ } = settings.admin_access.clone();
         let tokens = Tokens::new(read, write);
         let admin_tls = tls.clone();
         let admin = match admin_socket {
@@ -259,6 +268,7 @@ impl Configured {
                     welcome: ADMIN_TURN,
                     http1: Http1Config {
                         head_timeout: ADMIN_HEAD,
+                        half_closed_timeout: ADMIN_HALF_CLOSED,
                         linger_timeout: ADMIN_TURN,
                         stalled_timeout: ADMIN_TURN,
                         ..Http1Config::default()
@@ -280,6 +290,10 @@ impl Configured {
                 let router = router.tokens(&tokens);
                 let router = match &access_log {
                     Some(access_log) => router.metrics(AccessFigures(access_log.clone())),
+                    None => router,
+                };
+                let router = match &crowds {
+                    Some(crowds) => router.stage(Stage::new().crowds(crowds.clone())),
                     None => router,
                 };
                 let router = router
@@ -356,6 +370,9 @@ impl Configured {
         let stop = CancellationToken::new();
         // Where readers' requests are, and so the connections to services.
         let refreshing = loops.handles()[0].spawn(refresher.run(stop.clone()));
+        if let Some(crowds) = &crowds {
+            crowds.run_on(loops.handles());
+        }
         let events = cache.cache().events();
         let serving = server.serve_on(&loops, gateway.clone(), gateway, stop.clone());
         let _overlapping = match predecessor {

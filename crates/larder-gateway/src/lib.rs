@@ -68,5 +68,6 @@ pub use downstream::{
     tls::{Tls, TlsError},
 };
 pub use gateway::{
-    Gateway, GatewayConfig, ListenerRules, PurgeConfig, PurgeRequests, RateLimit, Refresher,
+    Gateway, GatewayConfig, GatewayCrowds, ListenerRules, PurgeConfig, PurgeRequests, RateLimit,
+    Refresher,
 };

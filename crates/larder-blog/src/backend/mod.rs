@@ -1,5 +1,6 @@
 //! The backend: hands the page its posts, and remembers them.
 
+mod breakable;
 mod cors;
 mod endpoint;
 mod posts_client;
@@ -7,6 +8,8 @@ mod reply;
 mod respond;
 mod rules;
 pub(crate) mod settings;
+pub(crate) mod stage;
+mod tally;
 
 use std::{
     sync::Arc,
@@ -28,12 +31,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backend::{
+        breakable::{Breakable, Breaker},
         endpoint::Endpoint,
         posts_client::{PostsClient, PostsError},
         reply::{Reply, ReplyCodec},
         respond::Delivery,
         rules::{Rules, Switches},
         settings::BackendSettings,
+        stage::Props,
+        tally::Tally,
     },
     post_id::{NoPostId, PostId},
     replies::{no_post_id, with_common_replies},
@@ -47,6 +53,9 @@ pub(crate) struct Backend {
     /// What is shared with other backends, if something is, and where.
     place: Option<String>,
     shared: Option<OverRedis<Arc<Reply>>>,
+    /// Whether that is out of reach.
+    breaker: Breaker,
+    tally: Arc<Tally>,
     /// The tasks that say how that is: in the log, and to the others.
     watching: Vec<AbortHandle>,
 }
@@ -62,8 +71,9 @@ impl Backend {
             .stale_if_error(lifetime.rescue_window())
             .max_bytes(settings.cache_max_bytes);
         let place = settings.shared.as_ref().map(|tier| format!("Redis at {tier}"));
+        let breaker = Breaker::new();
         let cache = match settings.shared.clone() {
-            Some(tier) => cache.lower(tier, ReplyCodec),
+            Some(tier) => cache.lower(Breakable::new(tier, breaker.clone()), ReplyCodec),
             None => cache,
         };
         let cache = cache.build();
@@ -82,6 +92,8 @@ impl Backend {
             negative_ttl: settings.cache_negative_ttl,
             place,
             shared,
+            breaker,
+            tally: Arc::default(),
             watching: watching.map(|task| task.abort_handle()).collect(),
         })
     }
@@ -126,9 +138,21 @@ impl Backend {
         ))
     }
 
-    /// The console of this backend's cache.
-    pub(crate) fn admin(&self, page_origins: &[String], stop: CancellationToken) -> Router {
-        let admin = Admin::new().cache(&self.cache).stop_with(stop);
+    /// The console of this backend's cache, with the acts that `props` allow.
+    pub(crate) fn admin(
+        &self,
+        page_origins: &[String],
+        props: Props,
+        stop: CancellationToken,
+    ) -> Router {
+        let shared = self.place.clone().map(|place| (place, self.breaker.clone()));
+        let stage = stage::stage(props, self.posts.clone(), shared);
+        let (tally, cache) = (Arc::clone(&self.tally), self.cache.clone());
+        let admin = Admin::new()
+            .cache(&self.cache)
+            .traffic(move || tally.traffic(&cache.stats()))
+            .stage(stage)
+            .stop_with(stop);
         let admin = match &self.shared {
             Some(shared) => admin.fleet(shared.clone()),
             None => admin,
@@ -159,6 +183,7 @@ impl Backend {
                 Err(error) => Delivery::FailedPastTheCache(error),
             }
         };
+        self.tally.count(delivery.verdict());
         delivery.log(&key, began.elapsed());
         delivery.respond(&key, request, began.elapsed())
     }

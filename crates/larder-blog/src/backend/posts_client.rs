@@ -1,7 +1,10 @@
 //! Posts client: the posts service as the backend sees it.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -18,13 +21,14 @@ use crate::{
 };
 
 /// For connecting, and for the whole answer.
-const BUDGET: Duration = Duration::from_secs(5);
+pub(super) const BUDGET: Duration = Duration::from_secs(5);
 const MAX_IDLE_CONNECTIONS: usize = 32;
 
 #[derive(Clone, Debug)]
 pub(crate) struct PostsClient {
     client: HttpClient,
     base: Arc<BaseUrl>,
+    calls: Arc<AtomicU64>,
     last_call: Arc<Mutex<LastCall>>,
 }
 
@@ -80,11 +84,16 @@ impl PostsClient {
     pub(crate) fn new(base: BaseUrl) -> PostsClient {
         let client = HttpClient::new(BUDGET, MAX_IDLE_CONNECTIONS);
         let last_call = Arc::new(Mutex::new(LastCall::Unasked));
-        PostsClient { client, base: Arc::new(base), last_call }
+        PostsClient { client, base: Arc::new(base), calls: Arc::default(), last_call }
     }
 
     pub(crate) fn base(&self) -> &str {
         self.base.as_str()
+    }
+
+    /// How many calls there were so far, of all clones.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Relaxed)
     }
 
     pub(crate) fn last_call(&self) -> LastCall {
@@ -94,6 +103,7 @@ impl PostsClient {
     /// One call of the posts service. A failure is logged here, once, however many wait for it.
     pub(crate) async fn ask(&self, endpoint: &Endpoint) -> Result<Reply, PostsError> {
         let path = endpoint.path();
+        self.calls.fetch_add(1, Relaxed);
         let reply = match self.client.get(self.base.join(&path)).await {
             Ok(reply) => match Reply::from_origin(reply) {
                 Ok(reply) if reply.status().is_server_error() => Err(PostsError::Failing(reply)),

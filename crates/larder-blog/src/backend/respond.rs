@@ -11,6 +11,7 @@ use larder::{
     Answer, AnswerSource, Failure, FailureSource, FetchError, Storage, cache_status::CacheStatus,
     reason::Reason,
 };
+use larder_admin::stage::Verdict;
 
 use crate::{
     backend::{
@@ -42,6 +43,24 @@ impl Delivery {
             _ => Arc::new(PostsError::Lost),
         };
         Delivery::Failed { error, source: failure.source }
+    }
+
+    /// What the request was to the cache.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self {
+            Delivery::FromCache(answer) => match answer.source {
+                AnswerSource::Hit | AnswerSource::Lower => Verdict::Hit,
+                AnswerSource::Stale(_) => Verdict::Stale,
+                AnswerSource::Fetched(_) => Verdict::Miss,
+                AnswerSource::Collapsed(_) => Verdict::Collapsed,
+            },
+            Delivery::PastTheCache(_) | Delivery::FailedPastTheCache(_) => Verdict::Pass,
+            Delivery::Failed { source, .. } => match source {
+                FailureSource::Fetched(_) => Verdict::Miss,
+                FailureSource::Collapsed(_) => Verdict::Collapsed,
+                FailureSource::Remembered => Verdict::Hit,
+            },
+        }
     }
 
     /// The contract's log lines.

@@ -16,17 +16,12 @@ use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, header};
 use larder_admin::Problem;
 use serde::{Deserialize, Serialize};
-use sfv::{BareItem, ListEntry, Parser};
 use tokio::sync::Semaphore;
 
 use crate::{
-    http_client::{HttpClient, HttpReply},
+    crowd::{Handling, MAX_READERS, Seen, read},
     settings::BaseUrl,
 };
-
-const MAX_USERS: usize = 500;
-/// More than any answer of the backend takes, even if users queue up.
-const BUDGET: Duration = Duration::from_secs(30);
 
 pub(crate) struct Crowds {
     backend: BaseUrl,
@@ -80,8 +75,8 @@ pub(crate) async fn crowd(
     const TITLE: &str = "Crowd not understood";
     let Json(request) = request
         .map_err(|rejection| Problem::new(rejection.status(), TITLE, rejection.body_text()))?;
-    if !(1..=MAX_USERS).contains(&request.users) {
-        let detail = format!("{} users: must be 1 to {MAX_USERS}", request.users);
+    if !(1..=MAX_READERS).contains(&request.users) {
+        let detail = format!("{} users: must be 1 to {MAX_READERS}", request.users);
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, TITLE, detail));
     }
     let Ok(_turn) = crowds.turn.try_acquire() else {
@@ -96,54 +91,11 @@ async fn gather(backend: &BaseUrl, request: &CrowdRequest) -> CrowdReport {
     let users = (0..request.users).map(|_| {
         let uri = uri.clone();
         async move {
-            // A client each, so that no two share a connection.
-            let client = HttpClient::new(BUDGET, 0);
             let began = Instant::now();
-            let reply = client.get(uri).await;
-            (reply.ok().map(|reply| Seen::of(&reply)), began.elapsed())
+            (read(uri).await, began.elapsed())
         }
     });
     report(join_all(users).await)
-}
-
-/// What one user learns from its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    is_ok: bool,
-    handling: Handling,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Handling {
-    Hit,
-    Forwarded,
-    Collapsed,
-    /// The answer does not say.
-    Unknown,
-}
-
-impl Seen {
-    fn of(reply: &HttpReply) -> Seen {
-        let field = reply.headers.get("cache-status").and_then(|field| field.to_str().ok());
-        let handling = field.map_or(Handling::Unknown, handling);
-        Seen { is_ok: reply.status == StatusCode::OK, handling }
-    }
-}
-
-/// Reads the first member of a `Cache-Status` field (RFC 9211 §2).
-fn handling(field: &str) -> Handling {
-    let Ok(list) = Parser::new(field).parse::<sfv::List>() else { return Handling::Unknown };
-    let Some(ListEntry::Item(member)) = list.first() else { return Handling::Unknown };
-    let is_set = |name: &str| member.params.get(name) == Some(&BareItem::Boolean(true));
-    if is_set("hit") {
-        Handling::Hit
-    } else if is_set("collapsed") {
-        Handling::Collapsed
-    } else if member.params.contains_key("fwd") {
-        Handling::Forwarded
-    } else {
-        Handling::Unknown
-    }
 }
 
 fn report(mut seen: Vec<(Option<Seen>, Duration)>) -> CrowdReport {
@@ -153,14 +105,14 @@ fn report(mut seen: Vec<(Option<Seen>, Duration)>) -> CrowdReport {
     let count = |wanted: fn(&Seen) -> bool| {
         seen.iter().filter_map(|(seen, _)| seen.as_ref()).filter(|seen| wanted(seen)).count()
     };
-    let answered = count(|seen| seen.is_ok);
+    let answered = count(|seen| seen.status == StatusCode::OK);
     CrowdReport {
         users: seen.len(),
         answered,
         failed: seen.len() - answered,
-        fetches: count(|seen| seen.handling == Handling::Forwarded),
+        fetches: count(|seen| matches!(seen.handling, Handling::Miss | Handling::Pass)),
         collapsed: count(|seen| seen.handling == Handling::Collapsed),
-        hits: count(|seen| seen.handling == Handling::Hit),
+        hits: count(|seen| matches!(seen.handling, Handling::Hit | Handling::Stale)),
         fastest_ms: took_ms(0),
         median_ms: took_ms(seen.len() / 2),
         slowest_ms: took_ms(seen.len().saturating_sub(1)),
@@ -172,29 +124,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_field_tells_hits_calls_and_shared_calls_apart() {
-        for (field, expected) in [
-            ("Larder;hit;ttl=3", Handling::Hit),
-            ("Larder; fwd=uri-miss; fwd-status=200; stored; ttl=300", Handling::Forwarded),
-            ("Larder;fwd=bypass;detail=bypass-rule", Handling::Forwarded),
-            ("Larder;fwd=uri-miss;collapsed", Handling::Collapsed),
-            ("Larder;key=\"a;hit\"", Handling::Unknown),
-            ("", Handling::Unknown),
-            ("Larder;;", Handling::Unknown),
-        ] {
-            assert_eq!(handling(field), expected, "{field}");
-        }
-    }
-
-    #[test]
     fn a_report_counts_everybody_once() {
-        let user = |is_ok, handling| Some(Seen { is_ok, handling });
+        let user = |status, handling| Some(Seen { status, handling });
+        let (good, bad) = (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE);
         let ms = Duration::from_millis;
         let report = report(vec![
-            (user(true, Handling::Collapsed), ms(30)),
-            (user(true, Handling::Forwarded), ms(20)),
-            (user(false, Handling::Forwarded), ms(50)),
-            (user(true, Handling::Hit), ms(10)),
+            (user(good, Handling::Collapsed), ms(30)),
+            (user(good, Handling::Miss), ms(20)),
+            (user(bad, Handling::Pass), ms(50)),
+            (user(good, Handling::Stale), ms(10)),
             (None, ms(40)),
         ]);
         let expected = CrowdReport {

@@ -3,7 +3,7 @@
 mod assets;
 mod crowd;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -12,7 +12,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{page::crowd::Crowds, settings::BaseUrl};
+use crate::{page::crowd::Crowds, posts::Delay, settings::BaseUrl};
 
 pub(crate) struct PageSettings {
     /// The backend as this process reaches it.
@@ -20,7 +20,7 @@ pub(crate) struct PageSettings {
     /// The ports as a browser on this machine reaches them.
     pub(crate) backend_port: u16,
     pub(crate) console_port: u16,
-    pub(crate) posts_delay: Duration,
+    pub(crate) posts_delay: Delay,
     pub(crate) cache_enabled: bool,
     /// What a browser may call this page.
     pub(crate) origins: Vec<String>,
@@ -31,7 +31,7 @@ pub(crate) struct PageSettings {
 struct Config {
     backend_port: u16,
     console_port: u16,
-    posts_delay_ms: u64,
+    posts_delay_ms: Delay,
     cache_enabled: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn router(settings: PageSettings) -> Router {
     let config = Config {
         backend_port: settings.backend_port,
         console_port: settings.console_port,
-        posts_delay_ms: u64::try_from(settings.posts_delay.as_millis()).unwrap_or(u64::MAX),
+        posts_delay_ms: settings.posts_delay,
         cache_enabled: settings.cache_enabled,
     };
     let policy = assets::Policy::new(&settings.origins);

@@ -1,9 +1,8 @@
 //! The posts service: the slow origin of the story.
 
+mod delay;
 mod seed;
 mod store;
-
-use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -18,24 +17,25 @@ use crate::{
     post_id::PostId,
     replies::{detail, no_post_id, with_common_replies},
 };
+pub(crate) use delay::Delay;
 pub(crate) use store::Store;
 
 #[derive(Clone)]
 struct Posts {
     store: Store,
-    delay: Duration,
+    delay: Delay,
 }
 
 impl Posts {
     /// The work that makes this service slow. It stands for what a real one would do (joins, other
     /// services, a busy disk), and it holds no connection meanwhile.
     async fn work(&self) {
-        tokio::time::sleep(self.delay).await;
+        tokio::time::sleep(self.delay.get()).await;
     }
 }
 
-/// The service's router. Each answer takes `delay` before its query.
-pub(crate) fn router(store: Store, delay: Duration) -> Router {
+/// The service's router. Each answer takes `delay`, as it is when its request comes, before its query.
+pub(crate) fn router(store: Store, delay: Delay) -> Router {
     let router = Router::new().route("/posts", get(list)).route("/posts/{id}", get(find));
     with_common_replies(router, "posts-service", is_path).with_state(Posts { store, delay })
 }

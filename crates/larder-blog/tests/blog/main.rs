@@ -12,6 +12,7 @@ mod failures;
 mod outage;
 mod rules;
 mod shared;
+mod stage;
 mod start;
 mod stop;
 mod support;

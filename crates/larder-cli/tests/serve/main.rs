@@ -42,6 +42,7 @@ mod route_figures;
 mod routes;
 mod seeking;
 mod shared;
+mod stage;
 mod start;
 mod stop;
 mod streams;

@@ -13,6 +13,7 @@
 mod answers;
 mod bounds;
 mod client;
+mod crowd;
 mod explaining;
 mod hits;
 mod key_routes;
@@ -28,7 +29,7 @@ mod upgrades;
 use std::{
     convert::Infallible,
     future::Future,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::{
         Arc,
@@ -40,14 +41,16 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
     uri::Authority,
 };
+use http_body::Body as HttpBody;
 use http_body_util::Empty;
 use larder::http::{
-    Answering, Body, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong, Policy, Rules,
-    ShowHandled, ShowKey, ShowTags, Verdict,
+    Answering, Body, BoxError, Bypass, CacheService, Client, Handled, HttpCache, MayTakeLong,
+    Policy, Rules, ShowHandled, ShowKey, ShowTags, Verdict,
     policy::{
         forward::{self, Admission},
         invalidate::is_safe,
@@ -78,6 +81,7 @@ use self::{
 pub use self::{
     bounds::RouteStats,
     client::{GatewayConfig, ListenerRules},
+    crowd::GatewayCrowds,
     own_writes::{FenceStats, ReadYourWrites},
     purging::{PurgeConfig, PurgeRequests},
     rate::RateLimit,
@@ -186,6 +190,8 @@ struct LetIn {
     rewrite: Option<Arc<Rewrite>>,
     bounds: Option<Arc<Bounds>>,
     row: Arc<Row>,
+    /// Of a crowd's request: how often its crowd has had a service asked.
+    crowd_calls: Option<Arc<AtomicU64>>,
 }
 
 /// A request that goes no further, with the answer to it.
@@ -525,7 +531,8 @@ impl Gateway {
         };
         let row = Arc::clone(row);
         extensions.insert(ShowHandled);
-        extensions.insert(LetIn { settings, place, upstream, rewrite, bounds, row });
+        let crowd_calls = None;
+        extensions.insert(LetIn { settings, place, upstream, rewrite, bounds, row, crowd_calls });
         Ok(pace)
     }
 }
@@ -627,32 +634,44 @@ impl Gateway {
     fn ask_again(&self, request: Request<()>) -> Option<Answering> {
         let (mut head, ()) = request.into_parts();
         let settings = self.common.settings.load_full();
-        let nobody = Client(Ipv4Addr::UNSPECIFIED.into());
-        self.set_out(settings, &mut head, nobody).ok()?;
+        self.set_out(settings, &mut head, NOBODY).ok()?;
         Some(self.cache.clone().call(Request::from_parts(head, Empty::<Bytes>::new())))
     }
-}
 
-impl Service<Request<ReaderBody>> for Gateway {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
+    /// Sends a crowd's request the way of all requests, by the settings of now, and counts it as a reader's. `crowd_calls` goes
+    /// up each time that a service is asked for it. Dropping it leaves it as a reader does.
+    async fn send_counted(
+        mut self,
+        request: Request<()>,
+        crowd_calls: Arc<AtomicU64>,
+    ) -> Delivered {
+        let (mut head, ()) = request.into_parts();
+        let settings = self.common.settings.load_full();
+        if let Err(turned_away) = self.set_out(settings, &mut head, NOBODY) {
+            return Delivered { answer: self.turn_away(turned_away), verdict: Verdict::Refused };
+        }
+        if let Some(let_in) = head.extensions.get_mut::<LetIn>() {
+            let_in.crowd_calls = Some(crowd_calls);
+        }
+        self.deliver(head, Empty::<Bytes>::new()).await
     }
 
-    fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
-        match self.inbound(&mut head) {
-            Err(TurnedAway { answer, row }) => {
-                row.as_ref().unwrap_or_else(|| self.common.ledger.otherwise()).refused();
-                return Box::pin(std::future::ready(Ok(*answer)));
-            }
-            Ok(Admitted::ToPurge(config, purger)) => return self.purge(config, head, purger),
-            Ok(Admitted::ToCache(Pace::Usual)) => {}
-            Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
-        }
+    /// The answer to a request that goes no further, which is counted.
+    fn turn_away(&self, TurnedAway { answer, row }: TurnedAway) -> Response<Body> {
+        row.as_ref().unwrap_or_else(|| self.common.ledger.otherwise()).refused();
+        *answer
+    }
+
+    /// Has the cache answer a request that was let in, and counts what that was. The cache begins at once.
+    fn deliver<B>(
+        &mut self,
+        mut head: Parts,
+        body: B,
+    ) -> impl Future<Output = Delivered> + Send + use<B>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let (line, asked) = (LogLine::begin(&head), Asked::of(&head));
         let write = head.extensions.remove::<Write>();
         let row = head.extensions.get::<LetIn>().map(|let_in| Arc::clone(&let_in.row));
@@ -661,18 +680,29 @@ impl Service<Request<ReaderBody>> for Gateway {
         let answering = self.cache.call(Request::from_parts(head, body));
         let (common, store) =
             (Arc::clone(&self.common), write.as_ref().map(|_| self.store.clone()));
-        Box::pin(async move {
+        async move {
             let answered = answering.await;
-            match &answered {
-                Ok(answer) => {
-                    if let Some(handled) = answer.extensions().get::<Handled>() {
+            let failed = |verdict| {
+                row.failed(verdict);
+                verdict
+            };
+            let refused = || {
+                row.refused();
+                Verdict::Refused
+            };
+            let verdict = match &answered {
+                Ok(answer) => match answer.extensions().get::<Handled>() {
+                    Some(handled) => {
                         row.answered(handled);
+                        handled.verdict
                     }
-                }
-                Err(error) if is_for_want_of_room(error) => row.refused(),
-                Err(_) if passes.is_some() => row.failed(Verdict::Pass),
-                Err(_) => row.failed(Verdict::Miss),
-            }
+                    // The cache has not said it, though it was asked to.
+                    None => Verdict::Pass,
+                },
+                Err(error) if is_for_want_of_room(error) => refused(),
+                Err(_) if passes.is_some() => failed(Verdict::Pass),
+                Err(_) => failed(Verdict::Miss),
+            };
             let has_failed = answered.is_err();
             let mut answer = answered.unwrap_or_else(|error| {
                 match &error {
@@ -696,8 +726,40 @@ impl Service<Request<ReaderBody>> for Gateway {
             if let Some(line) = line {
                 line.end(&answer);
             }
-            Ok(answer)
-        })
+            Delivered { answer, verdict }
+        }
+    }
+}
+
+/// Who asks where nobody does.
+const NOBODY: Client = Client(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+
+/// An answer, and what its request was to the cache.
+struct Delivered {
+    answer: Response<Body>,
+    verdict: Verdict,
+}
+
+impl Service<Request<ReaderBody>> for Gateway {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ReaderBody>) -> Self::Future {
+        let (mut head, body) = request.into_parts();
+        match self.inbound(&mut head) {
+            Err(turned_away) => {
+                return Box::pin(std::future::ready(Ok(self.turn_away(turned_away))));
+            }
+            Ok(Admitted::ToPurge(config, purger)) => return self.purge(config, head, purger),
+            Ok(Admitted::ToCache(Pace::Usual)) => {}
+            Ok(Admitted::ToCache(Pace::Any)) => body.may_pause(),
+        }
+        Box::pin(self.deliver(head, body).map(|delivered| Ok(delivered.answer)))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::Instant,
 };
@@ -42,12 +42,20 @@ impl Service<Request<Body>> for Outbound {
         let (mut head, body) = request.into_parts();
         let mut fields = std::mem::take(&mut head.headers);
         let let_in = head.extensions.get::<LetIn>().cloned();
-        let LetIn { settings, upstream, rewrite, bounds, row, place: _ } =
-            let_in.unwrap_or_else(|| {
+        let LetIn { settings, upstream, rewrite, bounds, row, crowd_calls, place: _ } = let_in
+            .unwrap_or_else(|| {
                 // Whatever asks without a reader goes by what holds now.
                 let settings = self.0.settings.load_full();
                 let row = Arc::clone(self.0.ledger.otherwise());
-                LetIn { settings, place: 0, upstream: 0, rewrite: None, bounds: None, row }
+                LetIn {
+                    settings,
+                    place: 0,
+                    upstream: 0,
+                    rewrite: None,
+                    bounds: None,
+                    row,
+                    crowd_calls: None,
+                }
             });
         let hop = settings.config.hop(&head);
         let client = head.extensions.get::<Client>().map(|Client(ip)| *ip);
@@ -67,6 +75,9 @@ impl Service<Request<Body>> for Outbound {
                 Some(bounds) => bounds.place().await?,
             };
             let is_asked = row.ask();
+            if let Some(crowd_calls) = crowd_calls {
+                crowd_calls.fetch_add(1, Relaxed);
+            }
             let asking = settings.upstreams[upstream].ask(Request::from_parts(head, body));
             let (mut head, mut body) = asking.await?.into_parts();
             drop(is_asked);

@@ -42,6 +42,7 @@ fn the_least_file_names_a_service_and_has_all_defaults() {
     let (settings, _) = check(LEAST).unwrap();
     assert_eq!(settings.listeners[0].listen.to_string(), "127.0.0.1:8080");
     assert_eq!((settings.admin, settings.threads, settings.max_connections), (None, None, None));
+    assert!(!settings.admin_access.stage, "nobody wants that unasked");
     assert_eq!(settings.memory.as_u64(), 256 << 20);
     assert!(settings.process_memory.is_none());
     assert!(settings.ways.otherwise().for_strangers.is_none());
@@ -96,6 +97,7 @@ handshake_timeout = "6s"
 max_handshakes = 7
 [admin]
 listen = 9191
+stage = true
 [memory]
 size = "64MiB"
 max_body = "1MiB"
@@ -140,6 +142,7 @@ upgrade_idle_timeout = "8s"
     assert_eq!(settings.threads.unwrap().get(), 3);
     assert_eq!(settings.max_connections.unwrap().get(), 1000);
     assert_eq!(settings.admin.unwrap().to_string(), "127.0.0.1:9191");
+    assert!(settings.admin_access.stage);
     assert_eq!(settings.memory.as_u64(), 64 << 20);
     assert_eq!(settings.cache.max_body_bytes, 1 << 20);
     assert_eq!(settings.process_memory.unwrap().as_u64(), 1 << 30);

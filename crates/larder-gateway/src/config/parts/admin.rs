@@ -31,6 +31,10 @@ pub struct AdminPart {
     /// Let tokens go over the network in the open, where there is no [admin.tls]. Default false
     #[schemars(example = true)]
     pub insecure: bool,
+    /// Offer whoever may change something to send a crowd in the console's Theatre: up to 1000 requests at once for one path,
+    /// the way that readers' requests come. Not where others need the services. Default false
+    #[schemars(example = true)]
+    pub stage: bool,
     /// Answer over TLS. Default in the open
     #[schemars(example = &"[admin.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"")]
     pub tls: PairPart,

@@ -24,6 +24,8 @@ pub struct AdminAccess {
     pub hosts: Vec<String>,
     /// In the open without.
     pub tls: Option<Tls>,
+    /// Whether crowds may be sent by it.
+    pub stage: bool,
 }
 
 impl Check<'_> {
@@ -63,7 +65,7 @@ impl Check<'_> {
                 hosts.push(address.ip().to_string());
             }
         }
-        AdminAccess { read, write, hosts, tls }
+        AdminAccess { read, write, hosts, tls, stage: part.stage }
     }
 
     fn token(&mut self, path: &str, file: Option<&PathBuf>, said: Option<&str>) -> Option<Token> {

@@ -371,9 +371,132 @@ describe('a purge', () => {
   });
 });
 
-test('the theatre says in words what it plays', async () => {
-  open('#/theatre');
-  await screen.findByText(/requests in the last second, hit ratio/);
-  pass({ miss: 77 });
-  await screen.findByText('77');
+describe('the theatre', () => {
+  const part = async (name: string) => within(await screen.findByRole('region', { name }));
+
+  test('says in words what it plays', async () => {
+    open('#/theatre');
+    await screen.findByText(/requests in the last second, hit ratio/);
+    pass({ miss: 77 });
+    await screen.findByText('77');
+  });
+
+  test('sends a crowd, says that it is on its way, and what it cost', async () => {
+    admin.holdsCrowds = true;
+    const user = open('#/theatre');
+    const crowd = await part('Send a crowd');
+    await user.click(crowd.getByRole('button', { name: 'Send 200 requests' }));
+    await crowd.findByText('200 requests for /posts/1 on the way…');
+    expect(crowd.getByRole('button', { name: 'Send 200 requests' }).getAttribute('aria-disabled')).toBe('true');
+    act(() => admin.letGo());
+    const said = await crowd.findByText(/200 requests, 1 call of the origin\./);
+    expect(said.getAttribute('role')).toBe('status');
+    expect(said.textContent).toMatch(/199 waited for another’s answer and 1 asked the origin\. The last was answered after 2\.0\ss\./);
+    expect(admin.posted.at(-1)).toEqual({ path: '/posts/1', requests: 200 });
+
+    await user.clear(crowd.getByLabelText('Requests'));
+    await user.type(crowd.getByLabelText('Requests'), '1000');
+    await user.type(crowd.getByLabelText('Host, if another'), 'shop.example');
+    await user.click(crowd.getByRole('button', { name: 'Send 1,000 requests' }));
+    await crowd.findByText(/1,000 requests, no call of the origin\. 1,000 had it from the cache\./);
+    expect(admin.posted.at(-1)).toEqual({ path: '/posts/1', requests: 1000, host: 'shop.example' });
+  });
+
+  test('stops a crowd, and sends another one then', async () => {
+    admin.holdsCrowds = true;
+    const user = open('#/theatre');
+    const crowd = await part('Send a crowd');
+    await user.click(crowd.getByRole('button', { name: 'Send 200 requests' }));
+    await user.click(await crowd.findByRole('button', { name: 'Stop it' }));
+    await crowd.findByText(/Stopped: those without an answer were given up\./);
+    admin.letGo();
+    await user.click(crowd.getByRole('button', { name: 'Send 200 requests' }));
+    await crowd.findByText(/200 requests, 1 call of the origin/);
+  });
+
+  test('sends no crowd that makes no sense, and tells why one was refused', async () => {
+    const user = open('#/theatre');
+    const crowd = await part('Send a crowd');
+    for (const [label, typed, why] of [
+      ['Requests', '1001', 'From 1 to 1,000.'],
+      ['Path', 'posts', /with one slash at its beginning/],
+      ['Host, if another', 'a/b', /The host alone/],
+    ] as const) {
+      const field = crowd.getByLabelText<HTMLInputElement>(label);
+      const before = field.value;
+      await user.clear(field);
+      await user.type(field, `${typed}{Enter}`);
+      await crowd.findByText(why);
+      expect(field.getAttribute('aria-invalid')).toBe('true');
+      await user.clear(field);
+      if (before !== '') await user.type(field, before);
+    }
+    expect(admin.posted).toEqual([]);
+
+    admin.holdsCrowds = true;
+    const other = admin.fetch('/v1/stage/crowd', { method: 'POST', body: '{"path":"/a"}' });
+    await user.click(crowd.getByRole('button', { name: 'Send 200 requests' }));
+    await crowd.findByText('The server refused it: wait until it is over, then ask again.');
+    admin.letGo();
+    await act(() => other);
+  });
+
+  test('purges a tag, and has its receipt in a line', async () => {
+    const user = open('#/theatre');
+    const purge = await part('Purge a tag');
+    await purge.findByText(/Stored now, for instance: front-page, archive/);
+    await user.click(purge.getByRole('button', { name: 'Purge it' }));
+    await purge.findByText('Which one?');
+    await user.type(purge.getByLabelText('Tag'), 'front-page');
+    await user.click(purge.getByRole('button', { name: 'Purge front-page' }));
+    await purge.findByText(/front-page is stale here; the tiers outside are on their way\./);
+    expect(admin.posted).toEqual([{ tags: ['front-page'], mode: 'soft' }]);
+    await user.click(purge.getByRole('link', { name: 'The whole receipt' }));
+    await screen.findByRole('heading', { name: 'What was purged' });
+  });
+
+  test('cuts the shared tier off, says so, and mends it', async () => {
+    const user = open('#/theatre');
+    const shared = await part('Break the shared tier');
+    await user.click(shared.getByRole('button', { name: 'Cut it off' }));
+    await shared.findByText(/Out of reach: .* “Mend it” takes that back\./);
+    expect(admin.isCutOff).toBe(true);
+    await user.click(shared.getByRole('button', { name: 'Mend it' }));
+    await shared.findByText(/In reach again/);
+    expect(admin.isCutOff).toBe(false);
+  });
+
+  test('slows the origin, says so, and gives it its time back', async () => {
+    const user = open('#/theatre');
+    const origin = await part('Slow the origin');
+    expect(origin.getByText('The backend waits 5 s for it, then gives up.')).toBeTruthy();
+    await user.click(origin.getByRole('radio', { name: /8\ss/ }));
+    await origin.findByText(/The origin takes 8\ss for each answer, instead of 2\ss\./);
+    expect(admin.originMs).toBe(8000);
+    await user.click(origin.getByRole('radio', { name: /2\ss, as usual/ }));
+    await origin.findByText('As usual again.');
+    expect(admin.originMs).toBe(2000);
+  });
+
+  test('of a server that offers no acts says so, and still purges', async () => {
+    admin.offersStage = false;
+    open('#/theatre');
+    await screen.findByText(/This server sends no crowds\./);
+    expect(screen.queryByRole('region', { name: 'Send a crowd' })).toBeNull();
+    expect(await part('Purge a tag')).toBeTruthy();
+  });
+
+  test('asks for the token that changes need', async () => {
+    admin.writeToken = 'writes';
+    const user = open('#/theatre');
+    const crowd = await part('Send a crowd');
+    await user.click(crowd.getByRole('button', { name: 'Send 200 requests' }));
+    await heading('Changes need the write token');
+    expect(crowd.getByText(/It takes the write token/)).toBeTruthy();
+    await user.type(screen.getByLabelText('Token'), 'writes');
+    await user.click(screen.getByRole('button', { name: 'Show it' }));
+    const again = await part('Send a crowd');
+    await user.click(again.getByRole('button', { name: 'Send 200 requests' }));
+    await again.findByText(/200 requests, 1 call of the origin/);
+  });
 });

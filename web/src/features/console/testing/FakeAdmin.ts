@@ -120,12 +120,22 @@ export class FakeAdmin {
   hasShared = true;
   /** A gateway has a larder.toml; an application's cache has its rules in code. */
   hasConfiguration = true;
+  /** Otherwise it offers no acts: 404. */
+  offersStage = true;
+  isCutOff = false;
+  originMs = 2000;
+  /** No crowd is answered until it is let go. */
+  holdsCrowds = false;
   /** Everything that was asked, as `METHOD path`; the token is not among it. */
   readonly asked: string[] = [];
   /** Bodies of what was posted. */
   readonly posted: Body[] = [];
   readonly #streams = new Set<Streamed>();
   readonly #stories: Record<string, unknown>[] = [];
+  /** Paths that a crowd has fetched. */
+  readonly #warm = new Set<string>();
+  #isCrowded = false;
+  #letGo: () => void = () => undefined;
 
   constructor(lastSecond = Math.floor(Date.now() / 1000) - 1, seconds = 700) {
     this.samples = Array.from({ length: seconds }, (_, at) => secondOf(lastSecond - seconds + 1 + at));
@@ -176,6 +186,12 @@ export class FakeAdmin {
     this.gone = [...entries.map(({ key }) => ({ key, cause, at, purge })), ...this.gone];
   }
 
+  /** The crowd that was held is answered, and those to come. */
+  letGo(): void {
+    this.holdsCrowds = false;
+    this.#letGo();
+  }
+
   /** All streams break off. */
   hangUp(): void {
     for (const { controller } of this.#streams) controller.close();
@@ -192,7 +208,7 @@ export class FakeAdmin {
     return problem(401, 'Token needed', 'this token does not do for that request');
   }
 
-  #answer(method: string, url: URL, init: RequestInit): Response {
+  async #answer(method: string, url: URL, init: RequestInit): Promise<Response> {
     const path = url.pathname.replace(/^.*\/v1\//, '');
     const query = url.searchParams;
     if (method === 'POST') {
@@ -200,6 +216,7 @@ export class FakeAdmin {
       this.posted.push(body);
       if (path === 'purge') return this.#purge(body);
       if (path === 'explain') return this.#explain(body);
+      if (path.startsWith('stage/') && this.offersStage) return this.#act(path.slice('stage/'.length), body, init.signal ?? null);
     }
     switch (path) {
       case 'events':
@@ -224,6 +241,8 @@ export class FakeAdmin {
         return Response.json(this.#tags());
       case 'instances':
         return Response.json({ instances: this.#instances() });
+      case 'stage':
+        return this.offersStage ? Response.json({ acts: this.#acts() }) : problem(404, 'Not found', 'this server offers no such act');
       default:
         if (path.startsWith('purges/')) {
           const story = this.#stories.find(({ id }) => id === path.slice('purges/'.length));
@@ -282,6 +301,58 @@ export class FakeAdmin {
     const lower = { hits: this.hasShared ? 120 : 0, misses: 0, is_trusted: true, readers: this.hasShared ? 2 : 0 };
     const held = { entries: last?.entries ?? 0, bytes: last?.bytes ?? 0, max_bytes: last?.max_bytes ?? null };
     return { uptime_seconds: 4000, caches: [{ name: 'larder', hit_rate: 0.9, ...held, lower }] };
+  }
+
+  #acts() {
+    const at = 'http://127.0.0.1:8080';
+    return [
+      { name: 'crowd', at, path: '/posts/1', takes_host: true, usual: 200, most: 1000, is_under_way: this.#isCrowded },
+      ...(this.hasShared ? [{ name: 'break_shared', place: 'Redis at 127.0.0.1:6379', on: this.isCutOff }] : []),
+      { name: 'slow_origin', ms: this.originMs, usual_ms: 2000, most_ms: 10_000, says: 'The backend waits 5 s for it, then gives up.' },
+    ];
+  }
+
+  async #act(name: string, body: Body, signal: AbortSignal | null): Promise<Response> {
+    if (name === 'crowd') return this.#crowd(body, signal);
+    if (name === 'break_shared' && typeof body['on'] === 'boolean') this.isCutOff = body['on'];
+    if (name === 'slow_origin') {
+      const ms = Number(body['ms']);
+      if (ms > 10_000) return problem(422, 'Act not understood', `"ms" is ${ms}: say 0 to 10000`);
+      this.originMs = ms;
+    }
+    const act = this.#acts().find((known) => known.name === name);
+    return act === undefined ? problem(404, 'Not found', 'this server offers no such act') : Response.json(act);
+  }
+
+  /** The first for a path is a miss, and all others wait for it; after that they are hits, until something is purged. */
+  async #crowd({ path, requests }: Body, signal: AbortSignal | null): Promise<Response> {
+    const [asked, count] = [String(path), Number(requests ?? 200)];
+    if (count < 1 || count > 1000) return problem(422, 'Crowd not understood', `"requests" is ${count}: say 1 to 1000`);
+    if (this.#isCrowded) return problem(409, 'Another crowd is under way', 'wait until it is over, then ask again');
+    this.#isCrowded = true;
+    try {
+      if (this.holdsCrowds) {
+        await new Promise<void>((resolve, reject) => {
+          this.#letGo = resolve;
+          signal?.addEventListener('abort', () => reject(new DOMException('aborted', 'AbortError')));
+        });
+      }
+    } finally {
+      this.#isCrowded = false;
+    }
+    const isCold = !this.#warm.has(asked);
+    this.#warm.add(asked);
+    const verdicts = { hit: 0, stale: 0, miss: 0, collapsed: 0, pass: 0, refused: 0, ...(isCold ? { miss: 1, collapsed: count - 1 } : { hit: count }) };
+    this.pass({ ...verdicts, origin_calls: verdicts.miss });
+    const took_ms = isCold ? this.originMs + 4 : 3;
+    return Response.json({
+      requests: count,
+      origin_calls: verdicts.miss,
+      took_ms,
+      by_verdict: verdicts,
+      by_status: { 200: count },
+      unanswered: 0,
+    });
   }
 
   #routes(query: URLSearchParams): Response {
@@ -419,6 +490,7 @@ export class FakeAdmin {
         ...(this.hasShared ? { shared: { tier: 'shared', state: 'queued' } } : {}),
       },
     };
+    this.#warm.clear();
     this.#stories.push(story);
     this.#tell('purge', story);
     return Response.json({ purged: Array.isArray(body['tags']) ? null : named.length, receipts: [], ...story });

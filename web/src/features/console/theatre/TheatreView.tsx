@@ -6,11 +6,12 @@ import { Segments } from '../../../ui/Segments';
 import { useMedia } from '../../../ui/useMedia';
 import { hasShared } from '../api/stats';
 import { hitRatioOf, requestsOf, VERDICTS } from '../api/samples';
+import type { Sample } from '../api/samples';
 import { useLive } from '../live/useLive';
-import { hrefOf } from '../place';
 import { VERDICT_WORDS } from '../words/verdicts';
+import { Acts } from './Acts';
 import { Stage } from './Stage';
-import { travellersOf, worthOf } from './troupe';
+import { busierOf, travellersOf, worthOf } from './troupe';
 import type { Traveller } from './troupe';
 import './TheatreView.css';
 
@@ -30,6 +31,7 @@ export function TheatreView() {
   const [speed, setSpeed] = useState<Speed>(wantsCalm ? '0' : '3');
   const troupe = useRef<readonly Traveller[]>([]);
   const drawn = useRef(0);
+  const missed = useRef<Sample | null>(null);
   const time = useRef({ stage: 0, real: 0 });
   const last = samples.at(-1);
   const shared = stats !== null && hasShared(stats);
@@ -45,10 +47,12 @@ export function TheatreView() {
   useEffect(() => {
     if (last === undefined || last.second === drawn.current) return;
     drawn.current = last.second;
-    // While it is stopped nobody new comes on; slowed down, not every second is shown.
+    // While it is stopped nobody new comes on; slowed down, not every second is shown. A crowd's is: it is the busiest.
     const isBusy = (troupe.current.at(-1)?.leaves ?? 0) > time.current.stage + 200;
+    const shown = busierOf(missed.current, last);
+    missed.current = isBusy && speed !== '0' ? shown : null;
     if (speed === '0' || isBusy) return;
-    troupe.current = [...troupe.current, ...travellersOf(last, time.current.stage)].slice(-MOST_TRAVELLERS);
+    troupe.current = [...troupe.current, ...travellersOf(shown, time.current.stage)].slice(-MOST_TRAVELLERS);
   }, [last, speed]);
 
   if (last === undefined) {
@@ -79,6 +83,7 @@ export function TheatreView() {
         hasShared={shared}
         label="Requests on their way between reader, memory and origin. The list below says how many."
       />
+      <Acts />
       <ul className="plain-list theatre-cast figures">
         {VERDICTS.map((verdict) => (
           <li key={verdict}>
@@ -87,10 +92,7 @@ export function TheatreView() {
           </li>
         ))}
       </ul>
-      <p className="soft">
-        {plural(last.origin_calls, 'call', 'calls')} of the origin in that second.{' '}
-        <a href={hrefOf('purge')}>Purge a tag</a>, and watch the misses come.
-      </p>
+      <p className="soft">{plural(last.origin_calls, 'call', 'calls')} of the origin in that second.</p>
     </>
   );
 }

@@ -1,7 +1,7 @@
 // Travellers stand for all that was asked, in its proportions, and each comes back.
 import { describe, expect, test } from 'vitest';
 import { secondOf } from '../testing/FakeAdmin';
-import { PLACES, seenAt, travellersOf, worthOf } from './troupe';
+import { busierOf, PLACES, seenAt, travellersOf, worthOf } from './troupe';
 import type { Traveller } from './troupe';
 
 const crowd = secondOf(1, { hit: 900_000, stale: 0, collapsed: 1, miss: 10, pass: 0, refused: 2 });
@@ -23,6 +23,18 @@ describe('a troupe', () => {
 
   test('leaves within its second', () => {
     expect(travellersOf(crowd, 5000).every(({ leaves }) => leaves >= 5000 && leaves < 6000)).toBe(true);
+  });
+});
+
+describe('of seconds that are not all shown', () => {
+  const quiet = secondOf(2, { hit: 1, stale: 0, collapsed: 0, miss: 0, pass: 0 });
+
+  test('the busiest is, and of equals the last', () => {
+    expect(busierOf(crowd, quiet)).toBe(crowd);
+    expect(busierOf(quiet, crowd)).toBe(crowd);
+    expect(busierOf(null, quiet)).toBe(quiet);
+    const other = { ...quiet, second: 3 };
+    expect(busierOf(quiet, other)).toBe(other);
   });
 });
 

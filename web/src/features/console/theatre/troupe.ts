@@ -45,6 +45,11 @@ export function travellersOf(sample: Sample, starts: number): readonly Traveller
     }));
 }
 
+/** Of a second that was not shown and the one after it the busier: what is rare is not to be missed. */
+export function busierOf(missed: Sample | null, next: Sample): Sample {
+  return missed !== null && requestsOf(missed) > requestsOf(next) ? missed : next;
+}
+
 /** From stop to stop, and back; how long each leg takes relative to the others. */
 const ITINERARIES: Readonly<Record<Verdict, readonly Stop[]>> = {
   hit: ['reader', 'memory', 'reader'],
