@@ -9,7 +9,7 @@ const PAGES = /** @type {const} */ ({
   '/search': { fields: { 'cache-control': 'max-age=600' }, delayMs: 60, bytes: 9000 },
   '/me': { fields: { 'set-cookie': 'session=1' }, delayMs: 10, bytes: 400 },
   '/cart/**': { fields: { 'cache-control': 'max-age=600' }, delayMs: 10, bytes: 700 },
-  otherwise: { fields: { 'cache-control': 'max-age=600' }, delayMs: 5, bytes: 1200 },
+  otherwise: { fields: { 'cache-control': 'max-age=600', 'content-type': 'text/css' }, delayMs: 5, bytes: 1200 },
 });
 
 /** @typedef {keyof typeof PAGES} Route */

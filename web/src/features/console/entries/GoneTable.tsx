@@ -79,12 +79,12 @@ function Row({ one: { key, cause, at, purge }, index, asOf, byHref }: RowProps) 
           <span className="soft">{cause === 'purged' ? 'a purge that is not remembered' : '–'}</span>
         ) : (
           <>
-            <a href={byHref(purge.what)} className="mono" title={purge.what}>
-              {purge.what}
-            </a>{' '}
             <span className="soft">
               {purge.mode}, {clockTime(purge.at)}
-            </span>
+            </span>{' '}
+            <a href={byHref(purge.what)} className="mono" title={purge.what}>
+              {purge.what}
+            </a>
           </>
         )}
       </div>
