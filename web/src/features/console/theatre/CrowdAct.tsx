@@ -54,17 +54,17 @@ export function CrowdAct({ offer }: Props) {
         <div className="act-fields">
           <Field label="Path" isCode value={path} placeholder={offer.path} fault={fault('path')} onChange={setPath} />
           <Field label="Requests" value={requests} placeholder={String(offer.usual)} fault={fault('requests')} onChange={setRequests} />
+          {offer.takes_host ? (
+            <Field
+              label="Host, if another"
+              isCode
+              value={host}
+              placeholder={offer.at.replace(/^https?:\/\//, '')}
+              fault={fault('host')}
+              onChange={setHost}
+            />
+          ) : null}
         </div>
-        {offer.takes_host ? (
-          <Field
-            label="Host, if another"
-            isCode
-            value={host}
-            placeholder={offer.at.replace(/^https?:\/\//, '')}
-            fault={fault('host')}
-            onChange={setHost}
-          />
-        ) : null}
         <div className="act-buttons">
           <button type="submit" className="action action-main" aria-disabled={sent.isPending}>
             {wanted.kind === 'crowd' ? `Send ${plural(wanted.crowd.requests, 'request', 'requests')}` : 'Send it'}
