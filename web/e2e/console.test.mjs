@@ -79,7 +79,7 @@ const VIEWS = {
       await page.getByLabel('Tag', { exact: true }).last().fill('archive');
       await page.getByText(/It touches 120 entries/).waitFor();
       await page.getByRole('button', { name: 'Purge 120 entries' }).click();
-      await page.getByRole('heading', { name: 'Receipt' }).waitFor();
+      await page.getByRole('heading', { name: /^Receipt/ }).waitFor();
       server.admin.settle();
       await page.getByText('Purged, everywhere.').waitFor();
     },

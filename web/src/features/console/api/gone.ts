@@ -1,5 +1,5 @@
 // What left memory of late, why and by which purge: `/v1/gone`.
-import { count, instant, list, oneOf, optional, orElse, shape, text } from '../../../wire/decode';
+import { count, entriesOf, instant, list, oneOf, optional, orElse, shape, text } from '../../../wire/decode';
 import type { Decoded } from '../../../wire/decode';
 import type { Api } from './api';
 
@@ -19,6 +19,8 @@ export type GoneKey = Decoded<typeof goneShape>;
 const goneKeysShape = shape({
   /** The newest first. */
   gone: list(goneShape),
+  /** How many that fit are remembered, by their causes. */
+  by_cause: orElse(entriesOf(count), []),
   /** So many more went too fast to be written down. */
   left_out: orElse(count, 0),
 });
@@ -33,6 +35,15 @@ export interface GoneChoice {
 
 /** The server tells no more at once, and remembers four times as many. */
 export const MOST_GONE = 1000;
+
+/** How many entries of a route left memory of late, by their causes; what they were is not asked for. */
+export async function countGone(api: Api, route: string, signal: AbortSignal): Promise<GoneKeys['by_cause']> {
+  const query = [
+    ['route', route],
+    ['limit', 1],
+  ] as const;
+  return (await api.get('v1/gone', query, goneKeysShape, signal)).by_cause;
+}
 
 export function fetchGone(api: Api, { key, prefix, cache }: GoneChoice, signal: AbortSignal): Promise<GoneKeys> {
   const query = [

@@ -1,5 +1,5 @@
 // What became of requests, route by route: `/v1/routes`.
-import { amount, count, entriesOf, flag, list, optional, orElse, shape, text } from '../../../wire/decode';
+import { amount, count, entriesOf, flag, instant, list, optional, orElse, shape, text } from '../../../wire/decode';
 import type { Decoded } from '../../../wire/decode';
 import type { Api } from './api';
 
@@ -37,9 +37,11 @@ const routeShape = shape({
 });
 export type Route = Decoded<typeof routeShape>;
 
-const pageShape = shape({ total: count, routes: list(routeShape), next: optional(text) });
+const pageShape = shape({ since: optional(instant), total: count, routes: list(routeShape), next: optional(text) });
 
 export interface Routes {
+  /** Since then requests are counted, where the server says it. */
+  readonly since: Date | null;
   readonly routes: readonly Route[];
   readonly total: number;
 }
@@ -61,7 +63,7 @@ export async function fetchRoutes(api: Api, signal: AbortSignal): Promise<Routes
     const page: Decoded<typeof pageShape> = await api.get('v1/routes', query, pageShape, signal);
     routes.push(...page.routes);
     if (page.next === null || page.routes.length === 0 || routes.length >= MOST_ROWS) {
-      return { routes, total: Math.max(page.total, routes.length) };
+      return { since: page.since, routes, total: Math.max(page.total, routes.length) };
     }
     after = page.next;
   }

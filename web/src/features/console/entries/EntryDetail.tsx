@@ -8,6 +8,7 @@ import { fetchBody, fetchEntry } from '../api/entries';
 import type { OpenEntry } from '../api/entries';
 import { Loaded } from '../frame/Loaded';
 import { hrefOf } from '../place';
+import { useEscape } from '../frame/useEscape';
 import { FreshnessBar } from './FreshnessBar';
 import { PurgeEntry } from './PurgeEntry';
 import './EntryDetail.css';
@@ -22,6 +23,7 @@ export function EntryDetail({ entryKey, closeHref }: Props) {
   const headRef = useRef<HTMLHeadingElement>(null);
   // Whoever opened it with the keyboard goes on from here.
   useEffect(() => headRef.current?.focus({ preventScroll: true }), []);
+  useEscape(closeHref);
   const entry = useQuery({ queryKey: ['entry', entryKey], queryFn: ({ signal }) => fetchEntry(api, entryKey, signal) });
   return (
     <section className="part entry-detail" aria-labelledby="entry-title">

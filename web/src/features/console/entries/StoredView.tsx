@@ -39,7 +39,7 @@ export function StoredView({ query }: Props) {
           <header className="part-head">
             <h2 id="entries-title">{titleOf(told?.first.total ?? null, isNarrowed)}</h2>
             <p className="figures">
-              {told?.first.snapshot_at === null || told === undefined ? '' : `as of ${clockTime(told.first.snapshot_at)} `}
+              {told?.first.snapshot_at === null || told === undefined ? '' : `in the order of ${clockTime(told.first.snapshot_at)}, each as it is now `}
               <button type="button" className="link-button" onClick={() => void asked.refetch()}>
                 Look again
               </button>
@@ -54,7 +54,7 @@ export function StoredView({ query }: Props) {
           {told === undefined ? (
             <Untold error={asked.error} isFetching={asked.isFetching} onAgain={() => void asked.refetch()} />
           ) : told.entries.length === 0 ? (
-            <p className="soft">{isNarrowed ? 'Nothing stored fits that.' : 'Nothing is stored.'}</p>
+            <p className="soft">{isNarrowed ? nothingFits(selection.prefix) : 'Nothing is stored.'}</p>
           ) : (
             <>
               <EntryTable entries={told.entries} total={told.first.total} open={open} hrefTo={(key) => hrefTo({ key })} onNearEnd={more} />
@@ -67,6 +67,12 @@ export function StoredView({ query }: Props) {
       </div>
     </>
   );
+}
+
+function nothingFits(prefix: string): string {
+  return prefix.startsWith('/')
+    ? 'Nothing stored begins like that. What a gateway stores begins with http:// or https:// and the host.'
+    : 'Nothing stored fits that.';
 }
 
 function titleOf(total: number | null, isNarrowed: boolean): string {

@@ -6,6 +6,7 @@ import { useApi } from '../api/ApiContext';
 import { explain } from '../api/explain';
 import type { Explanation, Request } from '../api/explain';
 import { Loaded } from '../frame/Loaded';
+import { go, hrefOf } from '../place';
 import { changesOf } from './changes';
 import { Compared } from './Compared';
 import { readPasted } from './curl';
@@ -26,18 +27,35 @@ const PAUSE_MS = 300;
 export function ExplainView({ query }: Props) {
   const id = useId();
   const given = query.get('url') ?? '';
+  const [seen, setSeen] = useState(given);
   const [text, setText] = useState(given);
   const [asked, setAsked] = useState<Request | null>(() => requestIn(given));
+  // Somebody has gone back, or followed a link.
+  if (seen !== given) {
+    setSeen(given);
+    setText(given);
+    setAsked(requestIn(given));
+  }
   /** They stay while one asks about other requests. */
   const [rules, setRules] = useState(NO_RULES);
   const pasted = readPasted(text);
+  const ask = () => {
+    if (pasted.kind !== 'request') return;
+    const { request } = pasted;
+    setAsked({ ...request });
+    // A URL can be gone back to and sent on. Fields may be somebody's secrets, and stand in no address.
+    const isUrl = request.method === 'GET' && request.headers.length === 0;
+    const address = isUrl ? request.url : '';
+    setSeen(address);
+    go(hrefOf('explain', { url: address }));
+  };
   return (
     <div className="explain">
       <form
         className="explain-ask"
         onSubmit={(event) => {
           event.preventDefault();
-          if (pasted.kind === 'request') setAsked(pasted.request);
+          ask();
         }}
       >
         <div className="field field-code">
@@ -51,6 +69,11 @@ export function ExplainView({ query }: Props) {
             placeholder="curl 'https://shop.example/me' -H 'cookie: session=1'"
             aria-describedby={`${id}-note`}
             onChange={(event) => setText(event.target.value)}
+            onKeyDown={(event) => {
+              if (event.key !== 'Enter' || event.shiftKey) return;
+              event.preventDefault();
+              ask();
+            }}
           />
         </div>
         <p id={`${id}-note`} className="soft explain-note">
@@ -64,9 +87,7 @@ export function ExplainView({ query }: Props) {
           rank="main"
           resting={pasted.kind !== 'request'}
           describedBy={`${id}-note`}
-          onPress={() => {
-            if (pasted.kind === 'request') setAsked({ ...pasted.request });
-          }}
+          onPress={ask}
         >
           Explain
         </ActionButton>

@@ -21,7 +21,7 @@ export function ExplanationTree({ title, told, last }: Props) {
   const id = useId();
   const { verdict, route, key, tiers, flight, next, nearest, gone } = told;
   const known = verdictOf(verdict.verdict);
-  const remedy = remedyOf(verdict, last);
+  const remedy = remedyOf(told, last);
   return (
     <section className="part" aria-labelledby={id}>
       <header className="part-head">
@@ -30,9 +30,9 @@ export function ExplanationTree({ title, told, last }: Props) {
       <p className={`explained-verdict mark-${known === null ? 'unsaid' : VERDICT_WORDS[known].mark}`}>
         <MarkSign mark={known === null ? 'unsaid' : VERDICT_WORDS[known].mark} />{' '}
         {known === null ? verdict.verdict : VERDICT_WORDS[known].name}
-        <span className="soft"> {verdict.reason}</span>
+        {verdict.reason === verdict.verdict ? null : <span className="soft"> {verdict.reason}</span>}
       </p>
-      <p className="explained-says">{verdict.says}</p>
+      <p className="explained-says">{gone === null || verdict.reason !== 'uri-miss' ? verdict.says : `It was stored, and was ${gone.says}.`}</p>
       {remedy === null ? null : (
         <p className="soft explained-remedy">
           <Words text={remedy} />
@@ -124,11 +124,8 @@ export function ExplanationTree({ title, told, last }: Props) {
         )}
         {last === null ? null : (
           <Branch name="Last time">
-            {last.says}
-            <Soft>
-              {last.verdict}, {last.reason}
-              {last.at === null ? '' : `, at ${clockTime(last.at)}`}
-            </Soft>
+            {lastWords(last)}
+            <Soft>{last.reason}</Soft>
           </Branch>
         )}
         {nearest.length === 0 ? null : (
@@ -157,9 +154,32 @@ export function ExplanationTree({ title, told, last }: Props) {
 }
 
 /** That nothing is stored is no fault by itself: why the last answer was not kept is, if that is known. */
-function remedyOf(verdict: Told['verdict'], last: Explanation['last']): string | null {
+function remedyOf({ verdict, gone, nearest }: Told, last: Explanation['last']): string | null {
   if (verdict.reason !== 'uri-miss') return verdict.verdict === 'hit' ? null : reasonWords(verdict.reason).remedy;
+  const apart = parametersApart(nearest[0]);
+  if (apart.length > 0) {
+    const names = apart.map((name) => `"${name}"`).join(', ');
+    return `The same is stored without ${apart.map((name) => `\`${name}\``).join(' and ')}. If the answer does not depend on that, leave it out of the key: \`query_deny = [${names}]\` in the route, or \`query_deny = ["tracking"]\` for the usual ones (utm_*, gclid and their kin).`;
+  }
+  if (gone !== null && ['evicted', 'purged'].includes(gone.cause)) return reasonWords(gone.cause).remedy;
   return last === null || ['uri-miss', 'hit'].includes(last.reason) ? null : reasonWords(last.reason).remedy;
+}
+
+/** The parameters by which it differs from what is stored, if it differs by nothing else. */
+function parametersApart(near: Told['nearest'][number] | undefined): readonly string[] {
+  const differs = near?.differs ?? [];
+  if (!differs.every(({ part, asked, stored }) => part === 'query' && (asked === null || stored === null))) return [];
+  return differs.map(({ name }) => name).filter((name) => name !== null);
+}
+
+/** What was so then need not be so now. */
+function lastWords({ at, verdict, reason, says }: NonNullable<Explanation['last']>): string {
+  const known = verdictOf(verdict);
+  const name = known === null ? verdict : VERDICT_WORDS[known].name;
+  const when = at === null ? '' : ` at ${clockTime(at)}`;
+  if (verdict === 'hit') return `${name}${when}.`;
+  const { because } = reasonWords(reason);
+  return because === reason ? `${name}${when}: ${says}` : `${name}${when}, because ${because}.`;
 }
 
 interface BranchProps {

@@ -16,7 +16,12 @@ export function readPasted(text: string): Pasted {
   if (line.length > MOST_CHARACTERS) return { kind: 'unreadable', why: 'That is longer than any request.' };
   if (!/^(?:\$\s*)?curl(?:\.exe)?\s/.test(line)) {
     const url = urlOf(line);
-    if (url === null) return { kind: 'unreadable', why: 'That is neither a URL nor a line that begins with curl.' };
+    if (url === null) {
+      const why = line.startsWith('/')
+        ? 'That is a path alone: put scheme and host before it, as in http://www.example.org/me.'
+        : 'That is neither a URL nor a line that begins with curl.';
+      return { kind: 'unreadable', why };
+    }
     return { kind: 'request', request: { method: 'GET', url, headers: [] }, leftOut: [] };
   }
   const words = wordsOf(line.replace(/^\$\s*/, ''));

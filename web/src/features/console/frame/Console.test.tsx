@@ -165,12 +165,23 @@ describe('explain', () => {
 
     await user.click(screen.getByRole('button', { name: 'Back to what was pasted' }));
     await waitFor(() => expect(screen.queryByRole('heading', { name: 'What your change changes' })).toBeNull());
-    expect(location.hash).toBe('#/explain');
+    // One can go back to it, and what was added stands in no address.
+    expect(location.hash).toBe('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1%3Futm_source%3Dmail');
+  });
+
+  test('by Enter, and not of a path alone', async () => {
+    const user = open('#/explain');
+    const field = screen.getByRole('textbox', { name: /A URL, or a line of curl/ });
+    await user.type(field, '/posts/1{Enter}');
+    await screen.findByText(/That is a path alone/);
+    await user.clear(field);
+    await user.type(field, 'https://shop.example/posts/1{Enter}');
+    await screen.findByText('A fresh copy is stored.');
   });
 
   test('tells why the last answer was not kept, and what would mend that', async () => {
     open('#/explain?url=https%3A%2F%2Fshop.example%2Fme');
-    await screen.findByText('The answer sets a cookie.');
+    await screen.findByText(/^Miss at .*, because the answer sets a cookie/);
     expect(screen.getByText('set_cookie = "store-without"')).toBeTruthy();
   });
 
@@ -299,7 +310,7 @@ describe('what went', () => {
   test('explains a miss: from the tree to the key, and on to all keys', async () => {
     admin.lose('https://shop.example/posts/1', 'evicted');
     const user = open('#/explain?url=https%3A%2F%2Fshop.example%2Fposts%2F1');
-    await screen.findByText(/evicted 0 s ago/);
+    await screen.findByText('It was stored, and was evicted 0 s ago.');
     await user.click(screen.getByRole('link', { name: 'What went lately' }));
     await screen.findByText(/the last time that it went/);
     await screen.findByText('1 key: 1 evicted.');
@@ -350,7 +361,7 @@ describe('a purge', () => {
     expect(admin.posted.every((body) => body['dry_run'] === true)).toBe(true);
 
     await user.click(screen.getByRole('button', { name: 'Purge 120 entries' }));
-    const receipt = within(await screen.findByRole('status', { name: 'Receipt' }));
+    const receipt = within(await screen.findByRole('status', { name: /^Receipt/ }));
     expect(receipt.getByText('Purged here; the tiers outside are on their way.')).toBeTruthy();
     expect(admin.posted.at(-1)).toEqual({ tags: ['front-page'], mode: 'soft' });
     act(() => admin.settle());
@@ -366,7 +377,7 @@ describe('a purge', () => {
     await user.click(screen.getByRole('button', { name: 'No' }));
     await user.click(screen.getByRole('button', { name: 'Purge 240 entries' }));
     await user.click(screen.getByRole('button', { name: 'Yes: purge 240 entries' }));
-    await screen.findByRole('status', { name: 'Receipt' });
+    await screen.findByRole('status', { name: /^Receipt/ });
     expect(admin.posted.at(-1)).toEqual({ all: true, mode: 'soft' });
   });
 });

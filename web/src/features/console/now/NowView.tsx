@@ -36,9 +36,12 @@ const ORIGIN_LAYERS: readonly Layer[] = [
 const MOST_PURGES = 4;
 const HOUR = 3600;
 
+/** What was chosen last, for whoever comes back to the view. */
+let chosenStretch: Stretch = '120';
+
 export function NowView() {
   const live = useLive();
-  const [stretch, setStretch] = useState<Stretch>('120');
+  const [stretch, setStretch] = useState<Stretch>(chosenStretch);
   /** The last second that is shown; none: the present, as it goes on. */
   const [held, setHeld] = useState<number | null>(null);
   const { samples } = live;
@@ -66,7 +69,10 @@ export function NowView() {
           labelHidden
           options={STRETCHES}
           value={stretch}
-          onChoose={(value) => setStretch(value)}
+          onChoose={(value) => {
+            chosenStretch = value;
+            setStretch(value);
+          }}
         />
         <label className="now-back">
           <span>Up to</span>
@@ -84,7 +90,10 @@ export function NowView() {
               setHeld(chosen === 0 ? null : last + chosen);
             }}
           />
-          <output className="figures">{endWords(back, end)}</output>
+          <output className="figures">
+            {endWords(back, end)}
+            {sum.seconds < seconds ? `; known since ${clockTime(new Date(first * 1000))}` : ''}
+          </output>
         </label>
       </div>
       <Readings sum={sum} last={shown.at(-1) ?? null} isOld={isOld} />

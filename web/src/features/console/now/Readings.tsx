@@ -1,5 +1,5 @@
 // The large numbers of a stretch of time, each with what it is made of.
-import { bytes, percent, perSecond, plural, short, span } from '../../../ui/format';
+import { bytes, percent, perSecond, plural, short, span, wholeNumber } from '../../../ui/format';
 import type { Sample } from '../api/samples';
 import { hitRatioOf, requestsOf, VERDICTS } from '../api/samples';
 import { VERDICT_WORDS } from '../words/verdicts';
@@ -29,7 +29,7 @@ export function Readings({ sum, last, isOld }: Props) {
               <i key={verdict} className={`chart-layer-${verdict}`} style={{ flexGrow: sum[verdict] }} />
             ))}
           </span>
-          <small>{requests === 0 ? 'Nobody asked.' : partsOf(sum, requests)}</small>
+          <small>{requests === 0 ? 'Nobody asked.' : `${wholeNumber(requests)} in all: ${partsOf(sum, requests)}`}</small>
         </dd>
       </div>
       <div>
@@ -46,7 +46,7 @@ export function Readings({ sum, last, isOld }: Props) {
           <small>
             {sum.origin_calls === 0
               ? 'It was not asked.'
-              : `${span(sum.origin_seconds / sum.origin_calls)} each. ${sum.origin_failures === 0 ? 'None failed.' : `${short(sum.origin_failures)} failed.`}`}
+              : `${wholeNumber(sum.origin_calls)} in all, ${span(sum.origin_seconds / sum.origin_calls)} each. ${sum.origin_failures === 0 ? 'None failed.' : `${short(sum.origin_failures)} failed.`}`}
           </small>
         </dd>
       </div>

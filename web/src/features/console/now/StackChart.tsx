@@ -76,7 +76,7 @@ export function StackChart({ label, columns, layers, format, unit }: Props) {
         <span>{read === undefined ? '' : timeOf(columns[columns.length - 1] ?? read)}</span>
       </div>
       <details>
-        <summary>The same as a table</summary>
+        <summary>{known.length > TABLE_ROWS ? `The last ${TABLE_ROWS} as a table` : 'The same as a table'}</summary>
         <div className="table-box">
           <table className="table figures">
             <caption className="visually-hidden">

@@ -96,7 +96,7 @@ export function PurgeView({ query }: Props) {
             <h2 id="purges-title">What was purged</h2>
           </header>
           {live.purges.length === 0 ? (
-            <p className="soft">Nothing that this server remembers.</p>
+            <p className="soft">{made.data === undefined ? 'Nothing that this server remembers.' : 'It will stand here in a moment.'}</p>
           ) : (
             <ul className="plain-list rows">
               {live.purges.map((story) => (

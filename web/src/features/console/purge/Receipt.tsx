@@ -39,11 +39,17 @@ export function Receipt({ purged, mode }: Props) {
   return (
     <section className="part receipt" aria-labelledby="receipt-title" role="status">
       <header className="part-head">
-        <h2 id="receipt-title">Receipt</h2>
-        <p className="mono">{id}</p>
+        <h2 id="receipt-title">
+          Receipt{what.length === 0 ? '' : ': '}
+          <span className="mono breaks">{what.join(', ')}</span>
+        </h2>
+        <p>
+          {mode} <span className="mono">{id}</span>
+        </p>
       </header>
       <p className="receipt-says">{says(purged, tiers)}</p>
       {tiers === null ? null : <TierList tiers={tiers} />}
+      {tiers !== null && tiers.shared === null && tiers.cdn.length === 0 ? <p className="soft">There are no other tiers here.</p> : null}
       {mode === 'soft' ? (
         <p className="soft">Nothing of it went: it is stale now, and still serves where the origin fails.</p>
       ) : (

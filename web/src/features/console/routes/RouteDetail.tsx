@@ -6,10 +6,13 @@ import { MarkSign } from '../../../ui/MarkSign';
 import { Words } from '../../../ui/Words';
 import { useApi } from '../api/ApiContext';
 import { fetchEntries } from '../api/entries';
+import { countGone } from '../api/gone';
 import type { Latency, Route } from '../api/routes';
 import { requestsOf, VERDICTS } from '../api/samples';
 import { Loaded } from '../frame/Loaded';
+import { useEscape } from '../frame/useEscape';
 import { hrefOf } from '../place';
+import { reasonWords } from '../words/reasons';
 import { VERDICT_WORDS } from '../words/verdicts';
 import { missReasons } from './waste';
 import './RouteDetail.css';
@@ -25,6 +28,7 @@ export function RouteDetail({ route, closeHref }: Props) {
   const headRef = useRef<HTMLHeadingElement>(null);
   // Whoever opened it with the keyboard goes on from here.
   useEffect(() => headRef.current?.focus({ preventScroll: true }), []);
+  useEscape(closeHref);
   const requests = requestsOf(route.requests);
   const reasons = missReasons(route);
   return (
@@ -65,6 +69,8 @@ export function RouteDetail({ route, closeHref }: Props) {
         </ul>
       )}
 
+      <Went route={route.route} />
+
       <h3>What became of {plural(requests, 'request', 'requests')}</h3>
       <ul className="plain-list route-verdict-list figures">
         {VERDICTS.filter((verdict) => route.requests[verdict] > 0).map((verdict) => (
@@ -80,9 +86,9 @@ export function RouteDetail({ route, closeHref }: Props) {
       <table className="table figures">
         <thead>
           <tr>
-            <th scope="col">Until the head</th>
+            <th scope="col">Until the answer began</th>
             <th scope="col" className="number">
-              half
+              median
             </th>
             <th scope="col" className="number">
               95 of 100
@@ -107,6 +113,35 @@ export function RouteDetail({ route, closeHref }: Props) {
 
       <Keys route={route.route} />
     </section>
+  );
+}
+
+interface WentProps {
+  readonly route: string;
+}
+
+/** Misses of what had been there: why it was not there any more. */
+function Went({ route }: WentProps) {
+  const api = useApi();
+  const { data } = useQuery({
+    queryKey: ['gone', 'of-route', route],
+    queryFn: ({ signal }) => countGone(api, route, signal),
+  });
+  const counts = new Map(data ?? []);
+  const all = [...counts.values()].reduce((sum, count) => sum + count, 0);
+  if (all === 0) return null;
+  const evicted = counts.get('evicted') ?? 0;
+  const parts = [...counts].map(([cause, count]) => `${wholeNumber(count)} ${cause}`);
+  return (
+    <>
+      <h3>What of it went lately</h3>
+      <p className="soft figures">
+        {plural(all, 'entry', 'entries')}: {parts.join(', ')}.{' '}
+        {evicted > all / 2 ? 'The memory is too small for what is asked for here, however long it stays fresh: ' : ''}
+        {evicted > all / 2 ? <Words text={reasonWords('evicted').remedy ?? ''} /> : null}{' '}
+        <a href={hrefOf('entries', { show: 'gone' })}>What went lately</a>
+      </p>
+    </>
   );
 }
 
@@ -142,7 +177,7 @@ function Keys({ route }: KeysProps) {
   return (
     <>
       <h3>
-        Its dearest keys <a href={hrefOf('entries', { route, order: 'cost' })}>All of them</a>
+        What of it cost most to fetch <a href={hrefOf('entries', { route, order: 'cost' })}>All of them</a>
       </h3>
       <Loaded query={keys} what="what it stores">
         {({ entries }) =>

@@ -2,7 +2,7 @@
 import { useQuery } from '@tanstack/react-query';
 import { useMemo, useState } from 'react';
 import { Field } from '../../../ui/Field';
-import { plural, wholeNumber } from '../../../ui/format';
+import { clockTime, day, plural, wholeNumber } from '../../../ui/format';
 import { useApi } from '../api/ApiContext';
 import { fetchRoutes } from '../api/routes';
 import type { Routes } from '../api/routes';
@@ -43,7 +43,7 @@ interface ToldProps {
   readonly onAgain: () => void;
 }
 
-function Told({ routes: { routes, total }, query, onAgain }: ToldProps) {
+function Told({ routes: { since, routes, total }, query, onAgain }: ToldProps) {
   const [part, setPart] = useState('');
   const order = readOrder(query.get('order'));
   const open = query.get('open');
@@ -75,6 +75,7 @@ function Told({ routes: { routes, total }, query, onAgain }: ToldProps) {
           <header className="part-head">
             <h2 id="routes-title">{plural(total, 'route', 'routes')}</h2>
             <p>
+              {since === null ? '' : `Counted since ${day(since)}, ${clockTime(since)}. `}
               {total > routes.length ? `The ${wholeNumber(routes.length)} that cost the origin most. ` : ''}
               {total > FEW ? (
                 <button type="button" className="link-button" onClick={onAgain}>

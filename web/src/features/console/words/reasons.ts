@@ -9,8 +9,8 @@ export interface ReasonWords {
 
 const WORDS: Readonly<Record<string, ReasonWords>> = {
   'uri-miss': {
-    because: 'nothing was stored for them yet',
-    remedy: 'If they come back for the same URLs, raise `ttl` or the memory. If each URL comes once, leave out what tells them apart: `query_deny = ["tracking"]`, say.',
+    because: 'nothing was stored for them',
+    remedy: 'They came for the first time, or what was stored for them had gone: see below what went. If each URL comes once only because links differ in `utm_source` and its kin, leave those out of the key: `query_deny = ["tracking"]` in the route knows the usual ones, and takes names of your own.',
   },
   expired: {
     because: 'what was stored had expired',
